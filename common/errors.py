@@ -1,0 +1,45 @@
+"""Every error that a user can cause or mend. Each says what, what was expected, and what to do.
+
+ConsiliumError
+├── ConfigError         a key of a config file, or an option on the command line
+├── DataError           a data set: a missing path, a manifest row, a site without cases
+│   └── ImageError      one image file that cannot be read
+├── WeightsError        arrays of the wrong names, shapes or types, or not finite
+├── WireError           bytes that are not a message of this version
+├── QuorumError         too few sites answered
+└── RunError            a run's folder: occupied, damaged, or of another configuration
+
+The command lines print these without a traceback and exit with status 2. Anything else is a defect of ours.
+"""
+
+
+class ConsiliumError(Exception):
+    """The root. `str(error)` is what the user reads."""
+
+
+class ConfigError(ConsiliumError):
+    """A configuration that cannot be used."""
+
+
+class DataError(ConsiliumError):
+    """A data set that cannot be used as it is."""
+
+
+class ImageError(DataError):
+    """One image that cannot be read; the message begins with its path."""
+
+
+class WeightsError(ConsiliumError):
+    """Arrays that do not fit the model, or are not finite."""
+
+
+class WireError(ConsiliumError):
+    """Bytes that are not a message of this version."""
+
+
+class QuorumError(ConsiliumError):
+    """Fewer sites answered than the plan demands."""
+
+
+class RunError(ConsiliumError):
+    """A run's folder that cannot be written or continued."""

@@ -1,0 +1,47 @@
+"""The few types that travel through the whole program."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Stack = NDArray[np.float32]
+"""Images of one shape: float32[n, h, w, c]."""
+
+Labels = NDArray[np.int64]
+"""Class indices: int64[n]."""
+
+Tensors = Mapping[str, NDArray[Any]]
+"""Named arrays in a fixed order: weights, optimiser states, sums."""
+
+
+@dataclass(frozen=True)
+class Cases:
+    """Images with their labels, in one order: float32[n, h, w, c] and int64[n]."""
+
+    images: Stack
+    labels: Labels
+
+    def __post_init__(self) -> None:
+        if self.images.ndim != 4 or len(self.images) != len(self.labels):
+            raise ValueError(f"images {self.images.shape} and labels {self.labels.shape} do not belong together")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class SiteCases:
+    """One site's cases. No patient is in two of the three."""
+
+    name: str
+    train: Cases
+    validation: Cases
+    test: Cases
+
+
+def join(parts: list[Cases]) -> Cases:
+    """Pool several sets of cases into one (only a simulation may)."""
+    return Cases(np.concatenate([p.images for p in parts]), np.concatenate([p.labels for p in parts]))
