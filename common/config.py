@@ -1,0 +1,355 @@
+"""One run's configuration: a YAML file, checked once at the edge, then frozen.
+
+Unknown keys are refused, values out of range are refused, and every error names the key, what was expected and the file.
+`load("configs/demo.yaml", ["federation.rounds=3"])` reads a file and lays overrides over it.
+"""
+
+import difflib
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from common.errors import ConfigError
+from common.imaging.augment import Augment
+from common.imaging.steps import AnyStep
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Frozen(BaseModel):
+    """A section of the configuration: unknown keys are refused, nothing changes after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+# --- where the cases come from -------------------------------------------------------------------------------------
+
+
+class Source(Frozen):
+    """What every kind of data source has."""
+
+    labels: tuple[str, ...] = ()
+    """Names of the classes in the order of their index; empty: taken from the data, sorted."""
+    on_error: Literal["stop", "report"] = "stop"
+    """An unreadable image or a bad row: stop the run, or leave the case out and list it in the report."""
+    cache: Path | None = None
+    """Folder for decoded images; none: `cache/` beside the project, never inside the data set."""
+
+
+class Synthetic(Source):
+    """Radiograph-like phantoms that the program draws itself. Always called synthetic."""
+
+    kind: Literal["synthetic"]
+    sites: Annotated[int, Field(ge=1, le=100)] = 5
+    cases: Annotated[int, Field(ge=10)] = 200
+    """Mean number of cases a site; the sites differ in size."""
+    size: Annotated[int, Field(ge=16, le=512)] = 64
+    classes: Annotated[int, Field(ge=2, le=4)] = 2
+    seed: int = 1
+
+
+class Download(Frozen):
+    """Where a public file may be fetched when none of the paths exists; verified before it is used."""
+
+    url: Annotated[str, Field(pattern=r"^https://")]
+    md5: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+
+    @model_validator(mode="after")
+    def _checksum(self) -> "Download":
+        if not (self.md5 or self.sha256):
+            raise ValueError("give the publisher's md5 or sha256: a download without a checksum is not used")
+        return self
+
+
+class Npz(Source):
+    """Arrays in one .npz: MedMNIST's layout by itself, any other by the names of its arrays."""
+
+    kind: Literal["npz"]
+    path: Path | tuple[Path, ...]
+    """One path, or several of which the first that exists is taken. Relative to the config file, else to the working folder."""
+    download: Download | None = None
+    images: str | None = None
+    targets: str | None = None
+    """Name of the array of labels."""
+    site: str | None = None
+    patient: str | None = None
+    groups: dict[str, str] = {}
+    """Class names merged into new ones, e.g. {normal: "not malignant", benign: "not malignant", malignant: malignant}."""
+
+
+class Folder(Source):
+    """A folder a class: `path/<label>/…`, or `path/<site>/<label>/…` where `site_folders` is set."""
+
+    kind: Literal["folder"]
+    path: Path | tuple[Path, ...]
+    site_folders: bool = False
+    frames: Literal["first", "middle", "all"] = "middle"
+    groups: dict[str, str] = {}
+
+
+class Manifest(Source):
+    """A CSV with the columns path and label, and where known site, patient, split (train, validation, test), frame."""
+
+    kind: Literal["manifest"]
+    path: Path | tuple[Path, ...]
+    frames: Literal["first", "middle", "all"] = "middle"
+    groups: dict[str, str] = {}
+
+
+Data = Annotated[Synthetic | Npz | Folder | Manifest, Field(discriminator="kind")]
+
+
+class Sites(Frozen):
+    """How the cases fall to sites, and each site's cases into training, validation and test."""
+
+    split: Literal["natural", "iid", "dirichlet", "size", "scanner"]
+    """natural: by the data's own sites. All others are simulated, and every output says so."""
+    count: Annotated[int, Field(ge=1, le=1000)] = 5
+    alpha: Positive = 0.5
+    """Dirichlet concentration over labels (split: dirichlet), or over sizes (split: size)."""
+    shift: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
+    """How far simulated scanners differ in gain, blur and noise (split: scanner)."""
+    validation: Fraction = 0.15
+    test: Fraction = 0.15
+    """Shares held out where the data brings no split of its own; by patient."""
+    test_on: Literal["own", "common"] = "own"
+    """Test every site's models on the site's own test cases, or on one common test set."""
+
+    @model_validator(mode="after")
+    def _room_to_train(self) -> "Sites":
+        if self.validation + self.test >= 1:
+            raise ValueError("validation + test must leave something to train on (below 1)")
+        return self
+
+
+# --- models ---------------------------------------------------------------------------------------------------------
+
+
+class Cnn(Frozen):
+    """A convolutional network (TensorFlow/Keras)."""
+
+    kind: Literal["cnn"]
+    architecture: Literal["plain", "groupnorm", "resnet"] = "plain"
+    """plain: Conv 32, pool, Conv 64, pool, dense 64, dense softmax. groupnorm: the same widths with group
+    normalisation and global pooling. resnet: residual blocks with group normalisation, for images up to 224 and more."""
+    width: Annotated[int, Field(ge=4, le=256)] = 32
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+
+
+class Svm(Frozen):
+    """A linear support vector machine, squared hinge, one-vs-rest, on the image or on random Fourier features of it."""
+
+    kind: Literal["svm"]
+    features: Literal["identity", "fourier"] = "identity"
+    dimension: Annotated[int, Field(ge=2, le=16384)] = 1024
+    """Number of random Fourier features."""
+    gamma: Positive | None = None
+    """Kernel width exp(-gamma |x-y|²); none: 1 / number of inputs."""
+    C: Positive = 0.01
+    solver: Literal["lbfgs", "gram-lbfgs", "newton"] = "gram-lbfgs"
+    tolerance: Annotated[float, Field(gt=0, lt=1)] = 1e-6
+    """Stop when the relative decrease that the next step can still bring is below this."""
+    seed: int = 1
+    """Draws the Fourier features; the same at every site."""
+
+
+ModelConfig = Annotated[Cnn | Svm, Field(discriminator="kind")]
+
+
+# --- training -------------------------------------------------------------------------------------------------------
+
+
+class Local(Frozen):
+    """A site's work in one round."""
+
+    epochs: Positive | None = None
+    steps: Count | None = None
+    """Exactly one of the two; neither: one epoch."""
+    batch: Count = 32
+    optimizer: Literal["adam", "sgd"] = "adam"
+    learning_rate: Positive = 1e-3
+    schedule: Literal["constant", "cosine"] = "constant"
+    """Over the rounds, from learning_rate to nearly nothing."""
+    moments: Literal["fresh", "averaged"] = "fresh"
+    """Adam's moments: anew each round, or averaged over the sites along with the weights."""
+    weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
+    proximal: Annotated[float, Field(ge=0.0)] = 0.0
+    """FedProx's μ; used by strategy fedprox."""
+
+    @model_validator(mode="after")
+    def _one_measure(self) -> "Local":
+        if self.epochs is not None and self.steps is not None:
+            raise ValueError("give epochs or steps, not both")
+        return self
+
+
+class Simulated(Frozen):
+    """Misfortunes that a simulation adds, drawn from the seed."""
+
+    drop: Fraction = 0.0
+    """Probability that a site falls silent in a round."""
+    slow: Fraction = 0.0
+    """Probability that a site answers after the time-out, and so counts as silent."""
+
+
+class Federation(Frozen):
+    """The rounds."""
+
+    rounds: Count = 20
+    strategy: Literal["fedavg", "fedprox", "scaffold", "fedavgm", "fedadam", "fedyogi"] = "fedavg"
+    server_learning_rate: Positive = 1.0
+    server_momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
+    local: Local = Local()
+    fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """Share of the sites asked in each round."""
+    quorum: Count = 2
+    """Fewer answers than this: the round is void, and the run goes on with the next."""
+    timeout_s: Positive = 600.0
+    evaluate_every: Count = 1
+    select: Literal["loss", "auc"] = "loss"
+    """Which summed validation figure chooses the best round."""
+    patience: Count | None = None
+    """Stop after so many evaluations without a better one."""
+    simulate: Simulated = Simulated()
+
+
+class Personalise(Frozen):
+    """What a site does with the final model on its own, after the rounds."""
+
+    fine_tune_epochs: Annotated[float, Field(ge=0.0)] = 0.0
+    mix: bool = True
+    """Mix the logits of the site's own and the federated model; weight from {0, ¼, ½, ¾, 1} by validation log-loss."""
+
+
+class Config(Frozen):
+    """One run."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], Field(min_length=1)] = (1,)
+    data: Data
+    sites: Sites
+    preprocess: tuple[AnyStep, ...] = ()
+    augment: Augment | None = None
+    model: ModelConfig
+    federation: Federation = Federation()
+    baselines: tuple[Literal["local", "pooled"], ...] = ("local", "pooled")
+    """What federated training is compared with; pooled exists in simulation alone."""
+    personalise: Personalise = Personalise()
+    operating_point: Literal["youden", "accuracy"] | Annotated[float, Field(gt=0.0, lt=1.0)] = "youden"
+    """Threshold chosen on summed validation counts: best Youden index, best accuracy, or at least this sensitivity."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Config":
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError("seeds: every seed once")
+        if self.model.kind == "svm" and self.federation.fraction < 1:
+            raise ValueError("federation.fraction: the SVM's sums need every site each round, expected 1.0")
+        return self
+
+    def digest(self) -> str:
+        """SHA-256 of the canonical JSON: two runs with one digest are the same run."""
+        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+
+
+# --- reading --------------------------------------------------------------------------------------------------------
+
+
+def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Read a YAML file, lay `key.key=value` overrides over it, and check all of it.
+
+    Raises:
+        ConfigError: naming the file, the key, and what was expected.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: cannot read this configuration ({error.strerror}). Examples are in configs/."
+        ) from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: not a text file; expected YAML as in configs/demo.yaml.") from None
+    try:
+        tree = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path}: expected sections such as data, sites and model, as in configs/demo.yaml.")
+    for override in overrides:
+        _lay_over(tree, override)
+    try:
+        config = Config.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(_readable(path, error)) from None
+    return _with_paths_found(config, path.resolve().parent)
+
+
+def _lay_over(tree: dict[str, Any], override: str) -> None:
+    """Set one dotted key; the value is read as YAML, so `seeds=[1,2]` and `federation.rounds=3` both work."""
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"'{override}': expected key=value, for example federation.rounds=3.")
+    *parents, last = key.strip().split(".")
+    for parent in parents:
+        tree = tree.setdefault(parent, {})
+        if not isinstance(tree, dict):
+            raise ConfigError(f"'{override}': {parent} holds a value, not a section.")
+    try:
+        tree[last] = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise ConfigError(f"'{override}': the value is not valid YAML.") from None
+
+
+def _readable(path: Path, error: ValidationError) -> str:
+    """One line a fault: the key as the user writes it, what is wrong, and the nearest known key."""
+    lines = []
+    for fault in error.errors():
+        key = ".".join(str(part) for part in fault["loc"] if part not in _TAGS) or "(whole file)"
+        message = fault["msg"].removeprefix("Value error, ")
+        if fault["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(str(fault["loc"][-1]), _KEYS, 1)
+            message = "unknown key" + (f"; did you mean '{near[0]}'?" if near else "; see docs/configuration.md")
+        elif fault["type"] == "missing":
+            message = "missing; it has no default"
+        elif "input" in fault and isinstance(fault["input"], str | int | float):
+            message += f" (got {fault['input']!r})"
+        lines.append(f"  {key}: {message}")
+    return f"{path}: {len(lines)} thing{'s' * (len(lines) > 1)} to mend:\n" + "\n".join(dict.fromkeys(lines))
+
+
+def _with_paths_found(config: Config, base: Path) -> Config:
+    """Resolve the data paths: relative to the config file, else to the working folder; the first that exists."""
+    if isinstance(config.data, Synthetic):
+        return config
+    paths = config.data.path if isinstance(config.data.path, tuple) else (config.data.path,)
+    candidates = [root / p.expanduser() for p in paths for root in (base, Path.cwd())]
+    found = next((c.resolve() for c in candidates if c.exists()), None)
+    if found is None:
+        if isinstance(config.data, Npz) and config.data.download:
+            return config
+        tried = "\n".join(f"  {c}" for c in dict.fromkeys(candidates))
+        raise ConfigError(f"data.path: none of these exists:\n{tried}\nGive another with data.path=/where/it/is.")
+    return config.model_copy(update={"data": config.data.model_copy(update={"path": found})})
+
+
+def _all_keys(model: type[BaseModel]) -> set[str]:
+    return set(model.model_fields)
+
+
+_TAGS = {"synthetic", "npz", "folder", "manifest", "cnn", "svm"}
+_KEYS = sorted(
+    set().union(
+        *map(
+            _all_keys,
+            (Config, Synthetic, Npz, Folder, Manifest, Sites, Cnn, Svm, Local, Federation, Simulated, Personalise),
+        )
+    )
+)

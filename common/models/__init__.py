@@ -1,0 +1,80 @@
+"""The models behind one small protocol. A model holds no weights: it is handed them, so that nothing is left over.
+
+`build(config.model, shape, classes)` imports only what that model needs: the SVM never loads TensorFlow.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.config import Cnn, Local, Svm
+from common.imaging.augment import Augment
+from common.types import Cases, Stack, Tensors
+
+Logits = NDArray[np.float32]
+"""float32[n, classes]: log-probabilities up to a constant a row (CNN), or one-vs-rest decision values (SVM)."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one call of `fit` is to do."""
+
+    local: Local
+    learning_rate: float
+    """Already scheduled for this round."""
+    seed: int
+    """Order of the cases, dropout and augmentation follow from it alone."""
+    decay_to_zero: bool = False
+    """Cosine schedule inside this call (training alone or pooled, where one call is the whole training)."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What `fit` made."""
+
+    weights: Tensors
+    moments: Tensors
+    """Adam's first and second moments and step count; empty where there are none."""
+    steps: int
+    examples: int
+    """Cases seen, counted once for each time."""
+    loss_sum: float
+    correct: int
+
+
+class Model(Protocol):
+    """A trainable classifier."""
+
+    kind: Literal["cnn", "svm"]
+
+    def init(self, seed: int) -> Tensors:
+        """Fresh weights; the same seed, the same bits, at every site."""
+        ...
+
+    def fit(self, weights: Tensors, cases: Cases, work: Work, *, moments: Tensors | None = None,
+            anchor: Tensors | None = None, correction: Tensors | None = None) -> Fitted:
+        """Train from `weights` on `cases`.
+
+        Args:
+            moments: Adam's moments to start from; none: zeros.
+            anchor: FedProx pulls towards these weights with strength `work.local.proximal`.
+            correction: SCAFFOLD adds this to every gradient (c - c_i), named as the weights.
+        """
+        ...
+
+    def scores(self, weights: Tensors, images: Stack) -> Logits:
+        """Logits of every image."""
+        ...
+
+
+def build(config: Cnn | Svm, shape: tuple[int, int, int], classes: int, augment: Augment | None = None) -> Model:
+    """The model that a configuration asks for, for images of one shape (h, w, c)."""
+    if isinstance(config, Svm):
+        from common.models.svm import LinearSvm
+
+        return LinearSvm(config, shape, classes)
+    from common.models.cnn import KerasCnn
+
+    return KerasCnn(config, shape, classes, augment)
