@@ -1,0 +1,55 @@
+"""What the round loop drives: an algorithm as pure functions on plain arrays.
+
+One round is `ask -> exchange -> sum -> tell`. A `State` holds everything that a resume needs, so a checkpoint is just its
+arrays, and an algorithm object keeps nothing between calls that it could not work out again from the state.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from common.transport import Request
+from common.types import Tensors
+
+State = dict[str, NDArray[Any]]
+"""Named arrays (numbers as arrays of shape ()); never changed in place."""
+
+
+@dataclass(frozen=True)
+class Total:
+    """What came back in one round, already summed."""
+
+    sums: Tensors
+    """The replies' vectors, added up name by name over `sites`; empty where no site answered."""
+    sites: tuple[str, ...]
+    """Names of the sites that contributed, sorted."""
+    dropped: tuple[str, ...]
+    """Names of the sites that were asked and did not contribute, sorted."""
+
+
+class Algorithm(Protocol):
+    """One way to train a model by rounds of summed replies."""
+
+    cohort_must_be_whole: bool
+    """Sums over a part of the sites are of no use: the loop asks every site each round, with no sampling."""
+
+    def start(self) -> State:
+        """The state before the first round."""
+        ...
+
+    def ask(self, state: State, round: int) -> Request:
+        """What this round asks of every site of the cohort."""
+        ...
+
+    def tell(self, state: State, total: Total) -> State:
+        """The state after a round; `state` itself stays as it was."""
+        ...
+
+    def weights(self, state: State) -> Tensors:
+        """The model to evaluate now."""
+        ...
+
+    def finished(self, state: State) -> bool:
+        """Nothing is left to gain: further rounds would change nothing."""
+        ...
