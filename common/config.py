@@ -40,7 +40,7 @@ class Source(Frozen):
     on_error: Literal["stop", "report"] = "stop"
     """An unreadable image or a bad row: stop the run, or leave the case out and list it in the report."""
     cache: Path | None = None
-    """Folder for decoded images; none: `cache/` beside the project, never inside the data set."""
+    """Folder for decoded images; none: `cache/` in the working folder, never inside the data set."""
 
 
 class Synthetic(Source):
@@ -79,8 +79,12 @@ class Npz(Source):
     images: str | None = None
     targets: str | None = None
     """Name of the array of labels."""
+    names: str | None = None
+    """Name of the array of class names, indexed by the labels; none: `class_names` where there is one."""
     site: str | None = None
     patient: str | None = None
+    split: str | None = None
+    """Names of the arrays that say, case by case, site, patient, and train, validation or test."""
     groups: dict[str, str] = {}
     """Class names merged into new ones, e.g. {normal: "not malignant", benign: "not malignant", malignant: malignant}."""
 
@@ -205,7 +209,8 @@ class Federation(Frozen):
 
     rounds: Count = 20
     strategy: Literal["fedavg", "fedprox", "scaffold", "fedavgm", "fedadam", "fedyogi"] = "fedavg"
-    server_learning_rate: Positive = 1.0
+    server_learning_rate: Positive | None = None
+    """None: 1 for means and momentum, 0.01 for fedadam and fedyogi."""
     server_momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
     local: Local = Local()
     fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
@@ -214,11 +219,19 @@ class Federation(Frozen):
     """Fewer answers than this: the round is void, and the run goes on with the next."""
     timeout_s: Positive = 600.0
     evaluate_every: Count = 1
-    select: Literal["loss", "auc"] = "loss"
-    """Which summed validation figure chooses the best round."""
+    select: Literal["loss", "auc", "last"] = "loss"
+    """Which summed validation figure chooses the best round; last: none does (the SVM converges, so its last is best)."""
     patience: Count | None = None
     """Stop after so many evaluations without a better one."""
     simulate: Simulated = Simulated()
+
+    @model_validator(mode="after")
+    def _scaffold_takes_plain_steps(self) -> "Federation":
+        if self.strategy == "scaffold" and self.local.optimizer != "sgd":
+            raise ValueError("strategy scaffold corrects plain gradients: set local.optimizer to sgd")
+        if self.strategy == "fedprox" and not self.local.proximal:
+            raise ValueError("strategy fedprox needs local.proximal above 0, for example 0.01")
+        return self
 
 
 class Personalise(Frozen):
