@@ -4,9 +4,12 @@ A request goes to every site of a cohort; what comes back from each is a vector 
 others'. Silence is not an error here: a site that does not answer in time is missing from the result.
 """
 
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
+
+import numpy as np
 
 from common.types import Tensors
 
@@ -41,3 +44,40 @@ class Transport(Protocol):
     def exchange(self, request: Request, cohort: Sequence[str], timeout_s: float) -> dict[str, Reply]:
         """Send one request to each site of the cohort; the replies that came in time, by site."""
         ...
+
+
+Answer = Callable[[Request, Tensors], tuple[Reply, Tensors]]
+"""A site: a request and the site's state in, a reply and its next state out."""
+
+
+class InMemory:
+    """All sites in this process, one after the other, for simulation and tests.
+
+    Args:
+        answers: the sites.
+        drop: probability that a site is away for a round.
+        slow: probability that a site does its work but answers after the time-out.
+        seed: decides who; the same seed, the same misfortunes.
+    """
+
+    def __init__(self, answers: Mapping[str, Answer], *, drop: float = 0.0, slow: float = 0.0, seed: int = 0) -> None:
+        self._answers = dict(sorted(answers.items()))
+        self._drop, self._slow, self._seed = drop, slow, seed
+        self.states: dict[str, Tensors] = {name: {} for name in self._answers}
+        """What each site keeps from round to round."""
+
+    def sites(self) -> tuple[str, ...]:
+        """Names of all sites, sorted."""
+        return tuple(self._answers)
+
+    def exchange(self, request: Request, cohort: Sequence[str], timeout_s: float) -> dict[str, Reply]:
+        """Ask each site of the cohort in turn; a site that is away or slow in this round is missing."""
+        replies = {}
+        for name in cohort:
+            luck = np.random.default_rng([self._seed, request.round, zlib.crc32(name.encode())]).random()
+            if luck < self._drop:
+                continue
+            reply, self.states[name] = self._answers[name](request, self.states[name])
+            if luck >= self._drop + self._slow:
+                replies[name] = reply
+        return replies

@@ -45,3 +45,19 @@ class SiteCases:
 def join(parts: list[Cases]) -> Cases:
     """Pool several sets of cases into one (only a simulation may)."""
     return Cases(np.concatenate([p.images for p in parts]), np.concatenate([p.labels for p in parts]))
+
+
+def prefixed(prefix: str, tensors: Tensors) -> dict[str, NDArray[Any]]:
+    """`{"a": x}` as `{"prefix/a": x}`: several groups of arrays in one message."""
+    return {f"{prefix}/{name}": value for name, value in tensors.items()}
+
+
+def under(prefix: str, tensors: Tensors) -> dict[str, NDArray[Any]]:
+    """The group of arrays that `prefixed` put under a prefix; empty if there is none."""
+    start = prefix + "/"
+    return {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}
+
+
+def nbytes(tensors: Tensors) -> int:
+    """Bytes of all the arrays together."""
+    return sum(np.asarray(value).nbytes for value in tensors.values())

@@ -1,0 +1,134 @@
+"""One hospital, as the round loop sees it: a request and the site's state in, numbers to be summed and the next state out.
+
+Everything that leaves is in a reply's `sums`: vectors of a fixed length that mean nothing but as a part of a sum.
+
+    statistics  Σx and Σx² of every pixel, and counts          before training, where the recipe asks for it
+    train       example-weighted model difference              averaging
+    evaluate    outcome counts on the site's validation cases  after a round
+    gram, gradient, hessian                                    the SVM's sums
+
+The state is plain arrays that the site keeps from round to round (SCAFFOLD's control variate); the caller stores it.
+"""
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from common import metrics
+from common.config import Local
+from common.errors import DataError, WireError
+from common.imaging import Pipeline
+from common.models import Model, Work
+from common.transport import Reply, Request
+from common.types import Cases, SiteCases, Tensors, prefixed, under
+
+
+@dataclass
+class Site:
+    """Answers the coordinator's requests from the site's own cases.
+
+    Args:
+        cases: images as they are before the recipe's federated normalisation, if it has one.
+        recipe: the preprocessing that all sites must share.
+        local: the work of one round.
+    """
+
+    cases: SiteCases
+    recipe: Pipeline
+    model: Model
+    local: Local
+    _ready: dict[str, Cases] = field(default_factory=dict, repr=False)
+    _ready_for: str = field(default="", repr=False)
+
+    def answer(self, request: Request, state: Tensors) -> tuple[Reply, Tensors]:
+        """Do what is asked.
+
+        Raises:
+            WireError: for a kind of request that no site answers.
+            DataError: where the coordinator's preprocessing is not the site's own.
+        """
+        handler = HANDLERS.get(request.kind)
+        if handler is None:
+            raise WireError(f"a request of kind {request.kind!r}, expected one of {', '.join(sorted(HANDLERS))}.")
+        asked, own = request.settings.get("recipe"), self.recipe.fingerprint()
+        if asked != own:
+            raise DataError(
+                f"{self.cases.name}: the coordinator's preprocessing ({str(asked)[:12]}…) is not this site's "
+                f"({own[:12]}…). Bring `preprocess` and the release to the same state on both sides."
+            )
+        return handler(self, request, state)
+
+    def ready(self, part: str, recipe: Tensors) -> Cases:
+        """The cases of one part (train, validation, test) after the whole recipe; kept for the next request."""
+        resolved = self.recipe.resolved(recipe["mean"], recipe["variance"]) if recipe else self.recipe
+        if self._ready_for != resolved.fingerprint():
+            self._ready, self._ready_for = {}, resolved.fingerprint()
+        if part not in self._ready:
+            raw: Cases = getattr(self.cases, part)
+            self._ready[part] = Cases(resolved.after(raw.images), raw.labels)
+        return self._ready[part]
+
+
+def _statistics(site: Site, request: Request, state: Tensors) -> tuple[Reply, Tensors]:
+    pixels = site.cases.train.images.astype(np.float64)
+    sums = {"x": pixels.sum(axis=0), "xx": np.square(pixels).sum(axis=0), "n": np.array([float(len(pixels))])}
+    return Reply(sums), state
+
+
+def _train(site: Site, request: Request, state: Tensors) -> tuple[Reply, Tensors]:
+    cases = site.ready("train", under("recipe", request.tensors))
+    weights, control = under("weights", request.tensors), under("control", request.tensors)
+    rate = float(request.settings["learning_rate"])
+    own = under("control", state) or {name: np.zeros_like(c) for name, c in control.items()}
+    fitted = site.model.fit(
+        weights,
+        cases,
+        Work(site.local, rate, _seed(int(request.settings["seed"]), request.round, site.cases.name)),
+        moments=under("moments", request.tensors) or None,
+        anchor=weights if site.local.proximal else None,
+        correction={name: c - own[name] for name, c in control.items()} or None,
+    )
+    delta = {name: new - weights[name] for name, new in fitted.weights.items()}
+    _refuse_if_not_finite(site, delta)
+    n = np.float32(len(cases))
+    sums = prefixed("delta", {name: n * d for name, d in delta.items()})
+    if site.local.moments == "averaged":
+        sums |= prefixed("moments", {name: n * m for name, m in fitted.moments.items()})
+    sums |= {"weight": np.array([float(n)]), "loss_sum": np.array([fitted.loss_sum])}
+    sums |= {"examples": np.array([float(fitted.examples)]), "correct": np.array([float(fitted.correct)])}
+    if control:
+        scale = np.float32(1 / (max(fitted.steps, 1) * rate))
+        new = {name: own[name] - c - scale * delta[name] for name, c in control.items()}
+        sums |= prefixed("control", {name: new[name] - own[name] for name in new})
+        state = dict(state) | prefixed("control", new)
+    return Reply(sums), state
+
+
+def _evaluate(site: Site, request: Request, state: Tensors) -> tuple[Reply, Tensors]:
+    cases = site.ready("validation", under("recipe", request.tensors))
+    return Reply(metrics.count(site.model.scores(under("weights", request.tensors), cases.images), cases.labels)), state
+
+
+Handler = Callable[[Site, Request, Tensors], tuple[Reply, Tensors]]
+
+HANDLERS: dict[str, Handler] = {
+    "statistics": _statistics,
+    "train": _train,
+    "evaluate": _evaluate,
+}
+
+
+def _seed(run: int, round: int, site: str) -> int:
+    """One seed for each run, round and site."""
+    return int(np.random.SeedSequence([run, round, zlib.crc32(site.encode())]).generate_state(1)[0] >> 1)
+
+
+def _refuse_if_not_finite(site: Site, delta: Tensors) -> None:
+    for name, value in delta.items():
+        if not np.isfinite(value).all():
+            raise DataError(
+                f"{site.cases.name}: training gave infinite or undefined values in '{name}', so nothing was sent. "
+                "Lower federation.local.learning_rate, or check the images' intensities with `client check`."
+            )

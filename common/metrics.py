@@ -1,0 +1,186 @@
+"""How good a model is, as counts that add up: what a site reports is a sum, never a rate.
+
+`count(logits, labels)` gives fixed-length vectors whose sum over sites is the count over all their cases; AUC, log-loss,
+calibration and the operating point are read off the sum. Exact figures on cases in one place come from `score`.
+AUC from a histogram counts ties within a bin as half (Mann & Whitney 1947); the bins are fine enough for ±0.001.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.types import Labels, Tensors
+
+BINS = 1024
+MARGIN_LIMIT = 16.0
+"""Margins (log-odds) beyond this fall into the outermost bins."""
+
+Floats = NDArray[np.float64]
+Rule = Literal["youden", "accuracy"] | float
+"""How the operating point is chosen: best Youden index, best accuracy, or at least this sensitivity."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """Figures of one model on one set of cases. Undefined ones (a class without cases) are None."""
+
+    n: int
+    auc: float | None
+    accuracy: float
+    sensitivity: float | None
+    specificity: float | None
+    log_loss: float
+    threshold: float | None
+    """Log-odds above which a case counts as positive; None for more than two classes (the largest logit decides)."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values for result.json."""
+        return asdict(self)
+
+
+def margins(logits: NDArray[Any]) -> Floats:
+    """One-vs-rest log-odds of every class: float[n, k] -> float64[n, k]; [n, 1] (the second class) for two classes."""
+    z = np.asarray(logits, np.float64)
+    if z.shape[1] == 2:
+        return z[:, 1:] - z[:, :1]
+    shifted = np.exp(z - z.max(axis=1, keepdims=True))
+    rest = np.maximum(shifted.sum(axis=1, keepdims=True) - shifted, 1e-300)
+    margin: Floats = z - z.max(axis=1, keepdims=True) - np.log(rest)
+    return margin
+
+
+def log_losses(logits: NDArray[Any], labels: Labels) -> Floats:
+    """Cross-entropy of every case, float64[n]."""
+    z = np.asarray(logits, np.float64)
+    z = z - z.max(axis=1, keepdims=True)
+    losses: Floats = np.log(np.exp(z).sum(axis=1)) - z[np.arange(len(z)), labels]
+    return losses
+
+
+def count(logits: NDArray[Any], labels: Labels) -> dict[str, Floats]:
+    """A model's outcomes as vectors to be summed over sites: n, correct, loss_sum, confusion[k, k], histogram[m, 2, BINS].
+
+    The histogram counts, for every scored class, the margins of the cases outside [.., 0, :] and inside [.., 1, :] it.
+    """
+    k = logits.shape[1]
+    predicted = logits.argmax(axis=1)
+    margin = margins(logits)
+    scale = BINS / (2 * MARGIN_LIMIT)
+    bins = np.clip((margin + MARGIN_LIMIT) * scale, 0, BINS - 1).astype(np.int64)
+    inside = labels[:, None] == (np.arange(k)[None, :] if k > 2 else np.array([[1]]))
+    histogram = np.zeros((margin.shape[1], 2, BINS))
+    np.add.at(histogram, (np.arange(margin.shape[1])[None, :], inside.astype(np.int64), bins), 1.0)
+    confusion = np.zeros((k, k))
+    np.add.at(confusion, (labels, predicted), 1.0)
+    return {
+        "n": np.array([float(len(labels))]),
+        "correct": np.array([float((predicted == labels).sum())]),
+        "loss_sum": np.array([log_losses(logits, labels).sum()]) if len(labels) else np.zeros(1),
+        "confusion": confusion,
+        "histogram": histogram,
+    }
+
+
+def auc_of_counts(counts: Tensors) -> float | None:
+    """Area under the ROC curve read off summed histograms; the mean over classes for more than two."""
+    areas = [_area(out, into) for out, into in counts["histogram"]]
+    known = [a for a in areas if a is not None]
+    return float(np.mean(known)) if known else None
+
+
+def summary_of_counts(counts: Tensors) -> dict[str, float | None]:
+    """The figures that a round's record shows: n, loss, accuracy, auc."""
+    n = float(counts["n"][0])
+    return {
+        "n": n,
+        "loss": float(counts["loss_sum"][0]) / n if n else None,
+        "accuracy": float(counts["correct"][0]) / n if n else None,
+        "auc": auc_of_counts(counts),
+    }
+
+
+def operating_point(counts: Tensors, rule: Rule) -> float | None:
+    """The log-odds threshold that a rule chooses on summed counts; the middle of the best stretch where several serve.
+
+    Returns:
+        None for more than two classes; 0 where a class has no cases, since nothing can be chosen then.
+    """
+    if len(counts["histogram"]) > 1:
+        return None
+    out, into = counts["histogram"][0]
+    if not out.sum() or not into.sum():
+        return 0.0
+    edges = np.linspace(-MARGIN_LIMIT, MARGIN_LIMIT, BINS + 1)
+    missed = np.concatenate([[0.0], np.cumsum(into)])  # positives below each edge
+    cleared = np.concatenate([[0.0], np.cumsum(out)])  # negatives below each edge
+    sensitivity, specificity = 1 - missed / into.sum(), cleared / out.sum()
+    if rule == "youden":
+        worth = sensitivity + specificity
+    elif rule == "accuracy":
+        worth = cleared - missed
+    else:
+        worth = np.where(sensitivity >= float(rule), specificity, -1.0)
+    best = np.flatnonzero(worth >= worth.max() - 1e-12)
+    stretch = best[: np.argmax(np.diff(best, append=BINS + 9) > 1) + 1]
+    return float((edges[stretch[0]] + edges[stretch[-1]]) / 2)
+
+
+def score(logits: NDArray[Any], labels: Labels, threshold: float | None) -> Score:
+    """Exact figures on cases in one place: logits float[n, k], labels int64[n]."""
+    k = logits.shape[1]
+    margin = margins(logits)
+    positive = margin[:, 0] > threshold if k == 2 and threshold is not None else None
+    predicted = logits.argmax(axis=1) if positive is None else positive.astype(np.int64)
+    areas = [exact_auc(margin[:, j], labels == c) for j, c in enumerate(range(k) if k > 2 else [1])]
+    known = [a for a in areas if a is not None]
+    return Score(
+        n=len(labels),
+        auc=float(np.mean(known)) if known else None,
+        accuracy=float((predicted == labels).mean()) if len(labels) else 0.0,
+        sensitivity=_mean_rate([(predicted == c)[labels == c] for c in (range(k) if k > 2 else [1])]),
+        specificity=_mean_rate([(predicted != c)[labels != c] for c in (range(k) if k > 2 else [1])]),
+        log_loss=float(log_losses(logits, labels).mean()) if len(labels) else 0.0,
+        threshold=threshold if k == 2 else None,
+    )
+
+
+def exact_auc(margin: Floats, positive: NDArray[np.bool_]) -> float | None:
+    """Mann-Whitney statistic with midranks for ties; None where one of the two classes has no cases."""
+    wins = int(positive.sum())
+    losses = len(positive) - wins
+    if not wins or not losses:
+        return None
+    _, inverse, sizes = np.unique(margin, return_inverse=True, return_counts=True)
+    midranks = np.cumsum(sizes) - (sizes - 1) / 2
+    return float((midranks[inverse][positive].sum() - wins * (wins + 1) / 2) / (wins * losses))
+
+
+def roc(counts: Tensors) -> list[tuple[Floats, Floats]]:
+    """ROC curves of the scored classes, as (false positive rate, true positive rate)."""
+    curves = []
+    for out, into in counts["histogram"]:
+        fall = [np.concatenate([[0.0], np.cumsum(h[::-1]) / max(h.sum(), 1.0)]) for h in (out, into)]
+        curves.append((fall[0], fall[1]))
+    return curves
+
+
+def spread(values: list[float | None]) -> Mapping[str, float | None]:
+    """Mean and sample standard deviation over seeds; None where a figure is undefined."""
+    known = [v for v in values if v is not None]
+    if not known:
+        return {"mean": None, "sd": None}
+    return {"mean": float(np.mean(known)), "sd": float(np.std(known, ddof=1)) if len(known) > 1 else 0.0}
+
+
+def _area(out: Floats, into: Floats) -> float | None:
+    below = np.cumsum(out) - out
+    pairs = out.sum() * into.sum()
+    return float((into * (below + out / 2)).sum() / pairs) if pairs else None
+
+
+def _mean_rate(hits: list[NDArray[np.bool_]]) -> float | None:
+    rates = [float(h.mean()) for h in hits if len(h)]
+    return float(np.mean(rates)) if rates else None

@@ -1,0 +1,78 @@
+"""Named arrays with a header of text, as bytes or as a file: the safetensors format, in which nothing can be executed.
+
+Files are written atomically: a reader sees the old content or the new one, never half of either.
+"""
+
+import json
+import os
+import struct
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load as _load
+from safetensors.numpy import save as _save
+
+from common.errors import WireError
+from common.types import Tensors
+
+HEADER_LIMIT_BYTES = 16 * 2**20
+
+
+def pack(tensors: Tensors, header: Mapping[str, str]) -> bytes:
+    """Arrays and header as bytes; the same arrays and header give the same bytes."""
+    arrays = {name: np.ascontiguousarray(a).reshape(np.shape(a)) for name, a in tensors.items()}
+    # One entry of metadata only: the format's library writes several in an order that differs from run to run.
+    return bytes(_save(arrays, {"consilium": json.dumps(dict(header), sort_keys=True)}))
+
+
+def unpack(content: bytes) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Arrays and header of `pack`.
+
+    Raises:
+        WireError: for anything else than such bytes, whole.
+    """
+    try:
+        (length,) = struct.unpack_from("<Q", content)
+        if length > min(HEADER_LIMIT_BYTES, len(content) - 8):
+            raise WireError(f"truncated or damaged: {len(content)} bytes with a header of {length}.")
+        header = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["consilium"])
+        return dict(sorted(_load(content).items())), {str(k): str(v) for k, v in header.items()}
+    except (struct.error, ValueError, AttributeError, KeyError, TypeError, RecursionError, SafetensorError) as error:
+        raise WireError(f"not arrays in safetensors format ({str(error)[:120]}).") from None
+
+
+def save(path: Path, tensors: Tensors, header: Mapping[str, str]) -> None:
+    """Write a file atomically."""
+    write_atomically(path, pack(tensors, header))
+
+
+def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Read a file of `save`.
+
+    Raises:
+        WireError: naming the file, if it is damaged.
+        OSError: if it cannot be read.
+    """
+    try:
+        return unpack(path.read_bytes())
+    except WireError as error:
+        raise WireError(f"{path}: {error}") from None
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace a file's content so that a crash at any moment leaves the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,220 @@
+"""The round loop: ask the sites, add what they answer, step, evaluate, keep the best. Read this first.
+
+    request = algorithm.ask(state, round)      what the sites are to compute
+    total   = gather(request, …)               only the sum over the sites comes back
+    state   = algorithm.step(state, total)     the next model
+
+`gather` is the one place where replies of single sites are seen, and all it does is add them.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from common import metrics
+from common.config import Federation
+from common.errors import QuorumError
+from common.transport import Reply, Request, Transport
+from common.types import Tensors, nbytes, prefixed
+from server.algorithm import Algorithm, State, Total
+
+
+@dataclass(frozen=True)
+class RoundRecord:
+    """What is remembered of a round."""
+
+    round: int
+    seconds: float
+    bytes_up: int
+    """From all sites together."""
+    bytes_down: int
+    sites: tuple[str, ...]
+    dropped: tuple[str, ...]
+    void: bool
+    """Too few answered, or the sum could not be used: the model is as it was."""
+    train_loss: float | None = None
+    validation: dict[str, float | None] = field(default_factory=dict)
+    """n, loss, accuracy, auc over the summed counts; empty where the round was not evaluated."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a run stands after a round: all that a resume needs."""
+
+    round: int
+    """The next round's number."""
+    state: State
+    best: Tensors
+    best_round: int
+    best_counts: Tensors
+    """Summed validation counts of the best model."""
+    records: tuple[RoundRecord, ...]
+
+    def header(self) -> dict[str, Any]:
+        """The part that is not arrays."""
+        return {"round": self.round, "best_round": self.best_round, "records": [asdict(r) for r in self.records]}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What stays the same over all rounds of one run."""
+
+    federation: Federation
+    seed: int
+    fingerprint: str
+    """Of the preprocessing recipe; sites with another one refuse."""
+    recipe: Tensors
+    """Federated mean and variance, where the recipe has them."""
+
+
+def gather(request: Request, cohort: Sequence[str], transport: Transport, timeout_s: float) -> tuple[Total, int, int]:
+    """Ask every site of the cohort and add up what they answer; silence is a dropout.
+
+    Returns:
+        The total, and the bytes of arrays that came up from the sites and went down to them.
+    """
+    replies = transport.exchange(request, cohort, timeout_s)
+    answered = tuple(sorted(replies))  # floats add up to the same bits only in the same order
+    sums: dict[str, np.ndarray] = {}
+    for site in answered:
+        _add(sums, replies[site])
+    total = Total(sums, answered, tuple(sorted(set(cohort) - set(answered))))
+    return total, sum(nbytes(r.sums) for r in replies.values()), nbytes(request.tensors) * len(cohort)
+
+
+def statistics(plan: Plan, transport: Transport) -> Tensors:
+    """Federated mean and variance of every pixel over all training images: float64[h, w, c] each, from sums alone."""
+    request = Request("statistics", 0, {}, {"recipe": plan.fingerprint})
+    total, _, _ = gather(request, transport.sites(), transport, plan.federation.timeout_s)
+    _demand_quorum(total, plan.federation.quorum, transport)
+    n = float(total.sums["n"][0])
+    mean = total.sums["x"] / n
+    return {"mean": mean, "variance": np.maximum(total.sums["xx"] / n - mean**2, 0.0)}
+
+
+def run(plan: Plan, algorithm: Algorithm, transport: Transport, standing: Standing | None = None) -> Iterator[Standing]:
+    """All rounds of a run, one standing after each; begin anew, or from the standing given.
+
+    Raises:
+        QuorumError: if no round at all had enough answers.
+    """
+    standing = standing or begin(algorithm)
+    while standing.round < plan.federation.rounds and not over(plan, algorithm, standing):
+        standing = run_round(plan, algorithm, transport, standing)
+        yield standing
+    if all(r.void for r in standing.records):
+        raise QuorumError(
+            f"no round of {plan.federation.rounds} had answers from {plan.federation.quorum} sites "
+            f"(the quorum; there are {len(transport.sites())}): nothing was trained. "
+            "See which sites dropped in the log, or lower federation.quorum."
+        )
+
+
+def begin(algorithm: Algorithm) -> Standing:
+    """Before the first round."""
+    state = algorithm.start()
+    return Standing(0, state, algorithm.weights(state), -1, {}, ())
+
+
+def run_round(plan: Plan, algorithm: Algorithm, transport: Transport, standing: Standing) -> Standing:
+    """One round: train, step, evaluate, remember."""
+    started, number = time.monotonic(), standing.round
+    cohort = _cohort(plan, algorithm, transport, number)
+    request = _with_recipe(algorithm.ask(standing.state, number), plan)
+    total, up, down = gather(request, cohort, transport, plan.federation.timeout_s)
+    state = standing.state
+    enough = len(total.sites) >= plan.federation.quorum
+    if enough or (total.sites and algorithm.cohort_must_be_whole):
+        state = algorithm.tell(standing.state, total)
+    void = state is standing.state
+    counts: Tensors = {}
+    if _evaluates(plan, algorithm, state, number) and not void:
+        question = Request("evaluate", number, prefixed("weights", algorithm.weights(state)))
+        outcome, more_up, more_down = gather(
+            _with_recipe(question, plan), transport.sites(), transport, plan.federation.timeout_s
+        )
+        counts, up, down = outcome.sums, up + more_up, down + more_down
+    record = RoundRecord(
+        round=number,
+        seconds=time.monotonic() - started,
+        bytes_up=up,
+        bytes_down=down,
+        sites=total.sites,
+        dropped=total.dropped,
+        void=void,
+        train_loss=_train_loss(total),
+        validation=metrics.summary_of_counts(counts) if counts else {},
+    )
+    return _remember(standing, plan, algorithm, state, counts, record)
+
+
+def over(plan: Plan, algorithm: Algorithm, standing: Standing) -> bool:
+    """Nothing left to gain, or no better evaluation for as long as patience says."""
+    if algorithm.finished(standing.state):
+        return True
+    patience = plan.federation.patience
+    since = [r for r in standing.records if r.validation and r.round > standing.best_round]
+    return patience is not None and len(since) >= patience
+
+
+def _remember(
+    standing: Standing, plan: Plan, algorithm: Algorithm, state: State, counts: Tensors, record: RoundRecord
+) -> Standing:
+    records = (*standing.records, record)
+    after = replace(standing, round=record.round + 1, state=state, records=records)
+    if counts and _is_better(record, standing.records, plan.federation.select):
+        return replace(after, best=algorithm.weights(state), best_round=record.round, best_counts=counts)
+    return after
+
+
+def _is_better(record: RoundRecord, earlier: Sequence[RoundRecord], select: str) -> bool:
+    if select == "last":
+        return True
+    sign = -1.0 if select == "loss" else 1.0
+    figures = [sign * f for r in earlier if (f := r.validation.get(select)) is not None]
+    figure = record.validation.get(select)
+    return figure is None or sign * figure > max(figures, default=-np.inf)
+
+
+def _evaluates(plan: Plan, algorithm: Algorithm, state: State, number: int) -> bool:
+    last = number == plan.federation.rounds - 1 or algorithm.finished(state)
+    return last or (number + 1) % plan.federation.evaluate_every == 0
+
+
+def _cohort(plan: Plan, algorithm: Algorithm, transport: Transport, number: int) -> tuple[str, ...]:
+    """The sites asked in a round: all, or a share drawn from the seed."""
+    sites = transport.sites()
+    share = max(plan.federation.quorum, round(plan.federation.fraction * len(sites)))
+    if algorithm.cohort_must_be_whole or share >= len(sites):
+        return sites
+    draw = np.random.default_rng([plan.seed, number]).choice(len(sites), share, replace=False)
+    return tuple(sites[i] for i in sorted(draw))
+
+
+def _with_recipe(request: Request, plan: Plan) -> Request:
+    tensors = dict(request.tensors) | prefixed("recipe", plan.recipe)
+    return replace(request, tensors=tensors, settings=dict(request.settings) | {"recipe": plan.fingerprint})
+
+
+def _add(sums: dict[str, np.ndarray], reply: Reply) -> None:
+    for name, value in reply.sums.items():
+        if name in sums:
+            sums[name] += value
+        else:
+            sums[name] = value.astype(np.float64)
+
+
+def _train_loss(total: Total) -> float | None:
+    examples = float(total.sums["examples"][0]) if "examples" in total.sums else 0.0
+    return float(total.sums["loss_sum"][0]) / examples if examples else None
+
+
+def _demand_quorum(total: Total, quorum: int, transport: Transport) -> None:
+    if len(total.sites) < min(quorum, len(transport.sites())):
+        raise QuorumError(
+            f"{len(total.sites)} of {len(transport.sites())} sites answered, expected at least {quorum} "
+            f"(federation.quorum). Silent: {', '.join(total.dropped)}."
+        )
