@@ -1,0 +1,303 @@
+"""Cases in one .npz: MedMNIST's layout (train_images, train_labels …) by itself, any other by the names of its arrays.
+
+Nothing pickled is ever loaded, and what the archive claims to hold is compared with limits before memory is taken.
+"""
+
+import hashlib
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from client.table import SPLITS, Facts, Problem, Split, Table, as_split, encode, merge, refuse
+from common.config import Npz
+from common.errors import ConfigError, DataError
+from common.imaging import Picture
+from common.types import Stack
+
+Array = NDArray[Any]
+
+MAX_BYTES = 48 << 30
+"""MedMNIST's largest file, 224² in colour, unpacks to 16 GiB."""
+BOMB_RATIO = 400
+"""Beyond MIN_BOMB_BYTES no archive of real images packs so well; deflate reaches 1,032 on zeros."""
+MIN_BOMB_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class ArrayImages:
+    """Images held as parts of arrays, each [n, h, w] or [n, h, w, c]."""
+
+    path: str
+    parts: tuple[tuple[str, Array], ...]
+    """Name of the array and the array, in the order of the table."""
+    index: NDArray[np.int64]
+    """Position of each case in the concatenated parts."""
+    low: float
+    high: float
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def _find(self, index: int) -> tuple[str, int, Array]:
+        at = int(self.index[index])
+        for name, part in self.parts:
+            if at < len(part):
+                return name, at, part[at]
+            at -= len(part)
+        raise IndexError(index)
+
+    def name(self, index: int) -> str:
+        """Path, array and index."""
+        name, at, _ = self._find(index)
+        return f"{self.path}: {name}[{at}]"
+
+    def facts(self, index: int) -> Facts:
+        """Size, range and digest."""
+        image = self._find(index)[2]
+        height, width = image.shape[:2]
+        shape = (height, width, image.shape[2] if image.ndim == 3 else 1)
+        digest = hashlib.blake2b(repr(shape).encode() + image.tobytes(), digest_size=16).digest()
+        return Facts(shape, float(image.min()), float(image.max()), digest)
+
+    def pictures(self, indices: Sequence[int]) -> Iterator[Picture]:
+        """The images as float32[h, w, c]."""
+        for index in indices:
+            image = self._find(index)[2].astype(np.float32)
+            yield Picture(image if image.ndim == 3 else image[:, :, None], self.low, self.high)
+
+    def stack(self, indices: Sequence[int]) -> Stack:
+        """The same as one float32[n, h, w, c]."""
+        pictures = self.pictures(indices)
+        return np.stack([p.pixels for p in pictures])
+
+
+def read(source: Npz) -> Table:
+    """The table of an .npz.
+
+    Raises:
+        ConfigError: an array that the configuration names is not there.
+        DataError: not an .npz, hostile, or images and labels that do not belong together.
+    """
+    path = source.path if isinstance(source.path, Path) else source.path[0]
+    arrays = load(path)
+    parts = _find_parts(path, arrays, source)
+    for part in parts:
+        _check_part(path, part)
+    images = [(part.images_name, part.images) for part in parts]
+    labels = np.concatenate([part.labels for part in parts])
+    names, classes = _classes(path, labels, arrays, source)
+    problems = _not_finite(path, parts)
+    if problems and source.on_error == "stop":
+        raise refuse(problems, str(path))
+    keep = np.setdiff1d(np.arange(len(labels)), [p.row for p in problems]).astype(np.int64)
+    columns = {key: _column(path, arrays, getattr(source, key), len(labels), keep) for key in ("site", "patient")}
+    low, high = _range([part.images for part in parts] if not problems else _only(parts, keep))
+    return Table(
+        classes,
+        encode(names, classes)[keep],
+        ArrayImages(str(path), tuple(images), keep, low, high),
+        site=columns["site"],
+        patient=columns["patient"],
+        split=_splits(path, arrays, source, parts, keep),
+        problems=tuple(problems),
+    )
+
+
+def load(path: Path) -> dict[str, Array]:
+    """Every array of an .npz, sizes checked before memory is taken.
+
+    Raises:
+        DataError: not an .npz, damaged, pickled, or larger than it may be.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [m for m in archive.infolist() if m.filename.endswith(".npy")]
+            _refuse_bomb(path, members)
+            return {m.filename.removesuffix(".npy"): _read_array(path, archive, m) for m in members}
+    except FileNotFoundError:
+        raise DataError(f"{path}: there is no such file. Give the path of an .npz as data.path.") from None
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+        raise DataError(
+            f"{path}: not a readable .npz ({error or type(error).__name__}). Expected a file written by numpy.savez; "
+            "copy or download it again."
+        ) from None
+
+
+def _refuse_bomb(path: Path, members: Sequence[zipfile.ZipInfo]) -> None:
+    total = sum(m.file_size for m in members)
+    packed = sum(m.compress_size for m in members)
+    if total > MAX_BYTES or (total > MIN_BOMB_BYTES and total > BOMB_RATIO * max(packed, 1)):
+        raise DataError(
+            f"{path}: refused: {packed:,} bytes would unpack to {total:,}, at most {MAX_BYTES:,} and "
+            f"{BOMB_RATIO} times as much are allowed. If it is genuine, save it in parts with numpy.savez."
+        )
+    if len({m.filename for m in members}) != len(members):
+        raise DataError(f"{path}: holds two arrays of one name; save it again with numpy.savez.")
+
+
+def _read_array(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:
+    where = f"{path}: array '{member.filename.removesuffix('.npy')}'"
+    try:
+        with archive.open(member) as stream:
+            version = np.lib.format.read_magic(stream)
+            header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, _, dtype = header(stream)
+        # A header may claim any shape: numpy would take the memory for it before it reads a byte.
+        if dtype.hasobject or np.prod(shape, dtype=float) * dtype.itemsize > member.file_size:
+            reason = "holds pickled Python objects" if dtype.hasobject else f"claims shape {shape}, more than it holds"
+            raise DataError(f"{where} {reason}; refused. Save plain arrays with numpy.savez.")
+        with archive.open(member) as stream:
+            array: Array = np.lib.format.read_array(stream, allow_pickle=False)
+            return array
+    except (ValueError, SyntaxError, TypeError, OverflowError, MemoryError) as error:
+        raise DataError(f"{where} cannot be read ({error}). Save it again with numpy.savez.") from None
+
+
+@dataclass(frozen=True)
+class _Part:
+    images_name: str
+    images: Array
+    labels_name: str
+    labels: Array
+    split: Split | None
+
+
+def _find_parts(path: Path, arrays: Mapping[str, Array], source: Npz) -> list[_Part]:
+    """MedMNIST's three parts, or the one that the configuration names."""
+    if source.images is None and source.targets is None and "train_images" in arrays:
+        keys = {
+            key: split for key in ("train", "val", "test") if (split := as_split(key)) and f"{key}_images" in arrays
+        }
+        return [
+            _Part(
+                f"{key}_images", arrays[f"{key}_images"], f"{key}_labels", _flat(_get(path, arrays, f"{key}_labels")), s
+            )
+            for key, s in keys.items()
+        ]
+    images, targets = source.images or "images", source.targets or "labels"
+    return [_Part(images, _get(path, arrays, images), targets, _flat(_get(path, arrays, targets)), None)]
+
+
+def _get(path: Path, arrays: Mapping[str, Array], name: str) -> Array:
+    if name not in arrays:
+        raise ConfigError(
+            f"{path}: no array '{name}'; there are {', '.join(sorted(arrays)) or 'none'}. "
+            "Name them in the configuration: data.images, data.targets, data.site …"
+        )
+    return arrays[name]
+
+
+def _flat(labels: Array) -> Array:
+    """MedMNIST keeps labels as (n, 1)."""
+    return labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+
+
+def _check_part(path: Path, part: _Part) -> None:
+    images, labels = part.images, part.labels
+    if (
+        images.ndim not in (3, 4)
+        or (images.ndim == 4 and images.shape[3] not in (1, 3))
+        or images.dtype.kind not in "uif"
+    ):
+        raise DataError(
+            f"{path}: array '{part.images_name}' is {images.dtype}{list(images.shape)}; expected numbers of shape "
+            "[n, height, width] or [n, height, width, 1 or 3]."
+        )
+    if labels.ndim != 1 or labels.dtype.kind not in "uibU":
+        raise DataError(
+            f"{path}: array '{part.labels_name}' is {labels.dtype}{list(labels.shape)}; expected one whole number or "
+            "one class name for each image, [n] or [n, 1]."
+        )
+    if len(images) != len(labels) or not len(labels):
+        raise DataError(
+            f"{path}: '{part.images_name}' has {len(images)} images and '{part.labels_name}' {len(labels)} labels; "
+            "expected as many, and at least one."
+        )
+    if min(images.shape[1:3]) < 1:
+        raise DataError(f"{path}: the images in '{part.images_name}' have no pixels: {list(images.shape)}.")
+
+
+def _classes(path: Path, labels: Array, arrays: Mapping[str, Array], source: Npz) -> tuple[list[str], tuple[str, ...]]:
+    """The name of each case's class after merging, and all names in the order of their index."""
+    if labels.dtype.kind == "U":
+        names, known = [str(label) for label in labels], tuple(sorted({str(label) for label in labels}))
+    else:
+        table = arrays.get("class_names") if source.names is None else _get(path, arrays, source.names)
+        if table is not None:
+            known = tuple(str(name) for name in table.ravel())
+        elif source.labels and not source.groups:
+            known = source.labels
+        else:
+            known = tuple(str(i) for i in range(int(labels.max()) + 1))
+        wrong = np.flatnonzero((labels < 0) | (labels >= len(known)))
+        if len(wrong):
+            raise DataError(
+                f"{path}: label {labels[wrong[0]]} of case {wrong[0]} ({len(wrong)} such cases): expected 0 to "
+                f"{len(known) - 1} ({', '.join(known)})."
+            )
+        names = [known[int(label)] for label in labels]
+    return merge(str(path), names, known, source.groups, source.labels)
+
+
+def _not_finite(path: Path, parts: Sequence[_Part]) -> list[Problem]:
+    problems, offset = [], 0
+    for part in parts:
+        if part.images.dtype.kind == "f":
+            axes = tuple(range(1, part.images.ndim))
+            # Sums are finite only where all pixels are, and cost no array of flags as large as the images.
+            bad = np.flatnonzero(~np.isfinite(part.images.sum(axis=axes, dtype=np.float64)))
+            what = f"{part.images_name} has pixels that are not finite (NaN or infinite)"
+            problems += [Problem(str(path), offset + int(i), what) for i in bad]
+        offset += len(part.images)
+    return problems
+
+
+def _only(parts: Sequence[_Part], keep: NDArray[np.int64]) -> list[Array]:
+    ends = np.cumsum([0, *(len(part.images) for part in parts)])
+    return [p.images[keep[(keep >= ends[i]) & (keep < ends[i + 1])] - ends[i]] for i, p in enumerate(parts)]
+
+
+def _range(parts: Sequence[Array]) -> tuple[float, float]:
+    """What is shown as black and white: 0..255 for bytes, 0..1 or the data's own range otherwise."""
+    if all(part.dtype == np.uint8 for part in parts):
+        return 0.0, 255.0
+    low = min(float(part.min()) for part in parts if part.size)
+    high = max(float(part.max()) for part in parts if part.size)
+    if all(part.dtype.kind == "f" for part in parts) and low >= 0 and high <= 1:
+        return 0.0, 1.0
+    return low, high if high > low else low + 1
+
+
+def _column(
+    path: Path, arrays: Mapping[str, Array], name: str | None, cases: int, keep: Array
+) -> tuple[str, ...] | None:
+    if name is None:
+        return None
+    column = _flat(_get(path, arrays, name))
+    if column.shape != (cases,) or column.dtype.kind not in "uiU":
+        raise DataError(
+            f"{path}: array '{name}' is {column.dtype}{list(column.shape)}; expected {cases} names or numbers."
+        )
+    return tuple(str(value) for value in column[keep])
+
+
+def _splits(
+    path: Path, arrays: Mapping[str, Array], source: Npz, parts: Sequence[_Part], keep: Array
+) -> tuple[Split, ...] | None:
+    cases = sum(len(part.labels) for part in parts)
+    if source.split is not None:
+        words = _column(path, arrays, source.split, cases, keep) or ()
+        splits = [as_split(word) for word in words]
+        if None in splits:
+            raise DataError(
+                f"{path}: array '{source.split}' says '{words[splits.index(None)]}'; expected {', '.join(SPLITS)}."
+            )
+        return tuple(split for split in splits if split)
+    own = [part.split for part in parts for _ in range(len(part.labels)) if part.split]
+    return tuple(own[i] for i in keep) if own else None

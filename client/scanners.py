@@ -1,0 +1,71 @@
+"""What a scanner does to an image: contrast, gain, blur, noise. For phantoms and for simulated scanner shift alike."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from common.imaging import Picture
+from common.types import Stack
+
+_SCANNERS = 3
+"""Purpose of these random streams; splits use 1 and 2."""
+
+
+@dataclass(frozen=True)
+class Scanner:
+    """One device. The identity is Scanner(1, 1, 0, 0)."""
+
+    gain: float
+    contrast: float
+    """Exponent on intensities of 0..1: above 1 darkens the middle."""
+    blur: float
+    """Standard deviation of the point spread, as a share of the image's height."""
+    noise: float
+    """Standard deviation of additive noise, on the scale 0..1."""
+
+    def scan(self, stack: Stack, rng: np.random.Generator) -> Stack:
+        """Images float32[n, h, w] of 0..1 as this device would show them, again of 0..1."""
+        _, height, width = stack.shape
+        shown = np.clip(stack, 0, 1) ** np.float32(self.contrast)
+        if self.blur > 0:
+            sigma = self.blur * height
+            shown = _smoother(height, sigma) @ shown @ _smoother(width, sigma).T
+        shown = shown * np.float32(self.gain)
+        shown += rng.standard_normal(shown.shape, np.float32) * np.float32(self.noise)
+        clipped: Stack = np.clip(shown, 0, 1)
+        return clipped
+
+
+def draw(rng: np.random.Generator, shift: float) -> Scanner:
+    """A device at random; `shift` of 0..1 says how far from the identity, 1 being as far as hospitals' devices lie."""
+    return Scanner(
+        gain=float(1 - shift * rng.uniform(0, 0.35)),
+        contrast=float(np.exp(shift * rng.uniform(-0.5, 0.5))),
+        blur=float(shift * rng.uniform(0, 0.02)),
+        noise=float(shift * rng.uniform(0, 0.06)),
+    )
+
+
+def _smoother(size: int, sigma: float) -> Stack:
+    """float32[size, size]: the Gaussian along one axis as a matrix, rows of sum 1 (at the border the part inside)."""
+    offset = np.subtract.outer(np.arange(size), np.arange(size))
+    matrix = np.exp(-0.5 * (offset / sigma) ** 2)
+    rows: Stack = (matrix / matrix.sum(axis=1, keepdims=True)).astype(np.float32)
+    return rows
+
+
+def shifted(
+    pictures: Iterator[Picture], cases: Sequence[int], sites: Sequence[int], shift: float, seed: int
+) -> Iterator[Picture]:
+    """Each picture as its site's simulated device would show it, in its own range; noise follows seed and case."""
+    devices = {site: draw(_stream(seed, site), shift) for site in sorted(set(sites))}
+    for picture, case, site in zip(pictures, cases, sites, strict=True):
+        span = max(picture.high - picture.low, 1e-12)
+        channels = ((picture.pixels - picture.low) / span).transpose(2, 0, 1)
+        shown = devices[site].scan(channels.astype(np.float32), _stream(seed, site, case))
+        yield Picture(shown.transpose(1, 2, 0) * np.float32(span) + np.float32(picture.low), picture.low, picture.high)
+
+
+def _stream(seed: int, *purpose: int) -> np.random.Generator:
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, _SCANNERS, *purpose])))

@@ -1,0 +1,140 @@
+"""A table of cases: what a data set says of each image, before any image is looked at. One column an attribute.
+
+Every source (CSV, folders, NPZ, phantoms) becomes such a table, and everything after it (splits, report, loading)
+knows nothing else.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+
+from common.errors import DataError
+from common.imaging import Picture
+from common.types import Labels
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A case that was left out, or something to look at."""
+
+    file: str
+    row: int | None
+    """Row of the CSV (the header is row 1), or index of the case in an array (from 0)."""
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.file}{'' if self.row is None else f', row {self.row}'}: {self.what}"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of one image as read, before preprocessing."""
+
+    shape: tuple[int, int, int]
+    """Height, width, channels."""
+    darkest: float
+    brightest: float
+    digest: bytes
+    """Of shape and pixels: two images with one digest are the same image."""
+
+
+class Images(Protocol):
+    """The images of a table, in its order."""
+
+    def __len__(self) -> int: ...
+
+    def name(self, index: int) -> str:
+        """What a message calls this image: its path, or array and index."""
+        ...
+
+    def facts(self, index: int) -> Facts:
+        """Size, range and digest."""
+        ...
+
+    def pictures(self, indices: Sequence[int]) -> Iterable[Picture]:
+        """The images as read, one by one."""
+        ...
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cases in the order of the data set; columns that the data set lacks are None."""
+
+    classes: tuple[str, ...]
+    labels: Labels
+    images: Images
+    site: tuple[str, ...] | None = None
+    patient: tuple[str, ...] | None = None
+    split: tuple[Split, ...] | None = None
+    problems: tuple[Problem, ...] = ()
+    """Cases that were left out (`on_error: report`)."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def people(self) -> list[str]:
+        """Whom each case shows, site by site. Where no patient is known, identical images count as one person.
+
+        Hospitals number their patients alike, so the same number at two sites is taken for two people.
+        """
+        sites = self.site or ("",) * len(self)
+        persons = self.patient or [self.images.facts(i).digest.hex() for i in range(len(self))]
+        return [f"{site}\n{person}" for site, person in zip(sites, persons, strict=True)]
+
+
+def refuse(problems: Sequence[Problem], what: str) -> DataError:
+    """One error that lists up to 20 problems and counts the rest."""
+    lines = [f"  {p}" for p in problems[:20]] + ([f"  … and {len(problems) - 20} more"] if len(problems) > 20 else [])
+    advice = "Mend or remove them, or set data.on_error: report to leave them out and list them."
+    return DataError("\n".join([f"{what}: {len(problems)} bad case{'s' * (len(problems) > 1)}.", *lines, advice]))
+
+
+def as_split(word: str) -> Split | None:
+    """The split that a word in a data set means; None if it means none."""
+    return _SPLIT_WORDS.get(word.strip().lower())
+
+
+_SPLIT_WORDS: dict[str, Split] = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+}
+
+
+def encode(names: Sequence[str], order: Sequence[str]) -> Labels:
+    """Class indices of class names."""
+    index = {name: i for i, name in enumerate(order)}
+    return np.array([index[name] for name in names], np.int64)
+
+
+def merge(
+    where: str, names: Sequence[str], known: Sequence[str], groups: Mapping[str, str], wanted: Sequence[str]
+) -> tuple[list[str], tuple[str, ...]]:
+    """Merge classes by `groups`; order them by `wanted`, else as `groups` or the data name them.
+
+    Raises:
+        DataError: a class that no group takes, or that is not among the wanted.
+    """
+    if groups:
+        if missing := sorted(set(names) - set(groups)):
+            raise DataError(
+                f"{where}: data.groups says nothing of the class '{missing[0]}'; add it, or correct the label."
+            )
+        names = [groups[name] for name in names]
+        known = tuple(dict.fromkeys(groups.values()))
+    order = tuple(wanted or known)
+    if strange := sorted(set(names) - set(order)):
+        raise DataError(f"{where}: label '{strange[0]}' is none of data.labels ({', '.join(order)}).")
+    if len(set(names)) < 2:
+        raise DataError(f"{where}: all cases are '{names[0]}'; expected at least two classes to tell apart.")
+    return list(names), order
