@@ -1,0 +1,127 @@
+"""The convolutional network behind the model protocol. TensorFlow and Keras live in the three files it imports.
+
+`graphs` holds the training loop, `architectures` the networks, `augmentation` the random changes of images.
+"""
+
+import os
+from typing import Any, Literal
+
+# One thread inside an operation: the bits then do not depend on the number of cores, and small images are no slower.
+# For large images on many cores set TF_NUM_INTRAOP_THREADS; the bits then hold for that number.
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ["KERAS_BACKEND"] = "tensorflow"
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.config import Cnn, Local
+from common.errors import WeightsError
+from common.imaging.augment import Augment
+from common.models import Fitted, Logits, Work
+from common.models.architectures import Shape
+from common.models.graphs import Course, State, graphs
+from common.types import Cases, Stack, Tensors
+
+SCORED_TOGETHER_PX = 1 << 18
+"""Pixels in one batch of `scores`: bounds the memory, whatever the size of the images."""
+
+
+class KerasCnn:
+    """A Keras network that holds no weights: it is handed them. Same weights, cases and seed: same bits."""
+
+    kind: Literal["cnn", "svm"] = "cnn"
+
+    def __init__(self, config: Cnn, shape: Shape, classes: int, augment: Augment | None = None) -> None:
+        self._graphs = graphs(config, shape, classes, augment)
+        self._together = max(1, SCORED_TOGETHER_PX // (shape[0] * shape[1]))
+
+    def init(self, seed: int) -> Tensors:
+        """Fresh weights: Glorot uniform kernels, everything else as Keras begins it."""
+        random = np.random.default_rng(seed)
+        return {name: _glorot(random, start) if start.ndim > 1 else start for name, start in self._graphs.start.items()}
+
+    def fit(
+        self,
+        weights: Tensors,
+        cases: Cases,
+        work: Work,
+        *,
+        moments: Tensors | None = None,
+        anchor: Tensors | None = None,
+        correction: Tensors | None = None,
+    ) -> Fitted:
+        """Train from `weights`. See `common.models.Model`.
+
+        Raises:
+            WeightsError: arrays that do not fit the network or are not finite, before or after training.
+        """
+        flat, none = self._graphs.flat, np.zeros(self._graphs.count, np.float32)
+        start = flat(weights, "weights")
+        order = _order(len(cases), work.local, work.seed)
+        course = Course(
+            order,
+            _rates(len(order), work),
+            np.random.SeedSequence(work.seed).generate_state(2).astype(np.int32),
+            start if anchor is None else flat(anchor, "anchor"),
+            np.float32(0.0 if anchor is None else work.local.proximal),
+            none if correction is None else flat(correction, "correction"),
+            np.float32(work.local.weight_decay),
+        )
+        state, loss_sum, correct = self._graphs.train[work.local.optimizer](
+            cases.images, cases.labels.astype(np.int32), State(start, *self._unpacked(moments, none)), course
+        )
+        return Fitted(
+            weights=self._graphs.named(state.weights),
+            moments=self._packed(state) if work.local.optimizer == "adam" else {},
+            steps=len(order),
+            examples=int((order >= 0).sum()),
+            loss_sum=float(loss_sum),
+            correct=int(correct),
+        )
+
+    def scores(self, weights: Tensors, images: Stack) -> Logits:
+        """Logits of every image: float32[n, classes]."""
+        flat = self._graphs.flat(weights, "weights")
+        starts = range(0, max(1, len(images)), self._together)
+        return np.concatenate([self._graphs.logits(images[i : i + self._together], flat).numpy() for i in starts])
+
+    def _unpacked(self, moments: Tensors | None, none: NDArray[np.float32]) -> tuple[Any, Any, np.float32]:
+        if not moments:
+            return none, none, np.float32(0.0)
+        if "steps" not in moments:
+            raise WeightsError("moments: expected 'steps' beside the moments, as `fit` returned them.")
+        first, second = (self._graphs.flat(moments, "moments", prefix) for prefix in ("first/", "second/"))
+        return first, np.maximum(second, 0.0), np.float32(moments["steps"][0])
+
+    def _packed(self, state: State) -> Tensors:
+        moments = self._graphs.named(state.first, "first/") | self._graphs.named(state.second, "second/")
+        return moments | {"steps": state.time.numpy().reshape(1)}
+
+
+def _order(cases: int, local: Local, seed: int) -> NDArray[np.int32]:
+    """Which case is seen when: int32[steps, batch], a new order each epoch, -1 where a batch is not full."""
+    batch = max(1, min(local.batch, cases))
+    per_epoch = -(-cases // batch)
+    steps = local.steps or max(1, round((local.epochs or 1.0) * per_epoch))
+    if cases == 0:
+        return np.zeros((0, 1), np.int32)
+    random = np.random.default_rng(seed)
+    order = np.full((-(-steps // per_epoch), per_epoch * batch), -1, np.int32)
+    for epoch in order:
+        epoch[:cases] = random.permutation(cases)
+    return order.reshape(-1, batch)[:steps]
+
+
+def _rates(steps: int, work: Work) -> NDArray[np.float32]:
+    """Learning rate of every step: float32[steps]. Cosine: Loshchilov and Hutter, ICLR 2017, without restarts."""
+    share = 0.5 + 0.5 * np.cos(np.pi * np.arange(steps) / max(1, steps)) if work.decay_to_zero else np.ones(steps)
+    return (work.learning_rate * share).astype(np.float32)
+
+
+def _glorot(random: np.random.Generator, kernel: NDArray[Any]) -> NDArray[np.float32]:
+    """Glorot and Bengio, AISTATS 2010. Shape: receptive field, then channels in and out."""
+    field = int(np.prod(kernel.shape[:-2]))
+    limit = np.sqrt(6.0 / (field * (kernel.shape[-2] + kernel.shape[-1])))
+    return random.uniform(-limit, limit, kernel.shape).astype(np.float32)

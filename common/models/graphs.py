@@ -1,0 +1,168 @@
+"""The compiled half of the CNN: a whole call of training as one TensorFlow graph over flat vectors.
+
+Weights, gradient and moments are each one vector, so the optimiser is a few operations and not a few a layer. The
+graphs hold no variables: what they are handed is all they know, and calls from several threads do not meet. No
+dimension that differs between sites is fixed, so nothing is traced twice.
+
+Adam: Kingma and Ba, ICLR 2015, in the form of Keras; decoupled weight decay: Loshchilov and Hutter, ICLR 2019; proximal
+term: Li et al., MLSys 2020; correction: Karimireddy et al., ICML 2020.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from common.config import Cnn
+from common.errors import WeightsError
+from common.imaging.augment import Augment
+from common.models.architectures import Shape, network
+from common.models.augmentation import augmented
+from common.types import Tensors
+
+Flat = NDArray[np.float32]
+BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
+
+
+class Course(NamedTuple):
+    """What one call of training is handed besides images and labels; vectors are flat, in the order of the weights."""
+
+    order: Any
+    """int32[steps, batch]: which case is seen when; -1 fills up the last batch of an epoch."""
+    rates: Any
+    """float32[steps]: learning rates."""
+    seed: Any
+    """int32[2]."""
+    anchor: Any
+    proximal: Any
+    """float32: pull towards the anchor."""
+    correction: Any
+    """Added to every gradient."""
+    decay: Any
+    """float32: weight decay of the kernels."""
+
+
+class State(NamedTuple):
+    """What training changes."""
+
+    weights: Any
+    first: Any
+    second: Any
+    time: Any
+    """float32: steps that the moments have seen (an average of sites may fall between)."""
+
+
+class Graphs:
+    """One network, compiled: `train[optimizer](images, labels, state, course)` and `logits(images, weights)`."""
+
+    def __init__(self, config: Cnn, shape: Shape, classes: int, augment: Augment | None) -> None:
+        self._network = network(config, shape, classes)
+        self._augment = augment
+        self.start = {v.path: np.asarray(v) for v in self._network.trainable_variables}
+        """What Keras begins with, by name; the kernels among it are to be drawn anew."""
+        self._sizes = [array.size for array in self.start.values()]
+        self.count = sum(self._sizes)
+        self._kernels = np.concatenate([np.full(a.size, a.ndim > 1, np.float32) for a in self.start.values()])
+        images, vector, number = tf.TensorSpec([None, *shape]), tf.TensorSpec([self.count]), tf.TensorSpec([])
+        labels, order = tf.TensorSpec([None], tf.int32), tf.TensorSpec([None, None], tf.int32)
+        seed = tf.TensorSpec([2], tf.int32)
+        state = State(vector, vector, vector, number)
+        course = Course(order, tf.TensorSpec([None]), seed, vector, number, vector, number)
+        self.train: dict[str, Callable[..., Any]] = {
+            rule.__name__: tf.function(partial(self._train, rule), input_signature=[images, labels, state, course])
+            for rule in (adam, sgd)
+        }
+        self.logits = tf.function(self._logits, input_signature=[images, vector])
+
+    def flat(self, arrays: Tensors, what: str, prefix: str = "") -> Flat:
+        """Join named arrays into one vector.
+
+        Raises:
+            WeightsError: a name, a shape, or a value that is not finite.
+        """
+        for name, own in self.start.items():
+            array = arrays.get(prefix + name)
+            if array is None or array.shape != own.shape:
+                got = "nothing of that name" if array is None else f"{array.shape}"
+                raise WeightsError(
+                    f"{what}: expected '{prefix}{name}' of shape {own.shape}, got {got}. They belong to another model: "
+                    "the configuration's model and image size must be those they were made with."
+                )
+        vector = np.concatenate([np.ravel(arrays[prefix + name]) for name in self.start]).astype(np.float32)
+        if not np.isfinite(vector).all():
+            raise WeightsError(f"{what}: NaN or infinite values, expected finite ones. {DIVERGED}")
+        return vector
+
+    def named(self, vector: tf.Tensor, prefix: str = "") -> dict[str, NDArray[Any]]:
+        """Cut a vector into named arrays.
+
+        Raises:
+            WeightsError: training ended in values that are not finite.
+        """
+        whole = vector.numpy()
+        if not np.isfinite(whole).all():
+            raise WeightsError(f"training ended in NaN or infinite weights. {DIVERGED}")
+        parts = np.split(whole, np.cumsum(self._sizes)[:-1])
+        return {
+            prefix + name: part.reshape(own.shape) for (name, own), part in zip(self.start.items(), parts, strict=True)
+        }
+
+    def _logits(self, images: tf.Tensor, weights: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:
+        """Run the network on weights from outside; with a seed as in training (dropout's only state is its seed)."""
+        parts = zip(tf.split(weights, self._sizes), self.start.values(), strict=True)
+        variables = [tf.reshape(part, own.shape) for part, own in parts]
+        state = [v.value if seed is None else tf.cast(seed, v.dtype) for v in self._network.non_trainable_variables]
+        logits, _ = self._network.stateless_call(variables, state, images, training=seed is not None)
+        return logits
+
+    def _train(
+        self, rule: "Rule", images: tf.Tensor, labels: tf.Tensor, state: State, course: Course
+    ) -> tuple[State, tf.Tensor, tf.Tensor]:
+        """All steps of one call; also the sum of the losses and the number of right answers along the way."""
+        loss_sum, correct = tf.constant(0.0), tf.constant(0)
+        for step in tf.range(tf.shape(course.order)[0]):
+            row = course.order[step]
+            chosen = row[: tf.math.count_nonzero(row >= 0, dtype=tf.int32)]
+            seeds = tf.random.split(tf.random.fold_in(course.seed, step))
+            batch = augmented(tf.gather(images, chosen), self._augment, seeds[0])
+            truth = tf.gather(labels, chosen)
+            with tf.GradientTape() as tape:
+                tape.watch(state.weights)
+                logits = self._logits(batch, state.weights, seeds[1])
+                losses = tf.nn.sparse_softmax_cross_entropy_with_logits(truth, logits)
+                loss = tf.reduce_mean(losses)
+            gradient = tape.gradient(loss, state.weights) + course.correction
+            gradient += course.proximal * (state.weights - course.anchor)
+            rate = course.rates[step]
+            kept = state.weights * (1.0 - rate * course.decay * self._kernels)
+            state = rule(state._replace(weights=kept), gradient, rate)
+            loss_sum += tf.reduce_sum(losses)
+            correct += tf.math.count_nonzero(tf.argmax(logits, 1, tf.int32) == truth, dtype=tf.int32)
+        return state, loss_sum, correct
+
+
+Rule = Callable[[State, tf.Tensor, tf.Tensor], State]
+DIVERGED = "If it was this training that diverged, lower federation.local.learning_rate."
+
+
+def adam(state: State, gradient: tf.Tensor, rate: tf.Tensor) -> State:
+    """One step of Adam."""
+    time = state.time + 1.0
+    first = BETA_1 * state.first + (1.0 - BETA_1) * gradient
+    second = BETA_2 * state.second + (1.0 - BETA_2) * tf.square(gradient)
+    rate *= tf.sqrt(1.0 - tf.pow(BETA_2, time)) / (1.0 - tf.pow(BETA_1, time))
+    return State(state.weights - rate * first / (tf.sqrt(second) + EPSILON), first, second, time)
+
+
+def sgd(state: State, gradient: tf.Tensor, rate: tf.Tensor) -> State:
+    """One step of plain gradient descent."""
+    return state._replace(weights=state.weights - rate * gradient)
+
+
+@lru_cache(maxsize=8)
+def graphs(config: Cnn, shape: Shape, classes: int, augment: Augment | None) -> Graphs:
+    """The compiled network of a configuration, made once a process."""
+    return Graphs(config, shape, classes, augment)
