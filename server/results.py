@@ -1,0 +1,138 @@
+"""What comes out of a run: `result.json`, and the same as a table on the screen. The layout is in docs/results.md."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from common import metrics, tensorfile
+from common.metrics import Score
+
+FORMAT = 1
+APPROACHES = ("local", "federated", "personalised", "pooled")
+FIGURES = ("auc", "accuracy", "sensitivity", "specificity", "log_loss")
+
+Scores = Mapping[str, Score]
+"""One model's score by approach."""
+
+
+@dataclass(frozen=True)
+class SeedResult:
+    """Everything that one seed gave."""
+
+    seed: int
+    sites: Mapping[str, Scores]
+    test: Mapping[str, Sequence[Score]]
+    """On the common test set: one score for a common model, one for each site's model otherwise."""
+    cases: Mapping[str, Mapping[str, int]]
+    """Numbers of training, validation and test cases by site."""
+    mix: Mapping[str, float]
+    """Weight of the site's own model in its personalised one."""
+    rounds: Sequence[Mapping[str, Any]]
+    """Records of the federated rounds."""
+    curves: Mapping[str, Sequence[Mapping[str, Any]]]
+    """Validation records by approach: local/<site>, pooled."""
+    best_round: int
+    weights_sha256: str
+
+
+def as_json(config: Mapping[str, Any], origin: str, labels: Sequence[str], versions: Mapping[str, str],
+            problems: Sequence[str], seeds: Sequence[SeedResult]) -> dict[str, Any]:  # fmt: skip
+    """The content of result.json: means over the seeds, with `<figure>_sd` beside each where there are several."""
+    first = seeds[0]
+    return {
+        "format": FORMAT,
+        "name": config["name"],
+        "origin": origin,
+        "labels": list(labels),
+        "sites": {
+            name: {"cases": dict(first.cases[name])}
+            | {a: _over_seeds([[s.sites[name][a]] for s in seeds]) for a in APPROACHES if a in first.sites[name]}
+            | ({"own_share": _mean([s.mix[name] for s in seeds])} if name in first.mix else {})
+            for name in first.sites
+        },
+        "test": {a: _over_seeds([s.test[a] for s in seeds]) for a in APPROACHES if a in first.test},
+        "rounds": [{"seed": s.seed} | dict(r) for s in seeds for r in s.rounds],
+        "seeds": [
+            {
+                "seed": s.seed,
+                "best_round": s.best_round,
+                "weights_sha256": s.weights_sha256,
+                "sites": {n: {a: score.as_json() for a, score in by.items()} for n, by in s.sites.items()},
+                "test": {a: [score.as_json() for score in scores] for a, scores in s.test.items()},
+                "curves": {name: list(records) for name, records in s.curves.items()},
+            }
+            for s in seeds
+        ],
+        "problems": list(problems),
+        "config": dict(config),
+        "versions": dict(versions),
+    }
+
+
+def write(path: Path, result: Mapping[str, Any]) -> None:
+    """Write result.json atomically."""
+    tensorfile.write_atomically(path, (json.dumps(result, indent=1, allow_nan=False) + "\n").encode())
+
+
+def show(result: Mapping[str, Any], console: Console) -> None:
+    """Print the per-site table: AUC and accuracy of what each site reaches alone, together, and pooled."""
+    approaches = [a for a in APPROACHES if a in result["test"]]
+    several = len(result["seeds"]) > 1
+    for figure, title in (("auc", "AUC"), ("accuracy", "Accuracy at the operating point chosen on validation")):
+        table = Table(title=f"{title} on test cases", title_justify="left", title_style="bold", pad_edge=False)
+        table.add_column("site", no_wrap=True)
+        table.add_column("trained on", justify="right")
+        for approach in approaches:
+            table.add_column(approach, justify="right", no_wrap=True)
+        for name, site in result["sites"].items():
+            cells = [_cell(site[a], figure, several) for a in approaches]
+            table.add_row(name, str(site["cases"]["train"]), *_with_best_marked(cells, site, approaches, figure))
+        table.add_section()
+        total = sum(site["cases"]["train"] for site in result["sites"].values())
+        table.add_row("all test cases", str(total), *(_cell(result["test"][a], figure, several) for a in approaches))
+        console.print(table)
+    federated = result["test"]["federated"]
+    console.print(
+        f"Federated on all {federated['n']} test cases: sensitivity {_number(federated['sensitivity'])}, "
+        f"specificity {_number(federated['specificity'])}.",
+        highlight=False,
+    )
+
+
+def _over_seeds(scores: Sequence[Sequence[Score]]) -> dict[str, Any]:
+    """Means over a seed's scores, then mean and standard deviation over the seeds."""
+    figures: dict[str, Any] = {"n": scores[0][0].n}
+    for figure in FIGURES:
+        over = metrics.spread([_mean([getattr(s, figure) for s in seed]) for seed in scores])
+        figures[figure] = over["mean"]
+        if len(scores) > 1:
+            figures[f"{figure}_sd"] = over["sd"]
+    return figures
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    return metrics.spread(list(values))["mean"]
+
+
+def _cell(scores: Mapping[str, Any], figure: str, several: bool) -> str:
+    text = _number(scores[figure])
+    return f"{text} ±{scores[f'{figure}_sd']:.3f}" if several and scores[figure] is not None else text
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _with_best_marked(cells: list[str], site: Mapping[str, Any], approaches: Sequence[str], figure: str) -> list[str]:
+    """The best of what the site can have (pooling is not among it) in bold."""
+    possible = [site[a][figure] for a in approaches if a != "pooled" and site[a][figure] is not None]
+    best = max(possible, default=None)
+    return [
+        f"[bold green]{c}[/]" if best is not None and a != "pooled" and site[a][figure] == best else c
+        for c, a in zip(cells, approaches, strict=True)
+    ]

@@ -1,0 +1,392 @@
+"""Simulate a federation on one machine, and compare what each site reaches alone, together, and by pooling the images.
+
+    python simulate.py configs/demo.yaml
+    python simulate.py configs/pneumonia.yaml --out runs/mine seeds=[1] federation.rounds=10
+
+For every seed: the cases fall to the sites, the sites train together (server/federation.py drives, client/site.py
+answers), then each alone and all images pooled, by the same loop with a single member. Every stage is written to disk
+after each round, so `--resume` goes on wherever a run was interrupted.
+"""
+
+import argparse
+import fcntl
+import hashlib
+import logging
+import platform
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from rich.console import Console
+
+from client import dataset
+from client.dataset import Dataset
+from client.personalise import Mix, choose_mix, fine_tune
+from client.site import Site
+from common import config as configuration
+from common import metrics, tensorfile
+from common.config import Config, Local
+from common.errors import ConsiliumError, RunError
+from common.metrics import Score
+from common.models import Logits, Model, Work, build
+from common.progress import Watch
+from common.transport import InMemory, Transport
+from common.types import Cases, SiteCases, Tensors, join, prefixed, under
+from server import checkpoint, federation, results
+from server.algorithm import Algorithm
+from server.averaging import Averaging
+from server.federation import Plan, RoundRecord
+from server.results import SeedResult
+
+log = logging.getLogger("consilium")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model as the outcome of one way of training."""
+
+    weights: Tensors
+    recipe: Tensors
+    """The mean and variance that its preprocessing uses."""
+    threshold: float | None
+    records: tuple[RoundRecord, ...]
+    best_round: int
+
+
+@dataclass(frozen=True)
+class Personal:
+    """What one site makes of the federated model for itself."""
+
+    own: Trained
+    common: Trained
+    mix: Mix
+    threshold: float | None
+
+
+@dataclass
+class Experiment:
+    """One seed of a run: its data, its model, and where it writes."""
+
+    config: Config
+    seed: int
+    data: Dataset
+    model: Model
+    folder: Path
+    watch: Watch
+
+    def site(self, cases: SiteCases, local: Local | None = None) -> Site:
+        """The site that answers for these cases."""
+        return Site(cases, self.data.pipeline, self.model, local or self.config.federation.local)
+
+    def digest(self) -> str:
+        """Of configuration and data: a checkpoint of anything else is refused."""
+        told = self.config.model_dump(mode="json", exclude={"seeds": True, "data": {"path", "cache"}})
+        sha = hashlib.sha256(repr((told, self.seed)).encode())
+        for cases in [part for s in self.data.sites for part in (s.train, s.validation, s.test)]:
+            sha.update(np.ascontiguousarray(cases.images).data)
+            sha.update(np.ascontiguousarray(cases.labels).data)
+        return sha.hexdigest()
+
+
+# --- training -------------------------------------------------------------------------------------------------------
+
+
+def train_together(experiment: Experiment) -> Trained:
+    """All sites, by the federation's plan."""
+    plan = experiment.config.federation
+    answers = {s.name: experiment.site(s).answer for s in experiment.data.sites}
+    misfortune = plan.simulate
+    transport = InMemory(answers, drop=misfortune.drop, slow=misfortune.slow, seed=experiment.seed)
+    return train(experiment, "federated", experiment.config, transport)
+
+
+def train_alone(experiment: Experiment, name: str, cases: SiteCases) -> Trained:
+    """One member by itself: a site, or all images pooled, by the same recipe.
+
+    The CNN runs the same loop with a single site, and Adam's moments go on from round to round, as in one uninterrupted
+    training. The SVM is solved by scikit-learn's LinearSVC, which the federated solver must equal.
+    """
+    if experiment.config.model.kind == "svm":
+        return solve_alone(experiment, name, cases)
+    plan = experiment.config.federation
+    moments = "averaged" if plan.local.optimizer == "adam" else "fresh"
+    local = plan.local.model_copy(update={"moments": moments, "proximal": 0.0})
+    changes = {"local": local, "strategy": "fedavg", "fraction": 1.0, "quorum": 1, "server_learning_rate": None}
+    config = experiment.config.model_copy(update={"federation": plan.model_copy(update=changes)})
+    return train(experiment, name, config, InMemory({cases.name: experiment.site(cases, local).answer}))
+
+
+def train(experiment: Experiment, name: str, config: Config, transport: Transport) -> Trained:
+    """All rounds of one run over a transport, with a checkpoint after each; goes on from the checkpoint there is."""
+    path = experiment.folder / f"{name}.checkpoint"
+    plan = make_plan(config, experiment.data, experiment.seed, transport)
+    algorithm = make_algorithm(config, experiment, transport)
+    digest = experiment.digest()
+    states = transport.states if isinstance(transport, InMemory) else {}
+    standing = federation.begin(algorithm)
+    if found := checkpoint.load(path, transport.sites(), digest):
+        standing = found[0]
+        states.update(found[1])
+    units = training_cases(experiment, transport.sites()) / config.federation.rounds
+    experiment.watch.skip(units * standing.round)
+    for standing in federation.run(plan, algorithm, transport, standing):
+        checkpoint.save(path, standing, states, digest)
+        record = standing.records[-1]
+        log.info("seed %d %s %s", experiment.seed, name, asdict(record))
+        experiment.watch.advance(units, describe(name, record, config.federation.rounds))
+    experiment.watch.skip(units * (config.federation.rounds - standing.round))  # stopped early
+    threshold = metrics.operating_point(standing.best_counts, config.operating_point)
+    return Trained(standing.best, plan.recipe, threshold, standing.records, standing.best_round)
+
+
+def solve_alone(experiment: Experiment, name: str, cases: SiteCases) -> Trained:
+    """The SVM of one member: the exact optimum on its own cases."""
+    site = experiment.site(cases)
+    transport = InMemory({cases.name: site.answer})
+    plan = make_plan(experiment.config, experiment.data, experiment.seed, transport)
+    work = Work(experiment.config.federation.local, 0.0, experiment.seed)
+    weights = experiment.model.fit({}, site.ready("train", plan.recipe), work).weights
+    validation = site.ready("validation", plan.recipe)
+    counts = metrics.count(experiment.model.scores(weights, validation.images), validation.labels)
+    experiment.watch.advance(training_cases(experiment, (cases.name,)), name)
+    return Trained(weights, plan.recipe, metrics.operating_point(counts, experiment.config.operating_point), (), -1)
+
+
+def make_plan(config: Config, data: Dataset, seed: int, transport: Transport) -> Plan:
+    """A run's constants; asks the sites for the sums behind a federated mean and variance where the recipe has them."""
+    plan = Plan(config.federation, seed, data.pipeline.fingerprint(), {})
+    return replace(plan, recipe=federation.statistics(plan, transport)) if data.pipeline.needs_statistics else plan
+
+
+def make_algorithm(config: Config, experiment: Experiment, transport: Transport) -> Algorithm:
+    """Averaging for the CNN, the solver on summed derivatives for the SVM."""
+    if config.model.kind == "svm":
+        from server.solver import SvmSolver
+
+        return SvmSolver(config.model, experiment.model, transport.sites())
+    return Averaging(config.federation, experiment.model, experiment.seed, len(transport.sites()))
+
+
+# --- comparing ------------------------------------------------------------------------------------------------------
+
+
+def compare(experiment: Experiment) -> SeedResult:
+    """Train in every way that the configuration asks for, and score everything on the test cases."""
+    config, data = experiment.config, experiment.data
+    federated = train_together(experiment)
+    save_model(experiment, "federated", federated)
+    local: dict[str, Trained] = {}
+    if "local" in config.baselines or config.personalise.mix:
+        local = {s.name: train_alone(experiment, f"local-{s.name}", s) for s in data.sites}
+    pooled = train_alone(experiment, "pooled", pool(data.sites)) if "pooled" in config.baselines else None
+    personal = {s.name: personalise(experiment, s, local.get(s.name), federated) for s in data.sites}
+
+    def scores(cases: Cases, members: Sequence[str]) -> dict[str, list[Score]]:
+        by = {"federated": [score(experiment, federated, cases)]}
+        if "local" in config.baselines:
+            by["local"] = [score(experiment, local[name], cases) for name in members]
+        by["personalised"] = [score_personal(experiment, personal[name], cases) for name in members]
+        if pooled:
+            by["pooled"] = [score(experiment, pooled, cases)]
+        return by
+
+    sites = {s.name: {a: by[0] for a, by in scores(s.test, [s.name]).items()} for s in data.sites}
+    test = scores(data.test, [s.name for s in data.sites])
+    alone = {f"local/{name}": t for name, t in local.items()} | ({"pooled": pooled} if pooled else {})
+    return SeedResult(
+        seed=experiment.seed,
+        sites=sites,
+        test=test,
+        cases={s.name: {p: len(getattr(s, p)) for p in ("train", "validation", "test")} for s in data.sites},
+        mix={name: p.mix.own_share for name, p in personal.items()},
+        rounds=[asdict(r) for r in federated.records],
+        curves={name: [asdict(r) for r in t.records] for name, t in alone.items()},
+        best_round=federated.best_round,
+        weights_sha256=hashlib.sha256(tensorfile.pack(federated.weights, {})).hexdigest(),
+    )
+
+
+def logits(experiment: Experiment, trained: Trained, cases: Cases) -> Logits:
+    """A trained model's logits on cases as they are before the federated normalisation."""
+    pipeline, recipe = experiment.data.pipeline, trained.recipe
+    resolved = pipeline.resolved(recipe["mean"], recipe["variance"]) if recipe else pipeline
+    return experiment.model.scores(trained.weights, resolved.after(cases.images))
+
+
+def score(experiment: Experiment, trained: Trained, cases: Cases) -> Score:
+    """A trained model's figures on test cases, at the operating point chosen on its validation counts."""
+    return metrics.score(logits(experiment, trained, cases), cases.labels, trained.threshold)
+
+
+def personalise(experiment: Experiment, cases: SiteCases, own: Trained | None, federated: Trained) -> Personal:
+    """What one site makes of the federated model: fine-tuned, mixed with its own, as far as the configuration asks."""
+    common = tune(experiment, cases, federated)
+    own = own or common
+    pair = [logits(experiment, model, cases.validation) for model in (own, common)]
+    labels = cases.validation.labels
+    mix = choose_mix(*pair, labels) if experiment.config.personalise.mix else Mix(0.0)
+    counts = metrics.count(mix(*pair), labels)
+    return Personal(own, common, mix, metrics.operating_point(counts, experiment.config.operating_point))
+
+
+def score_personal(experiment: Experiment, personal: Personal, cases: Cases) -> Score:
+    """A personalised model's figures on test cases."""
+    pair = [logits(experiment, model, cases) for model in (personal.own, personal.common)]
+    return metrics.score(personal.mix(*pair), cases.labels, personal.threshold)
+
+
+def tune(experiment: Experiment, cases: SiteCases, federated: Trained) -> Trained:
+    """The federated model, fine-tuned at one site where the configuration asks for it."""
+    plan, local = experiment.config.personalise, experiment.config.federation.local
+    if not plan.fine_tune_epochs or experiment.config.model.kind == "svm":
+        return federated
+    site = experiment.site(cases)
+    train, validation = (site.ready(part, federated.recipe) for part in ("train", "validation"))
+    weights = fine_tune(experiment.model, federated.weights, train, validation, plan, local, experiment.seed)
+    return replace(federated, weights=weights)
+
+
+def pool(sites: Sequence[SiteCases]) -> SiteCases:
+    """All sites' cases in one place, which only a simulation can have."""
+    parts = ("train", "validation", "test")
+    return SiteCases("pooled", *(join([getattr(s, part) for s in sites]) for part in parts))
+
+
+# --- writing and showing --------------------------------------------------------------------------------------------
+
+
+def save_model(experiment: Experiment, name: str, trained: Trained) -> None:
+    """Write a model with what is needed to use it: labels, recipe, operating point."""
+    tensors = prefixed("weights", trained.weights) | prefixed("recipe", trained.recipe)
+    about = {
+        "model": experiment.config.model.model_dump_json(),
+        "preprocess": experiment.data.pipeline.fingerprint(),
+        "labels": "\n".join(experiment.data.labels),
+        "threshold": repr(trained.threshold),
+        "origin": experiment.data.origin,
+    }
+    tensorfile.save(experiment.folder / f"{name}.safetensors", tensors, about)
+
+
+def training_cases(experiment: Experiment, members: Sequence[str]) -> int:
+    """Training cases of these members, the measure of how long their rounds take."""
+    sizes = {s.name: len(s.train) for s in experiment.data.sites}
+    return sum(sizes.get(name, sum(sizes.values())) for name in members)
+
+
+def describe(name: str, record: RoundRecord, rounds: int) -> str:
+    """One line on a round."""
+    text = f"{name}: round {record.round + 1} of {rounds}"
+    if record.void:
+        return f"{text}, void ({len(record.dropped)} silent)"
+    if (auc := record.validation.get("auc")) is not None:
+        text += f", validation AUC {auc:.3f}"
+    return text + (f", {len(record.dropped)} silent" if record.dropped else "")
+
+
+def versions() -> dict[str, str]:
+    """What the figures were made with."""
+    packages = ("numpy", "scipy", "scikit-learn", "tensorflow-cpu", "tensorflow", "keras", "flwr", "pydicom")
+    found = {d.metadata["Name"]: d.version for d in metadata.distributions() if d.metadata["Name"]}
+    known = {name: found[key] for name in packages for key in found if key.lower().replace("_", "-") == name}
+    return {"python": platform.python_version()} | known
+
+
+@contextmanager
+def run_folder(out: Path | None, config: Config, resume: bool) -> Iterator[Path]:
+    """The run's own folder, held by this process alone.
+
+    Raises:
+        RunError: if it holds something already and is not to be resumed, or another process is at it.
+    """
+    folder = out or next_folder(Path("runs") / config.name, resume)
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"--out {folder}: is a file, expected a folder.")
+    if folder.exists() and any(folder.iterdir()) and not resume:
+        raise RunError(f"--out {folder}: is not empty. Go on with that run by --resume, or give another folder.")
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise RunError(f"--out {folder}: another process is running here. Wait for it, or stop it.") from None
+        yield folder
+
+
+def next_folder(base: Path, resume: bool) -> Path:
+    """runs/NAME, or NAME-2, NAME-3 … where that is taken; the latest of them to resume."""
+    names = [base] + [base.with_name(f"{base.name}-{i}") for i in range(2, 10_000)]
+    free = next(i for i, folder in enumerate(names) if not folder.exists())
+    return names[max(free - 1, 0)] if resume else names[free]
+
+
+def simulate(config: Config, folder: Path, console: Console) -> dict[str, Any]:
+    """All seeds of a run; writes the folder's files and returns the content of result.json."""
+    written = yaml.safe_dump(config.model_dump(mode="json", exclude_none=True), sort_keys=False)
+    tensorfile.write_atomically(folder / "config.yaml", written.encode())
+    outcomes = []
+    ways = 1 + len(config.baselines) + (config.personalise.mix and "local" not in config.baselines)
+    watch: Watch | None = None
+    for seed in config.seeds:
+        data = dataset.load(config, seed)
+        if watch is None:
+            console.print(f"[bold]{config.name}[/]: {data.origin}.", highlight=False)
+            for problem in data.problems:
+                console.print(f"[yellow]warning[/] {problem}", highlight=False)
+            everyone = sum(len(s.train) for s in data.sites)
+            watch = Watch(everyone * ways * len(config.seeds), console)
+        shape = data.sites[0].train.images.shape[1:]
+        model = build(config.model, shape, len(data.labels), config.augment)
+        with watch:
+            outcomes.append(compare(Experiment(config, seed, data, model, folder / f"seed-{seed}", watch)))
+    result = results.as_json(
+        config.model_dump(mode="json"), data.origin, data.labels, versions(), [str(p) for p in data.problems], outcomes
+    )
+    first = folder / f"seed-{config.seeds[0]}" / "federated.safetensors"
+    tensorfile.write_atomically(folder / "model.safetensors", first.read_bytes())
+    results.write(folder / "result.json", result)
+    return result
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line. Exit status 0, 2 for an error that the user can mend, 130 when interrupted."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", metavar="CONFIG", help="a YAML file; see configs/ and docs/configuration.md")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="laid over the file, e.g. federation.rounds=5")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the results (default: runs/NAME)")
+    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+    options = parser.parse_intermixed_args(arguments)
+    console = Console(soft_wrap=True)
+    try:
+        config = configuration.load(options.config, options.overrides)
+        with run_folder(options.out, config, options.resume) as folder:
+            handler = logging.FileHandler(folder / "log.txt")
+            handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+            log.addHandler(handler)
+            log.setLevel(logging.INFO)
+            result = simulate(config, folder, console)
+            results.show(result, console)
+            from common import figures
+
+            figures.curves(result, folder / "curves.png")
+            console.print(f"Written to {folder}: result.json, curves.png, model.safetensors, log.txt", highlight=False)
+        return 0
+    except ConsiliumError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {error.filename or 'a file'}: {error.strerror or error}.", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command with --resume goes on from the last round.", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
