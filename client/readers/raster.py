@@ -1,0 +1,29 @@
+"""PNG and JPEG by Pillow: grey and colour, 8 and 16 bits; transparency is ignored."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from client.readers import Frames, check_size, choose
+from common.errors import ImageError
+from common.imaging import Picture
+
+
+def decode(path: Path, frames: Frames) -> list[Picture]:
+    """The picture of a PNG or JPEG file, turned as its EXIF orientation says."""
+    choose(path, frames, 1)
+    with Image.open(path, formats=["PNG", "JPEG"]) as image:
+        check_size(path, *image.size)
+        return [to_picture(path, ImageOps.exif_transpose(image))]
+
+
+def to_picture(path: Path, image: Image.Image) -> Picture:
+    """A decoded image as a picture, with the range that its type can hold."""
+    if image.mode.startswith("I"):
+        return Picture(np.asarray(image, np.float32)[:, :, None], 0.0, 65535.0)
+    if image.mode in ("1", "L", "LA", "La"):
+        return Picture(np.asarray(image.convert("L"), np.float32)[:, :, None], 0.0, 255.0)
+    if image.mode in ("P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr", "LAB", "HSV"):
+        return Picture(np.asarray(image.convert("RGB"), np.float32), 0.0, 255.0)
+    raise ImageError(f"{path}: pixels of Pillow's mode {image.mode} are not known here; export it as grey or RGB.")

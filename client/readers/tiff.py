@@ -1,0 +1,84 @@
+"""TIFF by tifffile: 1 to 32 bits, float, grey, palette and RGB, one page a frame; LZW and JPEG of 8 bits by Pillow."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image
+
+from client.readers import Frames, check_size, choose
+from client.readers.raster import to_picture
+from common.errors import ImageError
+from common.imaging import Picture
+
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+
+_OWN = (tifffile.COMPRESSION.NONE, tifffile.COMPRESSION.DEFLATE, tifffile.COMPRESSION.ADOBE_DEFLATE)
+"""What tifffile unpacks without further libraries."""
+
+
+def decode(path: Path, frames: Frames) -> list[Picture]:
+    """The chosen pages of a TIFF."""
+    with tifffile.TiffFile(path) as file:
+        chosen = choose(path, frames, len(file.pages))
+        pictures = []
+        for index in chosen:
+            page = file.pages[index]
+            if not isinstance(page, tifffile.TiffPage):
+                page = page.aspage()
+            check_size(path, page.imagewidth, page.imagelength, len(chosen) * max(1, page.imagedepth))
+            pictures.append(_page(path, page, index))
+    return pictures
+
+
+def _page(path: Path, page: Any, index: int) -> Picture:
+    if page.imagedepth != 1 or page.samplesperpixel > 4:
+        raise ImageError(
+            f"{path}: page {index} has {page.samplesperpixel} channels and depth {page.imagedepth}; "
+            "expected grey or RGB. Export it so."
+        )
+    # Strips that claim more than they can hold would be padded with zeros in silence.
+    if len(page.databytecounts) == 0 or sum(page.databytecounts) > path.stat().st_size:
+        raise ImageError(f"{path}: page {index} is truncated. Copy or export it again.")
+    if page.compression not in _OWN or page.predictor not in (1, 2, 3):
+        return _by_pillow(path, page, index)
+    if page.compression == tifffile.COMPRESSION.NONE and sum(
+        page.databytecounts
+    ) < page.nbytes * page.bitspersample // (8 * page.dtype.itemsize):
+        raise ImageError(f"{path}: page {index} is truncated. Copy or export it again.")
+    pixels = page.asarray()
+    if pixels.size != page.imagewidth * page.imagelength * page.samplesperpixel:
+        raise ImageError(f"{path}: page {index} is not one flat image. Export it as a plain TIFF.")
+    if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and page.samplesperpixel > 1:
+        pixels = np.moveaxis(pixels.reshape(page.samplesperpixel, page.imagelength, page.imagewidth), 0, -1)
+    pixels = pixels.reshape(page.imagelength, page.imagewidth, page.samplesperpixel)
+    low, high = _range(pixels, page.bitspersample)
+    if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
+        return Picture(page.colormap.T[pixels[:, :, 0]].astype(np.float32), 0.0, 65535.0)
+    pixels = pixels[:, :, : 3 if page.samplesperpixel >= 3 else 1].astype(np.float32)
+    if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
+        pixels = np.float32(low + high) - pixels
+    return Picture(pixels, low, high)
+
+
+def _range(pixels: NDArray[Any], bits: int) -> tuple[float, float]:
+    if pixels.dtype.kind in "ub":
+        return 0.0, float(2**bits - 1)
+    low, high = float(pixels.min()), float(pixels.max())
+    if pixels.dtype.kind == "f" and low >= 0 and high <= 1:
+        return 0.0, 1.0
+    return low, high if high > low else low + 1
+
+
+def _by_pillow(path: Path, page: Any, index: int) -> Picture:
+    if page.bitspersample > 8 and page.samplesperpixel > 1:
+        raise ImageError(
+            f"{path}: {page.bitspersample}-bit colour packed by {tifffile.COMPRESSION(page.compression).name} cannot "
+            "be read in full depth; export it uncompressed or with deflate."
+        )
+    with Image.open(path, formats=["TIFF"]) as image:
+        image.seek(index)
+        return to_picture(path, image)
