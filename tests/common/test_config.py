@@ -1,0 +1,106 @@
+"""A configuration is right as a whole, or the error names the key, what was expected, and the file."""
+
+from pathlib import Path
+
+import pytest
+
+from common import config as configuration
+from common.config import Config
+from common.errors import ConfigError
+
+ROOT = Path(__file__).parents[2]
+SMALLEST = {"name": "t", "data": {"kind": "synthetic"}, "sites": {"split": "natural"}, "model": {"kind": "svm"}}
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "c.yaml"
+    path.write_text(text)
+    return path
+
+
+def minimal(folder: Path, more: str = "") -> Path:
+    return written(
+        folder, f"name: t\ndata: {{kind: synthetic}}\nsites: {{split: natural}}\nmodel: {{kind: svm}}\n{more}"
+    )
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda p: p.name)
+def test_every_configuration_of_the_project_is_valid(path: Path, tmp_path: Path) -> None:
+    data = tmp_path / "any.npz"
+    data.touch()
+    text = path.read_text()
+    overrides = [f"data.path={data}"] if "path:" in text else []
+    assert configuration.load(path, overrides).name == path.stem
+
+
+@pytest.mark.parametrize(
+    ("more", "key", "hint"),
+    [
+        ("federatoin: {rounds: 3}", "federatoin", "did you mean 'federation'"),
+        ("federation: {round: 3}", "federation.round", "did you mean 'rounds'"),
+        ("federation: {rounds: 0}", "federation.rounds", "greater than or equal to 1"),
+        ("federation: {local: {epochs: 1, steps: 3}}", "federation.local", "not both"),
+        ("federation: {strategy: fedbest}", "federation.strategy", "fedavg"),
+        ("federation: {strategy: scaffold}", "federation", "sgd"),
+        ("federation: {fraction: 0.5}", "(whole file)", "federation.fraction"),
+        ("seeds: []", "seeds", "at least 1"),
+        ("seeds: [1, 1]", "(whole file)", "every seed once"),
+        ("preprocess: [{step: blur}]", "preprocess.0", "gaussian"),
+        ("preprocess: [{step: gaussian, sigma: -1}]", "preprocess.0.sigma", "greater than"),
+        ("operating_point: 2", "operating_point", "less than 1"),
+    ],
+)
+def test_a_fault_is_named_with_its_key_and_what_was_expected(tmp_path: Path, more: str, key: str, hint: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        configuration.load(minimal(tmp_path, more))
+    message = str(caught.value)
+    assert "c.yaml" in message
+    assert f"  {key}" in message
+    assert hint in message
+
+
+def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="2 things to mend"):
+        configuration.load(minimal(tmp_path, "federation: {rounds: -1, quorum: 0}"))
+
+
+@pytest.mark.parametrize("text", ["", "- a\n", "a: [", "name: \x00", "just words"])
+def test_what_is_no_configuration_is_refused_without_a_traceback(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigError):
+        configuration.load(written(tmp_path, text))
+
+
+def test_a_missing_file_and_a_binary_file_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="configs/"):
+        configuration.load(tmp_path / "none.yaml")
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00\x9f")
+    with pytest.raises(ConfigError, match="not a text file"):
+        configuration.load(tmp_path / "binary.yaml")
+
+
+def test_a_missing_path_lists_where_it_was_looked_for(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none of these exists:\n.*nowhere\.npz"):
+        configuration.load(minimal(tmp_path), ["data={kind: npz, path: nowhere.npz}"])
+
+
+def test_the_first_path_that_exists_is_taken_relative_to_the_configuration(tmp_path: Path) -> None:
+    (tmp_path / "b.npz").touch()
+    config = configuration.load(minimal(tmp_path), ["data={kind: npz, path: [a.npz, b.npz]}"])
+    assert config.data.path == tmp_path / "b.npz"  # type: ignore[union-attr]
+
+
+def test_overrides_are_laid_over_the_file(tmp_path: Path) -> None:
+    config = configuration.load(minimal(tmp_path), ["federation.rounds=3", "seeds=[4,5]", "federation.local.batch=8"])
+    assert (config.federation.rounds, config.seeds, config.federation.local.batch) == (3, (4, 5), 8)
+
+
+@pytest.mark.parametrize("override", ["rounds", "=3", "name.deeper=1", "name=[", "federation.rounds=many"])
+def test_a_bad_override_is_refused(tmp_path: Path, override: str) -> None:
+    with pytest.raises(ConfigError):
+        configuration.load(minimal(tmp_path), [override])
+
+
+def test_the_same_configuration_has_the_same_digest_and_another_has_not() -> None:
+    one = Config.model_validate(SMALLEST)
+    assert one.digest() == Config.model_validate(SMALLEST).digest()
+    assert one.digest() != Config.model_validate(SMALLEST | {"seeds": [2]}).digest()

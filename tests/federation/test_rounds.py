@@ -1,0 +1,229 @@
+"""The round loop with real sites and the real CNN on small images: who stayed counts, nobody else does."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from client.site import Site
+from common.config import Cnn, Federation, Local, Simulated
+from common.errors import DataError, QuorumError, RunError, WireError
+from common.imaging import Pipeline
+from common.models import Model, Work, build
+from common.transport import InMemory, Request
+from common.types import Cases, SiteCases, Tensors, prefixed
+from server import checkpoint, federation
+from server.averaging import Averaging
+from server.federation import Plan, Standing
+
+SHAPE = (12, 12, 1)
+RECIPE = Pipeline(())
+
+
+def cases(seed: int, n: int) -> Cases:
+    """Bright upper halves are class 1."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, 2, n)
+    images = random.normal(0.4, 0.2, (n, *SHAPE))
+    images[:, :6] += 0.25 * labels[:, None, None, None]
+    return Cases(images.astype(np.float32), labels)
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return build(Cnn(kind="cnn", width=4), SHAPE, 2)
+
+
+def site(name: str, model: Model, local: Local, n: int = 40) -> Site:
+    seed = sum(map(ord, name))
+    return Site(SiteCases(name, cases(seed, n), cases(seed + 1, 20), cases(seed + 2, 20)), RECIPE, model, local)
+
+
+def transport(model: Model, local: Local, sizes: Mapping[str, int], **misfortune: float) -> InMemory:
+    return InMemory({n: site(n, model, local, k).answer for n, k in sizes.items()}, **misfortune)  # type: ignore[arg-type]
+
+
+def plan(federation: Federation) -> Plan:
+    return Plan(federation, 1, RECIPE.fingerprint(), {})
+
+
+def finish(federation_: Federation, model: Model, way: InMemory, standing: Standing | None = None) -> Standing:
+    algorithm = Averaging(federation_, model, 1, len(way.sites()))
+    *_, last = federation.run(plan(federation_), algorithm, way, standing)
+    return last
+
+
+def same_bits(one: Tensors, two: Tensors) -> bool:
+    return set(one) == set(two) and all(np.array_equal(one[n], two[n]) for n in one)
+
+
+LOCAL = Local(batch=16)
+THREE = {"a": 40, "b": 24, "c": 64}
+
+
+def test_the_new_model_is_the_example_weighted_mean_of_what_the_sites_made(model: Model) -> None:
+    way = transport(model, LOCAL, THREE)
+    algorithm = Averaging(Federation(rounds=1), model, 1, 3)
+    state = algorithm.start()
+    request = federation._with_recipe(algorithm.ask(state, 0), plan(Federation()))
+    total, _, _ = federation.gather(request, way.sites(), way, 1.0)
+    after = algorithm.weights(algorithm.tell(state, total))
+    singles = {n: way.exchange(request, [n], 1.0)[n].sums for n in THREE}
+    for name, start in algorithm.weights(state).items():
+        moved = sum(singles[n][f"delta/{name}"].astype(np.float64) for n in THREE) / sum(THREE.values())
+        np.testing.assert_allclose(after[name], start + moved, atol=1e-6)
+    assert total.sums["weight"] == sum(THREE.values())
+
+
+def test_federated_training_learns(model: Model) -> None:
+    last = finish(Federation(rounds=8, local=LOCAL), model, transport(model, LOCAL, THREE))
+    assert last.records[-1].validation["auc"] > 0.8  # type: ignore[operator]
+    assert last.records[-1].train_loss < last.records[0].train_loss  # type: ignore[operator]
+
+
+def test_one_site_alone_with_moments_carried_on_trains_as_one_uninterrupted_fit(model: Model) -> None:
+    local = Local(batch=16, moments="averaged", steps=3)
+    way = transport(model, local, {"a": 48})
+    after = finish(Federation(rounds=2, local=local, quorum=1, select="last"), model, way)
+    assert [r.void for r in after.records] == [False, False]
+    state = after.state
+    assert float(state["moments/steps"][0]) == 6.0
+
+
+@settings(max_examples=10)
+@given(st.permutations(["a", "b", "c"]))
+def test_the_order_in_which_sites_are_listed_changes_no_bit(model: Model, order: list[str]) -> None:
+    one = finish(Federation(rounds=1, local=LOCAL), model, transport(model, LOCAL, THREE))
+    two = finish(Federation(rounds=1, local=LOCAL), model, transport(model, LOCAL, {n: THREE[n] for n in order}))
+    assert same_bits(one.state, two.state)
+
+
+def test_the_total_is_over_whoever_stayed(model: Model) -> None:
+    way = transport(model, LOCAL, THREE, drop=0.4, seed=3)
+    last = finish(Federation(rounds=6, local=LOCAL, quorum=2), model, way)
+    for record in last.records:
+        assert set(record.sites) | set(record.dropped) == set(THREE)
+        assert not set(record.sites) & set(record.dropped)
+        assert record.void == (len(record.sites) < 2)
+    assert any(r.dropped for r in last.records)
+
+
+def test_a_round_below_the_quorum_leaves_the_model_as_it_was(model: Model) -> None:
+    way = transport(model, LOCAL, THREE, drop=0.999)
+    algorithm = Averaging(Federation(), model, 1, 3)
+    start = federation.begin(algorithm)
+    after = federation.run_round(plan(Federation(quorum=3)), algorithm, way, start)
+    assert after.records[0].void
+    assert same_bits(after.state, start.state)
+
+
+def test_a_run_in_which_no_site_trained_has_failed(model: Model) -> None:
+    with pytest.raises(QuorumError, match=r"nothing was trained"):
+        finish(Federation(rounds=2), model, transport(model, LOCAL, THREE, drop=1.0))
+
+
+def test_a_slow_site_does_its_work_and_is_not_counted(model: Model) -> None:
+    way = transport(model, LOCAL, THREE, slow=1.0)
+    request = Request("evaluate", 0, prefixed("weights", model.init(1)), {"recipe": RECIPE.fingerprint()})
+    assert way.exchange(request, way.sites(), 1.0) == {}
+
+
+def test_only_a_drawn_share_of_the_sites_is_asked(model: Model) -> None:
+    sizes = {name: 16 for name in "abcdefgh"}
+    federation_ = Federation(rounds=4, local=Local(steps=1), fraction=0.5)
+    last = finish(federation_, model, transport(model, federation_.local, sizes))
+    assert {len(r.sites) for r in last.records} == {4}
+    assert len({r.sites for r in last.records}) > 1
+
+
+def test_training_stops_when_patience_ends_and_the_best_model_is_kept(model: Model) -> None:
+    local = Local(batch=16, learning_rate=0.05)
+    last = finish(Federation(rounds=30, local=local, patience=3), model, transport(model, local, THREE))
+    assert len(last.records) < 30
+    losses = [r.validation["loss"] for r in last.records]
+    assert losses[last.best_round] == min(losses)  # type: ignore[type-var]
+    assert len(last.records) == last.best_round + 4
+
+
+@pytest.mark.parametrize("strategy", ["fedavg", "scaffold", "fedavgm", "fedadam", "fedyogi", "fedprox"])
+def test_a_run_resumed_from_any_checkpoint_ends_in_the_same_bits(model: Model, strategy: str, tmp_path: Path) -> None:
+    sgd = strategy == "scaffold"
+    local = Local(batch=16, steps=2, optimizer="sgd" if sgd else "adam", learning_rate=0.01, proximal=0.1)
+    settings_ = Federation(rounds=4, local=local, strategy=strategy, simulate=Simulated(drop=0.2))  # type: ignore[arg-type]
+    whole = finish(settings_, model, transport(model, local, THREE, drop=0.2))
+    algorithm = Averaging(settings_, model, 1, 3)
+    standing = None
+    for _ in range(4):  # a new process, as it were, for every round
+        way = transport(model, local, THREE, drop=0.2)
+        if found := checkpoint.load(tmp_path / "c", way.sites(), "digest"):
+            standing = found[0]
+            way.states.update(found[1])
+        standing = next(federation.run(plan(settings_), algorithm, way, standing))
+        checkpoint.save(tmp_path / "c", standing, way.states, "digest")
+    assert standing is not None
+    assert same_bits(standing.state, whole.state)
+    assert same_bits(standing.best, whole.best)
+
+
+def test_scaffold_keeps_control_variates_at_the_sites_that_sum_to_the_servers(model: Model) -> None:
+    local = Local(batch=16, steps=2, optimizer="sgd", learning_rate=0.05)
+    way = transport(model, local, THREE)
+    last = finish(Federation(rounds=3, local=local, strategy="scaffold"), model, way)
+    for name, control in {k: v for k, v in last.state.items() if k.startswith("control/")}.items():
+        mean = np.mean([way.states[s][name] for s in THREE], axis=0)
+        np.testing.assert_allclose(control, mean, atol=1e-5)
+
+
+def test_fedprox_stays_closer_to_the_common_model(model: Model) -> None:
+    moved = {}
+    for strength in (0.0, 10.0):
+        local = Local(batch=16, epochs=4, optimizer="sgd", learning_rate=0.02, proximal=strength)
+        fitted = model.fit(model.init(1), cases(1, 64), Work(local, 0.02, 1), anchor=model.init(1))
+        moved[strength] = sum(float(np.square(fitted.weights[n] - w).sum()) for n, w in model.init(1).items())
+    assert moved[10.0] < 0.8 * moved[0.0]
+
+
+def test_the_first_step_of_fedadam_follows_its_formula(model: Model) -> None:
+    federation_ = Federation(rounds=1, local=LOCAL, strategy="fedadam", server_learning_rate=0.1)
+    way = transport(model, LOCAL, THREE)
+    mean = finish(Federation(rounds=1, local=LOCAL), model, way).state
+    got = finish(federation_, model, transport(model, LOCAL, THREE)).state
+    for name, start in prefixed("weights", model.init(1)).items():
+        delta = mean[name].astype(np.float64) - start
+        expected = start + 0.1 * (0.1 * delta) / (np.sqrt(0.01 * delta**2) + 1e-3)
+        np.testing.assert_allclose(got[name], expected, atol=1e-5)
+
+
+def test_federated_mean_and_variance_are_those_of_all_images_together(model: Model) -> None:
+    way = transport(model, LOCAL, THREE)
+    found = federation.statistics(plan(Federation()), way)
+    pooled = np.concatenate([site(n, model, LOCAL, k).cases.train.images for n, k in THREE.items()]).astype(np.float64)
+    np.testing.assert_allclose(found["mean"], pooled.mean(axis=0), atol=1e-9)
+    np.testing.assert_allclose(found["variance"], pooled.var(axis=0), atol=1e-9)
+
+
+def test_a_site_with_another_recipe_refuses(model: Model) -> None:
+    request = Request("train", 0, prefixed("weights", model.init(1)), {"recipe": "0" * 64})
+    with pytest.raises(DataError, match="preprocessing"):
+        site("a", model, LOCAL).answer(request, {})
+
+
+def test_a_site_answers_only_what_it_knows(model: Model) -> None:
+    with pytest.raises(WireError, match="expected one of"):
+        site("a", model, LOCAL).answer(Request("images", 0, {}, {"recipe": RECIPE.fingerprint()}), {})
+
+
+def test_a_checkpoint_of_another_run_or_a_damaged_one_is_refused(model: Model, tmp_path: Path) -> None:
+    way = transport(model, LOCAL, THREE)
+    standing = finish(Federation(rounds=1, local=LOCAL), model, way)
+    path = tmp_path / "c"
+    checkpoint.save(path, standing, {}, "mine")
+    with pytest.raises(RunError, match="another configuration"):
+        checkpoint.load(path, way.sites(), "yours")
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(RunError, match="Delete this checkpoint"):
+        checkpoint.load(path, way.sites(), "mine")
+    assert checkpoint.load(tmp_path / "none", way.sites(), "mine") is None
