@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from common.errors import ConfigError
 from common.imaging.augment import Augment
-from common.imaging.steps import AnyStep
+from common.imaging.steps import Steps
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
@@ -249,7 +249,7 @@ class Config(Frozen):
     seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], Field(min_length=1)] = (1,)
     data: Data
     sites: Sites
-    preprocess: tuple[AnyStep, ...] = ()
+    preprocess: Steps = ()
     augment: Augment | None = None
     model: ModelConfig
     federation: Federation = Federation()

@@ -1,8 +1,18 @@
-"""The preprocessing steps as configuration: `preprocess: [{step: gaussian, sigma: 1.0}, {step: resize, size: 64}]`."""
+"""The preprocessing steps as configuration: `preprocess: [{step: gaussian, sigma: 1.0}, {step: resize, size: 64}]`.
 
+Each is a pure function of a stack: float32[n, h, w, c] -> float32[n, h', w', c'], image by image, inputs untouched.
+"""
+
+from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from common.imaging import contrast, filters, geometry, segment, window
+from common.types import Stack
 
 Size = Annotated[int, Field(ge=1, le=8192)]
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
@@ -15,9 +25,23 @@ class Step(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    def label(self) -> str:
+        """For people: the step's name and what it was told."""
+        told = self.model_dump(exclude={"step"}, exclude_none=True).items()
+        parts = [f"{key} {_brief(value)}" for key, value in told if value is not False]
+        return f"{self.model_dump()['step']}: {', '.join(parts)}" if parts else str(self.model_dump()["step"])
+
+
+class Transform(Step):
+    """Every step but the window."""
+
+    @abstractmethod
+    def apply(self, stack: Stack) -> Stack:
+        """The stack after this step; the input is not changed."""
+
 
 class Window(Step):
-    """Natural units to 0..1, clipped. Always first; put first by itself (source: file) where a configuration has none."""
+    """Natural units to 0..1, clipped. Always first; where a configuration has none, the file's is put first."""
 
     step: Literal["window"] = "window"
     source: Literal["file", "percentile"] = "file"
@@ -38,9 +62,24 @@ class Window(Step):
             raise ValueError(f"low must be below high, got {self.low:g} and {self.high:g} percent")
         return self
 
+    def label(self) -> str:
+        """The kind of window that is in force, alone."""
+        if self.center is not None and self.width is not None:
+            return f"window: center {self.center:g}, width {self.width:g}"
+        return f"window: {self.low:g}..{self.high:g} %" if self.source == "percentile" else "window: file's own"
 
-class Resize(Step):
-    """To `size` (height and width): averaging over the triangle of the scale when shrinking, bilinear when enlarging."""
+    def to_unit(self, stack: Stack, low: NDArray[np.float32], high: NDArray[np.float32]) -> Stack:
+        """The stack in 0..1; `low` and `high` are the pictures' own ranges, float32[n]."""
+        if self.center is not None and self.width is not None:
+            low = np.full(len(stack), self.center - self.width / 2, np.float32)
+            high = np.full(len(stack), self.center + self.width / 2, np.float32)
+        elif self.source == "percentile":
+            low, high = window.percentiles(stack, self.low, self.high)
+        return window.to_unit(stack, low, high)
+
+
+class Resize(Transform):
+    """To one size: averages without aliasing when shrinking, bilinear when enlarging."""
 
     step: Literal["resize"]
     size: Size | tuple[Size, Size]
@@ -48,8 +87,13 @@ class Resize(Step):
     keep_aspect: bool = False
     """Fit inside `size` and fill the rest with 0, centred; otherwise stretch."""
 
+    def apply(self, stack: Stack) -> Stack:
+        """float32[n, h, w, c] -> float32[n, *size, c]."""
+        height, width = self.size if isinstance(self.size, tuple) else (self.size, self.size)
+        return (geometry.fit if self.keep_aspect else geometry.resize)(stack, height, width)
 
-class Crop(Step):
+
+class Crop(Transform):
     """A part: the centre of `size` [height, width], or `box` [top, left, height, width]."""
 
     step: Literal["crop"]
@@ -71,30 +115,52 @@ class Crop(Step):
             raise ValueError("shares of the image lie in 0..1; for pixels leave out unit: share")
         return self
 
+    def apply(self, stack: Stack) -> Stack:
+        """float32[n, h, w, c] -> float32[n, h', w', c]."""
+        h, w = stack.shape[1:3] if self.unit == "share" else (1, 1)
+        if self.box:
+            top, left, height, width = (round(part * whole) for part, whole in zip(self.box, (h, w, h, w), strict=True))
+        else:
+            height, width = (round(part * whole) for part, whole in zip(self.size or (), (h, w), strict=True))
+            top, left = (stack.shape[1] - height) // 2, (stack.shape[2] - width) // 2
+        return geometry.crop(stack, top, left, height, width)
 
-class Grey(Step):
+
+class Grey(Transform):
     """RGB to luminance, 0.299 R + 0.587 G + 0.114 B (ITU-R BT.601); grey stays as it is."""
 
     step: Literal["grey"]
 
+    def apply(self, stack: Stack) -> Stack:
+        """float32[n, h, w, 1 or 3] -> float32[n, h, w, 1]."""
+        return geometry.grey(stack)
 
-class Mean(Step):
+
+class Mean(Transform):
     """g(x, y) = average of the (2k+1)² window; at the border the average of the part inside."""
 
     step: Literal["mean"]
     radius: Annotated[int, Field(ge=1, le=256)] = 1
     """k, in pixels."""
 
+    def apply(self, stack: Stack) -> Stack:
+        """Every channel by itself; the shape stays."""
+        return filters.mean(stack, self.radius)
 
-class Gaussian(Step):
+
+class Gaussian(Transform):
     """Convolution with exp(-(x² + y²) / 2σ²) / 2πσ², cut at 4σ, sum 1; at the border the image is mirrored."""
 
     step: Literal["gaussian"]
     sigma: Annotated[float, Field(gt=0.0, le=64.0)] = 1.0
     """In pixels."""
 
+    def apply(self, stack: Stack) -> Stack:
+        """Every channel by itself; the shape stays."""
+        return filters.gaussian(stack, self.sigma)
 
-class Edges(Step):
+
+class Edges(Transform):
     """Edge-based segmentation: |∇I| by differences, a threshold, closing, removal of small pieces."""
 
     step: Literal["edges"]
@@ -105,19 +171,36 @@ class Edges(Step):
     min_pixels: Annotated[int, Field(ge=0)] = 0
     """Connected pieces smaller than this are removed."""
     output: Literal["mask", "channel", "overlay"] = "channel"
+    """`mask`: 0 or 1 instead of the image; `channel`: the mask beside it; `overlay`: white on the image."""
+
+    def apply(self, stack: Stack) -> Stack:
+        """float32[n, h, w, c] -> c' = 1 (mask), c + 1 (channel) or c (overlay)."""
+        threshold = None if self.threshold == "otsu" else self.threshold
+        found = segment.edges(geometry.intensity(stack), threshold, self.close, self.min_pixels)
+        mask = found[..., None].astype(np.float32)
+        if self.output == "overlay":
+            return np.maximum(stack, mask)
+        return mask if self.output == "mask" else np.concatenate([stack, mask], axis=3)
 
 
-class Clusters(Step):
-    """Cluster-based segmentation: exact k-means of the intensities, 0 for the darkest cluster to 1 for the brightest."""
+class Clusters(Transform):
+    """Cluster-based segmentation: exact k-means of intensities, 0 for the darkest cluster to 1 for the brightest."""
 
     step: Literal["clusters"]
     k: Annotated[int, Field(ge=2, le=16)] = 2
     bins: Literal[256, 65536] = 256
     """Grey levels that are told apart."""
     output: Literal["mask", "channel"] = "channel"
+    """`mask`: the clusters instead of the image; `channel`: beside it."""
+
+    def apply(self, stack: Stack) -> Stack:
+        """float32[n, h, w, c] -> c' = 1 (mask) or c + 1 (channel)."""
+        found = segment.clusters(geometry.intensity(stack), self.k, self.bins)
+        mask = found[..., None] * np.float32(1 / (self.k - 1))
+        return mask if self.output == "mask" else np.concatenate([stack, mask], axis=3)
 
 
-class Clahe(Step):
+class Clahe(Transform):
     """Contrast-limited adaptive histogram equalisation (Zuiderveld 1994) on 256 grey levels."""
 
     step: Literal["clahe"]
@@ -126,8 +209,12 @@ class Clahe(Step):
     tiles: Annotated[int, Field(ge=1, le=64)] = 8
     """In each direction."""
 
+    def apply(self, stack: Stack) -> Stack:
+        """The shape stays; colours keep their differences from grey."""
+        return contrast.clahe(stack, self.clip, self.tiles)
 
-class Normalise(Step):
+
+class Normalise(Transform):
     """Subtract a mean, divide by a standard deviation."""
 
     step: Literal["normalise"]
@@ -146,7 +233,48 @@ class Normalise(Step):
             raise ValueError("per: pixel needs by: federated")
         return self
 
+    def apply(self, stack: Stack) -> Stack:
+        """By the image or by fixed numbers; the federated ones are the pipeline's to give."""
+        if self.by == "federated":
+            raise ValueError("federated normalisation waits for statistics: Pipeline.resolved(mean, variance)")
+        if self.mean is None or self.std is None:
+            return window.standardise_each(stack)
+        return window.standardise(stack, np.array(self.mean, np.float32), np.array(self.std, np.float32))
+
 
 AnyStep = Annotated[
     Window | Resize | Crop | Grey | Mean | Gaussian | Edges | Clusters | Clahe | Normalise, Field(discriminator="step")
 ]
+
+
+def in_order(steps: Sequence[AnyStep]) -> tuple[AnyStep, ...]:
+    """The steps, with a window first.
+
+    Raises:
+        ValueError: where their order cannot mean anything.
+    """
+    steps = tuple(steps) if steps and isinstance(steps[0], Window) else (Window(), *steps)
+    rest = steps[1:]
+    if any(isinstance(step, Window) for step in rest):
+        raise ValueError("window comes first and once: the steps after it see 0..1")
+    normalised = [i for i, step in enumerate(rest) if isinstance(step, Normalise)]
+    if sum(isinstance(step, Normalise) and step.by == "federated" for step in rest) > 1:
+        raise ValueError("normalise by: federated may come once")
+    if normalised and any(isinstance(step, Edges | Clusters | Clahe) for step in rest[normalised[0] :]):
+        raise ValueError("edges, clusters and clahe see intensities of 0..1: put normalise after them")
+    added = [i for i, step in enumerate(rest) if isinstance(step, Edges | Clusters) and step.output == "channel"]
+    if added and any(isinstance(step, Grey) for step in rest[added[0] :]):
+        raise ValueError("grey would mix the channels that edges and clusters add: put it before them")
+    if len(added) > 1 and any(isinstance(step, Edges | Clusters | Clahe) for step in rest[added[1] + 1 :]):
+        raise ValueError("a grey image with two added channels would be taken for RGB: add at most two, and last")
+    return steps
+
+
+Steps = Annotated[tuple[AnyStep, ...], AfterValidator(in_order)]
+"""What `preprocess` may hold."""
+
+
+def _brief(value: object) -> str:
+    if isinstance(value, tuple):
+        return "×".join(map(_brief, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,217 @@
+"""The steps of a configuration as one function from pictures to a stack, with a fingerprint for sites to compare."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.errors import ConfigError, DataError
+from common.imaging.picture import Picture
+from common.imaging.steps import AnyStep, Normalise, Transform, Window, in_order
+from common.imaging.window import standardise
+from common.types import Stack
+
+IMPLEMENTATION = "1"  # Raise it whenever a step's arithmetic changes: sites of different releases then refuse to mix.
+BATCH_PIXELS = 1 << 18  # read, grouped and processed at once, so that memory stays small and most of it in cache
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Mean and standard deviation over all sites' training images, float32[h, w, c] or float32[c]."""
+
+    mean: NDArray[np.float32]
+    deviation: NDArray[np.float32]
+
+
+class Pipeline:
+    """Preprocessing as configured. Where it normalises by federated statistics it stops before that until it has them.
+
+    pipeline = Pipeline(config.preprocess)
+    stack = pipeline.before(pictures)                       # what the statistics are taken from, and what is cached
+    if pipeline.needs_statistics:
+        pipeline = pipeline.resolved(mean, variance)        # sums over all sites, divided
+    images = pipeline.after(stack)
+    """
+
+    def __init__(self, steps: Sequence[AnyStep] = (), statistics: Statistics | None = None) -> None:
+        try:
+            self.steps = in_order(steps)
+        except ValueError as error:
+            raise ConfigError(f"preprocess: {error}.") from None
+        self.statistics = statistics
+        self._window, self._rest = _apart(self.steps)
+        federated = [i for i, step in enumerate(self._rest) if isinstance(step, Normalise) and step.by == "federated"]
+        self._split = federated[0] if federated else len(self._rest)
+
+    @property
+    def needs_statistics(self) -> bool:
+        """Whether a federated mean and variance are asked for and not yet known."""
+        return self._split < len(self._rest) and self.statistics is None
+
+    def fingerprint(self) -> str:
+        """SHA-256 over the steps and their settings, the implementation's version, and the statistics once known."""
+        said = {"implementation": IMPLEMENTATION, "steps": [step.model_dump(mode="json") for step in self.steps]}
+        digest = hashlib.sha256(json.dumps(said, sort_keys=True, separators=(",", ":")).encode())
+        if self.statistics:
+            for array in (self.statistics.mean, self.statistics.deviation):
+                digest.update(json.dumps(array.shape).encode() + array.astype("<f4").tobytes())
+        return digest.hexdigest()
+
+    def resolved(self, mean: NDArray[np.floating], variance: NDArray[np.floating]) -> "Pipeline":
+        """The same pipeline with the federated statistics [h, w, c]; they are pooled here where it is per channel.
+
+        Raises:
+            DataError: for statistics that are not finite or of different shapes, or a negative variance.
+        """
+        if not self._split < len(self._rest):
+            raise ValueError("this pipeline has no federated normalisation")
+        if (
+            mean.shape != variance.shape
+            or mean.ndim != 3
+            or not (np.isfinite(mean).all() and np.isfinite(variance).all())
+        ):
+            raise DataError(
+                f"federated statistics: expected finite [h, w, c], got mean {mean.shape} and variance {variance.shape}."
+            )
+        if variance.min() < -1e-6 * max(1.0, float(np.square(mean).max())):
+            raise DataError(
+                f"federated statistics: a variance of {variance.min():g}. Was every site's count summed along?"
+            )
+        mean, variance = mean.astype(np.float64), np.maximum(variance.astype(np.float64), 0)
+        step = self._rest[self._split]
+        if isinstance(step, Normalise) and step.per == "channel":
+            spread = np.square(mean - mean.mean(axis=(0, 1))).mean(axis=(0, 1))
+            mean, variance = mean.mean(axis=(0, 1)), variance.mean(axis=(0, 1)) + spread
+        return Pipeline(self.steps, Statistics(mean.astype(np.float32), np.sqrt(variance).astype(np.float32)))
+
+    def before(self, pictures: Iterable[Picture]) -> Stack:
+        """All steps up to the federated normalisation (all there are, where there is none): float32[n, h, w, c].
+
+        Pictures may differ in size as long as a resize or crop makes them one; they are read as they are needed.
+
+        Raises:
+            DataError: naming a picture that is not finite, or the sizes that remain different.
+        """
+        parts = list(self._in_batches(pictures))
+        if not parts:
+            raise DataError("no image to preprocess.")
+        _refuse_different_shapes(parts)
+        result = np.empty((sum(len(part.numbers) for part in parts), *parts[0].stack.shape[1:]), np.float32)
+        while parts:  # freed one by one, so that nothing is held twice
+            part = parts.pop()
+            result[part.numbers] = part.stack
+        return result
+
+    def after(self, stack: Stack) -> Stack:
+        """The steps from the federated normalisation on; where there is none, the stack as it is."""
+        if self._split == len(self._rest):
+            return stack
+        if self.statistics is None:
+            raise ValueError("the federated statistics are not known yet: Pipeline.resolved(mean, variance)")
+        if self.statistics.mean.shape[-1] != stack.shape[3] or (
+            self.statistics.mean.ndim == 3 and self.statistics.mean.shape != stack.shape[1:]
+        ):
+            raise DataError(
+                f"images of {_size(stack.shape[1:])}, but the federated statistics are of "
+                f"{_size(self.statistics.mean.shape)}. Every site must bring images of one size: add a resize."
+            )
+        stack = standardise(stack, self.statistics.mean, self.statistics.deviation)
+        for step in self._rest[self._split + 1 :]:
+            stack = step.apply(stack)
+        return stack
+
+    def apply(self, pictures: Iterable[Picture]) -> Stack:
+        """The whole pipeline."""
+        return self.after(self.before(pictures))
+
+    def trace(self, picture: Picture) -> list[tuple[str, Stack]]:
+        """The picture as read and after every step, each with the step's label: float32[h, w, c].
+
+        Without federated statistics the image's own stand in, and the label says so.
+        """
+        _refuse_not_finite(0, picture)
+        seen = [("as read", picture.pixels)]
+        stack = self._to_unit([picture])
+        seen.append((self._window.label(), stack[0]))
+        for number, step in enumerate(self._rest):
+            label = step.label()
+            if number == self._split and self.statistics is not None:
+                stack = standardise(stack, self.statistics.mean, self.statistics.deviation)
+            elif number == self._split:
+                stack = Normalise(step="normalise", by="image").apply(stack)
+                label += " (here: this image's own)"
+            else:
+                stack = step.apply(stack)
+            seen.append((label, stack[0]))
+        return seen
+
+    def _in_batches(self, pictures: Iterable[Picture]) -> "Iterator[_Part]":
+        waiting: list[tuple[int, Picture]] = []
+        pixels = 0
+        for number, picture in enumerate(pictures):
+            _refuse_not_finite(number, picture)
+            waiting.append((number, picture))
+            pixels += picture.pixels.size
+            if pixels >= BATCH_PIXELS:
+                yield from self._together(waiting)
+                waiting, pixels = [], 0
+        yield from self._together(waiting)
+
+    def _together(self, waiting: list[tuple[int, Picture]]) -> "Iterator[_Part]":
+        """One batch, grouped by shape."""
+        groups: dict[tuple[int, ...], list[tuple[int, Picture]]] = {}
+        for number, picture in waiting:
+            groups.setdefault(picture.pixels.shape, []).append((number, picture))
+        for shape, group in groups.items():
+            stack = self._to_unit([picture for _, picture in group])
+            for step in self._rest[: self._split]:
+                stack = step.apply(stack)
+            yield _Part([number for number, _ in group], shape, stack)
+
+    def _to_unit(self, pictures: list[Picture]) -> Stack:
+        stack = np.stack([picture.pixels for picture in pictures])
+        low = np.array([picture.low for picture in pictures], np.float32)
+        return self._window.to_unit(stack, low, np.array([picture.high for picture in pictures], np.float32))
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Processed images of one shape, and their places in the result."""
+
+    numbers: list[int]
+    shape_read: tuple[int, ...]
+    stack: Stack
+
+
+def _apart(steps: tuple[AnyStep, ...]) -> tuple[Window, tuple[Transform, ...]]:
+    rest = tuple(step for step in steps if isinstance(step, Transform))
+    first = steps[0]
+    assert isinstance(first, Window)  # noqa: S101 - in_order has seen to it
+    return first, rest
+
+
+def _refuse_not_finite(number: int, picture: Picture) -> None:
+    if not np.isfinite(picture.pixels).all():
+        raise DataError(
+            f"{picture.name or f'image {number}'}: holds NaN or infinite pixels, expected finite numbers. "
+            "Mend or leave out this image."
+        )
+
+
+def _refuse_different_shapes(parts: list[_Part]) -> None:
+    examples = {part.stack.shape[1:]: part for part in reversed(parts)}
+    if len(examples) > 1:
+        some = [f"{_size(shape)} (such as image {part.numbers[0]})" for shape, part in list(examples.items())[:5]]
+        more = f" and {len(examples) - 5} more" if len(examples) > 5 else ""
+        channels = len({shape[2] for shape in examples}) > 1
+        raise DataError(
+            f"after preprocessing the images differ in size: {', '.join(some)}{more}. Add a step to `preprocess` that "
+            f"makes them one, such as {{step: resize, size: 64}}{' and {step: grey}' if channels else ''}."
+        )
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return "×".join(map(str, shape))
