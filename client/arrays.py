@@ -18,7 +18,6 @@ from client.table import SPLITS, Facts, Problem, Split, Table, as_split, encode,
 from common.config import Npz
 from common.errors import ConfigError, DataError
 from common.imaging import Picture
-from common.types import Stack
 
 Array = NDArray[Any]
 
@@ -65,16 +64,15 @@ class ArrayImages:
         digest = hashlib.blake2b(repr(shape).encode() + image.tobytes(), digest_size=16).digest()
         return Facts(shape, float(image.min()), float(image.max()), digest)
 
+    def content(self, index: int) -> str:
+        """The digest of the image."""
+        return self.facts(index).digest.hex()
+
     def pictures(self, indices: Sequence[int]) -> Iterator[Picture]:
         """The images as float32[h, w, c]."""
         for index in indices:
             image = self._find(index)[2].astype(np.float32)
-            yield Picture(image if image.ndim == 3 else image[:, :, None], self.low, self.high)
-
-    def stack(self, indices: Sequence[int]) -> Stack:
-        """The same as one float32[n, h, w, c]."""
-        pictures = self.pictures(indices)
-        return np.stack([p.pixels for p in pictures])
+            yield Picture(image if image.ndim == 3 else image[:, :, None], self.low, self.high, self.name(index))
 
 
 def read(source: Npz) -> Table:

@@ -1,7 +1,6 @@
 """From a configuration to each site's cases: find them, read them, divide them, prepare them. *Read this first.*"""
 
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -11,15 +10,11 @@ from numpy.typing import NDArray
 
 from client import scanners, splits
 from client.splits import Division
-from client.table import SPLITS, Facts, Problem, Table
+from client.table import SPLITS, Problem, Table
 from common.config import Config, Folder, Manifest, Npz, Sites, Source, Synthetic
 from common.errors import DataError
-from common.imaging import Picture
 from common.imaging.pipeline import Pipeline
 from common.types import Cases, SiteCases, Stack
-
-CHUNK_BYTES = 32 << 20
-"""Pictures prepared at once."""
 
 
 @dataclass(frozen=True)
@@ -90,39 +85,6 @@ def open_table(source: Source) -> Table:
     raise TypeError(type(source))
 
 
-def prepared(pipeline: Pipeline, images: Sequence[tuple[str, Facts]], pictures: Iterator[Picture]) -> Stack:
-    """Run the pipeline over pictures: float32[n, h, w, c].
-
-    Raises:
-        DataError: the images are not of one size afterwards.
-    """
-    out, done = np.empty(0, np.float32), 0
-    for shape, run in itertools.groupby(images, key=lambda image: image[1].shape):
-        names = [name for name, _ in run]
-        step = max(1, CHUNK_BYTES // (4 * int(np.prod(shape))))
-        for start in range(0, len(names), step):
-            chunk = list(itertools.islice(pictures, min(step, len(names) - start)))
-            stack = pipeline.before(chunk)
-            if not done:
-                out = np.empty((len(images), *stack.shape[1:]), np.float32)
-            if stack.shape[1:] != out.shape[1:]:
-                raise DataError(_sizes_differ(images[0][0], out, names[start], stack))
-            if not np.isfinite(stack).all():
-                raise DataError(f"{names[start]}: preprocessing gives pixels that are not finite. Report this file.")
-            out[done : done + len(stack)] = stack
-            done += len(stack)
-    return out
-
-
-def _sizes_differ(first: str, expected: Stack, name: str, found: Stack) -> str:
-    (h, w, c), (h2, w2, c2) = expected.shape[1:], found.shape[1:]
-    add = "{step: grey}" if (h, w) == (h2, w2) else "{step: resize, size: 224}"
-    return (
-        f"Images of different sizes: {first} is {h}×{w}×{c} (height, width, channels) after preprocessing, {name} is "
-        f"{h2}×{w2}×{c2}. A model needs one size: add {add} to preprocess."
-    )
-
-
 def _prepare(
     table: Table, order: NDArray[np.int64], division: Division, sites: Sites, seed: int, pipeline: Pipeline
 ) -> Stack:
@@ -130,7 +92,7 @@ def _prepare(
     pictures = iter(table.images.pictures(indices))
     if sites.split == "scanner":
         pictures = scanners.shifted(pictures, indices, division.site[order].tolist(), sites.shift, seed)
-    stack = prepared(pipeline, [(table.images.name(i), table.images.facts(i)) for i in indices], pictures)
+    stack = pipeline.before(pictures)
     stack.flags.writeable = False
     return stack
 

@@ -64,7 +64,12 @@ def shifted(
         span = max(picture.high - picture.low, 1e-12)
         channels = ((picture.pixels - picture.low) / span).transpose(2, 0, 1)
         shown = devices[site].scan(channels.astype(np.float32), _stream(seed, site, case))
-        yield Picture(shown.transpose(1, 2, 0) * np.float32(span) + np.float32(picture.low), picture.low, picture.high)
+        yield Picture(
+            shown.transpose(1, 2, 0) * np.float32(span) + np.float32(picture.low),
+            picture.low,
+            picture.high,
+            picture.name,
+        )
 
 
 def _stream(seed: int, *purpose: int) -> np.random.Generator:

@@ -50,10 +50,14 @@ class Phantoms:
         image = self.stack[index]
         return Facts((*image.shape, 1), float(image.min()), float(image.max()), index.to_bytes(16, "big"))
 
+    def content(self, index: int) -> str:
+        """Each image shows somebody else."""
+        return str(index)
+
     def pictures(self, indices: Sequence[int]) -> Iterator[Picture]:
         """The images as read."""
         for index in indices:
-            yield Picture(self.stack[index, :, :, None], 0.0, 1.0)
+            yield Picture(self.stack[index, :, :, None], 0.0, 1.0, self.name(index))
 
 
 def draw(source: Synthetic) -> Table:

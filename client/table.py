@@ -56,6 +56,10 @@ class Images(Protocol):
         """Size, range and digest."""
         ...
 
+    def content(self, index: int) -> str:
+        """A digest of what the image was taken from: cases with the same one show one person."""
+        ...
+
     def pictures(self, indices: Sequence[int]) -> Iterable[Picture]:
         """The images as read, one by one."""
         ...
@@ -69,7 +73,7 @@ class Table:
     labels: Labels
     images: Images
     site: tuple[str, ...] | None = None
-    patient: tuple[str, ...] | None = None
+    patient: tuple[str | None, ...] | None = None
     split: tuple[Split, ...] | None = None
     problems: tuple[Problem, ...] = ()
     """Cases that were left out (`on_error: report`)."""
@@ -83,8 +87,11 @@ class Table:
         Hospitals number their patients alike, so the same number at two sites is taken for two people.
         """
         sites = self.site or ("",) * len(self)
-        persons = self.patient or [self.images.facts(i).digest.hex() for i in range(len(self))]
-        return [f"{site}\n{person}" for site, person in zip(sites, persons, strict=True)]
+        known = self.patient or (None,) * len(self)
+        return [
+            f"{site}\n" + (f"patient {who}" if who else f"content {self.images.content(i)}")
+            for i, (site, who) in enumerate(zip(sites, known, strict=True))
+        ]
 
 
 def refuse(problems: Sequence[Problem], what: str) -> DataError:

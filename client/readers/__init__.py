@@ -58,6 +58,16 @@ def read(path: Path, frames: Frames = "middle") -> list[Picture]:
     return pictures
 
 
+def patient(path: Path) -> str | None:
+    """Whom a file shows, as its header says: DICOM alone does."""
+    if detect(path) != "DICOM":
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found: str | None = importlib.import_module(FORMATS["DICOM"]).patient(path)
+    return found
+
+
 def detect(path: Path) -> str:
     """The format of a file by its first bytes: a key of FORMATS.
 

@@ -165,11 +165,12 @@ class Pipeline:
         groups: dict[tuple[int, ...], list[tuple[int, Picture]]] = {}
         for number, picture in waiting:
             groups.setdefault(picture.pixels.shape, []).append((number, picture))
-        for shape, group in groups.items():
+        for group in groups.values():
             stack = self._to_unit([picture for _, picture in group])
             for step in self._rest[: self._split]:
                 stack = step.apply(stack)
-            yield _Part([number for number, _ in group], shape, stack)
+            first, picture = group[0]
+            yield _Part([number for number, _ in group], picture.name or f"image {first}", stack)
 
     def _to_unit(self, pictures: list[Picture]) -> Stack:
         stack = np.stack([picture.pixels for picture in pictures])
@@ -182,7 +183,8 @@ class _Part:
     """Processed images of one shape, and their places in the result."""
 
     numbers: list[int]
-    shape_read: tuple[int, ...]
+    example: str
+    """What an error should call one of them."""
     stack: Stack
 
 
@@ -204,7 +206,7 @@ def _refuse_not_finite(number: int, picture: Picture) -> None:
 def _refuse_different_shapes(parts: list[_Part]) -> None:
     examples = {part.stack.shape[1:]: part for part in reversed(parts)}
     if len(examples) > 1:
-        some = [f"{_size(shape)} (such as image {part.numbers[0]})" for shape, part in list(examples.items())[:5]]
+        some = [f"{_size(shape)} (such as {part.example})" for shape, part in list(examples.items())[:5]]
         more = f" and {len(examples) - 5} more" if len(examples) > 5 else ""
         channels = len({shape[2] for shape in examples}) > 1
         raise DataError(
