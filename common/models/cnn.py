@@ -3,15 +3,10 @@
 `graphs` holds the training loop, `architectures` the networks, `augmentation` the random changes of images.
 """
 
+# ruff: noqa: E402
+
 import os
 from typing import Any, Literal
-
-# One thread inside an operation: the bits then do not depend on the number of cores, and small images are no slower.
-# For large images on many cores set TF_NUM_INTRAOP_THREADS; the bits then hold for that number.
-os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-os.environ["KERAS_BACKEND"] = "tensorflow"
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +14,18 @@ from numpy.typing import NDArray
 from common.config import Cnn, Local
 from common.errors import WeightsError
 from common.imaging.augment import Augment
-from common.models import Fitted, Logits, Work
+from common.models import Fitted, Logits, Work, quiet
+from common.types import Cases, Stack, Tensors
+
+# One thread inside an operation: the bits then do not depend on the number of cores, and small images are no slower.
+# For large images on many cores set TF_NUM_INTRAOP_THREADS; the bits then hold for that number.
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ["KERAS_BACKEND"] = "tensorflow"
+quiet.load("tensorflow")
+
 from common.models.architectures import Shape
 from common.models.graphs import Course, State, graphs
-from common.types import Cases, Stack, Tensors
 
 SCORED_TOGETHER_PX = 1 << 18
 """Pixels in one batch of `scores`: bounds the memory, whatever the size of the images."""
