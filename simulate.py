@@ -12,9 +12,11 @@ import argparse
 import fcntl
 import hashlib
 import logging
+import os
 import platform
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
@@ -80,6 +82,11 @@ class Experiment:
     folder: Path
     watch: Watch
 
+    @property
+    def workers(self) -> int:
+        """How many sites train at the same time: the CNN's graphs run on one core each, the SVM's algebra on all."""
+        return 1 if self.config.model.kind == "svm" else os.cpu_count() or 1
+
     def site(self, cases: SiteCases, local: Local | None = None) -> Site:
         """The site that answers for these cases."""
         return Site(cases, self.data.pipeline, self.model, local or self.config.federation.local)
@@ -102,7 +109,10 @@ def train_together(experiment: Experiment) -> Trained:
     plan = experiment.config.federation
     answers = {s.name: experiment.site(s).answer for s in experiment.data.sites}
     misfortune = plan.simulate
-    transport = InMemory(answers, drop=misfortune.drop, slow=misfortune.slow, seed=experiment.seed)
+    workers = experiment.workers
+    transport = InMemory(
+        answers, workers=workers, drop=misfortune.drop, slow=misfortune.slow, seed=experiment.seed
+    )
     return train(experiment, "federated", experiment.config, transport)
 
 
@@ -120,6 +130,23 @@ def train_alone(experiment: Experiment, name: str, cases: SiteCases) -> Trained:
     changes = {"local": local, "strategy": "fedavg", "fraction": 1.0, "quorum": 1, "server_learning_rate": None}
     config = experiment.config.model_copy(update={"federation": plan.model_copy(update=changes)})
     return train(experiment, name, config, InMemory({cases.name: experiment.site(cases, local).answer}))
+
+
+def train_baselines(experiment: Experiment) -> tuple[Trained | None, dict[str, Trained]]:
+    """What federated training is compared with: all images pooled, and each site alone; as many at a time as there are cores."""
+    config, sites = experiment.config, experiment.data.sites
+    members = [("pooled", pool(sites))] if "pooled" in config.baselines else []
+    if "local" in config.baselines or config.personalise.mix:
+        members += [(f"local-{s.name}", s) for s in sites]
+    with ThreadPoolExecutor(experiment.workers) as threads:
+        jobs = {name: threads.submit(train_alone, experiment, name, cases) for name, cases in members}
+        try:
+            trained = {name: job.result() for name, job in jobs.items()}
+        except BaseException:
+            experiment.watch.stop()
+            threads.shutdown(wait=False, cancel_futures=True)
+            raise
+    return trained.pop("pooled", None), {name.removeprefix("local-"): t for name, t in trained.items()}
 
 
 def train(experiment: Experiment, name: str, config: Config, transport: Transport) -> Trained:
@@ -181,10 +208,7 @@ def compare(experiment: Experiment) -> SeedResult:
     config, data = experiment.config, experiment.data
     federated = train_together(experiment)
     save_model(experiment, "federated", federated)
-    local: dict[str, Trained] = {}
-    if "local" in config.baselines or config.personalise.mix:
-        local = {s.name: train_alone(experiment, f"local-{s.name}", s) for s in data.sites}
-    pooled = train_alone(experiment, "pooled", pool(data.sites)) if "pooled" in config.baselines else None
+    pooled, local = train_baselines(experiment)
     personal = {s.name: personalise(experiment, s, local.get(s.name), federated) for s in data.sites}
 
     def scores(cases: Cases, members: Sequence[str]) -> dict[str, list[Score]]:

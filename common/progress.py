@@ -1,5 +1,6 @@
 """How far a long task is, and how long it still takes: a bar in a terminal, a line every few seconds in a log."""
 
+import threading
 import time
 from types import TracebackType
 
@@ -10,13 +11,14 @@ LINE_EVERY_S = 5.0
 
 
 class Watch:
-    """Shows the progress of `total` units of work, of any size that is proportional to time."""
+    """Shows the progress of `total` units of work, of any size that is proportional to time. Threads may share one."""
 
     def __init__(self, total: float, console: Console) -> None:
         self._console, self._total, self._done = console, max(total, 1e-9), 0.0
-        self._skipped = 0.0
-        self._started = time.monotonic()
+        self._timed_from: tuple[float, float] | None = None
         self._last_line = -LINE_EVERY_S
+        self._lock = threading.Lock()
+        self._stopped = False
         self._bar = Progress(
             TextColumn("{task.description}"), BarColumn(20), TaskProgressColumn(), TimeRemainingColumn(),
             console=console, transient=True,
@@ -31,22 +33,40 @@ class Watch:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._bar.stop()
 
+    def stop(self) -> None:
+        """Whoever shares this watch ends at its next step."""
+        self._stopped = True
+
     def advance(self, units: float, text: str) -> None:
-        """So much more is done; `text` says what."""
-        self._done += units
-        self._bar.update(self._task, advance=units, description=text)
-        now = time.monotonic()
-        if not self._console.is_terminal and now - self._last_line >= LINE_EVERY_S:
-            self._last_line = now
-            self._console.print(f"{text}  ({100 * self._done / self._total:.0f} %, {self._left(now)})", highlight=False)
+        """So much more is done; `text` says what.
+
+        Raises:
+            KeyboardInterrupt: after `stop`.
+        """
+        if self._stopped:
+            raise KeyboardInterrupt
+        with self._lock:
+            self._done += units
+            self._bar.update(self._task, advance=units, description=text)
+            now = time.monotonic()
+            if not self._console.is_terminal and now - self._last_line >= LINE_EVERY_S:
+                self._last_line = now
+                done = f"{100 * self._done / self._total:.0f} %{self._left(now)}"
+                self._console.print(f"{text}  ({done})", highlight=False)
+            # The first unit carries the start-up (compiling the graphs), so time is counted from here.
+            self._timed_from = self._timed_from or (now, self._done)
 
     def skip(self, units: float) -> None:
-        """So much was already done before this start (a resumed run)."""
-        self._skipped += units
-        self._done += units
-        self._bar.update(self._task, advance=units)
+        """So much need not be done: a resumed run, or one that stopped early."""
+        with self._lock:
+            self._done += units
+            if self._timed_from:
+                self._timed_from = (self._timed_from[0], self._timed_from[1] + units)
+            self._bar.update(self._task, advance=units)
 
     def _left(self, now: float) -> str:
-        worked = self._done - self._skipped
-        seconds = (now - self._started) * (self._total - self._done) / worked if worked > 0 else 0.0
-        return f"about {seconds:.0f} s left" if seconds < 90 else f"about {seconds / 60:.0f} min left"
+        if self._timed_from is None or self._done <= self._timed_from[1]:
+            return ""
+        started, already = self._timed_from
+        seconds = (now - started) * (self._total - self._done) / (self._done - already)
+        return f", about {seconds:.0f} s left" if seconds < 90 else f", about {seconds / 60:.0f} min left"

@@ -6,6 +6,7 @@ others'. Silence is not an error here: a site that does not answer in time is mi
 
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -51,18 +52,27 @@ Answer = Callable[[Request, Tensors], tuple[Reply, Tensors]]
 
 
 class InMemory:
-    """All sites in this process, one after the other, for simulation and tests.
+    """All sites in this process, for simulation and tests.
 
     Args:
         answers: the sites.
+        workers: how many sites work at the same time, in threads. Sites share nothing, so the bits are the same.
         drop: probability that a site is away for a round.
         slow: probability that a site does its work but answers after the time-out.
         seed: decides who; the same seed, the same misfortunes.
     """
 
-    def __init__(self, answers: Mapping[str, Answer], *, drop: float = 0.0, slow: float = 0.0, seed: int = 0) -> None:
+    def __init__(
+        self,
+        answers: Mapping[str, Answer],
+        *,
+        workers: int = 1,
+        drop: float = 0.0,
+        slow: float = 0.0,
+        seed: int = 0,
+    ) -> None:
         self._answers = dict(sorted(answers.items()))
-        self._drop, self._slow, self._seed = drop, slow, seed
+        self._workers, self._drop, self._slow, self._seed = workers, drop, slow, seed
         self.states: dict[str, Tensors] = {name: {} for name in self._answers}
         """What each site keeps from round to round."""
 
@@ -71,13 +81,17 @@ class InMemory:
         return tuple(self._answers)
 
     def exchange(self, request: Request, cohort: Sequence[str], timeout_s: float) -> dict[str, Reply]:
-        """Ask each site of the cohort in turn; a site that is away or slow in this round is missing."""
+        """Ask each site of the cohort; a site that is away or slow in this round is missing."""
+        luck = {name: self._luck(request.round, name) for name in cohort}
+        present = [name for name in cohort if luck[name] >= self._drop]
+        with ThreadPoolExecutor(self._workers) as pool:
+            answers = list(pool.map(lambda name: self._answers[name](request, self.states[name]), present))
         replies = {}
-        for name in cohort:
-            luck = np.random.default_rng([self._seed, request.round, zlib.crc32(name.encode())]).random()
-            if luck < self._drop:
-                continue
-            reply, self.states[name] = self._answers[name](request, self.states[name])
-            if luck >= self._drop + self._slow:
+        for name, (reply, state) in zip(present, answers, strict=True):
+            self.states[name] = state
+            if luck[name] >= self._drop + self._slow:
                 replies[name] = reply
         return replies
+
+    def _luck(self, round: int, site: str) -> float:
+        return float(np.random.default_rng([self._seed, round, zlib.crc32(site.encode())]).random())
