@@ -87,8 +87,9 @@ class KerasCnn:
     def scores(self, weights: Tensors, images: Stack) -> Logits:
         """Logits of every image: float32[n, classes]."""
         flat = self._graphs.flat(weights, "weights")
-        starts = range(0, max(1, len(images)), self._together)
-        return np.concatenate([self._graphs.logits(images[i : i + self._together], flat).numpy() for i in starts])
+        parts = [images[i : i + self._together] for i in range(0, len(images), self._together)]
+        none = np.zeros((0, self._graphs.classes), np.float32)
+        return np.concatenate([none, *(self._graphs.logits(part, flat).numpy() for part in parts)])
 
     def _unpacked(self, moments: Tensors | None, none: NDArray[np.float32]) -> tuple[Any, Any, np.float32]:
         if not moments:

@@ -61,6 +61,7 @@ class Graphs:
     def __init__(self, config: Cnn, shape: Shape, classes: int, augment: Augment | None) -> None:
         self._network = network(config, shape, classes)
         self._augment = augment
+        self.classes = classes
         self.start = {v.path: np.asarray(v) for v in self._network.trainable_variables}
         """What Keras begins with, by name; the kernels among it are to be drawn anew."""
         self._sizes = [array.size for array in self.start.values()]
