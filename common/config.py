@@ -9,14 +9,14 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from common.errors import ConfigError
 from common.imaging.augment import Augment
-from common.imaging.steps import Steps
+from common.imaging.steps import AnyStep, Steps
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
@@ -325,7 +325,7 @@ def _readable(path: Path, error: ValidationError) -> str:
     """One line a fault: the key as the user writes it, what is wrong, and the nearest known key."""
     lines = []
     for fault in error.errors():
-        key = ".".join(str(part) for part in fault["loc"] if part not in _TAGS) or "(whole file)"
+        key = ".".join(_as_written(fault["loc"])) or "(whole file)"
         message = fault["msg"].removeprefix("Value error, ")
         if fault["type"] == "extra_forbidden":
             near = difflib.get_close_matches(str(fault["loc"][-1]), _KEYS, 1)
@@ -357,7 +357,14 @@ def _all_keys(model: type[BaseModel]) -> set[str]:
     return set(model.model_fields)
 
 
-_TAGS = {"synthetic", "npz", "folder", "manifest", "cnn", "svm"}
+def _as_written(location: tuple[int | str, ...]) -> list[str]:
+    """A fault's place without the names of kinds and steps, which the file does not have as keys."""
+    parts = [str(part) for part in location if part not in _KINDS]
+    return [p for i, p in enumerate(parts) if not (i == 2 and parts[0] == "preprocess" and p in _STEPS)]
+
+
+_STEPS = {get_args(kind.model_fields["step"].annotation)[0] for kind in get_args(get_args(AnyStep)[0])}
+_KINDS = {"synthetic", "npz", "folder", "manifest", "cnn", "svm"}
 _KEYS = sorted(
     set().union(
         *map(

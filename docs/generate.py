@@ -1,0 +1,125 @@
+"""Write docs/configuration.md from the configuration's own classes: every key, its type, its default, its meaning.
+
+python docs/generate.py            writes the page
+python docs/generate.py --check    fails where the page is not what the classes say
+"""
+
+import ast
+import inspect
+import sys
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from common import config  # noqa: E402
+from common.imaging import steps  # noqa: E402
+from common.imaging.augment import Augment  # noqa: E402
+
+SECTIONS: list[tuple[str, type[BaseModel]]] = [
+    ("The file", config.Config),
+    *[(f"data, kind: {kind}", cls) for kind, cls in (("synthetic", config.Synthetic), ("npz", config.Npz))],
+    *[(f"data, kind: {kind}", cls) for kind, cls in (("folder", config.Folder), ("manifest", config.Manifest))],
+    ("data.download", config.Download),
+    ("sites", config.Sites),
+    *[(f"preprocess, step: {cls.__name__.lower()}", cls) for cls in get_args(get_args(steps.AnyStep)[0])],
+    ("augment", Augment),
+    ("model, kind: cnn", config.Cnn),
+    ("model, kind: svm", config.Svm),
+    ("federation", config.Federation),
+    ("federation.local", config.Local),
+    ("federation.simulate", config.Simulated),
+    ("personalise", config.Personalise),
+]
+
+OPENING = """# Configuration
+
+One YAML file is one run. Unknown keys and values out of range are refused, and the error names the key.
+`python simulate.py FILE key=value …` lays values over the file: `federation.rounds=3 seeds=[1,2]`.
+Paths are relative to the file, else to the working folder. Examples are in `configs/`.
+
+This page is written by `python docs/generate.py` from the classes that check the file.
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    return OPENING + "".join(section(title, cls) for title, cls in SECTIONS)
+
+
+def section(title: str, cls: type[BaseModel]) -> str:
+    """One class as a table."""
+    told: dict[str, str] = {}
+    for ancestor in reversed(cls.__mro__):
+        if issubclass(ancestor, BaseModel) and ancestor is not BaseModel:
+            told |= meanings(ancestor)
+    about = " ".join((cls.__doc__ or "").split())
+    rows = [row(name, field, told.get(name, "")) for name, field in cls.model_fields.items()]
+    head = "| key | value | default | meaning |\n|---|---|---|---|\n"
+    return f"\n## {title}\n\n{about}\n\n{head}" + "".join(rows)
+
+
+def row(name: str, field: FieldInfo, meaning: str) -> str:
+    """One key."""
+    default = "**needed**" if field.is_required() else f"`{shown(field.default)}`"
+    meaning = meaning.replace("|", "\\|")
+    return f"| `{name}` | {kind(field)} | {default} | {meaning} |\n"
+
+
+def kind(field: FieldInfo) -> str:
+    """The type and bounds as a person says them."""
+    sign = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+    bounds = [f"{sign[k]} {getattr(m, k)}" for m in field.metadata for k in sign if hasattr(m, k)]
+    return ", ".join([said(field.annotation), *bounds])
+
+
+def said(annotation: Any) -> str:
+    """A type in words."""
+    parts = get_args(annotation)
+    if get_origin(annotation) is Annotated:
+        return "list of steps" if "Window" in repr(annotation) else said(parts[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return " or ".join(dict.fromkeys(said(part) for part in parts if part is not type(None)))
+    if get_origin(annotation) is Literal:
+        return ", ".join(f"`{part}`" for part in parts)
+    if get_origin(annotation) is tuple:
+        return f"list of {said(parts[0])}" if parts[-1] is ... else f"[{', '.join(said(part) for part in parts)}]"
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "section"
+    return {str: "text", float: "number", int: "whole number", bool: "true, false", Path: "path"}.get(annotation, "names")
+
+
+def shown(value: object) -> str:
+    """A default as it would stand in the file."""
+    if isinstance(value, BaseModel):
+        return "its own defaults"
+    if value is None:
+        return "none"
+    if isinstance(value, tuple):
+        return "[" + ", ".join(map(str, value)) + "]"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def meanings(cls: type[BaseModel]) -> dict[str, str]:
+    """The strings that stand below the fields in the class."""
+    (tree,) = ast.parse(inspect.getsource(cls)).body
+    assert isinstance(tree, ast.ClassDef)  # noqa: S101
+    found = {}
+    for field, below in zip(tree.body, tree.body[1:], strict=False):
+        if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
+            found[ast.unparse(field.target)] = " ".join(str(below.value.value).split())
+    return found
+
+
+if __name__ == "__main__":
+    target = ROOT / "docs" / "configuration.md"
+    if sys.argv[1:] == ["--check"]:
+        if target.read_text(encoding="utf-8") != page():
+            sys.exit("docs/configuration.md is not what the classes say: run `python docs/generate.py`.")
+    else:
+        target.write_text(page(), encoding="utf-8")
