@@ -1,7 +1,7 @@
 """What the round loop drives: an algorithm as pure functions on plain arrays.
 
-One round is `ask -> exchange -> sum -> tell`. A `State` holds everything that a resume needs, so a checkpoint is just its
-arrays, and an algorithm object keeps nothing between calls that it could not work out again from the state.
+One round is `ask -> exchange -> sum -> tell`. A `State` holds everything that a resume needs, so a checkpoint is just
+its arrays, and an algorithm object keeps nothing between calls that it could not work out again from the state.
 """
 
 from dataclasses import dataclass

@@ -1,0 +1,215 @@
+"""A linear support vector machine on the image or on random Fourier features of it, and the sums that a site computes.
+
+f(x) = α·φ(x) + b; one row of α for two classes (the direction of class 1), one row a class for more (one-vs-rest). The
+objective of a row is LinearSVC's, which penalises the intercept: ½(|α|² + b²) + C Σ max(0, 1 - s f(x))², s = ±1.
+
+Everything here is a plain function of weights and cases, so that sums over sites are the sums over the pooled cases:
+
+    gram      Σ z zᵀ                       z = (φ(x), 1); no labels in it: one serves every class and every C
+    gradient  Σ h² and Σ -2 h s z          h = max(0, 1 - s f(x)); no C, no penalty in it
+    hessian   the two, and Σ 2 z zᵀ        the last over the cases with h > 0
+
+The model never contains an image. Random Fourier features: Rahimi and Recht, NIPS 2007; cosine and sine of one frequency
+are taken together, which is the better half of that paper's two embeddings (Sutherland and Schneider, UAI 2015).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.config import Svm
+from common.errors import ConfigError, DataError, WeightsError
+from common.models import Fitted, Logits, Work
+from common.types import Cases, Labels, Stack, Tensors
+
+Floats = NDArray[np.float64]
+
+_BATCH_ELEMENTS = 2**21  # features held at a time: 16 MB
+_LARGEST_DRAW = 2**28  # frequencies, float32: 1 GB
+_ONE_SIDED_WEIGHT = 1e-12  # of the made-up case beside a class that has no cases, or all of them
+
+
+@dataclass(frozen=True)
+class Identity:
+    """φ(x) = x, the pixels in a row."""
+
+    dimension: int
+
+    def __call__(self, flat: NDArray[np.float32]) -> NDArray[np.float32]:
+        """float32[n, inputs] to float32[n, dimension]."""
+        return flat
+
+
+class Fourier:
+    """φ(x)·φ(y) ≈ exp(-gamma |x - y|²), from frequencies that a seed draws.
+
+    The frequencies are `Generator(PCG64(seed)).standard_normal((inputs, ⌈dimension / 2⌉), float32)` · √(2 gamma): the same
+    numbers at every site that has the same release of this program, since the lock pins NumPy's.
+    """
+
+    def __init__(self, inputs: int, dimension: int, gamma: float, seed: int) -> None:
+        half = (dimension + 1) // 2
+        if inputs * half > _LARGEST_DRAW:
+            raise ConfigError(
+                f"model.dimension: {dimension} Fourier features of {inputs} inputs take {inputs * half * 4 / 1e9:.1f} GB "
+                f"of frequencies, expected at most {_LARGEST_DRAW * 4 / 1e9:.1f} GB. Shrink the images with a resize "
+                "step in `preprocess`, or lower model.dimension."
+            )
+        self.dimension = dimension
+        draws = np.random.Generator(np.random.PCG64(seed)).standard_normal((inputs, half), dtype=np.float32)
+        self._frequencies = draws * np.float32(np.sqrt(2 * gamma))
+
+    def __call__(self, flat: NDArray[np.float32]) -> NDArray[np.float32]:
+        """float32[n, inputs] to float32[n, dimension]: cosines, then sines."""
+        angles = flat @ self._frequencies
+        both = np.concatenate([np.cos(angles), np.sin(angles)], axis=1)[:, : self.dimension]
+        return both * np.float32(np.sqrt(2 / self.dimension))
+
+
+class LinearSvm:
+    """The SVM behind the `Model` protocol. Weights: `alpha` float64[rows, features], `intercept` float64[rows]."""
+
+    kind: Literal["svm"] = "svm"
+
+    def __init__(self, config: Svm, shape: tuple[int, int, int], classes: int) -> None:
+        inputs = int(np.prod(shape))
+        self.config, self.shape, self.classes = config, shape, classes
+        self.rows = 1 if classes == 2 else classes
+        gamma = config.gamma if config.gamma is not None else 1 / inputs
+        self.features: Identity | Fourier = (
+            Identity(inputs) if config.features == "identity" else Fourier(inputs, config.dimension, gamma, config.seed)
+        )
+
+    def init(self, seed: int) -> Tensors:
+        """Zeros: the optimum is one point, whatever the start, so the seed is not used."""
+        return {"alpha": np.zeros((self.rows, self.features.dimension)), "intercept": np.zeros(self.rows)}
+
+    def fit(
+        self,
+        weights: Tensors,
+        cases: Cases,
+        work: Work,
+        *,
+        moments: Tensors | None = None,
+        anchor: Tensors | None = None,
+        correction: Tensors | None = None,
+    ) -> Fitted:
+        """The optimum on these cases by scikit-learn's LinearSVC, row by row, from wherever the weights are.
+
+        `loss_sum` is Σ h² over rows and cases. A row whose cases all lie on one side has an optimum too, which LinearSVC
+        refuses to look for: a made-up case at the origin, of weight 1e-12, lets it.
+
+        Raises:
+            DataError: without cases.
+        """
+        if not len(cases):
+            raise DataError("no cases to train on: expected at least one. Give the site cases, or leave it out.")
+        z = np.concatenate([phi for phi, _ in self._batches(cases.images)])
+        signs = self._signs(cases.labels)
+        found = np.stack([self._optimum(z[:, :-1], signs[:, row]) for row in range(self.rows)])
+        new = {"alpha": found[:, :-1], "intercept": found[:, -1]}
+        hinge = np.maximum(0.0, 1 - signs * (z @ found.T))
+        right = np.argmax(self.scores(new, cases.images), axis=1) == cases.labels
+        return Fitted(new, {}, self.rows, len(cases), float(np.square(hinge).sum()), int(right.sum()))
+
+    def scores(self, weights: Tensors, images: Stack) -> Logits:
+        """Decision values float32[n, classes]; for two classes the columns are [-f, f]."""
+        points = self._points(weights)[0]
+        parts = [z @ points.T for z, _ in self._batches(images)]
+        f = np.concatenate(parts) if parts else np.zeros((0, self.rows))
+        return (np.concatenate([-f, f], axis=1) if self.classes == 2 else f).astype(np.float32)
+
+    def gram(self, images: Stack) -> Tensors:
+        """Second moments: `gram` float64[d (d + 1) / 2], `n` float64[1]; d = features + 1, the intercept last.
+
+        The lower triangle column by column, as LAPACK packs it; on a symmetric matrix that is the upper one row by row.
+        """
+        d = self.features.dimension + 1
+        total = np.zeros((d, d))
+        for z, _ in self._batches(images):
+            total += z.T @ z
+        return {"gram": pack(total), "n": np.array([float(len(images))])}
+
+    def gradient(self, weights: Tensors, cases: Cases) -> Tensors:
+        """Loss and its gradient, at one point or at several.
+
+        Args:
+            weights: `alpha` float64[rows, features], `intercept` float64[rows]; or both with an axis of points in front.
+
+        Returns:
+            `loss` float64[points, rows], `gradient` float64[points, rows, features + 1], `n` float64[1]; points = 1
+            where the weights had no such axis.
+        """
+        points = self._points(weights)
+        flat = points.reshape(-1, points.shape[-1])
+        loss, gradient = np.zeros(len(flat)), np.zeros(flat.shape)
+        for z, part in self._batches(cases.images):
+            signs = np.tile(self._signs(cases.labels[part]), len(points))
+            hinge = np.maximum(0.0, 1 - signs * (z @ flat.T))
+            loss += np.square(hinge).sum(axis=0)
+            gradient -= 2 * (signs * hinge).T @ z
+        loss, gradient = loss.reshape(points.shape[:2]), gradient.reshape(points.shape)
+        return {"loss": loss, "gradient": gradient, "n": np.array([float(len(cases))])}
+
+    def hessian(self, weights: Tensors, cases: Cases) -> Tensors:
+        """What `gradient` gives, and `hessian` float64[rows, d (d + 1) / 2] at the first point, packed as in `gram`."""
+        point = self._points(weights)[0]
+        total = np.zeros((self.rows, point.shape[1], point.shape[1]))
+        for z, part in self._batches(cases.images):
+            active = self._signs(cases.labels[part]) * (z @ point.T) < 1
+            for row in range(self.rows):
+                inside = z[active[:, row]]
+                total[row] += 2 * inside.T @ inside
+        return dict(self.gradient(weights, cases)) | {"hessian": np.stack([pack(h) for h in total])}
+
+    def _batches(self, images: Stack) -> Iterator[tuple[Floats, slice]]:
+        """z = (φ(x), 1) of a few images at a time, float64[k, d], and which they are."""
+        if images.shape[1:] != self.shape:
+            raise DataError(f"images of shape {images.shape[1:]}, expected {self.shape}: resize them in `preprocess`.")
+        size = max(1, _BATCH_ELEMENTS // (self.features.dimension + 1))
+        for start in range(0, len(images), size):
+            part = slice(start, min(start + size, len(images)))
+            flat = images[part].reshape(part.stop - start, -1)
+            z = np.ones((len(flat), self.features.dimension + 1))
+            z[:, :-1] = self.features(flat)
+            yield z, part
+
+    def _points(self, weights: Tensors) -> Floats:
+        """float64[points, rows, d] of weights with or without an axis of points."""
+        expected = (self.rows, self.features.dimension)
+        alpha, intercept = weights.get("alpha"), weights.get("intercept")
+        if alpha is None or intercept is None or alpha.shape[-2:] != expected or alpha.shape[:-1] != intercept.shape:
+            raise WeightsError(
+                f"weights {[(name, value.shape) for name, value in weights.items()]} are not this SVM's, expected alpha "
+                f"{expected} and intercept {expected[:1]}. Use the configuration that the weights were trained with."
+            )
+        points = np.concatenate([alpha, intercept[..., None]], axis=-1).astype(np.float64)
+        if not np.isfinite(points).all():
+            raise WeightsError(
+                "alpha or intercept holds infinite or undefined numbers. Train again, or take a checkpoint."
+            )
+        return points.reshape(-1, self.rows, expected[1] + 1)
+
+    def _signs(self, labels: Labels) -> Floats:
+        """±1, float64[n, rows]: whether a case is of the row's class."""
+        positive = np.ones(1, int) if self.classes == 2 else np.arange(self.classes)
+        return np.where(labels[:, None] == positive, 1.0, -1.0)
+
+    def _optimum(self, features: Floats, signs: Floats) -> Floats:
+        """One row's (α, b), float64[d]."""
+        from sklearn.svm import LinearSVC  # heavy: only training alone or pooled needs it
+
+        weight = np.ones(len(signs))
+        if abs(signs.sum()) == len(signs):
+            features = np.concatenate([features, np.zeros((1, features.shape[1]))])
+            signs, weight = np.append(signs, -signs[0]), np.append(weight, _ONE_SIDED_WEIGHT)
+        svc = LinearSVC(C=self.config.C, dual=False, tol=1e-6, max_iter=10_000).fit(features, signs, weight)
+        return np.append(svc.coef_[0], svc.intercept_[0])
+
+
+def pack(symmetric: Floats) -> Floats:
+    """The upper triangle row by row: float64[d, d] to float64[d (d + 1) / 2]."""
+    return symmetric[np.triu(np.ones(symmetric.shape, bool))]
