@@ -1,8 +1,10 @@
 """PNG and JPEG by Pillow: grey and colour, 8 and 16 bits; transparency is ignored."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from client.readers import Frames, check_size, choose
@@ -20,10 +22,21 @@ def decode(path: Path, frames: Frames) -> list[Picture]:
 
 def to_picture(path: Path, image: Image.Image) -> Picture:
     """A decoded image as a picture, with the range that its type can hold."""
-    if image.mode.startswith("I"):
-        return Picture(np.asarray(image, np.float32)[:, :, None], 0.0, 65535.0)
+    if image.mode.startswith(("I", "F")):
+        pixels = np.asarray(image)
+        return Picture(pixels[:, :, None].astype(np.float32), *nominal_range(pixels, 16))
     if image.mode in ("1", "L", "LA", "La"):
         return Picture(np.asarray(image.convert("L"), np.float32)[:, :, None], 0.0, 255.0)
     if image.mode in ("P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr", "LAB", "HSV"):
         return Picture(np.asarray(image.convert("RGB"), np.float32), 0.0, 255.0)
     raise ImageError(f"{path}: pixels of Pillow's mode {image.mode} are not known here; export it as grey or RGB.")
+
+
+def nominal_range(pixels: NDArray[Any], bits: int) -> tuple[float, float]:
+    """Black and white of a type: all that its bits can hold, 0..1 for such floats, else the image's own range."""
+    low, high = float(pixels.min()), float(pixels.max())
+    if pixels.dtype.kind in "iub" and low >= 0 and high < 2**bits and bits <= 16:
+        return 0.0, float(2**bits - 1)
+    if pixels.dtype.kind == "f" and low >= 0 and high <= 1:
+        return 0.0, 1.0
+    return low, high if high > low else low + 1

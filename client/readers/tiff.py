@@ -1,16 +1,19 @@
 """TIFF by tifffile: 1 to 32 bits, float, grey, palette and RGB, one page a frame; LZW and JPEG of 8 bits by Pillow."""
 
 import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tifffile
-from numpy.typing import NDArray
 from PIL import Image
 
 from client.readers import Frames, check_size, choose
-from client.readers.raster import to_picture
+from client.readers.raster import nominal_range, to_picture
 from common.errors import ImageError
 from common.imaging import Picture
 
@@ -55,7 +58,7 @@ def _page(path: Path, page: Any, index: int) -> Picture:
     if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and page.samplesperpixel > 1:
         pixels = np.moveaxis(pixels.reshape(page.samplesperpixel, page.imagelength, page.imagewidth), 0, -1)
     pixels = pixels.reshape(page.imagelength, page.imagewidth, page.samplesperpixel)
-    low, high = _range(pixels, page.bitspersample)
+    low, high = nominal_range(pixels, page.bitspersample)
     if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
         return Picture(page.colormap.T[pixels[:, :, 0]].astype(np.float32), 0.0, 65535.0)
     pixels = pixels[:, :, : 3 if page.samplesperpixel >= 3 else 1].astype(np.float32)
@@ -64,21 +67,26 @@ def _page(path: Path, page: Any, index: int) -> Picture:
     return Picture(pixels, low, high)
 
 
-def _range(pixels: NDArray[Any], bits: int) -> tuple[float, float]:
-    if pixels.dtype.kind in "ub":
-        return 0.0, float(2**bits - 1)
-    low, high = float(pixels.min()), float(pixels.max())
-    if pixels.dtype.kind == "f" and low >= 0 and high <= 1:
-        return 0.0, 1.0
-    return low, high if high > low else low + 1
-
-
 def _by_pillow(path: Path, page: Any, index: int) -> Picture:
     if page.bitspersample > 8 and page.samplesperpixel > 1:
         raise ImageError(
             f"{path}: {page.bitspersample}-bit colour packed by {tifffile.COMPRESSION(page.compression).name} cannot "
             "be read in full depth; export it uncompressed or with deflate."
         )
-    with Image.open(path, formats=["TIFF"]) as image:
+    with _silence(), Image.open(path, formats=["TIFF"]) as image:
         image.seek(index)
         return to_picture(path, image)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """libtiff complains past Python, straight to the error stream; what is wrong reaches the user as an error anyway."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
