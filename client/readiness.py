@@ -195,12 +195,15 @@ def _gaps(data: _Data) -> Iterator[Finding]:
             )
             fine = False
             continue
+        scarce = []
         for split, of_split in zip(SPLITS, counts, strict=True):
             few = FEW if split == "train" else FEW // 2
-            if scarce := [f"{n} of '{c}'" for n, c in zip(of_split, data.table.classes, strict=True) if n < few]:
-                what = f"site '{name}' has few {split} cases: only {', '.join(scarce)}"
-                yield Finding("warning", what, "its figures will be coarse, or missing where a class is; bring more")
-                fine = False
+            named = [f"{n} of '{c}'" for n, c in zip(of_split, data.table.classes, strict=True) if n < few]
+            scarce += [f"{split} {', '.join(named)}"] if named else []
+        if scarce:
+            what = f"site '{name}' has few cases: {'; '.join(scarce)}"
+            yield Finding("warning", what, "its figures will be coarse, and missing where a class has none; bring more")
+            fine = False
     if fine:
         yield Finding("ok", "every site has enough cases of every class in every split")
 

@@ -7,8 +7,10 @@ something of the right shape to see a federation learn on.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from client.scanners import Scanner
 from client.table import Facts, Table
@@ -18,6 +20,8 @@ from common.types import Labels, Stack
 
 CITIES = ("Lisbon", "Nairobi", "Osaka", "Quito", "Tromsø", "Hanoi", "Leeds", "Lima", "Pune", "Perth")
 CLASSES = ("clear", "opacity", "effusion", "nodule")
+Floats = NDArray[np.floating[Any]]
+
 _CHUNK = 64
 """Images drawn at once: their arrays stay in the processor's cache."""
 
@@ -108,21 +112,21 @@ def _scan(source: Synthetic, place: Hospital, index: int, labels: Labels) -> Sta
 def radiographs(kinds: Labels, size: int, rng: np.random.Generator) -> Stack:
     """Draw chests: float32[n, size, size] of 0..1, `kinds` indexing CLASSES."""
     n = len(kinds)
-    y, x = np.linspace(-1, 1, size, dtype=np.float32)[None, :, None], np.linspace(-1, 1, size, dtype=np.float32)
-    x = x[None, None, :]
+    line: Stack = np.linspace(-1, 1, size, dtype=np.float32)
+    x, y = line[None, None, :], line[None, :, None]
 
     def some(low: float, high: float) -> Stack:
         """One number an image: float32[n, 1, 1]."""
         return rng.uniform(low, high, (n, 1, 1)).astype(np.float32)
 
-    x, y = x - some(-0.06, 0.06), y - some(-0.06, 0.06) + some(-0.05, 0.05) * x
+    x, y = x - some(-0.06, 0.06), y - some(-0.06, 0.06)
     width, tall = some(0.92, 1.08), some(0.92, 1.08)
     x, y = x / width, y / tall
     side = np.abs(x)
 
     shoulder = _step(-y - 0.62, 0.08)
     half = 0.80 + 0.06 * y + 0.35 * shoulder - 1.0 * _step(-y - 0.93, 0.05)
-    body = np.sqrt(np.clip(1 - (side / np.maximum(half, 0.05)) ** 4, 0, 1))
+    body = _dome(np.square(side / np.maximum(half, 0.05)), np.float32(0))
 
     # The domes of the diaphragm; the patient's right one (left in the image) is higher. An effusion lifts one's edge.
     dome = 0.52 - 0.05 * _step(-x, 0.05) + some(-0.1, 0.1) + 1.5 * (side - 0.34) ** 2
@@ -133,20 +137,20 @@ def radiographs(kinds: Labels, size: int, rng: np.random.Generator) -> Stack:
     meniscus = 0.16 + 0.5 * np.clip(side - 0.3, 0, 1)
     level = dome - this_side * effusion * meniscus
 
-    def lung(centre: float, reach: float) -> Stack:
-        return np.sqrt(np.clip(1 - ((x - centre - 0.10 * centre * y) / reach) ** 2 - ((y + 0.02) / 0.76) ** 2, 0, 1))
+    def lung(centre: float, reach: float) -> Floats:
+        return _dome((x - centre - 0.10 * centre * y) / reach, (y + 0.02) / 0.76)
 
-    lungs = (lung(-0.40, 0.29) + lung(0.40, 0.27)) ** np.float32(0.7) * _step(level - y, 0.025)
+    lungs = np.sqrt(lung(-0.40, 0.29) + lung(0.40, 0.27)) * _step(level - y, 0.025)
     heart_size = some(0.85, 1.15)
     tilted_x, tilted_y = (x - 0.13) + 0.45 * (y - 0.25), (y - 0.25) - 0.35 * (x - 0.13)
-    heart = np.sqrt(np.clip(1 - (tilted_x / (0.29 * heart_size)) ** 2 - (tilted_y / (0.30 * heart_size)) ** 2, 0, 1))
+    heart = _dome(tilted_x / (0.29 * heart_size), tilted_y / (0.30 * heart_size))
     middle = np.exp(-((x / 0.11) ** 2)) * _step(0.7 - y, 0.1) + 0.5 * _blob(x - 0.13, y + 0.33, 0.09)
     spine = np.exp(-((x / 0.065) ** 2)) * (1 + 0.2 * np.cos(some(30, 38) * y))
 
     beat, phase = some(17.0, 21.0), some(0, 6.3)
     inside = _step(half - 0.06 - side, 0.03) * _step(0.72 - y, 0.06) * _step(y + 0.72, 0.06)
-    back = np.clip(np.cos(beat * (y + 0.55 * (side - 0.45) ** 2 - 0.12 * side) + phase), 0, 1) ** 3
-    front = np.clip(np.cos(beat * (y - 0.75 * side) + phase + 1.5), 0, 1) ** 4 * _step(side - 0.3, 0.1)
+    back = _crest(beat * y + (beat * (0.55 * (side - 0.45) ** 2 - 0.12 * side) + phase))
+    front = _crest(beat * y + (phase + 1.5 - beat * 0.75 * side)) * _step(side - 0.3, 0.1)
     ribs = (back + 0.55 * front) * inside * (0.35 + side)
     collar = np.exp(-(((y + 0.66 + 0.16 * side) / 0.035) ** 2)) * _step(side - 0.06, 0.03) * _step(0.62 - side, 0.04)
 
@@ -160,11 +164,12 @@ def radiographs(kinds: Labels, size: int, rng: np.random.Generator) -> Stack:
         + lungs * (0.10 * markings * (0.5 + hila) + shadow)
     )  # fmt: skip
     film = 1.12 * (1 - np.exp(-np.float32(1.05) * np.clip(sum_of_all, 0.02, None)))
-    return np.clip(film, 0, 1).astype(np.float32)
+    drawn: Stack = np.clip(film, 0, 1).astype(np.float32)
+    return drawn
 
 
 def _shadow(
-    rng: np.random.Generator, kinds: Labels, x: Stack, y: Stack, left: Stack, subtle: Stack, markings: Stack
+    rng: np.random.Generator, kinds: Labels, x: Floats, y: Floats, left: Stack, subtle: Stack, markings: Stack
 ) -> Stack:
     """What lies over a lung: opacity and nodule of the ill, and in everyone faint patches that mean nothing."""
     shape = (len(kinds), 1, 1)
@@ -179,7 +184,8 @@ def _shadow(
         patch_x = (rng.uniform(0.2, 0.55, shape) * rng.choice([-1, 1], shape)).astype(np.float32)
         patch_y = rng.uniform(-0.5, 0.45, shape).astype(np.float32)
         shadow += rng.uniform(0, 0.16, shape).astype(np.float32) * _blob(x - patch_x, y - patch_y, wide)
-    return shadow.astype(np.float32)
+    drawn: Stack = shadow.astype(np.float32)
+    return drawn
 
 
 def _texture(rng: np.random.Generator, n: int, size: int) -> Stack:
@@ -189,17 +195,33 @@ def _texture(rng: np.random.Generator, n: int, size: int) -> Stack:
         place = np.linspace(0, cells - 1, size, dtype=np.float32)
         stretch = np.clip(1 - np.abs(place[:, None] - np.arange(cells, dtype=np.float32)), 0, 1)
         total += stretch @ rng.standard_normal((n, cells, cells), np.float32) @ stretch.T
-    return total / np.float32(1.2)
+    total /= np.float32(1.2)
+    return total
 
 
-def _blob(x: Stack, y: Stack, radius: float | Stack) -> Stack:
-    return np.exp(-(x**2 + y**2) / np.float32(1) / (radius * radius))
+def _crest(angle: Floats) -> Floats:
+    """Waves with flat valleys: the fourth power of the cosine where that is above 0."""
+    crest: Floats = np.square(np.square(np.maximum(np.cos(angle), 0)))
+    return crest
 
 
-def _step(distance: Stack, soft: float) -> Stack:
+def _dome(x: Floats, y: Floats | np.float32) -> Floats:
+    """Thickness of the unit ball seen from above."""
+    dome: Floats = np.sqrt(np.maximum(1 - x * x - y * y, 0))
+    return dome
+
+
+def _blob(x: Floats, y: Floats, radius: float | Floats) -> Floats:
+    # A product of two lines, not a plane of exponentials: x varies along the width alone, y along the height.
+    blob: Floats = np.exp(-((x / radius) ** 2)) * np.exp(-((y / radius) ** 2))
+    return blob
+
+
+def _step(distance: Floats, soft: float) -> Floats:
     """0 to 1 where `distance` passes 0, over about `soft`; a rational curve, for exp would cost most of the drawing."""
     scaled = distance * np.float32(1 / soft)
-    return 0.5 + 0.5 * scaled / (1 + np.abs(scaled))
+    step: Floats = 0.5 + 0.5 * scaled / (1 + np.abs(scaled))
+    return step
 
 
 def _stream(source: Synthetic, *purpose: int) -> np.random.Generator:

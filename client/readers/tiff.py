@@ -80,7 +80,7 @@ def _by_pillow(path: Path, page: Any, index: int) -> Picture:
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """libtiff complains past Python, straight to the error stream; what is wrong reaches the user as an error anyway."""
+    """libtiff complains past Python, straight to the error stream; what is wrong becomes an error anyway."""
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
