@@ -33,10 +33,11 @@ from client.personalise import Mix, choose_mix, fine_tune
 from client.site import Site
 from common import config as configuration
 from common import metrics, tensorfile
-from common.config import Config, Local
+from common.config import Config, Local, Svm
 from common.errors import ConsiliumError, RunError
 from common.metrics import Score
 from common.models import Logits, Model, Work, build
+from common.models.svm import LinearSvm
 from common.progress import Watch
 from common.transport import InMemory, Transport
 from common.types import Cases, SiteCases, Tensors, join, prefixed, under
@@ -45,6 +46,7 @@ from server.algorithm import Algorithm
 from server.averaging import Averaging
 from server.federation import Plan, RoundRecord
 from server.results import SeedResult
+from server.solver import SvmSolver
 
 log = logging.getLogger("consilium")
 
@@ -193,10 +195,8 @@ def make_plan(config: Config, data: Dataset, seed: int, transport: Transport) ->
 
 def make_algorithm(config: Config, experiment: Experiment, transport: Transport) -> Algorithm:
     """Averaging for the CNN, the solver on summed derivatives for the SVM."""
-    if config.model.kind == "svm":
-        from server.solver import SvmSolver
-
-        return SvmSolver(config.model, experiment.model, transport.sites())
+    if isinstance(config.model, Svm) and isinstance(experiment.model, LinearSvm):
+        return SvmSolver(config.model, experiment.model, transport.sites(), config.federation.quorum)
     return Averaging(config.federation, experiment.model, experiment.seed, len(transport.sites()))
 
 

@@ -21,6 +21,7 @@ from common.config import Local
 from common.errors import DataError, WireError
 from common.imaging import Pipeline
 from common.models import Model, Work
+from common.models.svm import LinearSvm
 from common.transport import Reply, Request
 from common.types import Cases, SiteCases, Tensors, prefixed, under
 
@@ -111,13 +112,36 @@ def _evaluate(site: Site, request: Request, state: Tensors) -> tuple[Reply, Tens
     return Reply(metrics.count(site.model.scores(under("weights", request.tensors), cases.images), cases.labels)), state
 
 
+def _gram(site: Site, request: Request, state: Tensors) -> tuple[Reply, Tensors]:
+    return Reply(_svm(site).gram(site.ready("train", under("recipe", request.tensors)).images)), state
+
+
+def _gradient(site: Site, request: Request, state: Tensors) -> tuple[Reply, Tensors]:
+    cases = site.ready("train", under("recipe", request.tensors))
+    return Reply(_svm(site).gradient(under("weights", request.tensors), cases)), state
+
+
+def _hessian(site: Site, request: Request, state: Tensors) -> tuple[Reply, Tensors]:
+    cases = site.ready("train", under("recipe", request.tensors))
+    return Reply(_svm(site).hessian(under("weights", request.tensors), cases)), state
+
+
 Handler = Callable[[Site, Request, Tensors], tuple[Reply, Tensors]]
 
 HANDLERS: dict[str, Handler] = {
     "statistics": _statistics,
     "train": _train,
     "evaluate": _evaluate,
+    "gram": _gram,
+    "gradient": _gradient,
+    "hessian": _hessian,
 }
+
+
+def _svm(site: Site) -> LinearSvm:
+    if not isinstance(site.model, LinearSvm):
+        raise WireError(f"{site.cases.name}: asked for the SVM's sums, but the configured model is a {site.model.kind}.")
+    return site.model
 
 
 def _seed(run: int, round: int, site: str) -> int:

@@ -1,0 +1,101 @@
+"""`python simulate.py` as its user runs it: real processes, real files."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from common import tensorfile
+
+ROOT = Path(__file__).parents[2]
+SMALL = ["data.sites=3", "data.cases=40", "data.size=16", "preprocess=[]", "federation.rounds=3"]
+
+
+def simulate(config: str, out: Path, *more: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "simulate.py", config, "--out", str(out), *more]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == expect, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    out = tmp_path_factory.mktemp("runs") / "demo"
+    return out, simulate("configs/demo.yaml", out, *SMALL, "seeds=[1,2]").stdout
+
+
+def test_a_run_ends_with_everything_that_the_documentation_promises(finished: tuple[Path, str]) -> None:
+    out, _ = finished
+    result = json.loads((out / "result.json").read_text())
+    assert result["format"] == 1
+    assert len(result["sites"]) == 3
+    for site in result["sites"].values():
+        for approach in ("local", "federated", "personalised", "pooled"):
+            assert {"auc", "accuracy", "n", "auc_sd"} <= site[approach].keys()
+    assert {"local", "federated", "personalised", "pooled"} == result["test"].keys()
+    assert len(result["rounds"]) == 6
+    assert all(r["seconds"] > 0 and r["bytes_up"] > 0 for r in result["rounds"])
+    assert result["config"]["federation"]["rounds"] == 3
+    assert "numpy" in result["versions"]
+    assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
+    weights, about = tensorfile.load(out / "model.safetensors")
+    assert any(name.startswith("weights/") for name in weights)
+    assert about["labels"].splitlines() == result["labels"]
+    assert "round" in (out / "log.txt").read_text()
+
+
+def test_the_screen_says_that_synthetic_hospitals_are_synthetic(finished: tuple[Path, str]) -> None:
+    out, screen = finished
+    assert "synthetic" in screen.splitlines()[0]
+    assert "synthetic" in json.loads((out / "result.json").read_text())["origin"]
+    for word in ("local", "federated", "personalised", "pooled", "all test cases"):
+        assert word in screen
+
+
+def test_a_finished_run_resumed_says_the_same(finished: tuple[Path, str]) -> None:
+    out, _ = finished
+    before = json.loads((out / "result.json").read_text())
+    simulate("configs/demo.yaml", out, *SMALL, "seeds=[1,2]", "--resume")
+    assert json.loads((out / "result.json").read_text()) == before
+
+
+def test_a_folder_that_holds_a_run_is_not_overwritten(finished: tuple[Path, str]) -> None:
+    out, _ = finished
+    done = simulate("configs/demo.yaml", out, *SMALL, expect=2)
+    assert "--resume" in done.stderr
+
+
+def test_another_configuration_cannot_resume_a_run(finished: tuple[Path, str]) -> None:
+    out, _ = finished
+    done = simulate("configs/demo.yaml", out, *SMALL, "federation.local.batch=8", "--resume", expect=2)
+    assert "another configuration" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["configs/none.yaml"], "cannot read this configuration"),
+        (["configs/demo.yaml", "federation.roundz=3"], "did you mean 'rounds'"),
+        (["configs/demo.yaml", "federation.quorum=9", *SMALL], "quorum"),
+        (["configs/demo.yaml", *SMALL, "federation.simulate.drop=1"], "nothing was trained"),
+    ],
+)
+def test_bad_input_gets_one_clear_error(arguments: list[str], hint: str, tmp_path: Path) -> None:
+    done = simulate(arguments[0], tmp_path / "out", *arguments[1:], expect=2)
+    assert done.stderr.startswith("error: ")
+    assert hint in done.stderr
+
+
+def test_the_svm_runs_without_tensorflow(tmp_path: Path) -> None:
+    code = (
+        "import sys, simulate\n"
+        f"status = simulate.main(['configs/demo-svm.yaml', '--out', {str(tmp_path / 'o')!r}, *{SMALL!r},"
+        " 'preprocess=[{step: normalise}]'])\n"
+        "assert 'tensorflow' not in sys.modules and 'flwr' not in sys.modules\n"
+        "sys.exit(status)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
