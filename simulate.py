@@ -15,13 +15,14 @@ import logging
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import yaml
@@ -33,22 +34,19 @@ from client.personalise import Mix, choose_mix, fine_tune
 from client.site import Site
 from common import config as configuration
 from common import metrics, tensorfile
-from common.config import Config, Local, Svm
+from common.config import Config, Local
 from common.errors import ConsiliumError, RunError
 from common.metrics import Score
 from common.models import Logits, Model, Work, build
-from common.models.svm import LinearSvm
 from common.progress import Watch
-from common.transport import InMemory, Transport
-from common.types import Cases, SiteCases, Tensors, join, prefixed, under
-from server import checkpoint, federation, results
-from server.algorithm import Algorithm
-from server.averaging import Averaging
-from server.federation import Plan, RoundRecord
+from common.transport import InMemory, Misfortunes, Transport
+from common.types import Cases, SiteCases, Tensors, join, prefixed
+from server import checkpoint, federation, results, training
+from server.federation import RoundRecord
 from server.results import SeedResult
-from server.solver import SvmSolver
 
 log = logging.getLogger("consilium")
+Engine = Literal["memory", "flower"]
 
 
 @dataclass(frozen=True)
@@ -83,6 +81,8 @@ class Experiment:
     model: Model
     folder: Path
     watch: Watch
+    engine: Engine = "memory"
+    """What carries the federation's messages; the bits are the same."""
 
     @property
     def workers(self) -> int:
@@ -107,15 +107,19 @@ class Experiment:
 
 
 def train_together(experiment: Experiment) -> Trained:
-    """All sites, by the federation's plan."""
-    plan = experiment.config.federation
-    answers = {s.name: experiment.site(s).answer for s in experiment.data.sites}
-    misfortune = plan.simulate
-    workers = experiment.workers
-    transport = InMemory(
-        answers, workers=workers, drop=misfortune.drop, slow=misfortune.slow, seed=experiment.seed
-    )
-    return train(experiment, "federated", experiment.config, transport)
+    """All sites, by the federation's plan, over the chosen engine."""
+    config, seed, sites = experiment.config, experiment.seed, experiment.data.sites
+    misfortunes = Misfortunes(config.federation.simulate.drop, config.federation.simulate.slow, seed)
+    drive = partial(train, experiment, "federated", config)
+    if experiment.engine == "memory":
+        answers = {s.name: experiment.site(s).answer for s in sites}
+        return drive(InMemory(answers, workers=experiment.workers, misfortunes=misfortunes))
+    from client import flower as site_edge  # Flower takes a second to import
+    from server import flower
+
+    cores = (os.cpu_count() or 1) // experiment.workers
+    engine = flower.Engine(len(sites), config.federation.timeout_s, cores, misfortunes)
+    return flower.simulate(site_edge.simulated(config, seed), engine, drive)
 
 
 def train_alone(experiment: Experiment, name: str, cases: SiteCases) -> Trained:
@@ -135,7 +139,7 @@ def train_alone(experiment: Experiment, name: str, cases: SiteCases) -> Trained:
 
 
 def train_baselines(experiment: Experiment) -> tuple[Trained | None, dict[str, Trained]]:
-    """What federated training is compared with: all images pooled, and each site alone; as many at a time as there are cores."""
+    """What federated training is compared with: all images pooled, and each site alone; one a core at a time."""
     config, sites = experiment.config, experiment.data.sites
     members = [("pooled", pool(sites))] if "pooled" in config.baselines else []
     if "local" in config.baselines or config.personalise.mix:
@@ -154,18 +158,17 @@ def train_baselines(experiment: Experiment) -> tuple[Trained | None, dict[str, T
 def train(experiment: Experiment, name: str, config: Config, transport: Transport) -> Trained:
     """All rounds of one run over a transport, with a checkpoint after each; goes on from the checkpoint there is."""
     path = experiment.folder / f"{name}.checkpoint"
-    plan = make_plan(config, experiment.data, experiment.seed, transport)
-    algorithm = make_algorithm(config, experiment, transport)
+    plan = training.make_plan(config, experiment.data.pipeline, experiment.seed, transport)
+    algorithm = training.make_algorithm(config, experiment.model, experiment.seed, transport)
     digest = experiment.digest()
-    states = transport.states if isinstance(transport, InMemory) else {}
     standing = federation.begin(algorithm)
     if found := checkpoint.load(path, transport.sites(), digest):
         standing = found[0]
-        states.update(found[1])
+        transport.states.update(found[1])
     units = training_cases(experiment, transport.sites()) / config.federation.rounds
     experiment.watch.skip(units * standing.round)
     for standing in federation.run(plan, algorithm, transport, standing):
-        checkpoint.save(path, standing, states, digest)
+        checkpoint.save(path, standing, transport.states, digest)
         record = standing.records[-1]
         log.info("seed %d %s %s", experiment.seed, name, asdict(record))
         experiment.watch.advance(units, describe(name, record, config.federation.rounds))
@@ -178,26 +181,13 @@ def solve_alone(experiment: Experiment, name: str, cases: SiteCases) -> Trained:
     """The SVM of one member: the exact optimum on its own cases."""
     site = experiment.site(cases)
     transport = InMemory({cases.name: site.answer})
-    plan = make_plan(experiment.config, experiment.data, experiment.seed, transport)
+    plan = training.make_plan(experiment.config, experiment.data.pipeline, experiment.seed, transport)
     work = Work(experiment.config.federation.local, 0.0, experiment.seed)
     weights = experiment.model.fit({}, site.ready("train", plan.recipe), work).weights
     validation = site.ready("validation", plan.recipe)
     counts = metrics.count(experiment.model.scores(weights, validation.images), validation.labels)
     experiment.watch.advance(training_cases(experiment, (cases.name,)), name)
     return Trained(weights, plan.recipe, metrics.operating_point(counts, experiment.config.operating_point), (), -1)
-
-
-def make_plan(config: Config, data: Dataset, seed: int, transport: Transport) -> Plan:
-    """A run's constants; asks the sites for the sums behind a federated mean and variance where the recipe has them."""
-    plan = Plan(config.federation, seed, data.pipeline.fingerprint(), {})
-    return replace(plan, recipe=federation.statistics(plan, transport)) if data.pipeline.needs_statistics else plan
-
-
-def make_algorithm(config: Config, experiment: Experiment, transport: Transport) -> Algorithm:
-    """Averaging for the CNN, the solver on summed derivatives for the SVM."""
-    if isinstance(config.model, Svm) and isinstance(experiment.model, LinearSvm):
-        return SvmSolver(config.model, experiment.model, transport.sites(), config.federation.quorum)
-    return Averaging(config.federation, experiment.model, experiment.seed, len(transport.sites()))
 
 
 # --- comparing ------------------------------------------------------------------------------------------------------
@@ -350,7 +340,7 @@ def next_folder(base: Path, resume: bool) -> Path:
     return names[max(free - 1, 0)] if resume else names[free]
 
 
-def simulate(config: Config, folder: Path, console: Console) -> dict[str, Any]:
+def simulate(config: Config, folder: Path, console: Console, engine: Engine = "memory") -> dict[str, Any]:
     """All seeds of a run; writes the folder's files and returns the content of result.json."""
     written = yaml.safe_dump(config.model_dump(mode="json", exclude_none=True), sort_keys=False)
     tensorfile.write_atomically(folder / "config.yaml", written.encode())
@@ -368,7 +358,7 @@ def simulate(config: Config, folder: Path, console: Console) -> dict[str, Any]:
         shape = data.sites[0].train.images.shape[1:]
         model = build(config.model, shape, len(data.labels), config.augment)
         with watch:
-            outcomes.append(compare(Experiment(config, seed, data, model, folder / f"seed-{seed}", watch)))
+            outcomes.append(compare(Experiment(config, seed, data, model, folder / f"seed-{seed}", watch, engine)))
     result = results.as_json(
         config.model_dump(mode="json"), data.origin, data.labels, versions(), [str(p) for p in data.problems], outcomes
     )
@@ -382,9 +372,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line. Exit status 0, 2 for an error that the user can mend, 130 when interrupted."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", metavar="CONFIG", help="a YAML file; see configs/ and docs/configuration.md")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="laid over the file, e.g. federation.rounds=5")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="laid over the file, e.g. federation.rounds=5"
+    )
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the results (default: runs/NAME)")
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+    parser.add_argument(
+        "--engine", choices=get_args(Engine), default="memory",
+        help="what carries the messages of the federation: this process, or Flower's simulation engine (needs ray)",
+    )  # fmt: skip
     options = parser.parse_intermixed_args(arguments)
     console = Console(soft_wrap=True)
     try:
@@ -394,7 +390,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
             log.addHandler(handler)
             log.setLevel(logging.INFO)
-            result = simulate(config, folder, console)
+            result = simulate(config, folder, console, options.engine)
             results.show(result, console)
             from common import figures
 

@@ -5,7 +5,7 @@ others'. Silence is not an error here: a site that does not answer in time is mi
 """
 
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -38,6 +38,9 @@ class Reply:
 class Transport(Protocol):
     """The way to the sites."""
 
+    states: dict[str, Tensors]
+    """What simulated sites keep from round to round, for the checkpoint; empty where real sites keep their own."""
+
     def sites(self) -> tuple[str, ...]:
         """Names of the sites that take part, sorted."""
         ...
@@ -51,30 +54,44 @@ Answer = Callable[[Request, Tensors], tuple[Reply, Tensors]]
 """A site: a request and the site's state in, a reply and its next state out."""
 
 
+@dataclass(frozen=True)
+class Misfortunes:
+    """Sites that are away or late in a simulation. Seed, round and name decide: it is the same over every transport."""
+
+    drop: float = 0.0
+    """Probability that a site is away for a round."""
+    slow: float = 0.0
+    """Probability that a site does its work but answers after the time-out."""
+    seed: int = 0
+
+    def present(self, cohort: Iterable[str], round: int) -> list[str]:
+        """Those who are there."""
+        return [name for name in cohort if self._luck(name, round) >= self.drop]
+
+    def in_time(self, replies: Mapping[str, Reply], round: int) -> dict[str, Reply]:
+        """The replies of those who are not late."""
+        return {name: r for name, r in replies.items() if self._luck(name, round) >= self.drop + self.slow}
+
+    def _luck(self, site: str, round: int) -> float:
+        return float(np.random.default_rng([self.seed, round, zlib.crc32(site.encode())]).random())
+
+
+NONE = Misfortunes()
+
+
 class InMemory:
     """All sites in this process, for simulation and tests.
 
     Args:
         answers: the sites.
         workers: how many sites work at the same time, in threads. Sites share nothing, so the bits are the same.
-        drop: probability that a site is away for a round.
-        slow: probability that a site does its work but answers after the time-out.
-        seed: decides who; the same seed, the same misfortunes.
+        misfortunes: which sites are away or late.
     """
 
-    def __init__(
-        self,
-        answers: Mapping[str, Answer],
-        *,
-        workers: int = 1,
-        drop: float = 0.0,
-        slow: float = 0.0,
-        seed: int = 0,
-    ) -> None:
+    def __init__(self, answers: Mapping[str, Answer], *, workers: int = 1, misfortunes: Misfortunes = NONE) -> None:
         self._answers = dict(sorted(answers.items()))
-        self._workers, self._drop, self._slow, self._seed = workers, drop, slow, seed
+        self._workers, self._misfortunes = workers, misfortunes
         self.states: dict[str, Tensors] = {name: {} for name in self._answers}
-        """What each site keeps from round to round."""
 
     def sites(self) -> tuple[str, ...]:
         """Names of all sites, sorted."""
@@ -82,16 +99,9 @@ class InMemory:
 
     def exchange(self, request: Request, cohort: Sequence[str], timeout_s: float) -> dict[str, Reply]:
         """Ask each site of the cohort; a site that is away or slow in this round is missing."""
-        luck = {name: self._luck(request.round, name) for name in cohort}
-        present = [name for name in cohort if luck[name] >= self._drop]
+        present = self._misfortunes.present(cohort, request.round)
         with ThreadPoolExecutor(self._workers) as pool:
             answers = list(pool.map(lambda name: self._answers[name](request, self.states[name]), present))
-        replies = {}
-        for name, (reply, state) in zip(present, answers, strict=True):
-            self.states[name] = state
-            if luck[name] >= self._drop + self._slow:
-                replies[name] = reply
-        return replies
-
-    def _luck(self, round: int, site: str) -> float:
-        return float(np.random.default_rng([self._seed, round, zlib.crc32(site.encode())]).random())
+        self.states.update({name: state for name, (_, state) in zip(present, answers, strict=True)})
+        replies = {name: reply for name, (reply, _) in zip(present, answers, strict=True)}
+        return self._misfortunes.in_time(replies, request.round)

@@ -31,8 +31,11 @@ class Total:
 class Algorithm(Protocol):
     """One way to train a model by rounds of summed replies."""
 
-    cohort_must_be_whole: bool
-    """Sums over a part of the sites are of no use: the loop asks every site each round, with no sampling."""
+    @property
+    def cohort_must_be_whole(self) -> bool:
+        """Sums over a part of the sites are of no use: the loop asks every site each round, with no sampling."""
+        ...
+        ...
 
     def start(self) -> State:
         """The state before the first round."""

@@ -13,7 +13,7 @@ from common.config import Cnn, Federation, Local, Simulated
 from common.errors import DataError, QuorumError, RunError, WireError
 from common.imaging import Pipeline
 from common.models import Model, Work, build
-from common.transport import InMemory, Request
+from common.transport import InMemory, Misfortunes, Request
 from common.types import Cases, SiteCases, Tensors, prefixed
 from server import checkpoint, federation
 from server.averaging import Averaging
@@ -43,7 +43,8 @@ def site(name: str, model: Model, local: Local, n: int = 40) -> Site:
 
 
 def transport(model: Model, local: Local, sizes: Mapping[str, int], **misfortune: float) -> InMemory:
-    return InMemory({n: site(n, model, local, k).answer for n, k in sizes.items()}, **misfortune)  # type: ignore[arg-type]
+    answers = {n: site(n, model, local, k).answer for n, k in sizes.items()}
+    return InMemory(answers, misfortunes=Misfortunes(**misfortune))  # type: ignore[arg-type]
 
 
 def plan(federation: Federation) -> Plan:
@@ -133,7 +134,7 @@ def test_a_slow_site_does_its_work_and_is_not_counted(model: Model) -> None:
 
 
 def test_only_a_drawn_share_of_the_sites_is_asked(model: Model) -> None:
-    sizes = {name: 16 for name in "abcdefgh"}
+    sizes = dict.fromkeys("abcdefgh", 16)
     federation_ = Federation(rounds=4, local=Local(steps=1), fraction=0.5)
     last = finish(federation_, model, transport(model, federation_.local, sizes))
     assert {len(r.sites) for r in last.records} == {4}

@@ -1,0 +1,143 @@
+"""The site's edge to Flower: a standard ClientApp around `client.site.Site`.
+
+A message carries one array of bytes, which common/wire.py wrote and reads; a reply likewise. What the site keeps from
+round to round lies in Flower's `context.state`, as bytes too. Two apps answer in the same way:
+
+    app          what a hospital runs; its node-config names the configuration file and the site
+    simulated()  what Flower's simulation engine runs: node i is the i-th simulated site
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, lru_cache, partial
+from typing import cast
+
+os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")  # Flower reads it when it is imported
+
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, RecordDict
+from flwr.clientapp import ClientApp
+
+from client import dataset
+from client.dataset import Dataset
+from client.site import Site
+from common import config as configuration
+from common import tensorfile, wire
+from common.config import Config
+from common.errors import ConfigError, ConsiliumError, WireError
+from common.models import Model, build
+
+REFUSED = 2
+"""Flower's code for an error inside a ClientApp; what is wrong stands in the reason."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """The site that a node is."""
+
+    site: Site
+    labels: tuple[str, ...]
+    simulated: bool
+    """Its state may leave, for it is the simulation's own: a checkpoint keeps it."""
+
+
+# --- which site a node is -------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=1)
+def _loaded(config: str, seed: int) -> tuple[Config, Dataset, Model]:
+    """Data and model of a configuration (as JSON), once a process: loading them can take longer than a round."""
+    checked = Config.model_validate_json(config)
+    data = dataset.load(checked, seed)
+    shape = data.sites[0].train.images.shape[1:]
+    return checked, data, build(checked.model, shape, len(data.labels), checked.augment)
+
+
+@cache
+def _member(config: str, seed: int, number: int, simulated: bool) -> Member:
+    checked, data, model = _loaded(config, seed)
+    site = Site(data.sites[number], data.pipeline, model, checked.federation.local)
+    return Member(site, data.labels, simulated)
+
+
+def _simulated_member(config: str, seed: int, context: Context) -> Member:
+    return _member(config, seed, int(context.node_config["partition-id"]), True)
+
+
+def _own_member(context: Context) -> Member:
+    """The site that this node is by its node-config: `config`, a path; `site`, a name; optionally `seed`."""
+    told = context.node_config
+    if "config" not in told:
+        raise ConfigError('node-config: no key config; expected config="PATH", this hospital\'s configuration file.')
+    config = configuration.load(str(told["config"]))
+    key, seed = config.model_dump_json(), int(told.get("seed", config.seeds[0]))
+    names = [site.name for site in _loaded(key, seed)[1].sites]
+    name = str(told.get("site", names[0] if len(names) == 1 else ""))
+    if name not in names:
+        raise ConfigError(f"node-config: site is {name!r}, expected one of those in the data: {', '.join(names)}.")
+    return _member(key, seed, names.index(name), False)
+
+
+# --- answering ------------------------------------------------------------------------------------------------------
+
+Handler = Callable[[Member, Message, Context], RecordDict]
+
+
+def _introduce(member: Member, message: Message, context: Context) -> RecordDict:
+    """Who this is, and what must be the same at every site."""
+    shape = [int(n) for n in member.site.cases.train.images.shape[1:]]
+    about = ConfigRecord({"site": member.site.cases.name, "recipe": member.site.recipe.fingerprint()})
+    about |= {"labels": list(member.labels), "shape": shape}
+    return RecordDict({"about": about})
+
+
+def _answer(member: Member, message: Message, context: Context) -> RecordDict:
+    """What `Site.answer` says to the request in the message."""
+    if member.simulated and "state" in message.content:  # a resumed simulation brings what its sites had kept
+        context.state["state"] = message.content["state"]
+    kept = tensorfile.unpack(_bytes(context.state, "state"))[0] if "state" in context.state else {}
+    reply, state = member.site.answer(wire.decode_request(_bytes(message.content, "message")), kept)
+    content = RecordDict({"message": _record(wire.encode_reply(reply))})
+    if state is not kept:
+        context.state["state"] = _record(tensorfile.pack(state, {}))
+        if member.simulated:
+            content["state"] = context.state["state"]
+    return content
+
+
+def _respond(which: Callable[[Context], Member], handle: Handler, message: Message, context: Context) -> Message:
+    """Handle one message; what a user can mend becomes an error that the coordinator can read."""
+    try:
+        return Message(handle(which(context), message, context), reply_to=message)
+    except (ConsiliumError, OSError) as error:
+        return Message(Error(REFUSED, str(error)), reply_to=message)
+
+
+def _app(which: Callable[[Context], Member]) -> ClientApp:
+    client = ClientApp()
+    client.query("introduce")(partial(_respond, which, _introduce))
+    client.query("answer")(partial(_respond, which, _answer))
+    return client
+
+
+def _record(content: bytes) -> ArrayRecord:
+    # Flower sends arrays in pieces, but a ConfigRecord whole: for 100 MB that took ten times as long.
+    return ArrayRecord({"bytes": Array("uint8", (len(content),), "consilium", content)})
+
+
+def _bytes(content: RecordDict, name: str) -> bytes:
+    try:
+        return cast(ArrayRecord, content[name])["bytes"].data
+    except (KeyError, AttributeError):
+        raise WireError(
+            f"a Flower message without bytes under '{name}': not from this release's coordinator."
+        ) from None
+
+
+def simulated(config: Config, seed: int) -> ClientApp:
+    """All sites of one seed of a simulation; each process loads the data once."""
+    return _app(partial(_simulated_member, config.model_dump_json(), seed))
+
+
+app = _app(_own_member)
+"""What a hospital's SuperNode runs."""

@@ -1,0 +1,273 @@
+"""The coordinator's edge to Flower: the round loop's transport over a Flower grid, and the ServerApp.
+
+FlowerTransport  requests to nodes, replies from them; only bytes of common/wire.py travel
+app              what `flwr run` starts at the coordinator
+simulate()       Flower's own simulation engine (Ray), around any function that takes a transport
+"""
+
+import importlib.util
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar, cast
+
+os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")  # Flower reads it when it is imported
+
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
+from flwr.clientapp import ClientApp
+from flwr.server.superlink.fleet.vce.backend.backend import BackendConfig
+from flwr.serverapp import Grid, ServerApp
+from flwr.simulation import run_simulation
+
+from common import config as configuration
+from common import tensorfile, wire
+from common.config import Config
+from common.errors import ConfigError, DataError, QuorumError, RunError, WireError
+from common.imaging import Pipeline
+from common.models import build
+from common.transport import NONE, Misfortunes, Reply, Request
+from common.types import Tensors
+from server import checkpoint, federation, training
+from server.federation import RoundRecord
+
+log = logging.getLogger("consilium")
+T = TypeVar("T")
+
+POLL_S = 0.02
+"""Flower's own `send_and_receive` waits 3 s between two looks."""
+GATHERING_S = 120.0
+"""How long to wait for the sites to come online."""
+
+
+@dataclass(frozen=True)
+class About:
+    """What a site says of itself; all but the name must be the same at every site."""
+
+    site: str
+    labels: tuple[str, ...]
+    shape: tuple[int, int, int]
+    """Of an image after preprocessing."""
+    recipe: str
+    """The preprocessing's fingerprint."""
+
+
+class FlowerTransport:
+    """The sites behind a Flower grid. A node's error is logged with its reason, and is silence to the round loop.
+
+    Args:
+        grid: as Flower hands it to a ServerApp.
+        sites: how many sites take part; the constructor waits until they are online and have said their names.
+        timeout_s: for that introduction, in which a site may first have to read all its images.
+        misfortunes: what a simulation adds.
+
+    Raises:
+        QuorumError: fewer sites than expected introduced themselves.
+        ConfigError: two nodes of one name.
+    """
+
+    def __init__(self, grid: Grid, sites: int, timeout_s: float, misfortunes: Misfortunes = NONE) -> None:
+        self._grid, self._misfortunes = grid, misfortunes
+        self._closed = threading.Event()
+        self.states: dict[str, Tensors] = {}
+        """What simulated sites keep, for the checkpoint; real sites keep their own and never send it."""
+        self._known: dict[str, Tensors] = {}
+        """The state that each simulated site has, as far as it was sent or received."""
+        self._nodes, self.about = self._introductions(sites, timeout_s)
+
+    def sites(self) -> tuple[str, ...]:
+        """Names of all sites, sorted."""
+        return tuple(self._nodes)
+
+    def exchange(self, request: Request, cohort: Sequence[str], timeout_s: float) -> dict[str, Reply]:
+        """Send one request to each site of the cohort; the replies that came in time, by site."""
+        present = self._misfortunes.present(cohort, request.round)
+        message = _record(wire.encode_request(request))  # one record for all: Flower then sends its pieces once
+        contents = {self._nodes[site]: RecordDict({"message": message, **self._state_for(site)}) for site in present}
+        names = {self._nodes[site]: site for site in present}
+        replies = {}
+        for node, content in self._ask("query.answer", contents, timeout_s).items():
+            try:
+                replies[names[node]] = wire.decode_reply(_bytes(content, "message"))
+                if "state" in content:
+                    state = tensorfile.unpack(_bytes(content, "state"))[0]
+                    self.states[names[node]] = self._known[names[node]] = state
+            except WireError as error:
+                log.warning("site %s: a reply that cannot be used: %s", names[node], error)
+        return self._misfortunes.in_time(replies, request.round)
+
+    def close(self) -> None:
+        """Whoever waits in `exchange` stops waiting, with a RunError."""
+        self._closed.set()
+
+    def _state_for(self, site: str) -> dict[str, ArrayRecord]:
+        """After a resume, the next message to a simulated site brings back what it had kept."""
+        state = self.states.get(site)
+        if not state or state is self._known.get(site):
+            return {}
+        self._known[site] = state
+        return {"state": _record(tensorfile.pack(state, {}))}
+
+    def _introductions(self, expected: int, timeout_s: float) -> tuple[dict[str, int], tuple[About, ...]]:
+        deadline = time.monotonic() + GATHERING_S
+        while len(nodes := sorted(self._grid.get_node_ids())) < expected and time.monotonic() < deadline:
+            self._pause()
+        answers = self._ask("query.introduce", {node: RecordDict() for node in nodes}, timeout_s)
+        found = sorted((_about(content), node) for node, content in answers.items())
+        names = [about.site for about, _ in found]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ConfigError(
+                f"node-config: {min(twice)!r} is the name of several nodes; expected a name for each site."
+            )
+        if len(names) < expected:
+            raise QuorumError(
+                f"{len(names)} of {expected} sites introduced themselves ({', '.join(names) or 'none'}); {len(nodes)} "
+                "nodes are online. See the log for the reasons of the others, or lower the number of sites."
+            )
+        return {about.site: node for about, node in found}, tuple(about for about, _ in found)
+
+    def _ask(self, kind: str, contents: Mapping[int, RecordDict], timeout_s: float) -> dict[int, RecordDict]:
+        """Send each node its content; what came back in time, by node."""
+        deadline = time.monotonic() + timeout_s
+        messages = [Message(content, node, kind, ttl=timeout_s + 60) for node, content in contents.items()]
+        awaited = {name for name in self._grid.push_messages(messages) if name}
+        answers = {}
+        while awaited and time.monotonic() < deadline:
+            for message in self._grid.pull_messages(awaited):
+                awaited.discard(message.metadata.reply_to_message_id)
+                node = message.metadata.src_node_id
+                if message.has_error():
+                    log.warning("%s refused %s: %s", self._name(node), kind, message.error.reason)
+                elif node in contents:
+                    answers[node] = message.content
+            if awaited:
+                self._pause()
+        return answers
+
+    def _pause(self) -> None:
+        if self._closed.wait(POLL_S):
+            raise RunError("stopped.")
+
+    def _name(self, node: int) -> str:
+        return next(
+            (f"site {site}" for site, own in getattr(self, "_nodes", {}).items() if own == node), f"node {node}"
+        )
+
+
+def _about(content: RecordDict) -> About:
+    try:
+        told = cast(ConfigRecord, content["about"])
+        h, w, c = (int(n) for n in cast(list[int], told["shape"]))
+        labels = tuple(str(label) for label in cast(list[str], told["labels"]))
+        return About(str(told["site"]), labels, (h, w, c), str(told["recipe"]))
+    except (KeyError, TypeError, ValueError):
+        raise WireError(
+            "a node's introduction cannot be read: bring it and the coordinator to the same release."
+        ) from None
+
+
+def _record(content: bytes) -> ArrayRecord:
+    # Flower sends arrays in pieces, but a ConfigRecord whole: for 100 MB that took ten times as long.
+    return ArrayRecord({"bytes": Array("uint8", (len(content),), "consilium", content)})
+
+
+def _bytes(content: RecordDict, name: str) -> bytes:
+    try:
+        return cast(ArrayRecord, content[name])["bytes"].data
+    except (KeyError, TypeError, AttributeError):
+        raise WireError(f"a Flower message without bytes under '{name}'.") from None
+
+
+# --- a real federation ----------------------------------------------------------------------------------------------
+
+app = ServerApp()
+"""What `flwr run` starts. Run-config: `config`, the run's YAML file; `sites`, how many take part; `out`, a folder."""
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    """All rounds of the configuration's first seed, with a checkpoint after each; goes on from the one there is."""
+    told = context.run_config
+    if missing := {"config", "sites", "out"} - set(told):
+        raise ConfigError(f"run-config: no key {min(missing)}; expected config, sites and out.")
+    config = configuration.load(str(told["config"]))
+    transport = FlowerTransport(grid, int(told["sites"]), config.federation.timeout_s)
+    for record in coordinate(config, transport, Path(str(told["out"]))):
+        log.info("%s", record)
+
+
+def coordinate(config: Config, transport: FlowerTransport, folder: Path) -> Iterator[RoundRecord]:
+    """Train with real sites, which alone know the images' size and the labels.
+
+    Raises:
+        DataError: sites that differ in labels, image size or preprocessing.
+    """
+    first, seed = transport.about[0], config.seeds[0]
+    for other in transport.about:
+        for what in ("labels", "shape", "recipe"):
+            if getattr(other, what) != getattr(first, what):
+                raise DataError(
+                    f"sites {first.site} and {other.site} differ in {what}: {getattr(first, what)} and "
+                    f"{getattr(other, what)}. Bring `data.labels` and `preprocess` to the same state at every site."
+                )
+    model = build(config.model, first.shape, len(first.labels), config.augment)
+    plan = training.make_plan(config, Pipeline(config.preprocess), seed, transport)
+    algorithm = training.make_algorithm(config, model, seed, transport)
+    path, digest = folder / "federated.checkpoint", config.digest()
+    found = checkpoint.load(path, transport.sites(), digest)
+    for standing in federation.run(plan, algorithm, transport, found[0] if found else None):
+        checkpoint.save(path, standing, transport.states, digest)
+        yield standing.records[-1]
+
+
+# --- Flower's simulation engine -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Engine:
+    """How Flower is to simulate."""
+
+    sites: int
+    timeout_s: float
+    """For the sites' introduction, in which every worker process loads the data."""
+    cores_per_site: int = 1
+    misfortunes: Misfortunes = NONE
+
+
+def simulate(client: ClientApp, engine: Engine, drive: Callable[[FlowerTransport], T]) -> T:
+    """Run `drive` with a transport to the sites that Flower simulates in Ray's worker processes.
+
+    Raises:
+        ConfigError: if Ray is not installed.
+        Exception: whatever `drive` raises.
+    """
+    if importlib.util.find_spec("ray") is None:
+        raise ConfigError(
+            "--engine flower: expected the package ray, which is not installed. Install it into the same environment: "
+            'pip install "flwr[simulation]==1.41.0". Or leave --engine out: the result is the same.'
+        )
+    outcome: list[T] = []
+    fault: list[BaseException] = []
+    transports: list[FlowerTransport] = []
+    server = ServerApp()
+
+    @server.main()
+    def main(grid: Grid, context: Context) -> None:
+        try:
+            transports.append(FlowerTransport(grid, engine.sites, engine.timeout_s, engine.misfortunes))
+            outcome.append(drive(transports[0]))
+        except BaseException as error:
+            fault.append(error)
+
+    resources: BackendConfig = {"client_resources": {"num_cpus": engine.cores_per_site, "num_gpus": 0}}
+    try:
+        run_simulation(server, client, engine.sites, backend_config=resources)
+    finally:
+        for transport in transports:
+            transport.close()
+    if fault:
+        raise fault[0]
+    return outcome[0]
