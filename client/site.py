@@ -1,4 +1,4 @@
-"""One hospital, as the round loop sees it: a request and the site's state in, numbers to be summed and the next state out.
+"""One hospital, as the round loop sees it: request and state in, numbers to be summed and the next state out.
 
 Everything that leaves is in a reply's `sums`: vectors of a fixed length that mean nothing but as a part of a sum.
 
@@ -140,7 +140,9 @@ HANDLERS: dict[str, Handler] = {
 
 def _svm(site: Site) -> LinearSvm:
     if not isinstance(site.model, LinearSvm):
-        raise WireError(f"{site.cases.name}: asked for the SVM's sums, but the configured model is a {site.model.kind}.")
+        raise WireError(
+            f"{site.cases.name}: asked for the SVM's sums, but the configured model is a {site.model.kind}."
+        )
     return site.model
 
 

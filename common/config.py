@@ -1,6 +1,6 @@
 """One run's configuration: a YAML file, checked once at the edge, then frozen.
 
-Unknown keys are refused, values out of range are refused, and every error names the key, what was expected and the file.
+Unknown keys are refused, values out of range are refused, and every error names key, file, and what was expected.
 `load("configs/demo.yaml", ["federation.rounds=3"])` reads a file and lays overrides over it.
 """
 
@@ -74,7 +74,8 @@ class Npz(Source):
 
     kind: Literal["npz"]
     path: Path | tuple[Path, ...]
-    """One path, or several of which the first that exists is taken. Relative to the config file, else to the working folder."""
+    """One path, or several of which the first that exists is taken; relative to the config file, else to the working
+    folder."""
     download: Download | None = None
     images: str | None = None
     targets: str | None = None
@@ -86,7 +87,7 @@ class Npz(Source):
     split: str | None = None
     """Names of the arrays that say, case by case, site, patient, and train, validation or test."""
     groups: dict[str, str] = {}
-    """Class names merged into new ones, e.g. {normal: "not malignant", benign: "not malignant", malignant: malignant}."""
+    """Class names merged into new ones, e.g. {normal: harmless, benign: harmless, malignant: malignant}."""
 
 
 class Folder(Source):
@@ -143,7 +144,7 @@ class Cnn(Frozen):
     kind: Literal["cnn"]
     architecture: Literal["plain", "groupnorm", "resnet"] = "plain"
     """plain: Conv 32, pool, Conv 64, pool, dense 64, dense softmax. groupnorm: the same widths with group
-    normalisation and global pooling. resnet: residual blocks with group normalisation, for images up to 224 and more."""
+    normalisation and global pooling. resnet: residual blocks with group normalisation, for images of 224 and more."""
     width: Annotated[int, Field(ge=4, le=256)] = 32
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
 
@@ -220,7 +221,7 @@ class Federation(Frozen):
     timeout_s: Positive = 600.0
     evaluate_every: Count = 1
     select: Literal["loss", "auc", "last"] = "loss"
-    """Which summed validation figure chooses the best round; last: none does (the SVM converges, so its last is best)."""
+    """Which summed validation figure chooses the best round; last: the last (for the SVM, which converges)."""
     patience: Count | None = None
     """Stop after so many evaluations without a better one."""
     simulate: Simulated = Simulated()
@@ -353,10 +354,6 @@ def _with_paths_found(config: Config, base: Path) -> Config:
     return config.model_copy(update={"data": config.data.model_copy(update={"path": found})})
 
 
-def _all_keys(model: type[BaseModel]) -> set[str]:
-    return set(model.model_fields)
-
-
 def _as_written(location: tuple[int | str, ...]) -> list[str]:
     """A fault's place without the names of kinds and steps, which the file does not have as keys."""
     parts = [str(part) for part in location if part not in _KINDS]
@@ -365,11 +362,8 @@ def _as_written(location: tuple[int | str, ...]) -> list[str]:
 
 _STEPS = {get_args(kind.model_fields["step"].annotation)[0] for kind in get_args(get_args(AnyStep)[0])}
 _KINDS = {"synthetic", "npz", "folder", "manifest", "cnn", "svm"}
-_KEYS = sorted(
-    set().union(
-        *map(
-            _all_keys,
-            (Config, Synthetic, Npz, Folder, Manifest, Sites, Cnn, Svm, Local, Federation, Simulated, Personalise),
-        )
-    )
+_SECTIONS: tuple[type[BaseModel], ...] = (
+    *(Config, Synthetic, Npz, Folder, Manifest, Sites, Cnn, Svm),
+    *(Local, Federation, Simulated, Personalise, Augment),
 )
+_KEYS = sorted({key for section in _SECTIONS for key in section.model_fields})

@@ -60,7 +60,9 @@ def _band(axes: Any, runs: Sequence[tuple[Any, Any]], name: str) -> None:
 
 
 def _auc(records: Sequence[Mapping[str, Any]]) -> tuple[Any, Any]:
-    known = [(r["round"] + 1, r["validation"]["auc"]) for r in records if (r["validation"] or {}).get("auc") is not None]
+    known = [
+        (r["round"] + 1, r["validation"]["auc"]) for r in records if (r["validation"] or {}).get("auc") is not None
+    ]
     return np.array([k for k, _ in known]), np.array([a for _, a in known], dtype=float)
 
 

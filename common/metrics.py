@@ -1,7 +1,7 @@
 """How good a model is, as counts that add up: what a site reports is a sum, never a rate.
 
-`count(logits, labels)` gives fixed-length vectors whose sum over sites is the count over all their cases; AUC, log-loss,
-calibration and the operating point are read off the sum. Exact figures on cases in one place come from `score`.
+`count(logits, labels)` gives fixed-length vectors whose sum over sites is the count over all their cases; AUC,
+log-loss and the operating point are read off the sum. Exact figures on cases in one place come from `score`.
 AUC from a histogram counts ties within a bin as half (Mann & Whitney 1947); the bins are fine enough for ±0.001.
 """
 
@@ -61,7 +61,7 @@ def log_losses(logits: NDArray[Any], labels: Labels) -> Floats:
 
 
 def count(logits: NDArray[Any], labels: Labels) -> dict[str, Floats]:
-    """A model's outcomes as vectors to be summed over sites: n, correct, loss_sum, confusion[k, k], histogram[m, 2, BINS].
+    """A model's outcomes as vectors to be summed: n, correct, loss_sum, confusion[k, k], histogram[m, 2, BINS].
 
     The histogram counts, for every scored class, the margins of the cases outside [.., 0, :] and inside [.., 1, :] it.
     """

@@ -91,7 +91,9 @@ def said(annotation: Any) -> str:
         return f"list of {said(parts[0])}" if parts[-1] is ... else f"[{', '.join(said(part) for part in parts)}]"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return "section"
-    return {str: "text", float: "number", int: "whole number", bool: "true, false", Path: "path"}.get(annotation, "names")
+    return {str: "text", float: "number", int: "whole number", bool: "true, false", Path: "path"}.get(
+        annotation, "names"
+    )
 
 
 def shown(value: object) -> str:

@@ -11,8 +11,10 @@ The state is plain arrays: `weights/…`, and by strategy `velocity/…`, `squar
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from common.config import Federation
 from common.models import Model
@@ -63,7 +65,7 @@ class Averaging:
         step, memory = self._step(state, mean)
         rate = self._server_rate()
         moved = {n: (w + rate * step[n]).astype(w.dtype) for n, w in weights.items()}
-        new = dict(state) | prefixed("weights", moved) | memory
+        new: State = state | prefixed("weights", moved) | memory
         if moments := under("moments", total.sums):
             new |= prefixed("moments", {n: (m / examples).astype(np.float32) for n, m in moments.items()})
         for name, change in under("control", total.sums).items():
@@ -90,7 +92,7 @@ class Averaging:
             return self.plan.server_learning_rate
         return 0.01 if self.plan.strategy in ("fedadam", "fedyogi") else 1.0
 
-    def _step(self, state: State, mean: Tensors) -> tuple[Tensors, Tensors]:
+    def _step(self, state: State, mean: Tensors) -> tuple[Tensors, State]:
         """The direction to go, and the strategy's memory for the next round."""
         if self.plan.strategy not in ("fedavgm", "fedadam", "fedyogi"):
             return mean, {}
@@ -103,7 +105,6 @@ class Averaging:
         step = {n: v / (np.sqrt(square[n]) + TAU) for n, v in velocity.items()}
         return step, prefixed("velocity", velocity) | prefixed("square", square)
 
-    def _square(self, old: np.ndarray, new: np.ndarray) -> np.ndarray:
-        if self.plan.strategy == "fedadam":
-            return BETA_2 * old + (1 - BETA_2) * new
-        return old - (1 - BETA_2) * new * np.sign(old - new)
+    def _square(self, old: NDArray[Any], new: NDArray[Any]) -> NDArray[Any]:
+        yogi: NDArray[Any] = old - (1 - BETA_2) * new * np.sign(old - new)
+        return BETA_2 * old + (1 - BETA_2) * new if self.plan.strategy == "fedadam" else yogi

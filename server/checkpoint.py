@@ -7,6 +7,7 @@ what the sites keep. A resumed run gives the same bits as one that was never dis
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from common import tensorfile
 from common.errors import RunError, WireError
@@ -52,6 +53,5 @@ def load(path: Path, sites: tuple[str, ...], digest: str) -> tuple[Standing, dic
     return standing, {name: under(f"site/{name}", tensors) for name in sites}
 
 
-def _record(fields: dict[str, object]) -> RoundRecord:
-    lists = {name: tuple(fields[name]) for name in ("sites", "dropped")}  # type: ignore[arg-type]
-    return RoundRecord(**(fields | lists))  # type: ignore[arg-type]
+def _record(fields: dict[str, Any]) -> RoundRecord:
+    return RoundRecord(**(fields | {"sites": tuple(fields["sites"]), "dropped": tuple(fields["dropped"])}))

@@ -31,7 +31,10 @@ def test_counts_of_two_sites_sum_to_the_count_of_all_their_cases(seed: int, k: i
 def test_auc_read_off_the_histogram_is_within_a_thousandth_of_scikit_learn(seed: int, k: int) -> None:
     logits, labels = outcomes(seed, 400, k)
     expected = np.mean(
-        [roc_auc_score(labels == c, m) for c, m in zip(range(k) if k > 2 else [1], metrics.margins(logits).T, strict=True)]
+        [
+            roc_auc_score(labels == c, m)
+            for c, m in zip(range(k) if k > 2 else [1], metrics.margins(logits).T, strict=True)
+        ]
     )
     assert metrics.auc_of_counts(metrics.count(logits, labels)) == pytest.approx(expected, abs=1e-3)
     assert metrics.score(logits, labels, 0.0).auc == pytest.approx(expected, abs=1e-12)
@@ -82,7 +85,7 @@ def test_the_threshold_lies_in_the_middle_of_a_gap() -> None:
 
 
 def test_a_class_without_cases_leaves_the_figure_undefined_and_breaks_nothing() -> None:
-    logits, labels = outcomes(1, 10, 2)
+    logits, _ = outcomes(1, 10, 2)
     counts = metrics.count(logits, np.zeros(10, np.int64))
     assert metrics.auc_of_counts(counts) is None
     assert metrics.operating_point(counts, "youden") == 0.0
