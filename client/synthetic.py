@@ -75,9 +75,9 @@ def draw(source: Synthetic) -> Table:
 
 
 def hospitals(source: Synthetic) -> list[Hospital]:
-    """Sizes fall from the first to the last, about sixfold; prevalences and scanners are drawn."""
+    """Sizes fall from the first to the last, about fourfold; prevalences and scanners are drawn."""
     rng = _stream(source, 0)
-    weight = np.geomspace(2.4, 0.4, source.sites) if source.sites > 1 else np.ones(1)
+    weight = np.geomspace(2.0, 0.5, source.sites) if source.sites > 1 else np.ones(1)
     cases = np.maximum(10, np.round(weight / weight.mean() * source.cases)).astype(int)
     found = []
     for i in range(source.sites):
@@ -89,7 +89,7 @@ def hospitals(source: Synthetic) -> list[Hospital]:
             noise=float(rng.uniform(0.015, 0.055)),
         )
         number = f" {i // len(CITIES) + 1}" if i >= len(CITIES) else ""
-        found.append(Hospital(f"{city}{number}", int(cases[i]), float(rng.uniform(0.25, 0.6)), scanner))
+        found.append(Hospital(f"{city}{number}", int(cases[i]), float(rng.uniform(0.3, 0.6)), scanner))
     return found
 
 
@@ -132,9 +132,9 @@ def radiographs(kinds: Labels, size: int, rng: np.random.Generator) -> Stack:
     dome = 0.52 - 0.05 * _step(-x, 0.05) + some(-0.1, 0.1) + 1.5 * (side - 0.34) ** 2
     left = np.where(rng.random((n, 1, 1)) < 0.5, -1, 1).astype(np.float32)
     this_side = _step(left * x - 0.05, 0.04)
-    subtle = rng.lognormal(-0.1, 0.45, (n, 1, 1)).astype(np.float32)
+    subtle = rng.lognormal(0.2, 0.35, (n, 1, 1)).astype(np.float32)
     effusion = np.where(kinds == 2, 1, 0)[:, None, None].astype(np.float32) * subtle
-    meniscus = 0.16 + 0.5 * np.clip(side - 0.3, 0, 1)
+    meniscus = 0.20 + 0.5 * np.clip(side - 0.3, 0, 1)
     level = dome - this_side * effusion * meniscus
 
     def lung(centre: float, reach: float) -> Floats:
@@ -175,11 +175,11 @@ def _shadow(
     shape = (len(kinds), 1, 1)
     at_x = (left * rng.uniform(0.24, 0.54, shape)).astype(np.float32)
     at_y = rng.uniform(-0.4, 0.38, shape).astype(np.float32)
-    opacity = (kinds == 1)[:, None, None] * subtle * rng.uniform(0.45, 0.7, shape).astype(np.float32)
+    opacity = (kinds == 1)[:, None, None] * subtle * rng.uniform(0.5, 0.75, shape).astype(np.float32)
     nodule = (kinds == 3)[:, None, None] * subtle * rng.uniform(0.6, 0.9, shape).astype(np.float32)
-    wide = rng.uniform(0.13, 0.24, shape).astype(np.float32)
+    wide = rng.uniform(0.15, 0.26, shape).astype(np.float32)
     shadow = opacity * _blob(x - at_x, y - at_y, wide) * (1 + 0.5 * markings)
-    shadow += nodule * _blob(x - at_x, y - at_y, rng.uniform(0.07, 0.10, shape).astype(np.float32))
+    shadow += nodule * _blob(x - at_x, y - at_y, rng.uniform(0.09, 0.13, shape).astype(np.float32))
     for _ in range(2):
         patch_x = (rng.uniform(0.2, 0.55, shape) * rng.choice([-1, 1], shape)).astype(np.float32)
         patch_y = rng.uniform(-0.5, 0.45, shape).astype(np.float32)
