@@ -35,7 +35,6 @@ class Algorithm(Protocol):
     def cohort_must_be_whole(self) -> bool:
         """Sums over a part of the sites are of no use: the loop asks every site each round, with no sampling."""
         ...
-        ...
 
     def start(self) -> State:
         """The state before the first round."""

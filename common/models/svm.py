@@ -9,8 +9,8 @@ Everything here is a plain function of weights and cases, so that sums over site
     gradient  Σ h² and Σ -2 h s z          h = max(0, 1 - s f(x)); no C, no penalty in it
     hessian   the two, and Σ 2 z zᵀ        the last over the cases with h > 0
 
-The model never contains an image. Random Fourier features: Rahimi and Recht, NIPS 2007; cosine and sine of one frequency
-are taken together, which is the better half of that paper's two embeddings (Sutherland and Schneider, UAI 2015).
+The model never contains an image. Random Fourier features: Rahimi and Recht, NIPS 2007; cosine and sine of one
+frequency are taken together, the better of that paper's two embeddings (Sutherland and Schneider, UAI 2015).
 """
 
 from collections.abc import Iterator
@@ -46,17 +46,17 @@ class Identity:
 class Fourier:
     """φ(x)·φ(y) ≈ exp(-gamma |x - y|²), from frequencies that a seed draws.
 
-    The frequencies are `Generator(PCG64(seed)).standard_normal((inputs, ⌈dimension / 2⌉), float32)` · √(2 gamma): the same
-    numbers at every site that has the same release of this program, since the lock pins NumPy's.
+    The frequencies are `Generator(PCG64(seed)).standard_normal((inputs, ⌈dimension / 2⌉), float32)` · √(2 gamma): the
+    same numbers at every site that has the same release of this program, whose lock pins NumPy.
     """
 
     def __init__(self, inputs: int, dimension: int, gamma: float, seed: int) -> None:
         half = (dimension + 1) // 2
         if inputs * half > _LARGEST_DRAW:
             raise ConfigError(
-                f"model.dimension: {dimension} Fourier features of {inputs} inputs take {inputs * half * 4 / 1e9:.1f} GB "
-                f"of frequencies, expected at most {_LARGEST_DRAW * 4 / 1e9:.1f} GB. Shrink the images with a resize "
-                "step in `preprocess`, or lower model.dimension."
+                f"model.dimension: {dimension} Fourier features of {inputs} inputs take {inputs * half * 4 / 1e9:.1f} "
+                f"GB, expected at most {_LARGEST_DRAW * 4 / 1e9:.1f}. Shrink the images with a resize step in "
+                "`preprocess`, or lower model.dimension."
             )
         self.dimension = dimension
         draws = np.random.Generator(np.random.PCG64(seed)).standard_normal((inputs, half), dtype=np.float32)
@@ -72,7 +72,7 @@ class Fourier:
 class LinearSvm:
     """The SVM behind the `Model` protocol. Weights: `alpha` float64[rows, features], `intercept` float64[rows]."""
 
-    kind: Literal["svm"] = "svm"
+    kind: Literal["cnn", "svm"] = "svm"
 
     def __init__(self, config: Svm, shape: tuple[int, int, int], classes: int) -> None:
         inputs = int(np.prod(shape))
@@ -99,8 +99,8 @@ class LinearSvm:
     ) -> Fitted:
         """The optimum on these cases by scikit-learn's LinearSVC, row by row, from wherever the weights are.
 
-        `loss_sum` is Σ h² over rows and cases. A row whose cases all lie on one side has an optimum too, which LinearSVC
-        refuses to look for: a made-up case at the origin, of weight 1e-12, lets it.
+        `loss_sum` is Σ h² over rows and cases. A row whose cases all lie on one side has an optimum too, which
+        LinearSVC refuses to look for: a made-up case at the origin, of weight 1e-12, lets it.
 
         Raises:
             DataError: without cases.
@@ -137,7 +137,7 @@ class LinearSvm:
         """Loss and its gradient, at one point or at several.
 
         Args:
-            weights: `alpha` float64[rows, features], `intercept` float64[rows]; or both with an axis of points in front.
+            weights: `alpha` float64[rows, features], `intercept` float64[rows]; or an axis of points before both.
 
         Returns:
             `loss` float64[points, rows], `gradient` float64[points, rows, features + 1], `n` float64[1]; points = 1
@@ -151,8 +151,8 @@ class LinearSvm:
             hinge = np.maximum(0.0, 1 - signs * (z @ flat.T))
             loss += np.square(hinge).sum(axis=0)
             gradient -= 2 * (signs * hinge).T @ z
-        loss, gradient = loss.reshape(points.shape[:2]), gradient.reshape(points.shape)
-        return {"loss": loss, "gradient": gradient, "n": np.array([float(len(cases))])}
+        shaped = {"loss": loss.reshape(points.shape[:2]), "gradient": gradient.reshape(points.shape)}
+        return shaped | {"n": np.array([float(len(cases))])}
 
     def hessian(self, weights: Tensors, cases: Cases) -> Tensors:
         """What `gradient` gives, and `hessian` float64[rows, d (d + 1) / 2] at the first point, packed as in `gram`."""
@@ -183,8 +183,8 @@ class LinearSvm:
         alpha, intercept = weights.get("alpha"), weights.get("intercept")
         if alpha is None or intercept is None or alpha.shape[-2:] != expected or alpha.shape[:-1] != intercept.shape:
             raise WeightsError(
-                f"weights {[(name, value.shape) for name, value in weights.items()]} are not this SVM's, expected alpha "
-                f"{expected} and intercept {expected[:1]}. Use the configuration that the weights were trained with."
+                f"weights of shapes { {name: value.shape for name, value in weights.items()} } are not this SVM's, "
+                f"expected alpha {expected} and intercept {expected[:1]}. Use the configuration of their training."
             )
         points = np.concatenate([alpha, intercept[..., None]], axis=-1).astype(np.float64)
         if not np.isfinite(points).all():

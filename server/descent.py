@@ -1,0 +1,103 @@
+"""Preconditioned limited-memory BFGS as pure functions: where to go from what was seen, and whether a step was good.
+
+The two-loop recursion of Nocedal, Math. Comp. 1980, on a preconditioner M = I + A in the place of the identity. A
+strongly convex function has (move · change) > 0 for every pair, so Armijo's condition is all that a step has to meet.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cholesky
+from scipy.linalg.lapack import dpptrs
+
+from common.errors import WireError
+from common.models.svm import pack
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+SUFFICIENT = 1e-4
+"""Armijo's constant."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The best of the points that were tried, row by row."""
+
+    point: Floats
+    """float64[rows, d]"""
+    objective: Floats
+    """float64[rows]"""
+    gradient: Floats
+    """float64[rows, d]"""
+    good: Flags
+    """bool[rows]: whether it went down enough."""
+
+
+def factored(packed: Floats, d: int) -> Floats:
+    """Cholesky factor of I + A, packed as A is: its upper triangle row by row, float64[d (d + 1) / 2].
+
+    Raises:
+        WireError: if A is not a sum of squares, as second moments are.
+    """
+    matrix = np.zeros((d, d))
+    matrix[np.triu(np.ones((d, d), np.bool_))] = packed
+    matrix[np.diag_indices(d)] += 1.0
+    try:
+        return pack(cholesky(matrix, lower=False, overwrite_a=True))
+    except np.linalg.LinAlgError:
+        raise WireError(
+            "the summed second moments are not positive: expected Σ z zᵀ from every site. "
+            "Bring all sites to the same release."
+        ) from None
+
+
+def solved(factor: Floats | None, vector: Floats) -> Floats:
+    """M⁻¹ v from M's packed factor; v itself where there is none."""
+    if factor is None:
+        return vector
+    solution, _ = dpptrs(len(vector), factor, vector, lower=1)  # LAPACK packs column by column: our upper is its lower
+    return np.asarray(solution, np.float64)
+
+
+def aim(gradient: Floats, moves: Floats, changes: Floats, factor: Floats | None) -> Floats:
+    """The quasi-Newton direction, float64[d].
+
+    Args:
+        moves, changes: float64[m, d], oldest first, of points and of their gradients; rows of zeros are empty.
+        factor: of the preconditioner, or None.
+    """
+    pairs = [(s, y, 1 / (s @ y)) for s, y in zip(moves, changes, strict=True) if s @ y > 0]
+    if not pairs:
+        step = solved(factor, gradient)
+        return -step if factor is not None else -step / max(1.0, float(np.linalg.norm(step)))
+    q, shares = gradient.copy(), []
+    for s, y, inverse in reversed(pairs):
+        shares.append(inverse * (s @ q))
+        q -= shares[-1] * y
+    s, y, inverse = pairs[-1]
+    q = solved(factor, q) / (inverse * (y @ solved(factor, y)))
+    for (s, y, inverse), share in zip(pairs, reversed(shares), strict=True):
+        q += s * (share - inverse * (y @ q))
+    return np.asarray(-q)
+
+
+def choose(point: Floats, objective: Floats, gradient: Floats, tried: tuple[Floats, Floats, Floats]) -> Chosen:
+    """The lowest of the tried points of each row.
+
+    Args:
+        point, objective, gradient: where the rows are, float64[rows, d], [rows], [rows, d].
+        tried: the same with an axis of points in front.
+    """
+    rows = np.arange(len(point))
+    best = np.argmin(tried[1], axis=0)
+    there, value, slope = tried[0][best, rows], tried[1][best, rows], tried[2][best, rows]
+    expected = ((there - point) * gradient).sum(axis=1)
+    return Chosen(there, value, slope, (expected < 0) & (value <= objective + SUFFICIENT * expected))
+
+
+def remembered(memory: Floats, newest: Floats, rows: Flags) -> Floats:
+    """Memory float64[rows, m, d] with the newest put last and the oldest forgotten, in the rows that moved."""
+    shifted = np.concatenate([memory[:, 1:], newest[:, None]], axis=1)[:, -memory.shape[1] :]
+    return np.where(rows[:, None, None], shifted, memory) if memory.shape[1] else memory

@@ -1,0 +1,244 @@
+"""The SVM trained over sites to the pooled optimum: quasi-Newton steps on sums, and on nothing else.
+
+    gather   gram       Σ z zᵀ over the sites, once; factored, it preconditions everything after    (gram-lbfgs)
+    place    gradient   loss and gradient where the weights are
+    step     gradient   the same at four step lengths along one direction; the best is taken
+
+`newton` asks for `hessian` in place of `gradient`, at one step length, and preconditions with the newest; `lbfgs` goes
+without a preconditioner. All classes move in lockstep, each with its own step and its own memory. (L-BFGS: Nocedal,
+Math. Comp. 1980; Newton for this loss: Keerthi and DeCoste, JMLR 2005.)
+
+Sums over another set of sites are another function. So a round in which a counted site is silent is thrown away and
+asked again; a site that is silent `patience` rounds in a row is counted out, one that answers again is counted in, and
+the descent goes on from the same weights towards the optimum of those who are there. The Gram matrix stays: as a
+preconditioner it decides how fast, not where to.
+
+What is summed has no C in it: with 16 fraction bits an error of 2^-17 a site and coordinate moves the gradient by
+C·2^-17, and as the objective is 1-strongly convex that costs at most ½ d (C · sites · 2^-17)².
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+
+from common.config import Svm
+from common.errors import ConfigError, WireError
+from common.models.svm import LinearSvm
+from common.transport import Request
+from common.types import Tensors, prefixed
+from server import descent
+from server.algorithm import State, Total
+from server.descent import Flags, Floats
+
+GRAM_DIMENSION = 2100
+"""Largest d (features and intercept) whose d (d + 1) / 2 second moments are sent: 17.6 MB a site, once."""
+
+MEMORY = 30
+"""Pairs of moves and gradient changes that L-BFGS remembers."""
+
+STEPS = (0.4, 0.7, 1.0, 1.5)
+"""Step lengths tried in one round, in units of the quasi-Newton step: more vectors up, fewer rounds."""
+
+ACTIVE = 0.3
+"""Share of the cases taken to be inside the margin, where the Gram matrix stands in for the Hessian."""
+
+SHORTER, SHORTEST = 0.2, 1e-8
+"""Factor on the steps after a round in which none was good; below this scale the arithmetic has no more to give."""
+
+PESSIMISM = 30
+"""The next step's predicted gain was seen to be up to 28 times less than all that was left; the tolerance allows for it."""
+
+
+class Stage(IntEnum):
+    """What the next round is for."""
+
+    GATHER = 0
+    PLACE = 1
+    STEP = 2
+
+
+@dataclass(frozen=True)
+class SvmSolver:
+    """The solver as an `Algorithm`.
+
+    Requests carry `weights/alpha` float64[points, rows, features] and `weights/intercept` float64[points, rows] (none
+    for `gram`), no settings; the sums that come back are those of `LinearSvm.gram`, `gradient` and `hessian`.
+
+    Args:
+        sites: names of all sites.
+        quorum: the sums never run over fewer sites than this, however long the others are silent.
+        patience: rounds of silence in a row after which a site is counted out.
+
+    Raises:
+        ConfigError: solver newton with more features than its matrices can be sent for.
+    """
+
+    config: Svm
+    model: LinearSvm
+    sites: Sequence[str]
+    quorum: int = 2
+    patience: int = 5
+    cohort_must_be_whole: bool = True
+
+    def __post_init__(self) -> None:
+        if self.config.solver == "newton" and self._dimension > GRAM_DIMENSION:
+            raise ConfigError(
+                f"model.solver: newton sends matrices, which {self._dimension} features and intercept are too many for "
+                f"(expected at most {GRAM_DIMENSION}). Use lbfgs, shrink the images, or lower model.dimension."
+            )
+
+    def start(self) -> State:
+        """All weights zero, every site counted. Without the Gram matrix where d is too large for it."""
+        rows, d = self.model.rows, self._dimension
+        gathers = self.config.solver == "gram-lbfgs" and d <= GRAM_DIMENSION
+        return self._forgetful() | {
+            "stage": np.array(Stage.GATHER if gathers else Stage.PLACE, np.int64),
+            "point": np.zeros((rows, d)),
+            "objective": np.zeros(rows),
+            "gradient": np.zeros((rows, d)),
+            "direction": np.zeros((rows, d)),
+            "missed": np.zeros(len(self.sites), np.int64),
+            "counted": np.ones(len(self.sites), np.bool_),
+        }
+
+    def ask(self, state: State, round: int) -> Request:
+        """The Gram matrix, or derivatives at the points that this round tries."""
+        if state["stage"] == Stage.GATHER:
+            return Request("gram", round)
+        points = self._trials(state)
+        weights = {"alpha": points[..., :-1].copy(), "intercept": points[..., -1].copy()}
+        return Request("hessian" if self._newton else "gradient", round, prefixed("weights", weights))
+
+    def tell(self, state: State, total: Total) -> State:
+        """One round further; after a silence, only the attendance is noted.
+
+        Raises:
+            WireError: where the sums are not those that were asked for, or not finite.
+        """
+        attended = self._attended(state, total)
+        if not self._whole(attended, total) or attended["stage"] != state["stage"]:
+            return attended
+        if state["stage"] == Stage.GATHER:
+            gram = _expect(total.sums, "gram", (self._packed,))
+            factor = descent.factored(2 * self.config.C * ACTIVE * gram, self._dimension)
+            return attended | {"factor": factor[None], "stage": np.array(Stage.PLACE, np.int64)}
+        points = self._trials(attended)
+        loss = _expect(total.sums, "loss", points.shape[:2])
+        slopes = points + self.config.C * _expect(total.sums, "gradient", points.shape)
+        objectives = 0.5 * np.square(points).sum(axis=2) + self.config.C * loss
+        moved = np.ones(self.model.rows, np.bool_)
+        if state["stage"] == Stage.PLACE:
+            attended |= {"objective": objectives[0], "gradient": slopes[0], "stage": np.array(Stage.STEP, np.int64)}
+        else:
+            attended, moved = _stepped(attended, (points, objectives, slopes))
+        if self._newton:
+            attended |= {"factor": self._refactored(attended, total, moved)}
+        return attended | self._aimed(attended)
+
+    def weights(self, state: State) -> Tensors:
+        """`alpha` and `intercept` of the best point so far."""
+        return {"alpha": state["point"][:, :-1].copy(), "intercept": state["point"][:, -1].copy()}
+
+    def finished(self, state: State) -> bool:
+        """Every class is within the tolerance, or at what the arithmetic can tell apart."""
+        return bool(state["done"].all())
+
+    def counted(self, state: State) -> tuple[str, ...]:
+        """Names of the sites that the sums run over."""
+        return tuple(name for name, yes in zip(self.sites, state["counted"], strict=True) if yes)
+
+    @property
+    def _dimension(self) -> int:
+        return self.model.features.dimension + 1
+
+    @property
+    def _packed(self) -> int:
+        return self._dimension * (self._dimension + 1) // 2
+
+    @property
+    def _newton(self) -> bool:
+        return self.config.solver == "newton"
+
+    def _forgetful(self) -> State:
+        """No memory, full steps, nothing done."""
+        rows = self.model.rows
+        memory = np.zeros((rows, 0 if self._newton else MEMORY, self._dimension))
+        return {"moves": memory, "changes": memory, "scale": np.ones(rows), "done": np.zeros(rows, np.bool_)}
+
+    def _attended(self, state: State, total: Total) -> State:
+        """The state with this round's silences noted; begun anew from the same point if other sites count now."""
+        present = np.isin(self.sites, total.sites)
+        missed = np.where(present, 0, state["missed"] + 1)
+        counted = state["counted"] | present
+        staying = counted & (missed < self.patience)
+        if staying.sum() >= min(self.quorum, len(self.sites)):
+            counted = staying
+        attended = state | {"missed": missed, "counted": counted}
+        if (counted == state["counted"]).all():
+            return attended
+        stage = min(int(state["stage"]), Stage.PLACE)
+        return attended | self._forgetful() | {"stage": np.array(stage, np.int64)}
+
+    def _whole(self, state: State, total: Total) -> bool:
+        return set(self.counted(state)) == set(total.sites)
+
+    def _trials(self, state: State) -> Floats:
+        """The points that a round tries, float64[points, rows, d]."""
+        if state["stage"] == Stage.PLACE:
+            return state["point"][None]
+        steps = np.array((1.0,) if self._newton else STEPS)
+        lengths = steps[:, None] * state["scale"]
+        return np.asarray(state["point"] + lengths[:, :, None] * state["direction"])
+
+    def _refactored(self, state: State, total: Total, moved: Flags) -> Floats:
+        """Newton's preconditioners, one a class: the newest where it moved, float64[rows, d (d + 1) / 2]."""
+        hessian = _expect(total.sums, "hessian", (self.model.rows, self._packed))
+        return np.stack(
+            [
+                descent.factored(self.config.C * h, self._dimension) if new else state["factor"][row]
+                for row, (h, new) in enumerate(zip(hessian, moved, strict=True))
+            ]
+        )
+
+    def _aimed(self, state: State) -> State:
+        """Each class's next direction; none for those that can gain no more than the tolerance."""
+        direction, done = np.zeros_like(state["point"]), state["done"].copy()
+        factors = state.get("factor")
+        for row in np.flatnonzero(~done):
+            factor = None if factors is None else factors[row % len(factors)]
+            way = descent.aim(state["gradient"][row], state["moves"][row], state["changes"][row], factor)
+            gain = -0.5 * float(way @ state["gradient"][row])
+            done[row] = PESSIMISM * gain <= self.config.tolerance * state["objective"][row]
+            direction[row] = 0.0 if done[row] else way
+        return {"direction": direction, "done": done}
+
+
+def _stepped(state: State, tried: tuple[Floats, Floats, Floats]) -> tuple[State, Flags]:
+    """Every class at the best of its tried points, or with shorter steps where none was good; and which moved."""
+    here = state["point"], state["objective"], state["gradient"]
+    best = descent.choose(*here, tried)
+    scale = np.where(best.good, 1.0, SHORTER * state["scale"])
+    after = {
+        "point": np.where(best.good[:, None], best.point, here[0]),
+        "objective": np.where(best.good, best.objective, here[1]),
+        "gradient": np.where(best.good[:, None], best.gradient, here[2]),
+        "moves": descent.remembered(state["moves"], best.point - here[0], best.good),
+        "changes": descent.remembered(state["changes"], best.gradient - here[2], best.good),
+        "scale": scale,
+        "done": state["done"] | (scale < SHORTEST),
+    }
+    return state | after, best.good
+
+
+def _expect(sums: Tensors, name: str, shape: tuple[int, ...]) -> Floats:
+    """One of the sums, float64, after a look at its shape and numbers."""
+    found = sums.get(name)
+    if found is None or found.shape != shape or not np.isfinite(found).all():
+        what = "missing" if found is None else f"of shape {found.shape}" if found.shape != shape else "not finite"
+        raise WireError(
+            f"the summed '{name}' is {what}, expected finite numbers of shape {shape}. Bring all sites to the same "
+            "release and configuration, and check the images' intensities with `client check`."
+        )
+    return np.asarray(found, np.float64)
