@@ -27,8 +27,8 @@ from common.config import Config
 from common.errors import ConfigError, ConsiliumError, WireError
 from common.models import Model, build
 
-REFUSED = 2
-"""Flower's code for an error inside a ClientApp; what is wrong stands in the reason."""
+REFUSED = 100
+"""Error code of our own (Flower's end at 8): the reason is a message for people."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def _introduce(member: Member, message: Message, context: Context) -> RecordDict
     """Who this is, and what must be the same at every site."""
     shape = [int(n) for n in member.site.cases.train.images.shape[1:]]
     about = ConfigRecord({"site": member.site.cases.name, "recipe": member.site.recipe.fingerprint()})
-    about |= {"labels": list(member.labels), "shape": shape}
+    about["labels"], about["shape"] = list(member.labels), shape
     return RecordDict({"about": about})
 
 

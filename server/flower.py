@@ -43,7 +43,7 @@ GATHERING_S = 120.0
 """How long to wait for the sites to come online."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class About:
     """What a site says of itself; all but the name must be the same at every site."""
 
@@ -76,6 +76,7 @@ class FlowerTransport:
         """What simulated sites keep, for the checkpoint; real sites keep their own and never send it."""
         self._known: dict[str, Tensors] = {}
         """The state that each simulated site has, as far as it was sent or received."""
+        self._last_refusal = ""
         self._nodes, self.about = self._introductions(sites, timeout_s)
 
     def sites(self) -> tuple[str, ...]:
@@ -125,7 +126,7 @@ class FlowerTransport:
         if len(names) < expected:
             raise QuorumError(
                 f"{len(names)} of {expected} sites introduced themselves ({', '.join(names) or 'none'}); {len(nodes)} "
-                "nodes are online. See the log for the reasons of the others, or lower the number of sites."
+                f"nodes are online. {self._last_refusal or 'Start the others, or lower the number of sites.'}"
             )
         return {about.site: node for about, node in found}, tuple(about for about, _ in found)
 
@@ -140,7 +141,8 @@ class FlowerTransport:
                 awaited.discard(message.metadata.reply_to_message_id)
                 node = message.metadata.src_node_id
                 if message.has_error():
-                    log.warning("%s refused %s: %s", self._name(node), kind, message.error.reason)
+                    self._last_refusal = f"{self._name(node)}: {message.error.reason}"
+                    log.warning("%s did not answer %s", self._last_refusal, kind)
                 elif node in contents:
                     answers[node] = message.content
             if awaited:
@@ -262,7 +264,14 @@ def simulate(client: ClientApp, engine: Engine, drive: Callable[[FlowerTransport
         except BaseException as error:
             fault.append(error)
 
-    resources: BackendConfig = {"client_resources": {"num_cpus": engine.cores_per_site, "num_gpus": 0}}
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else Ray warns at each start
+    # What goes wrong reaches `drive` as a site's silence with its reason; the rest of Flower's and Ray's log says that
+    # `run_simulation` will give way to the command `flwr run`, which cannot be called with a function.
+    logging.getLogger("flwr").setLevel(logging.CRITICAL)
+    resources: BackendConfig = {
+        "init_args": {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": False},
+        "client_resources": {"num_cpus": engine.cores_per_site, "num_gpus": 0},
+    }
     try:
         run_simulation(server, client, engine.sites, backend_config=resources)
     finally:
