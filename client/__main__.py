@@ -92,13 +92,11 @@ def _preview_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _preview(options: argparse.Namespace) -> int:
-    from client import preview, readers
-    from common.imaging import Pipeline
+    from client.preview import preview
+    from client.readers import Frames
 
-    config = configuration.load(options.config)
-    picture = readers.read(options.image, "middle" if options.frame is None else options.frame)[0]
-    out = options.out or Path("preview.png")
-    preview.draw(Pipeline(config.preprocess).trace(picture), f"{options.image.name} by {config.name}", out)
+    frame: Frames = "middle" if options.frame is None else options.frame
+    out = preview(options.image, configuration.load(options.config), options.out or Path("preview.png"), frame)
     print(f"Written to {out}.")
     return 0
 

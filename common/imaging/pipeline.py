@@ -204,9 +204,11 @@ def _refuse_not_finite(number: int, picture: Picture) -> None:
 
 
 def _refuse_different_shapes(parts: list[_Part]) -> None:
-    examples = {part.stack.shape[1:]: part for part in reversed(parts)}
+    examples: dict[tuple[int, ...], str] = {}
+    for part in parts:
+        examples.setdefault(part.stack.shape[1:], part.example)
     if len(examples) > 1:
-        some = [f"{_size(shape)} (such as {part.example})" for shape, part in list(examples.items())[:5]]
+        some = [f"{_size(shape)} (such as {example})" for shape, example in list(examples.items())[:5]]
         more = f" and {len(examples) - 5} more" if len(examples) > 5 else ""
         channels = len({shape[2] for shape in examples}) > 1
         raise DataError(

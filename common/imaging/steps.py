@@ -27,9 +27,10 @@ class Step(BaseModel):
 
     def label(self) -> str:
         """For people: the step's name and what it was told."""
-        told = self.model_dump(exclude={"step"}, exclude_none=True).items()
-        parts = [f"{key} {_brief(value)}" for key, value in told if value is not False]
-        return f"{self.model_dump()['step']}: {', '.join(parts)}" if parts else str(self.model_dump()["step"])
+        told = self.model_dump(exclude_none=True)
+        name = told.pop("step")
+        parts = [key if value is True else f"{key} {_brief(value)}" for key, value in told.items() if value]
+        return f"{name}: {', '.join(parts)}".replace("_", " ") if parts else str(name)
 
 
 class Transform(Step):
