@@ -171,7 +171,8 @@ def train(experiment: Experiment, name: str, config: Config, transport: Transpor
         checkpoint.save(path, standing, transport.states, digest)
         record = standing.records[-1]
         log.info("seed %d %s %s", experiment.seed, name, asdict(record))
-        experiment.watch.advance(units, describe(name, record, config.federation.rounds))
+        first = bool(record.validation) and not any(r.validation for r in standing.records[:-1])
+        experiment.watch.advance(units, describe(name, record, config.federation.rounds), milestone=first)
     experiment.watch.skip(units * (config.federation.rounds - standing.round))  # stopped early
     threshold = metrics.operating_point(standing.best_counts, config.operating_point)
     return Trained(standing.best, plan.recipe, threshold, standing.records, standing.best_round)
@@ -242,10 +243,10 @@ def personalise(experiment: Experiment, cases: SiteCases, own: Trained | None, f
     """What one site makes of the federated model: fine-tuned, mixed with its own, as far as the configuration asks."""
     common = tune(experiment, cases, federated)
     own = own or common
-    pair = [logits(experiment, model, cases.validation) for model in (own, common)]
     labels = cases.validation.labels
-    mix = choose_mix(*pair, labels) if experiment.config.personalise.mix else Mix(0.0)
-    counts = metrics.count(mix(*pair), labels)
+    alone, together = (logits(experiment, model, cases.validation) for model in (own, common))
+    mix = choose_mix(alone, together, labels) if experiment.config.personalise.mix else Mix(0.0)
+    counts = metrics.count(mix(alone, together), labels)
     return Personal(own, common, mix, metrics.operating_point(counts, experiment.config.operating_point))
 
 

@@ -37,8 +37,8 @@ class Watch:
         """Whoever shares this watch ends at its next step."""
         self._stopped = True
 
-    def advance(self, units: float, text: str) -> None:
-        """So much more is done; `text` says what.
+    def advance(self, units: float, text: str, *, milestone: bool = False) -> None:
+        """So much more is done; `text` says what. A milestone is written to a log at once.
 
         Raises:
             KeyboardInterrupt: after `stop`.
@@ -49,7 +49,7 @@ class Watch:
             self._done += units
             self._bar.update(self._task, advance=units, description=text)
             now = time.monotonic()
-            if not self._console.is_terminal and now - self._last_line >= LINE_EVERY_S:
+            if not self._console.is_terminal and (milestone or now - self._last_line >= LINE_EVERY_S):
                 self._last_line = now
                 done = f"{100 * self._done / self._total:.0f} %{self._left(now)}"
                 self._console.print(f"{text}  ({done})", highlight=False)

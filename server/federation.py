@@ -105,7 +105,7 @@ def run(plan: Plan, algorithm: Algorithm, transport: Transport, standing: Standi
     while standing.round < plan.federation.rounds and not over(plan, algorithm, standing):
         standing = run_round(plan, algorithm, transport, standing)
         yield standing
-    if all(r.void for r in standing.records):
+    if standing.best_round < 0:
         raise QuorumError(
             f"no round of {plan.federation.rounds} had answers from {plan.federation.quorum} sites "
             f"(the quorum; there are {len(transport.sites())}): nothing was trained. "
@@ -129,9 +129,9 @@ def run_round(plan: Plan, algorithm: Algorithm, transport: Transport, standing: 
     enough = len(total.sites) >= plan.federation.quorum
     if enough or (total.sites and algorithm.cohort_must_be_whole):
         state = algorithm.tell(standing.state, total)
-    void = state is standing.state
+    moved = _differ(algorithm.weights(state), algorithm.weights(standing.state))
     counts: Tensors = {}
-    if _evaluates(plan, algorithm, state, number) and not void:
+    if moved and _evaluates(plan, algorithm, state, number):
         question = Request("evaluate", number, prefixed("weights", algorithm.weights(state)))
         outcome, more_up, more_down = gather(
             _with_recipe(question, plan), transport.sites(), transport, plan.federation.timeout_s
@@ -144,7 +144,7 @@ def run_round(plan: Plan, algorithm: Algorithm, transport: Transport, standing: 
         bytes_down=down,
         sites=total.sites,
         dropped=total.dropped,
-        void=void,
+        void=bool(total.dropped) and not moved,
         train_loss=_train_loss(total),
         validation=metrics.summary_of_counts(counts) if counts else {},
     )
@@ -182,6 +182,10 @@ def _is_better(record: RoundRecord, earlier: Sequence[RoundRecord], select: str)
 def _evaluates(plan: Plan, algorithm: Algorithm, state: State, number: int) -> bool:
     last = number == plan.federation.rounds - 1 or algorithm.finished(state)
     return last or (number + 1) % plan.federation.evaluate_every == 0
+
+
+def _differ(one: Tensors, other: Tensors) -> bool:
+    return any(not np.array_equal(one[name], other[name]) for name in one)
 
 
 def _cohort(plan: Plan, algorithm: Algorithm, transport: Transport, number: int) -> tuple[str, ...]:

@@ -55,6 +55,12 @@ def as_json(config: Mapping[str, Any], origin: str, labels: Sequence[str], versi
             | ({"own_share": _mean([s.mix[name] for s in seeds])} if name in first.mix else {})
             for name in first.sites
         },
+        "sites_mean": {
+            a: _over_seeds([[by[a] for by in s.sites.values()] for s in seeds])
+            | {"n": sum(by[a].n for by in first.sites.values())}
+            for a in APPROACHES
+            if a in first.test
+        },
         "test": {a: _over_seeds([s.test[a] for s in seeds]) for a in APPROACHES if a in first.test},
         "rounds": [{"seed": s.seed} | dict(r) for s in seeds for r in s.rounds],
         "seeds": [
@@ -93,8 +99,9 @@ def show(result: Mapping[str, Any], console: Console) -> None:
             cells = [_cell(site[a], figure, several) for a in approaches]
             table.add_row(name, str(site["cases"]["train"]), *_with_best_marked(cells, site, approaches, figure))
         table.add_section()
-        total = sum(site["cases"]["train"] for site in result["sites"].values())
-        table.add_row("all test cases", str(total), *(_cell(result["test"][a], figure, several) for a in approaches))
+        total = str(sum(site["cases"]["train"] for site in result["sites"].values()))
+        for title, row in (("mean of sites", "sites_mean"), ("all test cases", "test")):
+            table.add_row(title, total, *(_cell(result[row][a], figure, several) for a in approaches))
         console.print(table)
     federated = result["test"]["federated"]
     console.print(
