@@ -167,7 +167,7 @@ def train(experiment: Experiment, name: str, config: Config, transport: Transpor
         transport.states.update(found[1])
     units = training_cases(experiment, transport.sites()) / config.federation.rounds
     experiment.watch.skip(units * standing.round)
-    for standing in federation.run(plan, algorithm, transport, standing):
+    for standing in federation.run(plan, algorithm, transport, standing):  # noqa: B020 each goes on from the last
         checkpoint.save(path, standing, transport.states, digest)
         record = standing.records[-1]
         log.info("seed %d %s %s", experiment.seed, name, asdict(record))
