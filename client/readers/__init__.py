@@ -95,11 +95,12 @@ def detect(path: Path) -> str:
 
 
 _MAGIC = {
+    # First, for a DICOM may begin like a TIFF (PS3.10 7.1). Some old devices leave out the 132 bytes of the preamble:
+    # then an element of group 0002 or 0008 begins the file.
+    "DICOM": ((128, b"DICM"), (0, b"\x02\x00\x00\x00"), (0, b"\x08\x00"), (0, b"\x00\x08\x00")),
     "PNG": ((0, b"\x89PNG\r\n\x1a\n"),),
     "JPEG": ((0, b"\xff\xd8\xff"),),
     "TIFF": ((0, b"II*\0"), (0, b"MM\0*"), (0, b"II+\0"), (0, b"MM\0+")),
-    # Without the preamble, as some old devices write it: first comes an element of group 0002 or 0008.
-    "DICOM": ((128, b"DICM"), (0, b"\x02\x00\x00\x00"), (0, b"\x08\x00"), (0, b"\x00\x08\x00")),
 }
 
 

@@ -152,7 +152,8 @@ def _rescale(header: Dataset, frame: Array, index: int) -> Array:
 def _range_seen(header: Dataset, raw: list[Array], natural: list[Array]) -> tuple[float, float]:
     """The range of all frames read, padding apart."""
     padding = header.get("PixelPaddingValue")
-    kept = [n if padding is None else n[r != padding] for r, n in zip(raw, natural, strict=True)]
+    low, high = sorted((padding, header.get("PixelPaddingRangeLimit", padding))) if padding is not None else (1, 0)
+    kept = [n[(r < low) | (r > high)] for r, n in zip(raw, natural, strict=True)]
     kept = [k for k in kept if k.size] or natural
     return min(float(k.min()) for k in kept), max(float(k.max()) for k in kept)
 
