@@ -48,7 +48,7 @@ SHORTER, SHORTEST = 0.2, 1e-8
 """Factor on the steps after a round in which none was good; below this scale the arithmetic has no more to give."""
 
 PESSIMISM = 30
-"""The next step's predicted gain was seen to be up to 28 times less than all that was left; the tolerance allows for it."""
+"""A step's predicted gain was seen to be up to 28 times less than all that was left; the tolerance allows for it."""
 
 
 class Stage(IntEnum):

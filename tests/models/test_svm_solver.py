@@ -1,0 +1,219 @@
+"""The federated solver reaches the pooled optimum, whoever is silent, from wherever it is resumed."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.datasets import load_digits
+from sklearn.svm import LinearSVC
+
+from common import tensorfile
+from common.config import Svm
+from common.errors import ConfigError, WireError
+from common.models.svm import LinearSvm
+from common.types import Cases, Tensors, join, under
+from server.algorithm import State, Total
+from server.solver import SvmSolver
+
+SOLVERS = ("gram-lbfgs", "newton", "lbfgs")
+
+
+class Hospital:
+    """Cases split over sites, and the round loop in four lines."""
+
+    def __init__(self, cases: Cases, classes: int, config: Svm, sites: int = 5, seed: int = 0) -> None:
+        shares = np.random.default_rng(seed).dirichlet([0.5] * sites, classes)
+        rng = np.random.default_rng(seed)
+        site = np.array([rng.choice(sites, p=shares[label]) for label in cases.labels])
+        self.model = LinearSvm(config, cases.images.shape[1:], classes)
+        self.parts = {f"s{i}": Cases(cases.images[site == i], cases.labels[site == i]) for i in range(sites)}
+        self.solver = SvmSolver(config, self.model, tuple(self.parts))
+        self.requests: list[str] = []
+
+    def answer(self, state: State, here: set[str]) -> Total:
+        request = self.solver.ask(state, len(self.requests))
+        self.requests.append(request.kind)
+        weights, sums = under("weights", request.tensors), {}
+        for name in sorted(here):
+            images, cases = self.parts[name].images, self.parts[name]
+            own = (
+                self.model.gram(images) if request.kind == "gram" else getattr(self.model, request.kind)(weights, cases)
+            )
+            sums = {key: sums.get(key, 0) + value for key, value in own.items()}
+        return Total(sums, tuple(sorted(here)), tuple(sorted(set(self.parts) - here)))
+
+    def train(self, state: State | None = None, silent: Callable[[int], set[str]] = lambda r: set()) -> State:
+        state = state or self.solver.start()
+        for round in range(300):
+            if self.solver.finished(state):
+                break
+            state = self.solver.tell(state, self.answer(state, set(self.parts) - silent(round)))
+        assert self.solver.finished(state)
+        return state
+
+    def gap(self, state: State, names: set[str] | None = None) -> float:
+        """Largest relative distance of a row's objective from LinearSVC's."""
+        cases = join([part for name, part in self.parts.items() if names is None or name in names])
+        return float(np.max(self.objective(self.solver.weights(state), cases) / self.pooled(cases) - 1))
+
+    def objective(self, weights: Tensors, cases: Cases) -> np.ndarray:
+        penalty = np.square(weights["alpha"]).sum(axis=1) + np.square(weights["intercept"])
+        return np.asarray(penalty / 2 + self.model.config.C * self.model.gradient(weights, cases)["loss"][0])
+
+    def pooled(self, cases: Cases) -> np.ndarray:
+        z = self.model.features(cases.images.reshape(len(cases), -1)).astype(np.float64)
+        targets = [cases.labels == row for row in ([1] if self.model.rows == 1 else range(self.model.rows))]
+        fits = [LinearSVC(C=self.model.config.C, dual=False, tol=1e-9, max_iter=10**6).fit(z, t) for t in targets]
+        weights = {
+            "alpha": np.concatenate([f.coef_ for f in fits]),
+            "intercept": np.array([f.intercept_[0] for f in fits]),
+        }
+        return self.objective(weights, cases)
+
+
+def blobs(n: int = 300, d: int = 12, classes: int = 2, seed: int = 1) -> Cases:
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, classes, n)
+    images = rng.normal(size=(n, d)) @ rng.normal(size=(d, d)) + rng.normal(size=(classes, d))[labels]
+    return Cases(images.astype(np.float32).reshape(n, d, 1, 1), labels)
+
+
+def digits() -> Cases:
+    data = load_digits()
+    return Cases((data.images / 16).astype(np.float32)[..., None], data.target.astype(np.int64))
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("C", [0.01, 1.0])
+def test_every_solver_reaches_the_pooled_optimum(solver: str, C: float) -> None:
+    hospital = Hospital(blobs(), 2, Svm(kind="svm", C=C, solver=solver))
+    assert hospital.gap(hospital.train()) < 1e-6
+
+
+def test_ten_classes_reach_the_pooled_optimum_together_and_answer_alike() -> None:
+    cases = digits()
+    hospital = Hospital(cases, 10, Svm(kind="svm", C=0.01))
+    state = hospital.train()
+    assert hospital.gap(state) < 1e-6
+    assert len(hospital.requests) <= 40
+    flat = cases.images.reshape(len(cases), -1)
+    pooled = LinearSVC(C=0.01, dual=False, tol=1e-9, max_iter=10**6).fit(flat, cases.labels).predict(flat)
+    np.testing.assert_array_equal(hospital.model.scores(hospital.solver.weights(state), cases.images).argmax(1), pooled)
+
+
+def test_fourier_features_reach_the_pooled_optimum_too() -> None:
+    config = Svm(kind="svm", features="fourier", dimension=101, gamma=0.02, C=1.0)
+    hospital = Hospital(Cases(digits().images[:600], digits().labels[:600] % 2), 2, config)
+    assert hospital.gap(hospital.train()) < 1e-6
+
+
+@given(
+    n=st.integers(1, 30),
+    d=st.integers(1, 40),
+    classes=st.integers(2, 4),
+    solver=st.sampled_from(SOLVERS),
+    C=st.sampled_from([0.001, 0.1, 10.0]),
+    seed=st.integers(0, 9),
+)
+@settings(max_examples=40)
+def test_no_shape_of_data_keeps_it_from_the_optimum(
+    n: int, d: int, classes: int, solver: str, C: float, seed: int
+) -> None:
+    """Fewer cases than features, classes without cases, sites without cases, a constant feature."""
+    drawn = blobs(n, d, classes, seed)
+    drawn.images[:, 0] = 3.0
+    hospital = Hospital(drawn, classes, Svm(kind="svm", C=C, solver=solver), seed=seed)
+    state = hospital.train()
+    fitted = {"alpha": state["point"][:, :-1], "intercept": state["point"][:, -1]}
+    slope = state["point"] + C * hospital.model.gradient(fitted, drawn)["gradient"][0]
+    hessian = hospital.model.hessian(fitted, drawn)["hessian"]
+    for row in range(hospital.model.rows):
+        h = np.zeros((d + 1, d + 1))
+        h[np.triu_indices(d + 1)] = C * hessian[row]
+        newton = np.linalg.solve(np.triu(h) + np.triu(h, 1).T + np.eye(d + 1), slope[row])
+        assert slope[row] @ newton / 2 <= 1e-5 * state["objective"][row]
+
+
+@pytest.mark.parametrize("solver", ["gram-lbfgs", "newton"])
+def test_silent_sites_cost_rounds_and_nothing_else(solver: str) -> None:
+    hospital = Hospital(blobs(), 2, Svm(kind="svm", solver=solver))
+    undisturbed = hospital.train()
+    good, rng = len(hospital.requests), np.random.default_rng(1)
+    state = hospital.train(silent=lambda r: {name for name in hospital.parts if rng.random() < 0.1})
+    assert len(hospital.requests) - good > good
+    np.testing.assert_array_equal(state["point"], undisturbed["point"])
+
+
+def test_a_site_gone_for_good_leaves_the_optimum_of_the_others() -> None:
+    hospital = Hospital(blobs(), 2, Svm(kind="svm"))
+    state = hospital.train(silent=lambda r: {"s1"} if r > 3 else set())
+    assert hospital.solver.counted(state) == ("s0", "s2", "s3", "s4")
+    assert hospital.gap(state, {"s0", "s2", "s3", "s4"}) < 1e-6
+    assert hospital.requests.count("gram") == 1
+
+
+def test_a_site_that_comes_back_counts_again() -> None:
+    hospital = Hospital(blobs(), 2, Svm(kind="svm", tolerance=1e-9))
+    state = hospital.train(silent=lambda r: {"s1"} if r < 9 else set())
+    assert hospital.solver.counted(state) == ("s0", "s1", "s2", "s3", "s4")
+    assert hospital.gap(state) < 1e-6
+
+
+def test_the_cohort_never_falls_below_the_quorum() -> None:
+    hospital = Hospital(blobs(), 2, Svm(kind="svm"))
+    state = hospital.solver.start()
+    for _ in range(20):
+        state = hospital.solver.tell(state, hospital.answer(state, {"s3"}))
+    assert len(hospital.solver.counted(state)) == 5
+    np.testing.assert_array_equal(state["point"], 0.0)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_a_resumed_run_gives_the_same_bits(solver: str) -> None:
+    hospital = Hospital(blobs(classes=3), 3, Svm(kind="svm", solver=solver))
+    silent = {2: {"s1"}, 5: {"s0", "s4"}}
+    state, undisturbed = hospital.solver.start(), hospital.train(silent=lambda r: silent.get(r, set()))
+    for round in range(300):
+        if hospital.solver.finished(state):
+            break
+        content = tensorfile.pack(state, {})
+        after = hospital.solver.tell(state, hospital.answer(state, set(hospital.parts) - silent.get(round, set())))
+        assert tensorfile.pack(state, {}) == content, "a state was changed in place"
+        state = tensorfile.unpack(tensorfile.pack(after, {}))[0]
+    assert tensorfile.pack(dict(sorted(undisturbed.items())), {}) == tensorfile.pack(state, {})
+
+
+def test_sums_of_sixteen_fraction_bits_lose_nothing_that_counts() -> None:
+    hospital = Hospital(digits(), 10, Svm(kind="svm", C=0.01))
+    state = hospital.solver.start()
+    while not hospital.solver.finished(state):
+        total = hospital.answer(state, set(hospital.parts))
+        rounded = {name: np.round(value * 2**16) / 2**16 for name, value in total.sums.items()}
+        state = hospital.solver.tell(state, Total(rounded, total.sites, ()))
+    assert hospital.gap(state) < 1e-6
+
+
+def test_sums_that_were_not_asked_for_are_refused() -> None:
+    hospital = Hospital(blobs(), 2, Svm(kind="svm"))
+    state = hospital.solver.start()
+    good = hospital.answer(state, set(hospital.parts))
+    for sums, said in [
+        ({}, "missing"),
+        ({"gram": good.sums["gram"][1:]}, "shape"),
+        ({"gram": good.sums["gram"] * np.nan}, "not finite"),
+        ({"gram": -1e6 * good.sums["gram"]}, "not positive"),
+    ]:
+        with pytest.raises(WireError, match=said):
+            hospital.solver.tell(state, Total(sums, good.sites, ()))
+
+
+def test_matrices_too_large_to_send_are_refused_or_left_out() -> None:
+    shape = (60, 60, 1)
+    config = Svm(kind="svm", solver="newton")
+    with pytest.raises(ConfigError, match="Use lbfgs"):
+        SvmSolver(config, LinearSvm(config, shape, 2), ("a", "b"))
+    config = Svm(kind="svm", solver="gram-lbfgs")
+    solver = SvmSolver(config, LinearSvm(config, shape, 2), ("a", "b"))
+    assert solver.ask(solver.start(), 0).kind == "gradient"
