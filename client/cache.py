@@ -65,7 +65,7 @@ def gather(folder: Path, wanted: Sequence[tuple[Path, Frames]]) -> list[Known | 
     started = time.monotonic()
     for done, i in enumerate(missing):
         spent = time.monotonic() - started
-        if spent > ALONE_S and spent / done * (len(missing) - done) > 2 * ALONE_S:
+        if spent > ALONE_S and spent / max(done, 1) * (len(missing) - done) > 2 * ALONE_S:
             for j, result in zip(
                 missing[done:], _in_processes(folder, [wanted[k] for k in missing[done:]]), strict=True
             ):
@@ -78,20 +78,24 @@ def gather(folder: Path, wanted: Sequence[tuple[Path, Frames]]) -> list[Known | 
 def picture(known: Known, index: int) -> Picture:
     """One of the frames, from the cache, or decoded again if the entry is gone or damaged."""
     try:
-        with np.load(known.entry, allow_pickle=False) as arrays:
-            pixels = arrays[f"frame{index}"]
+        pixels = _frame(known.entry, index)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         build(known.entry.parent.parent, known.path, known.frames)
-        with np.load(known.entry, allow_pickle=False) as arrays:
-            pixels = arrays[f"frame{index}"]
+        pixels = _frame(known.entry, index)
     return Picture(pixels.astype(np.float32), *known.ranges[index], name=str(known.path))
+
+
+def _frame(entry: Path, index: int) -> NDArray[Any]:
+    with entry.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        pixels: NDArray[Any] = arrays[f"frame{index}"]
+    return pixels
 
 
 def look_up(folder: Path, path: Path, frames: Frames) -> Known | None:
     """The entry of a file as it is now; None if there is none, or a damaged one."""
     try:
         entry = _entry(folder, path, frames)
-        with np.load(entry, allow_pickle=False) as arrays:
+        with entry.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             told = json.loads(arrays["told"].tobytes())
             if any(f"frame{i}" not in arrays for i in range(len(told["frames"]))):
                 return None

@@ -1,0 +1,148 @@
+"""An .npz is read as it says, or refused before it does harm."""
+
+import zipfile
+
+import numpy as np
+import pytest
+
+from client import arrays
+from common.config import Npz
+from common.errors import ConfigError, DataError
+
+RNG = np.random.default_rng(3)
+
+
+def images(n, size=6):
+    return RNG.integers(0, 256, (n, size, size), np.uint8)
+
+
+def saved(tmp_path, **content):
+    path = tmp_path / "data.npz"
+    np.savez_compressed(path, **content)
+    return path
+
+
+def source(path, **settings):
+    return Npz(kind="npz", path=path, **settings)
+
+
+def medmnist(tmp_path, shape=(6, 6)):
+    content = {}
+    for key, n in (("train", 8), ("val", 4), ("test", 4)):
+        content[f"{key}_images"] = RNG.integers(0, 256, (n, *shape), np.uint8)
+        content[f"{key}_labels"] = np.arange(n, dtype=np.uint8)[:, None] % 2
+    return saved(tmp_path, **content), content
+
+
+@pytest.mark.parametrize("shape", [(6, 6), (6, 6, 3)])
+def test_medmnist_s_layout_is_known_by_itself(tmp_path, shape):
+    path, content = medmnist(tmp_path, shape)
+    table = arrays.read(source(path, labels=("normal", "pneumonia")))
+    assert table.classes == ("normal", "pneumonia")
+    assert table.split == ("train",) * 8 + ("validation",) * 4 + ("test",) * 4
+    pictures = list(table.images.pictures(range(16)))
+    expected = np.concatenate([content[f"{k}_images"] for k in ("train", "val", "test")]).reshape(16, 6, 6, -1)
+    np.testing.assert_array_equal([p.pixels for p in pictures], expected)
+    assert {(p.low, p.high) for p in pictures} == {(0, 255)}
+
+
+def test_classes_are_merged_by_name_in_the_order_of_the_groups(tmp_path):
+    names = np.array(["benign", "malignant", "normal"])
+    path = saved(tmp_path, images=images(6), labels=np.array([0, 1, 2, 0, 1, 2]), class_names=names)
+    groups = {"normal": "not malignant", "benign": "not malignant", "malignant": "malignant"}
+    table = arrays.read(source(path, groups=groups))
+    assert table.classes == ("not malignant", "malignant")
+    assert table.labels.tolist() == [0, 1, 0, 0, 1, 0]
+    with pytest.raises(DataError, match=r"data.groups says nothing of the class 'normal'"):
+        arrays.read(source(path, groups={"benign": "a", "malignant": "b"}))
+
+
+def test_named_arrays_bring_sites_patients_and_splits(tmp_path):
+    path = saved(
+        tmp_path, x=images(4), y=np.array(["a", "b", "a", "b"]), hospital=np.array([1, 1, 2, 2]),
+        who=np.array([7, 7, 8, 9]), part=np.array(["train", "train", "val", "test"]),
+    )  # fmt: skip
+    table = arrays.read(source(path, images="x", targets="y", site="hospital", patient="who", split="part"))
+    assert table.site == ("1", "1", "2", "2")
+    assert table.patient == ("7", "7", "8", "9")
+    assert table.split == ("train", "train", "validation", "test")
+    with pytest.raises(ConfigError, match="no array 'ward'; there are hospital, part, who, x, y"):
+        arrays.read(source(path, images="x", targets="y", site="ward"))
+
+
+def test_floats_are_shown_from_0_to_1_or_over_their_own_range(tmp_path):
+    labels = np.array([0, 1])
+    unit = np.array([[[0.2, 0.5]], [[0.1, 0.9]]])
+    assert next(arrays.read(source(saved(tmp_path, images=unit, labels=labels))).images.pictures([0])).high == 1
+    picture = next(arrays.read(source(saved(tmp_path, images=unit * 100, labels=labels))).images.pictures([0]))
+    assert (picture.low, picture.high) == pytest.approx((10, 90))
+
+
+def test_images_with_nan_stop_the_run_or_are_left_out_and_listed(tmp_path):
+    bad = RNG.random((4, 3, 3))
+    bad[2, 1, 1] = np.nan
+    path = saved(tmp_path, images=bad, labels=np.array([0, 1, 0, 1]))
+    with pytest.raises(DataError, match="row 2: images has pixels that are not finite"):
+        arrays.read(source(path))
+    table = arrays.read(source(path, on_error="report"))
+    assert (len(table), table.labels.tolist(), table.problems[0].row) == (3, [0, 1, 1], 2)
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        ({"images": np.zeros((3, 4, 4)), "labels": np.zeros(2, int)}, "3 images and 'labels' 2 labels"),
+        ({"images": np.zeros((0, 4, 4)), "labels": np.zeros(0, int)}, "at least one"),
+        ({"images": np.zeros((2, 4, 4, 2)), "labels": np.arange(2)}, "expected numbers of shape"),
+        ({"images": np.zeros((2, 4, 4)), "labels": np.zeros((2, 14), int)}, "expected one whole number or"),
+        ({"images": np.zeros((2, 4, 4)), "labels": np.array([0, -1])}, "label -1 of case 1"),
+        ({"images": np.zeros((2, 4, 4)), "labels": np.zeros(2, int)}, "at least two classes"),
+        ({"images": np.zeros((2, 4, 4)), "labels": np.array([0, 5]), "class_names": np.array(["a", "b"])},
+         "label 5 of case 1"),
+    ],
+)  # fmt: skip
+def test_arrays_that_do_not_fit_are_an_error_that_names_them(tmp_path, content, what):
+    with pytest.raises(DataError, match=what):
+        arrays.read(source(saved(tmp_path, **content)))
+
+
+def test_pickled_objects_are_refused_unopened(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (pytest.fail, ("unpickled",))
+
+    path = tmp_path / "trap.npz"
+    np.savez(path, images=np.array([Trap()], dtype=object), labels=np.zeros(1, int))
+    with pytest.raises(DataError, match="array 'images' holds pickled Python objects"):
+        arrays.read(source(path))
+
+
+def test_an_archive_that_unpacks_to_far_more_is_refused(tmp_path):
+    path = saved(tmp_path, images=np.zeros((2, 8192, 8192), np.uint8), labels=np.arange(2))
+    with pytest.raises(DataError, match=r"refused: .* bytes would unpack to 134,"):
+        arrays.read(source(path))
+
+
+def test_an_array_that_claims_more_than_it_holds_is_refused(tmp_path):
+    header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (1000000, 1000000), }"
+    header += b" " * (63 - (len(header) + 10) % 64) + b"\n"
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("images.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+    with pytest.raises(DataError, match="claims shape"):
+        arrays.read(source(tmp_path / "a.npz"))
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 truncated", b"nothing of the kind"])
+def test_what_is_no_archive_is_an_error(tmp_path, content):
+    (tmp_path / "a.npz").write_bytes(content)
+    with pytest.raises(DataError, match=r"a.npz: not a readable .npz"):
+        arrays.read(source(tmp_path / "a.npz"))
+
+
+def test_a_damaged_archive_is_an_error(tmp_path):
+    path, _ = medmnist(tmp_path)
+    content = bytearray(path.read_bytes())
+    content[200:260] = b"\0" * 60
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"data.npz"):
+        arrays.read(source(path))
