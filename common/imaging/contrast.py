@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.imaging.geometry import intensity
-from common.imaging.segment import histogram, quantise
+from common.imaging.segment import PIECE, histogram, quantise
 from common.types import Stack
 
 LEVELS = 256
@@ -47,10 +47,16 @@ def equalised(planes: NDArray[np.float32], clip: float, tiles: int) -> NDArray[n
     rows, columns = _neighbours(h, high, down), _neighbours(w, wide, across)
     result = np.zeros(planes.shape, np.float32)
     image = np.arange(n)[:, None, None] * down
-    for row, row_weight in rows:
-        for column, column_weight in columns:
-            tile = (image + row[:, None]) * across + column
-            result += maps[tile * LEVELS + levels] * (row_weight[:, None] * column_weight)
+    strip = max(1, PIECE // (n * w))
+    for top in range(0, h, strip):
+        some = slice(top, top + strip)
+        for row, row_weight in rows:
+            for column, column_weight in columns:
+                place = ((image + row[some, None]) * across + column) * LEVELS
+                place += levels[:, some]
+                mapped = maps.take(place)
+                mapped *= row_weight[some, None] * column_weight
+                result[:, some] += mapped
     return result
 
 
