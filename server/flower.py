@@ -21,14 +21,13 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordD
 from flwr.clientapp import ClientApp
 from flwr.server.superlink.fleet.vce.backend.backend import BackendConfig
 from flwr.serverapp import Grid, ServerApp
-from flwr.simulation import run_simulation
 
 from common import config as configuration
 from common import tensorfile, wire
 from common.config import Config
 from common.errors import ConfigError, DataError, QuorumError, RunError, WireError
 from common.imaging import Pipeline
-from common.models import build
+from common.models import build, quiet
 from common.transport import NONE, Misfortunes, Reply, Request
 from common.types import Tensors
 from server import checkpoint, federation, training
@@ -265,6 +264,10 @@ def simulate(client: ClientApp, engine: Engine, drive: Callable[[FlowerTransport
             fault.append(error)
 
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else Ray warns at each start
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    quiet.load("flwr.simulation")  # it imports TensorFlow, whether the model needs it or not
+    from flwr.simulation import run_simulation
+
     # What goes wrong reaches `drive` as a site's silence with its reason; the rest of Flower's and Ray's log says that
     # `run_simulation` will give way to the command `flwr run`, which cannot be called with a function.
     logging.getLogger("flwr").setLevel(logging.CRITICAL)
