@@ -296,8 +296,8 @@ def main() -> None:
     slower = [name for name, f in figures["steps"].items() if f["ours_over_fastest"] < 1]
     print(f"\nSlower than the fastest: {', '.join(slower) or 'none'}.")
     print(
-        "Where that is OpenCV: hand-vectorised C++ that keeps its intermediate results in registers, which NumPy writes to\n"
-        "memory; of 2-means and CLAHE it is handed 8 bits. It would add 150 MB to every site for a step that takes\n"
+        "Where that is OpenCV: hand-vectorised C++ that keeps intermediate results in registers, which NumPy writes\n"
+        "to memory; of 2-means and CLAHE it is handed 8 bits. It would add 150 MB to every site for a step that takes\n"
         "milliseconds an image, once."
     )
     print(json.dumps(figures))

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from common.imaging import contrast, filters, geometry, segment, window
 from common.types import Stack
@@ -18,6 +18,10 @@ Size = Annotated[int, Field(ge=1, le=8192)]
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 Percent = Annotated[float, Field(ge=0.0, le=100.0)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
+
+
+def _square(size: object) -> object:
+    return (size, size) if isinstance(size, int | float) else size
 
 
 class Step(BaseModel):
@@ -83,22 +87,21 @@ class Resize(Transform):
     """To one size: averages without aliasing when shrinking, bilinear when enlarging."""
 
     step: Literal["resize"]
-    size: Size | tuple[Size, Size]
-    """One number for a square, or [height, width]."""
+    size: Annotated[tuple[Size, Size], BeforeValidator(_square)]
+    """[height, width], or one number for a square."""
     keep_aspect: bool = False
     """Fit inside `size` and fill the rest with 0, centred; otherwise stretch."""
 
     def apply(self, stack: Stack) -> Stack:
         """float32[n, h, w, c] -> float32[n, *size, c]."""
-        height, width = self.size if isinstance(self.size, tuple) else (self.size, self.size)
-        return (geometry.fit if self.keep_aspect else geometry.resize)(stack, height, width)
+        return (geometry.fit if self.keep_aspect else geometry.resize)(stack, *self.size)
 
 
 class Crop(Transform):
-    """A part: the centre of `size` [height, width], or `box` [top, left, height, width]."""
+    """A part: the centre of `size` [height, width] (or one number), or `box` [top, left, height, width]."""
 
     step: Literal["crop"]
-    size: tuple[Positive, Positive] | None = None
+    size: Annotated[tuple[Positive, Positive] | None, BeforeValidator(_square)] = None
     box: tuple[Number, Number, Positive, Positive] | None = None
     unit: Literal["pixels", "share"] = "pixels"
     """`share`: of the image's height and width, 0..1."""

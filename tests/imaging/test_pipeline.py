@@ -140,6 +140,7 @@ def test_every_variation_has_its_own_fingerprint():
 
 def test_a_fingerprint_is_the_same_for_the_same_steps_however_written():
     assert made().fingerprint() == Pipeline([Window()]).fingerprint()
+    assert made({"step": "resize", "size": 8}).fingerprint() == made({"step": "resize", "size": [8, 8]}).fingerprint()
     assert made({"step": "gaussian"}).fingerprint() == made({"step": "gaussian", "sigma": 1}).fingerprint()
 
 
