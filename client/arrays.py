@@ -82,7 +82,11 @@ def read(source: Npz) -> Table:
         ConfigError: an array that the configuration names is not there.
         DataError: not an .npz, hostile, or images and labels that do not belong together.
     """
-    path = source.path if isinstance(source.path, Path) else source.path[0]
+    path = source.path if isinstance(source.path, Path) else source.path[-1]
+    if source.download and not path.exists():
+        from client.download import fetch
+
+        fetch(source.download, path)
     arrays = load(path)
     parts = _find_parts(path, arrays, source)
     for part in parts:

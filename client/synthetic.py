@@ -178,7 +178,7 @@ def _shadow(
     opacity = (kinds == 1)[:, None, None] * subtle * rng.uniform(0.5, 0.75, shape).astype(np.float32)
     nodule = (kinds == 3)[:, None, None] * subtle * rng.uniform(0.6, 0.9, shape).astype(np.float32)
     wide = rng.uniform(0.15, 0.26, shape).astype(np.float32)
-    shadow = opacity * _blob(x - at_x, y - at_y, wide) * (1 + 0.5 * markings)
+    shadow = opacity * _blob(x - at_x, y - at_y, wide) * np.clip(1 + 0.5 * markings, 0, 2)
     shadow += nodule * _blob(x - at_x, y - at_y, rng.uniform(0.09, 0.13, shape).astype(np.float32))
     for _ in range(2):
         patch_x = (rng.uniform(0.2, 0.55, shape) * rng.choice([-1, 1], shape)).astype(np.float32)

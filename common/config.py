@@ -77,6 +77,7 @@ class Npz(Source):
     """One path, or several of which the first that exists is taken; relative to the config file, else to the working
     folder."""
     download: Download | None = None
+    """Fetched to the last of the paths, relative to the config file, where none of them exists."""
     images: str | None = None
     targets: str | None = None
     """Name of the array of labels."""
@@ -348,7 +349,8 @@ def _with_paths_found(config: Config, base: Path) -> Config:
     found = next((c.resolve() for c in candidates if c.exists()), None)
     if found is None:
         if isinstance(config.data, Npz) and config.data.download:
-            return config
+            target = (base / paths[-1].expanduser()).resolve()
+            return config.model_copy(update={"data": config.data.model_copy(update={"path": target})})
         tried = "\n".join(f"  {c}" for c in dict.fromkeys(candidates))
         raise ConfigError(f"data.path: none of these exists:\n{tried}\nGive another with data.path=/where/it/is.")
     return config.model_copy(update={"data": config.data.model_copy(update={"path": found})})
