@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from client.table import SPLITS, Facts, Problem, Split, Table, as_split, encode, merge, refuse
+from client.table import SPLITS, Facts, Problem, Split, Table, as_split, encode, located, merge, refuse
 from common.config import Npz
 from common.errors import ConfigError, DataError
 from common.imaging import Picture
@@ -82,7 +82,7 @@ def read(source: Npz) -> Table:
         ConfigError: an array that the configuration names is not there.
         DataError: not an .npz, hostile, or images and labels that do not belong together.
     """
-    path = source.path if isinstance(source.path, Path) else source.path[-1]
+    path = located(source.path)
     if source.download and not path.exists():
         from client.download import fetch
 

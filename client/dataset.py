@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 
 from client import scanners, splits
 from client.splits import Division
-from client.table import SPLITS, Problem, Table
+from client.table import SPLITS, Problem, Table, located
 from common.config import Config, Folder, Manifest, Npz, Sites, Source, Synthetic
 from common.errors import DataError
 from common.imaging.pipeline import Pipeline
@@ -154,11 +153,7 @@ def _listed(names: Sequence[str]) -> str:
 
 def _origin(config: Config, division: Division) -> str:
     if not isinstance(config.data, Synthetic):
-        return f"{division.text}, {config.data.kind} data {_path(config.data).name}"
+        return f"{division.text}, {config.data.kind} data {located(config.data.path).name}"
     if division.kind == "natural":
         return f"{len(division.names)} synthetic hospitals, phantoms that the program draws (no patients)"
     return f"{division.text} of synthetic phantoms that the program draws (no patients)"
-
-
-def _path(source: Npz | Folder | Manifest) -> Path:
-    return source.path if isinstance(source.path, Path) else source.path[0]

@@ -9,7 +9,7 @@ from pathlib import Path
 from client import cache
 from client.cache import Known
 from client.readers import Frames
-from client.table import SPLITS, Facts, Problem, Split, Table, as_split, encode, merge, refuse
+from client.table import SPLITS, Facts, Problem, Split, Table, as_split, encode, located, merge, refuse
 from common.config import Folder, Manifest
 from common.errors import DataError, ImageError
 from common.imaging import Picture
@@ -68,7 +68,7 @@ def read_csv(source: Manifest) -> Table:
     Raises:
         DataError: not such a CSV, or bad rows and images, all listed (`on_error: stop`).
     """
-    path = source.path if isinstance(source.path, Path) else source.path[0]
+    path = located(source.path)
     rows, problems = _rows(path, source)
     return _table(path, rows, problems, source)
 
@@ -79,7 +79,7 @@ def read_folder(source: Folder) -> Table:
     Raises:
         DataError: no such folders, or bad images, all listed (`on_error: stop`).
     """
-    path = source.path if isinstance(source.path, Path) else source.path[0]
+    path = located(source.path)
     if not path.is_dir():
         raise DataError(f"{path}: expected a folder with one folder a class.")
     rows: list[Row] = []

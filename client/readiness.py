@@ -20,6 +20,9 @@ from common.imaging import Pipeline
 FEW = 10
 """Fewer training cases of a class than this, or fewer held-out ones than half of it, are pointed out."""
 
+LISTED = 20
+"""Bad cases are listed up to this number, and the rest counted."""
+
 Level = Literal["ok", "warning", "error"]
 
 
@@ -115,7 +118,9 @@ def _unusable(data: _Data) -> Iterator[Finding]:
         return
     level: Level = "error" if data.config.data.on_error == "stop" else "warning"
     todo = "mend or remove them" + ("; or data.on_error: report" if level == "error" else "; a run leaves them out")
-    yield Finding(level, f"{len(problems)} bad cases: {_some(problems)}", todo)
+    listed = [str(problem) for problem in problems[:LISTED]]
+    more = [f"and {len(problems) - LISTED} more"] if len(problems) > LISTED else []
+    yield Finding(level, "\n".join([f"{len(problems)} bad cases:", *listed, *more]), todo)
 
 
 def _sizes_after(data: _Data) -> Iterator[Finding]:

@@ -1,5 +1,6 @@
 """What a scanner does to an image: contrast, gain, blur, noise. For phantoms and for simulated scanner shift alike."""
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -47,6 +48,7 @@ def draw(rng: np.random.Generator, shift: float) -> Scanner:
     )
 
 
+@functools.lru_cache(maxsize=64)
 def _smoother(size: int, sigma: float) -> Stack:
     """float32[size, size]: the Gaussian along one axis as a matrix, rows of sum 1 (at the border the part inside)."""
     offset = np.subtract.outer(np.arange(size), np.arange(size))

@@ -6,6 +6,7 @@ knows nothing else.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
@@ -99,6 +100,11 @@ def refuse(problems: Sequence[Problem], what: str) -> DataError:
     lines = [f"  {p}" for p in problems[:20]] + ([f"  … and {len(problems) - 20} more"] if len(problems) > 20 else [])
     advice = "Mend or remove them, or set data.on_error: report to leave them out and list them."
     return DataError("\n".join([f"{what}: {len(problems)} bad case{'s' * (len(problems) > 1)}.", *lines, advice]))
+
+
+def located(path: Path | tuple[Path, ...]) -> Path:
+    """The path of a source; of several, which a loaded configuration has no more, the last."""
+    return path if isinstance(path, Path) else path[-1]
 
 
 def as_split(word: str) -> Split | None:
