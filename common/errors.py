@@ -7,6 +7,11 @@ ConsiliumError
 ├── WeightsError        arrays of the wrong names, shapes or types, or not finite
 ├── WireError           bytes that are not a message of this version
 ├── QuorumError         too few sites answered
+├── SecAggError         a step of the secure aggregation that was refused; `cause` names it in logs
+│   ├── PolicyError     a roster or a plan that breaks the rules that the site pinned
+│   ├── IdentityError   a signature or a key that is not what its owner published
+│   ├── StageError      a message out of its order, replayed, or of another round
+│   └── ShareError      a share of a secret that does not fit
 └── RunError            a run's folder: occupied, damaged, or of another configuration
 
 The command lines print these without a traceback and exit with status 2. Anything else is a defect of ours.
@@ -39,6 +44,35 @@ class WireError(ConsiliumError):
 
 class QuorumError(ConsiliumError):
     """Fewer sites answered than the plan demands."""
+
+
+class SecAggError(ConsiliumError):
+    """A step of the secure aggregation that was refused.
+
+    Args:
+        cause: one word for logs, e.g. "split-survivors".
+        message: what, what was expected, what to do.
+    """
+
+    def __init__(self, cause: str, message: str) -> None:
+        super().__init__(message)
+        self.cause = cause
+
+
+class PolicyError(SecAggError):
+    """A roster or a plan that breaks the rules that the site pinned."""
+
+
+class IdentityError(SecAggError):
+    """A signature or a key that is not what its owner published."""
+
+
+class StageError(SecAggError):
+    """A message out of its order, replayed, or of another round."""
+
+
+class ShareError(SecAggError):
+    """A share of a secret that does not fit."""
 
 
 class RunError(ConsiliumError):

@@ -1,0 +1,44 @@
+"""Secure aggregation: the coordinator learns the sum over a cohort of sites, and nothing about one of them.
+
+After Bonawitz et al., CCS 2017 (double masking, consistency check against an active adversary), with a cohort pinned by
+a signed roster, and keys for many rounds exchanged once an epoch. Two state machines without I/O and without a clock:
+`site.Site`, and the coordinator's `EpochOpening` and `RoundOpening`. What must hold is said in docs/threat-model.md.
+
+    roster, plan, fixedpoint      who may take part, in what, with which vectors
+    messages, codec               bytes; strict
+    keys, schedule, shamir, masks the cryptography
+    stages                        all transitions
+    site, state                   the site's half, and what it must not forget
+    directory, epoch, round       the coordinator's half (machine: what its two machines share)
+    audit                         a round again, from its transcript
+"""
+
+from common.secagg.audit import audit
+from common.secagg.epoch import Epoch, EpochOpening
+from common.secagg.fixedpoint import Layout, Segment
+from common.secagg.plan import Exchange, Plan, propose
+from common.secagg.roster import Member, Pins, Policy, Roster, admitted
+from common.secagg.round import RoundOpening, Total
+from common.secagg.site import Outgoing, Site
+from common.secagg.state import State
+
+__all__ = [
+    "Epoch",
+    "EpochOpening",
+    "Exchange",
+    "Layout",
+    "Member",
+    "Outgoing",
+    "Pins",
+    "Plan",
+    "Policy",
+    "Roster",
+    "RoundOpening",
+    "Segment",
+    "Site",
+    "State",
+    "Total",
+    "admitted",
+    "audit",
+    "propose",
+]

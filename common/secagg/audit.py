@@ -1,0 +1,94 @@
+"""The transcript of a round, and its audit: anybody with the roots' keys recomputes the sum from it.
+
+A transcript is messages, one after the other, each after its length: the signed roster, the proposal, the directory of
+the participants, the start, then what the sites sent: masked vectors, agreements, releases. Together they reveal the
+sum and nothing else. The coordinator writes it as the round goes on; the audit holds one vector at a time.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO
+
+from common.errors import PolicyError, WireError
+from common.secagg.epoch import Epoch
+from common.secagg.messages import Agreement, Directory, Masked, Release, Start, kind_of
+from common.secagg.plan import Plan, check
+from common.secagg.roster import Pins, admitted
+from common.secagg.round import RoundOpening, Total
+
+MAX_MESSAGE_BYTES = 2**33
+
+
+def framed(message: bytes) -> bytes:
+    """A message after its length: one entry of a transcript."""
+    return len(message).to_bytes(8, "little") + message
+
+
+def frames(file: BinaryIO) -> Iterator[bytes]:
+    """The messages of a transcript.
+
+    Raises:
+        WireError: if it ends within a message.
+    """
+    while head := file.read(8):
+        length = int.from_bytes(head, "little")
+        if len(head) < 8 or length > MAX_MESSAGE_BYTES:
+            raise WireError("a transcript is damaged: it ends early, or declares a message beyond all measure.")
+        # In pieces, so that a false length costs no more memory than there are bytes.
+        pieces, left = [], length
+        while left and (piece := file.read(min(left, 2**20))):
+            pieces.append(piece)
+            left -= len(piece)
+        if left:
+            raise WireError(f"a transcript ends {left} bytes early.")
+        yield b"".join(pieces)
+
+
+def audit(messages: Iterable[bytes], pins: Pins, *, context: bytes | None = None) -> Total:
+    """Go through a round again, with every check that the coordinator has to make.
+
+    Args:
+        context: round_ctx of the round that the auditing site took part in; none: whichever round it is.
+
+    Returns:
+        The sum that follows from the transcript, to be compared with the one that was used.
+
+    Raises:
+        WireError, IdentityError, PolicyError, StageError, ShareError, QuorumError: for a transcript that does not hold.
+    """
+    entries = iter(messages)
+    try:
+        roster = admitted(next(entries), pins)
+        plan = Plan.read(next(entries))
+        check(plan, roster)
+        epoch = Epoch.of(plan, roster, list(Directory.decode(next(entries)).adverts))
+        start = Start.decode(next(entries))
+    except StopIteration:
+        raise WireError("a transcript without its first four messages.") from None
+    if start.kind not in plan.exchanges or start.slot >= plan.rounds:
+        raise PolicyError("unknown-kind", f"a transcript of a round that the plan does not have ('{start.kind}').")
+    opening = RoundOpening(epoch, start.slot, start.kind, start.question)
+    if context is not None and opening.context != context:
+        raise PolicyError("forged-transcript", "the transcript is of another round, model or epoch than this site saw.")
+    order = [Masked.KIND, Agreement.KIND, Release.KIND]
+    for message in entries:
+        while order and kind_of(message) != order[0]:
+            opening.close()
+            order.pop(0)
+        opening.receive(message)
+    while order:
+        opening.close()
+        order.pop(0)
+    return opening.total()
+
+
+def refuse_other_sum(claimed: Total, audited: Total) -> None:
+    """Compare the sum that the coordinator used with the one that follows from the transcript.
+
+    Raises:
+        PolicyError: if they differ.
+    """
+    same = claimed.words.shape == audited.words.shape and bool((claimed.words == audited.words).all())
+    if not same or claimed.survivors != audited.survivors:
+        raise PolicyError(
+            "forged-aggregate", "the coordinator's sum is not the sum of what the sites sent. Do not use its model."
+        )

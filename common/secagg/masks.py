@@ -1,0 +1,86 @@
+"""Mask streams: AES-256-CTR under a key used once, added to a vector of words mod 2**k. NIST SP 800-38A.
+
+The vector is swept leaf by leaf, all streams over one leaf while it is in cache, and hashed while still there.
+AES, NumPy's additions and SHA-256 all let go of the interpreter, so that the sweep runs on several cores.
+"""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
+from numpy.typing import NDArray
+
+from common.secagg.keys import digest
+
+Words = NDArray[np.uint32] | NDArray[np.uint64]
+"""The vector that is masked: little-endian words, contiguous, added mod 2**32 or mod 2**64."""
+
+LEAF_BYTES = 2**18
+"""The unit of the vector's hash, and of the work on it: part of the protocol."""
+BLOCK_BYTES = 16
+WORKERS = min(4, os.cpu_count() or 1)
+_LEAVES_A_WORKER = 4
+
+
+@dataclass(frozen=True)
+class Mask:
+    """One stream, to be added or subtracted."""
+
+    key: bytes = field(repr=False)
+    """32 bytes that serve this one stream and nothing else."""
+    subtract: bool
+
+
+def stream(key: bytes, leaf: int = 0) -> CipherContext:
+    """The key stream from a leaf on: encrypting zeros gives it."""
+    # The counter starts at 0 under every key: each key is derived for one stream of at most 2**36 bytes.
+    counter = (leaf * LEAF_BYTES // BLOCK_BYTES).to_bytes(16, "big")
+    return Cipher(algorithms.AES(key), modes.CTR(counter)).encryptor()
+
+
+def apply(words: Words, masks: Sequence[Mask]) -> bytes:
+    """Add all the streams to the vector in place.
+
+    Returns:
+        The hash of the result, as `hash_of` would give it.
+    """
+    return _root(words, [leaf for part in _in_parts(words, masks) for leaf in part])
+
+
+def hash_of(words: Words) -> bytes:
+    """SHA-256 over the SHA-256 of every leaf of 256 KiB, with the number of bytes."""
+    return apply(words, ())
+
+
+def _in_parts(words: Words, masks: Sequence[Mask]) -> list[list[bytes]]:
+    leaves = -(-words.nbytes // LEAF_BYTES)
+    workers = max(1, min(WORKERS, leaves // _LEAVES_A_WORKER))
+    edges = [leaves * i // workers for i in range(workers + 1)]
+    if workers == 1:
+        return [_sweep(words, masks, 0, leaves)]
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(lambda w: _sweep(words, masks, edges[w], edges[w + 1]), range(workers)))
+
+
+def _sweep(words: Words, masks: Sequence[Mask], first: int, last: int) -> list[bytes]:
+    a_leaf = LEAF_BYTES // words.itemsize
+    zeros, drawn = memoryview(bytes(LEAF_BYTES)), bytearray(LEAF_BYTES)
+    pad: NDArray[Any] = np.frombuffer(drawn, words.dtype)
+    streams = [(stream(m.key, first), np.subtract if m.subtract else np.add) for m in masks]
+    hashes = []
+    for leaf in range(first, last):
+        part = words[leaf * a_leaf : (leaf + 1) * a_leaf]
+        for source, combine in streams:
+            source.update_into(zeros[: part.nbytes], drawn)
+            combine(part, pad[: len(part)], out=part)
+        hashes.append(hashlib.sha256(part.data).digest())
+    return hashes
+
+
+def _root(words: Words, leaves: Sequence[bytes]) -> bytes:
+    return digest("words", words.nbytes.to_bytes(8, "little"), b"".join(leaves))

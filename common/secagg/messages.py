@@ -1,0 +1,352 @@
+"""The messages, each a frozen class with one encoding.
+
+Sites sign theirs, over the context that applies, with what they are and who sends them. What the coordinator sends is
+not signed: a site believes nothing of it that it cannot check.
+
+    epoch   proposal → Advert · Directory → Shares · Delivery → Ready
+    round   Start → Masked · Survivors → Agreement · Agreements → Release
+"""
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import pairwise
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from common.errors import WireError
+from common.secagg import masks
+from common.secagg.codec import MAGIC, Reader, Writer
+from common.secagg.fixedpoint import MAX_WORDS
+from common.secagg.keys import DIGEST_BYTES, KEY_BYTES, SIGNATURE_BYTES, TAG_BYTES, digest, sign, verify
+from common.secagg.plan import MAX_ROUNDS
+from common.secagg.roster import MAX_SITES
+from common.secagg.shamir import SHARE_BYTES
+
+Members = tuple[int, ...]
+"""Positions in the plan's cohort, rising."""
+
+
+class Message:
+    """What all messages share: a magic, a kind, fields, nothing left over."""
+
+    KIND: ClassVar[int]
+
+    def encode(self) -> bytes:
+        """As bytes."""
+        return self._write(Writer().raw(MAGIC).u8(self.KIND)).bytes()
+
+    @classmethod
+    def decode(cls, content: bytes | memoryview) -> Self:
+        """From bytes.
+
+        Raises:
+            WireError: if they are not exactly such a message.
+        """
+        r = Reader(content, cls.__name__.lower())
+        if r.raw(len(MAGIC)) != MAGIC:
+            raise r.fault("is of another protocol version")
+        if (kind := r.u8()) != cls.KIND:
+            raise r.fault(f"is of kind {kind}, expected {cls.KIND}")
+        message = cls._read(r)
+        r.end()
+        return message
+
+    def _write(self, w: Writer) -> Writer:
+        raise NotImplementedError
+
+    @classmethod
+    def _read(cls, r: Reader) -> Self:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class FromSite(Message):
+    """A message that a site signs: context, sender, content, signature."""
+
+    context: bytes
+    """epoch_ctx, view, or round_ctx."""
+    sender: int
+    """Position in the cohort."""
+    signature: bytes = field(default=b"", kw_only=True)
+
+    def statement(self) -> bytes:
+        """What is signed."""
+        return digest(type(self).__name__, self.context, self.sender.to_bytes(2, "little"), *self._content())
+
+    def signed(self, identity: Ed25519PrivateKey) -> Self:
+        """The same message with its signature."""
+        return replace(self, signature=sign(identity, self.statement()))
+
+    def verify(self, public: bytes, *, who: str) -> None:
+        """Check the signature.
+
+        Raises:
+            IdentityError: naming the sender.
+        """
+        verify(public, self.signature, self.statement(), who=who, what=type(self).__name__.lower())
+
+    def _content(self) -> tuple[bytes, ...]:
+        return (self._body(Writer()).bytes(),)
+
+    def _write(self, w: Writer) -> Writer:
+        return self._body(w.raw(self.context).u16(self.sender)).raw(self.signature)
+
+    def _body(self, w: Writer) -> Writer:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Advert(FromSite):
+    """A site's public keys for an epoch."""
+
+    KIND = 2
+    channel: bytes
+    """X25519 key under which peers seal shares."""
+    rounds: bytes
+    """For every round, X25519 mask key and commitment to the self-mask seed: 64 bytes each."""
+
+    @cached_property
+    def digest(self) -> bytes:
+        """What stands for the advert, signature included."""
+        return digest("advert", self.encode())
+
+    def mask_key(self, slot: int) -> bytes:
+        """The public mask key of a round."""
+        return self.rounds[64 * slot : 64 * slot + 32]
+
+    def commitment(self, slot: int) -> bytes:
+        """The commitment to a round's self-mask seed."""
+        return self.rounds[64 * slot + 32 : 64 * slot + 64]
+
+    def _body(self, w: Writer) -> Writer:
+        return w.raw(self.channel).blob(self.rounds)
+
+    @classmethod
+    def _read(cls, r: Reader) -> Self:
+        context, sender, channel = r.raw(DIGEST_BYTES), r.u16(), r.raw(KEY_BYTES)
+        return cls(context, sender, channel, r.blob(64 * MAX_ROUNDS), signature=r.raw(SIGNATURE_BYTES))
+
+
+@dataclass(frozen=True)
+class Directory(Message):
+    """The adverts of all sites that sent one, byte for byte."""
+
+    KIND = 3
+    adverts: tuple[bytes, ...]
+
+    def _write(self, w: Writer) -> Writer:
+        w.u16(len(self.adverts))
+        for advert in self.adverts:
+            w.blob(advert)
+        return w
+
+    @classmethod
+    def _read(cls, r: Reader) -> Self:
+        return cls(tuple(r.blob(64 * MAX_ROUNDS + 256) for _ in range(r.count(MAX_SITES, 4))))
+
+
+@dataclass(frozen=True)
+class Shares(FromSite):
+    """A site's shares for its peers, each sealed for one of them."""
+
+    KIND = 4
+    sealed: tuple[tuple[int, bytes], ...]
+    """Peer and ciphertext, by rising peer."""
+
+    def _body(self, w: Writer) -> Writer:
+        return _pairs(w, self.sealed)
+
+    @classmethod
+    def _read(cls, r: Reader) -> Self:
+        return cls(r.raw(DIGEST_BYTES), r.u16(), _read_pairs(r), signature=r.raw(SIGNATURE_BYTES))
+
+
+@dataclass(frozen=True)
+class Delivery(Message):
+    """What the peers sealed for one site; peers and site together are the epoch's participants."""
+
+    KIND = 5
+    sealed: tuple[tuple[int, bytes], ...]
+
+    def _write(self, w: Writer) -> Writer:
+        return _pairs(w, self.sealed)
+
+    @classmethod
+    def _read(cls, r: Reader) -> Self:
+        return cls(_read_pairs(r))
+
+
+@dataclass(frozen=True)
+class Ready(FromSite):
+    """The site has opened all its shares; its context is the view that it has of the epoch."""
+
+    KIND = 6
+
+    def _body(self, w: Writer) -> Writer:
+        return w
+
+    @classmethod
+    def _read(cls, r: Reader) -> Self:
+        return cls(r.raw(DIGEST_BYTES), r.u16(), signature=r.raw(SIGNATURE_BYTES))
+
+
+@dataclass(frozen=True)
+class Start(Message):
+    """A round begins."""
+
+    KIND = 7
+    slot: int
+    """The round's number within the epoch, from 0."""
+    kind: str
+    question: bytes
+    """The hash of what is asked."""
+
+    def _write(self, w: Writer) -> Writer:
+        return w.u16(self.slot).text(self.kind).raw(self.question)
+
+    @classmethod
+    def _read(cls, r: Reader) -> Self:
+        return cls(r.u16(), r.text(), r.raw(DIGEST_BYTES))
+
+
+@dataclass(frozen=True, eq=False)
+class Masked(FromSite):
+    """A site's vector under its masks."""
+
+    KIND = 8
+    words: masks.Words = field(repr=False)
+    root: bytes = field(default=b"", kw_only=True)
+    """`masks.hash_of(words)`: computed by whoever holds the words, never sent."""
+
+    def _content(self) -> tuple[bytes, ...]:
+        return (self.root,)
+
+    def _body(self, w: Writer) -> Writer:
+        return w.u8(self.words.itemsize).u32(len(self.words)).raw(self.words.data.cast("B"))
+
+    @classmethod
+    def _read(cls, r: Reader) -> Self:
+        context, sender, size, length = r.raw(DIGEST_BYTES), r.u16(), r.u8(), r.u32()
+        if size not in (4, 8) or length > MAX_WORDS:
+            raise r.fault(f"declares {length} words of {size} bytes")
+        words: Any = np.frombuffer(r.view(size * length), f"<u{size}")
+        return cls(context, sender, words, root=masks.hash_of(words), signature=r.raw(SIGNATURE_BYTES))
+
+
+@dataclass(frozen=True)
+class Survivors(Message):
+    """Whose vectors arrived."""
+
+    KIND = 9
+    context: bytes
+    members: Members
+
+    def _write(self, w: Writer) -> Writer:
+        return _members(w.raw(self.context), self.members)
+
+    @classmethod
+    def _read(cls, r: Reader) -> Self:
+        return cls(r.raw(DIGEST_BYTES), _read_members(r))
+
+
+@dataclass(frozen=True)
+class Agreement(FromSite):
+    """A site's signature under the survivors."""
+
+    KIND = 10
+    members: Members
+
+    def _body(self, w: Writer) -> Writer:
+        return _members(w, self.members)
+
+    @classmethod
+    def _read(cls, r: Reader) -> Self:
+        return cls(r.raw(DIGEST_BYTES), r.u16(), _read_members(r), signature=r.raw(SIGNATURE_BYTES))
+
+
+@dataclass(frozen=True)
+class Agreements(Message):
+    """Signatures under one set of survivors."""
+
+    KIND = 11
+    context: bytes
+    signatures: tuple[tuple[int, bytes], ...]
+    """Signer and signature, by rising signer."""
+
+    def _write(self, w: Writer) -> Writer:
+        w.raw(self.context).u16(len(self.signatures))
+        for sender, signature in self.signatures:
+            w.u16(sender).raw(signature)
+        return w
+
+    @classmethod
+    def _read(cls, r: Reader) -> Self:
+        context, n = r.raw(DIGEST_BYTES), r.count(MAX_SITES, 2 + SIGNATURE_BYTES)
+        return cls(context, _rising(r, tuple((r.u16(), r.raw(SIGNATURE_BYTES)) for _ in range(n))))
+
+
+@dataclass(frozen=True)
+class Release(FromSite):
+    """One share for each participant: of the self-mask seed of a survivor, of the mask key of a dropped site.
+
+    Which of the two it is follows from the agreed survivors alone, so that a message cannot hold both for one site.
+    """
+
+    KIND = 12
+    shares: bytes = field(repr=False)
+    """32 bytes for each of the epoch's participants, in order."""
+
+    def _body(self, w: Writer) -> Writer:
+        return w.blob(self.shares)
+
+    @classmethod
+    def _read(cls, r: Reader) -> Self:
+        return cls(r.raw(DIGEST_BYTES), r.u16(), r.blob(SHARE_BYTES * MAX_SITES), signature=r.raw(SIGNATURE_BYTES))
+
+
+def kind_of(content: bytes) -> int:
+    """The kind byte of a message.
+
+    Raises:
+        WireError: if it is too short or of another protocol.
+    """
+    if len(content) <= len(MAGIC) or content[: len(MAGIC)] != MAGIC:
+        raise WireError("a secure aggregation message of another protocol version, or none at all.")
+    return content[len(MAGIC)]
+
+
+def _pairs(w: Writer, pairs: tuple[tuple[int, bytes], ...]) -> Writer:
+    w.u16(len(pairs))
+    for peer, content in pairs:
+        w.u16(peer).blob(content)
+    return w
+
+
+def _read_pairs(r: Reader) -> tuple[tuple[int, bytes], ...]:
+    limit = 2 * SHARE_BYTES * MAX_ROUNDS + TAG_BYTES
+    return _rising(r, tuple((r.u16(), r.blob(limit)) for _ in range(r.count(MAX_SITES, 6))))
+
+
+def _rising(r: Reader, pairs: tuple[tuple[int, bytes], ...]) -> tuple[tuple[int, bytes], ...]:
+    _demand_rising(r, tuple(peer for peer, _ in pairs))
+    return pairs
+
+
+def _members(w: Writer, members: Members) -> Writer:
+    w.u16(len(members))
+    for member in members:
+        w.u16(member)
+    return w
+
+
+def _read_members(r: Reader) -> Members:
+    members = tuple(r.u16() for _ in range(r.count(MAX_SITES, 2)))
+    _demand_rising(r, members)
+    return members
+
+
+def _demand_rising(r: Reader, members: Members) -> None:
+    if any(b <= a for a, b in pairwise(members)):
+        raise r.fault("lists a site twice, or not in order")

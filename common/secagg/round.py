@@ -1,0 +1,158 @@
+"""The coordinator's round: masked vectors in, agreement on whose they are, shares in, and the sum.
+
+Vectors are added as they arrive and not kept: the memory is one vector, however many sites there are.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from common.errors import QuorumError, ShareError, StageError
+from common.secagg import masks, schedule, shamir
+from common.secagg.epoch import Epoch
+from common.secagg.keys import exchange_public
+from common.secagg.machine import Gathers, Machine
+from common.secagg.messages import Agreement, Agreements, Masked, Release, Start, Survivors
+from common.secagg.plan import round_context
+from common.secagg.shamir import SHARE_BYTES
+from common.secagg.stages import Gathering
+
+
+@dataclass(frozen=True)
+class Total:
+    """What a round gives."""
+
+    words: masks.Words = field(repr=False)
+    """The sum mod 2**k; the layout decodes it."""
+    survivors: tuple[str, ...]
+    dropped: tuple[str, ...]
+    """Participants whose vectors are not in the sum."""
+    blamed: tuple[str, ...]
+    """Sites that released wrong shares; the sum is right in spite of them."""
+
+
+class RoundOpening(Machine):
+    """One round: masked vectors, agreements, releases, and their sum."""
+
+    def __init__(self, epoch: Epoch, slot: int, kind: str, question: bytes) -> None:
+        super().__init__(epoch.plan, epoch.roster, Gathering.MASKED)
+        self.epoch, self.slot, self.kind, self.question = epoch, slot, kind, question
+        self.context = round_context(epoch.view, slot, kind, question)
+        layout = epoch.plan.exchanges[kind].layout
+        self._sum: masks.Words = np.zeros(layout.length, layout.dtype)
+        self._roots: dict[int, bytes] = {}
+        self._agreements: dict[int, bytes] = {}
+        self._releases: dict[int, Release] = {}
+
+    @property
+    def survivors(self) -> tuple[int, ...]:
+        """Whose vectors have arrived, by position in the cohort, rising."""
+        return tuple(sorted(self._roots))
+
+    def requests(self) -> dict[str, bytes]:
+        """What to send to whom now, by site."""
+        if self.stage is Gathering.MASKED:
+            return self._to(self.epoch.ready, Start(self.slot, self.kind, self.question).encode())
+        if self.stage is Gathering.AGREEMENTS:
+            return self._to(self.survivors, Survivors(self.context, self.survivors).encode())
+        if self.stage is Gathering.RELEASES:
+            first = tuple(sorted(self._agreements.items()))[: self.plan.threshold]
+            return self._to(self._agreements, Agreements(self.context, first).encode())
+        return {}
+
+    def total(self) -> Total:
+        """The sum over the survivors: rebuild their self masks and the dropped sites' mask keys, and take them off.
+
+        Raises:
+            ShareError: naming the sites whose shares are wrong, if there are too many of them.
+        """
+        if self.stage is not Gathering.DONE:
+            raise StageError("out-of-order", f"the round is not over yet, but at {self.stage.value}.")
+        seeds, blamed = self._seeds()
+        words = self._sum.copy()
+        masks.apply(words, self._to_take_off(seeds))
+        names, dropped = self.plan.cohort, [i for i in self.epoch.adverts if i not in self._roots]
+        return Total(words, *(tuple(names[i] for i in part) for part in (self.survivors, dropped, sorted(blamed))))
+
+    def _gathers(self) -> Gathers:
+        return {
+            Gathering.MASKED: (self._masked, self._roots, "answered"),
+            Gathering.AGREEMENTS: (self._agreement, self._agreements, "signed"),
+            Gathering.RELEASES: (self._release, self._releases, "released their shares"),
+        }
+
+    def _demand(self, answered: int, did: str) -> None:
+        if self.stage is Gathering.MASKED and self.plan.exchanges[self.kind].whole and answered < len(self.plan.cohort):
+            raise QuorumError(f"{answered} of {len(self.plan.cohort)} sites answered '{self.kind}', expected all.")
+        super()._demand(answered, did)
+
+    def _to(self, members: Iterable[int], content: bytes) -> dict[str, bytes]:
+        return {self.plan.cohort[i]: content for i in sorted(members)}
+
+    def _masked(self, content: bytes) -> str:
+        message = Masked.decode(content)
+        who = self._check(message, self.context, set(self.epoch.adverts), self._roots)
+        if message.words.dtype != self._sum.dtype or message.words.shape != self._sum.shape:
+            raise StageError("wrong-shape", f"{who} sent {len(message.words)} words of {message.words.dtype}.")
+        np.add(self._sum, message.words, out=self._sum)
+        self._roots[message.sender] = message.root
+        return who
+
+    def _agreement(self, content: bytes) -> str:
+        message = Agreement.decode(content)
+        who = self._check(message, self.context, set(self._roots), self._agreements)
+        if message.members != self.survivors:
+            raise StageError("split-survivors", f"{who} signed other survivors than it was told.")
+        self._agreements[message.sender] = message.signature
+        return who
+
+    def _release(self, content: bytes) -> str:
+        message = Release.decode(content)
+        who = self._check(message, self.context, set(self._agreements), self._releases)
+        if len(message.shares) != SHARE_BYTES * len(self.epoch.adverts):
+            raise ShareError("bad-share", f"{who} did not release one share for each participant.")
+        self._releases[message.sender] = message
+        return who
+
+    def _seeds(self) -> tuple[dict[int, bytes], set[int]]:
+        """Every participant's rebuilt seed, checked against what it published, and the holders of wrong shares."""
+        holders = sorted(self._releases)[: self.plan.threshold]
+        coefficients = shamir.at_zero([h + 1 for h in holders])
+        seeds: dict[int, bytes] = {}
+        blamed: set[int] = set()
+        for place, owner in enumerate(self.epoch.adverts):
+            at = slice(SHARE_BYTES * place, SHARE_BYTES * (place + 1))
+            try:
+                seeds[owner] = shamir.combine([self._releases[h].shares[at] for h in holders], coefficients)
+                self._check_seed(owner, seeds[owner])
+            except ShareError:
+                every = {h + 1: r.shares[at] for h, r in sorted(self._releases.items())}
+                seeds[owner], wrong = shamir.wrong(every, self.plan.threshold)
+                self._check_seed(owner, seeds[owner])
+                blamed |= {h - 1 for h in wrong}
+        return seeds, blamed
+
+    def _check_seed(self, owner: int, seed: bytes) -> None:
+        advert, context = self.epoch.adverts[owner], self.plan.context
+        if owner in self._roots:
+            right = schedule.commitment(seed, context, owner, self.slot) == advert.commitment(self.slot)
+        else:
+            private = schedule.mask_private(seed, context, self.slot)
+            right = exchange_public(private) == advert.mask_key(self.slot)
+        if not right:
+            raise ShareError(
+                "bad-share",
+                f"the rebuilt secret of {self.plan.cohort[owner]} is not the one it published: it dealt wrong shares, "
+                "or too many sites released wrong ones.",
+            )
+
+    def _to_take_off(self, seeds: Mapping[int, bytes]) -> list[masks.Mask]:
+        found = [schedule.self_mask(seeds[i], self.context, subtract=True) for i in self.survivors]
+        for gone in (i for i in self.epoch.adverts if i not in self._roots):
+            private = schedule.mask_private(seeds[gone], self.plan.context, self.slot)
+            for i in self.survivors:
+                # The gone site's own side of the mask, added: it cancels what the survivor put on.
+                public, who = self.epoch.adverts[i].mask_key(self.slot), self.plan.cohort[i]
+                found.append(schedule.pair_mask(private, gone, public, i, self.context, subtract=False, who=who))
+        return found

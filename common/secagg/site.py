@@ -1,0 +1,333 @@
+"""The site's half of the protocol: messages in, messages out; the site trusts the roster it pinned and nobody else.
+
+    join → share → take → ( open → submit → agree → release )*
+
+Every method checks all it is told before anything changes: what it refuses raises, and the site is as it was. What it
+answers is an `Outgoing`, and the message in it can be had only by recording the new state first, so that a crash
+between the two can lose a message, but never send a second, different one.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from common.errors import IdentityError, PolicyError, StageError, WeightsError
+from common.secagg import masks, schedule
+from common.secagg.directory import checked_directory, demand_quorum, directory_digest, sender_of, view_of
+from common.secagg.keys import Random, digest, exchange_public, public_of
+from common.secagg.messages import (
+    Advert,
+    Agreement,
+    Agreements,
+    Delivery,
+    Directory,
+    Masked,
+    Ready,
+    Release,
+    Shares,
+    Start,
+    Survivors,
+)
+from common.secagg.plan import Plan, check, round_context
+from common.secagg.roster import Pins, Roster, admitted, refuse_expired
+from common.secagg.shamir import SECRET_BYTES, SHARE_BYTES, share
+from common.secagg.stages import SITE, after
+from common.secagg.state import Round, Secrets, State
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """A message that may leave only when the state that remembers it is safe."""
+
+    _site: "Site"
+    _message: bytes = field(repr=False)
+
+    def after(self, record: Callable[[State], None]) -> tuple["Site", bytes]:
+        """Record, then release.
+
+        Args:
+            record: writes the state durably, sealed, before it returns; if it raises, nothing is released.
+
+        Returns:
+            The site to go on with, and the message to send.
+        """
+        record(self._site.state)
+        return self._site, self._message
+
+
+@dataclass(frozen=True)
+class Site:
+    """One hospital's machine. Start with `Site(name, identity, pins)`, or after a restart with `restored`."""
+
+    name: str
+    identity: Ed25519PrivateKey = field(repr=False)
+    pins: Pins
+    state: State = field(default_factory=State, repr=False)
+    random: Random = field(default=os.urandom, repr=False)
+    _plan: Plan | None = field(default=None, repr=False)
+    _roster: Roster | None = field(default=None, repr=False)
+
+    @classmethod
+    def restored(cls, name: str, identity: Ed25519PrivateKey, pins: Pins, state: State) -> "Site":
+        """A site as it was when the state was recorded."""
+        roster = admitted(state.roster, pins) if state.roster else None
+        plan = Plan.read(state.proposal) if state.proposal else None
+        return cls(name, identity, pins, state, _plan=plan, _roster=roster)
+
+    def join(self, proposal: bytes, roster: bytes, now_s: float) -> Outgoing:
+        """Check an epoch's plan against the roster; make keys for it; forget those of the epoch before.
+
+        Args:
+            roster: the newest signed roster, from wherever.
+            now_s: seconds since 1970, UTC.
+
+        Returns:
+            An advert to send.
+
+        Raises:
+            PolicyError, IdentityError, StageError, WireError: naming the rule that is broken.
+        """
+        stage = after(SITE, self.state.stage, "join")
+        current = self._fresh_roster(roster, now_s)
+        plan = Plan.read(proposal)
+        check(plan, current)
+        if self.name not in plan.cohort:
+            raise PolicyError("not-in-cohort", f"the plan's cohort does not have {self.name} in it.")
+        if current.active[self.name] != public_of(self.identity):
+            raise IdentityError("swapped-key", f"the roster lists another key for {self.name} than the one it holds.")
+        if plan.epoch <= self.state.epochs.get(plan.run, -1):
+            raise StageError("replayed-epoch", f"epoch {plan.epoch} of this run has been joined before.")
+        secrets, advert = self._new_keys(plan)
+        state = State(
+            stage,
+            roster,
+            {**self.state.epochs, plan.run: plan.epoch},
+            self.state.questions,
+            proposal,
+            advert.digest,
+            secrets=secrets,
+        )
+        return Outgoing(replace(self, state=state, _plan=plan, _roster=current), advert.encode())
+
+    def share(self, directory: bytes) -> Outgoing:
+        """Check the adverts of all peers; split the epoch's secrets among them.
+
+        Returns:
+            Shares to send, each sealed for one peer.
+        """
+        stage, plan, own = after(SITE, self.state.stage, "share"), self.plan, self.position
+        adverts = checked_directory(Directory.decode(directory).adverts, plan, self.roster)
+        if own not in adverts or adverts[own].digest != self.state.advert:
+            raise IdentityError("swapped-key", f"the directory does not have the advert that {self.name} sent.")
+        secrets, name = self.state.secrets, directory_digest(adverts, plan)
+        split = [v[i : i + SECRET_BYTES] for v in secrets.rounds.values() for i in (0, SECRET_BYTES)]
+        shared = schedule.polynomials(secrets.dealer, plan.context, split, plan.threshold)
+        channel = schedule.channel_private(secrets.dealer, plan.context)
+        sealed = []
+        for peer, advert in adverts.items():
+            if peer != own:
+                content, who = _shares_of(shared, peer), plan.cohort[peer]
+                box = schedule.sealed_shares(channel, advert.channel, content, own, peer, name, who=who)
+                sealed.append((peer, box))
+        kept = replace(secrets, own=_by_slot(_shares_of(shared, own)))
+        state = replace(self.state, stage=stage, adverts=adverts, view=name, secrets=kept)
+        message = Shares(plan.context, own, tuple(sealed)).signed(self.identity)
+        return Outgoing(replace(self, state=state), message.encode())
+
+    def take(self, delivery: bytes) -> Outgoing:
+        """Open the peers' shares; those who sent some are, with this site, the epoch's participants.
+
+        Returns:
+            A message that says so.
+        """
+        stage, plan, own, state = after(SITE, self.state.stage, "take"), self.plan, self.position, self.state
+        boxes = dict(Delivery.decode(delivery).sealed)
+        demand_quorum(len(boxes) + 1, plan, "shared their secrets")
+        channel = schedule.channel_private(state.secrets.dealer, plan.context)
+        held = {own: state.secrets.own}
+        for peer, box in boxes.items():
+            who = sender_of(peer, plan)
+            if peer == own or peer not in state.adverts:
+                raise IdentityError("unknown-site", f"shares from {who}, which published no keys for this epoch.")
+            key = state.adverts[peer].channel
+            held[peer] = _by_slot(schedule.opened_shares(channel, key, box, peer, own, state.view, who=who))
+            if len(held[peer]) != plan.rounds:
+                raise IdentityError("bad-share", f"{who} sent shares for {len(held[peer])} rounds, not {plan.rounds}.")
+        adverts = {peer: advert for peer, advert in state.adverts.items() if peer in held}
+        by_slot = {slot: b"".join(held[peer][slot] for peer in adverts) for slot in range(plan.rounds)}
+        secrets = Secrets(rounds=state.secrets.rounds, held=by_slot)  # the dealer seed and the channel key end here
+        view = view_of(adverts, plan)
+        state = replace(state, stage=stage, adverts=adverts, view=view, secrets=secrets)
+        return Outgoing(replace(self, state=state), Ready(view, own).signed(self.identity).encode())
+
+    def open(self, start: bytes, question: bytes, now_s: float) -> "Site":
+        """Begin a round. Nothing leaves the site by it, so nothing needs recording.
+
+        Args:
+            question: the hash of what the site was really asked, which it has computed itself.
+        """
+        stage, asked, plan = after(SITE, self.state.stage, "open"), Start.decode(start), self.plan
+        refuse_expired(self.roster, now_s)
+        if not self.state.next_slot <= asked.slot < plan.rounds:
+            raise StageError(
+                "replayed-round",
+                f"round {asked.slot} of the epoch, expected {self.state.next_slot} to {plan.rounds - 1}: "
+                "what was answered or passed by is never answered again.",
+            )
+        if asked.kind not in plan.exchanges:
+            raise PolicyError("unknown-kind", f"a round of kind '{asked.kind}', which the plan does not have.")
+        if asked.question != question:
+            raise PolicyError("split-model", "what the site was asked is not what the coordinator says it asks of all.")
+        context = round_context(self.state.view, asked.slot, asked.kind, question)
+        return replace(
+            self, state=replace(self.state, stage=stage, round=Round(asked.slot, asked.kind, question, context))
+        )
+
+    def submit(self, words: masks.Words) -> Outgoing:
+        """Mask the site's vector, in place: it is no longer the caller's. The round's own secrets end here.
+
+        Args:
+            words: uint32 or uint64, as the layout of this kind of round encodes.
+
+        Returns:
+            The masked vector to send.
+        """
+        stage, plan, own, current = after(SITE, self.state.stage, "submit"), self.plan, self.position, self.state.round
+        layout = plan.exchanges[current.kind].layout
+        if words.dtype != layout.dtype or words.shape != (layout.length,) or not words.flags.c_contiguous:
+            raise WeightsError(f"{words.dtype}{list(words.shape)}, expected {layout.dtype}[{layout.length}].")
+        secret = self.state.secrets.rounds[current.slot]
+        private = schedule.mask_private(secret[:SECRET_BYTES], plan.context, current.slot)
+        over = [schedule.self_mask(secret[SECRET_BYTES:], current.context, subtract=False)]
+        for peer, advert in self.state.adverts.items():
+            if peer != own:
+                public, who = advert.mask_key(current.slot), plan.cohort[peer]
+                over.append(schedule.pair_mask(private, own, public, peer, current.context, subtract=False, who=who))
+        root = masks.apply(words, over)
+        message = Masked(current.context, own, words, root=root).signed(self.identity)
+        secrets = self.state.secrets.since(current.slot)
+        secrets = replace(secrets, rounds={s: v for s, v in secrets.rounds.items() if s > current.slot})
+        state = replace(self.state, stage=stage, secrets=secrets, next_slot=current.slot + 1)
+        return Outgoing(replace(self, state=state), message.encode())
+
+    def agree(self, survivors: bytes) -> Outgoing:
+        """Sign whose vectors make the sum: once a round, and for one set only.
+
+        Returns:
+            The signature to send.
+        """
+        stage, plan, own, current = after(SITE, self.state.stage, "agree"), self.plan, self.position, self.state.round
+        message = Survivors.decode(survivors)
+        self._demand_round(message.context)
+        members = message.members
+        if own not in members or not set(members) <= set(self.state.adverts):
+            raise PolicyError(
+                "bad-survivors", "the survivors leave out this site, or name one that does not take part."
+            )
+        demand_quorum(len(members), plan, "answered")
+        if plan.exchanges[current.kind].whole and len(members) < len(plan.cohort):
+            raise PolicyError("not-whole", f"a '{current.kind}' sum over {len(members)} of {len(plan.cohort)} sites.")
+        if self.state.questions.get(_question(current), self._who(members)) != self._who(members):
+            raise PolicyError(
+                "repeated-question",
+                "the same question was answered before by other sites: the two sums would differ by single sites.",
+            )
+        state = replace(self.state, stage=stage, round=replace(current, survivors=members))
+        return Outgoing(
+            replace(self, state=state), Agreement(current.context, own, members).signed(self.identity).encode()
+        )
+
+    def release(self, agreements: bytes) -> Outgoing:
+        """Give out one share for every participant, if enough sites signed the same survivors. One shot.
+
+        Returns:
+            The shares to send.
+        """
+        stage, plan, own, current = after(SITE, self.state.stage, "release"), self.plan, self.position, self.state.round
+        message = Agreements.decode(agreements)
+        self._demand_round(message.context)
+        for sender, signature in message.signatures:
+            if sender not in current.survivors:
+                raise IdentityError("unknown-site", "a signature under the survivors by one that is not among them.")
+            agreed = Agreement(current.context, sender, current.survivors, signature=signature)
+            agreed.verify(self.roster.active[plan.cohort[sender]], who=plan.cohort[sender])
+        if len(message.signatures) < plan.threshold:
+            raise PolicyError(
+                "too-few-signatures",
+                f"{len(message.signatures)} sites signed the survivors, expected {plan.threshold} at least.",
+            )
+        held = self.state.secrets.held[current.slot]
+        shares = [
+            held[2 * SHARE_BYTES * i :][SHARE_BYTES:] if peer in current.survivors else held[2 * SHARE_BYTES * i :]
+            for i, peer in enumerate(self.state.adverts)
+        ]
+        release = Release(current.context, own, b"".join(s[:SHARE_BYTES] for s in shares)).signed(self.identity)
+        questions = {**self.state.questions, _question(current): self._who(current.survivors)}
+        secrets = self.state.secrets.since(current.slot + 1)
+        state = replace(self.state, stage=stage, questions=questions, secrets=secrets)
+        return Outgoing(replace(self, state=state), release.encode())
+
+    @property
+    def plan(self) -> Plan:
+        """The epoch's plan, which the site has checked."""
+        if self._plan is None:
+            raise StageError("out-of-order", f"{self.name} has joined no epoch.")
+        return self._plan
+
+    @property
+    def roster(self) -> Roster:
+        """The roster of the epoch."""
+        if self._roster is None:
+            raise StageError("out-of-order", f"{self.name} has seen no roster.")
+        return self._roster
+
+    @property
+    def position(self) -> int:
+        """The site's place in the cohort."""
+        return self.plan.cohort.index(self.name)
+
+    def _fresh_roster(self, file: bytes, now_s: float) -> Roster:
+        roster = admitted(file, self.pins)
+        refuse_expired(roster, now_s)
+        if self._roster is not None and roster.version < self._roster.version:
+            raise PolicyError(
+                "rolled-back-roster", f"roster {roster.version}, and {self._roster.version} has been seen before."
+            )
+        if self._roster is not None and roster.version == self._roster.version and roster != self._roster:
+            raise PolicyError(
+                "split-roster", f"two different rosters of version {roster.version}: tell the consortium."
+            )
+        return roster
+
+    def _new_keys(self, plan: Plan) -> tuple[Secrets, Advert]:
+        own, dealer, published, rounds = plan.cohort.index(self.name), self.random(32), [], {}
+        for slot in range(plan.rounds):
+            mask_seed, self_seed = self.random(SECRET_BYTES), self.random(SECRET_BYTES)
+            rounds[slot] = mask_seed + self_seed
+            published.append(exchange_public(schedule.mask_private(mask_seed, plan.context, slot)))
+            published.append(schedule.commitment(self_seed, plan.context, own, slot))
+        channel = exchange_public(schedule.channel_private(dealer, plan.context))
+        advert = Advert(plan.context, own, channel, b"".join(published)).signed(self.identity)
+        return Secrets(dealer, rounds), advert
+
+    def _demand_round(self, context: bytes) -> None:
+        if context != self.state.round.context:
+            raise StageError("other-round", "of another round, model or view of the epoch than this site's.")
+
+    def _who(self, members: tuple[int, ...]) -> bytes:
+        return digest("survivors", *(self.plan.cohort[m].encode() for m in members))
+
+
+def _question(current: Round) -> bytes:
+    return digest("question", current.kind.encode(), current.question)
+
+
+def _shares_of(polynomials: list[list[int]], position: int) -> bytes:
+    return b"".join(share(p, position + 1) for p in polynomials)
+
+
+def _by_slot(shares: bytes) -> dict[int, bytes]:
+    size = 2 * SHARE_BYTES
+    return {i // size: shares[i : i + size] for i in range(0, len(shares), size)}

@@ -1,0 +1,128 @@
+"""What a site must not forget, and its bytes for the disk (to be `keys.sealed` by whoever writes them).
+
+Secrets of a round are dropped from the state as soon as the round is over or passed by.
+"""
+
+from dataclasses import dataclass, field, replace
+
+from common.secagg.codec import MAGIC, Reader, Writer
+from common.secagg.keys import DIGEST_BYTES, KEY_BYTES
+from common.secagg.messages import Advert, Members
+from common.secagg.plan import MAX_ROUNDS, RUN_BYTES
+from common.secagg.roster import MAX_SITES
+from common.secagg.shamir import SECRET_BYTES, SHARE_BYTES
+from common.secagg.stages import Stage
+
+_KIND = 255
+_LIMIT = 2**31
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """A site's own secrets of one epoch."""
+
+    dealer: bytes = field(default=b"", repr=False)
+    """Channel key and sharing polynomials follow from it; empty once the peers' shares are opened."""
+    rounds: dict[int, bytes] = field(default_factory=dict, repr=False)
+    """By slot: mask-key seed and self-mask seed, 31 bytes each."""
+    own: dict[int, bytes] = field(default_factory=dict, repr=False)
+    """By slot: the site's own shares of these two, 32 bytes each."""
+    held: dict[int, bytes] = field(default_factory=dict, repr=False)
+    """By slot: the shares of all participants, in order: mask key, self mask, 32 bytes each."""
+
+    def since(self, slot: int) -> "Secrets":
+        """Without the rounds before a slot."""
+        kept = [{s: v for s, v in part.items() if s >= slot} for part in (self.rounds, self.own, self.held)]
+        return Secrets(self.dealer, *kept)
+
+
+@dataclass(frozen=True)
+class Round:
+    """The round at hand, or the last one."""
+
+    slot: int = 0
+    kind: str = "-"
+    question: bytes = bytes(DIGEST_BYTES)
+    context: bytes = bytes(DIGEST_BYTES)
+    survivors: Members = ()
+
+
+@dataclass(frozen=True)
+class State:
+    """All of it."""
+
+    stage: Stage = Stage.IDLE
+    roster: bytes = b""
+    """The newest signed roster that was seen."""
+    epochs: dict[bytes, int] = field(default_factory=dict)
+    """The newest epoch of every run."""
+    questions: dict[bytes, bytes] = field(default_factory=dict)
+    """What was ever answered and released: question, and the hash of whose answers the sum had."""
+    proposal: bytes = b""
+    advert: bytes = b""
+    """Hash of the site's own advert."""
+    adverts: dict[int, Advert] = field(default_factory=dict)
+    """Of the participants, by position in the cohort."""
+    view: bytes = bytes(DIGEST_BYTES)
+    secrets: Secrets = field(default_factory=Secrets, repr=False)
+    next_slot: int = 0
+    """Rounds before this one are answered or passed by for good."""
+    round: Round = field(default_factory=Round)
+
+    def encode(self) -> bytes:
+        """As bytes, secrets in the clear: seal them before they touch a disk."""
+        w = Writer().raw(MAGIC).u8(_KIND).u8(list(Stage).index(self.stage)).blob(self.roster).u32(len(self.epochs))
+        for run, epoch in self.epochs.items():
+            w.raw(run).u32(epoch)
+        w.u32(len(self.questions))
+        for question, survivors in self.questions.items():
+            w.raw(question).raw(survivors)
+        w.blob(self.proposal).blob(self.advert).u16(len(self.adverts))
+        for advert in self.adverts.values():
+            w.blob(advert.encode())
+        w.raw(self.view).blob(self.secrets.dealer)
+        for part in (self.secrets.rounds, self.secrets.own, self.secrets.held):
+            w.u16(len(part))
+            for slot, value in part.items():
+                w.u16(slot).blob(value)
+        r = self.round
+        w.u16(self.next_slot).u16(r.slot).text(r.kind).raw(r.question).raw(r.context).u16(len(r.survivors))
+        for member in r.survivors:
+            w.u16(member)
+        return w.bytes()
+
+    @classmethod
+    def decode(cls, content: bytes) -> "State":
+        """From bytes.
+
+        Raises:
+            WireError: if they are no state of this version.
+        """
+        r = Reader(content, "state")
+        if r.raw(len(MAGIC)) != MAGIC or r.u8() != _KIND or (stage := r.u8()) >= len(Stage):
+            raise r.fault("is of another version")
+        roster = r.blob(_LIMIT)
+        epochs = {r.raw(RUN_BYTES): r.u32() for _ in range(_many(r, RUN_BYTES + 4))}
+        questions = {r.raw(DIGEST_BYTES): r.raw(DIGEST_BYTES) for _ in range(_many(r, 2 * DIGEST_BYTES))}
+        proposal, advert = r.blob(_LIMIT), r.blob(DIGEST_BYTES)
+        adverts = [Advert.decode(r.blob(_LIMIT)) for _ in range(r.count(MAX_SITES, 4))]
+        view, dealer = r.raw(DIGEST_BYTES), r.blob(KEY_BYTES)
+        rounds, own, held = (
+            {r.u16(): r.blob(size) for _ in range(r.count(MAX_ROUNDS, 6))}
+            for size in (2 * SECRET_BYTES, 2 * SHARE_BYTES, 2 * SHARE_BYTES * MAX_SITES)
+        )
+        next_slot = r.u16()
+        at_hand = Round(r.u16(), r.text(), r.raw(DIGEST_BYTES), r.raw(DIGEST_BYTES))
+        survivors = tuple(r.u16() for _ in range(r.count(MAX_SITES, 2)))
+        r.end()
+        return cls(
+            list(Stage)[stage], roster, epochs, questions, proposal, advert, {a.sender: a for a in adverts}, view,
+            Secrets(dealer, rounds, own, held), next_slot, replace(at_hand, survivors=survivors),
+        )  # fmt: skip
+
+
+def _many(r: Reader, size: int) -> int:
+    number = r.u32()
+    if number * size > r.left():
+        raise r.fault(f"declares {number} items, more than present")
+    return number

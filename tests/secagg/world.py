@@ -1,0 +1,185 @@
+"""A small federation for the tests: a consortium, its hospitals, a coordinator, and every message between them."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+from common.secagg import (
+    Epoch,
+    EpochOpening,
+    Exchange,
+    Layout,
+    Member,
+    Outgoing,
+    Pins,
+    Plan,
+    Policy,
+    Roster,
+    RoundOpening,
+    Segment,
+    Site,
+    State,
+    Total,
+    propose,
+)
+from common.secagg.audit import framed
+from common.secagg.keys import public_of
+from common.secagg.messages import Directory, Start
+
+NOW_S = 1_800_000_000
+QUESTION = hashlib.sha256(b"the global model").digest()
+
+
+def stream(seed: str) -> Callable[[int], bytes]:
+    """Known bytes in the place of random ones."""
+    cipher = Cipher(algorithms.AES(hashlib.sha256(seed.encode()).digest()), modes.CTR(bytes(16))).encryptor()
+    return lambda n: cipher.update(bytes(n))
+
+
+def identity(name: str) -> Ed25519PrivateKey:
+    """A site's key, the same every time."""
+    return Ed25519PrivateKey.from_private_bytes(hashlib.sha256(b"identity " + name.encode()).digest())
+
+
+ROOT = identity("the consortium")
+
+
+def forget(_: State) -> None:
+    """Records nothing: for tests that do not restart."""
+
+
+def plain(length: int, bits: Any = 32) -> Layout:
+    """A vector of whole numbers without clipping."""
+    return Layout((Segment("x", (length,), 1000.0, 0),), bits)
+
+
+@dataclass
+class World:
+    """Sites by name, one coordinator, and what was recorded and sent."""
+
+    sites: dict[str, Site]
+    roster: Roster
+    plan: Plan
+    epoch: Epoch | None = None
+    transcript: list[bytes] = field(default_factory=list)
+
+    @classmethod
+    def of(
+        cls,
+        n: int,
+        layout: Layout | None = None,
+        *,
+        rounds: int = 1,
+        exchanges: dict[str, Exchange] | None = None,
+        seed: str | None = None,
+        n_min: int = 3,
+        **changes: Any,
+    ) -> "World":
+        """A federation of n sites with a plan for one epoch."""
+        names = [f"site-{i:03d}" for i in range(n)]
+        members = tuple(Member(name, public_of(identity(name))) for name in names)
+        policy = Policy(n_min, 10.0, 1e6, ("training",))
+        roster = Roster("testers", 1, NOW_S + 86_400, policy, members)
+        pins = Pins("testers", (public_of(ROOT),))
+        asked = {"run": b"the run's number", "epoch": 0, "config": bytes(32), "purpose": "training", "cohort": names}
+        kinds = exchanges or {"train": Exchange(layout or plain(4))}
+        plan = propose(roster, **{**asked, **changes}, rounds=rounds, exchanges=kinds)
+        sites = {
+            name: Site(name, identity(name), pins, random=stream(f"{seed} {name}") if seed else os.urandom)
+            for name in names
+        }
+        return cls(sites, roster, plan)
+
+    @property
+    def pins(self) -> Pins:
+        """What the sites pinned."""
+        return next(iter(self.sites.values())).pins
+
+    @property
+    def signed_roster(self) -> bytes:
+        """The roster's file."""
+        return self.roster.signed([ROOT])
+
+    def send(self, name: str, step: Callable[[Site], Outgoing]) -> bytes:
+        """Let one site take a step, and record it."""
+        self.sites[name], message = step(self.sites[name]).after(forget)
+        return message
+
+    def open_epoch(
+        self, *, no_advert: Iterable[str] = (), no_shares: Iterable[str] = (), not_ready: Iterable[str] = ()
+    ) -> Epoch:
+        """Adverts, shares, readies; some sites may be silent from a stage on."""
+        opening = EpochOpening(self.plan, self.roster)
+        silent: set[str] = set()
+        steps = (("join", no_advert), ("share", no_shares), ("take", not_ready))
+        for step, falling_silent in steps:
+            silent |= set(falling_silent)
+            for name, request in opening.requests().items():
+                if name not in silent:
+                    extra = (self.signed_roster, NOW_S) if step == "join" else ()
+                    opening.receive(self.send(name, lambda s, m=request, e=extra, do=step: getattr(s, do)(m, *e)))
+            opening.close()
+        self.epoch = opening.epoch()
+        return self.epoch
+
+    def round(
+        self,
+        vectors: dict[str, np.ndarray],
+        *,
+        slot: int = 0,
+        kind: str = "train",
+        question: bytes = QUESTION,
+        no_vector: Iterable[str] = (),
+        no_agreement: Iterable[str] = (),
+        no_release: Iterable[str] = (),
+    ) -> Total:
+        """One round; some sites may be silent from a stage on. The vectors stay as they are."""
+        epoch = self.epoch
+        assert epoch is not None
+        opening = RoundOpening(epoch, slot, kind, question)
+        adverts = Directory(tuple(a.encode() for a in epoch.adverts.values())).encode()
+        start = Start(slot, kind, question).encode()
+        self.transcript = [self.signed_roster, self.plan.content, adverts, start]
+        silent: set[str] = set()
+        for step, falling_silent in (("submit", no_vector), ("agree", no_agreement), ("release", no_release)):
+            silent |= set(falling_silent)
+            for name, request in opening.requests().items():
+                if name in silent:
+                    continue
+                if step == "submit":
+                    self.sites[name] = self.sites[name].open(request, question, NOW_S)
+                    answer = self.send(name, lambda s, v=vectors[name]: s.submit(v.copy()))
+                else:
+                    answer = self.send(name, lambda s, m=request, do=step: getattr(s, do)(m))
+                opening.receive(answer)
+                self.transcript.append(answer)
+            opening.close()
+        return opening.total()
+
+    def vectors(self, kind: str = "train", seed: int = 0) -> dict[str, np.ndarray]:
+        """Random words for every site, over the whole range."""
+        layout = self.plan.exchanges[kind].layout
+        draw = np.random.default_rng(seed)
+        return {name: draw.integers(0, 2**layout.bits, layout.length, layout.dtype) for name in self.sites}
+
+    def framed_transcript(self) -> bytes:
+        """The last round's transcript as a file."""
+        return b"".join(map(framed, self.transcript))
+
+    def with_roster(self, **changes: Any) -> "World":
+        """The same with another roster, and a plan that names it."""
+        roster = replace(self.roster, **changes)
+        return replace(self, roster=roster, plan=replace(self.plan, roster=roster.digest))
+
+
+def expected(vectors: dict[str, np.ndarray], names: Iterable[str]) -> np.ndarray:
+    """The sum, word by word, with Python's own integers mod 2**k."""
+    chosen = [vectors[name] for name in names]
+    modulus = 2 ** (8 * chosen[0].itemsize)
+    return np.array([sum(map(int, column)) % modulus for column in zip(*chosen, strict=True)], chosen[0].dtype)
