@@ -47,8 +47,8 @@ ACTIVE = 0.3
 SHORTER, SHORTEST = 0.2, 1e-8
 """Factor on the steps after a round in which none was good; below this scale the arithmetic has no more to give."""
 
-PESSIMISM = 30
-"""A step's predicted gain was seen to be up to 28 times less than all that was left; the tolerance allows for it."""
+PESSIMISM = 100
+"""A step's predicted gain was seen to be up to 65 times less than all that was left; the tolerance allows for it."""
 
 
 class Stage(IntEnum):
