@@ -7,6 +7,7 @@ running sums, keeps the full precision of float32.
 
 from dataclasses import dataclass
 from functools import cache
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,8 @@ from common.types import Stack
 
 BLOCK = 32  # rows of a block: wide enough for BLAS, narrow enough that few of the products are with zeros
 STRIP = 256 * 1024  # pixels between the two products, which should stay in the processor's cache
+
+ONE_AT_A_TIME = Lock()  # The limit on BLAS is the process's: undone out of turn, it would never be lifted.
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ def apply(stack: Stack, rows: Band, columns: Band) -> Stack:
     result = np.empty((n * c, rows.outputs, columns.outputs), np.float32)
     many = max(1, STRIP // (rows.outputs * w))
     # Products this small gain little from a second thread, and wait for it a hundred times as long on a busy machine.
-    with _blas().limit(limits=1):
+    with ONE_AT_A_TIME, _blas().limit(limits=1):
         for start in range(0, n * c, many):
             some = slice(start, start + many)
             between = np.empty((len(planes[some]), rows.outputs, w), np.float32)

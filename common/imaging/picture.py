@@ -24,5 +24,5 @@ class Picture:
     name: str = ""
 
     def __post_init__(self) -> None:
-        if self.pixels.ndim != 3 or self.pixels.dtype != np.float32:
+        if self.pixels.ndim != 3 or self.pixels.dtype != np.float32 or not self.pixels.size:
             raise ValueError(f"pixels are float32[h, w, c], not {self.pixels.dtype}{list(self.pixels.shape)}")

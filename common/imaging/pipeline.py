@@ -196,9 +196,11 @@ def _apart(steps: tuple[AnyStep, ...]) -> tuple[Window, tuple[Transform, ...]]:
 
 
 def _refuse_not_finite(number: int, picture: Picture) -> None:
-    if not np.isfinite(picture.pixels).all():
+    what = "" if np.isfinite((picture.low, picture.high)).all() else "bounds"
+    what = what if np.isfinite(picture.pixels).all() else "pixels"
+    if what:
         raise DataError(
-            f"{picture.name or f'image {number}'}: holds NaN or infinite pixels, expected finite numbers. "
+            f"{picture.name or f'image {number}'}: holds NaN or infinite {what}, expected finite numbers. "
             "Mend or leave out this image."
         )
 

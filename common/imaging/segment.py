@@ -94,11 +94,11 @@ def two_means(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     """The last level of the darker cluster, by trying all: int64[n, bins] -> int64[n]; the last bin if all are one."""
     below = counts.cumsum(axis=1)
     weight = (counts * np.arange(counts.shape[1])).cumsum(axis=1)
-    above, rest = below[:, -1:] - below, weight[:, -1:] - weight
-    score = weight.astype(np.float64) ** 2 / np.maximum(below, 1) + rest.astype(np.float64) ** 2 / np.maximum(above, 1)
-    score[(below == 0) | (above == 0)] = -1
+    # The variance between the clusters, up to a factor; whole numbers until the square, so that equal splits tie.
+    apart = (weight[:, -1:] * below - below[:, -1:] * weight).astype(np.float64)
+    score = np.square(apart, out=apart) / np.maximum(below * (below[:, -1:] - below), 1)
     best: NDArray[np.int64] = score.argmax(axis=1)
-    best[score.max(axis=1) < 0] = counts.shape[1] - 1
+    best[score.max(axis=1) == 0] = counts.shape[1] - 1
     return best
 
 

@@ -52,6 +52,7 @@ class Window(Step):
     source: Literal["file", "percentile"] = "file"
     """`file`: the picture's own range; `percentile`: from `low` to `high` percent of each image."""
     low: Percent = 1.0
+    """Of source: percentile."""
     high: Percent = 99.0
     center: Number | None = None
     """Middle of a fixed window in natural units, for example 40 HU; with `width`."""

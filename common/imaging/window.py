@@ -14,14 +14,16 @@ def to_unit(stack: Stack, low: NDArray[np.float32], high: NDArray[np.float32]) -
     Args:
         stack: float32[n, h, w, c].
         low: float32[n], of each image.
-        high: float32[n]. Where it is not above low, all that is above low becomes 1.
+        high: float32[n]. Where it is not above low, the whole image is 0.
     """
     low, high = low[:, None, None, None], high[:, None, None, None]
-    span = np.maximum(high - low, np.float32(np.finfo(np.float32).tiny))
-    scaled = stack - low
-    with np.errstate(over="ignore"):
-        np.divide(scaled, span, out=scaled)
-    return np.clip(scaled, 0, 1, out=scaled)
+    half = np.float32(0.5)  # Half of everything: the difference of two float32 can be more than a float32 holds.
+    span = np.where(high > low, high * half - low * half, 1)
+    scaled: Stack = np.clip(stack, low, np.maximum(low, high))
+    scaled *= half
+    scaled -= low * half
+    scaled /= span
+    return scaled
 
 
 def percentiles(stack: Stack, low: float, high: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

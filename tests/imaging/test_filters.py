@@ -1,6 +1,7 @@
 """Mean and Gaussian against double loops over the definitions, and what must hold for any smoothing."""
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage
+from threadpoolctl import threadpool_info
 
 from common.imaging import filters, linear
 
@@ -128,6 +130,15 @@ def test_a_stack_larger_than_the_cache_gives_the_bits_of_one_by_one():
     together = filters.gaussian(stack, 1.5)
     assert np.array_equal(together[-1:], filters.gaussian(stack[-1:], 1.5))
     assert np.array_equal(together[:1], filters.gaussian(stack[:1], 1.5))
+
+
+def test_threads_of_blas_are_as_many_after_filters_in_several_threads_as_before():
+    stack = random_stack(4, 64, 64, 1)
+    before = [library["num_threads"] for library in threadpool_info()]
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda _: filters.mean(stack, 2), range(40)))
+    assert all(np.array_equal(result, results[0]) for result in results)
+    assert [library["num_threads"] for library in threadpool_info()] == before
 
 
 def test_every_row_of_a_band_sums_to_one():

@@ -66,6 +66,17 @@ def test_a_fixed_window_is_in_the_picture_s_natural_units():
     assert window.apply([Picture(pixels, 0, 1)])[0, 0, :, 0].tolist() == [0.0, 0.0, 0.5, 1.0]
 
 
+def test_bounds_at_the_ends_of_what_a_float_holds_stay_finite():
+    most = np.finfo(np.float32).max
+    pixels = np.array([[[-most], [0.0], [most]]], np.float32)
+    assert made().apply([Picture(pixels, float(-most), float(most))])[0, 0, :, 0].tolist() == [0.0, 0.5, 1.0]
+
+
+def test_a_window_without_width_or_upside_down_shows_black():
+    assert not made().apply([Picture(np.arange(9, dtype=np.float32).reshape(3, 3, 1), 4, 4)]).any()
+    assert not made().apply([Picture(np.arange(9, dtype=np.float32).reshape(3, 3, 1), 4, 2)]).any()
+
+
 def test_percentiles_are_each_image_s_own():
     images = pictures(3, 20, 20, 1)
     result = made("window").apply(images)
@@ -121,6 +132,8 @@ def test_a_picture_that_is_not_finite_is_named(value):
         made().apply(images)
     with pytest.raises(DataError, match=r"^ward/x.png: holds NaN"):
         made().apply([Picture(images[1].pixels, 0, 1, "ward/x.png")])
+    with pytest.raises(DataError, match="infinite bounds"):
+        made().apply([Picture(images[0].pixels, 0, value)])
 
 
 def test_no_picture_at_all_is_an_error():
