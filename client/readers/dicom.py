@@ -16,6 +16,7 @@ from pydicom.dataset import Dataset, FileDataset
 from pydicom.encaps import get_frame
 from pydicom.errors import InvalidDicomError
 from pydicom.pixels import apply_color_lut, apply_modality_lut
+from pydicom.pixels.decoders import JPEGLosslessDecoder, JPEGLosslessSV1Decoder
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
@@ -31,6 +32,9 @@ from common.imaging import Picture
 
 for _name in ("pydicom", "pylibjpeg", "openjpeg", "rle", "jpeg_ls"):
     logging.getLogger(_name).setLevel(logging.CRITICAL + 1)
+
+for _decoder in (JPEGLosslessDecoder, JPEGLosslessSV1Decoder):
+    _decoder.add_plugin("consilium", ("client.readers.lossless", "decode_frame"))
 
 Array = NDArray[Any]
 

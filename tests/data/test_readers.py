@@ -1,13 +1,10 @@
 """What reads is what the file holds; what does not read is one error that names the file."""
 
-import importlib.util
 import io
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pydicom
-import pydicom.data.test_files
 import pytest
 import tifffile
 from hypothesis import HealthCheck, given, settings
@@ -20,10 +17,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 from client import readers
 from client.readers import read
 from common.errors import ImageError
-
-SMALL = Path(pydicom.data.test_files.__path__[0])
-LARGE = importlib.util.find_spec("data_store")
-FOLDERS = [SMALL] + ([Path(LARGE.origin).parent / "data"] if LARGE and LARGE.origin else [])
+from tests.data.pydicom_files import FOLDERS, SMALL
 
 
 def attempt(path, frames):
