@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 import tifffile
+from numpy.typing import NDArray
 from PIL import Image
 
-from client.readers import Frames, check_size, choose
+from client.readers import Frames, check_size, choose, lzw
 from client.readers.raster import nominal_range, to_picture
 from common.errors import ImageError
 from common.imaging import Picture
@@ -46,6 +47,8 @@ def _page(path: Path, page: Any, index: int) -> Picture:
     # Strips that claim more than they can hold would be padded with zeros in silence.
     if len(page.databytecounts) == 0 or sum(page.databytecounts) > path.stat().st_size:
         raise ImageError(f"{path}: page {index} is truncated. Copy or export it again.")
+    if page.compression == tifffile.COMPRESSION.LZW and page.bitspersample == 16 and page.samplesperpixel > 1:
+        return Picture(_deep_colour(path, page)[:, :, :3].astype(np.float32), 0.0, 65535.0)
     if page.compression not in _OWN or page.predictor not in (1, 2, 3):
         return _by_pillow(path, page, index)
     if page.compression == tifffile.COMPRESSION.NONE and sum(
@@ -65,6 +68,20 @@ def _page(path: Path, page: Any, index: int) -> Picture:
     if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
         pixels = np.float32(low + high) - pixels
     return Picture(pixels, low, high)
+
+
+def _deep_colour(path: Path, page: Any) -> NDArray[np.uint16]:
+    """Strips of 16-bit colour packed by LZW: uint16[h, w, samples]. OpenCV writes such files."""
+    if page.is_tiled or page.planarconfig != tifffile.PLANARCONFIG.CONTIG or page.predictor not in (1, 2):
+        raise ImageError(f"{path}: an unusual arrangement of 16-bit colour; export it uncompressed or with deflate.")
+    rows, file = [], page.parent.filehandle
+    for number, (offset, count) in enumerate(zip(page.dataoffsets, page.databytecounts, strict=True)):
+        height = min(page.rowsperstrip, page.imagelength - number * page.rowsperstrip)
+        file.seek(offset)
+        content = lzw.unpack(file.read(count), height * page.imagewidth * page.samplesperpixel * 2)
+        strip = np.frombuffer(content, page.parent.byteorder + "u2").reshape(height, page.imagewidth, -1)
+        rows.append(np.cumsum(strip, axis=1, dtype=np.uint16) if page.predictor == 2 else strip)
+    return np.concatenate(rows)
 
 
 def _by_pillow(path: Path, page: Any, index: int) -> Picture:
