@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from client.readers import Frames, check_size, choose
+from client.readers import Frames, check_size, choose, deep_png
 from common.errors import ImageError
 from common.imaging import Picture
 
@@ -17,6 +17,8 @@ def decode(path: Path, frames: Frames) -> list[Picture]:
     choose(path, frames, 1)
     with Image.open(path, formats=["PNG", "JPEG"]) as image:
         check_size(path, *image.size)
+        if image.format == "PNG" and (deep := deep_png.decode(path.read_bytes())) is not None:
+            return [Picture(deep[:, :, : 3 if deep.shape[2] > 2 else 1].astype(np.float32), 0.0, 65535.0)]
         return [to_picture(path, ImageOps.exif_transpose(image))]
 
 

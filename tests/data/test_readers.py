@@ -2,6 +2,7 @@
 
 import io
 import warnings
+import zlib
 
 import numpy as np
 import pydicom
@@ -244,6 +245,39 @@ def test_lzw_unpacks_what_tiff_s_own_library_packed(content, repeat):
         page = file.pages[0]
         stream.seek(page.dataoffsets[0])
         assert lzw.unpack(stream.read(page.databytecounts[0]), len(content)) == content
+
+
+@pytest.mark.parametrize("kind", range(5))
+@pytest.mark.parametrize(("colour", "channels"), [(2, 3), (4, 2), (6, 4)])
+def test_deep_png_is_read_in_full_depth_by_every_filter(tmp_path, kind, colour, channels):
+    """Encoded by the formulas of section 9.2, byte by byte."""
+    image = np.cumsum(RNG.integers(0, 900, (7, 5, channels)), axis=0).astype(">u2")
+    raw, step = image.tobytes(), 2 * channels
+    stride, packed = step * 5, b""
+    for r in range(7):
+        packed += bytes([kind])
+        for i in range(stride):
+            left = raw[r * stride + i - step] if i >= step else 0
+            over = raw[(r - 1) * stride + i] if r else 0
+            corner = raw[(r - 1) * stride + i - step] if r and i >= step else 0
+            paeth = min((left, over, corner), key=lambda v, p=left + over - corner: abs(p - v))
+            packed += bytes([(raw[r * stride + i] - (0, left, over, (left + over) // 2, paeth)[kind]) & 255])
+
+    def chunk(name, body):
+        return len(body).to_bytes(4, "big") + name + body + zlib.crc32(name + body).to_bytes(4, "big")
+
+    header = (5).to_bytes(4, "big") + (7).to_bytes(4, "big") + bytes([16, colour, 0, 0, 0])
+    chunks = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(packed)) + chunk(b"IEND", b"")
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
+    (picture,) = read(tmp_path / "a.png")
+    np.testing.assert_array_equal(picture.pixels, image[:, :, : 3 if channels > 2 else 1])
+    assert picture.high == 65535
+
+
+def test_deep_png_as_opencv_writes_it(tmp_path):
+    cv2 = pytest.importorskip("cv2")
+    cv2.imwrite(str(tmp_path / "a.png"), RGB16[:, :, ::-1])
+    np.testing.assert_array_equal(read(tmp_path / "a.png")[0].pixels, RGB16)
 
 
 def test_deep_colour_packed_by_lzw_keeps_its_depth(tmp_path):
