@@ -110,6 +110,14 @@ def test_clusters_of_a_batch_are_those_of_one_by_one(k, bins):
     assert np.array_equal(planes, kept)
 
 
+@pytest.mark.parametrize("shape", [(3, 300, 301), (200, 20, 21), (1, 1, 1)])
+@pytest.mark.parametrize("bins", [256, 65536])
+def test_every_pixel_is_counted_once_however_the_counting_is_cut_up(shape, bins):
+    levels = segment.quantise(np.random.default_rng(0).random(shape, dtype=np.float32), bins)
+    counts = segment.histogram(levels, bins)
+    assert np.array_equal(counts, [np.bincount(image.ravel(), minlength=bins) for image in levels])
+
+
 def test_otsu_separates_a_bright_square_from_its_ground():
     image = np.zeros((1, 20, 20), np.float32)
     image[0, 5:15, 5:15] = 0.8
