@@ -63,19 +63,24 @@ def public_of(identity: Ed25519PrivateKey) -> bytes:
     return identity.public_key().public_bytes_raw()
 
 
-def exchange_public(private: bytes) -> bytes:
-    """The X25519 public key of 32 private bytes."""
-    return X25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw()
+def exchange_key(private: bytes) -> X25519PrivateKey:
+    """The X25519 key of 32 private bytes; made once for all peers, since making it costs as much as an exchange."""
+    return X25519PrivateKey.from_private_bytes(private)
 
 
-def shared_secret(private: bytes, public: bytes, *, who: str) -> bytes:
+def exchange_public(key: X25519PrivateKey) -> bytes:
+    """The 32 bytes that peers are told."""
+    return key.public_key().public_bytes_raw()
+
+
+def shared_secret(key: X25519PrivateKey, public: bytes, *, who: str) -> bytes:
     """The X25519 shared secret with a peer.
 
     Raises:
         IdentityError: for a key of low order, which would make the secret known to everybody.
     """
     try:
-        return X25519PrivateKey.from_private_bytes(private).exchange(X25519PublicKey.from_public_bytes(public))
+        return key.exchange(X25519PublicKey.from_public_bytes(public))
     except ValueError:
         raise _low_order(who) from None
 

@@ -25,6 +25,7 @@ LEAF_BYTES = 2**18
 BLOCK_BYTES = 16
 WORKERS = min(4, os.cpu_count() or 1)
 _LEAVES_A_WORKER = 4
+_ZEROS = memoryview(bytes(LEAF_BYTES))
 
 
 @dataclass(frozen=True)
@@ -69,14 +70,14 @@ def _in_parts(words: Words, masks: Sequence[Mask]) -> list[list[bytes]]:
 
 def _sweep(words: Words, masks: Sequence[Mask], first: int, last: int) -> list[bytes]:
     a_leaf = LEAF_BYTES // words.itemsize
-    zeros, drawn = memoryview(bytes(LEAF_BYTES)), bytearray(LEAF_BYTES)
+    drawn = bytearray(min(LEAF_BYTES, words.nbytes))
     pad: NDArray[Any] = np.frombuffer(drawn, words.dtype)
     streams = [(stream(m.key, first), np.subtract if m.subtract else np.add) for m in masks]
     hashes = []
     for leaf in range(first, last):
         part = words[leaf * a_leaf : (leaf + 1) * a_leaf]
         for source, combine in streams:
-            source.update_into(zeros[: part.nbytes], drawn)
+            source.update_into(_ZEROS[: part.nbytes], drawn)
             combine(part, pad[: len(part)], out=part)
         hashes.append(hashlib.sha256(part.data).digest())
     return hashes

@@ -7,6 +7,7 @@ not signed: a site believes nothing of it that it cannot check.
     round   Start → Masked · Survivors → Agreement · Agreements → Release
 """
 
+import struct
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
@@ -335,10 +336,7 @@ def _rising(r: Reader, pairs: tuple[tuple[int, bytes], ...]) -> tuple[tuple[int,
 
 
 def _members(w: Writer, members: Members) -> Writer:
-    w.u16(len(members))
-    for member in members:
-        w.u16(member)
-    return w
+    return w.u16(len(members)).raw(struct.pack(f"<{len(members)}H", *members))
 
 
 def _read_members(r: Reader) -> Members:

@@ -4,6 +4,7 @@ Vectors are added as they arrive and not kept: the memory is one vector, however
 """
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -128,31 +129,40 @@ class RoundOpening(Machine):
                 self._check_seed(owner, seeds[owner])
             except ShareError:
                 every = {h + 1: r.shares[at] for h, r in sorted(self._releases.items())}
-                seeds[owner], wrong = shamir.wrong(every, self.plan.threshold)
-                self._check_seed(owner, seeds[owner])
+                seeds[owner], wrong = self._corrected(owner, every)
                 blamed |= {h - 1 for h in wrong}
         return seeds, blamed
+
+    def _corrected(self, owner: int, shares: dict[int, bytes]) -> tuple[bytes, set[int]]:
+        """A seed in spite of wrong shares: decode all of them, else without one, and let the commitment decide."""
+        for left_out in (0, *shares):
+            rest = {h: s for h, s in shares.items() if h != left_out}
+            with suppress(ShareError):
+                seed, wrong = shamir.corrected(rest, self.plan.threshold)
+                self._check_seed(owner, seed)
+                return seed, wrong | (set(shares) - set(rest))
+        raise ShareError(
+            "bad-share",
+            f"the secret of {self.plan.cohort[owner]} cannot be rebuilt: it dealt wrong shares, or too many of "
+            f"{len(shares)} sites (threshold {self.plan.threshold}) released wrong ones. The round is void.",
+        )
 
     def _check_seed(self, owner: int, seed: bytes) -> None:
         advert, context = self.epoch.adverts[owner], self.plan.context
         if owner in self._roots:
             right = schedule.commitment(seed, context, owner, self.slot) == advert.commitment(self.slot)
         else:
-            private = schedule.mask_private(seed, context, self.slot)
-            right = exchange_public(private) == advert.mask_key(self.slot)
+            key = schedule.mask_key(seed, context, self.slot)
+            right = exchange_public(key) == advert.mask_key(self.slot)
         if not right:
-            raise ShareError(
-                "bad-share",
-                f"the rebuilt secret of {self.plan.cohort[owner]} is not the one it published: it dealt wrong shares, "
-                "or too many sites released wrong ones.",
-            )
+            raise ShareError("bad-share", f"a rebuilt secret of {self.plan.cohort[owner]} is not what it published.")
 
     def _to_take_off(self, seeds: Mapping[int, bytes]) -> list[masks.Mask]:
         found = [schedule.self_mask(seeds[i], self.context, subtract=True) for i in self.survivors]
         for gone in (i for i in self.epoch.adverts if i not in self._roots):
-            private = schedule.mask_private(seeds[gone], self.plan.context, self.slot)
+            key = schedule.mask_key(seeds[gone], self.plan.context, self.slot)
             for i in self.survivors:
                 # The gone site's own side of the mask, added: it cancels what the survivor put on.
                 public, who = self.epoch.adverts[i].mask_key(self.slot), self.plan.cohort[i]
-                found.append(schedule.pair_mask(private, gone, public, i, self.context, subtract=False, who=who))
+                found.append(schedule.pair_mask(key, gone, public, i, self.context, subtract=False, who=who))
         return found

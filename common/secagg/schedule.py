@@ -10,7 +10,9 @@ Polynomials follow from the dealer seed, so that sharing twice by accident gives
 
 from collections.abc import Iterable
 
-from common.secagg.keys import derive, digest, open_once, seal_once, shared_secret
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from common.secagg.keys import derive, digest, exchange_key, open_once, seal_once, shared_secret
 from common.secagg.masks import Mask, stream
 from common.secagg.shamir import COEFFICIENT_BYTES, Polynomial, polynomial
 
@@ -20,9 +22,9 @@ def u16(*numbers: int) -> bytes:
     return b"".join(n.to_bytes(2, "little") for n in numbers)
 
 
-def channel_private(dealer: bytes, epoch_ctx: bytes) -> bytes:
-    """A site's X25519 channel key of an epoch."""
-    return derive(dealer, epoch_ctx, b"channel")
+def channel_key(dealer: bytes, epoch_ctx: bytes) -> X25519PrivateKey:
+    """A site's channel key of an epoch."""
+    return exchange_key(derive(dealer, epoch_ctx, b"channel"))
 
 
 def polynomials(dealer: bytes, epoch_ctx: bytes, secrets: Iterable[bytes], threshold: int) -> list[Polynomial]:
@@ -31,9 +33,9 @@ def polynomials(dealer: bytes, epoch_ctx: bytes, secrets: Iterable[bytes], thres
     return [polynomial(secret, threshold, draw.update(bytes(size))) for secret in secrets]
 
 
-def mask_private(seed: bytes, epoch_ctx: bytes, slot: int) -> bytes:
-    """A site's X25519 mask key of a round."""
-    return derive(seed, epoch_ctx, b"mask-key" + u16(slot))
+def mask_key(seed: bytes, epoch_ctx: bytes, slot: int) -> X25519PrivateKey:
+    """A site's mask key of a round."""
+    return exchange_key(derive(seed, epoch_ctx, b"mask-key" + u16(slot)))
 
 
 def commitment(seed: bytes, epoch_ctx: bytes, sender: int, slot: int) -> bytes:
@@ -47,16 +49,16 @@ def self_mask(seed: bytes, round_ctx: bytes, *, subtract: bool) -> Mask:
 
 
 def pair_mask(
-    private: bytes, own: int, public: bytes, peer: int, round_ctx: bytes, *, subtract: bool, who: str
+    key: X25519PrivateKey, own: int, public: bytes, peer: int, round_ctx: bytes, *, subtract: bool, who: str
 ) -> Mask:
     """The mask that two sites share: the one with the lower position adds it, the other subtracts it."""
-    secret = shared_secret(private, public, who=who)
+    secret = shared_secret(key, public, who=who)
     info = b"pair-mask" + u16(min(own, peer), max(own, peer))
     return Mask(derive(secret, round_ctx, info), subtract is (own < peer))
 
 
 def sealed_shares(
-    channel: bytes, public: bytes, shares: bytes, sender: int, receiver: int, directory: bytes, *, who: str
+    channel: X25519PrivateKey, public: bytes, shares: bytes, sender: int, receiver: int, directory: bytes, *, who: str
 ) -> bytes:
     """Shares for one peer alone."""
     key, context = _share_key(channel, public, sender, receiver, directory, who=who)
@@ -64,7 +66,7 @@ def sealed_shares(
 
 
 def opened_shares(
-    channel: bytes, public: bytes, sealed: bytes, sender: int, receiver: int, directory: bytes, *, who: str
+    channel: X25519PrivateKey, public: bytes, sealed: bytes, sender: int, receiver: int, directory: bytes, *, who: str
 ) -> bytes:
     """Shares from one peer.
 
@@ -76,7 +78,7 @@ def opened_shares(
 
 
 def _share_key(
-    channel: bytes, public: bytes, sender: int, receiver: int, directory: bytes, *, who: str
+    channel: X25519PrivateKey, public: bytes, sender: int, receiver: int, directory: bytes, *, who: str
 ) -> tuple[bytes, bytes]:
     context = b"share" + u16(sender, receiver)
     return derive(shared_secret(channel, public, who=who), directory, context), context + directory

@@ -61,7 +61,7 @@ def combine(shares: Sequence[bytes], coefficients: Sequence[int]) -> bytes:
     return value.to_bytes(SECRET_BYTES, "little")
 
 
-def wrong(shares: Mapping[int, bytes], threshold: int) -> tuple[bytes, set[int]]:
+def corrected(shares: Mapping[int, bytes], threshold: int) -> tuple[bytes, set[int]]:
     """The secret in spite of wrong shares, and the holders who gave them; up to half of the spare shares may be wrong.
 
     Args:
@@ -73,6 +73,8 @@ def wrong(shares: Mapping[int, bytes], threshold: int) -> tuple[bytes, set[int]]
     holders = list(shares)
     values = [int.from_bytes(shares[h], "little") % P for h in holders]
     ahead, behind = _vanishing(holders), _through(holders, values)
+    if len(holders) < threshold:
+        raise ShareError("bad-share", f"{len(holders)} shares, expected {threshold} at least.")
     u, v = [], [1]
     while len(behind) - 1 >= (len(holders) + threshold) / 2:
         quotient, rest = _divide(ahead, behind)

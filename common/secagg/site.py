@@ -124,7 +124,7 @@ class Site:
         secrets, name = self.state.secrets, directory_digest(adverts, plan)
         split = [v[i : i + SECRET_BYTES] for v in secrets.rounds.values() for i in (0, SECRET_BYTES)]
         shared = schedule.polynomials(secrets.dealer, plan.context, split, plan.threshold)
-        channel = schedule.channel_private(secrets.dealer, plan.context)
+        channel = schedule.channel_key(secrets.dealer, plan.context)
         sealed = []
         for peer, advert in adverts.items():
             if peer != own:
@@ -145,7 +145,7 @@ class Site:
         stage, plan, own, state = after(SITE, self.state.stage, "take"), self.plan, self.position, self.state
         boxes = dict(Delivery.decode(delivery).sealed)
         demand_quorum(len(boxes) + 1, plan, "shared their secrets")
-        channel = schedule.channel_private(state.secrets.dealer, plan.context)
+        channel = schedule.channel_key(state.secrets.dealer, plan.context)
         held = {own: state.secrets.own}
         for peer, box in boxes.items():
             who = sender_of(peer, plan)
@@ -199,12 +199,12 @@ class Site:
         if words.dtype != layout.dtype or words.shape != (layout.length,) or not words.flags.c_contiguous:
             raise WeightsError(f"{words.dtype}{list(words.shape)}, expected {layout.dtype}[{layout.length}].")
         secret = self.state.secrets.rounds[current.slot]
-        private = schedule.mask_private(secret[:SECRET_BYTES], plan.context, current.slot)
+        key = schedule.mask_key(secret[:SECRET_BYTES], plan.context, current.slot)
         over = [schedule.self_mask(secret[SECRET_BYTES:], current.context, subtract=False)]
         for peer, advert in self.state.adverts.items():
             if peer != own:
                 public, who = advert.mask_key(current.slot), plan.cohort[peer]
-                over.append(schedule.pair_mask(private, own, public, peer, current.context, subtract=False, who=who))
+                over.append(schedule.pair_mask(key, own, public, peer, current.context, subtract=False, who=who))
         root = masks.apply(words, over)
         message = Masked(current.context, own, words, root=root).signed(self.identity)
         secrets = self.state.secrets.since(current.slot)
@@ -306,9 +306,9 @@ class Site:
         for slot in range(plan.rounds):
             mask_seed, self_seed = self.random(SECRET_BYTES), self.random(SECRET_BYTES)
             rounds[slot] = mask_seed + self_seed
-            published.append(exchange_public(schedule.mask_private(mask_seed, plan.context, slot)))
+            published.append(exchange_public(schedule.mask_key(mask_seed, plan.context, slot)))
             published.append(schedule.commitment(self_seed, plan.context, own, slot))
-        channel = exchange_public(schedule.channel_private(dealer, plan.context))
+        channel = exchange_public(schedule.channel_key(dealer, plan.context))
         advert = Advert(plan.context, own, channel, b"".join(published)).signed(self.identity)
         return Secrets(dealer, rounds), advert
 

@@ -1,0 +1,49 @@
+"""Counts attacks tried and refused, and prints them at the end of the run."""
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+import numpy as np
+import pytest
+
+from common.errors import ConsiliumError
+from common.secagg.machine import Machine
+
+TRIED: list[str] = []
+REFUSED: list[tuple[str, str]] = []
+
+Attack = Callable[..., AbstractContextManager[None]]
+
+
+@pytest.fixture
+def attack() -> Attack:
+    """`with attack("what is tried", "the cause it is refused for"):` and what is tried in the block."""
+
+    @contextmanager
+    def trying(what: str, cause: str, *unchanged: Machine) -> Iterator[None]:
+        TRIED.append(what)
+        before = [snapshot(machine) for machine in unchanged]
+        with pytest.raises(ConsiliumError) as caught:
+            yield
+        event = getattr(caught.value, "cause", type(caught.value).__name__)
+        assert event == cause, f"{what}: refused for {event} ({caught.value}), expected {cause}"
+        assert len(str(caught.value)) > 30
+        assert [snapshot(machine) for machine in unchanged] == before, f"{what}: refused, but it changed something"
+        REFUSED.append((what, event))
+
+    return trying
+
+
+def snapshot(machine: Machine) -> dict[str, object]:
+    """All that a coordinator's machine holds, comparable."""
+    held = {k: v.tobytes() if isinstance(v, np.ndarray) else v for k, v in vars(machine).items()}
+    return copy.copy({k: dict(v) if isinstance(v, dict) else v for k, v in held.items()})
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Where the attacks are what was run: each with the event that names its cause. Always: the two numbers."""
+    if any("attacks" in argument for argument in terminalreporter.config.args):
+        for what, event in REFUSED:
+            terminalreporter.write_line(f"  {what} → {event}")
+    terminalreporter.write_line(f"attacks tried {len(TRIED)}, refused {len(REFUSED)}")
