@@ -10,7 +10,7 @@ round to round lies in Flower's `context.state`, as bytes too. Two apps answer i
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, lru_cache, partial
+from functools import lru_cache, partial
 from typing import cast
 
 os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")  # Flower reads it when it is imported
@@ -19,13 +19,12 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, 
 from flwr.clientapp import ClientApp
 
 from client import dataset
-from client.dataset import Dataset
 from client.site import Site
 from common import config as configuration
 from common import tensorfile, wire
 from common.config import Config
 from common.errors import ConfigError, ConsiliumError, WireError
-from common.models import Model, build
+from common.models import build
 
 REFUSED = 100
 """Error code of our own (Flower's end at 8): the reason is a message for people."""
@@ -45,23 +44,17 @@ class Member:
 
 
 @lru_cache(maxsize=1)
-def _loaded(config: str, seed: int) -> tuple[Config, Dataset, Model]:
-    """Data and model of a configuration (as JSON), once a process: loading them can take longer than a round."""
+def _members(config: str, seed: int, simulated: bool) -> tuple[Member, ...]:
+    """The sites of a configuration (as JSON), loaded once a process: that can take longer than a round."""
     checked = Config.model_validate_json(config)
     data = dataset.load(checked, seed)
-    shape = data.sites[0].train.images.shape[1:]
-    return checked, data, build(checked.model, shape, len(data.labels), checked.augment)
-
-
-@cache
-def _member(config: str, seed: int, number: int, simulated: bool) -> Member:
-    checked, data, model = _loaded(config, seed)
-    site = Site(data.sites[number], data.pipeline, model, checked.federation.local)
-    return Member(site, data.labels, simulated)
+    model = build(checked.model, data.sites[0].train.images.shape[1:], len(data.labels), checked.augment)
+    sites = [Site(cases, data.pipeline, model, checked.federation.local) for cases in data.sites]
+    return tuple(Member(site, data.labels, simulated) for site in sites)
 
 
 def _simulated_member(config: str, seed: int, context: Context) -> Member:
-    return _member(config, seed, int(context.node_config["partition-id"]), True)
+    return _members(config, seed, True)[int(context.node_config["partition-id"])]
 
 
 def _own_member(context: Context) -> Member:
@@ -70,12 +63,12 @@ def _own_member(context: Context) -> Member:
     if "config" not in told:
         raise ConfigError('node-config: no key config; expected config="PATH", this hospital\'s configuration file.')
     config = configuration.load(str(told["config"]))
-    key, seed = config.model_dump_json(), int(told.get("seed", config.seeds[0]))
-    names = [site.name for site in _loaded(key, seed)[1].sites]
-    name = str(told.get("site", names[0] if len(names) == 1 else ""))
-    if name not in names:
-        raise ConfigError(f"node-config: site is {name!r}, expected one of those in the data: {', '.join(names)}.")
-    return _member(key, seed, names.index(name), False)
+    members = _members(config.model_dump_json(), int(told.get("seed", config.seeds[0])), False)
+    by_name = {member.site.cases.name: member for member in members}
+    name = str(told.get("site", next(iter(by_name)) if len(by_name) == 1 else ""))
+    if name not in by_name:
+        raise ConfigError(f"node-config: site is {name!r}, expected one of those in the data: {', '.join(by_name)}.")
+    return by_name[name]
 
 
 # --- answering ------------------------------------------------------------------------------------------------------

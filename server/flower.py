@@ -10,7 +10,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, cast
@@ -24,14 +24,12 @@ from flwr.serverapp import Grid, ServerApp
 
 from common import config as configuration
 from common import tensorfile, wire
-from common.config import Config
-from common.errors import ConfigError, DataError, QuorumError, RunError, WireError
-from common.imaging import Pipeline
-from common.models import build, quiet
+from common.errors import ConfigError, QuorumError, RunError, WireError
+from common.models import quiet
 from common.transport import NONE, Misfortunes, Reply, Request
 from common.types import Tensors
-from server import checkpoint, federation, training
-from server.federation import RoundRecord
+from server import training
+from server.training import About
 
 log = logging.getLogger("consilium")
 T = TypeVar("T")
@@ -40,18 +38,6 @@ POLL_S = 0.02
 """Flower's own `send_and_receive` waits 3 s between two looks."""
 GATHERING_S = 120.0
 """How long to wait for the sites to come online."""
-
-
-@dataclass(frozen=True, order=True)
-class About:
-    """What a site says of itself; all but the name must be the same at every site."""
-
-    site: str
-    labels: tuple[str, ...]
-    shape: tuple[int, int, int]
-    """Of an image after preprocessing."""
-    recipe: str
-    """The preprocessing's fingerprint."""
 
 
 class FlowerTransport:
@@ -116,7 +102,7 @@ class FlowerTransport:
         while len(nodes := sorted(self._grid.get_node_ids())) < expected and time.monotonic() < deadline:
             self._pause()
         answers = self._ask("query.introduce", {node: RecordDict() for node in nodes}, timeout_s)
-        found = sorted((_about(content), node) for node, content in answers.items())
+        found = sorted((about, node) for node, content in answers.items() if (about := self._about(node, content)))
         names = [about.site for about, _ in found]
         if twice := {name for name in names if names.count(name) > 1}:
             raise ConfigError(
@@ -128,6 +114,17 @@ class FlowerTransport:
                 f"nodes are online. {self._last_refusal or 'Start the others, or lower the number of sites.'}"
             )
         return {about.site: node for about, node in found}, tuple(about for about, _ in found)
+
+    def _about(self, node: int, content: RecordDict) -> About | None:
+        try:
+            told = cast(ConfigRecord, content["about"])
+            h, w, c = (int(n) for n in cast(list[int], told["shape"]))
+            labels = tuple(str(label) for label in cast(list[str], told["labels"]))
+            return About(str(told["site"]), labels, (h, w, c), str(told["recipe"]))
+        except (KeyError, TypeError, ValueError):
+            self._last_refusal = f"node {node}: an introduction of another release; bring it to the coordinator's."
+            log.warning("%s", self._last_refusal)
+            return None
 
     def _ask(self, kind: str, contents: Mapping[int, RecordDict], timeout_s: float) -> dict[int, RecordDict]:
         """Send each node its content; what came back in time, by node."""
@@ -158,18 +155,6 @@ class FlowerTransport:
         )
 
 
-def _about(content: RecordDict) -> About:
-    try:
-        told = cast(ConfigRecord, content["about"])
-        h, w, c = (int(n) for n in cast(list[int], told["shape"]))
-        labels = tuple(str(label) for label in cast(list[str], told["labels"]))
-        return About(str(told["site"]), labels, (h, w, c), str(told["recipe"]))
-    except (KeyError, TypeError, ValueError):
-        raise WireError(
-            "a node's introduction cannot be read: bring it and the coordinator to the same release."
-        ) from None
-
-
 def _record(content: bytes) -> ArrayRecord:
     # Flower sends arrays in pieces, but a ConfigRecord whole: for 100 MB that took ten times as long.
     return ArrayRecord({"bytes": Array("uint8", (len(content),), "consilium", content)})
@@ -196,32 +181,8 @@ def main(grid: Grid, context: Context) -> None:
         raise ConfigError(f"run-config: no key {min(missing)}; expected config, sites and out.")
     config = configuration.load(str(told["config"]))
     transport = FlowerTransport(grid, int(told["sites"]), config.federation.timeout_s)
-    for record in coordinate(config, transport, Path(str(told["out"]))):
+    for record in training.coordinate(config, transport, transport.about, Path(str(told["out"]))):
         log.info("%s", record)
-
-
-def coordinate(config: Config, transport: FlowerTransport, folder: Path) -> Iterator[RoundRecord]:
-    """Train with real sites, which alone know the images' size and the labels.
-
-    Raises:
-        DataError: sites that differ in labels, image size or preprocessing.
-    """
-    first, seed = transport.about[0], config.seeds[0]
-    for other in transport.about:
-        for what in ("labels", "shape", "recipe"):
-            if getattr(other, what) != getattr(first, what):
-                raise DataError(
-                    f"sites {first.site} and {other.site} differ in {what}: {getattr(first, what)} and "
-                    f"{getattr(other, what)}. Bring `data.labels` and `preprocess` to the same state at every site."
-                )
-    model = build(config.model, first.shape, len(first.labels), config.augment)
-    plan = training.make_plan(config, Pipeline(config.preprocess), seed, transport)
-    algorithm = training.make_algorithm(config, model, seed, transport)
-    path, digest = folder / "federated.checkpoint", config.digest()
-    found = checkpoint.load(path, transport.sites(), digest)
-    for standing in federation.run(plan, algorithm, transport, found[0] if found else None):
-        checkpoint.save(path, standing, transport.states, digest)
-        yield standing.records[-1]
 
 
 # --- Flower's simulation engine -------------------------------------------------------------------------------------

@@ -266,7 +266,7 @@ def test_sites_that_would_train_on_different_images_are_refused(tmp_path: Path) 
     with grid_of(dict.fromkeys(range(2), site_edge.app), told) as grid:
         transport = flower.FlowerTransport(grid, 2, 60)
         with pytest.raises(DataError, match="Lisbon and Osaka differ in shape"):
-            next(flower.coordinate(config, transport, tmp_path))
+            next(training.coordinate(config, transport, transport.about, tmp_path))
 
 
 def test_without_ray_the_engine_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
