@@ -157,6 +157,12 @@ def test_a_fingerprint_is_the_same_for_the_same_steps_however_written():
     assert made({"step": "gaussian"}).fingerprint() == made({"step": "gaussian", "sigma": 1}).fingerprint()
 
 
+def test_the_fingerprint_of_a_known_recipe_is_known():
+    # A change here means that sites of this release and the last one refuse to train together: say so in the changelog.
+    known = "c4f1b5d4a4fe5dcef5c133759fd6f8f731a3bcca432ce0a8644c16a95d1483cf"
+    assert made({"step": "gaussian"}).fingerprint() == known
+
+
 def test_the_fingerprint_follows_the_implementation_and_the_statistics(monkeypatch):
     recipe = made("federated")
     mean, variance = np.zeros((3, 3, 1)), np.ones((3, 3, 1))
