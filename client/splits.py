@@ -60,11 +60,13 @@ def divide(table: Table, sites: Sites, seed: int, on_error: Literal["stop", "rep
     else:
         names = tuple(f"site-{i + 1}" for i in range(sites.count))
         site, text = _simulate(table, people, own, sites, seed), describe(sites)
+    # A test set that the data brings is nobody's to add to, even where a site has no part of it.
+    plan = sites if own is None or not (own == 2).any() else sites.model_copy(update={"test": 0.0})
     split = np.empty(len(table), np.int64)
     for i, name in enumerate(names):
         here = np.flatnonzero(site == i)
         rng = _stream(seed, HOLD_OUT, *name.encode())
-        split[here] = hold_out(rng, table.labels[here], people[here], None if own is None else own[here], sites)
+        split[here] = hold_out(rng, table.labels[here], people[here], None if own is None else own[here], plan)
     site = np.where(left_out, -1, site)
     kind: Literal["natural", "simulated"] = "natural" if sites.split == "natural" else "simulated"
     return Division(names, site, split, kind, text, problems)
@@ -160,7 +162,7 @@ def _on_both_sides(
         return none, ()
     furthest = np.zeros(people.max() + 1, np.int64)
     np.maximum.at(furthest, people, own)
-    left_out = own < furthest[people]
+    left_out = (own < furthest[people]) & np.array([who is not None for who in table.patient])
     problems = tuple(
         Problem(table.images.name(int(i)), None, f"patient '{table.patient[i]}' is in {SPLITS[own[i]]} and in "
                 f"{SPLITS[furthest[people[i]]]}")

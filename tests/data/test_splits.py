@@ -177,6 +177,15 @@ def test_a_patient_on_both_sides_of_the_data_s_own_split_stops_or_leaves_the_tra
     assert len(division.problems) == 1
 
 
+def test_a_test_set_that_the_data_brings_is_not_added_to():
+    data = table(
+        [0, 1] * 30, site=("a",) * 30 + ("b",) * 30, split=(("train",) * 20 + ("test",) * 10) + ("train",) * 30
+    )
+    division = divide(data, Sites(split="natural"), 1)
+    assert (division.split == 2).sum() == 10
+    assert set(division.split[30:]) == {0, 1}
+
+
 def test_the_same_number_at_two_sites_is_two_people():
     data = table([0, 1] * 20, patient=tuple(str(i // 2) for i in range(40)), site=("a", "b") * 20)
     assert len(set(data.people())) == 40
