@@ -352,8 +352,8 @@ def simulate(config: Config, folder: Path, console: Console, engine: Engine = "m
         data = dataset.load(config, seed)
         if watch is None:
             console.print(f"[bold]{config.name}[/]: {data.origin}.", highlight=False)
-            for problem in data.problems:
-                console.print(f"[yellow]warning[/] {problem}", highlight=False)
+            for remark in (*data.problems, *data.warnings):
+                console.print(f"[yellow]warning[/] {remark}", highlight=False)
             everyone = sum(len(s.train) for s in data.sites)
             watch = Watch(everyone * ways * len(config.seeds), console)
         shape = data.sites[0].train.images.shape[1:]
