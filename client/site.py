@@ -25,6 +25,9 @@ from common.models.svm import LinearSvm
 from common.transport import Reply, Request
 from common.types import Cases, SiteCases, Tensors, prefixed, under
 
+STATISTICS_TOGETHER = 256
+"""Images held in double precision at a time."""
+
 
 @dataclass
 class Site:
@@ -73,8 +76,12 @@ class Site:
 
 
 def _statistics(site: Site, request: Request, state: Tensors) -> tuple[Reply, Tensors]:
-    pixels = site.cases.train.images.astype(np.float64)
-    sums = {"x": pixels.sum(axis=0), "xx": np.square(pixels).sum(axis=0), "n": np.array([float(len(pixels))])}
+    images = site.cases.train.images
+    sums = {"x": np.zeros(images.shape[1:]), "xx": np.zeros(images.shape[1:]), "n": np.array([float(len(images))])}
+    for start in range(0, len(images), STATISTICS_TOGETHER):
+        pixels = images[start : start + STATISTICS_TOGETHER].astype(np.float64)
+        sums["x"] += pixels.sum(axis=0)
+        sums["xx"] += np.square(pixels).sum(axis=0)
     return Reply(sums), state
 
 

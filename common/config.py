@@ -332,6 +332,11 @@ def _readable(path: Path, error: ValidationError) -> str:
         if fault["type"] == "extra_forbidden":
             near = difflib.get_close_matches(str(fault["loc"][-1]), _KEYS, 1)
             message = "unknown key" + (f"; did you mean '{near[0]}'?" if near else "; see docs/configuration.md")
+        elif fault["type"] in ("union_tag_invalid", "union_tag_not_found"):
+            named, expected = fault["ctx"]["discriminator"], fault["ctx"].get("expected_tags", "one of the known kinds")
+            message = f"{named} is missing or unknown; expected {expected}"
+        elif fault["type"] in ("model_type", "model_attributes_type", "dict_type"):
+            message = "expected a section: `key: value` lines below it, or {key: value}"
         elif fault["type"] == "missing":
             message = "missing; it has no default"
         elif "input" in fault and isinstance(fault["input"], str | int | float):
