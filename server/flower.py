@@ -8,9 +8,11 @@ simulate()       Flower's own simulation engine (Ray), around any function that 
 import importlib.util
 import logging
 import os
+import signal
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, cast
@@ -24,7 +26,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from common import config as configuration
 from common import tensorfile, wire
-from common.errors import ConfigError, QuorumError, RunError, WireError
+from common.errors import ConfigError, QuorumError, WireError
 from common.models import quiet
 from common.transport import NONE, Misfortunes, Reply, Request
 from common.types import Tensors
@@ -48,15 +50,23 @@ class FlowerTransport:
         sites: how many sites take part; the constructor waits until they are online and have said their names.
         timeout_s: for that introduction, in which a site may first have to read all its images.
         misfortunes: what a simulation adds.
+        stop: once it is set, waiting ends in KeyboardInterrupt.
 
     Raises:
         QuorumError: fewer sites than expected introduced themselves.
         ConfigError: two nodes of one name.
     """
 
-    def __init__(self, grid: Grid, sites: int, timeout_s: float, misfortunes: Misfortunes = NONE) -> None:
+    def __init__(
+        self,
+        grid: Grid,
+        sites: int,
+        timeout_s: float,
+        misfortunes: Misfortunes = NONE,
+        stop: threading.Event | None = None,
+    ) -> None:
         self._grid, self._misfortunes = grid, misfortunes
-        self._closed = threading.Event()
+        self._stop = stop or threading.Event()
         self.states: dict[str, Tensors] = {}
         """What simulated sites keep, for the checkpoint; real sites keep their own and never send it."""
         self._known: dict[str, Tensors] = {}
@@ -84,10 +94,6 @@ class FlowerTransport:
             except WireError as error:
                 log.warning("site %s: a reply that cannot be used: %s", names[node], error)
         return self._misfortunes.in_time(replies, request.round)
-
-    def close(self) -> None:
-        """Whoever waits in `exchange` stops waiting, with a RunError."""
-        self._closed.set()
 
     def _state_for(self, site: str) -> dict[str, ArrayRecord]:
         """After a resume, the next message to a simulated site brings back what it had kept."""
@@ -146,8 +152,8 @@ class FlowerTransport:
         return answers
 
     def _pause(self) -> None:
-        if self._closed.wait(POLL_S):
-            raise RunError("stopped.")
+        if self._stop.wait(POLL_S):
+            raise KeyboardInterrupt
 
     def _name(self, node: int) -> str:
         return next(
@@ -213,14 +219,13 @@ def simulate(client: ClientApp, engine: Engine, drive: Callable[[FlowerTransport
         )
     outcome: list[T] = []
     fault: list[BaseException] = []
-    transports: list[FlowerTransport] = []
+    stop = threading.Event()
     server = ServerApp()
 
     @server.main()
     def main(grid: Grid, context: Context) -> None:
         try:
-            transports.append(FlowerTransport(grid, engine.sites, engine.timeout_s, engine.misfortunes))
-            outcome.append(drive(transports[0]))
+            outcome.append(drive(FlowerTransport(grid, engine.sites, engine.timeout_s, engine.misfortunes, stop)))
         except BaseException as error:
             fault.append(error)
 
@@ -236,11 +241,25 @@ def simulate(client: ClientApp, engine: Engine, drive: Callable[[FlowerTransport
         "init_args": {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": False},
         "client_resources": {"num_cpus": engine.cores_per_site, "num_gpus": 0},
     }
-    try:
+    with _interrupt_sets(stop):
         run_simulation(server, client, engine.sites, backend_config=resources)
-    finally:
-        for transport in transports:
-            transport.close()
     if fault:
         raise fault[0]
     return outcome[0]
+
+
+@contextmanager
+def _interrupt_sets(stop: threading.Event) -> Iterator[None]:
+    """Ctrl-C sets the event, so that Flower's engine comes to its end: left in the middle, its threads hang."""
+    before = signal.getsignal(signal.SIGINT)
+
+    def handle(number: int, frame: object) -> None:
+        stop.set()
+        signal.signal(signal.SIGINT, before)  # the second Ctrl-C leaves at once
+
+    signal.signal(signal.SIGINT, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        stop.set()
