@@ -280,7 +280,7 @@ def save_model(experiment: Experiment, name: str, trained: Trained) -> None:
     """Write a model with what is needed to use it: labels, recipe, operating point."""
     tensors = prefixed("weights", trained.weights) | prefixed("recipe", trained.recipe)
     about = {
-        "model": experiment.config.model.model_dump_json(),
+        "model": experiment.config.model_for(experiment.seed).model_dump_json(),
         "preprocess": experiment.data.pipeline.fingerprint(),
         "labels": "\n".join(experiment.data.labels),
         "threshold": repr(trained.threshold),
@@ -357,7 +357,7 @@ def simulate(config: Config, folder: Path, console: Console, engine: Engine = "m
             everyone = sum(len(s.train) for s in data.sites)
             watch = Watch(everyone * ways * len(config.seeds), console)
         shape = data.sites[0].train.images.shape[1:]
-        model = build(config.model, shape, len(data.labels), config.augment)
+        model = build(config.model_for(seed), shape, len(data.labels), config.augment)
         with watch:
             outcomes.append(compare(Experiment(config, seed, data, model, folder / f"seed-{seed}", watch, engine)))
     result = results.as_json(

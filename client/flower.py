@@ -48,7 +48,7 @@ def _members(config: str, seed: int, simulated: bool) -> tuple[Member, ...]:
     """The sites of a configuration (as JSON), loaded once a process: that can take longer than a round."""
     checked = Config.model_validate_json(config)
     data = dataset.load(checked, seed)
-    model = build(checked.model, data.sites[0].train.images.shape[1:], len(data.labels), checked.augment)
+    model = build(checked.model_for(seed), data.sites[0].train.images.shape[1:], len(data.labels), checked.augment)
     sites = [Site(cases, data.pipeline, model, checked.federation.local) for cases in data.sites]
     return tuple(Member(site, data.labels, simulated) for site in sites)
 

@@ -163,8 +163,8 @@ class Svm(Frozen):
     solver: Literal["lbfgs", "gram-lbfgs", "newton"] = "gram-lbfgs"
     tolerance: Annotated[float, Field(gt=0, lt=1)] = 1e-6
     """Stop when the relative decrease that the next step can still bring is below this."""
-    seed: int = 1
-    """Draws the Fourier features; the same at every site."""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] | None = None
+    """Draws the Fourier features, the same at every site; none: the run's seed."""
 
 
 ModelConfig = Annotated[Cnn | Svm, Field(discriminator="kind")]
@@ -268,6 +268,12 @@ class Config(Frozen):
         if self.model.kind == "svm" and self.federation.fraction < 1:
             raise ValueError("federation.fraction: the SVM's sums need every site each round, expected 1.0")
         return self
+
+    def model_for(self, seed: int) -> Cnn | Svm:
+        """The model of one seed's run: random features that are not pinned follow the seed."""
+        if isinstance(self.model, Svm) and self.model.seed is None:
+            return self.model.model_copy(update={"seed": seed})
+        return self.model
 
     def digest(self) -> str:
         """SHA-256 of the canonical JSON: two runs with one digest are the same run."""

@@ -56,7 +56,7 @@ def coordinate(config: Config, transport: Transport, sites: Sequence[About], fol
                 f"sites {first.site} and {other.site} differ in {what}: {getattr(first, what)} and "
                 f"{getattr(other, what)}. Bring `data.labels` and `preprocess` to the same state at every site."
             )
-    model = build(config.model, first.shape, len(first.labels), config.augment)
+    model = build(config.model_for(seed), first.shape, len(first.labels), config.augment)
     plan = make_plan(config, Pipeline(config.preprocess), seed, transport)
     algorithm = make_algorithm(config, model, seed, transport)
     path, digest = folder / "federated.checkpoint", config.digest()

@@ -53,8 +53,16 @@ class Model(Protocol):
         """Fresh weights; the same seed, the same bits, at every site."""
         ...
 
-    def fit(self, weights: Tensors, cases: Cases, work: Work, *, moments: Tensors | None = None,
-            anchor: Tensors | None = None, correction: Tensors | None = None) -> Fitted:
+    def fit(
+        self,
+        weights: Tensors,
+        cases: Cases,
+        work: Work,
+        *,
+        moments: Tensors | None = None,
+        anchor: Tensors | None = None,
+        correction: Tensors | None = None,
+    ) -> Fitted:
         """Train from `weights` on `cases`.
 
         Args:

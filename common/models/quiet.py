@@ -1,21 +1,43 @@
-"""Load TensorFlow without its start-up chatter, which no log level of its own holds back."""
+"""Load TensorFlow without its start-up chatter, which no log level holds back, and without what Keras need not load."""
 
 import importlib
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 CHATTER = ("WARNING: All log messages before absl::InitializeLog()", "oneDNN custom operations are on")
+NEEDLESS = ("sklearn", "matplotlib", "pandas")
+"""Keras wraps and plots with these where it finds them; a third of its start is theirs."""
 
 
 def load(module: str) -> None:
     """Import a module; what it writes to standard error meanwhile is passed on, save for the lines of CHATTER."""
+    with _hidden(NEEDLESS), _sifted():
+        importlib.import_module(module)
+
+
+@contextmanager
+def _hidden(packages: tuple[str, ...]) -> Iterator[None]:
+    """Make packages that are not yet loaded look as if they were not installed."""
+    hidden = [package for package in packages if package not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None there is how Python says "not to be had"
+    try:
+        yield
+    finally:
+        for package in hidden:
+            del sys.modules[package]
+
+
+@contextmanager
+def _sifted() -> Iterator[None]:
     sys.stderr.flush()
     own = os.dup(2)
     with tempfile.TemporaryFile() as caught:
         os.dup2(caught.fileno(), 2)
         try:
-            importlib.import_module(module)
+            yield
         finally:
             sys.stderr.flush()
             os.dup2(own, 2)

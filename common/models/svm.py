@@ -80,7 +80,9 @@ class LinearSvm:
         self.rows = 1 if classes == 2 else classes
         gamma = config.gamma if config.gamma is not None else 1 / inputs
         self.features: Identity | Fourier = (
-            Identity(inputs) if config.features == "identity" else Fourier(inputs, config.dimension, gamma, config.seed)
+            Identity(inputs)
+            if config.features == "identity"
+            else Fourier(inputs, config.dimension, gamma, config.seed or 0)
         )
 
     def init(self, seed: int) -> Tensors:
