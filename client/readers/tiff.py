@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,6 +56,8 @@ def _page(path: Path, page: Any, index: int) -> Picture:
         page.databytecounts
     ) < page.nbytes * page.bitspersample // (8 * page.dtype.itemsize):
         raise ImageError(f"{path}: page {index} is truncated. Copy or export it again.")
+    if page.compression != tifffile.COMPRESSION.NONE:
+        _refuse_bomb(path, page)
     pixels = page.asarray()
     if pixels.size != page.imagewidth * page.imagelength * page.samplesperpixel:
         raise ImageError(f"{path}: page {index} is not one flat image. Export it as a plain TIFF.")
@@ -68,6 +71,19 @@ def _page(path: Path, page: Any, index: int) -> Picture:
     if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
         pixels = np.float32(low + high) - pixels
     return Picture(pixels, low, high)
+
+
+def _refuse_bomb(path: Path, page: Any) -> None:
+    """Deflated strips must not hold more than the image: tifffile would unpack all of it first."""
+    file, left = page.parent.filehandle, page.nbytes + (1 << 24)  # a tile may reach beyond the image
+    for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
+        file.seek(offset)
+        unpack, chunk = zlib.decompressobj(), file.read(count)
+        while chunk and left >= 0:
+            left -= len(unpack.decompress(chunk, 1 << 22))
+            chunk = unpack.unconsumed_tail
+    if left < 0:
+        raise ImageError(f"{path}: unpacks to more than the image it claims to hold; refused. Export it again.")
 
 
 def _deep_colour(path: Path, page: Any) -> NDArray[np.uint16]:

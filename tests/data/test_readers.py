@@ -294,6 +294,21 @@ def test_a_tiff_where_white_is_zero_becomes_brighter_is_higher(tmp_path):
     np.testing.assert_array_equal(read(tmp_path / "a.tif")[0].pixels[:, :, 0], 255.0 - GREY8)
 
 
+def test_a_tiff_that_unpacks_to_more_than_its_image_is_refused(tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, GREY8, compression="deflate", software="x" * 30000)
+    content = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as file:
+        start = file.pages[0].dataoffsets[0]
+        count = file.pages[0].tags["StripByteCounts"].valueoffset
+    packed = zlib.compress(bytes(20 << 20), 9)
+    content[start:] = packed
+    content[count : count + 4] = len(packed).to_bytes(4, "little")
+    path.write_bytes(content)
+    with pytest.raises(ImageError, match="unpacks to more than the image"):
+        read(path)
+
+
 def test_pages_of_a_tiff_are_frames(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", np.stack([GREY8, GREY8 // 2]), photometric="minisblack")
     assert len(read(tmp_path / "a.tif", "all")) == 2
