@@ -3,8 +3,9 @@
     python benchmarks/resume.py [--kills 10]
 
 Each configuration runs twice undisturbed, then is killed with SIGKILL (its whole process group) at a moment drawn
-uniformly over its duration, and resumed to its end: that many times. Compared are the SHA-256 of every model file and
-of result.json without its seconds. Over Flower's engine (where Ray is installed) a few kills, for a start takes long.
+uniformly over its duration (one in five before the first checkpoint, the others after it), and resumed to its end: that
+many times. Compared are the SHA-256 of every model file and of result.json without its seconds. Over Flower's engine
+(where Ray is installed) there are only a few kills, for it takes long to start.
 """
 
 import argparse
@@ -26,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-SMALL = ("data.cases=60", "federation.rounds=6")
+SMALL = ("data.cases=60", "federation.rounds=10")
 SCAFFOLD = ("federation.strategy=scaffold", "federation.local={steps: 4, optimizer: sgd, learning_rate: 0.05}")
 
 
@@ -53,20 +54,39 @@ FLOWER = Case(
 )
 
 
-def run(command: Sequence[str], kill_after_s: float | None = None) -> bool:
-    """Run to the end, or kill the process group at a moment; whether it came to the end."""
-    process = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
-    )
-    try:
-        _, complaint = process.communicate(timeout=kill_after_s)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        return False
-    if process.returncode:
-        raise SystemExit(f"{' '.join(command)} failed:\n{complaint.decode()}")
-    return True
+@dataclass(frozen=True)
+class Moment:
+    """When to kill a run."""
+
+    seconds: float
+    after_a_checkpoint: bool
+    """Counted from the first checkpoint on, else from the start."""
+
+
+def run(command: Sequence[str], out: Path, kill: Moment | None = None) -> tuple[float, float] | None:
+    """Run to the end, or kill the process group at a moment.
+
+    Returns:
+        Seconds until the first checkpoint, and from there to the end; nothing if it was killed.
+    """
+    begun, first = time.monotonic(), None
+    with tempfile.TemporaryFile() as complaint:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=complaint, stderr=complaint, start_new_session=True)
+        while process.poll() is None:
+            now = time.monotonic()
+            if first is None and any(out.glob("seed-*/*.checkpoint")):
+                first = now
+            since = first if kill and kill.after_a_checkpoint else begun
+            if kill and since is not None and now - since >= kill.seconds:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                return None
+            time.sleep(0.005)
+        if process.returncode:
+            complaint.seek(0)
+            raise SystemExit(f"{' '.join(command)} failed:\n{complaint.read().decode()}")
+    first = first or begun
+    return first - begun, time.monotonic() - first
 
 
 def bits(out: Path) -> dict[str, str]:
@@ -95,28 +115,29 @@ def stage(out: Path) -> str:
 
 def measure(case: Case, kills: int, folder: Path, chance: random.Random, repeats: int = 1) -> dict[str, Any]:
     """An undisturbed run and its repeats, then killed and resumed ones."""
-    started = time.monotonic()
-    run(case.command(folder / "first"))
-    duration_s = time.monotonic() - started
+    start_s, work_s = run(case.command(folder / "first"), folder / "first") or (0.0, 0.0)
     expected = bits(folder / "first")
     differs = []
     for number in range(repeats):
-        run(case.command(folder / f"again-{number}"))
-        if bits(folder / f"again-{number}") != expected:
+        out = folder / f"again-{number}"
+        run(case.command(out), out)
+        if bits(out) != expected:
             differs.append(f"repeat {number}")
     stages: Counter[str] = Counter()
-    for number in range(kills):
-        out = folder / "killed"
+    out = folder / "killed"
+    while sum(stages.values()) < kills:
         shutil.rmtree(out, ignore_errors=True)
-        moment_s = chance.uniform(0, duration_s)
-        ended = run(case.command(out), moment_s)
-        stages["already at its end" if ended else stage(out)] += 1
-        run([*case.command(out), "--resume"])
+        late = chance.random() < 0.8
+        moment = Moment(chance.uniform(0, work_s if late else start_s), late)
+        if run(case.command(out), out, moment):
+            continue  # faster than the first one: at its end before that moment
+        stages[stage(out)] += 1
+        run([*case.command(out), "--resume"], out)
         if bits(out) != expected:
-            differs.append(f"kill {number} after {moment_s:.2f} s")
+            differs.append(f"killed at {moment}")
     return {
         "name": case.name,
-        "seconds": duration_s,
+        "seconds": start_s + work_s,
         "files": len(expected),
         "kills": kills,
         "stages": stages,
