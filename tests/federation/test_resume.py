@@ -8,7 +8,6 @@ import pytest
 
 from benchmarks import resume
 
-
 SHORT = replace(resume.CNN, more=("baselines=[pooled]", "personalise.mix=false", "federation.rounds=6"))
 
 
