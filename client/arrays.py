@@ -1,11 +1,6 @@
-"""Cases in one .npz: MedMNIST's layout (train_images, train_labels …) by itself, any other by the names of its arrays.
-
-Nothing pickled is ever loaded, and what the archive claims to hold is compared with limits before memory is taken.
-"""
+"""Cases in one .npz: MedMNIST's layout (train_images, train_labels …) by itself, any other by its arrays' names."""
 
 import hashlib
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,18 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from client import archive
 from client.table import SPLITS, Facts, Problem, Split, Table, as_split, encode, located, merge, refuse
 from common.config import Npz
 from common.errors import ConfigError, DataError
 from common.imaging import Picture
 
 Array = NDArray[Any]
-
-MAX_BYTES = 48 << 30
-"""MedMNIST's largest file, 224² in colour, unpacks to 16 GiB."""
-BOMB_RATIO = 400
-"""Beyond MIN_BOMB_BYTES no archive of real images packs so well; deflate reaches 1,032 on zeros."""
-MIN_BOMB_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -87,7 +77,7 @@ def read(source: Npz) -> Table:
         from client.download import fetch
 
         fetch(source.download, path)
-    arrays = load(path)
+    arrays = archive.load(path)
     parts = _find_parts(path, arrays, source)
     for part in parts:
         _check_part(path, part)
@@ -109,56 +99,6 @@ def read(source: Npz) -> Table:
         split=_splits(path, arrays, source, parts, keep),
         problems=tuple(problems),
     )
-
-
-def load(path: Path) -> dict[str, Array]:
-    """Every array of an .npz, sizes checked before memory is taken.
-
-    Raises:
-        DataError: not an .npz, damaged, pickled, or larger than it may be.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = [m for m in archive.infolist() if m.filename.endswith(".npy")]
-            _refuse_bomb(path, members)
-            return {m.filename.removesuffix(".npy"): _read_array(path, archive, m) for m in members}
-    except FileNotFoundError:
-        raise DataError(f"{path}: there is no such file. Give the path of an .npz as data.path.") from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
-        raise DataError(
-            f"{path}: not a readable .npz ({error or type(error).__name__}). Expected a file written by numpy.savez; "
-            "copy or download it again."
-        ) from None
-
-
-def _refuse_bomb(path: Path, members: Sequence[zipfile.ZipInfo]) -> None:
-    total = sum(m.file_size for m in members)
-    packed = sum(m.compress_size for m in members)
-    if total > MAX_BYTES or (total > MIN_BOMB_BYTES and total > BOMB_RATIO * max(packed, 1)):
-        raise DataError(
-            f"{path}: refused: {packed:,} bytes would unpack to {total:,}, at most {MAX_BYTES:,} and "
-            f"{BOMB_RATIO} times as much are allowed. If it is genuine, save it in parts with numpy.savez."
-        )
-    if len({m.filename for m in members}) != len(members):
-        raise DataError(f"{path}: holds two arrays of one name; save it again with numpy.savez.")
-
-
-def _read_array(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:
-    where = f"{path}: array '{member.filename.removesuffix('.npy')}'"
-    try:
-        with archive.open(member) as stream:
-            version = np.lib.format.read_magic(stream)
-            header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, _, dtype = header(stream)
-        # A header may claim any shape: numpy would take the memory for it before it reads a byte.
-        if dtype.hasobject or np.prod(shape, dtype=float) * dtype.itemsize > member.file_size:
-            reason = "holds pickled Python objects" if dtype.hasobject else f"claims shape {shape}, more than it holds"
-            raise DataError(f"{where} {reason}; refused. Save plain arrays with numpy.savez.")
-        with archive.open(member) as stream:
-            array: Array = np.lib.format.read_array(stream, allow_pickle=False)
-            return array
-    except (ValueError, SyntaxError, TypeError, OverflowError, MemoryError) as error:
-        raise DataError(f"{where} cannot be read ({error}). Save it again with numpy.savez.") from None
 
 
 @dataclass(frozen=True)

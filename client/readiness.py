@@ -173,14 +173,15 @@ def _duplicates(data: _Data) -> Iterator[Finding]:
     if not again:
         yield Finding("ok", "no image is there twice")
     kinds: list[tuple[str, str, Callable[[list[int]], bool]]] = [
-        ("with different labels", "correct the labels", lambda g: len(set(data.table.labels[g])) > 1),
+        ("with different labels", "correct the labels", _differ(data.table.labels)),
         ("across splits", "take them out of one side: what is tested must be new", _differ(data.division.split)),
         ("across sites", "keep each at one site", _differ(data.division.site)),
         ("within one split", "keep one of each", lambda _: True),
     ]
     for where, todo, belongs in kinds:
         if found := [group for group in again if belongs(group)]:
-            names = [" = ".join(data.table.images.name(i) for i in group[:2]) for group in found]
+            pairs = [(g[0], next((i for i in g[1:] if belongs([g[0], i])), g[1])) for g in found]
+            names = [f"{data.table.images.name(i)} = {data.table.images.name(j)}" for i, j in pairs]
             yield Finding("warning", f"{len(found)} images are there again {where}: {_some(names)}", todo)
             again = [group for group in again if group not in found]
 
