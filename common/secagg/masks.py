@@ -20,11 +20,11 @@ from common.secagg.keys import digest
 Words = NDArray[np.uint32] | NDArray[np.uint64]
 """The vector that is masked: little-endian words, contiguous, added mod 2**32 or mod 2**64."""
 
-LEAF_BYTES = 2**18
+LEAF_BYTES = 2**16
 """The unit of the vector's hash, and of the work on it: part of the protocol."""
 BLOCK_BYTES = 16
 WORKERS = min(4, os.cpu_count() or 1)
-_LEAVES_A_WORKER = 4
+_LEAVES_A_WORKER = 8
 _ZEROS = memoryview(bytes(LEAF_BYTES))
 
 
@@ -54,7 +54,7 @@ def apply(words: Words, masks: Sequence[Mask]) -> bytes:
 
 
 def hash_of(words: Words) -> bytes:
-    """SHA-256 over the SHA-256 of every leaf of 256 KiB, with the number of bytes."""
+    """SHA-256 over the SHA-256 of every leaf of 64 KiB, with the number of bytes."""
     return apply(words, ())
 
 
@@ -64,8 +64,9 @@ def _in_parts(words: Words, masks: Sequence[Mask]) -> list[list[bytes]]:
     edges = [leaves * i // workers for i in range(workers + 1)]
     if workers == 1:
         return [_sweep(words, masks, 0, leaves)]
-    with ThreadPoolExecutor(workers) as pool:
-        return list(pool.map(lambda w: _sweep(words, masks, edges[w], edges[w + 1]), range(workers)))
+    with ThreadPoolExecutor(workers - 1) as pool:
+        others = [pool.submit(_sweep, words, masks, edges[w], edges[w + 1]) for w in range(1, workers)]
+        return [_sweep(words, masks, 0, edges[1]), *(other.result() for other in others)]
 
 
 def _sweep(words: Words, masks: Sequence[Mask], first: int, last: int) -> list[bytes]:
