@@ -152,19 +152,23 @@ def test_a_run_over_flower_gives_the_same_bits_as_in_memory(text: str, tmp_path:
     assert all(same_bits(transport.states.get(name, {}), way.states[name]) for name in way.sites())
 
 
-def test_a_simulation_resumed_in_another_federation_brings_back_what_its_sites_kept(tmp_path: Path) -> None:
-    config = load(tmp_path, CNN)
+def test_a_simulation_resumed_over_either_engine_brings_back_what_its_sites_kept(tmp_path: Path) -> None:
+    config = load(tmp_path, CNN, "federation.rounds=4")
     *_, expected = rounds(config, in_memory(config))
-    standing = None
-    for _ in range(3):  # new nodes, as after a crash, for every round
+
+    def go_on(transport: Transport) -> Standing:
+        standing = None
+        if found := checkpoint.load(tmp_path / "c", transport.sites(), "digest"):
+            standing = found[0]
+            transport.states.update(found[1])
+        standing = next(rounds(config, transport, standing))
+        checkpoint.save(tmp_path / "c", standing, transport.states, "digest")
+        return standing
+
+    for _ in range(2):  # new nodes, as after a crash, for every round
+        go_on(in_memory(config))
         with grid_of(dict.fromkeys(range(3), site_edge.simulated(config, 1))) as grid:
-            transport = flower.FlowerTransport(grid, 3, 60, misfortunes(config))
-            if found := checkpoint.load(tmp_path / "c", transport.sites(), "digest"):
-                standing = found[0]
-                transport.states.update(found[1])
-            standing = next(rounds(config, transport, standing))
-            checkpoint.save(tmp_path / "c", standing, transport.states, "digest")
-    assert standing is not None
+            standing = go_on(flower.FlowerTransport(grid, 3, 60, misfortunes(config)))
     assert same_bits(standing.state, expected.state)
 
 
@@ -231,6 +235,19 @@ def test_hospitals_train_through_the_standard_apps_and_keep_their_state(tmp_path
     assert found is not None
     assert same_bits(found[0].state, expected.state)
     assert same_bits(found[0].best, expected.best)
+
+
+def test_an_interrupt_ends_the_waiting(tmp_path: Path) -> None:
+    def never(message: Message, context: Context) -> Message:
+        time.sleep(1.0)
+        return Message(RecordDict(), reply_to=message)
+
+    client, stop = answering(never, site_edge.simulated(load(tmp_path, SVM), 1)), threading.Event()
+    with grid_of({0: client}) as grid:
+        transport = flower.FlowerTransport(grid, 1, 60, stop=stop)
+        threading.Timer(0.1, stop.set).start()
+        with pytest.raises(KeyboardInterrupt):
+            transport.exchange(Request("statistics", 0), transport.sites(), 600)
 
 
 @pytest.mark.parametrize(
