@@ -65,9 +65,9 @@ class EpochOpening(Machine):
 
     def _gathers(self) -> Gathers:
         return {
-            Gathering.ADVERTS: (self._advert, self._adverts, "published keys"),
-            Gathering.SHARES: (self._share, self._shares, "shared their secrets"),
-            Gathering.READIES: (self._readiness, self._ready, "opened their shares"),
+            "advert": (self._advert, self._adverts, "published keys"),
+            "shares": (self._share, self._shares, "shared their secrets"),
+            "ready": (self._readiness, self._ready, "opened their shares"),
         }
 
     def _advert(self, content: bytes) -> str:

@@ -13,8 +13,8 @@ from common.secagg.plan import Plan
 from common.secagg.roster import Roster
 from common.secagg.stages import COORDINATOR, Gathering, after
 
-Gathers = Mapping[Gathering, tuple[Callable[[bytes], str], Sized, str]]
-"""At each stage: what takes a message, what was taken so far, and what those sites did."""
+Gathers = Mapping[str, tuple[Callable[[bytes], str], Sized, str]]
+"""For each event of the table: what takes its message, what was taken so far, and what those sites did."""
 
 
 class Machine:
@@ -32,9 +32,11 @@ class Machine:
         Raises:
             WireError, StageError, IdentityError, ShareError: naming the site; nothing is changed then.
         """
-        if self.stage not in self._gathers():
-            raise StageError("out-of-order", f"a message while {self.stage.value}: expected none. Nothing was changed.")
-        return self._gathers()[self.stage][0](content)
+        event = self._awaited()
+        following = after(COORDINATOR, self.stage, event)
+        who = self._gathers()[event][0](content)
+        self.stage = following
+        return who
 
     def close(self) -> None:
         """Wait no longer.
@@ -43,13 +45,17 @@ class Machine:
             QuorumError: if too few have answered; the machine has failed then, and nothing was unmasked.
         """
         following = after(COORDINATOR, self.stage, "close")
-        _, answered, did = self._gathers()[self.stage]
+        _, answered, did = self._gathers()[self._awaited()]
         try:
             self._demand(len(answered), did)
         except QuorumError:
             self.stage = after(COORDINATOR, self.stage, "fail")
             raise
         self.stage = following
+
+    def _awaited(self) -> str:
+        """The kind of message that the table has for this stage."""
+        return next((event for event in self._gathers() if (self.stage, event) in COORDINATOR), "a message")
 
     def _gathers(self) -> Gathers:
         raise NotImplementedError

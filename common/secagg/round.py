@@ -78,9 +78,9 @@ class RoundOpening(Machine):
 
     def _gathers(self) -> Gathers:
         return {
-            Gathering.MASKED: (self._masked, self._roots, "answered"),
-            Gathering.AGREEMENTS: (self._agreement, self._agreements, "signed"),
-            Gathering.RELEASES: (self._release, self._releases, "released their shares"),
+            "masked": (self._masked, self._roots, "answered"),
+            "agreement": (self._agreement, self._agreements, "signed"),
+            "release": (self._release, self._releases, "released their shares"),
         }
 
     def _demand(self, answered: int, did: str) -> None:

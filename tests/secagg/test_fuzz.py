@@ -32,7 +32,7 @@ ROUND = [("submit", "Start", "Masked"), ("agree", "Survivors", "Agreement"), ("r
 
 
 @cache
-def session() -> tuple[World, dict[str, bytes]]:
+def conversation() -> tuple[World, dict[str, bytes]]:
     """One true message of every kind, and the sites after them."""
     world = World.of(4, plain(6), rounds=2)
     opening, sent = EpochOpening(world.plan, world.roster), {"Plan": world.plan.content, "Roster": world.signed_roster}
@@ -64,7 +64,7 @@ def session() -> tuple[World, dict[str, bytes]]:
 @st.composite
 def damaged(draw: st.DrawFn) -> bytes:
     """A true message with bytes changed, cut, doubled, or one message's end on another's beginning."""
-    _, sent = session()
+    _, sent = conversation()
     content = bytearray(sent[draw(st.sampled_from(sorted(sent)))])
     for _ in range(draw(st.integers(0, 4))):
         content[draw(st.integers(0, min(len(content) - 1, draw(st.sampled_from([8, 60, 10**6])))))] = draw(
@@ -99,7 +99,7 @@ def test_every_parser_returns_a_message_or_an_error_of_ours(content: bytes, trie
 @MANY
 @given(content=damaged())
 def test_no_machine_crashes_or_changes_on_what_it_cannot_use(content: bytes, tried: Counter[str]) -> None:
-    world, _ = session()
+    world, _ = conversation()
     site = world.sites["site-000"]
     assert world.epoch is not None
     fresh = Site("site-000", site.identity, site.pins)
@@ -126,13 +126,13 @@ def frames_of(content: bytes) -> list[bytes]:
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda k: k.__name__)
 def test_every_message_survives_the_way_over_bytes(kind: type[m.Message]) -> None:
-    content = session()[1][kind.__name__]
+    content = conversation()[1][kind.__name__]
     assert kind.decode(content).encode() == content
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda k: k.__name__)
 def test_every_message_is_refused_cut_at_any_byte_and_with_a_byte_more(kind: type[m.Message]) -> None:
-    content = session()[1][kind.__name__]
+    content = conversation()[1][kind.__name__]
     for length in range(len(content)):
         with pytest.raises(WireError):
             kind.decode(content[:length])
@@ -142,7 +142,7 @@ def test_every_message_is_refused_cut_at_any_byte_and_with_a_byte_more(kind: typ
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda k: k.__name__)
 def test_declared_lengths_cost_no_memory(kind: type[m.Message]) -> None:
-    content = session()[1][kind.__name__]
+    content = conversation()[1][kind.__name__]
     tracemalloc.start()
     try:
         for at in range(5, min(len(content), 120)):
