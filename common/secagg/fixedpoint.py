@@ -22,7 +22,7 @@ from common.secagg.masks import Words, stream
 from common.types import Tensors
 
 MAX_SEGMENTS, MAX_WORDS, MAX_FRACTION_BITS = 4096, 2**29, 52
-_PIECE = 2**14  # coordinates a step: all of a step's scratch stays in cache
+_PIECE = 2**15  # coordinates a step: all of a step's scratch stays in cache
 
 
 @dataclass(frozen=True)

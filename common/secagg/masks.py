@@ -20,11 +20,11 @@ from common.secagg.keys import digest
 Words = NDArray[np.uint32] | NDArray[np.uint64]
 """The vector that is masked: little-endian words, contiguous, added mod 2**32 or mod 2**64."""
 
-LEAF_BYTES = 2**16
+LEAF_BYTES = 2**17
 """The unit of the vector's hash, and of the work on it: part of the protocol."""
 BLOCK_BYTES = 16
 WORKERS = min(4, os.cpu_count() or 1)
-_LEAVES_A_WORKER = 8
+_LEAVES_A_WORKER = 4
 _ZEROS = memoryview(bytes(LEAF_BYTES))
 
 
@@ -54,7 +54,7 @@ def apply(words: Words, masks: Sequence[Mask]) -> bytes:
 
 
 def hash_of(words: Words) -> bytes:
-    """SHA-256 over the SHA-256 of every leaf of 64 KiB, with the number of bytes."""
+    """SHA-256 over the SHA-256 of every leaf of 128 KiB, with the number of bytes."""
     return apply(words, ())
 
 
@@ -77,9 +77,10 @@ def _sweep(words: Words, masks: Sequence[Mask], first: int, last: int) -> list[b
     hashes = []
     for leaf in range(first, last):
         part = words[leaf * a_leaf : (leaf + 1) * a_leaf]
+        zeros, stretch = _ZEROS[: part.nbytes], pad[: len(part)]
         for source, combine in streams:
-            source.update_into(_ZEROS[: part.nbytes], drawn)
-            combine(part, pad[: len(part)], out=part)
+            source.update_into(zeros, drawn)
+            combine(part, stretch, part)
         hashes.append(hashlib.sha256(part.data).digest())
     return hashes
 

@@ -170,7 +170,7 @@ def test_a_layout_survives_the_way_over_bytes() -> None:
 
 
 def test_segments_longer_than_a_step_of_the_encoder_are_rounded_with_fresh_bits() -> None:
-    layout = Layout((Segment("x", (50_000,), 1.0, 0),))
-    rounded = layout.decode(layout.encode({"x": np.full(50_000, 0.5)}, 1.0, key()))["x"]
-    parts = [rounded[i : i + 2**14] for i in range(0, 3 * 2**14, 2**14)]
+    layout = Layout((Segment("x", (100_000,), 1.0, 0),))
+    rounded = layout.decode(layout.encode({"x": np.full(100_000, 0.5)}, 1.0, key()))["x"]
+    parts = [rounded[i : i + 2**15] for i in range(0, 3 * 2**15, 2**15)]
     assert all((a != b[: len(a)]).any() for a, b in pairwise(parts))
