@@ -5,10 +5,10 @@ a signed roster, and keys for many rounds exchanged once an epoch. Two state mac
 `site.Site`, and the coordinator's `EpochOpening` and `RoundOpening`. What must hold is said in docs/threat-model.md.
 
     roster, plan, fixedpoint      who may take part, in what, with which vectors
-    messages, codec               bytes; strict
+    messages, envelope, codec     bytes; strict
     keys, schedule, shamir, masks the cryptography
     stages                        all transitions
-    site, state                   the site's half, and what it must not forget
+    site, dealing, state          the site's half, and what it must not forget
     directory, epoch, round       the coordinator's half (machine: what its two machines share)
     audit                         a round again, from its transcript
 """

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sized
 
 from common.errors import QuorumError, StageError
 from common.secagg.directory import demand_quorum, sender_of
-from common.secagg.messages import FromSite
+from common.secagg.envelope import FromSite
 from common.secagg.plan import Plan
 from common.secagg.roster import Roster
 from common.secagg.stages import COORDINATOR, Gathering, after

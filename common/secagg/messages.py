@@ -1,101 +1,31 @@
 """The messages, each a frozen class with one encoding.
 
-Sites sign theirs, over the context that applies, with what they are and who sends them. What the coordinator sends is
-not signed: a site believes nothing of it that it cannot check.
+Sites sign theirs. What the coordinator sends is not signed: a site believes nothing of it that it cannot check.
 
     epoch   proposal → Advert · Directory → Shares · Delivery → Ready
     round   Start → Masked · Survivors → Agreement · Agreements → Release
 """
 
 import struct
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from common.errors import WireError
 from common.secagg import masks
 from common.secagg.codec import MAGIC, Reader, Writer
+from common.secagg.envelope import FromSite, Message
 from common.secagg.fixedpoint import MAX_WORDS
-from common.secagg.keys import DIGEST_BYTES, KEY_BYTES, SIGNATURE_BYTES, TAG_BYTES, digest, sign, verify
+from common.secagg.keys import DIGEST_BYTES, KEY_BYTES, SIGNATURE_BYTES, TAG_BYTES, digest
 from common.secagg.plan import MAX_ROUNDS
 from common.secagg.roster import MAX_SITES
 from common.secagg.shamir import SHARE_BYTES
 
 Members = tuple[int, ...]
 """Positions in the plan's cohort, rising."""
-
-
-class Message:
-    """What all messages share: a magic, a kind, fields, nothing left over."""
-
-    KIND: ClassVar[int]
-
-    def encode(self) -> bytes:
-        """As bytes."""
-        return self._write(Writer().raw(MAGIC).u8(self.KIND)).bytes()
-
-    @classmethod
-    def decode(cls, content: bytes | memoryview) -> Self:
-        """From bytes.
-
-        Raises:
-            WireError: if they are not exactly such a message.
-        """
-        r = Reader(content, cls.__name__.lower())
-        if r.raw(len(MAGIC)) != MAGIC:
-            raise r.fault("is of another protocol version")
-        if (kind := r.u8()) != cls.KIND:
-            raise r.fault(f"is of kind {kind}, expected {cls.KIND}")
-        message = cls._read(r)
-        r.end()
-        return message
-
-    def _write(self, w: Writer) -> Writer:
-        raise NotImplementedError
-
-    @classmethod
-    def _read(cls, r: Reader) -> Self:
-        raise NotImplementedError
-
-
-@dataclass(frozen=True)
-class FromSite(Message):
-    """A message that a site signs: context, sender, content, signature."""
-
-    context: bytes
-    """epoch_ctx, view, or round_ctx."""
-    sender: int
-    """Position in the cohort."""
-    signature: bytes = field(default=b"", kw_only=True)
-
-    def statement(self) -> bytes:
-        """What is signed."""
-        return digest(type(self).__name__, self.context, self.sender.to_bytes(2, "little"), *self._content())
-
-    def signed(self, identity: Ed25519PrivateKey) -> Self:
-        """The same message with its signature."""
-        return replace(self, signature=sign(identity, self.statement()))
-
-    def verify(self, public: bytes, *, who: str) -> None:
-        """Check the signature.
-
-        Raises:
-            IdentityError: naming the sender.
-        """
-        verify(public, self.signature, self.statement(), who=who, what=type(self).__name__.lower())
-
-    def _content(self) -> tuple[bytes, ...]:
-        return (self._body(Writer()).bytes(),)
-
-    def _write(self, w: Writer) -> Writer:
-        return self._body(w.raw(self.context).u16(self.sender)).raw(self.signature)
-
-    def _body(self, w: Writer) -> Writer:
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

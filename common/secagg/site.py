@@ -14,11 +14,10 @@ from dataclasses import dataclass, field, replace
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from common.errors import IdentityError, PolicyError, StageError, WeightsError
-from common.secagg import masks, schedule
-from common.secagg.directory import checked_directory, demand_quorum, directory_digest, sender_of, view_of
-from common.secagg.keys import Random, digest, exchange_public, public_of
+from common.secagg import dealing, masks
+from common.secagg.directory import checked_directory, demand_quorum, view_of
+from common.secagg.keys import Random, digest, public_of
 from common.secagg.messages import (
-    Advert,
     Agreement,
     Agreements,
     Delivery,
@@ -32,9 +31,8 @@ from common.secagg.messages import (
 )
 from common.secagg.plan import Plan, check, round_context
 from common.secagg.roster import Pins, Roster, admitted, refuse_expired
-from common.secagg.shamir import SECRET_BYTES, SHARE_BYTES, share
 from common.secagg.stages import SITE, after
-from common.secagg.state import Round, Secrets, State
+from common.secagg.state import Round, State
 
 
 @dataclass(frozen=True)
@@ -99,7 +97,7 @@ class Site:
             raise IdentityError("swapped-key", f"the roster lists another key for {self.name} than the one it holds.")
         if plan.epoch <= self.state.epochs.get(plan.run, -1):
             raise StageError("replayed-epoch", f"epoch {plan.epoch} of this run has been joined before.")
-        secrets, advert = self._new_keys(plan)
+        secrets, advert = dealing.new_keys(plan, plan.cohort.index(self.name), self.identity, self.random)
         state = State(
             stage,
             roster,
@@ -121,19 +119,9 @@ class Site:
         adverts = checked_directory(Directory.decode(directory).adverts, plan, self.roster)
         if own not in adverts or adverts[own].digest != self.state.advert:
             raise IdentityError("swapped-key", f"the directory does not have the advert that {self.name} sent.")
-        secrets, name = self.state.secrets, directory_digest(adverts, plan)
-        split = [v[i : i + SECRET_BYTES] for v in secrets.rounds.values() for i in (0, SECRET_BYTES)]
-        shared = schedule.polynomials(secrets.dealer, plan.context, split, plan.threshold)
-        channel = schedule.channel_key(secrets.dealer, plan.context)
-        sealed = []
-        for peer, advert in adverts.items():
-            if peer != own:
-                content, who = _shares_of(shared, peer), plan.cohort[peer]
-                box = schedule.sealed_shares(channel, advert.channel, content, own, peer, name, who=who)
-                sealed.append((peer, box))
-        kept = replace(secrets, own=_by_slot(_shares_of(shared, own)))
-        state = replace(self.state, stage=stage, adverts=adverts, view=name, secrets=kept)
-        message = Shares(plan.context, own, tuple(sealed)).signed(self.identity)
+        secrets, sealed = dealing.split(self.state.secrets, plan, own, adverts)
+        state = replace(self.state, stage=stage, adverts=adverts, secrets=secrets)
+        message = Shares(plan.context, own, sealed).signed(self.identity)
         return Outgoing(replace(self, state=state), message.encode())
 
     def take(self, delivery: bytes) -> Outgoing:
@@ -145,19 +133,7 @@ class Site:
         stage, plan, own, state = after(SITE, self.state.stage, "take"), self.plan, self.position, self.state
         boxes = dict(Delivery.decode(delivery).sealed)
         demand_quorum(len(boxes) + 1, plan, "shared their secrets")
-        channel = schedule.channel_key(state.secrets.dealer, plan.context)
-        held = {own: state.secrets.own}
-        for peer, box in boxes.items():
-            who = sender_of(peer, plan)
-            if peer == own or peer not in state.adverts:
-                raise IdentityError("unknown-site", f"shares from {who}, which published no keys for this epoch.")
-            key = state.adverts[peer].channel
-            held[peer] = _by_slot(schedule.opened_shares(channel, key, box, peer, own, state.view, who=who))
-            if len(held[peer]) != plan.rounds:
-                raise IdentityError("bad-share", f"{who} sent shares for {len(held[peer])} rounds, not {plan.rounds}.")
-        adverts = {peer: advert for peer, advert in state.adverts.items() if peer in held}
-        by_slot = {slot: b"".join(held[peer][slot] for peer in adverts) for slot in range(plan.rounds)}
-        secrets = Secrets(rounds=state.secrets.rounds, held=by_slot)  # the dealer seed and the channel key end here
+        secrets, adverts = dealing.opened(state.secrets, plan, own, state.adverts, boxes)
         view = view_of(adverts, plan)
         state = replace(state, stage=stage, adverts=adverts, view=view, secrets=secrets)
         return Outgoing(replace(self, state=state), Ready(view, own).signed(self.identity).encode())
@@ -198,13 +174,7 @@ class Site:
         layout = plan.exchanges[current.kind].layout
         if words.dtype != layout.dtype or words.shape != (layout.length,) or not words.flags.c_contiguous:
             raise WeightsError(f"{words.dtype}{list(words.shape)}, expected {layout.dtype}[{layout.length}].")
-        secret = self.state.secrets.rounds[current.slot]
-        key = schedule.mask_key(secret[:SECRET_BYTES], plan.context, current.slot)
-        over = [schedule.self_mask(secret[SECRET_BYTES:], current.context, subtract=False)]
-        for peer, advert in self.state.adverts.items():
-            if peer != own:
-                public, who = advert.mask_key(current.slot), plan.cohort[peer]
-                over.append(schedule.pair_mask(key, own, public, peer, current.context, subtract=False, who=who))
+        over = dealing.masks_of(self.state.secrets, plan, own, self.state.adverts, current.slot, current.context)
         root = masks.apply(words, over)
         message = Masked(current.context, own, words, root=root).signed(self.identity)
         secrets = self.state.secrets.since(current.slot)
@@ -258,12 +228,8 @@ class Site:
                 "too-few-signatures",
                 f"{len(message.signatures)} sites signed the survivors, expected {plan.threshold} at least.",
             )
-        held = self.state.secrets.held[current.slot]
-        shares = [
-            held[2 * SHARE_BYTES * i :][SHARE_BYTES:] if peer in current.survivors else held[2 * SHARE_BYTES * i :]
-            for i, peer in enumerate(self.state.adverts)
-        ]
-        release = Release(current.context, own, b"".join(s[:SHARE_BYTES] for s in shares)).signed(self.identity)
+        shares = dealing.released(self.state.secrets, self.state.adverts, current.slot, current.survivors)
+        release = Release(current.context, own, shares).signed(self.identity)
         questions = {**self.state.questions, _question(current): self._who(current.survivors)}
         secrets = self.state.secrets.since(current.slot + 1)
         state = replace(self.state, stage=stage, questions=questions, secrets=secrets)
@@ -301,17 +267,6 @@ class Site:
             )
         return roster
 
-    def _new_keys(self, plan: Plan) -> tuple[Secrets, Advert]:
-        own, dealer, published, rounds = plan.cohort.index(self.name), self.random(32), [], {}
-        for slot in range(plan.rounds):
-            mask_seed, self_seed = self.random(SECRET_BYTES), self.random(SECRET_BYTES)
-            rounds[slot] = mask_seed + self_seed
-            published.append(exchange_public(schedule.mask_key(mask_seed, plan.context, slot)))
-            published.append(schedule.commitment(self_seed, plan.context, own, slot))
-        channel = exchange_public(schedule.channel_key(dealer, plan.context))
-        advert = Advert(plan.context, own, channel, b"".join(published)).signed(self.identity)
-        return Secrets(dealer, rounds), advert
-
     def _demand_round(self, context: bytes) -> None:
         if context != self.state.round.context:
             raise StageError("other-round", "of another round, model or view of the epoch than this site's.")
@@ -322,12 +277,3 @@ class Site:
 
 def _question(current: Round) -> bytes:
     return digest("question", current.kind.encode(), current.question)
-
-
-def _shares_of(polynomials: list[list[int]], position: int) -> bytes:
-    return b"".join(share(p, position + 1) for p in polynomials)
-
-
-def _by_slot(shares: bytes) -> dict[int, bytes]:
-    size = 2 * SHARE_BYTES
-    return {i // size: shares[i : i + size] for i in range(0, len(shares), size)}

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from common.secagg import EpochOpening, Exchange, Layout, Member, Outgoing, Plan, Policy, Segment, Site
+from common.secagg import EpochOpening, Exchange, Layout, Member, Outgoing, Plan, Policy, Segment, Site, schedule
+from common.secagg.directory import checked_directory, directory_digest
 from common.secagg.keys import public_of
 from common.secagg.messages import Advert, Delivery, Directory, Shares
 from tests.attacks.conftest import Attack
@@ -255,6 +256,20 @@ def test_shares_for_the_wrong_peer_or_epoch_are_refused(world: World, attack: At
     now = dict(Delivery.decode(later["site-000"]).sealed)
     with attack("share replayed from the epoch before", "bad-seal"):
         first(world).take(Delivery(tuple(sorted((now | {2: mine[2]}).items()))).encode())
+
+
+@pytest.mark.parametrize("short", [1, 10, 64, 128])
+def test_a_peer_s_shares_of_another_length_are_refused(world: World, attack: Attack, short: int) -> None:
+    sent = Directory(tuple(adverts(world))).encode()
+    liar = world.sites["site-001"]
+    directory = checked_directory(Directory.decode(sent).adverts, world.plan, world.roster)
+    channel = schedule.channel_key(liar.state.secrets.dealer, world.plan.context)
+    name = directory_digest(directory, world.plan)
+    box = schedule.sealed_shares(channel, directory[0].channel, bytes(128 - short), 1, 0, name, who="site-000")
+    dealt = [Shares.decode(world.send(peer, lambda s: s.share(sent))) for peer in world.sites]
+    boxes = {i: dict(dealt[i].sealed)[0] for i in (2, 3, 4)} | {1: box}
+    with attack(f"a peer's shares {short} bytes short", "bad-share"):
+        first(world).take(Delivery(tuple(sorted(boxes.items()))).encode())
 
 
 def test_malicious_sites_do_not_get_past_the_coordinator(world: World, attack: Attack) -> None:

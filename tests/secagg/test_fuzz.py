@@ -15,6 +15,7 @@ from common.errors import ConsiliumError, WireError
 from common.secagg import EpochOpening, Plan, RoundOpening, Site, State, admitted, audit
 from common.secagg import messages as m
 from common.secagg.audit import framed, frames
+from common.secagg.envelope import Message
 from tests.secagg.world import NOW_S, QUESTION, World, forget, plain
 
 EXAMPLES = 10 * int(os.environ.get("CONSILIUM_EXAMPLES", "40"))
@@ -22,7 +23,7 @@ MANY = settings(
     max_examples=EXAMPLES, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 
-KINDS: list[type[m.Message]] = [
+KINDS: list[type[Message]] = [
     m.Advert, m.Directory, m.Shares, m.Delivery, m.Ready, m.Start, m.Masked, m.Survivors, m.Agreement, m.Agreements,
     m.Release,
 ]  # fmt: skip
@@ -125,13 +126,13 @@ def frames_of(content: bytes) -> list[bytes]:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda k: k.__name__)
-def test_every_message_survives_the_way_over_bytes(kind: type[m.Message]) -> None:
+def test_every_message_survives_the_way_over_bytes(kind: type[Message]) -> None:
     content = conversation()[1][kind.__name__]
     assert kind.decode(content).encode() == content
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda k: k.__name__)
-def test_every_message_is_refused_cut_at_any_byte_and_with_a_byte_more(kind: type[m.Message]) -> None:
+def test_every_message_is_refused_cut_at_any_byte_and_with_a_byte_more(kind: type[Message]) -> None:
     content = conversation()[1][kind.__name__]
     for length in range(len(content)):
         with pytest.raises(WireError):
@@ -141,7 +142,7 @@ def test_every_message_is_refused_cut_at_any_byte_and_with_a_byte_more(kind: typ
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda k: k.__name__)
-def test_declared_lengths_cost_no_memory(kind: type[m.Message]) -> None:
+def test_declared_lengths_cost_no_memory(kind: type[Message]) -> None:
     content = conversation()[1][kind.__name__]
     tracemalloc.start()
     try:

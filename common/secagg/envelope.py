@@ -1,0 +1,81 @@
+"""What all messages share: a magic, a kind, fields and nothing left over; and what those of sites add: a signature.
+
+Sites sign over the context that applies, what the message is, who sends it, and its content.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Self
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from common.secagg.codec import MAGIC, Reader, Writer
+from common.secagg.keys import digest, sign, verify
+
+
+class Message:
+    """What all messages share: a magic, a kind, fields, nothing left over."""
+
+    KIND: ClassVar[int]
+
+    def encode(self) -> bytes:
+        """As bytes."""
+        return self._write(Writer().raw(MAGIC).u8(self.KIND)).bytes()
+
+    @classmethod
+    def decode(cls, content: bytes | memoryview) -> Self:
+        """From bytes.
+
+        Raises:
+            WireError: if they are not exactly such a message.
+        """
+        r = Reader(content, cls.__name__.lower())
+        if r.raw(len(MAGIC)) != MAGIC:
+            raise r.fault("is of another protocol version")
+        if (kind := r.u8()) != cls.KIND:
+            raise r.fault(f"is of kind {kind}, expected {cls.KIND}")
+        message = cls._read(r)
+        r.end()
+        return message
+
+    def _write(self, w: Writer) -> Writer:
+        raise NotImplementedError
+
+    @classmethod
+    def _read(cls, r: Reader) -> Self:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class FromSite(Message):
+    """A message that a site signs: context, sender, content, signature."""
+
+    context: bytes
+    """epoch_ctx, view, or round_ctx."""
+    sender: int
+    """Position in the cohort."""
+    signature: bytes = field(default=b"", kw_only=True)
+
+    def statement(self) -> bytes:
+        """What is signed."""
+        return digest(type(self).__name__, self.context, self.sender.to_bytes(2, "little"), *self._content())
+
+    def signed(self, identity: Ed25519PrivateKey) -> Self:
+        """The same message with its signature."""
+        return replace(self, signature=sign(identity, self.statement()))
+
+    def verify(self, public: bytes, *, who: str) -> None:
+        """Check the signature.
+
+        Raises:
+            IdentityError: naming the sender.
+        """
+        verify(public, self.signature, self.statement(), who=who, what=type(self).__name__.lower())
+
+    def _content(self) -> tuple[bytes, ...]:
+        return (self._body(Writer()).bytes(),)
+
+    def _write(self, w: Writer) -> Writer:
+        return self._body(w.raw(self.context).u16(self.sender)).raw(self.signature)
+
+    def _body(self, w: Writer) -> Writer:
+        raise NotImplementedError
