@@ -8,7 +8,7 @@ a signed roster, and keys for many rounds exchanged once an epoch. Two state mac
     messages, envelope, codec     bytes; strict
     keys, schedule, shamir, masks the cryptography
     stages                        all transitions
-    site, dealing, state          the site's half, and what it must not forget
+    site, dealing, state, keeper  the site's half, and what it must not forget
     directory, epoch, round       the coordinator's half (machine: what its two machines share)
     audit                         a round again, from its transcript
 """
@@ -16,6 +16,7 @@ a signed roster, and keys for many rounds exchanged once an epoch. Two state mac
 from common.secagg.audit import audit
 from common.secagg.epoch import Epoch, EpochOpening
 from common.secagg.fixedpoint import Layout, Segment
+from common.secagg.keeper import Keeper
 from common.secagg.plan import Exchange, Plan, propose
 from common.secagg.roster import Member, Pins, Policy, Roster, admitted
 from common.secagg.round import RoundOpening, Total
@@ -26,6 +27,7 @@ __all__ = [
     "Epoch",
     "EpochOpening",
     "Exchange",
+    "Keeper",
     "Layout",
     "Member",
     "Outgoing",
