@@ -9,7 +9,7 @@ of its own, and both comparisons include it. The floor is bytes × (peers + 1) o
 measured beside each row; masking uses up to four cores, and the column `one core` says what it takes without that.
 Flower's figure is its own client's code of SecAgg+ (quantising, keys, shares, masks), CKKS is TenSEAL with NVFlare's
 defaults, encrypting and serialising one site's floats; each is left out where the package is not installed
-(`pip install tenseal`).
+(`pip install -e ".[bench]"`).
 """
 
 import argparse
