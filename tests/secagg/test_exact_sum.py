@@ -2,7 +2,6 @@
 
 import os
 from collections import Counter
-from functools import cache
 
 import numpy as np
 import pytest
@@ -26,12 +25,15 @@ LENGTHS = {
 ROUNDS = 4
 
 
-@cache
+OPENED: dict[int, World] = {}
+
+
 def opened(n: int) -> World:
     """A federation that serves many examples; opened anew when its rounds are used up."""
-    world = World.of(n, rounds=min(2 * EXAMPLES, 1024), exchanges={k: Exchange(v) for k, v in LENGTHS.items()})
-    world.open_epoch()
-    return world
+    if n not in OPENED or next_slot(OPENED[n]) >= OPENED[n].plan.rounds:
+        OPENED[n] = World.of(n, rounds=24, exchanges={k: Exchange(v) for k, v in LENGTHS.items()})
+        OPENED[n].open_epoch()
+    return OPENED[n]
 
 
 def next_slot(world: World) -> int:
