@@ -9,18 +9,14 @@ after each round, so `--resume` goes on wherever a run was interrupted.
 """
 
 import argparse
-import fcntl
 import hashlib
 import logging
 import os
-import platform
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -35,7 +31,8 @@ from client.site import Site
 from common import config as configuration
 from common import metrics, tensorfile
 from common.config import Config, Local
-from common.errors import ConsiliumError, RunError
+from common.errors import ConsiliumError
+from common.folder import run_folder
 from common.metrics import Score
 from common.models import Logits, Model, Work, build
 from common.progress import Watch
@@ -305,64 +302,32 @@ def describe(name: str, record: RoundRecord, rounds: int) -> str:
     return text + (f", {len(record.dropped)} silent" if record.dropped else "")
 
 
-def versions() -> dict[str, str]:
-    """What the figures were made with."""
-    packages = ("numpy", "scipy", "scikit-learn", "tensorflow-cpu", "tensorflow", "keras", "flwr", "pydicom")
-    found = {d.metadata["Name"]: d.version for d in metadata.distributions() if d.metadata["Name"]}
-    known = {name: found[key] for name in packages for key in found if key.lower().replace("_", "-") == name}
-    return {"python": platform.python_version()} | known
-
-
-@contextmanager
-def run_folder(out: Path | None, config: Config, resume: bool) -> Iterator[Path]:
-    """The run's own folder, held by this process alone.
-
-    Raises:
-        RunError: if it holds something already and is not to be resumed, or another process is at it.
-    """
-    folder = out or next_folder(Path("runs") / config.name, resume)
-    if folder.exists() and not folder.is_dir():
-        raise RunError(f"--out {folder}: is a file, expected a folder.")
-    if folder.exists() and any(folder.iterdir()) and not resume:
-        raise RunError(f"--out {folder}: is not empty. Go on with that run by --resume, or give another folder.")
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise RunError(f"--out {folder}: another process is running here. Wait for it, or stop it.") from None
-        yield folder
-
-
-def next_folder(base: Path, resume: bool) -> Path:
-    """runs/NAME, or NAME-2, NAME-3 … where that is taken; the latest of them to resume."""
-    names = [base] + [base.with_name(f"{base.name}-{i}") for i in range(2, 10_000)]
-    free = next(i for i, folder in enumerate(names) if not folder.exists())
-    return names[max(free - 1, 0)] if resume else names[free]
-
-
 def simulate(config: Config, folder: Path, console: Console, engine: Engine = "memory") -> dict[str, Any]:
     """All seeds of a run; writes the folder's files and returns the content of result.json."""
     written = yaml.safe_dump(config.model_dump(mode="json", exclude_none=True), sort_keys=False)
     tensorfile.write_atomically(folder / "config.yaml", written.encode())
-    outcomes = []
+    outcomes: list[SeedResult] = []
+    problems: dict[str, None] = {}
+    warnings: dict[str, None] = {}
     ways = 1 + len(config.baselines) + (config.personalise.mix and "local" not in config.baselines)
     watch: Watch | None = None
     for seed in config.seeds:
         data = dataset.load(config, seed)
         if watch is None:
             console.print(f"[bold]{config.name}[/]: {data.origin}.", highlight=False)
-            for remark in (*data.problems, *data.warnings):
-                console.print(f"[yellow]warning[/] {remark}", highlight=False)
             everyone = sum(len(s.train) for s in data.sites)
             watch = Watch(everyone * ways * len(config.seeds), console)
+        for remark in dict.fromkeys(map(str, (*data.problems, *data.warnings))):
+            if remark not in problems:
+                console.print(f"[yellow]warning[/] seed {seed}: {remark}", highlight=False)
+        problems |= dict.fromkeys(map(str, data.problems))
+        warnings |= dict.fromkeys(f"seed {seed}: {w}" for w in data.warnings)
         shape = data.sites[0].train.images.shape[1:]
         model = build(config.model_for(seed), shape, len(data.labels), config.augment)
         with watch:
             outcomes.append(compare(Experiment(config, seed, data, model, folder / f"seed-{seed}", watch, engine)))
-    result = results.as_json(
-        config.model_dump(mode="json"), data.origin, data.labels, versions(), [str(p) for p in data.problems], outcomes
-    )
+    remarks = results.Remarks(data.origin, data.labels, tuple(problems), tuple(warnings))
+    result = results.as_json(config.model_dump(mode="json"), remarks, outcomes)
     first = folder / f"seed-{config.seeds[0]}" / "federated.safetensors"
     tensorfile.write_atomically(folder / "model.safetensors", first.read_bytes())
     results.write(folder / "result.json", result)
@@ -386,7 +351,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console(soft_wrap=True)
     try:
         config = configuration.load(options.config, options.overrides)
-        with run_folder(options.out, config, options.resume) as folder:
+        with run_folder(options.out, config.name, options.resume) as folder:
             handler = logging.FileHandler(folder / "log.txt")
             handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
             log.addHandler(handler)

@@ -1,8 +1,10 @@
 """What comes out of a run: `result.json`, and the same as a table on the screen. The layout is in docs/results.md."""
 
 import json
+import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -40,15 +42,25 @@ class SeedResult:
     weights_sha256: str
 
 
-def as_json(config: Mapping[str, Any], origin: str, labels: Sequence[str], versions: Mapping[str, str],
-            problems: Sequence[str], seeds: Sequence[SeedResult]) -> dict[str, Any]:  # fmt: skip
+@dataclass(frozen=True)
+class Remarks:
+    """What is to be said of the data."""
+
+    origin: str
+    labels: tuple[str, ...]
+    problems: tuple[str, ...]
+    """Cases that were left out."""
+    warnings: tuple[str, ...]
+
+
+def as_json(config: Mapping[str, Any], data: Remarks, seeds: Sequence[SeedResult]) -> dict[str, Any]:
     """The content of result.json: means over the seeds, with `<figure>_sd` beside each where there are several."""
     first = seeds[0]
     return {
         "format": FORMAT,
         "name": config["name"],
-        "origin": origin,
-        "labels": list(labels),
+        "origin": data.origin,
+        "labels": list(data.labels),
         "sites": {
             name: {"cases": dict(first.cases[name])}
             | {a: _over_seeds([[s.sites[name][a]] for s in seeds]) for a in APPROACHES if a in first.sites[name]}
@@ -74,10 +86,19 @@ def as_json(config: Mapping[str, Any], origin: str, labels: Sequence[str], versi
             }
             for s in seeds
         ],
-        "problems": list(problems),
+        "problems": list(data.problems),
+        "warnings": list(data.warnings),
         "config": dict(config),
-        "versions": dict(versions),
+        "versions": versions(),
     }
+
+
+def versions() -> dict[str, str]:
+    """What the figures were made with."""
+    packages = ("numpy", "scipy", "scikit-learn", "tensorflow-cpu", "tensorflow", "keras", "flwr", "pydicom")
+    found = {d.metadata["Name"]: d.version for d in metadata.distributions() if d.metadata["Name"]}
+    known = {name: found[key] for name in packages for key in found if key.lower().replace("_", "-") == name}
+    return {"python": platform.python_version()} | known
 
 
 def write(path: Path, result: Mapping[str, Any]) -> None:
@@ -89,8 +110,9 @@ def show(result: Mapping[str, Any], console: Console) -> None:
     """Print the per-site table: AUC and accuracy of what each site reaches alone, together, and pooled."""
     approaches = [a for a in APPROACHES if a in result["test"]]
     several = len(result["seeds"]) > 1
-    for figure, title in (("auc", "AUC"), ("accuracy", "Accuracy at the operating point chosen on validation")):
-        table = Table(title=f"{title} on test cases", title_justify="left", title_style="bold", pad_edge=False)
+    titles = {"auc": "AUC on test cases", "accuracy": "Accuracy on test cases, operating point chosen on validation"}
+    for figure, title in titles.items():
+        table = Table(title=title, title_justify="left", title_style="bold", pad_edge=False)
         table.add_column("site", no_wrap=True)
         table.add_column("trained on", justify="right")
         for approach in approaches:
@@ -109,6 +131,7 @@ def show(result: Mapping[str, Any], console: Console) -> None:
         f"specificity {_number(federated['specificity'])}.",
         highlight=False,
     )
+    console.print(f"{result['origin']}. Research software, not a medical device.", style="dim", highlight=False)
 
 
 def _over_seeds(scores: Sequence[Sequence[Score]]) -> dict[str, Any]:

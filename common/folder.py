@@ -1,0 +1,36 @@
+"""A run's own folder: nothing in it is overwritten, and one process at a time works in it."""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from common.errors import RunError
+
+
+@contextmanager
+def run_folder(out: Path | None, name: str, resume: bool) -> Iterator[Path]:
+    """The run's own folder, held by this process alone.
+
+    Raises:
+        RunError: if it holds something already and is not to be resumed, or another process is at it.
+    """
+    folder = out or next_folder(Path("runs") / name, resume)
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"--out {folder}: is a file, expected a folder.")
+    if folder.exists() and any(folder.iterdir()) and not resume:
+        raise RunError(f"--out {folder}: is not empty. Go on with that run by --resume, or give another folder.")
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise RunError(f"--out {folder}: another process is running here. Wait for it, or stop it.") from None
+        yield folder
+
+
+def next_folder(base: Path, resume: bool) -> Path:
+    """runs/NAME, or NAME-2, NAME-3 … where that is taken; the latest of them to resume."""
+    names = [base] + [base.with_name(f"{base.name}-{i}") for i in range(2, 10_000)]
+    free = next(i for i, folder in enumerate(names) if not folder.exists())
+    return names[max(free - 1, 0)] if resume else names[free]
