@@ -27,20 +27,26 @@ from rich.console import Console
 from client import dataset
 from client.dataset import Dataset
 from client.personalise import Mix, choose_mix, fine_tune
+from client.secure import Secured, machine
 from client.site import Site
 from common import config as configuration
 from common import metrics, tensorfile
 from common.config import Config, Local
+from common.enrolment import Consortium, Enrolment, made_up
 from common.errors import ConsiliumError
+from common.exchanges import exchanges
 from common.folder import run_folder
 from common.metrics import Score
 from common.models import Logits, Model, Work, build
 from common.progress import Watch
-from common.transport import InMemory, Misfortunes, Transport
+from common.secagg.audit import framed
+from common.transport import Answer, InMemory, Misfortunes, Request, Transport
 from common.types import Cases, SiteCases, Tensors, join, prefixed
 from server import checkpoint, federation, results, training
 from server.federation import RoundRecord
+from server.gathering import Aggregator, PlainSum
 from server.results import SeedResult
+from server.secure import Transcript
 
 log = logging.getLogger("consilium")
 Engine = Literal["memory", "flower"]
@@ -80,6 +86,8 @@ class Experiment:
     watch: Watch
     engine: Engine = "memory"
     """What carries the federation's messages; the bits are the same."""
+    transcripts: bool = False
+    """Keep every round's messages, for an audit."""
 
     @property
     def workers(self) -> int:
@@ -89,6 +97,32 @@ class Experiment:
     def site(self, cases: SiteCases, local: Local | None = None) -> Site:
         """The site that answers for these cases."""
         return Site(cases, self.data.pipeline, self.model, local or self.config.federation.local)
+
+    def consortium(self) -> tuple[Consortium | None, dict[str, Enrolment]]:
+        """Keys for this run, made up in memory; none where secure aggregation is switched off."""
+        if not self.config.federation.secure:
+            return None, {}
+        return made_up([s.name for s in self.data.sites], self.config.federation)
+
+    def answer(self, cases: SiteCases, enrolment: Enrolment | None) -> Answer:
+        """What answers for these cases: masked, or in the clear without an enrolment."""
+        site = self.site(cases)
+        if enrolment is None:
+            return site.answer
+        layouts = partial(exchanges, self.config, self.model, cases.train.images.shape[1:], len(self.data.labels))
+        return Secured(site, layouts, machine(enrolment)).answer
+
+    def aggregator(self, transport: Transport, consortium: Consortium | None) -> Aggregator:
+        """What makes sums of the sites' answers."""
+        if consortium is None:
+            return PlainSum(transport)
+        about = self.data.sites[0].train.images.shape[1:], len(self.data.labels)
+        secure = training.make_secure(self.config, self.model, about, transport, consortium)
+        return replace(secure, keep=self._keep_transcript) if self.transcripts else secure
+
+    def _keep_transcript(self, request: Request, messages: Transcript) -> None:
+        path = self.folder / "transcripts" / f"{request.round:04d}-{request.kind}"
+        tensorfile.write_atomically(path, b"".join(map(framed, messages)))
 
     def digest(self) -> str:
         """Of configuration and data: a checkpoint of anything else is refused."""
@@ -107,16 +141,20 @@ def train_together(experiment: Experiment) -> Trained:
     """All sites, by the federation's plan, over the chosen engine."""
     config, seed, sites = experiment.config, experiment.seed, experiment.data.sites
     misfortunes = Misfortunes(config.federation.simulate.drop, config.federation.simulate.slow, seed)
-    drive = partial(train, experiment, "federated", config)
+    consortium, enrolled = experiment.consortium()
+
+    def drive(transport: Transport) -> Trained:
+        return train(experiment, "federated", config, experiment.aggregator(transport, consortium))
+
     if experiment.engine == "memory":
-        answers = {s.name: experiment.site(s).answer for s in sites}
+        answers = {s.name: experiment.answer(s, enrolled.get(s.name)) for s in sites}
         return drive(InMemory(answers, workers=experiment.workers, misfortunes=misfortunes))
     from client import flower as site_edge  # Flower takes a second to import
     from server import flower
 
     cores = (os.cpu_count() or 1) // experiment.workers
     engine = flower.Engine(len(sites), config.federation.timeout_s, cores, misfortunes)
-    return flower.simulate(site_edge.simulated(config, seed), engine, drive)
+    return flower.simulate(site_edge.simulated(config, seed, enrolled), engine, drive)
 
 
 def train_alone(experiment: Experiment, name: str, cases: SiteCases) -> Trained:
@@ -132,7 +170,8 @@ def train_alone(experiment: Experiment, name: str, cases: SiteCases) -> Trained:
     local = plan.local.model_copy(update={"moments": moments, "proximal": 0.0})
     changes = {"local": local, "strategy": "fedavg", "fraction": 1.0, "quorum": 1, "server_learning_rate": None}
     config = experiment.config.model_copy(update={"federation": plan.model_copy(update=changes)})
-    return train(experiment, name, config, InMemory({cases.name: experiment.site(cases, local).answer}))
+    alone = InMemory({cases.name: experiment.site(cases, local).answer})
+    return train(experiment, name, config, PlainSum(alone))  # one member in its own process: nothing leaves
 
 
 def train_baselines(experiment: Experiment) -> tuple[Trained | None, dict[str, Trained]]:
@@ -152,11 +191,11 @@ def train_baselines(experiment: Experiment) -> tuple[Trained | None, dict[str, T
     return trained.pop("pooled", None), {name.removeprefix("local-"): t for name, t in trained.items()}
 
 
-def train(experiment: Experiment, name: str, config: Config, transport: Transport) -> Trained:
-    """All rounds of one run over a transport, with a checkpoint after each; goes on from the checkpoint there is."""
-    path = experiment.folder / f"{name}.checkpoint"
-    plan = training.make_plan(config, experiment.data.pipeline, experiment.seed, transport)
-    algorithm = training.make_algorithm(config, experiment.model, experiment.seed, transport)
+def train(experiment: Experiment, name: str, config: Config, aggregator: Aggregator) -> Trained:
+    """All rounds of one run, with a checkpoint after each; goes on from the checkpoint there is."""
+    path, transport = experiment.folder / f"{name}.checkpoint", aggregator.transport
+    plan = training.make_plan(config, experiment.data.pipeline, experiment.seed, aggregator)
+    algorithm = training.make_algorithm(config, experiment.model, experiment.seed, transport.sites())
     digest = experiment.digest()
     standing = federation.begin(algorithm)
     if found := checkpoint.load(path, transport.sites(), digest):
@@ -164,7 +203,7 @@ def train(experiment: Experiment, name: str, config: Config, transport: Transpor
         transport.states.update(found[1])
     units = training_cases(experiment, transport.sites()) / config.federation.rounds
     experiment.watch.skip(units * standing.round)
-    for standing in federation.run(plan, algorithm, transport, standing):  # noqa: B020 each goes on from the last
+    for standing in federation.run(plan, algorithm, aggregator, standing):  # noqa: B020 each goes on from the last
         checkpoint.save(path, standing, transport.states, digest)
         record = standing.records[-1]
         log.info("seed %d %s %s", experiment.seed, name, asdict(record))
@@ -179,7 +218,7 @@ def solve_alone(experiment: Experiment, name: str, cases: SiteCases) -> Trained:
     """The SVM of one member: the exact optimum on its own cases."""
     site = experiment.site(cases)
     transport = InMemory({cases.name: site.answer})
-    plan = training.make_plan(experiment.config, experiment.data.pipeline, experiment.seed, transport)
+    plan = training.make_plan(experiment.config, experiment.data.pipeline, experiment.seed, PlainSum(transport))
     work = Work(experiment.config.federation.local, 0.0, experiment.seed)
     weights = experiment.model.fit({}, site.ready("train", plan.recipe), work).weights
     validation = site.ready("validation", plan.recipe)

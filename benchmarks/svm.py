@@ -29,6 +29,7 @@ from common.transport import InMemory, Misfortunes
 from common.types import Cases, SiteCases
 from server import federation
 from server.federation import Plan
+from server.gathering import PlainSum
 from server.solver import SvmSolver
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "pneumoniamnist.npz"
@@ -107,7 +108,7 @@ def run(task: Task, cases: Cases, reference: tuple[np.ndarray, np.ndarray]) -> d
     wire = transport(task, cases, model)
     algorithm = SvmSolver(model.config, model, wire.sites())
     begun, gaps = time.perf_counter(), []
-    for standing in federation.run(plan, algorithm, wire):
+    for standing in federation.run(plan, algorithm, PlainSum(wire)):
         reached = standing.state["objective"]
         gaps.append(float(np.max(reached / reference[0] - 1)) if reached.all() else np.inf)
     weights = algorithm.weights(standing.state)

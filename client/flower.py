@@ -8,9 +8,10 @@ round to round lies in Flower's `context.state`, as bytes too. Two apps answer i
 """
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import cast
 
 os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")  # Flower reads it when it is imported
@@ -19,12 +20,18 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, 
 from flwr.clientapp import ClientApp
 
 from client import dataset
+from client.secure import SealedFile, Secured, machine
 from client.site import Site
 from common import config as configuration
 from common import tensorfile, wire
 from common.config import Config
+from common.enrolment import Enrolment
 from common.errors import ConfigError, ConsiliumError, WireError
+from common.exchanges import exchanges
 from common.models import build
+from common.secagg import Exchange, State
+from common.transport import Reply, Request
+from common.types import Tensors
 
 REFUSED = 100
 """Error code of our own (Flower's end at 8): the reason is a message for people."""
@@ -36,8 +43,30 @@ class Member:
 
     site: Site
     labels: tuple[str, ...]
+    layouts: Callable[[int], dict[str, Exchange]]
     simulated: bool
     """Its state may leave, for it is the simulation's own: a checkpoint keeps it."""
+    enrolment: Enrolment | None = None
+    """None: a simulation without secure aggregation."""
+    store: SealedFile | None = None
+    """Where a real site keeps what secure aggregation must not forget; a simulated one keeps it in Flower's context."""
+
+    def answer(self, request: Request, state: Tensors, context: Context) -> tuple[Reply, Tensors]:
+        """One step of secure aggregation, from the state that the last one recorded."""
+        if self.enrolment is None:
+            return self.site.answer(request, state)
+
+        def remember(after: State) -> None:
+            context.state["secagg"] = _record(after.encode())
+
+        if self.store:
+            record, before = self.store, self.store.load()
+        else:
+            record, before = (
+                remember,
+                State.decode(_bytes(context.state, "secagg")) if "secagg" in context.state else None,
+            )
+        return Secured(self.site, self.layouts, machine(self.enrolment, before), record).answer(request, state)
 
 
 # --- which site a node is -------------------------------------------------------------------------------------------
@@ -50,25 +79,34 @@ def _members(config: str, seed: int, simulated: bool) -> tuple[Member, ...]:
     data = dataset.load(checked, seed)
     model = build(checked.model_for(seed), data.sites[0].train.images.shape[1:], len(data.labels), checked.augment)
     sites = [Site(cases, data.pipeline, model, checked.federation.local) for cases in data.sites]
-    return tuple(Member(site, data.labels, simulated) for site in sites)
+    layouts = partial(exchanges, checked, model, data.sites[0].train.images.shape[1:], len(data.labels))
+    return tuple(Member(site, data.labels, layouts, simulated) for site in sites)
 
 
-def _simulated_member(config: str, seed: int, context: Context) -> Member:
-    return _members(config, seed, True)[int(context.node_config["partition-id"])]
+def _simulated_member(config: str, seed: int, enrolled: Mapping[str, Enrolment], context: Context) -> Member:
+    member = _members(config, seed, True)[int(context.node_config["partition-id"])]
+    return replace(member, enrolment=enrolled.get(member.site.cases.name))
 
 
 def _own_member(context: Context) -> Member:
-    """The site that this node is by its node-config: `config`, a path; `site`, a name; optionally `seed`."""
+    """The site that this node is by its node-config: `config`, a path; `site`, a name; `keys`, a folder; optionally
+    `seed`. It answers under secure aggregation alone."""
     told = context.node_config
     if "config" not in told:
         raise ConfigError('node-config: no key config; expected config="PATH", this hospital\'s configuration file.')
+    if "keys" not in told:
+        raise ConfigError(
+            'node-config: no key keys; expected keys="FOLDER", with this hospital\'s identity and pins.json.'
+        )
     config = configuration.load(str(told["config"]))
     members = _members(config.model_dump_json(), int(told.get("seed", config.seeds[0])), False)
     by_name = {member.site.cases.name: member for member in members}
     name = str(told.get("site", next(iter(by_name)) if len(by_name) == 1 else ""))
     if name not in by_name:
         raise ConfigError(f"node-config: site is {name!r}, expected one of those in the data: {', '.join(by_name)}.")
-    return by_name[name]
+    folder = Path(str(told["keys"]))
+    enrolment = Enrolment.read(name, folder)
+    return replace(by_name[name], enrolment=enrolment, store=SealedFile(folder / "state", enrolment.sealing_key))
 
 
 # --- answering ------------------------------------------------------------------------------------------------------
@@ -85,11 +123,11 @@ def _introduce(member: Member, message: Message, context: Context) -> RecordDict
 
 
 def _answer(member: Member, message: Message, context: Context) -> RecordDict:
-    """What `Site.answer` says to the request in the message."""
+    """What the site answers to the request in the message."""
     if member.simulated and "state" in message.content:  # a resumed simulation brings what its sites had kept
         context.state["state"] = message.content["state"]
     kept = tensorfile.unpack(_bytes(context.state, "state"))[0] if "state" in context.state else {}
-    reply, state = member.site.answer(wire.decode_request(_bytes(message.content, "message")), kept)
+    reply, state = member.answer(wire.decode_request(_bytes(message.content, "message")), kept, context)
     content = RecordDict({"message": _record(wire.encode_reply(reply))})
     if state is not kept:
         context.state["state"] = _record(tensorfile.pack(state, {}))
@@ -127,9 +165,9 @@ def _bytes(content: RecordDict, name: str) -> bytes:
         ) from None
 
 
-def simulated(config: Config, seed: int) -> ClientApp:
-    """All sites of one seed of a simulation; each process loads the data once."""
-    return _app(partial(_simulated_member, config.model_dump_json(), seed))
+def simulated(config: Config, seed: int, enrolled: Mapping[str, Enrolment]) -> ClientApp:
+    """All sites of one seed of a simulation; each process loads the data once. Enrolled none: all is in the clear."""
+    return _app(partial(_simulated_member, config.model_dump_json(), seed, enrolled))
 
 
 app = _app(_own_member)

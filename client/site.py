@@ -1,9 +1,10 @@
 """One hospital, as the round loop sees it: request and state in, numbers to be summed and the next state out.
 
-Everything that leaves is in a reply's `sums`: vectors of a fixed length that mean nothing but as a part of a sum.
+All that it computes is a `Contribution`: vectors of a fixed length that mean nothing but as a part of a sum. What leaves
+is made of it by `client.secure.Secured` (masked), or, in a simulation that has it so, by `Site.answer` (in the clear).
 
     statistics  Σx and Σx² of every pixel, and counts          before training, where the recipe asks for it
-    train       example-weighted model difference              averaging
+    train       model difference, to be weighted by examples   averaging
     evaluate    outcome counts on the site's validation cases  after a round
     gram, gradient, hessian                                    the SVM's sums
 
@@ -29,6 +30,23 @@ STATISTICS_TOGETHER = 256
 """Images held in double precision at a time."""
 
 
+@dataclass(frozen=True)
+class Contribution:
+    """What one site adds to a round's sum."""
+
+    sums: Tensors
+    """Added as they are."""
+    means: Tensors = field(default_factory=dict)
+    """Multiplied by the weight, then added: the sum over the sites by the sum of the weights is their mean."""
+    weight: float = 1.0
+    """The site's number of examples."""
+
+    def weighted(self) -> dict[str, np.ndarray]:
+        """All of it, ready to be added."""
+        n = np.float32(self.weight)
+        return {name: n * value for name, value in self.means.items()} | dict(self.sums)
+
+
 @dataclass
 class Site:
     """Answers the coordinator's requests from the site's own cases.
@@ -47,6 +65,11 @@ class Site:
     _ready_for: str = field(default="", repr=False)
 
     def answer(self, request: Request, state: Tensors) -> tuple[Reply, Tensors]:
+        """Do what is asked and say it in the clear: for one member in its own process, and to compare with."""
+        contribution, state = self.contribute(request, state)
+        return Reply(contribution.weighted()), state
+
+    def contribute(self, request: Request, state: Tensors) -> tuple[Contribution, Tensors]:
         """Do what is asked.
 
         Raises:
@@ -75,17 +98,17 @@ class Site:
         return self._ready[part]
 
 
-def _statistics(site: Site, request: Request, state: Tensors) -> tuple[Reply, Tensors]:
+def _statistics(site: Site, request: Request, state: Tensors) -> tuple[Contribution, Tensors]:
     images = site.cases.train.images
     sums = {"x": np.zeros(images.shape[1:]), "xx": np.zeros(images.shape[1:]), "n": np.array([float(len(images))])}
     for start in range(0, len(images), STATISTICS_TOGETHER):
         pixels = images[start : start + STATISTICS_TOGETHER].astype(np.float64)
         sums["x"] += pixels.sum(axis=0)
         sums["xx"] += np.square(pixels).sum(axis=0)
-    return Reply(sums), state
+    return Contribution(sums), state
 
 
-def _train(site: Site, request: Request, state: Tensors) -> tuple[Reply, Tensors]:
+def _train(site: Site, request: Request, state: Tensors) -> tuple[Contribution, Tensors]:
     cases = site.ready("train", under("recipe", request.tensors))
     weights, control = under("weights", request.tensors), under("control", request.tensors)
     rate = float(request.settings["learning_rate"])
@@ -101,39 +124,40 @@ def _train(site: Site, request: Request, state: Tensors) -> tuple[Reply, Tensors
     delta = {name: new - weights[name] for name, new in fitted.weights.items()}
     _refuse_if_not_finite(site, delta)
     n = np.float32(len(cases))
-    sums = prefixed("delta", {name: n * d for name, d in delta.items()})
+    sums = {"weight": np.array([float(n)]), "loss_sum": np.array([fitted.loss_sum])}
     if site.local.moments == "averaged":
         sums |= prefixed("moments", {name: n * m for name, m in fitted.moments.items()})
-    sums |= {"weight": np.array([float(n)]), "loss_sum": np.array([fitted.loss_sum])}
     sums |= {"examples": np.array([float(fitted.examples)]), "correct": np.array([float(fitted.correct)])}
     if control:
         scale = np.float32(1 / (max(fitted.steps, 1) * rate))
         new = {name: own[name] - c - scale * delta[name] for name, c in control.items()}
         sums |= prefixed("control", {name: new[name] - own[name] for name in new})
         state = dict(state) | prefixed("control", new)
-    return Reply(sums), state
+    return Contribution(sums, prefixed("delta", delta), float(n)), state
 
 
-def _evaluate(site: Site, request: Request, state: Tensors) -> tuple[Reply, Tensors]:
+def _evaluate(site: Site, request: Request, state: Tensors) -> tuple[Contribution, Tensors]:
     cases = site.ready("validation", under("recipe", request.tensors))
-    return Reply(metrics.count(site.model.scores(under("weights", request.tensors), cases.images), cases.labels)), state
+    return Contribution(
+        metrics.count(site.model.scores(under("weights", request.tensors), cases.images), cases.labels)
+    ), state
 
 
-def _gram(site: Site, request: Request, state: Tensors) -> tuple[Reply, Tensors]:
-    return Reply(_svm(site).gram(site.ready("train", under("recipe", request.tensors)).images)), state
+def _gram(site: Site, request: Request, state: Tensors) -> tuple[Contribution, Tensors]:
+    return Contribution(_svm(site).gram(site.ready("train", under("recipe", request.tensors)).images)), state
 
 
-def _gradient(site: Site, request: Request, state: Tensors) -> tuple[Reply, Tensors]:
+def _gradient(site: Site, request: Request, state: Tensors) -> tuple[Contribution, Tensors]:
     cases = site.ready("train", under("recipe", request.tensors))
-    return Reply(_svm(site).gradient(under("weights", request.tensors), cases)), state
+    return Contribution(_svm(site).gradient(under("weights", request.tensors), cases)), state
 
 
-def _hessian(site: Site, request: Request, state: Tensors) -> tuple[Reply, Tensors]:
+def _hessian(site: Site, request: Request, state: Tensors) -> tuple[Contribution, Tensors]:
     cases = site.ready("train", under("recipe", request.tensors))
-    return Reply(_svm(site).hessian(under("weights", request.tensors), cases)), state
+    return Contribution(_svm(site).hessian(under("weights", request.tensors), cases)), state
 
 
-Handler = Callable[[Site, Request, Tensors], tuple[Reply, Tensors]]
+Handler = Callable[[Site, Request, Tensors], tuple[Contribution, Tensors]]
 
 HANDLERS: dict[str, Handler] = {
     "statistics": _statistics,

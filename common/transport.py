@@ -1,11 +1,11 @@
 """How requests reach sites and replies come back: one method, so that everything above it can be tested.
 
-A request goes to every site of a cohort; what comes back from each is a vector whose only use is to be added to the
+A request goes to each site of a cohort; what comes back from each is a vector whose only use is to be added to the
 others'. Silence is not an error here: a site that does not answer in time is missing from the result.
 """
 
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -20,7 +20,7 @@ class Request:
     """What the coordinator asks of a site."""
 
     kind: str
-    """One of the site's handlers: statistics, prepare, train, evaluate, gram, gradient …"""
+    """One of the site's handlers: statistics, train, evaluate, gram, gradient …, or a step of secure aggregation."""
     round: int
     tensors: Tensors = field(default_factory=dict)
     """Weights and other arrays."""
@@ -45,8 +45,8 @@ class Transport(Protocol):
         """Names of the sites that take part, sorted."""
         ...
 
-    def exchange(self, request: Request, cohort: Sequence[str], timeout_s: float) -> dict[str, Reply]:
-        """Send one request to each site of the cohort; the replies that came in time, by site."""
+    def exchange(self, requests: Mapping[str, Request], timeout_s: float) -> dict[str, Reply]:
+        """Send each site its request, all of one round; the replies that came in time, by site."""
         ...
 
 
@@ -64,13 +64,14 @@ class Misfortunes:
     """Probability that a site does its work but answers after the time-out."""
     seed: int = 0
 
-    def present(self, cohort: Iterable[str], round: int) -> list[str]:
-        """Those who are there."""
-        return [name for name in cohort if self._luck(name, round) >= self.drop]
+    def reach(self, requests: Mapping[str, Request]) -> dict[str, Request]:
+        """The requests to those who are there."""
+        return {name: r for name, r in requests.items() if self._luck(name, r.round) >= self.drop}
 
-    def in_time(self, replies: Mapping[str, Reply], round: int) -> dict[str, Reply]:
+    def in_time(self, replies: Mapping[str, Reply], requests: Mapping[str, Request]) -> dict[str, Reply]:
         """The replies of those who are not late."""
-        return {name: r for name, r in replies.items() if self._luck(name, round) >= self.drop + self.slow}
+        limit = self.drop + self.slow
+        return {name: r for name, r in replies.items() if self._luck(name, requests[name].round) >= limit}
 
     def _luck(self, site: str, round: int) -> float:
         return float(np.random.default_rng([self.seed, round, zlib.crc32(site.encode())]).random())
@@ -97,11 +98,11 @@ class InMemory:
         """Names of all sites, sorted."""
         return tuple(self._answers)
 
-    def exchange(self, request: Request, cohort: Sequence[str], timeout_s: float) -> dict[str, Reply]:
-        """Ask each site of the cohort; a site that is away or slow in this round is missing."""
-        present = self._misfortunes.present(cohort, request.round)
+    def exchange(self, requests: Mapping[str, Request], timeout_s: float) -> dict[str, Reply]:
+        """Ask each site what it is to be asked; a site that is away or slow in this round is missing."""
+        reached = self._misfortunes.reach(requests)
         with ThreadPoolExecutor(self._workers) as pool:
-            answers = list(pool.map(lambda name: self._answers[name](request, self.states[name]), present))
-        self.states.update({name: state for name, (_, state) in zip(present, answers, strict=True)})
-        replies = {name: reply for name, (reply, _) in zip(present, answers, strict=True)}
-        return self._misfortunes.in_time(replies, request.round)
+            answers = list(pool.map(lambda name: self._answers[name](reached[name], self.states[name]), reached))
+        self.states.update({name: state for name, (_, state) in zip(reached, answers, strict=True)})
+        replies = {name: reply for name, (reply, _) in zip(reached, answers, strict=True)}
+        return self._misfortunes.in_time(replies, requests)

@@ -21,11 +21,14 @@ class Total:
     """What came back in one round, already summed."""
 
     sums: Tensors
-    """The replies' vectors, added up name by name over `sites`; empty where no site answered."""
+    """The sites' vectors, added up name by name over `sites`; empty where there is no sum."""
     sites: tuple[str, ...]
-    """Names of the sites that contributed, sorted."""
+    """Names of the sites that contributed (or, without a sum, that would have), sorted."""
     dropped: tuple[str, ...]
     """Names of the sites that were asked and did not contribute, sorted."""
+    bytes_up: int = 0
+    """Of arrays, from all sites together."""
+    bytes_down: int = 0
 
 
 class Algorithm(Protocol):

@@ -1,10 +1,10 @@
 """The round loop: ask the sites, add what they answer, step, evaluate, keep the best. Read this first.
 
-    request = algorithm.ask(state, round)      what the sites are to compute
-    total   = gather(request, …)               only the sum over the sites comes back
-    state   = algorithm.step(state, total)     the next model
+    request = algorithm.ask(state, round)         what the sites are to compute
+    total   = aggregator.total(request, …)        only the sum over the sites comes back
+    state   = algorithm.tell(state, total)        the next model
 
-`gather` is the one place where replies of single sites are seen, and all it does is add them.
+The aggregator (`gathering`, `secure`) is the one place where what single sites send is seen: masked, as a rule.
 """
 
 import time
@@ -17,9 +17,11 @@ import numpy as np
 from common import metrics
 from common.config import Federation
 from common.errors import QuorumError
-from common.transport import Reply, Request, Transport
-from common.types import Tensors, nbytes, prefixed
+from common.secagg.roster import MIN_COHORT
+from common.transport import Request, Transport
+from common.types import Tensors, prefixed
 from server.algorithm import Algorithm, State, Total
+from server.gathering import Aggregator
 
 
 @dataclass(frozen=True)
@@ -70,32 +72,19 @@ class Plan:
     """Federated mean and variance, where the recipe has them."""
 
 
-def gather(request: Request, cohort: Sequence[str], transport: Transport, timeout_s: float) -> tuple[Total, int, int]:
-    """Ask every site of the cohort and add up what they answer; silence is a dropout.
-
-    Returns:
-        The total, and the bytes of arrays that came up from the sites and went down to them.
-    """
-    replies = transport.exchange(request, cohort, timeout_s)
-    answered = tuple(sorted(replies))  # floats add up to the same bits only in the same order
-    sums: dict[str, np.ndarray] = {}
-    for site in answered:
-        _add(sums, replies[site])
-    total = Total(sums, answered, tuple(sorted(set(cohort) - set(answered))))
-    return total, sum(nbytes(r.sums) for r in replies.values()), nbytes(request.tensors) * len(cohort)
-
-
-def statistics(plan: Plan, transport: Transport) -> Tensors:
+def statistics(plan: Plan, aggregator: Aggregator) -> Tensors:
     """Federated mean and variance of every pixel over all training images: float64[h, w, c] each, from sums alone."""
     request = Request("statistics", 0, {}, {"recipe": plan.fingerprint})
-    total, _, _ = gather(request, transport.sites(), transport, plan.federation.timeout_s)
-    _demand_quorum(total, plan.federation.quorum, transport)
+    total = aggregator.total(request, aggregator.transport.sites(), plan.federation.timeout_s)
+    _demand_quorum(total, plan.federation.quorum, aggregator.transport)
     n = float(total.sums["n"][0])
     mean = total.sums["x"] / n
     return {"mean": mean, "variance": np.maximum(total.sums["xx"] / n - mean**2, 0.0)}
 
 
-def run(plan: Plan, algorithm: Algorithm, transport: Transport, standing: Standing | None = None) -> Iterator[Standing]:
+def run(
+    plan: Plan, algorithm: Algorithm, aggregator: Aggregator, standing: Standing | None = None
+) -> Iterator[Standing]:
     """All rounds of a run, one standing after each; begin anew, or from the standing given.
 
     Raises:
@@ -103,12 +92,12 @@ def run(plan: Plan, algorithm: Algorithm, transport: Transport, standing: Standi
     """
     standing = standing or begin(algorithm)
     while standing.round < plan.federation.rounds and not over(plan, algorithm, standing):
-        standing = run_round(plan, algorithm, transport, standing)
+        standing = run_round(plan, algorithm, aggregator, standing)
         yield standing
     if standing.best_round < 0:
         raise QuorumError(
             f"no round of {plan.federation.rounds} had answers from {plan.federation.quorum} sites "
-            f"(the quorum; there are {len(transport.sites())}): nothing was trained. "
+            f"(the quorum; there are {len(aggregator.transport.sites())}): nothing was trained. "
             "See which sites dropped in the log, or lower federation.quorum."
         )
 
@@ -119,24 +108,21 @@ def begin(algorithm: Algorithm) -> Standing:
     return Standing(0, state, algorithm.weights(state), -1, {}, ())
 
 
-def run_round(plan: Plan, algorithm: Algorithm, transport: Transport, standing: Standing) -> Standing:
+def run_round(plan: Plan, algorithm: Algorithm, aggregator: Aggregator, standing: Standing) -> Standing:
     """One round: train, step, evaluate, remember."""
     started, number = time.monotonic(), standing.round
-    cohort = _cohort(plan, algorithm, transport, number)
+    sites, timeout_s = aggregator.transport.sites(), plan.federation.timeout_s
     request = _with_recipe(algorithm.ask(standing.state, number), plan)
-    total, up, down = gather(request, cohort, transport, plan.federation.timeout_s)
-    state = standing.state
-    enough = len(total.sites) >= plan.federation.quorum
-    if enough or (total.sites and algorithm.cohort_must_be_whole):
+    total = aggregator.total(request, _cohort(plan, algorithm, sites, number), timeout_s)
+    up, down, state = total.bytes_up, total.bytes_down, standing.state
+    if _enough(total, plan.federation.quorum) or (total.sites and algorithm.cohort_must_be_whole):
         state = algorithm.tell(standing.state, total)
     moved = _differ(algorithm.weights(state), algorithm.weights(standing.state))
     counts: Tensors = {}
     if moved and _evaluates(plan, algorithm, state, number):
-        question = Request("evaluate", number, prefixed("weights", algorithm.weights(state)))
-        outcome, more_up, more_down = gather(
-            _with_recipe(question, plan), transport.sites(), transport, plan.federation.timeout_s
-        )
-        counts, up, down = outcome.sums, up + more_up, down + more_down
+        question = _with_recipe(Request("evaluate", number, prefixed("weights", algorithm.weights(state))), plan)
+        outcome = aggregator.total(question, sites, timeout_s)
+        counts, up, down = outcome.sums, up + outcome.bytes_up, down + outcome.bytes_down
     record = RoundRecord(
         round=number,
         seconds=time.monotonic() - started,
@@ -144,7 +130,7 @@ def run_round(plan: Plan, algorithm: Algorithm, transport: Transport, standing: 
         bytes_down=down,
         sites=total.sites,
         dropped=total.dropped,
-        void=bool(total.dropped) and not moved,
+        void=not moved and (bool(total.dropped) or not total.sums),
         train_loss=_train_loss(total),
         validation=metrics.summary_of_counts(counts) if counts else {},
     )
@@ -188,10 +174,10 @@ def _differ(one: Tensors, other: Tensors) -> bool:
     return any(not np.array_equal(one[name], other[name]) for name in one)
 
 
-def _cohort(plan: Plan, algorithm: Algorithm, transport: Transport, number: int) -> tuple[str, ...]:
+def _cohort(plan: Plan, algorithm: Algorithm, sites: tuple[str, ...], number: int) -> tuple[str, ...]:
     """The sites asked in a round: all, or a share drawn from the seed."""
-    sites = transport.sites()
-    share = max(plan.federation.quorum, round(plan.federation.fraction * len(sites)))
+    least = max(plan.federation.quorum, MIN_COHORT if plan.federation.secure else 1)
+    share = max(least, round(plan.federation.fraction * len(sites)))
     if algorithm.cohort_must_be_whole or share >= len(sites):
         return sites
     draw = np.random.default_rng([plan.seed, number]).choice(len(sites), share, replace=False)
@@ -203,22 +189,18 @@ def _with_recipe(request: Request, plan: Plan) -> Request:
     return replace(request, tensors=tensors, settings=dict(request.settings) | {"recipe": plan.fingerprint})
 
 
-def _add(sums: dict[str, np.ndarray], reply: Reply) -> None:
-    for name, value in reply.sums.items():
-        if name in sums:
-            sums[name] += value
-        else:
-            sums[name] = value.astype(np.float64)
-
-
 def _train_loss(total: Total) -> float | None:
     examples = float(total.sums["examples"][0]) if "examples" in total.sums else 0.0
     return float(total.sums["loss_sum"][0]) / examples if examples else None
 
 
+def _enough(total: Total, quorum: int) -> bool:
+    return bool(total.sums) and len(total.sites) >= quorum
+
+
 def _demand_quorum(total: Total, quorum: int, transport: Transport) -> None:
-    if len(total.sites) < min(quorum, len(transport.sites())):
+    if not _enough(total, min(quorum, len(transport.sites()))):
         raise QuorumError(
             f"{len(total.sites)} of {len(transport.sites())} sites answered, expected at least {quorum} "
-            f"(federation.quorum). Silent: {', '.join(total.dropped)}."
+            f"(federation.quorum; with federation.secure more than two thirds). Silent: {', '.join(total.dropped)}."
         )

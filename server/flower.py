@@ -11,7 +11,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from common import config as configuration
 from common import tensorfile, wire
+from common.enrolment import Consortium
 from common.errors import ConfigError, QuorumError, WireError
 from common.models import quiet
 from common.transport import NONE, Misfortunes, Reply, Request
@@ -78,12 +79,16 @@ class FlowerTransport:
         """Names of all sites, sorted."""
         return tuple(self._nodes)
 
-    def exchange(self, request: Request, cohort: Sequence[str], timeout_s: float) -> dict[str, Reply]:
-        """Send one request to each site of the cohort; the replies that came in time, by site."""
-        present = self._misfortunes.present(cohort, request.round)
-        message = _record(wire.encode_request(request))  # one record for all: Flower then sends its pieces once
-        contents = {self._nodes[site]: RecordDict({"message": message, **self._state_for(site)}) for site in present}
-        names = {self._nodes[site]: site for site in present}
+    def exchange(self, requests: Mapping[str, Request], timeout_s: float) -> dict[str, Reply]:
+        """Send each site its request, all of one round; the replies that came in time, by site."""
+        reached = self._misfortunes.reach(requests)
+        # One record for all that are asked the same: Flower then sends its pieces once.
+        messages = {key: _record(wire.encode_request(r)) for key, r in {id(r): r for r in reached.values()}.items()}
+        contents = {
+            self._nodes[site]: RecordDict({"message": messages[id(request)], **self._state_for(site)})
+            for site, request in reached.items()
+        }
+        names = {self._nodes[site]: site for site in reached}
         replies = {}
         for node, content in self._ask("query.answer", contents, timeout_s).items():
             try:
@@ -93,7 +98,7 @@ class FlowerTransport:
                     self.states[names[node]] = self._known[names[node]] = state
             except WireError as error:
                 log.warning("site %s: a reply that cannot be used: %s", names[node], error)
-        return self._misfortunes.in_time(replies, request.round)
+        return self._misfortunes.in_time(replies, requests)
 
     def _state_for(self, site: str) -> dict[str, ArrayRecord]:
         """After a resume, the next message to a simulated site brings back what it had kept."""
@@ -176,18 +181,20 @@ def _bytes(content: RecordDict, name: str) -> bytes:
 # --- a real federation ----------------------------------------------------------------------------------------------
 
 app = ServerApp()
-"""What `flwr run` starts. Run-config: `config`, the run's YAML file; `sites`, how many take part; `out`, a folder."""
+"""What `flwr run` starts. Run-config: `config`, the run's YAML file; `consortium`, a folder with the signed `roster` and
+the `pins.json` to check it by; `sites`, how many take part; `out`, a folder."""
 
 
 @app.main()
 def main(grid: Grid, context: Context) -> None:
     """All rounds of the configuration's first seed, with a checkpoint after each; goes on from the one there is."""
     told = context.run_config
-    if missing := {"config", "sites", "out"} - set(told):
-        raise ConfigError(f"run-config: no key {min(missing)}; expected config, sites and out.")
+    if missing := {"config", "consortium", "sites", "out"} - set(told):
+        raise ConfigError(f"run-config: no key {min(missing)}; expected config, consortium, sites and out.")
     config = configuration.load(str(told["config"]))
+    consortium = Consortium.read(Path(str(told["consortium"])))
     transport = FlowerTransport(grid, int(told["sites"]), config.federation.timeout_s)
-    for record in training.coordinate(config, transport, transport.about, Path(str(told["out"]))):
+    for record in training.coordinate(config, transport, transport.about, consortium, Path(str(told["out"]))):
         log.info("%s", record)
 
 

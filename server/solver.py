@@ -118,7 +118,7 @@ class SvmSolver:
             WireError: where the sums are not those that were asked for, or not finite.
         """
         attended = self._attended(state, total)
-        if not self._whole(attended, total) or attended["stage"] != state["stage"]:
+        if not total.sums or not self._whole(attended, total) or attended["stage"] != state["stage"]:
             return attended
         if state["stage"] == Stage.GATHER:
             gram = _expect(total.sums, "gram", (self._packed,))

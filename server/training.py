@@ -3,10 +3,13 @@
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from common.config import Config, Svm
-from common.errors import DataError
+from common.enrolment import Consortium
+from common.errors import ConfigError, DataError
+from common.exchanges import exchanges
 from common.imaging import Pipeline
 from common.models import Model, build
 from common.models.svm import LinearSvm
@@ -15,6 +18,8 @@ from server import checkpoint, federation
 from server.algorithm import Algorithm
 from server.averaging import Averaging
 from server.federation import Plan, RoundRecord
+from server.gathering import Aggregator
+from server.secure import SecureSum
 from server.solver import SvmSolver
 
 
@@ -30,25 +35,50 @@ class About:
     """The preprocessing's fingerprint."""
 
 
-def make_plan(config: Config, pipeline: Pipeline, seed: int, transport: Transport) -> Plan:
+def make_plan(config: Config, pipeline: Pipeline, seed: int, aggregator: Aggregator) -> Plan:
     """A run's constants; asks the sites for the sums behind a federated mean and variance where the recipe has them."""
     plan = Plan(config.federation, seed, pipeline.fingerprint(), {})
-    return replace(plan, recipe=federation.statistics(plan, transport)) if pipeline.needs_statistics else plan
+    return replace(plan, recipe=federation.statistics(plan, aggregator)) if pipeline.needs_statistics else plan
 
 
-def make_algorithm(config: Config, model: Model, seed: int, transport: Transport) -> Algorithm:
+def make_algorithm(config: Config, model: Model, seed: int, sites: Sequence[str]) -> Algorithm:
     """Averaging for the CNN, the solver on summed derivatives for the SVM."""
+    plan = config.federation
     if isinstance(config.model, Svm) and isinstance(model, LinearSvm):
-        return SvmSolver(config.model, model, transport.sites(), config.federation.quorum)
-    return Averaging(config.federation, model, seed, len(transport.sites()))
+        # The sums with and without a site at one point differ by that site's own: none is counted out under masks.
+        patience = {"patience": plan.rounds + 1} if plan.secure else {}
+        return SvmSolver(config.model, model, sites, plan.quorum, **patience)
+    return Averaging(plan, model, seed, len(sites))
 
 
-def coordinate(config: Config, transport: Transport, sites: Sequence[About], folder: Path) -> Iterator[RoundRecord]:
+def make_secure(
+    config: Config, model: Model, about: tuple[Sequence[int], int], transport: Transport, consortium: Consortium
+) -> SecureSum:
+    """The aggregator of a run.
+
+    Args:
+        about: an image's shape, and the number of classes.
+    """
+    shape, classes = about
+    # A share of the sites is another cohort each round, and keys are for one cohort.
+    slots = min(
+        config.federation.epoch_rounds, 2 * config.federation.rounds + 1 if config.federation.fraction == 1 else 1
+    )
+    layouts = partial(exchanges, config, model, shape, classes)
+    return SecureSum(transport, consortium, layouts, bytes.fromhex(config.digest()), slots)
+
+
+def coordinate(
+    config: Config, transport: Transport, sites: Sequence[About], consortium: Consortium, folder: Path
+) -> Iterator[RoundRecord]:
     """Train with real sites by the configuration's first seed; goes on from the checkpoint in the folder, if any.
 
     Raises:
+        ConfigError: secure aggregation switched off, which no real site answers.
         DataError: sites that differ in labels, image size or preprocessing.
     """
+    if not config.federation.secure:
+        raise ConfigError("federation.secure: false, expected true: it can be switched off in a simulation alone.")
     first, seed = sites[0], config.seeds[0]
     for other, what in itertools.product(sites, ("labels", "shape", "recipe")):
         if getattr(other, what) != getattr(first, what):
@@ -57,10 +87,11 @@ def coordinate(config: Config, transport: Transport, sites: Sequence[About], fol
                 f"{getattr(other, what)}. Bring `data.labels` and `preprocess` to the same state at every site."
             )
     model = build(config.model_for(seed), first.shape, len(first.labels), config.augment)
-    plan = make_plan(config, Pipeline(config.preprocess), seed, transport)
-    algorithm = make_algorithm(config, model, seed, transport)
+    aggregator = make_secure(config, model, (first.shape, len(first.labels)), transport, consortium)
+    plan = make_plan(config, Pipeline(config.preprocess), seed, aggregator)
+    algorithm = make_algorithm(config, model, seed, transport.sites())
     path, digest = folder / "federated.checkpoint", config.digest()
     found = checkpoint.load(path, transport.sites(), digest)
-    for standing in federation.run(plan, algorithm, transport, found[0] if found else None):
+    for standing in federation.run(plan, algorithm, aggregator, found[0] if found else None):
         checkpoint.save(path, standing, transport.states, digest)
         yield standing.records[-1]

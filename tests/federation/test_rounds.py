@@ -18,6 +18,7 @@ from common.types import Cases, SiteCases, Tensors, prefixed
 from server import checkpoint, federation
 from server.averaging import Averaging
 from server.federation import Plan, Standing
+from server.gathering import PlainSum
 
 SHAPE = (12, 12, 1)
 RECIPE = Pipeline(())
@@ -53,7 +54,7 @@ def plan(federation: Federation) -> Plan:
 
 def finish(federation_: Federation, model: Model, way: InMemory, standing: Standing | None = None) -> Standing:
     algorithm = Averaging(federation_, model, 1, len(way.sites()))
-    *_, last = federation.run(plan(federation_), algorithm, way, standing)
+    *_, last = federation.run(plan(federation_), algorithm, PlainSum(way), standing)
     return last
 
 
@@ -70,9 +71,9 @@ def test_the_new_model_is_the_example_weighted_mean_of_what_the_sites_made(model
     algorithm = Averaging(Federation(rounds=1), model, 1, 3)
     state = algorithm.start()
     request = federation._with_recipe(algorithm.ask(state, 0), plan(Federation()))
-    total, _, _ = federation.gather(request, way.sites(), way, 1.0)
+    total = PlainSum(way).total(request, way.sites(), 1.0)
     after = algorithm.weights(algorithm.tell(state, total))
-    singles = {n: way.exchange(request, [n], 1.0)[n].sums for n in THREE}
+    singles = {n: way.exchange({n: request}, 1.0)[n].sums for n in THREE}
     for name, start in algorithm.weights(state).items():
         moved = sum(singles[n][f"delta/{name}"].astype(np.float64) for n in THREE) / sum(THREE.values())
         np.testing.assert_allclose(after[name], start + moved, atol=1e-6)
@@ -117,7 +118,7 @@ def test_a_round_below_the_quorum_leaves_the_model_as_it_was(model: Model) -> No
     way = transport(model, LOCAL, THREE, drop=0.999)
     algorithm = Averaging(Federation(), model, 1, 3)
     start = federation.begin(algorithm)
-    after = federation.run_round(plan(Federation(quorum=3)), algorithm, way, start)
+    after = federation.run_round(plan(Federation(quorum=3)), algorithm, PlainSum(way), start)
     assert after.records[0].void
     assert same_bits(after.state, start.state)
 
@@ -130,7 +131,7 @@ def test_a_run_in_which_no_site_trained_has_failed(model: Model) -> None:
 def test_a_slow_site_does_its_work_and_is_not_counted(model: Model) -> None:
     way = transport(model, LOCAL, THREE, slow=1.0)
     request = Request("evaluate", 0, prefixed("weights", model.init(1)), {"recipe": RECIPE.fingerprint()})
-    assert way.exchange(request, way.sites(), 1.0) == {}
+    assert way.exchange(dict.fromkeys(way.sites(), request), 1.0) == {}
 
 
 def test_only_a_drawn_share_of_the_sites_is_asked(model: Model) -> None:
@@ -163,7 +164,7 @@ def test_a_run_resumed_from_any_checkpoint_ends_in_the_same_bits(model: Model, s
         if found := checkpoint.load(tmp_path / "c", way.sites(), "digest"):
             standing = found[0]
             way.states.update(found[1])
-        standing = next(federation.run(plan(settings_), algorithm, way, standing))
+        standing = next(federation.run(plan(settings_), algorithm, PlainSum(way), standing))
         checkpoint.save(tmp_path / "c", standing, way.states, "digest")
     assert standing is not None
     assert same_bits(standing.state, whole.state)
@@ -201,7 +202,7 @@ def test_the_first_step_of_fedadam_follows_its_formula(model: Model) -> None:
 
 def test_federated_mean_and_variance_are_those_of_all_images_together(model: Model) -> None:
     way = transport(model, LOCAL, THREE)
-    found = federation.statistics(plan(Federation()), way)
+    found = federation.statistics(plan(Federation()), PlainSum(way))
     pooled = np.concatenate([site(n, model, LOCAL, k).cases.train.images for n, k in THREE.items()]).astype(np.float64)
     np.testing.assert_allclose(found["mean"], pooled.mean(axis=0), atol=1e-9)
     np.testing.assert_allclose(found["variance"], pooled.var(axis=0), atol=1e-9)

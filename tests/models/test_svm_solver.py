@@ -200,7 +200,7 @@ def test_sums_that_were_not_asked_for_are_refused() -> None:
     state = hospital.solver.start()
     good = hospital.answer(state, set(hospital.parts))
     for sums, said in [
-        ({}, "missing"),
+        ({"n": good.sums["n"]}, "missing"),
         ({"gram": good.sums["gram"][1:]}, "shape"),
         ({"gram": good.sums["gram"] * np.nan}, "not finite"),
         ({"gram": -1e6 * good.sums["gram"]}, "not positive"),

@@ -1,0 +1,187 @@
+"""The sum of masked vectors: the coordinator's side of secure aggregation, over a transport.
+
+    epoch   present? · join · share · take     keys for `slots` questions; anew when they are used up, or when a site
+                                               that was not in the epoch is back
+    round   submit · agree · release           one question: masked vectors, whose they are, shares, the sum
+
+Silence at any of these is a dropout, and so is a message that cannot be used. Where too few are left, nothing is
+unmasked, and the total is empty. The coordinator holds no secret: all that it could tell is in the transcript.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from common import exchanges
+from common.enrolment import PURPOSE, Consortium
+from common.errors import QuorumError, SecAggError, ShareError, WireError
+from common.secagg import Epoch, EpochOpening, Exchange, RoundOpening, admitted, propose
+from common.secagg.machine import Machine
+from common.secagg.messages import Directory, Start
+from common.secagg.plan import RUN_BYTES
+from common.transport import Reply, Request, Transport
+from common.types import Tensors, nbytes
+from server.algorithm import Total
+
+log = logging.getLogger("consilium")
+
+Transcript = Sequence[bytes]
+"""All messages of one round, in the order that `common.secagg.audit` reads."""
+
+
+@dataclass
+class SecureSum:
+    """An `Aggregator` that sees no site's numbers.
+
+    Args:
+        consortium: who may take part.
+        exchanges: the layouts for a cohort of so many sites, by name.
+        config: 32 bytes that stand for the run's configuration.
+        slots: questions that an epoch's keys are made for.
+        keep: what to do with the transcript of a round; it takes the request.
+    """
+
+    transport: Transport
+    consortium: Consortium
+    exchanges: Callable[[int], dict[str, Exchange]]
+    config: bytes
+    slots: int
+    keep: Callable[[Request, Transcript], None] | None = None
+    _run: bytes = field(default_factory=lambda: os.urandom(RUN_BYTES))
+    _opened: int = 0
+    _epoch: Epoch | None = None
+    _slot: int = 0
+    _silent: frozenset[str] = frozenset()
+    """Since the last round."""
+
+    def total(self, request: Request, cohort: Sequence[str], timeout_s: float) -> Total:
+        """As `Aggregator.total`. A total without sums: too few sites answered, or no sum could be made of the shares."""
+        talk = Talk(self.transport, request.round, timeout_s)
+        try:
+            epoch = self._epoch_for(tuple(sorted(cohort)), talk)
+            sums = self._round(epoch, request, talk)
+        except (QuorumError, ShareError) as error:
+            log.warning("round %d, %s: %s", request.round, request.kind, error)
+            sums = {}
+        self._silent = frozenset(talk.silent | set(cohort) - talk.heard)
+        dropped = tuple(sorted(set(cohort) - talk.counted))
+        return Total(sums, tuple(sorted(talk.counted)), dropped, talk.bytes_up, talk.bytes_down)
+
+    def _epoch_for(self, cohort: tuple[str, ...], talk: "Talk") -> Epoch:
+        """The epoch as it is, if it serves; else a new one."""
+        epoch = self._epoch
+        if (
+            epoch
+            and epoch.plan.cohort == cohort
+            and self._slot < epoch.plan.rounds
+            and not self._strangers(epoch, talk)
+        ):
+            return epoch
+        roster, self._epoch = admitted(self.consortium.roster, self.consortium.pins), None
+        plan = propose(
+            roster, run=self._run, epoch=self._opened, config=self.config, purpose=PURPOSE, cohort=cohort,
+            rounds=self.slots, exchanges=self.exchanges(len(cohort)),
+        )  # fmt: skip
+        self._opened, self._slot, opening = self._opened + 1, 0, EpochOpening(plan, roster)
+        talk.step(opening, "secagg/join", {"roster": np.frombuffer(self.consortium.roster, np.uint8)})
+        talk.step(opening, "secagg/share")
+        talk.step(opening, "secagg/take")
+        self._epoch = opening.epoch()
+        return self._epoch
+
+    def _strangers(self, epoch: Epoch, talk: "Talk") -> bool:
+        """Whether a site that is back, after a silence or a restart, is not in the epoch."""
+        ready = {epoch.plan.cohort[i] for i in epoch.ready}
+        doubtful = (set(epoch.plan.cohort) - ready) | self._silent
+        views = talk.ask(dict.fromkeys(sorted(doubtful), Request("secagg/present", talk.round)))
+        return any(site not in ready or view != epoch.view for site, view in views.items())
+
+    def _round(self, epoch: Epoch, request: Request, talk: "Talk") -> Tensors:
+        name, asked = exchanges.named(request), exchanges.question(request)
+        opening = RoundOpening(epoch, self._slot, name, asked)
+        self._slot += 1
+        messages = talk.step(opening, "secagg/submit", request.tensors, {**request.settings, "asked": request.kind})
+        messages += talk.step(opening, "secagg/agree")
+        messages += talk.step(opening, "secagg/release")
+        total = opening.total()
+        talk.counted = set(total.survivors)
+        if total.blamed:
+            log.warning("round %d, %s: wrong shares from %s", request.round, name, ", ".join(total.blamed))
+        if self.keep:
+            adverts = Directory(tuple(a.encode() for a in epoch.adverts.values())).encode()
+            start = Start(opening.slot, name, asked).encode()
+            self.keep(request, (self.consortium.roster, epoch.plan.content, adverts, start, *messages))
+        return epoch.plan.exchanges[name].layout.decode(total.words)
+
+
+@dataclass
+class Talk:
+    """One question's messages to and from the sites, counted."""
+
+    transport: Transport
+    round: int
+    timeout_s: float
+    bytes_up: int = 0
+    bytes_down: int = 0
+    heard: set[str] = field(default_factory=set)
+    """Sites that said anything of use."""
+    silent: set[str] = field(default_factory=set)
+    """Sites that did not answer, or not with a message that can be used."""
+    counted: set[str] = field(default_factory=set)
+    """Sites that answered the last step, in the end those in the sum."""
+
+    def ask(self, requests: Mapping[str, Request]) -> dict[str, bytes]:
+        """Send requests; the messages that came back in time, by site."""
+        if not requests:
+            return {}
+        replies = self.transport.exchange(requests, self.timeout_s)
+        self.bytes_down += sum(nbytes(r.tensors) for r in requests.values())
+        self.bytes_up += sum(nbytes(r.sums) for r in replies.values())
+        found = {site: m for site, reply in sorted(replies.items()) if (m := _message(site, reply))}
+        self.heard |= set(found)
+        return found
+
+    def step(
+        self,
+        machine: Machine,
+        kind: str,
+        tensors: Tensors | None = None,
+        settings: Mapping[str, float | int | str] = {},
+    ) -> list[bytes]:
+        """Take a machine through one of its stages.
+
+        Returns:
+            The messages that it took.
+
+        Raises:
+            QuorumError: if they are too few.
+        """
+        contents = machine.requests()
+        shared = {  # one request for all that are told the same
+            content: Request(
+                kind, self.round, {**(tensors or {}), "message": np.frombuffer(content, np.uint8)}, settings
+            )
+            for content in set(contents.values())
+        }
+        answers = self.ask({site: shared[content] for site, content in contents.items()})
+        taken: dict[str, bytes] = {}
+        for site, message in answers.items():
+            try:
+                taken[machine.receive(message)] = message
+            except (WireError, SecAggError) as error:
+                log.warning("site %s: a message that cannot be used: %s", site, error)
+        self.counted = set(taken)
+        self.silent |= set(contents) - set(taken)
+        machine.close()
+        return list(taken.values())
+
+
+def _message(site: str, reply: Reply) -> bytes:
+    found = reply.sums.get("message")
+    if set(reply.sums) != {"message"} or found is None or found.dtype != np.uint8:
+        log.warning("site %s: a reply that is no message of secure aggregation.", site)
+        return b""
+    return found.tobytes()
