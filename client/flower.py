@@ -59,14 +59,9 @@ class Member:
         def remember(after: State) -> None:
             context.state["secagg"] = _record(after.encode())
 
-        if self.store:
-            record, before = self.store, self.store.load()
-        else:
-            record, before = (
-                remember,
-                State.decode(_bytes(context.state, "secagg")) if "secagg" in context.state else None,
-            )
-        return Secured(self.site, self.layouts, machine(self.enrolment, before), record).answer(request, state)
+        kept = State.decode(_bytes(context.state, "secagg")) if "secagg" in context.state else State()
+        own = machine(self.enrolment, self.store.load() if self.store else kept)
+        return Secured(self.site, self.layouts, own, self.store or remember).answer(request, state)
 
 
 # --- which site a node is -------------------------------------------------------------------------------------------
@@ -95,9 +90,7 @@ def _own_member(context: Context) -> Member:
     if "config" not in told:
         raise ConfigError('node-config: no key config; expected config="PATH", this hospital\'s configuration file.')
     if "keys" not in told:
-        raise ConfigError(
-            'node-config: no key keys; expected keys="FOLDER", with this hospital\'s identity and pins.json.'
-        )
+        raise ConfigError('node-config: no key keys; expected keys="FOLDER", with this site\'s identity and pins.json.')
     config = configuration.load(str(told["config"]))
     members = _members(config.model_dump_json(), int(told.get("seed", config.seeds[0])), False)
     by_name = {member.site.cases.name: member for member in members}

@@ -1,7 +1,7 @@
 """One hospital, as the round loop sees it: request and state in, numbers to be summed and the next state out.
 
-All that it computes is a `Contribution`: vectors of a fixed length that mean nothing but as a part of a sum. What leaves
-is made of it by `client.secure.Secured` (masked), or, in a simulation that has it so, by `Site.answer` (in the clear).
+All that it computes is a `Contribution`: vectors of a fixed length that mean nothing but as a part of a sum. It leaves
+masked, through `client.secure.Secured`; in the clear (`Site.answer`) only where a simulation asks for it.
 
     statistics  Σx and Σx² of every pixel, and counts          before training, where the recipe asks for it
     train       model difference, to be weighted by examples   averaging
@@ -138,9 +138,8 @@ def _train(site: Site, request: Request, state: Tensors) -> tuple[Contribution, 
 
 def _evaluate(site: Site, request: Request, state: Tensors) -> tuple[Contribution, Tensors]:
     cases = site.ready("validation", under("recipe", request.tensors))
-    return Contribution(
-        metrics.count(site.model.scores(under("weights", request.tensors), cases.images), cases.labels)
-    ), state
+    scores = site.model.scores(under("weights", request.tensors), cases.images)
+    return Contribution(metrics.count(scores, cases.labels)), state
 
 
 def _gram(site: Site, request: Request, state: Tensors) -> tuple[Contribution, Tensors]:

@@ -226,12 +226,12 @@ class Federation(Frozen):
     patience: Count | None = None
     """Stop after so many evaluations without a better one."""
     secure: bool = True
-    """Secure aggregation: the coordinator learns sums over more than two thirds of the sites (3 at least), and nothing of
-    one of them. Off in a simulation alone, to compare."""
+    """Secure aggregation: the coordinator learns sums over more than two thirds of the sites (3 at least), and nothing
+    of one of them. Off in a simulation alone, to compare."""
     clip: Positive = 1.0
     """Under secure aggregation, the largest change of one weight in a round that a site reports; more is cut off."""
     weight_bound: Annotated[float, Field(ge=1.0, le=1e9)] = 10_000.0
-    """Under secure aggregation, the largest number of cases that a site may have: it decides how fine its numbers are."""
+    """Under secure aggregation, the most cases that a site may have; the fewer, the finer the numbers."""
     epoch_rounds: Annotated[int, Field(ge=1, le=1024)] = 32
     """Questions (a round asks two) that secure aggregation exchanges keys for at a time."""
     simulate: Simulated = Simulated()

@@ -35,6 +35,9 @@ HINGE = 2.0**12
 """Bound of 1 - s f(x) at a point that the SVM's solver tries."""
 MOST_FRACTION_BITS = 40
 
+Arrays = dict[str, tuple[tuple[int, ...], float]]
+"""By name, shape and bound."""
+
 
 def named(request: Request) -> str:
     """The exchange that a request belongs to: its kind, and for gradients the number of points, as `gradient/4`."""
@@ -69,18 +72,18 @@ def exchanges(
         sites: in the cohort; fewer leave room for more fraction bits.
     """
     most = config.federation.weight_bound
-    pixels = {"x": (tuple(shape), INTENSITY * most), "xx": (tuple(shape), INTENSITY**2 * most), "n": ((1,), most)}
+    pixels: Arrays = {
+        "x": (tuple(shape), INTENSITY * most),
+        "xx": (tuple(shape), INTENSITY**2 * most),
+        "n": ((1,), most),
+    }
     rows = classes if classes > 2 else 1
-    counts = {"n": ((1,), most), "correct": ((1,), most), "loss_sum": ((1,), LOSS * most)}
+    counts: Arrays = {"n": ((1,), most), "correct": ((1,), most), "loss_sum": ((1,), LOSS * most)}
     counts |= {"confusion": ((classes, classes), most), "histogram": ((rows, 2, BINS), most)}
     found = {"statistics": Exchange(_wide(pixels, sites)), "evaluate": Exchange(_wide(counts, sites))}
     if isinstance(model, LinearSvm) and isinstance(config.model, Svm):
         return found | _of_the_svm(config.model, model, most, sites)
     return found | {"train": Exchange(_training(config.federation, model, sites))}
-
-
-Arrays = dict[str, tuple[tuple[int, ...], float]]
-"""By name, shape and bound."""
 
 
 def _training(plan: Federation, model: Model, sites: int) -> Layout:

@@ -181,8 +181,8 @@ def _bytes(content: RecordDict, name: str) -> bytes:
 # --- a real federation ----------------------------------------------------------------------------------------------
 
 app = ServerApp()
-"""What `flwr run` starts. Run-config: `config`, the run's YAML file; `consortium`, a folder with the signed `roster` and
-the `pins.json` to check it by; `sites`, how many take part; `out`, a folder."""
+"""What `flwr run` starts. Run-config: `config`, the run's YAML file; `consortium`, a folder with the signed `roster`
+and the `pins.json` to check it by; `sites`, how many take part; `out`, a folder."""
 
 
 @app.main()

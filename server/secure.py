@@ -28,6 +28,8 @@ from server.algorithm import Total
 
 log = logging.getLogger("consilium")
 
+NOTHING: Tensors = {}
+NONE: Mapping[str, float | int | str] = {}
 Transcript = Sequence[bytes]
 """All messages of one round, in the order that `common.secagg.audit` reads."""
 
@@ -58,7 +60,7 @@ class SecureSum:
     """Since the last round."""
 
     def total(self, request: Request, cohort: Sequence[str], timeout_s: float) -> Total:
-        """As `Aggregator.total`. A total without sums: too few sites answered, or no sum could be made of the shares."""
+        """As `Aggregator.total`; without sums where too few sites answered, or their shares did not fit."""
         talk = Talk(self.transport, request.round, timeout_s)
         try:
             epoch = self._epoch_for(tuple(sorted(cohort)), talk)
@@ -73,12 +75,8 @@ class SecureSum:
     def _epoch_for(self, cohort: tuple[str, ...], talk: "Talk") -> Epoch:
         """The epoch as it is, if it serves; else a new one."""
         epoch = self._epoch
-        if (
-            epoch
-            and epoch.plan.cohort == cohort
-            and self._slot < epoch.plan.rounds
-            and not self._strangers(epoch, talk)
-        ):
+        serves = epoch and epoch.plan.cohort == cohort and self._slot < epoch.plan.rounds
+        if epoch and serves and not self._strangers(epoch, talk):
             return epoch
         roster, self._epoch = admitted(self.consortium.roster, self.consortium.pins), None
         plan = propose(
@@ -145,11 +143,7 @@ class Talk:
         return found
 
     def step(
-        self,
-        machine: Machine,
-        kind: str,
-        tensors: Tensors | None = None,
-        settings: Mapping[str, float | int | str] = {},
+        self, machine: Machine, kind: str, tensors: Tensors = NOTHING, settings: Mapping[str, float | int | str] = NONE
     ) -> list[bytes]:
         """Take a machine through one of its stages.
 
@@ -161,9 +155,7 @@ class Talk:
         """
         contents = machine.requests()
         shared = {  # one request for all that are told the same
-            content: Request(
-                kind, self.round, {**(tensors or {}), "message": np.frombuffer(content, np.uint8)}, settings
-            )
+            content: Request(kind, self.round, {**tensors, "message": np.frombuffer(content, np.uint8)}, settings)
             for content in set(contents.values())
         }
         answers = self.ask({site: shared[content] for site, content in contents.items()})

@@ -35,6 +35,9 @@ from server.descent import Flags, Floats
 GRAM_DIMENSION = 2100
 """Largest d (features and intercept) whose d (d + 1) / 2 second moments are sent: 17.6 MB a site, once."""
 
+PATIENCE = 5
+"""Rounds of silence in a row after which a site is counted out."""
+
 MEMORY = 30
 """Pairs of moves and gradient changes that L-BFGS remembers."""
 
@@ -79,7 +82,7 @@ class SvmSolver:
     model: LinearSvm
     sites: Sequence[str]
     quorum: int = 2
-    patience: int = 5
+    patience: int = PATIENCE
     cohort_must_be_whole: bool = True
 
     def __post_init__(self) -> None:

@@ -20,7 +20,7 @@ from server.averaging import Averaging
 from server.federation import Plan, RoundRecord
 from server.gathering import Aggregator
 from server.secure import SecureSum
-from server.solver import SvmSolver
+from server.solver import PATIENCE, SvmSolver
 
 
 @dataclass(frozen=True, order=True)
@@ -46,8 +46,8 @@ def make_algorithm(config: Config, model: Model, seed: int, sites: Sequence[str]
     plan = config.federation
     if isinstance(config.model, Svm) and isinstance(model, LinearSvm):
         # The sums with and without a site at one point differ by that site's own: none is counted out under masks.
-        patience = {"patience": plan.rounds + 1} if plan.secure else {}
-        return SvmSolver(config.model, model, sites, plan.quorum, **patience)
+        patience = plan.rounds + 1 if plan.secure else PATIENCE
+        return SvmSolver(config.model, model, sites, plan.quorum, patience)
     return Averaging(plan, model, seed, len(sites))
 
 
@@ -61,11 +61,11 @@ def make_secure(
     """
     shape, classes = about
     # A share of the sites is another cohort each round, and keys are for one cohort.
-    slots = min(
-        config.federation.epoch_rounds, 2 * config.federation.rounds + 1 if config.federation.fraction == 1 else 1
-    )
+    asked = 2 * config.federation.rounds + 1 if config.federation.fraction == 1 else 1
     layouts = partial(exchanges, config, model, shape, classes)
-    return SecureSum(transport, consortium, layouts, bytes.fromhex(config.digest()), slots)
+    return SecureSum(
+        transport, consortium, layouts, bytes.fromhex(config.digest()), min(asked, config.federation.epoch_rounds)
+    )
 
 
 def coordinate(

@@ -23,6 +23,10 @@ class Machine:
     def __init__(self, plan: Plan, roster: Roster, stage: Gathering) -> None:
         self.plan, self.roster, self.stage = plan, roster, stage
 
+    def requests(self) -> dict[str, bytes]:
+        """What to send to whom now, by site."""
+        raise NotImplementedError
+
     def receive(self, content: bytes) -> str:
         """Take one site's message.
 
