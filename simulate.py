@@ -341,7 +341,9 @@ def describe(name: str, record: RoundRecord, rounds: int) -> str:
     return text + (f", {len(record.dropped)} silent" if record.dropped else "")
 
 
-def simulate(config: Config, folder: Path, console: Console, engine: Engine = "memory") -> dict[str, Any]:
+def simulate(
+    config: Config, folder: Path, console: Console, engine: Engine = "memory", transcripts: bool = False
+) -> dict[str, Any]:
     """All seeds of a run; writes the folder's files and returns the content of result.json."""
     written = yaml.safe_dump(config.model_dump(mode="json", exclude_none=True), sort_keys=False)
     tensorfile.write_atomically(folder / "config.yaml", written.encode())
@@ -364,7 +366,8 @@ def simulate(config: Config, folder: Path, console: Console, engine: Engine = "m
         shape = data.sites[0].train.images.shape[1:]
         model = build(config.model_for(seed), shape, len(data.labels), config.augment)
         with watch:
-            outcomes.append(compare(Experiment(config, seed, data, model, folder / f"seed-{seed}", watch, engine)))
+            experiment = Experiment(config, seed, data, model, folder / f"seed-{seed}", watch, engine, transcripts)
+            outcomes.append(compare(experiment))
     remarks = results.Remarks(data.origin, data.labels, tuple(problems), tuple(warnings))
     result = results.as_json(config.model_dump(mode="json"), remarks, outcomes)
     first = folder / f"seed-{config.seeds[0]}" / "federated.safetensors"
@@ -386,6 +389,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--engine", choices=get_args(Engine), default="memory",
         help="what carries the messages of the federation: this process, or Flower's simulation engine (needs ray)",
     )  # fmt: skip
+    parser.add_argument(
+        "--transcripts", action="store_true", help="keep the messages of every secure sum, for common.secagg.audit"
+    )
     options = parser.parse_intermixed_args(arguments)
     console = Console(soft_wrap=True)
     try:
@@ -395,7 +401,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
             log.addHandler(handler)
             log.setLevel(logging.INFO)
-            result = simulate(config, folder, console, options.engine)
+            result = simulate(config, folder, console, options.engine, options.transcripts)
             results.show(result, console)
             from common import figures
 

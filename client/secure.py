@@ -105,7 +105,7 @@ class Secured:
         key = exchanges.rounding_key(question, self.site.cases.name)
         words = layout.encode({**contribution.means, **contribution.sums}, contribution.weight, key)
         message = self._keeper.step(lambda s: s.submit(words))
-        return message, settled if after is settled else settled | prefixed(PENDING, after)
+        return message, settled if after is settled else {**settled, **prefixed(PENDING, after)}
 
     def agree(self, request: Request, state: Tensors) -> tuple[bytes, Tensors]:
         """Sign whose vectors make the sum."""
@@ -168,8 +168,10 @@ def machine(enrolment: Enrolment, state: State | None = None) -> Machine:
     return Machine.restored(enrolment.site, enrolment.identity, enrolment.pins, state or State())
 
 
-def _settled(state: Tensors) -> dict[str, np.ndarray]:
+def _settled(state: Tensors) -> Tensors:
     """Without what a round had begun that came to nothing."""
+    if not under(PENDING, state):
+        return state
     return {name: value for name, value in state.items() if not name.startswith(PENDING + "/")}
 
 

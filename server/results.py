@@ -13,6 +13,8 @@ from rich.table import Table
 
 from common import metrics, tensorfile
 from common.metrics import Score
+from common.secagg.plan import threshold
+from common.secagg.roster import MIN_COHORT
 
 FORMAT = 1
 APPROACHES = ("local", "federated", "personalised", "pooled")
@@ -86,11 +88,20 @@ def as_json(config: Mapping[str, Any], data: Remarks, seeds: Sequence[SeedResult
             }
             for s in seeds
         ],
+        "secure_aggregation": _secure(config["federation"], len(first.sites)),
         "problems": list(data.problems),
         "warnings": list(data.warnings),
         "config": dict(config),
         "versions": versions(),
     }
+
+
+def _secure(federation: Mapping[str, Any], sites: int) -> dict[str, Any]:
+    """Whether it was on, and the least number of sites whose sum the coordinator saw."""
+    if not federation["secure"]:
+        return {"on": False}
+    cohort = max(MIN_COHORT, round(federation["fraction"] * sites))
+    return {"on": True, "sites": sites, "least_in_a_sum": max(MIN_COHORT, threshold(cohort))}
 
 
 def versions() -> dict[str, str]:
@@ -131,6 +142,19 @@ def show(result: Mapping[str, Any], console: Console) -> None:
         f"specificity {_number(federated['specificity'])}.",
         highlight=False,
     )
+    told = result["secure_aggregation"]
+    if told["on"]:
+        console.print(
+            f"Secure aggregation: the coordinator saw sums over at least {told['least_in_a_sum']} of {told['sites']} "
+            "sites, and no site's own numbers.",
+            highlight=False,
+        )
+    else:
+        console.print(
+            "[yellow]Secure aggregation was OFF[/] (federation.secure=false): the coordinator saw what each site sent, "
+            "in the clear. For comparison in a simulation only.",
+            highlight=False,
+        )
     console.print(f"{result['origin']}. Research software, not a medical device.", style="dim", highlight=False)
 
 

@@ -1,6 +1,7 @@
 """The two edges to Flower, over Flower's own grid: the same bits as in memory, and silence where a site fails."""
 
 import importlib.util
+import json
 import logging
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -30,11 +32,14 @@ from flwr.superlink.grid import InMemoryGrid
 
 from client import dataset
 from client import flower as site_edge
+from client.secure import Secured, machine
 from client.site import Site
 from common import config as configuration
 from common import tensorfile, wire
-from common.config import Config
+from common.config import Config, Federation
+from common.enrolment import made_up
 from common.errors import ConfigError, DataError, QuorumError
+from common.exchanges import exchanges
 from common.models import build
 from common.transport import InMemory, Misfortunes, Request, Transport
 from common.types import Tensors, prefixed, under
@@ -112,18 +117,38 @@ def misfortunes(config: Config) -> Misfortunes:
     return Misfortunes(config.federation.simulate.drop, config.federation.simulate.slow, 1)
 
 
+NAMES = ("Lisbon", "Nairobi", "Osaka")
+CONSORTIUM, ENROLLED = made_up(NAMES, Federation())
+
+
 def in_memory(config: Config) -> InMemory:
     data = dataset.load(config, 1)
-    model = build(config.model, data.sites[0].train.images.shape[1:], len(data.labels))
-    sites = {s.name: Site(s, data.pipeline, model, config.federation.local).answer for s in data.sites}
-    return InMemory(sites, misfortunes=misfortunes(config))
+    shape = data.sites[0].train.images.shape[1:]
+    model = build(config.model, shape, len(data.labels))
+    layouts = partial(exchanges, config, model, shape, len(data.labels))
+    sites = [Site(s, data.pipeline, model, config.federation.local) for s in data.sites]
+    answers = {s.cases.name: Secured(s, layouts, machine(ENROLLED[s.cases.name])).answer for s in sites}
+    return InMemory(answers, misfortunes=misfortunes(config))
 
 
 def rounds(config: Config, transport: Transport, standing: Standing | None = None) -> Iterator[Standing]:
     data = dataset.load(config, 1)
-    model = build(config.model, data.sites[0].train.images.shape[1:], len(data.labels))
-    plan = training.make_plan(config, data.pipeline, 1, transport)
-    return federation.run(plan, training.make_algorithm(config, model, 1, transport), transport, standing)
+    shape = data.sites[0].train.images.shape[1:]
+    model = build(config.model, shape, len(data.labels))
+    aggregator = training.make_secure(config, model, (shape, len(data.labels)), transport, CONSORTIUM)
+    plan = training.make_plan(config, data.pipeline, 1, aggregator)
+    algorithm = training.make_algorithm(config, model, 1, transport.sites())
+    return federation.run(plan, algorithm, aggregator, standing)
+
+
+def keys(folder: Path, name: str) -> str:
+    """A hospital's folder, as joining the consortium makes it."""
+    (own := folder / name).mkdir(exist_ok=True)
+    (own / "identity").write_text(ENROLLED[name].secret.hex())
+    pins = {"federation": CONSORTIUM.pins.federation, "roots": [root.hex() for root in CONSORTIUM.pins.roots]}
+    (own / "pins.json").write_text(json.dumps(pins))
+    (own / "roster").write_bytes(CONSORTIUM.roster)
+    return str(own)
 
 
 def same_bits(one: Tensors, two: Tensors) -> bool:
@@ -142,7 +167,7 @@ def answering(handle: Callable[[Message, Context], Message], like: ClientApp) ->
 def test_a_run_over_flower_gives_the_same_bits_as_in_memory(text: str, tmp_path: Path) -> None:
     config = load(tmp_path, text)
     *_, expected = rounds(config, way := in_memory(config))
-    with grid_of(dict.fromkeys(range(3), site_edge.simulated(config, 1))) as grid:
+    with grid_of(dict.fromkeys(range(3), site_edge.simulated(config, 1, ENROLLED))) as grid:
         transport = flower.FlowerTransport(grid, 3, 60, misfortunes(config))
         *_, found = rounds(config, transport)
     assert transport.sites() == way.sites()
@@ -167,14 +192,14 @@ def test_a_simulation_resumed_over_either_engine_brings_back_what_its_sites_kept
 
     for _ in range(2):  # new nodes, as after a crash, for every round
         go_on(in_memory(config))
-        with grid_of(dict.fromkeys(range(3), site_edge.simulated(config, 1))) as grid:
+        with grid_of(dict.fromkeys(range(3), site_edge.simulated(config, 1, ENROLLED))) as grid:
             standing = go_on(flower.FlowerTransport(grid, 3, 60, misfortunes(config)))
     assert same_bits(standing.state, expected.state)
 
 
 def test_only_bytes_of_our_own_format_travel(tmp_path: Path) -> None:
     config, seen = load(tmp_path, SVM), list[RecordDict]()
-    honest = site_edge.simulated(config, 1)
+    honest = site_edge.simulated(config, 1, ENROLLED)
 
     def watch(message: Message, context: Context) -> Message:
         reply = honest(message, context)
@@ -191,7 +216,7 @@ def test_only_bytes_of_our_own_format_travel(tmp_path: Path) -> None:
 
 def test_a_site_that_fails_is_silent_and_its_reason_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     config = load(tmp_path, SVM)
-    honest = site_edge.simulated(config, 1)
+    honest = site_edge.simulated(config, 1, ENROLLED)
 
     def late(message: Message, context: Context) -> Message:
         time.sleep(1.5)
@@ -204,32 +229,36 @@ def test_a_site_that_fails_is_silent_and_its_reason_is_logged(tmp_path: Path, ca
     clients = {0: honest, 1: answering(late, honest), 2: answering(garbage, honest)}
     with grid_of(clients) as grid, caplog.at_level(logging.WARNING, "consilium"):
         transport = flower.FlowerTransport(grid, 3, 60)
-        good = Request("statistics", 0, {}, {"recipe": dataset.load(config, 1).pipeline.fingerprint()})
+        good = dict.fromkeys(transport.sites(), Request("secagg/present", 0))
         started = time.monotonic()
-        assert list(transport.exchange(good, transport.sites(), 1.0)) == ["Lisbon"]
+        assert list(transport.exchange(good, 1.0)) == ["Lisbon"]
         assert time.monotonic() - started < 1.5
         assert "Osaka: a reply that cannot be used" in caplog.text
-        assert transport.exchange(Request("images", 0, {}, {}), ["Lisbon"], 10.0) == {}
-        assert "site Lisbon: a request of kind 'images', expected one of" in caplog.text
+        assert transport.exchange({"Lisbon": Request("images", 0)}, 10.0) == {}
+        assert "Lisbon: asked for 'images' in the clear" in caplog.text
         time.sleep(1.0)  # the late reply to the first request comes in, and is not taken for one to the second
-        assert list(transport.exchange(good, transport.sites(), 1.0)) == ["Lisbon"]
+        assert list(transport.exchange(good, 1.0)) == ["Lisbon"]
 
 
-def test_hospitals_train_through_the_standard_apps_and_keep_their_state(tmp_path: Path) -> None:
+def test_hospitals_train_through_the_standard_apps_and_answer_nothing_in_the_clear(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     config = load(tmp_path, CNN.replace("  simulate: {drop: 0.15, slow: 0.15}\n", ""), "seeds=[1]")
     *_, expected = rounds(config, in_memory(config))
     told = {
-        i: {"config": str(tmp_path / "config.yaml"), "site": name} for i, name in enumerate(in_memory(config).sites())
+        i: {"config": str(tmp_path / "config.yaml"), "site": name, "keys": keys(tmp_path, name)}
+        for i, name in enumerate(NAMES)
     }
     with grid_of(dict.fromkeys(range(3), site_edge.app), told) as grid:
-        context = Context(
-            7, 0, {}, RecordDict(), {"config": str(tmp_path / "config.yaml"), "sites": 3, "out": str(tmp_path)}
-        )
-        flower.app(grid, context)
+        run = {"config": str(tmp_path / "config.yaml"), "consortium": keys(tmp_path, NAMES[0])}
+        flower.app(grid, Context(7, 0, {}, RecordDict(), run | {"sites": 3, "out": str(tmp_path)}))
         transport = flower.FlowerTransport(grid, 3, 60)
         weights = prefixed("weights", expected.best) | prefixed("control", expected.best)
         asked = Request("train", 9, weights, {"recipe": transport.about[0].recipe, "seed": 1, "learning_rate": 0.1})
-        assert len(transport.exchange(asked, transport.sites(), 60)) == 3
+        with caplog.at_level(logging.WARNING, "consilium"):
+            assert transport.exchange(dict.fromkeys(transport.sites(), asked), 60) == {}
+        assert "asked for 'train' in the clear, which this site does not answer" in caplog.text
+        assert all((tmp_path / name / "state").exists() for name in NAMES)
     assert transport.states == {}
     found = checkpoint.load(tmp_path / "federated.checkpoint", transport.sites(), config.digest())
     assert found is not None
@@ -242,21 +271,26 @@ def test_an_interrupt_ends_the_waiting(tmp_path: Path) -> None:
         time.sleep(1.0)
         return Message(RecordDict(), reply_to=message)
 
-    client, stop = answering(never, site_edge.simulated(load(tmp_path, SVM), 1)), threading.Event()
+    client, stop = answering(never, site_edge.simulated(load(tmp_path, SVM), 1, ENROLLED)), threading.Event()
     with grid_of({0: client}) as grid:
         transport = flower.FlowerTransport(grid, 1, 60, stop=stop)
         threading.Timer(0.1, stop.set).start()
         with pytest.raises(KeyboardInterrupt):
-            transport.exchange(Request("statistics", 0), transport.sites(), 600)
+            transport.exchange(dict.fromkeys(transport.sites(), Request("secagg/present", 0)), 600)
 
 
 @pytest.mark.parametrize(
     ("told", "message"),
     [
         ({}, "no key config"),
-        ({"config": "nowhere.yaml"}, "cannot read"),
-        ({"config": "config.yaml"}, "site is '', expected one of those in the data: Lisbon, Nairobi, Osaka"),
-        ({"config": "config.yaml", "site": "Atlantis"}, "site is 'Atlantis'"),
+        ({"config": "nowhere.yaml", "keys": "nowhere"}, "cannot read"),
+        ({"config": "config.yaml"}, "no key keys"),
+        (
+            {"config": "config.yaml", "keys": "nowhere"},
+            "site is '', expected one of those in the data: Lisbon, Nairobi, Osaka",
+        ),
+        ({"config": "config.yaml", "keys": "nowhere", "site": "Atlantis"}, "site is 'Atlantis'"),
+        ({"config": "config.yaml", "keys": "nowhere", "site": "Osaka"}, "nowhere/identity: No such file"),
     ],
 )
 def test_a_node_that_does_not_know_its_site_says_why(told: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -268,7 +302,7 @@ def test_a_node_that_does_not_know_its_site_says_why(told: dict[str, Any], messa
 
 def test_two_nodes_of_one_name_are_refused(tmp_path: Path) -> None:
     load(tmp_path, SVM)
-    told = {"config": str(tmp_path / "config.yaml"), "site": "Osaka"}
+    told = {"config": str(tmp_path / "config.yaml"), "site": "Osaka", "keys": keys(tmp_path, "Osaka")}
     twice = grid_of(dict.fromkeys(range(2), site_edge.app), dict.fromkeys(range(2), told))
     with twice as grid, pytest.raises(ConfigError, match="'Osaka' is the name of several nodes"):
         flower.FlowerTransport(grid, 2, 60)
@@ -278,12 +312,12 @@ def test_sites_that_would_train_on_different_images_are_refused(tmp_path: Path) 
     (tmp_path / "other").mkdir()
     config = load(tmp_path, SVM)
     load(tmp_path / "other", SVM.replace("size: 16", "size: 20"))
-    told = {0: {"config": str(tmp_path / "config.yaml"), "site": "Osaka"}}
-    told[1] = {"config": str(tmp_path / "other" / "config.yaml"), "site": "Lisbon"}
+    told = {0: {"config": str(tmp_path / "config.yaml"), "site": "Osaka", "keys": keys(tmp_path, "Osaka")}}
+    told[1] = {"config": str(tmp_path / "other" / "config.yaml"), "site": "Lisbon", "keys": keys(tmp_path, "Lisbon")}
     with grid_of(dict.fromkeys(range(2), site_edge.app), told) as grid:
         transport = flower.FlowerTransport(grid, 2, 60)
         with pytest.raises(DataError, match="Lisbon and Osaka differ in shape"):
-            next(training.coordinate(config, transport, transport.about, tmp_path))
+            next(training.coordinate(config, transport, transport.about, CONSORTIUM, tmp_path))
 
 
 def test_without_ray_the_engine_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
