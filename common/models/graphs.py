@@ -94,7 +94,8 @@ class Graphs:
                 )
         vector = np.concatenate([np.ravel(arrays[prefix + name]) for name in self.start]).astype(np.float32)
         if not np.isfinite(vector).all():
-            raise WeightsError(f"{what}: NaN or infinite values, expected finite ones. {DIVERGED}")
+            odd = _first_odd({name: np.asarray(arrays[prefix + name]) for name in self.start})
+            raise WeightsError(f"{what}: NaN or infinite values in '{prefix}{odd}', expected finite ones. {DIVERGED}")
         return vector
 
     def named(self, vector: tf.Tensor, prefix: str = "") -> dict[str, NDArray[Any]]:
@@ -103,13 +104,13 @@ class Graphs:
         Raises:
             WeightsError: training ended in values that are not finite.
         """
-        whole = vector.numpy()
-        if not np.isfinite(whole).all():
-            raise WeightsError(f"training ended in NaN or infinite weights. {DIVERGED}")
-        parts = np.split(whole, np.cumsum(self._sizes)[:-1])
-        return {
+        parts = np.split(vector.numpy(), np.cumsum(self._sizes)[:-1])
+        found = {
             prefix + name: part.reshape(own.shape) for (name, own), part in zip(self.start.items(), parts, strict=True)
         }
+        if odd := _first_odd(found):
+            raise WeightsError(f"training ended in NaN or infinite values in '{odd}'. {DIVERGED}")
+        return found
 
     def _logits(self, images: tf.Tensor, weights: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:
         """Run the network on weights from outside; with a seed as in training (dropout's only state is its seed)."""
@@ -167,3 +168,8 @@ def sgd(state: State, gradient: tf.Tensor, rate: tf.Tensor) -> State:
 def graphs(config: Cnn, shape: Shape, classes: int, augment: Augment | None) -> Graphs:
     """The compiled network of a configuration, made once a process."""
     return Graphs(config, shape, classes, augment)
+
+
+def _first_odd(arrays: Tensors) -> str | None:
+    """The first array that has values which are not finite."""
+    return next((name for name, value in arrays.items() if not np.isfinite(value).all()), None)
