@@ -28,6 +28,10 @@ _LEAVES_A_WORKER = 4
 _ZEROS = memoryview(bytes(LEAF_BYTES))
 
 
+LEAD_BYTES, TAIL_BYTES = 48, 64
+"""Room before and after a vector for the rest of its message; the words stay aligned."""
+
+
 @dataclass(frozen=True)
 class Mask:
     """One stream, to be added or subtracted."""
@@ -35,6 +39,20 @@ class Mask:
     key: bytes = field(repr=False)
     """32 bytes that serve this one stream and nothing else."""
     subtract: bool
+
+
+def room(length: int, dtype: np.dtype[Any]) -> Words:
+    """An empty vector that lies where its message will, so that sending it needs no copy."""
+    whole = np.empty(LEAD_BYTES + length * dtype.itemsize + TAIL_BYTES, np.uint8)
+    return whole[LEAD_BYTES : len(whole) - TAIL_BYTES].view(dtype)
+
+
+def room_of(words: Words) -> NDArray[np.uint8] | None:
+    """The bytes around a vector that was made by `room`; none for any other."""
+    whole = words.base
+    if not isinstance(whole, np.ndarray) or whole.nbytes != LEAD_BYTES + words.nbytes + TAIL_BYTES:
+        return None
+    return whole if words.ctypes.data == whole.ctypes.data + LEAD_BYTES and whole.flags.writeable else None
 
 
 def stream(key: bytes, leaf: int = 0) -> CipherContext:
