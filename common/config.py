@@ -343,6 +343,8 @@ def _readable(path: Path, error: ValidationError) -> str:
             message = f"{named} is missing or unknown; expected {expected}"
         elif fault["type"] in ("model_type", "model_attributes_type", "dict_type"):
             message = "expected a section: `key: value` lines below it, or {key: value}"
+        elif fault["type"] == "string_type" and isinstance(fault["input"], bool | int | float):
+            message = f"expected text, got {fault['input']!r}: put it in quotes (YAML reads yes, no and 3 otherwise)"
         elif fault["type"] == "missing":
             message = "missing; it has no default"
         elif "input" in fault and isinstance(fault["input"], str | int | float):
