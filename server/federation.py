@@ -171,12 +171,12 @@ def _remember(
 
 
 def _is_better(record: RoundRecord, earlier: Sequence[RoundRecord], select: str) -> bool:
-    if select == "last":
+    if select == "last" or record.validation.get("auc") is None:  # a class has no validation case to choose by
         return True
     sign = -1.0 if select == "loss" else 1.0
     figures = [sign * f for r in earlier if (f := r.validation.get(select)) is not None]
     figure = record.validation.get(select)
-    return figure is None or sign * figure > max(figures, default=-np.inf)
+    return figure is not None and sign * figure > max(figures, default=-np.inf)
 
 
 def _evaluates(plan: Plan, algorithm: Algorithm, state: State, number: int) -> bool:
