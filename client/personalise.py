@@ -2,7 +2,8 @@
 
 The site's own and the federated model's logits are mixed, the own share chosen from {0, ¼, ½, ¾, 1} by log-loss on the
 site's validation cases; so a hospital whose patients differ keeps what it knows, and one with few cases takes what the
-others know. A site that cannot choose, for it has hardly a case of some class, keeps the federated model. Before that, the federated model may be fine-tuned; it stays as it was where that does not help.
+others know. A site that cannot choose, for it has hardly a case of some class, keeps the federated model. Before that,
+the federated model may be fine-tuned; it stays as it was where that does not help.
 """
 
 from dataclasses import dataclass
