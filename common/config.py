@@ -265,6 +265,8 @@ class Config(Frozen):
     def _fits_together(self) -> "Config":
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError("seeds: every seed once")
+        if self.model.kind == "svm" and self.federation.rounds < 3:
+            raise ValueError("federation.rounds: the SVM's first two rounds prepare, expected 3 at least")
         if self.model.kind == "svm" and self.federation.fraction < 1:
             raise ValueError("federation.fraction: the SVM's sums need every site each round, expected 1.0")
         return self

@@ -106,10 +106,11 @@ def run(plan: Plan, algorithm: Algorithm, transport: Transport, standing: Standi
         standing = run_round(plan, algorithm, transport, standing)
         yield standing
     if standing.best_round < 0:
+        void = sum(r.void for r in standing.records)
         raise QuorumError(
-            f"no round of {plan.federation.rounds} had answers from {plan.federation.quorum} sites "
-            f"(the quorum; there are {len(transport.sites())}): nothing was trained. "
-            "See which sites dropped in the log, or lower federation.quorum."
+            f"nothing was trained: {void} of {len(standing.records)} rounds did not have the answers they need (quorum "
+            f"{plan.federation.quorum} of {len(transport.sites())} sites; the SVM needs all). "
+            "See which sites dropped in the log; give more rounds, or lower federation.quorum."
         )
 
 
