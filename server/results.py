@@ -113,7 +113,7 @@ def show(result: Mapping[str, Any], console: Console) -> None:
     several = len(result["seeds"]) > 1
     titles = {"auc": "AUC on test cases", "accuracy": "Accuracy on test cases, operating point chosen on validation"}
     for figure, title in titles.items():
-        table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+        table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
         table.add_column("site", no_wrap=True)
         table.add_column("cases", justify="right", no_wrap=True)
         for approach in approaches:
@@ -152,7 +152,9 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 def _cell(scores: Mapping[str, Any], figure: str, several: bool) -> str:
     text = _number(scores[figure])
-    return f"{text} ±{scores[f'{figure}_sd']:.3f}" if several and scores[figure] is not None else text
+    if not several or scores[figure] is None:
+        return text
+    return f"{text} ±{scores[f'{figure}_sd']:.3f}".replace("±0", "±")
 
 
 def _number(value: float | None) -> str:
