@@ -282,6 +282,8 @@ def personalise(experiment: Experiment, cases: SiteCases, own: Trained | None, f
     labels = cases.validation.labels
     alone, together = (logits(experiment, model, cases.validation) for model in (own, common))
     mix = choose_mix(alone, together, labels) if experiment.config.personalise.mix else Mix(0.0)
+    if not mix.own_share and common is federated:
+        return Personal(own, common, mix, federated.threshold)
     counts = metrics.count(mix(alone, together), labels)
     return Personal(own, common, mix, metrics.operating_point(counts, experiment.config.operating_point))
 

@@ -61,7 +61,8 @@ class OneRound:
     def __init__(self, sites: int, length: int, bits: int, rounds: int) -> None:
         self.world = World.of(sites, layout_of(length, bits), rounds=rounds)
         self.epoch = self.world.open_epoch()
-        self.words = np.zeros(length, self.world.plan.exchanges["train"].layout.dtype)
+        self.layout = self.world.plan.exchanges["train"].layout
+        self.words = np.zeros(length, self.layout.dtype)
 
     def run(self, slot: int, dropped: int = 0) -> tuple[float, float, int]:
         """One round: the first site's seconds, the coordinator's seconds, the bytes of the first site's upload."""
@@ -81,7 +82,8 @@ class OneRound:
                 site, whose = self.world.sites[name], "site" if name == names[0] else "others"
                 clock.setdefault(whose, 0.0)
                 if step == "submit":
-                    words = self.words.copy()
+                    words = masks.room(len(self.words), self.layout.dtype)  # as `Layout.encode` gives it
+                    words[:] = 0
                     opened = timed(whose, lambda s=site, r=requests[name]: s.open(r, opening.question, NOW_S))
                     outgoing = timed(whose, lambda o=opened, w=words: o.submit(w))
                 else:

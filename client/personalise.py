@@ -2,7 +2,8 @@
 
 The site's own and the federated model's logits are mixed, the own share chosen from {0, ¼, ½, ¾, 1} by log-loss on the
 site's validation cases; so a hospital whose patients differ keeps what it knows, and one with few cases takes what the
-others know. Before that, the federated model may be fine-tuned; it stays as it was where that does not help.
+others know. A site that cannot choose, for it has hardly a case of some class, keeps the federated model. Before that,
+the federated model may be fine-tuned; it stays as it was where that does not help.
 """
 
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ from common import metrics
 from common.config import Local, Personalise
 from common.models import Logits, Model, Work
 from common.types import Cases, Labels, Tensors
+
+FEWEST = 5
+"""Validation cases of every class below which nothing is chosen by them."""
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 FINE_TUNING_SLOWDOWN = 0.1  # of the learning rate of the rounds
@@ -32,7 +36,7 @@ class Mix:
 
 def choose_mix(own: Logits, federated: Logits, labels: Labels) -> Mix:
     """The mix with the lowest log-loss on these (validation) cases; at a tie the more federated one."""
-    if not len(labels):
+    if np.bincount(labels, minlength=own.shape[1]).min() < FEWEST:
         return Mix(0.0)
     losses = [metrics.log_losses(Mix(share)(own, federated), labels).mean() for share in SHARES]
     return Mix(SHARES[int(np.argmin(losses))])

@@ -26,6 +26,7 @@ from common.secagg.keys import sealed, unsealed
 from common.transport import Reply, Request
 from common.types import Tensors, prefixed, under
 
+Buffer = bytes | memoryview
 PENDING = "pending"
 MESSAGE = "message"
 
@@ -72,25 +73,25 @@ class Secured:
         message, state = step(self, request, state)
         return Reply({MESSAGE: np.frombuffer(message, np.uint8)}), state
 
-    def present(self, request: Request, state: Tensors) -> tuple[bytes, Tensors]:
+    def present(self, request: Request, state: Tensors) -> tuple[Buffer, Tensors]:
         """The site's view of the epoch, by which the coordinator sees whether it can go on in it."""
         return self._keeper.site.state.view, state
 
-    def join(self, request: Request, state: Tensors) -> tuple[bytes, Tensors]:
+    def join(self, request: Request, state: Tensors) -> tuple[Buffer, Tensors]:
         """Check the plan, and make keys for an epoch."""
         proposal, roster = _bytes(request, MESSAGE), _bytes(request, "roster")
         self._refuse_other_exchanges(Plan.read(proposal))
         return self._keeper.step(lambda s: s.join(proposal, roster, self.clock())), state
 
-    def share(self, request: Request, state: Tensors) -> tuple[bytes, Tensors]:
+    def share(self, request: Request, state: Tensors) -> tuple[Buffer, Tensors]:
         """Deal shares of the epoch's secrets."""
         return self._keeper.step(lambda s: s.share(_bytes(request, MESSAGE))), state
 
-    def take(self, request: Request, state: Tensors) -> tuple[bytes, Tensors]:
+    def take(self, request: Request, state: Tensors) -> tuple[Buffer, Tensors]:
         """Open what the peers dealt."""
         return self._keeper.step(lambda s: s.take(_bytes(request, MESSAGE))), state
 
-    def submit(self, request: Request, state: Tensors) -> tuple[bytes, Tensors]:
+    def submit(self, request: Request, state: Tensors) -> tuple[Buffer, Tensors]:
         """Do what is asked, and mask it."""
         tensors = {n: t for n, t in request.tensors.items() if n != MESSAGE}
         settings = {n: s for n, s in request.settings.items() if n != "asked"}
@@ -107,11 +108,11 @@ class Secured:
         message = self._keeper.step(lambda s: s.submit(words))
         return message, settled if after is settled else {**settled, **prefixed(PENDING, after)}
 
-    def agree(self, request: Request, state: Tensors) -> tuple[bytes, Tensors]:
+    def agree(self, request: Request, state: Tensors) -> tuple[Buffer, Tensors]:
         """Sign whose vectors make the sum."""
         return self._keeper.step(lambda s: s.agree(_bytes(request, MESSAGE))), state
 
-    def release(self, request: Request, state: Tensors) -> tuple[bytes, Tensors]:
+    def release(self, request: Request, state: Tensors) -> tuple[Buffer, Tensors]:
         """Give out the shares that unmask it; what the answer changed at this site holds from now on."""
         message = self._keeper.step(lambda s: s.release(_bytes(request, MESSAGE)))
         return message, under(PENDING, state) or state
@@ -127,7 +128,7 @@ class Secured:
             )
 
 
-Step = Callable[[Secured, Request, Tensors], tuple[bytes, Tensors]]
+Step = Callable[[Secured, Request, Tensors], tuple[Buffer, Tensors]]
 
 STEPS: dict[str, Step] = {
     "secagg/present": Secured.present,

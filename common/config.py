@@ -274,6 +274,8 @@ class Config(Frozen):
     def _fits_together(self) -> "Config":
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError("seeds: every seed once")
+        if self.model.kind == "svm" and self.federation.rounds < 3:
+            raise ValueError("federation.rounds: the SVM's first two rounds prepare, expected 3 at least")
         if self.model.kind == "svm" and self.federation.fraction < 1:
             raise ValueError("federation.fraction: the SVM's sums need every site each round, expected 1.0")
         return self
@@ -352,6 +354,8 @@ def _readable(path: Path, error: ValidationError) -> str:
             message = f"{named} is missing or unknown; expected {expected}"
         elif fault["type"] in ("model_type", "model_attributes_type", "dict_type"):
             message = "expected a section: `key: value` lines below it, or {key: value}"
+        elif fault["type"] == "string_type" and isinstance(fault["input"], bool | int | float):
+            message = f"expected text, got {fault['input']!r}: put it in quotes (YAML reads yes, no and 3 otherwise)"
         elif fault["type"] == "missing":
             message = "missing; it has no default"
         elif "input" in fault and isinstance(fault["input"], str | int | float):

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from common.errors import RunError
 
+LEFT_BEHIND = {".lock", "config.yaml", "log.txt"}
+
 
 @contextmanager
 def run_folder(out: Path | None, name: str, resume: bool) -> Iterator[Path]:
@@ -18,7 +20,7 @@ def run_folder(out: Path | None, name: str, resume: bool) -> Iterator[Path]:
     folder = out or next_folder(Path("runs") / name, resume)
     if folder.exists() and not folder.is_dir():
         raise RunError(f"--out {folder}: is a file, expected a folder.")
-    if folder.exists() and any(folder.iterdir()) and not resume:
+    if _taken(folder) and not resume:
         raise RunError(f"--out {folder}: is not empty. Go on with that run by --resume, or give another folder.")
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
@@ -32,5 +34,12 @@ def run_folder(out: Path | None, name: str, resume: bool) -> Iterator[Path]:
 def next_folder(base: Path, resume: bool) -> Path:
     """runs/NAME, or NAME-2, NAME-3 … where that is taken; the latest of them to resume."""
     names = [base] + [base.with_name(f"{base.name}-{i}") for i in range(2, 10_000)]
-    free = next(i for i, folder in enumerate(names) if not folder.exists())
+    free = next(i for i, folder in enumerate(names) if not _taken(folder))
     return names[max(free - 1, 0)] if resume else names[free]
+
+
+def _taken(folder: Path) -> bool:
+    """Something is in it that a run which ended in an error at once would not have left."""
+    if not folder.is_dir():
+        return folder.exists()
+    return any(file.name not in LEFT_BEHIND for file in folder.iterdir())

@@ -95,10 +95,11 @@ def run(
         standing = run_round(plan, algorithm, aggregator, standing)
         yield standing
     if standing.best_round < 0:
+        void, sites = sum(r.void for r in standing.records), len(aggregator.transport.sites())
         raise QuorumError(
-            f"no round of {plan.federation.rounds} had answers from {plan.federation.quorum} sites "
-            f"(the quorum; there are {len(aggregator.transport.sites())}): nothing was trained. "
-            "See which sites dropped in the log, or lower federation.quorum."
+            f"nothing was trained: {void} of {len(standing.records)} rounds did not have the answers they need (quorum "
+            f"{plan.federation.quorum} of {sites} sites; with federation.secure more than two thirds; the SVM needs all). "
+            "See which sites dropped in the log; give more rounds, or lower federation.quorum."
         )
 
 
@@ -157,12 +158,12 @@ def _remember(
 
 
 def _is_better(record: RoundRecord, earlier: Sequence[RoundRecord], select: str) -> bool:
-    if select == "last":
+    if select == "last" or record.validation.get("auc") is None:  # a class has no validation case to choose by
         return True
     sign = -1.0 if select == "loss" else 1.0
     figures = [sign * f for r in earlier if (f := r.validation.get(select)) is not None]
     figure = record.validation.get(select)
-    return figure is None or sign * figure > max(figures, default=-np.inf)
+    return figure is not None and sign * figure > max(figures, default=-np.inf)
 
 
 def _evaluates(plan: Plan, algorithm: Algorithm, state: State, number: int) -> bool:

@@ -8,6 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -118,14 +119,14 @@ def write(path: Path, result: Mapping[str, Any]) -> None:
 
 
 def show(result: Mapping[str, Any], console: Console) -> None:
-    """Print the per-site table: AUC and accuracy of what each site reaches alone, together, and pooled."""
+    """Print what each site reaches alone, together, and pooled: AUC and accuracy, with the number of training cases."""
     approaches = [a for a in APPROACHES if a in result["test"]]
     several = len(result["seeds"]) > 1
     titles = {"auc": "AUC on test cases", "accuracy": "Accuracy on test cases, operating point chosen on validation"}
     for figure, title in titles.items():
-        table = Table(title=title, title_justify="left", title_style="bold", pad_edge=False)
+        table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
         table.add_column("site", no_wrap=True)
-        table.add_column("trained on", justify="right")
+        table.add_column("cases", justify="right", no_wrap=True)
         for approach in approaches:
             table.add_column(approach, justify="right", no_wrap=True)
         for name, site in result["sites"].items():
@@ -175,7 +176,9 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 def _cell(scores: Mapping[str, Any], figure: str, several: bool) -> str:
     text = _number(scores[figure])
-    return f"{text} ±{scores[f'{figure}_sd']:.3f}" if several and scores[figure] is not None else text
+    if not several or scores[figure] is None:
+        return text
+    return f"{text} ±{scores[f'{figure}_sd']:.3f}".replace("±0", "±")
 
 
 def _number(value: float | None) -> str:

@@ -18,7 +18,7 @@ from common.secagg.round import RoundOpening, Total
 MAX_MESSAGE_BYTES = 2**33
 
 
-def framed(message: bytes) -> bytes:
+def framed(message: bytes | memoryview) -> bytes:
     """A message after its length: one entry of a transcript."""
     return len(message).to_bytes(8, "little") + message
 

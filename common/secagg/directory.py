@@ -9,7 +9,7 @@ from common.secagg.plan import Plan
 from common.secagg.roster import Roster
 
 
-def checked_advert(content: bytes, plan: Plan, roster: Roster) -> Advert:
+def checked_advert(content: bytes | memoryview, plan: Plan, roster: Roster) -> Advert:
     """An advert that its sender signed for this epoch, with usable keys for every round.
 
     Raises:

@@ -70,13 +70,13 @@ class EpochOpening(Machine):
             "ready": (self._readiness, self._ready, "opened their shares"),
         }
 
-    def _advert(self, content: bytes) -> str:
+    def _advert(self, content: bytes | memoryview) -> str:
         advert = checked_advert(content, self.plan, self.roster)
         who = self._check(advert, self.plan.context, set(range(len(self.plan.cohort))), self._adverts)
-        self._adverts[advert.sender], self._contents[advert.sender] = advert, content
+        self._adverts[advert.sender], self._contents[advert.sender] = advert, bytes(content)
         return who
 
-    def _share(self, content: bytes) -> str:
+    def _share(self, content: bytes | memoryview) -> str:
         message = Shares.decode(content)
         who = self._check(message, self.plan.context, set(self._adverts), self._shares)
         if {peer for peer, _ in message.sealed} != set(self._adverts) - {message.sender}:
@@ -84,7 +84,7 @@ class EpochOpening(Machine):
         self._shares[message.sender] = dict(message.sealed)
         return who
 
-    def _readiness(self, content: bytes) -> str:
+    def _readiness(self, content: bytes | memoryview) -> str:
         message = Ready.decode(content)
         view = view_of({peer: self._adverts[peer] for peer in sorted(self._shares)}, self.plan)
         who = self._check(message, view, set(self._shares), self._ready)

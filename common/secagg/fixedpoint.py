@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from common.errors import PolicyError, WeightsError
 from common.secagg.codec import Reader, Writer
-from common.secagg.masks import Words, stream
+from common.secagg.masks import Words, room, stream
 from common.types import Tensors
 
 MAX_SEGMENTS, MAX_WORDS, MAX_FRACTION_BITS = 4096, 2**29, 52
@@ -101,7 +101,7 @@ class Layout:
             )
         if odd := set(tensors) ^ {segment.name for segment in self.segments}:
             raise WeightsError(f"tensors {', '.join(sorted(odd))}: missing, or not in the plan's layout.")
-        words = np.empty(self.length, self.dtype)
+        words = room(self.length, self.dtype)
         rounding, at = stream(key), 0
         for segment in self.segments:
             values = _checked(segment, tensors[segment.name])

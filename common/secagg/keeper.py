@@ -26,7 +26,7 @@ class Keeper:
         """The machine as it is now, to look at."""
         return self._site
 
-    def step(self, take: Callable[[Site], Outgoing]) -> bytes:
+    def step(self, take: Callable[[Site], Outgoing]) -> bytes | memoryview:
         """Take a step from the current state, record it, and only then hand out the message to send.
 
         Raises:

@@ -13,7 +13,7 @@ from common.secagg.plan import Plan
 from common.secagg.roster import Roster
 from common.secagg.stages import COORDINATOR, Gathering, after
 
-Gathers = Mapping[str, tuple[Callable[[bytes], str], Sized, str]]
+Gathers = Mapping[str, tuple[Callable[[bytes | memoryview], str], Sized, str]]
 """For each event of the table: what takes its message, what was taken so far, and what those sites did."""
 
 
@@ -27,7 +27,7 @@ class Machine:
         """What to send to whom now, by site."""
         raise NotImplementedError
 
-    def receive(self, content: bytes) -> str:
+    def receive(self, content: bytes | memoryview) -> str:
         """Take one site's message.
 
         Returns:

@@ -91,7 +91,7 @@ class RoundOpening(Machine):
     def _to(self, members: Iterable[int], content: bytes) -> dict[str, bytes]:
         return {self.plan.cohort[i]: content for i in sorted(members)}
 
-    def _masked(self, content: bytes) -> str:
+    def _masked(self, content: bytes | memoryview) -> str:
         message = Masked.decode(content)
         who = self._check(message, self.context, set(self.epoch.adverts), self._roots)
         if message.words.dtype != self._sum.dtype or message.words.shape != self._sum.shape:
@@ -100,7 +100,7 @@ class RoundOpening(Machine):
         self._roots[message.sender] = message.root
         return who
 
-    def _agreement(self, content: bytes) -> str:
+    def _agreement(self, content: bytes | memoryview) -> str:
         message = Agreement.decode(content)
         who = self._check(message, self.context, set(self._roots), self._agreements)
         if message.members != self.survivors:
@@ -108,7 +108,7 @@ class RoundOpening(Machine):
         self._agreements[message.sender] = message.signature
         return who
 
-    def _release(self, content: bytes) -> str:
+    def _release(self, content: bytes | memoryview) -> str:
         message = Release.decode(content)
         who = self._check(message, self.context, set(self._agreements), self._releases)
         if len(message.shares) != SHARE_BYTES * len(self.epoch.adverts):

@@ -40,9 +40,9 @@ class Outgoing:
     """A message that may leave only when the state that remembers it is safe."""
 
     _site: "Site"
-    _message: bytes = field(repr=False)
+    _message: bytes | memoryview = field(repr=False)
 
-    def after(self, record: Callable[[State], None]) -> tuple["Site", bytes]:
+    def after(self, record: Callable[[State], None]) -> tuple["Site", bytes | memoryview]:
         """Record, then release.
 
         Args:
@@ -180,7 +180,7 @@ class Site:
         secrets = self.state.secrets.since(current.slot)
         secrets = replace(secrets, rounds={s: v for s, v in secrets.rounds.items() if s > current.slot})
         state = replace(self.state, stage=stage, secrets=secrets, next_slot=current.slot + 1)
-        return Outgoing(replace(self, state=state), message.encode())
+        return Outgoing(replace(self, state=state), message.in_place())
 
     def agree(self, survivors: bytes) -> Outgoing:
         """Sign whose vectors make the sum: once a round, and for one set only.

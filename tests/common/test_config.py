@@ -47,6 +47,8 @@ def test_every_configuration_of_the_project_is_valid(path: Path, tmp_path: Path)
         ("seeds: [1, 1]", "(whole file)", "every seed once"),
         ("preprocess: [{step: blur}]", "preprocess.0", "gaussian"),
         ("preprocess: [{step: gaussian, sigma: -1}]", "preprocess.0.sigma", "greater than"),
+        ("data: {kind: synthetic, labels: [no, yes]}", "data.labels.0", "in quotes"),
+        ("preprocess: [mean]", "preprocess.0", "expected a section"),
         ("operating_point: 2", "operating_point", "less than 1"),
     ],
 )

@@ -68,6 +68,15 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(finished: tuple[Path, str]
     assert "--resume" in done.stderr
 
 
+def test_a_run_that_failed_before_it_trained_can_be_started_again(tmp_path: Path) -> None:
+    config = tmp_path / "c.yaml"
+    config.write_text((ROOT / "configs/demo-svm.yaml").read_text())
+    (tmp_path / "empty.csv").write_text("path,label\n")
+    bad = simulate(str(config), tmp_path / "out", "data={kind: manifest, path: empty.csv}", expect=2)
+    assert "empty.csv" in bad.stderr
+    simulate(str(config), tmp_path / "out", *SMALL, "preprocess=[]")
+
+
 def test_another_configuration_cannot_resume_a_run(finished: tuple[Path, str]) -> None:
     out, _ = finished
     done = simulate("configs/demo.yaml", out, *SMALL, "federation.local.batch=8", "--resume", expect=2)

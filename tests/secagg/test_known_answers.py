@@ -3,6 +3,7 @@
 import hashlib
 
 import pytest
+from blake3 import blake3
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
@@ -138,3 +139,9 @@ def test_digests_of_different_fields_differ_even_where_their_bytes_are_the_same(
     assert len(found) == 4
     content = b"".join(len(f).to_bytes(8, "little") + f for f in (b"consilium/secagg/1/a", b"b", b"c"))
     assert keys.digest("a", b"b", b"c") == hashlib.sha256(content).digest()
+
+
+def test_blake3_gives_its_published_answers() -> None:
+    """test_vectors.json of the BLAKE3 team, key-less, inputs of 0 and 1 bytes of the counting pattern."""
+    assert blake3(b"").hexdigest() == "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"
+    assert blake3(b"\x00").hexdigest() == "2d3adedff11b61f14c886e35afa036736dcd87a74d27b5c1510225d0f592e213"

@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from blake3 import blake3
 
 from common.secagg import masks
 from common.secagg.masks import LEAF_BYTES, Mask
+from common.secagg.messages import Masked
 
 
 def some_masks() -> list[Mask]:
@@ -51,11 +53,31 @@ def test_masked_words_look_random() -> None:
 def test_the_hash_is_that_of_the_leaves_hashes_and_the_length() -> None:
     data = words(2 * LEAF_BYTES // 4 + 5, "<u4")
     content = data.tobytes()
-    leaves = [hashlib.sha256(content[i : i + LEAF_BYTES]).digest() for i in range(0, len(content), LEAF_BYTES)]
+    leaves = [blake3(content[i : i + LEAF_BYTES]).digest() for i in range(0, len(content), LEAF_BYTES)]
     fields = [b"consilium/secagg/1/words", struct.pack("<Q", len(content)), b"".join(leaves)]
     by_hand = hashlib.sha256(b"".join(struct.pack("<Q", len(f)) + f for f in fields)).digest()
     assert len(leaves) == 3
     assert masks.hash_of(data) == by_hand
+
+
+@pytest.mark.parametrize("dtype", ["<u4", "<u8"])
+def test_a_message_written_around_its_vector_is_the_same_message(dtype: str) -> None:
+    vector = masks.room(1001, np.dtype(dtype))
+    vector[:] = words(1001, dtype)
+    apart = Masked(b"c" * 32, 3, vector.copy(), signature=b"s" * 64)
+    around = Masked(b"c" * 32, 3, vector, signature=b"s" * 64).in_place()
+    assert bytes(around) == apart.encode() == apart.in_place()
+    assert np.shares_memory(np.frombuffer(around, np.uint8), vector)
+    assert vector.ctypes.data % 8 == masks.room(1, np.dtype(dtype)).ctypes.data % 8
+    np.testing.assert_array_equal(Masked.decode(around).words, vector)
+
+
+def test_a_part_of_a_larger_array_is_no_room() -> None:
+    whole = np.zeros(masks.LEAD_BYTES + 80 + masks.TAIL_BYTES, np.uint8)
+    assert masks.room_of(whole[masks.LEAD_BYTES : masks.LEAD_BYTES + 80].view("<u4")) is not None
+    assert masks.room_of(whole[:80].view("<u4")) is None
+    assert masks.room_of(whole[masks.LEAD_BYTES : masks.LEAD_BYTES + 40].view("<u4")) is None
+    assert masks.room_of(np.frombuffer(bytes(192), "<u4")[12:32]) is None
 
 
 def test_a_key_does_not_print() -> None:
