@@ -98,7 +98,7 @@ def run(
         void, sites = sum(r.void for r in standing.records), len(aggregator.transport.sites())
         raise QuorumError(
             f"nothing was trained: {void} of {len(standing.records)} rounds did not have the answers they need (quorum "
-            f"{plan.federation.quorum} of {sites} sites; with federation.secure more than two thirds; the SVM needs all). "
+            f"{plan.federation.quorum} of {sites} sites, secure sums more than two thirds, the SVM all). "
             "See which sites dropped in the log; give more rounds, or lower federation.quorum."
         )
 
