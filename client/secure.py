@@ -19,7 +19,7 @@ import numpy as np
 from client.site import Site
 from common import exchanges, tensorfile
 from common.enrolment import Enrolment
-from common.errors import PolicyError, WireError
+from common.errors import PolicyError, WeightsError, WireError
 from common.secagg import Exchange, Keeper, Plan, State
 from common.secagg import Site as Machine
 from common.secagg.keys import sealed, unsealed
@@ -104,7 +104,13 @@ class Secured:
         contribution, after = self.site.contribute(asked, settled)
         layout = self._keeper.site.plan.exchanges[announced].layout
         key = exchanges.rounding_key(question, self.site.cases.name)
-        words = layout.encode({**contribution.means, **contribution.sums}, contribution.weight, key)
+        try:
+            words = layout.encode({**contribution.means, **contribution.sums}, contribution.weight, key)
+        except WeightsError as error:
+            raise WeightsError(
+                f"{self.site.cases.name}, asked for '{announced}': {error} Bounds follow from federation.weight_bound, "
+                "the most cases that a site may have: raise it where there are more, the same at every site."
+            ) from None
         message = self._keeper.step(lambda s: s.submit(words))
         return message, settled if after is settled else {**settled, **prefixed(PENDING, after)}
 

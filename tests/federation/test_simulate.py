@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from common import tensorfile
+from common.secagg import Pins, audit
+from common.secagg.audit import frames
+from common.secagg.codec import Reader
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["data.sites=3", "data.cases=40", "data.size=16", "preprocess=[]", "federation.rounds=3"]
@@ -24,7 +27,7 @@ def simulate(config: str, out: Path, *more: str, expect: int = 0) -> subprocess.
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     out = tmp_path_factory.mktemp("runs") / "demo"
-    return out, simulate("configs/demo.yaml", out, *SMALL, "seeds=[1,2]").stdout
+    return out, simulate("configs/demo.yaml", out, *SMALL, "seeds=[1,2]", "--transcripts").stdout
 
 
 def test_a_run_ends_with_everything_that_the_documentation_promises(finished: tuple[Path, str]) -> None:
@@ -53,6 +56,36 @@ def test_the_screen_says_that_synthetic_hospitals_are_synthetic(finished: tuple[
     assert "synthetic" in json.loads((out / "result.json").read_text())["origin"]
     for word in ("local", "federated", "personalised", "pooled", "all test cases"):
         assert word in screen
+
+
+def test_screen_and_result_say_whether_aggregation_was_secure(finished: tuple[Path, str], tmp_path: Path) -> None:
+    out, screen = finished
+    assert "the coordinator saw sums over at least 3 of 3 sites, and no site's own numbers" in screen
+    told = json.loads((out / "result.json").read_text())["secure_aggregation"]
+    assert told == {"on": True, "sites": 3, "least_in_a_sum": 3}
+    more = ["federation.secure=false", "baselines=[]", "personalise.mix=false"]
+    screen = simulate("configs/demo-svm.yaml", tmp_path / "plain", *SMALL, *more).stdout
+    assert "Secure aggregation was OFF" in screen
+    assert json.loads((tmp_path / "plain" / "result.json").read_text())["secure_aggregation"] == {"on": False}
+
+
+def test_two_hospitals_cannot_hide_from_each_other(tmp_path: Path) -> None:
+    done = simulate("configs/demo-svm.yaml", tmp_path / "out", *SMALL, "data.sites=2", expect=2)
+    assert "2 sites, expected 3 to 200" in done.stderr
+    assert "federation.secure=false" in done.stderr
+
+
+def test_every_kept_transcript_passes_the_audit(finished: tuple[Path, str]) -> None:
+    kept = sorted((finished[0] / "seed-1" / "transcripts").iterdir())
+    assert [p.name for p in kept] == [f"000{r}-{kind}" for r in range(3) for kind in ("evaluate", "train")]
+    for path in kept:
+        with path.open("rb") as file:
+            roster = next(frames(file))
+            file.seek(0)
+            members = Reader(roster, "roster")
+            members.blob(2**20)
+            pins = Pins("simulation", (members.raw(34)[2:],))
+            assert len(audit(frames(file), pins).survivors) == 3
 
 
 def test_a_finished_run_resumed_says_the_same(finished: tuple[Path, str]) -> None:
@@ -90,6 +123,7 @@ def test_another_configuration_cannot_resume_a_run(finished: tuple[Path, str]) -
         (["configs/demo.yaml", "federation.roundz=3"], "did you mean 'rounds'"),
         (["configs/demo.yaml", "federation.quorum=9", *SMALL], "quorum"),
         (["configs/demo.yaml", *SMALL, "federation.simulate.drop=1"], "nothing was trained"),
+        (["configs/demo-svm.yaml", *SMALL, "federation.weight_bound=5"], "raise it where there are more"),
     ],
 )
 def test_bad_input_gets_one_clear_error(arguments: list[str], hint: str, tmp_path: Path) -> None:
