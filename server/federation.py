@@ -23,6 +23,9 @@ from common.types import Tensors, prefixed
 from server.algorithm import Algorithm, State, Total
 from server.gathering import Aggregator
 
+STATISTICS_ATTEMPTS = 5
+"""How often the sites are asked for the sums behind mean and variance before the run gives up."""
+
 
 @dataclass(frozen=True)
 class RoundRecord:
@@ -73,9 +76,17 @@ class Plan:
 
 
 def statistics(plan: Plan, aggregator: Aggregator) -> Tensors:
-    """Federated mean and variance of every pixel over all training images: float64[h, w, c] each, from sums alone."""
-    request = Request("statistics", 0, {}, {"recipe": plan.fingerprint})
-    total = aggregator.total(request, aggregator.transport.sites(), plan.federation.timeout_s)
+    """Federated mean and variance of every pixel over all training images: float64[h, w, c] each, from sums alone.
+
+    Raises:
+        QuorumError: if too few sites answered each time they were asked.
+    """
+    sites = aggregator.transport.sites()
+    for attempt in range(STATISTICS_ATTEMPTS):
+        request = Request("statistics", attempt, {}, {"recipe": plan.fingerprint})
+        total = aggregator.total(request, sites, plan.federation.timeout_s)
+        if _enough(total, min(plan.federation.quorum, len(sites))):
+            break
     _demand_quorum(total, plan.federation.quorum, aggregator.transport)
     n = float(total.sums["n"][0])
     mean = total.sums["x"] / n

@@ -208,6 +208,17 @@ def test_federated_mean_and_variance_are_those_of_all_images_together(model: Mod
     np.testing.assert_allclose(found["variance"], pooled.var(axis=0), atol=1e-9)
 
 
+def test_statistics_are_asked_for_again_where_too_few_answered(model: Model) -> None:
+    later = next(seed for seed in range(99) if answering(seed, 0) < 3 <= answering(seed, 1))
+    way = transport(model, LOCAL, THREE, drop=0.5, seed=later)
+    found = federation.statistics(plan(Federation(quorum=3)), PlainSum(way))
+    assert found["mean"].shape == SHAPE
+
+
+def answering(seed: int, number: int) -> int:
+    return len(Misfortunes(0.5, 0.0, seed).reach({name: Request("statistics", number) for name in THREE}))
+
+
 def test_a_site_with_another_recipe_refuses(model: Model) -> None:
     request = Request("train", 0, prefixed("weights", model.init(1)), {"recipe": "0" * 64})
     with pytest.raises(DataError, match="preprocessing"):
