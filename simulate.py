@@ -31,9 +31,9 @@ from client.secure import Secured, machine
 from client.site import Site
 from common import config as configuration
 from common import metrics, tensorfile
+from common.command import exit_status
 from common.config import Config, Local
 from common.enrolment import Consortium, Enrolment, made_up
-from common.errors import ConsiliumError
 from common.exchanges import exchanges
 from common.folder import run_folder
 from common.metrics import Score
@@ -395,30 +395,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--transcripts", action="store_true", help="keep the messages of every secure sum, for common.secagg.audit"
     )
     options = parser.parse_intermixed_args(arguments)
-    console = Console(soft_wrap=True)
-    try:
-        config = configuration.load(options.config, options.overrides)
-        with run_folder(options.out, config.name, options.resume) as folder:
-            handler = logging.FileHandler(folder / "log.txt")
-            handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-            log.addHandler(handler)
-            log.setLevel(logging.INFO)
-            result = simulate(config, folder, console, options.engine, options.transcripts)
-            results.show(result, console)
-            from common import figures
+    return exit_status(lambda: run(options), "the same command with --resume goes on from the last round.")
 
-            figures.curves(result, folder / "curves.png")
-            console.print(f"Written to {folder}: result.json, curves.png, model.safetensors, log.txt", highlight=False)
-        return 0
-    except ConsiliumError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: {error.filename or 'a file'}: {error.strerror or error}.", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\ninterrupted; the same command with --resume goes on from the last round.", file=sys.stderr)
-        return 130
+
+def run(options: argparse.Namespace) -> int:
+    """Simulate as the command line says, and show what came out."""
+    console = Console(soft_wrap=True)
+    config = configuration.load(options.config, options.overrides)
+    with run_folder(options.out, config.name, options.resume) as folder:
+        handler = logging.FileHandler(folder / "log.txt")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
+        result = simulate(config, folder, console, options.engine, options.transcripts)
+        results.show(result, console)
+        from common import figures
+
+        figures.curves(result, folder / "curves.png")
+        console.print(f"Written to {folder}: result.json, curves.png, model.safetensors, log.txt", highlight=False)
+    return 0
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 
 from common import config as configuration
-from common.errors import ConsiliumError
+from common.command import exit_status
 
 CHECK = """Read every image, divide the cases as a run would, and report what stands against training.
 
@@ -59,14 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         command.arguments(sub)
     options = parser.parse_args(arguments)
-    try:
-        return COMMANDS[options.command].run(options)
-    except ConsiliumError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\ninterrupted; images decoded so far are kept, and the same command goes on from them.", file=sys.stderr)
-        return 130
+    kept = "images decoded so far are kept, and the same command goes on from them."
+    return exit_status(lambda: COMMANDS[options.command].run(options), kept)
 
 
 def _check_arguments(parser: argparse.ArgumentParser) -> None:

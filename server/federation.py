@@ -18,7 +18,7 @@ from common import metrics
 from common.config import Federation
 from common.errors import QuorumError
 from common.secagg.roster import MIN_COHORT
-from common.transport import Request, Transport
+from common.transport import Request
 from common.types import Tensors, prefixed
 from server.algorithm import Algorithm, State, Total
 from server.gathering import Aggregator
@@ -81,16 +81,18 @@ def statistics(plan: Plan, aggregator: Aggregator) -> Tensors:
     Raises:
         QuorumError: if too few sites answered each time they were asked.
     """
-    sites = aggregator.transport.sites()
+    sites, quorum = aggregator.transport.sites(), plan.federation.quorum
     for attempt in range(STATISTICS_ATTEMPTS):
         request = Request("statistics", attempt, {}, {"recipe": plan.fingerprint})
         total = aggregator.total(request, sites, plan.federation.timeout_s)
-        if _enough(total, min(plan.federation.quorum, len(sites))):
-            break
-    _demand_quorum(total, plan.federation.quorum, aggregator.transport)
-    n = float(total.sums["n"][0])
-    mean = total.sums["x"] / n
-    return {"mean": mean, "variance": np.maximum(total.sums["xx"] / n - mean**2, 0.0)}
+        if _enough(total, min(quorum, len(sites))):
+            n = float(total.sums["n"][0])
+            mean = total.sums["x"] / n
+            return {"mean": mean, "variance": np.maximum(total.sums["xx"] / n - mean**2, 0.0)}
+    raise QuorumError(
+        f"{len(total.sites)} of {len(sites)} sites answered, expected at least {quorum} "
+        f"(federation.quorum; with federation.secure more than two thirds). Silent: {', '.join(total.dropped)}."
+    )
 
 
 def run(
@@ -208,11 +210,3 @@ def _train_loss(total: Total) -> float | None:
 
 def _enough(total: Total, quorum: int) -> bool:
     return bool(total.sums) and len(total.sites) >= quorum
-
-
-def _demand_quorum(total: Total, quorum: int, transport: Transport) -> None:
-    if not _enough(total, min(quorum, len(transport.sites()))):
-        raise QuorumError(
-            f"{len(total.sites)} of {len(transport.sites())} sites answered, expected at least {quorum} "
-            f"(federation.quorum; with federation.secure more than two thirds). Silent: {', '.join(total.dropped)}."
-        )
