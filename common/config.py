@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -253,25 +253,20 @@ class Personalise(Frozen):
     """Mix the logits of the site's own and the federated model; weight from {0, ¼, ½, ¾, 1} by validation log-loss."""
 
 
-class Config(Frozen):
-    """One run."""
+class Training(Frozen):
+    """What all sites of a run share; a plan holds it, and the data stay each site's own matter."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], Field(min_length=1)] = (1,)
-    data: Data
-    sites: Sites
     preprocess: Steps = ()
     augment: Augment | None = None
     model: ModelConfig
     federation: Federation = Federation()
-    baselines: tuple[Literal["local", "pooled"], ...] = ("local", "pooled")
-    """What federated training is compared with; pooled exists in simulation alone."""
-    personalise: Personalise = Personalise()
     operating_point: Literal["youden", "accuracy"] | Annotated[float, Field(gt=0.0, lt=1.0)] = "youden"
     """Threshold chosen on summed validation counts: best Youden index, best accuracy, or at least this sensitivity."""
 
     @model_validator(mode="after")
-    def _fits_together(self) -> "Config":
+    def _fits_together(self) -> Self:
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError("seeds: every seed once")
         if self.model.kind == "svm" and self.federation.rounds < 3:
@@ -289,6 +284,33 @@ class Config(Frozen):
     def digest(self) -> str:
         """SHA-256 of the canonical JSON: two runs with one digest are the same run."""
         return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+
+
+class Terms(Frozen):
+    """What a plan says beside the training; a simulation has no use for it."""
+
+    dataset: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    """Under which name every site has its own images in its `site.yaml`."""
+    purpose: str = "training"
+    """One of those that the consortium's roster allows."""
+    labels: Annotated[tuple[str, ...], Field(min_length=2)]
+    shape: tuple[Count, Count, Count]
+    """Of an image after preprocessing: height, width, channels."""
+    cohort: tuple[str, ...] = ()
+    """The sites that are asked; none: all active members."""
+    expires_days: Positive = 30.0
+    """When the plan ends, counted from its signature."""
+
+
+class Config(Training):
+    """One run with its data."""
+
+    data: Data
+    sites: Sites
+    baselines: tuple[Literal["local", "pooled"], ...] = ("local", "pooled")
+    """What federated training is compared with; pooled exists in simulation alone."""
+    personalise: Personalise = Personalise()
+    plan: Terms | None = None
 
 
 # --- reading --------------------------------------------------------------------------------------------------------
@@ -390,6 +412,6 @@ _STEPS = {get_args(kind.model_fields["step"].annotation)[0] for kind in get_args
 _KINDS = {"synthetic", "npz", "folder", "manifest", "cnn", "svm"}
 _SECTIONS: tuple[type[BaseModel], ...] = (
     *(Config, Synthetic, Npz, Folder, Manifest, Sites, Cnn, Svm),
-    *(Local, Federation, Simulated, Personalise, Augment),
+    *(Local, Federation, Simulated, Personalise, Augment, Terms),
 )
 _KEYS = sorted({key for section in _SECTIONS for key in section.model_fields})

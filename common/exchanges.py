@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Literal
 
 from common import wire
-from common.config import Config, Federation, Svm
+from common.config import Federation, Svm, Training
 from common.metrics import BINS
 from common.models import Model
 from common.models.svm import LinearSvm
@@ -63,7 +63,7 @@ def rounding_key(asked: bytes, site: str) -> bytes:
 
 
 def exchanges(
-    config: Config, model: Model, shape: Sequence[int], classes: int, sites: int
+    config: Training, model: Model, shape: Sequence[int], classes: int, sites: int
 ) -> dict[str, Exchange]:  # fmt: skip
     """All exchanges of a run, by name.
 

@@ -35,6 +35,7 @@ SECTIONS: list[tuple[str, type[BaseModel]]] = [
     ("federation.local", config.Local),
     ("federation.simulate", config.Simulated),
     ("personalise", config.Personalise),
+    ("plan", config.Terms),
 ]
 
 OPENING = """# Configuration
