@@ -11,7 +11,7 @@ def exit_status(run: Callable[[], int], interrupted: str) -> int:
     try:
         return run()
     except ConsiliumError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {error} [{error.code}: docs/errors.md]", file=sys.stderr)
         return 2
     except OSError as error:
         print(f"error: {error.filename or 'a file'}: {error.strerror or error}.", file=sys.stderr)

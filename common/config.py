@@ -339,10 +339,19 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         raise ConfigError(f"{path}: expected sections such as data, sites and model, as in configs/demo.yaml.")
     for override in overrides:
         _lay_over(tree, override)
+    return of(tree, path)
+
+
+def of(tree: dict[str, Any], path: Path) -> Config:
+    """A configuration from what a file holds; paths in it are relative to the file.
+
+    Raises:
+        ConfigError: naming the file, the key, and what was expected.
+    """
     try:
         config = Config.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(_readable(path, error)) from None
+        raise ConfigError(readable(path, error)) from None
     return _with_paths_found(config, path.resolve().parent)
 
 
@@ -362,7 +371,7 @@ def _lay_over(tree: dict[str, Any], override: str) -> None:
         raise ConfigError(f"'{override}': the value is not valid YAML.") from None
 
 
-def _readable(path: Path, error: ValidationError) -> str:
+def readable(path: Path, error: ValidationError) -> str:
     """One line a fault: the key as the user writes it, what is wrong, and the nearest known key."""
     lines = []
     for fault in error.errors():

@@ -12,38 +12,54 @@ ConsiliumError
 │   ├── IdentityError   a signature or a key that is not what its owner published
 │   ├── StageError      a message out of its order, replayed, or of another round
 │   └── ShareError      a share of a secret that does not fit
+├── PlanError           a plan that this site does not run: not approved, expired, for other code
 └── RunError            a run's folder: occupied, damaged, or of another configuration
 
-The command lines print these without a traceback and exit with status 2. Anything else is a defect of ours.
+Each has a code, by which docs/errors.md explains it. The command lines print these without a traceback and exit with
+status 2. Anything else is a defect of ours.
 """
 
 
 class ConsiliumError(Exception):
     """The root. `str(error)` is what the user reads."""
 
+    code = "CONSILIUM"
+
 
 class ConfigError(ConsiliumError):
     """A configuration that cannot be used."""
+
+    code = "CONFIG"
 
 
 class DataError(ConsiliumError):
     """A data set that cannot be used as it is."""
 
+    code = "DATA"
+
 
 class ImageError(DataError):
     """One image that cannot be read; the message begins with its path."""
+
+    code = "IMAGE"
 
 
 class WeightsError(ConsiliumError):
     """Arrays that do not fit the model, or are not finite."""
 
+    code = "WEIGHTS"
+
 
 class WireError(ConsiliumError):
     """Bytes that are not a message of this version."""
 
+    code = "WIRE"
+
 
 class QuorumError(ConsiliumError):
     """Fewer sites answered than the plan demands."""
+
+    code = "QUORUM"
 
 
 class SecAggError(ConsiliumError):
@@ -54,6 +70,8 @@ class SecAggError(ConsiliumError):
         message: what, what was expected, what to do.
     """
 
+    code = "SECAGG"
+
     def __init__(self, cause: str, message: str) -> None:
         super().__init__(message)
         self.cause = cause
@@ -62,18 +80,34 @@ class SecAggError(ConsiliumError):
 class PolicyError(SecAggError):
     """A roster or a plan that breaks the rules that the site pinned."""
 
+    code = "POLICY"
+
 
 class IdentityError(SecAggError):
     """A signature or a key that is not what its owner published."""
+
+    code = "IDENTITY"
 
 
 class StageError(SecAggError):
     """A message out of its order, replayed, or of another round."""
 
+    code = "STAGE"
+
 
 class ShareError(SecAggError):
     """A share of a secret that does not fit."""
 
+    code = "SHARE"
+
+
+class PlanError(ConsiliumError):
+    """A plan that this site does not run."""
+
+    code = "PLAN"
+
 
 class RunError(ConsiliumError):
     """A run's folder that cannot be written or continued."""
+
+    code = "RUN"

@@ -1,0 +1,258 @@
+"""A hospital's folder: its keys, what it pinned, which images it has under which name, and what it decided.
+
+site.yaml            name, data sets, policy; the one file that its engineer edits
+identity, node       private keys, made here; they never leave
+pins.json, roster, authority.crt, address      pinned when the site joined
+state                what secure aggregation must not forget, sealed
+plans/DIGEST/        plan.json, decision.json, and what the site keeps of that run
+journal/             a message that is being answered
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic import Field, ValidationError
+
+from common import config as configuration
+from common import tensorfile
+from common.config import Config, Data, Frozen, Sites
+from common.enrolment import PURPOSE, Enrolment, read_pins
+from common.errors import ConfigError, PlanError
+from common.plans import Decision, RunPlan, Verdict
+from common.secagg import Roster, admitted
+
+
+class Own(Frozen):
+    """One data set of this hospital."""
+
+    data: Data
+    sites: Sites = Sites(split="natural")
+    """How the cases fall to training, validation and test."""
+    take: str | None = None
+    """Only the cases of this site in the data; needed where the data have several."""
+
+
+class Rules(Frozen):
+    """What this hospital agrees to."""
+
+    plans: Literal["ask", "refuse", "approve"] = "ask"
+    purposes: tuple[str, ...] = (PURPOSE,)
+
+
+class Settings(Frozen):
+    """`site.yaml`."""
+
+    site: Annotated[str, Field(min_length=1)]
+    datasets: dict[str, Own] = Field(default_factory=dict)
+    policy: Rules = Rules()
+
+
+@dataclass(frozen=True)
+class Home:
+    """The folder."""
+
+    folder: Path
+
+    # --- its own ---
+
+    @property
+    def settings(self) -> Settings:
+        """What `site.yaml` says.
+
+        Raises:
+            ConfigError: naming the file and the key.
+        """
+        path = self.folder / "site.yaml"
+        try:
+            return Settings.model_validate(yaml.safe_load(path.read_text()))
+        except FileNotFoundError:
+            raise ConfigError(
+                f"{self.folder}: no site.yaml. Make this site's folder with `python -m client init NAME`, or name it "
+                "with --home."
+            ) from None
+        except ValidationError as error:
+            raise ConfigError(configuration.readable(path, error)) from None
+        except (yaml.YAMLError, UnicodeError) as error:
+            raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+
+    @property
+    def site(self) -> str:
+        """Its name."""
+        return self.settings.site
+
+    @property
+    def enrolment(self) -> Enrolment:
+        """Its membership."""
+        return Enrolment.read(self.site, self.folder)
+
+    @property
+    def identity(self) -> Ed25519PrivateKey:
+        """The key that signs what the site says, before it joined as well."""
+        return _identity(self.folder / "identity")
+
+    @property
+    def node_key(self) -> ec.EllipticCurvePrivateKey:
+        """The key that its messages pass the gateway with."""
+        path = self.folder / "node"
+        try:
+            key = serialization.load_ssh_private_key(path.read_bytes(), None)
+        except (OSError, ValueError):
+            raise ConfigError(f"{path}: no private key in OpenSSH's form. Make this site anew: client init.") from None
+        if not isinstance(key, ec.EllipticCurvePrivateKey):
+            raise ConfigError(f"{path}: expected an ECDSA key. Make this site anew: client init.")
+        return key
+
+    # --- what it pinned ---
+
+    @property
+    def joined(self) -> bool:
+        """Whether a welcome has been pinned."""
+        return (self.folder / "address").exists()
+
+    @property
+    def address(self) -> str:
+        """The gateway's host:port.
+
+        Raises:
+            ConfigError: before the site has joined.
+        """
+        try:
+            return (self.folder / "address").read_text().strip()
+        except FileNotFoundError:
+            raise ConfigError(
+                f"{self.folder}: this site has not joined a consortium. Send the coordinator {self.site}.request, and "
+                "use what comes back: python -m client join FILE."
+            ) from None
+
+    @property
+    def authority(self) -> Path:
+        """The one TLS authority that is trusted."""
+        return self.folder / "authority.crt"
+
+    @property
+    def roster(self) -> Roster:
+        """The newest roster that this site has seen."""
+        return admitted((self.folder / "roster").read_bytes(), read_pins(self.folder / "pins.json"))
+
+    def take_roster(self, file: bytes) -> Roster:
+        """Keep a roster if it is newer than the one that is there.
+
+        Raises:
+            IdentityError: if a pinned root has not signed it.
+            PolicyError: if it is another consortium's.
+        """
+        new, path = admitted(file, read_pins(self.folder / "pins.json")), self.folder / "roster"
+        if new.version > self.roster.version:
+            tensorfile.write_atomically(path, file)
+            return new
+        return self.roster
+
+    # --- plans ---
+
+    def plans(self) -> Iterator[RunPlan]:
+        """All that this site has heard of, oldest first."""
+        found = [self._plan(path) for path in (self.folder / "plans").glob("*/plan.json")]
+        yield from sorted(found, key=lambda plan: plan.content.made_s)
+
+    def plan(self, name: str) -> RunPlan:
+        """One plan by its name, its digest, or as much of either as is unique.
+
+        Raises:
+            PlanError: if there is none, or several.
+        """
+        found = [p for p in self.plans() if p.digest.startswith(name) or p.name.startswith(name)]
+        if len(found) != 1:
+            known = ", ".join(p.name for p in (found or self.plans())) or "none has come yet"
+            raise PlanError(f"plan {name!r}: {len(found) or 'none'} of that name; there is: {known}.")
+        return found[0]
+
+    def take_plan(self, file: bytes) -> RunPlan | None:
+        """Keep a plan that the roots have signed and that is for this site; None if it is known, or not for it."""
+        plan = RunPlan.admitted(file, read_pins(self.folder / "pins.json"))
+        path = self.room(plan.digest) / "plan.json"
+        if self.site not in plan.content.cohort or path.exists():
+            return None
+        tensorfile.write_atomically(path, file)
+        return plan
+
+    def decision(self, plan: RunPlan) -> Decision | None:
+        """What this site decided; none yet."""
+        path = self.room(plan.digest) / "decision.json"
+        if not path.exists():
+            return None
+        return Decision.admitted(path.read_bytes(), self.identity.public_key().public_bytes_raw())
+
+    def decide(self, plan: RunPlan, verdict: Verdict, reason: str) -> Decision:
+        """Write a decision; a later one takes its place."""
+        decision = Decision.make(self.site, plan, verdict, reason, self.identity)
+        tensorfile.write_atomically(self.room(plan.digest) / "decision.json", decision.paper.encode())
+        return decision
+
+    def objection(self, plan: RunPlan) -> str:
+        """What this site's rules or its installation have against a plan; empty if nothing."""
+        told, own = plan.content, self.settings
+        try:
+            plan.refuse_unfit(time.time())
+            if told.purpose not in own.policy.purposes:
+                raise PlanError(f"purpose '{told.purpose}' is not in policy.purposes of site.yaml.")
+            if own.policy.plans == "refuse":
+                raise PlanError("policy.plans of site.yaml is refuse.")
+            if told.dataset not in own.datasets:
+                raise PlanError(f"there is no data set '{told.dataset}' under datasets in site.yaml.")
+        except PlanError as error:
+            return str(error)
+        return ""
+
+    def approved(self, digest: str) -> RunPlan:
+        """A plan that this site takes part in.
+
+        Raises:
+            PlanError: not known, not approved, or there is an objection to it. Nothing is answered then.
+        """
+        if not (path := self.room(digest) / "plan.json").exists():
+            raise PlanError(f"{self.site}: plan {digest[:8]} is not known here; its messages are not answered.")
+        plan = self._plan(path)
+        decision = self.decision(plan)
+        if decision is None or decision.verdict != "approve" or decision.plan != plan.digest:
+            raise PlanError(f"{self.site}: plan {plan.name} is not approved here; its messages are not answered.")
+        if objection := self.objection(plan):
+            raise PlanError(f"{self.site}: {objection}")
+        return plan
+
+    def own(self, plan: RunPlan) -> tuple[Config, str | None]:
+        """The plan's training on this hospital's images, and whose of the data's cases are meant.
+
+        Raises:
+            ConfigError: if the data set is not there.
+        """
+        told = self.settings.datasets[plan.content.dataset]
+        tree = plan.content.training.model_dump(mode="json")
+        tree |= {"data": told.data.model_dump(mode="json"), "sites": told.sites.model_dump(mode="json")}
+        return configuration.of(tree, self.folder / "site.yaml"), told.take
+
+    def room(self, digest: str) -> Path:
+        """What the site keeps of one run.
+
+        Raises:
+            PlanError: for what is no digest.
+        """
+        if len(digest) != 64 or set(digest) - set("0123456789abcdef"):
+            raise PlanError(f"{digest[:70]!r}: expected a plan's digest, 64 hexadecimal digits.")
+        return self.folder / "plans" / digest
+
+    def _plan(self, path: Path) -> RunPlan:
+        return RunPlan.admitted(path.read_bytes(), read_pins(self.folder / "pins.json"))
+
+
+def _identity(path: Path) -> Ed25519PrivateKey:
+    try:
+        return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(path.read_text()))
+    except (OSError, ValueError):
+        raise ConfigError(f"{path}: no key of 64 hexadecimal digits. Make this site with `client init`.") from None

@@ -1,0 +1,87 @@
+"""A site's way into a consortium: make its keys here, send its request, pin the welcome that comes back."""
+
+import time
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from client.home import Home
+from common import tensorfile
+from common.errors import ConfigError, IdentityError
+from common.files import write_json, write_secret
+from common.joining import JoinRequest, Welcome, checked_name
+
+SITE_YAML = """# This hospital's own settings. Nothing of this file leaves the hospital.
+site: {site}
+
+# Under which name a plan asks for which images: docs/data.md has all kinds of sources.
+datasets:
+  {{}}
+#  chest-xray:
+#    data: {{kind: manifest, path: /images/chest/list.csv, labels: [normal, pneumonia]}}
+#    sites: {{split: natural, validation: 0.15, test: 0.15}}
+
+policy:
+  plans: ask            # ask: each plan waits for `python -m client approve`; refuse: none; approve: all that fit
+  purposes: [training]  # a plan for any other purpose is refused
+"""
+
+
+def begin(home: Home, site: str, contact: str) -> JoinRequest:
+    """Make the site's keys and its request.
+
+    Raises:
+        ConfigError: where a site is already, or for a name that cannot be used.
+    """
+    checked_name(site, "NAME")
+    if (home.folder / "identity").exists():
+        raise ConfigError(
+            f"{home.folder}: there is a site here already. Its request can be written again with "
+            "`python -m client rekey`, which makes new keys; or give another folder with --home."
+        )
+    if not (home.folder / "site.yaml").exists():
+        tensorfile.write_atomically(home.folder / "site.yaml", SITE_YAML.format(site=site).encode())
+    return _with_new_keys(home, site, contact)
+
+
+def rekey(home: Home, contact: str) -> JoinRequest:
+    """Put the site's keys aside, with what secure aggregation keeps under them, and make new ones."""
+    site, aside = home.site, home.folder / "old" / time.strftime("%Y%m%dT%H%M%S")
+    aside.mkdir(parents=True, mode=0o700)
+    for name in ("identity", "node", "state", "journal"):
+        if (home.folder / name).exists():
+            (home.folder / name).rename(aside / name)
+    return _with_new_keys(home, site, contact)
+
+
+def join(home: Home, welcome: Welcome) -> None:
+    """Pin a welcome.
+
+    Raises:
+        IdentityError: if it is for another site, or other keys.
+    """
+    own = home.identity.public_key().public_bytes_raw()
+    if welcome.site != home.site or welcome.identity != own:
+        raise IdentityError(
+            "other-site",
+            f"a welcome for site {welcome.site}, and this is {home.site}, or it has got new keys since. "
+            "Ask the coordinator for the one that answers this site's latest request.",
+        )
+    pins = {"federation": welcome.pins.federation, "roots": [root.hex() for root in welcome.pins.roots]}
+    write_json(home.folder / "pins.json", pins)
+    tensorfile.write_atomically(home.folder / "roster", welcome.roster_file)
+    tensorfile.write_atomically(home.authority, welcome.authority.encode())
+    tensorfile.write_atomically(home.folder / "address", (welcome.address + "\n").encode())
+
+
+def _with_new_keys(home: Home, site: str, contact: str) -> JoinRequest:
+    identity, node = Ed25519PrivateKey.generate(), ec.generate_private_key(ec.SECP384R1())
+    encoded = node.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+    )
+    write_secret(home.folder / "node", encoded)
+    write_secret(home.folder / "identity", identity.private_bytes_raw().hex().encode())
+    request = JoinRequest.write(site, contact, identity, node)
+    tensorfile.write_atomically(home.folder / f"{site}.request", request.file)
+    return request

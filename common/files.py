@@ -1,0 +1,39 @@
+"""Small files: keys that only their owner can read, and JSON that is replaced as a whole."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from common import tensorfile
+from common.errors import ConfigError
+
+
+def write_json(path: Path, told: Any) -> None:
+    """Write JSON atomically."""
+    tensorfile.write_atomically(path, (json.dumps(told, indent=1) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON that this program wrote; None where there is none."""
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+
+
+def write_secret(path: Path, content: bytes) -> None:
+    """Write a key that only its owner can read, and that is never replaced.
+
+    Raises:
+        ConfigError: if the file exists.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise ConfigError(f"{path}: exists already, and a key is never written over.") from None
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,175 @@
+"""A plan: what a consortium asks its sites to train, signed by the roots; and a site's signed decision on it.
+
+A plan holds everything that decides what will happen: the training with all its numbers, the preprocessing, which data
+and for what purpose, who is asked, until when, and the digest of the code. Nothing in it is executed: a site runs its
+own installed code, and refuses a plan that names another.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic import Field, ValidationError
+
+from common import signed
+from common.config import Config, Count, Frozen, Training
+from common.errors import ConfigError, PlanError, WireError
+from common.imaging import Pipeline
+from common.release import VERSION, code_digest
+from common.secagg.roster import MIN_COHORT, Pins, Roster
+from common.signed import Paper
+
+Verdict = Literal["approve", "refuse"]
+DAY_S = 86_400.0
+
+
+class Content(Frozen):
+    """What is signed."""
+
+    consortium: str
+    dataset: str
+    purpose: str
+    labels: tuple[str, ...]
+    shape: tuple[Count, Count, Count]
+    cohort: Annotated[tuple[str, ...], Field(min_length=MIN_COHORT)]
+    training: Training
+    recipe: str
+    """Fingerprint of the preprocessing."""
+    release: str
+    code: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    made_s: float
+    expires_s: float
+    """Seconds since 1970, UTC."""
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """A plan with the paper that it stands on."""
+
+    content: Content
+    paper: Paper
+
+    @property
+    def digest(self) -> str:
+        """Its name: 64 hexadecimal digits."""
+        return self.paper.digest.hex()
+
+    @property
+    def name(self) -> str:
+        """The run's name, and eight digits that tell it from others of that name."""
+        return f"{self.content.training.name}-{self.digest[:8]}"
+
+    @classmethod
+    def draw_up(cls, config: Config, roster: Roster, roots: Sequence[Ed25519PrivateKey]) -> Self:
+        """A new plan from a configuration that has a section `plan`.
+
+        Raises:
+            ConfigError: a configuration without terms, without secure aggregation, or for members that are not active.
+        """
+        terms, now_s = config.plan, time.time()
+        if terms is None:
+            raise ConfigError("no section `plan`; expected dataset, labels and shape there. See docs/deploy.md.")
+        if not config.federation.secure:
+            raise ConfigError("federation.secure: false, expected true: it can be switched off in a simulation alone.")
+        cohort = tuple(sorted(terms.cohort or roster.active))
+        if strangers := sorted(set(cohort) - set(roster.active)):
+            raise ConfigError(f"plan.cohort: {', '.join(strangers)}: not an active member of the consortium.")
+        if len(cohort) < roster.policy.n_min:
+            raise ConfigError(
+                f"plan.cohort: {len(cohort)} sites, expected {roster.policy.n_min} at least: a sum over fewer would "
+                "tell the sites each other's numbers. Admit more."
+            )
+        if terms.purpose not in roster.policy.purposes:
+            allowed = ", ".join(roster.policy.purposes)
+            raise ConfigError(f"plan.purpose: {terms.purpose!r}, the consortium allows {allowed}.")
+        training = config.model_dump(mode="json", include=set(Training.model_fields))
+        content = Content(
+            consortium=roster.federation, dataset=terms.dataset, purpose=terms.purpose, labels=terms.labels,
+            shape=terms.shape, cohort=cohort, training=Training.model_validate(training),
+            recipe=Pipeline(config.preprocess).fingerprint(), release=VERSION, code=code_digest(), made_s=now_s,
+            expires_s=now_s + terms.expires_days * DAY_S,
+        )  # fmt: skip
+        return cls(content, signed.signed("plan", content.model_dump(mode="json"), roots))
+
+    @classmethod
+    def admitted(cls, file: bytes, pins: Pins) -> Self:
+        """A plan that all roots have signed, of this consortium.
+
+        Raises:
+            WireError: if it is no plan of this release.
+            IdentityError: if a root has not signed it.
+            PlanError: if it is another consortium's.
+        """
+        paper = signed.read(file, "plan")
+        told = paper.demand(pins.roots, "the consortium's root")
+        try:
+            content = Content.model_validate(told)
+        except ValidationError as error:
+            fault = error.errors()[0]
+            where = ".".join(map(str, fault["loc"]))
+            raise WireError(f"a plan of another release ({where}: {fault['msg']}). Bring both sides to one.") from None
+        if content.consortium != pins.federation:
+            raise PlanError(f"a plan of '{content.consortium}', and this is '{pins.federation}'.")
+        return cls(content, paper)
+
+    def refuse_unfit(self, now_s: float) -> None:
+        """What makes a plan impossible here, whatever its operator thinks of it.
+
+        Raises:
+            PlanError: other code than is installed, another recipe than the preprocessing gives, or expired.
+        """
+        told = self.content
+        if told.code != code_digest():
+            raise PlanError(
+                f"plan {self.name} is for release {told.release}, code {told.code[:12]}…; installed is {VERSION}, "
+                f"{code_digest()[:12]}…. Install that release, or ask the coordinator for a plan of this one."
+            )
+        if told.recipe != Pipeline(told.training.preprocess).fingerprint():
+            raise PlanError(f"plan {self.name} names another preprocessing than it describes. Tell the coordinator.")
+        if now_s >= told.expires_s:
+            raise PlanError(
+                f"plan {self.name} expired {(now_s - told.expires_s) / 3600:.1f} h ago. Ask the coordinator for a new "
+                "one, and check this machine's clock."
+            )
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a site says to a plan."""
+
+    site: str
+    plan: str
+    verdict: Verdict
+    reason: str
+    made_s: float
+    paper: Paper
+
+    @classmethod
+    def make(cls, site: str, plan: RunPlan, verdict: Verdict, reason: str, identity: Ed25519PrivateKey) -> Self:
+        """A decision under the site's identity."""
+        told: dict[str, Any] = {"site": site, "plan": plan.digest, "verdict": verdict, "reason": reason[:500]}
+        return cls._of(signed.signed("decision", told | {"made_s": time.time()}, [identity]))
+
+    @classmethod
+    def admitted(cls, file: bytes, key: bytes) -> Self:
+        """A decision that the holder of the key has signed.
+
+        Raises:
+            WireError: if it is none.
+            IdentityError: if it is not under that key.
+        """
+        paper = signed.read(file, "decision")
+        paper.demand([key], "the site")
+        return cls._of(paper)
+
+    @classmethod
+    def _of(cls, paper: Paper) -> Self:
+        told = paper.content
+        try:
+            if (verdict := told["verdict"]) not in ("approve", "refuse"):
+                raise ValueError(verdict)
+            return cls(str(told["site"]), str(told["plan"]), verdict, str(told["reason"]), float(told["made_s"]), paper)
+        except (KeyError, TypeError, ValueError):
+            raise WireError("a decision of another release. Bring both sides to one.") from None

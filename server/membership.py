@@ -1,0 +1,131 @@
+"""Who belongs to the consortium: begin one, admit a site, give it new keys, let it go. Every change is a new roster.
+
+A roster only ever rises in version, and every site keeps the newest that it has seen.
+"""
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import yaml
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from common import tensorfile
+from common.config import Federation
+from common.enrolment import PURPOSE
+from common.errors import ConfigError, PolicyError
+from common.files import write_json, write_secret
+from common.joining import JoinRequest, Welcome, checked_name
+from common.secagg import Member, Policy, Roster
+from common.secagg.keys import public_of
+from common.secagg.roster import MAX_SITES, MIN_COHORT
+from server import authority
+from server.home import Home, Settings
+
+DAY_S = 86_400
+CERTIFICATE_DAYS = 3 * 365
+
+
+def begin(home: Home, settings: Settings, purposes: tuple[str, ...] = (PURPOSE,), days: int = 365) -> Roster:
+    """Make a consortium without members: root key, TLS authority and certificate, policy, roster version 1.
+
+    Raises:
+        ConfigError: where there is one already, or for a name or address that cannot be used.
+    """
+    checked_name(settings.consortium, "name")
+    if (home.folder / "consortium.yaml").exists():
+        raise ConfigError(f"{home.folder}: there is a consortium here already. Give another folder with --home.")
+    host = settings.address.rpartition(":")[0].strip("[]")
+    ca, ca_key = authority.make_authority(settings.consortium)
+    certificate, key = authority.issue((ca, ca_key), [host], CERTIFICATE_DAYS)
+    root = Ed25519PrivateKey.generate()
+    write_secret(home.folder / "root.key", root.private_bytes_raw().hex().encode())
+    write_secret(home.folder / "tls" / "ca.key", ca_key)
+    write_secret(home.folder / "tls" / "server.key", key)
+    tensorfile.write_atomically(home.authority, ca)
+    tensorfile.write_atomically(home.folder / "tls" / "server.crt", certificate)
+    write_json(home.folder / "pins.json", {"federation": settings.consortium, "roots": [public_of(root).hex()]})
+    plan = Federation()
+    policy = Policy(MIN_COHORT, plan.clip, plan.weight_bound, tuple(sorted(set(purposes))))
+    first = Roster(settings.consortium, 1, int(time.time()) + days * DAY_S, policy, ())
+    _publish(home, first, [root])
+    # Last: the folder is a consortium when this file is there.
+    text = yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)
+    tensorfile.write_atomically(home.folder / "consortium.yaml", text.encode())
+    return first
+
+
+def admit(home: Home, request: JoinRequest, roots: list[Ed25519PrivateKey], *, new_keys: bool = False) -> Path:
+    """Put a site on the roster, and write its welcome.
+
+    Args:
+        new_keys: it is a member already, and moves to the keys of this request.
+
+    Raises:
+        ConfigError: a name that is taken, or one that is not there and should be.
+        PolicyError: a key that another member has.
+    """
+    roster, known = home.roster, {m.site: m for m in home.roster.members}
+    if request.site in known and not new_keys and known[request.site].key != request.identity:
+        raise ConfigError(
+            f"site {request.site} is a member already, with other keys. If it moved to new ones, and you have "
+            "compared their fingerprint by telephone: admit it with --new-keys. Else it needs another name."
+        )
+    if new_keys and request.site not in known:
+        raise ConfigError(f"site {request.site} is no member; expected one of {', '.join(known) or 'nobody'}.")
+    others = [m for m in roster.members if m.site != request.site]
+    if any(m.key == request.identity for m in others):
+        raise PolicyError("duplicate-site", f"{request.site}: another member has this key. Every site makes its own.")
+    if any(r.node.split()[:2] == request.node.split()[:2] for s, r in home.requests().items() if s != request.site):
+        raise PolicyError("duplicate-site", f"{request.site}: another member has this node key. Every site its own.")
+    if len(others) >= MAX_SITES:
+        raise ConfigError(f"the consortium has {len(others)} members, {MAX_SITES} at most.")
+    file = home.folder / "sites" / f"{request.site}.json"
+    member = Member(request.site, request.identity)
+    if known.get(request.site) != member:
+        _publish(home, _next(roster, (*others, member)), roots)
+    tensorfile.write_atomically(file, request.file)
+    signed_roster, ca = home.consortium.roster, home.authority.read_text()
+    address = home.settings.address
+    welcome = Welcome.write(request.site, request.identity, address, ca, home.pins, signed_roster, roots)
+    path = home.folder / "welcomes" / f"{request.site}.welcome"
+    tensorfile.write_atomically(path, welcome)
+    return path
+
+
+def revoke(home: Home, site: str, roots: list[Ed25519PrivateKey]) -> Roster:
+    """Suspend a site: the gateway lets it in no more, and no plan is for it.
+
+    Raises:
+        ConfigError: for a site that is no active member.
+    """
+    roster = home.roster
+    if site not in roster.active:
+        raise ConfigError(f"site {site} is no active member; expected one of {', '.join(roster.active) or 'nobody'}.")
+    members = tuple(replace(m, status="suspended") if m.site == site else m for m in roster.members)
+    return _publish(home, _next(roster, members), roots)
+
+
+def renew(home: Home, days: int, roots: list[Ed25519PrivateKey]) -> Roster:
+    """The same members, valid for so many days from now; the gateway's certificate is made anew."""
+    roster, settings = home.roster, home.settings
+    pair = home.authority.read_bytes(), (home.folder / "tls" / "ca.key").read_bytes()
+    certificate, key = authority.issue(pair, [settings.address.rpartition(":")[0].strip("[]")], CERTIFICATE_DAYS)
+    (home.folder / "tls" / "server.key").unlink()
+    write_secret(home.folder / "tls" / "server.key", key)
+    tensorfile.write_atomically(home.folder / "tls" / "server.crt", certificate)
+    return _publish(home, replace(_next(roster, roster.members), expires_s=int(time.time()) + days * DAY_S), roots)
+
+
+def _next(roster: Roster, members: tuple[Member, ...]) -> Roster:
+    return Roster(
+        roster.federation, roster.version + 1, roster.expires_s, roster.policy,
+        tuple(sorted(members, key=lambda m: m.site)),
+    )  # fmt: skip
+
+
+def _publish(home: Home, roster: Roster, roots: list[Ed25519PrivateKey]) -> Roster:
+    file = roster.signed(roots)
+    tensorfile.write_atomically(home.folder / "rosters" / f"{roster.version:06d}", file)
+    tensorfile.write_atomically(home.folder / "roster", file)
+    return roster
