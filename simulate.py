@@ -41,7 +41,7 @@ from common.models import Logits, Model, Work, build
 from common.progress import Watch
 from common.secagg.audit import framed
 from common.transport import Answer, InMemory, Misfortunes, Request, Transport
-from common.types import Cases, SiteCases, Tensors, join, prefixed
+from common.types import Cases, SiteCases, Tensors, join
 from server import checkpoint, federation, results, training
 from server.federation import RoundRecord
 from server.gathering import Aggregator, PlainSum
@@ -316,7 +316,6 @@ def pool(sites: Sequence[SiteCases]) -> SiteCases:
 
 def save_model(experiment: Experiment, name: str, trained: Trained) -> None:
     """Write a model with what is needed to use it: labels, recipe, operating point."""
-    tensors = prefixed("weights", trained.weights) | prefixed("recipe", trained.recipe)
     about = {
         "model": experiment.config.model_for(experiment.seed).model_dump_json(),
         "preprocess": experiment.data.pipeline.fingerprint(),
@@ -324,7 +323,7 @@ def save_model(experiment: Experiment, name: str, trained: Trained) -> None:
         "threshold": repr(trained.threshold),
         "origin": experiment.data.origin,
     }
-    tensorfile.save(experiment.folder / f"{name}.safetensors", tensors, about)
+    results.save_model(experiment.folder / f"{name}.safetensors", trained.weights, trained.recipe, about)
 
 
 def training_cases(experiment: Experiment, members: Sequence[str]) -> int:

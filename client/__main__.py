@@ -1,30 +1,87 @@
 """A hospital's commands.
 
-    python -m client check configs/demo.yaml          is the data ready to train on?
+    python -m client init NAME              make this site's keys and its request to join a consortium
+    python -m client join WELCOME           pin the welcome that comes back
+    python -m client check                  is everything ready: keys, network, clock, disk, images
+    python -m client plans                  what the consortium asks for, and what was decided
+    python -m client approve · refuse PLAN
+    python -m client run                    take part: one process that runs for weeks
+    python -m client rekey                  move this site to new keys
+
+    python -m client check configs/demo.yaml          is the data of a configuration ready to train on?
     python -m client preview image.dcm --config C     one image after every step of the preprocessing
 
-`python -m client COMMAND --help` explains each.
+Commands of a site take --home DIR, the site's folder (default: site). docs/deploy.md goes through everything in order.
 """
 
 import argparse
+import os
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.table import Table
 
+from client import joining
+from client.home import Home
 from common import config as configuration
-from common.command import exit_status
+from common.command import Command, confirmed, dispatch
+from common.errors import IdentityError
+from common.joining import JoinRequest, Welcome
+from common.plans import RunPlan, Verdict
 
-CHECK = """Read every image, divide the cases as a run would, and report what stands against training.
+INIT = """Make this site's keys, here, and the request to send to the coordinator. The keys never leave; the request holds no secret.
 
+  python -m client init lisbon --contact "Ana Sousa, +351 …"
+
+The coordinator will telephone and ask for the fingerprint that is shown."""
+
+JOIN = """Pin what the coordinator sent back: its address and certificate authority, the roster, and whose signatures count.
+
+  python -m client join lisbon.welcome
+
+Telephone the coordinator and compare the fingerprint of the consortium: from then on this site believes no other roots.
+For scripts: --fingerprint "12345 …"."""
+
+CHECK = """Without CONFIG: is this site ready to take part? Keys, roster, clock, disk, address and certificate, release, images,
+labels, processor: a line each, ok or what to do. With CONFIG: is the data of a configuration ready to train on?
+
+  python -m client check
   python -m client check configs/demo.yaml
   python -m client check configs/ours.yaml data.path=/images/list.csv
 
-The table shows each site's cases by class (12/34: 12 of the first class, 34 of the second) and split, how many people
-they show, and sizes and intensities as read. Below it every line is ok, warn (look at it) or ERROR (a run would stop).
-Exit status: 0 ready, 1 errors in the data, 2 a configuration or a data set that cannot be used at all."""
+For a configuration, the table shows each site's cases by class (12/34: 12 of the first class, 34 of the second) and split,
+how many people they show, and sizes and intensities as read. Every line is ok, warn (look at it) or ERROR (a run would stop).
+Exit status: 0 ready, 1 something is wrong, 2 a configuration or a data set that cannot be used at all."""
+
+PLANS = """What the consortium asks for, in full: data, purpose, model, preprocessing, rounds, who else, until when, which code.
+
+  python -m client plans
+  python -m client plans pneumonia-1a2b3c4d     everything about one"""
+
+APPROVE = """Let this site take part in a plan. Before that, no message of the run is answered, nor sent here.
+
+  python -m client approve pneumonia-1a2b3c4d"""
+
+REFUSE = """Say no to a plan, also to one that was approved: from then on no message of the run is answered.
+
+  python -m client refuse pneumonia-1a2b3c4d --reason "no ethics vote for this purpose" """
+
+RUN = """Take part: one process that keeps a connection to the coordinator, for ever, and answers what approved plans ask.
+It can be stopped and started at any moment.
+
+  python -m client run
+
+Everything goes out over one TLS connection to the coordinator's address; nothing has to be opened to the inside. For a service
+that starts with the machine, see docs/deploy.md."""
+
+REKEY = """Put this site's keys aside and make new ones: after a theft, or when the machine is replaced. Then as at the beginning:
+the coordinator admits the new request with --new-keys, and this site joins with the new welcome.
+
+  python -m client rekey"""
 
 PREVIEW = """Write a PNG of one image as read and after every step of a configuration's preprocessing.
 
@@ -34,41 +91,150 @@ Each panel says the step, the size, and the range of values. Where a configurati
 which one image does not have, the image's own stand in."""
 
 
-@dataclass(frozen=True)
-class Command:
-    """One subcommand."""
-
-    summary: str
-    teaching: str
-    arguments: Callable[[argparse.ArgumentParser], None]
-    run: Callable[[argparse.Namespace], int]
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command. Exit status 2 for an error that the user can mend, 130 when interrupted, else the command's."""
-    parser = argparse.ArgumentParser(
-        "python -m client", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, command in COMMANDS.items():
-        sub = subparsers.add_parser(
-            name,
-            help=command.summary,
-            description=command.teaching,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        command.arguments(sub)
-    options = parser.parse_args(arguments)
-    kept = "images decoded so far are kept, and the same command goes on from them."
-    return exit_status(lambda: COMMANDS[options.command].run(options), kept)
+    """The command line."""
+    return dispatch("python -m client", __doc__, COMMANDS, arguments)
+
+
+def _home_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--home", type=Path, default=Path("site"), metavar="DIR", help="the site's folder (site)")
+
+
+# --- joining --------------------------------------------------------------------------------------------------------
+
+
+def _init_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="this site's, without spaces: lisbon")
+    parser.add_argument("--contact", default="", metavar="TEXT", help="whom the coordinator can telephone")
+    _home_argument(parser)
+
+
+def _init(options: argparse.Namespace) -> int:
+    _show_request(options.home, joining.begin(Home(options.home), options.name, options.contact))
+    print(f"Then name this hospital's images in {options.home / 'site.yaml'}, and try: python -m client check")
+    return 0
+
+
+def _rekey_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--contact", default="", metavar="TEXT", help="whom the coordinator can telephone")
+    _home_argument(parser)
+
+
+def _rekey(options: argparse.Namespace) -> int:
+    _show_request(options.home, joining.rekey(Home(options.home), options.contact))
+    print("The old keys lie under old/; delete them when the new ones work.")
+    return 0
+
+
+def _show_request(folder: Path, request: JoinRequest) -> None:
+    print(f"Keys of site {request.site} made in {folder}; they never leave it. The request's fingerprint:\n")
+    print(f"    {request.fingerprint}\n")
+    print(f"Send {folder / (request.site + '.request')} to the coordinator, who will telephone and compare it.")
+
+
+def _join_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("welcome", type=Path, metavar="WELCOME", help="the file that the coordinator sent")
+    parser.add_argument("--fingerprint", metavar="DIGITS", help="as the coordinator read it out; else you are asked")
+    _home_argument(parser)
+
+
+def _join(options: argparse.Namespace) -> int:
+    welcome = Welcome.read(options.welcome.read_bytes())
+    print(f"Consortium {welcome.pins.federation} at {welcome.address}. Its fingerprint:\n\n    {welcome.fingerprint}\n")
+    question = "Have you compared it over the telephone, and is it the same?"
+    if not confirmed(question, welcome.fingerprint, options.fingerprint):
+        raise IdentityError(
+            "fingerprint", "the fingerprint was not confirmed, so nothing was pinned. Compare it with what the "
+            'coordinator reads out, and answer yes, or give --fingerprint "…".',
+        )  # fmt: skip
+    joining.join(Home(options.home), welcome)
+    print("Joined. Next: python -m client check, then python -m client run")
+    return 0
+
+
+# --- plans ----------------------------------------------------------------------------------------------------------
+
+
+def _plans_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("plan", nargs="?", metavar="PLAN", help="its name, or the beginning: everything about it")
+    _home_argument(parser)
+
+
+def _plans(options: argparse.Namespace) -> int:
+    from client import papers
+
+    home, console = Home(options.home), Console(soft_wrap=True)
+    if problem := papers.refresh(home):
+        console.print(f"[yellow]As far as known here[/]: {problem}", highlight=False)
+    if options.plan:
+        console.print(home.plan(options.plan).described(), highlight=False, markup=False)
+        return 0
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in ("plan", "data set", "purpose", "until", "decision"):
+        table.add_column(column, no_wrap=column == "plan")
+    for plan in home.plans():
+        told, decision = plan.content, home.decision(plan)
+        until = time.strftime("%Y-%m-%d", time.gmtime(told.expires_s))
+        said = f"{decision.verdict}d" if decision else "[bold]undecided[/]"
+        if objection := home.objection(plan):
+            said += f" [red]cannot run here: {objection}[/]"
+        table.add_row(plan.name, told.dataset, told.purpose, until, said)
+    console.print(table)
+    console.print("Everything about one: python -m client plans PLAN. Then: approve PLAN, or refuse PLAN.")
+    return 0
+
+
+def _decide_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("plan", metavar="PLAN", help="its name, or the beginning")
+    parser.add_argument("--reason", default="", metavar="TEXT", help="for the coordinator to read")
+    _home_argument(parser)
+
+
+def _approve(options: argparse.Namespace) -> int:
+    return _decide(options, "approve")
+
+
+def _refuse(options: argparse.Namespace) -> int:
+    return _decide(options, "refuse")
+
+
+def _decide(options: argparse.Namespace, verdict: Verdict) -> int:
+    from client import papers
+
+    home = Home(options.home)
+    papers.refresh(home)
+    plan: RunPlan = home.plan(options.plan)
+    if verdict == "approve" and (objection := home.objection(plan)):
+        print(f"Plan {plan.name} cannot be approved here: {objection}", file=sys.stderr)
+        return 1
+    decision = home.decide(plan, verdict, options.reason)
+    problem = papers.send_decision(home, decision)
+    later = f" The coordinator will be told as soon as it is reached ({problem})." if problem else ""
+    print(f"Plan {plan.name}: {verdict}d.{later}")
+    return 0
+
+
+# --- taking part ----------------------------------------------------------------------------------------------------
+
+
+def _run(options: argparse.Namespace) -> int:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from client import resident
+
+    return resident.run(Home(options.home))
 
 
 def _check_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("config", metavar="CONFIG", help="a YAML file; see configs/ and docs/data.md")
+    parser.add_argument("config", nargs="?", metavar="CONFIG", help="a YAML file; see configs/ and docs/data.md")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="laid over the file, e.g. data.path=list.csv")
+    _home_argument(parser)
 
 
 def _check(options: argparse.Namespace) -> int:
+    if options.config is None:
+        from client import preflight
+
+        return preflight.check(Home(options.home), Console(soft_wrap=True))
     from client import readiness
 
     report = readiness.examine(configuration.load(options.config, options.overrides))
@@ -95,9 +261,18 @@ def _preview(options: argparse.Namespace) -> int:
     return 0
 
 
+KEPT = "images decoded so far are kept, and the same command goes on from them."
+
 COMMANDS = {
-    "check": Command("is the data of a configuration ready to train on?", CHECK, _check_arguments, _check),
-    "preview": Command("one image after every preprocessing step", PREVIEW, _preview_arguments, _preview),
+    "init": Command("make this site's keys and its request", INIT, _init_arguments, _init),
+    "join": Command("pin the coordinator's welcome", JOIN, _join_arguments, _join),
+    "check": Command("is this site, or the data of a configuration, ready?", CHECK, _check_arguments, _check, KEPT),
+    "plans": Command("what the consortium asks for", PLANS, _plans_arguments, _plans),
+    "approve": Command("take part in a plan", APPROVE, _decide_arguments, _approve),
+    "refuse": Command("say no to a plan", REFUSE, _decide_arguments, _refuse),
+    "run": Command("take part, for weeks", RUN, _home_argument, _run),
+    "rekey": Command("move this site to new keys", REKEY, _rekey_arguments, _rekey),
+    "preview": Command("one image after every preprocessing step", PREVIEW, _preview_arguments, _preview, KEPT),
 }
 
 if __name__ == "__main__":

@@ -22,8 +22,8 @@ def own_cases(home: Home, plan: RunPlan) -> SiteCases:
     by_name = {cases.name: cases for cases in data.sites}
     if take is None and len(by_name) > 1:
         raise ConfigError(
-            f"{home.folder / 'site.yaml'}: datasets.{name}: these data have {len(by_name)} sites; say with `take` which "
-            f"of them is this hospital: {', '.join(by_name)}."
+            f"{home.folder / 'site.yaml'}: datasets.{name}: these data have {len(by_name)} sites; say with `take` "
+            f"which of them is this hospital: {', '.join(by_name)}."
         )
     if take is not None and take not in by_name:
         raise ConfigError(
@@ -37,8 +37,8 @@ def own_cases(home: Home, plan: RunPlan) -> SiteCases:
         )
     if (shape := cases.train.images.shape[1:]) != told.shape:
         raise DataError(
-            f"data set '{name}' has images of {'×'.join(map(str, shape))} after preprocessing; plan {plan.name} expects "
-            f"{'×'.join(map(str, told.shape))}. Bring images of that size, or ask for a plan that resizes."
+            f"data set '{name}' has images of {'×'.join(map(str, shape))} after preprocessing; plan {plan.name} "
+            f"expects {'×'.join(map(str, told.shape))}. Bring such images, or ask for a plan that resizes."
         )
     if len(cases.train) > (most := told.training.federation.weight_bound):
         raise DataError(

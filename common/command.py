@@ -1,9 +1,39 @@
-"""What every command line does with an error that its user can mend: one message, an exit status, no traceback."""
+"""Command lines: subcommands that teach, and what becomes of an error that the user can mend: one message, no traceback."""
 
+import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from common.errors import ConsiliumError
+
+
+@dataclass(frozen=True)
+class Command:
+    """One subcommand."""
+
+    summary: str
+    teaching: str
+    """What it does, and an example to copy."""
+    arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
+    interrupted: str = "nothing was left half done."
+    """What to say after Ctrl-C."""
+
+
+def dispatch(
+    prog: str, about: str | None, commands: Mapping[str, Command], arguments: Sequence[str] | None = None
+) -> int:
+    """Run a subcommand. Exit status 2 for an error that the user can mend, 130 when interrupted, else the command's."""
+    layout = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog, description=about, formatter_class=layout)
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, command in commands.items():
+        sub = subparsers.add_parser(name, help=command.summary, description=command.teaching, formatter_class=layout)
+        command.arguments(sub)
+    options = parser.parse_args(arguments)
+    chosen = commands[options.command]
+    return exit_status(lambda: chosen.run(options), chosen.interrupted)
 
 
 def exit_status(run: Callable[[], int], interrupted: str) -> int:
@@ -14,8 +44,22 @@ def exit_status(run: Callable[[], int], interrupted: str) -> int:
         print(f"error: {error} [{error.code}: docs/errors.md]", file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"error: {error.filename or 'a file'}: {error.strerror or error}.", file=sys.stderr)
+        print(f"error: {error.filename or 'a file'}: {error.strerror or error}. [DISK: docs/errors.md]", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"\ninterrupted; {interrupted}", file=sys.stderr)
         return 130
+
+
+def confirmed(question: str, expected: str, given: str | None) -> bool:
+    """Whether a fingerprint was compared: given on the command line, or answered with yes at the terminal.
+
+    Args:
+        expected: the fingerprint.
+        given: what `--fingerprint` says; spaces do not matter.
+    """
+    if given is not None:
+        return given.replace(" ", "") == expected.replace(" ", "")
+    if not sys.stdin.isatty():
+        return False
+    return input(f"{question} [yes/no] ").strip().lower() in ("yes", "y")

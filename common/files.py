@@ -9,9 +9,9 @@ from common import tensorfile
 from common.errors import ConfigError
 
 
-def write_json(path: Path, told: Any) -> None:
+def write_json(path: Path, told: Any, *, durably: bool = True) -> None:
     """Write JSON atomically."""
-    tensorfile.write_atomically(path, (json.dumps(told, indent=1) + "\n").encode())
+    tensorfile.write_atomically(path, (json.dumps(told, indent=1) + "\n").encode(), durably=durably)
 
 
 def read_json(path: Path) -> Any:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
+import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import Field, ValidationError
 
@@ -60,6 +61,25 @@ class RunPlan:
     def name(self) -> str:
         """The run's name, and eight digits that tell it from others of that name."""
         return f"{self.content.training.name}-{self.digest[:8]}"
+
+    def described(self) -> str:
+        """Everything that it says, for people to decide by."""
+        told = self.content
+        day = "%Y-%m-%d %H:%M UTC"
+        head = {
+            "plan": f"{self.name}, digest {self.digest}",
+            "consortium": told.consortium,
+            "data set": f"{told.dataset}: {', '.join(told.labels)}; images of {'×'.join(map(str, told.shape))}",
+            "purpose": told.purpose,
+            "asked": ", ".join(told.cohort),
+            "made, ends": f"{time.strftime(day, time.gmtime(told.made_s))}, "
+            f"{time.strftime(day, time.gmtime(told.expires_s))}",
+            "release": f"{told.release}, code {told.code}",
+            "what leaves": "masked vectors; the coordinator learns sums over more than two thirds of the sites",
+        }
+        lines = [f"{name:12} {value}" for name, value in head.items()]
+        training = told.training.model_dump(mode="json", exclude_defaults=True)
+        return "\n".join(lines) + "\n\n" + yaml.safe_dump(training, sort_keys=False, allow_unicode=True)
 
     @classmethod
     def draw_up(cls, config: Config, roster: Roster, roots: Sequence[Ed25519PrivateKey]) -> Self:

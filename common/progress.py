@@ -69,4 +69,12 @@ class Watch:
             return ""
         started, already = self._timed_from
         seconds = (now - started) * (self._total - self._done) / (self._done - already)
-        return f", about {seconds:.0f} s left" if seconds < 90 else f", about {seconds / 60:.0f} min left"
+        return f", about {duration(seconds)} left"
+
+
+def duration(seconds: float) -> str:
+    """A time for people: 45 s, 12 min, 5 h, 3 days."""
+    for unit, length, most in (("s", 1, 90), ("min", 60, 90 * 60), ("h", 3600, 48 * 3600)):
+        if seconds < most:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds / 86_400:.0f} days"

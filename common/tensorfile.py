@@ -7,7 +7,7 @@ import json
 import os
 import struct
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -62,15 +62,21 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         raise WireError(f"{path}: {error}") from None
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file's content so that a crash at any moment leaves the old file or the new one."""
+def write_atomically(path: Path, content: bytes | Iterable[bytes], *, durably: bool = True) -> None:
+    """Replace a file's content so that a crash at any moment leaves the old file or the new one.
+
+    Args:
+        content: whole, or in pieces.
+        durably: wait until it is on the disk; what is only for people to look at need not.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            file.writelines((content,) if isinstance(content, bytes) else content)
             file.flush()
-            os.fsync(file.fileno())
+            if durably:
+                os.fsync(file.fileno())
         Path(temporary).chmod(0o644)
         Path(temporary).replace(path)
     except BaseException:

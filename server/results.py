@@ -16,6 +16,7 @@ from common import metrics, tensorfile
 from common.metrics import Score
 from common.secagg.plan import threshold
 from common.secagg.roster import MIN_COHORT
+from common.types import Tensors, prefixed
 
 FORMAT = 1
 APPROACHES = ("local", "federated", "personalised", "pooled")
@@ -116,6 +117,11 @@ def versions() -> dict[str, str]:
 def write(path: Path, result: Mapping[str, Any]) -> None:
     """Write result.json atomically."""
     tensorfile.write_atomically(path, (json.dumps(result, indent=1, allow_nan=False) + "\n").encode())
+
+
+def save_model(path: Path, weights: Tensors, recipe: Tensors, about: Mapping[str, str]) -> None:
+    """Write a model with what is needed to use it: the recipe's mean and variance, labels, operating point, origin."""
+    tensorfile.save(path, prefixed("weights", weights) | prefixed("recipe", recipe), about)
 
 
 def show(result: Mapping[str, Any], console: Console) -> None:

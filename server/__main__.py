@@ -1,0 +1,239 @@
+"""A coordinator's commands.
+
+    python -m server init NAME --address HOST:PORT    make a consortium
+    python -m server admit REQUEST                    put a hospital on the roster, and write its welcome
+    python -m server start                            keep the coordinator's processes alive
+    python -m server run PLAN                         ask the sites for a training, and follow it
+    python -m server status                           who is connected, doing what, and who is waited for
+    python -m server history · stop · revoke · renew
+
+All take --home DIR, the coordinator's folder (default: consortium). docs/deploy.md goes through everything in order.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from common import config as configuration
+from common.command import Command, confirmed, dispatch
+from common.errors import ConfigError, IdentityError
+from common.joining import JoinRequest, consortium_fingerprint
+from common.plans import RunPlan
+from server import follow, membership
+from server.home import Home, Settings
+from server.runs import Run
+
+INIT = """Make a consortium: the root key that signs rosters and plans, a TLS authority of its own, the policy, roster version 1.
+
+  python -m server init chest-consortium --address train.hospital.example:8443
+
+--address is what hospitals connect to. Keep root.key safe: whoever has it can admit sites. It is needed by admit, revoke,
+renew and run, not by the running processes: it may lie on a medium that is put away (--root FILE)."""
+
+ADMIT = """Put a hospital on the roster, and write the welcome file to send back to it. No secret is in either file.
+
+  python -m server admit lisbon.request
+
+Telephone the hospital and compare the fingerprint that is shown with the one that `client init` showed there: that, and
+nothing else, tells that the request is theirs. For scripts: --fingerprint "12345 …". With --new-keys, a member moves to new keys."""
+
+START = """Keep the coordinator's processes alive: Flower's SuperLink and SuperExec on loopback, and the gateway, the only one that is
+reachable from outside. Runs that were going on go on. Ctrl-C ends all of them.
+
+  python -m server start"""
+
+RUN = """Sign a plan, ask the sites for it, and follow the run. Ctrl-C ends the following, not the run.
+
+  python -m server run configs/ours.yaml
+  python -m server run configs/ours.yaml federation.rounds=10 --wait-hours 48
+
+The configuration needs a section `plan`: dataset, labels, shape (docs/configuration.md). The run begins when every site of
+the cohort has decided, or after --wait-hours with those who approved. `data` and `sites` stay at home: they are for a rehearsal
+with simulate.py."""
+
+STATUS = """One line a site: connected or not, since when, what it is doing; and what the run is waiting for.
+
+  python -m server status"""
+
+HISTORY = """All runs, with how they ended.
+
+  python -m server history"""
+
+STOP = """End a run; its checkpoint and its rounds stay. Without a name, the latest one.
+
+  python -m server stop pneumonia-1a2b3c4d"""
+
+FOLLOW = """Follow a run that was submitted before. Ctrl-C ends the following, not the run.
+
+  python -m server follow"""
+
+REVOKE = """Suspend a site: the gateway lets it in no more, and the next roster tells all the others.
+
+  python -m server revoke lisbon"""
+
+RENEW = """Sign the roster anew, valid for another year, and make the gateway's certificate anew.
+
+  python -m server renew --days 365"""
+
+
+def main() -> int:
+    """The command line."""
+    return dispatch("python -m server", __doc__, COMMANDS)
+
+
+def _home_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--home", type=Path, default=Path("consortium"), metavar="DIR", help="the coordinator's folder (consortium)"
+    )
+
+
+def _root_argument(parser: argparse.ArgumentParser) -> None:
+    _home_argument(parser)
+    parser.add_argument("--root", type=Path, metavar="FILE", help="the root key, where it is not in the folder")
+
+
+def _init_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="the consortium's")
+    parser.add_argument("--address", required=True, metavar="HOST:PORT", help="what hospitals connect to")
+    parser.add_argument("--port", type=int, metavar="N", help="the gateway's port here, where it is another (NAT)")
+    parser.add_argument("--purpose", action="append", default=[], metavar="P", help="what plans may be for (training)")
+    parser.add_argument("--days", type=int, default=365, metavar="N", help="how long the roster is valid (365)")
+    _home_argument(parser)
+
+
+def _init(options: argparse.Namespace) -> int:
+    home, port = Home(options.home), options.address.rpartition(":")[2]
+    if not port.isdigit():
+        raise ConfigError(f"--address {options.address}: expected HOST:PORT, for example train.hospital.example:8443.")
+    told = {"consortium": options.name, "address": options.address, "port": options.port or int(port)}
+    settings = Settings.checked(told)
+    membership.begin(home, settings, tuple(options.purpose) or ("training",), options.days)
+    print(f"Consortium {options.name} made in {home.folder}. Its fingerprint, for the hospitals to compare:\n")
+    print(f"    {consortium_fingerprint(home.pins)}\n")
+    print(f"Keep {home.folder / 'root.key'} safe and back it up. Next: hospitals run `python -m client init`, and send you")
+    print("their request; `python -m server admit REQUEST` answers it.")
+    return 0
+
+
+def _admit_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("request", type=Path, metavar="REQUEST", help="the file that `client init` wrote")
+    parser.add_argument("--fingerprint", metavar="DIGITS", help="as the hospital read it out; else you are asked")
+    parser.add_argument("--new-keys", action="store_true", help="a member moves to the keys of this request")
+    _root_argument(parser)
+
+
+def _admit(options: argparse.Namespace) -> int:
+    home, request = Home(options.home), JoinRequest.read(options.request.read_bytes())
+    print(f"Site {request.site}, contact {request.contact or 'not given'}. Fingerprint:\n\n    {request.fingerprint}\n")
+    question = "Have you compared it over the telephone, and is it the same?"
+    if not confirmed(question, request.fingerprint, options.fingerprint):
+        raise IdentityError(
+            "fingerprint", "the fingerprint was not confirmed, so nobody was admitted. Compare it with what the hospital "
+            'reads out, and answer yes, or give --fingerprint "…".',
+        )  # fmt: skip
+    path = membership.admit(home, request, home.root_keys(options.root), new_keys=options.new_keys)
+    print(f"Admitted: roster version {home.roster.version}, {len(home.roster.active)} active members.")
+    print(f"Send {path} to the hospital; it holds no secret. There: python -m client join {path.name}")
+    return 0
+
+
+def _start(options: argparse.Namespace) -> int:
+    from server import start  # Flower takes a second to import
+
+    return start.start(Home(options.home))
+
+
+def _run_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", metavar="PLAN", help="a configuration with a section `plan`")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="laid over the file")
+    parser.add_argument(
+        "--wait-hours", type=float, default=24.0, metavar="H", help="how long undecided sites are waited for (24)"
+    )
+    parser.add_argument("--no-follow", action="store_true", help="submit, and return at once")
+    _root_argument(parser)
+
+
+def _run(options: argparse.Namespace) -> int:
+    home = Home(options.home)
+    config = configuration.load(options.config, options.overrides)
+    plan = RunPlan.draw_up(config, home.roster, home.root_keys(options.root))
+    run = Run.begin(home, plan, options.wait_hours * 3600)
+    print(f"Run {run.name}: asking {', '.join(plan.content.cohort)}. Each decides: python -m client approve {run.name}")
+    return 0 if options.no_follow else follow.follow(run, Console(soft_wrap=True))
+
+
+def _name_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", nargs="?", default="", metavar="RUN", help="its name, or the beginning (the latest)")
+    _home_argument(parser)
+
+
+def _follow(options: argparse.Namespace) -> int:
+    return follow.follow(Run.find(Home(options.home), options.name), Console(soft_wrap=True))
+
+
+def _status(options: argparse.Namespace) -> int:
+    follow.status(Home(options.home), Console(soft_wrap=True))
+    return 0
+
+
+def _history(options: argparse.Namespace) -> int:
+    follow.history(Home(options.home), Console(soft_wrap=True))
+    return 0
+
+
+def _stop(options: argparse.Namespace) -> int:
+    run = Run.find(Home(options.home), options.name)
+    run.ask_to_stop()
+    for _ in range(100):
+        if run.state.stage in ("finished", "failed", "stopped"):
+            print(f"Run {run.name}: {run.state.stage}.")
+            return 0
+        time.sleep(0.1)
+    print(f"Run {run.name} will be stopped as soon as `python -m server start` is running.")
+    return 0
+
+
+def _revoke_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("site", metavar="SITE")
+    _root_argument(parser)
+
+
+def _revoke(options: argparse.Namespace) -> int:
+    home = Home(options.home)
+    roster = membership.revoke(home, options.site, home.root_keys(options.root))
+    print(f"Site {options.site} suspended: roster version {roster.version}, {len(roster.active)} active members.")
+    return 0
+
+
+def _renew_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--days", type=int, default=365, metavar="N", help="how long the roster is valid (365)")
+    _root_argument(parser)
+
+
+def _renew(options: argparse.Namespace) -> int:
+    home = Home(options.home)
+    roster = membership.renew(home, options.days, home.root_keys(options.root))
+    print(f"Roster version {roster.version}, valid until {time.strftime('%Y-%m-%d', time.gmtime(roster.expires_s))}.")
+    return 0
+
+
+COMMANDS = {
+    "init": Command("make a consortium", INIT, _init_arguments, _init),
+    "admit": Command("put a hospital on the roster", ADMIT, _admit_arguments, _admit),
+    "start": Command("keep the coordinator's processes alive", START, _home_argument, _start),
+    "run": Command("sign a plan, ask the sites, follow the run", RUN, _run_arguments, _run,
+                   "the run goes on; follow it again with `python -m server follow`."),
+    "follow": Command("follow a run", FOLLOW, _name_argument, _follow,
+                      "the run goes on; follow it again with the same command."),
+    "status": Command("who is connected, doing what, and who is waited for", STATUS, _home_argument, _status),
+    "history": Command("all runs, and how they ended", HISTORY, _home_argument, _history),
+    "stop": Command("end a run", STOP, _name_argument, _stop),
+    "revoke": Command("suspend a site", REVOKE, _revoke_arguments, _revoke),
+    "renew": Command("sign the roster anew before it expires", RENEW, _renew_arguments, _renew),
+}  # fmt: skip
+
+if __name__ == "__main__":
+    sys.exit(main())

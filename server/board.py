@@ -1,0 +1,84 @@
+"""What the gateway tells sites and hears from them, over the coordinator's folder: papers, decisions, what they do.
+
+All that a site can change here is its own decision on a plan that it was asked about, and one small file that says what
+it is doing, which `status` shows.
+"""
+
+import base64
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from common.errors import IdentityError, PlanError, WireError
+from common.files import read_json, write_json
+from common.plans import Decision
+from common.release import VERSION, code_digest
+from common.signed import Paper
+from server.home import Home
+from server.runs import OVER, Run
+
+DOING = ("connecting", "idle", "working", "sending", "waiting", "stopped")
+MOST_TEXT = 200
+
+
+@dataclass(frozen=True)
+class FolderBoard:
+    """The gateway's `Board`."""
+
+    home: Home
+
+    def board(self, site: str) -> dict[str, Any]:
+        """Roster and plans for one site."""
+        plans = [
+            run.plan.paper.encode().decode()
+            for run in Run.all(self.home)
+            if run.state.stage not in OVER and site in run.plan.content.cohort
+        ]
+        return {
+            "roster": base64.b64encode(self.home.consortium.roster).decode(),
+            "plans": plans,
+            "release": VERSION,
+            "code": code_digest(),
+            "now_s": time.time(),
+        }
+
+    def decision(self, site: str, told: dict[str, Any]) -> dict[str, Any]:
+        """Take a site's decision on a plan.
+
+        Raises:
+            WireError: if it is no decision.
+            IdentityError: if it is not this site's.
+            PlanError: for a plan that is over, or was not for this site.
+        """
+        file = Paper("decision", told.get("content", {}), _signatures(told)).encode()
+        decision = Decision.admitted(file, self.home.identities()[site])
+        if decision.site != site:
+            raise IdentityError("other-site", f"a decision of {decision.site}, brought by {site}.")
+        run = Run.find(self.home, decision.plan)
+        if site not in run.plan.content.cohort or run.state.stage in OVER:
+            raise PlanError(f"plan {run.name} is over, or {site} was not asked.")
+        write_json(run.folder / "decisions" / f"{site}.json", told)
+        return {"taken": decision.verdict}
+
+    def doing(self, site: str, told: dict[str, Any]) -> dict[str, Any]:
+        """Take what a site says of itself."""
+        what = str(told.get("what", ""))
+        if what not in DOING:
+            raise WireError(f"'what' is {what[:20]!r}, expected one of {', '.join(DOING)}.")
+        said = {key: str(told.get(key, ""))[:MOST_TEXT] for key in ("detail", "error", "release")}
+        write_json(self._file(site), {"what": what, "at_s": time.time(), **said}, durably=False)
+        return {}
+
+    def heard(self, site: str) -> dict[str, Any]:
+        """What a site said last; empty if nothing yet."""
+        return read_json(self._file(site)) or {}
+
+    def _file(self, site: str) -> Any:
+        return self.home.live / "doing" / f"{site}.json"
+
+
+def _signatures(told: dict[str, Any]) -> dict[bytes, bytes]:
+    try:
+        return {bytes.fromhex(key): bytes.fromhex(value) for key, value in told["signatures"].items()}
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise WireError("a decision without signatures.") from None

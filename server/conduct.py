@@ -1,0 +1,157 @@
+"""One run from beginning to end, or the rest of one: what Flower's ServerApp does, without Flower.
+
+Whatever kills the process, the next one goes on from the checkpoint: every round that was written stays as it is.
+"""
+
+import errno
+import hashlib
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from common import metrics, tensorfile
+from common.errors import ConsiliumError
+from common.files import write_json
+from common.imaging import Pipeline
+from common.models import build
+from common.transport import Transport
+from common.types import Tensors
+from server import checkpoint, federation, results, training
+from server.federation import Plan, Standing
+from server.gathering import Aggregator
+from server.runs import Run
+
+log = logging.getLogger("consilium")
+
+LOOK_EVERY_S = 0.5
+FULL_DISK_S = 5.0
+
+
+class Connected(Transport, Protocol):
+    """A transport that knows who is there."""
+
+    def online(self) -> tuple[str, ...]:
+        """Sites that are connected."""
+        ...
+
+
+def conduct(run: Run, transport: Connected) -> None:
+    """All rounds that are left. What goes wrong for good is written into the run's state, with the reason.
+
+    Raises:
+        Exception: for a defect of ours; the keeper starts the run again.
+    """
+    try:
+        finished = _rounds(run, transport)
+        _write_result(run, finished)
+    except ConsiliumError as error:
+        log.error("run %s failed: %s", run.name, error)
+        run.end("failed", str(error))
+    else:
+        run.end("finished")
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What came out."""
+
+    standing: Standing
+    recipe: Tensors
+    sites: tuple[str, ...]
+
+
+def _rounds(run: Run, transport: Connected) -> Finished:
+    told = run.plan.content
+    learning, seed = told.training, told.training.seeds[0]
+    model = build(learning.model_for(seed), told.shape, len(told.labels), learning.augment)
+    about = told.shape, len(told.labels)
+    aggregator = training.make_secure(
+        learning, model, about, transport, run.home.consortium, bytes.fromhex(run.plan.digest)
+    )
+    quorum = run.quorum(len(transport.sites()))
+    gather(run, transport, quorum)
+    plan = _plan(run, aggregator, Pipeline(learning.preprocess))
+    algorithm = training.make_algorithm(learning, model, seed, transport.sites())
+    path = run.folder / "federated.checkpoint"
+    found = checkpoint.load(path, transport.sites(), run.plan.digest)
+    standing = found[0] if found else federation.begin(algorithm)
+    for standing in federation.run(plan, algorithm, aggregator, standing):  # noqa: B020 each goes on from the last
+        _until_there_is_room(lambda s=standing: checkpoint.save(path, s, {}, run.plan.digest))  # type: ignore[misc]
+        _until_there_is_room(lambda s=standing: run.remember(s.records[-1]))  # type: ignore[misc]
+        if standing.round < plan.federation.rounds:
+            gather(run, transport, quorum)
+    return Finished(standing, plan.recipe, transport.sites())
+
+
+def gather(run: Run, transport: Connected, quorum: int) -> None:
+    """Wait for as many sites as a round needs: rounds are not used up while nobody is there."""
+    told = False
+    while len(online := transport.online()) < quorum:
+        if not told:
+            missing = sorted(set(transport.sites()) - set(online))
+            log.warning("%d of %d sites connected, %d needed; waiting for %s", len(online), len(transport.sites()),
+                        quorum, ", ".join(missing))  # fmt: skip
+            run.look_for(missing)
+            told = True
+        time.sleep(LOOK_EVERY_S)
+
+
+def _plan(run: Run, aggregator: Aggregator, pipeline: Pipeline) -> Plan:
+    """With the federated mean and variance, asked for once a run: the same question twice would not be answered."""
+    path, training_plan = run.folder / "recipe.safetensors", run.plan.content.training
+    seed, plan = training_plan.seeds[0], training_plan.federation
+    if path.exists():
+        return Plan(plan, seed, pipeline.fingerprint(), tensorfile.load(path)[0])
+    made = training.make_plan(training_plan, pipeline, seed, aggregator)
+    if made.recipe:
+        _until_there_is_room(lambda: tensorfile.save(path, made.recipe, {}))
+    return made
+
+
+def _until_there_is_room(write: Callable[[], object]) -> None:
+    """A full disk stops the run until somebody makes room, and loses nothing."""
+    told = False
+    while True:
+        try:
+            write()
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            if not told:
+                log.error("the disk is full: %s. Make room; the run goes on by itself.", error.filename)
+                told = True
+            time.sleep(FULL_DISK_S)
+
+
+def _write_result(run: Run, finished: Finished) -> None:
+    told, standing = run.plan.content, finished.standing
+    threshold = metrics.operating_point(standing.best_counts, told.training.operating_point)
+    about = {
+        "model": told.training.model_for(told.training.seeds[0]).model_dump_json(),
+        "preprocess": told.recipe,
+        "labels": "\n".join(told.labels),
+        "threshold": repr(threshold),
+        "origin": f"{len(finished.sites)} sites of {told.consortium}, data set {told.dataset}, plan {run.plan.digest}",
+    }
+    results.save_model(run.folder / "model.safetensors", standing.best, finished.recipe, about)
+    sha = hashlib.sha256(tensorfile.pack(standing.best, {})).hexdigest()
+    result: dict[str, Any] = {
+        "format": results.FORMAT,
+        "name": run.name,
+        "plan": run.plan.digest,
+        "consortium": told.consortium,
+        "dataset": told.dataset,
+        "purpose": told.purpose,
+        "labels": list(told.labels),
+        "sites": list(finished.sites),
+        "rounds": run.rounds(),
+        "best_round": standing.best_round,
+        "validation": metrics.summary_of_counts(standing.best_counts) if standing.best_counts else {},
+        "threshold": threshold,
+        "weights_sha256": sha,
+        "versions": results.versions(),
+    }
+    write_json(run.folder / "result.json", result)
