@@ -39,14 +39,13 @@ from common.folder import run_folder
 from common.metrics import Score
 from common.models import Logits, Model, Work, build
 from common.progress import Watch
-from common.secagg.audit import framed
-from common.transport import Answer, InMemory, Misfortunes, Request, Transport
+from common.transport import Answer, InMemory, Misfortunes, Transport
 from common.types import Cases, SiteCases, Tensors, join
 from server import checkpoint, federation, results, training
 from server.federation import RoundRecord
 from server.gathering import Aggregator, PlainSum
 from server.results import SeedResult
-from server.secure import Transcript
+from server.transcripts import Transcripts
 
 log = logging.getLogger("consilium")
 Engine = Literal["memory", "flower"]
@@ -118,11 +117,7 @@ class Experiment:
             return PlainSum(transport)
         about = self.data.sites[0].train.images.shape[1:], len(self.data.labels)
         secure = training.make_secure(self.config, self.model, about, transport, consortium)
-        return replace(secure, keep=self._keep_transcript) if self.transcripts else secure
-
-    def _keep_transcript(self, request: Request, messages: Transcript) -> None:
-        path = self.folder / "transcripts" / f"{request.round:04d}-{request.kind}"
-        tensorfile.write_atomically(path, b"".join(map(framed, messages)))
+        return replace(secure, keep=Transcripts(self.folder / "transcripts")) if self.transcripts else secure
 
     def digest(self) -> str:
         """Of configuration and data: a checkpoint of anything else is refused."""

@@ -5,9 +5,10 @@ others'. Silence is not an error here: a site that does not answer in time is mi
 """
 
 import zlib
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Protocol
 
 import numpy as np
@@ -45,8 +46,12 @@ class Transport(Protocol):
         """Names of the sites that take part, sorted."""
         ...
 
-    def exchange(self, requests: Mapping[str, Request], timeout_s: float) -> dict[str, Reply]:
-        """Send each site its request, all of one round; the replies that came in time, by site."""
+    def exchange(self, requests: Mapping[str, Request], timeout_s: float) -> Iterator[tuple[str, Reply]]:
+        """Send each site its request, all of one round, once the first reply is asked for.
+
+        Yields:
+            Site and reply, as they come, in any order, each handed over and not kept; those that came in time.
+        """
         ...
 
 
@@ -64,14 +69,13 @@ class Misfortunes:
     """Probability that a site does its work but answers after the time-out."""
     seed: int = 0
 
-    def reach(self, requests: Mapping[str, Request]) -> dict[str, Request]:
-        """The requests to those who are there."""
-        return {name: r for name, r in requests.items() if self._luck(name, r.round) >= self.drop}
+    def away(self, site: str, round: int) -> bool:
+        """Whether the site is not there in this round."""
+        return self._luck(site, round) < self.drop
 
-    def in_time(self, replies: Mapping[str, Reply], requests: Mapping[str, Request]) -> dict[str, Reply]:
-        """The replies of those who are not late."""
-        limit = self.drop + self.slow
-        return {name: r for name, r in replies.items() if self._luck(name, requests[name].round) >= limit}
+    def silent(self, site: str, round: int) -> bool:
+        """Whether nothing is heard of the site in this round: it is away, or late."""
+        return self._luck(site, round) < self.drop + self.slow
 
     def _luck(self, site: str, round: int) -> float:
         return float(np.random.default_rng([self.seed, round, zlib.crc32(site.encode())]).random())
@@ -98,11 +102,19 @@ class InMemory:
         """Names of all sites, sorted."""
         return tuple(self._answers)
 
-    def exchange(self, requests: Mapping[str, Request], timeout_s: float) -> dict[str, Reply]:
-        """Ask each site what it is to be asked; a site that is away or slow in this round is missing."""
-        reached = self._misfortunes.reach(requests)
+    def exchange(self, requests: Mapping[str, Request], timeout_s: float) -> Iterator[tuple[str, Reply]]:
+        """Ask each site what it is to be asked, only as many at a time as there are workers."""
+        left = iter([(name, r) for name, r in requests.items() if not self._misfortunes.away(name, r.round)])
         with ThreadPoolExecutor(self._workers) as pool:
-            answers = list(pool.map(lambda name: self._answers[name](reached[name], self.states[name]), reached))
-        self.states.update({name: state for name, (_, state) in zip(reached, answers, strict=True)})
-        replies = {name: reply for name, (reply, _) in zip(reached, answers, strict=True)}
-        return self._misfortunes.in_time(replies, requests)
+            running: dict[Future[tuple[Reply, Tensors]], tuple[str, Request]] = {}
+            while True:
+                for name, request in islice(left, self._workers - len(running)):
+                    running[pool.submit(self._answers[name], request, self.states[name])] = name, request
+                if not running:
+                    return
+                future = wait(running, return_when=FIRST_COMPLETED).done.pop()
+                name, request = running.pop(future)
+                reply, self.states[name] = future.result()
+                del future  # it holds the reply
+                if not self._misfortunes.silent(name, request.round):
+                    yield name, reply

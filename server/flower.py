@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -39,6 +40,8 @@ T = TypeVar("T")
 
 POLL_S = 0.02
 """Flower's own `send_and_receive` waits 3 s between two looks."""
+AT_ONCE = 8
+"""Replies that are fetched at a time: Flower hands over whole all that it is asked for."""
 GATHERING_S = 120.0
 """How long to wait for the sites to come online."""
 
@@ -79,9 +82,9 @@ class FlowerTransport:
         """Names of all sites, sorted."""
         return tuple(self._nodes)
 
-    def exchange(self, requests: Mapping[str, Request], timeout_s: float) -> dict[str, Reply]:
-        """Send each site its request, all of one round; the replies that came in time, by site."""
-        reached = self._misfortunes.reach(requests)
+    def exchange(self, requests: Mapping[str, Request], timeout_s: float) -> Iterator[tuple[str, Reply]]:
+        """Send each site its request, all of one round; what came in time, site and reply, as it comes."""
+        reached = {site: r for site, r in requests.items() if not self._misfortunes.away(site, r.round)}
         # One record for all that are asked the same: Flower then sends its pieces once.
         messages = {key: _record(wire.encode_request(r)) for key, r in {id(r): r for r in reached.values()}.items()}
         contents = {
@@ -89,16 +92,17 @@ class FlowerTransport:
             for site, request in reached.items()
         }
         names = {self._nodes[site]: site for site in reached}
-        replies = {}
-        for node, content in self._ask("query.answer", contents, timeout_s).items():
+        for node, content in self._ask("query.answer", contents, timeout_s):
+            site = names[node]
             try:
-                replies[names[node]] = wire.decode_reply(_bytes(content, "message"))
+                reply = wire.decode_reply(_bytes(content, "message"))
                 if "state" in content:
-                    state = tensorfile.unpack(_bytes(content, "state"))[0]
-                    self.states[names[node]] = self._known[names[node]] = state
+                    self.states[site] = self._known[site] = tensorfile.unpack(_bytes(content, "state"))[0]
             except WireError as error:
-                log.warning("site %s: a reply that cannot be used: %s", names[node], error)
-        return self._misfortunes.in_time(replies, requests)
+                log.warning("site %s: a reply that cannot be used: %s", site, error)
+                continue
+            if not self._misfortunes.silent(site, reached[site].round):
+                yield site, reply
 
     def _state_for(self, site: str) -> dict[str, ArrayRecord]:
         """After a resume, the next message to a simulated site brings back what it had kept."""
@@ -113,7 +117,7 @@ class FlowerTransport:
         while len(nodes := sorted(self._grid.get_node_ids())) < expected and time.monotonic() < deadline:
             self._pause()
         answers = self._ask("query.introduce", {node: RecordDict() for node in nodes}, timeout_s)
-        found = sorted((about, node) for node, content in answers.items() if (about := self._about(node, content)))
+        found = sorted((about, node) for node, content in answers if (about := self._about(node, content)))
         names = [about.site for about, _ in found]
         if twice := {name for name in names if names.count(name) > 1}:
             raise ConfigError(
@@ -137,24 +141,31 @@ class FlowerTransport:
             log.warning("%s", self._last_refusal)
             return None
 
-    def _ask(self, kind: str, contents: Mapping[int, RecordDict], timeout_s: float) -> dict[int, RecordDict]:
-        """Send each node its content; what came back in time, by node."""
+    def _ask(self, kind: str, contents: Mapping[int, RecordDict], timeout_s: float) -> Iterator[tuple[int, RecordDict]]:
+        """Send each node its content; what came back in time, node and content, as it comes."""
         deadline = time.monotonic() + timeout_s
         messages = [Message(content, node, kind, ttl=timeout_s + 60) for node, content in contents.items()]
         awaited = {name for name in self._grid.push_messages(messages) if name}
-        answers = {}
-        while awaited and time.monotonic() < deadline:
-            for message in self._grid.pull_messages(awaited):
-                awaited.discard(message.metadata.reply_to_message_id)
+        late = False
+        while awaited and not late:
+            late = time.monotonic() >= deadline  # what has come by then counts, however long it takes to fetch
+            for message in self._pulled(awaited):
                 node = message.metadata.src_node_id
                 if message.has_error():
                     self._last_refusal = f"{self._name(node)}: {message.error.reason}"
                     log.warning("%s did not answer %s", self._last_refusal, kind)
                 elif node in contents:
-                    answers[node] = message.content
-            if awaited:
+                    yield node, message.content
+            if awaited and not late:
                 self._pause()
-        return answers
+
+    def _pulled(self, awaited: set[str]) -> Iterator[Message]:
+        """Replies that are there, a few at a time; who has replied is awaited no longer."""
+        left = iter(sorted(awaited))
+        while some := list(islice(left, AT_ONCE)):
+            for message in self._grid.pull_messages(some):
+                awaited.discard(message.metadata.reply_to_message_id)
+                yield message
 
     def _pause(self) -> None:
         if self._stop.wait(POLL_S):

@@ -30,13 +30,13 @@ class Aggregator(Protocol):
 
 @dataclass(frozen=True)
 class PlainSum:
-    """Adds the replies as they come, in the clear."""
+    """Adds the replies in the clear, once all have come."""
 
     transport: Transport
 
     def total(self, request: Request, cohort: Sequence[str], timeout_s: float) -> Total:
         """As `Aggregator.total`."""
-        replies = self.transport.exchange(dict.fromkeys(cohort, request), timeout_s)
+        replies = dict(self.transport.exchange(dict.fromkeys(cohort, request), timeout_s))
         answered = tuple(sorted(replies))  # floats add up to the same bits only in the same order
         sums: dict[str, np.ndarray] = {}
         for site in answered:

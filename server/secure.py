@@ -5,12 +5,14 @@
     round   submit · agree · release           one question: masked vectors, whose they are, shares, the sum
 
 Silence at any of these is a dropout, and so is a message that cannot be used. Where too few are left, nothing is
-unmasked, and the total is empty. The coordinator holds no secret: all that it could tell is in the transcript.
+unmasked, and the total is empty. The coordinator holds no secret: all that it could tell is in the transcript. Nor does
+it hold vectors: each is added as it comes, so its memory does not grow with the number of sites.
 """
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -25,13 +27,12 @@ from common.secagg.plan import RUN_BYTES
 from common.transport import Reply, Request, Transport
 from common.types import Tensors, nbytes
 from server.algorithm import Total
+from server.transcripts import Keep, Transcripts, forget
 
 log = logging.getLogger("consilium")
 
 NOTHING: Tensors = {}
 NONE: Mapping[str, float | int | str] = {}
-Transcript = Sequence[bytes]
-"""All messages of one round, in the order that `common.secagg.audit` reads."""
 
 
 @dataclass
@@ -43,7 +44,7 @@ class SecureSum:
         exchanges: the layouts for a cohort of so many sites, by name.
         config: 32 bytes that stand for the run's configuration.
         slots: questions that an epoch's keys are made for.
-        keep: what to do with the transcript of a round; it takes the request.
+        keep: where to keep the rounds' transcripts.
     """
 
     transport: Transport
@@ -51,7 +52,7 @@ class SecureSum:
     exchanges: Callable[[int], dict[str, Exchange]]
     config: bytes
     slots: int
-    keep: Callable[[Request, Transcript], None] | None = None
+    keep: Transcripts | None = None
     _run: bytes = field(default_factory=lambda: os.urandom(RUN_BYTES))
     _opened: int = 0
     _epoch: Epoch | None = None
@@ -94,24 +95,25 @@ class SecureSum:
         """Whether a site that is back, after a silence or a restart, is not in the epoch."""
         ready = {epoch.plan.cohort[i] for i in epoch.ready}
         doubtful = (set(epoch.plan.cohort) - ready) | self._silent
-        views = talk.ask(dict.fromkeys(sorted(doubtful), Request("secagg/present", talk.round)))
-        return any(site not in ready or view != epoch.view for site, view in views.items())
+        views = list(talk.ask(dict.fromkeys(sorted(doubtful), Request("secagg/present", talk.round))))
+        return any(site not in ready or view != epoch.view for site, view in views)
 
     def _round(self, epoch: Epoch, request: Request, talk: "Talk") -> Tensors:
         name, asked = exchanges.named(request), exchanges.question(request)
         opening = RoundOpening(epoch, self._slot, name, asked)
         self._slot += 1
-        messages = talk.step(opening, "secagg/submit", request.tensors, {**request.settings, "asked": request.kind})
-        messages += talk.step(opening, "secagg/agree")
-        messages += talk.step(opening, "secagg/release")
-        total = opening.total()
+        with self.keep.writing(request) if self.keep else nullcontext(forget) as keep:
+            adverts = Directory(tuple(a.encode() for a in epoch.adverts.values())).encode()
+            start = Start(opening.slot, name, asked).encode()
+            for message in (self.consortium.roster, epoch.plan.content, adverts, start):
+                keep(message)
+            talk.step(opening, "secagg/submit", request.tensors, {**request.settings, "asked": request.kind}, keep)
+            talk.step(opening, "secagg/agree", keep=keep)
+            talk.step(opening, "secagg/release", keep=keep)
+            total = opening.total()
         talk.counted = set(total.survivors)
         if total.blamed:
             log.warning("round %d, %s: wrong shares from %s", request.round, name, ", ".join(total.blamed))
-        if self.keep:
-            adverts = Directory(tuple(a.encode() for a in epoch.adverts.values())).encode()
-            start = Start(opening.slot, name, asked).encode()
-            self.keep(request, (self.consortium.roster, epoch.plan.content, adverts, start, *messages))
         return epoch.plan.exchanges[name].layout.decode(total.words)
 
 
@@ -131,24 +133,26 @@ class Talk:
     counted: set[str] = field(default_factory=set)
     """Sites that answered the last step, in the end those in the sum."""
 
-    def ask(self, requests: Mapping[str, Request]) -> dict[str, bytes]:
-        """Send requests; the messages that came back in time, by site."""
+    def ask(self, requests: Mapping[str, Request]) -> Iterator[tuple[str, memoryview]]:
+        """Send requests; site and message, as they come in time."""
         if not requests:
-            return {}
-        replies = self.transport.exchange(requests, self.timeout_s)
+            return
         self.bytes_down += sum(nbytes(r.tensors) for r in requests.values())
-        self.bytes_up += sum(nbytes(r.sums) for r in replies.values())
-        found = {site: m for site, reply in sorted(replies.items()) if (m := _message(site, reply))}
-        self.heard |= set(found)
-        return found
+        for site, reply in self.transport.exchange(requests, self.timeout_s):
+            self.bytes_up += nbytes(reply.sums)
+            if message := _message(site, reply):
+                self.heard.add(site)
+                yield site, message
 
     def step(
-        self, machine: Machine, kind: str, tensors: Tensors = NOTHING, settings: Mapping[str, float | int | str] = NONE
-    ) -> list[bytes]:
-        """Take a machine through one of its stages.
-
-        Returns:
-            The messages that it took.
+        self,
+        machine: Machine,
+        kind: str,
+        tensors: Tensors = NOTHING,
+        settings: Mapping[str, float | int | str] = NONE,
+        keep: Keep = forget,
+    ) -> None:
+        """Take a machine through one of its stages; `keep` is handed every message that it took.
 
         Raises:
             QuorumError: if they are too few.
@@ -158,22 +162,22 @@ class Talk:
             content: Request(kind, self.round, {**tensors, "message": np.frombuffer(content, np.uint8)}, settings)
             for content in set(contents.values())
         }
-        answers = self.ask({site: shared[content] for site, content in contents.items()})
-        taken: dict[str, bytes] = {}
-        for site, message in answers.items():
+        taken = set()
+        for site, message in self.ask({site: shared[content] for site, content in contents.items()}):
             try:
-                taken[machine.receive(message)] = message
+                taken.add(machine.receive(message))
             except (WireError, SecAggError) as error:
                 log.warning("site %s: a message that cannot be used: %s", site, error)
-        self.counted = set(taken)
-        self.silent |= set(contents) - set(taken)
+            else:
+                keep(message)
+        self.counted = taken
+        self.silent |= set(contents) - taken
         machine.close()
-        return list(taken.values())
 
 
-def _message(site: str, reply: Reply) -> bytes:
+def _message(site: str, reply: Reply) -> memoryview:
     found = reply.sums.get("message")
-    if set(reply.sums) != {"message"} or found is None or found.dtype != np.uint8:
+    if set(reply.sums) != {"message"} or found is None or found.dtype != np.uint8 or found.ndim != 1:
         log.warning("site %s: a reply that is no message of secure aggregation.", site)
-        return b""
-    return found.tobytes()
+        return memoryview(b"")
+    return np.ascontiguousarray(found).data

@@ -231,13 +231,40 @@ def test_a_site_that_fails_is_silent_and_its_reason_is_logged(tmp_path: Path, ca
         transport = flower.FlowerTransport(grid, 3, 60)
         good = dict.fromkeys(transport.sites(), Request("secagg/present", 0))
         started = time.monotonic()
-        assert list(transport.exchange(good, 1.0)) == ["Lisbon"]
+        assert [site for site, _ in transport.exchange(good, 1.0)] == ["Lisbon"]
         assert time.monotonic() - started < 1.5
         assert "Osaka: a reply that cannot be used" in caplog.text
-        assert transport.exchange({"Lisbon": Request("images", 0)}, 10.0) == {}
+        assert not list(transport.exchange({"Lisbon": Request("images", 0)}, 10.0))
         assert "Lisbon: asked for 'images' in the clear" in caplog.text
         time.sleep(1.0)  # the late reply to the first request comes in, and is not taken for one to the second
-        assert list(transport.exchange(good, 1.0)) == ["Lisbon"]
+        assert [site for site, _ in transport.exchange(good, 1.0)] == ["Lisbon"]
+
+
+def test_replies_over_flower_are_handed_over_as_they_come(tmp_path: Path) -> None:
+    config, seen = load(tmp_path, SVM), threading.Event()
+    honest = site_edge.simulated(config, 1, ENROLLED)
+
+    def waits(message: Message, context: Context) -> Message:
+        assert seen.wait(10)
+        return honest(message, context)
+
+    with grid_of({0: answering(waits, honest), 1: honest, 2: honest}) as grid:
+        transport, order = flower.FlowerTransport(grid, 3, 60), []
+        for site, _ in transport.exchange(dict.fromkeys(transport.sites(), Request("secagg/present", 0)), 10.0):
+            order.append(site)
+            if len(order) == 2:
+                seen.set()
+    assert order[2] == "Lisbon"
+
+
+def test_what_has_come_by_the_time_out_counts_however_long_the_coordinator_takes(tmp_path: Path) -> None:
+    honest = site_edge.simulated(load(tmp_path, SVM), 1, ENROLLED)
+    with grid_of(dict.fromkeys(range(3), honest)) as grid:
+        transport, heard = flower.FlowerTransport(grid, 3, 60), []
+        for site, _ in transport.exchange(dict.fromkeys(transport.sites(), Request("secagg/present", 0)), 1.0):
+            heard.append(site)
+            time.sleep(0.6)
+    assert sorted(heard) == list(NAMES)
 
 
 def test_hospitals_train_through_the_standard_apps_and_answer_nothing_in_the_clear(
@@ -256,7 +283,7 @@ def test_hospitals_train_through_the_standard_apps_and_answer_nothing_in_the_cle
         weights = prefixed("weights", expected.best) | prefixed("control", expected.best)
         asked = Request("train", 9, weights, {"recipe": transport.about[0].recipe, "seed": 1, "learning_rate": 0.1})
         with caplog.at_level(logging.WARNING, "consilium"):
-            assert transport.exchange(dict.fromkeys(transport.sites(), asked), 60) == {}
+            assert not list(transport.exchange(dict.fromkeys(transport.sites(), asked), 60))
         assert "asked for 'train' in the clear, which this site does not answer" in caplog.text
         assert all((tmp_path / name / "state").exists() for name in NAMES)
     assert transport.states == {}
@@ -276,7 +303,7 @@ def test_an_interrupt_ends_the_waiting(tmp_path: Path) -> None:
         transport = flower.FlowerTransport(grid, 1, 60, stop=stop)
         threading.Timer(0.1, stop.set).start()
         with pytest.raises(KeyboardInterrupt):
-            transport.exchange(dict.fromkeys(transport.sites(), Request("secagg/present", 0)), 600)
+            list(transport.exchange(dict.fromkeys(transport.sites(), Request("secagg/present", 0)), 600))
 
 
 @pytest.mark.parametrize(

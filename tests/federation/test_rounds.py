@@ -73,7 +73,7 @@ def test_the_new_model_is_the_example_weighted_mean_of_what_the_sites_made(model
     request = federation._with_recipe(algorithm.ask(state, 0), plan(Federation()))
     total = PlainSum(way).total(request, way.sites(), 1.0)
     after = algorithm.weights(algorithm.tell(state, total))
-    singles = {n: way.exchange({n: request}, 1.0)[n].sums for n in THREE}
+    singles = {n: dict(way.exchange({n: request}, 1.0))[n].sums for n in THREE}
     for name, start in algorithm.weights(state).items():
         moved = sum(singles[n][f"delta/{name}"].astype(np.float64) for n in THREE) / sum(THREE.values())
         np.testing.assert_allclose(after[name], start + moved, atol=1e-6)
@@ -131,7 +131,7 @@ def test_a_run_in_which_no_site_trained_has_failed(model: Model) -> None:
 def test_a_slow_site_does_its_work_and_is_not_counted(model: Model) -> None:
     way = transport(model, LOCAL, THREE, slow=1.0)
     request = Request("evaluate", 0, prefixed("weights", model.init(1)), {"recipe": RECIPE.fingerprint()})
-    assert way.exchange(dict.fromkeys(way.sites(), request), 1.0) == {}
+    assert not list(way.exchange(dict.fromkeys(way.sites(), request), 1.0))
 
 
 def test_only_a_drawn_share_of_the_sites_is_asked(model: Model) -> None:
@@ -216,7 +216,7 @@ def test_statistics_are_asked_for_again_where_too_few_answered(model: Model) -> 
 
 
 def answering(seed: int, number: int) -> int:
-    return len(Misfortunes(0.5, 0.0, seed).reach({name: Request("statistics", number) for name in THREE}))
+    return sum(not Misfortunes(0.5, 0.0, seed).away(name, number) for name in THREE)
 
 
 def test_a_site_with_another_recipe_refuses(model: Model) -> None:

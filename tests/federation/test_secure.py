@@ -1,6 +1,5 @@
 """The federation over secure aggregation: the plain sum's results, and nothing of one site on the way."""
 
-import io
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -20,7 +19,7 @@ from common.exchanges import TRIALS, exchanges, named, question
 from common.imaging import Pipeline
 from common.models import Model, build
 from common.secagg import State, audit
-from common.secagg.audit import framed, frames
+from common.secagg.audit import frames
 from common.secagg.fixedpoint import Layout
 from common.transport import Answer, InMemory, Misfortunes, Reply, Request
 from common.types import Cases, SiteCases, Tensors, prefixed
@@ -28,6 +27,7 @@ from server import checkpoint, federation, solver, training
 from server.federation import Standing
 from server.gathering import Aggregator, PlainSum
 from server.secure import SecureSum
+from server.transcripts import Transcripts
 
 SHAPE = (12, 12, 1)
 ABOUT = (SHAPE, 2)
@@ -70,7 +70,6 @@ class World:
             for name in sizes
         }  # fmt: skip
         self.misfortunes = Misfortunes(**misfortune)  # type: ignore[arg-type]
-        self.transcripts: dict[str, bytes] = {}
 
     def site(self, name: str) -> Site:
         return Site(self.parts[name], self.pipeline, self.model, self.config.federation.local)
@@ -82,11 +81,7 @@ class World:
         """`between` stands between a site and the wire."""
         answers = {name: self.heard(name, between(name, s.answer)) for name, s in self.secured.items()}
         way = InMemory(answers, misfortunes=self.misfortunes)
-        made = training.make_secure(self.config, self.model, ABOUT, way, self.consortium)
-        made.keep = lambda request, messages: self.transcripts.update(
-            {f"{request.round}-{request.kind}": b"".join(map(framed, messages))}
-        )
-        return made
+        return training.make_secure(self.config, self.model, ABOUT, way, self.consortium)
 
     def heard(self, name: str, answer: Answer) -> Answer:
         def listen(request: Request, state: Tensors) -> tuple[Reply, Tensors]:
@@ -400,11 +395,14 @@ def test_scaffolds_control_variates_sum_to_the_servers_in_spite_of_void_rounds()
         np.testing.assert_allclose(control, np.mean(own, axis=0), atol=1e-4)
 
 
-def test_an_auditor_goes_from_the_transcript_to_the_next_global_model() -> None:
+def test_an_auditor_goes_from_the_transcript_to_the_next_global_model(tmp_path: Path) -> None:
     world = World(config(rounds=1, local=SGD))
     aggregator = world.secure()
+    aggregator.keep = Transcripts(tmp_path)
     last = world.run(aggregator)
-    found = audit(frames(io.BytesIO(world.transcripts["0-train"])), world.consortium.pins)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["0000-evaluate", "0000-train"]
+    with (tmp_path / "0000-train").open("rb") as file:
+        found = audit(frames(file), world.consortium.pins)
     algorithm = training.make_algorithm(world.config, world.model, 1, tuple(FIVE))
     layout: Layout = exchanges(world.config, world.model, *ABOUT, 5)["train"].layout
     total = federation.Total(layout.decode(found.words), found.survivors, found.dropped)
