@@ -116,7 +116,8 @@ class Experiment:
         if consortium is None:
             return PlainSum(transport)
         about = self.data.sites[0].train.images.shape[1:], len(self.data.labels)
-        secure = training.make_secure(self.config, self.model, about, transport, consortium)
+        digest = bytes.fromhex(self.config.digest())
+        secure = training.make_secure(self.config, self.model, about, transport, consortium, digest)
         return replace(secure, keep=Transcripts(self.folder / "transcripts")) if self.transcripts else secure
 
     def digest(self) -> str:
@@ -145,11 +146,11 @@ def train_together(experiment: Experiment) -> Trained:
         answers = {s.name: experiment.answer(s, enrolled.get(s.name)) for s in sites}
         return drive(InMemory(answers, workers=experiment.workers, misfortunes=misfortunes))
     from client import flower as site_edge  # Flower takes a second to import
-    from server import flower
+    from server import flower_simulation
 
     cores = (os.cpu_count() or 1) // experiment.workers
-    engine = flower.Engine(len(sites), config.federation.timeout_s, cores, misfortunes)
-    return flower.simulate(site_edge.simulated(config, seed, enrolled), engine, drive)
+    engine = flower_simulation.Engine(len(sites), config.federation.timeout_s, cores, misfortunes)
+    return flower_simulation.simulate(site_edge.simulated(config, seed, enrolled), engine, drive)
 
 
 def train_alone(experiment: Experiment, name: str, cases: SiteCases) -> Trained:

@@ -33,31 +33,36 @@ from common.errors import IdentityError
 from common.joining import JoinRequest, Welcome
 from common.plans import RunPlan, Verdict
 
-INIT = """Make this site's keys, here, and the request to send to the coordinator. The keys never leave; the request holds no secret.
+INIT = """Make this site's keys, here, and the request to send to the coordinator. The keys never leave; the
+request holds no secret.
 
   python -m client init lisbon --contact "Ana Sousa, +351 …"
 
 The coordinator will telephone and ask for the fingerprint that is shown."""
 
-JOIN = """Pin what the coordinator sent back: its address and certificate authority, the roster, and whose signatures count.
+JOIN = """Pin what the coordinator sent back: its address and certificate authority, the roster, and whose
+signatures count.
 
   python -m client join lisbon.welcome
 
-Telephone the coordinator and compare the fingerprint of the consortium: from then on this site believes no other roots.
-For scripts: --fingerprint "12345 …"."""
+Telephone the coordinator and compare the fingerprint of the consortium: from then on this site believes no
+other roots. For scripts: --fingerprint "12345 …"."""
 
-CHECK = """Without CONFIG: is this site ready to take part? Keys, roster, clock, disk, address and certificate, release, images,
-labels, processor: a line each, ok or what to do. With CONFIG: is the data of a configuration ready to train on?
+CHECK = """Without CONFIG: is this site ready to take part? Keys, roster, clock, disk, address and certificate,
+release, images, labels, processor: a line each, ok or what to do. With CONFIG: is the data of a configuration
+ready to train on?
 
   python -m client check
   python -m client check configs/demo.yaml
   python -m client check configs/ours.yaml data.path=/images/list.csv
 
-For a configuration, the table shows each site's cases by class (12/34: 12 of the first class, 34 of the second) and split,
-how many people they show, and sizes and intensities as read. Every line is ok, warn (look at it) or ERROR (a run would stop).
-Exit status: 0 ready, 1 something is wrong, 2 a configuration or a data set that cannot be used at all."""
+For a configuration, the table shows each site's cases by class (12/34: 12 of the first class, 34 of the second)
+and split, how many people they show, and sizes and intensities as read. Every line is ok, warn (look at it) or
+ERROR (a run would stop). Exit status: 0 ready, 1 something is wrong, 2 a configuration or a data set that
+cannot be used at all."""
 
-PLANS = """What the consortium asks for, in full: data, purpose, model, preprocessing, rounds, who else, until when, which code.
+PLANS = """What the consortium asks for, in full: data, purpose, model, preprocessing, rounds, who else, until
+when, which code.
 
   python -m client plans
   python -m client plans pneumonia-1a2b3c4d     everything about one"""
@@ -70,16 +75,17 @@ REFUSE = """Say no to a plan, also to one that was approved: from then on no mes
 
   python -m client refuse pneumonia-1a2b3c4d --reason "no ethics vote for this purpose" """
 
-RUN = """Take part: one process that keeps a connection to the coordinator, for ever, and answers what approved plans ask.
-It can be stopped and started at any moment.
+RUN = """Take part: one process that keeps a connection to the coordinator, for ever, and answers what approved
+plans ask. It can be stopped and started at any moment.
 
   python -m client run
 
-Everything goes out over one TLS connection to the coordinator's address; nothing has to be opened to the inside. For a service
-that starts with the machine, see docs/deploy.md."""
+Everything goes out over one TLS connection to the coordinator's address; nothing has to be opened to the
+inside. For a service that starts with the machine, see docs/deploy.md."""
 
-REKEY = """Put this site's keys aside and make new ones: after a theft, or when the machine is replaced. Then as at the beginning:
-the coordinator admits the new request with --new-keys, and this site joins with the new welcome.
+REKEY = """Put this site's keys aside and make new ones: after a theft, or when the machine is replaced. Then as
+at the beginning: the coordinator admits the new request with --new-keys, and this site joins with the new
+welcome.
 
   python -m client rekey"""
 

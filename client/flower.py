@@ -1,12 +1,14 @@
 """The site's edge to Flower: a standard ClientApp around `client.site.Site`.
 
-A message carries one array of bytes, which common/wire.py wrote and reads; a reply likewise. What the site keeps from
-round to round lies in Flower's `context.state`, as bytes too. Two apps answer in the same way:
+A message carries one array of bytes, which common/wire.py wrote and reads; a reply likewise. Two apps answer:
 
-    app          what a hospital runs; its node-config names the configuration file and the site
+    app          what a hospital runs; its node-config names the site's folder, and every message the plan that it is of
     simulated()  what Flower's simulation engine runs: node i is the i-th simulated site
+
+A message of a plan that this hospital has not approved is not answered, whichever of Flower's engines brings it.
 """
 
+import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -20,18 +22,23 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, 
 from flwr.clientapp import ClientApp
 
 from client import dataset
+from client.home import Home
+from client.own import own_cases
 from client.secure import SealedFile, Secured, machine
 from client.site import Site
-from common import config as configuration
 from common import tensorfile, wire
 from common.config import Config
 from common.enrolment import Enrolment
 from common.errors import ConfigError, ConsiliumError, WireError
 from common.exchanges import exchanges
+from common.imaging import Pipeline
 from common.models import build
+from common.plans import RunPlan
 from common.secagg import Exchange, State
-from common.transport import Reply, Request
+from common.transport import Answer, Reply, Request
 from common.types import Tensors
+
+log = logging.getLogger("consilium")
 
 REFUSED = 100
 """Error code of our own (Flower's end at 8): the reason is a message for people."""
@@ -42,105 +49,149 @@ class Member:
     """The site that a node is."""
 
     site: Site
-    labels: tuple[str, ...]
     layouts: Callable[[int], dict[str, Exchange]]
-    simulated: bool
-    """Its state may leave, for it is the simulation's own: a checkpoint keeps it."""
     enrolment: Enrolment | None = None
     """None: a simulation without secure aggregation."""
-    store: SealedFile | None = None
-    """Where a real site keeps what secure aggregation must not forget; a simulated one keeps it in Flower's context."""
+    home: Path | None = None
+    """A real site's folder; a simulated site keeps everything in Flower's context."""
+    room: Path | None = None
+    """What a real site keeps of this run."""
 
-    def answer(self, request: Request, state: Tensors, context: Context) -> tuple[Reply, Tensors]:
-        """One step of secure aggregation, from the state that the last one recorded."""
+    def answer(self, request: Request, context: Context) -> tuple[Reply, Tensors | None]:
+        """One request, from the state that the last one left; the new state, if it changed."""
+        kept = self._kept(context)
+        reply, state = self._secured(context)(request, kept)
+        if state is kept:
+            return reply, None
+        if self.room:
+            tensorfile.save(self.room / "kept.safetensors", state, {})
+        else:
+            context.state["state"] = _record(tensorfile.pack(state, {}))
+        return reply, state
+
+    def _secured(self, context: Context) -> Answer:
+        """The site behind secure aggregation, from the state that its last step recorded."""
         if self.enrolment is None:
-            return self.site.answer(request, state)
+            return self.site.answer
+        if self.home:
+            store = SealedFile(self.home / "state", self.enrolment.sealing_key)
+            return Secured(self.site, self.layouts, machine(self.enrolment, store.load()), store).answer
 
         def remember(after: State) -> None:
             context.state["secagg"] = _record(after.encode())
 
         kept = State.decode(_bytes(context.state, "secagg")) if "secagg" in context.state else State()
-        own = machine(self.enrolment, self.store.load() if self.store else kept)
-        return Secured(self.site, self.layouts, own, self.store or remember).answer(request, state)
+        return Secured(self.site, self.layouts, machine(self.enrolment, kept), remember).answer
+
+    def _kept(self, context: Context) -> Tensors:
+        if not self.room:
+            return tensorfile.unpack(_bytes(context.state, "state"))[0] if "state" in context.state else {}
+        try:
+            return tensorfile.load(self.room / "kept.safetensors")[0]
+        except FileNotFoundError:
+            return {}
 
 
 # --- which site a node is -------------------------------------------------------------------------------------------
 
 
 @lru_cache(maxsize=1)
-def _members(config: str, seed: int, simulated: bool) -> tuple[Member, ...]:
+def _simulated_members(config: str, seed: int) -> tuple[Member, ...]:
     """The sites of a configuration (as JSON), loaded once a process: that can take longer than a round."""
     checked = Config.model_validate_json(config)
     data = dataset.load(checked, seed)
     model = build(checked.model_for(seed), data.sites[0].train.images.shape[1:], len(data.labels), checked.augment)
-    sites = [Site(cases, data.pipeline, model, checked.federation.local) for cases in data.sites]
     layouts = partial(exchanges, checked, model, data.sites[0].train.images.shape[1:], len(data.labels))
-    return tuple(Member(site, data.labels, layouts, simulated) for site in sites)
+    return tuple(Member(Site(c, data.pipeline, model, checked.federation.local), layouts) for c in data.sites)
 
 
-def _simulated_member(config: str, seed: int, enrolled: Mapping[str, Enrolment], context: Context) -> Member:
-    member = _members(config, seed, True)[int(context.node_config["partition-id"])]
+def _simulated_member(
+    config: str, seed: int, enrolled: Mapping[str, Enrolment], message: Message, context: Context
+) -> Member:
+    member = _simulated_members(config, seed)[int(context.node_config["partition-id"])]
     return replace(member, enrolment=enrolled.get(member.site.cases.name))
 
 
-def _own_member(context: Context) -> Member:
-    """The site that this node is by its node-config: `config`, a path; `site`, a name; `keys`, a folder; optionally
-    `seed`. It answers under secure aggregation alone."""
-    told = context.node_config
-    if "config" not in told:
-        raise ConfigError('node-config: no key config; expected config="PATH", this hospital\'s configuration file.')
-    if "keys" not in told:
-        raise ConfigError('node-config: no key keys; expected keys="FOLDER", with this site\'s identity and pins.json.')
-    config = configuration.load(str(told["config"]))
-    members = _members(config.model_dump_json(), int(told.get("seed", config.seeds[0])), False)
-    by_name = {member.site.cases.name: member for member in members}
-    name = str(told.get("site", next(iter(by_name)) if len(by_name) == 1 else ""))
-    if name not in by_name:
-        raise ConfigError(f"node-config: site is {name!r}, expected one of those in the data: {', '.join(by_name)}.")
-    folder = Path(str(told["keys"]))
-    enrolment = Enrolment.read(name, folder)
-    return replace(by_name[name], enrolment=enrolment, store=SealedFile(folder / "state", enrolment.sealing_key))
+def _own_member(message: Message, context: Context) -> Member:
+    """The hospital whose folder the node-config names as `home`, for the plan that the message is of."""
+    if "home" not in context.node_config:
+        raise ConfigError('node-config: no key home; expected home="FOLDER", this site\'s folder (client init).')
+    home = Home(Path(str(context.node_config["home"])))
+    plan = home.approved(_plan_of(message))
+    return replace(prepared(home, plan), enrolment=home.enrolment)
+
+
+def prepared(home: Home, plan: RunPlan) -> Member:
+    """The site with its images for a plan, read once a process.
+
+    Raises:
+        ConfigError, DataError: images that are not what the plan is for.
+    """
+    return _prepared(home, plan.digest, (home.folder / "site.yaml").stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=1)
+def _prepared(home: Home, digest: str, edited_ns: int) -> Member:
+    """`edited_ns`: when site.yaml was changed last, so that a mended one is read again."""
+    plan = home.approved(digest)
+    cases, told = own_cases(home, plan), plan.content
+    training, seed = told.training, told.training.seeds[0]
+    model = build(training.model_for(seed), told.shape, len(told.labels), training.augment)
+    site = Site(cases, Pipeline(training.preprocess), model, training.federation.local)
+    layouts = partial(exchanges, training, model, told.shape, len(told.labels))
+    return Member(site, layouts, home=home.folder, room=home.room(digest))
+
+
+def _plan_of(message: Message) -> str:
+    try:
+        return str(cast(ConfigRecord, message.content["plan"])["digest"])
+    except (KeyError, TypeError):
+        raise WireError("a message that does not say of which plan it is: not from this release's server.") from None
 
 
 # --- answering ------------------------------------------------------------------------------------------------------
 
-Handler = Callable[[Member, Message, Context], RecordDict]
+Which = Callable[[Message, Context], Member]
 
 
 def _introduce(member: Member, message: Message, context: Context) -> RecordDict:
-    """Who this is, and what must be the same at every site."""
-    shape = [int(n) for n in member.site.cases.train.images.shape[1:]]
-    about = ConfigRecord({"site": member.site.cases.name, "recipe": member.site.recipe.fingerprint()})
-    about["labels"], about["shape"] = list(member.labels), shape
-    return RecordDict({"about": about})
+    """Which of the simulated sites this is."""
+    return RecordDict({"about": ConfigRecord({"site": member.site.cases.name})})
 
 
 def _answer(member: Member, message: Message, context: Context) -> RecordDict:
     """What the site answers to the request in the message."""
-    if member.simulated and "state" in message.content:  # a resumed simulation brings what its sites had kept
+    simulated = member.home is None
+    if simulated and "state" in message.content:  # a resumed simulation brings what its sites had kept
         context.state["state"] = message.content["state"]
-    kept = tensorfile.unpack(_bytes(context.state, "state"))[0] if "state" in context.state else {}
-    reply, state = member.answer(wire.decode_request(_bytes(message.content, "message")), kept, context)
+    reply, state = member.answer(wire.decode_request(_bytes(message.content, "message")), context)
     content = RecordDict({"message": _record(wire.encode_reply(reply))})
-    if state is not kept:
-        context.state["state"] = _record(tensorfile.pack(state, {}))
-        if member.simulated:
-            content["state"] = context.state["state"]
+    if simulated and state is not None:  # its state may leave, for it is the simulation's own
+        content["state"] = context.state["state"]
     return content
 
 
-def _respond(which: Callable[[Context], Member], handle: Handler, message: Message, context: Context) -> Message:
+def _respond(
+    which: Which, handle: Callable[[Member, Message, Context], RecordDict], message: Message, context: Context
+) -> Message:
     """Handle one message; what a user can mend becomes an error that the coordinator can read."""
     try:
-        return Message(handle(which(context), message, context), reply_to=message)
+        return Message(handle(which(message, context), message, context), reply_to=message)
     except (ConsiliumError, OSError) as error:
-        return Message(Error(REFUSED, str(error)), reply_to=message)
+        log.warning("%s", error)
+        return Message(Error(REFUSED, _told(error)), reply_to=message)
 
 
-def _app(which: Callable[[Context], Member]) -> ClientApp:
+def _told(error: ConsiliumError | OSError) -> str:
+    """What the coordinator may read of an error: its code. The text may name files, rows, patients; it stays here."""
+    return error.code if isinstance(error, ConsiliumError) else "DISK"
+
+
+def _app(which: Which, introduces: bool) -> ClientApp:
     client = ClientApp()
-    client.query("introduce")(partial(_respond, which, _introduce))
     client.query("answer")(partial(_respond, which, _answer))
+    if introduces:
+        client.query("introduce")(partial(_respond, which, _introduce))
     return client
 
 
@@ -160,8 +211,8 @@ def _bytes(content: RecordDict, name: str) -> bytes:
 
 def simulated(config: Config, seed: int, enrolled: Mapping[str, Enrolment]) -> ClientApp:
     """All sites of one seed of a simulation; each process loads the data once. Enrolled none: all is in the clear."""
-    return _app(partial(_simulated_member, config.model_dump_json(), seed, enrolled))
+    return _app(partial(_simulated_member, config.model_dump_json(), seed, enrolled), introduces=True)
 
 
-app = _app(_own_member)
+app = _app(_own_member, introduces=False)
 """What a hospital's SuperNode runs."""

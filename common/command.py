@@ -1,4 +1,4 @@
-"""Command lines: subcommands that teach, and what becomes of an error that the user can mend: one message, no traceback."""
+"""Command lines: subcommands that teach, and one message without a traceback for what the user can mend."""
 
 import argparse
 import sys
@@ -44,7 +44,8 @@ def exit_status(run: Callable[[], int], interrupted: str) -> int:
         print(f"error: {error} [{error.code}: docs/errors.md]", file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"error: {error.filename or 'a file'}: {error.strerror or error}. [DISK: docs/errors.md]", file=sys.stderr)
+        what = f"{error.filename or 'a file'}: {error.strerror or error}."
+        print(f"error: {what} [DISK: docs/errors.md]", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"\ninterrupted; {interrupted}", file=sys.stderr)

@@ -26,22 +26,25 @@ from server import follow, membership
 from server.home import Home, Settings
 from server.runs import Run
 
-INIT = """Make a consortium: the root key that signs rosters and plans, a TLS authority of its own, the policy, roster version 1.
+INIT = """Make a consortium: the root key that signs rosters and plans, a TLS authority of its own, the policy,
+roster version 1.
 
   python -m server init chest-consortium --address train.hospital.example:8443
 
---address is what hospitals connect to. Keep root.key safe: whoever has it can admit sites. It is needed by admit, revoke,
-renew and run, not by the running processes: it may lie on a medium that is put away (--root FILE)."""
+--address is what hospitals connect to. Keep root.key safe: whoever has it can admit sites. It is needed by
+admit, revoke, renew and run, not by the running processes: it may lie on a medium that is put away (--root
+FILE)."""
 
 ADMIT = """Put a hospital on the roster, and write the welcome file to send back to it. No secret is in either file.
 
   python -m server admit lisbon.request
 
-Telephone the hospital and compare the fingerprint that is shown with the one that `client init` showed there: that, and
-nothing else, tells that the request is theirs. For scripts: --fingerprint "12345 …". With --new-keys, a member moves to new keys."""
+Telephone the hospital and compare the fingerprint that is shown with the one that `client init` showed there:
+that, and nothing else, tells that the request is theirs. For scripts: --fingerprint "12345 …". With --new-keys,
+a member moves to new keys."""
 
-START = """Keep the coordinator's processes alive: Flower's SuperLink and SuperExec on loopback, and the gateway, the only one that is
-reachable from outside. Runs that were going on go on. Ctrl-C ends all of them.
+START = """Keep the coordinator's processes alive: Flower's SuperLink and SuperExec on loopback, and the
+gateway, the only one that is reachable from outside. Runs that were going on go on. Ctrl-C ends all of them.
 
   python -m server start"""
 
@@ -50,9 +53,9 @@ RUN = """Sign a plan, ask the sites for it, and follow the run. Ctrl-C ends the 
   python -m server run configs/ours.yaml
   python -m server run configs/ours.yaml federation.rounds=10 --wait-hours 48
 
-The configuration needs a section `plan`: dataset, labels, shape (docs/configuration.md). The run begins when every site of
-the cohort has decided, or after --wait-hours with those who approved. `data` and `sites` stay at home: they are for a rehearsal
-with simulate.py."""
+The configuration needs a section `plan`: dataset, labels, shape (docs/configuration.md). The run begins when
+every site of the cohort has decided, or after --wait-hours with those who approved. `data` and `sites` stay at
+home: they are for a rehearsal with simulate.py."""
 
 STATUS = """One line a site: connected or not, since when, what it is doing; and what the run is waiting for.
 
@@ -113,8 +116,8 @@ def _init(options: argparse.Namespace) -> int:
     membership.begin(home, settings, tuple(options.purpose) or ("training",), options.days)
     print(f"Consortium {options.name} made in {home.folder}. Its fingerprint, for the hospitals to compare:\n")
     print(f"    {consortium_fingerprint(home.pins)}\n")
-    print(f"Keep {home.folder / 'root.key'} safe and back it up. Next: hospitals run `python -m client init`, and send you")
-    print("their request; `python -m server admit REQUEST` answers it.")
+    print(f"Keep {home.folder / 'root.key'} safe and back it up. Next: hospitals run `python -m client init`, and send")
+    print("you their request; `python -m server admit REQUEST` answers it.")
     return 0
 
 
@@ -131,8 +134,8 @@ def _admit(options: argparse.Namespace) -> int:
     question = "Have you compared it over the telephone, and is it the same?"
     if not confirmed(question, request.fingerprint, options.fingerprint):
         raise IdentityError(
-            "fingerprint", "the fingerprint was not confirmed, so nobody was admitted. Compare it with what the hospital "
-            'reads out, and answer yes, or give --fingerprint "…".',
+            "fingerprint", "the fingerprint was not confirmed, so nobody was admitted. Compare it with what the "
+            'hospital reads out, and answer yes, or give --fingerprint "…".',
         )  # fmt: skip
     path = membership.admit(home, request, home.root_keys(options.root), new_keys=options.new_keys)
     print(f"Admitted: roster version {home.roster.version}, {len(home.roster.active)} active members.")

@@ -1,49 +1,43 @@
 """The coordinator's edge to Flower: the round loop's transport over a Flower grid, and the ServerApp.
 
 FlowerTransport  requests to nodes, replies from them; only bytes of common/wire.py travel
-app              what `flwr run` starts at the coordinator
-simulate()       Flower's own simulation engine (Ray), around any function that takes a transport
+app              what Flower's SuperExec starts for a run of `python -m server run`
 """
 
-import importlib.util
 import logging
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import cast
 
 os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")  # Flower reads it when it is imported
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
-from flwr.clientapp import ClientApp
-from flwr.server.superlink.fleet.vce.backend.backend import BackendConfig
 from flwr.serverapp import Grid, ServerApp
 
-from common import config as configuration
 from common import tensorfile, wire
-from common.enrolment import Consortium
-from common.errors import ConfigError, QuorumError, WireError
-from common.models import quiet
+from common.errors import ConfigError, WireError
+from common.files import read_json
 from common.transport import NONE, Misfortunes, Reply, Request
 from common.types import Tensors
-from server import training
-from server.training import About
+from server.conduct import conduct
+from server.home import Home
+from server.runs import Asking, Run
 
 log = logging.getLogger("consilium")
-T = TypeVar("T")
 
 POLL_S = 0.02
 """Flower's own `send_and_receive` waits 3 s between two looks."""
 AT_ONCE = 8
 """Replies that are fetched at a time: Flower hands over whole all that it is asked for."""
-GATHERING_S = 120.0
-"""How long to wait for the sites to come online."""
+GRACE_S = 60.0
+"""How much longer than the time-out a message may live on its way."""
+REFUSED = 100
+"""The code of an error that our ClientApp says, and not Flower."""
 
 
 class FlowerTransport:
@@ -51,49 +45,49 @@ class FlowerTransport:
 
     Args:
         grid: as Flower hands it to a ServerApp.
-        sites: how many sites take part; the constructor waits until they are online and have said their names.
-        timeout_s: for that introduction, in which a site may first have to read all its images.
+        nodes: the sites' nodes, by name.
+        plan: digest of the plan that all messages are of; simulated sites need none.
         misfortunes: what a simulation adds.
         stop: once it is set, waiting ends in KeyboardInterrupt.
-
-    Raises:
-        QuorumError: fewer sites than expected introduced themselves.
-        ConfigError: two nodes of one name.
+        look: is told whenever an exchange begins, goes on, or ends.
     """
 
     def __init__(
         self,
         grid: Grid,
-        sites: int,
-        timeout_s: float,
+        nodes: Mapping[str, int],
+        plan: str = "",
         misfortunes: Misfortunes = NONE,
         stop: threading.Event | None = None,
+        look: Callable[[Asking], None] = lambda _: None,
     ) -> None:
-        self._grid, self._misfortunes = grid, misfortunes
-        self._stop = stop or threading.Event()
+        self._grid, self._nodes, self._plan = grid, dict(sorted(nodes.items())), plan
+        self._misfortunes, self._stop, self._look = misfortunes, stop or threading.Event(), look
         self.states: dict[str, Tensors] = {}
         """What simulated sites keep, for the checkpoint; real sites keep their own and never send it."""
         self._known: dict[str, Tensors] = {}
         """The state that each simulated site has, as far as it was sent or received."""
-        self._last_refusal = ""
-        self._nodes, self.about = self._introductions(sites, timeout_s)
 
     def sites(self) -> tuple[str, ...]:
         """Names of all sites, sorted."""
         return tuple(self._nodes)
+
+    def online(self) -> tuple[str, ...]:
+        """Sites whose nodes are connected."""
+        there = set(self._grid.get_node_ids())
+        return tuple(site for site, node in self._nodes.items() if node in there)
 
     def exchange(self, requests: Mapping[str, Request], timeout_s: float) -> Iterator[tuple[str, Reply]]:
         """Send each site its request, all of one round; what came in time, site and reply, as it comes."""
         reached = {site: r for site, r in requests.items() if not self._misfortunes.away(site, r.round)}
         # One record for all that are asked the same: Flower then sends its pieces once.
         messages = {key: _record(wire.encode_request(r)) for key, r in {id(r): r for r in reached.values()}.items()}
+        plan = {"plan": ConfigRecord({"digest": self._plan})} if self._plan else {}
         contents = {
-            self._nodes[site]: RecordDict({"message": messages[id(request)], **self._state_for(site)})
+            site: RecordDict({"message": messages[id(request)], **plan, **self._state_for(site)})
             for site, request in reached.items()
         }
-        names = {self._nodes[site]: site for site in reached}
-        for node, content in self._ask("query.answer", contents, timeout_s):
-            site = names[node]
+        for site, content in self._answers(contents, reached, timeout_s):
             try:
                 reply = wire.decode_reply(_bytes(content, "message"))
                 if "state" in content:
@@ -112,69 +106,60 @@ class FlowerTransport:
         self._known[site] = state
         return {"state": _record(tensorfile.pack(state, {}))}
 
-    def _introductions(self, expected: int, timeout_s: float) -> tuple[dict[str, int], tuple[About, ...]]:
-        deadline = time.monotonic() + GATHERING_S
-        while len(nodes := sorted(self._grid.get_node_ids())) < expected and time.monotonic() < deadline:
-            self._pause()
-        answers = self._ask("query.introduce", {node: RecordDict() for node in nodes}, timeout_s)
-        found = sorted((about, node) for node, content in answers if (about := self._about(node, content)))
-        names = [about.site for about, _ in found]
-        if twice := {name for name in names if names.count(name) > 1}:
-            raise ConfigError(
-                f"node-config: {min(twice)!r} is the name of several nodes; expected a name for each site."
-            )
-        if len(names) < expected:
-            raise QuorumError(
-                f"{len(names)} of {expected} sites introduced themselves ({', '.join(names) or 'none'}); {len(nodes)} "
-                f"nodes are online. {self._last_refusal or 'Start the others, or lower the number of sites.'}"
-            )
-        return {about.site: node for about, node in found}, tuple(about for about, _ in found)
+    def _answers(
+        self, contents: Mapping[str, RecordDict], requests: Mapping[str, Request], timeout_s: float
+    ) -> Iterator[tuple[str, RecordDict]]:
+        """What comes back in time, as it comes."""
+        if not contents:
+            return
+        asked = next(iter(requests.values()))
+        names, started_s = {node: site for site, node in self._nodes.items()}, time.time()
+        standing = Asking(asked.kind, asked.round, tuple(sorted(contents)), started_s, started_s + timeout_s)
+        self._look(standing)
+        asking = {self._nodes[site]: content for site, content in contents.items()}
+        for node, message in ask(self._grid, "query.answer", asking, timeout_s, self._stop):
+            site, refused = names[node], dict(standing.refused)
+            if message.has_error():
+                log.warning(
+                    "site %s did not answer %s of round %d: %s", site, asked.kind, asked.round, _reason(message)
+                )
+                refused[site] = _reason(message)
+            waiting = tuple(name for name in standing.waiting if name != site)
+            standing = replace(standing, waiting=waiting, refused=refused)
+            self._look(standing)
+            if not message.has_error():
+                yield site, message.content
 
-    def _about(self, node: int, content: RecordDict) -> About | None:
-        try:
-            told = cast(ConfigRecord, content["about"])
-            h, w, c = (int(n) for n in cast(list[int], told["shape"]))
-            labels = tuple(str(label) for label in cast(list[str], told["labels"]))
-            return About(str(told["site"]), labels, (h, w, c), str(told["recipe"]))
-        except (KeyError, TypeError, ValueError):
-            self._last_refusal = f"node {node}: an introduction of another release; bring it to the coordinator's."
-            log.warning("%s", self._last_refusal)
-            return None
 
-    def _ask(self, kind: str, contents: Mapping[int, RecordDict], timeout_s: float) -> Iterator[tuple[int, RecordDict]]:
-        """Send each node its content; what came back in time, node and content, as it comes."""
-        deadline = time.monotonic() + timeout_s
-        messages = [Message(content, node, kind, ttl=timeout_s + 60) for node, content in contents.items()]
-        awaited = {name for name in self._grid.push_messages(messages) if name}
-        late = False
-        while awaited and not late:
-            late = time.monotonic() >= deadline  # what has come by then counts, however long it takes to fetch
-            for message in self._pulled(awaited):
-                node = message.metadata.src_node_id
-                if message.has_error():
-                    self._last_refusal = f"{self._name(node)}: {message.error.reason}"
-                    log.warning("%s did not answer %s", self._last_refusal, kind)
-                elif node in contents:
-                    yield node, message.content
-            if awaited and not late:
-                self._pause()
-
-    def _pulled(self, awaited: set[str]) -> Iterator[Message]:
-        """Replies that are there, a few at a time; who has replied is awaited no longer."""
-        left = iter(sorted(awaited))
-        while some := list(islice(left, AT_ONCE)):
-            for message in self._grid.pull_messages(some):
-                awaited.discard(message.metadata.reply_to_message_id)
-                yield message
-
-    def _pause(self) -> None:
-        if self._stop.wait(POLL_S):
+def ask(
+    grid: Grid, kind: str, contents: Mapping[int, RecordDict], timeout_s: float, stop: threading.Event
+) -> Iterator[tuple[int, Message]]:
+    """Send each node its content; what comes back in time, node and message, as it comes, errors too."""
+    deadline = time.monotonic() + timeout_s
+    messages = [Message(content, node, kind, ttl=timeout_s + GRACE_S) for node, content in contents.items()]
+    awaited = {name for name in grid.push_messages(messages) if name}
+    late = False
+    while awaited and not late:
+        late = time.monotonic() >= deadline  # what has come by then counts, however long it takes to fetch
+        for message in _pulled(grid, awaited):
+            if message.metadata.src_node_id in contents:
+                yield message.metadata.src_node_id, message
+        if awaited and not late and stop.wait(POLL_S):
             raise KeyboardInterrupt
 
-    def _name(self, node: int) -> str:
-        return next(
-            (f"site {site}" for site, own in getattr(self, "_nodes", {}).items() if own == node), f"node {node}"
-        )
+
+def _pulled(grid: Grid, awaited: set[str]) -> Iterator[Message]:
+    """Replies that are there, a few at a time; who has replied is awaited no longer."""
+    left = iter(sorted(awaited))
+    while some := list(islice(left, AT_ONCE)):
+        for message in grid.pull_messages(some):
+            awaited.discard(message.metadata.reply_to_message_id)
+            yield message
+
+
+def _reason(message: Message) -> str:
+    reason = message.error.reason or "" if message.has_error() else ""
+    return reason if message.error.code == REFUSED else f"Flower's error {message.error.code}: {reason}"
 
 
 def _record(content: bytes) -> ArrayRecord:
@@ -192,92 +177,21 @@ def _bytes(content: RecordDict, name: str) -> bytes:
 # --- a real federation ----------------------------------------------------------------------------------------------
 
 app = ServerApp()
-"""What `flwr run` starts. Run-config: `config`, the run's YAML file; `consortium`, a folder with the signed `roster`
-and the `pins.json` to check it by; `sites`, how many take part; `out`, a folder."""
+"""What the SuperExec starts. Run-config: `home`, the coordinator's folder; `plan`, the digest of a plan in it."""
 
 
 @app.main()
 def main(grid: Grid, context: Context) -> None:
-    """All rounds of the configuration's first seed, with a checkpoint after each; goes on from the one there is."""
+    """A run, or the rest of it: goes on from the checkpoint there is. How it ended stands in the run's folder."""
     told = context.run_config
-    if missing := {"config", "consortium", "sites", "out"} - set(told):
-        raise ConfigError(f"run-config: no key {min(missing)}; expected config, consortium, sites and out.")
-    config = configuration.load(str(told["config"]))
-    consortium = Consortium.read(Path(str(told["consortium"])))
-    transport = FlowerTransport(grid, int(told["sites"]), config.federation.timeout_s)
-    for record in training.coordinate(config, transport, transport.about, consortium, Path(str(told["out"]))):
-        log.info("%s", record)
-
-
-# --- Flower's simulation engine -------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Engine:
-    """How Flower is to simulate."""
-
-    sites: int
-    timeout_s: float
-    """For the sites' introduction, in which every worker process loads the data."""
-    cores_per_site: int = 1
-    misfortunes: Misfortunes = NONE
-
-
-def simulate(client: ClientApp, engine: Engine, drive: Callable[[FlowerTransport], T]) -> T:
-    """Run `drive` with a transport to the sites that Flower simulates in Ray's worker processes.
-
-    Raises:
-        ConfigError: if Ray is not installed.
-        Exception: whatever `drive` raises.
-    """
-    if importlib.util.find_spec("ray") is None:
-        raise ConfigError(
-            "--engine flower: expected the package ray, which is not installed. Install it into the same environment: "
-            'pip install "flwr[simulation]==1.41.0". Or leave --engine out: the result is the same.'
-        )
-    outcome: list[T] = []
-    fault: list[BaseException] = []
-    stop = threading.Event()
-    server = ServerApp()
-
-    @server.main()
-    def main(grid: Grid, context: Context) -> None:
-        try:
-            outcome.append(drive(FlowerTransport(grid, engine.sites, engine.timeout_s, engine.misfortunes, stop)))
-        except BaseException as error:
-            fault.append(error)
-
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else Ray warns at each start
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    quiet.load("flwr.simulation")  # it imports TensorFlow, whether the model needs it or not
-    from flwr.simulation import run_simulation
-
-    # What goes wrong reaches `drive` as a site's silence with its reason; the rest of Flower's and Ray's log says that
-    # `run_simulation` will give way to the command `flwr run`, which cannot be called with a function.
-    logging.getLogger("flwr").setLevel(logging.CRITICAL)
-    resources: BackendConfig = {
-        "init_args": {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": False},
-        "client_resources": {"num_cpus": engine.cores_per_site, "num_gpus": 0},
-    }
-    with _interrupt_sets(stop):
-        run_simulation(server, client, engine.sites, backend_config=resources)
-    if fault:
-        raise fault[0]
-    return outcome[0]
-
-
-@contextmanager
-def _interrupt_sets(stop: threading.Event) -> Iterator[None]:
-    """Ctrl-C sets the event, so that Flower's engine comes to its end: left in the middle, its threads hang."""
-    before = signal.getsignal(signal.SIGINT)
-
-    def handle(number: int, frame: object) -> None:
-        stop.set()
-        signal.signal(signal.SIGINT, before)  # the second Ctrl-C leaves at once
-
-    signal.signal(signal.SIGINT, handle)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-        stop.set()
+    if not (told.get("home") and told.get("plan")):
+        raise ConfigError("run-config: expected home and plan; `python -m server run PLAN` gives both.")
+    home = Home(Path(str(told["home"])))
+    run = Run.find(home, str(told["plan"]))
+    with run.held():
+        ids = read_json(home.live / "nodes.json") or {}
+        missing = [site for site in run.state.cohort if site not in ids]
+        if missing:
+            raise ConfigError(f"{home.live / 'nodes.json'}: no node of {', '.join(missing)}. Start the server anew.")
+        nodes = {site: int(ids[site]) for site in run.state.cohort}
+        conduct(run, FlowerTransport(grid, nodes, run.plan.digest, look=run.look))

@@ -146,9 +146,9 @@ def follow(run: Run, console: Console) -> int:
             last = state.stage
         asking = run.progress()
         if state.stage == "running" and asking and asking.waiting and asking.since_s != waiting_said:
-            if time.time() - asking.since_s > SAY_AFTER_S + _usual(rounds):
-                console.print(standing(run), highlight=False)
-                waiting_said = asking.since_s
+            late = time.time() - asking.since_s > SAY_AFTER_S + _usual(rounds)
+            console.print(standing(run), highlight=False) if late else None
+            waiting_said = asking.since_s if late else waiting_said
         time.sleep(LOOK_EVERY_S)
 
 
@@ -206,7 +206,9 @@ def _over(run: Run, console: Console) -> int:
     result = read_json(run.folder / "result.json")
     auc = result["validation"].get("auc")
     figure = f"validation AUC {auc:.3f} over all sites" if auc is not None else "no validation AUC"
-    console.print(f"Finished: best round {result['best_round'] + 1}, {figure}. Research software, not a medical device.")
+    console.print(
+        f"Finished: best round {result['best_round'] + 1}, {figure}. Research software, not a medical device."
+    )
     console.print(f"Written to {run.folder}: model.safetensors, result.json", highlight=False)
     return 0
 

@@ -11,7 +11,7 @@ live/                what the running processes keep: SuperLink's database, sock
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
 import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -41,6 +41,21 @@ class Settings(Frozen):
     """Flower's own API, on loopback alone."""
 
 
+    @classmethod
+    def checked(cls, told: object) -> Self:
+        """From what a file or a command line says.
+
+        Raises:
+            ConfigError: naming the key.
+        """
+        try:
+            return cls.model_validate(told)
+        except ValidationError as error:
+            fault = error.errors()[0]
+            where = ".".join(map(str, fault["loc"]))
+            raise ConfigError(f"consortium.yaml: {where}: {fault['msg']} (got {fault.get('input')!r}).") from None
+
+
 @dataclass(frozen=True)
 class Home:
     """The folder."""
@@ -56,15 +71,14 @@ class Home:
         """
         path = self.folder / "consortium.yaml"
         try:
-            return Settings.model_validate(yaml.safe_load(path.read_text()))
+            return Settings.checked(yaml.safe_load(path.read_text()))
         except FileNotFoundError:
             raise ConfigError(
                 f"{self.folder}: no consortium.yaml. Make a consortium with `python -m server init`, or name its "
                 "folder with --home."
             ) from None
-        except (ValidationError, yaml.YAMLError, UnicodeError) as error:
-            fault = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": "not valid YAML"}
-            raise ConfigError(f"{path}: {'.'.join(map(str, fault['loc']))}: {fault['msg']}.") from None
+        except (yaml.YAMLError, UnicodeError) as error:
+            raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
 
     @property
     def pins(self) -> Pins:
