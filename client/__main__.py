@@ -112,11 +112,13 @@ def _home_argument(parser: argparse.ArgumentParser) -> None:
 def _init_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="this site's, without spaces: lisbon")
     parser.add_argument("--contact", default="", metavar="TEXT", help="whom the coordinator can telephone")
+    parser.add_argument("--rehearse", metavar="CONFIG", help="play the part of the simulated site of this name in it")
     _home_argument(parser)
 
 
 def _init(options: argparse.Namespace) -> int:
-    _show_request(options.home, joining.begin(Home(options.home), options.name, options.contact))
+    part = configuration.load(options.rehearse) if options.rehearse else None
+    _show_request(options.home, joining.begin(Home(options.home), options.name, options.contact, part))
     print(f"Then name this hospital's images in {options.home / 'site.yaml'}, and try: python -m client check")
     return 0
 

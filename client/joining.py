@@ -2,34 +2,41 @@
 
 import time
 
+import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from client.home import Home
 from common import tensorfile
+from common.config import Config
 from common.errors import ConfigError, IdentityError
 from common.files import write_json, write_secret
 from common.joining import JoinRequest, Welcome, checked_name
 
-SITE_YAML = """# This hospital's own settings. Nothing of this file leaves the hospital.
+OPENING = """# This hospital's own settings. Nothing of this file leaves the hospital.
 site: {site}
 
 # Under which name a plan asks for which images: docs/data.md has all kinds of sources.
-datasets:
-  {{}}
+"""
+NO_IMAGES = """datasets: {}
+#datasets:
 #  chest-xray:
-#    data: {{kind: manifest, path: /images/chest/list.csv, labels: [normal, pneumonia]}}
-#    sites: {{split: natural, validation: 0.15, test: 0.15}}
-
+#    data: {kind: manifest, path: /images/chest/list.csv, labels: [normal, pneumonia]}
+#    sites: {split: natural, validation: 0.15, test: 0.15}
+"""
+POLICY = """
 policy:
   plans: ask            # ask: each plan waits for `python -m client approve`; refuse: none; approve: all that fit
   purposes: [training]  # a plan for any other purpose is refused
 """
 
 
-def begin(home: Home, site: str, contact: str) -> JoinRequest:
+def begin(home: Home, site: str, contact: str, rehearse: Config | None = None) -> JoinRequest:
     """Make the site's keys and its request.
+
+    Args:
+        rehearse: a configuration with a plan, of whose simulated sites this one plays the part of its name.
 
     Raises:
         ConfigError: where a site is already, or for a name that cannot be used.
@@ -41,7 +48,8 @@ def begin(home: Home, site: str, contact: str) -> JoinRequest:
             "`python -m client rekey`, which makes new keys; or give another folder with --home."
         )
     if not (home.folder / "site.yaml").exists():
-        tensorfile.write_atomically(home.folder / "site.yaml", SITE_YAML.format(site=site).encode())
+        text = OPENING.format(site=site) + (_part_in(rehearse, site) if rehearse else NO_IMAGES) + POLICY
+        tensorfile.write_atomically(home.folder / "site.yaml", text.encode())
     return _with_new_keys(home, site, contact)
 
 
@@ -73,6 +81,17 @@ def join(home: Home, welcome: Welcome) -> None:
     tensorfile.write_atomically(home.folder / "roster", welcome.roster_file)
     tensorfile.write_atomically(home.authority, welcome.authority.encode())
     tensorfile.write_atomically(home.folder / "address", (welcome.address + "\n").encode())
+
+
+def _part_in(config: Config, site: str) -> str:
+    if config.plan is None:
+        raise ConfigError(f"--rehearse: {config.name} has no section `plan`, so nobody can ask for its data.")
+    told = {
+        "data": config.data.model_dump(mode="json", exclude_defaults=True),
+        "sites": config.sites.model_dump(mode="json", exclude_defaults=True),
+        "take": site,
+    }
+    return yaml.safe_dump({"datasets": {config.plan.dataset: told}}, sort_keys=False)
 
 
 def _with_new_keys(home: Home, site: str, contact: str) -> JoinRequest:
