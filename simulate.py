@@ -31,6 +31,7 @@ from client.secure import Secured, machine
 from client.site import Site
 from common import config as configuration
 from common import metrics, tensorfile
+from common.algorithms.course import Course
 from common.command import exit_status
 from common.config import Config, Local
 from common.enrolment import Consortium, Enrolment, made_up
@@ -190,16 +191,15 @@ def train_baselines(experiment: Experiment) -> tuple[Trained | None, dict[str, T
 def train(experiment: Experiment, name: str, config: Config, aggregator: Aggregator) -> Trained:
     """All rounds of one run, with a checkpoint after each; goes on from the checkpoint there is."""
     path, transport = experiment.folder / f"{name}.checkpoint", aggregator.transport
-    plan = training.make_plan(config, experiment.data.pipeline, experiment.seed, aggregator)
-    algorithm = training.make_algorithm(config, experiment.model, experiment.seed, transport.sites())
-    digest = experiment.digest()
-    standing = federation.begin(algorithm)
+    course, digest = Course.of(config, experiment.model, experiment.seed, transport.sites()), experiment.digest()
     if found := checkpoint.load(path, transport.sites(), digest):
         standing = found[0]
         transport.states.update(found[1])
+    else:
+        standing = federation.begin(course, aggregator)
     units = training_cases(experiment, transport.sites()) / config.federation.rounds
     experiment.watch.skip(units * standing.round)
-    for standing in federation.run(plan, algorithm, aggregator, standing):  # noqa: B020 each goes on from the last
+    for standing in federation.run(course, aggregator, standing):  # noqa: B020 each goes on from the last
         checkpoint.save(path, standing, transport.states, digest)
         record = standing.records[-1]
         log.info("seed %d %s %s", experiment.seed, name, asdict(record))
@@ -207,20 +207,21 @@ def train(experiment: Experiment, name: str, config: Config, aggregator: Aggrega
         experiment.watch.advance(units, describe(name, record, config.federation.rounds), milestone=first)
     experiment.watch.skip(units * (config.federation.rounds - standing.round))  # stopped early
     threshold = metrics.operating_point(standing.best_counts, config.operating_point)
-    return Trained(standing.best, plan.recipe, threshold, standing.records, standing.best_round)
+    return Trained(standing.best, standing.recipe, threshold, standing.records, standing.best_round)
 
 
 def solve_alone(experiment: Experiment, name: str, cases: SiteCases) -> Trained:
     """The SVM of one member: the exact optimum on its own cases."""
     site = experiment.site(cases)
     transport = InMemory({cases.name: site.answer})
-    plan = training.make_plan(experiment.config, experiment.data.pipeline, experiment.seed, PlainSum(transport))
+    course = Course.of(experiment.config, experiment.model, experiment.seed, transport.sites())
+    recipe = federation.begin(course, PlainSum(transport)).recipe
     work = Work(experiment.config.federation.local, 0.0, experiment.seed)
-    weights = experiment.model.fit({}, site.ready("train", plan.recipe), work).weights
-    validation = site.ready("validation", plan.recipe)
+    weights = experiment.model.fit({}, site.ready("train", recipe), work).weights
+    validation = site.ready("validation", recipe)
     counts = metrics.count(experiment.model.scores(weights, validation.images), validation.labels)
     experiment.watch.advance(training_cases(experiment, (cases.name,)), name)
-    return Trained(weights, plan.recipe, metrics.operating_point(counts, experiment.config.operating_point), (), -1)
+    return Trained(weights, recipe, metrics.operating_point(counts, experiment.config.operating_point), (), -1)
 
 
 # --- comparing ------------------------------------------------------------------------------------------------------

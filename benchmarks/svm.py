@@ -22,15 +22,15 @@ from sklearn.svm import LinearSVC
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from client.site import Site
+from common.algorithms.course import Course
+from common.algorithms.solver import SvmSolver
 from common.config import Federation, Local, Svm
 from common.imaging import Pipeline
 from common.models.svm import LinearSvm
 from common.transport import InMemory, Misfortunes
 from common.types import Cases, SiteCases
 from server import federation
-from server.federation import Plan
 from server.gathering import PlainSum
-from server.solver import SvmSolver
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "pneumoniamnist.npz"
 ROUNDS, SEED = 400, 1
@@ -104,11 +104,12 @@ def run(task: Task, cases: Cases, reference: tuple[np.ndarray, np.ndarray]) -> d
     model = LinearSvm(
         Svm(kind="svm", C=task.C, solver=task.solver), cases.images.shape[1:], len(np.unique(cases.labels))
     )
-    plan = Plan(Federation(rounds=ROUNDS, evaluate_every=ROUNDS, select="last"), SEED, Pipeline().fingerprint(), {})
+    plan = Federation(rounds=ROUNDS, evaluate_every=ROUNDS, select="last")
     wire = transport(task, cases, model)
     algorithm = SvmSolver(model.config, model, wire.sites())
+    course = Course(plan, algorithm, wire.sites(), SEED, Pipeline().fingerprint())
     begun, gaps = time.perf_counter(), []
-    for standing in federation.run(plan, algorithm, PlainSum(wire)):
+    for standing in federation.run(course, PlainSum(wire)):
         reached = standing.state["objective"]
         gaps.append(float(np.max(reached / reference[0] - 1)) if reached.all() else np.inf)
     weights = algorithm.weights(standing.state)

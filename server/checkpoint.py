@@ -1,7 +1,8 @@
 """A run's standing on disk after every round, in one file, written atomically: whatever kills a run, it can go on.
 
-The file holds the algorithm's state, the best model with its validation counts, the rounds so far, and in a simulation
-what the sites keep. A resumed run gives the same bits as one that was never disturbed.
+The file holds the algorithm's state, the federated mean and variance, the best model with its validation counts, the
+rounds so far, and in a simulation what the sites keep. A resumed run gives the same bits as one that was never
+disturbed.
 """
 
 import json
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from common import tensorfile
+from common.algorithms.course import Place
 from common.errors import RunError, WireError
 from common.types import Tensors, prefixed, under
 from server.federation import RoundRecord, Standing
@@ -18,7 +20,7 @@ from server.federation import RoundRecord, Standing
 def save(path: Path, standing: Standing, sites: Mapping[str, Tensors], digest: str) -> None:
     """Write a checkpoint. `digest` names the run that it belongs to; `sites` is what simulated sites keep."""
     tensors = prefixed("state", standing.state) | prefixed("best", standing.best)
-    tensors |= prefixed("counts", standing.best_counts)
+    tensors |= prefixed("counts", standing.best_counts) | prefixed("recipe", standing.recipe)
     for name, state in sites.items():
         tensors |= prefixed(f"site/{name}", state)
     tensorfile.save(path, tensors, {"run": digest, "standing": json.dumps(standing.header())})
@@ -43,8 +45,7 @@ def load(path: Path, sites: tuple[str, ...], digest: str) -> tuple[Standing, dic
         )
     about = json.loads(header["standing"])
     standing = Standing(
-        round=about["round"],
-        state=under("state", tensors),
+        place=Place("train", about["round"], under("state", tensors), under("recipe", tensors)),
         best=under("best", tensors),
         best_round=about["best_round"],
         best_counts=under("counts", tensors),

@@ -12,15 +12,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from common import metrics, tensorfile
+from common.algorithms.course import Course
 from common.errors import ConsiliumError
 from common.files import write_json
-from common.imaging import Pipeline
 from common.models import build
 from common.transport import Transport
-from common.types import Tensors
 from server import checkpoint, federation, results, training
-from server.federation import Plan, Standing
-from server.gathering import Aggregator
+from server.federation import Standing
 from server.runs import Run
 
 log = logging.getLogger("consilium")
@@ -58,7 +56,6 @@ class Finished:
     """What came out."""
 
     standing: Standing
-    recipe: Tensors
     sites: tuple[str, ...]
 
 
@@ -72,17 +69,18 @@ def _rounds(run: Run, transport: Connected) -> Finished:
     )
     quorum = run.quorum(len(transport.sites()))
     gather(run, transport, quorum)
-    plan = _plan(run, aggregator, Pipeline(learning.preprocess))
-    algorithm = training.make_algorithm(learning, model, seed, transport.sites())
+    course = Course.of(learning, model, seed, transport.sites())
     path = run.folder / "federated.checkpoint"
     found = checkpoint.load(path, transport.sites(), run.plan.digest)
-    standing = found[0] if found else federation.begin(algorithm)
-    for standing in federation.run(plan, algorithm, aggregator, standing):  # noqa: B020 each goes on from the last
+    standing = found[0] if found else federation.begin(course, aggregator)
+    if not found:  # what was asked before the first round would not be answered again
+        _until_there_is_room(lambda: checkpoint.save(path, standing, {}, run.plan.digest))
+    for standing in federation.run(course, aggregator, standing):  # noqa: B020 each goes on from the last
         _until_there_is_room(lambda s=standing: checkpoint.save(path, s, {}, run.plan.digest))  # type: ignore[misc]
         _until_there_is_room(lambda s=standing: run.remember(s.records[-1]))  # type: ignore[misc]
-        if standing.round < plan.federation.rounds:
+        if standing.round < course.plan.rounds:
             gather(run, transport, quorum)
-    return Finished(standing, plan.recipe, transport.sites())
+    return Finished(standing, transport.sites())
 
 
 def gather(run: Run, transport: Connected, quorum: int) -> None:
@@ -96,18 +94,6 @@ def gather(run: Run, transport: Connected, quorum: int) -> None:
             run.look_for(missing)
             told = True
         time.sleep(LOOK_EVERY_S)
-
-
-def _plan(run: Run, aggregator: Aggregator, pipeline: Pipeline) -> Plan:
-    """With the federated mean and variance, asked for once a run: the same question twice would not be answered."""
-    path, training_plan = run.folder / "recipe.safetensors", run.plan.content.training
-    seed, plan = training_plan.seeds[0], training_plan.federation
-    if path.exists():
-        return Plan(plan, seed, pipeline.fingerprint(), tensorfile.load(path)[0])
-    made = training.make_plan(training_plan, pipeline, seed, aggregator)
-    if made.recipe:
-        _until_there_is_room(lambda: tensorfile.save(path, made.recipe, {}))
-    return made
 
 
 def _until_there_is_room(write: Callable[[], object]) -> None:
@@ -136,7 +122,7 @@ def _write_result(run: Run, finished: Finished) -> None:
         "threshold": repr(threshold),
         "origin": f"{len(finished.sites)} sites of {told.consortium}, data set {told.dataset}, plan {run.plan.digest}",
     }
-    results.save_model(run.folder / "model.safetensors", standing.best, finished.recipe, about)
+    results.save_model(run.folder / "model.safetensors", standing.best, standing.recipe, about)
     sha = hashlib.sha256(tensorfile.pack(standing.best, {})).hexdigest()
     result: dict[str, Any] = {
         "format": results.FORMAT,

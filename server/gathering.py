@@ -10,9 +10,9 @@ from typing import Protocol
 
 import numpy as np
 
+from common.algorithms import Total
 from common.transport import Reply, Request, Transport
 from common.types import nbytes
-from server.algorithm import Total
 
 
 class Aggregator(Protocol):

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from common import exchanges
+from common.algorithms import Total
 from common.enrolment import PURPOSE, Consortium
 from common.errors import QuorumError, SecAggError, ShareError, WireError
 from common.secagg import Epoch, EpochOpening, Exchange, RoundOpening, admitted, propose
@@ -26,7 +27,6 @@ from common.secagg.messages import Directory, Start
 from common.secagg.plan import RUN_BYTES
 from common.transport import Reply, Request, Transport
 from common.types import Tensors, nbytes
-from server.algorithm import Total
 from server.transcripts import Keep, Transcripts, forget
 
 log = logging.getLogger("consilium")

@@ -36,6 +36,7 @@ from client.secure import Secured, machine
 from client.site import Site
 from common import config as configuration
 from common import tensorfile, wire
+from common.algorithms.course import Course
 from common.config import Config, Federation
 from common.enrolment import made_up
 from common.errors import ConfigError, DataError, QuorumError
@@ -136,9 +137,7 @@ def rounds(config: Config, transport: Transport, standing: Standing | None = Non
     shape = data.sites[0].train.images.shape[1:]
     model = build(config.model, shape, len(data.labels))
     aggregator = training.make_secure(config, model, (shape, len(data.labels)), transport, CONSORTIUM)
-    plan = training.make_plan(config, data.pipeline, 1, aggregator)
-    algorithm = training.make_algorithm(config, model, 1, transport.sites())
-    return federation.run(plan, algorithm, aggregator, standing)
+    return federation.run(Course.of(config, model, 1, transport.sites()), aggregator, standing)
 
 
 def keys(folder: Path, name: str) -> str:

@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from client.site import Site
+from common.algorithms.averaging import Averaging
+from common.algorithms.course import Course
 from common.config import Cnn, Federation, Local, Simulated
 from common.errors import DataError, QuorumError, RunError, WireError
 from common.imaging import Pipeline
@@ -16,8 +18,7 @@ from common.models import Model, Work, build
 from common.transport import InMemory, Misfortunes, Request
 from common.types import Cases, SiteCases, Tensors, prefixed
 from server import checkpoint, federation
-from server.averaging import Averaging
-from server.federation import Plan, Standing
+from server.federation import Standing
 from server.gathering import PlainSum
 
 SHAPE = (12, 12, 1)
@@ -48,13 +49,13 @@ def transport(model: Model, local: Local, sizes: Mapping[str, int], **misfortune
     return InMemory(answers, misfortunes=Misfortunes(**misfortune))  # type: ignore[arg-type]
 
 
-def plan(federation: Federation) -> Plan:
-    return Plan(federation, 1, RECIPE.fingerprint(), {})
+def course(federation_: Federation, model: Model, way: InMemory, normalises: bool = False) -> Course:
+    sites = way.sites()
+    return Course(federation_, Averaging(federation_, model, 1, len(sites)), sites, 1, RECIPE.fingerprint(), normalises)
 
 
 def finish(federation_: Federation, model: Model, way: InMemory, standing: Standing | None = None) -> Standing:
-    algorithm = Averaging(federation_, model, 1, len(way.sites()))
-    *_, last = federation.run(plan(federation_), algorithm, PlainSum(way), standing)
+    *_, last = federation.run(course(federation_, model, way), PlainSum(way), standing)
     return last
 
 
@@ -68,13 +69,13 @@ THREE = {"a": 40, "b": 24, "c": 64}
 
 def test_the_new_model_is_the_example_weighted_mean_of_what_the_sites_made(model: Model) -> None:
     way = transport(model, LOCAL, THREE)
-    algorithm = Averaging(Federation(rounds=1), model, 1, 3)
-    state = algorithm.start()
-    request = federation._with_recipe(algorithm.ask(state, 0), plan(Federation()))
+    going = course(Federation(rounds=1), model, way)
+    algorithm, begin = going.algorithm, going.start()
+    request = going.request(begin)
     total = PlainSum(way).total(request, way.sites(), 1.0)
-    after = algorithm.weights(algorithm.tell(state, total))
+    after = algorithm.weights(going.after(begin, total).state)
     singles = {n: dict(way.exchange({n: request}, 1.0))[n].sums for n in THREE}
-    for name, start in algorithm.weights(state).items():
+    for name, start in algorithm.weights(begin.state).items():
         moved = sum(singles[n][f"delta/{name}"].astype(np.float64) for n in THREE) / sum(THREE.values())
         np.testing.assert_allclose(after[name], start + moved, atol=1e-6)
     assert total.sums["weight"] == sum(THREE.values())
@@ -116,9 +117,9 @@ def test_the_total_is_over_whoever_stayed(model: Model) -> None:
 
 def test_a_round_below_the_quorum_leaves_the_model_as_it_was(model: Model) -> None:
     way = transport(model, LOCAL, THREE, drop=0.999)
-    algorithm = Averaging(Federation(), model, 1, 3)
-    start = federation.begin(algorithm)
-    after = federation.run_round(plan(Federation(quorum=3)), algorithm, PlainSum(way), start)
+    going = course(Federation(quorum=3), model, way)
+    start = federation.begin(going, PlainSum(way))
+    after = federation.run_round(going, PlainSum(way), start)
     assert after.records[0].void
     assert same_bits(after.state, start.state)
 
@@ -157,14 +158,13 @@ def test_a_run_resumed_from_any_checkpoint_ends_in_the_same_bits(model: Model, s
     local = Local(batch=16, steps=2, optimizer="sgd" if sgd else "adam", learning_rate=0.01, proximal=0.1)
     settings_ = Federation(rounds=4, local=local, strategy=strategy, simulate=Simulated(drop=0.2))  # type: ignore[arg-type]
     whole = finish(settings_, model, transport(model, local, THREE, drop=0.2))
-    algorithm = Averaging(settings_, model, 1, 3)
     standing = None
     for _ in range(4):  # a new process, as it were, for every round
         way = transport(model, local, THREE, drop=0.2)
         if found := checkpoint.load(tmp_path / "c", way.sites(), "digest"):
             standing = found[0]
             way.states.update(found[1])
-        standing = next(federation.run(plan(settings_), algorithm, PlainSum(way), standing))
+        standing = next(federation.run(course(settings_, model, way), PlainSum(way), standing))
         checkpoint.save(tmp_path / "c", standing, way.states, "digest")
     assert standing is not None
     assert same_bits(standing.state, whole.state)
@@ -202,7 +202,7 @@ def test_the_first_step_of_fedadam_follows_its_formula(model: Model) -> None:
 
 def test_federated_mean_and_variance_are_those_of_all_images_together(model: Model) -> None:
     way = transport(model, LOCAL, THREE)
-    found = federation.statistics(plan(Federation()), PlainSum(way))
+    found = federation.begin(course(Federation(), model, way, normalises=True), PlainSum(way)).recipe
     pooled = np.concatenate([site(n, model, LOCAL, k).cases.train.images for n, k in THREE.items()]).astype(np.float64)
     np.testing.assert_allclose(found["mean"], pooled.mean(axis=0), atol=1e-9)
     np.testing.assert_allclose(found["variance"], pooled.var(axis=0), atol=1e-9)
@@ -211,8 +211,19 @@ def test_federated_mean_and_variance_are_those_of_all_images_together(model: Mod
 def test_statistics_are_asked_for_again_where_too_few_answered(model: Model) -> None:
     later = next(seed for seed in range(99) if answering(seed, 0) < 3 <= answering(seed, 1))
     way = transport(model, LOCAL, THREE, drop=0.5, seed=later)
-    found = federation.statistics(plan(Federation(quorum=3)), PlainSum(way))
-    assert found["mean"].shape == SHAPE
+    begun = federation.begin(course(Federation(quorum=3), model, way, normalises=True), PlainSum(way))
+    assert begun.recipe["mean"].shape == SHAPE
+    assert begun.round == 0
+
+
+def test_the_mean_and_variance_are_in_the_checkpoint_and_not_asked_for_again(model: Model, tmp_path: Path) -> None:
+    way = transport(model, LOCAL, THREE)
+    begun = federation.begin(course(Federation(), model, way, normalises=True), PlainSum(way))
+    checkpoint.save(tmp_path / "c", begun, {}, "digest")
+    found = checkpoint.load(tmp_path / "c", way.sites(), "digest")
+    assert found is not None
+    assert same_bits(found[0].recipe, begun.recipe)
+    assert found[0].place.asks == "train"
 
 
 def answering(seed: int, number: int) -> int:

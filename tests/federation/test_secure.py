@@ -1,6 +1,7 @@
 """The federation over secure aggregation: the plain sum's results, and nothing of one site on the way."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from hypothesis import strategies as st
 
 from client.secure import SealedFile, Secured, machine
 from client.site import Site
+from common.algorithms import Total, solver
+from common.algorithms.course import Course
 from common.config import Config, Federation, Local
 from common.enrolment import made_up
 from common.errors import ConfigError, DataError, IdentityError, PolicyError, WeightsError
@@ -23,7 +26,7 @@ from common.secagg.audit import frames
 from common.secagg.fixedpoint import Layout
 from common.transport import Answer, InMemory, Misfortunes, Reply, Request
 from common.types import Cases, SiteCases, Tensors, prefixed
-from server import checkpoint, federation, solver, training
+from server import checkpoint, federation, training
 from server.federation import Standing
 from server.gathering import Aggregator, PlainSum
 from server.secure import SecureSum
@@ -81,7 +84,8 @@ class World:
         """`between` stands between a site and the wire."""
         answers = {name: self.heard(name, between(name, s.answer)) for name, s in self.secured.items()}
         way = InMemory(answers, misfortunes=self.misfortunes)
-        return training.make_secure(self.config, self.model, ABOUT, way, self.consortium)
+        digest = bytes.fromhex(self.config.digest())
+        return training.make_secure(self.config, self.model, ABOUT, way, self.consortium, digest)
 
     def heard(self, name: str, answer: Answer) -> Answer:
         def listen(request: Request, state: Tensors) -> tuple[Reply, Tensors]:
@@ -92,18 +96,18 @@ class World:
         return listen
 
     def run(self, aggregator: Aggregator, standing: Standing | None = None) -> Standing:
-        plan = training.make_plan(self.config, self.pipeline, 1, aggregator)
-        algorithm = training.make_algorithm(self.config, self.model, 1, aggregator.transport.sites())
-        *_, last = federation.run(plan, algorithm, aggregator, standing)
+        *_, last = federation.run(self.course, aggregator, standing)
         return last
+
+    @property
+    def course(self) -> Course:
+        return Course.of(self.config, self.model, 1, tuple(self.parts))
 
     def training(self, aggregator: Aggregator, round: int = 0) -> Any:
         return aggregator.total(self.asked(round), aggregator.transport.sites(), 1.0)
 
     def asked(self, round: int = 0) -> Request:
-        algorithm = training.make_algorithm(self.config, self.model, 1, tuple(self.parts))
-        plan = federation.Plan(self.config.federation, 1, self.pipeline.fingerprint(), {})
-        return federation._with_recipe(algorithm.ask(algorithm.start(), round), plan)
+        return self.course.request(replace(self.course.start(), round=round))
 
 
 def same_bits(one: Tensors, two: Tensors) -> bool:
@@ -158,7 +162,7 @@ def test_the_svm_reaches_the_same_optimum_from_masked_sums() -> None:
 def test_federated_mean_and_variance_come_from_masked_sums() -> None:
     steps = [{"step": "normalise", "by": "federated", "per": "pixel"}]
     world = World(Config.model_validate(config("svm").model_dump() | {"preprocess": steps}))
-    masked, plain = (training.make_plan(world.config, world.pipeline, 1, a) for a in (world.secure(), world.plain()))
+    masked, plain = (federation.begin(world.course, a) for a in (world.secure(), world.plain()))
     np.testing.assert_allclose(masked.recipe["mean"], plain.recipe["mean"], atol=1e-9)
     np.testing.assert_allclose(masked.recipe["variance"], plain.recipe["variance"], atol=2e-6)
 
@@ -376,9 +380,7 @@ def test_a_run_resumed_from_any_checkpoint_ends_in_the_same_bits(strategy: str, 
         if found := checkpoint.load(tmp_path / "c", tuple(FIVE), "digest"):
             standing = found[0]
             aggregator.transport.states.update(found[1])
-        plan = training.make_plan(told, world.pipeline, 1, aggregator)
-        algorithm = training.make_algorithm(told, world.model, 1, tuple(FIVE))
-        standing = next(federation.run(plan, algorithm, aggregator, standing))
+        standing = next(federation.run(world.course, aggregator, standing))
         checkpoint.save(tmp_path / "c", standing, aggregator.transport.states, "digest")
     assert standing is not None
     assert same_bits(standing.state, expected.state)
@@ -403,10 +405,9 @@ def test_an_auditor_goes_from_the_transcript_to_the_next_global_model(tmp_path: 
     assert sorted(p.name for p in tmp_path.iterdir()) == ["0000-evaluate", "0000-train"]
     with (tmp_path / "0000-train").open("rb") as file:
         found = audit(frames(file), world.consortium.pins)
-    algorithm = training.make_algorithm(world.config, world.model, 1, tuple(FIVE))
     layout: Layout = exchanges(world.config, world.model, *ABOUT, 5)["train"].layout
-    total = federation.Total(layout.decode(found.words), found.survivors, found.dropped)
-    assert same_bits(algorithm.tell(algorithm.start(), total), last.state)
+    total = Total(layout.decode(found.words), found.survivors, found.dropped)
+    assert same_bits(world.course.after(world.course.start(), total).state, last.state)
 
 
 def test_a_sites_state_lies_sealed_on_its_disk(tmp_path: Path) -> None:

@@ -154,7 +154,7 @@ def test_fit_reaches_a_point_without_slope_whatever_classes_are_there(present: l
 
 def test_the_registry_builds_the_svm_without_the_heavy_libraries() -> None:
     program = (
-        "import sys, common.models, common.config, server.solver;"
+        "import sys, common.models, common.config, common.algorithms.solver;"
         "common.models.build(common.config.Svm(kind='svm'), (4, 4, 1), 2);"
         "assert not {'sklearn', 'tensorflow', 'keras', 'flwr'} & set(sys.modules), sorted(sys.modules)"
     )

@@ -10,12 +10,12 @@ from sklearn.datasets import load_digits
 from sklearn.svm import LinearSVC
 
 from common import tensorfile
+from common.algorithms import State, Total
+from common.algorithms.solver import SvmSolver
 from common.config import Svm
 from common.errors import ConfigError, WireError
 from common.models.svm import LinearSvm
 from common.types import Cases, Tensors, join, under
-from server.algorithm import State, Total
-from server.solver import SvmSolver
 
 SOLVERS = ("gram-lbfgs", "newton", "lbfgs")
 

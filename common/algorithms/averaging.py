@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from common.algorithms import State, Total
 from common.config import Federation
 from common.models import Model
 from common.transport import Request
 from common.types import Tensors, prefixed, under
-from server.algorithm import State, Total
 
 BETA_1, BETA_2, TAU = 0.9, 0.99, 1e-3  # Reddi et al., section 5
 

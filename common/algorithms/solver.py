@@ -23,14 +23,13 @@ from enum import IntEnum
 
 import numpy as np
 
+from common.algorithms import State, Total, descent
+from common.algorithms.descent import Flags, Floats
 from common.config import Svm
 from common.errors import ConfigError, WireError
 from common.models.svm import LinearSvm
 from common.transport import Request
 from common.types import Tensors, prefixed
-from server import descent
-from server.algorithm import State, Total
-from server.descent import Flags, Floats
 
 GRAM_DIMENSION = 2100
 """Largest d (features and intercept) whose d (d + 1) / 2 second moments are sent: 17.6 MB a site, once."""

@@ -1,0 +1,145 @@
+"""The course of a run: which question comes next, given the sums so far. Coordinator and auditing sites both go by it.
+
+    statistics     Σx, Σx² and n of the images, where the recipe asks for them; again while too few answer
+    train          what `Algorithm.ask` asks in a round
+    evaluate       the new model, where the round moved it
+
+A run is a walk over places, and `after` is a pure function: the same sums give the same questions, at whichever side.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, Self
+
+import numpy as np
+
+from common.algorithms import Algorithm, State, Total
+from common.algorithms.averaging import Averaging
+from common.algorithms.solver import PATIENCE, SvmSolver
+from common.config import Federation, Svm, Training
+from common.imaging import Pipeline
+from common.models import Model
+from common.models.svm import LinearSvm
+from common.secagg.roster import MIN_COHORT
+from common.transport import Request
+from common.types import Tensors, prefixed
+
+STATISTICS_ATTEMPTS = 5
+"""How often the sites are asked for the sums behind mean and variance before the run gives up."""
+
+Asks = Literal["statistics", "train", "evaluate"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Between two questions."""
+
+    asks: Asks
+    """What comes next."""
+    round: int
+    """Whose question it is; for statistics, the attempt."""
+    state: State
+    """The algorithm's."""
+    recipe: Tensors
+    """Federated mean and variance, float64[h, w, c] each, once they are known and where the recipe has them."""
+
+    @property
+    def number(self) -> int:
+        """The question's number in the run: it rises from question to question, with gaps."""
+        return number(self.asks, self.round)
+
+
+def number(kind: str, round: int) -> int:
+    """The number of a question, by its request's kind: everything but statistics and evaluation is a round's work."""
+    return round if kind == "statistics" else STATISTICS_ATTEMPTS + 2 * round + (kind == "evaluate")
+
+
+@dataclass(frozen=True)
+class Course:
+    """What stays the same over all questions of one run."""
+
+    plan: Federation
+    algorithm: Algorithm
+    sites: tuple[str, ...]
+    """Names of all sites of the run, sorted."""
+    seed: int
+    fingerprint: str
+    """Of the preprocessing recipe; sites with another one refuse."""
+    normalises: bool = False
+    """Whether the recipe needs the federated mean and variance."""
+
+    @classmethod
+    def of(cls, config: Training, model: Model, seed: int, sites: Sequence[str]) -> Self:
+        """The course that a configuration lays down: averaging for the CNN, summed derivatives for the SVM."""
+        plan, pipeline, algorithm = config.federation, Pipeline(config.preprocess), None
+        if isinstance(config.model, Svm) and isinstance(model, LinearSvm):
+            # The sums with and without a site at one point differ by that site's own: none is counted out under masks.
+            patience = plan.rounds + 1 if plan.secure else PATIENCE
+            algorithm = SvmSolver(config.model, model, sites, plan.quorum, patience)
+        return cls(
+            plan, algorithm or Averaging(plan, model, seed, len(sites)), tuple(sites), seed, pipeline.fingerprint(),
+            pipeline.needs_statistics,
+        )  # fmt: skip
+
+    def start(self) -> Place:
+        """Before the first question."""
+        return Place("statistics" if self.normalises else "train", 0, self.algorithm.start(), {})
+
+    def request(self, place: Place) -> Request:
+        """The question that comes next."""
+        if place.asks == "statistics":
+            request = Request("statistics", place.round)
+        elif place.asks == "train":
+            request = self.algorithm.ask(place.state, place.round)
+        else:
+            request = Request("evaluate", place.round, prefixed("weights", self.algorithm.weights(place.state)))
+        tensors = dict(request.tensors) | prefixed("recipe", place.recipe)
+        return replace(request, tensors=tensors, settings=dict(request.settings) | {"recipe": self.fingerprint})
+
+    def cohort(self, place: Place) -> tuple[str, ...]:
+        """The sites that are asked: all, or for training a share drawn from the seed."""
+        least = max(self.plan.quorum, MIN_COHORT if self.plan.secure else 1)
+        share = max(least, round(self.plan.fraction * len(self.sites)))
+        if place.asks != "train" or self.algorithm.cohort_must_be_whole or share >= len(self.sites):
+            return self.sites
+        draw = np.random.default_rng([self.seed, place.round]).choice(len(self.sites), share, replace=False)
+        return tuple(self.sites[i] for i in sorted(draw))
+
+    def after(self, place: Place, total: Total) -> Place:
+        """Where the sum leads; a void total leaves the model as it is."""
+        if place.asks == "statistics":
+            enough = self._enough(total, min(self.plan.quorum, len(self.sites)))
+            return Place("train", 0, place.state, _recipe(total)) if enough else replace(place, round=place.round + 1)
+        following = replace(place, asks="train", round=place.round + 1)
+        if place.asks == "evaluate":
+            return following
+        state = place.state
+        if self._enough(total, self.plan.quorum) or (total.sites and self.algorithm.cohort_must_be_whole):
+            state = self.algorithm.tell(state, total)
+        told = replace(place, state=state)
+        if self.moved(place, told) and self._evaluates(told):
+            return replace(told, asks="evaluate")
+        return replace(following, state=state)
+
+    def moved(self, before: Place, after: Place) -> bool:
+        """Whether the model is another."""
+        one, other = self.algorithm.weights(before.state), self.algorithm.weights(after.state)
+        return any(not np.array_equal(one[name], other[name]) for name in one)
+
+    def over(self, place: Place) -> bool:
+        """All rounds are done, or nothing is left to gain."""
+        between = place.asks == "train"
+        return between and (place.round >= self.plan.rounds or self.algorithm.finished(place.state))
+
+    def _evaluates(self, place: Place) -> bool:
+        last = place.round == self.plan.rounds - 1 or self.algorithm.finished(place.state)
+        return last or (place.round + 1) % self.plan.evaluate_every == 0
+
+    def _enough(self, total: Total, quorum: int) -> bool:
+        return bool(total.sums) and len(total.sites) >= quorum
+
+
+def _recipe(total: Total) -> Tensors:
+    n = float(total.sums["n"][0])
+    mean = total.sums["x"] / n
+    return {"mean": mean, "variance": np.maximum(total.sums["xx"] / n - mean**2, 0.0)}
