@@ -10,6 +10,7 @@ A message of a plan that this hospital has not approved is not answered, whichev
 
 import logging
 import os
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
@@ -127,7 +128,12 @@ def prepared(home: Home, plan: RunPlan) -> Member:
     Raises:
         ConfigError, DataError: images that are not what the plan is for.
     """
-    return _prepared(home, plan.digest, (home.folder / "site.yaml").stat().st_mtime_ns)
+    with _PREPARING:
+        return _prepared(home, plan.digest, (home.folder / "site.yaml").stat().st_mtime_ns)
+
+
+_PREPARING = threading.Lock()
+"""Reading the images twice at once would take twice the memory."""
 
 
 @lru_cache(maxsize=1)

@@ -195,6 +195,16 @@ class Home:
         tensorfile.write_atomically(self.room(plan.digest) / "decision.json", decision.paper.encode())
         return decision
 
+    def delivered(self, plan: RunPlan) -> bool:
+        """Whether the coordinator has got this site's decision."""
+        room = self.room(plan.digest)
+        sent = room / "decision.sent"
+        return sent.exists() and sent.read_bytes() == (room / "decision.json").read_bytes()
+
+    def note_delivered(self, decision: Decision) -> None:
+        """Remember that the coordinator has got a decision."""
+        tensorfile.write_atomically(self.room(decision.plan) / "decision.sent", decision.paper.encode())
+
     def objection(self, plan: RunPlan) -> str:
         """What this site's rules or its installation have against a plan; empty if nothing."""
         told, own = plan.content, self.settings

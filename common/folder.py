@@ -23,12 +23,23 @@ def run_folder(out: Path | None, name: str, resume: bool) -> Iterator[Path]:
     if _taken(folder) and not resume:
         raise RunError(f"--out {folder}: is not empty. Go on with that run by --resume, or give another folder.")
     folder.mkdir(parents=True, exist_ok=True)
+    with held(folder, f"--out {folder}: another process is running here. Wait for it, or stop it."):
+        yield folder
+
+
+@contextmanager
+def held(folder: Path, otherwise: str) -> Iterator[None]:
+    """Hold a folder for this process alone, until the end of the block or of the process.
+
+    Raises:
+        RunError: saying `otherwise`, if another process holds it.
+    """
     with (folder / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise RunError(f"--out {folder}: another process is running here. Wait for it, or stop it.") from None
-        yield folder
+            raise RunError(otherwise) from None
+        yield
 
 
 def next_folder(base: Path, resume: bool) -> Path:

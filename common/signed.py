@@ -47,11 +47,14 @@ class Paper:
             verify(key, self.signatures.get(key, b""), self.digest, who=who, what=self.kind)
         return self.content
 
+    def told(self) -> dict[str, Any]:
+        """As JSON has it."""
+        signatures = {key.hex(): signature.hex() for key, signature in self.signatures.items()}
+        return {"paper": self.kind, "content": self.content, "signatures": signatures}
+
     def encode(self) -> bytes:
         """As a file."""
-        signatures = {key.hex(): signature.hex() for key, signature in self.signatures.items()}
-        told = {"paper": self.kind, "content": self.content, "signatures": signatures}
-        return (json.dumps(told, indent=1, allow_nan=False) + "\n").encode()
+        return (json.dumps(self.told(), indent=1, allow_nan=False) + "\n").encode()
 
 
 def signed(kind: Kind, content: dict[str, Any], keys: Sequence[Ed25519PrivateKey]) -> Paper:

@@ -43,6 +43,10 @@ Telephone the hospital and compare the fingerprint that is shown with the one th
 that, and nothing else, tells that the request is theirs. For scripts: --fingerprint "12345 …". With --new-keys,
 a member moves to new keys."""
 
+FINGERPRINT = """Show the consortium's fingerprint, which a hospital that joins will ask for over the telephone.
+
+  python -m server fingerprint"""
+
 START = """Keep the coordinator's processes alive: Flower's SuperLink and SuperExec on loopback, and the
 gateway, the only one that is reachable from outside. Runs that were going on go on. Ctrl-C ends all of them.
 
@@ -118,6 +122,13 @@ def _init(options: argparse.Namespace) -> int:
     print(f"    {consortium_fingerprint(home.pins)}\n")
     print(f"Keep {home.folder / 'root.key'} safe and back it up. Next: hospitals run `python -m client init`, and send")
     print("you their request; `python -m server admit REQUEST` answers it.")
+    return 0
+
+
+def _fingerprint(options: argparse.Namespace) -> int:
+    home = Home(options.home)
+    print(f"Consortium {home.settings.consortium} at {home.settings.address}. Its fingerprint:\n")
+    print(f"    {consortium_fingerprint(home.pins)}")
     return 0
 
 
@@ -226,6 +237,7 @@ def _renew(options: argparse.Namespace) -> int:
 COMMANDS = {
     "init": Command("make a consortium", INIT, _init_arguments, _init),
     "admit": Command("put a hospital on the roster", ADMIT, _admit_arguments, _admit),
+    "fingerprint": Command("the consortium's, to read out", FINGERPRINT, _home_argument, _fingerprint),
     "start": Command("keep the coordinator's processes alive", START, _home_argument, _start),
     "run": Command("sign a plan, ask the sites, follow the run", RUN, _run_arguments, _run,
                    "the run goes on; follow it again with `python -m server follow`."),

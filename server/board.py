@@ -5,6 +5,7 @@ it is doing, which `status` shows.
 """
 
 import base64
+import json
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,6 @@ from common.errors import IdentityError, PlanError, WireError
 from common.files import read_json, write_json
 from common.plans import Decision
 from common.release import VERSION, code_digest
-from common.signed import Paper
 from server.home import Home
 from server.runs import OVER, Run
 
@@ -50,8 +50,7 @@ class FolderBoard:
             IdentityError: if it is not this site's.
             PlanError: for a plan that is over, or was not for this site.
         """
-        file = Paper("decision", told.get("content", {}), _signatures(told)).encode()
-        decision = Decision.admitted(file, self.home.identities()[site])
+        decision = Decision.admitted(json.dumps(told).encode(), self.home.identities()[site])
         if decision.site != site:
             raise IdentityError("other-site", f"a decision of {decision.site}, brought by {site}.")
         run = Run.find(self.home, decision.plan)
@@ -75,10 +74,3 @@ class FolderBoard:
 
     def _file(self, site: str) -> Any:
         return self.home.live / "doing" / f"{site}.json"
-
-
-def _signatures(told: dict[str, Any]) -> dict[bytes, bytes]:
-    try:
-        return {bytes.fromhex(key): bytes.fromhex(value) for key, value in told["signatures"].items()}
-    except (KeyError, TypeError, ValueError, AttributeError):
-        raise WireError("a decision without signatures.") from None

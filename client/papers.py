@@ -1,0 +1,96 @@
+"""Papers between a site and the gateway: roster and plans in, signed decisions and a word of state out."""
+
+import base64
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from client.board import Board
+from client.home import Home
+from client.node import Doing
+from common.errors import ConsiliumError, SecAggError, WireError
+from common.plans import Decision
+from common.release import VERSION
+
+log = logging.getLogger("consilium")
+
+
+def nothing(_: str) -> None:
+    """Nobody wants to know."""
+
+
+def refresh(home: Home, new_plan: Callable[[str], None] = nothing) -> str:
+    """Take the newest roster and all plans, and send decisions that the coordinator has not got; why not, if so."""
+    try:
+        with _board(home) as board:
+            told = board.board()
+            _take(home, told, new_plan)
+            for plan in home.plans():
+                decision = home.decision(plan)
+                if decision and not home.delivered(plan):
+                    _deliver(home, board, decision)
+        return ""
+    except (ConsiliumError, OSError) as error:
+        return str(error)
+
+
+def send_decision(home: Home, decision: Decision) -> str:
+    """Send one decision; why it could not be, if so."""
+    try:
+        with _board(home) as board:
+            _deliver(home, board, decision)
+        return ""
+    except (ConsiliumError, OSError) as error:
+        return str(error)
+
+
+def say(home: Home, doing: Doing | None, reading: str) -> None:
+    """Tell the coordinator what this site is doing; none: it stops. Whether that succeeds does not matter."""
+    told: dict[str, Any] = {"what": "stopped", "detail": "", "error": "", "release": VERSION}
+    if doing is not None:
+        told |= {"what": doing.what, "detail": doing.detail, "error": doing.code}
+    if reading:
+        told |= {"what": "working", "detail": f"reading the images of {reading}"}
+    try:
+        with _board(home) as board:
+            board.doing(told)
+    except (ConsiliumError, OSError):
+        log.debug("the coordinator was not told what this site is doing")
+
+
+def clock_offset_s(home: Home) -> float | None:
+    """How much later the coordinator's clock is than this machine's; None if it was not reached."""
+    try:
+        with _board(home) as board:
+            board.board()
+            return board.clock_offset_s
+    except (ConsiliumError, OSError):
+        return None
+
+
+def _board(home: Home) -> Board:
+    return Board(home.address, home.authority, home.site, home.identity)
+
+
+def _take(home: Home, told: dict[str, Any], new_plan: Callable[[str], None]) -> None:
+    try:
+        roster, plans = base64.b64decode(told["roster"], validate=True), [str(plan).encode() for plan in told["plans"]]
+    except (KeyError, TypeError, ValueError):
+        raise WireError("the coordinator's board is of another release. Bring both sides to one.") from None
+    home.take_roster(roster)
+    for file in plans:
+        try:
+            if (plan := home.take_plan(file)) is None:
+                continue
+        except (WireError, SecAggError) as error:
+            log.warning("a plan that is not taken: %s", error)
+            continue
+        if home.settings.policy.plans == "approve" and not home.objection(plan):
+            home.decide(plan, "approve", "policy.plans of this site is approve")
+        else:
+            new_plan(plan.name)
+
+
+def _deliver(home: Home, board: Board, decision: Decision) -> None:
+    board.decision(decision.paper.told())
+    home.note_delivered(decision)

@@ -1,0 +1,109 @@
+"""What `python -m client run` does: keep the line to the coordinator, take plans, answer what approved ones ask.
+
+Two threads beside the one that answers: one brings papers in and decisions out, one reads the images of a plan as soon
+as it is approved, so that the first round does not have to wait for them.
+"""
+
+import logging
+import os
+import signal
+import threading
+import time
+from dataclasses import dataclass, field
+
+os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")  # Flower reads it when it is imported
+os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
+
+from client import flower, papers
+from client.home import Home
+from client.node import Doing, Link, serve
+from common import logs
+from common.errors import ConsiliumError
+
+log = logging.getLogger("consilium")
+
+PAPERS_EVERY_S = 5.0
+SAY_EVERY_S = 10.0
+
+
+@dataclass
+class Resident:
+    """The process of one site."""
+
+    home: Home
+    stop: threading.Event = field(default_factory=threading.Event)
+    _doing: Doing = Doing("connecting")
+    _changed: threading.Event = field(default_factory=threading.Event)
+    _reading: str = ""
+    _said: str = ""
+
+    def run(self) -> int:
+        """Until it is told to stop."""
+        home, link = self.home, Link(self.home.address, self.home.authority, self.home.node_key)
+        for name in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(name, lambda *_: self.stop.set())
+        logs.begin(home.folder / "log.jsonl")
+        log.info("site %s takes part in %s at %s. Ctrl-C stops.", home.site, home.roster.federation, home.address)
+        threads = [threading.Thread(target=work, daemon=True) for work in (self._exchange_papers, self._read_images)]
+        for thread in threads:
+            thread.start()
+        serve(
+            link, flower.app, {"home": str(home.folder.resolve())}, home.folder / "journal", self._tell, self.stop
+        )  # fmt: skip
+        threads[0].join(timeout=3.0)  # it says goodbye
+        return 0
+
+    def _tell(self, doing: Doing) -> None:
+        self._doing = doing
+        self._changed.set()
+
+    def _exchange_papers(self) -> None:
+        next_papers_s = next_word_s = 0.0
+        while not self.stop.is_set():
+            now = time.monotonic()
+            if now >= next_papers_s:
+                self._say_once(papers.refresh(self.home, self._new_plan))
+                next_papers_s = now + PAPERS_EVERY_S
+            if now >= next_word_s or self._changed.is_set():
+                self._changed.clear()
+                papers.say(self.home, self._doing, self._reading)
+                next_word_s = now + SAY_EVERY_S
+            self._changed.wait(min(next_papers_s, next_word_s) - now)
+            self.stop.wait(0.25)  # at most four words a second, whatever changes
+        papers.say(self.home, None, "")
+
+    def _new_plan(self, name: str) -> None:
+        log.info("a new plan, %s, waits for a decision: python -m client plans %s", name, name)
+
+    def _read_images(self) -> None:
+        tried: dict[str, float] = {}
+        while not self.stop.wait(1.0):
+            for plan in self.home.plans():
+                edited = (self.home.folder / "site.yaml").stat().st_mtime
+                decision = self.home.decision(plan)
+                if not decision or decision.verdict != "approve" or tried.get(plan.digest) == edited:
+                    continue
+                if time.time() >= plan.content.expires_s:
+                    continue
+                tried[plan.digest] = edited
+                self._reading = plan.name
+                self._changed.set()
+                try:
+                    flower.prepared(self.home, plan)
+                    log.info("the images of plan %s are read and fit", plan.name)
+                except (ConsiliumError, OSError) as error:
+                    log.error("plan %s cannot run here: %s", plan.name, error)
+                self._reading = ""
+                self._changed.set()
+
+    def _say_once(self, problem: str) -> None:
+        if problem and problem != self._said:
+            log.warning("%s", problem)
+        elif self._said and not problem:
+            log.info("the coordinator is reached again")
+        self._said = problem
+
+
+def run(home: Home) -> int:
+    """Take part until interrupted."""
+    return Resident(home).run()

@@ -1,0 +1,49 @@
+"""Logs of the processes that run for weeks: a line of JSON an event in a rotated file, a short line on the screen.
+
+Never anything of a patient, never a secret: what is logged are names of sites, plans, rounds and error codes.
+"""
+
+import json
+import logging
+import time
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+FILE_BYTES, FILES = 5_000_000, 5
+
+log = logging.getLogger("consilium")
+
+
+class _Json(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        told = {"at": _utc(record.created), "level": record.levelname.lower(), "message": record.getMessage()}
+        if record.exc_info:
+            told["trace"] = self.formatException(record.exc_info)
+        return json.dumps(told, ensure_ascii=False)
+
+
+class _Short(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        mark = "" if record.levelno < logging.WARNING else f"{record.levelname.lower()}: "
+        return f"{time.strftime('%H:%M:%S', time.localtime(record.created))} {mark}{record.getMessage()}"
+
+
+class _Patient(RotatingFileHandler):
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 the library's name
+        """Nothing: a full disk must not end the process."""
+
+
+def begin(path: Path) -> None:
+    """Log to a file and to the screen."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = _Patient(path, maxBytes=FILE_BYTES, backupCount=FILES, encoding="utf-8", delay=True)
+    file.setFormatter(_Json())
+    screen = logging.StreamHandler()
+    screen.setFormatter(_Short())
+    for handler in (file, screen):
+        log.addHandler(handler)
+    log.setLevel(logging.INFO)
+
+
+def _utc(at_s: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at_s)) + f".{int(at_s % 1 * 1000):03d}Z"
