@@ -24,9 +24,9 @@ from common import config as configuration
 from common import tensorfile
 from common.config import Config, Data, Frozen, Sites
 from common.enrolment import PURPOSE, Enrolment, read_pins
-from common.errors import ConfigError, PlanError
+from common.errors import ConfigError, IdentityError, PlanError, WireError
 from common.plans import Decision, RunPlan, Verdict
-from common.secagg import Roster, admitted
+from common.secagg import Pins, Roster, admitted
 
 
 class Own(Frozen):
@@ -137,9 +137,14 @@ class Home:
         return self.folder / "authority.crt"
 
     @property
+    def pins(self) -> Pins:
+        """Whose signatures count."""
+        return read_pins(self.folder / "pins.json")
+
+    @property
     def roster(self) -> Roster:
         """The newest roster that this site has seen."""
-        return admitted((self.folder / "roster").read_bytes(), read_pins(self.folder / "pins.json"))
+        return admitted((self.folder / "roster").read_bytes(), self.pins)
 
     def take_roster(self, file: bytes) -> Roster:
         """Keep a roster if it is newer than the one that is there.
@@ -148,7 +153,7 @@ class Home:
             IdentityError: if a pinned root has not signed it.
             PolicyError: if it is another consortium's.
         """
-        new, path = admitted(file, read_pins(self.folder / "pins.json")), self.folder / "roster"
+        new, path = admitted(file, self.pins), self.folder / "roster"
         if new.version > self.roster.version:
             tensorfile.write_atomically(path, file)
             return new
@@ -175,7 +180,7 @@ class Home:
 
     def take_plan(self, file: bytes) -> RunPlan | None:
         """Keep a plan that the roots have signed and that is for this site; None if it is known, or not for it."""
-        plan = RunPlan.admitted(file, read_pins(self.folder / "pins.json"))
+        plan = RunPlan.admitted(file, self.pins)
         path = self.room(plan.digest) / "plan.json"
         if self.site not in plan.content.cohort or path.exists():
             return None
@@ -183,11 +188,15 @@ class Home:
         return plan
 
     def decision(self, plan: RunPlan) -> Decision | None:
-        """What this site decided; none yet."""
+        """What this site decided under the key that it has now; none yet."""
         path = self.room(plan.digest) / "decision.json"
         if not path.exists():
             return None
-        return Decision.admitted(path.read_bytes(), self.identity.public_key().public_bytes_raw())
+        try:
+            decision = Decision.admitted(path.read_bytes(), self.identity.public_key().public_bytes_raw())
+        except (WireError, IdentityError):  # of the keys before, or damaged: to be made again
+            return None
+        return decision if decision.plan == plan.digest else None
 
     def decide(self, plan: RunPlan, verdict: Verdict, reason: str) -> Decision:
         """Write a decision; a later one takes its place."""
@@ -230,7 +239,7 @@ class Home:
             raise PlanError(f"{self.site}: plan {digest[:8]} is not known here; its messages are not answered.")
         plan = self._plan(path)
         decision = self.decision(plan)
-        if decision is None or decision.verdict != "approve" or decision.plan != plan.digest:
+        if decision is None or decision.verdict != "approve" or plan.digest != digest:
             raise PlanError(f"{self.site}: plan {plan.name} is not approved here; its messages are not answered.")
         if objection := self.objection(plan):
             raise PlanError(f"{self.site}: {objection}")
@@ -242,7 +251,8 @@ class Home:
         Raises:
             ConfigError: if the data set is not there.
         """
-        told = self.settings.datasets[plan.content.dataset]
+        if (told := self.settings.datasets.get(name := plan.content.dataset)) is None:
+            raise ConfigError(f"{self.folder / 'site.yaml'}: there is no data set '{name}' under datasets.")
         tree = plan.content.training.model_dump(mode="json")
         tree |= {"data": told.data.model_dump(mode="json"), "sites": told.sites.model_dump(mode="json")}
         return configuration.of(tree, self.folder / "site.yaml"), told.take
@@ -258,7 +268,7 @@ class Home:
         return self.folder / "plans" / digest
 
     def _plan(self, path: Path) -> RunPlan:
-        return RunPlan.admitted(path.read_bytes(), read_pins(self.folder / "pins.json"))
+        return RunPlan.admitted(path.read_bytes(), self.pins)
 
 
 def _identity(path: Path) -> Ed25519PrivateKey:

@@ -1,6 +1,8 @@
 """A site's way into a consortium: make its keys here, send its request, pin the welcome that comes back."""
 
+import tempfile
 import time
+from pathlib import Path
 
 import yaml
 from cryptography.hazmat.primitives import serialization
@@ -31,6 +33,9 @@ policy:
   purposes: [training]  # a plan for any other purpose is refused
 """
 
+Keys = tuple[Ed25519PrivateKey, ec.EllipticCurvePrivateKey]
+"""A site's identity, and its node's key."""
+
 
 def begin(home: Home, site: str, contact: str, rehearse: Config | None = None) -> JoinRequest:
     """Make the site's keys and its request.
@@ -47,27 +52,34 @@ def begin(home: Home, site: str, contact: str, rehearse: Config | None = None) -
             f"{home.folder}: there is a site here already. Its request can be written again with "
             "`python -m client rekey`, which makes new keys; or give another folder with --home."
         )
+    request = JoinRequest.write(site, contact, *(keys := _new_keys()))
     if not (home.folder / "site.yaml").exists():
         text = OPENING.format(site=site) + (_part_in(rehearse, site) if rehearse else NO_IMAGES) + POLICY
+        home.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         tensorfile.write_atomically(home.folder / "site.yaml", text.encode())
-    return _with_new_keys(home, site, contact)
+    return _with_new_keys(home, request, keys)
 
 
 def rekey(home: Home, contact: str) -> JoinRequest:
-    """Put the site's keys aside, with what secure aggregation keeps under them, and make new ones."""
-    site, aside = home.site, home.folder / "old" / time.strftime("%Y%m%dT%H%M%S")
-    aside.mkdir(parents=True, mode=0o700)
+    """Put the site's keys aside, with what secure aggregation keeps under them, and make new ones.
+
+    Raises:
+        ConfigError: where there is no site, or for a contact that cannot be used; nothing has changed then.
+    """
+    request = JoinRequest.write(home.site, contact, *(keys := _new_keys()))
+    (old := home.folder / "old").mkdir(mode=0o700, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=time.strftime("%Y%m%dT%H%M%S-"), dir=old))
     for name in ("identity", "node", "state", "journal"):
         if (home.folder / name).exists():
             (home.folder / name).rename(aside / name)
-    return _with_new_keys(home, site, contact)
+    return _with_new_keys(home, request, keys)
 
 
 def join(home: Home, welcome: Welcome) -> None:
-    """Pin a welcome.
+    """Pin a welcome; a newer roster than the one in it stays.
 
     Raises:
-        IdentityError: if it is for another site, or other keys.
+        IdentityError: if it is for another site, or other keys, or of another consortium than was joined before.
     """
     own = home.identity.public_key().public_bytes_raw()
     if welcome.site != home.site or welcome.identity != own:
@@ -76,9 +88,17 @@ def join(home: Home, welcome: Welcome) -> None:
             f"a welcome for site {welcome.site}, and this is {home.site}, or it has got new keys since. "
             "Ask the coordinator for the one that answers this site's latest request.",
         )
+    if home.joined and welcome.pins != home.pins:
+        raise IdentityError(
+            "other-consortium",
+            f"a welcome of {welcome.pins.federation} under other roots than this site pinned when it joined "
+            f"{home.pins.federation}. For another consortium, make another site's folder: client init NAME --home DIR.",
+        )
+    newer = home.joined and home.roster.version > welcome.roster.version
     pins = {"federation": welcome.pins.federation, "roots": [root.hex() for root in welcome.pins.roots]}
     write_json(home.folder / "pins.json", pins)
-    tensorfile.write_atomically(home.folder / "roster", welcome.roster_file)
+    if not newer:
+        tensorfile.write_atomically(home.folder / "roster", welcome.roster_file)
     tensorfile.write_atomically(home.authority, welcome.authority.encode())
     tensorfile.write_atomically(home.folder / "address", (welcome.address + "\n").encode())
 
@@ -94,13 +114,17 @@ def _part_in(config: Config, site: str) -> str:
     return yaml.safe_dump({"datasets": {config.plan.dataset: told}}, sort_keys=False)
 
 
-def _with_new_keys(home: Home, site: str, contact: str) -> JoinRequest:
-    identity, node = Ed25519PrivateKey.generate(), ec.generate_private_key(ec.SECP384R1())
+def _with_new_keys(home: Home, request: JoinRequest, keys: Keys) -> JoinRequest:
+    identity, node = keys
     encoded = node.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
     )
-    write_secret(home.folder / "node", encoded)
+    # The identity first: where it is, there is a site, and `rekey` mends whatever a crash has left unfinished.
     write_secret(home.folder / "identity", identity.private_bytes_raw().hex().encode())
-    request = JoinRequest.write(site, contact, identity, node)
-    tensorfile.write_atomically(home.folder / f"{site}.request", request.file)
+    write_secret(home.folder / "node", encoded)
+    tensorfile.write_atomically(home.folder / f"{request.site}.request", request.file)
     return request
+
+
+def _new_keys() -> Keys:
+    return Ed25519PrivateKey.generate(), ec.generate_private_key(ec.SECP384R1())

@@ -298,7 +298,7 @@ class Terms(Frozen):
     """Of an image after preprocessing: height, width, channels."""
     cohort: tuple[str, ...] = ()
     """The sites that are asked; none: all active members."""
-    expires_days: Positive = 30.0
+    expires_days: Annotated[float, Field(gt=0.0, le=3650.0)] = 30.0
     """When the plan ends, counted from its signature."""
 
 

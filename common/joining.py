@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -22,6 +22,9 @@ from common.signed import fingerprint
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 """Names of sites and consortia: they become names of folders."""
+ADDRESS = r"^[A-Za-z0-9.-]+:\d{1,5}$|^\[[0-9a-fA-F:]+\]:\d{1,5}$"
+"""host:port"""
+MOST_CONTACT = 200
 
 
 def checked_name(name: str, what: str) -> str:
@@ -56,11 +59,16 @@ class JoinRequest:
 
     @classmethod
     def write(cls, site: str, contact: str, identity: Ed25519PrivateKey, node: ec.EllipticCurvePrivateKey) -> Self:
-        """A new one, signed by both keys, which shows that the site has both."""
-        public = node.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
-        own = public_of(identity)
+        """A new one, signed by both keys, which shows that the site has both.
+
+        Raises:
+            ConfigError: for a contact that does not fit on a line.
+        """
+        if len(contact) > MOST_CONTACT or not contact.isprintable():
+            raise ConfigError(f"--contact: expected one line of up to {MOST_CONTACT} characters.")
+        own, public = public_of(identity), _openssh(node.public_key())
         proof = node.sign(_proof(site, own), ec.ECDSA(hashes.SHA384()))
-        told: dict[str, Any] = {"site": site, "contact": contact[:200], "identity": own.hex(), "node": public.decode()}
+        told: dict[str, Any] = {"site": site, "contact": contact, "identity": own.hex(), "node": public}
         paper = signed.signed("request", told | {"node_proof": proof.hex(), "made_s": time.time()}, [identity])
         return cls.read(paper.encode())
 
@@ -76,12 +84,15 @@ class JoinRequest:
         paper = signed.read(file, "request")
         try:
             told = paper.content
-            site, identity, node = str(told["site"]), bytes.fromhex(told["identity"]), str(told["node"]).strip()
+            site, identity, node = str(told["site"]), bytes.fromhex(told["identity"]), str(told["node"])
             proof, contact, made_s = bytes.fromhex(told["node_proof"]), str(told["contact"]), float(told["made_s"])
             key = serialization.load_ssh_public_key(node.encode())
             if len(identity) != KEY_BYTES or not isinstance(key, ec.EllipticCurvePublicKey) or key.key_size != 384:
                 raise ValueError
-        except (KeyError, TypeError, ValueError, AttributeError):
+            # One spelling: what people compare by telephone, and what must not be on the roster twice.
+            if _openssh(key) != node or len(contact) > MOST_CONTACT or not contact.isprintable():
+                raise ValueError
+        except (KeyError, TypeError, ValueError, AttributeError, UnsupportedAlgorithm):
             raise WireError("a request without name, identity or node key. Write it anew: client init.") from None
         paper.demand([identity], f"site {site}")
         try:
@@ -128,7 +139,9 @@ class Welcome:
 
         Raises:
             WireError: if it is no welcome.
-            IdentityError: if its own roots have not signed it, or its roster.
+            IdentityError: if its own roots have not signed it, or its roster, or the roster has not the site in it.
+            PolicyError: if the roster is another consortium's.
+            ConfigError: for a name that cannot be used.
         """
         paper = signed.read(file, "welcome")
         told = paper.content
@@ -137,15 +150,25 @@ class Welcome:
             roster = base64.b64decode(told["roster"], validate=True)
             site, identity = str(told["site"]), bytes.fromhex(told["identity"])
             address, authority = str(told["address"]), str(told["authority"])
+            if not re.fullmatch(ADDRESS, address):
+                raise ValueError
         except (KeyError, TypeError, ValueError):
             raise WireError("a welcome of another release. Ask the coordinator for it again.") from None
         paper.demand(pins.roots, "the consortium's root")
-        return cls(site, identity, address, authority, pins, roster, admitted(roster, pins))
+        members = admitted(roster, pins)
+        if members.active.get(checked_name(site, "site")) != identity:
+            raise IdentityError("swapped-key", f"a welcome for {site}, and its roster has not {site} under that key.")
+        checked_name(pins.federation, "consortium")
+        return cls(site, identity, address, authority, pins, roster, members)
 
 
 def consortium_fingerprint(pins: Pins) -> str:
     """Of the roots, to be compared by telephone."""
     return fingerprint(pins.federation.encode(), *pins.roots)
+
+
+def _openssh(key: ec.EllipticCurvePublicKey) -> str:
+    return key.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
 
 
 def _proof(site: str, identity: bytes) -> bytes:

@@ -23,6 +23,8 @@ from common.secagg.roster import MIN_COHORT, Pins, Roster
 from common.signed import Paper
 
 Verdict = Literal["approve", "refuse"]
+Moment = Annotated[float, Field(ge=0, le=1e11)]
+"""Seconds since 1970, UTC."""
 DAY_S = 86_400.0
 
 
@@ -40,9 +42,8 @@ class Content(Frozen):
     """Fingerprint of the preprocessing."""
     release: str
     code: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    made_s: float
-    expires_s: float
-    """Seconds since 1970, UTC."""
+    made_s: Moment
+    expires_s: Moment
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ class RunPlan:
             raise ConfigError("no section `plan`; expected dataset, labels and shape there. See docs/deploy.md.")
         if not config.federation.secure:
             raise ConfigError("federation.secure: false, expected true: it can be switched off in a simulation alone.")
-        cohort = tuple(sorted(terms.cohort or roster.active))
+        cohort = tuple(sorted(set(terms.cohort or roster.active)))
         if strangers := sorted(set(cohort) - set(roster.active)):
             raise ConfigError(f"plan.cohort: {', '.join(strangers)}: not an active member of the consortium.")
         if len(cohort) < roster.policy.n_min:

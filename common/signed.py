@@ -3,10 +3,12 @@
     {"paper": "plan", "content": {…}, "signatures": {public key: signature, both hexadecimal}}
 
 The signature is over the kind of paper and its content, with sorted keys and no spaces: how the file is laid out does
-not matter, and a paper of one kind never passes for another.
+not matter, and a paper of one kind never passes for another. What people read of it on a screen is what was signed: a
+key stands once, and no text moves the cursor or turns its direction.
 """
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,9 @@ from common.secagg.keys import digest, public_of, sign, verify
 Kind = Literal["request", "welcome", "plan", "decision"]
 MOST_BYTES = 2**22
 """A paper is text that people could read; more than this is none."""
+MOST_LEVELS = 16
+_ODD = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
+"""Control characters, halves of characters, and those that turn the direction of writing."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +63,16 @@ class Paper:
 
 
 def signed(kind: Kind, content: dict[str, Any], keys: Sequence[Ed25519PrivateKey]) -> Paper:
-    """A paper under these keys."""
-    paper = Paper(kind, json.loads(canonical(content)), {})
+    """A paper under these keys.
+
+    Raises:
+        WireError: for content that `read` would refuse.
+    """
+    try:
+        _refuse_odd(content)
+        paper = Paper(kind, json.loads(canonical(content)), {})
+    except ValueError as error:
+        raise WireError(f"{kind}: {error}. Write it without.") from None
     return Paper(kind, paper.content, {public_of(key): sign(key, paper.digest) for key in keys})
 
 
@@ -75,11 +88,12 @@ def read(file: bytes | Path, kind: Kind) -> Paper:
     try:
         if len(content) > MOST_BYTES:
             raise ValueError(f"{len(content)} bytes")
-        told = json.loads(content)
+        told = json.loads(content, object_pairs_hook=_each_once)
+        _refuse_odd(told)
         signatures = {bytes.fromhex(key): bytes.fromhex(value) for key, value in told["signatures"].items()}
         if told["paper"] != kind or not isinstance(told["content"], dict):
             raise ValueError(f"a {str(told['paper'])[:20]!r}")
-        canonical(told["content"])
+        canonical(told["content"])  # refuses what is no number
         return Paper(kind, told["content"], signatures)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise WireError(
@@ -90,6 +104,25 @@ def read(file: bytes | Path, kind: Kind) -> Paper:
 def canonical(content: dict[str, Any]) -> bytes:
     """One spelling for one content."""
     return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands twice")
+    return found
+
+
+def _refuse_odd(told: object, levels: int = MOST_LEVELS) -> None:
+    if levels == 0:
+        raise ValueError("nested too deeply")
+    if isinstance(told, str) and _ODD.search(told):
+        raise ValueError("text with control characters")
+    if isinstance(told, int) and abs(told) >= 2**63:
+        raise ValueError("a number that is too large")
+    inner = [*told, *told.values()] if isinstance(told, dict) else told if isinstance(told, list | tuple) else ()
+    for each in inner:
+        _refuse_odd(each, levels - 1)
 
 
 def fingerprint(*keys: bytes) -> str:

@@ -18,10 +18,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_public_key
 from pydantic import Field, ValidationError
 
+from common import config as configuration
 from common.config import Frozen
 from common.enrolment import Consortium, read_pins
 from common.errors import ConfigError
-from common.joining import JoinRequest
+from common.joining import ADDRESS, JoinRequest
 from common.secagg import Pins, Roster, admitted
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -31,7 +32,7 @@ class Settings(Frozen):
     """`consortium.yaml`."""
 
     consortium: str
-    address: Annotated[str, Field(pattern=r"^[^\s:/]+:\d+$|^\[[0-9a-fA-F:]+\]:\d+$")]
+    address: Annotated[str, Field(pattern=ADDRESS)]
     """host:port at which sites reach the gateway."""
     listen: str = "0.0.0.0"  # noqa: S104 the gateway is the one process that is meant to be reached
     """The gateway's address on this machine."""
@@ -39,7 +40,6 @@ class Settings(Frozen):
     """The gateway's port on this machine."""
     superlink_port: Port = 18000
     """Flower's own API, on loopback alone."""
-
 
     @classmethod
     def checked(cls, told: object) -> Self:
@@ -51,9 +51,7 @@ class Settings(Frozen):
         try:
             return cls.model_validate(told)
         except ValidationError as error:
-            fault = error.errors()[0]
-            where = ".".join(map(str, fault["loc"]))
-            raise ConfigError(f"consortium.yaml: {where}: {fault['msg']} (got {fault.get('input')!r}).") from None
+            raise ConfigError(configuration.readable(Path("consortium.yaml"), error)) from None
 
 
 @dataclass(frozen=True)
