@@ -13,8 +13,10 @@ import socket
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import IO, Self
@@ -40,7 +42,7 @@ from flwr.supercore.control.control_http_client import ControlHttpClient
 from flwr.supercore.heartbeat import HeartbeatSender, make_task_heartbeat_fn_http
 from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.supercore.task_identity import TaskIdentity
-from flwr.superlink.grid import HttpGrid
+from flwr.superlink.grid import HttpGrid, http_grid
 
 QUIET = {
     "FLWR_TELEMETRY_ENABLED": "0",
@@ -48,6 +50,8 @@ QUIET = {
     "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
 }
 START_S = 60
+# A reply is announced before its content has arrived; Flower's grid would look again after a second.
+http_grid.pull_objects = partial(http_grid.pull_objects, initial_backoff=0.02, backoff_cap=0.5)
 BUNDLE = {
     "pyproject.toml": b"""
 [project]
@@ -173,7 +177,8 @@ class SuperLink:
     @contextmanager
     def run(self) -> Iterator[HttpGrid]:
         """A run that is going on; the test speaks as its ServerApp."""
-        bundle, _ = build_fab_from_files(BUNDLE)
+        with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # Flower's, about pathspec
+            bundle, _ = build_fab_from_files(BUNDLE)
         with self._control() as control:
             run_id = control.StartRun(StartRunRequest(fab=Fab(content=bundle))).run_id
         with self._runtime() as runtime:

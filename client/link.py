@@ -1,0 +1,187 @@
+"""The way from a site to the coordinator: Flower's Fleet API over TLS, every request signed with the node's own key.
+
+Flower signs a timestamp and refuses one that is more than five minutes off. A hospital's clock may be; so the time that
+is signed is the coordinator's, taken from the Date of its answers: they come from the one server that the consortium's
+certificate authority vouches for.
+"""
+
+import logging
+import ssl
+import time
+from base64 import b64encode
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+import httpx
+from cryptography.hazmat.primitives.asymmetric import ec
+from flwr.common.constant import TIMESTAMP_HEADER
+from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER, FLEET_HTTP_SIGNATURE_HEADER
+from flwr.supercore.error import ApiErrorCode
+from flwr.supercore.primitives.asymmetric import public_key_to_bytes, sign_message
+from flwr.supercore.protobuf.client import ProtobufCall, ProtobufRequestContext
+from flwr.supernode.fleet_http_client import FleetHttpClient
+
+from common.errors import ConfigError
+
+log = logging.getLogger("consilium")
+
+TIMEOUT_S = 20.0
+RESOLUTION_S = 3.0
+"""A Date is given in whole seconds, and has travelled."""
+WORTH_SAYING_S = 30.0
+NOBODY_WAITS = {
+    ApiErrorCode.FLEET_RUN_STATUS_NOT_ALLOWED,
+    ApiErrorCode.FLEET_GET_RUN_FAILED,
+    ApiErrorCode.FLEET_GET_FAB_FAILED,
+}
+
+Q = TypeVar("Q")
+A = TypeVar("A")
+
+
+class NobodyWaitsError(Exception):
+    """The run is over, or the message expired: an answer would reach nobody."""
+
+
+class UnknownKeyError(Exception):
+    """The coordinator does not take this site's key."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """Where the coordinator is, and as whom to speak to it."""
+
+    address: str
+    """host:port"""
+    ca: Path
+    """PEM file of the consortium's own authority; nothing else is trusted."""
+    key: ec.EllipticCurvePrivateKey = field(repr=False)
+    """The node's key (ECDSA P-384), registered at the SuperLink."""
+
+    @cached_property
+    def public_key(self) -> bytes:
+        """As PEM: the node's name at the SuperLink."""
+        return public_key_to_bytes(self.key.public_key())
+
+
+@dataclass
+class Clock:
+    """The coordinator's time, as far as it is known."""
+
+    offset_s: float = 0.0
+    """How far the coordinator's clock is ahead of this machine's."""
+
+    def now(self) -> float:
+        """Seconds since 1970."""
+        return time.time() + self.offset_s
+
+    def learn(self, date: str | None) -> bool:
+        """Follow the Date of an answer; whether that changed anything."""
+        try:
+            told = parsedate_to_datetime(date or "").timestamp()
+        except (ValueError, TypeError):
+            return False
+        if abs(told - self.now()) <= RESOLUTION_S:
+            return False
+        self.offset_s = told - time.time()
+        return True
+
+    def complaint(self) -> str:
+        """What to say of this machine's clock; nothing where it is right."""
+        if abs(self.offset_s) < WORTH_SAYING_S:
+            return ""
+        return f"this machine's clock is {abs(self.offset_s) / 60:.1f} min {'behind' if self.offset_s > 0 else 'fast'}"
+
+
+@dataclass(frozen=True)
+class _Signing:
+    """Flower's NodeAuthHttpInterceptor, with the coordinator's time instead of the local one."""
+
+    link: Link
+    clock: Clock
+
+    def intercept(self, context: ProtobufRequestContext, call_next: ProtobufCall) -> httpx.Response:
+        response = call_next(self._signed(context))
+        if self.clock.learn(response.headers.get("date")) and response.status_code == httpx.codes.UNAUTHORIZED:
+            response = call_next(self._signed(context))
+        return response
+
+    def _signed(self, context: ProtobufRequestContext) -> ProtobufRequestContext:
+        timestamp = datetime.fromtimestamp(self.clock.now(), UTC).isoformat()
+        signature = sign_message(self.link.key, timestamp.encode("ascii"))
+        context.request.headers[FLEET_HTTP_PUBLIC_KEY_HEADER] = b64encode(self.link.public_key).decode("ascii")
+        context.request.headers[TIMESTAMP_HEADER] = timestamp
+        context.request.headers[FLEET_HTTP_SIGNATURE_HEADER] = b64encode(signature).decode("ascii")
+        return context
+
+
+def fleet(link: Link, clock: Clock) -> FleetHttpClient:
+    """One client for all requests; it keeps its connections open.
+
+    Raises:
+        ConfigError: if the authority's certificate cannot be read.
+    """
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody yet
+    tls.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        tls.load_verify_locations(cafile=link.ca)
+    except (OSError, ssl.SSLError) as error:
+        what = error.strerror if isinstance(error, FileNotFoundError | PermissionError) else "not a certificate in PEM"
+        raise ConfigError(f"{link.ca}: {what}. Expected the consortium's certificate, from the welcome file.") from None
+    return FleetHttpClient(
+        f"https://{link.address}", interceptors=[_Signing(link, clock)], verify=tls, timeout=TIMEOUT_S
+    )
+
+
+def ask(link: Link, call: Callable[[Q], A], request: Q) -> A:
+    """One request, tried once.
+
+    Raises:
+        NobodyWaitsError, UnknownKeyError: as they say.
+        ConnectionError: for all that may be better soon; says what it was and what to do.
+    """
+    try:
+        return call(request)
+    except httpx.HTTPStatusError as error:
+        code, said = _told(error.response)
+        if code in NOBODY_WAITS:
+            raise NobodyWaitsError("its run is not going on any more") from None
+        if error.response.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+            raise UnknownKeyError(said) from None
+        if code == ApiErrorCode.FLEET_NODE_ACTIVATION_FAILED:
+            raise UnknownKeyError("it is not registered, or still shown online for up to a minute") from None
+        raise ConnectionError(
+            f"{link.address} answers {error.response.status_code} ({said}). It may be restarting."
+        ) from None
+    except httpx.TransportError as error:
+        raise ConnectionError(f"{link.address} {_unreachable(error)}") from None
+    except ValueError:
+        raise ConnectionError(f"{link.address} does not answer as a coordinator of this release does.") from None
+
+
+def _told(response: httpx.Response) -> tuple[int, str]:
+    """Flower's error code (0: none) and the reason, of an answer that is an error."""
+    try:
+        told = response.json()
+        code, said = told.get("code"), str(told.get("detail"))[:200]
+    except (ValueError, AttributeError):
+        code, said = 0, "no reason given"
+    return code if isinstance(code, int) else 0, said if said.isprintable() else "no reason given"
+
+
+def _unreachable(error: httpx.TransportError) -> str:
+    said = str(error)
+    if "CERTIFICATE_VERIFY_FAILED" in said:
+        why = said.split("CERTIFICATE_VERIFY_FAILED] ")[-1].split(" (_ssl")[0]
+        return (
+            f"has not the certificate that is expected ({why}); nothing was sent. Is the address right, and this "
+            "machine's date? Does something on the way open encrypted connections? Else ask the coordinator."
+        )
+    if isinstance(error, httpx.TimeoutException):
+        return "does not answer in time. Check the network, the firewall and the address."
+    return f"cannot be reached ({said or type(error).__name__}). Check the network, the firewall and the address."
