@@ -73,13 +73,19 @@ def _rounds(run: Run, transport: Connected) -> Finished:
     path = run.folder / "federated.checkpoint"
     found = checkpoint.load(path, transport.sites(), run.plan.digest)
     standing = found[0] if found else federation.begin(course, aggregator)
-    if not found:  # what was asked before the first round would not be answered again
-        _until_there_is_room(lambda: checkpoint.save(path, standing, {}, run.plan.digest))
-    for standing in federation.run(course, aggregator, standing):  # noqa: B020 each goes on from the last
+    if run.begun == standing.round and not federation.over(course, standing):
+        log.warning("round %d was begun when the coordinator ended; the run goes on with the next", standing.round)
+        standing = federation.passed_over(course, standing)
+        run.remember(standing.records[-1])
+    # What was asked before the first round would not be answered again.
+    _until_there_is_room(lambda: checkpoint.save(path, standing, {}, run.plan.digest))
+    while not federation.over(course, standing):
+        gather(run, transport, quorum)
+        _until_there_is_room(lambda s=standing: run.begin_round(s.round))  # type: ignore[misc]
+        standing = federation.run_round(course, aggregator, standing)
         _until_there_is_room(lambda s=standing: checkpoint.save(path, s, {}, run.plan.digest))  # type: ignore[misc]
         _until_there_is_room(lambda s=standing: run.remember(s.records[-1]))  # type: ignore[misc]
-        if standing.round < course.plan.rounds:
-            gather(run, transport, quorum)
+    federation.refuse_untrained(course, standing)
     return Finished(standing, transport.sites())
 
 

@@ -106,6 +106,15 @@ def run(course: Course, aggregator: Aggregator, standing: Standing | None = None
     while not over(course, standing):
         standing = run_round(course, aggregator, standing)
         yield standing
+    refuse_untrained(course, standing)
+
+
+def refuse_untrained(course: Course, standing: Standing) -> None:
+    """A run in which nothing was trained has failed.
+
+    Raises:
+        QuorumError: saying what the rounds lacked.
+    """
     if standing.best_round < 0:
         void, sites = sum(r.void for r in standing.records), len(course.sites)
         raise QuorumError(
@@ -141,6 +150,13 @@ def run_round(course: Course, aggregator: Aggregator, standing: Standing) -> Sta
         best = course.algorithm.weights(place.state)
         return replace(after, best=best, best_round=record.round, best_counts=counts)
     return after
+
+
+def passed_over(course: Course, standing: Standing) -> Standing:
+    """After a round in which the coordinator died: no site is to answer it twice."""
+    place = standing.place
+    record = RoundRecord(place.round, 0.0, 0, 0, (), course.sites, void=True)
+    return replace(standing, place=replace(place, round=place.round + 1), records=(*standing.records, record))
 
 
 def over(course: Course, standing: Standing) -> bool:

@@ -193,6 +193,16 @@ class Run:
         told = read_json(self.folder / "progress.json")
         return Asking(**(told | {"waiting": tuple(told["waiting"])})) if told else None
 
+    @property
+    def begun(self) -> int:
+        """The last round that sites were asked in; -1 if none was."""
+        told = read_json(self.folder / "begun.json")
+        return int(told["round"]) if told else -1
+
+    def begin_round(self, number: int) -> None:
+        """Write down, durably, that sites are about to be asked in a round."""
+        write_json(self.folder / "begun.json", {"round": number})
+
     def remember(self, record: RoundRecord) -> None:
         """Add a line for a round."""
         told = asdict(record) | {"at_s": time.time()}

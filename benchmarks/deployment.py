@@ -1,0 +1,218 @@
+"""What a round of a real federation costs beyond the local computation: ours, and a stock Flower deployment.
+
+    python benchmarks/deployment.py [--rounds 10] [--stock-rounds 3]
+
+Caveats first. Everything runs on this one machine: a coordinator and three sites, which share its cores; a network adds
+its own latency, six times a round (three exchanges to train, three to evaluate). Both train the same network on the
+same cases with the same code for the local work, and both train and evaluate in every round. Ours: TLS, node
+authentication, secure aggregation, a checkpoint after each round. Stock: Flower's own SuperLink, SuperNodes and FedAvg
+as they come, without TLS and authentication, which favours it. The local computation of a round is the time inside
+training and evaluation at the slowest site; the rest of the round is overhead. The first round, which pays for the
+start, is not counted.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "deployment")]
+
+from federation import SITES, Federation, free_port  # noqa: E402
+
+CONFIG = """
+name: benchmark
+data: {data}
+sites: {{split: iid, count: 3, test: 0.1}}
+plan: {{dataset: images, labels: {labels}, shape: {shape}}}
+model: {{kind: cnn, architecture: plain}}
+federation: {{rounds: {rounds}, quorum: 3, timeout_s: 120, local: {{steps: 20, batch: 32}}}}
+baselines: []
+personalise: {{mix: false}}
+"""
+REAL = ROOT.parent / "shared" / "data" / "pneumoniamnist.npz"
+
+
+def write_config(path: Path, rounds: int) -> None:
+    """PneumoniaMNIST where it is there, else phantoms."""
+    if REAL.exists():
+        data, labels, shape = {"kind": "npz", "path": str(REAL), "labels": ["normal", "pneumonia"]}, "", [28, 28, 1]
+        labels = "[normal, pneumonia]"
+    else:
+        data = {"kind": "synthetic", "sites": 3, "cases": 600, "size": 28}
+        labels, shape = "[clear, finding]", [28, 28, 1]
+    text = CONFIG.format(data=json.dumps(data), labels=labels, shape=shape, rounds=rounds)
+    yaml.safe_load(text)
+    path.write_text(text)
+
+
+class TimedFederation(Federation):
+    """Sites that note how long they compute."""
+
+    def _env(self) -> dict[str, str]:
+        return super()._env() | {"CONSILIUM_BENCHMARK_TIMES": str(self.folder / f"{self.starting}.times")}
+
+    starting = ""
+
+    def start(self, *names: str) -> None:
+        for name in names or ("server", *self.sites):
+            if name == "server":
+                super().start(name)
+                continue
+            self.starting = name
+            with (self.folder / f"{name}.out").open("ab") as out:
+                self.processes[name] = subprocess.Popen(
+                    [sys.executable, str(ROOT / "benchmarks" / "timed_client.py"), "run", "--home",
+                     str(self.folder / name)],
+                    cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, env=self._env(), start_new_session=True,
+                )  # fmt: skip
+
+
+def ours(folder: Path, rounds: int) -> dict[str, Any]:
+    config = folder / "config.yaml"
+    write_config(config, rounds)
+    federation = TimedFederation(folder, config)
+    federation.found()
+    started = time.monotonic()
+    federation.start()
+    try:
+        name = federation.submit()
+        federation.wait(name, 60, ("running",))
+        memory: dict[str, float] = {}
+        while federation.state(name)["stage"] == "running":
+            for process, megabytes in resident(federation).items():
+                memory[process] = max(memory.get(process, 0.0), megabytes)
+            time.sleep(0.5)
+        assert federation.state(name)["stage"] == "finished", federation.state(name)
+        ends = [(r["at_s"] - r["seconds"], r["at_s"]) for r in federation.rounds(name)]
+        overheads, seconds = overhead(ends, [folder / f"{site}.times" for site in SITES])
+        whole = time.monotonic() - started
+        return {"overhead": overheads, "round": seconds, "memory": memory, "from_start_s": whole,
+                "processes": {site: len(tree(federation.processes[site].pid)) for site in SITES}}  # fmt: skip
+    finally:
+        federation.stop()
+
+
+def overhead(windows: list[tuple[float, float]], times: list[Path]) -> tuple[list[float], list[float]]:
+    """Seconds of each round after the first beyond the slowest site's computation, and whole."""
+    notes = [[json.loads(line) for line in path.read_text().splitlines()] for path in times]
+    found = []
+    for begin, end in windows[1:]:
+        local = max(sum(n["seconds"] for n in site if begin < n["at"] <= end) for site in notes)
+        found.append(end - begin - local)
+    return found, [end - begin for begin, end in windows[1:]]
+
+
+def tree(pid: int) -> list[psutil.Process]:
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    return []
+
+
+def resident(federation: Federation) -> dict[str, float]:
+    """Megabytes of every process, by what it is."""
+    found: dict[str, float] = {}
+    for name, started in federation.processes.items():
+        for process in tree(started.pid):
+            with suppress(psutil.Error):
+                command = " ".join(process.cmdline())
+                known = ("flower-superlink", "flower-superexec", "flwr-serverapp", "server.gateway")
+                kind = next((k for k in known if k in command), name)
+                found[kind] = max(found.get(kind, 0.0), process.memory_info().rss / 2**20)
+    return found
+
+
+def stock(folder: Path, rounds: int) -> dict[str, Any]:
+    config = folder / "config.yaml"
+    write_config(config, rounds)
+    app = shutil.copytree(ROOT / "benchmarks" / "stock", folder / "app")
+    port, flwr = free_port(), folder / "flwr"
+    flwr.mkdir()
+    (flwr / "config.toml").write_text(
+        f'[superlink]\ndefault = "remote"\n\n[superlink.remote]\naddress = "127.0.0.1:{port}"\ninsecure = true\n'
+    )
+    env = {
+        **os.environ, "FLWR_HOME": str(flwr), "FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1",
+        "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1", "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "2",
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }  # fmt: skip
+    log, started = (folder / "stock.log").open("wb"), []
+
+    def run(*command: str) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(command, env=env, cwd=folder, stdout=log, stderr=subprocess.STDOUT)
+        started.append(process)
+        return process
+
+    try:
+        run("flower-superlink", "--insecure", "--port", str(port), "--disable-runtime-dependency-installation")
+        time.sleep(6)
+        for site in SITES:
+            node = f'site="{site}" times="{folder / site}.times"'
+            run("flower-supernode", "--insecure", "--superlink", f"127.0.0.1:{port}", "--port", str(free_port()),
+                "--node-config", node)  # fmt: skip
+        time.sleep(4)
+        out = folder / "stamps.json"
+        told = f'config="{config}" out="{out}" rounds={rounds}'
+        subprocess.run(["flwr", "run", str(app), "remote", "--run-config", told], env=env, check=True, stdout=log)
+        deadline = time.monotonic() + 90 * (rounds + 1)
+        while not out.exists() and time.monotonic() < deadline:
+            time.sleep(0.5)
+        stamps = json.loads(out.read_text())[1:-1]
+        windows = list(itertools.pairwise(stamps))
+        overheads, seconds = overhead(windows, [Path(f"{folder / site}.times") for site in SITES])
+        return {"overhead": overheads, "round": seconds}
+    finally:
+        for process in started:
+            for one in tree(process.pid):
+                with suppress(psutil.Error):
+                    one.terminate()
+        time.sleep(2)
+        for process in started:
+            for one in tree(process.pid):
+                with suppress(psutil.Error):
+                    one.kill()
+        log.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--stock-rounds", type=int, default=3, help="after the first, which is not counted")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "ours").mkdir()
+        (Path(folder) / "stock").mkdir()
+        mine = ours(Path(folder) / "ours", options.rounds + 1)
+        theirs = stock(Path(folder) / "stock", options.stock_rounds + 1)
+    for name, figures in (("ours", mine), ("stock Flower", theirs)):
+        rounds = " ".join(f"{s:.2f}" for s in figures["round"])
+        print(
+            f"{name:14} {statistics.median(figures['overhead']):6.2f} s beyond the local computation; rounds {rounds}"
+        )
+    print(
+        "processes a site:",
+        mine["processes"],
+        f"(one: TensorFlow is imported once); from start {mine['from_start_s']:.0f} s",
+    )
+    print("peak MB:", {name: round(megabytes) for name, megabytes in mine["memory"].items()})
+    ratio = statistics.median(theirs["overhead"]) / statistics.median(mine["overhead"])
+    print(json.dumps({"overhead_s_per_round": round(statistics.median(mine["overhead"]), 3),
+                      "stock_over_ours": round(ratio, 1)}))  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
