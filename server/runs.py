@@ -13,14 +13,14 @@ import json
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any, Literal, Self
 
 from common import tensorfile
-from common.errors import PlanError, RunError
-from common.files import read_json, write_json
+from common.errors import IdentityError, PlanError, RunError, WireError
+from common.files import glance, read_json, write_json
 from common.plans import Decision, RunPlan
 from common.secagg.plan import threshold
 from server.federation import RoundRecord
@@ -164,14 +164,15 @@ class Run:
             return None
 
     def decisions(self) -> dict[str, Decision]:
-        """What the sites said, by name; what is not under a site's key of today's roster is not there."""
+        """What the sites said, by name; what is damaged, or not under a site's key of today's roster, is not there."""
         keys, found = self.home.identities(), {}
         for site in sorted(set(keys) & set(self.plan.content.cohort)):
-            path = self.folder / "decisions" / f"{site}.json"
-            if path.exists():
-                decision = Decision.admitted(path.read_bytes(), keys[site])
-                if decision.plan == self.plan.digest and decision.site == site:
-                    found[site] = decision
+            try:
+                decision = Decision.admitted((self.folder / "decisions" / f"{site}.json").read_bytes(), keys[site])
+            except (FileNotFoundError, WireError, IdentityError):
+                continue
+            if decision.plan == self.plan.digest and decision.site == site:
+                found[site] = decision
         return found
 
     def quorum(self, sites: int) -> int:
@@ -181,8 +182,10 @@ class Run:
     # --- what the run leaves behind as it goes on ---
 
     def look(self, asking: Asking) -> None:
-        """Write what is being waited for."""
-        write_json(self.folder / "progress.json", asdict(asking), durably=False)
+        """Write what is being waited for, for people; a disk that is full shall not stop what it tells of."""
+        with suppress(OSError):
+            with suppress(OSError):  # a full disk must not end the run
+            write_json(self.folder / "progress.json", asdict(asking), durably=False)
 
     def look_for(self, missing: Sequence[str]) -> None:
         """Write that too few sites are connected to go on."""
@@ -190,7 +193,7 @@ class Run:
 
     def progress(self) -> Asking | None:
         """What is being waited for; None before the first exchange."""
-        told = read_json(self.folder / "progress.json")
+        told = glance(self.folder / "progress.json")
         return Asking(**(told | {"waiting": tuple(told["waiting"])})) if told else None
 
     @property
@@ -203,25 +206,30 @@ class Run:
         """Write down, durably, that sites are about to be asked in a round."""
         write_json(self.folder / "begun.json", {"round": number})
 
-    def remember(self, record: RoundRecord) -> None:
-        """Add a line for a round."""
-        told = asdict(record) | {"at_s": time.time()}
-        with (self.folder / "rounds.jsonl").open("a") as file:
-            file.write(json.dumps(told) + "\n")
+    def remember(self, records: Sequence[RoundRecord]) -> None:
+        """Add a line for every round that has none yet: the process may have been killed before it wrote the last."""
+        known = {told["round"] for told in self.rounds()}
+        new = [asdict(record) | {"at_s": time.time()} for record in records if record.round not in known]
+        with (self.folder / "rounds.jsonl").open("a+b") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
+            torn = file.read() not in (b"", b"\n")  # a process was killed, or the disk full, in the middle of a line
+            file.write(b"\n" * torn + b"".join(json.dumps(told).encode() + b"\n" for told in new))
+
+    def forget_rounds(self) -> None:
+        """Without a checkpoint a run begins anew."""
+        (self.folder / "rounds.jsonl").unlink(missing_ok=True)
 
     def rounds(self) -> list[dict[str, Any]]:
-        """A line for every round; of a round that was gone through twice, the later one."""
+        """A line for every round."""
         try:
-            lines = (self.folder / "rounds.jsonl").read_text().splitlines()
+            lines = (self.folder / "rounds.jsonl").read_bytes().splitlines()
         except FileNotFoundError:
             return []
         found: dict[int, dict[str, Any]] = {}
         for line in lines:
-            try:
+            with suppress(ValueError):  # half a line, of a process that was killed
                 told = json.loads(line)
-            except ValueError:  # the last line of a process that was killed
-                continue
-            found[int(told["round"])] = told
+                found[told["round"]] = told
         return [found[number] for number in sorted(found)]
 
 
