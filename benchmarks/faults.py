@@ -4,8 +4,8 @@
 
 Caveats first. One machine, four sites, a tiny network, phantoms: the rounds are short, so that many faults fit in. Each
 fault is injected at a random moment of a running federation, healed after a while, and timed until a second round is
-completed. A disk is made full by filling a small file system (needs the right to mount one; else these rows are left out
-and said so). A wrong clock is one that the site's process reads; the machine's stays right.
+completed. A disk is made full by filling a small file system (needs the right to mount one; else these rows are left
+out, and said so). A wrong clock is one that the site's process reads; the machine's stays right.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """`python -m client run` that can be made to hang, with a clock that can be wrong, and a note of what was sent.
 
-For benchmarks/faults.py. Environment: ODD_CLOCK_S is added to every clock; in the folder ODD_FOLDER, a file `hang` makes
+For benchmarks/faults.py. Environment: ODD_CLOCK_S is added to every clock; in the folder ODD_FOLDER a file `hang` makes
 the next computation hang (the file goes away), and `submits.jsonl` gets a line for each masked vector that is sent.
 """
 

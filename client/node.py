@@ -96,6 +96,8 @@ class Doing:
     """Since when, in seconds since 1970."""
     error: str = ""
     """Why it does not get on, and what to do; empty if it does."""
+    code: str = ""
+    """The same in a word, for the coordinator: of the text it is told nothing, which may name files."""
 
 
 class _StoppedError(Exception):
@@ -433,7 +435,8 @@ class _Resident:
                 self._say(self.doing.what, self.doing.detail)
                 return done
             except OSError as error:
-                self._say(self.doing.what, self.doing.detail, self._trouble(error))
+                code = "LINK" if isinstance(error, ConnectionError) else "DISK"
+                self._say(self.doing.what, self.doing.detail, self._trouble(error), code)
             if self.stop.wait(pause_s * random.uniform(0.7, 1.0)):
                 raise _StoppedError
             if self.clock.now() > until_s:
@@ -447,7 +450,7 @@ class _Resident:
             f"{self.journal.folder}: {error.strerror}. Make room on this disk, or mend it: nothing is lost until then."
         )
 
-    def _say(self, what: What, detail: str = "", error: str = "") -> None:
+    def _say(self, what: What, detail: str = "", error: str = "", code: str = "") -> None:
         """Tell what is new; a trouble also goes to the log, once when it comes and once when it has passed."""
         old = self.doing
         if self.clock.complaint() and not self.complained:
@@ -455,7 +458,7 @@ class _Resident:
         if (what, detail, error) == (old.what, old.detail, old.error):
             return
         since_s = old.since_s if what == old.what and old.since_s else self.clock.now()
-        self.doing = Doing(what, detail, since_s, error)
+        self.doing = Doing(what, detail, since_s, error, code)
         if error and error != old.error:
             log.warning("%s", error)
         elif old.error and not error:
