@@ -26,7 +26,7 @@ from flwr.supercore.primitives.asymmetric import public_key_to_bytes, sign_messa
 from flwr.supercore.protobuf.client import ProtobufCall, ProtobufRequestContext
 from flwr.supernode.fleet_http_client import FleetHttpClient
 
-from common.errors import ConfigError
+from common.errors import ConfigError, LinkError
 
 log = logging.getLogger("consilium")
 
@@ -143,7 +143,7 @@ def ask(link: Link, call: Callable[[Q], A], request: Q) -> A:
 
     Raises:
         NobodyWaitsError, UnknownKeyError: as they say.
-        ConnectionError: for all that may be better soon; says what it was and what to do.
+        LinkError: for all that may be better soon; says what it was and what to do.
     """
     try:
         return call(request)
@@ -155,13 +155,13 @@ def ask(link: Link, call: Callable[[Q], A], request: Q) -> A:
             raise UnknownKeyError(said) from None
         if code == ApiErrorCode.FLEET_NODE_ACTIVATION_FAILED:
             raise UnknownKeyError("it is not registered, or still shown online for up to a minute") from None
-        raise ConnectionError(
+        raise LinkError(
             f"{link.address} answers {error.response.status_code} ({said}). It may be restarting."
         ) from None
     except httpx.TransportError as error:
-        raise ConnectionError(f"{link.address} {_unreachable(error)}") from None
+        raise LinkError(f"{link.address} {unreachable(error)}") from None
     except ValueError:
-        raise ConnectionError(f"{link.address} does not answer as a coordinator of this release does.") from None
+        raise LinkError(f"{link.address} does not answer as a coordinator of this release does.") from None
 
 
 def _told(response: httpx.Response) -> tuple[int, str]:
@@ -174,7 +174,8 @@ def _told(response: httpx.Response) -> tuple[int, str]:
     return code if isinstance(code, int) else 0, said if said.isprintable() else "no reason given"
 
 
-def _unreachable(error: httpx.TransportError) -> str:
+def unreachable(error: httpx.TransportError) -> str:
+    """Why the coordinator was not reached, and what to do, after its address."""
     said = str(error)
     if "CERTIFICATE_VERIFY_FAILED" in said:
         why = said.split("CERTIFICATE_VERIFY_FAILED] ")[-1].split(" (_ssl")[0]

@@ -12,6 +12,7 @@ ConsiliumError
 │   ├── IdentityError   a signature or a key that is not what its owner published
 │   ├── StageError      a message out of its order, replayed, or of another round
 │   └── ShareError      a share of a secret that does not fit
+├── LinkError           the other side cannot be reached, or does not take what is sent
 ├── PlanError           a plan that this site does not run: not approved, expired, for other code
 └── RunError            a run's folder: occupied, damaged, or of another configuration
 
@@ -99,6 +100,12 @@ class ShareError(SecAggError):
     """A share of a secret that does not fit."""
 
     code = "SHARE"
+
+
+class LinkError(ConsiliumError):
+    """The other side cannot be reached, or does not take what is sent."""
+
+    code = "LINK"
 
 
 class PlanError(ConsiliumError):
