@@ -3,14 +3,12 @@
     node          the id under which the coordinator knows this site
     ID.message    a message that was taken from the coordinator, which will not send it again
     ID.reply      the answer to it, until it has arrived: the same bytes are sent again, never computed a second time
-    RUN.state     what the ClientApp keeps from message to message of a run (Flower's context.state)
 
 Each is a row of byte strings (a protobuf message, then Flower's deflated objects), each behind its length. Files are
 replaced atomically, and one process at a time works in the folder.
 """
 
 import struct
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,10 +19,8 @@ from common.errors import RunError, WireError
 from common.folder import held
 from common.tensorfile import write_atomically
 
-MESSAGE, REPLY, STATE = ".message", ".reply", ".state"
+MESSAGE, REPLY = ".message", ".reply"
 NODE = "node"
-STATE_KEPT_S = 30 * 86_400
-"""A run's state that nothing has changed for so long belongs to a run that is over."""
 _LENGTH = struct.Struct("<Q")
 
 
@@ -48,11 +44,8 @@ class Journal:
             raise RunError(f"{folder}: {error.strerror}. Expected a folder that this user may write to.") from None
         with held(folder, f"{folder}: another process of this site is running. Stop it first, or leave it to work."):
             journal = cls(folder)
-            for left in [*folder.glob(".*.message.*"), *folder.glob(".*.reply.*"), *folder.glob(".*.state.*")]:
+            for left in [*folder.glob(f".*{MESSAGE}.*"), *folder.glob(f".*{REPLY}.*")]:
                 left.unlink()  # a process was killed while it wrote them
-            for state in folder.glob(f"*{STATE}"):
-                if state.stat().st_mtime < time.time() - STATE_KEPT_S:
-                    state.unlink()
             yield journal
 
     def write(self, name: str, parts: Iterable[bytes]) -> None:
