@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from common import tensorfile
-from common.errors import ConfigError
+from common.errors import ConfigError, RunError
 
 
 def write_json(path: Path, told: Any, *, durably: bool = True) -> None:
@@ -15,10 +15,24 @@ def write_json(path: Path, told: Any, *, durably: bool = True) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON that this program wrote; None where there is none."""
+    """Read JSON that this program wrote; None where there is none.
+
+    Raises:
+        RunError: naming the file, if it is damaged.
+    """
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:
+        return None
+    except ValueError:
+        raise RunError(f"{path}: damaged, expected JSON as this program writes it. Restore it from a backup.") from None
+
+
+def glance(path: Path) -> Any:
+    """Read JSON that is only for people to look at, and was not written durably: None where nothing can be read."""
+    try:
+        return read_json(path)
+    except RunError:
         return None
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from common.errors import IdentityError, PlanError, WireError
-from common.files import read_json, write_json
+from common.files import glance, write_json
 from common.plans import Decision
 from common.release import VERSION, code_digest
 from server.home import Home
@@ -70,7 +70,7 @@ class FolderBoard:
 
     def heard(self, site: str) -> dict[str, Any]:
         """What a site said last; empty if nothing yet."""
-        return read_json(self._file(site)) or {}
+        return glance(self._file(site)) or {}
 
     def _file(self, site: str) -> Any:
         return self.home.live / "doing" / f"{site}.json"

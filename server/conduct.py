@@ -43,12 +43,13 @@ def conduct(run: Run, transport: Connected) -> None:
     """
     try:
         finished = _rounds(run, transport)
-        _write_result(run, finished)
+        _until_there_is_room(lambda: _write_result(run, finished))
     except ConsiliumError as error:
         log.error("run %s failed: %s", run.name, error)
-        run.end("failed", str(error))
+        failed = str(error)
+        _until_there_is_room(lambda: run.end("failed", failed))
     else:
-        run.end("finished")
+        _until_there_is_room(lambda: run.end("finished"))
 
 
 @dataclass(frozen=True)
@@ -68,23 +69,28 @@ def _rounds(run: Run, transport: Connected) -> Finished:
         learning, model, about, transport, run.home.consortium, bytes.fromhex(run.plan.digest)
     )
     quorum = run.quorum(len(transport.sites()))
-    gather(run, transport, quorum)
     course = Course.of(learning, model, seed, transport.sites())
     path = run.folder / "federated.checkpoint"
-    found = checkpoint.load(path, transport.sites(), run.plan.digest)
-    standing = found[0] if found else federation.begin(course, aggregator)
+
+    def keep(standing: Standing) -> Standing:
+        _until_there_is_room(lambda: checkpoint.save(path, standing, {}, run.plan.digest))
+        _until_there_is_room(lambda: run.remember(standing.records))
+        return standing
+
+    if found := checkpoint.load(path, transport.sites(), run.plan.digest):
+        standing = found[0]
+    else:
+        run.forget_rounds()
+        gather(run, transport, quorum)
+        standing = federation.begin(course, aggregator)
     if run.begun == standing.round and not federation.over(course, standing):
         log.warning("round %d was begun when the coordinator ended; the run goes on with the next", standing.round)
         standing = federation.passed_over(course, standing)
-        run.remember(standing.records[-1])
-    # What was asked before the first round would not be answered again.
-    _until_there_is_room(lambda: checkpoint.save(path, standing, {}, run.plan.digest))
+    standing = keep(standing)  # what was asked before the first round would not be answered again
     while not federation.over(course, standing):
         gather(run, transport, quorum)
-        _until_there_is_room(lambda s=standing: run.begin_round(s.round))  # type: ignore[misc]
-        standing = federation.run_round(course, aggregator, standing)
-        _until_there_is_room(lambda s=standing: checkpoint.save(path, s, {}, run.plan.digest))  # type: ignore[misc]
-        _until_there_is_room(lambda s=standing: run.remember(s.records[-1]))  # type: ignore[misc]
+        _until_there_is_room(lambda number=standing.round: run.begin_round(number))  # type: ignore[misc]
+        standing = keep(federation.run_round(course, aggregator, standing))
     federation.refuse_untrained(course, standing)
     return Finished(standing, transport.sites())
 

@@ -8,7 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from common.files import read_json
+from common.files import glance, read_json
 from common.progress import duration
 from server.board import FolderBoard
 from server.home import Home
@@ -53,7 +53,7 @@ class SiteStatus:
 
 def sites(home: Home, run: Run | None = None) -> list[SiteStatus]:
     """All active members."""
-    heard, board, now = read_json(home.live / "heard.json") or {}, FolderBoard(home), time.time()
+    heard, board, now = glance(home.live / "heard.json") or {}, FolderBoard(home), time.time()
     asking = run.progress() if run and run.state.stage == "running" else None
     decisions = run.decisions() if run else {}
     found = []
@@ -93,7 +93,7 @@ def status(home: Home, console: Console) -> None:
     processes = home.live / "log" / "processes.json"
     if not running(home):
         console.print("[red]The coordinator's processes are not running:[/] python -m server start")
-    elif told := read_json(processes):
+    elif told := glance(processes):
         names = ", ".join(f"{name} up {ago(now, p.get('since_s'))}" for name, p in _processes(told).items())
         console.print(f"Processes: {names}.", highlight=False)
     console.print(standing(run) if run else "No run is going on.", highlight=False)
@@ -170,7 +170,7 @@ def history(home: Home, console: Console) -> None:
 
 def running(home: Home) -> bool:
     """Whether `server start` is at work: it says so every second."""
-    told = read_json(home.live / "keeper.json")
+    told = glance(home.live / "keeper.json")
     return bool(told) and time.time() - told["at_s"] < 10.0
 
 

@@ -4,8 +4,9 @@ plan.json       signed
 decisions/      what each site said to it, signed
 state.json      waiting · running, then finished · failed · stopped; `stop` beside it asks for the last
 progress.json   the exchange at hand: what was asked, who has not answered, until when
+begun.json      the last round that sites were asked in
 rounds.jsonl    a line a round
-federated.checkpoint, model.safetensors, result.json
+federated.checkpoint and its copy, model.safetensors, result.json
 """
 
 import fcntl
@@ -184,7 +185,6 @@ class Run:
     def look(self, asking: Asking) -> None:
         """Write what is being waited for, for people; a disk that is full shall not stop what it tells of."""
         with suppress(OSError):
-            with suppress(OSError):  # a full disk must not end the run
             write_json(self.folder / "progress.json", asdict(asking), durably=False)
 
     def look_for(self, missing: Sequence[str]) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from client.site import Site
@@ -241,14 +241,44 @@ def test_a_site_answers_only_what_it_knows(model: Model) -> None:
         site("a", model, LOCAL).answer(Request("images", 0, {}, {"recipe": RECIPE.fingerprint()}), {})
 
 
-def test_a_checkpoint_of_another_run_or_a_damaged_one_is_refused(model: Model, tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_run_is_refused(model: Model, tmp_path: Path) -> None:
     way = transport(model, LOCAL, THREE)
-    standing = finish(Federation(rounds=1, local=LOCAL), model, way)
-    path = tmp_path / "c"
-    checkpoint.save(path, standing, {}, "mine")
+    checkpoint.save(tmp_path / "c", finish(Federation(rounds=1, local=LOCAL), model, way), {}, "mine")
     with pytest.raises(RunError, match="another configuration"):
-        checkpoint.load(path, way.sites(), "yours")
-    path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(RunError, match="Delete this checkpoint"):
-        checkpoint.load(path, way.sites(), "mine")
+        checkpoint.load(tmp_path / "c", way.sites(), "yours")
     assert checkpoint.load(tmp_path / "none", way.sites(), "mine") is None
+
+
+@given(spoilt=st.floats(0, 1, exclude_max=True), flip=st.integers(0, 255), both=st.booleans())
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_truncated_or_flipped_checkpoint_costs_nothing_as_long_as_its_copy_is_whole(
+    model: Model, spoilt: float, flip: int, both: bool, tmp_path: Path
+) -> None:
+    way = transport(model, LOCAL, THREE)
+    standing = federation.begin(course(Federation(), model, way), PlainSum(way))
+    checkpoint.save(tmp_path / "c", standing, {}, "mine")
+    content = bytearray((tmp_path / "c").read_bytes())
+    at = int(spoilt * len(content))
+    changed = content[:at] + bytes([content[at] ^ flip]) * bool(flip) + content[at + 1 :] * bool(flip)
+    for name in ("c", "c.copy") if both else ("c",):
+        (tmp_path / name).write_bytes(changed)
+    try:
+        found = checkpoint.load(tmp_path / "c", way.sites(), "mine")
+    except RunError:
+        assert both
+    else:
+        assert found is not None
+        assert same_bits(found[0].state, standing.state)
+
+
+def test_the_newer_of_two_good_copies_counts(model: Model, tmp_path: Path) -> None:
+    way = transport(model, LOCAL, THREE)
+    standings = list(federation.run(course(Federation(rounds=2, local=LOCAL), model, way), PlainSum(way)))
+    for newer, name in ((standings[1], "c"), (standings[0], "d")):
+        checkpoint.save(tmp_path / name, newer, {}, "mine")
+    for one, other in (("c", "d.copy"), ("d", "c.copy")):  # killed between the two
+        (tmp_path / "e").write_bytes((tmp_path / one).read_bytes())
+        (tmp_path / "e.copy").write_bytes((tmp_path / other).read_bytes())
+        found = checkpoint.load(tmp_path / "e", way.sites(), "mine")
+        assert found is not None
+        assert found[0].round == 2
