@@ -76,6 +76,7 @@ def _keep(home: Home, stop: threading.Event) -> None:
         if problem and problem != said:
             log.warning("%s", problem)
         said = problem
+    keeper.control.close()  # the SuperLink, asked to end, waits for its connections to be closed
 
 
 def _answers(host: str, port: int, authority: Path) -> Callable[[], bool]:
