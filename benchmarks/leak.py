@@ -67,7 +67,8 @@ def updates(model: Model, weights: Tensors, image: Stack, label: int) -> tuple[T
     secured = {name: Secured(site, layouts, machine(enrolled[name])) for name, site in sites.items()}
     first = secured["victim"]
     way = InMemory({name: answer(s) for name, s in secured.items()})  # type: ignore[misc]
-    training.make_secure(CONFIG, model, (SHAPE, 2), way, consortium).total(request, names, 60.0)
+    digest = bytes.fromhex(CONFIG.digest())
+    training.make_secure(CONFIG, model, (SHAPE, 2), way, consortium, digest).total(request, names, 60.0)
     masked = layouts(3)["train"].layout.decode(Masked.decode(seen[0]).words)
     return plain, under("delta", masked)
 

@@ -178,26 +178,32 @@ def _answer(member: Member, message: Message, context: Context) -> RecordDict:
 
 
 def _respond(
-    which: Which, handle: Callable[[Member, Message, Context], RecordDict], message: Message, context: Context
-) -> Message:
-    """Handle one message; what a user can mend becomes an error that the coordinator can read."""
+    which: Which, handle: Callable[[Member, Message, Context], RecordDict], tell: Callable[[Exception], str],
+    message: Message, context: Context,
+) -> Message:  # fmt: skip
+    """Handle one message; what goes wrong becomes an error that the coordinator can read."""
     try:
         return Message(handle(which(message, context), message, context), reply_to=message)
     except (ConsiliumError, OSError) as error:
         log.warning("%s", error)
-        return Message(Error(REFUSED, _told(error)), reply_to=message)
+        return Message(Error(REFUSED, tell(error)), reply_to=message)
+    except Exception as error:  # Flower itself would send the text of it
+        log.exception("a defect of this release")
+        return Message(Error(REFUSED, tell(error)), reply_to=message)
 
 
-def _told(error: ConsiliumError | OSError) -> str:
+def _code(error: Exception) -> str:
     """What the coordinator may read of an error: its code. The text may name files, rows, patients; it stays here."""
-    return error.code if isinstance(error, ConsiliumError) else "DISK"
+    if isinstance(error, ConsiliumError):
+        return error.code
+    return "DISK" if isinstance(error, OSError) else "DEFECT"
 
 
-def _app(which: Which, introduces: bool) -> ClientApp:
-    client = ClientApp()
-    client.query("answer")(partial(_respond, which, _answer))
-    if introduces:
-        client.query("introduce")(partial(_respond, which, _introduce))
+def _app(which: Which, *, simulated: bool) -> ClientApp:
+    client, tell = ClientApp(), str if simulated else _code
+    client.query("answer")(partial(_respond, which, _answer, tell))
+    if simulated:
+        client.query("introduce")(partial(_respond, which, _introduce, tell))
     return client
 
 
@@ -217,8 +223,8 @@ def _bytes(content: RecordDict, name: str) -> bytes:
 
 def simulated(config: Config, seed: int, enrolled: Mapping[str, Enrolment]) -> ClientApp:
     """All sites of one seed of a simulation; each process loads the data once. Enrolled none: all is in the clear."""
-    return _app(partial(_simulated_member, config.model_dump_json(), seed, enrolled), introduces=True)
+    return _app(partial(_simulated_member, config.model_dump_json(), seed, enrolled), simulated=True)
 
 
-app = _app(_own_member, introduces=False)
+app = _app(_own_member, simulated=False)
 """What a hospital's SuperNode runs."""

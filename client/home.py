@@ -178,6 +178,10 @@ class Home:
             raise PlanError(f"plan {name!r}: {len(found) or 'none'} of that name; there is: {known}.")
         return found[0]
 
+    def knows(self, name: str) -> bool:
+        """Whether there is a plan of this name."""
+        return any(p.digest.startswith(name) or p.name.startswith(name) for p in self.plans())
+
     def take_plan(self, file: bytes) -> RunPlan | None:
         """Keep a plan that the roots have signed and that is for this site; None if it is known, or not for it."""
         plan = RunPlan.admitted(file, self.pins)
@@ -234,6 +238,7 @@ class Home:
 
         Raises:
             PlanError: not known, not approved, or there is an objection to it. Nothing is answered then.
+            IdentityError: the roster has not this site under this key; nor then.
         """
         if not (path := self.room(digest) / "plan.json").exists():
             raise PlanError(f"{self.site}: plan {digest[:8]} is not known here; its messages are not answered.")
@@ -243,6 +248,12 @@ class Home:
             raise PlanError(f"{self.site}: plan {plan.name} is not approved here; its messages are not answered.")
         if objection := self.objection(plan):
             raise PlanError(f"{self.site}: {objection}")
+        if self.roster.active.get(self.site) != self.identity.public_key().public_bytes_raw():
+            raise IdentityError(
+                "swapped-key",
+                f"{self.site}: the roster has no active member of this name and key. Was `site` in site.yaml changed, "
+                "or the site suspended? Ask the coordinator.",
+            )
         return plan
 
     def own(self, plan: RunPlan) -> tuple[Config, str | None]:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import cast
@@ -18,6 +19,7 @@ os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")  # Flower reads it when it 
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from flwr.serverapp import Grid, ServerApp
+from flwr.superlink.grid import http_grid
 
 from common import tensorfile, wire
 from common.errors import ConfigError, WireError
@@ -38,6 +40,9 @@ GRACE_S = 60.0
 """How much longer than the time-out a message may live on its way."""
 REFUSED = 100
 """The code of an error that our ClientApp says, and not Flower."""
+
+# A reply is announced before its content has arrived. Flower's grid would look for the content again after a second.
+http_grid.pull_objects = partial(http_grid.pull_objects, initial_backoff=0.02, backoff_cap=0.5)
 
 
 class FlowerTransport:
@@ -190,8 +195,8 @@ def main(grid: Grid, context: Context) -> None:
     run = Run.find(home, str(told["plan"]))
     with run.held():
         ids = read_json(home.live / "nodes.json") or {}
-        missing = [site for site in run.state.cohort if site not in ids]
-        if missing:
-            raise ConfigError(f"{home.live / 'nodes.json'}: no node of {', '.join(missing)}. Start the server anew.")
+        if missing := [site for site in run.state.cohort if site not in ids]:
+            run.end("failed", f"{', '.join(missing)}: no member any more. Submit the plan again, without.")
+            return
         nodes = {site: int(ids[site]) for site in run.state.cohort}
         conduct(run, FlowerTransport(grid, nodes, run.plan.digest, look=run.look))

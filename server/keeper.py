@@ -10,7 +10,7 @@ import signal
 import time
 from dataclasses import dataclass, field, replace
 
-from common.errors import ConsiliumError
+from common.errors import ConfigError, ConsiliumError
 from common.files import read_json, write_json
 from server.home import Home
 from server.runs import OVER, Run
@@ -34,6 +34,8 @@ class Keeper:
     _submitted_s: dict[str, float] = field(default_factory=dict)
     _seen: set[str] = field(default_factory=set)
     """Runs whose process has shown up since they were submitted."""
+    _unfit: set[str] = field(default_factory=set)
+    """Sites whose node the SuperLink does not take; said once."""
 
     def look(self) -> None:
         """Bring everything one step on.
@@ -63,7 +65,13 @@ class Keeper:
         ids = {}
         requests = self.home.requests()
         for key, site in wanted.items():
-            ids[site] = known[key].id if key in known else self.control.register(requests[site].node)
+            try:
+                ids[site] = known[key].id if key in known else self.control.register(requests[site].node)
+                self._unfit.discard(site)
+            except ConfigError as error:  # one site that cannot be let in does not keep the others out
+                if site not in self._unfit:
+                    log.error("site %s: %s", site, error)
+                self._unfit.add(site)
         if read_json(self.home.live / "nodes.json") != ids:
             write_json(self.home.live / "nodes.json", ids)
 
