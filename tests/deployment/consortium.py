@@ -1,0 +1,90 @@
+"""A consortium in real folders, made as its people make it, without processes: coordinator, hospitals, signed plans."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from client import joining
+from client.home import Home as Hospital
+from common import config as configuration
+from common.config import Config
+from common.joining import Welcome
+from common.plans import Decision, RunPlan
+from common.secagg import Roster
+from server import membership
+from server.board import FolderBoard
+from server.home import Home, Settings
+from server.runs import Run
+
+NAMES = ("Lisbon", "Nairobi", "Osaka")
+SVM: dict[str, Any] = {
+    "name": "small-svm",
+    "data": {"kind": "synthetic", "sites": 3, "cases": 24, "size": 16},
+    "sites": {"split": "natural"},
+    "preprocess": [{"step": "normalise", "by": "federated", "per": "pixel"}],
+    "model": {"kind": "svm"},
+    "baselines": [],
+    "personalise": {"mix": False},
+    "federation": {"rounds": 4, "select": "last"},
+    "plan": {"dataset": "chest", "labels": ["clear", "disease"], "shape": [16, 16, 1]},
+}
+
+
+def config_of(folder: Path, tree: dict[str, Any] = SVM, *overrides: str) -> Config:
+    """A configuration, by way of a file as everybody writes it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.yaml").write_text(yaml.safe_dump(tree))
+    return configuration.load(folder / "config.yaml", overrides)
+
+
+class Consortium:
+    """The coordinator's folder, and one a hospital below the same folder."""
+
+    def __init__(self, folder: Path, names: tuple[str, ...] = NAMES, name: str = "pilot") -> None:
+        self.folder, self.home = folder, Home(folder / "consortium")
+        membership.begin(self.home, Settings(consortium=name, address="127.0.0.1:8443"))
+        self.config = config_of(folder)
+        self.sites = {site: self.hospital(site) for site in names}
+
+    @property
+    def roots(self) -> Any:
+        """What signs."""
+        return self.home.root_keys()
+
+    def hospital(self, name: str) -> Hospital:
+        """A new one, admitted and joined."""
+        site = Hospital(self.folder / name)
+        request = joining.begin(site, name, "", self.config)
+        joining.join(site, Welcome.read(membership.admit(self.home, request, self.roots).read_bytes()))
+        return site
+
+    def roster(self) -> Roster:
+        """As it is now, at every hospital too."""
+        for site in self.sites.values():
+            site.take_roster(self.home.consortium.roster)
+        return self.home.roster
+
+    def plan(self, *overrides: str, tree: dict[str, Any] = SVM) -> RunPlan:
+        """A signed plan that every hospital has taken."""
+        plan = RunPlan.draw_up(config_of(self.folder, tree, *overrides), self.roster(), self.roots)
+        for site in self.sites.values():
+            site.take_plan(plan.paper.encode())
+        return plan
+
+    def begun(self, plan: RunPlan, *approving: str) -> Run:
+        """A run whose decisions have come in, as the keeper hands it to a ServerApp."""
+        run = Run.begin(self.home, plan, 0.0)
+        for name in approving or tuple(self.sites):
+            self.sites[name].decide(plan, "approve", "")
+            self.bring(name, plan)
+        approved = tuple(name for name, decision in run.decisions().items() if decision.verdict == "approve")
+        run.write_state(replace(run.state, stage="running", cohort=approved))
+        return run
+
+    def bring(self, name: str, plan: RunPlan) -> None:
+        """A hospital's decision, brought to the coordinator."""
+        decision = self.sites[name].decision(plan)
+        assert isinstance(decision, Decision)
+        FolderBoard(self.home).decision(name, decision.paper.told())
