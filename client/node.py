@@ -37,6 +37,8 @@ __all__ = ["FLOWER", "Doing", "Link", "serve"]
 FLOWER = "1.41.0"
 """Inner modules of Flower are used here: of this release, and no other."""
 POLL_S, IDLE_POLL_S = 0.045, 1.0
+"""Between two looks for a message: at once after one, and when nothing has come for `RUN_ALIVE_S`; in between it grows.
+The coordinator serves about a hundred requests a second, so waiting sites must not spend what working ones need."""
 QUIET_S = 1.0
 """Without a message for so long: what can wait is done now."""
 RUN_ALIVE_S = 60.0
@@ -124,16 +126,18 @@ class _Resident:
         began = time.monotonic()
         asked = PullMessagesRequest(node=self.errands.node)
         found = self.line.insist(lambda: ask(self.line.link, self.client.PullMessages, asked))
+        now = time.monotonic()
         if found.messages_list:
             self.errands.take(found)
             self.heard_s = time.monotonic()
+            self.line.stop.wait(POLL_S)
             return
-        now = time.monotonic()
-        if now - self.heard_s > QUIET_S:
+        silence_s = now - self.heard_s
+        if silence_s > QUIET_S:
             self.errands.confirm()
-        idle_s = max(0.0, now - self.heard_s - RUN_ALIVE_S)
-        self.line.say("idle" if idle_s else "waiting")
-        self.line.stop.wait(max(min(IDLE_POLL_S, POLL_S + idle_s / 10), 2 * (now - began)))
+        self.line.say("waiting" if silence_s < RUN_ALIVE_S else "idle")
+        pause_s = POLL_S + silence_s / RUN_ALIVE_S
+        self.line.stop.wait(max(min(pause_s, IDLE_POLL_S), 2 * (now - began)))
 
     # --- being a node -----------------------------------------------------------------------------------------------
 

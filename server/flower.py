@@ -19,6 +19,7 @@ os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")  # Flower reads it when it 
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from flwr.serverapp import Grid, ServerApp
+from flwr.supercore.inflatable.inflatable_utils import pull_objects
 from flwr.superlink.grid import http_grid
 
 from common import tensorfile, wire
@@ -42,7 +43,7 @@ REFUSED = 100
 """The code of an error that our ClientApp says, and not Flower."""
 
 # A reply is announced before its content has arrived. Flower's grid would look for the content again after a second.
-http_grid.pull_objects = partial(http_grid.pull_objects, initial_backoff=0.02, backoff_cap=0.5)
+http_grid.pull_objects = partial(pull_objects, initial_backoff=0.02, backoff_cap=0.5)  # type: ignore[attr-defined]
 
 
 class FlowerTransport:
