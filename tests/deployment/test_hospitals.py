@@ -1,0 +1,261 @@
+"""Hospitals behind Flower's own grid, through the standard apps: the bits of a simulation, for approved plans alone."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from flwr.app import Context, Message, RecordDict
+from flwr.clientapp import ClientApp
+from flwr.serverapp import Grid
+
+from client import flower as site_edge
+from client.home import Home as Hospital
+from common import tensorfile, wire
+from common.files import write_json
+from common.plans import RunPlan
+from common.signed import signed
+from common.transport import Request
+from common.types import Tensors, prefixed, under
+from server import flower, membership
+from server.flower import FlowerTransport
+from server.runs import Asking, Run
+from simulate import main as simulate
+from tests.deployment.consortium import NAMES, SVM, Consortium
+from tests.federation.grid import grid_of
+
+CNN: dict[str, Any] = SVM | {
+    "name": "small-cnn",
+    "preprocess": [],
+    "model": {"kind": "cnn", "width": 4},
+    "federation": {
+        "rounds": 3,
+        "strategy": "scaffold",
+        "local": {"steps": 2, "batch": 8, "optimizer": "sgd", "learning_rate": 0.05},
+    },
+}
+PRESENT = Request("secagg/present", 0)
+
+
+@pytest.fixture(autouse=True)
+def every_hospital_keeps_its_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here all of them share a process; in life each has one, which keeps one plan's images."""
+    prepared = lru_cache(maxsize=None)(site_edge._prepared.__wrapped__)
+    monkeypatch.setattr(site_edge, "_prepared", prepared)
+
+
+@contextmanager
+def hospitals(consortium: Consortium, app: ClientApp = site_edge.app) -> Iterator[Grid]:
+    """Their nodes, which the coordinator knows by name."""
+    told = {i: {"home": str(site.folder)} for i, site in enumerate(consortium.sites.values())}
+    with grid_of(dict.fromkeys(told, app), told) as grid:
+        write_json(consortium.home.live / "nodes.json", nodes(consortium, grid))
+        yield grid
+
+
+def nodes(consortium: Consortium, grid: Grid) -> dict[str, int]:
+    return dict(zip(consortium.sites, sorted(grid.get_node_ids()), strict=True))
+
+
+def carried(consortium: Consortium, run: Run, grid: Grid) -> None:
+    """What the SuperExec starts."""
+    told = {"home": str(consortium.home.folder), "plan": run.plan.digest}
+    flower.app(grid, Context(7, 0, {}, RecordDict(), told))
+
+
+def same_bits(one: Tensors, two: Tensors) -> bool:
+    return set(one) == set(two) and all(np.array_equal(one[n], two[n]) for n in one)
+
+
+@pytest.mark.parametrize("tree", [CNN, SVM], ids=["cnn-scaffold", "svm"])
+def test_hospitals_reach_the_bits_of_the_simulation(tree: dict[str, Any], tmp_path: Path) -> None:
+    consortium = Consortium(tmp_path)
+    run = consortium.begun(consortium.plan(tree=tree))
+    with hospitals(consortium) as grid:
+        carried(consortium, run, grid)
+    assert run.state.stage == "finished", run.state.why
+    assert simulate([str(tmp_path / "config.yaml"), "--out", str(tmp_path / "simulated")]) == 0
+    found, expected = (
+        tensorfile.load(folder / "model.safetensors")[0] for folder in (run.folder, tmp_path / "simulated")
+    )
+    assert same_bits(under("weights", found), under("weights", expected))
+    assert [told["round"] for told in run.rounds()] == list(range(tree["federation"]["rounds"]))
+    kept = [path for site in consortium.sites.values() for path in site.folder.rglob("kept.safetensors")]
+    assert len(kept) == (3 if tree is CNN else 0)
+
+
+def test_only_bytes_of_our_own_format_and_the_plans_name_travel(tmp_path: Path) -> None:
+    consortium, seen = Consortium(tmp_path), list[RecordDict]()
+
+    def watch(message: Message, context: Context) -> Message:
+        reply = site_edge.app(message, context)
+        seen.extend([message.content, reply.content])
+        return reply
+
+    client = ClientApp()
+    client.query("answer")(watch)
+    run = consortium.begun(consortium.plan())
+    with hospitals(consortium, client) as grid:
+        carried(consortium, run, grid)
+    assert run.state.stage == "finished", run.state.why
+    for content, decode in zip(seen, [wire.decode_request, wire.decode_reply] * (len(seen) // 2), strict=True):
+        decode(content["message"]["bytes"].data)  # type: ignore[index, union-attr]
+    assert {tuple(content) for content in seen[::2]} == {("message", "plan")}
+    assert {tuple(content) for content in seen[1::2]} == {("message",)}
+    assert {dict(content["plan"])["digest"] for content in seen[::2]} == {run.plan.digest}  # type: ignore[call-overload]
+
+
+def test_a_request_in_the_clear_is_answered_by_no_hospital(tmp_path: Path) -> None:
+    consortium = Consortium(tmp_path)
+    run = consortium.begun(consortium.plan(tree=CNN))
+    weights = prefixed("weights", {"a": np.zeros(2, np.float32)})
+    assert refused(consortium, run.plan.digest, Request("train", 0, weights)) == dict.fromkeys(NAMES, "POLICY")
+
+
+def test_a_run_whose_member_was_suspended_fails_and_says_so(tmp_path: Path) -> None:
+    consortium = Consortium(tmp_path)
+    run = consortium.begun(consortium.plan())
+    with hospitals(consortium) as grid:
+        ids = nodes(consortium, grid)
+        write_json(consortium.home.live / "nodes.json", {name: ids[name] for name in NAMES[1:]})
+        carried(consortium, run, grid)
+    assert run.state.stage == "failed"
+    assert run.state.why.startswith("Lisbon: no member any more")
+
+
+# --- what a hospital refuses ----------------------------------------------------------------------------------------
+
+
+def refused(consortium: Consortium, digest: str, request: Request = PRESENT) -> dict[str, str]:
+    """What the coordinator learns of the sites' refusals: everything that it learns, for none answers."""
+    looks = list[Asking]()
+    with hospitals(consortium) as grid:
+        transport = FlowerTransport(grid, nodes(consortium, grid), digest, look=looks.append)
+        answered = [site for site, _ in transport.exchange(dict.fromkeys(NAMES, request), 10.0)]
+    assert set(answered) | set(looks[-1].refused) == set(NAMES)
+    return dict(looks[-1].refused)
+
+
+def changed(consortium: Consortium, **told: object) -> RunPlan:
+    """A plan that the roots have signed as well, and the sites approved."""
+    content = consortium.plan().paper.content | told
+    plan = RunPlan.admitted(signed("plan", content, consortium.roots).encode(), consortium.home.pins)
+    for site in consortium.sites.values():
+        site.take_plan(plan.paper.encode())
+        site.decide(plan, "approve", "")
+    return plan
+
+
+OTHER_PLANS = {
+    "expired": {"expires_s": time.time() - 3600},
+    "for-other-code": {"code": "0" * 64},
+    "with-another-recipe-than-it-describes": {"recipe": "0" * 64},
+    "for-another-purpose": {"purpose": "sale"},
+    "for-data-that-are-not-there": {"dataset": "abdomen"},
+}
+
+
+@pytest.mark.parametrize("told", OTHER_PLANS.values(), ids=list(OTHER_PLANS))
+def test_an_approved_plan_that_is_not_fit_is_refused(told: dict[str, Any], tmp_path: Path) -> None:
+    consortium = Consortium(tmp_path)
+    assert refused(consortium, changed(consortium, **told).digest) == dict.fromkeys(NAMES, "PLAN")
+
+
+@pytest.mark.parametrize("told", [{"labels": ["disease", "clear"]}, {"shape": [16, 16, 3]}], ids=["labels", "shape"])
+def test_a_plan_for_other_images_than_the_hospitals_is_refused(told: dict[str, Any], tmp_path: Path) -> None:
+    consortium = Consortium(tmp_path)
+    assert refused(consortium, changed(consortium, **told).digest) == dict.fromkeys(NAMES, "DATA")
+
+
+def test_only_what_is_approved_is_answered_and_only_while_it_is(tmp_path: Path) -> None:
+    consortium = Consortium(tmp_path)
+    plan, lisbon = consortium.plan(), consortium.sites["Lisbon"]
+    assert refused(consortium, "0" * 64) == dict.fromkeys(NAMES, "PLAN")
+    assert refused(consortium, "../identity") == dict.fromkeys(NAMES, "PLAN")
+    assert refused(consortium, plan.digest) == dict.fromkeys(NAMES, "PLAN")
+    for site in consortium.sites.values():
+        site.decide(plan, "approve", "")
+    assert refused(consortium, plan.digest) == {}
+    lisbon.decide(plan, "refuse", "we changed our mind")
+    assert refused(consortium, plan.digest) == {"Lisbon": "PLAN"}
+
+
+def test_a_message_that_names_no_plan_is_refused(tmp_path: Path) -> None:
+    assert refused(Consortium(tmp_path), "") == dict.fromkeys(NAMES, "WIRE")
+
+
+def lisbon_edited(site: Hospital, edit: Callable[[dict[str, Any]], object]) -> None:
+    told = yaml.safe_load((site.folder / "site.yaml").read_text())
+    edit(told)
+    (site.folder / "site.yaml").write_text(yaml.safe_dump(told))
+
+
+EDITS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "another-sites-name": (lambda told: told.update(site="Nairobi"), "IDENTITY"),
+    "another-sites-images": (lambda told: told["datasets"]["chest"].update(take="Quito"), "CONFIG"),
+    "images-that-moved": (lambda told: told["datasets"]["chest"].update(data=MOVED, take=None), "CONFIG"),
+    "no-images": (lambda told: told.update(datasets={}), "PLAN"),
+    "unknown-key": (lambda told: told.update(polcy={}), "CONFIG"),
+    "no-plans-at-all": (lambda told: told["policy"].update(plans="refuse"), "PLAN"),
+    "another-purpose": (lambda told: told["policy"].update(purposes=["audit"]), "PLAN"),
+}
+MOVED = {"kind": "npz", "path": "/images/of/patient-17.npz"}
+
+
+@pytest.mark.parametrize(("edit", "code"), EDITS.values(), ids=list(EDITS))
+def test_a_hospitals_settings_count_from_the_next_message_on(
+    edit: Callable[[dict[str, Any]], object], code: str, tmp_path: Path
+) -> None:
+    consortium = Consortium(tmp_path)
+    plan = changed(consortium)
+    assert refused(consortium, plan.digest) == {}
+    lisbon_edited(consortium.sites["Lisbon"], edit)
+    assert refused(consortium, plan.digest) == {"Lisbon": code}
+
+
+def test_a_suspended_hospital_that_has_heard_of_it_answers_no_more(tmp_path: Path) -> None:
+    consortium = Consortium(tmp_path)
+    plan = changed(consortium)
+    membership.revoke(consortium.home, "Lisbon", consortium.roots)
+    consortium.roster()
+    assert refused(consortium, plan.digest) == {"Lisbon": "IDENTITY"}
+
+
+def test_the_coordinator_learns_the_code_of_an_error_and_never_its_text(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    consortium = Consortium(tmp_path)
+    plan = changed(consortium)
+    lisbon, nairobi, osaka = consortium.sites.values()
+    lisbon_edited(lisbon, lambda told: told["datasets"]["chest"].update(data=MOVED, take=None))
+    (paper := nairobi.room(plan.digest) / "plan.json").unlink()
+    paper.mkdir()  # cannot be read, not even by root
+    read = site_edge.own_cases
+
+    def defective(home: Hospital, plan: RunPlan) -> Any:
+        if home == osaka:
+            raise ValueError("patient-17 of Osaka")
+        return read(home, plan)
+
+    monkeypatch.setattr(site_edge, "own_cases", defective)
+    with caplog.at_level(logging.WARNING, "consilium"):
+        assert refused(consortium, plan.digest) == {"Lisbon": "CONFIG", "Nairobi": "DISK", "Osaka": "DEFECT"}
+    assert "patient-17.npz" in caplog.text  # in the hospital's own log
+    assert "patient-17 of Osaka" in caplog.text
+
+
+def test_a_node_that_has_no_site_says_so_in_its_own_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with grid_of({0: site_edge.app}) as grid, caplog.at_level(logging.WARNING, "consilium"):
+        transport = FlowerTransport(grid, {"Lisbon": next(iter(grid.get_node_ids()))}, "0" * 64)
+        assert not list(transport.exchange({"Lisbon": PRESENT}, 10.0))
+    assert 'expected home="FOLDER"' in caplog.text
+    with grid_of({0: site_edge.app}, {0: {"home": str(tmp_path)}}) as grid:
+        transport = FlowerTransport(grid, {"Lisbon": next(iter(grid.get_node_ids()))}, "0" * 64)
+        assert not list(transport.exchange({"Lisbon": PRESENT}, 10.0))
+    assert "is not known here" in caplog.text or "no site.yaml" in caplog.text
