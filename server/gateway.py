@@ -143,11 +143,11 @@ class Gateway:
             await self._refuse(request, send, RefusedError(503, "unavailable", str(error)))
 
     async def _route(self, request: Request, send: Send) -> None:
-        # Compared as it came, before anything was decoded: what is not one of these, letter by letter, does not exist.
+        # Compared as it came, before anything is decoded: what is not one of these, letter by letter, does not exist.
         path = request.scope["raw_path"].decode("ascii", "replace")
         headers, asked = request.headers, (request.method, path)
-        if request.scope["query_string"] or ("transfer-encoding" in headers and "content-length" in headers):
-            raise RefusedError(400, "malformed", "a query, or a body of two lengths; expected neither.")
+        if "transfer-encoding" in headers and "content-length" in headers:
+            raise RefusedError(400, "malformed", "a body of two lengths.")
         if request.method == "POST" and path in FLEET:
             await self._forward(self._doorkeeper.node(headers), path, request, send)
         elif asked == ("GET", f"{BOARD}health"):
@@ -263,6 +263,7 @@ class _Impatient(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._no_more_patience()
         super().on_headers_complete()
+        self.scope["raw_path"] = self.url  # all of it: uvicorn has cut off where it ends, and what stands before it
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._no_more_patience()
@@ -291,7 +292,7 @@ def server(home: Home, board: Board) -> uvicorn.Server:
     config = uvicorn.Config(
         gateway.app(), settings.listen, settings.port, http=_Impatient, ws="none", lifespan="on", log_config=None,
         access_log=False, proxy_headers=False, server_header=False, limit_concurrency=CONNECTIONS,
-        timeout_keep_alive=KEEP_ALIVE_S, timeout_graceful_shutdown=3,
+        timeout_keep_alive=KEEP_ALIVE_S, timeout_graceful_shutdown=1,
         ssl_certfile=tls / "server.crt", ssl_keyfile=tls / "server.key",
     )  # fmt: skip
     config.load()

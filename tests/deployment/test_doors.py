@@ -1,0 +1,375 @@
+"""A stranger before the coordinator's door, with nothing but the certificate; then members who try more than is theirs.
+
+Every attempt is made against the real gateway before a real SuperLink, and nothing of it may get through: the SuperLink
+knows the same nodes and runs afterwards.
+"""
+
+import socket
+import ssl
+import time
+from base64 import b64encode
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from flwr.proto.control_pb2 import (
+    ListRunsRequest,
+    RegisterNodeRequest,
+    StartRunRequest,
+    StopRunRequest,
+    UnregisterNodeRequest,
+)
+from flwr.proto.fleet_pb2 import (
+    ActivateNodeRequest,
+    PullMessagesRequest,
+    RegisterNodeFleetRequest,
+    UnregisterNodeFleetRequest,
+)
+from flwr.proto.node_pb2 import Node
+from flwr.proto.runtime_pb2 import AcquireTaskRequest
+from flwr.supercore.control.control_http_client import ControlHttpClient
+from flwr.supercore.primitives.asymmetric import public_key_to_bytes, sign_message
+from flwr.supercore.runtime import RuntimeHttpClient
+
+from client.board import Board
+from common.credentials import SIGNATURE, SITE, TIME, signed_headers
+from common.errors import IdentityError
+from server import gateway
+from tests.deployment.door import REFUSED, Door, talk
+
+PULL = "/v1/fleet/pull-messages"
+
+
+def node_headers(
+    key: ec.EllipticCurvePrivateKey, at: str = "", shown: ec.EllipticCurvePublicKey | None = None
+) -> dict[str, str]:
+    """As Flower's nodes make them; `shown`: another's public key."""
+    at = at or datetime.now(UTC).isoformat()
+    return {
+        "content-type": "application/protobuf",
+        "flwr-public-key": b64encode(public_key_to_bytes(shown or key.public_key())).decode(),
+        "flwr-timestamp": at,
+        "flwr-signature": b64encode(sign_message(key, at.encode())).decode(),
+    }
+
+
+def pull(door: Door, site: str) -> bytes:
+    """What a node asks again and again."""
+    return PullMessagesRequest(node=Node(node_id=door.nodes[site])).SerializeToString()
+
+
+def http(line: str, headers: dict[str, str], body: bytes = b"") -> bytes:
+    """A request, as bytes."""
+    told = {"host": "gateway", "content-length": str(len(body))} | headers
+    return "\r\n".join([line, *(f"{k}: {v}" for k, v in told.items() if v), "", ""]).encode() + body
+
+
+def status(answer: bytes) -> int:
+    """Of an answer; 0 where the door was closed without one."""
+    return int(answer[9:12]) if answer.startswith(b"HTTP/1.1 ") else 0
+
+
+def refused(what: str, answer: int, *expected: int) -> None:
+    """Count it, if it was."""
+    assert answer in expected, f"{what}: {answer}, expected {expected}"
+    REFUSED.append((what, str(answer) if answer else "closed"))
+
+
+@pytest.fixture(autouse=True)
+def nothing_got_through(door: Door) -> Iterator[None]:
+    """Nodes, runs and the board are what they were."""
+    before = set(door.control.nodes()), door.control.runs(), len(door.board.decisions), len(door.board.doings)
+    yield
+    after = set(door.control.nodes()), door.control.runs(), len(door.board.decisions), len(door.board.doings)
+    assert before == after
+
+
+# --- a stranger with the certificate ---
+
+
+@pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning")  # within Flower
+def test_a_stranger_cannot_use_flowers_control_or_runtime_api(door: Door) -> None:
+    node, certificate = next(iter(door.nodes.values())), door.home.authority.read_bytes()
+    key = public_key_to_bytes(ec.generate_private_key(ec.SECP384R1()).public_key())
+    with ControlHttpClient.from_server_address(door.address, False, certificate, []) as control:
+        for what, ask in (
+            ("submit a run", lambda: control.StartRun(StartRunRequest())),
+            ("stop a run", lambda: control.StopRun(StopRunRequest(run_id=1))),
+            ("list the runs", lambda: control.ListRuns(ListRunsRequest())),
+            ("register a node (control)", lambda: control.RegisterNode(RegisterNodeRequest(public_key=key))),
+            ("unregister a node (control)", lambda: control.UnregisterNode(UnregisterNodeRequest(node_id=node))),
+        ):
+            with pytest.raises(httpx.HTTPStatusError) as caught:
+                ask()
+            refused(what, caught.value.response.status_code, 404)
+    with RuntimeHttpClient.from_server_address(door.address, False, certificate, []) as runtime:
+        with pytest.raises(httpx.HTTPStatusError) as caught:
+            runtime.AcquireTask(AcquireTaskRequest(supported_task_types=["flwr-serverapp"]))
+        refused("take a server task", caught.value.response.status_code, 404)
+
+
+PAGES = (
+    "/", "/docs", "/openapi.json", "/redoc", "/health", "/metrics", "/v1/control/", "/v1/control/list-nodes",
+    "/v1/runtime/get-nodes", "/v1/runtime/acquire-task", "/v1/responses", "/v1/fleet", "/v1/fleet/", "/v1/consilium",
+    "/v1/consilium/boards", "/favicon.ico", "/.env",
+)  # fmt: skip
+
+
+def test_a_stranger_finds_no_page(door: Door) -> None:
+    with door.client() as stranger:
+        for page in PAGES:
+            for method in ("GET", "POST", "HEAD", "OPTIONS"):
+                refused(f"{method} {page}", stranger.request(method, page).status_code, 404)
+
+
+def test_a_stranger_gets_nothing_from_the_fleet_api_or_the_board(door: Door) -> None:
+    own = ec.generate_private_key(ec.SECP384R1())
+    public = public_key_to_bytes(own.public_key())
+    with door.fleet(own) as fleet:
+        for what, ask, expected in (
+            ("register a node (fleet)", lambda: fleet.RegisterNode(RegisterNodeFleetRequest(public_key=public)), 404),
+            ("activate an own key", lambda: fleet.ActivateNode(ActivateNodeRequest(public_key=public)), 401),
+            ("pull as an own key", lambda: fleet.PullMessages(PullMessagesRequest(node=Node(node_id=1))), 401),
+        ):
+            with pytest.raises(httpx.HTTPStatusError) as caught:
+                ask()
+            refused(what, caught.value.response.status_code, expected)
+    with door.client() as stranger:
+        for path in sorted(gateway.FLEET):
+            refused(f"{path} without credentials", stranger.post(path).status_code, 401)
+        for method, path in (("GET", "board"), ("POST", "decision"), ("POST", "doing")):
+            answer = stranger.request(method, f"/v1/consilium/{path}", content=b"{}" if method == "POST" else b"")
+            refused(f"{method} {path} without credentials", answer.status_code, 401)
+
+
+# --- as another site ---
+
+
+def test_nobody_speaks_as_another_site(door: Door) -> None:
+    lisbon, nairobi, own = door.key("Lisbon"), door.key("Nairobi"), ec.generate_private_key(ec.SECP384R1())
+    with door.client() as client:
+
+        def post(site: str, headers: dict[str, str]) -> int:
+            return client.post(PULL, content=pull(door, site), headers=headers).status_code
+
+        assert post("Lisbon", node_headers(lisbon)) == 200
+        refused("an own key with a member's node id", post("Lisbon", node_headers(own)), 401)
+        refused(
+            "a member's public key, an own signature", post("Lisbon", node_headers(own, shown=lisbon.public_key())), 401
+        )
+        refused("a member with another's node id", post("Nairobi", node_headers(lisbon)), 401)
+        other = node_headers(lisbon, shown=nairobi.public_key())
+        refused("a member's signature under another's key", post("Nairobi", other), 401)
+        two = [*node_headers(own).items(), *node_headers(lisbon, shown=lisbon.public_key()).items()]
+        answer = client.post(PULL, content=pull(door, "Lisbon"), headers=two)
+        refused("two keys and two signatures", answer.status_code, 401)
+        with door.fleet(nairobi) as fleet, pytest.raises(httpx.HTTPStatusError) as caught:
+            fleet.UnregisterNode(UnregisterNodeFleetRequest(node_id=door.nodes["Lisbon"]))
+        refused("a member that unregisters another", caught.value.response.status_code, 404)
+
+
+def test_nobody_speaks_as_another_site_at_the_board(door: Door) -> None:
+    lisbon, stranger = door.consortium.sites["Lisbon"].identity, Ed25519PrivateKey.generate()
+    for what, site, identity in (
+        ("a stranger under a member's name", "Lisbon", stranger),
+        ("a member under another's name", "Nairobi", lisbon),
+        ("a name that nobody has", "Atlantis", stranger),
+        ("a member that was revoked", "Osaka", door.consortium.sites["Osaka"].identity),
+    ):
+        with Board(door.address, door.home.authority, site, identity) as board, pytest.raises(IdentityError) as caught:
+            board.doing({"what": "idle"})
+        assert caught.value.cause == "not-a-member"
+        refused(f"board: {what}", 401, 401)
+
+
+def test_a_revoked_key_connects_no_more(door: Door) -> None:
+    node = Node(node_id=door.nodes["Osaka"])
+    with door.fleet(door.key("Osaka")) as fleet:
+        with pytest.raises(httpx.HTTPStatusError) as caught:
+            fleet.PullMessages(PullMessagesRequest(node=node))
+        refused("a revoked key", caught.value.response.status_code, 401)
+
+
+# --- once more, or at another time ---
+
+
+def test_a_captured_request_does_not_pass_again(door: Door) -> None:
+    request = http(f"POST {PULL} HTTP/1.1", node_headers(door.key("Lisbon")), pull(door, "Lisbon"))
+    assert status(door.say(request)) == 200
+    refused("a request to Flower, byte for byte", status(door.say(request)), 401)
+    refused("the same, on one connection", status(door.say(request, request)), 401)
+    body = b'{"plan": "a", "verdict": "approve"}'
+    identity, path = door.consortium.sites["Lisbon"].identity, "/v1/consilium/doing"
+    signed = signed_headers("Lisbon", identity, "POST", path, body, time.time())
+    assert status(door.say(http(f"POST {path} HTTP/1.1", signed, body))) == 200
+    door.board.doings.pop()
+    refused("a request to the board, byte for byte", status(door.say(http(f"POST {path} HTTP/1.1", signed, body))), 401)
+    refused(
+        "the same on another path", status(door.say(http("POST /v1/consilium/decision HTTP/1.1", signed, body))), 401
+    )
+
+
+def test_a_signature_is_for_one_request_at_its_time(door: Door) -> None:
+    identity, path, body = door.consortium.sites["Lisbon"].identity, "/v1/consilium/decision", b'{"verdict": "refuse"}'
+
+    def post(signed: dict[str, str], said: bytes = body) -> int:
+        return status(door.say(http(f"POST {path} HTTP/1.1", signed, said)))
+
+    fresh = signed_headers("Lisbon", identity, "POST", path, body, time.time())
+    refused("board: another body", post(fresh, b'{"verdict": "approve"}'), 401)
+    refused("board: another time", post(fresh | {TIME: str(time.time_ns())}), 401)
+    refused("board: another site", post(fresh | {SITE: "Nairobi"}), 401)
+    refused("board: no signature", post(fresh | {SIGNATURE: ""}), 401)
+    for what, at in (("nonsense", "now"), ("too long", "9" * 400), ("negative", "-5"), ("another alphabet", "%D9%A1")):
+        refused(f"board: a time that is {what}", post(fresh | {TIME: at}), 401)
+    lisbon, now = door.key("Lisbon"), datetime.now(UTC)
+    for what, at in (
+        ("yesterday's", (now - timedelta(days=1)).isoformat()),
+        ("tomorrow's", (now + timedelta(days=1)).isoformat()),
+        ("without a zone", now.replace(tzinfo=None).isoformat()),
+        ("nonsense", "now"),
+    ):
+        answer = status(door.say(http(f"POST {PULL} HTTP/1.1", node_headers(lisbon, at), pull(door, "Lisbon"))))
+        refused(f"a time that is {what}", answer, 401)
+
+
+# --- around the paths, and between the lines ---
+
+TRICKS = (
+    "//v1/fleet/../control/list-nodes", "/v1/fleet/../control/list-nodes", "/v1/fleet/%2e%2e/control/list-nodes",
+    "/v1/fleet/pull-messages/../../control/list-nodes", "/v1/fleet/..%2fcontrol%2flist-nodes", "/v1/control/list-nodes",
+    "/v1/fleet//pull-messages", "/V1/FLEET/pull-messages", "/v1/fleet/pull-messages/", "/v1/fleet/pull-messages%00",
+    "/v1/fleet/pull%2dmessages", "/v1/fleet/pull-messages;/../control", "/v1/fleet/pull-messages?path=/v1/control",
+    "/v1/fleet\\pull-messages", "/v1/fleet/pull-messages%20", "/v1/fleet/register-node", "/v1/fleet/unregister-node",
+    "https://gateway/v1/control/list-nodes", "http://127.0.0.1:18000/v1/control/list-nodes", "*",
+    "/v1/fleet/pull-messages#/../control",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("target", TRICKS)
+def test_no_spelling_of_a_path_leads_elsewhere(door: Door, target: str) -> None:
+    request = http(f"POST {target} HTTP/1.1", node_headers(door.key("Lisbon")), pull(door, "Lisbon"))
+    refused(f"a member: POST {target}", status(door.say(request)), 400, 404)
+
+
+@pytest.mark.parametrize(
+    "method", ["GET", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD", "CONNECT", "TRACE", "post", "LIST"]
+)
+def test_no_other_method_passes(door: Door, method: str) -> None:
+    request = http(f"{method} {PULL} HTTP/1.1", node_headers(door.key("Lisbon")), pull(door, "Lisbon"))
+    refused(f"a member: {method} {PULL}", status(door.say(request)), 400, 404)
+
+
+def test_nothing_is_smuggled_between_two_requests(door: Door) -> None:
+    hidden = b"POST /v1/control/list-nodes HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+    body = b"0\r\n\r\n" + hidden
+    for what, changed in (
+        ("Content-Length and Transfer-Encoding", {"transfer-encoding": "chunked"}),
+        ("Transfer-Encoding in disguise", {"transfer-encoding": "xchunked"}),
+        ("Transfer-Encoding twice", {"transfer-encoding": "chunked\r\ntransfer-encoding: identity"}),
+        ("two Content-Lengths", {"content-length": f"{len(body)}\r\ncontent-length: 0"}),
+        ("a Content-Length that is none", {"content-length": "+5"}),
+        ("a Content-Length below zero", {"content-length": "-5"}),
+    ):
+        request = http(f"POST {PULL} HTTP/1.1", node_headers(door.key("Lisbon")) | changed, body)
+        with door.line() as line:
+            answer = status(talk(line, request))
+            assert not hidden_answered(line), what
+        refused(f"smuggling: {what}", answer, 0, 400)
+    upgrade = {"connection": "upgrade", "upgrade": "websocket", "sec-websocket-key": "x", "sec-websocket-version": "13"}
+    refused("an upgrade to WebSocket", status(door.say(http("GET /v1/fleet/ HTTP/1.1", upgrade))), 400, 404)
+    refused("HTTP/2 without being asked", status(door.say(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")), 0, 400)
+    refused("no HTTP at all", status(door.say(b"\x00\xff" * 100 + b"\r\n\r\n")), 0, 400)
+
+
+def hidden_answered(line: ssl.SSLSocket) -> bool:
+    try:
+        return b" 200 " in line.recv(65536)
+    except (OSError, ssl.SSLError):
+        return False
+
+
+# --- too much, or too slowly ---
+
+
+def test_a_body_that_is_too_long_is_not_read(door: Door) -> None:
+    lisbon, most = door.key("Lisbon"), gateway.FLEET_BYTES
+    told = http(f"POST {PULL} HTTP/1.1", node_headers(lisbon) | {"content-length": str(most + 1)})
+    refused("a member: a body that says it is too long", status(door.say(told)), 413)
+    chunks = node_headers(lisbon) | {"content-length": "", "transfer-encoding": "chunked"}
+    piece = b"%x\r\n" % 2**20 + bytes(2**20) + b"\r\n"
+    answer = door.say(http(f"POST {PULL} HTTP/1.1", chunks), *[piece] * (most // 2**20 + 1))
+    refused("a member: a body that does not say it", status(answer), 0, 413)
+    unsigned = http("POST /v1/consilium/doing HTTP/1.1", {"content-length": str(gateway.BOARD_BYTES + 1)})
+    refused("board: a body that says it is too long", status(door.say(unsigned)), 413)
+    stranger = http(f"POST {PULL} HTTP/1.1", {"content-length": str(most)})
+    refused("a stranger: a long body", status(door.say(stranger)), 401)
+
+
+def test_a_header_without_end_is_cut_off(door: Door) -> None:
+    lines = [b"x-%d: %s\r\n" % (i, b"y" * 8000) for i in range(200)]
+    refused("a header without end", status(door.say(b"GET / HTTP/1.1\r\n", *lines)), 0, 400)
+
+
+def test_those_who_say_nothing_or_a_letter_now_and_then_are_cut_off_in_time(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateway, "HEADER_S", 0.4)
+    monkeypatch.setattr(gateway, "BODY_S", 0.4)
+    began = time.monotonic()
+    refused("a connection that says nothing", status(door.say()), 0)
+    with door.line() as line:
+        answer = b""
+        for letter in b"GET /v1/consilium/health HTTP/1.1\r\nx: " + b"y" * 100:
+            try:
+                line.sendall(bytes([letter]))
+            except OSError:
+                break
+            time.sleep(0.02)
+        else:
+            answer = talk(line, b"\r\n\r\n")
+    refused("a header letter by letter", status(answer), 0)
+    half = http("POST /v1/consilium/doing HTTP/1.1", {"content-length": "100"}, b"x" * 50)
+    refused("board: half a body", status(door.say(half)), 408)
+    node = http(f"POST {PULL} HTTP/1.1", node_headers(door.key("Lisbon")) | {"content-length": "100"}, b"x" * 50)
+    refused("a member: half a body", status(door.say(node)), 408)
+    assert time.monotonic() - began < 8
+    with door.client() as others:
+        assert others.get("/v1/consilium/health").status_code == 200
+
+
+def test_old_tls_and_no_tls_are_refused(door: Door) -> None:
+    old = ssl.create_default_context(cafile=str(door.home.authority))
+    old.set_ciphers("ALL:@SECLEVEL=0")
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
+        old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
+    with (
+        socket.create_connection(("127.0.0.1", door.port), 10) as raw,
+        pytest.raises(OSError, match=r"TLS|SSL|protocol"),
+    ):
+        old.wrap_socket(raw, server_hostname="127.0.0.1")
+    refused("TLS 1.1", 0, 0)
+    with socket.create_connection(("127.0.0.1", door.port), 10) as raw:
+        raw.sendall(b"GET /v1/consilium/health HTTP/1.1\r\nhost: x\r\n\r\n")
+        refused("no TLS", 200 if b"ok" in raw.recv(1000) else 0, 0)
+
+
+def test_one_member_cannot_take_all_the_ways_to_the_superlink(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gateway, "AT_ONCE", 2)
+    waiting = [door.line() for _ in range(2)]
+    try:
+        for line in waiting:
+            line.sendall(
+                http(f"POST {PULL} HTTP/1.1", node_headers(door.key("Lisbon")) | {"content-length": "9"}, b"x")
+            )
+        time.sleep(0.3)
+        for site, expected in (("Lisbon", 503), ("Nairobi", 200)):
+            answer = status(door.say(http(f"POST {PULL} HTTP/1.1", node_headers(door.key(site)), pull(door, site))))
+            assert answer == expected
+        REFUSED.append(("a member: more requests at once than its share", "503"))
+    finally:
+        for line in waiting:
+            line.close()
