@@ -1,0 +1,179 @@
+"""Signed papers: what was signed is what is read, and nothing else is a paper."""
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, get_args
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common import signed
+from common.errors import ConsiliumError, IdentityError, WireError
+from common.joining import JoinRequest, Welcome
+from common.plans import Decision, RunPlan
+from common.secagg import Pins
+from common.secagg.keys import public_of
+from common.signed import Kind, canonical, fingerprint, read
+from tests.deployment.consortium import Consortium
+
+KEY, OTHER = (Ed25519PrivateKey.from_private_bytes(bytes([i]) * 32) for i in (1, 2))
+PINS = Pins("pilot", (public_of(KEY),))
+Reader = Callable[[bytes], object]
+Real = dict[Kind, tuple[dict[str, Any], Reader, list[Ed25519PrivateKey]]]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+text = st.text(st.characters(exclude_categories=("Cc", "Cs", "Cf")))
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**62), 2**62) | st.floats(allow_nan=False, allow_infinity=False) | text,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3),
+    max_leaves=8,
+)
+contents = st.dictionaries(text, values, max_size=5)
+
+
+@given(contents, st.sampled_from(KINDS))
+def test_what_was_signed_is_what_is_read(content: dict[str, Any], kind: Kind) -> None:
+    paper = signed.signed(kind, content, [KEY])
+    again = read(paper.encode(), kind)
+    assert again.demand([public_of(KEY)], "the root") == json.loads(json.dumps(content))
+    assert again == paper
+
+
+@given(contents, st.sampled_from(KINDS))
+def test_how_the_file_is_laid_out_does_not_matter(content: dict[str, Any], kind: Kind) -> None:
+    paper = signed.signed(kind, content, [KEY])
+    told = json.loads(paper.encode())
+    backwards = {key: told[key] for key in reversed(told)}
+    backwards["content"] = {key: content[key] for key in reversed(content)}
+    assert read(json.dumps(backwards).encode(), kind).demand([public_of(KEY)], "the root") == paper.content
+    assert canonical(backwards["content"]) == canonical(content)
+
+
+@given(contents, st.data())
+def test_a_changed_byte_is_refused_or_changes_nothing(content: dict[str, Any], data: st.DataObject) -> None:
+    file = bytearray(signed.signed("plan", content, [KEY]).encode())
+    at = data.draw(st.integers(0, len(file) - 1))
+    file[at] ^= data.draw(st.integers(1, 255))
+    try:
+        found = read(bytes(file), "plan").demand([public_of(KEY)], "the root")
+    except (WireError, IdentityError):
+        return
+    assert canonical(found) == canonical(content)  # a space more between two fields
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_paper_of_one_kind_never_passes_for_another(kind: Kind) -> None:
+    for other in {*KINDS} - {kind}:
+        told = signed.signed(other, {"a": 1}, [KEY]).told()
+        with pytest.raises(WireError, match=f"expected a {kind} file"):
+            read(json.dumps(told).encode(), kind)
+        renamed = read(json.dumps(told | {"paper": kind}).encode(), kind)
+        with pytest.raises(IdentityError):
+            renamed.demand([public_of(KEY)], "the root")
+
+
+def test_every_key_that_is_demanded_must_have_signed() -> None:
+    both = signed.signed("plan", {}, [KEY, OTHER])
+    assert both.demand([public_of(KEY), public_of(OTHER)], "the roots") == {}
+    one = signed.signed("plan", {}, [KEY])
+    with pytest.raises(IdentityError):
+        one.demand([public_of(KEY), public_of(OTHER)], "the roots")
+    with pytest.raises(IdentityError, match="no key"):
+        one.demand([], "the roots")
+
+
+def nested(levels: int) -> str:
+    return "[" * levels + "]" * levels
+
+
+HOSTILE = {
+    "empty": b"",
+    "no-json": b"\x80\x04N.",
+    "no-object": b"[1, 2]",
+    "a-number": b"12",
+    "nothing-in-it": b"{}",
+    "no-utf-8": b'{"paper": "\xff\xfe"}',
+    "nested-a-little-too-deeply": nested(signed.MOST_LEVELS).join(['{"a": ', "}"]).encode(),
+    "nested-deeply": nested(900).encode(),
+    "nested-beyond-the-stack": nested(200_000).encode(),
+    "nested-in-the-signatures": f'{{"paper": "plan", "content": {{}}, "signatures": {nested(50)}}}'.encode(),
+    "huge": b" " * (signed.MOST_BYTES + 1),
+    "a-number-of-5000-digits": b'{"paper": "plan", "content": {"made_s": %b}, "signatures": {}}' % (b"9" * 5000),
+    "a-number-of-400-digits": b'{"paper": "plan", "content": {"made_s": %b}, "signatures": {}}' % (b"9" * 400),
+    "not-a-number": b'{"paper": "plan", "content": {"made_s": NaN}, "signatures": {}}',
+    "infinite": b'{"paper": "plan", "content": {"made_s": 1e999}, "signatures": {}}',
+    "a-key-twice": b'{"paper": "plan", "content": {"a": 1, "a": 2}, "signatures": {}}',
+    "half-a-character": b'{"paper": "plan", "content": {"a": "\\ud800"}, "signatures": {}}',
+    "moves-the-cursor": b'{"paper": "plan", "content": {"a": "\\u001b[2J"}, "signatures": {}}',
+    "turns-the-writing": '{"paper": "plan", "content": {"a": "\u202e"}, "signatures": {}}'.encode(),
+    "turns-the-writing-in-a-key": '{"paper": "plan", "content": {"\u202e": 1}, "signatures": {}}'.encode(),
+    "content-that-is-none": b'{"paper": "plan", "content": "a", "signatures": {}}',
+    "signatures-that-are-none": b'{"paper": "plan", "content": {}, "signatures": ["a"]}',
+    "signatures-not-hexadecimal": b'{"paper": "plan", "content": {}, "signatures": {"x": "y"}}',
+    "signatures-of-numbers": b'{"paper": "plan", "content": {}, "signatures": {"00": 1}}',
+}
+
+
+@pytest.mark.parametrize("file", HOSTILE.values(), ids=list(HOSTILE))
+def test_what_is_no_paper_is_refused_as_such(file: bytes) -> None:
+    for kind in KINDS:
+        with pytest.raises(WireError):
+            read(file.replace(b'"plan"', f'"{kind}"'.encode()), kind)
+
+
+@given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode) | values.map(lambda v: json.dumps(v).encode()))
+def test_no_bytes_give_another_error(file: bytes) -> None:
+    for reader in (
+        JoinRequest.read, Welcome.read, lambda f: RunPlan.admitted(f, PINS), lambda f: Decision.admitted(f, bytes(32))
+    ):  # fmt: skip
+        with pytest.raises(ConsiliumError):
+            reader(file)
+
+
+@pytest.fixture(scope="module")
+def real(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Real:
+    """A paper of each kind as it really is: content, who reads it, whose signature it needs."""
+    consortium = Consortium(tmp_path_factory.mktemp("real"))
+    plan, site, home = consortium.plan(), consortium.sites["Lisbon"], consortium.home
+    decision, welcome = site.decide(plan, "approve", ""), (home.folder / "welcomes" / "Lisbon.welcome").read_bytes()
+    request = read((site.folder / "Lisbon.request").read_bytes(), "request")
+    own = public_of(site.identity)
+    return {
+        "request": (request.content, JoinRequest.read, [site.identity]),
+        "welcome": (read(welcome, "welcome").content, Welcome.read, consortium.roots),
+        "plan": (plan.paper.content, lambda file: RunPlan.admitted(file, home.pins), consortium.roots),
+        "decision": (decision.paper.content, lambda file: Decision.admitted(file, own), [site.identity]),
+    }
+
+
+@given(st.sampled_from(KINDS), st.data())
+def test_a_well_signed_paper_with_anything_in_a_field_gives_no_other_error(
+    real: Real, kind: Kind, data: st.DataObject
+) -> None:
+    content, reader, keys = real[kind]
+    name = data.draw(st.sampled_from(sorted(content)))
+    odd = values | st.just("00" * 32) | st.just("inf") | st.just("nan") | st.just([["00"]]) | st.just(content[name])
+    with suppress(ConsiliumError):
+        reader(signed.signed(kind, content | {name: data.draw(odd)}, keys).encode())
+    with pytest.raises(ConsiliumError):
+        reader(signed.signed(kind, {key: value for key, value in content.items() if key != name}, keys).encode())
+
+
+def test_odd_text_is_refused_before_it_is_signed() -> None:
+    with pytest.raises(WireError, match="control characters"):
+        signed.signed("decision", {"reason": "no\x1b[2J"}, [KEY])
+
+
+@given(st.binary(min_size=32, max_size=32), st.binary(min_size=32, max_size=32))
+def test_a_fingerprint_is_thirty_digits_that_follow_from_all_keys(one: bytes, other: bytes) -> None:
+    said = fingerprint(one, other)
+    assert [len(group) for group in said.split()] == [5] * 6
+    assert said.replace(" ", "").isdigit()
+    assert said == fingerprint(one, other)
+    assert said != fingerprint(one + other)
+    assert (said == fingerprint(other, one)) == (one == other)
