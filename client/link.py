@@ -133,9 +133,11 @@ def fleet(link: Link, clock: Clock) -> FleetHttpClient:
     except (OSError, ssl.SSLError) as error:
         what = error.strerror if isinstance(error, FileNotFoundError | PermissionError) else "not a certificate in PEM"
         raise ConfigError(f"{link.ca}: {what}. Expected the consortium's certificate, from the welcome file.") from None
-    return FleetHttpClient(
+    client = FleetHttpClient(
         f"https://{link.address}", interceptors=[_Signing(link, clock)], verify=tls, timeout=TIMEOUT_S
     )
+    client._client.follow_redirects = False  # else a coordinator could send requests into the hospital's own network
+    return client
 
 
 def ask(link: Link, call: Callable[[Q], A], request: Q) -> A:
@@ -158,7 +160,7 @@ def ask(link: Link, call: Callable[[Q], A], request: Q) -> A:
         raise LinkError(
             f"{link.address} answers {error.response.status_code} ({said}). It may be restarting."
         ) from None
-    except httpx.TransportError as error:
+    except httpx.RequestError as error:
         raise LinkError(f"{link.address} {unreachable(error)}") from None
     except ValueError:
         raise LinkError(f"{link.address} does not answer as a coordinator of this release does.") from None

@@ -8,14 +8,17 @@ import logging
 import os
 import resource
 import signal
+import socket
+import ssl
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pytest
@@ -108,6 +111,41 @@ def thread(link: Link, folder: Path, **more: Any) -> Iterator[list[Doing]]:
         stop.set()
         work.join(30)
         assert not work.is_alive()
+
+
+class Breaking:
+    """A way to a port of this machine on which every connection breaks after so many bytes."""
+
+    def __init__(self, port: int, after_bytes: int) -> None:
+        self._to, self._after, self.broken = port, after_bytes, 0
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                near, far = self._listener.accept()[0], socket.create_connection(("127.0.0.1", self._to))
+                passed = [0]
+                for one, other in ((near, far), (far, near)):
+                    threading.Thread(target=self._pass, args=(one, other, passed), daemon=True).start()
+
+    def _pass(self, one: socket.socket, other: socket.socket, passed: list[int]) -> None:
+        with suppress(OSError), one, other:
+            while piece := one.recv(65536):
+                other.sendall(piece)
+                passed[0] += len(piece)
+                if passed[0] > self._after:
+                    self.broken += 1
+                    break
+            for end in (one, other):
+                end.shutdown(socket.SHUT_RDWR)
 
 
 def until(true: Callable[[], object], within_s: float = 30.0) -> Any:
@@ -295,6 +333,44 @@ def test_another_authority_is_refused_and_nothing_is_sent(superlink: SuperLink, 
     with thread(link, tmp_path) as told:
         until(lambda: told and "has not the certificate that is expected" in told[-1].error)
     assert (superlink.folder / "superlink.log").read_text().count("fleet") == before
+
+
+def test_a_coordinator_cannot_send_a_site_elsewhere(tmp_path: Path) -> None:
+    ca, asked = authority(tmp_path), []
+
+    class Elsewhere(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked.append(self.path)
+            self.send_response(307)
+            self.send_header("Location", f"http://127.0.0.1:{plain.server_port}/inside")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(tmp_path / "ca-server.crt", tmp_path / "ca-server.key")
+    with HTTPServer(("127.0.0.1", 0), Elsewhere) as plain, HTTPServer(("127.0.0.1", 0), Elsewhere) as server:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+        for one in (plain, server):
+            threading.Thread(target=one.serve_forever, daemon=True).start()
+        link = Link(f"127.0.0.1:{server.server_port}", ca, ec.generate_private_key(ec.SECP384R1()))
+        with thread(link, tmp_path) as told:
+            until(lambda: told and "answers 307" in told[-1].error)
+        for one in (plain, server):
+            one.shutdown()
+    assert set(asked) == {"/v1/fleet/activate-node"}
+
+
+def test_a_link_that_breaks_costs_a_piece_and_not_the_whole(superlink: SuperLink, grid: Grid, tmp_path: Path) -> None:
+    key, content = ec.generate_private_key(ec.SECP384R1()), large(20_000_000)
+    at = superlink.register(key)
+    with Breaking(superlink.port, 6_000_000) as way, thread(Link(way.address, superlink.ca, key), tmp_path) as told:
+        answer = reply(grid, push(grid, at, content=content))
+        assert answer.content["message"] == content["message"]
+        assert any(doing.what == "working" for doing in told)
+        assert way.broken > 1
+    assert len((tmp_path / "calls").read_text().splitlines()) == 1
 
 
 def test_a_site_without_a_network_says_so_and_stops_when_asked(tmp_path: Path) -> None:
