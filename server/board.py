@@ -54,6 +54,8 @@ class FolderBoard:
         if decision.site != site:
             raise IdentityError("other-site", f"a decision of {decision.site}, brought by {site}.")
         run = Run.find(self.home, decision.plan)
+        if run.plan.digest != decision.plan:
+            raise PlanError(f"a decision on {decision.plan[:64]!r}, expected the whole digest of a plan.")
         if site not in run.plan.content.cohort or run.state.stage in OVER:
             raise PlanError(f"plan {run.name} is over, or {site} was not asked.")
         write_json(run.folder / "decisions" / f"{site}.json", told)

@@ -1,0 +1,220 @@
+"""Plans: what they hold, who must have signed them, for which code they are; and what a site decides."""
+
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from common import release, signed
+from common.errors import ConfigError, IdentityError, PlanError, WireError
+from common.plans import Decision, RunPlan
+from common.release import VERSION, code_digest
+from server import membership
+from server.board import FolderBoard
+from tests.deployment.consortium import NAMES, SVM, Consortium, config_of
+
+
+@pytest.fixture
+def consortium(tmp_path: Path) -> Consortium:
+    return Consortium(tmp_path)
+
+
+def test_a_plan_says_all_that_decides_what_will_happen(consortium: Consortium) -> None:
+    plan = consortium.plan()
+    told = plan.content
+    assert (told.consortium, told.dataset, told.purpose, told.cohort) == ("pilot", "chest", "training", NAMES)
+    assert (told.release, told.code) == (VERSION, code_digest())
+    assert told.training.federation.rounds == 4
+    assert told.expires_s - told.made_s == 30 * 86_400
+    assert plan.name == f"small-svm-{plan.digest[:8]}"
+    for text in (plan.digest, *NAMES, "training", "clear, disease", "16×16×1", VERSION, "normalise", "UTC"):
+        assert text in plan.described()
+
+
+def test_a_plan_comes_back_as_it_was_signed(consortium: Consortium) -> None:
+    plan = consortium.plan()
+    again = RunPlan.admitted(plan.paper.encode(), consortium.home.pins)
+    assert again == plan
+    again.refuse_unfit(time.time())
+
+
+def test_nothing_of_the_coordinators_own_data_is_in_a_plan(consortium: Consortium) -> None:
+    content = consortium.plan().paper.content
+    assert not {"data", "sites"} & {*content, *content["training"]}
+
+
+def test_the_same_plan_drawn_up_twice_is_two_plans(consortium: Consortium) -> None:
+    assert consortium.plan().digest != consortium.plan().digest
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["plan=null"], "no section `plan`"),
+        (["federation.secure=false"], "it can be switched off in a simulation alone"),
+        (["plan.cohort=[Lisbon, Osaka, Atlantis]"], "Atlantis: not an active member"),
+        (["plan.cohort=[Lisbon, Osaka]"], "2 sites, expected 3 at least"),
+        (["plan.cohort=[Lisbon, Lisbon, Osaka]"], "2 sites, expected 3 at least"),
+        (["plan.purpose=sale"], "'sale', the consortium allows training"),
+        (["plan.expires_days=1e300"], "plan.expires_days"),
+        (["plan.expires_days=0"], "plan.expires_days"),
+    ],
+)
+def test_a_plan_that_the_consortium_does_not_allow_is_not_drawn_up(
+    overrides: list[str], message: str, consortium: Consortium
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        consortium.plan(*overrides)
+
+
+def test_a_suspended_member_is_not_asked(consortium: Consortium, tmp_path: Path) -> None:
+    consortium.hospital("Quito")
+    membership.revoke(consortium.home, "Lisbon", consortium.roots)
+    assert consortium.plan().content.cohort == ("Nairobi", "Osaka", "Quito")
+    with pytest.raises(ConfigError, match="Lisbon: not an active member"):
+        consortium.plan("plan.cohort=[Lisbon, Osaka, Quito]")
+
+
+def test_a_plan_signed_by_another_root_is_refused(consortium: Consortium, tmp_path: Path) -> None:
+    stranger = Consortium(tmp_path / "stranger")
+    with pytest.raises(IdentityError):
+        RunPlan.admitted(stranger.plan().paper.encode(), consortium.home.pins)
+    with pytest.raises(IdentityError):
+        consortium.sites["Lisbon"].take_plan(stranger.plan().paper.encode())
+    assert list(consortium.sites["Lisbon"].plans()) == []
+
+
+def changed(consortium: Consortium, told: dict[str, Any]) -> bytes:
+    content = consortium.plan().paper.content
+    return signed.signed("plan", content | told, consortium.roots).encode()
+
+
+def test_another_consortiums_plan_is_refused_under_the_same_root(consortium: Consortium) -> None:
+    with pytest.raises(PlanError, match="a plan of 'other', and this is 'pilot'"):
+        RunPlan.admitted(changed(consortium, {"consortium": "other"}), consortium.home.pins)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"unheard-of": 1}, {"shape": [16, 16]}, {"shape": [0, 16, 1]}, {"cohort": ["Lisbon", "Osaka"]}, {"code": "abc"},
+        {"made_s": "nan"}, {"expires_s": 1e300}, {"expires_s": -1}, {"training": {}}, {"training": {"name": "../x"}},
+    ],
+)  # fmt: skip
+def test_a_signed_plan_of_another_form_is_refused(told: dict[str, Any], consortium: Consortium) -> None:
+    with pytest.raises(WireError, match="a plan of another release"):
+        RunPlan.admitted(changed(consortium, told), consortium.home.pins)
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ({"code": "0" * 64}, f"installed is {VERSION}.*Install that release"),
+        ({"recipe": "0" * 64}, "names another preprocessing than it describes"),
+        ({"expires_s": time.time() - 7200}, "expired 2.0 h ago.*check this machine's clock"),
+    ],
+)
+def test_a_plan_that_cannot_run_here_says_why(told: dict[str, Any], message: str, consortium: Consortium) -> None:
+    with pytest.raises(PlanError, match=message):
+        RunPlan.admitted(changed(consortium, told), consortium.home.pins).refuse_unfit(time.time())
+
+
+def test_the_code_digest_is_that_of_what_runs_at_a_site_whatever_its_ends_of_lines(tmp_path: Path) -> None:
+    for folder in (*release.SHIPPED, "server"):
+        shutil.copytree(release.ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("*.pyc"))
+    digest = code_digest.__wrapped__
+    assert digest(tmp_path) == digest() == code_digest()
+    (tmp_path / "server" / "home.py").unlink()
+    assert digest(tmp_path) == digest()
+    path = tmp_path / "client" / "site.py"
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    assert digest(tmp_path) == digest()
+    path.write_bytes(path.read_bytes() + b"#")
+    assert digest(tmp_path) != digest()
+    path.rename(tmp_path / "client" / "site2.py")
+    assert digest(tmp_path) != digest()
+
+
+# --- decisions ------------------------------------------------------------------------------------------------------
+
+
+def test_a_decision_reaches_the_coordinator_and_the_last_one_counts(consortium: Consortium) -> None:
+    plan, lisbon = consortium.plan(), consortium.sites["Lisbon"]
+    run = consortium.begun(plan)
+    assert {site: d.verdict for site, d in run.decisions().items()} == dict.fromkeys(NAMES, "approve")
+    lisbon.decide(plan, "refuse", "no ethics vote")
+    consortium.bring("Lisbon", plan)
+    assert (run.decisions()["Lisbon"].verdict, run.decisions()["Lisbon"].reason) == ("refuse", "no ethics vote")
+
+
+def test_a_decision_counts_under_its_own_sites_key_alone(consortium: Consortium) -> None:
+    plan, board = consortium.plan(), FolderBoard(consortium.home)
+    run = consortium.begun(plan)
+    told = consortium.sites["Osaka"].decide(plan, "refuse", "").paper.told()
+    with pytest.raises(IdentityError):
+        board.decision("Lisbon", told)
+    forged = Decision.make("Lisbon", plan, "refuse", "", consortium.sites["Osaka"].identity)
+    with pytest.raises(IdentityError, match="a decision of Lisbon, brought by Osaka"):
+        board.decision("Osaka", forged.paper.told())
+    (run.folder / "decisions" / "Lisbon.json").write_bytes(forged.paper.encode())
+    assert set(run.decisions()) == {"Nairobi", "Osaka"}
+    assert run.decisions()["Osaka"].verdict == "approve"
+
+
+def test_a_decision_on_another_plan_or_one_that_is_over_is_refused(consortium: Consortium) -> None:
+    plan, board, lisbon = consortium.plan(), FolderBoard(consortium.home), consortium.sites["Lisbon"]
+    told = lisbon.decide(plan, "approve", "").paper.told()
+    with pytest.raises(PlanError, match="there is: none yet"):
+        board.decision("Lisbon", told)
+    consortium.begun(plan).end("finished")
+    with pytest.raises(PlanError, match="is over"):
+        board.decision("Lisbon", told)
+
+
+def test_a_decision_must_name_the_whole_digest_of_its_plan(consortium: Consortium) -> None:
+    plan, lisbon = consortium.plan(), consortium.sites["Lisbon"]
+    run = consortium.begun(plan)
+    short = {"site": "Lisbon", "plan": plan.digest[:8], "verdict": "refuse", "reason": "", "made_s": 1.0}
+    for digest in (plan.digest[:8], "", plan.name):
+        told = signed.signed("decision", short | {"plan": digest}, [lisbon.identity]).told()
+        with pytest.raises(PlanError):
+            FolderBoard(consortium.home).decision("Lisbon", told)
+    assert run.decisions()["Lisbon"].verdict == "approve"
+
+
+@pytest.mark.parametrize("told", [{}, {"paper": "decision"}, {"content": 1, "signatures": {}}, {"a": [[]] * 3}])
+def test_what_is_no_decision_is_refused(told: dict[str, Any], consortium: Consortium) -> None:
+    with pytest.raises(WireError):
+        FolderBoard(consortium.home).decision("Lisbon", told)
+
+
+def test_a_board_shows_a_site_its_own_plans_while_they_are_open(consortium: Consortium) -> None:
+    consortium.hospital("Quito")
+    one = consortium.plan("plan.cohort=[Lisbon, Nairobi, Osaka]")
+    run, board = consortium.begun(one), FolderBoard(consortium.home)
+    assert board.board("Quito")["plans"] == []
+    assert [RunPlan.admitted(p.encode(), consortium.home.pins) for p in board.board("Lisbon")["plans"]] == [one]
+    run.end("stopped")
+    assert board.board("Lisbon")["plans"] == []
+
+
+def test_what_a_site_says_of_itself_is_short_and_of_known_words(consortium: Consortium) -> None:
+    board = FolderBoard(consortium.home)
+    assert board.heard("Lisbon") == {}
+    board.doing("Lisbon", {"what": "working", "detail": "x" * 10_000, "error": 3, "more": "ignored"})
+    heard = board.heard("Lisbon")
+    assert (heard["what"], len(heard["detail"]), heard["error"]) == ("working", 200, "3")
+    assert "more" not in heard
+    with pytest.raises(WireError, match="expected one of"):
+        board.doing("Lisbon", {"what": "rm -rf"})
+    (consortium.home.live / "doing" / "Lisbon.json").write_bytes(b"\0\0")  # after a power cut
+    assert board.heard("Lisbon") == {}
+
+
+def test_a_plan_reads_the_same_at_every_site(consortium: Consortium) -> None:
+    config = config_of(consortium.folder, SVM, "federation.rounds=5")
+    plan = RunPlan.draw_up(config, consortium.home.roster, consortium.roots)
+    taken = [site.take_plan(plan.paper.encode()) for site in consortium.sites.values()]
+    assert taken == [plan] * 3
