@@ -95,5 +95,5 @@ class Board:
         headers = signed_headers(self._site, self._identity, method, path, body, self._clock.now())
         try:
             return self._client.request(method, path, content=body, headers=headers)
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise LinkError(f"{self._address} {unreachable(error)}") from None

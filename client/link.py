@@ -176,7 +176,7 @@ def _told(response: httpx.Response) -> tuple[int, str]:
     return code if isinstance(code, int) else 0, said if said.isprintable() else "no reason given"
 
 
-def unreachable(error: httpx.TransportError) -> str:
+def unreachable(error: httpx.RequestError) -> str:
     """Why the coordinator was not reached, and what to do, after its address."""
     said = str(error)
     if "CERTIFICATE_VERIFY_FAILED" in said:

@@ -28,7 +28,9 @@ class _Short(logging.Formatter):
         return f"{time.strftime('%H:%M:%S', time.localtime(record.created))} {mark}{record.getMessage()}"
 
 
-class _Patient(RotatingFileHandler):
+class Patient(RotatingFileHandler):
+    """A rotated file that gets along with a full disk."""
+
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 the library's name
         """Nothing: a full disk must not end the process."""
 
@@ -36,7 +38,7 @@ class _Patient(RotatingFileHandler):
 def begin(path: Path) -> None:
     """Log to a file and to the screen."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    file = _Patient(path, maxBytes=FILE_BYTES, backupCount=FILES, encoding="utf-8", delay=True)
+    file = Patient(path, maxBytes=FILE_BYTES, backupCount=FILES, encoding="utf-8", delay=True)
     file.setFormatter(_Json())
     screen = logging.StreamHandler()
     screen.setFormatter(_Short())

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from starlette.datastructures import Headers
 
 from common.credentials import Seen, not_a_member, verified
-from common.errors import ConsiliumError, IdentityError, LinkError
+from common.errors import ConsiliumError, IdentityError, LinkError, RunError
 from common.files import read_json, write_json
 
 log = logging.getLogger("consilium")
@@ -137,5 +137,5 @@ def _known(heard: Path) -> dict[str, dict[str, float]]:
         return {
             str(site): {k: float(at[k]) for k in ("at_s", "since_s")} for site, at in (read_json(heard) or {}).items()
         }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, RunError, ValueError, KeyError, TypeError, AttributeError):
         return {}

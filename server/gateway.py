@@ -18,7 +18,6 @@ import resource
 import ssl
 import sys
 import time
-from asyncio import TimerHandle
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -33,13 +32,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 from starlette.routing import Mount
 from starlette.types import Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from common.command import exit_status
 from common.errors import ConsiliumError, IdentityError, LinkError, SecAggError, WireError
 from server.board import FolderBoard
 from server.doorkeeper import Doorkeeper
 from server.home import Home
+from server.impatience import Impatient
 
 log = logging.getLogger("consilium")
 
@@ -53,7 +52,6 @@ FLEET = frozenset(
 """All of Flower's but register-node and unregister-node: the coordinator alone says who is a node."""
 BOARD = "/v1/consilium/"
 FLEET_BYTES, BOARD_BYTES = 64 * 2**20, 16 * 2**10
-HEADER_S, HEADER_BYTES = 10.0, 64 * 2**10
 BODY_S = 30.0
 """How long a member may pause within a body; all of one to the board must come within as much."""
 AT_ONCE = 16
@@ -64,6 +62,8 @@ KEEP_ALIVE_S = 75
 UPSTREAM_KEEP_ALIVE_S = 3.0
 PASSED_ON = ("content-type", "content-length", "accept", "accept-encoding", "flwr-")
 PASSED_BACK = ("content-type", "content-length", "content-encoding", "flwr-")
+
+CLOSE = {"connection": "close"}
 
 Json = dict[str, Any]
 
@@ -151,7 +151,8 @@ class Gateway:
         if request.method == "POST" and path in FLEET:
             await self._forward(self._doorkeeper.node(headers), path, request, send)
         elif asked == ("GET", f"{BOARD}health"):
-            await JSONResponse({"ok": True, "now_s": time.time()})(request.scope, request.receive, send)
+            told = {"ok": True, "now_s": time.time()}
+            await JSONResponse(told, headers=CLOSE)(request.scope, request.receive, send)
         elif asked == ("GET", f"{BOARD}board"):
             await self._ask(lambda site, _: self._board.board(site), path, request, send)
         elif asked == ("POST", f"{BOARD}decision"):
@@ -211,7 +212,7 @@ class Gateway:
         client = request.client.host if request.client else "?"
         path = request.scope["raw_path"][:100]
         log.warning("refused (%d %s): %s %r from %s", why.status, why.cause, request.method[:20], path, client)
-        response = JSONResponse({"error": why.cause, "detail": str(why)}, why.status, {"connection": "close"})
+        response = JSONResponse({"error": why.cause, "detail": str(why)}, why.status, CLOSE)
         await response(request.scope, request.receive, send)
 
 
@@ -239,46 +240,6 @@ async def _body(request: Request, most_bytes: int) -> AsyncIterator[bytes]:
             yield piece
 
 
-class _Impatient(HttpToolsProtocol):
-    """uvicorn's protocol, which alone would wait for ever for the rest of a header, and keep one of any length."""
-
-    _patience: TimerHandle | None = None
-    _header_bytes = 0
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
-        super().connection_made(transport)
-        self._expect_header()
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if self._patience is not None:
-            self._header_bytes += len(data)
-            if self._header_bytes > HEADER_BYTES:
-                self.transport.abort()
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._expect_header()
-
-    def on_headers_complete(self) -> None:
-        self._no_more_patience()
-        super().on_headers_complete()
-        self.scope["raw_path"] = self.url  # all of it: uvicorn has cut off where it ends, and what stands before it
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._no_more_patience()
-        super().connection_lost(exc)
-
-    def _expect_header(self) -> None:
-        if self._patience is None:
-            self._patience, self._header_bytes = self.loop.call_later(HEADER_S, self.transport.abort), 0
-
-    def _no_more_patience(self) -> None:
-        if self._patience is not None:
-            self._patience.cancel()
-        self._patience = None
-
-
 def server(home: Home, board: Board) -> uvicorn.Server:
     """The gateway of a coordinator's folder; its `run` serves until SIGTERM.
 
@@ -290,7 +251,7 @@ def server(home: Home, board: Board) -> uvicorn.Server:
     doorkeeper = Doorkeeper(home, [home.folder / "roster", home.folder / "sites"], home.live / "heard.json")
     gateway = Gateway(doorkeeper, board, f"https://127.0.0.1:{settings.superlink_port}", home.authority)
     config = uvicorn.Config(
-        gateway.app(), settings.listen, settings.port, http=_Impatient, ws="none", lifespan="on", log_config=None,
+        gateway.app(), settings.listen, settings.port, http=Impatient, ws="none", lifespan="on", log_config=None,
         access_log=False, proxy_headers=False, server_header=False, limit_concurrency=CONNECTIONS,
         timeout_keep_alive=KEEP_ALIVE_S, timeout_graceful_shutdown=1,
         ssl_certfile=tls / "server.crt", ssl_keyfile=tls / "server.key",

@@ -18,15 +18,16 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
-from logging.handlers import RotatingFileHandler
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
 import psutil
 
+from common import logs
 from common.errors import RunError
-from common.files import read_json, write_json
+from server import census
+from server.census import State
 
 log = logging.getLogger("consilium")
 
@@ -39,7 +40,6 @@ STEADY_S = 60.0
 LONGEST_DELAY_S = 10.0
 GRACE_S = 5.0
 LOG_BYTES, LOG_FILES = 5_000_000, 3
-MARK = "CONSILIUM_SUPERVISED_BY"
 
 # The kernel's promise belongs to the process itself, so it is asked for between fork and exec, in a Python of its own:
 # code that runs in a fork of this process could meet a lock that nobody releases.
@@ -64,18 +64,6 @@ class Child:
     """On top of this process's own."""
     ready: Callable[[], bool] | None = None
     """Asked ten times a second at the start, before the next child is started; must return soon."""
-
-
-@dataclass(frozen=True)
-class State:
-    """How a child fares."""
-
-    name: str
-    pid: int = 0
-    since_s: float = 0.0
-    """When it was started, seconds since 1970, UTC; 0 while it is down."""
-    restarts: int = 0
-    rss_bytes: int = 0
 
 
 class Supervisor:
@@ -154,7 +142,7 @@ class Supervisor:
         theirs = os.pipe()
         kept.process = subprocess.Popen(  # noqa: S603 the commands are our own
             [sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid()), *kept.child.command],
-            env={**os.environ, **kept.child.env, MARK: str(self._folder)},
+            env={**os.environ, **kept.child.env, census.MARK: str(self._folder)},
             stdin=subprocess.DEVNULL,
             stdout=theirs[1],
             stderr=theirs[1],
@@ -181,17 +169,20 @@ class Supervisor:
             for member in family:
                 with suppress(psutil.NoSuchProcess):
                     member.terminate()
-            while any(map(_runs, family)) and time.monotonic() < deadline:
+            while any(map(census.runs, family)) and time.monotonic() < deadline:
                 self._write_out(0.05)
         if process.poll() is None:
             process.kill()
         process.wait()
 
     def _end_what_is_left(self) -> None:
-        for process in _left_running(self._folder):
+        left, deadline = census.left_running(self._folder), time.monotonic() + GRACE_S
+        for process in left:
             log.warning("pid %d: left running; killed.", process.pid)
             with suppress(psutil.NoSuchProcess):
                 process.kill()
+        while any(map(census.runs, left)) and time.monotonic() < deadline:
+            time.sleep(0.01)
 
     def _write_out(self, wait_s: float) -> None:
         for key, _ in self._outputs.select(wait_s):
@@ -209,12 +200,7 @@ class Supervisor:
     def _note(self) -> None:
         # A full disk must not end what keeps the others alive.
         with suppress(OSError):
-            write_json(self._folder / "processes.json", [asdict(kept.state()) for kept in self._kept])
-
-
-def state(folder: Path) -> tuple[State, ...]:
-    """How the children of the supervisor in this folder fare; any process may ask."""
-    return tuple(_as_it_is(noted) for noted in _noted(folder))
+            census.note(self._folder, [kept.state() for kept in self._kept])
 
 
 @dataclass
@@ -246,7 +232,7 @@ class _Kept:
         return State(self.child.name, self.process.pid, self.since_s, self.restarts)
 
 
-class _Log(RotatingFileHandler):
+class _Log(logs.Patient):
     """What a child says, each line with its time."""
 
     def __init__(self, path: Path) -> None:
@@ -262,45 +248,3 @@ class _Log(RotatingFileHandler):
             lines, self._rest = [*lines, self._rest], b""
         for line in lines:
             self.handle(logging.makeLogRecord({"msg": _COLOUR.sub("", line.decode("utf-8", "replace")).rstrip()}))
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 the library's name
-        """Nothing: a full disk must not end what keeps the others alive."""
-
-
-def _noted(folder: Path) -> list[State]:
-    try:
-        return [State(**entry) for entry in read_json(folder / "processes.json") or []]
-    except (ValueError, TypeError):  # of another release, or damaged
-        return []
-
-
-def _left_running(folder: Path) -> list[psutil.Process]:
-    """What still runs of this folder's processes, by its mark, or as noted: the SuperExec hides its environment."""
-    found = [process for noted in _noted(folder) if (process := _process(noted)) is not None]
-    for process in psutil.process_iter():
-        with suppress(psutil.Error):
-            if process.environ().get(MARK) == str(folder) and _runs(process) and process not in found:
-                found.append(process)
-    return found
-
-
-def _process(noted: State) -> psutil.Process | None:
-    """The process that was noted, if it still runs, and the number is not another's by now."""
-    with suppress(psutil.Error, ValueError):
-        process = psutil.Process(noted.pid)
-        if noted.pid and abs(process.create_time() - noted.since_s) < 2 and _runs(process):
-            return process
-    return None
-
-
-def _runs(process: psutil.Process) -> bool:
-    with suppress(psutil.Error):
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    return False
-
-
-def _as_it_is(noted: State) -> State:
-    with suppress(psutil.Error):
-        if process := _process(noted):
-            return replace(noted, rss_bytes=process.memory_info().rss)
-    return State(noted.name, restarts=noted.restarts)

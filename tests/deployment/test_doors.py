@@ -37,7 +37,7 @@ from flwr.supercore.runtime import RuntimeHttpClient
 from client.board import Board
 from common.credentials import SIGNATURE, SITE, TIME, signed_headers
 from common.errors import IdentityError
-from server import gateway
+from server import gateway, impatience
 from tests.deployment.door import REFUSED, Door, talk
 
 PULL = "/v1/fleet/pull-messages"
@@ -317,7 +317,7 @@ def test_a_header_without_end_is_cut_off(door: Door) -> None:
 def test_those_who_say_nothing_or_a_letter_now_and_then_are_cut_off_in_time(
     door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gateway, "HEADER_S", 0.4)
+    monkeypatch.setattr(impatience, "HEADER_S", 0.4)
     monkeypatch.setattr(gateway, "BODY_S", 0.4)
     began = time.monotonic()
     refused("a connection that says nothing", status(door.say()), 0)

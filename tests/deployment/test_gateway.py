@@ -35,7 +35,7 @@ from common.credentials import AHEAD_S, BEHIND_S, Seen
 from common.errors import ConfigError, IdentityError, LinkError
 from common.files import read_json
 from server import doorkeeper, gateway, membership, superlink
-from server.processes import state
+from server.census import state
 from tests.deployment.door import Door, talk
 from tests.deployment.resident import site as echo
 from tests.deployment.superlink import authority, free_port

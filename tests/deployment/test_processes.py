@@ -17,7 +17,8 @@ import pytest
 
 from common.errors import RunError
 from server import processes
-from server.processes import Child, Supervisor, state
+from server.census import state
+from server.processes import Child, Supervisor
 
 ROOT = Path(__file__).parents[2]
 SLEEP = "import time; time.sleep(600)"
