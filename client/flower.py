@@ -41,6 +41,7 @@ from common.types import Tensors
 
 log = logging.getLogger("consilium")
 
+SMALL_BYTES = 2**20
 REFUSED = 100
 """Error code of our own (Flower's end at 8): the reason is a message for people."""
 
@@ -150,7 +151,7 @@ def _prepared(home: Home, digest: str, edited_ns: int) -> Member:
 
 def _plan_of(message: Message) -> str:
     try:
-        return str(cast(ConfigRecord, message.content["plan"])["digest"])
+        return str(cast(ConfigRecord, message.content["message"])["plan"])
     except (KeyError, TypeError):
         raise WireError("a message that does not say of which plan it is: not from this release's server.") from None
 
@@ -170,8 +171,8 @@ def _answer(member: Member, message: Message, context: Context) -> RecordDict:
     simulated = member.home is None
     if simulated and "state" in message.content:  # a resumed simulation brings what its sites had kept
         context.state["state"] = message.content["state"]
-    reply, state = member.answer(wire.decode_request(_bytes(message.content, "message")), context)
-    content = RecordDict({"message": _record(wire.encode_reply(reply))})
+    reply, state = member.answer(wire.decode_request(_unpacked(message.content)), context)
+    content = _packed(wire.encode_reply(reply))
     if simulated and state is not None:  # its state may leave, for it is the simulation's own
         content["state"] = context.state["state"]
     return content
@@ -205,6 +206,21 @@ def _app(which: Which, *, simulated: bool) -> ClientApp:
     if simulated:
         client.query("introduce")(partial(_respond, which, _introduce, tell))
     return client
+
+
+def _packed(content: bytes) -> RecordDict:
+    """One array of bytes as Flower's records: few and small ones, for each travels by itself."""
+    if len(content) <= SMALL_BYTES:
+        return RecordDict({"message": ConfigRecord({"bytes": content})})
+    return RecordDict({"message": ConfigRecord({}), "pieces": _record(content)})
+
+
+def _unpacked(content: RecordDict) -> bytes:
+    try:
+        told = cast(ConfigRecord, content["message"])
+        return cast(bytes, told["bytes"]) if "bytes" in told else _bytes(content, "pieces")
+    except (KeyError, TypeError, AttributeError):
+        raise WireError("a Flower message without our bytes: not from this release's coordinator.") from None
 
 
 def _record(content: bytes) -> ArrayRecord:

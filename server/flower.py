@@ -8,7 +8,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -21,20 +21,27 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordD
 from flwr.serverapp import Grid, ServerApp
 from flwr.supercore.inflatable.inflatable_utils import pull_objects
 from flwr.superlink.grid import http_grid
+from flwr.superlink.grid.http_grid import HttpGrid
 
 from common import tensorfile, wire
 from common.errors import ConfigError, WireError
 from common.files import read_json
 from common.transport import NONE, Misfortunes, Reply, Request
 from common.types import Tensors
+from server.bell import COORDINATOR, Bell
 from server.conduct import conduct
 from server.home import Home
 from server.runs import Asking, Run
+from server.store import Store
+from server.store import grid as direct_grid
 
 log = logging.getLogger("consilium")
 
 POLL_S = 0.02
 """Flower's own `send_and_receive` waits 3 s between two looks."""
+BELL_S, LOOKS = 0.004, 125
+"""How often it is looked whether the bell has rung, and after how many times for messages nevertheless."""
+SMALL_BYTES = 2**20
 AT_ONCE = 8
 """Replies that are fetched at a time: Flower hands over whole all that it is asked for."""
 GRACE_S = 60.0
@@ -53,6 +60,7 @@ class FlowerTransport:
         grid: as Flower hands it to a ServerApp.
         nodes: the sites' nodes, by name.
         plan: digest of the plan that all messages are of; simulated sites need none.
+        bells: a folder with a bell for each site and one for the coordinator; none: all ask now and then.
         misfortunes: what a simulation adds.
         stop: once it is set, waiting ends in KeyboardInterrupt.
         look: is told whenever an exchange begins, goes on, or ends.
@@ -66,9 +74,11 @@ class FlowerTransport:
         misfortunes: Misfortunes = NONE,
         stop: threading.Event | None = None,
         look: Callable[[Asking], None] = lambda _: None,
+        bells: Path | None = None,
     ) -> None:
         self._grid, self._nodes, self._plan = grid, dict(sorted(nodes.items())), plan
         self._misfortunes, self._stop, self._look = misfortunes, stop or threading.Event(), look
+        self._bells = bells
         self.states: dict[str, Tensors] = {}
         """What simulated sites keep, for the checkpoint; real sites keep their own and never send it."""
         self._known: dict[str, Tensors] = {}
@@ -86,16 +96,16 @@ class FlowerTransport:
     def exchange(self, requests: Mapping[str, Request], timeout_s: float) -> Iterator[tuple[str, Reply]]:
         """Send each site its request, all of one round; what came in time, site and reply, as it comes."""
         reached = {site: r for site, r in requests.items() if not self._misfortunes.away(site, r.round)}
-        # One record for all that are asked the same: Flower then sends its pieces once.
-        messages = {key: _record(wire.encode_request(r)) for key, r in {id(r): r for r in reached.values()}.items()}
-        plan = {"plan": ConfigRecord({"digest": self._plan})} if self._plan else {}
+        # One record for all that are asked the same: Flower then stores its pieces once.
+        messages = {
+            key: _packed(wire.encode_request(r), self._plan) for key, r in {id(r): r for r in reached.values()}.items()
+        }
         contents = {
-            site: RecordDict({"message": messages[id(request)], **plan, **self._state_for(site)})
-            for site, request in reached.items()
+            site: RecordDict({**messages[id(request)], **self._state_for(site)}) for site, request in reached.items()
         }
         for site, content in self._answers(contents, reached, timeout_s):
             try:
-                reply = wire.decode_reply(_bytes(content, "message"))
+                reply = wire.decode_reply(_unpacked(content))
                 if "state" in content:
                     self.states[site] = self._known[site] = tensorfile.unpack(_bytes(content, "state"))[0]
             except WireError as error:
@@ -123,7 +133,7 @@ class FlowerTransport:
         standing = Asking(asked.kind, asked.round, tuple(sorted(contents)), started_s, started_s + timeout_s)
         self._look(standing)
         asking = {self._nodes[site]: content for site, content in contents.items()}
-        for node, message in ask(self._grid, "query.answer", asking, timeout_s, self._stop):
+        for node, message in ask(self._grid, "query.answer", asking, timeout_s, self._wait, self._call):
             site, refused = names[node], dict(standing.refused)
             if message.has_error():
                 log.warning(
@@ -136,22 +146,46 @@ class FlowerTransport:
             if not message.has_error():
                 yield site, message.content
 
+    def _call(self, nodes: Iterable[int]) -> None:
+        """Tell the gateway that there is something for these nodes."""
+        if self._bells:
+            for site in (site for site, node in self._nodes.items() if node in set(nodes)):
+                Bell(self._bells / site).ring()
+
+    def _wait(self, heard: int) -> int:
+        """Wait for the gateway's bell, or a little; how often it was rung by now."""
+        bell = Bell(self._bells / COORDINATOR) if self._bells else None
+        if heard < 0:
+            return bell.rung() if bell else 0
+        for _ in range(LOOKS if bell else 1):
+            if bell and bell.rung() != heard:
+                break
+            if self._stop.wait(BELL_S if bell else POLL_S):
+                raise KeyboardInterrupt
+        return bell.rung() if bell else 0
+
 
 def ask(
-    grid: Grid, kind: str, contents: Mapping[int, RecordDict], timeout_s: float, stop: threading.Event
-) -> Iterator[tuple[int, Message]]:
-    """Send each node its content; what comes back in time, node and message, as it comes, errors too."""
+    grid: Grid, kind: str, contents: Mapping[int, RecordDict], timeout_s: float, wait: Callable[[int], int],
+    call: Callable[[Iterable[int]], None] = lambda _: None,
+) -> Iterator[tuple[int, Message]]:  # fmt: skip
+    """Send each node its content; what comes back in time, node and message, as it comes, errors too.
+
+    Args:
+        wait: is given what it returned last (-1 at first), and returns when it is time to look again.
+        call: is told the nodes when there is something for them.
+    """
     deadline = time.monotonic() + timeout_s
     messages = [Message(content, node, kind, ttl=timeout_s + GRACE_S) for node, content in contents.items()]
-    awaited = {name for name in grid.push_messages(messages) if name}
-    late = False
+    awaited, late, heard = {name for name in grid.push_messages(messages) if name}, False, wait(-1)
+    call(contents)
     while awaited and not late:
         late = time.monotonic() >= deadline  # what has come by then counts, however long it takes to fetch
         for message in _pulled(grid, awaited):
             if message.metadata.src_node_id in contents:
                 yield message.metadata.src_node_id, message
-        if awaited and not late and stop.wait(POLL_S):
-            raise KeyboardInterrupt
+        if awaited and not late:
+            heard = wait(heard)
 
 
 def _pulled(grid: Grid, awaited: set[str]) -> Iterator[Message]:
@@ -166,6 +200,21 @@ def _pulled(grid: Grid, awaited: set[str]) -> Iterator[Message]:
 def _reason(message: Message) -> str:
     reason = message.error.reason or "" if message.has_error() else ""
     return reason if message.error.code == REFUSED else f"Flower's error {message.error.code}: {reason}"
+
+
+def _packed(content: bytes, plan: str) -> dict[str, ConfigRecord | ArrayRecord]:
+    """One array of bytes as Flower's records: few and small ones, for each is stored and asked for by itself."""
+    if len(content) <= SMALL_BYTES:
+        return {"message": ConfigRecord({"plan": plan, "bytes": content})}
+    return {"message": ConfigRecord({"plan": plan}), "pieces": _record(content)}
+
+
+def _unpacked(content: RecordDict) -> bytes:
+    try:
+        told = cast(ConfigRecord, content["message"])
+        return cast(bytes, told["bytes"]) if "bytes" in told else _bytes(content, "pieces")
+    except (KeyError, TypeError, AttributeError):
+        raise WireError("a Flower message without our bytes.") from None
 
 
 def _record(content: bytes) -> ArrayRecord:
@@ -200,4 +249,6 @@ def main(grid: Grid, context: Context) -> None:
             run.end("failed", f"{', '.join(missing)}: no member any more. Submit the plan again, without.")
             return
         nodes = {site: int(ids[site]) for site in run.state.cohort}
-        conduct(run, FlowerTransport(grid, nodes, run.plan.digest, look=run.look))
+        store = Store(home.live / "flower" / "state.db")
+        direct = direct_grid(store, cast(HttpGrid, grid).run)
+        conduct(run, FlowerTransport(direct, nodes, run.plan.digest, look=run.look, bells=home.live / "bells"))

@@ -112,7 +112,13 @@ def introduced(grid: Grid, expected: int, timeout_s: float, stop: threading.Even
         if stop.wait(POLL_S):
             raise KeyboardInterrupt
     found, refusals = {}, []
-    for node, message in ask(grid, "query.introduce", {node: RecordDict() for node in nodes}, timeout_s, stop):
+
+    def wait(heard: int) -> int:
+        if heard >= 0 and stop.wait(POLL_S):
+            raise KeyboardInterrupt
+        return 0
+
+    for node, message in ask(grid, "query.introduce", {node: RecordDict() for node in nodes}, timeout_s, wait):
         if message.has_error():
             refusals.append(str(message.error.reason))
         else:

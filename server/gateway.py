@@ -5,6 +5,8 @@ and of it only requests that a member's node signed, within Flower's window, eac
 came: path, headers and framing are its own, so that nothing can hide in them.
 
     POST /v1/fleet/…              to the SuperLink, signed with the node's key (Flower's headers)
+    POST /v1/consilium/take       the next message for a node, whole, signed like the Fleet API; waits for one a while
+    POST /v1/consilium/give       a node's whole reply, likewise
     GET  /v1/consilium/board      roster and plans, signed with the site's identity (common/credentials.py)
     POST /v1/consilium/decision   a signed decision on a plan, likewise
     POST /v1/consilium/doing      what the site is doing, likewise
@@ -18,9 +20,11 @@ import resource
 import ssl
 import sys
 import time
+from base64 import b64decode
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,16 +33,19 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount
 from starlette.types import Receive, Scope, Send
 
 from common.command import exit_status
 from common.errors import ConsiliumError, IdentityError, LinkError, SecAggError, WireError
+from common.secagg.audit import framed, frames
+from server.bell import COORDINATOR, Bell
 from server.board import FolderBoard
-from server.doorkeeper import Doorkeeper
+from server.doorkeeper import PUBLIC_KEY, Doorkeeper
 from server.home import Home
 from server.impatience import Impatient
+from server.store import Handed, OverError, Store
 
 log = logging.getLogger("consilium")
 
@@ -64,6 +71,12 @@ PASSED_ON = ("content-type", "content-length", "accept", "accept-encoding", "flw
 PASSED_BACK = ("content-type", "content-length", "content-encoding", "flwr-")
 
 CLOSE = {"connection": "close"}
+
+FRAMES, GOT = "application/octet-stream", "consilium-got"
+TAKE_BYTES, GIVE_BYTES = 2 * 2**20, 8 * 2**20
+HOLD_S, LOOK_S, BELL_S = 10.0, 1.0, 0.005
+"""How long a node's question is held, how often it is looked for a message, and how often for the bell meanwhile."""
+PUSHES = {"/v1/fleet/push-messages", "/v1/fleet/push-object"}
 
 Json = dict[str, Any]
 
@@ -99,10 +112,14 @@ class Gateway:
     Args:
         superlink: its URL on this machine.
         authority: the consortium's certificate, PEM, by which the SuperLink shows who it is.
+        live: where the SuperLink's database is, and the bells.
     """
 
-    def __init__(self, doorkeeper: Doorkeeper, board: Board, superlink: str, authority: Path) -> None:
+    def __init__(self, doorkeeper: Doorkeeper, board: Board, superlink: str, authority: Path, live: Path) -> None:
         self._doorkeeper, self._board, self._superlink = doorkeeper, board, superlink
+        self._store, self._bells = Store(live / "flower" / "state.db"), live / "bells"
+        self._handed: dict[str, Handed] = {}
+        """What each site was handed and may not have got."""
         self._busy: Counter[str] = Counter()
         self._writing = asyncio.Lock()
         self._client = httpx.AsyncClient(
@@ -150,6 +167,10 @@ class Gateway:
             raise RefusedError(400, "malformed", "a body of two lengths.")
         if request.method == "POST" and path in FLEET:
             await self._forward(self._doorkeeper.node(headers), path, request, send)
+        elif asked == ("POST", f"{BOARD}take"):
+            await self._counted(self._take, request, send)
+        elif asked == ("POST", f"{BOARD}give"):
+            await self._counted(self._give, request, send)
         elif asked == ("GET", f"{BOARD}health"):
             told = {"ok": True, "now_s": time.time()}
             await JSONResponse(told, headers=CLOSE)(request.scope, request.receive, send)
@@ -185,10 +206,59 @@ class Gateway:
             raise LinkError(f"the coordinator could not take it down ({error.strerror}). Try again later.") from None
         await JSONResponse(answer)(request.scope, request.receive, send)
 
+    async def _counted(
+        self, handle: Callable[[str, int, Request], Awaitable[Response]], request: Request, send: Send
+    ) -> None:
+        """A question of a node about its messages, which is answered out of Flower's database."""
+        site = self._doorkeeper.node(request.headers)
+        self._refuse_too_busy(site)
+        self._busy[site] += 1
+        try:
+            node = await run_in_threadpool(self._store.node, b64decode(request.headers[PUBLIC_KEY]))
+            if node is None:
+                raise IdentityError("not-registered", "this node is not registered yet. Try again in a moment.")
+            response = await handle(site, node, request)
+        except OverError as error:
+            response = JSONResponse({"error": "over", "detail": str(error)}, 410)
+        except WireError as error:
+            raise RefusedError(400, error.code, str(error)) from None
+        finally:
+            self._busy[site] -= 1
+        await response(request.scope, request.receive, send)
+
+    async def _take(self, site: str, node: int, request: Request) -> Response:
+        """The next message for a node, whole where it is small; waits for one a while.
+
+        What was handed out is handed out again until the node says that it has got it: a line may break in between.
+        """
+        got, handed = request.headers.get(GOT, ""), self._handed.get(site)
+        if handed and handed.name != got:
+            return _whole(handed)
+        if handed:
+            del self._handed[site]
+            with suppress(OverError):  # with its run, all of it is freed
+                await run_in_threadpool(self._store.confirm, node, handed)
+        bell, until_s = Bell(self._bells / site), time.monotonic() + HOLD_S
+        while time.monotonic() < until_s:
+            rung, again_s = bell.rung(), time.monotonic() + LOOK_S
+            if handed := await run_in_threadpool(self._store.take, node, TAKE_BYTES):
+                self._handed[site] = handed
+                return _whole(handed)
+            while bell.rung() == rung and time.monotonic() < again_s:
+                await asyncio.sleep(BELL_S)
+        return Response(status_code=204)
+
+    async def _give(self, site: str, node: int, request: Request) -> Response:
+        """A node's whole reply."""
+        body = b"".join([piece async for piece in _body(request, GIVE_BYTES)])
+        parts = list(frames(BytesIO(body)))
+        await run_in_threadpool(self._store.give, node, parts)
+        Bell(self._bells / COORDINATOR).ring()
+        return JSONResponse({})
+
     async def _forward(self, site: str, path: str, request: Request, send: Send) -> None:
         """One request to the SuperLink and its answer back, piece by piece."""
-        if self._busy[site] >= AT_ONCE:
-            raise LinkError(f"more than {AT_ONCE} requests of one site at a time. Wait for an answer.")
+        self._refuse_too_busy(site)
         self._busy[site] += 1
         begun = False
         try:
@@ -201,6 +271,8 @@ class Gateway:
                 async for piece in answer.aiter_raw():
                     await send({"type": "http.response.body", "body": piece, "more_body": True})
                 await send({"type": "http.response.body", "body": b""})
+            if path in PUSHES:
+                Bell(self._bells / COORDINATOR).ring()
         except httpx.TransportError as error:
             log.warning("the SuperLink did not answer %s of %s: %s", path, site, str(error) or type(error).__name__)
             if not begun:  # else nothing can be said any more: the server closes the connection
@@ -208,12 +280,20 @@ class Gateway:
         finally:
             self._busy[site] -= 1
 
+    def _refuse_too_busy(self, site: str) -> None:
+        if self._busy[site] >= AT_ONCE:
+            raise LinkError(f"more than {AT_ONCE} requests of one site at a time. Wait for an answer.")
+
     async def _refuse(self, request: Request, send: Send, why: RefusedError) -> None:
         client = request.client.host if request.client else "?"
         path = request.scope["raw_path"][:100]
         log.warning("refused (%d %s): %s %r from %s", why.status, why.cause, request.method[:20], path, client)
         response = JSONResponse({"error": why.cause, "detail": str(why)}, why.status, CLOSE)
         await response(request.scope, request.receive, send)
+
+
+def _whole(handed: Handed) -> Response:
+    return Response(b"".join(map(framed, handed.parts)), media_type=FRAMES)
 
 
 async def _body(request: Request, most_bytes: int) -> AsyncIterator[bytes]:
@@ -249,7 +329,8 @@ def server(home: Home, board: Board) -> uvicorn.Server:
     settings, tls = home.settings, home.folder / "tls"
     home.identities()  # an error of the roster is better told now
     doorkeeper = Doorkeeper(home, [home.folder / "roster", home.folder / "sites"], home.live / "heard.json")
-    gateway = Gateway(doorkeeper, board, f"https://127.0.0.1:{settings.superlink_port}", home.authority)
+    superlink = f"https://127.0.0.1:{settings.superlink_port}"
+    gateway = Gateway(doorkeeper, board, superlink, home.authority, home.live)
     config = uvicorn.Config(
         gateway.app(), settings.listen, settings.port, http=Impatient, ws="none", lifespan="on", log_config=None,
         access_log=False, proxy_headers=False, server_header=False, limit_concurrency=CONNECTIONS,
