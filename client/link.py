@@ -40,6 +40,8 @@ NOBODY_WAITS = {
     ApiErrorCode.FLEET_GET_FAB_FAILED,
 }
 
+NOT_KNOWN = "it is not admitted yet, or was revoked. Ask the coordinator."
+
 Q = TypeVar("Q")
 A = TypeVar("A")
 
@@ -153,27 +155,26 @@ def ask(link: Link, call: Callable[[Q], A], request: Q) -> A:
         code, said = _told(error.response)
         if code in NOBODY_WAITS:
             raise NobodyWaitsError("its run is not going on any more") from None
-        if error.response.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
-            raise UnknownKeyError(said) from None
+        status = error.response.status_code
+        if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+            raise UnknownKeyError(said if isinstance(code, str) else NOT_KNOWN) from None
         if code == ApiErrorCode.FLEET_NODE_ACTIVATION_FAILED:
-            raise UnknownKeyError("it is not registered, or still shown online for up to a minute") from None
-        raise LinkError(
-            f"{link.address} answers {error.response.status_code} ({said}). It may be restarting."
-        ) from None
+            raise UnknownKeyError(f"{NOT_KNOWN} Or it still counts as connected, for a minute.") from None
+        raise LinkError(f"{link.address} answers {status} ({said}). It may be restarting.") from None
     except httpx.RequestError as error:
         raise LinkError(f"{link.address} {unreachable(error)}") from None
     except ValueError:
         raise LinkError(f"{link.address} does not answer as a coordinator of this release does.") from None
 
 
-def _told(response: httpx.Response) -> tuple[int, str]:
-    """Flower's error code (0: none) and the reason, of an answer that is an error."""
+def _told(response: httpx.Response) -> tuple[int | str, str]:
+    """Code and reason of an answer that is an error: Flower's, a number, or our gateway's, a word. 0: neither."""
     try:
         told = response.json()
-        code, said = told.get("code"), str(told.get("detail"))[:200]
+        code, said = told.get("code", told.get("error")), str(told.get("detail"))[:300]
     except (ValueError, AttributeError):
         code, said = 0, "no reason given"
-    return code if isinstance(code, int) else 0, said if said.isprintable() else "no reason given"
+    return code if isinstance(code, int | str) else 0, said if said.isprintable() else "no reason given"
 
 
 def unreachable(error: httpx.RequestError) -> str:

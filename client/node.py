@@ -163,10 +163,7 @@ class _Resident:
         try:
             node_id = int(ask(link, self.client.ActivateNode, asked).node_id)
         except UnknownKeyError as error:
-            raise LinkError(
-                f"{link.address} does not take this site's key ({error}). It is not admitted yet, or was revoked: "
-                "ask the coordinator. Until then it is tried again."
-            ) from None
+            raise LinkError(f"{link.address} does not take this site's key: {error}") from None
         self.journal.write(NODE, [node_id.to_bytes(8, "little")])
         return node_id
 
