@@ -8,6 +8,9 @@
     python -m client run                    take part: one process that runs for weeks
     python -m client rekey                  move this site to new keys
 
+    python -m client import SOURCE          take images into encrypted custody
+    python -m client custody ACTION         the keys of what is in custody
+
     python -m client check configs/demo.yaml          is the data of a configuration ready to train on?
     python -m client preview image.dcm --config C     one image after every step of the preprocessing
 
@@ -26,10 +29,13 @@ from rich.console import Console
 from rich.table import Table
 
 from client import joining
+from client.custody import commands as custody
 from client.home import Home
+from client.origin import File, Origin
 from common import config as configuration
 from common.command import Command, confirmed, dispatch
-from common.errors import IdentityError
+from common.config import Config, Encrypted
+from common.errors import IdentityError, LinkError
 from common.joining import JoinRequest, Welcome
 from common.plans import RunPlan, Verdict
 
@@ -210,7 +216,8 @@ def _decide(options: argparse.Namespace, verdict: Verdict) -> int:
     from client import papers
 
     home = Home(options.home)
-    papers.refresh(home)
+    if (problem := papers.refresh(home)) and not home.knows(options.plan):
+        raise LinkError(f"plan {options.plan!r} is not known here, and the coordinator cannot be asked: {problem}")
     plan: RunPlan = home.plan(options.plan)
     if verdict == "approve" and (objection := home.objection(plan)):
         print(f"Plan {plan.name} cannot be approved here: {objection}", file=sys.stderr)
@@ -251,7 +258,7 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _preview_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("image", type=Path, metavar="IMAGE", help="a DICOM, PNG, JPEG or TIFF file")
+    parser.add_argument("image", metavar="IMAGE", help="a DICOM, PNG, JPEG or TIFF file; NAME/17 of an encrypted set")
     parser.add_argument("--config", required=True, metavar="C", help="whose preprocessing to show")
     parser.add_argument(
         "--frame", type=int, metavar="N", help="of a file with several, from 0 (default: the middle one)"
@@ -259,12 +266,22 @@ def _preview_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, metavar="P", help="the PNG to write (default: preview.png)")
 
 
+def _image(name: str, config: Config) -> Origin:
+    """A file, or what an encrypted data set calls an image."""
+    if not isinstance(config.data, Encrypted) or Path(name).exists():
+        return File(Path(name))
+    from client.custody import table
+
+    return table.origin(config.data, name)
+
+
 def _preview(options: argparse.Namespace) -> int:
     from client.preview import preview
     from client.readers import Frames
 
+    config = configuration.load(options.config)
     frame: Frames = "middle" if options.frame is None else options.frame
-    out = preview(options.image, configuration.load(options.config), options.out or Path("preview.png"), frame)
+    out = preview(_image(options.image, config), config, options.out or Path("preview.png"), frame)
     print(f"Written to {out}.")
     return 0
 
@@ -281,6 +298,7 @@ COMMANDS = {
     "run": Command("take part, for weeks", RUN, _home_argument, _run),
     "rekey": Command("move this site to new keys", REKEY, _rekey_arguments, _rekey),
     "preview": Command("one image after every preprocessing step", PREVIEW, _preview_arguments, _preview, KEPT),
+    **custody.COMMANDS,
 }
 
 if __name__ == "__main__":

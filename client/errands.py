@@ -16,7 +16,7 @@ from flwr.app.message import remove_content_from_message
 from flwr.clientapp import ClientApp
 from flwr.common.constant import ErrorCode
 from flwr.common.serde import message_from_proto, message_to_proto
-from flwr.proto.fleet_pb2 import PullMessagesResponse, PushMessagesRequest
+from flwr.proto.fleet_pb2 import PullMessagesRequest, PullMessagesResponse, PushMessagesRequest
 from flwr.proto.message_pb2 import ConfirmMessageReceivedRequest, ObjectTree
 from flwr.proto.node_pb2 import Node
 from flwr.supercore.inflatable.inflatable_object import (
@@ -40,7 +40,8 @@ from flwr.supercore.inflatable.inflatable_utils import (
 from flwr.supernode.fleet_http_client import FleetHttpClient
 from google.protobuf.message import DecodeError
 
-from client.journal import MESSAGE, REPLY, Journal
+from client.express import MOST_BYTES, Express, UnknownWayError
+from client.journal import GOT, MESSAGE, REPLY, Journal
 from client.line import Line, StoppedError
 from client.link import NobodyWaitsError, ask
 from common.errors import LinkError, WireError
@@ -57,6 +58,7 @@ class Errands:
 
     Args:
         hung: called in another thread when an answer is not there by the time that its message expires.
+        express: the short way to the coordinator's gateway.
     """
 
     line: Line
@@ -65,20 +67,44 @@ class Errands:
     app: ClientApp
     node_config: Mapping[str, str | int | float | bool]
     hung: Callable[[], None]
+    express: Express
     node: Node = field(default_factory=Node)
     _context: Context | None = None
     """Of the last run."""
     _done: list[ConfirmMessageReceivedRequest] = field(default_factory=list)
+    short: bool = True
+    """Whether the coordinator knows the short way."""
 
-    def take(self, found: PullMessagesResponse) -> None:
+    def fetch(self) -> list[bytes]:
+        """The next message: a PullMessagesResponse and what came with it of its content; nothing if there is none."""
+        if self.short:
+            try:
+                return self.line.insist(lambda: self.express.take(self._got()))
+            except UnknownWayError:
+                self.short = False
+        asked = PullMessagesRequest(node=self.node)
+        found = self.line.insist(lambda: ask(self.line.link, self.client.PullMessages, asked))
+        return [found.SerializeToString()] if found.messages_list else []
+
+    def _got(self) -> str:
+        """The message that was written down last: the coordinator hands out any other again."""
+        try:
+            return self.journal.read(GOT)[0].decode() if self.journal.has(GOT) else ""
+        except (WireError, UnicodeDecodeError):
+            return ""
+
+    def take(self, parts: list[bytes]) -> None:
         """A message that came in, from beginning to end."""
+        found = PullMessagesResponse.FromString(parts[0])
         name = found.messages_list[0].metadata.message_id
         if not is_valid_sha256_hash(name):
             log.warning("a message without a proper id is dropped")
             return
         # The coordinator takes it to be delivered, and never sends it again: it is written down at once, though its
         # content has still to come.
-        self.line.insist(lambda: self.journal.write(name + MESSAGE, [found.SerializeToString()]), _expiry(found))
+        self.line.insist(lambda: self.journal.write(name + MESSAGE, parts), _expiry(found))
+        if self.short:
+            self.line.insist(lambda: self.journal.write(GOT, [name.encode()]))
         self.finish(name)
 
     def finish(self, name: str) -> None:
@@ -214,12 +240,14 @@ class Errands:
         contents = dict(zip(ids, parts, strict=True))
         self.line.say("sending", f"run {metadata.run_id}, {metadata.message_type}")
         self.line.insist(lambda: self._push(request, contents), metadata.created_at + metadata.ttl)
-        self._done.append(
-            ConfirmMessageReceivedRequest(node=self.node, run_id=metadata.run_id, message_object_id=name)
-        )  # fmt: skip
+        if not self.short:
+            asked = ConfirmMessageReceivedRequest(node=self.node, run_id=metadata.run_id, message_object_id=name)
+            self._done.append(asked)
 
     def _push(self, request: PushMessagesRequest, contents: dict[str, bytes]) -> None:
-        """Announce a reply, and push what the coordinator has not got of it: after a failure less than before."""
+        """Hand in a reply whole, or announce it and push what the coordinator has not got of it."""
+        if self.short and sum(map(len, contents.values())) <= MOST_BYTES:
+            return self.express.give([request.SerializeToString(), *contents.values()])
         link, run_id = self.line.link, request.messages_list[0].metadata.run_id
         told = ask(link, self.client.PushMessages, request)
         push = make_push_object_fn_protobuf(

@@ -1,6 +1,7 @@
 """What a site must not forget when its process is killed, as files in a folder of its own.
 
     node          the id under which the coordinator knows this site
+    got           the last message that was written down here
     ID.message    a message that was taken from the coordinator, which will not send it again
     ID.reply      the answer to it, until it has arrived: the same bytes are sent again, never computed a second time
 
@@ -20,7 +21,7 @@ from common.folder import held
 from common.tensorfile import write_atomically
 
 MESSAGE, REPLY = ".message", ".reply"
-NODE = "node"
+NODE, GOT = "node", "got"
 _LENGTH = struct.Struct("<Q")
 
 

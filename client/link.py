@@ -114,16 +114,23 @@ class _Signing:
         return response
 
     def _signed(self, context: ProtobufRequestContext) -> ProtobufRequestContext:
-        timestamp = datetime.fromtimestamp(self.clock.now(), UTC).isoformat()
-        signature = sign_message(self.link.key, timestamp.encode("ascii"))
-        context.request.headers[FLEET_HTTP_PUBLIC_KEY_HEADER] = b64encode(self.link.public_key).decode("ascii")
-        context.request.headers[TIMESTAMP_HEADER] = timestamp
-        context.request.headers[FLEET_HTTP_SIGNATURE_HEADER] = b64encode(signature).decode("ascii")
+        context.request.headers.update(signed(self.link, self.clock))
         return context
 
 
-def fleet(link: Link, clock: Clock) -> FleetHttpClient:
-    """One client for all requests; it keeps its connections open.
+def signed(link: Link, clock: Clock) -> dict[str, str]:
+    """Flower's headers of a node's request, for this moment of the coordinator's time."""
+    timestamp = datetime.fromtimestamp(clock.now(), UTC).isoformat()
+    signature = sign_message(link.key, timestamp.encode("ascii"))
+    return {
+        FLEET_HTTP_PUBLIC_KEY_HEADER: b64encode(link.public_key).decode("ascii"),
+        TIMESTAMP_HEADER: timestamp,
+        FLEET_HTTP_SIGNATURE_HEADER: b64encode(signature).decode("ascii"),
+    }
+
+
+def trusting(link: Link) -> ssl.SSLContext:
+    """TLS that trusts the consortium's own authority and nobody else.
 
     Raises:
         ConfigError: if the authority's certificate cannot be read.
@@ -135,8 +142,17 @@ def fleet(link: Link, clock: Clock) -> FleetHttpClient:
     except (OSError, ssl.SSLError) as error:
         what = error.strerror if isinstance(error, FileNotFoundError | PermissionError) else "not a certificate in PEM"
         raise ConfigError(f"{link.ca}: {what}. Expected the consortium's certificate, from the welcome file.") from None
+    return tls
+
+
+def fleet(link: Link, clock: Clock) -> FleetHttpClient:
+    """One client for all requests; it keeps its connections open.
+
+    Raises:
+        ConfigError: if the authority's certificate cannot be read.
+    """
     client = FleetHttpClient(
-        f"https://{link.address}", interceptors=[_Signing(link, clock)], verify=tls, timeout=TIMEOUT_S
+        f"https://{link.address}", interceptors=[_Signing(link, clock)], verify=trusting(link), timeout=TIMEOUT_S
     )
     client._client.follow_redirects = False  # else a coordinator could send requests into the hospital's own network
     return client
@@ -152,7 +168,7 @@ def ask(link: Link, call: Callable[[Q], A], request: Q) -> A:
     try:
         return call(request)
     except httpx.HTTPStatusError as error:
-        code, said = _told(error.response)
+        code, said = told(error.response)
         if code in NOBODY_WAITS:
             raise NobodyWaitsError("its run is not going on any more") from None
         status = error.response.status_code
@@ -167,7 +183,7 @@ def ask(link: Link, call: Callable[[Q], A], request: Q) -> A:
         raise LinkError(f"{link.address} does not answer as a coordinator of this release does.") from None
 
 
-def _told(response: httpx.Response) -> tuple[int | str, str]:
+def told(response: httpx.Response) -> tuple[int | str, str]:
     """Code and reason of an answer that is an error: Flower's, a number, or our gateway's, a word. 0: neither."""
     try:
         told = response.json()

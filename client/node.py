@@ -19,7 +19,7 @@ os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")  # Flower reads it when it 
 import httpx
 from flwr.clientapp import ClientApp
 from flwr.common.constant import HEARTBEAT_DEFAULT_INTERVAL
-from flwr.proto.fleet_pb2 import ActivateNodeRequest, DeactivateNodeRequest, PullMessagesRequest
+from flwr.proto.fleet_pb2 import ActivateNodeRequest, DeactivateNodeRequest
 from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
 from flwr.proto.node_pb2 import Node
 from flwr.supercore.heartbeat import HeartbeatSender
@@ -27,6 +27,7 @@ from flwr.supercore.version import package_version
 from flwr.supernode.fleet_http_client import FleetHttpClient
 
 from client.errands import Errands
+from client.express import Express
 from client.journal import NODE, Journal
 from client.line import FIRST_PAUSE_S, LONGEST_PAUSE_S, Doing, Line, StoppedError
 from client.link import Link, NobodyWaitsError, UnknownKeyError, ask, fleet
@@ -36,7 +37,7 @@ __all__ = ["FLOWER", "Doing", "Link", "serve"]
 
 FLOWER = "1.41.0"
 """Inner modules of Flower are used here: of this release, and no other."""
-POLL_S, IDLE_POLL_S = 0.045, 1.0
+POLL_S, IDLE_POLL_S, SHORT_PAUSE_S = 0.045, 1.0, 0.01
 """Between two looks for a message: at once after one, and when nothing has come for `RUN_ALIVE_S`; in between it grows.
 The coordinator serves about a hundred requests a second, so waiting sites must not spend what working ones need."""
 QUIET_S = 1.0
@@ -79,7 +80,11 @@ def serve(
         raise ConfigError(f"flwr is {package_version}, expected {FLOWER}. Install this release's requirements again.")
     line = Line(link, journal, tell, stop)
     with Journal.opened(journal) as kept, fleet(link, line.clock) as client:
-        _Resident(line, client, kept, Errands(line, client, kept, app, node_config, hung)).run()
+        express = Express(link, line.clock)
+        try:
+            _Resident(line, client, kept, Errands(line, client, kept, app, node_config, hung, express)).run()
+        finally:
+            express.close()
 
 
 @dataclass
@@ -124,18 +129,19 @@ class _Resident:
     def _poll(self) -> None:
         """Ask for a message; if there is none, wait a little, and longer if the coordinator has much to do."""
         began = time.monotonic()
-        asked = PullMessagesRequest(node=self.errands.node)
-        found = self.line.insist(lambda: ask(self.line.link, self.client.PullMessages, asked))
+        found = self.errands.fetch()
         now = time.monotonic()
-        if found.messages_list:
+        if found:
             self.errands.take(found)
             self.heard_s = time.monotonic()
-            self.line.stop.wait(POLL_S)
             return
         silence_s = now - self.heard_s
         if silence_s > QUIET_S:
             self.errands.confirm()
         self.line.say("waiting" if silence_s < RUN_ALIVE_S else "idle")
+        if self.errands.short:  # the gateway has held the question for a while
+            self.line.stop.wait(SHORT_PAUSE_S)
+            return
         pause_s = POLL_S + silence_s / RUN_ALIVE_S
         self.line.stop.wait(max(min(pause_s, IDLE_POLL_S), 2 * (now - began)))
 

@@ -23,7 +23,7 @@ from common.errors import ConsiliumError
 log = logging.getLogger("consilium")
 
 PAPERS_EVERY_S = 5.0
-SAY_EVERY_S = 10.0
+SAY_EVERY_S, SAY_AT_MOST_EVERY_S = 10.0, 1.5
 
 
 @dataclass
@@ -32,7 +32,7 @@ class Resident:
 
     home: Home
     stop: threading.Event = field(default_factory=threading.Event)
-    _doing: Doing = Doing("connecting")
+    _doing: Doing = field(default_factory=lambda: Doing("connecting"))
     _changed: threading.Event = field(default_factory=threading.Event)
     _reading: str = ""
     _said: str = ""
@@ -69,7 +69,7 @@ class Resident:
                 papers.say(self.home, self._doing, self._reading)
                 next_word_s = now + SAY_EVERY_S
             self._changed.wait(min(next_papers_s, next_word_s) - now)
-            self.stop.wait(0.25)  # at most four words a second, whatever changes
+            self.stop.wait(SAY_AT_MOST_EVERY_S)
         papers.say(self.home, None, "")
 
     def _new_plan(self, name: str) -> None:

@@ -74,7 +74,7 @@ CLOSE = {"connection": "close"}
 
 FRAMES, GOT = "application/octet-stream", "consilium-got"
 TAKE_BYTES, GIVE_BYTES = 2 * 2**20, 8 * 2**20
-HOLD_S, LOOK_S, BELL_S = 10.0, 1.0, 0.005
+HOLD_S, LOOK_S, BELL_S = 4.0, 1.0, 0.005
 """How long a node's question is held, how often it is looked for a message, and how often for the bell meanwhile."""
 PUSHES = {"/v1/fleet/push-messages", "/v1/fleet/push-object"}
 
@@ -347,6 +347,7 @@ def main(folder: Path) -> int:
     """Serve; what is worth knowing goes to the standard error stream, and from there to the supervisor's log."""
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
     log.setLevel(logging.INFO)
+    logging.getLogger("flwr").setLevel(logging.WARNING)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):  # a connection is a file; the usual 1024 are soon used up by a stranger
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

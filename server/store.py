@@ -15,8 +15,10 @@ from typing import Any, cast
 
 os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")  # Flower reads it when it is imported
 
+from flwr.common.constant import Status
+from flwr.common.serde import message_from_proto
 from flwr.proto.fleet_pb2 import PullMessagesRequest, PullMessagesResponse, PushMessagesRequest
-from flwr.proto.message_pb2 import ConfirmMessageReceivedRequest, ObjectTree, PullObjectRequest, PushObjectRequest
+from flwr.proto.message_pb2 import ConfirmMessageReceivedRequest, ObjectTree
 from flwr.proto.node_pb2 import Node
 from flwr.proto.task_pb2 import Task
 from flwr.server.superlink.linkstate import LinkState, LinkStateFactory
@@ -79,15 +81,13 @@ class Store:
         if not found.messages_list:
             return None
         metadata, parts, size = found.messages_list[0].metadata, [found.SerializeToString()], 0
-        run = metadata.run_id
         for name in content_of(found.message_object_trees[0]):
-            pull = PullObjectRequest(node=asked.node, run_id=run, object_id=name)
-            content = fleet_handlers.pull_object(pull, state).object_content
-            size += len(content)
+            content = state.get_object(metadata.run_id, name)
+            size += len(content or b"")
             if not content or size > most_bytes:  # not there yet, or too much at once: it can be fetched by itself
                 break
             parts.append(content)
-        return Handed(metadata.message_id, run, tuple(parts))
+        return Handed(metadata.message_id, metadata.run_id, tuple(parts))
 
     def give(self, node: int, parts: Sequence[bytes]) -> None:
         """A node's reply with all its objects.
@@ -112,14 +112,14 @@ class Store:
             raise WireError("a reply of another node.")
         if len(request.messages_list) != 1 or len(names) != len(parts) - 1:
             raise WireError("not one reply with all its parts.")
-        state, contents = self.state, dict(zip(names, parts[1:], strict=True))
-        told = fleet_handlers.push_messages(request, state)
-        for name in told.objects_to_push:
-            push = PushObjectRequest(
-                node=request.node, run_id=request.messages_list[0].metadata.run_id, object_id=name,
-                object_content=contents[name], session_id=told.session_id,
-            )  # fmt: skip
-            if not fleet_handlers.push_object(push, state).stored:
+        state, message = self.state, message_from_proto(request.messages_list[0])
+        if state.get_run_status({message.metadata.run_id})[message.metadata.run_id].status != Status.RUNNING:
+            raise OverError("its run is not going on.")
+        # As Flower's handlers do it, but for looking at the run's status and counting bytes at every object.
+        session, contents = state.start_session(message.metadata.run_id), dict(zip(names, parts[1:], strict=True))
+        _, wanted = state.store_message_and_object_tree(message, request.message_object_trees[0], session)
+        for name in wanted:
+            if not state.store_object(message.metadata.run_id, session, name, contents[name]):
                 raise LinkError("a part of the reply was not stored. Send it again.")
 
     def confirm(self, node: int, handed: Handed) -> None:

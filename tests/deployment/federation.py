@@ -81,6 +81,13 @@ class Federation:
                     cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, env=self._env(), start_new_session=True,
                 )  # fmt: skip
 
+    def ready(self, timeout_s: float = 60.0) -> None:
+        """Until the coordinator's processes are up."""
+        deadline = time.monotonic() + timeout_s
+        while not (self.home / "live" / "keeper.json").exists():
+            assert time.monotonic() < deadline, self.logs()
+            time.sleep(0.1)
+
     def stop(self) -> None:
         """End everything, the hospitals first."""
         for name in sorted(self.processes, key=lambda n: n == "server"):
