@@ -2,10 +2,12 @@
 
 One .npz a file and choice of frames, named by path, size, time of change and version of the readers; pixels in the
 smallest type that holds them exactly. An entry is written whole or not at all, and a damaged one is made again, so the
-folder may be deleted at any time. It holds images and patient numbers: it belongs where the images belong.
+folder may be deleted at any time. It holds images and patient numbers: it belongs where the images belong. What comes
+from an encrypted data set is sealed under that set's key.
 """
 
 import hashlib
+import io
 import json
 import multiprocessing
 import os
@@ -14,10 +16,10 @@ import tempfile
 import time
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from client import readers
+from client.origin import Origin, Sealer
 from client.readers import Frames
 from client.table import Facts
 from common.errors import DataError, ImageError
@@ -40,9 +43,10 @@ ALONE_S = 2.0
 class Known:
     """What an entry says of the chosen frames of one file."""
 
-    path: Path
+    origin: Origin
     frames: Frames
-    entry: Path
+    entry: Path | None
+    """None: it is decoded each time, because that is as fast."""
     facts: tuple[Facts, ...]
     ranges: tuple[tuple[float, float], ...]
     """Nominal black and white of each frame."""
@@ -54,13 +58,13 @@ class Known:
         return hashlib.blake2b(b"".join(f.digest for f in self.facts), digest_size=16).hexdigest()
 
 
-def gather(folder: Path, wanted: Sequence[tuple[Path, Frames]]) -> list[Known | ImageError]:
+def gather(folder: Path, wanted: Sequence[tuple[Origin, Frames]]) -> list[Known | ImageError]:
     """What is known of every file, decoding those that the cache lacks: with all processors where that takes long.
 
     Raises:
         DataError: the folder cannot be written.
     """
-    found: list[Known | ImageError | None] = [look_up(folder, path, frames) for path, frames in wanted]
+    found: list[Known | ImageError | None] = [look_up(folder, origin, frames) for origin, frames in wanted]
     missing = [i for i, known in enumerate(found) if known is None]
     started = time.monotonic()
     for done, i in enumerate(missing):
@@ -77,45 +81,50 @@ def gather(folder: Path, wanted: Sequence[tuple[Path, Frames]]) -> list[Known | 
 
 def picture(known: Known, index: int) -> Picture:
     """One of the frames, from the cache, or decoded again if the entry is gone or damaged."""
+    if known.entry is None:
+        return replace(readers.read(known.origin, known.frames)[index], name=str(known.origin))
     try:
-        pixels = _frame(known.entry, index)
+        pixels = _frame(known.entry, known.origin, index)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
-        build(known.entry.parent.parent, known.path, known.frames)
-        pixels = _frame(known.entry, index)
-    return Picture(pixels.astype(np.float32), *known.ranges[index], name=str(known.path))
+        build(known.entry.parent.parent, known.origin, known.frames)
+        pixels = _frame(known.entry, known.origin, index)
+    return Picture(pixels.astype(np.float32), *known.ranges[index], name=str(known.origin))
 
 
-def _frame(entry: Path, index: int) -> NDArray[Any]:
+def _frame(entry: Path, origin: Origin, index: int) -> NDArray[Any]:
     with entry.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-        pixels: NDArray[Any] = arrays[f"frame{index}"]
-    return pixels
+        return _part(arrays, origin.sealer, f"frame{index}")
 
 
-def look_up(folder: Path, path: Path, frames: Frames) -> Known | None:
+def look_up(folder: Path, origin: Origin, frames: Frames) -> Known | None:
     """The entry of a file as it is now; None if there is none, or a damaged one."""
+    if told := origin.told():
+        return _known(origin, frames, None, told)
     try:
-        entry = _entry(folder, path, frames)
+        entry = _entry(folder, origin, frames)
         with entry.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            told = json.loads(arrays["told"].tobytes())
+            told = json.loads(_part(arrays, origin.sealer, "told").tobytes())
             if any(f"frame{i}" not in arrays for i in range(len(told["frames"]))):
                 return None
-        return _known(path, frames, entry, told)
+        return _known(origin, frames, entry, told)
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error):
         return None
 
 
-def build(folder: Path, path: Path, frames: Frames) -> Known:
+def build(folder: Path, origin: Origin, frames: Frames) -> Known:
     """Decode a file and write its entry.
 
     Raises:
         ImageError: the file cannot be read.
         DataError: the folder cannot be written.
     """
-    pictures = readers.read(path, frames)
-    told = {"frames": [_facts(p) for p in pictures], "patient": readers.patient(path)}
-    arrays: dict[str, NDArray[Any]] = {f"frame{i}": _smallest(p.pixels) for i, p in enumerate(pictures)}
+    pictures = readers.read(origin, frames)
+    told = {"frames": [facts(p) for p in pictures], "patient": readers.patient(origin)}
+    arrays: dict[str, NDArray[Any]] = {f"frame{i}": smallest(p.pixels) for i, p in enumerate(pictures)}
     arrays["told"] = np.frombuffer(json.dumps(told).encode(), np.uint8)
-    entry = _entry(folder, path, frames)
+    if sealer := origin.sealer:
+        arrays = {part: _shut(sealer, part, array) for part, array in arrays.items()}
+    entry = _entry(folder, origin, frames)
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=entry.parent, suffix=".part")
@@ -131,17 +140,17 @@ def build(folder: Path, path: Path, frames: Frames) -> Known:
             f"{folder}: decoded images cannot be kept here ({error.strerror}). Free some space, or give another "
             "folder as data.cache."
         ) from None
-    return _known(path, frames, entry, told)
+    return _known(origin, frames, entry, told)
 
 
-def _attempt(folder: Path, path: Path, frames: Frames) -> Known | ImageError:
+def _attempt(folder: Path, origin: Origin, frames: Frames) -> Known | ImageError:
     try:
-        return build(folder, path, frames)
+        return build(folder, origin, frames)
     except ImageError as error:
         return error
 
 
-def _in_processes(folder: Path, wanted: Sequence[tuple[Path, Frames]]) -> Iterator[Known | ImageError]:
+def _in_processes(folder: Path, wanted: Sequence[tuple[Origin, Frames]]) -> Iterator[Known | ImageError]:
     """Decode in processes, not threads: decoders hold Python's lock. Progress goes to the standard error stream."""
     pool = ProcessPoolExecutor(
         min(os.cpu_count() or 1, 16),
@@ -163,30 +172,43 @@ def _in_processes(folder: Path, wanted: Sequence[tuple[Path, Frames]]) -> Iterat
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _entry(folder: Path, path: Path, frames: Frames) -> Path:
-    state = path.stat()
-    key = repr((str(path.resolve()), state.st_size, state.st_mtime_ns, frames, readers.VERSION))
+def _entry(folder: Path, origin: Origin, frames: Frames) -> Path:
+    key = repr((origin.state(), frames, readers.VERSION))
     name = hashlib.blake2b(key.encode(errors="surrogateescape"), digest_size=16).hexdigest()
     return folder / name[:2] / f"{name}.npz"
 
 
-def _known(path: Path, frames: Frames, entry: Path, told: dict[str, Any]) -> Known:
-    facts = tuple(
+def _known(origin: Origin, frames: Frames, entry: Path | None, told: dict[str, Any]) -> Known:
+    found = tuple(
         Facts((f["shape"][0], f["shape"][1], f["shape"][2]), f["darkest"], f["brightest"], bytes.fromhex(f["digest"]))
         for f in told["frames"]
     )
     ranges = tuple((float(f["low"]), float(f["high"])) for f in told["frames"])
-    return Known(path, frames, entry, facts, ranges, told["patient"])
+    return Known(origin, frames, entry, found, ranges, told["patient"])
 
 
-def _facts(picture: Picture) -> dict[str, Any]:
+def _shut(sealer: Sealer, part: str, array: NDArray[Any]) -> NDArray[np.uint8]:
+    """An array as it may lie on the disk."""
+    np.save(content := io.BytesIO(), array, allow_pickle=False)
+    return np.frombuffer(sealer.seal(content.getvalue(), part), np.uint8)
+
+
+def _part(arrays: Mapping[str, NDArray[Any]], sealer: Sealer | None, part: str) -> NDArray[Any]:
+    array = arrays[part]
+    if sealer:
+        array = np.load(io.BytesIO(sealer.unseal(array.tobytes(), part)), allow_pickle=False)
+    return array
+
+
+def facts(picture: Picture) -> dict[str, Any]:
+    """What an entry tells of one frame."""
     pixels = picture.pixels
     digest = hashlib.blake2b(repr(pixels.shape).encode() + pixels.tobytes(), digest_size=16).hexdigest()
     ends = {"darkest": float(pixels.min()), "brightest": float(pixels.max())}
     return {"shape": pixels.shape, **ends, "digest": digest, "low": picture.low, "high": picture.high}
 
 
-def _smallest(pixels: NDArray[np.float32]) -> NDArray[Any]:
+def smallest(pixels: NDArray[np.float32]) -> NDArray[Any]:
     """The same values in the smallest type that holds them exactly."""
     low, high = pixels.min(), pixels.max()
     for kind in (np.uint8, np.uint16, np.int16):

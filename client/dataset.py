@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from client import scanners, splits
 from client.splits import Division
 from client.table import SPLITS, Problem, Table, located
-from common.config import Config, Folder, Manifest, Npz, Sites, Source, Synthetic
+from common.config import Config, Encrypted, Folder, Manifest, Npz, Sites, Source, Synthetic
 from common.errors import DataError
 from common.imaging.pipeline import Pipeline
 from common.types import Cases, SiteCases, Stack
@@ -75,12 +75,14 @@ def open_table(source: Source) -> Table:
         from client import arrays
 
         return arrays.read(source)
-    from client import manifest
+    if isinstance(source, Encrypted):
+        from client.custody import table
 
-    if isinstance(source, Folder):
-        return manifest.read_folder(source)
-    if isinstance(source, Manifest):
-        return manifest.read_csv(source)
+        return table.read(source)
+    if isinstance(source, Folder | Manifest):
+        from client import manifest
+
+        return manifest.read(source)
     raise TypeError(type(source))
 
 

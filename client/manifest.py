@@ -8,9 +8,10 @@ from pathlib import Path
 
 from client import cache
 from client.cache import Known
+from client.origin import File, Origin
 from client.readers import Frames
 from client.table import SPLITS, Facts, Problem, Split, Table, as_split, encode, located, merge, refuse
-from common.config import Folder, Manifest
+from common.config import Encrypted, Folder, Manifest
 from common.errors import DataError, ImageError
 from common.imaging import Picture
 
@@ -23,7 +24,7 @@ _LITTER = {"thumbs.db", "desktop.ini", "__macosx"}
 class Row:
     """One file, or one frame of it, as the data set lists it."""
 
-    path: Path
+    origin: Origin
     label: str
     number: int | None = None
     """Row of the CSV; the header is row 1."""
@@ -46,7 +47,7 @@ class FileImages:
     def name(self, index: int) -> str:
         """Path, and frame where several were chosen."""
         known, frame = self.cases[index]
-        return str(known.path) + (f" (frame {frame})" if len(known.facts) > 1 else "")
+        return str(known.origin) + (f" (frame {frame})" if len(known.facts) > 1 else "")
 
     def facts(self, index: int) -> Facts:
         """Size, range and digest."""
@@ -62,27 +63,36 @@ class FileImages:
         return (cache.picture(*self.cases[index]) for index in indices)
 
 
-def read_csv(source: Manifest) -> Table:
-    """The table of a CSV: path and label, and where known site, patient, split and frame.
+def read(source: Manifest | Folder) -> Table:
+    """The table of a CSV (path and label, and where known site, patient, split and frame), or of a folder a class:
+    `<label>/…`, `<split>/<label>/…`, or with site_folders `<site>/…` around either.
 
     Raises:
-        DataError: not such a CSV, or bad rows and images, all listed (`on_error: stop`).
+        DataError: neither, or bad rows and images, all listed (`on_error: stop`).
     """
+    return table(located(source.path), *rows(source), source)
+
+
+def rows(source: Folder | Manifest, base: Path | None = None) -> tuple[list[Row], list[Problem]]:
+    """The images that a CSV or a folder lists, none of them opened yet, and what is wrong with the list.
+
+    Args:
+        base: what the paths of a CSV are relative to; None: where it lies.
+
+    Raises:
+        DataError: neither.
+    """
+    if isinstance(source, Folder):
+        return _in_folder(source)
     path = located(source.path)
-    rows, problems = _rows(path, source)
-    return _table(path, rows, problems, source)
+    return _in_csv(path, base or path.parent, source)
 
 
-def read_folder(source: Folder) -> Table:
-    """The table of folders: `<label>/…`, `<split>/<label>/…`, or with site_folders `<site>/…` around either.
-
-    Raises:
-        DataError: no such folders, or bad images, all listed (`on_error: stop`).
-    """
+def _in_folder(source: Folder) -> tuple[list[Row], list[Problem]]:
     path = located(source.path)
     if not path.is_dir():
         raise DataError(f"{path}: expected a folder with one folder a class.")
-    rows: list[Row] = []
+    found: list[Row] = []
     problems: list[Problem] = []
     for place in _folders(path) if source.site_folders else [path]:
         site = place.name if source.site_folders else None
@@ -94,18 +104,23 @@ def read_folder(source: Folder) -> Table:
         if not labelled:
             problems.append(Problem(str(place), None, "holds no folder; expected one folder a class"))
         for folder, split in labelled:
-            files = [f for f in sorted(folder.rglob("*")) if f.is_file() and not _is_litter(f.relative_to(path))]
+            files = files_in(folder)
             if wrong := _wrong_label(folder.name, source):
                 problems.append(Problem(str(folder), None, wrong))
             elif not files:
                 problems.append(Problem(str(folder), None, "an empty folder; expected the images of this class"))
             else:
-                rows += [Row(f, folder.name, site=site, split=split, frames=source.frames) for f in files]
-    return _table(path, rows, problems, source)
+                found += [Row(File(f), folder.name, site=site, split=split, frames=source.frames) for f in files]
+    return found, problems
 
 
 def _folders(path: Path) -> list[Path]:
     return [p for p in sorted(path.iterdir()) if p.is_dir() and not _is_litter(p.relative_to(path))]
+
+
+def files_in(folder: Path) -> list[Path]:
+    """All files below a folder but litter, in order."""
+    return [file for file in sorted(folder.rglob("*")) if file.is_file() and not _is_litter(file.relative_to(folder))]
 
 
 def _is_litter(path: Path) -> bool:
@@ -122,7 +137,7 @@ def _wrong_label(label: str, source: Manifest | Folder) -> str | None:
 # --- the CSV --------------------------------------------------------------------------------------------------------
 
 
-def _rows(path: Path, source: Manifest) -> tuple[list[Row], list[Problem]]:
+def _in_csv(path: Path, base: Path, source: Manifest) -> tuple[list[Row], list[Problem]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             head = file.readline()
@@ -137,7 +152,7 @@ def _rows(path: Path, source: Manifest) -> tuple[list[Row], list[Problem]]:
     except csv.Error as error:
         raise DataError(f"{path}: not a CSV ({error}); check the quotes around cells.") from None
     columns = _header(path, records)
-    reading = _Reading(path, columns, source)
+    reading = _Reading(path, base, columns, source)
     for number, record in enumerate(records[1:], start=2):
         if record:  # an empty line is no row
             reading.take(number, record)
@@ -166,6 +181,7 @@ class _Reading:
     """The rows of one CSV, and what is wrong with others."""
 
     path: Path
+    base: Path
     columns: Mapping[str, int]
     source: Manifest
     rows: list[Row] = field(default_factory=list)
@@ -187,7 +203,7 @@ class _Reading:
                 return
             frames = int(frame)
         split = as_split(cells["split"]) if "split" in cells else None
-        file = self.path.parent / cells["path"]
+        file = self.base / cells["path"]
         if "split" in cells and not split:
             self._bad(number, f"split '{cells['split']}'; expected {', '.join(SPLITS)}")
         elif wrong := _wrong_label(cells["label"], self.source):
@@ -197,7 +213,7 @@ class _Reading:
         else:
             self.seen[file, frames] = number
             self.rows.append(
-                Row(file, cells["label"], number, cells.get("site"), cells.get("patient"), split, frames)
+                Row(File(file), cells["label"], number, cells.get("site"), cells.get("patient"), split, frames)
             )  # fmt: skip
 
     def _bad(self, number: int, what: str) -> None:
@@ -207,13 +223,17 @@ class _Reading:
 # --- both -----------------------------------------------------------------------------------------------------------
 
 
-def _table(path: Path, rows: Sequence[Row], problems: list[Problem], source: Manifest | Folder) -> Table:
-    """Read all images; a table of those that can be read."""
+def table(path: Path, rows: Sequence[Row], problems: list[Problem], source: Manifest | Folder | Encrypted) -> Table:
+    """Read all images; a table of those that can be read.
+
+    Raises:
+        DataError: bad rows and images, all listed (`on_error: stop`), or no good one.
+    """
     stop = source.on_error == "stop"
     if problems and stop:
         raise refuse(problems, str(path))
     cases: list[tuple[Row, Known, int]] = []
-    known = cache.gather(source.cache or Path("cache"), [(row.path, row.frames) for row in rows])
+    known = cache.gather(source.cache or Path("cache"), [(row.origin, row.frames) for row in rows])
     for row, found in zip(rows, known, strict=True):
         if isinstance(found, ImageError):
             problems.append(_unreadable(path, row, found))
@@ -241,7 +261,7 @@ def _table(path: Path, rows: Sequence[Row], problems: list[Problem], source: Man
 def _unreadable(path: Path, row: Row, error: ImageError) -> Problem:
     what = str(error)
     if row.number is None:
-        return Problem(str(row.path), None, what.removeprefix(f"{row.path}: "))
+        return Problem(str(row.origin), None, what.removeprefix(f"{row.origin}: "))
     return Problem(str(path), row.number, what)
 
 

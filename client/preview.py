@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from client import readers
+from client.origin import Origin
 from common.config import Config
 from common.errors import DataError
 from common.imaging import Pipeline
@@ -23,15 +24,15 @@ INK, QUIET, BARS = "#22272e", "#6b7683", "#3b6ea5"
 TINTS = {"orange": (1.0, 0.55, 0.1), "cyan": (0.1, 0.8, 0.9)}  # of the channels that edges and clusters add
 
 
-def preview(image_path: Path, config: Config, out: Path, frames: readers.Frames = "middle") -> Path:
+def preview(image: Origin, config: Config, out: Path, frames: readers.Frames = "middle") -> Path:
     """Read an image, run the configured steps on it, and write a PNG of what each made of it.
 
     Raises:
         ImageError: the image cannot be read.
         DataError: a step does not fit the image, or `out` cannot be written.
     """
-    picture = readers.read(image_path, frames)[0]
-    title = f"{image_path.name}  ·  preprocessing of {config.name}"
+    picture = readers.read(image, frames)[0]
+    title = f"{Path(str(image)).name}  ·  preprocessing of {config.name}"
     return draw(Pipeline(config.preprocess).trace(picture), title, out)
 
 

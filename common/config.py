@@ -110,7 +110,19 @@ class Manifest(Source):
     groups: dict[str, str] = {}
 
 
-Data = Annotated[Synthetic | Npz | Folder | Manifest, Field(discriminator="kind")]
+class Encrypted(Source):
+    """A data set that `python -m client import` made. Its images are decrypted into memory alone."""
+
+    kind: Literal["encrypted"]
+    path: Path | tuple[Path, ...]
+    home: Path | None = None
+    """The site's folder, whose keys open it; none: the folder two above, where import puts it."""
+    frames: Literal["first", "middle", "all"] = "middle"
+    """Of a DICOM file with several, where the import was not told which."""
+    groups: dict[str, str] = {}
+
+
+Data = Annotated[Synthetic | Npz | Folder | Manifest | Encrypted, Field(discriminator="kind")]
 
 
 class Sites(Frozen):
@@ -338,7 +350,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}: expected sections such as data, sites and model, as in configs/demo.yaml.")
     for override in overrides:
-        _lay_over(tree, override)
+        lay_over(tree, override)
     return of(tree, path)
 
 
@@ -355,8 +367,12 @@ def of(tree: dict[str, Any], path: Path) -> Config:
     return _with_paths_found(config, path.resolve().parent)
 
 
-def _lay_over(tree: dict[str, Any], override: str) -> None:
-    """Set one dotted key; the value is read as YAML, so `seeds=[1,2]` and `federation.rounds=3` both work."""
+def lay_over(tree: dict[str, Any], override: str) -> None:
+    """Set one dotted key; the value is read as YAML, so `seeds=[1,2]` and `federation.rounds=3` both work.
+
+    Raises:
+        ConfigError: it is not key=value.
+    """
     key, equals, value = override.partition("=")
     if not equals or not key:
         raise ConfigError(f"'{override}': expected key=value, for example federation.rounds=3.")
@@ -408,7 +424,10 @@ def _with_paths_found(config: Config, base: Path) -> Config:
             return config.model_copy(update={"data": config.data.model_copy(update={"path": target})})
         tried = "\n".join(f"  {c}" for c in dict.fromkeys(candidates))
         raise ConfigError(f"data.path: none of these exists:\n{tried}\nGive another with data.path=/where/it/is.")
-    return config.model_copy(update={"data": config.data.model_copy(update={"path": found})})
+    update = {"path": found}
+    if isinstance(config.data, Encrypted) and config.data.home:
+        update["home"] = base / config.data.home.expanduser()
+    return config.model_copy(update={"data": config.data.model_copy(update=update)})
 
 
 def _as_written(location: tuple[int | str, ...]) -> list[str]:
@@ -418,9 +437,9 @@ def _as_written(location: tuple[int | str, ...]) -> list[str]:
 
 
 _STEPS = {get_args(kind.model_fields["step"].annotation)[0] for kind in get_args(get_args(AnyStep)[0])}
-_KINDS = {"synthetic", "npz", "folder", "manifest", "cnn", "svm"}
+_KINDS = {"synthetic", "npz", "folder", "manifest", "encrypted", "cnn", "svm"}
 _SECTIONS: tuple[type[BaseModel], ...] = (
-    *(Config, Synthetic, Npz, Folder, Manifest, Sites, Cnn, Svm),
+    *(Config, Synthetic, Npz, Folder, Manifest, Encrypted, Sites, Cnn, Svm),
     *(Local, Federation, Simulated, Personalise, Augment, Terms),
 )
 _KEYS = sorted({key for section in _SECTIONS for key in section.model_fields})

@@ -3,7 +3,8 @@
 ConsiliumError
 ├── ConfigError         a key of a config file, or an option on the command line
 ├── DataError           a data set: a missing path, a manifest row, a site without cases
-│   └── ImageError      one image file that cannot be read
+│   ├── ImageError      one image file that cannot be read
+│   └── CustodyError    an encrypted data set that is not what was stored, or without its key
 ├── WeightsError        arrays of the wrong names, shapes or types, or not finite
 ├── WireError           bytes that are not a message of this version
 ├── QuorumError         too few sites answered
@@ -43,6 +44,12 @@ class ImageError(DataError):
     """One image that cannot be read; the message begins with its path."""
 
     code = "IMAGE"
+
+
+class CustodyError(DataError):
+    """An encrypted data set that is not what was stored (changed, swapped, cut, set back), or that no key here opens."""
+
+    code = "CUSTODY"
 
 
 class WeightsError(ConsiliumError):

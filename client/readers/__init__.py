@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 
+from client.origin import File, Origin, size_bytes
 from common.errors import ImageError
 from common.imaging import Picture
 
@@ -30,16 +31,18 @@ FORMATS = {
     "PNG": "client.readers.raster",
     "JPEG": "client.readers.raster",
     "TIFF": "client.readers.tiff",
+    "stored pixels": "client.readers.stored",
 }
-"""Module of each format's reader, each with `decode(path, frames) -> list[Picture]`; imported when first needed."""
+"""Module of each format's reader, each with `decode(origin, frames) -> list[Picture]`; imported when first needed."""
 
 
-def read(path: Path, frames: Frames = "middle") -> list[Picture]:
-    """Read the frames of one image file.
+def read(image: Path | Origin, frames: Frames = "middle") -> list[Picture]:
+    """Read the frames of one image.
 
     Raises:
         ImageError: not an image of a known format, damaged, truncated, hostile, or without that frame.
     """
+    path = File(image) if isinstance(image, Path) else image
     kind = detect(path)
     try:
         with warnings.catch_warnings():
@@ -58,8 +61,8 @@ def read(path: Path, frames: Frames = "middle") -> list[Picture]:
     return pictures
 
 
-def patient(path: Path) -> str | None:
-    """Whom a file shows, as its header says: DICOM alone does."""
+def patient(path: Origin) -> str | None:
+    """Whom an image shows, as its header says: DICOM alone does."""
     if detect(path) != "DICOM":
         return None
     with warnings.catch_warnings():
@@ -68,22 +71,18 @@ def patient(path: Path) -> str | None:
     return found
 
 
-def detect(path: Path) -> str:
-    """The format of a file by its first bytes: a key of FORMATS.
+def detect(path: Origin) -> str:
+    """The format of an image by its first bytes: a key of FORMATS.
 
     Raises:
         ImageError: there is no such file, it cannot be opened, is empty, or is of no known format.
     """
     try:
-        if path.is_dir():
-            raise ImageError(f"{path}: a folder, expected an image file.")
-        if not path.is_file():
-            raise ImageError(f"{path}: there is no such file; check the path and its upper and lower case.")
-        size = path.stat().st_size
-        with path.open("rb") as stream:
+        with path.open() as stream:
+            size = size_bytes(stream)
             head = stream.read(132)
-    except (OSError, ValueError) as error:
-        raise ImageError(f"{path}: cannot be opened ({getattr(error, 'strerror', None) or error}).") from None
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read ({error.strerror}).") from None
     if not size:
         raise ImageError(f"{path}: an empty file. Copy or export it again.")
     if size > MAX_BYTES:
@@ -101,10 +100,11 @@ _MAGIC = {
     "PNG": ((0, b"\x89PNG\r\n\x1a\n"),),
     "JPEG": ((0, b"\xff\xd8\xff"),),
     "TIFF": ((0, b"II*\0"), (0, b"MM\0*"), (0, b"II+\0"), (0, b"MM\0+")),
+    "stored pixels": ((8, b'{"__metadata__":{"consilium":'),),
 }
 
 
-def choose(path: Path, frames: Frames, count: int) -> list[int]:
+def choose(path: Origin, frames: Frames, count: int) -> list[int]:
     """Indices of the frames wanted of `count`."""
     if count < 1:
         raise ImageError(f"{path}: holds no frame.")
@@ -115,7 +115,7 @@ def choose(path: Path, frames: Frames, count: int) -> list[int]:
     return {"first": [0], "middle": [count // 2], "all": list(range(count))}[frames]
 
 
-def check_size(path: Path, width: int, height: int, frames: int = 1) -> None:
+def check_size(path: Origin, width: int, height: int, frames: int = 1) -> None:
     """Refuse what claims to be larger than any image here, before memory is taken."""
     if width < 1 or height < 1:
         raise ImageError(f"{path}: claims to be {width}×{height} pixels; an image has at least one.")

@@ -6,15 +6,14 @@ range that its bits can hold, palettes and YBR become RGB. Enhanced objects keep
 
 import logging
 import zlib
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.encaps import get_frame
-from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_dataset
 from pydicom.pixels import apply_color_lut, apply_modality_lut
 from pydicom.pixels.decoders import JPEGLosslessDecoder, JPEGLosslessSV1Decoder
 from pydicom.pixels.utils import pixel_array
@@ -25,6 +24,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
+from client.origin import Origin
 from client.readers import MAX_BYTES, Frames, check_size, choose
 from client.readers.codestream import claimed_size
 from common.errors import ImageError
@@ -39,10 +39,10 @@ for _decoder in (JPEGLosslessDecoder, JPEGLosslessSV1Decoder):
 Array = NDArray[Any]
 
 
-def decode(path: Path, frames: Frames) -> list[Picture]:
+def decode(path: Origin, frames: Frames) -> list[Picture]:
     """The chosen frames of a DICOM file."""
-    header = _open(path)
-    _check(path, header)
+    header = parse(path)
+    check(path, header)
     chosen = choose(path, frames, _frame_count(header))
     check_size(path, header.Columns, header.Rows, len(chosen))
     raw = [_frame(path, header, index) for index in chosen]
@@ -54,24 +54,24 @@ def decode(path: Path, frames: Frames) -> list[Picture]:
     return [_grey(header, frame, index, seen) for frame, index in zip(natural, chosen, strict=True)]
 
 
-def patient(path: Path) -> str | None:
+def patient(path: Origin) -> str | None:
     """The PatientID of a file; None if it has none or cannot be read (reading it will say why)."""
     try:
-        header = pydicom.dcmread(path, specific_tags=["PatientID"], stop_before_pixels=True, force=True)
+        with path.open() as stream:
+            header = pydicom.dcmread(stream, specific_tags=["PatientID"], stop_before_pixels=True, force=True)
         return str(header.get("PatientID", "")).strip() or None
     except Exception:  # as in `read`: anything may come, and the image's own reading reports it
         return None
 
 
-def _open(path: Path) -> FileDataset:
+def parse(path: Origin) -> FileDataset:
     """Parse the file; what it deflates to is bounded first."""
-    try:
-        meta = pydicom.filereader.read_file_meta_info(path)
-    except (InvalidDicomError, OSError):
-        meta = Dataset()
+    with path.open() as stream:
+        meta = _meta(stream)
     if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
         _refuse_bomb(path, 144 + int(meta.get("FileMetaInformationGroupLength", 0)))
-    header = pydicom.dcmread(path, force=True)
+    with path.open() as stream:
+        header = pydicom.dcmread(stream, force=True)
     if "TransferSyntaxUID" not in header.file_meta:
         implicit, little = header.original_encoding
         plain = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
@@ -79,9 +79,16 @@ def _open(path: Path) -> FileDataset:
     return header
 
 
-def _refuse_bomb(path: Path, start: int) -> None:
+def _meta(stream: BinaryIO) -> Dataset:
+    """The elements of group 2; none where there is no preamble."""
+    if stream.read(132)[128:] != b"DICM":
+        return Dataset()
+    return read_dataset(stream, False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2)
+
+
+def _refuse_bomb(path: Origin, start: int) -> None:
     unpack, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
-    with path.open("rb") as stream:
+    with path.open() as stream:
         stream.seek(start)
         while chunk := unpack.unconsumed_tail or stream.read(1 << 16):
             size += len(unpack.decompress(chunk, 1 << 24))
@@ -89,7 +96,7 @@ def _refuse_bomb(path: Path, start: int) -> None:
                 raise ImageError(f"{path}: unpacks to more than {MAX_BYTES // 4:,} bytes; refused.")
 
 
-def _check(path: Path, header: Dataset) -> None:
+def check(path: Origin, header: Dataset) -> None:
     """Refuse what is no image, and headers that lack what an image needs."""
     if "DirectoryRecordSequence" in header:
         raise ImageError(f"{path}: a DICOMDIR, a list of images; give the images that it lists.")
@@ -109,7 +116,7 @@ def _frame_count(header: Dataset) -> int:
     return max(1, int(header.get("NumberOfFrames") or 1))  # some devices write 0 and mean 1
 
 
-def _frame(path: Path, header: Dataset, index: int) -> Array:
+def _frame(path: Origin, header: Dataset, index: int) -> Array:
     """One decoded frame: [h, w, c], still in stored values; colour as RGB."""
     if header.file_meta.TransferSyntaxUID.is_encapsulated:
         # A codestream may claim another size than the header: its decoder would take memory for that one.

@@ -1,28 +1,33 @@
 """PNG and JPEG by Pillow: grey and colour, 8 and 16 bits; transparency is ignored."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from client.origin import Origin
 from client.readers import Frames, check_size, choose, deep_png
 from common.errors import ImageError
 from common.imaging import Picture
 
 
-def decode(path: Path, frames: Frames) -> list[Picture]:
+def decode(path: Origin, frames: Frames) -> list[Picture]:
     """The picture of a PNG or JPEG file, turned as its EXIF orientation says."""
     choose(path, frames, 1)
-    with Image.open(path, formats=["PNG", "JPEG"]) as image:
+    with path.open() as stream, Image.open(stream, formats=["PNG", "JPEG"]) as image:
         check_size(path, *image.size)
-        if image.format == "PNG" and (deep := deep_png.decode(path.read_bytes())) is not None:
+        if image.format == "PNG" and (deep := deep_png.decode(_whole(path))) is not None:
             return [Picture(deep[:, :, : 3 if deep.shape[2] > 2 else 1].astype(np.float32), 0.0, 65535.0)]
         return [to_picture(path, ImageOps.exif_transpose(image))]
 
 
-def to_picture(path: Path, image: Image.Image) -> Picture:
+def _whole(path: Origin) -> bytes:
+    with path.open() as stream:
+        return stream.read()
+
+
+def to_picture(path: Origin, image: Image.Image) -> Picture:
     """A decoded image as a picture, with the range that its type can hold."""
     if image.mode.startswith(("I", "F")):
         pixels = np.asarray(image)

@@ -6,7 +6,6 @@ import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
+from client.origin import Origin
 from client.readers import Frames, check_size, choose, lzw
 from client.readers.raster import nominal_range, to_picture
 from common.errors import ImageError
@@ -25,9 +25,9 @@ _OWN = (tifffile.COMPRESSION.NONE, tifffile.COMPRESSION.DEFLATE, tifffile.COMPRE
 """What tifffile unpacks without further libraries."""
 
 
-def decode(path: Path, frames: Frames) -> list[Picture]:
+def decode(path: Origin, frames: Frames) -> list[Picture]:
     """The chosen pages of a TIFF."""
-    with tifffile.TiffFile(path) as file:
+    with path.open() as stream, tifffile.TiffFile(stream) as file:
         chosen = choose(path, frames, len(file.pages))
         pictures = []
         for index in chosen:
@@ -39,14 +39,14 @@ def decode(path: Path, frames: Frames) -> list[Picture]:
     return pictures
 
 
-def _page(path: Path, page: Any, index: int) -> Picture:
+def _page(path: Origin, page: Any, index: int) -> Picture:
     if page.imagedepth != 1 or page.samplesperpixel > 4:
         raise ImageError(
             f"{path}: page {index} has {page.samplesperpixel} channels and depth {page.imagedepth}; "
             "expected grey or RGB. Export it so."
         )
     # Strips that claim more than they can hold would be padded with zeros in silence.
-    if len(page.databytecounts) == 0 or sum(page.databytecounts) > path.stat().st_size:
+    if len(page.databytecounts) == 0 or sum(page.databytecounts) > page.parent.filehandle.size:
         raise ImageError(f"{path}: page {index} is truncated. Copy or export it again.")
     if page.compression == tifffile.COMPRESSION.LZW and page.bitspersample == 16 and page.samplesperpixel > 1:
         return Picture(_deep_colour(path, page)[:, :, :3].astype(np.float32), 0.0, 65535.0)
@@ -73,7 +73,7 @@ def _page(path: Path, page: Any, index: int) -> Picture:
     return Picture(pixels, low, high)
 
 
-def _refuse_bomb(path: Path, page: Any) -> None:
+def _refuse_bomb(path: Origin, page: Any) -> None:
     """Deflated strips must not hold more than the image: tifffile would unpack all of it first."""
     file, left = page.parent.filehandle, page.nbytes + (1 << 24)  # a tile may reach beyond the image
     for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
@@ -86,7 +86,7 @@ def _refuse_bomb(path: Path, page: Any) -> None:
         raise ImageError(f"{path}: unpacks to more than the image it claims to hold; refused. Export it again.")
 
 
-def _deep_colour(path: Path, page: Any) -> NDArray[np.uint16]:
+def _deep_colour(path: Origin, page: Any) -> NDArray[np.uint16]:
     """Strips of 16-bit colour packed by LZW: uint16[h, w, samples]. OpenCV writes such files."""
     if page.is_tiled or page.planarconfig != tifffile.PLANARCONFIG.CONTIG or page.predictor not in (1, 2):
         raise ImageError(f"{path}: an unusual arrangement of 16-bit colour; export it uncompressed or with deflate.")
@@ -100,13 +100,13 @@ def _deep_colour(path: Path, page: Any) -> NDArray[np.uint16]:
     return np.concatenate(rows)
 
 
-def _by_pillow(path: Path, page: Any, index: int) -> Picture:
+def _by_pillow(path: Origin, page: Any, index: int) -> Picture:
     if page.bitspersample > 8 and page.samplesperpixel > 1:
         raise ImageError(
             f"{path}: {page.bitspersample}-bit colour packed by {tifffile.COMPRESSION(page.compression).name} cannot "
             "be read in full depth; export it uncompressed or with deflate."
         )
-    with _silence(), Image.open(path, formats=["TIFF"]) as image:
+    with _silence(), path.open() as stream, Image.open(stream, formats=["TIFF"]) as image:
         image.seek(index)
         return to_picture(path, image)
 

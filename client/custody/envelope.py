@@ -1,0 +1,65 @@
+"""Seals bytes under a key and to their place, by Cobblestone-256 of `cryptography` (C2SP chunked-encryption):
+AES-256-GCM in chunks of 16 KiB, under a key of its own for each message, derived by HKDF-SHA-512 and committed to.
+
+The place is a list of words that both sides know: what was sealed at one place does not open at another. Nonces and
+message keys are the library's own matter. `bytes` are opened whole or not at all.
+"""
+
+import hashlib
+
+from cryptography.cobblestone import Cobblestone256Decryptor, Cobblestone256Encryptor
+from cryptography.exceptions import InvalidTag
+
+from common.errors import CustodyError
+
+KEY_BYTES = 32
+PREFIX = "consilium/custody/1"
+RESTORE = "Restore it from a backup: python -m client custody verify shows what else is damaged."
+
+Place = tuple[str, ...]
+"""Site, data set, and what it is in there."""
+
+
+def seal(key: bytes, content: bytes | memoryview, place: Place) -> bytes:
+    """Encrypt and authenticate; any number of contents under one key."""
+    encryptor = Cobblestone256Encryptor(key, context(place))
+    return encryptor.update(content) + encryptor.finalize()
+
+
+def unseal(key: bytes, sealed: bytes | memoryview, place: Place, what: str) -> bytes:
+    """The content of `seal`.
+
+    Args:
+        what: what a message calls it, path first.
+
+    Raises:
+        CustodyError: another key or place, or a byte was changed, is missing or too many.
+    """
+    buffer = bytearray(len(sealed))
+    return bytes(buffer[: unseal_into(key, sealed, place, what, buffer)])
+
+
+def unseal_into(key: bytes, sealed: bytes | memoryview, place: Place, what: str, buffer: bytearray) -> int:
+    """As `unseal`, into a buffer at least as long as `sealed`; how long the content is.
+
+    A fresh page of memory costs more than decrypting it, so whoever opens many keeps one buffer.
+    """
+    decryptor = Cobblestone256Decryptor(key, context(place))
+    try:
+        length = decryptor.update_into(sealed, buffer)
+        rest = decryptor.finalize()
+    except InvalidTag:
+        raise CustodyError(f"{what}: is not what was stored: changed, truncated or swapped. {RESTORE}") from None
+    buffer[length : length + len(rest)] = rest
+    return length + len(rest)
+
+
+def context(place: Place) -> bytes:
+    """A place as bytes: every word after its length, so that no two places give the same."""
+    words = [word.encode() for word in (PREFIX, *place)]
+    return b"".join(len(word).to_bytes(4, "little") + word for word in words)
+
+
+def subkey(key: bytes, purpose: str) -> bytes:
+    """Another key of 32 bytes, of which neither tells anything about the other."""
+    return hashlib.blake2b(context((purpose,)), key=key, digest_size=KEY_BYTES).digest()

@@ -1,0 +1,264 @@
+"""Bringing images in: `python -m client import`. A file is in or it is not, and the same command goes on where it was.
+
+Workers take files in (`intake`); this process alone writes. Every few seconds what was written is committed.
+"""
+
+import multiprocessing
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from client import arrays, manifest
+from client.custody import intake, store
+from client.custody.gate import Event, Record, unrecorded
+from client.custody.index import Case
+from client.custody.intake import Desk, Known
+from client.custody.keys import Custody
+from client.custody.options import Option
+from client.custody.pseudonyms import Pseudonyms
+from client.custody.writer import Made, Writer, writing
+from client.manifest import Row
+from client.origin import File
+from client.table import Problem, located
+from common.config import Folder, Manifest, Npz
+from common.errors import ConfigError, DataError, ImageError
+
+COMMIT_S = 5.0
+"""What a kill costs at most, in work to be done again. Committing takes at most a twentieth of the time."""
+
+Taken = Made | Known | ImageError
+Advance = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be imported, and how."""
+
+    source: Folder | Manifest | Npz
+    name: str
+    retain: frozenset[Option] = frozenset()
+    allow_burned_in: bool = False
+    processes: int = 0
+    """That take files in; 0: this one does."""
+    base: Path | None = None
+    """What the paths of a CSV are relative to; None: where it lies."""
+
+
+@dataclass
+class Outcome:
+    """What came of it."""
+
+    folder: Path
+    added: int = 0
+    """Cases that are in now."""
+    already: int = 0
+    """Cases that were in before."""
+    problems: list[Problem] = field(default_factory=list)
+
+
+def run(
+    custody: Custody, wanted: Wanted, advance: Advance = lambda total: None, record: Record = unrecorded
+) -> Outcome:
+    """Import; what was committed stays, whatever ends it.
+
+    Args:
+        advance: called with the number of cases that there are, each time that one is done.
+
+    Raises:
+        ConfigError: no keys, or another choice of what is retained than this data set was begun with.
+        DataError: the source cannot be read at all, or the disk is full.
+        CustodyError: the data set is not what was stored last.
+    """
+    _ = custody.ring()
+    folder = _folder(custody, wanted)
+    outcome = Outcome(folder)
+    with writing(custody, folder) as writer:
+        if writer.index.retain != wanted.retain:
+            kept = ",".join(sorted(writer.index.retain)) or "nothing"
+            raise ConfigError(
+                f"{folder}: was begun with --retain {kept}, and all images of a data set are de-identified alike. Say "
+                "the same, or begin another with --name."
+            )
+        with _committing(writer) as done:
+            cases = _from_arrays if isinstance(wanted.source, Npz) else _from_files
+            for row, taken in cases(writer, wanted, outcome, advance):
+                _enter(writer, row, taken, outcome)
+                done()
+        told = {"added": outcome.added, "already in": outcome.already, "left out": len(outcome.problems)}
+        told |= {"version": writer.version, "burned in allowed": int(wanted.allow_burned_in)}
+        record(Event("import", f"{wanted.name} {writer.store.wraps.set}", "done", told))
+    return outcome
+
+
+def _folder(custody: Custody, wanted: Wanted) -> Path:
+    folder = custody.sets / wanted.name
+    with custody.alone():
+        return folder if (folder / "keys").exists() else store.create(custody, wanted.name, wanted.retain)
+
+
+@contextmanager
+def _committing(writer: Writer) -> Iterator[Callable[[], None]]:
+    """Commit now and then, and at the end, also when the end is an error or Ctrl-C."""
+    begun, took = time.monotonic(), 0.0
+
+    def done() -> None:
+        nonlocal begun, took
+        if (now := time.monotonic()) - begun > max(COMMIT_S, 20 * took):
+            writer.commit()
+            begun = time.monotonic()
+            took = begun - now
+
+    try:
+        yield done
+    except OSError as error:
+        stored = _rescue(writer)
+        raise DataError(
+            f"{error.filename or writer.store.folder}: cannot be written ({error.strerror}). {stored} Make room, "
+            "and give the same command again: it goes on from there."
+        ) from None
+    except BaseException:
+        writer.commit()
+        raise
+    writer.commit()
+
+
+def _rescue(writer: Writer) -> str:
+    try:
+        writer.commit()
+    except OSError:
+        return "What was committed before is stored."
+    return f"{len(writer.index.cases)} cases are stored."
+
+
+def _enter(writer: Writer, row: Row, taken: Taken, outcome: Outcome) -> None:
+    """A row into the index, with its object if that is new."""
+    if isinstance(taken, ImageError):
+        outcome.problems.append(_problem(row, str(taken)))
+        return
+    if isinstance(taken, Made) and taken.source not in writer.index.numbers:
+        writer.add(taken)
+    number = writer.index.numbers[taken.source]
+    frame = row.frames if isinstance(row.frames, int) and writer.index.objects[number].told is None else None
+    case = Case(number, row.label, frame, row.site, row.patient, row.split)
+    there = writer.index.described.get((number, frame))
+    if there is None:
+        writer.index.add_case(case)
+        outcome.added += 1
+    elif there == case:
+        outcome.already += 1
+    else:
+        outcome.problems.append(_problem(row, f"is in already, {_differences(there, case)}"))
+
+
+def _differences(there: Case, here: Case) -> str:
+    told = [
+        f"{key} {getattr(there, key)!r} and not {getattr(here, key)!r}"
+        for key in ("label", "site", "split", "patient")
+        if getattr(there, key) != getattr(here, key)
+    ]
+    return "with " + ", ".join(told)
+
+
+def _problem(row: Row, what: str) -> Problem:
+    return Problem(str(row.origin), row.number, what.removeprefix(f"{row.origin}: "))
+
+
+# --- files ----------------------------------------------------------------------------------------------------------
+
+
+def _from_files(writer: Writer, wanted: Wanted, outcome: Outcome, advance: Advance) -> Iterator[tuple[Row, Taken]]:
+    if isinstance(wanted.source, Npz):
+        raise TypeError(type(wanted.source))
+    listed, problems = manifest.rows(wanted.source, wanted.base)
+    outcome.problems += problems
+    rows = [found for row in listed for found in _expanded(row, outcome.problems)]
+    names = Pseudonyms(writer.store.secrets.pseudonyms)
+    desk = Desk(writer.store, wanted.allow_burned_in)
+    for row, taken in _taken(desk, rows, wanted.processes):
+        yield replace(row, patient=names.patient(row.patient) if row.patient else None), taken
+        advance(len(rows))
+
+
+def _expanded(row: Row, problems: list[Problem]) -> list[Row]:
+    """A row that names a folder stands for all files in it: a study with its series."""
+    path = row.origin.path if isinstance(row.origin, File) else None
+    if path is None or not path.is_dir():
+        return [row]
+    files = manifest.files_in(path)
+    if not files:
+        problems.append(_problem(row, "an empty folder; expected images"))
+    return [replace(row, origin=File(file)) for file in files]
+
+
+def _taken(desk: Desk, rows: Sequence[Row], processes: int) -> Iterator[tuple[Row, Taken]]:
+    """Rows and what became of them, in their order."""
+    if not processes:
+        yield from ((row, desk.take(row)) for row in rows)
+        return
+    waiting = deque(rows)
+    while waiting:
+        with _pool(processes) as pool:
+            ahead: deque[tuple[Row, Future[Taken]]] = deque()
+            try:
+                while waiting or ahead:
+                    while waiting and len(ahead) < 4 * processes:
+                        ahead.append((waiting[0], pool.submit(desk.take, waiting[0])))
+                        waiting.popleft()
+                    row, future = ahead[0]
+                    taken = future.result()
+                    ahead.popleft()
+                    yield row, taken
+            except BrokenProcessPool:
+                left = [row for row, _ in ahead]
+        if ahead:  # one of these broke its process: each alone, so that it can be named
+            yield from ((row, _alone(desk, row)) for row in left)
+
+
+def _alone(desk: Desk, row: Row) -> Taken:
+    with _pool(1) as pool:
+        try:
+            return pool.submit(desk.take, row).result()
+        except BrokenProcessPool:
+            return ImageError(f"{row.origin}: breaks its decoder, or needs more memory than there is. Leave it out.")
+
+
+@contextmanager
+def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
+    pool = ProcessPoolExecutor(
+        processes, multiprocessing.get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN)
+    )
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+# --- arrays ---------------------------------------------------------------------------------------------------------
+
+
+def _from_arrays(writer: Writer, wanted: Wanted, outcome: Outcome, advance: Advance) -> Iterator[tuple[Row, Taken]]:
+    if not isinstance(wanted.source, Npz):
+        raise TypeError(type(wanted.source))
+    table = arrays.read(wanted.source.model_copy(update={"on_error": "report"}))
+    outcome.problems += table.problems
+    names, held = Pseudonyms(writer.store.secrets.pseudonyms), writer.store
+    for i, picture in enumerate(table.images.pictures(range(len(table)))):
+        patient = table.patient[i] if table.patient else None
+        row = Row(
+            File(Path(table.images.name(i))), table.classes[int(table.labels[i])], None,
+            table.site[i] if table.site else None, names.patient(patient) if patient else None,
+            table.split[i] if table.split else None,
+        )  # fmt: skip
+        # Equal images in an array are cases of their own, so the place counts as well.
+        place = table.images.name(i).removeprefix(str(located(wanted.source.path)))
+        source = intake.digest(held, np.ascontiguousarray(picture.pixels).data.cast("B"), place)
+        yield row, Known(source) if source in writer.index.numbers else intake.pixels(held, [picture], source)
+        advance(len(table))

@@ -1,0 +1,96 @@
+"""One file on its way in: looked at, its identity taken out, decoded once as a trial, sealed. Nothing is written here.
+
+This runs in processes of their own, since a file from outside may break its decoder.
+"""
+
+import hashlib
+import json
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+from client import cache, readers
+from client.custody import burned_in
+from client.custody.deidentify import Deidentifier
+from client.custody.envelope import subkey
+from client.custody.pseudonyms import Pseudonyms
+from client.custody.store import Store
+from client.custody.writer import Made, seal
+from client.manifest import Row
+from client.origin import Memory
+from client.readers import dicom, stored
+from common.errors import ImageError
+from common.imaging import Picture
+
+
+@dataclass(frozen=True)
+class Known:
+    """A file that is in already."""
+
+    source: str
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Takes the files of one import in."""
+
+    store: Store
+    allow_burned_in: bool
+
+    def take(self, row: Row) -> Made | Known | ImageError:
+        """What becomes of the file of one row. Whatever is wrong with it is an ImageError that names it."""
+        try:
+            return self._take(row)
+        except ImageError as error:
+            return error
+        except Exception as error:  # a hostile file makes parsers raise anything
+            reason = " ".join(str(error).split())[:300] or type(error).__name__
+            return ImageError(f"{row.origin}: damaged or unusual ({reason}). Export it again, or leave it out.")
+
+    def _take(self, row: Row) -> Made | Known:
+        kind = readers.detect(row.origin)
+        with row.origin.open() as stream:
+            content = stream.read()
+        # Of a DICOM file all frames are stored; of any other those that this row wants.
+        source = digest(self.store, content, "" if kind == "DICOM" else repr(row.frames))
+        if source in self.store.index.numbers:
+            return Known(source)
+        held = Memory(Path(str(row.origin)), content)
+        if kind == "DICOM":
+            return self._dicom(held, row, source)
+        self._refuse(held, burned_in.why_other(content))
+        return pixels(self.store, readers.read(held, row.frames), source)
+
+    def _dicom(self, held: Memory, row: Row, source: str) -> Made:
+        deidentifier = Deidentifier(Pseudonyms(self.store.secrets.pseudonyms), self.store.index.retain)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            header = dicom.parse(held)
+            dicom.check(held, header)
+            self._refuse(held, burned_in.why_dicom(header))
+            clean = deidentifier.clean(header)
+        # What cannot be decoded must be named now: once it is in, it has no name.
+        readers.read(Memory(held.path, clean), row.frames)
+        return Made(*seal(self.store.wraps, self.store.secrets, clean), source, None)
+
+    def _refuse(self, held: Memory, why: str) -> None:
+        if why and not self.allow_burned_in:
+            raise ImageError(
+                f"{held}: may show a name in its pixels: {why}. Look at it, and if there is none, import it with "
+                "--allow-burned-in."
+            )
+
+
+def digest(store: Store, content: bytes | memoryview, which: str) -> str:
+    """What a file, or a choice of its frames, is known by; without the data set's key it tells nothing."""
+    state = hashlib.blake2b(key=subkey(store.secrets.data, "sources"), digest_size=16)
+    state.update(len(which).to_bytes(8, "little") + which.encode())
+    state.update(content)
+    return state.hexdigest()
+
+
+def pixels(store: Store, pictures: list[Picture], source: str) -> Made:
+    """Decoded frames as an object, with what is known of them."""
+    content = stored.encode(pictures, [cache.smallest(picture.pixels) for picture in pictures])
+    told = json.loads(json.dumps({"frames": [cache.facts(picture) for picture in pictures], "patient": None}))
+    return Made(*seal(store.wraps, store.secrets, content), source, told)

@@ -1,0 +1,108 @@
+"""A data set's keys through the years: the site's key is changed, lost and recovered, and at the end destroyed."""
+
+import shutil
+from pathlib import Path
+
+from client.custody import disk, store, wraps
+from client.custody.gate import Event, Record, unrecorded
+from client.custody.keys import Custody, Seen, new_key, read_recovery
+from common.errors import ConfigError, CustodyError
+
+
+def rotate(custody: Custody, recovery: Path | None = None, record: Record = unrecorded) -> list[Path]:
+    """A new key of the site for all data sets, without writing an image; killed halfway, it can be done again.
+
+    Args:
+        recovery: where to write a new recovery key as well; None: the old one stays.
+
+    Raises:
+        CustodyError: some data set does not open. The old keys stay then beside the new one.
+    """
+    with custody.alone():
+        ring = custody.ring()
+        name, key = new_key()
+        public = custody.new_recovery(recovery) if recovery else ring.recovery
+        both = ring.model_copy(
+            update={"newest": name, "wrapping": {**ring.wrapping, name: key}, "recovery": public}
+        )  # fmt: skip
+        custody.keep(both)
+        folders = data_sets(custody)
+        for folder in folders:
+            told = wraps.read(folder)
+            own = wraps.opened(told, custody, folder)
+            wraps.write(wraps.wrap(told.site, told.name, told.set, own, both), folder)
+        # Only now: a kill before this line leaves every data set with a key that opens it.
+        custody.keep(both.model_copy(update={"wrapping": {name: key}}))
+    record(Event("rotate", "", "done", {"data sets": len(folders), "key": name}))
+    return folders
+
+
+def data_sets(custody: Custody) -> list[Path]:
+    """The folders of all data sets of a site that hold anything."""
+    if not custody.sets.is_dir():
+        return []
+    return [
+        folder for folder in sorted(custody.sets.iterdir()) if (folder / "packs").is_dir() and any(folder.glob("*"))
+    ]
+
+
+def recover(custody: Custody, folder: Path, recovery: Path, record: Record = unrecorded) -> int:
+    """Open a data set by the recovery key, wrap its keys for this site's, and take it as it is. Its new version.
+
+    Raises:
+        ConfigError: no such recovery key, or the site has no keys yet.
+        CustodyError: another recovery key's data set, or a damaged one.
+    """
+    with custody.alone():
+        ring = custody.ring()
+        told = wraps.read(folder)
+        if told.site != custody.site:
+            raise ConfigError(
+                f"{folder}: is site {told.site}'s, and this is {custody.site}; recover it at its own site."
+            )
+        own = wraps.recovered(told, read_recovery(recovery), folder)
+        wraps.write(wraps.wrap(told.site, told.name, told.set, own, ring), folder)
+        version = store.adopt(custody, folder)
+    record(Event("recover", f"{told.name} {told.set}", "done", {"version": version}))
+    return version
+
+
+def destroy(custody: Custody, folder: Path, record: Record = unrecorded) -> None:
+    """Destroy a data set's keys, and with them all of its images here, in caches and in backups without its `keys`.
+
+    Whoever holds the recovery key and an older copy of the file `keys` can still read copies of the packs.
+
+    Raises:
+        CustodyError: it is no data set.
+    """
+    told = wraps.read(folder)
+    seen = custody.seen(told.set)
+    custody.saw(told.set, Seen(name=told.name, version=seen.version if seen else 0, destroyed=True))
+    disk.remove(folder / wraps.FILE)
+    shutil.rmtree(folder)
+    record(Event("destroy", f"{told.name} {told.set}", "done"))
+
+
+def adopt(custody: Custody, folder: Path, record: Record = unrecorded) -> int:
+    """Take a restored data set as it is; its new version.
+
+    Raises:
+        CustodyError: it is damaged, or was destroyed here.
+    """
+    version = store.adopt(custody, folder)
+    told = wraps.read(folder)
+    record(Event("adopt", f"{told.name} {told.set}", "done", {"version": version}))
+    return version
+
+
+def find(custody: Custody, name: str) -> Path:
+    """The folder of a data set.
+
+    Raises:
+        CustodyError: there is none of this name.
+    """
+    folder = custody.sets / name
+    if not folder.is_dir():
+        known = ", ".join(path.name for path in data_sets(custody)) or "none yet"
+        raise CustodyError(f"{folder}: there is no such data set; there is: {known}.")
+    return folder
