@@ -62,12 +62,15 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         raise WireError(f"{path}: {error}") from None
 
 
-def write_atomically(path: Path, content: bytes | Iterable[bytes], *, durably: bool = True) -> None:
+def write_atomically(
+    path: Path, content: bytes | Iterable[bytes], *, durably: bool = True, mode: int = 0o644
+) -> None:
     """Replace a file's content so that a crash at any moment leaves the old file or the new one.
 
     Args:
         content: whole, or in pieces.
         durably: wait until it is on the disk; what is only for people to look at need not.
+        mode: who may read it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -77,7 +80,7 @@ def write_atomically(path: Path, content: bytes | Iterable[bytes], *, durably: b
             file.flush()
             if durably:
                 os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
+        Path(temporary).chmod(mode)
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

@@ -25,6 +25,7 @@ SECTIONS: list[tuple[str, type[BaseModel]]] = [
     ("The file", config.Config),
     *[(f"data, kind: {kind}", cls) for kind, cls in (("synthetic", config.Synthetic), ("npz", config.Npz))],
     *[(f"data, kind: {kind}", cls) for kind, cls in (("folder", config.Folder), ("manifest", config.Manifest))],
+    ("data, kind: encrypted", config.Encrypted),
     ("data.download", config.Download),
     ("sites", config.Sites),
     *[(f"preprocess, step: {cls.__name__.lower()}", cls) for cls in get_args(get_args(steps.AnyStep)[0])],

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from client import cache, manifest, readers
+from client.origin import File
 from common.config import Folder, Manifest
 from common.errors import DataError
 
@@ -23,7 +24,7 @@ def images(tmp_path):
 
 def read(folder, text, encoding="utf-8", **settings):
     (folder / "list.csv").write_text(text, encoding=encoding, newline="")
-    return manifest.read_csv(Manifest(kind="manifest", path=folder / "list.csv", cache=folder / "cache", **settings))
+    return manifest.read(Manifest(kind="manifest", path=folder / "list.csv", cache=folder / "cache", **settings))
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
@@ -112,7 +113,7 @@ def test_frames_of_one_file_are_one_person(images):
 
 
 def folder(path, **settings):
-    return manifest.read_folder(Folder(kind="folder", path=path, cache=path.parent / "cache", **settings))
+    return manifest.read(Folder(kind="folder", path=path, cache=path.parent / "cache", **settings))
 
 
 def place(path, names):
@@ -171,7 +172,7 @@ def test_a_decoded_file_is_not_decoded_again_until_it_changes(images, monkeypatc
     time.sleep(0.01)
     Image.fromarray(np.zeros((5, 7), np.uint8)).save(images / "a.png")
     again = read(images, "path,label\n" + GOOD)
-    assert decoded == [images / "a.png"]
+    assert decoded == [File(images / "a.png")]
     assert again.images.facts(0).brightest == 0 < table.images.facts(0).brightest
 
 
@@ -215,7 +216,7 @@ def test_a_folder_that_cannot_be_written_is_an_error_that_names_it(images):
 
 
 def test_processes_decode_the_same_as_one(images, monkeypatch):
-    wanted = [(images / f"{name}.png", "middle") for name in "abcdef"] + [(images / "none.png", "middle")]
+    wanted = [(File(images / f"{name}.png"), "middle") for name in [*"abcdef", "none"]]
     alone = cache.gather(images / "one", wanted)
     monkeypatch.setattr(cache, "ALONE_S", -1.0)
     together = cache.gather(images / "many", wanted)
@@ -226,4 +227,4 @@ def test_processes_decode_the_same_as_one(images, monkeypatch):
 @pytest.mark.parametrize("values", [[0, 255], [0, 65535], [-5, 300], [0.5, 1], [-1e6, 1e6]])
 def test_the_smallest_type_holds_the_same_values(values):
     pixels = np.array(values, np.float32)
-    np.testing.assert_array_equal(cache._smallest(pixels).astype(np.float32), pixels)
+    np.testing.assert_array_equal(cache.smallest(pixels).astype(np.float32), pixels)

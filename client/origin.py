@@ -1,0 +1,106 @@
+"""Where the bytes of one image are: a file on the disk, or what an encrypted data set holds of one."""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+from common.errors import ImageError
+
+
+class Sealer(Protocol):
+    """Encrypts what would otherwise lie on a disk in the clear."""
+
+    def seal(self, content: bytes, part: str) -> bytes:
+        """A part of a decoded image, as it may lie on a disk."""
+        ...
+
+    def unseal(self, sealed: bytes, part: str) -> bytes:
+        """The content of `seal`.
+
+        Raises:
+            ValueError: it was changed, or is another part's.
+        """
+        ...
+
+
+class Origin(Protocol):
+    """What readers read from. `str()` is what messages call it."""
+
+    @property
+    def sealer(self) -> Sealer | None:
+        """Through what its decoded image has to go before it may lie on a disk; None: it may lie there as it is."""
+        ...
+
+    def open(self) -> BinaryIO:
+        """The bytes, from their beginning.
+
+        Raises:
+            ImageError: they cannot be had.
+        """
+        ...
+
+    def state(self) -> str:
+        """Another state, another image: what the cache knows it by."""
+        ...
+
+    def told(self) -> dict[str, Any] | None:
+        """What is known of all its frames without decoding, as the cache tells it; None: decode it."""
+        ...
+
+
+@dataclass(frozen=True)
+class File:
+    """A file in the clear, whose decoded image may lie on the disk as well."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    @property
+    def sealer(self) -> None:
+        """None: the file itself lies there."""
+        return None
+
+    def open(self) -> BinaryIO:
+        """The file."""
+        try:
+            if self.path.is_dir():
+                raise ImageError(f"{self.path}: a folder, expected an image file.")
+            if not self.path.is_file():
+                raise ImageError(
+                    f"{self.path}: there is no such file; check the path and its upper and lower case."
+                )  # fmt: skip
+            return self.path.open("rb")
+        except (OSError, ValueError) as error:
+            raise ImageError(
+                f"{self.path}: cannot be opened ({getattr(error, 'strerror', None) or error})."
+            ) from None  # fmt: skip
+
+    def state(self) -> str:
+        """Path, size and time of change."""
+        state = self.path.stat()
+        return repr((str(self.path.resolve()), state.st_size, state.st_mtime_ns))
+
+    def told(self) -> None:
+        """Nothing."""
+        return None
+
+
+@dataclass(frozen=True)
+class Memory(File):
+    """The content of a file that is in memory already; `path` is what messages call it."""
+
+    content: bytes
+
+    def open(self) -> BinaryIO:
+        """The content."""
+        return io.BytesIO(self.content)
+
+
+def size_bytes(stream: BinaryIO) -> int:
+    """How much there is, wherever the stream stands; it stands at the beginning afterwards."""
+    size = stream.seek(0, io.SEEK_END)
+    stream.seek(0)
+    return size
