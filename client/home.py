@@ -11,6 +11,7 @@ journal/             a message that is being answered
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -71,16 +72,12 @@ class Home:
         """
         path = self.folder / "site.yaml"
         try:
-            return Settings.model_validate(yaml.safe_load(path.read_text()))
+            return _settings(path, path.read_bytes())
         except FileNotFoundError:
             raise ConfigError(
                 f"{self.folder}: no site.yaml. Make this site's folder with `python -m client init NAME`, or name it "
                 "with --home."
             ) from None
-        except ValidationError as error:
-            raise ConfigError(configuration.readable(path, error)) from None
-        except (yaml.YAMLError, UnicodeError) as error:
-            raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
 
     @property
     def site(self) -> str:
@@ -280,6 +277,17 @@ class Home:
 
     def _plan(self, path: Path) -> RunPlan:
         return RunPlan.admitted(path.read_bytes(), self.pins)
+
+
+@lru_cache(maxsize=8)
+def _settings(path: Path, text: bytes) -> Settings:
+    """Read once: every message asks for them."""
+    try:
+        return Settings.model_validate(yaml.safe_load(text))
+    except ValidationError as error:
+        raise ConfigError(configuration.readable(path, error)) from None
+    except (yaml.YAMLError, UnicodeError) as error:
+        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
 
 
 def _identity(path: Path) -> Ed25519PrivateKey:

@@ -3,6 +3,7 @@
 import json
 import platform
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -109,9 +110,11 @@ def _secure(federation: Mapping[str, Any], sites: int) -> dict[str, Any]:
 def versions() -> dict[str, str]:
     """What the figures were made with."""
     packages = ("numpy", "scipy", "scikit-learn", "tensorflow-cpu", "tensorflow", "keras", "flwr", "pydicom")
-    found = {d.metadata["Name"]: d.version for d in metadata.distributions() if d.metadata["Name"]}
-    known = {name: found[key] for name in packages for key in found if key.lower().replace("_", "-") == name}
-    return {"python": platform.python_version()} | known
+    found = {"python": platform.python_version()}
+    for name in packages:
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
 
 
 def write(path: Path, result: Mapping[str, Any]) -> None:
