@@ -247,7 +247,10 @@ class Errands:
     def _push(self, request: PushMessagesRequest, contents: dict[str, bytes]) -> None:
         """Hand in a reply whole, or announce it and push what the coordinator has not got of it."""
         if self.short and sum(map(len, contents.values())) <= MOST_BYTES:
-            return self.express.give([request.SerializeToString(), *contents.values()])
+            try:
+                return self.express.give([request.SerializeToString(), *contents.values()])
+            except UnknownWayError:
+                self.short = False
         link, run_id = self.line.link, request.messages_list[0].metadata.run_id
         told = ask(link, self.client.PushMessages, request)
         push = make_push_object_fn_protobuf(
