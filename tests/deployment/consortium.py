@@ -1,8 +1,9 @@
 """A consortium in real folders, made as its people make it, without processes: coordinator, hospitals, signed plans."""
 
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import yaml
 
@@ -47,6 +48,13 @@ class Consortium:
         membership.begin(self.home, Settings(consortium=name, address="127.0.0.1:8443"))
         self.config = config_of(folder)
         self.sites = {site: self.hospital(site) for site in names}
+
+    def at(self, folder: Path) -> Self:
+        """The same, in a copy of its folders."""
+        other = copy(self)
+        other.folder, other.home = folder, Home(folder / "consortium")
+        other.sites = {name: Hospital(folder / name) for name in self.sites}
+        return other
 
     @property
     def roots(self) -> Any:
