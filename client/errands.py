@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from flwr.app import Context, Error, Message, RecordDict
+from flwr.app import ConfigRecord, Context, Error, Message, RecordDict
 from flwr.app.message import remove_content_from_message
 from flwr.clientapp import ClientApp
 from flwr.common.constant import ErrorCode
@@ -186,9 +186,14 @@ class Errands:
         reply.metadata.ttl = until_s - reply.metadata.created_at
         if reply.metadata.ttl <= 0:
             raise NobodyWaitsError("it was answered after it had expired")
+        inline = _is_inline(found) and _is_small(reply)
+
+        def outgoing() -> Iterator[bytes]:
+            return self._in_one(reply) if inline else self._outgoing(reply, took_s)
+
         # A process that is killed here has lost the reply, but the app has recorded that it gave one. It is asked the
         # same again, and refuses: in that step the site is a dropout, and nothing is ever sent twice.
-        self.line.insist(lambda: self.journal.write(name + REPLY, self._outgoing(reply, took_s)), until_s)
+        self.line.insist(lambda: self.journal.write(name + REPLY, outgoing()), until_s)
 
     def _reply(self, found: PullMessagesResponse, contents: dict[str, bytes]) -> Message:
         """The app's answer; if the app fails, which it should not, an error for the coordinator."""
@@ -197,16 +202,23 @@ class Errands:
         if self._context is None or self._context.run_id != run_id:
             self._context = Context(run_id, self.node.node_id, dict(self.node_config), RecordDict(), {})
         try:
-            content = inflate_object_from_contents(_content(found)[-1], contents)
-            if not isinstance(content, RecordDict):
-                raise TypeError(f"a message of {type(content).__name__}")
-            message.content = content
+            if not _is_inline(found):
+                content = inflate_object_from_contents(_content(found)[-1], contents)
+                if not isinstance(content, RecordDict):
+                    raise TypeError(f"a message of {type(content).__name__}")
+                message.content = content
             return self.app(message, self._context)
         except Exception as error:
             log.exception("message %s: the app failed", message.metadata.message_id[:8])
             # The text of an unforeseen error could be about a patient's file: it stays here.
             why = f"{type(error).__name__} at the site; the log there says more."
             return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, why), reply_to=message)
+
+    def _in_one(self, reply: Message) -> Iterator[bytes]:
+        """A small reply with all that is in it, as our gateway's short way takes it."""
+        with no_object_id_recompute():
+            reply.metadata.__dict__["_message_id"] = reply.object_id
+            yield PushMessagesRequest(node=self.node, messages_list=[message_to_proto(reply)]).SerializeToString()
 
     def _outgoing(self, reply: Message, took_s: float) -> Iterator[bytes]:
         """A reply as it is announced, then its objects one by one, for they may be large."""
@@ -234,7 +246,8 @@ class Errands:
     def _send(self, name: str) -> None:
         head, *parts = self.journal.read(name + REPLY)
         request = PushMessagesRequest.FromString(head)
-        metadata, ids = request.messages_list[0].metadata, _ids(request.message_object_trees[0])
+        metadata, trees = request.messages_list[0].metadata, request.message_object_trees
+        ids = _ids(trees[0]) if trees else []
         if len(parts) != len(ids):
             raise WireError("its reply in the journal is not whole")
         contents = dict(zip(ids, parts, strict=True))
@@ -251,6 +264,8 @@ class Errands:
                 return self.express.give([request.SerializeToString(), *contents.values()])
             except UnknownWayError:
                 self.short = False
+        if not request.message_object_trees:
+            raise NobodyWaitsError("the coordinator's gateway knows the short way no more")
         link, run_id = self.line.link, request.messages_list[0].metadata.run_id
         told = ask(link, self.client.PushMessages, request)
         push = make_push_object_fn_protobuf(
@@ -272,7 +287,17 @@ def _expiry(found: PullMessagesResponse) -> float:
 
 def _content(found: PullMessagesResponse) -> list[str]:
     """The objects of a message's content, which comes last. Its head needs not be fetched: it came with the message."""
-    return _ids(found.message_object_trees[0])[:-1]
+    return _ids(found.message_object_trees[0])[:-1] if found.message_object_trees else []
+
+
+def _is_inline(found: PullMessagesResponse) -> bool:
+    """Whether the content is in the message itself: our gateway's short way."""
+    return not found.message_object_trees
+
+
+def _is_small(reply: Message) -> bool:
+    """Without arrays, which alone are large."""
+    return reply.has_error() or all(isinstance(record, ConfigRecord) for record in reply.content.values())
 
 
 def _ids(tree: ObjectTree) -> list[str]:

@@ -11,7 +11,7 @@ from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -104,10 +104,17 @@ class Doorkeeper:
             log.warning("%s: %s", self._heard_file, error.strerror)
 
     def _hear(self, site: str, now_s: float) -> None:
-        before = self._heard.get(site, {"at_s": 0.0, "since_s": 0.0})
+        before = self._heard.get(site, {"at_s": 0.0, "since_s": 0.0, "short": False})
         unbroken = now_s - before["at_s"] < BREAK_S
-        self._heard[site] = {"at_s": now_s, "since_s": before["since_s"] if unbroken else now_s}
+        self._heard[site] = before | {"at_s": now_s, "since_s": before["since_s"] if unbroken else now_s}
         self._noted = False
+
+    def takes(self, site: str, short: bool) -> None:
+        """Remember whether a site takes its messages from this gateway, or as Flower has it from the SuperLink."""
+        if self._heard[site].get("short") != short:
+            self._heard[site] |= {"short": short}
+            self._noted = False
+            self.note()
 
     def _current(self) -> _Members:
         """The members. Where they cannot be read, nobody is one."""
@@ -132,7 +139,7 @@ def _public(site: str, pem: bytes) -> ec.EllipticCurvePublicKey:
     return key
 
 
-def _known(heard: Path) -> dict[str, dict[str, float]]:
+def _known(heard: Path) -> dict[str, dict[str, Any]]:
     try:
         return {
             str(site): {k: float(at[k]) for k in ("at_s", "since_s")} for site, at in (read_json(heard) or {}).items()

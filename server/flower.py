@@ -25,15 +25,14 @@ from flwr.superlink.grid.http_grid import HttpGrid
 
 from common import tensorfile, wire
 from common.errors import ConfigError, WireError
-from common.files import read_json
+from common.files import glance, read_json
 from common.transport import NONE, Misfortunes, Reply, Request
 from common.types import Tensors
 from server.bell import COORDINATOR, Bell
 from server.conduct import conduct
 from server.home import Home
 from server.runs import Asking, Run
-from server.store import Store
-from server.store import grid as direct_grid
+from server.store import Store, StoreGrid
 
 log = logging.getLogger("consilium")
 
@@ -250,5 +249,11 @@ def main(grid: Grid, context: Context) -> None:
             return
         nodes = {site: int(ids[site]) for site in run.state.cohort}
         store = Store(home.live / "flower" / "state.db")
-        direct = direct_grid(store, cast(HttpGrid, grid).run)
+        direct = StoreGrid(store, cast(HttpGrid, grid).run, lambda: _short(home, nodes))
         conduct(run, FlowerTransport(direct, nodes, run.plan.digest, look=run.look, bells=home.live / "bells"))
+
+
+def _short(home: Home, nodes: Mapping[str, int]) -> set[int]:
+    """Nodes of the sites that took their last message from the gateway."""
+    heard = glance(home.live / "heard.json") or {}
+    return {node for site, node in nodes.items() if heard.get(site, {}).get("short")}

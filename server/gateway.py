@@ -76,6 +76,7 @@ FRAMES, GOT = "application/octet-stream", "consilium-got"
 TAKE_BYTES, GIVE_BYTES = 2 * 2**20, 8 * 2**20
 HOLD_S, LOOK_S, BELL_S = 4.0, 1.0, 0.005
 """How long a node's question is held, how often it is looked for a message, and how often for the bell meanwhile."""
+PULL = "/v1/fleet/pull-messages"
 PUSHES = {"/v1/fleet/push-messages", "/v1/fleet/push-object"}
 
 Json = dict[str, Any]
@@ -231,6 +232,7 @@ class Gateway:
 
         What was handed out is handed out again until the node says that it has got it: a line may break in between.
         """
+        self._doorkeeper.takes(site, True)
         got, handed = request.headers.get(GOT, ""), self._handed.get(site)
         if handed and handed.name != got:
             return _whole(handed)
@@ -258,6 +260,8 @@ class Gateway:
 
     async def _forward(self, site: str, path: str, request: Request, send: Send) -> None:
         """One request to the SuperLink and its answer back, piece by piece."""
+        if path == PULL:
+            self._doorkeeper.takes(site, False)
         self._refuse_too_busy(site)
         self._busy[site] += 1
         begun = False

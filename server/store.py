@@ -7,7 +7,7 @@ own commands, see no difference.
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,17 +15,25 @@ from typing import Any, cast
 
 os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")  # Flower reads it when it is imported
 
-from flwr.common.constant import Status
-from flwr.common.serde import message_from_proto
-from flwr.proto.fleet_pb2 import PullMessagesRequest, PullMessagesResponse, PushMessagesRequest
+from flwr.app import ConfigRecord, Error, Message, RecordDict
+from flwr.app.message import make_message
+from flwr.common.constant import ErrorCode, Status
+from flwr.common.serde import message_from_proto, message_to_proto
+from flwr.proto.fleet_pb2 import PullMessagesResponse, PushMessagesRequest
 from flwr.proto.message_pb2 import ConfirmMessageReceivedRequest, ObjectTree
 from flwr.proto.node_pb2 import Node
 from flwr.proto.task_pb2 import Task
 from flwr.server.superlink.linkstate import LinkState, LinkStateFactory
 from flwr.supercore.error import FlowerError
 from flwr.supercore.inflatable.inflatable_object import iterate_object_tree
+from flwr.supercore.inflatable.inflatable_utils import (
+    ObjectPullError,
+    ObjectUnavailableError,
+    inflate_object_from_contents,
+    pull_objects,
+)
 from flwr.supercore.object_store import ObjectStoreFactory
-from flwr.supercore.run import Run
+from flwr.supercore.run import Run, RunStatus
 from flwr.superlink.federation import NoOpFederationManager
 from flwr.superlink.grid.http_grid import HttpGrid
 from flwr.superlink.servicer.fleet import fleet_handlers
@@ -76,18 +84,23 @@ class Store:
             return self._take(node, most_bytes)
 
     def _take(self, node: int, most_bytes: int) -> Handed | None:
-        state, asked = self.state, PullMessagesRequest(node=Node(node_id=node))
-        found: PullMessagesResponse = fleet_handlers.pull_messages(asked, state, state.object_store)
-        if not found.messages_list:
+        state = self.state
+        messages = state.get_message_ins(node_id=node, limit=1)
+        if not messages:
             return None
-        metadata, parts, size = found.messages_list[0].metadata, [found.SerializeToString()], 0
-        for name in content_of(found.message_object_trees[0]):
-            content = state.get_object(metadata.run_id, name)
+        message, run = messages[0], messages[0].metadata.run_id
+        found = PullMessagesResponse(messages_list=[message_to_proto(message)])
+        if _is_inline(message):
+            return Handed(message.metadata.message_id, run, (found.SerializeToString(),))
+        tree, contents, size = state.object_store.get_object_tree(message.metadata.message_id), [], 0
+        for name in content_of(tree):
+            content = state.get_object(run, name)
             size += len(content or b"")
             if not content or size > most_bytes:  # not there yet, or too much at once: it can be fetched by itself
                 break
-            parts.append(content)
-        return Handed(metadata.message_id, metadata.run_id, tuple(parts))
+            contents.append(content)
+        found.message_object_trees.append(tree)
+        return Handed(message.metadata.message_id, run, (found.SerializeToString(), *contents))
 
     def give(self, node: int, parts: Sequence[bytes]) -> None:
         """A node's reply with all its objects.
@@ -105,21 +118,26 @@ class Store:
     def _give(self, node: int, parts: Sequence[bytes]) -> None:
         try:
             request = PushMessagesRequest.FromString(parts[0])
-            names = content_of(request.message_object_trees[0], whole=True)
-        except (DecodeError, IndexError):
+            message = message_from_proto(request.messages_list[0])
+            trees = list(request.message_object_trees)
+            names = content_of(trees[0], whole=True) if trees else []
+        except (DecodeError, IndexError, ValueError):
             raise WireError("not a reply of a node.") from None
-        if request.node.node_id != node or any(m.metadata.src_node_id != node for m in request.messages_list):
+        if request.node.node_id != node or message.metadata.src_node_id != node:
             raise WireError("a reply of another node.")
-        if len(request.messages_list) != 1 or len(names) != len(parts) - 1:
+        if len(request.messages_list) != 1 or len(trees) > 1 or len(names) != len(parts) - 1:
             raise WireError("not one reply with all its parts.")
-        state, message = self.state, message_from_proto(request.messages_list[0])
-        if state.get_run_status({message.metadata.run_id})[message.metadata.run_id].status != Status.RUNNING:
+        state, run = self.state, message.metadata.run_id
+        if state.get_run_status({run}).get(run, _NO_RUN).status != Status.RUNNING:
             raise OverError("its run is not going on.")
+        if not trees:
+            state.store_message_res(message)
+            return
         # As Flower's handlers do it, but for looking at the run's status and counting bytes at every object.
-        session, contents = state.start_session(message.metadata.run_id), dict(zip(names, parts[1:], strict=True))
-        _, wanted = state.store_message_and_object_tree(message, request.message_object_trees[0], session)
+        session, contents = state.start_session(run), dict(zip(names, parts[1:], strict=True))
+        _, wanted = state.store_message_and_object_tree(message, trees[0], session)
         for name in wanted:
-            if not state.store_object(message.metadata.run_id, session, name, contents[name]):
+            if not state.store_object(run, session, name, contents[name]):
                 raise LinkError("a part of the reply was not stored. Send it again.")
 
     def confirm(self, node: int, handed: Handed) -> None:
@@ -158,8 +176,70 @@ def content_of(tree: ObjectTree, *, whole: bool = False) -> list[str]:
     return names if whole else names[:-1]
 
 
+class StoreGrid(HttpGrid):
+    """Flower's grid of a run, over the database itself.
+
+    Small messages to nodes that take theirs from our gateway lie in the database as one row each; all others, and all
+    to nodes that Flower's SuperLink serves, as Flower's tree of objects.
+
+    Args:
+        short: the nodes that take their messages from our gateway, at the moment.
+    """
+
+    def __init__(self, store: Store, run: Run, short: Callable[[], Set[int]]) -> None:
+        super().__init__(token="none: nothing is asked over HTTP")  # noqa: S106
+        self._store, self._short = store, short
+        self._client = cast(Any, _Runtime(store, run.run_id))
+        self.set_run(run)
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        """As Flower's; the ids come in the order of the messages."""
+        short, messages = self._short(), list(messages)
+        rows = [m for m in messages if m.metadata.dst_node_id in short and _is_small(m)]
+        trees = [m for m in messages if m not in rows]
+        if trees:
+            super().push_messages(trees)
+        with _plainly(), self._store.state.session():  # type: ignore[attr-defined]  # SQL alone has one
+            for message in rows:
+                message.metadata.__dict__["_message_id"] = message.object_id
+                self._store.state.store_message_ins(message)
+        return [message.metadata.message_id for message in messages]
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        """As Flower's."""
+        state = self._store.state
+        with _plainly():
+            found = state.get_message_res(message_ids=set(message_ids), run_id=self.run.run_id)
+            if not found:
+                return []
+            state.delete_messages(message_ins_ids={m.metadata.reply_to_message_id for m in found})
+            return [m if m.has_error() or _is_inline(m) else self._whole(m) for m in found]
+
+    def _whole(self, message: Message) -> Message:
+        """A reply with its content, of which the last pieces may still be coming in."""
+        state, run, name = self._store.state, self.run.run_id, message.metadata.message_id
+        names = content_of(state.object_store.get_object_tree(name))
+
+        def piece(wanted: str) -> bytes:
+            content = state.get_object(run, wanted)
+            if content is None:
+                raise ObjectPullError(wanted, "the object could not be found.")
+            if not content:
+                raise ObjectUnavailableError(wanted)
+            return content
+
+        try:
+            contents = pull_objects(names, piece, initial_backoff=0.01, backoff_cap=0.2)
+        except ObjectPullError as error:
+            why = Error(ErrorCode.MESSAGE_UNAVAILABLE, f"its content did not come ({error}).")
+            return make_message(metadata=message.metadata, error=why)
+        message.content = cast(RecordDict, inflate_object_from_contents(names[-1], contents))
+        state.object_store.delete(name)
+        return message
+
+
 class _Runtime:
-    """Flower's RuntimeHttpClient, as far as a grid uses it, without HTTP."""
+    """Flower's RuntimeHttpClient, as far as its grid uses it, without HTTP."""
 
     def __init__(self, store: Store, run: int) -> None:
         self._store, self._task = store, Task(run_id=run)
@@ -175,16 +255,15 @@ class _Runtime:
 _RUNTIME: Mapping[str, Any] = {
     "GetNodes": runtime_handlers.get_nodes,
     "PushMessages": runtime_handlers.push_messages,
-    "PullMessages": runtime_handlers.pull_messages,
     "PushObject": runtime_handlers.push_object,
-    "PullObject": runtime_handlers.pull_object,
-    "ConfirmMessageReceived": runtime_handlers.confirm_message_received,
 }
+_NO_RUN = RunStatus("", "", "")
 
 
-def grid(store: Store, run: Run) -> HttpGrid:
-    """Flower's grid of a run, over the database itself."""
-    made = HttpGrid(token="none: nothing is asked over HTTP")  # noqa: S106
-    made._client = cast(Any, _Runtime(store, run.run_id))
-    made.set_run(run)
-    return made
+def _is_inline(message: Message) -> bool:
+    return bool(message.has_content() and len(message.content))
+
+
+def _is_small(message: Message) -> bool:
+    """Without arrays, which alone are large."""
+    return all(isinstance(record, ConfigRecord) for record in message.content.values())
