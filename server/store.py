@@ -7,6 +7,7 @@ own commands, see no difference.
 """
 
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,6 +45,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from common.errors import LinkError, WireError
 
 
+REMEMBERED_S = 10.0
+"""A node's id is asked for again after so long."""
+
+
 @dataclass(frozen=True)
 class Handed:
     """A message for a node."""
@@ -52,6 +57,8 @@ class Handed:
     run: int
     parts: tuple[bytes, ...]
     """A PullMessagesResponse, then objects of the content, children first."""
+    inline: bool
+    """The content is in the message itself: the store keeps nothing more of it."""
 
 
 class OverError(Exception):
@@ -68,6 +75,7 @@ class Store:
     def __init__(self, path: Path) -> None:
         objects = ObjectStoreFactory(str(path))
         self._factory = LinkStateFactory(str(path), NoOpFederationManager(), objects)
+        self._nodes: dict[bytes, tuple[int | None, float]] = {}
 
     @property
     def state(self) -> LinkState:
@@ -76,7 +84,12 @@ class Store:
 
     def node(self, public_key: bytes) -> int | None:
         """The id of the node with this key (PEM); None if it is not registered."""
-        return self.state.get_node_id_by_public_key(public_key)
+        known, until_s = self._nodes.get(public_key, (None, 0.0))
+        if known is None or time.monotonic() > until_s:
+            with _plainly():
+                known = self.state.get_node_id_by_public_key(public_key)
+            self._nodes[public_key] = known, time.monotonic() + REMEMBERED_S
+        return known
 
     def take(self, node: int, most_bytes: int) -> Handed | None:
         """The next message for a node, as the SuperLink would hand it out, with as much of its content as has room."""
@@ -91,7 +104,7 @@ class Store:
         message, run = messages[0], messages[0].metadata.run_id
         found = PullMessagesResponse(messages_list=[message_to_proto(message)])
         if _is_inline(message):
-            return Handed(message.metadata.message_id, run, (found.SerializeToString(),))
+            return Handed(message.metadata.message_id, run, (found.SerializeToString(),), True)
         tree, contents, size = state.object_store.get_object_tree(message.metadata.message_id), [], 0
         for name in content_of(tree):
             content = state.get_object(run, name)
@@ -100,7 +113,7 @@ class Store:
                 break
             contents.append(content)
         found.message_object_trees.append(tree)
-        return Handed(message.metadata.message_id, run, (found.SerializeToString(), *contents))
+        return Handed(message.metadata.message_id, run, (found.SerializeToString(), *contents), False)
 
     def give(self, node: int, parts: Sequence[bytes]) -> None:
         """A node's reply with all its objects.
@@ -128,11 +141,12 @@ class Store:
         if len(request.messages_list) != 1 or len(trees) > 1 or len(names) != len(parts) - 1:
             raise WireError("not one reply with all its parts.")
         state, run = self.state, message.metadata.run_id
+        if not trees:
+            if state.store_message_res(message) is None:
+                raise OverError("its run is over, or its question is.")
+            return
         if state.get_run_status({run}).get(run, _NO_RUN).status != Status.RUNNING:
             raise OverError("its run is not going on.")
-        if not trees:
-            state.store_message_res(message)
-            return
         # As Flower's handlers do it, but for looking at the run's status and counting bytes at every object.
         session, contents = state.start_session(run), dict(zip(names, parts[1:], strict=True))
         _, wanted = state.store_message_and_object_tree(message, trees[0], session)
@@ -146,6 +160,8 @@ class Store:
         Raises:
             OverError: if its run is over, with which all of it goes.
         """
+        if handed.inline:
+            return
         state = self.state
         asked = ConfirmMessageReceivedRequest(
             node=Node(node_id=node), run_id=handed.run, message_object_id=handed.name
