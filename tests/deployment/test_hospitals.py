@@ -24,6 +24,7 @@ from common.signed import signed
 from common.transport import Request
 from common.types import Tensors, prefixed, under
 from server import flower, membership
+from server.conduct import conduct
 from server.flower import FlowerTransport
 from server.runs import Asking, Run
 from simulate import main as simulate
@@ -55,7 +56,6 @@ def hospitals(consortium: Consortium, app: ClientApp = site_edge.app) -> Iterato
     """Their nodes, which the coordinator knows by name."""
     told = {i: {"home": str(site.folder)} for i, site in enumerate(consortium.sites.values())}
     with grid_of(dict.fromkeys(told, app), told) as grid:
-        write_json(consortium.home.live / "nodes.json", nodes(consortium, grid))
         yield grid
 
 
@@ -64,9 +64,8 @@ def nodes(consortium: Consortium, grid: Grid) -> dict[str, int]:
 
 
 def carried(consortium: Consortium, run: Run, grid: Grid) -> None:
-    """What the SuperExec starts."""
-    told = {"home": str(consortium.home.folder), "plan": run.plan.digest}
-    flower.app(grid, Context(7, 0, {}, RecordDict(), told))
+    """A run from its beginning to its end."""
+    conduct(run, FlowerTransport(grid, nodes(consortium, grid), run.plan.digest, look=run.look))
 
 
 def same_bits(one: Tensors, two: Tensors) -> bool:
@@ -90,8 +89,13 @@ def test_hospitals_reach_the_bits_of_the_simulation(tree: dict[str, Any], tmp_pa
     assert len(kept) == (3 if tree is CNN else 0)
 
 
-def test_only_bytes_of_our_own_format_and_the_plans_name_travel(tmp_path: Path) -> None:
+@pytest.mark.parametrize("small", [0, 2**20], ids=["in-pieces", "in-one"])
+def test_only_bytes_of_our_own_format_and_the_plans_name_travel(
+    small: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     consortium, seen = Consortium(tmp_path), list[RecordDict]()
+    monkeypatch.setattr(site_edge, "SMALL_BYTES", small)
+    monkeypatch.setattr(flower, "SMALL_BYTES", small)
 
     def watch(message: Message, context: Context) -> Message:
         reply = site_edge.app(message, context)
@@ -105,10 +109,10 @@ def test_only_bytes_of_our_own_format_and_the_plans_name_travel(tmp_path: Path) 
         carried(consortium, run, grid)
     assert run.state.stage == "finished", run.state.why
     for content, decode in zip(seen, [wire.decode_request, wire.decode_reply] * (len(seen) // 2), strict=True):
-        decode(content["message"]["bytes"].data)  # type: ignore[index, union-attr]
-    assert {tuple(content) for content in seen[::2]} == {("message", "plan")}
-    assert {tuple(content) for content in seen[1::2]} == {("message",)}
-    assert {dict(content["plan"])["digest"] for content in seen[::2]} == {run.plan.digest}  # type: ignore[call-overload]
+        decode(site_edge._unpacked(content))
+        assert set(content) == ({"message"} if small else {"message", "pieces"})
+        assert set(content.config_records["message"]) - {"bytes"} <= {"plan"}
+    assert {content.config_records["message"]["plan"] for content in seen[::2]} == {run.plan.digest}
 
 
 def test_a_request_in_the_clear_is_answered_by_no_hospital(tmp_path: Path) -> None:
@@ -124,7 +128,8 @@ def test_a_run_whose_member_was_suspended_fails_and_says_so(tmp_path: Path) -> N
     with hospitals(consortium) as grid:
         ids = nodes(consortium, grid)
         write_json(consortium.home.live / "nodes.json", {name: ids[name] for name in NAMES[1:]})
-        carried(consortium, run, grid)
+        told = {"home": str(consortium.home.folder), "plan": run.plan.digest}
+        flower.app(grid, Context(7, 0, {}, RecordDict(), told))
     assert run.state.stage == "failed"
     assert run.state.why.startswith("Lisbon: no member any more")
 
@@ -177,6 +182,7 @@ def test_only_what_is_approved_is_answered_and_only_while_it_is(tmp_path: Path) 
     consortium = Consortium(tmp_path)
     plan, lisbon = consortium.plan(), consortium.sites["Lisbon"]
     assert refused(consortium, "0" * 64) == dict.fromkeys(NAMES, "PLAN")
+    assert refused(consortium, "") == dict.fromkeys(NAMES, "PLAN")
     assert refused(consortium, "../identity") == dict.fromkeys(NAMES, "PLAN")
     assert refused(consortium, plan.digest) == dict.fromkeys(NAMES, "PLAN")
     for site in consortium.sites.values():
@@ -184,10 +190,6 @@ def test_only_what_is_approved_is_answered_and_only_while_it_is(tmp_path: Path) 
     assert refused(consortium, plan.digest) == {}
     lisbon.decide(plan, "refuse", "we changed our mind")
     assert refused(consortium, plan.digest) == {"Lisbon": "PLAN"}
-
-
-def test_a_message_that_names_no_plan_is_refused(tmp_path: Path) -> None:
-    assert refused(Consortium(tmp_path), "") == dict.fromkeys(NAMES, "WIRE")
 
 
 def lisbon_edited(site: Hospital, edit: Callable[[dict[str, Any]], object]) -> None:

@@ -118,6 +118,7 @@ def test_one_process_at_a_time_conducts_a_run(consortium: Consortium) -> None:
     hold = f"""
 import sys
 from pathlib import Path
+from server.home import Home
 from server.runs import Run
 with Run.find(Home(Path({str(consortium.home.folder)!r}))).held():
     print("held", flush=True)

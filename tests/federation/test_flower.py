@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from flwr.app import Array, ArrayRecord, Context, Message, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 
@@ -159,7 +159,7 @@ def test_only_bytes_of_our_own_format_travel(tmp_path: Path) -> None:
     assert seen
     for content, decode in zip(seen, [wire.decode_request, wire.decode_reply] * (len(seen) // 2), strict=True):
         assert list(content) == ["message"]
-        decode(content["message"]["bytes"].data)  # type: ignore[index, union-attr]
+        decode(site_edge._unpacked(content))
 
 
 def test_a_site_that_fails_is_silent_and_its_reason_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -186,6 +186,32 @@ def test_a_site_that_fails_is_silent_and_its_reason_is_logged(tmp_path: Path, ca
         assert "Lisbon: asked for 'images' in the clear" in caplog.text
         time.sleep(1.0)  # the late reply to the first request comes in, and is not taken for one to the second
         assert [site for site, _ in transport.exchange(good, 1.0)] == ["Lisbon"]
+
+
+ODD_REPLIES = {
+    "nothing": RecordDict(),
+    "no-bytes": RecordDict({"message": ConfigRecord({})}),
+    "a-number": RecordDict({"message": ConfigRecord({"bytes": 1})}),
+    "text": RecordDict({"message": ConfigRecord({"bytes": "text"})}),
+    "a-list": RecordDict({"message": ConfigRecord({"bytes": [b"1", b"2"]})}),
+    "an-array": RecordDict({"message": ArrayRecord({"bytes": Array("uint8", (1,), "consilium", b"1")})}),
+    "pieces-without-bytes": RecordDict({"message": ConfigRecord({}), "pieces": ArrayRecord()}),
+    "pieces-of-numbers": RecordDict({"message": ConfigRecord({}), "pieces": ConfigRecord({"bytes": 1})}),
+    "a-pickle": RecordDict({"message": ConfigRecord({"bytes": b"\x80\x04N."})}),
+}
+
+
+@pytest.mark.parametrize("content", ODD_REPLIES.values(), ids=list(ODD_REPLIES))
+def test_a_reply_that_is_none_of_ours_is_silence_and_does_not_end_the_run(
+    content: RecordDict, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    honest = site_edge.simulated(load(tmp_path, SVM), 1, ENROLLED)
+    odd = answering(lambda message, context: Message(content, reply_to=message), honest)
+    with grid_of({0: honest, 1: odd}) as grid, caplog.at_level(logging.WARNING, "consilium"):
+        transport = transport_to(grid, 2)
+        asked = dict.fromkeys(transport.sites(), Request("secagg/present", 0))
+        assert [site for site, _ in transport.exchange(asked, 10.0)] == ["Lisbon"]
+    assert "Nairobi: a reply that cannot be used" in caplog.text
 
 
 def test_replies_over_flower_are_handed_over_as_they_come(tmp_path: Path) -> None:
@@ -233,7 +259,10 @@ def test_simulated_sites_that_cannot_read_their_images_say_why(tmp_path: Path) -
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "list.csv").write_text("path,label,site\nnowhere.png,ill,Lisbon\n")
     config = load(tmp_path, SVM, f"data={{kind: manifest, path: {tmp_path / 'images' / 'list.csv'}}}")
-    client, why = site_edge.simulated(config, 1, ENROLLED), r"0 of 1 simulated sites introduced themselves\. .*nowhere"
+    client, why = (
+        site_edge.simulated(config, 1, ENROLLED),
+        r"0 of 1 simulated sites introduced themselves\. (?s:.*)nowhere",
+    )
     with grid_of({0: client}) as grid, pytest.raises(QuorumError, match=why):
         transport_to(grid, 1)
 
