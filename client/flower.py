@@ -30,7 +30,7 @@ from client.site import Site
 from common import tensorfile, wire
 from common.config import Config
 from common.enrolment import Enrolment
-from common.errors import ConfigError, ConsiliumError, WireError
+from common.errors import ConfigError, ConsiliumError, PlanError, WireError
 from common.exchanges import exchanges
 from common.imaging import Pipeline
 from common.models import build
@@ -42,6 +42,8 @@ from common.types import Tensors
 log = logging.getLogger("consilium")
 
 SMALL_BYTES = 2**20
+PATIENCE_S = 5.0
+"""How long an answer waits for images that are being read; a first reading may take hours."""
 REFUSED = 100
 """Error code of our own (Flower's end at 8): the reason is a message for people."""
 
@@ -129,8 +131,12 @@ def prepared(home: Home, plan: RunPlan) -> Member:
     Raises:
         ConfigError, DataError: images that are not what the plan is for.
     """
-    with _PREPARING:
+    if not _PREPARING.acquire(timeout=PATIENCE_S):
+        raise PlanError(f"{home.site}: the images of plan {plan.name} are still being read.")
+    try:
         return _prepared(home, plan.digest, (home.folder / "site.yaml").stat().st_mtime_ns)
+    finally:
+        _PREPARING.release()
 
 
 _PREPARING = threading.Lock()

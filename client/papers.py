@@ -50,7 +50,7 @@ def say(home: Home, doing: Doing | None, reading: str) -> None:
     if doing is not None:
         told |= {"what": doing.what, "detail": doing.detail, "error": doing.code}
     if reading:
-        told |= {"what": "working", "detail": f"reading the images of {reading}"}
+        told |= {"what": "reading", "detail": f"the images of {reading}"}
     try:
         with _board(home) as board:
             board.doing(told)

@@ -17,7 +17,7 @@ from common.release import VERSION, code_digest
 from server.home import Home
 from server.runs import OVER, Run
 
-DOING = ("connecting", "idle", "working", "sending", "waiting", "stopped")
+DOING = ("connecting", "idle", "reading", "working", "sending", "waiting", "stopped")
 MOST_TEXT = 200
 
 
@@ -73,6 +73,10 @@ class FolderBoard:
     def heard(self, site: str) -> dict[str, Any]:
         """What a site said last; empty if nothing yet."""
         return glance(self._file(site)) or {}
+
+    def reading(self, site: str) -> bool:
+        """Whether a site is still reading its images: it is not to be asked yet."""
+        return bool(self.heard(site).get("what") == "reading")
 
     def _file(self, site: str) -> Any:
         return self.home.live / "doing" / f"{site}.json"

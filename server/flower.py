@@ -29,6 +29,7 @@ from common.files import glance, read_json
 from common.transport import NONE, Misfortunes, Reply, Request
 from common.types import Tensors
 from server.bell import COORDINATOR, Bell
+from server.board import FolderBoard
 from server.conduct import conduct
 from server.home import Home
 from server.runs import Asking, Run
@@ -59,6 +60,7 @@ class FlowerTransport:
         grid: as Flower hands it to a ServerApp.
         nodes: the sites' nodes, by name.
         plan: digest of the plan that all messages are of; simulated sites need none.
+        reading: whether a site is still reading its images.
         bells: a folder with a bell for each site and one for the coordinator; none: all ask now and then.
         misfortunes: what a simulation adds.
         stop: once it is set, waiting ends in KeyboardInterrupt.
@@ -74,10 +76,11 @@ class FlowerTransport:
         stop: threading.Event | None = None,
         look: Callable[[Asking], None] = lambda _: None,
         bells: Path | None = None,
+        reading: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self._grid, self._nodes, self._plan = grid, dict(sorted(nodes.items())), plan
         self._misfortunes, self._stop, self._look = misfortunes, stop or threading.Event(), look
-        self._bells = bells
+        self._bells, self._reading = bells, reading
         self.states: dict[str, Tensors] = {}
         """What simulated sites keep, for the checkpoint; real sites keep their own and never send it."""
         self._known: dict[str, Tensors] = {}
@@ -88,9 +91,9 @@ class FlowerTransport:
         return tuple(self._nodes)
 
     def online(self) -> tuple[str, ...]:
-        """Sites whose nodes are connected."""
+        """Sites whose nodes are connected, and who are not still reading their images."""
         there = set(self._grid.get_node_ids())
-        return tuple(site for site, node in self._nodes.items() if node in there)
+        return tuple(site for site, node in self._nodes.items() if node in there and not self._reading(site))
 
     def exchange(self, requests: Mapping[str, Request], timeout_s: float) -> Iterator[tuple[str, Reply]]:
         """Send each site its request, all of one round; what came in time, site and reply, as it comes."""
@@ -250,7 +253,8 @@ def main(grid: Grid, context: Context) -> None:
         nodes = {site: int(ids[site]) for site in run.state.cohort}
         store = Store(home.live / "flower" / "state.db")
         direct = StoreGrid(store, cast(HttpGrid, grid).run, lambda: _short(home, nodes))
-        conduct(run, FlowerTransport(direct, nodes, run.plan.digest, look=run.look, bells=home.live / "bells"))
+        bells, reading = home.live / "bells", FolderBoard(home).reading
+        conduct(run, FlowerTransport(direct, nodes, run.plan.digest, look=run.look, bells=bells, reading=reading))
 
 
 def _short(home: Home, nodes: Mapping[str, int]) -> set[int]:

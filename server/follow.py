@@ -30,7 +30,14 @@ ASKED = {
     "secagg/release": "to release its shares",
     "secagg/audit": "to audit the round",
 }
-DOING = {"connecting": "connecting", "idle": "idle", "working": "computing", "sending": "sending", "waiting": "waiting"}
+DOING = {
+    "connecting": "connecting",
+    "idle": "idle",
+    "reading": "reading",
+    "working": "computing",
+    "sending": "sending",
+    "waiting": "waiting",
+}
 
 
 @dataclass(frozen=True)

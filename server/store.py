@@ -44,7 +44,6 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from common.errors import LinkError, WireError
 
-
 REMEMBERED_S = 10.0
 """A node's id is asked for again after so long."""
 
