@@ -43,10 +43,12 @@ class Deidentifier:
 
     def clean(self, header: FileDataset) -> bytes:
         """The file without identity; `header` is changed."""
-        person = str(header.get("PatientID", "")) or str(header.get("StudyInstanceUID", ""))
-        self._clean(header, person)
-        self._mark(header)
-        return _written(header)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            person = str(header.get("PatientID", "")) or str(header.get("StudyInstanceUID", ""))
+            self._clean(header, person)
+            self._mark(header)
+            return _written(header)
 
     def _clean(self, header: Dataset, person: str) -> None:
         for tag in list(header.keys()):
@@ -130,10 +132,8 @@ def _written(header: FileDataset) -> bytes:
     meta.TransferSyntaxUID = header.file_meta.TransferSyntaxUID
     meta.ImplementationClassUID = PYDICOM_IMPLEMENTATION_UID
     header.file_meta, header.preamble = meta, bytes(128)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        if not _as_said(header):
-            for _ in header.iterall():  # reads every value, so that values are written and not bytes copied
-                pass
-        pydicom.dcmwrite(content := io.BytesIO(), header)
+    if not _as_said(header):
+        for _ in header.iterall():  # reads every value, so that values are written and not bytes copied
+            pass
+    pydicom.dcmwrite(content := io.BytesIO(), header)
     return content.getvalue()

@@ -32,7 +32,9 @@ from common.config import Folder, Manifest, Npz
 from common.errors import ConfigError, DataError, ImageError
 
 COMMIT_S = 5.0
-"""What a kill costs at most, in work to be done again. Committing takes at most a twentieth of the time."""
+"""What a kill costs at most, in work to be done again."""
+COMMIT_SHARE = 20.0
+"""Between two commits, so many times as long passes as the last one took."""
 
 Taken = Made | Known | ImageError
 Advance = Callable[[int], None]
@@ -111,7 +113,7 @@ def _committing(writer: Writer) -> Iterator[Callable[[], None]]:
 
     def done() -> None:
         nonlocal begun, took
-        if (now := time.monotonic()) - begun > max(COMMIT_S, 20 * took):
+        if (now := time.monotonic()) - begun > max(COMMIT_S, COMMIT_SHARE * took):
             writer.commit()
             begun = time.monotonic()
             took = begun - now

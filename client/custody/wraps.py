@@ -115,7 +115,7 @@ def opened(wraps: Wraps, custody: Custody, folder: Path) -> Secrets:
     if wraps.site != custody.site or wraps.name != folder.name:
         raise CustodyError(
             f"{folder}: is data set '{wraps.name}' of site {wraps.site}, expected '{folder.name}' of {custody.site}. "
-            "Call the folder by its own name, and open it at its own site."
+            "Call the folder by its own name, open it at its own site, or restore its file `keys` from a backup."
         )
     ring = custody.ring()
     if wraps.key not in ring.wrapping:
