@@ -88,6 +88,7 @@ def ours(folder: Path, rounds: int) -> dict[str, Any]:
     federation.found()
     started = time.monotonic()
     federation.start()
+    federation.ready()
     try:
         name = federation.submit()
         federation.wait(name, 60, ("running",))

@@ -355,6 +355,7 @@ def main() -> None:
         try:
             federation.found()
             federation.start()
+            federation.ready()
             run = ""
             for number, name in enumerate(plan, 1):
                 run = running(federation, ledger, run)
