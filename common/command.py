@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from common.errors import ConsiliumError
+from common.errors import ConsiliumError, SecAggError
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,8 @@ def exit_status(run: Callable[[], int], interrupted: str) -> int:
     try:
         return run()
     except ConsiliumError as error:
-        print(f"error: {error} [{error.code}: docs/errors.md]", file=sys.stderr)
+        code = f"{error.code}, {error.cause}" if isinstance(error, SecAggError) else error.code
+        print(f"error: {error} [{code}: docs/errors.md]", file=sys.stderr)
         return 2
     except OSError as error:
         what = f"{error.filename or 'a file'}: {error.strerror or error}."

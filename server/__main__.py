@@ -13,6 +13,7 @@ All take --home DIR, the coordinator's folder (default: consortium). docs/deploy
 import argparse
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -86,9 +87,9 @@ RENEW = """Sign the roster anew, valid for another year, and make the gateway's 
   python -m server renew --days 365"""
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """The command line."""
-    return dispatch("python -m server", __doc__, COMMANDS)
+    return dispatch("python -m server", __doc__, COMMANDS, arguments)
 
 
 def _home_argument(parser: argparse.ArgumentParser) -> None:
