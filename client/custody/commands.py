@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 IMPORT = """Take images into the site's custody: identity is taken out of them, and they are stored encrypted.
 
-  python -m client import /export/chest --name chest                        a folder a class
-  python -m client import /export --labels list.csv --name chest            a CSV: path,label,patient …
-  python -m client import chest.npz --name chest labels=[normal,pneumonia]
+  python -m client import /export/chest --name chest                   a folder a class
+  python -m client import /export --labels list.csv --name chest       a CSV: path,label,patient …
+  python -m client import chest.npz --name chest --data labels=[normal,pneumonia]
 
-DICOM, PNG, JPEG, TIFF, or one .npz; the keys after SOURCE are those of docs/data.md. Where a path of the CSV is
+DICOM, PNG, JPEG, TIFF, or one .npz; the keys after --data are those of docs/data.md. Where a path of the CSV is
 a folder, all images below it have that label. What is damaged, or may show a name in its pixels, is listed and
 left out, and the rest goes on: exit status 1 then, 0 if all is in. The same command again goes on where the last
 one ended, however it ended. Afterwards, in a configuration: data: {kind: encrypted, path: HOME/sets/NAME}"""
@@ -66,8 +66,8 @@ def _custody(options: argparse.Namespace, action: Action) -> Custody:
 
 def _import_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", type=Path, metavar="SOURCE", help="a folder, a CSV or an .npz")
-    parser.add_argument("keys", nargs="*", metavar="key=value", help="as in a configuration's data: groups={…}")
     parser.add_argument("--name", required=True, help="of the data set, one that is there or a new one")
+    parser.add_argument("--data", nargs="+", default=[], metavar="key=value", help="as in a configuration's data")
     parser.add_argument("--labels", type=Path, metavar="CSV", help="with paths relative to SOURCE")
     parser.add_argument("--retain", default="", metavar="WHAT", help=f"some of {','.join(OPTIONS)}; default: nothing")
     parser.add_argument(
@@ -82,7 +82,7 @@ def _import(options: argparse.Namespace) -> int:
 
     custody = _custody(options, "import")
     wanted = importer.Wanted(
-        _source(options.labels or options.source, options.keys),
+        _source(options.labels or options.source, options.data),
         checked_name(options.name, "--name"),
         _retained(options.retain),
         options.allow_burned_in,
