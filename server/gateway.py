@@ -45,6 +45,7 @@ from server.board import FolderBoard
 from server.doorkeeper import PUBLIC_KEY, Doorkeeper
 from server.home import Home
 from server.impatience import Impatient
+from server.replies import refuse_other_names
 from server.store import Handed, OverError, Store
 
 log = logging.getLogger("consilium")
@@ -77,7 +78,8 @@ TAKE_BYTES, GIVE_BYTES = 2 * 2**20, 8 * 2**20
 HOLD_S, LOOK_S, BELL_S = 4.0, 1.0, 0.005
 """How long a node's question is held, how often it is looked for a message, and how often for the bell meanwhile."""
 PULL = "/v1/fleet/pull-messages"
-PUSHES = {"/v1/fleet/push-messages", "/v1/fleet/push-object"}
+PUSH, PUSH_BYTES = "/v1/fleet/push-messages", 2 * 2**20
+PUSHES = {PUSH, "/v1/fleet/push-object"}
 
 Json = dict[str, Any]
 
@@ -159,6 +161,8 @@ class Gateway:
             await self._refuse(request, send, RefusedError(401, error.cause, str(error)))
         except LinkError as error:
             await self._refuse(request, send, RefusedError(503, "unavailable", str(error)))
+        except WireError as error:
+            await self._refuse(request, send, RefusedError(400, error.code, str(error)))
 
     async def _route(self, request: Request, send: Send) -> None:
         # Compared as it came, before anything is decoded: what is not one of these, letter by letter, does not exist.
@@ -267,7 +271,10 @@ class Gateway:
         begun = False
         try:
             headers = {k: v for k, v in request.headers.items() if k.startswith(PASSED_ON)}
-            body = _body(request, FLEET_BYTES)
+            body: AsyncIterator[bytes] | bytes = _body(request, FLEET_BYTES)
+            if path == PUSH:
+                body = b"".join([piece async for piece in _body(request, PUSH_BYTES)])
+                refuse_other_names(body)
             async with self._client.stream("POST", self._superlink + path, headers=headers, content=body) as answer:
                 back = [(k, v) for k, v in answer.headers.raw if k.decode().lower().startswith(PASSED_BACK)]
                 begun = True

@@ -10,12 +10,17 @@ import ssl
 import time
 from base64 import b64encode
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.app.message import remove_content_from_message
+from flwr.common.constant import SUPERLINK_NODE_ID
+from flwr.common.serde import message_from_proto, message_to_proto
 from flwr.proto.control_pb2 import (
     ListRunsRequest,
     RegisterNodeRequest,
@@ -26,22 +31,26 @@ from flwr.proto.control_pb2 import (
 from flwr.proto.fleet_pb2 import (
     ActivateNodeRequest,
     PullMessagesRequest,
+    PushMessagesRequest,
     RegisterNodeFleetRequest,
     UnregisterNodeFleetRequest,
 )
 from flwr.proto.node_pb2 import Node
 from flwr.proto.runtime_pb2 import AcquireTaskRequest
 from flwr.supercore.control.control_http_client import ControlHttpClient
+from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_tree, iterate_object_tree
 from flwr.supercore.primitives.asymmetric import public_key_to_bytes, sign_message
 from flwr.supercore.runtime import RuntimeHttpClient
+from flwr.superlink.grid import HttpGrid
 
 from client.board import Board
 from common.credentials import SIGNATURE, SITE, TIME, signed_headers
 from common.errors import IdentityError
+from common.secagg.audit import framed
 from server import gateway, impatience
 from tests.deployment.door import REFUSED, Door, talk
 
-PULL = "/v1/fleet/pull-messages"
+PULL, PUSH = "/v1/fleet/pull-messages", "/v1/fleet/push-messages"
 
 
 Headers = dict[str, str] | list[tuple[str, str]]
@@ -94,10 +103,14 @@ def refused(what: str, answer: bytes | httpx.Response, *expected: str) -> None:
 @pytest.fixture(autouse=True)
 def nothing_got_through(door: Door) -> Iterator[None]:
     """Nodes, runs and the board are what they were."""
-    before = set(door.control.nodes()), door.control.runs(), len(door.board.decisions), len(door.board.doings)
+
+    def state() -> tuple[object, ...]:
+        theirs = {run for run, status in door.control.runs().items() if status != "finished:stopped"}
+        return set(door.control.nodes()), theirs, len(door.board.decisions), len(door.board.doings)
+
+    before = state()
     yield
-    after = set(door.control.nodes()), door.control.runs(), len(door.board.decisions), len(door.board.doings)
-    assert before == after
+    assert before == state()
 
 
 # --- a stranger with the certificate ---
@@ -218,6 +231,77 @@ def test_a_revoked_key_connects_no_more(door: Door) -> None:
     with door.fleet(door.key("Osaka")) as fleet, pytest.raises(httpx.HTTPStatusError) as caught:
         fleet.PullMessages(PullMessagesRequest(node=Node(node_id=door.nodes["Osaka"])))
     refused("a revoked key", caught.value.response, "401 not-a-member")
+
+
+def answered(door: Door, site: str, grid: HttpGrid) -> tuple[Message, Message]:
+    """A message that a site has pulled, and an answer in its name."""
+    node, key = door.nodes[site], door.key(site)
+    with door.fleet(key) as fleet:
+        public = public_key_to_bytes(key.public_key())
+        with suppress(httpx.HTTPStatusError):  # it is online already
+            fleet.ActivateNode(ActivateNodeRequest(public_key=public, heartbeat_interval=30))
+        while node not in set(grid.get_node_ids()):
+            time.sleep(0.05)
+        grid.push_messages([Message(RecordDict({"question": ConfigRecord({"n": 1})}), node, "query.answer", ttl=60)])
+        asked = message_from_proto(fleet.PullMessages(PullMessagesRequest(node=Node(node_id=node))).messages_list[0])
+    return asked, Message(RecordDict({"answer": ConfigRecord({"n": 2})}), reply_to=asked)
+
+
+def pushing(message: Message, node: int) -> tuple[PushMessagesRequest, list[bytes]]:
+    """What a node pushes, and the objects that it has."""
+    message.metadata.__dict__["_message_id"] = message.object_id
+    tree, objects = get_object_tree(message), get_all_nested_objects(message)
+    bare = message_to_proto(remove_content_from_message(message))
+    names = dict.fromkeys(node.object_id for node in iterate_object_tree(tree))
+    request = PushMessagesRequest(node=Node(node_id=node), messages_list=[bare], message_object_trees=[tree])
+    return request, [objects[name].deflate() for name in names]
+
+
+def test_no_member_puts_another_name_into_its_messages(door: Door) -> None:
+    lisbon, nairobi = door.nodes["Lisbon"], door.nodes["Nairobi"]
+    with door.as_coordinator.run() as grid, door.client() as client:
+        asked, reply = answered(door, "Nairobi", grid)
+        order = Message(RecordDict({"order": ConfigRecord({"n": 3})}), nairobi, "query.answer", ttl=60)
+        order.metadata.__dict__.update(_run_id=asked.metadata.run_id, _src_node_id=SUPERLINK_NODE_ID)
+
+        def push(message: Message, node: int, short: bool) -> httpx.Response:
+            path, (request, parts) = PUSH, pushing(message, node)
+            content = request.SerializeToString()
+            if short:
+                path, content = "/v1/consilium/give", b"".join(map(framed, [content, *parts]))
+            return client.post(path, content=content, headers=node_headers(door.key("Lisbon")))
+
+        for what, message in (
+            ("an answer in another's name", reply),
+            ("an order, as if it were the coordinator", order),
+        ):
+            refused(f"a member: {what}", push(message, lisbon, short=False), "401 other-name")
+            refused(
+                f"a member: {what}, all as another node", push(message, nairobi, short=False), "401", "401 other-name"
+            )
+            for node in (lisbon, nairobi):
+                refused(f"a member: {what}, the short way", push(message, node, short=True), "400 WIRE")
+        assert not list(grid.pull_messages([asked.metadata.message_id]))
+        with door.fleet(door.key("Nairobi")) as fleet:
+            assert not fleet.PullMessages(PullMessagesRequest(node=Node(node_id=nairobi))).messages_list
+
+
+def test_the_short_way_is_for_members_nodes_alone(door: Door) -> None:
+    own, osaka, lisbon = ec.generate_private_key(ec.SECP384R1()), door.key("Osaka"), door.key("Lisbon")
+    for path in ("/v1/consilium/take", "/v1/consilium/give"):
+        for what, headers, cause in (
+            ("without credentials", {}, "no-credentials"),
+            ("with an own key", node_headers(own), "not-a-member"),
+            ("with a revoked key", node_headers(osaka), "not-a-member"),
+            ("with another's key", node_headers(own, shown=lisbon.public_key()), "not-a-member"),
+        ):
+            refused(f"{path} {what}", door.say(http(f"POST {path} HTTP/1.1", headers)), f"401 {cause}")
+        refused(f"GET {path}", door.say(http(f"GET {path} HTTP/1.1", node_headers(lisbon))), "404 not-found")
+    for what, content in (("nothing", b""), ("nonsense", b"\xff" * 40), ("a false length", b"\xff" * 7 + b"\x00x")):
+        request = http("POST /v1/consilium/give HTTP/1.1", node_headers(lisbon), content)
+        refused(f"a member gives {what}", door.say(request), "400 WIRE")
+    long = node_headers(lisbon) | {"content-length": str(gateway.GIVE_BYTES + 1)}
+    refused("a member gives too much", door.say(http("POST /v1/consilium/give HTTP/1.1", long)), "413 too-large")
 
 
 # --- once more, or at another time ---
