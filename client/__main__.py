@@ -135,7 +135,7 @@ def _rekey_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _rekey(options: argparse.Namespace) -> int:
-    _show_request(options.home, joining.rekey(Home(options.home), options.contact))
+    _show_request(options.home, joining.rekey(Home.at(options.home), options.contact))
     print("The old keys lie under old/; delete them when the new ones work.")
     return 0
 
@@ -161,7 +161,7 @@ def _join(options: argparse.Namespace) -> int:
             "fingerprint", "the fingerprint was not confirmed, so nothing was pinned. Compare it with what the "
             'coordinator reads out, and answer yes, or give --fingerprint "…".',
         )  # fmt: skip
-    joining.join(Home(options.home), welcome)
+    joining.join(Home.at(options.home), welcome)
     print("Joined. Next: python -m client check, then python -m client run")
     return 0
 
@@ -177,7 +177,7 @@ def _plans_arguments(parser: argparse.ArgumentParser) -> None:
 def _plans(options: argparse.Namespace) -> int:
     from client import papers
 
-    home, console = Home(options.home), Console(soft_wrap=True)
+    home, console = Home.at(options.home), Console(soft_wrap=True)
     if problem := papers.refresh(home):
         console.print(f"[yellow]As far as known here[/]: {problem}", highlight=False)
     if options.plan:
@@ -215,7 +215,7 @@ def _refuse(options: argparse.Namespace) -> int:
 def _decide(options: argparse.Namespace, verdict: Verdict) -> int:
     from client import papers
 
-    home = Home(options.home)
+    home = Home.at(options.home)
     if (problem := papers.refresh(home)) and not home.knows(options.plan):
         raise LinkError(f"plan {options.plan!r} is not known here, and the coordinator cannot be asked: {problem}")
     plan: RunPlan = home.plan(options.plan)
@@ -236,7 +236,7 @@ def _run(options: argparse.Namespace) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from client import resident
 
-    return resident.run(Home(options.home))
+    return resident.run(Home.at(options.home))
 
 
 def _check_arguments(parser: argparse.ArgumentParser) -> None:

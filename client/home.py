@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import yaml
 from cryptography.hazmat.primitives import serialization
@@ -60,6 +60,17 @@ class Home:
     """The folder."""
 
     folder: Path
+
+    @classmethod
+    def at(cls, folder: Path) -> Self:
+        """The folder of a site.
+
+        Raises:
+            ConfigError: if there is none, saying how it is made.
+        """
+        home = cls(folder)
+        _ = home.settings
+        return home
 
     # --- its own ---
 

@@ -127,7 +127,7 @@ def _init(options: argparse.Namespace) -> int:
 
 
 def _fingerprint(options: argparse.Namespace) -> int:
-    home = Home(options.home)
+    home = Home.at(options.home)
     print(f"Consortium {home.settings.consortium} at {home.settings.address}. Its fingerprint:\n")
     print(f"    {consortium_fingerprint(home.pins)}")
     return 0
@@ -141,7 +141,7 @@ def _admit_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _admit(options: argparse.Namespace) -> int:
-    home, request = Home(options.home), JoinRequest.read(options.request.read_bytes())
+    home, request = Home.at(options.home), JoinRequest.read(options.request.read_bytes())
     print(f"Site {request.site}, contact {request.contact or 'not given'}. Fingerprint:\n\n    {request.fingerprint}\n")
     question = "Have you compared it over the telephone, and is it the same?"
     if not confirmed(question, request.fingerprint, options.fingerprint):
@@ -158,7 +158,7 @@ def _admit(options: argparse.Namespace) -> int:
 def _start(options: argparse.Namespace) -> int:
     from server import start  # Flower takes a second to import
 
-    return start.start(Home(options.home))
+    return start.start(Home.at(options.home))
 
 
 def _run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -172,7 +172,7 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    home = Home(options.home)
+    home = Home.at(options.home)
     config = configuration.load(options.config, options.overrides)
     plan = RunPlan.draw_up(config, home.roster, home.root_keys(options.root))
     run = Run.begin(home, plan, options.wait_hours * 3600)
@@ -186,21 +186,21 @@ def _name_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def _follow(options: argparse.Namespace) -> int:
-    return follow.follow(Run.find(Home(options.home), options.name), Console(soft_wrap=True))
+    return follow.follow(Run.find(Home.at(options.home), options.name), Console(soft_wrap=True))
 
 
 def _status(options: argparse.Namespace) -> int:
-    follow.status(Home(options.home), Console(soft_wrap=True))
+    follow.status(Home.at(options.home), Console(soft_wrap=True))
     return 0
 
 
 def _history(options: argparse.Namespace) -> int:
-    follow.history(Home(options.home), Console(soft_wrap=True))
+    follow.history(Home.at(options.home), Console(soft_wrap=True))
     return 0
 
 
 def _stop(options: argparse.Namespace) -> int:
-    run = Run.find(Home(options.home), options.name)
+    run = Run.find(Home.at(options.home), options.name)
     run.ask_to_stop()
     for _ in range(100):
         if run.state.stage in ("finished", "failed", "stopped"):
@@ -217,7 +217,7 @@ def _revoke_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _revoke(options: argparse.Namespace) -> int:
-    home = Home(options.home)
+    home = Home.at(options.home)
     roster = membership.revoke(home, options.site, home.root_keys(options.root))
     print(f"Site {options.site} suspended: roster version {roster.version}, {len(roster.active)} active members.")
     return 0
@@ -229,7 +229,7 @@ def _renew_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _renew(options: argparse.Namespace) -> int:
-    home = Home(options.home)
+    home = Home.at(options.home)
     roster = membership.renew(home, options.days, home.root_keys(options.root))
     print(f"Roster version {roster.version}, valid until {time.strftime('%Y-%m-%d', time.gmtime(roster.expires_s))}.")
     return 0

@@ -60,6 +60,17 @@ class Home:
 
     folder: Path
 
+    @classmethod
+    def at(cls, folder: Path) -> Self:
+        """The folder of a consortium.
+
+        Raises:
+            ConfigError: if there is none, saying how it is made.
+        """
+        home = cls(folder)
+        _ = home.settings
+        return home
+
     @property
     def settings(self) -> Settings:
         """What `consortium.yaml` says.

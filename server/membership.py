@@ -20,7 +20,7 @@ from common.folder import held
 from common.joining import JoinRequest, Welcome, checked_name
 from common.secagg import Member, Policy, Roster
 from common.secagg.keys import public_of
-from common.secagg.roster import MAX_SITES, MIN_COHORT
+from common.secagg.roster import MAX_PURPOSES, MAX_SITES, MIN_COHORT
 from server import authority
 from server.home import Home, Settings
 
@@ -37,6 +37,8 @@ def begin(home: Home, settings: Settings, purposes: tuple[str, ...] = (PURPOSE,)
     """
     checked_name(settings.consortium, "name")
     expires_s = _until(days)
+    if len(purposes) > MAX_PURPOSES or any(not purpose.isprintable() or len(purpose) > 200 for purpose in purposes):
+        raise ConfigError(f"--purpose: expected up to {MAX_PURPOSES}, each a line of up to 200 characters.")
     if (home.folder / "consortium.yaml").exists():
         raise ConfigError(f"{home.folder}: there is a consortium here already. Give another folder with --home.")
     ca, ca_key = authority.make_authority(settings.consortium)
