@@ -35,7 +35,7 @@ CONFIG = """
 name: faults
 data: {kind: synthetic, sites: 4, cases: 60, size: 16}
 sites: {split: natural, test: 0.1}
-plan: {dataset: phantoms, labels: [clear, finding], shape: [16, 16, 1]}
+plan: {dataset: phantoms, labels: [clear, disease], shape: [16, 16, 1]}
 model: {kind: cnn, architecture: plain, width: 4}
 federation: {rounds: 40, quorum: 3, timeout_s: 12, local: {steps: 4, batch: 8}}
 baselines: []

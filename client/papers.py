@@ -3,6 +3,7 @@
 import base64
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from client.board import Board
@@ -13,6 +14,19 @@ from common.plans import Decision
 from common.release import VERSION
 
 log = logging.getLogger("consilium")
+
+
+@dataclass(frozen=True)
+class Images:
+    """The images of a plan that are not ready."""
+
+    plan: str = ""
+    """Its name; none: all are ready."""
+    error: str = ""
+    """Code of why they do not fit; none: they are being read."""
+
+
+READY = Images()
 
 
 def nothing(_: str) -> None:
@@ -44,13 +58,14 @@ def send_decision(home: Home, decision: Decision) -> str:
         return str(error)
 
 
-def say(home: Home, doing: Doing | None, reading: str) -> None:
+def say(home: Home, doing: Doing | None, images: Images) -> None:
     """Tell the coordinator what this site is doing; none: it stops. Whether that succeeds does not matter."""
     told: dict[str, Any] = {"what": "stopped", "detail": "", "error": "", "release": VERSION}
     if doing is not None:
         told |= {"what": doing.what, "detail": doing.detail, "error": doing.code}
-    if reading:
-        told |= {"what": "reading", "detail": f"the images of {reading}"}
+    if doing is not None and images.plan:
+        what = {"what": "unfit", "error": images.error} if images.error else {"what": "reading"}
+        told |= what | {"detail": f"the images of {images.plan}" if not images.error else images.plan}
     try:
         with _board(home) as board:
             board.doing(told)

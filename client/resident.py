@@ -19,10 +19,13 @@ from client.home import Home
 from client.node import Doing, Link, serve
 from common import logs
 from common.errors import ConsiliumError
+from common.plans import RunPlan
 
 log = logging.getLogger("consilium")
 
 PAPERS_EVERY_S = 5.0
+AGAIN_S = 60.0
+"""Images that do not fit are looked at again after so long, or when site.yaml was edited."""
 SAY_EVERY_S, SAY_AT_MOST_EVERY_S = 10.0, 1.5
 
 
@@ -34,7 +37,7 @@ class Resident:
     stop: threading.Event = field(default_factory=threading.Event)
     _doing: Doing = field(default_factory=lambda: Doing("connecting"))
     _changed: threading.Event = field(default_factory=threading.Event)
-    _reading: str = ""
+    _images: papers.Images = papers.READY
     _said: str = ""
 
     def run(self) -> int:
@@ -66,35 +69,50 @@ class Resident:
                 next_papers_s = now + PAPERS_EVERY_S
             if now >= next_word_s or self._changed.is_set():
                 self._changed.clear()
-                papers.say(self.home, self._doing, self._reading)
+                papers.say(self.home, self._doing, self._images)
                 next_word_s = now + SAY_EVERY_S
             self._changed.wait(min(next_papers_s, next_word_s) - now)
             self.stop.wait(SAY_AT_MOST_EVERY_S)
-        papers.say(self.home, None, "")
+        papers.say(self.home, None, papers.READY)
 
     def _new_plan(self, name: str) -> None:
         log.info("a new plan, %s, waits for a decision: python -m client plans %s", name, name)
 
     def _read_images(self) -> None:
-        tried: dict[str, float] = {}
+        """Of every plan that was approved, and again after a minute where they do not fit."""
+        done: dict[str, float] = {}
         while not self.stop.wait(1.0):
-            for plan in self.home.plans():
+            for plan in [plan for plan in self.home.plans() if self._takes_part(plan)]:
                 edited = (self.home.folder / "site.yaml").stat().st_mtime
-                decision = self.home.decision(plan)
-                if not decision or decision.verdict != "approve" or tried.get(plan.digest) == edited:
-                    continue
-                if time.time() >= plan.content.expires_s:
-                    continue
-                tried[plan.digest] = edited
-                self._reading = plan.name
-                self._changed.set()
-                try:
-                    flower.prepared(self.home, plan)
-                    log.info("the images of plan %s are read and fit", plan.name)
-                except (ConsiliumError, OSError) as error:
-                    log.error("plan %s cannot run here: %s", plan.name, error)
-                self._reading = ""
-                self._changed.set()
+                if done.get(plan.digest) != edited and self._read(plan):
+                    done[plan.digest] = edited
+
+    def _takes_part(self, plan: RunPlan) -> bool:
+        decision = self.home.decision(plan)
+        return bool(decision and decision.verdict == "approve" and time.time() < plan.content.expires_s)
+
+    def _read(self, plan: RunPlan) -> bool:
+        self._note(papers.Images(plan.name))
+        try:
+            flower.prepared(self.home, plan)
+            log.info("the images of plan %s are read and fit", plan.name)
+            self._note(papers.READY)
+            return True
+        except (ConsiliumError, OSError) as error:
+            log.error("plan %s cannot run here: %s", plan.name, error)
+            self._note(papers.Images(plan.name, error.code if isinstance(error, ConsiliumError) else "DISK"))
+        edited = (self.home.folder / "site.yaml").stat().st_mtime
+        for _ in range(int(AGAIN_S)):
+            if self.stop.wait(1.0) or (self.home.folder / "site.yaml").stat().st_mtime != edited:
+                break
+            if not self._takes_part(plan):
+                self._note(papers.READY)
+                break
+        return False
+
+    def _note(self, images: papers.Images) -> None:
+        self._images = images
+        self._changed.set()
 
     def _say_once(self, problem: str) -> None:
         if problem and problem != self._said:

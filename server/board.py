@@ -17,7 +17,7 @@ from common.release import VERSION, code_digest
 from server.home import Home
 from server.runs import OVER, Run
 
-DOING = ("connecting", "idle", "reading", "working", "sending", "waiting", "stopped")
+DOING = ("connecting", "idle", "reading", "unfit", "working", "sending", "waiting", "stopped")
 MOST_TEXT = 200
 
 
@@ -74,9 +74,9 @@ class FolderBoard:
         """What a site said last; empty if nothing yet."""
         return glance(self._file(site)) or {}
 
-    def reading(self, site: str) -> bool:
-        """Whether a site is still reading its images: it is not to be asked yet."""
-        return bool(self.heard(site).get("what") == "reading")
+    def unready(self, site: str) -> bool:
+        """Whether a site is still reading its images, or they do not fit: it is not to be asked yet."""
+        return self.heard(site).get("what") in ("reading", "unfit")
 
     def _file(self, site: str) -> Any:
         return self.home.live / "doing" / f"{site}.json"

@@ -25,6 +25,7 @@ log = logging.getLogger("consilium")
 
 LOOK_EVERY_S = 0.5
 FULL_DISK_S = 5.0
+LONGEST_PAUSE_S = 60.0
 
 
 class Connected(Transport, Protocol):
@@ -88,6 +89,7 @@ def _rounds(run: Run, transport: Connected) -> Finished:
         standing = federation.passed_over(course, standing)
     standing = keep(standing)  # what was asked before the first round would not be answered again
     while not federation.over(course, standing):
+        _pause(standing)
         gather(run, transport, quorum)
         _until_there_is_room(lambda number=standing.round: run.begin_round(number))  # type: ignore[misc]
         standing = keep(federation.run_round(course, aggregator, standing))
@@ -106,6 +108,13 @@ def gather(run: Run, transport: Connected, quorum: int) -> None:
             run.look_for(missing)
             told = True
         time.sleep(LOOK_EVERY_S)
+
+
+def _pause(standing: Standing) -> None:
+    """After void rounds, longer and longer: what is wrong at the sites takes people to mend, and rounds are few."""
+    void = next((i for i, r in enumerate(reversed(standing.records)) if not r.void), len(standing.records))
+    if void:
+        time.sleep(min(2.0 ** (void - 1), LONGEST_PAUSE_S))
 
 
 def _until_there_is_room(write: Callable[[], object]) -> None:

@@ -60,7 +60,7 @@ class FlowerTransport:
         grid: as Flower hands it to a ServerApp.
         nodes: the sites' nodes, by name.
         plan: digest of the plan that all messages are of; simulated sites need none.
-        reading: whether a site is still reading its images.
+        unready: whether a site is not to be asked yet.
         bells: a folder with a bell for each site and one for the coordinator; none: all ask now and then.
         misfortunes: what a simulation adds.
         stop: once it is set, waiting ends in KeyboardInterrupt.
@@ -76,11 +76,11 @@ class FlowerTransport:
         stop: threading.Event | None = None,
         look: Callable[[Asking], None] = lambda _: None,
         bells: Path | None = None,
-        reading: Callable[[str], bool] = lambda _: False,
+        unready: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self._grid, self._nodes, self._plan = grid, dict(sorted(nodes.items())), plan
         self._misfortunes, self._stop, self._look = misfortunes, stop or threading.Event(), look
-        self._bells, self._reading = bells, reading
+        self._bells, self._unready = bells, unready
         self.states: dict[str, Tensors] = {}
         """What simulated sites keep, for the checkpoint; real sites keep their own and never send it."""
         self._known: dict[str, Tensors] = {}
@@ -91,9 +91,9 @@ class FlowerTransport:
         return tuple(self._nodes)
 
     def online(self) -> tuple[str, ...]:
-        """Sites whose nodes are connected, and who are not still reading their images."""
+        """Sites whose nodes are connected, and whose images are read."""
         there = set(self._grid.get_node_ids())
-        return tuple(site for site, node in self._nodes.items() if node in there and not self._reading(site))
+        return tuple(site for site, node in self._nodes.items() if node in there and not self._unready(site))
 
     def exchange(self, requests: Mapping[str, Request], timeout_s: float) -> Iterator[tuple[str, Reply]]:
         """Send each site its request, all of one round; what came in time, site and reply, as it comes."""
@@ -253,8 +253,8 @@ def main(grid: Grid, context: Context) -> None:
         nodes = {site: int(ids[site]) for site in run.state.cohort}
         store = Store(home.live / "flower" / "state.db")
         direct = StoreGrid(store, cast(HttpGrid, grid).run, lambda: _short(home, nodes))
-        bells, reading = home.live / "bells", FolderBoard(home).reading
-        conduct(run, FlowerTransport(direct, nodes, run.plan.digest, look=run.look, bells=bells, reading=reading))
+        bells, unready = home.live / "bells", FolderBoard(home).unready
+        conduct(run, FlowerTransport(direct, nodes, run.plan.digest, look=run.look, bells=bells, unready=unready))
 
 
 def _short(home: Home, nodes: Mapping[str, int]) -> set[int]:

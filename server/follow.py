@@ -34,6 +34,8 @@ DOING = {
     "connecting": "connecting",
     "idle": "idle",
     "reading": "reading",
+    "unfit": "cannot take part in",
+    "reading": "reading",
     "working": "computing",
     "sending": "sending",
     "waiting": "waiting",
