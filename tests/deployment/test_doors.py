@@ -30,6 +30,7 @@ from flwr.proto.control_pb2 import (
 )
 from flwr.proto.fleet_pb2 import (
     ActivateNodeRequest,
+    DeactivateNodeRequest,
     PullMessagesRequest,
     PushMessagesRequest,
     RegisterNodeFleetRequest,
@@ -284,6 +285,7 @@ def test_no_member_puts_another_name_into_its_messages(door: Door) -> None:
         assert not list(grid.pull_messages([asked.metadata.message_id]))
         with door.fleet(door.key("Nairobi")) as fleet:
             assert not fleet.PullMessages(PullMessagesRequest(node=Node(node_id=nairobi))).messages_list
+            fleet.DeactivateNode(DeactivateNodeRequest(node_id=nairobi))
 
 
 def test_the_short_way_is_for_members_nodes_alone(door: Door) -> None:
