@@ -170,8 +170,8 @@ class Errands:
     def _answer(self, name: str) -> None:
         """Have the message answered, and the reply written down."""
         found, contents = self._whole(name)
-        metadata, until_s = found.messages_list[0].metadata, _expiry(found)
-        self.line.say("working", f"run {metadata.run_id}, {metadata.message_type}")
+        until_s = _expiry(found)
+        self.line.say("working")
         left_s = until_s - self.line.clock.now()
         watch = threading.Timer(min(left_s, threading.TIMEOUT_MAX), self._hangs, [name])
         watch.daemon = True
@@ -251,7 +251,7 @@ class Errands:
         if len(parts) != len(ids):
             raise WireError("its reply in the journal is not whole")
         contents = dict(zip(ids, parts, strict=True))
-        self.line.say("sending", f"run {metadata.run_id}, {metadata.message_type}")
+        self.line.say("sending")
         self.line.insist(lambda: self._push(request, contents), metadata.created_at + metadata.ttl)
         if not self.short:
             asked = ConfirmMessageReceivedRequest(node=self.node, run_id=metadata.run_id, message_object_id=name)

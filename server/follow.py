@@ -35,10 +35,10 @@ DOING = {
     "idle": "idle",
     "reading": "reading",
     "unfit": "cannot take part in",
-    "reading": "reading",
     "working": "computing",
     "sending": "sending",
     "waiting": "waiting",
+    "stopped": "stopped",
 }
 
 
