@@ -39,6 +39,11 @@ def every_hospital_keeps_its_images(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(site_edge, "_prepared", prepared)
 
 
+@pytest.fixture(autouse=True)
+def void_rounds_are_not_mended_by_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conduct, "LONGEST_PAUSE_S", 0.01)
+
+
 @pytest.fixture
 def consortium(tmp_path: Path) -> Consortium:
     return Consortium(tmp_path / "life")
