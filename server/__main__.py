@@ -231,6 +231,7 @@ def _renew_arguments(parser: argparse.ArgumentParser) -> None:
 def _renew(options: argparse.Namespace) -> int:
     home = Home.at(options.home)
     roster = membership.renew(home, options.days, home.root_keys(options.root))
+    print("The new certificate is used from the next `python -m server start` on.")
     print(f"Roster version {roster.version}, valid until {time.strftime('%Y-%m-%d', time.gmtime(roster.expires_s))}.")
     return 0
 

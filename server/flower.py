@@ -23,7 +23,7 @@ from flwr.supercore.inflatable.inflatable_utils import pull_objects
 from flwr.superlink.grid import http_grid
 from flwr.superlink.grid.http_grid import HttpGrid
 
-from common import tensorfile, wire
+from common import logs, tensorfile, wire
 from common.errors import ConfigError, WireError
 from common.files import glance, read_json
 from common.transport import NONE, Misfortunes, Reply, Request
@@ -246,6 +246,7 @@ def main(grid: Grid, context: Context) -> None:
     home = Home(Path(str(told["home"])))
     run = Run.find(home, str(told["plan"]))
     with run.held():
+        logs.begin(run.folder / "log.jsonl")  # what a ServerApp prints, Flower throws away
         ids = read_json(home.live / "nodes.json") or {}
         if missing := [site for site in run.state.cohort if site not in ids]:
             run.end("failed", f"{', '.join(missing)}: no member any more. Submit the plan again, without.")
@@ -254,7 +255,11 @@ def main(grid: Grid, context: Context) -> None:
         store = Store(home.live / "flower" / "state.db")
         direct = StoreGrid(store, cast(HttpGrid, grid).run, lambda: _short(home, nodes))
         bells, unready = home.live / "bells", FolderBoard(home).unready
-        conduct(run, FlowerTransport(direct, nodes, run.plan.digest, look=run.look, bells=bells, unready=unready))
+        try:
+            conduct(run, FlowerTransport(direct, nodes, run.plan.digest, look=run.look, bells=bells, unready=unready))
+        except Exception:  # the keeper begins the run again; why it has to is for people to read
+            log.exception("run %s: a defect, or the SuperLink went away", run.name)
+            raise
 
 
 def _short(home: Home, nodes: Mapping[str, int]) -> set[int]:

@@ -5,7 +5,7 @@ decisions/      what each site said to it, signed
 state.json      waiting · running, then finished · failed · stopped; `stop` beside it asks for the last
 progress.json   the exchange at hand: what was asked, who has not answered, until when
 begun.json      the last round that sites were asked in
-rounds.jsonl    a line a round
+rounds.jsonl    a line a round; log.jsonl what the ServerApp has to say
 federated.checkpoint and its copy, model.safetensors, result.json
 """
 
