@@ -26,6 +26,7 @@ from rich.console import Console
 
 from client import dataset
 from client.dataset import Dataset
+from client.lineage import Auditing
 from client.personalise import Mix, choose_mix, fine_tune
 from client.secure import Secured, machine
 from client.site import Site
@@ -46,6 +47,7 @@ from server import checkpoint, federation, results, training
 from server.federation import RoundRecord
 from server.gathering import Aggregator, PlainSum
 from server.results import SeedResult
+from server.secure import SecureSum
 from server.transcripts import Transcripts
 
 log = logging.getLogger("consilium")
@@ -102,7 +104,7 @@ class Experiment:
         """Keys for this run, made up in memory; none where secure aggregation is switched off."""
         if not self.config.federation.secure:
             return None, {}
-        return made_up([s.name for s in self.data.sites], self.config.federation)
+        return made_up([s.name for s in self.data.sites], self.config.federation, bytes.fromhex(self.digest()))
 
     def answer(self, cases: SiteCases, enrolment: Enrolment | None) -> Answer:
         """What answers for these cases: masked, or in the clear without an enrolment."""
@@ -110,7 +112,10 @@ class Experiment:
         if enrolment is None:
             return site.answer
         layouts = partial(exchanges, self.config, self.model, cases.train.images.shape[1:], len(self.data.labels))
-        return Secured(site, layouts, machine(enrolment)).answer
+        secured = Secured(site, layouts, machine(enrolment))
+        if not enrolment.audit:
+            return secured.answer
+        return Auditing(secured, partial(Course.of, self.config, self.model, self.seed)).answer
 
     def aggregator(self, transport: Transport, consortium: Consortium | None) -> Aggregator:
         """What makes sums of the sites' answers."""
@@ -119,7 +124,9 @@ class Experiment:
         about = self.data.sites[0].train.images.shape[1:], len(self.data.labels)
         digest = bytes.fromhex(self.config.digest())
         secure = training.make_secure(self.config, self.model, about, transport, consortium, digest)
-        return replace(secure, keep=Transcripts(self.folder / "transcripts")) if self.transcripts else secure
+        if not self.transcripts and not self.config.federation.simulate.auditors:
+            return secure
+        return replace(secure, keep=Transcripts(self.folder / "transcripts", for_good=self.transcripts))
 
     def digest(self) -> str:
         """Of configuration and data: a checkpoint of anything else is refused."""
@@ -192,7 +199,12 @@ def train(experiment: Experiment, name: str, config: Config, aggregator: Aggrega
     """All rounds of one run, with a checkpoint after each; goes on from the checkpoint there is."""
     path, transport = experiment.folder / f"{name}.checkpoint", aggregator.transport
     course, digest = Course.of(config, experiment.model, experiment.seed, transport.sites()), experiment.digest()
-    if found := checkpoint.load(path, transport.sites(), digest):
+    found = checkpoint.load(path, transport.sites(), digest)
+    if (
+        isinstance(aggregator, SecureSum) and aggregator.keep
+    ):  # the sites are as the checkpoint has them, and so is this
+        aggregator.keep.discard(since=found[0].place.number if found else 0)
+    if found:
         standing = found[0]
         transport.states.update(found[1])
     else:

@@ -11,7 +11,7 @@ A message of a plan that this hospital has not approved is not answered, whichev
 import logging
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -24,10 +24,12 @@ from flwr.clientapp import ClientApp
 
 from client import dataset
 from client.home import Home
+from client.lineage import Auditing
 from client.own import own_cases
 from client.secure import SealedFile, Secured, machine
 from client.site import Site
 from common import tensorfile, wire
+from common.algorithms.course import Course
 from common.config import Config
 from common.enrolment import Enrolment
 from common.errors import ConfigError, ConsiliumError, PlanError, WireError
@@ -54,6 +56,8 @@ class Member:
 
     site: Site
     layouts: Callable[[int], dict[str, Exchange]]
+    course: Callable[[Sequence[str]], Course]
+    """What a run of these sites has to ask, by this site's own configuration."""
     enrolment: Enrolment | None = None
     """None: a simulation without secure aggregation."""
     home: Path | None = None
@@ -79,13 +83,17 @@ class Member:
             return self.site.answer
         if self.home:
             store = SealedFile(self.home / "state", self.enrolment.sealing_key)
-            return Secured(self.site, self.layouts, machine(self.enrolment, store.load()), store).answer
+            return self._auditing(Secured(self.site, self.layouts, machine(self.enrolment, store.load()), store))
 
         def remember(after: State) -> None:
             context.state["secagg"] = _record(after.encode())
 
         kept = State.decode(_bytes(context.state, "secagg")) if "secagg" in context.state else State()
-        return Secured(self.site, self.layouts, machine(self.enrolment, kept), remember).answer
+        return self._auditing(Secured(self.site, self.layouts, machine(self.enrolment, kept), remember))
+
+    def _auditing(self, secured: Secured) -> Answer:
+        audits = self.enrolment is not None and self.enrolment.audit
+        return Auditing(secured, self.course, self.room).answer if audits else secured.answer
 
     def _kept(self, context: Context) -> Tensors:
         if not self.room:
@@ -106,7 +114,8 @@ def _simulated_members(config: str, seed: int) -> tuple[Member, ...]:
     data = dataset.load(checked, seed)
     model = build(checked.model_for(seed), data.sites[0].train.images.shape[1:], len(data.labels), checked.augment)
     layouts = partial(exchanges, checked, model, data.sites[0].train.images.shape[1:], len(data.labels))
-    return tuple(Member(Site(c, data.pipeline, model, checked.federation.local), layouts) for c in data.sites)
+    course = partial(Course.of, checked, model, seed)
+    return tuple(Member(Site(c, data.pipeline, model, checked.federation.local), layouts, course) for c in data.sites)
 
 
 def _simulated_member(
@@ -152,7 +161,7 @@ def _prepared(home: Home, digest: str, edited_ns: int) -> Member:
     model = build(training.model_for(seed), told.shape, len(told.labels), training.augment)
     site = Site(cases, Pipeline(training.preprocess), model, training.federation.local)
     layouts = partial(exchanges, training, model, told.shape, len(told.labels))
-    return Member(site, layouts, home=home.folder, room=home.room(digest))
+    return Member(site, layouts, partial(Course.of, training, model, seed), home=home.folder, room=home.room(digest))
 
 
 def _plan_of(message: Message) -> str:

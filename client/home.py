@@ -10,7 +10,7 @@ journal/             a message that is being answered
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -45,6 +45,8 @@ class Rules(Frozen):
 
     plans: Literal["ask", "refuse", "approve"] = "ask"
     purposes: tuple[str, ...] = (PURPOSE,)
+    audit: bool = False
+    """Recompute every model of a run from what all its sites sent, and answer for no other."""
 
 
 class Settings(Frozen):
@@ -98,7 +100,8 @@ class Home:
     @property
     def enrolment(self) -> Enrolment:
         """Its membership."""
-        return Enrolment.read(self.site, self.folder)
+        settings = self.settings
+        return replace(Enrolment.read(settings.site, self.folder), audit=settings.policy.audit)
 
     @property
     def identity(self) -> Ed25519PrivateKey:

@@ -4,6 +4,7 @@
     secagg/join, share, take             an epoch's beginning
     secagg/submit          a question of `client.site`, with the round's start: the answer leaves masked
     secagg/agree, release  whose vectors make the sum; the shares that unmask it
+    secagg/follow          whether the site audits; `client.lineage` is for those that do
 
 The machine itself, with all its rules, is `common.secagg.Site`. What the site's own algorithm remembers (SCAFFOLD's
 control variate) becomes its state only when the round's shares are released, that is, when the sum has this site in it.
@@ -17,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from client.site import Site
-from common import exchanges, tensorfile
+from common import exchanges, lineage, tensorfile
 from common.enrolment import Enrolment
 from common.errors import PolicyError, WeightsError, WireError
 from common.secagg import Exchange, Keeper, Plan, State
@@ -79,25 +80,23 @@ class Secured:
 
     def join(self, request: Request, state: Tensors) -> tuple[Buffer, Tensors]:
         """Check the plan, and make keys for an epoch."""
-        proposal, roster = _bytes(request, MESSAGE), _bytes(request, "roster")
+        proposal, roster = bytes_in(request, MESSAGE), bytes_in(request, "roster")
         self._refuse_other_exchanges(Plan.read(proposal))
         return self._keeper.step(lambda s: s.join(proposal, roster, self.clock())), state
 
     def share(self, request: Request, state: Tensors) -> tuple[Buffer, Tensors]:
         """Deal shares of the epoch's secrets."""
-        return self._keeper.step(lambda s: s.share(_bytes(request, MESSAGE))), state
+        return self._keeper.step(lambda s: s.share(bytes_in(request, MESSAGE))), state
 
     def take(self, request: Request, state: Tensors) -> tuple[Buffer, Tensors]:
         """Open what the peers dealt."""
-        return self._keeper.step(lambda s: s.take(_bytes(request, MESSAGE))), state
+        return self._keeper.step(lambda s: s.take(bytes_in(request, MESSAGE))), state
 
     def submit(self, request: Request, state: Tensors) -> tuple[Buffer, Tensors]:
         """Do what is asked, and mask it."""
-        tensors = {n: t for n, t in request.tensors.items() if n != MESSAGE}
-        settings = {n: s for n, s in request.settings.items() if n != "asked"}
-        asked = Request(str(request.settings.get("asked", "")), request.round, tensors, settings)
+        asked = asked_in(request)
         question = exchanges.question(asked)
-        self._keeper.open(_bytes(request, MESSAGE), question, self.clock())
+        self._keeper.open(bytes_in(request, MESSAGE), question, self.clock())
         if (announced := self._keeper.site.state.round.kind) != exchanges.named(asked):
             raise PolicyError("changed-question", f"a round of '{announced}' that asks for '{exchanges.named(asked)}'.")
         settled = _settled(state)
@@ -116,12 +115,21 @@ class Secured:
 
     def agree(self, request: Request, state: Tensors) -> tuple[Buffer, Tensors]:
         """Sign whose vectors make the sum."""
-        return self._keeper.step(lambda s: s.agree(_bytes(request, MESSAGE))), state
+        return self._keeper.step(lambda s: s.agree(bytes_in(request, MESSAGE))), state
 
     def release(self, request: Request, state: Tensors) -> tuple[Buffer, Tensors]:
         """Give out the shares that unmask it; what the answer changed at this site holds from now on."""
-        message = self._keeper.step(lambda s: s.release(_bytes(request, MESSAGE)))
+        message = self._keeper.step(lambda s: s.release(bytes_in(request, MESSAGE)))
         return message, under(PENDING, state) or state
+
+    def follow(self, request: Request, state: Tensors) -> tuple[Buffer, Tensors]:
+        """Say that this site does not audit."""
+        return lineage.said(lineage.AWAITS_NOTHING), state
+
+    @property
+    def context(self) -> bytes:
+        """round_ctx of the round at hand, or of the last one."""
+        return self._keeper.site.state.round.context
 
     def _refuse_other_exchanges(self, plan: Plan) -> None:
         own = self.exchanges(len(plan.cohort))
@@ -144,6 +152,7 @@ STEPS: dict[str, Step] = {
     "secagg/submit": Secured.submit,
     "secagg/agree": Secured.agree,
     "secagg/release": Secured.release,
+    "secagg/follow": Secured.follow,
 }
 
 
@@ -182,7 +191,19 @@ def _settled(state: Tensors) -> Tensors:
     return {name: value for name, value in state.items() if not name.startswith(PENDING + "/")}
 
 
-def _bytes(request: Request, name: str) -> bytes:
+def asked_in(request: Request) -> Request:
+    """The question that a `secagg/submit` carries."""
+    tensors = {n: t for n, t in request.tensors.items() if n != MESSAGE}
+    settings = {n: s for n, s in request.settings.items() if n != "asked"}
+    return Request(str(request.settings.get("asked", "")), request.round, tensors, settings)
+
+
+def bytes_in(request: Request, name: str) -> bytes:
+    """An array of bytes.
+
+    Raises:
+        WireError: if there is none of that name.
+    """
     found = request.tensors.get(name)
     if found is None or found.dtype != np.uint8 or found.ndim != 1:
         raise WireError(f"a request of kind {request.kind!r} without bytes under '{name}'.")

@@ -216,6 +216,8 @@ class Simulated(Frozen):
     """Probability that a site falls silent in a round."""
     slow: Fraction = 0.0
     """Probability that a site answers after the time-out, and so counts as silent."""
+    auditors: Annotated[int, Field(ge=0)] = 0
+    """So many of the sites recompute every model from what all sites sent, and answer for no other."""
 
 
 class Federation(Frozen):
@@ -249,11 +251,13 @@ class Federation(Frozen):
     simulate: Simulated = Simulated()
 
     @model_validator(mode="after")
-    def _scaffold_takes_plain_steps(self) -> "Federation":
+    def _fits_together(self) -> "Federation":
         if self.strategy == "scaffold" and self.local.optimizer != "sgd":
             raise ValueError("strategy scaffold corrects plain gradients: set local.optimizer to sgd")
         if self.strategy == "fedprox" and not self.local.proximal:
             raise ValueError("strategy fedprox needs local.proximal above 0, for example 0.01")
+        if self.simulate.auditors and not self.secure:
+            raise ValueError("simulate.auditors recompute the masked sums: leave secure on, or auditors at 0")
         return self
 
 

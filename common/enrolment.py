@@ -8,6 +8,7 @@ A simulation makes up a consortium in memory, for one run; a hospital has a fold
 """
 
 import json
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -34,6 +35,8 @@ class Enrolment:
     secret: bytes = field(repr=False)
     """32 bytes: the private half of the identity."""
     pins: Pins
+    audit: bool = False
+    """The site recomputes every model of a run from all that the sites sent, and answers for no other."""
 
     @property
     def identity(self) -> Ed25519PrivateKey:
@@ -101,8 +104,14 @@ def read_pins(path: Path) -> Pins:
         raise ConfigError(f"{path}: {what}. It is made when a site joins the consortium.") from None
 
 
-def made_up(sites: Sequence[str], plan: Federation) -> tuple[Consortium, dict[str, Enrolment]]:
-    """A consortium of simulated sites, with fresh keys that nobody writes down.
+def made_up(
+    sites: Sequence[str], plan: Federation, seed: bytes | None = None
+) -> tuple[Consortium, dict[str, Enrolment]]:
+    """A consortium of simulated sites.
+
+    Args:
+        seed: the same bytes make the same keys, so that a simulation that is resumed is still the same consortium;
+            none: fresh ones. They protect nothing: all sites of a simulation belong to the same person.
 
     Raises:
         ConfigError: for fewer than 3 sites or more than 200.
@@ -112,10 +121,15 @@ def made_up(sites: Sequence[str], plan: Federation) -> tuple[Consortium, dict[st
             f"federation.secure: there are {len(sites)} sites, expected {MIN_COHORT} to {MAX_SITES}: a sum over fewer "
             "than 3 would tell them each other's numbers. In a simulation, switch it off with federation.secure=false."
         )
-    root, keys = Ed25519PrivateKey.generate(), {site: Ed25519PrivateKey.generate() for site in sites}
+    seed = seed or os.urandom(32)
+    root = Ed25519PrivateKey.from_private_bytes(derive(seed, b"", b"simulated root"))
+    names = sorted(sites)
+    secrets = {site: derive(seed, site.encode(), b"simulated site") for site in names}
+    keys = {site: Ed25519PrivateKey.from_private_bytes(secret) for site, secret in secrets.items()}
     policy = Policy(MIN_COHORT, plan.clip, plan.weight_bound, (PURPOSE,))
-    members = tuple(Member(site, public_of(key)) for site, key in sorted(keys.items()))
+    members = tuple(Member(site, public_of(key)) for site, key in keys.items())
     pins = Pins("simulation", (public_of(root),))
     roster = Roster("simulation", 1, int(time.time()) + _SIMULATED_FOR_S, policy, members)
-    enrolled = {site: Enrolment(site, key.private_bytes_raw(), pins) for site, key in keys.items()}
+    auditors = names[: plan.simulate.auditors]
+    enrolled = {site: Enrolment(site, secrets[site], pins, audit=site in auditors) for site in names}
     return Consortium(roster.signed([root]), pins), enrolled

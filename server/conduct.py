@@ -8,7 +8,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from common import metrics, tensorfile
@@ -20,6 +20,7 @@ from common.transport import Transport
 from server import checkpoint, federation, results, training
 from server.federation import Standing
 from server.runs import Run
+from server.transcripts import Transcripts
 
 log = logging.getLogger("consilium")
 
@@ -66,8 +67,9 @@ def _rounds(run: Run, transport: Connected) -> Finished:
     learning, seed = told.training, told.training.seeds[0]
     model = build(learning.model_for(seed), told.shape, len(told.labels), learning.augment)
     about = told.shape, len(told.labels)
-    aggregator = training.make_secure(
-        learning, model, about, transport, run.home.consortium, bytes.fromhex(run.plan.digest)
+    aggregator = replace(
+        training.make_secure(learning, model, about, transport, run.home.consortium, bytes.fromhex(run.plan.digest)),
+        keep=Transcripts(run.folder / "transcripts", for_good=False, insist=_until_there_is_room),
     )
     quorum = run.quorum(len(transport.sites()))
     course = Course.of(learning, model, seed, transport.sites())
@@ -85,8 +87,8 @@ def _rounds(run: Run, transport: Connected) -> Finished:
         gather(run, transport, quorum)
         standing = federation.begin(course, aggregator)
     if run.begun == standing.round and not federation.over(course, standing):
-        log.warning("round %d was begun when the coordinator ended; the run goes on with the next", standing.round)
-        standing = federation.passed_over(course, standing)
+        log.warning("round %d was begun when the coordinator ended; nothing is trained in it again", standing.round)
+        aggregator.lost = standing.round
     standing = keep(standing)  # what was asked before the first round would not be answered again
     while not federation.over(course, standing):
         _pause(standing)

@@ -17,7 +17,7 @@ import numpy as np
 
 from common import metrics
 from common.algorithms import State, Total
-from common.algorithms.course import STATISTICS_ATTEMPTS, Course, Place
+from common.algorithms.course import Course, Place
 from common.errors import QuorumError
 from common.types import Tensors
 from server.gathering import Aggregator
@@ -83,7 +83,7 @@ def begin(course: Course, aggregator: Aggregator) -> Standing:
     while place.asks == "statistics":
         total = ask(course, aggregator, place)
         place = course.after(place, total)
-        if place.asks == "statistics" and place.round == STATISTICS_ATTEMPTS:
+        if course.over(place):
             raise QuorumError(
                 f"{len(total.sites)} of {len(course.sites)} sites answered, expected at least {course.plan.quorum} "
                 f"(federation.quorum; with federation.secure more than two thirds). Silent: {', '.join(total.dropped)}."
@@ -93,7 +93,7 @@ def begin(course: Course, aggregator: Aggregator) -> Standing:
 
 def ask(course: Course, aggregator: Aggregator, place: Place) -> Total:
     """Ask what comes next."""
-    return aggregator.total(course.request(place), course.cohort(place), course.plan.timeout_s)
+    return aggregator.total(course.request(place), course.cohort(place), course.plan.timeout_s, place)
 
 
 def run(course: Course, aggregator: Aggregator, standing: Standing | None = None) -> Iterator[Standing]:
@@ -150,13 +150,6 @@ def run_round(course: Course, aggregator: Aggregator, standing: Standing) -> Sta
         best = course.algorithm.weights(place.state)
         return replace(after, best=best, best_round=record.round, best_counts=counts)
     return after
-
-
-def passed_over(course: Course, standing: Standing) -> Standing:
-    """After a round in which the coordinator died: no site is to answer it twice."""
-    place = standing.place
-    record = RoundRecord(place.round, 0.0, 0, 0, (), course.sites, void=True)
-    return replace(standing, place=replace(place, round=place.round + 1), records=(*standing.records, record))
 
 
 def over(course: Course, standing: Standing) -> bool:

@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from common.algorithms import Total
+from common.algorithms.course import Place
 from common.transport import Reply, Request, Transport
 from common.types import nbytes
 
@@ -23,8 +24,12 @@ class Aggregator(Protocol):
         """The way to the sites."""
         ...
 
-    def total(self, request: Request, cohort: Sequence[str], timeout_s: float) -> Total:
-        """Ask every site of the cohort and add up what they contribute; silence is a dropout."""
+    def total(self, request: Request, cohort: Sequence[str], timeout_s: float, place: Place | None = None) -> Total:
+        """Ask every site of the cohort and add up what they contribute; silence is a dropout.
+
+        Args:
+            place: where in the run the question is asked, for sites that begin to audit it here.
+        """
         ...
 
 
@@ -34,7 +39,7 @@ class PlainSum:
 
     transport: Transport
 
-    def total(self, request: Request, cohort: Sequence[str], timeout_s: float) -> Total:
+    def total(self, request: Request, cohort: Sequence[str], timeout_s: float, place: Place | None = None) -> Total:
         """As `Aggregator.total`."""
         replies = dict(self.transport.exchange(dict.fromkeys(cohort, request), timeout_s))
         answered = tuple(sorted(replies))  # floats add up to the same bits only in the same order

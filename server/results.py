@@ -103,8 +103,9 @@ def _secure(federation: Mapping[str, Any], sites: int) -> dict[str, Any]:
     """Whether it was on, and the least number of sites whose sum the coordinator saw."""
     if not federation["secure"]:
         return {"on": False}
+    auditors = min(sites, federation["simulate"]["auditors"])
     cohort = max(MIN_COHORT, round(federation["fraction"] * sites))
-    return {"on": True, "sites": sites, "least_in_a_sum": max(MIN_COHORT, threshold(cohort))}
+    return {"on": True, "sites": sites, "least_in_a_sum": max(MIN_COHORT, threshold(cohort)), "auditors": auditors}
 
 
 def versions() -> dict[str, str]:
@@ -156,7 +157,8 @@ def show(result: Mapping[str, Any], console: Console) -> None:
     if told["on"]:
         console.print(
             f"Secure aggregation: the coordinator saw sums over at least {told['least_in_a_sum']} of {told['sites']} "
-            "sites, and no site's own numbers.",
+            "sites, and no site's own numbers."
+            + (f" {told['auditors']} of them recomputed every model." if told["auditors"] else ""),
             highlight=False,
         )
     else:

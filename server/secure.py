@@ -11,7 +11,7 @@ it hold vectors: each is added as it comes, so its memory does not grow with the
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 
@@ -19,20 +19,20 @@ import numpy as np
 
 from common import exchanges
 from common.algorithms import Total
+from common.algorithms.course import Place, number
 from common.enrolment import PURPOSE, Consortium
-from common.errors import QuorumError, SecAggError, ShareError, WireError
+from common.errors import QuorumError, ShareError
 from common.secagg import Epoch, EpochOpening, Exchange, RoundOpening, admitted, propose
-from common.secagg.machine import Machine
+from common.secagg.audit import Account
 from common.secagg.messages import Directory, Start
 from common.secagg.plan import RUN_BYTES
-from common.transport import Reply, Request, Transport
-from common.types import Tensors, nbytes
-from server.transcripts import Keep, Transcripts, forget
+from common.transport import Request, Transport
+from common.types import Tensors
+from server.lineage import Followers
+from server.talk import Talk
+from server.transcripts import Page, Transcripts
 
 log = logging.getLogger("consilium")
-
-NOTHING: Tensors = {}
-NONE: Mapping[str, float | int | str] = {}
 
 
 @dataclass
@@ -44,7 +44,7 @@ class SecureSum:
         exchanges: the layouts for a cohort of so many sites, by name.
         config: 32 bytes that stand for the run's configuration.
         slots: questions that an epoch's keys are made for.
-        keep: where to keep the rounds' transcripts.
+        keep: where the rounds' transcripts lie, for sites that audit and after a crash; none: they are not kept.
     """
 
     transport: Transport
@@ -53,27 +53,64 @@ class SecureSum:
     config: bytes
     slots: int
     keep: Transcripts | None = None
+    lost: int = -1
+    """The round in which an earlier process ended: its training comes to what the transcript says, else to nothing."""
     _run: bytes = field(default_factory=lambda: os.urandom(RUN_BYTES))
     _opened: int = 0
     _epoch: Epoch | None = None
     _slot: int = 0
     _silent: frozenset[str] = frozenset()
     """Since the last round."""
+    _followers: Followers | None = field(init=False, default=None)
 
-    def total(self, request: Request, cohort: Sequence[str], timeout_s: float) -> Total:
+    def __post_init__(self) -> None:
+        if self.keep:
+            self.keep.salvage(self.consortium.pins)
+            self._followers = Followers(self.keep)
+
+    def total(self, request: Request, cohort: Sequence[str], timeout_s: float, place: Place | None = None) -> Total:
         """As `Aggregator.total`; without sums where too few sites answered, or their shares did not fit."""
         talk = Talk(self.transport, request.round, timeout_s)
+        sums: Tensors = {}
         try:
-            epoch = self._epoch_for(tuple(sorted(cohort)), talk)
-            sums = self._round(epoch, request, talk)
+            if known := self._recorded(request):
+                sums = self._taken_up(known, place, talk)
+            elif request.round == self.lost and request.kind not in ("statistics", "evaluate"):
+                raise QuorumError("the coordinator ended in this round, and no site sends its work in a round twice.")
+            else:
+                epoch = self._epoch_for(tuple(sorted(cohort)), talk)
+                ready = {epoch.plan.cohort[i] for i in epoch.ready}
+                self._show((ready - self._silent) | talk.heard, place, talk)
+                sums = self._round(epoch, request, talk)
         except (QuorumError, ShareError) as error:
             log.warning("round %d, %s: %s", request.round, request.kind, error)
-            sums = {}
+        counted = tuple(sorted(talk.counted))
         self._silent = frozenset(talk.silent | set(cohort) - talk.heard)
-        dropped = tuple(sorted(set(cohort) - talk.counted))
-        return Total(sums, tuple(sorted(talk.counted)), dropped, talk.bytes_up, talk.bytes_down)
+        self._show(talk.heard - talk.silent, None, talk)
+        if self._followers:
+            self._followers.clear(before=number("train", request.round))
+        return Total(sums, counted, tuple(sorted(set(cohort) - set(counted))), talk.bytes_up, talk.bytes_down)
 
-    def _epoch_for(self, cohort: tuple[str, ...], talk: "Talk") -> Epoch:
+    def _recorded(self, request: Request) -> Account | None:
+        """What became of a question that an earlier process asked: it is not asked again."""
+        found = self.keep.read(request, self.consortium.pins) if self.keep else None
+        return found if found and found.start.question == exchanges.question(request) else None
+
+    def _taken_up(self, known: Account, place: Place | None, talk: Talk) -> Tensors:
+        self._show(self.transport.sites(), place, talk)
+        if known.total is None:
+            raise known.failure or QuorumError("a round without a sum.")
+        talk.counted = set(known.total.survivors)
+        return known.plan.exchanges[known.start.kind].layout.decode(known.total.words)
+
+    def _show(self, sites: Collection[str], place: Place | None, talk: Talk) -> None:
+        """Let sites that audit see what they have not seen, before they are asked on; and the last sum after it."""
+        if self._followers:
+            if place:
+                self._followers.meet(sites, place, talk)
+            self._followers.show(sites, talk)
+
+    def _epoch_for(self, cohort: tuple[str, ...], talk: Talk) -> Epoch:
         """The epoch as it is, if it serves; else a new one."""
         epoch = self._epoch
         serves = epoch and epoch.plan.cohort == cohort and self._slot < epoch.plan.rounds
@@ -91,93 +128,28 @@ class SecureSum:
         self._epoch = opening.epoch()
         return self._epoch
 
-    def _strangers(self, epoch: Epoch, talk: "Talk") -> bool:
+    def _strangers(self, epoch: Epoch, talk: Talk) -> bool:
         """Whether a site that is back, after a silence or a restart, is not in the epoch."""
         ready = {epoch.plan.cohort[i] for i in epoch.ready}
         doubtful = (set(epoch.plan.cohort) - ready) | self._silent
         views = list(talk.ask(dict.fromkeys(sorted(doubtful), Request("secagg/present", talk.round))))
         return any(site not in ready or view != epoch.view for site, view in views)
 
-    def _round(self, epoch: Epoch, request: Request, talk: "Talk") -> Tensors:
+    def _round(self, epoch: Epoch, request: Request, talk: Talk) -> Tensors:
         name, asked = exchanges.named(request), exchanges.question(request)
         opening = RoundOpening(epoch, self._slot, name, asked)
         self._slot += 1
-        with self.keep.writing(request) if self.keep else nullcontext(forget) as keep:
+        with self.keep.writing(request) if self.keep else nullcontext(Page()) as page:
             adverts = Directory(tuple(a.encode() for a in epoch.adverts.values())).encode()
             start = Start(opening.slot, name, asked).encode()
             for message in (self.consortium.roster, epoch.plan.content, adverts, start):
-                keep(message)
-            talk.step(opening, "secagg/submit", request.tensors, {**request.settings, "asked": request.kind}, keep)
-            talk.step(opening, "secagg/agree", keep=keep)
-            talk.step(opening, "secagg/release", keep=keep)
+                page.keep(message)
+            talk.step(opening, "secagg/submit", request.tensors, {**request.settings, "asked": request.kind}, page.keep)
+            talk.step(opening, "secagg/agree", keep=page.keep)
+            page.agree()
+            talk.step(opening, "secagg/release", keep=page.keep)
             total = opening.total()
         talk.counted = set(total.survivors)
         if total.blamed:
             log.warning("round %d, %s: wrong shares from %s", request.round, name, ", ".join(total.blamed))
         return epoch.plan.exchanges[name].layout.decode(total.words)
-
-
-@dataclass
-class Talk:
-    """One question's messages to and from the sites, counted."""
-
-    transport: Transport
-    round: int
-    timeout_s: float
-    bytes_up: int = 0
-    bytes_down: int = 0
-    heard: set[str] = field(default_factory=set)
-    """Sites that said anything of use."""
-    silent: set[str] = field(default_factory=set)
-    """Sites that did not answer, or not with a message that can be used."""
-    counted: set[str] = field(default_factory=set)
-    """Sites that answered the last step, in the end those in the sum."""
-
-    def ask(self, requests: Mapping[str, Request]) -> Iterator[tuple[str, memoryview]]:
-        """Send requests; site and message, as they come in time."""
-        if not requests:
-            return
-        self.bytes_down += sum(nbytes(r.tensors) for r in requests.values())
-        for site, reply in self.transport.exchange(requests, self.timeout_s):
-            self.bytes_up += nbytes(reply.sums)
-            if message := _message(site, reply):
-                self.heard.add(site)
-                yield site, message
-
-    def step(
-        self,
-        machine: Machine,
-        kind: str,
-        tensors: Tensors = NOTHING,
-        settings: Mapping[str, float | int | str] = NONE,
-        keep: Keep = forget,
-    ) -> None:
-        """Take a machine through one of its stages; `keep` is handed every message that it took.
-
-        Raises:
-            QuorumError: if they are too few.
-        """
-        contents = machine.requests()
-        shared = {  # one request for all that are told the same
-            content: Request(kind, self.round, {**tensors, "message": np.frombuffer(content, np.uint8)}, settings)
-            for content in set(contents.values())
-        }
-        taken = set()
-        for site, message in self.ask({site: shared[content] for site, content in contents.items()}):
-            try:
-                taken.add(machine.receive(message))
-            except (WireError, SecAggError) as error:
-                log.warning("site %s: a message that cannot be used: %s", site, error)
-            else:
-                keep(message)
-        self.counted = taken
-        self.silent |= set(contents) - taken
-        machine.close()
-
-
-def _message(site: str, reply: Reply) -> memoryview:
-    found = reply.sums.get("message")
-    if set(reply.sums) != {"message"} or found is None or found.dtype != np.uint8 or found.ndim != 1:
-        log.warning("site %s: a reply that is no message of secure aggregation.", site)
-        return memoryview(b"")
-    return np.ascontiguousarray(found).data

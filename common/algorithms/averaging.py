@@ -73,6 +73,10 @@ class Averaging:
             new[f"control/{name}"] = (c + change / self.members).astype(c.dtype)
         return new
 
+    def adopted(self, state: State, asked: Request) -> State | None:
+        """None: every step is one rounding after the other, number by number, the same on every processor."""
+        return None
+
     def weights(self, state: State) -> Tensors:
         """The common model."""
         return under("weights", state)
@@ -85,7 +89,8 @@ class Averaging:
         local = self.plan.local
         if local.schedule == "constant":
             return local.learning_rate
-        return local.learning_rate * 0.5 * (1 + math.cos(math.pi * round / self.plan.rounds))
+        rate = local.learning_rate * 0.5 * (1 + math.cos(math.pi * round / self.plan.rounds))
+        return float(f"{rate:.12g}")  # a cosine's last digit depends on the machine
 
     def _server_rate(self) -> float:
         if self.plan.server_learning_rate is not None:

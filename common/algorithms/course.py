@@ -9,7 +9,7 @@ A run is a walk over places, and `after` is a pure function: the same sums give 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
 import numpy as np
 
@@ -17,17 +17,20 @@ from common.algorithms import Algorithm, State, Total
 from common.algorithms.averaging import Averaging
 from common.algorithms.solver import PATIENCE, SvmSolver
 from common.config import Federation, Svm, Training
+from common.errors import WireError
 from common.imaging import Pipeline
 from common.models import Model
 from common.models.svm import LinearSvm
 from common.secagg.roster import MIN_COHORT
 from common.transport import Request
-from common.types import Tensors, prefixed
+from common.types import Tensors, prefixed, under
 
 STATISTICS_ATTEMPTS = 5
 """How often the sites are asked for the sums behind mean and variance before the run gives up."""
 
 Asks = Literal["statistics", "train", "evaluate"]
+VOID = Total({}, (), ())
+"""What a question comes to that too few answered."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,24 @@ class Place:
     def number(self) -> int:
         """The question's number in the run: it rises from question to question, with gaps."""
         return number(self.asks, self.round)
+
+    def tensors(self) -> Tensors:
+        """As arrays, for a file or a message; nothing is copied."""
+        told = {"asks": np.array(get_args(Asks).index(self.asks), np.int64), "round": np.array(self.round, np.int64)}
+        return told | prefixed("state", self.state) | prefixed("recipe", self.recipe)
+
+    @classmethod
+    def of(cls, tensors: Tensors) -> Self:
+        """From arrays.
+
+        Raises:
+            WireError: if they are none of a place.
+        """
+        try:
+            asks, round = get_args(Asks)[int(tensors["asks"])], int(tensors["round"])
+        except (KeyError, IndexError, TypeError, ValueError):
+            raise WireError("arrays that do not say where in a run they belong.") from None
+        return cls(asks, round, under("state", tensors), under("recipe", tensors))
 
 
 def number(kind: str, round: int) -> int:
@@ -96,6 +117,11 @@ class Course:
         tensors = dict(request.tensors) | prefixed("recipe", place.recipe)
         return replace(request, tensors=tensors, settings=dict(request.settings) | {"recipe": self.fingerprint})
 
+    def adopted(self, place: Place, asked: Request) -> Place | None:
+        """The place that asks just this, if that is what comes next but for the last digits of another processor."""
+        state = self.algorithm.adopted(place.state, asked) if place.asks == "train" else None
+        return None if state is None else replace(place, state=state)
+
     def cohort(self, place: Place) -> tuple[str, ...]:
         """The sites that are asked: all, or for training a share drawn from the seed."""
         least = max(self.plan.quorum, MIN_COHORT if self.plan.secure else 1)
@@ -127,9 +153,17 @@ class Course:
         return any(not np.array_equal(one[name], other[name]) for name in one)
 
     def over(self, place: Place) -> bool:
-        """All rounds are done, or nothing is left to gain."""
+        """All rounds are done, or nothing is left to gain; or nobody answers with mean and variance."""
+        if place.asks == "statistics":
+            return place.round >= STATISTICS_ATTEMPTS
         between = place.asks == "train"
         return between and (place.round >= self.plan.rounds or self.algorithm.finished(place.state))
+
+    def reached(self, place: Place, number: int) -> Place | None:
+        """The place of a later question, if all before it came to nothing; none where the run does not ask it so."""
+        while place.number < number and not self.over(place):
+            place = self.after(place, VOID)
+        return place if place.number == number and not self.over(place) else None
 
     def _evaluates(self, place: Place) -> bool:
         last = place.round == self.plan.rounds - 1 or self.algorithm.finished(place.state)

@@ -49,6 +49,9 @@ ACTIVE = 0.3
 SHORTER, SHORTEST = 0.2, 1e-8
 """Factor on the steps after a round in which none was good; below this scale the arithmetic has no more to give."""
 
+CLOSE = 1e-6
+"""How far two processors' trials may differ, in units of the step."""
+
 PESSIMISM = 100
 """A step's predicted gain was seen to be up to 65 times less than all that was left; the tolerance allows for it."""
 
@@ -100,7 +103,7 @@ class SvmSolver:
             "point": np.zeros((rows, d)),
             "objective": np.zeros(rows),
             "gradient": np.zeros((rows, d)),
-            "direction": np.zeros((rows, d)),
+            "trials": np.zeros((1 if self._newton else len(STEPS), rows, d)),
             "missed": np.zeros(len(self.sites), np.int64),
             "counted": np.ones(len(self.sites), np.bool_),
         }
@@ -138,6 +141,23 @@ class SvmSolver:
         if self._newton:
             attended |= {"factor": self._refactored(attended, total, moved)}
         return attended | self._aimed(attended)
+
+    def adopted(self, state: State, asked: Request) -> State | None:
+        """The state with the points that were asked, if they are where it would try, but for the last digits.
+
+        Where to try comes from LAPACK, whose last digits depend on the processor. All else that the state becomes
+        follows from the points themselves and the sums, digit by digit. A coordinator gains nothing by moving a point
+        so little: sums are over everybody or nobody.
+        """
+        own = self._trials(state)
+        alpha, intercept = (asked.tensors.get(f"weights/{name}") for name in ("alpha", "intercept"))
+        if state["stage"] != Stage.STEP or alpha is None or intercept is None or alpha.dtype != own.dtype:
+            return None
+        if alpha.shape != own[..., :-1].shape or intercept.shape != own.shape[:-1] or intercept.dtype != own.dtype:
+            return None
+        told = np.concatenate([alpha, intercept[..., None]], axis=-1)
+        off, step = np.linalg.norm(told - own, axis=-1), np.linalg.norm(own - state["point"], axis=-1)
+        return state | {"trials": told} if bool((off <= CLOSE * step).all()) else None  # never where it is not a number
 
     def weights(self, state: State) -> Tensors:
         """`alpha` and `intercept` of the best point so far."""
@@ -188,11 +208,7 @@ class SvmSolver:
 
     def _trials(self, state: State) -> Floats:
         """The points that a round tries, float64[points, rows, d]."""
-        if state["stage"] == Stage.PLACE:
-            return state["point"][None]
-        steps = np.array((1.0,) if self._newton else STEPS)
-        lengths = steps[:, None] * state["scale"]
-        return np.asarray(state["point"] + lengths[:, :, None] * state["direction"])
+        return state["point"][None] if state["stage"] == Stage.PLACE else state["trials"]
 
     def _refactored(self, state: State, total: Total, moved: Flags) -> Floats:
         """Newton's preconditioners, one a class: the newest where it moved, float64[rows, d (d + 1) / 2]."""
@@ -205,7 +221,7 @@ class SvmSolver:
         )
 
     def _aimed(self, state: State) -> State:
-        """Each class's next direction; none for those that can gain no more than the tolerance."""
+        """Each class's next trials; where it is, for those that can gain no more than the tolerance."""
         direction, done = np.zeros_like(state["point"]), state["done"].copy()
         factors = state.get("factor")
         for row in np.flatnonzero(~done):
@@ -214,7 +230,9 @@ class SvmSolver:
             gain = -0.5 * float(way @ state["gradient"][row])
             done[row] = PESSIMISM * gain <= self.config.tolerance * state["objective"][row]
             direction[row] = 0.0 if done[row] else way
-        return {"direction": direction, "done": done}
+        steps = np.array((1.0,) if self._newton else STEPS)
+        lengths = steps[:, None] * state["scale"]
+        return {"trials": state["point"] + lengths[:, :, None] * direction, "done": done}
 
 
 def _stepped(state: State, tried: tuple[Floats, Floats, Floats]) -> tuple[State, Flags]:

@@ -6,13 +6,14 @@ sum and nothing else. The coordinator writes it as the round goes on; the audit 
 """
 
 from collections.abc import Iterable, Iterator
-from typing import BinaryIO
+from dataclasses import dataclass
+from typing import IO
 
-from common.errors import PolicyError, WireError
+from common.errors import PolicyError, QuorumError, ShareError, WireError
 from common.secagg.epoch import Epoch
-from common.secagg.messages import Agreement, Directory, Masked, Release, Start, kind_of
+from common.secagg.messages import Agreement, Directory, Masked, Start, kind_of
 from common.secagg.plan import Plan, check
-from common.secagg.roster import Pins, admitted
+from common.secagg.roster import Pins, Roster, admitted
 from common.secagg.round import RoundOpening, Total
 
 MAX_MESSAGE_BYTES = 2**33
@@ -23,7 +24,7 @@ def framed(message: bytes | memoryview) -> bytes:
     return len(message).to_bytes(8, "little") + message
 
 
-def frames(file: BinaryIO) -> Iterator[bytes]:
+def frames(file: IO[bytes]) -> Iterator[bytes]:
     """The messages of a transcript.
 
     Raises:
@@ -43,14 +44,28 @@ def frames(file: BinaryIO) -> Iterator[bytes]:
         yield b"".join(pieces)
 
 
-def audit(messages: Iterable[bytes], pins: Pins, *, context: bytes | None = None) -> Total:
-    """Go through a round again, with every check that the coordinator has to make.
+@dataclass(frozen=True)
+class Account:
+    """What a transcript says of a round, after every check that the coordinator has to make."""
+
+    plan: Plan
+    roster: Roster
+    start: Start
+    context: bytes
+    """round_ctx."""
+    total: Total | None
+    """The sum that follows; none where the round came to nothing after the survivors had been agreed on."""
+    failure: QuorumError | ShareError | None
+    """Why it came to nothing."""
+    withheld: tuple[str, ...]
+    """Sites that agreed on the survivors, and whose shares are not in the transcript."""
+
+
+def account(messages: Iterable[bytes], pins: Pins, *, context: bytes | None = None) -> Account:
+    """Go through a round again, whether it made a sum or was void.
 
     Args:
         context: round_ctx of the round that the auditing site took part in; none: whichever round it is.
-
-    Returns:
-        The sum that follows from the transcript, to be compared with the one that was used.
 
     Raises:
         WireError, IdentityError, PolicyError, StageError, ShareError, QuorumError: for a transcript that does not hold.
@@ -69,7 +84,7 @@ def audit(messages: Iterable[bytes], pins: Pins, *, context: bytes | None = None
     opening = RoundOpening(epoch, start.slot, start.kind, start.question)
     if context is not None and opening.context != context:
         raise PolicyError("forged-transcript", "the transcript is of another round, model or epoch than this site saw.")
-    order = [Masked.KIND, Agreement.KIND, Release.KIND]
+    order = [Masked.KIND, Agreement.KIND]
     for message in entries:
         while order and kind_of(message) != order[0]:
             opening.close()
@@ -78,7 +93,25 @@ def audit(messages: Iterable[bytes], pins: Pins, *, context: bytes | None = None
     while order:
         opening.close()
         order.pop(0)
-    return opening.total()
+    try:
+        opening.close()
+        total, failure = opening.total(), None
+    except (QuorumError, ShareError) as error:
+        total, failure = None, error
+    return Account(plan, roster, start, opening.context, total, failure, opening.withheld)
+
+
+def audit(messages: Iterable[bytes], pins: Pins, *, context: bytes | None = None) -> Total:
+    """The sum that follows from a transcript, to be compared with the one that was used; arguments as `account`.
+
+    Raises:
+        WireError, IdentityError, PolicyError, StageError, ShareError, QuorumError: for a transcript that does not hold,
+            or of a round without a sum.
+    """
+    found = account(messages, pins, context=context)
+    if found.total is None:
+        raise found.failure or QuorumError("a round without a sum.")
+    return found.total
 
 
 def refuse_other_sum(claimed: Total, audited: Total) -> None:

@@ -51,6 +51,11 @@ class RoundOpening(Machine):
         """Whose vectors have arrived, by position in the cohort, rising."""
         return tuple(sorted(self._roots))
 
+    @property
+    def withheld(self) -> tuple[str, ...]:
+        """Sites that have agreed on the survivors, and not released their shares."""
+        return tuple(self.plan.cohort[i] for i in sorted(set(self._agreements) - set(self._releases)))
+
     def requests(self) -> dict[str, bytes]:
         """What to send to whom now, by site."""
         if self.stage is Gathering.MASKED:

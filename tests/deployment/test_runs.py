@@ -267,7 +267,8 @@ class Snapshots:
             return replaced(path, target)
 
         def open_(path: Path, mode: str = "r", *more: Any, **further: Any) -> Any:
-            if path.name == "rounds.jsonl" and "a" in mode:
+            page = path.parent.name == "transcripts" and "w" in mode  # nothing has been asked yet
+            if page or (path.name == "rounds.jsonl" and "a" in mode):
                 self.take()
             return opened(path, mode, *more, **further)
 

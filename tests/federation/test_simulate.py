@@ -62,7 +62,7 @@ def test_screen_and_result_say_whether_aggregation_was_secure(finished: tuple[Pa
     out, screen = finished
     assert "the coordinator saw sums over at least 3 of 3 sites, and no site's own numbers" in screen
     told = json.loads((out / "result.json").read_text())["secure_aggregation"]
-    assert told == {"on": True, "sites": 3, "least_in_a_sum": 3}
+    assert told == {"on": True, "sites": 3, "least_in_a_sum": 3, "auditors": 0}
     more = ["federation.secure=false", "baselines=[]", "personalise.mix=false"]
     screen = simulate("configs/demo-svm.yaml", tmp_path / "plain", *SMALL, *more).stdout
     assert "Secure aggregation was OFF" in screen

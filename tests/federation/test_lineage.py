@@ -1,0 +1,350 @@
+"""A site that audits recomputes every model from what all sites sent, whoever was away or killed meanwhile."""
+
+import logging
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from client.lineage import Auditing
+from client.secure import SealedFile, Secured, machine
+from client.shelf import InFolder, InState, Notes
+from common.algorithms import State
+from common.algorithms.course import VOID, Place
+from common.algorithms.solver import SvmSolver
+from common.config import Config
+from common.errors import PolicyError, WireError
+from common.exchanges import exchanges
+from common.transport import Answer, Reply, Request
+from common.types import Tensors, under
+from server import checkpoint, federation
+from server.federation import Standing
+from server.secure import SecureSum
+from server.transcripts import Transcripts
+from tests.federation.test_secure import silent_at
+from tests.federation.world import ABOUT, FIVE, SGD, World, config, same_bits
+
+LUCK = {"drop": 0.12, "slow": 0.08, "seed": 3}
+
+
+def audited(model: str = "cnn", auditors: int = 2, **told: Any) -> Config:
+    return config(model, **{"simulate": {"auditors": auditors}, "local": SGD} | told)
+
+
+def kept(folder: Path) -> Transcripts:
+    return Transcripts(folder / "transcripts", for_good=False)
+
+
+def where(aggregator: SecureSum, site: str = "a") -> Place:
+    """Where a simulated site that audits stands."""
+    return Place.of(under("lineage/place", aggregator.transport.states[site]))
+
+
+def normalised(told: Config) -> Config:
+    steps = [{"step": "normalise", "by": "federated", "per": "pixel"}]
+    return Config.model_validate(told.model_dump() | {"preprocess": steps})
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        audited(rounds=5),
+        audited(rounds=5, strategy="scaffold", epoch_rounds=3),
+        audited(rounds=4, strategy="fedadam", evaluate_every=2),
+        audited(rounds=4, local={"batch": 16, "steps": 2, "moments": "averaged"}),
+        normalised(audited("svm", rounds=25, select="last")),
+        audited(rounds=6, fraction=0.6),
+    ],
+    ids=["fedavg", "scaffold", "fedadam", "averaged-moments", "svm-normalised", "a-share-of-the-sites"],
+)
+def test_an_auditing_site_ends_at_the_coordinators_model_in_spite_of_dropouts(told: Config, tmp_path: Path) -> None:
+    world, unwatched = World(told, **LUCK), World(told, **LUCK)
+    last = world.run(aggregator := world.secure(keep=kept(tmp_path)))
+    for enrolment in unwatched.enrolled:
+        unwatched.enrolled[enrolment] = replace(unwatched.enrolled[enrolment], audit=False)
+    assert same_bits(last.state, unwatched.run(unwatched.secure()).state)  # to audit changes nothing
+    assert any(r.void for r in last.records) or any(r.dropped for r in last.records)
+    present = [name for name in ("a", "b") if where(aggregator, name).number >= last.place.number - 1]
+    assert present
+    for name in present:
+        moved = {k: v for k, v in where(aggregator, name).state.items() if k not in ("missed", "counted")}
+        assert same_bits(moved, {k: last.state[k] for k in moved})
+    assert "lineage" not in "".join(aggregator.transport.states["c"])
+
+
+class OtherProcessor(SvmSolver):
+    """A coordinator whose LAPACK rounds otherwise."""
+
+    off = 1e-10
+
+    def _aimed(self, state: State) -> State:
+        aimed, noise = super()._aimed(state), np.random.default_rng(1).normal(size=state["trials"].shape)
+        return aimed | {"trials": aimed["trials"] + self.off * noise * (aimed["trials"] - state["point"])}
+
+
+def test_an_svm_is_followed_from_another_processor_to_the_same_bits(tmp_path: Path) -> None:
+    world = World(audited("svm", rounds=25, select="last"), drop=0.02, seed=5)
+    solver = world.course.algorithm
+    assert isinstance(solver, SvmSolver)
+    course = replace(world.course, algorithm=OtherProcessor(solver.config, solver.model, solver.sites, solver.quorum))
+    *_, last = federation.run(course, aggregator := world.secure(keep=kept(tmp_path)))
+    assert not same_bits(last.state, world.run(World(world.config).plain()).state)
+    for name in ("point", "objective", "gradient", "moves", "changes"):
+        assert same_bits({name: where(aggregator).state[name]}, {name: last.state[name]})
+
+
+def test_a_site_that_was_away_is_shown_what_it_missed_before_it_is_asked_again(tmp_path: Path) -> None:
+    world = World(audited(rounds=4, auditors=1))
+
+    def between(name: str, answer: Answer) -> Answer:
+        def away(request: Request, state: Tensors) -> tuple[Reply, Tensors]:
+            if name == "a" and request.round == 1:
+                return Reply({"message": np.zeros(0, np.uint8)}), state
+            return answer(request, state)
+
+        return away
+
+    last = world.run(aggregator := world.secure(between, kept(tmp_path)))
+    assert last.records[1].dropped == ("a",)
+    assert last.records[2].dropped == ()
+    shown = [(r.settings["number"], r.round) for n, r, reply in world.sent if n == "a" and r.kind == "secagg/audit"]
+    assert (7, 2) in shown  # round 1's training, in round 2
+    assert same_bits(where(aggregator).state, last.state)
+
+
+def resumed(told: Config, folder: Path, luck: dict[str, float]) -> Standing:
+    """One round in a process of its own, as `simulate.py` goes on."""
+    world = World(told, **luck)
+    aggregator = world.secure(keep=(keep := kept(folder)))
+    found = checkpoint.load(folder / "c", tuple(FIVE), "digest")
+    keep.discard(since=found[0].place.number if found else 0)
+    if found:
+        aggregator.transport.states.update(found[1])
+    standing = next(federation.run(world.course, aggregator, found[0] if found else None))
+    checkpoint.save(folder / "c", standing, aggregator.transport.states, "digest")
+    return standing
+
+
+@pytest.mark.parametrize("strategy", ["scaffold", "fedavgm"])
+def test_a_simulation_resumed_from_any_checkpoint_is_audited_to_the_same_bits(strategy: str, tmp_path: Path) -> None:
+    told = audited(rounds=5, strategy=strategy)
+    expected = World(told, **LUCK)
+    last = expected.run(expected.secure(keep=kept(tmp_path / "whole")))
+    for _ in range(5):
+        standing = resumed(told, tmp_path, LUCK)
+    assert same_bits(standing.state, last.state)
+
+
+def test_a_site_that_comes_late_takes_the_model_as_given_once_and_checks_every_step_from_there(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    told = audited(rounds=5, strategy="fedavgm", auditors=1)
+    world, late = World(told), World(told)
+    world.enrolled["a"] = replace(world.enrolled["a"], audit=False)
+    standing = federation.begin(world.course, early := world.secure())
+    for _ in range(2):
+        standing = federation.run_round(world.course, early, standing)
+    with caplog.at_level(logging.WARNING, "consilium"):
+        last = late.run(aggregator := late.secure(keep=kept(tmp_path)), standing)
+    assert caplog.text.count("begins to audit at round 2; that model is taken as given") == 1
+    assert same_bits(where(aggregator).state, last.state)
+    turned = {n: v + 1e-6 if n == "weights/dense/bias" else v for n, v in last.state.items()}
+    place = replace(last.place, round=4, state=turned)
+    with pytest.raises(PolicyError, match="does not follow") as refused:
+        federation.ask(late.course, aggregator, place)
+    assert refused.value.cause == "model-does-not-follow"
+
+
+def test_rounds_that_came_to_nothing_need_no_trust(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    world = World(audited(rounds=5, auditors=1))
+    place = replace(world.course.start(), round=2)
+    with caplog.at_level(logging.WARNING, "consilium"):
+        federation.ask(world.course, aggregator := world.secure(keep=kept(tmp_path)), place)
+    assert "taken as given" not in caplog.text
+    assert where(aggregator).asks == "evaluate"
+
+
+# --- a round that failed late ---------------------------------------------------------------------------------------
+
+
+def test_a_round_that_failed_after_shares_were_released_is_accounted_for(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    world, silent = World(audited(rounds=3, auditors=1)), {"secagg/release"}
+
+    def between(name: str, answer: Answer) -> Answer:
+        def maybe(request: Request, state: Tensors) -> tuple[Reply, Tensors]:
+            if name in ("d", "e") and request.round == 0 and request.kind in silent:
+                return Reply({"message": np.zeros(0, np.uint8)}), state
+            return answer(request, state)
+
+        return maybe
+
+    with caplog.at_level(logging.WARNING, "consilium"):
+        last = world.run(aggregator := world.secure(between, kept(tmp_path)))
+    assert [r.void for r in last.records] == [True, False, False]
+    assert "a: 'train' of round 0 was void after shares were released" in caplog.text
+    assert "none are shown of d, e" in caplog.text
+    assert same_bits(where(aggregator).state, last.state)
+
+
+# --- a coordinator that is killed -----------------------------------------------------------------------------------
+
+
+def test_a_sum_that_was_made_before_the_coordinator_was_killed_is_taken_up_and_not_asked_for_again(
+    tmp_path: Path,
+) -> None:
+    whole = World(audited(rounds=3, auditors=1))
+    expected = whole.run(whole.secure(keep=kept(tmp_path / "whole")))
+    world, keep = real(tmp_path, audited(rounds=3, auditors=1)), kept(tmp_path)
+    standing = next(federation.run(world.course, world.secure(keep=keep)))
+    federation.ask(world.course, world.secure(keep=keep), standing.place)  # killed before the checkpoint was written
+    sent = len(world.sent)
+    last = world.run(world.secure(keep=keep), standing)
+    again = [r for _, r, _ in world.sent[sent:] if r.kind == "secagg/submit" and r.settings["asked"] == "train"]
+    assert {r.round for r in again} == {2}
+    assert same_bits(last.state, expected.state)
+    assert same_bits(Place.of(InFolder(tmp_path / "a").load("place")).state, last.state)
+
+
+def test_a_page_that_was_cut_off_after_the_survivors_agreed_tells_that_the_round_is_void(tmp_path: Path) -> None:
+    world, keep = World(audited(rounds=3, auditors=1)), kept(tmp_path)
+    federation.ask(world.course, world.secure(keep=keep), world.course.start())
+    whole = (tmp_path / "transcripts" / "0000-train").read_bytes()
+    (tmp_path / "transcripts" / "0000-train").unlink()
+    for cut, void in ((len(whole) - 10, False), (len(whole) - 600, True), (len(whole) // 2, None)):
+        (tmp_path / "transcripts" / ".0000-train").write_bytes(whole[:cut])
+        keep.salvage(world.consortium.pins)
+        found = keep.read(world.asked(), world.consortium.pins)
+        assert (None if found is None else found.total is None) == void
+        assert not list((tmp_path / "transcripts").glob(".*"))
+        (tmp_path / "transcripts" / "0000-train").unlink(missing_ok=True)
+
+
+def test_a_round_in_which_the_coordinator_was_killed_is_void_and_the_run_goes_on_under_audit(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "transcripts"
+    world, keep = real(tmp_path, audited(rounds=3, auditors=1)), kept(tmp_path)
+    first = world.secure(silent_at("secagg/audit", "a"), keep)
+    federation.ask(world.course, first, world.course.start())
+    (folder / "0000-train").rename(folder / ".0000-train")
+    with (folder / ".0000-train").open("rb+") as file:
+        file.truncate((folder / ".0000-train").stat().st_size - 500)  # in the middle of the releases
+    second = replace(world.secure(keep=keep), lost=0)
+    with caplog.at_level(logging.WARNING, "consilium"):
+        last = world.run(second, federation.begin(world.course, second))
+    assert [r.void for r in last.records] == [True, False, False]
+    assert "a: 'train' of round 0 was void after shares were released" in caplog.text
+    assert same_bits(Place.of(InFolder(tmp_path / "a").load("place")).state, last.state)
+
+
+# --- a site that is killed ------------------------------------------------------------------------------------------
+
+
+class Real(World):
+    """Sites that keep all they need on their disks, and are started anew for every message."""
+
+    folder: Path
+
+    def answer(self, name: str) -> Answer:
+        layouts = partial(exchanges, self.config, self.model, *ABOUT)
+        (room := self.folder / name).mkdir(exist_ok=True)
+        store, own = SealedFile(room / "state", self.enrolled[name].sealing_key), self.site(name)
+
+        def restarted(request: Request, state: Tensors) -> tuple[Reply, Tensors]:
+            secured = Secured(own, layouts, machine(self.enrolled[name], store.load()), store)
+            answers = Auditing(secured, self.course_for, room).answer if self.enrolled[name].audit else secured.answer
+            return answers(request, state)
+
+        return restarted
+
+    def course_for(self, sites: Any) -> Any:
+        return type(self.course).of(self.config, self.model, 1, sites)
+
+
+def real(folder: Path, told: Config) -> Real:
+    world = Real(told)
+    world.folder = folder
+    return world
+
+
+def test_a_site_that_restarts_before_every_message_follows_from_its_files(tmp_path: Path) -> None:
+    world = real(tmp_path, audited(rounds=3, auditors=1, strategy="scaffold"))
+    last = world.run(aggregator := world.secure(keep=kept(tmp_path)))
+    assert same_bits(Place.of(InFolder(tmp_path / "a").load("place")).state, last.state)
+    assert not any(name.startswith("lineage") for name in aggregator.transport.states["a"])
+    assert not list((tmp_path / "b").glob("lineage-*"))
+    assert Notes.load(InFolder(tmp_path / "a")).owed == {}
+
+
+def test_transcripts_go_once_everybody_has_seen_them_and_wait_for_those_who_have_not(tmp_path: Path) -> None:
+    world = World(audited(rounds=4, auditors=1))
+    world.run(world.secure(keep=kept(tmp_path)))
+    assert sorted(p.name for p in (tmp_path / "transcripts").iterdir()) == ["0003-evaluate", "0003-train"]
+    world = World(audited(rounds=4, auditors=1))
+    world.run(world.secure(silent_at("secagg/audit", "b"), Transcripts(tmp_path / "all")))
+    assert len(list((tmp_path / "all").iterdir())) == 8
+
+
+# --- pieces ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["folder", "state"])
+def test_a_transcript_in_pieces_is_put_together_in_order_alone(kind: str, tmp_path: Path) -> None:
+    shelf = InFolder(tmp_path) if kind == "folder" else InState({})
+    assert shelf.add(0, b"ab") == 2
+    assert shelf.add(2, b"cd") == 4
+    for wrong in (3, 5, 2):
+        with pytest.raises(WireError, match="expected 4"):
+            shelf.add(wrong, b"x")
+    with shelf.transcript() as file:
+        assert file.read() == b"abcd"
+    assert shelf.add(0, b"new") == 3
+    shelf.clear()
+    with pytest.raises(WireError, match="expected 0"):
+        shelf.add(3, b"x")
+
+
+def test_a_transcript_crosses_in_pieces_where_it_is_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.lineage.PIECE_BYTES", 5000)
+    world = World(audited(rounds=2, auditors=1))
+    last = world.run(aggregator := world.secure(keep=kept(tmp_path)))
+    pieces = [r for name, r, _ in world.sent if r.kind == "secagg/audit"]
+    assert len(pieces) > 8
+    assert max(p.tensors["message"].size for p in pieces) == 5000
+    assert same_bits(where(aggregator).state, last.state)
+
+
+# --- the course -----------------------------------------------------------------------------------------------------
+
+
+def test_a_place_survives_the_way_over_arrays() -> None:
+    world = World(normalised(audited()))
+    place = replace(world.course.start(), recipe={"mean": np.ones((2, 2)), "variance": np.ones((2, 2))}, round=3)
+    back = Place.of(place.tensors())
+    assert (back.asks, back.round, back.number) == (place.asks, place.round, place.number)
+    assert same_bits(back.state, place.state)
+    assert same_bits(back.recipe, place.recipe)
+    for wrong in ({}, {"asks": np.array(7), "round": np.array(1)}, {"asks": np.array([1, 2]), "round": np.array(0)}):
+        with pytest.raises(WireError):
+            Place.of(wrong)
+
+
+def test_the_questions_numbers_rise_along_the_course() -> None:
+    course = World(normalised(audited(rounds=3))).course
+    place, numbers = course.start(), []
+    while not course.over(place):
+        numbers.append(place.number)
+        place = course.after(place, VOID)
+    assert numbers == list(range(5))  # nobody ever answered with mean and variance
+    place = replace(place, asks="train", round=0)
+    assert [course.reached(place, n) is not None for n in (5, 6, 7, 9, 11)] == [True, False, True, True, False]
+
+
+def test_auditors_need_secure_aggregation() -> None:
+    with pytest.raises(Exception, match="auditors recompute the masked sums"):
+        audited(secure=False)

@@ -1,0 +1,112 @@
+"""Five hospitals on small images behind secure aggregation, for the tests of the federation."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from client.lineage import Auditing
+from client.secure import Secured, machine
+from client.site import Site
+from common.algorithms.course import Course
+from common.config import Config, Local
+from common.enrolment import made_up
+from common.exchanges import exchanges
+from common.imaging import Pipeline
+from common.models import Model, build
+from common.transport import Answer, InMemory, Misfortunes, Reply, Request
+from common.types import Cases, SiteCases, Tensors
+from server import federation, training
+from server.federation import Standing
+from server.gathering import Aggregator, PlainSum
+from server.secure import SecureSum
+from server.transcripts import Transcripts
+
+SHAPE = (12, 12, 1)
+ABOUT = (SHAPE, 2)
+FIVE = {"a": 40, "b": 24, "c": 64, "d": 16, "e": 33}
+SGD = Local(batch=16, steps=2, optimizer="sgd", learning_rate=0.05)
+
+
+def cases(seed: int, n: int) -> Cases:
+    """Bright upper halves are class 1."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, 2, n)
+    images = random.normal(0.4, 0.2, (n, *SHAPE))
+    images[:, :6] += 0.25 * labels[:, None, None, None]
+    return Cases(images.astype(np.float32), labels)
+
+
+def config(model: str = "cnn", **federation_: Any) -> Config:
+    kind = {"kind": "cnn", "width": 4} if model == "cnn" else {"kind": "svm", "C": 0.1}
+    data = {"kind": "synthetic", "sites": 5}
+    return Config.model_validate(
+        {"name": "t", "data": data, "sites": {"split": "natural"}, "model": kind, "federation": federation_}
+    )
+
+
+class World:
+    """Five hospitals, a consortium, and all that crosses between them and the coordinator."""
+
+    def __init__(self, told: Config, sizes: Mapping[str, int] = FIVE, **misfortune: float) -> None:
+        self.config, self.sent = told, list[tuple[str, Request, Reply]]()
+        self.model: Model = build(told.model, SHAPE, 2)
+        self.pipeline = Pipeline(told.preprocess)
+        self.parts = {
+            name: SiteCases(name, cases(i, n), cases(i + 100, 12), cases(i + 200, 4))
+            for i, (name, n) in enumerate(sizes.items())
+        }
+        self.consortium, enrolled = made_up(list(sizes), told.federation, b"the same keys in every process")
+        layouts = partial(exchanges, told, self.model, *ABOUT)
+        self.enrolled = enrolled
+        self.secured = {name: Secured(self.site(name), layouts, machine(enrolled[name])) for name in sizes}
+        self.misfortunes = Misfortunes(**misfortune)  # type: ignore[arg-type]
+
+    def site(self, name: str) -> Site:
+        return Site(self.parts[name], self.pipeline, self.model, self.config.federation.local)
+
+    def plain(self) -> PlainSum:
+        return PlainSum(InMemory({n: self.site(n).answer for n in self.parts}, misfortunes=self.misfortunes))
+
+    def secure(
+        self, between: Callable[[str, Answer], Answer] = lambda name, answer: answer, keep: Transcripts | None = None
+    ) -> SecureSum:
+        """`between` stands between a site and the wire."""
+        answers = {name: self.heard(name, between(name, self.answer(name))) for name in self.secured}
+        way = InMemory(answers, misfortunes=self.misfortunes)
+        digest = bytes.fromhex(self.config.digest())
+        return replace(training.make_secure(self.config, self.model, ABOUT, way, self.consortium, digest), keep=keep)
+
+    def answer(self, name: str) -> Answer:
+        """A site as the wire finds it: it audits, or not."""
+        if not self.enrolled[name].audit:
+            return self.secured[name].answer
+        return Auditing(self.secured[name], partial(Course.of, self.config, self.model, 1)).answer
+
+    def heard(self, name: str, answer: Answer) -> Answer:
+        def listen(request: Request, state: Tensors) -> tuple[Reply, Tensors]:
+            reply, state = answer(request, state)
+            self.sent.append((name, request, reply))
+            return reply, state
+
+        return listen
+
+    def run(self, aggregator: Aggregator, standing: Standing | None = None) -> Standing:
+        *_, last = federation.run(self.course, aggregator, standing)
+        return last
+
+    @property
+    def course(self) -> Course:
+        return Course.of(self.config, self.model, 1, tuple(self.parts))
+
+    def training(self, aggregator: Aggregator, round: int = 0) -> Any:
+        return aggregator.total(self.asked(round), aggregator.transport.sites(), 1.0)
+
+    def asked(self, round: int = 0) -> Request:
+        return self.course.request(replace(self.course.start(), round=round))
+
+
+def same_bits(one: Tensors, two: Tensors) -> bool:
+    return set(one) == set(two) and all(np.array_equal(one[n], two[n]) for n in one)
