@@ -1,6 +1,7 @@
 """A hospital's commands.
 
     python -m client init NAME              make this site's keys and its request to join a consortium
+    python -m client fingerprint            of that request, to read out
     python -m client join WELCOME           pin the welcome that comes back
     python -m client check                  is everything ready: keys, network, clock, disk, images
     python -m client plans                  what the consortium asks for, and what was decided
@@ -45,6 +46,10 @@ request holds no secret.
   python -m client init lisbon --contact "Ana Sousa, +351 …"
 
 The coordinator will telephone and ask for the fingerprint that is shown."""
+
+FINGERPRINT = """Show the fingerprint of this site's request, which the coordinator will ask for over the telephone.
+
+  python -m client fingerprint"""
 
 JOIN = """Pin what the coordinator sent back: its address and certificate authority, the roster, and whose
 signatures count.
@@ -146,6 +151,18 @@ def _show_request(folder: Path, request: JoinRequest) -> None:
     print(f"Send {folder / (request.site + '.request')} to the coordinator, who will telephone and compare it.")
 
 
+def _fingerprint_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--plain", action="store_true", help="the digits alone, for scripts")
+    _home_argument(parser)
+
+
+def _fingerprint(options: argparse.Namespace) -> int:
+    home = Home(options.home)
+    request = JoinRequest.read((home.folder / f"{home.site}.request").read_bytes())
+    print(request.fingerprint if options.plain else f"Site {request.site}:\n\n    {request.fingerprint}")
+    return 0
+
+
 def _join_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("welcome", type=Path, metavar="WELCOME", help="the file that the coordinator sent")
     parser.add_argument("--fingerprint", metavar="DIGITS", help="as the coordinator read it out; else you are asked")
@@ -216,8 +233,7 @@ def _decide(options: argparse.Namespace, verdict: Verdict) -> int:
     from client import papers
 
     home = Home.at(options.home)
-    if (problem := papers.refresh(home)) and not home.knows(options.plan):
-        raise LinkError(f"plan {options.plan!r} is not known here, and the coordinator cannot be asked: {problem}")
+    _ask_for(home, options.plan)
     plan: RunPlan = home.plan(options.plan)
     if verdict == "approve" and (objection := home.objection(plan)):
         print(f"Plan {plan.name} cannot be approved here: {objection}", file=sys.stderr)
@@ -227,6 +243,20 @@ def _decide(options: argparse.Namespace, verdict: Verdict) -> int:
     later = f" The coordinator will be told as soon as it is reached ({problem})." if problem else ""
     print(f"Plan {plan.name}: {verdict}d.{later}")
     return 0
+
+
+def _ask_for(home: Home, name: str) -> None:
+    """Get a plan from the coordinator; one that cannot be reached yet is tried again for a minute."""
+    from client import papers
+
+    until_s, said = time.monotonic() + PATIENCE_S, False
+    while (problem := papers.refresh(home)) and not home.knows(name):
+        if time.monotonic() > until_s:
+            raise LinkError(f"plan {name!r} is not known here, and the coordinator cannot be asked: {problem}")
+        if not said:
+            print(f"{problem} Trying for a minute.", file=sys.stderr)
+            said = True
+        time.sleep(1.0)
 
 
 # --- taking part ----------------------------------------------------------------------------------------------------
@@ -286,10 +316,12 @@ def _preview(options: argparse.Namespace) -> int:
     return 0
 
 
+PATIENCE_S = 60.0
 KEPT = "images decoded so far are kept, and the same command goes on from them."
 
 COMMANDS = {
     "init": Command("make this site's keys and its request", INIT, _init_arguments, _init),
+    "fingerprint": Command("the request's, to read out", FINGERPRINT, _fingerprint_arguments, _fingerprint),
     "join": Command("pin the coordinator's welcome", JOIN, _join_arguments, _join),
     "check": Command("is this site, or the data of a configuration, ready?", CHECK, _check_arguments, _check, KEPT),
     "plans": Command("what the consortium asks for", PLANS, _plans_arguments, _plans),

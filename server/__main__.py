@@ -126,10 +126,16 @@ def _init(options: argparse.Namespace) -> int:
     return 0
 
 
+def _fingerprint_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--plain", action="store_true", help="the digits alone, for scripts")
+    _home_argument(parser)
+
+
 def _fingerprint(options: argparse.Namespace) -> int:
     home = Home.at(options.home)
-    print(f"Consortium {home.settings.consortium} at {home.settings.address}. Its fingerprint:\n")
-    print(f"    {consortium_fingerprint(home.pins)}")
+    digits = consortium_fingerprint(home.pins)
+    told = home.settings
+    print(digits if options.plain else f"Consortium {told.consortium} at {told.address}:\n\n    {digits}")
     return 0
 
 
@@ -239,7 +245,7 @@ def _renew(options: argparse.Namespace) -> int:
 COMMANDS = {
     "init": Command("make a consortium", INIT, _init_arguments, _init),
     "admit": Command("put a hospital on the roster", ADMIT, _admit_arguments, _admit),
-    "fingerprint": Command("the consortium's, to read out", FINGERPRINT, _home_argument, _fingerprint),
+    "fingerprint": Command("the consortium's, to read out", FINGERPRINT, _fingerprint_arguments, _fingerprint),
     "start": Command("keep the coordinator's processes alive", START, _home_argument, _start),
     "run": Command("sign a plan, ask the sites, follow the run", RUN, _run_arguments, _run,
                    "the run goes on; follow it again with `python -m server follow`."),
