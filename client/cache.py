@@ -7,16 +7,15 @@ from an encrypted data set is sealed under that set's key.
 """
 
 import hashlib
-import io
-import json
 import multiprocessing
 import os
 import signal
+import struct
 import tempfile
 import time
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
@@ -27,8 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from client import readers
-from client.origin import Origin, Sealer
+from client import entries, readers
+from client.origin import Origin
 from client.readers import Frames
 from client.table import Facts
 from common.errors import DataError, ImageError
@@ -37,6 +36,8 @@ from common.progress import Watch
 
 ALONE_S = 2.0
 """So long one process decodes by itself; starting others takes about as long."""
+DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError, struct.error, zipfile.BadZipFile, zlib.error)
+"""What reading an entry raises that was changed or cut."""
 
 
 @dataclass(frozen=True)
@@ -84,16 +85,20 @@ def picture(known: Known, index: int) -> Picture:
     if known.entry is None:
         return replace(readers.read(known.origin, known.frames)[index], name=str(known.origin))
     try:
-        pixels = _frame(known.entry, known.origin, index)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        pixels = _frame(known.entry, known, index)
+    except DAMAGED:
         build(known.entry.parent.parent, known.origin, known.frames)
-        pixels = _frame(known.entry, known.origin, index)
+        pixels = _frame(known.entry, known, index)
     return Picture(pixels.astype(np.float32), *known.ranges[index], name=str(known.origin))
 
 
-def _frame(entry: Path, origin: Origin, index: int) -> NDArray[Any]:
-    with entry.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-        return _part(arrays, origin.sealer, f"frame{index}")
+def _frame(entry: Path, known: Known, index: int) -> NDArray[Any]:
+    with entry.open("rb") as file:
+        return entries.read_frame(file, index, known.facts[index].shape, _seal(entry, known.origin))
+
+
+def _seal(entry: Path, origin: Origin) -> entries.Seal | None:
+    return entries.Seal(origin.sealer, entry.stem) if origin.sealer else None
 
 
 def look_up(folder: Path, origin: Origin, frames: Frames) -> Known | None:
@@ -102,12 +107,9 @@ def look_up(folder: Path, origin: Origin, frames: Frames) -> Known | None:
         return _known(origin, frames, None, told)
     try:
         entry = _entry(folder, origin, frames)
-        with entry.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            told = json.loads(_part(arrays, origin.sealer, "told").tobytes())
-            if any(f"frame{i}" not in arrays for i in range(len(told["frames"]))):
-                return None
-        return _known(origin, frames, entry, told)
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error):
+        with entry.open("rb") as file:
+            return _known(origin, frames, entry, entries.read_told(file, _seal(entry, origin)))
+    except DAMAGED:
         return None
 
 
@@ -120,17 +122,13 @@ def build(folder: Path, origin: Origin, frames: Frames) -> Known:
     """
     pictures = readers.read(origin, frames)
     told = {"frames": [facts(p) for p in pictures], "patient": readers.patient(origin)}
-    arrays: dict[str, NDArray[Any]] = {f"frame{i}": smallest(p.pixels) for i, p in enumerate(pictures)}
-    arrays["told"] = np.frombuffer(json.dumps(told).encode(), np.uint8)
-    if sealer := origin.sealer:
-        arrays = {part: _shut(sealer, part, array) for part, array in arrays.items()}
     entry = _entry(folder, origin, frames)
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=entry.parent, suffix=".part")
         try:
             with os.fdopen(handle, "wb") as file:  # not flushed to the disk: a damaged entry is merely made again
-                np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy types its flags among the arrays
+                entries.write(file, told, [smallest(p.pixels) for p in pictures], _seal(entry, origin))
             Path(temporary).replace(entry)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
@@ -185,19 +183,6 @@ def _known(origin: Origin, frames: Frames, entry: Path | None, told: dict[str, A
     )
     ranges = tuple((float(f["low"]), float(f["high"])) for f in told["frames"])
     return Known(origin, frames, entry, found, ranges, told["patient"])
-
-
-def _shut(sealer: Sealer, part: str, array: NDArray[Any]) -> NDArray[np.uint8]:
-    """An array as it may lie on the disk."""
-    np.save(content := io.BytesIO(), array, allow_pickle=False)
-    return np.frombuffer(sealer.seal(content.getvalue(), part), np.uint8)
-
-
-def _part(arrays: Mapping[str, NDArray[Any]], sealer: Sealer | None, part: str) -> NDArray[Any]:
-    array = arrays[part]
-    if sealer:
-        array = np.load(io.BytesIO(sealer.unseal(array.tobytes(), part)), allow_pickle=False)
-    return array
 
 
 def facts(picture: Picture) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 AES-256-GCM in chunks of 16 KiB, under a key of its own for each message, derived by HKDF-SHA-512 and committed to.
 
 The place is a list of words that both sides know: what was sealed at one place does not open at another. Nonces and
-message keys are the library's own matter. `bytes` are opened whole or not at all.
+message keys are the library's own matter. A message is opened whole or not at all.
 """
 
 import hashlib
@@ -13,6 +13,7 @@ from cryptography.exceptions import InvalidTag
 from common.errors import CustodyError
 
 KEY_BYTES = 32
+SMALL_BYTES = 1 << 15
 PREFIX = "consilium/custody/1"
 RESTORE = "Restore it from a backup: python -m client custody verify shows what else is damaged."
 
@@ -35,29 +36,38 @@ def unseal(key: bytes, sealed: bytes | memoryview, place: Place, what: str) -> b
     Raises:
         CustodyError: another key or place, or a byte was changed, is missing or too many.
     """
-    buffer = bytearray(len(sealed))
-    return bytes(buffer[: unseal_into(key, sealed, place, what, buffer)])
-
-
-def unseal_into(key: bytes, sealed: bytes | memoryview, place: Place, what: str, buffer: bytearray) -> int:
-    """As `unseal`, into a buffer at least as long as `sealed`; how long the content is.
-
-    A fresh page of memory costs more than decrypting it, so whoever opens many keeps one buffer.
-    """
-    decryptor = Cobblestone256Decryptor(key, context(place))
     try:
-        length = decryptor.update_into(sealed, buffer)
-        rest = decryptor.finalize()
+        return opened(key, sealed, context(place), bytearray(len(sealed)))
     except InvalidTag:
         raise CustodyError(f"{what}: is not what was stored: changed, truncated or swapped. {RESTORE}") from None
+
+
+def opened(key: bytes, sealed: bytes | memoryview, bound_to: bytes, buffer: bytearray) -> bytes:
+    """As `unseal`, for whoever opens many: with a buffer that is kept, at least as long as `sealed`, and a `context`.
+
+    A fresh page of memory costs more than decrypting it.
+
+    Raises:
+        InvalidTag: it is not what was sealed.
+    """
+    decryptor = Cobblestone256Decryptor(key, bound_to)
+    if len(sealed) < SMALL_BYTES:
+        return decryptor.update(sealed) + decryptor.finalize()
+    length = decryptor.update_into(sealed, buffer)
+    rest = decryptor.finalize()  # before it nothing is known to be whole
     buffer[length : length + len(rest)] = rest
-    return length + len(rest)
+    return bytes(memoryview(buffer)[: length + len(rest)])
 
 
 def context(place: Place) -> bytes:
     """A place as bytes: every word after its length, so that no two places give the same."""
-    words = [word.encode() for word in (PREFIX, *place)]
-    return b"".join(len(word).to_bytes(4, "little") + word for word in words)
+    return b"".join(map(word, (PREFIX, *place)))
+
+
+def word(text: str) -> bytes:
+    """One more word of a context."""
+    content = text.encode()
+    return len(content).to_bytes(4, "little") + content
 
 
 def subkey(key: bytes, purpose: str) -> bytes:

@@ -3,11 +3,12 @@
 This runs in processes of their own, since a file from outside may break its decoder.
 """
 
-import hashlib
 import json
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+
+from blake3 import blake3
 
 from client import cache, readers
 from client.custody import burned_in
@@ -83,10 +84,10 @@ class Desk:
 
 def digest(store: Store, content: bytes | memoryview, which: str) -> str:
     """What a file, or a choice of its frames, is known by; without the data set's key it tells nothing."""
-    state = hashlib.blake2b(key=subkey(store.secrets.data, "sources"), digest_size=16)
+    state = blake3(key=subkey(store.secrets.data, "sources"))
     state.update(len(which).to_bytes(8, "little") + which.encode())
     state.update(content)
-    return state.hexdigest()
+    return state.hexdigest(16)
 
 
 def pixels(store: Store, pictures: list[Picture], source: str) -> Made:

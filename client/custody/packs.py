@@ -6,7 +6,7 @@ from collections import OrderedDict
 from pathlib import Path
 
 from client.custody import envelope
-from client.custody.envelope import RESTORE, Place
+from client.custody.envelope import RESTORE
 from client.custody.index import Index, Object
 from common.errors import CustodyError
 
@@ -35,12 +35,13 @@ def check(folder: Path, index: Index) -> None:
 
 
 class Reader:
-    """Reads from packs into buffers that it keeps: a fresh page of memory costs more than decrypting it."""
+    """Reads from packs into buffers that it keeps. Threads may share it."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._handles: OrderedDict[int, int] = OrderedDict()
-        self._sealed, self._content = bytearray(WINDOW_BYTES), bytearray(WINDOW_BYTES)
+        self._sealed = memoryview(bytearray(WINDOW_BYTES))
+        self._content = bytearray(WINDOW_BYTES)
         self._held = (-1, 0, 0)
         """Pack, and from where to where the buffer holds it."""
         self._last: tuple[str, bytes] = ("", b"")
@@ -51,44 +52,55 @@ class Reader:
         for handle in self._handles.values():
             os.close(handle)
 
-    def read(self, found: Object, key: bytes, place: Place, what: str) -> bytes:
+    def read(self, found: Object, key: bytes, bound_to: bytes) -> bytes:
         """An object, decrypted.
 
         Args:
-            what: what a message calls it, path first.
+            bound_to: the context of its place.
 
         Raises:
-            CustodyError: it is not what was stored.
+            InvalidTag: it is not what was sealed there.
         """
         with self._lock:
             if self._last[0] == found.id:
                 return self._last[1]
-            sealed = self._stretch(found, what)
-            if len(self._content) < found.length:
-                self._content = bytearray(found.length)
-            length = envelope.unseal_into(key, sealed, place, what, self._content)
-            self._last = found.id, bytes(memoryview(self._content)[:length])
+            self._last = ("", b"")  # first, so that its memory can be used again
+            sealed = self._stretch(found.pack, found.offset, found.length)
+            self._last = found.id, envelope.opened(key, sealed, bound_to, self._room(found.length))
             return self._last[1]
 
-    def _stretch(self, found: Object, what: str) -> memoryview:
-        pack, begin, end = self._held
-        if pack != found.pack or not begin <= found.offset <= found.offset + found.length <= end:
-            follows = pack == found.pack and 0 <= found.offset - end < WINDOW_BYTES
-            self._fetch(found, WINDOW_BYTES if follows else found.length)
-            pack, begin, end = self._held
-        if end < found.offset + found.length:
-            raise CustodyError(f"{what}: is truncated. {RESTORE}")
-        return memoryview(self._sealed)[found.offset - begin : found.offset - begin + found.length]
+    def opened(self, sealed: bytes, key: bytes, bound_to: bytes) -> bytes:
+        """Anything else that was sealed under the key.
 
-    def _fetch(self, found: Object, length: int) -> None:
-        length = max(length, found.length)
+        Raises:
+            InvalidTag: it is not what was sealed there.
+        """
+        with self._lock:
+            return envelope.opened(key, sealed, bound_to, self._room(len(sealed)))
+
+    def _room(self, length: int) -> bytearray:
+        if len(self._content) < length:
+            self._content = bytearray(length)
+        return self._content
+
+    def _stretch(self, pack: int, offset: int, length: int) -> memoryview:
+        """Bytes of a pack; fewer where it ends before."""
+        held, begin, end = self._held
+        if held != pack or offset < begin or offset + length > end:
+            follows = held == pack and 0 <= offset - end < WINDOW_BYTES
+            self._fetch(pack, offset, max(length, WINDOW_BYTES) if follows else length)
+            begin = offset
+        return self._sealed[offset - begin : offset - begin + length]
+
+    def _fetch(self, pack: int, offset: int, length: int) -> None:
         if len(self._sealed) < length:
-            self._sealed = bytearray(length)
+            self._sealed = memoryview(bytearray(length))
         self._held = (-1, 0, 0)
-        got, view = 0, memoryview(self._sealed)[:length]
-        while got < length and (more := os.preadv(self._handle(found.pack), [view[got:]], found.offset + got)):
+        got, handle = 0, self._handle(pack)
+        while got < length and (more := os.preadv(handle, [self._sealed[got:length]], offset + got)):
             got += more
-        self._held = (found.pack, found.offset, found.offset + got)
+        self._sealed[got:length] = bytes(length - got)
+        self._held = (pack, offset, offset + length)
 
     def _handle(self, pack: int) -> int:
         if pack not in self._handles:

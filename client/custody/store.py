@@ -11,9 +11,11 @@ what a pack holds beyond the index is left over from a write that was cut short:
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
+
+from cryptography.exceptions import InvalidTag
 
 from client.custody import disk, envelope, packs, wraps
 from client.custody.envelope import RESTORE
@@ -61,6 +63,11 @@ class Store:
         """What people call it."""
         return self.wraps.name
 
+    @cached_property
+    def _objects(self) -> bytes:
+        """The context of all objects; behind it comes the name of one."""
+        return envelope.context(self.wraps.place("object"))
+
     def read(self, number: int) -> bytes:
         """One object, decrypted.
 
@@ -68,8 +75,13 @@ class Store:
             CustodyError: it is not what was stored.
         """
         found = self.index.objects[number]
-        what = f"{packs.path_of(self.folder, found.pack)}, object {number} of {self.name}"
-        return self.reader.read(found, self.secrets.data, self.wraps.place("object", found.id), what)
+        try:
+            return self.reader.read(found, self.secrets.data, self._objects + envelope.word(found.id))
+        except InvalidTag:
+            raise CustodyError(
+                f"{packs.path_of(self.folder, found.pack)}, object {number} of {self.name}: is not what was stored: "
+                f"changed, truncated or swapped. {RESTORE}"
+            ) from None
 
     def verify(self) -> Iterator[str]:
         """Read every byte of every object; what is wrong with those that are not what was stored."""

@@ -4,8 +4,10 @@ import io
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+from cryptography.exceptions import InvalidTag
+
 from client import manifest
-from client.custody.envelope import seal, unseal
+from client.custody.envelope import context, seal
 from client.custody.index import Case
 from client.custody.keys import Custody
 from client.custody.store import Store
@@ -61,11 +63,11 @@ class Sealed:
         Raises:
             ValueError: it was changed, or is another part's.
         """
+        place = self.store.wraps.place("decoded", self._id, part)
         try:
-            place = self.store.wraps.place("decoded", self._id, part)
-            return unseal(self.store.secrets.data, sealed, place, str(self))
-        except CustodyError as error:
-            raise ValueError(str(error)) from None
+            return self.store.reader.opened(sealed, self.store.secrets.data, context(place))
+        except InvalidTag:
+            raise ValueError(f"{self}: a decoded part that is not what was stored") from None
 
     @property
     def _id(self) -> str:

@@ -203,7 +203,7 @@ def test_an_interrupted_write_leaves_nothing(images, monkeypatch):
         file.write(b"half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cache.np, "savez", interrupted)
+    monkeypatch.setattr(cache.entries.np, "savez", interrupted)
     with pytest.raises(KeyboardInterrupt):
         read(images, "path,label\n" + GOOD)
     assert [p for p in (images / "cache").rglob("*") if p.is_file()] == []

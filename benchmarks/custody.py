@@ -1,0 +1,317 @@
+"""What custody costs: reading sealed images, an epoch of training on them, importing them, and being killed meanwhile.
+
+    python benchmarks/custody.py [--quick]        some minutes; --quick tries fewer images and fewer kills
+
+Caveats first. Times are the best of several turns taken by turns, in one process unless it says otherwise, from the
+page cache: a disk would hide what is measured. `raw` is the library's decryption of the same messages from memory to
+bytes, one call after the other, as one would write it by hand; `into` is its fastest, into a buffer that stays (whose
+content nobody keeps, so reading cannot reach it). An epoch is reading the data set, preprocessing, and one pass of
+training of the plain CNN. `cold` decodes every image, `warm` finds it decoded in the cache, which is sealed for an
+encrypted set; both sides have the cache. Import is against decoding alone, each in one process: it decodes each image
+once as well, so as to name what is damaged. Kills are SIGKILL at the n-th thing that is done to the disk; what was
+committed must be there, byte by byte, and the next import must bring the rest.
+"""
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from cryptography.cobblestone import Cobblestone256Decryptor
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from client import dataset, readers
+from client.custody import envelope, importer, lifecycle
+from client.custody.importer import Wanted
+from client.custody.keys import Custody
+from client.custody.store import Store
+from common import config as configuration
+from common.config import Folder, Local, Manifest
+from common.models import Work, build
+from common.types import Cases
+from tests.custody import faults
+from tests.custody.hospital import dicom, folder_of_dicoms, open_hospital, taken_in, tell, written
+from tests.data.pydicom_files import FOLDERS
+
+ROOT = Path(__file__).resolve().parents[1]
+MEDMNIST = ROOT.parent / "shared" / "data" / "pneumoniamnist.npz"
+TURNS = 5
+
+
+def best(works: Sequence[Callable[[], object]], turns: int = TURNS) -> list[float]:
+    """The shortest time of each, taken by turns, after one turn that does not count."""
+    times = [float("inf")] * len(works)
+    for turn in range(turns + 1):
+        for i, work in enumerate(works):
+            started = time.perf_counter()
+            work()
+            if turn:
+                times[i] = min(times[i], time.perf_counter() - started)
+    return times
+
+
+# --- the images -----------------------------------------------------------------------------------------------------
+
+
+def small(folder: Path, most: int) -> Manifest:
+    """PneumoniaMNIST as one DICOM file an image, with its own split; drawn at random where the set is not there."""
+    lines = ["path,label,patient,split"]
+    (folder / "images").mkdir(parents=True)
+    parts = dict(np.load(MEDMNIST)) if MEDMNIST.exists() else _drawn()
+    share = min(1.0, most / 5856)
+    for part in ("train", "val", "test"):
+        images, labels = parts[f"{part}_images"], parts[f"{part}_labels"].ravel()
+        for i in range(int(share * len(images))):
+            name = f"{part}-{i}"
+            (folder / "images" / f"{name}.dcm").write_bytes(written(dicom(images[i], PatientID=name)))
+            lines.append(f"images/{name}.dcm,{('normal', 'pneumonia')[labels[i]]},{name},{part}")
+    (folder / "list.csv").write_text("\n".join(lines))
+    return Manifest(kind="manifest", path=folder / "list.csv", labels=("normal", "pneumonia"))
+
+
+def _drawn() -> dict[str, np.ndarray]:
+    """As many images, where MedMNIST is not there."""
+    random, parts = np.random.default_rng(1), {}
+    for part, count in (("train", 4708), ("val", 524), ("test", 624)):
+        parts[f"{part}_images"] = random.integers(0, 256, (count, 28, 28), np.uint8)
+        parts[f"{part}_labels"] = random.integers(0, 2, (count, 1), np.uint8)
+    return parts
+
+
+def large(folder: Path, count: int) -> Folder:
+    """Radiographs of a megapixel with 12 bits, uncompressed."""
+    random, ramp = np.random.default_rng(2), np.linspace(0, 3000, 1024 * 1024, dtype=np.float32).reshape(1024, 1024)
+    for i in range(count):
+        place = folder / ("ill" if i % 2 else "well")
+        place.mkdir(parents=True, exist_ok=True)
+        pixels = (ramp + random.integers(0, 1000, ramp.shape)).astype(np.uint16)
+        (place / f"{i}.dcm").write_bytes(written(dicom(pixels, BitsStored=12, HighBit=11, PatientID=f"P-{i}")))
+    return Folder(kind="folder", path=folder)
+
+
+@dataclass
+class Case:
+    """A data set in the clear and in custody."""
+
+    name: str
+    source: Manifest | Folder
+    custody: Custody
+    size: int
+    """Pixels a side after preprocessing."""
+
+    @property
+    def store(self) -> Store:
+        """Opened anew: nothing is held from before."""
+        return Store.open(self.custody, self.custody.sets / self.name)
+
+    def config(self, encrypted: bool, cache: Path) -> configuration.Config:
+        """The same run on either."""
+        path = self.custody.sets / self.name if encrypted else self.source.path
+        kind = "encrypted" if encrypted else self.source.kind
+        data = {"kind": kind, "path": str(path), "cache": str(cache), "labels": list(self.source.labels)}
+        tree: dict[str, Any] = {
+            "name": "x",
+            "data": data,
+            "sites": {"split": "iid", "count": 1},
+            "model": {"kind": "cnn"},
+        }
+        tree["preprocess"] = [{"step": "window", "source": "file"}, {"step": "resize", "size": self.size}]
+        return configuration.of(tree, cache)
+
+
+# --- what is measured -----------------------------------------------------------------------------------------------
+
+
+def reading(case: Case) -> dict[str, float]:
+    """Rates in bytes a second: through the store, and of the library alone."""
+    store = case.store
+    key = store.secrets.data
+    packs = [path.read_bytes() for path in sorted((store.folder / "packs").iterdir())]
+    sealed = [
+        (packs[o.pack][o.offset : o.offset + o.length], envelope.context(store.wraps.place("object", o.id)))
+        for o in store.index.objects
+    ]
+    size, buffer = sum(len(content) for content, _ in sealed), bytearray(max(len(content) for content, _ in sealed))
+
+    def raw() -> None:
+        for content, context in sealed:
+            decryptor = Cobblestone256Decryptor(key, context)
+            decryptor.update(content) + decryptor.finalize()
+
+    def into() -> None:
+        for content, context in sealed:
+            decryptor = Cobblestone256Decryptor(key, context)
+            decryptor.update_into(content, buffer)
+            decryptor.finalize()
+
+    def through() -> None:
+        for number in range(len(sealed)):
+            store.read(number)
+
+    times = best([raw, into, through])
+    return {name: size / taken for name, taken in zip(("raw", "into", "read"), times, strict=True)}
+
+
+def epochs(case: Case, scratch: Path, turns: int) -> dict[str, float]:
+    """Seconds of an epoch: of the data alone, cold and warm, and with training."""
+    caches = {kind: scratch / f"cache-{kind}" for kind in (False, True)}
+
+    def load(encrypted: bool) -> Cases:
+        return dataset.load(case.config(encrypted, caches[encrypted]), 1).sites[0].train
+
+    def cold(encrypted: bool) -> None:
+        shutil.rmtree(caches[encrypted], ignore_errors=True)
+        load(encrypted)
+
+    cases = load(False)
+    model = build(case.config(False, scratch).model, cases.images.shape[1:], 2)
+    weights, work = model.init(1), Work(Local(epochs=1), 1e-3, 1)
+
+    def epoch(encrypted: bool) -> None:
+        model.fit(weights, load(encrypted), work)
+
+    names = [f"{what} {kind}" for what in ("cold", "warm", "epoch") for kind in ("plain", "sealed")]
+    works = [lambda w=work_, k=kind: w(k) for work_ in (cold, load, epoch) for kind in (False, True)]
+    return dict(zip(names, best(works, turns), strict=True))
+
+
+def importing(case: Case, scratch: Path) -> tuple[float, float]:
+    """Images a second: imported, and decoded alone."""
+    files = [row.origin for row in importer.manifest.rows(case.source)[0]]
+
+    def bring() -> None:
+        shutil.rmtree(scratch / "again", ignore_errors=True)
+        custody = open_hospital(scratch / "again")
+        importer.run(custody, Wanted(case.source, "x"))
+
+    def decode() -> None:
+        for file in files:
+            readers.read(file)
+
+    brought, decoded = best([bring, decode], 2)
+    return len(files) / brought, len(files) / decoded
+
+
+def kills(scratch: Path, wanted: int) -> dict[str, int]:
+    """Imports and rotations killed at every point in turn."""
+    importer.COMMIT_S = importer.COMMIT_SHARE = 0.0
+    source = folder_of_dicoms(scratch / "source", 6)
+    custody = open_hospital(scratch / "killed")
+    start = scratch / "start"
+    told = {"kills": 0, "recovered": 0, "cases lost": 0}
+
+    def bring() -> None:
+        taken_in(custody, source)
+
+    for action in (bring, lambda: lifecycle.rotate(custody)):
+        shutil.rmtree(start, ignore_errors=True)
+        shutil.copytree(custody.home.folder, start)
+        points, at = faults.count(action), 0
+        shutil.rmtree(custody.home.folder)
+        shutil.copytree(start, custody.home.folder)
+        for _ in range(wanted if action is bring else min(wanted // 5, 4 * points)):
+            before = tell(custody) if (custody.sets / "chest" / "keys").exists() else ([], [])
+            at = at % points + 1
+            killed = faults.killed(action, at) == -9
+            after = tell(custody) if (custody.sets / "chest" / "keys").exists() else ([], [])
+            told["kills"] += killed
+            told["cases lost"] += sum(a != b for a, b in zip(before[1], after[1][: len(before[1])], strict=True))
+            told["recovered"] += killed and [part[: len(before[0])] for part in after] == list(before)
+            if action is bring and (not killed or at == points):  # it came to its end: begin again
+                shutil.rmtree(custody.home.folder)
+                shutil.copytree(start, custody.home.folder)
+        bring()
+    return told
+
+
+def federation(case: Case, scratch: Path) -> tuple[float, str]:
+    """A whole simulated federation on the encrypted set, with secure aggregation: seconds, and what it reached."""
+    (scratch / "c.yaml").write_text(
+        f"name: custody\ndata: {{kind: encrypted, path: {case.store.folder}, labels: [normal, pneumonia]}}\n"
+        "sites: {split: iid, count: 5, test_on: common}\npreprocess: [{step: normalise, by: image}]\n"
+        "model: {kind: svm, features: fourier, C: 0.003}\nfederation: {rounds: 20}\nbaselines: []\n"
+    )
+    started = time.perf_counter()
+    command = [sys.executable, str(ROOT / "simulate.py"), "c.yaml", "--out", "run"]
+    done = subprocess.run(command, cwd=scratch, capture_output=True, text=True, check=True)
+    lines = [line for line in done.stdout.splitlines() if "federated" in line]
+    return time.perf_counter() - started, " ".join((lines or [""])[-1].split())
+
+
+def pydicom_files(scratch: Path) -> str:
+    """What becomes of the files that pydicom brings."""
+    for i, path in enumerate(sorted(path for folder in FOLDERS for path in folder.rglob("*.dcm"))):
+        place = scratch / "brought" / ("ill" if i % 2 else "well")
+        place.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, place / f"{i}.dcm")
+    custody = open_hospital(scratch / "pydicom")
+    outcome = taken_in(custody, scratch / "brought", allow_burned_in=True)
+    return f"{outcome.added} cases, {outcome.already} twice, {len(outcome.problems)} left out and named"
+
+
+# --- the table ------------------------------------------------------------------------------------------------------
+
+
+def main() -> None:
+    """Measure everything and print it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true")
+    quick = parser.parse_args().quick
+    with tempfile.TemporaryDirectory() as temporary:
+        scratch = Path(temporary)
+        custody = open_hospital(scratch / "hospital")
+        cases = [
+            Case("small", small(scratch / "small", 1000 if quick else 5856), custody, 28),
+            Case("large", large(scratch / "large", 40 if quick else 150), custody, 64),
+        ]
+        for case in cases:
+            importer.run(custody, Wanted(case.source, case.name, processes=0))
+        result = {}
+        for case in cases:
+            result[case.name] = _one(case, scratch / f"scratch-{case.name}", 2 if quick else 3)
+        seconds, reached = federation(cases[0], scratch)
+        print(f"\nfederation on the encrypted set of small images: {seconds:.0f} s\n  {reached}")
+        print(f"files of pydicom: {pydicom_files(scratch)}")
+        died = kills(scratch, 100 if quick else 1000)
+        print(f"killed while importing and rotating: {died}")
+    print()
+    print(json.dumps(_summary(result) | died))
+
+
+def _one(case: Case, scratch: Path, turns: int) -> dict[str, float]:
+    scratch.mkdir()
+    rates, times = reading(case), epochs(case, scratch, turns)
+    brought, decoded = importing(case, scratch)
+    store = case.store
+    print(f"\n{case.name}: {len(store.index.objects)} DICOM files, {sum(store.index.packs) / 1e6:.1f} MB")
+    print(f"  reading   {rates['read'] / 1e6:6.0f} MB/s, raw {rates['raw'] / 1e6:.0f}, into {rates['into'] / 1e6:.0f}")
+    for what in ("cold", "warm", "epoch"):
+        plain, sealed = times[f"{what} plain"], times[f"{what} sealed"]
+        print(f"  {what:9} {sealed:6.2f} s sealed, {plain:.2f} s plain: {sealed / plain:.3f}")
+    print(f"  importing {brought:6.0f} images/s, decoding alone {decoded:.0f}: {brought / decoded:.2f}")
+    return {**rates, **times, "imported": brought, "decoded": decoded}
+
+
+def _summary(result: dict[str, dict[str, float]]) -> dict[str, float]:
+    """The worse of both data sets each time."""
+    each = list(result.values())
+    return {
+        "read_over_raw": round(min(r["read"] / r["raw"] for r in each), 3),
+        "epoch_over_plain": round(max(r["epoch sealed"] / r["epoch plain"] for r in each), 3),
+        "cold_over_plain": round(max(r["cold sealed"] / r["cold plain"] for r in each), 3),
+        "warm_over_plain": round(max(r["warm sealed"] / r["warm plain"] for r in each), 3),
+        "import_over_decoding": round(min(r["imported"] / r["decoded"] for r in each), 3),
+    }
+
+
+if __name__ == "__main__":
+    main()
