@@ -81,6 +81,8 @@ def _import(options: argparse.Namespace) -> int:
     from client.custody import importer
 
     custody = _custody(options, "import")
+    if options.labels and not options.source.is_dir():
+        raise ConfigError(f"{options.source}: expected a folder, which the paths of --labels are relative to.")
     wanted = importer.Wanted(
         _source(options.labels or options.source, options.data),
         checked_name(options.name, "--name"),

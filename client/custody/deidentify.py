@@ -5,6 +5,7 @@ information are written anew.
 """
 
 import io
+import re
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ from client.custody.options import OPTIONS, Option
 from client.custody.pseudonyms import Pseudonyms
 
 PATIENT_AGE = 0x00101010
+NAMES, NUMBERS = ("PatientName", "OtherPatientNames"), ("PatientID", "AccessionNumber", "PatientBirthDate")
+TELLING = 6
+"""Letters of a name, or digits of a number."""
 OLDEST = "090Y"
 """Older people are few enough to be recognised: their age is kept as this one."""
 
@@ -102,6 +106,17 @@ class Deidentifier:
         header.DeidentificationMethod = [f"Consilium, DICOM PS3.15 Annex E, {code}" for code, _ in codes]
         header.DeidentificationMethodCodeSequence = Sequence(_code(*code) for code in codes)
         header.LongitudinalTemporalInformationModified = "MODIFIED" if "dates" in self.options else "REMOVED"
+
+
+def telling(header: Dataset) -> list[bytes]:
+    """Names and numbers of the patient that are long enough not to occur by chance, as they are and in capitals.
+
+    No element may hold them after `clean`, but where no element is known they can be: in a comment inside a JPEG.
+    """
+    words = [word for key in NUMBERS for word in [str(header.get(key, "")).strip()]]
+    words += [word for key in NAMES for word in re.split(r"[\^= ,]+", str(header.get(key, "")))]
+    long = {word for word in words if len(word) >= TELLING and word.upper() not in DUMMIES.values()}
+    return [word.encode(errors="ignore") for word in long | {word.upper() for word in long}]
 
 
 def _code(value: str, meaning: str) -> Dataset:

@@ -12,7 +12,7 @@ from blake3 import blake3
 
 from client import cache, readers
 from client.custody import burned_in
-from client.custody.deidentify import Deidentifier
+from client.custody.deidentify import Deidentifier, telling
 from client.custody.envelope import subkey
 from client.custody.pseudonyms import Pseudonyms
 from client.custody.store import Store
@@ -69,7 +69,10 @@ class Desk:
             header = dicom.parse(held)
             dicom.check(held, header)
             self._refuse(held, burned_in.why_dicom(header))
+            words = telling(header)
             clean = deidentifier.clean(header)
+        if any(word in clean for word in words):
+            self._refuse(held, "the patient's name or number occurs in it once more, outside of all known elements")
         # What cannot be decoded must be named now: once it is in, it has no name.
         readers.read(Memory(held.path, clean), row.frames)
         return Made(*seal(self.store.wraps, self.store.secrets, clean), source, None)

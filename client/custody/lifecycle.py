@@ -7,6 +7,7 @@ from client.custody import disk, store, wraps
 from client.custody.gate import Event, Record, unrecorded
 from client.custody.keys import Custody, Seen, new_key, read_recovery
 from common.errors import ConfigError, CustodyError
+from common.joining import checked_name
 
 
 def rotate(custody: Custody, recovery: Path | None = None, record: Record = unrecorded) -> list[Path]:
@@ -99,9 +100,10 @@ def find(custody: Custody, name: str) -> Path:
     """The folder of a data set.
 
     Raises:
+        ConfigError: it is no name.
         CustodyError: there is none of this name.
     """
-    folder = custody.sets / name
+    folder = custody.sets / checked_name(name, "NAME")
     if not folder.is_dir():
         known = ", ".join(path.name for path in data_sets(custody)) or "none yet"
         raise CustodyError(f"{folder}: there is no such data set; there is: {known}.")

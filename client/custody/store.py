@@ -104,7 +104,8 @@ def create(custody: Custody, name: str, retain: frozenset[Option]) -> Path:
         CustodyError: images are there, and the keys that open them are not.
     """
     folder = custody.sets / name
-    (folder / "packs").mkdir(mode=0o700, parents=True, exist_ok=True)
+    for place in (custody.sets, folder, folder / "packs"):
+        place.mkdir(mode=0o700, exist_ok=True)
     if any((folder / "packs").iterdir()):
         raise CustodyError(f"{folder / wraps.FILE}: is missing, and nothing opens the data set without it. {RESTORE}")
     told, own = wraps.begin(custody, name)
@@ -119,9 +120,9 @@ def create(custody: Custody, name: str, retain: frozenset[Option]) -> Path:
 
 
 def _current_index(custody: Custody, folder: Path, told: Wraps, own: Secrets) -> tuple[int, Index]:
+    seen = custody.seen(told.set)  # before the index, which another process may be about to put ahead of it
     content = _index_file(folder)
     version, index = _unsealed_index(folder, told, own, content)
-    seen = custody.seen(told.set)
     if seen is None:
         raise CustodyError(
             f"{folder}: this site remembers no such data set. If it was restored or brought here on purpose, take it "
@@ -134,9 +135,13 @@ def _current_index(custody: Custody, folder: Path, told: Wraps, own: Secrets) ->
             f"{folder / 'index'}: version {version} was set back: this site has seen version {seen.version}. Restore "
             f"the newest backup; if there is none, take this one: python -m client custody adopt {folder.name}"
         )
-    if version > seen.version:  # the last write was cut short between the index and the note
-        custody.saw(told.set, Seen(name=told.name, version=version, index=_digest(content)))
     return version, index
+
+
+def settle(store: Store) -> None:
+    """Remember the index that is there, where the last write was cut short between it and the note."""
+    content = _index_file(store.folder)
+    store.custody.saw(store.wraps.set, Seen(name=store.name, version=store.version, index=_digest(content)))
 
 
 def _index_file(folder: Path) -> bytes:

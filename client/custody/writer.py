@@ -11,7 +11,7 @@ from client.custody import disk, envelope
 from client.custody.index import Object
 from client.custody.keys import Custody
 from client.custody.packs import path_of
-from client.custody.store import Store, put_index
+from client.custody.store import Store, put_index, settle
 from client.custody.wraps import Secrets, Wraps
 from common.folder import held
 
@@ -88,7 +88,8 @@ def writing(custody: Custody, folder: Path) -> Iterator[Writer]:
         CustodyError: as `Store.open`.
     """
     with held(folder, f"{folder}: another process is importing into this data set. Wait for it, or stop it."):
-        writer = Writer(Store.open(custody, folder))
+        writer = Writer(store := Store.open(custody, folder))
+        settle(store)
         try:
             yield writer
         finally:

@@ -163,6 +163,15 @@ def test_bad_files_are_named_and_the_rest_goes_on(custody, tmp_path):
     assert len(outcome.problems) == len(bad) - 2
 
 
+def test_a_name_where_no_element_is_known_for_it_is_noticed(custody, tmp_path):
+    source = folder_of_dicoms(tmp_path / "source", 2)
+    hidden = dicom(np.frombuffer(b"Ferreira".ljust(36), np.uint8).reshape(6, 6), PatientName="Ferreira^Ana")
+    (source / "ill" / "hidden.dcm").write_bytes(written(hidden))
+    outcome = taken_in(custody, source)
+    assert outcome.added == 2
+    assert "name or number occurs in it once more" in str(outcome.problems[0])
+
+
 def png(software):
     text = PngImagePlugin.PngInfo()
     text.add_text("Software", software)

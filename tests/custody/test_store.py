@@ -69,7 +69,7 @@ def test_every_flipped_byte_is_detected(tmp_path, capsys):
         path.write_bytes(content)
     with capsys.disabled():
         print(f"\na byte flipped in a data set: {tried} tried, {detected} detected")
-    assert tried == detected > 3000
+    assert tried == detected > 2500
     assert whole(custody, expected)
 
 
