@@ -83,7 +83,10 @@ class Member:
             return self.site.answer
         if self.home:
             store = SealedFile(self.home / "state", self.enrolment.sealing_key)
-            return self._auditing(Secured(self.site, self.layouts, machine(self.enrolment, store.load()), store))
+            own, home = machine(self.enrolment, store.load()), Home(self.home)
+            return self._auditing(
+                Secured(self.site, self.layouts, own, store, newest=lambda: home.roster.version)
+            )  # fmt: skip
 
         def remember(after: State) -> None:
             context.state["secagg"] = _record(after.encode())

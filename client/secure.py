@@ -21,7 +21,7 @@ from client.site import Site
 from common import exchanges, lineage, tensorfile
 from common.enrolment import Enrolment
 from common.errors import PolicyError, WeightsError, WireError
-from common.secagg import Exchange, Keeper, Plan, State
+from common.secagg import Exchange, Keeper, Plan, State, admitted
 from common.secagg import Site as Machine
 from common.secagg.keys import sealed, unsealed
 from common.transport import Reply, Request
@@ -45,6 +45,7 @@ class Secured:
         machine: the site's half of the protocol, as it was started or restored.
         record: writes its state durably, sealed, before it returns.
         clock: seconds since 1970.
+        newest: version of the newest roster that this site has seen, from wherever.
     """
 
     site: Site
@@ -52,6 +53,7 @@ class Secured:
     machine: Machine
     record: Callable[[State], None] = forget
     clock: Callable[[], float] = time.time
+    newest: Callable[[], int] = lambda: 0
     _keeper: Keeper = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -82,6 +84,8 @@ class Secured:
         """Check the plan, and make keys for an epoch."""
         proposal, roster = bytes_in(request, MESSAGE), bytes_in(request, "roster")
         self._refuse_other_exchanges(Plan.read(proposal))
+        if (version := admitted(roster, self.machine.pins).version) < (seen := self.newest()):
+            raise PolicyError("rolled-back-roster", f"roster {version}, and {seen} has been seen before.")
         return self._keeper.step(lambda s: s.join(proposal, roster, self.clock())), state
 
     def share(self, request: Request, state: Tensors) -> tuple[Buffer, Tensors]:

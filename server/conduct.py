@@ -70,6 +70,7 @@ def _rounds(run: Run, transport: Connected) -> Finished:
     aggregator = replace(
         training.make_secure(learning, model, about, transport, run.home.consortium, bytes.fromhex(run.plan.digest)),
         keep=Transcripts(run.folder / "transcripts", for_good=False, insist=_until_there_is_room),
+        current=lambda: run.home.consortium,
     )
     quorum = run.quorum(len(transport.sites()))
     course = Course.of(learning, model, seed, transport.sites())

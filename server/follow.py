@@ -20,7 +20,7 @@ CONNECTED_S = 45.0
 SAY_AFTER_S = 5.0
 """Waiting for a site is worth a line after so long."""
 ASKED = {
-    "gather": "to connect",
+    "gather": "to be there and ready",
     "secagg/present": "to say whether it is there",
     "secagg/join": "to make keys",
     "secagg/share": "to deal shares",

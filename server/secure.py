@@ -53,6 +53,8 @@ class SecureSum:
     config: bytes
     slots: int
     keep: Transcripts | None = None
+    current: Callable[[], Consortium] | None = None
+    """Gives the consortium as it is now, asked at every epoch: a site that has left is asked no more."""
     lost: int = -1
     """The round in which an earlier process ended: its training comes to what the transcript says, else to nothing."""
     _run: bytes = field(default_factory=lambda: os.urandom(RUN_BYTES))
@@ -61,6 +63,8 @@ class SecureSum:
     _slot: int = 0
     _silent: frozenset[str] = frozenset()
     """Since the last round."""
+    _left: frozenset[str] = frozenset()
+    """Sites that were members when the run began, and are none any more; they do not come back within a run."""
     _followers: Followers | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
@@ -112,14 +116,17 @@ class SecureSum:
 
     def _epoch_for(self, cohort: tuple[str, ...], talk: Talk) -> Epoch:
         """The epoch as it is, if it serves; else a new one."""
-        epoch = self._epoch
-        serves = epoch and epoch.plan.cohort == cohort and self._slot < epoch.plan.rounds
+        epoch, members = self._epoch, tuple(site for site in cohort if site not in self._left)
+        serves = epoch and epoch.plan.cohort == members and self._slot < epoch.plan.rounds
         if epoch and serves and not self._strangers(epoch, talk):
             return epoch
+        self.consortium = self.current() if self.current else self.consortium
         roster, self._epoch = admitted(self.consortium.roster, self.consortium.pins), None
+        self._left |= set(cohort) - set(roster.active)
+        members = tuple(site for site in cohort if site not in self._left)
         plan = propose(
-            roster, run=self._run, epoch=self._opened, config=self.config, purpose=PURPOSE, cohort=cohort,
-            rounds=self.slots, exchanges=self.exchanges(len(cohort)),
+            roster, run=self._run, epoch=self._opened, config=self.config, purpose=PURPOSE, cohort=members,
+            rounds=self.slots, exchanges=self.exchanges(len(members)),
         )  # fmt: skip
         self._opened, self._slot, opening = self._opened + 1, 0, EpochOpening(plan, roster)
         talk.step(opening, "secagg/join", {"roster": np.frombuffer(self.consortium.roster, np.uint8)})
