@@ -15,6 +15,8 @@ ConsiliumError
 │   └── ShareError      a share of a secret that does not fit
 ├── LinkError           the other side cannot be reached, or does not take what is sent
 ├── PlanError           a plan that this site does not run: not approved, expired, for other code
+├── AuditError          a log of what was done that is not what was written, or a history that was changed
+├── AccessError         something that the policy lets somebody else do
 └── RunError            a run's folder: occupied, damaged, or of another configuration
 
 Each has a code, by which docs/errors.md explains it. The command lines print these without a traceback and exit with
@@ -47,7 +49,7 @@ class ImageError(DataError):
 
 
 class CustodyError(DataError):
-    """An encrypted data set that is not what was stored (changed, swapped, cut, set back), or that no key here opens."""
+    """An encrypted data set that is not what was stored (changed, swapped, cut, set back), or without its key."""
 
     code = "CUSTODY"
 
@@ -119,6 +121,18 @@ class PlanError(ConsiliumError):
     """A plan that this site does not run."""
 
     code = "PLAN"
+
+
+class AuditError(ConsiliumError):
+    """A log of what was done that is not what was written, or a history that does not extend the one seen before."""
+
+    code = "AUDIT"
+
+
+class AccessError(ConsiliumError):
+    """Something that the site's policy lets somebody else do."""
+
+    code = "ACCESS"
 
 
 class RunError(ConsiliumError):

@@ -36,6 +36,21 @@ def glance(path: Path) -> Any:
         return None
 
 
+def replace(path: Path, content: bytes) -> None:
+    """The file's new content, for its owner alone, and on the disk when this returns; the old one or none before."""
+    tensorfile.write_atomically(path, content, mode=0o600)
+    flush_folder(path.parent)
+
+
+def flush_folder(folder: Path) -> None:
+    """Names that appeared in a folder, or went, are on the disk."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def write_secret(path: Path, content: bytes) -> None:
     """Write a key that only its owner can read, and that is never replaced.
 

@@ -6,22 +6,8 @@ A full disk or a broken one is an OSError with the file's name; what was there b
 import os
 from pathlib import Path
 
-from common import tensorfile
-
-
-def replace(path: Path, content: bytes) -> None:
-    """The file's new content, for its owner alone, and on the disk when this returns; the old one or none before."""
-    tensorfile.write_atomically(path, content, mode=0o600)
-    flush_folder(path.parent)
-
-
-def flush_folder(folder: Path) -> None:
-    """Names that appeared in a folder, or went, are on the disk."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+from common.files import flush_folder as flush_folder
+from common.files import replace as replace
 
 
 def remove(path: Path) -> None:

@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common import signed
+from common.audit.heads import Head, vouch, vouched
+from common.audit.tree import Frontier
 from common.errors import ConsiliumError, IdentityError, WireError
 from common.joining import JoinRequest, Welcome
 from common.plans import Decision, RunPlan
@@ -142,12 +144,15 @@ def real(
     plan, site, home = consortium.plan(), consortium.sites["Lisbon"], consortium.home
     decision, welcome = site.decide(plan, "approve", ""), (home.folder / "welcomes" / "Lisbon.welcome").read_bytes()
     request = read((site.folder / "Lisbon.request").read_bytes(), "request")
-    own = public_of(site.identity)
+    own, voucher = public_of(site.identity), vouch(bytes(32), "pilot", consortium.roots)
+    head = Head.sign("site Lisbon", Frontier(2, [bytes(32)]), 1, 0.0, [site.identity])
     return {
         "request": (request.content, JoinRequest.read, [site.identity]),
         "welcome": (read(welcome, "welcome").content, Welcome.read, consortium.roots),
         "plan": (plan.paper.content, lambda file: RunPlan.admitted(file, home.pins), consortium.roots),
         "decision": (decision.paper.content, lambda file: Decision.admitted(file, own), [site.identity]),
+        "head": (head.paper.content, lambda file: Head.admitted(file, own, "site Lisbon"), [site.identity]),
+        "audit-key": (read(voucher, "audit-key").content, lambda file: vouched(file, home.pins), consortium.roots),
     }
 
 
