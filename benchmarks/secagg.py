@@ -32,7 +32,7 @@ from client.secure import forget, machine
 from common import exchanges
 from common.config import Federation
 from common.enrolment import made_up
-from common.secagg import Exchange, Keeper, Layout, RoundOpening, Segment, masks
+from common.secagg import Exchange, Keeper, Layout, RoundOpening, Segment, cores, masks
 from common.transport import Answer, InMemory, Reply, Request
 from common.types import Tensors
 from server.secure import SecureSum
@@ -112,10 +112,10 @@ def site_row(length: int, sites: int, bits: int, repeats: int) -> dict[str, floa
         rate = max(rate, aes_bytes_per_second())
         taken, _, upload = rounds.run(slot)
         best = min(best, taken)
-    workers, masks.WORKERS = masks.WORKERS, 1
+    cores.CORES, several = 1, cores.CORES
     for slot in range(repeats, 2 * repeats):
         alone = min(alone, rounds.run(slot)[0])
-    masks.WORKERS = workers
+    cores.CORES = several
     layout, values = layout_of(length, bits), np.random.default_rng(1).standard_normal(length).astype(np.float32)
     encoding = min(seconds(lambda: layout.encode({"delta": values}, 500.0, os.urandom(32))) for _ in range(repeats))
     floor = rounds.words.nbytes * sites / rate
@@ -234,7 +234,7 @@ def main() -> None:
     quick = parser.parse_args().quick
     rows = [(120_000, 5, 32), (120_000, 17, 32), (PARAMETERS, 5, 32), (PARAMETERS, 17, 32), (PARAMETERS, 5, 64)]
     rows += [] if quick else [(PARAMETERS, 17, 64), (25_000_000, 5, 32)]
-    print(f"{masks.WORKERS} cores used; milliseconds a round for one site")
+    print(f"{cores.CORES} cores used; milliseconds a round for one site")
     print("parameters  sites  bits      site  one core     floor  over floor  encoding  AES GB/s")
     found = {}
     for length, sites, bits in rows:

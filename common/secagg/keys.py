@@ -35,7 +35,8 @@ def digest(label: str, *fields: bytes) -> bytes:
     """SHA-256 over a label and fields, every one after its length: no two lists of fields give the same input."""
     state = hashlib.sha256()
     for field in ((PREFIX + label).encode(), *fields):
-        state.update(len(field).to_bytes(8, "little") + field)
+        state.update(len(field).to_bytes(8, "little"))
+        state.update(field)  # apart: it may be a whole model
     return state.digest()
 
 

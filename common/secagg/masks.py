@@ -1,12 +1,10 @@
 """Mask streams: AES-256-CTR under a key used once, added to a vector of words mod 2**k. NIST SP 800-38A.
 
-The vector is swept leaf by leaf, all streams over one leaf while it is in cache, and hashed while still there.
-AES, NumPy's additions and BLAKE3 all let go of the interpreter, so that the sweep runs on several cores.
+The vector is swept leaf by leaf, all streams over one leaf while it is in cache, and hashed while still there; on
+several cores.
 """
 
-import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +13,7 @@ from blake3 import blake3  # three times as fast as SHA-256, which would cost as
 from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
 from numpy.typing import NDArray
 
+from common.secagg.cores import spread
 from common.secagg.keys import digest
 
 Words = NDArray[np.uint32] | NDArray[np.uint64]
@@ -23,8 +22,8 @@ Words = NDArray[np.uint32] | NDArray[np.uint64]
 LEAF_BYTES = 2**17
 """The unit of the vector's hash, and of the work on it: part of the protocol."""
 BLOCK_BYTES = 16
-WORKERS = min(4, os.cpu_count() or 1)
-_LEAVES_A_WORKER = 4
+_LEAVES_A_RUN = 2
+"""What a core takes at a time."""
 _ZEROS = memoryview(bytes(LEAF_BYTES))
 
 
@@ -57,9 +56,7 @@ def room_of(words: Words) -> NDArray[np.uint8] | None:
 
 def stream(key: bytes, leaf: int = 0) -> CipherContext:
     """The key stream from a leaf on: encrypting zeros gives it."""
-    # The counter starts at 0 under every key: each key is derived for one stream of at most 2**36 bytes.
-    counter = (leaf * LEAF_BYTES // BLOCK_BYTES).to_bytes(16, "big")
-    return Cipher(algorithms.AES(key), modes.CTR(counter)).encryptor()
+    return Cipher(algorithms.AES(key), modes.CTR(_counter(leaf))).encryptor()
 
 
 def apply(words: Words, masks: Sequence[Mask]) -> bytes:
@@ -68,7 +65,10 @@ def apply(words: Words, masks: Sequence[Mask]) -> bytes:
     Returns:
         The hash of the result, as `hash_of` would give it.
     """
-    return _root(words, [leaf for part in _in_parts(words, masks) for leaf in part])
+    leaves = -(-words.nbytes // LEAF_BYTES)
+    runs = [range(first, min(first + _LEAVES_A_RUN, leaves)) for first in range(0, leaves, _LEAVES_A_RUN)]
+    hashes = spread(runs, lambda: _sweeper(words, masks))
+    return digest("words", words.nbytes.to_bytes(8, "little"), b"".join(leaf for run in hashes for leaf in run))
 
 
 def hash_of(words: Words) -> bytes:
@@ -76,32 +76,30 @@ def hash_of(words: Words) -> bytes:
     return apply(words, ())
 
 
-def _in_parts(words: Words, masks: Sequence[Mask]) -> list[list[bytes]]:
-    leaves = -(-words.nbytes // LEAF_BYTES)
-    workers = max(1, min(WORKERS, leaves // _LEAVES_A_WORKER))
-    edges = [leaves * i // workers for i in range(workers + 1)]
-    if workers == 1:
-        return [_sweep(words, masks, 0, leaves)]
-    with ThreadPoolExecutor(workers - 1) as pool:
-        others = [pool.submit(_sweep, words, masks, edges[w], edges[w + 1]) for w in range(1, workers)]
-        return [_sweep(words, masks, 0, edges[1]), *(other.result() for other in others)]
-
-
-def _sweep(words: Words, masks: Sequence[Mask], first: int, last: int) -> list[bytes]:
+def _sweeper(words: Words, masks: Sequence[Mask]) -> Callable[[range], list[bytes]]:
+    """What one core does with a run of leaves: add the streams, and hash every leaf."""
     a_leaf = LEAF_BYTES // words.itemsize
     drawn = bytearray(min(LEAF_BYTES, words.nbytes))
     pad: NDArray[Any] = np.frombuffer(drawn, words.dtype)
-    streams = [(stream(m.key, first), np.subtract if m.subtract else np.add) for m in masks]
-    hashes = []
-    for leaf in range(first, last):
-        part = words[leaf * a_leaf : (leaf + 1) * a_leaf]
-        zeros, stretch = _ZEROS[: part.nbytes], pad[: len(part)]
-        for source, combine in streams:
-            source.update_into(zeros, drawn)
-            combine(part, stretch, part)
-        hashes.append(blake3(part.view(np.uint8).data).digest())
-    return hashes
+    streams = [(stream(m.key), np.subtract if m.subtract else np.add) for m in masks]
+
+    def sweep(run: range) -> list[bytes]:
+        hashes = []
+        for source, _ in streams:
+            source.reset_nonce(_counter(run.start))
+        for leaf in run:
+            part = words[leaf * a_leaf : (leaf + 1) * a_leaf]
+            zeros, stretch = _ZEROS[: part.nbytes], pad[: len(part)]
+            for source, combine in streams:
+                source.update_into(zeros, drawn)
+                combine(part, stretch, part)
+            hashes.append(blake3(part.view(np.uint8).data).digest())
+        return hashes
+
+    return sweep
 
 
-def _root(words: Words, leaves: Sequence[bytes]) -> bytes:
-    return digest("words", words.nbytes.to_bytes(8, "little"), b"".join(leaves))
+def _counter(leaf: int) -> bytes:
+    """Where a leaf begins in its stream."""
+    # The counter starts at 0 under every key: each key is derived for one stream of at most 2**36 bytes.
+    return (leaf * LEAF_BYTES // BLOCK_BYTES).to_bytes(16, "big")

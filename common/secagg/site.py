@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from common.errors import IdentityError, PolicyError, StageError, WeightsError
 from common.secagg import dealing, masks
+from common.secagg.cores import spread
 from common.secagg.directory import checked_directory, demand_quorum, view_of
 from common.secagg.keys import Random, digest, public_of
 from common.secagg.messages import (
@@ -218,11 +219,16 @@ class Site:
         stage, plan, own, current = after(SITE, self.state.stage, "release"), self.plan, self.position, self.state.round
         message = Agreements.decode(agreements)
         self._demand_round(message.context)
-        for sender, signature in message.signatures:
-            if sender not in current.survivors:
-                raise IdentityError("unknown-site", "a signature under the survivors by one that is not among them.")
-            agreed = Agreement(current.context, sender, current.survivors, signature=signature)
-            agreed.verify(self.roster.active[plan.cohort[sender]], who=plan.cohort[sender])
+        if not {sender for sender, _ in message.signatures} <= set(current.survivors):
+            raise IdentityError("unknown-site", "a signature under the survivors by one that is not among them.")
+        others = [signed for signed in message.signatures if signed[0] != own]  # what it signed itself, it knows
+
+        def check(signed: tuple[int, bytes]) -> None:
+            who = plan.cohort[signed[0]]
+            agreed = Agreement(current.context, signed[0], current.survivors, signature=signed[1])
+            agreed.verify(self.roster.active[who], who=who)
+
+        spread(others, lambda: check)
         if len(message.signatures) < plan.threshold:
             raise PolicyError(
                 "too-few-signatures",
