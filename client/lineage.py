@@ -109,10 +109,12 @@ class Auditing:
         """Hold a question against the one that follows."""
         asked, notes = asked_in(request), Notes.load(shelf)
         wanted = number(asked.kind, asked.round)
-        if not notes.sites or any(owing < wanted for owing in notes.owed):
+        if not notes.sites:
             raise self._missing_transcript(asked)
         course = self.course(notes.sites)
         place = self._place(shelf) or course.start()
+        if notes.due(place.number, wanted):
+            raise self._missing_transcript(asked)
         found, question = course.reached(place, wanted), exchanges.question(asked)
         if found and _question(course, found) != question and (adopted := course.adopted(found, asked)):
             found = adopted
@@ -124,9 +126,11 @@ class Auditing:
         replace(notes, asked=wanted).save(shelf)
 
     def _note_release(self, shelf: Shelf) -> None:
-        # Before the shares leave, so that a crash cannot make the site forget that an account is due.
-        notes = Notes.load(shelf)
-        replace(notes, owed={**notes.owed, notes.asked: self.secured.context.hex()}).save(shelf)
+        # Before the shares leave, so that a crash cannot make the site forget that an account is due. Where they cannot
+        # leave, for example because this is a message that comes a second time, none is.
+        if context := self.secured.agreed:
+            notes = Notes.load(shelf)
+            replace(notes, owed={**notes.owed, notes.asked: context.hex()}).save(shelf)
 
     # --- what came of it ------------------------------------------------------------------------------------------
 
@@ -161,7 +165,7 @@ class Auditing:
     def _step(self, course: Course, place: Place, told: int, found: Account, notes: Notes) -> Place:
         """Where a transcript leads, if it is of the question that comes next."""
         reached = course.reached(place, told)
-        if any(owing < told for owing in notes.owed):
+        if notes.due(place.number, told):
             raise self._missing_transcript(course.request(reached or place))
         if reached is None or (found.start.kind, found.start.question) != _asks(course, reached):
             raise PolicyError(

@@ -24,6 +24,7 @@ from common.errors import PolicyError, WeightsError, WireError
 from common.secagg import Exchange, Keeper, Plan, State, admitted
 from common.secagg import Site as Machine
 from common.secagg.keys import sealed, unsealed
+from common.secagg.stages import Stage
 from common.transport import Reply, Request
 from common.types import Tensors, prefixed, under
 
@@ -131,9 +132,10 @@ class Secured:
         return lineage.said(lineage.AWAITS_NOTHING), state
 
     @property
-    def context(self) -> bytes:
-        """round_ctx of the round at hand, or of the last one."""
-        return self._keeper.site.state.round.context
+    def agreed(self) -> bytes | None:
+        """round_ctx of the round whose shares may be released now; none where there is no such round."""
+        state = self._keeper.site.state
+        return state.round.context if state.stage is Stage.AGREED else None
 
     def _refuse_other_exchanges(self, plan: Plan) -> None:
         own = self.exchanges(len(plan.cohort))

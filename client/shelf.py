@@ -73,6 +73,10 @@ class Notes:
         owed = {int(n): str(context) for n, context in told["owed"].items()}
         return cls(tuple(told["sites"]), str(told["config"]), int(told["roster"]), int(told["asked"]), owed)
 
+    def due(self, since: int, before: int) -> bool:
+        """Whether an account is owed of a question between these two."""
+        return any(since <= owing < before for owing in self.owed)
+
     def save(self, shelf: Shelf) -> None:
         """Onto a shelf."""
         told = asdict(self)

@@ -16,7 +16,7 @@ from common.algorithms import State
 from common.algorithms.course import VOID, Place
 from common.algorithms.solver import SvmSolver
 from common.config import Config
-from common.errors import PolicyError, WireError
+from common.errors import PolicyError, StageError, WireError
 from common.exchanges import exchanges
 from common.transport import Answer, Reply, Request
 from common.types import Tensors, under
@@ -279,6 +279,24 @@ def test_a_site_that_restarts_before_every_message_follows_from_its_files(tmp_pa
     assert not any(name.startswith("lineage") for name in aggregator.transport.states["a"])
     assert not list((tmp_path / "b").glob("lineage-*"))
     assert Notes.load(InFolder(tmp_path / "a")).owed == {}
+
+
+def test_a_message_that_comes_a_second_time_owes_the_site_nothing(tmp_path: Path) -> None:
+    world = real(tmp_path, audited(rounds=3, auditors=1))
+    last = list[Request]()
+
+    def between(name: str, answer: Answer) -> Answer:
+        def again(request: Request, state: Tensors) -> tuple[Reply, Tensors]:
+            if name == "a" and request.kind == "secagg/submit" and last:
+                with pytest.raises(StageError):
+                    answer(last[-1], state)
+            if name == "a" and request.kind == "secagg/release":
+                last.append(request)
+            return answer(request, state)
+
+        return again
+
+    assert not any(r.void for r in world.run(world.secure(between, kept(tmp_path))).records)
 
 
 def test_transcripts_go_once_everybody_has_seen_them_and_wait_for_those_who_have_not(tmp_path: Path) -> None:
