@@ -130,7 +130,7 @@ class Experiment:
 
     def digest(self) -> str:
         """Of configuration and data: a checkpoint of anything else is refused."""
-        told = self.config.model_dump(mode="json", exclude={"seeds": True, "data": {"path", "cache"}})
+        told = self.config.model_dump(mode="json", exclude={"seeds": True, "data": {"path", "cache", "home"}})
         sha = hashlib.sha256(repr((told, self.seed)).encode())
         for cases in [part for s in self.data.sites for part in (s.train, s.validation, s.test)]:
             sha.update(np.ascontiguousarray(cases.images).data)

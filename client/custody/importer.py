@@ -3,27 +3,24 @@
 Workers take files in (`intake`); this process alone writes. Every few seconds what was written is committed.
 """
 
-import multiprocessing
-import signal
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from client import arrays, manifest
-from client.custody import intake, store
+from client.custody import intake, store, workers
 from client.custody.gate import Event, Record, unrecorded
 from client.custody.index import Case
 from client.custody.intake import Desk, Known
 from client.custody.keys import Custody
 from client.custody.options import Option
 from client.custody.pseudonyms import Pseudonyms
+from client.custody.workers import Taken
 from client.custody.writer import Made, Writer, writing
 from client.manifest import Row
 from client.origin import File
@@ -36,7 +33,6 @@ COMMIT_S = 5.0
 COMMIT_SHARE = 20.0
 """Between two commits, so many times as long passes as the last one took."""
 
-Taken = Made | Known | ImageError
 Advance = Callable[[int], None]
 
 
@@ -89,15 +85,23 @@ def run(
                 f"{folder}: was begun with --retain {kept}, and all images of a data set are de-identified alike. Say "
                 "the same, or begin another with --name."
             )
-        with _committing(writer) as done:
-            cases = _from_arrays if isinstance(wanted.source, Npz) else _from_files
-            for row, taken in cases(writer, wanted, outcome, advance):
-                _enter(writer, row, taken, outcome)
-                done()
-        told = {"added": outcome.added, "already in": outcome.already, "left out": len(outcome.problems)}
-        told |= {"version": writer.version, "burned in allowed": int(wanted.allow_burned_in)}
-        record(Event("import", f"{wanted.name} {writer.store.wraps.set}", "done", told))
+        try:
+            with _committing(writer) as done:
+                cases = _from_arrays if isinstance(wanted.source, Npz) else _from_files
+                for row, taken in cases(writer, wanted, outcome, advance):
+                    _enter(writer, row, taken, outcome)
+                    done()
+        except BaseException:
+            record(_event(writer, wanted, outcome, "failed"))
+            raise
+        record(_event(writer, wanted, outcome, "done"))
     return outcome
+
+
+def _event(writer: Writer, wanted: Wanted, outcome: Outcome, how: Literal["done", "failed"]) -> Event:
+    told = {"added": outcome.added, "already in": outcome.already, "left out": len(outcome.problems)}
+    told |= {"version": writer.version, "burned in allowed": int(wanted.allow_burned_in)}
+    return Event("import", f"{wanted.name} {writer.store.wraps.set}", how, told)
 
 
 def _folder(custody: Custody, wanted: Wanted) -> Path:
@@ -120,6 +124,7 @@ def _committing(writer: Writer) -> Iterator[Callable[[], None]]:
 
     try:
         yield done
+        writer.commit()
     except OSError as error:
         stored = _rescue(writer)
         raise DataError(
@@ -129,7 +134,6 @@ def _committing(writer: Writer) -> Iterator[Callable[[], None]]:
     except BaseException:
         writer.commit()
         raise
-    writer.commit()
 
 
 def _rescue(writer: Writer) -> str:
@@ -184,7 +188,7 @@ def _from_files(writer: Writer, wanted: Wanted, outcome: Outcome, advance: Advan
     rows = [found for row in listed for found in _expanded(row, outcome.problems)]
     names = Pseudonyms(writer.store.secrets.pseudonyms)
     desk = Desk(writer.store, wanted.allow_burned_in)
-    for row, taken in _taken(desk, rows, wanted.processes):
+    for row, taken in workers.taken(desk, rows, wanted.processes):
         yield replace(row, patient=names.patient(row.patient) if row.patient else None), taken
         advance(len(rows))
 
@@ -198,49 +202,6 @@ def _expanded(row: Row, problems: list[Problem]) -> list[Row]:
     if not files:
         problems.append(_problem(row, "an empty folder; expected images"))
     return [replace(row, origin=File(file)) for file in files]
-
-
-def _taken(desk: Desk, rows: Sequence[Row], processes: int) -> Iterator[tuple[Row, Taken]]:
-    """Rows and what became of them, in their order."""
-    if not processes:
-        yield from ((row, desk.take(row)) for row in rows)
-        return
-    waiting = deque(rows)
-    while waiting:
-        with _pool(processes) as pool:
-            ahead: deque[tuple[Row, Future[Taken]]] = deque()
-            try:
-                while waiting or ahead:
-                    while waiting and len(ahead) < 4 * processes:
-                        ahead.append((waiting[0], pool.submit(desk.take, waiting[0])))
-                        waiting.popleft()
-                    row, future = ahead[0]
-                    taken = future.result()
-                    ahead.popleft()
-                    yield row, taken
-            except BrokenProcessPool:
-                left = [row for row, _ in ahead]
-        if ahead:  # one of these broke its process: each alone, so that it can be named
-            yield from ((row, _alone(desk, row)) for row in left)
-
-
-def _alone(desk: Desk, row: Row) -> Taken:
-    with _pool(1) as pool:
-        try:
-            return pool.submit(desk.take, row).result()
-        except BrokenProcessPool:
-            return ImageError(f"{row.origin}: breaks its decoder, or needs more memory than there is. Leave it out.")
-
-
-@contextmanager
-def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
-    pool = ProcessPoolExecutor(
-        processes, multiprocessing.get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN)
-    )
-    try:
-        yield pool
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
 
 
 # --- arrays ---------------------------------------------------------------------------------------------------------

@@ -35,6 +35,7 @@ class Writer:
     def __init__(self, store: Store) -> None:
         self.store, self.index, self.version = store, store.index, store.version
         self._pack: disk.Appended | None = None
+        self._committed = len(self.index.objects), len(self.index.cases)
 
     def add(self, made: Made) -> int:
         """Append an object; its number. It counts with the next commit.
@@ -47,11 +48,13 @@ class Writer:
         return self.index.add_object(Object(made.id, pack, offset, len(made.sealed), made.source, made.told))
 
     def commit(self) -> None:
-        """All that was added is in when this returns.
+        """All that was added is in when this returns; where nothing was, nothing is written.
 
         Raises:
             OSError: the disk is full; what was committed before is in, and nothing else.
         """
+        if self._committed == (size := (len(self.index.objects), len(self.index.cases))):
+            return
         if self._pack:
             self._pack.flush()
             disk.flush_folder(self._pack.path.parent)
@@ -59,6 +62,7 @@ class Writer:
         store = self.store
         put_index(store.custody, store.folder, store.wraps, store.secrets, self.version + 1, self.index)
         self.version += 1
+        self._committed = size
 
     def close(self) -> None:
         """No more will come."""

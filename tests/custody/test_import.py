@@ -213,6 +213,9 @@ def test_the_same_command_again_adds_only_what_is_new(custody, tmp_path):
     assert (outcome.added, outcome.already) == (2, 4)
     after = tell(custody)
     assert [part[:4] for part in after] == list(before)
+    version = opened(custody).version
+    assert taken_in(custody, tmp_path / "source").already == 6
+    assert opened(custody).version == version
 
 
 def test_killed_at_any_moment_nothing_that_was_stored_is_lost_and_the_rest_comes_in(tmp_path, monkeypatch, capsys):
@@ -267,10 +270,11 @@ def test_ctrl_c_keeps_what_is_in(custody, tmp_path):
         if len(calls) == 3:
             raise KeyboardInterrupt
 
-    source = Folder(kind="folder", path=folder_of_dicoms(tmp_path / "source", 6))
+    source, events = Folder(kind="folder", path=folder_of_dicoms(tmp_path / "source", 6)), []
     with pytest.raises(KeyboardInterrupt):
-        importer.run(custody, Wanted(source, "chest"), stop)
+        importer.run(custody, Wanted(source, "chest"), stop, events.append)
     assert len(tell(custody)[1]) == 3
+    assert (events[0].outcome, events[0].facts["added"]) == ("failed", 3)
 
 
 def test_one_import_at_a_time(custody, tmp_path):
