@@ -421,7 +421,9 @@ def _with_paths_found(config: Config, base: Path) -> Config:
         return config
     paths = config.data.path if isinstance(config.data.path, tuple) else (config.data.path,)
     candidates = [root / p.expanduser() for p in paths for root in (base, Path.cwd())]
-    found = next((c.resolve() for c in candidates if c.exists()), None)
+    # An encrypted set is known by its name and by the site's folder around it, also where it is a link to another disk.
+    settled = Path.absolute if isinstance(config.data, Encrypted) else Path.resolve
+    found = next((settled(c) for c in candidates if c.exists()), None)
     if found is None:
         if isinstance(config.data, Npz) and config.data.download:
             target = (base / paths[-1].expanduser()).resolve()

@@ -77,6 +77,10 @@ def destroy(custody: Custody, folder: Path, record: Record = unrecorded) -> None
         CustodyError: it is no data set.
     """
     told = wraps.read(folder)
+    if told.name != folder.name:
+        raise CustodyError(
+            f"{folder}: is data set '{told.name}'. Call the folder by its own name before it is destroyed."
+        )
     seen = custody.seen(told.set)
     custody.saw(told.set, Seen(name=told.name, version=seen.version if seen else 0, destroyed=True))
     disk.remove(folder / wraps.FILE)

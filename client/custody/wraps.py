@@ -9,11 +9,12 @@ import hmac
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from client.custody import disk, envelope
 from client.custody.envelope import KEY_BYTES, RESTORE, Place
@@ -41,7 +42,7 @@ class Wraps(Frozen):
     format: str = FORMAT
     site: str
     name: str
-    set: str
+    set: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
     """Random, 32 hexadecimal digits: the data set itself, whatever it is called."""
     key: str
     """Which of the site's keys opens `wrapped`."""

@@ -7,6 +7,7 @@ import pytest
 from client.custody import disk, keys, lifecycle, store, wraps
 from client.custody.keys import Custody
 from client.home import Home
+from common import config as configuration
 from common.errors import ConfigError, CustodyError
 from tests.custody import faults
 from tests.custody.hospital import folder_of_dicoms, open_hospital, opened, taken_in, tell
@@ -118,6 +119,18 @@ def test_keys_are_begun_once_and_the_recovery_key_is_put_elsewhere(tmp_path):
         custody.begin(tmp_path / "other.key")
     with pytest.raises(ConfigError, match="expected a recovery key"):
         keys.read_recovery(tmp_path / "site" / "site.yaml")
+
+
+def test_a_set_on_another_disk_is_found_through_a_link(custody, tmp_path):
+    (custody.sets / "chest").rename(tmp_path / "large-disk")
+    (custody.sets / "chest").symlink_to(tmp_path / "large-disk")
+    (tmp_path / "c.yaml").write_text(
+        "name: t\ndata: {kind: encrypted, path: site/sets/chest}\nsites: {split: iid}\nmodel: {kind: svm}\n"
+    )
+    from client.custody import table
+
+    source = configuration.load(tmp_path / "c.yaml").data
+    assert len(table.opened(source).index.cases) == 2
 
 
 def test_a_link_to_a_safer_place_stays_a_link(custody, tmp_path):
