@@ -156,7 +156,7 @@ def real(
     }
 
 
-@given(st.sampled_from(KINDS), st.data())
+@given(st.sampled_from(("request", "welcome", "plan", "decision")), st.data())
 def test_a_well_signed_paper_with_anything_in_a_field_gives_no_other_error(
     real: Real, kind: Kind, data: st.DataObject
 ) -> None:
