@@ -218,7 +218,8 @@ def kills(scratch: Path, wanted: int) -> dict[str, int]:
         points, at = faults.count(action), 0
         shutil.rmtree(custody.home.folder)
         shutil.copytree(start, custody.home.folder)
-        for _ in range(wanted if action is bring else min(wanted // 5, 4 * points)):
+        until = told["kills"] + (wanted * 4 // 5 if action is bring else wanted // 5)
+        while told["kills"] < until:
             before = tell(custody) if (custody.sets / "chest" / "keys").exists() else ([], [])
             at = at % points + 1
             killed = faults.killed(action, at) == -9

@@ -73,19 +73,26 @@ def destroy(custody: Custody, folder: Path, record: Record = unrecorded) -> None
 
     Whoever holds the recovery key and an older copy of the file `keys` can still read copies of the packs.
 
+    Killed halfway, it can be done again.
+
     Raises:
-        CustodyError: it is no data set.
+        CustodyError: it is another data set than its folder says.
     """
-    told = wraps.read(folder)
-    if told.name != folder.name:
-        raise CustodyError(
-            f"{folder}: is data set '{told.name}'. Call the folder by its own name before it is destroyed."
-        )
-    seen = custody.seen(told.set)
-    custody.saw(told.set, Seen(name=told.name, version=seen.version if seen else 0, destroyed=True))
-    disk.remove(folder / wraps.FILE)
-    shutil.rmtree(folder)
-    record(Event("destroy", f"{told.name} {told.set}", "done"))
+    identity = ""
+    if (folder / wraps.FILE).exists():
+        told = wraps.read(folder)
+        identity = told.set
+        if told.name != folder.name:
+            raise CustodyError(
+                f"{folder}: is data set '{told.name}'. Call the folder by its own name, then destroy it."
+            )
+        seen = custody.seen(identity)
+        custody.saw(identity, Seen(name=told.name, version=seen.version if seen else 0, destroyed=True))
+        disk.remove(folder / wraps.FILE)
+    shutil.rmtree(folder.resolve())
+    if folder.is_symlink():
+        folder.unlink()
+    record(Event("destroy", f"{folder.name} {identity}".strip(), "done"))
 
 
 def adopt(custody: Custody, folder: Path, record: Record = unrecorded) -> int:

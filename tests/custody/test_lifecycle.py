@@ -131,6 +131,22 @@ def test_a_set_on_another_disk_is_found_through_a_link(custody, tmp_path):
 
     source = configuration.load(tmp_path / "c.yaml").data
     assert len(table.opened(source).index.cases) == 2
+    lifecycle.destroy(custody, custody.sets / "chest")
+    assert not (tmp_path / "large-disk").exists()
+    assert not (custody.sets / "chest").is_symlink()
+
+
+def test_a_destruction_that_was_cut_short_is_ended_by_the_next(custody, tmp_path):
+    start = tmp_path / "start"
+    shutil.copytree(custody.home.folder, start)
+    for at in range(1, faults.count(lambda: lifecycle.destroy(custody, custody.sets / "chest")) + 1, 3):
+        shutil.rmtree(custody.home.folder)
+        shutil.copytree(start, custody.home.folder)
+        assert faults.killed(lambda: lifecycle.destroy(custody, custody.sets / "chest"), at) == -9
+        if (custody.sets / "chest").exists():
+            lifecycle.destroy(custody, custody.sets / "chest")
+        assert not (custody.sets / "chest").exists()
+        assert tell(custody, "breast")
 
 
 def test_a_link_to_a_safer_place_stays_a_link(custody, tmp_path):
