@@ -1,0 +1,40 @@
+"""Hospitals whose policy says that they audit follow a run through the standard apps, from their own folders."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from client.shelf import InFolder, Notes
+from common.algorithms.course import Place
+from server import checkpoint
+from tests.deployment.consortium import NAMES, SVM, Consortium
+from tests.deployment.test_hospitals import CNN, carried, hospitals, same_bits
+
+
+@pytest.mark.parametrize("tree", [CNN, SVM], ids=["cnn-scaffold", "svm-normalised"])
+def test_a_hospital_that_audits_ends_at_the_runs_model(
+    tree: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    consortium = Consortium(tmp_path)
+    for name in NAMES[:2]:
+        path = consortium.sites[name].folder / "site.yaml"
+        path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"policy": {"audit": True}}))
+    run = consortium.begun(consortium.plan(tree=tree))
+    with hospitals(consortium) as grid, caplog.at_level(logging.WARNING, "consilium"):
+        carried(consortium, run, grid)
+    assert run.state.stage == "finished", run.state.why
+    found = checkpoint.load(run.folder / "federated.checkpoint", NAMES, run.plan.digest)
+    assert found is not None
+    for name in NAMES:
+        shelf = InFolder(consortium.sites[name].room(run.plan.digest))
+        if name == NAMES[2]:
+            assert not shelf.load("place")
+            continue
+        place = Place.of(shelf.load("place"))
+        assert same_bits(place.state, found[0].state)
+        assert same_bits(place.recipe, found[0].recipe)
+        assert Notes.load(shelf).owed == {}
+    assert "taken as given" not in caplog.text
