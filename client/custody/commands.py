@@ -73,6 +73,7 @@ def _import_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-burned-in", action="store_true", help="also images that may show a name in their pixels"
     )
+    parser.add_argument("--list-all", action="store_true", help=f"name all that is left out, not {LISTED} of it")
     parser.add_argument("--processes", type=int, default=min(os.cpu_count() or 1, 16), metavar="N")
     _home_argument(parser)
 
@@ -93,7 +94,7 @@ def _import(options: argparse.Namespace) -> int:
     )
     with Watch(1.0, Console(stderr=True)) as watch:
         outcome = importer.run(custody, wanted, lambda total: watch.advance(1 / total, "importing"))
-    _show(outcome, Console(soft_wrap=True), options.home)
+    _show(outcome, len(outcome.problems) if options.list_all else LISTED, Console(soft_wrap=True))
     return 1 if outcome.problems else 0
 
 
@@ -117,11 +118,11 @@ def _retained(text: str) -> frozenset[Option]:
     return frozenset(option for option in OPTIONS if option in words)
 
 
-def _show(outcome: "Outcome", console: Console, home: Path) -> None:
-    for problem in outcome.problems[:LISTED]:
-        console.print(f"[yellow]left out[/] {problem}", highlight=False)
-    if len(outcome.problems) > LISTED:
-        console.print(f"[yellow]left out[/] and {len(outcome.problems) - LISTED} more", highlight=False)
+def _show(outcome: "Outcome", most: int, console: Console) -> None:
+    for problem in outcome.problems[:most]:
+        console.print(f"left out  {problem}", highlight=False, markup=False)
+    if len(outcome.problems) > most:
+        console.print(f"left out  and {len(outcome.problems) - most} more; --list-all names them", highlight=False)
     told = [f"{outcome.added} cases are in", f"{outcome.already} were in before", f"{len(outcome.problems)} left out"]
     console.print(f"{', '.join(told)}. In a configuration:", highlight=False)
     console.print(f"  data: {{kind: encrypted, path: {outcome.folder}}}", highlight=False, markup=False)

@@ -1,9 +1,14 @@
 """What a hospital brings goes in once, whole and nameless, whatever it brings and whatever happens meanwhile."""
 
+import contextlib
 import io
 import multiprocessing
 import os
 import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +25,7 @@ from common.errors import ConfigError, DataError, ImageError, RunError
 from tests.custody import faults
 from tests.custody.hospital import dicom, folder_of_dicoms, open_hospital, opened, taken_in, tell, written
 
+ROOT = Path(__file__).parents[2]
 RNG = np.random.default_rng(3)
 
 
@@ -187,6 +193,35 @@ def test_a_file_that_kills_its_decoder_is_named_and_the_rest_goes_on(custody, tm
     outcome = taken_in(custody, folder_of_dicoms(tmp_path / "source", 8), processes=2)
     assert outcome.added == 7
     assert "IM00002: breaks its decoder" in str(outcome.problems[0])
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="asks Linux which processes there are")
+def test_a_killed_import_leaves_no_process_behind(custody, tmp_path):
+    source = folder_of_dicoms(tmp_path / "source", 200, size=32)
+    command = [sys.executable, "-m", "client", "import", source, "--name", "chest", "--processes", "2"]
+    begun = subprocess.Popen([*command, "--home", custody.home.folder], cwd=ROOT, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not (children := processes_of(begun.pid)) or not any((custody.sets / "chest" / "packs").glob("*")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    begun.kill()
+    begun.wait()
+    while any(Path(f"/proc/{child}").exists() for child in children):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert not list(opened(custody).verify())
+    outcome = taken_in(custody, source)
+    assert outcome.added + outcome.already == 200
+
+
+def processes_of(parent):
+    """Its children, by their numbers."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            if status.read_text().rpartition(")")[2].split()[1] == str(parent):
+                found.append(int(status.parent.name))
+    return found
 
 
 def test_hostile_bytes_in_a_dicom_give_a_message_and_no_more(custody, tmp_path):
