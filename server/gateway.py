@@ -21,7 +21,7 @@ import ssl
 import sys
 import time
 from base64 import b64decode
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from io import BytesIO
@@ -123,6 +123,7 @@ class Gateway:
         self._store, self._bells = Store(live / "flower" / "state.db"), live / "bells"
         self._handed: dict[str, Handed] = {}
         """What each site was handed and may not have got."""
+        self._taking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._busy: Counter[str] = Counter()
         self._writing = asyncio.Lock()
         self._client = httpx.AsyncClient(
@@ -247,9 +248,11 @@ class Gateway:
         bell, until_s = Bell(self._bells / site), time.monotonic() + HOLD_S
         while time.monotonic() < until_s:
             rung, again_s = bell.rung(), time.monotonic() + LOOK_S
-            if handed := await run_in_threadpool(self._store.take, node, TAKE_BYTES):
-                self._handed[site] = handed
-                return _whole(handed)
+            async with self._taking[site]:  # an earlier question may wait beside this one, on a line that is dead
+                handed = self._handed.get(site) or await run_in_threadpool(self._store.take, node, TAKE_BYTES)
+                if handed:
+                    self._handed[site] = handed
+                    return _whole(handed)
             while bell.rung() == rung and time.monotonic() < again_s:
                 await asyncio.sleep(BELL_S)
         return Response(status_code=204)

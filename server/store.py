@@ -233,7 +233,8 @@ class StoreGrid(HttpGrid):
     def _whole(self, message: Message) -> Message:
         """A reply with its content, of which the last pieces may still be coming in."""
         state, run, name = self._store.state, self.run.run_id, message.metadata.message_id
-        names = content_of(state.object_store.get_object_tree(name))
+        # With its head, though that has come already: until all of it is stored, the node is still pushing.
+        names = content_of(state.object_store.get_object_tree(name), whole=True)
 
         def piece(wanted: str) -> bytes:
             content = state.get_object(run, wanted)
@@ -248,7 +249,7 @@ class StoreGrid(HttpGrid):
         except ObjectPullError as error:
             why = Error(ErrorCode.MESSAGE_UNAVAILABLE, f"its content did not come ({error}).")
             return make_message(metadata=message.metadata, error=why)
-        message.content = cast(RecordDict, inflate_object_from_contents(names[-1], contents))
+        message.content = cast(RecordDict, inflate_object_from_contents(names[-2], contents))
         state.object_store.delete(name)
         return message
 
