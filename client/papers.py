@@ -9,7 +9,7 @@ from typing import Any
 from client.board import Board
 from client.home import Home
 from client.node import Doing
-from common.errors import ConsiliumError, SecAggError, WireError
+from common.errors import ConsiliumError, PlanError, SecAggError, WireError
 from common.plans import Decision
 from common.release import VERSION
 
@@ -97,7 +97,7 @@ def _take(home: Home, told: dict[str, Any], new_plan: Callable[[str], None]) -> 
         try:
             if (plan := home.take_plan(file)) is None:
                 continue
-        except (WireError, SecAggError) as error:
+        except (WireError, SecAggError, PlanError) as error:
             log.warning("a plan that is not taken: %s", error)
             continue
         if home.settings.policy.plans == "approve" and not home.objection(plan):

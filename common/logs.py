@@ -1,6 +1,7 @@
 """Logs of the processes that run for weeks: a line of JSON an event in a rotated file, a short line on the screen.
 
-Never anything of a patient, never a secret: what is logged are names of sites, plans, rounds and error codes.
+Never a secret, and nothing of a patient: names of sites, plans, rounds, error codes. A hospital's own log also has the
+text of its errors, which may name an image's file; it stays there.
 """
 
 import json
