@@ -69,6 +69,10 @@ class Board:
         """Say what this site is doing."""
         return self._ask("POST", "doing", json.dumps(told).encode())
 
+    def history(self, told: Json) -> Json:
+        """The newest head of the coordinator's log, and proof that it extends the one this site saw last."""
+        return self._ask("POST", "history", json.dumps(told).encode())
+
     def _ask(self, method: str, name: str, body: bytes) -> Json:
         answer = self._send(method, PREFIX + name, body)
         if self._clock.learn(answer.headers.get("date")) and answer.status_code == httpx.codes.UNAUTHORIZED:

@@ -6,6 +6,7 @@
     python -m server run PLAN                         ask the sites for a training, and follow it
     python -m server status                           who is connected, doing what, and who is waited for
     python -m server history · stop · revoke · renew
+    python -m server audit show · verify · export     what was done here, and by whom
 
 All take --home DIR, the coordinator's folder (default: consortium). docs/deploy.md goes through everything in order.
 """
@@ -19,11 +20,14 @@ from pathlib import Path
 from rich.console import Console
 
 from common import config as configuration
+from common.audit import acts, shown
+from common.audit.log import Log
 from common.command import Command, confirmed, dispatch
 from common.errors import ConfigError, IdentityError
 from common.joining import JoinRequest, consortium_fingerprint
 from common.plans import RunPlan
 from server import follow, membership
+from server.history import vouched
 from server.home import Home, Settings
 from server.runs import Run
 
@@ -148,6 +152,7 @@ def _admit_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _admit(options: argparse.Namespace) -> int:
     home, request = Home.at(options.home), JoinRequest.read(options.request.read_bytes())
+    options.act.facts["site"] = request.site
     print(f"Site {request.site}, contact {request.contact or 'not given'}. Fingerprint:\n\n    {request.fingerprint}\n")
     question = "Have you compared it over the telephone, and is it the same?"
     if not confirmed(question, request.fingerprint, options.fingerprint):
@@ -156,6 +161,7 @@ def _admit(options: argparse.Namespace) -> int:
             'hospital reads out, and answer yes, or give --fingerprint "…".',
         )  # fmt: skip
     path = membership.admit(home, request, home.root_keys(options.root), new_keys=options.new_keys)
+    options.act.facts["roster"] = home.roster.version
     print(f"Admitted: roster version {home.roster.version}, {len(home.roster.active)} active members.")
     print(f"Send {path} to the hospital; it holds no secret. There: python -m client join {path.name}")
     return 0
@@ -180,7 +186,9 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> int:
     home = Home.at(options.home)
     config = configuration.load(options.config, options.overrides)
-    plan = RunPlan.draw_up(config, home.roster, home.root_keys(options.root))
+    plan = RunPlan.draw_up(config, home.roster, roots := home.root_keys(options.root))
+    vouched(home, roots)
+    options.act.plan, options.act.facts["digest"] = plan.name, plan.digest
     run = Run.begin(home, plan, options.wait_hours * 3600)
     print(f"Run {run.name}: asking {', '.join(plan.content.cohort)}. Each decides: python -m client approve {run.name}")
     return 0 if options.no_follow else follow.follow(run, Console(soft_wrap=True))
@@ -207,6 +215,7 @@ def _history(options: argparse.Namespace) -> int:
 
 def _stop(options: argparse.Namespace) -> int:
     run = Run.find(Home.at(options.home), options.name)
+    options.act.plan = run.name
     run.ask_to_stop()
     for _ in range(100):
         if run.state.stage in ("finished", "failed", "stopped"):
@@ -224,7 +233,9 @@ def _revoke_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _revoke(options: argparse.Namespace) -> int:
     home = Home.at(options.home)
+    options.act.facts["site"] = options.site
     roster = membership.revoke(home, options.site, home.root_keys(options.root))
+    options.act.facts["roster"] = roster.version
     print(f"Site {options.site} suspended: roster version {roster.version}, {len(roster.active)} active members.")
     return 0
 
@@ -237,10 +248,19 @@ def _renew_arguments(parser: argparse.ArgumentParser) -> None:
 def _renew(options: argparse.Namespace) -> int:
     home = Home.at(options.home)
     roster = membership.renew(home, options.days, home.root_keys(options.root))
+    options.act.facts["roster"] = roster.version
     print("The new certificate is used from the next `python -m server start` on.")
     print(f"Roster version {roster.version}, valid until {time.strftime('%Y-%m-%d', time.gmtime(roster.expires_s))}.")
     return 0
 
+
+def _log(options: argparse.Namespace) -> Log | None:
+    return Home(options.home).log if (options.home / "consortium.yaml").exists() else None
+
+
+RECORDED = {"init": "init", "admit": "admit", "start": "start", "run": "sign plan", "stop": "stop run",
+            "revoke": "revoke", "renew": "renew"}  # fmt: skip
+"""Commands that are written down, and as what."""
 
 COMMANDS = {
     "init": Command("make a consortium", INIT, _init_arguments, _init),
@@ -256,7 +276,9 @@ COMMANDS = {
     "stop": Command("end a run", STOP, _name_argument, _stop),
     "revoke": Command("suspend a site", REVOKE, _revoke_arguments, _revoke),
     "renew": Command("sign the roster anew before it expires", RENEW, _renew_arguments, _renew),
+    "audit": shown.command("server", _home_argument, lambda options: Home.at(options.home).log),
 }  # fmt: skip
+COMMANDS |= {name: acts.recorded(COMMANDS[name], what, _log) for name, what in RECORDED.items()}
 
 if __name__ == "__main__":
     sys.exit(main())

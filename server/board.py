@@ -8,12 +8,14 @@ import base64
 import json
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from common.errors import IdentityError, PlanError, WireError
 from common.files import glance, write_json
 from common.plans import Decision
 from common.release import VERSION, code_digest
+from server.history import History
 from server.home import Home
 from server.runs import OVER, Run
 
@@ -26,6 +28,20 @@ class FolderBoard:
     """The gateway's `Board`."""
 
     home: Home
+
+    @cached_property
+    def _history(self) -> History:
+        return History(self.home)
+
+    def history(self, site: str, told: dict[str, Any]) -> dict[str, Any]:
+        """The newest head of the coordinator's log, and proof that it extends the one that the site saw last.
+
+        Raises:
+            WireError: a site that does not say how many entries that had.
+        """
+        if not isinstance(seen := told.get("size"), int):
+            raise WireError("'size' is missing, expected how many entries the site has seen.")
+        return self._history.shown(seen)
 
     def board(self, site: str) -> dict[str, Any]:
         """Roster and plans for one site."""
@@ -58,6 +74,8 @@ class FolderBoard:
             raise PlanError(f"a decision on {decision.plan[:64]!r}, expected the whole digest of a plan.")
         if site not in run.plan.content.cohort or run.state.stage in OVER:
             raise PlanError(f"plan {run.name} is over, or {site} was not asked.")
+        facts = {"site": site, "verdict": decision.verdict}
+        self.home.log.record("decision received", plan=run.name, facts=facts)
         write_json(run.folder / "decisions" / f"{site}.json", told)
         return {"taken": decision.verdict}
 

@@ -44,6 +44,7 @@ def conduct(run: Run, transport: Connected) -> None:
         Exception: for a defect of ours; the keeper starts the run again.
     """
     try:
+        _until_there_is_room(lambda: run.home.log.record("run", "begun", plan=run.name))
         finished = _rounds(run, transport)
         _until_there_is_room(lambda: _write_result(run, finished))
     except ConsiliumError as error:

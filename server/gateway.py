@@ -10,6 +10,7 @@ came: path, headers and framing are its own, so that nothing can hide in them.
     GET  /v1/consilium/board      roster and plans, signed with the site's identity (common/credentials.py)
     POST /v1/consilium/decision   a signed decision on a plan, likewise
     POST /v1/consilium/doing      what the site is doing, likewise
+    POST /v1/consilium/history    a signed head of the coordinator's log, and proof that it extends one before, likewise
     GET  /v1/consilium/health     for anybody: that the gateway runs, and its time
 """
 
@@ -100,6 +101,9 @@ class Board(Protocol):
     def doing(self, site: str, told: Json) -> Json:
         """Take what a site says it is doing."""
 
+    def history(self, site: str, told: Json) -> Json:
+        """What was done at the coordinator: a signed head, and proof that it extends the one that the site saw last."""
+
 
 class RefusedError(Exception):
     """A request that gets no further."""
@@ -186,6 +190,8 @@ class Gateway:
             await self._ask(self._board.decision, path, request, send)
         elif asked == ("POST", f"{BOARD}doing"):
             await self._ask(self._board.doing, path, request, send)
+        elif asked == ("POST", f"{BOARD}history"):
+            await self._ask(self._board.history, path, request, send)
         else:
             raise RefusedError(404, "not-found", "there is nothing here.")
 

@@ -6,6 +6,7 @@ tls/                 the consortium's own TLS authority and the gateway's certif
 pins.json, roster    who signs, and the signed list of members; rosters/ has every version
 sites/NAME.json      what each site was admitted with
 runs/NAME/           plan.json, state.json, decisions/, checkpoint, model, result, events, log
+audit/               what was done here, and the key that signs for it; voucher: the roots' word for that key
 live/                what the running processes keep: SuperLink's database, sockets, logs
 """
 
@@ -19,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from pydantic import Field, ValidationError
 
 from common import config as configuration
+from common.audit.log import Log
 from common.config import Frozen
 from common.enrolment import Consortium, read_pins
 from common.errors import ConfigError
@@ -109,6 +111,16 @@ class Home:
     def authority(self) -> Path:
         """The TLS authority's certificate."""
         return self.folder / "tls" / "ca.crt"
+
+    @property
+    def log(self) -> Log:
+        """What was done here."""
+        return Log(self.folder / "audit", f"consortium {self.pins.federation}")
+
+    @property
+    def voucher(self) -> Path:
+        """The roots' word for the key of that log."""
+        return self.folder / "audit" / "voucher"
 
     @property
     def live(self) -> Path:

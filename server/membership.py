@@ -22,6 +22,7 @@ from common.secagg import Member, Policy, Roster
 from common.secagg.keys import public_of
 from common.secagg.roster import MAX_PURPOSES, MAX_SITES, MIN_COHORT
 from server import authority
+from server.history import vouched
 from server.home import Home, Settings
 
 DAY_S = 86_400
@@ -167,6 +168,7 @@ def _next(roster: Roster, members: tuple[Member, ...]) -> Roster:
 
 
 def _publish(home: Home, roster: Roster, roots: list[Ed25519PrivateKey]) -> Roster:
+    vouched(home, roots)
     file = roster.signed(roots)
     tensorfile.write_atomically(home.folder / "rosters" / f"{roster.version:06d}", file)
     tensorfile.write_atomically(home.folder / "roster", file)

@@ -11,6 +11,7 @@ federated.checkpoint and its copy, model.safetensors, result.json
 
 import fcntl
 import json
+import logging
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -20,12 +21,15 @@ from pathlib import Path
 from typing import IO, Any, Literal, Self
 
 from common import tensorfile
-from common.errors import IdentityError, PlanError, RunError, WireError
+from common.audit.entries import Outcome
+from common.errors import AuditError, IdentityError, PlanError, RunError, WireError
 from common.files import glance, read_json, write_json
 from common.plans import Decision, RunPlan
 from common.secagg.plan import threshold
 from server.federation import RoundRecord
 from server.home import Home
+
+log = logging.getLogger("consilium")
 
 Stage = Literal["waiting", "running", "finished", "failed", "stopped"]
 OVER: tuple[Stage, ...] = ("finished", "failed", "stopped")
@@ -127,7 +131,13 @@ class Run:
 
     def end(self, stage: Stage, why: str = "") -> State:
         """Say how it ended."""
-        return self.write_state(replace(self.state, stage=stage, why=why, ended_s=time.time()))
+        state = self.write_state(replace(self.state, stage=stage, why=why, ended_s=time.time()))
+        outcome: Outcome = "done" if stage == "finished" else "failed"
+        try:
+            self.home.log.record("run", outcome, plan=self.name, facts={"stage": stage, "rounds": len(self.rounds())})
+        except AuditError as error:  # no round is begun after this; but a run must be able to end
+            log.error("%s", error)
+        return state
 
     @property
     def stop_asked(self) -> bool:
@@ -204,12 +214,16 @@ class Run:
 
     def begin_round(self, number: int) -> None:
         """Write down, durably, that sites are about to be asked in a round."""
+        self.home.log.record("round", "begun", plan=self.name, facts={"round": number})
         write_json(self.folder / "begun.json", {"round": number})
 
     def remember(self, records: Sequence[RoundRecord]) -> None:
         """Add a line for every round that has none yet: the process may have been killed before it wrote the last."""
         known = {told["round"] for told in self.rounds()}
         new = [asdict(record) | {"at_s": time.time()} for record in records if record.round not in known]
+        for told in new:
+            facts = {"round": told["round"], "sites": len(told["sites"])}
+            self.home.log.record("round", "failed" if told["void"] else "done", plan=self.name, facts=facts)
         with (self.folder / "rounds.jsonl").open("a+b") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
             torn = file.read() not in (b"", b"\n")  # a process was killed, or the disk full, in the middle of a line

@@ -13,7 +13,7 @@ from common import signed
 from common.audit.tree import HASH_BYTES, Frontier, verify_consistency
 from common.errors import AuditError, WireError
 from common.secagg import Pins
-from common.secagg.keys import KEY_BYTES, public_of
+from common.secagg.keys import KEY_BYTES
 from common.signed import Paper
 
 MOST_S = 1e11
@@ -120,8 +120,3 @@ def vouched(file: bytes, pins: Pins) -> bytes:
     if consortium != pins.federation:
         raise AuditError(f"an audit key of '{consortium}', and this is '{pins.federation}'.")
     return key
-
-
-def fingerprint(key: Ed25519PrivateKey) -> str:
-    """Of a log's key, for people who check heads elsewhere."""
-    return signed.fingerprint(public_of(key))

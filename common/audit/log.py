@@ -50,11 +50,12 @@ class Checked:
 class Act:
     """Something that is being done."""
 
+    plan: str = ""
+    dataset: str = ""
     facts: dict[str, int | str] = field(default_factory=dict)
     """Numbers and names for the entry that says how it ended."""
-    dataset: str = ""
-    """Where it became known only meanwhile."""
-    ended: Outcome = "done"
+    ended: Outcome | None = None
+    """None: as it looks; done unless it ends in an error."""
 
 
 @dataclass(frozen=True)
@@ -104,15 +105,15 @@ class Log:
             AuditError, RunError, OSError: as `record`; it does not begin then.
         """
         self.record(what, "begun", plan=plan, dataset=dataset)
-        act = Act(dataset=dataset)
+        act = Act(plan, dataset)
         try:
             yield act
         except BaseException as error:
             told = {**act.facts, "error": error.code if isinstance(error, ConsiliumError) else type(error).__name__}
             with suppress(ConsiliumError, OSError):  # what went wrong is said in any case
-                self.record(what, "failed", plan=plan, dataset=act.dataset, facts=told)
+                self.record(what, "failed", plan=act.plan, dataset=act.dataset, facts=told)
             raise
-        self.record(what, act.ended, plan=plan, dataset=act.dataset, facts=act.facts)
+        self.record(what, act.ended or "done", plan=act.plan, dataset=act.dataset, facts=act.facts)
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
@@ -120,6 +121,16 @@ class Log:
     def exists(self) -> bool:
         """Whether anything was ever recorded here."""
         return self._head.exists() or self._log.exists()
+
+    def begin(self) -> bytes:
+        """The public half of the key that signs the heads; both are made here where there is no log yet.
+
+        Raises:
+            AuditError, RunError, OSError: as `record`.
+        """
+        with self._alone():
+            self._begun()
+            return public_of(self.key())
 
     def key(self) -> Ed25519PrivateKey:
         """What signs the heads.

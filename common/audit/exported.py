@@ -1,0 +1,58 @@
+"""A copy of a log to take away: its signed head on the first line, its entries on those behind it."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from common import signed
+from common.audit.entries import decode
+from common.audit.heads import Head
+from common.audit.log import Log
+from common.audit.tree import Frontier, leaf_hash
+from common.errors import AuditError, ConsiliumError
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A copy that is whole."""
+
+    head: Head
+    key: bytes
+    """Whose signature it is under; whether that is the log's key only its owner can say."""
+
+
+def write(log: Log) -> Iterator[bytes]:
+    """The file, line by line.
+
+    Raises:
+        AuditError: the log is not what was written, or there is none.
+    """
+    head = log.verify().head
+    yield json.dumps(head.paper.told()).encode() + b"\n"
+    for number, line in enumerate(log.lines()):
+        if number < head.size:
+            yield line + b"\n"
+
+
+def read(file: Path) -> Copy:
+    """Check a copy.
+
+    Raises:
+        AuditError: it is not whole, or was changed.
+        OSError: it cannot be read.
+    """
+    with file.open("rb") as lines:
+        try:
+            first = lines.readline(signed.MOST_BYTES)
+            (key,) = signed.read(first, "head").signatures
+            head = Head.admitted(first, key, str(json.loads(first)["content"].get("origin")))
+        except (ConsiliumError, ValueError) as error:
+            raise AuditError(f"{file}: does not begin with the signed head of a log ({error}).") from None
+        frontier = Frontier()
+        for line in lines:
+            decode(line.removesuffix(b"\n"), frontier.size, str(file))
+            frontier.append(leaf_hash(line.removesuffix(b"\n")))
+    if (frontier.size, frontier.root) != (head.size, head.root):
+        raise AuditError(f"{file}: {frontier.size} entries, and not the {head.size} that its head was signed for.")
+    return Copy(head, key)
