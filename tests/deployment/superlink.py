@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from ipaddress import ip_address
@@ -175,10 +175,10 @@ class SuperLink:
             return {n.node_id: str(n.status) for n in control.ListNodes(ListNodesRequest()).nodes_info}[node]
 
     @contextmanager
-    def run(self) -> Iterator[HttpGrid]:
-        """A run that is going on; the test speaks as its ServerApp."""
+    def run(self, files: Mapping[str, bytes] = BUNDLE) -> Iterator[HttpGrid]:
+        """A run of a bundle of these files that is going on; the test speaks as its ServerApp."""
         with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # Flower's, about pathspec
-            bundle, _ = build_fab_from_files(BUNDLE)
+            bundle, _ = build_fab_from_files(files)
         with self._control() as control:
             run_id = control.StartRun(StartRunRequest(fab=Fab(content=bundle))).run_id
         with self._runtime() as runtime:
