@@ -43,7 +43,7 @@ from common.models import Logits, Model, Work, build
 from common.progress import Watch
 from common.transport import Answer, InMemory, Misfortunes, Transport
 from common.types import Cases, SiteCases, Tensors, join
-from server import checkpoint, federation, results, training
+from server import checkpoint, counts, federation, report, results, training
 from server.federation import RoundRecord
 from server.gathering import Aggregator, PlainSum
 from server.results import SeedResult
@@ -52,6 +52,7 @@ from server.transcripts import Transcripts
 
 log = logging.getLogger("consilium")
 Engine = Literal["memory", "flower"]
+PARTS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,8 @@ class Trained:
     threshold: float | None
     records: tuple[RoundRecord, ...]
     best_round: int
+    counts: Tensors
+    """Summed outcomes on its members' validation cases."""
 
 
 @dataclass(frozen=True)
@@ -219,7 +222,8 @@ def train(experiment: Experiment, name: str, config: Config, aggregator: Aggrega
         experiment.watch.advance(units, describe(name, record, config.federation.rounds), milestone=first)
     experiment.watch.skip(units * (config.federation.rounds - standing.round))  # stopped early
     threshold = metrics.operating_point(standing.best_counts, config.operating_point)
-    return Trained(standing.best, standing.recipe, threshold, standing.records, standing.best_round)
+    return Trained(standing.best, standing.recipe, threshold, standing.records, standing.best_round,
+                   standing.best_counts)  # fmt: skip
 
 
 def solve_alone(experiment: Experiment, name: str, cases: SiteCases) -> Trained:
@@ -231,9 +235,11 @@ def solve_alone(experiment: Experiment, name: str, cases: SiteCases) -> Trained:
     work = Work(experiment.config.federation.local, 0.0, experiment.seed)
     weights = experiment.model.fit({}, site.ready("train", recipe), work).weights
     validation = site.ready("validation", recipe)
-    counts = metrics.count(experiment.model.scores(weights, validation.images), validation.labels)
+    counted = metrics.count(experiment.model.scores(weights, validation.images), validation.labels)
     experiment.watch.advance(training_cases(experiment, (cases.name,)), name)
-    return Trained(weights, recipe, metrics.operating_point(counts, experiment.config.operating_point), (), -1)
+    return Trained(
+        weights, recipe, metrics.operating_point(counted, experiment.config.operating_point), (), -1, counted
+    )
 
 
 # --- comparing ------------------------------------------------------------------------------------------------------
@@ -259,11 +265,19 @@ def compare(experiment: Experiment) -> SeedResult:
     sites = {s.name: {a: by[0] for a, by in scores(s.test, [s.name]).items()} for s in data.sites}
     test = scores(data.test, [s.name for s in data.sites])
     alone = {f"local/{name}": t for name, t in local.items()} | ({"pooled": pooled} if pooled else {})
+    common = {"federated": federated} | ({"pooled": pooled} if pooled else {})
     return SeedResult(
         seed=experiment.seed,
         sites=sites,
         test=test,
-        cases={s.name: {p: len(getattr(s, p)) for p in ("train", "validation", "test")} for s in data.sites},
+        by_class={
+            s.name: {p: np.bincount(getattr(s, p).labels, minlength=len(data.labels)).tolist() for p in PARTS}
+            for s in data.sites
+        },
+        counts={
+            "validation": counts.of_sum(federated.counts, federated.threshold),
+            "test": {a: outcomes(experiment, t, data.test) for a, t in common.items()},
+        },
         mix={name: p.mix.own_share for name, p in personal.items()},
         rounds=[asdict(r) for r in federated.records],
         curves={name: [asdict(r) for r in t.records] for name, t in alone.items()},
@@ -284,6 +298,11 @@ def score(experiment: Experiment, trained: Trained, cases: Cases) -> Score:
     return metrics.score(logits(experiment, trained, cases), cases.labels, trained.threshold)
 
 
+def outcomes(experiment: Experiment, trained: Trained, cases: Cases) -> dict[str, Any]:
+    """A trained model's outcomes on test cases, as counts."""
+    return counts.of_cases(logits(experiment, trained, cases), cases.labels, trained.threshold)
+
+
 def personalise(experiment: Experiment, cases: SiteCases, own: Trained | None, federated: Trained) -> Personal:
     """What one site makes of the federated model: fine-tuned, mixed with its own, as far as the configuration asks."""
     common = tune(experiment, cases, federated)
@@ -293,8 +312,8 @@ def personalise(experiment: Experiment, cases: SiteCases, own: Trained | None, f
     mix = choose_mix(alone, together, labels) if experiment.config.personalise.mix else Mix(0.0)
     if not mix.own_share and common is federated:
         return Personal(own, common, mix, federated.threshold)
-    counts = metrics.count(mix(alone, together), labels)
-    return Personal(own, common, mix, metrics.operating_point(counts, experiment.config.operating_point))
+    counted = metrics.count(mix(alone, together), labels)
+    return Personal(own, common, mix, metrics.operating_point(counted, experiment.config.operating_point))
 
 
 def score_personal(experiment: Experiment, personal: Personal, cases: Cases) -> Score:
@@ -316,8 +335,7 @@ def tune(experiment: Experiment, cases: SiteCases, federated: Trained) -> Traine
 
 def pool(sites: Sequence[SiteCases]) -> SiteCases:
     """All sites' cases in one place, which only a simulation can have."""
-    parts = ("train", "validation", "test")
-    return SiteCases("pooled", *(join([getattr(s, part) for s in sites]) for part in parts))
+    return SiteCases("pooled", *(join([getattr(s, part) for s in sites]) for part in PARTS))
 
 
 # --- writing and showing --------------------------------------------------------------------------------------------
@@ -382,6 +400,7 @@ def simulate(
     result = results.as_json(config.model_dump(mode="json"), remarks, outcomes)
     first = folder / f"seed-{config.seeds[0]}" / "federated.safetensors"
     tensorfile.write_atomically(folder / "model.safetensors", first.read_bytes())
+    report.write(folder / "report.html", result)
     results.write(folder / "result.json", result)
     return result
 
@@ -420,7 +439,9 @@ def run(options: argparse.Namespace) -> int:
         from common import figures
 
         figures.curves(result, folder / "curves.png")
-        console.print(f"Written to {folder}: result.json, curves.png, model.safetensors, log.txt", highlight=False)
+        console.print(
+            f"Written to {folder}: report.html, result.json, curves.png, model.safetensors, log.txt", highlight=False
+        )
     return 0
 
 

@@ -5,6 +5,7 @@
     python -m server start                            keep the coordinator's processes alive
     python -m server run PLAN                         ask the sites for a training, and follow it
     python -m server status                           who is connected, doing what, and who is waited for
+    python -m server compare RUN RUN…                 runs beside each other, simulated or real
     python -m server history · stop · revoke · renew
     python -m server audit show · verify · export     what was done here, and by whom
 
@@ -20,10 +21,11 @@ from pathlib import Path
 from rich.console import Console
 
 from common import config as configuration
+from common import tensorfile
 from common.audit import acts, shown
 from common.audit.log import Log
 from common.command import Command, confirmed, dispatch
-from common.errors import ConfigError, IdentityError
+from common.errors import ConfigError, IdentityError, RunError
 from common.joining import JoinRequest, consortium_fingerprint
 from common.plans import RunPlan
 from server import follow, membership
@@ -73,6 +75,12 @@ STATUS = """One line a site: connected or not, since when, what it is doing; and
 HISTORY = """All runs, with how they ended.
 
   python -m server history"""
+
+COMPARE = """Compare runs that have finished: settings that differ, curves over each other, figures with intervals,
+cost. A table here, and one page, compare.html.
+
+  python -m server compare runs/demo runs/demo-svm
+  python -m server compare pneumonia-1a2b3c4d pneumonia-5e6f7a8b"""
 
 STOP = """End a run; its checkpoint and its rounds stay. Without a name, the latest one.
 
@@ -213,6 +221,37 @@ def _history(options: argparse.Namespace) -> int:
     return 0
 
 
+def _compare_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="a folder with a result.json, or a run's name here")
+    parser.add_argument(
+        "--out", type=Path, default=Path("compare.html"), metavar="FILE", help="the page (compare.html)"
+    )
+    _home_argument(parser)
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from server.report import compare
+
+    if len(options.runs) < 2:
+        raise ConfigError("one run, expected two at least to compare: python -m server compare RUN RUN…")
+    found = [compare.read(_finished(options.home, name)) for name in options.runs]
+    Console(soft_wrap=True).print(compare.shown(found))
+    for doubt in compare.doubts(found):
+        print(doubt)
+    tensorfile.write_atomically(options.out, compare.page(found))
+    print(f"Written to {options.out}. Research software, not a medical device.")
+    return 0
+
+
+def _finished(home: Path, name: str) -> Path:
+    """The folder that a run is in: the one named, or that of a run of the coordinator's."""
+    if (Path(name) / "result.json").exists():
+        return Path(name)
+    if not home.exists():
+        raise RunError(f"{name}: no folder with a result.json. Runs go by name with --home, the coordinator's folder.")
+    return Run.find(Home.at(home), name).folder
+
+
 def _stop(options: argparse.Namespace) -> int:
     run = Run.find(Home.at(options.home), options.name)
     options.act.plan = run.name
@@ -273,6 +312,7 @@ COMMANDS = {
                       "the run goes on; follow it again with the same command."),
     "status": Command("who is connected, doing what, and who is waited for", STATUS, _home_argument, _status),
     "history": Command("all runs, and how they ended", HISTORY, _home_argument, _history),
+    "compare": Command("runs beside each other, simulated or real", COMPARE, _compare_arguments, _compare),
     "stop": Command("end a run", STOP, _name_argument, _stop),
     "revoke": Command("suspend a site", REVOKE, _revoke_arguments, _revoke),
     "renew": Command("sign the roster anew before it expires", RENEW, _renew_arguments, _renew),

@@ -16,8 +16,10 @@ from common.algorithms.course import Course
 from common.errors import ConsiliumError
 from common.files import write_json
 from common.models import build
+from common.secagg.plan import threshold as threshold_of
+from common.secagg.roster import MIN_COHORT
 from common.transport import Transport
-from server import checkpoint, federation, results, training
+from server import checkpoint, counts, federation, report, results, training
 from server.federation import Standing
 from server.runs import Run
 from server.transcripts import Transcripts
@@ -158,11 +160,24 @@ def _write_result(run: Run, finished: Finished) -> None:
         "purpose": told.purpose,
         "labels": list(told.labels),
         "sites": list(finished.sites),
-        "rounds": run.rounds(),
+        "asked": list(told.cohort),
+        "rounds": (rounds := run.rounds()),
+        "cost": results.cost(rounds),
         "best_round": standing.best_round,
         "validation": metrics.summary_of_counts(standing.best_counts) if standing.best_counts else {},
+        "counts": {"validation": counts.of_sum(standing.best_counts, threshold)} if standing.best_counts else {},
         "threshold": threshold,
+        "secure_aggregation": {
+            "on": True,
+            "sites": len(finished.sites),
+            "least_in_a_sum": max(MIN_COHORT, threshold_of(len(finished.sites))),
+        },
+        "preprocess": told.recipe,
+        "release": told.release,
+        "code": told.code,
+        "config": told.training.model_dump(mode="json"),
         "weights_sha256": sha,
         "versions": results.versions(),
     }
+    report.write(run.folder / "report.html", result)
     write_json(run.folder / "result.json", result)

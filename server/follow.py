@@ -218,7 +218,7 @@ def _over(run: Run, console: Console) -> int:
     console.print(
         f"Finished: best round {result['best_round'] + 1}, {figure}. Research software, not a medical device."
     )
-    console.print(f"Written to {run.folder}: model.safetensors, result.json", highlight=False)
+    console.print(f"Written to {run.folder}: report.html, model.safetensors, result.json", highlight=False)
     return 0
 
 

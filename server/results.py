@@ -18,6 +18,7 @@ from common.metrics import Score
 from common.secagg.plan import threshold
 from common.secagg.roster import MIN_COHORT
 from common.types import Tensors, prefixed
+from server import counts
 
 FORMAT = 1
 APPROACHES = ("local", "federated", "personalised", "pooled")
@@ -35,8 +36,10 @@ class SeedResult:
     sites: Mapping[str, Scores]
     test: Mapping[str, Sequence[Score]]
     """On the common test set: one score for a common model, one for each site's model otherwise."""
-    cases: Mapping[str, Mapping[str, int]]
-    """Numbers of training, validation and test cases by site."""
+    by_class: Mapping[str, Mapping[str, Sequence[int]]]
+    """Numbers of training, validation and test cases of every class by site."""
+    counts: Mapping[str, Any]
+    """Outcomes as `server.counts` tells them: of the validation cases summed, of the test cases by approach."""
     mix: Mapping[str, float]
     """Weight of the site's own model in its personalised one."""
     rounds: Sequence[Mapping[str, Any]]
@@ -67,19 +70,26 @@ def as_json(config: Mapping[str, Any], data: Remarks, seeds: Sequence[SeedResult
         "origin": data.origin,
         "labels": list(data.labels),
         "sites": {
-            name: {"cases": dict(first.cases[name])}
-            | {a: _over_seeds([[s.sites[name][a]] for s in seeds]) for a in APPROACHES if a in first.sites[name]}
+            name: {"cases": {p: sum(n) for p, n in parts.items()}, "by_class": {p: list(n) for p, n in parts.items()}}
+            | {
+                a: counts.with_intervals(_over_seeds([[s.sites[name][a]] for s in seeds]), parts["test"])
+                for a in APPROACHES
+                if a in first.sites[name]
+            }
             | ({"own_share": _mean([s.mix[name] for s in seeds])} if name in first.mix else {})
-            for name in first.sites
+            for name, parts in first.by_class.items()
         },
+        "cases": {p: sum(sum(by[p]) for by in first.by_class.values()) for p in ("train", "validation", "test")},
         "sites_mean": {
             a: _over_seeds([[by[a] for by in s.sites.values()] for s in seeds])
             | {"n": sum(by[a].n for by in first.sites.values())}
             for a in APPROACHES
             if a in first.test
         },
-        "test": {a: _over_seeds([s.test[a] for s in seeds]) for a in APPROACHES if a in first.test},
+        "test": {a: _test(a, seeds) for a in APPROACHES if a in first.test},
+        "counts": {"seed": first.seed} | dict(first.counts),
         "rounds": [{"seed": s.seed} | dict(r) for s in seeds for r in s.rounds],
+        "cost": cost([r for s in seeds for r in s.rounds]),
         "seeds": [
             {
                 "seed": s.seed,
@@ -99,6 +109,16 @@ def as_json(config: Mapping[str, Any], data: Remarks, seeds: Sequence[SeedResult
     }
 
 
+def _test(approach: str, seeds: Sequence[SeedResult]) -> dict[str, Any]:
+    """Figures on the common test set; with intervals where they are one model's, and not a mean over the sites'."""
+    told, figures = seeds[0].counts["test"].get(approach), _over_seeds([s.test[approach] for s in seeds])
+    if told is None:
+        return figures
+    if len(seeds) == 1:
+        return figures | {k: v for k, v in told["figures"].items() if k.endswith("_interval")}
+    return counts.with_intervals(figures, told["by_class"])
+
+
 def _secure(federation: Mapping[str, Any], sites: int) -> dict[str, Any]:
     """Whether it was on, and the least number of sites whose sum the coordinator saw."""
     if not federation["secure"]:
@@ -106,6 +126,12 @@ def _secure(federation: Mapping[str, Any], sites: int) -> dict[str, Any]:
     auditors = min(sites, federation["simulate"]["auditors"])
     cohort = max(MIN_COHORT, round(federation["fraction"] * sites))
     return {"on": True, "sites": sites, "least_in_a_sum": max(MIN_COHORT, threshold(cohort)), "auditors": auditors}
+
+
+def cost(rounds: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """What the federated rounds took together: how many, how many of them void, seconds, bytes both ways."""
+    told = {"rounds": len(rounds), "void": sum(bool(r["void"]) for r in rounds)}
+    return told | {what: sum(r[what] for r in rounds) for what in ("seconds", "bytes_up", "bytes_down")}
 
 
 def versions() -> dict[str, str]:

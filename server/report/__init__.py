@@ -1,0 +1,21 @@
+"""A run as a page that people read: one file, without network or script, from the content of result.json alone.
+
+markup    elements, and numbers as people read them
+charts    curves and dots as SVG
+words     what is to be said in sentences: limits, privacy
+page      the report of one run
+compare   several runs beside each other
+"""
+
+from pathlib import Path
+
+from common import tensorfile
+from server.report.page import page
+from server.report.words import Result
+
+__all__ = ["page", "write"]
+
+
+def write(path: Path, result: Result) -> None:
+    """Write a run's report atomically."""
+    tensorfile.write_atomically(path, page(result))

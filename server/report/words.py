@@ -1,0 +1,139 @@
+"""What is to be said of a run in plain words, from the content of result.json alone."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+FEW = 100
+"""Cases of a class below this leave figures wide open."""
+MODELS = {"cnn": "a convolutional neural network", "svm": "a support vector machine"}
+
+Result = Mapping[str, Any]
+
+
+def simulated(result: Result) -> bool:
+    """Whether one machine played all sites."""
+    return "seeds" in result
+
+
+def judged(result: Result) -> dict[str, Any] | None:
+    """The counts that the model is judged by: of test cases in a simulation, of the validation cases in a real run."""
+    told = result.get("counts") or {}
+    found: dict[str, Any] | None = told["test"].get("federated") if "test" in told else told.get("validation")
+    return found
+
+
+def figures(result: Result) -> dict[str, Any]:
+    """The federated model's figures: means over seeds on test cases, or those on the validation cases' sum."""
+    told = result["test"]["federated"] if simulated(result) else (judged(result) or {}).get("figures", {})
+    return {"auc": None, "accuracy": None, "sensitivity": None, "specificity": None} | dict(told)
+
+
+def summary(result: Result) -> str:
+    """What happened, in a sentence or two."""
+    kind = MODELS[result["config"]["model"]["kind"]]
+    many, labels = len(result["sites"]), ", ".join(result["labels"])
+    if simulated(result):
+        return f"{many} sites trained {kind} together, to tell apart: {labels}. {result['origin']}."
+    return (
+        f"{many} sites of {result['consortium']} trained {kind} together on their own data sets "
+        f"“{result['dataset']}”, to tell apart: {labels}. Purpose: {result['purpose']}. No image left a site."
+    )
+
+
+def limits(result: Result) -> list[str]:
+    """What the model is not good for, and what to doubt."""
+    told = ["It is research software, not a medical device: no decision about a patient may rest on it."]
+    told += _of_the_data(result) if simulated(result) else _of_a_real_run()
+    told += _small_numbers(result)
+    told.append(
+        f"It knows these answers alone: {', '.join(result['labels'])}. Whatever else an image shows gets one of them. "
+        "Of images unlike those that it was trained on (another device, view, age, part of the body) nothing is known."
+    )
+    if result["config"]["model"]["kind"] == "svm":
+        told.append(
+            "Its scores are distances from a boundary, not probabilities: read its calibration with that in mind."
+        )
+    return told + _left_behind(result) + _hardly_there(result)
+
+
+def _of_the_data(result: Result) -> list[str]:
+    config = result["config"]
+    if config["data"]["kind"] == "synthetic":
+        return ["The images are synthetic: this program drew them. The figures say nothing of how it does on patients."]
+    told = ["This was a simulation: one machine played all sites."]
+    if config["sites"]["split"] != "natural":
+        told.append(
+            "The sites are simulated: one data set, of a single source, was divided among them. Real hospitals differ "
+            "more (devices, patients, habits), and a model does worse at a hospital that it has not seen."
+        )
+    return told
+
+
+def _of_a_real_run() -> list[str]:
+    return [
+        "The figures are on validation cases, which also chose the best round and the operating point: they flatter "
+        "the model. It was not tested on cases held apart.",
+        "How it does at each single site is not known here, since only sums leave the sites: at some site, or for some "
+        "group of patients, it may do much worse. Test it on your own cases before any use.",
+    ]
+
+
+def _small_numbers(result: Result) -> list[str]:
+    if (told := judged(result)) is None or min(told["by_class"]) >= FEW:
+        return []
+    parts = ", ".join(f"{n} of {name}" for name, n in zip(result["labels"], told["by_class"], strict=True))
+    return [f"Small numbers: the figures stand on {told['n']} cases ({parts}). Read the intervals, not the figures."]
+
+
+def _left_behind(result: Result) -> list[str]:
+    """Sites that do better alone."""
+    if not simulated(result) or "local" not in result["test"]:
+        return []
+    names = [
+        name
+        for name, site in result["sites"].items()
+        if None not in (own := site["local"]["auc"], site["federated"]["auc"]) and own > site["federated"]["auc"]
+    ]
+    return (
+        [f"Not better for everybody: the site's own model has the higher AUC at {', '.join(names)}."] if names else []
+    )
+
+
+def _hardly_there(result: Result) -> list[str]:
+    """Sites from whose answers the model can have learned little."""
+    rounds = [r for r in result["rounds"] if not r["void"]]
+    absent = [s for s in result["sites"] if sum(s in r["dropped"] for r in rounds) * 2 > len(rounds)]
+    return [f"Silent in more than half of the rounds, so hardly in the model: {', '.join(absent)}."] if absent else []
+
+
+def privacy(result: Result) -> list[str]:
+    """What the coordinator saw, and what hid the rest."""
+    told = result["secure_aggregation"]
+    if not told["on"]:
+        return [
+            "Secure aggregation was OFF: the coordinator saw what each site sent, in the clear. Images were not sent."
+        ]
+    return [
+        "Images and single cases never left a site; vectors to be added did.",
+        f"Secure aggregation was on: every vector was masked, and the coordinator saw sums over at least "
+        f"{told['least_in_a_sum']} of {told['sites']} sites, and no site's own numbers.",
+        _auditors(told.get("auditors")),
+        "No noise was added (no differential privacy): what the sums and the finished model themselves tell of the "
+        "cases is not hidden.",
+    ]
+
+
+def _auditors(many: int | None) -> str:
+    if many is None:
+        return (
+            "Whether a site audits, that is recomputes every model itself, is its own decision and not recorded here."
+        )
+    return f"{many} of the sites audited: they recomputed every model from the masked vectors."
+
+
+def silences(name: str, rounds: Sequence[Mapping[str, Any]]) -> str:
+    """In which rounds a site was silent or the round void, for whoever cannot see the strip."""
+    silent = [str(r["round"] + 1) for r in rounds if name in r["dropped"]]
+    void = [str(r["round"] + 1) for r in rounds if r["void"]]
+    parts = [f"{what} in rounds {', '.join(which)}" for what, which in (("silent", silent), ("void", void)) if which]
+    return "; ".join(parts) or "answered in every round"
