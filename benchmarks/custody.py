@@ -157,7 +157,7 @@ def reading(case: Case) -> dict[str, float]:
         for number in range(len(sealed)):
             store.read(number)
 
-    times = best([raw, into, through], 15)
+    times = best([raw, into, through], 40)
     return {name: size / taken for name, taken in zip(("raw", "into", "read"), times, strict=True)}
 
 

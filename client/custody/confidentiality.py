@@ -6,7 +6,7 @@ definition allows: a dummy where D is offered, else empty. The identity is gone 
 
 import csv
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -51,7 +51,7 @@ def table() -> dict[str, Rule]:
         return {row["tag"]: Rule(row["name"], ACTIONS[row["action"]], row["kept by"]) for row in rows}
 
 
-@cache
+@lru_cache(maxsize=1 << 16)
 def action(tag: int, found_as: str | None, options: frozenset[Option]) -> Action:
     """What is done with an attribute.
 
