@@ -62,37 +62,40 @@ def doubts(results: Sequence[Result]) -> list[str]:
 
 
 def differing(results: Sequence[Result]) -> dict[str, list[str]]:
-    """Settings that are not the same in all: by their dotted name a value for each run, – where it has none."""
+    """Settings that are not the same in all: by their dotted name a value for each run, – where it has none.
+
+    A section that a run does not have at all (`data` in a plan: it stays each site's matter) tells nothing.
+    """
     flat = [_flat(r["config"]) for r in results]
     keys = dict.fromkeys(key for one in flat for key in one if key != "name")
     values = {key: [one.get(key, "–") for one in flat] for key in keys}
-    return {key: found for key, found in values.items() if len(set(found)) > 1}
+
+    def told(key: str) -> set[str]:
+        section = key.partition(".")[0]
+        return {v for v, r in zip(values[key], results, strict=True) if section in r["config"]}
+
+    return {key: found for key, found in values.items() if len(told(key)) > 1}
 
 
 def shown(results: Sequence[Result]) -> Table:
     """The same for a screen: a row a run."""
     screen = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     screen.add_column("run", min_width=max(map(len, named(results))))
-    for column in (*(NAMES[f] for f in SHOWN), "rounds", "seconds", "MB up"):
-        screen.add_column(column, justify="right")
+    for column in ("AUC", "95 % interval", "accuracy", "sensitive", "specific", "rounds", "seconds", "MB up"):
+        screen.add_column(column, justify="right", no_wrap=True)
     for name, result in zip(named(results), results, strict=True):
         figures, cost = words.figures(result), result["cost"]
-        cells = [_plain(figures, f) for f in SHOWN]
-        screen.add_row(name, *cells, str(cost["rounds"]), f"{cost['seconds']:.0f}", f"{cost['bytes_up'] / 1e6:.1f}")
+        interval = "–".join(f"{v:.3f}" for v in figures.get("auc_interval") or ())
+        auc, *others = ("–" if figures[f] is None else f"{figures[f]:.3f}" for f in SHOWN)
+        spent = str(cost["rounds"]), f"{cost['seconds']:.0f}", f"{cost['bytes_up'] / 1e6:.1f}"
+        screen.add_row(name, auc, interval, *others, *spent)
     return screen
-
-
-def _plain(figures: Mapping[str, Any], name: str) -> str:
-    value, interval = figures.get(name), figures.get(f"{name}_interval")
-    if value is None:
-        return "–"
-    return f"{value:.3f}" + (f" ({interval[0]:.3f}–{interval[1]:.3f})" if interval else "")
 
 
 def _flat(value: Any, at: str = "") -> dict[str, str]:
     """Settings by dotted name; a list is one value."""
     if not isinstance(value, dict):
-        return {at: json.dumps(value, ensure_ascii=False)}
+        return {at: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}
     return {k: v for key, inner in value.items() for k, v in _flat(inner, f"{at}.{key}" if at else key).items()}
 
 

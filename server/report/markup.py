@@ -48,8 +48,8 @@ def figure(value: float | None, interval: Sequence[float] | None = None, spread:
         return el("span", "–", title="not defined: a class has no cases")
     shown = el("span", _data(value, f"{value:.3f}"), class_="figure")
     if spread is not None:
-        _append_text(shown, " ±")
-        shown.append(_data(spread, f"{spread:.3f}"))
+        _append_text(shown, " ")
+        shown.append(el("small", "±", _data(spread, f"{spread:.3f}")))
     if interval is not None:
         low, high = (_data(v, f"{v:.3f}") for v in interval)
         _append_text(shown, " ")

@@ -52,8 +52,9 @@ def approaches(result: Result) -> list[str]:
 def _head(result: Result) -> list[Element]:
     simulated, figures, cost = words.simulated(result), words.figures(result), result["cost"]
     judged = "test cases" if simulated else "validation cases"
+    rounds = "Rounds, all seeds" if len(result.get("seeds", ())) > 1 else "Rounds"
     tiles: list[tuple[str, Child]] = [(f"{NAMES[f]} on {judged}", with_interval(figures, f)) for f in SHOWN]
-    tiles += [("Sites", count(len(result["sites"]))), ("Rounds", count(cost["rounds"])),
+    tiles += [("Sites", count(len(result["sites"]))), (rounds, count(cost["rounds"])),
               ("Time in rounds", seconds(cost["seconds"])), ("Sent up", size(cost["bytes_up"]))]  # fmt: skip
     return [
         el("p", "Simulation on one machine" if simulated else "Federation of hospitals", class_="kind"),
@@ -69,7 +70,7 @@ def _several(result: Result) -> str:
         return ""
     return (
         f"Figures are means over {len(result['seeds'])} seeds, ± their standard deviation; intervals are for the cases "
-        f"of one seed. Curves, calibration and confusion are of the first seed's model, {result['counts']['seed']}."
+        f"of one seed. Curves, calibration and confusion are of the model of seed {result['counts']['seed']}."
     )
 
 
@@ -80,8 +81,9 @@ def _limits(result: Result) -> list[Element]:
 
 def _data(result: Result) -> list[Element]:
     config, heading = result["config"], el("h2", "What was trained on what")
-    about = el("p", f"Model: {words.MODELS[config['model']['kind']]}. Strategy: {config['federation']['strategy']}. "
-               f"Labels: {', '.join(result['labels'])}.")  # fmt: skip
+    strategy = "" if config["model"]["kind"] == "svm" else f" Strategy: {config['federation']['strategy']}."
+    model = f"Model: {words.MODELS[config['model']['kind']]}.{strategy} Labels: {', '.join(result['labels'])}."
+    about = el("p", model)
     if not words.simulated(result):
         judged = words.judged(result)
         sums = [el("p", "In the sum of the best round: ", *_classes(result, judged["by_class"]), ".")] if judged else []
@@ -120,9 +122,8 @@ def _learning(result: Result) -> list[Element]:
     legend: list[tuple[int, Child]] = [*sorted(styles.items())]
     if void:
         legend.append((5, "void round: too few answered, the model stayed as it was"))
-    best = result["seeds"][0]["best_round"] if words.simulated(result) else result["best_round"]
-    kept = el("p", f"Kept was the model of round {best + 1}, the best on validation cases.", class_="soft")
-    return [heading, el("div", *named, class_="charts"), charts.legend(legend), kept]
+    return [heading, el("div", *named, class_="charts"), charts.legend(legend),
+            el("p", words.kept(result), class_="soft")]  # fmt: skip
 
 
 def curves_of(result: Result) -> list[tuple[int, str, Sequence[Any]]]:
@@ -161,7 +162,7 @@ def _roc(label: str, one: Any, pooled: Any, told: Any) -> Element:
                             for style, name, c in classes])  # fmt: skip
     at_work = " The mark: the operating point." if point else ""
     below = f"Shaded: 95 % interval of the sensitivity at each threshold.{at_work}"
-    title = f"ROC: {label} against the rest"
+    title = f"ROC: {label}"
     return charts.captioned(title, charts.roc(title, classes, point), legend, below)
 
 

@@ -106,6 +106,14 @@ def _hardly_there(result: Result) -> list[str]:
     return [f"Silent in more than half of the rounds, so hardly in the model: {', '.join(absent)}."] if absent else []
 
 
+def kept(result: Result) -> str:
+    """Which round's model it is, and why that one."""
+    best = result["seeds"][0]["best_round"] if simulated(result) else result["best_round"]
+    select = result["config"]["federation"]["select"]
+    why = "the last one trained" if select == "last" else f"the best by {select} on validation cases"
+    return f"Kept was the model of round {best + 1}, {why}."
+
+
 def privacy(result: Result) -> list[str]:
     """What the coordinator saw, and what hid the rest."""
     told = result["secure_aggregation"]
@@ -128,6 +136,8 @@ def _auditors(many: int | None) -> str:
         return (
             "Whether a site audits, that is recomputes every model itself, is its own decision and not recorded here."
         )
+    if not many:
+        return "No site audited the run: none recomputed the models from the masked vectors."
     return f"{many} of the sites audited: they recomputed every model from the masked vectors."
 
 

@@ -220,10 +220,19 @@ def test_runs_are_compared_on_a_page_and_on_the_screen(
     for text in (screen, page.text):
         assert real.name in text
         assert "validation cases of a federation" in text
-    assert "federation.rounds" in page.text
+    assert "data.cases" not in page.text
     assert {float(told["value"] or "") for tag, told in page.tags if tag == "data"} <= numbers(
         [told(simulated), told(real)]
     )
+
+
+def test_only_settings_that_differ_are_laid_beside_each_other(simulated: Path) -> None:
+    one, other, plan = (copy.deepcopy(told(simulated)) for _ in range(3))
+    other["config"]["federation"]["strategy"] = "fedadam"
+    del plan["config"]["data"]
+    assert compare.differing([one, other, plan]) == {"federation.strategy": ["fedavg", "fedadam", "fedavg"]}
+    assert compare.differing([one, one]) == {}
+    assert "same configuration" in Page(compare.page([one, one])).text
 
 
 def test_what_cannot_be_compared_is_refused_with_a_hint(
