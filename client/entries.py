@@ -30,7 +30,7 @@ class Seal:
         """A part, as it may lie on a disk."""
         return self.sealer.seal(content, f"{self.name}/{number}")
 
-    def opened(self, file: BinaryIO, number: int) -> bytes:
+    def opened(self, file: BinaryIO, number: int) -> memoryview:
         """The content of a part.
 
         Raises:
@@ -65,7 +65,7 @@ def read_told(file: BinaryIO, seal: Seal | None) -> Told:
         ValueError, KeyError, OSError, EOFError, struct.error, zipfile.BadZipFile, zlib.error: a damaged entry.
     """
     if seal:
-        told: Told = json.loads(seal.opened(file, 0))
+        told: Told = json.loads(bytes(seal.opened(file, 0)))
         return told
     with np.load(file, allow_pickle=False) as arrays:
         told = json.loads(arrays["told"].tobytes())
@@ -82,7 +82,7 @@ def read_frame(file: BinaryIO, index: int, shape: tuple[int, int, int], seal: Se
     """
     if seal:
         content = seal.opened(file, index + 1)
-        kind = TYPES[TYPES.index(content[:2].decode())]
+        kind = TYPES[TYPES.index(bytes(content[:2]).decode())]
         return np.frombuffer(content, kind, offset=2).reshape(shape)
     with np.load(file, allow_pickle=False) as arrays:
         frame: NDArray[Any] = arrays[f"frame{index}"]

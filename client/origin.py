@@ -15,7 +15,7 @@ class Sealer(Protocol):
         """A part of a decoded image, as it may lie on a disk."""
         ...
 
-    def unseal(self, sealed: bytes, part: str) -> bytes:
+    def unseal(self, sealed: bytes, part: str) -> memoryview:
         """The content of `seal`.
 
         Raises:
@@ -97,6 +97,36 @@ class Memory(File):
     def open(self) -> BinaryIO:
         """The content."""
         return io.BytesIO(self.content)
+
+
+class View(io.RawIOBase):
+    """A file over bytes in memory that are not copied."""
+
+    name = ""
+    """No file on a disk: pydicom asks."""
+
+    def __init__(self, content: memoryview) -> None:
+        self._content, self._at = content, 0
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def seekable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """The next bytes."""
+        part = self._content[self._at : self._at + len(buffer)]
+        buffer[: len(part)] = part
+        self._at += len(part)
+        return len(part)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a place."""
+        self._at = max(0, offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: len(self._content)}[whence])
+        return self._at
 
 
 def size_bytes(stream: BinaryIO) -> int:

@@ -7,6 +7,7 @@ message keys are the library's own matter. A message is opened whole or not at a
 
 import hashlib
 
+import numpy as np
 from cryptography.cobblestone import Cobblestone256Decryptor, Cobblestone256Encryptor
 from cryptography.exceptions import InvalidTag
 
@@ -37,26 +38,25 @@ def unseal(key: bytes, sealed: bytes | memoryview, place: Place, what: str) -> b
         CustodyError: another key or place, or a byte was changed, is missing or too many.
     """
     try:
-        return opened(key, sealed, context(place), bytearray(len(sealed)))
+        return bytes(opened(key, sealed, context(place)))
     except InvalidTag:
         raise CustodyError(f"{what}: is not what was stored: changed, truncated or swapped. {RESTORE}") from None
 
 
-def opened(key: bytes, sealed: bytes | memoryview, bound_to: bytes, buffer: bytearray) -> bytes:
-    """As `unseal`, for whoever opens many: with a buffer that is kept, at least as long as `sealed`, and a `context`.
-
-    A fresh page of memory costs more than decrypting it.
+def opened(key: bytes, sealed: bytes | memoryview, bound_to: bytes) -> memoryview:
+    """As `unseal`, with the `context` of the place, and without a copy.
 
     Raises:
         InvalidTag: it is not what was sealed.
     """
     decryptor = Cobblestone256Decryptor(key, bound_to)
     if len(sealed) < SMALL_BYTES:
-        return decryptor.update(sealed) + decryptor.finalize()
-    length = decryptor.update_into(sealed, buffer)
+        return memoryview(decryptor.update(sealed) + decryptor.finalize())
+    content = np.empty(len(sealed), np.uint8).data  # not set to zero first, which would cost as much again
+    length = decryptor.update_into(sealed, content)
     rest = decryptor.finalize()  # before it nothing is known to be whole
-    buffer[length : length + len(rest)] = rest
-    return bytes(memoryview(buffer)[: length + len(rest)])
+    content[length : length + len(rest)] = rest
+    return content[: length + len(rest)].toreadonly()
 
 
 def context(place: Place) -> bytes:

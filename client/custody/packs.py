@@ -35,16 +35,15 @@ def check(folder: Path, index: Index) -> None:
 
 
 class Reader:
-    """Reads from packs into buffers that it keeps. Threads may share it."""
+    """Reads from packs into a buffer that it keeps. Threads may share it."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._handles: OrderedDict[int, int] = OrderedDict()
         self._sealed = memoryview(bytearray(WINDOW_BYTES))
-        self._content = bytearray(WINDOW_BYTES)
         self._held = (-1, 0, 0)
         """Pack, and from where to where the buffer holds it."""
-        self._last: tuple[str, bytes] = ("", b"")
+        self._last = "", memoryview(b"")
         """The object read last: readers open an image more than once."""
         self._lock = threading.Lock()
 
@@ -52,7 +51,7 @@ class Reader:
         for handle in self._handles.values():
             os.close(handle)
 
-    def read(self, found: Object, key: bytes, bound_to: bytes) -> bytes:
+    def read(self, found: Object, key: bytes, bound_to: bytes) -> memoryview:
         """An object, decrypted.
 
         Args:
@@ -64,24 +63,10 @@ class Reader:
         with self._lock:
             if self._last[0] == found.id:
                 return self._last[1]
-            self._last = ("", b"")  # first, so that its memory can be used again
+            self._last = "", memoryview(b"")  # first, so that its memory can be used again
             sealed = self._stretch(found.pack, found.offset, found.length)
-            self._last = found.id, envelope.opened(key, sealed, bound_to, self._room(found.length))
+            self._last = found.id, envelope.opened(key, sealed, bound_to)
             return self._last[1]
-
-    def opened(self, sealed: bytes, key: bytes, bound_to: bytes) -> bytes:
-        """Anything else that was sealed under the key.
-
-        Raises:
-            InvalidTag: it is not what was sealed there.
-        """
-        with self._lock:
-            return envelope.opened(key, sealed, bound_to, self._room(len(sealed)))
-
-    def _room(self, length: int) -> bytearray:
-        if len(self._content) < length:
-            self._content = bytearray(length)
-        return self._content
 
     def _stretch(self, pack: int, offset: int, length: int) -> memoryview:
         """Bytes of a pack; fewer where it ends before."""

@@ -68,7 +68,7 @@ class Store:
         """The context of all objects; behind it comes the name of one."""
         return envelope.context(self.wraps.place("object"))
 
-    def read(self, number: int) -> bytes:
+    def read(self, number: int) -> memoryview:
         """One object, decrypted.
 
         Raises:

@@ -7,12 +7,13 @@ from typing import Any, BinaryIO
 from cryptography.exceptions import InvalidTag
 
 from client import manifest
-from client.custody.envelope import context, seal
+from client.custody.envelope import context, opened, seal
 from client.custody.index import Case
 from client.custody.keys import Custody
 from client.custody.store import Store
 from client.home import Home
 from client.manifest import Row
+from client.origin import View
 from client.readers import Frames
 from client.table import Problem, Table, located
 from common.config import Encrypted
@@ -41,7 +42,7 @@ class Sealed:
             ImageError: it is not what was stored.
         """
         try:
-            return io.BytesIO(self.store.read(self.number))
+            return io.BufferedReader(View(self.store.read(self.number)))
         except CustodyError as error:
             raise ImageError(f"{self}: {error}") from None
 
@@ -57,7 +58,7 @@ class Sealed:
         """A part of its decoded image."""
         return seal(self.store.secrets.data, content, self.store.wraps.place("decoded", self._id, part))
 
-    def unseal(self, sealed: bytes, part: str) -> bytes:
+    def unseal(self, sealed: bytes, part: str) -> memoryview:
         """The content of `seal`.
 
         Raises:
@@ -65,7 +66,7 @@ class Sealed:
         """
         place = self.store.wraps.place("decoded", self._id, part)
         try:
-            return self.store.reader.opened(sealed, self.store.secrets.data, context(place))
+            return opened(self.store.secrets.data, sealed, context(place))
         except InvalidTag:
             raise ValueError(f"{self}: a decoded part that is not what was stored") from None
 
@@ -74,7 +75,7 @@ class Sealed:
         return self.store.index.objects[self.number].id
 
 
-def opened(source: Encrypted) -> Store:
+def open_store(source: Encrypted) -> Store:
     """The data set of a configuration.
 
     Raises:
@@ -93,7 +94,7 @@ def read(source: Encrypted) -> Table:
         CustodyError: it is not what was stored last.
         DataError: bad images, all listed (`on_error: stop`), or none.
     """
-    store, problems = opened(source), list[Problem]()
+    store, problems = open_store(source), list[Problem]()
     rows = [_row(store, case, source) for case in store.index.cases]
     return manifest.table(store.folder, rows, problems, source)
 
@@ -104,7 +105,7 @@ def origin(source: Encrypted, name: str) -> Sealed:
     Raises:
         ConfigError: there is none.
     """
-    store = opened(source)
+    store = open_store(source)
     number = name.removeprefix(f"{store.name}/")
     if not number.isdecimal() or int(number) >= len(store.index.objects):
         raise ConfigError(

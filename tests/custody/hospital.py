@@ -83,4 +83,4 @@ def opened(custody, name="chest"):
 def tell(custody, name="chest"):
     """All objects and cases, decrypted."""
     store = opened(custody, name)
-    return [store.read(i) for i in range(len(store.index.objects))], list(store.index.cases)
+    return [bytes(store.read(i)) for i in range(len(store.index.objects))], list(store.index.cases)

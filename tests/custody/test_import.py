@@ -266,7 +266,7 @@ def test_killed_at_any_moment_nothing_that_was_stored_is_lost_and_the_rest_comes
         shutil.copytree(clean, custody.home.folder)
 
     points = faults.count(lambda: taken_in(custody, source))
-    tried = range(1, points + 1, 4)
+    tried = range(1, points + 1, 6)
     recovered = lost = 0
     for at in tried:
         again()
@@ -279,7 +279,7 @@ def test_killed_at_any_moment_nothing_that_was_stored_is_lost_and_the_rest_comes
         recovered += len(objects) == len(cases) == outcome.added + outcome.already == 4
     with capsys.disabled():
         print(f"\nimport killed at {len(tried)} of {points} points: {recovered} recovered, {lost} lost")
-    assert recovered == len(tried) > 20
+    assert recovered == len(tried) > 15
     assert lost == 0
 
 

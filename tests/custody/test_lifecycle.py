@@ -130,7 +130,7 @@ def test_a_set_on_another_disk_is_found_through_a_link(custody, tmp_path):
     from client.custody import table
 
     source = configuration.load(tmp_path / "c.yaml").data
-    assert len(table.opened(source).index.cases) == 2
+    assert len(table.open_store(source).index.cases) == 2
     lifecycle.destroy(custody, custody.sets / "chest")
     assert not (tmp_path / "large-disk").exists()
     assert not (custody.sets / "chest").is_symlink()
