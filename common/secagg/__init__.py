@@ -6,7 +6,7 @@ a signed roster, and keys for many rounds exchanged once an epoch. Two state mac
 
     roster, plan, fixedpoint      who may take part, in what, with which vectors
     messages, envelope, codec     bytes; strict
-    keys, schedule, shamir, masks the cryptography
+    keys, schedule, shamir, masks the cryptography (cores: on several of them)
     stages                        all transitions
     site, dealing, state, keeper  the site's half, and what it must not forget
     directory, epoch, round       the coordinator's half (machine: what its two machines share)
