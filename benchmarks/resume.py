@@ -4,8 +4,9 @@
 
 Each configuration runs twice undisturbed, then is killed with SIGKILL (its whole process group) at a moment drawn
 uniformly over its duration (one in five before the first checkpoint, the others after it), and resumed to its end: that
-many times. Compared are the SHA-256 of every model file and of result.json without its seconds. Over Flower's engine
-(where Ray is installed) there are only a few kills, for it takes long to start.
+many times. Compared are the SHA-256 of every model file and of result.json without its seconds and its counts of bytes
+(a resumed run exchanges the keys of secure aggregation anew). Over Flower's engine (where Ray is installed) there are
+only a few kills, for it takes long to start.
 """
 
 import argparse
@@ -90,17 +91,17 @@ def run(command: Sequence[str], out: Path, kill: Moment | None = None) -> tuple[
 
 
 def bits(out: Path) -> dict[str, str]:
-    """What must not differ: every model file, and result.json without its timings."""
+    """What must not differ: every model file, and result.json without what it cost."""
     found = {str(f.relative_to(out)): f.read_bytes() for f in sorted(out.rglob("*.safetensors"))}
     result = json.loads((out / "result.json").read_text())
-    found["result.json"] = json.dumps(_without_seconds(result), sort_keys=True).encode()
+    found["result.json"] = json.dumps(_without_costs(result), sort_keys=True).encode()
     return {name: hashlib.sha256(content).hexdigest() for name, content in found.items()}
 
 
-def _without_seconds(tree: Any) -> Any:
+def _without_costs(tree: Any) -> Any:
     if isinstance(tree, dict):
-        return {k: _without_seconds(v) for k, v in tree.items() if k != "seconds"}
-    return [_without_seconds(v) for v in tree] if isinstance(tree, list) else tree
+        return {k: _without_costs(v) for k, v in tree.items() if k not in ("seconds", "bytes_up", "bytes_down")}
+    return [_without_costs(v) for v in tree] if isinstance(tree, list) else tree
 
 
 def stage(out: Path) -> str:
