@@ -28,6 +28,7 @@ ASKED = {
     "secagg/submit": "to compute and send its masked vector",
     "secagg/agree": "to sign whose vectors are added",
     "secagg/release": "to release its shares",
+    "secagg/follow": "to say whether it audits",
     "secagg/audit": "to audit the round",
 }
 DOING = {
