@@ -237,14 +237,10 @@ def kills(scratch: Path, wanted: int) -> dict[str, int]:
 def federation(case: Case, scratch: Path, encrypted: bool) -> tuple[float, float]:
     """A whole simulated federation with secure aggregation: seconds, and the AUC on the test cases."""
     kind, path = ("encrypted", case.store.folder) if encrypted else (case.source.kind, case.source.path)
-    (scratch / "c.yaml").write_text(
-        f"name: custody\ndata: {{kind: {kind}, path: {path}, labels: [normal, pneumonia]}}\n"
-        "sites: {split: iid, count: 5, test_on: common}\npreprocess: [{step: normalise, by: image}]\n"
-        "model: {kind: svm, features: fourier, C: 0.003}\nfederation: {rounds: 20}\nbaselines: []\n"
-    )
     started = time.perf_counter()
-    command = [sys.executable, str(ROOT / "simulate.py"), "c.yaml", "--out", f"run-{kind}"]
-    subprocess.run(command, cwd=scratch, capture_output=True, text=True, check=True)
+    command = [sys.executable, "simulate.py", "configs/custody.yaml", f"data.kind={kind}", f"data.path={path}"]
+    command += [f"data.cache={scratch / 'cache'}", "baselines=[]", "--out", str(scratch / f"run-{kind}")]
+    subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     told = json.loads((scratch / f"run-{kind}" / "result.json").read_text())
     return time.perf_counter() - started, float(told["test"]["federated"]["auc"])
 
