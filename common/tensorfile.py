@@ -62,9 +62,7 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         raise WireError(f"{path}: {error}") from None
 
 
-def write_atomically(
-    path: Path, content: bytes | Iterable[bytes], *, durably: bool = True, mode: int = 0o644
-) -> None:
+def write_atomically(path: Path, content: bytes | Iterable[bytes], *, durably: bool = True, mode: int = 0o644) -> None:
     """Replace a file's content so that a crash at any moment leaves the old file or the new one.
 
     Args:

@@ -1,12 +1,16 @@
-"""One run, and one after the other everything in it is killed or cut off; benchmarks/faults.py does more of it, and more often."""
+"""One run, and one after the other everything in it is killed or cut off; benchmarks/faults.py does so more often."""
 
 import random
 import re
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from benchmarks import faults
 from tests.deployment.whole import SITES, SVM, InOneProcess, Willing, ended, simulated, until, written
+
+pytestmark = pytest.mark.slow
 
 INJECTED = (
     "SIGKILL of a site",

@@ -128,7 +128,7 @@ def test_no_code_that_a_coordinator_sends_is_executed_or_even_kept(
             orders = {
                 node: RecordDict({"message": ConfigRecord({"plan": "hostile", "bytes": code})}) for node in ids.values()
             }
-            told = dict(ask(grid, kind, orders, 30.0, lambda _: waited()))
+            told = dict(ask(grid, kind, orders, 120.0, lambda _: waited()))
             assert set(told) == set(ids.values())
             assert all(message.has_error() for message in told.values())
             assert not any(str(trace) in str(message.error.reason) for message in told.values())

@@ -1,4 +1,4 @@
-"""A coordinator and three hospitals in network namespaces, with an address each: nothing of one reaches another but by wire."""
+"""A coordinator and three hospitals in network namespaces, with an address each: no way between them but the wire."""
 
 import os
 import subprocess
@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.deployment.whole import SITES, Quick, ended, simulated, until, written
+
+pytestmark = pytest.mark.slow
 
 COORDINATOR, SWITCH = "10.77.0.1", "switch"
 CUT_S = 7.0

@@ -9,9 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from tests.deployment.federation import ROOT
 from tests.deployment.superlink import free_port
 from tests.deployment.whole import SITES, SVM, Quick, ended, until, written
+
+pytestmark = pytest.mark.slow
 
 LISBON, NAIROBI, OSAKA = SITES
 DOCUMENTED = r"^PYTHONPATH=.*? flower-supernode .*?home=\"site\"'$"

@@ -1,6 +1,7 @@
-"""What tests of a whole federation share: small runs, commands that cost no process each, and an end to every process."""
+"""What tests of a whole federation share: small runs, commands without a process each, an end to every process."""
 
 import io
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
@@ -45,7 +46,7 @@ class InOneProcess:
 
 
 class Willing:
-    """Over a `Federation`: its sites approve every plan that fits, by their own rules, so that nobody has to type it."""
+    """Over a `Federation`: its sites approve every plan that fits, by their own rules; nobody has to type it."""
 
     folder: Path
     sites: tuple[str, ...]
@@ -82,12 +83,12 @@ def written(path: Path, tree: dict[str, Any] = SVM, **sections: Any) -> Path:
     return path
 
 
-def simulated(config: Path) -> str:
+def simulated(config: Path, *overrides: str) -> str:
     """What the weights would be, as SHA-256, if all were one process."""
-    out = config.with_name("simulated")
-    with redirect_stdout(io.StringIO()):
-        assert simulate([str(config), "--out", str(out)]) == 0
-    (seed,) = read_json(out / "result.json")["seeds"]
+    with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
+        assert simulate([str(config), *overrides, "--out", folder]) == 0
+        result = read_json(Path(folder) / "result.json")
+    (seed,) = result["seeds"]
     return str(seed["weights_sha256"])
 
 
