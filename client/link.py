@@ -6,6 +6,7 @@ certificate authority vouches for.
 """
 
 import logging
+import random
 import ssl
 import time
 from base64 import b64encode
@@ -90,7 +91,9 @@ class Clock:
             return False
         if abs(told - self.now()) <= RESOLUTION_S:
             return False
-        self.offset_s = told - time.time()
+        # A Date has lost its fraction of a second. Any will do, but not the same for two that learn in one second: what
+        # they sign would be the same, and taken for a replay.
+        self.offset_s = told + random.random() - time.time()
         return True
 
     def complaint(self) -> str:

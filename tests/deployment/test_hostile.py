@@ -70,9 +70,10 @@ def waited() -> int:
     return 0
 
 
-def there(grid: Grid, door: Door) -> dict[str, int]:
-    """The hospitals' nodes, once they are online."""
+def there(grid: Grid, door: Door, sites: dict[str, Hospital]) -> dict[str, int]:
+    """The hospitals' nodes, once these processes are online: Flower remembers those of another test for a minute."""
     ids = {name: door.nodes[name] for name in NAMES}
+    until(lambda: all((site.folder / "journal" / "node").exists() for site in sites.values()), 120.0)
     until(lambda: set(ids.values()) <= set(grid.get_node_ids()))
     return ids
 
@@ -123,7 +124,7 @@ def test_no_code_that_a_coordinator_sends_is_executed_or_even_kept(
     trace.unlink()
 
     with door.as_coordinator.run(files) as grid:
-        ids = there(grid, door)
+        ids = there(grid, door, sites)
         for kind in ("query.answer", "train", "evaluate.anything"):
             orders = {
                 node: RecordDict({"message": ConfigRecord({"plan": "hostile", "bytes": code})}) for node in ids.values()
@@ -146,7 +147,7 @@ def test_messages_of_a_plan_are_answered_while_it_is_approved_and_not_before_or_
     plan, lisbon = a_plan(door, tmp_path), sites["Lisbon"]
     shown(plan.paper.encode())
     with door.as_coordinator.run() as grid:
-        ids = there(grid, door)
+        ids = there(grid, door, sites)
 
         def refused(digest: str) -> dict[str, str]:
             """Every site's answer is a refusal, or is not in here."""
