@@ -33,7 +33,7 @@ demo: .venv/run
 	@$(BIN)/python simulate.py configs/demo.yaml
 
 test: .venv/dev
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: .venv/dev
 	@$(BIN)/ruff check .
