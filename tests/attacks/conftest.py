@@ -1,4 +1,4 @@
-"""Counts attacks tried and refused, and prints them at the end of the run."""
+"""Counts attacks tried and refused."""
 
 import copy
 from collections.abc import Callable, Iterator
@@ -9,9 +9,7 @@ import pytest
 
 from common.errors import ConsiliumError
 from common.secagg.machine import Machine
-
-TRIED: list[str] = []
-REFUSED: list[tuple[str, str]] = []
+from tests.tally import EVENTS, TRIED
 
 Attack = Callable[..., AbstractContextManager[None]]
 
@@ -22,7 +20,7 @@ def attack() -> Attack:
 
     @contextmanager
     def trying(what: str, cause: str, *unchanged: Machine) -> Iterator[None]:
-        TRIED.append(what)
+        TRIED["attacks tried"] += 1
         before = [snapshot(machine) for machine in unchanged]
         with pytest.raises(ConsiliumError) as caught:
             yield
@@ -30,7 +28,8 @@ def attack() -> Attack:
         assert event == cause, f"{what}: refused for {event} ({caught.value}), expected {cause}"
         assert len(str(caught.value)) > 30
         assert [snapshot(machine) for machine in unchanged] == before, f"{what}: refused, but it changed something"
-        REFUSED.append((what, event))
+        TRIED["attacks refused"] += 1
+        EVENTS["attacks"].append(f"{what} → {event}")
 
     return trying
 
@@ -39,11 +38,3 @@ def snapshot(machine: Machine) -> dict[str, object]:
     """All that a coordinator's machine holds, comparable."""
     held = {k: v.tobytes() if isinstance(v, np.ndarray) else v for k, v in vars(machine).items()}
     return copy.copy({k: dict(v) if isinstance(v, dict) else v for k, v in held.items()})
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Where the attacks are what was run: each with the event that names its cause. Always: the two numbers."""
-    if any("attacks" in argument for argument in terminalreporter.config.args):
-        for what, event in REFUSED:
-            terminalreporter.write_line(f"  {what} → {event}")
-    terminalreporter.write_line(f"attacks tried {len(TRIED)}, refused {len(REFUSED)}")

@@ -27,8 +27,6 @@ from tests.deployment.consortium import Consortium
 from tests.deployment.superlink import SuperLink, free_port
 
 START_S = 60.0
-REFUSED: list[tuple[str, str]] = []
-"""What was tried at the door, and how it was refused."""
 
 
 class MemoryBoard:

@@ -49,7 +49,8 @@ from common.credentials import SIGNATURE, SITE, TIME, signed_headers
 from common.errors import IdentityError
 from common.secagg.audit import framed
 from server import gateway, impatience
-from tests.deployment.door import REFUSED, Door, talk
+from tests.deployment.door import Door, talk
+from tests.tally import EVENTS, TRIED
 
 PULL, PUSH = "/v1/fleet/pull-messages", "/v1/fleet/push-messages"
 
@@ -98,7 +99,13 @@ def said(answer: bytes | httpx.Response) -> str:
 def refused(what: str, answer: bytes | httpx.Response, *expected: str) -> None:
     """Count it, if it was, and by whom it should be."""
     assert said(answer) in expected, f"{what}: {said(answer)}, expected {expected}"
-    REFUSED.append((what, said(answer)))
+    count(what, said(answer))
+
+
+def count(what: str, answer: str) -> None:
+    """One more that did not get through."""
+    TRIED["doors tried and refused"] += 1
+    EVENTS["doors"].append(f"{what} → {answer}")
 
 
 @pytest.fixture(autouse=True)
@@ -225,7 +232,7 @@ def test_nobody_speaks_as_another_site_at_the_board(door: Door) -> None:
         with Board(door.address, door.home.authority, site, identity) as board, pytest.raises(IdentityError) as caught:
             board.doing({"what": "idle"})
         assert caught.value.cause == "not-a-member"
-        REFUSED.append((f"board: {what}", "401 not-a-member"))
+        count(f"board: {what}", "401 not-a-member")
 
 
 def test_a_revoked_key_connects_no_more(door: Door) -> None:
@@ -482,7 +489,7 @@ def test_one_member_cannot_take_all_the_ways_to_the_superlink(door: Door, monkey
         for site, expected in (("Lisbon", "503 unavailable"), ("Nairobi", "200")):
             answer = said(door.say(http(f"POST {PULL} HTTP/1.1", node_headers(door.key(site)), pull(door, site))))
             assert answer == expected
-        REFUSED.append(("a member: more requests at once than its share", "503"))
+        count("a member: more requests at once than its share", "503")
     finally:
         for line in waiting:
             line.close()
