@@ -8,7 +8,8 @@ import binascii
 import logging
 import time
 from base64 import b64decode
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -51,7 +52,8 @@ class Doorkeeper:
 
     Args:
         membership: asked again when one of the watched files or folders has changed.
-        heard: a file that says of each site when it was heard last, and since when without a break.
+        heard: a file that says of each site when it was heard last, since when without a break, and when it lost its
+            last connection, if it has none.
     """
 
     def __init__(self, membership: Membership, watched: Sequence[Path], heard: Path) -> None:
@@ -59,6 +61,7 @@ class Doorkeeper:
         self._members, self._stamp = _Members({}, {}), ""
         self._seen = Seen()
         self._heard, self._noted = _known(heard), True
+        self._lines: Counter[str] = Counter()
 
     def node(self, headers: Headers) -> str:
         """The site whose node signed a request to Flower.
@@ -115,6 +118,25 @@ class Doorkeeper:
             self._heard[site] |= {"short": short}
             self._noted = False
             self.note()
+
+    def holds(self, site: str, lost: dict[str, Callable[[], None]]) -> None:
+        """Count a connection among those of a site's node, until it is lost: when a process dies, its connections end.
+
+        Args:
+            lost: by name what is called then; a connection counts once, however many requests come on it.
+        """
+        if site in lost:
+            return
+        lost[site] = lambda: self._loses(site)
+        self._lines[site] += 1
+        self._heard[site].pop("lost_s", None)
+        self._noted = False
+
+    def _loses(self, site: str) -> None:
+        self._lines[site] -= 1
+        if not self._lines[site]:
+            self._heard[site]["lost_s"] = time.time()
+            self._noted = False
 
     def _current(self) -> _Members:
         """The members. Where they cannot be read, nobody is one."""

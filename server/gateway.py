@@ -176,7 +176,7 @@ class Gateway:
         if "transfer-encoding" in headers and "content-length" in headers:
             raise RefusedError(400, "malformed", "a body of two lengths.")
         if request.method == "POST" and path in FLEET:
-            await self._forward(self._doorkeeper.node(headers), path, request, send)
+            await self._forward(self._node(request), path, request, send)
         elif asked == ("POST", f"{BOARD}take"):
             await self._counted(self._take, request, send)
         elif asked == ("POST", f"{BOARD}give"):
@@ -194,6 +194,12 @@ class Gateway:
             await self._ask(self._board.history, path, request, send)
         else:
             raise RefusedError(404, "not-found", "there is nothing here.")
+
+    def _node(self, request: Request) -> str:
+        """The site whose node asks; its connection is remembered."""
+        site = self._doorkeeper.node(request.headers)
+        self._doorkeeper.holds(site, request.scope["lost"])
+        return site
 
     async def _ask(self, handler: Callable[[str, Json], Json], path: str, request: Request, send: Send) -> None:
         """One question to the board."""
@@ -222,7 +228,7 @@ class Gateway:
         self, handle: Callable[[str, int, Request], Awaitable[Response]], request: Request, send: Send
     ) -> None:
         """A question of a node about its messages, which is answered out of Flower's database."""
-        site = self._doorkeeper.node(request.headers)
+        site = self._node(request)
         self._refuse_too_busy(site)
         self._busy[site] += 1
         try:

@@ -1,6 +1,7 @@
 """uvicorn's HTTP protocol, impatient: alone it waits for ever for the rest of a header, and keeps one of any length."""
 
 import asyncio
+from collections.abc import Callable
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -8,14 +9,19 @@ HEADER_S, HEADER_BYTES = 10.0, 64 * 2**10
 
 
 class Impatient(HttpToolsProtocol):
-    """Closes a connection whose header is not there in time, or is too long; tells a request's whole target."""
+    """Closes a connection whose header is not there in time, or is too long; tells a request's whole target.
+
+    In a request's scope, `lost` holds by name what is called when its connection is lost.
+    """
 
     _patience: asyncio.TimerHandle | None = None
     _header_bytes = 0
+    _lost: dict[str, Callable[[], None]]
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         """A header is expected from now on."""
         super().connection_made(transport)
+        self._lost = {}
         self._expect_header()
 
     def data_received(self, data: bytes) -> None:
@@ -36,10 +42,13 @@ class Impatient(HttpToolsProtocol):
         self._no_more_patience()
         super().on_headers_complete()
         self.scope["raw_path"] = self.url  # all of it: uvicorn has cut off where it ends, and what stands before it
+        self.scope["lost"] = self._lost  # type: ignore[typeddict-unknown-key]  # ours
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The other side has gone."""
         self._no_more_patience()
+        for tell in self._lost.values():
+            tell()
         super().connection_lost(exc)
 
     def _expect_header(self) -> None:
