@@ -347,6 +347,7 @@ def save_model(experiment: Experiment, name: str, trained: Trained) -> None:
         "model": experiment.config.model_for(experiment.seed).model_dump_json(),
         "preprocess": experiment.data.pipeline.fingerprint(),
         "labels": "\n".join(experiment.data.labels),
+        "shape": "×".join(map(str, experiment.data.sites[0].train.images.shape[1:])),
         "threshold": repr(trained.threshold),
         "origin": experiment.data.origin,
     }

@@ -17,6 +17,7 @@ ConsiliumError
 ├── PlanError           a plan that this site does not run: not approved, expired, for other code
 ├── AuditError          a log of what was done that is not what was written, or a history that was changed
 ├── AccessError         something that the policy lets somebody else do
+├── PackageError        a shared model that is damaged, changed, or of a publisher that is not trusted here
 └── RunError            a run's folder: occupied, damaged, or of another configuration
 
 Each has a code, by which docs/errors.md explains it. The command lines print these without a traceback and exit with
@@ -133,6 +134,12 @@ class AccessError(ConsiliumError):
     """Something that the site's policy lets somebody else do."""
 
     code = "ACCESS"
+
+
+class PackageError(ConsiliumError):
+    """A shared model that is not what its publisher signed, or whose publisher is not trusted here."""
+
+    code = "PACKAGE"
 
 
 class RunError(ConsiliumError):

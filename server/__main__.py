@@ -6,6 +6,7 @@
     python -m server run PLAN                         ask the sites for a training, and follow it
     python -m server status                           who is connected, doing what, and who is waited for
     python -m server compare RUN RUN…                 runs beside each other, simulated or real
+    python -m server export RUN                       a finished run as one signed package to share
     python -m server history · stop · revoke · renew
     python -m server audit show · verify · export     what was done here, and by whom
 
@@ -25,13 +26,15 @@ from common import tensorfile
 from common.audit import acts, shown
 from common.audit.log import Log
 from common.command import Command, confirmed, dispatch
-from common.errors import ConfigError, IdentityError, RunError
+from common.errors import ConfigError, IdentityError
 from common.joining import JoinRequest, consortium_fingerprint
 from common.plans import RunPlan
 from server import follow, membership
 from server.history import vouched
 from server.home import Home, Settings
 from server.runs import Run
+from server.sharing import COMMANDS as SHARING
+from server.sharing import finished
 
 INIT = """Make a consortium: the root key that signs rosters and plans, a TLS authority of its own, the policy,
 roster version 1.
@@ -234,22 +237,13 @@ def _compare(options: argparse.Namespace) -> int:
 
     if len(options.runs) < 2:
         raise ConfigError("one run, expected two at least to compare: python -m server compare RUN RUN…")
-    found = [compare.read(_finished(options.home, name)) for name in options.runs]
+    found = [compare.read(finished(options.home, name)) for name in options.runs]
     Console(soft_wrap=True).print(compare.shown(found))
     for doubt in compare.doubts(found):
         print(doubt)
     tensorfile.write_atomically(options.out, compare.page(found))
     print(f"Written to {options.out}. Research software, not a medical device.")
     return 0
-
-
-def _finished(home: Path, name: str) -> Path:
-    """The folder that a run is in: the one named, or that of a run of the coordinator's."""
-    if (Path(name) / "result.json").exists():
-        return Path(name)
-    if not home.exists():
-        raise RunError(f"{name}: no folder with a result.json. Runs go by name with --home, the coordinator's folder.")
-    return Run.find(Home.at(home), name).folder
 
 
 def _stop(options: argparse.Namespace) -> int:
@@ -298,7 +292,7 @@ def _log(options: argparse.Namespace) -> Log | None:
 
 
 RECORDED = {"init": "init", "admit": "admit", "start": "start", "run": "sign plan", "stop": "stop run",
-            "revoke": "revoke", "renew": "renew"}  # fmt: skip
+            "revoke": "revoke", "renew": "renew", "export": "export model"}  # fmt: skip
 """Commands that are written down, and as what."""
 
 COMMANDS = {
@@ -313,6 +307,7 @@ COMMANDS = {
     "status": Command("who is connected, doing what, and who is waited for", STATUS, _home_argument, _status),
     "history": Command("all runs, and how they ended", HISTORY, _home_argument, _history),
     "compare": Command("runs beside each other, simulated or real", COMPARE, _compare_arguments, _compare),
+    **SHARING,
     "stop": Command("end a run", STOP, _name_argument, _stop),
     "revoke": Command("suspend a site", REVOKE, _revoke_arguments, _revoke),
     "renew": Command("sign the roster anew before it expires", RENEW, _renew_arguments, _renew),

@@ -146,6 +146,7 @@ def _write_result(run: Run, finished: Finished) -> None:
         "model": told.training.model_for(told.training.seeds[0]).model_dump_json(),
         "preprocess": told.recipe,
         "labels": "\n".join(told.labels),
+        "shape": "×".join(map(str, told.shape)),
         "threshold": repr(threshold),
         "origin": f"{len(finished.sites)} sites of {told.consortium}, data set {told.dataset}, plan {run.plan.digest}",
     }

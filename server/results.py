@@ -15,6 +15,7 @@ from rich.table import Table
 
 from common import metrics, tensorfile
 from common.metrics import Score
+from common.release import VERSION, code_digest
 from common.secagg.plan import threshold
 from common.secagg.roster import MIN_COHORT
 from common.types import Tensors, prefixed
@@ -104,6 +105,8 @@ def as_json(config: Mapping[str, Any], data: Remarks, seeds: Sequence[SeedResult
         "secure_aggregation": _secure(config["federation"], len(first.sites)),
         "problems": list(data.problems),
         "warnings": list(data.warnings),
+        "release": VERSION,
+        "code": code_digest(),
         "config": dict(config),
         "versions": versions(),
     }

@@ -1,0 +1,12 @@
+"""A trained model in one signed file that any hospital can check and use. The format is in docs/sharing.md.
+
+archive    the file: a plain zip archive of which there is only one for the same members
+content    what package.json says, and what of it has to fit together
+reading    from a file to a `Shared` model, through every check; from parts to a file
+onnx       the same model as an ONNX graph
+"""
+
+from common.package.content import Calibration, Content
+from common.package.reading import SUFFIX, Shared, admitted, sealed
+
+__all__ = ["SUFFIX", "Calibration", "Content", "Shared", "admitted", "sealed"]
