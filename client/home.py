@@ -5,6 +5,7 @@ identity, node       private keys, made here; they never leave
 pins.json, roster, authority.crt, address      pinned when the site joined
 state                what secure aggregation must not forget, sealed
 plans/DIGEST/        plan.json, decision.json, and what the site keeps of that run
+restored             since when this folder goes on from a backup: no plan from before is answered
 journal/             a message that is being answered
 """
 
@@ -26,8 +27,12 @@ from common import tensorfile
 from common.config import Config, Data, Frozen, Sites
 from common.enrolment import PURPOSE, Enrolment, read_pins
 from common.errors import ConfigError, IdentityError, PlanError, WireError
+from common.files import replace as replace_file
 from common.plans import Decision, RunPlan, Verdict
 from common.secagg import Pins, Roster, admitted
+
+CLOCKS_S = 600.0
+"""How much the clocks of the coordinator and of this site may differ, where a plan is from before a restoration."""
 
 
 class Own(Frozen):
@@ -172,6 +177,28 @@ class Home:
 
     # --- plans ---
 
+    @property
+    def restored_s(self) -> float:
+        """When this site was restored from a backup, in seconds since 1970; long ago if it never was.
+
+        Raises:
+            ConfigError: the note of it is damaged.
+        """
+        path = self.folder / "restored"
+        try:
+            return float(path.read_text())
+        except FileNotFoundError:
+            return float("-inf")
+        except ValueError:
+            raise ConfigError(
+                f"{path}: damaged, expected seconds since 1970. Write those of now into it: `date +%s`. Plans that "
+                "were made before then are over here."
+            ) from None
+
+    def note_restored(self, at_s: float) -> None:
+        """From now on no plan that was made before is answered; nothing sets that back."""
+        replace_file(self.folder / "restored", f"{max(at_s, self.restored_s)}\n".encode())
+
     def plans(self) -> Iterator[RunPlan]:
         """All that this site has heard of, oldest first."""
         found = [self._plan(path) for path in (self.folder / "plans").glob("*/plan.json")]
@@ -233,6 +260,12 @@ class Home:
         """What this site's rules or its installation have against a plan; empty if nothing."""
         told, own = plan.content, self.settings
         try:
+            if not told.made_s > self.restored_s + CLOCKS_S:
+                # What was answered since the backup is not known here: the same could be answered again, differently.
+                raise PlanError(
+                    "was made before this site was restored from a backup, so it is over here. Ask the coordinator "
+                    "for a new plan."
+                )
             plan.refuse_unfit(time.time())
             if told.purpose not in own.policy.purposes:
                 raise PlanError(f"purpose '{told.purpose}' is not in policy.purposes of site.yaml.")
