@@ -33,12 +33,22 @@ def nothing(_: str) -> None:
     """Nobody wants to know."""
 
 
-def refresh(home: Home, new_plan: Callable[[str], None] = nothing) -> str:
-    """Take the newest roster and all plans, and send decisions that the coordinator has not got; why not, if so."""
+def refresh(
+    home: Home,
+    new_plan: Callable[[str], None] = nothing,
+    going_on: Callable[[frozenset[str]], None] = lambda _: None,
+) -> str:
+    """Take the newest roster and all plans, and send decisions that the coordinator has not got; why not, if so.
+
+    Args:
+        new_plan: is told the name of every plan that waits for a decision, once.
+        going_on: is told the digests of this site's plans that are not over.
+    """
     try:
         with _board(home) as board:
             told = board.board()
-            _take(home, told, new_plan)
+            files = _take(home, told, new_plan)
+            going_on(frozenset(plan.digest for plan in home.plans() if plan.paper.encode() in files))
             for plan in home.plans():
                 decision = home.decision(plan)
                 if decision and not home.delivered(plan):
@@ -87,7 +97,7 @@ def _board(home: Home) -> Board:
     return Board(home.address, home.authority, home.site, home.identity)
 
 
-def _take(home: Home, told: dict[str, Any], new_plan: Callable[[str], None]) -> None:
+def _take(home: Home, told: dict[str, Any], new_plan: Callable[[str], None]) -> list[bytes]:
     try:
         roster, plans = base64.b64decode(told["roster"], validate=True), [str(plan).encode() for plan in told["plans"]]
     except (KeyError, TypeError, ValueError):
@@ -104,6 +114,7 @@ def _take(home: Home, told: dict[str, Any], new_plan: Callable[[str], None]) -> 
             home.decide(plan, "approve", "policy.plans of this site is approve")
         else:
             new_plan(plan.name)
+    return plans
 
 
 def _deliver(home: Home, board: Board, decision: Decision) -> None:

@@ -39,6 +39,8 @@ class Resident:
     _changed: threading.Event = field(default_factory=threading.Event)
     _images: papers.Images = papers.READY
     _said: str = ""
+    _going_on: frozenset[str] = frozenset()
+    """Digests of the plans that are not over, as the coordinator told last."""
 
     def run(self) -> int:
         """Until it is told to stop."""
@@ -65,7 +67,7 @@ class Resident:
         while not self.stop.is_set():
             now = time.monotonic()
             if now >= next_papers_s:
-                self._say_once(papers.refresh(self.home, self._new_plan))
+                self._say_once(papers.refresh(self.home, self._new_plan, self._note_going_on))
                 next_papers_s = now + PAPERS_EVERY_S
             if now >= next_word_s or self._changed.is_set():
                 self._changed.clear()
@@ -74,6 +76,9 @@ class Resident:
             self._changed.wait(min(next_papers_s, next_word_s) - now)
             self.stop.wait(SAY_AT_MOST_EVERY_S)
         papers.say(self.home, None, papers.READY)
+
+    def _note_going_on(self, plans: frozenset[str]) -> None:
+        self._going_on = plans
 
     def _new_plan(self, name: str) -> None:
         log.info("a new plan, %s, waits for a decision: python -m client plans %s", name, name)
@@ -89,7 +94,7 @@ class Resident:
 
     def _takes_part(self, plan: RunPlan) -> bool:
         decision = self.home.decision(plan)
-        return bool(decision and decision.verdict == "approve" and time.time() < plan.content.expires_s)
+        return bool(decision and decision.verdict == "approve" and plan.digest in self._going_on)
 
     def _read(self, plan: RunPlan) -> bool:
         self._note(papers.Images(plan.name))
