@@ -4,7 +4,9 @@
     python -m server admit REQUEST                    put a hospital on the roster, and write its welcome
     python -m server start                            keep the coordinator's processes alive
     python -m server run PLAN                         ask the sites for a training, and follow it
+    python -m server evaluate MODEL…                  finished models on every site's validation cases
     python -m server status                           who is connected, doing what, and who is waited for
+    python -m server dashboard                        the same as a page that keeps itself up to date
     python -m server compare RUN RUN…                 runs beside each other, simulated or real
     python -m server export RUN                       a finished run as one signed package to share
     python -m server history · stop · revoke · renew
@@ -30,6 +32,7 @@ from common.errors import ConfigError, IdentityError
 from common.joining import JoinRequest, consortium_fingerprint
 from common.plans import RunPlan
 from server import follow, membership
+from server.evaluating import COMMANDS as EVALUATING
 from server.history import vouched
 from server.home import Home, Settings
 from server.runs import Run
@@ -74,6 +77,13 @@ home: they are for a rehearsal with simulate.py."""
 STATUS = """One line a site: connected or not, since when, what it is doing; and what the run is waiting for.
 
   python -m server status"""
+
+DASHBOARD = """A page for the browser: rounds as they happen, each site, what is waited for. It changes nothing.
+
+  python -m server dashboard                     prints a link that works once
+  python -m server dashboard --set-password      asks for a password, for those who come back
+
+It listens on this machine alone; from another, come through ssh: docs/dashboard.md."""
 
 HISTORY = """All runs, with how they ended.
 
@@ -219,6 +229,20 @@ def _status(options: argparse.Namespace) -> int:
     return 0
 
 
+def _dashboard_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--port", type=int, default=8765, metavar="N", help="where the page is (8765)")
+    parser.add_argument("--listen", default="127.0.0.1", metavar="IP", help="address of this machine (127.0.0.1)")
+    parser.add_argument("--set-password", action="store_true", help="ask for a password for the page, and set it")
+    _home_argument(parser)
+
+
+def _dashboard(options: argparse.Namespace) -> int:
+    from server import dashboard
+
+    home = Home.at(options.home)
+    return dashboard.ask_password(home) if options.set_password else dashboard.serve(home, options.listen, options.port)
+
+
 def _history(options: argparse.Namespace) -> int:
     follow.history(Home.at(options.home), Console(soft_wrap=True))
     return 0
@@ -291,7 +315,7 @@ def _log(options: argparse.Namespace) -> Log | None:
     return Home(options.home).log if (options.home / "consortium.yaml").exists() else None
 
 
-RECORDED = {"init": "init", "admit": "admit", "start": "start", "run": "sign plan", "stop": "stop run",
+RECORDED = {"init": "init", "admit": "admit", "start": "start", "run": "sign plan", "evaluate": "sign plan", "stop": "stop run",
             "revoke": "revoke", "renew": "renew", "export": "export model"}  # fmt: skip
 """Commands that are written down, and as what."""
 
@@ -305,9 +329,12 @@ COMMANDS = {
     "follow": Command("follow a run", FOLLOW, _name_argument, _follow,
                       "the run goes on; follow it again with the same command."),
     "status": Command("who is connected, doing what, and who is waited for", STATUS, _home_argument, _status),
+    "dashboard": Command("a page that shows all of it, live", DASHBOARD, _dashboard_arguments, _dashboard,
+                         "the page is closed; runs go on."),
     "history": Command("all runs, and how they ended", HISTORY, _home_argument, _history),
     "compare": Command("runs beside each other, simulated or real", COMPARE, _compare_arguments, _compare),
     **SHARING,
+    **EVALUATING,
     "stop": Command("end a run", STOP, _name_argument, _stop),
     "revoke": Command("suspend a site", REVOKE, _revoke_arguments, _revoke),
     "renew": Command("sign the roster anew before it expires", RENEW, _renew_arguments, _renew),

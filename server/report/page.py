@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element
 
-from server.report import charts, words
+from server.report import charts, heat, words
 from server.report.charts import STYLES
 from server.report.markup import Child, count, document, el, figure, listed, seconds, size, table
 from server.report.words import Result
@@ -31,7 +31,7 @@ def style() -> str:
 
 def page(result: Result) -> bytes:
     """The whole page."""
-    sections = (_head, _limits, _data, _learning, _quality, _sites, _rounds, _privacy, _cost, _origin)
+    sections = (_head, _limits, _data, _learning, _quality, _sites, heat.section, took_part, _privacy, cost, origin)
     body = [element for section in sections for element in section(result)]
     return document(f"{result['name']}: report", style(), *body)
 
@@ -218,26 +218,30 @@ def _row(site: Mapping[str, Any], found: Sequence[str]) -> list[Child]:
             for a, m in zip(found, marked, strict=True)]  # fmt: skip
 
 
-def _rounds(result: Result) -> list[Element]:
+def took_part(result: Result) -> list[Element]:
+    """Which site answered in which round."""
     first = result["rounds"][0].get("seed") if result["rounds"] else None
     rounds = [r for r in result["rounds"] if r.get("seed") == first]
+    caption = "Every round of the first seed, from the left" if first is not None else "Every round, from the left"
+    away = sorted(set(result.get("asked", ())) - set(result["sites"]))
+    return [
+        el("h2", "Who took part in which round"), *presence(caption, list(result["sites"]), rounds),
+        *([el("p", f"Asked, and not taking part: {', '.join(away)}.")] if away else []),
+    ]  # fmt: skip
+
+
+def presence(caption: str, sites: Sequence[str], rounds: Sequence[Mapping[str, Any]]) -> list[Element]:
+    """A row a site, a sign a round; and what the signs mean."""
     symbols = {"a": "■", "s": "□", "v": "×", "n": "·"}
     rows: list[list[Child]] = []
-    for name in result["sites"]:
+    for name in sites:
         told = [_presence(name, r) for r in rounds]
         strip = el("span", *(el("span", symbols[t], class_=t) for t in told), class_="strip", role="img",
                    aria_label=words.silences(name, rounds))  # fmt: skip
         rows.append([name, f"{told.count('a') + told.count('v')} of {len(told)}", strip])
-    shown = table("Every round of the first seed, from the left" if first is not None else "Every round, from the left",
-                  ["site", "answered", "round by round"], rows)  # fmt: skip
+    shown = table(caption, ["site", "answered", "round by round"], rows)
     shown[0].set("class", "strips")
-    away = sorted(set(result.get("asked", ())) - set(result["sites"]))
-    return [
-        el("h2", "Who took part in which round"),
-        el("p", "■ answered   □ silent   × answered, but the round was void, for too few did   · not asked"),
-        shown,
-        *([el("p", f"Asked, and not taking part: {', '.join(away)}.")] if away else []),
-    ]
+    return [el("p", "■ answered   □ silent   × answered, but the round was void, for too few did   · not asked"), shown]
 
 
 def _presence(name: str, record: Mapping[str, Any]) -> str:
@@ -252,17 +256,19 @@ def _privacy(result: Result) -> list[Element]:
     return [el("h2", "Privacy"), listed(words.privacy(result))]
 
 
-def _cost(result: Result) -> list[Element]:
-    cost = result["cost"]
+def cost(result: Result) -> list[Element]:
+    """Time and bytes."""
+    spent = result["cost"]
     rows: list[list[Child]] = [
-        ["Rounds", count(cost["rounds"])], ["of them void", count(cost["void"])],
-        ["Time in rounds", seconds(cost["seconds"])], ["Sent up by all sites", size(cost["bytes_up"])],
-        ["Sent down to all sites", size(cost["bytes_down"])],
+        ["Rounds", count(spent["rounds"])], ["of them void", count(spent["void"])],
+        ["Time in rounds", seconds(spent["seconds"])], ["Sent up by all sites", size(spent["bytes_up"])],
+        ["Sent down to all sites", size(spent["bytes_down"])],
     ]  # fmt: skip
     return [el("h2", "Time and bytes"), table("The federated rounds together", ["what", "how much"], rows)]
 
 
-def _origin(result: Result) -> list[Element]:
+def origin(result: Result) -> list[Element]:
+    """What made it."""
     keys = {"plan": "Plan, SHA-256", "release": "Release", "code": "Code at the sites, SHA-256",
             "preprocess": "Preprocessing, fingerprint", "weights_sha256": "Weights, SHA-256"}  # fmt: skip
     told = {name: str(result[key]) for key, name in keys.items() if key in result}
@@ -271,6 +277,8 @@ def _origin(result: Result) -> list[Element]:
     rows: list[list[Child]] = [[name, el("code", value)] for name, value in told.items()]
     shown = table("What made this model", ["what", "value"], rows)
     shown[0].set("class", "words")
+    found = [el("h2", "Where it comes from"), shown]
+    if "config" not in result:
+        return found
     settings = json.dumps(result["config"], indent=1, ensure_ascii=False)
-    return [el("h2", "Where it comes from"), shown,
-            el("details", el("summary", "All settings"), el("pre", settings))]  # fmt: skip
+    return [*found, el("details", el("summary", "All settings"), el("pre", settings))]

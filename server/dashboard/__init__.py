@@ -1,0 +1,13 @@
+"""The coordinator's live page: a process of its own, which reads the coordinator's folder and changes nothing in it.
+
+lock      who may look: a password or a one-time link, then a session
+door      the application: what is refused, pages, what is pushed
+live      what the page shows, part by part
+errors    docs/errors.md as a page
+shell     what stands around every page
+serving   the process
+"""
+
+from server.dashboard.serving import ask_password, serve
+
+__all__ = ["ask_password", "serve"]

@@ -1,0 +1,301 @@
+"""What the live page shows, part by part, each from the coordinator's folder alone."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from xml.etree.ElementTree import Element
+
+from common.errors import ConsiliumError
+from common.progress import duration
+from server import census
+from server.dashboard.shell import html
+from server.home import Home
+from server.report import charts
+from server.report.markup import Child, el, figure, table
+from server.report.page import presence
+from server.runs import OVER, Run
+from server.standing import Past, SiteStatus, ago, current, past, running, sites, standing, usual_s
+
+log = logging.getLogger("consilium")
+
+LATE_S = 5.0
+"""A wait is announced to whoever cannot see the page after so long, beyond what a round takes."""
+SIGNS = {"connected": "●", "silent": "◐", "lost": "✕", "stopped": "■", "away": "○"}
+WORDS = {
+    "connected": "connected",
+    "silent": "silent",
+    "lost": "line lost",
+    "stopped": "stopped",
+    "away": "not connected",
+}
+STAGES = {"waiting": "◔ waiting", "running": "▶ running", "finished": "✓ finished", "failed": "✕ failed",
+          "stopped": "■ stopped"}  # fmt: skip
+PLAN = {"approve": "✓ approved", "refuse": "✕ refused", "": "undecided"}
+PARTS = {
+    "top": "The coordinator's processes", "run": "The run", "sites": "Sites", "curves": "Learning",
+    "rounds": "Who took part in which round", "history": "All runs", "audit": "Audit log",
+}  # fmt: skip
+"""Parts of the page in their order, by name, with their headings."""
+
+Marks = list[Child]
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look at everything, so that all parts of a page are of one moment."""
+
+    home: Home
+    now: float
+    run: Run | None
+    """The run that is shown."""
+    stage: str
+    rounds: list[dict[str, Any]]
+    sites: list[SiteStatus]
+
+    @classmethod
+    def at(cls, home: Home, name: str = "") -> "Look":
+        """As it is now.
+
+        Args:
+            name: the run to show; empty: the one that goes on, else the newest.
+
+        Raises:
+            PlanError: there is no such run.
+        """
+        run = Run.find(home, name) if name else current(home) or next(iter([*Run.all(home)][::-1]), None)
+        stage, rounds = (run.state.stage, run.rounds()) if run else ("", [])
+        return cls(home, time.time(), run, stage, rounds, sites(home, None if stage in OVER else run))
+
+    @property
+    def total(self) -> int:
+        """Rounds that are planned."""
+        return self.run.plan.content.training.federation.rounds if self.run else 0
+
+    @property
+    def cohort(self) -> tuple[str, ...]:
+        """Who takes part, or is asked to."""
+        return self.run.state.cohort or self.run.plan.content.cohort if self.run else ()
+
+
+def parts(home: Home, name: str = "") -> dict[str, str]:
+    """HTML of every part by its name; beside them `title`, and `said` for whoever listens.
+
+    Raises:
+        PlanError: there is no such run.
+    """
+    look = Look.at(home, name)
+    found = {part: html(el("div", *_safely(make, look))) for part, make in MAKERS.items()}
+    return found | {"title": title(look), "said": said(look)}
+
+
+def title(look: Look) -> str:
+    """The page's name, short enough for a tab."""
+    if look.run is None:
+        return "Consilium"
+    if look.stage == "running":
+        return f"{len(look.rounds)}/{look.total} {look.run.name} – Consilium"
+    return f"{look.stage}: {look.run.name} – Consilium"
+
+
+def said(look: Look) -> str:
+    """What is worth interrupting somebody for who listens: not every round, and no time that runs."""
+    if look.run is None:
+        return "No run yet."
+    text = f"Run {look.run.name} {look.stage}."
+    if look.stage != "running":
+        return text
+    text += ("", " A quarter of the rounds is done.", " Half of the rounds are done.",
+             " Three quarters of the rounds are done.", "")[len(look.rounds) * 4 // max(look.total, 1)]  # fmt: skip
+    gone = [one.site for one in look.sites if one.site in look.cohort and one.link != "connected"]
+    text += f" Not there: {', '.join(gone)}." if gone else ""
+    late = [one.site for one in look.sites if one.awaited_for] if _late(look) else []
+    return text + (f" Waiting for {', '.join(late)}." if late else "")
+
+
+def _late(look: Look) -> bool:
+    asking = look.run.progress() if look.run else None
+    return asking is not None and look.now - asking.since_s > LATE_S + usual_s(look.rounds)
+
+
+def _safely(make: Callable[[Look], Marks], look: Look) -> Marks:
+    """One part that cannot be shown does not take the others with it."""
+    try:
+        return make(look)
+    except (ConsiliumError, OSError) as error:
+        return [el("p", f"This cannot be shown: {error}", class_="warn")]
+    except Exception:
+        log.exception("a part of the page")
+        return [el("p", "This cannot be shown, by a fault of this program. It is in its output.", class_="warn")]
+
+
+# --- the parts ------------------------------------------------------------------------------------------------------
+
+
+def _top(look: Look) -> Marks:
+    if not running(look.home):
+        return [el("p", el("b", "✕ The coordinator's processes are not running."), " Start them: ",
+                   el("code", "python -m server start"), class_="warn")]  # fmt: skip
+    told: Marks = []
+    for child in census.state(look.home.live / "log"):
+        up = f"up {ago(look.now, child.since_s)}" if child.pid else "down"
+        told.append(el("li", el("span", "● " if child.pid else "✕ ", aria_hidden="true"), f"{child.name} {up}",
+                       class_="connected" if child.pid else "lost"))  # fmt: skip
+    return [el("ul", *told, class_="chips", aria_label="Processes")]
+
+
+def _run(look: Look) -> Marks:
+    if look.run is None:
+        return [el("h1", "No run yet"), el("p", "A plan that is signed and submitted shows here: ",
+                                           el("code", "python -m server run PLAN"), class_="lead")]  # fmt: skip
+    done, total = len(look.rounds), look.total
+    badge = el("span", STAGES[look.stage], class_=f"badge {look.stage}")
+    shown: Marks = [el("p", badge, class_="kind"), el("h1", look.run.name)]
+    if look.stage == "running":
+        bar = el("progress", value=str(done), max=str(total), aria_label="Rounds done")
+        shown.append(el("div", bar, el("p", el("b", f"{done} of {total} rounds"), _left(look)), class_="way"))
+    shown.append(el("p", standing(look.run), class_="lead failed" if look.stage == "failed" else "lead"))
+    return [*shown, _tiles(look)]
+
+
+def _left(look: Look) -> str:
+    left_s = usual_s(look.rounds) * (look.total - len(look.rounds))
+    return f", about {duration(left_s)} left at most" if left_s else ""
+
+
+def _tiles(look: Look) -> Element | None:
+    if look.run is None or not look.rounds:
+        return None
+    areas = [r["validation"].get("auc") for r in look.rounds]
+    known = [area for area in areas if area is not None]
+    state, void = look.run.state, sum(bool(r["void"]) for r in look.rounds)
+    took_s = (state.ended_s or look.now) - state.started_s if state.started_s else None
+    tiles: list[tuple[str, Child]] = [
+        ("Validation AUC, last", figure(known[-1] if known else None)),
+        ("Best so far", figure(max(known, default=None))),
+        ("Sites", str(len(look.cohort))),
+        ("Seconds a round", f"{usual_s(look.rounds):.1f}"),
+        ("Void rounds", str(void)),
+        ("Took" if state.ended_s else "Since it began", duration(took_s) if took_s is not None else "–"),
+    ]
+    return el("dl", *(el("div", el("dt", name), el("dd", value)) for name, value in tiles), class_="tiles")
+
+
+def _sites(look: Look) -> Marks:
+    if not look.sites:
+        return [el("p", "No hospital has been admitted yet: ", el("code", "python -m server admit REQUEST"))]
+    asking = look.run.progress() if look.run and look.stage == "running" else None
+    head = ["Site", "State", "Doing", "Plan", "Last round", "Waited for", "Error"]
+    rows = [_site(look, one, asking.since_s if asking else 0.0) for one in look.sites]
+    return [_stacked("Every hospital on the roster, as the coordinator knows it", head, rows)]
+
+
+def _site(look: Look, one: SiteStatus, since_s: float) -> list[Child]:
+    if one.connected:
+        when = f"since {ago(look.now, one.since_s)}" if one.link == "connected" else f"for {ago(look.now, one.heard_s)}"
+    else:
+        when = f"last heard {ago(look.now, one.heard_s)} ago" if one.heard_s else "never heard"
+    sign = el("span", SIGNS[one.link], aria_hidden="true")
+    state = el("span", sign, f" {WORDS[one.link]}", el("small", when), class_=one.link)
+    waited = el("span", one.awaited_for, el("small", f"since {ago(look.now, since_s)}")) if one.awaited_for else "–"
+    error = el("a", one.error, href=f"/errors#{one.error}") if one.error else "–"
+    asked = look.run is not None and look.stage not in OVER and one.site in look.cohort
+    return [
+        one.site,
+        state,
+        one.doing or "–",
+        PLAN[one.decision] if asked else "–",
+        _last(look, one.site),
+        waited,
+        error,
+    ]
+
+
+def _last(look: Look, site: str) -> Child:
+    if not look.rounds or site not in look.cohort:
+        return "–"
+    if site in look.rounds[-1]["dropped"]:
+        return el("span", "□ silent", class_="lost")
+    return "■ answered" if site in look.rounds[-1]["sites"] else "· not asked"
+
+
+def _curves(look: Look) -> Marks:
+    void = [r["round"] for r in look.rounds if r["void"]]
+    lines = [(charts.STYLES["federated"], "federated", look.rounds)]
+    drawn: Marks = []
+    for what, label, name in (("auc", "validation AUC", "AUC"), ("loss", "validation loss", "Loss")):
+        if chart := charts.learning(f"{name} on validation cases, round by round", lines, what, label, void):
+            drawn.append(charts.captioned(name, chart))
+    if not drawn:
+        return [el("p", "No round was evaluated yet, so there is no curve.", class_="soft")]
+    legend = charts.legend([(5, "void round: too few answered, the model stayed as it was")]) if void else None
+    rows = [_round(r) for r in reversed(look.rounds)]
+    head = ["Round", "AUC", "Loss", "Seconds", "Without"]
+    numbers = el("details", el("summary", "The same as numbers"), table("Every round, the newest first", head, rows))
+    return [el("div", *drawn, class_="charts"), legend, numbers]
+
+
+def _round(record: dict[str, Any]) -> list[Child]:
+    loss = record["validation"].get("loss")
+    return [str(record["round"] + 1) + (" (void)" if record["void"] else ""), figure(record["validation"].get("auc")),
+            "–" if loss is None else f"{loss:.4f}", f"{record['seconds']:.1f}",
+            ", ".join(record["dropped"]) or "–"]  # fmt: skip
+
+
+def _rounds(look: Look) -> Marks:
+    if not look.rounds:
+        return [el("p", "No round has ended yet.", class_="soft")]
+    return [*presence("Every round, from the left", look.cohort, look.rounds)]
+
+
+def _history(look: Look) -> Marks:
+    found = [*past(look.home)][::-1]
+    if not found:
+        return [el("p", "None yet.", class_="soft")]
+    head = ["Run", "Made", "Sites", "Rounds", "Validation AUC", "How it ended", "Report"]
+    return [_stacked("All runs, the newest first", head, [_past(look.home, one) for one in found])]
+
+
+def _past(home: Home, one: Past) -> list[Child]:
+    ended: Child = el("span", STAGES[one.stage], el("small", one.why, class_="why") if one.why else None)
+    report = el("a", "report", el("span", f" of {one.name}", class_="unseen"), href=f"/runs/{one.name}/report.html")
+    there = (home.folder / "runs" / one.name / "report.html").exists()
+    return [el("a", one.name, href=f"/runs/{one.name}"), time.strftime("%Y-%m-%d %H:%M", time.gmtime(one.made_s)),
+            str(one.sites), f"{one.rounds} of {one.planned}", figure(one.auc), ended,
+            report if there else "–"]  # fmt: skip
+
+
+def _audit(look: Look) -> Marks:
+    if (head := look.home.log.head()) is None:
+        return [el("p", "Nothing has been recorded yet.", class_="soft")]
+    when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(head.at_s))
+    rows: list[list[Child]] = [
+        ["Entries", f"{head.size:,}"],
+        ["Last entry", el("span", when, el("small", f"{ago(look.now, head.at_s)} ago"))],
+        ["Root", el("code", head.root.hex(), class_="whole")],
+    ]
+    shown = table("The newest signed head of the coordinator's log", ["what", "value"], rows)
+    shown[0].set("class", "words")
+    note = "Hospitals hold the coordinator to this head: read out size and root, and compare them with what a site saw."
+    return [shown, el("p", note, class_="soft")]
+
+
+def _stacked(caption: str, head: list[str], rows: list[list[Child]]) -> Element:
+    """A table that is one card a row where the page is narrow. Roles are written out: layout takes them away."""
+
+    def cell(tag: str, role: str, child: Child, name: str, scope: str | None) -> Element:
+        return el(tag, el("span", child), role=role, scope=scope, data_name=name)
+
+    top = el("tr", *(el("th", name, scope="col", role="columnheader") for name in head), role="row")
+    body = [el("tr", cell("th", "rowheader", row[0], head[0], "row"),
+               *(cell("td", "cell", child, name, None) for name, child in zip(head[1:], row[1:], strict=True)),
+               role="row") for row in rows]  # fmt: skip
+    return el("table", el("caption", caption), el("thead", top, role="rowgroup"), el("tbody", *body, role="rowgroup"),
+              role="table", class_="stacked words")  # fmt: skip
+
+
+MAKERS: dict[str, Callable[[Look], Marks]] = {
+    "top": _top, "run": _run, "sites": _sites, "curves": _curves, "rounds": _rounds, "history": _history,
+    "audit": _audit,
+}  # fmt: skip
