@@ -11,11 +11,18 @@
 
     python -m client import SOURCE          take images into encrypted custody
     python -m client custody ACTION         the keys of what is in custody
+    python -m client backup DEST            to another disk: encrypted, incremental; list, verify, drill, prune
+    python -m client restore DEST           this site anew, from a backup
+
+    python -m client access ACTION          people, roles, and the policy that two of them sign
+    python -m client audit ACTION           what was done here, and by whom
 
     python -m client check configs/demo.yaml          is the data of a configuration ready to train on?
     python -m client preview image.dcm --config C     one image after every step of the preprocessing
+    python -m client predict MODEL IMAGE…             run a shared model on images of this site
 
-Commands of a site take --home DIR, the site's folder (default: site). docs/deploy.md goes through everything in order.
+Commands of a site take --home DIR, the site's folder (default: site), and --as KEY, the key of who gives them; the help
+of each ends with the roles that may. docs/deploy.md goes through everything in order.
 """
 
 import argparse
@@ -23,6 +30,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
@@ -30,10 +38,15 @@ from rich.console import Console
 from rich.table import Table
 
 from client import joining
+from client.access import commands as access
+from client.access import gate, vouched
+from client.backup import commands as backup
 from client.custody import commands as custody
 from client.home import Home
 from client.origin import File, Origin
+from client.prediction import commands as prediction
 from common import config as configuration
+from common.audit import shown
 from common.command import Command, confirmed, dispatch
 from common.config import Config, Encrypted
 from common.errors import IdentityError, LinkError
@@ -123,13 +136,14 @@ def _home_argument(parser: argparse.ArgumentParser) -> None:
 def _init_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="this site's, without spaces: lisbon")
     parser.add_argument("--contact", default="", metavar="TEXT", help="whom the coordinator can telephone")
+    parser.add_argument("--person", default="", metavar="NAME", help="who may do everything at first (the system user)")
     parser.add_argument("--rehearse", metavar="CONFIG", help="play the part of the simulated site of this name in it")
     _home_argument(parser)
 
 
 def _init(options: argparse.Namespace) -> int:
     part = configuration.load(options.rehearse) if options.rehearse else None
-    _show_request(options.home, joining.begin(Home(options.home), options.name, options.contact, part))
+    _show_request(options.home, joining.begin(Home(options.home), options.name, options.contact, part, options.person))
     print(f"Then name this hospital's images in {options.home / 'site.yaml'}, and try: python -m client check")
     return 0
 
@@ -316,6 +330,20 @@ def _preview(options: argparse.Namespace) -> int:
     return 0
 
 
+def _audit() -> Command:
+    """The log's commands; here `verify` looks at what people signed as well."""
+    command = shown.command("client", _home_argument, lambda options: Home.at(options.home).log)
+
+    def run(options: argparse.Namespace) -> int:
+        status = command.run(options)
+        if options.action == "verify" and not options.file:
+            home = Home.at(options.home)
+            print(f"Signed by people, and theirs: {vouched.verify_all(home.log, home.access)} entries.")
+        return status
+
+    return replace(command, run=run)
+
+
 PATIENCE_S = 60.0
 KEPT = "images decoded so far are kept, and the same command goes on from them."
 
@@ -329,9 +357,14 @@ COMMANDS = {
     "refuse": Command("say no to a plan", REFUSE, _decide_arguments, _refuse),
     "run": Command("take part, for weeks", RUN, _home_argument, _run),
     "rekey": Command("move this site to new keys", REKEY, _rekey_arguments, _rekey),
+    **prediction.COMMANDS,
     "preview": Command("one image after every preprocessing step", PREVIEW, _preview_arguments, _preview, KEPT),
     **custody.COMMANDS,
+    **backup.COMMANDS,
+    **access.COMMANDS,
+    "audit": _audit(),
 }
+COMMANDS = gate.guarded(COMMANDS)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -7,6 +7,8 @@ state                what secure aggregation must not forget, sealed
 plans/DIGEST/        plan.json, decision.json, and what the site keeps of that run
 restored             since when this folder goes on from a backup: no plan from before is answered
 journal/             a message that is being answered
+access/, me.key      who may do what here, and the key of who made the site
+audit/               what was done here, and the key that signs for it
 """
 
 import time
@@ -22,8 +24,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import Field, ValidationError
 
+from client.access.policy import Shelf
 from common import config as configuration
 from common import tensorfile
+from common.audit.log import Log
 from common.config import Config, Data, Frozen, Sites
 from common.enrolment import PURPOSE, Enrolment, read_pins
 from common.errors import ConfigError, IdentityError, PlanError, WireError
@@ -124,6 +128,16 @@ class Home:
         if not isinstance(key, ec.EllipticCurvePrivateKey):
             raise ConfigError(f"{path}: expected an ECDSA key. Make this site anew: client init.")
         return key
+
+    @property
+    def log(self) -> Log:
+        """What was done here."""
+        return Log(self.folder / "audit", f"site {self.site}")
+
+    @property
+    def access(self) -> Shelf:
+        """Who may do what."""
+        return Shelf(self.folder / "access", self.site, self.log)
 
     # --- what it pinned ---
 
@@ -269,6 +283,8 @@ class Home:
             plan.refuse_unfit(time.time())
             if told.purpose not in own.policy.purposes:
                 raise PlanError(f"purpose '{told.purpose}' is not in policy.purposes of site.yaml.")
+            if told.purpose not in self.access.newest().content.purposes:
+                raise PlanError(f"purpose '{told.purpose}' is not in the site's policy: python -m client access show")
             if own.policy.plans == "refuse":
                 raise PlanError("policy.plans of site.yaml is refuse.")
             if told.dataset not in own.datasets:
@@ -290,14 +306,14 @@ class Home:
         decision = self.decision(plan)
         if decision is None or decision.verdict != "approve" or plan.digest != digest:
             raise PlanError(f"{self.site}: plan {plan.name} is not approved here; its messages are not answered.")
-        if objection := self.objection(plan):
-            raise PlanError(f"{self.site}: {objection}")
         if self.roster.active.get(self.site) != self.identity.public_key().public_bytes_raw():
             raise IdentityError(
                 "swapped-key",
                 f"{self.site}: the roster has no active member of this name and key. Was `site` in site.yaml changed, "
                 "or the site suspended? Ask the coordinator.",
             )
+        if objection := self.objection(plan):
+            raise PlanError(f"{self.site}: {objection}")
         return plan
 
     def own(self, plan: RunPlan) -> tuple[Config, str | None]:

@@ -9,6 +9,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from client.access.commands import begin as first_policy
+from client.access.commands import own_name
 from client.home import Home
 from common import tensorfile
 from common.config import Config
@@ -37,16 +39,18 @@ Keys = tuple[Ed25519PrivateKey, ec.EllipticCurvePrivateKey]
 """A site's identity, and its node's key."""
 
 
-def begin(home: Home, site: str, contact: str, rehearse: Config | None = None) -> JoinRequest:
-    """Make the site's keys and its request.
+def begin(home: Home, site: str, contact: str, rehearse: Config | None = None, person: str = "") -> JoinRequest:
+    """Make the site's keys and its request, and a policy in which one person may do everything.
 
     Args:
         rehearse: a configuration with a plan, of whose simulated sites this one plays the part of its name.
+        person: that person's name; empty: the system user's.
 
     Raises:
         ConfigError: where a site is already, or for a name that cannot be used.
     """
     checked_name(site, "NAME")
+    own_name(person)
     if (home.folder / "identity").exists():
         raise ConfigError(
             f"{home.folder}: there is a site here already. Its request can be written again with "
@@ -57,6 +61,8 @@ def begin(home: Home, site: str, contact: str, rehearse: Config | None = None) -
         text = OPENING.format(site=site) + (_part_in(rehearse, site) if rehearse else NO_IMAGES) + POLICY
         home.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         tensorfile.write_atomically(home.folder / "site.yaml", text.encode())
+    if not home.access.begun:
+        first_policy(home, person)
     return _with_new_keys(home, request, keys)
 
 

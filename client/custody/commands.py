@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from client.custody import lifecycle
-from client.custody.gate import Action, demand
+from client.custody.gate import Event, Record
 from client.custody.keys import Custody
 from client.custody.options import OPTIONS, Option
 from client.custody.store import Store
@@ -55,10 +55,18 @@ def _home_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--home", type=Path, default=Path("site"), metavar="DIR", help="the site's folder (site)")
 
 
-def _custody(options: argparse.Namespace, action: Action) -> Custody:
-    home = Home(options.home)
-    demand(home, action)
-    return Custody(home)
+def _custody(options: argparse.Namespace) -> Custody:
+    return Custody(Home(options.home))
+
+
+def _record(options: argparse.Namespace) -> Record:
+    """Into the entry that the site's log will have of this command."""
+
+    def record(event: Event) -> None:
+        options.act.dataset, options.act.ended = event.dataset, event.outcome
+        options.act.facts |= event.facts
+
+    return record
 
 
 # --- import ---------------------------------------------------------------------------------------------------------
@@ -81,7 +89,7 @@ def _import_arguments(parser: argparse.ArgumentParser) -> None:
 def _import(options: argparse.Namespace) -> int:
     from client.custody import importer
 
-    custody = _custody(options, "import")
+    custody = _custody(options)
     if options.labels and not options.source.is_dir():
         raise ConfigError(f"{options.source}: expected a folder, which the paths of --labels are relative to.")
     wanted = importer.Wanted(
@@ -93,7 +101,7 @@ def _import(options: argparse.Namespace) -> int:
         options.source if options.labels else None,
     )
     with Watch(1.0, Console(stderr=True)) as watch:
-        outcome = importer.run(custody, wanted, lambda total: watch.advance(1 / total, "importing"))
+        outcome = importer.run(custody, wanted, lambda total: watch.advance(1 / total, "importing"), _record(options))
     _show(outcome, len(outcome.problems) if options.list_all else LISTED, Console(soft_wrap=True))
     return 1 if outcome.problems else 0
 
@@ -154,7 +162,7 @@ def _custody_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _keep(options: argparse.Namespace) -> int:
-    custody = _custody(options, options.action)
+    custody = _custody(options)
     return {
         "begin": _begin, "list": _list, "verify": _verify, "rotate": _rotate, "recover": _recover, "adopt": _adopt,
         "destroy": _destroy,
@@ -177,6 +185,7 @@ def _list(custody: Custody, options: argparse.Namespace) -> int:
 
 def _verify(custody: Custody, options: argparse.Namespace) -> int:
     store = Store.open(custody, lifecycle.find(custody, options.name))
+    options.act.dataset = f"{store.name} {store.wraps.set}"
     damaged = list(store.verify())
     for what in damaged:
         print(what)
@@ -185,19 +194,21 @@ def _verify(custody: Custody, options: argparse.Namespace) -> int:
 
 
 def _rotate(custody: Custody, options: argparse.Namespace) -> int:
-    folders = lifecycle.rotate(custody, Path(options.recovery) if options.recovery else None)
+    folders = lifecycle.rotate(custody, Path(options.recovery) if options.recovery else None, _record(options))
     print(f"A new key is in use for {len(folders)} data sets. Back up {custody.folder} and the files `keys` anew.")
     return 0
 
 
 def _recover(custody: Custody, options: argparse.Namespace) -> int:
-    version = lifecycle.recover(custody, lifecycle.find(custody, options.name), Path(options.recovery))
+    version = lifecycle.recover(
+        custody, lifecycle.find(custody, options.name), Path(options.recovery), _record(options)
+    )
     print(f"{options.name} opens with this site's key again; it is version {version} now.")
     return 0
 
 
 def _adopt(custody: Custody, options: argparse.Namespace) -> int:
-    version = lifecycle.adopt(custody, lifecycle.find(custody, options.name))
+    version = lifecycle.adopt(custody, lifecycle.find(custody, options.name), _record(options))
     print(f"{options.name} is taken as it is, as version {version}.")
     return 0
 
@@ -205,7 +216,7 @@ def _adopt(custody: Custody, options: argparse.Namespace) -> int:
 def _destroy(custody: Custody, options: argparse.Namespace) -> int:
     if options.really != options.name:
         raise ConfigError(f"--really {options.really}: expected {options.name}, the name of what is to be destroyed.")
-    lifecycle.destroy(custody, lifecycle.find(custody, options.name))
+    lifecycle.destroy(custody, lifecycle.find(custody, options.name), _record(options))
     print(f"{options.name} is destroyed. Destroy copies of its file `keys` in backups as well.")
     return 0
 

@@ -1,12 +1,8 @@
-"""The seams of custody: who may give a command is asked here, and what came of it is told from here."""
+"""The seam of custody: what came of an action is told from here, to whoever keeps account of it."""
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
-
-from client.home import Home
-from common.errors import ConfigError
 
 Action = Literal["begin", "import", "verify", "rotate", "recover", "adopt", "destroy", "list", "show"]
 
@@ -27,16 +23,3 @@ Record = Callable[[Event], None]
 
 def unrecorded(event: Event) -> None:
     """Where nobody keeps account."""
-
-
-def demand(home: Home, action: Action) -> None:
-    """Let an action begin. The site's folder belongs to who may do all of them.
-
-    Raises:
-        ConfigError: it belongs to somebody else.
-    """
-    if home.folder.exists() and (owner := home.folder.stat().st_uid) != os.geteuid():
-        raise ConfigError(
-            f"{home.folder}: belongs to user {owner}, and this is user {os.geteuid()}, who may not {action} there. Run "
-            "it as the owner, so that the site can read what comes of it."
-        )

@@ -30,6 +30,7 @@ TEACHING = """What was done here, when, by whom, for which plan and data set, an
 
 docs/audit.md says what is recorded, and what a changed log cannot hide."""
 
+LONGEST = 40
 LINE = "%Y-%m-%d %H:%M:%S"
 
 
@@ -66,11 +67,16 @@ def _show(log: Log, options: argparse.Namespace) -> int:
     for entry in _wanted(log, options):
         who = f"{entry.user}, {entry.role}" if entry.role else entry.user
         mark = {"begun": "…", "done": "", "failed": " [red]failed[/]"}[entry.outcome]
-        facts = ", ".join(f"{name} {told}" for name, told in entry.facts.items())
+        facts = ", ".join(f"{name} {_short(told)}" for name, told in entry.facts.items())
         when = time.strftime(LINE, time.gmtime(entry.at_s))
         table.add_row(str(entry.number), when, who, entry.what + mark, entry.plan, entry.dataset, facts)
     Console(soft_wrap=True).print(table)
     return 0
+
+
+def _short(told: int | str) -> str:
+    """Digests and signatures by their beginning; `audit export` has all of them."""
+    return f"{told[:8]}…" if isinstance(told, str) and len(told) > LONGEST else str(told)
 
 
 def _wanted(log: Log, options: argparse.Namespace) -> Iterator[Entry]:

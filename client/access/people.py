@@ -1,0 +1,111 @@
+"""A person's key: a file of Ed25519, PEM, readable by its owner alone, where wanted under a passphrase.
+
+A passphrase is asked at the terminal; it is never an argument, and never in the environment.
+"""
+
+import getpass
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from common.errors import AccessError
+from common.files import write_secret
+from common.secagg.keys import public_of
+from common.signed import fingerprint
+
+ENVIRONMENT = "CONSILIUM_PERSON"
+OWN = "me.key"
+MOST_BYTES = 10_000
+SHORTEST = 8
+"""A passphrase of fewer letters is none."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """A person's key, opened."""
+
+    private: Ed25519PrivateKey = field(repr=False)
+
+    @property
+    def public(self) -> str:
+        """64 hexadecimal digits, as the policy has them."""
+        return public_of(self.private).hex()
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the public half, to compare."""
+        return fingerprint(public_of(self.private))
+
+
+def make(path: Path, passphrase: str | None = None) -> Key:
+    """A new key in a file.
+
+    Raises:
+        ConfigError: if the file exists.
+    """
+    key = Ed25519PrivateKey.generate()
+    how = serialization.BestAvailableEncryption(passphrase.encode()) if passphrase else serialization.NoEncryption()
+    write_secret(path, key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, how))
+    return Key(key)
+
+
+def path_of(given: Path | None, folder: Path) -> Path:
+    """Which file holds the key of whoever gives a command: `--as`, else the environment, else the site's own."""
+    if given is not None:
+        return given
+    named = os.environ.get(ENVIRONMENT)
+    return Path(named) if named else folder / OWN
+
+
+def opened(path: Path) -> Key:
+    """The key in a file.
+
+    Raises:
+        AccessError: there is none, others can read it, or the passphrase is not its.
+    """
+    try:
+        with path.open("rb") as file:
+            loose, content = os.fstat(file.fileno()).st_mode & 0o077, file.read(MOST_BYTES)
+    except OSError as error:
+        raise AccessError(
+            f"{path}: {error.strerror}; expected the key of the person who gives this command. Name its file with "
+            f"--as FILE, or in {ENVIRONMENT}; `python -m client access person NAME` makes one."
+        ) from None
+    if loose:
+        raise AccessError(f"{path}: others can read it, and a person's key is one person's. chmod 600 {path}")
+    try:
+        key = serialization.load_pem_private_key(content, _passphrase(path) if b"ENCRYPTED" in content else None)
+    except (ValueError, TypeError):
+        key = None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise AccessError(
+            f"{path}: no key of a person, or not its passphrase. `python -m client access person` writes one."
+        )
+    return Key(key)
+
+
+def new_passphrase() -> str:
+    """Asked twice.
+
+    Raises:
+        AccessError: without a terminal, or they differ, or it is too short.
+    """
+    _refuse_without_terminal("a new passphrase")
+    first = getpass.getpass("New passphrase: ")
+    if len(first) < SHORTEST or first != getpass.getpass("Again: "):
+        raise AccessError(f"no passphrase: expected {SHORTEST} letters at least, twice the same. Nothing was made.")
+    return first
+
+
+def _passphrase(path: Path) -> bytes:
+    _refuse_without_terminal(f"the passphrase of {path}")
+    return getpass.getpass(f"Passphrase of {path}: ").encode()
+
+
+def _refuse_without_terminal(what: str) -> None:
+    if not sys.stdin.isatty():
+        raise AccessError(f"{what} is asked at a terminal, and there is none. For a service, use a key without one.")

@@ -1,0 +1,65 @@
+"""Entries of the log that a person signed: who can write the site's folder still cannot write one in another's name."""
+
+import base64
+import time
+from collections.abc import Mapping
+
+from client.access.people import Key
+from client.access.policy import Shelf
+from common.audit.entries import Entry, decode, plain, plain_facts
+from common.audit.log import Act, Log
+from common.errors import AccessError, AuditError, ConsiliumError
+from common.secagg.keys import digest, verify
+from common.signed import canonical
+
+SIGNATURE, AT, POLICY = "signature", "signed at", "policy"
+
+
+def sign(site: str, what: str, act: Act, version: int, key: Key) -> dict[str, int | str]:
+    """Facts that say which policy it was under, when, and that this person did it."""
+    told: dict[str, int | str] = {POLICY: version, AT: time.time_ns() // 1_000_000}
+    facts = plain_facts({**act.facts, **told})
+    statement = _statement(site, plain(what), act.ended or "done", plain(act.plan), plain(act.dataset), facts)
+    return told | {SIGNATURE: base64.urlsafe_b64encode(key.private.sign(statement)).decode()}
+
+
+def verify_all(log: Log, shelf: Shelf) -> int:
+    """Check every signature of a person in the log; how many there are.
+
+    Raises:
+        AuditError: one is not that person's, or stands twice.
+    """
+    seen: set[str] = set()
+    for number, line in enumerate(log.lines()):
+        if SIGNATURE.encode() not in line:
+            continue
+        entry = decode(line, number, str(log.folder))
+        if (signature := entry.facts.get(SIGNATURE)) is None:
+            continue
+        if str(signature) in seen:
+            raise AuditError(f"entry {number}: has the signature of an earlier one; it was copied.")
+        seen.add(str(signature))
+        try:
+            _verify(entry, shelf)
+        except (ConsiliumError, ValueError) as error:
+            raise AuditError(f"entry {number}: was not signed by {entry.role or 'anybody'} ({error}).") from None
+    return len(seen)
+
+
+def _verify(entry: Entry, shelf: Shelf) -> None:
+    facts = dict(entry.facts)
+    signature = base64.urlsafe_b64decode(str(facts.pop(SIGNATURE)))
+    name, _, role = entry.role.partition(" as ")
+    people = shelf.version(int(facts.get(POLICY, 0))).content.people
+    person = next((each for each in people if each.name == name), None)
+    if person is None or role not in person.roles:
+        raise AccessError(f"{name} was no {role} then.")
+    statement = _statement(shelf.site, entry.what, entry.outcome, entry.plan, entry.dataset, facts)
+    verify(bytes.fromhex(person.key), signature, statement, who=name, what="entry")
+
+
+def _statement(
+    site: str, what: str, outcome: str, plan: str, dataset: str, facts: Mapping[str, int | str]
+) -> bytes:  # fmt: skip
+    told = {"site": site, "what": what, "outcome": outcome, "plan": plan, "dataset": dataset, "facts": dict(facts)}
+    return digest("act", canonical(told))
