@@ -28,7 +28,7 @@ def rotate(custody: Custody, recovery: Path | None = None, record: Record = unre
         )  # fmt: skip
         custody.keep(both)
         folders = data_sets(custody)
-        for folder in folders:
+        for folder in [*folders, *_backups(custody)]:
             told = wraps.read(folder)
             own = wraps.opened(told, custody, folder)
             wraps.write(wraps.wrap(told.site, told.name, told.set, own, both), folder)
@@ -45,6 +45,11 @@ def data_sets(custody: Custody) -> list[Path]:
     return [
         folder for folder in sorted(custody.sets.iterdir()) if (folder / "packs").is_dir() and any(folder.glob("*"))
     ]
+
+
+def _backups(custody: Custody) -> list[Path]:
+    """Folders with the keys of this site's backups, whose disks may be away; the next backup brings them there."""
+    return [path.parent for path in sorted((custody.folder / "backups").glob(f"*/*/{wraps.FILE}"))]
 
 
 def recover(custody: Custody, folder: Path, recovery: Path, record: Record = unrecorded) -> int:

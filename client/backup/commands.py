@@ -1,0 +1,203 @@
+"""The commands `backup` and `restore` of `python -m client`."""
+
+import argparse
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from client.backup import check, drill, notes, opening, restore, take
+from client.backup.vault import Vault
+from client.custody.keys import Custody
+from client.home import Home
+from common.command import Command
+from common.errors import ConfigError
+from common.progress import Watch
+
+BACKUP = """Back up the site's folder to another disk or a share: encrypted, incremental, every byte checked.
+
+  python -m client backup /media/safe                 a new snapshot; only what changed is written
+  python -m client backup list /media/safe
+  python -m client backup verify /media/safe          read everything, and compare all hashes
+  python -m client backup drill /media/safe           restore into a scratch folder, open images and models, report
+  python -m client backup prune /media/safe --keep 5  remove all snapshots but the newest five
+
+Whoever finds the disk can read nothing of it: the site's key opens it, or the recovery key. What secure aggregation
+must do once is never in a backup. docs/backup.md says what is in it, and what is noticed."""
+
+RESTORE = """Make a site's folder anew from a backup.
+
+  python -m client restore /media/safe --home site --recovery /media/usb/lisbon.recovery
+  python -m client restore /media/safe --home new --from site            while the old folder's keys are there
+
+The folder must be empty; killed, the same command goes on. The site then has new keys, as after `rekey`, and its
+request is to be admitted by the coordinator (--new-keys); plans that were made before are over here."""
+
+ACTIONS = ("list", "verify", "drill", "prune")
+
+
+class _Words(argparse.Action):
+    """`DEST`, or `ACTION DEST`."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        words: Sequence[str] = values
+        if len(words) > 2 or (len(words) == 2 and words[0] not in ACTIONS):
+            parser.error(f"expected DEST, or one of {', '.join(ACTIONS)} and DEST; got: {' '.join(words)}")
+        namespace.action = words[0] if len(words) == 2 else None
+        namespace.dest = Path(words[-1])
+
+
+def _home_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--home", type=Path, default=Path("site"), metavar="DIR", help="the site's folder (site)")
+
+
+def _backup_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("words", nargs="+", action=_Words, metavar="[ACTION] DEST", help="list, verify, drill or prune")
+    parser.add_argument("--anew", action="store_true", help="though snapshots that this site made here are gone")
+    parser.add_argument("--snapshot", type=int, metavar="N", help="drill: of another one than the newest")
+    parser.add_argument("--keep", type=int, metavar="N", help="prune: how many")
+    parser.add_argument("--scratch", type=Path, metavar="DIR", help="drill: where there is room for all of it")
+    _home_argument(parser)
+
+
+def _backup(options: argparse.Namespace) -> int:
+    home = Home.at(options.home)
+    custody = Custody(home)
+    if options.action is None:
+        return _take(custody, options)
+    opened = opening.opened(custody, opening.place_of(options.dest))
+    return {"list": _list, "verify": _verify, "drill": _drill, "prune": _prune}[options.action](
+        opened, custody, options
+    )
+
+
+def _watch(total: int) -> Watch:
+    return Watch(max(total, 1), Console(stderr=True))
+
+
+def _take(custody: Custody, options: argparse.Namespace) -> int:
+    options.dest.mkdir(parents=True, exist_ok=True)
+    if options.dest.resolve().is_relative_to(options.home.resolve()):
+        raise ConfigError(f"{options.dest}: is in the site's folder. A backup belongs on another disk.")
+    opened = opening.begun(custody, options.dest, options.anew)
+    with _watch(take.size_bytes(custody)) as watch:
+        taken = take.run(
+            custody, opened, anew=options.anew, heard=lambda size: watch.advance(size, "backing up")
+        )  # fmt: skip
+    for problem in taken.problems:
+        print(f"left out  {problem}")
+    print(
+        f"Snapshot {taken.number} in {opened.folder}: {taken.files:,} files, {taken.read_bytes / 1e6:,.1f} MB, of "
+        f"which {taken.written_bytes / 1e6:,.1f} MB were written."
+    )
+    return 1 if taken.problems else 0
+
+
+def _list(opened: Vault, custody: Custody, options: argparse.Namespace) -> int:
+    for number in opened.numbers():
+        told = opened.snapshot(number)
+        when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(told.at_s))
+        left_out = f", {len(told.left_out)} left out" if told.left_out else ""
+        print(
+            f"{number}: {when} UTC, {len(told.files):,} files, {told.size / 1e6:,.1f} MB, data sets: "
+            f"{', '.join(told.sets()) or 'none'}{left_out}"
+        )
+    if problem := notes.set_back(custody, opened):
+        print(problem)
+    return 1 if problem else 0
+
+
+def _verify(opened: Vault, custody: Custody, options: argparse.Namespace) -> int:
+    with _watch(check.size_bytes(opened)) as watch:
+        damaged = list(check.verify(opened, custody, lambda size: watch.advance(size, "verifying")))
+    for what in damaged:
+        print(what)
+    print(f"{opened.folder}: {len(opened.numbers())} snapshots read, {len(damaged)} problems.")
+    return 1 if damaged else 0
+
+
+def _drill(opened: Vault, custody: Custody, options: argparse.Namespace) -> int:
+    numbers = opened.numbers()
+    total = opened.snapshot(options.snapshot or numbers[-1]).size if numbers else 0
+    with _watch(3 * total) as watch:  # restored, compared, decrypted
+        told = drill.run(
+            opened,
+            custody,
+            options.snapshot,
+            options.scratch,
+            lambda size: watch.advance(size, "drill"),
+        )
+    path = drill.write(told, custody.home, time.time())
+    print(f"{told.text()}The report, signed by this site: {path}")
+    return 1 if told.problems else 0
+
+
+def _prune(opened: Vault, custody: Custody, options: argparse.Namespace) -> int:
+    if not options.keep or options.keep < 1:
+        raise ConfigError("backup prune: --keep N says how many snapshots stay; expected 1 or more.")
+    gone, freed = check.prune(opened, custody, options.keep)
+    print(f"{gone} snapshots removed, {freed / 1e6:,.1f} MB freed.")
+    return 0
+
+
+# --- restore --------------------------------------------------------------------------------------------------------
+
+
+def _restore_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("dest", type=Path, metavar="DEST", help="where the backup is")
+    parser.add_argument("--snapshot", type=int, metavar="N", help="which (default: the newest)")
+    keys = parser.add_mutually_exclusive_group(required=True)
+    keys.add_argument("--recovery", type=Path, metavar="FILE", help="the recovery key")
+    keys.add_argument("--from", dest="old", type=Path, metavar="DIR", help="the site's old folder, for its keys")
+    parser.add_argument("--leave-out-damaged", action="store_true", help="finish without what the backup has damaged")
+    parser.add_argument("--contact", default="", metavar="TEXT", help="whom the coordinator can telephone")
+    _home_argument(parser)
+
+
+def _restore(options: argparse.Namespace) -> int:
+    home, place = Home(options.home), opening.place_of(options.dest)
+    if options.recovery:
+        opened = opening.recovered(place, options.recovery)
+    else:
+        opened = opening.opened(Custody(Home.at(options.old)), place)
+    numbers = opened.numbers()
+    total = opened.snapshot(options.snapshot or numbers[-1]).size if numbers else 0
+    with _watch(total) as watch:
+        told = restore.run(
+            opened, home, options.snapshot, options.contact, leave_out=options.leave_out_damaged,
+            heard=lambda size: watch.advance(size, "restoring"),
+        )  # fmt: skip
+    for problem in told.problems:
+        print(f"damaged  {problem}")
+    if not (home.folder / restore.LAST).exists():
+        print(
+            "All that is whole in the backup is written, and it is no site yet. Mend the backup and give the command "
+            "again, or finish without what is damaged: --leave-out-damaged."
+        )
+        return 1
+    _say(told, home)
+    return 1 if told.problems else 0
+
+
+def _say(told: restore.Restored, home: Home) -> None:
+    print(f"Snapshot {told.number} is restored to {home.folder}: {told.files:,} files, {told.bytes / 1e6:,.1f} MB.")
+    for name, version in told.sets.items():
+        print(f"  data set {name}, version {version} from now on")
+    print(
+        f"This site has new keys. Send {home.folder / (home.site + '.request')} to the coordinator, who admits it with "
+        "--new-keys,\nand join with what comes back. Plans from before are over here."
+    )
+
+
+GOES_ON = "older snapshots are whole, and the same command goes on from what is written."
+
+COMMANDS = {
+    "backup": Command("back up this site, check it, try restoring it", BACKUP, _backup_arguments, _backup, GOES_ON),
+    "restore": Command(
+        "make this site anew from a backup", RESTORE, _restore_arguments, _restore, "the same command goes on."
+    ),
+}

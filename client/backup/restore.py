@@ -1,0 +1,193 @@
+"""A site from a snapshot, in an empty folder: every hash before a file counts, `site.yaml` last, and new keys.
+
+A kill at any moment leaves a folder that is no site yet, or a whole one; the same command goes on. What secure
+aggregation must do once is not in a backup, so the restored site cannot know what it answered: it takes part in no plan
+that was made before it was restored, under keys that nobody has seen yet.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from client import joining
+from client.backup import notes
+from client.backup.manifest import File, Manifest, hash_of
+from client.backup.take import Told, site_log, unheard
+from client.backup.vault import Vault
+from client.custody import disk, lifecycle, wraps
+from client.custody.keys import Custody, Seen
+from client.home import Home
+from common import tensorfile
+from common.errors import BackupError, ConfigError, CustodyError
+from common.files import read_json
+from common.folder import held
+
+MARK = ".restoring"
+LAST = "site.yaml"
+"""Without it no command takes the folder for a site."""
+LEAP = 1_000_000
+"""Restored data sets go on so many versions above all that a backup knows: what came after the last one is older."""
+
+
+@dataclass
+class Restored:
+    """What came of it."""
+
+    number: int
+    files: int = 0
+    bytes: int = 0
+    problems: list[str] = field(default_factory=list)
+    sets: dict[str, int] = field(default_factory=dict)
+    """Data sets that were taken as they are, and the versions that they have now."""
+
+
+def run(
+    opened: Vault, home: Home, number: int | None, contact: str = "", *, leave_out: bool = False, heard: Told = unheard
+) -> Restored:
+    """Restore a site.
+
+    Args:
+        number: of the snapshot; none: the newest.
+        leave_out: finish without what is damaged in the backup; else nothing is a site while something is.
+
+    Raises:
+        ConfigError: the folder is not empty.
+        BackupError: there is no such snapshot, or it is damaged.
+        OSError: the disk is full; the same command goes on.
+    """
+    newest = opened.snapshot(numbers[-1]) if (numbers := opened.numbers()) else None
+    if newest is None:
+        raise BackupError(f"{opened.folder}: holds no snapshot yet.")
+    manifest = newest if number is None else opened.snapshot(number)
+    home.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _mark(opened, home.folder, manifest.number)
+    with held(home.folder, f"{home.folder}: another process is restoring here. Wait for it."):
+        files = [file for file in manifest.files if file.path != LAST and not _never_set_back(file)]
+        files += [file for file in newest.files if _never_set_back(file)]
+        last = [file for file in manifest.files if file.path == LAST]
+        restored = Restored(manifest.number, len(files) + 1, sum(file.size for file in [*files, *last]))
+        if not (home.folder / LAST).exists():  # all else is whole where it is
+            restored.problems = list(fetch(opened, files, home.folder, zeros=leave_out, heard=heard))
+            if not restored.problems or leave_out:
+                _refuse_old_plans(home, manifest)
+                restored.problems += fetch(opened, last, home.folder, heard=heard)
+        if (home.folder / LAST).exists():
+            _finish(opened, home, restored, contact)
+    return restored
+
+
+def _mark(opened: Vault, folder: Path, number: int) -> None:
+    """Take an empty folder, or one where the same was begun before."""
+    told = {"backup": opened.wraps.set, "snapshot": number}
+    mark = folder / MARK
+    there = read_json(mark)
+    if there is None and any(path.name != ".lock" for path in folder.iterdir()):
+        raise ConfigError(f"{folder}: is not empty, and nothing is restored over what is there. Give another --home.")
+    if there is not None and there != told:
+        raise ConfigError(
+            f"{folder}: snapshot {there.get('snapshot')} of a backup is being restored here. Go on with that one, or "
+            "give another --home."
+        )
+    if there is None:
+        disk.replace(mark, json.dumps(told).encode())
+
+
+def fetch(
+    opened: Vault, files: list[File], folder: Path, *, zeros: bool = False, heard: Told = unheard
+) -> Iterator[str]:
+    """Write files that are not there yet, each whole or not at all; what is damaged in the backup.
+
+    Args:
+        zeros: put zeros for a damaged piece of a pack: the images in it are lost, and the others are not.
+    """
+    for file in files:
+        path = folder / file.path
+        if not _is_there(file, path):
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            yield from _one(opened, file, path, zeros)
+        heard(file.size)
+    for place in {(folder / file.path).parent for file in files}:
+        if place.is_dir():
+            disk.flush_folder(place)
+
+
+def _one(opened: Vault, file: File, path: Path, zeros: bool) -> Iterator[str]:
+    damaged: list[str] = []
+
+    def pieces() -> Iterator[bytes]:
+        for number, (digest, name) in enumerate(file.pieces):
+            try:
+                yield opened.piece(digest, name, file.sealed)
+            except BackupError as error:
+                damaged.append(f"{file.path}, piece {number}: {error}")
+                if not zeros or file.sealed:
+                    raise
+                yield bytes(file.length(number))
+
+    try:
+        tensorfile.write_atomically(path, pieces(), mode=file.mode)
+    except BackupError:
+        pass  # it is named
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    yield from damaged
+
+
+def _is_there(file: File, path: Path) -> bool:
+    """Whether an earlier call has written it: its bytes are looked at, not its name."""
+    if not path.is_file() or path.stat().st_size != file.size:
+        return False
+    with path.open("rb") as there:
+        return all(hash_of(there.read(file.length(i))) == digest for i, (digest, _) in enumerate(file.pieces))
+
+
+def _refuse_old_plans(home: Home, manifest: Manifest) -> None:
+    """From now on the site answers no plan that was made before: written before there is a site here at all."""
+    known = [manifest.at_s]
+    for path in (home.folder / "plans").glob("*/plan.json"):
+        try:
+            known.append(float(json.loads(path.read_bytes())["content"]["made_s"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # no plan that any command would take
+    home.note_restored(max(time.time(), *known))
+
+
+def _finish(opened: Vault, home: Home, restored: Restored, contact: str) -> None:
+    """Versions above all before, an entry in the log, new keys; then it is a site like any other."""
+    custody = Custody(home)
+    with site_log(custody).act("restore") as act:
+        restored.sets, problems = adopted(custody)
+        restored.problems += problems
+        act.facts = {"snapshot": restored.number, "files": restored.files, "problems": len(restored.problems)}
+    note = notes.note_of(custody, opened.wraps)
+    note.mkdir(mode=0o700, parents=True, exist_ok=True)
+    told = opened.wraps
+    wraps.write(wraps.wrap(told.site, told.name, told.set, opened.own, custody.ring()), note)
+    numbers = opened.numbers()
+    notes.remember(custody, opened, numbers[-1], hash_of(opened.snapshot_path(numbers[-1]).read_bytes()))
+    if not (home.folder / "identity").exists():
+        joining.rekey(home, contact or f"{home.site}, restored")
+    (home.folder / MARK).unlink()
+    disk.flush_folder(home.folder)
+
+
+def adopted(custody: Custody) -> tuple[dict[str, int], list[str]]:
+    """Take all data sets as they are; their versions, and what is wrong with those that are not taken."""
+    sets, problems = {}, []
+    for folder in lifecycle.data_sets(custody):
+        try:
+            told = wraps.read(folder)
+            seen = custody.seen(told.set) or Seen(name=told.name, version=0)
+            if not seen.destroyed:
+                custody.saw(told.set, seen.model_copy(update={"version": seen.version + LEAP}))
+            sets[folder.name] = lifecycle.adopt(custody, folder)
+        except CustodyError as error:
+            problems.append(str(error))
+    return sets, problems
+
+
+def _never_set_back(file: File) -> bool:
+    """Taken from the newest snapshot, whichever is restored: what was destroyed or published stays so."""
+    return file.path.startswith(("custody/seen/", "published/"))
