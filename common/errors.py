@@ -4,7 +4,8 @@ ConsiliumError
 ├── ConfigError         a key of a config file, or an option on the command line
 ├── DataError           a data set: a missing path, a manifest row, a site without cases
 │   ├── ImageError      one image file that cannot be read
-│   └── CustodyError    an encrypted data set that is not what was stored, or without its key
+│   ├── CustodyError    an encrypted data set that is not what was stored, or without its key
+│   └── BackupError     a backup that is damaged, set back or gone, or that no key here opens
 ├── WeightsError        arrays of the wrong names, shapes or types, or not finite
 ├── WireError           bytes that are not a message of this version
 ├── QuorumError         too few sites answered
@@ -53,6 +54,12 @@ class CustodyError(DataError):
     """An encrypted data set that is not what was stored (changed, swapped, cut, set back), or without its key."""
 
     code = "CUSTODY"
+
+
+class BackupError(DataError):
+    """A backup that is not what was stored (changed, cut, set back, gone), or that no key here opens."""
+
+    code = "BACKUP"
 
 
 class WeightsError(ConsiliumError):
