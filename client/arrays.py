@@ -89,7 +89,7 @@ def read(source: Npz) -> Table:
         raise refuse(problems, str(path))
     keep = np.setdiff1d(np.arange(len(labels)), [p.row for p in problems]).astype(np.int64)
     columns = {key: _column(path, arrays, getattr(source, key), len(labels), keep) for key in ("site", "patient")}
-    low, high = _range([part.images for part in parts] if not problems else _only(parts, keep))
+    low, high = value_range([part.images for part in parts] if not problems else _only(parts, keep))
     return Table(
         classes,
         encode(names, classes)[keep],
@@ -205,7 +205,7 @@ def _only(parts: Sequence[_Part], keep: NDArray[np.int64]) -> list[Array]:
     return [p.images[keep[(keep >= ends[i]) & (keep < ends[i + 1])] - ends[i]] for i, p in enumerate(parts)]
 
 
-def _range(parts: Sequence[Array]) -> tuple[float, float]:
+def value_range(parts: Sequence[Array]) -> tuple[float, float]:
     """What is shown as black and white: 0..255 for bytes, 0..1 or the data's own range otherwise."""
     if all(part.dtype == np.uint8 for part in parts):
         return 0.0, 255.0

@@ -122,13 +122,16 @@ class Crop(Transform):
 
     def apply(self, stack: Stack) -> Stack:
         """float32[n, h, w, c] -> float32[n, h', w', c]."""
-        h, w = stack.shape[1:3] if self.unit == "share" else (1, 1)
+        return geometry.crop(stack, *self.part(*stack.shape[1:3]))
+
+    def part(self, height: int, width: int) -> tuple[int, int, int, int]:
+        """Top, left, height and width of the part of an image, in pixels."""
+        h, w = (height, width) if self.unit == "share" else (1, 1)
         if self.box:
-            top, left, height, width = (round(part * whole) for part, whole in zip(self.box, (h, w, h, w), strict=True))
-        else:
-            height, width = (round(part * whole) for part, whole in zip(self.size or (), (h, w), strict=True))
-            top, left = (stack.shape[1] - height) // 2, (stack.shape[2] - width) // 2
-        return geometry.crop(stack, top, left, height, width)
+            top, left, rows, columns = (round(part * whole) for part, whole in zip(self.box, (h, w, h, w), strict=True))
+            return top, left, rows, columns
+        rows, columns = (round(part * whole) for part, whole in zip(self.size or (), (h, w), strict=True))
+        return (height - rows) // 2, (width - columns) // 2, rows, columns
 
 
 class Grey(Transform):

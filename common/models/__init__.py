@@ -44,6 +44,16 @@ class Fitted:
     correct: int
 
 
+@dataclass(frozen=True)
+class Evidence:
+    """Where in an image the score of a class comes from."""
+
+    map: NDArray[np.float32]
+    """float32[h, w] over the whole image, on a grid of its own."""
+    signed: bool
+    """Whether below 0 is what speaks against the class; else the map is 0 and above."""
+
+
 class Model(Protocol):
     """A trainable classifier."""
 
@@ -74,6 +84,10 @@ class Model(Protocol):
 
     def scores(self, weights: Tensors, images: Stack) -> Logits:
         """Logits of every image."""
+        ...
+
+    def evidence(self, weights: Tensors, image: Stack, label: int) -> Evidence:
+        """Where the score of class `label` comes from, in one image float32[1, h, w, c]."""
         ...
 
 

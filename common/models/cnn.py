@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from common.config import Cnn, Local
 from common.errors import WeightsError
 from common.imaging.augment import Augment
-from common.models import Fitted, Logits, Work, quiet
+from common.models import Evidence, Fitted, Logits, Work, quiet
 from common.types import Cases, Stack, Tensors
 
 # One thread inside an operation: the bits then do not depend on the number of cores, and small images are no slower.
@@ -25,6 +25,7 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 quiet.load("tensorflow")
 
 from common.models.architectures import Shape
+from common.models.gradcam import grad_cam
 from common.models.graphs import Course, State, graphs
 
 SCORED_TOGETHER_PX = 1 << 18
@@ -90,6 +91,10 @@ class KerasCnn:
         parts = [images[i : i + self._together] for i in range(0, len(images), self._together)]
         none = np.zeros((0, self._graphs.classes), np.float32)
         return np.concatenate([none, *(self._graphs.logits(part, flat).numpy() for part in parts)])
+
+    def evidence(self, weights: Tensors, image: Stack, label: int) -> Evidence:
+        """Grad-CAM on the last convolutional block, on that block's grid."""
+        return Evidence(grad_cam(self._graphs, self._graphs.flat(weights, "weights"), image, label), signed=False)
 
     def _unpacked(self, moments: Tensors | None, none: NDArray[np.float32]) -> tuple[Any, Any, np.float32]:
         if not moments:

@@ -59,10 +59,10 @@ class Graphs:
     """One network, compiled: `train[optimizer](images, labels, state, course)` and `logits(images, weights)`."""
 
     def __init__(self, config: Cnn, shape: Shape, classes: int, augment: Augment | None) -> None:
-        self._network = network(config, shape, classes)
+        self.network = network(config, shape, classes)
         self._augment = augment
         self.classes = classes
-        self.start = {v.path: np.asarray(v) for v in self._network.trainable_variables}
+        self.start = {v.path: np.asarray(v) for v in self.network.trainable_variables}
         """What Keras begins with, by name; the kernels among it are to be drawn anew."""
         self._sizes = [array.size for array in self.start.values()]
         self.count = sum(self._sizes)
@@ -112,12 +112,16 @@ class Graphs:
             raise WeightsError(f"training ended in NaN or infinite values in '{odd}'. {DIVERGED}")
         return found
 
+    def variables(self, weights: tf.Tensor) -> list[tf.Tensor]:
+        """A vector of weights as the network's own variables, in their order."""
+        parts = zip(tf.split(weights, self._sizes), self.start.values(), strict=True)
+        return [tf.reshape(part, own.shape) for part, own in parts]
+
     def _logits(self, images: tf.Tensor, weights: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:
         """Run the network on weights from outside; with a seed as in training (dropout's only state is its seed)."""
-        parts = zip(tf.split(weights, self._sizes), self.start.values(), strict=True)
-        variables = [tf.reshape(part, own.shape) for part, own in parts]
-        state = [v.value if seed is None else tf.cast(seed, v.dtype) for v in self._network.non_trainable_variables]
-        logits, _ = self._network.stateless_call(variables, state, images, training=seed is not None)
+        variables = self.variables(weights)
+        state = [v.value if seed is None else tf.cast(seed, v.dtype) for v in self.network.non_trainable_variables]
+        logits, _ = self.network.stateless_call(variables, state, images, training=seed is not None)
         return logits
 
     def _train(

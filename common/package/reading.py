@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import ValidationError
 
 from common import signed, tensorfile
-from common.errors import ConsiliumError, PackageError
+from common.errors import ConsiliumError, DataError, PackageError
 from common.imaging import Pipeline
 from common.models import Logits, Model, build
 from common.package import archive
@@ -54,7 +54,16 @@ class Shared:
         return build(self.content.model, self.content.shape, len(self.content.labels))
 
     def scores(self, model: Model, before: Stack) -> Logits:
-        """Logits of images as `pipeline.before` makes them."""
+        """Logits of images as `pipeline.before` makes them.
+
+        Raises:
+            DataError: they are not of the model's shape.
+        """
+        if before.shape[1:] != self.content.shape:
+            raise DataError(
+                f"{_size(before.shape[1:])} after the model's preprocessing, which has no step that makes it the "
+                f"{_size(self.content.shape)} (height, width, channels) that the model was trained on."
+            )
         return model.scores(self.weights, self.pipeline.after(before))
 
 
@@ -165,6 +174,10 @@ def _pipeline(content: Content, arrays: Tensors) -> Pipeline:
     if whole.fingerprint() != content.fingerprint:
         raise PackageError(f"its mean and deviation have not the fingerprint that was signed. {ASK}")
     return whole
+
+
+def _size(shape: Sequence[int]) -> str:
+    return "×".join(map(str, shape))
 
 
 def _first(error: ValidationError) -> str:

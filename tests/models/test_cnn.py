@@ -136,7 +136,7 @@ def test_a_step_is_what_keras_does(model: KerasCnn, optimizer: str) -> None:
     import keras
 
     cases, start = bright_or_dark(8), model.init(2)
-    network = model._graphs._network
+    network = model._graphs.network
     for variable, array in zip(network.trainable_variables, start.values(), strict=True):
         variable.assign(array)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)

@@ -1,0 +1,117 @@
+"""The command that runs a shared model on this hospital's own images."""
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from client.prediction import inputs, shown, trust
+from client.prediction.inputs import Image
+from client.prediction.outcome import Failure, Outcome, outcomes
+from client.prediction.shown import Row
+from client.readers import Frames
+from common import tensorfile
+from common.command import Command
+from common.models import Model
+from common.package import Shared, reading
+from common.progress import Watch
+
+PREDICT = """Run a shared model on images of this hospital. Nothing leaves this machine.
+
+  python -m client predict demo.consilium chest.dcm
+  python -m client predict demo.consilium /export/chest --csv answers.csv --no-pictures
+  python -m client predict demo.consilium chest/17 --home site       (of an encrypted data set)
+
+IMAGE is a DICOM, PNG, JPEG or TIFF file, a folder of such, an .npz with images, or an encrypted data set. For each:
+the answer, its probability, how often validation cases that were scored like it were so, a warning where the image
+is unlike those of the training, and a picture of what spoke for the answer (in --out).
+
+A package is used when its publisher is trusted: the consortium that this site joined, or one whose fingerprint was
+compared once (--publisher "12345 …"). docs/sharing.md says what the figures mean. Exit status: 1 if some image could
+not be used. Research software, not a medical device."""
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", type=Path, metavar="MODEL", help="a package: NAME.consilium")
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="a file, a folder, an .npz, or SET/17")
+    parser.add_argument("--frames", type=_frames, default="middle", metavar="F",
+                        help="of a file with several: first, middle, all, or a number from 0 (middle)")  # fmt: skip
+    parser.add_argument(
+        "--out", type=Path, default=Path("predictions"), metavar="DIR", help="for pictures (predictions)"
+    )
+    parser.add_argument("--no-pictures", action="store_true", help="answers alone, which is much faster")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write all answers as CSV; it has the images' names")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="the same as JSON, with the model's digest")
+    parser.add_argument("--publisher", metavar="DIGITS", help="the publisher's fingerprint, as it was read out")
+    parser.add_argument("--trusted", type=Path, default=trust.REMEMBERED, metavar="FILE",
+                        help=f"where compared fingerprints are remembered ({trust.REMEMBERED})")  # fmt: skip
+    parser.add_argument("--home", type=Path, default=Path("site"), metavar="DIR", help="the site's folder (site)")
+
+
+def _frames(told: str) -> Frames:
+    if told in ("first", "middle", "all"):
+        return told  # type: ignore[return-value]
+    if told.isdecimal():
+        return int(told)
+    raise argparse.ArgumentTypeError(f"{told!r}: expected first, middle, all, or a number from 0")
+
+
+def _predict(options: argparse.Namespace) -> int:
+    console = Console(soft_wrap=True)
+    shared = reading.read(options.model)
+    why = trust.settle(shared, options.home, options.publisher, options.trusted)
+    console.print(f"[bold]{shared.content.name}[/]: {why}.", highlight=False)
+    images = inputs.images(options.images, options.home, options.frames)
+    model = shared.model()
+    rows, failures = _run(shared, model, images, None if options.no_pictures else options.out, console)
+    _show(shared, rows, failures, console)
+    if options.csv:
+        tensorfile.write_atomically(options.csv, shown.as_csv(rows))
+    if options.json:
+        told = {"model": shared.content.name, "digest": shared.digest, "answers": [row.values for row in rows],
+                "failures": [{"image": f.name, "why": f.why} for f in failures]}  # fmt: skip
+        tensorfile.write_atomically(options.json, (json.dumps(told, indent=1, allow_nan=False) + "\n").encode())
+    return 1 if failures else 0
+
+
+def _run(
+    shared: Shared, model: Model, images: Sequence[Image], out: Path | None, console: Console
+) -> tuple[list[Row], list[Failure]]:
+    rows, failures = list[Row](), list[Failure]()
+    with Watch(len(images), console) as watch:
+        for number, told in enumerate(outcomes(shared, model, images), start=1):
+            if isinstance(told, Failure):
+                failures.append(told)
+            else:
+                rows.append(_row(shared, model, told, out, number))
+            watch.advance(1, f"{number} of {len(images)} images")
+    return rows, failures
+
+
+def _row(shared: Shared, model: Model, told: Outcome, out: Path | None, number: int) -> Row:
+    unlike = ""
+    if out is not None:
+        from client.prediction import drawing  # matplotlib takes a while
+
+        evidence = model.evidence(shared.weights, shared.pipeline.after(told.seen), told.answer)
+        stem = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(told.name).name).strip("-.")[:80]
+        drawing.draw(told, evidence, shared.content, unlike, out / f"{number:04d}-{stem}.png")
+    return shown.row(shared.content, told, unlike)
+
+
+def _show(shared: Shared, rows: Sequence[Row], failures: Sequence[Failure], console: Console) -> None:
+    if rows:
+        console.print(shown.table(rows))
+    if len(rows) > shown.MOST_ROWS:
+        console.print(f"… and {len(rows) - shown.MOST_ROWS} more; --csv FILE writes all of them.", highlight=False)
+    for failure in failures:
+        print(f"not used: {failure.name}: {failure.why}", file=sys.stderr)
+    told = f"{len(rows)} images answered" + (f", {len(failures)} not used" if failures else "")
+    console.print(f"{told}. Research software, not a medical device.", highlight=False)
+
+
+COMMANDS = {"predict": Command("run a shared model on images of this site", PREDICT, _arguments, _predict)}

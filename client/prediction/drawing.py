@@ -1,0 +1,152 @@
+"""One image with what speaks for the answer laid over it, as a picture: for a look, not for a finding."""
+
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from client.prediction.outcome import Outcome, statement
+from common.errors import DataError
+from common.imaging import Picture, filters, geometry
+from common.imaging.footprint import Footprint, footprint
+from common.models import Evidence
+from common.package import Content
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MOST_SHOWN_PX = 1024
+"""Along a side: a mammogram is shrunk for the picture."""
+FINE = 256
+"""Points along a side that the evidence is drawn with."""
+INK, QUIET, ALARM, MARK = "#22272e", "#5b6673", "#a3260d", "#0b6bb5"
+STRONGEST = 0.65
+"""How much the strongest evidence covers of the image."""
+
+
+def draw(told: Outcome, evidence: Evidence, content: Content, warning: str, out: Path) -> None:
+    """Write a PNG.
+
+    Args:
+        warning: that the image is unlike the training's; empty: it is not.
+
+    Raises:
+        DataError: `out` cannot be written.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9.6, 6.9), dpi=120, facecolor="white")
+    grey, (height, width) = _shown(told.picture), told.picture.pixels.shape[:2]
+    seen = footprint(content.preprocess, height, width)
+    for at, title in ((0.03, "as read"), (0.45, _title(evidence, content.labels[told.answer]))):
+        panel = figure.add_axes((at, 0.36, 0.40, 0.53))
+        panel.imshow(grey, extent=(0, width, height, 0), interpolation="nearest" if width < 128 else "antialiased")
+        panel.set_title(title, fontsize=10, color=INK, loc="left")
+        if at > 0.1:
+            key = _overlay(panel, evidence, seen)
+        _edges(panel, seen, height, width)
+    _key(figure.add_axes((0.885, 0.42, 0.018, 0.41)), key, evidence)
+    figure.text(0.03, 0.94, "\n".join(textwrap.wrap(Path(told.name).name, 90)[:1]), fontsize=11, color=QUIET)
+    _words(figure, told, content, warning)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(out, format="png")
+    except OSError as error:
+        raise DataError(f"{out}: cannot be written ({error.strerror}). Choose another place with --out.") from None
+
+
+def _title(evidence: Evidence, answer: str) -> str:
+    return f"what speaks for “{answer}”, and against it" if evidence.signed else f"what speaks for “{answer}”"
+
+
+def _shown(picture: Picture) -> NDArray[np.float32]:
+    """The picture in its own window, no larger than a screen: float32[h, w, 3] in 0..1."""
+    height, width = picture.pixels.shape[:2]
+    scale = min(1.0, MOST_SHOWN_PX / max(height, width))
+    small = geometry.resize(picture.pixels[None], max(1, round(height * scale)), max(1, round(width * scale)))[0]
+    unit = np.clip((small - picture.low) / max(picture.high - picture.low, 1e-12), 0, 1).astype(np.float32)
+    return np.repeat(unit, 3, axis=2) if unit.shape[2] == 1 else unit
+
+
+def _overlay(panel: "Axes", evidence: Evidence, seen: Footprint) -> Any:
+    """Lay the evidence over what the model saw of the image, the more opaque the stronger it is."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    heat = _smooth(evidence)
+    limit = float(np.abs(heat).max()) or 1.0
+    scale = Normalize(-limit if evidence.signed else 0.0, limit)
+    key = ScalarMappable(scale, "PuOr_r" if evidence.signed else "inferno")
+    colours = key.to_rgba(heat)
+    strength = np.abs(heat) / limit
+    colours[..., 3] = STRONGEST * np.clip(strength * 1.6 - 0.15, 0, 1)
+    panel.imshow(colours, extent=(seen.left, seen.right, seen.bottom, seen.top), interpolation="bilinear")
+    return key
+
+
+def _smooth(evidence: Evidence) -> NDArray[np.float32]:
+    """The evidence on a fine grid: single pixels of a small image say little, patches of them more."""
+    grid = evidence.map[None, ..., None].astype(np.float32)
+    if evidence.signed:
+        grid = filters.gaussian(grid, max(0.8, max(grid.shape[1:3]) / 28))
+    height, width = grid.shape[1:3]
+    scale = max(1.0, FINE / max(height, width))
+    return geometry.resize(grid, round(height * scale), round(width * scale))[0, ..., 0]
+
+
+def _edges(panel: "Axes", seen: Footprint, height: int, width: int) -> None:
+    """A frame around what the model saw, where that is not the whole image."""
+    from matplotlib.patches import Rectangle
+
+    if (seen.top, seen.left, seen.bottom, seen.right) != (0, 0, height, width):
+        size = seen.right - seen.left, seen.bottom - seen.top
+        panel.add_patch(Rectangle((seen.left, seen.top), *size, fill=False, edgecolor=MARK, linewidth=1.2, ls="--"))
+    panel.set_xlim(0, width)
+    panel.set_ylim(height, 0)
+    panel.set_xticks([])
+    panel.set_yticks([])
+
+
+def _key(panel: "Axes", key: Any, evidence: Evidence) -> None:
+    low, high = key.get_clim()
+    values = np.linspace(low, high, 256)
+    panel.imshow(key.to_rgba(values)[:, None], origin="lower", aspect="auto", extent=(0, 1, low, high))
+    panel.set_xticks([])
+    panel.yaxis.tick_right()
+    names = ["most against", "nothing", "most for"] if evidence.signed else ["nothing", "most for"]
+    panel.set_yticks([low, 0, high] if evidence.signed else [low, high], names, fontsize=8, color=INK)
+
+
+def _words(figure: Any, told: Outcome, content: Content, warning: str) -> None:
+    answer = content.labels[told.answer]
+    figure.text(0.03, 0.295, answer, fontsize=16, color=INK, fontweight="bold")
+    if told.probabilities is not None:
+        _scale(figure.add_axes((0.45, 0.285, 0.40, 0.03)), told, content)
+    lines = textwrap.wrap(statement(content, told), 112)
+    figure.text(0.03, 0.255, "\n".join(lines), fontsize=9.5, color=INK, va="top")
+    if warning:
+        figure.text(0.03, 0.165, "\n".join(textwrap.wrap(warning, 104)), fontsize=10, color=ALARM, va="top",
+                    fontweight="bold")  # fmt: skip
+    note = (
+        "Colours show what moved this model's score, on a coarse grid. They do not show where a disease is, nor that "
+        f"the answer is right. Model {content.name} of {content.publisher.name}. Research software, not a medical "
+        "device."
+    )
+    figure.text(0.03, 0.075, "\n".join(textwrap.wrap(note, 125)), fontsize=8.5, color=QUIET, va="top")
+
+
+def _scale(panel: "Axes", told: Outcome, content: Content) -> None:
+    """Probability of the answer on a line from 0 to 1, with the operating point where there is one."""
+    shown = told.answer if len(content.labels) > 2 else 1
+    value = (told.probabilities or ())[shown]
+    panel.barh(0, 1, color="#e3e7ec", height=1)
+    panel.barh(0, value, color=MARK, height=1)
+    if told.point is not None:
+        panel.axvline(told.point, color=INK, linewidth=2)
+        panel.text(told.point, -1.1, "operating point", fontsize=8, color=INK, ha="center", va="top")
+    panel.set_title(f"probability of {content.labels[shown]}: {value:.2f}", fontsize=10, color=INK, loc="left")
+    panel.set_xlim(0, 1)
+    panel.set_ylim(-0.5, 0.5)
+    panel.axis("off")

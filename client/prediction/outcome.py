@@ -1,0 +1,126 @@
+"""What a shared model says of an image, and how far that can be believed."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from client.prediction.inputs import Image
+from common import calibration, metrics
+from common.calibration import Neighbours
+from common.errors import DataError
+from common.imaging import Picture
+from common.models import Logits, Model
+from common.package import Calibration, Content, Shared
+from common.types import Stack
+
+TOGETHER, TOGETHER_PIXELS = 256, 1 << 24
+"""Images read before a batch is scored: as many as this, or of so many pixels."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Of one image."""
+
+    name: str
+    picture: Picture
+    seen: Stack
+    """What the model saw: float32[1, h, w, c], before federated normalisation."""
+    logits: tuple[float, ...]
+    answer: int
+    """Index of the class that it is called, by the operating point."""
+    probabilities: tuple[float, ...] | None
+    """Of every class, fitted to validation counts; None where nothing was evaluated."""
+    point: float | None
+    """The operating point as a probability of the second class; two classes alone have one."""
+    alike: Neighbours | None
+    """Validation cases that were scored like this one; `of_class` counts those of the answer."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An image that could not be used."""
+
+    name: str
+    why: str
+
+
+def outcomes(shared: Shared, model: Model, images: Sequence[Image]) -> Iterator[Outcome | Failure]:
+    """One for every image, in no more memory than a batch needs; what cannot be read is named, and the rest goes on."""
+    waiting: list[tuple[str, Picture]] = []
+    pixels = 0
+    for image in images:
+        try:
+            read = image.read()
+        except DataError as error:
+            yield Failure(image.name, _without(image.name, error))
+            continue
+        waiting += [(image.name + (f" (frame {i})" if len(read) > 1 else ""), p) for i, p in enumerate(read)]
+        pixels += sum(picture.pixels.size for picture in read)
+        if len(waiting) >= TOGETHER or pixels >= TOGETHER_PIXELS:
+            yield from _scored(shared, model, waiting)
+            waiting, pixels = [], 0
+    yield from _scored(shared, model, waiting)
+
+
+def _scored(shared: Shared, model: Model, named: Sequence[tuple[str, Picture]]) -> Iterator[Outcome | Failure]:
+    if not named:
+        return
+    try:
+        seen = shared.pipeline.before([picture for _, picture in named])
+        logits = shared.scores(model, seen)
+    except DataError as error:
+        if len(named) == 1:
+            yield Failure(named[0][0], _without(named[0][0], error))
+            return
+        for one in named:  # so that the one that is at fault is named, and no other suffers
+            yield from _scored(shared, model, [one])
+        return
+    for i, (name, picture) in enumerate(named):
+        yield outcome(shared.content, name, picture, seen[i : i + 1], logits[i : i + 1])
+
+
+def outcome(content: Content, name: str, picture: Picture, seen: Stack, logits: Logits) -> Outcome:
+    """What logits float32[1, k] mean."""
+    margins = metrics.margins(logits)[0]
+    two = len(content.labels) == 2
+    answer = int(margins[0] > (content.threshold or 0.0)) if two else int(logits[0].argmax())
+    scored = {one.label: (one, float(margin)) for one, margin in zip(content.calibration, margins, strict=False)}
+    probabilities, point, alike = None, None, None
+    if scored:
+        found = {k: float(calibration.probability(m, c.slope, c.intercept)) for k, (c, m) in scored.items()}
+        alike = _alike(scored, answer)
+        if two:
+            probabilities = (1 - found[1], found[1])
+            one = scored[1][0]
+            point = float(calibration.probability(np.array(content.threshold or 0.0), one.slope, one.intercept))
+        else:
+            total = sum(found.values())
+            probabilities = tuple(found[k] / total for k in range(len(content.labels)))
+    return Outcome(name, picture, seen, tuple(map(float, logits[0])), answer, probabilities, point, alike)
+
+
+def _alike(scored: dict[int, tuple[Calibration, float]], answer: int) -> Neighbours | None:
+    one, margin = scored.get(answer) or scored[1]
+    outside, inside = (calibration.dense(np.array(one.bins), np.array(side)) for side in (one.outside, one.inside))
+    if answer != one.label:  # of two classes the first, whose cases are those outside the second
+        outside, inside = inside, outside
+    return calibration.neighbours(margin, outside, inside)
+
+
+def statement(content: Content, told: Outcome) -> str:
+    """The calibrated statement, as a sentence."""
+    if told.alike is None:
+        return "Nothing was evaluated, so nothing is known of how often such an answer is right."
+    if not told.alike.n:
+        return "No validation case was scored like this one: nothing is known of how often such an answer is right."
+    low, high = told.alike.interval or (0.0, 1.0)
+    share = 100 * told.alike.of_class / told.alike.n
+    return (
+        f"Of {told.alike.n} validation cases scored like this one, {told.alike.of_class} ({share:.0f} %, 95 % interval "
+        f"{100 * low:.0f}–{100 * high:.0f} %) were {content.labels[told.answer]}."
+    )
+
+
+def _without(name: str, error: DataError) -> str:
+    return str(error).removeprefix(f"{name}: ")

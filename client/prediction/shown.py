@@ -1,0 +1,74 @@
+"""Outcomes as a table on the screen, and as CSV and JSON for programs."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table
+
+from client.prediction.outcome import Outcome, statement
+from common.package import Content
+
+MOST_ROWS = 50
+"""On the screen; the files have all."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is kept of an outcome: no pixels."""
+
+    image: str
+    answer: str
+    probability: float | None
+    """Of the answer."""
+    values: Mapping[str, Any]
+    """Everything, by column."""
+    statement: str
+    unlike: str
+    """The warning; empty where there is none."""
+
+
+def row(content: Content, told: Outcome, unlike: str) -> Row:
+    """An outcome without its pixels."""
+    alike, answer = told.alike, content.labels[told.answer]
+    low, high = (alike.interval if alike else None) or (None, None)
+    probability = None if told.probabilities is None else told.probabilities[told.answer]
+    values: dict[str, Any] = {"image": told.name, "answer": answer, "probability": probability}
+    for name, p in zip(content.labels, told.probabilities or (None,) * len(content.labels), strict=True):
+        values[f"probability of {name}"] = p
+    values |= {"operating point": told.point, "validation cases alike": alike.n if alike else None}
+    values |= {"of them as answered": alike.of_class if alike else None, "interval low": low, "interval high": high}
+    values |= {f"logit of {name}": z for name, z in zip(content.labels, told.logits, strict=True)}
+    return Row(
+        told.name, answer, probability, values | {"unlike the training": unlike}, statement(content, told), unlike
+    )
+
+
+def table(rows: Sequence[Row]) -> Table:
+    """The first rows, for people."""
+    shown = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in ("image", "answer", "probability", "how often that was right"):
+        shown.add_column(column, justify="right" if column == "probability" else "left")
+    for one in rows[:MOST_ROWS]:
+        probability = "–" if one.probability is None else f"{one.probability:.3f}"
+        warning = f"\n[bold yellow]{escape(one.unlike)}[/]" if one.unlike else ""
+        shown.add_row(escape(one.image), f"[bold]{escape(one.answer)}[/]", probability, escape(one.statement) + warning)
+    return shown
+
+
+def as_csv(rows: Sequence[Row]) -> bytes:
+    """All of it, a row an image."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0].values) if rows else ["image"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: _safe(value) for key, value in one.values.items()} for one in rows)
+    return text.getvalue().encode()
+
+
+def _safe(value: object) -> object:
+    """A name that a spreadsheet does not take for a formula."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t")) else value

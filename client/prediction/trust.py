@@ -1,0 +1,56 @@
+"""Whether a package's publisher is one to believe: the consortium that this site joined, or one compared by telephone.
+
+A publisher that was compared once is remembered in a small file, its fingerprint with its name.
+"""
+
+import json
+from pathlib import Path
+
+from client.home import Home
+from common.command import confirmed
+from common.errors import PackageError
+from common.files import write_json
+from common.package import Shared
+
+REMEMBERED = Path("~/.consilium/publishers.json")
+
+
+def settle(shared: Shared, home: Path, given: str | None, remembered: Path = REMEMBERED) -> str:
+    """Why the publisher is trusted, in words.
+
+    Args:
+        home: a site's folder, whose pinned roots count; it need not be there.
+        given: the fingerprint on the command line.
+
+    Raises:
+        PackageError: it is not.
+    """
+    told, path = shared.content.publisher, remembered.expanduser()
+    if (home / "pins.json").exists():
+        pins = Home(home).pins
+        if (pins.federation, set(pins.roots)) == (told.name, set(map(bytes.fromhex, told.roots))):
+            return f"signed by {told.name}, whose roots this site pinned when it joined"
+    known = _known(path)
+    if given is None and known.get(shared.fingerprint) == told.name:
+        return f"signed by '{told.name}', whose fingerprint was compared here before"
+    if given is None:
+        print(f"Publisher '{told.name}'. Its fingerprint:\n\n    {shared.fingerprint}\n")
+    if not confirmed("Have you compared it with the publisher, and is it the same?", shared.fingerprint, given):
+        raise PackageError(
+            f"{shared.content.name}: is not signed by a publisher that is trusted here. It says '{told.name}', "
+            f"fingerprint {shared.fingerprint}: compare that with the publisher by telephone, and give what is read "
+            'out as --publisher "…".'
+        )
+    write_json(path, known | {shared.fingerprint: told.name})
+    return f"signed by '{told.name}'; its fingerprint is remembered in {path}"
+
+
+def _known(path: Path) -> dict[str, str]:
+    try:
+        told = json.loads(path.read_text())
+        return {str(digits): str(name) for digits, name in told.items()}
+    except FileNotFoundError:
+        return {}
+    except (ValueError, AttributeError):
+        raise PackageError(f"{path}: expected fingerprints as this program writes them. Remove it, and compare anew.") \
+            from None  # fmt: skip
