@@ -13,7 +13,7 @@ import hashlib
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -266,6 +266,7 @@ def compare(experiment: Experiment) -> SeedResult:
     test = scores(data.test, [s.name for s in data.sites])
     alone = {f"local/{name}": t for name, t in local.items()} | ({"pooled": pooled} if pooled else {})
     common = {"federated": federated} | ({"pooled": pooled} if pooled else {})
+    models = {"federated": federated} | alone
     return SeedResult(
         seed=experiment.seed,
         sites=sites,
@@ -283,7 +284,18 @@ def compare(experiment: Experiment) -> SeedResult:
         curves={name: [asdict(r) for r in t.records] for name, t in alone.items()},
         best_round=federated.best_round,
         weights_sha256=hashlib.sha256(tensorfile.pack(federated.weights, {})).hexdigest(),
+        cross_site=cross(experiment, models) if config.cross_site else None,
+        operating_points={name: trained.threshold for name, trained in models.items()},
     )
+
+
+def cross(experiment: Experiment, models: Mapping[str, Trained]) -> dict[str, dict[str, Tensors]]:
+    """Every model's outcomes on every site's validation cases, as counts."""
+    return {
+        name: {s.name: metrics.count(logits(experiment, trained, s.validation), s.validation.labels)
+               for s in experiment.data.sites}
+        for name, trained in models.items()
+    }  # fmt: skip
 
 
 def logits(experiment: Experiment, trained: Trained, cases: Cases) -> Logits:

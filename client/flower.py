@@ -22,7 +22,7 @@ os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")  # Flower reads it when it 
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 
-from client import dataset
+from client import dataset, examine
 from client.home import Home
 from client.lineage import Auditing
 from client.own import own_cases
@@ -64,6 +64,8 @@ class Member:
     """A real site's folder; a simulated site keeps everything in Flower's context."""
     room: Path | None = None
     """What a real site keeps of this run."""
+    before: Callable[[Secured], Answer] | None = None
+    """What stands before the secured site in an evaluation."""
 
     def answer(self, request: Request, context: Context) -> tuple[Reply, Tensors | None]:
         """One request, from the state that the last one left; the new state, if it changed."""
@@ -95,6 +97,8 @@ class Member:
         return self._auditing(Secured(self.site, self.layouts, machine(self.enrolment, kept), remember))
 
     def _auditing(self, secured: Secured) -> Answer:
+        if self.before:  # there is no course to follow where nothing is trained
+            return self.before(secured)
         audits = self.enrolment is not None and self.enrolment.audit
         return Auditing(secured, self.course, self.room).answer if audits else secured.answer
 
@@ -159,12 +163,25 @@ _PREPARING = threading.Lock()
 def _prepared(home: Home, digest: str, edited_ns: int) -> Member:
     """`edited_ns`: when site.yaml was changed last, so that a mended one is read again."""
     plan = home.approved(digest)
+    if plan.content.models:
+        return _examining(home, plan)
     cases, told = own_cases(home, plan), plan.content
     training, seed = told.training, told.training.seeds[0]
     model = build(training.model_for(seed), told.shape, len(told.labels), training.augment)
     site = Site(cases, Pipeline(training.preprocess), model, training.federation.local)
     layouts = partial(exchanges, training, model, told.shape, len(told.labels))
     return Member(site, layouts, partial(Course.of, training, model, seed), home=home.folder, room=home.room(digest))
+
+
+def _examining(home: Home, plan: RunPlan) -> Member:
+    def no_course(sites: Sequence[str]) -> Course:
+        raise PlanError(f"{home.site}: plan {plan.name} evaluates, so there is no training to follow.")
+
+    before = partial(examine.Examining, home=home, plan=plan)
+    return Member(
+        examine.prepared(home, plan), partial(examine.layouts, plan), no_course, home=home.folder,
+        room=home.room(plan.digest), before=lambda secured: before(secured).answer,
+    )  # fmt: skip
 
 
 def _plan_of(message: Message) -> str:

@@ -5,6 +5,7 @@ identity, node       private keys, made here; they never leave
 pins.json, roster, authority.crt, address      pinned when the site joined
 state                what secure aggregation must not forget, sealed
 plans/DIGEST/        plan.json, decision.json, and what the site keeps of that run
+published/           an empty file for every model of which this site has published its figures
 restored             since when this folder goes on from a backup: no plan from before is answered
 journal/             a message that is being answered
 access/, me.key      who may do what here, and the key of who made the site
@@ -56,6 +57,8 @@ class Rules(Frozen):
     purposes: tuple[str, ...] = (PURPOSE,)
     audit: bool = False
     """Recompute every model of a run from what all its sites sent, and answer for no other."""
+    publish: tuple[Literal["figures"], ...] = ()
+    """What of this site alone may leave it: `figures`, its counts in an evaluation. Nothing else ever does."""
 
 
 class Settings(Frozen):
@@ -256,7 +259,10 @@ class Home:
 
     def decide(self, plan: RunPlan, verdict: Verdict, reason: str) -> Decision:
         """Write a decision; a later one takes its place."""
-        decision = Decision.make(self.site, plan, verdict, reason, self.identity)
+        # What was published of a model once stays published: whoever is in a sum with this site has to reckon with it.
+        known = any(self.shown(model.sha256).exists() for model in plan.content.models)
+        publishes = bool(plan.content.models) and (known or "figures" in self.settings.policy.publish)
+        decision = Decision.make(self.site, plan, verdict, reason, self.identity, publishes=publishes)
         tensorfile.write_atomically(self.room(plan.digest) / "decision.json", decision.paper.encode())
         return decision
 
@@ -327,6 +333,10 @@ class Home:
         tree = plan.content.training.model_dump(mode="json")
         tree |= {"data": told.data.model_dump(mode="json"), "sites": told.sites.model_dump(mode="json")}
         return configuration.of(tree, self.folder / "site.yaml"), told.take
+
+    def shown(self, model: str) -> Path:
+        """The file that is there once this site's figures of a model (its SHA-256) have been published."""
+        return self.folder / "published" / model
 
     def room(self, digest: str) -> Path:
         """What the site keeps of one run.

@@ -25,6 +25,7 @@ from common.secagg import Exchange, Keeper, Plan, State, admitted
 from common.secagg import Site as Machine
 from common.secagg.keys import sealed, unsealed
 from common.secagg.stages import Stage
+from common.secagg.state import Round
 from common.transport import Reply, Request
 from common.types import Tensors, prefixed, under
 
@@ -136,6 +137,16 @@ class Secured:
         """round_ctx of the round whose shares may be released now; none where there is no such round."""
         state = self._keeper.site.state
         return state.round.context if state.stage is Stage.AGREED else None
+
+    @property
+    def plan(self) -> Plan:
+        """The epoch's plan, which the site has checked."""
+        return self._keeper.site.plan
+
+    @property
+    def round(self) -> Round:
+        """The round at hand, or the last one."""
+        return self._keeper.site.state.round
 
     def _refuse_other_exchanges(self, plan: Plan) -> None:
         own = self.exchanges(len(plan.cohort))

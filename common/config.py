@@ -326,6 +326,9 @@ class Config(Training):
     baselines: tuple[Literal["local", "pooled"], ...] = ("local", "pooled")
     """What federated training is compared with; pooled exists in simulation alone."""
     personalise: Personalise = Personalise()
+    cross_site: bool = True
+    """In a simulation, run every site's own model, the federated and the pooled one on every site's validation
+    cases."""
     plan: Terms | None = None
 
 

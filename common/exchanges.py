@@ -77,13 +77,22 @@ def exchanges(
         "xx": (tuple(shape), INTENSITY**2 * most),
         "n": ((1,), most),
     }
-    rows = classes if classes > 2 else 1
-    counts: Arrays = {"n": ((1,), most), "correct": ((1,), most), "loss_sum": ((1,), LOSS * most)}
-    counts |= {"confusion": ((classes, classes), most), "histogram": ((rows, 2, BINS), most)}
-    found = {"statistics": Exchange(_wide(pixels, sites)), "evaluate": Exchange(_wide(counts, sites))}
+    found = {"statistics": Exchange(_wide(pixels, sites))} | evaluation(most, classes, sites)
     if isinstance(model, LinearSvm) and isinstance(config.model, Svm):
         return found | _of_the_svm(config.model, model, most, sites)
     return found | {"train": Exchange(_training(config.federation, model, sites))}
+
+
+def evaluation(most: float, classes: int, sites: int) -> dict[str, Exchange]:
+    """The one exchange of an evaluation: outcomes as counts.
+
+    Args:
+        most: cases that a site may have.
+    """
+    rows = classes if classes > 2 else 1
+    counts: Arrays = {"n": ((1,), most), "correct": ((1,), most), "loss_sum": ((1,), LOSS * most)}
+    counts |= {"confusion": ((classes, classes), most), "histogram": ((rows, 2, BINS), most)}
+    return {"evaluate": Exchange(_wide(counts, sites))}
 
 
 def _training(plan: Federation, model: Model, sites: int) -> Layout:

@@ -15,8 +15,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import Field, ValidationError
 
 from common import signed
-from common.config import Config, Count, Frozen, Training
+from common.config import Config, Count, Frozen, Terms, Training
 from common.errors import ConfigError, PlanError, WireError
+from common.examined import Examined
 from common.imaging import Pipeline
 from common.release import VERSION, code_digest
 from common.secagg.roster import MIN_COHORT, Pins, Roster
@@ -44,6 +45,9 @@ class Content(Frozen):
     code: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     made_s: Moment
     expires_s: Moment
+    models: tuple[Examined, ...] = ()
+    """Not empty: nothing is trained, and these are evaluated. `training` then is the first one's, for its name and
+    for quorum, time-out and weight bound."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,11 @@ class RunPlan:
         """The run's name, and eight digits that tell it from others of that name."""
         return f"{self.content.training.name}-{self.digest[:8]}"
 
+    @property
+    def rounds(self) -> int:
+        """How many rounds at most; in an evaluation one a model."""
+        return len(self.content.models) or self.content.training.federation.rounds
+
     def described(self) -> str:
         """Everything that it says, for people to decide by."""
         told = self.content
@@ -79,6 +88,8 @@ class RunPlan:
             "what leaves": "masked vectors; the coordinator learns sums over more than two thirds of the sites",
         }
         lines = [f"{name:12} {value}" for name, value in head.items()]
+        if told.models:
+            return "\n".join([*lines, "", *_examination(told.models)])
         training = told.training.model_dump(mode="json", exclude_defaults=True)
         return "\n".join(lines) + "\n\n" + yaml.safe_dump(training, sort_keys=False, allow_unicode=True)
 
@@ -89,12 +100,24 @@ class RunPlan:
         Raises:
             ConfigError: a configuration without terms, without secure aggregation, or for members that are not active.
         """
-        terms, now_s = config.plan, time.time()
-        if terms is None:
+        if config.plan is None:
             raise ConfigError("no section `plan`; expected dataset, labels and shape there. See docs/deploy.md.")
         if not config.federation.secure:
             raise ConfigError("federation.secure: false, expected true: it can be switched off in a simulation alone.")
-        cohort = tuple(sorted(set(terms.cohort or roster.active)))
+        training = config.model_dump(mode="json", include=set(Training.model_fields))
+        return cls.on_terms(config.plan, Training.model_validate(training), (), roster, roots)
+
+    @classmethod
+    def on_terms(
+        cls, terms: Terms, training: Training, models: tuple[Examined, ...], roster: Roster,
+        roots: Sequence[Ed25519PrivateKey],
+    ) -> Self:  # fmt: skip
+        """A new plan: to train, or where models are given to evaluate these.
+
+        Raises:
+            ConfigError: terms that the consortium does not allow, or for members that are not active.
+        """
+        now_s, cohort = time.time(), tuple(sorted(set(terms.cohort or roster.active)))
         if strangers := sorted(set(cohort) - set(roster.active)):
             raise ConfigError(f"plan.cohort: {', '.join(strangers)}: not an active member of the consortium.")
         if len(cohort) < roster.policy.n_min:
@@ -105,12 +128,11 @@ class RunPlan:
         if terms.purpose not in roster.policy.purposes:
             allowed = ", ".join(roster.policy.purposes)
             raise ConfigError(f"plan.purpose: {terms.purpose!r}, the consortium allows {allowed}.")
-        training = config.model_dump(mode="json", include=set(Training.model_fields))
         content = Content(
             consortium=roster.federation, dataset=terms.dataset, purpose=terms.purpose, labels=terms.labels,
-            shape=terms.shape, cohort=cohort, training=Training.model_validate(training),
-            recipe=Pipeline(config.preprocess).fingerprint(), release=VERSION, code=code_digest(), made_s=now_s,
-            expires_s=now_s + terms.expires_days * DAY_S,
+            shape=terms.shape, cohort=cohort, training=training, recipe=Pipeline(training.preprocess).fingerprint(),
+            release=VERSION, code=code_digest(), made_s=now_s, expires_s=now_s + terms.expires_days * DAY_S,
+            models=models,
         )  # fmt: skip
         return cls(content, signed.signed("plan", content.model_dump(mode="json"), roots))
 
@@ -147,7 +169,8 @@ class RunPlan:
                 f"plan {self.name} is for release {told.release}, code {told.code[:12]}…; installed is {VERSION}, "
                 f"{code_digest()[:12]}…. Install that release, or ask the coordinator for a plan of this one."
             )
-        if told.recipe != Pipeline(told.training.preprocess).fingerprint():
+        recipes = told.recipe == Pipeline(told.training.preprocess).fingerprint()
+        if not recipes or not all(model.recipe_fits for model in told.models):
             raise PlanError(f"plan {self.name} names another preprocessing than it describes. Tell the coordinator.")
         if now_s >= told.expires_s:
             raise PlanError(
@@ -165,12 +188,18 @@ class Decision:
     verdict: Verdict
     reason: str
     made_s: float
+    publishes: bool
+    """Whether the site publishes its own figures of the models that the plan has evaluated."""
     paper: Paper
 
     @classmethod
-    def make(cls, site: str, plan: RunPlan, verdict: Verdict, reason: str, identity: Ed25519PrivateKey) -> Self:
+    def make(
+        cls, site: str, plan: RunPlan, verdict: Verdict, reason: str, identity: Ed25519PrivateKey, *,
+        publishes: bool = False,
+    ) -> Self:  # fmt: skip
         """A decision under the site's identity."""
         told: dict[str, Any] = {"site": site, "plan": plan.digest, "verdict": verdict, "reason": reason[:500]}
+        told |= {"publishes": publishes}
         return cls._of(signed.signed("decision", told | {"made_s": time.time()}, [identity]))
 
     @classmethod
@@ -191,6 +220,23 @@ class Decision:
         try:
             if (verdict := told["verdict"]) not in ("approve", "refuse"):
                 raise ValueError(verdict)
-            return cls(str(told["site"]), str(told["plan"]), verdict, str(told["reason"]), float(told["made_s"]), paper)
+            site, plan, publishes = str(told["site"]), str(told["plan"]), told["publishes"] is True
+            return cls(site, plan, verdict, str(told["reason"]), float(told["made_s"]), publishes, paper)
         except (KeyError, TypeError, ValueError):
             raise WireError("a decision of another release. Bring both sides to one.") from None
+
+
+def _examination(models: Sequence[Examined]) -> list[str]:
+    """What an evaluation asks, in plain words."""
+    lines = [
+        "Nothing is trained. Each site runs the models below on its own validation cases of this data set, and what",
+        "leaves is counts of how often they were right, masked and summed over the sites. A site's own counts leave",
+        "only where policy.publish in its site.yaml has `figures`.",
+    ]
+    for model in models:
+        kind = model.training.model.kind
+        lines += ["", f"model        {model.name} ({kind}), SHA-256 {model.sha256}",
+                  f"images       {'×'.join(map(str, model.shape))}, preprocessing {model.recipe}"]  # fmt: skip
+        if steps := model.training.model_dump(mode="json", include={"preprocess"}, exclude_defaults=True):
+            lines += [f"  {line}" for line in yaml.safe_dump(steps, sort_keys=False).splitlines()]
+    return lines

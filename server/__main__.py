@@ -315,8 +315,9 @@ def _log(options: argparse.Namespace) -> Log | None:
     return Home(options.home).log if (options.home / "consortium.yaml").exists() else None
 
 
-RECORDED = {"init": "init", "admit": "admit", "start": "start", "run": "sign plan", "evaluate": "sign plan", "stop": "stop run",
-            "revoke": "revoke", "renew": "renew", "export": "export model"}  # fmt: skip
+RECORDED = {"init": "init", "admit": "admit", "start": "start", "run": "sign plan",
+            "evaluate": "sign plan", "stop": "stop run", "revoke": "revoke", "renew": "renew",
+            "export": "export model"}  # fmt: skip
 """Commands that are written down, and as what."""
 
 COMMANDS = {

@@ -69,7 +69,7 @@ def load(path: Path, sites: tuple[str, ...], digest: str) -> tuple[Standing, dic
         best=under("best", tensors),
         best_round=about["best_round"],
         best_counts=under("counts", tensors),
-        records=tuple(_record(r) for r in about["records"]),
+        records=tuple(record_of(r) for r in about["records"]),
     )
     return standing, {name: under(f"site/{name}", tensors) for name in sites}
 
@@ -99,5 +99,6 @@ def _sha256(tensors: Tensors, header: Mapping[str, str]) -> str:
     return sha.hexdigest()
 
 
-def _record(fields: dict[str, Any]) -> RoundRecord:
+def record_of(fields: dict[str, Any]) -> RoundRecord:
+    """A round's record from its JSON."""
     return RoundRecord(**(fields | {"sites": tuple(fields["sites"]), "dropped": tuple(fields["dropped"])}))

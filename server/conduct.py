@@ -16,8 +16,6 @@ from common.algorithms.course import Course
 from common.errors import ConsiliumError
 from common.files import write_json
 from common.models import build
-from common.secagg.plan import threshold as threshold_of
-from common.secagg.roster import MIN_COHORT
 from common.transport import Transport
 from server import checkpoint, counts, federation, report, results, training
 from server.federation import Standing
@@ -39,22 +37,31 @@ class Connected(Transport, Protocol):
         ...
 
 
-def conduct(run: Run, transport: Connected) -> None:
-    """All rounds that are left. What goes wrong for good is written into the run's state, with the reason.
+Work = Callable[[Run, Connected], Callable[[], object]]
+"""All rounds that are left; returns what writes the result."""
+
+
+def train(run: Run, transport: Connected) -> Callable[[], object]:
+    """A training's rounds."""
+    finished = _rounds(run, transport)
+    return lambda: _write_result(run, finished)
+
+
+def conduct(run: Run, transport: Connected, work: Work = train) -> None:
+    """All that is left of a run. What goes wrong for good is written into the run's state, with the reason.
 
     Raises:
         Exception: for a defect of ours; the keeper starts the run again.
     """
     try:
-        _until_there_is_room(lambda: run.home.log.record("run", "begun", plan=run.name))
-        finished = _rounds(run, transport)
-        _until_there_is_room(lambda: _write_result(run, finished))
+        until_there_is_room(lambda: run.home.log.record("run", "begun", plan=run.name))
+        until_there_is_room(work(run, transport))
     except ConsiliumError as error:
         log.error("run %s failed: %s", run.name, error)
         failed = str(error)
-        _until_there_is_room(lambda: run.end("failed", failed))
+        until_there_is_room(lambda: run.end("failed", failed))
     else:
-        _until_there_is_room(lambda: run.end("finished"))
+        until_there_is_room(lambda: run.end("finished"))
 
 
 @dataclass(frozen=True)
@@ -72,7 +79,7 @@ def _rounds(run: Run, transport: Connected) -> Finished:
     about = told.shape, len(told.labels)
     aggregator = replace(
         training.make_secure(learning, model, about, transport, run.home.consortium, bytes.fromhex(run.plan.digest)),
-        keep=Transcripts(run.folder / "transcripts", for_good=False, insist=_until_there_is_room),
+        keep=Transcripts(run.folder / "transcripts", for_good=False, insist=until_there_is_room),
         current=lambda: run.home.consortium,
     )
     quorum = run.quorum(len(transport.sites()))
@@ -80,8 +87,8 @@ def _rounds(run: Run, transport: Connected) -> Finished:
     path = run.folder / "federated.checkpoint"
 
     def keep(standing: Standing) -> Standing:
-        _until_there_is_room(lambda: checkpoint.save(path, standing, {}, run.plan.digest))
-        _until_there_is_room(lambda: run.remember(standing.records))
+        until_there_is_room(lambda: checkpoint.save(path, standing, {}, run.plan.digest))
+        until_there_is_room(lambda: run.remember(standing.records))
         return standing
 
     if found := checkpoint.load(path, transport.sites(), run.plan.digest):
@@ -97,7 +104,7 @@ def _rounds(run: Run, transport: Connected) -> Finished:
     while not federation.over(course, standing):
         _pause(standing)
         gather(run, transport, quorum)
-        _until_there_is_room(lambda number=standing.round: run.begin_round(number))  # type: ignore[misc]
+        until_there_is_room(lambda number=standing.round: run.begin_round(number))  # type: ignore[misc]
         standing = keep(federation.run_round(course, aggregator, standing))
     federation.refuse_untrained(course, standing)
     return Finished(standing, transport.sites())
@@ -123,7 +130,7 @@ def _pause(standing: Standing) -> None:
         time.sleep(min(2.0 ** (void - 1), LONGEST_PAUSE_S))
 
 
-def _until_there_is_room(write: Callable[[], object]) -> None:
+def until_there_is_room(write: Callable[[], object]) -> None:
     """A full disk stops the run until somebody makes room, and loses nothing."""
     told = False
     while True:
@@ -168,11 +175,7 @@ def _write_result(run: Run, finished: Finished) -> None:
         "validation": metrics.summary_of_counts(standing.best_counts) if standing.best_counts else {},
         "counts": {"validation": counts.of_sum(standing.best_counts, threshold)} if standing.best_counts else {},
         "threshold": threshold,
-        "secure_aggregation": {
-            "on": True,
-            "sites": len(finished.sites),
-            "least_in_a_sum": max(MIN_COHORT, threshold_of(len(finished.sites))),
-        },
+        "secure_aggregation": results.sums_over(len(finished.sites)),
         "preprocess": told.recipe,
         "release": told.release,
         "code": told.code,

@@ -30,7 +30,8 @@ from common.transport import NONE, Misfortunes, Reply, Request
 from common.types import Tensors
 from server.bell import COORDINATOR, Bell
 from server.board import FolderBoard
-from server.conduct import conduct
+from server.conduct import conduct, train
+from server.evaluation import examine
 from server.home import Home
 from server.runs import Asking, Run
 from server.store import Store, StoreGrid
@@ -255,8 +256,10 @@ def main(grid: Grid, context: Context) -> None:
         store = Store(home.live / "flower" / "state.db")
         direct = StoreGrid(store, cast(HttpGrid, grid).run, lambda: _short(home, nodes))
         bells, unready = home.live / "bells", FolderBoard(home).unready
+        work = examine if run.plan.content.models else train
+        way = FlowerTransport(direct, nodes, run.plan.digest, look=run.look, bells=bells, unready=unready)
         try:
-            conduct(run, FlowerTransport(direct, nodes, run.plan.digest, look=run.look, bells=bells, unready=unready))
+            conduct(run, way, work)
         except Exception:  # the keeper begins the run again; why it has to is for people to read
             log.exception("run %s: a defect, or the SuperLink went away", run.name)
             raise

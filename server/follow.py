@@ -77,8 +77,9 @@ def history(home: Home, console: Console) -> None:
 
 
 def _line(run: Run, record: dict[str, Any], rounds: list[dict[str, Any]]) -> str:
-    total = run.plan.content.training.federation.rounds
-    text = f"round {record['round'] + 1} of {total}"
+    total, models = run.plan.rounds, run.plan.content.models
+    number = record["round"]
+    text = f"{f'{models[number].name}, model' if models else 'round'} {number + 1} of {total}"
     if record["void"]:
         return f"{text}: void, too few answered (silent: {', '.join(record['dropped'])})"
     if (auc := record["validation"].get("auc")) is not None:
@@ -94,6 +95,10 @@ def _over(run: Run, console: Console) -> int:
     if state.stage != "finished":
         console.print(f"[red]Run {run.name} {state.stage}[/]: {state.why}")
         return 1
+    if run.plan.content.models:
+        console.print("Finished: models evaluated. Research software, not a medical device.")
+        console.print(f"Written to {run.folder}: report.html, result.json", highlight=False)
+        return 0
     result = read_json(run.folder / "result.json")
     auc = result["validation"].get("auc")
     figure = f"validation AUC {auc:.3f} over all sites" if auc is not None else "no validation AUC"

@@ -4,7 +4,7 @@ import json
 import platform
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from common.release import VERSION, code_digest
 from common.secagg.plan import threshold
 from common.secagg.roster import MIN_COHORT
 from common.types import Tensors, prefixed
-from server import counts
+from server import counts, matrix
 
 FORMAT = 1
 APPROACHES = ("local", "federated", "personalised", "pooled")
@@ -49,6 +49,10 @@ class SeedResult:
     """Validation records by approach: local/<site>, pooled."""
     best_round: int
     weights_sha256: str
+    cross_site: matrix.Grid | None = None
+    """Every model's outcomes on every site's validation cases."""
+    operating_points: Mapping[str, float | None] = field(default_factory=dict)
+    """Of these models."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,7 @@ def as_json(config: Mapping[str, Any], data: Remarks, seeds: Sequence[SeedResult
             }
             for s in seeds
         ],
+        **_cross_site(seeds),
         "secure_aggregation": _secure(config["federation"], len(first.sites)),
         "problems": list(data.problems),
         "warnings": list(data.warnings),
@@ -110,6 +115,11 @@ def as_json(config: Mapping[str, Any], data: Remarks, seeds: Sequence[SeedResult
         "config": dict(config),
         "versions": versions(),
     }
+
+
+def _cross_site(seeds: Sequence[SeedResult]) -> dict[str, Any]:
+    grids = [(s.cross_site, s.operating_points) for s in seeds if s.cross_site]
+    return {"cross_site": matrix.of_grids(grids)} if grids else {}
 
 
 def _test(approach: str, seeds: Sequence[SeedResult]) -> dict[str, Any]:
@@ -129,6 +139,11 @@ def _secure(federation: Mapping[str, Any], sites: int) -> dict[str, Any]:
     auditors = min(sites, federation["simulate"]["auditors"])
     cohort = max(MIN_COHORT, round(federation["fraction"] * sites))
     return {"on": True, "sites": sites, "least_in_a_sum": max(MIN_COHORT, threshold(cohort)), "auditors": auditors}
+
+
+def sums_over(sites: int) -> dict[str, Any]:
+    """What a real run's secure aggregation let the coordinator see, of so many sites."""
+    return {"on": True, "sites": sites, "least_in_a_sum": max(MIN_COHORT, threshold(sites))}
 
 
 def cost(rounds: Sequence[Mapping[str, Any]]) -> dict[str, float]:

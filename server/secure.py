@@ -55,6 +55,8 @@ class SecureSum:
     keep: Transcripts | None = None
     current: Callable[[], Consortium] | None = None
     """Gives the consortium as it is now, asked at every epoch: a site that has left is asked no more."""
+    beside: Tensors = field(default_factory=dict)
+    """What every site is handed when an epoch begins, beside roster and plan."""
     lost: int = -1
     """The round in which an earlier process ended: its training comes to what the transcript says, else to nothing."""
     _run: bytes = field(default_factory=lambda: os.urandom(RUN_BYTES))
@@ -129,7 +131,8 @@ class SecureSum:
             rounds=self.slots, exchanges=self.exchanges(len(members)),
         )  # fmt: skip
         self._opened, self._slot, opening = self._opened + 1, 0, EpochOpening(plan, roster)
-        talk.step(opening, "secagg/join", {"roster": np.frombuffer(self.consortium.roster, np.uint8)})
+        roster_file = np.frombuffer(self.consortium.roster, np.uint8)
+        talk.step(opening, "secagg/join", {"roster": roster_file, **self.beside})
         talk.step(opening, "secagg/share")
         talk.step(opening, "secagg/take")
         self._epoch = opening.epoch()

@@ -28,6 +28,7 @@ ASKED = {
     "secagg/release": "to release its shares",
     "secagg/follow": "to say whether it audits",
     "secagg/audit": "to audit the round",
+    "evaluation/figures": "to publish its figures",
 }
 DOING = {
     "connecting": "connecting",
@@ -139,8 +140,8 @@ def standing(run: Run) -> str:
         return f"Run {run.name} waits for the decision of {', '.join(undecided) or 'nobody'}, {duration(rest)} at most."
     if state.stage != "running":
         return f"Run {run.name}: {state.stage}{': ' + state.why if state.why else ''}"
-    total = plan.training.federation.rounds
-    text = f"Run {run.name}: {len(rounds)} of {total} rounds done."
+    what = "models evaluated" if plan.models else "rounds done"
+    text = f"Run {run.name}: {len(rounds)} of {run.plan.rounds} {what}."
     asking = run.progress()
     if not asking or not asking.waiting:
         return text
@@ -164,7 +165,7 @@ def past(home: Home) -> Iterator[Past]:
         state, plan, result = run.state, run.plan.content, read_json(run.folder / "result.json") or {}
         yield Past(
             run.name, plan.made_s, len(state.cohort or plan.cohort), len(run.rounds()),
-            plan.training.federation.rounds, result.get("validation", {}).get("auc"), state.stage, state.why,
+            run.plan.rounds, result.get("validation", {}).get("auc"), state.stage, state.why,
         )  # fmt: skip
 
 

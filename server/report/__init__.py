@@ -4,12 +4,15 @@ markup    elements, and numbers as people read them
 charts    curves and dots as SVG
 words     what is to be said in sentences: limits, privacy
 page      the report of one run
+heat      models × sites
+examination  the report of an evaluation
 compare   several runs beside each other
 """
 
 from pathlib import Path
 
 from common import tensorfile
+from server.report import examination
 from server.report.page import page
 from server.report.words import Result
 
@@ -18,4 +21,5 @@ __all__ = ["page", "write"]
 
 def write(path: Path, result: Result) -> None:
     """Write a run's report atomically."""
-    tensorfile.write_atomically(path, page(result))
+    made = examination.page(result) if result.get("kind") == "evaluation" else page(result)
+    tensorfile.write_atomically(path, made)

@@ -28,6 +28,8 @@ def read(folder: Path) -> Result:
     told: Result | None = read_json(path)
     if told is None:
         raise RunError(f"{path}: not there; expected the folder of a run that has finished.")
+    if isinstance(told, dict) and told.get("kind") == "evaluation":
+        raise RunError(f"{path}: of an evaluation, which compares its models itself: see report.html beside it.")
     if not isinstance(told, dict) or told.get("format") != 1 or not {"counts", "config", "cost"} <= told.keys():
         raise RunError(f"{path}: of an older release, without counts to compare. Run it again with this one.")
     return told

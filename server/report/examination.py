@@ -1,0 +1,62 @@
+"""The report of an evaluation: its matrix, who took part, what the coordinator saw."""
+
+from xml.etree.ElementTree import Element
+
+from server.report import heat
+from server.report.markup import Child, document, el, listed, table
+from server.report.page import cost, origin, style, took_part
+from server.report.words import Result
+
+
+def page(result: Result) -> bytes:
+    """The whole page."""
+    sections = (_head, _limits, heat.section, _models, took_part, _privacy, cost, origin)
+    return document(f"{result['name']}: evaluation", style(), *(e for section in sections for e in section(result)))
+
+
+def _head(result: Result) -> list[Element]:
+    models, sites = len(result["models"]), len(result["sites"])
+    return [
+        el("p", "Evaluation in a federation of hospitals", class_="kind"),
+        el("h1", result["name"]),
+        el("p", f"{models} model{'s' * (models > 1)} on the validation cases of {sites} sites of "
+           f"{result['consortium']}, data set “{result['dataset']}”, to tell apart: {', '.join(result['labels'])}. "
+           "Nothing was trained.",
+           class_="lead"),
+    ]  # fmt: skip
+
+
+def _limits(result: Result) -> list[Element]:
+    told: list[Child] = [
+        "These are research models, not medical devices: no decision about a patient may rest on them.",
+        "Validation cases chose the best round and the operating point of a model that was trained at these sites: "
+        "there the figures flatter it.",
+    ]
+    if empty := [m["name"] for m in result["models"] if m["name"] not in result["cross_site"]["all"]]:
+        told.append(f"Without a sum, for too few sites answered: {', '.join(empty)}.")
+    return [el("section", el("h2", "What to doubt"), listed(told), class_="warn")]
+
+
+def _models(result: Result) -> list[Element]:
+    rows: list[list[Child]] = [
+        [m["name"], m["kind"], "×".join(map(str, m["shape"])), el("code", m["preprocess"]), el("code", m["sha256"])]
+        for m in result["models"]
+    ]
+    shown = table("As the signed plan names them", ["model", "kind", "image", "preprocessing", "SHA-256"], rows)
+    shown[0].set("class", "words")
+    return [el("h2", "Models"), shown]
+
+
+def _privacy(result: Result) -> list[Element]:
+    told = result["secure_aggregation"]
+    publishing = result["cross_site"]["sites"]
+    own = f"{', '.join(publishing)} published" if publishing else "No site published"
+    return [
+        el("h2", "Privacy"),
+        listed([
+            f"Every site's counts were masked: the coordinator saw sums over at least {told['least_in_a_sum']} of "
+            f"{told['sites']} sites.",
+            f"{own} figures of {'their' if len(publishing) != 1 else 'its'} own. A site does so only where its policy "
+            "says so, and only where at least three others that do not are left in the sum, or none.",
+        ]),
+    ]  # fmt: skip
