@@ -2,7 +2,7 @@
 
 import base64
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,19 +36,19 @@ def nothing(_: str) -> None:
 def refresh(
     home: Home,
     new_plan: Callable[[str], None] = nothing,
-    going_on: Callable[[frozenset[str]], None] = lambda _: None,
+    over: Callable[[frozenset[str]], None] = lambda _: None,
 ) -> str:
     """Take the newest roster and all plans, and send decisions that the coordinator has not got; why not, if so.
 
     Args:
         new_plan: is told the name of every plan that waits for a decision, once.
-        going_on: is told the digests of this site's plans that are not over.
+        over: is told the digests of this site's plans that the coordinator names no more.
     """
     try:
         with _board(home) as board:
-            told = board.board()
-            files = _take(home, told, new_plan)
-            going_on(frozenset(plan.digest for plan in home.plans() if plan.paper.encode() in files))
+            known = {plan.paper.encode(): plan.digest for plan in home.plans()}
+            files = _take(home, board.board(), new_plan)
+            over(frozenset(digest for file, digest in known.items() if file not in files))
             for plan in home.plans():
                 decision = home.decision(plan)
                 if decision and not home.delivered(plan):
@@ -68,9 +68,13 @@ def send_decision(home: Home, decision: Decision) -> str:
         return str(error)
 
 
-def say(home: Home, doing: Doing | None, images: Images) -> None:
-    """Tell the coordinator what this site is doing; none: it stops. Whether that succeeds does not matter."""
-    told: dict[str, Any] = {"what": "stopped", "detail": "", "error": "", "release": VERSION}
+def say(home: Home, doing: Doing | None, images: Images, ready: Iterable[str] = ()) -> None:
+    """Tell the coordinator what this site is doing; none: it stops. Whether that succeeds does not matter.
+
+    Args:
+        ready: digests of the plans whose images are read and fit.
+    """
+    told: dict[str, Any] = {"what": "stopped", "detail": "", "error": "", "release": VERSION, "ready": sorted(ready)}
     if doing is not None:
         told |= {"what": doing.what, "detail": doing.detail, "error": doing.code}
     if doing is not None and images.plan:

@@ -39,8 +39,10 @@ class Resident:
     _changed: threading.Event = field(default_factory=threading.Event)
     _images: papers.Images = papers.READY
     _said: str = ""
-    _going_on: frozenset[str] = frozenset()
-    """Digests of the plans that are not over, as the coordinator told last."""
+    _over: frozenset[str] = frozenset()
+    """Digests of the plans that the coordinator names no more."""
+    _ready: dict[str, float] = field(default_factory=dict)
+    """Plans whose images are read and fit, by digest, with the state of site.yaml by which they do."""
 
     def run(self) -> int:
         """Until it is told to stop."""
@@ -67,34 +69,42 @@ class Resident:
         while not self.stop.is_set():
             now = time.monotonic()
             if now >= next_papers_s:
-                self._say_once(papers.refresh(self.home, self._new_plan, self._note_going_on))
+                self._say_once(papers.refresh(self.home, self._new_plan, self._note_over))
                 next_papers_s = now + PAPERS_EVERY_S
             if now >= next_word_s or self._changed.is_set():
                 self._changed.clear()
-                papers.say(self.home, self._doing, self._images)
+                papers.say(self.home, self._doing, self._images, self._fit())
                 next_word_s = now + SAY_EVERY_S
             self._changed.wait(min(next_papers_s, next_word_s) - now)
             self.stop.wait(SAY_AT_MOST_EVERY_S)
         papers.say(self.home, None, papers.READY)
 
-    def _note_going_on(self, plans: frozenset[str]) -> None:
-        self._going_on = plans
+    def _note_over(self, plans: frozenset[str]) -> None:
+        self._over = plans
 
     def _new_plan(self, name: str) -> None:
         log.info("a new plan, %s, waits for a decision: python -m client plans %s", name, name)
 
     def _read_images(self) -> None:
         """Of every plan that was approved, and again after a minute where they do not fit."""
-        done: dict[str, float] = {}
         while not self.stop.wait(1.0):
             for plan in [plan for plan in self.home.plans() if self._takes_part(plan)]:
-                edited = (self.home.folder / "site.yaml").stat().st_mtime
-                if done.get(plan.digest) != edited and self._read(plan):
-                    done[plan.digest] = edited
+                edited = self._edited()
+                if self._ready.get(plan.digest) != edited and self._read(plan):
+                    self._ready[plan.digest] = edited
+                    self._changed.set()
+
+    def _edited(self) -> float:
+        return (self.home.folder / "site.yaml").stat().st_mtime
+
+    def _fit(self) -> list[str]:
+        """The plans that can go on."""
+        edited = self._edited()
+        return [plan for plan, then in self._ready.items() if then == edited and plan not in self._over]
 
     def _takes_part(self, plan: RunPlan) -> bool:
         decision = self.home.decision(plan)
-        return bool(decision and decision.verdict == "approve" and plan.digest in self._going_on)
+        return bool(decision and decision.verdict == "approve" and plan.digest not in self._over)
 
     def _read(self, plan: RunPlan) -> bool:
         self._note(papers.Images(plan.name))
@@ -106,9 +116,9 @@ class Resident:
         except (ConsiliumError, OSError) as error:
             log.error("plan %s cannot run here: %s", plan.name, error)
             self._note(papers.Images(plan.name, error.code if isinstance(error, ConsiliumError) else "DISK"))
-        edited = (self.home.folder / "site.yaml").stat().st_mtime
+        edited = self._edited()
         for _ in range(int(AGAIN_S)):
-            if self.stop.wait(1.0) or (self.home.folder / "site.yaml").stat().st_mtime != edited:
+            if self.stop.wait(1.0) or self._edited() != edited:
                 break
             if not self._takes_part(plan):
                 self._note(papers.READY)

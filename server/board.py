@@ -20,7 +20,7 @@ from server.home import Home
 from server.runs import OVER, Run
 
 DOING = ("connecting", "idle", "reading", "unfit", "working", "sending", "waiting", "stopped")
-MOST_TEXT = 200
+MOST_TEXT, MOST_PLANS = 200, 100
 
 
 @dataclass(frozen=True)
@@ -84,17 +84,24 @@ class FolderBoard:
         what = str(told.get("what", ""))
         if what not in DOING:
             raise WireError(f"'what' is {what[:20]!r}, expected one of {', '.join(DOING)}.")
-        said = {key: str(told.get(key, ""))[:MOST_TEXT] for key in ("detail", "error", "release")}
-        write_json(self._file(site), {"what": what, "at_s": time.time(), **said}, durably=False)
+        said: dict[str, Any] = {key: str(told.get(key, ""))[:MOST_TEXT] for key in ("detail", "error", "release")}
+        ready = told.get("ready")
+        if not (isinstance(ready, list) and len(ready) <= MOST_PLANS and all(isinstance(one, str) for one in ready)):
+            raise WireError(f"'ready': expected the digests of {MOST_PLANS} plans at most, as text.")
+        write_json(self._file(site), {"what": what, "at_s": time.time(), "ready": ready, **said}, durably=False)
         return {}
 
     def heard(self, site: str) -> dict[str, Any]:
         """What a site said last; empty if nothing yet."""
         return glance(self._file(site)) or {}
 
-    def unready(self, site: str) -> bool:
-        """Whether a site is still reading its images, or they do not fit: it is not to be asked yet."""
-        return self.heard(site).get("what") in ("reading", "unfit")
+    def unready(self, plan: str, site: str) -> bool:
+        """Whether a site has not read the images of a plan yet, or they do not fit: it is not to be asked yet.
+
+        A site that runs Flower's SuperNode says nothing of that, and is asked.
+        """
+        told = self.heard(site)
+        return told.get("what", "stopped") != "stopped" and plan not in told.get("ready", ())
 
     def _file(self, site: str) -> Any:
         return self.home.live / "doing" / f"{site}.json"

@@ -255,7 +255,7 @@ def main(grid: Grid, context: Context) -> None:
         nodes = {site: int(ids[site]) for site in run.state.cohort}
         store = Store(home.live / "flower" / "state.db")
         direct = StoreGrid(store, cast(HttpGrid, grid).run, lambda: _short(home, nodes))
-        bells, unready = home.live / "bells", FolderBoard(home).unready
+        bells, unready = home.live / "bells", partial(FolderBoard(home).unready, run.plan.digest)
         work = examine if run.plan.content.models else train
         way = FlowerTransport(direct, nodes, run.plan.digest, look=run.look, bells=bells, unready=unready)
         try:

@@ -204,7 +204,7 @@ def test_a_board_shows_a_site_its_own_plans_while_they_are_open(consortium: Cons
 def test_what_a_site_says_of_itself_is_short_and_of_known_words(consortium: Consortium) -> None:
     board = FolderBoard(consortium.home)
     assert board.heard("Lisbon") == {}
-    board.doing("Lisbon", {"what": "working", "detail": "x" * 10_000, "error": 3, "more": "ignored"})
+    board.doing("Lisbon", {"what": "working", "detail": "x" * 10_000, "error": 3, "ready": [], "more": "ignored"})
     heard = board.heard("Lisbon")
     assert (heard["what"], len(heard["detail"]), heard["error"]) == ("working", 200, "3")
     assert "more" not in heard
