@@ -17,6 +17,7 @@ from client.home import Home
 from client.table import located
 from common.audit import acts
 from common.audit.entries import plain
+from common.audit.log import Log
 from common.command import Command
 from common.errors import AccessError, ConfigError
 
@@ -54,7 +55,7 @@ def _guarded(name: str, command: Command) -> Command:
     def run(options: argparse.Namespace) -> int:
         rule = RULES.get(action := table.asked(options))
         if rule is not None and rule.roles is None:
-            return command.run(options)
+            return (acts.recorded(command, action, _log) if rule.recorded else command).run(options)
         home = _home(options)
         actor = admitted(home, action, options.as_key)
         options.actor = actor
@@ -68,8 +69,11 @@ def _guarded(name: str, command: Command) -> Command:
             act.facts |= sign(home.site, action, act, actor.policy.content.version, actor.key)
             return status
 
-        log = replace(home.log, role=actor.told)
-        return acts.recorded(replace(command, run=signed), action, lambda _: log).run(options)
+        def log(options: argparse.Namespace) -> Log | None:
+            found = _log(options) if action == "restore" else home.log
+            return found and replace(found, role=actor.told)
+
+        return acts.recorded(replace(command, run=signed), action, log).run(options)
 
     return replace(command, arguments=arguments, run=run, teaching=f"{command.teaching}\n\n{table.told(name)}")
 
@@ -135,10 +139,17 @@ def _needed(rule: Rule, policy: Policy) -> str:
 
 
 def _home(options: argparse.Namespace) -> Home:
-    """The site that a command is about: that of --home, or where an encrypted data set belongs."""
+    """The site whose policy counts: that of --home, of an encrypted data set, or from whose folder one is restored."""
+    if options.command == "restore":
+        return Home.at(options.old)
     if (data := table.sealed(options) if hasattr(options, "config") else None) is not None:
         return Home.at(data.home or located(data.path).parent.parent)
-    return Home.at(options.home)
+    return Home.at(getattr(options, "home", Path("site")))
+
+
+def _log(options: argparse.Namespace) -> Log | None:
+    """That of a folder in which there may be no site yet."""
+    return Home(options.home).log if (options.home / "site.yaml").exists() else None
 
 
 def _refuse_others_folder(home: Home, action: str) -> None:

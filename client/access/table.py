@@ -20,7 +20,7 @@ class Rule:
     """Who may."""
 
     roles: tuple[Role, ...] | None
-    """Any of these is enough; None: anybody, for nothing of the site's is read or changed."""
+    """Any of these is enough; None: anybody, for there is no site yet, or nothing of it is read or changed."""
     recorded: bool = True
     """Whether the site's log says that it was done; that it was refused it always says."""
 
@@ -37,7 +37,7 @@ ANYBODY = Rule(None, recorded=False)
 
 RULES: dict[str, Rule] = {
     # joining
-    "init": ANYBODY,
+    "init": Rule(None),
     "fingerprint": ANYBODY,
     "join": _may(OPERATOR),
     "rekey": _may(OPERATOR),
@@ -52,6 +52,8 @@ RULES: dict[str, Rule] = {
     "check CONFIG, encrypted": _may(OFFICER, OPERATOR, RESEARCHER),
     "preview": ANYBODY,
     "preview, encrypted": _may(OFFICER, RESEARCHER),
+    "predict": _may(OFFICER, RESEARCHER),
+    "predict, no site": ANYBODY,
     # custody
     "import": _may(OFFICER, OPERATOR),
     "import --retain": _may(OFFICER),
@@ -64,13 +66,14 @@ RULES: dict[str, Rule] = {
     "custody recover": _may(OFFICER),
     "custody adopt": _may(OFFICER),
     "custody destroy": _may(OFFICER),
-    # backup
+    # backups
     "backup": _may(OPERATOR),
     "backup list": _may_look(*ROLES),
     "backup verify": _may(OFFICER, OPERATOR, AUDITOR),
     "backup drill": _may(OFFICER, OPERATOR),
-    "backup prune": _may(OPERATOR),
-    "restore": ANYBODY,
+    "backup prune": _may(OFFICER),
+    "restore": _may(OFFICER, OPERATOR),
+    "restore --recovery": Rule(None),
     # access and account
     "access person": ANYBODY,
     "access begin": ANYBODY,
@@ -102,6 +105,8 @@ def sealed(options: argparse.Namespace) -> Encrypted | None:
 VARIANTS: dict[str, tuple[tuple[str, Callable[[argparse.Namespace], bool]], ...]] = {
     "check": ((" CONFIG, encrypted", _sealed), (" CONFIG", lambda options: options.config is not None)),
     "preview": ((", encrypted", _sealed),),
+    "predict": ((", no site", lambda options: not (options.home / "site.yaml").exists()),),
+    "restore": ((" --recovery", lambda options: options.recovery is not None),),
     "import": (
         (" --allow-burned-in", lambda options: options.allow_burned_in),
         (" --retain", lambda options: bool(options.retain)),
