@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import TypeAdapter, ValidationError
 
@@ -13,10 +14,9 @@ from common import calibration, tensorfile
 from common.config import ModelConfig
 from common.errors import ConfigError, RunError
 from common.files import read_json, write_secret
-from common.imaging import Pipeline
 from common.imaging.steps import Steps
-from common.package import Content, sealed
-from common.package.reading import ARRAYS, CARD, PAGE
+from common.package import Content, Shared, sealed
+from common.package.reading import ARRAYS, CARD, GRAPH, PAGE, whole_pipeline
 from common.secagg.keys import public_of
 from common.types import Tensors, under
 from server import card
@@ -49,8 +49,11 @@ def publisher_key(path: Path) -> Ed25519PrivateKey:
         raise ConfigError(f"{path}: expected a key of 64 hexadecimal digits. Name another file with --key.") from None
 
 
-def export(folder: Path, publisher: Publisher, terms: Terms) -> bytes:
+def export(folder: Path, publisher: Publisher, terms: Terms, *, onnx: bool = False) -> bytes:
     """The package of the run in a folder.
+
+    Args:
+        onnx: put the model in as an ONNX graph as well.
 
     Raises:
         RunError: the folder has not all that is needed.
@@ -73,7 +76,27 @@ def export(folder: Path, publisher: Publisher, terms: Terms) -> bytes:
         CARD: card.markdown(content, result, terms),
         PAGE: card.page(content, result, terms),
     }
+    if onnx:
+        from common.package.graph import graph  # onnx takes a while
+
+        members[GRAPH] = graph(content.model, content.shape, content.labels, under("weights", arrays),
+                               whole_pipeline(content.preprocess, under("recipe", arrays)))  # fmt: skip
     return sealed(told, members, publisher.keys)
+
+
+def difference(shared: Shared, images: int) -> float | None:
+    """The most by which the ONNX graph's logits differ from the model's own on made-up images; None: no onnxruntime."""
+    try:
+        import onnxruntime
+    except ImportError:
+        return None
+    from common.package.graph import inside
+
+    session = onnxruntime.InferenceSession(shared.members[GRAPH], providers=["CPUExecutionProvider"])
+    drawn = np.random.default_rng(1).random((images, *shared.content.shape), dtype=np.float32)
+    given = drawn if inside(shared.pipeline) else shared.pipeline.after(drawn)
+    theirs = session.run(["logits"], {"images": given})[0]
+    return float(np.abs(theirs - shared.scores(shared.model(), drawn)).max())
 
 
 def _model(folder: Path) -> tuple[Tensors, Mapping[str, str]]:
@@ -89,10 +112,8 @@ def _model(folder: Path) -> tuple[Tensors, Mapping[str, str]]:
 def _content(
     result: Mapping[str, Any], arrays: Tensors, header: Mapping[str, str], publisher: Publisher, terms: Terms
 ) -> dict[str, Any]:
-    config, recipe = result["config"], under("recipe", arrays)
-    pipeline = Pipeline(TypeAdapter[Any](Steps).validate_python(config["preprocess"]))
-    whole = pipeline.resolved(recipe["mean"], recipe["variance"]) if recipe else pipeline
-    threshold = header["threshold"]
+    config, threshold = result["config"], header["threshold"]
+    whole = whole_pipeline(TypeAdapter[Any](Steps).validate_python(config["preprocess"]), under("recipe", arrays))
     return {
         "name": result["name"],
         "publisher": {"name": publisher.name, "roots": [public_of(key).hex() for key in publisher.keys]},

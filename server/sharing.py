@@ -2,12 +2,18 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from common import tensorfile
 from common.command import Command
 from common.errors import ConfigError, RunError
 from server.home import Home
 from server.runs import Run
+
+if TYPE_CHECKING:
+    from common.package import Shared
+
+COMPARED_ON = 64
 
 EXPORT = """Make one signed package of a finished run, to use at any hospital: python -m client predict MODEL IMAGE…
 
@@ -28,6 +34,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--licence", default=ASK_THE_PUBLISHER, metavar="TEXT", help="under which it is given away")
     parser.add_argument("--intended", default=RESEARCH, metavar="TEXT", help="intended use, for the card")
     parser.add_argument("--country", action="append", default=[], metavar="SITE=COUNTRY", help="for the card; repeat")
+    parser.add_argument("--onnx", action="store_true", help="put an ONNX graph in as well, and compare its outputs")
     parser.add_argument("--key", type=Path, metavar="FILE", help="a publisher's own key, for a simulated run")
     parser.add_argument("--publisher", default="simulation", metavar="NAME", help="whose key that is (simulation)")
     parser.add_argument("--home", type=Path, default=Path("consortium"), metavar="DIR",
@@ -62,16 +69,27 @@ def _export(options: argparse.Namespace) -> int:
         home = Home.at(options.home)
         publisher = Publisher(home.pins.federation, home.root_keys(options.root), home)
     countries = dict(_country(told) for told in options.country)
-    file = export(folder, publisher, Terms(options.intended, options.licence, countries))
+    file = export(folder, publisher, Terms(options.intended, options.licence, countries), onnx=options.onnx)
     shared = admitted(file, "the package")
     out = options.out or Path(shared.content.name + SUFFIX)
     options.act.facts["package"] = shared.digest
     tensorfile.write_atomically(out, file)
+    if options.onnx:
+        print(_compared(shared))
     print(f"Written to {out}: {len(file):,} bytes, signed by '{shared.content.publisher.name}'. Its card is card.html")
     print("in it. Whoever is no member of the consortium compares this fingerprint with you once:\n")
     print(f"    {shared.fingerprint}\n")
     print(f"Then: python -m client predict {out} IMAGE…    Research software, not a medical device.")
     return 0
+
+
+def _compared(shared: "Shared") -> str:
+    """How far the ONNX graph's outputs are from the model's own, in words."""
+    from server.export import difference
+
+    if (found := difference(shared, COMPARED_ON)) is None:
+        return "ONNX: in the package; not compared, for onnxruntime is not installed (pip install onnxruntime)."
+    return f"ONNX: outputs differ from the model's own by {found:.1e} at most, on {COMPARED_ON} made-up images."
 
 
 def _country(told: str) -> tuple[str, str]:

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from common import signed, tensorfile
 from common.errors import ConsiliumError, DataError, PackageError
 from common.imaging import Pipeline
+from common.imaging.steps import AnyStep
 from common.models import Logits, Model, build
 from common.package import archive
 from common.package.content import Content
@@ -170,10 +171,16 @@ def _pipeline(content: Content, arrays: Tensors) -> Pipeline:
         )
     if set(recipe) != ({"mean", "variance"} if pipeline.needs_statistics else set()):
         raise PackageError(f"its mean and variance do not go with its preprocessing. {ASK}")
-    whole = pipeline.resolved(recipe["mean"], recipe["variance"]) if recipe else pipeline
+    whole = whole_pipeline(content.preprocess, recipe)
     if whole.fingerprint() != content.fingerprint:
         raise PackageError(f"its mean and deviation have not the fingerprint that was signed. {ASK}")
     return whole
+
+
+def whole_pipeline(steps: Sequence[AnyStep], recipe: Tensors) -> Pipeline:
+    """The preprocessing, with the federated mean and variance where it has them."""
+    pipeline = Pipeline(steps)
+    return pipeline.resolved(recipe["mean"], recipe["variance"]) if recipe else pipeline
 
 
 def _size(shape: Sequence[int]) -> str:
