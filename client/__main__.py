@@ -13,8 +13,6 @@
     python -m client custody ACTION         the keys of what is in custody
     python -m client backup DEST            to another disk: encrypted, incremental; list, verify, drill, prune
     python -m client restore DEST           this site anew, from a backup
-    python -m client backup DEST            to another disk: encrypted, incremental; list, verify, drill, prune
-    python -m client restore DEST           this site anew, from a backup
 
     python -m client access ACTION          people, roles, and the policy that two of them sign
     python -m client audit ACTION           what was done here, and by whom
@@ -362,7 +360,6 @@ COMMANDS = {
     **prediction.COMMANDS,
     "preview": Command("one image after every preprocessing step", PREVIEW, _preview_arguments, _preview, KEPT),
     **custody.COMMANDS,
-    **backup.COMMANDS,
     **backup.COMMANDS,
     **access.COMMANDS,
     "audit": _audit(),

@@ -73,7 +73,7 @@ def begin(home: Home, person: str = "") -> Policy:
     """The first policy of a site: one person in all roles, whose key is made in the site's folder.
 
     Raises:
-        AccessError: there was one before.
+        ConfigError: there was one before.
     """
     name, path = own_name(person), home.folder / people.OWN
     key = people.opened(path) if path.exists() else people.make(path)
@@ -134,10 +134,10 @@ def _sign(options: argparse.Namespace) -> int:
     proposal = home.access.proposal()
     if proposal is None or len(options.proposal) < 8 or not proposal.digest.startswith(options.proposal):
         waits = f"{proposal.digest[:8]} waits" if proposal else "nothing waits"
-        raise AccessError(f"{options.proposal}: no such proposal; {waits}. Read it first: python -m client access show")
+        raise ConfigError(f"{options.proposal}: no such proposal; {waits}. Read it first: python -m client access show")
     proposal.missing(home.access.in_force())
     if bytes.fromhex(actor.key.public) in proposal.paper.signatures:
-        raise AccessError(f"{actor.person.name} has signed it already; another {OFFICER} has to.")
+        raise ConfigError(f"{actor.person.name} has signed it already; another {OFFICER} has to.")
     _show_changes(home.access.in_force(), proposal)
     _offered(home, proposal.also_signed(actor.key.private), options)
     return 0

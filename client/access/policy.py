@@ -180,10 +180,10 @@ class Shelf:
         """The first version: one person in all roles.
 
         Raises:
-            AccessError: there was a policy here before.
+            ConfigError: there was a policy here before.
         """
         if self.begun or self._remembered():
-            raise AccessError(f"{self.folder}: this site has a policy already. {HOW_TO}")
+            raise ConfigError(f"{self.folder}: this site has a policy already. {HOW_TO}")
         person = Member(name=name, key=public, roles=ROLES)
         content = Content(
             site=self.site, version=1, previous="", made_s=int(time.time()), purposes=purposes, people=(person,)

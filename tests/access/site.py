@@ -1,0 +1,79 @@
+"""A site with people: one of each role, one who was removed, one whose time has ended, one who never was."""
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from client import joining
+from client.__main__ import main
+from client.access import people
+from client.access.people import Key
+from client.access.policy import Content, Member, Policy
+from client.access.table import ROLES
+from client.home import Home
+from common.audit.entries import Entry, decode
+
+
+@dataclass
+class Site:
+    """Made as its people make it."""
+
+    folder: Path
+    keys: dict[str, Key] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        joining.begin(self.home, "lisbon", "", person="founder")
+        self.keys["founder"] = people.opened(self.folder / "site" / "me.key")
+
+    @property
+    def home(self) -> Home:
+        """Its folder."""
+        return Home(self.folder / "site")
+
+    def file(self, name: str) -> Path:
+        """A person's key."""
+        return self.folder / "site" / "me.key" if name == "founder" else self.folder / f"{name}.key"
+
+    def key(self, name: str) -> Key:
+        """Made when it is asked for."""
+        if name not in self.keys:
+            self.keys[name] = people.make(self.file(name))
+        return self.keys[name]
+
+    def member(self, name: str, *roles: str, **more: int) -> Member:
+        """A person as the policy has them."""
+        return Member.model_validate({"name": name, "key": self.key(name).public, "roles": roles, **more})
+
+    def content(self, *members: Member, **more: object) -> Content:
+        """The next version: these people beside those that are there."""
+        before = self.home.access.in_force()
+        there = {person.name: person for person in before.content.people} | {person.name: person for person in members}
+        told = {"version": before.content.version + 1, "previous": before.digest, "made_s": int(time.time())}
+        return before.content.model_copy(update={**told, "people": tuple(there.values()), **more})
+
+    def sign(self, content: Content, *names: str) -> Policy:
+        """A version under these people's signatures."""
+        return Policy.write(content, [self.key(name).private for name in names])
+
+    def put(self, *members: Member, by: tuple[str, ...] = ("founder",), **more: object) -> Policy:
+        """The next version, in force."""
+        policy = self.sign(self.content(*members, **more), *by)
+        assert self.home.access.offer(policy)
+        return policy
+
+    def of_each_role(self) -> None:
+        """`data-officer`, `operator` … each with one role; `revoked` and `expired` with all that they had."""
+        one_each = [self.member(role, role) for role in ROLES]
+        self.put(*one_each, self.member("revoked", *ROLES), self.member("expired", *ROLES, until_s=10**9))
+        self.put(
+            by=("founder", "data-officer"),
+            people=tuple(person for person in self.home.access.in_force().content.people if person.name != "revoked"),
+        )
+
+    def type(self, *words: str | Path, by: str = "founder") -> int:
+        """Give a command; its exit status."""
+        return main([*map(str, words), "--home", str(self.home.folder), "--as", str(self.file(by))])
+
+    def entries(self, since: int = 0) -> list[Entry]:
+        """The log, from an entry on."""
+        return [decode(line, number, "") for number, line in enumerate(self.home.log.lines()) if number >= since]
