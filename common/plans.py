@@ -220,7 +220,7 @@ class Decision:
         try:
             if (verdict := told["verdict"]) not in ("approve", "refuse"):
                 raise ValueError(verdict)
-            site, plan, publishes = str(told["site"]), str(told["plan"]), told["publishes"] is True
+            site, plan, publishes = str(told["site"]), str(told["plan"]), told.get("publishes") is True
             return cls(site, plan, verdict, str(told["reason"]), float(told["made_s"]), publishes, paper)
         except (KeyError, TypeError, ValueError):
             raise WireError("a decision of another release. Bring both sides to one.") from None

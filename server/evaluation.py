@@ -17,7 +17,7 @@ import numpy as np
 
 from common import declared, metrics, tensorfile
 from common.algorithms import Total
-from common.errors import ConfigError, SecAggError, WireError
+from common.errors import ConfigError, QuorumError, SecAggError, WireError
 from common.examined import Examined
 from common.exchanges import evaluation
 from common.files import write_json
@@ -85,6 +85,7 @@ def examine(run: Run, transport: Connected) -> Callable[[], object]:
 
     Raises:
         PolicyError: if sites publish their figures so that too few others are left.
+        QuorumError: if no model has a sum.
     """
     plan, path, sites = run.plan, run.folder / "evaluation.checkpoint", transport.sites()
     decisions = {site: decision for site, decision in run.decisions().items() if site in sites}
@@ -98,6 +99,12 @@ def examine(run: Run, transport: Connected) -> Callable[[], object]:
         done = _examined(run, aggregator, done, (number, model), publishing)
         until_there_is_room(partial(done.save, path, plan.digest))
         until_there_is_room(partial(run.remember, done.records))
+    if not done.sums:
+        raise QuorumError(
+            f"no sum of any model: each was asked for {ATTEMPTS} times, and too few sites answered, or they have answered "
+            "for these models together with other sites before. See the log which; evaluate a model with the sites that "
+            "it was trained with."
+        )
     return partial(_write_result, run, sites, publishing, done)
 
 

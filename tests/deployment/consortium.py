@@ -43,10 +43,12 @@ def config_of(folder: Path, tree: dict[str, Any] = SVM, *overrides: str) -> Conf
 class Consortium:
     """The coordinator's folder, and one a hospital below the same folder."""
 
-    def __init__(self, folder: Path, names: tuple[str, ...] = NAMES, name: str = "pilot") -> None:
+    def __init__(
+        self, folder: Path, names: tuple[str, ...] = NAMES, name: str = "pilot", tree: dict[str, Any] = SVM
+    ) -> None:
         self.folder, self.home = folder, Home(folder / "consortium")
         membership.begin(self.home, Settings(consortium=name, address="127.0.0.1:8443"))
-        self.config = config_of(folder)
+        self.config = config_of(folder, tree)
         self.sites = {site: self.hospital(site) for site in names}
 
     def at(self, folder: Path) -> Self:

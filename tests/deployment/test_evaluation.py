@@ -1,10 +1,13 @@
 """Evaluations in a real federation: counts add up to what plain computation gives, and no site's own leave unbidden."""
 
 import json
+import shutil
 from argparse import Namespace
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,17 +15,21 @@ import pytest
 import yaml
 
 from client import flower as site_edge
-from common import metrics
+from common import declared, metrics
+from common.errors import ConfigError, PlanError, PolicyError, RunError
 from common.plans import RunPlan
+from common.published import ASKED
 from common.transport import Answer, Reply, Request
 from common.types import Tensors
 from server import conduct, evaluating, evaluation, examined
 from server.matrix import summed
+from server.report import compare
 from server.runs import Run
-from tests.deployment.consortium import NAMES, SVM, Consortium
-from tests.deployment.test_runs import Hospitals
+from tests.deployment.consortium import SVM, Consortium
+from tests.deployment.test_runs import Hospitals, Snapshots
 
-FIVE = ("Lisbon", "Nairobi", "Osaka", "Quito", "Riga")
+FIVE = ("Hanoi", "Lisbon", "Nairobi", "Osaka", "Quito")
+TREE = SVM | {"data": SVM["data"] | {"sites": 6}}
 
 
 @pytest.fixture(autouse=True)
@@ -33,12 +40,41 @@ def every_hospital_keeps_its_images(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluation, "AGAIN_S", 0.01)
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Consortium:
+    """Five hospitals that have trained two models, and a third, of other images, without the last of them."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(site_edge, "_prepared", lru_cache(maxsize=None)(site_edge._prepared.__wrapped__))
+        consortium = Consortium(tmp_path_factory.mktemp("trained") / "life", FIVE, tree=TREE)
+        for name, sites in (("one", FIVE), ("two", FIVE), ("of-four", FIVE[:4])):
+            other = ["model.C=1.0"] if name == "two" else ["preprocess=[]"] if sites != FIVE else []
+            plan = consortium.plan(f"name={name}", *other, tree=TREE)
+            run = consortium.begun(plan, *sites)
+            way = Hospitals(consortium, plan)
+            way._answers = {site: way._answers[site] for site in sites}
+            conduct.conduct(run, way)
+            assert run.state.stage == "finished", run.state.why
+    return consortium
+
+
+@pytest.fixture
+def consortium(trained: Consortium, tmp_path: Path) -> Consortium:
+    """A copy for one test."""
+    shutil.copytree(trained.folder, tmp_path / "life")
+    return trained.at(tmp_path / "life")
+
+
+def run_of(consortium: Consortium, name: str) -> Run:
+    return Run.find(consortium.home, name)
+
+
 class Asked(Hospitals):
     """Hospitals, with everything that was asked of each."""
 
     def __init__(self, consortium: Consortium, plan: RunPlan) -> None:
         super().__init__(consortium, plan)
         self.heard: list[tuple[str, str]] = []
+        self.errors: list[str] = []
 
     def answer(self, name: str) -> Answer:
         inner = super().answer(name)
@@ -48,17 +84,10 @@ class Asked(Hospitals):
             try:
                 return inner(request, state)
             except Exception as error:  # as Flower's edge: to the coordinator it is silence
-                self.errors = [*getattr(self, "errors", []), f"{name}: {error}"]
+                self.errors.append(f"{name}: {error}")
                 return Reply({}), state
 
         return answer
-
-
-def trained(consortium: Consortium, *overrides: str, tree: dict[str, Any] = SVM) -> Run:
-    run = consortium.begun(consortium.plan(*overrides, tree=tree))
-    conduct.conduct(run, Hospitals(consortium, run.plan))
-    assert run.state.stage == "finished", run.state.why
-    return run
 
 
 def evaluated(
@@ -110,13 +139,12 @@ def done(run: Run) -> evaluation.Done:
     return evaluation.Done.load(run.folder / "evaluation.checkpoint", run.plan.digest)
 
 
-def test_a_row_is_the_sum_of_what_plain_computation_counts_at_every_site(tmp_path: Path) -> None:
-    consortium = Consortium(tmp_path / "life")
-    one, two = trained(consortium), trained(consortium, "name=other", "model.C=1.0")
+def test_a_row_is_the_sum_of_what_plain_computation_counts_at_every_site(consortium: Consortium) -> None:
+    one, two = run_of(consortium, "one"), run_of(consortium, "two")
     run, way = evaluated(consortium, one.name, two.name)
     result = result_of(run)
     for model in run.plan.content.models:
-        expected = summed({site: plain(consortium, run, site, model) for site in NAMES})
+        expected = summed({site: plain(consortium, run, site, model) for site in FIVE})
         found = done(run).sums[model.sha256]
         for name in ("n", "correct", "confusion", "histogram"):
             assert np.array_equal(found[name], expected[name]), name
@@ -127,3 +155,248 @@ def test_a_row_is_the_sum_of_what_plain_computation_counts_at_every_site(tmp_pat
     assert b"Nothing was trained" in (run.folder / "report.html").read_bytes()
     training = json.loads((one.folder / "result.json").read_text())
     assert result["cross_site"]["all"][one.name]["n"] == training["validation"]["n"]
+
+
+# --- who is asked, and with what ------------------------------------------------------------------------------------
+
+
+def test_a_site_that_refused_is_sent_nothing(consortium: Consortium) -> None:
+    plan = drawn_up(consortium, "of-four", cohort=",".join(FIVE))
+    assert "Nothing is trained" in plan.described()
+    assert plan.content.models[0].recipe in plan.described()
+    consortium.sites["Quito"].decide(plan, "refuse", "no")
+    run = consortium.begun(plan, *FIVE[:4])
+    consortium.bring("Quito", plan)
+    way = Asked(consortium, plan)
+    way._answers.pop("Quito")
+    conduct.conduct(run, way, evaluation.examine)
+    assert result_of(run)["sites"] == list(FIVE[:4])
+    assert "Quito" not in {name for name, _ in way.heard}
+    with pytest.raises(PlanError, match="is not approved here"):
+        Hospitals(consortium, plan).answer("Quito")(Request("secagg/present", 0), {})
+
+
+def test_other_weights_than_the_plan_names_are_not_run(consortium: Consortium, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = run_of(consortium, "one")
+    true = examined.arrays
+
+    def other(home: Any, told: Any) -> Tensors:
+        found = {name: array.copy() for name, array in true(home, told).items()}
+        next(a for n, a in found.items() if n.startswith("weights/"))[..., :1] += 1e-6
+        return found
+
+    monkeypatch.setattr(examined, "arrays", other)
+    run, way = evaluated(consortium, model.name)
+    assert (run.state.stage, "no sum of any model" in run.state.why) == ("failed", True)
+    assert any("expected one of those that the approved plan names" in error for error in way.errors)
+    shutil.rmtree(consortium.home.folder / "models")
+    monkeypatch.undo()
+    with pytest.raises(RunError, match="cannot be read"):
+        examined.arrays(consortium.home, run.plan.content.models[0])
+
+
+def test_a_plan_that_evaluates_answers_no_training(consortium: Consortium) -> None:
+    model = run_of(consortium, "one")
+    run, _ = evaluated(consortium, model.name)
+    site = consortium.sites["Lisbon"]
+    with pytest.raises(PolicyError, match="the approved plan only evaluates"):
+        site_edge.prepared(site, run.plan).site.contribute(Request("train", 0), {})
+    with pytest.raises(PolicyError, match="in the clear, which this site does not answer"):
+        Hospitals(consortium, run.plan).answer("Lisbon")(Request("evaluate", 0), {})
+
+
+def test_models_must_tell_the_same_classes_apart_and_be_finished_trainings(consortium: Consortium) -> None:
+    model = run_of(consortium, "one")
+    with pytest.raises(ConfigError, match="a model twice"):
+        drawn_up(consortium, model.name, model.name)
+    waiting = consortium.begun(consortium.plan("name=waiting", tree=TREE))
+    with pytest.raises(RunError, match="expected a run that has finished"):
+        drawn_up(consortium, waiting.name)
+    run, _ = evaluated(consortium, model.name)
+    with pytest.raises(RunError, match="is an evaluation"):
+        drawn_up(consortium, run.name)
+    with pytest.raises(RunError, match="of an evaluation, which compares its models itself"):
+        compare.read(run.folder)
+
+
+# --- publishing -----------------------------------------------------------------------------------------------------
+
+
+def test_a_site_that_publishes_gets_a_column_and_no_other_does(consortium: Consortium) -> None:
+    model = run_of(consortium, "one")
+    publish(consortium, "Lisbon", "Osaka")
+    run, way = evaluated(consortium, model.name)
+    told, (named,) = result_of(run)["cross_site"], run.plan.content.models
+    assert (told["sites"], sorted(told["cells"][model.name])) == (["Lisbon", "Osaka"], ["Lisbon", "Osaka"])
+    assert sorted(name for name, kind in way.heard if kind == ASKED) == ["Lisbon", "Osaka"]
+    for site in ("Lisbon", "Osaka"):
+        expected, found = plain(consortium, run, site, named), done(run).cells[named.sha256, site]
+        assert all(np.array_equal(expected[name], found[name]) for name in expected)
+    every = summed({site: plain(consortium, run, site, named) for site in FIVE})
+    assert np.array_equal(done(run).sums[named.sha256]["histogram"], every["histogram"])
+    papers = sorted(path.name for path in (run.folder / "published").iterdir())
+    assert papers == [f"{named.sha256[:16]}-{site}.json" for site in ("Lisbon", "Osaka")]
+
+
+def test_a_site_whose_policy_says_nothing_gives_its_figures_to_nobody(consortium: Consortium) -> None:
+    model = run_of(consortium, "one")
+    run, _ = evaluated(consortium, model.name)
+    (named,) = run.plan.content.models
+    asked = replace(named.question(examined.arrays(consortium.home, named), 0), kind=ASKED)
+    with pytest.raises(PolicyError, match=r"which policy\.publish in site\.yaml does not allow"):
+        Hospitals(consortium, run.plan).answer("Quito")(asked, {})
+    publish(consortium, "Quito")  # after it had approved without
+    with pytest.raises(PolicyError, match="or did not when the plan was approved"):
+        Hospitals(consortium, run.plan).answer("Quito")(asked, {})
+    consortium.sites["Quito"].decide(run.plan, "approve", "")  # and after the sum was unmasked
+    with pytest.raises(PolicyError, match="in no sum of this plan"):
+        Hospitals(consortium, run.plan).answer("Quito")(asked, {})
+    assert not list(consortium.sites["Quito"].folder.glob("published/*"))
+
+
+def test_a_policy_that_no_longer_publishes_ends_it_at_once(consortium: Consortium) -> None:
+    model = run_of(consortium, "one")
+    publish(consortium, "Quito")
+    plan = drawn_up(consortium, model.name)
+    run = consortium.begun(plan)
+    path = consortium.sites["Quito"].folder / "site.yaml"
+    path.write_text(path.read_text().replace("- figures", "[]").replace("publish:\n  []", "publish: []"))
+    conduct.conduct(run, Asked(consortium, plan), evaluation.examine)
+    assert result_of(run)["cross_site"]["cells"] == {model.name: {}}
+
+
+@pytest.mark.parametrize("many", [3, 4])
+def test_a_sum_is_refused_that_published_figures_would_take_apart(many: int, consortium: Consortium) -> None:
+    model = run_of(consortium, "one")
+    publish(consortium, *FIVE[:many])
+    run, way = evaluated(consortium, model.name)
+    assert run.state.stage == "failed"
+    assert "all others publish their figures" in run.state.why
+    assert way.heard == []
+
+
+def test_where_all_publish_nothing_is_hidden_and_nothing_refused(consortium: Consortium) -> None:
+    publish(consortium, *FIVE)
+    run, _ = evaluated(consortium, "one")
+    (row,) = result_of(run)["cross_site"]["cells"].values()
+    assert sorted(row) == list(FIVE)
+
+
+def test_every_site_holds_the_rule_itself_against_a_coordinator_that_does_not(
+    consortium: Consortium, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = run_of(consortium, "one")
+    publish(consortium, *FIVE[:3])
+    lenient = SimpleNamespace(**vars(declared) | {"refuse_lone": lambda *_: None})
+    monkeypatch.setattr(evaluation, "declared", lenient)
+    run, way = evaluated(consortium, model.name)
+    assert run.state.stage == "failed"
+    assert "secagg/submit" not in {kind for _, kind in way.heard}
+    assert sum("all others publish their figures" in error for error in way.errors) >= len(FIVE)
+
+
+def test_a_dropout_that_leaves_too_few_hidden_ends_the_sum_before_it_is_unmasked(consortium: Consortium) -> None:
+    model = run_of(consortium, "one")
+    publish(consortium, "Lisbon", "Nairobi")
+
+    def silence(way: Asked) -> None:
+        inner = way._answers["Quito"]
+        way._answers["Quito"] = lambda r, s: (Reply({}), s) if r.kind == "secagg/submit" else inner(r, s)
+
+    run, way = evaluated(consortium, model.name, between=silence)
+    assert run.state.stage == "failed"
+    kinds = {kind for _, kind in way.heard}
+    assert "secagg/agree" in kinds
+    assert not {"secagg/release", ASKED} & kinds
+    assert any("Hanoi, Osaka in it all others publish" in error for error in way.errors)
+
+
+@pytest.mark.parametrize("shown", ["old", "unbound", "missing"])
+def test_a_coordinator_that_shows_other_declarations_gets_no_sum(shown: str, consortium: Consortium) -> None:
+    model = run_of(consortium, "one")
+    plan = drawn_up(consortium, model.name)
+    run = consortium.begun(plan)
+    before = run.decisions()
+    publish(consortium, "Quito")
+    consortium.sites["Quito"].decide(plan, "approve", "")
+    consortium.bring("Quito", plan)
+    told = {"old": before, "unbound": run.decisions(), "missing": {k: v for k, v in before.items() if k != "Osaka"}}
+
+    def told_otherwise(way: Asked) -> None:
+        for name in ("Hanoi", "Lisbon", "Quito"):
+            inner = way._answers[name]
+
+            def answer(request: Request, state: Tensors, inner: Any = inner) -> Any:
+                other = {**request.tensors, declared.NAME: np.frombuffer(declared.packed(told[shown]), np.uint8)}
+                return inner(replace(request, tensors=other) if request.kind == "secagg/join" else request, state)
+
+            way._answers[name] = answer
+
+    way = Asked(consortium, plan)
+    if shown == "unbound":  # the sum's keys are bound to the old ones
+        consortium.home.folder.joinpath("runs", run.name, "decisions", "Quito.json").write_bytes(
+            before["Quito"].paper.encode()
+        )
+    told_otherwise(way)
+    conduct.conduct(run, way, evaluation.examine)
+    assert run.state.stage == "failed"
+    assert "secagg/submit" not in {kind for _, kind in way.heard}
+
+
+def test_two_sums_of_one_model_over_sites_that_differ_are_refused_also_across_training_and_plans(
+    consortium: Consortium,
+) -> None:
+    model = run_of(consortium, "one")
+    run, way = evaluated(consortium, model.name, cohort=",".join(FIVE[:4]))
+    assert run.state.stage == "failed"
+    assert "together with other sites before" in run.state.why
+    assert any("was answered before by other sites" in error for error in way.errors)
+    again, _ = evaluated(consortium, model.name)
+    training = json.loads((model.folder / "result.json").read_text())["counts"]["validation"]
+    assert result_of(again)["counts"][model.name]["by_class"] == training["by_class"]
+
+
+def test_who_published_once_declares_it_ever_after(consortium: Consortium) -> None:
+    model = run_of(consortium, "one")
+    publish(consortium, "Lisbon", "Nairobi")
+    evaluated(consortium, model.name)
+    for name in ("Lisbon", "Nairobi"):
+        path = consortium.sites[name].folder / "site.yaml"
+        path.write_text(path.read_text().replace("- figures", "[]").replace("publish:\n  []", "publish: []"))
+    publish(consortium, "Osaka")
+    run, way = evaluated(consortium, model.name)
+    assert "all others publish their figures" in run.state.why  # what is left would be Hanoi and Quito
+    assert way.heard == []
+
+
+# --- interruptions --------------------------------------------------------------------------------------------------
+
+
+def test_a_silent_site_is_left_out_of_the_sum(consortium: Consortium) -> None:
+    def away(way: Asked) -> None:
+        way._answers["Quito"] = lambda request, state: (Reply({}), state)
+
+    run, _ = evaluated(consortium, "of-four", cohort=",".join(FIVE), between=away)
+    (record,) = run.rounds()
+    assert (record["sites"], record["dropped"], record["void"]) == (list(FIVE[:4]), ["Quito"], False)
+    (cell,) = result_of(run)["cross_site"]["all"].values()
+    assert cell["n"] == record["validation"]["n"]
+
+
+def test_a_coordinator_killed_between_any_two_writes_ends_with_the_same_matrix(
+    consortium: Consortium, tmp_path: Path
+) -> None:
+    one, two = run_of(consortium, "one"), run_of(consortium, "two")
+    publish(consortium, "Lisbon")
+    plan = drawn_up(consortium, one.name, two.name)
+    run = consortium.begun(plan)
+    with pytest.MonkeyPatch.context() as patched:
+        snapshots = Snapshots(consortium.folder, tmp_path / "after", patched)
+        conduct.conduct(run, Asked(consortium, plan), evaluation.examine)
+    expected = result_of(run)["cross_site"]
+    assert len(snapshots.taken) > 8
+    for folder in snapshots.taken[:: max(1, len(snapshots.taken) // 6)]:
+        world = consortium.at(folder)
+        again = Run.find(world.home, plan.name)
+        conduct.conduct(again, Asked(world, plan), evaluation.examine)
+        assert result_of(again)["cross_site"] == expected
