@@ -24,7 +24,7 @@ from PIL import Image
 from server.__main__ import main as server
 from server.census import left_running
 from tests.deployment.federation import ROOT, SITES, Federation, free_port
-from tests.deployment.whole import InOneProcess, simulated
+from tests.deployment.whole import InOneProcess, simulated, until
 
 pytestmark = pytest.mark.slow
 
@@ -70,21 +70,21 @@ class Lived(InOneProcess, Federation):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, folder / "configs" / "rehearsal.yaml", SITES, port=free_port())
         self.said = folder / "said"
-        self.terminal: subprocess.Popen[bytes] | None = None
+        self.terminals: list[subprocess.Popen[bytes]] = []
 
     def type(self, script: str) -> None:
         """Into a shell, in a folder with this release."""
         env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
         with self.said.open("ab") as out:
-            self.terminal = subprocess.Popen(
+            terminal = subprocess.Popen(
                 ["bash", "-e", "-c", script], cwd=self.folder, stdout=out, stderr=out, env=env, start_new_session=True,
                 stdin=subprocess.DEVNULL,
             )  # fmt: skip
+        self.terminals.append(terminal)
 
     def finished_typing(self) -> int:
         """Once the shell has ended; what it left running goes on."""
-        assert self.terminal
-        return self.terminal.wait(180)
+        return self.terminals[-1].wait(180)
 
     def site(self, name: str) -> psutil.Process:
         """The process of a hospital, the only one."""
@@ -99,13 +99,14 @@ class Lived(InOneProcess, Federation):
         psutil.wait_procs(mine, 15)
         for process in [*self._running(), *left_running(self.home / "live" / "log")]:
             process.kill()
-        if self.terminal:
-            self.terminal.wait(10)
+        for terminal in self.terminals:
+            terminal.wait(10)
         super().stop()
 
     def _running(self) -> list[psutil.Process]:
-        """All in the shell's session."""
-        return [p for p in psutil.process_iter() if self.terminal and _session(p.pid) == self.terminal.pid]
+        """All in the shells' sessions."""
+        shells = {terminal.pid for terminal in self.terminals}
+        return [p for p in psutil.process_iter() if _session(p.pid) in shells]
 
     def seen(self, *arguments: str) -> str:
         """What a command of the coordinator shows, whatever its exit status."""
@@ -196,3 +197,70 @@ def test_a_plan_that_two_of_four_approve_fails_and_says_so(lived: Lived) -> None
     why = "2 of 4 sites approved, expected 3 at least."
     assert f"Run {run} failed: {why}" in lived.seen("follow", run)
     assert re.search(rf"{run} .* 4 +0 of 6 +– +failed: {why}", lived.seen("history"))
+
+
+def test_a_run_whose_images_are_nowhere_waits_says_so_and_is_stopped(lived: Lived) -> None:
+    settings = lived.folder / "site-1" / "site.yaml"
+    content = settings.read_text()
+    try:
+        settings.write_text(content.replace("list.csv", "gone.csv"))
+        run = lived.asked("name=nowhere", COHORT, *SVM[1:])
+        for site in SITES:
+            lived.approve(site, run)
+        waiting = re.compile(rf"Run {run}: 0 of 6 rounds done\. Waiting for site-1")
+        shown = until(lambda: waiting.search(said := lived.seen("status")) and f"part in {run} " in said and said)
+        assert re.search(rf"site-1 +yes, .* cannot take part in {run} .* CONFIG", shown), shown
+        assert f"Run {run}: 0 of 6 rounds done. Waiting for site-1 (error CONFIG there: docs/errors.md)." in shown
+        lived.server("stop", run)
+        assert lived.wait(run, 30) == "stopped"
+        assert lived.rounds(run) == []
+    finally:
+        settings.write_text(content)
+
+
+def test_a_suspended_site_is_out_at_once_and_comes_back_with_new_keys(lived: Lived) -> None:
+    lived.server("revoke", "site-3")
+    before = lived.site("site-3")
+    until(lambda: "suspended" in (lived.folder / "site-3" / "log.jsonl").read_text())
+    assert "site-3" not in lived.seen("status")
+    before.send_signal(signal.SIGTERM)
+    before.wait(30)
+    lived.client("site-3", "rekey")
+    lived.joined("site-3", "--new-keys")
+    lived.processes["site-3"] = subprocess.Popen(
+        [sys.executable, "-m", "client", "run", "--home", str(lived.folder / "site-3")], cwd=ROOT,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    run = lived.asked("name=again", COHORT, *SVM[1:])
+    for site in SITES:
+        lived.approve(site, run)
+    assert lived.wait(run, 120) == "finished"
+    assert lived.result(run)["weights_sha256"] == simulated(lived.config, "name=again", COHORT, *SVM[1:])
+
+
+def test_a_site_is_one_process_that_has_tensorflow_from_its_first_run_on(lived: Lived) -> None:
+    for name in ("site-1", "site-2"):
+        process = lived.site(name)
+        assert not process.children(recursive=True)
+        assert any("tensorflow" in mapped.path for mapped in process.memory_maps())
+        begun = [line for line in (lived.folder / name / "log.jsonl").read_text().splitlines() if "takes part" in line]
+        assert len(begun) == 1  # all these runs, and the same process
+
+
+def test_neither_an_image_s_name_nor_a_private_key_is_where_it_does_not_belong(lived: Lived) -> None:
+    keys = [_secret((lived.folder / site / name).read_bytes()) for site in SITES for name in ("identity", "node")]
+    root, there = _secret((lived.home / "root.key").read_bytes()), list(lived.home.rglob("*"))
+    for site in SITES:
+        there += [lived.folder / site / "log.jsonl", *(lived.folder / site / "plans").rglob("*")]
+    files = {path: path.read_bytes() for path in there if path.is_file()}
+    assert len(files) > 50
+    assert not [path for path, content in files.items() if NAMED.encode() in content]
+    assert not [path for path, content in files.items() for key in keys if key in content]
+    assert [path.name for path, content in files.items() if root in content] == ["root.key"]
+    assert NAMED.encode() not in lived.said.read_bytes()
+
+
+def _secret(key: bytes) -> bytes:
+    """The part of a private key's file that no other file has."""
+    lines = [line for line in key.split(b"\n") if line and not line.startswith(b"-----")]
+    return lines[-1][-40:]
