@@ -133,7 +133,7 @@ def current(home: Home) -> Run | None:
 
 def standing(run: Run) -> str:
     """Where a run stands, and which site it is waiting for and why, in a sentence or two."""
-    state, plan, rounds, now = run.state, run.plan.content, run.rounds(), time.time()
+    state, plan, now = run.state, run.plan.content, time.time()
     if state.stage == "waiting":
         undecided = sorted(set(plan.cohort) - set(run.decisions()))
         rest = max(0.0, state.begin_at_s - now)
@@ -141,13 +141,17 @@ def standing(run: Run) -> str:
     if state.stage != "running":
         return f"Run {run.name}: {state.stage}{': ' + state.why if state.why else ''}"
     what = "models evaluated" if plan.models else "rounds done"
-    text = f"Run {run.name}: {len(rounds)} of {run.plan.rounds} {what}."
-    asking = run.progress()
+    return f"Run {run.name}: {len(run.rounds())} of {run.plan.rounds} {what}. {awaited(run)}".strip()
+
+
+def awaited(run: Run) -> str:
+    """What a running run is waiting for, and why; empty if for nobody."""
+    asking, now = run.progress(), time.time()
     if not asking or not asking.waiting:
-        return text
+        return ""
     reasons = "; ".join(why(one, asking.since_s, now) for one in sites(run.home, run) if one.site in asking.waiting)
     limit = f", {duration(asking.until_s - now)} at most" if asking.until_s > now else ""
-    return f"{text} Waiting{limit} for {reasons}."
+    return f"Waiting{limit} for {reasons}."
 
 
 def why(one: SiteStatus, since_s: float, now: float) -> str:

@@ -16,7 +16,7 @@ from server.report import charts
 from server.report.markup import Child, el, figure, table
 from server.report.page import presence
 from server.runs import OVER, Run
-from server.standing import Past, SiteStatus, ago, current, past, running, sites, standing, usual_s
+from server.standing import Past, SiteStatus, ago, awaited, current, past, running, sites, standing, usual_s
 
 log = logging.getLogger("consilium")
 
@@ -71,7 +71,7 @@ class Look:
     @property
     def total(self) -> int:
         """Rounds that are planned."""
-        return self.run.plan.content.training.federation.rounds if self.run else 0
+        return self.run.plan.rounds if self.run else 0
 
     @property
     def cohort(self) -> tuple[str, ...]:
@@ -153,9 +153,11 @@ def _run(look: Look) -> Marks:
     badge = el("span", STAGES[look.stage], class_=f"badge {look.stage}")
     shown: Marks = [el("p", badge, class_="kind"), el("h1", look.run.name)]
     if look.stage == "running":
-        bar = el("progress", value=str(done), max=str(total), aria_label="Rounds done")
-        shown.append(el("div", bar, el("p", el("b", f"{done} of {total} rounds"), _left(look)), class_="way"))
-    shown.append(el("p", standing(look.run), class_="lead failed" if look.stage == "failed" else "lead"))
+        bar = el("progress", value=str(done), max=str(total), aria_label="How far it is")
+        what = "models" if look.run.plan.content.models else "rounds"
+        shown.append(el("div", bar, el("p", el("b", f"{done} of {total} {what}"), _left(look)), class_="way"))
+    told = awaited(look.run) or "Nobody is waited for." if look.stage == "running" else standing(look.run)
+    shown.append(el("p", told, class_="lead failed" if look.stage == "failed" else "lead"))
     return [*shown, _tiles(look)]
 
 
@@ -285,7 +287,9 @@ def _stacked(caption: str, head: list[str], rows: list[list[Child]]) -> Element:
     """A table that is one card a row where the page is narrow. Roles are written out: layout takes them away."""
 
     def cell(tag: str, role: str, child: Child, name: str, scope: str | None) -> Element:
-        return el(tag, el("span", child), role=role, scope=scope, data_name=name)
+        return el(
+            tag, el("span", child), role=role, scope=scope, data_name=name, class_="none" if child == "–" else None
+        )
 
     top = el("tr", *(el("th", name, scope="col", role="columnheader") for name in head), role="row")
     body = [el("tr", cell("th", "rowheader", row[0], head[0], "row"),

@@ -241,7 +241,8 @@ def presence(caption: str, sites: Sequence[str], rounds: Sequence[Mapping[str, A
         rows.append([name, f"{told.count('a') + told.count('v')} of {len(told)}", strip])
     shown = table(caption, ["site", "answered", "round by round"], rows)
     shown[0].set("class", "strips")
-    return [el("p", "■ answered   □ silent   × answered, but the round was void, for too few did   · not asked"), shown]
+    signs = ("■ answered", "□ silent", "× answered, but the round was void, for too few did", "· not asked")
+    return [el("ul", *(el("li", sign) for sign in signs), class_="legend"), shown]
 
 
 def _presence(name: str, record: Mapping[str, Any]) -> str:
