@@ -1,4 +1,4 @@
-"""A restore drill: all of it is restored into a scratch folder, compared and opened; a signed report says how it was."""
+"""A restore drill: all of it is restored into a scratch folder, compared and opened; a signed report tells of it."""
 
 import shutil
 import tempfile

@@ -42,9 +42,8 @@ def newest(custody: Custody, opened: Vault) -> Newest:
         ) from None
 
 
-def remember(custody: Custody, opened: Vault, number: int, digest: str, oldest: int | None = None) -> None:
+def remember(custody: Custody, opened: Vault, number: int, digest: str, oldest: int) -> None:
     """Note that this backup has come so far, and which is the oldest snapshot that must be there."""
-    oldest = min(opened.numbers(), default=number) if oldest is None else oldest
     told = Newest(place=str(opened.folder.resolve()), number=number, digest=digest, oldest=oldest)
     disk.replace(note_of(custody, opened.wraps) / "newest", (told.model_dump_json(indent=1) + "\n").encode())
 
@@ -55,7 +54,7 @@ def set_back(custody: Custody, opened: Vault) -> str:
     missing = [number for number in range(note.oldest, note.number + 1) if number not in there]
     if missing:
         return (
-            f"{opened.folder / 'snapshots'}: snapshot {missing[-1]} is gone; this site has made {note.number}. The "
+            f"{opened.snapshot_path(missing[-1])}: is gone; this site has made {note.number} snapshots here. The "
             "backup was set back, or is another copy."
         )
     if note.number and hash_of(opened.snapshot_path(note.number).read_bytes()) != note.digest:

@@ -35,6 +35,11 @@ def opened(custody: Custody, folder: Path) -> Vault:
         ConfigError: the site has no keys.
     """
     told = _read(folder)
+    if not told.site == told.name == custody.site == folder.name:
+        raise BackupError(
+            f"{folder / wraps.FILE}: is a backup of {told.site}, in a folder {folder.name}; this is {custody.site}. "
+            "Name this site's own backup, and leave its folder the site's name."
+        )
     note = notes.note_of(custody, told)
     try:
         if note.exists() and told.key not in custody.ring().wrapping:

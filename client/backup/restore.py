@@ -166,7 +166,8 @@ def _finish(opened: Vault, home: Home, restored: Restored, contact: str) -> None
     told = opened.wraps
     wraps.write(wraps.wrap(told.site, told.name, told.set, opened.own, custody.ring()), note)
     numbers = opened.numbers()
-    notes.remember(custody, opened, numbers[-1], hash_of(opened.snapshot_path(numbers[-1]).read_bytes()))
+    digest = hash_of(opened.snapshot_path(numbers[-1]).read_bytes())
+    notes.remember(custody, opened, numbers[-1], digest, oldest=numbers[-1])
     if not (home.folder / "identity").exists():
         joining.rekey(home, contact or f"{home.site}, restored")
     (home.folder / MARK).unlink()

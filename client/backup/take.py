@@ -60,17 +60,17 @@ def run(custody: Custody, opened: Vault, *, anew: bool = False, heard: Told = un
     """
     identity = custody.home.identity
     with opened.alone():
+        note, there = notes.newest(custody, opened), opened.numbers()
         if (problem := notes.set_back(custody, opened)) and not anew:
             raise BackupError(f"{problem} To go on behind it nevertheless: --anew.")
-        there = opened.numbers()
-        number = max(there[-1] if there else 0, notes.newest(custody, opened).number) + 1
+        number = max(there[-1] if there else 0, note.number) + 1
         taking = _Taking(opened, opened.snapshot(there[-1]) if there else None, heard, Taken(number))
         with custody.alone():
             taking.small(custody)
         taking.packs(custody)
         manifest = taking.manifest(custody)
         digest = opened.write(manifest, manifest.encode(identity))
-        notes.remember(custody, opened, number, digest)
+        notes.remember(custody, opened, number, digest, oldest=number if problem else note.oldest)
     return taking.taken
 
 

@@ -1,0 +1,165 @@
+"""What secure aggregation does once, a restored site never does again: no round, no plan from before, no old key."""
+
+import shutil
+from functools import lru_cache
+
+import pytest
+
+from client import flower as site_edge
+from client import home as site_home
+from client import joining
+from client.backup import opening, restore, take
+from client.custody.keys import Custody
+from client.home import Home
+from client.secure import SealedFile
+from common.errors import ConsiliumError, IdentityError, PlanError
+from common.joining import JoinRequest, Welcome
+from server import conduct, membership
+from tests.backup.places import content
+from tests.deployment.consortium import Consortium
+from tests.deployment.test_runs import Hospitals
+
+
+@pytest.fixture(autouse=True)
+def every_hospital_keeps_its_images(monkeypatch):
+    """Here all of them share a process."""
+    monkeypatch.setattr(site_edge, "_prepared", lru_cache(maxsize=None)(site_edge._prepared.__wrapped__))
+
+
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory):
+    """Three hospitals have finished a run, and Lisbon was backed up."""
+    tmp_path = tmp_path_factory.mktemp("lived")
+    consortium = Consortium(tmp_path / "life")
+    lisbon = consortium.sites["Lisbon"]
+    (custody := Custody(lisbon)).begin(tmp_path / "recovery.key")
+    run = consortium.begun(consortium.plan("federation.rounds=3"))
+    hospitals = Recorded(consortium, run.plan)
+    conduct.conduct(run, hospitals)
+    assert run.state.stage == "finished", run.state.why
+    (lisbon.folder / "journal").mkdir()
+    (lisbon.folder / "journal" / "x.reply").write_bytes(b"a reply on its way")
+    (tmp_path / "disk").mkdir()
+    take.run(custody, opening.begun(custody, tmp_path / "disk", False))
+    return consortium, run, hospitals.heard
+
+
+@pytest.fixture
+def lost(lived, tmp_path):
+    """The same in a place of its own, where Lisbon is going to be lost."""
+    consortium, run, heard = lived
+    shutil.copytree(consortium.folder.parent, tmp_path, dirs_exist_ok=True)
+    return consortium.at(tmp_path / "life"), run, heard
+
+
+class Recorded(Hospitals):
+    """Hospitals, with everything that Lisbon was asked."""
+
+    def __init__(self, consortium, plan):
+        self.heard = []
+        super().__init__(consortium, plan)
+
+    def answer(self, name):
+        inner = super().answer(name)
+
+        def answer(request, state):
+            if name == "Lisbon":
+                self.heard.append(request)
+            return inner(request, state)
+
+        return answer
+
+
+def back(consortium):
+    """Lisbon, restored where it was, and what it was before."""
+    lisbon = consortium.sites["Lisbon"]
+    lisbon.folder.rename(lisbon.folder.with_name("burnt"))
+    vault = opening.recovered(consortium.folder.parent / "disk" / "Lisbon", consortium.folder.parent / "recovery.key")
+    assert restore.run(vault, lisbon, None).problems == []
+    return lisbon, Home(lisbon.folder.with_name("burnt"))
+
+
+def welcome(consortium, site):
+    """The coordinator takes the new keys, and the site joins."""
+    request = JoinRequest.read((site.folder / "Lisbon.request").read_bytes())
+    path = membership.admit(consortium.home, request, consortium.roots, new_keys=True)
+    joining.join(site, Welcome.read(path.read_bytes()))
+    consortium.roster()
+
+
+def test_the_state_of_rounds_and_its_keys_are_in_no_backup(lost):
+    consortium, run, _ = lost
+    before = content(consortium.sites["Lisbon"].folder)
+    secret = {name for name in before if name in ("identity", "node", "state") or name.startswith("journal/")}
+    assert secret == {"identity", "node", "state", "journal/x.reply"}
+    site, _ = back(consortium)
+    after = content(site.folder)
+    assert not any(before[name] in after.values() for name in secret)
+    assert {name for name in after if name.startswith("plans/")} == {
+        f"plans/{run.plan.digest}/{name}" for name in ("plan.json", "decision.json")
+    }
+
+
+def test_a_restored_site_refuses_every_message_that_it_may_have_answered_whoever_insists(lost):
+    consortium, run, heard = lost
+    kinds = {request.kind for request in heard}
+    assert {f"secagg/{step}" for step in ("join", "share", "take", "submit", "agree", "release")} <= kinds
+    site, burnt = back(consortium)
+    assert "before this site was restored" in site.objection(run.plan)
+    answer, tried = Hospitals(consortium, run.plan).answer("Lisbon"), 0
+    for insist in (
+        lambda: None,
+        lambda: welcome(consortium, site),
+        lambda: site.decide(run.plan, "approve", "whoever insists"),
+        lambda: (site.folder / "state").write_bytes((burnt.folder / "state").read_bytes()),
+        lambda: [(site.folder / name).write_bytes((burnt.folder / name).read_bytes()) for name in ("identity", "node")],
+    ):
+        insist()
+        for request in heard:
+            with pytest.raises(PlanError, match=r"not approved here|before this site was restored from a backup"):
+                answer(request, {})
+            tried += 1
+    assert tried == 5 * len(heard) >= 90
+
+
+def test_a_state_that_is_brought_from_elsewhere_does_not_open_under_the_new_keys(lost):
+    consortium, _, _ = lost
+    site, burnt = back(consortium)
+    (site.folder / "state").write_bytes((burnt.folder / "state").read_bytes())
+    with pytest.raises(IdentityError):
+        SealedFile(site.folder / "state", site.enrolment.sealing_key).load()
+
+
+def test_a_plan_that_comes_after_the_backup_but_was_made_before_it_was_restored_is_over_too(lost):
+    consortium, _, _ = lost
+    lisbon = consortium.sites["Lisbon"]
+    plan = consortium.plan("name=unknown-to-the-backup")
+    lisbon.decide(plan, "approve", "")
+    site, _ = back(consortium)
+    assert not site.knows(plan.name)
+    welcome(consortium, site)
+    assert site.take_plan(plan.paper.encode())
+    site.decide(plan, "approve", "")
+    with pytest.raises(PlanError, match="before this site was restored"):
+        site.approved(plan.digest)
+
+
+def test_after_it_has_joined_again_a_restored_site_takes_part_in_new_plans(lost, monkeypatch):
+    consortium, _, _ = lost
+    site, _ = back(consortium)
+    welcome(consortium, site)
+    monkeypatch.setattr(site_home, "CLOCKS_S", 0.0)
+    run = consortium.begun(consortium.plan("name=after", "federation.rounds=3"))
+    conduct.conduct(run, Hospitals(consortium, run.plan))
+    assert run.state.stage == "finished", run.state.why
+
+
+def test_a_damaged_note_of_the_restoration_lets_nothing_through(lost):
+    consortium, run, _ = lost
+    site, _ = back(consortium)
+    for text in ("", "soon"):
+        (site.folder / "restored").write_text(text)
+        with pytest.raises(ConsiliumError, match="restored: damaged"):
+            site.objection(run.plan)
+    (site.folder / "restored").write_text("nan")
+    assert "before this site was restored" in site.objection(run.plan)
