@@ -18,7 +18,7 @@ from client.home import Home
 from client.own import own_cases
 from client.secure import MESSAGE, Secured, bytes_in
 from client.site import Contribution, Site
-from common import declared, tensorfile
+from common import declared, likeness, tensorfile
 from common.errors import PolicyError
 from common.examined import fingerprint_of
 from common.exchanges import evaluation, question
@@ -40,6 +40,8 @@ class Examiner(Site):
 
     by_model: Mapping[str, Site] = field(kw_only=True)
     """By the model's SHA-256, the site with the images as that model's preprocessing makes them."""
+    looks: bool = field(kw_only=True)
+    """Whether distances from a model's training images are counted in this plan."""
 
     def contribute(self, request: Request, state: Tensors) -> tuple[Contribution, Tensors]:
         """The counts of a model.
@@ -58,7 +60,11 @@ class Examiner(Site):
                 f"{self.cases.name}: weights with SHA-256 {found[:12]}…, expected one of those that the approved plan "
                 f"names: {', '.join(name[:12] + '…' for name in self.by_model)}.",
             )
-        return site.contribute(request, state)
+        contribution, state = site.contribute(request, state)
+        if self.looks and "distances" not in contribution.sums:  # another model of the plan has them
+            sums = {**contribution.sums, "distances": np.zeros(likeness.BINS)}
+            contribution = replace(contribution, sums=sums)
+        return contribution, state
 
 
 def prepared(home: Home, plan: RunPlan) -> Examiner:
@@ -74,13 +80,13 @@ def prepared(home: Home, plan: RunPlan) -> Examiner:
         of = build(model.training.model_for(model.training.seeds[0]), model.shape, len(told.labels))
         sites[model.sha256] = Site(cases, Pipeline(model.training.preprocess), of, model.training.federation.local)
     first = next(iter(sites.values()))
-    return Examiner(first.cases, first.recipe, first.model, first.local, by_model=sites)
+    return Examiner(first.cases, first.recipe, first.model, first.local, by_model=sites, looks=plan.looks)
 
 
 def layouts(plan: RunPlan, sites: int) -> dict[str, Exchange]:
     """What the sites of a plan may be asked."""
     told = plan.content
-    return evaluation(told.training.federation.weight_bound, len(told.labels), sites)
+    return evaluation(told.training.federation.weight_bound, len(told.labels), sites, plan.looks)
 
 
 @dataclass
@@ -153,7 +159,8 @@ class Examining:
         contribution, _ = self.secured.site.contribute(asked, {})
         model = fingerprint_of(asked.tensors)
         tensorfile.write_atomically(self.home.shown(model), b"")  # before they leave, so that it is never forgotten
-        return Figures.make(name, self.plan, model, contribution.sums, self.home.identity).paper.encode()
+        counts = {part: value for part, value in contribution.sums.items() if part != "distances"}
+        return Figures.make(name, self.plan, model, counts, self.home.identity).paper.encode()
 
     @property
     def _room(self) -> Path:

@@ -4,8 +4,9 @@ The question is the same that training asks after a round, so that a site knows 
 comes, and answers for it with the same sites alone (`common.secagg.Site.agree`).
 """
 
-from typing import Annotated
+from typing import Annotated, Any
 
+from numpy.typing import NDArray
 from pydantic import Field
 
 from common import tensorfile
@@ -13,7 +14,11 @@ from common.config import Count, Frozen, Training
 from common.imaging import Pipeline
 from common.secagg.keys import digest
 from common.transport import Request
-from common.types import Tensors, prefixed
+from common.types import Tensors
+
+PARTS = ("weights/", "recipe/", "likeness/")
+DISTANCES = "likeness/distances"
+"""An outcome on validation cases, which training has put into the file beside what it is asked with."""
 
 
 class Examined(Frozen):
@@ -22,7 +27,7 @@ class Examined(Frozen):
     name: str
     """The run that it comes from."""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    """Of weights and, where the preprocessing has them, federated mean and variance (`fingerprint_of`)."""
+    """Of all that the model is asked with (`arrays_of`)."""
     training: Training
     """What it was trained with: the model and its preprocessing are taken from it, and nothing is trained."""
     shape: tuple[Count, Count, Count]
@@ -31,6 +36,8 @@ class Examined(Frozen):
     """Fingerprint of the preprocessing."""
     threshold: float | None
     """Its operating point, log-odds; none for more than two classes."""
+    looks: bool = False
+    """Whether it knows how its training images looked, so that distances from them are counted too."""
 
     @property
     def recipe_fits(self) -> bool:
@@ -41,17 +48,17 @@ class Examined(Frozen):
         """Ask for the model's outcomes.
 
         Args:
-            arrays: `weights/…` and `recipe/…`, as in the model's file.
+            arrays: as `arrays_of` has them.
         """
         return Request("evaluate", round, arrays, {"recipe": self.recipe})
 
 
-def arrays_of(weights: Tensors, recipe: Tensors) -> Tensors:
-    """Weights, and federated mean and variance, as they are asked with and hashed."""
-    return prefixed("weights", weights) | prefixed("recipe", recipe)
+def arrays_of(file: Tensors) -> dict[str, NDArray[Any]]:
+    """What a model is asked with, of the arrays in its file: weights; federated mean and variance where the
+    preprocessing has them; sums over how the training images looked where the run gathered them."""
+    return {name: file[name] for name in sorted(file) if name.startswith(PARTS) and name != DISTANCES}
 
 
 def fingerprint_of(arrays: Tensors) -> str:
-    """SHA-256 that names a model by its numbers: `weights/…` and `recipe/…`, and nothing else."""
-    named = {n: a for n, a in sorted(arrays.items()) if n.startswith(("weights/", "recipe/"))}
-    return digest("model", tensorfile.pack(named, {})).hex()
+    """SHA-256 that names a model by its numbers."""
+    return digest("model", tensorfile.pack(arrays_of(arrays), {})).hex()

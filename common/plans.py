@@ -68,6 +68,11 @@ class RunPlan:
         return f"{self.content.training.name}-{self.digest[:8]}"
 
     @property
+    def looks(self) -> bool:
+        """Whether the sites of an evaluation count how far their images are from a model's training images."""
+        return any(model.looks for model in self.content.models)
+
+    @property
     def rounds(self) -> int:
         """How many rounds at most; in an evaluation one a model."""
         return len(self.content.models) or self.content.training.federation.rounds

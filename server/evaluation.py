@@ -101,9 +101,9 @@ def examine(run: Run, transport: Connected) -> Callable[[], object]:
         until_there_is_room(partial(run.remember, done.records))
     if not done.sums:
         raise QuorumError(
-            f"no sum of any model: each was asked for {ATTEMPTS} times, and too few sites answered, or they have answered "
-            "for these models together with other sites before. See the log which; evaluate a model with the sites that "
-            "it was trained with."
+            f"no sum of any model: each was asked for {ATTEMPTS} times, and too few sites answered, or they have "
+            "answered for these models together with other sites before. See the log which; evaluate a model with the "
+            "sites that it was trained with."
         )
     return partial(_write_result, run, sites, publishing, done)
 
@@ -113,7 +113,7 @@ def _aggregator(run: Run, transport: Connected, decisions: dict[str, Decision]) 
     if set(transport.sites()) != set(decisions):
         raise ConfigError("the decision of a site that takes part is not there any more. Evaluate again.")
     told = plan.content
-    layouts = partial(evaluation, told.training.federation.weight_bound, len(told.labels))
+    layouts = partial(evaluation, told.training.federation.weight_bound, len(told.labels), looks=plan.looks)
     return SecureSum(
         transport, run.home.consortium, layouts, declared.bound(plan, decisions), ATTEMPTS * len(told.models),
         keep=Transcripts(run.folder / "transcripts", for_good=False, insist=until_there_is_room),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from common import tensorfile
 from common.errors import RunError, WireError
-from common.examined import Examined, fingerprint_of
+from common.examined import Examined, arrays_of, fingerprint_of
 from common.types import Tensors
 from server.home import Home
 from server.runs import Run
@@ -23,13 +23,14 @@ def found(home: Home, name: str) -> tuple[Examined, Run]:
     if told.models:
         raise RunError(f"run {run.name} is an evaluation, expected one that has trained a model.")
     try:
-        arrays, about = tensorfile.load(path)
+        file, about = tensorfile.load(path)
+        arrays = arrays_of(file)
         threshold = json.loads(about["threshold"].replace("None", "null"))
     except (OSError, KeyError, ValueError, WireError):
         raise RunError(f"{path}: no model; expected a run that has finished. See python -m server history.") from None
     model = Examined(
         name=run.name, sha256=fingerprint_of(arrays), training=told.training, shape=told.shape, recipe=told.recipe,
-        threshold=threshold,
+        threshold=threshold, looks=any(name.startswith("likeness/") for name in arrays),
     )  # fmt: skip
     tensorfile.save(_place(home, model.sha256), arrays, {})
     return model, run

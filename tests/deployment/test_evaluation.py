@@ -20,7 +20,7 @@ from common.errors import ConfigError, PlanError, PolicyError, RunError
 from common.plans import RunPlan
 from common.published import ASKED
 from common.transport import Answer, Reply, Request
-from common.types import Tensors
+from common.types import Tensors, under
 from server import conduct, evaluating, evaluation, examined
 from server.matrix import summed
 from server.report import compare
@@ -124,10 +124,8 @@ def plain(consortium: Consortium, run: Run, site: str, model: Any) -> Tensors:
     home = consortium.sites[site]
     member = site_edge.prepared(home, home.approved(run.plan.digest)).site.by_model[model.sha256]
     arrays = examined.arrays(consortium.home, model)
-    recipe = {n.removeprefix("recipe/"): a for n, a in arrays.items() if n.startswith("recipe/")}
-    weights = {n.removeprefix("weights/"): a for n, a in arrays.items() if n.startswith("weights/")}
-    cases = member.ready("validation", recipe)
-    return metrics.count(member.model.scores(weights, cases.images), cases.labels)
+    cases = member.ready("validation", under("recipe", arrays))
+    return metrics.count(member.model.scores(under("weights", arrays), cases.images), cases.labels)
 
 
 def result_of(run: Run) -> dict[str, Any]:
@@ -395,7 +393,7 @@ def test_a_coordinator_killed_between_any_two_writes_ends_with_the_same_matrix(
         conduct.conduct(run, Asked(consortium, plan), evaluation.examine)
     expected = result_of(run)["cross_site"]
     assert len(snapshots.taken) > 8
-    for folder in snapshots.taken[:: max(1, len(snapshots.taken) // 6)]:
+    for folder in snapshots.taken[:: max(1, len(snapshots.taken) // 4)]:
         world = consortium.at(folder)
         again = Run.find(world.home, plan.name)
         conduct.conduct(again, Asked(world, plan), evaluation.examine)
