@@ -15,7 +15,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -67,6 +67,8 @@ class Trained:
     best_round: int
     counts: Tensors
     """Summed outcomes on its members' validation cases."""
+    likeness: Tensors = field(default_factory=dict)
+    """How the training images look, where the run gathers it."""
 
 
 @dataclass(frozen=True)
@@ -223,7 +225,7 @@ def train(experiment: Experiment, name: str, config: Config, aggregator: Aggrega
     experiment.watch.skip(units * (config.federation.rounds - standing.round))  # stopped early
     threshold = metrics.operating_point(standing.best_counts, config.operating_point)
     return Trained(standing.best, standing.recipe, threshold, standing.records, standing.best_round,
-                   standing.best_counts)  # fmt: skip
+                   standing.best_counts, standing.place.likeness)  # fmt: skip
 
 
 def solve_alone(experiment: Experiment, name: str, cases: SiteCases) -> Trained:
@@ -363,7 +365,8 @@ def save_model(experiment: Experiment, name: str, trained: Trained) -> None:
         "threshold": repr(trained.threshold),
         "origin": experiment.data.origin,
     }
-    results.save_model(experiment.folder / f"{name}.safetensors", trained.weights, trained.recipe, about)
+    path = experiment.folder / f"{name}.safetensors"
+    results.save_model(path, trained.weights, trained.recipe, trained.likeness, trained.counts, about)
 
 
 def training_cases(experiment: Experiment, members: Sequence[str]) -> int:

@@ -3,7 +3,7 @@
 All that it computes is a `Contribution`: vectors of a fixed length that mean nothing but as a part of a sum. It leaves
 masked, through `client.secure.Secured`; in the clear (`Site.answer`) only where a simulation asks for it.
 
-    statistics  Σx and Σx² of every pixel, and counts          before training, where the recipe asks for it
+    statistics  Σx and Σx² of every pixel, how images look     before training, where the run asks for it
     train       model difference, to be weighted by examples   averaging
     evaluate    outcome counts on the site's validation cases  after a round
     gram, gradient, hessian                                    the SVM's sums
@@ -17,10 +17,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from common import metrics
+from common import likeness, metrics
 from common.config import Local
 from common.errors import DataError, WireError
 from common.imaging import Pipeline
+from common.likeness import Floats, Reference
 from common.models import Model, Work
 from common.models.svm import LinearSvm
 from common.transport import Reply, Request
@@ -63,6 +64,7 @@ class Site:
     local: Local
     _ready: dict[str, Cases] = field(default_factory=dict, repr=False)
     _ready_for: str = field(default="", repr=False)
+    _distances: dict[bytes, Floats] = field(default_factory=dict, repr=False)
 
     def answer(self, request: Request, state: Tensors) -> tuple[Reply, Tensors]:
         """Do what is asked and say it in the clear: for one member in its own process, and to compare with."""
@@ -97,10 +99,23 @@ class Site:
             self._ready[part] = Cases(resolved.after(raw.images), raw.labels)
         return self._ready[part]
 
+    def distances(self, looks: Tensors) -> Floats:
+        """How far the validation images are from the training's of all sites, counted; kept for the next request."""
+        name = b"".join(looks[part].tobytes() for part in sorted(looks))
+        if name not in self._distances:
+            reference, images = Reference.of(looks), self.cases.validation.images
+            self._distances = {name: likeness.histogram(reference.distances(images) if reference else np.zeros(0))}
+        return self._distances[name]
+
 
 def _statistics(site: Site, request: Request, state: Tensors) -> tuple[Contribution, Tensors]:
     images = site.cases.train.images
-    sums = {"x": np.zeros(images.shape[1:]), "xx": np.zeros(images.shape[1:]), "n": np.array([float(len(images))])}
+    sums = {"n": np.array([float(len(images))])}
+    if request.settings.get("likeness"):
+        sums |= prefixed("likeness", likeness.sums(images))
+    if not request.settings.get("pixels"):
+        return Contribution(sums), state
+    sums |= {"x": np.zeros(images.shape[1:]), "xx": np.zeros(images.shape[1:])}
     for start in range(0, len(images), STATISTICS_TOGETHER):
         pixels = images[start : start + STATISTICS_TOGETHER].astype(np.float64)
         sums["x"] += pixels.sum(axis=0)
@@ -139,7 +154,10 @@ def _train(site: Site, request: Request, state: Tensors) -> tuple[Contribution, 
 def _evaluate(site: Site, request: Request, state: Tensors) -> tuple[Contribution, Tensors]:
     cases = site.ready("validation", under("recipe", request.tensors))
     scores = site.model.scores(under("weights", request.tensors), cases.images)
-    return Contribution(metrics.count(scores, cases.labels)), state
+    counts = metrics.count(scores, cases.labels)
+    if looks := under("likeness", request.tensors):
+        counts["distances"] = site.distances(looks)
+    return Contribution(counts), state
 
 
 def _gram(site: Site, request: Request, state: Tensors) -> tuple[Contribution, Tensors]:

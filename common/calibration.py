@@ -69,7 +69,7 @@ def fitted(outside: Floats, inside: Floats) -> tuple[float, float]:
     return float(at[0]), float(at[1])
 
 
-def probability(margins: NDArray[Any], slope: float, intercept: float) -> Floats:
+def probability(margins: NDArray[Any] | float, slope: float, intercept: float) -> Floats:
     """The fitted sigmoid."""
     z = np.clip(slope * np.asarray(margins, np.float64) + intercept, -60, 60)
     found: Floats = 1 / (1 + np.exp(-z))

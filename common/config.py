@@ -278,6 +278,9 @@ class Training(Frozen):
     augment: Augment | None = None
     model: ModelConfig
     federation: Federation = Federation()
+    likeness: bool = True
+    """Gather, as sums, how the training images look in a few characteristics: who uses the model is warned by them of
+    images of another kind (docs/sharing.md)."""
     operating_point: Literal["youden", "accuracy"] | Annotated[float, Field(gt=0.0, lt=1.0)] = "youden"
     """Threshold chosen on summed validation counts: best Youden index, best accuracy, or at least this sensitivity."""
 

@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
-from common import wire
+from common import likeness, wire
 from common.config import Federation, Svm, Training
+from common.imaging import Pipeline
 from common.metrics import BINS
 from common.models import Model
 from common.models.svm import LinearSvm
@@ -72,26 +73,29 @@ def exchanges(
         sites: in the cohort; fewer leave room for more fraction bits.
     """
     most = config.federation.weight_bound
-    pixels: Arrays = {
-        "x": (tuple(shape), INTENSITY * most),
-        "xx": (tuple(shape), INTENSITY**2 * most),
-        "n": ((1,), most),
-    }
-    found = {"statistics": Exchange(_wide(pixels, sites))} | evaluation(most, classes, sites)
+    looks: Arrays = {"n": ((1,), most)}
+    if Pipeline(config.preprocess).needs_statistics:
+        looks |= {"x": (tuple(shape), INTENSITY * most), "xx": (tuple(shape), INTENSITY**2 * most)}
+    if config.likeness:
+        looks |= {f"likeness/{name}": (told.shape, most) for name, told in likeness.of_nobody().items()}
+    found = {"statistics": Exchange(_wide(looks, sites))} | evaluation(most, classes, sites, config.likeness)
     if isinstance(model, LinearSvm) and isinstance(config.model, Svm):
         return found | _of_the_svm(config.model, model, most, sites)
     return found | {"train": Exchange(_training(config.federation, model, sites))}
 
 
-def evaluation(most: float, classes: int, sites: int) -> dict[str, Exchange]:
+def evaluation(most: float, classes: int, sites: int, looks: bool = False) -> dict[str, Exchange]:
     """The one exchange of an evaluation: outcomes as counts.
 
     Args:
         most: cases that a site may have.
+        looks: count as well how far the images are from the training's.
     """
     rows = classes if classes > 2 else 1
     counts: Arrays = {"n": ((1,), most), "correct": ((1,), most), "loss_sum": ((1,), LOSS * most)}
     counts |= {"confusion": ((classes, classes), most), "histogram": ((rows, 2, BINS), most)}
+    if looks:
+        counts["distances"] = ((likeness.BINS,), most)
     return {"evaluate": Exchange(_wide(counts, sites))}
 
 

@@ -30,6 +30,7 @@ def save(path: Path, standing: Standing, sites: Mapping[str, Tensors], digest: s
     """Write a checkpoint, twice. `digest` names the run that it belongs to; `sites` is what simulated sites keep."""
     tensors = prefixed("state", standing.state) | prefixed("best", standing.best)
     tensors |= prefixed("counts", standing.best_counts) | prefixed("recipe", standing.recipe)
+    tensors |= prefixed("likeness", standing.place.likeness)
     for name, state in sites.items():
         tensors |= prefixed(f"site/{name}", state)
     header = {"run": digest, "standing": json.dumps(standing.header())}
@@ -65,7 +66,7 @@ def load(path: Path, sites: tuple[str, ...], digest: str) -> tuple[Standing, dic
             "Resume with the configuration it was started with, or give another --out."
         )
     standing = Standing(
-        place=Place("train", about["round"], under("state", tensors), under("recipe", tensors)),
+        place=Place("train", about["round"], *(under(part, tensors) for part in ("state", "recipe", "likeness"))),
         best=under("best", tensors),
         best_round=about["best_round"],
         best_counts=under("counts", tensors),

@@ -157,7 +157,8 @@ def _write_result(run: Run, finished: Finished) -> None:
         "threshold": repr(threshold),
         "origin": f"{len(finished.sites)} sites of {told.consortium}, data set {told.dataset}, plan {run.plan.digest}",
     }
-    results.save_model(run.folder / "model.safetensors", standing.best, standing.recipe, about)
+    looks, counted = standing.place.likeness, standing.best_counts
+    results.save_model(run.folder / "model.safetensors", standing.best, standing.recipe, looks, counted, about)
     sha = hashlib.sha256(tensorfile.pack(standing.best, {})).hexdigest()
     result: dict[str, Any] = {
         "format": results.FORMAT,

@@ -10,7 +10,7 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import TypeAdapter, ValidationError
 
-from common import calibration, tensorfile
+from common import calibration, likeness, tensorfile
 from common.config import ModelConfig
 from common.errors import ConfigError, RunError
 from common.files import read_json, write_secret
@@ -126,7 +126,7 @@ def _content(
         "threshold": None if threshold == "None" else float(threshold),
         "rule": config["operating_point"],
         "calibration": _calibration(result),
-        "likeness": None,
+        "likeness": _likeness(under("likeness", arrays)),
         "licence": terms.licence,
         "provenance": _provenance(result, publisher),
     }
@@ -142,6 +142,15 @@ def _calibration(result: Mapping[str, Any]) -> list[dict[str, Any]]:
         slope, intercept = calibration.fitted(outside, inside)
         found.append({"label": one["class"], "slope": slope, "intercept": intercept} | histogram)
     return found
+
+
+def _likeness(looks: Tensors) -> dict[str, Any] | None:
+    """When an image counts as unlike the training's; None where the run gathered nothing, or nothing was evaluated."""
+    counted = looks.get("distances", np.zeros(0))
+    if not counted.sum() or not looks["n"][0]:
+        return None
+    limit, share = likeness.limit(counted)
+    return {"limit": limit, "validation": int(counted.sum()), "share": share}
 
 
 def _provenance(result: Mapping[str, Any], publisher: Publisher) -> dict[str, Any]:

@@ -167,9 +167,19 @@ def write(path: Path, result: Mapping[str, Any]) -> None:
     tensorfile.write_atomically(path, (json.dumps(result, indent=1, allow_nan=False) + "\n").encode())
 
 
-def save_model(path: Path, weights: Tensors, recipe: Tensors, about: Mapping[str, str]) -> None:
-    """Write a model with what is needed to use it: the recipe's mean and variance, labels, operating point, origin."""
-    tensorfile.save(path, prefixed("weights", weights) | prefixed("recipe", recipe), about)
+def save_model(
+    path: Path, weights: Tensors, recipe: Tensors, looks: Tensors, counted: Tensors, about: Mapping[str, str]
+) -> None:
+    """Write a model with what is needed to use it: the recipe's mean and variance, labels, operating point, origin.
+
+    Args:
+        looks: sums over how the training images look; empty where the run gathered none.
+        counted: summed outcomes on validation cases, with their distances from the training images.
+    """
+    if looks and "distances" in counted:
+        looks = dict(looks) | {"distances": counted["distances"]}
+    arrays = prefixed("weights", weights) | prefixed("recipe", recipe)
+    tensorfile.save(path, arrays | prefixed("likeness", looks), about)
 
 
 def show(result: Mapping[str, Any], console: Console) -> None:

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from client.prediction import inputs, shown, trust
 from client.prediction.inputs import Image
-from client.prediction.outcome import Failure, Outcome, outcomes
+from client.prediction.outcome import Failure, Outcome, outcomes, warning
 from client.prediction.shown import Row
 from client.readers import Frames
 from common import tensorfile
@@ -93,7 +93,7 @@ def _run(
 
 
 def _row(shared: Shared, model: Model, told: Outcome, out: Path | None, number: int) -> Row:
-    unlike = ""
+    unlike = warning(shared.content, told)
     if out is not None:
         from client.prediction import drawing  # matplotlib takes a while
 

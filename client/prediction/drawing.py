@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from client.prediction.outcome import Outcome, statement
+from client.prediction.outcome import Outcome, percent, statement
 from common.errors import DataError
 from common.imaging import Picture, filters, geometry
 from common.imaging.footprint import Footprint, footprint
@@ -79,11 +79,16 @@ def _overlay(panel: "Axes", evidence: Evidence, seen: Footprint) -> Any:
     limit = float(np.abs(heat).max()) or 1.0
     scale = Normalize(-limit if evidence.signed else 0.0, limit)
     key = ScalarMappable(scale, "PuOr_r" if evidence.signed else "inferno")
-    colours = key.to_rgba(heat)
-    strength = np.abs(heat) / limit
-    colours[..., 3] = STRONGEST * np.clip(strength * 1.6 - 0.15, 0, 1)
-    panel.imshow(colours, extent=(seen.left, seen.right, seen.bottom, seen.top), interpolation="bilinear")
+    panel.imshow(_tints(key, heat), extent=(seen.left, seen.right, seen.bottom, seen.top), interpolation="bilinear")
     return key
+
+
+def _tints(key: Any, heat: NDArray[Any]) -> NDArray[Any]:
+    """Colours with their opacity: weak evidence leaves the image as it is."""
+    colours: NDArray[Any] = key.to_rgba(heat)
+    strength = np.abs(heat) / key.get_clim()[1]
+    colours[..., 3] = STRONGEST * np.clip(1.8 * strength - 0.15, 0, 1)
+    return colours
 
 
 def _smooth(evidence: Evidence) -> NDArray[np.float32]:
@@ -111,8 +116,9 @@ def _edges(panel: "Axes", seen: Footprint, height: int, width: int) -> None:
 
 def _key(panel: "Axes", key: Any, evidence: Evidence) -> None:
     low, high = key.get_clim()
-    values = np.linspace(low, high, 256)
-    panel.imshow(key.to_rgba(values)[:, None], origin="lower", aspect="auto", extent=(0, 1, low, high))
+    panel.set_facecolor("#8c8c8c")  # as over a grey of the image
+    tints = _tints(key, np.linspace(low, high, 256))[:, None]
+    panel.imshow(tints, origin="lower", aspect="auto", extent=(0, 1, low, high))
     panel.set_xticks([])
     panel.yaxis.tick_right()
     names = ["most against", "nothing", "most for"] if evidence.signed else ["nothing", "most for"]
@@ -121,13 +127,13 @@ def _key(panel: "Axes", key: Any, evidence: Evidence) -> None:
 
 def _words(figure: Any, told: Outcome, content: Content, warning: str) -> None:
     answer = content.labels[told.answer]
-    figure.text(0.03, 0.295, answer, fontsize=16, color=INK, fontweight="bold")
+    figure.text(0.03, 0.285, answer, fontsize=16, color=INK, fontweight="bold")
     if told.probabilities is not None:
-        _scale(figure.add_axes((0.45, 0.285, 0.40, 0.03)), told, content)
+        _scale(figure.add_axes((0.45, 0.28, 0.40, 0.028)), told, content)
     lines = textwrap.wrap(statement(content, told), 112)
-    figure.text(0.03, 0.255, "\n".join(lines), fontsize=9.5, color=INK, va="top")
+    figure.text(0.03, 0.225, "\n".join(lines), fontsize=9.5, color=INK, va="top")
     if warning:
-        figure.text(0.03, 0.165, "\n".join(textwrap.wrap(warning, 104)), fontsize=10, color=ALARM, va="top",
+        figure.text(0.03, 0.16, "\n".join(textwrap.wrap(warning, 104)), fontsize=10, color=ALARM, va="top",
                     fontweight="bold")  # fmt: skip
     note = (
         "Colours show what moved this model's score, on a coarse grid. They do not show where a disease is, nor that "
@@ -145,8 +151,9 @@ def _scale(panel: "Axes", told: Outcome, content: Content) -> None:
     panel.barh(0, value, color=MARK, height=1)
     if told.point is not None:
         panel.axvline(told.point, color=INK, linewidth=2)
-        panel.text(told.point, -1.1, "operating point", fontsize=8, color=INK, ha="center", va="top")
-    panel.set_title(f"probability of {content.labels[shown]}: {value:.2f}", fontsize=10, color=INK, loc="left")
+        side = "right" if told.point > 0.5 else "left"
+        panel.text(told.point, -0.8, "operating point", fontsize=8, color=INK, ha=side, va="top")
+    panel.set_title(f"probability of {content.labels[shown]}: {percent(value)}", fontsize=10, color=INK, loc="left")
     panel.set_xlim(0, 1)
     panel.set_ylim(-0.5, 0.5)
     panel.axis("off")

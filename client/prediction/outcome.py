@@ -10,6 +10,7 @@ from common import calibration, metrics
 from common.calibration import Neighbours
 from common.errors import DataError
 from common.imaging import Picture
+from common.likeness import Reference
 from common.models import Logits, Model
 from common.package import Calibration, Content, Shared
 from common.types import Stack
@@ -35,6 +36,8 @@ class Outcome:
     """The operating point as a probability of the second class; two classes alone have one."""
     alike: Neighbours | None
     """Validation cases that were scored like this one; `of_class` counts those of the answer."""
+    distance: float | None
+    """From the training images (`common.likeness`); None where the model does not know how they look."""
 
 
 @dataclass(frozen=True)
@@ -76,28 +79,34 @@ def _scored(shared: Shared, model: Model, named: Sequence[tuple[str, Picture]]) 
         for one in named:  # so that the one that is at fault is named, and no other suffers
             yield from _scored(shared, model, [one])
         return
+    reference = Reference.of(shared.likeness) if shared.content.likeness else None
+    distances = reference.distances(seen).tolist() if reference else [None] * len(named)
     for i, (name, picture) in enumerate(named):
-        yield outcome(shared.content, name, picture, seen[i : i + 1], logits[i : i + 1])
+        yield outcome(shared.content, name, picture, seen[i : i + 1], logits[i : i + 1], distances[i])
 
 
-def outcome(content: Content, name: str, picture: Picture, seen: Stack, logits: Logits) -> Outcome:
+def outcome(
+    content: Content, name: str, picture: Picture, seen: Stack, logits: Logits, distance: float | None
+) -> Outcome:
     """What logits float32[1, k] mean."""
     margins = metrics.margins(logits)[0]
     two = len(content.labels) == 2
     answer = int(margins[0] > (content.threshold or 0.0)) if two else int(logits[0].argmax())
     scored = {one.label: (one, float(margin)) for one, margin in zip(content.calibration, margins, strict=False)}
-    probabilities, point, alike = None, None, None
+    probabilities: tuple[float, ...] | None = None
+    point, alike = None, None
     if scored:
         found = {k: float(calibration.probability(m, c.slope, c.intercept)) for k, (c, m) in scored.items()}
         alike = _alike(scored, answer)
         if two:
             probabilities = (1 - found[1], found[1])
             one = scored[1][0]
-            point = float(calibration.probability(np.array(content.threshold or 0.0), one.slope, one.intercept))
+            point = float(calibration.probability(content.threshold or 0.0, one.slope, one.intercept))
         else:
             total = sum(found.values())
             probabilities = tuple(found[k] / total for k in range(len(content.labels)))
-    return Outcome(name, picture, seen, tuple(map(float, logits[0])), answer, probabilities, point, alike)
+    scores = tuple(map(float, logits[0]))
+    return Outcome(name, picture, seen, scores, answer, probabilities, point, alike, distance)
 
 
 def _alike(scored: dict[int, tuple[Calibration, float]], answer: int) -> Neighbours | None:
@@ -106,6 +115,11 @@ def _alike(scored: dict[int, tuple[Calibration, float]], answer: int) -> Neighbo
     if answer != one.label:  # of two classes the first, whose cases are those outside the second
         outside, inside = inside, outside
     return calibration.neighbours(margin, outside, inside)
+
+
+def percent(probability: float) -> str:
+    """A probability for people: never quite 0 nor 100 %."""
+    return "< 1 %" if probability < 0.01 else "> 99 %" if probability > 0.99 else f"{100 * probability:.0f} %"
 
 
 def statement(content: Content, told: Outcome) -> str:
@@ -119,6 +133,17 @@ def statement(content: Content, told: Outcome) -> str:
     return (
         f"Of {told.alike.n} validation cases scored like this one, {told.alike.of_class} ({share:.0f} %, 95 % interval "
         f"{100 * low:.0f}–{100 * high:.0f} %) were {content.labels[told.answer]}."
+    )
+
+
+def warning(content: Content, told: Outcome) -> str:
+    """That an image is unlike those of the training; empty where it is not, or nothing is known of it."""
+    if told.distance is None or content.likeness is None or told.distance <= content.likeness.limit:
+        return ""
+    far, share = told.distance / content.likeness.limit, 100 * (1 - content.likeness.share)
+    return (
+        f"UNLIKE the training images: {far:.1f} times as far from them as {share:.0f} % of the validation images. "
+        "Do not rely on the answer."
     )
 
 

@@ -10,7 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from client.prediction.outcome import Outcome, statement
+from client.prediction.outcome import Outcome, percent, statement
 from common.package import Content
 
 MOST_ROWS = 50
@@ -43,9 +43,8 @@ def row(content: Content, told: Outcome, unlike: str) -> Row:
     values |= {"operating point": told.point, "validation cases alike": alike.n if alike else None}
     values |= {"of them as answered": alike.of_class if alike else None, "interval low": low, "interval high": high}
     values |= {f"logit of {name}": z for name, z in zip(content.labels, told.logits, strict=True)}
-    return Row(
-        told.name, answer, probability, values | {"unlike the training": unlike}, statement(content, told), unlike
-    )
+    values |= {"distance": told.distance, "unlike the training": unlike}
+    return Row(told.name, answer, probability, values, statement(content, told), unlike)
 
 
 def table(rows: Sequence[Row]) -> Table:
@@ -54,7 +53,7 @@ def table(rows: Sequence[Row]) -> Table:
     for column in ("image", "answer", "probability", "how often that was right"):
         shown.add_column(column, justify="right" if column == "probability" else "left")
     for one in rows[:MOST_ROWS]:
-        probability = "–" if one.probability is None else f"{one.probability:.3f}"
+        probability = "–" if one.probability is None else percent(one.probability)
         warning = f"\n[bold yellow]{escape(one.unlike)}[/]" if one.unlike else ""
         shown.add_row(escape(one.image), f"[bold]{escape(one.answer)}[/]", probability, escape(one.statement) + warning)
     return shown

@@ -1,6 +1,7 @@
 """The course of a run: which question comes next, given the sums so far. Coordinator and auditing sites both go by it.
 
-    statistics     Σx, Σx² and n of the images, where the recipe asks for them; again while too few answer
+    statistics     sums over the images: Σx and Σx² where the recipe asks for them, and how they look
+                   (`common.likeness`); again while too few answer
     train          what `Algorithm.ask` asks in a round
     evaluate       the new model, where the round moved it
 
@@ -8,11 +9,12 @@ A run is a walk over places, and `after` is a pure function: the same sums give 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, Self, get_args
 
 import numpy as np
 
+from common import likeness
 from common.algorithms import Algorithm, State, Total
 from common.algorithms.averaging import Averaging
 from common.algorithms.solver import PATIENCE, SvmSolver
@@ -45,6 +47,8 @@ class Place:
     """The algorithm's."""
     recipe: Tensors
     """Federated mean and variance, float64[h, w, c] each, once they are known and where the recipe has them."""
+    likeness: Tensors = field(default_factory=dict)
+    """Sums of `common.likeness`, once they are known and where the run gathers them."""
 
     @property
     def number(self) -> int:
@@ -54,7 +58,8 @@ class Place:
     def tensors(self) -> Tensors:
         """As arrays, for a file or a message; nothing is copied."""
         told = {"asks": np.array(get_args(Asks).index(self.asks), np.int64), "round": np.array(self.round, np.int64)}
-        return told | prefixed("state", self.state) | prefixed("recipe", self.recipe)
+        told |= prefixed("state", self.state) | prefixed("recipe", self.recipe)
+        return told | prefixed("likeness", self.likeness)
 
     @classmethod
     def of(cls, tensors: Tensors) -> Self:
@@ -67,7 +72,7 @@ class Place:
             asks, round = get_args(Asks)[int(tensors["asks"])], int(tensors["round"])
         except (KeyError, IndexError, TypeError, ValueError):
             raise WireError("arrays that do not say where in a run they belong.") from None
-        return cls(asks, round, under("state", tensors), under("recipe", tensors))
+        return cls(asks, round, under("state", tensors), under("recipe", tensors), under("likeness", tensors))
 
 
 def number(kind: str, round: int) -> int:
@@ -88,6 +93,8 @@ class Course:
     """Of the preprocessing recipe; sites with another one refuse."""
     normalises: bool = False
     """Whether the recipe needs the federated mean and variance."""
+    likeness: bool = False
+    """Whether the run gathers how the images look."""
 
     @classmethod
     def of(cls, config: Training, model: Model, seed: int, sites: Sequence[str]) -> Self:
@@ -99,21 +106,24 @@ class Course:
             algorithm = SvmSolver(config.model, model, sites, plan.quorum, patience)
         return cls(
             plan, algorithm or Averaging(plan, model, seed, len(sites)), tuple(sites), seed, pipeline.fingerprint(),
-            pipeline.needs_statistics,
+            pipeline.needs_statistics, config.likeness,
         )  # fmt: skip
 
     def start(self) -> Place:
         """Before the first question."""
-        return Place("statistics" if self.normalises else "train", 0, self.algorithm.start(), {})
+        asks: Asks = "statistics" if self.normalises or self.likeness else "train"
+        return Place(asks, 0, self.algorithm.start(), {})
 
     def request(self, place: Place) -> Request:
         """The question that comes next."""
         if place.asks == "statistics":
-            request = Request("statistics", place.round)
+            wanted = {"pixels": int(self.normalises), "likeness": int(self.likeness)}
+            request = Request("statistics", place.round, settings=wanted)
         elif place.asks == "train":
             request = self.algorithm.ask(place.state, place.round)
         else:
-            request = Request("evaluate", place.round, prefixed("weights", self.algorithm.weights(place.state)))
+            tensors = prefixed("weights", self.algorithm.weights(place.state))
+            request = Request("evaluate", place.round, tensors | prefixed("likeness", place.likeness))
         tensors = dict(request.tensors) | prefixed("recipe", place.recipe)
         return replace(request, tensors=tensors, settings=dict(request.settings) | {"recipe": self.fingerprint})
 
@@ -134,8 +144,7 @@ class Course:
     def after(self, place: Place, total: Total) -> Place:
         """Where the sum leads; a void total leaves the model as it is."""
         if place.asks == "statistics":
-            enough = self._enough(total, min(self.plan.quorum, len(self.sites)))
-            return Place("train", 0, place.state, _recipe(total)) if enough else replace(place, round=place.round + 1)
+            return self._after_statistics(place, total)
         following = replace(place, asks="train", round=place.round + 1)
         if place.asks == "evaluate":
             return following
@@ -146,6 +155,14 @@ class Course:
         if self.moved(place, told) and self._evaluates(told):
             return replace(told, asks="evaluate")
         return replace(following, state=state)
+
+    def _after_statistics(self, place: Place, total: Total) -> Place:
+        if self._enough(total, min(self.plan.quorum, len(self.sites))):
+            recipe = _recipe(total) if self.normalises else {}
+            return Place("train", 0, place.state, recipe, under("likeness", total.sums) if self.likeness else {})
+        if place.round + 1 < STATISTICS_ATTEMPTS or self.normalises:
+            return replace(place, round=place.round + 1)
+        return Place("train", 0, place.state, {}, likeness.of_nobody())
 
     def moved(self, before: Place, after: Place) -> bool:
         """Whether the model is another."""

@@ -147,7 +147,7 @@ class LinearSvm:
         alpha = self._points(weights)[0, 0 if self.classes == 2 else label, :-1]
         flat = image.reshape(1, -1)
         steps = (np.arange(_STEPS, dtype=np.float32)[:, None] + 0.5) / _STEPS
-        along = self.features.gradient(steps * flat, alpha).mean(axis=0) * flat[0]
+        along = self.features.gradient((steps * flat).astype(np.float32), alpha).mean(axis=0) * flat[0]
         by_pixel = along.reshape(image.shape[1:]).sum(axis=2).astype(np.float32)
         return Evidence(-by_pixel if self.classes == 2 and label == 0 else by_pixel, signed=True)
 

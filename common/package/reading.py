@@ -14,7 +14,7 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import ValidationError
 
-from common import signed, tensorfile
+from common import likeness, signed, tensorfile
 from common.errors import ConsiliumError, DataError, PackageError
 from common.imaging import Pipeline
 from common.imaging.steps import AnyStep
@@ -26,6 +26,7 @@ from common.types import Stack, Tensors, under
 
 SUFFIX = ".consilium"
 PAPER, ARRAYS, CARD, PAGE, GRAPH = "package.json", "model.safetensors", "card.md", "card.html", "model.onnx"
+SUMS = {name: array.shape for name, array in likeness.of_nobody().items()}
 NEEDED, ALLOWED = (ARRAYS, CARD, PAGE), (ARRAYS, CARD, PAGE, GRAPH)
 ASK = "Do not use it; ask whoever gave it to you for a new one."
 
@@ -39,7 +40,7 @@ class Shared:
     """The package's name: 64 hexadecimal digits."""
     weights: Tensors
     likeness: Tensors
-    """Sums over the characteristics of the training images (`common.likeness`); empty where they were not gathered."""
+    """How the training images look (`common.likeness`); empty where the run did not gather it."""
     pipeline: Pipeline
     """The whole preprocessing."""
     members: Mapping[str, bytes]
@@ -141,7 +142,10 @@ def _admitted(file: bytes, roots: Sequence[bytes] | None) -> Shared:
     if hashlib.sha256(tensorfile.pack(weights, {})).hexdigest() != content.provenance.weights:
         raise PackageError(f"its weights are not those that its provenance names. {ASK}")
     _refuse_odd(arrays)
-    return Shared(content, paper.digest.hex(), weights, under("likeness", arrays), _pipeline(content, arrays), members)
+    looks = under("likeness", arrays)
+    if content.likeness and {name: looks[name].shape for name in SUMS if name in looks} != SUMS:
+        raise PackageError(f"what it says of images unlike the training's does not fit this release. {ASK}")
+    return Shared(content, paper.digest.hex(), weights, looks, _pipeline(content, arrays), members)
 
 
 def _refuse_other_members(content: Content, members: Mapping[str, bytes]) -> None:

@@ -39,11 +39,12 @@ def cases(seed: int, n: int) -> Cases:
     return Cases(images.astype(np.float32), labels)
 
 
-def config(model: str = "cnn", **federation_: Any) -> Config:
+def config(model: str = "cnn", likeness: bool = False, **federation_: Any) -> Config:
     kind = {"kind": "cnn", "width": 4} if model == "cnn" else {"kind": "svm", "C": 0.1}
     data = {"kind": "synthetic", "sites": 5}
     return Config.model_validate(
-        {"name": "t", "data": data, "sites": {"split": "natural"}, "model": kind, "federation": federation_}
+        {"name": "t", "data": data, "sites": {"split": "natural"}, "model": kind, "federation": federation_,
+         "likeness": likeness}
     )
 
 
