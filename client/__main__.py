@@ -16,6 +16,7 @@
 
     python -m client access ACTION          people, roles, and the policy that two of them sign
     python -m client audit ACTION           what was done here, and by whom
+    python -m client witness                what was seen of the coordinator's log, here and at other sites
 
     python -m client check configs/demo.yaml          is the data of a configuration ready to train on?
     python -m client preview image.dcm --config C     one image after every step of the preprocessing
@@ -37,7 +38,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from client import joining
+from client import joining, witness
 from client.access import commands as access
 from client.access import gate, vouched
 from client.backup import commands as backup
@@ -363,6 +364,7 @@ COMMANDS = {
     **backup.COMMANDS,
     **access.COMMANDS,
     "audit": _audit(),
+    **witness.COMMANDS,
 }
 COMMANDS = gate.guarded(COMMANDS)
 

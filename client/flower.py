@@ -26,7 +26,7 @@ from client import dataset, examine
 from client.home import Home
 from client.lineage import Auditing
 from client.own import own_cases
-from client.secure import SealedFile, Secured, machine
+from client.secure import SealedFile, Secured, asked_in, machine
 from client.site import Site
 from common import tensorfile, wire
 from common.algorithms.course import Course
@@ -50,6 +50,10 @@ REFUSED = 100
 """Error code of our own (Flower's end at 8): the reason is a message for people."""
 
 
+RECORDED = {"secagg/submit": "round answered", "evaluation/figures": "figures published"}
+"""Messages that the site's log has, and as what."""
+
+
 @dataclass(frozen=True)
 class Member:
     """The site that a node is."""
@@ -64,6 +68,8 @@ class Member:
     """A real site's folder; a simulated site keeps everything in Flower's context."""
     room: Path | None = None
     """What a real site keeps of this run."""
+    plan: RunPlan | None = None
+    """Of a real site."""
     before: Callable[[Secured], Answer] | None = None
     """What stands before the secured site in an evaluation."""
 
@@ -78,6 +84,20 @@ class Member:
         else:
             context.state["state"] = _record(tensorfile.pack(state, {}))
         return reply, state
+
+    def record(self, request: Request) -> None:
+        """Write down what is about to leave a real site.
+
+        Raises:
+            AuditError, RunError, OSError: it could not be; then it must not leave.
+        """
+        if self.plan and self.home and (what := RECORDED.get(request.kind)):
+            facts: dict[str, int | str] = {
+                "round": request.round,
+                "asked": asked_in(request).kind,
+                "cases": len(self.site.cases.train.labels),
+            }
+            Home(self.home).log.record(what, plan=self.plan.name, dataset=self.plan.content.dataset, facts=facts)
 
     def _secured(self, context: Context) -> Answer:
         """The site behind secure aggregation, from the state that its last step recorded."""
@@ -138,7 +158,7 @@ def _own_member(message: Message, context: Context) -> Member:
         raise ConfigError('node-config: no key home; expected home="FOLDER", this site\'s folder (client init).')
     home = Home(Path(str(context.node_config["home"])))
     plan = home.approved(_plan_of(message))
-    return replace(prepared(home, plan), enrolment=home.enrolment)
+    return replace(prepared(home, plan), enrolment=home.enrolment, plan=plan)
 
 
 def prepared(home: Home, plan: RunPlan) -> Member:
@@ -206,7 +226,8 @@ def _answer(member: Member, message: Message, context: Context) -> RecordDict:
     simulated = member.home is None
     if simulated and "state" in message.content:  # a resumed simulation brings what its sites had kept
         context.state["state"] = message.content["state"]
-    reply, state = member.answer(wire.decode_request(_unpacked(message.content)), context)
+    reply, state = member.answer(request := wire.decode_request(_unpacked(message.content)), context)
+    member.record(request)
     content = _packed(wire.encode_reply(reply))
     if simulated and state is not None:  # its state may leave, for it is the simulation's own
         content["state"] = context.state["state"]

@@ -10,6 +10,7 @@ restored             since when this folder goes on from a backup: no plan from 
 journal/             a message that is being answered
 access/, me.key      who may do what here, and the key of who made the site
 audit/               what was done here, and the key that signs for it
+witness/             what was seen of the coordinator's log
 """
 
 import time
@@ -31,7 +32,7 @@ from common import tensorfile
 from common.audit.log import Log
 from common.config import Config, Data, Frozen, Sites
 from common.enrolment import PURPOSE, Enrolment, read_pins
-from common.errors import ConfigError, IdentityError, PlanError, WireError
+from common.errors import AuditError, ConfigError, IdentityError, PlanError, WireError
 from common.files import replace as replace_file
 from common.plans import Decision, RunPlan, Verdict
 from common.secagg import Pins, Roster, admitted
@@ -192,6 +193,11 @@ class Home:
             return new
         return self.roster
 
+    @property
+    def witness_refused(self) -> Path:
+        """What of the coordinator's log did not fit what was seen before; while it is there, no plan is answered."""
+        return self.folder / "witness" / "refused"
+
     # --- plans ---
 
     @property
@@ -303,9 +309,14 @@ class Home:
         """A plan that this site takes part in.
 
         Raises:
+            AuditError: the coordinator's log is not the one that was seen before.
             PlanError: not known, not approved, or there is an objection to it. Nothing is answered then.
             IdentityError: the roster has not this site under this key; nor then.
         """
+        if self.witness_refused.exists():
+            raise AuditError(
+                f"{self.site}: the coordinator showed two histories, so nothing is answered: python -m client witness"
+            )
         if not (path := self.room(digest) / "plan.json").exists():
             raise PlanError(f"{self.site}: plan {digest[:8]} is not known here; its messages are not answered.")
         plan = self._plan(path)

@@ -9,6 +9,7 @@ from typing import Any
 from client.board import Board
 from client.home import Home
 from client.node import Doing
+from client.witness import Witness
 from common.errors import ConsiliumError, PlanError, SecAggError, WireError
 from common.plans import Decision
 from common.release import VERSION
@@ -53,6 +54,7 @@ def refresh(
                 decision = home.decision(plan)
                 if decision and not home.delivered(plan):
                     _deliver(home, board, decision)
+            Witness(home).look(board)
         return ""
     except (ConsiliumError, OSError) as error:
         return str(error)
@@ -114,8 +116,11 @@ def _take(home: Home, told: dict[str, Any], new_plan: Callable[[str], None]) -> 
         except (WireError, SecAggError, PlanError) as error:
             log.warning("a plan that is not taken: %s", error)
             continue
+        facts = {"digest": plan.digest, "purpose": plan.content.purpose}
+        home.log.record("plan came", plan=plan.name, dataset=plan.content.dataset, facts=facts)
         if home.settings.policy.plans == "approve" and not home.objection(plan):
             home.decide(plan, "approve", "policy.plans of this site is approve")
+            home.log.record("plan approved by site.yaml", plan=plan.name, dataset=plan.content.dataset, facts=facts)
         else:
             new_plan(plan.name)
     return plans

@@ -111,6 +111,7 @@ class Resident:
         try:
             flower.prepared(self.home, plan)
             log.info("the images of plan %s are read and fit", plan.name)
+            self._record_images(plan)
             self._note(papers.READY)
             return True
         except (ConsiliumError, OSError) as error:
@@ -124,6 +125,11 @@ class Resident:
                 self._note(papers.READY)
                 break
         return False
+
+    def _record_images(self, plan: RunPlan) -> None:
+        cases = flower.prepared(self.home, plan).site.cases
+        facts = {"training": len(cases.train.labels), "validation": len(cases.validation.labels)}
+        self.home.log.record("images read", plan=plan.name, dataset=plan.content.dataset, facts=facts)
 
     def _note(self, images: papers.Images) -> None:
         self._images = images

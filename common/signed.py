@@ -19,7 +19,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from common.errors import IdentityError, WireError
 from common.secagg.keys import digest, public_of, sign, verify
 
-Kind = Literal["request", "welcome", "plan", "decision", "head", "audit-key", "package", "policy", "figures", "drill"]
+Kind = Literal[
+    "request", "welcome", "plan", "decision", "head", "audit-key", "package", "policy", "figures", "drill", "witness"
+]
 MOST_BYTES = 2**22
 """A paper is text that people could read; more than this is none."""
 MOST_LEVELS = 16

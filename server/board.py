@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from common.audit.witnessed import Seen
 from common.errors import IdentityError, PlanError, WireError
 from common.files import glance, write_json
 from common.plans import Decision
@@ -37,11 +38,17 @@ class FolderBoard:
         """The newest head of the coordinator's log, and proof that it extends the one that the site saw last.
 
         Raises:
-            WireError: a site that does not say how many entries that had.
+            WireError: a site that does not say how many entries that had, or whose word of it is none.
+            IdentityError: another's word.
         """
         if not isinstance(seen := told.get("size"), int):
             raise WireError("'size' is missing, expected how many entries the site has seen.")
-        return self._history.shown(seen)
+        if word := told.get("witness"):
+            origin, own = self.home.log.origin, {site: self.home.identities()[site]}
+            Seen.admitted(json.dumps(word).encode(), own, origin)
+            write_json(self.home.live / "witnesses" / f"{site}.json", word, durably=False)
+        words = {path.stem: glance(path) for path in (self.home.live / "witnesses").glob("*.json")}
+        return self._history.shown(seen, [word for name, word in sorted(words.items()) if word and name != site])
 
     def board(self, site: str) -> dict[str, Any]:
         """Roster and plans for one site."""

@@ -46,6 +46,8 @@ RULES: dict[str, Rule] = {
     "approve": _may(OFFICER),
     "refuse": _may(OFFICER),
     "run": _may(OPERATOR),
+    "witness": _may_look(*ROLES),
+    "witness --accept": _may(OFFICER),
     # figures and images
     "check": _may(OFFICER, OPERATOR, RESEARCHER),
     "check CONFIG": ANYBODY,
@@ -106,6 +108,7 @@ VARIANTS: dict[str, tuple[tuple[str, Callable[[argparse.Namespace], bool]], ...]
     "check": ((" CONFIG, encrypted", _sealed), (" CONFIG", lambda options: options.config is not None)),
     "preview": ((", encrypted", _sealed),),
     "predict": ((", no site", lambda options: not (options.home / "site.yaml").exists()),),
+    "witness": ((" --accept", lambda options: options.accept is not None),),
     "restore": ((" --recovery", lambda options: options.recovery is not None),),
     "import": (
         (" --allow-burned-in", lambda options: options.allow_burned_in),

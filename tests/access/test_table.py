@@ -26,6 +26,8 @@ TYPED = {
     "approve": "approve gone",
     "refuse": "refuse gone",
     "run": "run",
+    "witness": "witness",
+    "witness --accept": "witness --accept 00000000",
     "check": "check",
     "check CONFIG": "check open.yaml",
     "check CONFIG, encrypted": "check sealed.yaml",
