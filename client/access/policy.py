@@ -104,7 +104,7 @@ class Policy:
         return cls(content, signed.signed("policy", content.model_dump(mode="json"), keys))
 
     @classmethod
-    def read(cls, file: bytes | Path) -> Self:
+    def read(cls, file: bytes) -> Self:
         """A version from a file; its signatures are not yet checked.
 
         Raises:
@@ -114,8 +114,8 @@ class Policy:
             paper = signed.read(file, "policy")
             content = Content.model_validate(paper.content)
             content.refuse_unfit()
-            if content.model_dump(mode="json") != paper.content:
-                raise ConfigError("it says more than a policy, or in other words.")
+            if content.model_dump(mode="json") != paper.content or paper.encode() != file:
+                raise ConfigError("it is not written as this release writes it.")
             return cls(content, paper)
         except (ConsiliumError, ValidationError) as error:
             said = " ".join(str(error).split())[:300]

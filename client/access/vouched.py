@@ -12,7 +12,7 @@ from common.errors import AccessError, AuditError, ConsiliumError
 from common.secagg.keys import digest, verify
 from common.signed import canonical
 
-SIGNATURE, AT, POLICY = "signature", "signed at", "policy"
+SIGNATURE, AT, POLICY, BY = "signature", "signed at", "policy", " as "
 
 
 def sign(site: str, what: str, act: Act, version: int, key: Key) -> dict[str, int | str]:
@@ -27,15 +27,17 @@ def verify_all(log: Log, shelf: Shelf) -> int:
     """Check every signature of a person in the log; how many there are.
 
     Raises:
-        AuditError: one is not that person's, or stands twice.
+        AuditError: one is not that person's, stands twice, or is missing.
     """
     seen: set[str] = set()
     for number, line in enumerate(log.lines()):
-        if SIGNATURE.encode() not in line:
+        if BY.encode() not in line:
             continue
         entry = decode(line, number, str(log.folder))
-        if (signature := entry.facts.get(SIGNATURE)) is None:
+        if BY not in entry.role or entry.outcome == "begun" or "error" in entry.facts:
             continue
+        if (signature := entry.facts.get(SIGNATURE)) is None:
+            raise AuditError(f"entry {number}: {entry.role} did not sign it.")
         if str(signature) in seen:
             raise AuditError(f"entry {number}: has the signature of an earlier one; it was copied.")
         seen.add(str(signature))
@@ -49,7 +51,7 @@ def verify_all(log: Log, shelf: Shelf) -> int:
 def _verify(entry: Entry, shelf: Shelf) -> None:
     facts = dict(entry.facts)
     signature = base64.urlsafe_b64decode(str(facts.pop(SIGNATURE)))
-    name, _, role = entry.role.partition(" as ")
+    name, _, role = entry.role.partition(BY)
     people = shelf.version(int(facts.get(POLICY, 0))).content.people
     person = next((each for each in people if each.name == name), None)
     if person is None or role not in person.roles:

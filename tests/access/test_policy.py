@@ -1,0 +1,267 @@
+"""The policy is what two data officers signed, and nothing else counts."""
+
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from client.access import people
+from client.access.people import Key
+from client.access.policy import CLOCK_S, Policy
+from common.errors import AccessError, ConfigError, ConsiliumError, PlanError
+from common.secagg.keys import sign
+from common.signed import Paper
+from tests.access.site import Site
+from tests.deployment.consortium import Consortium
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    """Two data officers, `founder` and `bruno`, and an operator, `carla`."""
+    made = Site(tmp_path)
+    made.put(made.member("bruno", "data-officer"), made.member("carla", "operator"))
+    return made
+
+
+def written(site: Site, policy: Policy) -> None:
+    """Past all rules, as whoever can write the folder could."""
+    (site.home.folder / "access" / str(policy.content.version)).write_bytes(policy.paper.encode())
+
+
+def refused(site: Site) -> str:
+    """Why nothing goes on; through the command line as well."""
+    with pytest.raises(AccessError) as caught:
+        site.home.access.in_force()
+    assert site.type("plans") == 2
+    return str(caught.value)
+
+
+# --- one is not two -------------------------------------------------------------------------------------------------
+
+
+def test_a_change_counts_when_two_data_officers_have_signed_it(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    assert site.type("access", "propose", "--purposes", "training,audit") == 0
+    assert "waits for a second data-officer" in capsys.readouterr().out
+    assert site.home.access.in_force().content.purposes == ("training",)
+    proposal = site.home.access.proposal()
+    assert proposal
+    assert site.type("access", "show", by="carla") == 0
+    assert "purposes: training  →  training, audit" in capsys.readouterr().out
+    assert site.type("access", "sign", proposal.digest[:8]) == 2  # the same person
+    assert "has signed it already" in capsys.readouterr().err
+    assert site.type("access", "sign", proposal.digest[:8], by="carla") == 2  # no data officer
+    assert site.type("access", "sign", "f" * 8, by="bruno") == 2  # not what was read
+    assert site.home.access.in_force().content.version == 2
+    assert site.type("access", "sign", proposal.digest[:8], by="bruno") == 0
+    assert site.home.access.in_force().content.purposes == ("training", "audit")
+    assert site.home.access.proposal() is None
+
+
+def test_taking_the_second_officer_out_needs_the_second_officer(site: Site) -> None:
+    for change in (["--remove", "bruno"], ["--roles", "bruno", "operator"], ["--until", "bruno", "2026-01-01"]):
+        assert site.type("access", "propose", *change) == 0
+        assert len(site.home.access.in_force().content.officers(time.time())) == 2
+
+
+def test_a_version_signed_by_one_alone_is_refused_wherever_it_comes_from(site: Site) -> None:
+    alone = site.sign(site.content(purposes=("anything",)), "founder")
+    assert not site.home.access.offer(alone)
+    written(site, alone)
+    assert "signed by one alone" in refused(site)
+
+
+def test_the_same_signature_under_two_keys_spellings_is_one(site: Site) -> None:
+    policy = site.sign(site.content(purposes=("x",)), "founder", "founder")
+    assert len(policy.paper.signatures) == 1
+    assert not site.home.access.offer(policy)
+
+
+def test_one_key_under_two_names_is_no_policy(site: Site) -> None:
+    twin = site.member("bruno", "data-officer").model_copy(update={"name": "twin"})
+    with pytest.raises(ConfigError, match="stands twice"):
+        site.sign(site.content(twin), "founder", "bruno")
+    content = site.content(twin)
+    paper = Paper("policy", content.model_dump(mode="json"), {})
+    signatures = {bytes.fromhex(key.public): sign(key.private, paper.digest) for key in keys(site, "founder", "bruno")}
+    written(site, Policy(content, Paper("policy", paper.content, signatures)))
+    assert "stands twice" in refused(site)
+
+
+def keys(site: Site, *names: str) -> list[Key]:
+    return [site.key(name) for name in names]
+
+
+@pytest.mark.parametrize("second", ["carla", "stranger", "mallory", "expired", "former"])
+def test_the_second_signature_is_of_a_data_officer_of_the_version_before(site: Site, second: str) -> None:
+    both = ("founder", "bruno")
+    site.put(site.member("expired", "data-officer", until_s=10**9), site.member("former", "data-officer"), by=both)
+    former = tuple(each for each in site.home.access.in_force().content.people if each.name != "former")
+    site.put(by=both, people=former)
+    new = site.content(site.member("mallory", "data-officer"))  # who would let herself in
+    with pytest.raises(AccessError, match="no data-officer's"):
+        site.home.access.offer(site.sign(new, "founder", second))
+
+
+# --- what was signed is this version, here and now ------------------------------------------------------------------
+
+
+def test_a_signature_on_another_version_is_no_signature_on_this_one(site: Site) -> None:
+    harmless, harmful = site.content(purposes=("training", "audit")), site.content(purposes=("anything",))
+    signatures = site.sign(harmless, "bruno").paper.signatures
+    mixed = site.sign(harmful, "founder")
+    with pytest.raises(AccessError, match="not bruno's"):
+        site.home.access.offer(
+            Policy(harmful, Paper("policy", mixed.paper.content, {**mixed.paper.signatures, **signatures}))
+        )
+
+
+def test_a_proposal_is_of_no_use_after_another_came_into_force(site: Site) -> None:
+    old = site.sign(site.content(purposes=("old",)), "founder", "bruno")
+    site.put(by=("founder", "bruno"), purposes=("new",))
+    with pytest.raises(AccessError, match="does not follow"):
+        site.home.access.offer(old)
+    (site.home.folder / "access" / "proposal").write_bytes(old.paper.encode())
+    assert site.type("access", "sign", old.digest[:8], by="bruno") == 2
+    assert site.home.access.in_force().content.purposes == ("new",)
+
+
+def test_a_version_that_was_in_force_before_does_not_come_back(site: Site) -> None:
+    first = site.home.access.version(2)
+    site.put(by=("founder", "bruno"), purposes=("audit",))
+    with pytest.raises(AccessError, match="does not follow"):
+        site.home.access.offer(first)
+    (site.home.folder / "access" / "3").unlink()
+    assert "set back" in refused(site)
+
+
+def test_a_whole_other_policy_is_not_the_one_that_the_log_knows(site: Site, tmp_path: Path) -> None:
+    mine = Site(tmp_path / "mallory")  # a site of the same name
+    for _ in range(3):
+        mine.put(mine.member(f"m{_}", "operator"))
+    shutil.rmtree(site.home.folder / "access")
+    shutil.copytree(mine.home.folder / "access", site.home.folder / "access")
+    assert "gone or another" in refused(site)
+
+
+def test_another_site_s_policy_is_refused(site: Site, tmp_path: Path) -> None:
+    (site.home.folder / "site.yaml").write_text("site: porto\n")
+    with pytest.raises(AccessError, match="policy of site lisbon"):
+        site.home.access.newest()
+
+
+def test_without_policy_or_without_log_nobody_may_anything_and_none_begins_anew(site: Site) -> None:
+    shutil.move(site.home.folder / "access", site.home.folder / "aside")
+    assert "no policy" in refused(site)
+    assert site.type("access", "begin") == 2
+    shutil.move(site.home.folder / "aside", site.home.folder / "access")
+    shutil.rmtree(site.home.folder / "audit")
+    assert "the site's log knows of no policy" in refused(site)
+
+
+def test_a_site_of_an_earlier_release_begins_its_policy_once(site: Site) -> None:
+    for name in ("access", "audit"):
+        shutil.rmtree(site.home.folder / name)
+    assert site.type("plans") == 2
+    shutil.rmtree(site.home.folder / "audit")  # the refusal began a log
+    assert site.type("access", "begin") == 0
+    assert site.type("plans") == 0
+    assert site.type("access", "begin") == 2
+
+
+def test_naming_a_time_when_the_other_s_has_ended_does_not_make_one_alone(site: Site) -> None:
+    soon = int(time.time()) + 10 * CLOCK_S
+    site.put(site.member("bruno", "data-officer", until_s=soon), by=("founder", "bruno"))
+    later = site.sign(site.content(purposes=("anything",), made_s=soon + 1), "founder")
+    written(site, later)
+    assert "made in the future" in refused(site)
+
+
+def test_a_version_that_was_made_before_the_one_before_it_is_refused(site: Site) -> None:
+    with pytest.raises(AccessError, match="made before"):
+        site.home.access.offer(site.sign(site.content(made_s=5), "founder", "bruno"))
+
+
+def test_nobody_locks_everybody_out(site: Site) -> None:
+    for change in (
+        ["--remove", "founder", "--remove", "bruno"],
+        ["--roles", "founder", "operator", "--remove", "bruno"],
+    ):
+        assert site.type("access", "propose", *change) == 2
+    assert site.home.access.proposal() is None
+
+
+def test_every_byte_of_every_version_counts(site: Site) -> None:
+    site.put(by=("founder", "bruno"), purposes=("training", "audit"))
+    tried = 0
+    for version in (1, 3):
+        path = site.home.folder / "access" / str(version)
+        content = path.read_bytes()
+        for at in range(len(content)):
+            path.write_bytes(content[:at] + bytes([content[at] ^ 1 << at % 8]) + content[at + 1 :])
+            tried += 1
+            with pytest.raises(AccessError):
+                site.home.access.newest()
+        for at in (0, 1, len(content) // 2, len(content) - 1):
+            path.write_bytes(content[:at])
+            with pytest.raises(AccessError):
+                site.home.access.newest()
+        path.write_bytes(content)
+    assert site.home.access.in_force().content.version == 3
+    print(f"bytes flipped and refused {tried}")
+
+
+# --- what comes of it -----------------------------------------------------------------------------------------------
+
+
+def test_a_purpose_that_the_policy_has_not_is_approved_by_nobody(tmp_path: Path) -> None:
+    consortium = Consortium(tmp_path)
+    plan, home = consortium.plan(), consortium.sites["Lisbon"]
+    home.decide(plan, "approve", "")
+    assert home.approved(plan.digest)
+    before = home.access.in_force()
+    private = people.opened(home.folder / "me.key").private
+    told = {"version": 2, "previous": before.digest, "purposes": ("audit",)}
+    assert home.access.offer(Policy.write(before.content.model_copy(update=told), [private]))
+    with pytest.raises(PlanError, match="not in the site's policy"):
+        home.approved(plan.digest)
+    assert "not in the site's policy" in home.objection(plan)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ["--add", "dora", "abc", "operator"],
+        ["--add", "d/ra", "0" * 64, "operator"],
+        ["--add", "dora", "0" * 64, "emperor"],
+        ["--add", "carla", "0" * 64, "operator"],
+        ["--roles", "nobody", "operator"],
+        ["--until", "carla", "tomorrow"],
+        ["--remove", "nobody"],
+        ["--purposes", "training"],
+        [],
+    ],
+)
+def test_a_change_that_cannot_be_meant_is_one_message(
+    site: Site, change: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert site.type("access", "propose", *change) == 2
+    assert "[CONFIG:" in capsys.readouterr().err
+    assert site.home.access.proposal() is None
+
+
+def test_no_file_whatever_is_a_policy_or_another_error(site: Site) -> None:
+    for content in (
+        b"",
+        b"{}",
+        b"[" * 100_000,
+        b"\x80\x04",
+        b"null",
+        b'{"paper":"policy","content":{},"signatures":{}}',
+    ):
+        (site.home.folder / "access" / "2").write_bytes(content)
+        with pytest.raises(AccessError):
+            site.home.access.newest()
+        (site.home.folder / "access" / "proposal").write_bytes(content)
+        with pytest.raises(ConsiliumError):
+            site.home.access.proposal()
