@@ -42,8 +42,10 @@ def opened(custody: Custody, folder: Path) -> Vault:
         )
     note = notes.note_of(custody, told)
     try:
-        if note.exists() and told.key not in custody.ring().wrapping:
-            told = wraps.read(note)  # the site's key was changed since
+        if note.exists() and told.key not in custody.ring().wrapping:  # the site's key was changed since
+            own = wraps.opened(renewed := wraps.read(note), custody, note)
+            wraps.demand(told, own, folder / wraps.FILE)
+            return Vault(folder, renewed, own)
         return Vault(folder, told, wraps.opened(told, custody, folder))
     except CustodyError as error:
         raise BackupError(f"{error} Or: restore with the recovery key (--recovery FILE).") from None

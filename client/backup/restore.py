@@ -14,7 +14,7 @@ from pathlib import Path
 from client import joining
 from client.backup import notes
 from client.backup.manifest import File, Manifest, hash_of
-from client.backup.take import Told, site_log, unheard
+from client.backup.take import Told, unheard
 from client.backup.vault import Vault
 from client.custody import disk, lifecycle, wraps
 from client.custody.keys import Custody, Seen
@@ -24,7 +24,7 @@ from common.errors import BackupError, ConfigError, CustodyError
 from common.files import read_json
 from common.folder import held
 
-MARK = ".restoring"
+MARK = "restoring"
 LAST = "site.yaml"
 """Without it no command takes the folder for a site."""
 LEAP = 1_000_000
@@ -64,6 +64,8 @@ def run(
     home.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     _mark(opened, home.folder, manifest.number)
     with held(home.folder, f"{home.folder}: another process is restoring here. Wait for it."):
+        for left in [path for path in home.folder.rglob(".*.*") if path.is_file()]:
+            left.unlink()  # a process was killed while it wrote them
         files = [file for file in manifest.files if file.path != LAST and not _never_set_back(file)]
         files += [file for file in newest.files if _never_set_back(file)]
         last = [file for file in manifest.files if file.path == LAST]
@@ -83,7 +85,9 @@ def _mark(opened: Vault, folder: Path, number: int) -> None:
     told = {"backup": opened.wraps.set, "snapshot": number}
     mark = folder / MARK
     there = read_json(mark)
-    if there is None and any(path.name != ".lock" for path in folder.iterdir()):
+    if there is None and any(
+        path.name != ".lock" and not path.name.startswith(f".{MARK}.") for path in folder.iterdir()
+    ):
         raise ConfigError(f"{folder}: is not empty, and nothing is restored over what is there. Give another --home.")
     if there is not None and there != told:
         raise ConfigError(
@@ -157,7 +161,7 @@ def _refuse_old_plans(home: Home, manifest: Manifest) -> None:
 def _finish(opened: Vault, home: Home, restored: Restored, contact: str) -> None:
     """Versions above all before, an entry in the log, new keys; then it is a site like any other."""
     custody = Custody(home)
-    with site_log(custody).act("restore") as act:
+    with home.log.act("restore") as act:
         restored.sets, problems = adopted(custody)
         restored.problems += problems
         act.facts = {"snapshot": restored.number, "files": restored.files, "problems": len(restored.problems)}
@@ -190,5 +194,5 @@ def adopted(custody: Custody) -> tuple[dict[str, int], list[str]]:
 
 
 def _never_set_back(file: File) -> bool:
-    """Taken from the newest snapshot, whichever is restored: what was destroyed or published stays so."""
-    return file.path.startswith(("custody/seen/", "published/"))
+    """Taken from the newest snapshot, whichever is restored: what was destroyed, published or seen stays so."""
+    return file.path.startswith(("custody/seen/", "published/", "witness/"))

@@ -17,7 +17,6 @@ from client.backup.vault import Vault
 from client.custody import lifecycle
 from client.custody.keys import Custody
 from client.custody.store import Store
-from common.audit.log import Log
 from common.errors import AuditError, BackupError, CustodyError
 from common.release import VERSION
 
@@ -113,7 +112,7 @@ class _Taking:
 
     def _log(self, custody: Custody) -> str:
         try:
-            head = site_log(custody).head()
+            head = custody.home.log.head()
             return f"{head.size} {head.root.hex()}" if head else ""
         except AuditError as error:
             self.taken.problems.append(str(error))
@@ -141,8 +140,3 @@ class _Taking:
         name, written = self.vault.put(content)
         self.taken.written_bytes += written * len(content)
         return digest, name
-
-
-def site_log(custody: Custody) -> Log:
-    """The site's own."""
-    return Log(custody.home.folder / "audit", f"site {custody.site}")

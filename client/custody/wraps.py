@@ -150,10 +150,19 @@ def recovered(wraps: Wraps, key: X25519PrivateKey, folder: Path) -> Secrets:
         ) from None
 
 
-def _authentic(wraps: Wraps, content: bytes, path: Path) -> Secrets:
-    own = Secrets(content[:KEY_BYTES], content[KEY_BYTES:])
+def demand(wraps: Wraps, own: Secrets, path: Path) -> None:
+    """Check that a file was made by whoever has the keys in it.
+
+    Raises:
+        CustodyError: it was changed.
+    """
     if not hmac.compare_digest(_mac(wraps, own).encode(), wraps.mac.encode()):
         raise CustodyError(f"{path}: is not what was stored. {RESTORE}")
+
+
+def _authentic(wraps: Wraps, content: bytes, path: Path) -> Secrets:
+    own = Secrets(content[:KEY_BYTES], content[KEY_BYTES:])
+    demand(wraps, own, path)
     return own
 
 
