@@ -253,6 +253,8 @@ def _decide(options: argparse.Namespace, verdict: Verdict) -> int:
     if verdict == "approve" and (objection := home.objection(plan)):
         print(f"Plan {plan.name} cannot be approved here: {objection}", file=sys.stderr)
         return 1
+    options.act.plan, options.act.dataset = plan.name, plan.content.dataset
+    options.act.facts |= {"digest": plan.digest, "purpose": plan.content.purpose}
     decision = home.decide(plan, verdict, options.reason)
     problem = papers.send_decision(home, decision)
     later = f" The coordinator will be told as soon as it is reached ({problem})." if problem else ""

@@ -13,8 +13,10 @@ from pathlib import Path
 from rich.console import Console
 
 from client import papers
+from client.access.commands import one_alone
 from client.home import Home
 from client.own import own_cases
+from client.witness import Witness
 from common.errors import ConsiliumError
 from common.plans import RunPlan
 from common.release import VERSION, code_digest
@@ -64,6 +66,27 @@ def _keys(home: Home) -> Iterator[Line]:
     for name in ("identity", "node"):
         if (home.folder / name).stat().st_mode & 0o077:
             yield Line(False, f"{home.folder / name} can be read by others", f"chmod 600 {home.folder / name}")
+
+
+def _access(home: Home) -> Iterator[Line]:
+    policy = home.access.in_force()
+    text = f"policy version {policy.content.version}, {len(policy.content.people)} people"
+    yield Line(True, text, one_alone(policy.content))
+    for path in sorted(home.folder.glob("*.key")):
+        if path.stat().st_mode & 0o077:
+            yield Line(False, f"{path} can be read by others", f"chmod 600 {path}")
+
+
+def _witness(home: Home) -> Iterator[Line]:
+    witness = Witness(home)
+    if home.witness_refused.exists():
+        yield Line(False, "the coordinator showed two histories", "python -m client witness, and docs/audit.md")
+    elif head := witness.head:
+        yield Line(
+            True, f"{head.size:,} entries of the coordinator's log seen, {len(witness.others)} other sites saw it"
+        )
+    else:
+        yield Line(True, "nothing of the coordinator's log yet")
 
 
 def _roster(home: Home) -> Iterator[Line]:
@@ -188,12 +211,14 @@ def _found(home: Home, path: Path) -> bool:
 
 LOOKS: dict[str, Callable[[Home], Iterator[Line]]] = {
     "keys": _keys,
+    "access": _access,
     "roster": _roster,
     "address": _address,
     "clock": _clock,
     "disk": _disk,
     "release": _release,
     "plans": _plans,
+    "witness": _witness,
     "images": _images,
     "processor": _processor,
 }

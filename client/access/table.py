@@ -75,7 +75,7 @@ RULES: dict[str, Rule] = {
     "backup drill": _may(OFFICER, OPERATOR),
     "backup prune": _may(OFFICER),
     "restore": _may(OFFICER, OPERATOR),
-    "restore --recovery": Rule(None),
+    "restore --recovery": ANYBODY,
     # access and account
     "access person": ANYBODY,
     "access begin": ANYBODY,
