@@ -44,7 +44,7 @@ class Seen:
         if seen.origin != origin:
             raise WireError(f"a word on the log of {seen.origin}, expected that of {origin}.")
         if (key := members.get(seen.site)) is None:
-            raise IdentityError("not-enrolled", f"{seen.site}: is no active member, and cannot be a witness.")
+            raise IdentityError("unknown-site", f"{seen.site}: is no active member, and cannot be a witness.")
         seen.paper.demand([key], seen.site)
         return seen
 
