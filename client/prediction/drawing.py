@@ -22,6 +22,8 @@ MOST_SHOWN_PX = 1024
 FINE = 256
 """Points along a side that the evidence is drawn with."""
 INK, QUIET, ALARM, MARK = "#22272e", "#5b6673", "#a3260d", "#0b6bb5"
+MOST = 99.5
+"""Percentile of the evidence that is drawn as most."""
 STRONGEST = 0.65
 """How much the strongest evidence covers of the image."""
 
@@ -76,7 +78,7 @@ def _overlay(panel: "Axes", evidence: Evidence, seen: Footprint) -> Any:
     from matplotlib.colors import Normalize
 
     heat = _smooth(evidence)
-    limit = float(np.abs(heat).max()) or 1.0
+    limit = float(np.percentile(np.abs(heat), MOST)) or 1.0  # that one corner does not pale all the rest
     scale = Normalize(-limit if evidence.signed else 0.0, limit)
     key = ScalarMappable(scale, "PuOr_r" if evidence.signed else "inferno")
     panel.imshow(_tints(key, heat), extent=(seen.left, seen.right, seen.bottom, seen.top), interpolation="bilinear")
@@ -86,7 +88,7 @@ def _overlay(panel: "Axes", evidence: Evidence, seen: Footprint) -> Any:
 def _tints(key: Any, heat: NDArray[Any]) -> NDArray[Any]:
     """Colours with their opacity: weak evidence leaves the image as it is."""
     colours: NDArray[Any] = key.to_rgba(heat)
-    strength = np.abs(heat) / key.get_clim()[1]
+    strength = np.minimum(np.abs(heat) / key.get_clim()[1], 1)
     colours[..., 3] = STRONGEST * np.clip(1.8 * strength - 0.15, 0, 1)
     return colours
 
@@ -127,14 +129,16 @@ def _key(panel: "Axes", key: Any, evidence: Evidence) -> None:
 
 def _words(figure: Any, told: Outcome, content: Content, warning: str) -> None:
     answer = content.labels[told.answer]
-    figure.text(0.03, 0.285, answer, fontsize=16, color=INK, fontweight="bold")
+    figure.text(0.03, 0.285, answer, fontsize=16, color=QUIET if warning else INK, fontweight="bold")
     if told.probabilities is not None:
         _scale(figure.add_axes((0.45, 0.28, 0.40, 0.028)), told, content)
-    lines = textwrap.wrap(statement(content, told), 112)
-    figure.text(0.03, 0.225, "\n".join(lines), fontsize=9.5, color=INK, va="top")
+    top = 0.225
     if warning:
-        figure.text(0.03, 0.16, "\n".join(textwrap.wrap(warning, 104)), fontsize=10, color=ALARM, va="top",
+        figure.text(0.03, top, "\n".join(textwrap.wrap(warning, 104)), fontsize=10, color=ALARM, va="top",
                     fontweight="bold")  # fmt: skip
+        top -= 0.065
+    lines = textwrap.wrap(statement(content, told), 112)
+    figure.text(0.03, top, "\n".join(lines), fontsize=9.5, color=QUIET if warning else INK, va="top")
     note = (
         "Colours show what moved this model's score, on a coarse grid. They do not show where a disease is, nor that "
         f"the answer is right. Model {content.name} of {content.publisher.name}. Research software, not a medical "

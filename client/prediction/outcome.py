@@ -130,9 +130,10 @@ def statement(content: Content, told: Outcome) -> str:
         return "No validation case was scored like this one: nothing is known of how often such an answer is right."
     low, high = told.alike.interval or (0.0, 1.0)
     share = 100 * told.alike.of_class / told.alike.n
+    among = "For images like the training's: of" if warning(content, told) else "Of"
     return (
-        f"Of {told.alike.n} validation cases scored like this one, {told.alike.of_class} ({share:.0f} %, 95 % interval "
-        f"{100 * low:.0f}–{100 * high:.0f} %) were {content.labels[told.answer]}."
+        f"{among} {told.alike.n} validation cases scored like this one, {told.alike.of_class} ({share:.0f} %, 95 % "
+        f"interval {100 * low:.0f}–{100 * high:.0f} %) were {content.labels[told.answer]}."
     )
 
 

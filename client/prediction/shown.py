@@ -54,8 +54,8 @@ def table(rows: Sequence[Row]) -> Table:
         shown.add_column(column, justify="right" if column == "probability" else "left")
     for one in rows[:MOST_ROWS]:
         probability = "–" if one.probability is None else percent(one.probability)
-        warning = f"\n[bold yellow]{escape(one.unlike)}[/]" if one.unlike else ""
-        shown.add_row(escape(one.image), f"[bold]{escape(one.answer)}[/]", probability, escape(one.statement) + warning)
+        warning = f"[bold yellow]{escape(one.unlike)}[/]\n" if one.unlike else ""
+        shown.add_row(escape(one.image), f"[bold]{escape(one.answer)}[/]", probability, warning + escape(one.statement))
     return shown
 
 
