@@ -36,6 +36,7 @@ from common.errors import AuditError, ConfigError, IdentityError, PlanError, Wir
 from common.files import replace as replace_file
 from common.plans import Decision, RunPlan, Verdict
 from common.secagg import Pins, Roster, admitted
+from common.secagg.roster import MIN_COHORT
 
 CLOCKS_S = 600.0
 """How much the clocks of the coordinator and of this site may differ, where a plan is from before a restoration."""
@@ -301,9 +302,24 @@ class Home:
                 raise PlanError("policy.plans of site.yaml is refuse.")
             if told.dataset not in own.datasets:
                 raise PlanError(f"there is no data set '{told.dataset}' under datasets in site.yaml.")
+            self._refuse_near(plan)
         except PlanError as error:
             return str(error)
         return ""
+
+    def _refuse_near(self, plan: RunPlan) -> None:
+        """Two evaluations over almost the same sites would tell how many validation cases the odd ones have."""
+        told = plan.content
+        for other in self.plans() if told.models else ():
+            known = other.content
+            odd = set(known.cohort) ^ set(told.cohort)
+            earlier = known.models and known.dataset == told.dataset and known.made_s < told.made_s
+            if earlier and 0 < len(odd) < MIN_COHORT and (said := self.decision(other)) and said.verdict == "approve":
+                raise PlanError(
+                    f"its sites are those of evaluation {other.name} but for {', '.join(sorted(odd))}: two sums would "
+                    f"tell {'its' if len(odd) == 1 else 'their'} number of cases. Expected the same sites, or three "
+                    "others at least."
+                )
 
     def approved(self, digest: str) -> RunPlan:
         """A plan that this site takes part in.

@@ -115,6 +115,12 @@ class Auditing:
         place = self._place(shelf) or course.start()
         if notes.due(place.number, wanted):
             raise self._missing_transcript(asked)
+        if wanted >= place.number and course.over(place):
+            raise PolicyError(
+                "run-is-over",
+                f"{self._name}: asked for '{asked.kind}' of round {asked.round}, and the run is over: its rounds are "
+                f"done, or no evaluation was better for as long as federation.patience says. {REMEDY}",
+            )
         found, question = course.reached(place, wanted), exchanges.question(asked)
         if found and _question(course, found) != question and (adopted := course.adopted(found, asked)):
             found = adopted

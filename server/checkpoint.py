@@ -25,12 +25,15 @@ from server.federation import RoundRecord, Standing
 
 log = logging.getLogger("consilium")
 
+PARTS = ("state", "recipe", "likeness", "judged")
+"""Of a place."""
+
 
 def save(path: Path, standing: Standing, sites: Mapping[str, Tensors], digest: str) -> None:
     """Write a checkpoint, twice. `digest` names the run that it belongs to; `sites` is what simulated sites keep."""
     tensors = prefixed("state", standing.state) | prefixed("best", standing.best)
     tensors |= prefixed("counts", standing.best_counts) | prefixed("recipe", standing.recipe)
-    tensors |= prefixed("likeness", standing.place.likeness)
+    tensors |= prefixed("likeness", standing.place.likeness) | prefixed("judged", standing.place.judged)
     for name, state in sites.items():
         tensors |= prefixed(f"site/{name}", state)
     header = {"run": digest, "standing": json.dumps(standing.header())}
@@ -66,7 +69,7 @@ def load(path: Path, sites: tuple[str, ...], digest: str) -> tuple[Standing, dic
             "Resume with the configuration it was started with, or give another --out."
         )
     standing = Standing(
-        place=Place("train", about["round"], *(under(part, tensors) for part in ("state", "recipe", "likeness"))),
+        place=Place("train", about["round"], *(under(part, tensors) for part in PARTS)),
         best=under("best", tensors),
         best_round=about["best_round"],
         best_counts=under("counts", tensors),

@@ -97,11 +97,11 @@ def _rounds(run: Run, transport: Connected) -> Finished:
         run.forget_rounds()
         gather(run, transport, quorum)
         standing = federation.begin(course, aggregator)
-    if run.begun == standing.round and not federation.over(course, standing):
+    if run.begun == standing.round and not course.over(standing.place):
         log.warning("round %d was begun when the coordinator ended; nothing is trained in it again", standing.round)
         aggregator.lost = standing.round
     standing = keep(standing)  # what was asked before the first round would not be answered again
-    while not federation.over(course, standing):
+    while not course.over(standing.place):
         _pause(standing)
         gather(run, transport, quorum)
         until_there_is_room(lambda number=standing.round: run.begin_round(number))  # type: ignore[misc]

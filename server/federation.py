@@ -9,7 +9,7 @@ What is asked follows from the sums alone (`common.algorithms.course`), so that 
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -103,7 +103,7 @@ def run(course: Course, aggregator: Aggregator, standing: Standing | None = None
         QuorumError: if no round at all had enough answers.
     """
     standing = standing or begin(course, aggregator)
-    while not over(course, standing):
+    while not course.over(standing.place):
         standing = run_round(course, aggregator, standing)
         yield standing
     refuse_untrained(course, standing)
@@ -146,28 +146,10 @@ def run_round(course: Course, aggregator: Aggregator, standing: Standing) -> Sta
         validation=metrics.summary_of_counts(counts) if counts else {},
     )
     after = replace(standing, place=place, records=(*standing.records, record))
-    if counts and _is_better(record, standing.records, course.plan.select):
+    if counts and place.since == 0:
         best = course.algorithm.weights(place.state)
         return replace(after, best=best, best_round=record.round, best_counts=counts)
     return after
-
-
-def over(course: Course, standing: Standing) -> bool:
-    """Nothing left to gain, or no better evaluation for as long as patience says."""
-    if course.over(standing.place):
-        return True
-    patience = course.plan.patience
-    since = [r for r in standing.records if r.validation and r.round > standing.best_round]
-    return patience is not None and len(since) >= patience
-
-
-def _is_better(record: RoundRecord, earlier: Sequence[RoundRecord], select: str) -> bool:
-    if select == "last" or record.validation.get("auc") is None:  # a class has no validation case to choose by
-        return True
-    sign = -1.0 if select == "loss" else 1.0
-    figures = [sign * f for r in earlier if (f := r.validation.get(select)) is not None]
-    figure = record.validation.get(select)
-    return figure is not None and sign * figure > max(figures, default=-np.inf)
 
 
 def _train_loss(total: Total) -> float | None:

@@ -14,7 +14,7 @@ from typing import Literal, Self, get_args
 
 import numpy as np
 
-from common import likeness
+from common import likeness, metrics
 from common.algorithms import Algorithm, State, Total
 from common.algorithms.averaging import Averaging
 from common.algorithms.solver import PATIENCE, SvmSolver
@@ -49,6 +49,14 @@ class Place:
     """Federated mean and variance, float64[h, w, c] each, once they are known and where the recipe has them."""
     likeness: Tensors = field(default_factory=dict)
     """Sums of `common.likeness`, once they are known and where the run gathers them."""
+    judged: Tensors = field(default_factory=dict)
+    """`best`, the best figure of all evaluations so far, and `since`, how many of them have come after its round; empty
+    before the first."""
+
+    @property
+    def since(self) -> int:
+        """Evaluations since the best one; 0 after one that is the best."""
+        return int(self.judged.get("since", 0))
 
     @property
     def number(self) -> int:
@@ -59,7 +67,7 @@ class Place:
         """As arrays, for a file or a message; nothing is copied."""
         told = {"asks": np.array(get_args(Asks).index(self.asks), np.int64), "round": np.array(self.round, np.int64)}
         told |= prefixed("state", self.state) | prefixed("recipe", self.recipe)
-        return told | prefixed("likeness", self.likeness)
+        return told | prefixed("likeness", self.likeness) | prefixed("judged", self.judged)
 
     @classmethod
     def of(cls, tensors: Tensors) -> Self:
@@ -72,7 +80,7 @@ class Place:
             asks, round = get_args(Asks)[int(tensors["asks"])], int(tensors["round"])
         except (KeyError, IndexError, TypeError, ValueError):
             raise WireError("arrays that do not say where in a run they belong.") from None
-        return cls(asks, round, under("state", tensors), under("recipe", tensors), under("likeness", tensors))
+        return cls(asks, round, *(under(part, tensors) for part in ("state", "recipe", "likeness", "judged")))
 
 
 def number(kind: str, round: int) -> int:
@@ -147,7 +155,7 @@ class Course:
             return self._after_statistics(place, total)
         following = replace(place, asks="train", round=place.round + 1)
         if place.asks == "evaluate":
-            return following
+            return replace(following, judged=self._judged(place.judged, total.sums))
         state = place.state
         if self._enough(total, self.plan.quorum) or (total.sites and self.algorithm.cohort_must_be_whole):
             state = self.algorithm.tell(state, total)
@@ -170,17 +178,31 @@ class Course:
         return any(not np.array_equal(one[name], other[name]) for name in one)
 
     def over(self, place: Place) -> bool:
-        """All rounds are done, or nothing is left to gain; or nobody answers with mean and variance."""
+        """All rounds are done, nothing is left to gain, or no evaluation was better for as long as patience says; or
+        nobody answers with mean and variance."""
         if place.asks == "statistics":
             return place.round >= STATISTICS_ATTEMPTS
-        between = place.asks == "train"
-        return between and (place.round >= self.plan.rounds or self.algorithm.finished(place.state))
+        between, patience = place.asks == "train", self.plan.patience
+        spent = patience is not None and place.since >= patience
+        return between and (spent or place.round >= self.plan.rounds or self.algorithm.finished(place.state))
 
     def reached(self, place: Place, number: int) -> Place | None:
         """The place of a later question, if all before it came to nothing; none where the run does not ask it so."""
         while place.number < number and not self.over(place):
             place = self.after(place, VOID)
         return place if place.number == number and not self.over(place) else None
+
+    def _judged(self, judged: Tensors, counts: Tensors) -> Tensors:
+        """Whether this evaluation is the best, by the figure that the plan selects by, read off the sum."""
+        if not counts:
+            return judged
+        figures, select = metrics.summary_of_counts(counts), self.plan.select
+        sign, figure = -1.0 if select == "loss" else 1.0, None if select == "last" else figures[select]
+        best, since = float(judged.get("best", -np.inf)), int(judged.get("since", 0)) + 1
+        worth = -np.inf if figure is None else sign * figure
+        unjudged = select == "last" or figures["auc"] is None  # a class has no validation case to judge by
+        since = 0 if unjudged or worth > best else since
+        return {"best": np.array(max(best, worth)), "since": np.array(since)}
 
     def _evaluates(self, place: Place) -> bool:
         last = place.round == self.plan.rounds - 1 or self.algorithm.finished(place.state)

@@ -349,9 +349,23 @@ def test_two_sums_of_one_model_over_sites_that_differ_are_refused_also_across_tr
     assert run.state.stage == "failed"
     assert "together with other sites before" in run.state.why
     assert any("was answered before by other sites" in error for error in way.errors)
+
+
+def test_over_the_sites_of_its_training_a_model_counts_what_it_counted_then(consortium: Consortium) -> None:
+    model = run_of(consortium, "one")
     again, _ = evaluated(consortium, model.name)
     training = json.loads((model.folder / "result.json").read_text())["counts"]["validation"]
     assert result_of(again)["counts"][model.name]["by_class"] == training["by_class"]
+
+
+def test_an_evaluation_over_almost_the_same_sites_as_another_is_refused(consortium: Consortium) -> None:
+    first, _ = evaluated(consortium, "one")
+    near = drawn_up(consortium, "of-four", cohort=",".join(FIVE[:4]))
+    lisbon = consortium.sites["Lisbon"]
+    assert f"its sites are those of evaluation {first.name} but for Quito" in lisbon.objection(near)
+    assert not lisbon.objection(first.plan)
+    lisbon.decide(first.plan, "refuse", "")
+    assert not lisbon.objection(near)  # what it takes no part in does not count
 
 
 def test_who_published_once_declares_it_ever_after(consortium: Consortium) -> None:
