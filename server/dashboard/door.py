@@ -15,8 +15,8 @@ import time
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TypeVar
 from urllib.parse import parse_qs, urlsplit
+from xml.etree.ElementTree import Element
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -28,6 +28,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from common.errors import ConsiliumError, PlanError
 from server.dashboard import errors, live
+from server.dashboard.live import Shown
 from server.dashboard.lock import SESSION_S, Lock, RefusedError
 from server.dashboard.shell import asset, page
 from server.home import Home
@@ -57,8 +58,6 @@ HEADERS = {
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
 }  # fmt: skip
 
-T = TypeVar("T")
-
 
 @dataclass
 class Door:
@@ -79,7 +78,7 @@ class Door:
     used: Callable[[], None] = lambda: None
     stopping: Callable[[], bool] = lambda: False
     _streams: int = 0
-    _looks: dict[str, tuple[float, dict[str, str]]] = field(default_factory=dict)
+    _looks: dict[str, tuple[float, Shown]] = field(default_factory=dict)
     _looking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def app(self) -> ASGIApp:
@@ -101,22 +100,14 @@ class Door:
 
     async def _live(self, request: Request) -> Response:
         name = request.path_params.get("run", "")
-        parts = await self._look(name)
-        sections = [
-            el("section", el("h2", heading, class_="unseen" if part in ("top", "run") else None, id=f"of-{part}")
-               if part != "run" else None, el("div"), id=f"part-{part}", class_=f"part {part}",
-               aria_labelledby=f"of-{part}" if part != "run" else None)
-            for part, heading in live.PARTS.items()
-        ]  # fmt: skip
-        say = el("p", parts["said"], id="said", role="status", class_="unseen")
+        shown = await self._look(name)
+        say = el("p", shown.said, id="said", role="status", class_="unseen")
         still = el(
             "noscript", el("p", "Without JavaScript this page stays as it was when it was loaded.", class_="warn")
         )
+        sections = [_section(part, heading, shown.parts[part]) for part, heading in live.PARTS.items()]
         events = f"/events?run={name}" if name else "/events"
-        told = page(parts["title"], self._consortium, WAYS, [say, still, *sections], events).decode()
-        for part in live.PARTS:
-            told = _filled(told, part, parts[part])
-        return HTMLResponse(told)
+        return HTMLResponse(page(shown.title, self._consortium, WAYS, [say, still, *sections], events))
 
     async def _still(self, request: Request) -> Response:
         name, content = PAGES[request.url.path]
@@ -153,12 +144,11 @@ class Door:
 
     async def _stream(self, name: str, session: str) -> AsyncIterator[str]:
         """At first all parts, then those that changed, and every two seconds at least something."""
-        sent: dict[str, str] = {}
-        sent_s = 0.0
+        sent, sent_s = dict[str, str](), 0.0
         self._streams += 1
         try:
             while not self.stopping() and await run_in_threadpool(self.lock.admits, session):
-                parts = await self._look(name)
+                parts = (await self._look(name)).told
                 changed = {part: told for part, told in parts.items() if sent.get(part) != told}
                 if changed or time.monotonic() - sent_s >= BEAT_S:
                     yield f"data: {json.dumps({'parts': changed})}\n\n"
@@ -167,15 +157,15 @@ class Door:
         finally:
             self._streams -= 1
 
-    async def _look(self, name: str) -> dict[str, str]:
+    async def _look(self, name: str) -> Shown:
         """All parts; however many pages are open, the folder is read once."""
         async with self._looking:
-            at_s, parts = self._looks.get(name, (float("-inf"), {}))
-            if time.monotonic() - at_s >= LOOK_S / 2:
-                parts = await run_in_threadpool(live.parts, self.home, name)
+            at_s, shown = self._looks.get(name, (float("-inf"), None))
+            if shown is None or time.monotonic() - at_s >= LOOK_S / 2:
+                shown = await run_in_threadpool(Shown.at, self.home, name)
                 self._looks = {n: seen for n, seen in self._looks.items() if time.monotonic() - seen[0] < BEAT_S}
-                self._looks[name] = time.monotonic(), parts
-            return parts
+                self._looks[name] = time.monotonic(), shown
+            return shown
 
     # --- who is let in ----------------------------------------------------------------------------------------------
 
@@ -248,11 +238,12 @@ class Door:
         return HTMLResponse(page("Log in – Consilium", self._consortium, {}, body), status)
 
 
-def _filled(document: str, part: str, html: str) -> str:
-    """A page with one part's HTML in its place: parts are rendered once, for pages and for what is pushed."""
-    start = document.index(f'id="part-{part}"')
-    at = document.index("<div></div></section>", start)
-    return document[:at] + html + document[at + len("<div></div>") :]
+def _section(part: str, heading: str, content: Element) -> Element:
+    """A part of the page; above the page's own heading, which is in the part `run`, there is no other."""
+    if part in ("top", "run"):
+        return el("section", content, id=f"part-{part}", class_=part, aria_label=heading)
+    named = el("h2", heading, id=f"of-{part}")
+    return el("section", named, content, id=f"part-{part}", class_=part, aria_labelledby=f"of-{part}")
 
 
 async def _small(request: Request) -> bytes:

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from xml.etree.ElementTree import Element
 
@@ -79,15 +80,26 @@ class Look:
         return self.run.state.cohort or self.run.plan.content.cohort if self.run else ()
 
 
-def parts(home: Home, name: str = "") -> dict[str, str]:
-    """HTML of every part by its name; beside them `title`, and `said` for whoever listens.
+@dataclass(frozen=True)
+class Shown:
+    """A page's content at one moment."""
 
-    Raises:
-        PlanError: there is no such run.
-    """
-    look = Look.at(home, name)
-    found = {part: html(el("div", *_safely(make, look))) for part, make in MAKERS.items()}
-    return found | {"title": title(look), "said": said(look)}
+    title: str
+    said: str
+    """For whoever listens."""
+    parts: dict[str, Element]
+
+    @classmethod
+    def at(cls, home: Home, name: str = "") -> "Shown":
+        """As it is now. Raises as `Look.at`."""
+        look = Look.at(home, name)
+        made = {part: el("div", *_safely(make, look)) for part, make in MAKERS.items()}
+        return cls(title(look), said(look), made)
+
+    @cached_property
+    def told(self) -> dict[str, str]:
+        """As it is sent: text, and of the parts HTML."""
+        return {"title": self.title, "said": self.said} | {part: html(made) for part, made in self.parts.items()}
 
 
 def title(look: Look) -> str:
