@@ -52,8 +52,15 @@ class Shared:
         return signed.fingerprint(told.name.encode(), *map(bytes.fromhex, told.roots))
 
     def model(self) -> Model:
-        """Built from this program's own code; the CNN takes seconds, for TensorFlow is imported."""
-        return build(self.content.model, self.content.shape, len(self.content.labels))
+        """Built from this program's own code; the CNN takes seconds, for TensorFlow is imported.
+
+        Raises:
+            PackageError: the weights are another model's.
+        """
+        model = build(self.content.model, self.content.shape, len(self.content.labels))
+        if {n: w.shape for n, w in model.init(0).items()} != {n: w.shape for n, w in self.weights.items()}:
+            raise PackageError(f"{self.content.name}: its weights do not fit the model that it names. {ASK}")
+        return model
 
     def scores(self, model: Model, before: Stack) -> Logits:
         """Logits of images as `pipeline.before` makes them.
