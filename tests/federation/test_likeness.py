@@ -1,0 +1,65 @@
+"""How the training images look is gathered as sums: the same under masks, and followed by sites that audit."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from common import likeness
+from common.algorithms.course import STATISTICS_ATTEMPTS, VOID, Course, Place
+from common.config import Config
+from common.types import under
+from server.transcripts import Transcripts
+from tests.federation.world import SGD, World, config, same_bits
+
+
+def looking(model: str = "cnn", **told: Any) -> Config:
+    return config(model, likeness=True, **{"rounds": 2, "local": SGD} | told)
+
+
+@pytest.mark.parametrize("model", ["cnn", "svm"])
+def test_masked_sums_say_the_same_of_the_images_as_all_images_together(model: str) -> None:
+    told = looking(model, rounds=8, select="last") if model == "svm" else looking()
+    world = World(told)
+    last = world.run(world.secure())
+    everything = np.concatenate([part.train.images for part in world.parts.values()])
+    whole = likeness.sums(everything)
+    for name, value in last.place.likeness.items():
+        assert np.allclose(value, whole[name], atol=1e-6), name
+    validation = np.concatenate([part.validation.images for part in world.parts.values()])
+    reference = likeness.Reference.of(last.place.likeness)
+    assert reference is not None
+    assert np.array_equal(last.best_counts["distances"], likeness.histogram(reference.distances(validation)))
+    assert same_bits(last.state, World(told).run(World(told).secure()).state)
+
+
+def test_gathering_it_leaves_the_model_as_it_is() -> None:
+    one, other = World(looking()), World(config(rounds=2, local=SGD))
+    assert same_bits(one.run(one.secure()).state, other.run(other.secure()).state)
+
+
+def test_a_site_that_audits_comes_to_the_same_sums(tmp_path: Path) -> None:
+    world = World(looking(rounds=3, simulate={"auditors": 2}))
+    last = world.run(aggregator := world.secure(keep=Transcripts(tmp_path / "t", for_good=False)))
+    place = Place.of(under("lineage/place", aggregator.transport.states["a"]))
+    assert place.number >= last.place.number - 1
+    assert same_bits(place.likeness, last.place.likeness)
+
+
+def test_where_nobody_answers_the_run_goes_on_without_it() -> None:
+    world = World(looking())
+    course: Course = world.course
+    place = course.start()
+    assert place.asks == "statistics"
+    for _ in range(STATISTICS_ATTEMPTS):
+        assert not course.over(place)
+        place = course.after(place, VOID)
+    assert place.asks == "train"
+    assert likeness.Reference.of(place.likeness) is None
+    site = world.site("a")
+    counted, _ = site.answer(course.request(replace(place, asks="evaluate")), {})
+    assert counted.sums["distances"].sum() == 0
+    # With mean and variance to wait for there is nothing to go on with.
+    assert course.over(replace(course.start(), round=STATISTICS_ATTEMPTS))
