@@ -1,6 +1,6 @@
-"""What custody costs: reading sealed images, an epoch of training on them, importing them, and being killed meanwhile.
+"""What custody costs: reading sealed images, an epoch of training on them, importing them.
 
-    python benchmarks/custody.py [--quick]        some minutes; --quick tries fewer images and fewer kills
+    python benchmarks/custody.py [--quick]        some minutes; --quick tries fewer images
 
 Caveats first. Times are the best of several turns taken by turns, in one process unless it says otherwise, from the
 page cache: a disk would hide what is measured. `raw` is the library's decryption of the same messages from memory to
@@ -9,8 +9,7 @@ content nobody keeps, so reading cannot reach it). Of images of 2 kB, which are 
 calls are a fifth of reading. An epoch is reading the data set, preprocessing, and one pass of training of the plain
 CNN. `cold` decodes every image, `warm` finds it decoded in the cache, which is sealed for an encrypted set; both sides
 have the cache. Import is against decoding alone, each in one process: it decodes each image once as well, so as to name
-what is damaged. Kills are SIGKILL at the n-th thing that is done to the disk; what was committed must be there, byte by
-byte, and the next import must bring the rest.
+what is damaged. What kills cost is benchmarks/custody_kills.py.
 """
 
 import argparse
@@ -31,7 +30,7 @@ from cryptography.cobblestone import Cobblestone256Decryptor
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from client import dataset, readers
-from client.custody import envelope, importer, lifecycle
+from client.custody import envelope, importer
 from client.custody.importer import Wanted
 from client.custody.keys import Custody
 from client.custody.store import Store
@@ -39,8 +38,7 @@ from common import config as configuration
 from common.config import Folder, Local, Manifest
 from common.models import Work, build
 from common.types import Cases
-from tests.custody import faults
-from tests.custody.hospital import dicom, folder_of_dicoms, open_hospital, taken_in, tell, written
+from tests.custody.hospital import dicom, open_hospital, taken_in, written
 from tests.data.pydicom_files import FOLDERS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -201,39 +199,6 @@ def importing(case: Case, scratch: Path) -> tuple[float, float]:
     return len(files) / brought, len(files) / decoded
 
 
-def kills(scratch: Path, wanted: int) -> dict[str, int]:
-    """Imports and rotations killed at every point in turn."""
-    importer.COMMIT_S = importer.COMMIT_SHARE = 0.0
-    source = folder_of_dicoms(scratch / "source", 6)
-    custody = open_hospital(scratch / "killed")
-    start = scratch / "start"
-    told = {"kills": 0, "recovered": 0, "cases lost": 0}
-
-    def bring() -> None:
-        taken_in(custody, source)
-
-    for action in (bring, lambda: lifecycle.rotate(custody)):
-        shutil.rmtree(start, ignore_errors=True)
-        shutil.copytree(custody.home.folder, start)
-        points, at = faults.count(action), 0
-        shutil.rmtree(custody.home.folder)
-        shutil.copytree(start, custody.home.folder)
-        until = told["kills"] + (wanted * 4 // 5 if action is bring else wanted // 5)
-        while told["kills"] < until:
-            before = tell(custody) if (custody.sets / "chest" / "keys").exists() else ([], [])
-            at = at % points + 1
-            killed = faults.killed(action, at) == -9
-            after = tell(custody) if (custody.sets / "chest" / "keys").exists() else ([], [])
-            told["kills"] += killed
-            told["cases lost"] += sum(a != b for a, b in zip(before[1], after[1][: len(before[1])], strict=True))
-            told["recovered"] += killed and [part[: len(before[0])] for part in after] == list(before)
-            if action is bring and (not killed or at == points):  # it came to its end: begin again
-                shutil.rmtree(custody.home.folder)
-                shutil.copytree(start, custody.home.folder)
-        bring()
-    return told
-
-
 def federation(case: Case, scratch: Path, encrypted: bool) -> tuple[float, float]:
     """A whole simulated federation with secure aggregation: seconds, and the AUC on the test cases."""
     kind, path = ("encrypted", case.store.folder) if encrypted else (case.source.kind, case.source.path)
@@ -280,10 +245,8 @@ def main() -> None:
         print(f"\nfederation on the small images: AUC {sealed:.3f} in {sealed_s:.0f} s from the encrypted set,")
         print(f"  {plain:.3f} in {plain_s:.0f} s from plain files")
         print(f"files of pydicom: {pydicom_files(scratch)}")
-        died = kills(scratch, 100 if quick else 1000)
-        print(f"killed while importing and rotating: {died}")
     print()
-    print(json.dumps(_summary(result) | died))
+    print(json.dumps(_summary(result)))
 
 
 def _one(case: Case, scratch: Path, turns: int) -> dict[str, float]:

@@ -88,6 +88,10 @@ def _take(custody: Custody, options: argparse.Namespace) -> int:
         taken = take.run(
             custody, opened, anew=options.anew, heard=lambda size: watch.advance(size, "backing up")
         )  # fmt: skip
+    options.act.facts |= {
+        "snapshot": taken.number, "files": taken.files, "bytes": taken.read_bytes, "written": taken.written_bytes,
+        "left out": len(taken.problems),
+    }  # fmt: skip
     for problem in taken.problems:
         print(f"left out  {problem}")
     print(
@@ -114,6 +118,7 @@ def _list(opened: Vault, custody: Custody, options: argparse.Namespace) -> int:
 def _verify(opened: Vault, custody: Custody, options: argparse.Namespace) -> int:
     with _watch(check.size_bytes(opened)) as watch:
         damaged = list(check.verify(opened, custody, lambda size: watch.advance(size, "verifying")))
+    options.act.facts |= {"snapshots": len(opened.numbers()), "problems": len(damaged)}
     for what in damaged:
         print(what)
     print(f"{opened.folder}: {len(opened.numbers())} snapshots read, {len(damaged)} problems.")
@@ -132,6 +137,7 @@ def _drill(opened: Vault, custody: Custody, options: argparse.Namespace) -> int:
             lambda size: watch.advance(size, "drill"),
         )
     path = drill.write(told, custody.home, time.time())
+    options.act.facts |= {"snapshot": told.snapshot, "hashes": told.hashes, "problems": len(told.problems)}
     print(f"{told.text()}The report, signed by this site: {path}")
     return 1 if told.problems else 0
 
@@ -140,6 +146,7 @@ def _prune(opened: Vault, custody: Custody, options: argparse.Namespace) -> int:
     if not options.keep or options.keep < 1:
         raise ConfigError("backup prune: --keep N says how many snapshots stay; expected 1 or more.")
     gone, freed = check.prune(opened, custody, options.keep)
+    options.act.facts |= {"removed": gone, "kept": options.keep}
     print(f"{gone} snapshots removed, {freed / 1e6:,.1f} MB freed.")
     return 0
 

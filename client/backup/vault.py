@@ -86,7 +86,7 @@ class Vault:
         content = self.get(name)
         if sealed:
             content = self._unsealed(content, self.wraps.place("piece", digest), self.path_of(name))
-        if hash_of(content) != digest:
+        if (hash_of(content) if sealed else name) != digest:
             raise BackupError(f"{self.path_of(name)}: is not the piece that the snapshot names. {MEND}")
         return content
 
