@@ -60,6 +60,16 @@ def refresh(
         return str(error)
 
 
+def witness(home: Home) -> str:
+    """Look whether the coordinator's log goes on from what was seen; what is wrong, if so."""
+    try:
+        with _board(home) as board:
+            Witness(home).look(board)
+        return ""
+    except (ConsiliumError, OSError) as error:
+        return str(error)
+
+
 def send_decision(home: Home, decision: Decision) -> str:
     """Send one decision; why it could not be, if so."""
     try:

@@ -38,6 +38,8 @@ class Resident:
     _doing: Doing = field(default_factory=lambda: Doing("connecting"))
     _changed: threading.Event = field(default_factory=threading.Event)
     _images: papers.Images = papers.READY
+    _answered: bool = False
+    """Since the coordinator's log was looked at."""
     _said: str = ""
     _over: frozenset[str] = frozenset()
     """Digests of the plans that the coordinator names no more."""
@@ -62,6 +64,7 @@ class Resident:
 
     def _tell(self, doing: Doing) -> None:
         self._doing = doing
+        self._answered |= doing.what == "sending"
         self._changed.set()
 
     def _exchange_papers(self) -> None:
@@ -71,6 +74,9 @@ class Resident:
             if now >= next_papers_s:
                 self._say_once(papers.refresh(self.home, self._new_plan, self._note_over))
                 next_papers_s = now + PAPERS_EVERY_S
+            elif self._answered:
+                self._say_once(papers.witness(self.home))
+                self._answered = False
             if now >= next_word_s or self._changed.is_set():
                 self._changed.clear()
                 papers.say(self.home, self._doing, self._images, self._fit())

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from common import signed
@@ -11,6 +12,7 @@ from common.audit.heads import Head
 from common.audit.log import Log
 from common.audit.tree import Frontier, leaf_hash
 from common.errors import AuditError, ConsiliumError
+from common.secagg.keys import public_of
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,23 @@ class Copy:
     head: Head
     key: bytes
     """Whose signature it is under; whether that is the log's key only its owner can say."""
+
+    def refuse_unless_beginning_of(self, log: Log) -> None:
+        """Refuse a log that does not begin with this copy, under the same key.
+
+        Raises:
+            AuditError: saying what differs.
+        """
+        if self.key != public_of(log.key()):
+            raise AuditError(f"{log.folder}: its key is not the one that signed the copy. One of them is another log.")
+        frontier = Frontier()
+        for line in islice(log.lines(), self.head.size):
+            frontier.append(leaf_hash(line))
+        if (frontier.size, frontier.root) != (self.head.size, self.head.root):
+            raise AuditError(
+                f"{log.folder}: does not begin with the {self.head.size} entries of the copy: it was set back or "
+                "written anew. Find out who did it; the copy is signed, and is proof."
+            )
 
 
 def write(log: Log) -> Iterator[bytes]:

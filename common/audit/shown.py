@@ -27,6 +27,7 @@ TEACHING = """What was done here, when, by whom, for which plan and data set, an
   python -m {who} audit verify                        read all of it, and hold it to its signed head
   python -m {who} audit export chest.audit            a copy to take away, which shows by itself that it is whole
   python -m {who} audit verify chest.audit            check such a copy, anywhere
+  python -m {who} audit verify --holds chest.audit    does the log still begin with it?
 
 docs/audit.md says what is recorded, and what a changed log cannot hide."""
 
@@ -46,6 +47,7 @@ def command(who: str, home: Arguments, log_of: Callable[[argparse.Namespace], Lo
         show.add_argument("--until", type=_day, metavar="DATE", help="to the end of that day")
         verify = actions.add_parser("verify", help="is it what was written?")
         verify.add_argument("file", nargs="?", type=Path, metavar="FILE", help="an exported copy")
+        verify.add_argument("--holds", type=Path, metavar="COPY", help="does the log begin with this exported copy?")
         export = actions.add_parser("export", help="a copy to take away")
         export.add_argument("file", type=Path, metavar="FILE", help="where to")
         for each in (show, verify, export):
@@ -98,6 +100,9 @@ def _verify(log: Log, options: argparse.Namespace) -> int:
     if checked.after or checked.torn:
         print(f"Behind the head: {checked.after} whole entries, {checked.torn} bytes of one that was cut short by a "
               "crash; the next entry will say so.")  # fmt: skip
+    if options.holds:
+        exported.read(options.holds).refuse_unless_beginning_of(log)
+        print(f"It begins with all that {options.holds} holds.")
     if checked.backwards:
         print(f"{checked.backwards} times the machine's clock had gone back.")
     return 0
@@ -106,7 +111,7 @@ def _verify(log: Log, options: argparse.Namespace) -> int:
 def _verify_copy(file: Path) -> int:
     copy = exported.read(file)
     _say(copy.head, copy.key)
-    print("Compare key and root with what `audit verify` says where the log is.")
+    print("Where the log is, `audit verify --holds` says whether it still begins so.")
     return 0
 
 

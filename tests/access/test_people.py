@@ -1,6 +1,7 @@
 """A person's key is theirs alone; what they did is signed; and the log says nothing that it must not."""
 
 import getpass
+import os
 import re
 import sys
 from pathlib import Path
@@ -124,3 +125,11 @@ def test_the_log_has_no_patient_no_path_and_no_file_name(tmp_path: Path, capsys:
     assert re.fullmatch(r"chest [0-9a-f]+", done["import"].dataset)
     assert done["custody destroy"].dataset == done["import"].dataset
     assert done["custody rotate"].facts["data sets"] == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only the administrator gives a folder away")
+def test_another_system_user_s_folder_is_not_worked_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    site = Site(tmp_path)
+    os.chown(site.home.folder, 12345, -1)
+    assert site.type("plans") == 2
+    assert "belongs to user 12345" in capsys.readouterr().err

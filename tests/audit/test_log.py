@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from common.audit import exported
 from common.audit.entries import Entry, decode
 from common.audit.heads import Head, vouch, vouched
 from common.audit.log import Log
@@ -303,3 +304,23 @@ def test_the_user_is_the_system_s_own_word(tmp_path: Path, monkeypatch: pytest.M
 def test_no_line_ends_in_another_error(line: bytes) -> None:
     with pytest.raises(ConsiliumError):
         decode(line, 0, "log")
+
+
+def test_a_copy_shows_that_the_log_was_set_back_or_begun_anew(tmp_path: Path) -> None:
+    log = log_of(tmp_path, 5)
+    old = {path: path.read_bytes() for path in log.folder.iterdir() if path.is_file()}
+    log.record("import", dataset="chest")
+    (file := tmp_path / "copy").write_bytes(b"".join(exported.write(log)))
+    copy = exported.read(file)
+    copy.refuse_unless_beginning_of(log)
+    log.record("rotate")
+    copy.refuse_unless_beginning_of(log)
+    for path, content in old.items():
+        path.write_bytes(content)
+    with pytest.raises(AuditError, match="does not begin with"):
+        copy.refuse_unless_beginning_of(log)
+    log.record("something else")
+    with pytest.raises(AuditError, match="does not begin with"):
+        copy.refuse_unless_beginning_of(log)
+    with pytest.raises(AuditError, match="another log"):
+        copy.refuse_unless_beginning_of(log_of(tmp_path / "anew", 9))
