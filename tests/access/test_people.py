@@ -11,7 +11,7 @@ import pytest
 from client.access import people, vouched
 from common.audit.log import Log
 from common.errors import AccessError, AuditError
-from tests.access.site import Site
+from tests.access.staff import Site
 from tests.custody.hospital import folder_of_dicoms
 
 

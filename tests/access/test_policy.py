@@ -12,7 +12,7 @@ from client.access.policy import CLOCK_S, Policy
 from common.errors import AccessError, ConfigError, ConsiliumError, PlanError
 from common.secagg.keys import sign
 from common.signed import Paper
-from tests.access.site import Site
+from tests.access.staff import Site
 from tests.deployment.consortium import Consortium
 
 

@@ -13,7 +13,7 @@ from client.access import gate
 from client.access.table import ROLES, RULES, asked, who
 from common.audit.entries import plain
 from common.command import Command, dispatch
-from tests.access.site import Site
+from tests.access.staff import Site
 
 PAGE = Path(__file__).parents[2] / "docs" / "access.md"
 STRANGERS = ("keyless", "unknown", "revoked", "expired")
