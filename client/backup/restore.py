@@ -57,10 +57,10 @@ def run(
         BackupError: there is no such snapshot, or it is damaged.
         OSError: the disk is full; the same command goes on.
     """
-    newest = opened.snapshot(numbers[-1]) if (numbers := opened.numbers()) else None
-    if newest is None:
+    if not (numbers := opened.numbers()):
         raise BackupError(f"{opened.folder}: holds no snapshot yet.")
-    manifest = newest if number is None else opened.snapshot(number)
+    manifest = opened.snapshot(number or numbers[-1])
+    newest, unknown = _newest(opened, manifest)
     home.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     _mark(opened, home.folder, manifest.number)
     with held(home.folder, f"{home.folder}: another process is restoring here. Wait for it."):
@@ -77,7 +77,16 @@ def run(
                 restored.problems += fetch(opened, last, home.folder, heard=heard)
         if (home.folder / LAST).exists():
             _finish(opened, home, restored, contact)
+            restored.problems += unknown
     return restored
+
+
+def _newest(opened: Vault, otherwise: Manifest) -> tuple[Manifest, list[str]]:
+    """The newest snapshot; where that is damaged, the one that is restored, and what is not known then."""
+    try:
+        return opened.snapshot(opened.numbers()[-1]), []
+    except BackupError as error:
+        return otherwise, [f"{error} What was destroyed or published since snapshot {otherwise.number} is not known."]
 
 
 def _mark(opened: Vault, folder: Path, number: int) -> None:

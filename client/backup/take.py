@@ -63,7 +63,7 @@ def run(custody: Custody, opened: Vault, *, anew: bool = False, heard: Told = un
         if (problem := notes.set_back(custody, opened)) and not anew:
             raise BackupError(f"{problem} To go on behind it nevertheless: --anew.")
         number = max(there[-1] if there else 0, note.number) + 1
-        taking = _Taking(opened, opened.snapshot(there[-1]) if there else None, heard, Taken(number))
+        taking = _Taking(opened, _before(opened, anew), heard, Taken(number))
         with custody.alone():
             taking.small(custody)
         taking.packs(custody)
@@ -71,6 +71,17 @@ def run(custody: Custody, opened: Vault, *, anew: bool = False, heard: Told = un
         digest = opened.write(manifest, manifest.encode(identity))
         notes.remember(custody, opened, number, digest, oldest=number if problem else note.oldest)
     return taking.taken
+
+
+def _before(opened: Vault, anew: bool) -> Manifest | None:
+    """The newest snapshot; going on anew, the newest that is whole."""
+    for number in reversed(opened.numbers()):
+        try:
+            return opened.snapshot(number)
+        except BackupError:
+            if not anew:
+                raise
+    return None
 
 
 class _Taking:
