@@ -1,20 +1,23 @@
 """What was backed up is what is restored, byte by byte; what is damaged is named; kills and full disks lose nothing."""
 
 import random
+import re
 import shutil
 import stat
 
+import numpy as np
 import pytest
 
 from client.backup import check, drill, manifest, notes, opening, restore
 from client.custody import lifecycle
 from client.custody.keys import Custody
 from client.home import Home
-from common import signed
+from common import signed, tensorfile
 from common.errors import BackupError, ConfigError, CustodyError
 from tests.backup.places import Place, content, little_room
 from tests.custody import faults
 from tests.custody.hospital import tell
+from tests.package.shop import make
 from tests.tally import TRIED
 
 OWN = (
@@ -110,14 +113,14 @@ def test_every_flipped_byte_of_a_backup_is_named_and_nothing_is_made_of_it(tmp_p
     tried = detected = 0
     for path in [path for path in sorted(place.disk.rglob("*")) if path.is_file() and path.name != ".lock"]:
         whole = path.read_bytes()
-        # Of what is long, the ends and some of the bytes between; `benchmarks/backup.py` tries each, and restores each time.
+        # Of what is long, the ends and some bytes between; `benchmarks/backup.py` tries each, and restores each time.
         for at in [at for at in range(len(whole)) if at < 16 or at >= len(whole) - 16 or at % 29 == 0]:
             path.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :])
             tried += 1
             detected += named(place, path, restoring=tried % 40 == 0)
         path.write_bytes(whole)
     TRIED["bytes flipped in a backup"] += tried
-    TRIED["bytes flipped in a backup, named by verify and by restore"] += detected
+    TRIED["bytes flipped in a backup, and named"] += detected
     assert tried == detected > 400
     assert place.problems() == []
 
@@ -422,3 +425,21 @@ def test_a_damaged_note_says_what_to_do(place):
     (notes.note_of(place.custody, place.vault.wraps) / "newest").write_text("{")
     with pytest.raises(BackupError, match="newest: damaged"):
         place.backup()
+
+
+def test_a_drill_opens_the_models_that_lie_in_the_folder(place):
+    made = make("svm", place.folder / "made")
+    shutil.copy(made.path, place.home.folder / "chest.consilium")
+    tensorfile.save(place.home.folder / "model.safetensors", {"weights/a": np.ones(3, np.float32)}, {})
+    place.backup()
+    told = drill.run(place.vault, place.custody, None, place.folder)
+    assert told.problems == []
+    assert re.fullmatch(r"chest\.consilium: svm, scores -?[\d.]+(, -?[\d.]+)*", told.models[0])
+    assert told.models[1] == "model.safetensors: 1 arrays"
+    tensorfile.save(place.home.folder / "model.safetensors", {"weights/a": np.full(3, np.nan, np.float32)}, {})
+    (place.home.folder / "chest.consilium").write_bytes(made.file[:-1])
+    place.backup()
+    told = drill.run(place.vault, place.custody, None, place.folder)
+    assert told.models == []
+    assert "chest.consilium" in told.problems[0]
+    assert "model.safetensors: not all of its numbers are finite" in told.problems[1]
