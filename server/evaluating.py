@@ -1,23 +1,27 @@
 """The command that asks the sites to evaluate models that are there."""
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
-from common.command import Command
+from common.command import Command, confirmed
 from common.config import Terms
+from common.enrolment import PURPOSE
 from common.errors import ConfigError
+from common.package import Shared
 from common.plans import RunPlan
 from server import examined, follow
 from server.history import vouched
 from server.home import Home
 from server.runs import Run
 
-EVALUATE = """Have every site run finished models on its validation cases. Nothing is trained.
+EVALUATE = """Have every site run models on its validation cases. Nothing is trained.
 
   python -m server evaluate pneumonia-1a2b3c4d
   python -m server evaluate pneumonia-1a2b3c4d pneumonia-5e6f7a8b --cohort lisbon,osaka,nairobi
+  python -m server evaluate others.consilium --dataset chest
 
 Signs a plan that names each model by its SHA-256; every site approves it, as it does a training. What comes back are
 counts, summed under secure aggregation, and of single sites what they publish (policy.publish in their site.yaml).
@@ -25,7 +29,8 @@ docs/evaluation.md explains the figures, and which cohorts are refused."""
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("models", nargs="+", metavar="MODEL", help="a finished run, by its name")
+    parser.add_argument("models", nargs="+", metavar="MODEL", help="a finished run by its name, or a package's file")
+    parser.add_argument("--fingerprint", metavar="DIGITS", help="of a package's publisher who is not this consortium")
     parser.add_argument("--name", default="evaluation", metavar="NAME", help="of the plan (evaluation)")
     parser.add_argument("--dataset", metavar="NAME", help="the sites' data set (the first model's)")
     parser.add_argument("--cohort", default="", metavar="SITE,SITE", help="who is asked (the first model's sites)")
@@ -45,27 +50,37 @@ def drawn_up(home: Home, options: argparse.Namespace) -> RunPlan:
         ConfigError: models that do not tell the same classes apart, or a model twice; and what a plan may not say.
         PlanError, RunError: a model that is not there.
     """
-    found = [examined.found(home, name) for name in options.models]
-    models, (first, run) = tuple(model for model, _ in found), found[0]
-    told = run.plan.content
-    for model, other in found[1:]:
-        if other.plan.content.labels != told.labels:
+    trusted = partial(_trusted, options.fingerprint)
+    found = [examined.found(home, name, trusted) for name in options.models]
+    models, first = tuple(one.model for one in found), found[0]
+    for one in found[1:]:
+        if one.labels != first.labels:
             raise ConfigError(
-                f"{model.name} tells apart {', '.join(other.plan.content.labels)}; {first.name} "
-                f"{', '.join(told.labels)}. Evaluate them in plans of their own."
+                f"{one.model.name} tells apart {', '.join(one.labels)}; {first.model.name} {', '.join(first.labels)}. "
+                "Evaluate them in plans of their own."
             )
-    if len({model.sha256 for model in models}) < len(models):
-        raise ConfigError(f"{', '.join(options.models)}: a model twice, expected each once.")
-    cohort = tuple(filter(None, options.cohort.split(","))) or run.state.cohort
+    if len({m.sha256 for m in models}) < len(models) or len({m.name for m in models}) < len(models):
+        raise ConfigError(f"{', '.join(m.name for m in models)}: a model twice, expected each once.")
+    dataset, purpose = options.dataset or first.dataset, options.purpose or first.purpose or PURPOSE
+    if not dataset:
+        raise ConfigError("--dataset: a package does not say on which; give the name that the sites have it under.")
+    cohort = tuple(filter(None, options.cohort.split(","))) or first.cohort
     try:
         terms = Terms(
-            dataset=options.dataset or told.dataset, purpose=options.purpose or told.purpose, labels=told.labels,
-            shape=told.shape, cohort=cohort, expires_days=options.days,
+            dataset=dataset, purpose=purpose, labels=first.labels, shape=first.model.shape, cohort=cohort,
+            expires_days=options.days,
         )  # fmt: skip
-        training = first.training.model_validate(first.training.model_dump() | {"name": options.name})
+        told = first.model.training
+        training = told.model_validate(told.model_dump() | {"name": options.name})
     except ValueError as error:
         raise ConfigError(f"--name, --dataset or --days: {error}") from None
     return RunPlan.on_terms(terms, training, models, home.roster, home.root_keys(options.root))
+
+
+def _trusted(given: str | None, shared: Shared) -> bool:
+    """Whether a publisher that is not this consortium is who it says, by its fingerprint."""
+    print(f"{shared.content.name} is published by '{shared.content.publisher.name}':\n\n    {shared.fingerprint}\n")
+    return confirmed("Have you compared it with the publisher, and is it the same?", shared.fingerprint, given)
 
 
 def _evaluate(options: argparse.Namespace) -> int:

@@ -13,18 +13,23 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from client import flower as site_edge
 from common import declared, metrics
-from common.errors import ConfigError, PlanError, PolicyError, RunError
+from common.errors import ConfigError, IdentityError, PlanError, PolicyError, RunError
+from common.package import admitted
 from common.plans import RunPlan
 from common.published import ASKED
 from common.transport import Answer, Reply, Request
 from common.types import Tensors, under
 from server import conduct, evaluating, evaluation, examined
+from server.card import Terms
+from server.export import Publisher, export
 from server.matrix import summed
 from server.report import compare
 from server.runs import Run
+from simulate import main as simulate
 from tests.deployment.consortium import SVM, Consortium
 from tests.deployment.test_runs import Hospitals, Snapshots
 
@@ -91,9 +96,9 @@ class Asked(Hospitals):
 
 
 def evaluated(
-    consortium: Consortium, *models: str, cohort: str = "", between: Callable[[Asked], None] = lambda _: None
+    consortium: Consortium, *models: str, between: Callable[[Asked], None] = lambda _: None, **options: str
 ) -> tuple[Run, Asked]:
-    plan = drawn_up(consortium, *models, cohort=cohort)
+    plan = drawn_up(consortium, *models, **options)
     run = consortium.begun(plan, *plan.content.cohort)
     way = Asked(consortium, plan)
     way._answers = {name: way._answers[name] for name in run.state.cohort}
@@ -102,10 +107,18 @@ def evaluated(
     return run, way
 
 
-def drawn_up(consortium: Consortium, *models: str, cohort: str = "") -> RunPlan:
+def drawn_up(consortium: Consortium, *models: str, **options: str) -> RunPlan:
     consortium.roster()
-    told = {"name": "look", "dataset": None, "cohort": cohort, "purpose": None, "days": 30.0, "root": None}
-    plan = evaluating.drawn_up(consortium.home, Namespace(models=models, **told))
+    told = {
+        "name": "look",
+        "dataset": None,
+        "cohort": "",
+        "purpose": None,
+        "days": 30.0,
+        "root": None,
+        "fingerprint": None,
+    }
+    plan = evaluating.drawn_up(consortium.home, Namespace(models=models, **told | options))
     for site in consortium.sites.values():
         site.take_plan(plan.paper.encode())
     return plan
@@ -215,6 +228,39 @@ def test_models_must_tell_the_same_classes_apart_and_be_finished_trainings(conso
         drawn_up(consortium, run.name)
     with pytest.raises(RunError, match="of an evaluation, which compares its models itself"):
         compare.read(run.folder)
+
+
+def test_a_package_of_a_run_is_the_same_model_as_the_run(consortium: Consortium, tmp_path: Path) -> None:
+    run = run_of(consortium, "one")
+    file = export(run.folder, Publisher("pilot", consortium.roots, consortium.home), Terms("research", "none", {}))
+    (path := tmp_path / "shared.consilium").write_bytes(file)
+    with pytest.raises(ConfigError, match="--dataset: a package does not say on which"):
+        drawn_up(consortium, str(path))
+    with pytest.raises(ConfigError, match="a model twice"):
+        drawn_up(consortium, run.name, str(path))
+    (known,) = drawn_up(consortium, run.name).content.models
+    (packed,) = drawn_up(consortium, str(path), dataset="chest").content.models
+    assert (packed.sha256, packed.recipe, packed.threshold, packed.shape) == (
+        known.sha256, known.recipe, known.threshold, known.shape,
+    )  # fmt: skip
+    done_, _ = evaluated(consortium, str(path), dataset="chest")
+    (row,) = result_of(done_)["cross_site"]["all"].values()
+    assert row["n"] == json.loads((run.folder / "result.json").read_text())["validation"]["n"]
+
+
+def test_a_package_of_others_is_taken_once_its_fingerprint_is_confirmed(consortium: Consortium, tmp_path: Path) -> None:
+    key = Ed25519PrivateKey.generate()
+    out = tmp_path / "run"
+    small = ["data.sites=3", "data.cases=40", "data.size=16", "preprocess=[]", "federation.rounds=4", "baselines=[]"]
+    assert simulate(["configs/demo-svm.yaml", "--out", str(out), *small, "personalise.mix=false"]) == 0
+    file = export(out, Publisher("others", [key]), Terms("research", "none", {}))
+    (path := tmp_path / "others.consilium").write_bytes(file)
+    with pytest.raises(IdentityError, match="'others' is not this consortium, and its fingerprint was not confirmed"):
+        drawn_up(consortium, str(path), dataset="chest", fingerprint="00000 " * 6)
+    digits = admitted(file, "it").fingerprint
+    run, _ = evaluated(consortium, str(path), dataset="chest", fingerprint=digits)
+    assert result_of(run)["cross_site"]["models"] == [admitted(file, "it").content.name]
+    assert sorted(result_of(run)["sites"]) == list(FIVE)
 
 
 # --- publishing -----------------------------------------------------------------------------------------------------
