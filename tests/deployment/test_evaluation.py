@@ -458,3 +458,23 @@ def test_a_coordinator_killed_between_any_two_writes_ends_with_the_same_matrix(
         again = Run.find(world.home, plan.name)
         conduct.conduct(again, Asked(world, plan), evaluation.examine)
         assert result_of(again)["cross_site"] == expected
+
+
+def test_models_of_other_kinds_shapes_and_preprocessing_are_evaluated_side_by_side(consortium: Consortium) -> None:
+    tree = TREE | {
+        "model": {"kind": "cnn", "width": 4},
+        "preprocess": [{"step": "resize", "size": [12, 12]}],
+        "federation": {"rounds": 1, "local": {"steps": 1, "batch": 8}},
+        "likeness": False,
+        "plan": TREE["plan"] | {"shape": [12, 12, 1]},
+    }
+    run = consortium.begun(consortium.plan("name=net", tree=tree))
+    conduct.conduct(run, Hospitals(consortium, run.plan))
+    look, _ = evaluated(consortium, run.name, "one")
+    for model in look.plan.content.models:
+        expected = summed({site: plain(consortium, look, site, model) for site in FIVE})
+        found = done(look).sums[model.sha256]
+        assert all(np.array_equal(found[name], expected[name]) for name in ("n", "confusion", "histogram"))
+    told = result_of(look)
+    assert [(m["kind"], m["shape"]) for m in told["models"]] == [("cnn", [12, 12, 1]), ("svm", [16, 16, 1])]
+    assert told["cross_site"]["all"][run.name]["auc"] == run_of(consortium, "net").rounds()[0]["validation"]["auc"]
