@@ -107,11 +107,14 @@ class Door:
         )
         sections = [_section(part, heading, shown.parts[part]) for part, heading in live.PARTS.items()]
         events = f"/events?run={name}" if name else "/events"
-        return HTMLResponse(page(shown.title, self._consortium, WAYS, [say, still, *sections], events))
+        return HTMLResponse(
+            page(shown.title, self._consortium, WAYS, [say, still, *sections], request.url.path, events)
+        )
 
     async def _still(self, request: Request) -> Response:
         name, content = PAGES[request.url.path]
-        return HTMLResponse(page(f"{name} – Consilium", self._consortium, WAYS, await run_in_threadpool(content)))
+        body = await run_in_threadpool(content)
+        return HTMLResponse(page(f"{name} – Consilium", self._consortium, WAYS, body, request.url.path))
 
     async def _report(self, request: Request) -> Response:
         run = await run_in_threadpool(Run.find, self.home, request.path_params["run"])

@@ -5,10 +5,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element
 
 from common.errors import ConsiliumError
+from common.files import read_json
 from common.progress import duration
 from server import census
 from server.dashboard.shell import html
@@ -168,9 +170,23 @@ def _run(look: Look) -> Marks:
         bar = el("progress", value=str(done), max=str(total), aria_label="How far it is")
         what = "models" if look.run.plan.content.models else "rounds"
         shown.append(el("div", bar, el("p", el("b", f"{done} of {total} {what}"), _left(look)), class_="way"))
-    told = awaited(look.run) or "Nobody is waited for." if look.stage == "running" else standing(look.run)
-    shown.append(el("p", told, class_="lead failed" if look.stage == "failed" else "lead"))
-    return [*shown, _tiles(look)]
+    return [*shown, el("p", *_sentence(look.run, look.stage), class_=f"lead {look.stage}"), _tiles(look)]
+
+
+def _sentence(run: Run, stage: str) -> Marks:
+    """What there is to say of it beside its name and stage."""
+    if stage == "running":
+        return [awaited(run) or "Nobody is waited for."]
+    if stage == "waiting":
+        return [standing(run)]
+    result = read_json(run.folder / "result.json") or {}
+    best = f"The model kept is that of round {result['best_round'] + 1}. " if "best_round" in result else ""
+    report = el("a", "Read the report", href=f"/runs/{run.name}/report.html") if _has_report(run.folder) else None
+    return [run.state.why, best, report]
+
+
+def _has_report(folder: Path) -> bool:
+    return (folder / "report.html").exists()
 
 
 def _left(look: Look) -> str:
@@ -200,12 +216,15 @@ def _sites(look: Look) -> Marks:
     if not look.sites:
         return [el("p", "No hospital has been admitted yet: ", el("code", "python -m server admit REQUEST"))]
     asking = look.run.progress() if look.run and look.stage == "running" else None
-    head = ["Site", "State", "Doing", "Plan", "Last round", "Waited for", "Error"]
-    rows = [_site(look, one, asking.since_s if asking else 0.0) for one in look.sites]
+    going_on = look.run is not None and look.stage not in OVER
+    found = [_site(look, one, asking.since_s if asking else 0.0) for one in look.sites]
+    head = [name for name in found[0] if going_on or name not in ("Plan", "Waited for")]
+    rows = [[cells[name] for name in head] for cells in found]
     return [_stacked("Every hospital on the roster, as the coordinator knows it", head, rows)]
 
 
-def _site(look: Look, one: SiteStatus, since_s: float) -> list[Child]:
+def _site(look: Look, one: SiteStatus, since_s: float) -> dict[str, Child]:
+    """A site's cells by their column."""
     if one.connected:
         when = f"since {ago(look.now, one.since_s)}" if one.link == "connected" else f"for {ago(look.now, one.heard_s)}"
     else:
@@ -214,16 +233,11 @@ def _site(look: Look, one: SiteStatus, since_s: float) -> list[Child]:
     state = el("span", sign, f" {WORDS[one.link]}", el("small", when), class_=one.link)
     waited = el("span", one.awaited_for, el("small", f"since {ago(look.now, since_s)}")) if one.awaited_for else "–"
     error = el("a", one.error, href=f"/errors#{one.error}") if one.error else "–"
-    asked = look.run is not None and look.stage not in OVER and one.site in look.cohort
-    return [
-        one.site,
-        state,
-        one.doing or "–",
-        PLAN[one.decision] if asked else "–",
-        _last(look, one.site),
-        waited,
-        error,
-    ]
+    plan = PLAN[one.decision] if one.site in look.cohort else "–"
+    return {
+        "Site": one.site, "State": state, "Doing": one.doing or "–", "Plan": plan, "Last round": _last(look, one.site),
+        "Waited for": waited, "Error": error,
+    }  # fmt: skip
 
 
 def _last(look: Look, site: str) -> Child:
@@ -267,17 +281,16 @@ def _history(look: Look) -> Marks:
     found = [*past(look.home)][::-1]
     if not found:
         return [el("p", "None yet.", class_="soft")]
-    head = ["Run", "Made", "Sites", "Rounds", "Validation AUC", "How it ended", "Report"]
+    head = ["Run", "Made", "Sites", "Rounds", "Validation AUC", "Stage", "Report"]
     return [_stacked("All runs, the newest first", head, [_past(look.home, one) for one in found])]
 
 
 def _past(home: Home, one: Past) -> list[Child]:
     ended: Child = el("span", STAGES[one.stage], el("small", one.why, class_="why") if one.why else None)
     report = el("a", "report", el("span", f" of {one.name}", class_="unseen"), href=f"/runs/{one.name}/report.html")
-    there = (home.folder / "runs" / one.name / "report.html").exists()
     return [el("a", one.name, href=f"/runs/{one.name}"), time.strftime("%Y-%m-%d %H:%M", time.gmtime(one.made_s)),
             str(one.sites), f"{one.rounds} of {one.planned}", figure(one.auc), ended,
-            report if there else "–"]  # fmt: skip
+            report if _has_report(home.folder / "runs" / one.name) else "–"]  # fmt: skip
 
 
 def _audit(look: Look) -> Marks:

@@ -19,14 +19,19 @@ def asset(name: str) -> bytes:
     return style().encode() + content if name == "page.css" else content
 
 
-def page(title: str, consortium: str, ways: Mapping[str, str], body: Sequence[Child], events: str = "") -> bytes:
+def page(
+    title: str, consortium: str, ways: Mapping[str, str], body: Sequence[Child], here: str = "", events: str = ""
+) -> bytes:
     """A whole page.
 
     Args:
         ways: addresses of the pages there are, with their names; empty for whoever is not logged in.
+        here: this page's address.
         events: where the page hears what changes; empty: nowhere.
     """
-    entries = [el("li", el("a", name, href=path)) for path, name in ways.items()]
+    entries = [
+        el("li", el("a", name, href=path, aria_current="page" if path == here else None)) for path, name in ways.items()
+    ]
     leave = el("form", el("button", "Log out", type="submit"), method="post", action="/logout")
     live = el("p", "", id="link", role="status", class_="link") if events else None
     header = el(

@@ -79,8 +79,9 @@ def table(caption: str, head: Sequence[str], rows: Sequence[Sequence[Child]], fo
     """A table, its first column the rows' names; the last `foot` rows stand apart. Wide ones scroll by themselves."""
     body = [el("tr", el("th", row[0], scope="row"), *(el("td", cell) for cell in row[1:])) for row in rows]
     split = len(body) - foot
+    top = el("thead", el("tr", *(el("th", name, scope="col") for name in head)))
     shown = el(
-        "table", el("caption", caption), el("thead", el("tr", *(el("th", name, scope="col") for name in head))),
+        "table", el("caption", el("span", caption)), top,
         el("tbody", *body[:split]), el("tfoot", *body[split:]) if foot else None,
     )  # fmt: skip
     return el("div", shown, class_="wide", tabindex="0", role="region", aria_label=caption)

@@ -181,7 +181,9 @@ def _confusion(result: Result, told: Any) -> list[Element]:
         for i, (name, row) in enumerate(zip(labels, told["confusion"], strict=True))
     ]
     shown = table(
-        "Confusion counts: a row what it is, a column what the model says", ["", *(f"called {n}" for n in labels)], rows
+        "Confusion counts: a row what it is, a column what the model says",
+        ["truth", *(f"called {n}" for n in labels)],
+        rows,
     )
     shown[0].set("class", "confusion")
     figures: list[list[Child]] = [[NAMES[f], with_interval(told["figures"], f)] for f in SHOWN]

@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, expect
 from playwright.sync_api import Page as Tab
 
 from server.home import Home
-from tests.dashboard.conftest import Page
+from tests.dashboard.served import Page
 from tests.deployment.whole import SITES, Quick, ended, written
 
 WITHIN_S = 5.0

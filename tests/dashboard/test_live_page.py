@@ -17,7 +17,7 @@ from server.__main__ import main
 from server.federation import RoundRecord
 from server.runs import Asking, Run
 from simulate import main as simulate
-from tests.dashboard.conftest import PASSWORD, Page, alive
+from tests.dashboard.served import PASSWORD, Page, alive
 from tests.deployment.consortium import NAMES, Consortium
 from tests.deployment.test_runs import Hospitals
 

@@ -18,7 +18,7 @@ from server.dashboard import serving
 from server.dashboard.door import FORM_BYTES, MOST_STREAMS
 from server.dashboard.lock import Lock
 from server.home import Home
-from tests.dashboard.conftest import PASSWORD, Page
+from tests.dashboard.served import PASSWORD, Page
 from tests.deployment.consortium import Consortium
 
 
