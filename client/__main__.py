@@ -258,7 +258,9 @@ def _decide(options: argparse.Namespace, verdict: Verdict) -> int:
     decision = home.decide(plan, verdict, options.reason)
     problem = papers.send_decision(home, decision)
     later = f" The coordinator will be told as soon as it is reached ({problem})." if problem else ""
-    print(f"Plan {plan.name}: {verdict}d.{later}")
+    published = decision.publishes and verdict == "approve"
+    shown = " This site's own figures will be published in it (policy.publish in site.yaml)." if published else ""
+    print(f"Plan {plan.name}: {verdict}d.{shown}{later}")
     return 0
 
 

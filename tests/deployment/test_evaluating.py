@@ -33,7 +33,8 @@ def test_a_consortium_evaluates_what_it_has_trained_while_the_coordinator_is_kil
         look = federation.server("evaluate", one, two, "--name", "look", "--no-follow").split()[1].rstrip(":")
         until(lambda: "Nothing is trained" in federation.client("Osaka", "plans", look))
         for name in SITES:
-            federation.client(name, "approve", look)
+            said = federation.client(name, "approve", look)
+            assert ("own figures will be published" in said) == (name == "Lisbon")
         until(lambda: federation.rounds(look) or federation.state(look)["stage"] == "finished")
         if federation.state(look)["stage"] == "running":
             federation.kill("server")
