@@ -120,8 +120,8 @@ def said(look: Look) -> str:
     text = f"Run {look.run.name} {look.stage}."
     if look.stage != "running":
         return text
-    text += ("", " A quarter of the rounds is done.", " Half of the rounds are done.",
-             " Three quarters of the rounds are done.", "")[len(look.rounds) * 4 // max(look.total, 1)]  # fmt: skip
+    quarters = ("", " A quarter of it is done.", " Half of it is done.", " Three quarters of it are done.", "")
+    text += quarters[min(len(look.rounds) * 4 // max(look.total, 1), 4)]
     gone = [one.site for one in look.sites if one.site in look.cohort and one.link != "connected"]
     text += f" Not there: {', '.join(gone)}." if gone else ""
     late = [one.site for one in look.sites if one.awaited_for] if _late(look) else []

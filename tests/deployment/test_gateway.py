@@ -96,6 +96,23 @@ def test_a_members_node_comes_online_through_the_gateway_and_status_sees_it(door
     assert told["since_s"] <= told["at_s"] < time.time() + 1
 
 
+def test_a_site_whose_connections_have_all_ended_is_known_at_once(door: Door) -> None:
+    beat = SendNodeHeartbeatRequest(node=Node(node_id=door.nodes["Nairobi"]), heartbeat_interval=30)
+
+    def lost() -> bool:
+        return "lost_s" in (read_json(door.home.live / "heard.json") or {}).get("Nairobi", {})
+
+    with door.fleet(door.key("Nairobi")) as one:
+        one.SendNodeHeartbeat(beat)
+        with door.fleet(door.key("Nairobi")) as other:
+            other.SendNodeHeartbeat(beat)
+        time.sleep(1.5)
+        assert not lost()  # one of two
+        began = time.monotonic()
+    until(lost)
+    assert time.monotonic() - began < 2.5
+
+
 def test_a_message_of_many_pieces_passes_both_ways_whole(door: Door, tmp_path: Path) -> None:
     content = os.urandom(7_000_000)  # two pieces
     stop, told = threading.Event(), []
