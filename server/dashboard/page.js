@@ -3,7 +3,7 @@
 
 const FIRST_MS = 500, LONGEST_MS = 5000, SILENCE_MS = 8000;
 const link = document.getElementById("link"), said = document.getElementById("said");
-let events = null, heard = 0, pause = FIRST_MS, timer = 0;
+let events = null, heard = 0, seen = new Date(), pause = FIRST_MS, timer = 0;
 
 function show(element, text) {
   if (element.textContent !== text) element.textContent = text;  // what does not change is not announced again
@@ -29,6 +29,7 @@ function renew(old, fresh) {
 
 function take(message) {
   heard = Date.now();
+  seen = new Date();
   pause = FIRST_MS;
   const told = JSON.parse(message.data);
   for (const [name, html] of Object.entries(told.parts)) {
@@ -59,7 +60,7 @@ function close() {
 function lose() {
   close();
   link.className = "link cut";
-  show(link, "✕ connection lost, trying again");
+  show(link, `✕ connection lost, trying again; this is as of ${seen.toLocaleTimeString()}`);
   timer = setTimeout(attempt, pause * (0.7 + 0.3 * Math.random()));
   pause = Math.min(2 * pause, LONGEST_MS);
 }
