@@ -119,9 +119,11 @@ def _link(at: Mapping[str, Any], told: Mapping[str, Any], now: float) -> Link:
         return "away"
     if told.get("what") == "stopped" and told["at_s"] >= last:
         return "stopped"
+    if not at.get("short"):  # Flower's own node, which opens its connections as it likes
+        return "connected"
     if at.get("lost_s") is not None and now - at["lost_s"] >= LOST_S:
         return "lost"
-    asks = at.get("short") and told.get("what") in ("idle", "waiting")
+    asks = told.get("what") in ("idle", "waiting")
     return "silent" if asks and now - last > SILENT_S else "connected"
 
 

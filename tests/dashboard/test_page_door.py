@@ -2,7 +2,10 @@
 
 import json
 import re
+import signal
 import stat
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -20,6 +23,7 @@ from server.dashboard.lock import Lock
 from server.home import Home
 from tests.dashboard.served import PASSWORD, Page
 from tests.deployment.consortium import Consortium
+from tests.deployment.federation import ROOT
 
 
 def entries(home: Home) -> list[tuple[str, str]]:
@@ -311,3 +315,17 @@ def test_a_part_that_cannot_be_read_does_not_take_the_others_with_it(page: Page)
         text = client.get("/").text
     assert "This cannot be shown: " in text
     assert "Osaka" in text
+
+
+def test_the_command_prints_a_link_and_ends_by_ctrl_c(consortium: Consortium) -> None:
+    command = [sys.executable, "-m", "server", "dashboard", "--port", "0", "--home", str(consortium.home.folder)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stderr
+        link = process.stdout.readline().removeprefix("A link that works once: ").strip()
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/\?token=[\w-]{43}", link)
+        assert httpx.get(link).status_code == 303
+        assert link not in process.stdout.readline()  # the next one
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 130
+        assert "the page is closed; runs go on" in process.stderr.read()

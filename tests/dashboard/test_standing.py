@@ -26,6 +26,7 @@ from tests.deployment.consortium import Consortium
         ({"ago": 9, "short": False}, {"what": "waiting"}, "connected"),
         ({"ago": 2, "lost": 2}, {"what": "working"}, "lost"),
         ({"ago": 2, "lost": 0.2}, {"what": "working"}, "connected"),
+        ({"ago": 2, "lost": 2, "short": False}, {"what": "waiting"}, "connected"),
         ({"ago": 60, "lost": 59}, {"what": "working"}, "away"),
         ({"ago": 1, "lost": 3}, {"what": "stopped", "ago": 1}, "stopped"),
         ({"ago": 1}, {"what": "stopped", "ago": 30}, "connected"),
