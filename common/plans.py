@@ -242,6 +242,7 @@ def _examination(models: Sequence[Examined]) -> list[str]:
         kind = model.training.model.kind
         lines += ["", f"model        {model.name} ({kind}), SHA-256 {model.sha256}",
                   f"images       {'×'.join(map(str, model.shape))}, preprocessing {model.recipe}"]  # fmt: skip
-        if steps := model.training.model_dump(mode="json", include={"preprocess"}, exclude_defaults=True):
+        steps = model.training.model_dump(mode="json", include={"preprocess"})
+        if model.training.preprocess:
             lines += [f"  {line}" for line in yaml.safe_dump(steps, sort_keys=False).splitlines()]
     return lines
