@@ -180,7 +180,9 @@ def _sentence(run: Run, stage: str) -> Marks:
     if stage == "waiting":
         return [standing(run)]
     result = read_json(run.folder / "result.json") or {}
-    best = f"The model kept is that of round {result['best_round'] + 1}. " if "best_round" in result else ""
+    best = (
+        f"The model kept is that of round {result['best_round'] + 1}. " if result.get("best_round") is not None else ""
+    )
     report = el("a", "Read the report", href=f"/runs/{run.name}/report.html") if _has_report(run.folder) else None
     return [run.state.why, best, report]
 
@@ -249,6 +251,8 @@ def _last(look: Look, site: str) -> Child:
 
 
 def _curves(look: Look) -> Marks:
+    if look.run is not None and look.run.plan.content.models:
+        return [el("p", "Models are evaluated in this run, and none is trained: there is no curve.", class_="soft")]
     void = [r["round"] for r in look.rounds if r["void"]]
     lines = [(charts.STYLES["federated"], "federated", look.rounds)]
     drawn: Marks = []
