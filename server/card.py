@@ -106,19 +106,23 @@ def _data(result: Result, terms: Terms) -> Section:
             *_sum(result),
         ]
         return Section("Data", lines, ["site", "country"], rows)
-    rows = []
+    rows, parts = [], ("train", "validation") if _common_test(result) else ("train", "validation", "test")
     for country, sites in _by_country(list(result["sites"]), terms.countries).items():
         numbers = [
             sum(result["sites"][site]["by_class"][part][label] for site in sites)
-            for part in ("train", "validation", "test")
+            for part in parts
             for label in range(len(result["labels"]))
         ]
         rows.append([country, ", ".join(sites), *map(str, numbers)])
-    head = ["country", "sites", *(f"{part}: {name}" for part in ("training", "validation", "test")
-                                  for name in result["labels"])]  # fmt: skip
-    return Section(
-        "Data", [f"{result['origin']}.", "Cases of every class, by country as the publisher says."], head, rows
-    )
+    named = {"train": "training"}
+    head = ["country", "sites", *(f"{named.get(part, part)}: {name}" for part in parts for name in result["labels"])]
+    lines = [f"{result['origin']}.", "Cases of every class (first seed); countries as the publisher says."]
+    return Section("Data", lines, head, rows)
+
+
+def _common_test(result: Result) -> bool:
+    """Whether a simulation tested all sites on the same cases."""
+    return bool(result["config"]["sites"]["test_on"] == "common")
 
 
 def _by_country(sites: Sequence[str], countries: Mapping[str, str]) -> dict[str, list[str]]:
@@ -143,6 +147,9 @@ def _performance(result: Result) -> Section:
     rows = [_figures("all sites together", judged["n"], judged["figures"])]
     if words.simulated(result):
         lines = ["On test cases that took no part in training; in brackets 95 % intervals."]
+    if words.simulated(result) and _common_test(result):
+        lines.append("They are common to all sites, so there are no figures of single ones.")
+    elif words.simulated(result):
         first = result["seeds"][0]["sites"]
         for site, told in result["sites"].items():
             score = counts.with_intervals(first[site]["federated"], told["by_class"]["test"])

@@ -12,8 +12,10 @@ import pytest
 from PIL import Image
 
 from client.__main__ import main as client
+from client.prediction import inputs, outcome
 from common import calibration, likeness
 from common.config import Cnn, Svm
+from common.errors import DataError
 from common.imaging import Picture, Pipeline
 from common.imaging.footprint import footprint
 from common.imaging.steps import AnyStep, Crop, Resize
@@ -21,6 +23,7 @@ from common.likeness import Reference
 from common.metrics import BINS
 from common.models import build
 from server.__main__ import main as server
+from tests.custody import hospital
 from tests.data.pydicom_files import FOLDERS, SMALL
 from tests.package.shop import ROOT, Made
 
@@ -321,3 +324,38 @@ def test_a_network_s_evidence_lies_where_the_class_is() -> None:
     heats = [model.evidence(weights, image, label).map for label in (0, 1)]
     assert all(heat.shape == (8, 8) and (heat >= 0).all() for heat in heats)
     assert any(heat[1:3, 5:7].max() == heat.max() > 0 for heat in heats)
+
+
+def test_an_encrypted_data_set_is_answered_by_its_name(svm: Made, tmp_path: Path) -> None:
+    custody = hospital.open_hospital(tmp_path)
+    hospital.taken_in(custody, hospital.folder_of_dicoms(tmp_path / "raw", size=32))
+    assert [i.name for i in inputs.images(["chest/1"], tmp_path / "site", "middle")] == ["chest/1"]
+    named = inputs.images([str(custody.sets / "chest")], tmp_path / "site", "middle")
+    assert len(named) == 6
+    told = list(outcome.outcomes(svm.shared, svm.shared.model(), named))
+    assert all(isinstance(one, outcome.Outcome) for one in told)
+    with pytest.raises(DataError, match="expected chest/0 to chest/5"):
+        inputs.images(["chest/6"], tmp_path / "site", "middle")
+
+
+def test_of_three_classes_the_largest_is_the_answer_and_probabilities_sum_to_one(svm: Made) -> None:
+    one = svm.shared.content.calibration[0]
+    three = tuple(one.model_copy(update={"label": k, "slope": 1.0 + k}) for k in range(3))
+    labels = ("normal", "benign", "malignant")
+    content = svm.shared.content.model_copy(update={"labels": labels, "calibration": three, "threshold": None})
+    picture, seen = Picture(np.zeros((4, 4, 1), np.float32), 0, 1), np.zeros((1, 4, 4, 1), np.float32)
+    told = outcome.outcome(content, "x", picture, seen, np.array([[0.1, 2.0, -1.0]], np.float32), None)
+    assert (told.answer, told.point) == (1, None)
+    assert told.probabilities is not None
+    assert np.isclose(sum(told.probabilities), 1)
+    assert "were benign." in outcome.statement(content, told)
+    nothing = outcome.outcome(content.model_copy(update={"calibration": ()}), "x", picture, seen, np.ones((1, 3)), 9.0)
+    assert nothing.probabilities is None
+    assert outcome.statement(content, nothing).startswith("Nothing was evaluated")
+    assert outcome.warning(content, nothing).startswith("UNLIKE")
+
+
+def test_an_image_of_another_size_or_colour_is_named_and_not_bent(svm: Made) -> None:
+    bent = svm.shared.pipeline.before([Picture(np.zeros((9, 9, 3), np.float32), 0, 1)])
+    with pytest.raises(DataError, match="32×32×3 after the model's preprocessing"):
+        svm.shared.scores(svm.shared.model(), bent)
