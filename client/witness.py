@@ -14,9 +14,8 @@ import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from client.board import Board
 from client.home import Home
 from common.audit.heads import Head, vouched
 from common.audit.tree import verify_consistency
@@ -24,6 +23,9 @@ from common.audit.witnessed import Seen
 from common.command import Command
 from common.errors import AuditError, ConfigError, ConsiliumError, IdentityError, WireError
 from common.files import read_json, replace, write_json
+
+if TYPE_CHECKING:
+    from client.board import Board  # and Flower with it, for which a command that only reads here should not wait
 
 log = logging.getLogger("consilium")
 
@@ -66,7 +68,7 @@ class Witness:
         except (ValueError, ConsiliumError) as error:
             raise AuditError(f"{path}: is not what was written ({error}). Restore it from a backup.") from None
 
-    def look(self, board: Board) -> None:
+    def look(self, board: "Board") -> None:
         """Ask for the newest head, and accept it if it extends everything that was seen.
 
         Raises:

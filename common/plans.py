@@ -45,7 +45,7 @@ class Content(Frozen):
     code: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     made_s: Moment
     expires_s: Moment
-    models: tuple[Examined, ...] = ()
+    models: tuple[Examined, ...]
     """Not empty: nothing is trained, and these are evaluated. `training` then is the first one's, for its name and
     for quorum, time-out and weight bound."""
 
@@ -225,7 +225,9 @@ class Decision:
         try:
             if (verdict := told["verdict"]) not in ("approve", "refuse"):
                 raise ValueError(verdict)
-            site, plan, publishes = str(told["site"]), str(told["plan"]), told.get("publishes") is True
+            if not isinstance(publishes := told["publishes"], bool):
+                raise TypeError(publishes)
+            site, plan = str(told["site"]), str(told["plan"])
             return cls(site, plan, verdict, str(told["reason"]), float(told["made_s"]), publishes, paper)
         except (KeyError, TypeError, ValueError):
             raise WireError("a decision of another release. Bring both sides to one.") from None

@@ -203,5 +203,5 @@ def adopted(custody: Custody) -> tuple[dict[str, int], list[str]]:
 
 
 def _never_set_back(file: File) -> bool:
-    """Taken from the newest snapshot, whichever is restored: what was destroyed, published or seen stays so."""
-    return file.path.startswith(("custody/seen/", "published/", "witness/"))
+    """Taken from the newest snapshot, whichever is restored: what was destroyed, published, done, decided or seen."""
+    return file.path.startswith(("custody/seen/", "published/", "witness/", "access/", "audit/"))

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from client import readers
+from client.access.commands import begin
 from client.custody import importer, intake
 from client.custody.importer import Wanted
 from client.custody.table import read
@@ -197,11 +198,13 @@ def test_a_file_that_kills_its_decoder_is_named_and_the_rest_goes_on(custody, tm
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="asks Linux which processes there are")
 def test_a_killed_import_leaves_no_process_behind(custody, tmp_path):
+    begin(custody.home, "")
     source = folder_of_dicoms(tmp_path / "source", 200, size=32)
     command = [sys.executable, "-m", "client", "import", source, "--name", "chest", "--processes", "2"]
     begun = subprocess.Popen([*command, "--home", custody.home.folder], cwd=ROOT, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     while not (children := processes_of(begun.pid)) or not any((custody.sets / "chest" / "packs").glob("*")):
+        assert begun.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.05)
     begun.kill()

@@ -43,8 +43,14 @@ def config(model: str = "cnn", likeness: bool = False, **federation_: Any) -> Co
     kind = {"kind": "cnn", "width": 4} if model == "cnn" else {"kind": "svm", "C": 0.1}
     data = {"kind": "synthetic", "sites": 5}
     return Config.model_validate(
-        {"name": "t", "data": data, "sites": {"split": "natural"}, "model": kind, "federation": federation_,
-         "likeness": likeness}
+        {
+            "name": "t",
+            "data": data,
+            "sites": {"split": "natural"},
+            "model": kind,
+            "federation": federation_,
+            "likeness": likeness,
+        }
     )
 
 
