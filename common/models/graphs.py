@@ -23,6 +23,10 @@ from common.models.architectures import Shape, network
 from common.models.augmentation import augmented
 from common.types import Tensors
 
+# TensorFlow would turn a sum of three large vectors into one over a temporary variable, which has one name for all
+# threads that run the graph: of two sites that train beside each other in a simulation, one would fail.
+tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
+
 Flat = NDArray[np.float32]
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
 

@@ -177,7 +177,8 @@ def test_a_decision_on_another_plan_or_one_that_is_over_is_refused(consortium: C
 def test_a_decision_must_name_the_whole_digest_of_its_plan(consortium: Consortium) -> None:
     plan, lisbon = consortium.plan(), consortium.sites["Lisbon"]
     run = consortium.begun(plan)
-    short = {"site": "Lisbon", "plan": plan.digest[:8], "verdict": "refuse", "reason": "", "made_s": 1.0} | {"publishes": False}
+    short = {"site": "Lisbon", "plan": plan.digest[:8], "verdict": "refuse", "reason": ""}
+    short |= {"publishes": False, "made_s": 1.0}
     for digest in (plan.digest[:8], "", plan.name):
         told = signed.signed("decision", short | {"plan": digest}, [lisbon.identity]).told()
         with pytest.raises(PlanError):
