@@ -32,6 +32,7 @@ def test_a_real_run_is_followed_to_its_end_and_a_killed_site_is_seen_within_five
             seen.goto(page.links[0])
             rows = seen.locator("#part-sites tbody tr")
             expect(rows.get_by_text("● connected")).to_have_count(3, timeout=PATIENCE_MS)
+            expect(rows.get_by_text("idle")).to_have_count(3, timeout=PATIENCE_MS)
             expect(seen.locator("#part-top")).to_contain_text("gateway up", timeout=PATIENCE_MS)
             time.sleep(2.0)
             took = {"idle": killed(federation, seen, "Nairobi")}
@@ -60,4 +61,5 @@ def killed(federation: Quick, seen: Tab, site: str) -> float:
     took_s = time.monotonic() - began
     federation.start(site)
     expect(row).to_contain_text("● connected", timeout=PATIENCE_MS)
+    expect(row).not_to_contain_text("connecting", timeout=PATIENCE_MS)
     return took_s
