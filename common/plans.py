@@ -8,6 +8,7 @@ own installed code, and refuses a plan that names another.
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, Any, Literal, Self
 
 import yaml
@@ -141,8 +142,8 @@ class RunPlan:
         )  # fmt: skip
         return cls(content, signed.signed("plan", content.model_dump(mode="json"), roots))
 
-    @classmethod
-    def admitted(cls, file: bytes, pins: Pins) -> Self:
+    @staticmethod
+    def admitted(file: bytes, pins: Pins) -> "RunPlan":
         """A plan that all roots have signed, of this consortium.
 
         Raises:
@@ -150,17 +151,7 @@ class RunPlan:
             IdentityError: if a root has not signed it.
             PlanError: if it is another consortium's.
         """
-        paper = signed.read(file, "plan")
-        told = paper.demand(pins.roots, "the consortium's root")
-        try:
-            content = Content.model_validate(told)
-        except ValidationError as error:
-            fault = error.errors()[0]
-            where = ".".join(map(str, fault["loc"]))
-            raise WireError(f"a plan of another release ({where}: {fault['msg']}). Bring both sides to one.") from None
-        if content.consortium != pins.federation:
-            raise PlanError(f"a plan of '{content.consortium}', and this is '{pins.federation}'.")
-        return cls(content, paper)
+        return _admitted(file, pins)
 
     def refuse_unfit(self, now_s: float) -> None:
         """What makes a plan impossible here, whatever its operator thinks of it.
@@ -231,6 +222,22 @@ class Decision:
             return cls(site, plan, verdict, str(told["reason"]), float(told["made_s"]), publishes, paper)
         except (KeyError, TypeError, ValueError):
             raise WireError("a decision of another release. Bring both sides to one.") from None
+
+
+@lru_cache(maxsize=256)
+def _admitted(file: bytes, pins: Pins) -> RunPlan:
+    """Bytes that were checked against the same roots before are not checked again: who looks on asks often."""
+    paper = signed.read(file, "plan")
+    told = paper.demand(pins.roots, "the consortium's root")
+    try:
+        content = Content.model_validate(told)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = ".".join(map(str, fault["loc"]))
+        raise WireError(f"a plan of another release ({where}: {fault['msg']}). Bring both sides to one.") from None
+    if content.consortium != pins.federation:
+        raise PlanError(f"a plan of '{content.consortium}', and this is '{pins.federation}'.")
+    return RunPlan(content, paper)
 
 
 def _examination(models: Sequence[Examined]) -> list[str]:

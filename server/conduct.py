@@ -162,14 +162,7 @@ def _write_result(run: Run, finished: Finished) -> None:
     sha = hashlib.sha256(tensorfile.pack(standing.best, {})).hexdigest()
     result: dict[str, Any] = {
         "format": results.FORMAT,
-        "name": run.name,
-        "plan": run.plan.digest,
-        "consortium": told.consortium,
-        "dataset": told.dataset,
-        "purpose": told.purpose,
-        "labels": list(told.labels),
-        "sites": list(finished.sites),
-        "asked": list(told.cohort),
+        **run.about(finished.sites),
         "rounds": (rounds := run.rounds()),
         "cost": results.cost(rounds),
         "best_round": standing.best_round,

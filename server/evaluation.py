@@ -178,14 +178,7 @@ def _write_result(run: Run, sites: Sequence[str], publishing: Sequence[str], don
     result: dict[str, Any] = {
         "format": results.FORMAT,
         "kind": "evaluation",
-        "name": run.name,
-        "plan": run.plan.digest,
-        "consortium": told.consortium,
-        "dataset": told.dataset,
-        "purpose": told.purpose,
-        "labels": list(told.labels),
-        "sites": list(sites),
-        "asked": list(told.cohort),
+        **run.about(sites),
         "models": [
             {"name": m.name, "sha256": m.sha256, "kind": m.training.model.kind, "preprocess": m.recipe,
              "shape": list(m.shape), "threshold": m.threshold}

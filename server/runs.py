@@ -17,7 +17,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, Literal, Self
 
@@ -26,7 +25,6 @@ from common.audit.entries import Outcome
 from common.errors import AuditError, IdentityError, PlanError, RunError, WireError
 from common.files import glance, read_json, write_json
 from common.plans import Decision, RunPlan
-from common.secagg import Pins
 from common.secagg.plan import threshold
 from server.federation import RoundRecord
 from server.home import Home
@@ -118,7 +116,21 @@ class Run:
     @property
     def plan(self) -> RunPlan:
         """Its signed plan."""
-        return _admitted((self.folder / "plan.json").read_bytes(), self.home.pins)
+        return RunPlan.admitted((self.folder / "plan.json").read_bytes(), self.home.pins)
+
+    def about(self, sites: Sequence[str]) -> dict[str, Any]:
+        """What every result of a run begins with."""
+        told = self.plan.content
+        return {
+            "name": self.name,
+            "plan": self.plan.digest,
+            "consortium": told.consortium,
+            "dataset": told.dataset,
+            "purpose": told.purpose,
+            "labels": list(told.labels),
+            "sites": list(sites),
+            "asked": list(told.cohort),
+        }
 
     @property
     def state(self) -> State:
@@ -247,12 +259,6 @@ class Run:
                 told = json.loads(line)
                 found[told["round"]] = told
         return [found[number] for number in sorted(found)]
-
-
-@lru_cache(maxsize=256)
-def _admitted(file: bytes, pins: Pins) -> RunPlan:
-    """Bytes that were checked against the same roots before are not checked again: who looks on asks often."""
-    return RunPlan.admitted(file, pins)
 
 
 def _lock(file: IO[str], name: str) -> None:
