@@ -48,7 +48,8 @@ def draw(seen: Sequence[tuple[str, Stack]], title: str, out: Path) -> Path:
     columns = -(-len(seen) // rows)
     figure = Figure(figsize=(PANEL_INCHES * columns, 1.6 * PANEL_INCHES * rows + 0.4), dpi=110)
     figure.set_layout_engine("constrained", h_pad=0.08)
-    figure.suptitle("\n".join(textwrap.wrap(title, LINE * columns)), fontsize=12, color=INK, fontweight="bold")
+    figure.suptitle("\n".join(textwrap.wrap(title, LINE * columns)), fontsize=12, color=INK, fontweight="bold",
+                    parse_math=False)  # fmt: skip
     grid = figure.add_gridspec(2 * rows, columns, height_ratios=[4.5, 1.0] * rows)
     titles = [textwrap.wrap(label if n == 0 else f"{n}. {label}", LINE) for n, (label, _) in enumerate(seen)]
     own = seen[0][1].shape[2]

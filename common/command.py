@@ -1,6 +1,7 @@
 """Command lines: subcommands that teach, and one message without a traceback for what the user can mend."""
 
 import argparse
+import io
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ def dispatch(
     prog: str, about: str | None, commands: Mapping[str, Command], arguments: Sequence[str] | None = None
 ) -> int:
     """Run a subcommand. Exit status 2 for an error that the user can mend, 130 when interrupted, else the command's."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what a terminal cannot show is spelt out, and ends nothing
+            stream.reconfigure(errors="backslashreplace")
     layout = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog, description=about, formatter_class=layout)
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

@@ -5,9 +5,11 @@ import json
 import re
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
 from client.prediction import inputs, shown, trust
 from client.prediction.inputs import Image
@@ -16,6 +18,7 @@ from client.prediction.shown import Row
 from client.readers import Frames
 from common import tensorfile
 from common.command import Command
+from common.errors import DataError
 from common.models import Model
 from common.package import Shared, reading
 from common.progress import Watch
@@ -64,46 +67,65 @@ def _predict(options: argparse.Namespace) -> int:
     console = Console(soft_wrap=True)
     shared = reading.read(options.model)
     why = trust.settle(shared, options.home, options.publisher, options.trusted)
-    console.print(f"[bold]{shared.content.name}[/]: {why}.", highlight=False)
+    console.print(Text.assemble((shared.content.name, "bold"), f": {why}."))
     images = inputs.images(options.images, options.home, options.frames)
     model = shared.model()
-    rows, failures = _run(shared, model, images, None if options.no_pictures else options.out, console)
-    _show(shared, rows, failures, console)
+    answers = _run(shared, model, images, None if options.no_pictures else options.out, console)
+    _show(answers.rows, answers.failures, console)
     if options.csv:
-        tensorfile.write_atomically(options.csv, shown.as_csv(rows))
+        answers.write(options.csv, shown.as_csv(answers.rows))
     if options.json:
-        told = {"model": shared.content.name, "digest": shared.digest, "answers": [row.values for row in rows],
-                "failures": [{"image": f.name, "why": f.why} for f in failures]}  # fmt: skip
-        tensorfile.write_atomically(options.json, (json.dumps(told, indent=1, allow_nan=False) + "\n").encode())
-    return 1 if failures else 0
+        told = {"model": shared.content.name, "digest": shared.digest, "answers": [row.values for row in answers.rows],
+                "failures": [{"image": f.name, "why": f.why} for f in answers.failures]}  # fmt: skip
+        answers.write(options.json, (json.dumps(told, indent=1, allow_nan=False) + "\n").encode())
+    for problem in answers.unwritten:
+        print(f"not written: {problem}", file=sys.stderr)
+    return 1 if answers.failures or answers.unwritten else 0
 
 
-def _run(
-    shared: Shared, model: Model, images: Sequence[Image], out: Path | None, console: Console
-) -> tuple[list[Row], list[Failure]]:
-    rows, failures = list[Row](), list[Failure]()
+@dataclass
+class _Answers:
+    """What came of it. An answer is not lost because something cannot be written."""
+
+    rows: list[Row] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    unwritten: list[str] = field(default_factory=list)
+
+    def write(self, path: Path, content: bytes) -> None:
+        """Replace a file, or note why not."""
+        try:
+            tensorfile.write_atomically(path, content)
+        except OSError as error:
+            self.unwritten.append(f"{path}: {error.strerror}.")
+
+
+def _run(shared: Shared, model: Model, images: Sequence[Image], out: Path | None, console: Console) -> _Answers:
+    found = _Answers()
     with Watch(len(images), console) as watch:
         for number, told in enumerate(outcomes(shared, model, images), start=1):
             if isinstance(told, Failure):
-                failures.append(told)
+                found.failures.append(told)
             else:
-                rows.append(_row(shared, model, told, out, number))
+                unlike = warning(shared.content, told)
+                found.rows.append(shown.row(shared.content, told, unlike))
+                if out is not None and not found.unwritten:
+                    try:
+                        _draw(shared, model, told, unlike, out, number)
+                    except DataError as error:
+                        found.unwritten.append(f"{error} No more pictures were drawn.")
             watch.advance(1, f"{number} of {len(images)} images")
-    return rows, failures
+    return found
 
 
-def _row(shared: Shared, model: Model, told: Outcome, out: Path | None, number: int) -> Row:
-    unlike = warning(shared.content, told)
-    if out is not None:
-        from client.prediction import drawing  # matplotlib takes a while
+def _draw(shared: Shared, model: Model, told: Outcome, unlike: str, out: Path, number: int) -> None:
+    from client.prediction import drawing  # matplotlib takes a while
 
-        evidence = model.evidence(shared.weights, shared.pipeline.after(told.seen), told.answer)
-        stem = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(told.name).name).strip("-.")[:80]
-        drawing.draw(told, evidence, shared.content, unlike, out / f"{number:04d}-{stem}.png")
-    return shown.row(shared.content, told, unlike)
+    evidence = model.evidence(shared.weights, shared.pipeline.after(told.seen), told.answer)
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(told.name).name).strip("-.")[:80]
+    drawing.draw(told, evidence, shared.content, unlike, out / f"{number:04d}-{stem}.png")
 
 
-def _show(shared: Shared, rows: Sequence[Row], failures: Sequence[Failure], console: Console) -> None:
+def _show(rows: Sequence[Row], failures: Sequence[Failure], console: Console) -> None:
     if rows:
         console.print(shown.table(rows))
     if len(rows) > shown.MOST_ROWS:

@@ -1,6 +1,7 @@
 """One image with what speaks for the answer laid over it, as a picture: for a look, not for a finding."""
 
 import textwrap
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,14 @@ def draw(told: Outcome, evidence: Evidence, content: Content, warning: str, out:
     Raises:
         DataError: `out` cannot be written.
     """
+    import matplotlib as mpl
+
+    with mpl.rc_context({"text.parse_math": False}), warnings.catch_warnings():  # a name may hold dollar signs,
+        warnings.simplefilter("ignore")  # and letters that the font has not
+        _draw(told, evidence, content, warning, out)
+
+
+def _draw(told: Outcome, evidence: Evidence, content: Content, warning: str, out: Path) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9.6, 6.9), dpi=120, facecolor="white")

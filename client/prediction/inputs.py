@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from client import archive, readers
 from client.arrays import ArrayImages, value_range
@@ -17,6 +19,8 @@ from common.config import Encrypted
 from common.errors import DataError
 from common.imaging import Picture
 
+_ODD = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, what breaks lines or turns the direction of writing, and bytes of names that are no UTF-8."""
 _SEALED = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)/(?P<number>\d+)")
 
 
@@ -25,22 +29,35 @@ class Image:
     """One image, not read yet."""
 
     name: str
+    """`legible`."""
     read: Callable[[], list[Picture]]
     """Its chosen frames.
 
     Raises:
-        ImageError: it cannot be read.
+        DataError: it cannot be read.
     """
+
+
+def legible(text: str) -> str:
+    """What can be shown and written anywhere: a file may be called anything, and its name is not to move the cursor."""
+    return _ODD.sub(lambda odd: odd[0].encode("unicode_escape").decode(), text)
 
 
 def images(names: Sequence[str], home: Path, frames: Frames) -> list[Image]:
     """All images that are named, in the order given; nothing is read yet but the lists of arrays and data sets.
 
+    What holds no image, or cannot be opened, stands for one that cannot be read: the others can.
+
     Raises:
-        DataError: a folder without files, or an .npz without images.
         ConfigError, CustodyError: an encrypted data set that cannot be opened.
     """
-    return [image for name in names for image in _named(name, home, frames)]
+    found = list[Image]()
+    for name in names:
+        try:
+            found += _named(name, home, frames)
+        except OSError as error:  # also of a name that is too long, or of a folder that is not for this user
+            found.append(_unusable(name, DataError(f"{name}: cannot be opened ({error.strerror}).")))
+    return found
 
 
 def _named(name: str, home: Path, frames: Frames) -> Iterator[Image]:
@@ -51,22 +68,32 @@ def _named(name: str, home: Path, frames: Frames) -> Iterator[Image]:
         yield from _sealed(path, home, frames, None)
     elif path.is_dir():
         files = files_in(path)
-        if not files:
-            raise DataError(f"{path}: a folder without files; expected images.")
         for file in files:
             yield from _file(file, frames)
+        if not files:
+            yield _unusable(path, DataError(f"{path}: a folder without files; expected images."))
     else:
         yield from _file(path, frames)
 
 
 def _file(path: Path, frames: Frames) -> Iterator[Image]:
     if path.suffix.lower() == ".npz":
-        return _arrays(path)
+        try:
+            return iter(list(_arrays(path)))
+        except DataError as error:
+            return iter([_unusable(path, error)])
     return iter([_of(File(path), frames)])
 
 
+def _unusable(path: Path | str, error: DataError) -> Image:
+    def read() -> list[Picture]:
+        raise error
+
+    return Image(legible(str(path)), read)
+
+
 def _of(origin: Origin, frames: Frames) -> Image:
-    return Image(str(origin), partial(readers.read, origin, frames))
+    return Image(legible(str(origin)), partial(readers.read, origin, frames))
 
 
 def _sealed(folder: Path, home: Path, frames: Frames, number: int | None) -> Iterator[Image]:
@@ -88,7 +115,22 @@ def _arrays(path: Path) -> Iterator[Image]:
             raise DataError(f"{path}: array '{key}' is {array.dtype}{list(array.shape)}; expected images [n, h, w].")
     if not parts:
         raise DataError(f"{path}: no array of images; expected `images`, or `test_images` and the like.")
-    many = sum(len(array) for _, array in parts)
-    found = ArrayImages(str(path), parts, np.arange(many), *value_range([array for _, array in parts]))
-    for i in range(many):
-        yield Image(found.name(i), partial(lambda i: list(found.pictures([i])), i))
+    sound = [_finite(array) for _, array in parts]
+    seen = [array if fine.all() else array[fine] for (_, array), fine in zip(parts, sound, strict=True)]
+    usable = np.concatenate(sound)
+    black, white = value_range(seen) if usable.any() else (0.0, 1.0)
+    found = ArrayImages(str(path), parts, np.arange(len(usable)), black, white)
+    for i, fine in enumerate(usable):
+        name = found.name(i)
+        if fine:
+            yield Image(legible(name), partial(lambda i: list(found.pictures([i])), i))
+        else:
+            yield _unusable(name, DataError(f"{name}: has pixels that are no finite numbers of single precision."))
+
+
+def _finite(array: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which images of float[n, …] can be used: one that cannot would decide what is black and white in the others."""
+    if array.dtype.kind != "f":
+        return np.ones(len(array), bool)
+    with np.errstate(over="ignore"):
+        return np.array([np.isfinite(image.astype(np.float32)).all() for image in array], bool)

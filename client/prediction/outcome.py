@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from client.prediction.inputs import Image
+from client.prediction.inputs import Image, legible
 from common import calibration, metrics
 from common.calibration import Neighbours
 from common.errors import DataError
@@ -56,7 +56,7 @@ def outcomes(shared: Shared, model: Model, images: Sequence[Image]) -> Iterator[
         try:
             read = image.read()
         except DataError as error:
-            yield Failure(image.name, _without(image.name, error))
+            yield _failure(image.name, error)
             continue
         waiting += [(image.name + (f" (frame {i})" if len(read) > 1 else ""), p) for i, p in enumerate(read)]
         pixels += sum(picture.pixels.size for picture in read)
@@ -74,7 +74,7 @@ def _scored(shared: Shared, model: Model, named: Sequence[tuple[str, Picture]]) 
         logits = shared.scores(model, seen)
     except DataError as error:
         if len(named) == 1:
-            yield Failure(named[0][0], _without(named[0][0], error))
+            yield _failure(named[0][0], error)
             return
         for one in named:  # so that the one that is at fault is named, and no other suffers
             yield from _scored(shared, model, [one])
@@ -82,6 +82,10 @@ def _scored(shared: Shared, model: Model, named: Sequence[tuple[str, Picture]]) 
     reference = Reference.of(shared.likeness) if shared.content.likeness else None
     distances = reference.distances(seen).tolist() if reference else [None] * len(named)
     for i, (name, picture) in enumerate(named):
+        if not np.isfinite(logits[i]).all():
+            low, high = float(picture.pixels.min()), float(picture.pixels.max())
+            yield Failure(name, f"its pixels reach from {low:.3g} to {high:.3g}, of which the model makes no number.")
+            continue
         yield outcome(shared.content, name, picture, seen[i : i + 1], logits[i : i + 1], distances[i])
 
 
@@ -148,5 +152,5 @@ def warning(content: Content, told: Outcome) -> str:
     )
 
 
-def _without(name: str, error: DataError) -> str:
-    return str(error).removeprefix(f"{name}: ")
+def _failure(name: str, error: DataError) -> Failure:
+    return Failure(name, legible(str(error)).removeprefix(f"{name}: "))

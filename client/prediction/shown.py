@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from client.prediction.outcome import Outcome, percent, statement
 from common.package import Content
 
 MOST_ROWS = 50
 """On the screen; the files have all."""
+FORMULAS = ("=", "+", "-", "@", "\N{FULLWIDTH EQUALS SIGN}", "\N{FULLWIDTH PLUS SIGN}",
+            "\N{FULLWIDTH HYPHEN-MINUS}", "\N{FULLWIDTH COMMERCIAL AT}")  # fmt: skip
+"""How a spreadsheet's formulas begin."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,9 @@ def table(rows: Sequence[Row]) -> Table:
         shown.add_column(column, justify="right" if column == "probability" else "left")
     for one in rows[:MOST_ROWS]:
         probability = "–" if one.probability is None else percent(one.probability)
-        warning = f"[bold yellow]{escape(one.unlike)}[/]\n" if one.unlike else ""
-        shown.add_row(escape(one.image), f"[bold]{escape(one.answer)}[/]", probability, warning + escape(one.statement))
+        warning = [(f"{one.unlike}\n", "bold yellow")] if one.unlike else []
+        # As texts: nothing in a name is markup to rich, nor a word for a smiling face.
+        shown.add_row(Text(one.image), Text(one.answer, "bold"), probability, Text.assemble(*warning, one.statement))
     return shown
 
 
@@ -69,5 +73,5 @@ def as_csv(rows: Sequence[Row]) -> bytes:
 
 
 def _safe(value: object) -> object:
-    """A name that a spreadsheet does not take for a formula."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t")) else value
+    """A name that a spreadsheet does not take for a formula, in whatever width of letters."""
+    return f"'{value}" if isinstance(value, str) and value.lstrip().startswith(FORMULAS) else value

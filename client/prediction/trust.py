@@ -25,7 +25,7 @@ def settle(shared: Shared, home: Path, given: str | None, remembered: Path = REM
     Raises:
         PackageError: it is not.
     """
-    told, path = shared.content.publisher, remembered.expanduser()
+    told, path = shared.content.publisher, _found(remembered)
     if (home / "pins.json").exists():
         pins = Home(home).pins
         if (pins.federation, set(pins.roots)) == (told.name, set(map(bytes.fromhex, told.roots))):
@@ -41,15 +41,25 @@ def settle(shared: Shared, home: Path, given: str | None, remembered: Path = REM
             f"fingerprint {shared.fingerprint}: compare that with the publisher by telephone, and give what is read "
             'out as --publisher "…".'
         )
-    write_json(path, known | {shared.fingerprint: told.name})
+    try:
+        write_json(path, known | {shared.fingerprint: told.name})
+    except OSError as error:
+        return f"signed by '{told.name}'; its fingerprint cannot be remembered in {path} ({error.strerror})"
     return f"signed by '{told.name}'; its fingerprint is remembered in {path}"
+
+
+def _found(remembered: Path) -> Path:
+    try:
+        return remembered.expanduser()
+    except RuntimeError:
+        raise PackageError(f"{remembered}: this user has no home folder. Name another file with --trusted.") from None
 
 
 def _known(path: Path) -> dict[str, str]:
     try:
         told = json.loads(path.read_text())
         return {str(digits): str(name) for digits, name in told.items()}
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except (ValueError, AttributeError):
         raise PackageError(f"{path}: expected fingerprints as this program writes them. Remove it, and compare anew.") \
