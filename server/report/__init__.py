@@ -2,6 +2,8 @@
 
 markup    elements, and numbers as people read them
 charts    curves and dots as SVG
+notes     what is written into them: values under the pointer, names at the ends of lines
+learning  rounds as curves, as numbers and as CSV
 words     what is to be said in sentences: limits, privacy
 page      the report of one run
 heat      models × sites

@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 from xml.etree.ElementTree import Element
 
+from server.report import notes
 from server.report.markup import Child, el
 
-WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 440.0, 300.0, 62.0, 12.0, 12.0, 44.0
+WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 440.0, 300.0, 66.0, 12.0, 12.0, 44.0
 SHAPES = ("diamond", "bar", "square", "circle", "triangle", "cross")
 STYLES = {"federated": 0, "pooled": 1, "personalised": 2, "local": 3}
 """The number of an approach's colour, dash (style.css) and shape."""
+MOST_NAMED = 10
+"""Lines that get their names at their ends, where some of them look alike."""
 
 Point = tuple[float, float]
 
@@ -32,7 +35,7 @@ class Axis:
         from matplotlib.ticker import MaxNLocator
 
         slack = 1e-9 * (self.high - self.low)
-        found = MaxNLocator(5, steps=[1, 2, 2.5, 5, 10], integer=self.high > 2).tick_values(self.low, self.high)
+        found = MaxNLocator(7, steps=[1, 2, 2.5, 5, 10], integer=self.high > 2).tick_values(self.low, self.high)
         return [float(t) for t in found if self.low - slack <= t <= self.high + slack]
 
 
@@ -45,10 +48,12 @@ class Frame:
 
     x: Axis
     y: Axis
+    right: float = RIGHT
+    """What is left free beside the picture."""
 
     def at(self, point: Point) -> Point:
         """In the picture's units."""
-        wide, high = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
+        wide, high = WIDTH - LEFT - self.right, HEIGHT - TOP - BOTTOM
         return LEFT + wide * self.x.at(point[0]), TOP + high * (1 - self.y.at(point[1]))
 
     def line(self, points: Sequence[Point], style: int | str, name: str = "") -> Element | None:
@@ -75,9 +80,13 @@ class Frame:
         (x1, y1), (x2, y2) = self.at(low), self.at(high)
         return el("line", x1=x1, y1=y1, x2=x2, y2=y2, class_=f"whisker s{style}")
 
+    def readings(self, stops: Sequence[notes.Stop]) -> list[Element]:
+        """What is said of the places under the pointer."""
+        return notes.readings(stops, LEFT, WIDTH - self.right, TOP, HEIGHT - BOTTOM)
+
     def drawn(self, title: str, description: str, *marks: Child) -> Element:
         """The picture: axes, then marks."""
-        x0, y0, x1, y1 = LEFT, HEIGHT - BOTTOM, WIDTH - RIGHT, TOP
+        x0, y0, x1, y1 = LEFT, HEIGHT - BOTTOM, WIDTH - self.right, TOP
         grid: list[Element] = []
         for value in self.x.ticks():
             x = self.at((value, self.y.low))[0]
@@ -89,16 +98,15 @@ class Frame:
                      el("text", f"{value:g}", x=x0 - 6, y=y + 4, text_anchor="end")]  # fmt: skip
         names = [
             el("text", self.x.label, x=(x0 + x1) / 2, y=HEIGHT - 6, text_anchor="middle", class_="axis"),
-            el("text", self.y.label, transform=f"translate(12 {(y0 + y1) / 2:.0f}) rotate(-90)", text_anchor="middle",
+            el("text", self.y.label, transform=f"translate(11 {(y0 + y1) / 2:.0f}) rotate(-90)", text_anchor="middle",
                class_="axis"),
         ]  # fmt: skip
         return picture(title, description, WIDTH, HEIGHT, *grid, *names, *marks)
 
 
 def picture(title: str, description: str, width: float, height: float, *marks: Child) -> Element:
-    """An SVG with a title and a description for whoever cannot see it."""
-    return el("svg", el("title", title), el("desc", description), *marks, viewBox=f"0 0 {width:.0f} {height:.0f}",
-              role="img", aria_label=f"{title}. {description}")  # fmt: skip
+    """An SVG with a description for whoever cannot see it; a title would hide, as a tooltip, what the pointer is at."""
+    return el("svg", *marks, viewBox=f"0 0 {width:.0f} {height:.0f}", role="img", aria_label=f"{title}. {description}")
 
 
 def captioned(heading: str, chart: Element, *below: Child) -> Element:
@@ -106,14 +114,24 @@ def captioned(heading: str, chart: Element, *below: Child) -> Element:
     return el("figure", el("h3", heading), chart, el("figcaption", *below))
 
 
-def legend(entries: Sequence[tuple[int, Child]]) -> Element:
-    """What the styles stand for."""
+def legend(entries: Sequence[tuple[int, Child]], choosable: bool = False) -> Element:
+    """What the styles stand for.
+
+    Args:
+        choosable: with boxes to tick, by which the style sheet hides what is not ticked.
+    """
 
     def swatch(style: int) -> Element:
         line = el("line", x1=0.0, x2=30.0, y1=11.0, y2=11.0, class_=f"line s{style}")
         return el("svg", line, marker(15.0, 11.0, style, ""), viewBox="0 0 30 22", class_="swatch", aria_hidden="true")
 
-    return el("ul", *(el("li", swatch(style), " ", name) for style, name in entries), class_="legend")
+    def entry(style: int, name: Child) -> Element:
+        if not choosable:
+            return el("li", swatch(style), " ", name)
+        box = el("input", type="checkbox", checked="checked", class_=f"show{style}")
+        return el("li", el("label", box, swatch(style), " ", name))
+
+    return el("ul", *(entry(style, name) for style, name in entries), class_="legend")
 
 
 def marker(x: float, y: float, style: int, name: str) -> Element:
@@ -132,31 +150,77 @@ def marker(x: float, y: float, style: int, name: str) -> Element:
     )
 
 
+@dataclass(frozen=True)
+class Curve:
+    """A validation figure after every round that has one."""
+
+    style: int
+    name: str
+    points: Sequence[Point]
+
+    @property
+    def tip(self) -> str:
+        """Its name at its end."""
+        return self.name.removesuffix(" alone")
+
+
 def learning(
-    title: str, runs: Sequence[tuple[int, str, Sequence[Any]]], what: str, label: str, void: Sequence[int] = ()
+    title: str,
+    runs: Sequence[tuple[int, str, Sequence[Any]]],
+    what: str,
+    label: str,
+    void: Sequence[int] = (),
+    kept: int | None = None,
 ) -> Element | None:
     """A validation figure after every round: (style, name, records) of each run; None where no round has it.
 
-    Void rounds are marked at the foot.
+    Void rounds are marked at the foot, the one whose model was kept by an upright line.
     """
-    lines = [(style, name, [(r["round"] + 1.0, r["validation"][what]) for r in records
-                            if (r["validation"] or {}).get(what) is not None])
-             for style, name, records in runs]  # fmt: skip
-    points = [p for _, _, line in lines for p in line]
-    if not points:
+    curves = [Curve(style, name, [(r["round"] + 1.0, r["validation"][what]) for r in records
+                                  if (r["validation"] or {}).get(what) is not None])
+              for style, name, records in runs]  # fmt: skip
+    curves = [curve for curve in curves if curve.points]
+    if not curves:
         return None
-    low, high = min(y for _, y in points), max(y for _, y in points)
     last = max([2.0, *(r["round"] + 1.0 for _, _, records in runs for r in records)])
-    slack = max(0.05 * (high - low), 0.005)
-    top = min(1.0, high + slack) if what == "auc" else high + slack
-    frame = Frame(Axis("round", 1.0, last), Axis(label, max(0.0, low - slack), top))
-    marks: list[Element | None] = []
-    for style, name, line in lines:
-        marks += [frame.line(line, style, name)]
-        marks += [frame.mark(p, style, f"{name}, round {p[0]:.0f}: {p[1]:.3f}") for p in line[-1:]]
-    marks += [frame.mark((r + 1.0, frame.y.low), 5, f"round {r + 1}: void") for r in void]
-    told = "; ".join(f"{name}: from {line[0][1]:.3f} to {line[-1][1]:.3f}" for _, name, line in lines if line)
-    return frame.drawn(title, told + ".", *marks)
+    named = 1 < len(curves) <= MOST_NAMED and len({curve.style for curve in curves}) < len(curves)
+    right = notes.room([curve.tip for curve in curves]) if named else RIGHT
+    frame = Frame(Axis("round", 1.0, last), _upright(label, curves, what), right)
+    marks: list[Element | None] = [_kept(frame, kept, high=what != "auc")] if kept is not None else []
+    for curve in curves:
+        marks += [frame.line(curve.points, curve.style), frame.mark(curve.points[-1], curve.style, "")]
+    marks += [frame.mark((r + 1.0, frame.y.low), 5, "") for r in void]
+    if named:
+        tips = [(frame.at(curve.points[-1])[1], curve.style, curve.tip) for curve in curves]
+        marks += notes.ends(tips, WIDTH - right, TOP, HEIGHT - BOTTOM)
+    told = "; ".join(f"{curve.name}: from {curve.points[0][1]:.3f} to {curve.points[-1][1]:.3f}" for curve in curves)
+    return frame.drawn(title, told + ".", *marks, *frame.readings(_stops(frame, curves, set(void))))
+
+
+def _upright(label: str, curves: Sequence[Curve], what: str) -> Axis:
+    values = [y for curve in curves for _, y in curve.points]
+    low, high = min(values), max(values)
+    slack = max(0.05 * (high - low), 0.025 if what == "auc" else 0.02 * high)  # chance alone is not to fill a chart
+    return Axis(label, max(0.0, low - slack), min(1.0, high + slack) if what == "auc" else high + slack)
+
+
+def _kept(frame: Frame, number: int, high: bool) -> Element:
+    """Named where lines that rise, or fall, leave room."""
+    x, foot = frame.at((number + 1.0, frame.y.low))
+    late = x > WIDTH / 2
+    name = el("text", "kept", x=x - 5 if late else x + 5, y=TOP + 14 if high else foot - 14,
+              text_anchor="end" if late else None)  # fmt: skip
+    return el("g", el("line", x1=x, x2=x, y1=TOP, y2=foot, class_="guide"), name)
+
+
+def _stops(frame: Frame, curves: Sequence[Curve], void: set[int]) -> list[notes.Stop]:
+    """At every round the curves' values, in the order in which they lie there."""
+    found = []
+    for x in sorted({x for curve in curves for x, _ in curve.points}):
+        here = sorted(((y, c.style, c.name) for c in curves for at, y in c.points if at == x), reverse=True)
+        lines = [f"round {x:.0f}{' (void)' if x - 1 in void else ''}", *(f"{y:.3f} {name}" for y, _, name in here)]
+        found.append(notes.Stop(frame.at((x, 0.0))[0], lines, [(frame.at((x, y))[1], s) for y, s, _ in here]))
+    return found
 
 
 def roc(title: str, classes: Sequence[tuple[int, str, Any]], point: Any = None) -> Element:
@@ -173,7 +237,21 @@ def roc(title: str, classes: Sequence[tuple[int, str, Any]], point: Any = None) 
         marks += [frame.whisker((near, y), (far, y), style), frame.whisker((x, low), (x, high), style)]
         marks += [frame.mark((x, y), style, name)]
     told = "; ".join(f"{name}: AUC {c['auc']:.3f}" for _, name, c in classes if c["auc"] is not None)
-    return frame.drawn(title, told + ".", *marks)
+    return frame.drawn(title, told + ".", *marks, *frame.readings(_along(frame, curves[0])))
+
+
+def _along(frame: Frame, curve: tuple[int, str, Sequence[Any]]) -> list[notes.Stop]:
+    """What a ROC curve offers: at points far enough from each other for a pointer."""
+    style, name, points = curve
+    found: list[notes.Stop] = []
+    for point in points:
+        x, y = frame.at((point["false"], point["true"]))
+        if found and x - found[-1].x < 5:
+            continue
+        low, high = point["interval"]
+        lines = name, f"specificity {1 - point['false']:.3f}", f"sensitivity {point['true']:.3f} ({low:.3f}–{high:.3f})"
+        found.append(notes.Stop(x, lines, [(y, style)]))
+    return found
 
 
 def calibration(title: str, points: Sequence[Any]) -> Element:
@@ -197,14 +275,16 @@ def _bar(frame: Frame, x: float, high: float, n: int) -> Element:
     return el("rect", el("title", f"{n} cases"), x=left - 8, y=top, width=16.0, height=foot - top, class_="bars")
 
 
-def sites(title: str, rows: Sequence[tuple[str, Any]], approaches: Sequence[str]) -> Element | None:
-    """A row a site, a mark an approach, at its AUC on test cases; the federated model's with its interval."""
-    areas = [row[a]["auc"] for _, row in rows for a in approaches if row[a]["auc"] is not None]
+def areas(
+    title: str, rows: Sequence[tuple[str, Any]], approaches: Sequence[str], label: str = "test AUC"
+) -> Element | None:
+    """A row a site or a run, a mark an approach, at its AUC; the federated model's with its interval."""
+    known = [row[a]["auc"] for _, row in rows for a in approaches if row[a]["auc"] is not None]
     lows = [i[0] for _, row in rows if (i := row["federated"].get("auc_interval"))]
-    if not areas:
+    if not known:
         return None
     step, inset = 40.0, 8.0
-    axis = Axis("test AUC", max(0.0, min([*areas, *lows]) - 0.02), 1.0)
+    axis = Axis(label, max(0.0, min([*known, *lows]) - 0.02), 1.0)
 
     def at(value: float) -> float:
         return inset + (WIDTH - 2 * inset) * axis.at(value)

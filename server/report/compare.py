@@ -11,9 +11,9 @@ from rich.table import Table
 
 from common.errors import RunError
 from common.files import read_json
-from server.report import charts, words
+from server.report import charts, learning, words
 from server.report.charts import SHAPES
-from server.report.markup import Child, count, document, el, seconds, size, table
+from server.report.markup import Child, contents, count, document, el, seconds, size, table
 from server.report.page import NAMES, SHOWN, style, with_interval
 from server.report.words import Result
 
@@ -50,7 +50,7 @@ def page(results: Sequence[Result]) -> bytes:
     sections = (_figures, _learning, _settings, _cost)
     body = [element for section in sections for element in section(names, results)]
     end = el("p", "Research software, not a medical device.", class_="soft")
-    return document("Runs compared", style(), heading, about, *warnings, *body, end)
+    return document("Runs compared", style(), heading, about, *warnings, contents(body), *body, end)
 
 
 def doubts(results: Sequence[Result]) -> list[str]:
@@ -95,10 +95,18 @@ def shown(results: Sequence[Result]) -> Table:
 
 
 def _flat(value: Any, at: str = "") -> dict[str, str]:
-    """Settings by dotted name; a list is one value."""
+    """Settings by dotted name; a list is one value, and one of steps has a line a step."""
+    if isinstance(value, list) and value and all(isinstance(step, dict) and "step" in step for step in value):
+        return {at: "\n".join(map(_step, value))}
     if not isinstance(value, dict):
         return {at: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}
     return {k: v for key, inner in value.items() for k, v in _flat(inner, f"{at}.{key}" if at else key).items()}
+
+
+def _step(step: Mapping[str, Any]) -> str:
+    """A step of the preprocessing with what is set of it: resize size=[32, 32]."""
+    told = (f" {key}={value}" for key, value in step.items() if key != "step" and value is not None)
+    return f"{step['step']}{''.join(told)}"
 
 
 def _figures(names: Sequence[str], results: Sequence[Result]) -> list[Element]:
@@ -108,19 +116,18 @@ def _figures(names: Sequence[str], results: Sequence[Result]) -> list[Element]:
         for name, r in zip(names, results, strict=True)
     ]  # fmt: skip
     head = ["run", "on cases", "how many", *(NAMES[f] for f in SHOWN)]
-    return [el("h2", "Figures"), table("The federated models' figures, with 95 % intervals", head, rows)]
+    beside = [(name, {"federated": words.figures(r)}) for name, r in zip(names, results, strict=True)]
+    chart = charts.areas("AUC of every run with its 95 % interval", beside, ["federated"], "AUC")
+    shown = table("The federated models' figures, with 95 % intervals", head, rows)
+    return [el("h2", "Figures"), shown, *([el("figure", chart)] if chart is not None else [])]
 
 
 def _learning(names: Sequence[str], results: Sequence[Result]) -> list[Element]:
     runs = [(i % len(SHAPES), name, _first_seed(r)) for i, (name, r) in enumerate(zip(names, results, strict=True))]
-    drawn: list[Child] = []
-    for what, label, title in (("auc", "validation AUC", "AUC"), ("loss", "validation loss", "Loss")):
-        if chart := charts.learning(f"{title} on validation cases, round by round", runs, what, label):
-            drawn.append(charts.captioned(title, chart))
-    if not drawn:
+    drawn = learning.drawn(runs, [(i, name) for i, name, _ in runs])
+    if drawn is None:
         return []
-    entries: list[tuple[int, Child]] = [(i, name) for i, name, _ in runs]
-    return [el("h2", "Learning"), el("div", *drawn, class_="charts"), charts.legend(entries)]
+    return [el("h2", "Learning"), drawn, el("p", learning.download("runs", runs))]
 
 
 def _first_seed(result: Result) -> list[Mapping[str, Any]]:

@@ -3,15 +3,16 @@
 from xml.etree.ElementTree import Element
 
 from server.report import heat
-from server.report.markup import Child, document, el, listed, table
+from server.report.markup import Child, contents, document, el, listed, table
 from server.report.page import cost, origin, style, took_part
 from server.report.words import Result
 
 
 def page(result: Result) -> bytes:
     """The whole page."""
-    sections = (_head, _limits, heat.section, _models, took_part, _privacy, cost, origin)
-    return document(f"{result['name']}: evaluation", style(), *(e for section in sections for e in section(result)))
+    sections = (_limits, heat.section, _models, took_part, _privacy, cost, origin)
+    body = [element for section in sections for element in section(result)]
+    return document(f"{result['name']}: evaluation", style(), *_head(result), contents(body), *body)
 
 
 def _head(result: Result) -> list[Element]:

@@ -19,7 +19,7 @@ def section(result: Result) -> list[Element]:
 
 
 KEY = (
-    "AUC on validation cases with 95 % intervals, and the number of cases. The stronger the stripe, the nearer to 1; "
+    "AUC on validation cases with 95 % intervals, and the number of cases. The stronger the colour, the nearer to 1; "
     "without one, no better than guessing."
 )
 

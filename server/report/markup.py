@@ -1,5 +1,6 @@
 """Elements of a page, and numbers as people read them. What is text stays text: the serialiser escapes all of it."""
 
+import re
 from collections.abc import Sequence
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
@@ -87,9 +88,24 @@ def table(caption: str, head: Sequence[str], rows: Sequence[Sequence[Child]], fo
     return el("div", shown, class_="wide", tabindex="0", role="region", aria_label=caption)
 
 
+def contents(body: Sequence[Element]) -> Element:
+    """Links to the sections of a page, which get their names as addresses."""
+    entries = []
+    for heading in (found for element in body for found in element.iter("h2")):
+        name = heading.text or ""
+        heading.set("id", re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-"))
+        entries.append(el("li", el("a", name, href=f"#{heading.get('id')}")))
+    return el("nav", el("ul", *entries), class_="contents", aria_label="On this page")
+
+
 def listed(items: Sequence[Child]) -> Element:
     """A list."""
     return el("ul", *(el("li", item) for item in items))
+
+
+def number(value: float, digits: int) -> Element:
+    """A number with so many digits after the point."""
+    return _data(value, f"{value:.{digits}f}")
 
 
 def _data(value: float, text: str) -> Element:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element
 
-from server.report import charts, heat, words
+from server.report import charts, heat, learning, words
 from server.report.charts import STYLES
-from server.report.markup import Child, count, document, el, figure, listed, seconds, size, table
+from server.report.markup import Child, contents, count, document, el, figure, listed, seconds, size, table
 from server.report.words import Result
 
 ORDER = ("local", "federated", "personalised", "pooled")
@@ -31,9 +31,9 @@ def style() -> str:
 
 def page(result: Result) -> bytes:
     """The whole page."""
-    sections = (_head, _limits, _data, _learning, _quality, _sites, heat.section, took_part, _privacy, cost, origin)
+    sections = (_limits, _data, _learning, _quality, _sites, heat.section, took_part, _privacy, cost, origin)
     body = [element for section in sections for element in section(result)]
-    return document(f"{result['name']}: report", style(), *body)
+    return document(f"{result['name']}: report", style(), *_head(result), contents(body), *body)
 
 
 def with_interval(told: Mapping[str, Any], name: str) -> Element:
@@ -51,18 +51,24 @@ def approaches(result: Result) -> list[str]:
 
 def _head(result: Result) -> list[Element]:
     simulated, figures, cost = words.simulated(result), words.figures(result), result["cost"]
-    judged = "test cases" if simulated else "validation cases"
-    rounds = "Rounds, all seeds" if len(result.get("seeds", ())) > 1 else "Rounds"
-    tiles: list[tuple[str, Child]] = [(f"{NAMES[f]} on {judged}", with_interval(figures, f)) for f in SHOWN]
-    tiles += [("Sites", count(len(result["sites"]))), (rounds, count(cost["rounds"])),
+    many = "Rounds, all seeds" if len(result.get("seeds", ())) > 1 else "Rounds"
+    tiles: list[tuple[str, Child]] = [(NAMES[f], with_interval(figures, f)) for f in SHOWN]
+    tiles += [("Sites", count(len(result["sites"]))), (many, count(cost["rounds"])),
               ("Time in rounds", seconds(cost["seconds"])), ("Sent up", size(cost["bytes_up"]))]  # fmt: skip
     return [
         el("p", "Simulation on one machine" if simulated else "Federation of hospitals", class_="kind"),
         el("h1", result["name"]),
         el("p", words.summary(result), class_="lead"),
         el("dl", *(el("div", el("dt", name), el("dd", value)) for name, value in tiles), class_="tiles"),
-        el("p", "In brackets: 95 % confidence intervals. " + _several(result), class_="soft"),
+        el("p", *_judged_on(result), "In brackets: 95 % confidence intervals. " + _several(result), class_="soft"),
     ]
+
+
+def _judged_on(result: Result) -> list[Child]:
+    if (told := words.judged(result)) is None:
+        return []
+    part = "test cases" if words.simulated(result) else "validation cases of all sites together"
+    return ["The figures of the model are on ", count(told["n"]), f" {part}. "]
 
 
 def _several(result: Result) -> str:
@@ -111,19 +117,19 @@ def _remarks(result: Result) -> list[Element]:
 
 
 def _learning(result: Result) -> list[Element]:
-    runs, named, heading = curves_of(result), list[Child](), el("h2", "Learning")
-    void = [r["round"] for r in runs[-1][2] if r["void"]]
-    for what, label, title in (("auc", "validation AUC", "AUC"), ("loss", "validation loss", "Loss")):
-        if chart := charts.learning(f"{title} on validation cases, round by round", runs, what, label, void):
-            named.append(charts.captioned(title, chart))
-    if not named:
+    runs, heading = curves_of(result), el("h2", "Learning")
+    federated = runs[-1][2]
+    void = [r["round"] for r in federated if r["void"]]
+    drawn = learning.drawn(runs, _legend(runs), void, words.best_round(result))
+    if drawn is None:
         return [heading, el("p", "No round was evaluated, so there is no curve.")]
+    found = [heading, drawn, el("p", words.kept(result), class_="soft")]
+    return [*found, learning.numbers(federated, el("p", learning.download(result["name"], runs)))]
+
+
+def _legend(runs: Sequence[tuple[int, str, Sequence[Any]]]) -> list[tuple[int, Child]]:
     styles = {style: "each site alone" if style == STYLES["local"] else name for style, name, _ in runs}
-    legend: list[tuple[int, Child]] = [*sorted(styles.items())]
-    if void:
-        legend.append((5, "void round: too few answered, the model stayed as it was"))
-    return [heading, el("div", *named, class_="charts"), charts.legend(legend),
-            el("p", words.kept(result), class_="soft")]  # fmt: skip
+    return [*sorted(styles.items())]
 
 
 def curves_of(result: Result) -> list[tuple[int, str, Sequence[Any]]]:
@@ -131,8 +137,9 @@ def curves_of(result: Result) -> list[tuple[int, str, Sequence[Any]]]:
     if not words.simulated(result):
         return [(STYLES["federated"], "federated", result["rounds"])]
     first = result["seeds"][0]
-    runs = [(STYLES[name.partition("/")[0]], name.replace("local/", "local, "), records)
-            for name, records in first["curves"].items() if records]  # fmt: skip
+    runs = [(STYLES[kind], f"{site} alone" if site else kind, records)
+            for name, records in first["curves"].items() if records
+            for kind, _, site in [name.partition("/")]]  # fmt: skip
     together = [r for r in result["rounds"] if r["seed"] == first["seed"]]
     return [*runs, (STYLES["federated"], "federated", together)]
 
@@ -151,7 +158,7 @@ def _quality(result: Result) -> list[Element]:
             drawn.append(el("p", f"{label}: no ROC curve, for a class has no cases."))
             continue
         drawn += [_roc(label, one, pooled["classes"][i] if pooled else None, told), _calibration(label, one)]
-    note = el("p", f"On {on}, at the operating point “{result['config']['operating_point']}” chosen on validation.")
+    note = el("p", f"On {on}. {words.operating_point(result)}")
     return [heading, note, el("div", *drawn, class_="charts"), *_confusion(result, told)]
 
 
@@ -200,7 +207,7 @@ def _sites(result: Result) -> list[Element]:
             el("p", hidden + "What a site reaches alone, or pooled images would give, is not known either."),
         ]
     found, rows = approaches(result), [*result["sites"].items(), ("all test cases", result["test"])]
-    chart = charts.sites("AUC of every approach at every site", rows, found)
+    chart = charts.areas("AUC of every approach at every site", rows, found)
     legend = charts.legend([(STYLES[a], f"{a}: {MEANING[a]}") for a in found])
     shown: list[list[Child]] = [
         [name, count(site["cases"]["train"]), *_row(site, found)] for name, site in result["sites"].items()
@@ -263,7 +270,7 @@ def cost(result: Result) -> list[Element]:
     """Time and bytes."""
     spent = result["cost"]
     rows: list[list[Child]] = [
-        ["Rounds", count(spent["rounds"])], ["of them void", count(spent["void"])],
+        ["Rounds", count(spent["rounds"])], ["Void rounds among them", count(spent["void"])],
         ["Time in rounds", seconds(spent["seconds"])], ["Sent up by all sites", size(spent["bytes_up"])],
         ["Sent down to all sites", size(spent["bytes_down"])],
     ]  # fmt: skip

@@ -106,9 +106,26 @@ def _hardly_there(result: Result) -> list[str]:
     return [f"Silent in more than half of the rounds, so hardly in the model: {', '.join(absent)}."] if absent else []
 
 
+def best_round(result: Result) -> int:
+    """The round whose model was kept, from 0; of several seeds the first's."""
+    return int(result["seeds"][0]["best_round"] if simulated(result) else result["best_round"])
+
+
+def operating_point(result: Result) -> str:
+    """What it is and how it was chosen."""
+    rule = result["config"]["operating_point"]
+    if len(result["labels"]) > 2:
+        return "The class of the largest score is the answer."
+    ways = {"youden": "greatest sum of sensitivity and specificity (Youden's index)", "accuracy": "greatest accuracy"}
+    return (
+        f"The operating point, the score from which a case is called {result['labels'][1]}, was chosen on validation "
+        f"cases: {ways.get(rule, f'sensitivity of {rule} at least')}."
+    )
+
+
 def kept(result: Result) -> str:
     """Which round's model it is, and why that one."""
-    best = result["seeds"][0]["best_round"] if simulated(result) else result["best_round"]
+    best = best_round(result)
     select = result["config"]["federation"]["select"]
     why = "the last one trained" if select == "last" else f"the best by {select} on validation cases"
     return f"Kept was the model of round {best + 1}, {why}."

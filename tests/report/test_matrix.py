@@ -70,7 +70,7 @@ def test_it_can_be_left_out(tmp_path: Path) -> None:
 
 def test_the_page_has_a_number_for_every_cell_and_says_that_it_was_simulated(simulated: Path) -> None:
     text = (simulated / "report.html").read_text()
-    begin = text.index("Every model at every site")
+    begin = text.index(">Every model at every site</h2>")
     part = text[begin : text.index("<h2", begin)]
     assert "Simulated: one machine played all sites" in part
     found = told(simulated)["cross_site"]

@@ -1,25 +1,28 @@
 """The page that a run ends in: whole, by itself, true to result.json, and readable without colours."""
 
 import copy
+import csv
+import io
 import json
 import re
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from rich.console import Console
 
 from server import conduct, report
 from server.__main__ import main
-from server.report import compare, words
+from server.report import compare, learning, words
 from simulate import main as simulate
 from tests.deployment.consortium import Consortium
 from tests.deployment.test_runs import Hospitals
 
 SMALL = ["data.sites=3", "data.cases=40", "data.size=16", "preprocess=[]", "federation.rounds=6"]
-VOID = {"meta"}
+VOID = {"meta", "input"}
 
 
 class Page(HTMLParser):
@@ -88,7 +91,11 @@ def test_a_run_ends_in_a_page_that_is_whole_and_by_itself(folder: Path) -> None:
     page = Page(content)
     assert not re.search(rb"https?:|//|url\(|@import", content)
     assert not {"script", "img", "link", "iframe", "object"} & {tag for tag, _ in page.tags}
-    assert not {"src", "href", "style", "onclick"} & {name for _, told in page.tags for name in told}
+    assert not {"src", "style", "onclick"} & {name for _, told in page.tags for name in told}
+    ways = {told["href"] or "" for _, told in page.tags if "href" in told}
+    saved = {way for way in ways if way.startswith("data:text/csv;charset=utf-8,curve%2Cround%2Cauc")}
+    assert len(saved) == 1
+    assert ways - saved == {f"#{told['id']}" for tag, told in page.tags if tag == "h2"}
     for section in ("not good for", "trained on what", "Learning", "How good", "Site by site", "took part", "Privacy"):
         assert section in page.text
 
@@ -110,7 +117,8 @@ def test_headings_are_in_order_and_every_picture_says_what_it_shows(folder: Path
     assert all(after <= before + 1 for before, after in pairwise(levels))
     pictures = re.findall(r"<svg[^>]*>.{0,60}", content.decode())
     assert len(pictures) > 4
-    assert all('aria-hidden="true"' in p or ("<title>" in p and "aria-label" in p) for p in pictures)
+    assert all('aria-hidden="true"' in p or 'role="img"' in p for p in pictures)
+    assert not re.search(r'role="img"(?![^>]*aria-label="[^"]{9})', content.decode())
 
 
 def test_colour_is_never_the_only_thing_to_tell_by(simulated: Path) -> None:
@@ -125,6 +133,24 @@ def test_colour_is_never_the_only_thing_to_tell_by(simulated: Path) -> None:
 
 def page_of(folder: Path) -> str:
     return (folder / "report.html").read_text()
+
+
+def test_a_chart_says_its_values_where_the_pointer_is(simulated: Path) -> None:
+    result, content = told(simulated), page_of(simulated)
+    aucs = [r["validation"]["auc"] for r in result["rounds"] if r["validation"]]
+    assert all(f">{auc:.3f} federated</text>" in content for auc in aucs)
+    assert content.count(">kept</text>") == 2
+    best = result["rounds"][words.best_round(result)]
+    assert f">round {best['round'] + 1}</text>" in content
+
+
+def test_saved_curves_are_those_of_the_result_and_no_name_is_a_formula(simulated: Path) -> None:
+    records = told(simulated)["rounds"]
+    link = learning.download("=run", [(0, "=cmd()", records)])
+    rows = [*csv.DictReader(io.StringIO(unquote((link.get("href") or "").partition(",")[2])))]
+    assert [row["round"] for row in rows] == [str(r["round"] + 1) for r in records]
+    assert [row["auc"] for row in rows] == [str((r["validation"] or {}).get("auc") or "") for r in records]
+    assert {row["curve"] for row in rows} == {"'=cmd()"}
 
 
 def test_what_is_not_known_of_a_real_run_is_said(real: Path) -> None:

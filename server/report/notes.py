@@ -1,0 +1,73 @@
+"""What is written into a chart of lines: values under the pointer, without a script, and names at the lines' ends."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from xml.etree.ElementTree import Element
+
+from server.report.markup import el
+
+LINE, CHARACTER, INSET = 15.0, 7.2, 8.0
+MOST_STOPS = 120
+"""Along a chart: more would be narrower than a pointer."""
+MOST_LINES = 14
+LONGEST = 12
+"""Characters of a name at a line's end."""
+
+
+@dataclass(frozen=True)
+class Stop:
+    """A place along a chart, in the picture's units, and what is said when the pointer is there."""
+
+    x: float
+    lines: Sequence[str]
+    dots: Sequence[tuple[float, int]]
+    """(y, style) of each point that is spoken of."""
+
+
+def readings(stops: Sequence[Stop], left: float, right: float, top: float, foot: float) -> list[Element]:
+    """Upright bands that cover a chart from left to right; each shows its values while the pointer is on it."""
+    shown = [*stops[:: -(-len(stops) // MOST_STOPS) or 1]]
+    edges = [left, *((a.x + b.x) / 2 for a, b in pairwise(shown)), right]
+    return [
+        el("g", el("rect", x=low, y=top, width=max(high - low, 0.1), height=foot - top, class_="catch"),
+           _box(stop, left, right, top, foot), class_="at")
+        for stop, (low, high) in zip(shown, pairwise(edges), strict=True)
+    ]  # fmt: skip
+
+
+def _box(stop: Stop, left: float, right: float, top: float, foot: float) -> Element:
+    """On the side where there is more room."""
+    lines = [*stop.lines[:MOST_LINES], *(["…"] if len(stop.lines) > MOST_LINES else [])]
+    width, height = CHARACTER * max(map(len, lines)) + 2 * INSET, LINE * len(lines) + INSET
+    x = stop.x + INSET if stop.x < (left + right) / 2 else stop.x - INSET - width
+    words = [el("text", line, x=x + INSET, y=top + LINE * (i + 1)) for i, line in enumerate(lines)]
+    return el(
+        "g", el("line", x1=stop.x, x2=stop.x, y1=top, y2=foot, class_="guide"),
+        *(el("circle", cx=stop.x, cy=y, r=3.5, class_=f"dot s{style}") for y, style in stop.dots),
+        el("rect", x=x, y=top, width=width, height=height, rx=4.0), *words,
+    )  # fmt: skip
+
+
+def short(name: str) -> str:
+    """A name as it stands at a line's end."""
+    return name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
+
+
+def room(names: Sequence[str]) -> float:
+    """The width that names at the lines' ends take."""
+    return CHARACTER * max(len(short(name)) for name in names) + 2 * INSET
+
+
+def ends(lines: Sequence[tuple[float, int, str]], x: float, top: float, foot: float) -> list[Element]:
+    """Names beside the last points of lines, (y, style, name), moved apart where they would lie on each other."""
+    found = sorted(lines)
+    places = [y for y, _, _ in found]
+    for i in range(1, len(places)):
+        places[i] = max(places[i], places[i - 1] + LINE)
+    limit = foot
+    for i in reversed(range(len(places))):
+        places[i] = max(min(places[i], limit), top)
+        limit = places[i] - LINE
+    return [el("text", short(name), x=x + INSET, y=y + 4, class_=f"end e{style}")
+            for y, (_, style, name) in zip(places, found, strict=True)]  # fmt: skip
