@@ -48,18 +48,18 @@ def draw(told: Outcome, evidence: Evidence, content: Content, warning: str, out:
 def _draw(told: Outcome, evidence: Evidence, content: Content, warning: str, out: Path) -> None:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9.6, 6.9), dpi=120, facecolor="white")
+    figure = Figure(figsize=(8.0, 8.4), dpi=144, facecolor="white")  # narrow: its words can be read on a phone
     grey, (height, width) = _shown(told.picture), told.picture.pixels.shape[:2]
     seen = footprint(content.preprocess, height, width)
-    for at, title in ((0.03, "as read"), (0.45, _title(evidence, content.labels[told.answer]))):
-        panel = figure.add_axes((at, 0.36, 0.40, 0.53))
+    for at, title in ((0.04, "the image, as read"), (0.52, _title(evidence, content.labels[told.answer]))):
+        panel = figure.add_axes((at, 0.475, 0.44, 0.435), anchor="N")
         panel.imshow(grey, extent=(0, width, height, 0), interpolation="nearest" if width < 128 else "antialiased")
-        panel.set_title(title, fontsize=10, color=INK, loc="left")
-        if at > 0.1:
+        panel.set_title("\n".join(textwrap.wrap(title, 40)), fontsize=12, color=INK, loc="left")
+        if at > 0.5:
             key = _overlay(panel, evidence, seen)
         _edges(panel, seen, height, width)
-    _key(figure.add_axes((0.885, 0.42, 0.018, 0.41)), key, evidence)
-    figure.text(0.03, 0.94, "\n".join(textwrap.wrap(Path(told.name).name, 90)[:1]), fontsize=11, color=QUIET)
+    _key(figure.add_axes((0.52, 0.44, 0.44, 0.018)), key, evidence)
+    figure.text(0.04, 0.965, "\n".join(textwrap.wrap(Path(told.name).name, 80)[:1]), fontsize=12, color=QUIET)
     _words(figure, told, content, warning)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -69,7 +69,7 @@ def _draw(told: Outcome, evidence: Evidence, content: Content, warning: str, out
 
 
 def _title(evidence: Evidence, answer: str) -> str:
-    return f"what speaks for “{answer}”, and against it" if evidence.signed else f"what speaks for “{answer}”"
+    return f"orange for “{answer}”, violet against" if evidence.signed else f"what speaks for “{answer}”"
 
 
 def _shown(picture: Picture) -> NDArray[np.float32]:
@@ -128,32 +128,34 @@ def _edges(panel: "Axes", seen: Footprint, height: int, width: int) -> None:
 def _key(panel: "Axes", key: Any, evidence: Evidence) -> None:
     low, high = key.get_clim()
     panel.set_facecolor("#8c8c8c")  # as over a grey of the image
-    tints = _tints(key, np.linspace(low, high, 256))[:, None]
-    panel.imshow(tints, origin="lower", aspect="auto", extent=(0, 1, low, high))
-    panel.set_xticks([])
-    panel.yaxis.tick_right()
+    tints = _tints(key, np.linspace(low, high, 256))[None]
+    panel.imshow(tints, aspect="auto", extent=(low, high, 0, 1))
+    panel.set_yticks([])
     names = ["most against", "nothing", "most for"] if evidence.signed else ["nothing", "most for"]
-    panel.set_yticks([low, 0, high] if evidence.signed else [low, high], names, fontsize=8, color=INK)
+    panel.set_xticks([low, 0, high] if evidence.signed else [low, high], names, fontsize=10.5, color=INK)
+    panel.get_xticklabels()[0].set_horizontalalignment("left")
+    panel.get_xticklabels()[-1].set_horizontalalignment("right")
 
 
 def _words(figure: Any, told: Outcome, content: Content, warning: str) -> None:
     answer = content.labels[told.answer]
-    figure.text(0.03, 0.285, answer, fontsize=16, color=QUIET if warning else INK, fontweight="bold")
+    figure.text(0.04, 0.315, "\n".join(textwrap.wrap(answer, 22)[:2]), fontsize=20, color=QUIET if warning else INK,
+                fontweight="bold", va="center")  # fmt: skip
     if told.probabilities is not None:
-        _scale(figure.add_axes((0.45, 0.28, 0.40, 0.028)), told, content)
-    top = 0.225
+        _scale(figure.add_axes((0.52, 0.305, 0.44, 0.026)), told, content)
+    top = 0.245
     if warning:
-        figure.text(0.03, top, "\n".join(textwrap.wrap(warning, 104)), fontsize=10, color=ALARM, va="top",
-                    fontweight="bold")  # fmt: skip
-        top -= 0.065
-    lines = textwrap.wrap(statement(content, told), 112)
-    figure.text(0.03, top, "\n".join(lines), fontsize=9.5, color=QUIET if warning else INK, va="top")
+        lines = textwrap.wrap(warning, 70)
+        figure.text(0.04, top, "\n".join(lines), fontsize=12, color=ALARM, va="top", fontweight="bold")
+        top -= 0.01 + 0.026 * len(lines)
+    lines = textwrap.wrap(statement(content, told), 80)
+    figure.text(0.04, top, "\n".join(lines), fontsize=12, color=QUIET if warning else INK, va="top")
     note = (
         "Colours show what moved this model's score, on a coarse grid. They do not show where a disease is, nor that "
-        f"the answer is right. Model {content.name} of {content.publisher.name}. Research software, not a medical "
-        "device."
+        f"the answer is right. Model {content.name} of {content.publisher.name}."
     )
-    figure.text(0.03, 0.075, "\n".join(textwrap.wrap(note, 125)), fontsize=8.5, color=QUIET, va="top")
+    figure.text(0.04, 0.115, "\n".join(textwrap.wrap(note, 92)), fontsize=10.5, color=QUIET, va="top")
+    figure.text(0.04, 0.022, "Research software, not a medical device.", fontsize=12, color=INK, fontweight="bold")
 
 
 def _scale(panel: "Axes", told: Outcome, content: Content) -> None:
@@ -165,8 +167,9 @@ def _scale(panel: "Axes", told: Outcome, content: Content) -> None:
     if told.point is not None:
         panel.axvline(told.point, color=INK, linewidth=2)
         side = "right" if told.point > 0.5 else "left"
-        panel.text(told.point, -0.8, "operating point", fontsize=8, color=INK, ha=side, va="top")
-    panel.set_title(f"probability of {content.labels[shown]}: {percent(value)}", fontsize=10, color=INK, loc="left")
+        reading = f"from here on: {textwrap.shorten(content.labels[1], 18, placeholder='…')}"
+        panel.text(told.point, -0.8, reading, fontsize=10.5, color=INK, ha=side, va="top")
+    panel.set_title(f"probability of {content.labels[shown]}: {percent(value)}", fontsize=12, color=INK, loc="left")
     panel.set_xlim(0, 1)
     panel.set_ylim(-0.5, 0.5)
     panel.axis("off")

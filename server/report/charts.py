@@ -80,9 +80,9 @@ class Frame:
         (x1, y1), (x2, y2) = self.at(low), self.at(high)
         return el("line", x1=x1, y1=y1, x2=x2, y2=y2, class_=f"whisker s{style}")
 
-    def readings(self, stops: Sequence[notes.Stop]) -> list[Element]:
-        """What is said of the places under the pointer."""
-        return notes.readings(stops, LEFT, WIDTH - self.right, TOP, HEIGHT - BOTTOM)
+    def readings(self, stops: Sequence[notes.Stop], rising: bool) -> list[Element]:
+        """What is said of the places under the pointer, where lines that rise, or fall, leave room."""
+        return notes.readings(stops, notes.Field(LEFT, WIDTH - self.right, TOP, HEIGHT - BOTTOM), low=rising)
 
     def drawn(self, title: str, description: str, *marks: Child) -> Element:
         """The picture: axes, then marks."""
@@ -185,8 +185,8 @@ def learning(
     last = max([2.0, *(r["round"] + 1.0 for _, _, records in runs for r in records)])
     named = 1 < len(curves) <= MOST_NAMED and len({curve.style for curve in curves}) < len(curves)
     right = notes.room([curve.tip for curve in curves]) if named else RIGHT
-    frame = Frame(Axis("round", 1.0, last), _upright(label, curves, what), right)
-    marks: list[Element | None] = [_kept(frame, kept, high=what != "auc")] if kept is not None else []
+    frame, rising = Frame(Axis("round", 1.0, last), _upright(label, curves, what), right), what == "auc"
+    marks: list[Element | None] = [_kept(frame, kept, rising)] if kept is not None else []
     for curve in curves:
         marks += [frame.line(curve.points, curve.style), frame.mark(curve.points[-1], curve.style, "")]
     marks += [frame.mark((r + 1.0, frame.y.low), 5, "") for r in void]
@@ -194,7 +194,7 @@ def learning(
         tips = [(frame.at(curve.points[-1])[1], curve.style, curve.tip) for curve in curves]
         marks += notes.ends(tips, WIDTH - right, TOP, HEIGHT - BOTTOM)
     told = "; ".join(f"{curve.name}: from {curve.points[0][1]:.3f} to {curve.points[-1][1]:.3f}" for curve in curves)
-    return frame.drawn(title, told + ".", *marks, *frame.readings(_stops(frame, curves, set(void))))
+    return frame.drawn(title, told + ".", *marks, *frame.readings(_stops(frame, curves, set(void)), rising))
 
 
 def _upright(label: str, curves: Sequence[Curve], what: str) -> Axis:
@@ -204,11 +204,11 @@ def _upright(label: str, curves: Sequence[Curve], what: str) -> Axis:
     return Axis(label, max(0.0, low - slack), min(1.0, high + slack) if what == "auc" else high + slack)
 
 
-def _kept(frame: Frame, number: int, high: bool) -> Element:
+def _kept(frame: Frame, number: int, rising: bool) -> Element:
     """Named where lines that rise, or fall, leave room."""
     x, foot = frame.at((number + 1.0, frame.y.low))
     late = x > WIDTH / 2
-    name = el("text", "kept", x=x - 5 if late else x + 5, y=TOP + 14 if high else foot - 14,
+    name = el("text", "kept", x=x - 5 if late else x + 5, y=foot - 14 if rising else TOP + 14,
               text_anchor="end" if late else None)  # fmt: skip
     return el("g", el("line", x1=x, x2=x, y1=TOP, y2=foot, class_="guide"), name)
 
@@ -237,7 +237,7 @@ def roc(title: str, classes: Sequence[tuple[int, str, Any]], point: Any = None) 
         marks += [frame.whisker((near, y), (far, y), style), frame.whisker((x, low), (x, high), style)]
         marks += [frame.mark((x, y), style, name)]
     told = "; ".join(f"{name}: AUC {c['auc']:.3f}" for _, name, c in classes if c["auc"] is not None)
-    return frame.drawn(title, told + ".", *marks, *frame.readings(_along(frame, curves[0])))
+    return frame.drawn(title, told + ".", *marks, *frame.readings(_along(frame, curves[0]), rising=True))
 
 
 def _along(frame: Frame, curve: tuple[int, str, Sequence[Any]]) -> list[notes.Stop]:

@@ -25,27 +25,42 @@ class Stop:
     """(y, style) of each point that is spoken of."""
 
 
-def readings(stops: Sequence[Stop], left: float, right: float, top: float, foot: float) -> list[Element]:
-    """Upright bands that cover a chart from left to right; each shows its values while the pointer is on it."""
+@dataclass(frozen=True)
+class Field:
+    """Where a chart has its lines, in the picture's units."""
+
+    left: float
+    right: float
+    top: float
+    foot: float
+
+
+def readings(stops: Sequence[Stop], field: Field, low: bool) -> list[Element]:
+    """Upright bands that cover a chart from left to right; each shows its values while the pointer is on it.
+
+    Args:
+        low: they are written at the foot, where lines that rise leave room.
+    """
     shown = [*stops[:: -(-len(stops) // MOST_STOPS) or 1]]
-    edges = [left, *((a.x + b.x) / 2 for a, b in pairwise(shown)), right]
+    edges = [field.left, *((a.x + b.x) / 2 for a, b in pairwise(shown)), field.right]
     return [
-        el("g", el("rect", x=low, y=top, width=max(high - low, 0.1), height=foot - top, class_="catch"),
-           _box(stop, left, right, top, foot), class_="at")
-        for stop, (low, high) in zip(shown, pairwise(edges), strict=True)
+        el("g", el("rect", x=begin, y=field.top, width=max(end - begin, 0.1), height=field.foot - field.top,
+                   class_="catch"), _box(stop, field, low), class_="at")
+        for stop, (begin, end) in zip(shown, pairwise(edges), strict=True)
     ]  # fmt: skip
 
 
-def _box(stop: Stop, left: float, right: float, top: float, foot: float) -> Element:
+def _box(stop: Stop, field: Field, low: bool) -> Element:
     """On the side where there is more room."""
     lines = [*stop.lines[:MOST_LINES], *(["…"] if len(stop.lines) > MOST_LINES else [])]
     width, height = CHARACTER * max(map(len, lines)) + 2 * INSET, LINE * len(lines) + INSET
-    x = stop.x + INSET if stop.x < (left + right) / 2 else stop.x - INSET - width
-    words = [el("text", line, x=x + INSET, y=top + LINE * (i + 1)) for i, line in enumerate(lines)]
+    x = stop.x + INSET if stop.x < (field.left + field.right) / 2 else stop.x - INSET - width
+    y = field.foot - height - INSET if low else field.top
+    words = [el("text", line, x=x + INSET, y=y + LINE * (i + 1)) for i, line in enumerate(lines)]
     return el(
-        "g", el("line", x1=stop.x, x2=stop.x, y1=top, y2=foot, class_="guide"),
+        "g", el("line", x1=stop.x, x2=stop.x, y1=field.top, y2=field.foot, class_="guide"),
         *(el("circle", cx=stop.x, cy=y, r=3.5, class_=f"dot s{style}") for y, style in stop.dots),
-        el("rect", x=x, y=top, width=width, height=height, rx=4.0), *words,
+        el("rect", x=x, y=y, width=width, height=height, rx=4.0), *words,
     )  # fmt: skip
 
 
