@@ -2,7 +2,7 @@
 
 from xml.etree.ElementTree import Element
 
-from server.report import heat
+from server.report import heat, words
 from server.report.markup import Child, contents, document, el, listed, table
 from server.report.page import cost, origin, style, took_part
 from server.report.words import Result
@@ -20,6 +20,7 @@ def _head(result: Result) -> list[Element]:
     return [
         el("p", "Evaluation in a federation of hospitals", class_="kind"),
         el("h1", result["name"]),
+        *([el("p", when, class_="soft")] if (when := words.when(result)) else []),
         el("p", f"{models} model{'s' * (models > 1)} on the validation cases of {sites} sites of "
            f"{result['consortium']}, data set “{result['dataset']}”, to tell apart: {', '.join(result['labels'])}. "
            "Nothing was trained.",

@@ -58,6 +58,7 @@ def _head(result: Result) -> list[Element]:
     return [
         el("p", "Simulation on one machine" if simulated else "Federation of hospitals", class_="kind"),
         el("h1", result["name"]),
+        *([el("p", when, class_="soft")] if (when := words.when(result)) else []),
         el("p", words.summary(result), class_="lead"),
         el("dl", *(el("div", el("dt", name), el("dd", value)) for name, value in tiles), class_="tiles"),
         el("p", *_judged_on(result), "In brackets: 95 % confidence intervals. " + _several(result), class_="soft"),

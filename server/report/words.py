@@ -1,5 +1,6 @@
 """What is to be said of a run in plain words, from the content of result.json alone."""
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -38,6 +39,17 @@ def summary(result: Result) -> str:
         f"{many} sites of {result['consortium']} trained {kind} together on their own data sets "
         f"“{result['dataset']}”, to tell apart: {labels}. Purpose: {result['purpose']}. No image left a site."
     )
+
+
+def when(result: Result) -> str:
+    """From when to when a real run's rounds were; a simulation does not say."""
+    ends = [r for r in result["rounds"] if "at_s" in r]
+    if not ends:
+        return ""
+    began, ended = time.gmtime(ends[0]["at_s"] - ends[0]["seconds"]), time.gmtime(ends[-1]["at_s"])
+    day = "%Y-%m-%d"
+    same = time.strftime(day, began) == time.strftime(day, ended)
+    return f"{time.strftime(f'{day} %H:%M', began)} to {time.strftime('%H:%M' if same else f'{day} %H:%M', ended)} UTC"
 
 
 def limits(result: Result) -> list[str]:

@@ -4,7 +4,7 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,9 @@ from playwright.sync_api import Page as Tab
 from server import conduct
 from server.__main__ import main
 from server.federation import RoundRecord
+from server.report import learning
+from server.report.markup import document, el
+from server.report.page import style
 from server.runs import Asking, Run
 from simulate import main as simulate
 from tests.dashboard.served import PASSWORD, Page, alive
@@ -85,6 +88,43 @@ def test_a_run_is_followed_from_start_to_end(consortium: Consortium, page: Page,
         expect(seen.locator(".badge")).to_have_text("✓ finished")
         expect(seen.locator("#said")).to_have_text(f"Run {run.name} finished.")
         assert seen.evaluate("window.loadedOnce")
+
+
+def test_a_chart_says_its_values_where_the_pointer_is_and_goes_on_saying_them(
+    consortium: Consortium, page: Page, browser: Browser
+) -> None:
+    run = begun(consortium, round_of(0), round_of(1))
+    with tab(browser, page.links[0]) as seen:
+        expect(seen.locator("#link")).to_have_text("● live")
+        expect(seen.get_by_text("0.650 federated")).to_be_hidden()
+        seen.locator("#part-curves .at").nth(1).locator(".catch").hover()
+        expect(seen.get_by_text("0.650 federated")).to_be_visible()
+        run.remember([round_of(2)])
+        expect(seen.locator("#part-curves details tbody tr")).to_have_count(3)
+        expect(seen.get_by_text("0.650 federated")).to_be_visible()
+
+
+def test_curves_are_hidden_by_the_legend_and_saved_by_keyboard_without_a_script(
+    tmp_path: Path, browser: Browser
+) -> None:
+    rounds = [asdict(round_of(number)) for number in range(3)]
+    runs = [(3, "Lisbon alone", rounds), (3, "Osaka alone", rounds), (0, "federated", rounds)]
+    drawn = learning.drawn(runs, [(0, "federated"), (3, "each site alone")])
+    made = document("curves", style(), el("h1", "curves"), drawn, learning.download("run", runs))
+    (tmp_path / "curves.html").write_bytes(made)
+    with tab(browser, (tmp_path / "curves.html").as_uri()) as seen:
+        lines = seen.locator("figure .line.s3")
+        expect(lines).to_have_count(4)
+        expect(lines.first).to_be_visible()
+        seen.get_by_label("each site alone").focus()
+        seen.keyboard.press("Space")
+        expect(lines.first).to_be_hidden()
+        expect(seen.locator("figure .end.e3").first).to_be_hidden()
+        expect(seen.locator("figure .line.s0").first).to_be_visible()
+        assert serious(seen) == []
+        with seen.expect_download() as saved:
+            seen.get_by_role("link", name="Save the curves as CSV").press("Enter")
+        assert len(Path(saved.value.path()).read_text().splitlines()) == 1 + 3 * 3
 
 
 def test_a_site_whose_process_ended_is_shown(consortium: Consortium, page: Page, browser: Browser) -> None:
