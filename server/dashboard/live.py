@@ -15,7 +15,7 @@ from common.progress import duration
 from server import census
 from server.dashboard.shell import html
 from server.home import Home
-from server.report import charts
+from server.report import charts, learning
 from server.report.markup import Child, el, figure, table
 from server.report.page import presence
 from server.runs import OVER, Run
@@ -75,6 +75,12 @@ class Look:
     def total(self) -> int:
         """Rounds that are planned."""
         return self.run.plan.rounds if self.run else 0
+
+    @cached_property
+    def kept(self) -> int | None:
+        """The round whose model is kept, from 0, once that is known."""
+        told = read_json(self.run.folder / "result.json") if self.run and self.stage in OVER else None
+        return (told or {}).get("best_round")
 
     @property
     def cohort(self) -> tuple[str, ...]:
@@ -170,19 +176,16 @@ def _run(look: Look) -> Marks:
         bar = el("progress", value=str(done), max=str(total), aria_label="How far it is")
         what = "models" if look.run.plan.content.models else "rounds"
         shown.append(el("div", bar, el("p", el("b", f"{done} of {total} {what}"), _left(look)), class_="way"))
-    return [*shown, el("p", *_sentence(look.run, look.stage), class_=f"lead {look.stage}"), _tiles(look)]
+    return [*shown, el("p", *_sentence(look.run, look.stage, look.kept), class_=f"lead {look.stage}"), _tiles(look)]
 
 
-def _sentence(run: Run, stage: str) -> Marks:
+def _sentence(run: Run, stage: str, kept: int | None) -> Marks:
     """What there is to say of it beside its name and stage."""
     if stage == "running":
         return [awaited(run) or "Nobody is waited for."]
     if stage == "waiting":
         return [standing(run)]
-    result = read_json(run.folder / "result.json") or {}
-    best = (
-        f"The model kept is that of round {result['best_round'] + 1}. " if result.get("best_round") is not None else ""
-    )
+    best = "" if kept is None else f"The model kept is that of round {kept + 1}. "
     report = el("a", "Read the report", href=f"/runs/{run.name}/report.html") if _has_report(run.folder) else None
     return [run.state.why, best, report]
 
@@ -199,13 +202,16 @@ def _left(look: Look) -> str:
 def _tiles(look: Look) -> Element | None:
     if look.run is None or not look.rounds:
         return None
-    areas = [r["validation"].get("auc") for r in look.rounds]
-    known = [area for area in areas if area is not None]
+    known = [area for r in look.rounds if (area := r["validation"].get("auc")) is not None]
+    kept = [r["validation"].get("auc") for r in look.rounds if r["round"] == look.kept]
     state, void = look.run.state, sum(bool(r["void"]) for r in look.rounds)
     took_s = (state.ended_s or look.now) - state.started_s if state.started_s else None
     tiles: list[tuple[str, Child]] = [
-        ("Validation AUC, last", figure(known[-1] if known else None)),
-        ("Best so far", figure(max(known, default=None))),
+        (
+            "Validation AUC, kept model" if kept else "Validation AUC, last",
+            figure(next(iter(kept or known[::-1]), None)),
+        ),
+        ("Highest of a round", figure(max(known, default=None))),
         ("Sites", str(len(look.cohort))),
         ("Seconds a round", f"{usual_s(look.rounds):.1f}"),
         ("Void rounds", str(void)),
@@ -255,24 +261,10 @@ def _curves(look: Look) -> Marks:
         return [el("p", "Models are evaluated in this run, and none is trained: there is no curve.", class_="soft")]
     void = [r["round"] for r in look.rounds if r["void"]]
     lines = [(charts.STYLES["federated"], "federated", look.rounds)]
-    drawn: Marks = []
-    for what, label, name in (("auc", "validation AUC", "AUC"), ("loss", "validation loss", "Loss")):
-        if chart := charts.learning(f"{name} on validation cases, round by round", lines, what, label, void):
-            drawn.append(charts.captioned(name, chart))
-    if not drawn:
+    drawn = learning.drawn(lines, [], void, look.kept)
+    if look.run is None or drawn is None:
         return [el("p", "No round was evaluated yet, so there is no curve.", class_="soft")]
-    legend = charts.legend([(5, "void round: too few answered, the model stayed as it was")]) if void else None
-    rows = [_round(r) for r in reversed(look.rounds)]
-    head = ["Round", "AUC", "Loss", "Seconds", "Without"]
-    numbers = el("details", el("summary", "The same as numbers"), table("Every round, the newest first", head, rows))
-    return [el("div", *drawn, class_="charts"), legend, numbers]
-
-
-def _round(record: dict[str, Any]) -> list[Child]:
-    loss = record["validation"].get("loss")
-    return [str(record["round"] + 1) + (" (void)" if record["void"] else ""), figure(record["validation"].get("auc")),
-            "–" if loss is None else f"{loss:.4f}", f"{record['seconds']:.1f}",
-            ", ".join(record["dropped"]) or "–"]  # fmt: skip
+    return [drawn, learning.numbers(look.rounds, el("p", learning.download(look.run.name, lines)))]
 
 
 def _rounds(look: Look) -> Marks:
@@ -285,7 +277,7 @@ def _history(look: Look) -> Marks:
     found = [*past(look.home)][::-1]
     if not found:
         return [el("p", "None yet.", class_="soft")]
-    head = ["Run", "Made", "Sites", "Rounds", "Validation AUC", "Stage", "Report"]
+    head = ["Run", "Made (UTC)", "Sites", "Rounds", "Validation AUC", "Stage", "Report"]
     return [_stacked("All runs, the newest first", head, [_past(look.home, one) for one in found])]
 
 

@@ -275,7 +275,7 @@ def test_a_report_is_shown_and_let_do_nothing(consortium: Consortium, page: Page
     with page.inside() as client:
         answer = client.get(f"/runs/{run.name}/report.html")
     assert (answer.status_code, "the report" in answer.text) == (200, True)
-    assert answer.headers["content-security-policy"].startswith("sandbox; default-src 'none'")
+    assert answer.headers["content-security-policy"].startswith("sandbox allow-downloads; default-src 'none'")
 
 
 def test_too_many_streams_are_refused(page: Page) -> None:
