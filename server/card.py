@@ -3,15 +3,17 @@
 After Mitchell et al., Model Cards for Model Reporting, FAT* 2019. One content, as Markdown and as a page.
 """
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from xml.etree.ElementTree import Element
 
 from common.package import Content
 from server import counts
 from server.report import words
-from server.report.markup import document, el, listed, table
+from server.report.markup import Child, contents, document, el, listed, table
 from server.report.page import NAMES, SHOWN, style
 from server.report.words import Result
 
@@ -77,12 +79,28 @@ def markdown(content: Content, result: Result, terms: Terms) -> bytes:
 
 def page(content: Content, result: Result, terms: Terms) -> bytes:
     """The card as a page that loads nothing."""
-    body = [el("p", "Model card", class_="kind"), el("h1", content.name)]
+    top, body = [el("p", "Model card", class_="kind"), el("h1", content.name)], list[Element]()
     for section in sections(content, result, terms):
         warn = "warn" if section.title == "What it is not good for" else None
-        shown = table(section.title, section.head, section.rows) if section.rows else None
-        body.append(el("section", el("h2", section.title), listed(section.lines), shown, class_=warn))
-    return document(f"{content.name}: model card", style(), *body)
+        shown = [el("h2", section.title), listed(section.lines), _table(section) if section.rows else None]
+        body.append(el("section", *shown, class_=warn))
+    return document(f"{content.name}: model card", style(), *top, contents(body), *body)
+
+
+def _table(section: Section) -> Element:
+    """As everywhere: intervals below their figures, digests that may break, words from the left."""
+    made = table(section.title, section.head, [[*map(_cell, row)] for row in section.rows])
+    if any(cell[:1].isalpha() for row in section.rows for cell in row[1:]):
+        made[0].set("class", "words")
+    return made
+
+
+def _cell(text: str) -> Child:
+    if re.search(r"[0-9a-f]{64}", text):
+        return el("code", text)
+    if found := re.fullmatch(r"(\d\.\d{3}) (\(.*\))", text):
+        return el("span", found[1], " ", el("small", found[2]))
+    return text
 
 
 def _plain(text: str) -> str:
@@ -175,10 +193,9 @@ def _figure(value: float | None, interval: Sequence[float] | None) -> str:
 def _operating_point(content: Content) -> Section:
     lines = []
     if content.threshold is not None:
-        rule = content.rule if isinstance(content.rule, str) else f"a sensitivity of {content.rule:g} at least"
         lines.append(
             f"Log-odds above {content.threshold:.4g} count as {content.labels[1]}: chosen on the summed validation "
-            f"counts by {rule}."
+            f"counts for {words.aim(content.rule)}."
         )
     else:
         lines.append("The class of the largest score is the answer.")

@@ -1,16 +1,19 @@
 """The report of an evaluation: its matrix, who took part, what the coordinator saw."""
 
+from collections.abc import Sequence
+from typing import Any
 from xml.etree.ElementTree import Element
 
-from server.report import heat, words
-from server.report.markup import Child, contents, document, el, listed, table
-from server.report.page import cost, origin, style, took_part
+from server.report import charts, heat, words
+from server.report.charts import SHAPES
+from server.report.markup import Child, contents, count, document, el, figure, listed, table
+from server.report.page import NAMES, SHOWN, cost, origin, style, took_part, with_interval
 from server.report.words import Result
 
 
 def page(result: Result) -> bytes:
     """The whole page."""
-    sections = (_limits, heat.section, _models, took_part, _privacy, cost, origin)
+    sections = (_limits, heat.section, _quality, _models, took_part, _privacy, cost, origin)
     body = [element for section in sections for element in section(result)]
     return document(f"{result['name']}: evaluation", style(), *_head(result), contents(body), *body)
 
@@ -39,9 +42,41 @@ def _limits(result: Result) -> list[Element]:
     return [el("section", el("h2", "What to doubt"), listed(told), class_="warn")]
 
 
+def _quality(result: Result) -> list[Element]:
+    """What every model reaches on the sum of all sites' cases."""
+    named = [(i % len(SHAPES), m["name"]) for i, m in enumerate(result["models"]) if m["name"] in result["counts"]]
+    if not named:
+        return []
+    told = result["counts"]
+    rows: list[list[Child]] = [
+        [name, count(told[name]["n"]), *(with_interval(told[name]["figures"], f) for f in SHOWN)] for _, name in named
+    ]
+    caption = "On the cases of all sites, at each model's operating point, with 95 % intervals"
+    shown = table(caption, ["model", "cases", *(NAMES[f] for f in SHOWN)], rows)
+    drawn = [_roc(result["labels"][label], [(style, name, told[name]["classes"][i]) for style, name in named])
+             for i, label in enumerate(c["class"] for c in told[named[0][1]]["classes"])]  # fmt: skip
+    return [el("h2", "How good each is"), shown, el("div", *drawn, class_="charts")]
+
+
+def _roc(label: str, classes: Sequence[tuple[int, str, Any]]) -> Element:
+    known = [one for one in classes if one[2]["roc"]]
+    if not known:
+        return el("p", f"{label}: no ROC curve, for a class has no cases.")
+    legend = charts.legend([(style, el("span", f"{name}, AUC ", figure(c["auc"], c["auc_interval"])))
+                            for style, name, c in known])  # fmt: skip
+    below = f"Shaded: 95 % interval of the sensitivity of {known[0][1]} at each threshold."
+    return charts.captioned(f"ROC: {label}", charts.roc(f"ROC: {label}", known), legend, below)
+
+
 def _models(result: Result) -> list[Element]:
     rows: list[list[Child]] = [
-        [m["name"], m["kind"], "×".join(map(str, m["shape"])), el("code", m["preprocess"]), el("code", m["sha256"])]
+        [
+            m["name"],
+            words.MODELS[m["kind"]],
+            "×".join(map(str, m["shape"])),
+            el("code", m["preprocess"]),
+            el("code", m["sha256"]),
+        ]
         for m in result["models"]
     ]
     shown = table("As the signed plan names them", ["model", "kind", "image", "preprocessing", "SHA-256"], rows)

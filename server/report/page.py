@@ -232,10 +232,11 @@ def took_part(result: Result) -> list[Element]:
     """Which site answered in which round."""
     first = result["rounds"][0].get("seed") if result["rounds"] else None
     rounds = [r for r in result["rounds"] if r.get("seed") == first]
-    caption = "Every round of the first seed, from the left" if first is not None else "Every round, from the left"
+    what = "model, as in the tables above" if result.get("kind") == "evaluation" else "round"
+    caption = f"Every {what}{' of the first seed' * (first is not None)}, from the left"
     away = sorted(set(result.get("asked", ())) - set(result["sites"]))
     return [
-        el("h2", "Who took part in which round"), *presence(caption, list(result["sites"]), rounds),
+        el("h2", "Who took part"), *presence(caption, list(result["sites"]), rounds),
         *([el("p", f"Asked, and not taking part: {', '.join(away)}.")] if away else []),
     ]  # fmt: skip
 
@@ -286,7 +287,7 @@ def origin(result: Result) -> list[Element]:
     told |= {f"Weights of seed {s['seed']}, SHA-256": s["weights_sha256"] for s in result.get("seeds", ())}
     told["Made with"] = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
     rows: list[list[Child]] = [[name, el("code", value)] for name, value in told.items()]
-    shown = table("What made this model", ["what", "value"], rows)
+    shown = table("What made these figures", ["what", "value"], rows)
     shown[0].set("class", "words")
     found = [el("h2", "Where it comes from"), shown]
     if "config" not in result:

@@ -47,9 +47,10 @@ def when(result: Result) -> str:
     if not ends:
         return ""
     began, ended = time.gmtime(ends[0]["at_s"] - ends[0]["seconds"]), time.gmtime(ends[-1]["at_s"])
-    day = "%Y-%m-%d"
-    same = time.strftime(day, began) == time.strftime(day, ended)
-    return f"{time.strftime(f'{day} %H:%M', began)} to {time.strftime('%H:%M' if same else f'{day} %H:%M', ended)} UTC"
+    first, last = (time.strftime("%Y-%m-%d %H:%M", moment) for moment in (began, ended))
+    if first == last:
+        return f"{first} UTC"
+    return f"{first} to {last.removeprefix(first[:11])} UTC"
 
 
 def limits(result: Result) -> list[str]:
@@ -125,14 +126,18 @@ def best_round(result: Result) -> int:
 
 def operating_point(result: Result) -> str:
     """What it is and how it was chosen."""
-    rule = result["config"]["operating_point"]
     if len(result["labels"]) > 2:
         return "The class of the largest score is the answer."
-    ways = {"youden": "greatest sum of sensitivity and specificity (Youden's index)", "accuracy": "greatest accuracy"}
     return (
         f"The operating point, the score from which a case is called {result['labels'][1]}, was chosen on validation "
-        f"cases: {ways.get(rule, f'sensitivity of {rule} at least')}."
+        f"cases: {aim(result['config']['operating_point'])}."
     )
+
+
+def aim(rule: str | float) -> str:
+    """What `operating_point` of a configuration asks for."""
+    ways = {"youden": "greatest sum of sensitivity and specificity (Youden's index)", "accuracy": "greatest accuracy"}
+    return ways[rule] if isinstance(rule, str) else f"sensitivity of {rule:g} at least"
 
 
 def kept(result: Result) -> str:
