@@ -214,11 +214,13 @@ def _kept(frame: Frame, number: int, rising: bool) -> Element:
 
 
 def _stops(frame: Frame, curves: Sequence[Curve], void: set[int]) -> list[notes.Stop]:
-    """At every round the curves' values, in the order in which they lie there."""
+    """At every round the curves' values, as they lie there; of many, those of sites alone are left out."""
     found = []
     for x in sorted({x for curve in curves for x, _ in curve.points}):
-        here = sorted(((y, c.style, c.name) for c in curves for at, y in c.points if at == x), reverse=True)
-        lines = [f"round {x:.0f}{' (void)' if x - 1 in void else ''}", *(f"{y:.3f} {name}" for y, _, name in here)]
+        all_here = sorted(((c.style, y, c.name) for c in curves for at, y in c.points if at == x))
+        here = sorted(((y, style, name) for style, y, name in all_here[: notes.MOST_LINES]), reverse=True)
+        lines = [f"round {x:.0f}{' (void)' if x - 1 in void else ''}", *(f"{y:.3f} {notes.short(name, 20)}" for y, _, name in here),
+                 *(["…"] if len(all_here) > len(here) else [])]  # fmt: skip
         found.append(notes.Stop(frame.at((x, 0.0))[0], lines, [(frame.at((x, y))[1], s) for y, s, _ in here]))
     return found
 

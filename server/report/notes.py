@@ -8,10 +8,11 @@ from xml.etree.ElementTree import Element
 from server.report.markup import el
 
 LINE, CHARACTER, INSET = 15.0, 7.2, 8.0
-MOST_STOPS = 120
+MOST_STOPS = 80
 """Along a chart: more would be narrower than a pointer."""
-MOST_LINES = 14
-LONGEST = 12
+MOST_LINES = 12
+"""Of values at a stop: more would not fit into a chart."""
+LONGEST = 13
 """Characters of a name at a line's end."""
 
 
@@ -52,11 +53,11 @@ def readings(stops: Sequence[Stop], field: Field, low: bool) -> list[Element]:
 
 def _box(stop: Stop, field: Field, low: bool) -> Element:
     """On the side where there is more room."""
-    lines = [*stop.lines[:MOST_LINES], *(["…"] if len(stop.lines) > MOST_LINES else [])]
-    width, height = CHARACTER * max(map(len, lines)) + 2 * INSET, LINE * len(lines) + INSET
-    x = stop.x + INSET if stop.x < (field.left + field.right) / 2 else stop.x - INSET - width
+    width, height = CHARACTER * max(map(len, stop.lines)) + 2 * INSET, LINE * len(stop.lines) + INSET
+    beside = stop.x + INSET if stop.x < (field.left + field.right) / 2 else stop.x - INSET - width
+    x = max(0.0, min(beside, field.right - width))
     y = field.foot - height - INSET if low else field.top
-    words = [el("text", line, x=x + INSET, y=y + LINE * (i + 1)) for i, line in enumerate(lines)]
+    words = [el("text", line, x=x + INSET, y=y + LINE * (i + 1)) for i, line in enumerate(stop.lines)]
     return el(
         "g", el("line", x1=stop.x, x2=stop.x, y1=field.top, y2=field.foot, class_="guide"),
         *(el("circle", cx=stop.x, cy=y, r=3.5, class_=f"dot s{style}") for y, style in stop.dots),
@@ -64,9 +65,11 @@ def _box(stop: Stop, field: Field, low: bool) -> Element:
     )  # fmt: skip
 
 
-def short(name: str) -> str:
-    """A name as it stands at a line's end."""
-    return name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
+def short(name: str, longest: int = LONGEST) -> str:
+    """A name with its beginning and its end, by which names of one kind differ."""
+    if len(name) <= longest:
+        return name
+    return f"{name[: longest - longest // 2 - 1]}…{name[-(longest // 2) :]}"
 
 
 def room(names: Sequence[str]) -> float:

@@ -15,7 +15,7 @@ from common.imaging import Pipeline
 from common.models import build
 from common.types import under
 from server import matrix
-from server.report import heat, page
+from server.report import examination, heat, page
 from simulate import main as simulate
 
 SMALL = ["data.sites=3", "data.cases=40", "data.size=16", "preprocess=[]", "federation.rounds=4"]
@@ -79,6 +79,23 @@ def test_the_page_has_a_number_for_every_cell_and_says_that_it_was_simulated(sim
         assert all(f"{cell['auc']:.3f}" in part for cell in row.values() if cell["auc"] is not None)
     assert 'scope="row"' in part
     assert 'role="region"' in part
+
+
+def test_the_report_of_an_evaluation_has_the_figures_and_the_curve_of_every_model_with_a_sum(simulated: Path) -> None:
+    run = told(simulated)
+    one = run["counts"]["validation"]
+    named = [{"name": name, "kind": "svm", "shape": [16, 16, 1], "preprocess": "ab", "sha256": "cd"} for name in "xyz"]
+    sums = {"sites": [], "models": ["x", "y", "z"], "cells": {}, "all": {"x": run["cross_site"]["all"]["federated"]}}
+    result = run | {"kind": "evaluation", "consortium": "pilot", "dataset": "chest", "models": named,
+                    "cross_site": sums | {"all": sums["all"] | {"y": sums["all"]["x"]}},
+                    "counts": {"x": one, "y": one | {"figures": one["figures"] | {"sensitivity": 0.125}}}}  # fmt: skip
+    del result["config"], result["seeds"]
+    text = examination.page(result).decode()
+    part = text[text.index(">How good each is</h2>") : text.index(">Models</h2>")]
+    assert part.count('scope="row"') == 2
+    assert ">0.125<" in part
+    assert part.count("<polyline") == 1 + 2  # chance, and both curves
+    assert "too few sites answered: z." in text
 
 
 def test_over_several_seeds_a_cell_is_the_mean(simulated: Path) -> None:
