@@ -217,10 +217,10 @@ def _stops(frame: Frame, curves: Sequence[Curve], void: set[int]) -> list[notes.
     """At every round the curves' values, as they lie there; of many, those of sites alone are left out."""
     found = []
     for x in sorted({x for curve in curves for x, _ in curve.points}):
-        all_here = sorted(((c.style, y, c.name) for c in curves for at, y in c.points if at == x))
-        here = sorted(((y, style, name) for style, y, name in all_here[: notes.MOST_LINES]), reverse=True)
-        lines = [f"round {x:.0f}{' (void)' if x - 1 in void else ''}", *(f"{y:.3f} {notes.short(name, 20)}" for y, _, name in here),
-                 *(["…"] if len(all_here) > len(here) else [])]  # fmt: skip
+        every = sorted((c.style, y, c.name) for c in curves for at, y in c.points if at == x)
+        here = sorted(((y, style, name) for style, y, name in every[: notes.MOST_LINES]), reverse=True)
+        lines = [f"round {x:.0f}" + " (void)" * (x - 1 in void)]
+        lines += [f"{y:.3f} {notes.short(name, 20)}" for y, _, name in here] + ["…"] * (len(every) > len(here))
         found.append(notes.Stop(frame.at((x, 0.0))[0], lines, [(frame.at((x, y))[1], s) for y, s, _ in here]))
     return found
 

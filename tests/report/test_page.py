@@ -17,7 +17,7 @@ from rich.console import Console
 
 from server import conduct, report
 from server.__main__ import main
-from server.report import compare, learning, words
+from server.report import charts, compare, learning, notes, words
 from simulate import main as simulate
 from tests.deployment.consortium import Consortium
 from tests.deployment.test_runs import Hospitals
@@ -143,6 +143,21 @@ def test_a_chart_says_its_values_where_the_pointer_is(simulated: Path) -> None:
     assert content.count(">kept</text>") == 2
     best = result["rounds"][words.best_round(result)]
     assert f">round {best['round'] + 1}</text>" in content
+
+
+def test_names_of_one_kind_stay_apart_when_they_are_shortened_and_readings_stay_in_the_chart() -> None:
+    names = [f"University hospital number {i}" for i in range(30)]
+    assert len({notes.short(name) for name in names}) == 30
+    runs = [(3, f"{name} alone", [{"round": r, "validation": {"auc": 0.5 + r / 1000 + i / 100}} for r in range(400)])
+            for i, name in enumerate(names)]  # fmt: skip
+    drawn = charts.learning("AUC", runs, "auc", "AUC")
+    assert drawn is not None
+    boxes = [box for box in drawn.iter("rect") if box.get("rx")]
+    assert 40 < len(boxes) <= notes.MOST_STOPS
+    for box in boxes:
+        x, y, wide, high = (float(box.get(name) or "nan") for name in ("x", "y", "width", "height"))
+        assert 0 <= x <= x + wide <= charts.WIDTH
+        assert 0 <= y <= y + high <= charts.HEIGHT
 
 
 def test_saved_curves_are_those_of_the_result_and_no_name_is_a_formula(simulated: Path) -> None:
