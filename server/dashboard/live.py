@@ -176,7 +176,20 @@ def _run(look: Look) -> Marks:
         bar = el("progress", value=str(done), max=str(total), aria_label="How far it is")
         what = "models" if look.run.plan.content.models else "rounds"
         shown.append(el("div", bar, el("p", el("b", f"{done} of {total} {what}"), _left(look)), class_="way"))
-    return [*shown, el("p", *_sentence(look.run, look.stage, look.kept), class_=f"lead {look.stage}"), _tiles(look)]
+    return [
+        *shown,
+        el("p", *_sentence(look.run, look.stage, look.kept), class_=f"lead {look.stage}"),
+        _tiles(look),
+        _plan(look.run),
+    ]
+
+
+def _plan(run: Run) -> Element:
+    """What the sites were asked to decide on, word for word."""
+    files = el(
+        "p", "Files of this run: ", el("code", f"runs/{run.name}"), " in the coordinator's folder.", class_="soft"
+    )
+    return el("details", el("summary", "The plan, as sites decide on it"), el("pre", run.plan.described()), files)
 
 
 def _sentence(run: Run, stage: str, kept: int | None) -> Marks:

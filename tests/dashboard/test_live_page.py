@@ -96,6 +96,8 @@ def test_a_chart_says_its_values_where_the_pointer_is_and_goes_on_saying_them(
     run = begun(consortium, round_of(0), round_of(1))
     with tab(browser, page.links[0]) as seen:
         expect(seen.locator("#link")).to_have_text("● live")
+        seen.get_by_text("The plan, as sites decide on it").click()
+        expect(seen.locator("#part-run pre")).to_contain_text(run.plan.digest)
         expect(seen.get_by_text("0.650 federated")).to_be_hidden()
         seen.locator("#part-curves .at").nth(1).locator(".catch").hover()
         expect(seen.get_by_text("0.650 federated")).to_be_visible()
