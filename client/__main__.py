@@ -16,6 +16,7 @@
 
     python -m client access ACTION          people, roles, and the policy that two of them sign
     python -m client audit ACTION           what was done here, and by whom
+    python -m client catalogue [ACTION]     what partners offer: data sets, models, plans
     python -m client witness                what was seen of the coordinator's log, here and at other sites
 
     python -m client check configs/demo.yaml          is the data of a configuration ready to train on?
@@ -42,6 +43,7 @@ from client import joining, witness
 from client.access import commands as access
 from client.access import gate, vouched
 from client.backup import commands as backup
+from client.catalogue import commands as catalogue
 from client.custody import commands as custody
 from client.home import Home
 from client.origin import File, Origin
@@ -364,6 +366,7 @@ COMMANDS = {
     "rekey": Command("move this site to new keys", REKEY, _rekey_arguments, _rekey),
     **prediction.COMMANDS,
     "preview": Command("one image after every preprocessing step", PREVIEW, _preview_arguments, _preview, KEPT),
+    **catalogue.COMMANDS,
     **custody.COMMANDS,
     **backup.COMMANDS,
     **access.COMMANDS,

@@ -73,6 +73,22 @@ class Board:
         """The newest head of the coordinator's log, and proof that it extends the one this site saw last."""
         return self._ask("POST", "history", json.dumps(told).encode())
 
+    def catalogue(self) -> Json:
+        """What all partners offer, signed; and the versions that this site's next entries must have."""
+        return self._ask("POST", "catalogue", b"{}")
+
+    def offer(self, told: Json) -> Json:
+        """Hand in a signed entry."""
+        return self._ask("POST", "offer", json.dumps(told).encode())
+
+    def deposit(self, told: Json) -> Json:
+        """Send a piece of a package that will be offered."""
+        return self._ask("POST", "deposit", json.dumps(told).encode())
+
+    def package(self, told: Json) -> Json:
+        """Fetch a piece of a package that is offered."""
+        return self._ask("POST", "package", json.dumps(told).encode())
+
     def _ask(self, method: str, name: str, body: bytes) -> Json:
         answer = self._send(method, PREFIX + name, body)
         if self._clock.learn(answer.headers.get("date")) and answer.status_code == httpx.codes.UNAUTHORIZED:

@@ -11,6 +11,7 @@ journal/             a message that is being answered
 access/, me.key      who may do what here, and the key of who made the site
 audit/               what was done here, and the key that signs for it
 witness/             what was seen of the coordinator's log
+catalogue/           the catalogue as it was seen last, and what this site offers in it
 """
 
 import time
@@ -30,6 +31,7 @@ from client.access.policy import Shelf
 from common import config as configuration
 from common import tensorfile
 from common.audit.log import Log
+from common.catalogue.offers import Described
 from common.config import Config, Data, Frozen, Sites
 from common.enrolment import PURPOSE, Enrolment, read_pins
 from common.errors import AuditError, ConfigError, IdentityError, PlanError, WireError
@@ -50,6 +52,8 @@ class Own(Frozen):
     """How the cases fall to training, validation and test."""
     take: str | None = None
     """Only the cases of this site in the data; needed where the data have several."""
+    about: Described | None = None
+    """What the catalogue says of it, if it is offered there: `client catalogue offer NAME`."""
 
 
 class Rules(Frozen):

@@ -46,7 +46,7 @@ def refresh(
         over: is told the digests of this site's plans that the coordinator names no more.
     """
     try:
-        with _board(home) as board:
+        with board_of(home) as board:
             known = {plan.paper.encode(): plan.digest for plan in home.plans()}
             files = _take(home, board.board(), new_plan)
             over(frozenset(digest for file, digest in known.items() if file not in files))
@@ -63,7 +63,7 @@ def refresh(
 def witness(home: Home) -> str:
     """Look whether the coordinator's log goes on from what was seen; what is wrong, if so."""
     try:
-        with _board(home) as board:
+        with board_of(home) as board:
             Witness(home).look(board)
         return ""
     except (ConsiliumError, OSError) as error:
@@ -73,7 +73,7 @@ def witness(home: Home) -> str:
 def send_decision(home: Home, decision: Decision) -> str:
     """Send one decision; why it could not be, if so."""
     try:
-        with _board(home) as board:
+        with board_of(home) as board:
             _deliver(home, board, decision)
         return ""
     except (ConsiliumError, OSError) as error:
@@ -93,7 +93,7 @@ def say(home: Home, doing: Doing | None, images: Images, ready: Iterable[str] = 
         what = {"what": "unfit", "error": images.error} if images.error else {"what": "reading"}
         told |= what | {"detail": f"the images of {images.plan}" if not images.error else images.plan}
     try:
-        with _board(home) as board:
+        with board_of(home) as board:
             board.doing(told)
     except (ConsiliumError, OSError):
         log.debug("the coordinator was not told what this site is doing")
@@ -102,14 +102,15 @@ def say(home: Home, doing: Doing | None, images: Images, ready: Iterable[str] = 
 def clock_offset_s(home: Home) -> float | None:
     """How much later the coordinator's clock is than this machine's; None if it was not reached."""
     try:
-        with _board(home) as board:
+        with board_of(home) as board:
             board.board()
             return board.clock_offset_s
     except (ConsiliumError, OSError):
         return None
 
 
-def _board(home: Home) -> Board:
+def board_of(home: Home) -> Board:
+    """This site's connection to the coordinator's board."""
     return Board(home.address, home.authority, home.site, home.identity)
 
 

@@ -19,6 +19,7 @@ ConsiliumError
 ├── AuditError          a log of what was done that is not what was written, or a history that was changed
 ├── AccessError         something that the policy lets somebody else do
 ├── PackageError        a shared model that is damaged, changed, or of a publisher that is not trusted here
+├── CatalogueError      an entry that cannot be made, taken or shown, or a catalogue that contradicts what was seen
 └── RunError            a run's folder: occupied, damaged, or of another configuration
 
 Each has a code, by which docs/errors.md explains it. The command lines print these without a traceback and exit with
@@ -147,6 +148,12 @@ class PackageError(ConsiliumError):
     """A shared model that is not what its publisher signed, or whose publisher is not trusted here."""
 
     code = "PACKAGE"
+
+
+class CatalogueError(ConsiliumError):
+    """An entry of the catalogue that cannot be made, taken or shown, or a catalogue that contradicts what was seen."""
+
+    code = "CATALOGUE"
 
 
 class RunError(ConsiliumError):

@@ -20,8 +20,9 @@ from common.errors import IdentityError, WireError
 from common.secagg.keys import digest, public_of, sign, verify
 
 Kind = Literal[
-    "request", "welcome", "plan", "decision", "head", "audit-key", "package", "policy", "figures", "drill", "witness"
-]
+    "request", "welcome", "plan", "decision", "head", "audit-key", "package", "policy", "figures", "drill", "witness",
+    "offer", "catalogue",
+]  # fmt: skip
 MOST_BYTES = 2**22
 """A paper is text that people could read; more than this is none."""
 MOST_LEVELS = 16

@@ -9,6 +9,7 @@
     python -m server dashboard                        the same as a page that keeps itself up to date
     python -m server compare RUN RUN…                 runs beside each other, simulated or real
     python -m server export RUN                       a finished run as one signed package to share
+    python -m server catalogue [ACTION]               what partners offer: data sets, models, plans
     python -m server history · stop · revoke · renew
     python -m server audit show · verify · export     what was done here, and by whom
 
@@ -32,9 +33,11 @@ from common.errors import ConfigError, IdentityError
 from common.joining import JoinRequest, consortium_fingerprint
 from common.plans import RunPlan
 from server import follow, membership
+from server.catalogue import Catalogue
 from server.evaluating import COMMANDS as EVALUATING
 from server.history import vouched
 from server.home import Home, Settings
+from server.offering import COMMANDS as OFFERING
 from server.runs import Run
 from server.sharing import COMMANDS as SHARING
 from server.sharing import finished
@@ -209,6 +212,8 @@ def _run(options: argparse.Namespace) -> int:
     config = configuration.load(options.config, options.overrides)
     plan = RunPlan.draw_up(config, home.roster, roots := home.root_keys(options.root))
     vouched(home, roots)
+    for doubt in Catalogue(home).doubts(plan.content):
+        print(f"Look again: {doubt}")
     options.act.plan, options.act.facts["digest"] = plan.name, plan.digest
     run = Run.begin(home, plan, options.wait_hours * 3600)
     print(f"Run {run.name}: asking {', '.join(plan.content.cohort)}. Each decides: python -m client approve {run.name}")
@@ -336,6 +341,7 @@ COMMANDS = {
     "compare": Command("runs beside each other, simulated or real", COMPARE, _compare_arguments, _compare),
     **SHARING,
     **EVALUATING,
+    **OFFERING,
     "stop": Command("end a run", STOP, _name_argument, _stop),
     "revoke": Command("suspend a site", REVOKE, _revoke_arguments, _revoke),
     "renew": Command("sign the roster anew before it expires", RENEW, _renew_arguments, _renew),

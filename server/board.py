@@ -1,11 +1,12 @@
 """What the gateway tells sites and hears from them, over the coordinator's folder: papers, decisions, what they do.
 
-All that a site can change here is its own decision on a plan that it was asked about, and one small file that says what
-it is doing, which `status` shows.
+All that a site can change here is its own decision on a plan that it was asked about, one small file that says what it
+is doing, which `status` shows, and what it offers in the catalogue.
 """
 
 import base64
 import json
+import re
 import time
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,7 @@ from common.errors import IdentityError, PlanError, WireError
 from common.files import glance, write_json
 from common.plans import Decision
 from common.release import VERSION, code_digest
+from server.catalogue import Catalogue
 from server.history import History
 from server.home import Home
 from server.runs import OVER, Run
@@ -86,6 +88,33 @@ class FolderBoard:
         write_json(run.folder / "decisions" / f"{site}.json", told)
         return {"taken": decision.verdict}
 
+    def catalogue(self, site: str, _: dict[str, Any]) -> dict[str, Any]:
+        """What all offer, signed; and by name the versions that this site's next entries must have."""
+        catalogue = Catalogue(self.home)
+        return {"catalogue": catalogue.listing().paper.told(), "next": catalogue.next_versions(site)}
+
+    def offer(self, site: str, told: dict[str, Any]) -> dict[str, Any]:
+        """Take what a site offers, or that it withdraws it.
+
+        Raises:
+            WireError, IdentityError, CatalogueError: as `Catalogue.take`.
+        """
+        return {"taken": Catalogue(self.home).take(site, json.dumps(told).encode()).content.address}
+
+    def deposit(self, site: str, told: dict[str, Any]) -> dict[str, Any]:
+        """Take the next piece of a package that a site will offer; says how much of it is here."""
+        sha256, offset = _place(told)
+        try:
+            data = base64.b64decode(told.get("data", ""), validate=True)
+        except (TypeError, ValueError):
+            raise WireError("'data': expected bytes as base64.") from None
+        return {"here": Catalogue(self.home).deposit(site, sha256, offset, data)}
+
+    def package(self, _: str, told: dict[str, Any]) -> dict[str, Any]:
+        """A piece of a package that is offered."""
+        sha256, offset = _place(told)
+        return {"data": base64.b64encode(Catalogue(self.home).piece(sha256, offset)).decode()}
+
     def doing(self, site: str, told: dict[str, Any]) -> dict[str, Any]:
         """Take what a site says of itself."""
         what = str(told.get("what", ""))
@@ -112,3 +141,13 @@ class FolderBoard:
 
     def _file(self, site: str) -> Any:
         return self.home.live / "doing" / f"{site}.json"
+
+
+def _place(told: dict[str, Any]) -> tuple[str, int]:
+    """Of which package, and from which byte on."""
+    sha256, offset = told.get("sha256"), told.get("offset")
+    if not (isinstance(sha256, str) and re.fullmatch("[0-9a-f]{64}", sha256)):
+        raise WireError("'sha256': expected 64 hexadecimal digits.")
+    if not isinstance(offset, int) or isinstance(offset, bool) or not 0 <= offset < 2**40:
+        raise WireError("'offset': expected a number of bytes.")
+    return sha256, offset

@@ -61,6 +61,8 @@ FLEET = frozenset(
 """All of Flower's but register-node and unregister-node: the coordinator alone says who is a node."""
 BOARD = "/v1/consilium/"
 FLEET_BYTES, BOARD_BYTES = 64 * 2**20, 16 * 2**10
+OFFER_BYTES, PIECE_BYTES = 64 * 2**10, 512 * 2**10
+"""An entry of the catalogue, and a piece of a package as base64."""
 BODY_S = 30.0
 """How long a member may pause within a body; all of one to the board must come within as much."""
 AT_ONCE = 16
@@ -104,6 +106,18 @@ class Board(Protocol):
     def history(self, site: str, told: Json) -> Json:
         """What was done at the coordinator: a signed head, and proof that it extends the one that the site saw last."""
 
+    def catalogue(self, site: str, told: Json) -> Json:
+        """What all partners offer."""
+
+    def offer(self, site: str, told: Json) -> Json:
+        """Take what a site offers."""
+
+    def deposit(self, site: str, told: Json) -> Json:
+        """Take a piece of a package that a site will offer."""
+
+    def package(self, site: str, told: Json) -> Json:
+        """Give a piece of a package that is offered."""
+
 
 class RefusedError(Exception):
     """A request that gets no further."""
@@ -125,6 +139,13 @@ class Gateway:
     def __init__(self, doorkeeper: Doorkeeper, board: Board, superlink: str, authority: Path, live: Path) -> None:
         self._doorkeeper, self._board, self._superlink = doorkeeper, board, superlink
         self._store, self._bells = Store(live / "flower" / "state.db"), live / "bells"
+        self._asked: dict[str, tuple[Callable[[str, Json], Json], int]] = {
+            f"{BOARD}decision": (board.decision, BOARD_BYTES), f"{BOARD}doing": (board.doing, BOARD_BYTES),
+            f"{BOARD}history": (board.history, BOARD_BYTES), f"{BOARD}catalogue": (board.catalogue, BOARD_BYTES),
+            f"{BOARD}offer": (board.offer, OFFER_BYTES), f"{BOARD}deposit": (board.deposit, PIECE_BYTES),
+            f"{BOARD}package": (board.package, BOARD_BYTES),
+        }  # fmt: skip
+        """Who answers what a site posts to the board, and the most bytes that are read of it."""
         self._handed: dict[str, Handed] = {}
         """What each site was handed and may not have got."""
         self._taking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -185,13 +206,9 @@ class Gateway:
             told = {"ok": True, "now_s": time.time()}
             await JSONResponse(told, headers=CLOSE)(request.scope, request.receive, send)
         elif asked == ("GET", f"{BOARD}board"):
-            await self._ask(lambda site, _: self._board.board(site), path, request, send)
-        elif asked == ("POST", f"{BOARD}decision"):
-            await self._ask(self._board.decision, path, request, send)
-        elif asked == ("POST", f"{BOARD}doing"):
-            await self._ask(self._board.doing, path, request, send)
-        elif asked == ("POST", f"{BOARD}history"):
-            await self._ask(self._board.history, path, request, send)
+            await self._ask(lambda site, _: self._board.board(site), BOARD_BYTES, path, request, send)
+        elif request.method == "POST" and path in self._asked:
+            await self._ask(*self._asked[path], path, request, send)
         else:
             raise RefusedError(404, "not-found", "there is nothing here.")
 
@@ -201,11 +218,13 @@ class Gateway:
         self._doorkeeper.holds(site, request.scope["lost"])
         return site
 
-    async def _ask(self, handler: Callable[[str, Json], Json], path: str, request: Request, send: Send) -> None:
+    async def _ask(
+        self, handler: Callable[[str, Json], Json], most_bytes: int, path: str, request: Request, send: Send
+    ) -> None:
         """One question to the board."""
         try:
             async with asyncio.timeout(BODY_S):
-                body = b"".join([piece async for piece in _body(request, BOARD_BYTES)])
+                body = b"".join([piece async for piece in _body(request, most_bytes)])
         except TimeoutError:
             raise RefusedError(408, "slow", "the body did not come in time.") from None
         site = self._doorkeeper.site(request.headers, request.method, path, body)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from common import tensorfile
 from common.command import Command
 from common.errors import ConfigError, RunError
+from common.files import read_json
+from server.catalogue import Catalogue
 from server.home import Home
 from server.runs import Run
 
@@ -33,7 +35,9 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, metavar="FILE", help="the package (NAME.consilium)")
     parser.add_argument("--licence", default=ASK_THE_PUBLISHER, metavar="TEXT", help="under which it is given away")
     parser.add_argument("--intended", default=RESEARCH, metavar="TEXT", help="intended use, for the card")
-    parser.add_argument("--country", action="append", default=[], metavar="SITE=COUNTRY", help="for the card; repeat")
+    parser.add_argument(
+        "--country", action="append", default=[], metavar="SITE=COUNTRY", help="for the card (the catalogue's); repeat"
+    )
     parser.add_argument("--onnx", action="store_true", help="put an ONNX graph in as well, and compare its outputs")
     parser.add_argument("--key", type=Path, metavar="FILE", help="a publisher's own key, for a simulated run")
     parser.add_argument("--publisher", default="simulation", metavar="NAME", help="whose key that is (simulation)")
@@ -60,7 +64,7 @@ def _export(options: argparse.Namespace) -> int:
     from server.card import Terms
     from server.export import Publisher, export, publisher_key
 
-    folder = finished(options.home, options.run)
+    folder, known = finished(options.home, options.run), dict[str, str]()
     if options.key:
         if (folder / "plan.json").exists():
             raise ConfigError("--key: is for simulated runs; the roots of the consortium sign a real one.")
@@ -68,7 +72,8 @@ def _export(options: argparse.Namespace) -> int:
     else:
         home = Home.at(options.home)
         publisher = Publisher(home.pins.federation, home.root_keys(options.root), home)
-    countries = dict(_country(told) for told in options.country)
+        known = Catalogue(home).countries((read_json(folder / "result.json") or {"sites": ()})["sites"])
+    countries = known | dict(_country(told) for told in options.country)
     file = export(folder, publisher, Terms(options.intended, options.licence, countries), onnx=options.onnx)
     shared = admitted(file, "the package")
     out = options.out or Path(shared.content.name + SUFFIX)

@@ -68,6 +68,13 @@ RULES: dict[str, Rule] = {
     "custody recover": _may(OFFICER),
     "custody adopt": _may(OFFICER),
     "custody destroy": _may(OFFICER),
+    # the catalogue
+    "catalogue": _may_look(*ROLES),
+    "catalogue show": _may_look(*ROLES),
+    "catalogue take": _may(OFFICER, OPERATOR, RESEARCHER),
+    "catalogue offer": _may(OFFICER),
+    "catalogue withdraw": _may(OFFICER),
+    "catalogue read": ANYBODY,
     # backups
     "backup": _may(OPERATOR),
     "backup list": _may_look(*ROLES),

@@ -48,7 +48,7 @@ class Transform(Step):
 class Window(Step):
     """Natural units to 0..1, clipped. Always first; where a configuration has none, the file's is put first."""
 
-    step: Literal["window"] = "window"
+    step: Literal["window"]
     source: Literal["file", "percentile"] = "file"
     """`file`: the picture's own range; `percentile`: from `low` to `high` percent of each image."""
     low: Percent = 1.0
@@ -261,7 +261,7 @@ def in_order(steps: Sequence[AnyStep]) -> tuple[AnyStep, ...]:
     Raises:
         ValueError: where their order cannot mean anything.
     """
-    steps = tuple(steps) if steps and isinstance(steps[0], Window) else (Window(), *steps)
+    steps = tuple(steps) if steps and isinstance(steps[0], Window) else (Window(step="window"), *steps)
     rest = steps[1:]
     if any(isinstance(step, Window) for step in rest):
         raise ValueError("window comes first and once: the steps after it see 0..1")

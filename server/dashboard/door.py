@@ -2,6 +2,7 @@
 
 GET  /                       the live page; ?token=… exchanges a link for a session
 GET  /runs/NAME              the same of one run, /runs/NAME/report.html its report
+GET  /catalogue              what partners offer
 GET  /errors                 what error codes mean
 GET  /events                 what changes on a page (server-sent events; ?run=NAME)
 GET  /session                204: this session goes on
@@ -27,17 +28,22 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from common.errors import ConsiliumError, PlanError
+from server.catalogue import Catalogue
 from server.dashboard import errors, live
 from server.dashboard.live import Shown
 from server.dashboard.lock import SESSION_S, Lock, RefusedError
 from server.dashboard.shell import asset, page
 from server.home import Home
+from server.report import catalogue
 from server.report.markup import Child, el
 from server.runs import Run
 
 log = logging.getLogger("consilium")
 
-PAGES: dict[str, tuple[str, Callable[[], list[Child]]]] = {"/errors": ("Errors", errors.content)}
+PAGES: dict[str, tuple[str, Callable[[Home], list[Child]]]] = {
+    "/catalogue": ("Catalogue", lambda home: catalogue.content(Catalogue(home).listing())),
+    "/errors": ("Errors", lambda _: errors.content()),
+}
 """Pages that stand still, by address: name, content."""
 WAYS = {"/": "Live"} | {path: name for path, (name, _) in PAGES.items()}
 OPEN = {"/login", "/page.css"}
@@ -113,7 +119,7 @@ class Door:
 
     async def _still(self, request: Request) -> Response:
         name, content = PAGES[request.url.path]
-        body = await run_in_threadpool(content)
+        body = await run_in_threadpool(content, self.home)
         return HTMLResponse(page(f"{name} – Consilium", self._consortium, WAYS, body, request.url.path))
 
     async def _report(self, request: Request) -> Response:

@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element
 
+from common.catalogue import shown as catalogue
+from common.catalogue.listing import SHOWN
 from common.errors import ConsiliumError
 from common.files import read_json
 from common.progress import duration
 from server import census
+from server.catalogue import Catalogue
 from server.dashboard.shell import html
 from server.home import Home
+from server.report import catalogue as report
 from server.report import charts, learning
 from server.report.markup import Child, el, figure, table
 from server.report.page import presence
@@ -35,10 +39,12 @@ WORDS = {
 }
 STAGES = {"waiting": "◔ waiting", "running": "▶ running", "finished": "✓ finished", "failed": "✕ failed",
           "stopped": "■ stopped"}  # fmt: skip
+KINDS = {"dataset": "data set", "model": "model", "plan": "plan"}
 PLAN = {"approve": "✓ approved", "refuse": "✕ refused", "": "undecided"}
 PARTS = {
     "top": "The coordinator's processes", "run": "The run", "sites": "Sites", "curves": "Learning",
-    "rounds": "Who took part in which round", "history": "All runs", "audit": "Audit log",
+    "rounds": "Who took part in which round", "history": "All runs", "catalogue": "Catalogue",
+    "audit": "Audit log",
 }  # fmt: skip
 """Parts of the page in their order, by name, with their headings."""
 
@@ -302,6 +308,18 @@ def _past(home: Home, one: Past) -> list[Child]:
             report if _has_report(home.folder / "runs" / one.name) else "–"]  # fmt: skip
 
 
+def _catalogue(look: Look) -> Marks:
+    listing = Catalogue(look.home).listing()
+    entries = [offer.content for kind in SHOWN for offer in listing.of(kind)]
+    if not entries:
+        return [el("p", report.NOTHING, class_="soft")]
+    rows: list[list[Child]] = [
+        [el("a", entry.title, href=f"/catalogue#{report.anchor(entry)}"), KINDS[entry.offer.kind], entry.by,
+         catalogue.day(entry.made_s)] for entry in entries
+    ]  # fmt: skip
+    return [_stacked("What partners offer", ["Title", "Kind", "By", "Since"], rows)]
+
+
 def _audit(look: Look) -> Marks:
     if (head := look.home.log.head()) is None:
         return [el("p", "Nothing has been recorded yet.", class_="soft")]
@@ -335,5 +353,5 @@ def _stacked(caption: str, head: list[str], rows: list[list[Child]]) -> Element:
 
 MAKERS: dict[str, Callable[[Look], Marks]] = {
     "top": _top, "run": _run, "sites": _sites, "curves": _curves, "rounds": _rounds, "history": _history,
-    "audit": _audit,
+    "catalogue": _catalogue, "audit": _audit,
 }  # fmt: skip

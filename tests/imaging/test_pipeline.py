@@ -152,7 +152,7 @@ def test_every_variation_has_its_own_fingerprint():
 
 
 def test_a_fingerprint_is_the_same_for_the_same_steps_however_written():
-    assert made().fingerprint() == Pipeline([Window()]).fingerprint()
+    assert made().fingerprint() == Pipeline([Window(step="window")]).fingerprint()
     assert made({"step": "resize", "size": 8}).fingerprint() == made({"step": "resize", "size": [8, 8]}).fingerprint()
     assert made({"step": "gaussian"}).fingerprint() == made({"step": "gaussian", "sigma": 1}).fingerprint()
 
@@ -264,7 +264,7 @@ def test_steps_that_mean_nothing_are_refused_with_the_reason(steps, message):
 
 def test_a_pipeline_refuses_steps_out_of_order_by_itself():
     with pytest.raises(ConfigError, match="preprocess: window comes first"):
-        Pipeline([*made("mean").steps, Window()])
+        Pipeline([*made("mean").steps, Window(step="window")])
 
 
 def test_memory_stays_near_the_result_and_one_batch():

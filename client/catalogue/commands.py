@@ -1,0 +1,178 @@
+"""The command `catalogue` of `python -m client`."""
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+from client.catalogue import offering
+from client.catalogue.seen import Seen, fetch, send
+from client.home import Home
+from common.catalogue import shown, typed
+from common.catalogue.listing import SHOWN, Listing, roots_named
+from common.catalogue.making import of_file
+from common.catalogue.offers import Content, Model, withdrawal
+from common.command import Command, confirmed
+from common.errors import CatalogueError, IdentityError, LinkError
+from common.joining import consortium_fingerprint
+from common.package import reading
+from common.progress import Watch
+
+CATALOGUE = """What partners offer each other: data sets, described and counted (no image leaves), models, and plans.
+
+  python -m client catalogue                            all of it
+  python -m client catalogue show lisbon/chest          everything about one
+  python -m client catalogue take pneumonia-1a2b3c4d    a model as a package, or a plan as a configuration
+  python -m client catalogue offer chest                a data set of site.yaml, as its section `about` describes it
+  python -m client catalogue offer ours.consilium       a model in a package
+  python -m client catalogue offer configs/ours.yaml    a plan that others are invited to
+  python -m client catalogue withdraw chest
+  python -m client catalogue read FILE                  one that somebody exported, at a site or anywhere
+
+What this site offers it signs, after it has shown all that will be told. Cases are counted here, and told to two
+digits, fewer than ten not at all, unless `about` has `counts: exact`. docs/catalogue.md has the rest."""
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    typed.arguments(parser, "show", "take", "offer", "withdraw", "read")
+    parser.add_argument("--fingerprint", metavar="DIGITS", help="read: the consortium's, as it was read out")
+    parser.add_argument("--home", type=Path, default=Path("site"), metavar="DIR", help="the site's folder (site)")
+
+
+def _run(options: argparse.Namespace) -> int:
+    return {None: _list, "show": _show, "take": _take, "offer": _offer, "withdraw": _withdraw, "read": _read}[
+        options.action
+    ](options)
+
+
+def _list(options: argparse.Namespace) -> int:
+    typed.listed(_listing(Home.at(options.home)), Console(soft_wrap=True))
+    return 0
+
+
+def _show(options: argparse.Namespace) -> int:
+    print(shown.described(_listing(Home.at(options.home)).find(typed.what(options)).content))
+    return 0
+
+
+def _listing(home: Home) -> Listing:
+    """As it is now; where the coordinator cannot be reached, as it was seen last."""
+    from client.papers import board_of
+
+    seen = Seen(home)
+    try:
+        with board_of(home) as board:
+            return seen.look(board)[0]
+    except LinkError as error:
+        if (kept := seen.kept()) is None:
+            raise
+        print(f"As it was seen on {shown.day(kept.made_s)}: {error}\n")
+        return kept
+
+
+def _take(options: argparse.Namespace) -> int:
+    from client.papers import board_of
+
+    home = Home.at(options.home)
+    with board_of(home) as board:
+        content = Seen(home).look(board)[0].find(typed.what(options)).content
+        path = typed.target(options, content)
+        options.act.facts |= _facts(content)
+        if not isinstance(model := content.offer, Model):
+            typed.write_plan(path, content)
+            return 0
+        with Watch(model.size, Console(stderr=True)) as watch:
+            part = fetch(board, model, path.parent, lambda size: watch.advance(size, "fetching"))
+    try:
+        shared = reading.read(part)
+        if (shared.digest, shared.fingerprint) != (model.package, model.fingerprint):
+            raise CatalogueError(f"{content.address}: its package is another's than its entry names. Do not use it.")
+        part.rename(path)
+    finally:
+        part.unlink(missing_ok=True)
+    print(f"Written to {path}: {model.size:,} bytes, published by '{model.publisher}', fingerprint")
+    print(f"\n    {model.fingerprint}\n\nThen: python -m client predict {path} IMAGE…    {shown.RESEARCH}")
+    return 0
+
+
+def _offer(options: argparse.Namespace) -> int:
+    from client.papers import board_of
+
+    home, what, package = Home.at(options.home), typed.what(options), b""
+    seen, said = Seen(home), typed.said(options)
+    with board_of(home) as board:
+        _, versions = seen.look(board)
+        if what in home.settings.datasets:
+            content = offering.of_dataset(home, what, said, versions)
+        else:
+            content, package = of_file(_found(home, what), said, home.pins.federation, home.site, versions)
+        typed.agreed(options, content)
+        options.act.facts |= _facts(content)
+        options.act.dataset = what if content.offer.kind == "dataset" else ""
+        with Watch(max(len(package), 1), Console(stderr=True)) as watch:
+            send(board, package, lambda size: watch.advance(size, "sending"))
+        offer = seen.offer(board, content)
+        seen.look(board)
+    options.act.facts["digest"] = offer.digest
+    print(f"\nOffered as {content.address}, version {content.version}.")
+    return 0
+
+
+def _withdraw(options: argparse.Namespace) -> int:
+    from client.papers import board_of
+
+    home = Home.at(options.home)
+    seen, name = Seen(home), typed.what(options).removeprefix(f"{home.site}/")
+    with board_of(home) as board:
+        listing, versions = seen.look(board)
+        own = {o.content.name: o.content for o in listing.offers if o.content.owner == home.site and not o.withdrawn}
+        if name not in own:
+            raise CatalogueError(f"{name}: this site offers no such thing; it offers {', '.join(own) or 'nothing'}.")
+        content = withdrawal(own[name]).model_copy(update={"version": versions[name]})
+        options.act.facts |= _facts(content)
+        seen.offer(board, content)
+        seen.look(board)
+    print(f"Withdrawn: {content.address}. Who has read it knows it all the same.")
+    return 0
+
+
+def _read(options: argparse.Namespace) -> int:
+    file = Path(typed.what(options)).read_bytes()
+    pins = Home(options.home).pins if (options.home / "pins.json").exists() else roots_named(file)
+    listing = Listing.admitted(file, pins)
+    if not (options.home / "pins.json").exists():
+        print(
+            f"The catalogue of {pins.federation}. The consortium's fingerprint:\n\n    {consortium_fingerprint(pins)}\n"
+        )
+        question = "Have you compared it with the consortium, and is it the same?"
+        if not confirmed(question, consortium_fingerprint(pins), options.fingerprint):
+            raise IdentityError(
+                "fingerprint", "the fingerprint was not confirmed, so nothing is shown. Compare it with what the "
+                'consortium reads out, and answer yes, or give --fingerprint "…".',
+            )  # fmt: skip
+    typed.listed(listing, Console(soft_wrap=True))
+    for kind in SHOWN:
+        for offer in listing.of(kind):
+            print(f"\n{'-' * 80}\n{shown.described(offer.content)}")
+    return 0
+
+
+def _found(home: Home, what: str) -> Path:
+    if not (path := Path(what)).is_file():
+        known = ", ".join(home.settings.datasets) or "none yet"
+        raise CatalogueError(
+            f"{what}: neither a data set of {home.folder / 'site.yaml'} ({known}), nor a file. Expected one of these, "
+            "a package (.consilium) or a configuration with a section `plan`."
+        )
+    return path
+
+
+def _facts(content: Content) -> dict[str, int | str]:
+    told: dict[str, int | str] = {"offer": content.address.replace("/", ":"), "kind": content.offer.kind}
+    return told | {"version": content.version}
+
+
+COMMANDS = {
+    "catalogue": Command("what partners offer: data sets, models, plans", CATALOGUE, _arguments, _run,
+                         "a package that was half sent or fetched goes on, or begins anew."),
+}  # fmt: skip

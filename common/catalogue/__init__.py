@@ -1,0 +1,11 @@
+"""What partners offer each other: data sets (described and counted, never sent), models in packages, and plans.
+
+offers     one signed entry, and what people say of a data set
+listing    all of them, as the coordinator signs and shows them
+shown      the same for the terminal
+"""
+
+from common.catalogue.listing import Listing
+from common.catalogue.offers import Content, Dataset, Described, Model, Offer, Plan, Span, Withdrawn
+
+__all__ = ["Content", "Dataset", "Described", "Listing", "Model", "Offer", "Plan", "Span", "Withdrawn"]

@@ -1,0 +1,139 @@
+"""The whole catalogue at one moment, signed by the coordinator, with all that is needed to check it.
+
+It stands on the pinned roots alone: they signed the roster in it, by which every entry is its owner's, and the word for
+the key of the coordinator's log, which signs the listing. So whoever pinned the roots can read it, a member or not.
+"""
+
+import base64
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from common import signed
+from common.audit.heads import vouched
+from common.catalogue.offers import Offer
+from common.errors import CatalogueError, ConsiliumError
+from common.secagg import Pins, Roster, admitted
+from common.signed import Paper
+
+MOST_BYTES = signed.MOST_BYTES
+SHOWN = ("dataset", "model", "plan")
+"""Kinds, in the order in which people see them."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """All entries, each checked."""
+
+    consortium: str
+    version: int
+    """How many entries and withdrawals were ever taken: it only rises."""
+    made_s: float
+    roster: Roster
+    offers: tuple[Offer, ...]
+    """The newest of each address, with what was withdrawn, by address."""
+    paper: Paper
+
+    @classmethod
+    def sign(
+        cls, pins: Pins, roster: bytes, voucher: bytes, version: int, offers: Sequence[Offer], key: Ed25519PrivateKey
+    ) -> Self:
+        """As it is now.
+
+        Args:
+            roster: the signed file.
+            voucher: the roots' word for `key`.
+
+        Raises:
+            CatalogueError: it would be refused for its size.
+        """
+        told: dict[str, Any] = {"consortium": pins.federation, "version": version, "made_s": round(time.time(), 3)}
+        told["roots"] = [root.hex() for root in pins.roots]
+        told |= {"roster": base64.b64encode(roster).decode(), "voucher": json.loads(voucher)}
+        told["offers"] = [offer.paper.told() for offer in offers]
+        paper = signed.signed("catalogue", told, [key])
+        if len(paper.encode()) > MOST_BYTES:
+            raise CatalogueError(f"the catalogue has {len(paper.encode()):,} bytes, expected {MOST_BYTES:,} at most.")
+        return cls(pins.federation, version, told["made_s"], admitted(roster, pins), tuple(offers), paper)
+
+    @classmethod
+    def admitted(cls, file: bytes, pins: Pins) -> Self:
+        """A listing of this consortium in which every signature holds.
+
+        Raises:
+            WireError, CatalogueError: it is none, or of another consortium, or an address stands twice in it.
+            IdentityError, PolicyError: a signature that does not hold.
+        """
+        paper = signed.read(file, "catalogue")
+        told = paper.content
+        try:
+            key = vouched(json.dumps(told["voucher"]).encode(), pins)
+            roster = admitted(base64.b64decode(told["roster"], validate=True), pins)
+            papers = [json.dumps(one).encode() for one in told["offers"]]
+            version, made_s, consortium = int(told["version"]), float(told["made_s"]), str(told["consortium"])
+        except (KeyError, TypeError, ValueError, OverflowError):
+            raise CatalogueError("a catalogue of another release. Bring both sides to one.") from None
+        paper.demand([key], "the coordinator")
+        if consortium != pins.federation:
+            raise CatalogueError(f"the catalogue of {consortium}, and this is {pins.federation}.")
+        offers = tuple(Offer.admitted(one, pins, roster.active) for one in papers)
+        if len({offer.content.address for offer in offers}) < len(offers):
+            raise CatalogueError("the catalogue has an entry twice. Tell the coordinator.")
+        return cls(consortium, version, made_s, roster, offers, paper)
+
+    def of(self, kind: str) -> list[Offer]:
+        """What is offered of a kind, by address."""
+        return sorted((o for o in self.offers if o.content.offer.kind == kind), key=lambda o: o.content.address)
+
+    def find(self, address: str) -> Offer:
+        """What is offered under an address, or under so much of its end or beginning as is unique.
+
+        Raises:
+            CatalogueError: nothing, or several.
+        """
+        there = [offer for kind in SHOWN for offer in self.of(kind)]
+        exact = [o for o in there if o.content.address == address]
+        near = exact or [o for o in there if o.content.address.startswith(address) or o.content.name == address]
+        if len(near) != 1:
+            known = ", ".join(o.content.address for o in near or there) or "nothing yet"
+            raise CatalogueError(f"{address}: {'several' if near else 'nothing'} of that name; offered is: {known}.")
+        return near[0]
+
+
+def roots_named(file: bytes) -> Pins:
+    """The consortium and the roots that a listing names, for whoever compares their fingerprint next.
+
+    Raises:
+        WireError, CatalogueError: it is no listing.
+    """
+    told = signed.read(file, "catalogue").content
+    try:
+        return Pins(str(told["consortium"]), tuple(bytes.fromhex(root) for root in told["roots"]))
+    except (KeyError, TypeError, ValueError):
+        raise CatalogueError("a catalogue of another release. Bring both sides to one.") from None
+
+
+def newest(files: Sequence[bytes], pins: Pins, roster: Roster) -> list[Offer]:
+    """The newest entry of each address, of those that hold under this roster.
+
+    Whoever got new keys, or was suspended, has no entry any more that anybody could check: they are left out.
+
+    Args:
+        files: in the order in which they were taken.
+
+    Raises:
+        WireError: one is damaged.
+    """
+    found: dict[str, Offer | None] = {}
+    for file in files:
+        told = signed.read(file, "offer").content
+        address = f"{told['owner']}/{told['name']}"
+        try:
+            found[address] = Offer.admitted(file, pins, roster.active)
+        except ConsiliumError:  # or of a release before
+            found[address] = None
+    return [offer for _, offer in sorted(found.items()) if offer]

@@ -1,0 +1,132 @@
+"""The catalogue for the terminal: a table a kind, and everything about one entry."""
+
+import time
+from collections.abc import Sequence
+
+import yaml
+from rich.box import SIMPLE_HEAD
+from rich.console import Group
+from rich.table import Table
+
+from common.catalogue.listing import SHOWN, Listing
+from common.catalogue.offers import Content, Dataset, Model, Offer, Plan
+
+HEADINGS = {"dataset": "Data sets", "model": "Models", "plan": "Plans"}
+COLUMNS = {
+    "dataset": ("data set", "title", "images", "cases", "people", "purposes"),
+    "model": ("model", "title", "tells apart", "images", "trained by", "licence"),
+    "plan": ("plan", "title", "data set", "tells apart", "model", "rounds"),
+}
+ORIGINS = {
+    "hospital": "the hospital's own images",
+    "simulated": "SIMULATED: a part that a program dealt out of a data set",
+    "synthetic": "SYNTHETIC: images that a program drew, no patients",
+}
+TRAINED = {
+    "federation": "hospitals together",
+    "simulation": "a SIMULATION on one machine",
+    "synthetic": "a SIMULATION on SYNTHETIC images",
+}
+STAY = "The images stay at the hospital: it is asked by a plan, and decides."
+RESEARCH = "Research software, not a medical device."
+
+
+def cells(content: Content) -> tuple[str, ...]:
+    """What the table says of an entry, a text a column."""
+    told, first = content.offer, (content.address, content.title)
+    if isinstance(told, Dataset):
+        mark = "" if told.origin == "hospital" else f", {told.origin.upper()}"
+        images = " ".join(filter(None, ["/".join(told.modality), told.body_part])) + mark
+        return (*first, images, cases(told), str(told.people or "–"), ", ".join(told.purposes))
+    if isinstance(told, Model):
+        return (*first, ", ".join(told.labels), size(told.shape), TRAINED[told.trained], told.licence)
+    if isinstance(told, Plan):
+        terms, model = told.terms, told.training.model.kind
+        return (*first, terms.dataset, ", ".join(terms.labels), model, str(told.training.federation.rounds))
+    return first
+
+
+def tables(listing: Listing) -> Group:
+    """All that is offered."""
+    found: list[Table | str] = []
+    for kind in SHOWN:
+        if offers := listing.of(kind):
+            table = Table(*COLUMNS[kind], title=HEADINGS[kind], title_justify="left", box=SIMPLE_HEAD)
+            for offer in offers:
+                table.add_row(*cells(offer.content))
+            found.append(table)
+    return Group(*(found or ["Nothing is offered yet."]))
+
+
+def facts(content: Content) -> dict[str, str]:
+    """What an entry says, a line a name, without its longer texts."""
+    told = content.offer
+    found = {"by": content.by, "contact": content.contact, "version": f"{content.version}, of {day(content.made_s)}"}
+    if isinstance(told, Dataset):
+        found |= {"data set": f"{told.dataset}, by which plans ask for it",
+                  "images": ", ".join(filter(None, [*told.modality, told.body_part])), "country": told.country,
+                  "period": told.period, "cases": cases(told), "people": str(told.people or "not told"),
+                  "purposes": ", ".join(told.purposes), "conditions": told.conditions,
+                  "origin": ORIGINS[told.origin]}  # fmt: skip
+    elif isinstance(told, Model):
+        found |= {"tells apart": ", ".join(told.labels), "model": told.architecture,
+                  "images": f"{size(told.shape)} after its preprocessing", "trained by": TRAINED[told.trained],
+                  "licence": told.licence, "package": f"{told.package}, {told.size:,} bytes",
+                  "publisher": f"{told.publisher}, fingerprint {told.fingerprint}"}  # fmt: skip
+    elif isinstance(told, Plan):
+        terms = told.terms
+        found |= {"data set": terms.dataset, "purpose": terms.purpose, "tells apart": ", ".join(terms.labels),
+                  "images": f"{size(terms.shape)} after preprocessing",
+                  "sites": ", ".join(terms.cohort) or "all members"}  # fmt: skip
+    return {name: said for name, said in found.items() if said}
+
+
+def doubt(content: Content) -> str:
+    """Why it is nothing real; empty if it is."""
+    told = content.offer
+    if isinstance(told, Dataset) and told.origin != "hospital":
+        return ORIGINS[told.origin]
+    return TRAINED[told.trained] if isinstance(told, Model) and told.trained != "federation" else ""
+
+
+def described(content: Content) -> str:
+    """Everything that an entry says."""
+    lines = [f"{content.address}: {content.title}", ""]
+    lines += [f"{name:12} {said}" for name, said in facts(content).items()]
+    lines += ["", content.description] if content.description else []
+    if isinstance(told := content.offer, Model):
+        lines += ["", told.card.rstrip()]
+    elif isinstance(told, Plan):
+        lines += ["", training(told).rstrip()]
+    elif isinstance(told, Dataset):
+        lines += ["", STAY]
+    return "\n".join(lines)
+
+
+def training(plan: Plan) -> str:
+    """What a plan would train, YAML."""
+    return yaml.safe_dump(
+        plan.training.model_dump(mode="json", exclude_defaults=True), sort_keys=False, allow_unicode=True
+    )
+
+
+def cases(told: Dataset) -> str:
+    """Cases by class, as far as they are told."""
+    return ", ".join(f"{span} {label}" for span, label in zip(told.cases, told.labels, strict=True))
+
+
+def size(shape: Sequence[int]) -> str:
+    """Height, width and channels."""
+    return "×".join(map(str, shape))
+
+
+def day(at_s: float) -> str:
+    """A date, UTC."""
+    return time.strftime("%Y-%m-%d", time.gmtime(at_s))
+
+
+def summary(offers: Sequence[Offer]) -> str:
+    """How much there is of each kind."""
+    counted = [sum(offer.content.offer.kind == kind for offer in offers) for kind in SHOWN]
+    words = zip(counted, ("data set", "model", "plan"), strict=True)
+    return ", ".join(f"{n} {word}{'' if n == 1 else 's'}" for n, word in words)

@@ -1,0 +1,222 @@
+"""The coordinator's catalogue: takes what members offer, keeps every version of it, and shows all of it signed.
+
+catalogue/000001.json …     entries and withdrawals in the order in which they were taken, none ever changed
+catalogue/packages/         the packages of the models that are offered, by their SHA-256
+catalogue/incoming/SITE/    a package that a site is just sending
+"""
+
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from common import signed, tensorfile
+from common.catalogue import Content, Dataset, Listing, Model, Offer
+from common.catalogue.listing import newest
+from common.errors import AuditError, CatalogueError, IdentityError
+from common.folder import held
+from common.plans import Content as Plan
+from common.secagg import admitted
+from server.home import Home
+
+MOST_OFFERS, MOST_PAPERS = 50, 1000
+"""What one owner may offer at a time, and how many entries and withdrawals of one are ever taken."""
+MOST_PACKAGE = 512 * 2**20
+PIECE = 256 * 1024
+"""Bytes of a package that go in one message."""
+AHEAD_S = 600.0
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """In a coordinator's folder."""
+
+    home: Home
+
+    @property
+    def folder(self) -> Path:
+        """Where."""
+        return self.home.folder / "catalogue"
+
+    # --- reading ----------------------------------------------------------------------------------------------------
+
+    def listing(self) -> Listing:
+        """As it is now, signed by the key of the coordinator's log.
+
+        Raises:
+            AuditError: that key is not there, or nobody vouched for it.
+        """
+        consortium, files = self.home.consortium, self._taken()
+        try:
+            voucher = self.home.voucher.read_bytes()
+        except FileNotFoundError:
+            raise AuditError(
+                f"{self.home.voucher}: the roots have not vouched for the key that signs the catalogue. "
+                "`python -m server renew` does that."
+            ) from None
+        offers = newest(files, consortium.pins, admitted(consortium.roster, consortium.pins))
+        key = self.home.log.key()
+        return Listing.sign(consortium.pins, consortium.roster, voucher, len(files), offers, key)
+
+    def next_versions(self, owner: str) -> dict[str, int]:
+        """By name, the version that an owner's next entry must have; of names that are not here it is 1."""
+        return {told["name"]: told["version"] + 1 for told in self._contents(owner)}
+
+    def package(self, sha256: str) -> Path:
+        """The file of a package that is offered.
+
+        Raises:
+            CatalogueError: it is none.
+        """
+        for offer in self.listing().of("model"):
+            if isinstance(offer.content.offer, Model) and offer.content.offer.sha256 == sha256:
+                return self._package(sha256)
+        raise CatalogueError(f"package {sha256[:12]!r}…: is not offered, or not any more. Ask for the catalogue again.")
+
+    def piece(self, sha256: str, offset: int) -> bytes:
+        """Bytes of a package from an offset on, as many as go in one message."""
+        with self.package(sha256).open("rb") as file:
+            file.seek(offset)
+            return file.read(PIECE)
+
+    def doubts(self, plan: Plan) -> Iterator[str]:
+        """What speaks against asking the sites of a plan, by what they offer; nothing where nobody offers anything."""
+        offered = [o.content for o in self.listing().of("dataset")]
+        for site in plan.cohort if offered else ():
+            told = next((entry.offer for entry in offered if entry.owner == site and _asked(entry, plan)), None)
+            if not isinstance(told, Dataset):
+                yield f"{site} offers no data set '{plan.dataset}' in the catalogue."
+            elif told.labels != plan.labels:
+                yield f"{site}: its {plan.dataset} has the labels {', '.join(told.labels)}, by the catalogue."
+            elif plan.purpose not in told.purposes:
+                yield f"{site}: its {plan.dataset} is for {', '.join(told.purposes) or 'nothing'}, by the catalogue."
+
+    def countries(self, sites: Collection[str]) -> dict[str, str]:
+        """In which country sites are, by what they say of the data sets that they offer."""
+        told = [(o.content.owner, o.content.offer) for o in self.listing().of("dataset")]
+        return {
+            site: offer.country
+            for site, offer in told
+            if isinstance(offer, Dataset) and offer.country and site in sites
+        }
+
+    # --- taking -----------------------------------------------------------------------------------------------------
+
+    def take(self, owner: str, file: bytes, package: bytes = b"") -> Offer:
+        """An entry from its owner: written down in the log, and in the catalogue from now on.
+
+        Args:
+            owner: who brought it: a site; empty: the coordinator itself.
+            package: of a model that the coordinator offers; a site has sent it before (`deposit`).
+
+        Raises:
+            WireError, IdentityError: it is none, or another's.
+            CatalogueError: it does not follow what is there, or its package is not here.
+            RunError: somebody else is changing the catalogue.
+        """
+        consortium = self.home.consortium
+        offer = Offer.admitted(file, consortium.pins, admitted(consortium.roster, consortium.pins).active)
+        if (content := offer.content).owner != owner:
+            raise IdentityError("other-site", f"{content.address}: brought by {owner or consortium.pins.federation}.")
+        (self.folder / "packages").mkdir(parents=True, exist_ok=True)
+        with held(self.folder, f"{self.folder}: somebody else is changing the catalogue. Try again."):
+            self._refuse_unfit(offer)
+            if isinstance(model := content.offer, Model):
+                self._settle(owner, model, package)
+            facts: dict[str, int | str] = {"offer": content.address.replace("/", ":"), "version": content.version}
+            facts |= {"kind": content.offer.kind, "digest": offer.digest}
+            self.home.log.record("offer withdrawn" if offer.withdrawn else "offer taken", facts=facts)
+            path = self.folder / f"{len(self._taken()) + 1:06d}.json"
+            tensorfile.write_atomically(path, offer.paper.encode())
+            self._forget_packages()
+        return offer
+
+    def deposit(self, site: str, sha256: str, offset: int, data: bytes) -> int:
+        """The next bytes of a package that a site will offer; how many are here then.
+
+        A site sends one at a time. Of what does not begin where the last piece ended, nothing is taken.
+
+        Raises:
+            CatalogueError: it is too long.
+        """
+        marked, path = (self._incoming(site) / name for name in ("sha256", "package"))
+        if not marked.exists() or marked.read_text() != sha256:
+            path.unlink(missing_ok=True)
+            tensorfile.write_atomically(marked, sha256.encode())
+        there = path.stat().st_size if path.exists() else 0
+        if offset != there or not data:
+            return there
+        if there + len(data) > MOST_PACKAGE:
+            raise CatalogueError(f"the package has more than {MOST_PACKAGE:,} bytes, which is the most that is taken.")
+        with path.open("ab") as file:
+            file.write(data)
+        return there + len(data)
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _package(self, sha256: str) -> Path:
+        return self.folder / "packages" / sha256
+
+    def _taken(self) -> list[bytes]:
+        """All papers, in the order in which they came."""
+        return [path.read_bytes() for path in sorted(self.folder.glob("*.json"))]
+
+    def _contents(self, owner: str) -> list[dict[str, Any]]:
+        """What an owner has brought, the oldest first."""
+        found = (signed.read(file, "offer").content for file in self._taken())
+        return [content for content in found if content["owner"] == owner]
+
+    def _incoming(self, site: str) -> Path:
+        return self.folder / "incoming" / site
+
+    def _refuse_unfit(self, offer: Offer) -> None:
+        content, brought = offer.content, self._contents(offer.content.owner)
+        expected = self.next_versions(content.owner).get(content.name, 1)
+        if content.version != expected:
+            raise CatalogueError(
+                f"{content.address}: version {content.version}, expected {expected}. Read the catalogue, and make it "
+                "anew."
+            )
+        if content.made_s > time.time() + AHEAD_S:
+            raise CatalogueError(f"{content.address}: was made in the future. Set the clock of that machine.")
+        own = [one.content for one in self.listing().offers if one.content.owner == content.owner and not one.withdrawn]
+        others = [one.name for one in own if one.name != content.name]
+        if len(others) >= MOST_OFFERS and not offer.withdrawn:
+            raise CatalogueError(f"{content.by} offers {len(own)} things, {MOST_OFFERS} at most. Withdraw one first.")
+        if len(brought) >= MOST_PAPERS:
+            raise CatalogueError(f"{content.by} has brought {len(brought)} entries, {MOST_PAPERS} at most.")
+
+    def _settle(self, owner: str, model: Model, package: bytes) -> None:
+        """The model's package in its place, if it is the one that the entry names."""
+        if (path := self._package(model.sha256)).exists():
+            return
+        if package:
+            tensorfile.write_atomically(path, package)
+            return
+        incoming = self._incoming(owner) / "package"
+        if not (owner and incoming.exists() and incoming.stat().st_size == model.size):
+            raise CatalogueError(f"{model.model}: its package has not come, or not whole. Offer it again.")
+        with incoming.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+            os.fsync(file.fileno())
+        if found == model.sha256:
+            incoming.rename(path)
+        shutil.rmtree(incoming.parent)
+        if found != model.sha256:
+            raise CatalogueError(f"{model.model}: its package came damaged. Offer it again.")
+
+    def _forget_packages(self) -> None:
+        """Remove the packages that nobody offers any more."""
+        offered = {o.content.offer.sha256 for o in self.listing().of("model") if isinstance(o.content.offer, Model)}
+        for path in (self.folder / "packages").iterdir():
+            if path.name not in offered:
+                path.unlink()
+
+
+def _asked(entry: Content, plan: Plan) -> bool:
+    """Whether this is the data set that a plan asks for."""
+    return isinstance(entry.offer, Dataset) and entry.offer.dataset == plan.dataset

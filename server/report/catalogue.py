@@ -1,0 +1,71 @@
+"""The catalogue as a page: what partners offer, a card an entry; and in short for the live page."""
+
+import re
+
+from common.catalogue import Listing, Model, Offer, Plan, shown
+from common.catalogue.listing import SHOWN
+from common.catalogue.offers import Content
+from server.report.markup import Child, document, el
+from server.report.page import style
+
+NOTHING = "Nothing is offered yet."
+HOW = (
+    ("A hospital offers a data set: ", "python -m client catalogue offer NAME"),
+    ("The consortium offers a model or a plan: ", "python -m server catalogue offer FILE"),
+)
+
+
+def page(listing: Listing) -> bytes:
+    """A page that loads nothing."""
+    kind = el("p", f"Catalogue of {listing.consortium}", class_="kind")
+    return document(f"Catalogue of {listing.consortium}", style(), kind, *content(listing))
+
+
+def content(listing: Listing) -> list[Child]:
+    """All of it."""
+    body: list[Child] = [el("h1", "What partners offer")]
+    said = f"{shown.summary(listing.offers)}, as of {shown.day(listing.made_s)}, version {listing.version}."
+    body.append(el("p", said, " Images are described and counted; none is here, and none leaves its hospital.",
+                   class_="lead"))  # fmt: skip
+    for kind in SHOWN:
+        if offers := listing.of(kind):
+            body.append(el("h2", shown.HEADINGS[kind], id=kind))
+            body.append(el("div", *map(_card, offers), class_="cards"))
+    if not any(listing.of(kind) for kind in SHOWN):
+        body.append(el("p", NOTHING))
+    body.append(el("h2", "To add something"))
+    body.append(el("ul", *(el("li", said, el("code", command)) for said, command in HOW)))
+    signed = f"Every entry is signed by whose it is; {shown.RESEARCH[0].lower()}{shown.RESEARCH[1:]}"
+    return [*body, el("p", signed, class_="soft")]
+
+
+def anchor(entry: Content) -> str:
+    """An entry's place on the page."""
+    return "of-" + re.sub(r"[^A-Za-z0-9-]", "-", entry.address)
+
+
+def _card(offer: Offer) -> Child:
+    entry = offer.content
+    lines = [(name, said) for name, said in shown.facts(entry).items() if name != "by"]
+    doubt = shown.doubt(entry)
+    return el(
+        "article",
+        el("h3", entry.title, id=anchor(entry)),
+        el("p", el("code", entry.address), f" by {entry.by}", class_="soft"),
+        el("p", f"Not real: {doubt}.", class_="warn") if doubt else None,
+        *(el("p", part) for part in entry.description.split("\n\n") if part),
+        el("dl", *(el("div", el("dt", name), el("dd", said)) for name, said in lines), class_="facts"),
+        *_more(entry),
+    )  # fmt: skip
+
+
+def _more(entry: Content) -> list[Child]:
+    """What is long, folded."""
+    told = entry.offer
+    if isinstance(told, Model):
+        get = el("p", "A member gets it: ", el("code", f"python -m client catalogue take {entry.address}"))
+        return [get, el("details", el("summary", "Model card"), el("pre", told.card))]
+    if isinstance(told, Plan):
+        get = el("p", "To run it: ", el("code", f"python -m server catalogue take {entry.address}"))
+        return [get, el("details", el("summary", "The training"), el("pre", shown.training(told)))]
+    return []

@@ -1,0 +1,43 @@
+"""A consortium whose hospitals reach its gateway over TLS, and what they could offer."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from client.__main__ import main as hospital
+from server.__main__ import main as coordinator
+from server.board import FolderBoard
+from server.catalogue import Catalogue
+from tests.catalogue.fair import ABOUT, Fair
+from tests.deployment.consortium import Consortium
+from tests.deployment.door import Serving
+from tests.deployment.superlink import free_port
+from tests.package.shop import Made, make
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """A model that its own publisher has signed."""
+    return make("svm", tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture
+def fair(tmp_path: Path) -> Iterator[Fair]:
+    consortium = Consortium(tmp_path)
+    consortium.roster()
+    port = free_port()
+    settings: dict[str, Any] = yaml.safe_load((consortium.home.folder / "consortium.yaml").read_text())
+    settings |= {"listen": "127.0.0.1", "port": port, "address": f"127.0.0.1:{port}"}
+    (consortium.home.folder / "consortium.yaml").write_text(yaml.safe_dump(settings))
+    for site in consortium.sites.values():
+        (site.folder / "address").write_text(f"127.0.0.1:{port}\n")
+        told = yaml.safe_load((site.folder / "site.yaml").read_text())
+        told["datasets"]["chest"]["about"] = ABOUT
+        (site.folder / "site.yaml").write_text(yaml.safe_dump(told))
+    serving = Serving(consortium.home, FolderBoard(consortium.home))
+    serving.start()
+    yield Fair(consortium, hospital, coordinator, Catalogue(consortium.home))
+    serving.stop()
