@@ -6,21 +6,21 @@ from collections.abc import Sequence
 import yaml
 from rich.box import SIMPLE_HEAD
 from rich.console import Group
-from rich.table import Table
+from rich.table import Column, Table
 
 from common.catalogue.listing import SHOWN, Listing
 from common.catalogue.offers import Content, Dataset, Model, Offer, Plan
 
 HEADINGS = {"dataset": "Data sets", "model": "Models", "plan": "Plans"}
 COLUMNS = {
-    "dataset": ("data set", "title", "images", "cases", "people", "purposes"),
-    "model": ("model", "title", "tells apart", "images", "trained by", "licence"),
+    "dataset": ("data set", "title", "images", "cases", "purposes"),
+    "model": ("model", "title", "tells apart", "trained by", "licence"),
     "plan": ("plan", "title", "data set", "tells apart", "model", "rounds"),
 }
 ORIGINS = {
     "hospital": "the hospital's own images",
-    "simulated": "SIMULATED: a part that a program dealt out of a data set",
-    "synthetic": "SYNTHETIC: images that a program drew, no patients",
+    "simulated": "SIMULATED, a part that a program dealt out of a data set",
+    "synthetic": "SYNTHETIC, images that a program drew, no patients",
 }
 TRAINED = {
     "federation": "hospitals together",
@@ -37,9 +37,9 @@ def cells(content: Content) -> tuple[str, ...]:
     if isinstance(told, Dataset):
         mark = "" if told.origin == "hospital" else f", {told.origin.upper()}"
         images = " ".join(filter(None, ["/".join(told.modality), told.body_part])) + mark
-        return (*first, images, cases(told), str(told.people or "–"), ", ".join(told.purposes))
+        return (*first, images, cases(told), ", ".join(told.purposes))
     if isinstance(told, Model):
-        return (*first, ", ".join(told.labels), size(told.shape), TRAINED[told.trained], told.licence)
+        return (*first, ", ".join(told.labels), TRAINED[told.trained], told.licence)
     if isinstance(told, Plan):
         terms, model = told.terms, told.training.model.kind
         return (*first, terms.dataset, ", ".join(terms.labels), model, str(told.training.federation.rounds))
@@ -51,7 +51,10 @@ def tables(listing: Listing) -> Group:
     found: list[Table | str] = []
     for kind in SHOWN:
         if offers := listing.of(kind):
-            table = Table(*COLUMNS[kind], title=HEADINGS[kind], title_justify="left", box=SIMPLE_HEAD)
+            address, *others = COLUMNS[kind]
+            longest = max(len(offer.content.address) for offer in offers)
+            first = Column(address, overflow="fold", min_width=min(longest, 40))  # it will be typed again
+            table = Table(first, *others, title=HEADINGS[kind], title_justify="left", box=SIMPLE_HEAD)
             for offer in offers:
                 table.add_row(*cells(offer.content))
             found.append(table)
@@ -60,24 +63,24 @@ def tables(listing: Listing) -> Group:
 
 def facts(content: Content) -> dict[str, str]:
     """What an entry says, a line a name, without its longer texts."""
-    told = content.offer
-    found = {"by": content.by, "contact": content.contact, "version": f"{content.version}, of {day(content.made_s)}"}
+    told, found = content.offer, dict[str, str]()
     if isinstance(told, Dataset):
-        found |= {"data set": f"{told.dataset}, by which plans ask for it",
+        found |= {"cases": cases(told), "people": str(told.people or ""),
                   "images": ", ".join(filter(None, [*told.modality, told.body_part])), "country": told.country,
-                  "period": told.period, "cases": cases(told), "people": str(told.people or "not told"),
-                  "purposes": ", ".join(told.purposes), "conditions": told.conditions,
-                  "origin": ORIGINS[told.origin]}  # fmt: skip
+                  "period": told.period, "purposes": ", ".join(told.purposes), "conditions": told.conditions,
+                  "data set": f"{told.dataset}, by which plans ask for it"}  # fmt: skip
     elif isinstance(told, Model):
         found |= {"tells apart": ", ".join(told.labels), "model": told.architecture,
-                  "images": f"{size(told.shape)} after its preprocessing", "trained by": TRAINED[told.trained],
-                  "licence": told.licence, "package": f"{told.package}, {told.size:,} bytes",
-                  "publisher": f"{told.publisher}, fingerprint {told.fingerprint}"}  # fmt: skip
+                  "images": f"{size(told.shape)} after its preprocessing", "licence": told.licence,
+                  "publisher": f"{told.publisher}, fingerprint {told.fingerprint}",
+                  "package": f"{told.package[:16]}…, {told.size:,} bytes"}  # fmt: skip
     elif isinstance(told, Plan):
         terms = told.terms
         found |= {"data set": terms.dataset, "purpose": terms.purpose, "tells apart": ", ".join(terms.labels),
                   "images": f"{size(terms.shape)} after preprocessing",
+                  "model": f"{told.training.model.kind}, {told.training.federation.rounds} rounds at most",
                   "sites": ", ".join(terms.cohort) or "all members"}  # fmt: skip
+    found |= {"contact": content.contact, "version": f"{content.version}, of {day(content.made_s)}"}
     return {name: said for name, said in found.items() if said}
 
 
@@ -91,7 +94,8 @@ def doubt(content: Content) -> str:
 
 def described(content: Content) -> str:
     """Everything that an entry says."""
-    lines = [f"{content.address}: {content.title}", ""]
+    lines = [f"{content.address}: {content.title}, by {content.by}", ""]
+    lines += [f"NOT REAL: {doubt(content)}.", ""] if doubt(content) else []
     lines += [f"{name:12} {said}" for name, said in facts(content).items()]
     lines += ["", content.description] if content.description else []
     if isinstance(told := content.offer, Model):

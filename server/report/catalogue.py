@@ -1,7 +1,5 @@
 """The catalogue as a page: what partners offer, a card an entry; and in short for the live page."""
 
-import re
-
 from common.catalogue import Listing, Model, Offer, Plan, shown
 from common.catalogue.listing import SHOWN
 from common.catalogue.offers import Content
@@ -18,7 +16,8 @@ HOW = (
 def page(listing: Listing) -> bytes:
     """A page that loads nothing."""
     kind = el("p", f"Catalogue of {listing.consortium}", class_="kind")
-    return document(f"Catalogue of {listing.consortium}", style(), kind, *content(listing))
+    end = el("p", shown.RESEARCH, class_="soft")
+    return document(f"Catalogue of {listing.consortium}", style(), kind, *content(listing), end)
 
 
 def content(listing: Listing) -> list[Child]:
@@ -35,26 +34,24 @@ def content(listing: Listing) -> list[Child]:
         body.append(el("p", NOTHING))
     body.append(el("h2", "To add something"))
     body.append(el("ul", *(el("li", said, el("code", command)) for said, command in HOW)))
-    signed = f"Every entry is signed by whose it is; {shown.RESEARCH[0].lower()}{shown.RESEARCH[1:]}"
-    return [*body, el("p", signed, class_="soft")]
+    return [*body, el("p", "Every entry is signed by whose it is, and the listing by the coordinator.", class_="soft")]
 
 
 def anchor(entry: Content) -> str:
     """An entry's place on the page."""
-    return "of-" + re.sub(r"[^A-Za-z0-9-]", "-", entry.address)
+    return f"of-{entry.address}"
 
 
 def _card(offer: Offer) -> Child:
     entry = offer.content
-    lines = [(name, said) for name, said in shown.facts(entry).items() if name != "by"]
-    doubt = shown.doubt(entry)
+    doubt, facts = shown.doubt(entry), shown.facts(entry).items()
     return el(
         "article",
         el("h3", entry.title, id=anchor(entry)),
         el("p", el("code", entry.address), f" by {entry.by}", class_="soft"),
         el("p", f"Not real: {doubt}.", class_="warn") if doubt else None,
         *(el("p", part) for part in entry.description.split("\n\n") if part),
-        el("dl", *(el("div", el("dt", name), el("dd", said)) for name, said in lines), class_="facts"),
+        el("dl", *(el("div", el("dt", name), el("dd", said)) for name, said in facts), class_="facts"),
         *_more(entry),
     )  # fmt: skip
 

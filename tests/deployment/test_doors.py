@@ -313,6 +313,22 @@ def test_the_short_way_is_for_members_nodes_alone(door: Door) -> None:
     refused("a member gives too much", door.say(http("POST /v1/consilium/give HTTP/1.1", long)), "413 too-large")
 
 
+def test_who_is_no_member_asks_the_board_nothing(door: Door) -> None:
+    stranger = Ed25519PrivateKey.from_private_bytes(b"nobody whom the roots know, 32 b")
+    revoked = door.consortium.sites["Osaka"].identity
+    for name in ("decision", "doing", "history", "catalogue", "offer", "deposit", "package"):
+        path, body = f"/v1/consilium/{name}", b"{}"
+        for what, headers, cause in (
+            ("without credentials", {}, "no-credentials"),
+            ("with an own key", signed_headers("Lisbon", stranger, "POST", path, body, time.time()), "not-a-member"),
+            ("with a revoked key", signed_headers("Osaka", revoked, "POST", path, body, time.time()), "not-a-member"),
+        ):
+            refused(f"{path} {what}", door.say(http(f"POST {path} HTTP/1.1", headers, body)), f"401 {cause}")
+        refused(f"GET {path}", door.say(http(f"GET {path} HTTP/1.1", {})), "404 not-found")
+        long = http(f"POST {path} HTTP/1.1", {"content-length": str(gateway.PIECE_BYTES + 1)})
+        refused(f"{path} of any length", door.say(long), "413 too-large")
+
+
 # --- once more, or at another time ---
 
 
