@@ -252,7 +252,16 @@ def _section(part: str, heading: str, content: Element) -> Element:
     if part in ("top", "run"):
         return el("section", content, id=f"part-{part}", class_=part, aria_label=heading)
     named = el("h2", heading, id=f"of-{part}")
-    return el("section", named, content, id=f"part-{part}", class_=part, aria_labelledby=f"of-{part}")
+    find = el("p", el("label", "Find ", el("input", type="search")), " ", el("output"), class_="find", hidden="hidden")
+    return el(
+        "section",
+        named,
+        find if part == "history" else None,
+        content,
+        id=f"part-{part}",
+        class_=part,
+        aria_labelledby=f"of-{part}",
+    )
 
 
 async def _small(request: Request) -> bytes:

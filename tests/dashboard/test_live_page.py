@@ -172,6 +172,22 @@ def test_what_somebody_is_at_stays_as_it_is_while_the_page_is_renewed(
         expect(seen.locator("#part-curves details")).to_have_attribute("open", "")
 
 
+def test_runs_are_found_by_a_word_and_stay_so_while_the_page_is_renewed(
+    consortium: Consortium, page: Page, browser: Browser
+) -> None:
+    begun(consortium, round_of(0)).end("failed", "too few sites answered.")
+    run = consortium.begun(consortium.plan("name=other"))
+    with tab(browser, page.links[0]) as seen:
+        rows = seen.locator("#part-history tbody tr")
+        expect(rows.filter(visible=True)).to_have_count(2)
+        seen.get_by_label("Find").fill("Too few")
+        expect(rows.filter(visible=True)).to_have_count(1)
+        expect(seen.locator("#part-history output")).to_have_text("1 of 2")
+        run.remember([round_of(0)])
+        expect(rows.first).to_contain_text("1 of 4")
+        expect(rows.filter(visible=True)).to_contain_text(["too few sites answered"])
+
+
 def test_a_session_that_ends_leads_to_the_login_page(page: Page, browser: Browser) -> None:
     with tab(browser, page.links[0]) as seen:
         expect(seen.locator("#link")).to_have_text("● live")
