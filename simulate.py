@@ -32,7 +32,7 @@ from client.secure import Secured, machine
 from client.site import Site
 from common import config as configuration
 from common import metrics, tensorfile
-from common.algorithms.course import Course
+from common.algorithms.course import Course, for_one
 from common.command import exit_status
 from common.config import Config, Local
 from common.enrolment import Consortium, Enrolment, made_up
@@ -169,17 +169,13 @@ def train_together(experiment: Experiment) -> Trained:
 def train_alone(experiment: Experiment, name: str, cases: SiteCases) -> Trained:
     """One member by itself: a site, or all images pooled, by the same recipe.
 
-    The CNN runs the same loop with a single site, and Adam's moments go on from round to round, as in one uninterrupted
-    training. The SVM is solved by scikit-learn's LinearSVC, which the federated solver must equal.
+    The CNN runs the same loop with a single site. The SVM is solved by scikit-learn's LinearSVC, which the federated
+    solver must equal.
     """
     if experiment.config.model.kind == "svm":
         return solve_alone(experiment, name, cases)
-    plan = experiment.config.federation
-    moments = "averaged" if plan.local.optimizer == "adam" else "fresh"
-    local = plan.local.model_copy(update={"moments": moments, "proximal": 0.0})
-    changes = {"local": local, "strategy": "fedavg", "fraction": 1.0, "quorum": 1, "server_learning_rate": None}
-    config = experiment.config.model_copy(update={"federation": plan.model_copy(update=changes)})
-    alone = InMemory({cases.name: experiment.site(cases, local).answer})
+    config = for_one(experiment.config)
+    alone = InMemory({cases.name: experiment.site(cases, config.federation.local).answer})
     return train(experiment, name, config, PlainSum(alone))  # one member in its own process: nothing leaves
 
 

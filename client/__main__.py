@@ -22,6 +22,7 @@
     python -m client check configs/demo.yaml          is the data of a configuration ready to train on?
     python -m client preview image.dcm --config C     one image after every step of the preprocessing
     python -m client predict MODEL IMAGE…             run a shared model on images of this site
+    python -m client compare MODEL                    what a federated model is worth here, beside one trained alone
 
 Commands of a site take --home DIR, the site's folder (default: site), and --as KEY, the key of who gives them; the help
 of each ends with the roles that may. docs/deploy.md goes through everything in order.
@@ -39,7 +40,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from client import joining, witness
+from client import comparing, joining, witness
 from client.access import commands as access
 from client.access import gate, vouched
 from client.backup import commands as backup
@@ -364,6 +365,7 @@ COMMANDS = {
     "refuse": Command("say no to a plan", REFUSE, _decide_arguments, _refuse),
     "run": Command("take part, for weeks", RUN, _home_argument, _run),
     "rekey": Command("move this site to new keys", REKEY, _rekey_arguments, _rekey),
+    **comparing.COMMANDS,
     **prediction.COMMANDS,
     "preview": Command("one image after every preprocessing step", PREVIEW, _preview_arguments, _preview, KEPT),
     **catalogue.COMMANDS,

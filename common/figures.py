@@ -91,3 +91,33 @@ def _sites(axes: Any, result: Mapping[str, Any]) -> None:
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=4, frameon=False, fontsize=9)
     axes.grid(axis="x", alpha=0.25)
     axes.spines[["top", "right", "left"]].set_visible(False)
+
+
+def worth(told: Mapping[str, Any], verdict: str, path: Path) -> None:
+    """Write a PNG: what models reach on one hospital's test cases, with intervals. `told` is of `client.worth`."""
+    import io
+
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.6), layout="constrained", dpi=110)
+    cases = f"{told['training_cases']} training, {sum(told['by_class'])} test cases"
+    figure.suptitle(f"{told['model']} at {told['site']}: {cases}\n{verdict}", fontsize=10, wrap=True)
+    axes, names = figure.subplots(1, 2, sharey=True), list(told["figures"])
+    for panel, what in zip(axes, ("auc", "accuracy"), strict=True):
+        for i, name in enumerate(names):
+            value, interval = (told["figures"][name].get(key) for key in (what, f"{what}_interval"))
+            if value is not None:
+                panel.plot(interval or [value] * 2, [i, i], color=COLOURS[name], lw=2.5)
+                panel.plot([value], [i], MARKERS[name], color=COLOURS[name], ms=8)
+                panel.annotate(
+                    f"{value:.3f}", (value, i), xytext=(0, 8), textcoords="offset points", ha="center", fontsize=9
+                )
+        panel.set(xlabel=f"{'AUC' if what == 'auc' else what} on test cases, 95 % interval")
+        panel.set_ylim(len(names) - 0.4, -0.6)
+        panel.grid(axis="x", alpha=0.25)
+        panel.spines[["top", "right", "left"]].set_visible(False)
+    axes[0].set_yticks(range(len(names)), ["alone" if name == "local" else name for name in names])
+    figure.supxlabel("Research software, not a medical device.", fontsize=8)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": ""})
+    tensorfile.write_atomically(path, buffer.getvalue())

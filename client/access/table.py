@@ -54,6 +54,7 @@ RULES: dict[str, Rule] = {
     "check CONFIG, encrypted": _may(OFFICER, OPERATOR, RESEARCHER),
     "preview": ANYBODY,
     "preview, encrypted": _may(OFFICER, RESEARCHER),
+    "compare": _may(OFFICER, RESEARCHER),
     "predict": _may(OFFICER, RESEARCHER),
     "predict, no site": ANYBODY,
     # custody

@@ -10,7 +10,7 @@ A run is a walk over places, and `after` is a pure function: the same sums give 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, Self, get_args
+from typing import Literal, Self, TypeVar, get_args
 
 import numpy as np
 
@@ -30,6 +30,7 @@ from common.types import Tensors, prefixed, under
 STATISTICS_ATTEMPTS = 5
 """How often the sites are asked for the sums behind mean and variance before the run gives up."""
 
+TrainingT = TypeVar("TrainingT", bound=Training)
 Asks = Literal["statistics", "train", "evaluate"]
 VOID = Total({}, (), ())
 """What a question comes to that too few answered."""
@@ -86,6 +87,15 @@ class Place:
 def number(kind: str, round: int) -> int:
     """The number of a question, by its request's kind: everything but statistics and evaluation is a round's work."""
     return round if kind == "statistics" else STATISTICS_ATTEMPTS + 2 * round + (kind == "evaluate")
+
+
+def for_one(config: TrainingT) -> TrainingT:
+    """The same training by one member alone; Adam's moments go on from round to round, as if it were one training."""
+    plan = config.federation
+    moments = "averaged" if plan.local.optimizer == "adam" else "fresh"
+    local = plan.local.model_copy(update={"moments": moments, "proximal": 0.0})
+    changes = {"local": local, "strategy": "fedavg", "fraction": 1.0, "quorum": 1, "server_learning_rate": None}
+    return config.model_copy(update={"federation": plan.model_copy(update=changes)})
 
 
 @dataclass(frozen=True)

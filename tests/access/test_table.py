@@ -33,6 +33,7 @@ TYPED = {
     "check CONFIG, encrypted": "check sealed.yaml",
     "preview": "preview gone.dcm --config open.yaml",
     "preview, encrypted": "preview chest/1 --config sealed.yaml",
+    "compare": "compare gone.consilium",
     "predict": "predict gone.consilium gone.dcm",
     "predict, no site": "predict gone.consilium gone.dcm --home nowhere",
     "import": "import gone --name chest",
