@@ -205,8 +205,13 @@ def _sites(result: Result) -> list[Element]:
         hidden = "Only sums left the sites: what the model reaches at each of them is each site's own to find out. "
         return [
             heading,
-            el("p", hidden, el("code", "python -m client compare MODEL"), " sets it there beside a model that the site "
-               "trains alone, and a mix of both. What pooled images would give nobody can know."),
+            el(
+                "p",
+                hidden,
+                el("code", "python -m client compare MODEL"),
+                " sets it there beside a model that the site "
+                "trains alone, and a mix of both. What pooled images would give nobody can know.",
+            ),
         ]
     found, rows = approaches(result), [*result["sites"].items(), ("all test cases", result["test"])]
     chart = charts.areas("AUC of every approach at every site", rows, found)
