@@ -1,7 +1,8 @@
 """A run as a page that people read: one file, without network or script, from the content of result.json alone.
 
 markup    elements, and numbers as people read them
-charts    curves and dots as SVG
+charts    axes, ROC, calibration, dots as SVG
+curves    learning curves
 notes     what is written into them: values under the pointer, names at the ends of lines
 learning  rounds as curves, as numbers and as CSV
 words     what is to be said in sentences: limits, privacy

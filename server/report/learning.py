@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote
 from xml.etree.ElementTree import Element
 
-from server.report import charts
+from server.report import charts, curves
 from server.report.markup import Child, el, figure, number, table
 
 KINDS = (("auc", "validation AUC", "AUC"), ("loss", "validation loss", "Loss"))
@@ -23,8 +23,8 @@ def drawn(
     """AUC and loss round by round, with a legend that shows and hides curves; None where no round was evaluated."""
     shown: list[Child] = []
     for what, label, name in KINDS:
-        if chart := charts.learning(f"{name} on validation cases, round by round", runs, what, label, void, kept):
-            shown.append(charts.captioned(name, chart))
+        if made := curves.chart(f"{name} on validation cases, round by round", runs, what, label, void, kept):
+            shown.append(charts.captioned(name, made))
     if not shown:
         return None
     many = len(legend) > 1

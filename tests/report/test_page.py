@@ -17,7 +17,7 @@ from rich.console import Console
 
 from server import conduct, report
 from server.__main__ import main
-from server.report import charts, compare, learning, notes, words
+from server.report import charts, compare, curves, learning, notes, words
 from simulate import main as simulate
 from tests.deployment.consortium import Consortium
 from tests.deployment.test_runs import Hospitals
@@ -150,7 +150,7 @@ def test_names_of_one_kind_stay_apart_when_they_are_shortened_and_readings_stay_
     assert len({notes.short(name) for name in names}) == 30
     runs = [(3, f"{name} alone", [{"round": r, "validation": {"auc": 0.5 + r / 1000 + i / 100}} for r in range(400)])
             for i, name in enumerate(names)]  # fmt: skip
-    drawn = charts.learning("AUC", runs, "auc", "AUC")
+    drawn = curves.chart("AUC", runs, "auc", "AUC")
     assert drawn is not None
     boxes = [box for box in drawn.iter("rect") if box.get("rx")]
     assert 40 < len(boxes) <= notes.MOST_STOPS
