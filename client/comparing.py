@@ -11,6 +11,7 @@ from rich.table import Table
 from client.home import Home
 from client.prediction import trust
 from common import figures
+from common.catalogue.shown import ORIGINS
 from common.command import Command
 from common.files import write_json
 from common.package import reading
@@ -24,7 +25,7 @@ Trains a model on this site's images alone, by the plan that the federated one w
 validation cases choose; and scores all three on the test cases, which no training has seen. Nothing leaves this
 machine: a table here, and HOME/comparisons/ has figures and picture. docs/evaluation.md says how to read them.
 Research software, not a medical device."""
-NAMES = {"local": "trained here alone", "federated": "federated", "personalised": "personalised"}
+NAMES = {"local": "here alone", "federated": "federated", "personalised": "personalised"}
 COLUMNS = ("auc", "accuracy", "sensitivity", "specificity")
 
 
@@ -49,12 +50,14 @@ def _compare(options: argparse.Namespace) -> int:
     console.print(_table(told))
     console.print(f"{worth.verdict(told)}\nThe personalised model takes {100 * told['own_share']:.0f} % of the one "
                   "trained here. Test cases took no part in any training.", highlight=False)  # fmt: skip
+    if told["origin"] != "hospital":
+        console.print(f"Not real: {ORIGINS[told['origin']]}.", highlight=False)
     console.print(f"In {folder}: figures and picture. Research software, not a medical device.", highlight=False)
     return 0
 
 
 def _table(told: dict[str, Any]) -> Table:
-    table = Table("model", *(c.upper() if c == "auc" else c for c in COLUMNS), box=SIMPLE_HEAD)
+    table = Table("model", *(c.upper() if c == "auc" else c for c in COLUMNS), box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name, shown in NAMES.items():
         table.add_row(shown, *(_figure(told["figures"][name], column) for column in COLUMNS))
     return table
@@ -64,7 +67,7 @@ def _figure(figures: dict[str, Any], name: str) -> str:
     if (value := figures[name]) is None:
         return "–"
     interval = figures.get(f"{name}_interval")
-    return f"{value:.3f}" + (f" ({interval[0]:.3f}–{interval[1]:.3f})" if interval else "")
+    return f"{value:.3f}" + (f"\n({interval[0]:.3f}–{interval[1]:.3f})" if interval else "")
 
 
 COMMANDS = {

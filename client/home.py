@@ -31,8 +31,8 @@ from client.access.policy import Shelf
 from common import config as configuration
 from common import tensorfile
 from common.audit.log import Log
-from common.catalogue.offers import Described
-from common.config import Config, Data, Frozen, Sites
+from common.catalogue.offers import Described, Origin
+from common.config import Config, Data, Frozen, Sites, Synthetic
 from common.enrolment import PURPOSE, Enrolment, read_pins
 from common.errors import AuditError, ConfigError, IdentityError, PlanError, WireError
 from common.files import replace as replace_file
@@ -54,6 +54,13 @@ class Own(Frozen):
     """Only the cases of this site in the data; needed where the data have several."""
     about: Described | None = None
     """What the catalogue says of it, if it is offered there: `client catalogue offer NAME`."""
+
+    @property
+    def origin(self) -> Origin:
+        """What it is, whatever anybody says of it."""
+        if isinstance(self.data, Synthetic):
+            return "synthetic"
+        return "hospital" if self.sites.split == "natural" else "simulated"
 
 
 class Rules(Frozen):

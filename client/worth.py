@@ -91,7 +91,7 @@ def compared(home: Home, shared: Shared, plan: RunPlan, advance: Advance) -> dic
     return {
         "site": home.site, "plan": plan.name, "model": shared.content.name, "package": shared.digest,
         "labels": list(told.labels), "training_cases": len(cases.train), "by_class": by_class,
-        "own_share": mix.own_share,
+        "own_share": mix.own_share, "origin": home.settings.datasets[told.dataset].origin,
         "figures": {name: _figures(*scored, labels, by_class) for name, scored in models.items()},
         "better_by": difference(alone, together, labels),
     }  # fmt: skip

@@ -117,7 +117,8 @@ def worth(told: Mapping[str, Any], verdict: str, path: Path) -> None:
         panel.grid(axis="x", alpha=0.25)
         panel.spines[["top", "right", "left"]].set_visible(False)
     axes[0].set_yticks(range(len(names)), ["alone" if name == "local" else name for name in names])
-    figure.supxlabel("Research software, not a medical device.", fontsize=8)
+    kind = "" if told["origin"] == "hospital" else f"{told['origin'].upper()} images. "
+    figure.supxlabel(f"{kind}Research software, not a medical device.", fontsize=8)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": ""})
     tensorfile.write_atomically(path, buffer.getvalue())

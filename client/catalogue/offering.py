@@ -8,7 +8,6 @@ from client.home import Home, Own
 from client.table import Table
 from common.catalogue.making import Said, made
 from common.catalogue.offers import Content, Dataset, Described, Span
-from common.config import Synthetic
 from common.errors import CatalogueError, ConfigError
 
 EXAMPLE = """    about:
@@ -69,8 +68,7 @@ def _counted(name: str, own: Own, about: Described, purposes: tuple[str, ...]) -
         conditions=about.conditions, purposes=purposes, labels=table.classes,
         cases=tuple(Span.of(int(count), exact=exact) for count in counts),
         people=None if people is None else Span.of(people, exact=exact),
-        origin="synthetic" if isinstance(own.data, Synthetic) else
-        "hospital" if division.kind == "natural" else "simulated",
+        origin=own.origin,
     )  # fmt: skip
 
 

@@ -32,6 +32,8 @@ Title = Annotated[str, Field(min_length=1, max_length=120, pattern=r"^[^\n]*$")]
 Prose = Annotated[str, Field(max_length=4000)]
 Modality = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9]{1,15}$")]
 """As DICOM has it: CR and DX radiographs, CT, MR, US ultrasound, MG mammograms, XA, NM, PT …"""
+Origin = Literal["hospital", "simulated", "synthetic"]
+"""The hospital's own images; a part that a program dealt to it out of a data set; images that a program drew."""
 Cases = Annotated[int, Field(strict=True, ge=0, le=10**9)]
 
 
@@ -97,8 +99,7 @@ class Dataset(Frozen):
     """Of every class, in the order of the labels."""
     people: Span | None
     """None: the data do not name patients."""
-    origin: Literal["hospital", "simulated", "synthetic"]
-    """The hospital's own; a part that a program dealt to it out of a data set; images that a program drew."""
+    origin: Origin
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
