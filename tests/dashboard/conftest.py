@@ -1,17 +1,14 @@
-"""A consortium, its live page, and a real browser."""
+"""A consortium and its live page."""
 
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
 
 from server.dashboard.lock import Lock
 from tests.dashboard.served import PASSWORD, Page, alive
 from tests.deployment.consortium import Consortium
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 @pytest.fixture(scope="session")
@@ -41,14 +38,3 @@ def locked(consortium: Consortium) -> Iterator[Page]:
     Lock(consortium.home).set_password(PASSWORD)
     with Page(consortium.home) as found:
         yield found
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path is None:
-        pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is installed")
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield found
-        found.close()

@@ -2,15 +2,11 @@
 
 import re
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, expect
-from playwright.sync_api import Page as Tab
 
 from server import conduct
 from server.__main__ import main
@@ -20,29 +16,10 @@ from server.report.markup import document, el
 from server.report.page import style
 from server.runs import Asking, Run
 from simulate import main as simulate
+from tests.dashboard.browsing import FOUR, TWO, look_at, serious, tab
 from tests.dashboard.served import PASSWORD, Page, alive
 from tests.deployment.consortium import NAMES, Consortium
 from tests.deployment.test_runs import Hospitals
-
-DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 360, "height": 740}
-SOON_MS = 5000
-
-
-@contextmanager
-def tab(browser: Browser, url: str, size: dict[str, int] = DESKTOP, scheme: str = "light") -> Iterator[Tab]:
-    """A page in a fresh browser; what a browser complains of fails the test."""
-    context = browser.new_context(viewport=size, color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
-    found = context.new_page()
-    found.set_default_timeout(SOON_MS)
-    complaints: list[str] = []
-    found.on("pageerror", lambda error: complaints.append(str(error)))
-    found.on("console", lambda said: complaints.append(said.text) if "Content Security" in said.text else None)
-    try:
-        found.goto(url)
-        yield found
-        assert complaints == []
-    finally:
-        context.close()
 
 
 def round_of(number: int, *dropped: str, void: bool = False) -> RoundRecord:
@@ -229,26 +206,6 @@ def test_the_keyboard_reaches_the_content_first_and_then_everything(page: Page, 
         assert seen.evaluate("document.activeElement.textContent") == "Skip to content"
         seen.keyboard.press("Enter")
         assert seen.evaluate("document.activeElement.id") == "content"
-
-
-def serious(seen: Tab) -> list[str]:
-    """What axe-core finds serious or critical."""
-    found = Axe().run(seen).response["violations"]
-    bad = [violation for violation in found if violation["impact"] in ("serious", "critical")]
-    return [f"{one['id']}: {[node['html'][:90] for node in one['nodes'][:3]]}" for one in bad]
-
-
-def look_at(seen: Tab, looks: Sequence[tuple[dict[str, int], str]]) -> None:
-    """Nothing serious, and no page wider than the screen."""
-    for size, scheme in looks:
-        seen.set_viewport_size(size)  # type: ignore[arg-type]
-        seen.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        assert serious(seen) == [], (seen.url, size, scheme)
-        assert seen.evaluate("document.documentElement.scrollWidth") <= size["width"], (seen.url, size)
-
-
-TWO = ((DESKTOP, "light"), (PHONE, "dark"))
-FOUR = (*TWO, (DESKTOP, "dark"), (PHONE, "light"))
 
 
 def eventful(consortium: Consortium) -> Run:
