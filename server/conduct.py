@@ -84,6 +84,7 @@ def _rounds(run: Run, transport: Connected) -> Finished:
     )
     quorum = run.quorum(len(transport.sites()))
     course = Course.of(learning, model, seed, transport.sites())
+    whole_s = LONGEST_PAUSE_S if course.algorithm.cohort_must_be_whole else 0.0
     path = run.folder / "federated.checkpoint"
 
     def keep(standing: Standing) -> Standing:
@@ -95,7 +96,7 @@ def _rounds(run: Run, transport: Connected) -> Finished:
         standing = found[0]
     else:
         run.forget_rounds()
-        gather(run, transport, quorum)
+        gather(run, transport, quorum, whole_s)
         standing = federation.begin(course, aggregator)
     if run.begun == standing.round and not course.over(standing.place):
         log.warning("round %d was begun when the coordinator ended; nothing is trained in it again", standing.round)
@@ -103,19 +104,24 @@ def _rounds(run: Run, transport: Connected) -> Finished:
     standing = keep(standing)  # what was asked before the first round would not be answered again
     while not course.over(standing.place):
         _pause(standing)
-        gather(run, transport, quorum)
+        gather(run, transport, quorum, whole_s)
         until_there_is_room(lambda number=standing.round: run.begin_round(number))  # type: ignore[misc]
         standing = keep(federation.run_round(course, aggregator, standing))
     federation.refuse_untrained(course, standing)
     return Finished(standing, transport.sites())
 
 
-def gather(run: Run, transport: Connected, quorum: int) -> None:
-    """Wait for as many sites as a round needs: rounds are not used up while nobody is there."""
-    told = False
-    while len(online := transport.online()) < quorum:
+def gather(run: Run, transport: Connected, quorum: int, whole_s: float = 0.0) -> None:
+    """Wait for as many sites as a round needs: rounds are not used up while nobody is there.
+
+    Args:
+        whole_s: how long the others are waited for as well, where a round without one of them is void.
+    """
+    told, until_s = False, time.monotonic() + whole_s
+    while missing := sorted(set(transport.sites()) - set(online := transport.online())):
+        if len(online) >= quorum and time.monotonic() >= until_s:
+            return
         if not told:
-            missing = sorted(set(transport.sites()) - set(online))
             log.warning("%d of %d sites connected, %d needed; waiting for %s", len(online), len(transport.sites()),
                         quorum, ", ".join(missing))  # fmt: skip
             run.look_for(missing)

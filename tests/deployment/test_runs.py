@@ -27,7 +27,7 @@ from common.types import Tensors
 from server import conduct, membership
 from server.federation import RoundRecord
 from server.runs import Asking, Run
-from tests.deployment.consortium import NAMES, Consortium
+from tests.deployment.consortium import NAMES, SVM, Consortium
 
 RECORD = RoundRecord(0, 1.0, 10, 20, NAMES, (), False, None, {"auc": 0.5})
 
@@ -220,6 +220,28 @@ def test_no_round_is_begun_while_too_few_are_connected(consortium: Consortium, m
     assert (asking.kind, asking.waiting) == ("gather", ("Nairobi", "Osaka"))
     assert way.submitted == []
     way.there = set(NAMES)
+    thread.join(60)
+    assert run.state.stage == "finished"
+    assert not any(told["void"] for told in run.rounds())
+
+
+def test_a_round_that_would_be_void_without_one_of_the_sites_waits_for_it_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conduct, "LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(conduct, "LONGEST_PAUSE_S", 60.0)
+    four = SVM | {"data": SVM["data"] | {"sites": 4}}
+    consortium = Consortium(tmp_path / "life", (*NAMES, "Quito"), tree=four)
+    run = consortium.begun(consortium.plan(tree=four))
+    way = Hospitals(consortium, run.plan)
+    way.there = set(NAMES)  # enough for a secure sum, and too few for an SVM's
+    thread = threading.Thread(target=conduct.conduct, args=(run, way))
+    thread.start()
+    while (asking := run.progress()) is None:
+        time.sleep(0.01)
+    assert (asking.kind, asking.waiting) == ("gather", ("Quito",))
+    assert way.submitted == []
+    way.there = {*NAMES, "Quito"}
     thread.join(60)
     assert run.state.stage == "finished"
     assert not any(told["void"] for told in run.rounds())
