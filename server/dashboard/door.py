@@ -32,7 +32,7 @@ from server.catalogue import Catalogue
 from server.dashboard import errors, live
 from server.dashboard.live import Shown
 from server.dashboard.lock import SESSION_S, Lock, RefusedError
-from server.dashboard.shell import asset, page
+from server.dashboard.shell import asset, finder, page
 from server.home import Home
 from server.report import catalogue
 from server.report.markup import Child, el
@@ -41,10 +41,11 @@ from server.runs import Run
 log = logging.getLogger("consilium")
 
 PAGES: dict[str, tuple[str, Callable[[Home], list[Child]]]] = {
-    "/catalogue": ("Catalogue", lambda home: catalogue.content(Catalogue(home).listing())),
+    "/catalogue": ("Catalogue", lambda home: catalogue.content(Catalogue(home).listing(), finder())),
     "/errors": ("Errors", lambda _: errors.content()),
 }
 """Pages that stand still, by address: name, content."""
+ASSETS = {"page.css": "text/css", "page.js": "text/javascript", "find.js": "text/javascript"}
 WAYS = {"/": "Live"} | {path: name for path, (name, _) in PAGES.items()}
 OPEN = {"/login", "/page.css"}
 """What whoever is not logged in gets."""
@@ -92,8 +93,8 @@ class Door:
         routes = [
             Route("/", self._live), Route("/runs/{run}", self._live), Route("/runs/{run}/report.html", self._report),
             *(Route(path, self._still) for path in PAGES), Route("/events", self._events),
-            Route("/session", self._session), Route("/login", self._login), Route("/page.css", self._asset),
-            Route("/page.js", self._asset), Route("/login", self._enter, methods=["POST"]),
+            Route("/session", self._session), Route("/login", self._login),
+            *(Route(f"/{name}", self._asset) for name in ASSETS), Route("/login", self._enter, methods=["POST"]),
             Route("/logout", self._leave, methods=["POST"]),
         ]  # fmt: skip
         return _Guarded(self, Starlette(routes=routes, exception_handlers={ConsiliumError: self._missing}))
@@ -131,8 +132,8 @@ class Door:
         return HTMLResponse(content, headers={"content-security-policy": REPORT_POLICY})
 
     async def _asset(self, request: Request) -> Response:
-        kinds = {"/page.css": "text/css", "/page.js": "text/javascript"}
-        return Response(asset(request.url.path[1:]), media_type=kinds[request.url.path])
+        name = request.url.path[1:]
+        return Response(asset(name), media_type=ASSETS[name])
 
     async def _missing(self, _: Request, error: Exception) -> Response:
         body = [el("h1", "Not there"), el("p", str(error))]
@@ -252,11 +253,10 @@ def _section(part: str, heading: str, content: Element) -> Element:
     if part in ("top", "run"):
         return el("section", content, id=f"part-{part}", class_=part, aria_label=heading)
     named = el("h2", heading, id=f"of-{part}")
-    find = el("p", el("label", "Find ", el("input", type="search")), " ", el("output"), class_="find", hidden="hidden")
     return el(
         "section",
         named,
-        find if part == "history" else None,
+        finder() if part == "history" else None,
         content,
         id=f"part-{part}",
         class_=part,

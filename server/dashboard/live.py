@@ -11,6 +11,7 @@ from xml.etree.ElementTree import Element
 
 from common.catalogue import shown as catalogue
 from common.catalogue.listing import SHOWN
+from common.catalogue.offers import Content
 from common.errors import ConsiliumError
 from common.files import read_json
 from common.progress import duration
@@ -314,10 +315,15 @@ def _catalogue(look: Look) -> Marks:
     if not entries:
         return [el("p", report.NOTHING, class_="soft")]
     rows: list[list[Child]] = [
-        [el("a", entry.title, href=f"/catalogue#{report.anchor(entry)}"), KINDS[entry.offer.kind], entry.by,
-         catalogue.day(entry.made_s)] for entry in entries
-    ]  # fmt: skip
+        [_entry(entry), KINDS[entry.offer.kind], entry.by, el("time", catalogue.day(entry.made_s))] for entry in entries
+    ]
     return [_stacked("What partners offer", ["Title", "Kind", "By", "Since"], rows)]
+
+
+def _entry(entry: Content) -> Element:
+    doubt = catalogue.doubt(entry)
+    link = el("a", entry.title, href=f"/catalogue#{report.anchor(entry)}")
+    return el("span", link, el("small", f"Not real: {doubt}.") if doubt else None)
 
 
 def _audit(look: Look) -> Marks:

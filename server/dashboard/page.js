@@ -3,7 +3,6 @@
 
 const FIRST_MS = 500, LONGEST_MS = 5000, SILENCE_MS = 8000;
 const link = document.getElementById("link"), said = document.getElementById("said");
-const find = document.querySelector(".find");
 let events = null, heard = 0, seen = new Date(), pause = FIRST_MS, timer = 0;
 
 function show(element, text) {
@@ -28,14 +27,6 @@ function renew(old, fresh) {
   before.slice(after.length).forEach((child) => child.remove());
 }
 
-// Runs in which what is looked for does not occur are hidden: again after every renewal, which shows them.
-function sift() {
-  const sought = find.querySelector("input").value.trim().toLowerCase();
-  const rows = [...find.parentElement.querySelectorAll("tbody tr")];
-  for (const row of rows) row.hidden = !row.textContent.toLowerCase().includes(sought);
-  show(find.querySelector("output"), sought && `${rows.filter((row) => !row.hidden).length} of ${rows.length}`);
-}
-
 function take(message) {
   heard = Date.now();
   seen = new Date();
@@ -49,7 +40,7 @@ function take(message) {
       renew(document.getElementById("part-" + name).lastElementChild, fresh);
     }
   }
-  sift();
+  sift();  // find.js
   link.className = "link live";
   show(link, "● live");
 }
@@ -89,6 +80,4 @@ setInterval(() => { if (events && Date.now() - heard > SILENCE_MS) lose(); }, 10
 // A browser keeps six connections to one address: pages that nobody looks at leave them to others.
 document.addEventListener("visibilitychange", () => (document.hidden ? close() : attempt()));
 addEventListener("online", attempt);
-find.addEventListener("input", sift);
-find.hidden = false;
 connect();

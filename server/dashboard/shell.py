@@ -43,11 +43,18 @@ def page(
         "head", el("meta", charset="utf-8"), el("meta", name="viewport", content="width=device-width, initial-scale=1"),
         el("meta", name="color-scheme", content="light dark"), el("title", title),
         el("link", rel="stylesheet", href="/page.css"), el("link", rel="icon", href="data:,"),
+        el("script", "", src="/find.js", defer="") if ways else None,
         el("script", "", src="/page.js", defer="") if events else None,
     )  # fmt: skip
     main = el("main", *body, id="content", tabindex="-1")
     shown = el("body", header, main, el("footer", el("p", RESEARCH)), data_events=events or None)
     return b"<!DOCTYPE html>\n" + html(el("html", head, shown, lang="en")).encode()
+
+
+def finder() -> Element:
+    """A box for a word: find.js hides rows and cards of the same parent in which it does not occur."""
+    box = el("label", "Find ", el("input", type="search"))
+    return el("p", box, " ", el("output"), class_="find", hidden="hidden")
 
 
 def html(element: Element) -> str:

@@ -8,7 +8,7 @@ from server.report.page import style
 
 NOTHING = "Nothing is offered yet."
 HOW = (
-    ("A hospital offers a data set: ", "python -m client catalogue offer NAME"),
+    ("A hospital offers a data set, a model or a plan: ", "python -m client catalogue offer NAME_OR_FILE"),
     ("The consortium offers a model or a plan: ", "python -m server catalogue offer FILE"),
 )
 
@@ -20,18 +20,21 @@ def page(listing: Listing) -> bytes:
     return document(f"Catalogue of {listing.consortium}", style(), kind, *content(listing), end)
 
 
-def content(listing: Listing) -> list[Child]:
-    """All of it."""
+def content(listing: Listing, find: Child = None) -> list[Child]:
+    """All of it.
+
+    Args:
+        find: a box to find entries with, where there is a script that does so.
+    """
     body: list[Child] = [el("h1", "What partners offer")]
     said = f"{shown.summary(listing.offers)}, as of {shown.day(listing.made_s)}, version {listing.version}."
     body.append(el("p", said, " Images are described and counted; none is here, and none leaves its hospital.",
                    class_="lead"))  # fmt: skip
-    for kind in SHOWN:
-        if offers := listing.of(kind):
-            body.append(el("h2", shown.HEADINGS[kind], id=kind))
-            body.append(el("div", *map(_card, offers), class_="cards"))
-    if not any(listing.of(kind) for kind in SHOWN):
-        body.append(el("p", NOTHING))
+    there = {kind: offers for kind in SHOWN if (offers := listing.of(kind))}
+    body.append(find if there else el("p", NOTHING))
+    for kind, offers in there.items():
+        cards = el("div", *map(_card, offers), class_="cards")
+        body.append(el("section", el("h2", shown.HEADINGS[kind], id=kind), cards, aria_labelledby=kind))
     body.append(el("h2", "To add something"))
     body.append(el("ul", *(el("li", said, el("code", command)) for said, command in HOW)))
     return [*body, el("p", "Every entry is signed by whose it is, and the listing by the coordinator.", class_="soft")]
@@ -47,12 +50,13 @@ def _card(offer: Offer) -> Child:
     doubt, facts = shown.doubt(entry), shown.facts(entry).items()
     return el(
         "article",
-        el("h3", entry.title, id=anchor(entry)),
+        el("h3", entry.title),
         el("p", el("code", entry.address), f" by {entry.by}", class_="soft"),
         el("p", f"Not real: {doubt}.", class_="warn") if doubt else None,
         *(el("p", part) for part in entry.description.split("\n\n") if part),
         el("dl", *(el("div", el("dt", name), el("dd", said)) for name, said in facts), class_="facts"),
         *_more(entry),
+        id=anchor(entry),
     )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from server.__main__ import main as coordinator
 from server.board import FolderBoard
 from server.catalogue import Catalogue
 from tests.catalogue.fair import ABOUT, Fair
+from tests.dashboard.served import Page, alive
 from tests.deployment.consortium import Consortium
 from tests.deployment.door import Serving
 from tests.deployment.superlink import free_port
@@ -41,3 +42,11 @@ def fair(tmp_path: Path) -> Iterator[Fair]:
     serving.start()
     yield Fair(consortium, hospital, coordinator, Catalogue(consortium.home))
     serving.stop()
+
+
+@pytest.fixture
+def page(fair: Fair) -> Iterator[Page]:
+    """The coordinator's live page."""
+    alive(fair.consortium.home)
+    with Page(fair.consortium.home) as found:
+        yield found
