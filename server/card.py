@@ -13,8 +13,8 @@ from xml.etree.ElementTree import Element
 from common.package import Content
 from server import counts
 from server.report import words
-from server.report.markup import Child, contents, document, el, listed, table
-from server.report.page import NAMES, SHOWN, style
+from server.report.markup import Child, contents, document, el, listed, style, table
+from server.report.quality import NAMES, SHOWN
 from server.report.words import Result
 
 NOT_TOLD = "not told"

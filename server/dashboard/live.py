@@ -22,7 +22,7 @@ from server.home import Home
 from server.report import catalogue as report
 from server.report import charts, learning
 from server.report.markup import Child, el, figure, table
-from server.report.page import presence
+from server.report.provenance import presence
 from server.runs import OVER, Run
 from server.standing import Past, SiteStatus, ago, awaited, current, past, running, sites, standing, usual_s
 

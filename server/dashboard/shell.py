@@ -6,8 +6,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-from server.report.markup import Child, el
-from server.report.page import style
+from server.report.markup import Child, el, style
 
 RESEARCH = "Research software, not a medical device."
 

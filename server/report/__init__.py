@@ -1,15 +1,18 @@
 """A run as a page that people read: one file, without network or script, from the content of result.json alone.
 
-markup    elements, and numbers as people read them
+markup    elements, a page of them with its style, and numbers as people read them
 charts    axes, ROC, calibration, dots as SVG
 curves    learning curves
 notes     what is written into them: values under the pointer, names at the ends of lines
 learning  rounds as curves, as numbers and as CSV
 words     what is to be said in sentences: limits, privacy
 page      the report of one run
+quality   how good its model is: figures with intervals, ROC, calibration, confusion
+provenance  who took part, time and bytes, what made it
 heat      models × sites
 examination  the report of an evaluation
 compare   several runs beside each other
+catalogue  what partners offer
 """
 
 from pathlib import Path

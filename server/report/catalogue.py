@@ -3,8 +3,7 @@
 from common.catalogue import Listing, Model, Offer, Plan, shown
 from common.catalogue.listing import SHOWN
 from common.catalogue.offers import Content
-from server.report.markup import Child, document, el
-from server.report.page import style
+from server.report.markup import Child, document, el, style
 
 NOTHING = "Nothing is offered yet."
 HOW = (

@@ -13,8 +13,8 @@ from common.errors import RunError
 from common.files import read_json
 from server.report import charts, learning, words
 from server.report.charts import SHAPES
-from server.report.markup import Child, contents, count, document, el, seconds, size, table
-from server.report.page import NAMES, SHOWN, style, with_interval
+from server.report.markup import Child, contents, count, document, el, seconds, size, style, table
+from server.report.quality import NAMES, SHOWN, with_interval
 from server.report.words import Result
 
 

@@ -6,8 +6,9 @@ from xml.etree.ElementTree import Element
 
 from server.report import charts, heat, words
 from server.report.charts import SHAPES
-from server.report.markup import Child, contents, count, document, el, figure, listed, table
-from server.report.page import NAMES, SHOWN, cost, origin, style, took_part, with_interval
+from server.report.markup import Child, contents, count, document, el, figure, listed, style, table
+from server.report.provenance import cost, origin, took_part
+from server.report.quality import NAMES, SHOWN, with_interval
 from server.report.words import Result
 
 

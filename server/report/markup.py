@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
@@ -28,6 +30,12 @@ def _append_text(element: Element, text: str) -> None:
         element[-1].tail = (element[-1].tail or "") + text
     else:
         element.text = (element.text or "") + text
+
+
+@cache
+def style() -> str:
+    """The style sheet."""
+    return Path(__file__).with_name("style.css").read_text(encoding="utf-8")
 
 
 def document(title: str, style: str, *body: Child) -> bytes:

@@ -1,15 +1,14 @@
 """The report of one run: its sections, each from the content of result.json alone."""
 
-import json
 from collections.abc import Mapping, Sequence
-from functools import cache
-from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element
 
-from server.report import charts, heat, learning, words
+from server.report import charts, heat, learning, quality, words
 from server.report.charts import STYLES
-from server.report.markup import Child, contents, count, document, el, figure, listed, seconds, size, table
+from server.report.markup import Child, contents, count, document, el, listed, seconds, size, style, table
+from server.report.provenance import cost, origin, took_part
+from server.report.quality import NAMES, SHOWN, with_interval
 from server.report.words import Result
 
 ORDER = ("local", "federated", "personalised", "pooled")
@@ -19,26 +18,13 @@ MEANING = {
     "personalised": "a site's own mix of the two",
     "pooled": "all images in one place",
 }
-SHOWN = ("auc", "accuracy", "sensitivity", "specificity")
-NAMES = {"auc": "AUC", "accuracy": "Accuracy", "sensitivity": "Sensitivity", "specificity": "Specificity"}
-
-
-@cache
-def style() -> str:
-    """The style sheet."""
-    return Path(__file__).with_name("style.css").read_text(encoding="utf-8")
 
 
 def page(result: Result) -> bytes:
     """The whole page."""
-    sections = (_limits, _data, _learning, _quality, _sites, heat.section, took_part, _privacy, cost, origin)
+    sections = (_limits, _data, _learning, quality.section, _sites, heat.section, took_part, _privacy, cost, origin)
     body = [element for section in sections for element in section(result)]
     return document(f"{result['name']}: report", style(), *_head(result), contents(body), *body)
-
-
-def with_interval(told: Mapping[str, Any], name: str) -> Element:
-    """A figure with its interval and its deviation over seeds, where there are such."""
-    return figure(told.get(name), told.get(f"{name}_interval"), told.get(f"{name}_sd"))
 
 
 def approaches(result: Result) -> list[str]:
@@ -145,60 +131,6 @@ def curves_of(result: Result) -> list[tuple[int, str, Sequence[Any]]]:
     return [*runs, (STYLES["federated"], "federated", together)]
 
 
-def _quality(result: Result) -> list[Element]:
-    heading, told = el("h2", "How good it is"), words.judged(result)
-    if told is None:
-        return [heading, el("p", "Nothing was evaluated, so nothing can be said.")]
-    simulated = words.simulated(result)
-    on = "the test cases" if simulated else "the validation cases of all sites, summed"
-    pooled = result["counts"]["test"].get("pooled") if simulated else None
-    drawn: list[Child] = []
-    for i, one in enumerate(told["classes"]):
-        label = result["labels"][one["class"]]
-        if not one["roc"]:
-            drawn.append(el("p", f"{label}: no ROC curve, for a class has no cases."))
-            continue
-        drawn += [_roc(label, one, pooled["classes"][i] if pooled else None, told), _calibration(label, one)]
-    note = el("p", f"On {on}. {words.operating_point(result)}")
-    return [heading, note, el("div", *drawn, class_="charts"), *_confusion(result, told)]
-
-
-def _roc(label: str, one: Any, pooled: Any, told: Any) -> Element:
-    classes = [(STYLES["federated"], "federated", one)] + ([(STYLES["pooled"], "pooled", pooled)] if pooled else [])
-    point = told["figures"] if len(told["by_class"]) == 2 else None
-    legend = charts.legend([(style, el("span", f"{name}, AUC ", figure(c["auc"], c["auc_interval"])))
-                            for style, name, c in classes])  # fmt: skip
-    at_work = " The mark: the operating point." if point else ""
-    below = f"Shaded: 95 % interval of the sensitivity at each threshold.{at_work}"
-    title = f"ROC: {label}"
-    return charts.captioned(title, charts.roc(title, classes, point), legend, below)
-
-
-def _calibration(label: str, one: Any) -> Element:
-    title = f"Calibration: {label}"
-    below = (
-        "On the diagonal, 70 % of the cases called 70 % likely are so. Bars: how many cases. Whiskers: 95 % intervals."
-    )
-    return charts.captioned(title, charts.calibration(title, one["calibration"]), below)
-
-
-def _confusion(result: Result, told: Any) -> list[Element]:
-    labels = result["labels"]
-    rows: list[list[Child]] = [
-        [f"is {name}", *(el("span", count(n), class_="right" if i == j else None) for j, n in enumerate(row))]
-        for i, (name, row) in enumerate(zip(labels, told["confusion"], strict=True))
-    ]
-    shown = table(
-        "Confusion counts: a row what it is, a column what the model says",
-        ["truth", *(f"called {n}" for n in labels)],
-        rows,
-    )
-    shown[0].set("class", "confusion")
-    figures: list[list[Child]] = [[NAMES[f], with_interval(told["figures"], f)] for f in SHOWN]
-    follow = table("The figures that follow, with 95 % intervals", ["figure", "value"], figures)
-    return [el("h3", "Confusion"), el("div", shown, follow, class_="charts")]
-
-
 def _sites(result: Result) -> list[Element]:
     heading = el("h2", "Site by site")
     if not words.simulated(result):
@@ -234,69 +166,5 @@ def _row(site: Mapping[str, Any], found: Sequence[str]) -> list[Child]:
             for a, m in zip(found, marked, strict=True)]  # fmt: skip
 
 
-def took_part(result: Result) -> list[Element]:
-    """Which site answered in which round."""
-    first = result["rounds"][0].get("seed") if result["rounds"] else None
-    rounds = [r for r in result["rounds"] if r.get("seed") == first]
-    what = "model, as in the tables above" if result.get("kind") == "evaluation" else "round"
-    caption = f"Every {what}{' of the first seed' * (first is not None)}, from the left"
-    away = sorted(set(result.get("asked", ())) - set(result["sites"]))
-    return [
-        el("h2", "Who took part"), *presence(caption, list(result["sites"]), rounds),
-        *([el("p", f"Asked, and not taking part: {', '.join(away)}.")] if away else []),
-    ]  # fmt: skip
-
-
-def presence(caption: str, sites: Sequence[str], rounds: Sequence[Mapping[str, Any]]) -> list[Element]:
-    """A row a site, a sign a round; and what the signs mean."""
-    symbols = {"a": "■", "s": "□", "v": "×", "n": "·"}
-    rows: list[list[Child]] = []
-    for name in sites:
-        told = [_presence(name, r) for r in rounds]
-        strip = el("span", *(el("span", symbols[t], class_=t) for t in told), class_="strip", role="img",
-                   aria_label=words.silences(name, rounds))  # fmt: skip
-        rows.append([name, f"{told.count('a') + told.count('v')} of {len(told)}", strip])
-    shown = table(caption, ["site", "answered", "round by round"], rows)
-    shown[0].set("class", "strips")
-    signs = ("■ answered", "□ silent", "× answered, but the round was void, for too few did", "· not asked")
-    return [el("ul", *(el("li", sign) for sign in signs), class_="legend"), shown]
-
-
-def _presence(name: str, record: Mapping[str, Any]) -> str:
-    if name in record["dropped"]:
-        return "s"
-    if name not in record["sites"]:
-        return "n"
-    return "v" if record["void"] else "a"
-
-
 def _privacy(result: Result) -> list[Element]:
     return [el("h2", "Privacy"), listed(words.privacy(result))]
-
-
-def cost(result: Result) -> list[Element]:
-    """Time and bytes."""
-    spent = result["cost"]
-    rows: list[list[Child]] = [
-        ["Rounds", count(spent["rounds"])], ["Void rounds among them", count(spent["void"])],
-        ["Time in rounds", seconds(spent["seconds"])], ["Sent up by all sites", size(spent["bytes_up"])],
-        ["Sent down to all sites", size(spent["bytes_down"])],
-    ]  # fmt: skip
-    return [el("h2", "Time and bytes"), table("The federated rounds together", ["what", "how much"], rows)]
-
-
-def origin(result: Result) -> list[Element]:
-    """What made it."""
-    keys = {"plan": "Plan, SHA-256", "release": "Release", "code": "Code at the sites, SHA-256",
-            "preprocess": "Preprocessing, fingerprint", "weights_sha256": "Weights, SHA-256"}  # fmt: skip
-    told = {name: str(result[key]) for key, name in keys.items() if key in result}
-    told |= {f"Weights of seed {s['seed']}, SHA-256": s["weights_sha256"] for s in result.get("seeds", ())}
-    told["Made with"] = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
-    rows: list[list[Child]] = [[name, el("code", value)] for name, value in told.items()]
-    shown = table("What made these figures", ["what", "value"], rows)
-    shown[0].set("class", "words")
-    found = [el("h2", "Where it comes from"), shown]
-    if "config" not in result:
-        return found
-    settings = json.dumps(result["config"], indent=1, ensure_ascii=False)
-    return [*found, el("details", el("summary", "All settings"), el("pre", settings))]

@@ -12,8 +12,7 @@ from server import conduct
 from server.__main__ import main
 from server.federation import RoundRecord
 from server.report import learning
-from server.report.markup import document, el
-from server.report.page import style
+from server.report.markup import document, el, style
 from server.runs import Asking, Run
 from simulate import main as simulate
 from tests.dashboard.browsing import FOUR, TWO, look_at, serious, tab

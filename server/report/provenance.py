@@ -1,0 +1,74 @@
+"""What a run's figures come from: who took part, time and bytes, and what made them."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+from xml.etree.ElementTree import Element
+
+from server.report import words
+from server.report.markup import Child, count, el, seconds, size, table
+from server.report.words import Result
+
+
+def took_part(result: Result) -> list[Element]:
+    """Which site answered in which round."""
+    first = result["rounds"][0].get("seed") if result["rounds"] else None
+    rounds = [r for r in result["rounds"] if r.get("seed") == first]
+    what = "model, as in the tables above" if result.get("kind") == "evaluation" else "round"
+    caption = f"Every {what}{' of the first seed' * (first is not None)}, from the left"
+    away = sorted(set(result.get("asked", ())) - set(result["sites"]))
+    return [
+        el("h2", "Who took part"), *presence(caption, list(result["sites"]), rounds),
+        *([el("p", f"Asked, and not taking part: {', '.join(away)}.")] if away else []),
+    ]  # fmt: skip
+
+
+def presence(caption: str, sites: Sequence[str], rounds: Sequence[Mapping[str, Any]]) -> list[Element]:
+    """A row a site, a sign a round; and what the signs mean."""
+    symbols = {"a": "■", "s": "□", "v": "×", "n": "·"}
+    rows: list[list[Child]] = []
+    for name in sites:
+        told = [_presence(name, r) for r in rounds]
+        strip = el("span", *(el("span", symbols[t], class_=t) for t in told), class_="strip", role="img",
+                   aria_label=words.silences(name, rounds))  # fmt: skip
+        rows.append([name, f"{told.count('a') + told.count('v')} of {len(told)}", strip])
+    shown = table(caption, ["site", "answered", "round by round"], rows)
+    shown[0].set("class", "strips")
+    signs = ("■ answered", "□ silent", "× answered, but the round was void, for too few did", "· not asked")
+    return [el("ul", *(el("li", sign) for sign in signs), class_="legend"), shown]
+
+
+def _presence(name: str, record: Mapping[str, Any]) -> str:
+    if name in record["dropped"]:
+        return "s"
+    if name not in record["sites"]:
+        return "n"
+    return "v" if record["void"] else "a"
+
+
+def cost(result: Result) -> list[Element]:
+    """Time and bytes."""
+    spent = result["cost"]
+    rows: list[list[Child]] = [
+        ["Rounds", count(spent["rounds"])], ["Void rounds among them", count(spent["void"])],
+        ["Time in rounds", seconds(spent["seconds"])], ["Sent up by all sites", size(spent["bytes_up"])],
+        ["Sent down to all sites", size(spent["bytes_down"])],
+    ]  # fmt: skip
+    return [el("h2", "Time and bytes"), table("The federated rounds together", ["what", "how much"], rows)]
+
+
+def origin(result: Result) -> list[Element]:
+    """What made it."""
+    keys = {"plan": "Plan, SHA-256", "release": "Release", "code": "Code at the sites, SHA-256",
+            "preprocess": "Preprocessing, fingerprint", "weights_sha256": "Weights, SHA-256"}  # fmt: skip
+    told = {name: str(result[key]) for key, name in keys.items() if key in result}
+    told |= {f"Weights of seed {s['seed']}, SHA-256": s["weights_sha256"] for s in result.get("seeds", ())}
+    told["Made with"] = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+    rows: list[list[Child]] = [[name, el("code", value)] for name, value in told.items()]
+    shown = table("What made these figures", ["what", "value"], rows)
+    shown[0].set("class", "words")
+    found = [el("h2", "Where it comes from"), shown]
+    if "config" not in result:
+        return found
+    settings = json.dumps(result["config"], indent=1, ensure_ascii=False)
+    return [*found, el("details", el("summary", "All settings"), el("pre", settings))]
