@@ -2,7 +2,9 @@
 
 lock      who may look: a password or a one-time link, then a session
 door      the application: what is refused, pages, what is pushed
-live      what the page shows, part by part
+live      what the live page shows: its parts, what is said to whoever listens
+look      one look at the folder, from which all parts are made
+parts_of_run, parts_of_consortium
 errors    docs/errors.md as a page
 shell     what stands around every page
 serving   the process
