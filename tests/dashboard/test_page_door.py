@@ -18,8 +18,9 @@ from common.errors import ConfigError, RunError
 from server.__main__ import main
 from server.dashboard import lock as lock_of
 from server.dashboard import serving
-from server.dashboard.door import FORM_BYTES, MOST_STREAMS
+from server.dashboard.door import FORM_BYTES
 from server.dashboard.lock import Lock
+from server.dashboard.pushed import MOST_STREAMS
 from server.home import Home
 from tests.dashboard.served import PASSWORD, Page
 from tests.deployment.consortium import Consortium

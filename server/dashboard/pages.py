@@ -1,0 +1,104 @@
+"""What there is behind the door: the live page, pages that stand still, reports."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from xml.etree.ElementTree import Element
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+
+from common.errors import PlanError
+from server.catalogue import Catalogue
+from server.dashboard import errors, live
+from server.dashboard.live import Shown
+from server.dashboard.shell import asset, finder, page
+from server.home import Home
+from server.report import catalogue
+from server.report.markup import Child, el
+from server.runs import Run
+
+PAGES: dict[str, tuple[str, Callable[[Home], list[Child]]]] = {
+    "/catalogue": ("Catalogue", lambda home: catalogue.content(Catalogue(home).listing(), finder())),
+    "/errors": ("Errors", lambda _: errors.content()),
+}
+"""Pages that stand still, by address: name, content."""
+ASSETS = {"page.css": "text/css", "page.js": "text/javascript", "find.js": "text/javascript"}
+WAYS = {"/": "Live"} | {path: name for path, (name, _) in PAGES.items()}
+REPORT_POLICY = "sandbox allow-downloads; default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+"""A report brings its own style, and is let do nothing."""
+
+
+@dataclass(frozen=True)
+class Pages:
+    """All of them.
+
+    Args:
+        look: what the live page shows now, of the run of that name.
+    """
+
+    home: Home
+    look: Callable[[str], Awaitable[Shown]]
+
+    def routes(self) -> list[Route]:
+        """Their addresses."""
+        return [
+            Route("/", self._live), Route("/runs/{run}", self._live), Route("/runs/{run}/report.html", self._report),
+            *(Route(path, self._still) for path in PAGES), *(Route(f"/{name}", self._asset) for name in ASSETS),
+        ]  # fmt: skip
+
+    async def _live(self, request: Request) -> Response:
+        name = request.path_params.get("run", "")
+        shown = await self.look(name)
+        say = el("p", shown.said, id="said", role="status", class_="unseen")
+        still = el(
+            "noscript", el("p", "Without JavaScript this page stays as it was when it was loaded.", class_="warn")
+        )
+        sections = [_section(part, heading, shown.parts[part]) for part, heading in live.PARTS.items()]
+        events = f"/events?run={name}" if name else "/events"
+        return HTMLResponse(
+            page(shown.title, self._consortium, WAYS, [say, still, *sections], request.url.path, events)
+        )
+
+    async def _still(self, request: Request) -> Response:
+        name, content = PAGES[request.url.path]
+        body = await run_in_threadpool(content, self.home)
+        return HTMLResponse(page(f"{name} – Consilium", self._consortium, WAYS, body, request.url.path))
+
+    async def _report(self, request: Request) -> Response:
+        run = await run_in_threadpool(Run.find, self.home, request.path_params["run"])
+        try:
+            content = await run_in_threadpool((run.folder / "report.html").read_bytes)
+        except FileNotFoundError:
+            raise PlanError(f"run {run.name} has no report: it has not finished.") from None
+        return HTMLResponse(content, headers={"content-security-policy": REPORT_POLICY})
+
+    async def _asset(self, request: Request) -> Response:
+        name = request.url.path[1:]
+        return Response(asset(name), media_type=ASSETS[name])
+
+    async def missing(self, _: Request, error: Exception) -> Response:
+        """What does not exist."""
+        body = [el("h1", "Not there"), el("p", str(error))]
+        return HTMLResponse(page("Not there – Consilium", self._consortium, WAYS, body), 404)
+
+    @property
+    def _consortium(self) -> str:
+        return self.home.settings.consortium
+
+
+def _section(part: str, heading: str, content: Element) -> Element:
+    """A part of the page; above the page's own heading, which is in the part `run`, there is no other."""
+    if part in ("top", "run"):
+        return el("section", content, id=f"part-{part}", class_=part, aria_label=heading)
+    named = el("h2", heading, id=f"of-{part}")
+    return el(
+        "section",
+        named,
+        finder() if part == "history" else None,
+        content,
+        id=f"part-{part}",
+        class_=part,
+        aria_labelledby=f"of-{part}",
+    )
