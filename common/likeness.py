@@ -58,6 +58,15 @@ def of_nobody() -> dict[str, Floats]:
     return {"n": np.zeros(1), "sum": np.zeros(TRAITS), "products": np.zeros(PRODUCTS)}
 
 
+def possible(told: Tensors) -> bool:
+    """Whether these can be sums over images: of each characteristic lies within -1 and 1 what is added for an image."""
+    shapes = {name: array.shape for name, array in of_nobody().items()}
+    if {name: array.shape for name, array in told.items() if name in shapes} != shapes:
+        return False
+    most = 1.01 * float(told["n"][0]) + 1  # they were rounded to be masked
+    return most > 2 and all(bool((np.abs(told[name]) <= most).all()) for name in shapes)
+
+
 def histogram(distances: Floats) -> Floats:
     """Distances counted: float64[BINS]."""
     with np.errstate(divide="ignore"):

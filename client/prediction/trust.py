@@ -25,14 +25,20 @@ def settle(shared: Shared, home: Path, given: str | None, remembered: Path = REM
     Raises:
         PackageError: it is not.
     """
-    told, path = shared.content.publisher, _found(remembered)
+    told, path, names = shared.content.publisher, _found(remembered), set[str]()
     if (home / "pins.json").exists():
         pins = Home(home).pins
         if (pins.federation, set(pins.roots)) == (told.name, set(map(bytes.fromhex, told.roots))):
             return f"signed by {told.name}, whose roots this site pinned when it joined"
+        names = {pins.federation}
     known = _known(path)
     if given is None and known.get(shared.fingerprint) == told.name:
         return f"signed by '{told.name}', whose fingerprint was compared here before"
+    if given is None and told.name in names | set(known.values()):  # a name that is known is too easily believed
+        raise PackageError(
+            f"{shared.content.name}: says that it is of '{told.name}', whom this site knows by other keys. Somebody "
+            "else may use that name. Do not use it before the publisher has read out a new fingerprint (--publisher)."
+        )
     if given is None:
         print(f"Publisher '{told.name}'. Its fingerprint:\n\n    {shared.fingerprint}\n")
     if not confirmed("Have you compared it with the publisher, and is it the same?", shared.fingerprint, given):

@@ -1,8 +1,8 @@
 """What package.json says: all that is needed to use the model, and where it comes from."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from common.config import Count, Fraction, Frozen, ModelConfig
 from common.imaging.steps import Steps
@@ -35,6 +35,12 @@ class Calibration(Frozen):
     slope: Number
     intercept: Number
     """Log-odds to probability, fitted to these counts: 1 / (1 + exp(-(slope · x + intercept)))."""
+
+    @model_validator(mode="after")
+    def _of_one_length(self) -> Self:
+        if not len(self.bins) == len(self.outside) == len(self.inside) or list(self.bins) != sorted(set(self.bins)):
+            raise ValueError("bins rise, with a count outside and one inside for each")
+        return self
 
 
 class Likeness(Frozen):
@@ -103,3 +109,12 @@ class Content(Frozen):
     provenance: Provenance
     members: dict[str, Digest]
     """SHA-256 of every other member."""
+
+    @model_validator(mode="after")
+    def _of_these_classes(self) -> Self:
+        if len(set(self.labels)) != len(self.labels):
+            raise ValueError("two classes have one label")
+        scored = [1] if len(self.labels) == 2 else list(range(len(self.labels)))
+        if self.calibration and [one.label for one in self.calibration] != scored:
+            raise ValueError(f"calibration is of the classes {scored}, or of none")
+        return self

@@ -5,8 +5,9 @@ safetensors format.
 """
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,6 @@ from common.types import Stack, Tensors, under
 
 SUFFIX = ".consilium"
 PAPER, ARRAYS, CARD, PAGE, GRAPH = "package.json", "model.safetensors", "card.md", "card.html", "model.onnx"
-SUMS = {name: array.shape for name, array in likeness.of_nobody().items()}
 NEEDED, ALLOWED = (ARRAYS, CARD, PAGE), (ARRAYS, CARD, PAGE, GRAPH)
 ASK = "Do not use it; ask whoever gave it to you for a new one."
 
@@ -130,7 +130,7 @@ def _admitted(file: bytes, roots: Sequence[bytes] | None) -> Shared:
     if next(iter(members)) != PAPER:
         raise PackageError(f"its first member is not {PAPER}. {ASK}")
     paper = signed.read(members[PAPER], "package")
-    if paper.encode() != members[PAPER]:
+    if replace(paper, content=json.loads(signed.canonical(paper.content))).encode() != members[PAPER]:  # keys in order
         raise PackageError(f"{PAPER} is not written as this program writes it. {ASK}")
     try:
         content = Content.model_validate(paper.content)
@@ -139,7 +139,7 @@ def _admitted(file: bytes, roots: Sequence[bytes] | None) -> Shared:
     own = tuple(map(bytes.fromhex, content.publisher.roots))
     if roots is not None and set(roots) != set(own):
         raise PackageError(f"is signed by '{content.publisher.name}' under other keys than those pinned here. {ASK}")
-    if set(paper.signatures) != set(own):
+    if tuple(paper.signatures) != own:
         raise PackageError(f"has other signatures than its publisher's. {ASK}")
     paper.demand(own, f"the publisher '{content.publisher.name}'")
     _refuse_other_members(content, members)
@@ -151,14 +151,15 @@ def _admitted(file: bytes, roots: Sequence[bytes] | None) -> Shared:
         raise PackageError(f"its weights are not those that its provenance names. {ASK}")
     _refuse_odd(arrays)
     looks = under("likeness", arrays)
-    if content.likeness and {name: looks[name].shape for name in SUMS if name in looks} != SUMS:
+    if content.likeness and not likeness.possible(looks):
         raise PackageError(f"what it says of images unlike the training's does not fit this release. {ASK}")
     return Shared(content, paper.digest.hex(), weights, looks, _pipeline(content, arrays), members)
 
 
 def _refuse_other_members(content: Content, members: Mapping[str, bytes]) -> None:
     names = [name for name in members if name != PAPER]
-    if names != [name for name in ALLOWED if name in content.members] or not set(NEEDED) <= set(names):
+    expected = [name for name in ALLOWED if name in content.members]
+    if names != expected or len(expected) != len(content.members) or not set(NEEDED) <= set(names):
         raise PackageError(f"holds {', '.join(names) or 'nothing'}; expected {', '.join(content.members)}. {ASK}")
     for name in names:
         if hashlib.sha256(members[name]).hexdigest() != content.members[name]:
