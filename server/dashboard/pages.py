@@ -20,10 +20,12 @@ from server.report.markup import Child, el
 from server.runs import Run
 
 PAGES: dict[str, tuple[str, Callable[[Home], list[Child]]]] = {
-    "/catalogue": ("Catalogue", lambda home: catalogue.content(Catalogue(home).listing(), finder())),
+    "/catalogue": ("Catalogue", lambda home: catalogue.content(Catalogue(home).listing(), finder("an entry"))),
     "/errors": ("Errors", lambda _: errors.content()),
 }
 """Pages that stand still, by address: name, content."""
+FOUND = {"history": "a run", "catalogue": "an entry"}
+"""What is found by a word in parts of the live page."""
 ASSETS = {"page.css": "text/css", "page.js": "text/javascript", "find.js": "text/javascript"}
 WAYS = {"/": "Live"} | {path: name for path, (name, _) in PAGES.items()}
 REPORT_POLICY = "sandbox allow-downloads; default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
@@ -96,7 +98,7 @@ def _section(part: str, heading: str, content: Element) -> Element:
     return el(
         "section",
         named,
-        finder() if part == "history" else None,
+        finder(FOUND[part]) if part in FOUND else None,
         content,
         id=f"part-{part}",
         class_=part,

@@ -50,9 +50,9 @@ def page(
     return b"<!DOCTYPE html>\n" + html(el("html", head, shown, lang="en")).encode()
 
 
-def finder() -> Element:
+def finder(what: str) -> Element:
     """A box for a word: find.js hides rows and cards of the same parent in which it does not occur."""
-    box = el("label", "Find ", el("input", type="search"))
+    box = el("label", f"Find {what} ", el("input", type="search"))
     return el("p", box, " ", el("output"), class_="find", hidden="hidden")
 
 

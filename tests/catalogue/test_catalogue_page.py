@@ -86,13 +86,15 @@ def test_entries_are_found_by_a_word(fair: Fair, page: Page, browser: Browser) -
     for number in range(3):
         taken(fair, plan(fair, name=f"plan-{number}", title=f"Plan {number}"))
     with tab(browser, page.links[0]) as seen:
+        seen.get_by_label("Find an entry").fill("synthetic")
+        expect(seen.locator("#part-catalogue tbody tr").filter(visible=True)).to_have_count(1)
         seen.goto(f"{page.url}/catalogue")
         cards = seen.locator("article")
-        seen.get_by_label("Find").fill("plan 2")
+        seen.get_by_label("Find an entry").fill("plan 2")
         expect(cards.filter(visible=True)).to_have_count(1)
         expect(seen.locator("output")).to_have_text("1 of 4")
         expect(seen.get_by_role("heading", name="Data sets")).to_be_hidden()
-        seen.get_by_label("Find").fill("")
+        seen.get_by_label("Find an entry").fill("")
         expect(cards.filter(visible=True)).to_have_count(4)
 
 

@@ -156,7 +156,7 @@ def test_runs_are_found_by_a_word_and_stay_so_while_the_page_is_renewed(
     with tab(browser, page.links[0]) as seen:
         rows = seen.locator("#part-history tbody tr")
         expect(rows.filter(visible=True)).to_have_count(2)
-        seen.get_by_label("Find").fill("Too few")
+        seen.get_by_label("Find a run").fill("Too few")
         expect(rows.filter(visible=True)).to_have_count(1)
         expect(seen.locator("#part-history output")).to_have_text("1 of 2")
         run.remember([round_of(0)])
