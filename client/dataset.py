@@ -35,14 +35,18 @@ class Dataset:
     pipeline: Pipeline
 
 
-def load(config: Config, seed: int) -> Dataset:
+def load(config: Config, seed: int, owner: str = "") -> Dataset:
     """Read and divide the data of one run; the same configuration, data and seed give the same bits.
+
+    Args:
+        owner: the hospital whose all cases are, where its data name no site; none in a simulation.
 
     Raises:
         ConfigError: the configuration does not fit the data.
         DataError: the data cannot be used; the message names file, row or site, and what to do.
     """
     table = open_table(config.data)
+    table = table.of(owner) if owner else table
     division = splits.divide(table, config.sites, seed, config.data.on_error)
     division, empty = _without_empty_sites(table, division, config)
     # Ordered by split, then site: each site's part and the common test set are slices of one array, without a copy.

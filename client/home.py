@@ -60,7 +60,7 @@ class Own(Frozen):
         """What it is, whatever anybody says of it."""
         if isinstance(self.data, Synthetic):
             return "synthetic"
-        return "hospital" if self.sites.split == "natural" else "simulated"
+        return "hospital" if self.sites.split == "natural" or self.sites.count == 1 else "simulated"
 
 
 class Rules(Frozen):

@@ -18,7 +18,7 @@ def own_cases(home: Home, plan: RunPlan) -> SiteCases:
     """
     config, take = home.own(plan)
     told, name = plan.content, plan.content.dataset
-    data = dataset.load(config, told.training.seeds[0])
+    data = dataset.load(config, told.training.seeds[0], home.site)
     by_name = {cases.name: cases for cases in data.sites}
     if take is None and len(by_name) > 1:
         raise ConfigError(

@@ -5,7 +5,7 @@ knows nothing else.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -81,6 +81,10 @@ class Table:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def of(self, site: str) -> "Table":
+        """The same cases, all of this site where the data name none."""
+        return self if self.site is not None else replace(self, site=(site,) * len(self))
 
     def people(self) -> list[str]:
         """Whom each case shows, site by site. Where no patient is known, identical images count as one person.

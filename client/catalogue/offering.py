@@ -33,7 +33,7 @@ def of_dataset(home: Home, name: str, said: Said, versions: dict[str, int]) -> C
             f"{EXAMPLE}"
         )
     purposes = _purposes(home, about)
-    offer = _counted(name, own, about, purposes)
+    offer = _counted(home.site, name, own, about, purposes)
     told = Said(said.name or name, said.title or about.title, said.description or about.description,
                 said.contact or about.contact)  # fmt: skip
     return made(home.pins.federation, home.site, told, offer, versions)
@@ -49,8 +49,8 @@ def _purposes(home: Home, about: Described) -> tuple[str, ...]:
     return about.purposes if about.purposes is not None else tuple(sorted(allowed))
 
 
-def _counted(name: str, own: Own, about: Described, purposes: tuple[str, ...]) -> Dataset:
-    table = open_table(own.data)
+def _counted(site: str, name: str, own: Own, about: Described, purposes: tuple[str, ...]) -> Dataset:
+    table = open_table(own.data).of(site)
     division = splits.divide(table, own.sites, 1, own.data.on_error)
     if own.take is not None and own.take not in division.names:
         raise ConfigError(f"take is {own.take!r}, expected one of: {', '.join(division.names)}.")

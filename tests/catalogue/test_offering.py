@@ -8,8 +8,10 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from client import dataset
+from client.own import own_cases
 from common import config as configuration
 from common.catalogue import Dataset, Model, Plan, Span
 from common.package import reading
@@ -182,3 +184,22 @@ def test_what_sites_offer_is_held_against_a_plan_and_tells_the_model_card_their_
     other = plan.model_copy(update={"purpose": "audit", "cohort": ("Lisbon",)})
     assert [*fair.catalogue.doubts(other)] == ["Lisbon: its chest is for training, by the catalogue."]
     assert fair.catalogue.countries(["Lisbon", "Osaka"]) == {"Lisbon": "Portugal"}
+
+
+def test_data_that_name_no_site_are_all_the_hospital_s_own(fair: Fair, tmp_path: Path) -> None:
+    site, random = fair.consortium.sites["Lisbon"], np.random.default_rng(1)
+    for label, n in (("clear", 14), ("disease", 9)):
+        (tmp_path / "export" / label).mkdir(parents=True)
+        for i in range(n):
+            Image.fromarray(random.integers(0, 256, (16, 16), np.uint8)).save(tmp_path / "export" / label / f"{i}.png")
+    told = yaml.safe_load((site.folder / "site.yaml").read_text())
+    own = {"kind": "folder", "path": str(tmp_path / "export"), "labels": ["clear", "disease"]}
+    told["datasets"]["chest"] = {"data": own, "about": ABOUT | {"counts": "exact"}}
+    (site.folder / "site.yaml").write_text(yaml.safe_dump(told))
+    assert fair.at("Lisbon", "offer", "chest", "--yes") == 0
+    offer = fair.offered["Lisbon/chest"].offer
+    assert isinstance(offer, Dataset)
+    assert (offer.origin, [span.least for span in offer.cases]) == ("hospital", [14, 9])
+    cases = own_cases(site, fair.consortium.plan())
+    assert cases.name == "Lisbon"
+    assert len(cases.train) + len(cases.validation) + len(cases.test) == 23

@@ -8,6 +8,7 @@ import pytest
 import yaml
 from pydicom.data import get_testdata_file
 
+from tests.catalogue.fair import ABOUT
 from tests.custody.hospital import dicom, written
 from tests.deployment.federation import ROOT
 from tests.deployment.whole import SITES, Quick, ended
@@ -63,7 +64,7 @@ def test_images_in_custody_are_trained_on_together_and_the_model_comes_back(fede
             federation.client(site, "import", str(tmp_path / "pacs" / site), "--name", "chest")
             settings = yaml.safe_load((home / "site.yaml").read_text())
             own = {"kind": "encrypted", "path": str(home / "sets" / "chest"), "labels": list(LABELS)}
-            settings["datasets"] = {"chest": {"data": own, "sites": {"split": "iid", "count": 1, "test": 0.1}}}
+            settings["datasets"] = {"chest": {"data": own, "about": ABOUT}}
             (home / "site.yaml").write_text(yaml.safe_dump(settings))
         federation.start()
         federation.ready()
@@ -71,8 +72,14 @@ def test_images_in_custody_are_trained_on_together_and_the_model_comes_back(fede
         assert federation.wait(run, 180) == "finished"
         auc = federation.result(run)["validation"]["auc"]
         assert auc > 0.9
-        package = tmp_path / "chest.consilium"
-        federation.server("export", run, "--out", str(package))
+        for site in SITES:
+            assert "cases" in federation.client(site, "catalogue", "offer", "chest", "--yes")
+        exported, package = tmp_path / "exported.consilium", tmp_path / "chest.consilium"
+        federation.server("export", run, "--out", str(exported))
+        federation.server("catalogue", "offer", str(exported), "--name", "chest-svm", "--yes")
+        federation.client(SITES[0], "catalogue", "take", "chest-svm", "--out", str(package))
+        assert package.read_bytes() == exported.read_bytes()
+        assert "test cases" in federation.client(SITES[1], "compare", str(package))
         answers, radiograph = tmp_path / "answers.json", str(get_testdata_file("RG1_UNCR.dcm"))
         federation.client(
             SITES[0], "predict", str(package), "chest/17", radiograph, "--json", str(answers), "--out",
