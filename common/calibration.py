@@ -56,7 +56,7 @@ def fitted(outside: Floats, inside: Floats) -> tuple[float, float]:
         return float((n * np.logaddexp(0, z) - hits * z).sum())
 
     for _ in range(100):
-        p = 1 / (1 + np.exp(-(at @ design)))
+        p = probability(x, *at)
         step = np.linalg.solve((design * (n * p * (1 - p))) @ design.T + ridge, design @ (n * p - hits))
         length = 1.0
         while length > 1e-10 and loss(at - length * step) > loss(at):
