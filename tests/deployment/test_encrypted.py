@@ -64,7 +64,7 @@ def test_images_in_custody_are_trained_on_together_and_the_model_comes_back(fede
             federation.client(site, "import", str(tmp_path / "pacs" / site), "--name", "chest")
             settings = yaml.safe_load((home / "site.yaml").read_text())
             own = {"kind": "encrypted", "path": str(home / "sets" / "chest"), "labels": list(LABELS)}
-            settings["datasets"] = {"chest": {"data": own, "about": ABOUT}}
+            settings["datasets"] = {"chest": {"data": own, "about": ABOUT | {"contact": ""}}}
             (home / "site.yaml").write_text(yaml.safe_dump(settings))
         federation.start()
         federation.ready()
