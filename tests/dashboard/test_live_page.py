@@ -15,7 +15,7 @@ from server.report import learning
 from server.report.markup import document, el, style
 from server.runs import Asking, Run
 from simulate import main as simulate
-from tests.dashboard.browsing import FOUR, TWO, look_at, serious, tab
+from tests.dashboard.browsing import DESKTOP, FOUR, PHONE, TWO, look_at, serious, tab
 from tests.dashboard.served import PASSWORD, Page, alive
 from tests.deployment.consortium import NAMES, Consortium
 from tests.deployment.test_runs import Hospitals
@@ -256,6 +256,20 @@ def test_axe_finds_nothing_serious_on_reports(tmp_path: Path, browser: Browser) 
     for file in (run.folder / "report.html", tmp_path / "svm" / "report.html", tmp_path / "compare.html"):
         with tab(browser, file.as_uri()) as seen:
             look_at(seen, FOUR)
+
+
+def test_no_name_makes_the_page_wider_than_a_screen(tmp_path: Path, browser: Browser) -> None:
+    names = ("Lisbon", "Nairobi", "w" * 63)
+    consortium = Consortium(tmp_path, names)
+    consortium.roster()
+    run = begun(consortium, round_of(0))
+    run.look(Asking("secagg/submit", 1, names[2:], time.time(), time.time() + 60))
+    alive(consortium.home, Nairobi=1.0)
+    with Page(consortium.home) as page, tab(browser, page.links[0]) as seen:
+        expect(seen.locator("#part-sites")).to_contain_text(names[2])
+        for width in (PHONE["width"], 740, 1000, DESKTOP["width"]):
+            seen.set_viewport_size({"width": width, "height": 800})
+            assert seen.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_without_script_the_page_shows_everything_as_it_was(
