@@ -46,9 +46,8 @@ def margins(logits: NDArray[Any]) -> Floats:
     z = np.asarray(logits, np.float64)
     if z.shape[1] == 2:
         return z[:, 1:] - z[:, :1]
-    shifted = np.exp(z - z.max(axis=1, keepdims=True))
-    rest = np.maximum(shifted.sum(axis=1, keepdims=True) - shifted, 1e-300)
-    margin: Floats = z - z.max(axis=1, keepdims=True) - np.log(rest)
+    rest = [np.logaddexp.reduce(np.delete(z, j, axis=1), axis=1) for j in range(z.shape[1])]
+    margin: Floats = z - np.stack(rest, axis=1)
     return margin
 
 

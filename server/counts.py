@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from common import intervals, metrics
+from common.intervals import Interval
 from common.metrics import BINS, MARGIN_LIMIT, Floats
 from common.models import Logits
 from common.types import Labels, Tensors
@@ -20,14 +22,15 @@ DECILES = 10
 
 
 def of_cases(logits: Logits, labels: Labels, threshold: float | None) -> dict[str, Any]:
-    """Of cases in one place: confusion counts and AUC are exact, as those of `metrics.score`."""
+    """Of cases in one place: confusion counts and AUC with its interval are exact, as `metrics.score`."""
     counts, margins = dict(metrics.count(logits, labels)), metrics.margins(logits)
     if threshold is not None and logits.shape[1] == 2:
         counts["confusion"] = np.zeros((2, 2))
         np.add.at(counts["confusion"], (labels, (margins[:, 0] > threshold).astype(np.int64)), 1.0)
     classes = range(logits.shape[1]) if logits.shape[1] > 2 else [1]
     areas = [metrics.exact_auc(margins[:, j], labels == c) for j, c in enumerate(classes)]
-    return _told(counts["n"], counts["confusion"], counts["histogram"], areas)
+    sure = [intervals.auc_of_histogram(*_by_score(margins[:, j], labels == c)) for j, c in enumerate(classes)]
+    return _told(counts["n"], counts["confusion"], counts["histogram"], areas, sure)
 
 
 def of_sum(counts: Tensors, threshold: float | None) -> dict[str, Any]:
@@ -35,7 +38,8 @@ def of_sum(counts: Tensors, threshold: float | None) -> dict[str, Any]:
     histograms = counts["histogram"]
     confusion = counts["confusion"] if threshold is None else _confusion(histograms[0], threshold)
     areas = [metrics.auc_of_counts({"histogram": histogram[None]}) for histogram in histograms]
-    return _told(counts["n"], confusion, histograms, areas)
+    sure = [intervals.auc_of_histogram(*histogram) for histogram in histograms]
+    return _told(counts["n"], confusion, histograms, areas, sure)
 
 
 def with_intervals(score: dict[str, Any], cases: Sequence[int]) -> dict[str, Any]:
@@ -43,13 +47,21 @@ def with_intervals(score: dict[str, Any], cases: Sequence[int]) -> dict[str, Any
     return score | intervals.of_figures(score, cases)
 
 
-def _told(n: Floats, confusion: Floats, histograms: Floats, areas: Sequence[float | None]) -> dict[str, Any]:
+def _by_score(margin: Floats, inside: NDArray[np.bool_]) -> Floats:
+    """A histogram with a bin for every score that occurs, rising: cases outside the class, and inside."""
+    scores, of = np.unique(margin, return_inverse=True)
+    return np.stack([np.bincount(of[side], minlength=len(scores)) for side in (~inside, inside)]).astype(np.float64)
+
+
+def _told(
+    n: Floats, confusion: Floats, histograms: Floats, areas: Sequence[float | None], sure: Sequence[Interval | None]
+) -> dict[str, Any]:
     by_class = confusion.sum(axis=1)
     scored = range(len(by_class)) if len(by_class) > 2 else [1]
     classes: list[dict[str, Any]] = [
-        {"class": c, "auc": area, "auc_interval": intervals.auc_of_histogram(*histogram), "roc": _roc(histogram),
+        {"class": c, "auc": area, "auc_interval": interval, "roc": _roc(histogram),
          "calibration": _calibration(histogram), "histogram": _filled(histogram)}
-        for c, area, histogram in zip(scored, areas, histograms, strict=True)
+        for c, area, interval, histogram in zip(scored, areas, sure, histograms, strict=True)
     ]  # fmt: skip
     found = intervals.of_figures(figures := _figures(confusion, areas), by_class.tolist())
     if len(by_class) == 2:
