@@ -42,6 +42,8 @@ class Pushed:
 
     async def _stream(self, name: str, request: Request) -> AsyncIterator[str]:
         """At first all parts, then those that changed, and every two seconds at least something."""
+        if self._streams >= MOST_STREAMS:  # others came while all of them waited for the first look
+            return
         sent, sent_s = dict[str, str](), 0.0
         self._streams += 1
         try:

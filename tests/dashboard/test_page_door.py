@@ -9,6 +9,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from threading import Barrier
 
 import httpx
 import pytest
@@ -287,6 +288,24 @@ def test_too_many_streams_are_refused(page: Page) -> None:
         assert all(next(line).startswith("data: ") for line in lines)
         with many.stream("GET", "/events") as one_more:
             assert one_more.status_code == 503
+
+
+def test_too_many_streams_at_the_same_moment_are_refused_too(page: Page) -> None:
+    asked = MOST_STREAMS + 8
+    together = Barrier(asked)
+    with page.inside() as client, ThreadPoolExecutor(asked) as pool:
+        many = httpx.Client(base_url=page.url, cookies=client.cookies, limits=httpx.Limits(max_connections=None))
+
+        def heard(_: int) -> bool:
+            together.wait(20)
+            with many.stream("GET", "/events") as stream:
+                lines = stream.iter_lines()
+                begun = next(lines, "").startswith("data: ")
+                together.wait(20)
+                return begun
+
+        with many:
+            assert sum(pool.map(heard, range(asked))) == MOST_STREAMS
 
 
 # --- the process ----------------------------------------------------------------------------------------------------
