@@ -11,8 +11,8 @@ import shutil
 import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from common import signed, tensorfile
 from common.catalogue import Content, Dataset, Listing, Model, Offer
@@ -20,10 +20,10 @@ from common.catalogue.listing import newest
 from common.errors import AuditError, CatalogueError, IdentityError
 from common.folder import held
 from common.plans import Content as Plan
-from common.secagg import admitted
+from common.secagg import Pins, admitted
 from server.home import Home
 
-MOST_OFFERS, MOST_PAPERS = 50, 1000
+MOST_OFFERS, MOST_PAPERS = 50, 500
 """What one owner may offer at a time, and how many entries and withdrawals of one are ever taken."""
 MOST_PACKAGE = 512 * 2**20
 PIECE = 256 * 1024
@@ -44,13 +44,23 @@ class Catalogue:
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
+    def offers(self) -> tuple[Offer, ...]:
+        """The newest entry of each address that holds under the roster, with what was withdrawn.
+
+        Raises:
+            WireError: a paper is damaged.
+        """
+        consortium = self.home.consortium
+        return _newest(self.folder, *self._stamp, consortium.roster, consortium.pins)
+
     def listing(self) -> Listing:
         """As it is now, signed by the key of the coordinator's log.
 
         Raises:
             AuditError: that key is not there, or nobody vouched for it.
+            WireError: a paper is damaged.
         """
-        consortium, files = self.home.consortium, self._taken()
+        consortium, papers = self.home.consortium, self._papers
         try:
             voucher = self.home.voucher.read_bytes()
         except FileNotFoundError:
@@ -58,13 +68,12 @@ class Catalogue:
                 f"{self.home.voucher}: the roots have not vouched for the key that signs the catalogue. "
                 "`python -m server renew` does that."
             ) from None
-        offers = newest(files, consortium.pins, admitted(consortium.roster, consortium.pins))
         key = self.home.log.key()
-        return Listing.sign(consortium.pins, consortium.roster, voucher, len(files), offers, key)
+        return Listing.sign(consortium.pins, consortium.roster, voucher, papers, self.offers(), key)
 
     def next_versions(self, owner: str) -> dict[str, int]:
         """By name, the version that an owner's next entry must have; of names that are not here it is 1."""
-        return {told["name"]: told["version"] + 1 for told in self._contents(owner)}
+        return {name: version + 1 for of, name, version in self._brought if of == owner}
 
     def package(self, sha256: str) -> Path:
         """The file of a package that is offered.
@@ -72,9 +81,8 @@ class Catalogue:
         Raises:
             CatalogueError: it is none.
         """
-        for offer in self.listing().of("model"):
-            if isinstance(offer.content.offer, Model) and offer.content.offer.sha256 == sha256:
-                return self._package(sha256)
+        if sha256 in self._offered():
+            return self._package(sha256)
         raise CatalogueError(f"package {sha256[:12]!r}…: is not offered, or not any more. Ask for the catalogue again.")
 
     def piece(self, sha256: str, offset: int) -> bytes:
@@ -85,7 +93,7 @@ class Catalogue:
 
     def doubts(self, plan: Plan) -> Iterator[str]:
         """What speaks against asking the sites of a plan, by what they offer; nothing where nobody offers anything."""
-        offered = [o.content for o in self.listing().of("dataset")]
+        offered = [one.content for one in self.offers() if isinstance(one.content.offer, Dataset)]
         for site in plan.cohort if offered else ():
             told = next((entry.offer for entry in offered if entry.owner == site and _asked(entry, plan)), None)
             if not isinstance(told, Dataset):
@@ -97,12 +105,8 @@ class Catalogue:
 
     def countries(self, sites: Collection[str]) -> dict[str, str]:
         """In which country sites are, by what they say of the data sets that they offer."""
-        told = [(o.content.owner, o.content.offer) for o in self.listing().of("dataset")]
-        return {
-            site: offer.country
-            for site, offer in told
-            if isinstance(offer, Dataset) and offer.country and site in sites
-        }
+        told = [(one.content.owner, one.content.offer) for one in self.offers() if one.content.owner in sites]
+        return {site: offer.country for site, offer in told if isinstance(offer, Dataset) and offer.country}
 
     # --- taking -----------------------------------------------------------------------------------------------------
 
@@ -130,7 +134,7 @@ class Catalogue:
             facts: dict[str, int | str] = {"offer": content.address.replace("/", ":"), "version": content.version}
             facts |= {"kind": content.offer.kind, "digest": offer.digest}
             self.home.log.record("offer withdrawn" if offer.withdrawn else "offer taken", facts=facts)
-            path = self.folder / f"{len(self._taken()) + 1:06d}.json"
+            path = _paper(self.folder, self._papers + 1)
             tensorfile.write_atomically(path, offer.paper.encode())
             self._forget_packages()
         return offer
@@ -161,20 +165,31 @@ class Catalogue:
     def _package(self, sha256: str) -> Path:
         return self.folder / "packages" / sha256
 
-    def _taken(self) -> list[bytes]:
-        """All papers, in the order in which they came."""
-        return [path.read_bytes() for path in sorted(self.folder.glob("*.json"))]
+    @property
+    def _papers(self) -> int:
+        """How many entries and withdrawals were ever taken."""
+        return sum(1 for _ in self.folder.glob("*.json"))
 
-    def _contents(self, owner: str) -> list[dict[str, Any]]:
-        """What an owner has brought, the oldest first."""
-        found = (signed.read(file, "offer").content for file in self._taken())
-        return [content for content in found if content["owner"] == owner]
+    @property
+    def _stamp(self) -> tuple[int, int]:
+        """How many papers there are, and when the last one was written."""
+        papers = self._papers
+        return papers, _paper(self.folder, papers).stat().st_mtime_ns if papers else 0
+
+    @property
+    def _brought(self) -> tuple[tuple[str, str, int], ...]:
+        """Owner, name and version of every paper, the oldest first."""
+        return _headings(self.folder, *self._stamp)
+
+    def _offered(self) -> set[str]:
+        """SHA-256 of the packages that are offered."""
+        return {one.content.offer.sha256 for one in self.offers() if isinstance(one.content.offer, Model)}
 
     def _incoming(self, site: str) -> Path:
         return self.folder / "incoming" / site
 
     def _refuse_unfit(self, offer: Offer) -> None:
-        content, brought = offer.content, self._contents(offer.content.owner)
+        content = offer.content
         expected = self.next_versions(content.owner).get(content.name, 1)
         if content.version != expected:
             raise CatalogueError(
@@ -183,12 +198,14 @@ class Catalogue:
             )
         if content.made_s > time.time() + AHEAD_S:
             raise CatalogueError(f"{content.address}: was made in the future. Set the clock of that machine.")
-        own = [one.content for one in self.listing().offers if one.content.owner == content.owner and not one.withdrawn]
+        own = [one.content for one in self.offers() if one.content.owner == content.owner and not one.withdrawn]
         others = [one.name for one in own if one.name != content.name]
         if len(others) >= MOST_OFFERS and not offer.withdrawn:
             raise CatalogueError(f"{content.by} offers {len(own)} things, {MOST_OFFERS} at most. Withdraw one first.")
-        if len(brought) >= MOST_PAPERS:
-            raise CatalogueError(f"{content.by} has brought {len(brought)} entries, {MOST_PAPERS} at most.")
+        if sum(of == content.owner for of, _, _ in self._brought) >= MOST_PAPERS:
+            raise CatalogueError(
+                f"{content.by} has brought {MOST_PAPERS} entries and withdrawals, the most there may be."
+            )
 
     def _settle(self, owner: str, model: Model, package: bytes) -> None:
         """The model's package in its place, if it is the one that the entry names."""
@@ -211,7 +228,7 @@ class Catalogue:
 
     def _forget_packages(self) -> None:
         """Remove the packages that nobody offers any more."""
-        offered = {o.content.offer.sha256 for o in self.listing().of("model") if isinstance(o.content.offer, Model)}
+        offered = self._offered()
         for path in (self.folder / "packages").iterdir():
             if path.name not in offered:
                 path.unlink()
@@ -220,3 +237,22 @@ class Catalogue:
 def _asked(entry: Content, plan: Plan) -> bool:
     """Whether this is the data set that a plan asks for."""
     return isinstance(entry.offer, Dataset) and entry.offer.dataset == plan.dataset
+
+
+def _paper(folder: Path, number: int) -> Path:
+    return folder / f"{number:06d}.json"
+
+
+# Papers are added and never changed: of so many papers there is one reading, which all who ask share.
+
+
+@lru_cache(maxsize=8)
+def _newest(folder: Path, papers: int, _last_ns: int, roster: bytes, pins: Pins) -> tuple[Offer, ...]:
+    files = [_paper(folder, number + 1).read_bytes() for number in range(papers)]
+    return tuple(newest(files, pins, admitted(roster, pins)))
+
+
+@lru_cache(maxsize=8)
+def _headings(folder: Path, papers: int, _last_ns: int) -> tuple[tuple[str, str, int], ...]:
+    found = (signed.read(_paper(folder, number + 1), "offer").content for number in range(papers))
+    return tuple((told["owner"], told["name"], told["version"]) for told in found)

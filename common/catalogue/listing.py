@@ -87,7 +87,7 @@ class Listing:
 
     def of(self, kind: str) -> list[Offer]:
         """What is offered of a kind, by address."""
-        return sorted((o for o in self.offers if o.content.offer.kind == kind), key=lambda o: o.content.address)
+        return of_kind(self.offers, kind)
 
     def find(self, address: str) -> Offer:
         """What is offered under an address, or under so much of its end or beginning as is unique.
@@ -102,6 +102,11 @@ class Listing:
             known = ", ".join(o.content.address for o in near or there) or "nothing yet"
             raise CatalogueError(f"{address}: {'several' if near else 'nothing'} of that name; offered is: {known}.")
         return near[0]
+
+
+def of_kind(offers: Sequence[Offer], kind: str) -> list[Offer]:
+    """What is offered of a kind, by address."""
+    return sorted((one for one in offers if one.content.offer.kind == kind), key=lambda one: one.content.address)
 
 
 def roots_named(file: bytes) -> Pins:

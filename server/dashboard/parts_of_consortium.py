@@ -1,11 +1,10 @@
 """What the live page shows of the whole consortium: processes, sites, all runs, the catalogue, the audit log."""
 
 import time
-from functools import lru_cache
 from xml.etree.ElementTree import Element
 
 from common.catalogue import shown as catalogue
-from common.catalogue.listing import SHOWN
+from common.catalogue.listing import SHOWN, of_kind
 from common.catalogue.offers import Content
 from server import census
 from server.catalogue import Catalogue
@@ -97,21 +96,14 @@ def _past(home: Home, one: Past) -> list[Child]:
 
 def offers(look: Look) -> Marks:
     """A row an entry of the catalogue."""
-    papers = sum(1 for _ in Catalogue(look.home).folder.glob("*.json"))
-    entries = _offered(look.home, papers, look.home.consortium.roster)
+    found = Catalogue(look.home).offers()
+    entries = [offer.content for kind in SHOWN for offer in of_kind(found, kind)]
     if not entries:
         return [el("p", report.NOTHING, class_="soft")]
     rows: list[list[Child]] = [
         [_entry(entry), KINDS[entry.offer.kind], entry.by, el("time", catalogue.day(entry.made_s))] for entry in entries
     ]
     return [_stacked("What partners offer", ["Title", "Kind", "By", "Since"], rows)]
-
-
-@lru_cache(maxsize=4)
-def _offered(home: Home, _papers: int, _roster: bytes) -> list[Content]:
-    """Read again only after another paper or roster: papers never change, and checking all of them takes long."""
-    listing = Catalogue(home).listing()
-    return [offer.content for kind in SHOWN for offer in listing.of(kind)]
 
 
 def _entry(entry: Content) -> Element:
