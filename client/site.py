@@ -19,7 +19,7 @@ import numpy as np
 
 from common import likeness, metrics
 from common.config import Local
-from common.errors import DataError, WireError
+from common.errors import DataError, PolicyError, WireError
 from common.imaging import Pipeline
 from common.likeness import Floats, Reference
 from common.models import Model, Work
@@ -77,6 +77,7 @@ class Site:
         Raises:
             WireError: for a kind of request that no site answers.
             DataError: where the coordinator's preprocessing is not the site's own.
+            PolicyError: for more than the kind of request takes.
         """
         handler = HANDLERS.get(request.kind)
         if handler is None:
@@ -87,6 +88,7 @@ class Site:
                 f"{self.cases.name}: the coordinator's preprocessing ({str(asked)[:12]}…) is not this site's "
                 f"({own[:12]}…). Bring `preprocess` and the release to the same state on both sides."
             )
+        _refuse_more(self.cases.name, request)
         return handler(self, request, state)
 
     def ready(self, part: str, recipe: Tensors) -> Cases:
@@ -106,6 +108,26 @@ class Site:
             reference, images = Reference.of(looks), self.cases.validation.images
             self._distances = {name: likeness.histogram(reference.distances(images) if reference else np.zeros(0))}
         return self._distances[name]
+
+
+def _refuse_more(name: str, request: Request) -> None:
+    """Refuse what is not of the question: a word beside it that nobody reads would make it another question.
+
+    A site answers the same question with the same sites alone (`common.exchanges.question`); asked twice in two
+    spellings, with and without one site, it would tell that site's own figures.
+    """
+    settings, groups = ASKED[request.kind]
+    flags = [request.settings.get(flag) for flag in FLAGS if flag in settings]
+    odd = {*request.settings, "recipe"} ^ {"recipe", *settings}
+    for array in request.tensors:
+        group, _, rest = array.partition("/")
+        if group not in groups or rest not in PARTS.get(group, (rest,)):
+            odd.add(array)
+    if odd or not all(type(flag) is int and flag in (0, 1) for flag in flags):
+        what = ", ".join(sorted(odd)) or "flags that are not 0 or 1"
+        raise PolicyError(
+            "changed-question", f"{name}: asked for '{request.kind}' with {what[:200]}, more or less than it takes."
+        )
 
 
 def _statistics(site: Site, request: Request, state: Tensors) -> tuple[Contribution, Tensors]:
@@ -173,6 +195,21 @@ def _hessian(site: Site, request: Request, state: Tensors) -> tuple[Contribution
     cases = site.ready("train", under("recipe", request.tensors))
     return Contribution(_svm(site).hessian(under("weights", request.tensors), cases)), state
 
+
+FLAGS = ("pixels", "likeness")
+"""Settings that are 0 or 1."""
+WEIGHTS = ("weights", "recipe")
+ASKED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "statistics": (FLAGS, ()),
+    "train": (("learning_rate", "seed"), (*WEIGHTS, "moments", "control")),
+    "evaluate": ((), (*WEIGHTS, "likeness")),
+    "gram": ((), ("recipe",)),
+    "gradient": ((), WEIGHTS),
+    "hessian": ((), WEIGHTS),
+}
+"""Settings of a kind of request, beside the recipe, and groups of arrays."""
+PARTS = {"recipe": ("mean", "variance"), "likeness": tuple(likeness.of_nobody())}
+"""Arrays of a group, where they are not the model's."""
 
 Handler = Callable[[Site, Request, Tensors], tuple[Contribution, Tensors]]
 
