@@ -78,8 +78,10 @@ def as_configuration(content: Content, file: Path) -> str:
     """A plan that is offered, as a configuration that `server run` and `simulate.py` read."""
     if not isinstance(plan := content.offer, Plan):
         raise CatalogueError(f"{content.address}: is a {content.offer.kind}, expected a plan.")
-    head = REHEARSAL.format(address=content.address, consortium=content.consortium, version=content.version,
-                            day=shown.day(content.made_s), title=content.title, file=file.name)  # fmt: skip
+    # YAML ends a comment at other characters too than a line feed: what follows them would be configuration.
+    told = {"address": content.address, "consortium": content.consortium, "title": content.title, "file": file.name}
+    words = {name: " ".join(text.split()) for name, text in told.items()}
+    head = REHEARSAL.format(version=content.version, day=shown.day(content.made_s), **words)
     tree = plan.training.model_dump(mode="json", exclude_defaults=True)
     tree |= {"data": {"kind": "synthetic"}, "sites": {"split": "natural"}}
     tree["plan"] = plan.terms.model_dump(mode="json", exclude_defaults=True)

@@ -7,6 +7,7 @@ import yaml
 from rich.box import SIMPLE_HEAD
 from rich.console import Group
 from rich.table import Column, Table
+from rich.text import Text
 
 from common.catalogue.listing import SHOWN, Listing
 from common.catalogue.offers import Content, Dataset, Model, Offer, Plan
@@ -56,7 +57,7 @@ def tables(listing: Listing) -> Group:
             first = Column(address, overflow="fold", min_width=min(longest, 40))  # it will be typed again
             table = Table(first, *others, title=HEADINGS[kind], title_justify="left", box=SIMPLE_HEAD)
             for offer in offers:
-                table.add_row(*cells(offer.content))
+                table.add_row(*map(Text, cells(offer.content)))  # what others wrote is no markup of this terminal's
             found.append(table)
     return Group(*(found or ["Nothing is offered yet."]))
 
