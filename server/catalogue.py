@@ -9,13 +9,14 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from common import signed, tensorfile
-from common.catalogue import Content, Dataset, Listing, Model, Offer
+from common.catalogue import Content, Dataset, Listing, Model, Offer, Withdrawn
 from common.catalogue.listing import newest
 from common.errors import AuditError, CatalogueError, IdentityError
 from common.folder import held
@@ -25,7 +26,13 @@ from server.home import Home
 
 MOST_OFFERS, MOST_PAPERS = 50, 500
 """What one owner may offer at a time, and how many entries and withdrawals of one are ever taken."""
-MOST_PACKAGE = 512 * 2**20
+ROOM = 5 * 2**19
+"""Bytes of all entries: with what stands around them they stay below what a listing may have. Half of it is whoever's
+comes first; of the other half every member has its share, so that nobody can fill the catalogue for all."""
+MOST_PACKAGE, MOST_HELD = 512 * 2**20, 2**31
+"""Bytes of a package, and of all that one owner offers."""
+SPARE = 2**30
+"""Bytes that packages leave free on the disk, which runs need."""
 PIECE = 256 * 1024
 """Bytes of a package that go in one message."""
 AHEAD_S = 600.0
@@ -60,7 +67,10 @@ class Catalogue:
             AuditError: that key is not there, or nobody vouched for it.
             WireError: a paper is damaged.
         """
-        consortium, papers = self.home.consortium, self._papers
+        return self._signed(self._papers, self.offers())
+
+    def _signed(self, papers: int, offers: Sequence[Offer]) -> Listing:
+        consortium = self.home.consortium
         try:
             voucher = self.home.voucher.read_bytes()
         except FileNotFoundError:
@@ -69,7 +79,7 @@ class Catalogue:
                 "`python -m server renew` does that."
             ) from None
         key = self.home.log.key()
-        return Listing.sign(consortium.pins, consortium.roster, voucher, papers, self.offers(), key)
+        return Listing.sign(consortium.pins, consortium.roster, voucher, papers, offers, key)
 
     def next_versions(self, owner: str) -> dict[str, int]:
         """By name, the version that an owner's next entry must have; of names that are not here it is 1."""
@@ -81,8 +91,8 @@ class Catalogue:
         Raises:
             CatalogueError: it is none.
         """
-        if sha256 in self._offered():
-            return self._package(sha256)
+        if sha256 in self._offered() and (path := self._package(sha256)).exists():  # else its owner was suspended once
+            return path
         raise CatalogueError(f"package {sha256[:12]!r}…: is not offered, or not any more. Ask for the catalogue again.")
 
     def piece(self, sha256: str, offset: int) -> bytes:
@@ -122,7 +132,7 @@ class Catalogue:
             CatalogueError: it does not follow what is there, or its package is not here.
             RunError: somebody else is changing the catalogue.
         """
-        consortium = self.home.consortium
+        consortium, file = self.home.consortium, signed.read(file, "offer").encode()  # as it will be read again
         offer = Offer.admitted(file, consortium.pins, admitted(consortium.roster, consortium.pins).active)
         if (content := offer.content).owner != owner:
             raise IdentityError("other-site", f"{content.address}: brought by {owner or consortium.pins.federation}.")
@@ -147,18 +157,25 @@ class Catalogue:
         Raises:
             CatalogueError: it is too long.
         """
-        marked, path = (self._incoming(site) / name for name in ("sha256", "package"))
-        if not marked.exists() or marked.read_text() != sha256:
-            path.unlink(missing_ok=True)
-            tensorfile.write_atomically(marked, sha256.encode())
-        there = path.stat().st_size if path.exists() else 0
-        if offset != there or not data:
-            return there
-        if there + len(data) > MOST_PACKAGE:
-            raise CatalogueError(f"the package has more than {MOST_PACKAGE:,} bytes, which is the most that is taken.")
-        with path.open("ab") as file:
-            file.write(data)
-        return there + len(data)
+        folder = self._incoming(site)
+        folder.mkdir(parents=True, exist_ok=True)
+        if shutil.disk_usage(folder).free < SPARE + len(data):
+            raise CatalogueError("the coordinator's disk is nearly full, and takes no packages. Tell the coordinator.")
+        with self._at_hand(folder):
+            marked, path = folder / "sha256", folder / "package"
+            if not marked.exists() or marked.read_text() != sha256:
+                path.unlink(missing_ok=True)
+                tensorfile.write_atomically(marked, sha256.encode())
+            there = path.stat().st_size if path.exists() else 0
+            if offset != there or not data:
+                return there
+            if there + len(data) > MOST_PACKAGE:
+                raise CatalogueError(
+                    f"the package has more than {MOST_PACKAGE:,} bytes, which is the most that is taken."
+                )
+            with path.open("ab") as file:
+                file.write(data)
+            return there + len(data)
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
@@ -188,6 +205,10 @@ class Catalogue:
     def _incoming(self, site: str) -> Path:
         return self.folder / "incoming" / site
 
+    def _at_hand(self, folder: Path) -> AbstractContextManager[None]:
+        """Nothing is added to a package while it is compared with its entry."""
+        return held(folder, "a piece of this package is just being taken, or all of it compared. Try again.")
+
     def _refuse_unfit(self, offer: Offer) -> None:
         content = offer.content
         expected = self.next_versions(content.owner).get(content.name, 1)
@@ -198,31 +219,61 @@ class Catalogue:
             )
         if content.made_s > time.time() + AHEAD_S:
             raise CatalogueError(f"{content.address}: was made in the future. Set the clock of that machine.")
-        own = [one.content for one in self.offers() if one.content.owner == content.owner and not one.withdrawn]
-        others = [one.name for one in own if one.name != content.name]
-        if len(others) >= MOST_OFFERS and not offer.withdrawn:
-            raise CatalogueError(f"{content.by} offers {len(own)} things, {MOST_OFFERS} at most. Withdraw one first.")
+        if offer.withdrawn and (content.description or content.contact):
+            raise CatalogueError(
+                f"{content.address}: a withdrawal that describes something, expected one that does not."
+            )
+        later = [*(one for one in self.offers() if one.content.address != content.address), offer]
+        self._signed(self._papers + 1, later)
+        if not offer.withdrawn:
+            self._refuse_crowding(content, later)
         if sum(of == content.owner for of, _, _ in self._brought) >= MOST_PAPERS:
             raise CatalogueError(
                 f"{content.by} has brought {MOST_PAPERS} entries and withdrawals, the most there may be."
             )
 
+    def _refuse_crowding(self, content: Content, later: Sequence[Offer]) -> None:
+        """One owner leaves room for the others; its new entry is in `later` already."""
+        papers = [(one.content, len(one.paper.encode())) for one in later]
+        own = [(one, size) for one, size in papers if one.owner == content.owner]
+        there = [one.offer for one, _ in own if not isinstance(one.offer, Withdrawn)]
+        if len(there) > MOST_OFFERS:
+            raise CatalogueError(
+                f"{content.by} offers {MOST_OFFERS} things, {MOST_OFFERS} at most. Withdraw one first."
+            )
+        packages = sum({one.sha256: one.size for one in there if isinstance(one, Model)}.values())
+        if packages > MOST_HELD:
+            raise CatalogueError(
+                f"{content.by}: packages of {packages:,} bytes, {MOST_HELD:,} at most. Withdraw one first."
+            )
+        share = ROOM // 2 // (len(self.home.identities()) + 1)
+        if sum(size for _, size in papers) > ROOM // 2 and (taken := sum(size for _, size in own)) > share:
+            raise CatalogueError(
+                f"the catalogue is half full, and the entries of {content.by} would have {taken:,} bytes, {share:,} at "
+                "most then. Withdraw one first."
+            )
+
     def _settle(self, owner: str, model: Model, package: bytes) -> None:
         """The model's package in its place, if it is the one that the entry names."""
         if (path := self._package(model.sha256)).exists():
+            if path.stat().st_size != model.size:
+                raise CatalogueError(f"{model.model}: its package is not of the size that its entry names.")
             return
         if package:
             tensorfile.write_atomically(path, package)
             return
         incoming = self._incoming(owner) / "package"
-        if not (owner and incoming.exists() and incoming.stat().st_size == model.size):
+        if not (owner and incoming.exists()):
             raise CatalogueError(f"{model.model}: its package has not come, or not whole. Offer it again.")
-        with incoming.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-            os.fsync(file.fileno())
-        if found == model.sha256:
-            incoming.rename(path)
-        shutil.rmtree(incoming.parent)
+        with self._at_hand(incoming.parent):
+            if incoming.stat().st_size != model.size:
+                raise CatalogueError(f"{model.model}: its package has not come, or not whole. Offer it again.")
+            with incoming.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+                os.fsync(file.fileno())
+            if found == model.sha256:
+                incoming.rename(path)
+            shutil.rmtree(incoming.parent)
         if found != model.sha256:
             raise CatalogueError(f"{model.model}: its package came damaged. Offer it again.")
 

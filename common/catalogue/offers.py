@@ -240,6 +240,5 @@ def _admitted(file: bytes, pins: Pins, members: tuple[tuple[str, bytes], ...]) -
 
 def withdrawal(content: Content) -> Content:
     """The next version of an entry, in which nothing is offered."""
-    return content.model_copy(
-        update={"version": content.version + 1, "made_s": time.time(), "description": "", "offer": Withdrawn()}
-    )
+    bare = {"description": "", "contact": "", "offer": Withdrawn()}
+    return content.model_copy(update=bare | {"version": content.version + 1, "made_s": time.time()})
