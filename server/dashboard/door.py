@@ -9,6 +9,7 @@ GET  /session                204: this session goes on
 GET, POST /login             and POST /logout
 """
 
+import asyncio
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ from server.report.markup import Child, el
 
 OPEN = {"/login", "/page.css"}
 """What whoever is not logged in gets."""
-FORM_BYTES = 4096
+FORM_BYTES, FORM_S = 4096, 10.0
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -105,7 +106,8 @@ class Door:
             session = await run_in_threadpool(attempt)
         except RefusedError as error:
             with suppress(ConsiliumError, OSError):  # refused it is in any case
-                await run_in_threadpool(self._note, "page login", "failed")
+                if await run_in_threadpool(self.lock.to_note):
+                    await run_in_threadpool(self._note, "page login", "failed")
             answer = self._form(f"Not let in: {error}", 429 if error.wait_s else 403)
             if error.wait_s:
                 answer.headers["retry-after"] = str(int(error.wait_s) + 1)
@@ -152,16 +154,21 @@ async def _small(request: Request) -> bytes:
     """The body of a form.
 
     Raises:
-        RefusedError: too long, or no form.
+        RefusedError: too long, too slow, or no form.
     """
     if request.headers.get("content-type", "").partition(";")[0] != "application/x-www-form-urlencoded":
         raise RefusedError("no form")
     body = b""
-    with suppress(ClientDisconnect):
-        async for piece in request.stream():
-            body += piece
-            if len(body) > FORM_BYTES:
-                raise RefusedError("too long")
+    try:
+        async with asyncio.timeout(FORM_S):
+            async for piece in request.stream():
+                body += piece
+                if len(body) > FORM_BYTES:
+                    raise RefusedError("too long")
+    except TimeoutError:
+        raise RefusedError("too slow") from None
+    except ClientDisconnect:
+        pass
     return body
 
 
@@ -184,6 +191,8 @@ class _Guarded:
                 headers.setdefault("content-security-policy", POLICY)
                 for name, value in HEADERS.items():
                     headers[name] = value
+                if {"content-length", "transfer-encoding"} & set(request.headers):
+                    headers["connection"] = "close"  # a body that nobody reads would keep the line for ever
             await send(message)
 
         request = Request(scope, receive)

@@ -25,6 +25,8 @@ SCRYPT = {"length": 32, "n": 2**15, "r": 8, "p": 1}
 SESSION_S = 12 * 3600.0
 MOST_SESSIONS = 100
 FREE_TRIES, LONGEST_WAIT_S = 3, 60.0
+MOST_NOTED, NOTED_S = 60, 3600.0
+"""Of refused logins so many in so long are worth an entry in a log that never shrinks."""
 
 
 class RefusedError(Exception):
@@ -46,6 +48,8 @@ class Lock:
     _wrong: int = 0
     """Wrong passwords in a row."""
     _closed_until_s: float = 0.0
+    _noted_s: list[float] = field(default_factory=list)
+    """When refused logins were written down."""
 
     @property
     def has_password(self) -> bool:
@@ -78,10 +82,10 @@ class Lock:
         """A new session for the token of a link.
 
         Raises:
-            RefusedError: it is not the one, or was used.
+            RefusedError: it is not the one, or was used, or a password was set since.
         """
         with self._alone:
-            if self._link is None or not hmac.compare_digest(self._link, _digest(token)):
+            if self.has_password or self._link is None or not hmac.compare_digest(self._link, _digest(token)):
                 raise RefusedError("this link was used already, or is not of this process.")
             self._link = None
             return self._begun()
@@ -102,6 +106,16 @@ class Lock:
                 raise RefusedError("wrong password.", wait_s)
             self._wrong = 0
             return self._begun()
+
+    def to_note(self) -> bool:
+        """Whether one more refused login is to be written down: any web page can have a browser follow a wrong link."""
+        with self._alone:
+            now_s = time.monotonic()
+            self._noted_s = [at_s for at_s in self._noted_s if now_s - at_s < NOTED_S]
+            if len(self._noted_s) >= MOST_NOTED:
+                return False
+            self._noted_s.append(now_s)
+            return True
 
     def admits(self, session: str) -> bool:
         """Whether a session is going on. It is looked up by its digest, so time tells nothing of it."""
