@@ -2,7 +2,8 @@
 
 `count(logits, labels)` gives fixed-length vectors whose sum over sites is the count over all their cases; AUC,
 log-loss and the operating point are read off the sum. Exact figures on cases in one place come from `score`.
-AUC from a histogram counts ties within a bin as half (Mann & Whitney 1947); the bins are fine enough for ±0.001.
+AUC from a histogram counts ties within a bin as half (Mann & Whitney 1947); the bins are fine enough for ±0.001,
+unless scores are spread by less than 0.1 or lie beyond the outermost.
 """
 
 from collections.abc import Mapping
