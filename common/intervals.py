@@ -48,8 +48,8 @@ def auc_of_histogram(outside: NDArray[np.float64], inside: NDArray[np.float64]) 
     """DeLong's interval to the AUC of two histograms over the same bins, ties within a bin counted half.
 
     Where a class has fewer than FEW cases it reaches as far as that of `auc` as well: with 2 to 10 in 1:500 DeLong's
-    alone held the truth in 69 to 92 of a hundred draws, both together in 95 or more. Where one histogram lies wholly above
-    the other DeLong's variance is 0, which nobody should believe: `auc` then.
+    alone held the truth in 69 to 92 of a hundred draws, both together in 95 or more. Where one histogram
+    lies wholly above the other DeLong's variance is 0, which nobody should believe: `auc` then.
     """
     positives, negatives = float(inside.sum()), float(outside.sum())
     if not positives or not negatives:
