@@ -67,7 +67,8 @@ def test_no_spelling_of_an_address_leads_past_the_door(page: Page) -> None:
         assert refused(said(page, head(page, target, **inside))), target
     for method in ("OPTIONS", "PUT", "TRACE", "CONNECT", "DELETE", "PROPFIND"):
         assert refused(said(page, head(page, "/", method, **inside))), method
-    assert b"set-cookie" not in said(page, head(page, "/runs/x%0d%0aSet-Cookie:a=b", **inside)).lower()
+    split = said(page, head(page, "/runs/x%0d%0aSet-Cookie:a=b", **inside)).partition(b"\r\n\r\n")[0]
+    assert b"set-cookie" not in split.lower()
     assert said(page, head(page, "/", "HEAD", **inside)).endswith(b"\r\n\r\n")
     TRIED["odd requests to the live page, refused"] += 2 * len(ODD) + 7
 
