@@ -68,12 +68,16 @@ class Shared:
         Raises:
             DataError: they are not of the model's shape.
         """
-        if before.shape[1:] != self.content.shape:
+        try:
+            images = self.pipeline.after(before)
+        except DataError:  # too small for a step, or of another size than the federated mean
+            images = before
+        if images.shape[1:] != self.content.shape:
             raise DataError(
-                f"{_size(before.shape[1:])} after the model's preprocessing, which has no step that makes it the "
+                f"{_size(images.shape[1:])} after the model's preprocessing, which has no step that makes it the "
                 f"{_size(self.content.shape)} (height, width, channels) that the model was trained on."
             )
-        return model.scores(self.weights, self.pipeline.after(before))
+        return model.scores(self.weights, images)
 
 
 def sealed(content: Mapping[str, Any], members: Mapping[str, bytes], keys: Sequence[Ed25519PrivateKey]) -> bytes:
