@@ -103,7 +103,7 @@ class Seen:
         own = {content.name: content.version + 1 for content in self.own()}
         try:
             there = {str(name): int(version) for name, version in told.items()}
-        except (AttributeError, TypeError, ValueError):
+        except (AttributeError, TypeError, ValueError, OverflowError):
             raise WireError("the coordinator's catalogue is of another release. Bring both sides to one.") from None
         return {name: max(own.get(name, 1), there.get(name, 1)) for name in {*own, *there}}
 

@@ -21,6 +21,8 @@ from common.secagg import Pins, Roster, admitted
 from common.signed import Paper
 
 MOST_BYTES = signed.MOST_BYTES
+LAST_S = 1e11
+"""Later than this nothing was made, and no calendar has it."""
 SHOWN = ("dataset", "model", "plan")
 """Kinds, in the order in which people see them."""
 
@@ -75,6 +77,8 @@ class Listing:
             roster = admitted(base64.b64decode(told["roster"], validate=True), pins)
             papers = [json.dumps(one).encode() for one in told["offers"]]
             version, made_s, consortium = int(told["version"]), float(told["made_s"]), str(told["consortium"])
+            if not 0 <= made_s <= LAST_S:
+                raise ValueError(made_s)
         except (KeyError, TypeError, ValueError, OverflowError):
             raise CatalogueError("a catalogue of another release. Bring both sides to one.") from None
         paper.demand([key], "the coordinator")

@@ -3,14 +3,18 @@ something else."""
 
 import hashlib
 import json
+import math
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
 
+from client.board import Board
+from client.catalogue.seen import Seen
 from common import signed
 from common.catalogue import Content, Model, Offer, Plan, Withdrawn, listing
 from common.catalogue.making import Said, of_file
@@ -164,3 +168,35 @@ def test_the_package_of_a_site_that_was_suspended_is_not_there_and_nothing_falls
     (fair.catalogue.folder / "packages" / digest).unlink()  # as the next entry does, while its owner is no member
     with pytest.raises(CatalogueError, match="not offered, or not any more"):
         fair.catalogue.piece(digest, 0)
+
+
+# --- the coordinator ------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Liar:
+    """A coordinator that says anything."""
+
+    told: dict[str, Any]
+
+    def catalogue(self) -> dict[str, Any]:
+        """All of it."""
+        return self.told
+
+
+def test_whatever_a_coordinator_says_of_the_catalogue_a_site_refuses_it_in_words(fair: Fair) -> None:
+    take(fair, plan(fair))
+    seen, whole = Seen(fair.consortium.sites["Nairobi"]), fair.catalogue.listing().paper
+    key = fair.consortium.home.log.key()
+    odd: list[Any] = [None, [], 5, {"paper": "catalogue"}, {**whole.told(), "signatures": []}]
+    for change in (
+        {"made_s": 1e300}, {"made_s": -1e300}, {"made_s": "nan"}, {"offers": "ab"}, {"offers": [1]}, {"offers": 5},
+        {"roster": 5}, {"voucher": None}, {"version": None}, {"version": "9" * 5000},
+    ):  # fmt: skip
+        odd.append(signed.signed("catalogue", whole.content | change, [key]).told())
+    lies: list[dict[str, Any]] = [{"catalogue": one, "next": {}} for one in odd]
+    lies += [{"catalogue": whole.told(), "next": one} for one in ({"a": math.inf}, {"a": None}, [], {"a": "9" * 5000})]
+    for lie in lies:
+        with pytest.raises(ConsiliumError):
+            seen.look(cast(Board, Liar(lie)))
+    TRIED["catalogues changed, refused"] += len(lies)
