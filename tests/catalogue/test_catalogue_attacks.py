@@ -4,7 +4,6 @@ something else."""
 import hashlib
 import json
 import math
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,8 @@ from common import signed
 from common.catalogue import Content, Model, Offer, Plan, Withdrawn, listing
 from common.catalogue.making import Said, of_file
 from common.catalogue.offers import MOST_BYTES, withdrawal
-from common.errors import CatalogueError, ConsiliumError
+from common.errors import CatalogueError, ConsiliumError, RunError
+from common.folder import held
 from server import catalogue as coordinator
 from tests.catalogue.fair import Fair
 from tests.tally import TRIED
@@ -141,23 +141,15 @@ def test_packages_fill_neither_the_disk_nor_more_than_an_owner_may(fair: Fair, m
 
 def test_nothing_is_added_to_a_package_while_it_is_compared(fair: Fair) -> None:
     """What came in between would stand under the digest of something else, for whoever offers that later too."""
-    package = b"x" * 2**20
-    digest = hashlib.sha256(package).hexdigest()
-
-    def add(_: int) -> None:
-        with suppress(ConsiliumError, OSError):
-            fair.catalogue.deposit("Lisbon", digest, len(package), b"more")
-
-    for number in range(8):
-        fair.catalogue.deposit("Lisbon", digest, 0, package)
-        with ThreadPoolExecutor(4) as pool:
-            adding = pool.map(add, range(20))
-            with suppress(ConsiliumError, OSError):
-                take(fair, offered(fair, package, name=f"n{number}"))
-            assert [*adding]
-        for path in (fair.catalogue.folder / "packages").iterdir():
-            assert path.read_bytes() == package
-            path.unlink()
+    digest = hashlib.sha256(b"abc").hexdigest()
+    assert fair.catalogue.deposit("Lisbon", digest, 0, b"ab") == 2
+    with held(fair.catalogue.folder / "incoming" / "Lisbon", "compared here, as `take` does"):
+        with pytest.raises(RunError, match="Try again"):
+            fair.catalogue.deposit("Lisbon", digest, 2, b"c")
+        with pytest.raises(RunError, match="Try again"):
+            take(fair, offered(fair, b"abc"))
+    assert fair.catalogue.deposit("Lisbon", digest, 2, b"c") == 3
+    take(fair, offered(fair, b"abc"))
 
 
 def test_the_package_of_a_site_that_was_suspended_is_not_there_and_nothing_falls_over(fair: Fair) -> None:
