@@ -108,7 +108,7 @@ class FolderBoard:
             data = base64.b64decode(told.get("data", ""), validate=True)
         except (TypeError, ValueError):
             raise WireError("'data': expected bytes as base64.") from None
-        return {"here": Catalogue(self.home).deposit(site, sha256, offset, data)}
+        return {"here": Catalogue(self.home).packages.deposit(site, sha256, offset, data)}
 
     def package(self, _: str, told: dict[str, Any]) -> dict[str, Any]:
         """A piece of a package that is offered."""

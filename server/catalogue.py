@@ -1,16 +1,11 @@
 """The coordinator's catalogue: takes what members offer, keeps every version of it, and shows all of it signed.
 
 catalogue/000001.json …     entries and withdrawals in the order in which they were taken, none ever changed
-catalogue/packages/         the packages of the models that are offered, by their SHA-256
-catalogue/incoming/SITE/    a package that a site is just sending
+catalogue/packages/         the packages of the models that are offered, and incoming/: server/packages.py
 """
 
-import hashlib
-import os
-import shutil
 import time
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -23,18 +18,15 @@ from common.folder import held
 from common.plans import Content as Plan
 from common.secagg import Pins, admitted
 from server.home import Home
+from server.packages import PIECE, Packages
 
 MOST_OFFERS, MOST_PAPERS = 50, 500
 """What one owner may offer at a time, and how many entries and withdrawals of one are ever taken."""
 ROOM = 5 * 2**19
 """Bytes of all entries: with what stands around them they stay below what a listing may have. Half of it is whoever's
 comes first; of the other half every member has its share, so that nobody can fill the catalogue for all."""
-MOST_PACKAGE, MOST_HELD = 512 * 2**20, 2**31
-"""Bytes of a package, and of all that one owner offers."""
-SPARE = 2**30
-"""Bytes that packages leave free on the disk, which runs need."""
-PIECE = 256 * 1024
-"""Bytes of a package that go in one message."""
+MOST_HELD = 2**31
+"""Bytes of all packages that one owner offers."""
 AHEAD_S = 600.0
 
 
@@ -48,6 +40,11 @@ class Catalogue:
     def folder(self) -> Path:
         """Where."""
         return self.home.folder / "catalogue"
+
+    @property
+    def packages(self) -> Packages:
+        """Of the models that are offered."""
+        return Packages(self.folder)
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
@@ -91,7 +88,9 @@ class Catalogue:
         Raises:
             CatalogueError: it is none.
         """
-        if sha256 in self._offered() and (path := self._package(sha256)).exists():  # else its owner was suspended once
+        if (
+            sha256 in self._offered() and (path := self.packages.path(sha256)).exists()
+        ):  # else its owner was suspended once
             return path
         raise CatalogueError(f"package {sha256[:12]!r}…: is not offered, or not any more. Ask for the catalogue again.")
 
@@ -125,7 +124,7 @@ class Catalogue:
 
         Args:
             owner: who brought it: a site; empty: the coordinator itself.
-            package: of a model that the coordinator offers; a site has sent it before (`deposit`).
+            package: of a model that the coordinator offers; a site has sent it before.
 
         Raises:
             WireError, IdentityError: it is none, or another's.
@@ -136,51 +135,20 @@ class Catalogue:
         offer = Offer.admitted(file, consortium.pins, admitted(consortium.roster, consortium.pins).active)
         if (content := offer.content).owner != owner:
             raise IdentityError("other-site", f"{content.address}: brought by {owner or consortium.pins.federation}.")
-        (self.folder / "packages").mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         with held(self.folder, f"{self.folder}: somebody else is changing the catalogue. Try again."):
             self._refuse_unfit(offer)
             if isinstance(model := content.offer, Model):
-                self._settle(owner, model, package)
+                self.packages.settle(owner, model, package)
             facts: dict[str, int | str] = {"offer": content.address.replace("/", ":"), "version": content.version}
             facts |= {"kind": content.offer.kind, "digest": offer.digest}
             self.home.log.record("offer withdrawn" if offer.withdrawn else "offer taken", facts=facts)
             path = _paper(self.folder, self._papers + 1)
             tensorfile.write_atomically(path, offer.paper.encode())
-            self._forget_packages()
+            self.packages.forget(self._offered())
         return offer
 
-    def deposit(self, site: str, sha256: str, offset: int, data: bytes) -> int:
-        """The next bytes of a package that a site will offer; how many are here then.
-
-        A site sends one at a time. Of what does not begin where the last piece ended, nothing is taken.
-
-        Raises:
-            CatalogueError: it is too long.
-        """
-        folder = self._incoming(site)
-        folder.mkdir(parents=True, exist_ok=True)
-        if shutil.disk_usage(folder).free < SPARE + len(data):
-            raise CatalogueError("the coordinator's disk is nearly full, and takes no packages. Tell the coordinator.")
-        with self._at_hand(folder):
-            marked, path = folder / "sha256", folder / "package"
-            if not marked.exists() or marked.read_text() != sha256:
-                path.unlink(missing_ok=True)
-                tensorfile.write_atomically(marked, sha256.encode())
-            there = path.stat().st_size if path.exists() else 0
-            if offset != there or not data:
-                return there
-            if there + len(data) > MOST_PACKAGE:
-                raise CatalogueError(
-                    f"the package has more than {MOST_PACKAGE:,} bytes, which is the most that is taken."
-                )
-            with path.open("ab") as file:
-                file.write(data)
-            return there + len(data)
-
     # --- inside -----------------------------------------------------------------------------------------------------
-
-    def _package(self, sha256: str) -> Path:
-        return self.folder / "packages" / sha256
 
     @property
     def _papers(self) -> int:
@@ -201,13 +169,6 @@ class Catalogue:
     def _offered(self) -> set[str]:
         """SHA-256 of the packages that are offered."""
         return {one.content.offer.sha256 for one in self.offers() if isinstance(one.content.offer, Model)}
-
-    def _incoming(self, site: str) -> Path:
-        return self.folder / "incoming" / site
-
-    def _at_hand(self, folder: Path) -> AbstractContextManager[None]:
-        """Nothing is added to a package while it is compared with its entry."""
-        return held(folder, "a piece of this package is just being taken, or all of it compared. Try again.")
 
     def _refuse_unfit(self, offer: Offer) -> None:
         content = offer.content
@@ -252,37 +213,6 @@ class Catalogue:
                 f"the catalogue is half full, and the entries of {content.by} would have {taken:,} bytes, {share:,} at "
                 "most then. Withdraw one first."
             )
-
-    def _settle(self, owner: str, model: Model, package: bytes) -> None:
-        """The model's package in its place, if it is the one that the entry names."""
-        if (path := self._package(model.sha256)).exists():
-            if path.stat().st_size != model.size:
-                raise CatalogueError(f"{model.model}: its package is not of the size that its entry names.")
-            return
-        if package:
-            tensorfile.write_atomically(path, package)
-            return
-        incoming = self._incoming(owner) / "package"
-        if not (owner and incoming.exists()):
-            raise CatalogueError(f"{model.model}: its package has not come, or not whole. Offer it again.")
-        with self._at_hand(incoming.parent):
-            if incoming.stat().st_size != model.size:
-                raise CatalogueError(f"{model.model}: its package has not come, or not whole. Offer it again.")
-            with incoming.open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
-                os.fsync(file.fileno())
-            if found == model.sha256:
-                incoming.rename(path)
-            shutil.rmtree(incoming.parent)
-        if found != model.sha256:
-            raise CatalogueError(f"{model.model}: its package came damaged. Offer it again.")
-
-    def _forget_packages(self) -> None:
-        """Remove the packages that nobody offers any more."""
-        offered = self._offered()
-        for path in (self.folder / "packages").iterdir():
-            if path.name not in offered:
-                path.unlink()
 
 
 def _asked(entry: Content, plan: Plan) -> bool:

@@ -9,6 +9,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,7 +79,8 @@ class Seen:
         for path in sorted((self.folder / "own").glob("*")):
             paper = signed.read(path, "offer")
             if set(paper.signatures) == set(me.values()):  # else of the keys before: nobody takes it any more
-                yield Offer.admitted(path.read_bytes(), self.home.pins, me).content
+                with suppress(CatalogueError):  # of another release
+                    yield Offer.admitted(path.read_bytes(), self.home.pins, me).content
 
     def _refuse_contradiction(self, listing: Listing) -> None:
         before, roster = self.kept(), self.home.roster

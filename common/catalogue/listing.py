@@ -38,6 +38,8 @@ class Listing:
     roster: Roster
     offers: tuple[Offer, ...]
     """The newest of each address, with what was withdrawn, by address."""
+    unread: int
+    """Entries of another release, which this one cannot read and leaves out."""
     paper: Paper
 
     @classmethod
@@ -60,11 +62,13 @@ class Listing:
         paper = signed.signed("catalogue", told, [key])
         if len(paper.encode()) > MOST_BYTES:
             raise CatalogueError(f"the catalogue has {len(paper.encode()):,} bytes, expected {MOST_BYTES:,} at most.")
-        return cls(pins.federation, version, told["made_s"], admitted(roster, pins), tuple(offers), paper)
+        return cls(pins.federation, version, told["made_s"], admitted(roster, pins), tuple(offers), 0, paper)
 
     @classmethod
     def admitted(cls, file: bytes, pins: Pins) -> Self:
         """A listing of this consortium in which every signature holds.
+
+        Entries of another release, which this one cannot read, are left out and counted.
 
         Raises:
             WireError, CatalogueError: it is none, or of another consortium, or an address stands twice in it.
@@ -84,10 +88,10 @@ class Listing:
         paper.demand([key], "the coordinator")
         if consortium != pins.federation:
             raise CatalogueError(f"the catalogue of {consortium}, and this is {pins.federation}.")
-        offers = tuple(Offer.admitted(one, pins, roster.active) for one in papers)
+        offers = tuple(one for one in (_readable(paper, pins, roster) for paper in papers) if one)
         if len({offer.content.address for offer in offers}) < len(offers):
             raise CatalogueError("the catalogue has an entry twice. Tell the coordinator.")
-        return cls(consortium, version, made_s, roster, offers, paper)
+        return cls(consortium, version, made_s, roster, offers, len(papers) - len(offers), paper)
 
     def of(self, kind: str) -> list[Offer]:
         """What is offered of a kind, by address."""
@@ -106,6 +110,14 @@ class Listing:
             known = ", ".join(o.content.address for o in near or there) or "nothing yet"
             raise CatalogueError(f"{address}: {'several' if near else 'nothing'} of that name; offered is: {known}.")
         return near[0]
+
+
+def _readable(paper: bytes, pins: Pins, roster: Roster) -> Offer | None:
+    """An entry; none where it is of a release that writes entries otherwise."""
+    try:
+        return Offer.admitted(paper, pins, roster.active)
+    except CatalogueError:
+        return None
 
 
 def of_kind(offers: Sequence[Offer], kind: str) -> list[Offer]:

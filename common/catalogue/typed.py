@@ -68,6 +68,8 @@ def agreed(options: argparse.Namespace, content: Content) -> None:
 def listed(listing: Listing, console: Console) -> None:
     """Everything, and how to go on."""
     console.print(shown.tables(listing))
+    if listing.unread:
+        console.print(f"{listing.unread} of another release, which this one cannot read, and does not show.")
     console.print(f"{shown.summary(listing.offers)}; {shown.day(listing.made_s)}. Everything about one: catalogue show "
                   f"NAME. {shown.RESEARCH}", highlight=False)  # fmt: skip
 

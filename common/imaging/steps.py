@@ -268,6 +268,9 @@ def in_order(steps: Sequence[AnyStep]) -> tuple[AnyStep, ...]:
     normalised = [i for i, step in enumerate(rest) if isinstance(step, Normalise)]
     if sum(isinstance(step, Normalise) and step.by == "federated" for step in rest) > 1:
         raise ValueError("normalise by: federated may come once")
+    together = [i for i, step in enumerate(rest) if isinstance(step, Normalise) and step.by == "federated"]
+    if together and any(isinstance(step, Resize | Crop | Grey) for step in rest[together[0] :]):
+        raise ValueError("resize, crop and grey change the images that the federated mean is of: put them before it")
     if normalised and any(isinstance(step, Edges | Clusters | Clahe) for step in rest[normalised[0] :]):
         raise ValueError("edges, clusters and clahe see intensities of 0..1: put normalise after them")
     added = [i for i, step in enumerate(rest) if isinstance(step, Edges | Clusters) and step.output == "channel"]

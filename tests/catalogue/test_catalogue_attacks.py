@@ -21,6 +21,7 @@ from common.catalogue.offers import MOST_BYTES, withdrawal
 from common.errors import CatalogueError, ConsiliumError, RunError
 from common.folder import held
 from server import catalogue as coordinator
+from server import packages
 from tests.catalogue.fair import Fair
 from tests.tally import TRIED
 
@@ -127,34 +128,36 @@ def offered(fair: Fair, package: bytes, owner: str = "Lisbon", size: int | None 
 def test_packages_fill_neither_the_disk_nor_more_than_an_owner_may(fair: Fair, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(coordinator, "MOST_HELD", 5)
     for number, package in enumerate((b"abc", b"de")):
-        assert fair.catalogue.deposit("Lisbon", hashlib.sha256(package).hexdigest(), 0, package) == len(package)
+        assert fair.catalogue.packages.deposit("Lisbon", hashlib.sha256(package).hexdigest(), 0, package) == len(
+            package
+        )
         take(fair, offered(fair, package, name=f"n{number}"))
     with pytest.raises(CatalogueError, match="packages of 6 bytes, 5 at most"):
         take(fair, offered(fair, b"f", name="n2"))
     with pytest.raises(CatalogueError, match="not of the size"):
         take(fair, offered(fair, b"abc", "Osaka", 1, name="less"))
-    monkeypatch.setattr(coordinator, "SPARE", 2**60)
+    monkeypatch.setattr(packages, "SPARE", 2**60)
     with pytest.raises(CatalogueError, match="disk is nearly full"):
-        fair.catalogue.deposit("Lisbon", "0" * 64, 0, b"x")
+        fair.catalogue.packages.deposit("Lisbon", "0" * 64, 0, b"x")
     TRIED["packages that would fill the disk, refused"] += 3
 
 
 def test_nothing_is_added_to_a_package_while_it_is_compared(fair: Fair) -> None:
     """What came in between would stand under the digest of something else, for whoever offers that later too."""
     digest = hashlib.sha256(b"abc").hexdigest()
-    assert fair.catalogue.deposit("Lisbon", digest, 0, b"ab") == 2
+    assert fair.catalogue.packages.deposit("Lisbon", digest, 0, b"ab") == 2
     with held(fair.catalogue.folder / "incoming" / "Lisbon", "compared here, as `take` does"):
         with pytest.raises(RunError, match="Try again"):
-            fair.catalogue.deposit("Lisbon", digest, 2, b"c")
+            fair.catalogue.packages.deposit("Lisbon", digest, 2, b"c")
         with pytest.raises(RunError, match="Try again"):
             take(fair, offered(fair, b"abc"))
-    assert fair.catalogue.deposit("Lisbon", digest, 2, b"c") == 3
+    assert fair.catalogue.packages.deposit("Lisbon", digest, 2, b"c") == 3
     take(fair, offered(fair, b"abc"))
 
 
 def test_the_package_of_a_site_that_was_suspended_is_not_there_and_nothing_falls_over(fair: Fair) -> None:
     digest = hashlib.sha256(b"abc").hexdigest()
-    fair.catalogue.deposit("Lisbon", digest, 0, b"abc")
+    fair.catalogue.packages.deposit("Lisbon", digest, 0, b"abc")
     take(fair, offered(fair, b"abc"))
     assert fair.catalogue.piece(digest, 0) == b"abc"
     (fair.catalogue.folder / "packages" / digest).unlink()  # as the next entry does, while its owner is no member

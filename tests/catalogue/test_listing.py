@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from rich.console import Console
 
 from client.catalogue import seen
 from client.catalogue.seen import Seen, fetch, send
 from client.papers import board_of
 from common import signed
 from common.audit.heads import vouch
-from common.catalogue import Content, Listing, Model, Offer, Plan, Withdrawn, shown
+from common.catalogue import Content, Listing, Model, Offer, Plan, Withdrawn, shown, typed
 from common.catalogue.making import Said, made, of_file
 from common.catalogue.offers import MOST_BYTES
 from common.errors import CatalogueError, ConsiliumError, IdentityError, LinkError, WireError
@@ -268,3 +269,18 @@ def test_a_text_that_would_move_the_cursor_is_not_signed(fair: Fair) -> None:
     with pytest.raises(WireError):
         Offer.make(content, [STRANGER])
     assert "odd" not in shown.described(content)
+
+
+def test_an_entry_of_another_release_is_left_out_and_hides_nothing_else(
+    fair: Fair, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home, lisbon = fair.consortium.home, fair.consortium.sites["Lisbon"]
+    assert fair.at("Nairobi", "offer", "chest", "--yes") == 0
+    later = signed.signed("offer", plan(fair).model_dump(mode="json") | {"colour": "blue"}, [lisbon.identity])
+    told = fair.catalogue.listing().paper.content
+    told = told | {"offers": [*told["offers"], later.told()]}
+    listing = Listing.admitted(signed.signed("catalogue", told, [home.log.key()]).encode(), home.pins)
+    assert [offer.content.address for offer in listing.offers] == ["Nairobi/chest"]
+    assert listing.unread == 1
+    typed.listed(listing, Console())
+    assert "1 of another release" in capsys.readouterr().out

@@ -279,3 +279,13 @@ def test_memory_stays_near_the_result_and_one_batch():
     tracemalloc.stop()
     assert result.shape == (many, 32, 32, 1)
     assert peak < 12 * 4 * pipeline.BATCH_PIXELS + 2 * result.nbytes  # all pictures together are 52 MB
+
+
+@pytest.mark.parametrize("step", [{"step": "resize", "size": 8}, {"step": "crop", "size": 8}, {"step": "grey"}])
+def test_what_changes_the_size_of_images_comes_before_the_federated_mean(step):
+    adapter = TypeAdapter(Steps)
+    federated = {"step": "normalise", "by": "federated", "per": "pixel"}
+    assert len(adapter.validate_python([step, federated])) == 3
+    with pytest.raises(ValueError, match="put them before it"):
+        adapter.validate_python([federated, step])
+    assert len(adapter.validate_python([{"step": "normalise", "by": "image"}, step])) == 3
