@@ -57,7 +57,9 @@ def apply(stack: Stack, rows: Band, columns: Band) -> Stack:
     result = np.empty((n * c, rows.outputs, columns.outputs), np.float32)
     many = max(1, STRIP // (rows.outputs * w))
     # Products this small gain little from a second thread, and wait for it a hundred times as long on a busy machine.
-    with ONE_AT_A_TIME, _blas().limit(limits=1):
+    # BLAS reads what lies beside small matrices as well: garbage there raises flags, and changes no result.
+    quiet = np.errstate(invalid="ignore", over="ignore", divide="ignore")
+    with ONE_AT_A_TIME, _blas().limit(limits=1), quiet:
         for start in range(0, n * c, many):
             some = slice(start, start + many)
             between = np.empty((len(planes[some]), rows.outputs, w), np.float32)
