@@ -1,7 +1,9 @@
 """Two small runs on synthetic images, one a model, and the packages that come of them."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from rich.console import Console
@@ -11,9 +13,12 @@ from client import dataset
 from client.dataset import Dataset
 from common import config as configuration
 from common.config import Config
-from common.package import Shared, reading
+from common.errors import PackageError
+from common.package import Shared, admitted, archive, reading
+from common.secagg.keys import public_of
 from server.card import Terms
 from server.export import Publisher, export
+from tests.tally import TRIED
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["data.sites=3", "data.cases=100", "data.size=32", "federation.rounds=4", "baselines=[]", "cross_site=false",
@@ -44,3 +49,35 @@ def make(kind: str, folder: Path) -> Made:
     path = folder / f"{kind}.consilium"
     path.write_bytes(export(run, Publisher("tests", [KEY]), terms, onnx=True))
     return Made(told, run, path, reading.read(path), dataset.load(told, 1))
+
+
+def packed(members: Mapping[str, bytes]) -> bytes:
+    """The file of a package with these members, whatever they hold."""
+    return b"".join(archive.pack(members))
+
+
+def put(*path: Any, value: Any) -> Callable[[dict[str, Any]], None]:
+    """Another value somewhere in the content."""
+
+    def change(content: dict[str, Any]) -> None:
+        for step in path[:-1]:
+            content = content[step]
+        content[path[-1]] = value
+
+    return change
+
+
+def taken(made: Made, ways: Mapping[str, Callable[[Made], bytes]]) -> list[str]:
+    """Of these ways to tamper with a package, those that nobody notices."""
+    found = []
+    for way, tamper in ways.items():
+        file = tamper(made)
+        assert file != made.file, way
+        try:
+            admitted(file, "p", [public_of(KEY)])
+            found.append(way)
+        except PackageError:
+            pass
+    TRIED["packages tampered with"] += len(ways)
+    TRIED["packages tampered with, refused"] += len(ways) - len(found)
+    return found

@@ -17,19 +17,14 @@ from common.config import Cnn, Svm
 from common.errors import PackageError
 from common.imaging import Pipeline
 from common.models import build
-from common.package import admitted, archive
+from common.package import admitted
 from common.package.graph import graph, inside
 from common.package.reading import ARRAYS, CARD, GRAPH, PAGE, PAPER
 from common.secagg.keys import public_of
 from common.types import under
-from tests.package.shop import KEY, Made
-from tests.tally import TRIED
+from tests.package.shop import KEY, Made, packed, put, taken
 
 OTHER = Ed25519PrivateKey.from_private_bytes(b"somebody else's key, 32 bytes so")
-
-
-def packed(members: dict[str, bytes]) -> bytes:
-    return b"".join(archive.pack(members))
 
 
 def test_predictions_are_the_same_bits_before_and_after_export(made: Made) -> None:
@@ -125,15 +120,6 @@ def with_arrays(svm: Made, change: Callable[[dict[str, Any]], None], key: Ed2551
     return told(svm, digest, key, arrays=file)
 
 
-def put(*path: str, value: Any) -> Callable[[dict[str, Any]], None]:
-    def change(content: dict[str, Any]) -> None:
-        for step in path[:-1]:
-            content = content[step]
-        content[path[-1]] = value
-
-    return change
-
-
 def without_signature(svm: Made) -> bytes:
     paper = json.loads(svm.shared.members[PAPER])
     return packed(
@@ -211,18 +197,7 @@ WAYS: dict[str, Callable[[Made], bytes]] = {
 
 
 def test_a_package_that_was_tampered_with_is_refused(svm: Made) -> None:
-    taken = []
-    for way, tamper in WAYS.items():
-        file = tamper(svm)
-        assert file != svm.file, way
-        try:
-            admitted(file, "p", [public_of(KEY)])
-            taken.append(way)
-        except PackageError:
-            pass
-    TRIED["packages tampered with"] += len(WAYS)
-    TRIED["packages tampered with, refused"] += len(WAYS) - len(taken)
-    assert taken == []
+    assert taken(svm, WAYS) == []
     assert len(WAYS) >= 20
 
 
