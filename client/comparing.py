@@ -10,7 +10,7 @@ from rich.table import Table
 
 from client.home import Home
 from client.prediction import trust
-from common import figures
+from common import figures, intervals
 from common.catalogue.shown import ORIGINS
 from common.command import Command
 from common.files import write_json
@@ -59,15 +59,9 @@ def _compare(options: argparse.Namespace) -> int:
 def _table(told: dict[str, Any]) -> Table:
     table = Table("model", *(c.upper() if c == "auc" else c for c in COLUMNS), box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name, shown in NAMES.items():
-        table.add_row(shown, *(_figure(told["figures"][name], column) for column in COLUMNS))
+        by = told["figures"][name]
+        table.add_row(shown, *(intervals.written(by[c], by.get(f"{c}_interval"), "\n") for c in COLUMNS))
     return table
-
-
-def _figure(figures: dict[str, Any], name: str) -> str:
-    if (value := figures[name]) is None:
-        return "–"
-    interval = figures.get(f"{name}_interval")
-    return f"{value:.3f}" + (f"\n({interval[0]:.3f}–{interval[1]:.3f})" if interval else "")
 
 
 COMMANDS = {

@@ -421,6 +421,12 @@ def readable(path: Path, error: ValidationError) -> str:
     return f"{path}: {len(lines)} thing{'s' * (len(lines) > 1)} to mend:\n" + "\n".join(dict.fromkeys(lines))
 
 
+def first_fault(error: ValidationError) -> str:
+    """Where the first thing is that is wrong with what a program wrote, and what."""
+    fault = error.errors()[0]
+    return f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
+
+
 def _with_paths_found(config: Config, base: Path) -> Config:
     """Resolve the data paths: relative to the config file, else to the working folder; the first that exists."""
     if isinstance(config.data, Synthetic):

@@ -87,6 +87,13 @@ def of_figures(figures: Mapping[str, Any], by_class: Sequence[float]) -> dict[st
     return found
 
 
+def written(value: float | None, interval: Sequence[float] | None, between: str = " ") -> str:
+    """A figure between 0 and 1 with its interval: 0.947 (0.910–0.968)."""
+    if value is None:
+        return "–"
+    return f"{value:.3f}" + (f"{between}({interval[0]:.3f}–{interval[1]:.3f})" if interval else "")
+
+
 def _crossing(excess: Any, inner: float, outer: float) -> float:
     """Where a function that is not positive at `inner` becomes so on the way to `outer`, by bisection."""
     for _ in range(60):

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import Field, ValidationError
 
 from common import signed
-from common.config import Config, Count, Frozen, Terms, Training
+from common.config import Config, Count, Frozen, Terms, Training, first_fault
 from common.errors import ConfigError, PlanError, WireError
 from common.examined import Examined
 from common.imaging import Pipeline
@@ -232,9 +232,7 @@ def _admitted(file: bytes, pins: Pins) -> RunPlan:
     try:
         content = Content.model_validate(told)
     except ValidationError as error:
-        fault = error.errors()[0]
-        where = ".".join(map(str, fault["loc"]))
-        raise WireError(f"a plan of another release ({where}: {fault['msg']}). Bring both sides to one.") from None
+        raise WireError(f"a plan of another release ({first_fault(error)}). Bring both sides to one.") from None
     if content.consortium != pins.federation:
         raise PlanError(f"a plan of '{content.consortium}', and this is '{pins.federation}'.")
     return RunPlan(content, paper)

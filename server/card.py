@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from xml.etree.ElementTree import Element
 
+from common import intervals
 from common.package import Content
 from server import counts
 from server.report import words
@@ -181,13 +182,7 @@ def _performance(result: Result) -> Section:
 
 
 def _figures(name: str, n: int, told: Mapping[str, Any]) -> list[str]:
-    return [name, str(n), *(_figure(told.get(f), told.get(f"{f}_interval")) for f in SHOWN)]
-
-
-def _figure(value: float | None, interval: Sequence[float] | None) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.3f}" + (f" ({interval[0]:.3f}–{interval[1]:.3f})" if interval else "")
+    return [name, str(n), *(intervals.written(told.get(f), told.get(f"{f}_interval")) for f in SHOWN)]
 
 
 def _operating_point(content: Content) -> Section:

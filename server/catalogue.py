@@ -13,12 +13,13 @@ from pathlib import Path
 from common import signed, tensorfile
 from common.catalogue import Content, Dataset, Listing, Model, Offer, Withdrawn
 from common.catalogue.listing import newest
+from common.catalogue.offers import PIECE
 from common.errors import AuditError, CatalogueError, IdentityError
 from common.folder import held
 from common.plans import Content as Plan
 from common.secagg import Pins, admitted
 from server.home import Home
-from server.packages import PIECE, Packages
+from server.packages import Packages
 
 MOST_OFFERS, MOST_PAPERS = 50, 500
 """What one owner may offer at a time, and how many entries and withdrawals of one are ever taken."""

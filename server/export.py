@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import TypeAdapter, ValidationError
 
 from common import calibration, likeness, tensorfile
-from common.config import ModelConfig
+from common.config import ModelConfig, first_fault
 from common.errors import ConfigError, RunError
 from common.files import read_json, write_secret
 from common.imaging.steps import Steps
@@ -69,8 +69,7 @@ def export(folder: Path, publisher: Publisher, terms: Terms, *, onnx: bool = Fal
     try:
         content = Content.model_validate(told | {"members": {}})
     except ValidationError as error:
-        fault = error.errors()[0]
-        raise RunError(f"{folder}: {'.'.join(map(str, fault['loc']))}: {fault['msg']}; cannot be exported.") from None
+        raise RunError(f"{folder}: {first_fault(error)}; cannot be exported.") from None
     members = {
         ARRAYS: tensorfile.pack(arrays, {}),
         CARD: card.markdown(content, result, terms),
@@ -93,9 +92,7 @@ def difference(shared: Shared, images: int) -> float | None:
     from common.package.graph import inside
 
     session = onnxruntime.InferenceSession(shared.members[GRAPH], providers=["CPUExecutionProvider"])
-    arrays, _ = tensorfile.unpack(shared.members[ARRAYS])
-    shape = arrays["recipe/mean"].shape if "recipe/mean" in arrays else shared.content.shape
-    drawn = np.random.default_rng(1).random((images, *shape), dtype=np.float32)
+    drawn = np.random.default_rng(1).random((images, *shared.content.shape), dtype=np.float32)
     given = drawn if inside(shared.pipeline) else shared.pipeline.after(drawn)
     theirs = session.run(["logits"], {"images": given})[0]
     return float(np.abs(theirs - shared.scores(shared.model(), drawn)).max())

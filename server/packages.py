@@ -20,8 +20,6 @@ from common.folder import held
 MOST_PACKAGE = 512 * 2**20
 SPARE = 2**30
 """Bytes that packages leave free on the disk, which runs need."""
-PIECE = 256 * 1024
-"""Bytes of a package that go in one message."""
 
 
 @dataclass(frozen=True)

@@ -17,15 +17,13 @@ from typing import TYPE_CHECKING, Any
 from client.home import Home
 from common import signed
 from common.catalogue.listing import Listing
-from common.catalogue.offers import Content, Model, Offer
+from common.catalogue.offers import PIECE, Content, Model, Offer
 from common.errors import CatalogueError, WireError
 from common.files import replace
 
 if TYPE_CHECKING:
     from client.board import Board  # and Flower with it, for which a command that only reads here should not wait
 
-PIECE = 256 * 1024
-"""Bytes of a package in one message."""
 ASK = "Telephone the coordinator."
 
 Advance = Callable[[int], None]

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from common import config as configuration
 from common.catalogue import shown
 from common.catalogue.offers import Content, Dataset, Model, Plan
-from common.config import Config, Training
+from common.config import Config, Training, first_fault
 from common.errors import CatalogueError
 from common.package import SUFFIX, Shared, reading
 from common.package.reading import CARD
@@ -70,8 +70,7 @@ def made(consortium: str, owner: str, said: Said, offer: Dataset | Model | Plan,
     try:
         return Content.model_validate(told | {"contact": said.contact, "offer": offer.model_dump(mode="json")})
     except ValidationError as error:
-        fault = error.errors()[0]
-        raise CatalogueError(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']} (got {fault['input']!r}).") from None
+        raise CatalogueError(f"{first_fault(error)} (got {error.errors()[0]['input']!r}).") from None
 
 
 def as_configuration(content: Content, file: Path) -> str:

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import Field, ValidationError, model_validator
 
 from common import signed
-from common.config import Count, Frozen, Terms, Training
+from common.config import Count, Frozen, Terms, Training, first_fault
 from common.errors import CatalogueError, IdentityError
 from common.package.content import Digest, Word
 from common.secagg.roster import Pins
@@ -25,6 +25,8 @@ FEW = 10
 """Fewer cases of a class than this are never told, unless a site wants its counts exact."""
 MOST_BYTES = 48 * 1024
 """One entry with its signatures."""
+PIECE = 256 * 1024
+"""Bytes of a package that go in one message."""
 
 Name = Annotated[str, Field(pattern=NAME)]
 Line = Annotated[str, Field(max_length=200, pattern=r"^[^\n]*$")]
@@ -225,10 +227,7 @@ def _admitted(file: bytes, pins: Pins, members: tuple[tuple[str, bytes], ...]) -
     try:
         content = Content.model_validate(paper.content)
     except ValidationError as error:
-        fault = error.errors()[0]
-        raise CatalogueError(
-            f"an entry of another release: {'.'.join(map(str, fault['loc']))}: {fault['msg']}. Bring both sides to one."
-        ) from None
+        raise CatalogueError(f"an entry of another release: {first_fault(error)}. Bring both sides to one.") from None
     if content.consortium != pins.federation:
         raise CatalogueError(f"{content.address}: an entry for {content.consortium}, and this is {pins.federation}.")
     keys = [key for site, key in members if site == content.owner] if content.owner else list(pins.roots)

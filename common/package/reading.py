@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import ValidationError
 
 from common import likeness, signed, tensorfile
+from common.config import first_fault
 from common.errors import ConsiliumError, DataError, PackageError
 from common.imaging import Pipeline
 from common.imaging.steps import AnyStep
@@ -68,16 +69,12 @@ class Shared:
         Raises:
             DataError: they are not of the model's shape.
         """
-        try:
-            images = self.pipeline.after(before)
-        except DataError:  # too small for a step, or of another size than the federated mean
-            images = before
-        if images.shape[1:] != self.content.shape:
+        if before.shape[1:] != self.content.shape:
             raise DataError(
-                f"{_size(images.shape[1:])} after the model's preprocessing, which has no step that makes it the "
+                f"{_size(before.shape[1:])} after the model's preprocessing, which has no step that makes it the "
                 f"{_size(self.content.shape)} (height, width, channels) that the model was trained on."
             )
-        return model.scores(self.weights, images)
+        return model.scores(self.weights, self.pipeline.after(before))
 
 
 def sealed(content: Mapping[str, Any], members: Mapping[str, bytes], keys: Sequence[Ed25519PrivateKey]) -> bytes:
@@ -91,7 +88,7 @@ def sealed(content: Mapping[str, Any], members: Mapping[str, bytes], keys: Seque
     try:
         checked = Content.model_validate(told).model_dump(mode="json")
     except ValidationError as error:
-        raise PackageError(f"cannot be packed: {_first(error)}.") from None
+        raise PackageError(f"cannot be packed: {first_fault(error)}.") from None
     paper = signed.signed("package", checked, keys)
     file = b"".join(archive.pack({PAPER: paper.encode()} | {name: members[name] for name in names}))
     admitted(file, "the new package", [public_of(key) for key in keys])
@@ -139,7 +136,7 @@ def _admitted(file: bytes, roots: Sequence[bytes] | None) -> Shared:
     try:
         content = Content.model_validate(paper.content)
     except ValidationError as error:
-        raise PackageError(f"{PAPER}: {_first(error)}. Is it of a later release than this program?") from None
+        raise PackageError(f"{PAPER}: {first_fault(error)}. Is it of a later release than this program?") from None
     own = tuple(map(bytes.fromhex, content.publisher.roots))
     if roots is not None and set(roots) != set(own):
         raise PackageError(f"is signed by '{content.publisher.name}' under other keys than those pinned here. {ASK}")
@@ -202,8 +199,3 @@ def whole_pipeline(steps: Sequence[AnyStep], recipe: Tensors) -> Pipeline:
 
 def _size(shape: Sequence[int]) -> str:
     return "×".join(map(str, shape))
-
-
-def _first(error: ValidationError) -> str:
-    fault = error.errors()[0]
-    return f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
