@@ -3,9 +3,9 @@
     python simulate.py configs/demo.yaml
     python simulate.py configs/pneumonia.yaml --out runs/mine seeds=[1] federation.rounds=10
 
-For every seed: the cases fall to the sites, the sites train together (server/federation.py drives, client/site.py
-answers), then each alone and all images pooled, by the same loop with a single member. Every stage is written to disk
-after each round, so `--resume` goes on wherever a run was interrupted.
+For every seed: the cases fall to the sites, the sites train together (server/rounds/loop.py drives,
+client/training/site.py answers), then each alone and all images pooled, by the same loop with a single member. Every
+stage is written to disk after each round, so `--resume` goes on wherever a run was interrupted.
 """
 
 import argparse
@@ -24,31 +24,34 @@ import numpy as np
 import yaml
 from rich.console import Console
 
-from client import dataset
-from client.dataset import Dataset
-from client.lineage import Auditing
-from client.personalise import Mix, choose_mix, fine_tune
-from client.secure import Secured, machine
-from client.site import Site
+from client.dataset import loading
+from client.dataset.loading import Dataset
+from client.training.auditing_site import Auditing
+from client.training.personalise import Mix, choose_mix, fine_tune
+from client.training.secure_site import Secured, machine
+from client.training.site import Site
 from common import config as configuration
-from common import metrics, tensorfile
 from common.algorithms.course import Course, for_one
-from common.command import exit_status
+from common.cli.command import exit_status
+from common.cli.progress import Watch
 from common.config import Config, Local
-from common.enrolment import Consortium, Enrolment, made_up
-from common.exchanges import exchanges
-from common.folder import run_folder
-from common.metrics import Score
+from common.messages.answer_layout import exchanges
+from common.messages.transport import Answer, InMemory, Misfortunes, Transport
+from common.metrics import performance
+from common.metrics.performance import Score
 from common.models import Logits, Model, Work, build
-from common.progress import Watch
-from common.transport import Answer, InMemory, Misfortunes, Transport
+from common.storage import tensorfile
+from common.storage.run_folder import run_folder
+from common.trust.enrolment import Consortium, Enrolment, made_up
 from common.types import Cases, SiteCases, Tensors, join
-from server import checkpoint, counts, federation, report, results, training
-from server.federation import RoundRecord
-from server.gathering import Aggregator, PlainSum
-from server.results import SeedResult
-from server.secure import SecureSum
-from server.transcripts import Transcripts
+from server import report
+from server.results import outcome_counts, result_json
+from server.results.result_json import SeedResult
+from server.rounds import checkpoint, loop
+from server.rounds.aggregation import Aggregator, PlainSum
+from server.rounds.loop import RoundRecord
+from server.rounds.secure_sum import SecureSum, make_secure
+from server.rounds.transcripts import Transcripts
 
 log = logging.getLogger("consilium")
 Engine = Literal["memory", "flower"]
@@ -128,7 +131,7 @@ class Experiment:
             return PlainSum(transport)
         about = self.data.sites[0].train.images.shape[1:], len(self.data.labels)
         digest = bytes.fromhex(self.config.digest())
-        secure = training.make_secure(self.config, self.model, about, transport, consortium, digest)
+        secure = make_secure(self.config, self.model, about, transport, consortium, digest)
         if not self.transcripts and not self.config.federation.simulate.auditors:
             return secure
         return replace(secure, keep=Transcripts(self.folder / "transcripts", for_good=self.transcripts))
@@ -158,12 +161,12 @@ def train_together(experiment: Experiment) -> Trained:
     if experiment.engine == "memory":
         answers = {s.name: experiment.answer(s, enrolled.get(s.name)) for s in sites}
         return drive(InMemory(answers, workers=experiment.workers, misfortunes=misfortunes))
-    from client import flower as site_edge  # Flower takes a second to import
-    from server import flower_simulation
+    from client import app as site_edge  # Flower takes a second to import
+    from server import app_simulated
 
     cores = (os.cpu_count() or 1) // experiment.workers
-    engine = flower_simulation.Engine(len(sites), config.federation.timeout_s, cores, misfortunes)
-    return flower_simulation.simulate(site_edge.simulated(config, seed, enrolled), engine, drive)
+    engine = app_simulated.Engine(len(sites), config.federation.timeout_s, cores, misfortunes)
+    return app_simulated.simulate(site_edge.simulated(config, seed, enrolled), engine, drive)
 
 
 def train_alone(experiment: Experiment, name: str, cases: SiteCases) -> Trained:
@@ -209,17 +212,17 @@ def train(experiment: Experiment, name: str, config: Config, aggregator: Aggrega
         standing = found[0]
         transport.states.update(found[1])
     else:
-        standing = federation.begin(course, aggregator)
+        standing = loop.begin(course, aggregator)
     units = training_cases(experiment, transport.sites()) / config.federation.rounds
     experiment.watch.skip(units * standing.round)
-    for standing in federation.run(course, aggregator, standing):  # noqa: B020 each goes on from the last
+    for standing in loop.run(course, aggregator, standing):  # noqa: B020 each goes on from the last
         checkpoint.save(path, standing, transport.states, digest)
         record = standing.records[-1]
         log.info("seed %d %s %s", experiment.seed, name, asdict(record))
         first = bool(record.validation) and not any(r.validation for r in standing.records[:-1])
         experiment.watch.advance(units, describe(name, record, config.federation.rounds), milestone=first)
     experiment.watch.skip(units * (config.federation.rounds - standing.round))  # stopped early
-    threshold = metrics.operating_point(standing.best_counts, config.operating_point)
+    threshold = performance.operating_point(standing.best_counts, config.operating_point)
     return Trained(standing.best, standing.recipe, threshold, standing.records, standing.best_round,
                    standing.best_counts, standing.place.likeness)  # fmt: skip
 
@@ -229,14 +232,14 @@ def solve_alone(experiment: Experiment, name: str, cases: SiteCases) -> Trained:
     site = experiment.site(cases)
     transport = InMemory({cases.name: site.answer})
     course = Course.of(experiment.config, experiment.model, experiment.seed, transport.sites())
-    recipe = federation.begin(course, PlainSum(transport)).recipe
+    recipe = loop.begin(course, PlainSum(transport)).recipe
     work = Work(experiment.config.federation.local, 0.0, experiment.seed)
     weights = experiment.model.fit({}, site.ready("train", recipe), work).weights
     validation = site.ready("validation", recipe)
-    counted = metrics.count(experiment.model.scores(weights, validation.images), validation.labels)
+    counted = performance.count(experiment.model.scores(weights, validation.images), validation.labels)
     experiment.watch.advance(training_cases(experiment, (cases.name,)), name)
     return Trained(
-        weights, recipe, metrics.operating_point(counted, experiment.config.operating_point), (), -1, counted
+        weights, recipe, performance.operating_point(counted, experiment.config.operating_point), (), -1, counted
     )
 
 
@@ -274,7 +277,7 @@ def compare(experiment: Experiment) -> SeedResult:
             for s in data.sites
         },
         counts={
-            "validation": counts.of_sum(federated.counts, federated.threshold),
+            "validation": outcome_counts.of_sum(federated.counts, federated.threshold),
             "test": {a: outcomes(experiment, t, data.test) for a, t in common.items()},
         },
         mix={name: p.mix.own_share for name, p in personal.items()},
@@ -290,7 +293,7 @@ def compare(experiment: Experiment) -> SeedResult:
 def cross(experiment: Experiment, models: Mapping[str, Trained]) -> dict[str, dict[str, Tensors]]:
     """Every model's outcomes on every site's validation cases, as counts."""
     return {
-        name: {s.name: metrics.count(logits(experiment, trained, s.validation), s.validation.labels)
+        name: {s.name: performance.count(logits(experiment, trained, s.validation), s.validation.labels)
                for s in experiment.data.sites}
         for name, trained in models.items()
     }  # fmt: skip
@@ -305,12 +308,12 @@ def logits(experiment: Experiment, trained: Trained, cases: Cases) -> Logits:
 
 def score(experiment: Experiment, trained: Trained, cases: Cases) -> Score:
     """A trained model's figures on test cases, at the operating point chosen on its validation counts."""
-    return metrics.score(logits(experiment, trained, cases), cases.labels, trained.threshold)
+    return performance.score(logits(experiment, trained, cases), cases.labels, trained.threshold)
 
 
 def outcomes(experiment: Experiment, trained: Trained, cases: Cases) -> dict[str, Any]:
     """A trained model's outcomes on test cases, as counts."""
-    return counts.of_cases(logits(experiment, trained, cases), cases.labels, trained.threshold)
+    return outcome_counts.of_cases(logits(experiment, trained, cases), cases.labels, trained.threshold)
 
 
 def personalise(experiment: Experiment, cases: SiteCases, own: Trained | None, federated: Trained) -> Personal:
@@ -322,14 +325,14 @@ def personalise(experiment: Experiment, cases: SiteCases, own: Trained | None, f
     mix = choose_mix(alone, together, labels) if experiment.config.personalise.mix else Mix(0.0)
     if not mix.own_share and common is federated:
         return Personal(own, common, mix, federated.threshold)
-    counted = metrics.count(mix(alone, together), labels)
-    return Personal(own, common, mix, metrics.operating_point(counted, experiment.config.operating_point))
+    counted = performance.count(mix(alone, together), labels)
+    return Personal(own, common, mix, performance.operating_point(counted, experiment.config.operating_point))
 
 
 def score_personal(experiment: Experiment, personal: Personal, cases: Cases) -> Score:
     """A personalised model's figures on test cases."""
     pair = [logits(experiment, model, cases) for model in (personal.own, personal.common)]
-    return metrics.score(personal.mix(*pair), cases.labels, personal.threshold)
+    return performance.score(personal.mix(*pair), cases.labels, personal.threshold)
 
 
 def tune(experiment: Experiment, cases: SiteCases, federated: Trained) -> Trained:
@@ -362,7 +365,7 @@ def save_model(experiment: Experiment, name: str, trained: Trained) -> None:
         "origin": experiment.data.origin,
     }
     path = experiment.folder / f"{name}.safetensors"
-    results.save_model(path, trained.weights, trained.recipe, trained.likeness, trained.counts, about)
+    result_json.save_model(path, trained.weights, trained.recipe, trained.likeness, trained.counts, about)
 
 
 def training_cases(experiment: Experiment, members: Sequence[str]) -> int:
@@ -393,7 +396,7 @@ def simulate(
     ways = 1 + len(config.baselines) + (config.personalise.mix and "local" not in config.baselines)
     watch: Watch | None = None
     for seed in config.seeds:
-        data = dataset.load(config, seed)
+        data = loading.load(config, seed)
         if watch is None:
             console.print(f"[bold]{config.name}[/]: {data.origin}.", highlight=False)
             everyone = sum(len(s.train) for s in data.sites)
@@ -408,12 +411,12 @@ def simulate(
         with watch:
             experiment = Experiment(config, seed, data, model, folder / f"seed-{seed}", watch, engine, transcripts)
             outcomes.append(compare(experiment))
-    remarks = results.Remarks(data.origin, data.labels, tuple(problems), tuple(warnings))
-    result = results.as_json(config.model_dump(mode="json"), remarks, outcomes)
+    remarks = result_json.Remarks(data.origin, data.labels, tuple(problems), tuple(warnings))
+    result = result_json.as_json(config.model_dump(mode="json"), remarks, outcomes)
     first = folder / f"seed-{config.seeds[0]}" / "federated.safetensors"
     tensorfile.write_atomically(folder / "model.safetensors", first.read_bytes())
     report.write(folder / "report.html", result)
-    results.write(folder / "result.json", result)
+    result_json.write(folder / "result.json", result)
     return result
 
 
@@ -447,10 +450,10 @@ def run(options: argparse.Namespace) -> int:
         log.addHandler(handler)
         log.setLevel(logging.INFO)
         result = simulate(config, folder, console, options.engine, options.transcripts)
-        results.show(result, console)
-        from common import figures
+        result_json.show(result, console)
+        from common.cli import curves_picture
 
-        figures.curves(result, folder / "curves.png")
+        curves_picture.curves(result, folder / "curves.png")
         console.print(
             f"Written to {folder}: report.html, result.json, curves.png, model.safetensors, log.txt", highlight=False
         )

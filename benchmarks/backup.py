@@ -23,7 +23,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from client.backup import check, drill
+from client.backup import drill, verify
 from client.custody import importer
 from client.custody.importer import Wanted
 from common.config import Folder
@@ -87,7 +87,7 @@ def costs(scratch: Path, images: int) -> dict[str, float]:
     found |= {"grown_by": size - before, "written_for_it": place.backup().written_bytes}
     vault = place.vault
     found |= {
-        "verify_gb_per_s": check.size_bytes(vault) / timed(lambda: list(check.verify(vault, place.custody))) / 1e9
+        "verify_gb_per_s": verify.size_bytes(vault) / timed(lambda: list(verify.verify(vault, place.custody))) / 1e9
     }
     began = time.perf_counter()
     told = drill.run(vault, place.custody, None, scratch)

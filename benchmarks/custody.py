@@ -29,11 +29,12 @@ from cryptography.cobblestone import Cobblestone256Decryptor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from client import dataset, readers
-from client.custody import envelope, importer
+from client import readers
+from client.custody import importer, sealing
+from client.custody.encrypted_dataset import Store
 from client.custody.importer import Wanted
-from client.custody.keys import Custody
-from client.custody.store import Store
+from client.custody.key_ring import Custody
+from client.dataset import loading
 from common import config as configuration
 from common.config import Folder, Local, Manifest
 from common.models import Work, build
@@ -135,7 +136,7 @@ def reading(case: Case) -> dict[str, float]:
     key = store.secrets.data
     packs = [path.read_bytes() for path in sorted((store.folder / "packs").iterdir())]
     sealed = [
-        (packs[o.pack][o.offset : o.offset + o.length], envelope.context(store.wraps.place("object", o.id)))
+        (packs[o.pack][o.offset : o.offset + o.length], sealing.context(store.wraps.place("object", o.id)))
         for o in store.index.objects
     ]
     size, buffer = sum(len(content) for content, _ in sealed), bytearray(max(len(content) for content, _ in sealed))
@@ -164,7 +165,7 @@ def epochs(case: Case, scratch: Path, turns: int) -> dict[str, float]:
     caches = {kind: scratch / f"cache-{kind}" for kind in (False, True)}
 
     def load(encrypted: bool) -> Cases:
-        return dataset.load(case.config(encrypted, caches[encrypted]), 1).sites[0].train
+        return loading.load(case.config(encrypted, caches[encrypted]), 1).sites[0].train
 
     def cold(encrypted: bool) -> None:
         shutil.rmtree(caches[encrypted], ignore_errors=True)

@@ -28,8 +28,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from client.backup import restore
 from client.custody import importer, lifecycle
-from client.custody.keys import Custody
-from client.custody.store import Store
+from client.custody.encrypted_dataset import Store
+from client.custody.key_ring import Custody
 from client.home import Home
 from common.audit.log import Log
 from common.errors import ConsiliumError

@@ -22,17 +22,17 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from client.secure import Secured, machine
-from client.site import Site
+from client.training.secure_site import Secured, machine
+from client.training.site import Site
 from common.config import Cnn, Config
-from common.enrolment import made_up
-from common.exchanges import exchanges
 from common.imaging import Pipeline
+from common.messages.answer_layout import exchanges
+from common.messages.transport import InMemory, Reply, Request
 from common.models import Model, build
 from common.secagg.messages import Masked
-from common.transport import InMemory, Reply, Request
+from common.trust.enrolment import made_up
 from common.types import Cases, SiteCases, Stack, Tensors, prefixed, under
-from server import training
+from server.rounds.secure_sum import make_secure
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "pneumoniamnist.npz"
 SHAPE, STEPS, SMOOTH = (28, 28, 1), 1500, 2e-5
@@ -68,7 +68,7 @@ def updates(model: Model, weights: Tensors, image: Stack, label: int) -> tuple[T
     first = secured["victim"]
     way = InMemory({name: answer(s) for name, s in secured.items()})  # type: ignore[misc]
     digest = bytes.fromhex(CONFIG.digest())
-    training.make_secure(CONFIG, model, (SHAPE, 2), way, consortium, digest).total(request, names, 60.0)
+    make_secure(CONFIG, model, (SHAPE, 2), way, consortium, digest).total(request, names, 60.0)
     masked = layouts(3)["train"].layout.decode(Masked.decode(seen[0]).words)
     return plain, under("delta", masked)
 

@@ -30,8 +30,8 @@ if OFF_S:
     flowers_clock.now = lambda: OddDatetime.now(datetime.UTC)
 
 from client.__main__ import main  # noqa: E402
-from client.secure import STEPS, Secured  # noqa: E402
-from client.site import Site  # noqa: E402
+from client.training.secure_site import STEPS, Secured  # noqa: E402
+from client.training.site import Site  # noqa: E402
 
 compute, submit = Site.contribute, Secured.submit
 

@@ -30,7 +30,7 @@ sys.path.insert(0, str(ROOT))
 
 from client.prediction import inputs  # noqa: E402
 from client.prediction.outcome import Outcome, outcomes  # noqa: E402
-from common.package import reading  # noqa: E402
+from common.package import package_file  # noqa: E402
 
 CHEST = Path(data_store.__file__).parent / "data" / "RG1_UNCR.dcm"
 SMALL = ("data.sites=3", "data.cases=100", "baselines=[]", "personalise.mix=false", "cross_site=false",
@@ -58,14 +58,14 @@ def predict(model: Path, *arguments: object) -> float:
     """Seconds of one prediction, its publisher trusted."""
     trusted = model.parent / "publishers.json"
     if not trusted.exists():
-        shared = reading.read(model)
+        shared = package_file.read(model)
         trusted.write_text(json.dumps({shared.fingerprint: shared.content.publisher.name}))
     return run("-m", "client", "predict", model, *arguments, "--trusted", trusted, "--out", model.parent / "pictures")
 
 
 def folder_s(path: Path, images: Path) -> float:
     """Seconds for a folder, the least of three times."""
-    shared = reading.read(path)
+    shared = package_file.read(path)
     model, named = shared.model(), inputs.images([str(images)], path.parent, "middle")
     list(outcomes(shared, model, named[:1]))
     times = []

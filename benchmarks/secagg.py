@@ -28,14 +28,14 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from client.secure import forget, machine
-from common import exchanges
+from client.training.secure_site import forget, machine
 from common.config import Federation
-from common.enrolment import made_up
-from common.secagg import Exchange, Keeper, Layout, RoundOpening, Segment, cores, masks
-from common.transport import Answer, InMemory, Reply, Request
+from common.messages import answer_layout
+from common.messages.transport import Answer, InMemory, Reply, Request
+from common.secagg import Exchange, Keeper, Layout, RoundOpening, Segment, masks, parallel
+from common.trust.enrolment import made_up
 from common.types import Tensors
-from server.secure import SecureSum
+from server.rounds.secure_sum import SecureSum
 from tests.secagg.world import NOW_S, World
 
 PARAMETERS = 1_200_000
@@ -112,10 +112,10 @@ def site_row(length: int, sites: int, bits: int, repeats: int) -> dict[str, floa
         rate = max(rate, aes_bytes_per_second())
         taken, _, upload = rounds.run(slot)
         best = min(best, taken)
-    cores.CORES, several = 1, cores.CORES
+    parallel.CORES, several = 1, parallel.CORES
     for slot in range(repeats, 2 * repeats):
         alone = min(alone, rounds.run(slot)[0])
-    cores.CORES = several
+    parallel.CORES = several
     layout, values = layout_of(length, bits), np.random.default_rng(1).standard_normal(length).astype(np.float32)
     encoding = min(seconds(lambda: layout.encode({"delta": values}, 500.0, os.urandom(32))) for _ in range(repeats))
     floor = rounds.words.nbytes * sites / rate
@@ -145,7 +145,7 @@ def coordinator(sites: int, length: int) -> SecureSum:
                 message = keeper.step(lambda s: s.join(told, request.tensors["roster"].tobytes(), time.time()))
             elif step == "submit":
                 asked = Request("train", request.round, {"weights": request.tensors["weights"]})
-                keeper.open(told, exchanges.question(asked), time.time())
+                keeper.open(told, answer_layout.question(asked), time.time())
                 words = masks.room(length, layout.dtype)
                 words[:] = 0
                 message = keeper.step(lambda s: s.submit(words))
@@ -234,7 +234,7 @@ def main() -> None:
     quick = parser.parse_args().quick
     rows = [(120_000, 5, 32), (120_000, 17, 32), (PARAMETERS, 5, 32), (PARAMETERS, 17, 32), (PARAMETERS, 5, 64)]
     rows += [] if quick else [(PARAMETERS, 17, 64), (25_000_000, 5, 32)]
-    print(f"{cores.CORES} cores used; milliseconds a round for one site")
+    print(f"{parallel.CORES} cores used; milliseconds a round for one site")
     print("parameters  sites  bits      site  one core     floor  over floor  encoding  AES GB/s")
     found = {}
     for length, sites, bits in rows:

@@ -22,10 +22,10 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import simulate
-from client import dataset
+from client.dataset import loading
 from common import config as configuration
+from common.cli.progress import Watch
 from common.models import build
-from common.progress import Watch
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNS = {"CNN": "configs/pneumonia-plain.yaml", "SVM": "configs/pneumonia-svm.yaml"}
@@ -34,7 +34,7 @@ RUNS = {"CNN": "configs/pneumonia-plain.yaml", "SVM": "configs/pneumonia-svm.yam
 def trained(path: str, seed: int, *overrides: str) -> dict[str, Any]:
     """One federated training: weights and test AUC, seconds and bytes a round."""
     config = configuration.load(ROOT / path, ["baselines=[]", "personalise.mix=false", *overrides])
-    data = dataset.load(config, seed)
+    data = loading.load(config, seed)
     model = build(config.model_for(seed), data.sites[0].train.images.shape[1:], len(data.labels), config.augment)
     with tempfile.TemporaryDirectory() as folder:
         watch = Watch(1.0, Console(quiet=True))

@@ -53,13 +53,13 @@ def ours(path: Path, engine: str) -> dict[str, Any]:
 
     import common.models.cnn  # noqa: F401  (imports TensorFlow before the clock starts)
     import simulate
-    from client import dataset
+    from client.dataset import loading
     from common import config as configuration
+    from common.cli.progress import Watch
     from common.models import build
-    from common.progress import Watch
 
     config = configuration.load(path)
-    data = dataset.load(config, 1)
+    data = loading.load(config, 1)
     started = time.perf_counter()
     model = build(config.model, data.sites[0].train.images.shape[1:], len(data.labels))
     with tempfile.TemporaryDirectory() as folder:
@@ -76,11 +76,11 @@ def plain(path: Path) -> dict[str, Any]:
     import keras
     from sklearn.metrics import log_loss, roc_auc_score
 
-    from client import dataset
+    from client.dataset import loading
     from common import config as configuration
 
     config = configuration.load(path)
-    sites = dataset.load(config, 1).sites
+    sites = loading.load(config, 1).sites
     truth = np.concatenate([s.validation.labels for s in sites])
     started = time.perf_counter()
     keras.utils.set_random_seed(1)

@@ -21,16 +21,16 @@ from sklearn.svm import LinearSVC
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from client.site import Site
+from client.training.site import Site
 from common.algorithms.course import Course
 from common.algorithms.solver import SvmSolver
 from common.config import Federation, Local, Svm
 from common.imaging import Pipeline
+from common.messages.transport import InMemory, Misfortunes
 from common.models.svm import LinearSvm
-from common.transport import InMemory, Misfortunes
 from common.types import Cases, SiteCases
-from server import federation
-from server.gathering import PlainSum
+from server.rounds import loop
+from server.rounds.aggregation import PlainSum
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "pneumoniamnist.npz"
 ROUNDS, SEED = 400, 1
@@ -109,7 +109,7 @@ def run(task: Task, cases: Cases, reference: tuple[np.ndarray, np.ndarray]) -> d
     algorithm = SvmSolver(model.config, model, wire.sites())
     course = Course(plan, algorithm, wire.sites(), SEED, Pipeline().fingerprint())
     begun, gaps = time.perf_counter(), []
-    for standing in federation.run(course, PlainSum(wire)):
+    for standing in loop.run(course, PlainSum(wire)):
         reached = standing.state["objective"]
         gaps.append(float(np.max(reached / reference[0] - 1)) if reached.all() else np.inf)
     weights = algorithm.weights(standing.state)

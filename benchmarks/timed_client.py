@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from client.__main__ import main  # noqa: E402
-from client.site import Site  # noqa: E402
+from client.training.site import Site  # noqa: E402
 
 compute = Site.contribute
 

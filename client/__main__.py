@@ -40,22 +40,24 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from client import comparing, joining, witness
 from client.access import commands as access
-from client.access import gate, vouched
+from client.access import gate, signed_entries
 from client.backup import commands as backup
 from client.catalogue import commands as catalogue
+from client.comparison import commands
 from client.custody import commands as custody
 from client.home import Home
-from client.origin import File, Origin
+from client.plans import log_witness
 from client.prediction import commands as prediction
+from client.readers.source import File, Origin
+from client.setup import enrol
 from common import config as configuration
-from common.audit import shown
-from common.command import Command, confirmed, dispatch
+from common.audit import log_view
+from common.cli.command import Command, confirmed, dispatch
 from common.config import Config, Encrypted
 from common.errors import IdentityError, LinkError
-from common.joining import JoinRequest, Welcome
-from common.plans import RunPlan, Verdict
+from common.plans.plan import RunPlan, Verdict
+from common.trust.joining import JoinRequest, Welcome
 
 INIT = """Make this site's keys, here, and the request to send to the coordinator. The keys never leave; the
 request holds no secret.
@@ -147,7 +149,7 @@ def _init_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _init(options: argparse.Namespace) -> int:
     part = configuration.load(options.rehearse) if options.rehearse else None
-    _show_request(options.home, joining.begin(Home(options.home), options.name, options.contact, part, options.person))
+    _show_request(options.home, enrol.begin(Home(options.home), options.name, options.contact, part, options.person))
     print(f"Then name this hospital's images in {options.home / 'site.yaml'}, and try: python -m client check")
     return 0
 
@@ -158,7 +160,7 @@ def _rekey_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _rekey(options: argparse.Namespace) -> int:
-    _show_request(options.home, joining.rekey(Home.at(options.home), options.contact))
+    _show_request(options.home, enrol.rekey(Home.at(options.home), options.contact))
     print("The old keys lie under old/; delete them when the new ones work.")
     return 0
 
@@ -196,7 +198,7 @@ def _join(options: argparse.Namespace) -> int:
             "fingerprint", "the fingerprint was not confirmed, so nothing was pinned. Compare it with what the "
             'coordinator reads out, and answer yes, or give --fingerprint "…".',
         )  # fmt: skip
-    joining.join(Home.at(options.home), welcome)
+    enrol.join(Home.at(options.home), welcome)
     print("Joined. Next: python -m client check, then python -m client run")
     return 0
 
@@ -210,10 +212,10 @@ def _plans_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _plans(options: argparse.Namespace) -> int:
-    from client import papers
+    from client.plans import sync
 
     home, console = Home.at(options.home), Console(soft_wrap=True)
-    if problem := papers.refresh(home):
+    if problem := sync.refresh(home):
         console.print(f"[yellow]As far as known here[/]: {problem}", highlight=False)
     if options.plan:
         console.print(home.plan(options.plan).described(), highlight=False, markup=False)
@@ -248,7 +250,7 @@ def _refuse(options: argparse.Namespace) -> int:
 
 
 def _decide(options: argparse.Namespace, verdict: Verdict) -> int:
-    from client import papers
+    from client.plans import sync
 
     home = Home.at(options.home)
     _ask_for(home, options.plan)
@@ -259,7 +261,7 @@ def _decide(options: argparse.Namespace, verdict: Verdict) -> int:
     options.act.plan, options.act.dataset = plan.name, plan.content.dataset
     options.act.facts |= {"digest": plan.digest, "purpose": plan.content.purpose}
     decision = home.decide(plan, verdict, options.reason)
-    problem = papers.send_decision(home, decision)
+    problem = sync.send_decision(home, decision)
     later = f" The coordinator will be told as soon as it is reached ({problem})." if problem else ""
     published = decision.publishes and verdict == "approve"
     shown = " This site's own figures will be published in it (policy.publish in site.yaml)." if published else ""
@@ -269,10 +271,10 @@ def _decide(options: argparse.Namespace, verdict: Verdict) -> int:
 
 def _ask_for(home: Home, name: str) -> None:
     """Get a plan from the coordinator; one that cannot be reached yet is tried again for a minute."""
-    from client import papers
+    from client.plans import sync
 
     until_s, said = time.monotonic() + PATIENCE_S, False
-    while (problem := papers.refresh(home)) and not home.knows(name):
+    while (problem := sync.refresh(home)) and not home.knows(name):
         if time.monotonic() > until_s:
             raise LinkError(f"plan {name!r} is not known here, and the coordinator cannot be asked: {problem}")
         if not said:
@@ -286,9 +288,9 @@ def _ask_for(home: Home, name: str) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from client import resident
+    from client import service
 
-    return resident.run(Home.at(options.home))
+    return service.run(Home.at(options.home))
 
 
 def _check_arguments(parser: argparse.ArgumentParser) -> None:
@@ -299,10 +301,10 @@ def _check_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _check(options: argparse.Namespace) -> int:
     if options.config is None:
-        from client import preflight
+        from client.setup import preflight
 
         return preflight.check(Home(options.home), Console(soft_wrap=True))
-    from client import readiness
+    from client.dataset import readiness
 
     report = readiness.examine(configuration.load(options.config, options.overrides))
     readiness.show(report, Console())
@@ -322,13 +324,13 @@ def _image(name: str, config: Config) -> Origin:
     """A file, or what an encrypted data set calls an image."""
     if not isinstance(config.data, Encrypted) or Path(name).exists():
         return File(Path(name))
-    from client.custody import table
+    from client.custody import encrypted_cases
 
-    return table.origin(config.data, name)
+    return encrypted_cases.origin(config.data, name)
 
 
 def _preview(options: argparse.Namespace) -> int:
-    from client.preview import preview
+    from client.dataset.preview import preview
     from client.readers import Frames
 
     config = configuration.load(options.config)
@@ -340,13 +342,13 @@ def _preview(options: argparse.Namespace) -> int:
 
 def _audit() -> Command:
     """The log's commands; here `verify` looks at what people signed as well."""
-    command = shown.command("client", _home_argument, lambda options: Home.at(options.home).log)
+    command = log_view.command("client", _home_argument, lambda options: Home.at(options.home).log)
 
     def run(options: argparse.Namespace) -> int:
         status = command.run(options)
         if options.action == "verify" and not options.file:
             home = Home.at(options.home)
-            print(f"Signed by people, and theirs: {vouched.verify_all(home.log, home.access)} entries.")
+            print(f"Signed by people, and theirs: {signed_entries.verify_all(home.log, home.access)} entries.")
         return status
 
     return replace(command, run=run)
@@ -365,7 +367,7 @@ COMMANDS = {
     "refuse": Command("say no to a plan", REFUSE, _decide_arguments, _refuse),
     "run": Command("take part, for weeks", RUN, _home_argument, _run),
     "rekey": Command("move this site to new keys", REKEY, _rekey_arguments, _rekey),
-    **comparing.COMMANDS,
+    **commands.COMMANDS,
     **prediction.COMMANDS,
     "preview": Command("one image after every preprocessing step", PREVIEW, _preview_arguments, _preview, KEPT),
     **catalogue.COMMANDS,
@@ -373,7 +375,7 @@ COMMANDS = {
     **backup.COMMANDS,
     **access.COMMANDS,
     "audit": _audit(),
-    **witness.COMMANDS,
+    **log_witness.COMMANDS,
 }
 COMMANDS = gate.guarded(COMMANDS)
 

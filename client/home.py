@@ -29,16 +29,16 @@ from pydantic import Field, ValidationError
 
 from client.access.policy import Shelf
 from common import config as configuration
-from common import tensorfile
 from common.audit.log import Log
 from common.catalogue.offers import Described, Origin
 from common.config import Config, Data, Frozen, Sites, Synthetic
-from common.enrolment import PURPOSE, Enrolment, read_pins
 from common.errors import AuditError, ConfigError, IdentityError, PlanError, WireError
-from common.files import replace as replace_file
-from common.plans import Decision, RunPlan, Verdict
+from common.plans.plan import Decision, RunPlan, Verdict
 from common.secagg import Pins, Roster, admitted
-from common.secagg.roster import MIN_COHORT
+from common.storage import tensorfile
+from common.storage.files import replace as replace_file
+from common.trust.enrolment import PURPOSE, Enrolment, read_pins
+from common.trust.roster import MIN_COHORT
 
 CLOCKS_S = 600.0
 """How much the clocks of the coordinator and of this site may differ, where a plan is from before a restoration."""

@@ -25,22 +25,23 @@ from pathlib import Path
 from rich.console import Console
 
 from common import config as configuration
-from common import tensorfile
-from common.audit import acts, shown
+from common.audit import acts, log_view
 from common.audit.log import Log
-from common.command import Command, confirmed, dispatch
+from common.cli.command import Command, confirmed, dispatch
 from common.errors import ConfigError, IdentityError
-from common.joining import JoinRequest, consortium_fingerprint
-from common.plans import RunPlan
-from server import follow, membership
-from server.catalogue import Catalogue
-from server.evaluating import COMMANDS as EVALUATING
-from server.history import vouched
-from server.home import Home, Settings
-from server.offering import COMMANDS as OFFERING
-from server.runs import Run
-from server.sharing import COMMANDS as SHARING
-from server.sharing import finished
+from common.plans.plan import RunPlan
+from common.storage import tensorfile
+from common.trust.joining import JoinRequest, consortium_fingerprint
+from server.catalogue.catalogue import Catalogue
+from server.catalogue.commands import COMMANDS as OFFERING
+from server.consortium import membership
+from server.consortium.home import Home, Settings
+from server.consortium.log_proofs import vouched
+from server.evaluation.commands import COMMANDS as EVALUATING
+from server.export.commands import COMMANDS as SHARING
+from server.export.commands import finished
+from server.runs import terminal
+from server.runs.run import Run
 
 INIT = """Make a consortium: the root key that signs rosters and plans, a TLS authority of its own, the policy,
 roster version 1.
@@ -192,7 +193,7 @@ def _admit(options: argparse.Namespace) -> int:
 
 
 def _start(options: argparse.Namespace) -> int:
-    from server import start  # Flower takes a second to import
+    from server.processes import start  # Flower takes a second to import
 
     return start.start(Home.at(options.home))
 
@@ -217,7 +218,7 @@ def _run(options: argparse.Namespace) -> int:
     options.act.plan, options.act.facts["digest"] = plan.name, plan.digest
     run = Run.begin(home, plan, options.wait_hours * 3600)
     print(f"Run {run.name}: asking {', '.join(plan.content.cohort)}. Each decides: python -m client approve {run.name}")
-    return 0 if options.no_follow else follow.follow(run, Console(soft_wrap=True))
+    return 0 if options.no_follow else terminal.follow(run, Console(soft_wrap=True))
 
 
 def _name_argument(parser: argparse.ArgumentParser) -> None:
@@ -226,11 +227,11 @@ def _name_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def _follow(options: argparse.Namespace) -> int:
-    return follow.follow(Run.find(Home.at(options.home), options.name), Console(soft_wrap=True))
+    return terminal.follow(Run.find(Home.at(options.home), options.name), Console(soft_wrap=True))
 
 
 def _status(options: argparse.Namespace) -> int:
-    follow.status(Home.at(options.home), Console(soft_wrap=True))
+    terminal.status(Home.at(options.home), Console(soft_wrap=True))
     return 0
 
 
@@ -249,7 +250,7 @@ def _dashboard(options: argparse.Namespace) -> int:
 
 
 def _history(options: argparse.Namespace) -> int:
-    follow.history(Home.at(options.home), Console(soft_wrap=True))
+    terminal.history(Home.at(options.home), Console(soft_wrap=True))
     return 0
 
 
@@ -262,15 +263,15 @@ def _compare_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    from server.report import compare
+    from server.report import comparison_page
 
     if len(options.runs) < 2:
         raise ConfigError("one run, expected two at least to compare: python -m server compare RUN RUN…")
-    found = [compare.read(finished(options.home, name)) for name in options.runs]
-    Console(soft_wrap=True).print(compare.shown(found))
-    for doubt in compare.doubts(found):
+    found = [comparison_page.read(finished(options.home, name)) for name in options.runs]
+    Console(soft_wrap=True).print(comparison_page.shown(found))
+    for doubt in comparison_page.doubts(found):
         print(doubt)
-    tensorfile.write_atomically(options.out, compare.page(found))
+    tensorfile.write_atomically(options.out, comparison_page.page(found))
     print(f"Written to {options.out}. Research software, not a medical device.")
     return 0
 
@@ -345,7 +346,7 @@ COMMANDS = {
     "stop": Command("end a run", STOP, _name_argument, _stop),
     "revoke": Command("suspend a site", REVOKE, _revoke_arguments, _revoke),
     "renew": Command("sign the roster anew before it expires", RENEW, _renew_arguments, _renew),
-    "audit": shown.command("server", _home_argument, lambda options: Home.at(options.home).log),
+    "audit": log_view.command("server", _home_argument, lambda options: Home.at(options.home).log),
 }  # fmt: skip
 COMMANDS |= {name: acts.recorded(COMMANDS[name], what, _log) for name, what in RECORDED.items()}
 

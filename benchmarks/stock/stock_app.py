@@ -17,12 +17,12 @@ client = ClientApp()
 
 @lru_cache(maxsize=1)
 def _site(config: str, name: str):
-    from client import dataset
+    from client.dataset import loading
     from common import config as configuration
     from common.models import build
 
     loaded = configuration.load(config)
-    data = dataset.load(loaded, loaded.seeds[0])
+    data = loading.load(loaded, loaded.seeds[0])
     shape = data.sites[0].train.images.shape[1:]
     model = build(loaded.model, shape, len(data.labels))
     return loaded, model, next(site for site in data.sites if site.name == name)

@@ -11,14 +11,14 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from client.access import people, table
+from client.access import people, permissions
+from client.access.permissions import OFFICER, ROLES, RULES
 from client.access.policy import Content, Member, Policy
-from client.access.table import OFFICER, ROLES, RULES
 from client.home import Home
 from common.audit.log import user
-from common.command import Command
+from common.cli.command import Command
 from common.errors import AccessError, ConfigError
-from common.joining import checked_name
+from common.trust.joining import checked_name
 
 ACCESS = """Who may do what at this site. Two data officers sign the policy; who is not in it may do nothing.
 
@@ -252,7 +252,7 @@ def _until(person: Member) -> str:
     return _day(person.until_s - 1) if person.until_s else ""
 
 
-def _roles(text: str) -> tuple[table.Role, ...]:
+def _roles(text: str) -> tuple[permissions.Role, ...]:
     words = {word.strip() for word in text.split(",") if word.strip()}
     if strange := sorted(words - set(ROLES)):
         raise ConfigError(f"{strange[0]}: expected some of {', '.join(ROLES)}, with commas between.")

@@ -8,17 +8,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from client.access import table
+from client.access import permissions
 from client.access.people import Key, opened, path_of
+from client.access.permissions import RULES, Role, Rule
 from client.access.policy import Member, Policy
-from client.access.table import RULES, Role, Rule
-from client.access.vouched import sign
+from client.access.signed_entries import sign
 from client.home import Home
-from client.table import located
+from client.sources.case_table import located
 from common.audit import acts
 from common.audit.entries import plain
 from common.audit.log import Log
-from common.command import Command
+from common.cli.command import Command
 from common.errors import AccessError, ConfigError
 
 NO_KEY, UNKNOWN, EXPIRED, NO_ROLE, NO_ROW = "no key", "unknown key", "not their time", "not their role", "no row"
@@ -53,7 +53,7 @@ def _guarded(name: str, command: Command) -> Command:
             )
 
     def run(options: argparse.Namespace) -> int:
-        rule = RULES.get(action := table.asked(options))
+        rule = RULES.get(action := permissions.asked(options))
         if rule is not None and rule.roles is None:
             return (acts.recorded(command, action, _log) if rule.recorded else command).run(options)
         home = _home(options)
@@ -75,7 +75,7 @@ def _guarded(name: str, command: Command) -> Command:
 
         return acts.recorded(replace(command, run=signed), action, log).run(options)
 
-    return replace(command, arguments=arguments, run=run, teaching=f"{command.teaching}\n\n{table.told(name)}")
+    return replace(command, arguments=arguments, run=run, teaching=f"{command.teaching}\n\n{permissions.told(name)}")
 
 
 def admitted(home: Home, action: str, given: Path | None = None) -> Actor:
@@ -90,7 +90,7 @@ def admitted(home: Home, action: str, given: Path | None = None) -> Actor:
     with _refusals(home, action) as why:
         if rule is None or rule.roles is None:
             why["refused"] = NO_ROW
-            raise AccessError(f"{action}: no role may do this here; client/access/table.py has no row for it.")
+            raise AccessError(f"{action}: no role may do this here; client/access/permissions.py has no row for it.")
         policy = home.access.in_force()
         why["policy"] = policy.content.version
         why["refused"] = NO_KEY
@@ -135,14 +135,14 @@ def _needed(rule: Rule, policy: Policy) -> str:
     """Which role would do, and who has it."""
     has = [person.name for person in policy.content.people
            if set(rule.roles or ()) & set(person.roles) and person.active(time.time())]  # fmt: skip
-    return f"It needs the role {table.who(rule)}: {', '.join(has) or 'nobody has it'}."
+    return f"It needs the role {permissions.who(rule)}: {', '.join(has) or 'nobody has it'}."
 
 
 def _home(options: argparse.Namespace) -> Home:
     """The site whose policy counts: that of --home, of an encrypted data set, or from whose folder one is restored."""
     if options.command == "restore":
         return Home.at(options.old)
-    if (data := table.sealed(options) if hasattr(options, "config") else None) is not None:
+    if (data := permissions.sealed(options) if hasattr(options, "config") else None) is not None:
         return Home.at(data.home or located(data.path).parent.parent)
     return Home.at(getattr(options, "home", Path("site")))
 

@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from common.errors import AccessError
-from common.files import write_secret
-from common.secagg.keys import public_of
-from common.signed import fingerprint
+from common.storage.files import write_secret
+from common.trust.documents import fingerprint
+from common.trust.keys import public_of
 
 ENVIRONMENT = "CONSILIUM_PERSON"
 OWN = "me.key"

@@ -14,14 +14,14 @@ from typing import Annotated, Self
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import Field, ValidationError
 
-from client.access.table import OFFICER, ROLES, Role
-from common import signed
+from client.access.permissions import OFFICER, ROLES, Role
 from common.audit.entries import decode
 from common.audit.log import Log
 from common.config import Frozen
 from common.errors import AccessError, ConfigError, ConsiliumError
-from common.files import replace
-from common.signed import Paper
+from common.storage.files import replace
+from common.trust import documents
+from common.trust.documents import Paper
 
 EVENT = "policy"
 """What the log calls a version that came into force."""
@@ -101,7 +101,7 @@ class Policy:
             ConfigError: for one that cannot be.
         """
         content.refuse_unfit()
-        return cls(content, signed.signed("policy", content.model_dump(mode="json"), keys))
+        return cls(content, documents.signed("policy", content.model_dump(mode="json"), keys))
 
     @classmethod
     def read(cls, file: bytes) -> Self:
@@ -111,7 +111,7 @@ class Policy:
             AccessError: it is none.
         """
         try:
-            paper = signed.read(file, "policy")
+            paper = documents.read(file, "policy")
             content = Content.model_validate(paper.content)
             content.refuse_unfit()
             if content.model_dump(mode="json") != paper.content or paper.encode() != file:
@@ -123,7 +123,7 @@ class Policy:
 
     def also_signed(self, key: Ed25519PrivateKey) -> Self:
         """The same, with one more signature."""
-        more = signed.signed("policy", self.paper.content, [key]).signatures
+        more = documents.signed("policy", self.paper.content, [key]).signatures
         return dataclasses.replace(self, paper=Paper("policy", self.paper.content, {**self.paper.signatures, **more}))
 
     def missing(self, before: "Policy | None") -> int:

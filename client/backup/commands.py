@@ -8,13 +8,13 @@ from typing import Any
 
 from rich.console import Console
 
-from client.backup import check, drill, notes, opening, restore, take
-from client.backup.vault import Vault
-from client.custody.keys import Custody
+from client.backup import create, drill, known_backups, restore, unlock, verify
+from client.backup.repository import Vault
+from client.custody.key_ring import Custody
 from client.home import Home
-from common.command import Command
+from common.cli.command import Command
+from common.cli.progress import Watch
 from common.errors import ConfigError
-from common.progress import Watch
 
 BACKUP = """Back up the site's folder to another disk or a share: encrypted, incremental, every byte checked.
 
@@ -69,7 +69,7 @@ def _backup(options: argparse.Namespace) -> int:
     custody = Custody(home)
     if options.action is None:
         return _take(custody, options)
-    opened = opening.opened(custody, opening.place_of(options.dest))
+    opened = unlock.opened(custody, unlock.place_of(options.dest))
     return {"list": _list, "verify": _verify, "drill": _drill, "prune": _prune}[options.action](
         opened, custody, options
     )
@@ -83,9 +83,9 @@ def _take(custody: Custody, options: argparse.Namespace) -> int:
     options.dest.mkdir(parents=True, exist_ok=True)
     if options.dest.resolve().is_relative_to(options.home.resolve()):
         raise ConfigError(f"{options.dest}: is in the site's folder. A backup belongs on another disk.")
-    opened = opening.begun(custody, options.dest, options.anew)
-    with _watch(take.size_bytes(custody)) as watch:
-        taken = take.run(
+    opened = unlock.begun(custody, options.dest, options.anew)
+    with _watch(create.size_bytes(custody)) as watch:
+        taken = create.run(
             custody, opened, anew=options.anew, heard=lambda size: watch.advance(size, "backing up")
         )  # fmt: skip
     options.act.facts |= {
@@ -110,14 +110,14 @@ def _list(opened: Vault, custody: Custody, options: argparse.Namespace) -> int:
             f"{number}: {when} UTC, {len(told.files):,} files, {told.size / 1e6:,.1f} MB, data sets: "
             f"{', '.join(told.sets()) or 'none'}{left_out}"
         )
-    if problem := notes.set_back(custody, opened):
+    if problem := known_backups.set_back(custody, opened):
         print(problem)
     return 1 if problem else 0
 
 
 def _verify(opened: Vault, custody: Custody, options: argparse.Namespace) -> int:
-    with _watch(check.size_bytes(opened)) as watch:
-        damaged = list(check.verify(opened, custody, lambda size: watch.advance(size, "verifying")))
+    with _watch(verify.size_bytes(opened)) as watch:
+        damaged = list(verify.verify(opened, custody, lambda size: watch.advance(size, "verifying")))
     options.act.facts |= {"snapshots": len(opened.numbers()), "problems": len(damaged)}
     for what in damaged:
         print(what)
@@ -145,7 +145,7 @@ def _drill(opened: Vault, custody: Custody, options: argparse.Namespace) -> int:
 def _prune(opened: Vault, custody: Custody, options: argparse.Namespace) -> int:
     if not options.keep or options.keep < 1:
         raise ConfigError("backup prune: --keep N says how many snapshots stay; expected 1 or more.")
-    gone, freed = check.prune(opened, custody, options.keep)
+    gone, freed = verify.prune(opened, custody, options.keep)
     options.act.facts |= {"removed": gone, "kept": options.keep}
     print(f"{gone} snapshots removed, {freed / 1e6:,.1f} MB freed.")
     return 0
@@ -166,11 +166,11 @@ def _restore_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _restore(options: argparse.Namespace) -> int:
-    home, place = Home(options.home), opening.place_of(options.dest)
+    home, place = Home(options.home), unlock.place_of(options.dest)
     if options.recovery:
-        opened = opening.recovered(place, options.recovery)
+        opened = unlock.recovered(place, options.recovery)
     else:
-        opened = opening.opened(Custody(Home.at(options.old)), place)
+        opened = unlock.opened(Custody(Home.at(options.old)), place)
     numbers = opened.numbers()
     total = opened.snapshot(options.snapshot or numbers[-1]).size if numbers else 0
     with _watch(total) as watch:

@@ -9,18 +9,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from client.backup import models, restore
-from client.backup.manifest import PIECE_BYTES, File, Manifest, hash_of
-from client.backup.take import Told, unheard
-from client.backup.vault import Vault
+from client.backup import model_check, restore
+from client.backup.create import Told, unheard
+from client.backup.repository import Vault
+from client.backup.snapshot import PIECE_BYTES, File, Manifest, hash_of
 from client.custody import lifecycle
-from client.custody.keys import Custody
-from client.custody.store import Store
+from client.custody.encrypted_dataset import Store
+from client.custody.key_ring import Custody
 from client.home import Home
-from common import signed
 from common.errors import BackupError, ConsiliumError
-from common.files import replace
-from common.release import VERSION
+from common.storage.files import replace
+from common.trust import documents
+from common.trust.release import VERSION
 
 
 @dataclass
@@ -95,7 +95,7 @@ def run(opened: Vault, custody: Custody, number: int | None, scratch: Path | Non
         there = Custody(Home(folder))
         drill.problems += restore.adopted(there)[1]
         _decrypt(drill, there, heard)
-        models.open_all(drill.models, drill.problems, there)
+        model_check.open_all(drill.models, drill.problems, there)
     return drill
 
 
@@ -146,6 +146,6 @@ def write(drill: Drill, home: Home, at_s: float) -> Path:
     told = drill.told(home.site, at_s)
     stem = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(at_s))
     (folder := home.folder / "drills").mkdir(mode=0o700, exist_ok=True)
-    replace(path := folder / f"{stem}.json", signed.signed("drill", told, [home.identity]).encode())
+    replace(path := folder / f"{stem}.json", documents.signed("drill", told, [home.identity]).encode())
     replace(folder / f"{stem}.txt", drill.text().encode())
     return path

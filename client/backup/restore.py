@@ -11,18 +11,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from client import joining
-from client.backup import notes
-from client.backup.manifest import File, Manifest, hash_of
-from client.backup.take import Told, unheard
-from client.backup.vault import Vault
-from client.custody import disk, lifecycle, wraps
-from client.custody.keys import Custody, Seen
+from client.backup import known_backups
+from client.backup.create import Told, unheard
+from client.backup.repository import Vault
+from client.backup.snapshot import File, Manifest, hash_of
+from client.custody import disk, lifecycle, wrapped_keys
+from client.custody.key_ring import Custody, Seen
 from client.home import Home
-from common import tensorfile
+from client.setup import enrol
 from common.errors import BackupError, ConfigError, CustodyError
-from common.files import read_json
-from common.folder import held
+from common.storage import tensorfile
+from common.storage.files import read_json
+from common.storage.run_folder import held
 
 MARK = "restoring"
 LAST = "site.yaml"
@@ -174,15 +174,15 @@ def _finish(opened: Vault, home: Home, restored: Restored, contact: str) -> None
         restored.sets, problems = adopted(custody)
         restored.problems += problems
         act.facts = {"snapshot": restored.number, "files": restored.files, "problems": len(restored.problems)}
-    note = notes.note_of(custody, opened.wraps)
+    note = known_backups.note_of(custody, opened.wraps)
     note.mkdir(mode=0o700, parents=True, exist_ok=True)
     told = opened.wraps
-    wraps.write(wraps.wrap(told.site, told.name, told.set, opened.own, custody.ring()), note)
+    wrapped_keys.write(wrapped_keys.wrap(told.site, told.name, told.set, opened.own, custody.ring()), note)
     numbers = opened.numbers()
     digest = hash_of(opened.snapshot_path(numbers[-1]).read_bytes())
-    notes.remember(custody, opened, numbers[-1], digest, oldest=numbers[-1])
+    known_backups.remember(custody, opened, numbers[-1], digest, oldest=numbers[-1])
     if not (home.folder / "identity").exists():
-        joining.rekey(home, contact or f"{home.site}, restored")
+        enrol.rekey(home, contact or f"{home.site}, restored")
     (home.folder / MARK).unlink()
     disk.flush_folder(home.folder)
 
@@ -192,7 +192,7 @@ def adopted(custody: Custody) -> tuple[dict[str, int], list[str]]:
     sets, problems = {}, []
     for folder in lifecycle.data_sets(custody):
         try:
-            told = wraps.read(folder)
+            told = wrapped_keys.read(folder)
             seen = custody.seen(told.set) or Seen(name=told.name, version=0)
             if not seen.destroyed:
                 custody.saw(told.set, seen.model_copy(update={"version": seen.version + LEAP}))

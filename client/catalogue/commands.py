@@ -5,18 +5,18 @@ from pathlib import Path
 
 from rich.console import Console
 
-from client.catalogue import offering
-from client.catalogue.seen import Seen, fetch, send
+from client.catalogue import dataset_offer
+from client.catalogue.listing_check import Seen, fetch, send
 from client.home import Home
-from common.catalogue import shown, typed
+from common.catalogue import command_parts, listing_view
 from common.catalogue.listing import SHOWN, Listing, roots_named
-from common.catalogue.making import of_file
+from common.catalogue.offer_from_file import of_file
 from common.catalogue.offers import Content, Model, withdrawal
-from common.command import Command, confirmed
+from common.cli.command import Command, confirmed
+from common.cli.progress import Watch
 from common.errors import CatalogueError, IdentityError, LinkError
-from common.joining import consortium_fingerprint
-from common.package import reading
-from common.progress import Watch
+from common.package import package_file
+from common.trust.joining import consortium_fingerprint
 
 CATALOGUE = """What partners offer each other: data sets, described and counted (no image leaves), models, and plans.
 
@@ -34,7 +34,7 @@ digits, fewer than ten not at all, unless `about` has `counts: exact`. docs/cata
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
-    typed.arguments(parser, "show", "take", "offer", "withdraw", "read")
+    command_parts.arguments(parser, "show", "take", "offer", "withdraw", "read")
     parser.add_argument("--fingerprint", metavar="DIGITS", help="read: the consortium's, as it was read out")
     parser.add_argument("--home", type=Path, default=Path("site"), metavar="DIR", help="the site's folder (site)")
 
@@ -46,18 +46,18 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _list(options: argparse.Namespace) -> int:
-    typed.listed(_listing(Home.at(options.home)), Console(soft_wrap=True))
+    command_parts.listed(_listing(Home.at(options.home)), Console(soft_wrap=True))
     return 0
 
 
 def _show(options: argparse.Namespace) -> int:
-    print(shown.described(_listing(Home.at(options.home)).find(typed.what(options)).content))
+    print(listing_view.described(_listing(Home.at(options.home)).find(command_parts.what(options)).content))
     return 0
 
 
 def _listing(home: Home) -> Listing:
     """As it is now; where the coordinator cannot be reached, as it was seen last."""
-    from client.papers import board_of
+    from client.plans.sync import board_of
 
     seen = Seen(home)
     try:
@@ -66,47 +66,47 @@ def _listing(home: Home) -> Listing:
     except LinkError as error:
         if (kept := seen.kept()) is None:
             raise
-        print(f"As it was seen on {shown.day(kept.made_s)}: {error}\n")
+        print(f"As it was seen on {listing_view.day(kept.made_s)}: {error}\n")
         return kept
 
 
 def _take(options: argparse.Namespace) -> int:
-    from client.papers import board_of
+    from client.plans.sync import board_of
 
     home = Home.at(options.home)
     with board_of(home) as board:
-        content = Seen(home).look(board)[0].find(typed.what(options)).content
-        path = typed.target(options, content)
+        content = Seen(home).look(board)[0].find(command_parts.what(options)).content
+        path = command_parts.target(options, content)
         options.act.facts |= _facts(content)
         if not isinstance(model := content.offer, Model):
-            typed.write_plan(path, content)
+            command_parts.write_plan(path, content)
             return 0
         with Watch(model.size, Console(stderr=True)) as watch:
             part = fetch(board, model, path.parent, lambda size: watch.advance(size, "fetching"))
     try:
-        shared = reading.read(part)
+        shared = package_file.read(part)
         if (shared.digest, shared.fingerprint) != (model.package, model.fingerprint):
             raise CatalogueError(f"{content.address}: its package is another's than its entry names. Do not use it.")
         part.rename(path)
     finally:
         part.unlink(missing_ok=True)
     print(f"Written to {path}: {model.size:,} bytes, published by '{model.publisher}', fingerprint")
-    print(f"\n    {model.fingerprint}\n\nThen: python -m client predict {path} IMAGE…    {shown.RESEARCH}")
+    print(f"\n    {model.fingerprint}\n\nThen: python -m client predict {path} IMAGE…    {listing_view.RESEARCH}")
     return 0
 
 
 def _offer(options: argparse.Namespace) -> int:
-    from client.papers import board_of
+    from client.plans.sync import board_of
 
-    home, what, package = Home.at(options.home), typed.what(options), b""
-    seen, said = Seen(home), typed.said(options)
+    home, what, package = Home.at(options.home), command_parts.what(options), b""
+    seen, said = Seen(home), command_parts.said(options)
     with board_of(home) as board:
         _, versions = seen.look(board)
         if what in home.settings.datasets:
-            content = offering.of_dataset(home, what, said, versions)
+            content = dataset_offer.of_dataset(home, what, said, versions)
         else:
             content, package = of_file(_found(home, what), said, home.pins.federation, home.site, versions)
-        typed.agreed(options, content)
+        command_parts.agreed(options, content)
         options.act.facts |= _facts(content)
         options.act.dataset = what if content.offer.kind == "dataset" else ""
         with Watch(max(len(package), 1), Console(stderr=True)) as watch:
@@ -119,10 +119,10 @@ def _offer(options: argparse.Namespace) -> int:
 
 
 def _withdraw(options: argparse.Namespace) -> int:
-    from client.papers import board_of
+    from client.plans.sync import board_of
 
     home = Home.at(options.home)
-    seen, name = Seen(home), typed.what(options).removeprefix(f"{home.site}/")
+    seen, name = Seen(home), command_parts.what(options).removeprefix(f"{home.site}/")
     with board_of(home) as board:
         listing, versions = seen.look(board)
         own = {o.content.name: o.content for o in listing.offers if o.content.owner == home.site and not o.withdrawn}
@@ -137,7 +137,7 @@ def _withdraw(options: argparse.Namespace) -> int:
 
 
 def _read(options: argparse.Namespace) -> int:
-    file = Path(typed.what(options)).read_bytes()
+    file = Path(command_parts.what(options)).read_bytes()
     pins = Home(options.home).pins if (options.home / "pins.json").exists() else roots_named(file)
     listing = Listing.admitted(file, pins)
     if not (options.home / "pins.json").exists():
@@ -150,10 +150,10 @@ def _read(options: argparse.Namespace) -> int:
                 "fingerprint", "the fingerprint was not confirmed, so nothing is shown. Compare it with what the "
                 'consortium reads out, and answer yes, or give --fingerprint "…".',
             )  # fmt: skip
-    typed.listed(listing, Console(soft_wrap=True))
+    command_parts.listed(listing, Console(soft_wrap=True))
     for kind in SHOWN:
         for offer in listing.of(kind):
-            print(f"\n{'-' * 80}\n{shown.described(offer.content)}")
+            print(f"\n{'-' * 80}\n{listing_view.described(offer.content)}")
     return 0
 
 

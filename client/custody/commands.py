@@ -9,17 +9,17 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from client.custody import lifecycle
+from client.custody.encrypted_dataset import Store
 from client.custody.gate import Event, Record
-from client.custody.keys import Custody
+from client.custody.key_ring import Custody
 from client.custody.options import OPTIONS, Option
-from client.custody.store import Store
 from client.home import Home
 from common import config as configuration
-from common.command import Command
+from common.cli.command import Command
+from common.cli.progress import Watch
 from common.config import Folder, Manifest, Npz
 from common.errors import ConfigError
-from common.joining import checked_name
-from common.progress import Watch
+from common.trust.joining import checked_name
 
 if TYPE_CHECKING:
     from client.custody.importer import Outcome

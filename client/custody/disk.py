@@ -6,8 +6,8 @@ A full disk or a broken one is an OSError with the file's name; what was there b
 import os
 from pathlib import Path
 
-from common.files import flush_folder as flush_folder
-from common.files import replace as replace
+from common.storage.files import flush_folder as flush_folder
+from common.storage.files import replace as replace
 
 
 def remove(path: Path) -> None:

@@ -12,19 +12,19 @@ from typing import Literal
 
 import numpy as np
 
-from client import arrays, manifest
-from client.custody import intake, store, workers
+from client.custody import encrypted_dataset, import_workers, intake
+from client.custody.dataset_index import Case
+from client.custody.dataset_writer import Made, Writer, writing
 from client.custody.gate import Event, Record, unrecorded
-from client.custody.index import Case
+from client.custody.import_workers import Taken
 from client.custody.intake import Desk, Known
-from client.custody.keys import Custody
+from client.custody.key_ring import Custody
 from client.custody.options import Option
 from client.custody.pseudonyms import Pseudonyms
-from client.custody.workers import Taken
-from client.custody.writer import Made, Writer, writing
-from client.manifest import Row
-from client.origin import File
-from client.table import Problem, located
+from client.readers.source import File
+from client.sources import file_list, npz
+from client.sources.case_table import Problem, located
+from client.sources.file_list import Row
 from common.config import Folder, Manifest, Npz
 from common.errors import ConfigError, DataError, ImageError
 
@@ -107,7 +107,7 @@ def _event(writer: Writer, wanted: Wanted, outcome: Outcome, how: Literal["done"
 def _folder(custody: Custody, wanted: Wanted) -> Path:
     folder = custody.sets / wanted.name
     with custody.alone():
-        return folder if (folder / "keys").exists() else store.create(custody, wanted.name, wanted.retain)
+        return folder if (folder / "keys").exists() else encrypted_dataset.create(custody, wanted.name, wanted.retain)
 
 
 @contextmanager
@@ -183,12 +183,12 @@ def _problem(row: Row, what: str) -> Problem:
 def _from_files(writer: Writer, wanted: Wanted, outcome: Outcome, advance: Advance) -> Iterator[tuple[Row, Taken]]:
     if isinstance(wanted.source, Npz):
         raise TypeError(type(wanted.source))
-    listed, problems = manifest.rows(wanted.source, wanted.base)
+    listed, problems = file_list.rows(wanted.source, wanted.base)
     outcome.problems += problems
     rows = [found for row in listed for found in _expanded(row, outcome.problems)]
     names = Pseudonyms(writer.store.secrets.pseudonyms)
     desk = Desk(writer.store, wanted.allow_burned_in)
-    for row, taken in workers.taken(desk, rows, wanted.processes):
+    for row, taken in import_workers.taken(desk, rows, wanted.processes):
         yield replace(row, patient=names.patient(row.patient) if row.patient else None), taken
         advance(len(rows))
 
@@ -198,7 +198,7 @@ def _expanded(row: Row, problems: list[Problem]) -> list[Row]:
     path = row.origin.path if isinstance(row.origin, File) else None
     if path is None or not path.is_dir():
         return [row]
-    files = manifest.files_in(path)
+    files = file_list.files_in(path)
     if not files:
         problems.append(_problem(row, "an empty folder; expected images"))
     return [replace(row, origin=File(file)) for file in files]
@@ -210,7 +210,7 @@ def _expanded(row: Row, problems: list[Problem]) -> list[Row]:
 def _from_arrays(writer: Writer, wanted: Wanted, outcome: Outcome, advance: Advance) -> Iterator[tuple[Row, Taken]]:
     if not isinstance(wanted.source, Npz):
         raise TypeError(type(wanted.source))
-    table = arrays.read(wanted.source.model_copy(update={"on_error": "report"}))
+    table = npz.read(wanted.source.model_copy(update={"on_error": "report"}))
     outcome.problems += table.problems
     names, held = Pseudonyms(writer.store.secrets.pseudonyms), writer.store
     for i, picture in enumerate(table.images.pictures(range(len(table)))):

@@ -10,16 +10,17 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from client import cache, readers
+from client import readers
 from client.custody import burned_in
+from client.custody.dataset_writer import Made, seal
 from client.custody.deidentify import Deidentifier, telling
-from client.custody.envelope import subkey
+from client.custody.encrypted_dataset import Store
 from client.custody.pseudonyms import Pseudonyms
-from client.custody.store import Store
-from client.custody.writer import Made, seal
-from client.manifest import Row
-from client.origin import Memory
-from client.readers import dicom, stored
+from client.custody.sealing import subkey
+from client.readers import custody_pixels, dicom
+from client.readers.source import Memory
+from client.sources import image_cache
+from client.sources.file_list import Row
 from common.errors import ImageError
 from common.imaging import Picture
 
@@ -95,6 +96,6 @@ def digest(store: Store, content: bytes | memoryview, which: str) -> str:
 
 def pixels(store: Store, pictures: list[Picture], source: str) -> Made:
     """Decoded frames as an object, with what is known of them."""
-    content = stored.encode(pictures, [cache.smallest(picture.pixels) for picture in pictures])
-    told = json.loads(json.dumps({"frames": [cache.facts(picture) for picture in pictures], "patient": None}))
+    content = custody_pixels.encode(pictures, [image_cache.smallest(picture.pixels) for picture in pictures])
+    told = json.loads(json.dumps({"frames": [image_cache.facts(picture) for picture in pictures], "patient": None}))
     return Made(*seal(store.wraps, store.secrets, content), source, told)

@@ -3,11 +3,11 @@
 import shutil
 from pathlib import Path
 
-from client.custody import disk, store, wraps
+from client.custody import disk, encrypted_dataset, wrapped_keys
 from client.custody.gate import Event, Record, unrecorded
-from client.custody.keys import Custody, Seen, new_key, read_recovery
+from client.custody.key_ring import Custody, Seen, new_key, read_recovery
 from common.errors import ConfigError, CustodyError
-from common.joining import checked_name
+from common.trust.joining import checked_name
 
 
 def rotate(custody: Custody, recovery: Path | None = None, record: Record = unrecorded) -> list[Path]:
@@ -29,9 +29,9 @@ def rotate(custody: Custody, recovery: Path | None = None, record: Record = unre
         custody.keep(both)
         folders = data_sets(custody)
         for folder in [*folders, *_backups(custody)]:
-            told = wraps.read(folder)
-            own = wraps.opened(told, custody, folder)
-            wraps.write(wraps.wrap(told.site, told.name, told.set, own, both), folder)
+            told = wrapped_keys.read(folder)
+            own = wrapped_keys.opened(told, custody, folder)
+            wrapped_keys.write(wrapped_keys.wrap(told.site, told.name, told.set, own, both), folder)
         # Only now: a kill before this line leaves every data set with a key that opens it.
         custody.keep(both.model_copy(update={"wrapping": {name: key}}))
     record(Event("rotate", "", "done", {"data sets": len(folders), "key": name}))
@@ -49,7 +49,7 @@ def data_sets(custody: Custody) -> list[Path]:
 
 def _backups(custody: Custody) -> list[Path]:
     """Folders with the keys of this site's backups, whose disks may be away; the next backup brings them there."""
-    return [path.parent for path in sorted((custody.folder / "backups").glob(f"*/*/{wraps.FILE}"))]
+    return [path.parent for path in sorted((custody.folder / "backups").glob(f"*/*/{wrapped_keys.FILE}"))]
 
 
 def recover(custody: Custody, folder: Path, recovery: Path, record: Record = unrecorded) -> int:
@@ -61,14 +61,14 @@ def recover(custody: Custody, folder: Path, recovery: Path, record: Record = unr
     """
     with custody.alone():
         ring = custody.ring()
-        told = wraps.read(folder)
+        told = wrapped_keys.read(folder)
         if told.site != custody.site:
             raise ConfigError(
                 f"{folder}: is site {told.site}'s, and this is {custody.site}; recover it at its own site."
             )
-        own = wraps.recovered(told, read_recovery(recovery), folder)
-        wraps.write(wraps.wrap(told.site, told.name, told.set, own, ring), folder)
-        version = store.adopt(custody, folder)
+        own = wrapped_keys.recovered(told, read_recovery(recovery), folder)
+        wrapped_keys.write(wrapped_keys.wrap(told.site, told.name, told.set, own, ring), folder)
+        version = encrypted_dataset.adopt(custody, folder)
     record(Event("recover", f"{told.name} {told.set}", "done", {"version": version}))
     return version
 
@@ -84,8 +84,8 @@ def destroy(custody: Custody, folder: Path, record: Record = unrecorded) -> None
         CustodyError: it is another data set than its folder says.
     """
     identity = ""
-    if (folder / wraps.FILE).exists():
-        told = wraps.read(folder)
+    if (folder / wrapped_keys.FILE).exists():
+        told = wrapped_keys.read(folder)
         identity = told.set
         if told.name != folder.name:
             raise CustodyError(
@@ -93,7 +93,7 @@ def destroy(custody: Custody, folder: Path, record: Record = unrecorded) -> None
             )
         seen = custody.seen(identity)
         custody.saw(identity, Seen(name=told.name, version=seen.version if seen else 0, destroyed=True))
-        disk.remove(folder / wraps.FILE)
+        disk.remove(folder / wrapped_keys.FILE)
     shutil.rmtree(folder.resolve())
     if folder.is_symlink():
         folder.unlink()
@@ -106,8 +106,8 @@ def adopt(custody: Custody, folder: Path, record: Record = unrecorded) -> int:
     Raises:
         CustodyError: it is damaged, or was destroyed here.
     """
-    version = store.adopt(custody, folder)
-    told = wraps.read(folder)
+    version = encrypted_dataset.adopt(custody, folder)
+    told = wrapped_keys.read(folder)
     record(Event("adopt", f"{told.name} {told.set}", "done", {"version": version}))
     return version
 

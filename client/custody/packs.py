@@ -5,9 +5,9 @@ import threading
 from collections import OrderedDict
 from pathlib import Path
 
-from client.custody import envelope
-from client.custody.envelope import RESTORE
-from client.custody.index import Index, Object
+from client.custody import sealing
+from client.custody.dataset_index import Index, Object
+from client.custody.sealing import RESTORE
 from common.errors import CustodyError
 
 WINDOW_BYTES = 1 << 20
@@ -65,7 +65,7 @@ class Reader:
                 return self._last[1]
             self._last = "", memoryview(b"")  # first, so that its memory can be used again
             sealed = self._stretch(found.pack, found.offset, found.length)
-            self._last = found.id, envelope.opened(key, sealed, bound_to)
+            self._last = found.id, sealing.opened(key, sealed, bound_to)
             return self._last[1]
 
     def _stretch(self, pack: int, offset: int, length: int) -> memoryview:

@@ -5,7 +5,7 @@ import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from client.custody.envelope import subkey
+from client.custody.sealing import subkey
 
 DICOM_ROOT = "1.2.840.10008."
 """UIDs of the standard itself; they name no image and no patient."""

@@ -11,17 +11,17 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from client.prediction import inputs, shown, trust
+from client.prediction import inputs, outcome_table, trust
 from client.prediction.inputs import Image
 from client.prediction.outcome import Failure, Outcome, outcomes, warning
-from client.prediction.shown import Row
+from client.prediction.outcome_table import Row
 from client.readers import Frames
-from common import tensorfile
-from common.command import Command
+from common.cli.command import Command
+from common.cli.progress import Watch
 from common.errors import DataError
 from common.models import Model
-from common.package import Shared, reading
-from common.progress import Watch
+from common.package import Shared, package_file
+from common.storage import tensorfile
 
 PREDICT = """Run a shared model on images of this hospital. Nothing leaves this machine.
 
@@ -65,7 +65,7 @@ def _frames(told: str) -> Frames:
 
 def _predict(options: argparse.Namespace) -> int:
     console = Console(soft_wrap=True)
-    shared = reading.read(options.model)
+    shared = package_file.read(options.model)
     why = trust.settle(shared, options.home, options.publisher, options.trusted)
     console.print(Text.assemble((shared.content.name, "bold"), f": {why}."))
     images = inputs.images(options.images, options.home, options.frames)
@@ -73,7 +73,7 @@ def _predict(options: argparse.Namespace) -> int:
     answers = _run(shared, model, images, None if options.no_pictures else options.out, console)
     _show(answers.rows, answers.failures, console)
     if options.csv:
-        answers.write(options.csv, shown.as_csv(answers.rows))
+        answers.write(options.csv, outcome_table.as_csv(answers.rows))
     if options.json:
         told = {"model": shared.content.name, "digest": shared.digest, "answers": [row.values for row in answers.rows],
                 "failures": [{"image": f.name, "why": f.why} for f in answers.failures]}  # fmt: skip
@@ -107,7 +107,7 @@ def _run(shared: Shared, model: Model, images: Sequence[Image], out: Path | None
                 found.failures.append(told)
             else:
                 unlike = warning(shared.content, told)
-                found.rows.append(shown.row(shared.content, told, unlike))
+                found.rows.append(outcome_table.row(shared.content, told, unlike))
                 if out is not None and not found.unwritten:
                     try:
                         _draw(shared, model, told, unlike, out, number)
@@ -127,9 +127,11 @@ def _draw(shared: Shared, model: Model, told: Outcome, unlike: str, out: Path, n
 
 def _show(rows: Sequence[Row], failures: Sequence[Failure], console: Console) -> None:
     if rows:
-        console.print(shown.table(rows))
-    if len(rows) > shown.MOST_ROWS:
-        console.print(f"… and {len(rows) - shown.MOST_ROWS} more; --csv FILE writes all of them.", highlight=False)
+        console.print(outcome_table.table(rows))
+    if len(rows) > outcome_table.MOST_ROWS:
+        console.print(
+            f"… and {len(rows) - outcome_table.MOST_ROWS} more; --csv FILE writes all of them.", highlight=False
+        )
     for failure in failures:
         print(f"not used: {failure.name}: {failure.why}", file=sys.stderr)
     told = f"{len(rows)} images answered" + (f", {len(failures)} not used" if failures else "")

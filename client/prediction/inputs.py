@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from client import archive, readers
-from client.arrays import ArrayImages, value_range
-from client.manifest import files_in
-from client.origin import File, Origin
+from client import readers
 from client.readers import Frames
+from client.readers.source import File, Origin
+from client.sources import safe_npz
+from client.sources.file_list import files_in
+from client.sources.npz import ArrayImages, value_range
 from common.config import Encrypted
 from common.errors import DataError
 from common.imaging import Picture
@@ -97,19 +98,19 @@ def _of(origin: Origin, frames: Frames) -> Image:
 
 
 def _sealed(folder: Path, home: Path, frames: Frames, number: int | None) -> Iterator[Image]:
-    from client.custody import table  # opens keys: only where there is something to open
+    from client.custody import encrypted_cases  # opens keys: only where there is something to open
 
-    store = table.open_store(Encrypted(kind="encrypted", path=folder, home=home))
+    store = encrypted_cases.open_store(Encrypted(kind="encrypted", path=folder, home=home))
     many = len(store.index.objects)
     if number is not None and number >= many:
         raise DataError(f"{store.name}/{number}: no such image; expected {store.name}/0 to {store.name}/{many - 1}.")
     for each in range(many) if number is None else [number]:
-        yield _of(table.Sealed(store, each), frames)
+        yield _of(encrypted_cases.Sealed(store, each), frames)
 
 
 def _arrays(path: Path) -> Iterator[Image]:
     """Every image of the arrays that are called images, or something_images as MedMNIST's are."""
-    parts = tuple((k, a) for k, a in archive.load(path).items() if k == "images" or k.endswith("_images"))
+    parts = tuple((k, a) for k, a in safe_npz.load(path).items() if k == "images" or k.endswith("_images"))
     for key, array in parts:
         if array.ndim not in (3, 4) or array.dtype.kind not in "uif" or not array.size:
             raise DataError(f"{path}: array '{key}' is {array.dtype}{list(array.shape)}; expected images [n, h, w].")

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from client.prediction.inputs import Image, legible
-from common import calibration, metrics
-from common.calibration import Neighbours
 from common.errors import DataError
 from common.imaging import Picture
-from common.likeness import Reference
+from common.metrics import calibration, performance
+from common.metrics.calibration import Neighbours
+from common.metrics.out_of_distribution import Reference
 from common.models import Logits, Model
 from common.package import Calibration, Content, Shared
 from common.types import Stack
@@ -37,7 +37,7 @@ class Outcome:
     alike: Neighbours | None
     """Validation cases that were scored like this one; `of_class` counts those of the answer."""
     distance: float | None
-    """From the training images (`common.likeness`); None where the model does not know how they look."""
+    """From the training images (`common.metrics.out_of_distribution`); None where it does not know their look."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def outcome(
     content: Content, name: str, picture: Picture, seen: Stack, logits: Logits, distance: float | None
 ) -> Outcome:
     """What logits float32[1, k] mean."""
-    margins = metrics.margins(logits)[0]
+    margins = performance.margins(logits)[0]
     two = len(content.labels) == 2
     answer = int(margins[0] > (content.threshold or 0.0)) if two else int(logits[0].argmax())
     scored = {one.label: (one, float(margin)) for one, margin in zip(content.calibration, margins, strict=False)}

@@ -7,10 +7,10 @@ import json
 from pathlib import Path
 
 from client.home import Home
-from common.command import confirmed
+from common.cli.command import confirmed
 from common.errors import PackageError
-from common.files import write_json
 from common.package import Shared
+from common.storage.files import write_json
 
 REMEMBERED = Path("~/.consilium/publishers.json")
 

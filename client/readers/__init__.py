@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from client.origin import File, Origin, size_bytes
+from client.readers.source import File, Origin, size_bytes
 from common.errors import ImageError
 from common.imaging import Picture
 
@@ -31,7 +31,7 @@ FORMATS = {
     "PNG": "client.readers.raster",
     "JPEG": "client.readers.raster",
     "TIFF": "client.readers.tiff",
-    "stored pixels": "client.readers.stored",
+    "stored pixels": "client.readers.custody_pixels",
 }
 """Module of each format's reader, each with `decode(origin, frames) -> list[Picture]`; imported when first needed."""
 

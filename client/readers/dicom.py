@@ -24,9 +24,9 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from client.origin import Origin
 from client.readers import MAX_BYTES, Frames, check_size, choose
 from client.readers.codestream import claimed_size
+from client.readers.source import Origin
 from common.errors import ImageError
 from common.imaging import Picture
 

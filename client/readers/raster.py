@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from client.origin import Origin
 from client.readers import Frames, check_size, choose, deep_png
+from client.readers.source import Origin
 from common.errors import ImageError
 from common.imaging import Picture
 

@@ -13,9 +13,9 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
-from client.origin import Origin
 from client.readers import Frames, check_size, choose, lzw
 from client.readers.raster import nominal_range, to_picture
+from client.readers.source import Origin
 from common.errors import ImageError
 from common.imaging import Picture
 

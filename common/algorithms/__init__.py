@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from common.transport import Request
+from common.messages.transport import Request
 from common.types import Tensors
 
 State = dict[str, NDArray[Any]]

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from common.algorithms import State, Total
 from common.config import Federation
+from common.messages.transport import Request
 from common.models import Model
-from common.transport import Request
 from common.types import Tensors, prefixed, under
 
 BETA_1, BETA_2, TAU = 0.9, 0.99, 1e-3  # Reddi et al., section 5

@@ -1,7 +1,7 @@
 """The course of a run: which question comes next, given the sums so far. Coordinator and auditing sites both go by it.
 
     statistics     sums over the images: Σx and Σx² where the recipe asks for them, and how they look
-                   (`common.likeness`); again while too few answer
+                   (`common.metrics.out_of_distribution`); again while too few answer
     train          what `Algorithm.ask` asks in a round
     evaluate       the new model, where the round moved it
 
@@ -14,17 +14,17 @@ from typing import Literal, Self, TypeVar, get_args
 
 import numpy as np
 
-from common import likeness, metrics
 from common.algorithms import Algorithm, State, Total
 from common.algorithms.averaging import Averaging
 from common.algorithms.solver import PATIENCE, SvmSolver
 from common.config import Federation, Svm, Training
 from common.errors import WireError
 from common.imaging import Pipeline
+from common.messages.transport import Request
+from common.metrics import out_of_distribution, performance
 from common.models import Model
 from common.models.svm import LinearSvm
-from common.secagg.roster import MIN_COHORT
-from common.transport import Request
+from common.trust.roster import MIN_COHORT
 from common.types import Tensors, prefixed, under
 
 STATISTICS_ATTEMPTS = 5
@@ -49,7 +49,7 @@ class Place:
     recipe: Tensors
     """Federated mean and variance, float64[h, w, c] each, once they are known and where the recipe has them."""
     likeness: Tensors = field(default_factory=dict)
-    """Sums of `common.likeness`, once they are known and where the run gathers them."""
+    """Sums of `common.metrics.out_of_distribution`, once they are known and where the run gathers them."""
     judged: Tensors = field(default_factory=dict)
     """`best`, the best figure of all evaluations so far, and `since`, how many of them have come after its round; empty
     before the first."""
@@ -180,7 +180,7 @@ class Course:
             return Place("train", 0, place.state, recipe, under("likeness", total.sums) if self.likeness else {})
         if place.round + 1 < STATISTICS_ATTEMPTS or self.normalises:
             return replace(place, round=place.round + 1)
-        return Place("train", 0, place.state, {}, likeness.of_nobody())
+        return Place("train", 0, place.state, {}, out_of_distribution.of_nobody())
 
     def moved(self, before: Place, after: Place) -> bool:
         """Whether the model is another."""
@@ -206,7 +206,7 @@ class Course:
         """Whether this evaluation is the best, by the figure that the plan selects by, read off the sum."""
         if not counts:
             return judged
-        figures, select = metrics.summary_of_counts(counts), self.plan.select
+        figures, select = performance.summary_of_counts(counts), self.plan.select
         sign, figure = -1.0 if select == "loss" else 1.0, None if select == "last" else figures[select]
         best, since = float(judged.get("best", -np.inf)), int(judged.get("since", 0)) + 1
         worth = -np.inf if figure is None else sign * figure

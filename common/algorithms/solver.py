@@ -27,8 +27,8 @@ from common.algorithms import State, Total, descent
 from common.algorithms.descent import Flags, Floats
 from common.config import Svm
 from common.errors import ConfigError, WireError
+from common.messages.transport import Request
 from common.models.svm import LinearSvm
-from common.transport import Request
 from common.types import Tensors, prefixed
 
 GRAM_DIMENSION = 2100

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from common.audit.log import Act, Log
-from common.command import Command
+from common.cli.command import Command
 
 LogOf = Callable[[argparse.Namespace], Log | None]
 

@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError
 
 from common.config import Frozen
 from common.errors import AuditError
-from common.signed import canonical
+from common.trust.documents import canonical
 
 Outcome = Literal["begun", "done", "failed"]
 MOST_TEXT = 120

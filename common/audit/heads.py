@@ -9,12 +9,12 @@ from typing import Any, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from common import signed
-from common.audit.tree import HASH_BYTES, Frontier, verify_consistency
+from common.audit.merkle_tree import HASH_BYTES, Frontier, verify_consistency
 from common.errors import AuditError, WireError
 from common.secagg import Pins
-from common.secagg.keys import KEY_BYTES
-from common.signed import Paper
+from common.trust import documents
+from common.trust.documents import Paper
+from common.trust.keys import KEY_BYTES
 
 MOST_S = 1e11
 
@@ -41,7 +41,7 @@ class Head:
         peaks = [peak.hex() for peak in frontier.peaks]
         told: dict[str, Any] = {"origin": origin, "size": frontier.size, "root": frontier.root.hex()}
         told |= {"length": length, "peaks": peaks, "at_s": at_s}
-        return cls._of(signed.signed("head", told, keys))
+        return cls._of(documents.signed("head", told, keys))
 
     @classmethod
     def admitted(cls, file: bytes, key: bytes, origin: str) -> Self:
@@ -52,7 +52,7 @@ class Head:
             IdentityError: another key's.
             AuditError: another log's.
         """
-        paper = signed.read(file, "head")
+        paper = documents.read(file, "head")
         paper.demand([key], f"the keeper of the log of {origin}")
         head = cls._of(paper)
         if head.origin != origin:
@@ -98,7 +98,7 @@ class Head:
 
 def vouch(key: bytes, consortium: str, roots: Sequence[Ed25519PrivateKey]) -> bytes:
     """The roots' word that a public key signs the heads of the coordinator's log, as a file."""
-    return signed.signed("audit-key", {"consortium": consortium, "key": key.hex()}, roots).encode()
+    return documents.signed("audit-key", {"consortium": consortium, "key": key.hex()}, roots).encode()
 
 
 def vouched(file: bytes, pins: Pins) -> bytes:
@@ -109,7 +109,7 @@ def vouched(file: bytes, pins: Pins) -> bytes:
         IdentityError: a root has not signed it.
         AuditError: it is another consortium's.
     """
-    paper = signed.read(file, "audit-key")
+    paper = documents.read(file, "audit-key")
     told = paper.demand(pins.roots, "the consortium's root")
     try:
         key, consortium = bytes.fromhex(told["key"]), str(told["consortium"])

@@ -21,12 +21,12 @@ from typing import BinaryIO
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from common import files, tensorfile
 from common.audit.entries import Entry, Outcome, decode, plain, plain_facts
 from common.audit.heads import Head
-from common.audit.tree import Frontier, leaf_hash
+from common.audit.merkle_tree import Frontier, leaf_hash
 from common.errors import AuditError, ConsiliumError, RunError
-from common.secagg.keys import public_of
+from common.storage import files, tensorfile
+from common.trust.keys import public_of
 
 PATIENCE_S = 30.0
 """How long an entry waits for another process that is writing one."""

@@ -13,14 +13,14 @@ from typing import Any, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from common import signed
 from common.audit.heads import vouched
 from common.catalogue.offers import Offer
 from common.errors import CatalogueError, ConsiliumError
 from common.secagg import Pins, Roster, admitted
-from common.signed import Paper
+from common.trust import documents
+from common.trust.documents import Paper
 
-MOST_BYTES = signed.MOST_BYTES
+MOST_BYTES = documents.MOST_BYTES
 LAST_S = 1e11
 """Later than this nothing was made, and no calendar has it."""
 SHOWN = ("dataset", "model", "plan")
@@ -59,7 +59,7 @@ class Listing:
         told["roots"] = [root.hex() for root in pins.roots]
         told |= {"roster": base64.b64encode(roster).decode(), "voucher": json.loads(voucher)}
         told["offers"] = [offer.paper.told() for offer in offers]
-        paper = signed.signed("catalogue", told, [key])
+        paper = documents.signed("catalogue", told, [key])
         if len(paper.encode()) > MOST_BYTES:
             raise CatalogueError(f"the catalogue has {len(paper.encode()):,} bytes, expected {MOST_BYTES:,} at most.")
         return cls(pins.federation, version, told["made_s"], admitted(roster, pins), tuple(offers), 0, paper)
@@ -74,7 +74,7 @@ class Listing:
             WireError, CatalogueError: it is none, or of another consortium, or an address stands twice in it.
             IdentityError, PolicyError: a signature that does not hold.
         """
-        paper = signed.read(file, "catalogue")
+        paper = documents.read(file, "catalogue")
         told = paper.content
         try:
             key = vouched(json.dumps(told["voucher"]).encode(), pins)
@@ -131,7 +131,7 @@ def roots_named(file: bytes) -> Pins:
     Raises:
         WireError, CatalogueError: it is no listing.
     """
-    told = signed.read(file, "catalogue").content
+    told = documents.read(file, "catalogue").content
     try:
         return Pins(str(told["consortium"]), tuple(bytes.fromhex(root) for root in told["roots"]))
     except (KeyError, TypeError, ValueError):
@@ -151,7 +151,7 @@ def newest(files: Sequence[bytes], pins: Pins, roster: Roster) -> list[Offer]:
     """
     found: dict[str, Offer | None] = {}
     for file in files:
-        told = signed.read(file, "offer").content
+        told = documents.read(file, "offer").content
         address = f"{told['owner']}/{told['name']}"
         try:
             found[address] = Offer.admitted(file, pins, roster.active)

@@ -13,12 +13,12 @@ from typing import Annotated, Literal, Self
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import Field, ValidationError, model_validator
 
-from common import signed
 from common.config import Count, Frozen, Terms, Training, first_fault
 from common.errors import CatalogueError, IdentityError
-from common.package.content import Digest, Word
-from common.secagg.roster import Pins
-from common.signed import Paper
+from common.package.package_content import Digest, Word
+from common.trust import documents
+from common.trust.documents import Paper
+from common.trust.roster import Pins
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 FEW = 10
@@ -191,7 +191,7 @@ class Offer:
             CatalogueError: it is too long.
             WireError: a text moves the cursor, or turns its direction.
         """
-        paper = signed.signed("offer", content.model_dump(mode="json"), keys)
+        paper = documents.signed("offer", content.model_dump(mode="json"), keys)
         if len(paper.encode()) > MOST_BYTES:
             raise CatalogueError(
                 f"{content.address}: {len(paper.encode()):,} bytes, expected {MOST_BYTES:,} at most. Shorten its "
@@ -223,7 +223,7 @@ def _admitted(file: bytes, pins: Pins, members: tuple[tuple[str, bytes], ...]) -
     """Checked once, wherever it is asked for."""
     if len(file) > MOST_BYTES:
         raise CatalogueError(f"an entry of {len(file):,} bytes, expected {MOST_BYTES:,} at most.")
-    paper = signed.read(file, "offer")
+    paper = documents.read(file, "offer")
     try:
         content = Content.model_validate(paper.content)
     except ValidationError as error:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from common.config import Cnn, Local
 from common.errors import WeightsError
 from common.imaging.augment import Augment
-from common.models import Evidence, Fitted, Logits, Work, quiet
+from common.models import Evidence, Fitted, Logits, Work, tensorflow_loading
 from common.types import Cases, Stack, Tensors
 
 # One thread inside an operation: the bits then do not depend on the number of cores, and small images are no slower.
@@ -22,11 +22,11 @@ from common.types import Cases, Stack, Tensors
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ["KERAS_BACKEND"] = "tensorflow"
-quiet.load("tensorflow")
+tensorflow_loading.load("tensorflow")
 
 from common.models.architectures import Shape
 from common.models.gradcam import grad_cam
-from common.models.graphs import Course, State, graphs
+from common.models.training_graphs import Course, State, graphs
 
 SCORED_TOGETHER_PX = 1 << 18
 """Pixels in one batch of `scores`: bounds the memory, whatever the size of the images."""

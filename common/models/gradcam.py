@@ -6,7 +6,7 @@ import tensorflow as tf
 from keras import layers
 from numpy.typing import NDArray
 
-from common.models.graphs import Flat, Graphs
+from common.models.training_graphs import Flat, Graphs
 from common.types import Stack
 
 

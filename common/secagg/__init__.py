@@ -14,14 +14,14 @@ a signed roster, and keys for many rounds exchanged once an epoch. Two state mac
 """
 
 from common.secagg.audit import audit
-from common.secagg.epoch import Epoch, EpochOpening
 from common.secagg.fixedpoint import Layout, Segment
-from common.secagg.keeper import Keeper
-from common.secagg.plan import Exchange, Plan, propose
-from common.secagg.roster import Member, Pins, Policy, Roster, admitted
+from common.secagg.key_period import Epoch, EpochOpening
+from common.secagg.key_period_plan import Exchange, Plan, propose
+from common.secagg.participant import Outgoing, Site
+from common.secagg.participant_keeper import Keeper
 from common.secagg.round import RoundOpening, Total
-from common.secagg.site import Outgoing, Site
 from common.secagg.state import State
+from common.trust.roster import Member, Pins, Policy, Roster, admitted
 
 __all__ = [
     "Epoch",

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import IO
 
 from common.errors import PolicyError, QuorumError, ShareError, WireError
-from common.secagg.epoch import Epoch
+from common.secagg.key_period import Epoch
+from common.secagg.key_period_plan import Plan, check
 from common.secagg.messages import Agreement, Directory, Masked, Start, kind_of
-from common.secagg.plan import Plan, check
-from common.secagg.roster import Pins, Roster, admitted
 from common.secagg.round import RoundOpening, Total
+from common.trust.roster import Pins, Roster, admitted
 
 MAX_MESSAGE_BYTES = 2**33
 

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 
 from common.errors import IdentityError, QuorumError, StageError
-from common.secagg.keys import digest, refuse_low_order
+from common.secagg.key_period_plan import Plan
 from common.secagg.messages import Advert
-from common.secagg.plan import Plan
-from common.secagg.roster import Roster
+from common.trust.keys import digest, refuse_low_order
+from common.trust.roster import Roster
 
 
 def checked_advert(content: bytes | memoryview, plan: Plan, roster: Roster) -> Advert:

@@ -8,8 +8,8 @@ from typing import ClassVar, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from common.secagg.codec import MAGIC, Reader, Writer
-from common.secagg.keys import digest, sign, verify
+from common.trust.codec import MAGIC, Reader, Writer
+from common.trust.keys import digest, sign, verify
 
 
 class Message:

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import PolicyError, WeightsError
-from common.secagg.codec import Reader, Writer
 from common.secagg.masks import Words, room, stream
+from common.trust.codec import Reader, Writer
 from common.types import Tensors
 
 MAX_SEGMENTS, MAX_WORDS, MAX_FRACTION_BITS = 4096, 2**29, 52

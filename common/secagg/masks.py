@@ -13,8 +13,8 @@ from blake3 import blake3  # three times as fast as SHA-256, which would cost as
 from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
 from numpy.typing import NDArray
 
-from common.secagg.cores import spread
-from common.secagg.keys import digest
+from common.secagg.parallel import spread
+from common.trust.keys import digest
 
 Words = NDArray[np.uint32] | NDArray[np.uint64]
 """The vector that is masked: little-endian words, contiguous, added mod 2**32 or mod 2**64."""

@@ -16,13 +16,13 @@ import numpy as np
 
 from common.errors import WireError
 from common.secagg import masks
-from common.secagg.codec import MAGIC, Reader, Writer
 from common.secagg.envelope import FromSite, Message
 from common.secagg.fixedpoint import MAX_WORDS
-from common.secagg.keys import DIGEST_BYTES, KEY_BYTES, SIGNATURE_BYTES, TAG_BYTES, digest
-from common.secagg.plan import MAX_ROUNDS
-from common.secagg.roster import MAX_SITES
+from common.secagg.key_period_plan import MAX_ROUNDS
 from common.secagg.shamir import SHARE_BYTES
+from common.trust.codec import MAGIC, Reader, Writer
+from common.trust.keys import DIGEST_BYTES, KEY_BYTES, SIGNATURE_BYTES, TAG_BYTES, digest
+from common.trust.roster import MAX_SITES
 
 Members = tuple[int, ...]
 """Positions in the plan's cohort, rising."""

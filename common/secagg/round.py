@@ -11,13 +11,13 @@ import numpy as np
 
 from common.errors import QuorumError, ShareError, StageError
 from common.secagg import masks, schedule, shamir
-from common.secagg.epoch import Epoch
-from common.secagg.keys import exchange_public
-from common.secagg.machine import Gathers, Machine
+from common.secagg.coordinator import Gathers, Machine
+from common.secagg.key_period import Epoch
+from common.secagg.key_period_plan import round_context
 from common.secagg.messages import Agreement, Agreements, Masked, Release, Start, Survivors
-from common.secagg.plan import round_context
 from common.secagg.shamir import SHARE_BYTES
 from common.secagg.stages import Gathering
+from common.trust.keys import exchange_public
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,13 @@ Secrets of a round are dropped from the state as soon as the round is over or pa
 
 from dataclasses import dataclass, field, replace
 
-from common.secagg.codec import MAGIC, Reader, Writer
-from common.secagg.keys import DIGEST_BYTES, KEY_BYTES
+from common.secagg.key_period_plan import MAX_ROUNDS, RUN_BYTES
 from common.secagg.messages import Advert, Members
-from common.secagg.plan import MAX_ROUNDS, RUN_BYTES
-from common.secagg.roster import MAX_SITES
 from common.secagg.shamir import SECRET_BYTES, SHARE_BYTES
 from common.secagg.stages import Stage
+from common.trust.codec import MAGIC, Reader, Writer
+from common.trust.keys import DIGEST_BYTES, KEY_BYTES
+from common.trust.roster import MAX_SITES
 
 _KIND = 255
 _LIMIT = 2**31

@@ -10,18 +10,18 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from common.errors import PlanError
-from server.catalogue import Catalogue
-from server.dashboard import errors, live
-from server.dashboard.live import Shown
-from server.dashboard.shell import asset, finder, page
-from server.home import Home
-from server.report import catalogue
+from server.catalogue.catalogue import Catalogue
+from server.consortium.home import Home
+from server.dashboard import errors_page, live_page
+from server.dashboard.live_page import Shown
+from server.dashboard.page_frame import asset, finder, page
+from server.report import catalogue_page
 from server.report.markup import Child, el
-from server.runs import Run
+from server.runs.run import Run
 
 PAGES: dict[str, tuple[str, Callable[[Home], list[Child]]]] = {
-    "/catalogue": ("Catalogue", lambda home: catalogue.content(Catalogue(home).listing(), finder("an entry"))),
-    "/errors": ("Errors", lambda _: errors.content()),
+    "/catalogue": ("Catalogue", lambda home: catalogue_page.content(Catalogue(home).listing(), finder("an entry"))),
+    "/errors": ("Errors", lambda _: errors_page.content()),
 }
 """Pages that stand still, by address: name, content."""
 FOUND = {"history": "a run", "catalogue": "an entry"}
@@ -57,7 +57,7 @@ class Pages:
         still = el(
             "noscript", el("p", "Without JavaScript this page stays as it was when it was loaded.", class_="warn")
         )
-        sections = [_section(part, heading, shown.parts[part]) for part, heading in live.PARTS.items()]
+        sections = [_section(part, heading, shown.parts[part]) for part, heading in live_page.PARTS.items()]
         events = f"/events?run={name}" if name else "/events"
         return HTMLResponse(
             page(shown.title, self._consortium, WAYS, [say, still, *sections], request.url.path, events)

@@ -17,15 +17,15 @@ catalogue  what partners offer
 
 from pathlib import Path
 
-from common import tensorfile
-from server.report import examination
-from server.report.page import page
-from server.report.words import Result
+from common.storage import tensorfile
+from server.report import evaluation_page
+from server.report.run_page import page
+from server.report.sentences import Result
 
 __all__ = ["page", "write"]
 
 
 def write(path: Path, result: Result) -> None:
     """Write a run's report atomically."""
-    made = examination.page(result) if result.get("kind") == "evaluation" else page(result)
+    made = evaluation_page.page(result) if result.get("kind") == "evaluation" else page(result)
     tensorfile.write_atomically(path, made)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from xml.etree.ElementTree import Element
 
-from server.report import notes
+from server.report import chart_labels
 from server.report.markup import Child, el
 
 WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 440.0, 300.0, 66.0, 12.0, 12.0, 44.0
@@ -78,9 +78,11 @@ class Frame:
         (x1, y1), (x2, y2) = self.at(low), self.at(high)
         return el("line", x1=x1, y1=y1, x2=x2, y2=y2, class_=f"whisker s{style}")
 
-    def readings(self, stops: Sequence[notes.Stop], rising: bool) -> list[Element]:
+    def readings(self, stops: Sequence[chart_labels.Stop], rising: bool) -> list[Element]:
         """What is said of the places under the pointer, where lines that rise, or fall, leave room."""
-        return notes.readings(stops, notes.Field(LEFT, WIDTH - self.right, TOP, HEIGHT - BOTTOM), low=rising)
+        return chart_labels.readings(
+            stops, chart_labels.Field(LEFT, WIDTH - self.right, TOP, HEIGHT - BOTTOM), low=rising
+        )
 
     def drawn(self, title: str, description: str, *marks: Child) -> Element:
         """The picture: axes, then marks."""
@@ -149,7 +151,11 @@ def marker(x: float, y: float, style: int, name: str) -> Element:
 
 
 def roc(title: str, classes: Sequence[tuple[int, str, Any]], point: Any = None) -> Element:
-    """ROC curves: (style, name, class of `server.counts`); the first with its band, `point` the figures it works at."""
+    """ROC curves: (style, name, class of `server.results.outcome_counts`); the first with its band.
+
+    Args:
+        point: the figures at the operating point.
+    """
     frame = Frame(Axis("1 − specificity", *SHARE), Axis("sensitivity", *SHARE))
     curves = [(style, name, told["roc"]) for style, name, told in classes]
     band = [(p["false"], *p["interval"]) for p in curves[0][2]]
@@ -165,17 +171,17 @@ def roc(title: str, classes: Sequence[tuple[int, str, Any]], point: Any = None) 
     return frame.drawn(title, told + ".", *marks, *frame.readings(_along(frame, curves[0]), rising=True))
 
 
-def _along(frame: Frame, curve: tuple[int, str, Sequence[Any]]) -> list[notes.Stop]:
+def _along(frame: Frame, curve: tuple[int, str, Sequence[Any]]) -> list[chart_labels.Stop]:
     """What a ROC curve offers: at points far enough from each other for a pointer."""
     style, name, points = curve
-    found: list[notes.Stop] = []
+    found: list[chart_labels.Stop] = []
     for point in points:
         x, y = frame.at((point["false"], point["true"]))
         if found and x - found[-1].x < 5:
             continue
         low, high = point["interval"]
         lines = name, f"specificity {1 - point['false']:.3f}", f"sensitivity {point['true']:.3f} ({low:.3f}–{high:.3f})"
-        found.append(notes.Stop(x, lines, [(y, style)]))
+        found.append(chart_labels.Stop(x, lines, [(y, style)]))
     return found
 
 

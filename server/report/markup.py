@@ -7,7 +7,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-from common.progress import duration
+from common.cli.progress import duration
 
 Child = Element | str | None
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.etree.ElementTree import Element
 
-from server.report import words
+from server.report import sentences
 from server.report.markup import Child, count, el, seconds, size, table
-from server.report.words import Result
+from server.report.sentences import Result
 
 
 def took_part(result: Result) -> list[Element]:
@@ -30,7 +30,7 @@ def presence(caption: str, sites: Sequence[str], rounds: Sequence[Mapping[str, A
     for name in sites:
         told = [_presence(name, r) for r in rounds]
         strip = el("span", *(el("span", symbols[t], class_=t) for t in told), class_="strip", role="img",
-                   aria_label=words.silences(name, rounds))  # fmt: skip
+                   aria_label=sentences.silences(name, rounds))  # fmt: skip
         rows.append([name, f"{told.count('a') + told.count('v')} of {len(told)}", strip])
     shown = table(caption, ["site", "answered", "round by round"], rows)
     shown[0].set("class", "strips")

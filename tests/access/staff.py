@@ -4,13 +4,13 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from client import joining
 from client.__main__ import main
 from client.access import people
 from client.access.people import Key
+from client.access.permissions import ROLES
 from client.access.policy import Content, Member, Policy
-from client.access.table import ROLES
 from client.home import Home
+from client.setup import enrol
 from common.audit.entries import Entry, decode
 
 
@@ -22,7 +22,7 @@ class Site:
     keys: dict[str, Key] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        joining.begin(self.home, "lisbon", "", person="founder")
+        enrol.begin(self.home, "lisbon", "", person="founder")
         self.keys["founder"] = people.opened(self.folder / "site" / "me.key")
 
     @property

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from client.access import people, vouched
+from client.access import people, signed_entries
 from common.audit.log import Log
 from common.errors import AccessError, AuditError
 from tests.access.staff import Site
@@ -65,8 +65,8 @@ def test_what_a_person_did_is_signed_and_nobody_writes_in_their_name(tmp_path: P
     for name in ("auditor", "data-officer"):
         assert site.type("audit", "show", by=name) == 0
     home = site.home
-    assert vouched.verify_all(home.log, home.access) == 2
-    copied = next(entry for entry in site.entries() if vouched.SIGNATURE in entry.facts)
+    assert signed_entries.verify_all(home.log, home.access) == 2
+    copied = next(entry for entry in site.entries() if signed_entries.SIGNATURE in entry.facts)
     as_auditor = Log(home.log.folder, home.log.origin, copied.role)
     for what, facts, why in (
         (copied.what, copied.facts, "it was copied"),
@@ -79,7 +79,7 @@ def test_what_a_person_did_is_signed_and_nobody_writes_in_their_name(tmp_path: P
         before = {path: path.read_bytes() for path in log.iterdir() if path.is_file()}
         as_auditor.record(what, facts=facts)
         with pytest.raises(AuditError, match=why):
-            vouched.verify_all(home.log, home.access)
+            signed_entries.verify_all(home.log, home.access)
         assert site.type("audit", "verify", by="auditor") == 2
         for path, content in before.items():
             path.write_bytes(content)

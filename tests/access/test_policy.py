@@ -10,8 +10,8 @@ from client.access import people
 from client.access.people import Key
 from client.access.policy import CLOCK_S, Policy
 from common.errors import AccessError, ConfigError, ConsiliumError, PlanError
-from common.secagg.keys import sign
-from common.signed import Paper
+from common.trust.documents import Paper
+from common.trust.keys import sign
 from tests.access.staff import Site
 from tests.deployment.consortium import Consortium
 

@@ -10,9 +10,9 @@ import pytest
 
 from client import __main__ as hospital
 from client.access import gate
-from client.access.table import ROLES, RULES, asked, who
+from client.access.permissions import ROLES, RULES, asked, who
 from common.audit.entries import plain
-from common.command import Command, dispatch
+from common.cli.command import Command, dispatch
 from tests.access.staff import Site
 
 PAGE = Path(__file__).parents[2] / "docs" / "access.md"
@@ -116,7 +116,9 @@ def words_of(row: str, by: Path) -> list[str]:
 
 
 def test_every_command_has_a_row_and_every_row_is_typed_here(site: Site) -> None:
-    assert set(leaves()) <= set(RULES), "a command without a row is refused: give it one in client/access/table.py"
+    assert set(leaves()) <= set(RULES), (
+        "a command without a row is refused: give it one in client/access/permissions.py"
+    )
     assert set(TYPED) == set(RULES)
     for row in RULES:
         assert asked(parsed(words_of(row, Path("me.key")))) == row

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from common.errors import ConsiliumError
-from common.secagg.machine import Machine
+from common.secagg.coordinator import Machine
 from tests.tally import EVENTS, TRIED
 
 Attack = Callable[..., AbstractContextManager[None]]

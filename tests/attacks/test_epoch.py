@@ -8,8 +8,8 @@ import pytest
 
 from common.secagg import EpochOpening, Exchange, Layout, Member, Outgoing, Plan, Policy, Segment, Site, schedule
 from common.secagg.directory import checked_directory, directory_digest
-from common.secagg.keys import public_of
 from common.secagg.messages import Advert, Delivery, Directory, Shares
+from common.trust.keys import public_of
 from tests.attacks.conftest import Attack
 from tests.secagg.world import NOW_S, ROOT, World, forget, identity, plain
 

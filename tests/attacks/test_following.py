@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from common.algorithms.course import VOID, Course, Place
+from common.messages.transport import Answer, Reply, Request
 from common.secagg.audit import framed, frames
-from common.transport import Answer, Reply, Request
 from common.types import Tensors
-from server import federation
-from server.secure import SecureSum
-from server.transcripts import Transcripts
+from server.rounds import loop
+from server.rounds.secure_sum import SecureSum
+from server.rounds.transcripts import Transcripts
 from tests.attacks.conftest import Attack
 from tests.federation.world import FIVE, SGD, World, config, same_bits
 
@@ -50,7 +50,7 @@ def one_weight(place: Place) -> Place:
 
 def asked(world: World, aggregator: SecureSum, place: Place) -> Place:
     """One honest step."""
-    return world.course.after(place, federation.ask(world.course, aggregator, place))
+    return world.course.after(place, loop.ask(world.course, aggregator, place))
 
 
 def nothing_was_sent(world: World, since: int, what: str) -> bool:
@@ -114,7 +114,7 @@ def test_what_is_asked_beside_the_model_follows_as_well(attack: Attack, tmp_path
         object.__setattr__(course, "request", twisted)
         aggregator = coordinator(world, tmp_path / what)
         with attack(what, "model-does-not-follow"):
-            federation.ask(course, aggregator, course.start())
+            loop.ask(course, aggregator, course.start())
 
 
 def test_an_svms_points_are_not_moved_further_than_another_processor_would(attack: Attack, tmp_path: Path) -> None:

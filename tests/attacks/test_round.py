@@ -9,8 +9,8 @@ import pytest
 from common.errors import ShareError
 from common.secagg import EpochOpening, Exchange, Keeper, Outgoing, RoundOpening, Site, State, audit
 from common.secagg.audit import refuse_other_sum
-from common.secagg.keys import sealed, unsealed
 from common.secagg.messages import Agreement, Agreements, Delivery, Masked, Release, Start, Survivors
+from common.trust.keys import sealed, unsealed
 from tests.attacks.conftest import Attack
 from tests.secagg.world import NOW_S, QUESTION, World, expected, forget, identity, plain
 

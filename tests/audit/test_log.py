@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from common.audit import exported
+from common.audit import log_copy
 from common.audit.entries import Entry, decode
 from common.audit.heads import Head, vouch, vouched
 from common.audit.log import Log
-from common.audit.tree import Tree, leaf_hash
+from common.audit.merkle_tree import Tree, leaf_hash
 from common.errors import AuditError, ConfigError, ConsiliumError, IdentityError, RunError
 from common.secagg import Pins
-from common.secagg.keys import public_of
+from common.trust.keys import public_of
 from tests.audit.log_of import log_of
 from tests.custody import faults
 
@@ -310,8 +310,8 @@ def test_a_copy_shows_that_the_log_was_set_back_or_begun_anew(tmp_path: Path) ->
     log = log_of(tmp_path, 5)
     old = {path: path.read_bytes() for path in log.folder.iterdir() if path.is_file()}
     log.record("import", dataset="chest")
-    (file := tmp_path / "copy").write_bytes(b"".join(exported.write(log)))
-    copy = exported.read(file)
+    (file := tmp_path / "copy").write_bytes(b"".join(log_copy.write(log)))
+    copy = log_copy.read(file)
     copy.refuse_unless_beginning_of(log)
     log.record("rotate")
     copy.refuse_unless_beginning_of(log)

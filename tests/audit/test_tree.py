@@ -6,15 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.audit.tree import (
-    EMPTY,
-    Frontier,
-    Tree,
-    leaf_hash,
-    node_hash,
-    verify_consistency,
-    verify_inclusion,
-)
+from common.audit.merkle_tree import EMPTY, Frontier, Tree, leaf_hash, node_hash, verify_consistency, verify_inclusion
 from common.errors import AuditError
 from tests.audit.log_of import KNOWN
 

@@ -12,14 +12,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from client.__main__ import main
 from client.home import Home as Hospital
-from client.witness import Witness
+from client.plans.log_witness import Witness
 from common.audit.entries import decode
 from common.audit.heads import vouch
-from common.audit.witnessed import Seen
+from common.audit.witness_statement import Seen
 from common.errors import AuditError, ConfigError, IdentityError
-from common.secagg.keys import public_of
-from server.board import FolderBoard
-from server.home import Home
+from common.trust.keys import public_of
+from server.consortium.home import Home
+from server.gateway.site_api import FolderBoard
 from tests.deployment.consortium import NAMES, Consortium
 
 

@@ -5,10 +5,10 @@ import resource
 import shutil
 import subprocess
 
-from client import joining
-from client.backup import check, opening, restore, take
-from client.custody.keys import Custody
+from client.backup import create, restore, unlock, verify
+from client.custody.key_ring import Custody
 from client.home import Home
+from client.setup import enrol
 from tests.custody.hospital import folder_of_dicoms, taken_in
 
 
@@ -19,7 +19,7 @@ class Place:
         self.folder, self.disk, self.recovery = folder, folder / "disk", folder / "recovery.key"
         self.home = Home(folder / "site")
         self.disk.mkdir(parents=True)
-        joining.begin(self.home, "lisbon", "")
+        enrol.begin(self.home, "lisbon", "")
         self.custody = Custody(self.home)
         self.custody.begin(self.recovery)
 
@@ -29,21 +29,21 @@ class Place:
 
     def backup(self, **settings):
         """A snapshot."""
-        return take.run(self.custody, opening.begun(self.custody, self.disk, False), **settings)
+        return create.run(self.custody, unlock.begun(self.custody, self.disk, False), **settings)
 
     @property
     def vault(self):
         """By the site's key."""
-        return opening.opened(self.custody, self.disk / "lisbon")
+        return unlock.opened(self.custody, self.disk / "lisbon")
 
     def restored(self, name="new", number=None, **settings):
         """By the recovery key, into a folder of this name."""
         home = Home(self.folder / name)
-        return restore.run(opening.recovered(self.disk / "lisbon", self.recovery), home, number, **settings), home
+        return restore.run(unlock.recovered(self.disk / "lisbon", self.recovery), home, number, **settings), home
 
     def problems(self):
         """What `backup verify` says."""
-        return list(check.verify(self.vault, self.custody))
+        return list(verify.verify(self.vault, self.custody))
 
 
 def content(folder, *, but=()):

@@ -8,12 +8,13 @@ import stat
 import numpy as np
 import pytest
 
-from client.backup import check, drill, manifest, notes, opening, restore
+from client.backup import drill, known_backups, restore, snapshot, unlock, verify
 from client.custody import lifecycle
-from client.custody.keys import Custody
+from client.custody.key_ring import Custody
 from client.home import Home
-from common import signed, tensorfile
 from common.errors import BackupError, ConfigError, CustodyError
+from common.storage import tensorfile
+from common.trust import documents
 from tests.backup.places import Place, content, little_room
 from tests.custody import faults
 from tests.custody.hospital import tell
@@ -55,8 +56,8 @@ def test_every_snapshot_gives_exactly_the_bytes_of_its_time(place):
 
 
 def test_what_did_not_change_is_not_written_again_and_a_pack_costs_its_growth(place, monkeypatch):
-    monkeypatch.setattr(manifest, "PIECE_BYTES", 4096)
-    monkeypatch.setattr("client.backup.take.PIECE_BYTES", 4096)
+    monkeypatch.setattr(snapshot, "PIECE_BYTES", 4096)
+    monkeypatch.setattr("client.backup.create.PIECE_BYTES", 4096)
     first = place.backup()
     assert first.written_bytes > first.read_bytes
     assert place.backup().written_bytes == 0
@@ -185,29 +186,29 @@ def test_a_disk_that_is_not_mounted_is_asked_about(place):
     with pytest.raises(BackupError, match="Is the disk mounted"):
         place.backup()
     with pytest.raises(BackupError, match="Is the disk mounted"):
-        opening.place_of(place.disk)
+        unlock.place_of(place.disk)
     assert take_anew(place).number == 1
 
 
 def take_anew(place):
-    from client.backup import take
+    from client.backup import create
 
-    return take.run(place.custody, opening.begun(place.custody, place.disk, True))
+    return create.run(place.custody, unlock.begun(place.custody, place.disk, True))
 
 
 def test_another_key_opens_nothing(place, tmp_path):
     place.backup()
     other = Place(tmp_path / "other")
     with pytest.raises(BackupError, match="does not open with recovery key"):
-        opening.recovered(place.disk / "lisbon", other.recovery)
+        unlock.recovered(place.disk / "lisbon", other.recovery)
     with pytest.raises(BackupError, match="is wrapped for key"):
-        opening.opened(other.custody, place.disk / "lisbon")
+        unlock.opened(other.custody, place.disk / "lisbon")
     place.disk.joinpath("lisbon").rename(place.disk / "porto")
     with pytest.raises(BackupError, match="is a backup of lisbon, in a folder porto"):
-        opening.opened(place.custody, place.disk / "porto")
+        unlock.opened(place.custody, place.disk / "porto")
     place.disk.joinpath("porto").rename(place.disk / "lisbon")
     with pytest.raises(ConfigError, match="expected a recovery key"):
-        opening.recovered(place.disk / "lisbon", place.home.folder / "site.yaml")
+        unlock.recovered(place.disk / "lisbon", place.home.folder / "site.yaml")
 
 
 def test_after_a_change_of_keys_the_disk_need_not_be_there_and_the_old_key_opens_no_new_wrap(place, tmp_path):
@@ -227,7 +228,7 @@ def test_after_a_change_of_keys_the_disk_need_not_be_there_and_the_old_key_opens
     place.backup()
     shutil.rmtree(old / "custody/backups")
     with pytest.raises(BackupError, match="is wrapped for key"):
-        opening.opened(Custody(Home(old)), place.disk / "lisbon")
+        unlock.opened(Custody(Home(old)), place.disk / "lisbon")
     with pytest.raises(BackupError, match="does not open with recovery key"):
         place.restored()
     place.recovery = tmp_path / "second.key"
@@ -327,8 +328,8 @@ def test_a_damaged_set_is_left_out_and_named_and_the_rest_is_backed_up(place):
 
 
 def test_what_a_backup_has_damaged_can_be_left_out_and_the_other_images_are_there(place, monkeypatch):
-    monkeypatch.setattr(manifest, "PIECE_BYTES", 512)
-    monkeypatch.setattr("client.backup.take.PIECE_BYTES", 512)
+    monkeypatch.setattr(snapshot, "PIECE_BYTES", 512)
+    monkeypatch.setattr("client.backup.create.PIECE_BYTES", 512)
     place.bring(6)
     place.backup()
     (pack,) = (file for file in place.vault.snapshot(1).files if "packs" in file.path)
@@ -389,7 +390,7 @@ def test_old_snapshots_go_and_the_rest_stays_whole(place):
         place.bring(count)
         place.backup()
     before = len(content(place.disk))
-    gone, freed = check.prune(place.vault, place.custody, 2)
+    gone, freed = verify.prune(place.vault, place.custody, 2)
     assert gone == 2
     assert freed > 0
     assert len(content(place.disk)) < before
@@ -410,7 +411,7 @@ def test_a_drill_restores_compares_opens_and_signs_its_report(place):
     assert told.hashes == 3 * sum(len(file.pieces) for file in place.vault.snapshot(1).files)
     assert not list(place.folder.glob("consilium-drill-*"))
     path = drill.write(told, place.home, 1_800_000_000)
-    paper = signed.read(path, "drill")
+    paper = documents.read(path, "drill")
     assert paper.demand([place.home.identity.public_key().public_bytes_raw()], "the site")["images"] == 2
     assert "passed" in path.with_suffix(".txt").read_text()
     victim = place.vault.path_of(next(f for f in place.vault.snapshot(1).files if "packs" in f.path).pieces[0][1])
@@ -422,7 +423,7 @@ def test_a_drill_restores_compares_opens_and_signs_its_report(place):
 
 def test_a_damaged_note_says_what_to_do(place):
     place.backup()
-    (notes.note_of(place.custody, place.vault.wraps) / "newest").write_text("{")
+    (known_backups.note_of(place.custody, place.vault.wraps) / "newest").write_text("{")
     with pytest.raises(BackupError, match="newest: damaged"):
         place.backup()
 

@@ -5,16 +5,17 @@ from functools import lru_cache
 
 import pytest
 
-from client import flower as site_edge
+from client import app as site_edge
 from client import home as site_home
-from client import joining
-from client.backup import opening, restore, take
-from client.custody.keys import Custody
+from client.backup import create, restore, unlock
+from client.custody.key_ring import Custody
 from client.home import Home
-from client.secure import SealedFile
+from client.setup import enrol
+from client.training.secure_site import SealedFile
 from common.errors import ConsiliumError, IdentityError, PlanError
-from common.joining import JoinRequest, Welcome
-from server import conduct, membership
+from common.trust.joining import JoinRequest, Welcome
+from server.consortium import membership
+from server.runs import driver
 from tests.backup.places import content
 from tests.deployment.consortium import Consortium
 from tests.deployment.test_runs import Hospitals
@@ -35,12 +36,12 @@ def lived(tmp_path_factory):
     (custody := Custody(lisbon)).begin(tmp_path / "recovery.key")
     run = consortium.begun(consortium.plan("federation.rounds=3"))
     hospitals = Recorded(consortium, run.plan)
-    conduct.conduct(run, hospitals)
+    driver.conduct(run, hospitals)
     assert run.state.stage == "finished", run.state.why
     (lisbon.folder / "journal").mkdir()
     (lisbon.folder / "journal" / "x.reply").write_bytes(b"a reply on its way")
     (tmp_path / "disk").mkdir()
-    take.run(custody, opening.begun(custody, tmp_path / "disk", False))
+    create.run(custody, unlock.begun(custody, tmp_path / "disk", False))
     return consortium, run, hospitals.heard
 
 
@@ -74,7 +75,7 @@ def back(consortium):
     """Lisbon, restored where it was, and what it was before."""
     lisbon = consortium.sites["Lisbon"]
     lisbon.folder.rename(lisbon.folder.with_name("burnt"))
-    vault = opening.recovered(consortium.folder.parent / "disk" / "Lisbon", consortium.folder.parent / "recovery.key")
+    vault = unlock.recovered(consortium.folder.parent / "disk" / "Lisbon", consortium.folder.parent / "recovery.key")
     assert restore.run(vault, lisbon, None).problems == []
     return lisbon, Home(lisbon.folder.with_name("burnt"))
 
@@ -83,7 +84,7 @@ def welcome(consortium, site):
     """The coordinator takes the new keys, and the site joins."""
     request = JoinRequest.read((site.folder / "Lisbon.request").read_bytes())
     path = membership.admit(consortium.home, request, consortium.roots, new_keys=True)
-    joining.join(site, Welcome.read(path.read_bytes()))
+    enrol.join(site, Welcome.read(path.read_bytes()))
     consortium.roster()
 
 
@@ -150,7 +151,7 @@ def test_after_it_has_joined_again_a_restored_site_takes_part_in_new_plans(lost,
     welcome(consortium, site)
     monkeypatch.setattr(site_home, "CLOCKS_S", 0.0)
     run = consortium.begun(consortium.plan("name=after", "federation.rounds=3"))
-    conduct.conduct(run, Hospitals(consortium, run.plan))
+    driver.conduct(run, Hospitals(consortium, run.plan))
     assert run.state.stage == "finished", run.state.why
 
 

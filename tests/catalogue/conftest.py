@@ -9,8 +9,8 @@ import yaml
 
 from client.__main__ import main as hospital
 from server.__main__ import main as coordinator
-from server.board import FolderBoard
-from server.catalogue import Catalogue
+from server.catalogue.catalogue import Catalogue
+from server.gateway.site_api import FolderBoard
 from tests.catalogue.fair import ABOUT, Fair
 from tests.dashboard.served import Page, alive
 from tests.deployment.consortium import Consortium

@@ -7,7 +7,7 @@ from typing import Any
 
 from common.audit.entries import Entry, decode
 from common.catalogue import Content
-from server.catalogue import Catalogue
+from server.catalogue.catalogue import Catalogue
 from tests.deployment.consortium import Consortium
 
 ABOUT: dict[str, Any] = {

@@ -12,16 +12,16 @@ from typing import Any, cast
 import pytest
 import yaml
 
-from client.board import Board
-from client.catalogue.seen import Seen
-from common import signed
+from client.catalogue.listing_check import Seen
+from client.connection.gateway_client import Board
 from common.catalogue import Content, Model, Offer, Plan, Withdrawn, listing
-from common.catalogue.making import Said, of_file
+from common.catalogue.offer_from_file import Said, of_file
 from common.catalogue.offers import MOST_BYTES, withdrawal
 from common.errors import CatalogueError, ConsiliumError, RunError
-from common.folder import held
-from server import catalogue as coordinator
-from server import packages
+from common.storage.run_folder import held
+from common.trust import documents
+from server.catalogue import catalogue as coordinator
+from server.catalogue import packages
 from tests.catalogue.fair import Fair
 from tests.tally import TRIED
 
@@ -103,7 +103,7 @@ def test_an_entry_that_is_taken_is_in_the_listing_however_it_was_written(fair: F
     assert isinstance(told.offer, Plan)
     terms = told.offer.terms.model_copy(update={"labels": tuple(f"{i:05d}" for i in range(4000))})
     long = told.model_copy(update={"offer": told.offer.model_copy(update={"terms": terms})})
-    paper = signed.signed("offer", long.model_dump(mode="json"), [fair.consortium.sites["Lisbon"].identity])
+    paper = documents.signed("offer", long.model_dump(mode="json"), [fair.consortium.sites["Lisbon"].identity])
     line = json.dumps(paper.told()).encode()
     assert len(line) < MOST_BYTES < len(paper.encode())
     with pytest.raises(CatalogueError, match="at most"):
@@ -188,7 +188,7 @@ def test_whatever_a_coordinator_says_of_the_catalogue_a_site_refuses_it_in_words
         {"made_s": 1e300}, {"made_s": -1e300}, {"made_s": "nan"}, {"offers": "ab"}, {"offers": [1]}, {"offers": 5},
         {"roster": 5}, {"voucher": None}, {"version": None}, {"version": "9" * 5000},
     ):  # fmt: skip
-        odd.append(signed.signed("catalogue", whole.content | change, [key]).told())
+        odd.append(documents.signed("catalogue", whole.content | change, [key]).told())
     lies: list[dict[str, Any]] = [{"catalogue": one, "next": {}} for one in odd]
     lies += [{"catalogue": whole.told(), "next": one} for one in ({"a": math.inf}, {"a": None}, [], {"a": "9" * 5000})]
     for lie in lies:

@@ -7,9 +7,9 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from common.catalogue import Content, Offer
-from common.catalogue.making import Said, of_file
-from server import membership
-from server.dashboard.live import Shown
+from common.catalogue.offer_from_file import Said, of_file
+from server.consortium import membership
+from server.dashboard.live_page import Shown
 from tests.catalogue.fair import ABOUT, Fair
 from tests.catalogue.test_listing import plan
 from tests.dashboard.browsing import FOUR, PHONE, TWO, look_at, tab

@@ -11,20 +11,20 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from rich.console import Console
 
-from client.catalogue import seen
-from client.catalogue.seen import Seen, fetch, send
-from client.papers import board_of
-from common import signed
+from client.catalogue import listing_check
+from client.catalogue.listing_check import Seen, fetch, send
+from client.plans.sync import board_of
 from common.audit.heads import vouch
-from common.catalogue import Content, Listing, Model, Offer, Plan, Withdrawn, shown, typed
-from common.catalogue.making import Said, made, of_file
+from common.catalogue import Content, Listing, Model, Offer, Plan, Withdrawn, command_parts, listing_view
+from common.catalogue.offer_from_file import Said, made, of_file
 from common.catalogue.offers import MOST_BYTES
 from common.errors import CatalogueError, ConsiliumError, IdentityError, LinkError, WireError
-from common.joining import consortium_fingerprint
 from common.secagg import Pins
-from common.secagg.keys import public_of
-from server import catalogue as coordinator
-from server import membership
+from common.trust import documents
+from common.trust.joining import consortium_fingerprint
+from common.trust.keys import public_of
+from server.catalogue import catalogue as coordinator
+from server.consortium import membership
 from tests.catalogue.fair import Fair
 from tests.package.shop import Made
 from tests.tally import TRIED
@@ -68,7 +68,7 @@ def test_an_entry_is_taken_from_its_owner_alone_and_in_its_turn(fair: Fair) -> N
         fair.catalogue.take("Lisbon", paper.encode())  # after it was withdrawn
     assert not fair.offered
     for words in ({"name": "../up"}, {"name": ""}, {"version": 0}, {"title": "a\nb"}, {"offer": {"kind": "sale"}}):
-        told = signed.signed("offer", first.model_dump(mode="json") | words, [lisbon])
+        told = documents.signed("offer", first.model_dump(mode="json") | words, [lisbon])
         with pytest.raises(CatalogueError, match="of another release"):
             fair.catalogue.take("Lisbon", told.encode())
     TRIED["offers of others, or out of turn, refused"] += len(tried) + 7
@@ -82,7 +82,7 @@ def test_what_is_too_long_or_too_much_is_refused(fair: Fair, monkeypatch: pytest
     long = told.model_copy(update={"offer": told.offer.model_copy(update={"terms": terms})})
     with pytest.raises(CatalogueError, match=f"expected {MOST_BYTES:,} at most"):
         Offer.make(long, [lisbon])
-    paper = signed.signed("offer", long.model_dump(mode="json"), [lisbon])
+    paper = documents.signed("offer", long.model_dump(mode="json"), [lisbon])
     with pytest.raises(CatalogueError, match="at most"):
         fair.catalogue.take("Lisbon", paper.encode())
     monkeypatch.setattr(coordinator, "MOST_OFFERS", 2)
@@ -107,7 +107,7 @@ def test_a_listing_in_which_anything_was_changed_is_refused(fair: Fair) -> None:
     def other(change: Change, key: Ed25519PrivateKey) -> bytes:
         told = json.loads(json.dumps(content))
         change(told)
-        return signed.signed("catalogue", told, [key]).encode()
+        return documents.signed("catalogue", told, [key]).encode()
 
     log = fair.consortium.home.log.key()
     changes: list[Change] = [
@@ -176,7 +176,7 @@ def test_the_entries_of_a_site_that_was_suspended_are_gone(fair: Fair) -> None:
 
 def test_a_transfer_that_broke_off_goes_on_and_what_came_damaged_is_not_taken(fair: Fair, model: Made) -> None:
     lisbon, nairobi = fair.consortium.sites["Lisbon"], fair.consortium.sites["Nairobi"]
-    file = model.file * (2 * seen.PIECE // len(model.file) + 1)
+    file = model.file * (2 * listing_check.PIECE // len(model.file) + 1)
     sent = list[int]()
 
     def interrupted(size: int) -> None:
@@ -187,7 +187,12 @@ def test_a_transfer_that_broke_off_goes_on_and_what_came_damaged_is_not_taken(fa
         with pytest.raises(KeyboardInterrupt):
             send(board, file, interrupted)
         send(board, file, sent.append)
-        assert sent == [seen.PIECE, seen.PIECE, seen.PIECE, len(file) - 2 * seen.PIECE][: len(sent)]
+        assert (
+            sent
+            == [listing_check.PIECE, listing_check.PIECE, listing_check.PIECE, len(file) - 2 * listing_check.PIECE][
+                : len(sent)
+            ]
+        )
         assert sum(sent[1:]) == len(file)
         content, _ = of_file(model.path, Said(), "pilot", "Lisbon", {})
         with pytest.raises(LinkError, match="has not come, or not whole"):
@@ -248,7 +253,7 @@ def test_partners_outside_read_what_was_exported_after_comparing_a_fingerprint(
     assert fair.at("Nairobi", "read", tmp_path / "all.json") == 0  # a member has compared it already
     assert fair.here("export", tmp_path / "all.txt") == 2
     forged = fair.catalogue.listing().paper.content | {"roots": [public_of(STRANGER).hex()]}
-    (tmp_path / "forged.json").write_bytes(signed.signed("catalogue", forged, [STRANGER]).encode())
+    (tmp_path / "forged.json").write_bytes(documents.signed("catalogue", forged, [STRANGER]).encode())
     with pytest.raises(ConsiliumError):
         Listing.admitted((tmp_path / "forged.json").read_bytes(), Pins("pilot", (public_of(STRANGER),)))
 
@@ -268,7 +273,7 @@ def test_a_text_that_would_move_the_cursor_is_not_signed(fair: Fair) -> None:
     content = made("pilot", "Lisbon", Said("a", "clear \x1b[2J"), offer, {})
     with pytest.raises(WireError):
         Offer.make(content, [STRANGER])
-    assert "odd" not in shown.described(content)
+    assert "odd" not in listing_view.described(content)
 
 
 def test_an_entry_of_another_release_is_left_out_and_hides_nothing_else(
@@ -276,11 +281,11 @@ def test_an_entry_of_another_release_is_left_out_and_hides_nothing_else(
 ) -> None:
     home, lisbon = fair.consortium.home, fair.consortium.sites["Lisbon"]
     assert fair.at("Nairobi", "offer", "chest", "--yes") == 0
-    later = signed.signed("offer", plan(fair).model_dump(mode="json") | {"colour": "blue"}, [lisbon.identity])
+    later = documents.signed("offer", plan(fair).model_dump(mode="json") | {"colour": "blue"}, [lisbon.identity])
     told = fair.catalogue.listing().paper.content
     told = told | {"offers": [*told["offers"], later.told()]}
-    listing = Listing.admitted(signed.signed("catalogue", told, [home.log.key()]).encode(), home.pins)
+    listing = Listing.admitted(documents.signed("catalogue", told, [home.log.key()]).encode(), home.pins)
     assert [offer.content.address for offer in listing.offers] == ["Nairobi/chest"]
     assert listing.unread == 1
-    typed.listed(listing, Console())
+    command_parts.listed(listing, Console())
     assert "1 of another release" in capsys.readouterr().out

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from client import dataset
-from client.own import own_cases
+from client.dataset import loading
+from client.dataset.for_plan import own_cases
 from common import config as configuration
 from common.catalogue import Dataset, Model, Plan, Span
-from common.package import reading
-from common.plans import RunPlan
+from common.package import package_file
+from common.plans.plan import RunPlan
 from tests.catalogue.fair import ABOUT, Fair
 from tests.package.shop import Made
 
@@ -62,7 +62,7 @@ def test_counts_are_exact_where_the_site_says_so(fair: Fair) -> None:
     offer = fair.offered["Lisbon/chest"].offer
     assert isinstance(offer, Dataset)
     assert all(span.least == span.most for span in offer.cases)
-    (lisbon,) = (site for site in dataset.load(fair.consortium.config, 1).sites if site.name == "Lisbon")
+    (lisbon,) = (site for site in loading.load(fair.consortium.config, 1).sites if site.name == "Lisbon")
     labels = np.concatenate([part.labels for part in (lisbon.train, lisbon.validation, lisbon.test)])
     assert [span.least for span in offer.cases] == np.bincount(labels).tolist()
 
@@ -99,7 +99,7 @@ def test_a_model_goes_from_one_hospital_to_another_as_it_was_and_can_be_used_the
     assert offer.card == model.shared.members["card.md"].decode()
     assert fair.at("Nairobi", "take", address, "--out", tmp_path / "taken.consilium") == 0
     assert (tmp_path / "taken.consilium").read_bytes() == model.file
-    assert reading.read(tmp_path / "taken.consilium").fingerprint in capsys.readouterr().out
+    assert package_file.read(tmp_path / "taken.consilium").fingerprint in capsys.readouterr().out
     assert fair.at("Nairobi", "take", address, "--out", tmp_path / "taken.consilium") == 2  # is not written over
     assert fair.here("take", address, "--out", tmp_path / "here.consilium") == 0
     assert (tmp_path / "here.consilium").read_bytes() == model.file

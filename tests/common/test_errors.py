@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from common import errors
-from common.command import exit_status
+from common.cli.command import exit_status
 from common.errors import ConfigError, ConsiliumError, IdentityError, SecAggError
 
 ROOT = Path(__file__).parents[2]

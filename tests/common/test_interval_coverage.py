@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from common import intervals, metrics
+from common.metrics import intervals, performance
 
 NORMAL = {1.0: 0.7602, 2.5: 0.9615}
 """AUC of two normal distributions of deviation 1 that lie so far apart: Φ(d / √2)."""
@@ -16,7 +16,7 @@ def counted(margins: np.ndarray, labels: np.ndarray, sites: int = 1) -> np.ndarr
     """The histogram summed over sites."""
     logits = np.stack([np.zeros_like(margins), margins], axis=1)
     parts = np.array_split(np.arange(len(labels)), sites)
-    found: np.ndarray = sum(metrics.count(logits[p], labels[p])["histogram"][0] for p in parts)  # type: ignore[assignment]
+    found: np.ndarray = sum(performance.count(logits[p], labels[p])["histogram"][0] for p in parts)  # type: ignore[assignment]
     return found
 
 
@@ -52,7 +52,7 @@ def test_the_interval_holds_its_own_figure_whatever_the_scores(
     random = np.random.default_rng(3)
     for labels in (np.array([0, 1]), np.repeat([0, 1], [1000, 2]), np.repeat([0, 1], [3, 2000]), np.repeat([0, 1], 40)):
         histogram = counted(draw(random, labels), labels, sites=3)
-        area = metrics.auc_of_counts({"histogram": histogram[None]})
+        area = performance.auc_of_counts({"histogram": histogram[None]})
         low, high = intervals.auc_of_histogram(*histogram) or (np.nan, np.nan)
         assert area is not None
         assert 0 <= low <= area <= high <= 1
@@ -69,5 +69,5 @@ def test_a_summed_auc_is_that_of_pooled_scores() -> None:
         labels = np.repeat([0, 1], [3000 - positives, positives])
         order = random.permutation(3000)
         margins, labels = (spread * (random.normal(size=3000) + labels))[order], labels[order]
-        area = metrics.auc_of_counts({"histogram": counted(margins, labels, sites=6)[None]})
+        area = performance.auc_of_counts({"histogram": counted(margins, labels, sites=6)[None]})
         assert area == pytest.approx(roc_auc_score(labels, margins), abs=1e-3)

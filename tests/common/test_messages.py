@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from common import tensorfile, wire
 from common.errors import WireError
-from common.transport import Reply, Request
+from common.messages import wire
+from common.messages.transport import Reply, Request
+from common.storage import tensorfile
 
 arrays = hnp.arrays(
     st.sampled_from([np.float32, np.float64, np.int64, np.uint8]), hnp.array_shapes(min_dims=0, max_dims=3, max_side=4)

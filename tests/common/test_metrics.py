@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import log_loss, roc_auc_score
 
-from common import metrics
+from common.metrics import performance
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -21,8 +21,8 @@ def outcomes(seed: int, n: int, k: int) -> tuple[np.ndarray, np.ndarray]:
 @given(seeds, st.integers(2, 4), st.integers(0, 40), st.integers(0, 40))
 def test_counts_of_two_sites_sum_to_the_count_of_all_their_cases(seed: int, k: int, n: int, m: int) -> None:
     logits, labels = outcomes(seed, n + m, k)
-    one, two = metrics.count(logits[:n], labels[:n]), metrics.count(logits[n:], labels[n:])
-    both = metrics.count(logits, labels)
+    one, two = performance.count(logits[:n], labels[:n]), performance.count(logits[n:], labels[n:])
+    both = performance.count(logits, labels)
     for name in both:
         np.testing.assert_allclose(one[name] + two[name], both[name], rtol=1e-9)
 
@@ -33,19 +33,19 @@ def test_auc_read_off_the_histogram_is_within_a_thousandth_of_scikit_learn(seed:
     expected = np.mean(
         [
             roc_auc_score(labels == c, m)
-            for c, m in zip(range(k) if k > 2 else [1], metrics.margins(logits).T, strict=True)
+            for c, m in zip(range(k) if k > 2 else [1], performance.margins(logits).T, strict=True)
         ]
     )
-    assert metrics.auc_of_counts(metrics.count(logits, labels)) == pytest.approx(expected, abs=1e-3)
-    assert metrics.score(logits, labels, 0.0).auc == pytest.approx(expected, abs=1e-12)
+    assert performance.auc_of_counts(performance.count(logits, labels)) == pytest.approx(expected, abs=1e-3)
+    assert performance.score(logits, labels, 0.0).auc == pytest.approx(expected, abs=1e-12)
 
 
 @given(seeds, st.floats(-5, 5))
 def test_ties_count_half(seed: int, value: float) -> None:
     labels = np.random.default_rng(seed).permutation([0, 1, 1, 0, 1])
     logits = np.tile(np.array([[0.0, value]], np.float32), (5, 1))
-    assert metrics.score(logits, labels, 0.0).auc == 0.5
-    assert metrics.auc_of_counts(metrics.count(logits, labels)) == 0.5
+    assert performance.score(logits, labels, 0.0).auc == 0.5
+    assert performance.auc_of_counts(performance.count(logits, labels)) == 0.5
 
 
 @given(seeds, st.integers(2, 4))
@@ -53,16 +53,18 @@ def test_the_loss_is_scikit_learns(seed: int, k: int) -> None:
     logits, labels = outcomes(seed, 50, k)
     p = np.exp(logits.astype(np.float64))
     p /= p.sum(axis=1, keepdims=True)
-    assert metrics.log_losses(logits, labels).mean() == pytest.approx(log_loss(labels, p, labels=range(k)), rel=1e-6)
+    assert performance.log_losses(logits, labels).mean() == pytest.approx(
+        log_loss(labels, p, labels=range(k)), rel=1e-6
+    )
 
 
 @given(seeds, st.sampled_from(["youden", "accuracy", 0.9, 0.5]))
-def test_no_threshold_is_better_than_the_operating_point(seed: int, rule: metrics.Rule) -> None:
+def test_no_threshold_is_better_than_the_operating_point(seed: int, rule: performance.Rule) -> None:
     logits, labels = outcomes(seed, 120, 2)
-    counts = metrics.count(logits, labels)
+    counts = performance.count(logits, labels)
 
     def worth(threshold: float) -> float:
-        found = metrics.score(logits, labels, threshold)
+        found = performance.score(logits, labels, threshold)
         assert found.sensitivity is not None
         assert found.specificity is not None
         if rule == "youden":
@@ -71,25 +73,25 @@ def test_no_threshold_is_better_than_the_operating_point(seed: int, rule: metric
             return found.accuracy
         return found.specificity if found.sensitivity >= float(rule) else -1.0
 
-    chosen = metrics.operating_point(counts, rule)
+    chosen = performance.operating_point(counts, rule)
     assert chosen is not None
-    bin_width = 2 * metrics.MARGIN_LIMIT / metrics.BINS
+    bin_width = 2 * performance.MARGIN_LIMIT / performance.BINS
     best = max(worth(t) for t in np.arange(-8, 8, bin_width))
     assert worth(chosen) >= best - 0.05  # cases that share a bin with the threshold may fall to either side
 
 
 def test_the_threshold_lies_in_the_middle_of_a_gap() -> None:
     logits = np.array([[0, -6], [0, -5], [0, 3], [0, 4]], np.float32)
-    threshold = metrics.operating_point(metrics.count(logits, np.array([0, 0, 1, 1])), "youden")
+    threshold = performance.operating_point(performance.count(logits, np.array([0, 0, 1, 1])), "youden")
     assert threshold == pytest.approx(-1.0, abs=0.05)
 
 
 def test_a_class_without_cases_leaves_the_figure_undefined_and_breaks_nothing() -> None:
     logits, _ = outcomes(1, 10, 2)
-    counts = metrics.count(logits, np.zeros(10, np.int64))
-    assert metrics.auc_of_counts(counts) is None
-    assert metrics.operating_point(counts, "youden") == 0.0
-    found = metrics.score(logits, np.zeros(10, np.int64), 0.0)
+    counts = performance.count(logits, np.zeros(10, np.int64))
+    assert performance.auc_of_counts(counts) is None
+    assert performance.operating_point(counts, "youden") == 0.0
+    found = performance.score(logits, np.zeros(10, np.int64), 0.0)
     assert found.auc is None
     assert found.sensitivity is None
     assert found.specificity is not None
@@ -97,13 +99,18 @@ def test_a_class_without_cases_leaves_the_figure_undefined_and_breaks_nothing() 
 
 def test_no_cases_at_all_are_no_error() -> None:
     empty = np.zeros((0, 3), np.float32), np.zeros(0, np.int64)
-    assert metrics.score(*empty, None).n == 0
-    assert metrics.summary_of_counts(metrics.count(*empty)) == {"n": 0.0, "loss": None, "accuracy": None, "auc": None}
+    assert performance.score(*empty, None).n == 0
+    assert performance.summary_of_counts(performance.count(*empty)) == {
+        "n": 0.0,
+        "loss": None,
+        "accuracy": None,
+        "auc": None,
+    }
 
 
 def test_three_classes_are_judged_one_against_the_rest() -> None:
     logits, labels = outcomes(3, 300, 3)
-    found = metrics.score(logits, labels, None)
+    found = performance.score(logits, labels, None)
     assert found.threshold is None
     assert found.accuracy == pytest.approx((logits.argmax(axis=1) == labels).mean())
     assert found.sensitivity == pytest.approx(np.mean([(logits.argmax(1) == c)[labels == c].mean() for c in range(3)]))

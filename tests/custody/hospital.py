@@ -8,9 +8,9 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from client.custody import importer
+from client.custody.encrypted_dataset import Store
 from client.custody.importer import Wanted
-from client.custody.keys import Custody
-from client.custody.store import Store
+from client.custody.key_ring import Custody
 from client.home import Home
 from common.config import Folder
 

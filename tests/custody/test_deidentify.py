@@ -19,8 +19,8 @@ from client.custody.confidentiality import NEVER_SHIFTED, TEMPORAL, table
 from client.custody.deidentify import Deidentifier
 from client.custody.options import OPTIONS
 from client.custody.pseudonyms import Pseudonyms
-from client.origin import File, Memory
 from client.readers.dicom import parse
+from client.readers.source import File, Memory
 from tests.custody.hospital import dicom, written
 from tests.data.pydicom_files import FOLDERS
 

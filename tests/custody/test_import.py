@@ -17,9 +17,9 @@ from PIL import Image, PngImagePlugin
 from client import readers
 from client.access.commands import begin
 from client.custody import importer, intake
+from client.custody.encrypted_cases import read
 from client.custody.importer import Wanted
-from client.custody.table import read
-from client.dataset import load
+from client.dataset.loading import load
 from common import config as configuration
 from common.config import Encrypted, Folder, Manifest, Npz
 from common.errors import ConfigError, DataError, ImageError, RunError
@@ -79,7 +79,7 @@ def test_pictures_keep_their_pixels_and_lose_all_else(custody, tmp_path):
     Image.fromarray(RNG.integers(0, 256, (8, 6, 3), np.uint8)).save(source / "well" / "a.jpg", exif=turned)
     Image.fromarray(RNG.random((6, 6), np.float32)).save(source / "well" / "b.tif", description="Sousa^Ana")
     plain = Folder(kind="folder", path=source, cache=tmp_path / "plain")
-    from client import manifest as files
+    from client.sources import file_list as files
 
     expected = list(files.read(plain).images.pictures(range(4)))
     taken_in(custody, source)
@@ -318,7 +318,7 @@ def test_ctrl_c_keeps_what_is_in(custody, tmp_path):
 def test_one_import_at_a_time(custody, tmp_path):
     source = folder_of_dicoms(tmp_path / "source", 2)
     taken_in(custody, source)
-    from client.custody.writer import writing
+    from client.custody.dataset_writer import writing
 
     with writing(custody, custody.sets / "chest"), pytest.raises(RunError, match="another process is importing"):
         taken_in(custody, source)

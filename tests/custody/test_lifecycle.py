@@ -4,8 +4,8 @@ import shutil
 
 import pytest
 
-from client.custody import disk, keys, lifecycle, store, wraps
-from client.custody.keys import Custody
+from client.custody import disk, encrypted_dataset, key_ring, lifecycle, wrapped_keys
+from client.custody.key_ring import Custody
 from client.home import Home
 from common import config as configuration
 from common.errors import ConfigError, CustodyError
@@ -27,7 +27,7 @@ def packs(custody):
 
 
 def test_a_new_key_opens_everything_and_writes_no_image(custody):
-    before, images, told = packs(custody), tell(custody), wraps.read(custody.sets / "chest")
+    before, images, told = packs(custody), tell(custody), wrapped_keys.read(custody.sets / "chest")
     ring = custody.ring()
     events = []
     assert len(lifecycle.rotate(custody, record=events.append)) == 2
@@ -35,7 +35,7 @@ def test_a_new_key_opens_everything_and_writes_no_image(custody):
     assert tell(custody) == images
     assert set(custody.ring().wrapping) & set(ring.wrapping) == set()
     assert events[0].facts["data sets"] == 2
-    wraps.write(told, custody.sets / "chest")  # as an old backup has it
+    wrapped_keys.write(told, custody.sets / "chest")  # as an old backup has it
     with pytest.raises(CustodyError, match=r"is wrapped for key .* recover"):
         opened(custody)
 
@@ -113,12 +113,12 @@ def test_keys_are_begun_once_and_the_recovery_key_is_put_elsewhere(tmp_path):
         custody.begin(tmp_path / "site" / "recovery.key")
     custody.begin(tmp_path / "recovery.key")
     assert (tmp_path / "recovery.key").stat().st_mode & 0o077 == 0
-    private = keys.read_recovery(tmp_path / "recovery.key").private_bytes_raw().hex()
+    private = key_ring.read_recovery(tmp_path / "recovery.key").private_bytes_raw().hex()
     assert private not in "".join(path.read_text() for path in custody.folder.rglob("*") if path.is_file())
     with pytest.raises(ConfigError, match="has its custody keys already"):
         custody.begin(tmp_path / "other.key")
     with pytest.raises(ConfigError, match="expected a recovery key"):
-        keys.read_recovery(tmp_path / "site" / "site.yaml")
+        key_ring.read_recovery(tmp_path / "site" / "site.yaml")
 
 
 def test_a_set_on_another_disk_is_found_through_a_link(custody, tmp_path):
@@ -127,10 +127,10 @@ def test_a_set_on_another_disk_is_found_through_a_link(custody, tmp_path):
     (tmp_path / "c.yaml").write_text(
         "name: t\ndata: {kind: encrypted, path: site/sets/chest}\nsites: {split: iid}\nmodel: {kind: svm}\n"
     )
-    from client.custody import table
+    from client.custody import encrypted_cases
 
     source = configuration.load(tmp_path / "c.yaml").data
-    assert len(table.open_store(source).index.cases) == 2
+    assert len(encrypted_cases.open_store(source).index.cases) == 2
     lifecycle.destroy(custody, custody.sets / "chest")
     assert not (tmp_path / "large-disk").exists()
     assert not (custody.sets / "chest").is_symlink()
@@ -168,5 +168,5 @@ def test_a_beginning_that_was_cut_short_is_begun_again_and_lost_keys_are_not(cus
 def test_a_note_of_a_version_is_written_after_the_index(custody, monkeypatch):
     folder, order, write = custody.sets / "chest", [], disk.replace
     monkeypatch.setattr(disk, "replace", lambda path, content: order.append(path.name) or write(path, content))
-    store.adopt(custody, folder)
-    assert order == ["index", wraps.read(folder).set]
+    encrypted_dataset.adopt(custody, folder)
+    assert order == ["index", wrapped_keys.read(folder).set]

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from client.custody import envelope, keys
-from client.custody import writer as writing
-from client.custody.store import Store
-from client.custody.table import read
+from client.custody import dataset_writer as writing
+from client.custody import key_ring, sealing
+from client.custody.encrypted_cases import read
+from client.custody.encrypted_dataset import Store
 from common.config import Encrypted
 from common.errors import ConfigError, ConsiliumError, CustodyError
 from tests.custody.hospital import folder_of_dicoms, open_hospital, opened, taken_in, tell
@@ -31,7 +31,7 @@ def stored(tmp_path_factory):
 def copied(stored, tmp_path):
     """The same in a place of its own, to do harm to."""
     shutil.copytree(stored[0].home.folder, tmp_path / "site")
-    return keys.Custody(keys.Home(tmp_path / "site"))
+    return key_ring.Custody(key_ring.Home(tmp_path / "site"))
 
 
 def whole(custody, expected):
@@ -195,12 +195,12 @@ def test_keys_are_never_shown(stored):
 
 
 def test_no_two_places_are_one_context():
-    assert envelope.context(("a", "bc")) != envelope.context(("ab", "c"))
-    sealed = envelope.seal(b"k" * 32, b"content", ("lisbon", "x"))
-    assert envelope.unseal(b"k" * 32, sealed, ("lisbon", "x"), "it") == b"content"
+    assert sealing.context(("a", "bc")) != sealing.context(("ab", "c"))
+    sealed = sealing.seal(b"k" * 32, b"content", ("lisbon", "x"))
+    assert sealing.unseal(b"k" * 32, sealed, ("lisbon", "x"), "it") == b"content"
     for key, place in ((b"k" * 32, ("lisbon", "y")), (b"j" * 32, ("lisbon", "x"))):
         with pytest.raises(CustodyError, match="it: is not what was stored"):
-            envelope.unseal(key, sealed, place, "it")
+            sealing.unseal(key, sealed, place, "it")
 
 
 def test_a_store_goes_to_another_process_without_its_keys(stored):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from server.dashboard.lock import Lock
+from server.dashboard.login import Lock
 from tests.dashboard.served import PASSWORD, Page, alive
 from tests.deployment.consortium import Consortium
 

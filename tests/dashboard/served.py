@@ -8,9 +8,9 @@ from contextlib import contextmanager
 
 import httpx
 
-from common.files import write_json
-from server.dashboard.serving import server
-from server.home import Home
+from common.storage.files import write_json
+from server.consortium.home import Home
+from server.dashboard.serve import server
 
 PASSWORD = "correct horse battery staple"  # noqa: S105 of a test
 

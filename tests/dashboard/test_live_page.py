@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
-from server import conduct
 from server.__main__ import main
-from server.federation import RoundRecord
-from server.report import learning
+from server.report import rounds_table
 from server.report.markup import document, el, style
-from server.runs import Asking, Run
+from server.rounds.loop import RoundRecord
+from server.runs import driver
+from server.runs.run import Asking, Run
 from simulate import main as simulate
 from tests.dashboard.browsing import DESKTOP, FOUR, PHONE, TWO, look_at, serious, tab
 from tests.dashboard.served import PASSWORD, Page, alive
@@ -87,8 +87,8 @@ def test_curves_are_hidden_by_the_legend_and_saved_by_keyboard_without_a_script(
 ) -> None:
     rounds = [asdict(round_of(number)) for number in range(3)]
     runs = [(3, "Lisbon alone", rounds), (3, "Osaka alone", rounds), (0, "federated", rounds)]
-    drawn = learning.drawn(runs, [(0, "federated"), (3, "each site alone")])
-    made = document("curves", style(), el("h1", "curves"), drawn, learning.download("run", runs))
+    drawn = rounds_table.drawn(runs, [(0, "federated"), (3, "each site alone")])
+    made = document("curves", style(), el("h1", "curves"), drawn, rounds_table.download("run", runs))
     (tmp_path / "curves.html").write_bytes(made)
     with tab(browser, (tmp_path / "curves.html").as_uri()) as seen:
         lines = seen.locator("figure .line.s3")
@@ -246,7 +246,7 @@ def test_axe_finds_nothing_serious_on_reports(tmp_path: Path, browser: Browser) 
     """Of a real run, of a simulation, and of two runs compared."""
     consortium = Consortium(tmp_path)
     run = consortium.begun(consortium.plan())
-    conduct.conduct(run, Hospitals(consortium, run.plan))
+    driver.conduct(run, Hospitals(consortium, run.plan))
     few = ["data.sites=3", "data.cases=40", "data.size=16", "preprocess=[]", "federation.rounds=6"]
     assert (
         simulate(["configs/demo-svm.yaml", "--out", str(tmp_path / "svm"), *few, "federation.simulate.drop=0.1"]) == 0

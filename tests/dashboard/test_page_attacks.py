@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from server.dashboard import door, lock, serving
-from server.dashboard.lock import Lock
-from server.home import Home
+from server.consortium.home import Home
+from server.dashboard import dashboard_app, login, serve
+from server.dashboard.login import Lock
 from tests.dashboard.served import PASSWORD, Page
 from tests.deployment.consortium import Consortium
 from tests.tally import TRIED
@@ -87,7 +87,7 @@ def test_no_spelling_of_another_name_is_taken_for_the_pages_own(page: Page) -> N
 
 def test_refused_logins_do_not_fill_the_log(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     """Any web page can have a browser on the coordinator's machine follow a wrong link, as often as it likes."""
-    monkeypatch.setattr(lock, "MOST_NOTED", 3)
+    monkeypatch.setattr(login, "MOST_NOTED", 3)
     before = sum(1 for _ in page.home.log.lines())
     for _ in range(9):
         assert httpx.get(f"{page.url}/?token=guess", headers={"sec-fetch-site": "cross-site"}).status_code == 403
@@ -101,7 +101,7 @@ def test_a_link_is_void_once_a_password_is_set(page: Page) -> None:
 
 
 def test_a_form_that_does_not_come_keeps_no_connection(locked: Page, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "FORM_S", 0.3)
+    monkeypatch.setattr(dashboard_app, "FORM_S", 0.3)
     form = {"origin": locked.url, "content-type": "application/x-www-form-urlencoded", "connection": "keep-alive"}
     for size in ({"content-length": "99"}, {"transfer-encoding": "chunked"}):
         began = time.monotonic()
@@ -142,13 +142,13 @@ def test_a_name_in_capitals_is_the_pages_own(consortium: Consortium) -> None:
     home = Home.at(consortium.home.folder)
     Lock(home).set_password(PASSWORD)
     found = list[frozenset[str]]()
-    served = serving.Door
+    served = serve.Door
 
-    def noted(home: Home, lock: Lock, hosts: frozenset[str], **more: object) -> door.Door:
+    def noted(home: Home, lock: Lock, hosts: frozenset[str], **more: object) -> dashboard_app.Door:
         found.append(hosts)
         return served(home, lock, hosts, **more)  # type: ignore[arg-type]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(serving, "Door", noted)
-        serving.server(home, "192.0.2.1", 8765, lambda _: None)
+        patch.setattr(serve, "Door", noted)
+        serve.server(home, "192.0.2.1", 8765, lambda _: None)
     assert "coordinator.example" in found[0]

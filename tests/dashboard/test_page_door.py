@@ -17,12 +17,12 @@ import pytest
 from common.audit.entries import Entry
 from common.errors import ConfigError, RunError
 from server.__main__ import main
-from server.dashboard import lock as lock_of
-from server.dashboard import serving
-from server.dashboard.door import FORM_BYTES
-from server.dashboard.lock import Lock
-from server.dashboard.pushed import MOST_STREAMS
-from server.home import Home
+from server.consortium.home import Home
+from server.dashboard import login as lock_of
+from server.dashboard import serve
+from server.dashboard.dashboard_app import FORM_BYTES
+from server.dashboard.login import Lock
+from server.dashboard.push import MOST_STREAMS
 from tests.dashboard.served import PASSWORD, Page
 from tests.deployment.consortium import Consortium
 from tests.deployment.federation import ROOT
@@ -314,19 +314,19 @@ def test_too_many_streams_at_the_same_moment_are_refused_too(page: Page) -> None
 def test_other_machines_are_let_in_with_a_password_and_tls_alone(consortium: Consortium) -> None:
     home = consortium.home
     with pytest.raises(ConfigError, match="set a password"):
-        serving.serve(home, "0.0.0.0", 0)  # noqa: S104
+        serve.serve(home, "0.0.0.0", 0)  # noqa: S104
     with pytest.raises(ConfigError, match="expected an IP address"):
-        serving.serve(home, "example.org", 0)
+        serve.serve(home, "example.org", 0)
     Lock(home).set_password(PASSWORD)
     links = list[str]()
-    made = serving.server(home, "0.0.0.0", 4711, links.append)  # noqa: S104
+    made = serve.server(home, "0.0.0.0", 4711, links.append)  # noqa: S104
     assert made.config.is_ssl
     assert links == ["https://127.0.0.1:4711/"]
 
 
 def test_a_port_that_is_taken_is_said(page: Page) -> None:
     with pytest.raises(RunError, match=r"in use.*--port"):
-        serving.serve(page.home, "127.0.0.1", page.port)
+        serve.serve(page.home, "127.0.0.1", page.port)
 
 
 def test_a_part_that_cannot_be_read_does_not_take_the_others_with_it(page: Page) -> None:

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 from playwright.sync_api import Page as Tab
 
-from server.home import Home
+from server.consortium.home import Home
 from tests.dashboard.served import Page
 from tests.deployment.whole import SITES, Quick, ended, written
 

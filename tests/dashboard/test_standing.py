@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from common.files import write_json
-from server import follow
-from server.dashboard import live
-from server.standing import Link, sites
+from common.storage.files import write_json
+from server.dashboard import live_page
+from server.runs import terminal
+from server.runs.status import Link, sites
 from tests.dashboard.served import alive
 from tests.deployment.consortium import Consortium
 
@@ -50,17 +50,17 @@ def test_a_site_is_what_its_line_and_its_words_make_it(
 def test_the_status_of_the_terminal_says_the_same(consortium: Consortium) -> None:
     alive(consortium.home, Osaka=3.0)
     said = io.StringIO()
-    follow.status(consortium.home, Console(file=said, width=200))
+    terminal.status(consortium.home, Console(file=said, width=200))
     assert "no, lost its line, last heard 3 s ago" in said.getvalue()
 
 
 def test_a_listener_is_told_what_matters_and_no_time_that_runs(consortium: Consortium) -> None:
     run = consortium.begun(consortium.plan())
     alive(consortium.home, Osaka=3.0)
-    first = live.Shown.at(consortium.home)
+    first = live_page.Shown.at(consortium.home)
     assert first.said == f"Run {run.name} running. Not there: Osaka."
     time.sleep(1.1)
-    again = live.Shown.at(consortium.home)
+    again = live_page.Shown.at(consortium.home)
     assert again.said == first.said
     assert again.told["sites"] != first.told["sites"]
-    assert live.Shown.at(consortium.home, run.name).title == first.title
+    assert live_page.Shown.at(consortium.home, run.name).title == first.title

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from client.download import fetch
+from client.sources.download import fetch
 from common.config import Download
 from common.errors import DataError
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from client import cache, manifest, readers
-from client.origin import File
+from client import readers
+from client.readers.source import File
+from client.sources import file_list, image_cache
 from common.config import Folder, Manifest
 from common.errors import DataError
 
@@ -24,7 +25,7 @@ def images(tmp_path):
 
 def read(folder, text, encoding="utf-8", **settings):
     (folder / "list.csv").write_text(text, encoding=encoding, newline="")
-    return manifest.read(Manifest(kind="manifest", path=folder / "list.csv", cache=folder / "cache", **settings))
+    return file_list.read(Manifest(kind="manifest", path=folder / "list.csv", cache=folder / "cache", **settings))
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
@@ -113,7 +114,7 @@ def test_frames_of_one_file_are_one_person(images):
 
 
 def folder(path, **settings):
-    return manifest.read(Folder(kind="folder", path=path, cache=path.parent / "cache", **settings))
+    return file_list.read(Folder(kind="folder", path=path, cache=path.parent / "cache", **settings))
 
 
 def place(path, names):
@@ -203,7 +204,7 @@ def test_an_interrupted_write_leaves_nothing(images, monkeypatch):
         file.write(b"half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cache.entries.np, "savez", interrupted)
+    monkeypatch.setattr(image_cache.entries.np, "savez", interrupted)
     with pytest.raises(KeyboardInterrupt):
         read(images, "path,label\n" + GOOD)
     assert [p for p in (images / "cache").rglob("*") if p.is_file()] == []
@@ -217,9 +218,9 @@ def test_a_folder_that_cannot_be_written_is_an_error_that_names_it(images):
 
 def test_processes_decode_the_same_as_one(images, monkeypatch):
     wanted = [(File(images / f"{name}.png"), "middle") for name in [*"abcdef", "none"]]
-    alone = cache.gather(images / "one", wanted)
-    monkeypatch.setattr(cache, "ALONE_S", -1.0)
-    together = cache.gather(images / "many", wanted)
+    alone = image_cache.gather(images / "one", wanted)
+    monkeypatch.setattr(image_cache, "ALONE_S", -1.0)
+    together = image_cache.gather(images / "many", wanted)
     assert [k.facts for k in alone[:-1]] == [k.facts for k in together[:-1]]
     assert str(alone[-1]) == str(together[-1])
 
@@ -227,4 +228,4 @@ def test_processes_decode_the_same_as_one(images, monkeypatch):
 @pytest.mark.parametrize("values", [[0, 255], [0, 65535], [-5, 300], [0.5, 1], [-1e6, 1e6]])
 def test_the_smallest_type_holds_the_same_values(values):
     pixels = np.array(values, np.float32)
-    np.testing.assert_array_equal(cache.smallest(pixels).astype(np.float32), pixels)
+    np.testing.assert_array_equal(image_cache.smallest(pixels).astype(np.float32), pixels)

@@ -5,7 +5,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from client import arrays
+from client.sources import npz
 from common.config import Npz
 from common.errors import ConfigError, DataError
 
@@ -37,7 +37,7 @@ def medmnist(tmp_path, shape=(6, 6)):
 @pytest.mark.parametrize("shape", [(6, 6), (6, 6, 3)])
 def test_medmnist_s_layout_is_known_by_itself(tmp_path, shape):
     path, content = medmnist(tmp_path, shape)
-    table = arrays.read(source(path, labels=("normal", "pneumonia")))
+    table = npz.read(source(path, labels=("normal", "pneumonia")))
     assert table.classes == ("normal", "pneumonia")
     assert table.split == ("train",) * 8 + ("validation",) * 4 + ("test",) * 4
     pictures = list(table.images.pictures(range(16)))
@@ -50,11 +50,11 @@ def test_classes_are_merged_by_name_in_the_order_of_the_groups(tmp_path):
     names = np.array(["benign", "malignant", "normal"])
     path = saved(tmp_path, images=images(6), labels=np.array([0, 1, 2, 0, 1, 2]), class_names=names)
     groups = {"normal": "not malignant", "benign": "not malignant", "malignant": "malignant"}
-    table = arrays.read(source(path, groups=groups))
+    table = npz.read(source(path, groups=groups))
     assert table.classes == ("not malignant", "malignant")
     assert table.labels.tolist() == [0, 1, 0, 0, 1, 0]
     with pytest.raises(DataError, match=r"data.groups says nothing of the class 'normal'"):
-        arrays.read(source(path, groups={"benign": "a", "malignant": "b"}))
+        npz.read(source(path, groups={"benign": "a", "malignant": "b"}))
 
 
 def test_named_arrays_bring_sites_patients_and_splits(tmp_path):
@@ -62,19 +62,19 @@ def test_named_arrays_bring_sites_patients_and_splits(tmp_path):
         tmp_path, x=images(4), y=np.array(["a", "b", "a", "b"]), hospital=np.array([1, 1, 2, 2]),
         who=np.array([7, 7, 8, 9]), part=np.array(["train", "train", "val", "test"]),
     )  # fmt: skip
-    table = arrays.read(source(path, images="x", targets="y", site="hospital", patient="who", split="part"))
+    table = npz.read(source(path, images="x", targets="y", site="hospital", patient="who", split="part"))
     assert table.site == ("1", "1", "2", "2")
     assert table.patient == ("7", "7", "8", "9")
     assert table.split == ("train", "train", "validation", "test")
     with pytest.raises(ConfigError, match="no array 'ward'; there are hospital, part, who, x, y"):
-        arrays.read(source(path, images="x", targets="y", site="ward"))
+        npz.read(source(path, images="x", targets="y", site="ward"))
 
 
 def test_floats_are_shown_from_0_to_1_or_over_their_own_range(tmp_path):
     labels = np.array([0, 1])
     unit = np.array([[[0.2, 0.5]], [[0.1, 0.9]]])
-    assert next(arrays.read(source(saved(tmp_path, images=unit, labels=labels))).images.pictures([0])).high == 1
-    picture = next(arrays.read(source(saved(tmp_path, images=unit * 100, labels=labels))).images.pictures([0]))
+    assert next(npz.read(source(saved(tmp_path, images=unit, labels=labels))).images.pictures([0])).high == 1
+    picture = next(npz.read(source(saved(tmp_path, images=unit * 100, labels=labels))).images.pictures([0]))
     assert (picture.low, picture.high) == pytest.approx((10, 90))
 
 
@@ -83,8 +83,8 @@ def test_images_with_nan_stop_the_run_or_are_left_out_and_listed(tmp_path):
     bad[2, 1, 1] = np.nan
     path = saved(tmp_path, images=bad, labels=np.array([0, 1, 0, 1]))
     with pytest.raises(DataError, match="row 2: images has pixels that are not finite"):
-        arrays.read(source(path))
-    table = arrays.read(source(path, on_error="report"))
+        npz.read(source(path))
+    table = npz.read(source(path, on_error="report"))
     assert (len(table), table.labels.tolist(), table.problems[0].row) == (3, [0, 1, 1], 2)
 
 
@@ -103,7 +103,7 @@ def test_images_with_nan_stop_the_run_or_are_left_out_and_listed(tmp_path):
 )  # fmt: skip
 def test_arrays_that_do_not_fit_are_an_error_that_names_them(tmp_path, content, what):
     with pytest.raises(DataError, match=what):
-        arrays.read(source(saved(tmp_path, **content)))
+        npz.read(source(saved(tmp_path, **content)))
 
 
 def test_pickled_objects_are_refused_unopened(tmp_path):
@@ -114,13 +114,13 @@ def test_pickled_objects_are_refused_unopened(tmp_path):
     path = tmp_path / "trap.npz"
     np.savez(path, images=np.array([Trap()], dtype=object), labels=np.zeros(1, int))
     with pytest.raises(DataError, match="array 'images' holds pickled Python objects"):
-        arrays.read(source(path))
+        npz.read(source(path))
 
 
 def test_an_archive_that_unpacks_to_far_more_is_refused(tmp_path):
     path = saved(tmp_path, images=np.zeros((2, 8192, 8192), np.uint8), labels=np.arange(2))
     with pytest.raises(DataError, match=r"refused: .* bytes would unpack to 134,"):
-        arrays.read(source(path))
+        npz.read(source(path))
 
 
 def test_an_array_that_claims_more_than_it_holds_is_refused(tmp_path):
@@ -129,14 +129,14 @@ def test_an_array_that_claims_more_than_it_holds_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         archive.writestr("images.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
     with pytest.raises(DataError, match="claims shape"):
-        arrays.read(source(tmp_path / "a.npz"))
+        npz.read(source(tmp_path / "a.npz"))
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 truncated", b"nothing of the kind"])
 def test_what_is_no_archive_is_an_error(tmp_path, content):
     (tmp_path / "a.npz").write_bytes(content)
     with pytest.raises(DataError, match=r"a.npz: not a readable .npz"):
-        arrays.read(source(tmp_path / "a.npz"))
+        npz.read(source(tmp_path / "a.npz"))
 
 
 def test_a_damaged_archive_is_an_error(tmp_path):
@@ -145,4 +145,4 @@ def test_a_damaged_archive_is_an_error(tmp_path):
     content[200:260] = b"\0" * 60
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"data.npz"):
-        arrays.read(source(path))
+        npz.read(source(path))

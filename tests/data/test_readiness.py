@@ -122,7 +122,7 @@ def test_an_interrupted_check_says_so(tmp_path, capsys, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("client.readiness.examine", interrupted)
+    monkeypatch.setattr("client.dataset.readiness.examine", interrupted)
     assert main(["check", str(prepare(tmp_path, enough("A")))]) == 130
     assert "interrupted" in capsys.readouterr().err
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from client.splits import divide
-from client.table import SPLITS, Facts, Table
+from client.dataset.splits import divide
+from client.sources.case_table import SPLITS, Facts, Table
 from common.config import Sites
 from common.errors import ConfigError, DataError
 

@@ -7,17 +7,17 @@ from typing import Any, Self
 
 import yaml
 
-from client import joining
 from client.home import Home as Hospital
+from client.setup import enrol
 from common import config as configuration
 from common.config import Config
-from common.joining import Welcome
-from common.plans import Decision, RunPlan
+from common.plans.plan import Decision, RunPlan
 from common.secagg import Roster
-from server import membership
-from server.board import FolderBoard
-from server.home import Home, Settings
-from server.runs import Run
+from common.trust.joining import Welcome
+from server.consortium import membership
+from server.consortium.home import Home, Settings
+from server.gateway.site_api import FolderBoard
+from server.runs.run import Run
 
 NAMES = ("Lisbon", "Nairobi", "Osaka")
 SVM: dict[str, Any] = {
@@ -66,8 +66,8 @@ class Consortium:
     def hospital(self, name: str) -> Hospital:
         """A new one, admitted and joined."""
         site = Hospital(self.folder / name)
-        request = joining.begin(site, name, "", self.config)
-        joining.join(site, Welcome.read(membership.admit(self.home, request, self.roots).read_bytes()))
+        request = enrol.begin(site, name, "", self.config)
+        enrol.join(site, Welcome.read(membership.admit(self.home, request, self.roots).read_bytes()))
         return site
 
     def roster(self) -> Roster:

@@ -20,9 +20,11 @@ from flwr.supernode.fleet_http_client import FleetHttpClient
 from flwr.supernode.node_auth_http_interceptor import NodeAuthHttpInterceptor
 
 from common.errors import LinkError, PlanError
-from server import gateway, membership, superlink
-from server.home import Home
-from server.processes import Child, Supervisor
+from server.consortium import membership
+from server.consortium.home import Home
+from server.gateway import app as gateway
+from server.processes.supervisor import Child, Supervisor
+from server.superlink import control
 from tests.deployment.consortium import Consortium
 from tests.deployment.superlink import SuperLink, free_port
 
@@ -103,8 +105,8 @@ class Door:
         changed |= {"listen": "127.0.0.1", "port": self.port, "superlink_port": free_port()}
         settings.write_text(yaml.safe_dump(changed))
         self.board = MemoryBoard()
-        started = superlink.commands(self.home.folder, self.home.settings.superlink_port)["superlink"]
-        self.control = superlink.Control(self.home.folder, self.home.settings.superlink_port)
+        started = control.commands(self.home.folder, self.home.settings.superlink_port)["superlink"]
+        self.control = control.Control(self.home.folder, self.home.settings.superlink_port)
         self.supervisor = Supervisor(
             [Child("superlink", started.command, started.env, self.superlink_answers)], self.home.live / "log"
         )

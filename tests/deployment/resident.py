@@ -19,7 +19,7 @@ from flwr.app.message import message as flower_messages
 from flwr.clientapp import ClientApp
 from flwr.supercore import date
 
-from client.node import Doing, Link, serve
+from client.connection.node import Doing, Link, serve
 
 
 def count(context: Context) -> int:

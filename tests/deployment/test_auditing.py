@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
-from client.shelf import InFolder, Notes
+from client.training.audit_store import InFolder, Notes
 from common.algorithms.course import Place
-from server import checkpoint
+from server.rounds import checkpoint
 from tests.deployment.consortium import NAMES, SVM, Consortium
 from tests.deployment.test_hospitals import CNN, carried, hospitals, same_bits
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import ConfigError
-from server.authority import LOCAL_HOSTS, Pair, issue, make_authority
+from server.consortium.tls import LOCAL_HOSTS, Pair, issue, make_authority
 
 
 def handshake(folder: Path, pair: Pair, trusted: bytes, host: str) -> str:

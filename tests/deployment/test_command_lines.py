@@ -14,12 +14,12 @@ import yaml
 
 from client import __main__ as hospital
 from client.home import Home as Hospital
-from common.command import Command
-from common.files import write_json
+from common.cli.command import Command
+from common.storage.files import write_json
 from server import __main__ as coordinator
-from server.federation import RoundRecord
-from server.home import Home
-from server.runs import Asking, Run
+from server.consortium.home import Home
+from server.rounds.loop import RoundRecord
+from server.runs.run import Asking, Run
 from tests.deployment.consortium import NAMES, SVM, Consortium
 
 ROOT = Path(__file__).parents[2]
@@ -151,7 +151,7 @@ def test_a_wrong_fingerprint_pins_nothing_and_admits_nobody(
 
 
 def consortium_request_fingerprint(folder: Path) -> str:
-    from common.joining import JoinRequest
+    from common.trust.joining import JoinRequest
 
     return JoinRequest.read(next(folder.glob("*.request")).read_bytes()).fingerprint
 

@@ -44,11 +44,12 @@ from flwr.supercore.primitives.asymmetric import public_key_to_bytes, sign_messa
 from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.superlink.grid import HttpGrid
 
-from client.board import Board
-from common.credentials import SIGNATURE, SITE, TIME, signed_headers
+from client.connection.gateway_client import Board
 from common.errors import IdentityError
 from common.secagg.audit import framed
-from server import gateway, impatience
+from common.trust.request_signing import SIGNATURE, SITE, TIME, signed_headers
+from server.gateway import app as gateway
+from server.gateway import http_limits
 from tests.deployment.door import Door, talk
 from tests.tally import EVENTS, TRIED
 
@@ -453,7 +454,7 @@ def test_a_header_without_end_is_cut_off(door: Door) -> None:
 def test_those_who_say_nothing_or_a_letter_now_and_then_are_cut_off_in_time(
     door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(impatience, "HEADER_S", 0.4)
+    monkeypatch.setattr(http_limits, "HEADER_S", 0.4)
     monkeypatch.setattr(gateway, "BODY_S", 0.4)
     began = time.monotonic()
     refused("a connection that says nothing", door.say(), "closed")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from common.files import read_json
+from common.storage.files import read_json
 from tests.deployment.whole import SVM, Quick, ended, until, written
 
 pytestmark = pytest.mark.slow

@@ -15,20 +15,22 @@ import pytest
 import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from client import flower as site_edge
-from common import declared, metrics
+from client import app as site_edge
 from common.errors import ConfigError, IdentityError, PlanError, PolicyError, RunError
+from common.messages.transport import Answer, Reply, Request
+from common.metrics import performance
 from common.package import admitted
-from common.plans import RunPlan
-from common.published import ASKED
-from common.transport import Answer, Reply, Request
+from common.plans import declarations
+from common.plans.plan import RunPlan
+from common.plans.site_figures import ASKED
 from common.types import Tensors, under
-from server import conduct, evaluating, evaluation, examined
-from server.card import Terms
-from server.export import Publisher, export
-from server.matrix import summed
-from server.report import compare
-from server.runs import Run
+from server.evaluation import commands, evaluate, model_store
+from server.export.model_card import Terms
+from server.export.package import Publisher, export
+from server.report import comparison_page
+from server.results.cross_site import summed
+from server.runs import driver
+from server.runs.run import Run
 from simulate import main as simulate
 from tests.deployment.consortium import SVM, Consortium
 from tests.deployment.test_runs import Hospitals, Snapshots
@@ -46,8 +48,8 @@ TREE = SVM | {
 def every_hospital_keeps_its_images(monkeypatch: pytest.MonkeyPatch) -> None:
     """Here all of them share a process; in life each has one, which keeps one plan's images."""
     monkeypatch.setattr(site_edge, "_prepared", lru_cache(maxsize=None)(site_edge._prepared.__wrapped__))
-    monkeypatch.setattr(conduct, "LONGEST_PAUSE_S", 0.01)
-    monkeypatch.setattr(evaluation, "AGAIN_S", 0.01)
+    monkeypatch.setattr(driver, "LONGEST_PAUSE_S", 0.01)
+    monkeypatch.setattr(evaluate, "AGAIN_S", 0.01)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +70,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Consortium:
             run = consortium.begun(plan, *sites)
             way = Hospitals(consortium, plan)
             way._answers = {site: way._answers[site] for site in sites}
-            conduct.conduct(run, way)
+            driver.conduct(run, way)
             assert run.state.stage == "finished", run.state.why
     return consortium
 
@@ -114,7 +116,7 @@ def evaluated(
     way = Asked(consortium, plan)
     way._answers = {name: way._answers[name] for name in run.state.cohort}
     between(way)
-    conduct.conduct(run, way, evaluation.examine)
+    driver.conduct(run, way, evaluate.examine)
     return run, way
 
 
@@ -129,7 +131,7 @@ def drawn_up(consortium: Consortium, *models: str, **options: str) -> RunPlan:
         "root": None,
         "fingerprint": None,
     }
-    plan = evaluating.drawn_up(consortium.home, Namespace(models=models, **told | options))
+    plan = commands.drawn_up(consortium.home, Namespace(models=models, **told | options))
     for site in consortium.sites.values():
         site.take_plan(plan.paper.encode())
     return plan
@@ -147,9 +149,9 @@ def plain(consortium: Consortium, run: Run, site: str, model: Any) -> Tensors:
     """What a site would count, computed without any of the protocol."""
     home = consortium.sites[site]
     member = site_edge.prepared(home, home.approved(run.plan.digest)).site.by_model[model.sha256]
-    arrays = examined.arrays(consortium.home, model)
+    arrays = model_store.arrays(consortium.home, model)
     cases = member.ready("validation", under("recipe", arrays))
-    return metrics.count(member.model.scores(under("weights", arrays), cases.images), cases.labels)
+    return performance.count(member.model.scores(under("weights", arrays), cases.images), cases.labels)
 
 
 def result_of(run: Run) -> dict[str, Any]:
@@ -157,8 +159,8 @@ def result_of(run: Run) -> dict[str, Any]:
     return dict(json.loads((run.folder / "result.json").read_text()))
 
 
-def done(run: Run) -> evaluation.Done:
-    return evaluation.Done.load(run.folder / "evaluation.checkpoint", run.plan.digest)
+def done(run: Run) -> evaluate.Done:
+    return evaluate.Done.load(run.folder / "evaluation.checkpoint", run.plan.digest)
 
 
 def test_a_row_is_the_sum_of_what_plain_computation_counts_at_every_site(consortium: Consortium) -> None:
@@ -191,7 +193,7 @@ def test_a_site_that_refused_is_sent_nothing(consortium: Consortium) -> None:
     consortium.bring("Quito", plan)
     way = Asked(consortium, plan)
     way._answers.pop("Quito")
-    conduct.conduct(run, way, evaluation.examine)
+    driver.conduct(run, way, evaluate.examine)
     assert result_of(run)["sites"] == list(FIVE[:4])
     assert "Quito" not in {name for name, _ in way.heard}
     with pytest.raises(PlanError, match="is not approved here"):
@@ -200,21 +202,21 @@ def test_a_site_that_refused_is_sent_nothing(consortium: Consortium) -> None:
 
 def test_other_weights_than_the_plan_names_are_not_run(consortium: Consortium, monkeypatch: pytest.MonkeyPatch) -> None:
     model = run_of(consortium, "one")
-    true = examined.arrays
+    true = model_store.arrays
 
     def other(home: Any, told: Any) -> Tensors:
         found = {name: array.copy() for name, array in true(home, told).items()}
         next(a for n, a in found.items() if n.startswith("weights/"))[..., :1] += 1e-6
         return found
 
-    monkeypatch.setattr(examined, "arrays", other)
+    monkeypatch.setattr(model_store, "arrays", other)
     run, way = evaluated(consortium, model.name)
     assert (run.state.stage, "no sum of any model" in run.state.why) == ("failed", True)
     assert any("expected one of those that the approved plan names" in error for error in way.errors)
     shutil.rmtree(consortium.home.folder / "models")
     monkeypatch.undo()
     with pytest.raises(RunError, match="cannot be read"):
-        examined.arrays(consortium.home, run.plan.content.models[0])
+        model_store.arrays(consortium.home, run.plan.content.models[0])
 
 
 def test_a_plan_that_evaluates_answers_no_training(consortium: Consortium) -> None:
@@ -238,7 +240,7 @@ def test_models_must_tell_the_same_classes_apart_and_be_finished_trainings(conso
     with pytest.raises(RunError, match="is an evaluation"):
         drawn_up(consortium, run.name)
     with pytest.raises(RunError, match="of an evaluation, which compares its models itself"):
-        compare.read(run.folder)
+        comparison_page.read(run.folder)
 
 
 def test_a_package_of_a_run_is_the_same_model_as_the_run(consortium: Consortium, tmp_path: Path) -> None:
@@ -298,7 +300,7 @@ def test_a_site_whose_policy_says_nothing_gives_its_figures_to_nobody(consortium
     model = run_of(consortium, "one")
     run, _ = evaluated(consortium, model.name)
     (named,) = run.plan.content.models
-    asked = replace(named.question(examined.arrays(consortium.home, named), 0), kind=ASKED)
+    asked = replace(named.question(model_store.arrays(consortium.home, named), 0), kind=ASKED)
     with pytest.raises(PolicyError, match=r"which policy\.publish in site\.yaml does not allow"):
         Hospitals(consortium, run.plan).answer("Quito")(asked, {})
     publish(consortium, "Quito")  # after it had approved without
@@ -320,7 +322,7 @@ def test_a_policy_that_no_longer_publishes_ends_it_at_once(consortium: Consortiu
     run = consortium.begun(plan)
     path = consortium.sites["Quito"].folder / "site.yaml"
     path.write_text(path.read_text().replace("- figures", "[]").replace("publish:\n  []", "publish: []"))
-    conduct.conduct(run, Asked(consortium, plan), evaluation.examine)
+    driver.conduct(run, Asked(consortium, plan), evaluate.examine)
     assert result_of(run)["cross_site"]["cells"] == {model.name: {}}
 
 
@@ -346,8 +348,8 @@ def test_every_site_holds_the_rule_itself_against_a_coordinator_that_does_not(
 ) -> None:
     model = run_of(consortium, "one")
     publish(consortium, *FIVE[:3])
-    lenient = SimpleNamespace(**vars(declared) | {"refuse_lone": lambda *_: None})
-    monkeypatch.setattr(evaluation, "declared", lenient)
+    lenient = SimpleNamespace(**vars(declarations) | {"refuse_lone": lambda *_: None})
+    monkeypatch.setattr(evaluate, "declared", lenient)
     run, way = evaluated(consortium, model.name)
     assert run.state.stage == "failed"
     assert "secagg/submit" not in {kind for _, kind in way.heard}
@@ -386,7 +388,10 @@ def test_a_coordinator_that_shows_other_declarations_gets_no_sum(shown: str, con
             inner = way._answers[name]
 
             def answer(request: Request, state: Tensors, inner: Any = inner) -> Any:
-                other = {**request.tensors, declared.NAME: np.frombuffer(declared.packed(told[shown]), np.uint8)}
+                other = {
+                    **request.tensors,
+                    declarations.NAME: np.frombuffer(declarations.packed(told[shown]), np.uint8),
+                }
                 return inner(replace(request, tensors=other) if request.kind == "secagg/join" else request, state)
 
             way._answers[name] = answer
@@ -397,7 +402,7 @@ def test_a_coordinator_that_shows_other_declarations_gets_no_sum(shown: str, con
             before["Quito"].paper.encode()
         )
     told_otherwise(way)
-    conduct.conduct(run, way, evaluation.examine)
+    driver.conduct(run, way, evaluate.examine)
     assert run.state.stage == "failed"
     assert "secagg/submit" not in {kind for _, kind in way.heard}
 
@@ -465,13 +470,13 @@ def test_a_coordinator_killed_between_any_two_writes_ends_with_the_same_matrix(
     run = consortium.begun(plan)
     with pytest.MonkeyPatch.context() as patched:
         snapshots = Snapshots(consortium.folder, tmp_path / "after", patched)
-        conduct.conduct(run, Asked(consortium, plan), evaluation.examine)
+        driver.conduct(run, Asked(consortium, plan), evaluate.examine)
     expected = result_of(run)["cross_site"]
     assert len(snapshots.taken) > 8
     for folder in snapshots.taken[:: max(1, len(snapshots.taken) // 3)]:
         world = consortium.at(folder)
         again = Run.find(world.home, plan.name)
-        conduct.conduct(again, Asked(world, plan), evaluation.examine)
+        driver.conduct(again, Asked(world, plan), evaluate.examine)
         assert result_of(again)["cross_site"] == expected
 
 
@@ -485,7 +490,7 @@ def test_models_of_other_kinds_shapes_and_preprocessing_are_evaluated_side_by_si
         "plan": TREE["plan"] | {"shape": [12, 12, 1]},
     }
     run = consortium.begun(consortium.plan("name=net", tree=tree))
-    conduct.conduct(run, Hospitals(consortium, run.plan))
+    driver.conduct(run, Hospitals(consortium, run.plan))
     look, _ = evaluated(consortium, run.name, "one")
     for model in look.plan.content.models:
         expected = summed({site: plain(consortium, look, site, model) for site in FIVE})

@@ -18,19 +18,20 @@ from flwr.common.serde import message_from_proto, message_to_proto
 from flwr.proto.fleet_pb2 import ActivateNodeRequest, DeactivateNodeRequest, PullMessagesResponse, PushMessagesRequest
 from flwr.proto.node_pb2 import Node
 
-from client import flower as site_edge
-from client import node
-from client.errands import Errands
-from client.express import GOT, TAKE, Express
-from client.link import Clock, Link, NobodyWaitsError, signed
+from client import app as site_edge
+from client.connection import node
+from client.connection.fast_path import GOT, TAKE, Express
+from client.connection.fleet_client import Clock, Link, NobodyWaitsError, signed
+from client.connection.message_handler import Errands
 from common.errors import LinkError
 from common.secagg.audit import framed
-from server import gateway, membership
-from server.bell import Bell
-from server.conduct import conduct
-from server.flower import FlowerTransport, _short
-from server.gateway import GIVE_BYTES, TAKE_BYTES
-from server.store import Store, StoreGrid
+from server.app import FlowerTransport, _short
+from server.consortium import membership
+from server.gateway import app as gateway
+from server.gateway.app import GIVE_BYTES, TAKE_BYTES
+from server.runs.driver import conduct
+from server.superlink.notify import Bell
+from server.superlink.store import Store, StoreGrid
 from tests.deployment.door import Door
 from tests.deployment.resident import site as echo
 from tests.deployment.test_doors import pushing

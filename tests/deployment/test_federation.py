@@ -22,7 +22,7 @@ import yaml
 from PIL import Image
 
 from server.__main__ import main as server
-from server.census import left_running
+from server.processes.process_table import left_running
 from tests.deployment.federation import ROOT, SITES, Federation, free_port
 from tests.deployment.whole import InOneProcess, simulated, until
 

@@ -27,16 +27,18 @@ from flwr.superlink.routers.fleet.router import router
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client import link
-from client.board import Board
-from client.link import Link
-from client.node import serve
-from common.credentials import AHEAD_S, BEHIND_S, Seen
+from client.connection import fleet_client
+from client.connection.fleet_client import Link
+from client.connection.gateway_client import Board
+from client.connection.node import serve
 from common.errors import ConfigError, IdentityError, LinkError
-from common.files import read_json
-from server import doorkeeper, gateway, membership, superlink
-from server.census import state
-from server.home import Home
+from common.storage.files import read_json
+from common.trust.request_signing import AHEAD_S, BEHIND_S, Seen
+from server.consortium import membership
+from server.consortium.home import Home
+from server.gateway import authentication, gateway
+from server.processes.process_table import state
+from server.superlink import control
 from tests.deployment.door import Door, talk
 from tests.deployment.resident import site as echo
 from tests.deployment.superlink import authority, free_port
@@ -73,7 +75,7 @@ def test_the_gateway_knows_the_installed_flower() -> None:
     routes = {str(route.path) for route in router.routes}  # type: ignore[attr-defined]
     assert routes - gateway.FLEET == {"/v1/fleet/register-node", "/v1/fleet/unregister-node"}
     assert routes > gateway.FLEET
-    ours = (doorkeeper.PUBLIC_KEY, doorkeeper.TIMESTAMP, doorkeeper.SIGNATURE)
+    ours = (authentication.PUBLIC_KEY, authentication.TIMESTAMP, authentication.SIGNATURE)
     assert ours == (FLEET_HTTP_PUBLIC_KEY_HEADER, TIMESTAMP_HEADER, FLEET_HTTP_SIGNATURE_HEADER)
     assert (AHEAD_S, BEHIND_S) == (SYSTEM_TIME_TOLERANCE, TIMESTAMP_TOLERANCE + SYSTEM_TIME_TOLERANCE)
 
@@ -147,7 +149,7 @@ def test_sites_are_told_to_come_back_while_the_superlink_is_away(door: Door) -> 
 def test_control_lets_a_node_in_once_and_says_why_a_key_never_comes_back(door: Door) -> None:
     key = ec.generate_private_key(ec.SECP384R1())
     openssh = key.public_key().public_bytes(
-        superlink.Encoding.OpenSSH, superlink.PublicFormat.OpenSSH
+        control.Encoding.OpenSSH, control.PublicFormat.OpenSSH
     ).decode()  # fmt: skip
     number = door.control.register(openssh)
     assert door.control.register(openssh) == number
@@ -162,20 +164,20 @@ def test_control_lets_a_node_in_once_and_says_why_a_key_never_comes_back(door: D
 
 @pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning")  # within Flower
 def test_a_run_can_be_begun_and_ended_and_its_bundle_holds_no_code(door: Door) -> None:
-    run = door.control.submit(superlink.bundle(), {"home": "/nowhere", "plan": "ab"})
+    run = door.control.submit(control.bundle(), {"home": "/nowhere", "plan": "ab"})
     assert door.control.runs()[run] == "pending"
     door.control.stop(run)
     door.control.stop(run)
     assert door.control.runs()[run].startswith("finished:stopped")
-    assert superlink.bundle() == superlink.bundle()
+    assert control.bundle() == control.bundle()
     with pytest.raises(LinkError, match=r"does not answer.*server start"):
-        superlink.Control(door.home.folder, free_port()).nodes()
+        control.Control(door.home.folder, free_port()).nodes()
 
 
 def test_another_release_of_flower_is_refused(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(superlink, "version", lambda _: "1.42.0")
+    monkeypatch.setattr(control, "version", lambda _: "1.42.0")
     with pytest.raises(ConfigError, match=r"flwr 1\.42\.0 is installed, expected 1\.41\.0"):
-        superlink.commands(door.home.folder, 18000)
+        control.commands(door.home.folder, 18000)
 
 
 # --- membership ---
@@ -240,7 +242,7 @@ def test_what_the_board_refuses_the_site_is_told_and_why(lisbon: Board) -> None:
 def test_a_clock_that_is_off_is_corrected_and_told(
     lisbon: Board, off_s: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(link, "time", SimpleNamespace(time=lambda: time.time() + off_s))
+    monkeypatch.setattr(fleet_client, "time", SimpleNamespace(time=lambda: time.time() + off_s))
     assert lisbon.board() == {"for": "Lisbon"}
     assert lisbon.clock_offset_s == pytest.approx(-off_s, abs=3)
 

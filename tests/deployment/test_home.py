@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from client import joining
 from client.home import Home as Hospital
+from client.setup import enrol
 from common.errors import ConfigError, ConsiliumError, IdentityError, PlanError, RunError
-from common.files import glance, read_json, write_json, write_secret
-from server.home import Home, Settings
+from common.storage.files import glance, read_json, write_json, write_secret
+from server.consortium.home import Home, Settings
 from tests.deployment.consortium import Consortium
 
 
@@ -56,7 +56,7 @@ def test_settings_that_are_no_text_are_refused(tmp_path: Path) -> None:
 def test_what_is_missing_says_by_which_command_it_is_made(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="python -m client init NAME"):
         _ = Hospital(tmp_path).site
-    joining.begin(site := Hospital(tmp_path), "lisbon", "")
+    enrol.begin(site := Hospital(tmp_path), "lisbon", "")
     assert not site.joined
     with pytest.raises(ConfigError, match=r"Send the coordinator lisbon\.request"):
         _ = site.address
@@ -123,7 +123,7 @@ def test_a_decision_holds_under_the_key_that_the_site_has(consortium: Consortium
     file.write_bytes(good[:100])
     assert lisbon.decision(plan) is None
     file.write_bytes(good)
-    joining.rekey(lisbon, "")
+    enrol.rekey(lisbon, "")
     assert lisbon.decision(plan) is None  # it is asked anew
     with pytest.raises(PlanError, match="not approved here"):
         lisbon.approved(plan.digest)

@@ -15,18 +15,20 @@ from flwr.app import Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 
-from client import flower as site_edge
+from client import app as site_edge
 from client.home import Home as Hospital
-from common import tensorfile, wire
-from common.files import write_json
-from common.plans import RunPlan
-from common.signed import signed
-from common.transport import Request
+from common.messages import wire
+from common.messages.transport import Request
+from common.plans.plan import RunPlan
+from common.storage import tensorfile
+from common.storage.files import write_json
+from common.trust.documents import signed
 from common.types import Tensors, prefixed, under
-from server import flower, membership
-from server.conduct import conduct
-from server.flower import FlowerTransport
-from server.runs import Asking, Run
+from server import app
+from server.app import FlowerTransport
+from server.consortium import membership
+from server.runs.driver import conduct
+from server.runs.run import Asking, Run
 from simulate import main as simulate
 from tests.deployment.consortium import NAMES, SVM, Consortium
 from tests.federation.grid import grid_of
@@ -95,7 +97,7 @@ def test_only_bytes_of_our_own_format_and_the_plans_name_travel(
 ) -> None:
     consortium, seen = Consortium(tmp_path), list[RecordDict]()
     monkeypatch.setattr(site_edge, "SMALL_BYTES", small)
-    monkeypatch.setattr(flower, "SMALL_BYTES", small)
+    monkeypatch.setattr(app, "SMALL_BYTES", small)
 
     def watch(message: Message, context: Context) -> Message:
         reply = site_edge.app(message, context)
@@ -129,7 +131,7 @@ def test_a_run_whose_member_was_suspended_fails_and_says_so(tmp_path: Path) -> N
         ids = nodes(consortium, grid)
         write_json(consortium.home.live / "nodes.json", {name: ids[name] for name in NAMES[1:]})
         told = {"home": str(consortium.home.folder), "plan": run.plan.digest}
-        flower.app(grid, Context(7, 0, {}, RecordDict(), told))
+        app.app(grid, Context(7, 0, {}, RecordDict(), told))
     assert run.state.stage == "failed"
     assert run.state.why.startswith("Lisbon: no member any more")
 

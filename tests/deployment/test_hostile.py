@@ -19,12 +19,12 @@ from flwr.serverapp import Grid
 
 from client.__main__ import main as client
 from client.home import Home as Hospital
-from common.plans import RunPlan
+from common.messages.transport import Request
+from common.plans.plan import RunPlan
 from common.secagg import Roster, admitted
-from common.transport import Request
-from server.board import FolderBoard
-from server.flower import FlowerTransport, ask
-from server.runs import Asking
+from server.app import FlowerTransport, ask
+from server.gateway.site_api import FolderBoard
+from server.runs.run import Asking
 from tests.deployment.consortium import SVM, config_of
 from tests.deployment.door import Door
 from tests.deployment.whole import until
@@ -114,7 +114,7 @@ def test_no_code_that_a_coordinator_sends_is_executed_or_even_kept(
     code = (
         f"from pathlib import Path\nPath({str(trace)!r}).write_text('by whoever imports this')\napp = None\n".encode()
     )
-    names = ("hostile.py", "sitecustomize.py", "client/__init__.py", "client/flower.py", "common/__init__.py")
+    names = ("hostile.py", "sitecustomize.py", "client/__init__.py", "client/app.py", "common/__init__.py")
     files = {"pyproject.toml": PROJECT, "README.md": b"Harmless.\n"} | dict.fromkeys(names, code)
     for name, content in files.items():
         (tmp_path / "unpacked" / name).parent.mkdir(parents=True, exist_ok=True)

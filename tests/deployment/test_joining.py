@@ -10,12 +10,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client import joining
 from client.home import Home as Hospital
-from common import signed
+from client.setup import enrol
 from common.errors import ConfigError, IdentityError, PolicyError, WireError
-from common.joining import JoinRequest, Welcome, checked_name, consortium_fingerprint
-from server import membership
+from common.trust import documents
+from common.trust.joining import JoinRequest, Welcome, checked_name, consortium_fingerprint
+from server.consortium import membership
 from tests.deployment.consortium import Consortium
 
 
@@ -25,7 +25,7 @@ def mode(path: Path) -> int:
 
 def begun(folder: Path, name: str = "lisbon", contact: str = "") -> tuple[Hospital, JoinRequest]:
     home = Hospital(folder)
-    return home, joining.begin(home, name, contact)
+    return home, enrol.begin(home, name, contact)
 
 
 def test_keys_are_made_at_the_site_for_its_owners_eyes_alone(tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ def test_a_request_comes_back_as_it_was_sent_and_holds_no_secret(tmp_path: Path)
 def test_a_second_site_in_a_folder_is_refused_and_the_first_stays_as_it_is(tmp_path: Path) -> None:
     home, request = begun(tmp_path / "site")
     with pytest.raises(ConfigError, match="there is a site here already"):
-        joining.begin(home, "porto", "")
+        enrol.begin(home, "porto", "")
     assert home.site == "lisbon"
     assert request.identity == home.identity.public_key().public_bytes_raw()
 
@@ -61,9 +61,9 @@ def test_a_key_is_never_written_over_and_rekey_mends_what_a_crash_left(left: str
     (home.folder / left).unlink()
     kept = (home.folder / ({"identity", "node"} - {left}).pop()).read_bytes()
     with pytest.raises(ConfigError, match="already"):
-        joining.begin(home, "lisbon", "")
+        enrol.begin(home, "lisbon", "")
     assert kept in {path.read_bytes() for path in home.folder.iterdir() if path.is_file()}
-    joining.rekey(home, "")
+    enrol.rekey(home, "")
     assert kept in {path.read_bytes() for path in home.folder.rglob("old/*/*")}
     assert home.node_key
     assert home.identity
@@ -99,8 +99,8 @@ def test_every_name_that_passes_is_a_plain_file_name(name: str) -> None:
 
 def forged(**told: Any) -> bytes:
     identity, node = Ed25519PrivateKey.generate(), ec.generate_private_key(ec.SECP384R1())
-    content = signed.read(JoinRequest.write("lisbon", "", identity, node).file, "request").content
-    return signed.signed("request", content | told, [identity]).encode()
+    content = documents.read(JoinRequest.write("lisbon", "", identity, node).file, "request").content
+    return documents.signed("request", content | told, [identity]).encode()
 
 
 def openssh(key: ec.EllipticCurvePrivateKey) -> str:
@@ -162,10 +162,10 @@ def test_a_welcome_for_another_site_or_for_older_keys_is_refused(tmp_path: Path)
     consortium = Consortium(tmp_path)
     lisbon, welcomes = consortium.sites["Lisbon"], consortium.home.folder / "welcomes"
     with pytest.raises(IdentityError, match="a welcome for site Osaka, and this is Lisbon"):
-        joining.join(lisbon, Welcome.read((welcomes / "Osaka.welcome").read_bytes()))
-    joining.rekey(lisbon, "")
+        enrol.join(lisbon, Welcome.read((welcomes / "Osaka.welcome").read_bytes()))
+    enrol.rekey(lisbon, "")
     with pytest.raises(IdentityError, match="it has got new keys since"):
-        joining.join(lisbon, Welcome.read((welcomes / "Lisbon.welcome").read_bytes()))
+        enrol.join(lisbon, Welcome.read((welcomes / "Lisbon.welcome").read_bytes()))
 
 
 def test_a_site_that_has_joined_believes_no_other_roots(tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_a_site_that_has_joined_believes_no_other_roots(tmp_path: Path) -> None:
     membership.revoke(stranger.home, "Lisbon", stranger.roots)
     path = membership.admit(stranger.home, request, stranger.roots, new_keys=True)
     with pytest.raises(IdentityError, match="other roots than this site pinned"):
-        joining.join(site, Welcome.read(path.read_bytes()))
+        enrol.join(site, Welcome.read(path.read_bytes()))
     assert site.pins == consortium.home.pins
 
 
@@ -183,7 +183,7 @@ def test_an_old_welcome_takes_no_newer_roster_away(tmp_path: Path) -> None:
     consortium = Consortium(tmp_path)
     site, welcome = consortium.sites["Lisbon"], consortium.home.folder / "welcomes" / "Lisbon.welcome"
     newest = consortium.roster().version
-    joining.join(site, Welcome.read(welcome.read_bytes()))
+    enrol.join(site, Welcome.read(welcome.read_bytes()))
     assert site.roster.version == newest > Welcome.read(welcome.read_bytes()).roster.version
 
 
@@ -207,9 +207,9 @@ def test_a_welcome_that_does_not_hold_together_is_refused(
 ) -> None:
     consortium = Consortium(tmp_path)
     file = (consortium.home.folder / "welcomes" / "Lisbon.welcome").read_bytes()
-    content = signed.read(file, "welcome").content | told
+    content = documents.read(file, "welcome").content | told
     with pytest.raises(error):
-        Welcome.read(signed.signed("welcome", content, consortium.roots).encode())
+        Welcome.read(documents.signed("welcome", content, consortium.roots).encode())
 
 
 # --- new keys -------------------------------------------------------------------------------------------------------
@@ -221,7 +221,7 @@ def test_rekey_puts_all_of_the_old_aside(tmp_path: Path) -> None:
         (home.folder / name).parent.mkdir(exist_ok=True)
         (home.folder / name).write_bytes(b"of the old keys")
     old = {path.name: path.read_bytes() for path in home.folder.iterdir() if path.name in ("identity", "node", "state")}
-    after = joining.rekey(home, "Ana")
+    after = enrol.rekey(home, "Ana")
     assert after.identity != before.identity
     assert after.node != before.node
     assert JoinRequest.read((home.folder / "lisbon.request").read_bytes()).fingerprint == after.fingerprint
@@ -236,12 +236,12 @@ def test_rekey_puts_all_of_the_old_aside(tmp_path: Path) -> None:
 
 def test_rekey_at_once_again_keeps_all_keys_there_ever_were(tmp_path: Path) -> None:
     home, first = begun(tmp_path / "site")
-    found = [first, joining.rekey(home, ""), joining.rekey(home, "")]
+    found = [first, enrol.rekey(home, ""), enrol.rekey(home, "")]
     assert len(list((home.folder / "old").iterdir())) == 2
     assert len({request.identity for request in found}) == 3
 
 
 def test_rekey_where_there_is_no_site_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="client init NAME"):
-        joining.rekey(Hospital(tmp_path), "")
+        enrol.rekey(Hospital(tmp_path), "")
     assert not list(tmp_path.iterdir())

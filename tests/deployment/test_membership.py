@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from client import joining
 from client.home import Home as Hospital
+from client.setup import enrol
 from common.errors import ConfigError, IdentityError, PolicyError, RunError
-from common.folder import held
-from common.joining import JoinRequest, Welcome
 from common.secagg import admitted
-from server import membership
-from server.home import Home, Settings, raw_node_key
+from common.storage.run_folder import held
+from common.trust.joining import JoinRequest, Welcome
+from server.consortium import membership
+from server.consortium.home import Home, Settings, raw_node_key
 from tests.deployment.consortium import NAMES, Consortium
 
 SETTINGS = Settings(consortium="pilot", address="train.hospital.example:8443")
@@ -27,7 +27,7 @@ def consortium(tmp_path: Path) -> Consortium:
 
 
 def requested(folder: Path, name: str) -> JoinRequest:
-    return joining.begin(Hospital(folder / name), name, "")
+    return enrol.begin(Hospital(folder / name), name, "")
 
 
 def test_a_new_consortium_has_nobody_in_it_and_keeps_its_secrets_to_its_owner(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_another_with_a_members_name_is_refused(consortium: Consortium, tmp_path
 def test_another_with_a_members_keys_is_refused(consortium: Consortium) -> None:
     lisbon = consortium.sites["Lisbon"]
     other = Hospital(consortium.folder / "Quito")
-    fresh = joining.begin(other, "Quito", "")
+    fresh = enrol.begin(other, "Quito", "")
     for identity, node in ((lisbon.identity, other.node_key), (other.identity, lisbon.node_key)):
         request = JoinRequest.write("Quito", "", identity, node)
         with pytest.raises(PolicyError, match="another member has this key"):
@@ -141,13 +141,13 @@ def test_a_suspended_site_comes_back_with_new_keys_alone(consortium: Consortium)
     membership.revoke(home, "Lisbon", consortium.roots)
     with pytest.raises(ConfigError, match="Have it make new ones"):
         membership.admit(home, old, consortium.roots)
-    half_new = JoinRequest.write("Lisbon", "", joining._new_keys()[0], lisbon.node_key)
+    half_new = JoinRequest.write("Lisbon", "", enrol._new_keys()[0], lisbon.node_key)
     with pytest.raises(ConfigError, match="Have it make new ones"):
         membership.admit(home, half_new, consortium.roots, new_keys=True)
-    new = joining.rekey(lisbon, "")
+    new = enrol.rekey(lisbon, "")
     with pytest.raises(ConfigError, match="--new-keys"):
         membership.admit(home, new, consortium.roots)
-    joining.join(lisbon, Welcome.read(membership.admit(home, new, consortium.roots, new_keys=True).read_bytes()))
+    enrol.join(lisbon, Welcome.read(membership.admit(home, new, consortium.roots, new_keys=True).read_bytes()))
     assert home.identities()["Lisbon"] == new.identity
     assert lisbon.roster.active["Lisbon"] == new.identity
 
@@ -155,7 +155,7 @@ def test_a_suspended_site_comes_back_with_new_keys_alone(consortium: Consortium)
 def test_a_member_moves_to_new_keys_and_the_old_ones_count_no_more(consortium: Consortium) -> None:
     home, lisbon = consortium.home, consortium.sites["Lisbon"]
     old = home.requests()["Lisbon"]
-    new = joining.rekey(lisbon, "")
+    new = enrol.rekey(lisbon, "")
     membership.admit(home, new, consortium.roots, new_keys=True)
     assert home.identities()["Lisbon"] == new.identity != old.identity
     assert home.nodes()[raw_node_key(new.node)] == "Lisbon"
@@ -201,7 +201,7 @@ def test_two_commands_never_make_two_rosters_of_one_version(consortium: Consorti
     revoke = f"""
 from pathlib import Path
 from server import membership
-from server.home import Home
+from server.consortium.home import Home
 home = Home(Path({str(consortium.home.folder)!r}))
 done = 0
 for site in {NAMES!r}:

@@ -1,6 +1,6 @@
 """The resident site against a real SuperLink, in processes that are killed: nothing is lost, nothing is sent twice.
 
-What `client.node` uses of Flower are its inner modules; this is the contract that they have to keep.
+What `client.connection.node` uses of Flower are its inner modules; this is the contract that they have to keep.
 """
 
 import json
@@ -28,10 +28,10 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
 from flwr.supercore.version import package_version
 
-from client import node
-from client.journal import Journal
-from client.link import Clock, Link
-from client.node import FLOWER, Doing, serve
+from client.connection import node
+from client.connection.fleet_client import Clock, Link
+from client.connection.message_journal import Journal
+from client.connection.node import FLOWER, Doing, serve
 from common.errors import ConfigError, RunError, WireError
 from tests.deployment.resident import site
 from tests.deployment.superlink import SuperLink, authority, free_port
@@ -180,7 +180,9 @@ def counted(message: Message) -> int:
 
 
 def test_flower_is_the_release_whose_inner_modules_these_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert package_version == FLOWER, "client/node.py and client/link.py use Flower's inner modules: read them anew"
+    assert package_version == FLOWER, (
+        "client/connection/node.py and client/connection/fleet_client.py use Flower's inner modules: read them anew"
+    )
     monkeypatch.setattr(node, "package_version", "1.42.0")
     link = Link("127.0.0.1:1", tmp_path / "none", ec.generate_private_key(ec.SECP384R1()))
     with pytest.raises(ConfigError, match=r"flwr is 1\.42\.0, expected 1\.41\.0"):

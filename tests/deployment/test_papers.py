@@ -10,15 +10,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common import signed
 from common.audit.heads import Head, vouch, vouched
-from common.audit.tree import Frontier
+from common.audit.merkle_tree import Frontier
 from common.errors import ConsiliumError, IdentityError, WireError
-from common.joining import JoinRequest, Welcome
-from common.plans import Decision, RunPlan
+from common.plans.plan import Decision, RunPlan
 from common.secagg import Pins
-from common.secagg.keys import public_of
-from common.signed import Kind, canonical, fingerprint, read
+from common.trust import documents
+from common.trust.documents import Kind, canonical, fingerprint, read
+from common.trust.joining import JoinRequest, Welcome
+from common.trust.keys import public_of
 from tests.deployment.consortium import Consortium
 
 KEY, OTHER = (Ed25519PrivateKey.from_private_bytes(bytes([i]) * 32) for i in (1, 2))
@@ -38,7 +38,7 @@ contents = st.dictionaries(text, values, max_size=5)
 
 @given(contents, st.sampled_from(KINDS))
 def test_what_was_signed_is_what_is_read(content: dict[str, Any], kind: Kind) -> None:
-    paper = signed.signed(kind, content, [KEY])
+    paper = documents.signed(kind, content, [KEY])
     again = read(paper.encode(), kind)
     assert again.demand([public_of(KEY)], "the root") == json.loads(json.dumps(content))
     assert again == paper
@@ -46,7 +46,7 @@ def test_what_was_signed_is_what_is_read(content: dict[str, Any], kind: Kind) ->
 
 @given(contents, st.sampled_from(KINDS))
 def test_how_the_file_is_laid_out_does_not_matter(content: dict[str, Any], kind: Kind) -> None:
-    paper = signed.signed(kind, content, [KEY])
+    paper = documents.signed(kind, content, [KEY])
     told = json.loads(paper.encode())
     backwards = {key: told[key] for key in reversed(told)}
     backwards["content"] = {key: content[key] for key in reversed(content)}
@@ -56,7 +56,7 @@ def test_how_the_file_is_laid_out_does_not_matter(content: dict[str, Any], kind:
 
 @given(contents, st.data())
 def test_a_changed_byte_is_refused_or_changes_nothing(content: dict[str, Any], data: st.DataObject) -> None:
-    file = bytearray(signed.signed("plan", content, [KEY]).encode())
+    file = bytearray(documents.signed("plan", content, [KEY]).encode())
     at = data.draw(st.integers(0, len(file) - 1))
     file[at] ^= data.draw(st.integers(1, 255))
     try:
@@ -69,7 +69,7 @@ def test_a_changed_byte_is_refused_or_changes_nothing(content: dict[str, Any], d
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_paper_of_one_kind_never_passes_for_another(kind: Kind) -> None:
     for other in {*KINDS} - {kind}:
-        told = signed.signed(other, {"a": 1}, [KEY]).told()
+        told = documents.signed(other, {"a": 1}, [KEY]).told()
         with pytest.raises(WireError, match=f"expected a {kind} file"):
             read(json.dumps(told).encode(), kind)
         renamed = read(json.dumps(told | {"paper": kind}).encode(), kind)
@@ -78,9 +78,9 @@ def test_a_paper_of_one_kind_never_passes_for_another(kind: Kind) -> None:
 
 
 def test_every_key_that_is_demanded_must_have_signed() -> None:
-    both = signed.signed("plan", {}, [KEY, OTHER])
+    both = documents.signed("plan", {}, [KEY, OTHER])
     assert both.demand([public_of(KEY), public_of(OTHER)], "the roots") == {}
-    one = signed.signed("plan", {}, [KEY])
+    one = documents.signed("plan", {}, [KEY])
     with pytest.raises(IdentityError):
         one.demand([public_of(KEY), public_of(OTHER)], "the roots")
     with pytest.raises(IdentityError, match="no key"):
@@ -98,11 +98,11 @@ HOSTILE = {
     "a-number": b"12",
     "nothing-in-it": b"{}",
     "no-utf-8": b'{"paper": "\xff\xfe"}',
-    "nested-a-little-too-deeply": nested(signed.MOST_LEVELS).join(['{"a": ', "}"]).encode(),
+    "nested-a-little-too-deeply": nested(documents.MOST_LEVELS).join(['{"a": ', "}"]).encode(),
     "nested-deeply": nested(900).encode(),
     "nested-beyond-the-stack": nested(200_000).encode(),
     "nested-in-the-signatures": f'{{"paper": "plan", "content": {{}}, "signatures": {nested(50)}}}'.encode(),
-    "huge": b" " * (signed.MOST_BYTES + 1),
+    "huge": b" " * (documents.MOST_BYTES + 1),
     "a-number-of-5000-digits": b'{"paper": "plan", "content": {"made_s": %b}, "signatures": {}}' % (b"9" * 5000),
     "a-number-of-400-digits": b'{"paper": "plan", "content": {"made_s": %b}, "signatures": {}}' % (b"9" * 400),
     "not-a-number": b'{"paper": "plan", "content": {"made_s": NaN}, "signatures": {}}',
@@ -164,14 +164,14 @@ def test_a_well_signed_paper_with_anything_in_a_field_gives_no_other_error(
     name = data.draw(st.sampled_from(sorted(content)))
     odd = values | st.just("00" * 32) | st.just("inf") | st.just("nan") | st.just([["00"]]) | st.just(content[name])
     with suppress(ConsiliumError):
-        reader(signed.signed(kind, content | {name: data.draw(odd)}, keys).encode())
+        reader(documents.signed(kind, content | {name: data.draw(odd)}, keys).encode())
     with pytest.raises(ConsiliumError):
-        reader(signed.signed(kind, {key: value for key, value in content.items() if key != name}, keys).encode())
+        reader(documents.signed(kind, {key: value for key, value in content.items() if key != name}, keys).encode())
 
 
 def test_odd_text_is_refused_before_it_is_signed() -> None:
     with pytest.raises(WireError, match="control characters"):
-        signed.signed("decision", {"reason": "no\x1b[2J"}, [KEY])
+        documents.signed("decision", {"reason": "no\x1b[2J"}, [KEY])
 
 
 @given(st.binary(min_size=32, max_size=32), st.binary(min_size=32, max_size=32))

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from common import release, signed
 from common.errors import ConfigError, IdentityError, PlanError, WireError
-from common.plans import Decision, RunPlan
-from common.release import VERSION, code_digest
-from server import membership
-from server.board import FolderBoard
+from common.plans.plan import Decision, RunPlan
+from common.trust import documents, release
+from common.trust.release import VERSION, code_digest
+from server.consortium import membership
+from server.gateway.site_api import FolderBoard
 from tests.deployment.consortium import NAMES, SVM, Consortium, config_of
 
 
@@ -88,7 +88,7 @@ def test_a_plan_signed_by_another_root_is_refused(consortium: Consortium, tmp_pa
 
 def changed(consortium: Consortium, told: dict[str, Any]) -> bytes:
     content = consortium.plan().paper.content
-    return signed.signed("plan", content | told, consortium.roots).encode()
+    return documents.signed("plan", content | told, consortium.roots).encode()
 
 
 def test_another_consortiums_plan_is_refused_under_the_same_root(consortium: Consortium) -> None:
@@ -180,7 +180,7 @@ def test_a_decision_must_name_the_whole_digest_of_its_plan(consortium: Consortiu
     short = {"site": "Lisbon", "plan": plan.digest[:8], "verdict": "refuse", "reason": ""}
     short |= {"publishes": False, "made_s": 1.0}
     for digest in (plan.digest[:8], "", plan.name):
-        told = signed.signed("decision", short | {"plan": digest}, [lisbon.identity]).told()
+        told = documents.signed("decision", short | {"plan": digest}, [lisbon.identity]).told()
         with pytest.raises(PlanError):
             FolderBoard(consortium.home).decision("Lisbon", told)
     assert run.decisions()["Lisbon"].verdict == "approve"

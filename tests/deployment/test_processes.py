@@ -16,9 +16,9 @@ import psutil
 import pytest
 
 from common.errors import RunError
-from server import processes
-from server.census import state
-from server.processes import Child, Supervisor
+from server.processes import supervisor as processes
+from server.processes.process_table import state
+from server.processes.supervisor import Child, Supervisor
 
 ROOT = Path(__file__).parents[2]
 SLEEP = "import time; time.sleep(600)"
@@ -115,7 +115,7 @@ def test_stop_leaves_no_orphan_even_of_children_that_do_not_listen(
 SUPERVISE = """
 import sys, threading
 from pathlib import Path
-from server.processes import Child, Supervisor
+from server.processes.supervisor import Child, Supervisor
 Supervisor([Child("a", (sys.executable, "-S", "-c", sys.argv[2]))], Path(sys.argv[1])).run(threading.Event())
 """
 

@@ -18,15 +18,16 @@ from typing import Any
 import pytest
 from flwr.app import Context, RecordDict
 
-from client import flower as site_edge
-from client import joining
+from client import app as site_edge
+from client.setup import enrol
 from common.errors import PlanError, RunError
-from common.plans import RunPlan
-from common.transport import Answer, InMemory, Reply, Request
+from common.messages.transport import Answer, InMemory, Reply, Request
+from common.plans.plan import RunPlan
 from common.types import Tensors
-from server import conduct, membership
-from server.federation import RoundRecord
-from server.runs import Asking, Run
+from server.consortium import membership
+from server.rounds.loop import RoundRecord
+from server.runs import driver
+from server.runs.run import Asking, Run
 from tests.deployment.consortium import NAMES, SVM, Consortium
 
 RECORD = RoundRecord(0, 1.0, 10, 20, NAMES, (), False, None, {"auc": 0.5})
@@ -41,7 +42,7 @@ def every_hospital_keeps_its_images(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def void_rounds_are_not_mended_by_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conduct, "LONGEST_PAUSE_S", 0.01)
+    monkeypatch.setattr(driver, "LONGEST_PAUSE_S", 0.01)
 
 
 @pytest.fixture
@@ -123,8 +124,8 @@ def test_one_process_at_a_time_conducts_a_run(consortium: Consortium) -> None:
     hold = f"""
 import sys
 from pathlib import Path
-from server.home import Home
-from server.runs import Run
+from server.consortium.home import Home
+from server.runs.run import Run
 with Run.find(Home(Path({str(consortium.home.folder)!r}))).held():
     print("held", flush=True)
     sys.stdin.read()
@@ -170,7 +171,7 @@ def test_what_is_being_waited_for_is_there_to_look_at_and_never_in_the_way(conso
 def test_decisions_under_older_keys_count_no_more(consortium: Consortium) -> None:
     run = consortium.begun(consortium.plan())
     lisbon = consortium.sites["Lisbon"]
-    membership.admit(consortium.home, joining.rekey(lisbon, ""), consortium.roots, new_keys=True)
+    membership.admit(consortium.home, enrol.rekey(lisbon, ""), consortium.roots, new_keys=True)
     membership.revoke(consortium.home, "Osaka", consortium.roots)
     assert set(run.decisions()) == {"Nairobi"}
     lisbon.decide(run.plan, "approve", "")
@@ -183,7 +184,7 @@ def test_decisions_under_older_keys_count_no_more(consortium: Consortium) -> Non
 
 def test_a_run_is_conducted_to_its_end(consortium: Consortium) -> None:
     run = consortium.begun(consortium.plan())
-    conduct.conduct(run, Hospitals(consortium, run.plan))
+    driver.conduct(run, Hospitals(consortium, run.plan))
     assert (run.state.stage, run.state.why) == ("finished", "")
     result = json.loads((run.folder / "result.json").read_text())
     assert [told["round"] for told in run.rounds()] == [0, 1, 2, 3]
@@ -197,7 +198,7 @@ def test_a_run_in_which_no_site_trained_has_failed_and_says_why(consortium: Cons
     run = consortium.begun(consortium.plan("preprocess=[]"))
     way = Hospitals(consortium, run.plan)
     way._answers = dict.fromkeys(NAMES, silent)
-    conduct.conduct(run, way)
+    driver.conduct(run, way)
     assert run.state.stage == "failed"
     assert "nothing was trained: 4 of 4 rounds did not have the answers they need" in run.state.why
     assert all(told["void"] for told in run.rounds())
@@ -209,11 +210,11 @@ def silent(request: Request, state: Tensors) -> Any:
 
 
 def test_no_round_is_begun_while_too_few_are_connected(consortium: Consortium, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conduct, "LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(driver, "LOOK_EVERY_S", 0.01)
     run = consortium.begun(consortium.plan())
     way = Hospitals(consortium, run.plan)
     way.there = {"Lisbon"}
-    thread = threading.Thread(target=conduct.conduct, args=(run, way))
+    thread = threading.Thread(target=driver.conduct, args=(run, way))
     thread.start()
     while (asking := run.progress()) is None:
         time.sleep(0.01)
@@ -228,14 +229,14 @@ def test_no_round_is_begun_while_too_few_are_connected(consortium: Consortium, m
 def test_a_round_that_would_be_void_without_one_of_the_sites_waits_for_it_a_while(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conduct, "LOOK_EVERY_S", 0.01)
-    monkeypatch.setattr(conduct, "LONGEST_PAUSE_S", 60.0)
+    monkeypatch.setattr(driver, "LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(driver, "LONGEST_PAUSE_S", 60.0)
     four = SVM | {"data": SVM["data"] | {"sites": 4}}
     consortium = Consortium(tmp_path / "life", (*NAMES, "Quito"), tree=four)
     run = consortium.begun(consortium.plan(tree=four))
     way = Hospitals(consortium, run.plan)
     way.there = set(NAMES)  # enough for a secure sum, and too few for an SVM's
-    thread = threading.Thread(target=conduct.conduct, args=(run, way))
+    thread = threading.Thread(target=driver.conduct, args=(run, way))
     thread.start()
     while (asking := run.progress()) is None:
         time.sleep(0.01)
@@ -250,12 +251,12 @@ def test_a_round_that_would_be_void_without_one_of_the_sites_waits_for_it_a_whil
 def test_a_run_whose_rounds_are_done_waits_for_nobody(consortium: Consortium) -> None:
     run = consortium.begun(consortium.plan())
     way = Hospitals(consortium, run.plan)
-    conduct.conduct(run, way)
+    driver.conduct(run, way)
     result = (run.folder / "result.json").read_bytes()
     (run.folder / "result.json").unlink()
     run.write_state(replace(run.state, stage="running"))
     asked, way.there = list(way.submitted), set()
-    conduct.conduct(run, way)  # would wait for ever
+    driver.conduct(run, way)  # would wait for ever
     assert run.state.stage == "finished"
     assert (run.folder / "result.json").read_bytes() == result
     assert way.submitted == asked
@@ -269,7 +270,7 @@ def test_a_defect_is_not_called_the_end_of_a_run(consortium: Consortium) -> None
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        conduct.conduct(run, Defective(consortium, run.plan))
+        driver.conduct(run, Defective(consortium, run.plan))
     assert run.state.stage == "running"  # the keeper begins it again
 
 
@@ -313,7 +314,7 @@ def test_a_run_killed_between_any_two_writes_loses_no_completed_round_and_sends_
     run = consortium.begun(consortium.plan())
     with pytest.MonkeyPatch.context() as patched:
         snapshots = Snapshots(consortium.folder, tmp_path / "after", patched)
-        conduct.conduct(run, way := Hospitals(consortium, run.plan))
+        driver.conduct(run, way := Hospitals(consortium, run.plan))
     assert len(snapshots.taken) >= 4 * 4  # begun, two copies and a line for each round
     outcomes = dict[int, set[str]]()
     for folder in snapshots.taken:
@@ -323,7 +324,7 @@ def test_a_run_killed_between_any_two_writes_loses_no_completed_round_and_sends_
             continue
         done = len(again.rounds())
         before = [told for told in way.submitted if told[1] < done or (told[1] == done == again.begun)]
-        conduct.conduct(again, resumed := Hospitals(world, again.plan))
+        driver.conduct(again, resumed := Hospitals(world, again.plan))
         assert again.state.stage == "finished", again.state.why
         assert [told["round"] for told in again.rounds()] == [0, 1, 2, 3]
         void = [told["round"] for told in again.rounds() if told["void"]]
@@ -339,18 +340,18 @@ def test_one_damaged_copy_of_the_checkpoint_costs_a_run_nothing_and_two_end_it(
     consortium: Consortium, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     run = consortium.begun(consortium.plan())
-    conduct.conduct(run, Hospitals(consortium, run.plan))
+    driver.conduct(run, Hospitals(consortium, run.plan))
     run.write_state(replace(run.state, stage="running"))
     weights = weights_of(run)
     for name in ("federated.checkpoint", "federated.checkpoint.copy"):
         (file := run.folder / name).write_bytes(file.read_bytes()[:-100])
         with caplog.at_level(logging.WARNING, "consilium"):
-            conduct.conduct(run, way := Hospitals(consortium, run.plan))
+            driver.conduct(run, way := Hospitals(consortium, run.plan))
         assert f"{file}: " in caplog.text
         assert (run.state.stage, weights_of(run), way.submitted) == ("finished", weights, [])
     for name in ("federated.checkpoint", "federated.checkpoint.copy"):
         (run.folder / name).write_bytes(b"")
-    conduct.conduct(run, Hospitals(consortium, run.plan))
+    driver.conduct(run, Hospitals(consortium, run.plan))
     assert run.state.stage == "failed"
     assert "Delete this checkpoint and its copy" in run.state.why
 
@@ -371,11 +372,11 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_full_disk_at_the_coordinator_pauses_a_run_and_loses_nothing(
     small_disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(conduct, "FULL_DISK_S", 0.02)
+    monkeypatch.setattr(driver, "FULL_DISK_S", 0.02)
     consortium = Consortium(tmp_path / "life")
     run = consortium.begun(consortium.plan())
     expected = consortium.at(shutil.copytree(consortium.folder, tmp_path / "expected"))
-    conduct.conduct(undisturbed := Run.find(expected.home), Hospitals(expected, run.plan))
+    driver.conduct(undisturbed := Run.find(expected.home), Hospitals(expected, run.plan))
     on_disk = replace(run, folder=Path(shutil.copytree(run.folder, small_disk / run.name)))
     waits, filler = list[bool](), small_disk / "filler"
 
@@ -392,9 +393,9 @@ def test_a_full_disk_at_the_coordinator_pauses_a_run_and_loses_nothing(
         assert len(waits) < 1000
         filler.unlink(missing_ok=True)
 
-    monkeypatch.setattr(conduct.time, "sleep", room_is_made)
+    monkeypatch.setattr(driver.time, "sleep", room_is_made)
     with caplog.at_level(logging.ERROR, "consilium"):
-        conduct.conduct(on_disk, Filling(consortium, run.plan))
+        driver.conduct(on_disk, Filling(consortium, run.plan))
     assert on_disk.state.stage == "finished", on_disk.state.why
     assert sum(waits) >= 4
     assert "the disk is full" in caplog.text

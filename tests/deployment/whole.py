@@ -12,9 +12,9 @@ import psutil
 import yaml
 
 from client.__main__ import main as client
-from common.files import read_json
+from common.storage.files import read_json
 from server.__main__ import main as server
-from server.census import left_running
+from server.processes.process_table import left_running
 from simulate import main as simulate
 from tests.deployment.federation import Federation
 

@@ -16,23 +16,26 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordD
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 
-from client import dataset
-from client import flower as site_edge
-from client.secure import Secured, machine
-from client.site import Site
+from client import app as site_edge
+from client.dataset import loading
+from client.training.secure_site import Secured, machine
+from client.training.site import Site
 from common import config as configuration
-from common import tensorfile, wire
 from common.algorithms.course import Course
 from common.config import Config, Federation
-from common.enrolment import made_up
 from common.errors import ConfigError, QuorumError
-from common.exchanges import exchanges
+from common.messages import wire
+from common.messages.answer_layout import exchanges
+from common.messages.transport import NONE, InMemory, Misfortunes, Request, Transport
 from common.models import build
-from common.transport import NONE, InMemory, Misfortunes, Request, Transport
+from common.storage import tensorfile
+from common.trust.enrolment import made_up
 from common.types import Tensors, under
-from server import checkpoint, federation, flower_simulation, training
-from server.federation import Standing
-from server.flower import FlowerTransport
+from server import app_simulated
+from server.app import FlowerTransport
+from server.rounds import checkpoint, loop
+from server.rounds.loop import Standing
+from server.rounds.secure_sum import make_secure
 from tests.federation.grid import grid_of
 
 ROOT = Path(__file__).parents[2]
@@ -76,7 +79,7 @@ CONSORTIUM, ENROLLED = made_up(NAMES, Federation())
 
 
 def in_memory(config: Config) -> InMemory:
-    data = dataset.load(config, 1)
+    data = loading.load(config, 1)
     shape = data.sites[0].train.images.shape[1:]
     model = build(config.model, shape, len(data.labels))
     layouts = partial(exchanges, config, model, shape, len(data.labels))
@@ -86,16 +89,16 @@ def in_memory(config: Config) -> InMemory:
 
 
 def rounds(config: Config, transport: Transport, standing: Standing | None = None) -> Iterator[Standing]:
-    data = dataset.load(config, 1)
+    data = loading.load(config, 1)
     shape = data.sites[0].train.images.shape[1:]
     model = build(config.model, shape, len(data.labels))
-    aggregator = training.make_secure(config, model, (shape, len(data.labels)), transport, CONSORTIUM, bytes(32))
-    return federation.run(Course.of(config, model, 1, transport.sites()), aggregator, standing)
+    aggregator = make_secure(config, model, (shape, len(data.labels)), transport, CONSORTIUM, bytes(32))
+    return loop.run(Course.of(config, model, 1, transport.sites()), aggregator, standing)
 
 
 def transport_to(grid: Grid, sites: int = 3, misfortunes: Misfortunes = NONE) -> FlowerTransport:
     """A transport to the simulated sites behind a grid, which introduce themselves."""
-    nodes = flower_simulation.introduced(grid, sites, 60, threading.Event())
+    nodes = app_simulated.introduced(grid, sites, 60, threading.Event())
     return FlowerTransport(grid, nodes, misfortunes=misfortunes)
 
 
@@ -248,7 +251,7 @@ def test_an_interrupt_ends_the_waiting(tmp_path: Path) -> None:
 
     client, stop = answering(never, site_edge.simulated(load(tmp_path, SVM), 1, ENROLLED)), threading.Event()
     with grid_of({0: client}) as grid:
-        nodes = flower_simulation.introduced(grid, 1, 60, stop)
+        nodes = app_simulated.introduced(grid, 1, 60, stop)
         transport = FlowerTransport(grid, nodes, stop=stop)
         threading.Timer(0.1, stop.set).start()
         with pytest.raises(KeyboardInterrupt):
@@ -277,7 +280,7 @@ def test_two_nodes_of_one_simulated_site_are_one_site_too_few(tmp_path: Path) ->
 def test_without_ray_the_engine_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"pip install \"flwr\[simulation\]==1.41.0\""):
-        flower_simulation.simulate(ClientApp(), flower_simulation.Engine(1, 1.0), lambda transport: None)
+        app_simulated.simulate(ClientApp(), app_simulated.Engine(1, 1.0), lambda transport: None)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed (the extra `ray`)")

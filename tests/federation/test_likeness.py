@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from common import likeness
 from common.algorithms.course import STATISTICS_ATTEMPTS, VOID, Course, Place
 from common.config import Config
+from common.metrics import out_of_distribution
 from common.types import under
-from server.transcripts import Transcripts
+from server.rounds.transcripts import Transcripts
 from tests.federation.world import SGD, World, config, same_bits
 
 
@@ -25,13 +25,13 @@ def test_masked_sums_say_the_same_of_the_images_as_all_images_together(model: st
     world = World(told)
     last = world.run(world.secure())
     everything = np.concatenate([part.train.images for part in world.parts.values()])
-    whole = likeness.sums(everything)
+    whole = out_of_distribution.sums(everything)
     for name, value in last.place.likeness.items():
         assert np.allclose(value, whole[name], atol=1e-6), name
     validation = np.concatenate([part.validation.images for part in world.parts.values()])
-    reference = likeness.Reference.of(last.place.likeness)
+    reference = out_of_distribution.Reference.of(last.place.likeness)
     assert reference is not None
-    assert np.array_equal(last.best_counts["distances"], likeness.histogram(reference.distances(validation)))
+    assert np.array_equal(last.best_counts["distances"], out_of_distribution.histogram(reference.distances(validation)))
     assert same_bits(last.state, World(told).run(World(told).secure()).state)
 
 
@@ -57,7 +57,7 @@ def test_where_nobody_answers_the_run_goes_on_without_it() -> None:
         assert not course.over(place)
         place = course.after(place, VOID)
     assert place.asks == "train"
-    assert likeness.Reference.of(place.likeness) is None
+    assert out_of_distribution.Reference.of(place.likeness) is None
     site = world.site("a")
     counted, _ = site.answer(course.request(replace(place, asks="evaluate")), {})
     assert counted.sums["distances"].sum() == 0

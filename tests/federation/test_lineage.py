@@ -9,21 +9,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from client.lineage import Auditing
-from client.secure import SealedFile, Secured, machine
-from client.shelf import InFolder, InState, Notes
+from client.training.audit_store import InFolder, InState, Notes
+from client.training.auditing_site import Auditing
+from client.training.secure_site import SealedFile, Secured, machine
 from common.algorithms import State
 from common.algorithms.course import VOID, Place
 from common.algorithms.solver import SvmSolver
 from common.config import Config
 from common.errors import PolicyError, StageError, WireError
-from common.exchanges import exchanges
-from common.transport import Answer, Reply, Request
+from common.messages.answer_layout import exchanges
+from common.messages.transport import Answer, Reply, Request
 from common.types import Tensors, under
-from server import checkpoint, federation
-from server.federation import Standing
-from server.secure import SecureSum
-from server.transcripts import Transcripts
+from server.rounds import checkpoint, loop
+from server.rounds.loop import Standing
+from server.rounds.secure_sum import SecureSum
+from server.rounds.transcripts import Transcripts
 from tests.federation.test_secure import silent_at
 from tests.federation.world import ABOUT, FIVE, SGD, World, config, same_bits
 
@@ -90,7 +90,7 @@ def test_an_svm_is_followed_from_another_processor_to_the_same_bits(tmp_path: Pa
     solver = world.course.algorithm
     assert isinstance(solver, SvmSolver)
     course = replace(world.course, algorithm=OtherProcessor(solver.config, solver.model, solver.sites, solver.quorum))
-    *_, last = federation.run(course, aggregator := world.secure(keep=kept(tmp_path)))
+    *_, last = loop.run(course, aggregator := world.secure(keep=kept(tmp_path)))
     assert not same_bits(last.state, world.run(World(world.config).plain()).state)
     for name in ("point", "objective", "gradient", "moves", "changes"):
         assert same_bits({name: where(aggregator).state[name]}, {name: last.state[name]})
@@ -123,7 +123,7 @@ def resumed(told: Config, folder: Path, luck: dict[str, float]) -> Standing:
     keep.discard(since=found[0].place.number if found else 0)
     if found:
         aggregator.transport.states.update(found[1])
-    standing = next(federation.run(world.course, aggregator, found[0] if found else None))
+    standing = next(loop.run(world.course, aggregator, found[0] if found else None))
     checkpoint.save(folder / "c", standing, aggregator.transport.states, "digest")
     return standing
 
@@ -144,9 +144,9 @@ def test_a_site_that_comes_late_takes_the_model_as_given_once_and_checks_every_s
     told = audited(rounds=5, strategy="fedavgm", auditors=1)
     world, late = World(told), World(told)
     world.enrolled["a"] = replace(world.enrolled["a"], audit=False)
-    standing = federation.begin(world.course, early := world.secure())
+    standing = loop.begin(world.course, early := world.secure())
     for _ in range(2):
-        standing = federation.run_round(world.course, early, standing)
+        standing = loop.run_round(world.course, early, standing)
     with caplog.at_level(logging.WARNING, "consilium"):
         last = late.run(aggregator := late.secure(keep=kept(tmp_path)), standing)
     assert caplog.text.count("begins to audit at round 2; that model is taken as given") == 1
@@ -154,7 +154,7 @@ def test_a_site_that_comes_late_takes_the_model_as_given_once_and_checks_every_s
     turned = {n: v + 1e-6 if n == "weights/dense/bias" else v for n, v in last.state.items()}
     place = replace(last.place, round=4, state=turned)
     with pytest.raises(PolicyError, match="does not follow") as refused:
-        federation.ask(late.course, aggregator, place)
+        loop.ask(late.course, aggregator, place)
     assert refused.value.cause == "model-does-not-follow"
 
 
@@ -162,7 +162,7 @@ def test_rounds_that_came_to_nothing_need_no_trust(tmp_path: Path, caplog: pytes
     world = World(audited(rounds=5, auditors=1))
     place = replace(world.course.start(), round=2)
     with caplog.at_level(logging.WARNING, "consilium"):
-        federation.ask(world.course, aggregator := world.secure(keep=kept(tmp_path)), place)
+        loop.ask(world.course, aggregator := world.secure(keep=kept(tmp_path)), place)
     assert "taken as given" not in caplog.text
     assert where(aggregator).asks == "evaluate"
 
@@ -200,8 +200,8 @@ def test_a_sum_that_was_made_before_the_coordinator_was_killed_is_taken_up_and_n
     whole = World(audited(rounds=3, auditors=1))
     expected = whole.run(whole.secure(keep=kept(tmp_path / "whole")))
     world, keep = real(tmp_path, audited(rounds=3, auditors=1)), kept(tmp_path)
-    standing = next(federation.run(world.course, world.secure(keep=keep)))
-    federation.ask(world.course, world.secure(keep=keep), standing.place)  # killed before the checkpoint was written
+    standing = next(loop.run(world.course, world.secure(keep=keep)))
+    loop.ask(world.course, world.secure(keep=keep), standing.place)  # killed before the checkpoint was written
     sent = len(world.sent)
     last = world.run(world.secure(keep=keep), standing)
     again = [r for _, r, _ in world.sent[sent:] if r.kind == "secagg/submit" and r.settings["asked"] == "train"]
@@ -212,7 +212,7 @@ def test_a_sum_that_was_made_before_the_coordinator_was_killed_is_taken_up_and_n
 
 def test_a_page_that_was_cut_off_after_the_survivors_agreed_tells_that_the_round_is_void(tmp_path: Path) -> None:
     world, keep = World(audited(rounds=3, auditors=1)), kept(tmp_path)
-    federation.ask(world.course, world.secure(keep=keep), world.course.start())
+    loop.ask(world.course, world.secure(keep=keep), world.course.start())
     whole = (tmp_path / "transcripts" / "0000-train").read_bytes()
     (tmp_path / "transcripts" / "0000-train").unlink()
     for cut, void in ((len(whole) - 10, False), (len(whole) - 600, True), (len(whole) // 2, None)):
@@ -230,13 +230,13 @@ def test_a_round_in_which_the_coordinator_was_killed_is_void_and_the_run_goes_on
     folder = tmp_path / "transcripts"
     world, keep = real(tmp_path, audited(rounds=3, auditors=1)), kept(tmp_path)
     first = world.secure(silent_at("secagg/audit", "a"), keep)
-    federation.ask(world.course, first, world.course.start())
+    loop.ask(world.course, first, world.course.start())
     (folder / "0000-train").rename(folder / ".0000-train")
     with (folder / ".0000-train").open("rb+") as file:
         file.truncate((folder / ".0000-train").stat().st_size - 500)  # in the middle of the releases
     second = replace(world.secure(keep=keep), lost=0)
     with caplog.at_level(logging.WARNING, "consilium"):
-        last = world.run(second, federation.begin(world.course, second))
+        last = world.run(second, loop.begin(world.course, second))
     assert [r.void for r in last.records] == [True, False, False]
     assert "a: 'train' of round 0 was void after shares were released" in caplog.text
     assert same_bits(Place.of(InFolder(tmp_path / "a").load("place")).state, last.state)
@@ -328,7 +328,7 @@ def test_a_transcript_in_pieces_is_put_together_in_order_alone(kind: str, tmp_pa
 
 
 def test_a_transcript_crosses_in_pieces_where_it_is_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("server.lineage.PIECE_BYTES", 5000)
+    monkeypatch.setattr("server.rounds.audit_feed.PIECE_BYTES", 5000)
     world = World(audited(rounds=2, auditors=1))
     last = world.run(aggregator := world.secure(keep=kept(tmp_path)))
     pieces = [r for name, r, _ in world.sent if r.kind == "secagg/audit"]

@@ -11,9 +11,9 @@ from common.algorithms.course import Course, Place
 from common.algorithms.solver import Total
 from common.errors import PolicyError
 from common.types import under
-from server import checkpoint, federation
-from server.federation import Standing
-from server.transcripts import Transcripts
+from server.rounds import checkpoint, loop
+from server.rounds.loop import Standing
+from server.rounds.transcripts import Transcripts
 from tests.federation.world import SGD, World, config, same_bits
 
 HASTY = SGD.model_copy(update={"learning_rate": 0.6, "steps": 4})
@@ -48,7 +48,7 @@ def test_a_run_resumed_after_every_round_stops_at_the_same_round(plain: Standing
             standing = found[0]
         if standing and world.course.over(standing.place):
             break
-        standing = next(federation.run(world.course, world.plain(), standing))
+        standing = next(loop.run(world.course, world.plain(), standing))
         checkpoint.save(tmp_path / "c", standing, {}, "digest")
         rounds += 1
     assert (rounds, standing.best_round) == (len(plain.records), plain.best_round)
@@ -66,7 +66,7 @@ def test_a_site_that_audits_counts_along_and_answers_no_more_once_patience_is_ov
     impatient = replace(world.course, plan=told.federation.model_copy(update={"patience": None}))
     assert not impatient.over(last.place)
     with pytest.raises(PolicyError, match="and the run is over"):
-        federation.run_round(impatient, aggregator, last)
+        loop.run_round(impatient, aggregator, last)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_the_best_is_told_by_the_figure_that_the_plan_selects_by(
     place, found = replace(course.start(), asks="evaluate"), []
     for loss, auc in figures:
         told = {"n": 1.0, "loss": loss, "accuracy": 0.0, "auc": auc}
-        monkeypatch.setattr("common.metrics.summary_of_counts", lambda _, told=told: told)
+        monkeypatch.setattr("common.metrics.performance.summary_of_counts", lambda _, told=told: told)
         place = replace(course.after(place, Total({"n": np.ones(1)}, ("a",), ())), asks="evaluate")
         found.append(place.since)
     assert found == since

@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.personalise import SHARES, Mix, choose_mix
-from common import metrics
+from client.training.personalise import SHARES, Mix, choose_mix
+from common.metrics import performance
 
 
 def logits(seed: int, labels: np.ndarray, strength: float) -> np.ndarray:
@@ -18,7 +18,7 @@ def test_no_other_share_has_a_lower_loss_on_validation(seed: int, own: float, co
     labels = np.arange(40) % 2
     one, other = logits(seed, labels, own), logits(seed + 1, labels, common)
     chosen = choose_mix(one, other, labels)
-    losses = {share: metrics.log_losses(Mix(share)(one, other), labels).mean() for share in SHARES}
+    losses = {share: performance.log_losses(Mix(share)(one, other), labels).mean() for share in SHARES}
     assert losses[chosen.own_share] == min(losses.values())
 
 

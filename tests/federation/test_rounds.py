@@ -8,18 +8,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from client.site import Site
+from client.training.site import Site
 from common.algorithms.averaging import Averaging
 from common.algorithms.course import Course
 from common.config import Cnn, Federation, Local, Simulated
 from common.errors import DataError, QuorumError, RunError, WireError
 from common.imaging import Pipeline
+from common.messages.transport import InMemory, Misfortunes, Request
 from common.models import Model, Work, build
-from common.transport import InMemory, Misfortunes, Request
 from common.types import Cases, SiteCases, Tensors, prefixed
-from server import checkpoint, federation
-from server.federation import Standing
-from server.gathering import PlainSum
+from server.rounds import checkpoint, loop
+from server.rounds.aggregation import PlainSum
+from server.rounds.loop import Standing
 
 SHAPE = (12, 12, 1)
 RECIPE = Pipeline(())
@@ -55,7 +55,7 @@ def course(federation_: Federation, model: Model, way: InMemory, normalises: boo
 
 
 def finish(federation_: Federation, model: Model, way: InMemory, standing: Standing | None = None) -> Standing:
-    *_, last = federation.run(course(federation_, model, way), PlainSum(way), standing)
+    *_, last = loop.run(course(federation_, model, way), PlainSum(way), standing)
     return last
 
 
@@ -118,8 +118,8 @@ def test_the_total_is_over_whoever_stayed(model: Model) -> None:
 def test_a_round_below_the_quorum_leaves_the_model_as_it_was(model: Model) -> None:
     way = transport(model, LOCAL, THREE, drop=0.999)
     going = course(Federation(quorum=3), model, way)
-    start = federation.begin(going, PlainSum(way))
-    after = federation.run_round(going, PlainSum(way), start)
+    start = loop.begin(going, PlainSum(way))
+    after = loop.run_round(going, PlainSum(way), start)
     assert after.records[0].void
     assert same_bits(after.state, start.state)
 
@@ -164,7 +164,7 @@ def test_a_run_resumed_from_any_checkpoint_ends_in_the_same_bits(model: Model, s
         if found := checkpoint.load(tmp_path / "c", way.sites(), "digest"):
             standing = found[0]
             way.states.update(found[1])
-        standing = next(federation.run(course(settings_, model, way), PlainSum(way), standing))
+        standing = next(loop.run(course(settings_, model, way), PlainSum(way), standing))
         checkpoint.save(tmp_path / "c", standing, way.states, "digest")
     assert standing is not None
     assert same_bits(standing.state, whole.state)
@@ -202,7 +202,7 @@ def test_the_first_step_of_fedadam_follows_its_formula(model: Model) -> None:
 
 def test_federated_mean_and_variance_are_those_of_all_images_together(model: Model) -> None:
     way = transport(model, LOCAL, THREE)
-    found = federation.begin(course(Federation(), model, way, normalises=True), PlainSum(way)).recipe
+    found = loop.begin(course(Federation(), model, way, normalises=True), PlainSum(way)).recipe
     pooled = np.concatenate([site(n, model, LOCAL, k).cases.train.images for n, k in THREE.items()]).astype(np.float64)
     np.testing.assert_allclose(found["mean"], pooled.mean(axis=0), atol=1e-9)
     np.testing.assert_allclose(found["variance"], pooled.var(axis=0), atol=1e-9)
@@ -211,14 +211,14 @@ def test_federated_mean_and_variance_are_those_of_all_images_together(model: Mod
 def test_statistics_are_asked_for_again_where_too_few_answered(model: Model) -> None:
     later = next(seed for seed in range(99) if answering(seed, 0) < 3 <= answering(seed, 1))
     way = transport(model, LOCAL, THREE, drop=0.5, seed=later)
-    begun = federation.begin(course(Federation(quorum=3), model, way, normalises=True), PlainSum(way))
+    begun = loop.begin(course(Federation(quorum=3), model, way, normalises=True), PlainSum(way))
     assert begun.recipe["mean"].shape == SHAPE
     assert begun.round == 0
 
 
 def test_the_mean_and_variance_are_in_the_checkpoint_and_not_asked_for_again(model: Model, tmp_path: Path) -> None:
     way = transport(model, LOCAL, THREE)
-    begun = federation.begin(course(Federation(), model, way, normalises=True), PlainSum(way))
+    begun = loop.begin(course(Federation(), model, way, normalises=True), PlainSum(way))
     checkpoint.save(tmp_path / "c", begun, {}, "digest")
     found = checkpoint.load(tmp_path / "c", way.sites(), "digest")
     assert found is not None
@@ -255,7 +255,7 @@ def test_a_truncated_or_flipped_checkpoint_costs_nothing_as_long_as_its_copy_is_
     model: Model, spoilt: float, flip: int, both: bool, tmp_path: Path
 ) -> None:
     way = transport(model, LOCAL, THREE)
-    standing = federation.begin(course(Federation(), model, way), PlainSum(way))
+    standing = loop.begin(course(Federation(), model, way), PlainSum(way))
     checkpoint.save(tmp_path / "c", standing, {}, "mine")
     content = bytearray((tmp_path / "c").read_bytes())
     at = int(spoilt * len(content))
@@ -273,7 +273,7 @@ def test_a_truncated_or_flipped_checkpoint_costs_nothing_as_long_as_its_copy_is_
 
 def test_the_newer_of_two_good_copies_counts(model: Model, tmp_path: Path) -> None:
     way = transport(model, LOCAL, THREE)
-    standings = list(federation.run(course(Federation(rounds=2, local=LOCAL), model, way), PlainSum(way)))
+    standings = list(loop.run(course(Federation(rounds=2, local=LOCAL), model, way), PlainSum(way)))
     for newer, name in ((standings[1], "c"), (standings[0], "d")):
         checkpoint.save(tmp_path / name, newer, {}, "mine")
     for one, other in (("c", "d.copy"), ("d", "c.copy")):  # killed between the two

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from common import likeness
 from common.errors import PolicyError
-from common.exchanges import question
-from common.transport import Answer, Reply, Request
+from common.messages.answer_layout import question
+from common.messages.transport import Answer, Reply, Request
+from common.metrics import out_of_distribution
 from common.types import Tensors, prefixed
 from tests.federation.world import FIVE, SGD, World, config
 
@@ -80,7 +80,7 @@ def test_more_than_a_question_takes_is_refused(
 def test_what_the_course_asks_is_just_what_is_taken(world: World) -> None:
     assert world.site("a").contribute(world.asked(), {})[0].means
     asked = evaluate(world)
-    looks = prefixed("likeness", likeness.sums(world.parts["a"].train.images))
+    looks = prefixed("likeness", out_of_distribution.sums(world.parts["a"].train.images))
     assert "distances" in world.site("a").contribute(replace(asked, tensors=dict(asked.tensors) | looks), {})[0].sums
     flags = {"pixels": 1, "likeness": 1}
     statistics = Request("statistics", 0, {}, {**asked.settings, **flags})

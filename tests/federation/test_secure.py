@@ -9,20 +9,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from client.secure import SealedFile, Secured, machine
+from client.training.secure_site import SealedFile, Secured, machine
 from common.algorithms import Total, solver
 from common.config import Config, Federation, Local
-from common.enrolment import made_up
 from common.errors import ConfigError, DataError, IdentityError, PolicyError, WeightsError
-from common.exchanges import TRIALS, exchanges, named, question
+from common.messages.answer_layout import TRIALS, exchanges, named, question
+from common.messages.transport import Answer, Reply, Request
 from common.models import build
 from common.secagg import State, audit
 from common.secagg.audit import frames
 from common.secagg.fixedpoint import Layout
-from common.transport import Answer, Reply, Request
+from common.trust.enrolment import made_up
 from common.types import Cases, SiteCases, Tensors, prefixed
-from server import checkpoint, federation
-from server.transcripts import Transcripts
+from server.rounds import checkpoint, loop
+from server.rounds.transcripts import Transcripts
 from tests.federation.world import ABOUT, FIVE, SGD, SHAPE, World, config, same_bits
 
 # --- the same result ------------------------------------------------------------------------------------------------
@@ -73,7 +73,7 @@ def test_the_svm_reaches_the_same_optimum_from_masked_sums() -> None:
 def test_federated_mean_and_variance_come_from_masked_sums() -> None:
     steps = [{"step": "normalise", "by": "federated", "per": "pixel"}]
     world = World(Config.model_validate(config("svm").model_dump() | {"preprocess": steps}))
-    masked, plain = (federation.begin(world.course, a) for a in (world.secure(), world.plain()))
+    masked, plain = (loop.begin(world.course, a) for a in (world.secure(), world.plain()))
     np.testing.assert_allclose(masked.recipe["mean"], plain.recipe["mean"], atol=1e-9)
     np.testing.assert_allclose(masked.recipe["variance"], plain.recipe["variance"], atol=2e-6)
 
@@ -291,7 +291,7 @@ def test_a_run_resumed_from_any_checkpoint_ends_in_the_same_bits(strategy: str, 
         if found := checkpoint.load(tmp_path / "c", tuple(FIVE), "digest"):
             standing = found[0]
             aggregator.transport.states.update(found[1])
-        standing = next(federation.run(world.course, aggregator, standing))
+        standing = next(loop.run(world.course, aggregator, standing))
         checkpoint.save(tmp_path / "c", standing, aggregator.transport.states, "digest")
     assert standing is not None
     assert same_bits(standing.state, expected.state)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from common import tensorfile
 from common.secagg import Pins, audit
 from common.secagg.audit import frames
-from common.secagg.codec import Reader
+from common.storage import tensorfile
+from common.trust.codec import Reader
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["data.sites=3", "data.cases=40", "data.size=16", "preprocess=[]", "federation.rounds=3"]

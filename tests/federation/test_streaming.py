@@ -5,7 +5,7 @@ import threading
 import numpy as np
 
 from benchmarks.secagg import server_peak_bytes
-from common.transport import Answer, InMemory, Reply, Request
+from common.messages.transport import Answer, InMemory, Reply, Request
 from common.types import Tensors
 
 ASKED = Request("train", 0)

@@ -8,11 +8,11 @@ import pytest
 from rich.console import Console
 from sklearn.metrics import roc_auc_score
 
-from client import worth
 from client.__main__ import main
-from common.files import read_json
-from server import conduct
+from client.comparison import comparison
+from common.storage.files import read_json
 from server.__main__ import main as coordinator
+from server.runs import driver
 from simulate import simulate
 from tests.deployment.consortium import NAMES, SVM, Consortium, config_of
 from tests.deployment.test_runs import Hospitals
@@ -38,7 +38,7 @@ def test_a_hospital_finds_the_figures_that_a_simulation_gives_it(
     tree = tree | MORE
     consortium = Consortium(tmp_path / "life", tree=tree)
     run = consortium.begun(consortium.plan(tree=tree))
-    conduct.conduct(run, Hospitals(consortium, run.plan))
+    driver.conduct(run, Hospitals(consortium, run.plan))
     package = tmp_path / "shared.consilium"
     home = ["--home", str(consortium.home.folder)]
     assert coordinator(["export", run.name, "--out", str(package), *home]) == 0
@@ -57,7 +57,7 @@ def test_a_hospital_finds_the_figures_that_a_simulation_gives_it(
             for figure in ("n", "auc", "accuracy", "log_loss"):
                 assert told["figures"][approach][figure] == pytest.approx(expected[name][approach][figure], abs=1e-6)
             assert f"{told['figures'][approach]['auc']:.3f}" in said
-        assert worth.verdict(told) in " ".join(said.split())
+        assert comparison.verdict(told) in " ".join(said.split())
         assert (site.folder / "comparisons" / f"{told['model']}.png").read_bytes().startswith(b"\x89PNG")
     stranger = Consortium(tmp_path / "other", name="pilot")
     assert main(["compare", str(package), "--home", str(stranger.sites["Osaka"].folder)]) == 2
@@ -72,17 +72,17 @@ def test_the_difference_is_told_with_how_sure_it_is() -> None:
         return np.stack([np.zeros(300), strength * labels + rng.normal(size=300)], axis=1).astype(np.float32)
 
     weak, strong = scored(0.5), scored(2.0)
-    found = worth.difference(weak, strong, labels)
+    found = comparison.difference(weak, strong, labels)
     assert found is not None
     gap = roc_auc_score(labels, strong[:, 1]) - roc_auc_score(labels, weak[:, 1])
     assert found["auc"] == pytest.approx(gap, abs=1e-12)
     assert 0 < found["interval"][0] < gap < found["interval"][1]
-    same = worth.difference(weak, weak, labels)
+    same = comparison.difference(weak, weak, labels)
     assert same == {"auc": 0.0, "interval": [0.0, 0.0]}
     told = {"by_class": [210, 90], "better_by": found}
-    assert "Training together was worth it here" in worth.verdict(told)
-    back = worth.difference(strong, weak, labels)
-    assert "trained alone is better" in worth.verdict({"by_class": [210, 90], "better_by": back})
-    assert "cannot tell" in worth.verdict({"by_class": [210, 90], "better_by": same})
-    few = worth.difference(weak[:3], strong[:3], np.array([0, 0, 1]))
-    assert "too few" in worth.verdict({"by_class": [2, 1], "better_by": few})
+    assert "Training together was worth it here" in comparison.verdict(told)
+    back = comparison.difference(strong, weak, labels)
+    assert "trained alone is better" in comparison.verdict({"by_class": [210, 90], "better_by": back})
+    assert "cannot tell" in comparison.verdict({"by_class": [210, 90], "better_by": same})
+    few = comparison.difference(weak[:3], strong[:3], np.array([0, 0, 1]))
+    assert "too few" in comparison.verdict({"by_class": [2, 1], "better_by": few})

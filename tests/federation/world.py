@@ -7,22 +7,22 @@ from typing import Any
 
 import numpy as np
 
-from client.lineage import Auditing
-from client.secure import Secured, machine
-from client.site import Site
+from client.training.auditing_site import Auditing
+from client.training.secure_site import Secured, machine
+from client.training.site import Site
 from common.algorithms.course import Course
 from common.config import Config, Local
-from common.enrolment import made_up
-from common.exchanges import exchanges
 from common.imaging import Pipeline
+from common.messages.answer_layout import exchanges
+from common.messages.transport import Answer, InMemory, Misfortunes, Reply, Request
 from common.models import Model, build
-from common.transport import Answer, InMemory, Misfortunes, Reply, Request
+from common.trust.enrolment import made_up
 from common.types import Cases, SiteCases, Tensors
-from server import federation, training
-from server.federation import Standing
-from server.gathering import Aggregator, PlainSum
-from server.secure import SecureSum
-from server.transcripts import Transcripts
+from server.rounds import loop
+from server.rounds.aggregation import Aggregator, PlainSum
+from server.rounds.loop import Standing
+from server.rounds.secure_sum import SecureSum, make_secure
+from server.rounds.transcripts import Transcripts
 
 SHAPE = (12, 12, 1)
 ABOUT = (SHAPE, 2)
@@ -84,7 +84,7 @@ class World:
         answers = {name: self.heard(name, between(name, self.answer(name))) for name in self.secured}
         way = InMemory(answers, misfortunes=self.misfortunes)
         digest = bytes.fromhex(self.config.digest())
-        return replace(training.make_secure(self.config, self.model, ABOUT, way, self.consortium, digest), keep=keep)
+        return replace(make_secure(self.config, self.model, ABOUT, way, self.consortium, digest), keep=keep)
 
     def answer(self, name: str) -> Answer:
         """A site as the wire finds it: it audits, or not."""
@@ -101,7 +101,7 @@ class World:
         return listen
 
     def run(self, aggregator: Aggregator, standing: Standing | None = None) -> Standing:
-        *_, last = federation.run(self.course, aggregator, standing)
+        *_, last = loop.run(self.course, aggregator, standing)
         return last
 
     @property

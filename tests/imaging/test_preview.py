@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 from pydantic import TypeAdapter
 
-from client.origin import File
-from client.preview import draw, preview
+from client.dataset.preview import draw, preview
+from client.readers.source import File
 from common import config
 from common.errors import DataError, ImageError
 from common.imaging import Picture, Pipeline

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 from sklearn.svm import LinearSVC
 
-from common import tensorfile
 from common.algorithms import State, Total
 from common.algorithms.solver import SvmSolver
 from common.config import Svm
 from common.errors import ConfigError, WireError
 from common.models.svm import LinearSvm
+from common.storage import tensorfile
 from common.types import Cases, Tensors, join, under
 
 SOLVERS = ("gram-lbfgs", "newton", "lbfgs")

@@ -9,15 +9,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from rich.console import Console
 
 import simulate
-from client import dataset
-from client.dataset import Dataset
+from client.dataset import loading
+from client.dataset.loading import Dataset
 from common import config as configuration
 from common.config import Config
 from common.errors import PackageError
-from common.package import Shared, admitted, archive, reading
-from common.secagg.keys import public_of
-from server.card import Terms
-from server.export import Publisher, export
+from common.package import Shared, admitted, package_file, zip_archive
+from common.trust.keys import public_of
+from server.export.model_card import Terms
+from server.export.package import Publisher, export
 from tests.tally import TRIED
 
 ROOT = Path(__file__).parents[2]
@@ -48,12 +48,12 @@ def make(kind: str, folder: Path) -> Made:
     terms = Terms("research", "CC0-1.0", {"Lisbon": "Portugal"})
     path = folder / f"{kind}.consilium"
     path.write_bytes(export(run, Publisher("tests", [KEY]), terms, onnx=True))
-    return Made(told, run, path, reading.read(path), dataset.load(told, 1))
+    return Made(told, run, path, package_file.read(path), loading.load(told, 1))
 
 
 def packed(members: Mapping[str, bytes]) -> bytes:
     """The file of a package with these members, whatever they hold."""
-    return b"".join(archive.pack(members))
+    return b"".join(zip_archive.pack(members))
 
 
 def put(*path: Any, value: Any) -> Callable[[dict[str, Any]], None]:

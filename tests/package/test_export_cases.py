@@ -9,15 +9,15 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import TypeAdapter
 
-from common import tensorfile
 from common.config import Cnn, Local, Svm
 from common.imaging import Picture, Pipeline
 from common.imaging.steps import Steps
 from common.models import Work, build
 from common.package import Shared, admitted, sealed
-from common.package.graph import graph, inside
-from common.package.reading import ARRAYS, CARD, GRAPH, PAGE
-from common.secagg.keys import public_of
+from common.package.onnx_graph import graph, inside
+from common.package.package_file import ARRAYS, CARD, GRAPH, PAGE
+from common.storage import tensorfile
+from common.trust.keys import public_of
 from common.types import Cases, Stack, Tensors, prefixed
 
 KEY = Ed25519PrivateKey.from_private_bytes(b"publisher of the tests, 32 bytes")

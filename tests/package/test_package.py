@@ -12,15 +12,16 @@ import onnxruntime
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from common import signed, tensorfile
 from common.config import Cnn, Svm
 from common.errors import PackageError
 from common.imaging import Pipeline
 from common.models import build
 from common.package import admitted
-from common.package.graph import graph, inside
-from common.package.reading import ARRAYS, CARD, GRAPH, PAGE, PAPER
-from common.secagg.keys import public_of
+from common.package.onnx_graph import graph, inside
+from common.package.package_file import ARRAYS, CARD, GRAPH, PAGE, PAPER
+from common.storage import tensorfile
+from common.trust import documents
+from common.trust.keys import public_of
 from common.types import under
 from tests.package.shop import KEY, Made, packed, put, taken
 
@@ -101,7 +102,7 @@ def told(
     paper = json.loads(inner[PAPER])
     change(paper["content"])
     if key:
-        inner[PAPER] = signed.signed("package", paper["content"], [key]).encode()
+        inner[PAPER] = documents.signed("package", paper["content"], [key]).encode()
     else:
         inner[PAPER] = (json.dumps(paper, indent=1) + "\n").encode()
     return packed(inner)

@@ -13,14 +13,14 @@ from PIL import Image
 
 from client.__main__ import main as client
 from client.prediction import inputs, outcome
-from common import calibration, likeness
 from common.config import Cnn, Svm
 from common.errors import DataError
 from common.imaging import Picture, Pipeline
 from common.imaging.footprint import footprint
 from common.imaging.steps import AnyStep, Crop, Resize
-from common.likeness import Reference
-from common.metrics import BINS
+from common.metrics import calibration, out_of_distribution
+from common.metrics.out_of_distribution import Reference
+from common.metrics.performance import BINS
 from common.models import build
 from server.__main__ import main as server
 from tests.custody import hospital
@@ -51,7 +51,7 @@ def phantoms(made: Made, folder: Path, many: int) -> None:
 
 
 def dataset_images(made: Made) -> np.ndarray:
-    from client import synthetic
+    from client.sources import synthetic
     from common.config import Synthetic
 
     assert isinstance(made.config.data, Synthetic)
@@ -234,19 +234,23 @@ def test_unlike_images_are_called_so_and_others_are_not(made: Made) -> None:
 
 def test_likeness_from_sums_over_sites_is_that_of_all_images_together() -> None:
     stack = np.random.default_rng(1).random((60, 9, 12, 3), dtype=np.float32)
-    parts = [likeness.sums(stack[:7]), likeness.sums(stack[7:31]), likeness.sums(stack[31:])]
+    parts = [
+        out_of_distribution.sums(stack[:7]),
+        out_of_distribution.sums(stack[7:31]),
+        out_of_distribution.sums(stack[31:]),
+    ]
     whole = {name: sum(part[name] for part in parts) for name in parts[0]}
     found = Reference.of(whole)
     assert found is not None
-    assert np.allclose(found.mean, likeness.traits(stack).mean(axis=0))
+    assert np.allclose(found.mean, out_of_distribution.traits(stack).mean(axis=0))
     assert 0.5 < found.distances(stack).mean() < 1.5
-    assert np.abs(likeness.traits(stack)).max() <= 1
-    assert Reference.of(likeness.of_nobody()) is None
+    assert np.abs(out_of_distribution.traits(stack)).max() <= 1
+    assert Reference.of(out_of_distribution.of_nobody()) is None
 
 
 def test_the_limit_leaves_one_in_a_hundred_outside() -> None:
     distances = np.random.default_rng(2).gamma(9, 0.1, 5000)
-    limit, share = likeness.limit(likeness.histogram(distances))
+    limit, share = out_of_distribution.limit(out_of_distribution.histogram(distances))
     assert share <= 0.01
     assert np.isclose((distances > limit).mean(), share)
     assert np.isclose(limit, np.quantile(distances, 0.99), rtol=0.05)

@@ -15,12 +15,12 @@ import pytest
 from PIL import Image
 
 from client.__main__ import main as client
-from client.prediction import inputs, outcome, shown, trust
+from client.prediction import inputs, outcome, outcome_table, trust
 from client.prediction.inputs import legible
 from client.prediction.outcome import Failure
 from common.errors import PackageError
 from common.imaging import Picture
-from common.package import archive, reading
+from common.package import package_file, zip_archive
 from tests.package.shop import ROOT, Made
 
 Run = Callable[..., int]
@@ -69,8 +69,8 @@ def test_a_file_may_be_called_anything(predict: Run, tmp_path: Path, capsys: pyt
 
 def test_no_cell_is_a_formula_in_whatever_letters() -> None:
     for name in ("=1", "+1", "-1", "@x", " =1", "\t=1", "\uff1d1", "\uff0b1", "\uff0d1", "\uff201"):
-        row = shown.Row(name, "", None, {"image": name}, "", "")
-        assert shown.as_csv([row]).decode().splitlines()[1].startswith("'"), name
+        row = outcome_table.Row(name, "", None, {"image": name}, "", "")
+        assert outcome_table.as_csv([row]).decode().splitlines()[1].startswith("'"), name
 
 
 def test_one_bad_argument_leaves_the_others_answered(
@@ -144,9 +144,9 @@ def test_a_publisher_that_cannot_be_remembered_is_compared_again(svm: Made, tmp_
 
 
 def test_a_model_that_never_ends_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archive, "MOST_BYTES", 1 << 20)
+    monkeypatch.setattr(zip_archive, "MOST_BYTES", 1 << 20)
     with pytest.raises(PackageError, match="/dev/zero: more than 1,048,576 bytes"):
-        reading.read(Path("/dev/zero"))
+        package_file.read(Path("/dev/zero"))
 
 
 def test_a_terminal_of_few_letters_gets_the_answers_all_the_same(svm: Made, tmp_path: Path) -> None:

@@ -6,10 +6,10 @@ import pytest
 
 from client.prediction import trust
 from common.errors import PackageError
-from common.package import reading
-from common.package.reading import CARD
+from common.package import package_file
+from common.package.package_file import CARD
 from server.__main__ import main as server
-from server.conduct import conduct
+from server.runs.driver import conduct
 from tests.deployment.consortium import NAMES, Consortium
 from tests.deployment.test_runs import Hospitals
 
@@ -24,7 +24,7 @@ def test_a_consortium_s_model_says_where_it_comes_from_and_nothing_of_a_single_s
     folder = str(consortium.home.folder)
     assert server(["export", plan.name, "--home", folder, "--out", str(out), "--country", "Lisbon=Portugal"]) == 0
     assert server(["export", str(run.folder), "--key", str(tmp_path / "own")]) == 2  # the roots sign a real one
-    shared = reading.read(out, consortium.home.pins.roots)
+    shared = package_file.read(out, consortium.home.pins.roots)
     told, roster = shared.content.provenance, consortium.home.roster
     assert (told.kind, told.plan, told.consortium, told.sites) == ("federation", plan.digest, "pilot", NAMES)
     assert (told.roster, told.roster_digest) == (roster.version, roster.digest.hex())

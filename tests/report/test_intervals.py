@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score
 
-from common import intervals, metrics
+from common.metrics import intervals, performance
 
 
 def cases(seed: int, negatives: int, positives: int, apart: float = 1.2) -> tuple[np.ndarray, np.ndarray]:
@@ -18,7 +18,7 @@ def cases(seed: int, negatives: int, positives: int, apart: float = 1.2) -> tupl
 
 
 def counted(margin: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
-    return metrics.count(np.stack([np.zeros_like(margin), margin], axis=1), labels)
+    return performance.count(np.stack([np.zeros_like(margin), margin], axis=1), labels)
 
 
 @given(st.integers(1, 500), st.data())
@@ -34,7 +34,7 @@ def test_the_intervals_of_an_auc_are_those_of_a_bootstrap(negatives: int, positi
     random, areas = np.random.default_rng(1), []
     for _ in range(1000):
         some = np.concatenate([random.choice(np.flatnonzero(labels == c), (labels == c).sum()) for c in (0, 1)])
-        areas.append(metrics.exact_auc(margin[some], labels[some] == 1))
+        areas.append(performance.exact_auc(margin[some], labels[some] == 1))
     bootstrap = np.quantile(np.array(areas, float), [0.025, 0.975])
     delong = intervals.auc_of_histogram(*counted(margin, labels)["histogram"][0])
     newcombe = intervals.auc(roc_auc_score(labels, margin), positives, negatives)
@@ -62,7 +62,7 @@ def test_summed_histograms_give_scikit_learns_auc_of_pooled_scores() -> None:
     sites = [cases(seed, 30 + 20 * seed, 60) for seed in range(5)]
     summed = {name: sum(counted(*site)[name] for site in sites) for name in counted(*sites[0])}
     pooled = roc_auc_score(np.concatenate([y for _, y in sites]), np.concatenate([m for m, _ in sites]))
-    difference = abs(metrics.auc_of_counts(summed) - pooled)
+    difference = abs(performance.auc_of_counts(summed) - pooled)
     print(f"summed AUC differs from pooled scores' by {difference:.6f}")
     assert difference < 1e-3
 

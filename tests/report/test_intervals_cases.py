@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from common import calibration, intervals, metrics
-from server import counts
+from common.metrics import calibration, intervals, performance
+from server.results import outcome_counts
 
 FEW = [(180, 20), (1980, 20), (45, 5), (25, 25)]
 
@@ -27,7 +27,7 @@ def test_an_interval_holds_the_truth_where_one_class_has_few_cases(
         margin = random.normal(size=len(labels)) + 2 * labels
         if uneven:
             margin, truth = np.log(random.exponential(size=len(labels)) * np.where(labels, 20, 1)), 20 / 21
-        found = intervals.auc_of_histogram(*metrics.count(logits(margin), labels)["histogram"][0])
+        found = intervals.auc_of_histogram(*performance.count(logits(margin), labels)["histogram"][0])
         assert found
         held += found[0] <= truth <= found[1]
     assert held / 300 >= 0.93
@@ -49,20 +49,20 @@ ODD = {
 def test_odd_scores_give_figures_without_nan(name: str) -> None:
     margin, positive = ODD[name]
     given, labels = logits(margin).astype(np.float32), positive.astype(np.int64)
-    counted = metrics.count(given, labels)
-    threshold = metrics.operating_point(counted, "youden")
-    for told in (counts.of_cases(given, labels, threshold), counts.of_sum(counted, threshold)):
+    counted = performance.count(given, labels)
+    threshold = performance.operating_point(counted, "youden")
+    for told in (outcome_counts.of_cases(given, labels, threshold), outcome_counts.of_sum(counted, threshold)):
         json.dumps(told, allow_nan=False)
     slope, intercept = calibration.fitted(*counted["histogram"][0])
     assert np.isfinite([slope, intercept]).all()
     if name != "huge" and len(set(labels)) == 2:
-        assert metrics.auc_of_counts(counted) == pytest.approx(roc_auc_score(labels, margin), abs=1e-3)
+        assert performance.auc_of_counts(counted) == pytest.approx(roc_auc_score(labels, margin), abs=1e-3)
 
 
 @pytest.mark.parametrize("spread", [0.001, 1.0, 40.0])
 def test_an_exact_auc_lies_in_its_interval_however_small_or_large_its_scores(spread: float) -> None:
     random, labels = np.random.default_rng(2), np.arange(400) % 2
-    told = counts.of_cases(logits(spread * (random.normal(size=400) + 2 * labels)), labels, 0.0)["figures"]
+    told = outcome_counts.of_cases(logits(spread * (random.normal(size=400) + 2 * labels)), labels, 0.0)["figures"]
     low, high = told["auc_interval"]
     assert low < told["auc"] < high
     assert high - low < 0.1
@@ -75,4 +75,4 @@ def test_of_three_classes_confident_scores_are_told_apart(spread: int) -> None:
     wide = given.astype(np.float64)
     rest = [np.logaddexp(wide[:, (c + 1) % 3], wide[:, (c + 2) % 3]) for c in range(3)]
     expected = np.mean([roc_auc_score(labels == c, wide[:, c] - rest[c]) for c in range(3)])
-    assert metrics.score(given, labels, None).auc == pytest.approx(expected, abs=1e-12)
+    assert performance.score(given, labels, None).auc == pytest.approx(expected, abs=1e-12)

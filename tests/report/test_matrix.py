@@ -8,14 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from client import dataset
-from client.dataset import Dataset
-from common import config, metrics, tensorfile
+from client.dataset import loading
+from client.dataset.loading import Dataset
+from common import config
 from common.imaging import Pipeline
+from common.metrics import performance
 from common.models import build
+from common.storage import tensorfile
 from common.types import under
-from server import matrix
-from server.report import examination, heat, page
+from server.report import cross_site_table, evaluation_page, run_page
+from server.results import cross_site
 from simulate import main as simulate
 
 SMALL = ["data.sites=3", "data.cases=40", "data.size=16", "preprocess=[]", "federation.rounds=4"]
@@ -33,7 +35,7 @@ def told(folder: Path) -> dict[str, Any]:
 
 
 def data_of(folder: Path) -> Dataset:
-    return dataset.load(config.load(folder / "config.yaml"), 1)
+    return loading.load(config.load(folder / "config.yaml"), 1)
 
 
 def test_every_model_meets_every_site(simulated: Path) -> None:
@@ -52,11 +54,11 @@ def test_a_row_is_what_the_saved_model_gives_on_the_sites_validation_cases(simul
     counted = {}
     for site in data.sites:
         images = Pipeline(told_config.preprocess).after(site.validation.images)
-        counted[site.name] = metrics.count(model.scores(under("weights", arrays), images), site.validation.labels)
+        counted[site.name] = performance.count(model.scores(under("weights", arrays), images), site.validation.labels)
     threshold = float(about["threshold"])
-    row = {name: matrix.cell(counts, threshold) for name, counts in counted.items()}
+    row = {name: cross_site.cell(counts, threshold) for name, counts in counted.items()}
     assert json.loads(json.dumps(row)) == run["cross_site"]["cells"]["federated"]
-    every = json.loads(json.dumps(matrix.cell(matrix.summed(counted), threshold)))
+    every = json.loads(json.dumps(cross_site.cell(cross_site.summed(counted), threshold)))
     assert every == run["cross_site"]["all"]["federated"]
     assert every["auc"] == run["counts"]["validation"]["figures"]["auc"]  # what the sites gave under masks
 
@@ -90,7 +92,7 @@ def test_the_report_of_an_evaluation_has_the_figures_and_the_curve_of_every_mode
                     "cross_site": sums | {"all": sums["all"] | {"y": sums["all"]["x"]}},
                     "counts": {"x": one, "y": one | {"figures": one["figures"] | {"sensitivity": 0.125}}}}  # fmt: skip
     del result["config"], result["seeds"]
-    text = examination.page(result).decode()
+    text = evaluation_page.page(result).decode()
     part = text[text.index(">How good each is</h2>") : text.index(">Models</h2>")]
     assert part.count('scope="row"') == 2
     assert ">0.125<" in part
@@ -103,17 +105,17 @@ def test_over_several_seeds_a_cell_is_the_mean(simulated: Path) -> None:
     labels = np.array([0, 1] * 20)
     grids = []
     for _ in range(2):
-        counts = metrics.count(random.normal(size=(40, 2)), labels)
+        counts = performance.count(random.normal(size=(40, 2)), labels)
         grids.append(({"federated": {"a": counts}}, {"federated": 0.0}))
-    one, two = (matrix.of_grids([grid])["cells"]["federated"]["a"] for grid in grids)
-    both = matrix.of_grids(grids)["cells"]["federated"]["a"]
+    one, two = (cross_site.of_grids([grid])["cells"]["federated"]["a"] for grid in grids)
+    both = cross_site.of_grids(grids)["cells"]["federated"]["a"]
     assert both["auc"] == pytest.approx((one["auc"] + two["auc"]) / 2)
     assert both["auc_sd"] > 0
     assert both["auc_interval"][0] < both["auc"] < both["auc_interval"][1]
-    result = told(simulated) | {"cross_site": matrix.of_grids(grids)}
-    assert f"{both['auc']:.3f}".encode() in page(result)
+    result = told(simulated) | {"cross_site": cross_site.of_grids(grids)}
+    assert f"{both['auc']:.3f}".encode() in run_page(result)
 
 
 @pytest.mark.parametrize(("auc", "shade"), [(None, 0), (0.3, 0), (0.5, 0), (0.51, 1), (0.75, 4), (0.999, 6), (1.0, 6)])
 def test_the_nearer_to_one_the_darker(auc: float | None, shade: int) -> None:
-    assert heat.shade(auc) == shade
+    assert cross_site_table.shade(auc) == shade

@@ -15,9 +15,10 @@ from urllib.parse import unquote
 import pytest
 from rich.console import Console
 
-from server import conduct, report
+from server import report
 from server.__main__ import main
-from server.report import charts, compare, curves, learning, notes, words
+from server.report import chart_labels, charts, comparison_page, learning_curves, rounds_table, sentences
+from server.runs import driver
 from simulate import main as simulate
 from tests.deployment.consortium import Consortium
 from tests.deployment.test_runs import Hospitals
@@ -66,7 +67,7 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
     consortium = Consortium(tmp_path_factory.mktemp("life"))
     run = consortium.begun(consortium.plan())
-    conduct.conduct(run, Hospitals(consortium, run.plan))
+    driver.conduct(run, Hospitals(consortium, run.plan))
     assert run.state.stage == "finished"
     return run.folder
 
@@ -141,19 +142,19 @@ def test_a_chart_says_its_values_where_the_pointer_is(simulated: Path) -> None:
     aucs = [r["validation"]["auc"] for r in result["rounds"] if r["validation"]]
     assert all(f">{auc:.3f} federated</text>" in content for auc in aucs)
     assert content.count(">kept</text>") == 2
-    best = result["rounds"][words.best_round(result)]
+    best = result["rounds"][sentences.best_round(result)]
     assert f">round {best['round'] + 1}</text>" in content
 
 
 def test_names_of_one_kind_stay_apart_when_they_are_shortened_and_readings_stay_in_the_chart() -> None:
     names = [f"University hospital number {i}" for i in range(30)]
-    assert len({notes.short(name) for name in names}) == 30
+    assert len({chart_labels.short(name) for name in names}) == 30
     runs = [(3, f"{name} alone", [{"round": r, "validation": {"auc": 0.5 + r / 1000 + i / 100}} for r in range(400)])
             for i, name in enumerate(names)]  # fmt: skip
-    drawn = curves.chart("AUC", runs, "auc", "AUC")
+    drawn = learning_curves.chart("AUC", runs, "auc", "AUC")
     assert drawn is not None
     boxes = [box for box in drawn.iter("rect") if box.get("rx")]
-    assert 40 < len(boxes) <= notes.MOST_STOPS
+    assert 40 < len(boxes) <= chart_labels.MOST_STOPS
     for box in boxes:
         x, y, wide, high = (float(box.get(name) or "nan") for name in ("x", "y", "width", "height"))
         assert 0 <= x <= x + wide <= charts.WIDTH
@@ -162,7 +163,7 @@ def test_names_of_one_kind_stay_apart_when_they_are_shortened_and_readings_stay_
 
 def test_saved_curves_are_those_of_the_result_and_no_name_is_a_formula(simulated: Path) -> None:
     records = told(simulated)["rounds"]
-    link = learning.download("=run", [(0, "=cmd()", records)])
+    link = rounds_table.download("=run", [(0, "=cmd()", records)])
     rows = [*csv.DictReader(io.StringIO(unquote((link.get("href") or "").partition(",")[2])))]
     assert [row["round"] for row in rows] == [str(r["round"] + 1) for r in records]
     assert [row["auc"] for row in rows] == [str((r["validation"] or {}).get("auc") or "") for r in records]
@@ -205,7 +206,7 @@ def test_names_are_text_and_never_markup(simulated: Path) -> None:
     result["labels"] = [evil, "b"]
     result["sites"] = {evil + name: site for name, site in result["sites"].items()}
     result["seeds"][0]["curves"] = {f"local/{evil}": result["rounds"]}
-    for content in (report.page(result), compare.page([result, result])):
+    for content in (report.page(result), comparison_page.page([result, result])):
         page = Page(content)
         assert "script" not in {tag for tag, _ in page.tags}
         assert evil in page.text
@@ -237,8 +238,8 @@ def test_what_is_missing_is_said_and_breaks_nothing(change: Any, simulated: Path
     result = copy.deepcopy(told(simulated))
     change(result)
     Page(report.page(result))
-    Page(compare.page([result, told(simulated)]))
-    Console(quiet=True).print(compare.shown([result, result]))
+    Page(comparison_page.page([result, told(simulated)]))
+    Console(quiet=True).print(comparison_page.shown([result, result]))
 
 
 def test_three_classes_have_a_curve_each(tmp_path: Path) -> None:
@@ -271,9 +272,9 @@ def test_only_settings_that_differ_are_laid_beside_each_other(simulated: Path) -
     one, other, plan = (copy.deepcopy(told(simulated)) for _ in range(3))
     other["config"]["federation"]["strategy"] = "fedadam"
     del plan["config"]["data"]
-    assert compare.differing([one, other, plan]) == {"federation.strategy": ["fedavg", "fedadam", "fedavg"]}
-    assert compare.differing([one, one]) == {}
-    assert "same configuration" in Page(compare.page([one, one])).text
+    assert comparison_page.differing([one, other, plan]) == {"federation.strategy": ["fedavg", "fedadam", "fedavg"]}
+    assert comparison_page.differing([one, one]) == {}
+    assert "same configuration" in Page(comparison_page.page([one, one])).text
 
 
 def test_what_cannot_be_compared_is_refused_with_a_hint(
@@ -295,6 +296,6 @@ def test_a_site_that_was_hardly_there_and_one_that_does_better_alone_are_named(s
     for record in result["rounds"]:
         record["void"], record["dropped"] = False, [name]
     result["sites"][name]["local"]["auc"], result["sites"][name]["federated"]["auc"] = 0.9, 0.8
-    said = " ".join(words.limits(result))
+    said = " ".join(sentences.limits(result))
     assert f"hardly in the model: {name}" in said
     assert f"higher AUC at {name}" in said

@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 
 from common.errors import PolicyError, WeightsError
 from common.secagg import Layout, Segment
-from common.secagg.codec import Reader, Writer
+from common.trust.codec import Reader, Writer
 
 LAYOUT = Layout(
     (

@@ -11,7 +11,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from common.errors import IdentityError
-from common.secagg import keys, masks
+from common.secagg import masks
+from common.trust import keys
 
 h = bytes.fromhex
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from blake3 import blake3
 
-from common.secagg import cores, masks
+from common.secagg import masks, parallel
 from common.secagg.masks import LEAF_BYTES, Mask
 from common.secagg.messages import Masked
 
@@ -26,7 +26,7 @@ def words(length: int, dtype: Any) -> np.ndarray:
 def test_the_number_of_cores_changes_nothing(monkeypatch: pytest.MonkeyPatch, dtype: str, leaves: float) -> None:
     found = []
     for workers in (1, 2, 3, 4):
-        monkeypatch.setattr(cores, "CORES", workers)
+        monkeypatch.setattr(parallel, "CORES", workers)
         vector = words(int(leaves * LEAF_BYTES / np.dtype(dtype).itemsize), dtype)
         root = masks.apply(vector, some_masks())
         assert root == masks.hash_of(vector)

@@ -29,8 +29,8 @@ from common.secagg import (
     propose,
 )
 from common.secagg.audit import framed
-from common.secagg.keys import public_of
 from common.secagg.messages import Directory, Start
+from common.trust.keys import public_of
 
 NOW_S = 1_800_000_000
 QUESTION = hashlib.sha256(b"the global model").digest()

@@ -1,0 +1,153 @@
+"""A new snapshot: what changed since the last one is written, all else is named again.
+
+Keys and indexes are read while nobody can change keys, packs after the indexes that count on them. Objects are on the
+disk before the manifest that names them, and the manifest before the note that this site made it: a kill at any moment
+leaves every older snapshot whole, and the new one absent or whole.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from client.backup import file_selection, known_backups
+from client.backup.file_selection import Source
+from client.backup.repository import Vault
+from client.backup.snapshot import PIECE_BYTES, File, Manifest, Piece, hash_of
+from client.custody import lifecycle
+from client.custody.encrypted_dataset import Store
+from client.custody.key_ring import Custody
+from common.errors import AuditError, BackupError, CustodyError
+from common.trust.release import VERSION
+
+Told = Callable[[int], None]
+
+
+@dataclass
+class Taken:
+    """What came of it."""
+
+    number: int
+    files: int = 0
+    read_bytes: int = 0
+    written_bytes: int = 0
+    problems: list[str] = field(default_factory=list)
+    """What was damaged at the site, and is not in the snapshot."""
+
+
+def unheard(_: int) -> None:
+    """Nobody wants to know how far it is."""
+
+
+def size_bytes(custody: Custody) -> int:
+    """About how much there is to read."""
+    sources = [*file_selection.small(custody)]
+    sources += [pack for folder in lifecycle.data_sets(custody) for pack in file_selection.packs(folder)]
+    return sum(source.file.stat().st_size for source in sources)
+
+
+def run(custody: Custody, opened: Vault, *, anew: bool = False, heard: Told = unheard) -> Taken:
+    """Take a snapshot.
+
+    Args:
+        anew: go on though the backup was set back.
+        heard: told of bytes that were read.
+
+    Raises:
+        BackupError: the backup was set back, or its disk is full.
+        ConfigError, RunError: the site has no keys, or another process changes them or writes to this backup.
+    """
+    identity = custody.home.identity
+    with opened.alone():
+        note, there = known_backups.newest(custody, opened), opened.numbers()
+        if (problem := known_backups.set_back(custody, opened)) and not anew:
+            raise BackupError(f"{problem} To go on behind it nevertheless: --anew.")
+        number = max(there[-1] if there else 0, note.number) + 1
+        taking = _Taking(opened, _before(opened, anew), heard, Taken(number))
+        with custody.alone():
+            taking.small(custody)
+        taking.packs(custody)
+        manifest = taking.manifest(custody)
+        digest = opened.write(manifest, manifest.encode(identity))
+        known_backups.remember(custody, opened, number, digest, oldest=number if problem else note.oldest)
+    return taking.taken
+
+
+def _before(opened: Vault, anew: bool) -> Manifest | None:
+    """The newest snapshot; going on anew, the newest that is whole."""
+    for number in reversed(opened.numbers()):
+        try:
+            return opened.snapshot(number)
+        except BackupError:
+            if not anew:
+                raise
+    return None
+
+
+class _Taking:
+    def __init__(self, opened: Vault, before: Manifest | None, heard: Told, taken: Taken) -> None:
+        self.vault, self.before, self.taken, self._heard = opened, before, taken, heard
+        self.files: list[File] = []
+        pieces = ((f.path, f, i, piece) for f in (before.files if before else ()) for i, piece in enumerate(f.pieces))
+        self._known = {(path, i, digest): (name, f.length(i)) for path, f, i, (digest, name) in pieces if f.sealed}
+
+    def small(self, custody: Custody) -> None:
+        """All but packs."""
+        for source in file_selection.small(custody):
+            self._take(source)
+
+    def packs(self, custody: Custody) -> None:
+        """The packs of all data sets; a set that is damaged is left out as a whole, and named."""
+        indexed = {file.path.split("/")[1] for file in self.files if file.path.startswith("sets/")}
+        for folder in lifecycle.data_sets(custody):
+            done = len(self.files)
+            try:
+                Store.open(custody, folder)
+                if folder.name in indexed:  # another has come since: the next backup has it
+                    for source in file_selection.packs(folder):
+                        self._take(source)
+            except (CustodyError, FileNotFoundError) as error:
+                del self.files[done:]
+                self.files = [file for file in self.files if not file.path.startswith(f"sets/{folder.name}/")]
+                self.taken.problems.append(str(error))
+
+    def manifest(self, custody: Custody) -> Manifest:
+        """What names all of it."""
+        self.taken.files = len(self.files)
+        before = self.vault.snapshot_path(self.before.number).read_bytes() if self.before else b""
+        return Manifest(
+            site=custody.site, number=self.taken.number, at_s=round(time.time(), 3), release=VERSION,
+            previous=hash_of(before) if before else "", log=self._log(custody), left_out=tuple(self.taken.problems),
+            files=tuple(sorted(self.files, key=lambda file: file.path)),
+        )  # fmt: skip
+
+    def _log(self, custody: Custody) -> str:
+        try:
+            head = custody.home.log.head()
+            return f"{head.size} {head.root.hex()}" if head else ""
+        except AuditError as error:
+            self.taken.problems.append(str(error))
+            return ""
+
+    def _take(self, source: Source) -> None:
+        pieces: list[Piece] = []
+        size = 0
+        with source.file.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode & 0o777
+            while content := file.read(PIECE_BYTES):
+                pieces.append(self._piece(source, len(pieces), content))
+                size += len(content)
+                self._heard(len(content))
+        self.taken.read_bytes += size
+        self.files.append(File(path=source.path, size=size, mode=mode, sealed=source.sealed, pieces=tuple(pieces)))
+
+    def _piece(self, source: Source, number: int, content: bytes) -> Piece:
+        digest = hash_of(content)
+        if source.sealed:
+            name, length = self._known.get((source.path, number, digest), ("", 0))
+            if name and self.vault.has(name, length):
+                return digest, name
+            content = self.vault.seal(content, digest)
+        name, written = self.vault.put(content)
+        self.taken.written_bytes += written * len(content)
+        return digest, name

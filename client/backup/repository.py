@@ -1,0 +1,159 @@
+"""One site's backup on a disk: objects by the hash of their bytes, snapshots by number, and the key that opens both.
+
+DEST/SITE/keys             the backup's key, wrapped for the site's key and for the recovery key
+DEST/SITE/objects/ab/…     pieces of files, each named by the SHA-256 of its bytes
+DEST/SITE/snapshots/…      manifests
+
+HOME/custody/backups/ID/SITE/keys      the same keys, which `custody rotate` wraps anew though the disk is away
+HOME/custody/backups/ID/SITE/newest    how far this backup had come, so that it cannot be set back unnoticed
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from client.backup.snapshot import Manifest, hash_of
+from client.custody import disk, sealing
+from client.custody.wrapped_keys import Secrets, Wraps
+from common.errors import BackupError, CustodyError
+from common.storage import tensorfile
+from common.storage.run_folder import held
+
+WHOLE = "Snapshots made before are whole. Make room there (`backup prune DEST --keep N`), and give the command again."
+MEND = (
+    "Another snapshot or another copy of the backup may have it (--snapshot N); where the site still has the file, "
+    "remove the damaged object, and `backup` stores it anew."
+)
+
+
+@dataclass(frozen=True)
+class Vault:
+    """A backup that is open."""
+
+    folder: Path
+    wraps: Wraps
+    own: Secrets = field(repr=False)
+
+    # --- objects ----------------------------------------------------------------------------------------------------
+
+    def path_of(self, name: str) -> Path:
+        """Where an object is."""
+        return self.folder / "objects" / name[:2] / name
+
+    def has(self, name: str, length: int) -> bool:
+        """Whether an object is there, at least so long; its bytes are `get`'s and `backup verify`'s to check."""
+        path = self.path_of(name)
+        return path.exists() and path.stat().st_size >= length
+
+    def put(self, content: bytes) -> tuple[str, bool]:
+        """Store an object; its name, and whether it was written. `settle` makes its name last.
+
+        Raises:
+            BackupError: the disk is full.
+        """
+        name = hash_of(content)
+        if self.has(name, len(content)):
+            return name, False
+        self._write(self.path_of(name), content)
+        return name, True
+
+    def get(self, name: str) -> bytes:
+        """An object as it was stored.
+
+        Raises:
+            BackupError: naming its file, if it is gone or its bytes are others.
+        """
+        path = self.path_of(name)
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise BackupError(f"{path}: {(error.strerror or str(error)).lower()}. {MEND}") from None
+        if hash_of(content) != name:
+            raise BackupError(f"{path}: {len(content):,} bytes that are not what was stored. {MEND}")
+        return content
+
+    def seal(self, content: bytes, digest: str) -> bytes:
+        """A piece of a file, encrypted."""
+        return sealing.seal(self.own.data, content, self.wraps.place("piece", digest))
+
+    def piece(self, digest: str, name: str, sealed: bool) -> bytes:
+        """A piece of a file as it was in the file.
+
+        Raises:
+            BackupError: naming the object that is gone or damaged.
+        """
+        content = self.get(name)
+        if sealed:
+            content = self._unsealed(content, self.wraps.place("piece", digest), self.path_of(name))
+        if (hash_of(content) if sealed else name) != digest:
+            raise BackupError(f"{self.path_of(name)}: is not the piece that the snapshot names. {MEND}")
+        return content
+
+    # --- snapshots --------------------------------------------------------------------------------------------------
+
+    def numbers(self) -> list[int]:
+        """The snapshots that are there, oldest first."""
+        folder = self.folder / "snapshots"
+        return sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal()) if folder.is_dir() else []
+
+    def snapshot_path(self, number: int) -> Path:
+        """Where a snapshot is."""
+        return self.folder / "snapshots" / f"{number:06d}"
+
+    def snapshot(self, number: int) -> Manifest:
+        """One of them.
+
+        Raises:
+            BackupError: there is none of this number, or it is not what was written.
+        """
+        path = self.snapshot_path(number)
+        if not path.exists():
+            there = ", ".join(map(str, self.numbers())) or "none"
+            raise BackupError(f"{path}: there is no snapshot {number}; there is: {there}.")
+        content = path.read_bytes()
+        sealed = self._unsealed(content[8:], self.wraps.place("snapshot", str(number)), path)
+        try:
+            manifest = Manifest.decode(sealed)
+        except ValueError as error:
+            raise BackupError(
+                f"{path}: no snapshot of this release ({error}). Use the release that wrote it."
+            ) from None
+        if (manifest.number, int.from_bytes(content[:8], "little"), manifest.site) != (number, number, self.wraps.site):
+            raise BackupError(f"{path}: is another snapshot than its name says. {MEND}")
+        return manifest
+
+    def write(self, manifest: Manifest, content: bytes) -> str:
+        """Put a snapshot in its place, whole, behind all that it names; the hash of its file."""
+        place = self.wraps.place("snapshot", str(manifest.number))
+        file = manifest.number.to_bytes(8, "little") + sealing.seal(self.own.data, content, place)
+        for folder in sorted((self.folder / "objects").iterdir()):
+            disk.flush_folder(folder)
+        disk.flush_folder(self.folder / "objects")
+        self._write(path := self.snapshot_path(manifest.number), file)
+        disk.flush_folder(path.parent)
+        return hash_of(file)
+
+    def _unsealed(self, sealed: bytes, place: sealing.Place, path: Path) -> bytes:
+        try:
+            return sealing.unseal(self.own.data, sealed, place, str(path))
+        except CustodyError:
+            raise BackupError(f"{path}: is not what was stored: changed, cut or swapped. {MEND}") from None
+
+    def _write(self, path: Path, content: bytes) -> None:
+        try:
+            tensorfile.write_atomically(path, content, mode=0o600)
+        except OSError as error:
+            raise BackupError(f"{path}: {error.strerror}. {WHOLE}") from None
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """No other process writes here meanwhile; what a killed one left half written is removed.
+
+        Raises:
+            RunError: another one does.
+        """
+        with held(self.folder, f"{self.folder}: another process is writing to this backup. Wait for it."):
+            for left in self.folder.rglob(".*.*"):
+                left.unlink()
+            yield

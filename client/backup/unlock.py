@@ -1,0 +1,114 @@
+"""Whose key opens a backup: the site's, or the recovery key."""
+
+import secrets
+from pathlib import Path
+
+from client.backup import known_backups
+from client.backup.repository import Vault
+from client.custody import disk, sealing, wrapped_keys
+from client.custody.key_ring import Custody, read_recovery
+from client.custody.sealing import KEY_BYTES
+from client.custody.wrapped_keys import Secrets, Wraps
+from common.errors import BackupError, CustodyError
+
+
+def place_of(dest: Path) -> Path:
+    """The folder of the one backup in DEST, or DEST itself.
+
+    Raises:
+        BackupError: there is none, or there are several.
+    """
+    found = (
+        [dest]
+        if (dest / wrapped_keys.FILE).exists()
+        else sorted(path.parent for path in dest.glob(f"*/{wrapped_keys.FILE}"))
+    )
+    if len(found) != 1:
+        what = f"has the backups of {', '.join(p.name for p in found)}; name one of these folders" if found else (
+            "holds no backup. Is the disk mounted? Expected what `python -m client backup DEST` wrote"
+        )  # fmt: skip
+        raise BackupError(f"{dest}: {what}.")
+    return found[0]
+
+
+def opened(custody: Custody, folder: Path) -> Vault:
+    """A backup, by the site's key.
+
+    Raises:
+        BackupError: its keys are gone or damaged, or it is another site's or another key's.
+        ConfigError: the site has no keys.
+    """
+    told = _read(folder)
+    if not told.site == told.name == custody.site == folder.name:
+        raise BackupError(
+            f"{folder / wrapped_keys.FILE}: is a backup of {told.site}, in a folder {folder.name}; this is "
+            f"{custody.site}. "
+            "Name this site's own backup, and leave its folder the site's name."
+        )
+    note = known_backups.note_of(custody, told)
+    try:
+        if note.exists() and told.key not in custody.ring().wrapping:  # the site's key was changed since
+            own = wrapped_keys.opened(renewed := wrapped_keys.read(note), custody, note)
+            wrapped_keys.demand(told, own, folder / wrapped_keys.FILE)
+            return Vault(folder, renewed, own)
+        return Vault(folder, told, wrapped_keys.opened(told, custody, folder))
+    except CustodyError as error:
+        raise BackupError(f"{error} Or: restore with the recovery key (--recovery FILE).") from None
+
+
+def recovered(folder: Path, recovery: Path) -> Vault:
+    """A backup, by the recovery key.
+
+    Raises:
+        ConfigError: there is no such key in the file.
+        BackupError: another recovery key's backup, or a changed file.
+    """
+    told = _read(folder)
+    try:
+        return Vault(folder, told, wrapped_keys.recovered(told, read_recovery(recovery), folder))
+    except CustodyError as error:
+        raise BackupError(str(error)) from None
+
+
+def begun(custody: Custody, dest: Path, anew: bool) -> Vault:
+    """The site's own backup in DEST, a new one if there is none.
+
+    Raises:
+        BackupError: this site made snapshots here that are gone.
+    """
+    folder = dest / custody.site
+    if not (folder / wrapped_keys.FILE).exists():
+        _refuse_gone(custody, folder, anew)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        told = wrapped_keys.wrap(
+            custody.site, custody.site, secrets.token_hex(16), Secrets(secrets.token_bytes(KEY_BYTES), b""),
+            custody.ring(),
+        )  # fmt: skip
+        (note := known_backups.note_of(custody, told)).mkdir(mode=0o700, parents=True, exist_ok=True)
+        wrapped_keys.write(told, note)
+        wrapped_keys.write(told, folder)
+        disk.flush_folder(dest)
+    vault = opened(custody, folder)
+    note = known_backups.note_of(custody, vault.wraps)
+    note.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for place in (note, folder):
+        if not (place / wrapped_keys.FILE).exists() or wrapped_keys.read(place) != vault.wraps:
+            wrapped_keys.write(vault.wraps, place)
+    return vault
+
+
+def _read(folder: Path) -> Wraps:
+    try:
+        return wrapped_keys.read(folder)
+    except CustodyError as error:
+        raise BackupError(str(error).replace(sealing.RESTORE, "Use another copy of the backup.")) from None
+
+
+def _refuse_gone(custody: Custody, folder: Path, anew: bool) -> None:
+    for file in sorted((custody.folder / "backups").glob("*/*/newest")):
+        told = known_backups.Newest.model_validate_json(file.read_bytes())
+        if told.place == str(folder.resolve()) and told.number and not anew:
+            raise BackupError(
+                f"{folder}: holds no backup, and this site made {told.number} snapshots here. Is the disk mounted? To "
+                "begin a new backup: --anew."
+            )

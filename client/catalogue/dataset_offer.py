@@ -1,0 +1,78 @@
+"""A data set of this hospital as an entry of the catalogue: described by people, counted here. No image is read."""
+
+import numpy as np
+
+from client.dataset import splits
+from client.dataset.loading import open_table
+from client.home import Home, Own
+from client.sources.case_table import Table
+from common.catalogue.offer_from_file import Said, made
+from common.catalogue.offers import Content, Dataset, Described, Span
+from common.errors import CatalogueError, ConfigError
+
+EXAMPLE = """    about:
+      title: Chest radiographs of children
+      description: All chest radiographs of the emergency department, reported by two radiologists.
+      modality: [DX]
+      body_part: chest
+      country: Portugal
+      period: 2018 to 2024"""
+
+
+def of_dataset(home: Home, name: str, said: Said, versions: dict[str, int]) -> Content:
+    """What is to be signed.
+
+    Raises:
+        ConfigError: the data set is not described, or for a purpose that the site's policy does not allow.
+        DataError: it cannot be counted.
+    """
+    own, path = home.settings.datasets[name], home.folder / "site.yaml"
+    if (about := own.about) is None:
+        raise ConfigError(
+            f"{path}: datasets.{name} has no section `about`, and the catalogue needs a description. For example:\n"
+            f"{EXAMPLE}"
+        )
+    purposes = _purposes(home, about)
+    offer = _counted(home.site, name, own, about, purposes)
+    told = Said(said.name or name, said.title or about.title, said.description or about.description,
+                said.contact or about.contact)  # fmt: skip
+    return made(home.pins.federation, home.site, told, offer, versions)
+
+
+def _purposes(home: Home, about: Described) -> tuple[str, ...]:
+    allowed = set(home.settings.policy.purposes) & set(home.access.newest().content.purposes)
+    if strange := sorted(set(about.purposes or ()) - allowed):
+        raise ConfigError(
+            f"about.purposes: '{strange[0]}' is not among the purposes that this site allows "
+            f"({', '.join(sorted(allowed)) or 'none'}): policy.purposes in site.yaml, and `client access show`."
+        )
+    return about.purposes if about.purposes is not None else tuple(sorted(allowed))
+
+
+def _counted(site: str, name: str, own: Own, about: Described, purposes: tuple[str, ...]) -> Dataset:
+    table = open_table(own.data).of(site)
+    division = splits.divide(table, own.sites, 1, own.data.on_error)
+    if own.take is not None and own.take not in division.names:
+        raise ConfigError(f"take is {own.take!r}, expected one of: {', '.join(division.names)}.")
+    if own.take is None and len(division.names) > 1:
+        raise CatalogueError(
+            f"the data have {len(division.names)} sites; say with `take` which of them is this hospital: "
+            f"{', '.join(division.names)}."
+        )
+    here = division.site == (division.names.index(own.take) if own.take else 0)
+    counts = np.bincount(table.labels[here], minlength=len(table.classes))
+    exact = about.counts == "exact"
+    people = _people(table, np.flatnonzero(here).tolist())
+    return Dataset(
+        dataset=name, modality=about.modality, body_part=about.body_part, country=about.country, period=about.period,
+        conditions=about.conditions, purposes=purposes, labels=table.classes,
+        cases=tuple(Span.of(int(count), exact=exact) for count in counts),
+        people=None if people is None else Span.of(people, exact=exact),
+        origin=own.origin,
+    )  # fmt: skip
+
+
+def _people(table: Table, cases: list[int]) -> int | None:
+    """How many people the cases show; None where some name nobody."""
+    known = [table.patient[i] if table.patient else None for i in cases]
+    return None if not all(known) else len(set(known))

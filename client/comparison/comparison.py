@@ -1,0 +1,166 @@
+"""What a federated model is worth at this hospital, on its own test cases, which took no part in training.
+
+Beside it: a model that this hospital trains alone by the same plan, and the mix of the two that its validation cases
+choose (`client.training.personalise`). The coordinator never learns a site's figures, so this is done here, and stays
+here.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from client.dataset.for_plan import own_cases
+from client.home import Home
+from client.training.personalise import choose_mix
+from client.training.site import Site
+from common.algorithms import Total
+from common.algorithms.course import Course, for_one
+from common.config import Training
+from common.errors import DataError, PlanError
+from common.imaging import Pipeline
+from common.metrics import intervals, performance
+from common.models import Logits, Model, Work
+from common.package import Shared
+from common.plans.plan import RunPlan
+from common.types import Cases, Labels, SiteCases, Tensors
+
+RESAMPLES = 2000
+Advance = Callable[[float, str], None]
+"""Is told which share more is done, and what."""
+
+
+@dataclass(frozen=True)
+class Alone:
+    """What this hospital trained by itself."""
+
+    weights: Tensors
+    pipeline: Pipeline
+    counts: Tensors
+    """Outcomes on its validation cases."""
+
+
+def plan_of(home: Home, shared: Shared) -> RunPlan:
+    """The plan that a package's model was trained by.
+
+    Raises:
+        PlanError: this site does not know it.
+    """
+    told = shared.content.provenance
+    plan = next((plan for plan in home.plans() if plan.digest == told.plan), None)
+    if plan is None:
+        raise PlanError(
+            f"{shared.content.name}: was not trained by a plan that this site knows, so there is nothing to train by. "
+            "Expected a model of a run that this site was asked for."
+        )
+    return plan
+
+
+def compared(home: Home, shared: Shared, plan: RunPlan, advance: Advance) -> dict[str, Any]:
+    """Everything: figures of each model with intervals, and how far the federated one is better than the own.
+
+    Raises:
+        DataError: the site has no test or training cases under this plan.
+        ConfigError: its data set is not there.
+    """
+    told, cases = plan.content, own_cases(home, plan)
+    if not len(cases.test) or not len(cases.train):
+        raise DataError(
+            f"{home.folder / 'site.yaml'}: datasets.{told.dataset}: {len(cases.train)} training and {len(cases.test)} "
+            "test cases, expected some of both: sites.test says which share of the cases is kept for testing."
+        )
+    model = shared.model()
+    own = trained_alone(cases, told.training, model, advance)
+
+    def both(part: Cases) -> tuple[Logits, Logits]:
+        alone = model.scores(own.weights, own.pipeline.after(part.images))
+        return alone, shared.scores(model, part.images)
+
+    mix = choose_mix(*both(cases.validation), cases.validation.labels)
+    mixed = performance.count(mix(*both(cases.validation)), cases.validation.labels)
+    rule, threshold = told.training.operating_point, shared.content.threshold
+    alone, together = both(cases.test)
+    models: dict[str, tuple[NDArray[Any], float | None]] = {
+        "local": (alone, performance.operating_point(own.counts, rule)),
+        "federated": (together, threshold),
+        "personalised": (
+            mix(alone, together),
+            performance.operating_point(mixed, rule) if mix.own_share else threshold,
+        ),
+    }
+    labels = cases.test.labels
+    by_class = np.bincount(labels, minlength=len(told.labels)).tolist()
+    return {
+        "site": home.site, "plan": plan.name, "model": shared.content.name, "package": shared.digest,
+        "labels": list(told.labels), "training_cases": len(cases.train), "by_class": by_class,
+        "own_share": mix.own_share, "origin": home.settings.datasets[told.dataset].origin,
+        "figures": {name: _figures(*scored, labels, by_class) for name, scored in models.items()},
+        "better_by": difference(alone, together, labels),
+    }  # fmt: skip
+
+
+def trained_alone(cases: SiteCases, training: Training, model: Model, advance: Advance) -> Alone:
+    """This hospital's own model, by the plan's recipe: the CNN's rounds with one site, the SVM's exact optimum."""
+    training = for_one(training)
+    seed, pipeline = training.seeds[0], Pipeline(training.preprocess)
+    site = Site(cases, pipeline, model, training.federation.local)
+    course, state, total = Course.of(training, model, seed, (cases.name,)), dict[str, Any](), training.federation.rounds
+    place = course.start()
+    weights, counts = dict[str, Any](course.algorithm.weights(place.state)), dict[str, Any]()
+    while not course.over(place):
+        if place.asks != "statistics" and training.model.kind == "svm":
+            weights = dict(model.fit({}, site.ready("train", place.recipe), Work(site.local, 0.0, seed)).weights)
+            validation = site.ready("validation", place.recipe)
+            counts = dict(performance.count(model.scores(weights, validation.images), validation.labels))
+            break
+        contribution, after = site.contribute(course.request(place), state)
+        state, following = dict(after), course.after(place, Total(contribution.weighted(), (cases.name,), ()))
+        if place.asks == "evaluate" and following.since == 0:
+            weights, counts = dict(course.algorithm.weights(place.state)), dict(contribution.sums)
+        if place.asks == "train":
+            advance(1 / total, f"training alone: round {place.round + 1} of {total}")
+        place = following
+    resolved = pipeline.resolved(place.recipe["mean"], place.recipe["variance"]) if place.recipe else pipeline
+    return Alone(weights, resolved, counts)
+
+
+def difference(alone: Logits, together: Logits, labels: Labels) -> dict[str, Any] | None:
+    """How much larger the AUC of the federated model is on the same cases, with a 95 % interval by a paired bootstrap.
+
+    Efron & Tibshirani, An Introduction to the Bootstrap, 1993: cases drawn again within each class. None for more than
+    two classes, or where one has fewer than two cases.
+    """
+    sides = [np.flatnonzero(labels == c) for c in (0, 1)]
+    if alone.shape[1] != 2 or min(map(len, sides)) < 2:
+        return None
+    margins = [performance.margins(logits)[:, 0] for logits in (alone, together)]
+
+    def gap(drawn: NDArray[np.int64]) -> float:
+        before, after = (performance.exact_auc(margin[drawn], labels[drawn] == 1) or 0.0 for margin in margins)
+        return after - before
+
+    rng = np.random.default_rng(1)
+    gaps = [gap(np.concatenate([rng.choice(side, len(side)) for side in sides])) for _ in range(RESAMPLES)]
+    low, high = np.quantile(gaps, [0.025, 0.975])
+    return {"auc": gap(np.concatenate(sides)), "interval": [float(low), float(high)]}
+
+
+def _figures(scores: NDArray[Any], threshold: float | None, labels: Labels, by_class: list[int]) -> dict[str, Any]:
+    figures = performance.score(scores, labels, threshold).as_json()
+    return figures | intervals.of_figures(figures, by_class)
+
+
+def verdict(told: dict[str, Any]) -> str:
+    """What the difference says, in words."""
+    n, gap = sum(told["by_class"]), told["better_by"]
+    if gap is None:
+        return f"{n} test cases are too few, or of too many classes, to say which model is better here."
+    low, high = gap["interval"]
+    by = f"{gap['auc']:+.3f} AUC (95 % interval {low:+.3f} to {high:+.3f}, on the same {n} test cases)"
+    if low > 0:
+        return f"Training together was worth it here: {by} against training alone."
+    if high < 0:
+        return f"Here the model trained alone is better: {by} for the federated one. See the personalised one."
+    return f"Which is better here these cases cannot tell: {by} for the federated model."

@@ -1,0 +1,201 @@
+"""A hospital's resident process: it speaks Flower's Fleet API itself, and answers with the installed ClientApp.
+
+What Flower's SuperNode does, without a process for every message, without its sleeps, and without the bundle: nothing
+that the coordinator sends is ever executed, for it is not even fetched. It goes on for ever: whatever fails is tried
+again, and a process that was killed takes up what it was doing from its journal (client/connection/message_handler.py).
+"""
+
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")  # Flower reads it when it is imported
+
+import httpx
+from flwr.clientapp import ClientApp
+from flwr.common.constant import HEARTBEAT_DEFAULT_INTERVAL
+from flwr.proto.fleet_pb2 import ActivateNodeRequest, DeactivateNodeRequest
+from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
+from flwr.proto.node_pb2 import Node
+from flwr.supercore.heartbeat import HeartbeatSender
+from flwr.supercore.version import package_version
+from flwr.supernode.fleet_http_client import FleetHttpClient
+
+from client.connection.fast_path import Express
+from client.connection.fleet_client import Link, NobodyWaitsError, UnknownKeyError, ask, fleet
+from client.connection.message_handler import Errands
+from client.connection.message_journal import NODE, Journal
+from client.connection.retry import FIRST_PAUSE_S, LONGEST_PAUSE_S, Doing, Line, StoppedError
+from common.errors import ConfigError, LinkError, WireError
+
+__all__ = ["FLOWER", "Doing", "Link", "serve"]
+
+FLOWER = "1.41.0"
+"""Inner modules of Flower are used here: of this release, and no other."""
+POLL_S, IDLE_POLL_S, SHORT_PAUSE_S = 0.045, 1.0, 0.01
+"""Between two looks for a message: at once after one, and when nothing has come for `RUN_ALIVE_S`; in between it grows.
+The coordinator serves about a hundred requests a second, so waiting sites must not spend what working ones need."""
+QUIET_S = 1.0
+"""Without a message for so long: what can wait is done now."""
+RUN_ALIVE_S = 60.0
+"""A run is taken to be going on for so long after its last message."""
+
+log = logging.getLogger("consilium")
+
+
+def start_again() -> None:
+    """Replace this process by a fresh one with the same arguments: the one cure for a thread that hangs."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 (these were the arguments already)
+
+
+def serve(
+    link: Link,
+    app: ClientApp,
+    node_config: Mapping[str, str | int | float | bool],
+    journal: Path,
+    tell: Callable[[Doing], None],
+    stop: threading.Event,
+    hung: Callable[[], None] = start_again,
+) -> None:
+    """Answer the coordinator's messages until `stop` is set; returns when the coordinator knows that the site left.
+
+    Args:
+        node_config: what the app finds in its context; `run_config` is empty, and `state` lasts as long as the process.
+        journal: a folder of this site's own.
+        tell: called on every change of what the site is doing.
+        hung: called in another thread when an answer is not there by the time that the message expires.
+
+    Raises:
+        ConfigError: another release of Flower, or a certificate that cannot be read.
+        RunError: another process works in the journal.
+    """
+    if package_version != FLOWER:
+        raise ConfigError(f"flwr is {package_version}, expected {FLOWER}. Install this release's requirements again.")
+    line = Line(link, journal, tell, stop)
+    with Journal.opened(journal) as kept, fleet(link, line.clock) as client:
+        express = Express(link, line.clock)
+        try:
+            _Resident(line, client, kept, Errands(line, client, kept, app, node_config, hung, express)).run()
+        finally:
+            express.close()
+
+
+@dataclass
+class _Resident:
+    line: Line
+    client: FleetHttpClient
+    journal: Journal
+    errands: Errands
+    heard_s: float = float("-inf")
+    """When the last message was dealt with (monotonic)."""
+
+    def run(self) -> None:
+        heart = HeartbeatSender(self._beat)
+        heart.start()
+        try:
+            while not self.line.stop.is_set():
+                self._session()
+        except StoppedError:
+            pass
+        finally:
+            heart.stop()
+            self._leave()
+
+    def _session(self) -> None:
+        """Be connected, until something happens after which one has to begin anew."""
+        try:
+            self._connect()
+            for name in self.journal.pending():
+                self.errands.finish(name)
+                self.heard_s = time.monotonic()
+            while not self.line.stop.is_set():
+                self._poll()
+        except UnknownKeyError:
+            self.line.stop.wait(FIRST_PAUSE_S)
+        except StoppedError:
+            raise
+        except Exception:
+            # A defect of ours, or of Flower's: the site stays, and what it has in its journal it tries again.
+            log.exception("unexpected; going on in %.0f s", LONGEST_PAUSE_S)
+            self.line.stop.wait(LONGEST_PAUSE_S)
+
+    def _poll(self) -> None:
+        """Ask for a message; if there is none, wait a little, and longer if the coordinator has much to do."""
+        began = time.monotonic()
+        found = self.errands.fetch()
+        now = time.monotonic()
+        if found:
+            self.errands.take(found)
+            self.heard_s = time.monotonic()
+            return
+        silence_s = now - self.heard_s
+        if silence_s > QUIET_S:
+            self.errands.confirm()
+        self.line.say("waiting" if silence_s < RUN_ALIVE_S else "idle")
+        if self.errands.short:  # the gateway has held the question for a while
+            self.line.stop.wait(SHORT_PAUSE_S)
+            return
+        pause_s = POLL_S + silence_s / RUN_ALIVE_S
+        self.line.stop.wait(max(min(pause_s, IDLE_POLL_S), 2 * (now - began)))
+
+    # --- being a node -----------------------------------------------------------------------------------------------
+
+    def _connect(self) -> None:
+        address = self.line.link.address
+        self.line.say("connecting", address)
+        self.errands.node = Node(node_id=self.line.insist(self._identify))
+        log.info("connected to %s as node %d", address, self.errands.node.node_id)
+
+    def _identify(self) -> int:
+        """The id of this site's node, online.
+
+        The coordinator activates no node that it takes to be online, as it does for a minute after one was killed; but
+        any heartbeat of a node that says its id is welcome. So the id is kept.
+        """
+        link, kept = self.line.link, self._kept_id()
+        try:
+            if kept and ask(link, self.client.SendNodeHeartbeat, _heartbeat(kept)).success:
+                return kept
+        except UnknownKeyError:
+            pass  # the coordinator may have another id for it, if it was set up anew
+        asked = ActivateNodeRequest(public_key=link.public_key, heartbeat_interval=HEARTBEAT_DEFAULT_INTERVAL)
+        try:
+            node_id = int(ask(link, self.client.ActivateNode, asked).node_id)
+        except UnknownKeyError as error:
+            raise LinkError(f"{link.address} does not take this site's key: {error}") from None
+        self.journal.write(NODE, [node_id.to_bytes(8, "little")])
+        return node_id
+
+    def _kept_id(self) -> int:
+        try:
+            return int.from_bytes(self.journal.read(NODE)[0], "little") if self.journal.has(NODE) else 0
+        except WireError:
+            return 0
+
+    def _beat(self) -> bool:
+        """Says, from a thread of its own, that the site is there, also while it trains."""
+        node_id = self.errands.node.node_id
+        try:
+            return bool(node_id and self.client.SendNodeHeartbeat(_heartbeat(node_id)).success)
+        except (httpx.HTTPError, ValueError):
+            return False  # the main thread finds out why
+
+    def _leave(self) -> None:
+        if not self.errands.node.node_id:
+            return
+        try:
+            asked = DeactivateNodeRequest(node_id=self.errands.node.node_id)
+            ask(self.line.link, self.client.DeactivateNode, asked)
+        except (LinkError, UnknownKeyError, NobodyWaitsError) as error:
+            log.info("left without saying so: %s", error)
+
+
+def _heartbeat(node_id: int) -> SendNodeHeartbeatRequest:
+    return SendNodeHeartbeatRequest(node=Node(node_id=node_id), heartbeat_interval=HEARTBEAT_DEFAULT_INTERVAL)

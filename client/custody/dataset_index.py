@@ -1,0 +1,84 @@
+"""The index of a data set: which object is where in the packs, and which cases it has. It is encrypted like an image.
+
+An object is what was one file: a de-identified DICOM file, or pixels. A case is an object, or a frame of it, with what
+the hospital said of it. Both are only ever added to, so that their numbers stay.
+"""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from client.custody.options import Option
+from client.sources.case_table import Split
+
+
+@dataclass(frozen=True)
+class Object:
+    """Where one object is."""
+
+    id: str
+    """Random: an object that was written and never counted cannot pass for the one that took its place."""
+    pack: int
+    offset: int
+    length: int
+    source: str
+    """Keyed digest of what it was made from."""
+    told: dict[str, Any] | None = None
+    """Of pixels: what is known of all frames without decoding (`client.sources.image_cache`)."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One case, as the hospital described it; the patient by pseudonym."""
+
+    object: int
+    label: str
+    frame: int | None = None
+    site: str | None = None
+    patient: str | None = None
+    split: Split | None = None
+
+
+@dataclass
+class Index:
+    """All of a data set but the bytes of its objects."""
+
+    retain: frozenset[Option] = frozenset()
+    """What de-identification left in, of all images of the set alike."""
+    packs: list[int] = field(default_factory=list)
+    """Bytes of each pack that count."""
+    objects: list[Object] = field(default_factory=list)
+    cases: list[Case] = field(default_factory=list)
+    numbers: dict[str, int] = field(default_factory=dict)
+    """Objects by their source."""
+    described: dict[tuple[int, int | None], Case] = field(default_factory=dict)
+    """Cases by object and frame."""
+
+    def add_object(self, found: Object) -> int:
+        """Its number."""
+        self.numbers[found.source] = len(self.objects)
+        self.objects.append(found)
+        return len(self.objects) - 1
+
+    def add_case(self, case: Case) -> None:
+        """One more."""
+        self.cases.append(case)
+        self.described[case.object, case.frame] = case
+
+    def encode(self) -> bytes:
+        """As JSON."""
+        objects = [[o.id, o.pack, o.offset, o.length, o.source, o.told] for o in self.objects]
+        cases = [[c.object, c.label, c.frame, c.site, c.patient, c.split] for c in self.cases]
+        told = {"retain": sorted(self.retain), "packs": self.packs, "objects": objects, "cases": cases}
+        return json.dumps(told, separators=(",", ":")).encode()
+
+    @classmethod
+    def decode(cls, content: bytes) -> "Index":
+        """What `encode` made; it was authenticated before, so it is what this program wrote."""
+        told = json.loads(content)
+        index = cls(frozenset(told["retain"]), list(told["packs"]))
+        for found in told["objects"]:
+            index.add_object(Object(*found))
+        for case in told["cases"]:
+            index.add_case(Case(*case))
+        return index

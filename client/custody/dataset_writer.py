@@ -1,0 +1,106 @@
+"""Adding to a data set, so that what was committed stays, whatever happens afterwards."""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from client.custody import disk, sealing
+from client.custody.dataset_index import Object
+from client.custody.encrypted_dataset import Store, put_index, settle
+from client.custody.key_ring import Custody
+from client.custody.packs import path_of
+from client.custody.wrapped_keys import Secrets, Wraps
+from common.storage.run_folder import held
+
+PACK_BYTES = 256 << 20
+"""A pack that has as many is full. An object is never divided."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """An object that is sealed and not yet written."""
+
+    id: str
+    sealed: bytes
+    source: str
+    told: dict[str, Any] | None
+
+
+class Writer:
+    """Adds objects and cases to a data set. What was committed stays, whatever happens afterwards."""
+
+    def __init__(self, store: Store) -> None:
+        self.store, self.index, self.version = store, store.index, store.version
+        self._pack: disk.Appended | None = None
+        self._committed = len(self.index.objects), len(self.index.cases)
+
+    def add(self, made: Made) -> int:
+        """Append an object; its number. It counts with the next commit.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        offset = self._pack_with_room().append(made.sealed)
+        pack = len(self.index.packs) - 1
+        return self.index.add_object(Object(made.id, pack, offset, len(made.sealed), made.source, made.told))
+
+    def commit(self) -> None:
+        """All that was added is in when this returns; where nothing was, nothing is written.
+
+        Raises:
+            OSError: the disk is full; what was committed before is in, and nothing else.
+        """
+        if self._committed == (size := (len(self.index.objects), len(self.index.cases))):
+            return
+        if self._pack:
+            self._pack.flush()
+            disk.flush_folder(self._pack.path.parent)
+            self.index.packs[-1] = self._pack.length
+        store = self.store
+        put_index(store.custody, store.folder, store.wraps, store.secrets, self.version + 1, self.index)
+        self.version += 1
+        self._committed = size
+
+    def close(self) -> None:
+        """No more will come."""
+        if self._pack:
+            self._pack.close()
+
+    def _pack_with_room(self) -> disk.Appended:
+        packs = self.index.packs
+        if self._pack and self._pack.length < PACK_BYTES:
+            return self._pack
+        if self._pack:
+            self._pack.flush()
+            packs[-1] = self._pack.length
+            self._pack.close()
+        if self._pack or not packs or packs[-1] >= PACK_BYTES:
+            packs.append(0)
+        self._pack = disk.Appended(path_of(self.store.folder, len(packs) - 1), packs[-1])
+        return self._pack
+
+
+@contextmanager
+def writing(custody: Custody, folder: Path) -> Iterator[Writer]:
+    """Open a data set for writing, for this process alone.
+
+    Raises:
+        RunError: another process writes to it.
+        CustodyError: as `Store.open`.
+    """
+    with held(folder, f"{folder}: another process is importing into this data set. Wait for it, or stop it."):
+        writer = Writer(store := Store.open(custody, folder))
+        settle(store)
+        try:
+            yield writer
+        finally:
+            writer.close()
+
+
+def seal(told: Wraps, own: Secrets, content: bytes) -> tuple[str, bytes]:
+    """A content as an object: its identity, and the bytes that are written."""
+    identity = secrets.token_hex(8)
+    return identity, sealing.seal(own.data, content, told.place("object", identity))

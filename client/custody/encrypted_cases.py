@@ -1,0 +1,122 @@
+"""An encrypted data set as a table of cases, so that training, check and preview see images like any others."""
+
+import io
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+from cryptography.exceptions import InvalidTag
+
+from client.custody.dataset_index import Case
+from client.custody.encrypted_dataset import Store
+from client.custody.key_ring import Custody
+from client.custody.sealing import context, opened, seal
+from client.home import Home
+from client.readers import Frames
+from client.readers.source import View
+from client.sources import file_list
+from client.sources.case_table import Problem, Table, located
+from client.sources.file_list import Row
+from common.config import Encrypted
+from common.errors import ConfigError, CustodyError, ImageError
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """One object of a data set (`client.readers.source.Origin`, and the sealer of its decoded image)."""
+
+    store: Store
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.store.name}/{self.number}"
+
+    @property
+    def sealer(self) -> "Sealed":
+        """Itself: a decoded image is sealed under the key that its object is sealed under."""
+        return self
+
+    def open(self) -> BinaryIO:
+        """The object, in memory.
+
+        Raises:
+            ImageError: it is not what was stored.
+        """
+        try:
+            return io.BufferedReader(View(self.store.read(self.number)))
+        except CustodyError as error:
+            raise ImageError(f"{self}: {error}") from None
+
+    def state(self) -> str:
+        """The object's own name, which no other has."""
+        return f"{self.store.wraps.set}/{self._id}"
+
+    def told(self) -> dict[str, Any] | None:
+        """Of pixels, all; of a DICOM file nothing."""
+        return self.store.index.objects[self.number].told
+
+    def seal(self, content: bytes, part: str) -> bytes:
+        """A part of its decoded image."""
+        return seal(self.store.secrets.data, content, self.store.wraps.place("decoded", self._id, part))
+
+    def unseal(self, sealed: bytes, part: str) -> memoryview:
+        """The content of `seal`.
+
+        Raises:
+            ValueError: it was changed, or is another part's.
+        """
+        place = self.store.wraps.place("decoded", self._id, part)
+        try:
+            return opened(self.store.secrets.data, sealed, context(place))
+        except InvalidTag:
+            raise ValueError(f"{self}: a decoded part that is not what was stored") from None
+
+    @property
+    def _id(self) -> str:
+        return self.store.index.objects[self.number].id
+
+
+def open_store(source: Encrypted) -> Store:
+    """The data set of a configuration.
+
+    Raises:
+        ConfigError: no site's folder, or no keys in it.
+        CustodyError: it is not what was stored last.
+    """
+    folder = located(source.path)
+    return Store.open(Custody(Home(source.home or folder.parent.parent)), folder)
+
+
+def read(source: Encrypted) -> Table:
+    """The table of a data set.
+
+    Raises:
+        ConfigError: no site's folder, or no keys in it.
+        CustodyError: it is not what was stored last.
+        DataError: bad images, all listed (`on_error: stop`), or none.
+    """
+    store, problems = open_store(source), list[Problem]()
+    rows = [_row(store, case, source) for case in store.index.cases]
+    return file_list.table(store.folder, rows, problems, source)
+
+
+def origin(source: Encrypted, name: str) -> Sealed:
+    """An image by the name that messages give it, or by its number.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    store = open_store(source)
+    number = name.removeprefix(f"{store.name}/")
+    if not number.isdecimal() or int(number) >= len(store.index.objects):
+        raise ConfigError(
+            f"{name}: no such image in data set {store.name}; expected {store.name}/0 to "
+            f"{store.name}/{len(store.index.objects) - 1}."
+        )
+    return Sealed(store, int(number))
+
+
+def _row(store: Store, case: Case, source: Encrypted) -> Row:
+    image = Sealed(store, case.object)
+    # Of pixels those frames are stored that the import was told.
+    frames: Frames = "all" if image.told() else source.frames if case.frame is None else case.frame
+    return Row(image, case.label, None, case.site, case.patient, case.split, frames)

@@ -1,0 +1,190 @@
+"""An encrypted data set: packs of sealed objects, and an index that says where they are. *Read this first.*
+
+    keys           the data set's keys, wrapped (client/custody/wrapped_keys.py)
+    index          its version in the clear, eight bytes; behind it the sealed index of that version
+    packs/00000    sealed objects, one behind the other
+
+A case is in when the index says so. Packs only grow, the index is replaced as a whole after they are on the disk, and
+what a pack holds beyond the index is left over from a write that was cut short: the next one writes over it.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+from cryptography.exceptions import InvalidTag
+
+from client.custody import disk, packs, sealing, wrapped_keys
+from client.custody.dataset_index import Index
+from client.custody.key_ring import Custody, Seen
+from client.custody.options import Option
+from client.custody.packs import Reader
+from client.custody.sealing import RESTORE
+from client.custody.wrapped_keys import Secrets, Wraps
+from client.home import Home
+from common.errors import CustodyError
+
+
+@dataclass(frozen=True)
+class Store:
+    """A data set that is open for reading. Threads may share it; other processes open it anew."""
+
+    custody: Custody
+    folder: Path
+    wraps: Wraps
+    secrets: Secrets = field(repr=False)
+    version: int
+    index: Index = field(repr=False)
+    reader: "Reader" = field(repr=False, compare=False)
+
+    @classmethod
+    def open(cls, custody: Custody, folder: Path) -> "Store":
+        """Open and check a data set: its keys, its index, that neither was set back, and that all packs are there.
+
+        Raises:
+            ConfigError: the site has no keys.
+            CustodyError: it is not what was stored last.
+        """
+        told = wrapped_keys.read(folder)
+        own = wrapped_keys.opened(told, custody, folder)
+        version, index = _current_index(custody, folder, told, own)
+        packs.check(folder, index)
+        return cls(custody, folder, told, own, version, index, Reader(folder))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Only the way there is told to other processes: the keys stay in this one.
+        return _reopened, (self.custody.home.folder, self.folder)
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return self.wraps.name
+
+    @cached_property
+    def _objects(self) -> bytes:
+        """The context of all objects; behind it comes the name of one."""
+        return sealing.context(self.wraps.place("object"))
+
+    def read(self, number: int) -> memoryview:
+        """One object, decrypted.
+
+        Raises:
+            CustodyError: it is not what was stored.
+        """
+        found = self.index.objects[number]
+        try:
+            return self.reader.read(found, self.secrets.data, self._objects + sealing.word(found.id))
+        except InvalidTag:
+            raise CustodyError(
+                f"{packs.path_of(self.folder, found.pack)}, object {number} of {self.name}: is not what was stored: "
+                f"changed, truncated or swapped. {RESTORE}"
+            ) from None
+
+    def verify(self) -> Iterator[str]:
+        """Read every byte of every object; what is wrong with those that are not what was stored."""
+        for number in range(len(self.index.objects)):
+            try:
+                self.read(number)
+            except CustodyError as error:
+                yield str(error)
+
+
+@lru_cache(maxsize=4)
+def _reopened(home: Path, folder: Path) -> Store:
+    return Store.open(Custody(Home(home)), folder)
+
+
+def create(custody: Custody, name: str, retain: frozenset[Option]) -> Path:
+    """Begin a data set, or what is left of one whose beginning was cut short.
+
+    Raises:
+        CustodyError: images are there, and the keys that open them are not.
+    """
+    folder = custody.sets / name
+    for place in (custody.sets, folder, folder / "packs"):
+        place.mkdir(mode=0o700, exist_ok=True)
+    if any((folder / "packs").iterdir()):
+        raise CustodyError(
+            f"{folder / wrapped_keys.FILE}: is missing, and nothing opens the data set without it. {RESTORE}"
+        )
+    told, own = wrapped_keys.begin(custody, name)
+    disk.flush_folder(custody.sets)
+    # First the index and then the keys: without keys there is nothing to open, and all of it is begun again.
+    put_index(custody, folder, told, own, 1, Index(retain))
+    wrapped_keys.write(told, folder)
+    return folder
+
+
+# --- the index ------------------------------------------------------------------------------------------------------
+
+
+def _current_index(custody: Custody, folder: Path, told: Wraps, own: Secrets) -> tuple[int, Index]:
+    seen = custody.seen(told.set)  # before the index, which another process may be about to put ahead of it
+    content = _index_file(folder)
+    version, index = _unsealed_index(folder, told, own, content)
+    if seen is None:
+        raise CustodyError(
+            f"{folder}: this site remembers no such data set. If it was restored or brought here on purpose, take it "
+            f"as it is: python -m client custody adopt {folder.name}"
+        )
+    if seen.destroyed:
+        raise CustodyError(f"{folder}: this data set was destroyed here, and is not opened again.")
+    if version < seen.version or (version == seen.version and _digest(content) != seen.index):
+        raise CustodyError(
+            f"{folder / 'index'}: version {version} was set back: this site has seen version {seen.version}. Restore "
+            f"the newest backup; if there is none, take this one: python -m client custody adopt {folder.name}"
+        )
+    return version, index
+
+
+def settle(store: Store) -> None:
+    """Remember the index that is there, where the last write was cut short between it and the note."""
+    content = _index_file(store.folder)
+    store.custody.saw(store.wraps.set, Seen(name=store.name, version=store.version, index=_digest(content)))
+
+
+def _index_file(folder: Path) -> bytes:
+    try:
+        return (folder / "index").read_bytes()
+    except FileNotFoundError:
+        raise CustodyError(f"{folder / 'index'}: is missing. {RESTORE}") from None
+
+
+def put_index(custody: Custody, folder: Path, told: Wraps, own: Secrets, version: int, index: Index) -> None:
+    """Write an index of a version above all before, and remember that this site has seen it."""
+    place = told.place("index", str(version))
+    content = version.to_bytes(8, "little") + sealing.seal(own.data, index.encode(), place)
+    disk.replace(folder / "index", content)
+    custody.saw(told.set, Seen(name=told.name, version=version, index=_digest(content)))
+
+
+def _unsealed_index(folder: Path, told: Wraps, own: Secrets, content: bytes) -> tuple[int, Index]:
+    version = int.from_bytes(content[:8], "little")
+    place = told.place("index", str(version))
+    return version, Index.decode(sealing.unseal(own.data, content[8:], place, str(folder / "index")))
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def adopt(custody: Custody, folder: Path) -> int:
+    """Take a data set as it is, one that was restored: from now on it is the newest. Its new version.
+
+    Raises:
+        CustodyError: it is damaged, or was destroyed here.
+    """
+    told = wrapped_keys.read(folder)
+    own = wrapped_keys.opened(told, custody, folder)
+    version, index = _unsealed_index(folder, told, own, _index_file(folder))
+    packs.check(folder, index)
+    seen = custody.seen(told.set)
+    if seen and seen.destroyed:
+        raise CustodyError(f"{folder}: this data set was destroyed here, and is not taken back.")
+    # Above whatever was seen, so that neither the one before nor this one's own past passes for the newest.
+    version = max(version, seen.version if seen else 0) + 1
+    put_index(custody, folder, told, own, version, index)
+    return version

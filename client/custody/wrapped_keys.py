@@ -1,0 +1,175 @@
+"""The file `keys` of a data set: its own keys, wrapped for the site and for the recovery key (HPKE, RFC 9180).
+
+The images are under the data key alone, so that changing the site's key writes this small file anew and no image, and
+that without this file nobody reads the images. It is authenticated as a whole under the data key.
+"""
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
+from pydantic import Field, ValidationError
+
+from client.custody import disk, sealing
+from client.custody.key_ring import Custody, Ring, name_of, recovery_public
+from client.custody.sealing import KEY_BYTES, RESTORE, Place
+from common.config import Frozen
+from common.errors import CustodyError
+
+FORMAT = "consilium-custody-1"
+FILE = "keys"
+_HPKE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """What a data set is read and continued with."""
+
+    data: bytes = field(repr=False)
+    pseudonyms: bytes = field(repr=False)
+    """The site's key of pseudonyms as it was when the set began: one patient keeps one pseudonym in it."""
+
+
+class Wraps(Frozen):
+    """The file."""
+
+    format: str = FORMAT
+    site: str
+    name: str
+    set: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+    """Random, 32 hexadecimal digits: the data set itself, whatever it is called."""
+    key: str
+    """Which of the site's keys opens `wrapped`."""
+    wrapped: str
+    recovery: str
+    """Which recovery key opens `sealed`."""
+    sealed: str
+    mac: str = ""
+
+    def place(self, *words: str) -> Place:
+        """Where something of this data set belongs."""
+        return (self.site, self.set, *words)
+
+
+def begin(custody: Custody, name: str) -> tuple[Wraps, Secrets]:
+    """Keys of a new data set."""
+    ring = custody.ring()
+    own = Secrets(secrets.token_bytes(KEY_BYTES), bytes.fromhex(ring.pseudonyms))
+    return wrap(custody.site, name, secrets.token_hex(16), own, ring), own
+
+
+def wrap(site: str, name: str, identity: str, own: Secrets, ring: Ring) -> Wraps:
+    """A data set's keys under the newest of the site's, and under the recovery key."""
+    bare = Wraps(site=site, name=name, set=identity, key="", wrapped="", recovery="", sealed="")
+    content = own.data + own.pseudonyms
+    key = bytes.fromhex(ring.wrapping[ring.newest])
+    sealed = _HPKE.encrypt(content, recovery_public(ring), info=sealing.context(bare.place("recovery")))
+    wraps = bare.model_copy(
+        update={
+            "key": ring.newest,
+            "wrapped": sealing.seal(key, content, bare.place("keys")).hex(),
+            "recovery": name_of(ring.recovery),
+            "sealed": sealed.hex(),
+        }
+    )
+    return wraps.model_copy(update={"mac": _mac(wraps, own)})
+
+
+def write(wraps: Wraps, folder: Path) -> None:
+    """Put the file in its place."""
+    disk.replace(folder / FILE, _encode(wraps))
+
+
+def read(folder: Path) -> Wraps:
+    """The file, not yet authenticated.
+
+    Raises:
+        CustodyError: it is not there, or is no such file.
+    """
+    path = folder / FILE
+    try:
+        content = path.read_bytes()
+        wraps = Wraps.model_validate_json(content)
+        if wraps.format != FORMAT or content != _encode(wraps):
+            raise ValueError
+        return wraps
+    except FileNotFoundError:
+        raise CustodyError(f"{path}: is missing, and nothing opens the data set without it. {RESTORE}") from None
+    except (ValidationError, ValueError):
+        raise CustodyError(f"{path}: is not what was stored. {RESTORE}") from None
+
+
+def opened(wraps: Wraps, custody: Custody, folder: Path) -> Secrets:
+    """The data set's keys, by the site's key.
+
+    Raises:
+        ConfigError: the site has no keys.
+        CustodyError: another site's data set, another key's, or a changed file.
+    """
+    path = folder / FILE
+    if wraps.site != custody.site or wraps.name != folder.name:
+        raise CustodyError(
+            f"{folder}: is data set '{wraps.name}' of site {wraps.site}, expected '{folder.name}' of {custody.site}. "
+            "Call the folder by its own name, open it at its own site, or restore its file `keys` from a backup."
+        )
+    ring = custody.ring()
+    if wraps.key not in ring.wrapping:
+        raise CustodyError(
+            f"{path}: is wrapped for key {wraps.key}, and this site has {', '.join(ring.wrapping)}. Restore "
+            f"{custody.folder} from a backup, or use the recovery key: python -m client custody recover."
+        )
+    key = bytes.fromhex(ring.wrapping[wraps.key])
+    try:
+        content = sealing.unseal(key, bytes.fromhex(wraps.wrapped), wraps.place("keys"), str(path))
+    except ValueError:
+        raise CustodyError(f"{path}: is not what was stored. {RESTORE}") from None
+    return _authentic(wraps, content, path)
+
+
+def recovered(wraps: Wraps, key: X25519PrivateKey, folder: Path) -> Secrets:
+    """The data set's keys, by the recovery key.
+
+    Raises:
+        CustodyError: another recovery key's data set, or a changed file.
+    """
+    path = folder / FILE
+    try:
+        info = sealing.context(wraps.place("recovery"))
+        return _authentic(wraps, _HPKE.decrypt(bytes.fromhex(wraps.sealed), key, info=info), path)
+    except (InvalidTag, ValueError):
+        public = name_of(key.public_key().public_bytes_raw().hex())
+        raise CustodyError(
+            f"{path}: does not open with recovery key {public}; it is wrapped for {wraps.recovery}, or was changed. "
+            "Use that recovery key, or an older copy of this file."
+        ) from None
+
+
+def demand(wraps: Wraps, own: Secrets, path: Path) -> None:
+    """Check that a file was made by whoever has the keys in it.
+
+    Raises:
+        CustodyError: it was changed.
+    """
+    if not hmac.compare_digest(_mac(wraps, own).encode(), wraps.mac.encode()):
+        raise CustodyError(f"{path}: is not what was stored. {RESTORE}")
+
+
+def _authentic(wraps: Wraps, content: bytes, path: Path) -> Secrets:
+    own = Secrets(content[:KEY_BYTES], content[KEY_BYTES:])
+    demand(wraps, own, path)
+    return own
+
+
+def _mac(wraps: Wraps, own: Secrets) -> str:
+    told = _encode(wraps.model_copy(update={"mac": ""}))
+    return hashlib.blake2b(told, key=sealing.subkey(own.data, "keys"), digest_size=32).hexdigest()
+
+
+def _encode(wraps: Wraps) -> bytes:
+    return (wraps.model_dump_json(indent=1) + "\n").encode()

@@ -1,0 +1,1 @@
+"""From a configuration to cases: found, read, divided into sites and parts, prepared. `loading` is read first."""

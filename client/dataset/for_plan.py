@@ -1,0 +1,48 @@
+"""This hospital's images for a plan: read, divided, and held against what the plan says that they are."""
+
+from dataclasses import replace
+
+from client.dataset import loading
+from client.home import Home
+from common.errors import ConfigError, DataError
+from common.plans.plan import RunPlan
+from common.types import SiteCases
+
+
+def own_cases(home: Home, plan: RunPlan) -> SiteCases:
+    """The cases under the site's own name, after the preprocessing.
+
+    Raises:
+        ConfigError: data of several sites, and `take` does not say which.
+        DataError: other labels or another shape than the plan's, or more cases than it has room for.
+    """
+    config, take = home.own(plan)
+    told, name = plan.content, plan.content.dataset
+    data = loading.load(config, told.training.seeds[0], home.site)
+    by_name = {cases.name: cases for cases in data.sites}
+    if take is None and len(by_name) > 1:
+        raise ConfigError(
+            f"{home.folder / 'site.yaml'}: datasets.{name}: these data have {len(by_name)} sites; say with `take` "
+            f"which of them is this hospital: {', '.join(by_name)}."
+        )
+    if take is not None and take not in by_name:
+        raise ConfigError(
+            f"{home.folder / 'site.yaml'}: datasets.{name}.take is {take!r}, expected one of: {', '.join(by_name)}."
+        )
+    cases = by_name[take] if take is not None else data.sites[0]
+    if data.labels != told.labels:
+        raise DataError(
+            f"data set '{name}' has the labels {', '.join(data.labels)}; plan {plan.name} expects "
+            f"{', '.join(told.labels)}, in this order. Name them in data.labels, or merge classes with data.groups."
+        )
+    if (shape := cases.train.images.shape[1:]) != told.shape:
+        raise DataError(
+            f"data set '{name}' has images of {'×'.join(map(str, shape))} after preprocessing; plan {plan.name} "
+            f"expects {'×'.join(map(str, told.shape))}. Bring such images, or ask for a plan that resizes."
+        )
+    if len(cases.train) > (most := told.training.federation.weight_bound):
+        raise DataError(
+            f"data set '{name}' has {len(cases.train)} training cases; plan {plan.name} has room for {most:g}. Ask the "
+            "coordinator for a plan with a larger federation.weight_bound."
+        )
+    return replace(cases, name=home.site)

@@ -1,0 +1,166 @@
+"""From a configuration to each site's cases: find them, read them, divide them, prepare them. *Read this first.*"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from client.dataset import splits
+from client.dataset.splits import Division
+from client.sources import scanner_shift
+from client.sources.case_table import SPLITS, Problem, Table, located
+from common.config import Config, Encrypted, Folder, Manifest, Npz, Sites, Source, Synthetic
+from common.errors import DataError
+from common.imaging.pipeline import Pipeline
+from common.types import Cases, SiteCases, Stack
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Everything that a simulation trains and tests on. All images are parts of one array, which nobody may change."""
+
+    sites: tuple[SiteCases, ...]
+    test: Cases
+    """The common test set: the data's own, else the sites' test cases together."""
+    labels: tuple[str, ...]
+    """Class names by index."""
+    kind: Literal["natural", "simulated", "synthetic"]
+    """What the sites are."""
+    origin: str
+    """The same for people, in a sentence."""
+    problems: tuple[Problem, ...]
+    """Cases that were left out (`on_error: report`)."""
+    warnings: tuple[str, ...]
+    pipeline: Pipeline
+
+
+def load(config: Config, seed: int, owner: str = "") -> Dataset:
+    """Read and divide the data of one run; the same configuration, data and seed give the same bits.
+
+    Args:
+        owner: the hospital whose all cases are, where its data name no site; none in a simulation.
+
+    Raises:
+        ConfigError: the configuration does not fit the data.
+        DataError: the data cannot be used; the message names file, row or site, and what to do.
+    """
+    table = open_table(config.data)
+    table = table.of(owner) if owner else table
+    division = splits.divide(table, config.sites, seed, config.data.on_error)
+    division, empty = _without_empty_sites(table, division, config)
+    # Ordered by split, then site: each site's part and the common test set are slices of one array, without a copy.
+    order = np.lexsort((np.arange(len(table)), division.site, division.split))
+    order = order[division.site[order] >= 0]
+    pipeline = Pipeline(config.preprocess)
+    images = _prepare(table, order, division, config.sites, seed, pipeline)
+    cases = _Slices(images, table.labels[order], division.split[order], division.site[order])
+    common = cases.of(SPLITS.index("test"))
+    sites = tuple(_site(cases, i, name, common, config.sites) for i, name in enumerate(division.names))
+    return Dataset(
+        sites=tuple(site for site in sites if len(site.train)),
+        test=common,
+        labels=table.classes,
+        kind="synthetic" if isinstance(config.data, Synthetic) else division.kind,
+        origin=_origin(config, division),
+        problems=table.problems + division.problems + empty,
+        warnings=_warnings(sites, table.classes),
+        pipeline=pipeline,
+    )
+
+
+def open_table(source: Source) -> Table:
+    """The cases of any kind of source."""
+    if isinstance(source, Synthetic):
+        from client.sources import synthetic
+
+        return synthetic.draw(source)
+    if isinstance(source, Npz):
+        from client.sources import npz
+
+        return npz.read(source)
+    if isinstance(source, Encrypted):
+        from client.custody import encrypted_cases
+
+        return encrypted_cases.read(source)
+    if isinstance(source, Folder | Manifest):
+        from client.sources import file_list
+
+        return file_list.read(source)
+    raise TypeError(type(source))
+
+
+def _prepare(
+    table: Table, order: NDArray[np.int64], division: Division, sites: Sites, seed: int, pipeline: Pipeline
+) -> Stack:
+    indices = [int(i) for i in order]
+    pictures = iter(table.images.pictures(indices))
+    if sites.split == "scanner":
+        pictures = scanner_shift.shifted(pictures, indices, division.site[order].tolist(), sites.shift, seed)
+    stack = pipeline.before(pictures)
+    stack.flags.writeable = False
+    return stack
+
+
+@dataclass(frozen=True)
+class _Slices:
+    """Cases sorted by split, then site."""
+
+    images: Stack
+    labels: NDArray[np.int64]
+    split: NDArray[np.int64]
+    site: NDArray[np.int64]
+
+    def of(self, split: int, site: int | None = None) -> Cases:
+        here = np.flatnonzero((self.split == split) & (True if site is None else self.site == site))
+        part = slice(here[0], here[-1] + 1) if len(here) else slice(0, 0)
+        return Cases(self.images[part], self.labels[part])
+
+
+def _site(cases: _Slices, index: int, name: str, common: Cases, sites: Sites) -> SiteCases:
+    train, validation, test = (cases.of(split, index) for split in range(len(SPLITS)))
+    return SiteCases(name, train, validation, common if sites.test_on == "common" else test)
+
+
+def _without_empty_sites(table: Table, division: Division, config: Config) -> tuple[Division, tuple[Problem, ...]]:
+    """Refuse sites with nothing to train on, or leave them out."""
+    counts = np.bincount(division.site[(division.split == 0) & (division.site >= 0)], minlength=len(division.names))
+    empty = [i for i, count in enumerate(counts) if not count]
+    if len(empty) == len(division.names):
+        raise DataError("No site has a case to train on. Lower sites.validation and sites.test, or bring more cases.")
+    if empty and config.data.on_error == "stop":
+        raise DataError(
+            f"Site '{division.names[empty[0]]}' has no case to train on. Bring it more cases, lower sites.validation "
+            "and sites.test, or set data.on_error: report to leave such sites out."
+        )
+    problems = tuple(Problem(f"site {division.names[i]}", None, "left out: no case to train on") for i in empty)
+    site = np.where(np.isin(division.site, empty), -1, division.site)
+    return replace(division, site=site), problems
+
+
+def _warnings(sites: Sequence[SiteCases], classes: Sequence[str]) -> tuple[str, ...]:
+    found = []
+    for site in sites:
+        if not len(site.train):
+            continue
+        for split, cases in (("training", site.train), ("validation", site.validation), ("test", site.test)):
+            counts = np.bincount(cases.labels, minlength=len(classes))
+            missing = [name for name, count in zip(classes, counts, strict=True) if not count]
+            if not len(cases):
+                found.append(f"Site '{site.name}' has no {split} cases.")
+            elif missing:
+                found.append(f"Site '{site.name}' has no {split} case of {_listed(missing)}.")
+    return tuple(found)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " or ".join(f"'{name}'" for name in names)
+
+
+def _origin(config: Config, division: Division) -> str:
+    if not isinstance(config.data, Synthetic):
+        return f"{division.text}, {config.data.kind} data {located(config.data.path).name}"
+    if division.kind == "natural":
+        return f"{len(division.names)} synthetic hospitals, phantoms that the program draws (no patients)"
+    return f"{division.text} of synthetic phantoms that the program draws (no patients)"

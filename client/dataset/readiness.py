@@ -1,0 +1,261 @@
+"""Is a data set ready to train on? Counts, sizes, ranges, duplicates and gaps, each with what to do about it."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table as Grid
+
+from client.dataset import loading, splits
+from client.dataset.splits import Division
+from client.sources.case_table import SPLITS, Facts, Table
+from common.config import Config, Synthetic
+from common.errors import ConfigError, DataError
+from common.imaging import Pipeline
+
+FEW = 10
+"""Fewer training cases of a class than this, or fewer held-out ones than half of it, are pointed out."""
+
+LISTED = 20
+"""Bad cases are listed up to this number, and the rest counted."""
+
+Level = Literal["ok", "warning", "error"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report."""
+
+    level: Level
+    what: str
+    todo: str = ""
+
+
+@dataclass(frozen=True)
+class SiteSummary:
+    """What one site has."""
+
+    name: str
+    counts: NDArray[np.int64]
+    """int64[3, classes]: cases by split and class."""
+    people: int
+    sizes: str
+    intensities: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that `check` prints."""
+
+    origin: str
+    labels: tuple[str, ...]
+    sites: tuple[SiteSummary, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def ready(self) -> bool:
+        """Whether nothing stands against a run."""
+        return all(finding.level != "error" for finding in self.findings)
+
+
+@dataclass(frozen=True)
+class _Data:
+    config: Config
+    table: Table
+    division: Division
+    facts: list[Facts]
+    people: list[str]
+
+
+def examine(config: Config) -> Report:
+    """Read everything, divide it as the first seed would, and look at it.
+
+    Raises:
+        ConfigError: the configuration does not fit the data.
+        DataError: the data cannot even be listed.
+    """
+    table = loading.open_table(config.data.model_copy(update={"on_error": "report"}))
+    division = splits.divide(table, config.sites, config.seeds[0], "report")
+    facts = [table.images.facts(i) for i in range(len(table))]
+    data = _Data(config, table, division, facts, table.people())
+    kind = "synthetic phantoms, " if isinstance(config.data, Synthetic) else ""
+    return Report(
+        origin=f"{kind}{division.text}",
+        labels=table.classes,
+        sites=tuple(_summary(data, i) for i in range(len(division.names))),
+        findings=tuple(finding for look in _LOOKS for finding in look(data)),
+    )
+
+
+def _summary(data: _Data, site: int) -> SiteSummary:
+    here = np.flatnonzero(data.division.site == site)
+    counts = np.zeros((len(SPLITS), len(data.table.classes)), np.int64)
+    np.add.at(counts, (data.division.split[here], data.table.labels[here]), 1)
+    facts = [data.facts[i] for i in here]
+    darkest, brightest = min((f.darkest for f in facts), default=0), max((f.brightest for f in facts), default=0)
+    people = len({data.people[i] for i in here})
+    return SiteSummary(data.division.names[site], counts, people, _sizes(facts), f"{darkest:.4g}…{brightest:.4g}")
+
+
+def _sizes(facts: Sequence[Facts]) -> str:
+    """`64×64`, or from the smallest to the largest."""
+    shapes = sorted({f.shape for f in facts}, key=lambda shape: shape[0] * shape[1])
+    ends = shapes if len(shapes) < 2 else [shapes[0], shapes[-1]]
+    return "…".join(f"{h}×{w}" + (f"×{c}" if c > 1 else "") for h, w, c in ends) or "none"
+
+
+# --- what is looked at ----------------------------------------------------------------------------------------------
+
+
+def _unusable(data: _Data) -> Iterator[Finding]:
+    problems = data.table.problems + data.division.problems
+    if not problems:
+        yield Finding("ok", f"all {len(data.table)} cases have a label and an image that can be read")
+        return
+    level: Level = "error" if data.config.data.on_error == "stop" else "warning"
+    todo = "mend or remove them" + ("; or data.on_error: report" if level == "error" else "; a run leaves them out")
+    listed = [str(problem) for problem in problems[:LISTED]]
+    more = [f"and {len(problems) - LISTED} more"] if len(problems) > LISTED else []
+    yield Finding(level, "\n".join([f"{len(problems)} bad cases:", *listed, *more]), todo)
+
+
+def _sizes_after(data: _Data) -> Iterator[Finding]:
+    """Run the pipeline on one image of every size."""
+    examples = {fact.shape: i for i, fact in enumerate(data.facts)}
+    try:
+        pipeline = Pipeline(data.config.preprocess)
+        shape = pipeline.before(data.table.images.pictures(list(examples.values()))).shape
+    except (ConfigError, DataError) as error:
+        yield Finding("error", str(error))
+        return
+    yield Finding("ok", f"images of {len(examples)} size(s) become {shape[1]}×{shape[2]}×{shape[3]} for the model")
+
+
+def _patients(data: _Data) -> Iterator[Finding]:
+    known = data.table.patient
+    if isinstance(data.config.data, Synthetic):
+        yield Finding("ok", "every phantom is a person of its own")
+    elif known is None or not all(known):
+        unknown = len(data.table) if known is None else known.count(None)
+        yield Finding(
+            "warning",
+            f"no patient is known for {unknown} cases: images of one person may be on both sides of a split",
+            "give a patient column; until then identical images and frames of a file count as one person",
+        )
+    else:
+        yield Finding("ok", f"{len(set(data.people))} patients, none on both sides of a split")
+
+
+def _shared_numbers(data: _Data) -> Iterator[Finding]:
+    if data.table.patient is None or data.table.site is None:
+        return
+    sites = defaultdict(set)
+    for patient, site in zip(data.table.patient, data.table.site, strict=True):
+        sites[patient].add(site)
+    if shared := [patient for patient, at in sites.items() if patient and len(at) > 1]:
+        yield Finding(
+            "warning",
+            f"{len(shared)} patient numbers are in use at several sites: {_some(shared)}",
+            "if they are the same people, merge their cases at one site",
+        )
+
+
+def _duplicates(data: _Data) -> Iterator[Finding]:
+    groups = defaultdict(list)
+    for i, fact in enumerate(data.facts):
+        if data.division.site[i] >= 0:
+            groups[fact.digest].append(i)
+    again = [group for group in groups.values() if len(group) > 1]
+    if not again:
+        yield Finding("ok", "no image is there twice")
+    kinds: list[tuple[str, str, Callable[[list[int]], bool]]] = [
+        ("with different labels", "correct the labels", _differ(data.table.labels)),
+        ("across splits", "take them out of one side: what is tested must be new", _differ(data.division.split)),
+        ("across sites", "keep each at one site", _differ(data.division.site)),
+        ("within one split", "keep one of each", lambda _: True),
+    ]
+    for where, todo, belongs in kinds:
+        if found := [group for group in again if belongs(group)]:
+            pairs = [(g[0], next((i for i in g[1:] if belongs([g[0], i])), g[1])) for g in found]
+            names = [f"{data.table.images.name(i)} = {data.table.images.name(j)}" for i, j in pairs]
+            yield Finding("warning", f"{len(found)} images are there again {where}: {_some(names)}", todo)
+            again = [group for group in again if group not in found]
+
+
+def _differ(column: NDArray[np.int64]) -> Callable[[list[int]], bool]:
+    return lambda group: len(set(column[group])) > 1
+
+
+def _gaps(data: _Data) -> Iterator[Finding]:
+    fine = True
+    for site, name in enumerate(data.division.names):
+        counts = _summary(data, site).counts
+        if not counts[0].sum():
+            level: Level = "error" if data.config.data.on_error == "stop" else "warning"
+            yield Finding(
+                level, f"site '{name}' has nothing to train on", "bring it cases, or lower validation and test"
+            )
+            fine = False
+            continue
+        scarce = []
+        for split, of_split in zip(SPLITS, counts, strict=True):
+            few = FEW if split == "train" else FEW // 2
+            named = [f"{n} of '{c}'" for n, c in zip(of_split, data.table.classes, strict=True) if n < few]
+            scarce += [f"{split} {', '.join(named)}"] if named else []
+        if scarce:
+            what = f"site '{name}' has few cases: {'; '.join(scarce)}"
+            yield Finding("warning", what, "its figures will be coarse, and missing where a class has none; bring more")
+            fine = False
+    if fine:
+        yield Finding("ok", "every site has enough cases of every class in every split")
+
+
+def _constant(data: _Data) -> Iterator[Finding]:
+    flat = [data.table.images.name(i) for i, f in enumerate(data.facts) if f.darkest == f.brightest]
+    if flat:
+        yield Finding("warning", f"{len(flat)} images have one value everywhere: {_some(flat)}", "look at them")
+
+
+def _some(things: Sequence[object]) -> str:
+    return "; ".join(str(thing) for thing in things[:3]) + (f"; and {len(things) - 3} more" if len(things) > 3 else "")
+
+
+_LOOKS: tuple[Callable[[_Data], Iterator[Finding]], ...] = (
+    _unusable, _sizes_after, _patients, _shared_numbers, _duplicates, _constant, _gaps,
+)  # fmt: skip
+
+
+# --- showing it -----------------------------------------------------------------------------------------------------
+
+_MARKS: dict[Level, tuple[str, str]] = {"ok": ("ok", "green"), "warning": ("warn", "yellow"), "error": ("ERROR", "red")}
+
+
+def show(report: Report, console: Console) -> None:
+    """The report for people, at 80 columns."""
+    console.print(f"{report.origin}\nclasses: {', '.join(report.labels)}\n", highlight=False, markup=False)
+    grid = Grid(title="cases by class", box=None, title_justify="left", pad_edge=False)
+    for column in ("site", *SPLITS, "people", "size", "intensities"):
+        grid.add_column(column, justify="left" if column == "site" else "right")
+    for site in report.sites:
+        counts = ["/".join(map(str, row)) for row in site.counts]
+        grid.add_row(site.name, *counts, str(site.people), site.sizes, site.intensities)
+    console.print(grid)
+    console.print()
+    lines = Grid(box=None, show_header=False, pad_edge=False)
+    lines.add_column(width=5)
+    lines.add_column(ratio=1, overflow="fold")
+    for finding in report.findings:
+        mark, colour = _MARKS[finding.level]
+        lines.add_row(f"[{colour}]{mark}[/]", _escaped(finding.what + (f"\n→ {finding.todo}" if finding.todo else "")))
+    console.print(lines)
+    errors = sum(finding.level == "error" for finding in report.findings)
+    verdict = f"Not ready: {errors} error{'s' * (errors > 1)} to mend." if errors else "Ready to train."
+    console.print(f"\n{verdict}", highlight=False)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("[", r"\[")

@@ -1,0 +1,177 @@
+"""Which site has which cases, and what each site trains on, chooses by and is tested on.
+
+No person is ever on both sides of a split, and no person is at two simulated sites. Everything follows from the table,
+the configuration and the seed: NumPy's PCG64 on `SeedSequence([seed, purpose, …])`, one stream for each purpose and
+site, so that a real hospital derives its own split without knowing the others'.
+
+Dirichlet over labels: Hsu, Qi & Brown 2019, arXiv:1909.06335 (per class, shares of the sites ~ Dir(α)).
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from client.sources.case_table import SPLITS, Problem, Table, refuse
+from common.config import Sites
+from common.errors import ConfigError, DataError
+
+Ints = NDArray[np.int64]
+
+DEAL, HOLD_OUT = 1, 2  # purposes of random streams
+DRAWS = 1000
+MIN_TRAIN = 10
+
+
+@dataclass(frozen=True)
+class Division:
+    """Who has what: for each case of the table its site's index and its split's (0, 1, 2 as in SPLITS)."""
+
+    names: tuple[str, ...]
+    site: Ints
+    """int64[n]; -1: left out."""
+    split: Ints
+    kind: Literal["natural", "simulated"]
+    text: str
+    """For people: `5 simulated sites (Dirichlet 0.5 over labels)`."""
+    problems: tuple[Problem, ...] = ()
+
+
+def divide(table: Table, sites: Sites, seed: int, on_error: Literal["stop", "report"] = "stop") -> Division:
+    """Give every case its site and its split.
+
+    Raises:
+        ConfigError: `sites.split: natural`, and the data names no sites.
+        DataError: too few cases to divide, or a person on both sides of the data's own split.
+    """
+    people = np.unique(table.people(), return_inverse=True)[1].astype(np.int64)
+    own = None if table.split is None else np.array([SPLITS.index(s) for s in table.split], np.int64)
+    left_out, problems = _on_both_sides(table, people, own, on_error)
+    if sites.split == "natural":
+        if table.site is None:
+            raise ConfigError(
+                "sites.split is natural, but the data names no site. Give a site column (data.site for an .npz), "
+                "or simulate sites: iid, dirichlet, size or scanner."
+            )
+        names = tuple(sorted(set(table.site)))
+        site = np.array([names.index(s) for s in table.site], np.int64)
+        text = f"{len(names)} natural sites, as the data names them"
+    else:
+        names = tuple(f"site-{i + 1}" for i in range(sites.count))
+        site, text = _simulate(table, people, own, sites, seed), describe(sites)
+    # A test set that the data brings is nobody's to add to, even where a site has no part of it.
+    plan = sites if own is None or not (own == 2).any() else sites.model_copy(update={"test": 0.0})
+    split = np.empty(len(table), np.int64)
+    for i, name in enumerate(names):
+        here = np.flatnonzero(site == i)
+        rng = _stream(seed, HOLD_OUT, *name.encode())
+        split[here] = hold_out(rng, table.labels[here], people[here], None if own is None else own[here], plan)
+    site = np.where(left_out, -1, site)
+    kind: Literal["natural", "simulated"] = "natural" if sites.split == "natural" else "simulated"
+    return Division(names, site, split, kind, text, problems)
+
+
+def describe(sites: Sites) -> str:
+    """How sites were simulated, for people."""
+    how = {
+        "iid": "IID",
+        "dirichlet": f"Dirichlet {sites.alpha:g} over labels",
+        "size": f"Dirichlet {sites.alpha:g} over sizes",
+        "scanner": f"IID, scanners shifted by {sites.shift:g}",
+    }[sites.split]
+    return f"{sites.count} simulated sites ({how})"
+
+
+def hold_out(rng: np.random.Generator, labels: Ints, people: Ints, own: Ints | None, sites: Sites) -> Ints:
+    """Split one site's cases: int64[n] of indices into SPLITS. What the data has split already stays as it is.
+
+    A split that the data lacks is cut from its training cases: person by person, each class on its own, and at least
+    one person of each class where the class has three.
+    """
+    split = np.zeros(len(labels), np.int64) if own is None else own.copy()
+    missing = [
+        (index, share)
+        for index, share in ((1, sites.validation), (2, sites.test))
+        if share > 0 and (own is None or not (own == index).any())
+    ]
+    for group in _strata(rng, labels, people, split == 0) if missing else []:
+        start = 0
+        for index, share in missing:
+            count = round(share * len(group)) or int(len(group) > len(missing))
+            count = min(count, len(group) - 1 - start)  # one of each class stays to train on
+            split[np.isin(people, group[start : start + count]) & (split == 0)] = index
+            start += count
+    return split
+
+
+def _simulate(table: Table, people: Ints, own: Ints | None, sites: Sites, seed: int) -> Ints:
+    """Deal the people of each class to the sites by shares; the data's own splits are dealt alike."""
+    rng, classes = _stream(seed, DEAL), len(table.classes)
+    parts = [np.ones(len(people), bool)] if own is None else [own == s for s in range(len(SPLITS)) if (own == s).any()]
+    strata = [_strata(rng, table.labels, people, part, classes) for part in parts]
+    # People whom the data's own split has in two parts are refused earlier, so each is dealt once.
+    needed = [min(MIN_TRAIN, int(parts[0].sum()) // (2 * sites.count))] + [1] * (len(parts) - 1)
+    site_of, best = np.empty(people.max() + 1, np.int64), 0
+    for _ in range(DRAWS):
+        shares = _shares(rng, sites, classes)
+        for groups in strata:
+            for share, group in zip(shares, groups, strict=True):
+                _deal(site_of, group, share)
+        counts = [np.bincount(site_of[people[part]], minlength=sites.count).min() for part in parts]
+        if all(count >= max(need, 1) for count, need in zip(counts, needed, strict=True)):
+            return site_of[people]
+        best = max(best, int(counts[0]))
+    raise DataError(
+        f"{DRAWS} draws left some of the {sites.count} sites with too few cases: at least {needed[0]} for training and "
+        f"one of each split the data has are needed, the best draw gave {best} of {int(parts[0].sum())}. "
+        f"Lower sites.count or raise sites.alpha ({sites.alpha:g})."
+    )
+
+
+def _shares(rng: np.random.Generator, sites: Sites, classes: int) -> NDArray[np.float64]:
+    """float64[classes, sites], rows sum to 1."""
+    if sites.split == "dirichlet":
+        return rng.dirichlet(np.full(sites.count, sites.alpha), size=classes)
+    row = rng.dirichlet(np.full(sites.count, sites.alpha)) if sites.split == "size" else np.full(sites.count, 1.0)
+    return np.tile(row / row.sum(), (classes, 1))
+
+
+def _deal(site_of: Ints, group: Ints, share: NDArray[np.float64]) -> None:
+    cuts = np.round(np.cumsum(share)[:-1] * len(group)).astype(np.int64)
+    for site, dealt in enumerate(np.split(group, cuts)):
+        site_of[dealt] = site
+
+
+def _strata(
+    rng: np.random.Generator, labels: Ints, people: Ints, part: NDArray[np.bool_], classes: int = 0
+) -> list[Ints]:
+    """The people of a part in random order, by class; a person of several classes counts for the highest index."""
+    label_of = np.full(people.max() + 1, -1, np.int64)
+    np.maximum.at(label_of, people[part], labels[part])
+    found = range(classes) if classes else np.unique(label_of[label_of >= 0])
+    return [rng.permutation(np.flatnonzero(label_of == label)) for label in found]
+
+
+def _on_both_sides(
+    table: Table, people: Ints, own: Ints | None, on_error: Literal["stop", "report"]
+) -> tuple[NDArray[np.bool_], tuple[Problem, ...]]:
+    """Cases of known patients whom the data's own split has on both sides: refused, or left out of the lesser side."""
+    none = np.zeros(len(people), bool)
+    if own is None or table.patient is None:
+        return none, ()
+    furthest = np.zeros(people.max() + 1, np.int64)
+    np.maximum.at(furthest, people, own)
+    left_out = (own < furthest[people]) & np.array([who is not None for who in table.patient])
+    problems = tuple(
+        Problem(table.images.name(int(i)), None, f"patient '{table.patient[i]}' is in {SPLITS[own[i]]} and in "
+                f"{SPLITS[furthest[people[i]]]}")
+        for i in np.flatnonzero(left_out)
+    )  # fmt: skip
+    if problems and on_error == "stop":
+        raise refuse(problems, "The data's own split has patients on both sides")
+    return left_out, problems
+
+
+def _stream(seed: int, *purpose: int) -> np.random.Generator:
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, *purpose])))

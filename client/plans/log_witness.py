@@ -1,0 +1,222 @@
+"""This site as a witness of the coordinator's log: every head that it is shown extends the one before, or it stops.
+
+The log is also held to what other sites were shown: each signs the head that it saw, and the coordinator hands these
+words on, with proofs that its log begins so. It can withhold one, which `python -m client witness` shows; not make one.
+
+    witness/head        the newest head that was accepted
+    witness/others      who else saw how much of the same log, and when
+    witness/refused     what did not fit; while it is there the site answers no plan
+"""
+
+import argparse
+import json
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from client.home import Home
+from common.audit.heads import Head, vouched
+from common.audit.merkle_tree import verify_consistency
+from common.audit.witness_statement import Seen
+from common.cli.command import Command
+from common.errors import AuditError, ConfigError, ConsiliumError, IdentityError, WireError
+from common.storage.files import read_json, replace, write_json
+
+if TYPE_CHECKING:
+    from client.connection.gateway_client import (
+        Board,  # and Flower with it, for which a command that only reads here should not wait
+    )
+
+log = logging.getLogger("consilium")
+
+WITNESS = """What this site has seen of the coordinator's log, and who else saw the same.
+
+  python -m client witness
+  python -m client witness --accept 1a2b3c4d5e6f7a8b     after the coordinator was restored from a backup
+
+Every few seconds the resident process asks for the newest signed head, and for proof that it extends all that this site
+and the others have seen. If it does not, the site answers no plan until a data officer has found out why, by telephone,
+and accepts the root that the coordinator's people read out. docs/audit.md has the rest."""
+SHORTEST = 16
+
+
+@dataclass(frozen=True)
+class Witness:
+    """What one site keeps of the coordinator's log."""
+
+    home: Home
+
+    @property
+    def folder(self) -> Path:
+        """Where."""
+        return self.home.folder / "witness"
+
+    @property
+    def head(self) -> Head | None:
+        """The newest head that was accepted.
+
+        Raises:
+            AuditError: it is damaged.
+        """
+        path = self.folder / "head"
+        try:
+            told = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        try:
+            return _head(json.loads(told))
+        except (ValueError, ConsiliumError) as error:
+            raise AuditError(f"{path}: is not what was written ({error}). Restore it from a backup.") from None
+
+    def look(self, board: "Board") -> None:
+        """Ask for the newest head, and accept it if it extends everything that was seen.
+
+        Raises:
+            AuditError: it does not. That is kept, with both heads, and the site answers no plan from then on.
+            LinkError, IdentityError, WireError: as of the board; nothing has changed then.
+        """
+        before = self.head
+        asked: dict[str, Any] = {"size": before.size if before else 0}
+        if before and not self.home.witness_refused.exists():
+            asked["witness"] = Seen.sign(self.home.site, before, self.home.identity).paper.told()
+        told = board.history(asked)
+        try:
+            head = self._checked(told, before)
+        except AuditError as error:
+            self._refuse(told, before, str(error))
+            raise
+        if head and (before is None or head.size > before.size):
+            self._keep(head, told["voucher"])
+
+    def accept(self, root: str) -> Head:
+        """Go on from a head that was refused.
+
+        Raises:
+            ConfigError: none was, or of another root.
+        """
+        refused = read_json(self.home.witness_refused)
+        shown = refused and refused["shown"].get("head")
+        if not shown or len(root) < SHORTEST or not str(shown["content"]["root"]).startswith(root.lower()):
+            waits = f"the refused head has root {shown['content']['root']}" if shown else "no head was refused"
+            raise ConfigError(f"--accept {root}: {waits}. Compare it by telephone, {SHORTEST} digits at least.")
+        head = self._authentic(refused["shown"])
+        self._keep(head, refused["shown"]["voucher"])
+        write_json(self.folder / "accepted", {"at_s": time.time()})
+        self.home.witness_refused.rename(self.folder / f"refused-{int(time.time())}")
+        return head
+
+    # --- inside ---
+
+    def _checked(self, told: dict[str, Any], before: Head | None) -> Head | None:
+        if told.get("head") is None:
+            if before is not None:
+                raise AuditError(f"the coordinator shows no log any more; this site saw {before.size} entries.")
+            return None
+        head = self._authentic(told)
+        if before:
+            head.refuse_unless_extends(before, _proof(told.get("proof")))
+        since_s = (read_json(self.folder / "accepted") or {"at_s": 0.0})["at_s"]
+        others = {}
+        for word in _listed(told.get("witnesses", [])):
+            try:
+                seen = Seen.admitted(json.dumps(word["paper"]).encode(), self.home.roster.active, head.origin)
+            except (IdentityError, WireError, KeyError, TypeError):
+                continue  # of keys before, or none: a witness less, which is shown
+            if seen.at_s <= since_s:
+                continue
+            try:
+                verify_consistency(seen.size, seen.root, head.size, head.root, _proof(word.get("proof")))
+            except AuditError as error:
+                raise AuditError(
+                    f"{seen.site} was shown another history of the coordinator than this site: {error}"
+                ) from None
+            others[seen.site] = {"size": seen.size, "at_s": seen.at_s}
+        if others != self.others:
+            write_json(self.folder / "others", others, durably=False)
+        return head
+
+    @property
+    def others(self) -> dict[str, dict[str, float]]:
+        """Who else saw how many entries of the same log, and when."""
+        return read_json(self.folder / "others") or {}
+
+    def _authentic(self, told: dict[str, Any]) -> Head:
+        pins = self.home.pins
+        try:
+            key = vouched(str(told["voucher"]).encode(), pins)
+            return Head.admitted(json.dumps(told["head"]).encode(), key, f"consortium {pins.federation}")
+        except KeyError:
+            raise WireError("the coordinator's history is of another release. Bring both sides to one.") from None
+
+    def _keep(self, head: Head, voucher: str) -> None:
+        self.folder.mkdir(mode=0o700, exist_ok=True)
+        replace(self.folder / "head", json.dumps({"head": head.paper.told(), "voucher": voucher}).encode())
+        self.home.log.record("head witnessed", facts={"entries": head.size, "root": head.root.hex()})
+
+    def _refuse(self, told: dict[str, Any], before: Head | None, why: str) -> None:
+        if self.home.witness_refused.exists():
+            return
+        self.folder.mkdir(mode=0o700, exist_ok=True)
+        seen = before.paper.told() if before else None
+        replace(self.home.witness_refused, json.dumps({"why": why, "seen": seen, "shown": told}).encode())
+        self.home.log.record("head refused", "failed", facts={"entries": before.size if before else 0})
+        log.error("TWO HISTORIES: %s This site answers no plan until somebody has found out why: docs/audit.md", why)
+
+
+def _head(told: Any) -> Head:
+    """Kept here since it was checked, under the key that it was checked with."""
+    content = told["head"]
+    (key,) = content["signatures"]
+    return Head.admitted(json.dumps(content).encode(), bytes.fromhex(key), content["content"]["origin"])
+
+
+def _listed(told: Any) -> list[Any]:
+    return [each for each in told if isinstance(each, dict)] if isinstance(told, list) else []
+
+
+def _proof(told: Any) -> list[bytes]:
+    try:
+        return [bytes.fromhex(piece) for piece in told or []]
+    except (TypeError, ValueError):
+        raise AuditError("the coordinator's log comes without proof that it goes on from what was seen.") from None
+
+
+# --- what people type -----------------------------------------------------------------------------------------------
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--accept", metavar="ROOT", help="go on from the head of this root, which was refused")
+    parser.add_argument("--home", type=Path, default=Path("site"), metavar="DIR", help="the site's folder (site)")
+
+
+def _run(options: argparse.Namespace) -> int:
+    witness = Witness(Home.at(options.home))
+    if options.accept is not None:
+        accepted = witness.accept(options.accept)
+        options.act.facts |= {"entries": accepted.size, "root": accepted.root.hex()}
+        print(f"This site goes on from {accepted.size:,} entries, root {accepted.root.hex()}.")
+        return 0
+    if witness.home.witness_refused.exists():
+        told = read_json(witness.home.witness_refused)
+        print(
+            f"REFUSED: {told['why']}\nThis site answers no plan. Both heads: {witness.home.witness_refused}. Telephone."
+        )
+    if not (head := witness.head):
+        print("Nothing was seen of the coordinator's log yet.")
+        return 0
+    print(f"Seen: {head.size:,} entries of the log of {head.origin}, until {_when(head.at_s)} UTC\n  {head.root.hex()}")
+    for site in sorted(set(witness.home.roster.active) - {witness.home.site}):
+        seen = witness.others.get(site)
+        print(
+            f"  {site}: " + (f"{int(seen['size']):,} entries, {_when(seen['at_s'])} UTC" if seen else "no word from it")
+        )
+    return 1 if witness.home.witness_refused.exists() else 0
+
+
+def _when(at_s: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(at_s))
+
+
+COMMANDS = {"witness": Command("what was seen of the coordinator's log", WITNESS, _arguments, _run)}

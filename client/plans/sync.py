@@ -1,0 +1,142 @@
+"""Papers between a site and the gateway: roster and plans in, signed decisions and a word of state out."""
+
+import base64
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from client.connection.gateway_client import Board
+from client.connection.node import Doing
+from client.home import Home
+from client.plans.log_witness import Witness
+from common.errors import ConsiliumError, PlanError, SecAggError, WireError
+from common.plans.plan import Decision
+from common.trust.release import VERSION
+
+log = logging.getLogger("consilium")
+
+
+@dataclass(frozen=True)
+class Images:
+    """The images of a plan that are not ready."""
+
+    plan: str = ""
+    """Its name; none: all are ready."""
+    error: str = ""
+    """Code of why they do not fit; none: they are being read."""
+
+
+READY = Images()
+
+
+def nothing(_: str) -> None:
+    """Nobody wants to know."""
+
+
+def refresh(
+    home: Home,
+    new_plan: Callable[[str], None] = nothing,
+    over: Callable[[frozenset[str]], None] = lambda _: None,
+) -> str:
+    """Take the newest roster and all plans, and send decisions that the coordinator has not got; why not, if so.
+
+    Args:
+        new_plan: is told the name of every plan that waits for a decision, once.
+        over: is told the digests of this site's plans that the coordinator names no more.
+    """
+    try:
+        with board_of(home) as board:
+            known = {plan.paper.encode(): plan.digest for plan in home.plans()}
+            files = _take(home, board.board(), new_plan)
+            over(frozenset(digest for file, digest in known.items() if file not in files))
+            for plan in home.plans():
+                decision = home.decision(plan)
+                if decision and not home.delivered(plan):
+                    _deliver(home, board, decision)
+            Witness(home).look(board)
+        return ""
+    except (ConsiliumError, OSError) as error:
+        return str(error)
+
+
+def witness(home: Home) -> str:
+    """Look whether the coordinator's log goes on from what was seen; what is wrong, if so."""
+    try:
+        with board_of(home) as board:
+            Witness(home).look(board)
+        return ""
+    except (ConsiliumError, OSError) as error:
+        return str(error)
+
+
+def send_decision(home: Home, decision: Decision) -> str:
+    """Send one decision; why it could not be, if so."""
+    try:
+        with board_of(home) as board:
+            _deliver(home, board, decision)
+        return ""
+    except (ConsiliumError, OSError) as error:
+        return str(error)
+
+
+def say(home: Home, doing: Doing | None, images: Images, ready: Iterable[str] = ()) -> None:
+    """Tell the coordinator what this site is doing; none: it stops. Whether that succeeds does not matter.
+
+    Args:
+        ready: digests of the plans whose images are read and fit.
+    """
+    told: dict[str, Any] = {"what": "stopped", "detail": "", "error": "", "release": VERSION, "ready": sorted(ready)}
+    if doing is not None:
+        told |= {"what": doing.what, "detail": doing.detail, "error": doing.code}
+    if doing is not None and images.plan:
+        what = {"what": "unfit", "error": images.error} if images.error else {"what": "reading"}
+        told |= what | {"detail": f"the images of {images.plan}" if not images.error else images.plan}
+    try:
+        with board_of(home) as board:
+            board.doing(told)
+    except (ConsiliumError, OSError):
+        log.debug("the coordinator was not told what this site is doing")
+
+
+def clock_offset_s(home: Home) -> float | None:
+    """How much later the coordinator's clock is than this machine's; None if it was not reached."""
+    try:
+        with board_of(home) as board:
+            board.board()
+            return board.clock_offset_s
+    except (ConsiliumError, OSError):
+        return None
+
+
+def board_of(home: Home) -> Board:
+    """This site's connection to the coordinator's board."""
+    return Board(home.address, home.authority, home.site, home.identity)
+
+
+def _take(home: Home, told: dict[str, Any], new_plan: Callable[[str], None]) -> list[bytes]:
+    try:
+        roster, plans = base64.b64decode(told["roster"], validate=True), [str(plan).encode() for plan in told["plans"]]
+    except (KeyError, TypeError, ValueError):
+        raise WireError("the coordinator's board is of another release. Bring both sides to one.") from None
+    home.take_roster(roster)
+    for file in plans:
+        try:
+            if (plan := home.take_plan(file)) is None:
+                continue
+        except (WireError, SecAggError, PlanError) as error:
+            log.warning("a plan that is not taken: %s", error)
+            continue
+        facts = {"digest": plan.digest, "purpose": plan.content.purpose}
+        home.log.record("plan came", plan=plan.name, dataset=plan.content.dataset, facts=facts)
+        if home.settings.policy.plans == "approve" and not home.objection(plan):
+            home.decide(plan, "approve", "policy.plans of this site is approve")
+            home.log.record("plan approved by site.yaml", plan=plan.name, dataset=plan.content.dataset, facts=facts)
+        else:
+            new_plan(plan.name)
+    return plans
+
+
+def _deliver(home: Home, board: Board, decision: Decision) -> None:
+    board.decision(decision.paper.told())
+    home.note_delivered(decision)

@@ -1,0 +1,155 @@
+"""What `python -m client run` does: keep the line to the coordinator, take plans, answer what approved ones ask.
+
+Two threads beside the one that answers: one brings papers in and decisions out, one reads the images of a plan as soon
+as it is approved, so that the first round does not have to wait for them.
+"""
+
+import logging
+import os
+import signal
+import threading
+import time
+from dataclasses import dataclass, field
+
+os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")  # Flower reads it when it is imported
+os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
+
+from client import app
+from client.connection.node import Doing, Link, serve
+from client.home import Home
+from client.plans import sync
+from common.cli import logs
+from common.errors import ConsiliumError
+from common.plans.plan import RunPlan
+
+log = logging.getLogger("consilium")
+
+PAPERS_EVERY_S = 5.0
+AGAIN_S = 60.0
+"""Images that do not fit are looked at again after so long, or when site.yaml was edited."""
+SAY_EVERY_S, SAY_AT_MOST_EVERY_S = 10.0, 1.5
+
+
+@dataclass
+class Resident:
+    """The process of one site."""
+
+    home: Home
+    stop: threading.Event = field(default_factory=threading.Event)
+    _doing: Doing = field(default_factory=lambda: Doing("connecting"))
+    _changed: threading.Event = field(default_factory=threading.Event)
+    _images: sync.Images = sync.READY
+    _answered: bool = False
+    """Since the coordinator's log was looked at."""
+    _said: str = ""
+    _over: frozenset[str] = frozenset()
+    """Digests of the plans that the coordinator names no more."""
+    _ready: dict[str, float] = field(default_factory=dict)
+    """Plans whose images are read and fit, by digest, with the state of site.yaml by which they do."""
+
+    def run(self) -> int:
+        """Until it is told to stop."""
+        home, link = self.home, Link(self.home.address, self.home.authority, self.home.node_key)
+        for name in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(name, lambda *_: self.stop.set())
+        logs.begin(home.folder / "log.jsonl")
+        log.info("site %s takes part in %s at %s. Ctrl-C stops.", home.site, home.roster.federation, home.address)
+        threads = [threading.Thread(target=work, daemon=True) for work in (self._exchange_papers, self._read_images)]
+        for thread in threads:
+            thread.start()
+        serve(
+            link, app.app, {"home": str(home.folder.resolve())}, home.folder / "journal", self._tell, self.stop
+        )  # fmt: skip
+        threads[0].join(timeout=3.0)  # it says goodbye
+        return 0
+
+    def _tell(self, doing: Doing) -> None:
+        self._doing = doing
+        self._answered |= doing.what == "sending"
+        self._changed.set()
+
+    def _exchange_papers(self) -> None:
+        next_papers_s = next_word_s = 0.0
+        while not self.stop.is_set():
+            now = time.monotonic()
+            if now >= next_papers_s:
+                self._say_once(sync.refresh(self.home, self._new_plan, self._note_over))
+                next_papers_s = now + PAPERS_EVERY_S
+            elif self._answered:
+                self._say_once(sync.witness(self.home))
+                self._answered = False
+            if now >= next_word_s or self._changed.is_set():
+                self._changed.clear()
+                sync.say(self.home, self._doing, self._images, self._fit())
+                next_word_s = now + SAY_EVERY_S
+            self._changed.wait(min(next_papers_s, next_word_s) - now)
+            self.stop.wait(SAY_AT_MOST_EVERY_S)
+        sync.say(self.home, None, sync.READY)
+
+    def _note_over(self, plans: frozenset[str]) -> None:
+        self._over = plans
+
+    def _new_plan(self, name: str) -> None:
+        log.info("a new plan, %s, waits for a decision: python -m client plans %s", name, name)
+
+    def _read_images(self) -> None:
+        """Of every plan that was approved, and again after a minute where they do not fit."""
+        while not self.stop.wait(1.0):
+            for plan in [plan for plan in self.home.plans() if self._takes_part(plan)]:
+                edited = self._edited()
+                if self._ready.get(plan.digest) != edited and self._read(plan):
+                    self._ready[plan.digest] = edited
+                    self._changed.set()
+
+    def _edited(self) -> float:
+        return (self.home.folder / "site.yaml").stat().st_mtime
+
+    def _fit(self) -> list[str]:
+        """The plans that can go on."""
+        edited = self._edited()
+        return [plan for plan, then in self._ready.items() if then == edited and plan not in self._over]
+
+    def _takes_part(self, plan: RunPlan) -> bool:
+        decision = self.home.decision(plan)
+        return bool(decision and decision.verdict == "approve" and plan.digest not in self._over)
+
+    def _read(self, plan: RunPlan) -> bool:
+        self._note(sync.Images(plan.name))
+        try:
+            app.prepared(self.home, plan)
+            log.info("the images of plan %s are read and fit", plan.name)
+            self._record_images(plan)
+            self._note(sync.READY)
+            return True
+        except (ConsiliumError, OSError) as error:
+            log.error("plan %s cannot run here: %s", plan.name, error)
+            self._note(sync.Images(plan.name, error.code if isinstance(error, ConsiliumError) else "DISK"))
+        edited = self._edited()
+        for _ in range(int(AGAIN_S)):
+            if self.stop.wait(1.0) or self._edited() != edited:
+                break
+            if not self._takes_part(plan):
+                self._note(sync.READY)
+                break
+        return False
+
+    def _record_images(self, plan: RunPlan) -> None:
+        cases = app.prepared(self.home, plan).site.cases
+        facts = {"training": len(cases.train.labels), "validation": len(cases.validation.labels)}
+        self.home.log.record("images read", plan=plan.name, dataset=plan.content.dataset, facts=facts)
+
+    def _note(self, images: sync.Images) -> None:
+        self._images = images
+        self._changed.set()
+
+    def _say_once(self, problem: str) -> None:
+        if problem and problem != self._said:
+            log.warning("%s", problem)
+        elif self._said and not problem:
+            log.info("the coordinator is reached again")
+        self._said = problem
+
+
+def run(home: Home) -> int:
+    """Take part until interrupted."""
+    return Resident(home).run()

@@ -1,0 +1,224 @@
+"""Is this site ready to take part? A line for each thing that can be wrong, with what to do about it."""
+
+import importlib.util
+import os
+import shutil
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from client.access.commands import one_alone
+from client.dataset.for_plan import own_cases
+from client.home import Home
+from client.plans import sync
+from client.plans.log_witness import Witness
+from common.errors import ConsiliumError
+from common.plans.plan import RunPlan
+from common.trust.release import VERSION, code_digest
+from common.trust.roster import refuse_expired
+
+NEEDED_BYTES = 2 * 2**30
+CLOCK_S = 30.0
+ROSTER_SOON_S = 30 * 86_400
+CONNECT_S = 10.0
+
+
+@dataclass(frozen=True)
+class Line:
+    """One thing that was looked at."""
+
+    ok: bool
+    what: str
+    todo: str = ""
+
+
+def check(home: Home, console: Console) -> int:
+    """Look at everything and print a line each; exit status 0 if all is well, else 1."""
+    bad = 0
+    for title, look in LOOKS.items():
+        for line in _looked(look, home):
+            bad += not line.ok
+            mark = "[green]ok  [/]" if line.ok else "[red]NOT [/]"
+            console.print(f"{mark} {title}: {line.what}", highlight=False)
+            if line.todo:
+                console.print(f"       {line.todo}", highlight=False)
+    console.print("Ready." if not bad else f"{bad} thing{'s' * (bad > 1)} to mend.")
+    return 1 if bad else 0
+
+
+def _looked(look: Callable[[Home], Iterator[Line]], home: Home) -> Iterator[Line]:
+    try:
+        yield from look(home)
+    except ConsiliumError as error:
+        yield Line(False, f"{error} [{error.code}]")
+    except OSError as error:
+        yield Line(False, f"{error.filename or ''} {error.strerror or error}".strip())
+
+
+def _keys(home: Home) -> Iterator[Line]:
+    _ = home.identity, home.node_key
+    yield Line(True, f"site {home.site}, {home.folder}")
+    for name in ("identity", "node"):
+        if (home.folder / name).stat().st_mode & 0o077:
+            yield Line(False, f"{home.folder / name} can be read by others", f"chmod 600 {home.folder / name}")
+
+
+def _access(home: Home) -> Iterator[Line]:
+    policy = home.access.in_force()
+    text = f"policy version {policy.content.version}, {len(policy.content.people)} people"
+    yield Line(True, text, one_alone(policy.content))
+    for path in sorted(home.folder.glob("*.key")):
+        if path.stat().st_mode & 0o077:
+            yield Line(False, f"{path} can be read by others", f"chmod 600 {path}")
+
+
+def _witness(home: Home) -> Iterator[Line]:
+    witness = Witness(home)
+    if home.witness_refused.exists():
+        yield Line(False, "the coordinator showed two histories", "python -m client witness, and docs/audit.md")
+    elif head := witness.head:
+        yield Line(
+            True, f"{head.size:,} entries of the coordinator's log seen, {len(witness.others)} other sites saw it"
+        )
+    else:
+        yield Line(True, "nothing of the coordinator's log yet")
+
+
+def _roster(home: Home) -> Iterator[Line]:
+    _ = home.address  # says what to do before the site has joined
+    roster, own = home.roster, home.identity.public_key().public_bytes_raw()
+    refuse_expired(roster, time.time())
+    until = time.strftime("%Y-%m-%d", time.gmtime(roster.expires_s))
+    text = f"{roster.federation}, version {roster.version}, {len(roster.active)} active members, valid until {until}"
+    if roster.active.get(home.site) != own:
+        yield Line(
+            False,
+            f"{text}; {home.site} is not among them under this key",
+            "Ask the coordinator: was the site suspended, or did it get new keys?",
+        )
+    elif roster.expires_s - time.time() < ROSTER_SOON_S:
+        yield Line(True, text, "Expires soon: the coordinator renews it with `python -m server renew`.")
+    else:
+        yield Line(True, text)
+
+
+def _address(home: Home) -> Iterator[Line]:
+    host, _, port = home.address.rpartition(":")
+    context = ssl.create_default_context(cafile=str(home.authority))
+    try:
+        with (
+            socket.create_connection((host.strip("[]"), int(port)), CONNECT_S) as raw,
+            context.wrap_socket(raw, server_hostname=host.strip("[]")) as secured,
+        ):
+            peer = secured.getpeercert() or {}
+            until = ssl.cert_time_to_seconds(str(peer["notAfter"]))
+            days = (until - time.time()) / 86_400
+            yield Line(True, f"{home.address}, certificate valid for {days:.0f} days, {secured.version()}")
+    except ssl.SSLCertVerificationError as error:
+        yield Line(
+            False,
+            f"{home.address}: the certificate is not the consortium's ({error.verify_message})",
+            "Something between here and there opens TLS (a proxy?), or the address is another's. Do not go on; ask "
+            "your network people to let this one address through untouched.",
+        )
+    except OSError as error:
+        yield Line(
+            False,
+            f"{home.address}: {error.strerror or error}",
+            f"Ask your network people to let this machine out to {host}, TCP port {port}; and the coordinator whether "
+            "the server is up.",
+        )
+
+
+def _clock(home: Home) -> Iterator[Line]:
+    off = sync.clock_offset_s(home)
+    if off is None:
+        yield Line(False, "could not be compared: the coordinator was not reached")
+    elif abs(off) > CLOCK_S:
+        yield Line(
+            False,
+            f"{abs(off):.0f} s {'behind' if off > 0 else 'ahead of'} the coordinator's",
+            "Switch on time synchronisation (NTP). Messages are corrected for it, expiry dates are not.",
+        )
+    else:
+        yield Line(True, f"within {CLOCK_S:.0f} s of the coordinator's")
+
+
+def _disk(home: Home) -> Iterator[Line]:
+    free = shutil.disk_usage(home.folder).free
+    text = f"{free / 2**30:.0f} GiB free at {home.folder.resolve()}"
+    yield Line(free >= NEEDED_BYTES, text, "" if free >= NEEDED_BYTES else "Make room: 2 GiB at least.")
+    probe = home.folder / ".probe"
+    probe.write_bytes(b"1")
+    probe.unlink()
+
+
+def _release(home: Home) -> Iterator[Line]:
+    yield Line(True, f"{VERSION}, code {code_digest()[:12]}…")
+
+
+def _plans(home: Home) -> Iterator[Line]:
+    problem = sync.refresh(home)
+    if problem:
+        yield Line(False, problem)
+    plans = [plan for plan in home.plans() if plan.content.expires_s > time.time()]
+    for plan in plans:
+        decision = home.decision(plan)
+        said = {"approve": "approved", "refuse": "refused"}[decision.verdict] if decision else "undecided"
+        objection = home.objection(plan)
+        todo = "" if decision else f"python -m client plans {plan.name}, then approve or refuse it"
+        yield Line(not objection, f"{plan.name}, {said}{': ' + objection if objection else ''}", todo)
+    if not plans and not problem:
+        yield Line(True, "none at the moment")
+
+
+def _images(home: Home) -> Iterator[Line]:
+    names = set(home.settings.datasets)
+    plans: list[RunPlan] = [p for p in home.plans() if p.content.dataset in names and not home.objection(p)]
+    if not names:
+        yield Line(False, "no data set", f"Name one under datasets in {home.folder / 'site.yaml'}: docs/data.md.")
+    for plan in plans:
+        cases = own_cases(home, plan)
+        counts = ", ".join(
+            f"{label} {int((cases.train.labels == index).sum())}" for index, label in enumerate(plan.content.labels)
+        )
+        yield Line(True, f"{plan.content.dataset} for {plan.name}: to train on {counts}")
+    for name in sorted(names - {plan.content.dataset for plan in plans}):
+        path = getattr(home.settings.datasets[name].data, "path", None)
+        there = [p for p in (path if isinstance(path, tuple) else (path,)) if p and _found(home, p)]
+        if path is not None and not there:
+            yield Line(False, f"{name}: {path} is not there", f"Mend datasets.{name}.data in site.yaml.")
+        else:
+            yield Line(True, f"{name}: no plan for it yet; `python -m client check CONFIG` examines it")
+
+
+def _processor(home: Home) -> Iterator[Line]:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    graphics = Path("/dev/nvidia0").exists()
+    tensorflow = importlib.util.find_spec("tensorflow") is not None
+    text = f"{cores} cores{', NVIDIA graphics' if graphics else ', no graphics processor (not needed)'}"
+    yield Line(tensorflow, text, "" if tensorflow else "TensorFlow is not installed: make .venv/run")
+
+
+def _found(home: Home, path: Path) -> bool:
+    return any((base / path.expanduser()).exists() for base in (home.folder, Path.cwd()))
+
+
+LOOKS: dict[str, Callable[[Home], Iterator[Line]]] = {
+    "keys": _keys,
+    "access": _access,
+    "roster": _roster,
+    "address": _address,
+    "clock": _clock,
+    "disk": _disk,
+    "release": _release,
+    "plans": _plans,
+    "witness": _witness,
+    "images": _images,
+    "processor": _processor,
+}

@@ -1,0 +1,273 @@
+"""Tables of image files: a CSV with a row an image, or a folder a class."""
+
+import csv
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from client.readers import Frames
+from client.readers.source import File, Origin
+from client.sources import image_cache
+from client.sources.case_table import SPLITS, Facts, Problem, Split, Table, as_split, encode, located, merge, refuse
+from client.sources.image_cache import Known
+from common.config import Encrypted, Folder, Manifest
+from common.errors import DataError, ImageError
+from common.imaging import Picture
+
+COLUMNS = ("path", "label", "site", "patient", "split", "frame")
+_LITTER = {"thumbs.db", "desktop.ini", "__macosx"}
+"""What operating systems leave in folders, beside names that begin with a dot."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One file, or one frame of it, as the data set lists it."""
+
+    origin: Origin
+    label: str
+    number: int | None = None
+    """Row of the CSV; the header is row 1."""
+    site: str | None = None
+    patient: str | None = None
+    split: Split | None = None
+    frames: Frames = "middle"
+
+
+@dataclass(frozen=True)
+class FileImages:
+    """Frames of files, decoded and cached."""
+
+    cases: tuple[tuple[Known, int], ...]
+    """The file, and which of its chosen frames."""
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+    def name(self, index: int) -> str:
+        """Path, and frame where several were chosen."""
+        known, frame = self.cases[index]
+        return str(known.origin) + (f" (frame {frame})" if len(known.facts) > 1 else "")
+
+    def facts(self, index: int) -> Facts:
+        """Size, range and digest."""
+        known, frame = self.cases[index]
+        return known.facts[frame]
+
+    def content(self, index: int) -> str:
+        """All frames of a file show one person."""
+        return self.cases[index][0].content()
+
+    def pictures(self, indices: Sequence[int]) -> Iterator[Picture]:
+        """The images as read."""
+        return (image_cache.picture(*self.cases[index]) for index in indices)
+
+
+def read(source: Manifest | Folder) -> Table:
+    """The table of a CSV (path and label, and where known site, patient, split and frame), or of a folder a class:
+    `<label>/…`, `<split>/<label>/…`, or with site_folders `<site>/…` around either.
+
+    Raises:
+        DataError: neither, or bad rows and images, all listed (`on_error: stop`).
+    """
+    return table(located(source.path), *rows(source), source)
+
+
+def rows(source: Folder | Manifest, base: Path | None = None) -> tuple[list[Row], list[Problem]]:
+    """The images that a CSV or a folder lists, none of them opened yet, and what is wrong with the list.
+
+    Args:
+        base: what the paths of a CSV are relative to; None: where it lies.
+
+    Raises:
+        DataError: neither.
+    """
+    if isinstance(source, Folder):
+        return _in_folder(source)
+    path = located(source.path)
+    return _in_csv(path, base or path.parent, source)
+
+
+def _in_folder(source: Folder) -> tuple[list[Row], list[Problem]]:
+    path = located(source.path)
+    if not path.is_dir():
+        raise DataError(f"{path}: expected a folder with one folder a class.")
+    found: list[Row] = []
+    problems: list[Problem] = []
+    for place in _folders(path) if source.site_folders else [path]:
+        site = place.name if source.site_folders else None
+        inside = _folders(place)
+        if inside and all(as_split(folder.name) for folder in inside):
+            labelled = [(folder, as_split(part.name)) for part in inside for folder in _folders(part)]
+        else:
+            labelled = [(folder, None) for folder in inside]
+        if not labelled:
+            problems.append(Problem(str(place), None, "holds no folder; expected one folder a class"))
+        for folder, split in labelled:
+            files = files_in(folder)
+            if wrong := _wrong_label(folder.name, source):
+                problems.append(Problem(str(folder), None, wrong))
+            elif not files:
+                problems.append(Problem(str(folder), None, "an empty folder; expected the images of this class"))
+            else:
+                found += [Row(File(f), folder.name, site=site, split=split, frames=source.frames) for f in files]
+    return found, problems
+
+
+def _folders(path: Path) -> list[Path]:
+    return [p for p in sorted(path.iterdir()) if p.is_dir() and not _is_litter(p.relative_to(path))]
+
+
+def files_in(folder: Path) -> list[Path]:
+    """All files below a folder but litter, in order."""
+    return [file for file in sorted(folder.rglob("*")) if file.is_file() and not _is_litter(file.relative_to(folder))]
+
+
+def _is_litter(path: Path) -> bool:
+    return any(part.startswith(".") or part.lower() in _LITTER for part in path.parts)
+
+
+def _wrong_label(label: str, source: Manifest | Folder) -> str | None:
+    expected = tuple(source.groups) or source.labels
+    if not expected or label in expected:
+        return None
+    return f"label '{label}' is none of {', '.join(expected)}"
+
+
+# --- the CSV --------------------------------------------------------------------------------------------------------
+
+
+def _in_csv(path: Path, base: Path, source: Manifest) -> tuple[list[Row], list[Problem]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            head = file.readline()
+            file.seek(0)
+            records = list(csv.reader(file, delimiter=max(",;\t", key=head.count), strict=True))
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be read ({error.strerror}); expected a CSV with the columns path, label."
+        ) from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 at byte {error.start}; save the CSV as UTF-8.") from None
+    except csv.Error as error:
+        raise DataError(f"{path}: not a CSV ({error}); check the quotes around cells.") from None
+    columns = _header(path, records)
+    reading = _Reading(path, base, columns, source)
+    for number, record in enumerate(records[1:], start=2):
+        if record:  # an empty line is no row
+            reading.take(number, record)
+    return reading.rows, reading.problems
+
+
+def _header(path: Path, records: Sequence[Sequence[str]]) -> dict[str, int]:
+    """Where each column is. A misspelt column is refused: one of patients must not be missed."""
+    names = [name.strip().lower() for name in records[0]] if records else []
+    for name in names:
+        near = difflib.get_close_matches(name, COLUMNS, 1, 0.75)
+        if name not in COLUMNS and near and near[0] not in names:
+            raise DataError(f"{path}, row 1: unknown column '{name}'; did you mean '{near[0]}'?")
+    if missing := [name for name in ("path", "label") if name not in names]:
+        raise DataError(
+            f"{path}, row 1: no column '{missing[0]}' (found {', '.join(names) or 'nothing'}). Expected path and "
+            "label, and where known site, patient, split, frame."
+        )
+    if twice := [name for name in COLUMNS if names.count(name) > 1]:
+        raise DataError(f"{path}, row 1: the column '{twice[0]}' is there twice.")
+    return {name: i for i, name in enumerate(names)}
+
+
+@dataclass
+class _Reading:
+    """The rows of one CSV, and what is wrong with others."""
+
+    path: Path
+    base: Path
+    columns: Mapping[str, int]
+    source: Manifest
+    rows: list[Row] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    seen: dict[tuple[Path, Frames], int] = field(default_factory=dict)
+
+    def take(self, number: int, record: Sequence[str]) -> None:
+        if len(record) != len(self.columns):
+            self._bad(number, f"has {len(record)} cells, the header has {len(self.columns)}")
+            return
+        cells = {name: record[self.columns[name]].strip() for name in COLUMNS if name in self.columns}
+        if empty := [name for name, cell in cells.items() if not cell and name != "frame"]:
+            self._bad(number, f"the cell '{empty[0]}' is empty")
+            return
+        frames: Frames = self.source.frames
+        if frame := cells.get("frame"):
+            if not frame.isdecimal():
+                self._bad(number, f"frame '{frame}'; expected a whole number from 0")
+                return
+            frames = int(frame)
+        split = as_split(cells["split"]) if "split" in cells else None
+        file = self.base / cells["path"]
+        if "split" in cells and not split:
+            self._bad(number, f"split '{cells['split']}'; expected {', '.join(SPLITS)}")
+        elif wrong := _wrong_label(cells["label"], self.source):
+            self._bad(number, wrong)
+        elif (file, frames) in self.seen:
+            self._bad(number, f"the same image as in row {self.seen[file, frames]}: {cells['path']}")
+        else:
+            self.seen[file, frames] = number
+            self.rows.append(
+                Row(File(file), cells["label"], number, cells.get("site"), cells.get("patient"), split, frames)
+            )  # fmt: skip
+
+    def _bad(self, number: int, what: str) -> None:
+        self.problems.append(Problem(str(self.path), number, what))
+
+
+# --- both -----------------------------------------------------------------------------------------------------------
+
+
+def table(path: Path, rows: Sequence[Row], problems: list[Problem], source: Manifest | Folder | Encrypted) -> Table:
+    """Read all images; a table of those that can be read.
+
+    Raises:
+        DataError: bad rows and images, all listed (`on_error: stop`), or no good one.
+    """
+    stop = source.on_error == "stop"
+    if problems and stop:
+        raise refuse(problems, str(path))
+    cases: list[tuple[Row, Known, int]] = []
+    known = image_cache.gather(source.cache or Path("cache"), [(row.origin, row.frames) for row in rows])
+    for row, found in zip(rows, known, strict=True):
+        if isinstance(found, ImageError):
+            problems.append(_unreadable(path, row, found))
+        else:
+            cases += [(row, found, i) for i in range(len(found.facts))]
+    if problems and stop:
+        raise refuse(problems, str(path))
+    if not cases:
+        raise DataError(f"{path}: no image that can be read.\n" + "\n".join(f"  {p}" for p in problems[:20]))
+    labels = [row.label for row, _, _ in cases]
+    names, classes = merge(str(path), labels, sorted(set(labels)), source.groups, source.labels)
+    sites = [row.site for row, _, _ in cases if row.site]
+    splits = [row.split for row, _, _ in cases if row.split]
+    return Table(
+        classes,
+        encode(names, classes),
+        FileImages(tuple((found, i) for _, found, i in cases)),
+        site=tuple(sites) if len(sites) == len(cases) else None,
+        patient=_patients(cases),
+        split=tuple(splits) if len(splits) == len(cases) else None,
+        problems=tuple(problems),
+    )
+
+
+def _unreadable(path: Path, row: Row, error: ImageError) -> Problem:
+    what = str(error)
+    if row.number is None:
+        return Problem(str(row.origin), None, what.removeprefix(f"{row.origin}: "))
+    return Problem(str(path), row.number, what)
+
+
+def _patients(cases: Sequence[tuple[Row, Known, int]]) -> tuple[str | None, ...] | None:
+    """The manifest's patients; else the DICOM headers', unless all are alike, as some anonymisers leave them."""
+    if all(row.patient for row, _, _ in cases):
+        return tuple(row.patient for row, _, _ in cases)
+    headers = tuple(known.patient for _, known, _ in cases)
+    return headers if len(set(headers) - {None}) > 1 else None

@@ -1,0 +1,265 @@
+"""A site that follows its run: it recomputes every model from what all sites sent, and answers for no other.
+
+    secagg/follow   the sites of the run; for a site that comes late, where the run stands
+    secagg/audit    the transcript of a question, in pieces: audited, added up, and taken into the course
+    secagg/submit   what is asked must be what follows; else nothing is sent
+
+Between two questions the site is at a `Place`. A transcript takes it to the next one; questions that came to nothing
+leave the model as it is and need no transcript, unless this site has released its shares: then it is owed an account.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from client.training.audit_store import InFolder, InState, Notes, Shelf
+from client.training.secure_site import MESSAGE, Secured, asked_in, bytes_in
+from common.algorithms import Total
+from common.algorithms.course import VOID, Course, Place, number
+from common.errors import PolicyError, WireError
+from common.messages import answer_layout
+from common.messages.answer_layout import NEW, encode_number
+from common.messages.transport import Reply, Request
+from common.secagg.audit import Account, account, frames
+from common.types import Tensors, prefixed, under
+
+log = logging.getLogger("consilium")
+
+PREFIX = "lineage"
+ROOM_BYTES, ROOM_A_SITE_BYTES = 2**24, 2**20
+"""What a transcript may hold beside the vectors: roster and plan; keys, signatures and shares of each site."""
+REMEDY = (
+    "Nothing was sent. Tell the consortium; to take the model as it is now and follow it from here, remove this site's "
+    "lineage files of the run."
+)
+
+
+@dataclass
+class Auditing:
+    """Stands before a secured site.
+
+    Args:
+        course: what this site's own configuration lays down, for a run of these sites.
+        folder: where to keep what it follows by; none: in the state that `answer` takes and gives.
+    """
+
+    secured: Secured
+    course: Callable[[Sequence[str]], Course]
+    folder: Path | None = None
+
+    def answer(self, request: Request, state: Tensors) -> tuple[Reply, Tensors]:
+        """Take one step of the protocol.
+
+        Raises:
+            PolicyError: for a question that does not follow from the sums before it, and for a transcript that does not
+                hold; and all that `Secured` and `common.secagg.audit` raise. Nothing leaves then.
+        """
+        own: Tensors = {name: value for name, value in state.items() if not name.startswith(PREFIX + "/")}
+        after, inside = own, InState(under(PREFIX, state))
+        shelf: Shelf = InFolder(self.folder) if self.folder else inside
+        if request.kind in ("secagg/follow", "secagg/audit"):
+            step = self._follow if request.kind == "secagg/follow" else self._audit
+            reply = Reply({MESSAGE: np.frombuffer(encode_number(step(request, shelf)), np.uint8)})
+        else:
+            if request.kind == "secagg/submit":
+                self._check(request, shelf)
+            elif request.kind == "secagg/release":
+                self._note_release(shelf)
+            reply, after = self.secured.answer(request, own)
+        if after is own and not inside.changed:
+            return reply, state
+        return reply, {**after, **prefixed(PREFIX, inside.arrays)}
+
+    # --- the run's beginning, or where this site comes in ---------------------------------------------------------
+
+    def _follow(self, request: Request, shelf: Shelf) -> int:
+        """Note the run's sites, and take a place in it; the number of the question that is awaited."""
+        notes, names = Notes.load(shelf), tuple(bytes_in(request, MESSAGE).decode(errors="replace").split("\n"))
+        if notes.sites not in ((), names) or self._name not in names or list(names) != sorted(set(names)):
+            raise PolicyError("other-sites", f"{self._name}: a run of other sites than it began with. {REMEDY}")
+        if not notes.sites:
+            replace(notes, sites=names).save(shelf)
+        place, given = self._place(shelf), under("place", request.tensors)
+        if place is None and given:
+            place = self._given(self.course(names), Place.of(given))
+            shelf.save("place", place.tensors())
+        return place.number if place else NEW
+
+    def _given(self, course: Course, given: Place) -> Place:
+        """A place to begin at: the site's own, where the run has come to nothing so far; else, once, as it is told."""
+        start = course.start()
+        if not _alike(given.state, start.state):
+            raise PolicyError("model-does-not-follow", f"{self._name}: told to begin at a model of another run.")
+        own = course.reached(start, given.number)
+        if own and _question(course, own) == _question(course, given):
+            return own
+        if given.number == start.number:
+            raise self._does_not_follow(course.request(start), course.request(given))
+        log.warning(
+            "%s: begins to audit at round %d; that model is taken as given, and every one after it is recomputed",
+            self._name, given.round,
+        )  # fmt: skip
+        return given
+
+    # --- what is asked --------------------------------------------------------------------------------------------
+
+    def _check(self, request: Request, shelf: Shelf) -> None:
+        """Hold a question against the one that follows."""
+        asked, notes = asked_in(request), Notes.load(shelf)
+        wanted = number(asked.kind, asked.round)
+        if not notes.sites:
+            raise self._missing_transcript(asked)
+        course = self.course(notes.sites)
+        place = self._place(shelf) or course.start()
+        if notes.due(place.number, wanted):
+            raise self._missing_transcript(asked)
+        if wanted >= place.number and course.over(place):
+            raise PolicyError(
+                "run-is-over",
+                f"{self._name}: asked for '{asked.kind}' of round {asked.round}, and the run is over: its rounds are "
+                f"done, or no evaluation was better for as long as federation.patience says. {REMEDY}",
+            )
+        found, question = course.reached(place, wanted), answer_layout.question(asked)
+        if found and _question(course, found) != question and (adopted := course.adopted(found, asked)):
+            found = adopted
+            shelf.save("place", found.tensors())
+        if found is None or _question(course, found) != question:
+            if wanted > place.number:
+                raise self._missing_transcript(asked)
+            raise self._does_not_follow(course.request(found or place), asked)
+        replace(notes, asked=wanted).save(shelf)
+
+    def _note_release(self, shelf: Shelf) -> None:
+        # Before the shares leave, so that a crash cannot make the site forget that an account is due. Where they cannot
+        # leave, for example because this is a message that comes a second time, none is.
+        if context := self.secured.agreed:
+            notes = Notes.load(shelf)
+            replace(notes, owed={**notes.owed, notes.asked: context.hex()}).save(shelf)
+
+    # --- what came of it ------------------------------------------------------------------------------------------
+
+    def _audit(self, request: Request, shelf: Shelf) -> int:
+        """Take a piece of a transcript; with the last one, take the step that follows from it."""
+        notes, piece = Notes.load(shelf), bytes_in(request, MESSAGE)
+        told, at, size = (_whole(request, name) for name in ("number", "at", "of"))
+        if not notes.sites:
+            raise self._missing_transcript(request)
+        course = self.course(notes.sites)
+        place = self._place(shelf) or course.start()
+        if told < place.number:  # it was seen, and the answer was lost
+            return place.number
+        limit = self._most_bytes(len(notes.sites))
+        if size > limit or at + len(piece) > size:
+            raise PolicyError("oversized-transcript", f"a transcript of {size} bytes, expected {limit} at most.")
+        if shelf.add(at, piece) < size:
+            return place.number
+        try:
+            with shelf.transcript() as file:
+                context = bytes.fromhex(notes.owed[told]) if told in notes.owed else None
+                found = account(frames(file), self.secured.machine.pins, context=context)
+        finally:
+            shelf.clear()
+        after = self._step(course, place, told, found, notes)
+        owed = {owing: context for owing, context in notes.owed.items() if owing != told}
+        notes = replace(notes, owed=owed, config=found.plan.config.hex(), roster=found.roster.version)
+        notes.save(shelf)  # first: the same transcript may come twice
+        shelf.save("place", after.tensors())
+        return after.number
+
+    def _step(self, course: Course, place: Place, told: int, found: Account, notes: Notes) -> Place:
+        """Where a transcript leads, if it is of the question that comes next."""
+        reached = course.reached(place, told)
+        if notes.due(place.number, told):
+            raise self._missing_transcript(course.request(reached or place))
+        if reached is None or (found.start.kind, found.start.question) != _asks(course, reached):
+            raise PolicyError(
+                "replayed-transcript",
+                f"{self._name}: a transcript of another question than the one that comes next. {REMEDY}",
+            )
+        kind, cohort = found.start.kind, found.plan.cohort
+        if cohort != course.cohort(reached):
+            raise PolicyError("other-cohort", f"{self._name}: a sum over other sites than the run asks in this round.")
+        same = found.plan.config.hex() == notes.config or not notes.config
+        if not same or found.plan.exchanges[kind] != self.secured.exchanges(len(cohort)).get(kind):
+            raise PolicyError("changed-plan", f"{self._name}: a transcript of another plan than this run's.")
+        if found.roster.version < notes.roster:
+            raise PolicyError("rolled-back-roster", f"{self._name}: a transcript under an older roster than before it.")
+        if found.total is None:
+            log.warning(
+                "%s: '%s' of round %d was void after shares were released (%s)%s", self._name, kind, reached.round,
+                found.failure, f"; none are shown of {', '.join(found.withheld)}" if found.withheld else "",
+            )  # fmt: skip
+            return course.after(reached, VOID)
+        sums = found.plan.exchanges[kind].layout.decode(found.total.words)
+        dropped = tuple(site for site in cohort if site not in found.total.survivors)
+        return course.after(reached, Total(sums, found.total.survivors, dropped))
+
+    # --- in short -------------------------------------------------------------------------------------------------
+
+    @property
+    def _name(self) -> str:
+        return self.secured.site.cases.name
+
+    def _place(self, shelf: Shelf) -> Place | None:
+        return Place.of(kept) if (kept := shelf.load("place")) else None
+
+    def _most_bytes(self, sites: int) -> int:
+        layouts = [exchange.layout for exchange in self.secured.exchanges(sites).values()]
+        vector = max(layout.length * layout.dtype.itemsize for layout in layouts)
+        return ROOM_BYTES + sites * (vector + ROOM_A_SITE_BYTES)
+
+    def _missing_transcript(self, asked: Request) -> PolicyError:
+        return PolicyError(
+            "missing-transcript",
+            f"{self._name}: asked for '{asked.kind}' of round {asked.round}, and has not been shown the sums from "
+            f"which that follows. {REMEDY}",
+        )
+
+    def _does_not_follow(self, expected: Request, asked: Request) -> PolicyError:
+        return PolicyError(
+            "model-does-not-follow",
+            f"{self._name}: asked for '{asked.kind}' of round {asked.round}, which does not follow from the sums "
+            f"before it: {_difference(expected, asked)}. {REMEDY}",
+        )
+
+
+def _alike(state: Tensors, other: Tensors) -> bool:
+    """Whether a state has all arrays of another, in their shapes, as numbers."""
+    shapes = {name: value.shape for name, value in state.items() if value.dtype.kind in "biuf"}
+    return all(shapes.get(name) == value.shape for name, value in other.items())
+
+
+def _question(course: Course, place: Place) -> bytes:
+    return answer_layout.question(course.request(place))
+
+
+def _asks(course: Course, place: Place) -> tuple[str, bytes]:
+    request = course.request(place)
+    return answer_layout.named(request), answer_layout.question(request)
+
+
+def _difference(expected: Request, asked: Request) -> str:
+    """The first thing in which two requests differ, for people."""
+    if (expected.kind, expected.round) != (asked.kind, asked.round):
+        return f"expected '{expected.kind}' of round {expected.round}"
+    if dict(expected.settings) != dict(asked.settings):
+        names = sorted({*expected.settings, *asked.settings})
+        odd = next(name for name in names if expected.settings.get(name) != asked.settings.get(name))
+        return f"{odd} is {asked.settings.get(odd)}, and {expected.settings.get(odd)} by this site's own configuration"
+    for name in sorted({*expected.tensors, *asked.tensors}):
+        one, other = expected.tensors.get(name), asked.tensors.get(name)
+        if one is None or other is None or one.dtype != other.dtype or one.shape != other.shape:
+            return f"'{name}' is missing, or of another shape"
+        if one.tobytes() != other.tobytes():
+            return f"{int((one != other).sum())} of {one.size} numbers in '{name}' are others"
+    return "its bytes are others"
+
+
+def _whole(request: Request, name: str) -> int:
+    found = request.settings.get(name)
+    if not isinstance(found, int) or found < 0:
+        raise WireError(f"a piece of a transcript without '{name}'.")
+    return found

@@ -1,0 +1,169 @@
+"""A site in an evaluation: it runs the models that its approved plan names on its validation cases, and trains nothing.
+
+secagg/join          the plan of the sum must be this plan's, with every site's declaration whether it publishes
+secagg/submit        a model, by the SHA-256 that the plan names; its counts leave masked
+secagg/agree         no sum is unmasked that published figures would take apart (`common.plans.declarations`)
+evaluation/figures   this site's own counts of a model, signed: only where its policy and its decision say so, and
+                     after it helped to unmask the sum that they are in
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from client.dataset.for_plan import own_cases
+from client.home import Home
+from client.training.secure_site import MESSAGE, Secured, bytes_in
+from client.training.site import Contribution, Site
+from common.errors import PolicyError
+from common.imaging import Pipeline
+from common.messages.answer_layout import evaluation, question
+from common.messages.transport import Reply, Request
+from common.metrics import out_of_distribution
+from common.models import build
+from common.plans import declarations
+from common.plans.evaluated_model import fingerprint_of
+from common.plans.plan import RunPlan
+from common.plans.site_figures import ASKED, Figures
+from common.secagg import Exchange, admitted
+from common.secagg.key_period_plan import Plan
+from common.secagg.messages import Survivors
+from common.storage import tensorfile
+from common.storage.files import read_json, write_json
+from common.types import Tensors
+
+
+@dataclass
+class Examiner(Site):
+    """Answers evaluation alone, and of no other models than the plan's. As a `Site` it is the first model's."""
+
+    by_model: Mapping[str, Site] = field(kw_only=True)
+    """By the model's SHA-256, the site with the images as that model's preprocessing makes them."""
+    looks: bool = field(kw_only=True)
+    """Whether distances from a model's training images are counted in this plan."""
+
+    def contribute(self, request: Request, state: Tensors) -> tuple[Contribution, Tensors]:
+        """The counts of a model.
+
+        Raises:
+            PolicyError: for anything but evaluation, and for a model that is not one of the plan's.
+        """
+        if request.kind != "evaluate":
+            raise PolicyError(
+                "other-work", f"{self.cases.name}: asked for '{request.kind}', and the approved plan only evaluates."
+            )
+        site = self.by_model.get(found := fingerprint_of(request.tensors))
+        if site is None:
+            raise PolicyError(
+                "other-weights",
+                f"{self.cases.name}: weights with SHA-256 {found[:12]}…, expected one of those that the approved plan "
+                f"names: {', '.join(name[:12] + '…' for name in self.by_model)}.",
+            )
+        contribution, state = site.contribute(request, state)
+        if self.looks and "distances" not in contribution.sums:  # another model of the plan has them
+            sums = {**contribution.sums, "distances": np.zeros(out_of_distribution.BINS)}
+            contribution = replace(contribution, sums=sums)
+        return contribution, state
+
+
+def prepared(home: Home, plan: RunPlan) -> Examiner:
+    """The site with its images for every model of a plan.
+
+    Raises:
+        ConfigError, DataError: images that are not what the plan is for.
+    """
+    told, sites = plan.content, dict[str, Site]()
+    for model in told.models:
+        content = told.model_copy(update={"training": model.training, "shape": model.shape})
+        cases = own_cases(home, replace(plan, content=content))
+        of = build(model.training.model_for(model.training.seeds[0]), model.shape, len(told.labels))
+        sites[model.sha256] = Site(cases, Pipeline(model.training.preprocess), of, model.training.federation.local)
+    first = next(iter(sites.values()))
+    return Examiner(first.cases, first.recipe, first.model, first.local, by_model=sites, looks=plan.looks)
+
+
+def layouts(plan: RunPlan, sites: int) -> dict[str, Exchange]:
+    """What the sites of a plan may be asked."""
+    told = plan.content
+    return evaluation(told.training.federation.weight_bound, len(told.labels), sites, plan.looks)
+
+
+@dataclass
+class Examining:
+    """Stands before a secured site."""
+
+    secured: Secured
+    home: Home
+    plan: RunPlan
+
+    def answer(self, request: Request, state: Tensors) -> tuple[Reply, Tensors]:
+        """Take one step of the protocol, or publish.
+
+        Raises:
+            PolicyError: for a sum that published figures would take apart, for figures that this site does not publish;
+                and all that `Secured` and `Examiner` raise. Nothing leaves then.
+        """
+        if request.kind == ASKED:
+            return Reply({MESSAGE: np.frombuffer(self._published(request), np.uint8)}), state
+        if request.kind == "secagg/join":
+            self._join(request)
+        elif request.kind == "secagg/agree":
+            told, plan = self._declared(), self.secured.plan
+            members = Survivors.decode(bytes_in(request, MESSAGE)).members
+            declarations.refuse_lone([plan.cohort[m] for m in members if m < len(plan.cohort)], told["publishing"])
+        answer = self.secured.answer(request, state)
+        if request.kind == "secagg/release":
+            self._note_release()
+        return answer
+
+    def _join(self, request: Request) -> None:
+        """Hold the declarations against the plan of the sum, and write them down."""
+        proposal = Plan.read(bytes_in(request, MESSAGE))
+        keys = admitted(bytes_in(request, "roster"), self.secured.machine.pins).active
+        decisions = declarations.unpacked(bytes_in(request, declarations.NAME), self.plan, keys)
+        own, name = self.home.decision(self.plan), self.secured.site.cases.name
+        if name not in decisions or own is None or decisions[name].paper.digest != own.paper.digest:
+            raise PolicyError("other-decision", f"{name}: the coordinator shows another decision than this site's own.")
+        if not set(proposal.cohort) <= set(decisions) or proposal.config != declarations.bound(self.plan, decisions):
+            raise PolicyError("other-decision", f"{name}: a sum that is not bound to what its sites have declared.")
+        declarations.refuse_lone(proposal.cohort, publishing := declarations.publishing(decisions))
+        write_json(self._room / "declared.json", {"bound": proposal.config.hex(), "publishing": publishing})
+
+    def _declared(self) -> dict[str, Any]:
+        told: dict[str, Any] = read_json(self._room / "declared.json") or {}
+        if told.get("bound") != self.secured.plan.config.hex():
+            raise PolicyError("other-decision", "a sum before its sites' declarations: it has to be begun again.")
+        return told
+
+    def _note_release(self) -> None:
+        """Remember a sum that this site helped to unmask, and who published then."""
+        at_hand, plan = self.secured.round, self.secured.plan
+        told = {"sites": [plan.cohort[m] for m in at_hand.survivors], "publishing": self._declared()["publishing"]}
+        write_json(self._room / f"released-{at_hand.question.hex()}.json", told)
+
+    def _published(self, request: Request) -> bytes:
+        """This site's own counts of a model, signed."""
+        name, asked = self.secured.site.cases.name, replace(request, kind="evaluate")
+        decision = self.home.decision(self.plan)
+        if "figures" not in self.home.settings.policy.publish or decision is None or not decision.publishes:
+            raise PolicyError(
+                "not-published",
+                f"{name}: asked for its own figures, which policy.publish in site.yaml does not allow, or did not when "
+                "the plan was approved. To publish them, set it to [figures], and approve the plan again.",
+            )
+        told = read_json(self._room / f"released-{question(asked).hex()}.json")
+        if told is None or name not in told["publishing"]:
+            raise PolicyError("not-published", f"{name}: asked for figures that are in no sum of this plan.")
+        declarations.refuse_lone(told["sites"], told["publishing"])
+        contribution, _ = self.secured.site.contribute(asked, {})
+        model = fingerprint_of(asked.tensors)
+        tensorfile.write_atomically(self.home.shown(model), b"")  # before they leave, so that it is never forgotten
+        counts = {part: value for part, value in contribution.sums.items() if part != "distances"}
+        return Figures.make(name, self.plan, model, counts, self.home.identity).paper.encode()
+
+    @property
+    def _room(self) -> Path:
+        return self.home.room(self.plan.digest)

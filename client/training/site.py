@@ -1,0 +1,247 @@
+"""One hospital, as the round loop sees it: request and state in, numbers to be summed and the next state out.
+
+All that it computes is a `Contribution`: vectors of a fixed length that mean nothing but as a part of a sum. It leaves
+masked, through `client.training.secure_site.Secured`; in the clear (`Site.answer`) only where a simulation asks for it.
+
+    statistics  Σx and Σx² of every pixel, how images look     before training, where the run asks for it
+    train       model difference, to be weighted by examples   averaging
+    evaluate    outcome counts on the site's validation cases  after a round
+    gram, gradient, hessian                                    the SVM's sums
+
+The state is plain arrays that the site keeps from round to round (SCAFFOLD's control variate); the caller stores it.
+"""
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from common.config import Local
+from common.errors import DataError, PolicyError, WireError
+from common.imaging import Pipeline
+from common.messages.transport import Reply, Request
+from common.metrics import out_of_distribution, performance
+from common.metrics.out_of_distribution import Floats, Reference
+from common.models import Model, Work
+from common.models.svm import LinearSvm
+from common.types import Cases, SiteCases, Tensors, prefixed, under
+
+STATISTICS_TOGETHER = 256
+"""Images held in double precision at a time."""
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """What one site adds to a round's sum."""
+
+    sums: Tensors
+    """Added as they are."""
+    means: Tensors = field(default_factory=dict)
+    """Multiplied by the weight, then added: the sum over the sites by the sum of the weights is their mean."""
+    weight: float = 1.0
+    """The site's number of examples."""
+
+    def weighted(self) -> dict[str, np.ndarray]:
+        """All of it, ready to be added."""
+        n = np.float32(self.weight)
+        return {name: n * value for name, value in self.means.items()} | dict(self.sums)
+
+
+@dataclass
+class Site:
+    """Answers the coordinator's requests from the site's own cases.
+
+    Args:
+        cases: images as they are before the recipe's federated normalisation, if it has one.
+        recipe: the preprocessing that all sites must share.
+        local: the work of one round.
+    """
+
+    cases: SiteCases
+    recipe: Pipeline
+    model: Model
+    local: Local
+    _ready: dict[str, Cases] = field(default_factory=dict, repr=False)
+    _ready_for: str = field(default="", repr=False)
+    _distances: dict[bytes, Floats] = field(default_factory=dict, repr=False)
+
+    def answer(self, request: Request, state: Tensors) -> tuple[Reply, Tensors]:
+        """Do what is asked and say it in the clear: for one member in its own process, and to compare with."""
+        contribution, state = self.contribute(request, state)
+        return Reply(contribution.weighted()), state
+
+    def contribute(self, request: Request, state: Tensors) -> tuple[Contribution, Tensors]:
+        """Do what is asked.
+
+        Raises:
+            WireError: for a kind of request that no site answers.
+            DataError: where the coordinator's preprocessing is not the site's own.
+            PolicyError: for more than the kind of request takes.
+        """
+        handler = HANDLERS.get(request.kind)
+        if handler is None:
+            raise WireError(f"a request of kind {request.kind!r}, expected one of {', '.join(sorted(HANDLERS))}.")
+        asked, own = request.settings.get("recipe"), self.recipe.fingerprint()
+        if asked != own:
+            raise DataError(
+                f"{self.cases.name}: the coordinator's preprocessing ({str(asked)[:12]}…) is not this site's "
+                f"({own[:12]}…). Bring `preprocess` and the release to the same state on both sides."
+            )
+        _refuse_more(self.cases.name, request)
+        return handler(self, request, state)
+
+    def ready(self, part: str, recipe: Tensors) -> Cases:
+        """The cases of one part (train, validation, test) after the whole recipe; kept for the next request."""
+        resolved = self.recipe.resolved(recipe["mean"], recipe["variance"]) if recipe else self.recipe
+        if self._ready_for != resolved.fingerprint():
+            self._ready, self._ready_for = {}, resolved.fingerprint()
+        if part not in self._ready:
+            raw: Cases = getattr(self.cases, part)
+            self._ready[part] = Cases(resolved.after(raw.images), raw.labels)
+        return self._ready[part]
+
+    def distances(self, looks: Tensors) -> Floats:
+        """How far the validation images are from the training's of all sites, counted; kept for the next request."""
+        name = b"".join(looks[part].tobytes() for part in sorted(looks))
+        if name not in self._distances:
+            reference, images = Reference.of(looks), self.cases.validation.images
+            self._distances = {
+                name: out_of_distribution.histogram(reference.distances(images) if reference else np.zeros(0))
+            }
+        return self._distances[name]
+
+
+def _refuse_more(name: str, request: Request) -> None:
+    """Refuse what is not of the question: a word beside it that nobody reads would make it another question.
+
+    A site answers the same question with the same sites alone (`common.messages.answer_layout.question`); asked twice
+    in two spellings, with and without one site, it would tell that site's own figures.
+    """
+    settings, groups = ASKED[request.kind]
+    flags = [request.settings.get(flag) for flag in FLAGS if flag in settings]
+    odd = {*request.settings, "recipe"} ^ {"recipe", *settings}
+    for array in request.tensors:
+        group, _, rest = array.partition("/")
+        if group not in groups or rest not in PARTS.get(group, (rest,)):
+            odd.add(array)
+    if odd or not all(type(flag) is int and flag in (0, 1) for flag in flags):
+        what = ", ".join(sorted(odd)) or "flags that are not 0 or 1"
+        raise PolicyError(
+            "changed-question", f"{name}: asked for '{request.kind}' with {what[:200]}, more or less than it takes."
+        )
+
+
+def _statistics(site: Site, request: Request, state: Tensors) -> tuple[Contribution, Tensors]:
+    images = site.cases.train.images
+    sums = {"n": np.array([float(len(images))])}
+    if request.settings.get("likeness"):
+        sums |= prefixed("likeness", out_of_distribution.sums(images))
+    if not request.settings.get("pixels"):
+        return Contribution(sums), state
+    sums |= {"x": np.zeros(images.shape[1:]), "xx": np.zeros(images.shape[1:])}
+    for start in range(0, len(images), STATISTICS_TOGETHER):
+        pixels = images[start : start + STATISTICS_TOGETHER].astype(np.float64)
+        sums["x"] += pixels.sum(axis=0)
+        sums["xx"] += np.square(pixels).sum(axis=0)
+    return Contribution(sums), state
+
+
+def _train(site: Site, request: Request, state: Tensors) -> tuple[Contribution, Tensors]:
+    cases = site.ready("train", under("recipe", request.tensors))
+    weights, control = under("weights", request.tensors), under("control", request.tensors)
+    rate = float(request.settings["learning_rate"])
+    own = under("control", state) or {name: np.zeros_like(c) for name, c in control.items()}
+    fitted = site.model.fit(
+        weights,
+        cases,
+        Work(site.local, rate, _seed(int(request.settings["seed"]), request.round, site.cases.name)),
+        moments=under("moments", request.tensors) or None,
+        anchor=weights if site.local.proximal else None,
+        correction={name: c - own[name] for name, c in control.items()} or None,
+    )
+    delta = {name: new - weights[name] for name, new in fitted.weights.items()}
+    _refuse_if_not_finite(site, delta)
+    n = np.float32(len(cases))
+    sums = {"weight": np.array([float(n)]), "loss_sum": np.array([fitted.loss_sum])}
+    if site.local.moments == "averaged":
+        sums |= prefixed("moments", {name: n * m for name, m in fitted.moments.items()})
+    sums |= {"examples": np.array([float(fitted.examples)]), "correct": np.array([float(fitted.correct)])}
+    if control:
+        scale = np.float32(1 / (max(fitted.steps, 1) * rate))
+        new = {name: own[name] - c - scale * delta[name] for name, c in control.items()}
+        sums |= prefixed("control", {name: new[name] - own[name] for name in new})
+        state = dict(state) | prefixed("control", new)
+    return Contribution(sums, prefixed("delta", delta), float(n)), state
+
+
+def _evaluate(site: Site, request: Request, state: Tensors) -> tuple[Contribution, Tensors]:
+    cases = site.ready("validation", under("recipe", request.tensors))
+    scores = site.model.scores(under("weights", request.tensors), cases.images)
+    counts = performance.count(scores, cases.labels)
+    if looks := under("likeness", request.tensors):
+        counts["distances"] = site.distances(looks)
+    return Contribution(counts), state
+
+
+def _gram(site: Site, request: Request, state: Tensors) -> tuple[Contribution, Tensors]:
+    return Contribution(_svm(site).gram(site.ready("train", under("recipe", request.tensors)).images)), state
+
+
+def _gradient(site: Site, request: Request, state: Tensors) -> tuple[Contribution, Tensors]:
+    cases = site.ready("train", under("recipe", request.tensors))
+    return Contribution(_svm(site).gradient(under("weights", request.tensors), cases)), state
+
+
+def _hessian(site: Site, request: Request, state: Tensors) -> tuple[Contribution, Tensors]:
+    cases = site.ready("train", under("recipe", request.tensors))
+    return Contribution(_svm(site).hessian(under("weights", request.tensors), cases)), state
+
+
+FLAGS = ("pixels", "likeness")
+"""Settings that are 0 or 1."""
+WEIGHTS = ("weights", "recipe")
+ASKED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "statistics": (FLAGS, ()),
+    "train": (("learning_rate", "seed"), (*WEIGHTS, "moments", "control")),
+    "evaluate": ((), (*WEIGHTS, "likeness")),
+    "gram": ((), ("recipe",)),
+    "gradient": ((), WEIGHTS),
+    "hessian": ((), WEIGHTS),
+}
+"""Settings of a kind of request, beside the recipe, and groups of arrays."""
+PARTS = {"recipe": ("mean", "variance"), "likeness": tuple(out_of_distribution.of_nobody())}
+"""Arrays of a group, where they are not the model's."""
+
+Handler = Callable[[Site, Request, Tensors], tuple[Contribution, Tensors]]
+
+HANDLERS: dict[str, Handler] = {
+    "statistics": _statistics,
+    "train": _train,
+    "evaluate": _evaluate,
+    "gram": _gram,
+    "gradient": _gradient,
+    "hessian": _hessian,
+}
+
+
+def _svm(site: Site) -> LinearSvm:
+    if not isinstance(site.model, LinearSvm):
+        raise WireError(
+            f"{site.cases.name}: asked for the SVM's sums, but the configured model is a {site.model.kind}."
+        )
+    return site.model
+
+
+def _seed(run: int, round: int, site: str) -> int:
+    """One seed for each run, round and site."""
+    return int(np.random.SeedSequence([run, round, zlib.crc32(site.encode())]).generate_state(1)[0] >> 1)
+
+
+def _refuse_if_not_finite(site: Site, delta: Tensors) -> None:
+    for name, value in delta.items():
+        if not np.isfinite(value).all():
+            raise DataError(
+                f"{site.cases.name}: training gave infinite or undefined values in '{name}', so nothing was sent. "
+                "Lower federation.local.learning_rate, or check the images' intensities with `client check`."
+            )

@@ -1,0 +1,134 @@
+"""`audit show`, `audit verify` and `audit export`, the same at a site and at the coordinator."""
+
+import argparse
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from common.audit import log_copy
+from common.audit.entries import Entry, decode
+from common.audit.heads import Head
+from common.audit.log import Log
+from common.cli.command import Command
+from common.errors import ConfigError
+from common.storage import tensorfile
+from common.trust.keys import public_of
+
+Arguments = Callable[[argparse.ArgumentParser], None]
+
+TEACHING = """What was done here, when, by whom, for which plan and data set, and how it ended; nothing of patients.
+
+  python -m {who} audit show                          all of it; --what approve, --plan NAME, --since 2026-11-01
+  python -m {who} audit verify                        read all of it, and hold it to its signed head
+  python -m {who} audit export chest.audit            a copy to take away, which shows by itself that it is whole
+  python -m {who} audit verify chest.audit            check such a copy, anywhere
+  python -m {who} audit verify --holds chest.audit    does the log still begin with it?
+
+docs/audit.md says what is recorded, and what a changed log cannot hide."""
+
+LONGEST = 40
+LINE = "%Y-%m-%d %H:%M:%S"
+
+
+def command(who: str, home: Arguments, log_of: Callable[[argparse.Namespace], Log]) -> Command:
+    """The command `audit` of `python -m WHO`."""
+
+    def arguments(parser: argparse.ArgumentParser) -> None:
+        actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+        show = actions.add_parser("show", help="the entries")
+        show.add_argument("--what", default="", metavar="EVENT", help="only what begins so: import, round, policy")
+        show.add_argument("--plan", default="", metavar="PLAN", help="only of plans whose name begins so")
+        show.add_argument("--since", type=_day, metavar="DATE", help="2026-11-01, UTC")
+        show.add_argument("--until", type=_day, metavar="DATE", help="to the end of that day")
+        verify = actions.add_parser("verify", help="is it what was written?")
+        verify.add_argument("file", nargs="?", type=Path, metavar="FILE", help="an exported copy")
+        verify.add_argument("--holds", type=Path, metavar="COPY", help="does the log begin with this exported copy?")
+        export = actions.add_parser("export", help="a copy to take away")
+        export.add_argument("file", type=Path, metavar="FILE", help="where to")
+        for each in (show, verify, export):
+            home(each)
+
+    def run(options: argparse.Namespace) -> int:
+        if options.action == "verify" and options.file:
+            return _verify_copy(options.file)
+        log = log_of(options)
+        return {"show": _show, "verify": _verify, "export": _export}[options.action](log, options)
+
+    return Command("what was done here, and by whom", TEACHING.format(who=who), arguments, run)
+
+
+def _show(log: Log, options: argparse.Namespace) -> int:
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in ("entry", "when, UTC", "who", "what", "plan", "data set", "facts"):
+        table.add_column(column)
+    for entry in _wanted(log, options):
+        who = f"{entry.user}, {entry.role}" if entry.role else entry.user
+        mark = {"begun": "…", "done": "", "failed": " [red]failed[/]"}[entry.outcome]
+        facts = ", ".join(f"{name} {_short(told)}" for name, told in entry.facts.items())
+        when = time.strftime(LINE, time.gmtime(entry.at_s))
+        table.add_row(str(entry.number), when, who, entry.what + mark, entry.plan, entry.dataset, facts)
+    Console(soft_wrap=True).print(table)
+    return 0
+
+
+def _short(told: int | str) -> str:
+    """Digests and signatures by their beginning; `audit export` has all of them."""
+    return f"{told[:8]}…" if isinstance(told, str) and len(told) > LONGEST else str(told)
+
+
+def _wanted(log: Log, options: argparse.Namespace) -> Iterator[Entry]:
+    for number, line in enumerate(log.lines()):
+        entry = decode(line, number, str(log.folder / "log"))
+        since_s = options.since.timestamp() if options.since else 0.0
+        until_s = options.until.timestamp() + 86_400 if options.until else float("inf")
+        if (
+            entry.what.startswith(options.what)
+            and entry.plan.startswith(options.plan)
+            and since_s <= entry.at_s < until_s
+        ):
+            yield entry
+
+
+def _verify(log: Log, options: argparse.Namespace) -> int:
+    checked = log.verify()
+    _say(checked.head, public_of(log.key()))
+    if checked.after or checked.torn:
+        print(f"Behind the head: {checked.after} whole entries, {checked.torn} bytes of one that was cut short by a "
+              "crash; the next entry will say so.")  # fmt: skip
+    if options.holds:
+        log_copy.read(options.holds).refuse_unless_beginning_of(log)
+        print(f"It begins with all that {options.holds} holds.")
+    if checked.backwards:
+        print(f"{checked.backwards} times the machine's clock had gone back.")
+    return 0
+
+
+def _verify_copy(file: Path) -> int:
+    copy = log_copy.read(file)
+    _say(copy.head, copy.key)
+    print("Where the log is, `audit verify --holds` says whether it still begins so.")
+    return 0
+
+
+def _export(log: Log, options: argparse.Namespace) -> int:
+    if options.file.exists():
+        raise ConfigError(f"{options.file}: exists already, and an exported log is not written over.")
+    tensorfile.write_atomically(options.file, log_copy.write(log))
+    print(f"Written to {options.file}. Check it anywhere: python -m client audit verify {options.file.name}")
+    return 0
+
+
+def _say(head: Head, key: bytes) -> None:
+    when = time.strftime(LINE, time.gmtime(head.at_s))
+    print(f"Log of {head.origin}: {head.size:,} entries until {when} UTC.")
+    print("Every entry is in its place, and the root over all of them is the one that was signed:")
+    print(f"  root  {head.root.hex()}\n  key   {key.hex()}")
+
+
+def _day(text: str) -> datetime:
+    return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)

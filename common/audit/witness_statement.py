@@ -1,0 +1,60 @@
+"""A site's word that it was shown a head. All others are handed it, so that no two are shown different histories."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from common.audit.heads import MOST_S, Head
+from common.audit.merkle_tree import HASH_BYTES
+from common.errors import IdentityError, WireError
+from common.trust import documents
+from common.trust.documents import Paper
+
+
+@dataclass(frozen=True)
+class Seen:
+    """That a site saw so many entries under this root, and when it last said so."""
+
+    site: str
+    origin: str
+    """Whose log."""
+    size: int
+    root: bytes
+    at_s: float
+    paper: Paper
+
+    @classmethod
+    def sign(cls, site: str, head: Head, identity: Ed25519PrivateKey) -> Self:
+        """Of a head that was checked against all that this site saw before."""
+        told = {"site": site, "origin": head.origin, "size": head.size, "root": head.root.hex(), "at_s": time.time()}
+        return cls._of(documents.signed("witness", told, [identity]))
+
+    @classmethod
+    def admitted(cls, file: bytes, members: Mapping[str, bytes], origin: str) -> Self:
+        """A member's word on this log.
+
+        Raises:
+            WireError: it is none, or of another log.
+            IdentityError: no member's under its key.
+        """
+        seen = cls._of(documents.read(file, "witness"))
+        if seen.origin != origin:
+            raise WireError(f"a word on the log of {seen.origin}, expected that of {origin}.")
+        if (key := members.get(seen.site)) is None:
+            raise IdentityError("unknown-site", f"{seen.site}: is no active member, and cannot be a witness.")
+        seen.paper.demand([key], seen.site)
+        return seen
+
+    @classmethod
+    def _of(cls, paper: Paper) -> Self:
+        told: dict[str, Any] = paper.content
+        try:
+            size, root, at_s = int(told["size"]), bytes.fromhex(told["root"]), float(told["at_s"])
+            if size < 0 or len(root) != HASH_BYTES or not 0 <= at_s < MOST_S:
+                raise ValueError
+            return cls(str(told["site"]), str(told["origin"]), size, root, at_s, paper)
+        except (KeyError, TypeError, ValueError, OverflowError):
+            raise WireError("a witness's word of another release. Bring both sides to one.") from None

@@ -1,0 +1,97 @@
+"""What people type of the catalogue, the same at a site and at the server."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from common.catalogue import listing_view
+from common.catalogue.listing import Listing
+from common.catalogue.offer_from_file import Said, as_configuration
+from common.catalogue.offers import Content, Model
+from common.errors import CatalogueError, ConfigError
+from common.package import SUFFIX
+from common.storage import tensorfile
+
+NEEDS = {
+    "show": "what is offered: lisbon/chest",
+    "take": "what is offered: a model or a plan",
+    "offer": "what to offer",
+    "withdraw": "what of your own to withdraw",
+    "read": "the file of an exported catalogue",
+    "export": "the file to write: NAME.json or NAME.html",
+}
+
+
+def arguments(parser: argparse.ArgumentParser, *actions: str) -> None:
+    """Of the command `catalogue`; without an action it lists."""
+    parser.add_argument("action", nargs="?", choices=actions, metavar="ACTION", help=", ".join(actions))
+    parser.add_argument("what", nargs="?", metavar="WHAT", help="what ACTION is about")
+    parser.add_argument("--name", default="", help="offer: in the catalogue (that of the thing itself)")
+    parser.add_argument("--title", default="", metavar="TEXT", help="offer: a line")
+    parser.add_argument("--description", default="", metavar="TEXT", help="offer: what others should know")
+    parser.add_argument("--contact", default="", metavar="TEXT", help="offer: whom to ask")
+    parser.add_argument("--yes", action="store_true", help="offer, withdraw: without being asked; for scripts")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="take: where to (its name)")
+
+
+def what(options: argparse.Namespace) -> str:
+    """What the action is about.
+
+    Raises:
+        ConfigError: it is missing.
+    """
+    if not options.what:
+        raise ConfigError(f"catalogue {options.action}: WHAT is missing; expected {NEEDS[options.action]}.")
+    return str(options.what)
+
+
+def said(options: argparse.Namespace) -> Said:
+    """What the options say of an entry."""
+    return Said(options.name, options.title, options.description, options.contact)
+
+
+def agreed(options: argparse.Namespace, content: Content) -> None:
+    """Show all that an entry tells, and ask.
+
+    Raises:
+        ConfigError: the answer is no, or nobody can be asked.
+    """
+    print(listing_view.described(content))
+    print(f"\nAll members of {content.consortium} will see this, and whoever they show the catalogue to.")
+    if options.yes or (sys.stdin.isatty() and input("Offer it? [yes/no] ").strip().lower() in ("yes", "y")):
+        return
+    raise ConfigError("nothing was offered: answer yes at a terminal, or give --yes in a script.")
+
+
+def listed(listing: Listing, console: Console) -> None:
+    """Everything, and how to go on."""
+    console.print(listing_view.tables(listing))
+    if listing.unread:
+        console.print(f"{listing.unread} of another release, which this one cannot read, and does not show.")
+    summary = f"{listing_view.summary(listing.offers)}; {listing_view.day(listing.made_s)}"
+    console.print(f"{summary}. Everything about one: catalogue show NAME. {listing_view.RESEARCH}", highlight=False)
+
+
+def target(options: argparse.Namespace, content: Content) -> Path:
+    """Where what is taken goes.
+
+    Raises:
+        CatalogueError: it is nothing that can be taken.
+        ConfigError: the file is there already.
+    """
+    kind = content.offer.kind
+    if kind not in ("model", "plan"):
+        raise CatalogueError(f"{content.address}: {listing_view.STAY} Expected a model or a plan.")
+    stem = content.offer.model if isinstance(content.offer, Model) else content.name
+    path: Path = options.out or Path(stem + (SUFFIX if kind == "model" else ".yaml"))
+    if path.exists():
+        raise ConfigError(f"{path}: exists already, and is not written over. Give another file with --out.")
+    return path
+
+
+def write_plan(path: Path, content: Content) -> None:
+    """A plan that is offered, as a configuration."""
+    tensorfile.write_atomically(path, as_configuration(content, path).encode())
+    print(f"Written to {path}: the coordinator asks for it with `python -m server run {path}`.")

@@ -1,0 +1,107 @@
+"""Entries for what lies in a file: a package, or a configuration with a section `plan`."""
+
+import hashlib
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from pydantic import ValidationError
+
+from common import config as configuration
+from common.catalogue import listing_view
+from common.catalogue.offers import Content, Dataset, Model, Plan
+from common.config import Config, Training, first_fault
+from common.errors import CatalogueError
+from common.package import SUFFIX, Shared, package_file
+from common.package.package_file import CARD
+
+REHEARSAL = """# {address} of the catalogue of {consortium}, version {version} of {day}.
+# {title}
+#
+# To ask the sites for it: python -m server run {file}
+# Every site has images of its own. The phantoms here are for a rehearsal: python simulate.py {file}
+"""
+
+
+@dataclass(frozen=True)
+class Said:
+    """What people say of an entry; what is empty is made up from the thing itself."""
+
+    name: str = ""
+    title: str = ""
+    description: str = ""
+    contact: str = ""
+
+
+def of_file(path: Path, said: Said, consortium: str, owner: str, versions: dict[str, int]) -> tuple[Content, bytes]:
+    """The entry of a package or of a configuration, and the package.
+
+    Args:
+        versions: by name, the version that the next entry must have.
+
+    Raises:
+        CatalogueError, ConfigError, PackageError: it is neither, or cannot be offered.
+    """
+    package = b""
+    if path.suffix == SUFFIX:
+        shared = package_file.read(path)
+        package = path.read_bytes()
+        offer: Model | Plan = _model(shared, package)
+        name = shared.content.name
+        title = f"Tells {' from '.join(shared.content.labels)}"
+    else:
+        config = configuration.load(path)
+        offer = _plan(path, config)
+        name, terms = config.name, offer.terms
+        title = f"{config.model.kind.upper()} that tells {' from '.join(terms.labels)} on {terms.dataset}"
+    told = Said(said.name or name, said.title or title[:120], said.description, said.contact)
+    return made(consortium, owner, told, offer, versions), package
+
+
+def made(consortium: str, owner: str, said: Said, offer: Dataset | Model | Plan, versions: dict[str, int]) -> Content:
+    """What is to be signed.
+
+    Raises:
+        CatalogueError: a text that is too long, or a name that cannot be one.
+    """
+    told = {"consortium": consortium, "owner": owner, "name": said.name, "version": versions.get(said.name, 1)}
+    told |= {"made_s": round(time.time(), 3), "title": said.title, "description": said.description}
+    try:
+        return Content.model_validate(told | {"contact": said.contact, "offer": offer.model_dump(mode="json")})
+    except ValidationError as error:
+        raise CatalogueError(f"{first_fault(error)} (got {error.errors()[0]['input']!r}).") from None
+
+
+def as_configuration(content: Content, file: Path) -> str:
+    """A plan that is offered, as a configuration that `server run` and `simulate.py` read."""
+    if not isinstance(plan := content.offer, Plan):
+        raise CatalogueError(f"{content.address}: is a {content.offer.kind}, expected a plan.")
+    # YAML ends a comment at other characters too than a line feed: what follows them would be configuration.
+    told = {"address": content.address, "consortium": content.consortium, "title": content.title, "file": file.name}
+    words = {name: " ".join(text.split()) for name, text in told.items()}
+    head = REHEARSAL.format(version=content.version, day=listing_view.day(content.made_s), **words)
+    tree = plan.training.model_dump(mode="json", exclude_defaults=True)
+    tree |= {"data": {"kind": "synthetic"}, "sites": {"split": "natural"}}
+    tree["plan"] = plan.terms.model_dump(mode="json", exclude_defaults=True)
+    return head + yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
+
+
+def _model(shared: Shared, file: bytes) -> Model:
+    told = shared.content
+    return Model(
+        model=told.name[:63], package=shared.digest, sha256=hashlib.sha256(file).hexdigest(), size=len(file),
+        architecture=told.model.kind if told.model.kind == "svm" else f"cnn, {told.model.architecture}",
+        labels=told.labels, shape=told.shape, publisher=told.publisher.name, fingerprint=shared.fingerprint,
+        trained=told.provenance.kind, licence=told.licence, card=shared.members[CARD].decode()[:20_000],
+    )  # fmt: skip
+
+
+def _plan(path: Path, config: Config) -> Plan:
+    """The training and its terms: `data` and `sites` name files of whoever offers it, and stay there."""
+    if config.plan is None:
+        raise CatalogueError(
+            f"{path}: has no section `plan`; expected dataset, labels and shape there: docs/deploy.md."
+        )
+    training = config.model_dump(mode="json", include=set(Training.model_fields))
+    return Plan(training=Training.model_validate(training), terms=config.plan)

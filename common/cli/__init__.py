@@ -1,0 +1,1 @@
+"""What command lines share: subcommands that teach, progress with time left, logs, the picture of a run."""

@@ -1,0 +1,1 @@
+"""What travels between coordinator and site: requests, replies, their bytes, and the layout of masked answers."""

@@ -1,0 +1,182 @@
+"""What sites may be asked under secure aggregation, and as which numbers they answer: worked out alike on both sides.
+
+A site derives these layouts from its own configuration and refuses a plan that has others. Each array's fraction bits
+are the most that its bound leaves: sums over all sites, each at its bound, must stay below half the words' range.
+
+    train       32-bit words, so that an upload is as large as the model in float32; 64 where Adam's moments, which
+                may be very small, are averaged along
+    all others  64-bit words: they are short, or sums in which small differences matter
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+from common.config import Federation, Svm, Training
+from common.imaging import Pipeline
+from common.messages import wire
+from common.messages.transport import Request
+from common.metrics import out_of_distribution
+from common.metrics.performance import BINS
+from common.models import Model
+from common.models.svm import LinearSvm
+from common.secagg import Exchange, Layout, Segment
+from common.trust.keys import digest
+
+TRIALS = 4
+"""Points at which the SVM's solver asks for a gradient in one round."""
+
+GRADIENT, SQUARED_GRADIENT, CONTROL = 2.0**6, 2.0**12, 2.0**10
+"""Bounds of one coordinate: Adam's moments, and a change of SCAFFOLD's control variate."""
+LOSS = 2.0**10
+"""Bound of one case's loss."""
+INTENSITY = 2.0**16
+"""Bound of a pixel, as a reader gives it and after preprocessing."""
+HINGE = 2.0**12
+"""Bound of 1 - s f(x) at a point that the SVM's solver tries."""
+MOST_FRACTION_BITS = 40
+
+Arrays = dict[str, tuple[tuple[int, ...], float]]
+"""By name, shape and bound."""
+
+
+def named(request: Request) -> str:
+    """The exchange that a request belongs to: its kind, and for gradients the number of points, as `gradient/4`."""
+    if request.kind != "gradient":
+        return request.kind
+    alpha = request.tensors.get("weights/alpha")
+    return f"gradient/{len(alpha) if alpha is not None and alpha.ndim == 3 else 1}"
+
+
+def question(request: Request) -> bytes:
+    """The hash of what is asked, which every site computes of what it was really asked.
+
+    Only training depends on the round's number. Everything else is the same question in whatever round it is asked, so
+    that a site notices when it is to answer it again, and with whom.
+    """
+    return digest("request", wire.encode_request(request if request.kind == "train" else replace(request, round=0)))
+
+
+def rounding_key(asked: bytes, site: str) -> bytes:
+    """What a site's stochastic rounding is drawn from: the same for the same question, so that the same seed gives the
+    same bits. It need not be secret, since the masks hide what is rounded; asking twice averages nothing out."""
+    return digest("rounding", asked, site.encode())
+
+
+def exchanges(
+    config: Training, model: Model, shape: Sequence[int], classes: int, sites: int
+) -> dict[str, Exchange]:  # fmt: skip
+    """All exchanges of a run, by name.
+
+    Args:
+        shape: of an image, (h, w, c).
+        sites: in the cohort; fewer leave room for more fraction bits.
+    """
+    most = config.federation.weight_bound
+    looks: Arrays = {"n": ((1,), most)}
+    if Pipeline(config.preprocess).needs_statistics:
+        looks |= {"x": (tuple(shape), INTENSITY * most), "xx": (tuple(shape), INTENSITY**2 * most)}
+    if config.likeness:
+        looks |= {f"likeness/{name}": (told.shape, most) for name, told in out_of_distribution.of_nobody().items()}
+    found = {"statistics": Exchange(_wide(looks, sites))} | evaluation(most, classes, sites, config.likeness)
+    if isinstance(model, LinearSvm) and isinstance(config.model, Svm):
+        return found | _of_the_svm(config.model, model, most, sites)
+    return found | {"train": Exchange(_training(config.federation, model, sites))}
+
+
+def evaluation(most: float, classes: int, sites: int, looks: bool = False) -> dict[str, Exchange]:
+    """The one exchange of an evaluation: outcomes as counts.
+
+    Args:
+        most: cases that a site may have.
+        looks: count as well how far the images are from the training's.
+    """
+    rows = classes if classes > 2 else 1
+    counts: Arrays = {"n": ((1,), most), "correct": ((1,), most), "loss_sum": ((1,), LOSS * most)}
+    counts |= {"confusion": ((classes, classes), most), "histogram": ((rows, 2, BINS), most)}
+    if looks:
+        counts["distances"] = ((out_of_distribution.BINS,), most)
+    return {"evaluate": Exchange(_wide(counts, sites))}
+
+
+def _training(plan: Federation, model: Model, sites: int) -> Layout:
+    """Differences of the weights, times the number of examples, with what is summed beside them."""
+    most, shapes = plan.weight_bound, {name: w.shape for name, w in model.init(0).items()}
+    bits: Literal[32, 64] = 64 if plan.local.moments == "averaged" else 32
+    seen = most * max(1.0, math.ceil(plan.local.epochs or 1.0))
+    if plan.local.steps:
+        seen = max(most, float(plan.local.steps * plan.local.batch))
+    # A training loss is shown, not used: where many sites leave it no room, its bound gives way.
+    loss = min(LOSS * seen, _room(bits, sites))
+    beside: Arrays = {"weight": ((1,), most), "examples": ((1,), seen), "correct": ((1,), seen)}
+    beside["loss_sum"] = ((1,), loss)
+    if plan.local.moments == "averaged" and plan.local.optimizer == "adam":
+        beside |= {f"moments/first/{name}": (shape, GRADIENT * most) for name, shape in shapes.items()}
+        beside |= {f"moments/second/{name}": (shape, SQUARED_GRADIENT * most) for name, shape in shapes.items()}
+        beside["moments/steps"] = ((1,), seen * plan.rounds * most)
+    if plan.strategy == "scaffold":
+        beside |= {f"control/{name}": (shape, CONTROL) for name, shape in shapes.items()}
+    fraction = _fraction_bits(plan.clip * most, bits, sites)
+    moved = [Segment(f"delta/{name}", shape, plan.clip, fraction, weighted=True) for name, shape in shapes.items()]
+    return Layout((*moved, *_segments(beside, bits, sites)), bits, most)
+
+
+def _of_the_svm(config: Svm, model: LinearSvm, most: float, sites: int) -> dict[str, Exchange]:
+    """Sums over everybody or nobody: over some of the sites they are those of another function."""
+    d, rows = model.features.dimension + 1, model.rows
+    largest = 1.0 if config.features == "fourier" else INTENSITY
+    packed, second = d * (d + 1) // 2, most * largest**2
+    found: dict[str, Arrays] = {"gram": {"gram": ((packed,), second)}} if config.solver == "gram-lbfgs" else {}
+    for name, points in (("gradient/1", 1), (f"gradient/{TRIALS}", TRIALS), ("hessian", 1)):
+        found[name] = {
+            "loss": ((points, rows), most * HINGE**2),
+            "gradient": ((points, rows, d), 2 * most * HINGE * largest),
+        }
+    found["hessian"]["hessian"] = ((rows, packed), 2 * second)
+    if config.solver != "newton":
+        del found["hessian"]
+    return {name: Exchange(_wide(a | {"n": ((1,), most)}, sites), whole=True) for name, a in found.items()}
+
+
+def _wide(arrays: Arrays, sites: int) -> Layout:
+    return Layout(_segments(arrays, 64, sites), 64)
+
+
+def _segments(arrays: Arrays, bits: Literal[32, 64], sites: int) -> tuple[Segment, ...]:
+    return tuple(
+        Segment(name, shape, bound, _fraction_bits(bound, bits, sites)) for name, (shape, bound) in arrays.items()
+    )
+
+
+def _room(bits: int, sites: int) -> float:
+    """The largest magnitude, in units of the last place, that so many sites can each add."""
+    return 2.0 ** (bits - 1) / sites - 2.0
+
+
+def _fraction_bits(bound: float, bits: int, sites: int) -> int:
+    """The most that leave room; 0 where there is no room at all, which the plan's own check then refuses."""
+    return max(0, min(MOST_FRACTION_BITS, math.floor(math.log2(_room(bits, sites) / bound))))
+
+
+# --- the questions of a site that audits ------------------------------------------------------------------------------
+#
+# `secagg/follow` and every piece of `secagg/audit` are answered with a number: the question whose transcript the site
+# awaits next (`common.algorithms.course.number`), or one of two others.
+
+PIECE_BYTES = 2**24
+"""Of a transcript, in one message."""
+AWAITS_NOTHING = -1
+"""The site does not audit."""
+NEW = -2
+"""The site audits, and has nothing yet to follow from."""
+
+
+def encode_number(number: int) -> bytes:
+    """A question's number as a message."""
+    return number.to_bytes(8, "little", signed=True)
+
+
+def decode_number(message: bytes | memoryview) -> int:
+    """A question's number from a message; anything else is as if the site did not audit."""
+    return int.from_bytes(message, "little", signed=True) if len(message) == 8 else AWAITS_NOTHING

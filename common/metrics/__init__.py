@@ -1,0 +1,1 @@
+"""How good a model is, as counts that add up over sites; intervals, calibration, out-of-distribution distances."""

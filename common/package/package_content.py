@@ -1,0 +1,120 @@
+"""What package.json says: all that is needed to use the model, and where it comes from."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from common.config import Count, Fraction, Frozen, ModelConfig
+from common.imaging.steps import Steps
+
+FORMAT = 1
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Cases = Annotated[int, Field(ge=0)]
+Bin = Annotated[int, Field(ge=0, lt=1024)]
+Word = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class Publisher(Frozen):
+    """Who has signed it."""
+
+    name: Word
+    roots: Annotated[tuple[Digest, ...], Field(min_length=1, max_length=8)]
+    """Ed25519 public keys, hexadecimal; each of them has signed."""
+
+
+class Calibration(Frozen):
+    """How validation cases were scored, for one class: counts by bin of log-odds (`metrics.performance`), summed."""
+
+    label: int
+    """Index of the class."""
+    bins: tuple[Bin, ...]
+    """Those that hold a case, rising."""
+    outside: tuple[Cases, ...]
+    inside: tuple[Cases, ...]
+    slope: Number
+    intercept: Number
+    """Log-odds to probability, fitted to these counts: 1 / (1 + exp(-(slope · x + intercept)))."""
+
+    @model_validator(mode="after")
+    def _of_one_length(self) -> Self:
+        if not len(self.bins) == len(self.outside) == len(self.inside) or list(self.bins) != sorted(set(self.bins)):
+            raise ValueError("bins rise, with a count outside and one inside for each")
+        return self
+
+
+class Likeness(Frozen):
+    """When an image counts as unlike those of the training."""
+
+    limit: Number
+    """Distances above this."""
+    validation: Cases
+    """How many validation cases the limit was read off."""
+    share: Fraction
+    """Share of them beyond it."""
+
+
+class Head(Frozen):
+    """Where the coordinator's log of what was done stood at the export."""
+
+    size: Cases
+    root: Digest
+    at_s: Number
+
+
+class Provenance(Frozen):
+    """Where it comes from."""
+
+    kind: Literal["federation", "simulation", "synthetic"]
+    """Real hospitals; one machine that played the sites; and on images that a program drew."""
+    run: Word
+    sites: tuple[Word, ...]
+    plan: Digest | None = None
+    consortium: Word | None = None
+    roster: Cases | None = None
+    """Its version, and below its digest, at the export."""
+    roster_digest: Digest | None = None
+    audit_head: Head | None = None
+    release: Word
+    code: Digest
+    """Digest of the code that runs at sites: `common.trust.release`."""
+    weights: Digest
+    """As in result.json."""
+    exported_s: Number
+
+
+class Content(Frozen):
+    """package.json."""
+
+    format: Literal[1] = 1
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+    publisher: Publisher
+    labels: Annotated[tuple[Word, ...], Field(min_length=2, max_length=1000)]
+    model: ModelConfig
+    shape: tuple[Count, Count, Count]
+    """Of an image after preprocessing: height, width, channels."""
+    preprocess: Steps
+    recipe: Digest
+    """Fingerprint of the preprocessing that the sites shared."""
+    fingerprint: Digest
+    """The same with the federated mean and deviation, which are known now."""
+    threshold: Number | None
+    """Operating point: log-odds above which a case counts as the second class; None for more than two classes."""
+    rule: Literal["youden", "accuracy"] | Fraction
+    """How it was chosen on validation counts."""
+    calibration: tuple[Calibration, ...]
+    """One for every scored class: of two the second alone; none where nothing was evaluated."""
+    likeness: Likeness | None
+    licence: Word
+    provenance: Provenance
+    members: dict[str, Digest]
+    """SHA-256 of every other member."""
+
+    @model_validator(mode="after")
+    def _of_these_classes(self) -> Self:
+        if len(set(self.labels)) != len(self.labels):
+            raise ValueError("two classes have one label")
+        scored = [1] if len(self.labels) == 2 else list(range(len(self.labels)))
+        if self.calibration and [one.label for one in self.calibration] != scored:
+            raise ValueError(f"calibration is of the classes {scored}, or of none")
+        return self

@@ -1,0 +1,205 @@
+"""From a file to a model that can be used, through every check; and from parts to a file.
+
+Nothing in a package is executed: the model is one of this program's own, by name and parameters, and its arrays are in
+safetensors format.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic import ValidationError
+
+from common.config import first_fault
+from common.errors import ConsiliumError, DataError, PackageError
+from common.imaging import Pipeline
+from common.imaging.steps import AnyStep
+from common.metrics import out_of_distribution
+from common.models import Logits, Model, build
+from common.package import zip_archive
+from common.package.package_content import Content
+from common.storage import tensorfile
+from common.trust import documents
+from common.trust.keys import public_of
+from common.types import Stack, Tensors, under
+
+SUFFIX = ".consilium"
+PAPER, ARRAYS, CARD, PAGE, GRAPH = "package.json", "model.safetensors", "card.md", "card.html", "model.onnx"
+NEEDED, ALLOWED = (ARRAYS, CARD, PAGE), (ARRAYS, CARD, PAGE, GRAPH)
+ASK = "Do not use it; ask whoever gave it to you for a new one."
+
+
+@dataclass(frozen=True)
+class Shared:
+    """A package whose every check held but one: whether its publisher is to be trusted, which the caller decides."""
+
+    content: Content
+    digest: str
+    """The package's name: 64 hexadecimal digits."""
+    weights: Tensors
+    likeness: Tensors
+    """How the training images look (`common.metrics.out_of_distribution`); empty where the run did not gather it."""
+    pipeline: Pipeline
+    """The whole preprocessing."""
+    members: Mapping[str, bytes]
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the publisher, to be compared once: a consortium's is that which its sites compared when they joined."""
+        told = self.content.publisher
+        return documents.fingerprint(told.name.encode(), *map(bytes.fromhex, told.roots))
+
+    def model(self) -> Model:
+        """Built from this program's own code; the CNN takes seconds, for TensorFlow is imported.
+
+        Raises:
+            PackageError: the weights are another model's.
+        """
+        model = build(self.content.model, self.content.shape, len(self.content.labels))
+        if {n: w.shape for n, w in model.init(0).items()} != {n: w.shape for n, w in self.weights.items()}:
+            raise PackageError(f"{self.content.name}: its weights do not fit the model that it names. {ASK}")
+        return model
+
+    def scores(self, model: Model, before: Stack) -> Logits:
+        """Logits of images as `pipeline.before` makes them.
+
+        Raises:
+            DataError: they are not of the model's shape.
+        """
+        if before.shape[1:] != self.content.shape:
+            raise DataError(
+                f"{_size(before.shape[1:])} after the model's preprocessing, which has no step that makes it the "
+                f"{_size(self.content.shape)} (height, width, channels) that the model was trained on."
+            )
+        return model.scores(self.weights, self.pipeline.after(before))
+
+
+def sealed(content: Mapping[str, Any], members: Mapping[str, bytes], keys: Sequence[Ed25519PrivateKey]) -> bytes:
+    """The file of a package; `members` are ARRAYS, CARD, PAGE and perhaps GRAPH, and `content` says all but theirs.
+
+    Raises:
+        PackageError: it would be refused by whoever reads it.
+    """
+    names = [name for name in ALLOWED if name in members]
+    told = dict(content) | {"members": {name: hashlib.sha256(members[name]).hexdigest() for name in names}}
+    try:
+        checked = Content.model_validate(told).model_dump(mode="json")
+    except ValidationError as error:
+        raise PackageError(f"cannot be packed: {first_fault(error)}.") from None
+    paper = documents.signed("package", checked, keys)
+    file = b"".join(zip_archive.pack({PAPER: paper.encode()} | {name: members[name] for name in names}))
+    admitted(file, "the new package", [public_of(key) for key in keys])
+    return file
+
+
+def read(path: Path, roots: Sequence[bytes] | None = None) -> Shared:
+    """A package from a file: see `admitted`.
+
+    Raises:
+        PackageError: naming the file.
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as stream:  # its size is not asked for: what is no plain file tells none
+        file = stream.read(zip_archive.MOST_BYTES + 1)
+    if len(file) > zip_archive.MOST_BYTES:
+        raise PackageError(f"{path}: more than {zip_archive.MOST_BYTES:,} bytes, which no package has. {ASK}")
+    return admitted(file, str(path), roots)
+
+
+def admitted(file: bytes, name: str, roots: Sequence[bytes] | None = None) -> Shared:
+    """A package that is whole, signed by its publisher, and in which all belongs together.
+
+    Args:
+        name: what an error calls it.
+        roots: whose signatures it must have; None: those that it names itself, and whether they are to be trusted is
+            for the caller to settle by `Shared.fingerprint`.
+
+    Raises:
+        PackageError: saying which check did not hold.
+    """
+    try:
+        return _admitted(file, roots)
+    except ConsiliumError as error:
+        raise PackageError(f"{name}: {error}") from None
+
+
+def _admitted(file: bytes, roots: Sequence[bytes] | None) -> Shared:
+    members = zip_archive.unpack(file)
+    if next(iter(members)) != PAPER:
+        raise PackageError(f"its first member is not {PAPER}. {ASK}")
+    paper = documents.read(members[PAPER], "package")
+    if (
+        replace(paper, content=json.loads(documents.canonical(paper.content))).encode() != members[PAPER]
+    ):  # keys in order
+        raise PackageError(f"{PAPER} is not written as this program writes it. {ASK}")
+    try:
+        content = Content.model_validate(paper.content)
+    except ValidationError as error:
+        raise PackageError(f"{PAPER}: {first_fault(error)}. Is it of a later release than this program?") from None
+    own = tuple(map(bytes.fromhex, content.publisher.roots))
+    if roots is not None and set(roots) != set(own):
+        raise PackageError(f"is signed by '{content.publisher.name}' under other keys than those pinned here. {ASK}")
+    if tuple(paper.signatures) != own:
+        raise PackageError(f"has other signatures than its publisher's. {ASK}")
+    paper.demand(own, f"the publisher '{content.publisher.name}'")
+    _refuse_other_members(content, members)
+    arrays, header = tensorfile.unpack(members[ARRAYS])
+    if header or tensorfile.pack(arrays, {}) != members[ARRAYS]:
+        raise PackageError(f"{ARRAYS} is not written as this program writes it. {ASK}")
+    weights = under("weights", arrays)
+    if hashlib.sha256(tensorfile.pack(weights, {})).hexdigest() != content.provenance.weights:
+        raise PackageError(f"its weights are not those that its provenance names. {ASK}")
+    _refuse_odd(arrays)
+    looks = under("likeness", arrays)
+    if content.likeness and not out_of_distribution.possible(looks):
+        raise PackageError(f"what it says of images unlike the training's does not fit this release. {ASK}")
+    return Shared(content, paper.digest.hex(), weights, looks, _pipeline(content, arrays), members)
+
+
+def _refuse_other_members(content: Content, members: Mapping[str, bytes]) -> None:
+    names = [name for name in members if name != PAPER]
+    expected = [name for name in ALLOWED if name in content.members]
+    if names != expected or len(expected) != len(content.members) or not set(NEEDED) <= set(names):
+        raise PackageError(f"holds {', '.join(names) or 'nothing'}; expected {', '.join(content.members)}. {ASK}")
+    for name in names:
+        if hashlib.sha256(members[name]).hexdigest() != content.members[name]:
+            raise PackageError(f"{name} is not the one that was signed. {ASK}")
+
+
+def _refuse_odd(arrays: Tensors) -> None:
+    for name, array in arrays.items():
+        if name.partition("/")[0] not in ("weights", "recipe", "likeness"):
+            raise PackageError(f"{ARRAYS} holds '{name}', which no package has. {ASK}")
+        if array.dtype not in (np.float32, np.float64) or not np.isfinite(array).all():
+            raise PackageError(f"'{name}' in {ARRAYS} holds what is no finite number. {ASK}")
+
+
+def _pipeline(content: Content, arrays: Tensors) -> Pipeline:
+    """The preprocessing, if it has the fingerprints that were signed."""
+    pipeline, recipe = Pipeline(content.preprocess), under("recipe", arrays)
+    if pipeline.fingerprint() != content.recipe:
+        raise PackageError(
+            "its preprocessing, as this release does it, has not the fingerprint that was signed: predictions would "
+            "not be the model's. Use the release that it names in its card."
+        )
+    if set(recipe) != ({"mean", "variance"} if pipeline.needs_statistics else set()):
+        raise PackageError(f"its mean and variance do not go with its preprocessing. {ASK}")
+    whole = whole_pipeline(content.preprocess, recipe)
+    if whole.fingerprint() != content.fingerprint:
+        raise PackageError(f"its mean and deviation have not the fingerprint that was signed. {ASK}")
+    return whole
+
+
+def whole_pipeline(steps: Sequence[AnyStep], recipe: Tensors) -> Pipeline:
+    """The preprocessing, with the federated mean and variance where it has them."""
+    pipeline = Pipeline(steps)
+    return pipeline.resolved(recipe["mean"], recipe["variance"]) if recipe else pipeline
+
+
+def _size(shape: Sequence[int]) -> str:
+    return "×".join(map(str, shape))

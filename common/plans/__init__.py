@@ -1,0 +1,1 @@
+"""Plans that a consortium's roots sign, sites' decisions on them, and what an evaluation declares and publishes."""

@@ -1,0 +1,255 @@
+"""A plan: what a consortium asks its sites to train, signed by the roots; and a site's signed decision on it.
+
+A plan holds everything that decides what will happen: the training with all its numbers, the preprocessing, which data
+and for what purpose, who is asked, until when, and the digest of the code. Nothing in it is executed: a site runs its
+own installed code, and refuses a plan that names another.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic import Field, ValidationError
+
+from common.config import Config, Count, Frozen, Terms, Training, first_fault
+from common.errors import ConfigError, PlanError, WireError
+from common.imaging import Pipeline
+from common.plans.evaluated_model import Examined
+from common.trust import documents
+from common.trust.documents import Paper
+from common.trust.release import VERSION, code_digest
+from common.trust.roster import MIN_COHORT, Pins, Roster
+
+Verdict = Literal["approve", "refuse"]
+Moment = Annotated[float, Field(ge=0, le=1e11)]
+"""Seconds since 1970, UTC."""
+DAY_S = 86_400.0
+
+
+class Content(Frozen):
+    """What is signed."""
+
+    consortium: str
+    dataset: str
+    purpose: str
+    labels: tuple[str, ...]
+    shape: tuple[Count, Count, Count]
+    cohort: Annotated[tuple[str, ...], Field(min_length=MIN_COHORT)]
+    training: Training
+    recipe: str
+    """Fingerprint of the preprocessing."""
+    release: str
+    code: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    made_s: Moment
+    expires_s: Moment
+    models: tuple[Examined, ...]
+    """Not empty: nothing is trained, and these are evaluated. `training` then is the first one's, for its name and
+    for quorum, time-out and weight bound."""
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """A plan with the paper that it stands on."""
+
+    content: Content
+    paper: Paper
+
+    @property
+    def digest(self) -> str:
+        """Its name: 64 hexadecimal digits."""
+        return self.paper.digest.hex()
+
+    @property
+    def name(self) -> str:
+        """The run's name, and eight digits that tell it from others of that name."""
+        return f"{self.content.training.name}-{self.digest[:8]}"
+
+    @property
+    def looks(self) -> bool:
+        """Whether the sites of an evaluation count how far their images are from a model's training images."""
+        return any(model.looks for model in self.content.models)
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds at most; in an evaluation one a model."""
+        return len(self.content.models) or self.content.training.federation.rounds
+
+    def described(self) -> str:
+        """Everything that it says, for people to decide by."""
+        told = self.content
+        day = "%Y-%m-%d %H:%M UTC"
+        head = {
+            "plan": f"{self.name}, digest {self.digest}",
+            "consortium": told.consortium,
+            "data set": f"{told.dataset}: {', '.join(told.labels)}; images of {'×'.join(map(str, told.shape))}",
+            "purpose": told.purpose,
+            "asked": ", ".join(told.cohort),
+            "made, ends": f"{time.strftime(day, time.gmtime(told.made_s))}, "
+            f"{time.strftime(day, time.gmtime(told.expires_s))}",
+            "release": f"{told.release}, code {told.code}",
+            "what leaves": "masked vectors; the coordinator learns sums over more than two thirds of the sites",
+        }
+        lines = [f"{name:12} {value}" for name, value in head.items()]
+        if told.models:
+            return "\n".join([*lines, "", *_examination(told.models)])
+        training = told.training.model_dump(mode="json", exclude_defaults=True)
+        return "\n".join(lines) + "\n\n" + yaml.safe_dump(training, sort_keys=False, allow_unicode=True)
+
+    @classmethod
+    def draw_up(cls, config: Config, roster: Roster, roots: Sequence[Ed25519PrivateKey]) -> Self:
+        """A new plan from a configuration that has a section `plan`.
+
+        Raises:
+            ConfigError: a configuration without terms, without secure aggregation, or for members that are not active.
+        """
+        if config.plan is None:
+            raise ConfigError("no section `plan`; expected dataset, labels and shape there. See docs/deploy.md.")
+        if not config.federation.secure:
+            raise ConfigError("federation.secure: false, expected true: it can be switched off in a simulation alone.")
+        training = config.model_dump(mode="json", include=set(Training.model_fields))
+        return cls.on_terms(config.plan, Training.model_validate(training), (), roster, roots)
+
+    @classmethod
+    def on_terms(
+        cls, terms: Terms, training: Training, models: tuple[Examined, ...], roster: Roster,
+        roots: Sequence[Ed25519PrivateKey],
+    ) -> Self:  # fmt: skip
+        """A new plan: to train, or where models are given to evaluate these.
+
+        Raises:
+            ConfigError: terms that the consortium does not allow, or for members that are not active.
+        """
+        now_s, cohort = time.time(), tuple(sorted(set(terms.cohort or roster.active)))
+        if strangers := sorted(set(cohort) - set(roster.active)):
+            raise ConfigError(f"plan.cohort: {', '.join(strangers)}: not an active member of the consortium.")
+        if len(cohort) < roster.policy.n_min:
+            raise ConfigError(
+                f"plan.cohort: {len(cohort)} sites, expected {roster.policy.n_min} at least: a sum over fewer would "
+                "tell the sites each other's numbers. Admit more."
+            )
+        if terms.purpose not in roster.policy.purposes:
+            allowed = ", ".join(roster.policy.purposes)
+            raise ConfigError(f"plan.purpose: {terms.purpose!r}, the consortium allows {allowed}.")
+        content = Content(
+            consortium=roster.federation, dataset=terms.dataset, purpose=terms.purpose, labels=terms.labels,
+            shape=terms.shape, cohort=cohort, training=training, recipe=Pipeline(training.preprocess).fingerprint(),
+            release=VERSION, code=code_digest(), made_s=now_s, expires_s=now_s + terms.expires_days * DAY_S,
+            models=models,
+        )  # fmt: skip
+        return cls(content, documents.signed("plan", content.model_dump(mode="json"), roots))
+
+    @staticmethod
+    def admitted(file: bytes, pins: Pins) -> "RunPlan":
+        """A plan that all roots have signed, of this consortium.
+
+        Raises:
+            WireError: if it is no plan of this release.
+            IdentityError: if a root has not signed it.
+            PlanError: if it is another consortium's.
+        """
+        return _admitted(file, pins)
+
+    def refuse_unfit(self, now_s: float) -> None:
+        """What makes a plan impossible here, whatever its operator thinks of it.
+
+        Raises:
+            PlanError: other code than is installed, another recipe than the preprocessing gives, or expired.
+        """
+        told = self.content
+        if told.code != code_digest():
+            raise PlanError(
+                f"plan {self.name} is for release {told.release}, code {told.code[:12]}…; installed is {VERSION}, "
+                f"{code_digest()[:12]}…. Install that release, or ask the coordinator for a plan of this one."
+            )
+        recipes = told.recipe == Pipeline(told.training.preprocess).fingerprint()
+        if not recipes or not all(model.recipe_fits for model in told.models):
+            raise PlanError(f"plan {self.name} names another preprocessing than it describes. Tell the coordinator.")
+        if now_s >= told.expires_s:
+            raise PlanError(
+                f"plan {self.name} expired {(now_s - told.expires_s) / 3600:.1f} h ago. Ask the coordinator for a new "
+                "one, and check this machine's clock."
+            )
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a site says to a plan."""
+
+    site: str
+    plan: str
+    verdict: Verdict
+    reason: str
+    made_s: float
+    publishes: bool
+    """Whether the site publishes its own figures of the models that the plan has evaluated."""
+    paper: Paper
+
+    @classmethod
+    def make(
+        cls, site: str, plan: RunPlan, verdict: Verdict, reason: str, identity: Ed25519PrivateKey, *,
+        publishes: bool = False,
+    ) -> Self:  # fmt: skip
+        """A decision under the site's identity."""
+        told: dict[str, Any] = {"site": site, "plan": plan.digest, "verdict": verdict, "reason": reason[:500]}
+        told |= {"publishes": publishes}
+        return cls._of(documents.signed("decision", told | {"made_s": time.time()}, [identity]))
+
+    @classmethod
+    def admitted(cls, file: bytes, key: bytes) -> Self:
+        """A decision that the holder of the key has signed.
+
+        Raises:
+            WireError: if it is none.
+            IdentityError: if it is not under that key.
+        """
+        paper = documents.read(file, "decision")
+        paper.demand([key], "the site")
+        return cls._of(paper)
+
+    @classmethod
+    def _of(cls, paper: Paper) -> Self:
+        told = paper.content
+        try:
+            if (verdict := told["verdict"]) not in ("approve", "refuse"):
+                raise ValueError(verdict)
+            if not isinstance(publishes := told["publishes"], bool):
+                raise TypeError(publishes)
+            site, plan = str(told["site"]), str(told["plan"])
+            return cls(site, plan, verdict, str(told["reason"]), float(told["made_s"]), publishes, paper)
+        except (KeyError, TypeError, ValueError):
+            raise WireError("a decision of another release. Bring both sides to one.") from None
+
+
+@lru_cache(maxsize=256)
+def _admitted(file: bytes, pins: Pins) -> RunPlan:
+    """Bytes that were checked against the same roots before are not checked again: who looks on asks often."""
+    paper = documents.read(file, "plan")
+    told = paper.demand(pins.roots, "the consortium's root")
+    try:
+        content = Content.model_validate(told)
+    except ValidationError as error:
+        raise WireError(f"a plan of another release ({first_fault(error)}). Bring both sides to one.") from None
+    if content.consortium != pins.federation:
+        raise PlanError(f"a plan of '{content.consortium}', and this is '{pins.federation}'.")
+    return RunPlan(content, paper)
+
+
+def _examination(models: Sequence[Examined]) -> list[str]:
+    """What an evaluation asks, in plain words."""
+    lines = [
+        "Nothing is trained. Each site runs the models below on its own validation cases of this data set, and what",
+        "leaves is counts of how often they were right, masked and summed over the sites. A site's own counts leave",
+        "only where policy.publish in its site.yaml has `figures`.",
+    ]
+    for model in models:
+        kind = model.training.model.kind
+        lines += ["", f"model        {model.name} ({kind}), SHA-256 {model.sha256}",
+                  f"images       {'×'.join(map(str, model.shape))}, preprocessing {model.recipe}"]  # fmt: skip
+        steps = model.training.model_dump(mode="json", include={"preprocess"})
+        if model.training.preprocess:
+            lines += [f"  {line}" for line in yaml.safe_dump(steps, sort_keys=False).splitlines()]
+    return lines

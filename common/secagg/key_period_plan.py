@@ -1,0 +1,181 @@
+"""The plan of an epoch, and the hashes that bind everything to it.
+
+    epoch_ctx = H(the whole proposal: federation, run, epoch, roster, configuration, cohort, t, n_min, rounds, layouts)
+    view      = H(epoch_ctx, the adverts of all that take part)
+    round_ctx = H(view, round, kind, question)
+
+Every signature, every derived key and every sealed share includes the one that applies. `question` is the hash of what
+is asked in the round: the global model with all settings.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from common.errors import PolicyError
+from common.secagg.fixedpoint import Layout
+from common.trust.codec import MAGIC, Reader, Writer
+from common.trust.keys import DIGEST_BYTES, digest
+from common.trust.roster import MAX_SITES, MIN_COHORT, Roster
+
+RUN_BYTES, MAX_ROUNDS, MAX_EXCHANGES = 16, 1024, 64
+_KIND = 1
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One kind of question that a round of the epoch may ask."""
+
+    layout: Layout
+    whole: bool = False
+    """The sum is of use only over the whole cohort: with a dropout nothing is unmasked, so asking again is safe."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the coordinator proposes for an epoch, and every site checks."""
+
+    federation: str
+    run: bytes
+    """16 bytes, random, one for a run."""
+    epoch: int
+    """Rises within a run."""
+    roster: bytes
+    """The roster's hash."""
+    config: bytes
+    """The hash of the run's configuration."""
+    purpose: str
+    cohort: tuple[str, ...]
+    """Sorted."""
+    threshold: int
+    n_min: int
+    rounds: int
+    """For how many rounds keys are made."""
+    exchanges: dict[str, Exchange]
+    """By kind, sorted."""
+
+    @cached_property
+    def content(self) -> bytes:
+        """The proposal as bytes."""
+        w = Writer().raw(MAGIC).u8(_KIND).text(self.federation).raw(self.run).u32(self.epoch)
+        w.raw(self.roster).raw(self.config).text(self.purpose).u16(len(self.cohort))
+        for site in self.cohort:
+            w.text(site)
+        w.u16(self.threshold).u16(self.n_min).u16(self.rounds).u16(len(self.exchanges))
+        for kind, exchange in self.exchanges.items():
+            exchange.layout.write(w.text(kind).u8(exchange.whole))
+        return w.bytes()
+
+    @cached_property
+    def context(self) -> bytes:
+        """epoch_ctx."""
+        return digest("epoch", self.content)
+
+    @property
+    def quorum(self) -> int:
+        """The smallest set of sites whose sum is ever unmasked."""
+        return max(self.threshold, self.n_min)
+
+    @classmethod
+    def read(cls, content: bytes) -> "Plan":
+        """From bytes; well formed, but not yet checked.
+
+        Raises:
+            WireError: if they are no proposal.
+        """
+        r = Reader(content, "proposal")
+        if r.raw(len(MAGIC)) != MAGIC or r.u8() != _KIND:
+            raise r.fault("does not begin as one of this version")
+        federation, run, epoch = r.text(), r.raw(RUN_BYTES), r.u32()
+        roster, config, purpose = r.raw(DIGEST_BYTES), r.raw(DIGEST_BYTES), r.text()
+        cohort = tuple(r.text() for _ in range(r.count(MAX_SITES, 3)))
+        threshold, n_min, rounds = r.u16(), r.u16(), r.u16()
+        exchanges: dict[str, Exchange] = {}
+        for _ in range(r.count(MAX_EXCHANGES, 15)):
+            kind, whole = r.text(), r.u8()
+            if whole > 1 or (exchanges and kind <= max(exchanges)):
+                raise r.fault("has kinds of rounds out of order, or a flag that is neither 0 nor 1")
+            exchanges[kind] = Exchange(Layout.read(r), bool(whole))
+        r.end()
+        return cls(
+            federation, run, epoch, roster, config, purpose, cohort, threshold, n_min, rounds, exchanges
+        )  # fmt: skip
+
+
+def threshold(sites: int) -> int:
+    """How many must agree on the survivors, and how many shares rebuild a secret: more than two thirds."""
+    return 2 * sites // 3 + 1
+
+
+def propose(
+    roster: Roster, *, run: bytes, epoch: int, config: bytes, purpose: str, cohort: Sequence[str], rounds: int,
+    exchanges: dict[str, Exchange],
+) -> Plan:  # fmt: skip
+    """The plan that the rules leave, checked.
+
+    Raises:
+        PolicyError: as `check`.
+    """
+    names = tuple(sorted(cohort))
+    plan = Plan(
+        roster.federation, run, epoch, roster.digest, config, purpose, names, threshold(len(names)),
+        roster.policy.n_min, rounds, dict(sorted(exchanges.items())),
+    )  # fmt: skip
+    check(plan, roster)
+    return plan
+
+
+def check(plan: Plan, roster: Roster) -> None:
+    """Hold a plan against the roster.
+
+    Raises:
+        PolicyError: naming the rule, what the plan says, and what was expected.
+    """
+    n = len(plan.cohort)
+    if plan.federation != roster.federation:
+        raise PolicyError("other-federation", f"a plan of '{plan.federation}', expected '{roster.federation}'.")
+    if plan.roster != roster.digest:
+        raise PolicyError(
+            "other-roster", f"the plan is for another roster than version {roster.version}, which is current."
+        )
+    if list(plan.cohort) != sorted(set(plan.cohort)):
+        raise PolicyError("duplicate-site", "the cohort lists a site twice, or is not sorted.")
+    if strangers := [site for site in plan.cohort if site not in roster.active]:
+        raise PolicyError("unknown-site", f"the cohort has {', '.join(strangers)}: not an active member of the roster.")
+    if plan.n_min != roster.policy.n_min or n < max(plan.n_min, MIN_COHORT):
+        raise PolicyError(
+            "cohort-too-small",
+            f"a cohort of {n} with n_min {plan.n_min}; the roster demands {roster.policy.n_min} sites at least.",
+        )
+    if plan.threshold != threshold(n):
+        raise PolicyError("wrong-threshold", f"threshold {plan.threshold} for {n} sites, expected {threshold(n)}.")
+    if plan.purpose not in roster.policy.purposes:
+        raise PolicyError(
+            "purpose", f"purpose '{plan.purpose}', the roster allows {', '.join(roster.policy.purposes) or 'none'}."
+        )
+    if not 1 <= plan.rounds <= MAX_ROUNDS or not plan.exchanges:
+        raise PolicyError(
+            "bad-plan", f"{plan.rounds} rounds of {len(plan.exchanges)} kinds: expected 1 to {MAX_ROUNDS}."
+        )
+    for kind, exchange in plan.exchanges.items():
+        _check_bounds(kind, exchange.layout, roster)
+        exchange.layout.check(n)
+
+
+def round_context(view: bytes, slot: int, kind: str, question: bytes) -> bytes:
+    """round_ctx."""
+    return digest("round", view, slot.to_bytes(2, "little"), kind.encode(), question)
+
+
+def _check_bounds(kind: str, layout: Layout, roster: Roster) -> None:
+    if not 0 < layout.weight_bound <= roster.policy.weight_bound:
+        raise PolicyError(
+            "bounds",
+            f"'{kind}' has weights up to {layout.weight_bound:g}, the roster allows {roster.policy.weight_bound:g}.",
+        )
+    for segment in layout.segments:
+        if segment.weighted and not segment.bound <= roster.policy.clip:
+            raise PolicyError(
+                "bounds",
+                f"'{kind}' clips '{segment.name}' at {segment.bound:g}, the roster allows {roster.policy.clip:g}.",
+            )

@@ -1,0 +1,285 @@
+"""The site's half of the protocol: messages in, messages out; the site trusts the roster it pinned and nobody else.
+
+    join → share → take → ( open → submit → agree → release )*
+
+Every method checks all it is told before anything changes: what it refuses raises, and the site is as it was. What it
+answers is an `Outgoing`, and the message in it can be had only by recording the new state first, so that a crash
+between the two can lose a message, but never send a second, different one.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from common.errors import IdentityError, PolicyError, StageError, WeightsError
+from common.secagg import masks, secret_sharing
+from common.secagg.directory import checked_directory, demand_quorum, view_of
+from common.secagg.key_period_plan import Plan, check, round_context
+from common.secagg.messages import (
+    Agreement,
+    Agreements,
+    Delivery,
+    Directory,
+    Masked,
+    Ready,
+    Release,
+    Shares,
+    Start,
+    Survivors,
+)
+from common.secagg.parallel import spread
+from common.secagg.stages import SITE, after
+from common.secagg.state import Round, State
+from common.trust.keys import Random, digest, public_of
+from common.trust.roster import Pins, Roster, admitted, refuse_expired
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """A message that may leave only when the state that remembers it is safe."""
+
+    _site: "Site"
+    _message: bytes | memoryview = field(repr=False)
+
+    def after(self, record: Callable[[State], None]) -> tuple["Site", bytes | memoryview]:
+        """Record, then release.
+
+        Args:
+            record: writes the state durably, sealed, before it returns; if it raises, nothing is released.
+
+        Returns:
+            The site to go on with, and the message to send.
+        """
+        record(self._site.state)
+        return self._site, self._message
+
+
+@dataclass(frozen=True)
+class Site:
+    """One hospital's machine. Start with `Site(name, identity, pins)`, or after a restart with `restored`."""
+
+    name: str
+    identity: Ed25519PrivateKey = field(repr=False)
+    pins: Pins
+    state: State = field(default_factory=State, repr=False)
+    random: Random = field(default=os.urandom, repr=False)
+    _plan: Plan | None = field(default=None, repr=False)
+    _roster: Roster | None = field(default=None, repr=False)
+
+    @classmethod
+    def restored(cls, name: str, identity: Ed25519PrivateKey, pins: Pins, state: State) -> "Site":
+        """A site as it was when the state was recorded."""
+        roster = admitted(state.roster, pins) if state.roster else None
+        plan = Plan.read(state.proposal) if state.proposal else None
+        return cls(name, identity, pins, state, _plan=plan, _roster=roster)
+
+    def join(self, proposal: bytes, roster: bytes, now_s: float) -> Outgoing:
+        """Check an epoch's plan against the roster; make keys for it; forget those of the epoch before.
+
+        Args:
+            roster: the newest signed roster, from wherever.
+            now_s: seconds since 1970, UTC.
+
+        Returns:
+            An advert to send.
+
+        Raises:
+            PolicyError, IdentityError, StageError, WireError: naming the rule that is broken.
+        """
+        stage = after(SITE, self.state.stage, "join")
+        current = self._fresh_roster(roster, now_s)
+        plan = Plan.read(proposal)
+        check(plan, current)
+        if self.name not in plan.cohort:
+            raise PolicyError("not-in-cohort", f"the plan's cohort does not have {self.name} in it.")
+        if current.active[self.name] != public_of(self.identity):
+            raise IdentityError("swapped-key", f"the roster lists another key for {self.name} than the one it holds.")
+        if plan.epoch <= self.state.epochs.get(plan.run, -1):
+            raise StageError("replayed-epoch", f"epoch {plan.epoch} of this run has been joined before.")
+        secrets, advert = secret_sharing.new_keys(plan, plan.cohort.index(self.name), self.identity, self.random)
+        state = State(
+            stage,
+            roster,
+            {**self.state.epochs, plan.run: plan.epoch},
+            self.state.questions,
+            proposal,
+            advert.digest,
+            secrets=secrets,
+        )
+        return Outgoing(replace(self, state=state, _plan=plan, _roster=current), advert.encode())
+
+    def share(self, directory: bytes) -> Outgoing:
+        """Check the adverts of all peers; split the epoch's secrets among them.
+
+        Returns:
+            Shares to send, each sealed for one peer.
+        """
+        stage, plan, own = after(SITE, self.state.stage, "share"), self.plan, self.position
+        adverts = checked_directory(Directory.decode(directory).adverts, plan, self.roster)
+        if own not in adverts or adverts[own].digest != self.state.advert:
+            raise IdentityError("swapped-key", f"the directory does not have the advert that {self.name} sent.")
+        secrets, sealed = secret_sharing.split(self.state.secrets, plan, own, adverts)
+        state = replace(self.state, stage=stage, adverts=adverts, secrets=secrets)
+        message = Shares(plan.context, own, sealed).signed(self.identity)
+        return Outgoing(replace(self, state=state), message.encode())
+
+    def take(self, delivery: bytes) -> Outgoing:
+        """Open the peers' shares; those who sent some are, with this site, the epoch's participants.
+
+        Returns:
+            A message that says so.
+        """
+        stage, plan, own, state = after(SITE, self.state.stage, "take"), self.plan, self.position, self.state
+        boxes = dict(Delivery.decode(delivery).sealed)
+        demand_quorum(len(boxes) + 1, plan, "shared their secrets")
+        secrets, adverts = secret_sharing.opened(state.secrets, plan, own, state.adverts, boxes)
+        view = view_of(adverts, plan)
+        state = replace(state, stage=stage, adverts=adverts, view=view, secrets=secrets)
+        return Outgoing(replace(self, state=state), Ready(view, own).signed(self.identity).encode())
+
+    def open(self, start: bytes, question: bytes, now_s: float) -> "Site":
+        """Begin a round. Nothing leaves the site by it, so nothing needs recording.
+
+        Args:
+            question: the hash of what the site was really asked, which it has computed itself.
+        """
+        stage, asked, plan = after(SITE, self.state.stage, "open"), Start.decode(start), self.plan
+        refuse_expired(self.roster, now_s)
+        if not self.state.next_slot <= asked.slot < plan.rounds:
+            raise StageError(
+                "replayed-round",
+                f"round {asked.slot} of the epoch, expected {self.state.next_slot} to {plan.rounds - 1}: "
+                "what was answered or passed by is never answered again.",
+            )
+        if asked.kind not in plan.exchanges:
+            raise PolicyError("unknown-kind", f"a round of kind '{asked.kind}', which the plan does not have.")
+        if asked.question != question:
+            raise PolicyError("split-model", "what the site was asked is not what the coordinator says it asks of all.")
+        context = round_context(self.state.view, asked.slot, asked.kind, question)
+        return replace(
+            self, state=replace(self.state, stage=stage, round=Round(asked.slot, asked.kind, question, context))
+        )
+
+    def submit(self, words: masks.Words) -> Outgoing:
+        """Mask the site's vector, in place: it is no longer the caller's. The round's own secrets end here.
+
+        Args:
+            words: uint32 or uint64, as the layout of this kind of round encodes.
+
+        Returns:
+            The masked vector to send.
+        """
+        stage, plan, own, current = after(SITE, self.state.stage, "submit"), self.plan, self.position, self.state.round
+        layout = plan.exchanges[current.kind].layout
+        if words.dtype != layout.dtype or words.shape != (layout.length,) or not words.flags.c_contiguous:
+            raise WeightsError(f"{words.dtype}{list(words.shape)}, expected {layout.dtype}[{layout.length}].")
+        over = secret_sharing.masks_of(self.state.secrets, plan, own, self.state.adverts, current.slot, current.context)
+        root = masks.apply(words, over)
+        message = Masked(current.context, own, words, root=root).signed(self.identity)
+        secrets = self.state.secrets.since(current.slot)
+        secrets = replace(secrets, rounds={s: v for s, v in secrets.rounds.items() if s > current.slot})
+        state = replace(self.state, stage=stage, secrets=secrets, next_slot=current.slot + 1)
+        return Outgoing(replace(self, state=state), message.in_place())
+
+    def agree(self, survivors: bytes) -> Outgoing:
+        """Sign whose vectors make the sum: once a round, and for one set only.
+
+        Returns:
+            The signature to send.
+        """
+        stage, plan, own, current = after(SITE, self.state.stage, "agree"), self.plan, self.position, self.state.round
+        message = Survivors.decode(survivors)
+        self._demand_round(message.context)
+        members = message.members
+        if own not in members or not set(members) <= set(self.state.adverts):
+            raise PolicyError(
+                "bad-survivors", "the survivors leave out this site, or name one that does not take part."
+            )
+        demand_quorum(len(members), plan, "answered")
+        if plan.exchanges[current.kind].whole and len(members) < len(plan.cohort):
+            raise PolicyError("not-whole", f"a '{current.kind}' sum over {len(members)} of {len(plan.cohort)} sites.")
+        if self.state.questions.get(_question(current), self._who(members)) != self._who(members):
+            raise PolicyError(
+                "repeated-question",
+                "the same question was answered before by other sites: the two sums would differ by single sites.",
+            )
+        state = replace(self.state, stage=stage, round=replace(current, survivors=members))
+        return Outgoing(
+            replace(self, state=state), Agreement(current.context, own, members).signed(self.identity).encode()
+        )
+
+    def release(self, agreements: bytes) -> Outgoing:
+        """Give out one share for every participant, if enough sites signed the same survivors. One shot.
+
+        Returns:
+            The shares to send.
+        """
+        stage, plan, own, current = after(SITE, self.state.stage, "release"), self.plan, self.position, self.state.round
+        message = Agreements.decode(agreements)
+        self._demand_round(message.context)
+        if not {sender for sender, _ in message.signatures} <= set(current.survivors):
+            raise IdentityError("unknown-site", "a signature under the survivors by one that is not among them.")
+        others = [signed for signed in message.signatures if signed[0] != own]  # what it signed itself, it knows
+
+        def check(signed: tuple[int, bytes]) -> None:
+            who = plan.cohort[signed[0]]
+            agreed = Agreement(current.context, signed[0], current.survivors, signature=signed[1])
+            agreed.verify(self.roster.active[who], who=who)
+
+        spread(others, lambda: check)
+        if len(message.signatures) < plan.threshold:
+            raise PolicyError(
+                "too-few-signatures",
+                f"{len(message.signatures)} sites signed the survivors, expected {plan.threshold} at least.",
+            )
+        shares = secret_sharing.released(self.state.secrets, self.state.adverts, current.slot, current.survivors)
+        release = Release(current.context, own, shares).signed(self.identity)
+        questions = {**self.state.questions, _question(current): self._who(current.survivors)}
+        secrets = self.state.secrets.since(current.slot + 1)
+        state = replace(self.state, stage=stage, questions=questions, secrets=secrets)
+        return Outgoing(replace(self, state=state), release.encode())
+
+    @property
+    def plan(self) -> Plan:
+        """The epoch's plan, which the site has checked."""
+        if self._plan is None:
+            raise StageError("out-of-order", f"{self.name} has joined no epoch.")
+        return self._plan
+
+    @property
+    def roster(self) -> Roster:
+        """The roster of the epoch."""
+        if self._roster is None:
+            raise StageError("out-of-order", f"{self.name} has seen no roster.")
+        return self._roster
+
+    @property
+    def position(self) -> int:
+        """The site's place in the cohort."""
+        return self.plan.cohort.index(self.name)
+
+    def _fresh_roster(self, file: bytes, now_s: float) -> Roster:
+        roster = admitted(file, self.pins)
+        refuse_expired(roster, now_s)
+        if self._roster is not None and roster.version < self._roster.version:
+            raise PolicyError(
+                "rolled-back-roster", f"roster {roster.version}, and {self._roster.version} has been seen before."
+            )
+        if self._roster is not None and roster.version == self._roster.version and roster != self._roster:
+            raise PolicyError(
+                "split-roster", f"two different rosters of version {roster.version}: tell the consortium."
+            )
+        return roster
+
+    def _demand_round(self, context: bytes) -> None:
+        if context != self.state.round.context:
+            raise StageError("other-round", "of another round, model or view of the epoch than this site's.")
+
+    def _who(self, members: tuple[int, ...]) -> bytes:
+        return digest("survivors", *(self.plan.cohort[m].encode() for m in members))
+
+
+def _question(current: Round) -> bytes:
+    return digest("question", current.kind.encode(), current.question)

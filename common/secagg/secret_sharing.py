@@ -1,0 +1,98 @@
+"""What a site does with its secrets of an epoch: make them, split them among its peers, take in theirs, use them."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from common.errors import IdentityError
+from common.secagg import schedule
+from common.secagg.directory import directory_digest, sender_of
+from common.secagg.key_period_plan import Plan
+from common.secagg.masks import Mask
+from common.secagg.messages import Advert
+from common.secagg.shamir import SECRET_BYTES, SHARE_BYTES, Polynomial, share
+from common.secagg.state import Secrets
+from common.trust.keys import Random, exchange_public
+
+PAIR_BYTES = 2 * SHARE_BYTES
+
+
+def new_keys(plan: Plan, own: int, identity: Ed25519PrivateKey, random: Random) -> tuple[Secrets, Advert]:
+    """Fresh secrets for all rounds of an epoch, and the advert of what belongs to them."""
+    dealer, rounds, published = random(32), {}, []
+    for slot in range(plan.rounds):
+        mask_seed, self_seed = random(SECRET_BYTES), random(SECRET_BYTES)
+        rounds[slot] = mask_seed + self_seed
+        published.append(exchange_public(schedule.mask_key(mask_seed, plan.context, slot)))
+        published.append(schedule.commitment(self_seed, plan.context, own, slot))
+    channel = exchange_public(schedule.channel_key(dealer, plan.context))
+    return Secrets(dealer, rounds), Advert(plan.context, own, channel, b"".join(published)).signed(identity)
+
+
+def split(
+    secrets: Secrets, plan: Plan, own: int, adverts: Mapping[int, Advert]
+) -> tuple[Secrets, tuple[tuple[int, bytes], ...]]:
+    """The secrets with the site's own shares of them, and the peers' shares, each sealed for one peer."""
+    seeds = [pair[i : i + SECRET_BYTES] for pair in secrets.rounds.values() for i in (0, SECRET_BYTES)]
+    shared = schedule.polynomials(secrets.dealer, plan.context, seeds, plan.threshold)
+    channel, directory = schedule.channel_key(secrets.dealer, plan.context), directory_digest(adverts, plan)
+    sealed = []
+    for peer, advert in adverts.items():
+        if peer != own:
+            content, who = _shares_of(shared, peer), plan.cohort[peer]
+            box = schedule.sealed_shares(channel, advert.channel, content, own, peer, directory, who=who)
+            sealed.append((peer, box))
+    return replace(secrets, own=_by_slot(_shares_of(shared, own))), tuple(sealed)
+
+
+def opened(
+    secrets: Secrets, plan: Plan, own: int, adverts: Mapping[int, Advert], boxes: Mapping[int, bytes]
+) -> tuple[Secrets, dict[int, Advert]]:
+    """The secrets with all participants' shares, without the dealer seed; and the participants.
+
+    Raises:
+        IdentityError: for shares that are not for this site and epoch, not of all rounds, or from a stranger.
+    """
+    channel, directory = schedule.channel_key(secrets.dealer, plan.context), directory_digest(adverts, plan)
+    held = {own: secrets.own}
+    for peer, box in boxes.items():
+        who = sender_of(peer, plan)
+        if peer == own or peer not in adverts:
+            raise IdentityError("unknown-site", f"shares from {who}, which published no keys for this epoch.")
+        content = schedule.opened_shares(channel, adverts[peer].channel, box, peer, own, directory, who=who)
+        if len(content) != PAIR_BYTES * plan.rounds:
+            raise IdentityError("bad-share", f"{who} sent {len(content)} bytes of shares for {plan.rounds} rounds.")
+        held[peer] = _by_slot(content)
+    participants = {peer: advert for peer, advert in adverts.items() if peer in held}
+    by_slot = {slot: b"".join(held[peer][slot] for peer in participants) for slot in range(plan.rounds)}
+    return Secrets(rounds=secrets.rounds, held=by_slot), participants
+
+
+def masks_of(
+    secrets: Secrets, plan: Plan, own: int, participants: Mapping[int, Advert], slot: int, context: bytes
+) -> list[Mask]:
+    """All masks of the site's vector in a round: its own, and one with each other participant."""
+    pair = secrets.rounds[slot]
+    key = schedule.mask_key(pair[:SECRET_BYTES], plan.context, slot)
+    found = [schedule.self_mask(pair[SECRET_BYTES:], context, subtract=False)]
+    for peer, advert in participants.items():
+        if peer != own:
+            public, who = advert.mask_key(slot), plan.cohort[peer]
+            found.append(schedule.pair_mask(key, own, public, peer, context, subtract=False, who=who))
+    return found
+
+
+def released(secrets: Secrets, participants: Mapping[int, Advert], slot: int, survivors: tuple[int, ...]) -> bytes:
+    """For each participant one of its two shares: of the self mask for a survivor, of the mask key for the others."""
+    held = secrets.held[slot]
+    starts = (PAIR_BYTES * i + (SHARE_BYTES if peer in survivors else 0) for i, peer in enumerate(participants))
+    return b"".join(held[start : start + SHARE_BYTES] for start in starts)
+
+
+def _shares_of(polynomials: list[Polynomial], position: int) -> bytes:
+    return b"".join(share(p, position + 1) for p in polynomials)
+
+
+def _by_slot(shares: bytes) -> dict[int, bytes]:
+    return {i // PAIR_BYTES: shares[i : i + PAIR_BYTES] for i in range(0, len(shares), PAIR_BYTES)}

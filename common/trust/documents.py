@@ -1,0 +1,135 @@
+"""Papers that people hand to each other: JSON that anyone can read, with Ed25519 signatures over its canonical form.
+
+    {"paper": "plan", "content": {…}, "signatures": {public key: signature, both hexadecimal}}
+
+The signature is over the kind of paper and its content, with sorted keys and no spaces: how the file is laid out does
+not matter, and a paper of one kind never passes for another. What people read of it on a screen is what was signed: a
+key stands once, and no text moves the cursor or turns its direction.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from common.errors import IdentityError, WireError
+from common.trust.keys import digest, public_of, sign, verify
+
+Kind = Literal[
+    "request", "welcome", "plan", "decision", "head", "audit-key", "package", "policy", "figures", "drill", "witness",
+    "offer", "catalogue",
+]  # fmt: skip
+MOST_BYTES = 2**22
+"""A paper is text that people could read; more than this is none."""
+MOST_LEVELS = 16
+_ODD = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
+"""Control characters, halves of characters, and those that turn the direction of writing."""
+
+
+@dataclass(frozen=True)
+class Paper:
+    """A paper as it is, its signatures not yet looked at."""
+
+    kind: Kind
+    content: dict[str, Any]
+    signatures: dict[bytes, bytes]
+
+    @property
+    def digest(self) -> bytes:
+        """What is signed, and the paper's name: 32 bytes."""
+        return digest(f"paper/{self.kind}", canonical(self.content))
+
+    def demand(self, keys: Sequence[bytes], who: str) -> dict[str, Any]:
+        """The content, if all of these keys have signed it.
+
+        Raises:
+            IdentityError: naming who should have signed.
+        """
+        if not keys:
+            raise IdentityError("no-key", f"{self.kind}: there is no key of {who} to check the signature with.")
+        for key in keys:
+            verify(key, self.signatures.get(key, b""), self.digest, who=who, what=self.kind)
+        return self.content
+
+    def told(self) -> dict[str, Any]:
+        """As JSON has it."""
+        signatures = {key.hex(): signature.hex() for key, signature in self.signatures.items()}
+        return {"paper": self.kind, "content": self.content, "signatures": signatures}
+
+    def encode(self) -> bytes:
+        """As a file."""
+        return (json.dumps(self.told(), indent=1, allow_nan=False) + "\n").encode()
+
+
+def signed(kind: Kind, content: dict[str, Any], keys: Sequence[Ed25519PrivateKey]) -> Paper:
+    """A paper under these keys.
+
+    Raises:
+        WireError: for content that `read` would refuse.
+    """
+    try:
+        _refuse_odd(content)
+        paper = Paper(kind, json.loads(canonical(content)), {})
+    except ValueError as error:
+        raise WireError(f"{kind}: {error}. Write it without.") from None
+    return Paper(kind, paper.content, {public_of(key): sign(key, paper.digest) for key in keys})
+
+
+def read(file: bytes | Path, kind: Kind) -> Paper:
+    """A paper from a file; well formed, but its signatures are not yet checked.
+
+    Raises:
+        WireError: if it is not a paper of this kind.
+        OSError: if the file cannot be read.
+    """
+    name = str(file) if isinstance(file, Path) else f"the {kind}"
+    content = file.read_bytes() if isinstance(file, Path) else file
+    try:
+        if len(content) > MOST_BYTES:
+            raise ValueError(f"{len(content)} bytes")
+        told = json.loads(content, object_pairs_hook=_each_once)
+        _refuse_odd(told)
+        signatures = {bytes.fromhex(key): bytes.fromhex(value) for key, value in told["signatures"].items()}
+        if told["paper"] != kind or not isinstance(told["content"], dict):
+            raise ValueError(f"a {str(told['paper'])[:20]!r}")
+        canonical(told["content"])  # refuses what is no number
+        return Paper(kind, told["content"], signatures)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise WireError(
+            f"{name}: expected a {kind} file as this release writes it ({str(error)[:80]}). Ask for it again."
+        ) from None
+
+
+def canonical(content: dict[str, Any]) -> bytes:
+    """One spelling for one content."""
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands twice")
+    return found
+
+
+def _refuse_odd(told: object, levels: int = MOST_LEVELS) -> None:
+    if levels == 0:
+        raise ValueError("nested too deeply")
+    if isinstance(told, str) and _ODD.search(told):
+        raise ValueError("text with control characters")
+    if isinstance(told, int) and abs(told) >= 2**63:
+        raise ValueError("a number that is too large")
+    inner = [*told, *told.values()] if isinstance(told, dict) else told if isinstance(told, list | tuple) else ()
+    for each in inner:
+        _refuse_odd(each, levels - 1)
+
+
+def fingerprint(*keys: bytes) -> str:
+    """Thirty digits to compare over the telephone: 99 bits of the hash of some public keys."""
+    number = int.from_bytes(digest("fingerprint", *keys), "big") % 10**30
+    text = f"{number:030d}"
+    return " ".join(text[i : i + 5] for i in range(0, 30, 5))

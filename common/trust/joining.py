@@ -1,0 +1,175 @@
+"""How a hospital joins a consortium: a request with its public keys goes there, a welcome with the roots' comes back.
+
+Neither holds a secret. Whether the right people sent them is settled by reading a fingerprint over the telephone.
+"""
+
+import base64
+import re
+import time
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from common.errors import ConfigError, IdentityError, WireError
+from common.secagg import Pins, Roster, admitted
+from common.trust import documents
+from common.trust.documents import fingerprint
+from common.trust.keys import KEY_BYTES, digest, public_of
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+"""Names of sites and consortia: they become names of folders."""
+ADDRESS = r"^[A-Za-z0-9.-]+:\d{1,5}$|^\[[0-9a-fA-F:]+\]:\d{1,5}$"
+"""host:port"""
+MOST_CONTACT = 200
+
+
+def checked_name(name: str, what: str) -> str:
+    """A name that can be a folder's.
+
+    Raises:
+        ConfigError: for any other.
+    """
+    if not NAME.fullmatch(name):
+        raise ConfigError(f"{what}: {name!r}; expected up to 63 letters, digits, dots, dashes, without spaces.")
+    return name
+
+
+@dataclass(frozen=True)
+class JoinRequest:
+    """What a site asks to be admitted with."""
+
+    site: str
+    contact: str
+    identity: bytes
+    """Ed25519 public key, 32 bytes: signs what the site says."""
+    node: str
+    """ECDSA P-384 public key in OpenSSH's form: lets its messages through at the gateway."""
+    made_s: float
+    file: bytes = field(repr=False)
+    """As it was sent, signed."""
+
+    @property
+    def fingerprint(self) -> str:
+        """To be compared by telephone."""
+        return fingerprint(self.identity, self.node.encode())
+
+    @classmethod
+    def write(cls, site: str, contact: str, identity: Ed25519PrivateKey, node: ec.EllipticCurvePrivateKey) -> Self:
+        """A new one, signed by both keys, which shows that the site has both.
+
+        Raises:
+            ConfigError: for a contact that does not fit on a line.
+        """
+        if len(contact) > MOST_CONTACT or not contact.isprintable():
+            raise ConfigError(f"--contact: expected one line of up to {MOST_CONTACT} characters.")
+        own, public = public_of(identity), _openssh(node.public_key())
+        proof = node.sign(_proof(site, own), ec.ECDSA(hashes.SHA384()))
+        told: dict[str, Any] = {"site": site, "contact": contact, "identity": own.hex(), "node": public}
+        paper = documents.signed("request", told | {"node_proof": proof.hex(), "made_s": time.time()}, [identity])
+        return cls.read(paper.encode())
+
+    @classmethod
+    def read(cls, file: bytes) -> Self:
+        """From its file.
+
+        Raises:
+            WireError: if it is no request.
+            IdentityError: if one of the two keys has not signed it.
+            ConfigError: for a name that cannot be used.
+        """
+        paper = documents.read(file, "request")
+        try:
+            told = paper.content
+            site, identity, node = str(told["site"]), bytes.fromhex(told["identity"]), str(told["node"])
+            proof, contact, made_s = bytes.fromhex(told["node_proof"]), str(told["contact"]), float(told["made_s"])
+            key = serialization.load_ssh_public_key(node.encode())
+            if len(identity) != KEY_BYTES or not isinstance(key, ec.EllipticCurvePublicKey) or key.key_size != 384:
+                raise ValueError
+            # One spelling: what people compare by telephone, and what must not be on the roster twice.
+            if _openssh(key) != node or len(contact) > MOST_CONTACT or not contact.isprintable():
+                raise ValueError
+        except (KeyError, TypeError, ValueError, AttributeError, UnsupportedAlgorithm):
+            raise WireError("a request without name, identity or node key. Write it anew: client init.") from None
+        paper.demand([identity], f"site {site}")
+        try:
+            key.verify(proof, _proof(site, identity), ec.ECDSA(hashes.SHA384()))
+        except InvalidSignature:
+            raise IdentityError("bad-signature", f"request of {site}: its node key has not signed it.") from None
+        return cls(checked_name(site, "site"), contact, identity, node, made_s, file)
+
+
+@dataclass(frozen=True)
+class Welcome:
+    """What a site pins when it joins."""
+
+    site: str
+    identity: bytes
+    """The key that was admitted under this name."""
+    address: str
+    """host:port of the coordinator's gateway."""
+    authority: str
+    """The consortium's TLS certificate, PEM: what the gateway's must be issued by."""
+    pins: Pins
+    roster_file: bytes
+    roster: Roster
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the consortium, to be compared by telephone."""
+        return consortium_fingerprint(self.pins)
+
+    @classmethod
+    def write(
+        cls, site: str, identity: bytes, address: str, authority: str, pins: Pins, roster: bytes,
+        roots: list[Ed25519PrivateKey],
+    ) -> bytes:  # fmt: skip
+        """The file."""
+        told: dict[str, Any] = {"site": site, "identity": identity.hex(), "address": address, "authority": authority}
+        told |= {"consortium": pins.federation, "roots": [root.hex() for root in pins.roots]}
+        told["roster"] = base64.b64encode(roster).decode()
+        return documents.signed("welcome", told, roots).encode()
+
+    @classmethod
+    def read(cls, file: bytes) -> Self:
+        """From its file. Whose roots these are is not known before the fingerprint was compared.
+
+        Raises:
+            WireError: if it is no welcome.
+            IdentityError: if its own roots have not signed it, or its roster, or the roster has not the site in it.
+            PolicyError: if the roster is another consortium's.
+            ConfigError: for a name that cannot be used.
+        """
+        paper = documents.read(file, "welcome")
+        told = paper.content
+        try:
+            pins = Pins(str(told["consortium"]), tuple(bytes.fromhex(root) for root in told["roots"]))
+            roster = base64.b64decode(told["roster"], validate=True)
+            site, identity = str(told["site"]), bytes.fromhex(told["identity"])
+            address, authority = str(told["address"]), str(told["authority"])
+            if not re.fullmatch(ADDRESS, address):
+                raise ValueError
+        except (KeyError, TypeError, ValueError):
+            raise WireError("a welcome of another release. Ask the coordinator for it again.") from None
+        paper.demand(pins.roots, "the consortium's root")
+        members = admitted(roster, pins)
+        if members.active.get(checked_name(site, "site")) != identity:
+            raise IdentityError("swapped-key", f"a welcome for {site}, and its roster has not {site} under that key.")
+        checked_name(pins.federation, "consortium")
+        return cls(site, identity, address, authority, pins, roster, members)
+
+
+def consortium_fingerprint(pins: Pins) -> str:
+    """Of the roots, to be compared by telephone."""
+    return fingerprint(pins.federation.encode(), *pins.roots)
+
+
+def _openssh(key: ec.EllipticCurvePublicKey) -> str:
+    return key.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
+
+
+def _proof(site: str, identity: bytes) -> bytes:
+    return digest("node", site.encode(), identity)

@@ -1,0 +1,107 @@
+"""The command `catalogue` of `python -m server`."""
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+from common.catalogue import Model, Offer, command_parts, listing_view
+from common.catalogue.offer_from_file import of_file
+from common.catalogue.offers import withdrawal
+from common.cli.command import Command
+from common.errors import CatalogueError, ConfigError
+from common.storage import tensorfile
+from server.catalogue.catalogue import Catalogue
+from server.consortium.home import Home
+
+CATALOGUE = """What partners offer each other: data sets, described and counted (no image leaves), models, and plans.
+
+  python -m server catalogue                                  all of it
+  python -m server catalogue show lisbon/chest                everything about one
+  python -m server catalogue offer pneumonia.consilium        a model, in the package that `server export` wrote
+  python -m server catalogue offer configs/ours.yaml          a plan that members are invited to
+  python -m server catalogue withdraw pneumonia-1a2b3c4d
+  python -m server catalogue take lisbon/ours                 a plan to run, or a member's model
+  python -m server catalogue export catalogue.json            signed, for partners: python -m client catalogue read
+  python -m server catalogue export catalogue.html            the same to look at
+
+What a hospital offers is its own decision, and signed by it: python -m client catalogue offer. docs/catalogue.md has
+the rest."""
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    command_parts.arguments(parser, "show", "take", "offer", "withdraw", "export")
+    parser.add_argument("--home", type=Path, default=Path("consortium"), metavar="DIR",
+                        help="the coordinator's folder (consortium)")  # fmt: skip
+    parser.add_argument("--root", type=Path, metavar="FILE", help="the root key, where it is not in the folder")
+
+
+def _run(options: argparse.Namespace) -> int:
+    catalogue = Catalogue(Home.at(options.home))
+    if options.action is None:
+        command_parts.listed(catalogue.listing(), Console(soft_wrap=True))
+        return 0
+    return {"show": _show, "take": _take, "offer": _offer, "withdraw": _withdraw, "export": _export}[options.action](
+        catalogue, options
+    )
+
+
+def _show(catalogue: Catalogue, options: argparse.Namespace) -> int:
+    print(listing_view.described(catalogue.listing().find(command_parts.what(options)).content))
+    return 0
+
+
+def _take(catalogue: Catalogue, options: argparse.Namespace) -> int:
+    content = catalogue.listing().find(command_parts.what(options)).content
+    path = command_parts.target(options, content)
+    if isinstance(model := content.offer, Model):
+        tensorfile.write_atomically(path, catalogue.package(model.sha256).read_bytes())
+        print(f"Written to {path}: {model.size:,} bytes, published by '{model.publisher}'.")
+    else:
+        command_parts.write_plan(path, content)
+    return 0
+
+
+def _offer(catalogue: Catalogue, options: argparse.Namespace) -> int:
+    home, path = catalogue.home, Path(command_parts.what(options))
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such file; expected a package (.consilium) or a configuration of a plan.")
+    roots = home.root_keys(options.root)
+    content, package = of_file(path, command_parts.said(options), home.pins.federation, "", catalogue.next_versions(""))
+    command_parts.agreed(options, content)
+    catalogue.take("", Offer.make(content, roots).paper.encode(), package)
+    print(f"\nOffered as {content.address}, version {content.version}.")
+    return 0
+
+
+def _withdraw(catalogue: Catalogue, options: argparse.Namespace) -> int:
+    name = command_parts.what(options)
+    own = {o.content.name: o.content for o in catalogue.listing().offers if not (o.content.owner or o.withdrawn)}
+    if name not in own:
+        raise CatalogueError(
+            f"{name}: the consortium itself offers no such thing; it offers {', '.join(own) or 'nothing'}. What a site "
+            "offers it withdraws itself."
+        )
+    roots = catalogue.home.root_keys(options.root)
+    catalogue.take("", Offer.make(withdrawal(own[name]), roots).paper.encode())
+    print(f"Withdrawn: {name}. Who has read it knows it all the same.")
+    return 0
+
+
+def _export(catalogue: Catalogue, options: argparse.Namespace) -> int:
+    path, listing = Path(command_parts.what(options)), catalogue.listing()
+    if path.suffix not in (".json", ".html"):
+        raise ConfigError(f"{path}: expected NAME.json, signed, or NAME.html, to look at.")
+    if path.suffix == ".html":
+        from server.report import catalogue_page as pages
+
+        tensorfile.write_atomically(path, pages.page(listing))
+        print(f"Written to {path}.")
+        return 0
+    tensorfile.write_atomically(path, listing.paper.encode())
+    print(f"Written to {path}. Anywhere: python -m client catalogue read {path.name}. Its readers compare the")
+    print("consortium's fingerprint with you once: python -m server fingerprint")
+    return 0
+
+
+COMMANDS = {"catalogue": Command("what partners offer: data sets, models, plans", CATALOGUE, _arguments, _run)}

@@ -1,0 +1,170 @@
+"""The coordinator's folder: everything that a consortium is made of, in files that people can look at.
+
+consortium.yaml      name, address, ports
+root.key             signs rosters and plans; may lie elsewhere (--root), the running processes do not need it
+tls/                 the consortium's own TLS authority and the gateway's certificate
+pins.json, roster    who signs, and the signed list of members; rosters/ has every version
+sites/NAME.json      what each site was admitted with
+runs/NAME/           plan.json, state.json, decisions/, checkpoint, model, result, events, log
+audit/               what was done here, and the key that signs for it; voucher: the roots' word for that key
+live/                what the running processes keep: SuperLink's database, sockets, logs
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Self
+
+import yaml
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_public_key
+from pydantic import Field, ValidationError
+
+from common import config as configuration
+from common.audit.log import Log
+from common.config import Frozen
+from common.errors import ConfigError
+from common.secagg import Pins, Roster, admitted
+from common.trust.enrolment import Consortium, read_pins
+from common.trust.joining import ADDRESS, JoinRequest
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Settings(Frozen):
+    """`consortium.yaml`."""
+
+    consortium: str
+    address: Annotated[str, Field(pattern=ADDRESS)]
+    """host:port at which sites reach the gateway."""
+    listen: str = "0.0.0.0"  # noqa: S104 the gateway is the one process that is meant to be reached
+    """The gateway's address on this machine."""
+    port: Port = 8443
+    """The gateway's port on this machine."""
+    superlink_port: Port = 18000
+    """Flower's own API, on loopback alone."""
+
+    @classmethod
+    def checked(cls, told: object) -> Self:
+        """From what a file or a command line says.
+
+        Raises:
+            ConfigError: naming the key.
+        """
+        try:
+            return cls.model_validate(told)
+        except ValidationError as error:
+            raise ConfigError(configuration.readable(Path("consortium.yaml"), error)) from None
+
+
+@dataclass(frozen=True)
+class Home:
+    """The folder."""
+
+    folder: Path
+
+    @classmethod
+    def at(cls, folder: Path) -> Self:
+        """The folder of a consortium.
+
+        Raises:
+            ConfigError: if there is none, saying how it is made.
+        """
+        home = cls(folder)
+        _ = home.settings
+        return home
+
+    @property
+    def settings(self) -> Settings:
+        """What `consortium.yaml` says.
+
+        Raises:
+            ConfigError: if there is no consortium here, or the file has a fault.
+        """
+        path = self.folder / "consortium.yaml"
+        try:
+            return Settings.checked(yaml.safe_load(path.read_text()))
+        except FileNotFoundError:
+            raise ConfigError(
+                f"{self.folder}: no consortium.yaml. Make a consortium with `python -m server init`, or name its "
+                "folder with --home."
+            ) from None
+        except (yaml.YAMLError, UnicodeError) as error:
+            raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+
+    @property
+    def pins(self) -> Pins:
+        """The roots' public keys."""
+        return read_pins(self.folder / "pins.json")
+
+    @property
+    def consortium(self) -> Consortium:
+        """The roster as signed, with the pins."""
+        return Consortium.read(self.folder)
+
+    @property
+    def roster(self) -> Roster:
+        """The current roster."""
+        found = self.consortium
+        return admitted(found.roster, found.pins)
+
+    @property
+    def authority(self) -> Path:
+        """The TLS authority's certificate."""
+        return self.folder / "tls" / "ca.crt"
+
+    @property
+    def log(self) -> Log:
+        """What was done here."""
+        return Log(self.folder / "audit", f"consortium {self.pins.federation}")
+
+    @property
+    def voucher(self) -> Path:
+        """The roots' word for the key of that log."""
+        return self.folder / "audit" / "voucher"
+
+    @property
+    def live(self) -> Path:
+        """What the running processes keep."""
+        return self.folder / "live"
+
+    def root_keys(self, elsewhere: Path | None = None) -> list[Ed25519PrivateKey]:
+        """The consortium's signing key.
+
+        Raises:
+            ConfigError: if it is not there, or not the one that is pinned.
+        """
+        path = elsewhere or self.folder / "root.key"
+        try:
+            key = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(path.read_text()))
+        except (OSError, ValueError) as error:
+            what = error.strerror if isinstance(error, OSError) else "64 hexadecimal digits were expected"
+            raise ConfigError(f"{path}: {what}. It signs rosters and plans; name its file with --root.") from None
+        if key.public_key().public_bytes_raw() not in self.pins.roots:
+            raise ConfigError(f"{path}: is not this consortium's root key. Name the right file with --root.")
+        return [key]
+
+    def requests(self) -> dict[str, JoinRequest]:
+        """What every site was admitted with, by name; suspended ones too."""
+        files = sorted((self.folder / "sites").glob("*.json"))
+        return {path.stem: JoinRequest.read(path.read_bytes()) for path in files}
+
+    # --- the gateway's `Membership` ---
+
+    def identities(self) -> dict[str, bytes]:
+        """Ed25519 public keys of the active members."""
+        return dict(self.roster.active)
+
+    def nodes(self) -> dict[bytes, str]:
+        """Sites by their node's public key, as Flower's header has it; active members alone."""
+        active = self.roster.active
+        return {
+            raw_node_key(request.node): site
+            for site, request in self.requests().items()
+            if active.get(site) == request.identity
+        }
+
+
+def raw_node_key(openssh: str) -> bytes:
+    """A node's public key as Flower sends it: DER within PEM."""
+    key = load_ssh_public_key(openssh.encode())
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)

@@ -1,0 +1,55 @@
+"""The coordinator's history as sites see it: the newest head of its log, and proof that it extends what they saw."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from common.audit.heads import vouch
+from common.audit.log import RESTORE
+from common.audit.merkle_tree import Tree, leaf_hash
+from common.errors import AuditError
+from common.storage.files import replace
+from server.consortium.home import Home
+
+
+def vouched(home: Home, roots: Sequence[Ed25519PrivateKey]) -> None:
+    """Let the roots vouch for the key of this coordinator's log, if they have not yet; the log is begun for it."""
+    path, key = home.voucher, home.log.begin()
+    if not path.exists():
+        replace(path, vouch(key, home.pins.federation, roots))
+
+
+class History:
+    """What the gateway answers. It keeps the tree, and reads what is new; for one thread at a time."""
+
+    def __init__(self, home: Home) -> None:
+        self._home, self._tree, self._read = home, Tree(), 0
+
+    def shown(self, seen: int, words: Sequence[Any] = ()) -> dict[str, Any]:
+        """The newest head, for a site that saw one of so many entries; until the roots vouch for its key, none.
+
+        Args:
+            words: what other sites say that they saw (`common.audit.witness_statement`), to be handed on with proofs.
+
+        Raises:
+            AuditError: the log is not what was written.
+        """
+        log = self._home.log
+        if (head := log.head()) is None or not self._home.voucher.exists():
+            return {"head": None}
+        for _ in range(2):
+            for line in log.lines(self._read):
+                self._tree.append(leaf_hash(line))
+                self._read += len(line) + 1
+            if head.size <= len(self._tree) and self._tree.root(head.size) == head.root:
+                told: dict[str, Any] = {"head": head.paper.told(), "proof": self._proof(seen, head.size)}
+                told["witnesses"] = [
+                    {"paper": word, "proof": self._proof(word["content"]["size"], head.size)} for word in words
+                ]
+                return told | {"voucher": self._home.voucher.read_text()}
+            self._tree, self._read = Tree(), 0  # the log was put aside, or restored, while this process ran
+        raise AuditError(f"{log.folder}: is not what was written. {RESTORE}")
+
+    def _proof(self, seen: int, size: int) -> list[str]:
+        return [piece.hex() for piece in self._tree.consistency(seen, size)] if 0 <= seen <= size else []

@@ -1,0 +1,93 @@
+"""What the live page shows, part by part, each from the coordinator's folder alone."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from xml.etree.ElementTree import Element
+
+from common.errors import ConsiliumError
+from server.consortium.home import Home
+from server.dashboard import consortium_sections, run_sections
+from server.dashboard.consortium_view import Look, Marks
+from server.dashboard.page_frame import html
+from server.report.markup import el
+from server.runs.status import usual_s
+
+log = logging.getLogger("consilium")
+
+LATE_S = 5.0
+"""A wait is announced to whoever cannot see the page after so long, beyond what a round takes."""
+PARTS = {
+    "top": "The coordinator's processes", "run": "The run", "sites": "Sites", "curves": "Learning",
+    "rounds": "Who took part in which round", "history": "All runs", "catalogue": "Catalogue",
+    "audit": "Audit log",
+}  # fmt: skip
+"""Parts of the page in their order, by name, with their headings."""
+MAKERS: dict[str, Callable[[Look], Marks]] = {
+    "top": consortium_sections.processes, "run": run_sections.summary, "sites": consortium_sections.hospitals,
+    "curves": run_sections.curves, "rounds": run_sections.rounds, "history": consortium_sections.history,
+    "catalogue": consortium_sections.offers, "audit": consortium_sections.log_head,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A page's content at one moment."""
+
+    title: str
+    said: str
+    """For whoever listens."""
+    parts: dict[str, Element]
+
+    @classmethod
+    def at(cls, home: Home, name: str = "") -> "Shown":
+        """As it is now. Raises as `Look.at`."""
+        look = Look.at(home, name)
+        made = {part: el("div", *_safely(make, look)) for part, make in MAKERS.items()}
+        return cls(title(look), said(look), made)
+
+    @cached_property
+    def told(self) -> dict[str, str]:
+        """As it is sent: text, and of the parts HTML."""
+        return {"title": self.title, "said": self.said} | {part: html(made) for part, made in self.parts.items()}
+
+
+def title(look: Look) -> str:
+    """The page's name, short enough for a tab."""
+    if look.run is None:
+        return "Consilium"
+    if look.stage == "running":
+        return f"{len(look.rounds)}/{look.total} {look.run.name} – Consilium"
+    return f"{look.stage}: {look.run.name} – Consilium"
+
+
+def said(look: Look) -> str:
+    """What is worth interrupting somebody for who listens: not every round, and no time that runs."""
+    if look.run is None:
+        return "No run yet."
+    text = f"Run {look.run.name} {look.stage}."
+    if look.stage != "running":
+        return text
+    quarters = ("", " A quarter of it is done.", " Half of it is done.", " Three quarters of it are done.", "")
+    text += quarters[min(len(look.rounds) * 4 // max(look.total, 1), 4)]
+    gone = [one.site for one in look.sites if one.site in look.cohort and one.link != "connected"]
+    text += f" Not there: {', '.join(gone)}." if gone else ""
+    late = [one.site for one in look.sites if one.awaited_for] if _late(look) else []
+    return text + (f" Waiting for {', '.join(late)}." if late else "")
+
+
+def _late(look: Look) -> bool:
+    asking = look.run.progress() if look.run else None
+    return asking is not None and look.now - asking.since_s > LATE_S + usual_s(look.rounds)
+
+
+def _safely(make: Callable[[Look], Marks], look: Look) -> Marks:
+    """One part that cannot be shown does not take the others with it."""
+    try:
+        return make(look)
+    except (ConsiliumError, OSError) as error:
+        return [el("p", f"This cannot be shown: {error}", class_="warn")]
+    except Exception:
+        log.exception("a part of the page")
+        return [el("p", "This cannot be shown, by a fault of this program. It is in its output.", class_="warn")]

@@ -1,0 +1,165 @@
+"""Who may look at the live page: whoever knows the password, or follows a link that works once.
+
+Of the password a scrypt hash is kept (RFC 7914), of links and sessions a SHA-256: a copy of the files opens nothing.
+"""
+
+import hashlib
+import hmac
+import json
+import secrets
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cryptography.exceptions import InvalidKey
+from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+
+from common.errors import ConfigError
+from common.storage.files import glance, replace
+from server.consortium.home import Home
+
+LEAST_LENGTH = 12
+SCRYPT = {"length": 32, "n": 2**15, "r": 8, "p": 1}
+"""32 MB and a tenth of a second for each guess."""
+SESSION_S = 12 * 3600.0
+MOST_SESSIONS = 100
+FREE_TRIES, LONGEST_WAIT_S = 3, 60.0
+MOST_NOTED, NOTED_S = 60, 3600.0
+"""Of refused logins so many in so long are worth an entry in a log that never shrinks."""
+
+
+class RefusedError(Exception):
+    """Not let in; says why, and after how many seconds another try is looked at."""
+
+    def __init__(self, why: str, wait_s: float = 0.0) -> None:
+        super().__init__(why)
+        self.wait_s = wait_s
+
+
+@dataclass
+class Lock:
+    """The lock of one coordinator's page. Threads may share it."""
+
+    home: Home
+    _alone: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _link: bytes | None = field(default=None, repr=False)
+    """Digest of the link that was not used yet."""
+    _wrong: int = 0
+    """Wrong passwords in a row."""
+    _closed_until_s: float = 0.0
+    _noted_s: list[float] = field(default_factory=list)
+    """When refused logins were written down."""
+
+    @property
+    def has_password(self) -> bool:
+        """Whether one was set; else there are links."""
+        return self._password.exists()
+
+    def set_password(self, password: str) -> None:
+        """Set the password. All sessions end.
+
+        Raises:
+            ConfigError: too short.
+        """
+        if len(password) < LEAST_LENGTH:
+            raise ConfigError(f"a password of {len(password)} characters, expected {LEAST_LENGTH} at least.")
+        salt = secrets.token_bytes(16)
+        told = {"salt": salt.hex(), "scrypt": Scrypt(salt=salt, **SCRYPT).derive(password.encode()).hex()}
+        replace(self._password, json.dumps(told).encode())
+        self._sessions.unlink(missing_ok=True)
+
+    def link(self) -> str:
+        """A token for a link that works once; one given before works no more."""
+        token = secrets.token_urlsafe(32)
+        with self._alone:
+            self._link = _digest(token)
+        return token
+
+    # --- letting in -------------------------------------------------------------------------------------------------
+
+    def follow(self, token: str) -> str:
+        """A new session for the token of a link.
+
+        Raises:
+            RefusedError: it is not the one, or was used, or a password was set since.
+        """
+        with self._alone:
+            if self.has_password or self._link is None or not hmac.compare_digest(self._link, _digest(token)):
+                raise RefusedError("this link was used already, or is not of this process.")
+            self._link = None
+            return self._begun()
+
+    def enter(self, password: str) -> str:
+        """A new session for the password. One guess at a time; after three wrong ones, each costs a pause.
+
+        Raises:
+            RefusedError: wrong, or too early.
+        """
+        with self._alone:
+            if (wait_s := self._closed_until_s - time.monotonic()) > 0:
+                raise RefusedError(f"too many wrong passwords. Try again in {wait_s:.0f} s.", wait_s)
+            if not self._fits(password):
+                self._wrong += 1
+                wait_s = min(2.0 ** (self._wrong - FREE_TRIES), LONGEST_WAIT_S) if self._wrong >= FREE_TRIES else 0.0
+                self._closed_until_s = time.monotonic() + wait_s
+                raise RefusedError("wrong password.", wait_s)
+            self._wrong = 0
+            return self._begun()
+
+    def to_note(self) -> bool:
+        """Whether one more refused login is to be written down: any web page can have a browser follow a wrong link."""
+        with self._alone:
+            now_s = time.monotonic()
+            self._noted_s = [at_s for at_s in self._noted_s if now_s - at_s < NOTED_S]
+            if len(self._noted_s) >= MOST_NOTED:
+                return False
+            self._noted_s.append(now_s)
+            return True
+
+    def admits(self, session: str) -> bool:
+        """Whether a session is going on. It is looked up by its digest, so time tells nothing of it."""
+        return self._known().get(_digest(session).hex(), 0.0) > time.time()
+
+    def leave(self, session: str) -> None:
+        """End a session."""
+        with self._alone:
+            known = self._known()
+            known.pop(_digest(session).hex(), None)
+            replace(self._sessions, json.dumps(known).encode())
+
+    def _fits(self, password: str) -> bool:
+        told = glance(self._password) if self.has_password else None
+        if not told:
+            return False
+        try:
+            Scrypt(salt=bytes.fromhex(told["salt"]), **SCRYPT).verify(password.encode(), bytes.fromhex(told["scrypt"]))
+        except (InvalidKey, KeyError, TypeError, ValueError):
+            return False
+        return True
+
+    def _begun(self) -> str:
+        session, now = secrets.token_urlsafe(32), time.time()
+        known = {name: until_s for name, until_s in self._known().items() if until_s > now}
+        newest = sorted(known.items(), key=lambda one: one[1])[-MOST_SESSIONS + 1 :]
+        told = {**dict(newest), _digest(session).hex(): now + SESSION_S}
+        self._sessions.parent.mkdir(parents=True, exist_ok=True)
+        replace(self._sessions, json.dumps(told).encode())
+        return session
+
+    def _known(self) -> dict[str, float]:
+        """Sessions by their digest, with their end: kept in a file, so that they outlast this process."""
+        told = glance(self._sessions)
+        return dict(told) if isinstance(told, dict) else {}
+
+    @property
+    def _password(self) -> Path:
+        return self.home.folder / "dashboard.password"
+
+    @property
+    def _sessions(self) -> Path:
+        return self.home.live / "dashboard.json"
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()

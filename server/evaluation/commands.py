@@ -1,0 +1,101 @@
+"""The command that asks the sites to evaluate models that are there."""
+
+import argparse
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+
+from common.cli.command import Command, confirmed
+from common.config import Terms
+from common.errors import ConfigError
+from common.package import Shared
+from common.plans.plan import RunPlan
+from common.trust.enrolment import PURPOSE
+from server.consortium.home import Home
+from server.consortium.log_proofs import vouched
+from server.evaluation import model_store
+from server.runs import terminal
+from server.runs.run import Run
+
+EVALUATE = """Have every site run models on its validation cases. Nothing is trained.
+
+  python -m server evaluate pneumonia-1a2b3c4d
+  python -m server evaluate pneumonia-1a2b3c4d pneumonia-5e6f7a8b --cohort lisbon,osaka,nairobi
+  python -m server evaluate others.consilium --dataset chest
+
+Signs a plan that names each model by its SHA-256; every site approves it, as it does a training. What comes back are
+counts, summed under secure aggregation, and of single sites what they publish (policy.publish in their site.yaml).
+docs/evaluation.md explains the figures, and which cohorts are refused."""
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("models", nargs="+", metavar="MODEL", help="a finished run by its name, or a package's file")
+    parser.add_argument("--fingerprint", metavar="DIGITS", help="of a package's publisher who is not this consortium")
+    parser.add_argument("--name", default="evaluation", metavar="NAME", help="of the plan (evaluation)")
+    parser.add_argument("--dataset", metavar="NAME", help="the sites' data set (the first model's)")
+    parser.add_argument("--cohort", default="", metavar="SITE,SITE", help="who is asked (the first model's sites)")
+    parser.add_argument("--purpose", metavar="P", help="one that the consortium allows (the first model's)")
+    parser.add_argument("--days", type=float, default=30.0, metavar="N", help="when the plan ends (30)")
+    parser.add_argument("--wait-hours", type=float, default=24.0, metavar="H", help="for undecided sites (24)")
+    parser.add_argument("--no-follow", action="store_true", help="submit, and return at once")
+    parser.add_argument("--home", type=Path, default=Path("consortium"), metavar="DIR",
+                        help="the coordinator's folder (consortium)")  # fmt: skip
+    parser.add_argument("--root", type=Path, metavar="FILE", help="the root key, where it is not in the folder")
+
+
+def drawn_up(home: Home, options: argparse.Namespace) -> RunPlan:
+    """The signed plan.
+
+    Raises:
+        ConfigError: models that do not tell the same classes apart, or a model twice; and what a plan may not say.
+        PlanError, RunError: a model that is not there.
+    """
+    trusted = partial(_trusted, options.fingerprint)
+    found = [model_store.found(home, name, trusted) for name in options.models]
+    models, first = tuple(one.model for one in found), found[0]
+    for one in found[1:]:
+        if one.labels != first.labels:
+            raise ConfigError(
+                f"{one.model.name} tells apart {', '.join(one.labels)}; {first.model.name} {', '.join(first.labels)}. "
+                "Evaluate them in plans of their own."
+            )
+    if len({m.sha256 for m in models}) < len(models) or len({m.name for m in models}) < len(models):
+        raise ConfigError(f"{', '.join(m.name for m in models)}: a model twice, expected each once.")
+    dataset, purpose = options.dataset or first.dataset, options.purpose or first.purpose or PURPOSE
+    if not dataset:
+        raise ConfigError("--dataset: a package does not say on which; give the name that the sites have it under.")
+    cohort = tuple(filter(None, options.cohort.split(","))) or first.cohort
+    try:
+        terms = Terms(
+            dataset=dataset, purpose=purpose, labels=first.labels, shape=first.model.shape, cohort=cohort,
+            expires_days=options.days,
+        )  # fmt: skip
+        told = first.model.training
+        training = told.model_validate(told.model_dump() | {"name": options.name})
+    except ValueError as error:
+        raise ConfigError(f"--name, --dataset or --days: {error}") from None
+    return RunPlan.on_terms(terms, training, models, home.roster, home.root_keys(options.root))
+
+
+def _trusted(given: str | None, shared: Shared) -> bool:
+    """Whether a publisher that is not this consortium is who it says, by its fingerprint."""
+    print(f"{shared.content.name} is published by '{shared.content.publisher.name}':\n\n    {shared.fingerprint}\n")
+    return confirmed("Have you compared it with the publisher, and is it the same?", shared.fingerprint, given)
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    home = Home.at(options.home)
+    plan = drawn_up(home, options)
+    vouched(home, home.root_keys(options.root))
+    options.act.plan, options.act.facts["digest"] = plan.name, plan.digest
+    run = Run.begin(home, plan, options.wait_hours * 3600)
+    print(f"Run {run.name}: asking {', '.join(plan.content.cohort)} to evaluate {', '.join(options.models)}.")
+    print(f"Each decides: python -m client approve {run.name}")
+    return 0 if options.no_follow else terminal.follow(run, Console(soft_wrap=True))
+
+
+COMMANDS = {
+    "evaluate": Command("finished models on every site's validation cases", EVALUATE, _arguments, _evaluate,
+                        "the run goes on; follow it again with `python -m server follow`."),
+}  # fmt: skip

@@ -1,0 +1,208 @@
+"""An evaluation: every model of a plan on the validation cases of every site, as sums; nothing is trained.
+
+A model is a round: one question under secure aggregation, then the figures of the sites that publish theirs
+(`common.plans.declarations` says when they may). What was done is written after every model, so a process that is
+killed loses none. A model whose sum comes to nothing is asked again, a few times; then its row is empty.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.algorithms import Total
+from common.errors import ConfigError, QuorumError, SecAggError, WireError
+from common.messages.answer_layout import evaluation
+from common.messages.transport import Request
+from common.metrics import performance
+from common.plans import declarations
+from common.plans.evaluated_model import Examined
+from common.plans.plan import Decision
+from common.plans.site_figures import ASKED, Figures
+from common.storage import tensorfile
+from common.storage.files import write_json
+from common.types import Tensors, prefixed, under
+from server import report
+from server.evaluation import model_store
+from server.results import cross_site, outcome_counts, result_json
+from server.rounds import checkpoint
+from server.rounds.exchange import Talk, log
+from server.rounds.loop import RoundRecord
+from server.rounds.secure_sum import SecureSum
+from server.rounds.transcripts import Transcripts
+from server.runs.driver import Connected, gather, until_there_is_room
+from server.runs.run import Run
+
+ATTEMPTS = 3
+"""How often a model is asked for."""
+AGAIN_S = 2.0
+
+
+@dataclass(frozen=True)
+class Done:
+    """How far an evaluation is."""
+
+    sums: dict[str, Tensors] = field(default_factory=dict)
+    """By the model's SHA-256, outcomes counted over the sites; without an entry the row is empty."""
+    cells: dict[tuple[str, str], Tensors] = field(default_factory=dict)
+    """By model and site, what sites published."""
+    records: tuple[RoundRecord, ...] = ()
+
+    def save(self, path: Path, run: str) -> None:
+        """Write it, atomically."""
+        tensors: Tensors = {}
+        for model, counted in self.sums.items():
+            tensors = {**tensors, **prefixed(f"sum/{model}", counted)}
+        for (model, site), counted in self.cells.items():
+            tensors = {**tensors, **prefixed(f"cell/{model}/{site}", counted)}
+        cells = [list(cell) for cell in self.cells]
+        header = {"sums": list(self.sums), "cells": cells, "records": [asdict(r) for r in self.records]}
+        tensorfile.save(path, tensors, {"run": run, "done": json.dumps(header)})
+
+    @classmethod
+    def load(cls, path: Path, run: str) -> "Done":
+        """As it was written last; nothing yet where there is none.
+
+        Raises:
+            RunError, WireError: for a file that is damaged, or another run's.
+        """
+        try:
+            tensors, header = tensorfile.load(path)
+        except FileNotFoundError:
+            return cls()
+        if header.get("run") != run:
+            raise WireError(f"{path}: belongs to another run. Remove it, and evaluate again.")
+        told = json.loads(header["done"])
+        return cls(
+            {model: under(f"sum/{model}", tensors) for model in told["sums"]},
+            {(model, site): under(f"cell/{model}/{site}", tensors) for model, site in told["cells"]},
+            tuple(checkpoint.record_of(r) for r in told["records"]),
+        )
+
+
+def examine(run: Run, transport: Connected) -> Callable[[], object]:
+    """All models that are left; returns what writes the result.
+
+    Raises:
+        PolicyError: if sites publish their figures so that too few others are left.
+        QuorumError: if no model has a sum.
+    """
+    plan, path, sites = run.plan, run.folder / "evaluation.checkpoint", transport.sites()
+    decisions = {site: decision for site, decision in run.decisions().items() if site in sites}
+    declarations.refuse_lone(sites, publishing := declarations.publishing(decisions))
+    aggregator = _aggregator(run, transport, decisions)
+    done = Done.load(path, plan.digest)
+    for number, model in enumerate(plan.content.models):
+        if number < len(done.records):
+            continue
+        gather(run, transport, run.quorum(len(sites)))
+        done = _examined(run, aggregator, done, (number, model), publishing)
+        until_there_is_room(partial(done.save, path, plan.digest))
+        until_there_is_room(partial(run.remember, done.records))
+    if not done.sums:
+        raise QuorumError(
+            f"no sum of any model: each was asked for {ATTEMPTS} times, and too few sites answered, or they have "
+            "answered for these models together with other sites before. See the log which; evaluate a model with the "
+            "sites that it was trained with."
+        )
+    return partial(_write_result, run, sites, publishing, done)
+
+
+def _aggregator(run: Run, transport: Connected, decisions: dict[str, Decision]) -> SecureSum:
+    plan = run.plan
+    if set(transport.sites()) != set(decisions):
+        raise ConfigError("the decision of a site that takes part is not there any more. Evaluate again.")
+    told = plan.content
+    layouts = partial(evaluation, told.training.federation.weight_bound, len(told.labels), looks=plan.looks)
+    return SecureSum(
+        transport, run.home.consortium, layouts, declarations.bound(plan, decisions), ATTEMPTS * len(told.models),
+        keep=Transcripts(run.folder / "transcripts", for_good=False, insist=until_there_is_room),
+        current=lambda: run.home.consortium,
+        beside={declarations.NAME: np.frombuffer(declarations.packed(decisions), np.uint8)},
+    )  # fmt: skip
+
+
+def _examined(
+    run: Run, aggregator: SecureSum, done: Done, which: tuple[int, Examined], publishing: Sequence[str]
+) -> Done:
+    """One model: its sum, then what sites publish."""
+    started, (number, model), timeout_s = time.monotonic(), which, run.plan.content.training.federation.timeout_s
+    arrays, sites = model_store.arrays(run.home, model), aggregator.transport.sites()
+    up = down = 0
+    total = Total({}, (), sites)
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            time.sleep(AGAIN_S)
+        # A number of its own for each attempt: what became of an attempt is known by it after a crash.
+        question = model.question(arrays, attempt * len(run.plan.content.models) + number)
+        until_there_is_room(partial(run.begin_round, number))
+        total = aggregator.total(question, sites, timeout_s)
+        up, down = up + total.bytes_up, down + total.bytes_down
+        if total.sums:
+            break
+    cells = dict(done.cells)
+    if total.sums:
+        talk = Talk(aggregator.transport, question.round, timeout_s)
+        shown = _published(run, talk, question, model, sorted(set(publishing) & set(total.sites)))
+        cells |= {(model.sha256, site): counted for site, counted in shown.items()}
+        up, down = up + talk.bytes_up, down + talk.bytes_down
+    record = RoundRecord(
+        number, time.monotonic() - started, up, down, total.sites, total.dropped, not total.sums,
+        validation=performance.summary_of_counts(total.sums) if total.sums else {},
+    )  # fmt: skip
+    sums = {**done.sums, model.sha256: dict(total.sums)} if total.sums else done.sums
+    return Done(sums, cells, (*done.records, record))
+
+
+def _published(run: Run, talk: Talk, question: Request, model: Examined, sites: Iterable[str]) -> dict[str, Tensors]:
+    """What the sites publish of a model; the signed papers are kept in the run's folder."""
+    found, keys = dict[str, Tensors](), run.home.identities()
+    for site, message in talk.ask(dict.fromkeys(sites, replace(question, kind=ASKED))):
+        try:
+            figures = Figures.admitted(bytes(message), keys[site], site, run.plan, model.sha256)
+        except (KeyError, WireError, SecAggError) as error:
+            log.warning("site %s: figures that cannot be used: %s", site, error)
+            continue
+        path = run.folder / "published" / f"{model.sha256[:16]}-{site}.json"
+        until_there_is_room(partial(tensorfile.write_atomically, path, figures.paper.encode()))
+        found[site] = figures.counts
+    return found
+
+
+def _write_result(run: Run, sites: Sequence[str], publishing: Sequence[str], done: Done) -> None:
+    told, points = run.plan.content, {m.sha256: m.threshold for m in run.plan.content.models}
+    names = {m.sha256: m.name for m in told.models}
+    cells: dict[str, dict[str, Any]] = {m.name: {} for m in told.models}
+    for (model, site), counted in done.cells.items():
+        cells[names[model]][site] = cross_site.cell(counted, points[model])
+    result: dict[str, Any] = {
+        "format": result_json.FORMAT,
+        "kind": "evaluation",
+        **run.about(sites),
+        "models": [
+            {"name": m.name, "sha256": m.sha256, "kind": m.training.model.kind, "preprocess": m.recipe,
+             "shape": list(m.shape), "threshold": m.threshold}
+            for m in told.models
+        ],
+        "cross_site": {
+            "part": "validation",
+            "models": [m.name for m in told.models],
+            "sites": list(publishing),
+            "cells": cells,
+            "all": {names[model]: cross_site.cell(counted, points[model]) for model, counted in done.sums.items()},
+        },
+        "counts": {names[model]: outcome_counts.of_sum(counted, points[model]) for model, counted in done.sums.items()},
+        "rounds": (rounds := run.rounds()),
+        "cost": result_json.cost(rounds),
+        "secure_aggregation": result_json.sums_over(len(sites)),
+        "release": told.release,
+        "code": told.code,
+        "versions": result_json.versions(),
+    }  # fmt: skip
+    report.write(run.folder / "report.html", result)
+    write_json(run.folder / "result.json", result)

@@ -1,0 +1,107 @@
+"""Models to be evaluated: finished runs by name, and packages; their arrays are kept until the sites are asked."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.config import Training
+from common.errors import IdentityError, RunError, WireError
+from common.package import SUFFIX, Shared
+from common.package.package_file import ARRAYS, read
+from common.plans.evaluated_model import Examined, arrays_of, fingerprint_of
+from common.storage import tensorfile
+from common.types import Tensors
+from server.consortium.home import Home
+from server.runs.run import Run
+
+
+@dataclass(frozen=True)
+class Found:
+    """A model, and what an evaluation of it takes from where it comes from."""
+
+    model: Examined
+    labels: tuple[str, ...]
+    dataset: str = ""
+    """Empty where a package does not say."""
+    purpose: str = ""
+    cohort: tuple[str, ...] = ()
+
+
+Trusts = Callable[[Shared], bool]
+"""Whether a package of somebody else's is to be used."""
+
+
+def found(home: Home, name: str, trusts: Trusts) -> Found:
+    """A model by a run's name or a package's file; its arrays are put where `arrays` looks for them.
+
+    Raises:
+        PlanError, RunError: no such run, or one that has no model.
+        PackageError: a package in which a check does not hold; OSError if it cannot be read.
+        IdentityError: a publisher that is not trusted.
+    """
+    return _of_package(home, Path(name), trusts) if name.endswith(SUFFIX) else _of_run(home, name)
+
+
+def _of_run(home: Home, name: str) -> Found:
+    run = Run.find(home, name)
+    told, path = run.plan.content, run.folder / "model.safetensors"
+    if told.models:
+        raise RunError(f"run {run.name} is an evaluation, expected one that has trained a model.")
+    try:
+        file, about = tensorfile.load(path)
+        threshold = json.loads(about["threshold"].replace("None", "null"))
+    except (OSError, KeyError, ValueError, WireError):
+        raise RunError(f"{path}: no model; expected a run that has finished. See python -m server history.") from None
+    arrays = arrays_of(file)
+    model = Examined(
+        name=run.name, sha256=fingerprint_of(arrays), training=told.training, shape=told.shape, recipe=told.recipe,
+        threshold=threshold, looks=_looks(arrays),
+    )  # fmt: skip
+    return _kept(home, arrays, Found(model, told.labels, told.dataset, told.purpose, run.state.cohort))
+
+
+def _of_package(home: Home, path: Path, trusts: Trusts) -> Found:
+    shared = read(path)
+    told = shared.content
+    own = {root.hex() for root in home.pins.roots} == set(told.publisher.roots)
+    if not own and not trusts(shared):
+        raise IdentityError(
+            "fingerprint", f"{path}: '{told.publisher.name}' is not this consortium, and its fingerprint was not "
+            'confirmed. Compare it with the publisher, and answer yes, or give --fingerprint "…".',
+        )  # fmt: skip
+    arrays = arrays_of(tensorfile.unpack(shared.members[ARRAYS])[0])
+    model = Examined(
+        name=told.name, sha256=fingerprint_of(arrays), shape=told.shape, recipe=told.recipe, threshold=told.threshold,
+        training=Training(name=told.name, preprocess=told.preprocess, model=told.model), looks=_looks(arrays),
+    )  # fmt: skip
+    return _kept(home, arrays, Found(model, told.labels))
+
+
+def _looks(arrays: Tensors) -> bool:
+    return any(name.startswith("likeness/") for name in arrays)
+
+
+def _kept(home: Home, arrays: Tensors, told: Found) -> Found:
+    tensorfile.save(_place(home, told.model.sha256), arrays, {})
+    return told
+
+
+def arrays(home: Home, model: Examined) -> Tensors:
+    """Weights, and federated mean and variance, of a model that a plan names.
+
+    Raises:
+        RunError: if they are not there any more, or others.
+    """
+    path = _place(home, model.sha256)
+    try:
+        told, _ = tensorfile.load(path)
+    except (OSError, WireError) as error:
+        raise RunError(f"{path}: the arrays of model {model.name} cannot be read ({error}). Evaluate anew.") from None
+    if fingerprint_of(told) != model.sha256:
+        raise RunError(f"{path}: is not the model {model.name} that the plan names. Evaluate anew.")
+    return told
+
+
+def _place(home: Home, sha256: str) -> Path:
+    return home.folder / "models" / f"{sha256}.safetensors"

@@ -1,0 +1,1 @@
+"""A finished run as one signed package with a model card."""

@@ -1,0 +1,107 @@
+"""The command that makes a package of a finished run."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from common.cli.command import Command
+from common.errors import ConfigError, RunError
+from common.storage import tensorfile
+from common.storage.files import read_json
+from server.catalogue.catalogue import Catalogue
+from server.consortium.home import Home
+from server.runs.run import Run
+
+if TYPE_CHECKING:
+    from common.package import Shared
+
+COMPARED_ON = 64
+
+EXPORT = """Make one signed package of a finished run, to use at any hospital: python -m client predict MODEL IMAGE…
+
+  python -m server export pneumonia-1a2b3c4d --licence CC-BY-NC-4.0
+  python -m server export runs/demo --key publisher.key
+
+In it: weights, architecture, preprocessing with its fingerprint, labels, operating point, how validation cases were
+scored, and a model card. A consortium's roots sign it. A simulated run can be signed with a publisher's own key
+instead, which is made where there is none; the card says that it is a simulation. docs/sharing.md has the format."""
+
+ASK_THE_PUBLISHER = "not given: ask the publisher before any use"
+RESEARCH = "Research on this question, on images like those of the training, by people who read the limits below."
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="a folder with a result.json, or a run's name here")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="the package (NAME.consilium)")
+    parser.add_argument("--licence", default=ASK_THE_PUBLISHER, metavar="TEXT", help="under which it is given away")
+    parser.add_argument("--intended", default=RESEARCH, metavar="TEXT", help="intended use, for the card")
+    parser.add_argument(
+        "--country", action="append", default=[], metavar="SITE=COUNTRY", help="for the card (the catalogue's); repeat"
+    )
+    parser.add_argument("--onnx", action="store_true", help="put an ONNX graph in as well, and compare its outputs")
+    parser.add_argument("--key", type=Path, metavar="FILE", help="a publisher's own key, for a simulated run")
+    parser.add_argument("--publisher", default="simulation", metavar="NAME", help="whose key that is (simulation)")
+    parser.add_argument("--home", type=Path, default=Path("consortium"), metavar="DIR",
+                        help="the coordinator's folder (consortium)")  # fmt: skip
+    parser.add_argument("--root", type=Path, metavar="FILE", help="the root key, where it is not in the folder")
+
+
+def finished(home: Path, name: str) -> Path:
+    """The folder that a run is in: the one named, or that of a run of the coordinator's.
+
+    Raises:
+        RunError: there is none.
+    """
+    if (Path(name) / "result.json").exists():
+        return Path(name)
+    if not home.exists():
+        raise RunError(f"{name}: no folder with a result.json. Runs go by name with --home, the coordinator's folder.")
+    return Run.find(Home.at(home), name).folder
+
+
+def _export(options: argparse.Namespace) -> int:
+    from common.package import SUFFIX, admitted
+    from server.export.model_card import Terms
+    from server.export.package import Publisher, export, publisher_key
+
+    folder, known = finished(options.home, options.run), dict[str, str]()
+    if options.key:
+        if (folder / "plan.json").exists():
+            raise ConfigError("--key: is for simulated runs; the roots of the consortium sign a real one.")
+        publisher = Publisher(options.publisher, [publisher_key(options.key)])
+    else:
+        home = Home.at(options.home)
+        publisher = Publisher(home.pins.federation, home.root_keys(options.root), home)
+        known = Catalogue(home).countries((read_json(folder / "result.json") or {"sites": ()})["sites"])
+    countries = known | dict(_country(told) for told in options.country)
+    file = export(folder, publisher, Terms(options.intended, options.licence, countries), onnx=options.onnx)
+    shared = admitted(file, "the package")
+    out = options.out or Path(shared.content.name + SUFFIX)
+    options.act.facts["package"] = shared.digest
+    tensorfile.write_atomically(out, file)
+    if options.onnx:
+        print(_compared(shared))
+    print(f"Written to {out}: {len(file):,} bytes, signed by '{shared.content.publisher.name}'. Its card is card.html")
+    print("in it. Whoever is no member of the consortium compares this fingerprint with you once:\n")
+    print(f"    {shared.fingerprint}\n")
+    print(f"Then: python -m client predict {out} IMAGE…    Research software, not a medical device.")
+    return 0
+
+
+def _compared(shared: "Shared") -> str:
+    """How far the ONNX graph's outputs are from the model's own, in words."""
+    from server.export.package import difference
+
+    if (found := difference(shared, COMPARED_ON)) is None:
+        return "ONNX: in the package; not compared, for onnxruntime is not installed (pip install onnxruntime)."
+    return f"ONNX: outputs differ from the model's own by {found:.1e} at most, on {COMPARED_ON} made-up images."
+
+
+def _country(told: str) -> tuple[str, str]:
+    site, equals, country = told.partition("=")
+    if not (equals and site and country):
+        raise ConfigError(f"--country {told}: expected SITE=COUNTRY, for example lisbon=Portugal.")
+    return site, country
+
+
+COMMANDS = {"export": Command("a finished run as a package to share", EXPORT, _arguments, _export)}

@@ -1,0 +1,229 @@
+"""The model card: what a shared model is, what it was trained on, how good it is, and what it is not good for.
+
+After Mitchell et al., Model Cards for Model Reporting, FAT* 2019. One content, as Markdown and as a page.
+"""
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from xml.etree.ElementTree import Element
+
+from common.metrics import intervals
+from common.package import Content
+from server.report import sentences
+from server.report.markup import Child, contents, document, el, listed, style, table
+from server.report.quality_section import NAMES, SHOWN
+from server.report.sentences import Result
+from server.results import outcome_counts
+
+NOT_TOLD = "not told"
+KINDS = {
+    "federation": "Trained by hospitals together; no image left any of them.",
+    "simulation": "Made by a simulation: one machine played all sites. Not for patients.",
+    "synthetic": "Made by a simulation on synthetic images, which a program drew. Not for patients.",
+}
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What the publisher says."""
+
+    intended: str
+    licence: str
+    countries: Mapping[str, str] = field(default_factory=dict)
+    """By site."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the card."""
+
+    title: str
+    lines: Sequence[str] = ()
+    head: Sequence[str] = ()
+    rows: Sequence[Sequence[str]] = ()
+    """A table, where there is one."""
+
+
+def sections(content: Content, result: Result, terms: Terms) -> list[Section]:
+    """The whole card."""
+    told = content.provenance
+    return [
+        Section(
+            "What it is", [KINDS[told.kind], sentences.summary(result), "Research software, not a medical device."]
+        ),
+        Section(
+            "Intended use", [terms.intended, f"It answers: {', '.join(content.labels)}. Images: {_images(content)}."]
+        ),
+        Section("What it is not good for", sentences.limits(result)),
+        _data(result, terms),
+        _performance(result),
+        _operating_point(content),
+        Section("Images unlike the training's", [_likeness(content)]),
+        Section("Privacy", sentences.privacy(result)),
+        Section("Licence", [terms.licence]),
+        _provenance(content),
+    ]
+
+
+def markdown(content: Content, result: Result, terms: Terms) -> bytes:
+    """The card as text."""
+    parts = [f"# {content.name}: model card"]
+    for section in sections(content, result, terms):
+        parts.append(f"## {section.title}")
+        parts.append("\n".join(f"- {_plain(line)}" for line in section.lines))
+        if section.rows:
+            lines = [section.head, ["---"] * len(section.head), *section.rows]
+            parts.append("\n".join("| " + " | ".join(map(_plain, line)) + " |" for line in lines))
+    return ("\n\n".join(part for part in parts if part) + "\n").encode()
+
+
+def page(content: Content, result: Result, terms: Terms) -> bytes:
+    """The card as a page that loads nothing."""
+    top, body = [el("p", "Model card", class_="kind"), el("h1", content.name)], list[Element]()
+    for section in sections(content, result, terms):
+        warn = "warn" if section.title == "What it is not good for" else None
+        shown = [el("h2", section.title), listed(section.lines), _table(section) if section.rows else None]
+        body.append(el("section", *shown, class_=warn))
+    return document(f"{content.name}: model card", style(), *top, contents(body), *body)
+
+
+def _table(section: Section) -> Element:
+    """As everywhere: intervals below their figures, digests that may break, words from the left."""
+    made = table(section.title, section.head, [[*map(_cell, row)] for row in section.rows])
+    if any(cell[:1].isalpha() for row in section.rows for cell in row[1:]):
+        made[0].set("class", "words")
+    return made
+
+
+def _cell(text: str) -> Child:
+    if re.search(r"[0-9a-f]{64}", text):
+        return el("code", text)
+    if found := re.fullmatch(r"(\d\.\d{3}) (\(.*\))", text):
+        return el("span", found[1], " ", el("small", found[2]))
+    return text
+
+
+def _plain(text: str) -> str:
+    """Text that Markdown takes for nothing else."""
+    return " ".join("".join("\\" + c if c in "\\`*_[]<>|#" else c for c in text).split())
+
+
+def _images(content: Content) -> str:
+    height, width, channels = content.shape
+    steps = "; ".join(step.label() for step in content.preprocess)
+    return (
+        f"after preprocessing {height}×{width} pixels, {'grey' if channels == 1 else f'{channels} channels'} ({steps})"
+    )
+
+
+def _data(result: Result, terms: Terms) -> Section:
+    if not sentences.simulated(result):
+        rows = [[site, terms.countries.get(site, NOT_TOLD)] for site in result["sites"]]
+        lines = [
+            "How many cases each site or country has is not known to the coordinator: secure aggregation hides it.",
+            *_sum(result),
+        ]
+        return Section("Data", lines, ["site", "country"], rows)
+    rows, parts = [], ("train", "validation") if _common_test(result) else ("train", "validation", "test")
+    for country, sites in _by_country(list(result["sites"]), terms.countries).items():
+        numbers = [
+            sum(result["sites"][site]["by_class"][part][label] for site in sites)
+            for part in parts
+            for label in range(len(result["labels"]))
+        ]
+        rows.append([country, ", ".join(sites), *map(str, numbers)])
+    named = {"train": "training"}
+    head = ["country", "sites", *(f"{named.get(part, part)}: {name}" for part in parts for name in result["labels"])]
+    lines = [f"{result['origin']}.", "Cases of every class (first seed); countries as the publisher says."]
+    return Section("Data", lines, head, rows)
+
+
+def _common_test(result: Result) -> bool:
+    """Whether a simulation tested all sites on the same cases."""
+    return bool(result["config"]["sites"]["test_on"] == "common")
+
+
+def _by_country(sites: Sequence[str], countries: Mapping[str, str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for site in sites:
+        found.setdefault(countries.get(site, NOT_TOLD), []).append(site)
+    return dict(sorted(found.items()))
+
+
+def _sum(result: Result) -> list[str]:
+    if (judged := sentences.judged(result)) is None:
+        return []
+    parts = ", ".join(f"{n} of {name}" for name, n in zip(result["labels"], judged["by_class"], strict=True))
+    return [f"Validation cases of all sites together: {parts}."]
+
+
+def _performance(result: Result) -> Section:
+    """Figures with 95 % intervals; of single sites only where a simulation knows them."""
+    judged = sentences.judged(result)
+    if judged is None:
+        return Section("Performance", ["Nothing was evaluated, so nothing can be said."])
+    rows = [_figures("all sites together", judged["n"], judged["figures"])]
+    if sentences.simulated(result):
+        lines = ["On test cases that took no part in training; in brackets 95 % intervals."]
+    if sentences.simulated(result) and _common_test(result):
+        lines.append("They are common to all sites, so there are no figures of single ones.")
+    elif sentences.simulated(result):
+        first = result["seeds"][0]["sites"]
+        for site, told in result["sites"].items():
+            score = outcome_counts.with_intervals(first[site]["federated"], told["by_class"]["test"])
+            rows.append(_figures(site, score["n"], score))
+    else:
+        lines = [
+            "On validation cases, which also chose round and operating point, so the figures flatter; in brackets 95 % "
+            "intervals. What the model reaches at each site is not published: only sums left the sites.",
+        ]
+    return Section("Performance", lines, ["cases of", "n", *(NAMES[f] for f in SHOWN)], rows)
+
+
+def _figures(name: str, n: int, told: Mapping[str, Any]) -> list[str]:
+    return [name, str(n), *(intervals.written(told.get(f), told.get(f"{f}_interval")) for f in SHOWN)]
+
+
+def _operating_point(content: Content) -> Section:
+    lines = []
+    if content.threshold is not None:
+        lines.append(
+            f"Log-odds above {content.threshold:.4g} count as {content.labels[1]}: chosen on the summed validation "
+            f"counts for {sentences.aim(content.rule)}."
+        )
+    else:
+        lines.append("The class of the largest score is the answer.")
+    if content.calibration:
+        lines.append(
+            "Probabilities are fitted to the summed validation counts (Platt). They hold where the classes are as "
+            "frequent as they were there."
+        )
+    return Section("Operating point and probabilities", lines)
+
+
+def _likeness(content: Content) -> str:
+    if content.likeness is None:
+        return "The run gathered nothing to tell them by: no warning is given for an image of another kind."
+    told = content.likeness
+    return (
+        f"An image is called unlike where its characteristics lie farther from the training images' than those of all "
+        f"but {100 * told.share:.1f} % of {told.validation} validation cases. What is called like them need not be."
+    )
+
+
+def _provenance(content: Content) -> Section:
+    told = content.provenance
+    rows = [["run", told.run], ["sites", ", ".join(told.sites)], ["publisher", content.publisher.name]]
+    if told.plan:
+        rows.append(["plan", told.plan])
+    if told.roster is not None:
+        rows.append(["roster", f"version {told.roster}, {told.roster_digest}"])
+    if told.audit_head:
+        rows.append(["log of the coordinator", f"{told.audit_head.size} entries, root {told.audit_head.root}"])
+    rows += [["release", told.release], ["code at the sites", told.code], ["weights", told.weights],
+             ["preprocessing", content.fingerprint],
+             ["exported", time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(told.exported_s))]]  # fmt: skip
+    return Section("Provenance", [], ["what", "which"], rows)

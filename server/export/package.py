@@ -1,0 +1,177 @@
+"""A finished run as one signed package: `python -m server export RUN`. What is in it: docs/sharing.md."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic import TypeAdapter, ValidationError
+
+from common.config import ModelConfig, first_fault
+from common.errors import ConfigError, RunError
+from common.imaging.steps import Steps
+from common.metrics import calibration, out_of_distribution
+from common.package import Content, Shared, sealed
+from common.package.package_file import ARRAYS, CARD, GRAPH, PAGE, whole_pipeline
+from common.storage import tensorfile
+from common.storage.files import read_json, write_secret
+from common.trust.keys import public_of
+from common.types import Tensors, under
+from server.consortium.home import Home
+from server.export import model_card
+from server.export.model_card import Terms
+from server.report import sentences
+
+
+@dataclass(frozen=True)
+class Publisher:
+    """Who signs."""
+
+    name: str
+    keys: Sequence[Ed25519PrivateKey]
+    home: Home | None = None
+    """The consortium's folder, where it is a consortium that signs."""
+
+
+def publisher_key(path: Path) -> Ed25519PrivateKey:
+    """The key in a file, made there if there is none.
+
+    Raises:
+        ConfigError: it holds something else.
+    """
+    if not path.exists():
+        write_secret(path, Ed25519PrivateKey.generate().private_bytes_raw().hex().encode())
+    try:
+        return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(path.read_text()))
+    except (ValueError, UnicodeError):
+        raise ConfigError(f"{path}: expected a key of 64 hexadecimal digits. Name another file with --key.") from None
+
+
+def export(folder: Path, publisher: Publisher, terms: Terms, *, onnx: bool = False) -> bytes:
+    """The package of the run in a folder.
+
+    Args:
+        onnx: put the model in as an ONNX graph as well.
+
+    Raises:
+        RunError: the folder has not all that is needed.
+        ConfigError: a country is given for what is no site of the run.
+        PackageError: it would be refused by whoever reads it.
+    """
+    result, (arrays, header) = read_json(folder / "result.json"), _model(folder)
+    if result is None:
+        raise RunError(f"{folder}: no result.json. A run is exported when it has finished.")
+    if strangers := sorted(set(terms.countries) - set(result["sites"])):
+        raise ConfigError(f"--country {strangers[0]}=…: no site of this run; it has {', '.join(result['sites'])}.")
+    told = _content(result, arrays, header, publisher, terms)
+    try:
+        content = Content.model_validate(told | {"members": {}})
+    except ValidationError as error:
+        raise RunError(f"{folder}: {first_fault(error)}; cannot be exported.") from None
+    members = {
+        ARRAYS: tensorfile.pack(arrays, {}),
+        CARD: model_card.markdown(content, result, terms),
+        PAGE: model_card.page(content, result, terms),
+    }
+    if onnx:
+        from common.package.onnx_graph import graph  # onnx takes a while
+
+        members[GRAPH] = graph(content.model, content.shape, content.labels, under("weights", arrays),
+                               whole_pipeline(content.preprocess, under("recipe", arrays)))  # fmt: skip
+    return sealed(told, members, publisher.keys)
+
+
+def difference(shared: Shared, images: int) -> float | None:
+    """The most by which the ONNX graph's logits differ from the model's own on made-up images; None: no onnxruntime."""
+    try:
+        import onnxruntime
+    except ImportError:
+        return None
+    from common.package.onnx_graph import inside
+
+    session = onnxruntime.InferenceSession(shared.members[GRAPH], providers=["CPUExecutionProvider"])
+    drawn = np.random.default_rng(1).random((images, *shared.content.shape), dtype=np.float32)
+    given = drawn if inside(shared.pipeline) else shared.pipeline.after(drawn)
+    theirs = session.run(["logits"], {"images": given})[0]
+    return float(np.abs(theirs - shared.scores(shared.model(), drawn)).max())
+
+
+def _model(folder: Path) -> tuple[Tensors, Mapping[str, str]]:
+    try:
+        arrays, header = tensorfile.load(folder / "model.safetensors")
+    except FileNotFoundError:
+        raise RunError(f"{folder}: no model.safetensors. A run is exported when it has finished.") from None
+    if "shape" not in header:
+        raise RunError(f"{folder}: its model does not say for which size of image it is: a run of an older release.")
+    return arrays, header
+
+
+def _content(
+    result: Mapping[str, Any], arrays: Tensors, header: Mapping[str, str], publisher: Publisher, terms: Terms
+) -> dict[str, Any]:
+    config, threshold = result["config"], header["threshold"]
+    whole = whole_pipeline(TypeAdapter[Any](Steps).validate_python(config["preprocess"]), under("recipe", arrays))
+    return {
+        "name": result["name"],
+        "publisher": {"name": publisher.name, "roots": [public_of(key).hex() for key in publisher.keys]},
+        "labels": result["labels"],
+        "model": TypeAdapter[Any](ModelConfig).validate_json(header["model"]).model_dump(mode="json"),
+        "shape": [int(side) for side in header["shape"].split("×")],
+        "preprocess": config["preprocess"],
+        "recipe": header["preprocess"],
+        "fingerprint": whole.fingerprint(),
+        "threshold": None if threshold == "None" else float(threshold),
+        "rule": config["operating_point"],
+        "calibration": _calibration(result),
+        "likeness": _likeness(under("likeness", arrays)),
+        "licence": terms.licence,
+        "provenance": _provenance(result, publisher),
+    }
+
+
+def _calibration(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """How the summed validation cases were scored."""
+    told = (result.get("counts") or {}).get("validation")
+    found = []
+    for one in told["classes"] if told else ():
+        histogram = one["histogram"]
+        outside, inside = (calibration.dense(histogram["bins"], histogram[side]) for side in ("outside", "inside"))
+        slope, intercept = calibration.fitted(outside, inside)
+        found.append({"label": one["class"], "slope": slope, "intercept": intercept} | histogram)
+    return found
+
+
+def _likeness(looks: Tensors) -> dict[str, Any] | None:
+    """When an image counts as unlike the training's; None where the run gathered nothing, or nothing was evaluated."""
+    counted = looks.get("distances", np.zeros(0))
+    if not counted.sum() or not looks["n"][0]:
+        return None
+    limit, share = out_of_distribution.limit(counted)
+    return {"limit": limit, "validation": int(counted.sum()), "share": share}
+
+
+def _provenance(result: Mapping[str, Any], publisher: Publisher) -> dict[str, Any]:
+    simulated, home = sentences.simulated(result), publisher.home
+    synthetic = simulated and result["config"]["data"]["kind"] == "synthetic"
+    told = {
+        "kind": "synthetic" if synthetic else "simulation" if simulated else "federation",
+        "run": result["name"],
+        "sites": list(result["sites"]),
+        "release": result["release"],
+        "code": result["code"],
+        "weights": result["seeds"][0]["weights_sha256"] if simulated else result["weights_sha256"],
+        "exported_s": round(time.time()),
+    }
+    if simulated or home is None:
+        return told
+    head = home.log.head()
+    return told | {
+        "plan": result["plan"],
+        "consortium": result["consortium"],
+        "roster": home.roster.version,
+        "roster_digest": home.roster.digest.hex(),
+        "audit_head": {"size": head.size, "root": head.root.hex(), "at_s": head.at_s} if head else None,
+    }

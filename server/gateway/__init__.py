@@ -1,0 +1,1 @@
+"""The one door of the coordinator: which requests reach Flower's SuperLink, and who may make them."""

@@ -1,0 +1,103 @@
+"""What `python -m server start` does: keep Flower's processes and the gateway alive, and the runs going."""
+
+import logging
+import signal
+import socket
+import ssl
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from common.cli import logs
+from common.errors import RunError
+from common.storage.files import write_json
+from server.consortium.home import Home
+from server.processes.supervisor import Child, Supervisor
+from server.runs.scheduler import Keeper, look_safely
+from server.superlink import control
+
+log = logging.getLogger("consilium")
+
+LOOK_EVERY_S = 1.0
+
+
+def start(home: Home) -> int:
+    """Until it is told to stop.
+
+    Raises:
+        RunError: if it runs already, or a port is taken.
+    """
+    settings, stop = home.settings, threading.Event()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, lambda *_: stop.set())
+    logs.begin(home.live / "server.jsonl")
+    _refuse_taken(settings.port, settings.listen)
+    supervisor = Supervisor(children(home), home.live / "log")
+    supervisor.start()
+    keeping = threading.Thread(target=_keep, args=(home, stop))
+    keeping.start()
+    log.info("consortium %s listens on %s:%d. Ctrl-C stops.", settings.consortium, settings.listen, settings.port)
+    try:
+        while not stop.is_set():
+            supervisor.turn(0.2)
+    finally:
+        stop.set()
+        keeping.join()
+        supervisor.stop()
+        (home.live / "keeper.json").unlink(missing_ok=True)
+    return 0
+
+
+def children(home: Home) -> tuple[Child, ...]:
+    """SuperLink, SuperExec and gateway, in the order in which they need each other."""
+    settings = home.settings
+    flower = control.commands(home.folder.resolve(), settings.superlink_port)
+    gateway = (sys.executable, "-m", "server.gateway", str(home.folder.resolve()))
+    listens = _answers("127.0.0.1", settings.superlink_port, home.authority)
+    return (
+        Child("superlink", flower["superlink"].command, flower["superlink"].env, listens),
+        Child("superexec", flower["superexec"].command, flower["superexec"].env),
+        Child("gateway", gateway, {"PYTHONPATH": str(Path(__file__).parents[2])},
+              _answers("127.0.0.1", settings.port, home.authority)),
+    )  # fmt: skip
+
+
+def _keep(home: Home, stop: threading.Event) -> None:
+    keeper, said = Keeper(home, control.Control(home.folder, home.settings.superlink_port)), ""
+    while not stop.wait(LOOK_EVERY_S):
+        try:
+            problem = look_safely(keeper)
+            write_json(home.live / "keeper.json", {"at_s": time.time(), "problem": problem}, durably=False)
+        except Exception:  # whatever it is, the processes must be kept
+            log.exception("looking after the runs failed")
+            problem = ""
+        if problem and problem != said:
+            log.warning("%s", problem)
+        said = problem
+    keeper.control.close()  # the SuperLink, asked to end, waits for its connections to be closed
+
+
+def _answers(host: str, port: int, authority: Path) -> Callable[[], bool]:
+    def look() -> bool:
+        try:
+            context = ssl.create_default_context(cafile=str(authority))
+            with socket.create_connection((host, port), 2.0) as raw, context.wrap_socket(raw, server_hostname=host):
+                return True
+        except OSError:
+            return False
+
+    return look
+
+
+def _refuse_taken(port: int, listen: str) -> None:
+    with socket.socket(socket.AF_INET6 if ":" in listen else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((listen, port))
+        except OSError as error:
+            raise RunError(
+                f"{listen}:{port}: {error.strerror}. Is `python -m server start` running already, or another program "
+                "on this port? Another port can be set in consortium.yaml."
+            ) from None

@@ -1,0 +1,181 @@
+"""The report of one run: its sections, each from the content of result.json alone."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from xml.etree.ElementTree import Element
+
+from server.report import charts, cross_site_table, quality_section, rounds_table, sentences
+from server.report.charts import STYLES
+from server.report.markup import Child, contents, count, document, el, listed, seconds, size, style, table
+from server.report.provenance import cost, origin, took_part
+from server.report.quality_section import NAMES, SHOWN, with_interval
+from server.report.sentences import Result
+
+ORDER = ("local", "federated", "personalised", "pooled")
+MEANING = {
+    "local": "each site alone",
+    "federated": "all sites together",
+    "personalised": "a site's own mix of the two",
+    "pooled": "all images in one place",
+}
+
+
+def page(result: Result) -> bytes:
+    """The whole page."""
+    sections = (
+        _limits,
+        _data,
+        _learning,
+        quality_section.section,
+        _sites,
+        cross_site_table.section,
+        took_part,
+        _privacy,
+        cost,
+        origin,
+    )
+    body = [element for section in sections for element in section(result)]
+    return document(f"{result['name']}: report", style(), *_head(result), contents(body), *body)
+
+
+def approaches(result: Result) -> list[str]:
+    """What is compared in a simulation."""
+    return [a for a in ORDER if a in result["test"]]
+
+
+# --- the sections ---------------------------------------------------------------------------------------------------
+
+
+def _head(result: Result) -> list[Element]:
+    simulated, figures, cost = sentences.simulated(result), sentences.figures(result), result["cost"]
+    many = "Rounds, all seeds" if len(result.get("seeds", ())) > 1 else "Rounds"
+    tiles: list[tuple[str, Child]] = [(NAMES[f], with_interval(figures, f)) for f in SHOWN]
+    tiles += [("Sites", count(len(result["sites"]))), (many, count(cost["rounds"])),
+              ("Time in rounds", seconds(cost["seconds"])), ("Sent up", size(cost["bytes_up"]))]  # fmt: skip
+    return [
+        el("p", "Simulation on one machine" if simulated else "Federation of hospitals", class_="kind"),
+        el("h1", result["name"]),
+        *([el("p", when, class_="soft")] if (when := sentences.when(result)) else []),
+        el("p", sentences.summary(result), class_="lead"),
+        el("dl", *(el("div", el("dt", name), el("dd", value)) for name, value in tiles), class_="tiles"),
+        el("p", *_judged_on(result), "In brackets: 95 % confidence intervals. " + _several(result), class_="soft"),
+    ]
+
+
+def _judged_on(result: Result) -> list[Child]:
+    if (told := sentences.judged(result)) is None:
+        return []
+    part = "test cases" if sentences.simulated(result) else "validation cases of all sites together"
+    return ["The figures of the model are on ", count(told["n"]), f" {part}. "]
+
+
+def _several(result: Result) -> str:
+    if not sentences.simulated(result) or len(result["seeds"]) < 2:
+        return ""
+    return (
+        f"Figures are means over {len(result['seeds'])} seeds, ± their standard deviation; intervals are for the cases "
+        f"of one seed. Curves, calibration and confusion are of the model of seed {result['counts']['seed']}."
+    )
+
+
+def _limits(result: Result) -> list[Element]:
+    body = el("h2", "What this model is not good for"), listed(sentences.limits(result))
+    return [el("section", *body, class_="warn")]
+
+
+def _data(result: Result) -> list[Element]:
+    config, heading = result["config"], el("h2", "What was trained on what")
+    strategy = "" if config["model"]["kind"] == "svm" else f" Strategy: {config['federation']['strategy']}."
+    model = f"Model: {sentences.MODELS[config['model']['kind']]}.{strategy} Labels: {', '.join(result['labels'])}."
+    about = el("p", model)
+    if not sentences.simulated(result):
+        judged = sentences.judged(result)
+        sums = [el("p", "In the sum of the best round: ", *_classes(result, judged["by_class"]), ".")] if judged else []
+        hidden = "How many cases each single site has is not known to the coordinator: secure aggregation hides it."
+        return [heading, about, el("p", hidden), *sums]
+    head = ["site", *(f"{part}: {label}" for part in ("training", "validation", "test") for label in result["labels"])]
+    rows = [
+        [name, *(count(n) for part in ("train", "validation", "test") for n in site["by_class"][part])]
+        for name, site in result["sites"].items()
+    ]
+    shown = table("Cases of every class at every site (first seed)", head, rows)
+    return [heading, about, shown, *_remarks(result)]
+
+
+def _classes(result: Result, by_class: Sequence[int]) -> list[Child]:
+    parts: list[Child] = []
+    for name, n in zip(result["labels"], by_class, strict=True):
+        parts += [", " if parts else "", count(n), f" validation cases of {name}"]
+    return parts
+
+
+def _remarks(result: Result) -> list[Element]:
+    told = [("Cases left out", result["problems"]), ("Warnings", result["warnings"])]
+    return [el("details", el("summary", f"{name}: {len(items)}"), listed(items)) for name, items in told if items]
+
+
+def _learning(result: Result) -> list[Element]:
+    runs, heading = curves_of(result), el("h2", "Learning")
+    federated = runs[-1][2]
+    void = [r["round"] for r in federated if r["void"]]
+    drawn = rounds_table.drawn(runs, _legend(runs), void, sentences.best_round(result))
+    if drawn is None:
+        return [heading, el("p", "No round was evaluated, so there is no curve.")]
+    found = [heading, drawn, el("p", sentences.kept(result), class_="soft")]
+    return [*found, rounds_table.numbers(federated, el("p", rounds_table.download(result["name"], runs)))]
+
+
+def _legend(runs: Sequence[tuple[int, str, Sequence[Any]]]) -> list[tuple[int, Child]]:
+    styles = {style: "each site alone" if style == STYLES["local"] else name for style, name, _ in runs}
+    return [*sorted(styles.items())]
+
+
+def curves_of(result: Result) -> list[tuple[int, str, Sequence[Any]]]:
+    """The curves of the first seed, the federated one last."""
+    if not sentences.simulated(result):
+        return [(STYLES["federated"], "federated", result["rounds"])]
+    first = result["seeds"][0]
+    runs = [(STYLES[kind], f"{site} alone" if site else kind, records)
+            for name, records in first["curves"].items() if records
+            for kind, _, site in [name.partition("/")]]  # fmt: skip
+    together = [r for r in result["rounds"] if r["seed"] == first["seed"]]
+    return [*runs, (STYLES["federated"], "federated", together)]
+
+
+def _sites(result: Result) -> list[Element]:
+    heading = el("h2", "Site by site")
+    if not sentences.simulated(result):
+        hidden = "Only sums left the sites: what the model reaches at each of them is each site's own to find out. "
+        return [
+            heading,
+            el(
+                "p",
+                hidden,
+                el("code", "python -m client compare MODEL"),
+                " sets it there beside a model that the site "
+                "trains alone, and a mix of both. What pooled images would give nobody can know.",
+            ),
+        ]
+    found, rows = approaches(result), [*result["sites"].items(), ("all test cases", result["test"])]
+    chart = charts.areas("AUC of every approach at every site", rows, found)
+    legend = charts.legend([(STYLES[a], f"{a}: {MEANING[a]}") for a in found])
+    shown: list[list[Child]] = [
+        [name, count(site["cases"]["train"]), *_row(site, found)] for name, site in result["sites"].items()
+    ]
+    for title, key in (("mean of sites", "sites_mean"), ("all test cases", "test")):
+        shown.append([title, count(result["cases"]["train"]), *(with_interval(result[key][a], "auc") for a in found)])
+    caption = "AUC on test cases with 95 % intervals; bold: the best that the site can have"
+    return [heading, el("figure", chart, legend) if chart else el("p", "No site has test cases of both classes."),
+            table(caption, ["site", "training cases", *found], shown, foot=2)]  # fmt: skip
+
+
+def _row(site: Mapping[str, Any], found: Sequence[str]) -> list[Child]:
+    """A site's AUC by approach; pooling is nothing that a site can have, so it is never the best."""
+    best = max((site[a]["auc"] for a in found if a != "pooled" and site[a]["auc"] is not None), default=None)
+    marked = [a != "pooled" and best is not None and site[a]["auc"] == best for a in found]
+    return [el("span", with_interval(site[a], "auc"), class_="best" if m else None)
+            for a, m in zip(found, marked, strict=True)]  # fmt: skip
+
+
+def _privacy(result: Result) -> list[Element]:
+    return [el("h2", "Privacy"), listed(sentences.privacy(result))]

@@ -1,0 +1,262 @@
+"""What comes out of a run: `result.json`, and the same as a table on the screen. The layout is in docs/results.md."""
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from common.metrics import performance
+from common.metrics.performance import Score
+from common.secagg.key_period_plan import threshold
+from common.storage import tensorfile
+from common.trust.release import VERSION, code_digest
+from common.trust.roster import MIN_COHORT
+from common.types import Tensors, prefixed
+from server.results import cross_site as matrix
+from server.results import outcome_counts
+
+FORMAT = 1
+APPROACHES = ("local", "federated", "personalised", "pooled")
+FIGURES = ("auc", "accuracy", "sensitivity", "specificity", "log_loss")
+
+Scores = Mapping[str, Score]
+"""One model's score by approach."""
+
+
+@dataclass(frozen=True)
+class SeedResult:
+    """Everything that one seed gave."""
+
+    seed: int
+    sites: Mapping[str, Scores]
+    test: Mapping[str, Sequence[Score]]
+    """On the common test set: one score for a common model, one for each site's model otherwise."""
+    by_class: Mapping[str, Mapping[str, Sequence[int]]]
+    """Numbers of training, validation and test cases of every class by site."""
+    counts: Mapping[str, Any]
+    """Outcomes as in `server.results.outcome_counts`: of the validation cases summed, of the test cases by approach."""
+    mix: Mapping[str, float]
+    """Weight of the site's own model in its personalised one."""
+    rounds: Sequence[Mapping[str, Any]]
+    """Records of the federated rounds."""
+    curves: Mapping[str, Sequence[Mapping[str, Any]]]
+    """Validation records by approach: local/<site>, pooled."""
+    best_round: int
+    weights_sha256: str
+    cross_site: matrix.Grid | None = None
+    """Every model's outcomes on every site's validation cases."""
+    operating_points: Mapping[str, float | None] = field(default_factory=dict)
+    """Of these models."""
+
+
+@dataclass(frozen=True)
+class Remarks:
+    """What is to be said of the data."""
+
+    origin: str
+    labels: tuple[str, ...]
+    problems: tuple[str, ...]
+    """Cases that were left out."""
+    warnings: tuple[str, ...]
+
+
+def as_json(config: Mapping[str, Any], data: Remarks, seeds: Sequence[SeedResult]) -> dict[str, Any]:
+    """The content of result.json: means over the seeds, with `<figure>_sd` beside each where there are several."""
+    first = seeds[0]
+    return {
+        "format": FORMAT,
+        "name": config["name"],
+        "origin": data.origin,
+        "labels": list(data.labels),
+        "sites": {
+            name: {"cases": {p: sum(n) for p, n in parts.items()}, "by_class": {p: list(n) for p, n in parts.items()}}
+            | {
+                a: outcome_counts.with_intervals(_over_seeds([[s.sites[name][a]] for s in seeds]), parts["test"])
+                for a in APPROACHES
+                if a in first.sites[name]
+            }
+            | ({"own_share": _mean([s.mix[name] for s in seeds])} if name in first.mix else {})
+            for name, parts in first.by_class.items()
+        },
+        "cases": {p: sum(sum(by[p]) for by in first.by_class.values()) for p in ("train", "validation", "test")},
+        "sites_mean": {
+            a: _over_seeds([[by[a] for by in s.sites.values()] for s in seeds])
+            | {"n": sum(by[a].n for by in first.sites.values())}
+            for a in APPROACHES
+            if a in first.test
+        },
+        "test": {a: _test(a, seeds) for a in APPROACHES if a in first.test},
+        "counts": {"seed": first.seed} | dict(first.counts),
+        "rounds": [{"seed": s.seed} | dict(r) for s in seeds for r in s.rounds],
+        "cost": cost([r for s in seeds for r in s.rounds]),
+        "seeds": [
+            {
+                "seed": s.seed,
+                "best_round": s.best_round,
+                "weights_sha256": s.weights_sha256,
+                "sites": {n: {a: score.as_json() for a, score in by.items()} for n, by in s.sites.items()},
+                "test": {a: [score.as_json() for score in scores] for a, scores in s.test.items()},
+                "curves": {name: list(records) for name, records in s.curves.items()},
+            }
+            for s in seeds
+        ],
+        **_cross_site(seeds),
+        "secure_aggregation": _secure(config["federation"], len(first.sites)),
+        "problems": list(data.problems),
+        "warnings": list(data.warnings),
+        "release": VERSION,
+        "code": code_digest(),
+        "config": dict(config),
+        "versions": versions(),
+    }
+
+
+def _cross_site(seeds: Sequence[SeedResult]) -> dict[str, Any]:
+    grids = [(s.cross_site, s.operating_points) for s in seeds if s.cross_site]
+    return {"cross_site": matrix.of_grids(grids)} if grids else {}
+
+
+def _test(approach: str, seeds: Sequence[SeedResult]) -> dict[str, Any]:
+    """Figures on the common test set; with intervals where they are one model's, and not a mean over the sites'."""
+    told, figures = seeds[0].counts["test"].get(approach), _over_seeds([s.test[approach] for s in seeds])
+    if told is None:
+        return figures
+    if len(seeds) == 1:
+        return figures | {k: v for k, v in told["figures"].items() if k.endswith("_interval")}
+    return outcome_counts.with_intervals(figures, told["by_class"])
+
+
+def _secure(federation: Mapping[str, Any], sites: int) -> dict[str, Any]:
+    """Whether it was on, and the least number of sites whose sum the coordinator saw."""
+    if not federation["secure"]:
+        return {"on": False}
+    auditors = min(sites, federation["simulate"]["auditors"])
+    cohort = max(MIN_COHORT, round(federation["fraction"] * sites))
+    return {"on": True, "sites": sites, "least_in_a_sum": max(MIN_COHORT, threshold(cohort)), "auditors": auditors}
+
+
+def sums_over(sites: int) -> dict[str, Any]:
+    """What a real run's secure aggregation let the coordinator see, of so many sites."""
+    return {"on": True, "sites": sites, "least_in_a_sum": max(MIN_COHORT, threshold(sites))}
+
+
+def cost(rounds: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """What the federated rounds took together: how many, how many of them void, seconds, bytes both ways."""
+    told = {"rounds": len(rounds), "void": sum(bool(r["void"]) for r in rounds)}
+    return told | {what: sum(r[what] for r in rounds) for what in ("seconds", "bytes_up", "bytes_down")}
+
+
+def versions() -> dict[str, str]:
+    """What the figures were made with."""
+    packages = ("numpy", "scipy", "scikit-learn", "tensorflow-cpu", "tensorflow", "keras", "flwr", "pydicom")
+    found = {"python": platform.python_version()}
+    for name in packages:
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+def write(path: Path, result: Mapping[str, Any]) -> None:
+    """Write result.json atomically."""
+    tensorfile.write_atomically(path, (json.dumps(result, indent=1, allow_nan=False) + "\n").encode())
+
+
+def save_model(
+    path: Path, weights: Tensors, recipe: Tensors, looks: Tensors, counted: Tensors, about: Mapping[str, str]
+) -> None:
+    """Write a model with what is needed to use it: the recipe's mean and variance, labels, operating point, origin.
+
+    Args:
+        looks: sums over how the training images look; empty where the run gathered none.
+        counted: summed outcomes on validation cases, with their distances from the training images.
+    """
+    if looks and "distances" in counted:
+        looks = dict(looks) | {"distances": counted["distances"]}
+    arrays = prefixed("weights", weights) | prefixed("recipe", recipe)
+    tensorfile.save(path, arrays | prefixed("likeness", looks), about)
+
+
+def show(result: Mapping[str, Any], console: Console) -> None:
+    """Print what each site reaches alone, together, and pooled: AUC and accuracy, with the number of training cases."""
+    approaches = [a for a in APPROACHES if a in result["test"]]
+    several = len(result["seeds"]) > 1
+    titles = {"auc": "AUC on test cases", "accuracy": "Accuracy on test cases, operating point chosen on validation"}
+    for figure, title in titles.items():
+        table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        table.add_column("site", no_wrap=True)
+        table.add_column("cases", justify="right", no_wrap=True)
+        for approach in approaches:
+            table.add_column(approach, justify="right", no_wrap=True)
+        for name, site in result["sites"].items():
+            cells = [_cell(site[a], figure, several) for a in approaches]
+            table.add_row(name, str(site["cases"]["train"]), *_with_best_marked(cells, site, approaches, figure))
+        table.add_section()
+        total = str(sum(site["cases"]["train"] for site in result["sites"].values()))
+        for title, row in (("mean of sites", "sites_mean"), ("all test cases", "test")):
+            table.add_row(title, total, *(_cell(result[row][a], figure, several) for a in approaches))
+        console.print(table)
+    federated = result["test"]["federated"]
+    console.print(
+        f"Federated on all {federated['n']} test cases: sensitivity {_number(federated['sensitivity'])}, "
+        f"specificity {_number(federated['specificity'])}.",
+        highlight=False,
+    )
+    told = result["secure_aggregation"]
+    if told["on"]:
+        console.print(
+            f"Secure aggregation: the coordinator saw sums over at least {told['least_in_a_sum']} of {told['sites']} "
+            "sites, and no site's own numbers."
+            + (f" {told['auditors']} of them recomputed every model." if told["auditors"] else ""),
+            highlight=False,
+        )
+    else:
+        console.print(
+            "[yellow]Secure aggregation was OFF[/] (federation.secure=false): the coordinator saw what each site sent, "
+            "in the clear. For comparison in a simulation only.",
+            highlight=False,
+        )
+    console.print(f"{result['origin']}. Research software, not a medical device.", style="dim", highlight=False)
+
+
+def _over_seeds(scores: Sequence[Sequence[Score]]) -> dict[str, Any]:
+    """Means over a seed's scores, then mean and standard deviation over the seeds."""
+    figures: dict[str, Any] = {"n": scores[0][0].n}
+    for figure in FIGURES:
+        over = performance.spread([_mean([getattr(s, figure) for s in seed]) for seed in scores])
+        figures[figure] = over["mean"]
+        if len(scores) > 1:
+            figures[f"{figure}_sd"] = over["sd"]
+    return figures
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    return performance.spread(list(values))["mean"]
+
+
+def _cell(scores: Mapping[str, Any], figure: str, several: bool) -> str:
+    text = _number(scores[figure])
+    if not several or scores[figure] is None:
+        return text
+    return f"{text} ±{scores[f'{figure}_sd']:.3f}".replace("±0", "±")
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _with_best_marked(cells: list[str], site: Mapping[str, Any], approaches: Sequence[str], figure: str) -> list[str]:
+    """The best of what the site can have (pooling is not among it) in bold."""
+    possible = [site[a][figure] for a in approaches if a != "pooled" and site[a][figure] is not None]
+    best = max(possible, default=None)
+    return [
+        f"[bold green]{c}[/]" if best is not None and a != "pooled" and site[a][figure] == best else c
+        for c, a in zip(cells, approaches, strict=True)
+    ]

@@ -1,0 +1,1 @@
+"""The rounds of a run. `loop` is read first; then `aggregation`, `secure_sum`, `exchange`, `checkpoint`."""

@@ -1,0 +1,59 @@
+"""From requests to a sum: the one place where what single sites send is seen.
+
+PlainSum            adds replies in the clear: one member in its own process, or a simulation to compare with
+secure.SecureSum    sees masked vectors alone, and unmasks only their sum
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from common.algorithms import Total
+from common.algorithms.course import Place
+from common.messages.transport import Reply, Request, Transport
+from common.types import nbytes
+
+
+class Aggregator(Protocol):
+    """Asks sites, and hands out nothing but the sum over those that answered."""
+
+    @property
+    def transport(self) -> Transport:
+        """The way to the sites."""
+        ...
+
+    def total(self, request: Request, cohort: Sequence[str], timeout_s: float, place: Place | None = None) -> Total:
+        """Ask every site of the cohort and add up what they contribute; silence is a dropout.
+
+        Args:
+            place: where in the run the question is asked, for sites that begin to audit it here.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class PlainSum:
+    """Adds the replies in the clear, once all have come."""
+
+    transport: Transport
+
+    def total(self, request: Request, cohort: Sequence[str], timeout_s: float, place: Place | None = None) -> Total:
+        """As `Aggregator.total`."""
+        replies = dict(self.transport.exchange(dict.fromkeys(cohort, request), timeout_s))
+        answered = tuple(sorted(replies))  # floats add up to the same bits only in the same order
+        sums: dict[str, np.ndarray] = {}
+        for site in answered:
+            _add(sums, replies[site])
+        silent = tuple(sorted(set(cohort) - set(answered)))
+        up, down = sum(nbytes(r.sums) for r in replies.values()), nbytes(request.tensors) * len(cohort)
+        return Total(sums, answered, silent, up, down)
+
+
+def _add(sums: dict[str, np.ndarray], reply: Reply) -> None:
+    for name, value in reply.sums.items():
+        if name in sums:
+            sums[name] += value
+        else:
+            sums[name] = value.astype(np.float64)

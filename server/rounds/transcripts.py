@@ -1,0 +1,149 @@
+"""Transcripts of rounds on disk: written message by message as they arrive, none is held.
+
+From them `common.secagg.audit` recomputes a sum: a site that audits, or the coordinator itself after a crash.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from common.algorithms.course import number
+from common.errors import ConsiliumError, QuorumError, ShareError, WireError
+from common.messages.transport import Request
+from common.secagg.audit import Account, account, framed, frames
+from common.trust.roster import Pins
+
+log = logging.getLogger("consilium")
+
+Insist = Callable[[Callable[[], object]], object]
+"""How to write: at once, or again until it succeeds."""
+
+
+def once(write: Callable[[], object]) -> None:
+    """Write, and let an error be one."""
+    write()
+
+
+@dataclass
+class Page:
+    """One question's transcript, while it is being written; without a file, it is forgotten."""
+
+    file: IO[bytes] | None = None
+    insist: Insist = once
+    agreed: bool = False
+    """The survivors are agreed on, and shares may have been released: what becomes of the round must be told, even if
+    nothing does."""
+    _bytes: int = 0
+
+    def keep(self, message: bytes | memoryview) -> None:
+        """Take the next message."""
+        self.insist(lambda: self._append(framed(message)))
+
+    def agree(self) -> None:
+        """From here on shares may be released: so far, it is safe on the disk."""
+        if self.file:
+            handle = self.file.fileno()
+            self.insist(lambda: os.fsync(handle))
+        self.agreed = True
+
+    def _append(self, content: bytes) -> None:
+        if self.file:
+            self.file.seek(self._bytes)  # a part may be there, of an attempt that found the disk full
+            left = memoryview(content)
+            while left:
+                left = left[self.file.write(left) :]
+            self._bytes += len(content)
+
+
+@dataclass(frozen=True)
+class Transcripts:
+    """A folder with a file for each question, named by round and kind.
+
+    Args:
+        for_good: keep all of them; else each goes once nobody has a use for it.
+    """
+
+    folder: Path
+    for_good: bool = True
+    insist: Insist = once
+
+    @contextmanager
+    def writing(self, request: Request) -> Iterator[Page]:
+        """A page for one question; the file is there once the block ends, or fails after the survivors had agreed."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.path(request)
+        part = path.with_name(f".{path.name}")
+        with part.open("wb", buffering=0) as file:  # a process that is killed has lost nothing that it had written
+            page = Page(file, self.insist)
+            try:
+                yield page
+            except BaseException as error:
+                if not page.agreed:
+                    part.unlink()
+                elif isinstance(error, QuorumError | ShareError):
+                    self.insist(lambda: _finish(part, path))
+                raise  # anything else ends the process: the next one finishes the page
+        self.insist(lambda: _finish(part, path))
+
+    def read(self, request: Request, pins: Pins) -> Account | None:
+        """What became of a question, by its transcript; none where there is none that can be used."""
+        try:
+            with self.path(request).open("rb") as file:
+                return account(frames(file), pins)
+        except FileNotFoundError:
+            return None
+        except ConsiliumError as error:
+            log.warning("%s cannot be used: %s", self.path(request), error)
+            return None
+
+    def salvage(self, pins: Pins) -> None:
+        """Finish what a process that ended was writing, where shares may have been released; remove it elsewhere."""
+        for part in self.folder.glob(".[0-9]*-*"):
+            try:
+                with part.open("rb+") as file:
+                    account(whole := _Whole(file), pins)
+                    file.truncate(whole.bytes)
+            except ConsiliumError:
+                part.unlink()
+            else:
+                _finish(part, part.with_name(part.name[1:]))
+
+    def path(self, request: Request) -> Path:
+        """Where a question's transcript is, if there is one."""
+        return self.folder / f"{request.round:04d}-{request.kind}"
+
+    def numbered(self) -> list[tuple[int, Path]]:
+        """The transcripts that there are, by their questions' numbers, rising."""
+        names = (path.name.partition("-") for path in self.folder.glob("[0-9]*-*"))
+        return sorted((number(kind, int(round)), self.folder / f"{round}-{kind}") for round, _, kind in names)
+
+    def discard(self, *, since: int = 0, before: int | None = None) -> None:
+        """Remove transcripts by the numbers of their questions."""
+        for found, path in self.numbered():
+            if since <= found and (before is None or found < before):
+                path.unlink()
+
+
+class _Whole:
+    """The messages of a file whose last one may be cut off."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self.bytes = file, 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            for message in frames(self._file):
+                self.bytes += len(framed(message[:0])) + len(message)
+                yield message
+        except WireError:
+            return
+
+
+def _finish(part: Path, path: Path) -> None:
+    with part.open("rb+") as file:
+        os.fsync(file.fileno())
+    part.replace(path)

@@ -1,0 +1,1 @@
+"""A run's life at the coordinator: its folder and state, who drives and schedules it, and what people see of it."""

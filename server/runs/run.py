@@ -1,0 +1,270 @@
+"""A run at the coordinator: its folder, where it stands, what the sites decided, what is being waited for.
+
+plan.json       signed
+decisions/      what each site said to it, signed
+state.json      waiting · running, then finished · failed · stopped; `stop` beside it asks for the last
+progress.json   the exchange at hand: what was asked, who has not answered, until when
+begun.json      the last round that sites were asked in
+rounds.jsonl    a line a round; log.jsonl what the ServerApp has to say
+federated.checkpoint and its copy, model.safetensors, result.json
+"""
+
+import fcntl
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import IO, Any, Literal, Self
+
+from common.audit.entries import Outcome
+from common.errors import AuditError, IdentityError, PlanError, RunError, WireError
+from common.plans.plan import Decision, RunPlan
+from common.secagg.key_period_plan import threshold
+from common.storage import tensorfile
+from common.storage.files import glance, read_json, write_json
+from server.consortium.home import Home
+from server.rounds.loop import RoundRecord
+
+log = logging.getLogger("consilium")
+
+Stage = Literal["waiting", "running", "finished", "failed", "stopped"]
+OVER: tuple[Stage, ...] = ("finished", "failed", "stopped")
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a run stands."""
+
+    stage: Stage = "waiting"
+    why: str = ""
+    cohort: tuple[str, ...] = ()
+    """Who takes part: fixed when the first round begins."""
+    flower_run: int = 0
+    """The run at the SuperLink that carries it; another one after a crash."""
+    attempts: int = 0
+    begin_at_s: float = 0.0
+    """When to begin without those who have not decided."""
+    started_s: float = 0.0
+    ended_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Asking:
+    """Where an exchange stands, for whoever looks on."""
+
+    kind: str
+    round: int
+    waiting: tuple[str, ...]
+    """Sites that have not answered yet."""
+    since_s: float
+    until_s: float
+    """Seconds since 1970."""
+    refused: dict[str, str] = field(default_factory=dict)
+    """Error codes of sites that answered with one."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run's folder."""
+
+    home: Home
+    folder: Path
+
+    @classmethod
+    def begin(cls, home: Home, plan: RunPlan, wait_s: float) -> Self:
+        """A new run, which waits for the sites' decisions.
+
+        Raises:
+            PlanError: if there is one of this plan.
+        """
+        run = cls(home, home.folder / "runs" / plan.name)
+        if (run.folder / "plan.json").exists():
+            raise PlanError(f"there is a run of this plan already: {run.folder}.")
+        run.write_state(State(begin_at_s=time.time() + wait_s))
+        tensorfile.write_atomically(run.folder / "plan.json", plan.paper.encode())
+        return run
+
+    @classmethod
+    def all(cls, home: Home) -> Iterator[Self]:
+        """Every run, oldest first."""
+        found = [cls(home, path.parent) for path in (home.folder / "runs").glob("*/plan.json")]
+        yield from sorted(found, key=lambda run: (run.plan.content.made_s, run.name))
+
+    @classmethod
+    def find(cls, home: Home, name: str = "") -> Self:
+        """A run by its name, its plan's digest, or as much of either as is unique; without a name the latest.
+
+        Raises:
+            PlanError: if there is none, or several.
+        """
+        runs = list(cls.all(home))
+        found = [r for r in runs if r.name.startswith(name) or r.plan.digest.startswith(name)] if name else runs[-1:]
+        if len(found) != 1:
+            known = ", ".join(r.name for r in (found or runs)) or "none yet; submit one: python -m server run PLAN"
+            raise PlanError(f"run {name!r}: {len(found) or 'none'} of that name; there is: {known}.")
+        return found[0]
+
+    @property
+    def name(self) -> str:
+        """The folder's."""
+        return self.folder.name
+
+    @property
+    def plan(self) -> RunPlan:
+        """Its signed plan."""
+        return RunPlan.admitted((self.folder / "plan.json").read_bytes(), self.home.pins)
+
+    def about(self, sites: Sequence[str]) -> dict[str, Any]:
+        """What every result of a run begins with."""
+        told = self.plan.content
+        return {
+            "name": self.name,
+            "plan": self.plan.digest,
+            "consortium": told.consortium,
+            "dataset": told.dataset,
+            "purpose": told.purpose,
+            "labels": list(told.labels),
+            "sites": list(sites),
+            "asked": list(told.cohort),
+        }
+
+    @property
+    def state(self) -> State:
+        """As it was written last."""
+        told = read_json(self.folder / "state.json") or {}
+        return State(**(told | {"cohort": tuple(told.get("cohort", ()))}))
+
+    def write_state(self, state: State) -> State:
+        """Write where it stands."""
+        write_json(self.folder / "state.json", asdict(state))
+        return state
+
+    def end(self, stage: Stage, why: str = "") -> State:
+        """Say how it ended."""
+        state = self.write_state(replace(self.state, stage=stage, why=why, ended_s=time.time()))
+        outcome: Outcome = "done" if stage == "finished" else "failed"
+        try:
+            self.home.log.record("run", outcome, plan=self.name, facts={"stage": stage, "rounds": len(self.rounds())})
+        except AuditError as error:  # no round is begun after this; but a run must be able to end
+            log.error("%s", error)
+        return state
+
+    @property
+    def stop_asked(self) -> bool:
+        """Whether somebody wants it to end."""
+        return (self.folder / "stop").exists()
+
+    def ask_to_stop(self) -> None:
+        """Say that it is to end; the keeper sees to it."""
+        (self.folder / "stop").touch()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Only one process at a time conducts a run.
+
+        Raises:
+            RunError: if another does.
+        """
+        with (self.folder / ".lock").open("a+") as lock:
+            _lock(lock, self.name)
+            lock.truncate(0)
+            lock.write(str(os.getpid()))
+            lock.flush()
+            yield
+
+    def holder(self) -> int | None:
+        """The process that conducts it; None if there is none."""
+        try:
+            with (self.folder / ".lock").open("r+") as lock:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except OSError:
+                    return int(lock.read() or 0) or None
+                return None
+        except FileNotFoundError:
+            return None
+
+    def decisions(self) -> dict[str, Decision]:
+        """What the sites said, by name; what is damaged, or not under a site's key of today's roster, is not there."""
+        keys, found = self.home.identities(), {}
+        for site in sorted(set(keys) & set(self.plan.content.cohort)):
+            try:
+                decision = Decision.admitted((self.folder / "decisions" / f"{site}.json").read_bytes(), keys[site])
+            except (FileNotFoundError, WireError, IdentityError):
+                continue
+            if decision.plan == self.plan.digest and decision.site == site:
+                found[site] = decision
+        return found
+
+    def quorum(self, sites: int) -> int:
+        """How many sites a round needs of a cohort of so many."""
+        return max(self.plan.content.training.federation.quorum, threshold(sites))
+
+    # --- what the run leaves behind as it goes on ---
+
+    def look(self, asking: Asking) -> None:
+        """Write what is being waited for, for people; a disk that is full shall not stop what it tells of."""
+        with suppress(OSError):
+            write_json(self.folder / "progress.json", asdict(asking), durably=False)
+
+    def look_for(self, missing: Sequence[str]) -> None:
+        """Write that too few sites are connected to go on."""
+        self.look(Asking("gather", len(self.rounds()), tuple(missing), time.time(), 0.0))
+
+    def progress(self) -> Asking | None:
+        """What is being waited for; None before the first exchange."""
+        told = glance(self.folder / "progress.json")
+        return Asking(**(told | {"waiting": tuple(told["waiting"])})) if told else None
+
+    @property
+    def begun(self) -> int:
+        """The last round that sites were asked in; -1 if none was."""
+        told = read_json(self.folder / "begun.json")
+        return int(told["round"]) if told else -1
+
+    def begin_round(self, number: int) -> None:
+        """Write down, durably, that sites are about to be asked in a round."""
+        self.home.log.record("round", "begun", plan=self.name, facts={"round": number})
+        write_json(self.folder / "begun.json", {"round": number})
+
+    def remember(self, records: Sequence[RoundRecord]) -> None:
+        """Add a line for every round that has none yet: the process may have been killed before it wrote the last."""
+        known = {told["round"] for told in self.rounds()}
+        new = [asdict(record) | {"at_s": time.time()} for record in records if record.round not in known]
+        for told in new:
+            facts = {"round": told["round"], "sites": len(told["sites"])}
+            self.home.log.record("round", "failed" if told["void"] else "done", plan=self.name, facts=facts)
+        with (self.folder / "rounds.jsonl").open("a+b") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
+            torn = file.read() not in (b"", b"\n")  # a process was killed, or the disk full, in the middle of a line
+            file.write(b"\n" * torn + b"".join(json.dumps(told).encode() + b"\n" for told in new))
+
+    def forget_rounds(self) -> None:
+        """Without a checkpoint a run begins anew."""
+        (self.folder / "rounds.jsonl").unlink(missing_ok=True)
+
+    def rounds(self) -> list[dict[str, Any]]:
+        """A line for every round."""
+        try:
+            lines = (self.folder / "rounds.jsonl").read_bytes().splitlines()
+        except FileNotFoundError:
+            return []
+        found: dict[int, dict[str, Any]] = {}
+        for line in lines:
+            with suppress(ValueError):  # half a line, of a process that was killed
+                told = json.loads(line)
+                found[told["round"]] = told
+        return [found[number] for number in sorted(found)]
+
+
+def _lock(file: IO[str], name: str) -> None:
+    for _ in range(20):  # `holder` takes the lock for a moment, to see whether it is free
+        try:
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            time.sleep(0.1)
+    raise RunError(f"run {name}: another process conducts it.")

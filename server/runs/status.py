@@ -1,0 +1,192 @@
+"""Where everything stands, as the coordinator knows it: every site, what a run is waiting for and why, runs before."""
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from common.cli.progress import duration
+from common.storage.files import glance, read_json
+from server.consortium.home import Home
+from server.gateway.site_api import FolderBoard
+from server.runs.run import OVER, Run
+
+CONNECTED_S = 45.0
+"""A site that was not heard for so long is called not connected: it says something every ten seconds."""
+LOST_S = 1.0
+"""Connections are opened anew, so one is called lost after so long without another."""
+SILENT_S = 8.0
+"""A site that has nothing to do asks again as soon as it was answered, after 4 s at most."""
+ASKED = {
+    "gather": "to be there and ready",
+    "secagg/present": "to say whether it is there",
+    "secagg/join": "to make keys",
+    "secagg/share": "to deal shares",
+    "secagg/take": "to open shares",
+    "secagg/submit": "to compute and send its masked vector",
+    "secagg/agree": "to sign whose vectors are added",
+    "secagg/release": "to release its shares",
+    "secagg/follow": "to say whether it audits",
+    "secagg/audit": "to audit the round",
+    "evaluation/figures": "to publish its figures",
+}
+DOING = {
+    "connecting": "connecting",
+    "idle": "idle",
+    "reading": "reading",
+    "unfit": "cannot take part in",
+    "working": "computing",
+    "sending": "sending",
+    "waiting": "waiting",
+    "stopped": "stopped",
+}
+
+
+Link = Literal["connected", "silent", "lost", "stopped", "away"]
+
+
+@dataclass(frozen=True)
+class SiteStatus:
+    """One site, as the coordinator knows it."""
+
+    site: str
+    link: Link
+    """silent: its line is there, and nothing comes; lost: the line is gone; stopped: it said goodbye."""
+    heard_s: float | None
+    """When it was last heard, seconds since 1970; None: never."""
+    since_s: float | None
+    """Since when it has been connected without a break."""
+    doing: str
+    error: str
+    """Code of what is wrong there; empty if nothing."""
+    decision: str
+    awaited_for: str
+    """What the run is waiting for it to do; empty if it is not waited for."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether it is there."""
+        return self.link in ("connected", "silent")
+
+    def last(self, now: float) -> str:
+        """Why it is not there, as far as that is known."""
+        if self.heard_s is None:
+            return "never heard"
+        told = {"lost": "lost its line, ", "stopped": "was stopped, "}.get(self.link, "")
+        return f"{told}last heard {ago(now, self.heard_s)} ago"
+
+
+@dataclass(frozen=True)
+class Past:
+    """A run in a line."""
+
+    name: str
+    made_s: float
+    sites: int
+    rounds: int
+    planned: int
+    auc: float | None
+    """On the validation cases of all sites, of the best round."""
+    stage: str
+    why: str
+
+
+def sites(home: Home, run: Run | None = None) -> list[SiteStatus]:
+    """All active members."""
+    heard, board, now = glance(home.live / "heard.json") or {}, FolderBoard(home), time.time()
+    asking = run.progress() if run and run.state.stage == "running" else None
+    decisions = run.decisions() if run else {}
+    found = []
+    for site in home.identities():
+        told, at = board.heard(site), heard.get(site, {})
+        link, awaited = _link(at, told, now), asking is not None and site in asking.waiting
+        refused = asking.refused.get(site, "") if asking else ""
+        doing = " ".join(filter(None, (DOING.get(told.get("what", ""), ""), told.get("detail", ""))))
+        found.append(
+            SiteStatus(
+                site, link, at.get("at_s"), at.get("since_s"), doing if link in ("connected", "silent") else "",
+                told.get("error", "") or refused, decisions[site].verdict if site in decisions else "",
+                ASKED.get(asking.kind, asking.kind) if asking and awaited else "",
+            )
+        )  # fmt: skip
+    return found
+
+
+def _link(at: Mapping[str, Any], told: Mapping[str, Any], now: float) -> Link:
+    """What is known of a site's line, from when it was heard and what it said last."""
+    last: float | None = at.get("at_s")
+    if last is None or now - last >= CONNECTED_S:
+        return "away"
+    if told.get("what") == "stopped" and told["at_s"] >= last:
+        return "stopped"
+    if not at.get("short"):  # Flower's own node, which opens its connections as it likes
+        return "connected"
+    if at.get("lost_s") is not None and now - at["lost_s"] >= LOST_S:
+        return "lost"
+    asks = told.get("what") in ("idle", "waiting")
+    return "silent" if asks and now - last > SILENT_S else "connected"
+
+
+def current(home: Home) -> Run | None:
+    """The run that goes on; else the first that waits for decisions; else none."""
+    live = [run for run in Run.all(home) if run.state.stage not in OVER]
+    return next((run for run in live if run.state.stage == "running"), live[0] if live else None)
+
+
+def standing(run: Run) -> str:
+    """Where a run stands, and which site it is waiting for and why, in a sentence or two."""
+    state, plan, now = run.state, run.plan.content, time.time()
+    if state.stage == "waiting":
+        undecided = sorted(set(plan.cohort) - set(run.decisions()))
+        rest = max(0.0, state.begin_at_s - now)
+        return f"Run {run.name} waits for the decision of {', '.join(undecided) or 'nobody'}, {duration(rest)} at most."
+    if state.stage != "running":
+        return f"Run {run.name}: {state.stage}{': ' + state.why if state.why else ''}"
+    what = "models evaluated" if plan.models else "rounds done"
+    return f"Run {run.name}: {len(run.rounds())} of {run.plan.rounds} {what}. {awaited(run)}".strip()
+
+
+def awaited(run: Run) -> str:
+    """What a running run is waiting for, and why; empty if for nobody."""
+    asking, now = run.progress(), time.time()
+    if not asking or not asking.waiting:
+        return ""
+    reasons = "; ".join(why(one, asking.since_s, now) for one in sites(run.home, run) if one.site in asking.waiting)
+    limit = f", {duration(asking.until_s - now)} at most" if asking.until_s > now else ""
+    return f"Waiting{limit} for {reasons}."
+
+
+def why(one: SiteStatus, since_s: float, now: float) -> str:
+    """Why a site is waited for."""
+    if not one.connected:
+        return f"{one.site} ({one.last(now)}: is its client running, and does the network let it out?)"
+    if one.error:
+        return f"{one.site} (error {one.error} there: docs/errors.md)"
+    return f"{one.site} {one.awaited_for} (since {ago(now, since_s)}; it is {one.doing or 'connected'})"
+
+
+def past(home: Home) -> Iterator[Past]:
+    """Every run, oldest first."""
+    for run in Run.all(home):
+        state, plan, result = run.state, run.plan.content, read_json(run.folder / "result.json") or {}
+        yield Past(
+            run.name, plan.made_s, len(state.cohort or plan.cohort), len(run.rounds()),
+            run.plan.rounds, result.get("validation", {}).get("auc"), state.stage, state.why,
+        )  # fmt: skip
+
+
+def running(home: Home) -> bool:
+    """Whether `server start` is at work: it says so every second."""
+    told = glance(home.live / "keeper.json")
+    return bool(told) and time.time() - told["at_s"] < 10.0
+
+
+def ago(now: float, then_s: float | None) -> str:
+    """How long ago, for people."""
+    return "–" if then_s is None else duration(max(0.0, now - then_s))
+
+
+def usual_s(rounds: list[dict[str, Any]]) -> float:
+    """Seconds that a round takes, after those before."""
+    recent = sorted(float(r["seconds"]) for r in rounds[-5:])
+    return recent[len(recent) // 2] if recent else 0.0

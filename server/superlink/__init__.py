@@ -1,0 +1,1 @@
+"""Flower's inner side at the coordinator: the SuperLink's processes, its control API and its database."""
