@@ -10,8 +10,8 @@ import pytest
 from server.consortium.home import Home
 from server.dashboard import dashboard_app, login, page_server
 from server.dashboard.login import Lock
+from tests.consortium.consortium import Consortium
 from tests.dashboard.served import PASSWORD, Page
-from tests.deployment.consortium import Consortium
 from tests.tally import TRIED
 
 ODD = (

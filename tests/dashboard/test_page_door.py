@@ -23,8 +23,8 @@ from server.dashboard import page_server
 from server.dashboard.dashboard_app import FORM_BYTES
 from server.dashboard.login import Lock
 from server.dashboard.push import MOST_STREAMS
+from tests.consortium.consortium import Consortium
 from tests.dashboard.served import PASSWORD, Page
-from tests.deployment.consortium import Consortium
 from tests.deployment.federation import ROOT
 
 

@@ -13,7 +13,7 @@ from common.trust import documents, release
 from common.trust.release import VERSION, code_digest
 from server.consortium import membership
 from server.gateway.site_api import FolderBoard
-from tests.deployment.consortium import NAMES, SVM, Consortium, config_of
+from tests.consortium.consortium import NAMES, SVM, Consortium, config_of
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from common.storage.run_folder import held
 from common.trust.joining import JoinRequest, Welcome
 from server.consortium import membership
 from server.consortium.home import Home, Settings, raw_node_key
-from tests.deployment.consortium import NAMES, Consortium
+from tests.consortium.consortium import NAMES, Consortium
 
 SETTINGS = Settings(consortium="pilot", address="train.hospital.example:8443")
 

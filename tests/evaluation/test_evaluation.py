@@ -32,8 +32,8 @@ from server.results.cross_site import summed
 from server.runs import driver
 from server.runs.run import Run
 from simulate import main as simulate
-from tests.deployment.consortium import SVM, Consortium
-from tests.deployment.test_runs import Hospitals, Snapshots
+from tests.consortium.consortium import SVM, Consortium
+from tests.runs.test_runs import Hospitals, Snapshots
 
 FIVE = ("Hanoi", "Lisbon", "Nairobi", "Osaka", "Quito")
 SMALLER = {"step": "resize", "size": [8, 8]}

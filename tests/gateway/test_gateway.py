@@ -40,9 +40,9 @@ from server.gateway import app as gateway
 from server.gateway import authentication
 from server.processes.process_table import state
 from server.superlink import control
-from tests.deployment.door import Door, talk
 from tests.deployment.resident import site as echo
-from tests.deployment.superlink import authority, free_port
+from tests.gateway.running_gateway import Door, talk
+from tests.superlink.superlink import authority, free_port
 
 ROOT = Path(__file__).parents[2]
 
