@@ -1,8 +1,8 @@
 """What `make docs` needs beside mkdocs: the files of the top folder as pages, and state diagrams as tables.
 
-README.md, CONTRIBUTING.md, SECURITY.md and CHANGELOG.md lie above docs/. The site has them under project/, and links that
-cross from one folder to the other are rewritten. A diagram in Mermaid would be drawn by a script from another server; the
-site shows its arrows as a table instead.
+README.md, CONTRIBUTING.md, SECURITY.md and CHANGELOG.md lie above docs/. The site has them under project/, and links
+between the two folders are rewritten. A diagram in Mermaid would be drawn by a script from another server; the site
+shows its arrows as a table instead.
 """
 
 import re

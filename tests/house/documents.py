@@ -14,10 +14,9 @@ LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 @lru_cache(maxsize=1)
 def tracked() -> tuple[str, ...]:
     """Every file of the repository that is there, by its path."""
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.splitlines()  # fmt: skip
-    return tuple(name for name in listed if (ROOT / name).is_file())
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return tuple(name for name in listed.splitlines() if (ROOT / name).is_file())
 
 
 def pages() -> list[Path]:
