@@ -5,7 +5,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from client.dataset.for_plan import site_config
 from client.home import Home as Hospital
+from client.plans import judge
+from client.plans.inbox import PlanInbox
 from client.setup import enrol
 from common.errors import ConfigError, ConsiliumError, IdentityError, PlanError, RunError
 from common.storage.files import glance, read_json, write_json, write_secret
@@ -88,68 +91,76 @@ def test_nothing_that_can_be_printed_shows_a_key(lisbon: Hospital, consortium: C
 def test_a_plan_is_kept_once_and_only_by_whom_it_is_for(consortium: Consortium, lisbon: Hospital) -> None:
     consortium.sites["Quito"] = quito = consortium.hospital("Quito")
     plan = consortium.plan("plan.cohort=[Lisbon, Nairobi, Osaka]")
-    assert lisbon.take_plan(plan.paper.encode()) is None  # it has it already
-    assert list(lisbon.plans()) == [plan]
-    assert list(quito.plans()) == []
-    assert lisbon.decision(plan) is None
+    assert PlanInbox(lisbon).take_plan(plan.paper.encode()) is None  # it has it already
+    assert list(PlanInbox(lisbon).plans()) == [plan]
+    assert list(PlanInbox(quito).plans()) == []
+    assert PlanInbox(lisbon).decision(plan) is None
 
 
 def test_a_plan_is_found_by_as_much_of_its_name_as_is_unique(consortium: Consortium, lisbon: Hospital) -> None:
     with pytest.raises(PlanError, match="there is: none has come yet"):
-        lisbon.plan("small")
+        PlanInbox(lisbon).plan("small")
     one, other = consortium.plan(), consortium.plan("name=other")
     assert (
-        lisbon.plan("small") == lisbon.plan(one.name) == lisbon.plan(one.digest) == lisbon.plan(one.digest[:12]) == one
+        PlanInbox(lisbon).plan("small")
+        == PlanInbox(lisbon).plan(one.name)
+        == PlanInbox(lisbon).plan(one.digest)
+        == PlanInbox(lisbon).plan(one.digest[:12])
+        == one
     )
-    assert list(lisbon.plans()) == [one, other]
+    assert list(PlanInbox(lisbon).plans()) == [one, other]
     with pytest.raises(PlanError, match=f"2 of that name; there is: {one.name}, {other.name}"):
-        lisbon.plan("")
+        PlanInbox(lisbon).plan("")
     with pytest.raises(PlanError, match="none of that name"):
-        lisbon.plan("../identity")
+        PlanInbox(lisbon).plan("../identity")
 
 
 @pytest.mark.parametrize("digest", ["", "..", "../../identity", "0" * 63, "0" * 65, "G" * 64, "0" * 63 + "/"])
 def test_what_is_no_digest_leads_to_no_folder(digest: str, lisbon: Hospital) -> None:
     with pytest.raises(PlanError, match="64 hexadecimal digits"):
-        lisbon.room(digest)
+        PlanInbox(lisbon).room(digest)
 
 
 def test_a_decision_holds_under_the_key_that_the_site_has(consortium: Consortium, lisbon: Hospital) -> None:
     plan = consortium.plan()
-    lisbon.decide(plan, "approve", "")
-    assert lisbon.approved(plan.digest) == plan
-    file = lisbon.room(plan.digest) / "decision.json"
+    PlanInbox(lisbon).decide(plan, "approve", "")
+    assert judge.approved(lisbon, plan.digest) == plan
+    file = PlanInbox(lisbon).room(plan.digest) / "decision.json"
     good = file.read_bytes()
     file.write_bytes(good[:100])
-    assert lisbon.decision(plan) is None
+    assert PlanInbox(lisbon).decision(plan) is None
     file.write_bytes(good)
     enrol.rekey(lisbon, "")
-    assert lisbon.decision(plan) is None  # it is asked anew
+    assert PlanInbox(lisbon).decision(plan) is None  # it is asked anew
     with pytest.raises(PlanError, match="not approved here"):
-        lisbon.approved(plan.digest)
+        judge.approved(lisbon, plan.digest)
 
 
 def test_a_decision_in_another_plans_folder_is_none(consortium: Consortium, lisbon: Hospital) -> None:
     one, other = consortium.plan(), consortium.plan()
-    lisbon.decide(one, "approve", "")
-    (lisbon.room(other.digest) / "decision.json").write_bytes((lisbon.room(one.digest) / "decision.json").read_bytes())
-    assert lisbon.decision(other) is None
-    (lisbon.room(other.digest) / "plan.json").write_bytes((lisbon.room(one.digest) / "plan.json").read_bytes())
+    PlanInbox(lisbon).decide(one, "approve", "")
+    (PlanInbox(lisbon).room(other.digest) / "decision.json").write_bytes(
+        (PlanInbox(lisbon).room(one.digest) / "decision.json").read_bytes()
+    )
+    assert PlanInbox(lisbon).decision(other) is None
+    (PlanInbox(lisbon).room(other.digest) / "plan.json").write_bytes(
+        (PlanInbox(lisbon).room(one.digest) / "plan.json").read_bytes()
+    )
     with pytest.raises(PlanError):
-        lisbon.approved(other.digest)
+        judge.approved(lisbon, other.digest)
 
 
 def test_delivery_is_of_the_decision_that_holds_now(consortium: Consortium, lisbon: Hospital) -> None:
     plan = consortium.plan()
-    lisbon.note_delivered(lisbon.decide(plan, "approve", ""))
-    assert lisbon.delivered(plan)
-    lisbon.decide(plan, "refuse", "")
-    assert not lisbon.delivered(plan)
+    PlanInbox(lisbon).note_delivered(PlanInbox(lisbon).decide(plan, "approve", ""))
+    assert PlanInbox(lisbon).is_delivered(plan)
+    PlanInbox(lisbon).decide(plan, "refuse", "")
+    assert not PlanInbox(lisbon).is_delivered(plan)
 
 
 def test_a_site_says_what_it_has_against_a_plan(consortium: Consortium, lisbon: Hospital) -> None:
     plan = consortium.plan()
-    assert lisbon.objection(plan) == ""
+    assert judge.objection(lisbon, plan) == ""
     told = yaml.safe_load((lisbon.folder / "site.yaml").read_text())
     for change, objection in (
         ({"policy": {"purposes": ["audit"]}}, "purpose 'training' is not in policy.purposes"),
@@ -157,13 +168,13 @@ def test_a_site_says_what_it_has_against_a_plan(consortium: Consortium, lisbon: 
         ({"datasets": {}}, "there is no data set 'chest'"),
     ):
         (lisbon.folder / "site.yaml").write_text(yaml.safe_dump(told | change))
-        assert objection in lisbon.objection(plan)
+        assert objection in judge.objection(lisbon, plan)
     with pytest.raises(ConfigError, match="no data set 'chest' under datasets"):
-        lisbon.own(plan)
+        site_config(lisbon, plan)
 
 
 def test_a_sites_own_data_complete_the_plans_training(consortium: Consortium, lisbon: Hospital) -> None:
-    config, take = lisbon.own(consortium.plan("federation.rounds=7"))
+    config, take = site_config(lisbon, consortium.plan("federation.rounds=7"))
     assert config.federation.rounds == 7
     assert config.data.kind == "synthetic"
     assert take == "Lisbon"
