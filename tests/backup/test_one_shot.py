@@ -6,7 +6,6 @@ from functools import lru_cache
 import pytest
 
 from client import app as site_edge
-from client import home as site_home
 from client.backup import create, restore, unlock
 from client.custody.key_ring import Custody
 from client.home import Home
@@ -151,7 +150,7 @@ def test_after_it_has_joined_again_a_restored_site_takes_part_in_new_plans(lost,
     consortium, _, _ = lost
     site, _ = back(consortium)
     welcome(consortium, site)
-    monkeypatch.setattr(site_home, "CLOCKS_S", 0.0)
+    monkeypatch.setattr(judge, "CLOCKS_S", 0.0)
     run = consortium.begun(consortium.plan("name=after", "federation.rounds=3"))
     driver.conduct(run, Hospitals(consortium, run.plan))
     assert run.state.stage == "finished", run.state.why
