@@ -116,7 +116,7 @@ def _source(path: Path, overrides: list[str]) -> Folder | Manifest | Npz:
     try:
         return kind.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(configuration.readable(path, error)) from None
+        raise ConfigError(configuration.readable(path, error, kind)) from None
 
 
 def _retained(text: str) -> frozenset[Option]:
