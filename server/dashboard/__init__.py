@@ -12,6 +12,6 @@ shell     what stands around every page
 serving   the process
 """
 
-from server.dashboard.serve import ask_password, serve
+from server.dashboard.page_server import ask_password, serve
 
 __all__ = ["ask_password", "serve"]

@@ -27,7 +27,7 @@ from common.trust.request_signing import Seen, not_a_member, verified
 log = logging.getLogger("consilium")
 
 PUBLIC_KEY, TIMESTAMP, SIGNATURE = "flwr-public-key", "flwr-timestamp", "flwr-signature"
-"""Flower's headers; tests/deployment/test_gateway.py compares them with the installed Flower's."""
+"""Flower's headers; tests/gateway/test_gateway.py compares them with the installed Flower's."""
 BREAK_S = 45.0
 """A silence of so long is a break in a site's connection."""
 

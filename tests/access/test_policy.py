@@ -13,7 +13,7 @@ from common.errors import AccessError, ConfigError, ConsiliumError, PlanError
 from common.trust.documents import Paper
 from common.trust.keys import sign
 from tests.access.staff import Site
-from tests.deployment.consortium import Consortium
+from tests.consortium.consortium import Consortium
 
 
 @pytest.fixture

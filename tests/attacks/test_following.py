@@ -17,7 +17,7 @@ from server.rounds import loop
 from server.rounds.secure_sum import SecureSum
 from server.rounds.transcripts import Transcripts
 from tests.attacks.conftest import Attack
-from tests.federation.world import FIVE, SGD, World, config, same_bits
+from tests.rounds.world import FIVE, SGD, World, config, same_bits
 
 NOT_SAID = Reply({"message": np.zeros(0, np.uint8)})
 Change = Callable[[Request], Request | None]

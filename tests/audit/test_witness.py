@@ -20,7 +20,7 @@ from common.errors import AuditError, ConfigError, IdentityError
 from common.trust.keys import public_of
 from server.consortium.home import Home
 from server.gateway.site_api import FolderBoard
-from tests.deployment.consortium import NAMES, Consortium
+from tests.consortium.consortium import NAMES, Consortium
 
 
 @dataclass

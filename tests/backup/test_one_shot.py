@@ -17,8 +17,8 @@ from common.trust.joining import JoinRequest, Welcome
 from server.consortium import membership
 from server.runs import driver
 from tests.backup.places import content
-from tests.deployment.consortium import Consortium
-from tests.deployment.test_runs import Hospitals
+from tests.consortium.consortium import Consortium
+from tests.runs.test_runs import Hospitals
 
 
 @pytest.fixture(autouse=True)

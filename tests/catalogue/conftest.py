@@ -12,11 +12,11 @@ from server.__main__ import main as coordinator
 from server.catalogue.catalogue import Catalogue
 from server.gateway.site_api import FolderBoard
 from tests.catalogue.fair import ABOUT, Fair
+from tests.consortium.consortium import Consortium
 from tests.dashboard.served import Page, alive
-from tests.deployment.consortium import Consortium
-from tests.deployment.door import Serving
-from tests.deployment.superlink import free_port
+from tests.gateway.running_gateway import Serving
 from tests.package.shop import Made, make
+from tests.superlink.superlink import free_port
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from typing import Any
 from common.audit.entries import Entry, decode
 from common.catalogue import Content
 from server.catalogue.catalogue import Catalogue
-from tests.deployment.consortium import Consortium
+from tests.consortium.consortium import Consortium
 
 ABOUT: dict[str, Any] = {
     "title": "Chest radiographs of children",

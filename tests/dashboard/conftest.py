@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from server.dashboard.login import Lock
+from tests.consortium.consortium import Consortium
 from tests.dashboard.served import PASSWORD, Page, alive
-from tests.deployment.consortium import Consortium
 
 
 @pytest.fixture(scope="session")

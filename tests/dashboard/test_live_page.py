@@ -15,10 +15,10 @@ from server.rounds.loop import RoundRecord
 from server.runs import driver
 from server.runs.run import Asking, Run
 from simulate import main as simulate
+from tests.consortium.consortium import NAMES, Consortium
 from tests.dashboard.browsing import DESKTOP, FOUR, PHONE, TWO, look_at, serious, tab
 from tests.dashboard.served import PASSWORD, Page, alive
-from tests.deployment.consortium import NAMES, Consortium
-from tests.deployment.test_runs import Hospitals
+from tests.runs.test_runs import Hospitals
 
 
 def round_of(number: int, *dropped: str, void: bool = False) -> RoundRecord:

@@ -8,10 +8,10 @@ import httpx
 import pytest
 
 from server.consortium.home import Home
-from server.dashboard import dashboard_app, login, serve
+from server.dashboard import dashboard_app, login, page_server
 from server.dashboard.login import Lock
+from tests.consortium.consortium import Consortium
 from tests.dashboard.served import PASSWORD, Page
-from tests.deployment.consortium import Consortium
 from tests.tally import TRIED
 
 ODD = (
@@ -142,13 +142,13 @@ def test_a_name_in_capitals_is_the_pages_own(consortium: Consortium) -> None:
     home = Home.at(consortium.home.folder)
     Lock(home).set_password(PASSWORD)
     found = list[frozenset[str]]()
-    served = serve.Door
+    served = page_server.Door
 
     def noted(home: Home, lock: Lock, hosts: frozenset[str], **more: object) -> dashboard_app.Door:
         found.append(hosts)
         return served(home, lock, hosts, **more)  # type: ignore[arg-type]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(serve, "Door", noted)
-        serve.server(home, "192.0.2.1", 8765, lambda _: None)
+        patch.setattr(page_server, "Door", noted)
+        page_server.server(home, "192.0.2.1", 8765, lambda _: None)
     assert "coordinator.example" in found[0]

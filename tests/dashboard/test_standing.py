@@ -11,8 +11,8 @@ from common.storage.files import write_json
 from server.dashboard import live_page
 from server.runs import terminal
 from server.runs.status import Link, sites
+from tests.consortium.consortium import Consortium
 from tests.dashboard.served import alive
-from tests.deployment.consortium import Consortium
 
 
 @pytest.mark.parametrize(

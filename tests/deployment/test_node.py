@@ -34,7 +34,7 @@ from client.connection.message_journal import Journal
 from client.connection.node import FLOWER, Doing, serve
 from common.errors import ConfigError, RunError, WireError
 from tests.deployment.resident import site
-from tests.deployment.superlink import SuperLink, authority, free_port
+from tests.superlink.superlink import SuperLink, authority, free_port
 
 TTL_S = 60.0
 

@@ -19,7 +19,7 @@ from common.trust import documents
 from common.trust.documents import Kind, canonical, fingerprint, read
 from common.trust.joining import JoinRequest, Welcome
 from common.trust.keys import public_of
-from tests.deployment.consortium import Consortium
+from tests.consortium.consortium import Consortium
 
 KEY, OTHER = (Ed25519PrivateKey.from_private_bytes(bytes([i]) * 32) for i in (1, 2))
 PINS = Pins("pilot", (public_of(KEY),))

@@ -13,7 +13,7 @@ from common.trust import documents, release
 from common.trust.release import VERSION, code_digest
 from server.consortium import membership
 from server.gateway.site_api import FolderBoard
-from tests.deployment.consortium import NAMES, SVM, Consortium, config_of
+from tests.consortium.consortium import NAMES, SVM, Consortium, config_of
 
 
 @pytest.fixture
@@ -126,12 +126,12 @@ def test_the_code_digest_is_that_of_what_runs_at_a_site_whatever_its_ends_of_lin
         shutil.copytree(release.ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("*.pyc"))
     digest = code_digest.__wrapped__
     whole = digest(tmp_path)
-    (tmp_path / "server" / "home.py").unlink()
+    (tmp_path / "server" / "consortium" / "home.py").unlink()
     assert digest(tmp_path) == whole
-    path = tmp_path / "client" / "site.py"
+    path = tmp_path / "client" / "training" / "site.py"
     path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
     assert digest(tmp_path) == whole
-    path.rename(tmp_path / "client" / "site2.py")
+    path.rename(path.with_name("site2.py"))
     assert digest(tmp_path) != whole
     path.with_name("site2.py").rename(path)
     path.write_bytes(path.read_bytes() + b"#")

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.deployment.federation import ROOT
-from tests.deployment.superlink import free_port
 from tests.deployment.whole import SITES, SVM, Quick, ended, until, written
+from tests.superlink.superlink import free_port
 
 pytestmark = pytest.mark.slow
 

@@ -14,8 +14,8 @@ from common.storage.files import read_json
 from server.__main__ import main as coordinator
 from server.runs import driver
 from simulate import simulate
-from tests.deployment.consortium import NAMES, SVM, Consortium, config_of
-from tests.deployment.test_runs import Hospitals
+from tests.consortium.consortium import NAMES, SVM, Consortium, config_of
+from tests.runs.test_runs import Hospitals
 
 CNN: dict[str, Any] = SVM | {
     "name": "small-cnn",

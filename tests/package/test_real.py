@@ -10,8 +10,8 @@ from common.package import package_file
 from common.package.package_file import CARD
 from server.__main__ import main as server
 from server.runs.driver import conduct
-from tests.deployment.consortium import NAMES, Consortium
-from tests.deployment.test_runs import Hospitals
+from tests.consortium.consortium import NAMES, Consortium
+from tests.runs.test_runs import Hospitals
 
 
 def test_a_consortium_s_model_says_where_it_comes_from_and_nothing_of_a_single_site(tmp_path: Path) -> None:

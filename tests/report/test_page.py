@@ -20,8 +20,8 @@ from server.__main__ import main
 from server.report import chart_labels, charts, comparison_page, learning_curves, rounds_table, sentences
 from server.runs import driver
 from simulate import main as simulate
-from tests.deployment.consortium import Consortium
-from tests.deployment.test_runs import Hospitals
+from tests.consortium.consortium import Consortium
+from tests.runs.test_runs import Hospitals
 
 SMALL = ["data.sites=3", "data.cases=40", "data.size=16", "preprocess=[]", "federation.rounds=6"]
 VOID = {"meta", "input"}

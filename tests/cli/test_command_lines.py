@@ -20,7 +20,7 @@ from server import __main__ as coordinator
 from server.consortium.home import Home
 from server.rounds.loop import RoundRecord
 from server.runs.run import Asking, Run
-from tests.deployment.consortium import NAMES, SVM, Consortium
+from tests.consortium.consortium import NAMES, SVM, Consortium
 
 ROOT = Path(__file__).parents[2]
 Main = Callable[[list[str]], int]

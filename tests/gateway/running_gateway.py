@@ -25,8 +25,8 @@ from server.consortium.home import Home
 from server.gateway import app as gateway
 from server.processes.supervisor import Child, Supervisor
 from server.superlink import control
-from tests.deployment.consortium import Consortium
-from tests.deployment.superlink import SuperLink, free_port
+from tests.consortium.consortium import Consortium
+from tests.superlink.superlink import SuperLink, free_port
 
 START_S = 60.0
 

@@ -32,10 +32,10 @@ from server.gateway.app import GIVE_BYTES, TAKE_BYTES
 from server.runs.driver import conduct
 from server.superlink.notify import Bell
 from server.superlink.store import Store, StoreGrid
-from tests.deployment.door import Door
 from tests.deployment.resident import site as echo
-from tests.deployment.test_doors import pushing
 from tests.deployment.whole import SVM, until
+from tests.gateway.running_gateway import Door
+from tests.gateway.test_gateway_attacks import pushing
 
 TTL_S = 60.0
 

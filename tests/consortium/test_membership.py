@@ -16,7 +16,7 @@ from common.storage.run_folder import held
 from common.trust.joining import JoinRequest, Welcome
 from server.consortium import membership
 from server.consortium.home import Home, Settings, raw_node_key
-from tests.deployment.consortium import NAMES, Consortium
+from tests.consortium.consortium import NAMES, Consortium
 
 SETTINGS = Settings(consortium="pilot", address="train.hospital.example:8443")
 
@@ -200,7 +200,7 @@ def test_two_commands_never_make_two_rosters_of_one_version(consortium: Consorti
         membership.revoke(consortium.home, "Osaka", consortium.roots)
     revoke = f"""
 from pathlib import Path
-from server import membership
+from server.consortium import membership
 from server.consortium.home import Home
 home = Home(Path({str(consortium.home.folder)!r}))
 done = 0

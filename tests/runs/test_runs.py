@@ -28,7 +28,7 @@ from server.consortium import membership
 from server.rounds.loop import RoundRecord
 from server.runs import driver
 from server.runs.run import Asking, Run
-from tests.deployment.consortium import NAMES, SVM, Consortium
+from tests.consortium.consortium import NAMES, SVM, Consortium
 
 RECORD = RoundRecord(0, 1.0, 10, 20, NAMES, (), False, None, {"auc": 0.5})
 

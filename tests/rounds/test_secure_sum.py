@@ -23,7 +23,7 @@ from common.trust.enrolment import made_up
 from common.types import Cases, SiteCases, Tensors, prefixed
 from server.rounds import checkpoint, loop
 from server.rounds.transcripts import Transcripts
-from tests.federation.world import ABOUT, FIVE, SGD, SHAPE, World, config, same_bits
+from tests.rounds.world import ABOUT, FIVE, SGD, SHAPE, World, config, same_bits
 
 # --- the same result ------------------------------------------------------------------------------------------------
 

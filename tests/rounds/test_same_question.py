@@ -11,7 +11,7 @@ from common.messages.answer_layout import question
 from common.messages.transport import Answer, Reply, Request
 from common.metrics import out_of_distribution
 from common.types import Tensors, prefixed
-from tests.federation.world import FIVE, SGD, World, config
+from tests.rounds.world import FIVE, SGD, World, config
 
 
 @pytest.fixture(scope="module")

@@ -32,8 +32,8 @@ from server.results.cross_site import summed
 from server.runs import driver
 from server.runs.run import Run
 from simulate import main as simulate
-from tests.deployment.consortium import SVM, Consortium
-from tests.deployment.test_runs import Hospitals, Snapshots
+from tests.consortium.consortium import SVM, Consortium
+from tests.runs.test_runs import Hospitals, Snapshots
 
 FIVE = ("Hanoi", "Lisbon", "Nairobi", "Osaka", "Quito")
 SMALLER = {"step": "resize", "size": [8, 8]}
@@ -349,7 +349,7 @@ def test_every_site_holds_the_rule_itself_against_a_coordinator_that_does_not(
     model = run_of(consortium, "one")
     publish(consortium, *FIVE[:3])
     lenient = SimpleNamespace(**vars(declarations) | {"refuse_lone": lambda *_: None})
-    monkeypatch.setattr(evaluate, "declared", lenient)
+    monkeypatch.setattr(evaluate, "declarations", lenient)
     run, way = evaluated(consortium, model.name)
     assert run.state.stage == "failed"
     assert "secagg/submit" not in {kind for _, kind in way.heard}

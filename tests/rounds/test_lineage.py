@@ -24,8 +24,8 @@ from server.rounds import checkpoint, loop
 from server.rounds.loop import Standing
 from server.rounds.secure_sum import SecureSum
 from server.rounds.transcripts import Transcripts
-from tests.federation.test_secure import silent_at
-from tests.federation.world import ABOUT, FIVE, SGD, World, config, same_bits
+from tests.rounds.test_secure_sum import silent_at
+from tests.rounds.world import ABOUT, FIVE, SGD, World, config, same_bits
 
 LUCK = {"drop": 0.12, "slow": 0.08, "seed": 3}
 

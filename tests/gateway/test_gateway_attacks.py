@@ -50,7 +50,7 @@ from common.secagg.audit import framed
 from common.trust.request_signing import SIGNATURE, SITE, TIME, signed_headers
 from server.gateway import app as gateway
 from server.gateway import http_limits
-from tests.deployment.door import Door, talk
+from tests.gateway.running_gateway import Door, talk
 from tests.tally import EVENTS, TRIED
 
 PULL, PUSH = "/v1/fleet/pull-messages", "/v1/fleet/push-messages"

@@ -14,7 +14,7 @@ from common.types import under
 from server.rounds import checkpoint, loop
 from server.rounds.loop import Standing
 from server.rounds.transcripts import Transcripts
-from tests.federation.world import SGD, World, config, same_bits
+from tests.rounds.world import SGD, World, config, same_bits
 
 HASTY = SGD.model_copy(update={"learning_rate": 0.6, "steps": 4})
 """Steps so long that the loss soon rises."""

@@ -10,7 +10,7 @@ from client.setup import enrol
 from common.errors import ConfigError, ConsiliumError, IdentityError, PlanError, RunError
 from common.storage.files import glance, read_json, write_json, write_secret
 from server.consortium.home import Home, Settings
-from tests.deployment.consortium import Consortium
+from tests.consortium.consortium import Consortium
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.deployment.door import Door
+from tests.gateway.running_gateway import Door
 
 
 @pytest.fixture(scope="session")

@@ -36,12 +36,13 @@ from common.storage.files import read_json
 from common.trust.request_signing import AHEAD_S, BEHIND_S, Seen
 from server.consortium import membership
 from server.consortium.home import Home
-from server.gateway import authentication, gateway
+from server.gateway import app as gateway
+from server.gateway import authentication
 from server.processes.process_table import state
 from server.superlink import control
-from tests.deployment.door import Door, talk
 from tests.deployment.resident import site as echo
-from tests.deployment.superlink import authority, free_port
+from tests.gateway.running_gateway import Door, talk
+from tests.superlink.superlink import authority, free_port
 
 ROOT = Path(__file__).parents[2]
 

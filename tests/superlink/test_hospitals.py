@@ -30,8 +30,8 @@ from server.consortium import membership
 from server.runs.driver import conduct
 from server.runs.run import Asking, Run
 from simulate import main as simulate
-from tests.deployment.consortium import NAMES, SVM, Consortium
-from tests.federation.grid import grid_of
+from tests.consortium.consortium import NAMES, SVM, Consortium
+from tests.superlink.grid import grid_of
 
 CNN: dict[str, Any] = SVM | {
     "name": "small-cnn",

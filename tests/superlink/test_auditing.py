@@ -10,8 +10,8 @@ import yaml
 from client.training.audit_store import InFolder, Notes
 from common.algorithms.course import Place
 from server.rounds import checkpoint
-from tests.deployment.consortium import NAMES, SVM, Consortium
-from tests.deployment.test_hospitals import CNN, carried, hospitals, same_bits
+from tests.consortium.consortium import NAMES, SVM, Consortium
+from tests.superlink.test_hospitals import CNN, carried, hospitals, same_bits
 
 
 @pytest.mark.parametrize("tree", [CNN, SVM], ids=["cnn-scaffold", "svm-normalised"])

@@ -12,7 +12,7 @@ from common.config import Config
 from common.metrics import out_of_distribution
 from common.types import under
 from server.rounds.transcripts import Transcripts
-from tests.federation.world import SGD, World, config, same_bits
+from tests.rounds.world import SGD, World, config, same_bits
 
 
 def looking(model: str = "cnn", **told: Any) -> Config:

@@ -25,9 +25,9 @@ from common.secagg import Roster, admitted
 from server.app import FlowerTransport, ask
 from server.gateway.site_api import FolderBoard
 from server.runs.run import Asking
-from tests.deployment.consortium import SVM, config_of
-from tests.deployment.door import Door
+from tests.consortium.consortium import SVM, config_of
 from tests.deployment.whole import until
+from tests.gateway.running_gateway import Door
 
 ROOT, NAMES = Path(__file__).parents[2], ("Lisbon", "Nairobi")
 PROJECT = b"""

@@ -16,7 +16,7 @@ from common.errors import ConfigError, IdentityError, PolicyError, WireError
 from common.trust import documents
 from common.trust.joining import JoinRequest, Welcome, checked_name, consortium_fingerprint
 from server.consortium import membership
-from tests.deployment.consortium import Consortium
+from tests.consortium.consortium import Consortium
 
 
 def mode(path: Path) -> int:

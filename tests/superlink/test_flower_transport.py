@@ -36,7 +36,7 @@ from server.app import FlowerTransport
 from server.rounds import checkpoint, loop
 from server.rounds.loop import Standing
 from server.rounds.secure_sum import make_secure
-from tests.federation.grid import grid_of
+from tests.superlink.grid import grid_of
 
 ROOT = Path(__file__).parents[2]
 CNN = """
