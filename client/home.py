@@ -20,7 +20,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -207,11 +206,9 @@ def home_option(parser: argparse.ArgumentParser) -> None:
 def _settings(path: Path, text: bytes) -> SiteSettings:
     """Read once: every message asks for them."""
     try:
-        return SiteSettings.model_validate(yaml.safe_load(text))
+        return SiteSettings.model_validate(configuration.parse_yaml(text, path))
     except ValidationError as error:
-        raise ConfigError(configuration.readable(path, error)) from None
-    except (yaml.YAMLError, UnicodeError) as error:
-        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+        raise ConfigError(configuration.readable(path, error, SiteSettings)) from None
 
 
 def _identity(path: Path) -> Ed25519PrivateKey:

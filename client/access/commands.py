@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from pydantic import ValidationError
-from rich.console import Console
 
 from client.access import people, signed_entries
 from client.access.permissions import OFFICER
@@ -15,6 +14,7 @@ from client.access.policy_store import policy_store
 from client.access.policy_view import day, people_table, rules_table, show_changes, show_proposal
 from client.home import Home, home_option
 from common.audit import log_view
+from common.cli import terminal
 from common.cli.command import Command
 from common.errors import ConfigError
 from common.trust.joining import checked_name
@@ -76,12 +76,12 @@ def _begin(options: argparse.Namespace) -> int:
 
 
 def _show(options: argparse.Namespace) -> int:
-    home, console = Home.at(options.home), Console(soft_wrap=True)
+    home, console = Home.at(options.home), terminal.console()
     policy = policy_store(home).in_force()
     told = policy.content
     console.print(f"Policy of site {told.site}, version {told.version} ({policy.digest[:8]}), made {day(told.made_s)}.")
     console.print(f"Plans may be approved for: {', '.join(told.purposes) or 'nothing'}.", markup=False)
-    console.print(people_table(told))
+    console.print(people_table(told, short_keys=console.is_terminal))
     console.print(rules_table())
     if alone := one_alone(told):
         console.print(alone)

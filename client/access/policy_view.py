@@ -2,32 +2,27 @@
 
 import time
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-
 from client.access.permissions import ROLES, RULES
 from client.access.policy import Content, Member, Policy
+from common.cli.terminal import Sheet
 from common.errors import AccessError
 
 
-def people_table(content: Content) -> Table:
-    """A row for each person: roles, from when until when, the beginning of the key."""
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for column in ("person", "roles", "since", "until", "key"):
-        table.add_column(column)
+def people_table(content: Content, *, short_keys: bool) -> Sheet:
+    """A row for each person: roles, from when until when, the key (on a screen the beginning of it)."""
+    table = Sheet("person", "roles", "since", "until", "key", prose=("roles",))
     for person in content.people:
         since = day(person.since_s) if person.since_s else ""
-        table.add_row(person.name, ", ".join(person.roles), since, _until(person), f"{person.key[:8]}…")
+        key = f"{person.key[:8]}…" if short_keys else person.key
+        table.add(person.name, ", ".join(person.roles), since, _until(person), key)
     return table
 
 
-def rules_table() -> Table:
+def rules_table() -> Sheet:
     """A row for each command, a column for each role."""
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for column in ("command", *ROLES):
-        table.add_column(column)
+    table = Sheet("command", *ROLES)
     for name, rule in RULES.items():
-        table.add_row(name, *("yes" if rule.roles is None or role in rule.roles else "" for role in ROLES))
+        table.add(name, *("yes" if rule.roles is None or role in rule.roles else "" for role in ROLES))
     return table
 
 

@@ -21,7 +21,7 @@ def site_config(home: Home, plan: RunPlan) -> tuple[Config, str | None]:
         raise ConfigError(f"{home.folder / 'site.yaml'}: there is no data set '{name}' under datasets.")
     tree = plan.content.training.model_dump(mode="json")
     tree |= {"data": dataset.data.model_dump(mode="json"), "sites": dataset.sites.model_dump(mode="json")}
-    return configuration.of(tree, home.folder / "site.yaml"), dataset.take
+    return configuration.from_tree(tree, home.folder / "site.yaml"), dataset.take
 
 
 def own_cases(home: Home, plan: RunPlan) -> SiteCases:

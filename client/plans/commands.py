@@ -4,15 +4,15 @@ import argparse
 import sys
 import time
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from client.home import Home, home_option
 from client.plans import judge
 from client.plans.inbox import PlanInbox
 from client.plans.log_witness import Witness
+from common.cli import terminal
 from common.cli.command import Command
+from common.cli.terminal import Sheet
 from common.errors import LinkError
 from common.plans.plan import Verdict
 from common.storage.files import read_json
@@ -50,24 +50,23 @@ def _plans_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _plans(options: argparse.Namespace) -> int:
-    from client.plans import sync
+    from client.plans import sync  # and Flower with it, for which `refuse` and the help should not wait
 
-    home, console = Home.at(options.home), Console(soft_wrap=True)
+    home, console = Home.at(options.home), terminal.console()
+    inbox = PlanInbox(home)
     if problem := sync.refresh(home):
-        console.print(f"[yellow]As far as known here[/]: {problem}", highlight=False)
+        console.print(Text.assemble(("As far as known here", "yellow"), f": {problem}"))
     if options.plan:
-        console.print(PlanInbox(home).plan(options.plan).described(), highlight=False, markup=False)
+        console.print(inbox.plan(options.plan).described(), highlight=False, markup=False)
         return 0
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for column in ("plan", "data set", "purpose", "until", "decision"):
-        table.add_column(column, no_wrap=column == "plan")
-    for plan in PlanInbox(home).plans():
-        told, decision = plan.content, PlanInbox(home).decision(plan)
-        until = time.strftime("%Y-%m-%d", time.gmtime(told.expires_s))
-        said = f"{decision.verdict}d" if decision else "[bold]undecided[/]"
+    table = Sheet("plan", "data set", "purpose", "until", "decision", prose=("decision",))
+    for plan in inbox.plans():
+        content, decision = plan.content, inbox.decision(plan)
+        until = time.strftime("%Y-%m-%d", time.gmtime(content.expires_s))
+        state = Text(f"{decision.verdict}d") if decision else Text("undecided", "bold")
         if objection := judge.objection(home, plan):
-            said += f" [red]cannot run here: {objection}[/]"
-        table.add_row(plan.name, told.dataset, told.purpose, until, said)
+            state = Text.assemble(state, (f" cannot run here: {objection}", "red"))
+        table.add(plan.name, content.dataset, content.purpose, until, state)
     console.print(table)
     console.print("Everything about one: python -m client plans PLAN. Then: approve PLAN, or refuse PLAN.")
     return 0
@@ -91,33 +90,34 @@ def _decide(options: argparse.Namespace, verdict: Verdict) -> int:
     from client.plans import sync
 
     home = Home.at(options.home)
-    _ask_for(home, options.plan)
-    plan = PlanInbox(home).plan(options.plan)
+    _fetch_plan(home, options.plan)
+    inbox = PlanInbox(home)
+    plan = inbox.plan(options.plan)
     if verdict == "approve" and (objection := judge.objection(home, plan)):
         print(f"Plan {plan.name} cannot be approved here: {objection}", file=sys.stderr)
         return 1
     options.act.plan, options.act.dataset = plan.name, plan.content.dataset
     options.act.facts |= {"digest": plan.digest, "purpose": plan.content.purpose}
-    decision = PlanInbox(home).decide(plan, verdict, options.reason)
+    decision = inbox.decide(plan, verdict, options.reason)
     problem = sync.send_decision(home, decision)
-    later = f" The coordinator will be told as soon as it is reached ({problem})." if problem else ""
-    published = decision.publishes and verdict == "approve"
-    shown = " This site's own figures will be published in it (policy.publish in site.yaml)." if published else ""
-    print(f"Plan {plan.name}: {verdict}d.{shown}{later}")
+    delay = f" The coordinator will be told as soon as it is reached ({problem})." if problem else ""
+    publishes = decision.publishes and verdict == "approve"
+    note = " This site's own figures will be published in it (policy.publish in site.yaml)." if publishes else ""
+    print(f"Plan {plan.name}: {verdict}d.{note}{delay}")
     return 0
 
 
-def _ask_for(home: Home, name: str) -> None:
+def _fetch_plan(home: Home, name: str) -> None:
     """Get a plan from the coordinator; one that cannot be reached yet is tried again for a minute."""
     from client.plans import sync
 
-    until_s, said = time.monotonic() + PATIENCE_S, False
+    deadline_s, has_warned = time.monotonic() + PATIENCE_S, False
     while (problem := sync.refresh(home)) and not PlanInbox(home).knows(name):
-        if time.monotonic() > until_s:
+        if time.monotonic() > deadline_s:
             raise LinkError(f"plan {name!r} is not known here, and the coordinator cannot be asked: {problem}")
-        if not said:
+        if not has_warned:
             print(f"{problem} Trying for a minute.", file=sys.stderr)
-            said = True
+            has_warned = True
         time.sleep(1.0)
 
 
@@ -129,25 +129,23 @@ def _witness_arguments(parser: argparse.ArgumentParser) -> None:
 def _witness(options: argparse.Namespace) -> int:
     witness = Witness(Home.at(options.home))
     if options.accept is not None:
-        accepted = witness.accept(options.accept)
-        options.act.facts |= {"entries": accepted.size, "root": accepted.root.hex()}
-        print(f"This site goes on from {accepted.size:,} entries, root {accepted.root.hex()}.")
+        new_head = witness.accept(options.accept)
+        options.act.facts |= {"entries": new_head.size, "root": new_head.root.hex()}
+        print(f"This site goes on from {new_head.size:,} entries, root {new_head.root.hex()}.")
         return 0
-    if witness.home.witness_refused.exists():
-        told = read_json(witness.home.witness_refused)
-        print(
-            f"REFUSED: {told['why']}\nThis site answers no plan. Both heads: {witness.home.witness_refused}. Telephone."
-        )
+    refusal = witness.home.witness_refused
+    if refusal.exists():
+        why = read_json(refusal)["why"]
+        print(f"REFUSED: {why}\nThis site answers no plan. Both heads: {refusal}. Telephone.")
     if not (head := witness.head):
         print("Nothing was seen of the coordinator's log yet.")
         return 0
     print(f"Seen: {head.size:,} entries of the log of {head.origin}, until {_when(head.at_s)} UTC\n  {head.root.hex()}")
     for site in sorted(set(witness.home.roster.active) - {witness.home.site}):
         seen = witness.others.get(site)
-        print(
-            f"  {site}: " + (f"{int(seen['size']):,} entries, {_when(seen['at_s'])} UTC" if seen else "no word from it")
-        )
-    return 1 if witness.home.witness_refused.exists() else 0
+        text = f"{int(seen['size']):,} entries, {_when(seen['at_s'])} UTC" if seen else "no word from it"
+        print(f"  {site}: {text}")
+    return 1 if refusal.exists() else 0
 
 
 def _when(at_s: float) -> str:

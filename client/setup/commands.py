@@ -3,12 +3,11 @@
 import argparse
 from pathlib import Path
 
-from rich.console import Console
-
 from client.dataset.commands import DECODED_STAYS
 from client.home import Home, home_option
 from client.setup import enrol
 from common import config as configuration
+from common.cli import terminal
 from common.cli.command import Command, confirmed
 from common.errors import IdentityError
 from common.trust.joining import JoinRequest, Welcome
@@ -126,11 +125,11 @@ def _check(options: argparse.Namespace) -> int:
     if options.config is None:
         from client.setup import preflight
 
-        return preflight.check(Home(options.home), Console(soft_wrap=True))
+        return preflight.check(Home(options.home), terminal.console())
     from client.dataset import readiness
 
     report = readiness.examine(configuration.load(options.config, options.overrides))
-    readiness.show(report, Console())
+    readiness.show(report, terminal.console())
     return 0 if report.ready else 1
 
 
