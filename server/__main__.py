@@ -22,11 +22,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from common import config as configuration
 from common.audit import acts, log_view
 from common.audit.log import Log
+from common.cli import terminal
 from common.cli.command import Command, confirmed, dispatch
 from common.errors import ConfigError, IdentityError
 from common.plans.plan import RunPlan
@@ -40,7 +39,7 @@ from server.consortium.log_proofs import vouched
 from server.evaluation.commands import COMMANDS as EVALUATING
 from server.export.commands import COMMANDS as SHARING
 from server.export.commands import finished
-from server.runs import terminal
+from server.runs import run_display
 from server.runs.run import Run
 
 INIT = """Make a consortium: the root key that signs rosters and plans, a TLS authority of its own, the policy,
@@ -218,7 +217,7 @@ def _run(options: argparse.Namespace) -> int:
     options.act.plan, options.act.facts["digest"] = plan.name, plan.digest
     run = Run.begin(home, plan, options.wait_hours * 3600)
     print(f"Run {run.name}: asking {', '.join(plan.content.cohort)}. Each decides: python -m client approve {run.name}")
-    return 0 if options.no_follow else terminal.follow(run, Console(soft_wrap=True))
+    return 0 if options.no_follow else run_display.follow(run, terminal.console())
 
 
 def _name_argument(parser: argparse.ArgumentParser) -> None:
@@ -227,11 +226,11 @@ def _name_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def _follow(options: argparse.Namespace) -> int:
-    return terminal.follow(Run.find(Home.at(options.home), options.name), Console(soft_wrap=True))
+    return run_display.follow(Run.find(Home.at(options.home), options.name), terminal.console())
 
 
 def _status(options: argparse.Namespace) -> int:
-    terminal.status(Home.at(options.home), Console(soft_wrap=True))
+    run_display.status(Home.at(options.home), terminal.console())
     return 0
 
 
@@ -250,7 +249,7 @@ def _dashboard(options: argparse.Namespace) -> int:
 
 
 def _history(options: argparse.Namespace) -> int:
-    terminal.history(Home.at(options.home), Console(soft_wrap=True))
+    run_display.history(Home.at(options.home), terminal.console())
     return 0
 
 
@@ -268,7 +267,7 @@ def _compare(options: argparse.Namespace) -> int:
     if len(options.runs) < 2:
         raise ConfigError("one run, expected two at least to compare: python -m server compare RUN RUN…")
     found = [comparison_page.read(finished(options.home, name)) for name in options.runs]
-    Console(soft_wrap=True).print(comparison_page.shown(found))
+    terminal.console().print(comparison_page.shown(found))
     for doubt in comparison_page.doubts(found):
         print(doubt)
     tensorfile.write_atomically(options.out, comparison_page.page(found))

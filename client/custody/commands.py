@@ -13,8 +13,9 @@ from client.custody.encrypted_dataset import Store
 from client.custody.gate import Event, Record
 from client.custody.key_ring import Custody
 from client.custody.options import OPTIONS, Option
-from client.home import Home
+from client.home import Home, home_option
 from common import config as configuration
+from common.cli import terminal
 from common.cli.command import Command
 from common.cli.progress import Watch
 from common.config import Folder, Manifest, Npz
@@ -51,10 +52,6 @@ KINDS: dict[str, type[Folder | Manifest | Npz]] = {".csv": Manifest, ".npz": Npz
 LISTED = 20
 
 
-def _home_argument(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--home", type=Path, default=Path("site"), metavar="DIR", help="the site's folder (site)")
-
-
 def _custody(options: argparse.Namespace) -> Custody:
     return Custody(Home(options.home))
 
@@ -83,7 +80,7 @@ def _import_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--list-all", action="store_true", help=f"name all that is left out, not {LISTED} of it")
     parser.add_argument("--processes", type=int, default=min(os.cpu_count() or 1, 16), metavar="N")
-    _home_argument(parser)
+    home_option(parser)
 
 
 def _import(options: argparse.Namespace) -> int:
@@ -100,9 +97,9 @@ def _import(options: argparse.Namespace) -> int:
         max(1, options.processes),
         options.source if options.labels else None,
     )
-    with Watch(1.0, Console(stderr=True)) as watch:
+    with Watch(1.0, terminal.console(errors=True)) as watch:
         outcome = importer.run(custody, wanted, lambda total: watch.advance(1 / total, "importing"), _record(options))
-    _show(outcome, len(outcome.problems) if options.list_all else LISTED, Console(soft_wrap=True))
+    _show(outcome, len(outcome.problems) if options.list_all else LISTED, terminal.console())
     return 1 if outcome.problems else 0
 
 
@@ -116,7 +113,7 @@ def _source(path: Path, overrides: list[str]) -> Folder | Manifest | Npz:
     try:
         return kind.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(configuration.readable(path, error)) from None
+        raise ConfigError(configuration.readable(path, error, kind)) from None
 
 
 def _retained(text: str) -> frozenset[Option]:
@@ -158,7 +155,7 @@ def _custody_arguments(parser: argparse.ArgumentParser) -> None:
             sub.add_argument("--recovery", metavar="FILE", help="make a new recovery key as well")
         if action == "destroy":
             sub.add_argument("--really", required=True, metavar="NAME", help="the name again: there is no way back")
-        _home_argument(sub)
+        home_option(sub)
 
 
 def _keep(options: argparse.Namespace) -> int:

@@ -11,11 +11,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from client.home import home_option
 from client.prediction import inputs, outcome_table, trust
 from client.prediction.inputs import Image
 from client.prediction.outcome import Failure, Outcome, outcomes, warning
 from client.prediction.outcome_table import Row
 from client.readers import Frames
+from common.cli import terminal
 from common.cli.command import Command
 from common.cli.progress import Watch
 from common.errors import DataError
@@ -52,7 +54,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--publisher", metavar="DIGITS", help="the publisher's fingerprint, as it was read out")
     parser.add_argument("--trusted", type=Path, default=trust.REMEMBERED, metavar="FILE",
                         help=f"where compared fingerprints are remembered ({trust.REMEMBERED})")  # fmt: skip
-    parser.add_argument("--home", type=Path, default=Path("site"), metavar="DIR", help="the site's folder (site)")
+    home_option(parser)
 
 
 def _frames(told: str) -> Frames:
@@ -64,7 +66,7 @@ def _frames(told: str) -> Frames:
 
 
 def _predict(options: argparse.Namespace) -> int:
-    console = Console(soft_wrap=True)
+    console = terminal.console()
     shared = package_file.read(options.model)
     why = trust.settle(shared, options.home, options.publisher, options.trusted)
     console.print(Text.assemble((shared.content.name, "bold"), f": {why}."))
@@ -126,12 +128,11 @@ def _draw(shared: Shared, model: Model, told: Outcome, unlike: str, out: Path, n
 
 
 def _show(rows: Sequence[Row], failures: Sequence[Failure], console: Console) -> None:
+    most = outcome_table.MOST_ROWS if console.is_terminal else len(rows)
     if rows:
-        console.print(outcome_table.table(rows))
-    if len(rows) > outcome_table.MOST_ROWS:
-        console.print(
-            f"… and {len(rows) - outcome_table.MOST_ROWS} more; --csv FILE writes all of them.", highlight=False
-        )
+        console.print(outcome_table.table(rows[:most]))
+    if len(rows) > most:
+        console.print(f"… and {len(rows) - most} more; --csv FILE writes all of them.", highlight=False)
     for failure in failures:
         print(f"not used: {failure.name}: {failure.why}", file=sys.stderr)
     told = f"{len(rows)} images answered" + (f", {len(failures)} not used" if failures else "")

@@ -3,16 +3,16 @@
 import time
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from common.cli.progress import duration
+from common.cli.terminal import Sheet
 from common.storage.files import read_json
 from server.consortium.home import Home
 from server.processes import process_table
 from server.runs.run import OVER, Run
-from server.runs.status import ago, current, past, running, sites, standing, usual_s
+from server.runs.status import SiteStatus, ago, current, past, running, sites, standing, usual_s
 
 LOOK_EVERY_S = 0.3
 SAY_AFTER_S = 5.0
@@ -22,17 +22,16 @@ SAY_AFTER_S = 5.0
 def status(home: Home, console: Console) -> None:
     """One line a site, and what the run is waiting for."""
     run = current(home)
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for column in ("site", "connected", "doing", "plan", "waited for", "error"):
-        table.add_column(column, no_wrap=column == "site")
+    table = Sheet("site", "connected", "doing", "plan", "waited for", "error",
+                  prose=("connected", "doing", "waited for", "error"))  # fmt: skip
     now = time.time()
     for one in sites(home, run):
-        link = f"[green]yes[/], {ago(now, one.since_s)}" if one.connected else f"[red]no[/], {one.last(now)}"
         plan = {"approve": "approved", "refuse": "refused", "": "undecided" if run else "–"}[one.decision]
-        table.add_row(one.site, link, one.doing or "–", plan, one.awaited_for or "–", f"[red]{one.error}[/]")
+        error = Text(one.error, "red")
+        table.add(one.site, _connected(one, now), one.doing or "–", plan, one.awaited_for or "–", error)
     console.print(table)
     if not running(home):
-        console.print("[red]The coordinator's processes are not running:[/] python -m server start")
+        console.print(Text("The coordinator's processes are not running:", "red"), "python -m server start")
     elif children := process_table.state(home.live / "log"):
         names = ", ".join(f"{c.name} {f'up {ago(now, c.since_s)}' if c.pid else 'down'}" for c in children)
         console.print(f"Processes: {names}.", highlight=False)
@@ -50,7 +49,7 @@ def follow(run: Run, console: Console) -> int:
         if state.stage in OVER:
             return _over(run, console)
         if not running(run.home) and last != "down":
-            console.print("[yellow]The coordinator's processes are not running:[/] python -m server start")
+            console.print(Text("The coordinator's processes are not running:", "yellow"), "python -m server start")
             last = "down"
         elif state.stage != last and running(run.home):
             console.print(standing(run), highlight=False)
@@ -65,15 +64,19 @@ def follow(run: Run, console: Console) -> int:
 
 def history(home: Home, console: Console) -> None:
     """A line a run."""
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for column in ("run", "made", "sites", "rounds", "validation AUC", "how it ended"):
-        table.add_column(column, no_wrap=column == "run")
+    table = Sheet("run", "made", "sites", "rounds", "validation AUC", "how it ended", prose=("how it ended",))
     for one in past(home):
         made = time.strftime("%Y-%m-%d %H:%M", time.gmtime(one.made_s))
         ended = one.stage + (f": {one.why}" if one.why else "")
-        table.add_row(one.name, made, str(one.sites), f"{one.rounds} of {one.planned}",
-                      "–" if one.auc is None else f"{one.auc:.3f}", ended)  # fmt: skip
+        table.add(one.name, made, str(one.sites), f"{one.rounds} of {one.planned}",
+                  "–" if one.auc is None else f"{one.auc:.3f}", ended)  # fmt: skip
     console.print(table)
+
+
+def _connected(one: SiteStatus, now: float) -> Text:
+    if one.connected:
+        return Text.assemble(("yes", "green"), f", {ago(now, one.since_s)}")
+    return Text.assemble(("no", "red"), f", {one.last(now)}")
 
 
 def _line(run: Run, record: dict[str, Any], rounds: list[dict[str, Any]]) -> str:
@@ -93,7 +96,7 @@ def _line(run: Run, record: dict[str, Any], rounds: list[dict[str, Any]]) -> str
 def _over(run: Run, console: Console) -> int:
     state = run.state
     if state.stage != "finished":
-        console.print(f"[red]Run {run.name} {state.stage}[/]: {state.why}")
+        console.print(Text.assemble((f"Run {run.name} {state.stage}", "red"), f": {state.why}"))
         return 1
     if run.plan.content.models:
         console.print("Finished: models evaluated. Research software, not a medical device.")
