@@ -44,7 +44,7 @@ from common.metrics.performance import Score
 from common.models import Logits, Model, Work, build
 from common.storage import tensorfile
 from common.storage.run_folder import run_folder
-from common.trust.enrolment import Consortium, Enrolment, simulated_consortium
+from common.trust.enrolment import Consortium, Enrolment, made_up
 from common.types import Cases, SiteCases, Tensors, join
 from server import report
 from server.results import outcome_counts, result_json
@@ -114,9 +114,7 @@ class Experiment:
         """Keys for this run, made up in memory; none where secure aggregation is switched off."""
         if not self.config.federation.secure:
             return None, {}
-        return simulated_consortium(
-            [s.name for s in self.data.sites], self.config.federation, bytes.fromhex(self.digest())
-        )
+        return made_up([s.name for s in self.data.sites], self.config.federation, bytes.fromhex(self.digest()))
 
     def answer(self, cases: SiteCases, enrolment: Enrolment | None) -> Answer:
         """What answers for these cases: masked, or in the clear without an enrolment."""

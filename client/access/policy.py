@@ -15,13 +15,8 @@ from pydantic import Field, ValidationError
 from client.access.permissions import OFFICER, Role
 from common.config import Frozen
 from common.errors import AccessError, ConfigError, ConsiliumError
-<<<<<<< HEAD
-from common.storage.files import replace
-from common.trust.documents import SignedDocument, read_document, sign_document
-=======
 from common.trust import documents
 from common.trust.documents import Paper
->>>>>>> main
 
 HOW_TO = "docs/access.md says how a policy is changed."
 
@@ -81,7 +76,7 @@ class Policy:
     """One version."""
 
     content: Content
-    paper: SignedDocument
+    paper: Paper
 
     @property
     def digest(self) -> str:
@@ -96,7 +91,7 @@ class Policy:
             ConfigError: for one that cannot be.
         """
         content.refuse_unfit()
-        return cls(content, sign_document("policy", content.model_dump(mode="json"), keys))
+        return cls(content, documents.signed("policy", content.model_dump(mode="json"), keys))
 
     @classmethod
     def read(cls, file: bytes) -> Self:
@@ -106,7 +101,7 @@ class Policy:
             AccessError: it is none.
         """
         try:
-            paper = read_document(file, "policy")
+            paper = documents.read(file, "policy")
             content = Content.model_validate(paper.content)
             content.refuse_unfit()
             if content.model_dump(mode="json") != paper.content or paper.encode() != file:
@@ -118,10 +113,8 @@ class Policy:
 
     def also_signed(self, key: Ed25519PrivateKey) -> Self:
         """The same, with one more signature."""
-        more = sign_document("policy", self.paper.content, [key]).signatures
-        return dataclasses.replace(
-            self, paper=SignedDocument("policy", self.paper.content, {**self.paper.signatures, **more})
-        )
+        more = documents.signed("policy", self.paper.content, [key]).signatures
+        return dataclasses.replace(self, paper=Paper("policy", self.paper.content, {**self.paper.signatures, **more}))
 
     def missing(self, before: "Policy | None") -> int:
         """How many signatures it still needs.
@@ -150,7 +143,7 @@ class Policy:
                     f"policy version {version} is signed by key {key.hex()[:8]}…, which is no {OFFICER}'s. {HOW_TO}"
                 )
             try:
-                self.paper.verify([key], officers[key.hex()].name)
+                self.paper.demand([key], officers[key.hex()].name)
             except ConsiliumError:
                 name = officers[key.hex()].name
                 raise AccessError(

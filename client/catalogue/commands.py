@@ -9,7 +9,7 @@ from client.home import Home, home_option
 from common.catalogue import command_parts, listing_view
 from common.catalogue.listing import SHOWN, Listing, roots_named
 from common.catalogue.offer_from_file import of_file
-from common.catalogue.offers import ModelOffer, OfferContent, withdrawal
+from common.catalogue.offers import Content, Model, withdrawal
 from common.cli import terminal
 from common.cli.command import Command, confirmed
 from common.cli.progress import Watch
@@ -77,7 +77,7 @@ def _take(options: argparse.Namespace) -> int:
         content = Seen(home).look(board)[0].find(command_parts.what(options)).content
         path = command_parts.target(options, content)
         options.act.facts |= _facts(content)
-        if not isinstance(model := content.offer, ModelOffer):
+        if not isinstance(model := content.offer, Model):
             command_parts.write_plan(path, content)
             return 0
         with Watch(model.size, terminal.console(errors=True)) as watch:
@@ -166,7 +166,7 @@ def _found(home: Home, what: str) -> Path:
     return path
 
 
-def _facts(content: OfferContent) -> dict[str, int | str]:
+def _facts(content: Content) -> dict[str, int | str]:
     told: dict[str, int | str] = {"offer": content.address.replace("/", ":"), "kind": content.offer.kind}
     return told | {"version": content.version}
 

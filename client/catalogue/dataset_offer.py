@@ -8,7 +8,7 @@ from client.dataset.loading import open_table
 from client.home import Home, SiteDataset
 from client.sources.case_table import Table
 from common.catalogue.offer_from_file import Said, made
-from common.catalogue.offers import DatasetDescription, DatasetOffer, OfferContent, Span
+from common.catalogue.offers import Content, Dataset, Described, Span
 from common.errors import CatalogueError, ConfigError
 
 EXAMPLE = """    about:
@@ -20,7 +20,7 @@ EXAMPLE = """    about:
       period: 2018 to 2024"""
 
 
-def of_dataset(home: Home, name: str, said: Said, versions: dict[str, int]) -> OfferContent:
+def of_dataset(home: Home, name: str, said: Said, versions: dict[str, int]) -> Content:
     """What is to be signed.
 
     Raises:
@@ -40,13 +40,8 @@ def of_dataset(home: Home, name: str, said: Said, versions: dict[str, int]) -> O
     return made(home.pins.federation, home.site, told, offer, versions)
 
 
-<<<<<<< HEAD
-def _purposes(home: Home, about: DatasetDescription) -> tuple[str, ...]:
-    allowed = set(home.settings.policy.purposes) & set(home.access.newest().content.purposes)
-=======
 def _purposes(home: Home, about: Described) -> tuple[str, ...]:
     allowed = set(home.settings.policy.purposes) & set(policy_store(home).newest().content.purposes)
->>>>>>> main
     if strange := sorted(set(about.purposes or ()) - allowed):
         raise ConfigError(
             f"about.purposes: '{strange[0]}' is not among the purposes that this site allows "
@@ -55,11 +50,7 @@ def _purposes(home: Home, about: Described) -> tuple[str, ...]:
     return about.purposes if about.purposes is not None else tuple(sorted(allowed))
 
 
-<<<<<<< HEAD
-def _counted(site: str, name: str, own: Own, about: DatasetDescription, purposes: tuple[str, ...]) -> DatasetOffer:
-=======
 def _counted(site: str, name: str, own: SiteDataset, about: Described, purposes: tuple[str, ...]) -> Dataset:
->>>>>>> main
     table = open_table(own.data).of(site)
     division = splits.divide(table, own.sites, 1, own.data.on_error)
     if own.take is not None and own.take not in division.names:
@@ -73,7 +64,7 @@ def _counted(site: str, name: str, own: SiteDataset, about: Described, purposes:
     counts = np.bincount(table.labels[here], minlength=len(table.classes))
     exact = about.counts == "exact"
     people = _people(table, np.flatnonzero(here).tolist())
-    return DatasetOffer(
+    return Dataset(
         dataset=name, modality=about.modality, body_part=about.body_part, country=about.country, period=about.period,
         conditions=about.conditions, purposes=purposes, labels=table.classes,
         cases=tuple(Span.of(int(count), exact=exact) for count in counts),

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from client.home import Home
 from common.catalogue.listing import Listing
-from common.catalogue.offers import PIECE, ModelOffer, Offer, OfferContent
+from common.catalogue.offers import PIECE, Content, Model, Offer
 from common.errors import CatalogueError, WireError
 from common.storage.files import replace
-from common.trust.documents import read_document
+from common.trust import documents
 
 if TYPE_CHECKING:
     from client.connection.gateway_client import (
@@ -61,7 +61,7 @@ class Seen:
         replace(self.folder / "listing", listing.paper.encode())
         return listing, self._next(told.get("next"))
 
-    def offer(self, board: "Board", content: OfferContent) -> Offer:
+    def offer(self, board: "Board", content: Content) -> Offer:
         """Sign an entry, and hand it in.
 
         Raises:
@@ -69,18 +69,18 @@ class Seen:
         """
         offer = Offer.make(content, [self.home.identity])
         (self.folder / "own").mkdir(mode=0o700, parents=True, exist_ok=True)
-        board.offer(offer.document.to_json())
-        replace(self.folder / "own" / content.name, offer.document.encode())
+        board.offer(offer.paper.told())
+        replace(self.folder / "own" / content.name, offer.paper.encode())
         return offer
 
-    def own(self) -> Iterator[OfferContent]:
+    def own(self) -> Iterator[Content]:
         """What this site has signed, by name, under the key that it has now."""
         me = {self.home.site: self.home.identity.public_key().public_bytes_raw()}
         for path in sorted((self.folder / "own").glob("*")):
-            paper = read_document(path, "offer")
+            paper = documents.read(path, "offer")
             if set(paper.signatures) == set(me.values()):  # else of the keys before: nobody takes it any more
                 with suppress(CatalogueError):  # of another release
-                    yield Offer.load_verified(path.read_bytes(), self.home.pins, me).content
+                    yield Offer.admitted(path.read_bytes(), self.home.pins, me).content
 
     def _refuse_contradiction(self, listing: Listing) -> None:
         before, roster = self.kept(), self.home.roster
@@ -123,7 +123,7 @@ def send(board: "Board", package: bytes, advance: Advance) -> None:
         here = there
 
 
-def fetch(board: "Board", model: ModelOffer, folder: Path, advance: Advance) -> Path:
+def fetch(board: "Board", model: Model, folder: Path, advance: Advance) -> Path:
     """A package that is offered, whole, in a new file in a folder; the caller names it.
 
     Raises:

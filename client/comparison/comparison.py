@@ -17,7 +17,7 @@ from client.home import Home
 from client.plans.inbox import PlanInbox
 from client.training.personalise import choose_mix
 from client.training.site import Site
-from common.algorithms import RoundTotal
+from common.algorithms import Total
 from common.algorithms.course import Course, for_one
 from common.config import Training
 from common.errors import DataError, PlanError
@@ -117,7 +117,7 @@ def trained_alone(cases: SiteCases, training: Training, model: Model, advance: A
             counts = dict(performance.count(model.scores(weights, validation.images), validation.labels))
             break
         contribution, after = site.contribute(course.request(place), state)
-        state, following = dict(after), course.after(place, RoundTotal(contribution.weighted(), (cases.name,), ()))
+        state, following = dict(after), course.after(place, Total(contribution.weighted(), (cases.name,), ()))
         if place.asks == "evaluate" and following.since == 0:
             weights, counts = dict(course.algorithm.weights(place.state)), dict(contribution.sums)
         if place.asks == "train":

@@ -13,7 +13,7 @@ from common.errors import DataError
 from common.imaging import Picture, filters, geometry
 from common.imaging.footprint import Footprint, footprint
 from common.models import Evidence
-from common.package import PackageContent
+from common.package import Content
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,7 +29,7 @@ STRONGEST = 0.65
 """How much the strongest evidence covers of the image."""
 
 
-def draw(told: Outcome, evidence: Evidence, content: PackageContent, warning: str, out: Path) -> None:
+def draw(told: Outcome, evidence: Evidence, content: Content, warning: str, out: Path) -> None:
     """Write a PNG.
 
     Args:
@@ -45,7 +45,7 @@ def draw(told: Outcome, evidence: Evidence, content: PackageContent, warning: st
         _draw(told, evidence, content, warning, out)
 
 
-def _draw(told: Outcome, evidence: Evidence, content: PackageContent, warning: str, out: Path) -> None:
+def _draw(told: Outcome, evidence: Evidence, content: Content, warning: str, out: Path) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8.0, 8.4), dpi=144, facecolor="white")  # narrow: its words can be read on a phone
@@ -137,7 +137,7 @@ def _key(panel: "Axes", key: Any, evidence: Evidence) -> None:
     panel.get_xticklabels()[-1].set_horizontalalignment("right")
 
 
-def _words(figure: Any, told: Outcome, content: PackageContent, warning: str) -> None:
+def _words(figure: Any, told: Outcome, content: Content, warning: str) -> None:
     answer = content.labels[told.answer]
     figure.text(0.04, 0.315, "\n".join(textwrap.wrap(answer, 22)[:2]), fontsize=20, color=QUIET if warning else INK,
                 fontweight="bold", va="center")  # fmt: skip
@@ -158,7 +158,7 @@ def _words(figure: Any, told: Outcome, content: PackageContent, warning: str) ->
     figure.text(0.04, 0.022, "Research software, not a medical device.", fontsize=12, color=INK, fontweight="bold")
 
 
-def _scale(panel: "Axes", told: Outcome, content: PackageContent) -> None:
+def _scale(panel: "Axes", told: Outcome, content: Content) -> None:
     """Probability of the answer on a line from 0 to 1, with the operating point where there is one."""
     shown = told.answer if len(content.labels) > 2 else 1
     value = (told.probabilities or ())[shown]

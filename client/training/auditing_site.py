@@ -17,13 +17,13 @@ import numpy as np
 
 from client.training.audit_store import InFolder, InState, Notes, Shelf
 from client.training.secure_site import MESSAGE, Secured, asked_in, bytes_in
-from common.algorithms import RoundTotal
+from common.algorithms import Total
 from common.algorithms.course import VOID, Course, Place, number
 from common.errors import PolicyError, WireError
 from common.messages import answer_layout
 from common.messages.answer_layout import NEW, encode_number
 from common.messages.transport import Reply, Request
-from common.secagg.audit import Account, account, read_frames
+from common.secagg.audit import Account, account, frames
 from common.types import Tensors, prefixed, under
 
 log = logging.getLogger("consilium")
@@ -159,7 +159,7 @@ class Auditing:
         try:
             with shelf.transcript() as file:
                 context = bytes.fromhex(notes.owed[told]) if told in notes.owed else None
-                found = account(read_frames(file), self.secured.machine.pins, context=context)
+                found = account(frames(file), self.secured.machine.pins, context=context)
         finally:
             shelf.clear()
         after = self._step(course, place, told, found, notes)
@@ -183,7 +183,7 @@ class Auditing:
         if cohort != course.cohort(reached):
             raise PolicyError("other-cohort", f"{self._name}: a sum over other sites than the run asks in this round.")
         same = found.plan.config.hex() == notes.config or not notes.config
-        if not same or found.plan.question_kinds[kind] != self.secured.exchanges(len(cohort)).get(kind):
+        if not same or found.plan.exchanges[kind] != self.secured.exchanges(len(cohort)).get(kind):
             raise PolicyError("changed-plan", f"{self._name}: a transcript of another plan than this run's.")
         if found.roster.version < notes.roster:
             raise PolicyError("rolled-back-roster", f"{self._name}: a transcript under an older roster than before it.")
@@ -193,9 +193,9 @@ class Auditing:
                 found.failure, f"; none are shown of {', '.join(found.withheld)}" if found.withheld else "",
             )  # fmt: skip
             return course.after(reached, VOID)
-        sums = found.plan.question_kinds[kind].layout.decode(found.total.words)
+        sums = found.plan.exchanges[kind].layout.decode(found.total.words)
         dropped = tuple(site for site in cohort if site not in found.total.survivors)
-        return course.after(reached, RoundTotal(sums, found.total.survivors, dropped))
+        return course.after(reached, Total(sums, found.total.survivors, dropped))
 
     # --- in short -------------------------------------------------------------------------------------------------
 

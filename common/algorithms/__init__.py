@@ -17,7 +17,7 @@ State = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
-class RoundTotal:
+class Total:
     """What came back in one round, already summed."""
 
     sums: Tensors
@@ -47,7 +47,7 @@ class Algorithm(Protocol):
         """What this round asks of every site of the cohort."""
         ...
 
-    def tell(self, state: State, total: RoundTotal) -> State:
+    def tell(self, state: State, total: Total) -> State:
         """The state after a round; `state` itself stays as it was."""
         ...
 

@@ -14,7 +14,7 @@ from typing import Literal, Self, TypeVar, get_args
 
 import numpy as np
 
-from common.algorithms import Algorithm, RoundTotal, State
+from common.algorithms import Algorithm, State, Total
 from common.algorithms.averaging import Averaging
 from common.algorithms.solver import PATIENCE, SvmSolver
 from common.config import Federation, Svm, Training
@@ -32,7 +32,7 @@ STATISTICS_ATTEMPTS = 5
 
 TrainingT = TypeVar("TrainingT", bound=Training)
 Asks = Literal["statistics", "train", "evaluate"]
-VOID = RoundTotal({}, (), ())
+VOID = Total({}, (), ())
 """What a question comes to that too few answered."""
 
 
@@ -159,7 +159,7 @@ class Course:
         draw = np.random.default_rng([self.seed, place.round]).choice(len(self.sites), share, replace=False)
         return tuple(self.sites[i] for i in sorted(draw))
 
-    def after(self, place: Place, total: RoundTotal) -> Place:
+    def after(self, place: Place, total: Total) -> Place:
         """Where the sum leads; a void total leaves the model as it is."""
         if place.asks == "statistics":
             return self._after_statistics(place, total)
@@ -174,7 +174,7 @@ class Course:
             return replace(told, asks="evaluate")
         return replace(following, state=state)
 
-    def _after_statistics(self, place: Place, total: RoundTotal) -> Place:
+    def _after_statistics(self, place: Place, total: Total) -> Place:
         if self._enough(total, min(self.plan.quorum, len(self.sites))):
             recipe = _recipe(total) if self.normalises else {}
             return Place("train", 0, place.state, recipe, under("likeness", total.sums) if self.likeness else {})
@@ -218,11 +218,11 @@ class Course:
         last = place.round == self.plan.rounds - 1 or self.algorithm.finished(place.state)
         return last or (place.round + 1) % self.plan.evaluate_every == 0
 
-    def _enough(self, total: RoundTotal, quorum: int) -> bool:
+    def _enough(self, total: Total, quorum: int) -> bool:
         return bool(total.sums) and len(total.sites) >= quorum
 
 
-def _recipe(total: RoundTotal) -> Tensors:
+def _recipe(total: Total) -> Tensors:
     n = float(total.sums["n"][0])
     mean = total.sums["x"] / n
     return {"mean": mean, "variance": np.maximum(total.sums["xx"] / n - mean**2, 0.0)}

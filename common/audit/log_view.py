@@ -10,7 +10,7 @@ from rich.text import Text
 
 from common.audit import log_copy
 from common.audit.entries import Entry, decode
-from common.audit.heads import LogHead
+from common.audit.heads import Head
 from common.audit.log import Log
 from common.cli import terminal
 from common.cli.command import Command
@@ -125,7 +125,7 @@ def _export(log: Log, options: argparse.Namespace) -> int:
     return 0
 
 
-def _say(head: LogHead, key: bytes) -> None:
+def _say(head: Head, key: bytes) -> None:
     when = time.strftime(LINE, time.gmtime(head.at_s))
     print(f"Log of {head.origin}: {head.size:,} entries until {when} UTC.")
     print("Every entry is in its place, and the root over all of them is the one that was signed:")

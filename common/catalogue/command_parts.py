@@ -9,7 +9,7 @@ from rich.console import Console
 from common.catalogue import listing_view
 from common.catalogue.listing import Listing
 from common.catalogue.offer_from_file import Said, as_configuration
-from common.catalogue.offers import ModelOffer, OfferContent
+from common.catalogue.offers import Content, Model
 from common.errors import CatalogueError, ConfigError
 from common.package import SUFFIX
 from common.storage import tensorfile
@@ -52,7 +52,7 @@ def said(options: argparse.Namespace) -> Said:
     return Said(options.name, options.title, options.description, options.contact)
 
 
-def agreed(options: argparse.Namespace, content: OfferContent) -> None:
+def agreed(options: argparse.Namespace, content: Content) -> None:
     """Show all that an entry tells, and ask.
 
     Raises:
@@ -74,7 +74,7 @@ def listed(listing: Listing, console: Console) -> None:
     console.print(f"{summary}. Everything about one: catalogue show NAME. {listing_view.RESEARCH}", highlight=False)
 
 
-def target(options: argparse.Namespace, content: OfferContent) -> Path:
+def target(options: argparse.Namespace, content: Content) -> Path:
     """Where what is taken goes.
 
     Raises:
@@ -84,14 +84,14 @@ def target(options: argparse.Namespace, content: OfferContent) -> Path:
     kind = content.offer.kind
     if kind not in ("model", "plan"):
         raise CatalogueError(f"{content.address}: {listing_view.STAY} Expected a model or a plan.")
-    stem = content.offer.model if isinstance(content.offer, ModelOffer) else content.name
+    stem = content.offer.model if isinstance(content.offer, Model) else content.name
     path: Path = options.out or Path(stem + (SUFFIX if kind == "model" else ".yaml"))
     if path.exists():
         raise ConfigError(f"{path}: exists already, and is not written over. Give another file with --out.")
     return path
 
 
-def write_plan(path: Path, content: OfferContent) -> None:
+def write_plan(path: Path, content: Content) -> None:
     """A plan that is offered, as a configuration."""
     tensorfile.write_atomically(path, as_configuration(content, path).encode())
     print(f"Written to {path}: the coordinator asks for it with `python -m server run {path}`.")

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from common import config as configuration
 from common.catalogue import listing_view
-from common.catalogue.offers import DatasetOffer, ModelOffer, OfferContent, PlanOffer
+from common.catalogue.offers import Content, Dataset, Model, Plan
 from common.config import Config, Training, first_fault
 from common.errors import CatalogueError
 from common.package import SUFFIX, Shared, package_file
@@ -34,9 +34,7 @@ class Said:
     contact: str = ""
 
 
-def of_file(
-    path: Path, said: Said, consortium: str, owner: str, versions: dict[str, int]
-) -> tuple[OfferContent, bytes]:
+def of_file(path: Path, said: Said, consortium: str, owner: str, versions: dict[str, int]) -> tuple[Content, bytes]:
     """The entry of a package or of a configuration, and the package.
 
     Args:
@@ -49,7 +47,7 @@ def of_file(
     if path.suffix == SUFFIX:
         shared = package_file.read(path)
         package = path.read_bytes()
-        offer: ModelOffer | PlanOffer = _model(shared, package)
+        offer: Model | Plan = _model(shared, package)
         name = shared.content.name
         title = f"Tells {' from '.join(shared.content.labels)}"
     else:
@@ -61,9 +59,7 @@ def of_file(
     return made(consortium, owner, told, offer, versions), package
 
 
-def made(
-    consortium: str, owner: str, said: Said, offer: DatasetOffer | ModelOffer | PlanOffer, versions: dict[str, int]
-) -> OfferContent:
+def made(consortium: str, owner: str, said: Said, offer: Dataset | Model | Plan, versions: dict[str, int]) -> Content:
     """What is to be signed.
 
     Raises:
@@ -72,14 +68,14 @@ def made(
     told = {"consortium": consortium, "owner": owner, "name": said.name, "version": versions.get(said.name, 1)}
     told |= {"made_s": round(time.time(), 3), "title": said.title, "description": said.description}
     try:
-        return OfferContent.model_validate(told | {"contact": said.contact, "offer": offer.model_dump(mode="json")})
+        return Content.model_validate(told | {"contact": said.contact, "offer": offer.model_dump(mode="json")})
     except ValidationError as error:
         raise CatalogueError(f"{first_fault(error)} (got {error.errors()[0]['input']!r}).") from None
 
 
-def as_configuration(content: OfferContent, file: Path) -> str:
+def as_configuration(content: Content, file: Path) -> str:
     """A plan that is offered, as a configuration that `server run` and `simulate.py` read."""
-    if not isinstance(plan := content.offer, PlanOffer):
+    if not isinstance(plan := content.offer, Plan):
         raise CatalogueError(f"{content.address}: is a {content.offer.kind}, expected a plan.")
     # YAML ends a comment at other characters too than a line feed: what follows them would be configuration.
     told = {"address": content.address, "consortium": content.consortium, "title": content.title, "file": file.name}
@@ -91,9 +87,9 @@ def as_configuration(content: OfferContent, file: Path) -> str:
     return head + yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
 
 
-def _model(shared: Shared, file: bytes) -> ModelOffer:
+def _model(shared: Shared, file: bytes) -> Model:
     told = shared.content
-    return ModelOffer(
+    return Model(
         model=told.name[:63], package=shared.digest, sha256=hashlib.sha256(file).hexdigest(), size=len(file),
         architecture=told.model.kind if told.model.kind == "svm" else f"cnn, {told.model.architecture}",
         labels=told.labels, shape=told.shape, publisher=told.publisher.name, fingerprint=shared.fingerprint,
@@ -101,11 +97,11 @@ def _model(shared: Shared, file: bytes) -> ModelOffer:
     )  # fmt: skip
 
 
-def _plan(path: Path, config: Config) -> PlanOffer:
+def _plan(path: Path, config: Config) -> Plan:
     """The training and its terms: `data` and `sites` name files of whoever offers it, and stay there."""
     if config.plan is None:
         raise CatalogueError(
             f"{path}: has no section `plan`; expected dataset, labels and shape there: docs/deploy.md."
         )
     training = config.model_dump(mode="json", include=set(Training.model_fields))
-    return PlanOffer(training=Training.model_validate(training), terms=config.plan)
+    return Plan(training=Training.model_validate(training), terms=config.plan)

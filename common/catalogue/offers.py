@@ -16,7 +16,8 @@ from pydantic import Field, ValidationError, model_validator
 from common.config import Count, Frozen, Terms, Training, first_fault
 from common.errors import CatalogueError, IdentityError
 from common.package.package_content import Digest, Word
-from common.trust.documents import SignedDocument, read_document, sign_document
+from common.trust import documents
+from common.trust.documents import Paper
 from common.trust.roster import Pins
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
@@ -38,7 +39,7 @@ Origin = Literal["hospital", "simulated", "synthetic"]
 Cases = Annotated[int, Field(strict=True, ge=0, le=10**9)]
 
 
-class DatasetDescription(Frozen):
+class Described(Frozen):
     """What a hospital says of a data set that it offers: `about` in site.yaml."""
 
     title: Title
@@ -83,7 +84,7 @@ class Span(Frozen):
         return f"{self.least:,} to {self.most:,}" if self.least else f"fewer than {self.most + 1}"
 
 
-class DatasetOffer(Frozen):
+class Dataset(Frozen):
     """Images that stay where they are: what a plan could ask for."""
 
     kind: Literal["dataset"] = "dataset"
@@ -109,7 +110,7 @@ class DatasetOffer(Frozen):
         return self
 
 
-class ModelOffer(Frozen):
+class Model(Frozen):
     """A package that the coordinator holds for all members (docs/sharing.md)."""
 
     kind: Literal["model"] = "model"
@@ -131,7 +132,7 @@ class ModelOffer(Frozen):
     """The model card, Markdown."""
 
 
-class PlanOffer(Frozen):
+class Plan(Frozen):
     """A training that somebody would like to see done; it becomes one when the coordinator has it signed."""
 
     kind: Literal["plan"] = "plan"
@@ -139,13 +140,13 @@ class PlanOffer(Frozen):
     terms: Terms
 
 
-class WithdrawnOffer(Frozen):
+class Withdrawn(Frozen):
     """Nothing any more."""
 
     kind: Literal["withdrawn"] = "withdrawn"
 
 
-class OfferContent(Frozen):
+class Content(Frozen):
     """What is signed."""
 
     consortium: Word
@@ -157,7 +158,7 @@ class OfferContent(Frozen):
     title: Line
     description: Prose
     contact: Line
-    offer: Annotated[DatasetOffer | ModelOffer | PlanOffer | WithdrawnOffer, Field(discriminator="kind")]
+    offer: Annotated[Dataset | Model | Plan | Withdrawn, Field(discriminator="kind")]
 
     @property
     def address(self) -> str:
@@ -174,23 +175,23 @@ class OfferContent(Frozen):
 class Offer:
     """An entry with the paper that it stands on."""
 
-    content: OfferContent
-    document: SignedDocument
+    content: Content
+    paper: Paper
 
     @property
     def digest(self) -> str:
         """64 hexadecimal digits."""
-        return self.document.digest.hex()
+        return self.paper.digest.hex()
 
     @classmethod
-    def make(cls, content: OfferContent, keys: Sequence[Ed25519PrivateKey]) -> Self:
+    def make(cls, content: Content, keys: Sequence[Ed25519PrivateKey]) -> Self:
         """An entry under a site's identity, or the roots.
 
         Raises:
             CatalogueError: it is too long.
             WireError: a text moves the cursor, or turns its direction.
         """
-        paper = sign_document("offer", content.model_dump(mode="json"), keys)
+        paper = documents.signed("offer", content.model_dump(mode="json"), keys)
         if len(paper.encode()) > MOST_BYTES:
             raise CatalogueError(
                 f"{content.address}: {len(paper.encode()):,} bytes, expected {MOST_BYTES:,} at most. Shorten its "
@@ -199,7 +200,7 @@ class Offer:
         return cls(content, paper)
 
     @staticmethod
-    def load_verified(file: bytes, pins: Pins, members: Mapping[str, bytes]) -> "Offer":
+    def admitted(file: bytes, pins: Pins, members: Mapping[str, bytes]) -> "Offer":
         """An entry that its owner has signed.
 
         Args:
@@ -209,22 +210,22 @@ class Offer:
             WireError, CatalogueError: it is none, or another consortium's.
             IdentityError: its owner is no active member, or has not signed it.
         """
-        return _load_verified(file, pins, tuple(sorted(members.items())))
+        return _admitted(file, pins, tuple(sorted(members.items())))
 
     @property
     def withdrawn(self) -> bool:
         """Whether nothing is offered any more."""
-        return isinstance(self.content.offer, WithdrawnOffer)
+        return isinstance(self.content.offer, Withdrawn)
 
 
 @lru_cache(maxsize=1024)
-def _load_verified(file: bytes, pins: Pins, members: tuple[tuple[str, bytes], ...]) -> Offer:
+def _admitted(file: bytes, pins: Pins, members: tuple[tuple[str, bytes], ...]) -> Offer:
     """Checked once, wherever it is asked for."""
     if len(file) > MOST_BYTES:
         raise CatalogueError(f"an entry of {len(file):,} bytes, expected {MOST_BYTES:,} at most.")
-    paper = read_document(file, "offer")
+    paper = documents.read(file, "offer")
     try:
-        content = OfferContent.model_validate(paper.content)
+        content = Content.model_validate(paper.content)
     except ValidationError as error:
         raise CatalogueError(f"an entry of another release: {first_fault(error)}. Bring both sides to one.") from None
     if content.consortium != pins.federation:
@@ -232,11 +233,11 @@ def _load_verified(file: bytes, pins: Pins, members: tuple[tuple[str, bytes], ..
     keys = [key for site, key in members if site == content.owner] if content.owner else list(pins.roots)
     if not keys:
         raise IdentityError("unknown-site", f"{content.address}: {content.owner} is no active member.")
-    paper.verify(keys, content.by)
-    return Offer(content, SignedDocument("offer", paper.content, {key: paper.signatures[key] for key in keys}))
+    paper.demand(keys, content.by)
+    return Offer(content, Paper("offer", paper.content, {key: paper.signatures[key] for key in keys}))
 
 
-def withdrawal(content: OfferContent) -> OfferContent:
+def withdrawal(content: Content) -> Content:
     """The next version of an entry, in which nothing is offered."""
-    bare = {"description": "", "contact": "", "offer": WithdrawnOffer()}
+    bare = {"description": "", "contact": "", "offer": Withdrawn()}
     return content.model_copy(update=bare | {"version": content.version + 1, "made_s": time.time()})

@@ -22,9 +22,9 @@ from common.imaging.steps import AnyStep
 from common.metrics import out_of_distribution
 from common.models import Logits, Model, build
 from common.package import zip_archive
-from common.package.package_content import PackageContent
+from common.package.package_content import Content
 from common.storage import tensorfile
-from common.trust.documents import canonical, fingerprint, read_document, sign_document
+from common.trust import documents
 from common.trust.keys import public_of
 from common.types import Stack, Tensors, under
 
@@ -38,7 +38,7 @@ ASK = "Do not use it; ask whoever gave it to you for a new one."
 class Shared:
     """A package whose every check held but one: whether its publisher is to be trusted, which the caller decides."""
 
-    content: PackageContent
+    content: Content
     digest: str
     """The package's name: 64 hexadecimal digits."""
     weights: Tensors
@@ -52,7 +52,7 @@ class Shared:
     def fingerprint(self) -> str:
         """Of the publisher, to be compared once: a consortium's is that which its sites compared when they joined."""
         told = self.content.publisher
-        return fingerprint(told.name.encode(), *map(bytes.fromhex, told.roots))
+        return documents.fingerprint(told.name.encode(), *map(bytes.fromhex, told.roots))
 
     def model(self) -> Model:
         """Built from this program's own code; the CNN takes seconds, for TensorFlow is imported.
@@ -88,10 +88,10 @@ def sealed(content: Mapping[str, Any], members: Mapping[str, bytes], keys: Seque
     names = [name for name in ALLOWED if name in members]
     told = dict(content) | {"members": {name: hashlib.sha256(members[name]).hexdigest() for name in names}}
     try:
-        checked = PackageContent.model_validate(told).model_dump(mode="json")
+        checked = Content.model_validate(told).model_dump(mode="json")
     except ValidationError as error:
         raise PackageError(f"cannot be packed: {first_fault(error)}.") from None
-    paper = sign_document("package", checked, keys)
+    paper = documents.signed("package", checked, keys)
     file = b"".join(zip_archive.pack({PAPER: paper.encode()} | {name: members[name] for name in names}))
     admitted(file, "the new package", [public_of(key) for key in keys])
     return file
@@ -132,11 +132,13 @@ def _admitted(file: bytes, roots: Sequence[bytes] | None) -> Shared:
     members = zip_archive.unpack(file)
     if next(iter(members)) != PAPER:
         raise PackageError(f"its first member is not {PAPER}. {ASK}")
-    paper = read_document(members[PAPER], "package")
-    if replace(paper, content=json.loads(canonical(paper.content))).encode() != members[PAPER]:  # keys in order
+    paper = documents.read(members[PAPER], "package")
+    if (
+        replace(paper, content=json.loads(documents.canonical(paper.content))).encode() != members[PAPER]
+    ):  # keys in order
         raise PackageError(f"{PAPER} is not written as this program writes it. {ASK}")
     try:
-        content = PackageContent.model_validate(paper.content)
+        content = Content.model_validate(paper.content)
     except ValidationError as error:
         raise PackageError(f"{PAPER}: {first_fault(error)}. Is it of a later release than this program?") from None
     own = tuple(map(bytes.fromhex, content.publisher.roots))
@@ -144,7 +146,7 @@ def _admitted(file: bytes, roots: Sequence[bytes] | None) -> Shared:
         raise PackageError(f"is signed by '{content.publisher.name}' under other keys than those pinned here. {ASK}")
     if tuple(paper.signatures) != own:
         raise PackageError(f"has other signatures than its publisher's. {ASK}")
-    paper.verify(own, f"the publisher '{content.publisher.name}'")
+    paper.demand(own, f"the publisher '{content.publisher.name}'")
     _refuse_other_members(content, members)
     arrays, header = tensorfile.unpack(members[ARRAYS])
     if header or tensorfile.pack(arrays, {}) != members[ARRAYS]:
@@ -159,7 +161,7 @@ def _admitted(file: bytes, roots: Sequence[bytes] | None) -> Shared:
     return Shared(content, paper.digest.hex(), weights, looks, _pipeline(content, arrays), members)
 
 
-def _refuse_other_members(content: PackageContent, members: Mapping[str, bytes]) -> None:
+def _refuse_other_members(content: Content, members: Mapping[str, bytes]) -> None:
     names = [name for name in members if name != PAPER]
     expected = [name for name in ALLOWED if name in content.members]
     if names != expected or len(expected) != len(content.members) or not set(NEEDED) <= set(names):
@@ -177,7 +179,7 @@ def _refuse_odd(arrays: Tensors) -> None:
             raise PackageError(f"'{name}' in {ARRAYS} holds what is no finite number. {ASK}")
 
 
-def _pipeline(content: PackageContent, arrays: Tensors) -> Pipeline:
+def _pipeline(content: Content, arrays: Tensors) -> Pipeline:
     """The preprocessing, if it has the fingerprints that were signed."""
     pipeline, recipe = Pipeline(content.preprocess), under("recipe", arrays)
     if pipeline.fingerprint() != content.recipe:

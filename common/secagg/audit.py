@@ -10,21 +10,21 @@ from dataclasses import dataclass
 from typing import IO
 
 from common.errors import PolicyError, QuorumError, ShareError, WireError
-from common.secagg.key_period import KeyPeriod
-from common.secagg.key_period_plan import KeyPeriodPlan, check
+from common.secagg.key_period import Epoch
+from common.secagg.key_period_plan import Plan, check
 from common.secagg.messages import Agreement, Directory, Masked, Start, kind_of
-from common.secagg.round import RoundOpening, SecureSum
-from common.trust.roster import Pins, Roster, load_verified_roster
+from common.secagg.round import RoundOpening, Total
+from common.trust.roster import Pins, Roster, admitted
 
 MAX_MESSAGE_BYTES = 2**33
 
 
-def frame(message: bytes | memoryview) -> bytes:
+def framed(message: bytes | memoryview) -> bytes:
     """A message after its length: one entry of a transcript."""
     return len(message).to_bytes(8, "little") + message
 
 
-def read_frames(file: IO[bytes]) -> Iterator[bytes]:
+def frames(file: IO[bytes]) -> Iterator[bytes]:
     """The messages of a transcript.
 
     Raises:
@@ -48,12 +48,12 @@ def read_frames(file: IO[bytes]) -> Iterator[bytes]:
 class Account:
     """What a transcript says of a round, after every check that the coordinator has to make."""
 
-    plan: KeyPeriodPlan
+    plan: Plan
     roster: Roster
     start: Start
     context: bytes
     """round_ctx."""
-    total: SecureSum | None
+    total: Total | None
     """The sum that follows; none where the round came to nothing after the survivors had been agreed on."""
     failure: QuorumError | ShareError | None
     """Why it came to nothing."""
@@ -72,14 +72,14 @@ def account(messages: Iterable[bytes], pins: Pins, *, context: bytes | None = No
     """
     entries = iter(messages)
     try:
-        roster = load_verified_roster(next(entries), pins)
-        plan = KeyPeriodPlan.read(next(entries))
+        roster = admitted(next(entries), pins)
+        plan = Plan.read(next(entries))
         check(plan, roster)
-        epoch = KeyPeriod.of(plan, roster, list(Directory.decode(next(entries)).adverts))
+        epoch = Epoch.of(plan, roster, list(Directory.decode(next(entries)).adverts))
         start = Start.decode(next(entries))
     except StopIteration:
         raise WireError("a transcript without its first four messages.") from None
-    if start.kind not in plan.question_kinds or start.slot >= plan.rounds:
+    if start.kind not in plan.exchanges or start.slot >= plan.rounds:
         raise PolicyError("unknown-kind", f"a transcript of a round that the plan does not have ('{start.kind}').")
     opening = RoundOpening(epoch, start.slot, start.kind, start.question)
     if context is not None and opening.context != context:
@@ -101,7 +101,7 @@ def account(messages: Iterable[bytes], pins: Pins, *, context: bytes | None = No
     return Account(plan, roster, start, opening.context, total, failure, opening.withheld)
 
 
-def audit(messages: Iterable[bytes], pins: Pins, *, context: bytes | None = None) -> SecureSum:
+def audit(messages: Iterable[bytes], pins: Pins, *, context: bytes | None = None) -> Total:
     """The sum that follows from a transcript, to be compared with the one that was used; arguments as `account`.
 
     Raises:
@@ -114,7 +114,7 @@ def audit(messages: Iterable[bytes], pins: Pins, *, context: bytes | None = None
     return found.total
 
 
-def refuse_other_sum(claimed: SecureSum, audited: SecureSum) -> None:
+def refuse_other_sum(claimed: Total, audited: Total) -> None:
     """Compare the sum that the coordinator used with the one that follows from the transcript.
 
     Raises:

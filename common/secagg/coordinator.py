@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping, Sized
 from common.errors import QuorumError, StageError
 from common.secagg.directory import demand_quorum, sender_of
 from common.secagg.envelope import FromSite
-from common.secagg.key_period_plan import KeyPeriodPlan
-from common.secagg.stages import COORDINATOR, CoordinatorStage, after
+from common.secagg.key_period_plan import Plan
+from common.secagg.stages import COORDINATOR, Gathering, after
 from common.trust.roster import Roster
 
 Gathers = Mapping[str, tuple[Callable[[bytes | memoryview], str], Sized, str]]
@@ -20,7 +20,7 @@ Gathers = Mapping[str, tuple[Callable[[bytes | memoryview], str], Sized, str]]
 class Machine:
     """A coordinator's machine, at one of its stages."""
 
-    def __init__(self, plan: KeyPeriodPlan, roster: Roster, stage: CoordinatorStage) -> None:
+    def __init__(self, plan: Plan, roster: Roster, stage: Gathering) -> None:
         self.plan, self.roster, self.stage = plan, roster, stage
 
     def requests(self) -> dict[str, bytes]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from common.errors import PolicyError, WeightsError
 from common.secagg.masks import Words, room, stream
-from common.trust.codec import ByteReader, ByteWriter
+from common.trust.codec import Reader, Writer
 from common.types import Tensors
 
 MAX_SEGMENTS, MAX_WORDS, MAX_FRACTION_BITS = 4096, 2**29, 52
@@ -120,7 +120,7 @@ class Layout:
             at += segment.size
         return sums
 
-    def write(self, writer: ByteWriter) -> None:
+    def write(self, writer: Writer) -> None:
         """As bytes."""
         writer.u8(self.bits).f64(self.weight_bound).u16(len(self.segments))
         for s in self.segments:
@@ -130,7 +130,7 @@ class Layout:
             writer.f64(s.bound).u8(s.fraction_bits).u8(s.weighted)
 
     @classmethod
-    def read(cls, reader: ByteReader) -> "Layout":
+    def read(cls, reader: Reader) -> "Layout":
         """From bytes."""
         bits, weight_bound = reader.u8(), reader.f64()
         if bits not in (32, 64):
@@ -150,7 +150,7 @@ class Layout:
             )
 
 
-def _segment(reader: ByteReader) -> Segment:
+def _segment(reader: Reader) -> Segment:
     name, sides = reader.text(), reader.u8()
     if sides > 8:
         raise reader.fault(f"has a segment of {sides} dimensions")

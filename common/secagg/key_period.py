@@ -5,17 +5,17 @@ from dataclasses import dataclass
 from common.errors import ShareError, StageError
 from common.secagg.coordinator import Gathers, Machine
 from common.secagg.directory import checked_advert, view_of
-from common.secagg.key_period_plan import KeyPeriodPlan
+from common.secagg.key_period_plan import Plan
 from common.secagg.messages import Advert, Delivery, Directory, Ready, Shares
-from common.secagg.stages import CoordinatorStage
+from common.secagg.stages import Gathering
 from common.trust.roster import Roster
 
 
 @dataclass(frozen=True)
-class KeyPeriod:
+class Epoch:
     """What an epoch's rounds need."""
 
-    plan: KeyPeriodPlan
+    plan: Plan
     roster: Roster
     adverts: dict[int, Advert]
     """Of the participants, by position in the cohort, rising."""
@@ -28,17 +28,17 @@ class KeyPeriod:
         return view_of(self.adverts, self.plan)
 
     @classmethod
-    def of(cls, plan: KeyPeriodPlan, roster: Roster, adverts: list[bytes]) -> "KeyPeriod":
+    def of(cls, plan: Plan, roster: Roster, adverts: list[bytes]) -> "Epoch":
         """An epoch from its participants' adverts, as an auditor sees it."""
         checked = [checked_advert(advert, plan, roster) for advert in adverts]
         return cls(plan, roster, {a.sender: a for a in checked}, frozenset(a.sender for a in checked))
 
 
-class KeyPeriodOpening(Machine):
+class EpochOpening(Machine):
     """The beginning of an epoch: adverts, shares, readies."""
 
-    def __init__(self, plan: KeyPeriodPlan, roster: Roster) -> None:
-        super().__init__(plan, roster, CoordinatorStage.ADVERTS)
+    def __init__(self, plan: Plan, roster: Roster) -> None:
+        super().__init__(plan, roster, Gathering.ADVERTS)
         self._adverts: dict[int, Advert] = {}
         self._contents: dict[int, bytes] = {}
         self._shares: dict[int, dict[int, bytes]] = {}
@@ -47,21 +47,21 @@ class KeyPeriodOpening(Machine):
     def requests(self) -> dict[str, bytes]:
         """What to send to whom now, by site."""
         cohort = self.plan.cohort
-        if self.stage is CoordinatorStage.ADVERTS:
+        if self.stage is Gathering.ADVERTS:
             return dict.fromkeys(cohort, self.plan.content)
-        if self.stage is CoordinatorStage.SHARES:
+        if self.stage is Gathering.SHARES:
             directory = Directory(tuple(content for _, content in sorted(self._contents.items()))).encode()
             return {cohort[peer]: directory for peer in sorted(self._contents)}
-        if self.stage is CoordinatorStage.READIES:
+        if self.stage is Gathering.READIES:
             return {cohort[peer]: self._delivery(peer).encode() for peer in sorted(self._shares)}
         return {}
 
-    def key_period(self) -> KeyPeriod:
+    def epoch(self) -> Epoch:
         """The epoch, once all three are closed."""
-        if self.stage is not CoordinatorStage.KEY_PERIOD:
+        if self.stage is not Gathering.EPOCH:
             raise StageError("out-of-order", f"the epoch is not open yet, but at {self.stage.value}.")
         adverts = {peer: self._adverts[peer] for peer in sorted(self._shares)}
-        return KeyPeriod(self.plan, self.roster, adverts, frozenset(self._ready))
+        return Epoch(self.plan, self.roster, adverts, frozenset(self._ready))
 
     def _gathers(self) -> Gathers:
         return {

@@ -3,7 +3,7 @@
     join → share → take → ( open → submit → agree → release )*
 
 Every method checks all it is told before anything changes: what it refuses raises, and the site is as it was. What it
-answers is a `PendingMessage`, and the message in it can be had only by recording the new state first, so that a crash
+answers is an `Outgoing`, and the message in it can be had only by recording the new state first, so that a crash
 between the two can lose a message, but never send a second, different one.
 """
 
@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from common.errors import IdentityError, PolicyError, StageError, WeightsError
 from common.secagg import masks, secret_sharing
 from common.secagg.directory import checked_directory, demand_quorum, view_of
-from common.secagg.key_period_plan import KeyPeriodPlan, check, round_context
+from common.secagg.key_period_plan import Plan, check, round_context
 from common.secagg.messages import (
     Agreement,
     Agreements,
@@ -31,19 +31,19 @@ from common.secagg.messages import (
 )
 from common.secagg.parallel import spread
 from common.secagg.stages import SITE, after
-from common.secagg.state import ParticipantRound, ParticipantState
+from common.secagg.state import Round, State
 from common.trust.keys import Random, digest, public_of
-from common.trust.roster import Pins, Roster, load_verified_roster, refuse_expired
+from common.trust.roster import Pins, Roster, admitted, refuse_expired
 
 
 @dataclass(frozen=True)
-class PendingMessage:
+class Outgoing:
     """A message that may leave only when the state that remembers it is safe."""
 
-    _site: "Participant"
+    _site: "Site"
     _message: bytes | memoryview = field(repr=False)
 
-    def commit(self, record: Callable[[ParticipantState], None]) -> tuple["Participant", bytes | memoryview]:
+    def after(self, record: Callable[[State], None]) -> tuple["Site", bytes | memoryview]:
         """Record, then release.
 
         Args:
@@ -57,25 +57,25 @@ class PendingMessage:
 
 
 @dataclass(frozen=True)
-class Participant:
+class Site:
     """One hospital's machine. Start with `Site(name, identity, pins)`, or after a restart with `restored`."""
 
     name: str
     identity: Ed25519PrivateKey = field(repr=False)
     pins: Pins
-    state: ParticipantState = field(default_factory=ParticipantState, repr=False)
+    state: State = field(default_factory=State, repr=False)
     random: Random = field(default=os.urandom, repr=False)
-    _plan: KeyPeriodPlan | None = field(default=None, repr=False)
+    _plan: Plan | None = field(default=None, repr=False)
     _roster: Roster | None = field(default=None, repr=False)
 
     @classmethod
-    def restored(cls, name: str, identity: Ed25519PrivateKey, pins: Pins, state: ParticipantState) -> "Participant":
+    def restored(cls, name: str, identity: Ed25519PrivateKey, pins: Pins, state: State) -> "Site":
         """A site as it was when the state was recorded."""
-        roster = load_verified_roster(state.roster, pins) if state.roster else None
-        plan = KeyPeriodPlan.read(state.proposal) if state.proposal else None
+        roster = admitted(state.roster, pins) if state.roster else None
+        plan = Plan.read(state.proposal) if state.proposal else None
         return cls(name, identity, pins, state, _plan=plan, _roster=roster)
 
-    def join(self, proposal: bytes, roster: bytes, now_s: float) -> PendingMessage:
+    def join(self, proposal: bytes, roster: bytes, now_s: float) -> Outgoing:
         """Check an epoch's plan against the roster; make keys for it; forget those of the epoch before.
 
         Args:
@@ -90,7 +90,7 @@ class Participant:
         """
         stage = after(SITE, self.state.stage, "join")
         current = self._fresh_roster(roster, now_s)
-        plan = KeyPeriodPlan.read(proposal)
+        plan = Plan.read(proposal)
         check(plan, current)
         if self.name not in plan.cohort:
             raise PolicyError("not-in-cohort", f"the plan's cohort does not have {self.name} in it.")
@@ -99,7 +99,7 @@ class Participant:
         if plan.epoch <= self.state.epochs.get(plan.run, -1):
             raise StageError("replayed-epoch", f"epoch {plan.epoch} of this run has been joined before.")
         secrets, advert = secret_sharing.new_keys(plan, plan.cohort.index(self.name), self.identity, self.random)
-        state = ParticipantState(
+        state = State(
             stage,
             roster,
             {**self.state.epochs, plan.run: plan.epoch},
@@ -108,9 +108,9 @@ class Participant:
             advert.digest,
             secrets=secrets,
         )
-        return PendingMessage(replace(self, state=state, _plan=plan, _roster=current), advert.encode())
+        return Outgoing(replace(self, state=state, _plan=plan, _roster=current), advert.encode())
 
-    def share(self, directory: bytes) -> PendingMessage:
+    def share(self, directory: bytes) -> Outgoing:
         """Check the adverts of all peers; split the epoch's secrets among them.
 
         Returns:
@@ -122,10 +122,10 @@ class Participant:
             raise IdentityError("swapped-key", f"the directory does not have the advert that {self.name} sent.")
         secrets, sealed = secret_sharing.split(self.state.secrets, plan, own, adverts)
         state = replace(self.state, stage=stage, adverts=adverts, secrets=secrets)
-        message = Shares(plan.context, own, sealed).sign(self.identity)
-        return PendingMessage(replace(self, state=state), message.encode())
+        message = Shares(plan.context, own, sealed).signed(self.identity)
+        return Outgoing(replace(self, state=state), message.encode())
 
-    def take(self, delivery: bytes) -> PendingMessage:
+    def take(self, delivery: bytes) -> Outgoing:
         """Open the peers' shares; those who sent some are, with this site, the epoch's participants.
 
         Returns:
@@ -137,9 +137,9 @@ class Participant:
         secrets, adverts = secret_sharing.opened(state.secrets, plan, own, state.adverts, boxes)
         view = view_of(adverts, plan)
         state = replace(state, stage=stage, adverts=adverts, view=view, secrets=secrets)
-        return PendingMessage(replace(self, state=state), Ready(view, own).sign(self.identity).encode())
+        return Outgoing(replace(self, state=state), Ready(view, own).signed(self.identity).encode())
 
-    def open(self, start: bytes, question: bytes, now_s: float) -> "Participant":
+    def open(self, start: bytes, question: bytes, now_s: float) -> "Site":
         """Begin a round. Nothing leaves the site by it, so nothing needs recording.
 
         Args:
@@ -153,17 +153,16 @@ class Participant:
                 f"round {asked.slot} of the epoch, expected {self.state.next_slot} to {plan.rounds - 1}: "
                 "what was answered or passed by is never answered again.",
             )
-        if asked.kind not in plan.question_kinds:
+        if asked.kind not in plan.exchanges:
             raise PolicyError("unknown-kind", f"a round of kind '{asked.kind}', which the plan does not have.")
         if asked.question != question:
             raise PolicyError("split-model", "what the site was asked is not what the coordinator says it asks of all.")
         context = round_context(self.state.view, asked.slot, asked.kind, question)
         return replace(
-            self,
-            state=replace(self.state, stage=stage, round=ParticipantRound(asked.slot, asked.kind, question, context)),
+            self, state=replace(self.state, stage=stage, round=Round(asked.slot, asked.kind, question, context))
         )
 
-    def submit(self, words: masks.Words) -> PendingMessage:
+    def submit(self, words: masks.Words) -> Outgoing:
         """Mask the site's vector, in place: it is no longer the caller's. The round's own secrets end here.
 
         Args:
@@ -173,18 +172,18 @@ class Participant:
             The masked vector to send.
         """
         stage, plan, own, current = after(SITE, self.state.stage, "submit"), self.plan, self.position, self.state.round
-        layout = plan.question_kinds[current.kind].layout
+        layout = plan.exchanges[current.kind].layout
         if words.dtype != layout.dtype or words.shape != (layout.length,) or not words.flags.c_contiguous:
             raise WeightsError(f"{words.dtype}{list(words.shape)}, expected {layout.dtype}[{layout.length}].")
         over = secret_sharing.masks_of(self.state.secrets, plan, own, self.state.adverts, current.slot, current.context)
         root = masks.apply(words, over)
-        message = Masked(current.context, own, words, root=root).sign(self.identity)
+        message = Masked(current.context, own, words, root=root).signed(self.identity)
         secrets = self.state.secrets.since(current.slot)
         secrets = replace(secrets, rounds={s: v for s, v in secrets.rounds.items() if s > current.slot})
         state = replace(self.state, stage=stage, secrets=secrets, next_slot=current.slot + 1)
-        return PendingMessage(replace(self, state=state), message.in_place())
+        return Outgoing(replace(self, state=state), message.in_place())
 
-    def agree(self, survivors: bytes) -> PendingMessage:
+    def agree(self, survivors: bytes) -> Outgoing:
         """Sign whose vectors make the sum: once a round, and for one set only.
 
         Returns:
@@ -199,7 +198,7 @@ class Participant:
                 "bad-survivors", "the survivors leave out this site, or name one that does not take part."
             )
         demand_quorum(len(members), plan, "answered")
-        if plan.question_kinds[current.kind].whole and len(members) < len(plan.cohort):
+        if plan.exchanges[current.kind].whole and len(members) < len(plan.cohort):
             raise PolicyError("not-whole", f"a '{current.kind}' sum over {len(members)} of {len(plan.cohort)} sites.")
         if self.state.questions.get(_question(current), self._who(members)) != self._who(members):
             raise PolicyError(
@@ -207,11 +206,11 @@ class Participant:
                 "the same question was answered before by other sites: the two sums would differ by single sites.",
             )
         state = replace(self.state, stage=stage, round=replace(current, survivors=members))
-        return PendingMessage(
-            replace(self, state=state), Agreement(current.context, own, members).sign(self.identity).encode()
+        return Outgoing(
+            replace(self, state=state), Agreement(current.context, own, members).signed(self.identity).encode()
         )
 
-    def release(self, agreements: bytes) -> PendingMessage:
+    def release(self, agreements: bytes) -> Outgoing:
         """Give out one share for every participant, if enough sites signed the same survivors. One shot.
 
         Returns:
@@ -236,14 +235,14 @@ class Participant:
                 f"{len(message.signatures)} sites signed the survivors, expected {plan.threshold} at least.",
             )
         shares = secret_sharing.released(self.state.secrets, self.state.adverts, current.slot, current.survivors)
-        release = Release(current.context, own, shares).sign(self.identity)
+        release = Release(current.context, own, shares).signed(self.identity)
         questions = {**self.state.questions, _question(current): self._who(current.survivors)}
         secrets = self.state.secrets.since(current.slot + 1)
         state = replace(self.state, stage=stage, questions=questions, secrets=secrets)
-        return PendingMessage(replace(self, state=state), release.encode())
+        return Outgoing(replace(self, state=state), release.encode())
 
     @property
-    def plan(self) -> KeyPeriodPlan:
+    def plan(self) -> Plan:
         """The epoch's plan, which the site has checked."""
         if self._plan is None:
             raise StageError("out-of-order", f"{self.name} has joined no epoch.")
@@ -262,7 +261,7 @@ class Participant:
         return self.plan.cohort.index(self.name)
 
     def _fresh_roster(self, file: bytes, now_s: float) -> Roster:
-        roster = load_verified_roster(file, self.pins)
+        roster = admitted(file, self.pins)
         refuse_expired(roster, now_s)
         if self._roster is not None and roster.version < self._roster.version:
             raise PolicyError(
@@ -282,5 +281,5 @@ class Participant:
         return digest("survivors", *(self.plan.cohort[m].encode() for m in members))
 
 
-def _question(current: ParticipantRound) -> bytes:
+def _question(current: Round) -> bytes:
     return digest("question", current.kind.encode(), current.question)

@@ -10,7 +10,7 @@ from typing import TypeVar
 from common.errors import StageError
 
 
-class ParticipantStage(Enum):
+class Stage(Enum):
     """Where a site stands."""
 
     IDLE = "idle"
@@ -22,13 +22,13 @@ class ParticipantStage(Enum):
     AGREED = "agreed"
 
 
-class CoordinatorStage(Enum):
+class Gathering(Enum):
     """Where the coordinator stands, within an epoch's beginning or a round."""
 
     ADVERTS = "adverts"
     SHARES = "shares"
     READIES = "readies"
-    KEY_PERIOD = "epoch"
+    EPOCH = "epoch"
     MASKED = "masked"
     AGREEMENTS = "agreements"
     RELEASES = "releases"
@@ -36,12 +36,10 @@ class CoordinatorStage(Enum):
     FAILED = "failed"
 
 
-S, G = ParticipantStage, CoordinatorStage
+S, G = Stage, Gathering
 
-SITE: Mapping[tuple[ParticipantStage, str], ParticipantStage] = {
-    **{
-        (stage, "join"): S.ADVERTISED for stage in ParticipantStage
-    },  # a new epoch may begin at any time; the old keys are erased
+SITE: Mapping[tuple[Stage, str], Stage] = {
+    **{(stage, "join"): S.ADVERTISED for stage in Stage},  # a new epoch may begin at any time; the old keys are erased
     (S.ADVERTISED, "share"): S.SHARED,
     (S.SHARED, "take"): S.READY,
     **{
@@ -53,13 +51,13 @@ SITE: Mapping[tuple[ParticipantStage, str], ParticipantStage] = {
 }
 """What a site does, and where it stands afterwards."""
 
-COORDINATOR: Mapping[tuple[CoordinatorStage, str], CoordinatorStage] = {
+COORDINATOR: Mapping[tuple[Gathering, str], Gathering] = {
     (G.ADVERTS, "advert"): G.ADVERTS,
     (G.ADVERTS, "close"): G.SHARES,
     (G.SHARES, "shares"): G.SHARES,
     (G.SHARES, "close"): G.READIES,
     (G.READIES, "ready"): G.READIES,
-    (G.READIES, "close"): G.KEY_PERIOD,
+    (G.READIES, "close"): G.EPOCH,
     (G.MASKED, "masked"): G.MASKED,
     (G.MASKED, "close"): G.AGREEMENTS,
     (G.AGREEMENTS, "agreement"): G.AGREEMENTS,

@@ -1,4 +1,4 @@
-"""What a site must not forget, and its bytes for the disk (to be `keys.seal_state` by whoever writes them).
+"""What a site must not forget, and its bytes for the disk (to be `keys.sealed` by whoever writes them).
 
 Secrets of a round are dropped from the state as soon as the round is over or passed by.
 """
@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from common.secagg.key_period_plan import MAX_ROUNDS, RUN_BYTES
 from common.secagg.messages import Advert, Members
 from common.secagg.shamir import SECRET_BYTES, SHARE_BYTES
-from common.secagg.stages import ParticipantStage
-from common.trust.codec import MAGIC, ByteReader, ByteWriter
+from common.secagg.stages import Stage
+from common.trust.codec import MAGIC, Reader, Writer
 from common.trust.keys import DIGEST_BYTES, KEY_BYTES
 from common.trust.roster import MAX_SITES
 
@@ -18,7 +18,7 @@ _LIMIT = 2**31
 
 
 @dataclass(frozen=True)
-class KeyPeriodSecrets:
+class Secrets:
     """A site's own secrets of one epoch."""
 
     dealer: bytes = field(default=b"", repr=False)
@@ -30,14 +30,14 @@ class KeyPeriodSecrets:
     held: dict[int, bytes] = field(default_factory=dict, repr=False)
     """By slot: the shares of all participants, in order: mask key, self mask, 32 bytes each."""
 
-    def since(self, slot: int) -> "KeyPeriodSecrets":
+    def since(self, slot: int) -> "Secrets":
         """Without the rounds before a slot."""
         kept = [{s: v for s, v in part.items() if s >= slot} for part in (self.rounds, self.own, self.held)]
-        return KeyPeriodSecrets(self.dealer, *kept)
+        return Secrets(self.dealer, *kept)
 
 
 @dataclass(frozen=True)
-class ParticipantRound:
+class Round:
     """The round at hand, or the last one."""
 
     slot: int = 0
@@ -48,10 +48,10 @@ class ParticipantRound:
 
 
 @dataclass(frozen=True)
-class ParticipantState:
+class State:
     """All of it."""
 
-    stage: ParticipantStage = ParticipantStage.IDLE
+    stage: Stage = Stage.IDLE
     roster: bytes = b""
     """The newest signed roster that was seen."""
     epochs: dict[bytes, int] = field(default_factory=dict)
@@ -64,21 +64,14 @@ class ParticipantState:
     adverts: dict[int, Advert] = field(default_factory=dict)
     """Of the participants, by position in the cohort."""
     view: bytes = bytes(DIGEST_BYTES)
-    secrets: KeyPeriodSecrets = field(default_factory=KeyPeriodSecrets, repr=False)
+    secrets: Secrets = field(default_factory=Secrets, repr=False)
     next_slot: int = 0
     """Rounds before this one are answered or passed by for good."""
-    round: ParticipantRound = field(default_factory=ParticipantRound)
+    round: Round = field(default_factory=Round)
 
     def encode(self) -> bytes:
         """As bytes, secrets in the clear: seal them before they touch a disk."""
-        w = (
-            ByteWriter()
-            .raw(MAGIC)
-            .u8(_KIND)
-            .u8(list(ParticipantStage).index(self.stage))
-            .blob(self.roster)
-            .u32(len(self.epochs))
-        )
+        w = Writer().raw(MAGIC).u8(_KIND).u8(list(Stage).index(self.stage)).blob(self.roster).u32(len(self.epochs))
         for run, epoch in self.epochs.items():
             w.raw(run).u32(epoch)
         w.u32(len(self.questions))
@@ -99,14 +92,14 @@ class ParticipantState:
         return w.bytes()
 
     @classmethod
-    def decode(cls, content: bytes) -> "ParticipantState":
+    def decode(cls, content: bytes) -> "State":
         """From bytes.
 
         Raises:
             WireError: if they are no state of this version.
         """
-        r = ByteReader(content, "state")
-        if r.raw(len(MAGIC)) != MAGIC or r.u8() != _KIND or (stage := r.u8()) >= len(ParticipantStage):
+        r = Reader(content, "state")
+        if r.raw(len(MAGIC)) != MAGIC or r.u8() != _KIND or (stage := r.u8()) >= len(Stage):
             raise r.fault("is of another version")
         roster = r.blob(_LIMIT)
         epochs = {r.raw(RUN_BYTES): r.u32() for _ in range(_many(r, RUN_BYTES + 4))}
@@ -119,17 +112,16 @@ class ParticipantState:
             for size in (2 * SECRET_BYTES, 2 * SHARE_BYTES, 2 * SHARE_BYTES * MAX_SITES)
         )
         next_slot = r.u16()
-        at_hand = ParticipantRound(r.u16(), r.text(), r.raw(DIGEST_BYTES), r.raw(DIGEST_BYTES))
+        at_hand = Round(r.u16(), r.text(), r.raw(DIGEST_BYTES), r.raw(DIGEST_BYTES))
         survivors = tuple(r.u16() for _ in range(r.count(MAX_SITES, 2)))
         r.end()
         return cls(
-            list(ParticipantStage)[stage], roster, epochs, questions, proposal, advert,
-            {a.sender: a for a in adverts}, view, KeyPeriodSecrets(dealer, rounds, own, held), next_slot,
-            replace(at_hand, survivors=survivors),
+            list(Stage)[stage], roster, epochs, questions, proposal, advert, {a.sender: a for a in adverts}, view,
+            Secrets(dealer, rounds, own, held), next_slot, replace(at_hand, survivors=survivors),
         )  # fmt: skip
 
 
-def _many(r: ByteReader, size: int) -> int:
+def _many(r: Reader, size: int) -> int:
     number = r.u32()
     if number * size > r.left():
         raise r.fault(f"declares {number} items, more than present")

@@ -12,7 +12,7 @@ MAGIC = b"CSA1"
 """Every message begins with it and one byte for its kind; another version has another magic."""
 
 
-class ByteWriter:
+class Writer:
     """Collects fields; every method returns the writer."""
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class ByteWriter:
         return b"".join(self._parts)
 
 
-class ByteReader:
+class Reader:
     """Reads what `Writer` wrote.
 
     Args:

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from common.catalogue import ModelOffer, Offer, command_parts, listing_view
+from common.catalogue import Model, Offer, command_parts, listing_view
 from common.catalogue.offer_from_file import of_file
 from common.catalogue.offers import withdrawal
 from common.cli import terminal
@@ -53,7 +53,7 @@ def _show(catalogue: Catalogue, options: argparse.Namespace) -> int:
 def _take(catalogue: Catalogue, options: argparse.Namespace) -> int:
     content = catalogue.listing().find(command_parts.what(options)).content
     path = command_parts.target(options, content)
-    if isinstance(model := content.offer, ModelOffer):
+    if isinstance(model := content.offer, Model):
         tensorfile.write_atomically(path, catalogue.package(model.sha256).read_bytes())
         print(f"Written to {path}: {model.size:,} bytes, published by '{model.publisher}'.")
     else:
@@ -68,7 +68,7 @@ def _offer(catalogue: Catalogue, options: argparse.Namespace) -> int:
     roots = home.root_keys(options.root)
     content, package = of_file(path, command_parts.said(options), home.pins.federation, "", catalogue.next_versions(""))
     command_parts.agreed(options, content)
-    catalogue.take("", Offer.make(content, roots).document.encode(), package)
+    catalogue.take("", Offer.make(content, roots).paper.encode(), package)
     print(f"\nOffered as {content.address}, version {content.version}.")
     return 0
 
@@ -82,7 +82,7 @@ def _withdraw(catalogue: Catalogue, options: argparse.Namespace) -> int:
             "offers it withdraws itself."
         )
     roots = catalogue.home.root_keys(options.root)
-    catalogue.take("", Offer.make(withdrawal(own[name]), roots).document.encode())
+    catalogue.take("", Offer.make(withdrawal(own[name]), roots).paper.encode())
     print(f"Withdrawn: {name}. Who has read it knows it all the same.")
     return 0
 

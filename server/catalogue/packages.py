@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.catalogue import ModelOffer
+from common.catalogue import Model
 from common.errors import CatalogueError
 from common.storage import tensorfile
 from common.storage.run_folder import held
@@ -61,7 +61,7 @@ class Packages:
                 file.write(data)
             return there + len(data)
 
-    def settle(self, owner: str, model: ModelOffer, package: bytes) -> None:
+    def settle(self, owner: str, model: Model, package: bytes) -> None:
         """A model's package in its place, if it is the one that its entry names.
 
         Args:

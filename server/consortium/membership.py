@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from common.config import Federation
 from common.errors import ConfigError, PolicyError
-from common.secagg import ConsortiumPolicy, Member, Roster
+from common.secagg import Member, Policy, Roster
 from common.storage import tensorfile
 from common.storage.files import write_json, write_secret
 from common.storage.run_folder import held
@@ -52,7 +52,7 @@ def begin(home: Home, settings: Settings, purposes: tuple[str, ...] = (PURPOSE,)
     tensorfile.write_atomically(home.folder / "tls" / "server.crt", certificate)
     write_json(home.folder / "pins.json", {"federation": settings.consortium, "roots": [public_of(root).hex()]})
     plan = Federation()
-    policy = ConsortiumPolicy(MIN_COHORT, plan.clip, plan.weight_bound, tuple(sorted(set(purposes))))
+    policy = Policy(MIN_COHORT, plan.clip, plan.weight_bound, tuple(sorted(set(purposes))))
     first = Roster(settings.consortium, 1, expires_s, policy, ())
     _publish(home, first, [root])
     # Last: the folder is a consortium when this file is there.
@@ -169,7 +169,7 @@ def _next(roster: Roster, members: tuple[Member, ...]) -> Roster:
 
 def _publish(home: Home, roster: Roster, roots: list[Ed25519PrivateKey]) -> Roster:
     vouched(home, roots)
-    file = roster.sign(roots)
+    file = roster.signed(roots)
     tensorfile.write_atomically(home.folder / "rosters" / f"{roster.version:06d}", file)
     tensorfile.write_atomically(home.folder / "roster", file)
     return roster

@@ -74,7 +74,7 @@ def drawn_up(home: Home, options: argparse.Namespace) -> RunPlan:
         training = told.model_validate(told.model_dump() | {"name": options.name})
     except ValueError as error:
         raise ConfigError(f"--name, --dataset or --days: {error}") from None
-    return RunPlan.from_terms(terms, training, models, home.roster, home.root_keys(options.root))
+    return RunPlan.on_terms(terms, training, models, home.roster, home.root_keys(options.root))
 
 
 def _trusted(given: str | None, shared: Shared) -> bool:

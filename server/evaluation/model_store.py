@@ -9,7 +9,7 @@ from common.config import Training
 from common.errors import IdentityError, RunError, WireError
 from common.package import SUFFIX, Shared
 from common.package.package_file import ARRAYS, read
-from common.plans.evaluated_model import EvaluatedModel, arrays_of, fingerprint_of
+from common.plans.evaluated_model import Examined, arrays_of, fingerprint_of
 from common.storage import tensorfile
 from common.types import Tensors
 from server.consortium.home import Home
@@ -20,7 +20,7 @@ from server.runs.run import Run
 class Found:
     """A model, and what an evaluation of it takes from where it comes from."""
 
-    model: EvaluatedModel
+    model: Examined
     labels: tuple[str, ...]
     dataset: str = ""
     """Empty where a package does not say."""
@@ -54,7 +54,7 @@ def _of_run(home: Home, name: str) -> Found:
     except (OSError, KeyError, ValueError, WireError):
         raise RunError(f"{path}: no model; expected a run that has finished. See python -m server history.") from None
     arrays = arrays_of(file)
-    model = EvaluatedModel(
+    model = Examined(
         name=run.name, sha256=fingerprint_of(arrays), training=told.training, shape=told.shape, recipe=told.recipe,
         threshold=threshold, looks=_looks(arrays),
     )  # fmt: skip
@@ -71,7 +71,7 @@ def _of_package(home: Home, path: Path, trusts: Trusts) -> Found:
             'confirmed. Compare it with the publisher, and answer yes, or give --fingerprint "…".',
         )  # fmt: skip
     arrays = arrays_of(tensorfile.unpack(shared.members[ARRAYS])[0])
-    model = EvaluatedModel(
+    model = Examined(
         name=told.name, sha256=fingerprint_of(arrays), shape=told.shape, recipe=told.recipe, threshold=told.threshold,
         training=Training(name=told.name, preprocess=told.preprocess, model=told.model), looks=_looks(arrays),
     )  # fmt: skip
@@ -87,7 +87,7 @@ def _kept(home: Home, arrays: Tensors, told: Found) -> Found:
     return told
 
 
-def arrays(home: Home, model: EvaluatedModel) -> Tensors:
+def arrays(home: Home, model: Examined) -> Tensors:
     """Weights, and federated mean and variance, of a model that a plan names.
 
     Raises:

@@ -14,7 +14,7 @@ from common.config import ModelConfig, first_fault
 from common.errors import ConfigError, RunError
 from common.imaging.steps import Steps
 from common.metrics import calibration, out_of_distribution
-from common.package import PackageContent, Shared, sealed
+from common.package import Content, Shared, sealed
 from common.package.package_file import ARRAYS, CARD, GRAPH, PAGE, whole_pipeline
 from common.storage import tensorfile
 from common.storage.files import read_json, write_secret
@@ -68,7 +68,7 @@ def export(folder: Path, publisher: Publisher, terms: Terms, *, onnx: bool = Fal
         raise ConfigError(f"--country {strangers[0]}=…: no site of this run; it has {', '.join(result['sites'])}.")
     told = _content(result, arrays, header, publisher, terms)
     try:
-        content = PackageContent.model_validate(told | {"members": {}})
+        content = Content.model_validate(told | {"members": {}})
     except ValidationError as error:
         raise RunError(f"{folder}: {first_fault(error)}; cannot be exported.") from None
     members = {

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from common.algorithms import RoundTotal, State
+from common.algorithms import State, Total
 from common.algorithms.course import Course, Place
 from common.errors import QuorumError
 from common.metrics import performance
@@ -91,7 +91,7 @@ def begin(course: Course, aggregator: Aggregator) -> Standing:
     return Standing(place, course.algorithm.weights(place.state), -1, {}, ())
 
 
-def ask(course: Course, aggregator: Aggregator, place: Place) -> RoundTotal:
+def ask(course: Course, aggregator: Aggregator, place: Place) -> Total:
     """Ask what comes next."""
     return aggregator.total(course.request(place), course.cohort(place), course.plan.timeout_s, place)
 
@@ -152,6 +152,6 @@ def run_round(course: Course, aggregator: Aggregator, standing: Standing) -> Sta
     return after
 
 
-def _train_loss(total: RoundTotal) -> float | None:
+def _train_loss(total: Total) -> float | None:
     examples = float(total.sums["examples"][0]) if "examples" in total.sums else 0.0
     return float(total.sums["loss_sum"][0]) / examples if examples else None

@@ -14,7 +14,7 @@ from typing import IO
 from common.algorithms.course import number
 from common.errors import ConsiliumError, QuorumError, ShareError, WireError
 from common.messages.transport import Request
-from common.secagg.audit import Account, account, frame, read_frames
+from common.secagg.audit import Account, account, framed, frames
 from common.trust.roster import Pins
 
 log = logging.getLogger("consilium")
@@ -41,7 +41,7 @@ class Page:
 
     def keep(self, message: bytes | memoryview) -> None:
         """Take the next message."""
-        self.insist(lambda: self._append(frame(message)))
+        self.insist(lambda: self._append(framed(message)))
 
     def agree(self) -> None:
         """From here on shares may be released: so far, it is safe on the disk."""
@@ -93,7 +93,7 @@ class Transcripts:
         """What became of a question, by its transcript; none where there is none that can be used."""
         try:
             with self.path(request).open("rb") as file:
-                return account(read_frames(file), pins)
+                return account(frames(file), pins)
         except FileNotFoundError:
             return None
         except ConsiliumError as error:
@@ -136,8 +136,8 @@ class _Whole:
 
     def __iter__(self) -> Iterator[bytes]:
         try:
-            for message in read_frames(self._file):
-                self.bytes += len(frame(message[:0])) + len(message)
+            for message in frames(self._file):
+                self.bytes += len(framed(message[:0])) + len(message)
                 yield message
         except WireError:
             return

@@ -13,7 +13,7 @@ from client.access.policy_store import CLOCK_S, policy_store
 from client.plans import judge
 from client.plans.inbox import PlanInbox
 from common.errors import AccessError, ConfigError, ConsiliumError, PlanError
-from common.trust.documents import SignedDocument
+from common.trust.documents import Paper
 from common.trust.keys import sign
 from tests.access.staff import Site
 from tests.consortium.consortium import Consortium
@@ -85,9 +85,9 @@ def test_one_key_under_two_names_is_no_policy(site: Site) -> None:
     with pytest.raises(ConfigError, match="stands twice"):
         site.sign(site.content(twin), "founder", "bruno")
     content = site.content(twin)
-    paper = SignedDocument("policy", content.model_dump(mode="json"), {})
+    paper = Paper("policy", content.model_dump(mode="json"), {})
     signatures = {bytes.fromhex(key.public): sign(key.private, paper.digest) for key in keys(site, "founder", "bruno")}
-    written(site, Policy(content, SignedDocument("policy", paper.content, signatures)))
+    written(site, Policy(content, Paper("policy", paper.content, signatures)))
     assert "stands twice" in refused(site)
 
 
@@ -114,13 +114,8 @@ def test_a_signature_on_another_version_is_no_signature_on_this_one(site: Site) 
     signatures = site.sign(harmless, "bruno").paper.signatures
     mixed = site.sign(harmful, "founder")
     with pytest.raises(AccessError, match="not bruno's"):
-<<<<<<< HEAD
-        site.home.access.offer(
-            Policy(harmful, SignedDocument("policy", mixed.paper.content, {**mixed.paper.signatures, **signatures}))
-=======
         policy_store(site.home).offer(
             Policy(harmful, Paper("policy", mixed.paper.content, {**mixed.paper.signatures, **signatures}))
->>>>>>> main
         )
 
 

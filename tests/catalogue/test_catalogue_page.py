@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
-from common.catalogue import Offer, OfferContent
+from common.catalogue import Content, Offer
 from common.catalogue.offer_from_file import Said, of_file
 from server.consortium import membership
 from server.dashboard.live_page import Shown
@@ -21,10 +21,10 @@ LONGEST = "w" * 60
 Looks = Sequence[tuple[dict[str, int], str]]
 
 
-def taken(fair: Fair, content: OfferContent, package: bytes = b"") -> None:
+def taken(fair: Fair, content: Content, package: bytes = b"") -> None:
     """An entry in the catalogue, signed by whose it is."""
     keys = [fair.consortium.sites[content.owner].identity] if content.owner else fair.consortium.roots
-    fair.catalogue.take(content.owner, Offer.make(content, keys).document.encode(), package)
+    fair.catalogue.take(content.owner, Offer.make(content, keys).paper.encode(), package)
 
 
 def crowded(fair: Fair, model: Made) -> None:

@@ -14,22 +14,13 @@ from rich.console import Console
 from client.catalogue import listing_check
 from client.catalogue.listing_check import Seen, fetch, send
 from client.plans.sync import board_of
-from common.audit.heads import sign_log_key
-from common.catalogue import (
-    Listing,
-    ModelOffer,
-    Offer,
-    OfferContent,
-    PlanOffer,
-    WithdrawnOffer,
-    command_parts,
-    listing_view,
-)
+from common.audit.heads import vouch
+from common.catalogue import Content, Listing, Model, Offer, Plan, Withdrawn, command_parts, listing_view
 from common.catalogue.offer_from_file import Said, made, of_file
 from common.catalogue.offers import MOST_BYTES
 from common.errors import CatalogueError, ConsiliumError, IdentityError, LinkError, WireError
 from common.secagg import Pins
-from common.trust.documents import sign_document
+from common.trust import documents
 from common.trust.joining import consortium_fingerprint
 from common.trust.keys import public_of
 from server.catalogue import catalogue as coordinator
@@ -42,7 +33,7 @@ STRANGER = Ed25519PrivateKey.from_private_bytes(b"nobody whom the roots know, 32
 Change = Callable[[dict[str, Any]], None]
 
 
-def plan(fair: Fair, **changed: Any) -> OfferContent:
+def plan(fair: Fair, **changed: Any) -> Content:
     """What Lisbon could offer."""
     told, _ = of_file(fair.consortium.folder / "config.yaml", Said(), "pilot", "Lisbon", {})
     return told.model_copy(update=changed)
@@ -51,7 +42,7 @@ def plan(fair: Fair, **changed: Any) -> OfferContent:
 def test_an_entry_is_taken_from_its_owner_alone_and_in_its_turn(fair: Fair) -> None:
     lisbon, nairobi = (fair.consortium.sites[site].identity for site in ("Lisbon", "Nairobi"))
     first = plan(fair)
-    tried: list[tuple[OfferContent, list[Ed25519PrivateKey], str]] = [
+    tried: list[tuple[Content, list[Ed25519PrivateKey], str]] = [
         (first, [nairobi], "Lisbon"),  # under another's key
         (first, [STRANGER], "Lisbon"),
         (first, [lisbon], "Nairobi"),  # brought by another
@@ -65,19 +56,19 @@ def test_an_entry_is_taken_from_its_owner_alone_and_in_its_turn(fair: Fair) -> N
     ]
     for content, keys, by in tried:
         with pytest.raises(ConsiliumError):
-            fair.catalogue.take(by, Offer.make(content, keys).document.encode())
+            fair.catalogue.take(by, Offer.make(content, keys).paper.encode())
         assert not fair.catalogue.listing().offers
-    paper = Offer.make(first, [lisbon]).document
+    paper = Offer.make(first, [lisbon]).paper
     fair.catalogue.take("Lisbon", paper.encode())
     with pytest.raises(CatalogueError, match="version 1, expected 2"):
         fair.catalogue.take("Lisbon", paper.encode())  # the same again
-    gone = plan(fair, version=2, offer=WithdrawnOffer())
-    fair.catalogue.take("Lisbon", Offer.make(gone, [lisbon]).document.encode())
+    gone = plan(fair, version=2, offer=Withdrawn())
+    fair.catalogue.take("Lisbon", Offer.make(gone, [lisbon]).paper.encode())
     with pytest.raises(CatalogueError, match="version 1, expected 3"):
         fair.catalogue.take("Lisbon", paper.encode())  # after it was withdrawn
     assert not fair.offered
     for words in ({"name": "../up"}, {"name": ""}, {"version": 0}, {"title": "a\nb"}, {"offer": {"kind": "sale"}}):
-        told = sign_document("offer", first.model_dump(mode="json") | words, [lisbon])
+        told = documents.signed("offer", first.model_dump(mode="json") | words, [lisbon])
         with pytest.raises(CatalogueError, match="of another release"):
             fair.catalogue.take("Lisbon", told.encode())
     TRIED["offers of others, or out of turn, refused"] += len(tried) + 7
@@ -86,23 +77,23 @@ def test_an_entry_is_taken_from_its_owner_alone_and_in_its_turn(fair: Fair) -> N
 def test_what_is_too_long_or_too_much_is_refused(fair: Fair, monkeypatch: pytest.MonkeyPatch) -> None:
     lisbon = fair.consortium.sites["Lisbon"].identity
     told = plan(fair)
-    assert isinstance(told.offer, PlanOffer)
+    assert isinstance(told.offer, Plan)
     terms = told.offer.terms.model_copy(update={"labels": tuple(f"{i} " + "x" * 100 for i in range(600))})
     long = told.model_copy(update={"offer": told.offer.model_copy(update={"terms": terms})})
     with pytest.raises(CatalogueError, match=f"expected {MOST_BYTES:,} at most"):
         Offer.make(long, [lisbon])
-    paper = sign_document("offer", long.model_dump(mode="json"), [lisbon])
+    paper = documents.signed("offer", long.model_dump(mode="json"), [lisbon])
     with pytest.raises(CatalogueError, match="at most"):
         fair.catalogue.take("Lisbon", paper.encode())
     monkeypatch.setattr(coordinator, "MOST_OFFERS", 2)
     for name in ("a", "b"):
-        fair.catalogue.take("Lisbon", Offer.make(plan(fair, name=name), [lisbon]).document.encode())
+        fair.catalogue.take("Lisbon", Offer.make(plan(fair, name=name), [lisbon]).paper.encode())
     with pytest.raises(CatalogueError, match="2 at most"):
-        fair.catalogue.take("Lisbon", Offer.make(plan(fair, name="c"), [lisbon]).document.encode())
-    fair.catalogue.take("Lisbon", Offer.make(plan(fair, name="a", version=2), [lisbon]).document.encode())
+        fair.catalogue.take("Lisbon", Offer.make(plan(fair, name="c"), [lisbon]).paper.encode())
+    fair.catalogue.take("Lisbon", Offer.make(plan(fair, name="a", version=2), [lisbon]).paper.encode())
     monkeypatch.setattr(coordinator, "MOST_PAPERS", 3)
     with pytest.raises(CatalogueError, match="has brought 3 entries"):
-        fair.catalogue.take("Lisbon", Offer.make(plan(fair, name="a", version=3), [lisbon]).document.encode())
+        fair.catalogue.take("Lisbon", Offer.make(plan(fair, name="a", version=3), [lisbon]).paper.encode())
 
 
 def test_a_listing_in_which_anything_was_changed_is_refused(fair: Fair) -> None:
@@ -116,7 +107,7 @@ def test_a_listing_in_which_anything_was_changed_is_refused(fair: Fair) -> None:
     def other(change: Change, key: Ed25519PrivateKey) -> bytes:
         told = json.loads(json.dumps(content))
         change(told)
-        return sign_document("catalogue", told, [key]).encode()
+        return documents.signed("catalogue", told, [key]).encode()
 
     log = fair.consortium.home.log.key()
     changes: list[Change] = [
@@ -126,7 +117,7 @@ def test_a_listing_in_which_anything_was_changed_is_refused(fair: Fair) -> None:
         lambda told: told["offers"].append(told["offers"][0]),  # twice
         lambda told: told.update(consortium="others"),
         lambda told: told.update(roster=base64.b64encode(b"none").decode()),
-        lambda told: told.update(voucher=json.loads(sign_log_key(public_of(log), "pilot", [STRANGER]))),
+        lambda told: told.update(voucher=json.loads(vouch(public_of(log), "pilot", [STRANGER]))),
         lambda told: told.update(version="many"),
         lambda told: told.pop("offers"),
     ]
@@ -163,7 +154,7 @@ def test_a_site_notices_when_it_is_shown_less_than_before_or_not_what_it_offers(
     assert "has 0 entries and withdrawals; this site saw 1" in capsys.readouterr().err
     capsys.readouterr()
     other = plan(fair, owner="Osaka", name="other")
-    fair.catalogue.take("Osaka", Offer.make(other, [fair.consortium.sites["Osaka"].identity]).document.encode())
+    fair.catalogue.take("Osaka", Offer.make(other, [fair.consortium.sites["Osaka"].identity]).paper.encode())
     assert fair.at("Nairobi") == 2
     assert "of one version of the catalogue this site was shown two" in capsys.readouterr().err
     assert fair.at("Lisbon") == 2
@@ -214,7 +205,7 @@ def test_a_transfer_that_broke_off_goes_on_and_what_came_damaged_is_not_taken(fa
         assert not fair.offered
         send(board, model.file, sent.append)
         Seen(lisbon).offer(board, content)
-    assert isinstance(content.offer, ModelOffer)
+    assert isinstance(content.offer, Model)
     with board_of(nairobi) as board:
         fetched = fetch(board, content.offer, nairobi.folder, sent.append)
         assert fetched.read_bytes() == model.file
@@ -262,14 +253,14 @@ def test_partners_outside_read_what_was_exported_after_comparing_a_fingerprint(
     assert fair.at("Nairobi", "read", tmp_path / "all.json") == 0  # a member has compared it already
     assert fair.here("export", tmp_path / "all.txt") == 2
     forged = fair.catalogue.listing().paper.content | {"roots": [public_of(STRANGER).hex()]}
-    (tmp_path / "forged.json").write_bytes(sign_document("catalogue", forged, [STRANGER]).encode())
+    (tmp_path / "forged.json").write_bytes(documents.signed("catalogue", forged, [STRANGER]).encode())
     with pytest.raises(ConsiliumError):
         Listing.admitted((tmp_path / "forged.json").read_bytes(), Pins("pilot", (public_of(STRANGER),)))
 
 
 def test_the_page_loads_nothing_and_takes_no_entry_for_markup(fair: Fair, tmp_path: Path) -> None:
     odd = plan(fair, title="<script>alert(1)</script>", description='<img src="http://x">', name="odd")
-    fair.catalogue.take("Lisbon", Offer.make(odd, [fair.consortium.sites["Lisbon"].identity]).document.encode())
+    fair.catalogue.take("Lisbon", Offer.make(odd, [fair.consortium.sites["Lisbon"].identity]).paper.encode())
     assert fair.here("export", tmp_path / "all.html") == 0
     page = (tmp_path / "all.html").read_text()
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
@@ -278,7 +269,7 @@ def test_the_page_loads_nothing_and_takes_no_entry_for_markup(fair: Fair, tmp_pa
 
 def test_a_text_that_would_move_the_cursor_is_not_signed(fair: Fair) -> None:
     offer = plan(fair).offer
-    assert isinstance(offer, PlanOffer)
+    assert isinstance(offer, Plan)
     content = made("pilot", "Lisbon", Said("a", "clear \x1b[2J"), offer, {})
     with pytest.raises(WireError):
         Offer.make(content, [STRANGER])
@@ -290,10 +281,10 @@ def test_an_entry_of_another_release_is_left_out_and_hides_nothing_else(
 ) -> None:
     home, lisbon = fair.consortium.home, fair.consortium.sites["Lisbon"]
     assert fair.at("Nairobi", "offer", "chest", "--yes") == 0
-    later = sign_document("offer", plan(fair).model_dump(mode="json") | {"colour": "blue"}, [lisbon.identity])
+    later = documents.signed("offer", plan(fair).model_dump(mode="json") | {"colour": "blue"}, [lisbon.identity])
     told = fair.catalogue.listing().paper.content
-    told = told | {"offers": [*told["offers"], later.to_json()]}
-    listing = Listing.admitted(sign_document("catalogue", told, [home.log.key()]).encode(), home.pins)
+    told = told | {"offers": [*told["offers"], later.told()]}
+    listing = Listing.admitted(documents.signed("catalogue", told, [home.log.key()]).encode(), home.pins)
     assert [offer.content.address for offer in listing.offers] == ["Nairobi/chest"]
     assert listing.unread == 1
     command_parts.listed(listing, Console())

@@ -11,7 +11,7 @@ from cryptography import x509
 from client.home import Home as Hospital
 from client.setup import enrol
 from common.errors import ConfigError, IdentityError, PolicyError, RunError
-from common.secagg import load_verified_roster
+from common.secagg import admitted
 from common.storage.run_folder import held
 from common.trust.joining import JoinRequest, Welcome
 from server.consortium import membership
@@ -80,7 +80,7 @@ def test_versions_only_rise_and_every_one_is_kept(consortium: Consortium, tmp_pa
     versions.append(consortium.home.roster.version)
     assert versions == [4, 5, 6, 7]
     kept = sorted((consortium.home.folder / "rosters").glob("0*"))
-    assert [load_verified_roster(path.read_bytes(), consortium.home.pins).version for path in kept] == list(range(1, 8))
+    assert [admitted(path.read_bytes(), consortium.home.pins).version for path in kept] == list(range(1, 8))
 
 
 def test_no_hospital_goes_back_to_an_older_roster(consortium: Consortium) -> None:

@@ -135,11 +135,7 @@ def drawn_up(consortium: Consortium, *models: str, **options: str) -> RunPlan:
     }
     plan = commands.drawn_up(consortium.home, Namespace(models=models, **told | options))
     for site in consortium.sites.values():
-<<<<<<< HEAD
-        site.take_plan(plan.document.encode())
-=======
         PlanInbox(site).take_plan(plan.paper.encode())
->>>>>>> main
     return plan
 
 
@@ -192,15 +188,9 @@ def test_a_row_is_the_sum_of_what_plain_computation_counts_at_every_site(consort
 
 def test_a_site_that_refused_is_sent_nothing(consortium: Consortium) -> None:
     plan = drawn_up(consortium, "of-four", cohort=",".join(FIVE))
-<<<<<<< HEAD
-    assert "Nothing is trained" in plan.describe()
-    assert plan.content.models[0].recipe in plan.describe()
-    consortium.sites["Quito"].decide(plan, "refuse", "no")
-=======
     assert "Nothing is trained" in plan.described()
     assert plan.content.models[0].recipe in plan.described()
     PlanInbox(consortium.sites["Quito"]).decide(plan, "refuse", "no")
->>>>>>> main
     run = consortium.begun(plan, *FIVE[:4])
     consortium.bring("Quito", plan)
     way = Asked(consortium, plan)
@@ -402,7 +392,7 @@ def test_a_coordinator_that_shows_other_declarations_gets_no_sum(shown: str, con
             def answer(request: Request, state: Tensors, inner: Any = inner) -> Any:
                 other = {
                     **request.tensors,
-                    declarations.NAME: np.frombuffer(declarations.encode_decisions(told[shown]), np.uint8),
+                    declarations.NAME: np.frombuffer(declarations.packed(told[shown]), np.uint8),
                 }
                 return inner(replace(request, tensors=other) if request.kind == "secagg/join" else request, state)
 
@@ -411,7 +401,7 @@ def test_a_coordinator_that_shows_other_declarations_gets_no_sum(shown: str, con
     way = Asked(consortium, plan)
     if shown == "unbound":  # the sum's keys are bound to the old ones
         consortium.home.folder.joinpath("runs", run.name, "decisions", "Quito.json").write_bytes(
-            before["Quito"].document.encode()
+            before["Quito"].paper.encode()
         )
     told_otherwise(way)
     driver.conduct(run, way, evaluate.examine)

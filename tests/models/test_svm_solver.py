@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 from sklearn.svm import LinearSVC
 
-from common.algorithms import RoundTotal, State
+from common.algorithms import State, Total
 from common.algorithms.solver import SvmSolver
 from common.config import Svm
 from common.errors import ConfigError, WireError
@@ -32,7 +32,7 @@ class Hospital:
         self.solver = SvmSolver(config, self.model, tuple(self.parts))
         self.requests: list[str] = []
 
-    def answer(self, state: State, here: set[str]) -> RoundTotal:
+    def answer(self, state: State, here: set[str]) -> Total:
         request = self.solver.ask(state, len(self.requests))
         self.requests.append(request.kind)
         weights, sums = under("weights", request.tensors), {}
@@ -42,7 +42,7 @@ class Hospital:
                 self.model.gram(images) if request.kind == "gram" else getattr(self.model, request.kind)(weights, cases)
             )
             sums = {key: sums.get(key, 0) + value for key, value in own.items()}
-        return RoundTotal(sums, tuple(sorted(here)), tuple(sorted(set(self.parts) - here)))
+        return Total(sums, tuple(sorted(here)), tuple(sorted(set(self.parts) - here)))
 
     def train(self, state: State | None = None, silent: Callable[[int], set[str]] = lambda r: set()) -> State:
         state = state or self.solver.start()
@@ -191,7 +191,7 @@ def test_sums_of_sixteen_fraction_bits_lose_nothing_that_counts() -> None:
     while not hospital.solver.finished(state):
         total = hospital.answer(state, set(hospital.parts))
         rounded = {name: np.round(value * 2**16) / 2**16 for name, value in total.sums.items()}
-        state = hospital.solver.tell(state, RoundTotal(rounded, total.sites, ()))
+        state = hospital.solver.tell(state, Total(rounded, total.sites, ()))
     assert hospital.gap(state) < 1e-6
 
 
@@ -206,7 +206,7 @@ def test_sums_that_were_not_asked_for_are_refused() -> None:
         ({"gram": -1e6 * good.sums["gram"]}, "not positive"),
     ]:
         with pytest.raises(WireError, match=said):
-            hospital.solver.tell(state, RoundTotal(sums, good.sites, ()))
+            hospital.solver.tell(state, Total(sums, good.sites, ()))
 
 
 def test_matrices_too_large_to_send_are_refused_or_left_out() -> None:

@@ -20,7 +20,7 @@ from common.package import admitted
 from common.package.onnx_graph import graph, inside
 from common.package.package_file import ARRAYS, CARD, GRAPH, PAGE, PAPER
 from common.storage import tensorfile
-from common.trust.documents import sign_document
+from common.trust import documents
 from common.trust.keys import public_of
 from common.types import under
 from tests.package.shop import KEY, Made, packed, put, taken
@@ -102,7 +102,7 @@ def told(
     paper = json.loads(inner[PAPER])
     change(paper["content"])
     if key:
-        inner[PAPER] = sign_document("package", paper["content"], [key]).encode()
+        inner[PAPER] = documents.signed("package", paper["content"], [key]).encode()
     else:
         inner[PAPER] = (json.dumps(paper, indent=1) + "\n").encode()
     return packed(inner)

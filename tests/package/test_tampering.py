@@ -19,7 +19,7 @@ from common.errors import DataError, PackageError
 from common.package import admitted
 from common.package.package_file import ARRAYS, CARD, PAGE, PAPER
 from common.storage import tensorfile
-from common.trust.documents import SignedDocument, sign_document
+from common.trust import documents
 from common.trust.keys import public_of
 from common.types import under
 from tests.package.shop import KEY, Made, packed, put, taken
@@ -192,13 +192,13 @@ def longer_signature(paper: dict[str, Any]) -> None:
 
 def foreign(paper: dict[str, Any]) -> None:
     """A stranger's signature under the publisher's key."""
-    digest = SignedDocument("package", paper["content"], {}).digest
+    digest = documents.Paper("package", paper["content"], {}).digest
     paper["signatures"] = {public_of(KEY).hex(): STRANGER.sign(digest).hex()}
 
 
 def both_names(paper: dict[str, Any]) -> None:
     paper["content"]["publisher"]["roots"].append(public_of(STRANGER).hex())
-    both = sign_document("package", paper["content"], [STRANGER]).to_json()["signatures"]
+    both = documents.signed("package", paper["content"], [STRANGER]).told()["signatures"]
     paper["signatures"] |= both
 
 
@@ -268,7 +268,7 @@ def resigned(svm: Made, change: Callable[[dict[str, Any]], object], arrays: byte
     content = json.loads(members[PAPER])["content"]
     content["members"] = {n: hashlib.sha256(c).hexdigest() for n, c in members.items() if n != PAPER}
     change(content)
-    return packed(members | {PAPER: sign_document("package", content, [key]).encode()})
+    return packed(members | {PAPER: documents.signed("package", content, [key]).encode()})
 
 
 def tensors(svm: Made, change: Callable[[dict[str, Any]], object]) -> bytes:

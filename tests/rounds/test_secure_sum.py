@@ -10,16 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from client.training.secure_site import SealedFile, Secured, machine
-from common.algorithms import RoundTotal, solver
+from common.algorithms import Total, solver
 from common.config import Config, Federation, Local
 from common.errors import ConfigError, DataError, IdentityError, PolicyError, WeightsError
 from common.messages.answer_layout import TRIALS, exchanges, named, question
 from common.messages.transport import Answer, Reply, Request
 from common.models import build
-from common.secagg import ParticipantState, audit
-from common.secagg.audit import read_frames
+from common.secagg import State, audit
+from common.secagg.audit import frames
 from common.secagg.fixedpoint import Layout
-from common.trust.enrolment import simulated_consortium
+from common.trust.enrolment import made_up
 from common.types import Cases, SiteCases, Tensors, prefixed
 from server.rounds import checkpoint, loop
 from server.rounds.transcripts import Transcripts
@@ -313,17 +313,17 @@ def test_an_auditor_goes_from_the_transcript_to_the_next_global_model(tmp_path: 
     last = world.run(world.secure(keep=Transcripts(tmp_path)))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["0000-evaluate", "0000-train"]
     with (tmp_path / "0000-train").open("rb") as file:
-        found = audit(read_frames(file), world.consortium.pins)
+        found = audit(frames(file), world.consortium.pins)
     layout: Layout = exchanges(world.config, world.model, *ABOUT, 5)["train"].layout
-    total = RoundTotal(layout.decode(found.words), found.survivors, found.dropped)
+    total = Total(layout.decode(found.words), found.survivors, found.dropped)
     assert same_bits(world.course.after(world.course.start(), total).state, last.state)
 
 
 def test_a_sites_state_lies_sealed_on_its_disk(tmp_path: Path) -> None:
-    _, enrolled = simulated_consortium(list(FIVE), Federation())
+    _, enrolled = made_up(list(FIVE), Federation())
     own, other = (SealedFile(tmp_path / "state", enrolled[name].sealing_key) for name in ("a", "b"))
-    assert own.load() == ParticipantState()
-    own(ParticipantState(epochs={bytes(16): 7}))
+    assert own.load() == State()
+    own(State(epochs={bytes(16): 7}))
     assert own.load().epochs == {bytes(16): 7}
     assert b"\x07" * 2 not in (tmp_path / "state").read_bytes()
     with pytest.raises(IdentityError, match="cannot be opened"):
@@ -333,7 +333,7 @@ def test_a_sites_state_lies_sealed_on_its_disk(tmp_path: Path) -> None:
 def test_a_site_that_restarts_between_two_steps_goes_on_from_its_disk(tmp_path: Path) -> None:
     world = World(config(local=SGD))
     layouts = partial(exchanges, world.config, world.model, *ABOUT)
-    world.consortium, enrolled = simulated_consortium(list(FIVE), Federation())
+    world.consortium, enrolled = made_up(list(FIVE), Federation())
 
     def between(name: str, answer: Answer) -> Answer:
         store = SealedFile(tmp_path / name, enrolled[name].sealing_key)
@@ -351,7 +351,7 @@ def test_a_site_that_restarts_between_two_steps_goes_on_from_its_disk(tmp_path: 
 
 def test_fewer_than_three_sites_are_told_what_to_do() -> None:
     with pytest.raises(ConfigError, match=r"2 sites, expected 3 .* federation.secure=false"):
-        simulated_consortium(["a", "b"], Federation())
+        made_up(["a", "b"], Federation())
 
 
 def test_what_is_asked_names_its_exchange() -> None:
