@@ -32,7 +32,7 @@ from server.gateway.app import GIVE_BYTES, TAKE_BYTES
 from server.runs.driver import conduct
 from server.superlink.notify import Bell
 from server.superlink.store import Store, StoreGrid
-from tests.deployment.resident import site as echo
+from tests.connection.resident import site as echo
 from tests.deployment.whole import SVM, until
 from tests.gateway.running_gateway import Door
 from tests.gateway.test_gateway_attacks import pushing
