@@ -54,6 +54,7 @@ def every_hospital_keeps_its_images(monkeypatch: pytest.MonkeyPatch) -> None:
     """Here all of them share a process; in life each has one, which keeps one plan's images."""
     prepared = lru_cache(maxsize=None)(hospital_site.read_once.__wrapped__)
     monkeypatch.setattr(hospital_site, "read_once", prepared)
+    monkeypatch.setattr(hospital_site, "PATIENCE_S", 120.0)  # three hospitals read in one process, on any machine
 
 
 @contextmanager
