@@ -16,7 +16,7 @@ def tracked() -> tuple[str, ...]:
     """Every file of the repository that is there, by its path."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    return tuple(name for name in listed.splitlines() if (ROOT / name).is_file())
+    return tuple(name for name in dict.fromkeys(listed.splitlines()) if (ROOT / name).is_file())
 
 
 def pages() -> list[Path]:
