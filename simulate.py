@@ -44,7 +44,7 @@ from common.metrics.performance import Score
 from common.models import Logits, Model, Work, build
 from common.storage import tensorfile
 from common.storage.run_folder import run_folder
-from common.trust.enrolment import Consortium, Enrolment, made_up
+from common.trust.enrolment import Consortium, Enrolment, simulated_consortium
 from common.types import Cases, SiteCases, Tensors, join
 from server import report
 from server.results import outcome_counts, result_json
@@ -114,7 +114,9 @@ class Experiment:
         """Keys for this run, made up in memory; none where secure aggregation is switched off."""
         if not self.config.federation.secure:
             return None, {}
-        return made_up([s.name for s in self.data.sites], self.config.federation, bytes.fromhex(self.digest()))
+        return simulated_consortium(
+            [s.name for s in self.data.sites], self.config.federation, bytes.fromhex(self.digest())
+        )
 
     def answer(self, cases: SiteCases, enrolment: Enrolment | None) -> Answer:
         """What answers for these cases: masked, or in the clear without an enrolment."""
@@ -225,8 +227,8 @@ def train(experiment: Experiment, name: str, config: Config, aggregator: Aggrega
         experiment.watch.advance(units, describe(name, record, config.federation.rounds), milestone=first)
     experiment.watch.skip(units * (config.federation.rounds - standing.round))  # stopped early
     threshold = performance.operating_point(standing.best_counts, config.operating_point)
-    return Trained(standing.best, standing.recipe, threshold, standing.records, standing.best_round,
-                   standing.best_counts, standing.place.likeness)  # fmt: skip
+    return Trained(standing.best, standing.normalisation, threshold, standing.records, standing.best_round,
+                   standing.best_counts, standing.place.appearance)  # fmt: skip
 
 
 def solve_alone(experiment: Experiment, name: str, cases: SiteCases) -> Trained:
@@ -234,7 +236,7 @@ def solve_alone(experiment: Experiment, name: str, cases: SiteCases) -> Trained:
     site = experiment.site(cases)
     transport = InMemory({cases.name: site.answer})
     course = Course.of(experiment.config, experiment.model, experiment.seed, transport.sites())
-    recipe = loop.begin(course, PlainSum(transport)).recipe
+    recipe = loop.begin(course, PlainSum(transport)).normalisation
     work = Work(experiment.config.federation.local, 0.0, experiment.seed)
     weights = experiment.model.fit({}, site.ready("train", recipe), work).weights
     validation = site.ready("validation", recipe)
@@ -304,7 +306,7 @@ def cross(experiment: Experiment, models: Mapping[str, Trained]) -> dict[str, di
 def logits(experiment: Experiment, trained: Trained, cases: Cases) -> Logits:
     """A trained model's logits on cases as they are before the federated normalisation."""
     pipeline, recipe = experiment.data.pipeline, trained.recipe
-    resolved = pipeline.resolved(recipe["mean"], recipe["variance"]) if recipe else pipeline
+    resolved = pipeline.with_statistics(recipe["mean"], recipe["variance"]) if recipe else pipeline
     return experiment.model.scores(trained.weights, resolved.after(cases.images))
 
 

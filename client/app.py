@@ -40,7 +40,7 @@ from common.messages.answer_layout import exchanges
 from common.messages.transport import Answer, Reply, Request
 from common.models import build
 from common.plans.plan import RunPlan
-from common.secagg import Exchange, State
+from common.secagg import ParticipantState, QuestionKind
 from common.storage import tensorfile
 from common.trust.enrolment import Enrolment
 from common.types import Tensors
@@ -63,7 +63,7 @@ class Member:
     """The site that a node is."""
 
     site: Site
-    layouts: Callable[[int], dict[str, Exchange]]
+    layouts: Callable[[int], dict[str, QuestionKind]]
     course: Callable[[Sequence[str]], Course]
     """What a run of these sites has to ask, by this site's own configuration."""
     enrolment: Enrolment | None = None
@@ -114,10 +114,14 @@ class Member:
                 Secured(self.site, self.layouts, own, store, newest=lambda: home.roster.version)
             )  # fmt: skip
 
-        def remember(after: State) -> None:
+        def remember(after: ParticipantState) -> None:
             context.state["secagg"] = _record(after.encode())
 
-        kept = State.decode(_bytes(context.state, "secagg")) if "secagg" in context.state else State()
+        kept = (
+            ParticipantState.decode(_bytes(context.state, "secagg"))
+            if "secagg" in context.state
+            else ParticipantState()
+        )
         return self._auditing(Secured(self.site, self.layouts, machine(self.enrolment, kept), remember))
 
     def _auditing(self, secured: Secured) -> Answer:
