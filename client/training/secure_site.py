@@ -6,7 +6,7 @@
     secagg/agree, release  whose vectors make the sum; the shares that unmask it
     secagg/follow          whether the site audits; `client.training.auditing_site` is for those that do
 
-The machine itself, with all its rules, is `common.secagg.Participant`. What the site's own algorithm remembers (SCAFFOLD's
+The state machine itself is `common.secagg.Participant`. What the site's own algorithm remembers (SCAFFOLD's
 control variate) becomes its state only when the round's shares are released, that is, when the sum has this site in it.
 """
 

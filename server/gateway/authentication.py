@@ -1,6 +1,6 @@
 """Who may pass the gateway: members' nodes by Flower's signed headers, members by their identity. Who was heard when.
 
-Of a request to Flower the signature covers the time alone, not the body, as Flower 1.41 has it: what is signed is who
+Of a request to Flower the signature covers the time alone, not the body, as Flower 1.42 has it: what is signed is who
 speaks, and when. TLS keeps the body; the replay cache sees to it that one signature lets one request through.
 """
 
