@@ -15,9 +15,9 @@ import pytest
 import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from client import app as site_edge
 from client.plans import judge
 from client.plans.inbox import PlanInbox
+from client.training import hospital_site
 from common.errors import ConfigError, IdentityError, PlanError, PolicyError, RunError
 from common.messages.transport import Answer, Reply, Request
 from common.metrics import performance
@@ -49,7 +49,7 @@ TREE = SVM | {
 @pytest.fixture(autouse=True)
 def every_hospital_keeps_its_images(monkeypatch: pytest.MonkeyPatch) -> None:
     """Here all of them share a process; in life each has one, which keeps one plan's images."""
-    monkeypatch.setattr(site_edge, "_prepared", lru_cache(maxsize=None)(site_edge._prepared.__wrapped__))
+    monkeypatch.setattr(hospital_site, "read_once", lru_cache(maxsize=None)(hospital_site.read_once.__wrapped__))
     monkeypatch.setattr(driver, "LONGEST_PAUSE_S", 0.01)
     monkeypatch.setattr(evaluate, "AGAIN_S", 0.01)
 
@@ -58,7 +58,7 @@ def every_hospital_keeps_its_images(monkeypatch: pytest.MonkeyPatch) -> None:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Consortium:
     """Five hospitals that have trained two models, and a third, of other images, without the last of them."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(site_edge, "_prepared", lru_cache(maxsize=None)(site_edge._prepared.__wrapped__))
+        patched.setattr(hospital_site, "read_once", lru_cache(maxsize=None)(hospital_site.read_once.__wrapped__))
         consortium = Consortium(tmp_path_factory.mktemp("trained") / "life", FIVE, tree=TREE)
         for name, sites in (("one", FIVE), ("two", FIVE), ("of-four", FIVE[:4])):
             other = (
@@ -150,7 +150,7 @@ def publish(consortium: Consortium, *names: str) -> None:
 def plain(consortium: Consortium, run: Run, site: str, model: Any) -> Tensors:
     """What a site would count, computed without any of the protocol."""
     home = consortium.sites[site]
-    member = site_edge.prepared(home, judge.approved(home, run.plan.digest)).site.by_model[model.sha256]
+    member = hospital_site.prepare(home, judge.approved(home, run.plan.digest)).site.by_model[model.sha256]
     arrays = model_store.arrays(consortium.home, model)
     cases = member.ready("validation", under("recipe", arrays))
     return performance.count(member.model.scores(under("weights", arrays), cases.images), cases.labels)
@@ -226,7 +226,7 @@ def test_a_plan_that_evaluates_answers_no_training(consortium: Consortium) -> No
     run, _ = evaluated(consortium, model.name)
     site = consortium.sites["Lisbon"]
     with pytest.raises(PolicyError, match="the approved plan only evaluates"):
-        site_edge.prepared(site, run.plan).site.contribute(Request("train", 0), {})
+        hospital_site.prepare(site, run.plan).site.contribute(Request("train", 0), {})
     with pytest.raises(PolicyError, match="in the clear, which this site does not answer"):
         Hospitals(consortium, run.plan).answer("Lisbon")(Request("evaluate", 0), {})
 
