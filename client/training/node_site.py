@@ -20,7 +20,7 @@ from client.training.site import Site
 from common.algorithms.course import Course
 from common.messages.transport import Answer, Reply, Request
 from common.plans.plan import RunPlan
-from common.secagg import Exchange, State
+from common.secagg import ParticipantState, QuestionKind
 from common.storage import tensorfile
 from common.trust.enrolment import Enrolment
 from common.types import Tensors
@@ -46,7 +46,7 @@ class NodeSite:
     """One site with all that stands around it."""
 
     site: Site
-    layouts: Callable[[int], dict[str, Exchange]]
+    layouts: Callable[[int], dict[str, QuestionKind]]
     course: Callable[[Sequence[str]], Course]
     """What a run of these sites has to ask, by this site's own configuration."""
     enrolment: Enrolment | None = None
@@ -96,11 +96,13 @@ class NodeSite:
             secured = Secured(self.site, self.layouts, participant, file, newest=lambda: home.roster.version)
             return self._auditing(secured)
 
-        def remember(after: State) -> None:
+        def remember(after: ParticipantState) -> None:
             simulated.write("secagg", after.encode())
 
         content = simulated.read("secagg")
-        participant = machine(self.enrolment, State() if content is None else State.decode(content))
+        participant = machine(
+            self.enrolment, ParticipantState() if content is None else ParticipantState.decode(content)
+        )
         return self._auditing(Secured(self.site, self.layouts, participant, remember))
 
     def _auditing(self, secured: Secured) -> Answer:

@@ -79,9 +79,9 @@ class Consortium:
 
     def plan(self, *overrides: str, tree: dict[str, Any] = SVM) -> RunPlan:
         """A signed plan that every hospital has taken."""
-        plan = RunPlan.draw_up(config_of(self.folder, tree, *overrides), self.roster(), self.roots)
+        plan = RunPlan.from_config(config_of(self.folder, tree, *overrides), self.roster(), self.roots)
         for site in self.sites.values():
-            PlanInbox(site).take_plan(plan.paper.encode())
+            PlanInbox(site).take_plan(plan.document.encode())
         return plan
 
     def begun(self, plan: RunPlan, *approving: str) -> Run:
@@ -98,4 +98,4 @@ class Consortium:
         """A hospital's decision, brought to the coordinator."""
         decision = PlanInbox(self.sites[name]).decision(plan)
         assert isinstance(decision, Decision)
-        FolderBoard(self.home).decision(name, decision.paper.told())
+        FolderBoard(self.home).decision(name, decision.document.to_json())
