@@ -67,7 +67,7 @@ def _run(options: argparse.Namespace) -> int:
     return service.run(Home.at(options.home))
 
 
-COMMANDS = gate.guarded(
+COMMANDS = gate.guard(
     {
         **setup.COMMANDS,
         **plans.COMMANDS,

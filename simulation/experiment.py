@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from client.dataset.loading import Dataset
+from client.dataset.loading import PreparedData
 from client.training.site import Site
 from common.cli.progress import Watch
 from common.config import Config, Local
@@ -44,7 +44,7 @@ class Experiment:
 
     config: Config
     seed: int
-    data: Dataset
+    data: PreparedData
     model: Model
     folder: Path
     watch: Watch

@@ -18,14 +18,14 @@ from common.trust.documents import fingerprint
 from common.trust.keys import public_of
 
 ENVIRONMENT = "CONSILIUM_PERSON"
-OWN = "me.key"
+OWN_FILE = "me.key"
 MOST_BYTES = 10_000
 SHORTEST = 8
 """A passphrase of fewer letters is none."""
 
 
 @dataclass(frozen=True)
-class Key:
+class PersonKey:
     """A person's key, opened."""
 
     private: Ed25519PrivateKey = field(repr=False)
@@ -41,7 +41,7 @@ class Key:
         return fingerprint(public_of(self.private))
 
 
-def make(path: Path, passphrase: str | None = None) -> Key:
+def make(path: Path, passphrase: str | None = None) -> PersonKey:
     """A new key in a file.
 
     Raises:
@@ -50,7 +50,7 @@ def make(path: Path, passphrase: str | None = None) -> Key:
     key = Ed25519PrivateKey.generate()
     how = serialization.BestAvailableEncryption(passphrase.encode()) if passphrase else serialization.NoEncryption()
     write_secret(path, key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, how))
-    return Key(key)
+    return PersonKey(key)
 
 
 def path_of(given: Path | None, folder: Path) -> Path:
@@ -58,10 +58,10 @@ def path_of(given: Path | None, folder: Path) -> Path:
     if given is not None:
         return given
     named = os.environ.get(ENVIRONMENT)
-    return Path(named) if named else folder / OWN
+    return Path(named) if named else folder / OWN_FILE
 
 
-def opened(path: Path) -> Key:
+def open_key(path: Path) -> PersonKey:
     """The key in a file.
 
     Raises:
@@ -85,7 +85,7 @@ def opened(path: Path) -> Key:
         raise AccessError(
             f"{path}: no key of a person, or not its passphrase. `python -m client access person` writes one."
         )
-    return Key(key)
+    return PersonKey(key)
 
 
 def new_passphrase() -> str:

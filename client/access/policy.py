@@ -22,7 +22,7 @@ HOW_TO = "docs/access.md says how a policy is changed."
 Seconds = Annotated[int, Field(strict=True, ge=0, le=10**11)]
 
 
-class Member(Frozen):
+class Person(Frozen):
     """A person."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
@@ -37,7 +37,7 @@ class Member(Frozen):
         return self.since_s <= at_s and (self.until_s is None or at_s < self.until_s)
 
 
-class Content(Frozen):
+class PolicyContent(Frozen):
     """What is signed."""
 
     site: str
@@ -46,13 +46,13 @@ class Content(Frozen):
     """Digest of the version before; empty for the first."""
     made_s: Seconds
     purposes: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...]
-    people: tuple[Member, ...]
+    people: tuple[Person, ...]
 
-    def officers(self, at_s: float) -> tuple[Member, ...]:
+    def officers(self, at_s: float) -> tuple[Person, ...]:
         """Who may change it."""
         return tuple(person for person in self.people if OFFICER in person.roles and person.active(at_s))
 
-    def person(self, key: str) -> Member | None:
+    def person(self, key: str) -> Person | None:
         """Whose key this is."""
         return next((person for person in self.people if person.key == key), None)
 
@@ -71,10 +71,10 @@ class Content(Frozen):
 
 
 @dataclass(frozen=True)
-class Policy:
+class SitePolicy:
     """One version."""
 
-    content: Content
+    content: PolicyContent
     document: SignedDocument
 
     @property
@@ -83,7 +83,7 @@ class Policy:
         return self.document.digest.hex()
 
     @classmethod
-    def write(cls, content: Content, keys: Sequence[Ed25519PrivateKey]) -> Self:
+    def write(cls, content: PolicyContent, keys: Sequence[Ed25519PrivateKey]) -> Self:
         """A version under these signatures.
 
         Raises:
@@ -101,7 +101,7 @@ class Policy:
         """
         try:
             paper = read_document(file, "policy")
-            content = Content.model_validate(paper.content)
+            content = PolicyContent.model_validate(paper.content)
             content.refuse_unfit()
             if content.model_dump(mode="json") != paper.content or paper.encode() != file:
                 raise ConfigError("it is not written as this release writes it.")
@@ -117,7 +117,7 @@ class Policy:
             self, document=SignedDocument("policy", self.document.content, {**self.document.signatures, **more})
         )
 
-    def missing(self, before: "Policy | None") -> int:
+    def missing(self, before: "SitePolicy | None") -> int:
         """How many signatures it still needs.
 
         Args:

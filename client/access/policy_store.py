@@ -11,7 +11,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from client.access.permissions import ROLES
-from client.access.policy import HOW_TO, Content, Member, Policy
+from client.access.policy import HOW_TO, Person, PolicyContent, SitePolicy
 from client.home import Home
 from common.audit.entries import decode
 from common.audit.log import Log
@@ -43,7 +43,7 @@ class PolicyStore:
         """Whether there is a first version."""
         return self._file(1).exists()
 
-    def begin(self, name: str, key: Ed25519PrivateKey, public: str, purposes: tuple[str, ...]) -> Policy:
+    def begin(self, name: str, key: Ed25519PrivateKey, public: str, purposes: tuple[str, ...]) -> SitePolicy:
         """The first version: one person in all roles.
 
         Raises:
@@ -51,23 +51,23 @@ class PolicyStore:
         """
         if self.begun or self._remembered():
             raise ConfigError(f"{self.folder}: this site has a policy already. {HOW_TO}")
-        person = Member(name=name, key=public, roles=ROLES)
-        content = Content(
+        person = Person(name=name, key=public, roles=ROLES)
+        content = PolicyContent(
             site=self.site, version=1, previous="", made_s=int(time.time()), purposes=purposes, people=(person,)
         )  # fmt: skip
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        policy = Policy.write(content, [key])
+        policy = SitePolicy.write(content, [key])
         self.put(policy)
         return policy
 
-    def put(self, policy: Policy) -> None:
+    def put(self, policy: SitePolicy) -> None:
         """Let a version come into force."""
         # The file first: after a crash in between the log knows less than it, and not the other way round.
         replace(self._file(policy.content.version), policy.document.encode())
         self._remember(policy)
         (self.folder / "proposal").unlink(missing_ok=True)
 
-    def newest(self) -> Policy:
+    def newest(self) -> SitePolicy:
         """The version in force, by its signatures alone.
 
         Raises:
@@ -75,7 +75,7 @@ class PolicyStore:
         """
         return self._chain()[-1]
 
-    def in_force(self) -> Policy:
+    def in_force(self) -> SitePolicy:
         """The version in force, which the log knows as well.
 
         Raises:
@@ -96,7 +96,7 @@ class PolicyStore:
                 self._remember(policy)  # a process was killed between file and log
         return chain[-1]
 
-    def version(self, number: int) -> Policy:
+    def version(self, number: int) -> SitePolicy:
         """An earlier version.
 
         Raises:
@@ -109,12 +109,12 @@ class PolicyStore:
 
     # --- a version that waits for a signature ---
 
-    def proposal(self) -> Policy | None:
+    def proposal(self) -> SitePolicy | None:
         """What waits for a signature."""
         path = self.folder / "proposal"
-        return Policy.read(path.read_bytes()) if path.exists() else None
+        return SitePolicy.read(path.read_bytes()) if path.exists() else None
 
-    def offer(self, policy: Policy) -> bool:
+    def offer(self, policy: SitePolicy) -> bool:
         """Let a version come into force if its signatures are enough, else wait for more; whether it is in force.
 
         Raises:
@@ -131,10 +131,10 @@ class PolicyStore:
     def _file(self, version: int) -> Path:
         return self.folder / str(version)
 
-    def _chain(self) -> list[Policy]:
-        found: list[Policy] = []
+    def _chain(self) -> list[SitePolicy]:
+        found: list[SitePolicy] = []
         while (path := self._file(len(found) + 1)).exists():
-            policy = Policy.read(path.read_bytes())
+            policy = SitePolicy.read(path.read_bytes())
             if policy.missing(found[-1] if found else None):
                 raise AccessError(f"{path}: is signed by one alone, and two are needed. {HOW_TO}")
             if policy.content.site != self.site or policy.content.made_s > time.time() + CLOCK_S:
@@ -147,7 +147,7 @@ class PolicyStore:
             )
         return found
 
-    def _remember(self, policy: Policy) -> None:
+    def _remember(self, policy: SitePolicy) -> None:
         facts: dict[str, int | str] = {"version": policy.content.version, "digest": policy.digest}
         self.log.record(EVENT, facts=facts)
 

@@ -4,7 +4,7 @@ import base64
 import time
 from collections.abc import Mapping
 
-from client.access.people import Key
+from client.access.people import PersonKey
 from client.access.policy_store import PolicyStore
 from common.audit.entries import Entry, decode, plain, plain_facts
 from common.audit.log import Act, Log
@@ -15,7 +15,7 @@ from common.trust.keys import digest, verify
 SIGNATURE, AT, POLICY, BY = "signature", "signed at", "policy", " as "
 
 
-def sign(site: str, what: str, act: Act, version: int, key: Key) -> dict[str, int | str]:
+def sign(site: str, what: str, act: Act, version: int, key: PersonKey) -> dict[str, int | str]:
     """Facts that say which policy it was under, when, and that this person did it."""
     told: dict[str, int | str] = {POLICY: version, AT: time.time_ns() // 1_000_000}
     facts = plain_facts({**act.facts, **told})

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from client.backup import create, drill, known_backups, restore, unlock, verify
-from client.backup.repository import Vault
+from client.backup.repository import BackupRepository
 from client.custody.key_ring import Custody
 from client.home import Home, home_option
 from common.cli import terminal
@@ -64,7 +64,7 @@ def _backup(options: argparse.Namespace) -> int:
     custody = Custody(home)
     if options.action is None:
         return _take(custody, options)
-    opened = unlock.opened(custody, unlock.place_of(options.dest))
+    opened = unlock.open_backup(custody, unlock.backup_folder(options.dest))
     return {"list": _list, "verify": _verify, "drill": _drill, "prune": _prune}[options.action](
         opened, custody, options
     )
@@ -78,7 +78,7 @@ def _take(custody: Custody, options: argparse.Namespace) -> int:
     options.dest.mkdir(parents=True, exist_ok=True)
     if options.dest.resolve().is_relative_to(options.home.resolve()):
         raise ConfigError(f"{options.dest}: is in the site's folder. A backup belongs on another disk.")
-    opened = unlock.begun(custody, options.dest, options.anew)
+    opened = unlock.open_or_begin(custody, options.dest, options.anew)
     with _watch(create.size_bytes(custody)) as watch:
         taken = create.run(
             custody, opened, anew=options.anew, heard=lambda size: watch.advance(size, "backing up")
@@ -96,7 +96,7 @@ def _take(custody: Custody, options: argparse.Namespace) -> int:
     return 1 if taken.problems else 0
 
 
-def _list(opened: Vault, custody: Custody, options: argparse.Namespace) -> int:
+def _list(opened: BackupRepository, custody: Custody, options: argparse.Namespace) -> int:
     for number in opened.numbers():
         told = opened.snapshot(number)
         when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(told.at_s))
@@ -105,12 +105,12 @@ def _list(opened: Vault, custody: Custody, options: argparse.Namespace) -> int:
             f"{number}: {when} UTC, {len(told.files):,} files, {told.size / 1e6:,.1f} MB, data sets: "
             f"{', '.join(told.sets()) or 'none'}{left_out}"
         )
-    if problem := known_backups.set_back(custody, opened):
+    if problem := known_backups.rollback_evidence(custody, opened):
         print(problem)
     return 1 if problem else 0
 
 
-def _verify(opened: Vault, custody: Custody, options: argparse.Namespace) -> int:
+def _verify(opened: BackupRepository, custody: Custody, options: argparse.Namespace) -> int:
     with _watch(verify.size_bytes(opened)) as watch:
         damaged = list(verify.verify(opened, custody, lambda size: watch.advance(size, "verifying")))
     options.act.facts |= {"snapshots": len(opened.numbers()), "problems": len(damaged)}
@@ -120,7 +120,7 @@ def _verify(opened: Vault, custody: Custody, options: argparse.Namespace) -> int
     return 1 if damaged else 0
 
 
-def _drill(opened: Vault, custody: Custody, options: argparse.Namespace) -> int:
+def _drill(opened: BackupRepository, custody: Custody, options: argparse.Namespace) -> int:
     numbers = opened.numbers()
     total = opened.snapshot(options.snapshot or numbers[-1]).size if numbers else 0
     with _watch(3 * total) as watch:  # restored, compared, decrypted
@@ -137,7 +137,7 @@ def _drill(opened: Vault, custody: Custody, options: argparse.Namespace) -> int:
     return 1 if told.problems else 0
 
 
-def _prune(opened: Vault, custody: Custody, options: argparse.Namespace) -> int:
+def _prune(opened: BackupRepository, custody: Custody, options: argparse.Namespace) -> int:
     if not options.keep or options.keep < 1:
         raise ConfigError("backup prune: --keep N says how many snapshots stay; expected 1 or more.")
     gone, freed = verify.prune(opened, custody, options.keep)
@@ -161,11 +161,11 @@ def _restore_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _restore(options: argparse.Namespace) -> int:
-    home, place = Home(options.home), unlock.place_of(options.dest)
+    home, place = Home(options.home), unlock.backup_folder(options.dest)
     if options.recovery:
-        opened = unlock.recovered(place, options.recovery)
+        opened = unlock.open_by_recovery_key(place, options.recovery)
     else:
-        opened = unlock.opened(Custody(Home.at(options.old)), place)
+        opened = unlock.open_backup(Custody(Home.at(options.old)), place)
     numbers = opened.numbers()
     total = opened.snapshot(options.snapshot or numbers[-1]).size if numbers else 0
     with _watch(total) as watch:
@@ -185,7 +185,7 @@ def _restore(options: argparse.Namespace) -> int:
     return 1 if told.problems else 0
 
 
-def _say(told: restore.Restored, home: Home) -> None:
+def _say(told: restore.RestoreReport, home: Home) -> None:
     print(f"Snapshot {told.number} is restored to {home.folder}: {told.files:,} files, {told.bytes / 1e6:,.1f} MB.")
     for name, version in told.sets.items():
         print(f"  data set {name}, version {version} from now on")

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from client.backup import known_backups
-from client.backup.create import Told, unheard
-from client.backup.repository import Vault
-from client.backup.snapshot import File, Manifest, hash_of
+from client.backup.create import Progress, ignore_progress
+from client.backup.repository import BackupRepository
+from client.backup.snapshot import FileEntry, Snapshot, hash_of
 from client.custody import disk, lifecycle, wrapped_keys
-from client.custody.key_ring import Custody, Seen
+from client.custody.key_ring import Custody, DatasetNote
 from client.home import Home
 from client.plans import judge
 from client.setup import enrol
@@ -33,7 +33,7 @@ LEAP = 1_000_000
 
 
 @dataclass
-class Restored:
+class RestoreReport:
     """What came of it."""
 
     number: int
@@ -45,8 +45,14 @@ class Restored:
 
 
 def run(
-    opened: Vault, home: Home, number: int | None, contact: str = "", *, leave_out: bool = False, heard: Told = unheard
-) -> Restored:
+    opened: BackupRepository,
+    home: Home,
+    number: int | None,
+    contact: str = "",
+    *,
+    leave_out: bool = False,
+    heard: Progress = ignore_progress,
+) -> RestoreReport:
     """Restore a site.
 
     Args:
@@ -70,7 +76,7 @@ def run(
         files = [file for file in manifest.files if file.path != LAST and not _never_set_back(file)]
         files += [file for file in newest.files if _never_set_back(file)]
         last = [file for file in manifest.files if file.path == LAST]
-        restored = Restored(manifest.number, len(files) + 1, sum(file.size for file in [*files, *last]))
+        restored = RestoreReport(manifest.number, len(files) + 1, sum(file.size for file in [*files, *last]))
         if not (home.folder / LAST).exists():  # all else is whole where it is
             restored.problems = list(fetch(opened, files, home.folder, zeros=leave_out, heard=heard))
             if not restored.problems or leave_out:
@@ -82,7 +88,7 @@ def run(
     return restored
 
 
-def _newest(opened: Vault, otherwise: Manifest) -> tuple[Manifest, list[str]]:
+def _newest(opened: BackupRepository, otherwise: Snapshot) -> tuple[Snapshot, list[str]]:
     """The newest snapshot; where that is damaged, the one that is restored, and what is not known then."""
     try:
         return opened.snapshot(opened.numbers()[-1]), []
@@ -90,7 +96,7 @@ def _newest(opened: Vault, otherwise: Manifest) -> tuple[Manifest, list[str]]:
         return otherwise, [f"{error} What was destroyed or published since snapshot {otherwise.number} is not known."]
 
 
-def _mark(opened: Vault, folder: Path, number: int) -> None:
+def _mark(opened: BackupRepository, folder: Path, number: int) -> None:
     """Take an empty folder, or one where the same was begun before."""
     told = {"backup": opened.wraps.set, "snapshot": number}
     mark = folder / MARK
@@ -109,7 +115,12 @@ def _mark(opened: Vault, folder: Path, number: int) -> None:
 
 
 def fetch(
-    opened: Vault, files: list[File], folder: Path, *, zeros: bool = False, heard: Told = unheard
+    opened: BackupRepository,
+    files: list[FileEntry],
+    folder: Path,
+    *,
+    zeros: bool = False,
+    heard: Progress = ignore_progress,
 ) -> Iterator[str]:
     """Write files that are not there yet, each whole or not at all; what is damaged in the backup.
 
@@ -127,7 +138,7 @@ def fetch(
             disk.flush_folder(place)
 
 
-def _one(opened: Vault, file: File, path: Path, zeros: bool) -> Iterator[str]:
+def _one(opened: BackupRepository, file: FileEntry, path: Path, zeros: bool) -> Iterator[str]:
     damaged: list[str] = []
 
     def pieces() -> Iterator[bytes]:
@@ -149,7 +160,7 @@ def _one(opened: Vault, file: File, path: Path, zeros: bool) -> Iterator[str]:
     yield from damaged
 
 
-def _is_there(file: File, path: Path) -> bool:
+def _is_there(file: FileEntry, path: Path) -> bool:
     """Whether an earlier call has written it: its bytes are looked at, not its name."""
     if not path.is_file() or path.stat().st_size != file.size:
         return False
@@ -157,7 +168,7 @@ def _is_there(file: File, path: Path) -> bool:
         return all(hash_of(there.read(file.length(i))) == digest for i, (digest, _) in enumerate(file.pieces))
 
 
-def _refuse_old_plans(home: Home, manifest: Manifest) -> None:
+def _refuse_old_plans(home: Home, manifest: Snapshot) -> None:
     """From now on the site answers no plan that was made before: written before there is a site here at all."""
     known = [manifest.at_s]
     for path in (home.folder / "plans").glob("*/plan.json"):
@@ -168,14 +179,14 @@ def _refuse_old_plans(home: Home, manifest: Manifest) -> None:
     judge.note_restored(home, max(time.time(), *known))
 
 
-def _finish(opened: Vault, home: Home, restored: Restored, contact: str) -> None:
+def _finish(opened: BackupRepository, home: Home, restored: RestoreReport, contact: str) -> None:
     """Versions above all before, an entry in the log, new keys; then it is a site like any other."""
     custody = Custody(home)
     with home.log.act("restore") as act:
-        restored.sets, problems = adopted(custody)
+        restored.sets, problems = adopt_all(custody)
         restored.problems += problems
         act.facts = {"snapshot": restored.number, "files": restored.files, "problems": len(restored.problems)}
-    note = known_backups.note_of(custody, opened.wraps)
+    note = known_backups.note_folder(custody, opened.wraps)
     note.mkdir(mode=0o700, parents=True, exist_ok=True)
     told = opened.wraps
     wrapped_keys.write(wrapped_keys.wrap(told.site, told.name, told.set, opened.own, custody.ring()), note)
@@ -188,13 +199,13 @@ def _finish(opened: Vault, home: Home, restored: Restored, contact: str) -> None
     disk.flush_folder(home.folder)
 
 
-def adopted(custody: Custody) -> tuple[dict[str, int], list[str]]:
+def adopt_all(custody: Custody) -> tuple[dict[str, int], list[str]]:
     """Take all data sets as they are; their versions, and what is wrong with those that are not taken."""
     sets, problems = {}, []
     for folder in lifecycle.data_sets(custody):
         try:
             told = wrapped_keys.read(folder)
-            seen = custody.seen(told.set) or Seen(name=told.name, version=0)
+            seen = custody.seen(told.set) or DatasetNote(name=told.name, version=0)
             if not seen.destroyed:
                 custody.saw(told.set, seen.model_copy(update={"version": seen.version + LEAP}))
             sets[folder.name] = lifecycle.adopt(custody, folder)
@@ -203,6 +214,6 @@ def adopted(custody: Custody) -> tuple[dict[str, int], list[str]]:
     return sets, problems
 
 
-def _never_set_back(file: File) -> bool:
+def _never_set_back(file: FileEntry) -> bool:
     """Taken from the newest snapshot, whichever is restored: what was destroyed, published, done, decided or seen."""
     return file.path.startswith(("custody/seen/", "published/", "witness/", "access/", "audit/"))

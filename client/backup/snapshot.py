@@ -34,7 +34,7 @@ def _inside(path: str) -> str:
 Inside = Annotated[str, Field(max_length=1024), AfterValidator(_inside)]
 
 
-class File(Frozen):
+class FileEntry(Frozen):
     """One file as it was."""
 
     path: Inside
@@ -48,7 +48,7 @@ class File(Frozen):
         return min(PIECE_BYTES, self.size - number * PIECE_BYTES)
 
 
-class Manifest(Frozen):
+class Snapshot(Frozen):
     """What is signed."""
 
     format: str = FORMAT
@@ -62,7 +62,7 @@ class Manifest(Frozen):
     """Entries and root of the site's log then; empty where there was none."""
     left_out: tuple[str, ...]
     """What was damaged already, and is not in it."""
-    files: tuple[File, ...]
+    files: tuple[FileEntry, ...]
 
     def encode(self, identity: Ed25519PrivateKey) -> bytes:
         """Signed, to be sealed."""

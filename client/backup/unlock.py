@@ -4,15 +4,15 @@ import secrets
 from pathlib import Path
 
 from client.backup import known_backups
-from client.backup.repository import Vault
+from client.backup.repository import BackupRepository
 from client.custody import disk, sealing, wrapped_keys
 from client.custody.key_ring import Custody, read_recovery
 from client.custody.sealing import KEY_BYTES
-from client.custody.wrapped_keys import Secrets, Wraps
+from client.custody.wrapped_keys import DatasetKeys, WrappedKeys
 from common.errors import BackupError, CustodyError
 
 
-def place_of(dest: Path) -> Path:
+def backup_folder(dest: Path) -> Path:
     """The folder of the one backup in DEST, or DEST itself.
 
     Raises:
@@ -31,7 +31,7 @@ def place_of(dest: Path) -> Path:
     return found[0]
 
 
-def opened(custody: Custody, folder: Path) -> Vault:
+def open_backup(custody: Custody, folder: Path) -> BackupRepository:
     """A backup, by the site's key.
 
     Raises:
@@ -45,18 +45,18 @@ def opened(custody: Custody, folder: Path) -> Vault:
             f"{custody.site}. "
             "Name this site's own backup, and leave its folder the site's name."
         )
-    note = known_backups.note_of(custody, told)
+    note = known_backups.note_folder(custody, told)
     try:
         if note.exists() and told.key not in custody.ring().wrapping:  # the site's key was changed since
-            own = wrapped_keys.opened(renewed := wrapped_keys.read(note), custody, note)
+            own = wrapped_keys.unwrap(renewed := wrapped_keys.read(note), custody, note)
             wrapped_keys.demand(told, own, folder / wrapped_keys.FILE)
-            return Vault(folder, renewed, own)
-        return Vault(folder, told, wrapped_keys.opened(told, custody, folder))
+            return BackupRepository(folder, renewed, own)
+        return BackupRepository(folder, told, wrapped_keys.unwrap(told, custody, folder))
     except CustodyError as error:
         raise BackupError(f"{error} Or: restore with the recovery key (--recovery FILE).") from None
 
 
-def recovered(folder: Path, recovery: Path) -> Vault:
+def open_by_recovery_key(folder: Path, recovery: Path) -> BackupRepository:
     """A backup, by the recovery key.
 
     Raises:
@@ -65,12 +65,14 @@ def recovered(folder: Path, recovery: Path) -> Vault:
     """
     told = _read(folder)
     try:
-        return Vault(folder, told, wrapped_keys.recovered(told, read_recovery(recovery), folder))
+        return BackupRepository(
+            folder, told, wrapped_keys.unwrap_by_recovery_key(told, read_recovery(recovery), folder)
+        )
     except CustodyError as error:
         raise BackupError(str(error)) from None
 
 
-def begun(custody: Custody, dest: Path, anew: bool) -> Vault:
+def open_or_begin(custody: Custody, dest: Path, anew: bool) -> BackupRepository:
     """The site's own backup in DEST, a new one if there is none.
 
     Raises:
@@ -81,15 +83,15 @@ def begun(custody: Custody, dest: Path, anew: bool) -> Vault:
         _refuse_gone(custody, folder, anew)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         told = wrapped_keys.wrap(
-            custody.site, custody.site, secrets.token_hex(16), Secrets(secrets.token_bytes(KEY_BYTES), b""),
+            custody.site, custody.site, secrets.token_hex(16), DatasetKeys(secrets.token_bytes(KEY_BYTES), b""),
             custody.ring(),
         )  # fmt: skip
-        (note := known_backups.note_of(custody, told)).mkdir(mode=0o700, parents=True, exist_ok=True)
+        (note := known_backups.note_folder(custody, told)).mkdir(mode=0o700, parents=True, exist_ok=True)
         wrapped_keys.write(told, note)
         wrapped_keys.write(told, folder)
         disk.flush_folder(dest)
-    vault = opened(custody, folder)
-    note = known_backups.note_of(custody, vault.wraps)
+    vault = open_backup(custody, folder)
+    note = known_backups.note_folder(custody, vault.wraps)
     note.mkdir(mode=0o700, parents=True, exist_ok=True)
     for place in (note, folder):
         if not (place / wrapped_keys.FILE).exists() or wrapped_keys.read(place) != vault.wraps:
@@ -97,7 +99,7 @@ def begun(custody: Custody, dest: Path, anew: bool) -> Vault:
     return vault
 
 
-def _read(folder: Path) -> Wraps:
+def _read(folder: Path) -> WrappedKeys:
     try:
         return wrapped_keys.read(folder)
     except CustodyError as error:
@@ -106,7 +108,7 @@ def _read(folder: Path) -> Wraps:
 
 def _refuse_gone(custody: Custody, folder: Path, anew: bool) -> None:
     for file in sorted((custody.folder / "backups").glob("*/*/newest")):
-        told = known_backups.Newest.model_validate_json(file.read_bytes())
+        told = known_backups.BackupNote.model_validate_json(file.read_bytes())
         if told.place == str(folder.resolve()) and told.number and not anew:
             raise BackupError(
                 f"{folder}: holds no backup, and this site made {told.number} snapshots here. Is the disk mounted? To "

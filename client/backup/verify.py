@@ -4,28 +4,28 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from client.backup import known_backups
-from client.backup.create import Told, unheard
-from client.backup.repository import Vault
-from client.backup.snapshot import Manifest, hash_of
+from client.backup.create import Progress, ignore_progress
+from client.backup.repository import BackupRepository
+from client.backup.snapshot import Snapshot, hash_of
 from client.custody import disk
 from client.custody.key_ring import Custody
 from common.errors import BackupError
 
 
-def size_bytes(opened: Vault) -> int:
+def size_bytes(opened: BackupRepository) -> int:
     """Bytes of all objects that are there."""
     return sum(path.stat().st_size for path in (opened.folder / "objects").rglob("*") if path.is_file())
 
 
-def verify(opened: Vault, custody: Custody | None, heard: Told = unheard) -> Iterator[str]:
+def verify(opened: BackupRepository, custody: Custody | None, heard: Progress = ignore_progress) -> Iterator[str]:
     """Read everything: every snapshot, every object that one names, every hash; what is wrong.
 
     Args:
         custody: the site's, which knows how far the backup had come; none: that cannot be looked at.
     """
-    if custody and (problem := known_backups.set_back(custody, opened)):
+    if custody and (problem := known_backups.rollback_evidence(custody, opened)):
         yield problem
-    manifests: list[Manifest] = []
+    manifests: list[Snapshot] = []
     for number in opened.numbers():
         try:
             manifests.append(opened.snapshot(number))
@@ -44,7 +44,7 @@ def verify(opened: Vault, custody: Custody | None, heard: Told = unheard) -> Ite
             yield f"{where}: {error}"
 
 
-def _chain(opened: Vault, manifests: list[Manifest]) -> Iterator[str]:
+def _chain(opened: BackupRepository, manifests: list[Snapshot]) -> Iterator[str]:
     """Every snapshot names the one that it came after by its hash."""
     for before, after in pairwise(manifests):
         if after.previous != hash_of(opened.snapshot_path(before.number).read_bytes()):
@@ -54,7 +54,7 @@ def _chain(opened: Vault, manifests: list[Manifest]) -> Iterator[str]:
             )
 
 
-def prune(opened: Vault, custody: Custody, keep: int) -> tuple[int, int]:
+def prune(opened: BackupRepository, custody: Custody, keep: int) -> tuple[int, int]:
     """Remove all snapshots but the newest so many, then what only they named; how many, and how many bytes.
 
     Killed halfway, it can be done again.
@@ -63,7 +63,7 @@ def prune(opened: Vault, custody: Custody, keep: int) -> tuple[int, int]:
         BackupError: a snapshot that stays is damaged, or the backup was set back; nothing is removed then.
     """
     with opened.alone():
-        if problem := known_backups.set_back(custody, opened):
+        if problem := known_backups.rollback_evidence(custody, opened):
             raise BackupError(problem)
         numbers = opened.numbers()
         go, stay = numbers[:-keep], numbers[-keep:]

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from client.catalogue import dataset_offer
-from client.catalogue.listing_check import Seen, fetch, send
+from client.catalogue.listing_check import SiteCatalogue, fetch, send
 from client.home import Home, home_option
 from common.catalogue import command_parts, listing_view
 from common.catalogue.listing import SHOWN, Listing, roots_named
@@ -56,11 +56,11 @@ def _show(options: argparse.Namespace) -> int:
 
 def _listing(home: Home) -> Listing:
     """As it is now; where the coordinator cannot be reached, as it was seen last."""
-    from client.plans.sync import board_of
+    from client.plans.sync import gateway_of
 
-    seen = Seen(home)
+    seen = SiteCatalogue(home)
     try:
-        with board_of(home) as board:
+        with gateway_of(home) as board:
             return seen.look(board)[0]
     except LinkError as error:
         if (kept := seen.kept()) is None:
@@ -70,11 +70,11 @@ def _listing(home: Home) -> Listing:
 
 
 def _take(options: argparse.Namespace) -> int:
-    from client.plans.sync import board_of
+    from client.plans.sync import gateway_of
 
     home = Home.at(options.home)
-    with board_of(home) as board:
-        content = Seen(home).look(board)[0].find(command_parts.what(options)).content
+    with gateway_of(home) as board:
+        content = SiteCatalogue(home).look(board)[0].find(command_parts.what(options)).content
         path = command_parts.target(options, content)
         options.act.facts |= _facts(content)
         if not isinstance(model := content.offer, ModelOffer):
@@ -95,16 +95,16 @@ def _take(options: argparse.Namespace) -> int:
 
 
 def _offer(options: argparse.Namespace) -> int:
-    from client.plans.sync import board_of
+    from client.plans.sync import gateway_of
 
     home, what, package = Home.at(options.home), command_parts.what(options), b""
-    seen, said = Seen(home), command_parts.descriptions(options)
-    with board_of(home) as board:
+    seen, said = SiteCatalogue(home), command_parts.descriptions(options)
+    with gateway_of(home) as board:
         _, versions = seen.look(board)
         if what in home.settings.datasets:
             content = dataset_offer.of_dataset(home, what, said, versions)
         else:
-            content, package = of_file(_found(home, what), said, home.pins.federation, home.site, versions)
+            content, package = of_file(_file_of(home, what), said, home.pins.federation, home.site, versions)
         command_parts.confirm_offer(options, content)
         options.act.facts |= _facts(content)
         options.act.dataset = what if content.offer.kind == "dataset" else ""
@@ -118,11 +118,11 @@ def _offer(options: argparse.Namespace) -> int:
 
 
 def _withdraw(options: argparse.Namespace) -> int:
-    from client.plans.sync import board_of
+    from client.plans.sync import gateway_of
 
     home = Home.at(options.home)
-    seen, name = Seen(home), command_parts.what(options).removeprefix(f"{home.site}/")
-    with board_of(home) as board:
+    seen, name = SiteCatalogue(home), command_parts.what(options).removeprefix(f"{home.site}/")
+    with gateway_of(home) as board:
         listing, versions = seen.look(board)
         own = {o.content.name: o.content for o in listing.offers if o.content.owner == home.site and not o.withdrawn}
         if name not in own:
@@ -156,7 +156,7 @@ def _read(options: argparse.Namespace) -> int:
     return 0
 
 
-def _found(home: Home, what: str) -> Path:
+def _file_of(home: Home, what: str) -> Path:
     if not (path := Path(what)).is_file():
         known = ", ".join(home.settings.datasets) or "none yet"
         raise CatalogueError(

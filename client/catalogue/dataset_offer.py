@@ -34,7 +34,7 @@ def of_dataset(home: Home, name: str, said: Descriptions, versions: dict[str, in
             f"{EXAMPLE}"
         )
     purposes = _purposes(home, about)
-    offer = _counted(home.site, name, own, about, purposes)
+    offer = _count(home.site, name, own, about, purposes)
     told = Descriptions(said.name or name, said.title or about.title, said.description or about.description,
                 said.contact or about.contact)  # fmt: skip
     return offer_content(home.pins.federation, home.site, told, offer, versions)
@@ -50,7 +50,7 @@ def _purposes(home: Home, about: DatasetDescription) -> tuple[str, ...]:
     return about.purposes if about.purposes is not None else tuple(sorted(allowed))
 
 
-def _counted(
+def _count(
     site: str, name: str, own: SiteDataset, about: DatasetDescription, purposes: tuple[str, ...]
 ) -> DatasetOffer:
     table = open_table(own.data).of(site)

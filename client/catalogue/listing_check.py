@@ -23,7 +23,7 @@ from common.trust.documents import read_document
 
 if TYPE_CHECKING:
     from client.connection.gateway_client import (
-        Board,  # and Flower with it, for which a command that only reads here should not wait
+        GatewayClient,  # and Flower with it, for which a command that only reads here should not wait
     )
 
 ASK = "Telephone the coordinator."
@@ -33,7 +33,7 @@ Advance = Callable[[int], None]
 
 
 @dataclass(frozen=True)
-class Seen:
+class SiteCatalogue:
     """What this site knows of the catalogue."""
 
     home: Home
@@ -48,7 +48,7 @@ class Seen:
         path = self.folder / "listing"
         return Listing.load_verified(path.read_bytes(), self.home.pins) if path.exists() else None
 
-    def look(self, board: "Board") -> tuple[Listing, dict[str, int]]:
+    def look(self, board: "GatewayClient") -> tuple[Listing, dict[str, int]]:
         """The catalogue now, and by name the versions that this site's next entries must have.
 
         Raises:
@@ -61,7 +61,7 @@ class Seen:
         replace(self.folder / "listing", listing.document.encode())
         return listing, self._next(told.get("next"))
 
-    def offer(self, board: "Board", content: OfferContent) -> Offer:
+    def offer(self, board: "GatewayClient", content: OfferContent) -> Offer:
         """Sign an entry, and hand it in.
 
         Raises:
@@ -110,7 +110,7 @@ class Seen:
         return {name: max(own.get(name, 1), there.get(name, 1)) for name in {*own, *there}}
 
 
-def send(board: "Board", package: bytes, advance: Advance) -> None:
+def send(board: "GatewayClient", package: bytes, advance: Advance) -> None:
     """Send a package that will be offered; one that was cut off goes on where it was."""
     sha256, here = hashlib.sha256(package).hexdigest(), 0
     while here < len(package):
@@ -123,7 +123,7 @@ def send(board: "Board", package: bytes, advance: Advance) -> None:
         here = there
 
 
-def fetch(board: "Board", model: ModelOffer, folder: Path, advance: Advance) -> Path:
+def fetch(board: "GatewayClient", model: ModelOffer, folder: Path, advance: Advance) -> Path:
     """A package that is offered, whole, in a new file in a folder; the caller names it.
 
     Raises:

@@ -41,7 +41,7 @@ def _compare(options: argparse.Namespace) -> int:
     plan = comparison.plan_of(home, shared)
     options.act.plan, options.act.dataset = plan.name, plan.content.dataset
     with Watch(1.0, terminal.console(errors=True)) as watch:
-        told = comparison.compared(home, shared, plan, watch.advance)
+        told = comparison.compare(home, shared, plan, watch.advance)
     folder = home.folder / "comparisons"
     write_json(folder / f"{shared.content.name}.json", told)
     curves_picture.worth(told, comparison.verdict(told), folder / f"{shared.content.name}.png")

@@ -34,7 +34,7 @@ Advance = Callable[[float, str], None]
 
 
 @dataclass(frozen=True)
-class Alone:
+class LocalModel:
     """What this hospital trained by itself."""
 
     weights: Tensors
@@ -59,7 +59,7 @@ def plan_of(home: Home, shared: ModelPackage) -> RunPlan:
     return plan
 
 
-def compared(home: Home, shared: ModelPackage, plan: RunPlan, advance: Advance) -> dict[str, Any]:
+def compare(home: Home, shared: ModelPackage, plan: RunPlan, advance: Advance) -> dict[str, Any]:
     """Everything: figures of each model with intervals, and how far the federated one is better than the own.
 
     Raises:
@@ -73,7 +73,7 @@ def compared(home: Home, shared: ModelPackage, plan: RunPlan, advance: Advance) 
             "test cases, expected some of both: sites.test says which share of the cases is kept for testing."
         )
     model = shared.model()
-    own = trained_alone(cases, told.training, model, advance)
+    own = train_alone(cases, told.training, model, advance)
 
     def both(part: Cases) -> tuple[Logits, Logits]:
         alone = model.scores(own.weights, own.pipeline.after(part.images))
@@ -102,7 +102,7 @@ def compared(home: Home, shared: ModelPackage, plan: RunPlan, advance: Advance) 
     }  # fmt: skip
 
 
-def trained_alone(cases: SiteCases, training: Training, model: Model, advance: Advance) -> Alone:
+def train_alone(cases: SiteCases, training: Training, model: Model, advance: Advance) -> LocalModel:
     """This hospital's own model, by the plan's recipe: the CNN's rounds with one site, the SVM's exact optimum."""
     training = for_one(training)
     seed, pipeline = training.seeds[0], Pipeline(training.preprocess)
@@ -128,7 +128,7 @@ def trained_alone(cases: SiteCases, training: Training, model: Model, advance: A
         if place.normalisation
         else pipeline
     )
-    return Alone(weights, resolved, counts)
+    return LocalModel(weights, resolved, counts)
 
 
 def difference(alone: Logits, together: Logits, labels: Labels) -> dict[str, Any] | None:

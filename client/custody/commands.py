@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from client.custody import lifecycle
-from client.custody.encrypted_dataset import Store
+from client.custody.encrypted_dataset import EncryptedDataset
 from client.custody.gate import Event, Record
 from client.custody.key_ring import Custody
 from client.custody.options import OPTIONS, Option
@@ -23,7 +23,7 @@ from common.errors import ConfigError
 from common.trust.joining import checked_name
 
 if TYPE_CHECKING:
-    from client.custody.importer import Outcome
+    from client.custody.importer import ImportReport
 
 IMPORT = """Take images into the site's custody: identity is taken out of them, and they are stored encrypted.
 
@@ -89,7 +89,7 @@ def _import(options: argparse.Namespace) -> int:
     custody = _custody(options)
     if options.labels and not options.source.is_dir():
         raise ConfigError(f"{options.source}: expected a folder, which the paths of --labels are relative to.")
-    wanted = importer.Wanted(
+    wanted = importer.ImportRequest(
         _source(options.labels or options.source, options.data),
         checked_name(options.name, "--name"),
         _retained(options.retain),
@@ -123,7 +123,7 @@ def _retained(text: str) -> frozenset[Option]:
     return frozenset(option for option in OPTIONS if option in words)
 
 
-def _show(outcome: "Outcome", most: int, console: Console) -> None:
+def _show(outcome: "ImportReport", most: int, console: Console) -> None:
     for problem in outcome.problems[:most]:
         console.print(f"left out  {problem}", highlight=False, markup=False)
     if len(outcome.problems) > most:
@@ -174,14 +174,14 @@ def _begin(custody: Custody, options: argparse.Namespace) -> int:
 
 def _list(custody: Custody, options: argparse.Namespace) -> int:
     for folder in lifecycle.data_sets(custody):
-        store = Store.open(custody, folder)
+        store = EncryptedDataset.open(custody, folder)
         size = sum(store.index.packs) / 1e6
         print(f"{store.name}: {len(store.index.cases):,} cases, {size:,.1f} MB, version {store.version}")
     return 0
 
 
 def _verify(custody: Custody, options: argparse.Namespace) -> int:
-    store = Store.open(custody, lifecycle.find(custody, options.name))
+    store = EncryptedDataset.open(custody, lifecycle.find(custody, options.name))
     options.act.dataset = f"{store.name} {store.wraps.set}"
     damaged = list(store.verify())
     for what in damaged:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from client.custody import disk, encrypted_dataset, wrapped_keys
 from client.custody.gate import Event, Record, unrecorded
-from client.custody.key_ring import Custody, Seen, new_key, read_recovery
+from client.custody.key_ring import Custody, DatasetNote, new_key, read_recovery
 from common.errors import ConfigError, CustodyError
 from common.trust.joining import checked_name
 
@@ -30,7 +30,7 @@ def rotate(custody: Custody, recovery: Path | None = None, record: Record = unre
         folders = data_sets(custody)
         for folder in [*folders, *_backups(custody)]:
             told = wrapped_keys.read(folder)
-            own = wrapped_keys.opened(told, custody, folder)
+            own = wrapped_keys.unwrap(told, custody, folder)
             wrapped_keys.write(wrapped_keys.wrap(told.site, told.name, told.set, own, both), folder)
         # Only now: a kill before this line leaves every data set with a key that opens it.
         custody.keep(both.model_copy(update={"wrapping": {name: key}}))
@@ -66,7 +66,7 @@ def recover(custody: Custody, folder: Path, recovery: Path, record: Record = unr
             raise ConfigError(
                 f"{folder}: is site {told.site}'s, and this is {custody.site}; recover it at its own site."
             )
-        own = wrapped_keys.recovered(told, read_recovery(recovery), folder)
+        own = wrapped_keys.unwrap_by_recovery_key(told, read_recovery(recovery), folder)
         wrapped_keys.write(wrapped_keys.wrap(told.site, told.name, told.set, own, ring), folder)
         version = encrypted_dataset.adopt(custody, folder)
     record(Event("recover", f"{told.name} {told.set}", "done", {"version": version}))
@@ -92,7 +92,7 @@ def destroy(custody: Custody, folder: Path, record: Record = unrecorded) -> None
                 f"{folder}: is data set '{told.name}'. Call the folder by its own name, then destroy it."
             )
         seen = custody.seen(identity)
-        custody.saw(identity, Seen(name=told.name, version=seen.version if seen else 0, destroyed=True))
+        custody.saw(identity, DatasetNote(name=told.name, version=seen.version if seen else 0, destroyed=True))
         disk.remove(folder / wrapped_keys.FILE)
     shutil.rmtree(folder.resolve())
     if folder.is_symlink():

@@ -34,7 +34,7 @@ def check(folder: Path, index: Index) -> None:
             raise CustodyError(f"{path}: {what}. {RESTORE}")
 
 
-class Reader:
+class PackReader:
     """Reads from packs into a buffer that it keeps. Threads may share it."""
 
     def __init__(self, folder: Path) -> None:
@@ -65,7 +65,7 @@ class Reader:
                 return self._last[1]
             self._last = "", memoryview(b"")  # first, so that its memory can be used again
             sealed = self._stretch(found.pack, found.offset, found.length)
-            self._last = found.id, sealing.opened(key, sealed, bound_to)
+            self._last = found.id, sealing.unseal_view(key, sealed, bound_to)
             return self._last[1]
 
     def _stretch(self, pack: int, offset: int, length: int) -> memoryview:

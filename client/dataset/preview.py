@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from client import readers
-from client.readers.source import Origin
+from client.readers.source import ImageSource
 from common.config import Config
 from common.errors import DataError
 from common.imaging import Pipeline
@@ -24,7 +24,7 @@ INK, QUIET, BARS = "#22272e", "#6b7683", "#3b6ea5"
 TINTS = {"orange": (1.0, 0.55, 0.1), "cyan": (0.1, 0.8, 0.9)}  # of the channels that edges and clusters add
 
 
-def preview(image: Origin, config: Config, out: Path, frames: readers.Frames = "middle") -> Path:
+def preview(image: ImageSource, config: Config, out: Path, frames: readers.Frames = "middle") -> Path:
     """Read an image, run the configured steps on it, and write a PNG of what each made of it.
 
     Raises:
@@ -56,7 +56,7 @@ def draw(seen: Sequence[tuple[str, Stack]], title: str, out: Path) -> Path:
     for number, (_, image) in enumerate(seen):
         row, column = divmod(number, columns)
         own = 1 if image.shape[2] < 3 else own
-        shown = _shown(image[..., :own])
+        shown = _display_range(image[..., :own])
         panel = figure.add_subplot(grid[2 * row, column])
         panel.imshow(_colours(image, own, shown), interpolation="nearest" if max(image.shape) < 256 else "antialiased")
         level = max(map(len, titles[row * columns : (row + 1) * columns]))
@@ -70,7 +70,7 @@ def draw(seen: Sequence[tuple[str, Stack]], title: str, out: Path) -> Path:
     return out
 
 
-def _shown(image: Stack) -> tuple[float, float]:
+def _display_range(image: Stack) -> tuple[float, float]:
     """The range from black to white: 0..1 while the image lies in it, else its own."""
     low, high = float(image.min()), float(image.max())
     return (0.0, 1.0) if low >= 0 and high <= 1 else (low, high)

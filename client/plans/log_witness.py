@@ -24,7 +24,7 @@ from common.storage.files import read_json, replace, write_json
 
 if TYPE_CHECKING:
     from client.connection.gateway_client import (
-        Board,  # and Flower with it, for which a command that only reads here should not wait
+        GatewayClient,  # and Flower with it, for which a command that only reads here should not wait
     )
 
 log = logging.getLogger("consilium")
@@ -60,7 +60,7 @@ class Witness:
         except (ValueError, ConsiliumError) as error:
             raise AuditError(f"{path}: is not what was written ({error}). Restore it from a backup.") from None
 
-    def look(self, board: "Board") -> None:
+    def look(self, board: "GatewayClient") -> None:
         """Ask for the newest head, and accept it if it extends everything that was seen.
 
         Raises:

@@ -15,7 +15,7 @@ from client.home import home_option
 from client.prediction import inputs, outcome_table, trust
 from client.prediction.inputs import Image
 from client.prediction.outcome import Failure, Outcome, outcomes, warning
-from client.prediction.outcome_table import Row
+from client.prediction.outcome_table import OutcomeRow
 from client.readers import Frames
 from common.cli import terminal
 from common.cli.command import Command
@@ -52,8 +52,8 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write all answers as CSV; it has the images' names")
     parser.add_argument("--json", type=Path, metavar="FILE", help="the same as JSON, with the model's digest")
     parser.add_argument("--publisher", metavar="DIGITS", help="the publisher's fingerprint, as it was read out")
-    parser.add_argument("--trusted", type=Path, default=trust.REMEMBERED, metavar="FILE",
-                        help=f"where compared fingerprints are remembered ({trust.REMEMBERED})")  # fmt: skip
+    parser.add_argument("--trusted", type=Path, default=trust.PUBLISHERS_FILE, metavar="FILE",
+                        help=f"where compared fingerprints are remembered ({trust.PUBLISHERS_FILE})")  # fmt: skip
     home_option(parser)
 
 
@@ -89,7 +89,7 @@ def _predict(options: argparse.Namespace) -> int:
 class _Answers:
     """What came of it. An answer is not lost because something cannot be written."""
 
-    rows: list[Row] = field(default_factory=list)
+    rows: list[OutcomeRow] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     unwritten: list[str] = field(default_factory=list)
 
@@ -127,7 +127,7 @@ def _draw(shared: ModelPackage, model: Model, told: Outcome, unlike: str, out: P
     drawing.draw(told, evidence, shared.content, unlike, out / f"{number:04d}-{stem}.png")
 
 
-def _show(rows: Sequence[Row], failures: Sequence[Failure], console: Console) -> None:
+def _show(rows: Sequence[OutcomeRow], failures: Sequence[Failure], console: Console) -> None:
     most = outcome_table.MOST_ROWS if console.is_terminal else len(rows)
     if rows:
         console.print(outcome_table.table(rows[:most]))

@@ -49,7 +49,7 @@ def _draw(told: Outcome, evidence: Evidence, content: PackageContent, warning: s
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8.0, 8.4), dpi=144, facecolor="white")  # narrow: its words can be read on a phone
-    grey, (height, width) = _shown(told.picture), told.picture.pixels.shape[:2]
+    grey, (height, width) = _to_rgb(told.picture), told.picture.pixels.shape[:2]
     seen = footprint(content.preprocess, height, width)
     for at, title in ((0.04, "the image, as read"), (0.52, _title(evidence, content.labels[told.answer]))):
         panel = figure.add_axes((at, 0.475, 0.44, 0.435), anchor="N")
@@ -72,7 +72,7 @@ def _title(evidence: Evidence, answer: str) -> str:
     return f"orange for “{answer}”, violet against" if evidence.is_signed else f"what speaks for “{answer}”"
 
 
-def _shown(picture: Picture) -> NDArray[np.float32]:
+def _to_rgb(picture: Picture) -> NDArray[np.float32]:
     """The picture in its own window, no larger than a screen: float32[h, w, 3] in 0..1."""
     height, width = picture.pixels.shape[:2]
     scale = min(1.0, MOST_SHOWN_PX / max(height, width))

@@ -61,12 +61,12 @@ def outcomes(shared: ModelPackage, model: Model, images: Sequence[Image]) -> Ite
         waiting += [(image.name + (f" (frame {i})" if len(read) > 1 else ""), p) for i, p in enumerate(read)]
         pixels += sum(picture.pixels.size for picture in read)
         if len(waiting) >= TOGETHER or pixels >= TOGETHER_PIXELS:
-            yield from _scored(shared, model, waiting)
+            yield from _score(shared, model, waiting)
             waiting, pixels = [], 0
-    yield from _scored(shared, model, waiting)
+    yield from _score(shared, model, waiting)
 
 
-def _scored(shared: ModelPackage, model: Model, named: Sequence[tuple[str, Picture]]) -> Iterator[Outcome | Failure]:
+def _score(shared: ModelPackage, model: Model, named: Sequence[tuple[str, Picture]]) -> Iterator[Outcome | Failure]:
     if not named:
         return
     try:
@@ -77,7 +77,7 @@ def _scored(shared: ModelPackage, model: Model, named: Sequence[tuple[str, Pictu
             yield _failure(named[0][0], error)
             return
         for one in named:  # so that the one that is at fault is named, and no other suffers
-            yield from _scored(shared, model, [one])
+            yield from _score(shared, model, [one])
         return
     reference = Reference.of(shared.likeness) if shared.content.likeness else None
     distances = reference.distances(seen).tolist() if reference else [None] * len(named)

@@ -20,7 +20,7 @@ FORMULAS = ("=", "+", "-", "@", "\N{FULLWIDTH EQUALS SIGN}", "\N{FULLWIDTH PLUS 
 
 
 @dataclass(frozen=True)
-class Row:
+class OutcomeRow:
     """What is kept of an outcome: no pixels."""
 
     image: str
@@ -34,7 +34,7 @@ class Row:
     """The warning; empty where there is none."""
 
 
-def row(content: PackageContent, told: Outcome, unlike: str) -> Row:
+def row(content: PackageContent, told: Outcome, unlike: str) -> OutcomeRow:
     """An outcome without its pixels."""
     alike, answer = told.alike, content.labels[told.answer]
     low, high = (alike.interval if alike else None) or (None, None)
@@ -46,10 +46,10 @@ def row(content: PackageContent, told: Outcome, unlike: str) -> Row:
     values |= {"of them as answered": alike.of_class if alike else None, "interval low": low, "interval high": high}
     values |= {f"logit of {name}": z for name, z in zip(content.labels, told.logits, strict=True)}
     values |= {"distance": told.distance, "unlike the training": unlike}
-    return Row(told.name, answer, probability, values, statement(content, told), unlike)
+    return OutcomeRow(told.name, answer, probability, values, statement(content, told), unlike)
 
 
-def table(rows: Sequence[Row]) -> Sheet:
+def table(rows: Sequence[OutcomeRow]) -> Sheet:
     """Rows for people."""
     how_often = "how often that was right"
     shown = Sheet("image", "answer", "probability", how_often, prose=(how_often,), right=("probability",))
@@ -60,7 +60,7 @@ def table(rows: Sequence[Row]) -> Sheet:
     return shown
 
 
-def as_csv(rows: Sequence[Row]) -> bytes:
+def as_csv(rows: Sequence[OutcomeRow]) -> bytes:
     """All of it, a row an image."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0].values) if rows else ["image"], lineterminator="\n")

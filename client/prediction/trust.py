@@ -12,10 +12,10 @@ from common.errors import PackageError
 from common.package import ModelPackage
 from common.storage.files import write_json
 
-REMEMBERED = Path("~/.consilium/publishers.json")
+PUBLISHERS_FILE = Path("~/.consilium/publishers.json")
 
 
-def settle(shared: ModelPackage, home: Path, given: str | None, remembered: Path = REMEMBERED) -> str:
+def settle(shared: ModelPackage, home: Path, given: str | None, remembered: Path = PUBLISHERS_FILE) -> str:
     """Why the publisher is trusted, in words.
 
     Args:
@@ -25,13 +25,13 @@ def settle(shared: ModelPackage, home: Path, given: str | None, remembered: Path
     Raises:
         PackageError: it is not.
     """
-    told, path, names = shared.content.publisher, _found(remembered), set[str]()
+    told, path, names = shared.content.publisher, _expand(remembered), set[str]()
     if (home / "pins.json").exists():
         pins = Home(home).pins
         if (pins.federation, set(pins.roots)) == (told.name, set(map(bytes.fromhex, told.roots))):
             return f"signed by {told.name}, whose roots this site pinned when it joined"
         names = {pins.federation}
-    known = _known(path)
+    known = _read_names(path)
     if given is None and known.get(shared.fingerprint) == told.name:
         return f"signed by '{told.name}', whose fingerprint was compared here before"
     if given is None and told.name in names | set(known.values()):  # a name that is known is too easily believed
@@ -56,14 +56,14 @@ def settle(shared: ModelPackage, home: Path, given: str | None, remembered: Path
     return f"signed by '{told.name}'; its fingerprint is remembered in {path}"
 
 
-def _found(remembered: Path) -> Path:
+def _expand(remembered: Path) -> Path:
     try:
         return remembered.expanduser()
     except RuntimeError:
         raise PackageError(f"{remembered}: this user has no home folder. Name another file with --trusted.") from None
 
 
-def _known(path: Path) -> dict[str, str]:
+def _read_names(path: Path) -> dict[str, str]:
     try:
         told = json.loads(path.read_text())
         return {str(digits): str(name) for digits, name in told.items()}

@@ -26,7 +26,7 @@ from pydicom.uid import (
 
 from client.readers import MAX_BYTES, Frames, check_size, choose
 from client.readers.codestream import claimed_size
-from client.readers.source import Origin
+from client.readers.source import ImageSource
 from common.errors import ImageError
 from common.imaging import Picture
 
@@ -39,7 +39,7 @@ for _decoder in (JPEGLosslessDecoder, JPEGLosslessSV1Decoder):
 Array = NDArray[Any]
 
 
-def decode(path: Origin, frames: Frames) -> list[Picture]:
+def decode(path: ImageSource, frames: Frames) -> list[Picture]:
     """The chosen frames of a DICOM file."""
     header = parse(path)
     check(path, header)
@@ -54,7 +54,7 @@ def decode(path: Origin, frames: Frames) -> list[Picture]:
     return [_grey(header, frame, index, seen) for frame, index in zip(natural, chosen, strict=True)]
 
 
-def patient(path: Origin) -> str | None:
+def patient(path: ImageSource) -> str | None:
     """The PatientID of a file; None if it has none or cannot be read (reading it will say why)."""
     try:
         with path.open() as stream:
@@ -64,7 +64,7 @@ def patient(path: Origin) -> str | None:
         return None
 
 
-def parse(path: Origin) -> FileDataset:
+def parse(path: ImageSource) -> FileDataset:
     """Parse the file; what it deflates to is bounded first."""
     with path.open() as stream:
         meta = _meta(stream)
@@ -86,7 +86,7 @@ def _meta(stream: BinaryIO) -> Dataset:
     return read_dataset(stream, False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2)
 
 
-def _refuse_bomb(path: Origin, start: int) -> None:
+def _refuse_bomb(path: ImageSource, start: int) -> None:
     unpack, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
     with path.open() as stream:
         stream.seek(start)
@@ -96,7 +96,7 @@ def _refuse_bomb(path: Origin, start: int) -> None:
                 raise ImageError(f"{path}: unpacks to more than {MAX_BYTES // 4:,} bytes; refused.")
 
 
-def check(path: Origin, header: Dataset) -> None:
+def check(path: ImageSource, header: Dataset) -> None:
     """Refuse what is no image, and headers that lack what an image needs."""
     if "DirectoryRecordSequence" in header:
         raise ImageError(f"{path}: a DICOMDIR, a list of images; give the images that it lists.")
@@ -116,7 +116,7 @@ def _frame_count(header: Dataset) -> int:
     return max(1, int(header.get("NumberOfFrames") or 1))  # some devices write 0 and mean 1
 
 
-def _frame(path: Origin, header: Dataset, index: int) -> Array:
+def _frame(path: ImageSource, header: Dataset, index: int) -> Array:
     """One decoded frame: [h, w, c], still in stored values; colour as RGB."""
     if header.file_meta.TransferSyntaxUID.is_encapsulated:
         # A codestream may claim another size than the header: its decoder would take memory for that one.

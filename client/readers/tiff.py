@@ -15,7 +15,7 @@ from PIL import Image
 
 from client.readers import Frames, check_size, choose, lzw
 from client.readers.raster import nominal_range, to_picture
-from client.readers.source import Origin
+from client.readers.source import ImageSource
 from common.errors import ImageError
 from common.imaging import Picture
 
@@ -25,7 +25,7 @@ _OWN = (tifffile.COMPRESSION.NONE, tifffile.COMPRESSION.DEFLATE, tifffile.COMPRE
 """What tifffile unpacks without further libraries."""
 
 
-def decode(path: Origin, frames: Frames) -> list[Picture]:
+def decode(path: ImageSource, frames: Frames) -> list[Picture]:
     """The chosen pages of a TIFF."""
     with path.open() as stream, tifffile.TiffFile(stream) as file:
         chosen = choose(path, frames, len(file.pages))
@@ -39,7 +39,7 @@ def decode(path: Origin, frames: Frames) -> list[Picture]:
     return pictures
 
 
-def _page(path: Origin, page: Any, index: int) -> Picture:
+def _page(path: ImageSource, page: Any, index: int) -> Picture:
     if page.imagedepth != 1 or page.samplesperpixel > 4:
         raise ImageError(
             f"{path}: page {index} has {page.samplesperpixel} channels and depth {page.imagedepth}; "
@@ -73,7 +73,7 @@ def _page(path: Origin, page: Any, index: int) -> Picture:
     return Picture(pixels, low, high)
 
 
-def _refuse_bomb(path: Origin, page: Any) -> None:
+def _refuse_bomb(path: ImageSource, page: Any) -> None:
     """Deflated strips must not hold more than the image: tifffile would unpack all of it first."""
     file, left = page.parent.filehandle, page.nbytes + (1 << 24)  # a tile may reach beyond the image
     for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
@@ -86,7 +86,7 @@ def _refuse_bomb(path: Origin, page: Any) -> None:
         raise ImageError(f"{path}: unpacks to more than the image it claims to hold; refused. Export it again.")
 
 
-def _deep_colour(path: Origin, page: Any) -> NDArray[np.uint16]:
+def _deep_colour(path: ImageSource, page: Any) -> NDArray[np.uint16]:
     """Strips of 16-bit colour packed by LZW: uint16[h, w, samples]. OpenCV writes such files."""
     if page.is_tiled or page.planarconfig != tifffile.PLANARCONFIG.CONTIG or page.predictor not in (1, 2):
         raise ImageError(f"{path}: an unusual arrangement of 16-bit colour; export it uncompressed or with deflate.")
@@ -100,7 +100,7 @@ def _deep_colour(path: Origin, page: Any) -> NDArray[np.uint16]:
     return np.concatenate(rows)
 
 
-def _by_pillow(path: Origin, page: Any, index: int) -> Picture:
+def _by_pillow(path: ImageSource, page: Any, index: int) -> Picture:
     if page.bitspersample > 8 and page.samplesperpixel > 1:
         raise ImageError(
             f"{path}: {page.bitspersample}-bit colour packed by {tifffile.COMPRESSION(page.compression).name} cannot "

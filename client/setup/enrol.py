@@ -9,8 +9,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from client.access.policy_change import begin as first_policy
-from client.access.policy_change import own_name
+from client.access.policy_change import begin_policy as first_policy
+from client.access.policy_change import person_name
 from client.access.policy_store import policy_store
 from client.home import Home
 from common.config import Config
@@ -51,7 +51,7 @@ def begin(home: Home, site: str, contact: str, rehearse: Config | None = None, p
         ConfigError: where a site is already, or for a name that cannot be used.
     """
     checked_name(site, "NAME")
-    own_name(person)
+    person_name(person)
     if (home.folder / "identity").exists():
         raise ConfigError(
             f"{home.folder}: there is a site here already. Its request can be written again with "

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from client.readers.source import Sealer
 
 TYPES = ("u1", "u2", "i2", "f4")
-Told = dict[str, Any]
+FrameFacts = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Seal:
+class EntrySeal:
     """The parts of one entry, sealed under its name, so that no other's pass for them."""
 
     sealer: Sealer
@@ -41,7 +41,7 @@ class Seal:
         return self.sealer.unseal(file.read(_length(file)), f"{self.name}/{number}")
 
 
-def write(file: BinaryIO, told: Told, frames: Sequence[NDArray[Any]], seal: Seal | None) -> None:
+def write(file: BinaryIO, told: FrameFacts, frames: Sequence[NDArray[Any]], seal: EntrySeal | None) -> None:
     """Write an entry.
 
     Args:
@@ -58,14 +58,14 @@ def write(file: BinaryIO, told: Told, frames: Sequence[NDArray[Any]], seal: Seal
         file.write(struct.pack("<Q", len(sealed)) + sealed)
 
 
-def read_told(file: BinaryIO, seal: Seal | None) -> Told:
+def read_facts(file: BinaryIO, seal: EntrySeal | None) -> FrameFacts:
     """What an entry tells.
 
     Raises:
         ValueError, KeyError, OSError, EOFError, struct.error, zipfile.BadZipFile, zlib.error: a damaged entry.
     """
     if seal:
-        told: Told = json.loads(bytes(seal.opened(file, 0)))
+        told: FrameFacts = json.loads(bytes(seal.opened(file, 0)))
         return told
     with np.load(file, allow_pickle=False) as arrays:
         told = json.loads(arrays["told"].tobytes())
@@ -74,7 +74,7 @@ def read_told(file: BinaryIO, seal: Seal | None) -> Told:
         return told
 
 
-def read_frame(file: BinaryIO, index: int, shape: tuple[int, int, int], seal: Seal | None) -> NDArray[Any]:
+def read_frame(file: BinaryIO, index: int, shape: tuple[int, int, int], seal: EntrySeal | None) -> NDArray[Any]:
     """One frame: [height, width, channels].
 
     Raises:

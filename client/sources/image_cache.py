@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from client import readers
 from client.readers import Frames
-from client.readers.source import Origin
+from client.readers.source import ImageSource
 from client.sources import cache_entry
 from client.sources.case_table import Facts
 from common.cli import terminal
@@ -42,10 +42,10 @@ DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError, struct.error, zip
 
 
 @dataclass(frozen=True)
-class Known:
+class CachedImage:
     """What an entry says of the chosen frames of one file."""
 
-    origin: Origin
+    origin: ImageSource
     frames: Frames
     entry: Path | None
     """None: it is decoded each time, because that is as fast."""
@@ -60,13 +60,13 @@ class Known:
         return hashlib.blake2b(b"".join(f.digest for f in self.facts), digest_size=16).hexdigest()
 
 
-def gather(folder: Path, wanted: Sequence[tuple[Origin, Frames]]) -> list[Known | ImageError]:
+def gather(folder: Path, wanted: Sequence[tuple[ImageSource, Frames]]) -> list[CachedImage | ImageError]:
     """What is known of every file, decoding those that the cache lacks: with all processors where that takes long.
 
     Raises:
         DataError: the folder cannot be written.
     """
-    found: list[Known | ImageError | None] = [look_up(folder, origin, frames) for origin, frames in wanted]
+    found: list[CachedImage | ImageError | None] = [look_up(folder, origin, frames) for origin, frames in wanted]
     missing = [i for i, known in enumerate(found) if known is None]
     started = time.monotonic()
     for done, i in enumerate(missing):
@@ -81,7 +81,7 @@ def gather(folder: Path, wanted: Sequence[tuple[Origin, Frames]]) -> list[Known 
     return [known for known in found if known is not None]
 
 
-def picture(known: Known, index: int) -> Picture:
+def picture(known: CachedImage, index: int) -> Picture:
     """One of the frames, from the cache, or decoded again if the entry is gone or damaged."""
     if known.entry is None:
         return replace(readers.read(known.origin, known.frames)[index], name=str(known.origin))
@@ -93,28 +93,28 @@ def picture(known: Known, index: int) -> Picture:
     return Picture(pixels.astype(np.float32), *known.ranges[index], name=str(known.origin))
 
 
-def _frame(entry: Path, known: Known, index: int) -> NDArray[Any]:
+def _frame(entry: Path, known: CachedImage, index: int) -> NDArray[Any]:
     with entry.open("rb") as file:
         return cache_entry.read_frame(file, index, known.facts[index].shape, _seal(entry, known.origin))
 
 
-def _seal(entry: Path, origin: Origin) -> cache_entry.Seal | None:
-    return cache_entry.Seal(origin.sealer, entry.stem) if origin.sealer else None
+def _seal(entry: Path, origin: ImageSource) -> cache_entry.EntrySeal | None:
+    return cache_entry.EntrySeal(origin.sealer, entry.stem) if origin.sealer else None
 
 
-def look_up(folder: Path, origin: Origin, frames: Frames) -> Known | None:
+def look_up(folder: Path, origin: ImageSource, frames: Frames) -> CachedImage | None:
     """The entry of a file as it is now; None if there is none, or a damaged one."""
     if told := origin.told():
-        return _known(origin, frames, None, told)
+        return _cached_image(origin, frames, None, told)
     try:
         entry = _entry(folder, origin, frames)
         with entry.open("rb") as file:
-            return _known(origin, frames, entry, cache_entry.read_told(file, _seal(entry, origin)))
+            return _cached_image(origin, frames, entry, cache_entry.read_facts(file, _seal(entry, origin)))
     except DAMAGED:
         return None
 
 
-def build(folder: Path, origin: Origin, frames: Frames) -> Known:
+def build(folder: Path, origin: ImageSource, frames: Frames) -> CachedImage:
     """Decode a file and write its entry.
 
     Raises:
@@ -139,17 +139,17 @@ def build(folder: Path, origin: Origin, frames: Frames) -> Known:
             f"{folder}: decoded images cannot be kept here ({error.strerror}). Free some space, or give another "
             "folder as data.cache."
         ) from None
-    return _known(origin, frames, entry, told)
+    return _cached_image(origin, frames, entry, told)
 
 
-def _attempt(folder: Path, origin: Origin, frames: Frames) -> Known | ImageError:
+def _attempt(folder: Path, origin: ImageSource, frames: Frames) -> CachedImage | ImageError:
     try:
         return build(folder, origin, frames)
     except ImageError as error:
         return error
 
 
-def _in_processes(folder: Path, wanted: Sequence[tuple[Origin, Frames]]) -> Iterator[Known | ImageError]:
+def _in_processes(folder: Path, wanted: Sequence[tuple[ImageSource, Frames]]) -> Iterator[CachedImage | ImageError]:
     """Decode in processes, not threads: decoders hold Python's lock. Progress goes to the standard error stream."""
     pool = ProcessPoolExecutor(
         min(os.cpu_count() or 1, 16),
@@ -171,19 +171,19 @@ def _in_processes(folder: Path, wanted: Sequence[tuple[Origin, Frames]]) -> Iter
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _entry(folder: Path, origin: Origin, frames: Frames) -> Path:
+def _entry(folder: Path, origin: ImageSource, frames: Frames) -> Path:
     key = repr((origin.state(), frames, readers.VERSION))
     name = hashlib.blake2b(key.encode(errors="surrogateescape"), digest_size=16).hexdigest()
     return folder / name[:2] / f"{name}.npz"
 
 
-def _known(origin: Origin, frames: Frames, entry: Path | None, told: dict[str, Any]) -> Known:
+def _cached_image(origin: ImageSource, frames: Frames, entry: Path | None, told: dict[str, Any]) -> CachedImage:
     found = tuple(
         Facts((f["shape"][0], f["shape"][1], f["shape"][2]), f["darkest"], f["brightest"], bytes.fromhex(f["digest"]))
         for f in told["frames"]
     )
     ranges = tuple((float(f["low"]), float(f["high"])) for f in told["frames"])
-    return Known(origin, frames, entry, found, ranges, told["patient"])
+    return CachedImage(origin, frames, entry, found, ranges, told["patient"])
 
 
 def facts(picture: Picture) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def _smoother(size: int, sigma: float) -> Stack:
     return rows
 
 
-def shifted(
+def shift_scanners(
     pictures: Iterator[Picture], cases: Sequence[int], sites: Sequence[int], shift: float, seed: int
 ) -> Iterator[Picture]:
     """Each picture as its site's simulated device would show it, in its own range; noise follows seed and case."""

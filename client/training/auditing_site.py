@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from client.training.audit_store import InFolder, InState, Notes, Shelf
-from client.training.secure_site import MESSAGE, Secured, asked_in, bytes_in
+from client.training.audit_store import AuditNotes, AuditStore, FolderStore, StateStore
+from client.training.secure_site import MESSAGE, SecuredSite, bytes_in, question_in
 from common.algorithms import RoundTotal
 from common.algorithms.course import VOID, Course, Place, number
 from common.errors import PolicyError, WireError
@@ -38,7 +38,7 @@ REMEDY = (
 
 
 @dataclass
-class Auditing:
+class AuditingSite:
     """Stands before a secured site.
 
     Args:
@@ -46,7 +46,7 @@ class Auditing:
         folder: where to keep what it follows by; none: in the state that `answer` takes and gives.
     """
 
-    secured: Secured
+    secured: SecuredSite
     course: Callable[[Sequence[str]], Course]
     folder: Path | None = None
 
@@ -55,11 +55,11 @@ class Auditing:
 
         Raises:
             PolicyError: for a question that does not follow from the sums before it, and for a transcript that does not
-                hold; and all that `Secured` and `common.secagg.audit` raise. Nothing leaves then.
+                hold; and all that `SecuredSite` and `common.secagg.audit` raise. Nothing leaves then.
         """
         own: Tensors = {name: value for name, value in state.items() if not name.startswith(PREFIX + "/")}
-        after, inside = own, InState(under(PREFIX, state))
-        shelf: Shelf = InFolder(self.folder) if self.folder else inside
+        after, inside = own, StateStore(under(PREFIX, state))
+        shelf: AuditStore = FolderStore(self.folder) if self.folder else inside
         if request.kind in ("secagg/follow", "secagg/audit"):
             step = self._follow if request.kind == "secagg/follow" else self._audit
             reply = Reply({MESSAGE: np.frombuffer(encode_number(step(request, shelf)), np.uint8)})
@@ -75,9 +75,9 @@ class Auditing:
 
     # --- the run's beginning, or where this site comes in ---------------------------------------------------------
 
-    def _follow(self, request: Request, shelf: Shelf) -> int:
+    def _follow(self, request: Request, shelf: AuditStore) -> int:
         """Note the run's sites, and take a place in it; the number of the question that is awaited."""
-        notes, names = Notes.load(shelf), tuple(bytes_in(request, MESSAGE).decode(errors="replace").split("\n"))
+        notes, names = AuditNotes.load(shelf), tuple(bytes_in(request, MESSAGE).decode(errors="replace").split("\n"))
         if notes.sites not in ((), names) or self._name not in names or list(names) != sorted(set(names)):
             raise PolicyError("other-sites", f"{self._name}: a run of other sites than it began with. {REMEDY}")
         if not notes.sites:
@@ -91,7 +91,7 @@ class Auditing:
     def _given(self, course: Course, given: Place) -> Place:
         """A place to begin at: the site's own, where the run has come to nothing so far; else, once, as it is told."""
         start = course.start()
-        if not _alike(given.state, start.state):
+        if not _have_same_arrays(given.state, start.state):
             raise PolicyError("model-does-not-follow", f"{self._name}: told to begin at a model of another run.")
         own = course.reached(start, given.number)
         if own and _question(course, own) == _question(course, given):
@@ -106,9 +106,9 @@ class Auditing:
 
     # --- what is asked --------------------------------------------------------------------------------------------
 
-    def _check(self, request: Request, shelf: Shelf) -> None:
+    def _check(self, request: Request, shelf: AuditStore) -> None:
         """Hold a question against the one that follows."""
-        asked, notes = asked_in(request), Notes.load(shelf)
+        asked, notes = question_in(request), AuditNotes.load(shelf)
         wanted = number(asked.kind, asked.round)
         if not notes.sites:
             raise self._missing_transcript(asked)
@@ -132,19 +132,19 @@ class Auditing:
             raise self._does_not_follow(course.request(found or place), asked)
         replace(notes, asked=wanted).save(shelf)
 
-    def _note_release(self, shelf: Shelf) -> None:
+    def _note_release(self, shelf: AuditStore) -> None:
         # Before the shares leave, so that a crash cannot make the site forget that an account is due. Where they cannot
         # leave, for example because this is a message that comes a second time, none is.
         if context := self.secured.agreed:
-            notes = Notes.load(shelf)
+            notes = AuditNotes.load(shelf)
             replace(notes, owed={**notes.owed, notes.asked: context.hex()}).save(shelf)
 
     # --- what came of it ------------------------------------------------------------------------------------------
 
-    def _audit(self, request: Request, shelf: Shelf) -> int:
+    def _audit(self, request: Request, shelf: AuditStore) -> int:
         """Take a piece of a transcript; with the last one, take the step that follows from it."""
-        notes, piece = Notes.load(shelf), bytes_in(request, MESSAGE)
-        told, at, size = (_whole(request, name) for name in ("number", "at", "of"))
+        notes, piece = AuditNotes.load(shelf), bytes_in(request, MESSAGE)
+        told, at, size = (_whole_number(request, name) for name in ("number", "at", "of"))
         if not notes.sites:
             raise self._missing_transcript(request)
         course = self.course(notes.sites)
@@ -169,7 +169,7 @@ class Auditing:
         shelf.save("place", after.tensors())
         return after.number
 
-    def _step(self, course: Course, place: Place, told: int, found: TranscriptAccount, notes: Notes) -> Place:
+    def _step(self, course: Course, place: Place, told: int, found: TranscriptAccount, notes: AuditNotes) -> Place:
         """Where a transcript leads, if it is of the question that comes next."""
         reached = course.reached(place, told)
         if notes.due(place.number, told):
@@ -203,7 +203,7 @@ class Auditing:
     def _name(self) -> str:
         return self.secured.site.cases.name
 
-    def _place(self, shelf: Shelf) -> Place | None:
+    def _place(self, shelf: AuditStore) -> Place | None:
         return Place.of(kept) if (kept := shelf.load("place")) else None
 
     def _most_bytes(self, sites: int) -> int:
@@ -226,7 +226,7 @@ class Auditing:
         )
 
 
-def _alike(state: Tensors, other: Tensors) -> bool:
+def _have_same_arrays(state: Tensors, other: Tensors) -> bool:
     """Whether a state has all arrays of another, in their shapes, as numbers."""
     shapes = {name: value.shape for name, value in state.items() if value.dtype.kind in "biuf"}
     return all(shapes.get(name) == value.shape for name, value in other.items())
@@ -258,7 +258,7 @@ def _difference(expected: Request, asked: Request) -> str:
     return "its bytes are others"
 
 
-def _whole(request: Request, name: str) -> int:
+def _whole_number(request: Request, name: str) -> int:
     found = request.settings.get(name)
     if not isinstance(found, int) or found < 0:
         raise WireError(f"a piece of a transcript without '{name}'.")

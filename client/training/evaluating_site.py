@@ -17,7 +17,7 @@ import numpy as np
 from client.dataset.for_plan import own_cases
 from client.home import Home
 from client.plans.inbox import PlanInbox
-from client.training.secure_site import MESSAGE, Secured, bytes_in
+from client.training.secure_site import MESSAGE, SecuredSite, bytes_in
 from client.training.site import Contribution, Site
 from common.errors import PolicyError
 from common.imaging import Pipeline
@@ -38,7 +38,7 @@ from common.types import Tensors
 
 
 @dataclass
-class Examiner(Site):
+class ModelEvaluator(Site):
     """Answers evaluation alone, and of no other models than the plan's. As a `Site` it is the first model's."""
 
     by_model: Mapping[str, Site] = field(kw_only=True)
@@ -70,7 +70,7 @@ class Examiner(Site):
         return contribution, state
 
 
-def prepared(home: Home, plan: RunPlan) -> Examiner:
+def prepare(home: Home, plan: RunPlan) -> ModelEvaluator:
     """The site with its images for every model of a plan.
 
     Raises:
@@ -83,7 +83,7 @@ def prepared(home: Home, plan: RunPlan) -> Examiner:
         of = build(model.training.model_for(model.training.seeds[0]), model.shape, len(told.labels))
         sites[model.sha256] = Site(cases, Pipeline(model.training.preprocess), of, model.training.federation.local)
     first = next(iter(sites.values()))
-    return Examiner(first.cases, first.preprocessing, first.model, first.local, by_model=sites, looks=plan.looks)
+    return ModelEvaluator(first.cases, first.preprocessing, first.model, first.local, by_model=sites, looks=plan.looks)
 
 
 def layouts(plan: RunPlan, sites: int) -> dict[str, QuestionKind]:
@@ -93,10 +93,10 @@ def layouts(plan: RunPlan, sites: int) -> dict[str, QuestionKind]:
 
 
 @dataclass
-class Examining:
+class EvaluatingSite:
     """Stands before a secured site."""
 
-    secured: Secured
+    secured: SecuredSite
     home: Home
     plan: RunPlan
 
@@ -105,7 +105,7 @@ class Examining:
 
         Raises:
             PolicyError: for a sum that published figures would take apart, for figures that this site does not publish;
-                and all that `Secured` and `Examiner` raise. Nothing leaves then.
+                and all that `SecuredSite` and `ModelEvaluator` raise. Nothing leaves then.
         """
         if request.kind == ASKED:
             return Reply({MESSAGE: np.frombuffer(self._published(request), np.uint8)}), state

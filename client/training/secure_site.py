@@ -47,7 +47,7 @@ def forget(_: ParticipantState) -> None:
 
 
 @dataclass
-class Secured:
+class SecuredSite:
     """Answers for one site.
 
     Args:
@@ -108,7 +108,7 @@ class Secured:
 
     def submit(self, request: Request, state: Tensors) -> tuple[Buffer, Tensors]:
         """Do what is asked, and mask it."""
-        asked = asked_in(request)
+        asked = question_in(request)
         question = answer_layout.question(asked)
         self._keeper.open(bytes_in(request, MESSAGE), question, self.clock())
         if (announced := self._keeper.participant.state.round.kind) != answer_layout.question_kind(asked):
@@ -169,22 +169,22 @@ class Secured:
             )
 
 
-Step = Callable[[Secured, Request, Tensors], tuple[Buffer, Tensors]]
+Step = Callable[[SecuredSite, Request, Tensors], tuple[Buffer, Tensors]]
 
 STEPS: dict[str, Step] = {
-    "secagg/present": Secured.present,
-    "secagg/join": Secured.join,
-    "secagg/share": Secured.share,
-    "secagg/take": Secured.take,
-    "secagg/submit": Secured.submit,
-    "secagg/agree": Secured.agree,
-    "secagg/release": Secured.release,
-    "secagg/follow": Secured.follow,
+    "secagg/present": SecuredSite.present,
+    "secagg/join": SecuredSite.join,
+    "secagg/share": SecuredSite.share,
+    "secagg/take": SecuredSite.take,
+    "secagg/submit": SecuredSite.submit,
+    "secagg/agree": SecuredSite.agree,
+    "secagg/release": SecuredSite.release,
+    "secagg/follow": SecuredSite.follow,
 }
 
 
 @dataclass(frozen=True)
-class SealedFile:
+class SealedStateFile:
     """A site's state on its disk."""
 
     path: Path
@@ -206,7 +206,7 @@ class SealedFile:
             return ParticipantState()
 
 
-def machine(enrolment: Enrolment, state: ParticipantState | None = None) -> Participant:
+def participant_of(enrolment: Enrolment, state: ParticipantState | None = None) -> Participant:
     """A site's half of the protocol, fresh or as recorded."""
     return Participant.restore(enrolment.site, enrolment.identity, enrolment.pins, state or ParticipantState())
 
@@ -218,7 +218,7 @@ def _settled(state: Tensors) -> Tensors:
     return {name: value for name, value in state.items() if not name.startswith(PENDING + "/")}
 
 
-def asked_in(request: Request) -> Request:
+def question_in(request: Request) -> Request:
     """The question that a `secagg/submit` carries."""
     tensors = {n: t for n, t in request.tensors.items() if n != MESSAGE}
     settings = {n: s for n, s in request.settings.items() if n != "asked"}
