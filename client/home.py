@@ -30,9 +30,9 @@ from common.audit.log import Log
 from common.catalogue.offers import DatasetDescription, Origin
 from common.config import Data, Frozen, Sites, Synthetic
 from common.errors import ConfigError
-from common.secagg import Pins, Roster, load_verified_roster
 from common.storage import tensorfile
 from common.trust.enrolment import PURPOSE, Enrolment, read_pins
+from common.trust.roster import Pins, Roster, load_verified_roster
 
 
 class SiteDataset(Frozen):

@@ -22,19 +22,13 @@ from common.errors import PolicyError, WeightsError, WireError
 from common.messages import answer_layout
 from common.messages.answer_layout import AWAITS_NOTHING, encode_number
 from common.messages.transport import Reply, Request
-from common.secagg import (
-    DurableParticipant,
-    KeyPeriodPlan,
-    Participant,
-    ParticipantState,
-    QuestionKind,
-    load_verified_roster,
-)
+from common.secagg import DurableParticipant, KeyPeriodPlan, Participant, ParticipantState, QuestionKind
 from common.secagg.stages import ParticipantStage
 from common.secagg.state import ParticipantRound
 from common.storage import tensorfile
 from common.trust.enrolment import Enrolment
 from common.trust.keys import seal_state, unseal_state
+from common.trust.roster import load_verified_roster
 from common.types import Tensors, prefixed, under
 
 Buffer = bytes | memoryview

@@ -15,33 +15,27 @@ docs/threat-model.md.
 """
 
 from common.secagg.audit import audit
+from common.secagg.durable_participant import DurableParticipant
 from common.secagg.fixedpoint import Layout, Segment
 from common.secagg.key_period import KeyPeriod, KeyPeriodOpening
 from common.secagg.key_period_plan import KeyPeriodPlan, QuestionKind, propose
 from common.secagg.participant import Participant, PendingMessage
-from common.secagg.participant_keeper import DurableParticipant
 from common.secagg.round import RoundOpening, SecureSum
 from common.secagg.state import ParticipantState
-from common.trust.roster import ConsortiumPolicy, Member, Pins, Roster, load_verified_roster
 
 __all__ = [
-    "ConsortiumPolicy",
     "DurableParticipant",
     "KeyPeriod",
     "KeyPeriodOpening",
     "KeyPeriodPlan",
     "Layout",
-    "Member",
     "Participant",
     "ParticipantState",
     "PendingMessage",
-    "Pins",
     "QuestionKind",
-    "Roster",
     "RoundOpening",
     "SecureSum",
     "Segment",
     "audit",
-    "load_verified_roster",
     "propose",
 ]

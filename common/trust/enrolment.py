@@ -19,9 +19,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from common.config import Federation
 from common.errors import ConfigError, WireError
-from common.secagg import ConsortiumPolicy, Member, Pins, Roster, load_verified_roster
 from common.trust.keys import derive, public_of
-from common.trust.roster import MAX_SITES, MIN_COHORT
+from common.trust.roster import MAX_SITES, MIN_COHORT, ConsortiumPolicy, Member, Pins, Roster, load_verified_roster
 
 PURPOSE = "training"
 _SIMULATED_FOR_S = 10 * 365 * 86_400

@@ -22,9 +22,9 @@ from common import config as configuration
 from common.audit.log import Log
 from common.config import Frozen
 from common.errors import ConfigError
-from common.secagg import Pins, Roster, load_verified_roster
 from common.trust.enrolment import Consortium, read_pins
 from common.trust.joining import ADDRESS, JoinRequest
+from common.trust.roster import Pins, Roster, load_verified_roster
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 

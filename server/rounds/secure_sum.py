@@ -26,11 +26,12 @@ from common.messages import answer_layout
 from common.messages.answer_layout import exchanges
 from common.messages.transport import Request, Transport
 from common.models import Model
-from common.secagg import KeyPeriod, KeyPeriodOpening, QuestionKind, RoundOpening, load_verified_roster, propose
+from common.secagg import KeyPeriod, KeyPeriodOpening, QuestionKind, RoundOpening, propose
 from common.secagg.audit import TranscriptAccount
 from common.secagg.key_period_plan import RUN_BYTES
 from common.secagg.messages import Directory, Start
 from common.trust.enrolment import PURPOSE, Consortium
+from common.trust.roster import load_verified_roster
 from common.types import Tensors
 from server.rounds.audit_feed import Followers
 from server.rounds.exchange import Talk

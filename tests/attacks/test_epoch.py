@@ -7,11 +7,9 @@ from typing import Any
 import pytest
 
 from common.secagg import (
-    ConsortiumPolicy,
     KeyPeriodOpening,
     KeyPeriodPlan,
     Layout,
-    Member,
     Participant,
     PendingMessage,
     QuestionKind,
@@ -21,6 +19,7 @@ from common.secagg import (
 from common.secagg.directory import checked_directory, directory_digest
 from common.secagg.messages import Advert, Delivery, Directory, Shares
 from common.trust.keys import public_of
+from common.trust.roster import ConsortiumPolicy, Member
 from tests.attacks.conftest import Attack
 from tests.secagg.world import NOW_S, ROOT, World, forget, identity, plain
 

@@ -28,10 +28,10 @@ from common.catalogue import (
 from common.catalogue.offer_from_file import Descriptions, of_file, offer_content
 from common.catalogue.offers import MOST_BYTES
 from common.errors import CatalogueError, ConsiliumError, IdentityError, LinkError, WireError
-from common.secagg import Pins
 from common.trust.documents import sign_document
 from common.trust.joining import consortium_fingerprint
 from common.trust.keys import public_of
+from common.trust.roster import Pins
 from server.catalogue import catalogue as coordinator
 from server.consortium import membership
 from tests.catalogue.fair import Fair

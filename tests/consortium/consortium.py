@@ -13,8 +13,8 @@ from client.setup import enrol
 from common import config as configuration
 from common.config import Config
 from common.plans.plan import Decision, RunPlan
-from common.secagg import Roster
 from common.trust.joining import Welcome
+from common.trust.roster import Roster
 from server.consortium import membership
 from server.consortium.home import Home, Settings
 from server.gateway.site_api import FolderBoard

@@ -11,9 +11,9 @@ from cryptography import x509
 from client.home import Home as Hospital
 from client.setup import enrol
 from common.errors import ConfigError, IdentityError, PolicyError, RunError
-from common.secagg import load_verified_roster
 from common.storage.run_folder import lock_folder
 from common.trust.joining import JoinRequest, Welcome
+from common.trust.roster import load_verified_roster
 from server.consortium import membership
 from server.consortium.home import Home, Settings, raw_node_key
 from tests.consortium.consortium import NAMES, Consortium

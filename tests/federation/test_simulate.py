@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from common.secagg import Pins, audit
+from common.secagg import audit
 from common.secagg.audit import read_frames
 from common.storage import tensorfile
 from common.trust.codec import ByteReader
+from common.trust.roster import Pins
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["data.sites=3", "data.cases=40", "data.size=16", "preprocess=[]", "federation.rounds=3"]

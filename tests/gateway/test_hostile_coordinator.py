@@ -22,7 +22,7 @@ from client.home import Home as Hospital
 from client.plans.inbox import PlanInbox
 from common.messages.transport import Request
 from common.plans.plan import RunPlan
-from common.secagg import Roster, load_verified_roster
+from common.trust.roster import Roster, load_verified_roster
 from server.app import FlowerTransport, ask
 from server.gateway.site_api import FolderBoard
 from server.runs.run import Asking

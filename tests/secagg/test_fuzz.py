@@ -12,18 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from common.errors import ConsiliumError, WireError
-from common.secagg import (
-    KeyPeriodOpening,
-    KeyPeriodPlan,
-    Participant,
-    ParticipantState,
-    RoundOpening,
-    audit,
-    load_verified_roster,
-)
+from common.secagg import KeyPeriodOpening, KeyPeriodPlan, Participant, ParticipantState, RoundOpening, audit
 from common.secagg import messages as m
 from common.secagg.audit import frame, read_frames
 from common.secagg.envelope import Message
+from common.trust.roster import load_verified_roster
 from tests.secagg.world import NOW_S, QUESTION, World, forget, plain
 
 EXAMPLES = 10 * int(os.environ.get("CONSILIUM_EXAMPLES", "40"))

@@ -11,18 +11,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from common.secagg import (
-    ConsortiumPolicy,
     KeyPeriod,
     KeyPeriodOpening,
     KeyPeriodPlan,
     Layout,
-    Member,
     Participant,
     ParticipantState,
     PendingMessage,
-    Pins,
     QuestionKind,
-    Roster,
     RoundOpening,
     SecureSum,
     Segment,
@@ -31,6 +27,7 @@ from common.secagg import (
 from common.secagg.audit import frame
 from common.secagg.messages import Directory, Start
 from common.trust.keys import public_of
+from common.trust.roster import ConsortiumPolicy, Member, Pins, Roster
 
 NOW_S = 1_800_000_000
 QUESTION = hashlib.sha256(b"the global model").digest()
