@@ -173,7 +173,7 @@ def test_nobody_speaks_as_another_witness_and_no_other_key_signs_heads(consortiu
             FolderBoard(consortium.home).history("Lisbon", {"size": 0, "witness": word.paper.told()})
     path = consortium.home.live / "witnesses" / "Osaka.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(forged.paper.told()))
+    path.write_text(json.dumps(forged.paper.told()), encoding="utf-8")
     assert look(lisbon, consortium.home).others == {}
 
     stranger = Ed25519PrivateKey.generate()

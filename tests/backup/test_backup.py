@@ -370,7 +370,7 @@ def test_versions_go_on_above_all_that_were_before(place):
 def test_nothing_is_restored_over_what_is_there(place):
     place.backup()
     (place.folder / "new").mkdir()
-    (place.folder / "new" / "a").write_text("a")
+    (place.folder / "new" / "a").write_text("a", encoding="utf-8")
     with pytest.raises(ConfigError, match="is not empty"):
         place.restored()
     with pytest.raises(BackupError, match="there is no snapshot 7; there is: 1"):
@@ -414,7 +414,7 @@ def test_a_drill_restores_compares_opens_and_signs_its_report(place):
     path = drill.write(told, place.home, 1_800_000_000)
     paper = documents.read(path, "drill")
     assert paper.demand([place.home.identity.public_key().public_bytes_raw()], "the site")["images"] == 2
-    assert "passed" in path.with_suffix(".txt").read_text()
+    assert "passed" in path.with_suffix(".txt").read_text(encoding="utf-8")
     victim = place.vault.path_of(next(f for f in place.vault.snapshot(1).files if "packs" in f.path).pieces[0][1])
     victim.write_bytes(victim.read_bytes()[:-1])
     told = drill.run(place.vault, place.custody, None, place.folder)
@@ -424,7 +424,7 @@ def test_a_drill_restores_compares_opens_and_signs_its_report(place):
 
 def test_a_damaged_note_says_what_to_do(place):
     place.backup()
-    (known_backups.note_of(place.custody, place.vault.wraps) / "newest").write_text("{")
+    (known_backups.note_of(place.custody, place.vault.wraps) / "newest").write_text("{", encoding="utf-8")
     with pytest.raises(BackupError, match="newest: damaged"):
         place.backup()
 
