@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.common.piping import ROOT
-from tests.deployment.consortium import Consortium
 
 from common.cli import interrupt
 from common.cli.command import exit_status
+from tests.cli.piping import ROOT
+from tests.consortium.consortium import Consortium
 
 WAIT_S = 120
 LONG = {
