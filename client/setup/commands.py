@@ -8,7 +8,7 @@ from client.home import Home, home_option
 from client.setup import enrol
 from common import config as configuration
 from common.cli import terminal
-from common.cli.command import Command, confirmed
+from common.cli.command import Command, confirm_fingerprint
 from common.errors import IdentityError
 from common.trust.joining import JoinRequest, Welcome
 
@@ -43,7 +43,7 @@ ready to train on?
 
   python -m client check
   python -m client check configs/demo.yaml
-  python -m client check configs/ours.yaml data.path=/images/list.csv
+  python -m client check configs/plan-template.yaml 'data={kind: manifest, path: /images/list.csv}'
 
 For a configuration, the table shows each site's cases by class (12/34: 12 of the first class, 34 of the second)
 and split, how many people they show, and sizes and intensities as read. Every line is ok, warn (look at it) or
@@ -105,7 +105,7 @@ def _join(options: argparse.Namespace) -> int:
     welcome = Welcome.read(options.welcome.read_bytes())
     print(f"Consortium {welcome.pins.federation} at {welcome.address}. Its fingerprint:\n\n    {welcome.fingerprint}\n")
     question = "Have you compared it over the telephone, and is it the same?"
-    if not confirmed(question, welcome.fingerprint, options.fingerprint):
+    if not confirm_fingerprint(question, welcome.fingerprint, options.fingerprint):
         raise IdentityError(
             "fingerprint", "the fingerprint was not confirmed, so nothing was pinned. Compare it with what the "
             'coordinator reads out, and answer yes, or give --fingerprint "…".',

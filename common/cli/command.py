@@ -58,7 +58,7 @@ def exit_status(run: Callable[[], int], interrupted: str) -> int:
     return status
 
 
-def confirmed(question: str, expected: str, given: str | None) -> bool:
+def confirm_fingerprint(question: str, expected: str, given: str | None) -> bool:
     """Whether a fingerprint was compared: given on the command line, or answered with yes at the terminal.
 
     Args:
