@@ -30,9 +30,9 @@ from common.audit.log import Log
 from common.catalogue.offers import DatasetDescription, Origin
 from common.config import Data, Frozen, Sites, Synthetic
 from common.errors import ConfigError
-from common.secagg import Pins, Roster, load_verified_roster
 from common.storage import tensorfile
 from common.trust.enrolment import PURPOSE, Enrolment, read_pins
+from common.trust.roster import Pins, Roster, load_verified_roster
 
 
 class SiteDataset(Frozen):
@@ -156,7 +156,7 @@ class Home:
             ConfigError: before the site has joined.
         """
         try:
-            return (self.folder / "address").read_text().strip()
+            return (self.folder / "address").read_text(encoding="utf-8").strip()
         except FileNotFoundError:
             raise ConfigError(
                 f"{self.folder}: this site has not joined a consortium. Send the coordinator {self.site}.request, and "
@@ -213,6 +213,6 @@ def _settings(path: Path, text: bytes) -> SiteSettings:
 
 def _identity(path: Path) -> Ed25519PrivateKey:
     try:
-        return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(path.read_text()))
+        return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(path.read_text(encoding="utf-8")))
     except (OSError, ValueError):
         raise ConfigError(f"{path}: no key of 64 hexadecimal digits. Make this site with `client init`.") from None

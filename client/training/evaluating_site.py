@@ -29,11 +29,12 @@ from common.plans import declarations
 from common.plans.evaluated_model import fingerprint_of
 from common.plans.plan import RunPlan
 from common.plans.site_figures import ASKED, SiteFigures
-from common.secagg import QuestionKind, load_verified_roster
+from common.secagg import QuestionKind
 from common.secagg.key_period_plan import KeyPeriodPlan
 from common.secagg.messages import Survivors
 from common.storage import tensorfile
 from common.storage.files import read_json, write_json
+from common.trust.roster import load_verified_roster
 from common.types import Tensors
 
 

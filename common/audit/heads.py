@@ -11,9 +11,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from common.audit.merkle_tree import HASH_BYTES, Frontier, verify_consistency
 from common.errors import AuditError, WireError
-from common.secagg import Pins
 from common.trust.documents import SignedDocument, read_document, sign_document
 from common.trust.keys import KEY_BYTES
+from common.trust.roster import Pins
 
 MOST_S = 1e11
 

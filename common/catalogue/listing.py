@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from common.audit.heads import load_verified_log_key
 from common.catalogue.offers import Offer
 from common.errors import CatalogueError, ConsiliumError
-from common.secagg import Pins, Roster, load_verified_roster
 from common.trust.documents import MOST_BYTES, SignedDocument, read_document, sign_document
+from common.trust.roster import Pins, Roster, load_verified_roster
 
 MOST_BYTES = MOST_BYTES
 LAST_S = 1e11

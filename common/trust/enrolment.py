@@ -19,9 +19,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from common.config import Federation
 from common.errors import ConfigError, WireError
-from common.secagg import ConsortiumPolicy, Member, Pins, Roster, load_verified_roster
 from common.trust.keys import derive, public_of
-from common.trust.roster import MAX_SITES, MIN_COHORT
+from common.trust.roster import MAX_SITES, MIN_COHORT, ConsortiumPolicy, Member, Pins, Roster, load_verified_roster
 
 PURPOSE = "training"
 _SIMULATED_FOR_S = 10 * 365 * 86_400
@@ -57,7 +56,7 @@ class Enrolment:
         """
         path = folder / "identity"
         try:
-            secret = bytes.fromhex(path.read_text())
+            secret = bytes.fromhex(path.read_text(encoding="utf-8"))
             Ed25519PrivateKey.from_private_bytes(secret)
             return cls(site, secret, read_pins(path := folder / "pins.json"))
         except (OSError, ValueError, UnicodeError) as error:
@@ -97,7 +96,7 @@ def read_pins(path: Path) -> Pins:
         ConfigError: naming the file, if it is missing or damaged.
     """
     try:
-        told = json.loads(path.read_text())
+        told = json.loads(path.read_text(encoding="utf-8"))
         return Pins(str(told["federation"]), tuple(bytes.fromhex(root) for root in told["roots"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         what = error.strerror if isinstance(error, OSError) else 'expected {"federation": …, "roots": [hexadecimal]}'

@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from common.errors import ConfigError, IdentityError, WireError
-from common.secagg import Pins, Roster, load_verified_roster
 from common.trust.documents import fingerprint, read_document, sign_document
 from common.trust.keys import KEY_BYTES, digest, public_of
+from common.trust.roster import Pins, Roster, load_verified_roster
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 """Names of sites and consortia: they become names of folders."""

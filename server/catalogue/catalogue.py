@@ -15,10 +15,10 @@ from common.catalogue.listing import newest
 from common.catalogue.offers import PIECE
 from common.errors import AuditError, CatalogueError, IdentityError
 from common.plans.plan import PlanContent
-from common.secagg import Pins, load_verified_roster
 from common.storage import tensorfile
 from common.storage.run_folder import lock_folder
 from common.trust.documents import read_document
+from common.trust.roster import Pins, load_verified_roster
 from server.catalogue.packages import Packages
 from server.consortium.home import Home
 

@@ -16,8 +16,8 @@ from common.audit.heads import LogHead, load_verified_log_key, sign_log_key
 from common.audit.log import Log
 from common.audit.merkle_tree import Tree, leaf_hash
 from common.errors import AuditError, ConfigError, ConsiliumError, IdentityError, RunError
-from common.secagg import Pins
 from common.trust.keys import public_of
+from common.trust.roster import Pins
 from tests.audit.log_of import log_of
 from tests.custody import faults
 

@@ -28,10 +28,10 @@ from common.catalogue import (
 from common.catalogue.offer_from_file import Descriptions, of_file, offer_content
 from common.catalogue.offers import MOST_BYTES
 from common.errors import CatalogueError, ConsiliumError, IdentityError, LinkError, WireError
-from common.secagg import Pins
 from common.trust.documents import sign_document
 from common.trust.joining import consortium_fingerprint
 from common.trust.keys import public_of
+from common.trust.roster import Pins
 from server.catalogue import catalogue as coordinator
 from server.consortium import membership
 from tests.catalogue.fair import Fair
@@ -271,7 +271,7 @@ def test_the_page_loads_nothing_and_takes_no_entry_for_markup(fair: Fair, tmp_pa
     odd = plan(fair, title="<script>alert(1)</script>", description='<img src="http://x">', name="odd")
     fair.catalogue.take("Lisbon", Offer.make(odd, [fair.consortium.sites["Lisbon"].identity]).document.encode())
     assert fair.here("export", tmp_path / "all.html") == 0
-    page = (tmp_path / "all.html").read_text()
+    page = (tmp_path / "all.html").read_text(encoding="utf-8")
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     assert not any(word in page for word in ("<script", "<img", "<link", "<iframe"))
 

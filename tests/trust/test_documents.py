@@ -15,10 +15,10 @@ from common.audit.heads import LogHead, load_verified_log_key, sign_log_key
 from common.audit.merkle_tree import Frontier
 from common.errors import ConsiliumError, IdentityError, WireError
 from common.plans.plan import Decision, RunPlan
-from common.secagg import Pins
 from common.trust.documents import MOST_BYTES, MOST_LEVELS, Kind, canonical, fingerprint, read_document, sign_document
 from common.trust.joining import JoinRequest, Welcome
 from common.trust.keys import public_of
+from common.trust.roster import Pins
 from tests.consortium.consortium import Consortium
 
 KEY, OTHER = (Ed25519PrivateKey.from_private_bytes(bytes([i]) * 32) for i in (1, 2))
