@@ -23,8 +23,8 @@ from common.types import Tensors
 
 # Why fixed point. Masks cancel only in arithmetic that is exact: integers mod 2**k are, floats are not. A number
 # becomes an integer of steps of 2**-fraction_bits, negative ones in two's complement, and adding words mod 2**k adds
-# the integers. Below 2**(k-1) in magnitude the total is read back as itself; so the bound of a segment, times the number
-# of sites, decides whether a sum can be trusted, and it is checked before anything is sent (`Layout.check`).
+# the integers. Below 2**(k-1) in magnitude the total is read back as itself; so a segment's bound times the number of
+# sites decides whether a sum can be trusted, and that is checked before anything is sent (`Layout.check`).
 MAX_SEGMENTS, MAX_WORDS, MAX_FRACTION_BITS = 4096, 2**29, 52
 _PIECE = 2**15  # coordinates a step: all of a step's scratch stays in cache
 
