@@ -17,7 +17,9 @@ STEPS |= {"agree": (b"",), "release": (b"",)}
 
 
 def test_the_page_shows_the_tables() -> None:
-    done = subprocess.run([sys.executable, "docs/diagrams.py", "--check"], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "docs/diagrams.py", "--check"], cwd=ROOT, capture_output=True, encoding="utf-8"
+    )
     assert done.returncode == 0, done.stderr
 
 
