@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from common import config as configuration
 from common.catalogue import listing_view
 from common.catalogue.offers import Content, Dataset, Model, Plan
-from common.config import Config, Training, first_fault
+from common.config import Cnn, Config, Training, first_fault
 from common.errors import CatalogueError
 from common.package import SUFFIX, Shared, package_file
 from common.package.package_file import CARD
@@ -91,7 +91,7 @@ def _model(shared: Shared, file: bytes) -> Model:
     told = shared.content
     return Model(
         model=told.name[:63], package=shared.digest, sha256=hashlib.sha256(file).hexdigest(), size=len(file),
-        architecture=told.model.kind if told.model.kind == "svm" else f"cnn, {told.model.architecture}",
+        architecture=f"cnn, {told.model.architecture}" if isinstance(told.model, Cnn) else told.model.kind,
         labels=told.labels, shape=told.shape, publisher=told.publisher.name, fingerprint=shared.fingerprint,
         trained=told.provenance.kind, licence=told.licence, card=shared.members[CARD].decode()[:20_000],
     )  # fmt: skip
