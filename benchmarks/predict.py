@@ -58,14 +58,14 @@ def predict(model: Path, *arguments: object) -> float:
     """Seconds of one prediction, its publisher trusted."""
     trusted = model.parent / "publishers.json"
     if not trusted.exists():
-        shared = package_file.read(model)
+        shared = package_file.read_package(model)
         trusted.write_text(json.dumps({shared.fingerprint: shared.content.publisher.name}))
     return run("-m", "client", "predict", model, *arguments, "--trusted", trusted, "--out", model.parent / "pictures")
 
 
 def folder_s(path: Path, images: Path) -> float:
     """Seconds for a folder, the least of three times."""
-    shared = package_file.read(path)
+    shared = package_file.read_package(path)
     model, named = shared.model(), inputs.images([str(images)], path.parent, "middle")
     list(outcomes(shared, model, named[:1]))
     times = []

@@ -19,6 +19,7 @@ from client.connection.node import Doing, Link, serve
 from client.home import Home
 from client.plans import sync
 from client.plans.inbox import PlanInbox
+from client.training.hospital_site import prepare
 from common.cli import logs
 from common.errors import ConsiliumError
 from common.plans.plan import RunPlan
@@ -117,7 +118,7 @@ class Resident:
     def _read(self, plan: RunPlan) -> bool:
         self._note(sync.Images(plan.name))
         try:
-            app.prepared(self.home, plan)
+            prepare(self.home, plan)
             log.info("the images of plan %s are read and fit", plan.name)
             self._record_images(plan)
             self._note(sync.READY)
@@ -135,7 +136,7 @@ class Resident:
         return False
 
     def _record_images(self, plan: RunPlan) -> None:
-        cases = app.prepared(self.home, plan).site.cases
+        cases = prepare(self.home, plan).site.cases
         facts = {"training": len(cases.train.labels), "validation": len(cases.validation.labels)}
         self.home.log.record("images read", plan=plan.name, dataset=plan.content.dataset, facts=facts)
 

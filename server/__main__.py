@@ -26,7 +26,7 @@ from common import config as configuration
 from common.audit import acts, log_view
 from common.audit.log import Log
 from common.cli import terminal
-from common.cli.command import Command, confirmed, dispatch
+from common.cli.command import Command, confirm_fingerprint, dispatch
 from common.errors import ConfigError, IdentityError
 from common.plans.plan import RunPlan
 from common.storage import tensorfile
@@ -179,7 +179,7 @@ def _admit(options: argparse.Namespace) -> int:
     options.act.facts["site"] = request.site
     print(f"Site {request.site}, contact {request.contact or 'not given'}. Fingerprint:\n\n    {request.fingerprint}\n")
     question = "Have you compared it over the telephone, and is it the same?"
-    if not confirmed(question, request.fingerprint, options.fingerprint):
+    if not confirm_fingerprint(question, request.fingerprint, options.fingerprint):
         raise IdentityError(
             "fingerprint", "the fingerprint was not confirmed, so nobody was admitted. Compare it with what the "
             'hospital reads out, and answer yes, or give --fingerprint "…".',
@@ -210,7 +210,7 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> int:
     home = Home.at(options.home)
     config = configuration.load(options.config, options.overrides)
-    plan = RunPlan.draw_up(config, home.roster, roots := home.root_keys(options.root))
+    plan = RunPlan.from_config(config, home.roster, roots := home.root_keys(options.root))
     vouched(home, roots)
     for doubt in Catalogue(home).doubts(plan.content):
         print(f"Look again: {doubt}")

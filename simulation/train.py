@@ -40,12 +40,12 @@ def train(experiment: Experiment, name: str, config: Config, aggregator: Aggrega
     experiment.watch.skip(units * (config.federation.rounds - standing.round))  # stopped early
     return Trained(
         weights=standing.best,
-        normalisation=standing.recipe,
+        normalisation=standing.normalisation,
         threshold=performance.operating_point(standing.best_counts, config.operating_point),
         records=standing.records,
         best_round=standing.best_round,
         counts=standing.best_counts,
-        likeness=standing.place.likeness,
+        likeness=standing.place.appearance,
     )
 
 

@@ -25,7 +25,7 @@ from client.home import Home
 from common.config import Frozen
 from common.errors import ConfigError, CustodyError
 from common.storage.files import write_secret
-from common.storage.run_folder import held
+from common.storage.run_folder import lock_folder
 
 RECOVERY_TEXT = """Consilium: the recovery key of site {site}, made on {date}.
 
@@ -143,7 +143,7 @@ class Custody:
             RunError: another one does.
         """
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with held(self.folder, f"{self.folder}: another process is changing keys here. Wait for it."):
+        with lock_folder(self.folder, f"{self.folder}: another process is changing keys here. Wait for it."):
             yield
 
     # --- how far its data sets had come ---

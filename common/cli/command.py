@@ -57,7 +57,7 @@ def exit_status(run: Callable[[], int], interrupted: str) -> int:
         return 130
 
 
-def confirmed(question: str, expected: str, given: str | None) -> bool:
+def confirm_fingerprint(question: str, expected: str, given: str | None) -> bool:
     """Whether a fingerprint was compared: given on the command line, or answered with yes at the terminal.
 
     Args:

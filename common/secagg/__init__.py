@@ -2,7 +2,8 @@
 
 After Bonawitz et al., CCS 2017 (double masking, consistency check against an active adversary), with a cohort pinned by
 a signed roster, and keys for many rounds exchanged once an epoch. Two state machines without I/O and without a clock:
-`site.Site`, and the coordinator's `EpochOpening` and `RoundOpening`. What must hold is said in docs/threat-model.md.
+`participant.Participant`, and the coordinator's `KeyPeriodOpening` and `RoundOpening`. What must hold is said in
+docs/threat-model.md.
 
     roster, plan, fixedpoint      who may take part, in what, with which vectors
     messages, envelope, codec     bytes; strict
@@ -14,33 +15,27 @@ a signed roster, and keys for many rounds exchanged once an epoch. Two state mac
 """
 
 from common.secagg.audit import audit
+from common.secagg.durable_participant import DurableParticipant
 from common.secagg.fixedpoint import Layout, Segment
-from common.secagg.key_period import Epoch, EpochOpening
-from common.secagg.key_period_plan import Exchange, Plan, propose
-from common.secagg.participant import Outgoing, Site
-from common.secagg.participant_keeper import Keeper
-from common.secagg.round import RoundOpening, Total
-from common.secagg.state import State
-from common.trust.roster import Member, Pins, Policy, Roster, admitted
+from common.secagg.key_period import KeyPeriod, KeyPeriodOpening
+from common.secagg.key_period_plan import KeyPeriodPlan, QuestionKind, propose
+from common.secagg.participant import Participant, PendingMessage
+from common.secagg.round import RoundOpening, SecureSum
+from common.secagg.state import ParticipantState
 
 __all__ = [
-    "Epoch",
-    "EpochOpening",
-    "Exchange",
-    "Keeper",
+    "DurableParticipant",
+    "KeyPeriod",
+    "KeyPeriodOpening",
+    "KeyPeriodPlan",
     "Layout",
-    "Member",
-    "Outgoing",
-    "Pins",
-    "Plan",
-    "Policy",
-    "Roster",
+    "Participant",
+    "ParticipantState",
+    "PendingMessage",
+    "QuestionKind",
     "RoundOpening",
+    "SecureSum",
     "Segment",
-    "Site",
-    "State",
-    "Total",
-    "admitted",
     "audit",
     "propose",
 ]

@@ -10,7 +10,7 @@ from typing import TypeVar
 from common.errors import StageError
 
 
-class Stage(Enum):
+class ParticipantStage(Enum):
     """Where a site stands."""
 
     IDLE = "idle"
@@ -22,13 +22,13 @@ class Stage(Enum):
     AGREED = "agreed"
 
 
-class Gathering(Enum):
+class CoordinatorStage(Enum):
     """Where the coordinator stands, within an epoch's beginning or a round."""
 
     ADVERTS = "adverts"
     SHARES = "shares"
     READIES = "readies"
-    EPOCH = "epoch"
+    KEY_PERIOD = "epoch"
     MASKED = "masked"
     AGREEMENTS = "agreements"
     RELEASES = "releases"
@@ -36,10 +36,12 @@ class Gathering(Enum):
     FAILED = "failed"
 
 
-S, G = Stage, Gathering
+S, G = ParticipantStage, CoordinatorStage
 
-SITE: Mapping[tuple[Stage, str], Stage] = {
-    **{(stage, "join"): S.ADVERTISED for stage in Stage},  # a new epoch may begin at any time; the old keys are erased
+SITE: Mapping[tuple[ParticipantStage, str], ParticipantStage] = {
+    **{
+        (stage, "join"): S.ADVERTISED for stage in ParticipantStage
+    },  # a new epoch may begin at any time; the old keys are erased
     (S.ADVERTISED, "share"): S.SHARED,
     (S.SHARED, "take"): S.READY,
     **{
@@ -51,13 +53,13 @@ SITE: Mapping[tuple[Stage, str], Stage] = {
 }
 """What a site does, and where it stands afterwards."""
 
-COORDINATOR: Mapping[tuple[Gathering, str], Gathering] = {
+COORDINATOR: Mapping[tuple[CoordinatorStage, str], CoordinatorStage] = {
     (G.ADVERTS, "advert"): G.ADVERTS,
     (G.ADVERTS, "close"): G.SHARES,
     (G.SHARES, "shares"): G.SHARES,
     (G.SHARES, "close"): G.READIES,
     (G.READIES, "ready"): G.READIES,
-    (G.READIES, "close"): G.EPOCH,
+    (G.READIES, "close"): G.KEY_PERIOD,
     (G.MASKED, "masked"): G.MASKED,
     (G.MASKED, "close"): G.AGREEMENTS,
     (G.AGREEMENTS, "agreement"): G.AGREEMENTS,

@@ -121,13 +121,13 @@ def open_once(key: bytes, sealed: bytes, context: bytes, *, who: str, what: str)
         ) from None
 
 
-def sealed(content: bytes, key: bytes) -> bytes:
+def seal_state(content: bytes, key: bytes) -> bytes:
     """A site's state for its disk, under a key of 32 bytes that is kept elsewhere."""
     salt = secrets.token_bytes(32)
     return salt + seal_once(derive(key, salt, b"state"), content, b"state")
 
 
-def unsealed(content: bytes, key: bytes) -> bytes:
+def unseal_state(content: bytes, key: bytes) -> bytes:
     """What `sealed` sealed.
 
     Raises:

@@ -22,9 +22,9 @@ from common import config as configuration
 from common.audit.log import Log
 from common.config import Frozen
 from common.errors import ConfigError
-from common.secagg import Pins, Roster, admitted
 from common.trust.enrolment import Consortium, read_pins
 from common.trust.joining import ADDRESS, JoinRequest
+from common.trust.roster import Pins, Roster, load_verified_roster
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -102,7 +102,7 @@ class Home:
     def roster(self) -> Roster:
         """The current roster."""
         found = self.consortium
-        return admitted(found.roster, found.pins)
+        return load_verified_roster(found.roster, found.pins)
 
     @property
     def authority(self) -> Path:

@@ -5,10 +5,10 @@ from functools import partial
 from pathlib import Path
 
 from common.cli import terminal
-from common.cli.command import Command, confirmed
+from common.cli.command import Command, confirm_fingerprint
 from common.config import Terms
 from common.errors import ConfigError
-from common.package import Shared
+from common.package import ModelPackage
 from common.plans.plan import RunPlan
 from common.trust.enrolment import PURPOSE
 from server.consortium.home import Home
@@ -74,13 +74,15 @@ def drawn_up(home: Home, options: argparse.Namespace) -> RunPlan:
         training = told.model_validate(told.model_dump() | {"name": options.name})
     except ValueError as error:
         raise ConfigError(f"--name, --dataset or --days: {error}") from None
-    return RunPlan.on_terms(terms, training, models, home.roster, home.root_keys(options.root))
+    return RunPlan.from_terms(terms, training, models, home.roster, home.root_keys(options.root))
 
 
-def _trusted(given: str | None, shared: Shared) -> bool:
+def _trusted(given: str | None, shared: ModelPackage) -> bool:
     """Whether a publisher that is not this consortium is who it says, by its fingerprint."""
     print(f"{shared.content.name} is published by '{shared.content.publisher.name}':\n\n    {shared.fingerprint}\n")
-    return confirmed("Have you compared it with the publisher, and is it the same?", shared.fingerprint, given)
+    return confirm_fingerprint(
+        "Have you compared it with the publisher, and is it the same?", shared.fingerprint, given
+    )
 
 
 def _evaluate(options: argparse.Namespace) -> int:

@@ -15,15 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from common.algorithms import Total
+from common.algorithms import RoundTotal
 from common.errors import ConfigError, QuorumError, SecAggError, WireError
 from common.messages.answer_layout import evaluation
 from common.messages.transport import Request
 from common.metrics import performance
 from common.plans import declarations
-from common.plans.evaluated_model import Examined
+from common.plans.evaluated_model import EvaluatedModel
 from common.plans.plan import Decision
-from common.plans.site_figures import ASKED, Figures
+from common.plans.site_figures import ASKED, SiteFigures
 from common.storage import tensorfile
 from common.storage.files import write_json
 from common.types import Tensors, prefixed, under
@@ -94,7 +94,7 @@ def examine(run: Run, transport: Connected) -> Callable[[], object]:
     """
     plan, path, sites = run.plan, run.folder / "evaluation.checkpoint", transport.sites()
     decisions = {site: decision for site, decision in run.decisions().items() if site in sites}
-    declarations.refuse_lone(sites, publishing := declarations.publishing(decisions))
+    declarations.refuse_lone_figures(sites, publishing := declarations.publishing_sites(decisions))
     aggregator = _aggregator(run, transport, decisions)
     done = Done.load(path, plan.digest)
     for number, model in enumerate(plan.content.models):
@@ -120,21 +120,22 @@ def _aggregator(run: Run, transport: Connected, decisions: dict[str, Decision]) 
     told = plan.content
     layouts = partial(evaluation, told.training.federation.weight_bound, len(told.labels), looks=plan.looks)
     return SecureSum(
-        transport, run.home.consortium, layouts, declarations.bound(plan, decisions), ATTEMPTS * len(told.models),
+        transport, run.home.consortium, layouts, declarations.decisions_digest(plan, decisions),
+        ATTEMPTS * len(told.models),
         keep=Transcripts(run.folder / "transcripts", for_good=False, insist=until_there_is_room),
         current=lambda: run.home.consortium,
-        beside={declarations.NAME: np.frombuffer(declarations.packed(decisions), np.uint8)},
+        beside={declarations.NAME: np.frombuffer(declarations.encode_decisions(decisions), np.uint8)},
     )  # fmt: skip
 
 
 def _examined(
-    run: Run, aggregator: SecureSum, done: Done, which: tuple[int, Examined], publishing: Sequence[str]
+    run: Run, aggregator: SecureSum, done: Done, which: tuple[int, EvaluatedModel], publishing: Sequence[str]
 ) -> Done:
     """One model: its sum, then what sites publish."""
     started, (number, model), timeout_s = time.monotonic(), which, run.plan.content.training.federation.timeout_s
     arrays, sites = model_store.arrays(run.home, model), aggregator.transport.sites()
     up = down = 0
-    total = Total({}, (), sites)
+    total = RoundTotal({}, (), sites)
     for attempt in range(ATTEMPTS):
         if attempt:
             time.sleep(AGAIN_S)
@@ -152,24 +153,26 @@ def _examined(
         cells |= {(model.sha256, site): counted for site, counted in shown.items()}
         up, down = up + talk.bytes_up, down + talk.bytes_down
     record = RoundRecord(
-        number, time.monotonic() - started, up, down, total.sites, total.dropped, not total.sums,
+        number, time.monotonic() - started, up, down, total.sites, total.dropouts, not total.sums,
         validation=performance.summary_of_counts(total.sums) if total.sums else {},
     )  # fmt: skip
     sums = {**done.sums, model.sha256: dict(total.sums)} if total.sums else done.sums
     return Done(sums, cells, (*done.records, record))
 
 
-def _published(run: Run, talk: Talk, question: Request, model: Examined, sites: Iterable[str]) -> dict[str, Tensors]:
+def _published(
+    run: Run, talk: Talk, question: Request, model: EvaluatedModel, sites: Iterable[str]
+) -> dict[str, Tensors]:
     """What the sites publish of a model; the signed papers are kept in the run's folder."""
     found, keys = dict[str, Tensors](), run.home.identities()
     for site, message in talk.ask(dict.fromkeys(sites, replace(question, kind=ASKED))):
         try:
-            figures = Figures.admitted(bytes(message), keys[site], site, run.plan, model.sha256)
+            figures = SiteFigures.load_verified(bytes(message), keys[site], site, run.plan, model.sha256)
         except (KeyError, WireError, SecAggError) as error:
             log.warning("site %s: figures that cannot be used: %s", site, error)
             continue
         path = run.folder / "published" / f"{model.sha256[:16]}-{site}.json"
-        until_there_is_room(partial(tensorfile.write_atomically, path, figures.paper.encode()))
+        until_there_is_room(partial(tensorfile.write_atomically, path, figures.document.encode()))
         found[site] = figures.counts
     return found
 

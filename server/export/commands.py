@@ -13,7 +13,7 @@ from server.consortium.home import Home
 from server.runs.run import Run
 
 if TYPE_CHECKING:
-    from common.package import Shared
+    from common.package import ModelPackage
 
 COMPARED_ON = 64
 
@@ -60,7 +60,7 @@ def finished(home: Path, name: str) -> Path:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from common.package import SUFFIX, admitted
+    from common.package import SUFFIX, load_verified_package
     from server.export.model_card import Terms
     from server.export.package import Publisher, export, publisher_key
 
@@ -75,7 +75,7 @@ def _export(options: argparse.Namespace) -> int:
         known = Catalogue(home).countries((read_json(folder / "result.json") or {"sites": ()})["sites"])
     countries = known | dict(_country(told) for told in options.country)
     file = export(folder, publisher, Terms(options.intended, options.licence, countries), onnx=options.onnx)
-    shared = admitted(file, "the package")
+    shared = load_verified_package(file, "the package")
     out = options.out or Path(shared.content.name + SUFFIX)
     options.act.facts["package"] = shared.digest
     tensorfile.write_atomically(out, file)
@@ -88,7 +88,7 @@ def _export(options: argparse.Namespace) -> int:
     return 0
 
 
-def _compared(shared: "Shared") -> str:
+def _compared(shared: "ModelPackage") -> str:
     """How far the ONNX graph's outputs are from the model's own, in words."""
     from server.export.package import difference
 

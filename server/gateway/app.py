@@ -38,7 +38,7 @@ from starlette.routing import Mount
 from starlette.types import Receive, Scope, Send
 
 from common.errors import ConsiliumError, IdentityError, LinkError, SecAggError, WireError
-from common.secagg.audit import framed, frames
+from common.secagg.audit import frame, read_frames
 from server.consortium.home import Home
 from server.gateway.authentication import PUBLIC_KEY, Doorkeeper
 from server.gateway.http_limits import Impatient
@@ -289,7 +289,7 @@ class Gateway:
     async def _give(self, site: str, node: int, request: Request) -> Response:
         """A node's whole reply."""
         body = b"".join([piece async for piece in _body(request, GIVE_BYTES)])
-        parts = list(frames(BytesIO(body)))
+        parts = list(read_frames(BytesIO(body)))
         await run_in_threadpool(self._store.give, node, parts)
         Bell(self._bells / COORDINATOR).ring()
         return JSONResponse({})
@@ -336,7 +336,7 @@ class Gateway:
 
 
 def _whole(handed: Handed) -> Response:
-    return Response(b"".join(map(framed, handed.parts)), media_type=FRAMES)
+    return Response(b"".join(map(frame, handed.parts)), media_type=FRAMES)
 
 
 async def _body(request: Request, most_bytes: int) -> AsyncIterator[bytes]:

@@ -22,7 +22,7 @@ from starlette.datastructures import Headers
 
 from common.errors import ConsiliumError, IdentityError, LinkError, RunError
 from common.storage.files import read_json, write_json
-from common.trust.request_signing import Seen, not_a_member, verified
+from common.trust.request_signing import ReplayGuard, not_a_member, verify_request
 
 log = logging.getLogger("consilium")
 
@@ -59,7 +59,7 @@ class Doorkeeper:
     def __init__(self, membership: Membership, watched: Sequence[Path], heard: Path) -> None:
         self._membership, self._watched, self._heard_file = membership, tuple(watched), heard
         self._members, self._stamp = _Members({}, {}), ""
-        self._seen = Seen()
+        self._seen = ReplayGuard()
         self._heard, self._noted = _known(heard), True
         self._lines: Counter[str] = Counter()
 
@@ -86,13 +86,13 @@ class Doorkeeper:
             known.verify(signed, said, ec.ECDSA(SHA256()))
         except InvalidSignature:
             raise not_a_member() from None
-        self._seen.admit(b"node\0" + public + said, now_s)
+        self._seen.refuse_replayed(b"node\0" + public + said, now_s)
         self._hear(site, now_s)
         return site
 
     def site(self, headers: Mapping[str, str], method: str, path: str, body: bytes) -> str:
         """The site that signed a request to the board; raises as `node` does."""
-        site = verified(headers, method, path, body, self._current().identities, self._seen)
+        site = verify_request(headers, method, path, body, self._current().identities, self._seen)
         self._hear(site, time.time())
         return site
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from common.audit.witness_statement import Seen
+from common.audit.witness_statement import WitnessStatement
 from common.errors import IdentityError, PlanError, WireError
 from common.plans.plan import Decision
 from common.storage.files import glance, write_json
@@ -47,7 +47,7 @@ class FolderBoard:
             raise WireError("'size' is missing, expected how many entries the site has seen.")
         if word := told.get("witness"):
             origin, own = self.home.log.origin, {site: self.home.identities()[site]}
-            Seen.admitted(json.dumps(word).encode(), own, origin)
+            WitnessStatement.load_verified(json.dumps(word).encode(), own, origin)
             write_json(self.home.live / "witnesses" / f"{site}.json", word, durably=False)
         words = {path.stem: glance(path) for path in (self.home.live / "witnesses").glob("*.json")}
         return self._history.shown(seen, [word for name, word in sorted(words.items()) if word and name != site])
@@ -55,7 +55,7 @@ class FolderBoard:
     def board(self, site: str) -> dict[str, Any]:
         """Roster and plans for one site."""
         plans = [
-            run.plan.paper.encode().decode()
+            run.plan.document.encode().decode()
             for run in Run.all(self.home)
             if run.state.stage not in OVER and site in run.plan.content.cohort
         ]
@@ -75,7 +75,7 @@ class FolderBoard:
             IdentityError: if it is not this site's.
             PlanError: for a plan that is over, or was not for this site.
         """
-        decision = Decision.admitted(json.dumps(told).encode(), self.home.identities()[site])
+        decision = Decision.load_verified(json.dumps(told).encode(), self.home.identities()[site])
         if decision.site != site:
             raise IdentityError("other-site", f"a decision of {decision.site}, brought by {site}.")
         run = Run.find(self.home, decision.plan)
@@ -91,7 +91,7 @@ class FolderBoard:
     def catalogue(self, site: str, _: dict[str, Any]) -> dict[str, Any]:
         """What all offer, signed; and by name the versions that this site's next entries must have."""
         catalogue = Catalogue(self.home)
-        return {"catalogue": catalogue.listing().paper.told(), "next": catalogue.next_versions(site)}
+        return {"catalogue": catalogue.listing().document.to_json(), "next": catalogue.next_versions(site)}
 
     def offer(self, site: str, told: dict[str, Any]) -> dict[str, Any]:
         """Take what a site offers, or that it withdraws it.

@@ -49,6 +49,6 @@ def _over(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
         return found[0]
     told: dict[str, Any] = {"n": found[0]["n"], "by_class": found[0]["by_class"]}
     for figure in FIGURES:
-        over = performance.spread([one[figure] for one in found])
+        over = performance.mean_and_deviation([one[figure] for one in found])
         told |= {figure: over["mean"], f"{figure}_sd": over["sd"]}
     return told | intervals.of_figures(told, told["by_class"])

@@ -32,8 +32,8 @@ PARTS = ("state", "recipe", "likeness", "judged")
 def save(path: Path, standing: Standing, sites: Mapping[str, Tensors], digest: str) -> None:
     """Write a checkpoint, twice. `digest` names the run that it belongs to; `sites` is what simulated sites keep."""
     tensors = prefixed("state", standing.state) | prefixed("best", standing.best)
-    tensors |= prefixed("counts", standing.best_counts) | prefixed("recipe", standing.recipe)
-    tensors |= prefixed("likeness", standing.place.likeness) | prefixed("judged", standing.place.judged)
+    tensors |= prefixed("counts", standing.best_counts) | prefixed("recipe", standing.normalisation)
+    tensors |= prefixed("likeness", standing.place.appearance) | prefixed("judged", standing.place.selection)
     for name, state in sites.items():
         tensors |= prefixed(f"site/{name}", state)
     header = {"run": digest, "standing": json.dumps(standing.header())}

@@ -8,7 +8,7 @@ import numpy as np
 
 from common.errors import SecAggError, WireError
 from common.messages.transport import Reply, Request, Transport
-from common.secagg.coordinator import Machine
+from common.secagg.coordinator import CoordinatorMachine
 from common.types import Tensors, nbytes
 
 log = logging.getLogger("consilium")
@@ -50,7 +50,7 @@ class Talk:
 
     def step(
         self,
-        machine: Machine,
+        machine: CoordinatorMachine,
         kind: str,
         tensors: Tensors = NOTHING,
         settings: Mapping[str, float | int | str] = NONE,

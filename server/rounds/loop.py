@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from common.algorithms import State, Total
+from common.algorithms import RoundTotal, State
 from common.algorithms.course import Course, Place
 from common.errors import QuorumError
 from common.metrics import performance
@@ -64,9 +64,9 @@ class Standing:
         return self.place.state
 
     @property
-    def recipe(self) -> Tensors:
+    def normalisation(self) -> Tensors:
         """Federated mean and variance, where the recipe has them."""
-        return self.place.recipe
+        return self.place.normalisation
 
     def header(self) -> dict[str, Any]:
         """The part that is not arrays."""
@@ -86,12 +86,13 @@ def begin(course: Course, aggregator: Aggregator) -> Standing:
         if course.over(place):
             raise QuorumError(
                 f"{len(total.sites)} of {len(course.sites)} sites answered, expected at least {course.plan.quorum} "
-                f"(federation.quorum; with federation.secure more than two thirds). Silent: {', '.join(total.dropped)}."
+                "(federation.quorum; with federation.secure more than two thirds). "
+                f"Silent: {', '.join(total.dropouts)}."
             )
     return Standing(place, course.algorithm.weights(place.state), -1, {}, ())
 
 
-def ask(course: Course, aggregator: Aggregator, place: Place) -> Total:
+def ask(course: Course, aggregator: Aggregator, place: Place) -> RoundTotal:
     """Ask what comes next."""
     return aggregator.total(course.request(place), course.cohort(place), course.plan.timeout_s, place)
 
@@ -140,8 +141,8 @@ def run_round(course: Course, aggregator: Aggregator, standing: Standing) -> Sta
         bytes_up=up,
         bytes_down=down,
         sites=total.sites,
-        dropped=total.dropped,
-        void=not moved and (bool(total.dropped) or not total.sums),
+        dropped=total.dropouts,
+        void=not moved and (bool(total.dropouts) or not total.sums),
         train_loss=_train_loss(total),
         validation=performance.summary_of_counts(counts) if counts else {},
     )
@@ -152,6 +153,6 @@ def run_round(course: Course, aggregator: Aggregator, standing: Standing) -> Sta
     return after
 
 
-def _train_loss(total: Total) -> float | None:
+def _train_loss(total: RoundTotal) -> float | None:
     examples = float(total.sums["examples"][0]) if "examples" in total.sums else 0.0
     return float(total.sums["loss_sum"][0]) / examples if examples else None

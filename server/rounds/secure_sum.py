@@ -18,7 +18,7 @@ from functools import partial
 
 import numpy as np
 
-from common.algorithms import Total
+from common.algorithms import RoundTotal
 from common.algorithms.course import Place, number
 from common.config import Training
 from common.errors import QuorumError, ShareError
@@ -26,11 +26,12 @@ from common.messages import answer_layout
 from common.messages.answer_layout import exchanges
 from common.messages.transport import Request, Transport
 from common.models import Model
-from common.secagg import Epoch, EpochOpening, Exchange, RoundOpening, admitted, propose
-from common.secagg.audit import Account
+from common.secagg import KeyPeriod, KeyPeriodOpening, QuestionKind, RoundOpening, propose
+from common.secagg.audit import TranscriptAccount
 from common.secagg.key_period_plan import RUN_BYTES
 from common.secagg.messages import Directory, Start
 from common.trust.enrolment import PURPOSE, Consortium
+from common.trust.roster import load_verified_roster
 from common.types import Tensors
 from server.rounds.audit_feed import Followers
 from server.rounds.exchange import Talk
@@ -53,7 +54,7 @@ class SecureSum:
 
     transport: Transport
     consortium: Consortium
-    exchanges: Callable[[int], dict[str, Exchange]]
+    exchanges: Callable[[int], dict[str, QuestionKind]]
     config: bytes
     slots: int
     keep: Transcripts | None = None
@@ -65,7 +66,7 @@ class SecureSum:
     """The round in which an earlier process ended: its training comes to what the transcript says, else to nothing."""
     _run: bytes = field(default_factory=lambda: os.urandom(RUN_BYTES))
     _opened: int = 0
-    _epoch: Epoch | None = None
+    _epoch: KeyPeriod | None = None
     _slot: int = 0
     _silent: frozenset[str] = frozenset()
     """Since the last round."""
@@ -78,7 +79,9 @@ class SecureSum:
             self.keep.salvage(self.consortium.pins)
             self._followers = Followers(self.keep)
 
-    def total(self, request: Request, cohort: Sequence[str], timeout_s: float, place: Place | None = None) -> Total:
+    def total(
+        self, request: Request, cohort: Sequence[str], timeout_s: float, place: Place | None = None
+    ) -> RoundTotal:
         """As `Aggregator.total`; without sums where too few sites answered, or their shares did not fit."""
         talk = Talk(self.transport, request.round, timeout_s)
         sums: Tensors = {}
@@ -99,19 +102,19 @@ class SecureSum:
         self._show(talk.heard - talk.silent, None, talk)
         if self._followers:
             self._followers.clear(before=number("train", request.round))
-        return Total(sums, counted, tuple(sorted(set(cohort) - set(counted))), talk.bytes_up, talk.bytes_down)
+        return RoundTotal(sums, counted, tuple(sorted(set(cohort) - set(counted))), talk.bytes_up, talk.bytes_down)
 
-    def _recorded(self, request: Request) -> Account | None:
+    def _recorded(self, request: Request) -> TranscriptAccount | None:
         """What became of a question that an earlier process asked: it is not asked again."""
         found = self.keep.read(request, self.consortium.pins) if self.keep else None
         return found if found and found.start.question == answer_layout.question(request) else None
 
-    def _taken_up(self, known: Account, place: Place | None, talk: Talk) -> Tensors:
+    def _taken_up(self, known: TranscriptAccount, place: Place | None, talk: Talk) -> Tensors:
         self._show(self.transport.sites(), place, talk)
         if known.total is None:
             raise known.failure or QuorumError("a round without a sum.")
         talk.counted = set(known.total.survivors)
-        return known.plan.exchanges[known.start.kind].layout.decode(known.total.words)
+        return known.plan.question_kinds[known.start.kind].layout.decode(known.total.words)
 
     def _show(self, sites: Collection[str], place: Place | None, talk: Talk) -> None:
         """Let sites that audit see what they have not seen, before they are asked on; and the last sum after it."""
@@ -120,37 +123,37 @@ class SecureSum:
                 self._followers.meet(sites, place, talk)
             self._followers.show(sites, talk)
 
-    def _epoch_for(self, cohort: tuple[str, ...], talk: Talk) -> Epoch:
+    def _epoch_for(self, cohort: tuple[str, ...], talk: Talk) -> KeyPeriod:
         """The epoch as it is, if it serves; else a new one."""
         epoch, members = self._epoch, tuple(site for site in cohort if site not in self._left)
         serves = epoch and epoch.plan.cohort == members and self._slot < epoch.plan.rounds
         if epoch and serves and not self._strangers(epoch, talk):
             return epoch
         self.consortium = self.current() if self.current else self.consortium
-        roster, self._epoch = admitted(self.consortium.roster, self.consortium.pins), None
+        roster, self._epoch = load_verified_roster(self.consortium.roster, self.consortium.pins), None
         self._left |= set(cohort) - set(roster.active)
         members = tuple(site for site in cohort if site not in self._left)
         plan = propose(
             roster, run=self._run, epoch=self._opened, config=self.config, purpose=PURPOSE, cohort=members,
             rounds=self.slots, exchanges=self.exchanges(len(members)),
         )  # fmt: skip
-        self._opened, self._slot, opening = self._opened + 1, 0, EpochOpening(plan, roster)
+        self._opened, self._slot, opening = self._opened + 1, 0, KeyPeriodOpening(plan, roster)
         roster_file = np.frombuffer(self.consortium.roster, np.uint8)
         talk.step(opening, "secagg/join", {"roster": roster_file, **self.beside})
         talk.step(opening, "secagg/share")
         talk.step(opening, "secagg/take")
-        self._epoch = opening.epoch()
+        self._epoch = opening.key_period()
         return self._epoch
 
-    def _strangers(self, epoch: Epoch, talk: Talk) -> bool:
+    def _strangers(self, epoch: KeyPeriod, talk: Talk) -> bool:
         """Whether a site that is back, after a silence or a restart, is not in the epoch."""
         ready = {epoch.plan.cohort[i] for i in epoch.ready}
         doubtful = (set(epoch.plan.cohort) - ready) | self._silent
         views = list(talk.ask(dict.fromkeys(sorted(doubtful), Request("secagg/present", talk.round))))
         return any(site not in ready or view != epoch.view for site, view in views)
 
-    def _round(self, epoch: Epoch, request: Request, talk: Talk) -> Tensors:
-        name, asked = answer_layout.named(request), answer_layout.question(request)
+    def _round(self, epoch: KeyPeriod, request: Request, talk: Talk) -> Tensors:
+        name, asked = answer_layout.question_kind(request), answer_layout.question(request)
         opening = RoundOpening(epoch, self._slot, name, asked)
         self._slot += 1
         with self.keep.writing(request) if self.keep else nullcontext(Page()) as page:
@@ -166,7 +169,7 @@ class SecureSum:
         talk.counted = set(total.survivors)
         if total.blamed:
             log.warning("round %d, %s: wrong shares from %s", request.round, name, ", ".join(total.blamed))
-        return epoch.plan.exchanges[name].layout.decode(total.words)
+        return epoch.plan.question_kinds[name].layout.decode(total.words)
 
 
 def make_secure(

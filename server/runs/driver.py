@@ -167,8 +167,10 @@ def _write_result(run: Run, finished: Finished) -> None:
         "threshold": repr(threshold),
         "origin": f"{len(finished.sites)} sites of {told.consortium}, data set {told.dataset}, plan {run.plan.digest}",
     }
-    looks, counted = standing.place.likeness, standing.best_counts
-    result_json.save_model(run.folder / "model.safetensors", standing.best, standing.recipe, looks, counted, about)
+    looks, counted = standing.place.appearance, standing.best_counts
+    result_json.save_model(
+        run.folder / "model.safetensors", standing.best, standing.normalisation, looks, counted, about
+    )
     sha = hashlib.sha256(tensorfile.pack(standing.best, {})).hexdigest()
     result: dict[str, Any] = {
         "format": result_json.FORMAT,

@@ -15,13 +15,13 @@ import pytest
 import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from client import app as site_edge
 from client.plans import judge
 from client.plans.inbox import PlanInbox
+from client.training import hospital_site
 from common.errors import ConfigError, IdentityError, PlanError, PolicyError, RunError
 from common.messages.transport import Answer, Reply, Request
 from common.metrics import performance
-from common.package import admitted
+from common.package import load_verified_package
 from common.plans import declarations
 from common.plans.plan import RunPlan
 from common.plans.site_figures import ASKED
@@ -49,7 +49,7 @@ TREE = SVM | {
 @pytest.fixture(autouse=True)
 def every_hospital_keeps_its_images(monkeypatch: pytest.MonkeyPatch) -> None:
     """Here all of them share a process; in life each has one, which keeps one plan's images."""
-    monkeypatch.setattr(site_edge, "_prepared", lru_cache(maxsize=None)(site_edge._prepared.__wrapped__))
+    monkeypatch.setattr(hospital_site, "read_once", lru_cache(maxsize=None)(hospital_site.read_once.__wrapped__))
     monkeypatch.setattr(driver, "LONGEST_PAUSE_S", 0.01)
     monkeypatch.setattr(evaluate, "AGAIN_S", 0.01)
 
@@ -58,7 +58,7 @@ def every_hospital_keeps_its_images(monkeypatch: pytest.MonkeyPatch) -> None:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Consortium:
     """Five hospitals that have trained two models, and a third, of other images, without the last of them."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(site_edge, "_prepared", lru_cache(maxsize=None)(site_edge._prepared.__wrapped__))
+        patched.setattr(hospital_site, "read_once", lru_cache(maxsize=None)(hospital_site.read_once.__wrapped__))
         consortium = Consortium(tmp_path_factory.mktemp("trained") / "life", FIVE, tree=TREE)
         for name, sites in (("one", FIVE), ("two", FIVE), ("of-four", FIVE[:4])):
             other = (
@@ -135,7 +135,7 @@ def drawn_up(consortium: Consortium, *models: str, **options: str) -> RunPlan:
     }
     plan = commands.drawn_up(consortium.home, Namespace(models=models, **told | options))
     for site in consortium.sites.values():
-        PlanInbox(site).take_plan(plan.paper.encode())
+        PlanInbox(site).take_plan(plan.document.encode())
     return plan
 
 
@@ -150,7 +150,7 @@ def publish(consortium: Consortium, *names: str) -> None:
 def plain(consortium: Consortium, run: Run, site: str, model: Any) -> Tensors:
     """What a site would count, computed without any of the protocol."""
     home = consortium.sites[site]
-    member = site_edge.prepared(home, judge.approved(home, run.plan.digest)).site.by_model[model.sha256]
+    member = hospital_site.prepare(home, judge.approved(home, run.plan.digest)).site.by_model[model.sha256]
     arrays = model_store.arrays(consortium.home, model)
     cases = member.ready("validation", under("recipe", arrays))
     return performance.count(member.model.scores(under("weights", arrays), cases.images), cases.labels)
@@ -188,8 +188,8 @@ def test_a_row_is_the_sum_of_what_plain_computation_counts_at_every_site(consort
 
 def test_a_site_that_refused_is_sent_nothing(consortium: Consortium) -> None:
     plan = drawn_up(consortium, "of-four", cohort=",".join(FIVE))
-    assert "Nothing is trained" in plan.described()
-    assert plan.content.models[0].recipe in plan.described()
+    assert "Nothing is trained" in plan.describe()
+    assert plan.content.models[0].recipe in plan.describe()
     PlanInbox(consortium.sites["Quito"]).decide(plan, "refuse", "no")
     run = consortium.begun(plan, *FIVE[:4])
     consortium.bring("Quito", plan)
@@ -226,7 +226,7 @@ def test_a_plan_that_evaluates_answers_no_training(consortium: Consortium) -> No
     run, _ = evaluated(consortium, model.name)
     site = consortium.sites["Lisbon"]
     with pytest.raises(PolicyError, match="the approved plan only evaluates"):
-        site_edge.prepared(site, run.plan).site.contribute(Request("train", 0), {})
+        hospital_site.prepare(site, run.plan).site.contribute(Request("train", 0), {})
     with pytest.raises(PolicyError, match="in the clear, which this site does not answer"):
         Hospitals(consortium, run.plan).answer("Lisbon")(Request("evaluate", 0), {})
 
@@ -273,9 +273,9 @@ def test_a_package_of_others_is_taken_once_its_fingerprint_is_confirmed(consorti
     (path := tmp_path / "others.consilium").write_bytes(file)
     with pytest.raises(IdentityError, match="'others' is not this consortium, and its fingerprint was not confirmed"):
         drawn_up(consortium, str(path), dataset="chest", fingerprint="00000 " * 6)
-    digits = admitted(file, "it").fingerprint
+    digits = load_verified_package(file, "it").fingerprint
     run, _ = evaluated(consortium, str(path), dataset="chest", fingerprint=digits)
-    assert result_of(run)["cross_site"]["models"] == [admitted(file, "it").content.name]
+    assert result_of(run)["cross_site"]["models"] == [load_verified_package(file, "it").content.name]
     assert sorted(result_of(run)["sites"]) == list(FIVE)
 
 
@@ -392,7 +392,7 @@ def test_a_coordinator_that_shows_other_declarations_gets_no_sum(shown: str, con
             def answer(request: Request, state: Tensors, inner: Any = inner) -> Any:
                 other = {
                     **request.tensors,
-                    declarations.NAME: np.frombuffer(declarations.packed(told[shown]), np.uint8),
+                    declarations.NAME: np.frombuffer(declarations.encode_decisions(told[shown]), np.uint8),
                 }
                 return inner(replace(request, tensors=other) if request.kind == "secagg/join" else request, state)
 
@@ -401,7 +401,7 @@ def test_a_coordinator_that_shows_other_declarations_gets_no_sum(shown: str, con
     way = Asked(consortium, plan)
     if shown == "unbound":  # the sum's keys are bound to the old ones
         consortium.home.folder.joinpath("runs", run.name, "decisions", "Quito.json").write_bytes(
-            before["Quito"].paper.encode()
+            before["Quito"].document.encode()
         )
     told_otherwise(way)
     driver.conduct(run, way, evaluate.examine)

@@ -23,8 +23,9 @@ from client.connection import node
 from client.connection.fast_path import GOT, TAKE, Express
 from client.connection.fleet_client import Clock, Link, NobodyWaitsError, signed
 from client.connection.message_handler import Errands
+from client.training import hospital_site
 from common.errors import LinkError
-from common.secagg.audit import framed
+from common.secagg.audit import frame
 from server.app import FlowerTransport, _short
 from server.consortium import membership
 from server.gateway import app as gateway
@@ -229,7 +230,7 @@ def test_a_reply_after_the_run_is_over_is_gone(door: Door, lisbon: Member) -> No
         asked(grid, lisbon)
         parts = lisbon.way.take("")
     answer = lisbon.way._client.post(
-        "/v1/consilium/give", content=b"".join(map(framed, lisbon.reply(parts))), headers=signed(lisbon.link, Clock())
+        "/v1/consilium/give", content=b"".join(map(frame, lisbon.reply(parts))), headers=signed(lisbon.link, Clock())
     )
     assert (answer.status_code, answer.json()["error"]) == (410, "over")
     with pytest.raises(NobodyWaitsError):
@@ -286,7 +287,7 @@ def test_what_is_large_comes_by_its_head_and_in_pieces(
 def test_hospitals_that_go_flowers_way_and_ours_finish_a_run_together(
     door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(site_edge, "_prepared", lru_cache(maxsize=None)(site_edge._prepared.__wrapped__))
+    monkeypatch.setattr(hospital_site, "read_once", lru_cache(maxsize=None)(hospital_site.read_once.__wrapped__))
     consortium, home, names = door.consortium, door.home, ("Lisbon", "Nairobi", "Porto")
     porto = consortium.sites["Porto"] = consortium.hospital("Porto")
     settings = porto.folder / "site.yaml"

@@ -18,10 +18,11 @@ from typing import Any
 import pytest
 from flwr.app import Context, RecordDict
 
-from client import app as site_edge
+from client.app import ContextState
 from client.plans import judge
 from client.plans.inbox import PlanInbox
 from client.setup import enrol
+from client.training import hospital_site
 from common.errors import PlanError, RunError
 from common.messages.transport import Answer, InMemory, Reply, Request
 from common.plans.plan import RunPlan
@@ -38,8 +39,8 @@ RECORD = RoundRecord(0, 1.0, 10, 20, NAMES, (), False, None, {"auc": 0.5})
 @pytest.fixture(autouse=True)
 def every_hospital_keeps_its_images(monkeypatch: pytest.MonkeyPatch) -> None:
     """Here all of them share a process; in life each has one, which keeps one plan's images."""
-    prepared = lru_cache(maxsize=None)(site_edge._prepared.__wrapped__)
-    monkeypatch.setattr(site_edge, "_prepared", prepared)
+    prepared = lru_cache(maxsize=None)(hospital_site.read_once.__wrapped__)
+    monkeypatch.setattr(hospital_site, "read_once", prepared)
 
 
 @pytest.fixture(autouse=True)
@@ -65,8 +66,9 @@ class Hospitals(InMemory):
     def answer(self, name: str) -> Answer:
         def answer(request: Request, state: Tensors) -> Any:
             site = self.consortium.sites[name]
-            member = replace(site_edge.prepared(site, judge.approved(site, self.plan.digest)), enrolment=site.enrolment)
-            reply, _ = member.answer(request, Context(7, 0, {}, RecordDict(), {}))
+            prepared_site = hospital_site.prepare(site, judge.approved(site, self.plan.digest))
+            node = replace(prepared_site, enrolment=site.enrolment)
+            reply, _ = node.answer(request, ContextState(Context(7, 0, {}, RecordDict(), {})))
             if request.kind == "secagg/submit" and request.settings["asked"] != "statistics":
                 self.submitted.append((name, request.round, str(request.settings["asked"])))
             return reply, state

@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from common.errors import PolicyError, QuorumError, StageError
-from common.secagg import Exchange, Layout, RoundOpening, Segment, audit
+from common.secagg import Layout, QuestionKind, RoundOpening, Segment, audit
 from common.secagg.masks import LEAF_BYTES
-from common.secagg.stages import Gathering
+from common.secagg.stages import CoordinatorStage
 from tests.secagg.world import QUESTION, World, expected, plain
 
 EXAMPLES = int(os.environ.get("CONSILIUM_EXAMPLES", "40"))
@@ -31,7 +31,7 @@ OPENED: dict[int, World] = {}
 def opened(n: int) -> World:
     """A federation that serves many examples; opened anew when its rounds are used up."""
     if n not in OPENED or next_slot(OPENED[n]) >= OPENED[n].plan.rounds:
-        OPENED[n] = World.of(n, rounds=24, exchanges={k: Exchange(v) for k, v in LENGTHS.items()})
+        OPENED[n] = World.of(n, rounds=24, exchanges={k: QuestionKind(v) for k, v in LENGTHS.items()})
         OPENED[n].open_epoch()
     return OPENED[n]
 
@@ -102,7 +102,7 @@ def test_every_stage_of_an_epoch_can_lose_a_site() -> None:
     assert [world.plan.cohort[i] for i in epoch.adverts] == names[2:]
     vectors = world.vectors()
     total = world.round(vectors)
-    assert (total.survivors, total.dropped) == (tuple(names[3:]), (names[2],))
+    assert (total.survivors, total.dropouts) == (tuple(names[3:]), (names[2],))
     np.testing.assert_array_equal(total.words, expected(vectors, names[3:]))
 
 
@@ -136,7 +136,7 @@ def test_a_new_epoch_follows_on_the_old_one() -> None:
 
 
 def test_a_sum_that_is_of_use_only_whole_fails_with_a_dropout_and_can_be_asked_again() -> None:
-    world = World.of(5, exchanges={"gram": Exchange(plain(3), whole=True)}, rounds=2)
+    world = World.of(5, exchanges={"gram": QuestionKind(plain(3), whole=True)}, rounds=2)
     world.open_epoch()
     vectors = world.vectors("gram")
     with pytest.raises(QuorumError, match="expected all"):
@@ -153,7 +153,7 @@ def test_nothing_can_be_had_from_a_round_that_failed_or_goes_on() -> None:
         opening.total()
     with pytest.raises(QuorumError):
         opening.close()
-    assert opening.stage is Gathering.FAILED
+    assert opening.stage is CoordinatorStage.FAILED
     for attempt in (opening.total, opening.close):
         with pytest.raises(StageError):
             attempt()

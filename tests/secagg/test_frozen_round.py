@@ -17,7 +17,7 @@ from blake3 import blake3
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from common.secagg import Exchange, Layout, Segment
+from common.secagg import Layout, QuestionKind, Segment
 from tests.secagg.world import QUESTION, World
 
 FROZEN = Path(__file__).with_name("frozen-round.bin")
@@ -28,7 +28,7 @@ P = 2**255 - 19
 def frozen_world() -> tuple[World, list[int]]:
     """Five sites, keys for two rounds, one dropout in the second: the same bytes every time."""
     layout = Layout((Segment("delta", (2, 3), 1.0, 12, weighted=True), Segment("weight", (1,), 500.0, 0)), 32, 500.0)
-    world = World.of(5, rounds=2, exchanges={"train": Exchange(layout)}, seed="frozen")
+    world = World.of(5, rounds=2, exchanges={"train": QuestionKind(layout)}, seed="frozen")
     world.open_epoch()
     vectors = {}
     for i, name in enumerate(world.sites):

@@ -17,6 +17,7 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 
 from client import app as site_edge
+from client.connection import records
 from client.dataset import loading
 from client.training.secure_site import Secured, machine
 from client.training.site import Site
@@ -29,7 +30,7 @@ from common.messages.answer_layout import exchanges
 from common.messages.transport import NONE, InMemory, Misfortunes, Request, Transport
 from common.models import build
 from common.storage import tensorfile
-from common.trust.enrolment import made_up
+from common.trust.enrolment import simulated_consortium
 from common.types import Tensors, under
 from server import app_simulated
 from server.app import FlowerTransport
@@ -75,7 +76,7 @@ def misfortunes(config: Config) -> Misfortunes:
 
 
 NAMES = ("Lisbon", "Nairobi", "Osaka")
-CONSORTIUM, ENROLLED = made_up(NAMES, Federation())
+CONSORTIUM, ENROLLED = simulated_consortium(NAMES, Federation())
 
 
 def in_memory(config: Config) -> InMemory:
@@ -162,7 +163,7 @@ def test_only_bytes_of_our_own_format_travel(tmp_path: Path) -> None:
     assert seen
     for content, decode in zip(seen, [wire.decode_request, wire.decode_reply] * (len(seen) // 2), strict=True):
         assert list(content) == ["message"]
-        decode(site_edge._unpacked(content))
+        decode(records.unpack(content))
 
 
 def test_a_site_that_fails_is_silent_and_its_reason_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -16,14 +16,16 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 
 from client import app as site_edge
+from client.connection import records
 from client.home import Home as Hospital
 from client.plans.inbox import PlanInbox
+from client.training import hospital_site
 from common.messages import wire
 from common.messages.transport import Request
 from common.plans.plan import RunPlan
 from common.storage import tensorfile
 from common.storage.files import write_json
-from common.trust.documents import signed
+from common.trust.documents import sign_document
 from common.types import Tensors, prefixed, under
 from server import app
 from server.app import FlowerTransport
@@ -50,8 +52,9 @@ PRESENT = Request("secagg/present", 0)
 @pytest.fixture(autouse=True)
 def every_hospital_keeps_its_images(monkeypatch: pytest.MonkeyPatch) -> None:
     """Here all of them share a process; in life each has one, which keeps one plan's images."""
-    prepared = lru_cache(maxsize=None)(site_edge._prepared.__wrapped__)
-    monkeypatch.setattr(site_edge, "_prepared", prepared)
+    prepared = lru_cache(maxsize=None)(hospital_site.read_once.__wrapped__)
+    monkeypatch.setattr(hospital_site, "read_once", prepared)
+    monkeypatch.setattr(hospital_site, "PATIENCE_S", 120.0)  # three hospitals read in one process, on any machine
 
 
 @contextmanager
@@ -97,7 +100,7 @@ def test_only_bytes_of_our_own_format_and_the_plans_name_travel(
     small: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     consortium, seen = Consortium(tmp_path), list[RecordDict]()
-    monkeypatch.setattr(site_edge, "SMALL_BYTES", small)
+    monkeypatch.setattr(records, "SMALL_BYTES", small)
     monkeypatch.setattr(app, "SMALL_BYTES", small)
 
     def watch(message: Message, context: Context) -> Message:
@@ -112,7 +115,7 @@ def test_only_bytes_of_our_own_format_and_the_plans_name_travel(
         carried(consortium, run, grid)
     assert run.state.stage == "finished", run.state.why
     for content, decode in zip(seen, [wire.decode_request, wire.decode_reply] * (len(seen) // 2), strict=True):
-        decode(site_edge._unpacked(content))
+        decode(records.unpack(content))
         assert set(content) == ({"message"} if small else {"message", "pieces"})
         assert set(content.config_records["message"]) - {"bytes"} <= {"plan"}
     assert {content.config_records["message"]["plan"] for content in seen[::2]} == {run.plan.digest}
@@ -152,10 +155,10 @@ def refused(consortium: Consortium, digest: str, request: Request = PRESENT) -> 
 
 def changed(consortium: Consortium, **told: object) -> RunPlan:
     """A plan that the roots have signed as well, and the sites approved."""
-    content = consortium.plan().paper.content | told
-    plan = RunPlan.admitted(signed("plan", content, consortium.roots).encode(), consortium.home.pins)
+    content = consortium.plan().document.content | told
+    plan = RunPlan.load_verified(sign_document("plan", content, consortium.roots).encode(), consortium.home.pins)
     for site in consortium.sites.values():
-        PlanInbox(site).take_plan(plan.paper.encode())
+        PlanInbox(site).take_plan(plan.document.encode())
         PlanInbox(site).decide(plan, "approve", "")
     return plan
 
@@ -241,14 +244,14 @@ def test_the_coordinator_learns_the_code_of_an_error_and_never_its_text(
     lisbon_edited(lisbon, lambda told: told["datasets"]["chest"].update(data=MOVED, take=None))
     (paper := PlanInbox(nairobi).room(plan.digest) / "plan.json").unlink()
     paper.mkdir()  # cannot be read, not even by root
-    read = site_edge.own_cases
+    read = hospital_site.own_cases
 
     def defective(home: Hospital, plan: RunPlan) -> Any:
         if home == osaka:
             raise ValueError("patient-17 of Osaka")
         return read(home, plan)
 
-    monkeypatch.setattr(site_edge, "own_cases", defective)
+    monkeypatch.setattr(hospital_site, "own_cases", defective)
     with caplog.at_level(logging.WARNING, "consilium"):
         assert refused(consortium, plan.digest) == {"Lisbon": "CONFIG", "Nairobi": "DISK", "Osaka": "DEFECT"}
     assert "patient-17.npz" in caplog.text  # in the hospital's own log
