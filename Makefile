@@ -10,7 +10,7 @@ help:
 	@echo "make check   set up, then lint, type-check, and check the walls between the packages"
 	@echo "make docs    set up, then build the pages of docs/ as a site in build/docs; a broken link fails"
 	@echo "make bench   set up, then run every benchmark (long)"
-	@echo "make lock    write the locked dependencies anew"
+	@echo "make lock    write the locked dependencies again"
 
 .venv/run: requirements.lock
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv

@@ -38,6 +38,30 @@ def test_every_stop_names_a_process_the_code_the_network_and_the_protection() ->
         assert "**Protection:**" in text
 
 
+def test_a_concept_of_the_design_page_stands_where_the_page_says() -> None:
+    page = (
+        (ROOT / "docs" / "design.md")
+        .read_text(encoding="utf-8")
+        .partition("## The concepts")[2]
+        .partition("\n\nEver")[0]
+    )
+    for row in page.splitlines():
+        cells = row.split("|")
+        if "`" in row:
+            text = "".join(file.read_text(encoding="utf-8") for path in names(cells[-2]) for file in files(ROOT / path))
+            assert not [name for name in names(cells[1]) if f"class {name}" not in text], row
+
+
+def names(cell: str) -> list[str]:
+    """What stands between backticks."""
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def files(path: Path) -> list[Path]:
+    """A file, or all of a room."""
+    return sorted(path.glob("*.py")) if path.is_dir() else [path]
+
+
 def test_the_release_is_the_same_everywhere() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
