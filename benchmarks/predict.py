@@ -40,7 +40,7 @@ SMALL = ("data.sites=3", "data.cases=100", "baselines=[]", "personalise.mix=fals
 def run(*arguments: object) -> float:
     """Seconds of one command."""
     begun = time.perf_counter()
-    done = subprocess.run([sys.executable, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, *map(str, arguments)], cwd=ROOT, capture_output=True, encoding="utf-8")
     assert done.returncode == 0, done.stdout + done.stderr
     return time.perf_counter() - begun
 

@@ -67,13 +67,13 @@ class OneRound:
 
     def __init__(self, sites: int, length: int, bits: int, rounds: int) -> None:
         self.world = World.of(sites, layout_of(length, bits), rounds=rounds)
-        self.epoch = self.world.open_epoch()
+        self.key_period = self.world.open_key_period()
         self.layout = self.world.plan.question_kinds["train"].layout
         self.words = np.zeros(length, self.layout.dtype)
 
     def run(self, slot: int, dropped: int = 0) -> tuple[float, float, int]:
         """One round: the first site's seconds, the coordinator's seconds, the bytes of the first site's upload."""
-        opening = RoundOpening(self.epoch, slot, "train", slot.to_bytes(32, "big"))
+        opening = RoundOpening(self.key_period, slot, "train", slot.to_bytes(32, "big"))
         names, upload = list(self.world.sites), 0
         clock = {"site": 0.0, "server": 0.0}
 
@@ -163,7 +163,7 @@ def server_peak_bytes(sites: int, length: int = 120_000) -> int:
     """The memory of one round at its highest, from the requests to the sum; one site's vector at a time is in it."""
     whole = coordinator(sites, length)
     weights = {"weights": np.zeros(length, np.float32)}
-    whole.total(Request("train", 0, weights), whole.transport.sites(), 60.0)  # with the epoch's keys
+    whole.total(Request("train", 0, weights), whole.transport.sites(), 60.0)  # with the key period's keys
     tracemalloc.start()
     total = whole.total(Request("train", 1, weights), whole.transport.sites(), 60.0)
     peak = tracemalloc.get_traced_memory()[1]

@@ -156,7 +156,7 @@ class Home:
             ConfigError: before the site has joined.
         """
         try:
-            return (self.folder / "address").read_text().strip()
+            return (self.folder / "address").read_text(encoding="utf-8").strip()
         except FileNotFoundError:
             raise ConfigError(
                 f"{self.folder}: this site has not joined a consortium. Send the coordinator {self.site}.request, and "
@@ -213,6 +213,6 @@ def _settings(path: Path, text: bytes) -> SiteSettings:
 
 def _identity(path: Path) -> Ed25519PrivateKey:
     try:
-        return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(path.read_text()))
+        return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(path.read_text(encoding="utf-8")))
     except (OSError, ValueError):
         raise ConfigError(f"{path}: no key of 64 hexadecimal digits. Make this site with `client init`.") from None

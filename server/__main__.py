@@ -16,8 +16,12 @@
 All take --home DIR, the coordinator's folder (default: consortium). docs/deploy.md goes through everything in order.
 """
 
+from common.cli import interrupt
+
+if __name__ == "__main__":
+    interrupt.arm()  # before the rest is imported, which takes seconds
+
 import argparse
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -187,14 +191,15 @@ def _admit(options: argparse.Namespace) -> int:
     path = membership.admit(home, request, home.root_keys(options.root), new_keys=options.new_keys)
     options.act.facts["roster"] = home.roster.version
     print(f"Admitted: roster version {home.roster.version}, {len(home.roster.active)} active members.")
-    print(f"Send {path} to the hospital; it holds no secret. There: python -m client join {path.name}")
+    print(f"Send {path} to the hospital; it holds no secret. There: python -m client join {terminal.word(path.name)}")
     return 0
 
 
 def _start(options: argparse.Namespace) -> int:
     from server.processes import start  # Flower takes a second to import
 
-    return start.start(Home.at(options.home))
+    home, options.act.ended = Home.at(options.home), "done"  # by Ctrl-C, which is how it is stopped
+    return start.start(home)
 
 
 def _run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -329,7 +334,8 @@ COMMANDS = {
     "init": Command("make a consortium", INIT, _init_arguments, _init),
     "admit": Command("put a hospital on the roster", ADMIT, _admit_arguments, _admit),
     "fingerprint": Command("the consortium's, to read out", FINGERPRINT, _fingerprint_arguments, _fingerprint),
-    "start": Command("keep the coordinator's processes alive", START, _home_argument, _start),
+    "start": Command("keep the coordinator's processes alive", START, _home_argument, _start,
+                     "all processes have ended; runs go on at the next start."),
     "run": Command("sign a plan, ask the sites, follow the run", RUN, _run_arguments, _run,
                    "the run goes on; follow it again with `python -m server follow`."),
     "follow": Command("follow a run", FOLLOW, _name_argument, _follow,
@@ -350,4 +356,4 @@ COMMANDS = {
 COMMANDS |= {name: acts.recorded(COMMANDS[name], what, _log) for name, what in RECORDED.items()}
 
 if __name__ == "__main__":
-    sys.exit(main())
+    interrupt.program(main)

@@ -90,7 +90,10 @@ def _take(options: argparse.Namespace) -> int:
     finally:
         part.unlink(missing_ok=True)
     print(f"Written to {path}: {model.size:,} bytes, published by '{model.publisher}', fingerprint")
-    print(f"\n    {model.fingerprint}\n\nThen: python -m client predict {path} IMAGE…    {listing_view.RESEARCH}")
+    print(
+        f"\n    {model.fingerprint}\n\nThen: python -m client predict {terminal.word(path)} IMAGE…    "
+        f"{listing_view.RESEARCH}"
+    )
     return 0
 
 

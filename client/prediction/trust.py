@@ -65,7 +65,7 @@ def _found(remembered: Path) -> Path:
 
 def _known(path: Path) -> dict[str, str]:
     try:
-        told = json.loads(path.read_text())
+        told = json.loads(path.read_text(encoding="utf-8"))
         return {str(digits): str(name) for digits, name in told.items()}
     except (FileNotFoundError, NotADirectoryError):
         return {}

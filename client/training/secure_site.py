@@ -1,7 +1,7 @@
 """A site under secure aggregation: it answers the protocol's messages, and nothing in the clear.
 
-    secagg/present         what the site knows of the epoch; says that it is there
-    secagg/join, share, take             an epoch's beginning
+    secagg/present         what the site knows of the key period; says that it is there
+    secagg/join, share, take             a key period's beginning
     secagg/submit          a question of `client.training.site`, with the round's start: the answer leaves masked
     secagg/agree, release  whose vectors make the sum; the shares that unmask it
     secagg/follow          whether the site audits; `client.training.auditing_site` is for those that do
@@ -37,7 +37,7 @@ MESSAGE = "message"
 
 
 def forget(_: ParticipantState) -> None:
-    """Records nothing: a simulation that is killed begins a new epoch."""
+    """Records nothing: a simulation that is killed begins a new key period."""
 
 
 @dataclass
@@ -81,11 +81,11 @@ class Secured:
         return Reply({MESSAGE: np.frombuffer(message, np.uint8)}), state
 
     def present(self, request: Request, state: Tensors) -> tuple[Buffer, Tensors]:
-        """The site's view of the epoch, by which the coordinator sees whether it can go on in it."""
+        """The site's view of the key period, by which the coordinator sees whether it can go on in it."""
         return self._keeper.participant.state.view, state
 
     def join(self, request: Request, state: Tensors) -> tuple[Buffer, Tensors]:
-        """Check the plan, and make keys for an epoch."""
+        """Check the plan, and make keys for a key period."""
         proposal, roster = bytes_in(request, MESSAGE), bytes_in(request, "roster")
         self._refuse_other_exchanges(KeyPeriodPlan.read(proposal))
         if (version := load_verified_roster(roster, self.machine.pins).version) < (seen := self.newest()):
@@ -93,7 +93,7 @@ class Secured:
         return self._keeper.step(lambda s: s.join(proposal, roster, self.clock())), state
 
     def share(self, request: Request, state: Tensors) -> tuple[Buffer, Tensors]:
-        """Deal shares of the epoch's secrets."""
+        """Deal shares of the key period's secrets."""
         return self._keeper.step(lambda s: s.share(bytes_in(request, MESSAGE))), state
 
     def take(self, request: Request, state: Tensors) -> tuple[Buffer, Tensors]:
@@ -144,7 +144,7 @@ class Secured:
 
     @property
     def plan(self) -> KeyPeriodPlan:
-        """The epoch's plan, which the site has checked."""
+        """The key period's plan, which the site has checked."""
         return self._keeper.participant.plan
 
     @property

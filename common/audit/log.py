@@ -139,7 +139,7 @@ class Log:
             AuditError: it is damaged, or there is none.
         """
         try:
-            return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(self._key.read_text()))
+            return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(self._key.read_text(encoding="utf-8")))
         except (OSError, ValueError):
             raise AuditError(f"{self._key}: expected a key of 64 hexadecimal digits. {RESTORE}") from None
 
@@ -211,7 +211,7 @@ class Log:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with (self.folder / ".lock").open("w") as lock:
+        with (self.folder / ".lock").open("w", encoding="utf-8") as lock:
             deadline = time.monotonic() + PATIENCE_S
             while True:
                 try:

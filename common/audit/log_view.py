@@ -121,7 +121,8 @@ def _export(log: Log, options: argparse.Namespace) -> int:
     if options.file.exists():
         raise ConfigError(f"{options.file}: exists already, and an exported log is not written over.")
     tensorfile.write_atomically(options.file, log_copy.write(log))
-    print(f"Written to {options.file}. Check it anywhere: python -m client audit verify {options.file.name}")
+    file: Path = options.file
+    print(f"Written to {file}. Check it anywhere: python -m client audit verify {terminal.word(file.name)}")
     return 0
 
 

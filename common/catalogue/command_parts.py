@@ -10,6 +10,7 @@ from common.catalogue import listing_view
 from common.catalogue.listing import Listing
 from common.catalogue.offer_from_file import Descriptions, as_configuration
 from common.catalogue.offers import ModelOffer, OfferContent
+from common.cli import terminal
 from common.errors import CatalogueError, ConfigError
 from common.package import SUFFIX
 from common.storage import tensorfile
@@ -94,4 +95,4 @@ def target(options: argparse.Namespace, content: OfferContent) -> Path:
 def write_plan(path: Path, content: OfferContent) -> None:
     """A plan that is offered, as a configuration."""
     tensorfile.write_atomically(path, as_configuration(content, path).encode())
-    print(f"Written to {path}: the coordinator asks for it with `python -m server run {path}`.")
+    print(f"Written to {path}: the coordinator asks for it with `python -m server run {terminal.word(path)}`.")

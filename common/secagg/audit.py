@@ -75,15 +75,17 @@ def replay_transcript(messages: Iterable[bytes], pins: Pins, *, context: bytes |
         roster = load_verified_roster(next(entries), pins)
         plan = KeyPeriodPlan.read(next(entries))
         check(plan, roster)
-        epoch = KeyPeriod.of(plan, roster, list(Directory.decode(next(entries)).adverts))
+        key_period = KeyPeriod.of(plan, roster, list(Directory.decode(next(entries)).adverts))
         start = Start.decode(next(entries))
     except StopIteration:
         raise WireError("a transcript without its first four messages.") from None
     if start.kind not in plan.question_kinds or start.slot >= plan.rounds:
         raise PolicyError("unknown-kind", f"a transcript of a round that the plan does not have ('{start.kind}').")
-    opening = RoundOpening(epoch, start.slot, start.kind, start.question)
+    opening = RoundOpening(key_period, start.slot, start.kind, start.question)
     if context is not None and opening.context != context:
-        raise PolicyError("forged-transcript", "the transcript is of another round, model or epoch than this site saw.")
+        raise PolicyError(
+            "forged-transcript", "the transcript is of another round, model or key period than this site saw."
+        )
     order = [Masked.KIND, Agreement.KIND]
     for message in entries:
         while order and kind_of(message) != order[0]:

@@ -1,4 +1,4 @@
-"""What both of the coordinator's machines do: an epoch's opening (`epoch`) and a round (`round`).
+"""What both of the coordinator's machines do: a key period's opening (`key_period`) and a round (`round`).
 
 Send `requests()`, hand every reply to `receive` as it comes, and call `close` when waiting is over: who has not
 answered by then has dropped out. `receive` checks everything before anything changes.
@@ -71,7 +71,7 @@ class CoordinatorMachine:
         """Whose message it is, if it is of this round, signed, from one who was asked, and the first."""
         who, what = sender_of(message.sender, self.plan), type(message).__name__.lower()
         if message.context != context:
-            raise StageError("other-round", f"{what} from {who} is of another round, epoch or view.")
+            raise StageError("other-round", f"{what} from {who} is of another round, key period or view.")
         message.verify(self.roster.active[who], who=who)
         if message.sender not in allowed:
             raise StageError("not-asked", f"{what} from {who}, which has dropped out or does not take part.")

@@ -1,4 +1,4 @@
-"""The adverts of an epoch, checked in the same way by sites, coordinator and auditor."""
+"""The adverts of a key period, checked in the same way by sites, coordinator and auditor."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,17 +10,17 @@ from common.trust.roster import Roster
 
 
 def checked_advert(content: bytes | memoryview, plan: KeyPeriodPlan, roster: Roster) -> Advert:
-    """An advert that its sender signed for this epoch, with usable keys for every round.
+    """An advert that its sender signed for this key period, with usable keys for every round.
 
     Raises:
         WireError: if it is no advert.
-        StageError: if it is of another epoch or run.
+        StageError: if it is of another key period or run.
         IdentityError: if it is not by a member of the cohort, or has keys of low order.
     """
     advert = Advert.decode(content)
     if advert.context != plan.context:
         raise StageError(
-            "other-epoch", "an advert of another epoch, run or plan: it was replayed, or the views differ."
+            "other-epoch", "an advert of another key period, run or plan: it was replayed, or the views differ."
         )
     who = sender_of(advert.sender, plan)
     advert.verify(roster.active[who], who=who)

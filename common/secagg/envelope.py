@@ -50,7 +50,7 @@ class FromSite(Message):
     """A message that a site signs: context, sender, content, signature."""
 
     context: bytes
-    """epoch_ctx, view, or round_ctx."""
+    """period_ctx, view, or round_ctx."""
     sender: int
     """Position in the cohort."""
     signature: bytes = field(default=b"", kw_only=True)

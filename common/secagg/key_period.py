@@ -1,4 +1,4 @@
-"""The coordinator opens an epoch: it carries adverts and sealed shares between sites, and can open none of them."""
+"""The coordinator opens a key period: it carries adverts and sealed shares between sites, and can open none of them."""
 
 from dataclasses import dataclass
 
@@ -13,14 +13,14 @@ from common.trust.roster import Roster
 
 @dataclass(frozen=True)
 class KeyPeriod:
-    """What an epoch's rounds need."""
+    """What a key period's rounds need."""
 
     plan: KeyPeriodPlan
     roster: Roster
     adverts: dict[int, Advert]
     """Of the participants, by position in the cohort, rising."""
     ready: frozenset[int]
-    """Participants that have opened their shares; the others are away for the whole epoch."""
+    """Participants that have opened their shares; the others are away for the whole key period."""
 
     @property
     def view(self) -> bytes:
@@ -29,13 +29,13 @@ class KeyPeriod:
 
     @classmethod
     def of(cls, plan: KeyPeriodPlan, roster: Roster, adverts: list[bytes]) -> "KeyPeriod":
-        """An epoch from its participants' adverts, as an auditor sees it."""
+        """A key period from its participants' adverts, as an auditor sees it."""
         checked = [checked_advert(advert, plan, roster) for advert in adverts]
         return cls(plan, roster, {a.sender: a for a in checked}, frozenset(a.sender for a in checked))
 
 
 class KeyPeriodOpening(CoordinatorMachine):
-    """The beginning of an epoch: adverts, shares, readies."""
+    """The beginning of a key period: adverts, shares, readies."""
 
     def __init__(self, plan: KeyPeriodPlan, roster: Roster) -> None:
         super().__init__(plan, roster, CoordinatorStage.ADVERTS)
@@ -57,9 +57,9 @@ class KeyPeriodOpening(CoordinatorMachine):
         return {}
 
     def key_period(self) -> KeyPeriod:
-        """The epoch, once all three are closed."""
+        """The key period, once all three are closed."""
         if self.stage is not CoordinatorStage.KEY_PERIOD:
-            raise StageError("out-of-order", f"the epoch is not open yet, but at {self.stage.value}.")
+            raise StageError("out-of-order", f"the key period is not open yet, but at {self.stage.value}.")
         adverts = {peer: self._adverts[peer] for peer in sorted(self._shares)}
         return KeyPeriod(self.plan, self.roster, adverts, frozenset(self._ready))
 

@@ -1,8 +1,8 @@
-"""The plan of an epoch, and the hashes that bind everything to it.
+"""The plan of a key period, and the hashes that bind everything to it.
 
-    epoch_ctx = H(the whole proposal: federation, run, epoch, roster, configuration, cohort, t, n_min, rounds, layouts)
-    view      = H(epoch_ctx, the adverts of all that take part)
-    round_ctx = H(view, round, kind, question)
+    period_ctx = H(the proposal: federation, run, number, roster, configuration, cohort, t, n_min, rounds, layouts)
+    view       = H(period_ctx, the adverts of all that take part)
+    round_ctx  = H(view, round, kind, question)
 
 Every signature, every derived key and every sealed share includes the one that applies. `question` is the hash of what
 is asked in the round: the global model with all settings.
@@ -24,7 +24,7 @@ _KIND = 1
 
 @dataclass(frozen=True)
 class QuestionKind:
-    """One kind of question that a round of the epoch may ask."""
+    """One kind of question that a round of the key period may ask."""
 
     layout: Layout
     whole: bool = False
@@ -33,12 +33,12 @@ class QuestionKind:
 
 @dataclass(frozen=True)
 class KeyPeriodPlan:
-    """What the coordinator proposes for an epoch, and every site checks."""
+    """What the coordinator proposes for a key period, and every site checks."""
 
     federation: str
     run: bytes
     """16 bytes, random, one for a run."""
-    epoch: int
+    number: int
     """Rises within a run."""
     roster: bytes
     """The roster's hash."""
@@ -57,7 +57,7 @@ class KeyPeriodPlan:
     @cached_property
     def content(self) -> bytes:
         """The proposal as bytes."""
-        w = ByteWriter().raw(MAGIC).u8(_KIND).text(self.federation).raw(self.run).u32(self.epoch)
+        w = ByteWriter().raw(MAGIC).u8(_KIND).text(self.federation).raw(self.run).u32(self.number)
         w.raw(self.roster).raw(self.config).text(self.purpose).u16(len(self.cohort))
         for site in self.cohort:
             w.text(site)
@@ -68,7 +68,7 @@ class KeyPeriodPlan:
 
     @cached_property
     def context(self) -> bytes:
-        """epoch_ctx."""
+        """period_ctx: stands for the whole proposal; sites that were shown different ones share no key."""
         return digest("epoch", self.content)
 
     @property
@@ -86,7 +86,7 @@ class KeyPeriodPlan:
         r = ByteReader(content, "proposal")
         if r.raw(len(MAGIC)) != MAGIC or r.u8() != _KIND:
             raise r.fault("does not begin as one of this version")
-        federation, run, epoch = r.text(), r.raw(RUN_BYTES), r.u32()
+        federation, run, number = r.text(), r.raw(RUN_BYTES), r.u32()
         roster, config, purpose = r.raw(DIGEST_BYTES), r.raw(DIGEST_BYTES), r.text()
         cohort = tuple(r.text() for _ in range(r.count(MAX_SITES, 3)))
         threshold, n_min, rounds = r.u16(), r.u16(), r.u16()
@@ -98,17 +98,20 @@ class KeyPeriodPlan:
             exchanges[kind] = QuestionKind(Layout.read(r), bool(whole))
         r.end()
         return cls(
-            federation, run, epoch, roster, config, purpose, cohort, threshold, n_min, rounds, exchanges
+            federation, run, number, roster, config, purpose, cohort, threshold, n_min, rounds, exchanges
         )  # fmt: skip
 
 
 def threshold(sites: int) -> int:
     """How many must agree on the survivors, and how many shares rebuild a secret: more than two thirds."""
+    # Any two sets of t sites share more than n/3 of them. A coordinator that shows two sets of survivors, to get both
+    # shares of one site, needs t signatures under each: more than n/3 sites would have to sign both, and an honest site
+    # signs one a round. So up to n/3 sites may lie for it, and still it gets the self mask or the mask key, never both.
     return 2 * sites // 3 + 1
 
 
 def propose(
-    roster: Roster, *, run: bytes, epoch: int, config: bytes, purpose: str, cohort: Sequence[str], rounds: int,
+    roster: Roster, *, run: bytes, number: int, config: bytes, purpose: str, cohort: Sequence[str], rounds: int,
     exchanges: dict[str, QuestionKind],
 ) -> KeyPeriodPlan:  # fmt: skip
     """The plan that the rules leave, checked.
@@ -118,7 +121,7 @@ def propose(
     """
     names = tuple(sorted(cohort))
     plan = KeyPeriodPlan(
-        roster.federation, run, epoch, roster.digest, config, purpose, names, threshold(len(names)),
+        roster.federation, run, number, roster.digest, config, purpose, names, threshold(len(names)),
         roster.policy.n_min, rounds, dict(sorted(exchanges.items())),
     )  # fmt: skip
     check(plan, roster)
@@ -163,7 +166,7 @@ def check(plan: KeyPeriodPlan, roster: Roster) -> None:
 
 
 def round_context(view: bytes, slot: int, kind: str, question: bytes) -> bytes:
-    """round_ctx."""
+    """round_ctx: stands for one question to one set of participants; every mask of the round is derived from it."""
     return digest("round", view, slot.to_bytes(2, "little"), kind.encode(), question)
 
 

@@ -2,7 +2,7 @@
 
 Sites sign theirs. What the coordinator sends is not signed: a site believes nothing of it that it cannot check.
 
-    epoch   proposal → Advert · Directory → Shares · Delivery → Ready
+    key period   proposal → Advert · Directory → Shares · Delivery → Ready
     round   Start → Masked · Survivors → Agreement · Agreements → Release
 """
 
@@ -30,7 +30,7 @@ Members = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Advert(FromSite):
-    """A site's public keys for an epoch."""
+    """A site's public keys for a key period."""
 
     KIND = 2
     channel: bytes
@@ -96,7 +96,7 @@ class Shares(FromSite):
 
 @dataclass(frozen=True)
 class Delivery(Message):
-    """What the peers sealed for one site; peers and site together are the epoch's participants."""
+    """What the peers sealed for one site; peers and site together are the key period's participants."""
 
     KIND = 5
     boxes: tuple[tuple[int, bytes], ...]
@@ -111,7 +111,7 @@ class Delivery(Message):
 
 @dataclass(frozen=True)
 class Ready(FromSite):
-    """The site has opened all its shares; its context is the view that it has of the epoch."""
+    """The site has opened all its shares; its context is the view that it has of the key period."""
 
     KIND = 6
 
@@ -129,7 +129,7 @@ class Start(Message):
 
     KIND = 7
     slot: int
-    """The round's number within the epoch, from 0."""
+    """The round's number within the key period, from 0."""
     kind: str
     question: bytes
     """The hash of what is asked."""
@@ -238,7 +238,7 @@ class Release(FromSite):
 
     KIND = 12
     shares: bytes = field(repr=False)
-    """32 bytes for each of the epoch's participants, in order."""
+    """32 bytes for each of the key period's participants, in order."""
 
     def _body(self, w: ByteWriter) -> ByteWriter:
         return w.blob(self.shares)

@@ -76,7 +76,7 @@ class Participant:
         return cls(name, identity, pins, state, _plan=plan, _roster=roster)
 
     def join(self, proposal: bytes, roster: bytes, now_s: float) -> PendingMessage:
-        """Check an epoch's plan against the roster; make keys for it; forget those of the epoch before.
+        """Check a key period's plan against the roster; make keys for it; forget those of the key period before.
 
         Args:
             roster: the newest signed roster, from wherever.
@@ -96,13 +96,13 @@ class Participant:
             raise PolicyError("not-in-cohort", f"the plan's cohort does not have {self.name} in it.")
         if current.active[self.name] != public_of(self.identity):
             raise IdentityError("swapped-key", f"the roster lists another key for {self.name} than the one it holds.")
-        if plan.epoch <= self.state.key_periods.get(plan.run, -1):
-            raise StageError("replayed-epoch", f"epoch {plan.epoch} of this run has been joined before.")
+        if plan.number <= self.state.key_periods.get(plan.run, -1):
+            raise StageError("replayed-epoch", f"key period {plan.number} of this run has been joined before.")
         secrets, advert = secret_sharing.new_keys(plan, plan.cohort.index(self.name), self.identity, self.random)
         state = ParticipantState(
             stage,
             roster,
-            {**self.state.key_periods, plan.run: plan.epoch},
+            {**self.state.key_periods, plan.run: plan.number},
             self.state.questions,
             proposal,
             advert.digest,
@@ -111,7 +111,7 @@ class Participant:
         return PendingMessage(replace(self, state=state, _plan=plan, _roster=current), advert.encode())
 
     def share(self, directory: bytes) -> PendingMessage:
-        """Check the adverts of all peers; split the epoch's secrets among them.
+        """Check the adverts of all peers; split the key period's secrets among them.
 
         Returns:
             Shares to send, each sealed for one peer.
@@ -126,7 +126,7 @@ class Participant:
         return PendingMessage(replace(self, state=state), message.encode())
 
     def take(self, delivery: bytes) -> PendingMessage:
-        """Open the peers' shares; those who sent some are, with this site, the epoch's participants.
+        """Open the peers' shares; those who sent some are, with this site, the key period's participants.
 
         Returns:
             A message that says so.
@@ -150,7 +150,7 @@ class Participant:
         if not self.state.next_slot <= asked.slot < plan.rounds:
             raise StageError(
                 "replayed-round",
-                f"round {asked.slot} of the epoch, expected {self.state.next_slot} to {plan.rounds - 1}: "
+                f"round {asked.slot} of the key period, expected {self.state.next_slot} to {plan.rounds - 1}: "
                 "what was answered or passed by is never answered again.",
             )
         if asked.kind not in plan.question_kinds:
@@ -246,14 +246,14 @@ class Participant:
 
     @property
     def plan(self) -> KeyPeriodPlan:
-        """The epoch's plan, which the site has checked."""
+        """The key period's plan, which the site has checked."""
         if self._plan is None:
-            raise StageError("out-of-order", f"{self.name} has joined no epoch.")
+            raise StageError("out-of-order", f"{self.name} has joined no key period.")
         return self._plan
 
     @property
     def roster(self) -> Roster:
-        """The roster of the epoch."""
+        """The roster of the key period."""
         if self._roster is None:
             raise StageError("out-of-order", f"{self.name} has seen no roster.")
         return self._roster
@@ -278,7 +278,7 @@ class Participant:
 
     def _demand_round(self, context: bytes) -> None:
         if context != self.state.round.context:
-            raise StageError("other-round", "of another round, model or view of the epoch than this site's.")
+            raise StageError("other-round", "of another round, model or view of the key period than this site's.")
 
     def _who(self, members: tuple[int, ...]) -> bytes:
         return digest("survivors", *(self.plan.cohort[m].encode() for m in members))

@@ -36,11 +36,11 @@ class SecureSum:
 class RoundOpening(CoordinatorMachine):
     """One round: masked vectors, agreements, releases, and their sum."""
 
-    def __init__(self, epoch: KeyPeriod, slot: int, kind: str, question: bytes) -> None:
-        super().__init__(epoch.plan, epoch.roster, CoordinatorStage.MASKED)
-        self.key_period, self.slot, self.kind, self.question = epoch, slot, kind, question
-        self.context = round_context(epoch.view, slot, kind, question)
-        layout = epoch.plan.question_kinds[kind].layout
+    def __init__(self, key_period: KeyPeriod, slot: int, kind: str, question: bytes) -> None:
+        super().__init__(key_period.plan, key_period.roster, CoordinatorStage.MASKED)
+        self.key_period, self.slot, self.kind, self.question = key_period, slot, kind, question
+        self.context = round_context(key_period.view, slot, kind, question)
+        layout = key_period.plan.question_kinds[kind].layout
         self._sum: masks.Words = np.zeros(layout.length, layout.dtype)
         self._roots: dict[int, bytes] = {}
         self._agreements: dict[int, bytes] = {}

@@ -1,4 +1,4 @@
-"""What a site does with its secrets of an epoch: make them, split them among its peers, take in theirs, use them."""
+"""A site's secrets of a key period: made, shared among its peers, received from them, used, and released in parts."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -21,7 +21,7 @@ PAIR_BYTES = 2 * SHARE_BYTES
 def new_keys(
     plan: KeyPeriodPlan, own: int, identity: Ed25519PrivateKey, random: Random
 ) -> tuple[KeyPeriodSecrets, Advert]:
-    """Fresh secrets for all rounds of an epoch, and the advert of what belongs to them."""
+    """Fresh secrets for all rounds of a key period, and the advert of what belongs to them."""
     dealer, rounds, published = random(32), {}, []
     for slot in range(plan.rounds):
         mask_seed, self_seed = random(SECRET_BYTES), random(SECRET_BYTES)
@@ -54,14 +54,14 @@ def open_shares(
     """The secrets with all participants' shares, without the dealer seed; and the participants.
 
     Raises:
-        IdentityError: for shares that are not for this site and epoch, not of all rounds, or from a stranger.
+        IdentityError: for shares that are not for this site and key period, not of all rounds, or from a stranger.
     """
     channel, directory = schedule.channel_key(secrets.dealer, plan.context), directory_digest(adverts, plan)
     held = {own: secrets.own_shares}
     for peer, box in boxes.items():
         who = sender_of(peer, plan)
         if peer == own or peer not in adverts:
-            raise IdentityError("unknown-site", f"shares from {who}, which published no keys for this epoch.")
+            raise IdentityError("unknown-site", f"shares from {who}, which published no keys for this key period.")
         content = schedule.opened_shares(channel, adverts[peer].channel, box, peer, own, directory, who=who)
         if len(content) != PAIR_BYTES * plan.rounds:
             raise IdentityError("bad-share", f"{who} sent {len(content)} bytes of shares for {plan.rounds} rounds.")

@@ -23,12 +23,12 @@ class ParticipantStage(Enum):
 
 
 class CoordinatorStage(Enum):
-    """Where the coordinator stands, within an epoch's beginning or a round."""
+    """Where the coordinator stands, within a key period's beginning or a round."""
 
     ADVERTS = "adverts"
     SHARES = "shares"
     READIES = "readies"
-    KEY_PERIOD = "epoch"
+    KEY_PERIOD = "key_period"
     MASKED = "masked"
     AGREEMENTS = "agreements"
     RELEASES = "releases"
@@ -39,14 +39,12 @@ class CoordinatorStage(Enum):
 S, G = ParticipantStage, CoordinatorStage
 
 SITE: Mapping[tuple[ParticipantStage, str], ParticipantStage] = {
-    **{
-        (stage, "join"): S.ADVERTISED for stage in ParticipantStage
-    },  # a new epoch may begin at any time; the old keys are erased
+    # A new key period may begin at any time; the old keys are erased.
+    **{(stage, "join"): S.ADVERTISED for stage in ParticipantStage},
     (S.ADVERTISED, "share"): S.SHARED,
     (S.SHARED, "take"): S.READY,
-    **{
-        (stage, "open"): S.OPEN for stage in (S.READY, S.OPEN, S.ANSWERED, S.AGREED)
-    },  # a later round: the last one failed
+    # From OPEN, ANSWERED or AGREED it is a later round: the one before came to nothing, and is never answered again.
+    **{(stage, "open"): S.OPEN for stage in (S.READY, S.OPEN, S.ANSWERED, S.AGREED)},
     (S.OPEN, "submit"): S.ANSWERED,
     (S.ANSWERED, "agree"): S.AGREED,
     (S.AGREED, "release"): S.READY,

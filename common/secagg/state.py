@@ -19,7 +19,7 @@ _LIMIT = 2**31
 
 @dataclass(frozen=True)
 class KeyPeriodSecrets:
-    """A site's own secrets of one epoch."""
+    """A site's own secrets of one key period."""
 
     dealer: bytes = field(default=b"", repr=False)
     """Channel key and sharing polynomials follow from it; empty once the peers' shares are opened."""
@@ -57,7 +57,7 @@ class ParticipantState:
     roster: bytes = b""
     """The newest signed roster that was seen."""
     key_periods: dict[bytes, int] = field(default_factory=dict)
-    """The newest epoch of every run."""
+    """The newest key period of every run."""
     questions: dict[bytes, bytes] = field(default_factory=dict)
     """What was ever answered and released: question, and the hash of whose answers the sum had."""
     proposal: bytes = b""
@@ -81,8 +81,8 @@ class ParticipantState:
             .blob(self.roster)
             .u32(len(self.key_periods))
         )
-        for run, epoch in self.key_periods.items():
-            w.raw(run).u32(epoch)
+        for run, key_period in self.key_periods.items():
+            w.raw(run).u32(key_period)
         w.u32(len(self.questions))
         for question, survivors in self.questions.items():
             w.raw(question).raw(survivors)
@@ -111,7 +111,7 @@ class ParticipantState:
         if r.raw(len(MAGIC)) != MAGIC or r.u8() != _KIND or (stage := r.u8()) >= len(ParticipantStage):
             raise r.fault("is of another version")
         roster = r.blob(_LIMIT)
-        epochs = {r.raw(RUN_BYTES): r.u32() for _ in range(_many(r, RUN_BYTES + 4))}
+        key_periods = {r.raw(RUN_BYTES): r.u32() for _ in range(_many(r, RUN_BYTES + 4))}
         questions = {r.raw(DIGEST_BYTES): r.raw(DIGEST_BYTES) for _ in range(_many(r, 2 * DIGEST_BYTES))}
         proposal, advert = r.blob(_LIMIT), r.blob(DIGEST_BYTES)
         adverts = [Advert.decode(r.blob(_LIMIT)) for _ in range(r.count(MAX_SITES, 4))]
@@ -125,7 +125,7 @@ class ParticipantState:
         survivors = tuple(r.u16() for _ in range(r.count(MAX_SITES, 2)))
         r.end()
         return cls(
-            list(ParticipantStage)[stage], roster, epochs, questions, proposal, advert,
+            list(ParticipantStage)[stage], roster, key_periods, questions, proposal, advert,
             {a.sender: a for a in adverts}, view,
             KeyPeriodSecrets(dealer, rounds, own, held), next_slot, replace(at_hand, survivors=survivors),
         )  # fmt: skip

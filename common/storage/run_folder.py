@@ -34,7 +34,7 @@ def lock_folder(folder: Path, otherwise: str) -> Iterator[None]:
     Raises:
         RunError: saying `otherwise`, if another process holds it.
     """
-    with (folder / ".lock").open("w") as lock:
+    with (folder / ".lock").open("w", encoding="utf-8") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

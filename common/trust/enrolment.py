@@ -56,7 +56,7 @@ class Enrolment:
         """
         path = folder / "identity"
         try:
-            secret = bytes.fromhex(path.read_text())
+            secret = bytes.fromhex(path.read_text(encoding="utf-8"))
             Ed25519PrivateKey.from_private_bytes(secret)
             return cls(site, secret, read_pins(path := folder / "pins.json"))
         except (OSError, ValueError, UnicodeError) as error:
@@ -96,7 +96,7 @@ def read_pins(path: Path) -> Pins:
         ConfigError: naming the file, if it is missing or damaged.
     """
     try:
-        told = json.loads(path.read_text())
+        told = json.loads(path.read_text(encoding="utf-8"))
         return Pins(str(told["federation"]), tuple(bytes.fromhex(root) for root in told["roots"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         what = error.strerror if isinstance(error, OSError) else 'expected {"federation": …, "roots": [hexadecimal]}'

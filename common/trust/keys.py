@@ -111,13 +111,13 @@ def open_once(key: bytes, sealed: bytes, context: bytes, *, who: str, what: str)
     """The content of `seal_once`.
 
     Raises:
-        IdentityError: naming the sender, if it was sealed for another peer, for another epoch, or was changed.
+        IdentityError: naming the sender, if it was sealed for another peer, for another key period, or was changed.
     """
     try:
         return ChaCha20Poly1305(key).decrypt(bytes(12), sealed, context)
     except InvalidTag:
         raise IdentityError(
-            "bad-seal", f"{what} from {who} cannot be opened: it is not for this site and epoch, or was changed."
+            "bad-seal", f"{what} from {who} cannot be opened: it is not for this site and key period, or was changed."
         ) from None
 
 

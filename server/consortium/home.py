@@ -132,7 +132,7 @@ class Home:
         """
         path = elsewhere or self.folder / "root.key"
         try:
-            key = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(path.read_text()))
+            key = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(path.read_text(encoding="utf-8")))
         except (OSError, ValueError) as error:
             what = error.strerror if isinstance(error, OSError) else "64 hexadecimal digits were expected"
             raise ConfigError(f"{path}: {what}. It signs rosters and plans; name its file with --root.") from None

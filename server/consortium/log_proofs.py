@@ -47,7 +47,7 @@ class History:
                 told["witnesses"] = [
                     {"paper": word, "proof": self._proof(word["content"]["size"], head.size)} for word in words
                 ]
-                return told | {"voucher": self._home.voucher.read_text()}
+                return told | {"voucher": self._home.voucher.read_text(encoding="utf-8")}
             self._tree, self._read = Tree(), 0  # the log was put aside, or restored, while this process ran
         raise AuditError(f"{log.folder}: is not what was written. {RESTORE}")
 

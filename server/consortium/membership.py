@@ -73,7 +73,7 @@ def admit(home: Home, request: JoinRequest, roots: list[Ed25519PrivateKey], *, n
     """
     with _alone(home):
         _put_on_roster(home, request, roots, new_keys)
-    signed_roster, ca = home.consortium.roster, home.authority.read_text()
+    signed_roster, ca = home.consortium.roster, home.authority.read_text(encoding="utf-8")
     address = home.settings.address
     welcome = Welcome.write(request.site, request.identity, address, ca, home.pins, signed_roster, roots)
     path = home.folder / "welcomes" / f"{request.site}.welcome"

@@ -45,7 +45,7 @@ def publisher_key(path: Path) -> Ed25519PrivateKey:
     if not path.exists():
         write_secret(path, Ed25519PrivateKey.generate().private_bytes_raw().hex().encode())
     try:
-        return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(path.read_text()))
+        return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(path.read_text(encoding="utf-8")))
     except (ValueError, UnicodeError):
         raise ConfigError(f"{path}: expected a key of 64 hexadecimal digits. Name another file with --key.") from None
 

@@ -1,7 +1,7 @@
 """The sum of masked vectors: the coordinator's side of secure aggregation, over a transport.
 
-    epoch   present? · join · share · take     keys for `slots` questions; anew when they are used up, or when a site
-                                               that was not in the epoch is back
+    key period   present? · join · share · take     keys for `slots` questions; again when they are used up, or when a
+                                                    site that was not in the key period is back
     round   submit · agree · release           one question: masked vectors, whose they are, shares, the sum
 
 Silence at any of these is a dropout, and so is a message that cannot be used. Where too few are left, nothing is
@@ -48,7 +48,7 @@ class SecureSum:
         consortium: who may take part.
         exchanges: the layouts for a cohort of so many sites, by name.
         config: 32 bytes that stand for the run's configuration.
-        slots: questions that an epoch's keys are made for.
+        slots: questions that a key period's keys are made for.
         keep: where the rounds' transcripts lie, for sites that audit and after a crash; none: they are not kept.
     """
 
@@ -59,14 +59,14 @@ class SecureSum:
     slots: int
     keep: Transcripts | None = None
     current: Callable[[], Consortium] | None = None
-    """Gives the consortium as it is now, asked at every epoch: a site that has left is asked no more."""
+    """Gives the consortium as it is now, asked at every key period: a site that has left is asked no more."""
     beside: Tensors = field(default_factory=dict)
-    """What every site is handed when an epoch begins, beside roster and plan."""
+    """What every site is handed when a key period begins, beside roster and plan."""
     lost: int = -1
     """The round in which an earlier process ended: its training comes to what the transcript says, else to nothing."""
     _run: bytes = field(default_factory=lambda: os.urandom(RUN_BYTES))
     _opened: int = 0
-    _epoch: KeyPeriod | None = None
+    _key_period: KeyPeriod | None = None
     _slot: int = 0
     _silent: frozenset[str] = frozenset()
     """Since the last round."""
@@ -91,10 +91,10 @@ class SecureSum:
             elif request.round == self.lost and request.kind not in ("statistics", "evaluate"):
                 raise QuorumError("the coordinator ended in this round, and no site sends its work in a round twice.")
             else:
-                epoch = self._epoch_for(tuple(sorted(cohort)), talk)
-                ready = {epoch.plan.cohort[i] for i in epoch.ready}
+                key_period = self._key_period_for(tuple(sorted(cohort)), talk)
+                ready = {key_period.plan.cohort[i] for i in key_period.ready}
                 self._show((ready - self._silent) | talk.heard, place, talk)
-                sums = self._round(epoch, request, talk)
+                sums = self._round(key_period, request, talk)
         except (QuorumError, ShareError) as error:
             log.warning("round %d, %s: %s", request.round, request.kind, error)
         counted = tuple(sorted(talk.counted))
@@ -123,18 +123,18 @@ class SecureSum:
                 self._followers.meet(sites, place, talk)
             self._followers.show(sites, talk)
 
-    def _epoch_for(self, cohort: tuple[str, ...], talk: Talk) -> KeyPeriod:
-        """The epoch as it is, if it serves; else a new one."""
-        epoch, members = self._epoch, tuple(site for site in cohort if site not in self._left)
-        serves = epoch and epoch.plan.cohort == members and self._slot < epoch.plan.rounds
-        if epoch and serves and not self._strangers(epoch, talk):
-            return epoch
+    def _key_period_for(self, cohort: tuple[str, ...], talk: Talk) -> KeyPeriod:
+        """The key period as it is, if it serves; else a new one."""
+        key_period, members = self._key_period, tuple(site for site in cohort if site not in self._left)
+        serves = key_period and key_period.plan.cohort == members and self._slot < key_period.plan.rounds
+        if key_period and serves and not self._strangers(key_period, talk):
+            return key_period
         self.consortium = self.current() if self.current else self.consortium
-        roster, self._epoch = load_verified_roster(self.consortium.roster, self.consortium.pins), None
+        roster, self._key_period = load_verified_roster(self.consortium.roster, self.consortium.pins), None
         self._left |= set(cohort) - set(roster.active)
         members = tuple(site for site in cohort if site not in self._left)
         plan = propose(
-            roster, run=self._run, epoch=self._opened, config=self.config, purpose=PURPOSE, cohort=members,
+            roster, run=self._run, number=self._opened, config=self.config, purpose=PURPOSE, cohort=members,
             rounds=self.slots, exchanges=self.exchanges(len(members)),
         )  # fmt: skip
         self._opened, self._slot, opening = self._opened + 1, 0, KeyPeriodOpening(plan, roster)
@@ -142,24 +142,24 @@ class SecureSum:
         talk.step(opening, "secagg/join", {"roster": roster_file, **self.beside})
         talk.step(opening, "secagg/share")
         talk.step(opening, "secagg/take")
-        self._epoch = opening.key_period()
-        return self._epoch
+        self._key_period = opening.key_period()
+        return self._key_period
 
-    def _strangers(self, epoch: KeyPeriod, talk: Talk) -> bool:
-        """Whether a site that is back, after a silence or a restart, is not in the epoch."""
-        ready = {epoch.plan.cohort[i] for i in epoch.ready}
-        doubtful = (set(epoch.plan.cohort) - ready) | self._silent
+    def _strangers(self, key_period: KeyPeriod, talk: Talk) -> bool:
+        """Whether a site that is back, after a silence or a restart, is not in the key period."""
+        ready = {key_period.plan.cohort[i] for i in key_period.ready}
+        doubtful = (set(key_period.plan.cohort) - ready) | self._silent
         views = list(talk.ask(dict.fromkeys(sorted(doubtful), Request("secagg/present", talk.round))))
-        return any(site not in ready or view != epoch.view for site, view in views)
+        return any(site not in ready or view != key_period.view for site, view in views)
 
-    def _round(self, epoch: KeyPeriod, request: Request, talk: Talk) -> Tensors:
+    def _round(self, key_period: KeyPeriod, request: Request, talk: Talk) -> Tensors:
         name, asked = answer_layout.question_kind(request), answer_layout.question(request)
-        opening = RoundOpening(epoch, self._slot, name, asked)
+        opening = RoundOpening(key_period, self._slot, name, asked)
         self._slot += 1
         with self.keep.writing(request) if self.keep else nullcontext(Page()) as page:
-            adverts = Directory(tuple(a.encode() for a in epoch.adverts.values())).encode()
+            adverts = Directory(tuple(a.encode() for a in key_period.adverts.values())).encode()
             start = Start(opening.slot, name, asked).encode()
-            for message in (self.consortium.roster, epoch.plan.content, adverts, start):
+            for message in (self.consortium.roster, key_period.plan.content, adverts, start):
                 page.keep(message)
             talk.step(opening, "secagg/submit", request.tensors, {**request.settings, "asked": request.kind}, page.keep)
             talk.step(opening, "secagg/agree", keep=page.keep)
@@ -169,7 +169,7 @@ class SecureSum:
         talk.counted = set(total.survivors)
         if total.blamed:
             log.warning("round %d, %s: wrong shares from %s", request.round, name, ", ".join(total.blamed))
-        return epoch.plan.question_kinds[name].layout.decode(total.words)
+        return key_period.plan.question_kinds[name].layout.decode(total.words)
 
 
 def make_secure(

@@ -31,7 +31,7 @@ def world() -> World:
     world = World.of(
         6, rounds=3, exchanges={"gram": QuestionKind(plain(2), whole=True), "train": QuestionKind(plain(4))}
     )
-    world.open_epoch()
+    world.open_key_period()
     return world
 
 
@@ -41,8 +41,8 @@ def first(world: World) -> Participant:
 
 def submitted(world: World, slot: int = 0, absent: tuple[str, ...] = (), kind: str = "train") -> RoundOpening:
     """A round in which the vectors have arrived."""
-    assert world.epoch is not None
-    opening = RoundOpening(world.epoch, slot, kind, QUESTION)
+    assert world.key_period is not None
+    opening = RoundOpening(world.key_period, slot, kind, QUESTION)
     vectors = world.vectors(kind)
     for name, start in opening.requests().items():
         if name not in absent:
@@ -81,15 +81,15 @@ def test_a_split_model_is_refused_and_if_signed_for_does_not_add_up(world: World
     opening = submitted(world, absent=("site-000",))
     with attack("split model, consistently told: signing the others' survivors", "other-round"):
         site.agree(Survivors(opening.context, (0, *opening.survivors)).encode())
-    assert world.epoch is not None
-    fresh = RoundOpening(world.epoch, 0, "train", QUESTION)
+    assert world.key_period is not None
+    fresh = RoundOpening(world.key_period, 0, "train", QUESTION)
     with attack("split model, consistently told: adding its vector", "other-round", fresh):
         fresh.receive(vector)
 
 
 def test_a_round_is_answered_once(world: World, attack: Attack) -> None:
     submitted(world, slot=1)
-    for slot, what in ((1, "replayed round"), (0, "a round passed by"), (3, "a round beyond the epoch")):
+    for slot, what in ((1, "replayed round"), (0, "a round passed by"), (3, "a round beyond the key period")):
         with attack(what, "replayed-round"):
             first(world).open(Start(slot, "train", OTHER).encode(), OTHER, NOW_S)
     with attack("replayed round after a restart", "replayed-round"):
@@ -258,8 +258,8 @@ def test_a_whole_sum_is_not_unmasked_in_part(world: World, attack: Attack) -> No
 
 
 def test_malicious_sites_do_not_spoil_the_sum(world: World, attack: Attack) -> None:
-    assert world.epoch is not None
-    opening = RoundOpening(world.epoch, 0, "train", QUESTION)
+    assert world.key_period is not None
+    opening = RoundOpening(world.key_period, 0, "train", QUESTION)
     vectors, right = world.vectors(), {}
     for name, start in opening.requests().items():
         world.sites[name] = world.sites[name].open(start, QUESTION, NOW_S)
@@ -308,7 +308,7 @@ def signed_vector(like: Masked, words: np.ndarray) -> bytes:
 @pytest.mark.parametrize(("n", "liars"), [(9, 1), (9, 2), (20, 2), (20, 3), (20, 4)])
 def test_wrong_shares_are_found_and_their_holders_named(attack: Attack, n: int, liars: int) -> None:
     world = World.of(n)
-    world.open_epoch()
+    world.open_key_period()
     opening = agreed(world, absent=(f"site-{n - 1:03d}",))
     for name, request in opening.requests().items():
         message = world.send(name, lambda s, m=request: s.release(m))
@@ -344,7 +344,7 @@ def test_a_dealer_of_wrong_shares_is_named(attack: Attack) -> None:
     for name, delivery in opening.requests().items():
         opening.receive(world.send(name, lambda s, m=delivery: s.take(m)))
     opening.close()
-    world.epoch = opening.key_period()
+    world.key_period = opening.key_period()
     with attack("a dealer of wrong shares", "bad-share"):
         try:
             world.round(world.vectors(), no_vector=["site-002"])
@@ -395,8 +395,8 @@ def test_one_round_s_messages_are_of_no_use_in_another(world: World, attack: Att
     world.round(world.vectors(), no_vector=["site-004"])
     old = list(world.transcript)
     opening = submitted(world, slot=1)
-    assert world.epoch is not None
-    fresh = RoundOpening(world.epoch, 1, "train", QUESTION)
+    assert world.key_period is not None
+    fresh = RoundOpening(world.key_period, 1, "train", QUESTION)
     with attack("vector replayed from the round before", "other-round", fresh):
         fresh.receive(old[4])
     with attack("signature replayed from the round before", "other-round", opening):

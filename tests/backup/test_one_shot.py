@@ -160,7 +160,7 @@ def test_a_damaged_note_of_the_restoration_lets_nothing_through(lost):
     consortium, run, _ = lost
     site, _ = back(consortium)
     for text in ("", "soon"):
-        (site.folder / "restored").write_text(text)
+        (site.folder / "restored").write_text(text, encoding="utf-8")
         with pytest.raises(ConsiliumError, match="restored: damaged"):
             judge.objection(site, run.plan)
     (site.folder / "restored").write_text("nan")

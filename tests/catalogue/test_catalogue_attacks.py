@@ -57,8 +57,8 @@ def test_a_title_adds_nothing_to_the_configuration_that_is_taken(fair: Fair, end
     """YAML ends a comment at these too."""
     take(fair, plan(fair, name="ours", title=f"Ours{end}output: elsewhere"))
     assert fair.here("take", "Lisbon/ours", "--out", tmp_path / "taken.yaml") == 0
-    assert yaml.safe_load((tmp_path / "taken.yaml").read_text()).keys() >= {"plan", "data"}
-    assert "output" not in yaml.safe_load((tmp_path / "taken.yaml").read_text())
+    assert yaml.safe_load((tmp_path / "taken.yaml").read_text(encoding="utf-8")).keys() >= {"plan", "data"}
+    assert "output" not in yaml.safe_load((tmp_path / "taken.yaml").read_text(encoding="utf-8"))
 
 
 # --- entries that leave no room for others --------------------------------------------------------------------------

@@ -271,7 +271,7 @@ def test_the_page_loads_nothing_and_takes_no_entry_for_markup(fair: Fair, tmp_pa
     odd = plan(fair, title="<script>alert(1)</script>", description='<img src="http://x">', name="odd")
     fair.catalogue.take("Lisbon", Offer.make(odd, [fair.consortium.sites["Lisbon"].identity]).document.encode())
     assert fair.here("export", tmp_path / "all.html") == 0
-    page = (tmp_path / "all.html").read_text()
+    page = (tmp_path / "all.html").read_text(encoding="utf-8")
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     assert not any(word in page for word in ("<script", "<img", "<link", "<iframe"))
 

@@ -37,7 +37,7 @@ SVM: dict[str, Any] = {
 def config_of(folder: Path, tree: dict[str, Any] = SVM, *overrides: str) -> Config:
     """A configuration, by way of a file as everybody writes it."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.yaml").write_text(yaml.safe_dump(tree))
+    (folder / "config.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
     return configuration.load(folder / "config.yaml", overrides)
 
 

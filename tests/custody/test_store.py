@@ -147,7 +147,7 @@ def test_a_set_that_the_site_never_saw_is_refused(copied):
     ("harm", "what"),
     [
         (lambda path: path.unlink(), "has no custody keys"),
-        (lambda path: path.write_text("{}"), "damaged"),
+        (lambda path: path.write_text("{}", encoding="utf-8"), "damaged"),
         (lambda path: path.chmod(0o644), "others can read this key"),
     ],
 )

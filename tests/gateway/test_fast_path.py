@@ -291,7 +291,7 @@ def test_hospitals_that_go_flowers_way_and_ours_finish_a_run_together(
     consortium, home, names = door.consortium, door.home, ("Lisbon", "Nairobi", "Porto")
     porto = consortium.sites["Porto"] = consortium.hospital("Porto")
     settings = porto.folder / "site.yaml"
-    settings.write_text(settings.read_text().replace("take: Porto", "take: Osaka"))
+    settings.write_text(settings.read_text(encoding="utf-8").replace("take: Porto", "take: Osaka"), encoding="utf-8")
     tree = SVM | {"federation": SVM["federation"] | {"rounds": 4}, "plan": SVM["plan"] | {"cohort": list(names)}}
     try:
         ids = {name: door.control.register(home.requests()[name].node) for name in names}

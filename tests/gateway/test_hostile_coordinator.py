@@ -52,7 +52,7 @@ def sites(door: Door, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict
     try:
         for name in NAMES:
             home = Path(shutil.copytree(door.consortium.sites[name].folder, folder / name))
-            (home / "address").write_text(door.address)
+            (home / "address").write_text(door.address, encoding="utf-8")
             with (folder / f"{name}.out").open("wb") as out:
                 command = [sys.executable, "-m", "client", "run", "--home", str(home)]
                 processes.append(subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=out))

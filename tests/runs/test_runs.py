@@ -117,7 +117,7 @@ def test_a_run_is_found_by_as_much_of_its_name_as_is_unique(consortium: Consorti
 
 def test_a_damaged_state_is_named_and_not_taken_for_a_new_run(consortium: Consortium) -> None:
     run = consortium.begun(consortium.plan())
-    (run.folder / "state.json").write_text('{"stage": "run')
+    (run.folder / "state.json").write_text('{"stage": "run', encoding="utf-8")
     with pytest.raises(RunError, match=r"state\.json: damaged"):
         _ = run.state
 
@@ -190,7 +190,7 @@ def test_a_run_is_conducted_to_its_end(consortium: Consortium) -> None:
     run = consortium.begun(consortium.plan())
     driver.conduct(run, Hospitals(consortium, run.plan))
     assert (run.state.stage, run.state.why) == ("finished", "")
-    result = json.loads((run.folder / "result.json").read_text())
+    result = json.loads((run.folder / "result.json").read_text(encoding="utf-8"))
     assert [told["round"] for told in run.rounds()] == [0, 1, 2, 3]
     assert result["rounds"] == run.rounds()
     assert (result["plan"], result["sites"], result["dataset"]) == (run.plan.digest, list(NAMES), "chest")
@@ -309,7 +309,7 @@ class Snapshots:
 
 
 def weights_of(run: Run) -> str:
-    return str(json.loads((run.folder / "result.json").read_text())["weights_sha256"])
+    return str(json.loads((run.folder / "result.json").read_text(encoding="utf-8"))["weights_sha256"])
 
 
 def test_a_run_killed_between_any_two_writes_loses_no_completed_round_and_sends_nothing_twice(

@@ -29,7 +29,7 @@ KINDS: list[type[Message]] = [
     m.Release,
 ]  # fmt: skip
 
-EPOCH = [("join", "Plan", "Advert"), ("share", "Directory", "Shares"), ("take", "Delivery", "Ready")]
+KEY_PERIOD = [("join", "Plan", "Advert"), ("share", "Directory", "Shares"), ("take", "Delivery", "Ready")]
 ROUND = [("submit", "Start", "Masked"), ("agree", "Survivors", "Agreement"), ("release", "Agreements", "Release")]
 
 
@@ -41,15 +41,15 @@ def conversation() -> tuple[World, dict[str, bytes]]:
         KeyPeriodOpening(world.plan, world.roster),
         {"Plan": world.plan.content, "Roster": world.signed_roster},
     )
-    for step, request_name, answer_name in EPOCH:
+    for step, request_name, answer_name in KEY_PERIOD:
         for name, request in opening.requests().items():
             extra = (world.signed_roster, NOW_S) if step == "join" else ()
             world.sites[name], answer = getattr(world.sites[name], step)(request, *extra).commit(forget)
             opening.receive(answer)
             sent |= {request_name: request, answer_name: answer}
         opening.close()
-    world.epoch = opening.key_period()
-    again = RoundOpening(world.epoch, 0, "train", QUESTION)
+    world.key_period = opening.key_period()
+    again = RoundOpening(world.key_period, 0, "train", QUESTION)
     vectors = world.vectors()
     for step, request_name, answer_name in ROUND:
         for name, request in again.requests().items():
@@ -106,9 +106,9 @@ def test_every_parser_returns_a_message_or_an_error_of_ours(content: bytes, trie
 def test_no_machine_crashes_or_changes_on_what_it_cannot_use(content: bytes, tried: Counter[str]) -> None:
     world, _ = conversation()
     site = world.sites["site-000"]
-    assert world.epoch is not None
+    assert world.key_period is not None
     fresh = Participant("site-000", site.identity, site.pins)
-    machines = KeyPeriodOpening(world.plan, world.roster), RoundOpening(world.epoch, 1, "train", QUESTION)
+    machines = KeyPeriodOpening(world.plan, world.roster), RoundOpening(world.key_period, 1, "train", QUESTION)
     before = site.state.encode()
     for step in (
         *(machine.receive for machine in machines), site.share, site.take, site.agree, site.release,

@@ -17,7 +17,9 @@ STEPS |= {"agree": (b"",), "release": (b"",)}
 
 
 def test_the_page_shows_the_tables() -> None:
-    done = subprocess.run([sys.executable, "docs/diagrams.py", "--check"], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "docs/diagrams.py", "--check"], cwd=ROOT, capture_output=True, encoding="utf-8"
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -41,7 +43,7 @@ def test_every_step_leads_where_the_table_says() -> None:
         return bytes(message)
 
     world.send = send  # type: ignore[method-assign, assignment]
-    world.open_epoch()
+    world.open_key_period()
     world.round(world.vectors())
     assert seen == [
         ParticipantStage.IDLE,
@@ -76,7 +78,7 @@ def test_a_restarted_site_goes_on_from_every_stage() -> None:
         return bytes(message)
 
     world.send = send  # type: ignore[method-assign, assignment]
-    world.open_epoch()
+    world.open_key_period()
     for slot in range(2):
         vectors = world.vectors(seed=slot)
         total = world.round(vectors, slot=slot, question=bytes([slot]) * 32)
@@ -86,7 +88,7 @@ def test_a_restarted_site_goes_on_from_every_stage() -> None:
 
 def test_secrets_leave_the_state_with_their_last_use() -> None:
     world = World.of(3, rounds=3)
-    world.open_epoch()
+    world.open_key_period()
     before = world.sites["site-000"].state.secrets
     assert before.dealer == b""
     assert before.own_shares == {}

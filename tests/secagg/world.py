@@ -63,7 +63,7 @@ class World:
     sites: dict[str, Participant]
     roster: Roster
     plan: KeyPeriodPlan
-    epoch: KeyPeriod | None = None
+    key_period: KeyPeriod | None = None
     transcript: list[bytes] = field(default_factory=list)
 
     @classmethod
@@ -78,13 +78,13 @@ class World:
         n_min: int = 3,
         **changes: Any,
     ) -> "World":
-        """A federation of n sites with a plan for one epoch."""
+        """A federation of n sites with a plan for one key period."""
         names = [f"site-{i:03d}" for i in range(n)]
         members = tuple(Member(name, public_of(identity(name))) for name in names)
         policy = ConsortiumPolicy(n_min, 10.0, 1e6, ("training",))
         roster = Roster("testers", 1, NOW_S + 86_400, policy, members)
         pins = Pins("testers", (public_of(ROOT),))
-        asked = {"run": b"the run's number", "epoch": 0, "config": bytes(32), "purpose": "training", "cohort": names}
+        asked = {"run": b"the run's number", "number": 0, "config": bytes(32), "purpose": "training", "cohort": names}
         kinds = exchanges or {"train": QuestionKind(layout or plain(4))}
         plan = propose(roster, **{**asked, **changes}, rounds=rounds, exchanges=kinds)
         sites = {
@@ -108,7 +108,7 @@ class World:
         self.sites[name], message = step(self.sites[name]).commit(forget)
         return message
 
-    def open_epoch(
+    def open_key_period(
         self, *, no_advert: Iterable[str] = (), no_shares: Iterable[str] = (), not_ready: Iterable[str] = ()
     ) -> KeyPeriod:
         """Adverts, shares, readies; some sites may be silent from a stage on."""
@@ -122,8 +122,8 @@ class World:
                     extra = (self.signed_roster, NOW_S) if step == "join" else ()
                     opening.receive(self.send(name, lambda s, m=request, e=extra, do=step: getattr(s, do)(m, *e)))
             opening.close()
-        self.epoch = opening.key_period()
-        return self.epoch
+        self.key_period = opening.key_period()
+        return self.key_period
 
     def round(
         self,
@@ -137,10 +137,10 @@ class World:
         no_release: Iterable[str] = (),
     ) -> SecureSum:
         """One round; some sites may be silent from a stage on. The vectors stay as they are."""
-        epoch = self.epoch
-        assert epoch is not None
-        opening = RoundOpening(epoch, slot, kind, question)
-        adverts = Directory(tuple(a.encode() for a in epoch.adverts.values())).encode()
+        key_period = self.key_period
+        assert key_period is not None
+        opening = RoundOpening(key_period, slot, kind, question)
+        adverts = Directory(tuple(a.encode() for a in key_period.adverts.values())).encode()
         start = Start(slot, kind, question).encode()
         self.transcript = [self.signed_roster, self.plan.content, adverts, start]
         silent: set[str] = set()

@@ -67,7 +67,7 @@ federation: {rounds: 4, select: last}
 
 def load(folder: Path, text: str, *overrides: str) -> Config:
     path = folder / "config.yaml"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     return configuration.load(path, overrides)
 
 
@@ -261,8 +261,8 @@ def test_an_interrupt_ends_the_waiting(tmp_path: Path) -> None:
 
 def test_simulated_sites_that_cannot_read_their_images_say_why(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
-    (tmp_path / "images" / "list.csv").write_text("path,label,site\nnowhere.png,ill,Lisbon\n")
-    config = load(tmp_path, SVM, f"data={{kind: manifest, path: {tmp_path / 'images' / 'list.csv'}}}")
+    (tmp_path / "images" / "list.csv").write_text("path,label,site\nnowhere.png,ill,Lisbon\n", encoding="utf-8")
+    config = load(tmp_path, SVM, f"data={{kind: manifest, path: '{tmp_path / 'images' / 'list.csv'}'}}")
     client, why = (
         site_edge.simulated(config, 1, ENROLLED),
         r"0 of 1 simulated sites introduced themselves\. (?s:.*)nowhere",
@@ -284,13 +284,15 @@ def test_without_ray_the_engine_says_how_to_install_it(monkeypatch: pytest.Monke
         app_simulated.simulate(ClientApp(), app_simulated.Engine(1, 1.0), lambda transport: None)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed (the extra `ray`)")
+@pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None, reason="ray is not installed. pip install 'flwr[simulation]'"
+)
 @pytest.mark.parametrize("text", [CNN, SVM], ids=["cnn-scaffold-with-misfortunes", "svm"])
 def test_flowers_simulation_engine_gives_the_same_bits(text: str, tmp_path: Path) -> None:
     config = load(tmp_path, text)
     *_, expected = rounds(config, in_memory(config))
     command = [sys.executable, "simulate.py", str(tmp_path / "config.yaml"), "--engine", "flower"]
-    done = subprocess.run([*command, "--out", str(tmp_path / "out")], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([*command, "--out", str(tmp_path / "out")], cwd=ROOT, capture_output=True, encoding="utf-8")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert same_bits(under("weights", tensorfile.load(tmp_path / "out" / "model.safetensors")[0]), expected.best)

@@ -199,9 +199,9 @@ def test_only_what_is_approved_is_answered_and_only_while_it_is(tmp_path: Path) 
 
 
 def lisbon_edited(site: Hospital, edit: Callable[[dict[str, Any]], object]) -> None:
-    told = yaml.safe_load((site.folder / "site.yaml").read_text())
+    told = yaml.safe_load((site.folder / "site.yaml").read_text(encoding="utf-8"))
     edit(told)
-    (site.folder / "site.yaml").write_text(yaml.safe_dump(told))
+    (site.folder / "site.yaml").write_text(yaml.safe_dump(told), encoding="utf-8")
 
 
 EDITS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {

@@ -1,4 +1,4 @@
-"""Attacks on the beginning of an epoch: rosters, plans, keys, shares."""
+"""Attacks on the beginning of a key period: rosters, plans, keys, shares."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -129,7 +129,7 @@ def test_an_expired_rolled_back_or_split_roster_is_refused(world: World, attack:
         join(world, now_s=NOW_S + 86_400)
     newer = world.with_roster(version=7)
     newer.sites["site-000"], _ = join(newer).commit(forget)
-    older = replace(newer, roster=world.roster, plan=replace(world.plan, epoch=1))
+    older = replace(newer, roster=world.roster, plan=replace(world.plan, number=1))
     with attack("rolled-back roster", "rolled-back-roster"):
         join(older)
     with attack("rolled-back roster after a restart", "rolled-back-roster"):
@@ -139,7 +139,7 @@ def test_an_expired_rolled_back_or_split_roster_is_refused(world: World, attack:
         )
     split = newer.with_roster(expires_s=NOW_S + 999_999)
     with attack("another roster of the same version", "split-roster"):
-        join(split, replace(split.plan, epoch=1))
+        join(split, replace(split.plan, number=1))
 
 
 def test_a_roster_with_weak_rules_or_of_others_is_refused(world: World, attack: Attack) -> None:
@@ -179,16 +179,16 @@ def test_a_changed_plan_does_not_come_together(world: World, attack: Attack) -> 
         first(world).share(Directory((first_adverts[0], *others[1:])).encode())
 
 
-def test_a_replayed_epoch_is_refused(world: World, attack: Attack) -> None:
+def test_a_replayed_key_period_is_refused(world: World, attack: Attack) -> None:
     old = adverts(world)
-    with attack("replayed epoch", "replayed-epoch"):
+    with attack("replayed key period", "replayed-epoch"):
         join(world)
-    with attack("replayed epoch after a restart", "replayed-epoch"):
+    with attack("replayed key period after a restart", "replayed-epoch"):
         site = first(world)
         Participant.restore(site.name, site.identity, site.pins, site.state).join(
             world.plan.content, world.signed_roster, NOW_S
         )
-    world.plan = replace(world.plan, epoch=1)
+    world.plan = replace(world.plan, number=1)
     new = adverts(world)
     with attack("replayed advertisement", "other-epoch"):
         first(world).share(Directory((new[0], old[1], *new[2:])).encode())
@@ -243,7 +243,7 @@ def test_keys_of_low_order_are_refused(world: World, attack: Attack, point: str)
         opening.receive(mask.encode())
 
 
-def test_shares_for_the_wrong_peer_or_epoch_are_refused(world: World, attack: Attack) -> None:
+def test_shares_for_the_wrong_peer_or_key_period_are_refused(world: World, attack: Attack) -> None:
     opening, requests = deliveries(world)
     site = first(world)
     mine, other = (dict(Delivery.decode(requests[name]).boxes) for name in ("site-000", "site-001"))
@@ -263,10 +263,10 @@ def test_shares_for_the_wrong_peer_or_epoch_are_refused(world: World, attack: At
     split = site.take(Delivery(tuple(fewer.items())).encode()).commit(forget)[1]
     with attack("split view of who shared", "other-round", opening):
         opening.receive(split)
-    world.plan = replace(world.plan, epoch=1)
+    world.plan = replace(world.plan, number=1)
     _, later = deliveries(world)
     now = dict(Delivery.decode(later["site-000"]).boxes)
-    with attack("share replayed from the epoch before", "bad-seal"):
+    with attack("share replayed from the key period before", "bad-seal"):
         first(world).take(Delivery(tuple(sorted((now | {2: mine[2]}).items()))).encode())
 
 
@@ -307,7 +307,7 @@ def test_malicious_sites_do_not_get_past_the_coordinator(world: World, attack: A
         opening.receive(sent[1])
 
 
-def test_stages_of_an_epoch_cannot_be_skipped(world: World, attack: Attack) -> None:
+def test_stages_of_a_key_period_cannot_be_skipped(world: World, attack: Attack) -> None:
     sent = Directory(tuple(adverts(world))).encode()
     fresh = Participant("site-000", identity("site-000"), world.pins)
     with attack("a directory before the proposal", "out-of-order"):
