@@ -48,7 +48,7 @@ check: .venv/dev
 	@$(BIN)/lint-imports
 
 docs: .venv/docs
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 	@echo "Built build/docs/index.html; it loads nothing from elsewhere."
 
 bench: .venv/bench
