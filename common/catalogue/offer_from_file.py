@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from common import config as configuration
 from common.catalogue import listing_view
 from common.catalogue.offers import DatasetOffer, ModelOffer, OfferContent, PlanOffer
-from common.config import Config, Training, first_fault
+from common.config import Cnn, Config, Training, first_fault
 from common.errors import CatalogueError
 from common.package import SUFFIX, ModelPackage, package_file
 from common.package.package_file import CARD
@@ -108,7 +108,7 @@ def _model(package: ModelPackage, file: bytes) -> ModelOffer:
     content = package.content
     return ModelOffer(
         model=content.name[:63], package=package.digest, sha256=hashlib.sha256(file).hexdigest(), size=len(file),
-        architecture=content.model.kind if content.model.kind == "svm" else f"cnn, {content.model.architecture}",
+        architecture=f"cnn, {content.model.architecture}" if isinstance(content.model, Cnn) else content.model.kind,
         labels=content.labels, shape=content.shape, publisher=content.publisher.name, fingerprint=package.fingerprint,
         trained=content.provenance.kind, licence=content.licence, card=package.members[CARD].decode()[:20_000],
     )  # fmt: skip

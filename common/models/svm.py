@@ -15,7 +15,6 @@ frequency are taken together, the better of that paper's two embeddings (Sutherl
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,7 +85,7 @@ class Fourier:
 class LinearSvm:
     """The SVM behind the `Model` protocol. Weights: `alpha` float64[rows, features], `intercept` float64[rows]."""
 
-    kind: Literal["cnn", "svm"] = "svm"
+    kind: str = "svm"
 
     def __init__(self, config: Svm, shape: tuple[int, int, int], classes: int) -> None:
         inputs = int(np.prod(shape))
