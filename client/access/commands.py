@@ -78,12 +78,14 @@ def _begin(options: argparse.Namespace) -> int:
 def _show(options: argparse.Namespace) -> int:
     home, console = Home.at(options.home), terminal.console()
     policy = policy_store(home).in_force()
-    told = policy.content
-    console.print(f"Policy of site {told.site}, version {told.version} ({policy.digest[:8]}), made {day(told.made_s)}.")
-    console.print(f"Plans may be approved for: {', '.join(told.purposes) or 'nothing'}.", markup=False)
-    console.print(people_table(told, short_keys=console.is_terminal))
+    content = policy.content
+    console.print(
+        f"Policy of site {content.site}, version {content.version} ({policy.digest[:8]}), made {day(content.made_s)}."
+    )
+    console.print(f"Plans may be approved for: {', '.join(content.purposes) or 'nothing'}.", markup=False)
+    console.print(people_table(content, short_keys=console.is_terminal))
     console.print(rules_table())
-    if alone := lone_officer_warning(told):
+    if alone := lone_officer_warning(content):
         console.print(alone)
     if proposal := policy_store(home).proposal():
         show_proposal(policy, proposal)

@@ -71,8 +71,8 @@ def _guard(name: str, command: Command) -> Command:
             return status
 
         def log(options: argparse.Namespace) -> Log | None:
-            found = _log(options) if action == "restore" else home.log
-            return found and replace(found, role=actor.told)
+            site_log = _log(options) if action == "restore" else home.log
+            return site_log and replace(site_log, role=actor.told)
 
         return acts.recorded(replace(command, run=signed), action, log).run(options)
 
@@ -81,7 +81,7 @@ def _guard(name: str, command: Command) -> Command:
     )
 
 
-def admit(home: Home, action: str, given: Path | None = None) -> Actor:
+def admit(home: Home, action: str, key_file: Path | None = None) -> Actor:
     """Who gives this command, if they may.
 
     Raises:
@@ -98,7 +98,7 @@ def admit(home: Home, action: str, given: Path | None = None) -> Actor:
         why["policy"] = policy.content.version
         why["refused"] = NO_KEY
         try:
-            key = open_key(path_of(given, home.folder))
+            key = open_key(path_of(key_file, home.folder))
         except AccessError as error:
             raise AccessError(f"{error} For `{action}`: {_needed(rule, policy)}") from None
         return _actor(action, rule, policy, key, why)

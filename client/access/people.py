@@ -54,12 +54,12 @@ def make(path: Path, passphrase: str | None = None) -> PersonKey:
     return PersonKey(key)
 
 
-def path_of(given: Path | None, folder: Path) -> Path:
+def path_of(key_file: Path | None, folder: Path) -> Path:
     """Which file holds the key of whoever gives a command: `--as`, else the environment, else the site's own."""
-    if given is not None:
-        return given
-    named = os.environ.get(ENVIRONMENT)
-    return Path(named) if named else folder / OWN_FILE
+    if key_file is not None:
+        return key_file
+    from_environment = os.environ.get(ENVIRONMENT)
+    return Path(from_environment) if from_environment else folder / OWN_FILE
 
 
 def open_key(path: Path) -> PersonKey:

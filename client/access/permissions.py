@@ -146,4 +146,4 @@ def describe_rules(command: str) -> str:
         return (
             f"Who may: {role_names(RULES[command])}." if command in rows else f"Who may: {next(iter(rows.values()))}."
         )
-    return "Who may:\n" + "\n".join(f"  {name:<28}{said}" for name, said in rows.items())
+    return "Who may:\n" + "\n".join(f"  {name:<28}{roles}" for name, roles in rows.items())

@@ -63,8 +63,8 @@ class PolicyContent(Frozen):
             ConfigError: saying which.
         """
         names, keys = [person.name for person in self.people], [person.key for person in self.people]
-        for what, found in (("name", names), ("key", keys)):
-            if twice := next((each for each in found if found.count(each) > 1), None):
+        for what, values in (("name", names), ("key", keys)):
+            if twice := next((each for each in values if values.count(each) > 1), None):
                 raise ConfigError(f"the {what} {twice} stands twice; expected one person, one name and one key.")
         if not any(OFFICER in person.roles and person.until_s is None for person in self.people):
             raise ConfigError(f"nobody is {OFFICER} without an end, and then nobody could change the policy any more.")
@@ -107,8 +107,8 @@ class SitePolicy:
                 raise ConfigError("it is not written as this release writes it.")
             return cls(content, paper)
         except (ConsiliumError, ValidationError) as error:
-            said = " ".join(str(error).split())[:300]
-            raise AccessError(f"the site's policy is not what was written: {said} {HOW_TO}") from None
+            reason = " ".join(str(error).split())[:300]
+            raise AccessError(f"the site's policy is not what was written: {reason} {HOW_TO}") from None
 
     def also_signed(self, key: Ed25519PrivateKey) -> Self:
         """The same, with one more signature."""
@@ -126,18 +126,18 @@ class SitePolicy:
         Raises:
             AccessError: it does not follow on that one, or is signed by somebody else.
         """
-        told, base = self.content, before.content if before else None
+        content, base = self.content, before.content if before else None
         version, previous, site = (
-            (base.version + 1, before.digest, base.site) if before and base else (1, "", told.site)
+            (base.version + 1, before.digest, base.site) if before and base else (1, "", content.site)
         )
-        if (told.version, told.previous, told.site) != (version, previous, site):
+        if (content.version, content.previous, content.site) != (version, previous, site):
             raise AccessError(
-                f"policy version {told.version} of site {told.site} does not follow on version {version - 1} of {site}"
+                f"policy version {content.version} of site {content.site} does not follow on version {version - 1} of {site}"
                 f": it is another's, an older one, or was made from another version. {HOW_TO}"
             )
-        if base and told.made_s < base.made_s:
+        if base and content.made_s < base.made_s:
             raise AccessError(f"policy version {version} was made before version {version - 1}. {HOW_TO}")
-        officers = {person.key: person for person in (base or told).officers(told.made_s)}
+        officers = {person.key: person for person in (base or content).officers(content.made_s)}
         for key in self.document.signatures:
             if key.hex() not in officers:
                 raise AccessError(

@@ -15,9 +15,9 @@ from common.errors import ConfigError
 from common.trust.joining import checked_name
 
 
-def person_name(given: str) -> str:
+def person_name(name: str) -> str:
     """A person's name: as given, else the system user's."""
-    return checked_name(given or re.sub(r"[^A-Za-z0-9_.-]+", "-", user()).strip("-._") or "me", "--person")
+    return checked_name(name or re.sub(r"[^A-Za-z0-9_.-]+", "-", user()).strip("-._") or "me", "--person")
 
 
 def begin_policy(home: Home, person: str = "") -> SitePolicy:
@@ -37,40 +37,40 @@ def changed_content(before: SitePolicy, options: argparse.Namespace) -> PolicyCo
     Raises:
         ConfigError: somebody who is not there, or a change that cannot be.
     """
-    told = before.content
-    found = {person.name: person for person in told.people}
+    content = before.content
+    people = {person.name: person for person in content.people}
 
     def change(name: str, **update: object) -> None:
-        if name not in found:
-            raise ConfigError(f"{name}: is not in the policy; there is: {', '.join(found)}.")
-        found[name] = Person.model_validate({**found[name].model_dump(), **update})
+        if name not in people:
+            raise ConfigError(f"{name}: is not in the policy; there is: {', '.join(people)}.")
+        people[name] = Person.model_validate({**people[name].model_dump(), **update})
 
     for name in options.remove:
         change(name)
-        del found[name]
+        del people[name]
     for name, key, roles in options.add:
-        if name in found:
+        if name in people:
             raise ConfigError(f"{name}: is in the policy already; --roles changes what they may.")
-        found[name] = Person(name=name, key=key.lower(), roles=_roles(roles))
+        people[name] = Person(name=name, key=key.lower(), roles=_roles(roles))
     for name, roles in options.roles:
         change(name, roles=_roles(roles))
     for name, day in options.since:
         change(name, since_s=_midnight_s(day))
     for name, day in options.until:
         change(name, until_s=_midnight_s(day) + 86_400)
-    purposes = told.purposes if options.purposes is None else tuple(filter(None, options.purposes.split(",")))
-    after = (tuple(found.values()), purposes)
-    if after == (told.people, told.purposes):
+    purposes = content.purposes if options.purposes is None else tuple(filter(None, options.purposes.split(",")))
+    after = (tuple(people.values()), purposes)
+    if after == (content.people, content.purposes):
         raise ConfigError("nothing would change; expected --add, --roles, --remove, --since, --until or --purposes.")
     return PolicyContent(
-        site=told.site, version=told.version + 1, previous=before.digest, made_s=int(time.time()), purposes=purposes,
-        people=tuple(found.values()),
+        site=content.site, version=content.version + 1, previous=before.digest, made_s=int(time.time()), purposes=purposes,
+        people=tuple(people.values()),
     )  # fmt: skip
 
 
-def lone_officer_warning(told: PolicyContent) -> str:
+def lone_officer_warning(content: PolicyContent) -> str:
     """A warning where one person can change the policy; else nothing."""
-    if len(officers := told.officers(time.time())) > 1:
+    if len(officers := content.officers(time.time())) > 1:
         return ""
     name = officers[0].name if officers else "nobody"
     return (

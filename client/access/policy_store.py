@@ -82,16 +82,16 @@ class PolicyStore:
             AccessError: as `newest`, and if it was set back or is not the one that the log remembers.
             AuditError: the log is not what was written.
         """
-        chain, remembered = self._chain(), self._remembered()
-        for version, digest in remembered.items():
+        chain, logged = self._chain(), self._remembered()
+        for version, digest in logged.items():
             if version > len(chain) or chain[version - 1].digest != digest:
                 raise AccessError(
                     f"{self.folder}: version {version} of the policy, which the site's log knows, is gone or another: "
                     f"the policy was set back or put in its place. Restore the folder from a backup. {HOW_TO}"
                 )
         for policy in chain:
-            if policy.content.version not in remembered:
-                if not remembered:
+            if policy.content.version not in logged:
+                if not logged:
                     raise AccessError(f"{self.folder}: the site's log knows of no policy. Restore both. {HOW_TO}")
                 self._remember(policy)  # a process was killed between file and log
         return chain[-1]
@@ -132,20 +132,20 @@ class PolicyStore:
         return self.folder / str(version)
 
     def _chain(self) -> list[SitePolicy]:
-        found: list[SitePolicy] = []
-        while (path := self._file(len(found) + 1)).exists():
+        chain: list[SitePolicy] = []
+        while (path := self._file(len(chain) + 1)).exists():
             policy = SitePolicy.read(path.read_bytes())
-            if policy.missing(found[-1] if found else None):
+            if policy.missing(chain[-1] if chain else None):
                 raise AccessError(f"{path}: is signed by one alone, and two are needed. {HOW_TO}")
             if policy.content.site != self.site or policy.content.made_s > time.time() + CLOCK_S:
                 raise AccessError(f"{path}: the policy of site {policy.content.site}, or made in the future. {HOW_TO}")
-            found.append(policy)
-        if not found:
+            chain.append(policy)
+        if not chain:
             raise AccessError(
                 f"{self.folder}: this site has no policy, so nobody may do anything. One of an earlier release gets "
                 "its first with `python -m client access begin`; a lost one comes from the backup."
             )
-        return found
+        return chain
 
     def _remember(self, policy: SitePolicy) -> None:
         facts: dict[str, int | str] = {"version": policy.content.version, "digest": policy.digest}
@@ -153,9 +153,9 @@ class PolicyStore:
 
     def _remembered(self) -> dict[int, str]:
         """Versions and digests that the log knows."""
-        found = {}
+        digests = {}
         for number, line in enumerate(self.log.lines()) if self.log.exists else ():
             if f'"what":"{EVENT}"'.encode() in line:
                 entry = decode(line, number, str(self.log.folder))
-                found[int(entry.facts["version"])] = str(entry.facts["digest"])
-        return found
+                digests[int(entry.facts["version"])] = str(entry.facts["digest"])
+        return digests

@@ -47,7 +47,7 @@ def size_bytes(custody: Custody) -> int:
 
 
 def run(
-    custody: Custody, opened: BackupRepository, *, anew: bool = False, heard: Progress = ignore_progress
+    custody: Custody, repository: BackupRepository, *, anew: bool = False, progress: Progress = ignore_progress
 ) -> BackupReport:
     """Take a snapshot.
 
@@ -60,26 +60,26 @@ def run(
         ConfigError, RunError: the site has no keys, or another process changes them or writes to this backup.
     """
     identity = custody.home.identity
-    with opened.alone():
-        note, there = known_backups.newest_note(custody, opened), opened.numbers()
-        if (problem := known_backups.rollback_evidence(custody, opened)) and not anew:
+    with repository.alone():
+        note, there = known_backups.newest_note(custody, repository), repository.numbers()
+        if (problem := known_backups.rollback_evidence(custody, repository)) and not anew:
             raise BackupError(f"{problem} To go on behind it nevertheless: --anew.")
         number = max(there[-1] if there else 0, note.number) + 1
-        taking = _SnapshotWriter(opened, _before(opened, anew), heard, BackupReport(number))
+        taking = _SnapshotWriter(repository, _before(repository, anew), progress, BackupReport(number))
         with custody.alone():
             taking.small(custody)
         taking.packs(custody)
         manifest = taking.manifest(custody)
-        digest = opened.write(manifest, manifest.encode(identity))
-        known_backups.remember(custody, opened, number, digest, oldest=number if problem else note.oldest)
+        digest = repository.write(manifest, manifest.encode(identity))
+        known_backups.remember(custody, repository, number, digest, oldest=number if problem else note.oldest)
     return taking.taken
 
 
-def _before(opened: BackupRepository, anew: bool) -> Snapshot | None:
+def _before(repository: BackupRepository, anew: bool) -> Snapshot | None:
     """The newest snapshot; going on anew, the newest that is whole."""
-    for number in reversed(opened.numbers()):
+    for number in reversed(repository.numbers()):
         try:
-            return opened.snapshot(number)
+            return repository.snapshot(number)
         except BackupError:
             if not anew:
                 raise
@@ -87,8 +87,10 @@ def _before(opened: BackupRepository, anew: bool) -> Snapshot | None:
 
 
 class _SnapshotWriter:
-    def __init__(self, opened: BackupRepository, before: Snapshot | None, heard: Progress, taken: BackupReport) -> None:
-        self.vault, self.before, self.taken, self._heard = opened, before, taken, heard
+    def __init__(
+        self, repository: BackupRepository, before: Snapshot | None, progress: Progress, report: BackupReport
+    ) -> None:
+        self.vault, self.before, self.taken, self._heard = repository, before, report, progress
         self.files: list[FileEntry] = []
         pieces = ((f.path, f, i, piece) for f in (before.files if before else ()) for i, piece in enumerate(f.pieces))
         self._known = {(path, i, digest): (name, f.length(i)) for path, f, i, (digest, name) in pieces if f.sealed}
@@ -102,14 +104,14 @@ class _SnapshotWriter:
         """The packs of all data sets; a set that is damaged is left out as a whole, and named."""
         indexed = {file.path.split("/")[1] for file in self.files if file.path.startswith("sets/")}
         for folder in lifecycle.data_sets(custody):
-            done = len(self.files)
+            count = len(self.files)
             try:
                 EncryptedDataset.open(custody, folder)
                 if folder.name in indexed:  # another has come since: the next backup has it
                     for source in file_selection.pack_files(folder):
                         self._take(source)
             except (CustodyError, FileNotFoundError) as error:
-                del self.files[done:]
+                del self.files[count:]
                 self.files = [file for file in self.files if not file.path.startswith(f"sets/{folder.name}/")]
                 self.taken.problems.append(str(error))
 
@@ -150,6 +152,6 @@ class _SnapshotWriter:
             if name and self.vault.has(name, length):
                 return digest, name
             content = self.vault.seal(content, digest)
-        name, written = self.vault.put(content)
-        self.taken.written_bytes += written * len(content)
+        name, is_new = self.vault.put(content)
+        self.taken.written_bytes += is_new * len(content)
         return digest, name

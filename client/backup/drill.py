@@ -72,11 +72,11 @@ class DrillReport:
 
 
 def run(
-    opened: BackupRepository,
+    repository: BackupRepository,
     custody: Custody,
     number: int | None,
     scratch: Path | None,
-    heard: Progress = ignore_progress,
+    progress: Progress = ignore_progress,
 ) -> DrillReport:
     """Restore a snapshot into a folder that is removed afterwards, and try what is in it.
 
@@ -88,19 +88,19 @@ def run(
         BackupError: there is no snapshot.
         OSError: there is no room.
     """
-    if not (numbers := opened.numbers()):
-        raise BackupError(f"{opened.folder}: holds no snapshot yet.")
-    manifest = opened.snapshot(number or numbers[-1])
+    if not (numbers := repository.numbers()):
+        raise BackupError(f"{repository.folder}: holds no snapshot yet.")
+    manifest = repository.snapshot(number or numbers[-1])
     drill = DrillReport(manifest.number, len(manifest.files), manifest.size)
     with _scratch(scratch) as folder:
         began = time.perf_counter()
-        drill.problems += restore.fetch(opened, list(manifest.files), folder, heard=heard)
+        drill.problems += restore.fetch(repository, list(manifest.files), folder, progress=progress)
         drill.restore_s = time.perf_counter() - began
         drill.hashes = 2 * sum(len(file.pieces) for file in manifest.files)
-        _compare(drill, manifest, custody.home.folder, heard)
+        _compare(drill, manifest, custody.home.folder, progress)
         there = Custody(Home(folder))
         drill.problems += restore.adopt_all(there)[1]
-        _decrypt(drill, there, heard)
+        _decrypt(drill, there, progress)
         model_check.open_all(drill.models, drill.problems, there)
     return drill
 
@@ -114,13 +114,13 @@ def _scratch(place: Path | None) -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-def _compare(drill: DrillReport, manifest: Snapshot, home: Path, heard: Progress) -> None:
+def _compare(drill: DrillReport, manifest: Snapshot, home: Path, progress: Progress) -> None:
     for file in manifest.files:
         same = _same(file, home / file.path)
         drill.unchanged += same
         drill.changed += not same
         drill.hashes += len(file.pieces)
-        heard(file.size)
+        progress(file.size)
 
 
 def _same(file: FileEntry, live: Path) -> bool:
@@ -131,27 +131,27 @@ def _same(file: FileEntry, live: Path) -> bool:
         return all(hash_of(there.read(min(PIECE_BYTES, file.length(i)))) == d for i, (d, _) in enumerate(file.pieces))
 
 
-def _decrypt(drill: DrillReport, custody: Custody, heard: Progress) -> None:
+def _decrypt(drill: DrillReport, custody: Custody, progress: Progress) -> None:
     for folder in lifecycle.data_sets(custody):
         try:
             store = EncryptedDataset.open(custody, folder)
         except ConsiliumError as error:
             drill.problems.append(str(error))
             continue
-        for number, found in enumerate(store.index.objects):
+        for number, entry in enumerate(store.index.objects):
             try:
                 store.read(number)
                 drill.images += 1
             except ConsiliumError as error:
                 drill.problems.append(str(error))
-            heard(found.length)
+            progress(entry.length)
 
 
 def write(drill: DrillReport, home: Home, at_s: float) -> Path:
     """The report, signed by the site, and its text beside it; where it is."""
-    told = drill.told(home.site, at_s)
+    report = drill.told(home.site, at_s)
     stem = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(at_s))
     (folder := home.folder / "drills").mkdir(mode=0o700, exist_ok=True)
-    replace(path := folder / f"{stem}.json", sign_document("drill", told, [home.identity]).encode())
+    replace(path := folder / f"{stem}.json", sign_document("drill", report, [home.identity]).encode())
     replace(folder / f"{stem}.txt", drill.text().encode())
     return path

@@ -24,39 +24,39 @@ class BackupNote(Frozen):
     oldest: int = 1
 
 
-def note_folder(custody: Custody, told: WrappedKeys) -> Path:
+def note_folder(custody: Custody, wraps: WrappedKeys) -> Path:
     """Where a site keeps what it knows of a backup."""
-    return custody.folder / "backups" / told.set / told.site
+    return custody.folder / "backups" / wraps.set / wraps.site
 
 
-def newest_note(custody: Custody, opened: BackupRepository) -> BackupNote:
+def newest_note(custody: Custody, repository: BackupRepository) -> BackupNote:
     """How far this backup had come when this site last wrote to it."""
     try:
-        return BackupNote.model_validate_json((note_folder(custody, opened.wraps) / "newest").read_bytes())
+        return BackupNote.model_validate_json((note_folder(custody, repository.wraps) / "newest").read_bytes())
     except FileNotFoundError:
-        return BackupNote(place=str(opened.folder.resolve()))
+        return BackupNote(place=str(repository.folder.resolve()))
     except ValueError:
         raise BackupError(
-            f"{note_folder(custody, opened.wraps) / 'newest'}: damaged. Remove it; then look whether `backup list` "
+            f"{note_folder(custody, repository.wraps) / 'newest'}: damaged. Remove it; then look whether `backup list` "
             "shows the newest snapshot that you know of."
         ) from None
 
 
-def remember(custody: Custody, opened: BackupRepository, number: int, digest: str, oldest: int) -> None:
+def remember(custody: Custody, repository: BackupRepository, number: int, digest: str, oldest: int) -> None:
     """Note that this backup has come so far, and which is the oldest snapshot that must be there."""
-    told = BackupNote(place=str(opened.folder.resolve()), number=number, digest=digest, oldest=oldest)
-    disk.replace(note_folder(custody, opened.wraps) / "newest", (told.model_dump_json(indent=1) + "\n").encode())
+    note = BackupNote(place=str(repository.folder.resolve()), number=number, digest=digest, oldest=oldest)
+    disk.replace(note_folder(custody, repository.wraps) / "newest", (note.model_dump_json(indent=1) + "\n").encode())
 
 
-def rollback_evidence(custody: Custody, opened: BackupRepository) -> str:
+def rollback_evidence(custody: Custody, repository: BackupRepository) -> str:
     """What shows that a backup is not as this site left it; empty if nothing does."""
-    note, there = newest_note(custody, opened), opened.numbers()
+    note, there = newest_note(custody, repository), repository.numbers()
     missing = [number for number in range(note.oldest, note.number + 1) if number not in there]
     if missing:
         return (
-            f"{opened.snapshot_path(missing[-1])}: is gone; this site has made {note.number} snapshots here. The "
+            f"{repository.snapshot_path(missing[-1])}: is gone; this site has made {note.number} snapshots here. The "
             "backup was set back, or is another copy."
         )
-    if note.number and hash_of(opened.snapshot_path(note.number).read_bytes()) != note.digest:
-        return f"{opened.snapshot_path(note.number)}: is another than this site has written."
+    if note.number and hash_of(repository.snapshot_path(note.number).read_bytes()) != note.digest:
+        return f"{repository.snapshot_path(note.number)}: is another than this site has written."
     return ""

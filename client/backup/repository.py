@@ -112,9 +112,9 @@ class BackupRepository:
             there = ", ".join(map(str, self.numbers())) or "none"
             raise BackupError(f"{path}: there is no snapshot {number}; there is: {there}.")
         content = path.read_bytes()
-        sealed = self._unsealed(content[8:], self.wraps.place("snapshot", str(number)), path)
+        content_json = self._unsealed(content[8:], self.wraps.place("snapshot", str(number)), path)
         try:
-            manifest = Snapshot.decode(sealed)
+            manifest = Snapshot.decode(content_json)
         except ValueError as error:
             raise BackupError(
                 f"{path}: no snapshot of this release ({error}). Use the release that wrote it."
@@ -134,9 +134,9 @@ class BackupRepository:
         disk.flush_folder(path.parent)
         return hash_of(file)
 
-    def _unsealed(self, sealed: bytes, place: sealing.Place, path: Path) -> bytes:
+    def _unsealed(self, content: bytes, place: sealing.Place, path: Path) -> bytes:
         try:
-            return sealing.unseal(self.own.data, sealed, place, str(path))
+            return sealing.unseal(self.own.data, content, place, str(path))
         except CustodyError:
             raise BackupError(f"{path}: is not what was stored: changed, cut or swapped. {MEND}") from None
 
@@ -154,6 +154,6 @@ class BackupRepository:
             RunError: another one does.
         """
         with lock_folder(self.folder, f"{self.folder}: another process is writing to this backup. Wait for it."):
-            for left in self.folder.rglob(".*.*"):
-                left.unlink()
+            for leftover in self.folder.rglob(".*.*"):
+                leftover.unlink()
             yield

@@ -18,17 +18,17 @@ def backup_folder(dest: Path) -> Path:
     Raises:
         BackupError: there is none, or there are several.
     """
-    found = (
+    folders = (
         [dest]
         if (dest / wrapped_keys.FILE).exists()
         else sorted(path.parent for path in dest.glob(f"*/{wrapped_keys.FILE}"))
     )
-    if len(found) != 1:
-        what = f"has the backups of {', '.join(p.name for p in found)}; name one of these folders" if found else (
+    if len(folders) != 1:
+        what = f"has the backups of {', '.join(p.name for p in folders)}; name one of these folders" if folders else (
             "holds no backup. Is the disk mounted? Expected what `python -m client backup DEST` wrote"
         )  # fmt: skip
         raise BackupError(f"{dest}: {what}.")
-    return found[0]
+    return folders[0]
 
 
 def open_backup(custody: Custody, folder: Path) -> BackupRepository:
@@ -38,20 +38,20 @@ def open_backup(custody: Custody, folder: Path) -> BackupRepository:
         BackupError: its keys are gone or damaged, or it is another site's or another key's.
         ConfigError: the site has no keys.
     """
-    told = _read(folder)
-    if not told.site == told.name == custody.site == folder.name:
+    wraps = _read(folder)
+    if not wraps.site == wraps.name == custody.site == folder.name:
         raise BackupError(
-            f"{folder / wrapped_keys.FILE}: is a backup of {told.site}, in a folder {folder.name}; this is "
+            f"{folder / wrapped_keys.FILE}: is a backup of {wraps.site}, in a folder {folder.name}; this is "
             f"{custody.site}. "
             "Name this site's own backup, and leave its folder the site's name."
         )
-    note = known_backups.note_folder(custody, told)
+    note = known_backups.note_folder(custody, wraps)
     try:
-        if note.exists() and told.key not in custody.ring().wrapping:  # the site's key was changed since
-            own = wrapped_keys.unwrap(renewed := wrapped_keys.read(note), custody, note)
-            wrapped_keys.demand(told, own, folder / wrapped_keys.FILE)
-            return BackupRepository(folder, renewed, own)
-        return BackupRepository(folder, told, wrapped_keys.unwrap(told, custody, folder))
+        if note.exists() and wraps.key not in custody.ring().wrapping:  # the site's key was changed since
+            keys = wrapped_keys.unwrap(renewed := wrapped_keys.read(note), custody, note)
+            wrapped_keys.demand(wraps, keys, folder / wrapped_keys.FILE)
+            return BackupRepository(folder, renewed, keys)
+        return BackupRepository(folder, wraps, wrapped_keys.unwrap(wraps, custody, folder))
     except CustodyError as error:
         raise BackupError(f"{error} Or: restore with the recovery key (--recovery FILE).") from None
 
@@ -63,10 +63,10 @@ def open_by_recovery_key(folder: Path, recovery: Path) -> BackupRepository:
         ConfigError: there is no such key in the file.
         BackupError: another recovery key's backup, or a changed file.
     """
-    told = _read(folder)
+    wraps = _read(folder)
     try:
         return BackupRepository(
-            folder, told, wrapped_keys.unwrap_by_recovery_key(told, read_recovery(recovery), folder)
+            folder, wraps, wrapped_keys.unwrap_by_recovery_key(wraps, read_recovery(recovery), folder)
         )
     except CustodyError as error:
         raise BackupError(str(error)) from None
@@ -82,13 +82,13 @@ def open_or_begin(custody: Custody, dest: Path, anew: bool) -> BackupRepository:
     if not (folder / wrapped_keys.FILE).exists():
         _refuse_gone(custody, folder, anew)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        told = wrapped_keys.wrap(
+        wraps = wrapped_keys.wrap(
             custody.site, custody.site, secrets.token_hex(16), DatasetKeys(secrets.token_bytes(KEY_BYTES), b""),
             custody.ring(),
         )  # fmt: skip
-        (note := known_backups.note_folder(custody, told)).mkdir(mode=0o700, parents=True, exist_ok=True)
-        wrapped_keys.write(told, note)
-        wrapped_keys.write(told, folder)
+        (note := known_backups.note_folder(custody, wraps)).mkdir(mode=0o700, parents=True, exist_ok=True)
+        wrapped_keys.write(wraps, note)
+        wrapped_keys.write(wraps, folder)
         disk.flush_folder(dest)
     vault = open_backup(custody, folder)
     note = known_backups.note_folder(custody, vault.wraps)
@@ -108,9 +108,9 @@ def _read(folder: Path) -> WrappedKeys:
 
 def _refuse_gone(custody: Custody, folder: Path, anew: bool) -> None:
     for file in sorted((custody.folder / "backups").glob("*/*/newest")):
-        told = known_backups.BackupNote.model_validate_json(file.read_bytes())
-        if told.place == str(folder.resolve()) and told.number and not anew:
+        backup_note = known_backups.BackupNote.model_validate_json(file.read_bytes())
+        if backup_note.place == str(folder.resolve()) and backup_note.number and not anew:
             raise BackupError(
-                f"{folder}: holds no backup, and this site made {told.number} snapshots here. Is the disk mounted? To "
+                f"{folder}: holds no backup, and this site made {backup_note.number} snapshots here. Is the disk mounted? To "
                 "begin a new backup: --anew."
             )

@@ -91,7 +91,7 @@ def _import(options: argparse.Namespace) -> int:
     custody = _custody(options)
     if options.labels and not options.source.is_dir():
         raise ConfigError(f"{options.source}: expected a folder, which the paths of --labels are relative to.")
-    wanted = importer.ImportRequest(
+    request = importer.ImportRequest(
         _source(options.labels or options.source, options.data),
         checked_name(options.name, "--name"),
         _retained(options.retain),
@@ -100,7 +100,7 @@ def _import(options: argparse.Namespace) -> int:
         options.source if options.labels else None,
     )
     with Watch(1.0, terminal.console(errors=True)) as watch:
-        outcome = importer.run(custody, wanted, lambda total: watch.advance(1 / total, "importing"), _record(options))
+        outcome = importer.run(custody, request, lambda total: watch.advance(1 / total, "importing"), _record(options))
     _show(outcome, len(outcome.problems) if options.list_all else LISTED, terminal.console())
     return 1 if outcome.problems else 0
 
@@ -130,8 +130,8 @@ def _show(outcome: "ImportReport", most: int, console: Console) -> None:
         console.print(f"left out  {problem}", highlight=False, markup=False)
     if len(outcome.problems) > most:
         console.print(f"left out  and {len(outcome.problems) - most} more; --list-all names them", highlight=False)
-    told = [f"{outcome.added} cases are in", f"{outcome.already} were in before", f"{len(outcome.problems)} left out"]
-    console.print(f"{', '.join(told)}. In a configuration:", highlight=False)
+    counts = [f"{outcome.added} cases are in", f"{outcome.already} were in before", f"{len(outcome.problems)} left out"]
+    console.print(f"{', '.join(counts)}. In a configuration:", highlight=False)
     data = {"data": {"kind": "encrypted", "path": str(outcome.folder)}}
     line = yaml.safe_dump(data, default_flow_style=None, sort_keys=False, width=math.inf, allow_unicode=True)
     console.print(f"  {line.rstrip()}")
@@ -151,9 +151,9 @@ def _custody_arguments(parser: argparse.ArgumentParser) -> None:
         "adopt": {"name": "the data set"},
         "destroy": {"name": "the data set"},
     }
-    for action, wanted in arguments.items():
+    for action, meanings in arguments.items():
         sub = actions.add_parser(action)
-        for argument, meaning in wanted.items():
+        for argument, meaning in meanings.items():
             sub.add_argument(argument, metavar=argument.upper(), help=meaning)
         if action == "rotate":
             sub.add_argument("--recovery", metavar="FILE", help="make a new recovery key as well")

@@ -37,15 +37,15 @@ class DatasetWriter:
         self._pack: disk.Appended | None = None
         self._committed = len(self.index.objects), len(self.index.cases)
 
-    def add(self, made: SealedObject) -> int:
+    def add(self, entry: SealedObject) -> int:
         """Append an object; its number. It counts with the next commit.
 
         Raises:
             OSError: the disk is full.
         """
-        offset = self._pack_with_room().append(made.sealed)
+        offset = self._pack_with_room().append(entry.sealed)
         pack = len(self.index.packs) - 1
-        return self.index.add_object(Object(made.id, pack, offset, len(made.sealed), made.source, made.told))
+        return self.index.add_object(Object(entry.id, pack, offset, len(entry.sealed), entry.source, entry.told))
 
     def commit(self) -> None:
         """All that was added is in when this returns; where nothing was, nothing is written.
@@ -100,7 +100,7 @@ def open_for_writing(custody: Custody, folder: Path) -> Iterator[DatasetWriter]:
             writer.close()
 
 
-def seal(told: WrappedKeys, own: DatasetKeys, content: bytes) -> tuple[str, bytes]:
+def seal(wraps: WrappedKeys, keys: DatasetKeys, content: bytes) -> tuple[str, bytes]:
     """A content as an object: its identity, and the bytes that are written."""
     identity = secrets.token_hex(8)
-    return identity, sealing.seal(own.data, content, told.place("object", identity))
+    return identity, sealing.seal(keys.data, content, wraps.place("object", identity))

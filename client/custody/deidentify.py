@@ -56,8 +56,8 @@ class Deidentifier:
 
     def _clean(self, header: Dataset, person: str) -> None:
         for tag in list(header.keys()):
-            found = header.get_item(tag)
-            change = getattr(self, f"_{action(int(tag), getattr(found, 'VR', None), self.options)}")
+            element = header.get_item(tag)
+            change = getattr(self, f"_{action(int(tag), getattr(element, 'VR', None), self.options)}")
             change(header, int(tag), person)
 
     def _keep(self, header: Dataset, tag: int, person: str) -> None:
@@ -133,9 +133,9 @@ def _values(value: Any) -> Iterator[Any]:
 def _matches_its_syntax(header: FileDataset) -> bool:
     """Whether all elements are in the encoding that the transfer syntax names; some devices mix them up."""
     syntax = header.file_meta.TransferSyntaxUID
-    said = syntax.is_implicit_VR, syntax.is_little_endian
-    raw = (found for found in map(header.get_item, header.keys()) if isinstance(found, RawDataElement))
-    return all((found.is_implicit_VR, found.is_little_endian) == said for found in raw)
+    expected_encoding = syntax.is_implicit_VR, syntax.is_little_endian
+    raw = (element for element in map(header.get_item, header.keys()) if isinstance(element, RawDataElement))
+    return all((element.is_implicit_VR, element.is_little_endian) == expected_encoding for element in raw)
 
 
 def _encode(header: FileDataset) -> bytes:

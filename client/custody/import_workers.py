@@ -35,13 +35,13 @@ def take_all(desk: Intake, rows: Sequence[CaseRow], processes: int) -> Iterator[
                         ahead.append((waiting[0], pool.submit(desk.take, waiting[0])))
                         waiting.popleft()
                     row, future = ahead[0]
-                    found = future.result()
+                    result = future.result()
                     ahead.popleft()
-                    yield row, found
+                    yield row, result
             except BrokenProcessPool:
-                left = [row for row, _ in ahead]
+                unfinished = [row for row, _ in ahead]
         if ahead:  # one of these broke its process: each alone, so that it can be named
-            yield from ((row, _alone(desk, row)) for row in left)
+            yield from ((row, _alone(desk, row)) for row in unfinished)
 
 
 def _alone(desk: Intake, row: CaseRow) -> IntakeResult:

@@ -63,7 +63,7 @@ class ImportReport:
 
 
 def run(
-    custody: Custody, wanted: ImportRequest, advance: Advance = lambda total: None, record: Record = unrecorded
+    custody: Custody, request: ImportRequest, advance: Advance = lambda total: None, record: Record = unrecorded
 ) -> ImportReport:
     """Import; what was committed stays, whatever ends it.
 
@@ -76,61 +76,61 @@ def run(
         CustodyError: the data set is not what was stored last.
     """
     _ = custody.ring()
-    folder = _folder(custody, wanted)
+    folder = _folder(custody, request)
     outcome = ImportReport(folder)
     with open_for_writing(custody, folder) as writer:
-        if writer.index.retain != wanted.retain:
-            kept = ",".join(sorted(writer.index.retain)) or "nothing"
+        if writer.index.retain != request.retain:
+            retain = ",".join(sorted(writer.index.retain)) or "nothing"
             raise ConfigError(
-                f"{folder}: was begun with --retain {kept}, and all images of a data set are de-identified alike. Say "
+                f"{folder}: was begun with --retain {retain}, and all images of a data set are de-identified alike. Say "
                 "the same, or begin another with --name."
             )
         try:
-            with _regular_commits(writer) as done:
-                cases = _from_arrays if isinstance(wanted.source, Npz) else _from_files
-                for row, taken in cases(writer, wanted, outcome, advance):
-                    _enter(writer, row, taken, outcome)
-                    done()
+            with _regular_commits(writer) as commit_if_due:
+                cases = _from_arrays if isinstance(request.source, Npz) else _from_files
+                for row, result in cases(writer, request, outcome, advance):
+                    _enter(writer, row, result, outcome)
+                    commit_if_due()
         except BaseException:
-            record(_event(writer, wanted, outcome, "failed"))
+            record(_event(writer, request, outcome, "failed"))
             raise
-        record(_event(writer, wanted, outcome, "done"))
+        record(_event(writer, request, outcome, "done"))
     return outcome
 
 
 def _event(
-    writer: DatasetWriter, wanted: ImportRequest, outcome: ImportReport, how: Literal["done", "failed"]
+    writer: DatasetWriter, request: ImportRequest, outcome: ImportReport, how: Literal["done", "failed"]
 ) -> Event:
-    told = {"added": outcome.added, "already in": outcome.already, "left out": len(outcome.problems)}
-    told |= {"version": writer.version, "burned in allowed": int(wanted.allow_burned_in)}
-    return Event("import", f"{wanted.name} {writer.store.wraps.set}", how, told)
+    facts = {"added": outcome.added, "already in": outcome.already, "left out": len(outcome.problems)}
+    facts |= {"version": writer.version, "burned in allowed": int(request.allow_burned_in)}
+    return Event("import", f"{request.name} {writer.store.wraps.set}", how, facts)
 
 
-def _folder(custody: Custody, wanted: ImportRequest) -> Path:
-    folder = custody.sets / wanted.name
+def _folder(custody: Custody, request: ImportRequest) -> Path:
+    folder = custody.sets / request.name
     with custody.alone():
-        return folder if (folder / "keys").exists() else encrypted_dataset.create(custody, wanted.name, wanted.retain)
+        return folder if (folder / "keys").exists() else encrypted_dataset.create(custody, request.name, request.retain)
 
 
 @contextmanager
 def _regular_commits(writer: DatasetWriter) -> Iterator[Callable[[], None]]:
     """Commit now and then, and at the end, also when the end is an error or Ctrl-C."""
-    begun, took = time.monotonic(), 0.0
+    last_s, took = time.monotonic(), 0.0
 
     def done() -> None:
-        nonlocal begun, took
-        if (now := time.monotonic()) - begun > max(COMMIT_S, COMMIT_SHARE * took):
+        nonlocal last_s, took
+        if (now := time.monotonic()) - last_s > max(COMMIT_S, COMMIT_SHARE * took):
             writer.commit()
-            begun = time.monotonic()
-            took = begun - now
+            last_s = time.monotonic()
+            took = last_s - now
 
     try:
         yield done
         writer.commit()
     except OSError as error:
-        stored = _rescue(writer)
+        state = _rescue(writer)
         raise DataError(
-            f"{error.filename or writer.store.folder}: cannot be written ({error.strerror}). {stored} Make room, "
+            f"{error.filename or writer.store.folder}: cannot be written ({error.strerror}). {state} Make room, "
             "and give the same command again: it goes on from there."
         ) from None
     except BaseException:
@@ -146,14 +146,14 @@ def _rescue(writer: DatasetWriter) -> str:
     return f"{len(writer.index.cases)} cases are stored."
 
 
-def _enter(writer: DatasetWriter, row: CaseRow, taken: IntakeResult, outcome: ImportReport) -> None:
+def _enter(writer: DatasetWriter, row: CaseRow, result: IntakeResult, outcome: ImportReport) -> None:
     """A row into the index, with its object if that is new."""
-    if isinstance(taken, ImageError):
-        outcome.problems.append(_problem(row, str(taken)))
+    if isinstance(result, ImageError):
+        outcome.problems.append(_problem(row, str(result)))
         return
-    if isinstance(taken, SealedObject) and taken.source not in writer.index.numbers:
-        writer.add(taken)
-    number = writer.index.numbers[taken.source]
+    if isinstance(result, SealedObject) and result.source not in writer.index.numbers:
+        writer.add(result)
+    number = writer.index.numbers[result.source]
     frame = row.frames if isinstance(row.frames, int) and writer.index.objects[number].told is None else None
     case = Case(number, row.label, frame, row.site, row.patient, row.split)
     there = writer.index.described.get((number, frame))
@@ -167,12 +167,12 @@ def _enter(writer: DatasetWriter, row: CaseRow, taken: IntakeResult, outcome: Im
 
 
 def _differences(there: Case, here: Case) -> str:
-    told = [
+    differences = [
         f"{key} {getattr(there, key)!r} and not {getattr(here, key)!r}"
         for key in ("label", "site", "split", "patient")
         if getattr(there, key) != getattr(here, key)
     ]
-    return "with " + ", ".join(told)
+    return "with " + ", ".join(differences)
 
 
 def _problem(row: CaseRow, what: str) -> Problem:
@@ -183,17 +183,17 @@ def _problem(row: CaseRow, what: str) -> Problem:
 
 
 def _from_files(
-    writer: DatasetWriter, wanted: ImportRequest, outcome: ImportReport, advance: Advance
+    writer: DatasetWriter, request: ImportRequest, outcome: ImportReport, advance: Advance
 ) -> Iterator[tuple[CaseRow, IntakeResult]]:
-    if isinstance(wanted.source, Npz):
-        raise TypeError(type(wanted.source))
-    listed, problems = file_list.rows(wanted.source, wanted.base)
+    if isinstance(request.source, Npz):
+        raise TypeError(type(request.source))
+    list_rows, problems = file_list.rows(request.source, request.base)
     outcome.problems += problems
-    rows = [found for row in listed for found in _expand_folder(row, outcome.problems)]
+    rows = [file_row for row in list_rows for file_row in _expand_folder(row, outcome.problems)]
     names = Pseudonyms(writer.store.secrets.pseudonyms)
-    desk = Intake(writer.store, wanted.allow_burned_in)
-    for row, taken in import_workers.take_all(desk, rows, wanted.processes):
-        yield replace(row, patient=names.patient(row.patient) if row.patient else None), taken
+    desk = Intake(writer.store, request.allow_burned_in)
+    for row, result in import_workers.take_all(desk, rows, request.processes):
+        yield replace(row, patient=names.patient(row.patient) if row.patient else None), result
         advance(len(rows))
 
 
@@ -212,13 +212,13 @@ def _expand_folder(row: CaseRow, problems: list[Problem]) -> list[CaseRow]:
 
 
 def _from_arrays(
-    writer: DatasetWriter, wanted: ImportRequest, outcome: ImportReport, advance: Advance
+    writer: DatasetWriter, request: ImportRequest, outcome: ImportReport, advance: Advance
 ) -> Iterator[tuple[CaseRow, IntakeResult]]:
-    if not isinstance(wanted.source, Npz):
-        raise TypeError(type(wanted.source))
-    table = npz.read(wanted.source.model_copy(update={"on_error": "report"}))
+    if not isinstance(request.source, Npz):
+        raise TypeError(type(request.source))
+    table = npz.read(request.source.model_copy(update={"on_error": "report"}))
     outcome.problems += table.problems
-    names, held = Pseudonyms(writer.store.secrets.pseudonyms), writer.store
+    names, store = Pseudonyms(writer.store.secrets.pseudonyms), writer.store
     for i, picture in enumerate(table.images.pictures(range(len(table)))):
         patient = table.patient[i] if table.patient else None
         row = CaseRow(
@@ -227,7 +227,7 @@ def _from_arrays(
             table.split[i] if table.split else None,
         )  # fmt: skip
         # Equal images in an array are cases of their own, so the place counts as well.
-        place = table.images.name(i).removeprefix(str(located(wanted.source.path)))
-        source = intake.digest(held, np.ascontiguousarray(picture.pixels).data.cast("B"), place)
-        yield row, AlreadyStored(source) if source in writer.index.numbers else intake.pixels(held, [picture], source)
+        place = table.images.name(i).removeprefix(str(located(request.source.path)))
+        source = intake.digest(store, np.ascontiguousarray(picture.pixels).data.cast("B"), place)
+        yield row, AlreadyStored(source) if source in writer.index.numbers else intake.pixels(store, [picture], source)
         advance(len(table))

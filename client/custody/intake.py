@@ -57,31 +57,31 @@ class Intake:
         source = digest(self.store, content, "" if kind == "DICOM" else repr(row.frames))
         if source in self.store.index.numbers:
             return AlreadyStored(source)
-        held = ImageBytes(Path(str(row.origin)), content)
+        image = ImageBytes(Path(str(row.origin)), content)
         if kind == "DICOM":
-            return self._dicom(held, row, source)
-        self._refuse(held, burned_in.why_other(content))
-        return pixels(self.store, readers.read(held, row.frames), source)
+            return self._dicom(image, row, source)
+        self._refuse(image, burned_in.why_other(content))
+        return pixels(self.store, readers.read(image, row.frames), source)
 
-    def _dicom(self, held: ImageBytes, row: CaseRow, source: str) -> SealedObject:
+    def _dicom(self, image: ImageBytes, row: CaseRow, source: str) -> SealedObject:
         deidentifier = Deidentifier(Pseudonyms(self.store.secrets.pseudonyms), self.store.index.retain)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            header = dicom.parse(held)
-            dicom.check(held, header)
-            self._refuse(held, burned_in.why_dicom(header))
+            header = dicom.parse(image)
+            dicom.check(image, header)
+            self._refuse(image, burned_in.why_dicom(header))
             words = identifying_words(header)
             clean = deidentifier.clean(header)
         if any(word in clean for word in words):
-            self._refuse(held, "the patient's name or number occurs in it once more, outside of all known elements")
+            self._refuse(image, "the patient's name or number occurs in it once more, outside of all known elements")
         # What cannot be decoded must be named now: once it is in, it has no name.
-        readers.read(ImageBytes(held.path, clean), row.frames)
+        readers.read(ImageBytes(image.path, clean), row.frames)
         return SealedObject(*seal(self.store.wraps, self.store.secrets, clean), source, None)
 
-    def _refuse(self, held: ImageBytes, why: str) -> None:
+    def _refuse(self, image: ImageBytes, why: str) -> None:
         if why and not self.allow_burned_in:
             raise ImageError(
-                f"{held}: may show a name in its pixels: {why}. Look at it, and if there is none, import it with "
+                f"{image}: may show a name in its pixels: {why}. Look at it, and if there is none, import it with "
                 "--allow-burned-in."
             )
 
@@ -97,5 +97,7 @@ def digest(store: EncryptedDataset, content: bytes | memoryview, which: str) -> 
 def pixels(store: EncryptedDataset, pictures: list[Picture], source: str) -> SealedObject:
     """Decoded frames as an object, with what is known of them."""
     content = custody_pixels.encode(pictures, [image_cache.smallest(picture.pixels) for picture in pictures])
-    told = json.loads(json.dumps({"frames": [image_cache.facts(picture) for picture in pictures], "patient": None}))
-    return SealedObject(*seal(store.wraps, store.secrets, content), source, told)
+    frame_facts = json.loads(
+        json.dumps({"frames": [image_cache.facts(picture) for picture in pictures], "patient": None})
+    )
+    return SealedObject(*seal(store.wraps, store.secrets, content), source, frame_facts)

@@ -166,11 +166,11 @@ class Custody:
                 "python -m client custody adopt."
             ) from None
 
-    def saw(self, identity: str, seen: DatasetNote) -> None:
+    def saw(self, identity: str, note: DatasetNote) -> None:
         """Remember it."""
         path = self._note(identity)
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        disk.replace(path, (seen.model_dump_json(indent=1) + "\n").encode())
+        disk.replace(path, (note.model_dump_json(indent=1) + "\n").encode())
 
     def _note(self, identity: str) -> Path:
         return self.folder / "seen" / identity

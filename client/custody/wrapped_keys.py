@@ -60,14 +60,14 @@ class WrappedKeys(Frozen):
 def begin(custody: Custody, name: str) -> tuple[WrappedKeys, DatasetKeys]:
     """Keys of a new data set."""
     ring = custody.ring()
-    own = DatasetKeys(secrets.token_bytes(KEY_BYTES), bytes.fromhex(ring.pseudonyms))
-    return wrap(custody.site, name, secrets.token_hex(16), own, ring), own
+    keys = DatasetKeys(secrets.token_bytes(KEY_BYTES), bytes.fromhex(ring.pseudonyms))
+    return wrap(custody.site, name, secrets.token_hex(16), keys, ring), keys
 
 
-def wrap(site: str, name: str, identity: str, own: DatasetKeys, ring: KeyRing) -> WrappedKeys:
+def wrap(site: str, name: str, identity: str, keys: DatasetKeys, ring: KeyRing) -> WrappedKeys:
     """A data set's keys under the newest of the site's, and under the recovery key."""
     bare = WrappedKeys(site=site, name=name, set=identity, key="", wrapped="", recovery="", sealed="")
-    content = own.data + own.pseudonyms
+    content = keys.data + keys.pseudonyms
     key = bytes.fromhex(ring.wrapping[ring.newest])
     sealed = _HPKE.encrypt(content, recovery_public(ring), info=sealing.context(bare.place("recovery")))
     wraps = bare.model_copy(
@@ -78,7 +78,7 @@ def wrap(site: str, name: str, identity: str, own: DatasetKeys, ring: KeyRing) -
             "sealed": sealed.hex(),
         }
     )
-    return wraps.model_copy(update={"mac": _mac(wraps, own)})
+    return wraps.model_copy(update={"mac": _mac(wraps, keys)})
 
 
 def write(wraps: WrappedKeys, folder: Path) -> None:
@@ -150,25 +150,25 @@ def unwrap_by_recovery_key(wraps: WrappedKeys, key: X25519PrivateKey, folder: Pa
         ) from None
 
 
-def demand(wraps: WrappedKeys, own: DatasetKeys, path: Path) -> None:
+def demand(wraps: WrappedKeys, keys: DatasetKeys, path: Path) -> None:
     """Check that a file was made by whoever has the keys in it.
 
     Raises:
         CustodyError: it was changed.
     """
-    if not hmac.compare_digest(_mac(wraps, own).encode(), wraps.mac.encode()):
+    if not hmac.compare_digest(_mac(wraps, keys).encode(), wraps.mac.encode()):
         raise CustodyError(f"{path}: is not what was stored. {RESTORE}")
 
 
 def _authentic(wraps: WrappedKeys, content: bytes, path: Path) -> DatasetKeys:
-    own = DatasetKeys(content[:KEY_BYTES], content[KEY_BYTES:])
-    demand(wraps, own, path)
-    return own
+    keys = DatasetKeys(content[:KEY_BYTES], content[KEY_BYTES:])
+    demand(wraps, keys, path)
+    return keys
 
 
-def _mac(wraps: WrappedKeys, own: DatasetKeys) -> str:
-    told = _encode(wraps.model_copy(update={"mac": ""}))
-    return hashlib.blake2b(told, key=sealing.subkey(own.data, "keys"), digest_size=32).hexdigest()
+def _mac(wraps: WrappedKeys, keys: DatasetKeys) -> str:
+    content = _encode(wraps.model_copy(update={"mac": ""}))
+    return hashlib.blake2b(content, key=sealing.subkey(keys.data, "keys"), digest_size=32).hexdigest()
 
 
 def _encode(wraps: WrappedKeys) -> bytes:

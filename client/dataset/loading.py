@@ -140,7 +140,7 @@ def _without_empty_sites(table: Table, division: Division, config: Config) -> tu
 
 
 def _warnings(sites: Sequence[SiteCases], classes: Sequence[str]) -> tuple[str, ...]:
-    found = []
+    warnings = []
     for site in sites:
         if not len(site.train):
             continue
@@ -148,10 +148,10 @@ def _warnings(sites: Sequence[SiteCases], classes: Sequence[str]) -> tuple[str, 
             counts = np.bincount(cases.labels, minlength=len(classes))
             missing = [name for name, count in zip(classes, counts, strict=True) if not count]
             if not len(cases):
-                found.append(f"Site '{site.name}' has no {split} cases.")
+                warnings.append(f"Site '{site.name}' has no {split} cases.")
             elif missing:
-                found.append(f"Site '{site.name}' has no {split} case of {_in_words(missing)}.")
-    return tuple(found)
+                warnings.append(f"Site '{site.name}' has no {split} case of {_in_words(missing)}.")
+    return tuple(warnings)
 
 
 def _in_words(names: Sequence[str]) -> str:

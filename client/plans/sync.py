@@ -49,9 +49,9 @@ def refresh(
     """
     try:
         with gateway_of(home) as board:
-            known = {plan.document.encode(): plan.digest for plan in PlanInbox(home).plans()}
+            digests = {plan.document.encode(): plan.digest for plan in PlanInbox(home).plans()}
             files = _take(home, board.board(), new_plan)
-            over(frozenset(digest for file, digest in known.items() if file not in files))
+            over(frozenset(digest for file, digest in digests.items() if file not in files))
             for plan in PlanInbox(home).plans():
                 decision = PlanInbox(home).decision(plan)
                 if decision and not PlanInbox(home).is_delivered(plan):
@@ -88,15 +88,15 @@ def report_status(home: Home, doing: SiteStatus | None, images: ImageState, read
     Args:
         ready: digests of the plans whose images are read and fit.
     """
-    told: dict[str, Any] = {"what": "stopped", "detail": "", "error": "", "release": VERSION, "ready": sorted(ready)}
+    content: dict[str, Any] = {"what": "stopped", "detail": "", "error": "", "release": VERSION, "ready": sorted(ready)}
     if doing is not None:
-        told |= {"what": doing.what, "detail": doing.detail, "error": doing.code}
+        content |= {"what": doing.what, "detail": doing.detail, "error": doing.code}
     if doing is not None and images.plan:
         what = {"what": "unfit", "error": images.error} if images.error else {"what": "reading"}
-        told |= what | {"detail": f"the images of {images.plan}" if not images.error else images.plan}
+        content |= what | {"detail": f"the images of {images.plan}" if not images.error else images.plan}
     try:
         with gateway_of(home) as board:
-            board.doing(told)
+            board.doing(content)
     except (ConsiliumError, OSError):
         log.debug("the coordinator was not told what this site is doing")
 
@@ -116,9 +116,12 @@ def gateway_of(home: Home) -> GatewayClient:
     return GatewayClient(home.address, home.authority, home.site, home.identity)
 
 
-def _take(home: Home, told: dict[str, Any], new_plan: Callable[[str], None]) -> list[bytes]:
+def _take(home: Home, answer: dict[str, Any], new_plan: Callable[[str], None]) -> list[bytes]:
     try:
-        roster, plans = base64.b64decode(told["roster"], validate=True), [str(plan).encode() for plan in told["plans"]]
+        roster, plans = (
+            base64.b64decode(answer["roster"], validate=True),
+            [str(plan).encode() for plan in answer["plans"]],
+        )
     except (KeyError, TypeError, ValueError):
         raise WireError("the coordinator's board is of another release. Bring both sides to one.") from None
     home.take_roster(roster)

@@ -52,19 +52,19 @@ def images(names: Sequence[str], home: Path, frames: Frames) -> list[Image]:
     Raises:
         ConfigError, CustodyError: an encrypted data set that cannot be opened.
     """
-    found = list[Image]()
+    all_images = list[Image]()
     for name in names:
         try:
-            found += _images_of(name, home, frames)
+            all_images += _images_of(name, home, frames)
         except OSError as error:  # also of a name that is too long, or of a folder that is not for this user
-            found.append(_unusable(name, DataError(f"{name}: cannot be opened ({error.strerror}).")))
-    return found
+            all_images.append(_unusable(name, DataError(f"{name}: cannot be opened ({error.strerror}).")))
+    return all_images
 
 
 def _images_of(name: str, home: Path, frames: Frames) -> Iterator[Image]:
-    path, sealed = Path(name), _ENCRYPTED_NAME.fullmatch(name)
-    if sealed and not path.exists() and (home / "sets" / sealed["name"]).is_dir():
-        yield from _encrypted_images(home / "sets" / sealed["name"], home, frames, int(sealed["number"]))
+    path, match = Path(name), _ENCRYPTED_NAME.fullmatch(name)
+    if match and not path.exists() and (home / "sets" / match["name"]).is_dir():
+        yield from _encrypted_images(home / "sets" / match["name"], home, frames, int(match["number"]))
     elif (path / "index").is_file() and (path / "packs").is_dir():
         yield from _encrypted_images(path, home, frames, None)
     elif path.is_dir():
@@ -117,14 +117,14 @@ def _arrays(path: Path) -> Iterator[Image]:
     if not parts:
         raise DataError(f"{path}: no array of images; expected `images`, or `test_images` and the like.")
     sound = [_finite(array) for _, array in parts]
-    seen = [array if fine.all() else array[fine] for (_, array), fine in zip(parts, sound, strict=True)]
+    usable_parts = [array if fine.all() else array[fine] for (_, array), fine in zip(parts, sound, strict=True)]
     usable = np.concatenate(sound)
-    black, white = value_range(seen) if usable.any() else (0.0, 1.0)
-    found = ArrayImages(str(path), parts, np.arange(len(usable)), black, white)
+    black, white = value_range(usable_parts) if usable.any() else (0.0, 1.0)
+    array_images = ArrayImages(str(path), parts, np.arange(len(usable)), black, white)
     for i, fine in enumerate(usable):
-        name = found.name(i)
+        name = array_images.name(i)
         if fine:
-            yield Image(legible(name), partial(lambda i: list(found.pictures([i])), i))
+            yield Image(legible(name), partial(lambda i: list(array_images.pictures([i])), i))
         else:
             yield _unusable(name, DataError(f"{name}: has pixels that are no finite numbers of single precision."))
 

@@ -67,8 +67,8 @@ def patient(path: ImageSource) -> str | None:
         return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found: str | None = importlib.import_module(FORMATS["DICOM"]).patient(path)
-    return found
+        name: str | None = importlib.import_module(FORMATS["DICOM"]).patient(path)
+    return name
 
 
 def detect(path: ImageSource) -> str:
@@ -87,8 +87,8 @@ def detect(path: ImageSource) -> str:
         raise ImageError(f"{path}: an empty file. Copy or export it again.")
     if size > MAX_BYTES:
         raise ImageError(f"{path}: {size:,} bytes; files above {MAX_BYTES:,} are refused. Split it into frames.")
-    for kind, known in _MAGIC.items():
-        if any(head[at : at + len(magic)] == magic for at, magic in known):
+    for kind, beginnings in _MAGIC.items():
+        if any(head[at : at + len(magic)] == magic for at, magic in beginnings):
             return kind
     raise ImageError(f"{path}: not an image of a known format; expected {', '.join(FORMATS)} (it begins {head[:8]!r}).")
 

@@ -22,5 +22,5 @@ def decode(path: ImageSource, frames: Frames) -> list[Picture]:
     with path.open() as stream:
         arrays, header = tensorfile.unpack(stream.read())
     ranges = json.loads(header["ranges"])
-    chosen = choose(path, frames, len(ranges))
-    return [Picture(arrays[f"frame{i}"].astype(np.float32), *ranges[i]) for i in chosen]
+    indices = choose(path, frames, len(ranges))
+    return [Picture(arrays[f"frame{i}"].astype(np.float32), *ranges[i]) for i in indices]

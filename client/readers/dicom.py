@@ -43,15 +43,15 @@ def decode(path: ImageSource, frames: Frames) -> list[Picture]:
     """The chosen frames of a DICOM file."""
     header = parse(path)
     check(path, header)
-    chosen = choose(path, frames, _frame_count(header))
-    check_size(path, header.Columns, header.Rows, len(chosen))
-    raw = [_frame(path, header, index) for index in chosen]
+    indices = choose(path, frames, _frame_count(header))
+    check_size(path, header.Columns, header.Rows, len(indices))
+    raw = [_frame(path, header, index) for index in indices]
     if header.SamplesPerPixel > 1 or header.PhotometricInterpretation == "PALETTE COLOR":
         high = 2.0 ** (_palette_bits(header) or header.BitsStored) - 1
         return [Picture(frame.astype(np.float32), 0.0, high) for frame in raw]
-    natural = [_rescale(header, frame, index).astype(np.float32) for frame, index in zip(raw, chosen, strict=True)]
-    seen = _range_seen(header, raw, natural)
-    return [_grey(header, frame, index, seen) for frame, index in zip(natural, chosen, strict=True)]
+    natural = [_rescale(header, frame, index).astype(np.float32) for frame, index in zip(raw, indices, strict=True)]
+    value_range = _range_seen(header, raw, natural)
+    return [_grey(header, frame, index, value_range) for frame, index in zip(natural, indices, strict=True)]
 
 
 def patient(path: ImageSource) -> str | None:
@@ -145,9 +145,9 @@ def _palette_bits(header: Dataset) -> int:
 def _group(header: Dataset, index: int, name: str) -> Dataset:
     """A functional group of one frame of an enhanced object, else the header itself."""
     frames = header.get("PerFrameFunctionalGroupsSequence") or []
-    own = frames[index] if index < len(frames) else Dataset()
-    shared = (header.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
-    for place in (own, shared):
+    own_groups = frames[index] if index < len(frames) else Dataset()
+    shared_groups = (header.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
+    for place in (own_groups, shared_groups):
         if place.get(name):
             group: Dataset = place[name].value[0]
             return group
@@ -164,13 +164,13 @@ def _range_seen(header: Dataset, raw: list[Array], natural: list[Array]) -> tupl
     """The range of all frames read, padding apart."""
     padding = header.get("PixelPaddingValue")
     low, high = sorted((padding, header.get("PixelPaddingRangeLimit", padding))) if padding is not None else (1, 0)
-    kept = [n[(r < low) | (r > high)] for r, n in zip(raw, natural, strict=True)]
-    kept = [k for k in kept if k.size] or natural
-    return min(float(k.min()) for k in kept), max(float(k.max()) for k in kept)
+    unpadded = [n[(r < low) | (r > high)] for r, n in zip(raw, natural, strict=True)]
+    unpadded = [k for k in unpadded if k.size] or natural
+    return min(float(k.min()) for k in unpadded), max(float(k.max()) for k in unpadded)
 
 
-def _grey(header: Dataset, pixels: Array, index: int, seen: tuple[float, float]) -> Picture:
-    low, high = _window(_group(header, index, "FrameVOILUTSequence"), header) or seen
+def _grey(header: Dataset, pixels: Array, index: int, value_range: tuple[float, float]) -> Picture:
+    low, high = _window(_group(header, index, "FrameVOILUTSequence"), header) or value_range
     if high <= low:
         low, high = low, low + 1
     if header.PhotometricInterpretation == "MONOCHROME1":
@@ -181,8 +181,8 @@ def _grey(header: Dataset, pixels: Array, index: int, seen: tuple[float, float])
 
 def _range_of_bits(header: Dataset, index: int) -> tuple[float, float]:
     """What the stored bits can hold, in natural units."""
-    bits, signed = int(header.BitsStored), header.get("PixelRepresentation") == 1
-    ends = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
+    bits, is_signed = int(header.BitsStored), header.get("PixelRepresentation") == 1
+    ends = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if is_signed else (0, 2**bits - 1)
     natural = _rescale(header, np.array(ends, np.int64 if bits > 16 else np.int32), index)
     return float(natural.min()), float(natural.max())
 

@@ -28,13 +28,13 @@ _OWN = (tifffile.COMPRESSION.NONE, tifffile.COMPRESSION.DEFLATE, tifffile.COMPRE
 def decode(path: ImageSource, frames: Frames) -> list[Picture]:
     """The chosen pages of a TIFF."""
     with path.open() as stream, tifffile.TiffFile(stream) as file:
-        chosen = choose(path, frames, len(file.pages))
+        indices = choose(path, frames, len(file.pages))
         pictures = []
-        for index in chosen:
+        for index in indices:
             page = file.pages[index]
             if not isinstance(page, tifffile.TiffPage):
                 page = page.aspage()
-            check_size(path, page.imagewidth, page.imagelength, len(chosen) * max(1, page.imagedepth))
+            check_size(path, page.imagewidth, page.imagelength, len(indices) * max(1, page.imagedepth))
             pictures.append(_page(path, page, index))
     return pictures
 
@@ -75,14 +75,14 @@ def _page(path: ImageSource, page: Any, index: int) -> Picture:
 
 def _refuse_bomb(path: ImageSource, page: Any) -> None:
     """Deflated strips must not hold more than the image: tifffile would unpack all of it first."""
-    file, left = page.parent.filehandle, page.nbytes + (1 << 24)  # a tile may reach beyond the image
+    file, remaining = page.parent.filehandle, page.nbytes + (1 << 24)  # a tile may reach beyond the image
     for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
         file.seek(offset)
         unpack, chunk = zlib.decompressobj(), file.read(count)
-        while chunk and left >= 0:
-            left -= len(unpack.decompress(chunk, 1 << 22))
+        while chunk and remaining >= 0:
+            remaining -= len(unpack.decompress(chunk, 1 << 22))
             chunk = unpack.unconsumed_tail
-    if left < 0:
+    if remaining < 0:
         raise ImageError(f"{path}: unpacks to more than the image it claims to hold; refused. Export it again.")
 
 
@@ -115,11 +115,11 @@ def _by_pillow(path: ImageSource, page: Any, index: int) -> Picture:
 def _silence() -> Iterator[None]:
     """libtiff complains past Python, straight to the error stream; what is wrong becomes an error anyway."""
     sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    stderr_copy, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, 2)
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.dup2(stderr_copy, 2)
+        os.close(stderr_copy)
         os.close(nowhere)

@@ -99,11 +99,11 @@ def _witness(home: Home) -> Iterator[CheckResult]:
 
 def _roster(home: Home) -> Iterator[CheckResult]:
     _ = home.address  # says what to do before the site has joined
-    roster, own = home.roster, home.identity.public_key().public_bytes_raw()
+    roster, identity_key = home.roster, home.identity.public_key().public_bytes_raw()
     refuse_expired(roster, time.time())
     until = time.strftime("%Y-%m-%d", time.gmtime(roster.expires_s))
     text = f"{roster.federation}, version {roster.version}, {len(roster.active)} active members, valid until {until}"
-    if roster.active.get(home.site) != own:
+    if roster.active.get(home.site) != identity_key:
         yield CheckResult(
             False,
             f"{text}; {home.site} is not among them under this key",
@@ -177,10 +177,10 @@ def _plans(home: Home) -> Iterator[CheckResult]:
     plans = [plan for plan in PlanInbox(home).plans() if plan.content.expires_s > time.time()]
     for plan in plans:
         decision = PlanInbox(home).decision(plan)
-        said = {"approve": "approved", "refuse": "refused"}[decision.verdict] if decision else "undecided"
+        state = {"approve": "approved", "refuse": "refused"}[decision.verdict] if decision else "undecided"
         objection = judge.objection(home, plan)
         todo = "" if decision else f"python -m client plans {plan.name}, then approve or refuse it"
-        yield CheckResult(not objection, f"{plan.name}, {said}{': ' + objection if objection else ''}", todo)
+        yield CheckResult(not objection, f"{plan.name}, {state}{': ' + objection if objection else ''}", todo)
     if not plans and not problem:
         yield CheckResult(True, "none at the moment")
 

@@ -46,13 +46,13 @@ class FileImages:
 
     def name(self, index: int) -> str:
         """Path, and frame where several were chosen."""
-        known, frame = self.cases[index]
-        return str(known.origin) + (f" (frame {frame})" if len(known.facts) > 1 else "")
+        image, frame = self.cases[index]
+        return str(image.origin) + (f" (frame {frame})" if len(image.facts) > 1 else "")
 
     def facts(self, index: int) -> Facts:
         """Size, range and digest."""
-        known, frame = self.cases[index]
-        return known.facts[frame]
+        image, frame = self.cases[index]
+        return image.facts[frame]
 
     def content(self, index: int) -> str:
         """All frames of a file show one person."""
@@ -92,7 +92,7 @@ def _in_folder(source: Folder) -> tuple[list[CaseRow], list[Problem]]:
     path = located(source.path)
     if not path.is_dir():
         raise DataError(f"{path}: expected a folder with one folder a class.")
-    found: list[CaseRow] = []
+    rows_here: list[CaseRow] = []
     problems: list[Problem] = []
     for place in _folders(path) if source.site_folders else [path]:
         site = place.name if source.site_folders else None
@@ -110,10 +110,10 @@ def _in_folder(source: Folder) -> tuple[list[CaseRow], list[Problem]]:
             elif not files:
                 problems.append(Problem(str(folder), None, "an empty folder; expected the images of this class"))
             else:
-                found += [
+                rows_here += [
                     CaseRow(ImageFile(f), folder.name, site=site, split=split, frames=source.frames) for f in files
                 ]
-    return found, problems
+    return rows_here, problems
 
 
 def _folders(path: Path) -> list[Path]:
@@ -130,10 +130,10 @@ def _is_litter(path: Path) -> bool:
 
 
 def _wrong_label(label: str, source: Manifest | Folder) -> str | None:
-    expected = tuple(source.groups) or source.labels
-    if not expected or label in expected:
+    labels = tuple(source.groups) or source.labels
+    if not labels or label in labels:
         return None
-    return f"label '{label}' is none of {', '.join(expected)}"
+    return f"label '{label}' is none of {', '.join(labels)}"
 
 
 # --- the CSV --------------------------------------------------------------------------------------------------------
@@ -235,12 +235,12 @@ def table(path: Path, rows: Sequence[CaseRow], problems: list[Problem], source: 
     if problems and stop:
         raise refuse(problems, str(path))
     cases: list[tuple[CaseRow, CachedImage, int]] = []
-    known = image_cache.gather(source.cache or Path("cache"), [(row.origin, row.frames) for row in rows])
-    for row, found in zip(rows, known, strict=True):
-        if isinstance(found, ImageError):
-            problems.append(_unreadable(path, row, found))
+    images = image_cache.gather(source.cache or Path("cache"), [(row.origin, row.frames) for row in rows])
+    for row, image in zip(rows, images, strict=True):
+        if isinstance(image, ImageError):
+            problems.append(_unreadable(path, row, image))
         else:
-            cases += [(row, found, i) for i in range(len(found.facts))]
+            cases += [(row, image, i) for i in range(len(image.facts))]
     if problems and stop:
         raise refuse(problems, str(path))
     if not cases:
@@ -252,7 +252,7 @@ def table(path: Path, rows: Sequence[CaseRow], problems: list[Problem], source: 
     return Table(
         classes,
         encode(names, classes),
-        FileImages(tuple((found, i) for _, found, i in cases)),
+        FileImages(tuple((image, i) for _, image, i in cases)),
         site=tuple(sites) if len(sites) == len(cases) else None,
         patient=_patients(cases),
         split=tuple(splits) if len(splits) == len(cases) else None,
@@ -271,5 +271,5 @@ def _patients(cases: Sequence[tuple[CaseRow, CachedImage, int]]) -> tuple[str | 
     """The manifest's patients; else the DICOM headers', unless all are alike, as some anonymisers leave them."""
     if all(row.patient for row, _, _ in cases):
         return tuple(row.patient for row, _, _ in cases)
-    headers = tuple(known.patient for _, known, _ in cases)
+    headers = tuple(image.patient for _, image, _ in cases)
     return headers if len(set(headers) - {None}) > 1 else None

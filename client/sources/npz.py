@@ -168,23 +168,23 @@ def _check_part(path: Path, part: _NpzPart) -> None:
 def _classes(path: Path, labels: Array, arrays: Mapping[str, Array], source: Npz) -> tuple[list[str], tuple[str, ...]]:
     """The name of each case's class after merging, and all names in the order of their index."""
     if labels.dtype.kind == "U":
-        names, known = [str(label) for label in labels], tuple(sorted({str(label) for label in labels}))
+        names, class_names = [str(label) for label in labels], tuple(sorted({str(label) for label in labels}))
     else:
         table = arrays.get("class_names") if source.names is None else _get(path, arrays, source.names)
         if table is not None:
-            known = tuple(str(name) for name in table.ravel())
+            class_names = tuple(str(name) for name in table.ravel())
         elif source.labels and not source.groups:
-            known = source.labels
+            class_names = source.labels
         else:
-            known = tuple(str(i) for i in range(int(labels.max()) + 1))
-        wrong = np.flatnonzero((labels < 0) | (labels >= len(known)))
+            class_names = tuple(str(i) for i in range(int(labels.max()) + 1))
+        wrong = np.flatnonzero((labels < 0) | (labels >= len(class_names)))
         if len(wrong):
             raise DataError(
                 f"{path}: label {labels[wrong[0]]} of case {wrong[0]} ({len(wrong)} such cases): expected 0 to "
-                f"{len(known) - 1} ({', '.join(known)})."
+                f"{len(class_names) - 1} ({', '.join(class_names)})."
             )
-        names = [known[int(label)] for label in labels]
-    return merge(str(path), names, known, source.groups, source.labels)
+        names = [class_names[int(label)] for label in labels]
+    return merge(str(path), names, class_names, source.groups, source.labels)
 
 
 def _not_finite(path: Path, parts: Sequence[_NpzPart]) -> list[Problem]:
@@ -241,5 +241,5 @@ def _splits(
                 f"{path}: array '{source.split}' says '{words[splits.index(None)]}'; expected {', '.join(SPLITS)}."
             )
         return tuple(split for split in splits if split)
-    own = [part.split for part in parts for _ in range(len(part.labels)) if part.split]
-    return tuple(own[i] for i in keep) if own else None
+    own_split = [part.split for part in parts for _ in range(len(part.labels)) if part.split]
+    return tuple(own_split[i] for i in keep) if own_split else None

@@ -67,11 +67,11 @@ class AuditNotes:
     @classmethod
     def load(cls, shelf: AuditStore) -> "AuditNotes":
         """From a shelf; fresh ones where there are none."""
-        if not (found := shelf.load("notes")):
+        if not (arrays := shelf.load("notes")):
             return cls()
-        told = json.loads(found["json"].tobytes())
-        owed = {int(n): str(context) for n, context in told["owed"].items()}
-        return cls(tuple(told["sites"]), str(told["config"]), int(told["roster"]), int(told["asked"]), owed)
+        content = json.loads(arrays["json"].tobytes())
+        owed = {int(n): str(context) for n, context in content["owed"].items()}
+        return cls(tuple(content["sites"]), str(content["config"]), int(content["roster"]), int(content["asked"]), owed)
 
     def due(self, since: int, before: int) -> bool:
         """Whether an account is owed of a question between these two."""
@@ -79,8 +79,8 @@ class AuditNotes:
 
     def save(self, shelf: AuditStore) -> None:
         """Onto a shelf."""
-        told = asdict(self)
-        shelf.save("notes", {"json": np.frombuffer(json.dumps(told).encode(), np.uint8)})
+        content = asdict(self)
+        shelf.save("notes", {"json": np.frombuffer(json.dumps(content).encode(), np.uint8)})
 
 
 @dataclass(frozen=True)

@@ -57,11 +57,11 @@ class ModelEvaluator(Site):
             raise PolicyError(
                 "other-work", f"{self.cases.name}: asked for '{request.kind}', and the approved plan only evaluates."
             )
-        site = self.by_model.get(found := fingerprint_of(request.tensors))
+        site = self.by_model.get(fingerprint := fingerprint_of(request.tensors))
         if site is None:
             raise PolicyError(
                 "other-weights",
-                f"{self.cases.name}: weights with SHA-256 {found[:12]}…, expected one of those that the approved plan "
+                f"{self.cases.name}: weights with SHA-256 {fingerprint[:12]}…, expected one of those that the approved plan "
                 f"names: {', '.join(name[:12] + '…' for name in self.by_model)}.",
             )
         contribution, state = site.contribute(request, state)
@@ -89,8 +89,8 @@ def prepare(home: Home, plan: RunPlan) -> ModelEvaluator:
 
 def layouts(plan: RunPlan, sites: int) -> dict[str, QuestionKind]:
     """What the sites of a plan may be asked."""
-    told = plan.content
-    return evaluation(told.training.federation.weight_bound, len(told.labels), sites, plan.looks)
+    content = plan.content
+    return evaluation(content.training.federation.weight_bound, len(content.labels), sites, plan.looks)
 
 
 @dataclass
@@ -113,10 +113,10 @@ class EvaluatingSite:
         if request.kind == "secagg/join":
             self._join(request)
         elif request.kind == "secagg/agree":
-            told, plan = self._declared(), self.secured.plan
+            declared, plan = self._declared(), self.secured.plan
             members = Survivors.decode(bytes_in(request, MESSAGE)).members
             declarations.refuse_lone_figures(
-                [plan.cohort[m] for m in members if m < len(plan.cohort)], told["publishing"]
+                [plan.cohort[m] for m in members if m < len(plan.cohort)], declared["publishing"]
             )
         answer = self.secured.answer(request, state)
         if request.kind == "secagg/release":
@@ -128,8 +128,12 @@ class EvaluatingSite:
         proposal = KeyPeriodPlan.read(bytes_in(request, MESSAGE))
         keys = load_verified_roster(bytes_in(request, "roster"), self.secured.machine.pins).active
         decisions = declarations.load_verified_decisions(bytes_in(request, declarations.NAME), self.plan, keys)
-        own, name = PlanInbox(self.home).decision(self.plan), self.secured.site.cases.name
-        if name not in decisions or own is None or decisions[name].document.digest != own.document.digest:
+        own_decision, name = PlanInbox(self.home).decision(self.plan), self.secured.site.cases.name
+        if (
+            name not in decisions
+            or own_decision is None
+            or decisions[name].document.digest != own_decision.document.digest
+        ):
             raise PolicyError("other-decision", f"{name}: the coordinator shows another decision than this site's own.")
         if not set(proposal.cohort) <= set(decisions) or proposal.config != declarations.decisions_digest(
             self.plan, decisions
@@ -139,20 +143,20 @@ class EvaluatingSite:
         write_json(self._room / "declared.json", {"bound": proposal.config.hex(), "publishing": publishing})
 
     def _declared(self) -> dict[str, Any]:
-        told: dict[str, Any] = read_json(self._room / "declared.json") or {}
-        if told.get("bound") != self.secured.plan.config.hex():
+        content: dict[str, Any] = read_json(self._room / "declared.json") or {}
+        if content.get("bound") != self.secured.plan.config.hex():
             raise PolicyError("other-decision", "a sum before its sites' declarations: it has to be begun again.")
-        return told
+        return content
 
     def _note_release(self) -> None:
         """Remember a sum that this site helped to unmask, and who published then."""
         at_hand, plan = self.secured.round, self.secured.plan
-        told = {"sites": [plan.cohort[m] for m in at_hand.survivors], "publishing": self._declared()["publishing"]}
-        write_json(self._room / f"released-{at_hand.question.hex()}.json", told)
+        content = {"sites": [plan.cohort[m] for m in at_hand.survivors], "publishing": self._declared()["publishing"]}
+        write_json(self._room / f"released-{at_hand.question.hex()}.json", content)
 
     def _published(self, request: Request) -> bytes:
         """This site's own counts of a model, signed."""
-        name, asked = self.secured.site.cases.name, replace(request, kind="evaluate")
+        name, evaluate = self.secured.site.cases.name, replace(request, kind="evaluate")
         decision = PlanInbox(self.home).decision(self.plan)
         if "figures" not in self.home.settings.policy.publish or decision is None or not decision.publishes:
             raise PolicyError(
@@ -160,12 +164,12 @@ class EvaluatingSite:
                 f"{name}: asked for its own figures, which policy.publish in site.yaml does not allow, or did not when "
                 "the plan was approved. To publish them, set it to [figures], and approve the plan again.",
             )
-        told = read_json(self._room / f"released-{question(asked).hex()}.json")
-        if told is None or name not in told["publishing"]:
+        released_sum = read_json(self._room / f"released-{question(evaluate).hex()}.json")
+        if released_sum is None or name not in released_sum["publishing"]:
             raise PolicyError("not-published", f"{name}: asked for figures that are in no sum of this plan.")
-        declarations.refuse_lone_figures(told["sites"], told["publishing"])
-        contribution, _ = self.secured.site.contribute(asked, {})
-        model = fingerprint_of(asked.tensors)
+        declarations.refuse_lone_figures(released_sum["sites"], released_sum["publishing"])
+        contribution, _ = self.secured.site.contribute(evaluate, {})
+        model = fingerprint_of(evaluate.tensors)
         tensorfile.write_atomically(
             PlanInbox(self.home).published_file(model), b""
         )  # before they leave, so that it is never forgotten

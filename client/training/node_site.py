@@ -60,16 +60,16 @@ class NodeSite:
     before: Callable[[SecuredSite], Answer] | None = None
     """What stands before the secured site in an evaluation."""
 
-    def answer(self, request: Request, simulated: SimulatedState) -> tuple[Reply, Tensors | None]:
+    def answer(self, request: Request, simulated_state: SimulatedState) -> tuple[Reply, Tensors | None]:
         """One request, from the state that the last one left; the new state, if it changed."""
-        before = self._state(simulated)
-        reply, after = self._secured(simulated)(request, before)
+        before = self._state(simulated_state)
+        reply, after = self._secured(simulated_state)(request, before)
         if after is before:
             return reply, None
         if self.room:
             tensorfile.save(self.room / "kept.safetensors", after, {})
         else:
-            simulated.write("state", tensorfile.pack(after, {}))
+            simulated_state.write("state", tensorfile.pack(after, {}))
         return reply, after
 
     def record(self, request: Request) -> None:
@@ -86,7 +86,7 @@ class NodeSite:
             }
             Home(self.home).log.record(what, plan=self.plan.name, dataset=self.plan.content.dataset, facts=facts)
 
-    def _secured(self, simulated: SimulatedState) -> Answer:
+    def _secured(self, simulated_state: SimulatedState) -> Answer:
         """The site behind secure aggregation, from the protocol state that its last step recorded."""
         if self.enrolment is None:
             return self.site.answer
@@ -97,9 +97,9 @@ class NodeSite:
             return self._auditing(secured)
 
         def remember(after: ParticipantState) -> None:
-            simulated.write("secagg", after.encode())
+            simulated_state.write("secagg", after.encode())
 
-        content = simulated.read("secagg")
+        content = simulated_state.read("secagg")
         participant = participant_of(
             self.enrolment, ParticipantState() if content is None else ParticipantState.decode(content)
         )
@@ -111,9 +111,9 @@ class NodeSite:
         audits = self.enrolment is not None and self.enrolment.audit
         return AuditingSite(secured, self.course, self.room).answer if audits else secured.answer
 
-    def _state(self, simulated: SimulatedState) -> Tensors:
+    def _state(self, simulated_state: SimulatedState) -> Tensors:
         if not self.room:
-            content = simulated.read("state")
+            content = simulated_state.read("state")
             return {} if content is None else tensorfile.unpack(content)[0]
         try:
             return tensorfile.load(self.room / "kept.safetensors")[0]
