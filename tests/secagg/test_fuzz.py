@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from common.errors import ConsiliumError, WireError
 from common.secagg import KeyPeriodOpening, KeyPeriodPlan, Participant, ParticipantState, RoundOpening, audit
-from common.secagg import messages as m
+from common.secagg import key_period_messages as k
+from common.secagg import round_messages as r
 from common.secagg.audit import frame, read_frames
 from common.secagg.envelope import Message
 from common.trust.roster import load_verified_roster
@@ -25,8 +26,8 @@ MANY = settings(
 )
 
 KINDS: list[type[Message]] = [
-    m.Advert, m.Directory, m.Shares, m.Delivery, m.Ready, m.Start, m.Masked, m.Survivors, m.Agreement, m.Agreements,
-    m.Release,
+    k.Advert, k.Directory, k.Shares, k.Delivery, k.Ready, r.Start, r.Masked, r.Survivors, r.Agreement, r.Agreements,
+    r.Release,
 ]  # fmt: skip
 
 KEY_PERIOD = [("join", "Plan", "Advert"), ("share", "Directory", "Shares"), ("take", "Delivery", "Ready")]
