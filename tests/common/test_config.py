@@ -2,14 +2,17 @@
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
 
 from common import config as configuration
-from common.config import Config, Terms
+from common.algorithms.strategies import STRATEGIES
+from common.config import Config, Federation, ModelConfig, Terms
 from common.errors import ConfigError
 from common.imaging import Pipeline
+from common.models import MODELS
 from common.plans.plan import RunPlan
 from tests.consortium.consortium import NAMES, Consortium
 
@@ -54,9 +57,9 @@ def test_the_template_of_a_plan_names_every_key_that_a_plan_has_of_its_own() -> 
 
 def test_a_plan_is_drawn_up_from_the_template(tmp_path: Path) -> None:
     consortium = Consortium(tmp_path)
-    plan = RunPlan.draw_up(configuration.load(TEMPLATE), consortium.home.roster, consortium.roots)
+    plan = RunPlan.from_config(configuration.load(TEMPLATE), consortium.home.roster, consortium.roots)
     assert plan.content.cohort == NAMES
-    assert RunPlan.admitted(plan.paper.encode(), consortium.sites["Lisbon"].pins) == plan
+    assert RunPlan.load_verified(plan.document.encode(), consortium.sites["Lisbon"].pins) == plan
     assert Pipeline(plan.content.training.preprocess).fingerprint() == plan.content.recipe
 
 
@@ -205,3 +208,9 @@ def test_the_same_configuration_has_the_same_digest_and_another_has_not() -> Non
     one = Config.model_validate(SMALLEST)
     assert one.digest() == Config.model_validate(SMALLEST).digest()
     assert one.digest() != Config.model_validate(SMALLEST | {"seeds": [2]}).digest()
+
+
+def test_every_kind_and_strategy_that_a_configuration_may_name_is_in_its_registry() -> None:
+    kinds = {get_args(settings.model_fields["kind"].annotation)[0] for settings in get_args(get_args(ModelConfig)[0])}
+    assert kinds == set(MODELS)
+    assert set(get_args(Federation.model_fields["strategy"].annotation)) == set(STRATEGIES)
