@@ -12,9 +12,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from common.errors import ConsiliumError, WireError
-from common.secagg import KeyPeriodOpening, KeyPeriodPlan, Participant, ParticipantState, RoundOpening, audit
-from common.secagg import key_period_messages as k
-from common.secagg import round_messages as r
+from common.secagg import (
+    KeyPeriodOpening,
+    KeyPeriodPlan,
+    Participant,
+    ParticipantState,
+    RoundOpening,
+    audit,
+    round_messages,
+)
+from common.secagg import key_period_messages as opening_messages
 from common.secagg.audit import frame, read_frames
 from common.secagg.envelope import Message
 from common.trust.roster import load_verified_roster
@@ -26,8 +33,8 @@ MANY = settings(
 )
 
 KINDS: list[type[Message]] = [
-    k.Advert, k.Directory, k.Shares, k.Delivery, k.Ready, r.Start, r.Masked, r.Survivors, r.Agreement, r.Agreements,
-    r.Release,
+    opening_messages.Advert, opening_messages.Directory, opening_messages.Shares, opening_messages.Delivery, opening_messages.Ready, round_messages.Start, round_messages.Masked, round_messages.Survivors, round_messages.Agreement, round_messages.Agreements,
+    round_messages.Release,
 ]  # fmt: skip
 
 KEY_PERIOD = [("join", "Plan", "Advert"), ("share", "Directory", "Shares"), ("take", "Delivery", "Ready")]
