@@ -19,11 +19,11 @@ from common.secagg import (
     ParticipantState,
     RoundOpening,
     audit,
-    round_messages,
 )
-from common.secagg import key_period_messages as opening_messages
 from common.secagg.audit import frame, read_frames
 from common.secagg.envelope import Message
+from common.secagg.key_period_messages import Advert, Delivery, Directory, Ready, Shares
+from common.secagg.round_messages import Agreement, Agreements, Masked, Release, Start, Survivors
 from common.trust.roster import load_verified_roster
 from tests.secagg.world import NOW_S, QUESTION, World, forget, plain
 
@@ -33,8 +33,7 @@ MANY = settings(
 )
 
 KINDS: list[type[Message]] = [
-    opening_messages.Advert, opening_messages.Directory, opening_messages.Shares, opening_messages.Delivery, opening_messages.Ready, round_messages.Start, round_messages.Masked, round_messages.Survivors, round_messages.Agreement, round_messages.Agreements,
-    round_messages.Release,
+    Advert, Directory, Shares, Delivery, Ready, Start, Masked, Survivors, Agreement, Agreements, Release,
 ]  # fmt: skip
 
 KEY_PERIOD = [("join", "Plan", "Advert"), ("share", "Directory", "Shares"), ("take", "Delivery", "Ready")]
