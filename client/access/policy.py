@@ -132,8 +132,8 @@ class SitePolicy:
         )
         if (content.version, content.previous, content.site) != (version, previous, site):
             raise AccessError(
-                f"policy version {content.version} of site {content.site} does not follow on version {version - 1} of {site}"
-                f": it is another's, an older one, or was made from another version. {HOW_TO}"
+                f"policy version {content.version} of site {content.site} does not follow on version {version - 1} of "
+                f"{site}: it is another's, an older one, or was made from another version. {HOW_TO}"
             )
         if base and content.made_s < base.made_s:
             raise AccessError(f"policy version {version} was made before version {version - 1}. {HOW_TO}")

@@ -63,9 +63,13 @@ def changed_content(before: SitePolicy, options: argparse.Namespace) -> PolicyCo
     if after == (content.people, content.purposes):
         raise ConfigError("nothing would change; expected --add, --roles, --remove, --since, --until or --purposes.")
     return PolicyContent(
-        site=content.site, version=content.version + 1, previous=before.digest, made_s=int(time.time()), purposes=purposes,
+        site=content.site,
+        version=content.version + 1,
+        previous=before.digest,
+        made_s=int(time.time()),
+        purposes=purposes,
         people=tuple(people.values()),
-    )  # fmt: skip
+    )
 
 
 def lone_officer_warning(content: PolicyContent) -> str:

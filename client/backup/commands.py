@@ -90,8 +90,8 @@ def _take(custody: Custody, options: argparse.Namespace) -> int:
     for problem in report.problems:
         print(f"left out  {problem}")
     print(
-        f"Snapshot {report.number} in {repository.folder}: {report.files:,} files, {report.read_bytes / 1e6:,.1f} MB, of "
-        f"which {report.written_bytes / 1e6:,.1f} MB were written."
+        f"Snapshot {report.number} in {repository.folder}: {report.files:,} files, {report.read_bytes / 1e6:,.1f} MB, "
+        f"of which {report.written_bytes / 1e6:,.1f} MB were written."
     )
     return 1 if report.problems else 0
 

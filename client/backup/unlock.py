@@ -111,6 +111,6 @@ def _refuse_gone(custody: Custody, folder: Path, anew: bool) -> None:
         backup_note = known_backups.BackupNote.model_validate_json(file.read_bytes())
         if backup_note.place == str(folder.resolve()) and backup_note.number and not anew:
             raise BackupError(
-                f"{folder}: holds no backup, and this site made {backup_note.number} snapshots here. Is the disk mounted? To "
-                "begin a new backup: --anew."
+                f"{folder}: holds no backup, and this site made {backup_note.number} snapshots here. Is the disk "
+                "mounted? To begin a new backup: --anew."
             )

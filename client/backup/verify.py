@@ -51,8 +51,8 @@ def _chain(repository: BackupRepository, manifests: list[Snapshot]) -> Iterator[
     for before, after in pairwise(manifests):
         if after.previous != hash_of(repository.snapshot_path(before.number).read_bytes()):
             yield (
-                f"{repository.snapshot_path(before.number)}: is not the one that snapshot {after.number} came after: one "
-                "was removed or changed."
+                f"{repository.snapshot_path(before.number)}: is not the one that snapshot {after.number} came after: "
+                "one was removed or changed."
             )
 
 

@@ -35,8 +35,12 @@ def of_dataset(home: Home, name: str, descriptions: Descriptions, versions: dict
         )
     purposes = _purposes(home, about)
     offer = _count(home.site, name, dataset, about, purposes)
-    complete = Descriptions(descriptions.name or name, descriptions.title or about.title, descriptions.description or about.description,
-                descriptions.contact or about.contact)  # fmt: skip
+    complete = Descriptions(
+        descriptions.name or name,
+        descriptions.title or about.title,
+        descriptions.description or about.description,
+        descriptions.contact or about.contact,
+    )
     return offer_content(home.pins.federation, home.site, complete, offer, versions)
 
 
@@ -45,7 +49,8 @@ def _purposes(home: Home, about: DatasetDescription) -> tuple[str, ...]:
     if strange := sorted(set(about.purposes or ()) - allowed_purposes):
         raise ConfigError(
             f"about.purposes: '{strange[0]}' is not among the purposes that this site allows "
-            f"({', '.join(sorted(allowed_purposes)) or 'none'}): policy.purposes in site.yaml, and `client access show`."
+            f"({', '.join(sorted(allowed_purposes)) or 'none'}): policy.purposes in site.yaml, and `client access "
+            "show`."
         )
     return about.purposes if about.purposes is not None else tuple(sorted(allowed_purposes))
 

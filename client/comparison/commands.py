@@ -46,8 +46,8 @@ def _compare(options: argparse.Namespace) -> int:
     write_json(folder / f"{package.content.name}.json", result)
     curves_picture.worth(result, comparison.verdict(result), folder / f"{package.content.name}.png")
     console.print(_table(result))
-    console.print(f"{comparison.verdict(result)}\nThe personalised model takes {100 * result['own_share']:.0f} % of the "
-                  "one trained here. Test cases took no part in any training.", highlight=False)  # fmt: skip
+    console.print(f"{comparison.verdict(result)}\nThe personalised model takes {100 * result['own_share']:.0f} % of "
+                  "the one trained here. Test cases took no part in any training.", highlight=False)  # fmt: skip
     if result["origin"] != "hospital":
         console.print(f"Not real: {ORIGINS[result['origin']]}.", highlight=False)
     console.print(f"In {folder}: figures and picture. Research software, not a medical device.", highlight=False)

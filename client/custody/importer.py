@@ -82,8 +82,8 @@ def run(
         if writer.index.retain != request.retain:
             retain = ",".join(sorted(writer.index.retain)) or "nothing"
             raise ConfigError(
-                f"{folder}: was begun with --retain {retain}, and all images of a data set are de-identified alike. Say "
-                "the same, or begin another with --name."
+                f"{folder}: was begun with --retain {retain}, and all images of a data set are de-identified alike. "
+                "Say the same, or begin another with --name."
             )
         try:
             with _regular_commits(writer) as commit_if_due:

@@ -77,8 +77,12 @@ def _predict(options: argparse.Namespace) -> int:
     if options.csv:
         answers.write(options.csv, outcome_table.as_csv(answers.rows))
     if options.json:
-        report = {"model": package.content.name, "digest": package.digest, "answers": [row.values for row in answers.rows],
-                "failures": [{"image": f.name, "why": f.why} for f in answers.failures]}  # fmt: skip
+        report = {
+            "model": package.content.name,
+            "digest": package.digest,
+            "answers": [row.values for row in answers.rows],
+            "failures": [{"image": f.name, "why": f.why} for f in answers.failures],
+        }
         answers.write(options.json, (json.dumps(report, indent=1, allow_nan=False) + "\n").encode())
     for problem in answers.unwritten:
         print(f"not written: {problem}", file=sys.stderr)

@@ -38,8 +38,9 @@ def settle(package: ModelPackage, home: Path, digits: str | None, file: Path = P
         names_by_digits.values()
     ):  # a name that is known is too easily believed
         raise PackageError(
-            f"{package.content.name}: says that it is of '{publisher.name}', whom this site knows by other keys. Somebody "
-            "else may use that name. Do not use it before the publisher has read out a new fingerprint (--publisher)."
+            f"{package.content.name}: says that it is of '{publisher.name}', whom this site knows by other keys. "
+            "Somebody else may use that name. Do not use it before the publisher has read out a new fingerprint "
+            "(--publisher)."
         )
     if digits is None:
         print(f"Publisher '{publisher.name}'. Its fingerprint:\n\n    {package.fingerprint}\n")

@@ -119,8 +119,8 @@ class AuditingSite:
         if question_number >= place.number and course.over(place):
             raise PolicyError(
                 "run-is-over",
-                f"{self._name}: asked for '{request_inside.kind}' of round {request_inside.round}, and the run is over: its rounds are "
-                f"done, or no evaluation was better for as long as federation.patience says. {REMEDY}",
+                f"{self._name}: asked for '{request_inside.kind}' of round {request_inside.round}, and the run is over: "
+                f"its rounds are done, or no evaluation was better for as long as federation.patience says. {REMEDY}",
             )
         reached, question = course.reached(place, question_number), answer_layout.question(request_inside)
         if reached and _question(course, reached) != question and (adopted := course.adopted(reached, request_inside)):
@@ -250,7 +250,8 @@ def _difference(own_request: Request, request: Request) -> str:
     if dict(own_request.settings) != dict(request.settings):
         names = sorted({*own_request.settings, *request.settings})
         odd = next(name for name in names if own_request.settings.get(name) != request.settings.get(name))
-        return f"{odd} is {request.settings.get(odd)}, and {own_request.settings.get(odd)} by this site's own configuration"
+        asked_value, own_value = request.settings.get(odd), own_request.settings.get(odd)
+        return f"{odd} is {asked_value}, and {own_value} by this site's own configuration"
     for name in sorted({*own_request.tensors, *request.tensors}):
         one, other = own_request.tensors.get(name), request.tensors.get(name)
         if one is None or other is None or one.dtype != other.dtype or one.shape != other.shape:

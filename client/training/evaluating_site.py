@@ -61,8 +61,8 @@ class ModelEvaluator(Site):
         if site is None:
             raise PolicyError(
                 "other-weights",
-                f"{self.cases.name}: weights with SHA-256 {fingerprint[:12]}…, expected one of those that the approved plan "
-                f"names: {', '.join(name[:12] + '…' for name in self.by_model)}.",
+                f"{self.cases.name}: weights with SHA-256 {fingerprint[:12]}…, expected one of those that the approved "
+                f"plan names: {', '.join(name[:12] + '…' for name in self.by_model)}.",
             )
         contribution, state = site.contribute(request, state)
         if self.looks and "distances" not in contribution.sums:  # another model of the plan has them

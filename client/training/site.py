@@ -85,8 +85,8 @@ class Site:
         fingerprint_asked, own_fingerprint = request.settings.get("recipe"), self.preprocessing.fingerprint()
         if fingerprint_asked != own_fingerprint:
             raise DataError(
-                f"{self.cases.name}: the coordinator's preprocessing ({str(fingerprint_asked)[:12]}…) is not this site's "
-                f"({own_fingerprint[:12]}…). Bring `preprocess` and the release to the same state on both sides."
+                f"{self.cases.name}: the coordinator's preprocessing ({str(fingerprint_asked)[:12]}…) is not this "
+                f"site's ({own_fingerprint[:12]}…). Bring `preprocess` and the release to the same state on both sides."
             )
         _refuse_more(self.cases.name, request)
         return handler(self, request, state)
