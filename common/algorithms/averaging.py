@@ -43,9 +43,9 @@ class Averaging:
 
     def ask(self, state: State, round: int) -> Request:
         """Train from these weights."""
-        sent = prefixed("weights", self.weights(state))
-        sent |= prefixed("moments", under("moments", state)) | prefixed("control", under("control", state))
-        return Request("train", round, sent, {"learning_rate": self._rate(round), "seed": self.seed})
+        tensors = prefixed("weights", self.weights(state))
+        tensors |= prefixed("moments", under("moments", state)) | prefixed("control", under("control", state))
+        return Request("train", round, tensors, {"learning_rate": self._rate(round), "seed": self.seed})
 
     def tell(self, state: State, total: RoundTotal) -> State:
         """Step along the mean difference. A total without examples changes nothing."""

@@ -47,12 +47,12 @@ def graph(
     else:
         raise PackageError(f"a model of kind {config.kind} has no ONNX graph in {__name__}. Export it without --onnx.")
     inputs = [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["n", *shape])]
-    made = helper.make_graph(
+    onnx_graph = helper.make_graph(
         build.nodes, "consilium", inputs,
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", len(labels)]) for name in outputs],
         build.constants,
     )  # fmt: skip
-    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR,
+    model = helper.make_model(onnx_graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR,
                               producer_name="consilium", doc_string=_doc(pipeline))  # fmt: skip
     helper.set_model_props(model, {"labels": "\n".join(labels), "preprocessing": pipeline.fingerprint()})
     try:
