@@ -198,7 +198,7 @@ def _admit(options: argparse.Namespace) -> int:
 def _start(options: argparse.Namespace) -> int:
     from server.processes import start  # Flower takes a second to import
 
-    home, options.act.ended = Home.at(options.home), "done"  # by Ctrl-C, which is how it is stopped
+    home, options.act.outcome = Home.at(options.home), "done"  # by Ctrl-C, which is how it is stopped
     return start.start(home)
 
 

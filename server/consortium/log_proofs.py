@@ -6,7 +6,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from common.audit.heads import sign_log_key
-from common.audit.log import RESTORE
+from common.audit.log_files import RESTORE
 from common.audit.merkle_tree import Tree, leaf_hash
 from common.errors import AuditError
 from common.storage.files import replace
