@@ -68,7 +68,7 @@ class Averaging:
             new[f"control/{name}"] = (c + change / self.members).astype(c.dtype)
         return new
 
-    def adopted(self, state: State, asked: Request) -> State | None:
+    def adopt(self, state: State, question: Request) -> State | None:
         """None: every step is one rounding after the other, number by number, the same on every processor."""
         return None
 

@@ -145,9 +145,9 @@ class Course:
         tensors = dict(request.tensors) | prefixed("recipe", place.normalisation)
         return replace(request, tensors=tensors, settings=dict(request.settings) | {"recipe": self.fingerprint})
 
-    def adopted(self, place: Place, asked: Request) -> Place | None:
+    def adopt(self, place: Place, question: Request) -> Place | None:
         """The place that asks just this, if that is what comes next but for the last digits of another processor."""
-        state = self.algorithm.adopted(place.state, asked) if place.asks == "train" else None
+        state = self.algorithm.adopt(place.state, question) if place.asks == "train" else None
         return None if state is None else replace(place, state=state)
 
     def cohort(self, place: Place) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ Bin = Annotated[int, Field(ge=0, lt=1024)]
 Word = Annotated[str, Field(min_length=1, max_length=200)]
 
 
-class Publisher(Frozen):
+class PackagePublisher(Frozen):
     """Who has signed it."""
 
     name: Word
@@ -88,7 +88,7 @@ class PackageContent(Frozen):
 
     format: Literal[1] = 1
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
-    publisher: Publisher
+    publisher: PackagePublisher
     labels: Annotated[tuple[Word, ...], Field(min_length=2, max_length=1000)]
     model: ModelConfig
     shape: tuple[Count, Count, Count]
