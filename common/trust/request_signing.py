@@ -18,7 +18,9 @@ AHEAD_S, BEHIND_S = 5.0, 305.0
 
 
 class ReplayGuard:
-    """Remembers which requests were taken within the window, so that none is taken twice. For one thread of one process.
+    """Remembers which requests were taken within the window, so that none is taken twice.
+
+    One for all that one process receives; not for several threads.
 
     A process that starts does not know what the one before it took: what was signed before it started is refused, in a
     way that lets an honest sender sign again.
