@@ -42,7 +42,7 @@ class Averaging:
         return state
 
     def ask(self, state: State, round: int) -> Request:
-        """Train from these weights."""
+        """The round's question: train from these weights, with these settings."""
         tensors = prefixed("weights", self.weights(state))
         tensors |= prefixed("moments", under("moments", state)) | prefixed("control", under("control", state))
         return Request("train", round, tensors, {"learning_rate": self._rate(round), "seed": self.seed})
@@ -73,7 +73,7 @@ class Averaging:
         return None
 
     def weights(self, state: State) -> Tensors:
-        """The common model."""
+        """The weights that all sites share after the last round."""
         return under("weights", state)
 
     def finished(self, state: State) -> bool:

@@ -16,7 +16,7 @@ Word = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class PackagePublisher(Frozen):
-    """Who has signed it."""
+    """Who has signed the package."""
 
     name: Word
     roots: Annotated[tuple[Digest, ...], Field(min_length=1, max_length=8)]
@@ -63,7 +63,7 @@ class LogPosition(Frozen):
 
 
 class Provenance(Frozen):
-    """Where it comes from."""
+    """Where the model comes from: run, sites, plan, release."""
 
     kind: Literal["federation", "simulation", "synthetic"]
     """Real hospitals; one machine that played the sites; and on images that a program drew."""
@@ -84,7 +84,7 @@ class Provenance(Frozen):
 
 
 class PackageContent(Frozen):
-    """package.json."""
+    """The content of package.json, which its publisher signs."""
 
     format: Literal[1] = 1
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]

@@ -22,7 +22,7 @@ from common.trust.keys import exchange_public
 
 @dataclass(frozen=True)
 class UnmaskedSum:
-    """What a round gives."""
+    """The sum that a round gives, over whom it is, and who was at fault."""
 
     words: masks.Words = field(repr=False)
     """The sum mod 2**k; the layout decodes it."""
