@@ -108,28 +108,28 @@ class AuditingSite:
 
     def _check(self, request: Request, shelf: AuditStore) -> None:
         """Hold a question against the one that follows."""
-        request_inside, notes = question_in(request), AuditNotes.load(shelf)
-        question_number = number(request_inside.kind, request_inside.round)
+        inner, notes = question_in(request), AuditNotes.load(shelf)
+        question_number = number(inner.kind, inner.round)
         if not notes.sites:
-            raise self._missing_transcript(request_inside)
+            raise self._missing_transcript(inner)
         course = self.course(notes.sites)
         place = self._place(shelf) or course.start()
         if notes.due(place.number, question_number):
-            raise self._missing_transcript(request_inside)
+            raise self._missing_transcript(inner)
         if question_number >= place.number and course.over(place):
             raise PolicyError(
                 "run-is-over",
-                f"{self._name}: asked for '{request_inside.kind}' of round {request_inside.round}, and the run is over: "
+                f"{self._name}: asked for '{inner.kind}' of round {inner.round}, and the run is over: "
                 f"its rounds are done, or no evaluation was better for as long as federation.patience says. {REMEDY}",
             )
-        reached, question = course.reached(place, question_number), answer_layout.question(request_inside)
-        if reached and _question(course, reached) != question and (adopted := course.adopted(reached, request_inside)):
+        reached, question = course.reached(place, question_number), answer_layout.question(inner)
+        if reached and _question(course, reached) != question and (adopted := course.adopt(reached, inner)):
             reached = adopted
             shelf.save("place", reached.tensors())
         if reached is None or _question(course, reached) != question:
             if question_number > place.number:
-                raise self._missing_transcript(request_inside)
-            raise self._does_not_follow(course.request(reached or place), request_inside)
+                raise self._missing_transcript(inner)
+            raise self._does_not_follow(course.request(reached or place), inner)
         replace(notes, asked=question_number).save(shelf)
 
     def _note_release(self, shelf: AuditStore) -> None:
