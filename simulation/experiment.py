@@ -55,7 +55,7 @@ class Experiment:
 
     @classmethod
     def with_model(
-        cls, config: Config, seed: int, data: Dataset, folder: Path, watch: Watch,
+        cls, config: Config, seed: int, data: PreparedData, folder: Path, watch: Watch,
         engine: Engine = "memory", transcripts: bool = False,
     ) -> Self:  # fmt: skip
         """One seed with a model that fits its images."""

@@ -70,8 +70,8 @@ def compare(home: Home, package: ModelPackage, plan: RunPlan, advance: Advance) 
     if not len(cases.test) or not len(cases.train):
         raise DataError(
             f"{home.folder / 'site.yaml'}: datasets.{content.dataset}: {len(cases.train)} training and "
-            f"{len(cases.test)} test cases, expected some of both: sites.test says which share of the cases is kept for "
-            "testing."
+            f"{len(cases.test)} test cases, expected some of both: sites.test says which share of the cases is kept "
+            "for testing."
         )
     model = package.model()
     local = train_alone(cases, content.training, model, advance)
