@@ -29,7 +29,7 @@ DAY_S = 86_400.0
 
 
 class PlanContent(Frozen):
-    """What is signed."""
+    """The content of a plan: what the consortium's roots sign."""
 
     consortium: str
     dataset: str
@@ -58,7 +58,7 @@ class RunPlan:
 
     @property
     def digest(self) -> str:
-        """Its name: 64 hexadecimal digits."""
+        """The plan's name for itself: 64 hexadecimal digits."""
         return self.document.digest.hex()
 
     @property

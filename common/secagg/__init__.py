@@ -22,7 +22,7 @@ from common.secagg.key_period import KeyPeriod, KeyPeriodOpening
 from common.secagg.key_period_plan import KeyPeriodPlan, QuestionKind, propose
 from common.secagg.participant import Participant
 from common.secagg.pending_message import PendingMessage
-from common.secagg.round import RoundOpening, SecureSum
+from common.secagg.round import RoundOpening, UnmaskedSum
 from common.secagg.state import ParticipantState
 
 __all__ = [
@@ -36,8 +36,8 @@ __all__ = [
     "PendingMessage",
     "QuestionKind",
     "RoundOpening",
-    "SecureSum",
     "Segment",
+    "UnmaskedSum",
     "audit",
     "propose",
 ]
