@@ -13,7 +13,7 @@ from typing import Annotated, Literal, Self
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import Field, ValidationError, model_validator
 
-from common.config import Count, Frozen, Terms, Training, first_fault
+from common.config import Count, Frozen, PlanTerms, Training, first_fault
 from common.errors import CatalogueError, IdentityError
 from common.package.package_content import Digest, Word
 from common.trust.documents import SignedDocument, read_document, sign_document
@@ -136,7 +136,7 @@ class PlanOffer(Frozen):
 
     kind: Literal["plan"] = "plan"
     training: Training
-    terms: Terms
+    terms: PlanTerms
 
 
 class WithdrawnOffer(Frozen):
