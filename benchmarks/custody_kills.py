@@ -181,7 +181,7 @@ class Rotation(Operation):
         self.place.bring(4)
         self.place.bring(2, "breast", seed=3)
         self.place.backup()
-        self.before = set(self.place.custody.ring().wrapping)
+        self.before = set(self.place.custody.send().wrapping)
         self.save()
 
     def act(self) -> None:
@@ -194,7 +194,7 @@ class Rotation(Operation):
 
     def complete(self, after: Kept) -> bool:
         """One key, another than before."""
-        ring = set(self.place.custody.ring().wrapping)
+        ring = set(self.place.custody.send().wrapping)
         return len(ring) == 1 and not ring & self.before
 
 

@@ -12,6 +12,7 @@ from common.cli.command import Command
 from common.errors import CatalogueError, ConfigError
 from common.storage import tensorfile
 from server.catalogue.catalogue import Catalogue
+from server.consortium.arguments import add_root
 from server.consortium.home import Home
 
 CATALOGUE = """What partners offer each other: data sets, described and counted (no image leaves), models, and plans.
@@ -31,9 +32,7 @@ the rest."""
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
     command_parts.arguments(parser, "show", "take", "offer", "withdraw", "export")
-    parser.add_argument("--home", type=Path, default=Path("consortium"), metavar="DIR",
-                        help="the coordinator's folder (consortium)")  # fmt: skip
-    parser.add_argument("--root", type=Path, metavar="FILE", help="the root key, where it is not in the folder")
+    add_root(parser)
 
 
 def _run(options: argparse.Namespace) -> int:

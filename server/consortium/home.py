@@ -30,7 +30,7 @@ from common.trust.joining import ADDRESS, JoinRequest
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
-class Settings(Frozen):
+class ConsortiumSettings(Frozen):
     """`consortium.yaml`."""
 
     consortium: str
@@ -74,7 +74,7 @@ class Home:
         return home
 
     @property
-    def settings(self) -> Settings:
+    def settings(self) -> ConsortiumSettings:
         """What `consortium.yaml` says.
 
         Raises:
@@ -82,7 +82,7 @@ class Home:
         """
         path = self.folder / "consortium.yaml"
         try:
-            return Settings.checked(yaml.safe_load(path.read_text()))
+            return ConsortiumSettings.checked(yaml.safe_load(path.read_text()))
         except FileNotFoundError:
             raise ConfigError(
                 f"{self.folder}: no consortium.yaml. Make a consortium with `python -m server init`, or name its "

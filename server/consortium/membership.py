@@ -22,15 +22,15 @@ from common.trust.joining import JoinRequest, Welcome, checked_name
 from common.trust.keys import public_of
 from common.trust.roster import MAX_PURPOSES, MAX_SITES, MIN_COHORT
 from server.consortium import tls
-from server.consortium.home import Home, Settings
-from server.consortium.log_proofs import vouched
+from server.consortium.home import ConsortiumSettings, Home
+from server.consortium.log_proofs import ensure_voucher
 
 DAY_S = 86_400
 CERTIFICATE_DAYS = 3 * 365
 MOST_DAYS = 3650
 
 
-def begin(home: Home, settings: Settings, purposes: tuple[str, ...] = (PURPOSE,), days: int = 365) -> Roster:
+def begin(home: Home, settings: ConsortiumSettings, purposes: tuple[str, ...] = (PURPOSE,), days: int = 365) -> Roster:
     """Make a consortium without members: root key, TLS authority and certificate, policy, roster version 1.
 
     Raises:
@@ -141,7 +141,7 @@ def renew(home: Home, days: int, roots: list[Ed25519PrivateKey]) -> Roster:
         return _publish(home, replace(_next(home.roster, home.roster.members), expires_s=expires_s), roots)
 
 
-def _host(settings: Settings) -> str:
+def _host(settings: ConsortiumSettings) -> str:
     return settings.address.rpartition(":")[0].strip("[]")
 
 
@@ -168,7 +168,7 @@ def _next(roster: Roster, members: tuple[Member, ...]) -> Roster:
 
 
 def _publish(home: Home, roster: Roster, roots: list[Ed25519PrivateKey]) -> Roster:
-    vouched(home, roots)
+    ensure_voucher(home, roots)
     file = roster.signed(roots)
     tensorfile.write_atomically(home.folder / "rosters" / f"{roster.version:06d}", file)
     tensorfile.write_atomically(home.folder / "roster", file)

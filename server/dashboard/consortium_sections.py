@@ -8,7 +8,7 @@ from common.catalogue.listing import SHOWN, of_kind
 from common.catalogue.offers import Content
 from server.catalogue.catalogue import Catalogue
 from server.consortium.home import Home
-from server.dashboard.consortium_view import STAGES, Look, Marks, has_report
+from server.dashboard.consortium_view import STAGES, ConsortiumView, Marks, has_report
 from server.processes import process_table
 from server.report import catalogue_page as report
 from server.report.markup import Child, el, figure, table
@@ -27,20 +27,20 @@ KINDS = {"dataset": "data set", "model": "model", "plan": "plan"}
 PLAN = {"approve": "✓ approved", "refuse": "✕ refused", "": "undecided"}
 
 
-def processes(look: Look) -> Marks:
+def processes(look: ConsortiumView) -> Marks:
     """The coordinator's own, in a line."""
     if not running(look.home):
         return [el("p", el("b", "✕ The coordinator's processes are not running."), " Start them: ",
                    el("code", "python -m server start"), class_="warn")]  # fmt: skip
     told: Marks = []
-    for child in process_table.state(look.home.live / "log"):
+    for child in process_table.process_states(look.home.live / "log"):
         up = f"up {ago(look.now, child.since_s)}" if child.pid else "down"
         told.append(el("li", el("span", "● " if child.pid else "✕ ", aria_hidden="true"), f"{child.name} {up}",
                        class_="connected" if child.pid else "lost"))  # fmt: skip
     return [el("ul", *told, class_="chips", aria_label="Processes")]
 
 
-def hospitals(look: Look) -> Marks:
+def hospitals(look: ConsortiumView) -> Marks:
     """A row a site of the roster."""
     if not look.sites:
         return [el("p", "No hospital has been admitted yet: ", el("code", "python -m server admit REQUEST"))]
@@ -52,7 +52,7 @@ def hospitals(look: Look) -> Marks:
     return [_stacked("Every hospital on the roster, as the coordinator knows it", head, rows)]
 
 
-def _site(look: Look, one: SiteStatus, since_s: float) -> dict[str, Child]:
+def _site(look: ConsortiumView, one: SiteStatus, since_s: float) -> dict[str, Child]:
     """A site's cells by their column."""
     if one.connected:
         when = f"since {ago(look.now, one.since_s)}" if one.link == "connected" else f"for {ago(look.now, one.heard_s)}"
@@ -69,7 +69,7 @@ def _site(look: Look, one: SiteStatus, since_s: float) -> dict[str, Child]:
     }  # fmt: skip
 
 
-def _last(look: Look, site: str) -> Child:
+def _last(look: ConsortiumView, site: str) -> Child:
     if not look.rounds or site not in look.cohort:
         return "–"
     if site in look.rounds[-1]["dropped"]:
@@ -77,7 +77,7 @@ def _last(look: Look, site: str) -> Child:
     return "■ answered" if site in look.rounds[-1]["sites"] else "· not asked"
 
 
-def history(look: Look) -> Marks:
+def history(look: ConsortiumView) -> Marks:
     """A row a run."""
     found = [*past(look.home)][::-1]
     if not found:
@@ -94,7 +94,7 @@ def _past(home: Home, one: Past) -> list[Child]:
             report if has_report(home.folder / "runs" / one.name) else "–"]  # fmt: skip
 
 
-def offers(look: Look) -> Marks:
+def offers(look: ConsortiumView) -> Marks:
     """A row an entry of the catalogue."""
     found = Catalogue(look.home).offers()
     entries = [offer.content for kind in SHOWN for offer in of_kind(found, kind)]
@@ -112,7 +112,7 @@ def _entry(entry: Content) -> Element:
     return el("span", link, el("small", f"Not real: {doubt}.") if doubt else None)
 
 
-def log_head(look: Look) -> Marks:
+def log_head(look: ConsortiumView) -> Marks:
     """The newest head of the audit log."""
     if (head := look.home.log.head()) is None:
         return [el("p", "Nothing has been recorded yet.", class_="soft")]

@@ -20,7 +20,7 @@ Marks = list[Child]
 
 
 @dataclass(frozen=True)
-class Look:
+class ConsortiumView:
     """One look at everything, so that all parts of a page are of one moment."""
 
     home: Home
@@ -32,7 +32,7 @@ class Look:
     sites: list[SiteStatus]
 
     @classmethod
-    def at(cls, home: Home, name: str = "") -> "Look":
+    def at(cls, home: Home, name: str = "") -> "ConsortiumView":
         """As it is now.
 
         Args:

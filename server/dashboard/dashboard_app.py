@@ -25,10 +25,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from common.errors import ConsiliumError
 from server.consortium.home import Home
-from server.dashboard.login import SESSION_S, Lock, RefusedError
+from server.dashboard.login import SESSION_S, Login, LoginRefusedError
 from server.dashboard.page_frame import page
 from server.dashboard.pages import Pages
-from server.dashboard.push import Pushed
+from server.dashboard.push import EventStreams
 from server.report.markup import Child, el
 
 OPEN = {"/login", "/page.css"}
@@ -47,7 +47,7 @@ HEADERS = {
 
 
 @dataclass
-class Door:
+class DashboardApp:
     """The application.
 
     Args:
@@ -58,7 +58,7 @@ class Door:
     """
 
     home: Home
-    lock: Lock
+    lock: Login
     hosts: Collection[str]
     secure: bool = False
     cookie: str = "consilium"
@@ -67,14 +67,14 @@ class Door:
 
     def app(self) -> ASGIApp:
         """As an ASGI application."""
-        pushed = Pushed(self.home, lambda request: not self.stopping() and self.admits(request))
+        pushed = EventStreams(self.home, lambda request: not self.stopping() and self.admits(request))
         pages = Pages(self.home, pushed.look)
         routes = [
             *pages.routes(), Route("/events", pushed.events), Route("/session", self._session),
             Route("/login", self._login), Route("/login", self._enter, methods=["POST"]),
             Route("/logout", self._leave, methods=["POST"]),
         ]  # fmt: skip
-        return _Guarded(self, Starlette(routes=routes, exception_handlers={ConsiliumError: pages.missing}))
+        return _RequestGuard(self, Starlette(routes=routes, exception_handlers={ConsiliumError: pages.missing}))
 
     def admits(self, request: Request) -> bool:
         """Whether a request belongs to a session."""
@@ -89,7 +89,7 @@ class Door:
     async def _enter(self, request: Request) -> Response:
         try:
             told = parse_qs((await _small(request)).decode(), max_num_fields=4, encoding="utf-8", errors="strict")
-        except (ValueError, RefusedError):
+        except (ValueError, LoginRefusedError):
             return Response("expected a form", 400)
         password = told.get("password", [""])[0]
         return await self._let_in(lambda: self.lock.enter(password))
@@ -104,7 +104,7 @@ class Door:
     async def _let_in(self, attempt: Callable[[], str]) -> Response:
         try:
             session = await run_in_threadpool(attempt)
-        except RefusedError as error:
+        except LoginRefusedError as error:
             with suppress(ConsiliumError, OSError):  # refused it is in any case
                 if await run_in_threadpool(self.lock.to_note):
                     await run_in_threadpool(self._note, "page login", "failed")
@@ -154,29 +154,29 @@ async def _small(request: Request) -> bytes:
     """The body of a form.
 
     Raises:
-        RefusedError: too long, too slow, or no form.
+        LoginRefusedError: too long, too slow, or no form.
     """
     if request.headers.get("content-type", "").partition(";")[0] != "application/x-www-form-urlencoded":
-        raise RefusedError("no form")
+        raise LoginRefusedError("no form")
     body = b""
     try:
         async with asyncio.timeout(FORM_S):
             async for piece in request.stream():
                 body += piece
                 if len(body) > FORM_BYTES:
-                    raise RefusedError("too long")
+                    raise LoginRefusedError("too long")
     except TimeoutError:
-        raise RefusedError("too slow") from None
+        raise LoginRefusedError("too slow") from None
     except ClientDisconnect:
         pass
     return body
 
 
 @dataclass(frozen=True)
-class _Guarded:
+class _RequestGuard:
     """Before everything: the name asked for, where a form comes from, the session. After: what a browser must not."""
 
-    door: Door
+    door: DashboardApp
     inner: ASGIApp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

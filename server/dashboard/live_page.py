@@ -9,7 +9,7 @@ from xml.etree.ElementTree import Element
 from common.errors import ConsiliumError
 from server.consortium.home import Home
 from server.dashboard import consortium_sections, run_sections
-from server.dashboard.consortium_view import Look, Marks
+from server.dashboard.consortium_view import ConsortiumView, Marks
 from server.dashboard.page_frame import html
 from server.report.markup import el
 from server.runs.status import usual_s
@@ -24,7 +24,7 @@ PARTS = {
     "audit": "Audit log",
 }  # fmt: skip
 """Parts of the page in their order, by name, with their headings."""
-MAKERS: dict[str, Callable[[Look], Marks]] = {
+MAKERS: dict[str, Callable[[ConsortiumView], Marks]] = {
     "top": consortium_sections.processes, "run": run_sections.summary, "sites": consortium_sections.hospitals,
     "curves": run_sections.curves, "rounds": run_sections.rounds, "history": consortium_sections.history,
     "catalogue": consortium_sections.offers, "audit": consortium_sections.log_head,
@@ -32,7 +32,7 @@ MAKERS: dict[str, Callable[[Look], Marks]] = {
 
 
 @dataclass(frozen=True)
-class Shown:
+class PageContent:
     """A page's content at one moment."""
 
     title: str
@@ -41,9 +41,9 @@ class Shown:
     parts: dict[str, Element]
 
     @classmethod
-    def at(cls, home: Home, name: str = "") -> "Shown":
-        """As it is now. Raises as `Look.at`."""
-        look = Look.at(home, name)
+    def at(cls, home: Home, name: str = "") -> "PageContent":
+        """As it is now. Raises as `ConsortiumView.at`."""
+        look = ConsortiumView.at(home, name)
         made = {part: el("div", *_safely(make, look)) for part, make in MAKERS.items()}
         return cls(title(look), said(look), made)
 
@@ -53,7 +53,7 @@ class Shown:
         return {"title": self.title, "said": self.said} | {part: html(made) for part, made in self.parts.items()}
 
 
-def title(look: Look) -> str:
+def title(look: ConsortiumView) -> str:
     """The page's name, short enough for a tab."""
     if look.run is None:
         return "Consilium"
@@ -62,7 +62,7 @@ def title(look: Look) -> str:
     return f"{look.stage}: {look.run.name} – Consilium"
 
 
-def said(look: Look) -> str:
+def said(look: ConsortiumView) -> str:
     """What is worth interrupting somebody for who listens: not every round, and no time that runs."""
     if look.run is None:
         return "No run yet."
@@ -77,12 +77,12 @@ def said(look: Look) -> str:
     return text + (f" Waiting for {', '.join(late)}." if late else "")
 
 
-def _late(look: Look) -> bool:
+def _late(look: ConsortiumView) -> bool:
     asking = look.run.progress() if look.run else None
     return asking is not None and look.now - asking.since_s > LATE_S + usual_s(look.rounds)
 
 
-def _safely(make: Callable[[Look], Marks], look: Look) -> Marks:
+def _safely(make: Callable[[ConsortiumView], Marks], look: ConsortiumView) -> Marks:
     """One part that cannot be shown does not take the others with it."""
     try:
         return make(look)

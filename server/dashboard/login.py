@@ -29,7 +29,7 @@ MOST_NOTED, NOTED_S = 60, 3600.0
 """Of refused logins so many in so long are worth an entry in a log that never shrinks."""
 
 
-class RefusedError(Exception):
+class LoginRefusedError(Exception):
     """Not let in; says why, and after how many seconds another try is looked at."""
 
     def __init__(self, why: str, wait_s: float = 0.0) -> None:
@@ -38,7 +38,7 @@ class RefusedError(Exception):
 
 
 @dataclass
-class Lock:
+class Login:
     """The lock of one coordinator's page. Threads may share it."""
 
     home: Home
@@ -82,11 +82,11 @@ class Lock:
         """A new session for the token of a link.
 
         Raises:
-            RefusedError: it is not the one, or was used, or a password was set since.
+            LoginRefusedError: it is not the one, or was used, or a password was set since.
         """
         with self._alone:
             if self.has_password or self._link is None or not hmac.compare_digest(self._link, _digest(token)):
-                raise RefusedError("this link was used already, or is not of this process.")
+                raise LoginRefusedError("this link was used already, or is not of this process.")
             self._link = None
             return self._begun()
 
@@ -94,16 +94,16 @@ class Lock:
         """A new session for the password. One guess at a time; after three wrong ones, each costs a pause.
 
         Raises:
-            RefusedError: wrong, or too early.
+            LoginRefusedError: wrong, or too early.
         """
         with self._alone:
             if (wait_s := self._closed_until_s - time.monotonic()) > 0:
-                raise RefusedError(f"too many wrong passwords. Try again in {wait_s:.0f} s.", wait_s)
+                raise LoginRefusedError(f"too many wrong passwords. Try again in {wait_s:.0f} s.", wait_s)
             if not self._fits(password):
                 self._wrong += 1
                 wait_s = min(2.0 ** (self._wrong - FREE_TRIES), LONGEST_WAIT_S) if self._wrong >= FREE_TRIES else 0.0
                 self._closed_until_s = time.monotonic() + wait_s
-                raise RefusedError("wrong password.", wait_s)
+                raise LoginRefusedError("wrong password.", wait_s)
             self._wrong = 0
             return self._begun()
 

@@ -13,7 +13,7 @@ from common.errors import PlanError
 from server.catalogue.catalogue import Catalogue
 from server.consortium.home import Home
 from server.dashboard import errors_page, live_page
-from server.dashboard.live_page import Shown
+from server.dashboard.live_page import PageContent
 from server.dashboard.page_frame import asset, finder, page
 from server.report import catalogue_page
 from server.report.markup import Child, el
@@ -41,7 +41,7 @@ class Pages:
     """
 
     home: Home
-    look: Callable[[str], Awaitable[Shown]]
+    look: Callable[[str], Awaitable[PageContent]]
 
     def routes(self) -> list[Route]:
         """Their addresses."""

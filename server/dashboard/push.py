@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from server.consortium.home import Home
-from server.dashboard.live_page import Shown
+from server.dashboard.live_page import PageContent
 
 LOOK_S, BEAT_S = 0.5, 2.0
 """How often is looked for what changed, and how often something is sent all the same, so that silence means loss."""
@@ -19,7 +19,7 @@ MOST_STREAMS = 32
 
 
 @dataclass
-class Pushed:
+class EventStreams:
     """To every page.
 
     Args:
@@ -29,7 +29,7 @@ class Pushed:
     home: Home
     goes_on: Callable[[Request], bool]
     _streams: int = 0
-    _looks: dict[str, tuple[float, Shown]] = field(default_factory=dict)
+    _looks: dict[str, tuple[float, PageContent]] = field(default_factory=dict)
     _looking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def events(self, request: Request) -> Response:
@@ -57,12 +57,12 @@ class Pushed:
         finally:
             self._streams -= 1
 
-    async def look(self, name: str) -> Shown:
+    async def look(self, name: str) -> PageContent:
         """All parts; however many pages are open, the folder is read once."""
         async with self._looking:
             at_s, shown = self._looks.get(name, (float("-inf"), None))
             if shown is None or time.monotonic() - at_s >= LOOK_S / 2:
-                shown = await run_in_threadpool(Shown.at, self.home, name)
+                shown = await run_in_threadpool(PageContent.at, self.home, name)
                 self._looks = {n: seen for n, seen in self._looks.items() if time.monotonic() - seen[0] < BEAT_S}
                 self._looks[name] = time.monotonic(), shown
             return shown

@@ -3,7 +3,7 @@
 from xml.etree.ElementTree import Element
 
 from common.cli.progress import duration
-from server.dashboard.consortium_view import STAGES, Look, Marks, has_report
+from server.dashboard.consortium_view import STAGES, ConsortiumView, Marks, has_report
 from server.report import charts, rounds_table
 from server.report.markup import Child, el, figure
 from server.report.provenance import presence
@@ -11,7 +11,7 @@ from server.runs.run import Run
 from server.runs.status import awaited, standing, usual_s
 
 
-def summary(look: Look) -> Marks:
+def summary(look: ConsortiumView) -> Marks:
     """Its name, stage, how far it is, what it waits for, its figures, its plan."""
     if look.run is None:
         return [el("h1", "No run yet"), el("p", "A plan that is signed and submitted shows here: ",
@@ -50,12 +50,12 @@ def _sentence(run: Run, stage: str, kept: int | None) -> Marks:
     return [run.state.why, best, report]
 
 
-def _left(look: Look) -> str:
+def _left(look: ConsortiumView) -> str:
     left_s = usual_s(look.rounds) * (look.total - len(look.rounds))
     return f", about {duration(left_s)} left at most" if left_s else ""
 
 
-def _tiles(look: Look) -> Element | None:
+def _tiles(look: ConsortiumView) -> Element | None:
     if look.run is None or not look.rounds:
         return None
     known = [area for r in look.rounds if (area := r["validation"].get("auc")) is not None]
@@ -76,7 +76,7 @@ def _tiles(look: Look) -> Element | None:
     return el("dl", *(el("div", el("dt", name), el("dd", value)) for name, value in tiles), class_="tiles")
 
 
-def curves(look: Look) -> Marks:
+def curves(look: ConsortiumView) -> Marks:
     """Its rounds as curves and as numbers."""
     if look.run is not None and look.run.plan.content.models:
         return [el("p", "Models are evaluated in this run, and none is trained: there is no curve.", class_="soft")]
@@ -88,7 +88,7 @@ def curves(look: Look) -> Marks:
     return [drawn, rounds_table.numbers(look.rounds, el("p", rounds_table.download(look.run.name, lines)))]
 
 
-def rounds(look: Look) -> Marks:
+def rounds(look: ConsortiumView) -> Marks:
     """Who took part in which."""
     if not look.rounds:
         return [el("p", "No round has ended yet.", class_="soft")]

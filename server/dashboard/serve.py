@@ -12,9 +12,9 @@ import uvicorn
 
 from common.errors import ConfigError, RunError
 from server.consortium.home import Home
-from server.dashboard.dashboard_app import Door
-from server.dashboard.login import Lock
-from server.gateway.http_limits import Impatient
+from server.dashboard.dashboard_app import DashboardApp
+from server.dashboard.login import Login
+from server.gateway.http_limits import LimitedHttp
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 CONNECTIONS = 200
@@ -31,7 +31,7 @@ def ask_password(home: Home) -> int:
     password = getpass.getpass("Password for the live page: ")
     if password != getpass.getpass("The same again: "):
         raise ConfigError("these were two different passwords. Nothing was changed.")
-    Lock(home).set_password(password)
+    Login(home).set_password(password)
     print("Set. Whoever was logged in is no more.")
     return 0
 
@@ -45,7 +45,7 @@ def serve(home: Home, listen: str, port: int) -> int:
     """
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
     local = _is_local(listen)
-    if not local and not Lock(home).has_password:
+    if not local and not Login(home).has_password:
         raise ConfigError(f"--listen {listen} lets other machines in, so set a password: --set-password.")
     line = _bound(listen, port)
     made = server(home, listen, line.getsockname()[1], lambda url: print(f"A link that works once: {url}", flush=True))
@@ -65,7 +65,7 @@ def server(home: Home, listen: str, port: int, say: Callable[[str], None]) -> uv
     Args:
         say: called with a link to the page: at once, and where it works only once, each time that one was used.
     """
-    local, lock = _is_local(listen), Lock(home)
+    local, lock = _is_local(listen), Login(home)
     names = LOOPBACK if local else (*LOOPBACK, listen, home.settings.address.rpartition(":")[0].strip("[]"))
     host = f"[{listen}]" if ":" in listen else listen
     url = f"http://{host}:{port}/" if local else f"https://{names[-1]}:{port}/"
@@ -73,10 +73,10 @@ def server(home: Home, listen: str, port: int, say: Callable[[str], None]) -> uv
     def tell() -> None:
         say(url if lock.has_password else f"{url}?token={lock.link()}")
 
-    door = Door(home, lock, frozenset(map(str.lower, names)), secure=not local, cookie=f"consilium-{port}", used=tell)
+    door = DashboardApp(home, lock, frozenset(map(str.lower, names)), secure=not local, cookie=f"consilium-{port}", used=tell)
     tls = home.folder / "tls"
     config = uvicorn.Config(
-        door.app(), http=Impatient, ws="none", lifespan="off", log_config=None, access_log=False, proxy_headers=False,
+        door.app(), http=LimitedHttp, ws="none", lifespan="off", log_config=None, access_log=False, proxy_headers=False,
         server_header=False, limit_concurrency=CONNECTIONS, timeout_graceful_shutdown=2,
         ssl_certfile=None if local else tls / "server.crt", ssl_keyfile=None if local else tls / "server.key",
     )  # fmt: skip

@@ -12,8 +12,9 @@ from common.errors import ConfigError
 from common.package import Shared
 from common.plans.plan import RunPlan
 from common.trust.enrolment import PURPOSE
+from server.consortium.arguments import add_root
 from server.consortium.home import Home
-from server.consortium.log_proofs import vouched
+from server.consortium.log_proofs import ensure_voucher
 from server.evaluation import model_store
 from server.runs import terminal
 from server.runs.run import Run
@@ -39,9 +40,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--days", type=float, default=30.0, metavar="N", help="when the plan ends (30)")
     parser.add_argument("--wait-hours", type=float, default=24.0, metavar="H", help="for undecided sites (24)")
     parser.add_argument("--no-follow", action="store_true", help="submit, and return at once")
-    parser.add_argument("--home", type=Path, default=Path("consortium"), metavar="DIR",
-                        help="the coordinator's folder (consortium)")  # fmt: skip
-    parser.add_argument("--root", type=Path, metavar="FILE", help="the root key, where it is not in the folder")
+    add_root(parser)
 
 
 def drawn_up(home: Home, options: argparse.Namespace) -> RunPlan:
@@ -87,7 +86,7 @@ def _trusted(given: str | None, shared: Shared) -> bool:
 def _evaluate(options: argparse.Namespace) -> int:
     home = Home.at(options.home)
     plan = drawn_up(home, options)
-    vouched(home, home.root_keys(options.root))
+    ensure_voucher(home, home.root_keys(options.root))
     options.act.plan, options.act.facts["digest"] = plan.name, plan.digest
     run = Run.begin(home, plan, options.wait_hours * 3600)
     print(f"Run {run.name}: asking {', '.join(plan.content.cohort)} to evaluate {', '.join(options.models)}.")

@@ -31,7 +31,7 @@ from server import report
 from server.evaluation import model_store
 from server.results import cross_site, outcome_counts, result_json
 from server.rounds import checkpoint
-from server.rounds.exchange import Talk, log
+from server.rounds.exchange import QuestionExchange, log
 from server.rounds.loop import RoundRecord
 from server.rounds.secure_sum import SecureSum
 from server.rounds.transcripts import Transcripts
@@ -44,7 +44,7 @@ AGAIN_S = 2.0
 
 
 @dataclass(frozen=True)
-class Done:
+class EvaluationProgress:
     """How far an evaluation is."""
 
     sums: dict[str, Tensors] = field(default_factory=dict)
@@ -65,7 +65,7 @@ class Done:
         tensorfile.save(path, tensors, {"run": run, "done": json.dumps(header)})
 
     @classmethod
-    def load(cls, path: Path, run: str) -> "Done":
+    def load(cls, path: Path, run: str) -> "EvaluationProgress":
         """As it was written last; nothing yet where there is none.
 
         Raises:
@@ -96,7 +96,7 @@ def examine(run: Run, transport: Connected) -> Callable[[], object]:
     decisions = {site: decision for site, decision in run.decisions().items() if site in sites}
     declarations.refuse_lone(sites, publishing := declarations.publishing(decisions))
     aggregator = _aggregator(run, transport, decisions)
-    done = Done.load(path, plan.digest)
+    done = EvaluationProgress.load(path, plan.digest)
     for number, model in enumerate(plan.content.models):
         if number < len(done.records):
             continue
@@ -128,8 +128,8 @@ def _aggregator(run: Run, transport: Connected, decisions: dict[str, Decision]) 
 
 
 def _examined(
-    run: Run, aggregator: SecureSum, done: Done, which: tuple[int, Examined], publishing: Sequence[str]
-) -> Done:
+    run: Run, aggregator: SecureSum, done: EvaluationProgress, which: tuple[int, Examined], publishing: Sequence[str]
+) -> EvaluationProgress:
     """One model: its sum, then what sites publish."""
     started, (number, model), timeout_s = time.monotonic(), which, run.plan.content.training.federation.timeout_s
     arrays, sites = model_store.arrays(run.home, model), aggregator.transport.sites()
@@ -147,7 +147,7 @@ def _examined(
             break
     cells = dict(done.cells)
     if total.sums:
-        talk = Talk(aggregator.transport, question.round, timeout_s)
+        talk = QuestionExchange(aggregator.transport, question.round, timeout_s)
         shown = _published(run, talk, question, model, sorted(set(publishing) & set(total.sites)))
         cells |= {(model.sha256, site): counted for site, counted in shown.items()}
         up, down = up + talk.bytes_up, down + talk.bytes_down
@@ -156,10 +156,10 @@ def _examined(
         validation=performance.summary_of_counts(total.sums) if total.sums else {},
     )  # fmt: skip
     sums = {**done.sums, model.sha256: dict(total.sums)} if total.sums else done.sums
-    return Done(sums, cells, (*done.records, record))
+    return EvaluationProgress(sums, cells, (*done.records, record))
 
 
-def _published(run: Run, talk: Talk, question: Request, model: Examined, sites: Iterable[str]) -> dict[str, Tensors]:
+def _published(run: Run, talk: QuestionExchange, question: Request, model: Examined, sites: Iterable[str]) -> dict[str, Tensors]:
     """What the sites publish of a model; the signed papers are kept in the run's folder."""
     found, keys = dict[str, Tensors](), run.home.identities()
     for site, message in talk.ask(dict.fromkeys(sites, replace(question, kind=ASKED))):
@@ -174,7 +174,7 @@ def _published(run: Run, talk: Talk, question: Request, model: Examined, sites: 
     return found
 
 
-def _write_result(run: Run, sites: Sequence[str], publishing: Sequence[str], done: Done) -> None:
+def _write_result(run: Run, sites: Sequence[str], publishing: Sequence[str], done: EvaluationProgress) -> None:
     told, points = run.plan.content, {m.sha256: m.threshold for m in run.plan.content.models}
     names = {m.sha256: m.name for m in told.models}
     cells: dict[str, dict[str, Any]] = {m.name: {} for m in told.models}

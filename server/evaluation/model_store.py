@@ -17,7 +17,7 @@ from server.runs.run import Run
 
 
 @dataclass(frozen=True)
-class Found:
+class StoredModel:
     """A model, and what an evaluation of it takes from where it comes from."""
 
     model: Examined
@@ -32,7 +32,7 @@ Trusts = Callable[[Shared], bool]
 """Whether a package of somebody else's is to be used."""
 
 
-def found(home: Home, name: str, trusts: Trusts) -> Found:
+def found(home: Home, name: str, trusts: Trusts) -> StoredModel:
     """A model by a run's name or a package's file; its arrays are put where `arrays` looks for them.
 
     Raises:
@@ -43,7 +43,7 @@ def found(home: Home, name: str, trusts: Trusts) -> Found:
     return _of_package(home, Path(name), trusts) if name.endswith(SUFFIX) else _of_run(home, name)
 
 
-def _of_run(home: Home, name: str) -> Found:
+def _of_run(home: Home, name: str) -> StoredModel:
     run = Run.find(home, name)
     told, path = run.plan.content, run.folder / "model.safetensors"
     if told.models:
@@ -58,10 +58,10 @@ def _of_run(home: Home, name: str) -> Found:
         name=run.name, sha256=fingerprint_of(arrays), training=told.training, shape=told.shape, recipe=told.recipe,
         threshold=threshold, looks=_looks(arrays),
     )  # fmt: skip
-    return _kept(home, arrays, Found(model, told.labels, told.dataset, told.purpose, run.state.cohort))
+    return _kept(home, arrays, StoredModel(model, told.labels, told.dataset, told.purpose, run.state.cohort))
 
 
-def _of_package(home: Home, path: Path, trusts: Trusts) -> Found:
+def _of_package(home: Home, path: Path, trusts: Trusts) -> StoredModel:
     shared = read(path)
     told = shared.content
     own = {root.hex() for root in home.pins.roots} == set(told.publisher.roots)
@@ -75,14 +75,14 @@ def _of_package(home: Home, path: Path, trusts: Trusts) -> Found:
         name=told.name, sha256=fingerprint_of(arrays), shape=told.shape, recipe=told.recipe, threshold=told.threshold,
         training=Training(name=told.name, preprocess=told.preprocess, model=told.model), looks=_looks(arrays),
     )  # fmt: skip
-    return _kept(home, arrays, Found(model, told.labels))
+    return _kept(home, arrays, StoredModel(model, told.labels))
 
 
 def _looks(arrays: Tensors) -> bool:
     return any(name.startswith("likeness/") for name in arrays)
 
 
-def _kept(home: Home, arrays: Tensors, told: Found) -> Found:
+def _kept(home: Home, arrays: Tensors, told: StoredModel) -> StoredModel:
     tensorfile.save(_place(home, told.model.sha256), arrays, {})
     return told
 

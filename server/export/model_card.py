@@ -27,7 +27,7 @@ KINDS = {
 
 
 @dataclass(frozen=True)
-class Terms:
+class CardTerms:
     """What the publisher says."""
 
     intended: str
@@ -47,7 +47,7 @@ class Section:
     """A table, where there is one."""
 
 
-def sections(content: Content, result: Result, terms: Terms) -> list[Section]:
+def sections(content: Content, result: Result, terms: CardTerms) -> list[Section]:
     """The whole card."""
     told = content.provenance
     return [
@@ -68,7 +68,7 @@ def sections(content: Content, result: Result, terms: Terms) -> list[Section]:
     ]
 
 
-def markdown(content: Content, result: Result, terms: Terms) -> bytes:
+def markdown(content: Content, result: Result, terms: CardTerms) -> bytes:
     """The card as text."""
     parts = [f"# {content.name}: model card"]
     for section in sections(content, result, terms):
@@ -80,7 +80,7 @@ def markdown(content: Content, result: Result, terms: Terms) -> bytes:
     return ("\n\n".join(part for part in parts if part) + "\n").encode()
 
 
-def page(content: Content, result: Result, terms: Terms) -> bytes:
+def page(content: Content, result: Result, terms: CardTerms) -> bytes:
     """The card as a page that loads nothing."""
     top, body = [el("p", "Model card", class_="kind"), el("h1", content.name)], list[Element]()
     for section in sections(content, result, terms):
@@ -119,7 +119,7 @@ def _images(content: Content) -> str:
     )
 
 
-def _data(result: Result, terms: Terms) -> Section:
+def _data(result: Result, terms: CardTerms) -> Section:
     if not sentences.simulated(result):
         rows = [[site, terms.countries.get(site, NOT_TOLD)] for site in result["sites"]]
         lines = [

@@ -22,12 +22,12 @@ from common.trust.keys import public_of
 from common.types import Tensors, under
 from server.consortium.home import Home
 from server.export import model_card
-from server.export.model_card import Terms
+from server.export.model_card import CardTerms
 from server.report import sentences
 
 
 @dataclass(frozen=True)
-class Publisher:
+class SigningPublisher:
     """Who signs."""
 
     name: str
@@ -50,7 +50,7 @@ def publisher_key(path: Path) -> Ed25519PrivateKey:
         raise ConfigError(f"{path}: expected a key of 64 hexadecimal digits. Name another file with --key.") from None
 
 
-def export(folder: Path, publisher: Publisher, terms: Terms, *, onnx: bool = False) -> bytes:
+def export(folder: Path, publisher: SigningPublisher, terms: CardTerms, *, onnx: bool = False) -> bytes:
     """The package of the run in a folder.
 
     Args:
@@ -110,7 +110,7 @@ def _model(folder: Path) -> tuple[Tensors, Mapping[str, str]]:
 
 
 def _content(
-    result: Mapping[str, Any], arrays: Tensors, header: Mapping[str, str], publisher: Publisher, terms: Terms
+    result: Mapping[str, Any], arrays: Tensors, header: Mapping[str, str], publisher: SigningPublisher, terms: CardTerms
 ) -> dict[str, Any]:
     config, threshold = result["config"], header["threshold"]
     whole = whole_pipeline(TypeAdapter[Any](Steps).validate_python(config["preprocess"]), under("recipe", arrays))
@@ -153,7 +153,7 @@ def _likeness(looks: Tensors) -> dict[str, Any] | None:
     return {"limit": limit, "validation": int(counted.sum()), "share": share}
 
 
-def _provenance(result: Mapping[str, Any], publisher: Publisher) -> dict[str, Any]:
+def _provenance(result: Mapping[str, Any], publisher: SigningPublisher) -> dict[str, Any]:
     simulated, home = sentences.simulated(result), publisher.home
     synthetic = simulated and result["config"]["data"]["kind"] == "synthetic"
     told = {

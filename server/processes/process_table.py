@@ -18,7 +18,7 @@ MARK = "CONSILIUM_SUPERVISED_BY"
 
 
 @dataclass(frozen=True)
-class State:
+class ProcessState:
     """How a child fares."""
 
     name: str
@@ -29,12 +29,12 @@ class State:
     rss_bytes: int = 0
 
 
-def state(folder: Path) -> tuple[State, ...]:
+def process_states(folder: Path) -> tuple[ProcessState, ...]:
     """How the children of the supervisor in this folder fare; any process may ask."""
     return tuple(_as_it_is(noted) for noted in _noted(folder))
 
 
-def note(folder: Path, states: Sequence[State]) -> None:
+def note(folder: Path, states: Sequence[ProcessState]) -> None:
     """Write down which processes there are.
 
     Raises:
@@ -43,9 +43,9 @@ def note(folder: Path, states: Sequence[State]) -> None:
     write_json(folder / "processes.json", [asdict(state) for state in states], durably=False)
 
 
-def _noted(folder: Path) -> list[State]:
+def _noted(folder: Path) -> list[ProcessState]:
     try:
-        return [State(**entry) for entry in read_json(folder / "processes.json") or []]
+        return [ProcessState(**entry) for entry in read_json(folder / "processes.json") or []]
     except (RunError, TypeError):  # damaged, or of another release
         return []
 
@@ -60,7 +60,7 @@ def left_running(folder: Path) -> list[psutil.Process]:
     return found
 
 
-def _process(noted: State) -> psutil.Process | None:
+def _process(noted: ProcessState) -> psutil.Process | None:
     """The process that was noted, if it still runs, and the number is not another's by now."""
     with suppress(psutil.Error, ValueError):
         process = psutil.Process(noted.pid)
@@ -76,8 +76,8 @@ def runs(process: psutil.Process) -> bool:
     return False
 
 
-def _as_it_is(noted: State) -> State:
+def _as_it_is(noted: ProcessState) -> ProcessState:
     with suppress(psutil.Error):
         if process := _process(noted):
             return replace(noted, rss_bytes=process.memory_info().rss)
-    return State(noted.name, restarts=noted.restarts)
+    return ProcessState(noted.name, restarts=noted.restarts)

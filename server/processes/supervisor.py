@@ -27,7 +27,7 @@ import psutil
 from common.cli import logs
 from common.errors import RunError
 from server.processes import process_table
-from server.processes.process_table import State
+from server.processes.process_table import ProcessState
 
 log = logging.getLogger("consilium")
 
@@ -55,7 +55,7 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclass(frozen=True)
-class Child:
+class ManagedProcess:
     """A process to be kept alive."""
 
     name: str
@@ -207,7 +207,7 @@ class Supervisor:
 class _Kept:
     """A child, and what happened to it."""
 
-    child: Child
+    child: ManagedProcess
     log: "_Log"
     process: "subprocess.Popen[bytes] | None" = None
     since_s: float = 0.0
@@ -226,10 +226,10 @@ class _Kept:
         log.warning("%s ended with status %s after %.0f s; starts again %s.", what, process.returncode, up_s, when)
         self.process, self.due_s = None, time.monotonic() + delay_s
 
-    def state(self) -> State:
+    def state(self) -> ProcessState:
         if self.process is None:
-            return State(self.child.name, restarts=self.restarts)
-        return State(self.child.name, self.process.pid, self.since_s, self.restarts)
+            return ProcessState(self.child.name, restarts=self.restarts)
+        return ProcessState(self.child.name, self.process.pid, self.since_s, self.restarts)
 
 
 class _Log(logs.Patient):

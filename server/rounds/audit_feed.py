@@ -16,7 +16,7 @@ from common.algorithms.course import Place
 from common.messages.answer_layout import AWAITS_NOTHING, NEW, PIECE_BYTES, decode_number
 from common.messages.transport import Request
 from common.types import Tensors, prefixed
-from server.rounds.exchange import Talk
+from server.rounds.exchange import QuestionExchange
 from server.rounds.transcripts import Transcripts
 
 LONGEST_BEHIND = 64
@@ -33,7 +33,7 @@ class Followers:
     _awaits: dict[str, int] = field(default_factory=dict)
     """By site, the number of the question whose transcript it awaits, or that it has no use for any."""
 
-    def meet(self, sites: Iterable[str], place: Place | None, talk: Talk) -> None:
+    def meet(self, sites: Iterable[str], place: Place | None, talk: QuestionExchange) -> None:
         """Ask those of the sites that are not known yet.
 
         Args:
@@ -46,7 +46,7 @@ class Followers:
             answers |= self._follow(late, prefixed("place", place.tensors()), talk)
         self._awaits |= answers
 
-    def show(self, sites: Collection[str], talk: Talk) -> None:
+    def show(self, sites: Collection[str], talk: QuestionExchange) -> None:
         """Send the sites what they have not seen; one that falls silent gets it another time."""
         behind = {site for site in sites if self._awaits.get(site, AWAITS_NOTHING) >= 0}
         for found, path in self.transcripts.numbered():
@@ -72,7 +72,7 @@ class Followers:
         longest = kept[-LONGEST_BEHIND][0] if len(kept) > LONGEST_BEHIND else 0
         self.transcripts.discard(before=max(needed, longest))
 
-    def _follow(self, sites: Collection[str], tensors: Tensors, talk: Talk) -> dict[str, int]:
+    def _follow(self, sites: Collection[str], tensors: Tensors, talk: QuestionExchange) -> dict[str, int]:
         names = np.frombuffer("\n".join(talk.transport.sites()).encode(), np.uint8)
         request = Request("secagg/follow", talk.round, {**tensors, "message": names})
         return {site: decode_number(message) for site, message in talk.ask(dict.fromkeys(sites, request))}

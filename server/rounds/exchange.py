@@ -22,7 +22,7 @@ def forget(message: memoryview) -> None:
 
 
 @dataclass
-class Talk:
+class QuestionExchange:
     """One question's messages to and from the sites, counted."""
 
     transport: Transport

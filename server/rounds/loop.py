@@ -42,7 +42,7 @@ class RoundRecord:
 
 
 @dataclass(frozen=True)
-class Standing:
+class TrainingState:
     """Where a run stands after a round: all that a resume needs."""
 
     place: Place
@@ -73,7 +73,7 @@ class Standing:
         return {"round": self.round, "best_round": self.best_round, "records": [asdict(r) for r in self.records]}
 
 
-def begin(course: Course, aggregator: Aggregator) -> Standing:
+def begin(course: Course, aggregator: Aggregator) -> TrainingState:
     """Before the first round; where the recipe needs the federated mean and variance, the sites are asked for them.
 
     Raises:
@@ -88,7 +88,7 @@ def begin(course: Course, aggregator: Aggregator) -> Standing:
                 f"{len(total.sites)} of {len(course.sites)} sites answered, expected at least {course.plan.quorum} "
                 f"(federation.quorum; with federation.secure more than two thirds). Silent: {', '.join(total.dropped)}."
             )
-    return Standing(place, course.algorithm.weights(place.state), -1, {}, ())
+    return TrainingState(place, course.algorithm.weights(place.state), -1, {}, ())
 
 
 def ask(course: Course, aggregator: Aggregator, place: Place) -> Total:
@@ -96,7 +96,7 @@ def ask(course: Course, aggregator: Aggregator, place: Place) -> Total:
     return aggregator.total(course.request(place), course.cohort(place), course.plan.timeout_s, place)
 
 
-def run(course: Course, aggregator: Aggregator, standing: Standing | None = None) -> Iterator[Standing]:
+def run(course: Course, aggregator: Aggregator, standing: TrainingState | None = None) -> Iterator[TrainingState]:
     """All rounds of a run, one standing after each; begin anew, or from the standing given.
 
     Raises:
@@ -109,7 +109,7 @@ def run(course: Course, aggregator: Aggregator, standing: Standing | None = None
     refuse_untrained(course, standing)
 
 
-def refuse_untrained(course: Course, standing: Standing) -> None:
+def refuse_untrained(course: Course, standing: TrainingState) -> None:
     """A run in which nothing was trained has failed.
 
     Raises:
@@ -124,7 +124,7 @@ def refuse_untrained(course: Course, standing: Standing) -> None:
         )
 
 
-def run_round(course: Course, aggregator: Aggregator, standing: Standing) -> Standing:
+def run_round(course: Course, aggregator: Aggregator, standing: TrainingState) -> TrainingState:
     """One round: train, step, evaluate, remember."""
     started, before = time.monotonic(), standing.place
     total = ask(course, aggregator, before)

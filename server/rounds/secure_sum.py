@@ -33,7 +33,7 @@ from common.secagg.messages import Directory, Start
 from common.trust.enrolment import PURPOSE, Consortium
 from common.types import Tensors
 from server.rounds.audit_feed import Followers
-from server.rounds.exchange import Talk
+from server.rounds.exchange import QuestionExchange
 from server.rounds.transcripts import Page, Transcripts
 
 log = logging.getLogger("consilium")
@@ -80,7 +80,7 @@ class SecureSum:
 
     def total(self, request: Request, cohort: Sequence[str], timeout_s: float, place: Place | None = None) -> Total:
         """As `Aggregator.total`; without sums where too few sites answered, or their shares did not fit."""
-        talk = Talk(self.transport, request.round, timeout_s)
+        talk = QuestionExchange(self.transport, request.round, timeout_s)
         sums: Tensors = {}
         try:
             if known := self._recorded(request):
@@ -106,21 +106,21 @@ class SecureSum:
         found = self.keep.read(request, self.consortium.pins) if self.keep else None
         return found if found and found.start.question == answer_layout.question(request) else None
 
-    def _taken_up(self, known: Account, place: Place | None, talk: Talk) -> Tensors:
+    def _taken_up(self, known: Account, place: Place | None, talk: QuestionExchange) -> Tensors:
         self._show(self.transport.sites(), place, talk)
         if known.total is None:
             raise known.failure or QuorumError("a round without a sum.")
         talk.counted = set(known.total.survivors)
         return known.plan.exchanges[known.start.kind].layout.decode(known.total.words)
 
-    def _show(self, sites: Collection[str], place: Place | None, talk: Talk) -> None:
+    def _show(self, sites: Collection[str], place: Place | None, talk: QuestionExchange) -> None:
         """Let sites that audit see what they have not seen, before they are asked on; and the last sum after it."""
         if self._followers:
             if place:
                 self._followers.meet(sites, place, talk)
             self._followers.show(sites, talk)
 
-    def _epoch_for(self, cohort: tuple[str, ...], talk: Talk) -> Epoch:
+    def _epoch_for(self, cohort: tuple[str, ...], talk: QuestionExchange) -> Epoch:
         """The epoch as it is, if it serves; else a new one."""
         epoch, members = self._epoch, tuple(site for site in cohort if site not in self._left)
         serves = epoch and epoch.plan.cohort == members and self._slot < epoch.plan.rounds
@@ -142,14 +142,14 @@ class SecureSum:
         self._epoch = opening.epoch()
         return self._epoch
 
-    def _strangers(self, epoch: Epoch, talk: Talk) -> bool:
+    def _strangers(self, epoch: Epoch, talk: QuestionExchange) -> bool:
         """Whether a site that is back, after a silence or a restart, is not in the epoch."""
         ready = {epoch.plan.cohort[i] for i in epoch.ready}
         doubtful = (set(epoch.plan.cohort) - ready) | self._silent
         views = list(talk.ask(dict.fromkeys(sorted(doubtful), Request("secagg/present", talk.round))))
         return any(site not in ready or view != epoch.view for site, view in views)
 
-    def _round(self, epoch: Epoch, request: Request, talk: Talk) -> Tensors:
+    def _round(self, epoch: Epoch, request: Request, talk: QuestionExchange) -> Tensors:
         name, asked = answer_layout.named(request), answer_layout.question(request)
         opening = RoundOpening(epoch, self._slot, name, asked)
         self._slot += 1

@@ -21,7 +21,7 @@ from common.storage.files import write_json
 from server import report
 from server.results import outcome_counts, result_json
 from server.rounds import checkpoint, loop
-from server.rounds.loop import Standing
+from server.rounds.loop import TrainingState
 from server.rounds.secure_sum import make_secure
 from server.rounds.transcripts import Transcripts
 from server.runs.run import Run
@@ -51,7 +51,7 @@ def train(run: Run, transport: Connected) -> Callable[[], object]:
     return lambda: _write_result(run, finished)
 
 
-def conduct(run: Run, transport: Connected, work: Work = train) -> None:
+def carry_out(run: Run, transport: Connected, work: Work = train) -> None:
     """All that is left of a run. What goes wrong for good is written into the run's state, with the reason.
 
     Raises:
@@ -91,7 +91,7 @@ def _rounds(run: Run, transport: Connected) -> Finished:
     whole_s = LONGEST_PAUSE_S if course.algorithm.cohort_must_be_whole else 0.0
     path = run.folder / "federated.checkpoint"
 
-    def keep(standing: Standing) -> Standing:
+    def keep(standing: TrainingState) -> TrainingState:
         until_there_is_room(lambda: checkpoint.save(path, standing, {}, run.plan.digest))
         until_there_is_room(lambda: run.remember(standing.records))
         return standing
@@ -128,12 +128,12 @@ def gather(run: Run, transport: Connected, quorum: int, whole_s: float = 0.0) ->
         if not told:
             log.warning("%d of %d sites connected, %d needed; waiting for %s", len(online), len(transport.sites()),
                         quorum, ", ".join(missing))  # fmt: skip
-            run.look_for(missing)
+            run.write_missing(missing)
             told = True
         time.sleep(LOOK_EVERY_S)
 
 
-def _pause(standing: Standing) -> None:
+def _pause(standing: TrainingState) -> None:
     """After void rounds, longer and longer: what is wrong at the sites takes people to mend, and rounds are few."""
     void = next((i for i, r in enumerate(reversed(standing.records)) if not r.void), len(standing.records))
     if void:

@@ -28,6 +28,7 @@ from common.storage import tensorfile
 from common.storage.files import glance, read_json, write_json
 from server.consortium.home import Home
 from server.rounds.loop import RoundRecord
+from server.superlink.exchange_progress import ExchangeProgress
 
 log = logging.getLogger("consilium")
 
@@ -36,7 +37,7 @@ OVER: tuple[Stage, ...] = ("finished", "failed", "stopped")
 
 
 @dataclass(frozen=True)
-class State:
+class RunState:
     """Where a run stands."""
 
     stage: Stage = "waiting"
@@ -50,21 +51,6 @@ class State:
     """When to begin without those who have not decided."""
     started_s: float = 0.0
     ended_s: float = 0.0
-
-
-@dataclass(frozen=True)
-class Asking:
-    """Where an exchange stands, for whoever looks on."""
-
-    kind: str
-    round: int
-    waiting: tuple[str, ...]
-    """Sites that have not answered yet."""
-    since_s: float
-    until_s: float
-    """Seconds since 1970."""
-    refused: dict[str, str] = field(default_factory=dict)
-    """Error codes of sites that answered with one."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +70,7 @@ class Run:
         run = cls(home, home.folder / "runs" / plan.name)
         if (run.folder / "plan.json").exists():
             raise PlanError(f"there is a run of this plan already: {run.folder}.")
-        run.write_state(State(begin_at_s=time.time() + wait_s))
+        run.write_state(RunState(begin_at_s=time.time() + wait_s))
         tensorfile.write_atomically(run.folder / "plan.json", plan.paper.encode())
         return run
 
@@ -133,17 +119,17 @@ class Run:
         }
 
     @property
-    def state(self) -> State:
+    def state(self) -> RunState:
         """As it was written last."""
         told = read_json(self.folder / "state.json") or {}
-        return State(**(told | {"cohort": tuple(told.get("cohort", ()))}))
+        return RunState(**(told | {"cohort": tuple(told.get("cohort", ()))}))
 
-    def write_state(self, state: State) -> State:
+    def write_state(self, state: RunState) -> RunState:
         """Write where it stands."""
         write_json(self.folder / "state.json", asdict(state))
         return state
 
-    def end(self, stage: Stage, why: str = "") -> State:
+    def end(self, stage: Stage, why: str = "") -> RunState:
         """Say how it ended."""
         state = self.write_state(replace(self.state, stage=stage, why=why, ended_s=time.time()))
         outcome: Outcome = "done" if stage == "finished" else "failed"
@@ -163,8 +149,8 @@ class Run:
         (self.folder / "stop").touch()
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Only one process at a time conducts a run.
+    def lock(self) -> Iterator[None]:
+        """Let only one process at a time carry out a run.
 
         Raises:
             RunError: if another does.
@@ -177,7 +163,7 @@ class Run:
             yield
 
     def holder(self) -> int | None:
-        """The process that conducts it; None if there is none."""
+        """The process that carries it out; None if there is none."""
         try:
             with (self.folder / ".lock").open("r+") as lock:
                 try:
@@ -206,19 +192,19 @@ class Run:
 
     # --- what the run leaves behind as it goes on ---
 
-    def look(self, asking: Asking) -> None:
+    def write_progress(self, progress: ExchangeProgress) -> None:
         """Write what is being waited for, for people; a disk that is full shall not stop what it tells of."""
         with suppress(OSError):
-            write_json(self.folder / "progress.json", asdict(asking), durably=False)
+            write_json(self.folder / "progress.json", asdict(progress), durably=False)
 
-    def look_for(self, missing: Sequence[str]) -> None:
+    def write_missing(self, sites: Sequence[str]) -> None:
         """Write that too few sites are connected to go on."""
-        self.look(Asking("gather", len(self.rounds()), tuple(missing), time.time(), 0.0))
+        self.write_progress(ExchangeProgress("gather", len(self.rounds()), tuple(sites), time.time(), 0.0))
 
-    def progress(self) -> Asking | None:
+    def progress(self) -> ExchangeProgress | None:
         """What is being waited for; None before the first exchange."""
         told = glance(self.folder / "progress.json")
-        return Asking(**(told | {"waiting": tuple(told["waiting"])})) if told else None
+        return ExchangeProgress(**(told | {"waiting": tuple(told["waiting"])})) if told else None
 
     @property
     def begun(self) -> int:
@@ -268,3 +254,16 @@ def _lock(file: IO[str], name: str) -> None:
         except OSError:
             time.sleep(0.1)
     raise RunError(f"run {name}: another process conducts it.")
+
+
+def result_folder(home: Path, name: str) -> Path:
+    """The folder that a run's result is in: the one named, or that of a run of the coordinator's.
+
+    Raises:
+        RunError: there is none.
+    """
+    if (Path(name) / "result.json").exists():
+        return Path(name)
+    if not home.exists():
+        raise RunError(f"{name}: no folder with a result.json. Runs go by name with --home, the coordinator's folder.")
+    return Run.find(Home.at(home), name).folder

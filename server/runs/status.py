@@ -8,8 +8,8 @@ from typing import Any, Literal
 from common.cli.progress import duration
 from common.storage.files import glance, read_json
 from server.consortium.home import Home
-from server.gateway.site_api import FolderBoard
 from server.runs.run import OVER, Run
+from server.runs.site_reports import SiteReports
 
 CONNECTED_S = 45.0
 """A site that was not heard for so long is called not connected: it says something every ten seconds."""
@@ -93,12 +93,12 @@ class Past:
 
 def sites(home: Home, run: Run | None = None) -> list[SiteStatus]:
     """All active members."""
-    heard, board, now = glance(home.live / "heard.json") or {}, FolderBoard(home), time.time()
+    heard, reports, now = glance(home.live / "heard.json") or {}, SiteReports(home), time.time()
     asking = run.progress() if run and run.state.stage == "running" else None
     decisions = run.decisions() if run else {}
     found = []
     for site in home.identities():
-        told, at = board.heard(site), heard.get(site, {})
+        told, at = reports.newest(site), heard.get(site, {})
         link, awaited = _link(at, told, now), asking is not None and site in asking.waiting
         refused = asking.refused.get(site, "") if asking else ""
         doing = " ".join(filter(None, (DOING.get(told.get("what", ""), ""), told.get("detail", ""))))

@@ -33,7 +33,7 @@ def status(home: Home, console: Console) -> None:
     console.print(table)
     if not running(home):
         console.print("[red]The coordinator's processes are not running:[/] python -m server start")
-    elif children := process_table.state(home.live / "log"):
+    elif children := process_table.process_states(home.live / "log"):
         names = ", ".join(f"{c.name} {f'up {ago(now, c.since_s)}' if c.pid else 'down'}" for c in children)
         console.print(f"Processes: {names}.", highlight=False)
     console.print(standing(run) if run else "No run is going on.", highlight=False)

@@ -47,7 +47,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Command:
+class ProcessCommand:
     """What a process is started with."""
 
     command: tuple[str, ...]
@@ -55,7 +55,7 @@ class Command:
     """On top of this process's own."""
 
 
-def commands(home: Path, port: int) -> dict[str, Command]:
+def commands(home: Path, port: int) -> dict[str, ProcessCommand]:
     """How to start `superlink` and `superexec` for a coordinator's folder; makes the secret that they share.
 
     Raises:
@@ -92,7 +92,7 @@ def commands(home: Path, port: int) -> dict[str, Command]:
         "--root-certificates", str(tls / "ca.crt"), "--superexec-auth-secret-file", str(secret),
     )  # fmt: skip
     # Each look of ours at nodes and runs would be two lines in its log.
-    return {"superlink": Command(superlink, env | {"FLWR_LOG_LEVEL": "WARNING"}), "superexec": Command(superexec, env)}
+    return {"superlink": ProcessCommand(superlink, env | {"FLWR_LOG_LEVEL": "WARNING"}), "superexec": ProcessCommand(superexec, env)}
 
 
 def bundle() -> bytes:
@@ -116,7 +116,7 @@ plan = ""
 
 
 @dataclass(frozen=True)
-class Node:
+class RegisteredNode:
     """A site's node, as the SuperLink has it."""
 
     id: int
@@ -125,7 +125,7 @@ class Node:
     """When it last came or left, seconds since 1970; None if it never came."""
 
 
-class Control:
+class ControlApi:
     """Flower's Control API of the SuperLink on this machine.
 
     Raises:
@@ -172,11 +172,11 @@ class Control:
         """Let a node in no more, for ever: Flower does not take its key a second time."""
         self._ask(lambda: self._client.UnregisterNode(UnregisterNodeRequest(node_id=node)))
 
-    def nodes(self) -> dict[bytes, Node]:
+    def nodes(self) -> dict[bytes, RegisteredNode]:
         """All that are let in, by public key (PEM, as Flower's header has it)."""
         told = self._ask(lambda: self._client.ListNodes(ListNodesRequest())).nodes_info
         return {
-            bytes(n.public_key): Node(
+            bytes(n.public_key): RegisteredNode(
                 int(n.node_id), n.status == "online",
                 _seconds(n.last_activated_at if n.status == "online" else n.last_deactivated_at),
             )

@@ -9,7 +9,7 @@ from client.home import Home as Hospital
 from client.setup import enrol
 from common.errors import ConfigError, ConsiliumError, IdentityError, PlanError, RunError
 from common.storage.files import glance, read_json, write_json, write_secret
-from server.consortium.home import Home, Settings
+from server.consortium.home import ConsortiumSettings, Home
 from tests.consortium.consortium import Consortium
 
 

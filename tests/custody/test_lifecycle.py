@@ -28,12 +28,12 @@ def packs(custody):
 
 def test_a_new_key_opens_everything_and_writes_no_image(custody):
     before, images, told = packs(custody), tell(custody), wrapped_keys.read(custody.sets / "chest")
-    ring = custody.ring()
+    ring = custody.send()
     events = []
     assert len(lifecycle.rotate(custody, record=events.append)) == 2
     assert packs(custody) == before
     assert tell(custody) == images
-    assert set(custody.ring().wrapping) & set(ring.wrapping) == set()
+    assert set(custody.send().wrapping) & set(ring.wrapping) == set()
     assert events[0].facts["data sets"] == 2
     wrapped_keys.write(told, custody.sets / "chest")  # as an old backup has it
     with pytest.raises(CustodyError, match=r"is wrapped for key .* recover"):
@@ -51,7 +51,7 @@ def test_killed_at_any_moment_a_change_of_keys_leaves_everything_open(custody, t
         assert faults.killed(lambda: lifecycle.rotate(custody), at) == -9
         open_now = (tell(custody), tell(custody, "breast")) == images
         lifecycle.rotate(custody)
-        good += open_now and (tell(custody), tell(custody, "breast")) == images and len(custody.ring().wrapping) == 1
+        good += open_now and (tell(custody), tell(custody, "breast")) == images and len(custody.send().wrapping) == 1
     with capsys.disabled():
         print(f"\nrotation killed at {points} of {points} points: {good} open before and after")
     assert good == points > 20

@@ -189,8 +189,8 @@ def test_objects_lie_in_as_many_packs_as_they_need(tmp_path, monkeypatch):
 def test_keys_are_never_shown(stored):
     custody, _, _ = stored
     store = opened(custody)
-    secret = [store.secrets.data.hex(), store.secrets.pseudonyms.hex(), *custody.ring().wrapping.values()]
-    shown = repr((store, store.secrets, custody.ring(), custody))
+    secret = [store.secrets.data.hex(), store.secrets.pseudonyms.hex(), *custody.send().wrapping.values()]
+    shown = repr((store, store.secrets, custody.send(), custody))
     assert not [key for key in secret if key in shown]
 
 

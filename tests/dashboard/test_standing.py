@@ -57,10 +57,10 @@ def test_the_status_of_the_terminal_says_the_same(consortium: Consortium) -> Non
 def test_a_listener_is_told_what_matters_and_no_time_that_runs(consortium: Consortium) -> None:
     run = consortium.begun(consortium.plan())
     alive(consortium.home, Osaka=3.0)
-    first = live_page.Shown.at(consortium.home)
+    first = live_page.PageContent.at(consortium.home)
     assert first.said == f"Run {run.name} running. Not there: Osaka."
     time.sleep(1.1)
-    again = live_page.Shown.at(consortium.home)
+    again = live_page.PageContent.at(consortium.home)
     assert again.said == first.said
     assert again.told["sites"] != first.told["sites"]
-    assert live_page.Shown.at(consortium.home, run.name).title == first.title
+    assert live_page.PageContent.at(consortium.home, run.name).title == first.title

@@ -12,7 +12,7 @@ from common.plans.plan import Decision, RunPlan
 from common.trust import documents, release
 from common.trust.release import VERSION, code_digest
 from server.consortium import membership
-from server.gateway.site_api import FolderBoard
+from server.gateway.site_api import FolderSiteApi
 from tests.consortium.consortium import NAMES, SVM, Consortium, config_of
 
 
@@ -151,7 +151,7 @@ def test_a_decision_reaches_the_coordinator_and_the_last_one_counts(consortium: 
 
 
 def test_a_decision_counts_under_its_own_sites_key_alone(consortium: Consortium) -> None:
-    plan, board = consortium.plan(), FolderBoard(consortium.home)
+    plan, board = consortium.plan(), FolderSiteApi(consortium.home)
     run = consortium.begun(plan)
     told = consortium.sites["Osaka"].decide(plan, "refuse", "").paper.told()
     with pytest.raises(IdentityError):
@@ -165,7 +165,7 @@ def test_a_decision_counts_under_its_own_sites_key_alone(consortium: Consortium)
 
 
 def test_a_decision_on_another_plan_or_one_that_is_over_is_refused(consortium: Consortium) -> None:
-    plan, board, lisbon = consortium.plan(), FolderBoard(consortium.home), consortium.sites["Lisbon"]
+    plan, board, lisbon = consortium.plan(), FolderSiteApi(consortium.home), consortium.sites["Lisbon"]
     told = lisbon.decide(plan, "approve", "").paper.told()
     with pytest.raises(PlanError, match="there is: none yet"):
         board.decision("Lisbon", told)
@@ -182,20 +182,20 @@ def test_a_decision_must_name_the_whole_digest_of_its_plan(consortium: Consortiu
     for digest in (plan.digest[:8], "", plan.name):
         told = documents.signed("decision", short | {"plan": digest}, [lisbon.identity]).told()
         with pytest.raises(PlanError):
-            FolderBoard(consortium.home).decision("Lisbon", told)
+            FolderSiteApi(consortium.home).decision("Lisbon", told)
     assert run.decisions()["Lisbon"].verdict == "approve"
 
 
 @pytest.mark.parametrize("told", [{}, {"paper": "decision"}, {"content": 1, "signatures": {}}, {"a": [[]] * 3}])
 def test_what_is_no_decision_is_refused(told: dict[str, Any], consortium: Consortium) -> None:
     with pytest.raises(WireError):
-        FolderBoard(consortium.home).decision("Lisbon", told)
+        FolderSiteApi(consortium.home).decision("Lisbon", told)
 
 
 def test_a_board_shows_a_site_its_own_plans_while_they_are_open(consortium: Consortium) -> None:
     consortium.hospital("Quito")
     one = consortium.plan("plan.cohort=[Lisbon, Nairobi, Osaka]")
-    run, board = consortium.begun(one), FolderBoard(consortium.home)
+    run, board = consortium.begun(one), FolderSiteApi(consortium.home)
     assert board.board("Quito")["plans"] == []
     assert [RunPlan.admitted(p.encode(), consortium.home.pins) for p in board.board("Lisbon")["plans"]] == [one]
     run.end("stopped")
@@ -203,7 +203,7 @@ def test_a_board_shows_a_site_its_own_plans_while_they_are_open(consortium: Cons
 
 
 def test_what_a_site_says_of_itself_is_short_and_of_known_words(consortium: Consortium) -> None:
-    board = FolderBoard(consortium.home)
+    board = FolderSiteApi(consortium.home)
     assert board.heard("Lisbon") == {}
     board.doing("Lisbon", {"what": "working", "detail": "x" * 10_000, "error": 3, "ready": [], "more": "ignored"})
     heard = board.heard("Lisbon")

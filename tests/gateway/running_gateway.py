@@ -23,7 +23,7 @@ from common.errors import LinkError, PlanError
 from server.consortium import membership
 from server.consortium.home import Home
 from server.gateway import app as gateway
-from server.processes.supervisor import Child, Supervisor
+from server.processes.supervisor import ManagedProcess, Supervisor
 from server.superlink import control
 from tests.consortium.consortium import Consortium
 from tests.superlink.superlink import SuperLink, free_port
@@ -106,9 +106,9 @@ class Door:
         settings.write_text(yaml.safe_dump(changed))
         self.board = MemoryBoard()
         started = control.commands(self.home.folder, self.home.settings.superlink_port)["superlink"]
-        self.control = control.Control(self.home.folder, self.home.settings.superlink_port)
+        self.control = control.ControlApi(self.home.folder, self.home.settings.superlink_port)
         self.supervisor = Supervisor(
-            [Child("superlink", started.command, started.env, self.superlink_answers)], self.home.live / "log"
+            [ManagedProcess("superlink", started.command, started.env, self.superlink_answers)], self.home.live / "log"
         )
         self.serving = Serving(self.home, self.board)
         self.nodes: dict[str, int] = {}

@@ -25,13 +25,15 @@ from client.connection.fleet_client import Clock, Link, NobodyWaitsError, signed
 from client.connection.message_handler import Errands
 from common.errors import LinkError
 from common.secagg.audit import framed
-from server.app import FlowerTransport, _short
+from server.app import fast_nodes
+from server.superlink.flower_transport import FlowerTransport
 from server.consortium import membership
 from server.gateway import app as gateway
 from server.gateway.app import GIVE_BYTES, TAKE_BYTES
-from server.runs.driver import conduct
-from server.superlink.notify import Bell
-from server.superlink.store import Store, StoreGrid
+from server.runs.driver import carry_out
+from server.superlink.notify import Signal
+from server.superlink.store import MessageStore
+from server.superlink.store_grid import StoreGrid
 from tests.deployment.resident import site as echo
 from tests.deployment.whole import SVM, until
 from tests.gateway.running_gateway import Door
@@ -93,7 +95,7 @@ def lisbon(door: Door) -> Iterator[Member]:
 def grid(door: Door) -> Iterator[StoreGrid]:
     """A run that is going on; the test sends as its ServerApp."""
     with door.as_coordinator.run() as flowers:
-        yield StoreGrid(Store(door.home.live / "flower" / "state.db"), flowers.run, lambda: set(door.nodes.values()))
+        yield StoreGrid(MessageStore(door.home.live / "flower" / "state.db"), flowers.run, lambda: set(door.nodes.values()))
 
 
 def asked(grid: StoreGrid, site: Member, content: int | bytes = 1) -> str:
@@ -104,7 +106,7 @@ def asked(grid: StoreGrid, site: Member, content: int | bytes = 1) -> str:
         else ArrayRecord({"bytes": Array("uint8", (len(content),), "test", content)})
     )
     (name,) = grid.push_messages([Message(RecordDict({"question": record}), site.id, "query.echo", ttl=TTL_S)])
-    Bell(site.door.home.live / "bells" / site.name).ring()
+    Signal(site.door.home.live / "bells" / site.name).send()
     return name
 
 
@@ -168,11 +170,11 @@ def test_a_question_on_a_dead_line_takes_nothing_away_from_the_next(
 
 def test_a_message_of_a_run_that_is_over_troubles_nobody(door: Door, lisbon: Member) -> None:
     with door.as_coordinator.run() as flowers:
-        old = StoreGrid(Store(door.home.live / "flower" / "state.db"), flowers.run, lambda: {lisbon.id})
+        old = StoreGrid(MessageStore(door.home.live / "flower" / "state.db"), flowers.run, lambda: {lisbon.id})
         asked(old, lisbon, 1)
         asked(old, lisbon, bytes(300_000))
     with door.as_coordinator.run() as flowers:
-        new = StoreGrid(Store(door.home.live / "flower" / "state.db"), flowers.run, lambda: {lisbon.id})
+        new = StoreGrid(MessageStore(door.home.live / "flower" / "state.db"), flowers.run, lambda: {lisbon.id})
         name, got = asked(new, lisbon, 3), ""
         while (parts := lisbon.way.take(got)) and (got := _message(parts).metadata.message_id) != name:
             with pytest.raises(NobodyWaitsError):
@@ -225,7 +227,7 @@ def test_nobody_answers_what_another_was_asked(whole: bool, door: Door, grid: St
 
 def test_a_reply_after_the_run_is_over_is_gone(door: Door, lisbon: Member) -> None:
     with door.as_coordinator.run() as flowers:
-        grid = StoreGrid(Store(door.home.live / "flower" / "state.db"), flowers.run, lambda: {lisbon.id})
+        grid = StoreGrid(MessageStore(door.home.live / "flower" / "state.db"), flowers.run, lambda: {lisbon.id})
         asked(grid, lisbon)
         parts = lisbon.way.take("")
     answer = lisbon.way._client.post(
@@ -301,10 +303,10 @@ def test_hospitals_that_go_flowers_way_and_ours_finish_a_run_together(
                 told = {"home": str(consortium.sites[name].folder)}
                 stack.enter_context(served(way, site_edge.app, tmp_path / name, told, short=name != "Porto"))
             flowers = stack.enter_context(door.as_coordinator.run())
-            grid = StoreGrid(Store(home.live / "flower" / "state.db"), flowers.run, lambda: _short(home, ids))
-            until(lambda: len(_short(home, ids)) == 2)
-            conduct(run, FlowerTransport(grid, ids, plan.digest, look=run.look, bells=home.live / "bells"))
-            assert _short(home, ids) == {ids["Lisbon"], ids["Nairobi"]}
+            grid = StoreGrid(MessageStore(home.live / "flower" / "state.db"), flowers.run, lambda: fast_nodes(home, ids))
+            until(lambda: len(fast_nodes(home, ids)) == 2)
+            carry_out(run, FlowerTransport(grid, ids, plan.digest, look=run.look, bells=home.live / "bells"))
+            assert fast_nodes(home, ids) == {ids["Lisbon"], ids["Nairobi"]}
         assert run.state.stage == "finished", run.state.why
         assert [(told["void"], tuple(told["sites"])) for told in run.rounds()] == [(False, names)] * 4
     finally:

@@ -37,7 +37,7 @@ from common.trust.request_signing import AHEAD_S, BEHIND_S, Seen
 from server.consortium import membership
 from server.consortium.home import Home
 from server.gateway import authentication, gateway
-from server.processes.process_table import state
+from server.processes.process_table import process_states
 from server.superlink import control
 from tests.deployment.resident import site as echo
 from tests.gateway.running_gateway import Door, talk
@@ -171,7 +171,7 @@ def test_a_run_can_be_begun_and_ended_and_its_bundle_holds_no_code(door: Door) -
     assert door.control.runs()[run].startswith("finished:stopped")
     assert control.bundle() == control.bundle()
     with pytest.raises(LinkError, match=r"does not answer.*server start"):
-        control.Control(door.home.folder, free_port()).nodes()
+        control.ControlApi(door.home.folder, free_port()).nodes()
 
 
 def test_another_release_of_flower_is_refused(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:

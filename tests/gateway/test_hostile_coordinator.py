@@ -22,9 +22,9 @@ from client.home import Home as Hospital
 from common.messages.transport import Request
 from common.plans.plan import RunPlan
 from common.secagg import Roster, admitted
-from server.app import FlowerTransport, ask
-from server.gateway.site_api import FolderBoard
-from server.runs.run import Asking
+from server.superlink.flower_transport import FlowerTransport, ask
+from server.gateway.site_api import FolderSiteApi
+from server.superlink.exchange_progress import ExchangeProgress
 from tests.consortium.consortium import SVM, config_of
 from tests.deployment.whole import until
 from tests.gateway.running_gateway import Door
@@ -94,7 +94,7 @@ def shown(door: Door, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Have the board show these plans to everybody."""
 
     def show(*papers: bytes) -> None:
-        told = FolderBoard(door.home).board("Lisbon") | {"plans": [paper.decode() for paper in papers]}
+        told = FolderSiteApi(door.home).board("Lisbon") | {"plans": [paper.decode() for paper in papers]}
         monkeypatch.setattr(door.board, "board", lambda site: told)
 
     return show
@@ -151,7 +151,7 @@ def test_messages_of_a_plan_are_answered_while_it_is_approved_and_not_before_or_
 
         def refused(digest: str) -> dict[str, str]:
             """Every site's answer is a refusal, or is not in here."""
-            looks = list[Asking]()
+            looks = list[ExchangeProgress]()
             transport = FlowerTransport(grid, ids, digest, look=looks.append)
             answered = [site for site, _ in transport.exchange(dict.fromkeys(NAMES, PRESENT), 30.0)]
             assert set(answered) | set(looks[-1].refused) == set(NAMES)

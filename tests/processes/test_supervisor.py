@@ -17,16 +17,16 @@ import pytest
 
 from common.errors import RunError
 from server.processes import supervisor as processes
-from server.processes.process_table import state
-from server.processes.supervisor import Child, Supervisor
+from server.processes.process_table import process_states
+from server.processes.supervisor import ManagedProcess, Supervisor
 
 ROOT = Path(__file__).parents[2]
 SLEEP = "import time; time.sleep(600)"
 linux = pytest.mark.skipif(sys.platform != "linux", reason="other systems do not end children with their parent")
 
 
-def python(name: str, program: str, ready: Callable[[], bool] | None = None) -> Child:
-    return Child(name, (sys.executable, "-S", "-c", program), {}, ready)
+def python(name: str, program: str, ready: Callable[[], bool] | None = None) -> ManagedProcess:
+    return ManagedProcess(name, (sys.executable, "-S", "-c", program), {}, ready)
 
 
 @contextmanager
@@ -115,8 +115,8 @@ def test_stop_leaves_no_orphan_even_of_children_that_do_not_listen(
 SUPERVISE = """
 import sys, threading
 from pathlib import Path
-from server.processes.supervisor import Child, Supervisor
-Supervisor([Child("a", (sys.executable, "-S", "-c", sys.argv[2]))], Path(sys.argv[1])).run(threading.Event())
+from server.processes.supervisor import ManagedProcess, Supervisor
+Supervisor([ManagedProcess("a", (sys.executable, "-S", "-c", sys.argv[2]))], Path(sys.argv[1])).run(threading.Event())
 """
 
 

@@ -67,7 +67,7 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
     consortium = Consortium(tmp_path_factory.mktemp("life"))
     run = consortium.begun(consortium.plan())
-    driver.conduct(run, Hospitals(consortium, run.plan))
+    driver.carry_out(run, Hospitals(consortium, run.plan))
     assert run.state.stage == "finished"
     return run.folder
 

@@ -20,7 +20,7 @@ from common.trust.enrolment import made_up
 from common.types import Cases, SiteCases, Tensors
 from server.rounds import loop
 from server.rounds.aggregation import Aggregator, PlainSum
-from server.rounds.loop import Standing
+from server.rounds.loop import TrainingState
 from server.rounds.secure_sum import SecureSum, make_secure
 from server.rounds.transcripts import Transcripts
 
@@ -100,7 +100,7 @@ class World:
 
         return listen
 
-    def run(self, aggregator: Aggregator, standing: Standing | None = None) -> Standing:
+    def run(self, aggregator: Aggregator, standing: TrainingState | None = None) -> TrainingState:
         *_, last = loop.run(self.course, aggregator, standing)
         return last
 

@@ -27,7 +27,8 @@ from common.types import Tensors
 from server.consortium import membership
 from server.rounds.loop import RoundRecord
 from server.runs import driver
-from server.runs.run import Asking, Run
+from server.runs.run import Run
+from server.superlink.exchange_progress import ExchangeProgress
 from tests.consortium.consortium import NAMES, SVM, Consortium
 
 RECORD = RoundRecord(0, 1.0, 10, 20, NAMES, (), False, None, {"auc": 0.5})
@@ -158,7 +159,7 @@ def test_half_a_line_costs_no_other(torn: str, consortium: Consortium) -> None:
 
 def test_what_is_being_waited_for_is_there_to_look_at_and_never_in_the_way(consortium: Consortium) -> None:
     run = consortium.begun(consortium.plan())
-    asking = Asking("secagg/submit", 3, ("Lisbon",), 1.0, 2.0, {"Osaka": "DATA"})
+    asking = ExchangeProgress("secagg/submit", 3, ("Lisbon",), 1.0, 2.0, {"Osaka": "DATA"})
     run.look(asking)
     assert run.progress() == asking
     (run.folder / "progress.json").write_bytes(b"\0\0")  # after a power cut
@@ -184,7 +185,7 @@ def test_decisions_under_older_keys_count_no_more(consortium: Consortium) -> Non
 
 def test_a_run_is_conducted_to_its_end(consortium: Consortium) -> None:
     run = consortium.begun(consortium.plan())
-    driver.conduct(run, Hospitals(consortium, run.plan))
+    driver.carry_out(run, Hospitals(consortium, run.plan))
     assert (run.state.stage, run.state.why) == ("finished", "")
     result = json.loads((run.folder / "result.json").read_text())
     assert [told["round"] for told in run.rounds()] == [0, 1, 2, 3]
@@ -198,7 +199,7 @@ def test_a_run_in_which_no_site_trained_has_failed_and_says_why(consortium: Cons
     run = consortium.begun(consortium.plan("preprocess=[]"))
     way = Hospitals(consortium, run.plan)
     way._answers = dict.fromkeys(NAMES, silent)
-    driver.conduct(run, way)
+    driver.carry_out(run, way)
     assert run.state.stage == "failed"
     assert "nothing was trained: 4 of 4 rounds did not have the answers they need" in run.state.why
     assert all(told["void"] for told in run.rounds())
@@ -214,7 +215,7 @@ def test_no_round_is_begun_while_too_few_are_connected(consortium: Consortium, m
     run = consortium.begun(consortium.plan())
     way = Hospitals(consortium, run.plan)
     way.there = {"Lisbon"}
-    thread = threading.Thread(target=driver.conduct, args=(run, way))
+    thread = threading.Thread(target=driver.carry_out, args=(run, way))
     thread.start()
     while (asking := run.progress()) is None:
         time.sleep(0.01)
@@ -236,7 +237,7 @@ def test_a_round_that_would_be_void_without_one_of_the_sites_waits_for_it_a_whil
     run = consortium.begun(consortium.plan(tree=four))
     way = Hospitals(consortium, run.plan)
     way.there = set(NAMES)  # enough for a secure sum, and too few for an SVM's
-    thread = threading.Thread(target=driver.conduct, args=(run, way))
+    thread = threading.Thread(target=driver.carry_out, args=(run, way))
     thread.start()
     while (asking := run.progress()) is None:
         time.sleep(0.01)
@@ -251,12 +252,12 @@ def test_a_round_that_would_be_void_without_one_of_the_sites_waits_for_it_a_whil
 def test_a_run_whose_rounds_are_done_waits_for_nobody(consortium: Consortium) -> None:
     run = consortium.begun(consortium.plan())
     way = Hospitals(consortium, run.plan)
-    driver.conduct(run, way)
+    driver.carry_out(run, way)
     result = (run.folder / "result.json").read_bytes()
     (run.folder / "result.json").unlink()
     run.write_state(replace(run.state, stage="running"))
     asked, way.there = list(way.submitted), set()
-    driver.conduct(run, way)  # would wait for ever
+    driver.carry_out(run, way)  # would wait for ever
     assert run.state.stage == "finished"
     assert (run.folder / "result.json").read_bytes() == result
     assert way.submitted == asked
@@ -270,7 +271,7 @@ def test_a_defect_is_not_called_the_end_of_a_run(consortium: Consortium) -> None
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        driver.conduct(run, Defective(consortium, run.plan))
+        driver.carry_out(run, Defective(consortium, run.plan))
     assert run.state.stage == "running"  # the keeper begins it again
 
 
@@ -314,7 +315,7 @@ def test_a_run_killed_between_any_two_writes_loses_no_completed_round_and_sends_
     run = consortium.begun(consortium.plan())
     with pytest.MonkeyPatch.context() as patched:
         snapshots = Snapshots(consortium.folder, tmp_path / "after", patched)
-        driver.conduct(run, way := Hospitals(consortium, run.plan))
+        driver.carry_out(run, way := Hospitals(consortium, run.plan))
     assert len(snapshots.taken) >= 4 * 4  # begun, two copies and a line for each round
     outcomes = dict[int, set[str]]()
     for folder in snapshots.taken:
@@ -324,7 +325,7 @@ def test_a_run_killed_between_any_two_writes_loses_no_completed_round_and_sends_
             continue
         done = len(again.rounds())
         before = [told for told in way.submitted if told[1] < done or (told[1] == done == again.begun)]
-        driver.conduct(again, resumed := Hospitals(world, again.plan))
+        driver.carry_out(again, resumed := Hospitals(world, again.plan))
         assert again.state.stage == "finished", again.state.why
         assert [told["round"] for told in again.rounds()] == [0, 1, 2, 3]
         void = [told["round"] for told in again.rounds() if told["void"]]
@@ -340,18 +341,18 @@ def test_one_damaged_copy_of_the_checkpoint_costs_a_run_nothing_and_two_end_it(
     consortium: Consortium, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     run = consortium.begun(consortium.plan())
-    driver.conduct(run, Hospitals(consortium, run.plan))
+    driver.carry_out(run, Hospitals(consortium, run.plan))
     run.write_state(replace(run.state, stage="running"))
     weights = weights_of(run)
     for name in ("federated.checkpoint", "federated.checkpoint.copy"):
         (file := run.folder / name).write_bytes(file.read_bytes()[:-100])
         with caplog.at_level(logging.WARNING, "consilium"):
-            driver.conduct(run, way := Hospitals(consortium, run.plan))
+            driver.carry_out(run, way := Hospitals(consortium, run.plan))
         assert f"{file}: " in caplog.text
         assert (run.state.stage, weights_of(run), way.submitted) == ("finished", weights, [])
     for name in ("federated.checkpoint", "federated.checkpoint.copy"):
         (run.folder / name).write_bytes(b"")
-    driver.conduct(run, Hospitals(consortium, run.plan))
+    driver.carry_out(run, Hospitals(consortium, run.plan))
     assert run.state.stage == "failed"
     assert "Delete this checkpoint and its copy" in run.state.why
 
@@ -376,7 +377,7 @@ def test_a_full_disk_at_the_coordinator_pauses_a_run_and_loses_nothing(
     consortium = Consortium(tmp_path / "life")
     run = consortium.begun(consortium.plan())
     expected = consortium.at(shutil.copytree(consortium.folder, tmp_path / "expected"))
-    driver.conduct(undisturbed := Run.find(expected.home), Hospitals(expected, run.plan))
+    driver.carry_out(undisturbed := Run.find(expected.home), Hospitals(expected, run.plan))
     on_disk = replace(run, folder=Path(shutil.copytree(run.folder, small_disk / run.name)))
     waits, filler = list[bool](), small_disk / "filler"
 
@@ -395,7 +396,7 @@ def test_a_full_disk_at_the_coordinator_pauses_a_run_and_loses_nothing(
 
     monkeypatch.setattr(driver.time, "sleep", room_is_made)
     with caplog.at_level(logging.ERROR, "consilium"):
-        driver.conduct(on_disk, Filling(consortium, run.plan))
+        driver.carry_out(on_disk, Filling(consortium, run.plan))
     assert on_disk.state.stage == "finished", on_disk.state.why
     assert sum(waits) >= 4
     assert "the disk is full" in caplog.text

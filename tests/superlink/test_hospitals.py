@@ -25,10 +25,11 @@ from common.storage.files import write_json
 from common.trust.documents import signed
 from common.types import Tensors, prefixed, under
 from server import app
-from server.app import FlowerTransport
+from server.superlink.flower_transport import FlowerTransport
 from server.consortium import membership
-from server.runs.driver import conduct
-from server.runs.run import Asking, Run
+from server.runs.driver import carry_out
+from server.runs.run import Run
+from server.superlink.exchange_progress import ExchangeProgress
 from simulate import main as simulate
 from tests.consortium.consortium import NAMES, SVM, Consortium
 from tests.superlink.grid import grid_of
@@ -67,7 +68,7 @@ def nodes(consortium: Consortium, grid: Grid) -> dict[str, int]:
 
 def carried(consortium: Consortium, run: Run, grid: Grid) -> None:
     """A run from its beginning to its end."""
-    conduct(run, FlowerTransport(grid, nodes(consortium, grid), run.plan.digest, look=run.look))
+    carry_out(run, FlowerTransport(grid, nodes(consortium, grid), run.plan.digest, look=run.look))
 
 
 def same_bits(one: Tensors, two: Tensors) -> bool:
@@ -141,7 +142,7 @@ def test_a_run_whose_member_was_suspended_fails_and_says_so(tmp_path: Path) -> N
 
 def refused(consortium: Consortium, digest: str, request: Request = PRESENT) -> dict[str, str]:
     """What the coordinator learns of the sites' refusals: everything that it learns, for none answers."""
-    looks = list[Asking]()
+    looks = list[ExchangeProgress]()
     with hospitals(consortium) as grid:
         transport = FlowerTransport(grid, nodes(consortium, grid), digest, look=looks.append)
         answered = [site for site, _ in transport.exchange(dict.fromkeys(NAMES, request), 10.0)]

@@ -14,8 +14,8 @@ from common.cli import logs
 from common.errors import RunError
 from common.storage.files import write_json
 from server.consortium.home import Home
-from server.processes.supervisor import Child, Supervisor
-from server.runs.scheduler import Keeper, look_safely
+from server.processes.supervisor import ManagedProcess, Supervisor
+from server.service.scheduler import Scheduler, look_safely
 from server.superlink import control
 
 log = logging.getLogger("consilium")
@@ -50,22 +50,22 @@ def start(home: Home) -> int:
     return 0
 
 
-def children(home: Home) -> tuple[Child, ...]:
+def children(home: Home) -> tuple[ManagedProcess, ...]:
     """SuperLink, SuperExec and gateway, in the order in which they need each other."""
     settings = home.settings
     flower = control.commands(home.folder.resolve(), settings.superlink_port)
     gateway = (sys.executable, "-m", "server.gateway", str(home.folder.resolve()))
     listens = _answers("127.0.0.1", settings.superlink_port, home.authority)
     return (
-        Child("superlink", flower["superlink"].command, flower["superlink"].env, listens),
-        Child("superexec", flower["superexec"].command, flower["superexec"].env),
-        Child("gateway", gateway, {"PYTHONPATH": str(Path(__file__).parents[2])},
+        ManagedProcess("superlink", flower["superlink"].command, flower["superlink"].env, listens),
+        ManagedProcess("superexec", flower["superexec"].command, flower["superexec"].env),
+        ManagedProcess("gateway", gateway, {"PYTHONPATH": str(Path(__file__).parents[2])},
               _answers("127.0.0.1", settings.port, home.authority)),
     )  # fmt: skip
 
 
 def _keep(home: Home, stop: threading.Event) -> None:
-    keeper, said = Keeper(home, control.Control(home.folder, home.settings.superlink_port)), ""
+    keeper, said = Scheduler(home, control.ControlApi(home.folder, home.settings.superlink_port)), ""
     while not stop.wait(LOOK_EVERY_S):
         try:
             problem = look_safely(keeper)

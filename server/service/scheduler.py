@@ -14,7 +14,7 @@ from common.errors import ConfigError, ConsiliumError
 from common.storage.files import read_json, write_json
 from server.consortium.home import Home
 from server.runs.run import OVER, Run
-from server.superlink.control import Control, bundle
+from server.superlink.control import ControlApi, bundle
 
 log = logging.getLogger("consilium")
 
@@ -26,11 +26,11 @@ MOST_WAIT_S = 60.0
 
 
 @dataclass
-class Keeper:
+class Scheduler:
     """One look after the other, a second apart."""
 
     home: Home
-    control: Control
+    control: ControlApi
     _submitted_s: dict[str, float] = field(default_factory=dict)
     _seen: set[str] = field(default_factory=set)
     """Runs whose process has shown up since they were submitted."""
@@ -136,7 +136,7 @@ class Keeper:
             os.kill(process, signal.SIGTERM)
 
 
-def look_safely(keeper: Keeper) -> str:
+def look_safely(keeper: Scheduler) -> str:
     """One look; what went wrong, for the log, or nothing."""
     try:
         keeper.look()
