@@ -81,7 +81,7 @@ def differing(results: Sequence[Result]) -> dict[str, list[str]]:
     return {key: found for key, found in values.items() if len(told(key)) > 1}
 
 
-def shown(results: Sequence[Result]) -> Table:
+def screen_table(results: Sequence[Result]) -> Table:
     """The same for a screen: a row a run."""
     screen = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     screen.add_column("run", min_width=max(map(len, named(results))))

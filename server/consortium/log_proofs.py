@@ -30,7 +30,8 @@ class LogProofs:
         """The newest head, for a site that saw one of so many entries; until the roots vouch for its key, none.
 
         Args:
-            statements: what other sites say that they saw (`common.audit.witness_statement`), to be handed on with proofs.
+            statements: what other sites say that they saw (`common.audit.witness_statement`), handed on with
+                proofs.
 
         Raises:
             AuditError: the log is not what was written.
@@ -45,7 +46,8 @@ class LogProofs:
             if head.size <= len(self._tree) and self._tree.root(head.size) == head.root:
                 told: dict[str, Any] = {"head": head.paper.told(), "proof": self._proof(size, head.size)}
                 told["witnesses"] = [
-                    {"paper": statement, "proof": self._proof(statement["content"]["size"], head.size)} for statement in statements
+                    {"paper": statement, "proof": self._proof(statement["content"]["size"], head.size)}
+                    for statement in statements
                 ]
                 return told | {"voucher": self._home.voucher.read_text()}
             self._tree, self._read = Tree(), 0  # the log was put aside, or restored, while this process ran

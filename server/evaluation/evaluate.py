@@ -85,7 +85,7 @@ class EvaluationProgress:
         )
 
 
-def examine(run: Run, transport: Connected) -> Callable[[], object]:
+def evaluate(run: Run, transport: Connected) -> Callable[[], object]:
     """All models that are left; returns what writes the result.
 
     Raises:
@@ -101,7 +101,7 @@ def examine(run: Run, transport: Connected) -> Callable[[], object]:
         if number < len(done.records):
             continue
         gather(run, transport, run.quorum(len(sites)))
-        done = _examined(run, aggregator, done, (number, model), publishing)
+        done = _evaluate_model(run, aggregator, done, (number, model), publishing)
         until_there_is_room(partial(done.save, path, plan.digest))
         until_there_is_room(partial(run.remember, done.records))
     if not done.sums:
@@ -127,7 +127,7 @@ def _aggregator(run: Run, transport: Connected, decisions: dict[str, Decision]) 
     )  # fmt: skip
 
 
-def _examined(
+def _evaluate_model(
     run: Run, aggregator: SecureSum, done: EvaluationProgress, which: tuple[int, Examined], publishing: Sequence[str]
 ) -> EvaluationProgress:
     """One model: its sum, then what sites publish."""
@@ -159,7 +159,9 @@ def _examined(
     return EvaluationProgress(sums, cells, (*done.records, record))
 
 
-def _published(run: Run, talk: QuestionExchange, question: Request, model: Examined, sites: Iterable[str]) -> dict[str, Tensors]:
+def _published(
+    run: Run, talk: QuestionExchange, question: Request, model: Examined, sites: Iterable[str]
+) -> dict[str, Tensors]:
     """What the sites publish of a model; the signed papers are kept in the run's folder."""
     found, keys = dict[str, Tensors](), run.home.identities()
     for site, message in talk.ask(dict.fromkeys(sites, replace(question, kind=ASKED))):

@@ -9,8 +9,8 @@ from common.errors import ConfigError
 from common.storage import tensorfile
 from common.storage.files import read_json
 from server.catalogue.catalogue import Catalogue
-from server.consortium.home import Home
 from server.consortium.arguments import add_root
+from server.consortium.home import Home
 from server.runs.run import result_folder
 
 if TYPE_CHECKING:

@@ -1,17 +1,17 @@
 """What may be asked at the gateway, by whom, and who answers. All else does not exist.
 
-    POST /v1/fleet/…              to the SuperLink, signed with the node's key (Flower's headers): relay.py
-    POST /v1/consilium/take       the next message for a node, whole, signed like the Fleet API: whole_messages.py
-    POST /v1/consilium/give       a node's whole reply, likewise
-    GET  /v1/consilium/board      roster and plans, signed with the site's identity: site_api.py
-    POST /v1/consilium/decision   a signed decision on a plan, likewise
-    POST /v1/consilium/doing      what the site is doing, likewise
-    POST /v1/consilium/history    a signed head of the coordinator's log, and proof that it extends one before, likewise
-    POST /v1/consilium/catalogue  what all partners offer, likewise
-    POST /v1/consilium/offer      what this site offers, or withdraws, likewise
-    POST /v1/consilium/deposit    a piece of a package that this site will offer, likewise
-    POST /v1/consilium/package    a piece of a package that is offered, likewise
-    GET  /v1/consilium/health     for anybody: that the gateway runs, and its time
+POST /v1/fleet/…              to the SuperLink, signed with the node's key (Flower's headers): relay.py
+POST /v1/consilium/take       the next message for a node, whole, signed like the Fleet API: whole_messages.py
+POST /v1/consilium/give       a node's whole reply, likewise
+GET  /v1/consilium/board      roster and plans, signed with the site's identity: site_api.py
+POST /v1/consilium/decision   a signed decision on a plan, likewise
+POST /v1/consilium/doing      what the site is doing, likewise
+POST /v1/consilium/history    a signed head of the coordinator's log, and proof that it extends one before, likewise
+POST /v1/consilium/catalogue  what all partners offer, likewise
+POST /v1/consilium/offer      what this site offers, or withdraws, likewise
+POST /v1/consilium/deposit    a piece of a package that this site will offer, likewise
+POST /v1/consilium/package    a piece of a package that is offered, likewise
+GET  /v1/consilium/health     for anybody: that the gateway runs, and its time
 """
 
 import asyncio

@@ -69,7 +69,7 @@ class ManagedProcess:
 class Supervisor:
     """Keeps children alive. Its folder holds their output (NAME.log), `processes.json` and a lock."""
 
-    def __init__(self, children: Sequence[Child], folder: Path) -> None:
+    def __init__(self, children: Sequence[ManagedProcess], folder: Path) -> None:
         self._folder = folder.absolute()
         self._kept = [_Kept(child, _Log(self._folder / f"{child.name}.log")) for child in children]
         self._outputs = selectors.DefaultSelector()

@@ -72,7 +72,7 @@ def carry_out(run: Run, transport: Connected, work: Work = train) -> None:
 class Finished:
     """What came out."""
 
-    standing: Standing
+    standing: TrainingState
     sites: tuple[str, ...]
 
 

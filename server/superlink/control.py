@@ -92,7 +92,10 @@ def commands(home: Path, port: int) -> dict[str, ProcessCommand]:
         "--root-certificates", str(tls / "ca.crt"), "--superexec-auth-secret-file", str(secret),
     )  # fmt: skip
     # Each look of ours at nodes and runs would be two lines in its log.
-    return {"superlink": ProcessCommand(superlink, env | {"FLWR_LOG_LEVEL": "WARNING"}), "superexec": ProcessCommand(superexec, env)}
+    return {
+        "superlink": ProcessCommand(superlink, env | {"FLWR_LOG_LEVEL": "WARNING"}),
+        "superexec": ProcessCommand(superexec, env),
+    }
 
 
 def bundle() -> bytes:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from common.errors import ShareError
-from common.secagg import EpochOpening, Exchange, Scheduler, Outgoing, RoundOpening, Site, State, audit
+from common.secagg import EpochOpening, Exchange, Outgoing, RoundOpening, Scheduler, Site, State, audit
 from common.secagg.audit import refuse_other_sum
 from common.secagg.messages import Agreement, Agreements, Delivery, Masked, Release, Start, Survivors
 from common.trust.keys import sealed, unsealed

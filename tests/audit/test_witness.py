@@ -33,7 +33,7 @@ class Shown:
 
     def history(self, told: dict[str, Any]) -> dict[str, Any]:
         """As the gateway passes it on."""
-        answer = FolderSiteApi(self.home).history(self.site, json.loads(json.dumps(told)))
+        answer = FolderSiteApi(self.home).log_head(self.site, json.loads(json.dumps(told)))
         return answer | {"witnesses": []} if self.withheld else answer
 
 
@@ -168,7 +168,7 @@ def test_nobody_speaks_as_another_witness_and_no_other_key_signs_heads(consortiu
         Seen.sign("Osaka", head, Ed25519PrivateKey.generate()),
     ):
         with pytest.raises(IdentityError):
-            FolderSiteApi(consortium.home).history("Lisbon", {"size": 0, "witness": word.paper.told()})
+            FolderSiteApi(consortium.home).log_head("Lisbon", {"size": 0, "witness": word.paper.told()})
     path = consortium.home.live / "witnesses" / "Osaka.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(forged.paper.told()))

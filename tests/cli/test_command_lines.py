@@ -267,7 +267,9 @@ def test_status_names_the_site_that_is_waited_for_and_why(
     run.write_state(replace(run.state, stage="running", cohort=NAMES))
     write_json(home.live / "heard.json", {name: {"at_s": now, "since_s": now - 3600} for name in NAMES[:2]})
     run.remember([RoundRecord(0, 1.0, 1, 1, NAMES, (), False)])
-    run.look(ExchangeProgress("secagg/submit", 1, ("Nairobi", "Osaka"), now - 30, now + 90, {"Nairobi": "DATA"}))
+    run.write_progress(
+        ExchangeProgress("secagg/submit", 1, ("Nairobi", "Osaka"), now - 30, now + 90, {"Nairobi": "DATA"})
+    )
     status = said_by(capsys, "status", "--home", home.folder)
     assert re.search(rf"Run {run.name}: 1 of 4 rounds done\. Waiting, [^,]+ at most for Nairobi", status)
     assert "Nairobi (error DATA there: docs/errors.md)" in status

@@ -88,7 +88,7 @@ WRITER = """
 import sys
 from pathlib import Path
 import numpy as np
-from common import tensorfile
+from common.storage import tensorfile
 n = 0
 while True:
     tensorfile.save(Path(sys.argv[1]), {"a": np.full(200_000, n, np.int64)}, {"n": str(n)})

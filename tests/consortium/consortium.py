@@ -97,4 +97,4 @@ class Consortium:
         """A hospital's decision, brought to the coordinator."""
         decision = self.sites[name].decision(plan)
         assert isinstance(decision, Decision)
-        FolderSiteApi(self.home).decision(name, decision.paper.told())
+        FolderSiteApi(self.home).take_decision(name, decision.paper.told())

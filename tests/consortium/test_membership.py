@@ -200,7 +200,7 @@ def test_two_commands_never_make_two_rosters_of_one_version(consortium: Consorti
         membership.revoke(consortium.home, "Osaka", consortium.roots)
     revoke = f"""
 from pathlib import Path
-from server import membership
+from server.consortium import membership
 from server.consortium.home import Home
 home = Home(Path({str(consortium.home.folder)!r}))
 done = 0

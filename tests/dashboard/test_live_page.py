@@ -33,7 +33,7 @@ def begun(consortium: Consortium, *rounds: RoundRecord) -> Run:
     run = consortium.begun(consortium.plan())
     run.write_state(replace(run.state, started_s=time.time()))
     run.remember(rounds)
-    run.look(ExchangeProgress("secagg/submit", len(rounds), NAMES[:1], time.time(), time.time() + 60))
+    run.write_progress(ExchangeProgress("secagg/submit", len(rounds), NAMES[:1], time.time(), time.time() + 60))
     return run
 
 
@@ -54,7 +54,7 @@ def test_a_run_is_followed_from_start_to_end(consortium: Consortium, page: Page,
         expect(seen.locator("#part-sites tbody tr")).to_contain_text(["✓ approved"] * 3)
         run.write_state(replace(run.state, stage="running", cohort=NAMES, started_s=time.time()))
         for number in range(4):
-            run.look(ExchangeProgress("secagg/submit", number, NAMES[1:2], time.time(), time.time() + 60))
+            run.write_progress(ExchangeProgress("secagg/submit", number, NAMES[1:2], time.time(), time.time() + 60))
             expect(seen.locator("#part-run")).to_contain_text("Nairobi to compute and send its masked vector")
             run.remember([round_of(number, *(["Osaka"] if number == 2 else []))])
             expect(seen.locator("#part-run b")).to_have_text(f"{number + 1} of 4 rounds")
@@ -264,7 +264,7 @@ def test_no_name_makes_the_page_wider_than_a_screen(tmp_path: Path, browser: Bro
     consortium = Consortium(tmp_path, names)
     consortium.roster()
     run = begun(consortium, round_of(0))
-    run.look(ExchangeProgress("secagg/submit", 1, names[2:], time.time(), time.time() + 60))
+    run.write_progress(ExchangeProgress("secagg/submit", 1, names[2:], time.time(), time.time() + 60))
     alive(consortium.home, Nairobi=1.0)
     with Page(consortium.home) as page, tab(browser, page.links[0]) as seen:
         expect(seen.locator("#part-sites")).to_contain_text(names[2])

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from server.consortium.home import Home
-from server.dashboard import dashboard_app, login, serve
+from server.dashboard import dashboard_app, login, page_server
 from server.dashboard.login import Login
 from tests.consortium.consortium import Consortium
 from tests.dashboard.served import PASSWORD, Page
@@ -142,13 +142,13 @@ def test_a_name_in_capitals_is_the_pages_own(consortium: Consortium) -> None:
     home = Home.at(consortium.home.folder)
     Login(home).set_password(PASSWORD)
     found = list[frozenset[str]]()
-    served = serve.DashboardApp
+    served = page_server.DashboardApp
 
     def noted(home: Home, lock: Login, hosts: frozenset[str], **more: object) -> dashboard_app.DashboardApp:
         found.append(hosts)
         return served(home, lock, hosts, **more)  # type: ignore[arg-type]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(serve, "DashboardApp", noted)
-        serve.server(home, "192.0.2.1", 8765, lambda _: None)
+        patch.setattr(page_server, "DashboardApp", noted)
+        page_server.server(home, "192.0.2.1", 8765, lambda _: None)
     assert "coordinator.example" in found[0]

@@ -19,7 +19,7 @@ from common.errors import ConfigError, RunError
 from server.__main__ import main
 from server.consortium.home import Home
 from server.dashboard import login as lock_of
-from server.dashboard import serve
+from server.dashboard import page_server
 from server.dashboard.dashboard_app import FORM_BYTES
 from server.dashboard.login import Login
 from server.dashboard.push import MOST_STREAMS
@@ -314,19 +314,19 @@ def test_too_many_streams_at_the_same_moment_are_refused_too(page: Page) -> None
 def test_other_machines_are_let_in_with_a_password_and_tls_alone(consortium: Consortium) -> None:
     home = consortium.home
     with pytest.raises(ConfigError, match="set a password"):
-        serve.serve(home, "0.0.0.0", 0)  # noqa: S104
+        page_server.serve(home, "0.0.0.0", 0)  # noqa: S104
     with pytest.raises(ConfigError, match="expected an IP address"):
-        serve.serve(home, "example.org", 0)
+        page_server.serve(home, "example.org", 0)
     Login(home).set_password(PASSWORD)
     links = list[str]()
-    made = serve.server(home, "0.0.0.0", 4711, links.append)  # noqa: S104
+    made = page_server.server(home, "0.0.0.0", 4711, links.append)  # noqa: S104
     assert made.config.is_ssl
     assert links == ["https://127.0.0.1:4711/"]
 
 
 def test_a_port_that_is_taken_is_said(page: Page) -> None:
     with pytest.raises(RunError, match=r"in use.*--port"):
-        serve.serve(page.home, "127.0.0.1", page.port)
+        page_server.serve(page.home, "127.0.0.1", page.port)
 
 
 def test_a_part_that_cannot_be_read_does_not_take_the_others_with_it(page: Page) -> None:

@@ -204,7 +204,7 @@ def test_an_interrupted_write_leaves_nothing(images, monkeypatch):
         file.write(b"half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(image_cache.entries.np, "savez", interrupted)
+    monkeypatch.setattr(image_cache.cache_entry.np, "savez", interrupted)
     with pytest.raises(KeyboardInterrupt):
         read(images, "path,label\n" + GOOD)
     assert [p for p in (images / "cache").rglob("*") if p.is_file()] == []

@@ -24,10 +24,10 @@ from common.plans import declarations
 from common.plans.plan import RunPlan
 from common.plans.site_figures import ASKED
 from common.types import Tensors, under
+from server.comparison import comparison_page
 from server.evaluation import commands, evaluate, model_store
 from server.export.model_card import CardTerms
 from server.export.package import SigningPublisher, export
-from server.comparison import comparison_page
 from server.results.cross_site import summed
 from server.runs import driver
 from server.runs.run import Run
@@ -116,7 +116,7 @@ def evaluated(
     way = Asked(consortium, plan)
     way._answers = {name: way._answers[name] for name in run.state.cohort}
     between(way)
-    driver.carry_out(run, way, evaluate.examine)
+    driver.carry_out(run, way, evaluate.evaluate)
     return run, way
 
 
@@ -193,7 +193,7 @@ def test_a_site_that_refused_is_sent_nothing(consortium: Consortium) -> None:
     consortium.bring("Quito", plan)
     way = Asked(consortium, plan)
     way._answers.pop("Quito")
-    driver.carry_out(run, way, evaluate.examine)
+    driver.carry_out(run, way, evaluate.evaluate)
     assert result_of(run)["sites"] == list(FIVE[:4])
     assert "Quito" not in {name for name, _ in way.heard}
     with pytest.raises(PlanError, match="is not approved here"):
@@ -245,7 +245,9 @@ def test_models_must_tell_the_same_classes_apart_and_be_finished_trainings(conso
 
 def test_a_package_of_a_run_is_the_same_model_as_the_run(consortium: Consortium, tmp_path: Path) -> None:
     run = run_of(consortium, "one")
-    file = export(run.folder, SigningPublisher("pilot", consortium.roots, consortium.home), CardTerms("research", "none", {}))
+    file = export(
+        run.folder, SigningPublisher("pilot", consortium.roots, consortium.home), CardTerms("research", "none", {})
+    )
     (path := tmp_path / "shared.consilium").write_bytes(file)
     with pytest.raises(ConfigError, match="--dataset: a package does not say on which"):
         drawn_up(consortium, str(path))
@@ -322,7 +324,7 @@ def test_a_policy_that_no_longer_publishes_ends_it_at_once(consortium: Consortiu
     run = consortium.begun(plan)
     path = consortium.sites["Quito"].folder / "site.yaml"
     path.write_text(path.read_text().replace("- figures", "[]").replace("publish:\n  []", "publish: []"))
-    driver.carry_out(run, Asked(consortium, plan), evaluate.examine)
+    driver.carry_out(run, Asked(consortium, plan), evaluate.evaluate)
     assert result_of(run)["cross_site"]["cells"] == {model.name: {}}
 
 
@@ -349,7 +351,7 @@ def test_every_site_holds_the_rule_itself_against_a_coordinator_that_does_not(
     model = run_of(consortium, "one")
     publish(consortium, *FIVE[:3])
     lenient = SimpleNamespace(**vars(declarations) | {"refuse_lone": lambda *_: None})
-    monkeypatch.setattr(evaluate, "declared", lenient)
+    monkeypatch.setattr(evaluate, "declarations", lenient)
     run, way = evaluated(consortium, model.name)
     assert run.state.stage == "failed"
     assert "secagg/submit" not in {kind for _, kind in way.heard}
@@ -402,7 +404,7 @@ def test_a_coordinator_that_shows_other_declarations_gets_no_sum(shown: str, con
             before["Quito"].paper.encode()
         )
     told_otherwise(way)
-    driver.carry_out(run, way, evaluate.examine)
+    driver.carry_out(run, way, evaluate.evaluate)
     assert run.state.stage == "failed"
     assert "secagg/submit" not in {kind for _, kind in way.heard}
 
@@ -470,13 +472,13 @@ def test_a_coordinator_killed_between_any_two_writes_ends_with_the_same_matrix(
     run = consortium.begun(plan)
     with pytest.MonkeyPatch.context() as patched:
         snapshots = Snapshots(consortium.folder, tmp_path / "after", patched)
-        driver.carry_out(run, Asked(consortium, plan), evaluate.examine)
+        driver.carry_out(run, Asked(consortium, plan), evaluate.evaluate)
     expected = result_of(run)["cross_site"]
     assert len(snapshots.taken) > 8
     for folder in snapshots.taken[:: max(1, len(snapshots.taken) // 3)]:
         world = consortium.at(folder)
         again = Run.find(world.home, plan.name)
-        driver.carry_out(again, Asked(world, plan), evaluate.examine)
+        driver.carry_out(again, Asked(world, plan), evaluate.evaluate)
         assert result_of(again)["cross_site"] == expected
 
 

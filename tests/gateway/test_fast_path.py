@@ -26,11 +26,11 @@ from client.connection.message_handler import Errands
 from common.errors import LinkError
 from common.secagg.audit import framed
 from server.app import fast_nodes
-from server.superlink.flower_transport import FlowerTransport
 from server.consortium import membership
-from server.gateway import app as gateway
-from server.gateway.app import GIVE_BYTES, TAKE_BYTES
+from server.gateway import whole_messages
+from server.gateway.whole_messages import GIVE_BYTES, TAKE_BYTES
 from server.runs.driver import carry_out
+from server.superlink.flower_transport import FlowerTransport
 from server.superlink.notify import Signal
 from server.superlink.store import MessageStore
 from server.superlink.store_grid import StoreGrid
@@ -82,7 +82,7 @@ def _message(parts: list[bytes]) -> Message:
 
 @pytest.fixture(autouse=True)
 def questions_are_not_held_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gateway, "HOLD_S", 0.3)
+    monkeypatch.setattr(whole_messages, "HOLD_S", 0.3)
 
 
 @pytest.fixture
@@ -95,7 +95,9 @@ def lisbon(door: Door) -> Iterator[Member]:
 def grid(door: Door) -> Iterator[StoreGrid]:
     """A run that is going on; the test sends as its ServerApp."""
     with door.as_coordinator.run() as flowers:
-        yield StoreGrid(MessageStore(door.home.live / "flower" / "state.db"), flowers.run, lambda: set(door.nodes.values()))
+        yield StoreGrid(
+            MessageStore(door.home.live / "flower" / "state.db"), flowers.run, lambda: set(door.nodes.values())
+        )
 
 
 def asked(grid: StoreGrid, site: Member, content: int | bytes = 1) -> str:
@@ -149,7 +151,7 @@ def test_a_message_whose_answer_the_line_lost_comes_again(grid: StoreGrid, lisbo
 def test_a_question_on_a_dead_line_takes_nothing_away_from_the_next(
     grid: StoreGrid, lisbon: Member, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gateway, "HOLD_S", 5.0)
+    monkeypatch.setattr(whole_messages, "HOLD_S", 5.0)
     hurried = httpx.Client(base_url=f"https://{lisbon.link.address}", verify=lisbon.door.tls(), timeout=0.3)
     for _ in range(3):
         with pytest.raises(httpx.ReadTimeout):
@@ -303,9 +305,14 @@ def test_hospitals_that_go_flowers_way_and_ours_finish_a_run_together(
                 told = {"home": str(consortium.sites[name].folder)}
                 stack.enter_context(served(way, site_edge.app, tmp_path / name, told, short=name != "Porto"))
             flowers = stack.enter_context(door.as_coordinator.run())
-            grid = StoreGrid(MessageStore(home.live / "flower" / "state.db"), flowers.run, lambda: fast_nodes(home, ids))
+            grid = StoreGrid(
+                MessageStore(home.live / "flower" / "state.db"), flowers.run, lambda: fast_nodes(home, ids)
+            )
             until(lambda: len(fast_nodes(home, ids)) == 2)
-            carry_out(run, FlowerTransport(grid, ids, plan.digest, look=run.look, bells=home.live / "bells"))
+            carry_out(
+                run,
+                FlowerTransport(grid, ids, plan.digest, on_progress=run.write_progress, signals=home.live / "bells"),
+            )
             assert fast_nodes(home, ids) == {ids["Lisbon"], ids["Nairobi"]}
         assert run.state.stage == "finished", run.state.why
         assert [(told["void"], tuple(told["sites"])) for told in run.rounds()] == [(False, names)] * 4

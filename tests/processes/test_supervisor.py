@@ -30,7 +30,7 @@ def python(name: str, program: str, ready: Callable[[], bool] | None = None) -> 
 
 
 @contextmanager
-def running(children: list[Child], folder: Path) -> Iterator[Supervisor]:
+def running(children: list[ManagedProcess], folder: Path) -> Iterator[Supervisor]:
     supervisor = Supervisor(children, folder)
     supervisor.start()
     try:
@@ -84,16 +84,16 @@ def test_a_child_that_dies_is_started_again_at_once_and_then_ever_later(
 
 def test_a_killed_child_comes_back_under_another_pid_and_status_says_so(tmp_path: Path) -> None:
     with running([python("a", SLEEP), python("b", SLEEP)], tmp_path) as supervisor:
-        turn_until(supervisor, lambda: all(child.rss_bytes > 2**20 for child in state(tmp_path)))
-        before = state(tmp_path)
+        turn_until(supervisor, lambda: all(child.rss_bytes > 2**20 for child in process_states(tmp_path)))
+        before = process_states(tmp_path)
         assert [child.name for child in before] == ["a", "b"]
         assert all(abs(time.time() - child.since_s) < 30 for child in before)
         os.kill(before[0].pid, signal.SIGKILL)
-        turn_until(supervisor, lambda: state(tmp_path)[0].restarts == 1)
-        after = state(tmp_path)
+        turn_until(supervisor, lambda: process_states(tmp_path)[0].restarts == 1)
+        after = process_states(tmp_path)
         assert after[0].pid not in {0, before[0].pid}
         assert after[1].pid == before[1].pid
-    assert [(s.pid, s.rss_bytes) for s in state(tmp_path)] == [(0, 0), (0, 0)]
+    assert [(s.pid, s.rss_bytes) for s in process_states(tmp_path)] == [(0, 0), (0, 0)]
 
 
 def test_stop_leaves_no_orphan_even_of_children_that_do_not_listen(
@@ -106,7 +106,7 @@ def test_stop_leaves_no_orphan_even_of_children_that_do_not_listen(
     with running([python("a", deaf)], tmp_path) as supervisor:
         turn_until(supervisor, lambda: "\n" in read(tmp_path / "a.log"))
         below = [int(pid) for pid in read(tmp_path / "a.log").split()[1:]]
-        everyone = [state(tmp_path)[0].pid, *below]
+        everyone = [process_states(tmp_path)[0].pid, *below]
         assert len(everyone) == 3
         assert not any(map(gone, everyone))
     assert all(map(gone, everyone))
@@ -126,7 +126,7 @@ def test_children_die_with_a_killed_supervisor_and_the_next_start_ends_what_they
     orphan += "print(p.pid, flush=True); p.wait()"
     supervisor = subprocess.Popen([sys.executable, "-c", SUPERVISE, str(tmp_path), orphan], cwd=ROOT)
     wait_for(lambda: "\n" in read(tmp_path / "a.log"))
-    child, below = state(tmp_path)[0].pid, int(read(tmp_path / "a.log").split()[1])
+    child, below = process_states(tmp_path)[0].pid, int(read(tmp_path / "a.log").split()[1])
     supervisor.kill()
     supervisor.wait()
     wait_for(lambda: gone(child))
@@ -150,14 +150,14 @@ def test_a_process_that_only_has_the_same_number_is_left_alone(tmp_path: Path) -
 def test_a_damaged_note_stops_nothing(tmp_path: Path, content: str) -> None:
     (tmp_path / "processes.json").write_text(content)
     with running([python("a", SLEEP)], tmp_path):
-        assert state(tmp_path)[0].pid
+        assert process_states(tmp_path)[0].pid
 
 
 def test_a_second_supervisor_of_one_folder_is_refused(tmp_path: Path) -> None:
     with running([python("a", SLEEP)], tmp_path):
         with pytest.raises(RunError, match="running already"):
             Supervisor([python("a", SLEEP)], tmp_path).start()
-        assert not gone(state(tmp_path)[0].pid)
+        assert not gone(process_states(tmp_path)[0].pid)
 
 
 def test_a_child_that_keeps_dying_before_it_is_ready_is_an_error_that_names_its_log(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_a_child_that_keeps_dying_before_it_is_ready_is_an_error_that_names_its_
     with pytest.raises(RunError, match=r"b: ended 3 times.*b\.log"):
         supervisor.start()
     assert "port taken" in read(tmp_path / "b.log")
-    assert state(tmp_path)[0].pid == 0
+    assert process_states(tmp_path)[0].pid == 0
 
 
 def test_output_is_kept_with_its_time_without_colours_and_its_files_stay_small(
@@ -192,15 +192,15 @@ def test_a_full_disk_does_not_end_what_keeps_the_others_alive(tmp_path: Path) ->
     with running([python("a", f"print('something', flush=True); {SLEEP}")], tmp_path) as supervisor:
         for _ in range(20):
             supervisor.turn(0.02)
-        assert not gone(state(tmp_path)[0].pid)
+        assert not gone(process_states(tmp_path)[0].pid)
 
 
 def test_run_goes_on_until_it_is_told_to_stop(tmp_path: Path) -> None:
     stop, seen = threading.Event(), []
 
     def watch() -> None:
-        wait_for(lambda: any(child.pid for child in state(tmp_path)))
-        seen.append(state(tmp_path)[0].pid)
+        wait_for(lambda: any(child.pid for child in process_states(tmp_path)))
+        seen.append(process_states(tmp_path)[0].pid)
         stop.set()
 
     threading.Thread(target=watch).start()

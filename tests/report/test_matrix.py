@@ -16,7 +16,7 @@ from common.metrics import performance
 from common.models import build
 from common.storage import tensorfile
 from common.types import under
-from server.report import cross_site_table, evaluation_page, run_page
+from server.report import cross_site_table, evaluation_page, page
 from server.results import cross_site
 from simulate import main as simulate
 
@@ -113,7 +113,7 @@ def test_over_several_seeds_a_cell_is_the_mean(simulated: Path) -> None:
     assert both["auc_sd"] > 0
     assert both["auc_interval"][0] < both["auc"] < both["auc_interval"][1]
     result = told(simulated) | {"cross_site": cross_site.of_grids(grids)}
-    assert f"{both['auc']:.3f}".encode() in run_page(result)
+    assert f"{both['auc']:.3f}".encode() in page(result)
 
 
 @pytest.mark.parametrize(("auc", "shade"), [(None, 0), (0.3, 0), (0.5, 0), (0.51, 1), (0.75, 4), (0.999, 6), (1.0, 6)])

@@ -17,7 +17,8 @@ from rich.console import Console
 
 from server import report
 from server.__main__ import main
-from server.report import chart_labels, charts, comparison_page, learning_curves, rounds_table, sentences
+from server.comparison import comparison_page
+from server.report import chart_labels, charts, learning_curves, rounds_table, sentences
 from server.runs import driver
 from simulate import main as simulate
 from tests.consortium.consortium import Consortium
@@ -239,7 +240,7 @@ def test_what_is_missing_is_said_and_breaks_nothing(change: Any, simulated: Path
     change(result)
     Page(report.page(result))
     Page(comparison_page.page([result, told(simulated)]))
-    Console(quiet=True).print(comparison_page.shown([result, result]))
+    Console(quiet=True).print(comparison_page.screen_table([result, result]))
 
 
 def test_three_classes_have_a_curve_each(tmp_path: Path) -> None:

@@ -54,7 +54,9 @@ def course(federation_: Federation, model: Model, way: InMemory, normalises: boo
     return Course(federation_, Averaging(federation_, model, 1, len(sites)), sites, 1, RECIPE.fingerprint(), normalises)
 
 
-def finish(federation_: Federation, model: Model, way: InMemory, standing: TrainingState | None = None) -> TrainingState:
+def finish(
+    federation_: Federation, model: Model, way: InMemory, standing: TrainingState | None = None
+) -> TrainingState:
     *_, last = loop.run(course(federation_, model, way), PlainSum(way), standing)
     return last
 

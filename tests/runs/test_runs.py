@@ -127,7 +127,7 @@ import sys
 from pathlib import Path
 from server.consortium.home import Home
 from server.runs.run import Run
-with Run.find(Home(Path({str(consortium.home.folder)!r}))).held():
+with Run.find(Home(Path({str(consortium.home.folder)!r}))).lock():
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -135,11 +135,11 @@ with Run.find(Home(Path({str(consortium.home.folder)!r}))).held():
         assert other.stdout is not None
         assert other.stdout.readline() == b"held\n"
         assert run.holder() == other.pid
-        with pytest.raises(RunError, match="another process conducts it"), run.held():
+        with pytest.raises(RunError, match="another process conducts it"), run.lock():
             pass
         other.kill()
     assert run.holder() is None
-    with run.held():
+    with run.lock():
         assert run.holder() == os.getpid()
 
 

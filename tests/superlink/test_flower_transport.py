@@ -32,10 +32,10 @@ from common.storage import tensorfile
 from common.trust.enrolment import made_up
 from common.types import Tensors, under
 from server import app_simulated
-from server.superlink.flower_transport import FlowerTransport
 from server.rounds import checkpoint, loop
 from server.rounds.loop import TrainingState
 from server.rounds.secure_sum import make_secure
+from server.superlink.flower_transport import FlowerTransport
 from tests.superlink.grid import grid_of
 
 ROOT = Path(__file__).parents[2]

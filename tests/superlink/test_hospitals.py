@@ -25,11 +25,11 @@ from common.storage.files import write_json
 from common.trust.documents import signed
 from common.types import Tensors, prefixed, under
 from server import app
-from server.superlink.flower_transport import FlowerTransport
 from server.consortium import membership
 from server.runs.driver import carry_out
 from server.runs.run import Run
 from server.superlink.exchange_progress import ExchangeProgress
+from server.superlink.flower_transport import FlowerTransport
 from simulate import main as simulate
 from tests.consortium.consortium import NAMES, SVM, Consortium
 from tests.superlink.grid import grid_of
@@ -68,7 +68,7 @@ def nodes(consortium: Consortium, grid: Grid) -> dict[str, int]:
 
 def carried(consortium: Consortium, run: Run, grid: Grid) -> None:
     """A run from its beginning to its end."""
-    carry_out(run, FlowerTransport(grid, nodes(consortium, grid), run.plan.digest, look=run.look))
+    carry_out(run, FlowerTransport(grid, nodes(consortium, grid), run.plan.digest, on_progress=run.write_progress))
 
 
 def same_bits(one: Tensors, two: Tensors) -> bool:

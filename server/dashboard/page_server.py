@@ -73,7 +73,9 @@ def server(home: Home, listen: str, port: int, say: Callable[[str], None]) -> uv
     def tell() -> None:
         say(url if lock.has_password else f"{url}?token={lock.link()}")
 
-    door = DashboardApp(home, lock, frozenset(map(str.lower, names)), secure=not local, cookie=f"consilium-{port}", used=tell)
+    door = DashboardApp(
+        home, lock, frozenset(map(str.lower, names)), secure=not local, cookie=f"consilium-{port}", used=tell
+    )
     tls = home.folder / "tls"
     config = uvicorn.Config(
         door.app(), http=LimitedHttp, ws="none", lifespan="off", log_config=None, access_log=False, proxy_headers=False,
