@@ -134,7 +134,7 @@ class Experiment:
         secure = make_secure(self.config, self.model, about, transport, consortium, digest)
         if not self.transcripts and not self.config.federation.simulate.auditors:
             return secure
-        return replace(secure, keep=Transcripts(self.folder / "transcripts", for_good=self.transcripts))
+        return replace(secure, transcripts=Transcripts(self.folder / "transcripts", for_good=self.transcripts))
 
     def digest(self) -> str:
         """Of configuration and data: a checkpoint of anything else is refused."""
@@ -205,9 +205,9 @@ def train(experiment: Experiment, name: str, config: Config, aggregator: Aggrega
     course, digest = Course.of(config, experiment.model, experiment.seed, transport.sites()), experiment.digest()
     found = checkpoint.load(path, transport.sites(), digest)
     if (
-        isinstance(aggregator, SecureSum) and aggregator.keep
+        isinstance(aggregator, SecureSum) and aggregator.transcripts
     ):  # the sites are as the checkpoint has them, and so is this
-        aggregator.keep.discard(since=found[0].place.number if found else 0)
+        aggregator.transcripts.discard(since=found[0].place.number if found else 0)
     if found:
         standing = found[0]
         transport.states.update(found[1])

@@ -32,7 +32,7 @@ from client.training.secure_site import forget, machine
 from common.config import Federation
 from common.messages import answer_layout
 from common.messages.transport import Answer, InMemory, Reply, Request
-from common.secagg import Exchange, Layout, RoundOpening, Scheduler, Segment, masks, parallel
+from common.secagg import Exchange, Keeper, Layout, RoundOpening, Segment, masks, parallel
 from common.trust.enrolment import made_up
 from common.types import Tensors
 from server.rounds.secure_sum import SecureSum
@@ -137,7 +137,7 @@ def coordinator(sites: int, length: int) -> SecureSum:
     layout = layout_of(length, 32)
 
     def site(name: str) -> Answer:
-        keeper = Scheduler(machine(enrolled[name]), forget)
+        keeper = Keeper(machine(enrolled[name]), forget)
 
         def answer(request: Request, state: Tensors) -> tuple[Reply, Tensors]:
             told, step = request.tensors["message"].tobytes(), request.kind.removeprefix("secagg/")

@@ -13,7 +13,7 @@ from server.processes import process_table
 from server.report import catalogue_page as report
 from server.report.markup import Child, el, figure, table
 from server.runs.run import OVER
-from server.runs.status import Past, SiteStatus, ago, past, running
+from server.runs.status import RunSummary, SiteStatus, ago, is_service_running, run_history
 
 SIGNS = {"connected": "●", "silent": "◐", "lost": "✕", "stopped": "■", "away": "○"}
 WORDS = {
@@ -29,7 +29,7 @@ PLAN = {"approve": "✓ approved", "refuse": "✕ refused", "": "undecided"}
 
 def processes(look: ConsortiumView) -> Marks:
     """The coordinator's own, in a line."""
-    if not running(look.home):
+    if not is_service_running(look.home):
         return [el("p", el("b", "✕ The coordinator's processes are not running."), " Start them: ",
                    el("code", "python -m server start"), class_="warn")]  # fmt: skip
     told: Marks = []
@@ -54,12 +54,16 @@ def hospitals(look: ConsortiumView) -> Marks:
 
 def _site(look: ConsortiumView, one: SiteStatus, since_s: float) -> dict[str, Child]:
     """A site's cells by their column."""
-    if one.connected:
-        when = f"since {ago(look.now, one.since_s)}" if one.link == "connected" else f"for {ago(look.now, one.heard_s)}"
+    if one.is_connected:
+        when = (
+            f"since {ago(look.now, one.since_s)}"
+            if one.connection == "connected"
+            else f"for {ago(look.now, one.heard_s)}"
+        )
     else:
         when = f"last heard {ago(look.now, one.heard_s)} ago" if one.heard_s else "never heard"
-    sign = el("span", SIGNS[one.link], aria_hidden="true")
-    state = el("span", sign, f" {WORDS[one.link]}", el("small", when), class_=one.link)
+    sign = el("span", SIGNS[one.connection], aria_hidden="true")
+    state = el("span", sign, f" {WORDS[one.connection]}", el("small", when), class_=one.connection)
     waited = el("span", one.awaited_for, el("small", f"since {ago(look.now, since_s)}")) if one.awaited_for else "–"
     error = el("a", one.error, href=f"/errors#{one.error}") if one.error else "–"
     plan = PLAN[one.decision] if one.site in look.cohort else "–"
@@ -79,14 +83,14 @@ def _last(look: ConsortiumView, site: str) -> Child:
 
 def history(look: ConsortiumView) -> Marks:
     """A row a run."""
-    found = [*past(look.home)][::-1]
+    found = [*run_history(look.home)][::-1]
     if not found:
         return [el("p", "None yet.", class_="soft")]
     head = ["Run", "Made (UTC)", "Sites", "Rounds", "Validation AUC", "Stage", "Report"]
     return [_stacked("All runs, the newest first", head, [_past(look.home, one) for one in found])]
 
 
-def _past(home: Home, one: Past) -> list[Child]:
+def _past(home: Home, one: RunSummary) -> list[Child]:
     ended: Child = el("span", STAGES[one.stage], el("small", one.why, class_="why") if one.why else None)
     report = el("a", "report", el("span", f" of {one.name}", class_="unseen"), href=f"/runs/{one.name}/report.html")
     return [el("a", one.name, href=f"/runs/{one.name}"), time.strftime("%Y-%m-%d %H:%M", time.gmtime(one.made_s)),

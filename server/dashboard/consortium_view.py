@@ -10,7 +10,7 @@ from common.storage.files import read_json
 from server.consortium.home import Home
 from server.report.markup import Child
 from server.runs.run import OVER, Run
-from server.runs.status import SiteStatus, current, sites
+from server.runs.status import SiteStatus, current_run, site_statuses
 
 STAGES = {"waiting": "◔ waiting", "running": "▶ running", "finished": "✓ finished", "failed": "✕ failed",
           "stopped": "■ stopped"}  # fmt: skip
@@ -41,9 +41,9 @@ class ConsortiumView:
         Raises:
             PlanError: there is no such run.
         """
-        run = Run.find(home, name) if name else current(home) or next(iter([*Run.all(home)][::-1]), None)
+        run = Run.find(home, name) if name else current_run(home) or next(iter([*Run.all(home)][::-1]), None)
         stage, rounds = (run.state.stage, run.rounds()) if run else ("", [])
-        return cls(home, time.time(), run, stage, rounds, sites(home, None if stage in OVER else run))
+        return cls(home, time.time(), run, stage, rounds, site_statuses(home, None if stage in OVER else run))
 
     @property
     def total(self) -> int:

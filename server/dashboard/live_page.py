@@ -12,7 +12,7 @@ from server.dashboard import consortium_sections, run_sections
 from server.dashboard.consortium_view import ConsortiumView, Marks
 from server.dashboard.page_frame import html
 from server.report.markup import el
-from server.runs.status import usual_s
+from server.runs.status import typical_round_s
 
 log = logging.getLogger("consilium")
 
@@ -71,7 +71,7 @@ def said(look: ConsortiumView) -> str:
         return text
     quarters = ("", " A quarter of it is done.", " Half of it is done.", " Three quarters of it are done.", "")
     text += quarters[min(len(look.rounds) * 4 // max(look.total, 1), 4)]
-    gone = [one.site for one in look.sites if one.site in look.cohort and one.link != "connected"]
+    gone = [one.site for one in look.sites if one.site in look.cohort and one.connection != "connected"]
     text += f" Not there: {', '.join(gone)}." if gone else ""
     late = [one.site for one in look.sites if one.awaited_for] if _late(look) else []
     return text + (f" Waiting for {', '.join(late)}." if late else "")
@@ -79,7 +79,7 @@ def said(look: ConsortiumView) -> str:
 
 def _late(look: ConsortiumView) -> bool:
     asking = look.run.progress() if look.run else None
-    return asking is not None and look.now - asking.since_s > LATE_S + usual_s(look.rounds)
+    return asking is not None and look.now - asking.since_s > LATE_S + typical_round_s(look.rounds)
 
 
 def _safely(make: Callable[[ConsortiumView], Marks], look: ConsortiumView) -> Marks:

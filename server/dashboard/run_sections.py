@@ -8,7 +8,7 @@ from server.report import charts, rounds_table
 from server.report.markup import Child, el, figure
 from server.report.provenance import presence
 from server.runs.run import Run
-from server.runs.status import awaited, standing, usual_s
+from server.runs.status import describe_run, describe_waiting, typical_round_s
 
 
 def summary(look: ConsortiumView) -> Marks:
@@ -42,16 +42,16 @@ def _plan(run: Run) -> Element:
 def _sentence(run: Run, stage: str, kept: int | None) -> Marks:
     """What there is to say of it beside its name and stage."""
     if stage == "running":
-        return [awaited(run) or "Nobody is waited for."]
+        return [describe_waiting(run) or "Nobody is waited for."]
     if stage == "waiting":
-        return [standing(run)]
+        return [describe_run(run)]
     best = "" if kept is None else f"The model kept is that of round {kept + 1}. "
     report = el("a", "Read the report", href=f"/runs/{run.name}/report.html") if has_report(run.folder) else None
     return [run.state.why, best, report]
 
 
 def _left(look: ConsortiumView) -> str:
-    left_s = usual_s(look.rounds) * (look.total - len(look.rounds))
+    left_s = typical_round_s(look.rounds) * (look.total - len(look.rounds))
     return f", about {duration(left_s)} left at most" if left_s else ""
 
 
@@ -69,7 +69,7 @@ def _tiles(look: ConsortiumView) -> Element | None:
         ),
         ("Highest of a round", figure(max(known, default=None))),
         ("Sites", str(len(look.cohort))),
-        ("Seconds a round", f"{usual_s(look.rounds):.1f}"),
+        ("Seconds a round", f"{typical_round_s(look.rounds):.1f}"),
         ("Void rounds", str(void)),
         ("Took" if state.ended_s else "Since it began", duration(took_s) if took_s is not None else "–"),
     ]

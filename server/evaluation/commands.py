@@ -42,17 +42,17 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     add_root(parser)
 
 
-def drawn_up(home: Home, options: argparse.Namespace) -> RunPlan:
-    """The signed plan.
+def draw_up(home: Home, options: argparse.Namespace) -> RunPlan:
+    """The signed plan of an evaluation, from what the command line says.
 
     Raises:
         ConfigError: models that do not tell the same classes apart, or a model twice; and what a plan may not say.
         PlanError, RunError: a model that is not there.
     """
-    trusted = partial(_trusted, options.fingerprint)
-    found = [model_store.found(home, name, trusted) for name in options.models]
-    models, first = tuple(one.model for one in found), found[0]
-    for one in found[1:]:
+    trusts = partial(_trusts, options.fingerprint)
+    stored = [model_store.load(home, name, trusts) for name in options.models]
+    models, first = tuple(one.model for one in stored), stored[0]
+    for one in stored[1:]:
         if one.labels != first.labels:
             raise ConfigError(
                 f"{one.model.name} tells apart {', '.join(one.labels)}; {first.model.name} {', '.join(first.labels)}. "
@@ -69,22 +69,22 @@ def drawn_up(home: Home, options: argparse.Namespace) -> RunPlan:
             dataset=dataset, purpose=purpose, labels=first.labels, shape=first.model.shape, cohort=cohort,
             expires_days=options.days,
         )  # fmt: skip
-        told = first.model.training
-        training = told.model_validate(told.model_dump() | {"name": options.name})
+        first_training = first.model.training
+        training = first_training.model_validate(first_training.model_dump() | {"name": options.name})
     except ValueError as error:
         raise ConfigError(f"--name, --dataset or --days: {error}") from None
     return RunPlan.on_terms(terms, training, models, home.roster, home.root_keys(options.root))
 
 
-def _trusted(given: str | None, shared: Shared) -> bool:
+def _trusts(fingerprint: str | None, package: Shared) -> bool:
     """Whether a publisher that is not this consortium is who it says, by its fingerprint."""
-    print(f"{shared.content.name} is published by '{shared.content.publisher.name}':\n\n    {shared.fingerprint}\n")
-    return confirmed("Have you compared it with the publisher, and is it the same?", shared.fingerprint, given)
+    print(f"{package.content.name} is published by '{package.content.publisher.name}':\n\n    {package.fingerprint}\n")
+    return confirmed("Have you compared it with the publisher, and is it the same?", package.fingerprint, fingerprint)
 
 
 def _evaluate(options: argparse.Namespace) -> int:
     home = Home.at(options.home)
-    plan = drawn_up(home, options)
+    plan = draw_up(home, options)
     ensure_voucher(home, home.root_keys(options.root))
     options.act.plan, options.act.facts["digest"] = plan.name, plan.digest
     run = Run.begin(home, plan, options.wait_hours * 3600)

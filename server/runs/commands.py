@@ -81,7 +81,7 @@ def _history(options: argparse.Namespace) -> int:
 def _stop(options: argparse.Namespace) -> int:
     run = Run.find(Home.at(options.home), options.name)
     options.act.plan = run.name
-    run.ask_to_stop()
+    run.request_stop()
     for _ in range(100):
         if run.state.stage in OVER:
             print(f"Run {run.name}: {run.state.stage}.")

@@ -38,7 +38,7 @@ OVER: tuple[Stage, ...] = ("finished", "failed", "stopped")
 
 @dataclass(frozen=True)
 class RunState:
-    """Where a run stands."""
+    """The stage of a run, and what it needs to go on."""
 
     stage: Stage = "waiting"
     why: str = ""
@@ -77,8 +77,8 @@ class Run:
     @classmethod
     def all(cls, home: Home) -> Iterator[Self]:
         """Every run, oldest first."""
-        found = [cls(home, path.parent) for path in (home.folder / "runs").glob("*/plan.json")]
-        yield from sorted(found, key=lambda run: (run.plan.content.made_s, run.name))
+        runs = [cls(home, path.parent) for path in (home.folder / "runs").glob("*/plan.json")]
+        yield from sorted(runs, key=lambda run: (run.plan.content.made_s, run.name))
 
     @classmethod
     def find(cls, home: Home, name: str = "") -> Self:
@@ -88,15 +88,15 @@ class Run:
             PlanError: if there is none, or several.
         """
         runs = list(cls.all(home))
-        found = [r for r in runs if r.name.startswith(name) or r.plan.digest.startswith(name)] if name else runs[-1:]
-        if len(found) != 1:
-            known = ", ".join(r.name for r in (found or runs)) or "none yet; submit one: python -m server run PLAN"
-            raise PlanError(f"run {name!r}: {len(found) or 'none'} of that name; there is: {known}.")
-        return found[0]
+        matches = [r for r in runs if r.name.startswith(name) or r.plan.digest.startswith(name)] if name else runs[-1:]
+        if len(matches) != 1:
+            names = ", ".join(r.name for r in (matches or runs)) or "none yet; submit one: python -m server run PLAN"
+            raise PlanError(f"run {name!r}: {len(matches) or 'none'} of that name; there is: {names}.")
+        return matches[0]
 
     @property
     def name(self) -> str:
-        """The folder's."""
+        """Its name, which is the folder's."""
         return self.folder.name
 
     @property
@@ -106,31 +106,31 @@ class Run:
 
     def about(self, sites: Sequence[str]) -> dict[str, Any]:
         """What every result of a run begins with."""
-        told = self.plan.content
+        plan = self.plan.content
         return {
             "name": self.name,
             "plan": self.plan.digest,
-            "consortium": told.consortium,
-            "dataset": told.dataset,
-            "purpose": told.purpose,
-            "labels": list(told.labels),
+            "consortium": plan.consortium,
+            "dataset": plan.dataset,
+            "purpose": plan.purpose,
+            "labels": list(plan.labels),
             "sites": list(sites),
-            "asked": list(told.cohort),
+            "asked": list(plan.cohort),
         }
 
     @property
     def state(self) -> RunState:
         """As it was written last."""
-        told = read_json(self.folder / "state.json") or {}
-        return RunState(**(told | {"cohort": tuple(told.get("cohort", ()))}))
+        fields = read_json(self.folder / "state.json") or {}
+        return RunState(**(fields | {"cohort": tuple(fields.get("cohort", ()))}))
 
     def write_state(self, state: RunState) -> RunState:
-        """Write where it stands."""
+        """Write where it stands; returned as it was given."""
         write_json(self.folder / "state.json", asdict(state))
         return state
 
     def end(self, stage: Stage, why: str = "") -> RunState:
-        """Say how it ended."""
+        """Write how it ended, and put it into the log."""
         state = self.write_state(replace(self.state, stage=stage, why=why, ended_s=time.time()))
         outcome: Outcome = "done" if stage == "finished" else "failed"
         try:
@@ -140,12 +140,12 @@ class Run:
         return state
 
     @property
-    def stop_asked(self) -> bool:
+    def is_stop_requested(self) -> bool:
         """Whether somebody wants it to end."""
         return (self.folder / "stop").exists()
 
-    def ask_to_stop(self) -> None:
-        """Say that it is to end; the keeper sees to it."""
+    def request_stop(self) -> None:
+        """Say that it is to end; the scheduler sees to it."""
         (self.folder / "stop").touch()
 
     @contextmanager
@@ -176,15 +176,15 @@ class Run:
 
     def decisions(self) -> dict[str, Decision]:
         """What the sites said, by name; what is damaged, or not under a site's key of today's roster, is not there."""
-        keys, found = self.home.identities(), {}
+        keys, decisions = self.home.identities(), {}
         for site in sorted(set(keys) & set(self.plan.content.cohort)):
             try:
                 decision = Decision.admitted((self.folder / "decisions" / f"{site}.json").read_bytes(), keys[site])
             except (FileNotFoundError, WireError, IdentityError):
                 continue
             if decision.plan == self.plan.digest and decision.site == site:
-                found[site] = decision
-        return found
+                decisions[site] = decision
+        return decisions
 
     def quorum(self, sites: int) -> int:
         """How many sites a round needs of a cohort of so many."""
@@ -203,14 +203,14 @@ class Run:
 
     def progress(self) -> ExchangeProgress | None:
         """What is being waited for; None before the first exchange."""
-        told = glance(self.folder / "progress.json")
-        return ExchangeProgress(**(told | {"waiting": tuple(told["waiting"])})) if told else None
+        fields = glance(self.folder / "progress.json")
+        return ExchangeProgress(**(fields | {"waiting": tuple(fields["waiting"])})) if fields else None
 
     @property
-    def begun(self) -> int:
-        """The last round that sites were asked in; -1 if none was."""
-        told = read_json(self.folder / "begun.json")
-        return int(told["round"]) if told else -1
+    def last_round(self) -> int:
+        """The last round that sites were asked in, ended or not; -1 if none was."""
+        content = read_json(self.folder / "begun.json")
+        return int(content["round"]) if content else -1
 
     def begin_round(self, number: int) -> None:
         """Write down, durably, that sites are about to be asked in a round."""
@@ -219,18 +219,18 @@ class Run:
 
     def remember(self, records: Sequence[RoundRecord]) -> None:
         """Add a line for every round that has none yet: the process may have been killed before it wrote the last."""
-        known = {told["round"] for told in self.rounds()}
-        new = [asdict(record) | {"at_s": time.time()} for record in records if record.round not in known]
-        for told in new:
-            facts = {"round": told["round"], "sites": len(told["sites"])}
-            self.home.log.record("round", "failed" if told["void"] else "done", plan=self.name, facts=facts)
+        numbers = {record["round"] for record in self.rounds()}
+        new = [asdict(record) | {"at_s": time.time()} for record in records if record.round not in numbers]
+        for fields in new:
+            facts = {"round": fields["round"], "sites": len(fields["sites"])}
+            self.home.log.record("round", "failed" if fields["void"] else "done", plan=self.name, facts=facts)
         with (self.folder / "rounds.jsonl").open("a+b") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
-            torn = file.read() not in (b"", b"\n")  # a process was killed, or the disk full, in the middle of a line
-            file.write(b"\n" * torn + b"".join(json.dumps(told).encode() + b"\n" for told in new))
+            is_torn = file.read() not in (b"", b"\n")  # a process was killed, or the disk full, in the middle of a line
+            file.write(b"\n" * is_torn + b"".join(json.dumps(fields).encode() + b"\n" for fields in new))
 
     def forget_rounds(self) -> None:
-        """Without a checkpoint a run begins anew."""
+        """Remove the rounds: without a checkpoint a run begins again."""
         (self.folder / "rounds.jsonl").unlink(missing_ok=True)
 
     def rounds(self) -> list[dict[str, Any]]:
@@ -239,12 +239,12 @@ class Run:
             lines = (self.folder / "rounds.jsonl").read_bytes().splitlines()
         except FileNotFoundError:
             return []
-        found: dict[int, dict[str, Any]] = {}
+        records: dict[int, dict[str, Any]] = {}
         for line in lines:
             with suppress(ValueError):  # half a line, of a process that was killed
-                told = json.loads(line)
-                found[told["round"]] = told
-        return [found[number] for number in sorted(found)]
+                record = json.loads(line)
+                records[record["round"]] = record
+        return [records[number] for number in sorted(records)]
 
 
 def _lock(file: IO[str], name: str) -> None:

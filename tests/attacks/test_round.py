@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from common.errors import ShareError
-from common.secagg import EpochOpening, Exchange, Outgoing, RoundOpening, Scheduler, Site, State, audit
+from common.secagg import EpochOpening, Exchange, Keeper, Outgoing, RoundOpening, Site, State, audit
 from common.secagg.audit import refuse_other_sum
 from common.secagg.messages import Agreement, Agreements, Delivery, Masked, Release, Start, Survivors
 from common.trust.keys import sealed, unsealed
@@ -195,7 +195,7 @@ def test_a_message_is_not_to_be_had_when_its_record_fails(world: World, attack: 
 def test_two_requests_at_once_do_not_make_a_site_sign_twice(world: World, attack: Attack) -> None:
     opening = submitted(world)
     recorded: list[State] = []
-    keeper = Scheduler(first(world), recorded.append)
+    keeper = Keeper(first(world), recorded.append)
     sets = [Survivors(opening.context, members).encode() for members in ((0, 1, 2, 3, 4), (0, 1, 2, 3, 5))]
     with attack("split survivors: two sets at the same time", "out-of-order"), ThreadPoolExecutor(2) as pool:
         asked = [pool.submit(keeper.step, lambda s, m=message: s.agree(m)) for message in sets]
@@ -209,7 +209,7 @@ def test_a_keeper_goes_through_a_round_and_stays_as_it_was_when_its_record_fails
     def full(_: State) -> None:
         raise OSError(28, "No space left on device")
 
-    keeper = Scheduler(first(world), full)
+    keeper = Keeper(first(world), full)
     keeper.open(Start(0, "train", QUESTION).encode(), QUESTION, NOW_S)
     before = keeper.site
     with pytest.raises(OSError, match="No space"):

@@ -294,7 +294,7 @@ def test_a_run_is_stopped_by_asking(consortium: Consortium, capsys: pytest.Captu
     run = consortium.begun(consortium.plan())
     run.end("finished")
     assert f"Run {run.name}: finished." in said_by(capsys, "stop", "--home", consortium.home.folder)
-    assert run.stop_asked
+    assert run.is_stop_requested
 
 
 def test_a_plan_is_submitted_and_shown_and_decided_on_without_the_network(

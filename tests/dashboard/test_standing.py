@@ -10,7 +10,7 @@ from rich.console import Console
 from common.storage.files import write_json
 from server.dashboard import live_page
 from server.runs import terminal
-from server.runs.status import Link, sites
+from server.runs.status import Connection, site_statuses
 from tests.consortium.consortium import Consortium
 from tests.dashboard.served import alive
 
@@ -33,7 +33,7 @@ from tests.dashboard.served import alive
     ],
 )
 def test_a_site_is_what_its_line_and_its_words_make_it(
-    consortium: Consortium, heard: dict[str, Any] | None, said: dict[str, Any], link: Link
+    consortium: Consortium, heard: dict[str, Any] | None, said: dict[str, Any], link: Connection
 ) -> None:
     home, now = consortium.home, time.time()
     told = {}
@@ -42,9 +42,9 @@ def test_a_site_is_what_its_line_and_its_words_make_it(
         told |= {"lost_s": now - heard["lost"]} if "lost" in heard else {}
     write_json(home.live / "heard.json", {"Osaka": told} if told else {})
     write_json(home.live / "doing" / "Osaka.json", {"at_s": now - said.get("ago", 5), **said} if said else {})
-    (found,) = [one for one in sites(home) if one.site == "Osaka"]
-    assert found.link == link
-    assert found.connected == (link in ("connected", "silent"))
+    (found,) = [one for one in site_statuses(home) if one.site == "Osaka"]
+    assert found.connection == link
+    assert found.is_connected == (link in ("connected", "silent"))
 
 
 def test_the_status_of_the_terminal_says_the_same(consortium: Consortium) -> None:

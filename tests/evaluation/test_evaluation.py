@@ -131,7 +131,7 @@ def drawn_up(consortium: Consortium, *models: str, **options: str) -> RunPlan:
         "root": None,
         "fingerprint": None,
     }
-    plan = commands.drawn_up(consortium.home, Namespace(models=models, **told | options))
+    plan = commands.draw_up(consortium.home, Namespace(models=models, **told | options))
     for site in consortium.sites.values():
         site.take_plan(plan.paper.encode())
     return plan

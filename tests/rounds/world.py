@@ -78,13 +78,17 @@ class World:
         return PlainSum(InMemory({n: self.site(n).answer for n in self.parts}, misfortunes=self.misfortunes))
 
     def secure(
-        self, between: Callable[[str, Answer], Answer] = lambda name, answer: answer, keep: Transcripts | None = None
+        self,
+        between: Callable[[str, Answer], Answer] = lambda name, answer: answer,
+        transcripts: Transcripts | None = None,
     ) -> SecureSum:
         """`between` stands between a site and the wire."""
         answers = {name: self.heard(name, between(name, self.answer(name))) for name in self.secured}
         way = InMemory(answers, misfortunes=self.misfortunes)
         digest = bytes.fromhex(self.config.digest())
-        return replace(make_secure(self.config, self.model, ABOUT, way, self.consortium, digest), keep=keep)
+        return replace(
+            make_secure(self.config, self.model, ABOUT, way, self.consortium, digest), transcripts=transcripts
+        )
 
     def answer(self, name: str) -> Answer:
         """A site as the wire finds it: it audits, or not."""
