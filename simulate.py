@@ -23,6 +23,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import yaml
 from rich.console import Console
+from rich.text import Text
 
 from client.dataset import loading
 from client.dataset.loading import Dataset
@@ -32,6 +33,7 @@ from client.training.secure_site import Secured, machine
 from client.training.site import Site
 from common import config as configuration
 from common.algorithms.course import Course, for_one
+from common.cli import terminal
 from common.cli.command import exit_status
 from common.cli.progress import Watch
 from common.config import Config, Local
@@ -398,12 +400,12 @@ def simulate(
     for seed in config.seeds:
         data = loading.load(config, seed)
         if watch is None:
-            console.print(f"[bold]{config.name}[/]: {data.origin}.", highlight=False)
+            console.print(Text.assemble((config.name, "bold"), f": {data.origin}."))
             everyone = sum(len(s.train) for s in data.sites)
             watch = Watch(everyone * ways * len(config.seeds), console)
         for remark in dict.fromkeys(map(str, (*data.problems, *data.warnings))):
             if remark not in problems:
-                console.print(f"[yellow]warning[/] seed {seed}: {remark}", highlight=False)
+                console.print(Text("warning", "yellow"), f"seed {seed}: {remark}")
         problems |= dict.fromkeys(map(str, data.problems))
         warnings |= dict.fromkeys(f"seed {seed}: {w}" for w in data.warnings)
         shape = data.sites[0].train.images.shape[1:]
@@ -442,7 +444,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """Simulate as the command line says, and show what came out."""
-    console = Console(soft_wrap=True)
+    console = terminal.console()
     config = configuration.load(options.config, options.overrides)
     with run_folder(options.out, config.name, options.resume) as folder:
         handler = logging.FileHandler(folder / "log.txt")

@@ -124,7 +124,7 @@ class Case:
             "model": {"kind": "cnn"},
         }
         tree["preprocess"] = [{"step": "window", "source": "file"}, {"step": "resize", "size": self.size}]
-        return configuration.of(tree, cache)
+        return configuration.from_tree(tree, cache)
 
 
 # --- what is measured -----------------------------------------------------------------------------------------------

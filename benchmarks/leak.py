@@ -17,13 +17,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from client.training.secure_site import Secured, machine
 from client.training.site import Site
+from common.cli import terminal
 from common.config import Cnn, Config
 from common.imaging import Pipeline
 from common.messages.answer_layout import exchanges
@@ -148,7 +148,7 @@ def main() -> None:
     for number, ((plain, masked, guess), found) in enumerate(zip(rows, hits, strict=True)):
         told = ["yes" if hit else "no" for hit in found]
         table.add_row(str(number), f"{plain:.1f}", told[0], f"{masked:.1f}", told[1], f"{guess:.1f}")
-    Console().print(table)
+    terminal.console().print(table)
     if options.picture:
         import matplotlib.pyplot as plt
 

@@ -22,7 +22,6 @@ from pathlib import Path
 import data_store
 import numpy as np
 from PIL import Image
-from rich.console import Console
 from rich.table import Table
 
 ROOT = Path(__file__).parents[1]
@@ -30,6 +29,7 @@ sys.path.insert(0, str(ROOT))
 
 from client.prediction import inputs  # noqa: E402
 from client.prediction.outcome import Outcome, outcomes  # noqa: E402
+from common.cli import terminal  # noqa: E402
 from common.package import package_file  # noqa: E402
 
 CHEST = Path(data_store.__file__).parent / "data" / "RG1_UNCR.dcm"
@@ -99,7 +99,7 @@ def main() -> None:
     table.add_column("figure", justify="right")
     for name, figure in found.items():
         table.add_row(name, f"{figure:.2f}")
-    Console().print(table)
+    terminal.console().print(table)
     print(json.dumps({name: round(figure, 3) for name, figure in found.items()} | {"load": os.getloadavg()[0]}))
 
 

@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import simulate
 from client.dataset import loading
 from common import config as configuration
+from common.cli import terminal
 from common.cli.progress import Watch
 from common.models import build
 
@@ -98,7 +99,7 @@ def main() -> None:
             f"{worst['seconds_masked']:.2f}", f"{worst['seconds_plain']:.2f}",
         )  # fmt: skip
         result[name.lower()] = worst | {"rounds": rounds}
-    Console().print(table)
+    terminal.console().print(table)
     print(json.dumps(result))
 
 

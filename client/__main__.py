@@ -36,9 +36,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from client.access import commands as access
 from client.access import gate, signed_entries
@@ -53,7 +51,9 @@ from client.readers.source import File, Origin
 from client.setup import enrol
 from common import config as configuration
 from common.audit import log_view
+from common.cli import terminal
 from common.cli.command import Command, confirmed, dispatch
+from common.cli.terminal import Sheet
 from common.config import Config, Encrypted
 from common.errors import IdentityError, LinkError
 from common.plans.plan import RunPlan, Verdict
@@ -214,22 +214,20 @@ def _plans_arguments(parser: argparse.ArgumentParser) -> None:
 def _plans(options: argparse.Namespace) -> int:
     from client.plans import sync
 
-    home, console = Home.at(options.home), Console(soft_wrap=True)
+    home, console = Home.at(options.home), terminal.console()
     if problem := sync.refresh(home):
-        console.print(f"[yellow]As far as known here[/]: {problem}", highlight=False)
+        console.print(Text.assemble(("As far as known here", "yellow"), f": {problem}"))
     if options.plan:
         console.print(home.plan(options.plan).described(), highlight=False, markup=False)
         return 0
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for column in ("plan", "data set", "purpose", "until", "decision"):
-        table.add_column(column, no_wrap=column == "plan")
+    table = Sheet("plan", "data set", "purpose", "until", "decision", prose=("decision",))
     for plan in home.plans():
         told, decision = plan.content, home.decision(plan)
         until = time.strftime("%Y-%m-%d", time.gmtime(told.expires_s))
-        said = f"{decision.verdict}d" if decision else "[bold]undecided[/]"
+        said = Text(f"{decision.verdict}d") if decision else Text("undecided", "bold")
         if objection := home.objection(plan):
-            said += f" [red]cannot run here: {objection}[/]"
-        table.add_row(plan.name, told.dataset, told.purpose, until, said)
+            said = Text.assemble(said, (f" cannot run here: {objection}", "red"))
+        table.add(plan.name, told.dataset, told.purpose, until, said)
     console.print(table)
     console.print("Everything about one: python -m client plans PLAN. Then: approve PLAN, or refuse PLAN.")
     return 0
@@ -303,11 +301,11 @@ def _check(options: argparse.Namespace) -> int:
     if options.config is None:
         from client.setup import preflight
 
-        return preflight.check(Home(options.home), Console(soft_wrap=True))
+        return preflight.check(Home(options.home), terminal.console())
     from client.dataset import readiness
 
     report = readiness.examine(configuration.load(options.config, options.overrides))
-    readiness.show(report, Console())
+    readiness.show(report, terminal.console())
     return 0 if report.ready else 1
 
 

@@ -21,7 +21,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -370,7 +369,7 @@ class Home:
             raise ConfigError(f"{self.folder / 'site.yaml'}: there is no data set '{name}' under datasets.")
         tree = plan.content.training.model_dump(mode="json")
         tree |= {"data": told.data.model_dump(mode="json"), "sites": told.sites.model_dump(mode="json")}
-        return configuration.of(tree, self.folder / "site.yaml"), told.take
+        return configuration.from_tree(tree, self.folder / "site.yaml"), told.take
 
     def shown(self, model: str) -> Path:
         """The file that is there once this site's figures of a model (its SHA-256) have been published."""
@@ -394,11 +393,9 @@ class Home:
 def _settings(path: Path, text: bytes) -> Settings:
     """Read once: every message asks for them."""
     try:
-        return Settings.model_validate(yaml.safe_load(text))
+        return Settings.model_validate(configuration.parse_yaml(text, path))
     except ValidationError as error:
-        raise ConfigError(configuration.readable(path, error)) from None
-    except (yaml.YAMLError, UnicodeError) as error:
-        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+        raise ConfigError(configuration.readable(path, error, Settings)) from None
 
 
 def _identity(path: Path) -> Ed25519PrivateKey:

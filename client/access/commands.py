@@ -7,16 +7,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import ValidationError
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
 
 from client.access import people, permissions
 from client.access.permissions import OFFICER, ROLES, RULES
 from client.access.policy import Content, Member, Policy
 from client.home import Home
 from common.audit.log import user
+from common.cli import terminal
 from common.cli.command import Command
+from common.cli.terminal import Sheet
 from common.errors import AccessError, ConfigError
 from common.trust.joining import checked_name
 
@@ -100,14 +99,14 @@ def _begin(options: argparse.Namespace) -> int:
 
 
 def _show(options: argparse.Namespace) -> int:
-    home, console = Home.at(options.home), Console(soft_wrap=True)
+    home, console = Home.at(options.home), terminal.console()
     policy = home.access.in_force()
     told = policy.content
     console.print(
         f"Policy of site {told.site}, version {told.version} ({policy.digest[:8]}), made {_day(told.made_s)}."
     )
     console.print(f"Plans may be approved for: {', '.join(told.purposes) or 'nothing'}.", markup=False)
-    console.print(_people(told))
+    console.print(_people(told, console.is_terminal))
     console.print(_rules())
     if alone := one_alone(told):
         console.print(alone)
@@ -204,22 +203,19 @@ def one_alone(told: Content) -> str:
 # --- how it is shown ------------------------------------------------------------------------------------------------
 
 
-def _people(told: Content) -> Table:
-    shown = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for column in ("person", "roles", "since", "until", "key"):
-        shown.add_column(column)
+def _people(told: Content, short: bool) -> Sheet:
+    shown = Sheet("person", "roles", "since", "until", "key", prose=("roles",))
     for person in told.people:
         since = _day(person.since_s) if person.since_s else ""
-        shown.add_row(person.name, ", ".join(person.roles), since, _until(person), f"{person.key[:8]}…")
+        key = f"{person.key[:8]}…" if short else person.key
+        shown.add(person.name, ", ".join(person.roles), since, _until(person), key)
     return shown
 
 
-def _rules() -> Table:
-    shown = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for column in ("command", *ROLES):
-        shown.add_column(column)
+def _rules() -> Sheet:
+    shown = Sheet("command", *ROLES)
     for name, rule in RULES.items():
-        shown.add_row(name, *("yes" if rule.roles is None or role in rule.roles else "" for role in ROLES))
+        shown.add(name, *("yes" if rule.roles is None or role in rule.roles else "" for role in ROLES))
     return shown
 
 

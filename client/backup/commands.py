@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from client.backup import create, drill, known_backups, restore, unlock, verify
 from client.backup.repository import Vault
 from client.custody.key_ring import Custody
 from client.home import Home
+from common.cli import terminal
 from common.cli.command import Command
 from common.cli.progress import Watch
 from common.errors import ConfigError
@@ -76,7 +75,7 @@ def _backup(options: argparse.Namespace) -> int:
 
 
 def _watch(total: int) -> Watch:
-    return Watch(max(total, 1), Console(stderr=True))
+    return Watch(max(total, 1), terminal.console(errors=True))
 
 
 def _take(custody: Custody, options: argparse.Namespace) -> int:

@@ -3,8 +3,6 @@
 import argparse
 from pathlib import Path
 
-from rich.console import Console
-
 from client.catalogue import dataset_offer
 from client.catalogue.listing_check import Seen, fetch, send
 from client.home import Home
@@ -12,6 +10,7 @@ from common.catalogue import command_parts, listing_view
 from common.catalogue.listing import SHOWN, Listing, roots_named
 from common.catalogue.offer_from_file import of_file
 from common.catalogue.offers import Content, Model, withdrawal
+from common.cli import terminal
 from common.cli.command import Command, confirmed
 from common.cli.progress import Watch
 from common.errors import CatalogueError, IdentityError, LinkError
@@ -46,7 +45,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _list(options: argparse.Namespace) -> int:
-    command_parts.listed(_listing(Home.at(options.home)), Console(soft_wrap=True))
+    command_parts.listed(_listing(Home.at(options.home)), terminal.console())
     return 0
 
 
@@ -81,7 +80,7 @@ def _take(options: argparse.Namespace) -> int:
         if not isinstance(model := content.offer, Model):
             command_parts.write_plan(path, content)
             return 0
-        with Watch(model.size, Console(stderr=True)) as watch:
+        with Watch(model.size, terminal.console(errors=True)) as watch:
             part = fetch(board, model, path.parent, lambda size: watch.advance(size, "fetching"))
     try:
         shared = package_file.read(part)
@@ -109,7 +108,7 @@ def _offer(options: argparse.Namespace) -> int:
         command_parts.agreed(options, content)
         options.act.facts |= _facts(content)
         options.act.dataset = what if content.offer.kind == "dataset" else ""
-        with Watch(max(len(package), 1), Console(stderr=True)) as watch:
+        with Watch(max(len(package), 1), terminal.console(errors=True)) as watch:
             send(board, package, lambda size: watch.advance(size, "sending"))
         offer = seen.offer(board, content)
         seen.look(board)
@@ -150,7 +149,7 @@ def _read(options: argparse.Namespace) -> int:
                 "fingerprint", "the fingerprint was not confirmed, so nothing is shown. Compare it with what the "
                 'consortium reads out, and answer yes, or give --fingerprint "…".',
             )  # fmt: skip
-    command_parts.listed(listing, Console(soft_wrap=True))
+    command_parts.listed(listing, terminal.console())
     for kind in SHOWN:
         for offer in listing.of(kind):
             print(f"\n{'-' * 80}\n{listing_view.described(offer.content)}")

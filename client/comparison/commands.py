@@ -4,16 +4,13 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
-
 from client.home import Home
 from client.prediction import trust
 from common.catalogue.listing_view import ORIGINS
-from common.cli import curves_picture
+from common.cli import curves_picture, terminal
 from common.cli.command import Command
 from common.cli.progress import Watch
+from common.cli.terminal import Sheet
 from common.metrics import intervals
 from common.package import package_file
 from common.storage.files import write_json
@@ -39,11 +36,11 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 def _compare(options: argparse.Namespace) -> int:
     from client.comparison import comparison  # and with it what trains
 
-    home, console, shared = Home.at(options.home), Console(soft_wrap=True), package_file.read(options.model)
+    home, console, shared = Home.at(options.home), terminal.console(), package_file.read(options.model)
     trust.settle(shared, options.home, options.publisher)
     plan = comparison.plan_of(home, shared)
     options.act.plan, options.act.dataset = plan.name, plan.content.dataset
-    with Watch(1.0, Console(stderr=True)) as watch:
+    with Watch(1.0, terminal.console(errors=True)) as watch:
         told = comparison.compared(home, shared, plan, watch.advance)
     folder = home.folder / "comparisons"
     write_json(folder / f"{shared.content.name}.json", told)
@@ -57,11 +54,11 @@ def _compare(options: argparse.Namespace) -> int:
     return 0
 
 
-def _table(told: dict[str, Any]) -> Table:
-    table = Table("model", *(c.upper() if c == "auc" else c for c in COLUMNS), box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+def _table(told: dict[str, Any]) -> Sheet:
+    table = Sheet("model", *(c.upper() if c == "auc" else c for c in COLUMNS))
     for name, shown in NAMES.items():
         by = told["figures"][name]
-        table.add_row(shown, *(intervals.written(by[c], by.get(f"{c}_interval"), "\n") for c in COLUMNS))
+        table.add(shown, *(intervals.written(by[c], by.get(f"{c}_interval"), "\n") for c in COLUMNS))
     return table
 
 

@@ -15,6 +15,7 @@ from client.custody.key_ring import Custody
 from client.custody.options import OPTIONS, Option
 from client.home import Home
 from common import config as configuration
+from common.cli import terminal
 from common.cli.command import Command
 from common.cli.progress import Watch
 from common.config import Folder, Manifest, Npz
@@ -100,9 +101,9 @@ def _import(options: argparse.Namespace) -> int:
         max(1, options.processes),
         options.source if options.labels else None,
     )
-    with Watch(1.0, Console(stderr=True)) as watch:
+    with Watch(1.0, terminal.console(errors=True)) as watch:
         outcome = importer.run(custody, wanted, lambda total: watch.advance(1 / total, "importing"), _record(options))
-    _show(outcome, len(outcome.problems) if options.list_all else LISTED, Console(soft_wrap=True))
+    _show(outcome, len(outcome.problems) if options.list_all else LISTED, terminal.console())
     return 1 if outcome.problems else 0
 
 
@@ -116,7 +117,7 @@ def _source(path: Path, overrides: list[str]) -> Folder | Manifest | Npz:
     try:
         return kind.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(configuration.readable(path, error)) from None
+        raise ConfigError(configuration.readable(path, error, kind)) from None
 
 
 def _retained(text: str) -> frozenset[Option]:

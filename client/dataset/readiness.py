@@ -8,11 +8,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.table import Table as Grid
+from rich.text import Text
 
 from client.dataset import loading, splits
 from client.dataset.splits import Division
 from client.sources.case_table import SPLITS, Facts, Table
+from common.cli.terminal import Sheet
 from common.config import Config, Synthetic
 from common.errors import ConfigError, DataError
 from common.imaging import Pipeline
@@ -235,27 +236,18 @@ _MARKS: dict[Level, tuple[str, str]] = {"ok": ("ok", "green"), "warning": ("warn
 
 
 def show(report: Report, console: Console) -> None:
-    """The report for people, at 80 columns."""
-    console.print(f"{report.origin}\nclasses: {', '.join(report.labels)}\n", highlight=False, markup=False)
-    grid = Grid(title="cases by class", box=None, title_justify="left", pad_edge=False)
-    for column in ("site", *SPLITS, "people", "size", "intensities"):
-        grid.add_column(column, justify="left" if column == "site" else "right")
+    """The report for people."""
+    console.print(f"{report.origin}\nclasses: {', '.join(report.labels)}\n")
+    figures = (*SPLITS, "people", "size", "intensities")
+    sheet = Sheet("site", *figures, right=figures, title="cases by class")
     for site in report.sites:
         counts = ["/".join(map(str, row)) for row in site.counts]
-        grid.add_row(site.name, *counts, str(site.people), site.sizes, site.intensities)
-    console.print(grid)
-    console.print()
-    lines = Grid(box=None, show_header=False, pad_edge=False)
-    lines.add_column(width=5)
-    lines.add_column(ratio=1, overflow="fold")
+        sheet.add(site.name, *counts, str(site.people), site.sizes, site.intensities)
+    console.print(sheet)
     for finding in report.findings:
         mark, colour = _MARKS[finding.level]
-        lines.add_row(f"[{colour}]{mark}[/]", _escaped(finding.what + (f"\n→ {finding.todo}" if finding.todo else "")))
-    console.print(lines)
+        what = finding.what + (f"\n→ {finding.todo}" if finding.todo else "")
+        console.print(Text(f"{mark:5}", colour), what.replace("\n", f"\n{'':6}"))
     errors = sum(finding.level == "error" for finding in report.findings)
     verdict = f"Not ready: {errors} error{'s' * (errors > 1)} to mend." if errors else "Ready to train."
-    console.print(f"\n{verdict}", highlight=False)
-
-
-def _escaped(text: str) -> str:
-    return text.replace("[", r"\[")
+    console.print(f"\n{verdict}")

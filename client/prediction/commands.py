@@ -16,6 +16,7 @@ from client.prediction.inputs import Image
 from client.prediction.outcome import Failure, Outcome, outcomes, warning
 from client.prediction.outcome_table import Row
 from client.readers import Frames
+from common.cli import terminal
 from common.cli.command import Command
 from common.cli.progress import Watch
 from common.errors import DataError
@@ -64,7 +65,7 @@ def _frames(told: str) -> Frames:
 
 
 def _predict(options: argparse.Namespace) -> int:
-    console = Console(soft_wrap=True)
+    console = terminal.console()
     shared = package_file.read(options.model)
     why = trust.settle(shared, options.home, options.publisher, options.trusted)
     console.print(Text.assemble((shared.content.name, "bold"), f": {why}."))
@@ -126,12 +127,11 @@ def _draw(shared: Shared, model: Model, told: Outcome, unlike: str, out: Path, n
 
 
 def _show(rows: Sequence[Row], failures: Sequence[Failure], console: Console) -> None:
+    most = outcome_table.MOST_ROWS if console.is_terminal else len(rows)
     if rows:
-        console.print(outcome_table.table(rows))
-    if len(rows) > outcome_table.MOST_ROWS:
-        console.print(
-            f"… and {len(rows) - outcome_table.MOST_ROWS} more; --csv FILE writes all of them.", highlight=False
-        )
+        console.print(outcome_table.table(rows[:most]))
+    if len(rows) > most:
+        console.print(f"… and {len(rows) - most} more; --csv FILE writes all of them.", highlight=False)
     for failure in failures:
         print(f"not used: {failure.name}: {failure.why}", file=sys.stderr)
     told = f"{len(rows)} images answered" + (f", {len(failures)} not used" if failures else "")

@@ -6,15 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 from rich.text import Text
 
 from client.prediction.outcome import Outcome, percent, statement
+from common.cli.terminal import Sheet
 from common.package import Content
 
 MOST_ROWS = 50
-"""On the screen; the files have all."""
+"""On a screen; a pipe and the files have all."""
 FORMULAS = ("=", "+", "-", "@", "\N{FULLWIDTH EQUALS SIGN}", "\N{FULLWIDTH PLUS SIGN}",
             "\N{FULLWIDTH HYPHEN-MINUS}", "\N{FULLWIDTH COMMERCIAL AT}")  # fmt: skip
 """How a spreadsheet's formulas begin."""
@@ -50,16 +49,14 @@ def row(content: Content, told: Outcome, unlike: str) -> Row:
     return Row(told.name, answer, probability, values, statement(content, told), unlike)
 
 
-def table(rows: Sequence[Row]) -> Table:
-    """The first rows, for people."""
-    shown = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for column in ("image", "answer", "probability", "how often that was right"):
-        shown.add_column(column, justify="right" if column == "probability" else "left")
-    for one in rows[:MOST_ROWS]:
+def table(rows: Sequence[Row]) -> Sheet:
+    """Rows for people."""
+    how_often = "how often that was right"
+    shown = Sheet("image", "answer", "probability", how_often, prose=(how_often,), right=("probability",))
+    for one in rows:
         probability = "–" if one.probability is None else percent(one.probability)
         warning = [(f"{one.unlike}\n", "bold yellow")] if one.unlike else []
-        # As texts: nothing in a name is markup to rich, nor a word for a smiling face.
-        shown.add_row(Text(one.image), Text(one.answer, "bold"), probability, Text.assemble(*warning, one.statement))
+        shown.add(one.image, Text(one.answer, "bold"), probability, Text.assemble(*warning, one.statement))
     return shown
 
 

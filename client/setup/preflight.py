@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
 from client.access.commands import one_alone
 from client.dataset.for_plan import own_cases
@@ -43,8 +44,8 @@ def check(home: Home, console: Console) -> int:
     for title, look in LOOKS.items():
         for line in _looked(look, home):
             bad += not line.ok
-            mark = "[green]ok  [/]" if line.ok else "[red]NOT [/]"
-            console.print(f"{mark} {title}: {line.what}", highlight=False)
+            mark = Text("ok  ", "green") if line.ok else Text("NOT ", "red")
+            console.print(mark, f"{title}: {line.what}")
             if line.todo:
                 console.print(f"       {line.todo}", highlight=False)
     console.print("Ready." if not bad else f"{bad} thing{'s' * (bad > 1)} to mend.")

@@ -6,8 +6,7 @@ import tempfile
 import urllib.request
 from pathlib import Path
 
-from rich.console import Console
-
+from common.cli import terminal
 from common.cli.progress import Watch
 from common.config import Download
 from common.errors import DataError
@@ -34,7 +33,7 @@ def fetch(download: Download, path: Path) -> None:
                 raise DataError(f"{download.url} leads to {response.url}, which is not secured; refused. {by_hand}")
             size = int(response.headers.get("Content-Length") or 0)
             digests = {"md5": hashlib.md5(usedforsecurity=False), "sha256": hashlib.sha256()}
-            with Watch(size, Console(stderr=True)) as watch:
+            with Watch(size, terminal.console(errors=True)) as watch:
                 while chunk := response.read(_CHUNK):
                     file.write(chunk)
                     for digest in digests.values():

@@ -24,13 +24,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 
 from client import readers
 from client.readers import Frames
 from client.readers.source import Origin
 from client.sources import cache_entry
 from client.sources.case_table import Facts
+from common.cli import terminal
 from common.cli.progress import Watch
 from common.errors import DataError, ImageError
 from common.imaging import Picture
@@ -158,7 +158,7 @@ def _in_processes(folder: Path, wanted: Sequence[tuple[Origin, Frames]]) -> Iter
         (signal.SIGINT, signal.SIG_IGN),
     )
     try:
-        with Watch(len(wanted), Console(stderr=True)) as watch:
+        with Watch(len(wanted), terminal.console(errors=True)) as watch:
             for known in pool.map(_attempt, [folder] * len(wanted), *zip(*wanted, strict=True), chunksize=2):
                 watch.advance(1, "decoding images")
                 yield known

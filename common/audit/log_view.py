@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from common.audit import log_copy
 from common.audit.entries import Entry, decode
 from common.audit.heads import Head
 from common.audit.log import Log
+from common.cli import terminal
 from common.cli.command import Command
+from common.cli.terminal import Sheet
 from common.errors import ConfigError
 from common.storage import tensorfile
 from common.trust.keys import public_of
@@ -63,21 +63,23 @@ def command(who: str, home: Arguments, log_of: Callable[[argparse.Namespace], Lo
 
 
 def _show(log: Log, options: argparse.Namespace) -> int:
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for column in ("entry", "when, UTC", "who", "what", "plan", "data set", "facts"):
-        table.add_column(column)
+    console = terminal.console()
+    table = Sheet("entry", "when, UTC", "who", "what", "plan", "data set", "facts", prose=("facts",))
     for entry in _wanted(log, options):
         who = f"{entry.user}, {entry.role}" if entry.role else entry.user
-        mark = {"begun": "…", "done": "", "failed": " [red]failed[/]"}[entry.outcome]
-        facts = ", ".join(f"{name} {_short(told)}" for name, told in entry.facts.items())
+        mark = {"begun": Text("…"), "done": Text(), "failed": Text(" failed", "red")}[entry.outcome]
+        facts = ", ".join(
+            f"{name} {_short(told) if console.is_terminal else told}" for name, told in entry.facts.items()
+        )
         when = time.strftime(LINE, time.gmtime(entry.at_s))
-        table.add_row(str(entry.number), when, who, entry.what + mark, entry.plan, entry.dataset, facts)
-    Console(soft_wrap=True).print(table)
+        what = Text.assemble(entry.what, mark)
+        table.add(str(entry.number), when, who, what, entry.plan, entry.dataset, facts)
+    console.print(table)
     return 0
 
 
 def _short(told: int | str) -> str:
-    """Digests and signatures by their beginning; `audit export` has all of them."""
+    """Digests and signatures by their beginning, on a screen; a pipe, and `audit export`, have all of them."""
     return f"{told[:8]}…" if isinstance(told, str) and len(told) > LONGEST else str(told)
 
 

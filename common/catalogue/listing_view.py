@@ -4,13 +4,11 @@ import time
 from collections.abc import Sequence
 
 import yaml
-from rich.box import SIMPLE_HEAD
 from rich.console import Group
-from rich.table import Column, Table
-from rich.text import Text
 
 from common.catalogue.listing import SHOWN, Listing
 from common.catalogue.offers import Content, Dataset, Model, Offer, Plan
+from common.cli.terminal import Sheet
 
 HEADINGS = {"dataset": "Data sets", "model": "Models", "plan": "Plans"}
 COLUMNS = {
@@ -18,6 +16,7 @@ COLUMNS = {
     "model": ("model", "title", "tells apart", "trained by", "licence"),
     "plan": ("plan", "title", "data set", "tells apart", "model", "rounds"),
 }
+PROSE = ("title", "images", "cases", "purposes", "tells apart", "trained by")
 ORIGINS = {
     "hospital": "the hospital's own images",
     "simulated": "SIMULATED, a part that a program dealt out of a data set",
@@ -49,15 +48,12 @@ def cells(content: Content) -> tuple[str, ...]:
 
 def tables(listing: Listing) -> Group:
     """All that is offered."""
-    found: list[Table | str] = []
+    found: list[Sheet | str] = []
     for kind in SHOWN:
         if offers := listing.of(kind):
-            address, *others = COLUMNS[kind]
-            longest = max(len(offer.content.address) for offer in offers)
-            first = Column(address, overflow="fold", min_width=min(longest, 40))  # it will be typed again
-            table = Table(first, *others, title=HEADINGS[kind], title_justify="left", box=SIMPLE_HEAD)
+            table = Sheet(*COLUMNS[kind], prose=PROSE, title=HEADINGS[kind])
             for offer in offers:
-                table.add_row(*map(Text, cells(offer.content)))  # what others wrote is no markup of this terminal's
+                table.add(*cells(offer.content))
             found.append(table)
     return Group(*(found or ["Nothing is offered yet."]))
 

@@ -20,7 +20,7 @@ class Watch:
         self._lock = threading.Lock()
         self._stopped = False
         self._bar = Progress(
-            TextColumn("{task.description}"), BarColumn(20), TaskProgressColumn(), TimeRemainingColumn(),
+            TextColumn("{task.description}", markup=False), BarColumn(20), TaskProgressColumn(), TimeRemainingColumn(),
             console=console, transient=True,
         )  # fmt: skip
         self._task = self._bar.add_task("starting", total=self._total)

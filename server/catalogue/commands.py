@@ -3,11 +3,10 @@
 import argparse
 from pathlib import Path
 
-from rich.console import Console
-
 from common.catalogue import Model, Offer, command_parts, listing_view
 from common.catalogue.offer_from_file import of_file
 from common.catalogue.offers import withdrawal
+from common.cli import terminal
 from common.cli.command import Command
 from common.errors import CatalogueError, ConfigError
 from common.storage import tensorfile
@@ -38,7 +37,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> int:
     catalogue = Catalogue(Home.at(options.home))
     if options.action is None:
-        command_parts.listed(catalogue.listing(), Console(soft_wrap=True))
+        command_parts.listed(catalogue.listing(), terminal.console())
         return 0
     return {"show": _show, "take": _take, "offer": _offer, "withdraw": _withdraw, "export": _export}[options.action](
         catalogue, options

@@ -3,8 +3,7 @@
 import argparse
 from pathlib import Path
 
-from rich.console import Console
-
+from common.cli import terminal
 from common.cli.command import Command
 from common.errors import ConfigError
 from common.storage import tensorfile
@@ -32,7 +31,7 @@ def _compare(options: argparse.Namespace) -> int:
     if len(options.runs) < 2:
         raise ConfigError("one run, expected two at least to compare: python -m server compare RUN RUN…")
     results = [comparison_page.read(result_folder(options.home, name)) for name in options.runs]
-    Console(soft_wrap=True).print(comparison_page.screen_table(results))
+    terminal.console().print(comparison_page.screen_table(results))
     for doubt in comparison_page.doubts(results):
         print(doubt)
     tensorfile.write_atomically(options.out, comparison_page.page(results))

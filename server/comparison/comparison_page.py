@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-
+from common.cli.terminal import Sheet
 from common.errors import RunError
 from common.storage.files import read_json
 from server.report import charts, rounds_table, sentences
@@ -81,18 +79,16 @@ def differing(results: Sequence[Result]) -> dict[str, list[str]]:
     return {key: found for key, found in values.items() if len(told(key)) > 1}
 
 
-def screen_table(results: Sequence[Result]) -> Table:
+def screen_table(results: Sequence[Result]) -> Sheet:
     """The same for a screen: a row a run."""
-    screen = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    screen.add_column("run", min_width=max(map(len, named(results))))
-    for column in ("AUC", "95 % interval", "accuracy", "sensitive", "specific", "rounds", "seconds", "MB up"):
-        screen.add_column(column, justify="right", no_wrap=True)
+    figures_of = ("AUC", "95 % interval", "accuracy", "sensitive", "specific", "rounds", "seconds", "MB up")
+    screen = Sheet("run", *figures_of, right=figures_of)
     for name, result in zip(named(results), results, strict=True):
         figures, cost = sentences.figures(result), result["cost"]
         interval = "–".join(f"{v:.3f}" for v in figures.get("auc_interval") or ())
         auc, *others = ("–" if figures[f] is None else f"{figures[f]:.3f}" for f in SHOWN)
         spent = str(cost["rounds"]), f"{cost['seconds']:.0f}", f"{cost['bytes_up'] / 1e6:.1f}"
-        screen.add_row(name, auc, interval, *others, *spent)
+        screen.add(name, auc, interval, *others, *spent)
     return screen
 
 

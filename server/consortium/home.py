@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Self
 
-import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_public_key
 from pydantic import Field, ValidationError
@@ -53,7 +52,7 @@ class ConsortiumSettings(Frozen):
         try:
             return cls.model_validate(told)
         except ValidationError as error:
-            raise ConfigError(configuration.readable(Path("consortium.yaml"), error)) from None
+            raise ConfigError(configuration.readable(Path("consortium.yaml"), error, cls)) from None
 
 
 @dataclass(frozen=True)
@@ -82,14 +81,12 @@ class Home:
         """
         path = self.folder / "consortium.yaml"
         try:
-            return ConsortiumSettings.checked(yaml.safe_load(path.read_text()))
+            return ConsortiumSettings.checked(configuration.parse_yaml(path.read_bytes(), path))
         except FileNotFoundError:
             raise ConfigError(
                 f"{self.folder}: no consortium.yaml. Make a consortium with `python -m server init`, or name its "
                 "folder with --home."
             ) from None
-        except (yaml.YAMLError, UnicodeError) as error:
-            raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
 
     @property
     def pins(self) -> Pins:

@@ -3,8 +3,7 @@
 import argparse
 from functools import partial
 
-from rich.console import Console
-
+from common.cli import terminal
 from common.cli.command import Command, confirmed
 from common.config import Terms
 from common.errors import ConfigError
@@ -15,7 +14,7 @@ from server.consortium.arguments import add_root
 from server.consortium.home import Home
 from server.consortium.log_proofs import ensure_voucher
 from server.evaluation import model_store
-from server.runs import terminal
+from server.runs import run_display
 from server.runs.run import Run
 
 EVALUATE = """Have every site run models on its validation cases. Nothing is trained.
@@ -90,7 +89,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     run = Run.begin(home, plan, options.wait_hours * 3600)
     print(f"Run {run.name}: asking {', '.join(plan.content.cohort)} to evaluate {', '.join(options.models)}.")
     print(f"Each decides: python -m client approve {run.name}")
-    return 0 if options.no_follow else terminal.follow(run, Console(soft_wrap=True))
+    return 0 if options.no_follow else run_display.follow(run, terminal.console())
 
 
 COMMANDS = {

@@ -9,10 +9,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
+from common.cli.terminal import Cell, Sheet
 from common.metrics import performance
 from common.metrics.performance import Score
 from common.secagg.key_period_plan import threshold
@@ -190,18 +190,14 @@ def show(result: Mapping[str, Any], console: Console) -> None:
     several = len(result["seeds"]) > 1
     titles = {"auc": "AUC on test cases", "accuracy": "Accuracy on test cases, operating point chosen on validation"}
     for figure, title in titles.items():
-        table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-        table.add_column("site", no_wrap=True)
-        table.add_column("cases", justify="right", no_wrap=True)
-        for approach in approaches:
-            table.add_column(approach, justify="right", no_wrap=True)
+        table = Sheet("site", "cases", *approaches, right=("cases", *approaches), title=title)
         for name, site in result["sites"].items():
             cells = [_cell(site[a], figure, several) for a in approaches]
-            table.add_row(name, str(site["cases"]["train"]), *_with_best_marked(cells, site, approaches, figure))
-        table.add_section()
+            table.add(name, str(site["cases"]["train"]), *_with_best_marked(cells, site, approaches, figure))
+        table.rule()
         total = str(sum(site["cases"]["train"] for site in result["sites"].values()))
         for title, row in (("mean of sites", "sites_mean"), ("all test cases", "test")):
-            table.add_row(title, total, *(_cell(result[row][a], figure, several) for a in approaches))
+            table.add(title, total, *(_cell(result[row][a], figure, several) for a in approaches))
         console.print(table)
     federated = result["test"]["federated"]
     console.print(
@@ -219,9 +215,9 @@ def show(result: Mapping[str, Any], console: Console) -> None:
         )
     else:
         console.print(
-            "[yellow]Secure aggregation was OFF[/] (federation.secure=false): the coordinator saw what each site sent, "
-            "in the clear. For comparison in a simulation only.",
-            highlight=False,
+            Text("Secure aggregation was OFF", "yellow"),
+            "(federation.secure=false): the coordinator saw what each site sent, in the clear. For comparison in a "
+            "simulation only.",
         )
     console.print(f"{result['origin']}. Research software, not a medical device.", style="dim", highlight=False)
 
@@ -252,11 +248,11 @@ def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 
-def _with_best_marked(cells: list[str], site: Mapping[str, Any], approaches: Sequence[str], figure: str) -> list[str]:
+def _with_best_marked(cells: list[str], site: Mapping[str, Any], approaches: Sequence[str], figure: str) -> list[Cell]:
     """The best of what the site can have (pooling is not among it) in bold."""
     possible = [site[a][figure] for a in approaches if a != "pooled" and site[a][figure] is not None]
     best = max(possible, default=None)
     return [
-        f"[bold green]{c}[/]" if best is not None and a != "pooled" and site[a][figure] == best else c
+        Text(c, "bold green") if best is not None and a != "pooled" and site[a][figure] == best else c
         for c, a in zip(cells, approaches, strict=True)
     ]

@@ -3,16 +3,15 @@
 import argparse
 import time
 
-from rich.console import Console
-
 from common import config as configuration
+from common.cli import terminal
 from common.cli.command import Command
 from common.plans.plan import RunPlan
 from server.catalogue.catalogue import Catalogue
 from server.consortium.arguments import add_home, add_root, add_run
 from server.consortium.home import Home
 from server.consortium.log_proofs import ensure_voucher
-from server.runs import terminal
+from server.runs import run_display
 from server.runs.run import OVER, Run
 
 RUN = """Sign a plan, ask the sites for it, and follow the run. Ctrl-C ends the following, not the run.
@@ -61,20 +60,20 @@ def _run(options: argparse.Namespace) -> int:
     options.act.plan, options.act.facts["digest"] = plan.name, plan.digest
     run = Run.begin(home, plan, options.wait_hours * 3600)
     print(f"Run {run.name}: asking {', '.join(plan.content.cohort)}. Each decides: python -m client approve {run.name}")
-    return 0 if options.no_follow else terminal.follow(run, Console(soft_wrap=True))
+    return 0 if options.no_follow else run_display.follow(run, terminal.console())
 
 
 def _follow(options: argparse.Namespace) -> int:
-    return terminal.follow(Run.find(Home.at(options.home), options.name), Console(soft_wrap=True))
+    return run_display.follow(Run.find(Home.at(options.home), options.name), terminal.console())
 
 
 def _status(options: argparse.Namespace) -> int:
-    terminal.status(Home.at(options.home), Console(soft_wrap=True))
+    run_display.status(Home.at(options.home), terminal.console())
     return 0
 
 
 def _history(options: argparse.Namespace) -> int:
-    terminal.history(Home.at(options.home), Console(soft_wrap=True))
+    run_display.history(Home.at(options.home), terminal.console())
     return 0
 
 

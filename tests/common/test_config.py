@@ -37,7 +37,7 @@ def test_every_configuration_of_the_project_is_valid(path: Path, tmp_path: Path)
     ("more", "key", "hint"),
     [
         ("federatoin: {rounds: 3}", "federatoin", "did you mean 'federation'"),
-        ("federation: {round: 3}", "federation.round", "did you mean 'rounds'"),
+        ("federation: {round: 3}", "federation.round", "did you mean 'federation.rounds'"),
         ("federation: {rounds: 0}", "federation.rounds", "greater than or equal to 1"),
         ("federation: {local: {epochs: 1, steps: 3}}", "federation.local", "not both"),
         ("federation: {strategy: fedbest}", "federation.strategy", "fedavg"),
@@ -47,7 +47,6 @@ def test_every_configuration_of_the_project_is_valid(path: Path, tmp_path: Path)
         ("seeds: [1, 1]", "(whole file)", "every seed once"),
         ("preprocess: [{step: blur}]", "preprocess.0", "gaussian"),
         ("preprocess: [{step: gaussian, sigma: -1}]", "preprocess.0.sigma", "greater than"),
-        ("data: {kind: synthetic, labels: [no, yes]}", "data.labels.0", "in quotes"),
         ("preprocess: [mean]", "preprocess.0", "expected a section"),
         ("operating_point: 2", "operating_point", "less than 1"),
     ],
@@ -59,6 +58,73 @@ def test_a_fault_is_named_with_its_key_and_what_was_expected(tmp_path: Path, mor
     assert "c.yaml" in message
     assert f"  {key}" in message
     assert hint in message
+
+
+@pytest.mark.parametrize(
+    ("more", "key", "nearest"),
+    [
+        ("rounds: 3", "rounds", "federation.rounds"),
+        ("epochs: 3", "epochs", "federation.local.epochs"),
+        ("federation: {optimizer: sgd}", "federation.optimizer", "federation.local.optimizer"),
+        ("federation: {local: {rounds: 3}}", "federation.local.rounds", "federation.rounds"),
+        ("federation: {local: {epoch: 3}}", "federation.local.epoch", "federation.local.epochs"),
+        ("personalize: {mix: false}", "personalize", "personalise"),
+        ("preprocess: [{step: gaussian, sigm: 1}]", "preprocess.0.sigm", "preprocess.0.sigma"),
+        ("plan: {dataset: a, label: [a, b], shape: [4, 4, 1]}", "plan.label", "plan.labels"),
+        ("augment: {rotate: 3}", "augment.rotate", "augment.rotate_degrees"),
+    ],
+)
+def test_an_unknown_key_is_answered_with_the_nearest_one_and_its_section(
+    tmp_path: Path, more: str, key: str, nearest: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        configuration.load(minimal(tmp_path, more))
+    assert f"  {key}: unknown key; did you mean '{nearest}'?" in str(caught.value).splitlines()
+
+
+def test_a_key_of_another_kind_of_section_is_none_of_this_kind(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"data\.alphas: unknown key; did you mean 'sites\.alpha'"):
+        configuration.load(minimal(tmp_path), ["data.alphas=1"])
+    with pytest.raises(ConfigError, match=r"data\.casses: unknown key; did you mean 'data\.classes'"):
+        configuration.load(minimal(tmp_path), ["data.casses=2"])
+
+
+def test_a_key_like_no_other_is_sent_to_the_page_of_keys(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"  zzz: unknown key; see docs/configuration\.md"):
+        configuration.load(minimal(tmp_path, "zzz: 3"))
+
+
+def test_text_that_yaml_reads_as_yes_and_no_is_to_be_put_in_quotes(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"  data\.labels\.0: .*in quotes"):
+        configuration.load(minimal(tmp_path), ["data.labels=[no, yes]"])
+
+
+@pytest.mark.parametrize(
+    ("text", "lines", "key"),
+    [
+        ("name: a\nseeds: [1]\nname: b\n", "lines 1 and 3", "name"),
+        ("federation:\n  rounds: 3\n  quorum: 2\n  rounds: 4\n", "lines 2 and 4", "federation.rounds"),
+        ("preprocess:\n- step: mean\n- step: gaussian\n  step: mean\n", "lines 3 and 4", "preprocess.1.step"),
+        ("federation: {local: {batch: 8, batch: 8}}\n", "line 1", "federation.local.batch"),
+    ],
+)
+def test_a_key_that_occurs_twice_is_refused_with_both_lines(tmp_path: Path, text: str, lines: str, key: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        configuration.load(written(tmp_path, text))
+    assert str(caught.value) == f"{tmp_path / 'c.yaml'}, {lines}: the key '{key}' occurs twice. Keep one of the two."
+
+
+def test_a_key_twice_in_an_override_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"'batch' occurs twice"):
+        configuration.load(minimal(tmp_path), ["federation.local={batch: 8, batch: 4}"])
+
+
+def test_the_same_key_in_two_sections_and_an_alias_of_a_section_are_no_repetition(tmp_path: Path) -> None:
+    more = "federation: {local: &local {batch: 8}}\npreprocess: [{step: mean}, {step: mean}]"
+    assert configuration.load(minimal(tmp_path, more)).federation.local.batch == 8
+    shared = "data: &a {kind: synthetic}\nsites: {split: natural}\nmodel: {kind: svm}\nname: *a\n"
+    with pytest.raises(ConfigError, match=r"  name: "):
+        configuration.load(written(tmp_path, shared))
 
 
 def test_all_faults_are_told_at_once(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from common.storage.files import write_json
 from server.dashboard import live_page
-from server.runs import terminal
+from server.runs import run_display
 from server.runs.status import Connection, site_statuses
 from tests.consortium.consortium import Consortium
 from tests.dashboard.served import alive
@@ -50,7 +50,7 @@ def test_a_site_is_what_its_line_and_its_words_make_it(
 def test_the_status_of_the_terminal_says_the_same(consortium: Consortium) -> None:
     alive(consortium.home, Osaka=3.0)
     said = io.StringIO()
-    terminal.status(consortium.home, Console(file=said, width=200))
+    run_display.status(consortium.home, Console(file=said, width=200))
     assert "no, lost its line, last heard 3 s ago" in said.getvalue()
 
 

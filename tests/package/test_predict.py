@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from common.metrics.out_of_distribution import Reference
 from common.metrics.performance import BINS
 from common.models import build
 from server.__main__ import main as server
+from tests.cli.piping import piped
 from tests.custody import hospital
 from tests.data.pydicom_files import FOLDERS, SMALL
 from tests.package.shop import ROOT, Made
@@ -65,6 +67,20 @@ def _grey(picture: Picture) -> np.ndarray:
 
 
 # --- the command ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("columns", ["40", "200"])
+def test_images_whose_paths_begin_alike_have_a_whole_line_each_in_a_pipe(
+    svm: Made, tmp_path: Path, columns: str
+) -> None:
+    folder = tmp_path / "export of the [chest] department, with a name that is long" / "and of the year 2026"
+    folder.parent.mkdir()
+    phantoms(svm, folder, 4)
+    asked = ("--publisher", svm.shared.fingerprint, "--trusted", tmp_path / "p.json", "--no-pictures")
+    lines = piped("client", "predict", svm.path, folder, *asked, columns=columns).splitlines()
+    for i in range(4):
+        (line,) = [line for line in lines if f"{folder / str(i)}.png" in line]
+        assert re.search(r"\.png +[a-z]+ +[\d.]+ % +\S.*\w", line)
 
 
 def test_a_folder_is_answered_and_what_is_damaged_is_named(

@@ -21,6 +21,7 @@ from server.comparison import comparison_page
 from server.report import chart_labels, charts, learning_curves, rounds_table, sentences
 from server.runs import driver
 from simulate import main as simulate
+from tests.cli.piping import piped
 from tests.consortium.consortium import Consortium
 from tests.runs.test_runs import Hospitals
 
@@ -267,6 +268,16 @@ def test_runs_are_compared_on_a_page_and_on_the_screen(
     assert {float(told["value"] or "") for tag, told in page.tags if tag == "data"} <= numbers(
         [told(simulated), told(real)]
     )
+
+
+@pytest.mark.parametrize("columns", ["20", "40", "80", "200"])
+def test_compared_runs_have_a_whole_line_each_in_a_pipe(simulated: Path, tmp_path: Path, columns: str) -> None:
+    long = told(simulated) | {"name": "pneumonia-of-children-and-of-[adults]-at-all-of-the-hospitals-that-took-part"}
+    (tmp_path / "result.json").write_text(json.dumps(long), encoding="utf-8")
+    lines = piped("server", "compare", simulated, tmp_path, "--out", tmp_path / "c.html", columns=columns).splitlines()
+    (line,) = [line for line in lines if long["name"] in line]
+    figures = long["counts"]["test"]["federated"]["figures"]
+    assert line.split()[1:3] == [f"{figures['auc']:.3f}", "–".join(f"{v:.3f}" for v in figures["auc_interval"])]
 
 
 def test_only_settings_that_differ_are_laid_beside_each_other(simulated: Path) -> None:

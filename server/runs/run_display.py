@@ -3,16 +3,17 @@
 import time
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from common.cli.progress import duration
+from common.cli.terminal import Sheet
 from common.storage.files import read_json
 from server.consortium.home import Home
 from server.processes import process_table
 from server.runs.run import OVER, Run
 from server.runs.status import (
+    SiteStatus,
     ago,
     current_run,
     describe_run,
@@ -30,19 +31,16 @@ ANNOUNCE_AFTER_S = 5.0
 def status(home: Home, console: Console) -> None:
     """One line a site, and what the run is waiting for."""
     run = current_run(home)
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for column in ("site", "connected", "doing", "plan", "waited for", "error"):
-        table.add_column(column, no_wrap=column == "site")
+    table = Sheet("site", "connected", "doing", "plan", "waited for", "error",
+                  prose=("connected", "doing", "waited for", "error"))  # fmt: skip
     now = time.time()
     for one in site_statuses(home, run):
-        connection = (
-            f"[green]yes[/], {ago(now, one.since_s)}" if one.is_connected else f"[red]no[/], {one.absence(now)}"
-        )
         plan = {"approve": "approved", "refuse": "refused", "": "undecided" if run else "–"}[one.decision]
-        table.add_row(one.site, connection, one.doing or "–", plan, one.awaited_for or "–", f"[red]{one.error}[/]")
+        error = Text(one.error, "red")
+        table.add(one.site, _connected(one, now), one.doing or "–", plan, one.awaited_for or "–", error)
     console.print(table)
     if not is_service_running(home):
-        console.print("[red]The coordinator's processes are not running:[/] python -m server start")
+        console.print(Text("The coordinator's processes are not running:", "red"), "python -m server start")
     elif children := process_table.process_states(home.live / "log"):
         names = ", ".join(f"{c.name} {f'up {ago(now, c.since_s)}' if c.pid else 'down'}" for c in children)
         console.print(f"Processes: {names}.", highlight=False)
@@ -62,7 +60,7 @@ def follow(run: Run, console: Console) -> int:
         if state.stage in OVER:
             return _over(run, console)
         if not is_service_running(run.home) and last_stage != "down":
-            console.print("[yellow]The coordinator's processes are not running:[/] python -m server start")
+            console.print(Text("The coordinator's processes are not running:", "yellow"), "python -m server start")
             last_stage = "down"
         elif state.stage != last_stage and is_service_running(run.home):
             console.print(describe_run(run), highlight=False)
@@ -79,15 +77,19 @@ def follow(run: Run, console: Console) -> int:
 
 def history(home: Home, console: Console) -> None:
     """A line a run."""
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for column in ("run", "made", "sites", "rounds", "validation AUC", "how it ended"):
-        table.add_column(column, no_wrap=column == "run")
+    table = Sheet("run", "made", "sites", "rounds", "validation AUC", "how it ended", prose=("how it ended",))
     for one in run_history(home):
         made_at = time.strftime("%Y-%m-%d %H:%M", time.gmtime(one.made_s))
         ending = one.stage + (f": {one.why}" if one.why else "")
-        table.add_row(one.name, made_at, str(one.sites), f"{one.rounds} of {one.planned}",
-                      "–" if one.auc is None else f"{one.auc:.3f}", ending)  # fmt: skip
+        table.add(one.name, made_at, str(one.sites), f"{one.rounds} of {one.planned}",
+                  "–" if one.auc is None else f"{one.auc:.3f}", ending)  # fmt: skip
     console.print(table)
+
+
+def _connected(one: SiteStatus, now: float) -> Text:
+    if one.is_connected:
+        return Text.assemble(("yes", "green"), f", {ago(now, one.since_s)}")
+    return Text.assemble(("no", "red"), f", {one.absence(now)}")
 
 
 def _line(run: Run, record: dict[str, Any], rounds: list[dict[str, Any]]) -> str:
@@ -107,7 +109,7 @@ def _line(run: Run, record: dict[str, Any], rounds: list[dict[str, Any]]) -> str
 def _over(run: Run, console: Console) -> int:
     state = run.state
     if state.stage != "finished":
-        console.print(f"[red]Run {run.name} {state.stage}[/]: {state.why}")
+        console.print(Text.assemble((f"Run {run.name} {state.stage}", "red"), f": {state.why}"))
         return 1
     if run.plan.content.models:
         console.print("Finished: models evaluated. Research software, not a medical device.")

@@ -1,0 +1,59 @@
+"""One run's configuration: a YAML file, checked once at the edge, then frozen.
+
+    load("configs/demo.yaml", ["federation.rounds=3"])      a file with overrides laid over it
+
+Unknown keys are refused, values out of range are refused, and every error names file, key, and what was expected.
+A module a subject: `data_settings`, `model_settings`, `federation_settings`, and `run_settings` with the whole of it;
+`config_file` reads, `yaml_text` parses, `config_faults` says what is wrong. Every key is in docs/configuration.md.
+"""
+
+from common.config.config_faults import first_fault, readable
+from common.config.config_file import from_tree, lay_over, load
+from common.config.data_settings import (
+    Data,
+    Download,
+    Encrypted,
+    Folder,
+    Manifest,
+    Npz,
+    Sites,
+    Source,
+    Synthetic,
+)
+from common.config.federation_settings import Federation, Local, Simulated
+from common.config.model_settings import Cnn, ModelConfig, Svm
+from common.config.run_settings import Config, Personalise, Terms, Training
+from common.config.section import Count, Fraction, Frozen, Positive
+from common.config.yaml_text import parse_yaml
+
+__all__ = [
+    "Cnn",
+    "Config",
+    "Count",
+    "Data",
+    "Download",
+    "Encrypted",
+    "Federation",
+    "Folder",
+    "Fraction",
+    "Frozen",
+    "Local",
+    "Manifest",
+    "ModelConfig",
+    "Npz",
+    "Personalise",
+    "Positive",
+    "Simulated",
+    "Sites",
+    "Source",
+    "Svm",
+    "Synthetic",
+    "Terms",
+    "Training",
+    "first_fault",
+    "from_tree",
+    "lay_over",
+    "load",
+    "parse_yaml",
+    "readable",
+]

@@ -1,0 +1,87 @@
+"""From a YAML file to a checked configuration, with overrides laid over it and its paths resolved."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from common.config.config_faults import readable
+from common.config.data_settings import Encrypted, Npz, Synthetic
+from common.config.run_settings import Config
+from common.config.yaml_text import parse_yaml
+from common.errors import ConfigError
+
+
+def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Read a YAML file, lay `key.key=value` overrides over it, and check all of it.
+
+    Raises:
+        ConfigError: naming the file, the key, and what was expected.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: cannot read this configuration ({error.strerror}). Examples are in configs/."
+        ) from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: not a text file; expected YAML as in configs/demo.yaml.") from None
+    tree = parse_yaml(text, path)
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path}: expected sections such as data, sites and model, as in configs/demo.yaml.")
+    for override in overrides:
+        lay_over(tree, override)
+    return from_tree(tree, path)
+
+
+def from_tree(tree: dict[str, Any], path: Path) -> Config:
+    """A configuration from what a file holds; paths in it are relative to the file.
+
+    Raises:
+        ConfigError: naming the file, the key, and what was expected.
+    """
+    try:
+        config = Config.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(readable(path, error, Config)) from None
+    return _resolve_paths(config, path.resolve().parent)
+
+
+def lay_over(tree: dict[str, Any], override: str) -> None:
+    """Set one dotted key; the value is read as YAML, so `seeds=[1,2]` and `federation.rounds=3` both work.
+
+    Raises:
+        ConfigError: it is not key=value, or the value is not valid YAML.
+    """
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"'{override}': expected key=value, for example federation.rounds=3.")
+    *parents, last = key.strip().split(".")
+    for parent in parents:
+        tree = tree.setdefault(parent, {})
+        if not isinstance(tree, dict):
+            raise ConfigError(f"'{override}': {parent} holds a value, not a section.")
+    tree[last] = parse_yaml(value, f"'{override}'")
+
+
+def _resolve_paths(config: Config, base: Path) -> Config:
+    """Resolve the data paths: relative to the config file, else to the working folder; the first that exists."""
+    if isinstance(config.data, Synthetic):
+        return config
+    paths = config.data.path if isinstance(config.data.path, tuple) else (config.data.path,)
+    candidates = [root / p.expanduser() for p in paths for root in (base, Path.cwd())]
+    # An encrypted set is known by its name and by the site's folder around it, also where it is a link to another disk.
+    resolve = Path.absolute if isinstance(config.data, Encrypted) else Path.resolve
+    path = next((resolve(c) for c in candidates if c.exists()), None)
+    if path is None:
+        if isinstance(config.data, Npz) and config.data.download:
+            target = (base / paths[-1].expanduser()).resolve()
+            return config.model_copy(update={"data": config.data.model_copy(update={"path": target})})
+        tried = "\n".join(f"  {c}" for c in dict.fromkeys(candidates))
+        raise ConfigError(f"data.path: none of these exists:\n{tried}\nGive another with data.path=/where/it/is.")
+    update = {"path": path}
+    if isinstance(config.data, Encrypted) and config.data.home:
+        update["home"] = base / config.data.home.expanduser()
+    return config.model_copy(update={"data": config.data.model_copy(update=update)})

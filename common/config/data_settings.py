@@ -1,0 +1,124 @@
+"""Sections `data` and `sites`: where the cases come from, and how they fall to the sites."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from common.config.section import Fraction, Frozen, Positive
+
+
+class Source(Frozen):
+    """What every kind of data source has."""
+
+    labels: tuple[str, ...] = ()
+    """Names of the classes in the order of their index; empty: taken from the data, sorted."""
+    on_error: Literal["stop", "report"] = "stop"
+    """An unreadable image or a bad row: stop the run, or leave the case out and list it in the report."""
+    cache: Path | None = None
+    """Folder for decoded images; none: `cache/` in the working folder, never inside the data set."""
+
+
+class Synthetic(Source):
+    """Radiograph-like phantoms that the program draws itself. Always called synthetic."""
+
+    kind: Literal["synthetic"]
+    sites: Annotated[int, Field(ge=1, le=100)] = 5
+    cases: Annotated[int, Field(ge=10)] = 200
+    """Mean number of cases a site; the sites differ in size."""
+    size: Annotated[int, Field(ge=16, le=512)] = 64
+    classes: Annotated[int, Field(ge=2, le=4)] = 2
+    seed: int = 1
+
+
+class Download(Frozen):
+    """Where a public file may be fetched when none of the paths exists; verified before it is used."""
+
+    url: Annotated[str, Field(pattern=r"^https://")]
+    md5: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+
+    @model_validator(mode="after")
+    def _checksum(self) -> "Download":
+        if not (self.md5 or self.sha256):
+            raise ValueError("give the publisher's md5 or sha256: a download without a checksum is not used")
+        return self
+
+
+class Npz(Source):
+    """Arrays in one .npz: MedMNIST's layout by itself, any other by the names of its arrays."""
+
+    kind: Literal["npz"]
+    path: Path | tuple[Path, ...]
+    """One path, or several of which the first that exists is taken; relative to the config file, else to the working
+    folder."""
+    download: Download | None = None
+    """Fetched to the last of the paths, relative to the config file, where none of them exists."""
+    images: str | None = None
+    targets: str | None = None
+    """Name of the array of labels."""
+    names: str | None = None
+    """Name of the array of class names, indexed by the labels; none: `class_names` where there is one."""
+    site: str | None = None
+    patient: str | None = None
+    split: str | None = None
+    """Names of the arrays that say, case by case, site, patient, and train, validation or test."""
+    groups: dict[str, str] = Field(default={})
+    """Class names merged into new ones, e.g. {normal: harmless, benign: harmless, malignant: malignant}."""
+
+
+class Folder(Source):
+    """A folder a class: `path/<label>/…`, or `path/<site>/<label>/…` where `site_folders` is set."""
+
+    kind: Literal["folder"]
+    path: Path | tuple[Path, ...]
+    site_folders: bool = False
+    frames: Literal["first", "middle", "all"] = "middle"
+    groups: dict[str, str] = Field(default={})
+
+
+class Manifest(Source):
+    """A CSV with the columns path and label, and where known site, patient, split (train, validation, test), frame."""
+
+    kind: Literal["manifest"]
+    path: Path | tuple[Path, ...]
+    frames: Literal["first", "middle", "all"] = "middle"
+    groups: dict[str, str] = Field(default={})
+
+
+class Encrypted(Source):
+    """A data set that `python -m client import` made. Its images are decrypted into memory alone."""
+
+    kind: Literal["encrypted"]
+    path: Path | tuple[Path, ...]
+    home: Path | None = None
+    """The site's folder, whose keys open it; none: the folder two above, where import puts it."""
+    frames: Literal["first", "middle", "all"] = "middle"
+    """Of a DICOM file with several, where the import was not told which."""
+    groups: dict[str, str] = Field(default={})
+
+
+Data = Annotated[Synthetic | Npz | Folder | Manifest | Encrypted, Field(discriminator="kind")]
+
+
+class Sites(Frozen):
+    """How the cases fall to sites, and each site's cases into training, validation and test."""
+
+    split: Literal["natural", "iid", "dirichlet", "size", "scanner"]
+    """natural: by the data's own sites. All others are simulated, and every output says so."""
+    count: Annotated[int, Field(ge=1, le=1000)] = 5
+    alpha: Positive = 0.5
+    """Dirichlet concentration over labels (split: dirichlet), or over sizes (split: size)."""
+    shift: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
+    """How far simulated scanners differ in gain, blur and noise (split: scanner)."""
+    validation: Fraction = 0.15
+    test: Fraction = 0.15
+    """Shares held out where the data brings no split of its own; by patient."""
+    test_on: Literal["own", "common"] = "own"
+    """Test every site's models on the site's own test cases, or on one common test set."""
+
+    @model_validator(mode="after")
+    def _room_to_train(self) -> "Sites":
+        if self.validation + self.test >= 1:
+            raise ValueError("validation + test must leave something to train on (below 1)")
+        return self

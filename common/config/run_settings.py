@@ -1,0 +1,88 @@
+"""The whole file: what all sites of a run share, the run with its data, and the terms of a plan."""
+
+import hashlib
+import json
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from common.config.data_settings import Data, Sites
+from common.config.federation_settings import Federation
+from common.config.model_settings import Cnn, ModelConfig, Svm
+from common.config.section import Count, Frozen
+from common.imaging.augment import Augment
+from common.imaging.steps import Steps
+
+
+class Personalise(Frozen):
+    """What a site does with the final model on its own, after the rounds."""
+
+    fine_tune_epochs: Annotated[float, Field(ge=0.0)] = 0.0
+    mix: bool = True
+    """Mix the logits of the site's own and the federated model; weight from {0, ¼, ½, ¾, 1} by validation log-loss."""
+
+
+class Training(Frozen):
+    """What all sites of a run share; a plan holds it, and the data stay each site's own matter."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], Field(min_length=1)] = (1,)
+    preprocess: Steps = ()
+    augment: Augment | None = None
+    model: ModelConfig
+    federation: Federation = Federation()
+    likeness: bool = True
+    """Gather, as sums, how the training images look in a few characteristics: who uses the model is warned by them of
+    images of another kind (docs/sharing.md)."""
+    operating_point: Literal["youden", "accuracy"] | Annotated[float, Field(gt=0.0, lt=1.0)] = "youden"
+    """Threshold chosen on summed validation counts: best Youden index, best accuracy, or at least this sensitivity."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError("seeds: every seed once")
+        if self.model.kind == "svm" and self.federation.rounds < 3:
+            raise ValueError("federation.rounds: the SVM's first two rounds prepare, expected 3 at least")
+        if self.model.kind == "svm" and self.federation.fraction < 1:
+            raise ValueError("federation.fraction: the SVM's sums need every site each round, expected 1.0")
+        return self
+
+    def model_for(self, seed: int) -> Cnn | Svm:
+        """The model of one seed's run: random features that are not pinned follow the seed."""
+        if isinstance(self.model, Svm) and self.model.seed is None:
+            return self.model.model_copy(update={"seed": seed})
+        return self.model
+
+    def digest(self) -> str:
+        """SHA-256 of the canonical JSON: two runs with one digest are the same run."""
+        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+
+
+class Terms(Frozen):
+    """What a plan says beside the training; a simulation has no use for it."""
+
+    dataset: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    """Under which name every site has its own images in its `site.yaml`."""
+    purpose: str = "training"
+    """One of those that the consortium's roster allows."""
+    labels: Annotated[tuple[str, ...], Field(min_length=2)]
+    shape: tuple[Count, Count, Count]
+    """Of an image after preprocessing: height, width, channels."""
+    cohort: tuple[str, ...] = ()
+    """The sites that are asked; none: all active members."""
+    expires_days: Annotated[float, Field(gt=0.0, le=3650.0)] = 30.0
+    """When the plan ends, counted from its signature."""
+
+
+class Config(Training):
+    """One run with its data."""
+
+    data: Data
+    sites: Sites
+    baselines: tuple[Literal["local", "pooled"], ...] = ("local", "pooled")
+    """What federated training is compared with; pooled exists in simulation alone."""
+    personalise: Personalise = Personalise()
+    cross_site: bool = True
+    """In a simulation, run every site's own model, the federated and the pooled one on every site's validation
+    cases."""
+    plan: Terms | None = None
