@@ -40,7 +40,7 @@ from common.config import Folder, Local, Manifest
 from common.models import Work, build
 from common.types import Cases
 from tests.custody.hospital import dicom, open_hospital, taken_in, written
-from tests.data.pydicom_files import FOLDERS
+from tests.readers.pydicom_files import FOLDERS
 
 ROOT = Path(__file__).resolve().parents[1]
 MEDMNIST = ROOT.parent / "shared" / "data" / "pneumoniamnist.npz"

@@ -31,6 +31,7 @@ from client.custody import importer, lifecycle
 from client.custody.encrypted_dataset import Store
 from client.custody.key_ring import Custody
 from client.home import Home
+from client.plans import judge
 from common.audit.log import Log
 from common.errors import ConsiliumError
 from tests.backup.places import Place
@@ -225,7 +226,7 @@ class Restoration(Operation):
         """The backup, and what is a site already."""
         if problems := self.place.problems():
             raise ConsiliumError(problems[0])
-        if (self.new.folder / restore.LAST).exists() and not self.new.restored_s > 0:
+        if (self.new.folder / restore.LAST).exists() and not judge.restored_s(self.new) > 0:
             raise ConsiliumError("a site that does not know that it was restored")
         return {str(path): path.read_bytes() for path in self.place.disk.rglob("*") if path.is_file()}
 

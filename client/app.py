@@ -25,6 +25,8 @@ from flwr.clientapp import ClientApp
 from client.dataset import loading
 from client.dataset.for_plan import own_cases
 from client.home import Home
+from client.plans import judge
+from client.plans.inbox import PlanInbox
 from client.training import evaluating_site
 from client.training.auditing_site import Auditing
 from client.training.secure_site import SealedFile, Secured, asked_in, machine
@@ -159,7 +161,7 @@ def _own_member(message: Message, context: Context) -> Member:
     if "home" not in context.node_config:
         raise ConfigError('node-config: no key home; expected home="FOLDER", this site\'s folder (client init).')
     home = Home(Path(str(context.node_config["home"])))
-    plan = home.approved(_plan_of(message))
+    plan = judge.approved(home, _plan_of(message))
     return replace(prepared(home, plan), enrolment=home.enrolment, plan=plan)
 
 
@@ -184,7 +186,7 @@ _PREPARING = threading.Lock()
 @lru_cache(maxsize=1)
 def _prepared(home: Home, digest: str, edited_ns: int) -> Member:
     """`edited_ns`: when site.yaml was changed last, so that a mended one is read again."""
-    plan = home.approved(digest)
+    plan = judge.approved(home, digest)
     if plan.content.models:
         return _examining(home, plan)
     cases, told = own_cases(home, plan), plan.content
@@ -192,7 +194,9 @@ def _prepared(home: Home, digest: str, edited_ns: int) -> Member:
     model = build(training.model_for(seed), told.shape, len(told.labels), training.augment)
     site = Site(cases, Pipeline(training.preprocess), model, training.federation.local)
     layouts = partial(exchanges, training, model, told.shape, len(told.labels))
-    return Member(site, layouts, partial(Course.of, training, model, seed), home=home.folder, room=home.room(digest))
+    return Member(
+        site, layouts, partial(Course.of, training, model, seed), home=home.folder, room=PlanInbox(home).room(digest)
+    )
 
 
 def _examining(home: Home, plan: RunPlan) -> Member:
@@ -202,7 +206,7 @@ def _examining(home: Home, plan: RunPlan) -> Member:
     before = partial(evaluating_site.Examining, home=home, plan=plan)
     return Member(
         evaluating_site.prepared(home, plan), partial(evaluating_site.layouts, plan), no_course, home=home.folder,
-        room=home.room(plan.digest), before=lambda secured: before(secured).answer,
+        room=PlanInbox(home).room(plan.digest), before=lambda secured: before(secured).answer,
     )  # fmt: skip
 
 

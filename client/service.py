@@ -18,6 +18,7 @@ from client import app
 from client.connection.node import Doing, Link, serve
 from client.home import Home
 from client.plans import sync
+from client.plans.inbox import PlanInbox
 from common.cli import logs
 from common.errors import ConsiliumError
 from common.plans.plan import RunPlan
@@ -95,7 +96,7 @@ class Resident:
     def _read_images(self) -> None:
         """Of every plan that was approved, and again after a minute where they do not fit."""
         while not self.stop.wait(1.0):
-            for plan in [plan for plan in self.home.plans() if self._takes_part(plan)]:
+            for plan in [plan for plan in PlanInbox(self.home).plans() if self._takes_part(plan)]:
                 edited = self._edited()
                 if self._ready.get(plan.digest) != edited and self._read(plan):
                     self._ready[plan.digest] = edited
@@ -110,7 +111,7 @@ class Resident:
         return [plan for plan, then in self._ready.items() if then == edited and plan not in self._over]
 
     def _takes_part(self, plan: RunPlan) -> bool:
-        decision = self.home.decision(plan)
+        decision = PlanInbox(self.home).decision(plan)
         return bool(decision and decision.verdict == "approve" and plan.digest not in self._over)
 
     def _read(self, plan: RunPlan) -> bool:

@@ -12,6 +12,7 @@ from client.access import permissions
 from client.access.people import Key, opened, path_of
 from client.access.permissions import RULES, Role, Rule
 from client.access.policy import Member, Policy
+from client.access.policy_store import policy_store
 from client.access.signed_entries import sign
 from client.home import Home
 from client.sources.case_table import located
@@ -91,7 +92,7 @@ def admitted(home: Home, action: str, given: Path | None = None) -> Actor:
         if rule is None or rule.roles is None:
             why["refused"] = NO_ROW
             raise AccessError(f"{action}: no role may do this here; client/access/permissions.py has no row for it.")
-        policy = home.access.in_force()
+        policy = policy_store(home).in_force()
         why["policy"] = policy.content.version
         why["refused"] = NO_KEY
         try:

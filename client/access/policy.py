@@ -5,29 +5,19 @@ only one. The first is signed by the person whom it makes data officer; the site
 """
 
 import dataclasses
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import Field, ValidationError
 
-from client.access.permissions import OFFICER, ROLES, Role
-from common.audit.entries import decode
-from common.audit.log import Log
+from client.access.permissions import OFFICER, Role
 from common.config import Frozen
 from common.errors import AccessError, ConfigError, ConsiliumError
-from common.storage.files import replace
 from common.trust import documents
 from common.trust.documents import Paper
 
-EVENT = "policy"
-"""What the log calls a version that came into force."""
-CLOCK_S = 600
-"""A policy may be made so long in the future by this machine's clock, and no longer: else one officer could name a time
-when the other's has ended, and sign alone."""
 HOW_TO = "docs/access.md says how a policy is changed."
 
 Seconds = Annotated[int, Field(strict=True, ge=0, le=10**11)]
@@ -161,134 +151,3 @@ class Policy:
                 ) from None
         needed = min(2, len(officers)) if base else 1
         return max(0, needed - len(self.paper.signatures))
-
-
-@dataclass(frozen=True)
-class Shelf:
-    """The policy of a site, all versions: `access/1`, `access/2` …, and `access/proposal`."""
-
-    folder: Path
-    site: str
-    log: Log
-
-    @property
-    def begun(self) -> bool:
-        """Whether there is a first version."""
-        return self._file(1).exists()
-
-    def begin(self, name: str, key: Ed25519PrivateKey, public: str, purposes: tuple[str, ...]) -> Policy:
-        """The first version: one person in all roles.
-
-        Raises:
-            ConfigError: there was a policy here before.
-        """
-        if self.begun or self._remembered():
-            raise ConfigError(f"{self.folder}: this site has a policy already. {HOW_TO}")
-        person = Member(name=name, key=public, roles=ROLES)
-        content = Content(
-            site=self.site, version=1, previous="", made_s=int(time.time()), purposes=purposes, people=(person,)
-        )  # fmt: skip
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        policy = Policy.write(content, [key])
-        self.put(policy)
-        return policy
-
-    def put(self, policy: Policy) -> None:
-        """Let a version come into force."""
-        # The file first: after a crash in between the log knows less than it, and not the other way round.
-        replace(self._file(policy.content.version), policy.paper.encode())
-        self._remember(policy)
-        (self.folder / "proposal").unlink(missing_ok=True)
-
-    def newest(self) -> Policy:
-        """The version in force, by its signatures alone.
-
-        Raises:
-            AccessError: there is none, or it is not what two data officers signed.
-        """
-        return self._chain()[-1]
-
-    def in_force(self) -> Policy:
-        """The version in force, which the log knows as well.
-
-        Raises:
-            AccessError: as `newest`, and if it was set back or is not the one that the log remembers.
-            AuditError: the log is not what was written.
-        """
-        chain, remembered = self._chain(), self._remembered()
-        for version, digest in remembered.items():
-            if version > len(chain) or chain[version - 1].digest != digest:
-                raise AccessError(
-                    f"{self.folder}: version {version} of the policy, which the site's log knows, is gone or another: "
-                    f"the policy was set back or put in its place. Restore the folder from a backup. {HOW_TO}"
-                )
-        for policy in chain:
-            if policy.content.version not in remembered:
-                if not remembered:
-                    raise AccessError(f"{self.folder}: the site's log knows of no policy. Restore both. {HOW_TO}")
-                self._remember(policy)  # a process was killed between file and log
-        return chain[-1]
-
-    def version(self, number: int) -> Policy:
-        """An earlier version.
-
-        Raises:
-            AccessError: there is none.
-        """
-        chain = self._chain()
-        if not 1 <= number <= len(chain):
-            raise AccessError(f"{self.folder}: there is no version {number} of the policy.")
-        return chain[number - 1]
-
-    # --- a version that waits for a signature ---
-
-    def proposal(self) -> Policy | None:
-        """What waits for a signature."""
-        path = self.folder / "proposal"
-        return Policy.read(path.read_bytes()) if path.exists() else None
-
-    def offer(self, policy: Policy) -> bool:
-        """Let a version come into force if its signatures are enough, else wait for more; whether it is in force.
-
-        Raises:
-            AccessError: it does not follow on the one in force, or is not signed rightly.
-        """
-        if policy.missing(self.in_force()):
-            replace(self.folder / "proposal", policy.paper.encode())
-            return False
-        self.put(policy)
-        return True
-
-    # --- inside ---
-
-    def _file(self, version: int) -> Path:
-        return self.folder / str(version)
-
-    def _chain(self) -> list[Policy]:
-        found: list[Policy] = []
-        while (path := self._file(len(found) + 1)).exists():
-            policy = Policy.read(path.read_bytes())
-            if policy.missing(found[-1] if found else None):
-                raise AccessError(f"{path}: is signed by one alone, and two are needed. {HOW_TO}")
-            if policy.content.site != self.site or policy.content.made_s > time.time() + CLOCK_S:
-                raise AccessError(f"{path}: the policy of site {policy.content.site}, or made in the future. {HOW_TO}")
-            found.append(policy)
-        if not found:
-            raise AccessError(
-                f"{self.folder}: this site has no policy, so nobody may do anything. One of an earlier release gets "
-                "its first with `python -m client access begin`; a lost one comes from the backup."
-            )
-        return found
-
-    def _remember(self, policy: Policy) -> None:
-        facts: dict[str, int | str] = {"version": policy.content.version, "digest": policy.digest}
-        self.log.record(EVENT, facts=facts)
-
-    def _remembered(self) -> dict[int, str]:
-        """Versions and digests that the log knows."""
-        found = {}
-        for number, line in enumerate(self.log.lines()) if self.log.exists else ():
-            if f'"what":"{EVENT}"'.encode() in line:
-                entry = decode(line, number, str(self.log.folder))
-                found[int(entry.facts["version"])] = str(entry.facts["digest"])
-        return found

@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping
 
 from client.access.people import Key
-from client.access.policy import Shelf
+from client.access.policy_store import PolicyStore
 from common.audit.entries import Entry, decode, plain, plain_facts
 from common.audit.log import Act, Log
 from common.errors import AccessError, AuditError, ConsiliumError
@@ -23,7 +23,7 @@ def sign(site: str, what: str, act: Act, version: int, key: Key) -> dict[str, in
     return told | {SIGNATURE: base64.urlsafe_b64encode(key.private.sign(statement)).decode()}
 
 
-def verify_all(log: Log, shelf: Shelf) -> int:
+def verify_all(log: Log, shelf: PolicyStore) -> int:
     """Check every signature of a person in the log; how many there are.
 
     Raises:
@@ -48,7 +48,7 @@ def verify_all(log: Log, shelf: Shelf) -> int:
     return len(seen)
 
 
-def _verify(entry: Entry, shelf: Shelf) -> None:
+def _verify(entry: Entry, shelf: PolicyStore) -> None:
     facts = dict(entry.facts)
     signature = base64.urlsafe_b64decode(str(facts.pop(SIGNATURE)))
     name, _, role = entry.role.partition(BY)

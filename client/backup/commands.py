@@ -9,7 +9,7 @@ from typing import Any
 from client.backup import create, drill, known_backups, restore, unlock, verify
 from client.backup.repository import Vault
 from client.custody.key_ring import Custody
-from client.home import Home
+from client.home import Home, home_option
 from common.cli import terminal
 from common.cli.command import Command
 from common.cli.progress import Watch
@@ -50,17 +50,13 @@ class _Words(argparse.Action):
         namespace.dest = Path(words[-1])
 
 
-def _home_argument(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--home", type=Path, default=Path("site"), metavar="DIR", help="the site's folder (site)")
-
-
 def _backup_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("words", nargs="+", action=_Words, metavar="[ACTION] DEST", help="list, verify, drill or prune")
     parser.add_argument("--anew", action="store_true", help="though snapshots that this site made here are gone")
     parser.add_argument("--snapshot", type=int, metavar="N", help="drill: of another one than the newest")
     parser.add_argument("--keep", type=int, metavar="N", help="prune: how many")
     parser.add_argument("--scratch", type=Path, metavar="DIR", help="drill: where there is room for all of it")
-    _home_argument(parser)
+    home_option(parser)
 
 
 def _backup(options: argparse.Namespace) -> int:
@@ -161,7 +157,7 @@ def _restore_arguments(parser: argparse.ArgumentParser) -> None:
     keys.add_argument("--from", dest="old", type=Path, metavar="DIR", help="the site's old folder, for its keys")
     parser.add_argument("--leave-out-damaged", action="store_true", help="finish without what the backup has damaged")
     parser.add_argument("--contact", default="", metavar="TEXT", help="whom the coordinator can telephone")
-    _home_argument(parser)
+    home_option(parser)
 
 
 def _restore(options: argparse.Namespace) -> int:

@@ -18,6 +18,7 @@ from client.backup.snapshot import File, Manifest, hash_of
 from client.custody import disk, lifecycle, wrapped_keys
 from client.custody.key_ring import Custody, Seen
 from client.home import Home
+from client.plans import judge
 from client.setup import enrol
 from common.errors import BackupError, ConfigError, CustodyError
 from common.storage import tensorfile
@@ -164,7 +165,7 @@ def _refuse_old_plans(home: Home, manifest: Manifest) -> None:
             known.append(float(json.loads(path.read_bytes())["content"]["made_s"]))
         except (OSError, ValueError, KeyError, TypeError):
             continue  # no plan that any command would take
-    home.note_restored(max(time.time(), *known))
+    judge.note_restored(home, max(time.time(), *known))
 
 
 def _finish(opened: Vault, home: Home, restored: Restored, contact: str) -> None:

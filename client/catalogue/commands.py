@@ -5,7 +5,7 @@ from pathlib import Path
 
 from client.catalogue import dataset_offer
 from client.catalogue.listing_check import Seen, fetch, send
-from client.home import Home
+from client.home import Home, home_option
 from common.catalogue import command_parts, listing_view
 from common.catalogue.listing import SHOWN, Listing, roots_named
 from common.catalogue.offer_from_file import of_file
@@ -35,7 +35,7 @@ digits, fewer than ten not at all, unless `about` has `counts: exact`. docs/cata
 def _arguments(parser: argparse.ArgumentParser) -> None:
     command_parts.arguments(parser, "show", "take", "offer", "withdraw", "read")
     parser.add_argument("--fingerprint", metavar="DIGITS", help="read: the consortium's, as it was read out")
-    parser.add_argument("--home", type=Path, default=Path("site"), metavar="DIR", help="the site's folder (site)")
+    home_option(parser)
 
 
 def _run(options: argparse.Namespace) -> int:

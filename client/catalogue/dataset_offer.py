@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from client.access.policy_store import policy_store
 from client.dataset import splits
 from client.dataset.loading import open_table
-from client.home import Home, Own
+from client.home import Home, SiteDataset
 from client.sources.case_table import Table
 from common.catalogue.offer_from_file import Said, made
 from common.catalogue.offers import Content, Dataset, Described, Span
@@ -40,7 +41,7 @@ def of_dataset(home: Home, name: str, said: Said, versions: dict[str, int]) -> C
 
 
 def _purposes(home: Home, about: Described) -> tuple[str, ...]:
-    allowed = set(home.settings.policy.purposes) & set(home.access.newest().content.purposes)
+    allowed = set(home.settings.policy.purposes) & set(policy_store(home).newest().content.purposes)
     if strange := sorted(set(about.purposes or ()) - allowed):
         raise ConfigError(
             f"about.purposes: '{strange[0]}' is not among the purposes that this site allows "
@@ -49,7 +50,7 @@ def _purposes(home: Home, about: Described) -> tuple[str, ...]:
     return about.purposes if about.purposes is not None else tuple(sorted(allowed))
 
 
-def _counted(site: str, name: str, own: Own, about: Described, purposes: tuple[str, ...]) -> Dataset:
+def _counted(site: str, name: str, own: SiteDataset, about: Described, purposes: tuple[str, ...]) -> Dataset:
     table = open_table(own.data).of(site)
     division = splits.divide(table, own.sites, 1, own.data.on_error)
     if own.take is not None and own.take not in division.names:

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from client.home import Home
+from client.home import Home, home_option
 from client.prediction import trust
 from common.catalogue.listing_view import ORIGINS
 from common.cli import curves_picture, terminal
@@ -30,7 +30,7 @@ COLUMNS = ("auc", "accuracy", "sensitivity", "specificity")
 def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=Path, metavar="MODEL", help="the package of a run that this site was asked for")
     parser.add_argument("--publisher", metavar="DIGITS", help="the publisher's fingerprint, as it was read out")
-    parser.add_argument("--home", type=Path, default=Path("site"), metavar="DIR", help="the site's folder (site)")
+    home_option(parser)
 
 
 def _compare(options: argparse.Namespace) -> int:

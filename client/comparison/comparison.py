@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from client.dataset.for_plan import own_cases
 from client.home import Home
+from client.plans.inbox import PlanInbox
 from client.training.personalise import choose_mix
 from client.training.site import Site
 from common.algorithms import Total
@@ -49,7 +50,7 @@ def plan_of(home: Home, shared: Shared) -> RunPlan:
         PlanError: this site does not know it.
     """
     told = shared.content.provenance
-    plan = next((plan for plan in home.plans() if plan.digest == told.plan), None)
+    plan = next((plan for plan in PlanInbox(home).plans() if plan.digest == told.plan), None)
     if plan is None:
         raise PlanError(
             f"{shared.content.name}: was not trained by a plan that this site knows, so there is nothing to train by. "

@@ -13,7 +13,7 @@ from client.custody.encrypted_dataset import Store
 from client.custody.gate import Event, Record
 from client.custody.key_ring import Custody
 from client.custody.options import OPTIONS, Option
-from client.home import Home
+from client.home import Home, home_option
 from common import config as configuration
 from common.cli import terminal
 from common.cli.command import Command
@@ -52,10 +52,6 @@ KINDS: dict[str, type[Folder | Manifest | Npz]] = {".csv": Manifest, ".npz": Npz
 LISTED = 20
 
 
-def _home_argument(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--home", type=Path, default=Path("site"), metavar="DIR", help="the site's folder (site)")
-
-
 def _custody(options: argparse.Namespace) -> Custody:
     return Custody(Home(options.home))
 
@@ -84,7 +80,7 @@ def _import_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--list-all", action="store_true", help=f"name all that is left out, not {LISTED} of it")
     parser.add_argument("--processes", type=int, default=min(os.cpu_count() or 1, 16), metavar="N")
-    _home_argument(parser)
+    home_option(parser)
 
 
 def _import(options: argparse.Namespace) -> int:
@@ -159,7 +155,7 @@ def _custody_arguments(parser: argparse.ArgumentParser) -> None:
             sub.add_argument("--recovery", metavar="FILE", help="make a new recovery key as well")
         if action == "destroy":
             sub.add_argument("--really", required=True, metavar="NAME", help="the name again: there is no way back")
-        _home_argument(sub)
+        home_option(sub)
 
 
 def _keep(options: argparse.Namespace) -> int:

@@ -4,9 +4,24 @@ from dataclasses import replace
 
 from client.dataset import loading
 from client.home import Home
+from common import config as configuration
+from common.config import Config
 from common.errors import ConfigError, DataError
 from common.plans.plan import RunPlan
 from common.types import SiteCases
+
+
+def site_config(home: Home, plan: RunPlan) -> tuple[Config, str | None]:
+    """The plan's training on this hospital's images, and whose of the data's cases are meant (None: all).
+
+    Raises:
+        ConfigError: if the data set is not there.
+    """
+    if (dataset := home.settings.datasets.get(name := plan.content.dataset)) is None:
+        raise ConfigError(f"{home.folder / 'site.yaml'}: there is no data set '{name}' under datasets.")
+    tree = plan.content.training.model_dump(mode="json")
+    tree |= {"data": dataset.data.model_dump(mode="json"), "sites": dataset.sites.model_dump(mode="json")}
+    return configuration.from_tree(tree, home.folder / "site.yaml"), dataset.take
 
 
 def own_cases(home: Home, plan: RunPlan) -> SiteCases:
@@ -16,7 +31,7 @@ def own_cases(home: Home, plan: RunPlan) -> SiteCases:
         ConfigError: data of several sites, and `take` does not say which.
         DataError: other labels or another shape than the plan's, or more cases than it has room for.
     """
-    config, take = home.own(plan)
+    config, take = site_config(home, plan)
     told, name = plan.content, plan.content.dataset
     data = loading.load(config, told.training.seeds[0], home.site)
     by_name = {cases.name: cases for cases in data.sites}

@@ -8,7 +8,6 @@ words on, with proofs that its log begins so. It can withhold one, which `python
     witness/refused     what did not fit; while it is there the site answers no plan
 """
 
-import argparse
 import json
 import logging
 import time
@@ -20,7 +19,6 @@ from client.home import Home
 from common.audit.heads import Head, vouched
 from common.audit.merkle_tree import verify_consistency
 from common.audit.witness_statement import Seen
-from common.cli.command import Command
 from common.errors import AuditError, ConfigError, ConsiliumError, IdentityError, WireError
 from common.storage.files import read_json, replace, write_json
 
@@ -31,14 +29,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("consilium")
 
-WITNESS = """What this site has seen of the coordinator's log, and who else saw the same.
-
-  python -m client witness
-  python -m client witness --accept 1a2b3c4d5e6f7a8b     after the coordinator was restored from a backup
-
-Every few seconds the resident process asks for the newest signed head, and for proof that it extends all that this site
-and the others have seen. If it does not, the site answers no plan until a data officer has found out why, by telephone,
-and accepts the root that the coordinator's people read out. docs/audit.md has the rest."""
 SHORTEST = 16
 
 
@@ -181,42 +171,3 @@ def _proof(told: Any) -> list[bytes]:
         return [bytes.fromhex(piece) for piece in told or []]
     except (TypeError, ValueError):
         raise AuditError("the coordinator's log comes without proof that it goes on from what was seen.") from None
-
-
-# --- what people type -----------------------------------------------------------------------------------------------
-
-
-def _arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--accept", metavar="ROOT", help="go on from the head of this root, which was refused")
-    parser.add_argument("--home", type=Path, default=Path("site"), metavar="DIR", help="the site's folder (site)")
-
-
-def _run(options: argparse.Namespace) -> int:
-    witness = Witness(Home.at(options.home))
-    if options.accept is not None:
-        accepted = witness.accept(options.accept)
-        options.act.facts |= {"entries": accepted.size, "root": accepted.root.hex()}
-        print(f"This site goes on from {accepted.size:,} entries, root {accepted.root.hex()}.")
-        return 0
-    if witness.home.witness_refused.exists():
-        told = read_json(witness.home.witness_refused)
-        print(
-            f"REFUSED: {told['why']}\nThis site answers no plan. Both heads: {witness.home.witness_refused}. Telephone."
-        )
-    if not (head := witness.head):
-        print("Nothing was seen of the coordinator's log yet.")
-        return 0
-    print(f"Seen: {head.size:,} entries of the log of {head.origin}, until {_when(head.at_s)} UTC\n  {head.root.hex()}")
-    for site in sorted(set(witness.home.roster.active) - {witness.home.site}):
-        seen = witness.others.get(site)
-        print(
-            f"  {site}: " + (f"{int(seen['size']):,} entries, {_when(seen['at_s'])} UTC" if seen else "no word from it")
-        )
-    return 1 if witness.home.witness_refused.exists() else 0
-
-
-def _when(at_s: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(at_s))
-
-
-COMMANDS = {"witness": Command("what was seen of the coordinator's log", WITNESS, _arguments, _run)}

@@ -9,6 +9,8 @@ from typing import Any
 from client.connection.gateway_client import Board
 from client.connection.node import Doing
 from client.home import Home
+from client.plans import judge
+from client.plans.inbox import PlanInbox
 from client.plans.log_witness import Witness
 from common.errors import ConsiliumError, PlanError, SecAggError, WireError
 from common.plans.plan import Decision
@@ -47,12 +49,12 @@ def refresh(
     """
     try:
         with board_of(home) as board:
-            known = {plan.paper.encode(): plan.digest for plan in home.plans()}
+            known = {plan.paper.encode(): plan.digest for plan in PlanInbox(home).plans()}
             files = _take(home, board.board(), new_plan)
             over(frozenset(digest for file, digest in known.items() if file not in files))
-            for plan in home.plans():
-                decision = home.decision(plan)
-                if decision and not home.delivered(plan):
+            for plan in PlanInbox(home).plans():
+                decision = PlanInbox(home).decision(plan)
+                if decision and not PlanInbox(home).is_delivered(plan):
                     _deliver(home, board, decision)
             Witness(home).look(board)
         return ""
@@ -122,15 +124,15 @@ def _take(home: Home, told: dict[str, Any], new_plan: Callable[[str], None]) -> 
     home.take_roster(roster)
     for file in plans:
         try:
-            if (plan := home.take_plan(file)) is None:
+            if (plan := PlanInbox(home).take_plan(file)) is None:
                 continue
         except (WireError, SecAggError, PlanError) as error:
             log.warning("a plan that is not taken: %s", error)
             continue
         facts = {"digest": plan.digest, "purpose": plan.content.purpose}
         home.log.record("plan came", plan=plan.name, dataset=plan.content.dataset, facts=facts)
-        if home.settings.policy.plans == "approve" and not home.objection(plan):
-            home.decide(plan, "approve", "policy.plans of this site is approve")
+        if home.settings.policy.plans == "approve" and not judge.objection(home, plan):
+            PlanInbox(home).decide(plan, "approve", "policy.plans of this site is approve")
             home.log.record("plan approved by site.yaml", plan=plan.name, dataset=plan.content.dataset, facts=facts)
         else:
             new_plan(plan.name)
@@ -139,4 +141,4 @@ def _take(home: Home, told: dict[str, Any], new_plan: Callable[[str], None]) -> 
 
 def _deliver(home: Home, board: Board, decision: Decision) -> None:
     board.decision(decision.paper.told())
-    home.note_delivered(decision)
+    PlanInbox(home).note_delivered(decision)

@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from client.home import home_option
 from client.prediction import inputs, outcome_table, trust
 from client.prediction.inputs import Image
 from client.prediction.outcome import Failure, Outcome, outcomes, warning
@@ -53,7 +54,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--publisher", metavar="DIGITS", help="the publisher's fingerprint, as it was read out")
     parser.add_argument("--trusted", type=Path, default=trust.REMEMBERED, metavar="FILE",
                         help=f"where compared fingerprints are remembered ({trust.REMEMBERED})")  # fmt: skip
-    parser.add_argument("--home", type=Path, default=Path("site"), metavar="DIR", help="the site's folder (site)")
+    home_option(parser)
 
 
 def _frames(told: str) -> Frames:

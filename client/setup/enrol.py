@@ -9,8 +9,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from client.access.commands import begin as first_policy
-from client.access.commands import own_name
+from client.access.policy_change import begin as first_policy
+from client.access.policy_change import own_name
+from client.access.policy_store import policy_store
 from client.home import Home
 from common.config import Config
 from common.errors import ConfigError, IdentityError
@@ -61,7 +62,7 @@ def begin(home: Home, site: str, contact: str, rehearse: Config | None = None, p
         text = OPENING.format(site=site) + (_part_in(rehearse, site) if rehearse else NO_IMAGES) + POLICY
         home.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         tensorfile.write_atomically(home.folder / "site.yaml", text.encode())
-    if not home.access.begun:
+    if not policy_store(home).begun:
         first_policy(home, person)
     return _with_new_keys(home, request, keys)
 

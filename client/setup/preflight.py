@@ -13,10 +13,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from client.access.commands import one_alone
+from client.access.policy_change import one_alone
+from client.access.policy_store import policy_store
 from client.dataset.for_plan import own_cases
 from client.home import Home
-from client.plans import sync
+from client.plans import judge, sync
+from client.plans.inbox import PlanInbox
 from client.plans.log_witness import Witness
 from common.errors import ConsiliumError
 from common.plans.plan import RunPlan
@@ -70,7 +72,7 @@ def _keys(home: Home) -> Iterator[Line]:
 
 
 def _access(home: Home) -> Iterator[Line]:
-    policy = home.access.in_force()
+    policy = policy_store(home).in_force()
     text = f"policy version {policy.content.version}, {len(policy.content.people)} people"
     yield Line(True, text, one_alone(policy.content))
     for path in sorted(home.folder.glob("*.key")):
@@ -167,11 +169,11 @@ def _plans(home: Home) -> Iterator[Line]:
     problem = sync.refresh(home)
     if problem:
         yield Line(False, problem)
-    plans = [plan for plan in home.plans() if plan.content.expires_s > time.time()]
+    plans = [plan for plan in PlanInbox(home).plans() if plan.content.expires_s > time.time()]
     for plan in plans:
-        decision = home.decision(plan)
+        decision = PlanInbox(home).decision(plan)
         said = {"approve": "approved", "refuse": "refused"}[decision.verdict] if decision else "undecided"
-        objection = home.objection(plan)
+        objection = judge.objection(home, plan)
         todo = "" if decision else f"python -m client plans {plan.name}, then approve or refuse it"
         yield Line(not objection, f"{plan.name}, {said}{': ' + objection if objection else ''}", todo)
     if not plans and not problem:
@@ -180,7 +182,9 @@ def _plans(home: Home) -> Iterator[Line]:
 
 def _images(home: Home) -> Iterator[Line]:
     names = set(home.settings.datasets)
-    plans: list[RunPlan] = [p for p in home.plans() if p.content.dataset in names and not home.objection(p)]
+    plans: list[RunPlan] = [
+        p for p in PlanInbox(home).plans() if p.content.dataset in names and not judge.objection(home, p)
+    ]
     if not names:
         yield Line(False, "no data set", f"Name one under datasets in {home.folder / 'site.yaml'}: docs/data.md.")
     for plan in plans:

@@ -16,6 +16,7 @@ import numpy as np
 
 from client.dataset.for_plan import own_cases
 from client.home import Home
+from client.plans.inbox import PlanInbox
 from client.training.secure_site import MESSAGE, Secured, bytes_in
 from client.training.site import Contribution, Site
 from common.errors import PolicyError
@@ -124,7 +125,7 @@ class Examining:
         proposal = Plan.read(bytes_in(request, MESSAGE))
         keys = admitted(bytes_in(request, "roster"), self.secured.machine.pins).active
         decisions = declarations.unpacked(bytes_in(request, declarations.NAME), self.plan, keys)
-        own, name = self.home.decision(self.plan), self.secured.site.cases.name
+        own, name = PlanInbox(self.home).decision(self.plan), self.secured.site.cases.name
         if name not in decisions or own is None or decisions[name].paper.digest != own.paper.digest:
             raise PolicyError("other-decision", f"{name}: the coordinator shows another decision than this site's own.")
         if not set(proposal.cohort) <= set(decisions) or proposal.config != declarations.bound(self.plan, decisions):
@@ -147,7 +148,7 @@ class Examining:
     def _published(self, request: Request) -> bytes:
         """This site's own counts of a model, signed."""
         name, asked = self.secured.site.cases.name, replace(request, kind="evaluate")
-        decision = self.home.decision(self.plan)
+        decision = PlanInbox(self.home).decision(self.plan)
         if "figures" not in self.home.settings.policy.publish or decision is None or not decision.publishes:
             raise PolicyError(
                 "not-published",
@@ -160,10 +161,12 @@ class Examining:
         declarations.refuse_lone(told["sites"], told["publishing"])
         contribution, _ = self.secured.site.contribute(asked, {})
         model = fingerprint_of(asked.tensors)
-        tensorfile.write_atomically(self.home.shown(model), b"")  # before they leave, so that it is never forgotten
+        tensorfile.write_atomically(
+            PlanInbox(self.home).published_file(model), b""
+        )  # before they leave, so that it is never forgotten
         counts = {part: value for part, value in contribution.sums.items() if part != "distances"}
         return Figures.make(name, self.plan, model, counts, self.home.identity).paper.encode()
 
     @property
     def _room(self) -> Path:
-        return self.home.room(self.plan.digest)
+        return PlanInbox(self.home).room(self.plan.digest)

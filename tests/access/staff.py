@@ -9,6 +9,7 @@ from client.access import people
 from client.access.people import Key
 from client.access.permissions import ROLES
 from client.access.policy import Content, Member, Policy
+from client.access.policy_store import policy_store
 from client.home import Home
 from client.setup import enrol
 from common.audit.entries import Entry, decode
@@ -46,7 +47,7 @@ class Site:
 
     def content(self, *members: Member, **more: object) -> Content:
         """The next version: these people beside those that are there."""
-        before = self.home.access.in_force()
+        before = policy_store(self.home).in_force()
         there = {person.name: person for person in before.content.people} | {person.name: person for person in members}
         told = {"version": before.content.version + 1, "previous": before.digest, "made_s": int(time.time())}
         return before.content.model_copy(update={**told, "people": tuple(there.values()), **more})
@@ -58,7 +59,7 @@ class Site:
     def put(self, *members: Member, by: tuple[str, ...] = ("founder",), **more: object) -> Policy:
         """The next version, in force."""
         policy = self.sign(self.content(*members, **more), *by)
-        assert self.home.access.offer(policy)
+        assert policy_store(self.home).offer(policy)
         return policy
 
     def of_each_role(self) -> None:
@@ -67,7 +68,9 @@ class Site:
         self.put(*one_each, self.member("revoked", *ROLES), self.member("expired", *ROLES, until_s=10**9))
         self.put(
             by=("founder", "data-officer"),
-            people=tuple(person for person in self.home.access.in_force().content.people if person.name != "revoked"),
+            people=tuple(
+                person for person in policy_store(self.home).in_force().content.people if person.name != "revoked"
+            ),
         )
 
     def type(self, *words: str | Path, by: str = "founder") -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from client.access import people, signed_entries
+from client.access.policy_store import policy_store
 from common.audit.log import Log
 from common.errors import AccessError, AuditError
 from tests.access.staff import Site
@@ -65,7 +66,7 @@ def test_what_a_person_did_is_signed_and_nobody_writes_in_their_name(tmp_path: P
     for name in ("auditor", "data-officer"):
         assert site.type("audit", "show", by=name) == 0
     home = site.home
-    assert signed_entries.verify_all(home.log, home.access) == 2
+    assert signed_entries.verify_all(home.log, policy_store(home)) == 2
     copied = next(entry for entry in site.entries() if signed_entries.SIGNATURE in entry.facts)
     as_auditor = Log(home.log.folder, home.log.origin, copied.role)
     for what, facts, why in (
@@ -79,7 +80,7 @@ def test_what_a_person_did_is_signed_and_nobody_writes_in_their_name(tmp_path: P
         before = {path: path.read_bytes() for path in log.iterdir() if path.is_file()}
         as_auditor.record(what, facts=facts)
         with pytest.raises(AuditError, match=why):
-            signed_entries.verify_all(home.log, home.access)
+            signed_entries.verify_all(home.log, policy_store(home))
         assert site.type("audit", "verify", by="auditor") == 2
         for path, content in before.items():
             path.write_bytes(content)

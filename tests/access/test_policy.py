@@ -8,7 +8,10 @@ import pytest
 
 from client.access import people
 from client.access.people import Key
-from client.access.policy import CLOCK_S, Policy
+from client.access.policy import Policy
+from client.access.policy_store import CLOCK_S, policy_store
+from client.plans import judge
+from client.plans.inbox import PlanInbox
 from common.errors import AccessError, ConfigError, ConsiliumError, PlanError
 from common.trust.documents import Paper
 from common.trust.keys import sign
@@ -32,7 +35,7 @@ def written(site: Site, policy: Policy) -> None:
 def refused(site: Site) -> str:
     """Why nothing goes on; through the command line as well."""
     with pytest.raises(AccessError) as caught:
-        site.home.access.in_force()
+        policy_store(site.home).in_force()
     assert site.type("plans") == 2
     return str(caught.value)
 
@@ -43,8 +46,8 @@ def refused(site: Site) -> str:
 def test_a_change_counts_when_two_data_officers_have_signed_it(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     assert site.type("access", "propose", "--purposes", "training,audit") == 0
     assert "waits for a second data-officer" in capsys.readouterr().out
-    assert site.home.access.in_force().content.purposes == ("training",)
-    proposal = site.home.access.proposal()
+    assert policy_store(site.home).in_force().content.purposes == ("training",)
+    proposal = policy_store(site.home).proposal()
     assert proposal
     assert site.type("access", "show", by="carla") == 0
     assert "purposes: training  →  training, audit" in capsys.readouterr().out
@@ -52,21 +55,21 @@ def test_a_change_counts_when_two_data_officers_have_signed_it(site: Site, capsy
     assert "has signed it already" in capsys.readouterr().err
     assert site.type("access", "sign", proposal.digest[:8], by="carla") == 2  # no data officer
     assert site.type("access", "sign", "f" * 8, by="bruno") == 2  # not what was read
-    assert site.home.access.in_force().content.version == 2
+    assert policy_store(site.home).in_force().content.version == 2
     assert site.type("access", "sign", proposal.digest[:8], by="bruno") == 0
-    assert site.home.access.in_force().content.purposes == ("training", "audit")
-    assert site.home.access.proposal() is None
+    assert policy_store(site.home).in_force().content.purposes == ("training", "audit")
+    assert policy_store(site.home).proposal() is None
 
 
 def test_taking_the_second_officer_out_needs_the_second_officer(site: Site) -> None:
     for change in (["--remove", "bruno"], ["--roles", "bruno", "operator"], ["--until", "bruno", "2026-01-01"]):
         assert site.type("access", "propose", *change) == 0
-        assert len(site.home.access.in_force().content.officers(time.time())) == 2
+        assert len(policy_store(site.home).in_force().content.officers(time.time())) == 2
 
 
 def test_a_version_signed_by_one_alone_is_refused_wherever_it_comes_from(site: Site) -> None:
     alone = site.sign(site.content(purposes=("anything",)), "founder")
-    assert not site.home.access.offer(alone)
+    assert not policy_store(site.home).offer(alone)
     written(site, alone)
     assert "signed by one alone" in refused(site)
 
@@ -74,7 +77,7 @@ def test_a_version_signed_by_one_alone_is_refused_wherever_it_comes_from(site: S
 def test_the_same_signature_under_two_keys_spellings_is_one(site: Site) -> None:
     policy = site.sign(site.content(purposes=("x",)), "founder", "founder")
     assert len(policy.paper.signatures) == 1
-    assert not site.home.access.offer(policy)
+    assert not policy_store(site.home).offer(policy)
 
 
 def test_one_key_under_two_names_is_no_policy(site: Site) -> None:
@@ -96,11 +99,11 @@ def keys(site: Site, *names: str) -> list[Key]:
 def test_the_second_signature_is_of_a_data_officer_of_the_version_before(site: Site, second: str) -> None:
     both = ("founder", "bruno")
     site.put(site.member("expired", "data-officer", until_s=10**9), site.member("former", "data-officer"), by=both)
-    former = tuple(each for each in site.home.access.in_force().content.people if each.name != "former")
+    former = tuple(each for each in policy_store(site.home).in_force().content.people if each.name != "former")
     site.put(by=both, people=former)
     new = site.content(site.member("mallory", "data-officer"))  # who would let herself in
     with pytest.raises(AccessError, match="no data-officer's"):
-        site.home.access.offer(site.sign(new, "founder", second))
+        policy_store(site.home).offer(site.sign(new, "founder", second))
 
 
 # --- what was signed is this version, here and now ------------------------------------------------------------------
@@ -111,7 +114,7 @@ def test_a_signature_on_another_version_is_no_signature_on_this_one(site: Site) 
     signatures = site.sign(harmless, "bruno").paper.signatures
     mixed = site.sign(harmful, "founder")
     with pytest.raises(AccessError, match="not bruno's"):
-        site.home.access.offer(
+        policy_store(site.home).offer(
             Policy(harmful, Paper("policy", mixed.paper.content, {**mixed.paper.signatures, **signatures}))
         )
 
@@ -120,17 +123,17 @@ def test_a_proposal_is_of_no_use_after_another_came_into_force(site: Site) -> No
     old = site.sign(site.content(purposes=("old",)), "founder", "bruno")
     site.put(by=("founder", "bruno"), purposes=("new",))
     with pytest.raises(AccessError, match="does not follow"):
-        site.home.access.offer(old)
+        policy_store(site.home).offer(old)
     (site.home.folder / "access" / "proposal").write_bytes(old.paper.encode())
     assert site.type("access", "sign", old.digest[:8], by="bruno") == 2
-    assert site.home.access.in_force().content.purposes == ("new",)
+    assert policy_store(site.home).in_force().content.purposes == ("new",)
 
 
 def test_a_version_that_was_in_force_before_does_not_come_back(site: Site) -> None:
-    first = site.home.access.version(2)
+    first = policy_store(site.home).version(2)
     site.put(by=("founder", "bruno"), purposes=("audit",))
     with pytest.raises(AccessError, match="does not follow"):
-        site.home.access.offer(first)
+        policy_store(site.home).offer(first)
     (site.home.folder / "access" / "3").unlink()
     assert "set back" in refused(site)
 
@@ -147,7 +150,7 @@ def test_a_whole_other_policy_is_not_the_one_that_the_log_knows(site: Site, tmp_
 def test_another_site_s_policy_is_refused(site: Site, tmp_path: Path) -> None:
     (site.home.folder / "site.yaml").write_text("site: porto\n")
     with pytest.raises(AccessError, match="policy of site lisbon"):
-        site.home.access.newest()
+        policy_store(site.home).newest()
 
 
 def test_without_policy_or_without_log_nobody_may_anything_and_none_begins_anew(site: Site) -> None:
@@ -179,7 +182,7 @@ def test_naming_a_time_when_the_other_s_has_ended_does_not_make_one_alone(site: 
 
 def test_a_version_that_was_made_before_the_one_before_it_is_refused(site: Site) -> None:
     with pytest.raises(AccessError, match="made before"):
-        site.home.access.offer(site.sign(site.content(made_s=5), "founder", "bruno"))
+        policy_store(site.home).offer(site.sign(site.content(made_s=5), "founder", "bruno"))
 
 
 def test_nobody_locks_everybody_out(site: Site) -> None:
@@ -188,7 +191,7 @@ def test_nobody_locks_everybody_out(site: Site) -> None:
         ["--roles", "founder", "operator", "--remove", "bruno"],
     ):
         assert site.type("access", "propose", *change) == 2
-    assert site.home.access.proposal() is None
+    assert policy_store(site.home).proposal() is None
 
 
 def test_every_byte_of_every_version_counts(site: Site) -> None:
@@ -201,13 +204,13 @@ def test_every_byte_of_every_version_counts(site: Site) -> None:
             path.write_bytes(content[:at] + bytes([content[at] ^ 1 << at % 8]) + content[at + 1 :])
             tried += 1
             with pytest.raises(AccessError):
-                site.home.access.newest()
+                policy_store(site.home).newest()
         for at in (0, 1, len(content) // 2, len(content) - 1):
             path.write_bytes(content[:at])
             with pytest.raises(AccessError):
-                site.home.access.newest()
+                policy_store(site.home).newest()
         path.write_bytes(content)
-    assert site.home.access.in_force().content.version == 3
+    assert policy_store(site.home).in_force().content.version == 3
     print(f"bytes flipped and refused {tried}")
 
 
@@ -217,15 +220,15 @@ def test_every_byte_of_every_version_counts(site: Site) -> None:
 def test_a_purpose_that_the_policy_has_not_is_approved_by_nobody(tmp_path: Path) -> None:
     consortium = Consortium(tmp_path)
     plan, home = consortium.plan(), consortium.sites["Lisbon"]
-    home.decide(plan, "approve", "")
-    assert home.approved(plan.digest)
-    before = home.access.in_force()
+    PlanInbox(home).decide(plan, "approve", "")
+    assert judge.approved(home, plan.digest)
+    before = policy_store(home).in_force()
     private = people.opened(home.folder / "me.key").private
     told = {"version": 2, "previous": before.digest, "purposes": ("audit",)}
-    assert home.access.offer(Policy.write(before.content.model_copy(update=told), [private]))
+    assert policy_store(home).offer(Policy.write(before.content.model_copy(update=told), [private]))
     with pytest.raises(PlanError, match="not in the site's policy"):
-        home.approved(plan.digest)
-    assert "not in the site's policy" in home.objection(plan)
+        judge.approved(home, plan.digest)
+    assert "not in the site's policy" in judge.objection(home, plan)
 
 
 @pytest.mark.parametrize(
@@ -247,7 +250,7 @@ def test_a_change_that_cannot_be_meant_is_one_message(
 ) -> None:
     assert site.type("access", "propose", *change) == 2
     assert "[CONFIG:" in capsys.readouterr().err
-    assert site.home.access.proposal() is None
+    assert policy_store(site.home).proposal() is None
 
 
 def test_no_file_whatever_is_a_policy_or_another_error(site: Site) -> None:
@@ -261,7 +264,7 @@ def test_no_file_whatever_is_a_policy_or_another_error(site: Site) -> None:
     ):
         (site.home.folder / "access" / "2").write_bytes(content)
         with pytest.raises(AccessError):
-            site.home.access.newest()
+            policy_store(site.home).newest()
         (site.home.folder / "access" / "proposal").write_bytes(content)
         with pytest.raises(ConsiliumError):
-            site.home.access.proposal()
+            policy_store(site.home).proposal()

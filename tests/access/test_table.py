@@ -11,6 +11,7 @@ import pytest
 from client import __main__ as hospital
 from client.access import gate
 from client.access.permissions import ROLES, RULES, asked, who
+from client.plans import commands as plan_commands
 from common.audit.entries import plain
 from common.cli.command import Command, dispatch
 from tests.access.staff import Site
@@ -77,7 +78,7 @@ HOMELESS = ("preview", "access person")
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(hospital, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(plan_commands, "PATIENCE_S", 0.0)
     data = {
         "open": "{kind: synthetic, sites: 1, cases: 4, size: 8}",
         "sealed": "{kind: encrypted, path: site/sets/chest}",

@@ -12,6 +12,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from client.__main__ import main
 from client.home import Home as Hospital
+from client.plans import judge
+from client.plans.inbox import PlanInbox
 from client.plans.log_witness import Witness
 from common.audit.entries import decode
 from common.audit.heads import vouch
@@ -85,18 +87,18 @@ def test_two_histories_shown_to_one_site_stop_it_until_somebody_accepts_one(
     consortium: Consortium, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     site, plan = consortium.sites["Lisbon"], consortium.plan()
-    site.decide(plan, "approve", "")
+    PlanInbox(site).decide(plan, "approve", "")
     other = fork(consortium.home)
     grown(consortium.home, "this")
     grown(other, "that", "and more")
     look(site, consortium.home)
-    assert site.approved(plan.digest)
+    assert judge.approved(site, plan.digest)
     with caplog.at_level(logging.ERROR, "consilium"), pytest.raises(AuditError, match="does not begin with"):
         look(site, other)
     assert "TWO HISTORIES" in caplog.text
     assert events(site)[-1] == "head refused"
     with pytest.raises(AuditError, match="two histories"):
-        site.approved(plan.digest)
+        judge.approved(site, plan.digest)
     kept = json.loads(site.witness_refused.read_text())
     assert kept["seen"]["content"]["root"] != kept["shown"]["head"]["content"]["root"]
     look(site, consortium.home)  # the true one again: still nothing is answered, somebody has to look
@@ -110,7 +112,7 @@ def test_two_histories_shown_to_one_site_stop_it_until_somebody_accepts_one(
         with pytest.raises(ConfigError):
             Witness(site).accept(wrong)
     assert main(["witness", "--accept", root[:16], *home]) == 0
-    assert site.approved(plan.digest)
+    assert judge.approved(site, plan.digest)
     look(site, other)
     with pytest.raises(AuditError):
         look(site, consortium.home)

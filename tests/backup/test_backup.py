@@ -12,6 +12,7 @@ from client.backup import drill, known_backups, restore, snapshot, unlock, verif
 from client.custody import lifecycle
 from client.custody.key_ring import Custody
 from client.home import Home
+from client.plans import judge
 from common.errors import BackupError, ConfigError, CustodyError
 from common.storage import tensorfile
 from common.trust import documents
@@ -277,7 +278,7 @@ def test_killed_at_any_moment_a_restoration_is_no_site_or_a_whole_one_and_goes_o
         killed = faults.killed(place.restored, at) == -9
         home = Home(place.folder / "new")
         if (home.folder / "site.yaml").exists():
-            assert home.restored_s > 0
+            assert judge.restored_s(home) > 0
         told, home = place.restored() if (home.folder / restore.MARK).exists() or not home.folder.exists() or not any(
             path.name != ".lock" for path in home.folder.iterdir()) else (None, home)  # fmt: skip
         assert told is None or told.problems == []

@@ -6,10 +6,11 @@ from functools import lru_cache
 import pytest
 
 from client import app as site_edge
-from client import home as site_home
 from client.backup import create, restore, unlock
 from client.custody.key_ring import Custody
 from client.home import Home
+from client.plans import judge
+from client.plans.inbox import PlanInbox
 from client.setup import enrol
 from client.training.secure_site import SealedFile
 from common.errors import ConsiliumError, IdentityError, PlanError
@@ -106,12 +107,12 @@ def test_a_restored_site_refuses_every_message_that_it_may_have_answered_whoever
     kinds = {request.kind for request in heard}
     assert {f"secagg/{step}" for step in ("join", "share", "take", "submit", "agree", "release")} <= kinds
     site, burnt = back(consortium)
-    assert "before this site was restored" in site.objection(run.plan)
+    assert "before this site was restored" in judge.objection(site, run.plan)
     answer, tried = Hospitals(consortium, run.plan).answer("Lisbon"), 0
     for insist in (
         lambda: None,
         lambda: welcome(consortium, site),
-        lambda: site.decide(run.plan, "approve", "whoever insists"),
+        lambda: PlanInbox(site).decide(run.plan, "approve", "whoever insists"),
         lambda: (site.folder / "state").write_bytes((burnt.folder / "state").read_bytes()),
         lambda: [(site.folder / name).write_bytes((burnt.folder / name).read_bytes()) for name in ("identity", "node")],
     ):
@@ -135,21 +136,21 @@ def test_a_plan_that_comes_after_the_backup_but_was_made_before_it_was_restored_
     consortium, _, _ = lost
     lisbon = consortium.sites["Lisbon"]
     plan = consortium.plan("name=unknown-to-the-backup")
-    lisbon.decide(plan, "approve", "")
+    PlanInbox(lisbon).decide(plan, "approve", "")
     site, _ = back(consortium)
-    assert not site.knows(plan.name)
+    assert not PlanInbox(site).knows(plan.name)
     welcome(consortium, site)
-    assert site.take_plan(plan.paper.encode())
-    site.decide(plan, "approve", "")
+    assert PlanInbox(site).take_plan(plan.paper.encode())
+    PlanInbox(site).decide(plan, "approve", "")
     with pytest.raises(PlanError, match="before this site was restored"):
-        site.approved(plan.digest)
+        judge.approved(site, plan.digest)
 
 
 def test_after_it_has_joined_again_a_restored_site_takes_part_in_new_plans(lost, monkeypatch):
     consortium, _, _ = lost
     site, _ = back(consortium)
     welcome(consortium, site)
-    monkeypatch.setattr(site_home, "CLOCKS_S", 0.0)
+    monkeypatch.setattr(judge, "CLOCKS_S", 0.0)
     run = consortium.begun(consortium.plan("name=after", "federation.rounds=3"))
     driver.carry_out(run, Hospitals(consortium, run.plan))
     assert run.state.stage == "finished", run.state.why
@@ -161,6 +162,6 @@ def test_a_damaged_note_of_the_restoration_lets_nothing_through(lost):
     for text in ("", "soon"):
         (site.folder / "restored").write_text(text)
         with pytest.raises(ConsiliumError, match="restored: damaged"):
-            site.objection(run.plan)
+            judge.objection(site, run.plan)
     (site.folder / "restored").write_text("nan")
-    assert "before this site was restored" in site.objection(run.plan)
+    assert "before this site was restored" in judge.objection(site, run.plan)

@@ -14,6 +14,7 @@ import yaml
 
 from client import __main__ as hospital
 from client.home import Home as Hospital
+from client.plans.inbox import PlanInbox
 from common.cli.command import Command
 from common.storage.files import write_json
 from server import __main__ as coordinator
@@ -256,13 +257,13 @@ def test_status_names_the_site_that_is_waited_for_and_why(
     status = said_by(capsys, "status", "--home", home.folder)
     assert all(f"{name} no, never heard" in status for name in NAMES)
     run = Run.begin(home, plan := consortium.plan(), 3600)
-    consortium.sites["Lisbon"].decide(plan, "approve", "")
+    PlanInbox(consortium.sites["Lisbon"]).decide(plan, "approve", "")
     consortium.bring("Lisbon", plan)
     status = said_by(capsys, "status", "--home", home.folder)
     assert f"Run {run.name} waits for the decision of Nairobi, Osaka" in status
 
     for name in ("Nairobi", "Osaka"):
-        consortium.sites[name].decide(plan, "approve", "")
+        PlanInbox(consortium.sites[name]).decide(plan, "approve", "")
         consortium.bring(name, plan)
     run.write_state(replace(run.state, stage="running", cohort=NAMES))
     write_json(home.live / "heard.json", {name: {"at_s": now, "since_s": now - 3600} for name in NAMES[:2]})
@@ -304,7 +305,7 @@ def test_a_plan_is_submitted_and_shown_and_decided_on_without_the_network(
     submitted = said_by(capsys, "run", consortium.folder / "config.yaml", "--no-follow", "--home", home)
     (run,) = Run.all(consortium.home)
     assert f"Run {run.name}: asking Lisbon, Nairobi, Osaka" in submitted
-    lisbon.take_plan(run.plan.paper.encode())
+    PlanInbox(lisbon).take_plan(run.plan.paper.encode())
     (lisbon.folder / "address").write_text("127.0.0.1:1\n")  # nobody is there
     assert hospital.main(["plans", "--home", str(lisbon.folder)]) == 0
     assert hospital.main(["plans", run.name, "--home", str(lisbon.folder)]) == 0
@@ -313,7 +314,7 @@ def test_a_plan_is_submitted_and_shown_and_decided_on_without_the_network(
     assert run.plan.digest in said
     assert hospital.main(["refuse", run.name, "--reason", "no vote", "--home", str(lisbon.folder)]) == 0
     assert "The coordinator will be told as soon as it is reached" in capsys.readouterr().out
-    decision = lisbon.decision(run.plan)
+    decision = PlanInbox(lisbon).decision(run.plan)
     assert decision is not None
     assert (decision.verdict, decision.reason) == ("refuse", "no vote")
     assert asdict(run.state)["stage"] == "waiting"

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from client.access.policy_store import policy_store
 from server.runs.run import Run
 from tests.cli.piping import piped
 from tests.consortium.consortium import SVM, Consortium
@@ -59,7 +60,7 @@ def test_the_plans_at_a_hospital(consortium: Consortium, run: Run) -> None:
 
 
 def test_who_may_do_what_at_a_hospital(consortium: Consortium) -> None:
-    policy = consortium.sites["Lisbon"].access.in_force()
+    policy = policy_store(consortium.sites["Lisbon"]).in_force()
     said = piped("client", "access", "show", "--home", consortium.sites["Lisbon"].folder)
     for person in policy.content.people:
         assert person.key in the_line(said, f" {person.name} ", ", ".join(person.roles))

@@ -8,6 +8,7 @@ from typing import Any, Self
 import yaml
 
 from client.home import Home as Hospital
+from client.plans.inbox import PlanInbox
 from client.setup import enrol
 from common import config as configuration
 from common.config import Config
@@ -80,14 +81,14 @@ class Consortium:
         """A signed plan that every hospital has taken."""
         plan = RunPlan.draw_up(config_of(self.folder, tree, *overrides), self.roster(), self.roots)
         for site in self.sites.values():
-            site.take_plan(plan.paper.encode())
+            PlanInbox(site).take_plan(plan.paper.encode())
         return plan
 
     def begun(self, plan: RunPlan, *approving: str) -> Run:
         """A run whose decisions have come in, as the keeper hands it to a ServerApp."""
         run = Run.begin(self.home, plan, 0.0)
         for name in approving or tuple(self.sites):
-            self.sites[name].decide(plan, "approve", "")
+            PlanInbox(self.sites[name]).decide(plan, "approve", "")
             self.bring(name, plan)
         approved = tuple(name for name, decision in run.decisions().items() if decision.verdict == "approve")
         run.write_state(replace(run.state, stage="running", cohort=approved))
@@ -95,6 +96,6 @@ class Consortium:
 
     def bring(self, name: str, plan: RunPlan) -> None:
         """A hospital's decision, brought to the coordinator."""
-        decision = self.sites[name].decision(plan)
+        decision = PlanInbox(self.sites[name]).decision(plan)
         assert isinstance(decision, Decision)
         FolderSiteApi(self.home).take_decision(name, decision.paper.told())

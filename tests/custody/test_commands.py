@@ -12,7 +12,7 @@ import pytest
 
 from client.__main__ import main
 from tests.custody.hospital import dicom, folder_of_dicoms, written
-from tests.data.pydicom_files import FOLDERS
+from tests.readers.pydicom_files import FOLDERS
 
 ROOT = Path(__file__).parents[2]
 

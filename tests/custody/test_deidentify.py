@@ -22,7 +22,7 @@ from client.custody.pseudonyms import Pseudonyms
 from client.readers.dicom import parse
 from client.readers.source import File, Memory
 from tests.custody.hospital import dicom, written
-from tests.data.pydicom_files import FOLDERS
+from tests.readers.pydicom_files import FOLDERS
 
 PIXELS = np.arange(36, dtype=np.uint8).reshape(6, 6)
 NAMES = Pseudonyms(b"k" * 32)

@@ -16,6 +16,8 @@ import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from client import app as site_edge
+from client.plans import judge
+from client.plans.inbox import PlanInbox
 from common.errors import ConfigError, IdentityError, PlanError, PolicyError, RunError
 from common.messages.transport import Answer, Reply, Request
 from common.metrics import performance
@@ -133,7 +135,7 @@ def drawn_up(consortium: Consortium, *models: str, **options: str) -> RunPlan:
     }
     plan = commands.draw_up(consortium.home, Namespace(models=models, **told | options))
     for site in consortium.sites.values():
-        site.take_plan(plan.paper.encode())
+        PlanInbox(site).take_plan(plan.paper.encode())
     return plan
 
 
@@ -148,7 +150,7 @@ def publish(consortium: Consortium, *names: str) -> None:
 def plain(consortium: Consortium, run: Run, site: str, model: Any) -> Tensors:
     """What a site would count, computed without any of the protocol."""
     home = consortium.sites[site]
-    member = site_edge.prepared(home, home.approved(run.plan.digest)).site.by_model[model.sha256]
+    member = site_edge.prepared(home, judge.approved(home, run.plan.digest)).site.by_model[model.sha256]
     arrays = model_store.arrays(consortium.home, model)
     cases = member.ready("validation", under("recipe", arrays))
     return performance.count(member.model.scores(under("weights", arrays), cases.images), cases.labels)
@@ -188,7 +190,7 @@ def test_a_site_that_refused_is_sent_nothing(consortium: Consortium) -> None:
     plan = drawn_up(consortium, "of-four", cohort=",".join(FIVE))
     assert "Nothing is trained" in plan.described()
     assert plan.content.models[0].recipe in plan.described()
-    consortium.sites["Quito"].decide(plan, "refuse", "no")
+    PlanInbox(consortium.sites["Quito"]).decide(plan, "refuse", "no")
     run = consortium.begun(plan, *FIVE[:4])
     consortium.bring("Quito", plan)
     way = Asked(consortium, plan)
@@ -308,7 +310,7 @@ def test_a_site_whose_policy_says_nothing_gives_its_figures_to_nobody(consortium
     publish(consortium, "Quito")  # after it had approved without
     with pytest.raises(PolicyError, match="or did not when the plan was approved"):
         Hospitals(consortium, run.plan).answer("Quito")(asked, {})
-    consortium.sites["Quito"].decide(run.plan, "approve", "")  # and after the sum was unmasked
+    PlanInbox(consortium.sites["Quito"]).decide(run.plan, "approve", "")  # and after the sum was unmasked
     with pytest.raises(PolicyError, match="in no sum of this plan"):
         Hospitals(consortium, run.plan).answer("Quito")(asked, {})
     training = run_of(consortium, "one").plan
@@ -381,7 +383,7 @@ def test_a_coordinator_that_shows_other_declarations_gets_no_sum(shown: str, con
     run = consortium.begun(plan)
     before = run.decisions()
     publish(consortium, "Quito")
-    consortium.sites["Quito"].decide(plan, "approve", "")
+    PlanInbox(consortium.sites["Quito"]).decide(plan, "approve", "")
     consortium.bring("Quito", plan)
     told = {"old": before, "unbound": run.decisions(), "missing": {k: v for k, v in before.items() if k != "Osaka"}}
 
@@ -430,10 +432,10 @@ def test_an_evaluation_over_almost_the_same_sites_as_another_is_refused(consorti
     first, _ = evaluated(consortium, "one")
     near = drawn_up(consortium, "of-four", cohort=",".join(FIVE[:4]))
     lisbon = consortium.sites["Lisbon"]
-    assert f"its sites are those of evaluation {first.name} but for Quito" in lisbon.objection(near)
-    assert not lisbon.objection(first.plan)
-    lisbon.decide(first.plan, "refuse", "")
-    assert not lisbon.objection(near)  # what it takes no part in does not count
+    assert f"its sites are those of evaluation {first.name} but for Quito" in judge.objection(lisbon, near)
+    assert not judge.objection(lisbon, first.plan)
+    PlanInbox(lisbon).decide(first.plan, "refuse", "")
+    assert not judge.objection(lisbon, near)  # what it takes no part in does not count
 
 
 def test_who_published_once_declares_it_ever_after(consortium: Consortium) -> None:

@@ -34,7 +34,7 @@ from server.superlink.flower_transport import FlowerTransport
 from server.superlink.notify import Signal
 from server.superlink.store import MessageStore
 from server.superlink.store_grid import StoreGrid
-from tests.deployment.resident import site as echo
+from tests.connection.resident import site as echo
 from tests.deployment.whole import SVM, until
 from tests.gateway.running_gateway import Door
 from tests.gateway.test_gateway_attacks import pushing

@@ -40,7 +40,7 @@ from server.gateway import app as gateway
 from server.gateway import authentication, relay, routes
 from server.processes.process_table import process_states
 from server.superlink import control
-from tests.deployment.resident import site as echo
+from tests.connection.resident import site as echo
 from tests.gateway.running_gateway import Door, talk
 from tests.superlink.superlink import authority, free_port
 

@@ -19,6 +19,7 @@ from flwr.serverapp import Grid
 
 from client.__main__ import main as client
 from client.home import Home as Hospital
+from client.plans.inbox import PlanInbox
 from common.messages.transport import Request
 from common.plans.plan import RunPlan
 from common.secagg import Roster, admitted
@@ -223,11 +224,11 @@ def test_a_plan_that_was_changed_where_it_lies_is_not_valid_any_more(
     plan, nairobi = a_plan(door, tmp_path), sites["Nairobi"]
     shown(plan.paper.encode())
     assert typed(nairobi, "plans", plan.name) == 0
-    file = nairobi.room(plan.digest) / "plan.json"
+    file = PlanInbox(nairobi).room(plan.digest) / "plan.json"
     file.write_bytes(file.read_bytes().replace(b'"rounds": 4', b'"rounds": 9'))
     try:
         assert typed(nairobi, "approve", plan.name) == 2
         assert "error: " in capsys.readouterr().err
-        assert nairobi.decision(plan) is None
+        assert PlanInbox(nairobi).decision(plan) is None
     finally:
         shutil.rmtree(file.parent)

@@ -19,6 +19,8 @@ import pytest
 from flwr.app import Context, RecordDict
 
 from client import app as site_edge
+from client.plans import judge
+from client.plans.inbox import PlanInbox
 from client.setup import enrol
 from common.errors import PlanError, RunError
 from common.messages.transport import Answer, InMemory, Reply, Request
@@ -64,7 +66,7 @@ class Hospitals(InMemory):
     def answer(self, name: str) -> Answer:
         def answer(request: Request, state: Tensors) -> Any:
             site = self.consortium.sites[name]
-            member = replace(site_edge.prepared(site, site.approved(self.plan.digest)), enrolment=site.enrolment)
+            member = replace(site_edge.prepared(site, judge.approved(site, self.plan.digest)), enrolment=site.enrolment)
             reply, _ = member.answer(request, Context(7, 0, {}, RecordDict(), {}))
             if request.kind == "secagg/submit" and request.settings["asked"] != "statistics":
                 self.submitted.append((name, request.round, str(request.settings["asked"])))
@@ -175,7 +177,7 @@ def test_decisions_under_older_keys_count_no_more(consortium: Consortium) -> Non
     membership.admit(consortium.home, enrol.rekey(lisbon, ""), consortium.roots, new_keys=True)
     membership.revoke(consortium.home, "Osaka", consortium.roots)
     assert set(run.decisions()) == {"Nairobi"}
-    lisbon.decide(run.plan, "approve", "")
+    PlanInbox(lisbon).decide(run.plan, "approve", "")
     consortium.bring("Lisbon", run.plan)
     assert set(run.decisions()) == {"Lisbon", "Nairobi"}
 

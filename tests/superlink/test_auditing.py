@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from client.plans.inbox import PlanInbox
 from client.training.audit_store import InFolder, Notes
 from common.algorithms.course import Place
 from server.rounds import checkpoint
@@ -29,7 +30,7 @@ def test_a_hospital_that_audits_ends_at_the_runs_model(
     found = checkpoint.load(run.folder / "federated.checkpoint", NAMES, run.plan.digest)
     assert found is not None
     for name in NAMES:
-        shelf = InFolder(consortium.sites[name].room(run.plan.digest))
+        shelf = InFolder(PlanInbox(consortium.sites[name]).room(run.plan.digest))
         if name == NAMES[2]:
             assert not shelf.load("place")
             continue

@@ -17,6 +17,7 @@ from flwr.serverapp import Grid
 
 from client import app as site_edge
 from client.home import Home as Hospital
+from client.plans.inbox import PlanInbox
 from common.messages import wire
 from common.messages.transport import Request
 from common.plans.plan import RunPlan
@@ -155,8 +156,8 @@ def changed(consortium: Consortium, **told: object) -> RunPlan:
     content = consortium.plan().paper.content | told
     plan = RunPlan.admitted(signed("plan", content, consortium.roots).encode(), consortium.home.pins)
     for site in consortium.sites.values():
-        site.take_plan(plan.paper.encode())
-        site.decide(plan, "approve", "")
+        PlanInbox(site).take_plan(plan.paper.encode())
+        PlanInbox(site).decide(plan, "approve", "")
     return plan
 
 
@@ -189,9 +190,9 @@ def test_only_what_is_approved_is_answered_and_only_while_it_is(tmp_path: Path) 
     assert refused(consortium, "../identity") == dict.fromkeys(NAMES, "PLAN")
     assert refused(consortium, plan.digest) == dict.fromkeys(NAMES, "PLAN")
     for site in consortium.sites.values():
-        site.decide(plan, "approve", "")
+        PlanInbox(site).decide(plan, "approve", "")
     assert refused(consortium, plan.digest) == {}
-    lisbon.decide(plan, "refuse", "we changed our mind")
+    PlanInbox(lisbon).decide(plan, "refuse", "we changed our mind")
     assert refused(consortium, plan.digest) == {"Lisbon": "PLAN"}
 
 
@@ -239,7 +240,7 @@ def test_the_coordinator_learns_the_code_of_an_error_and_never_its_text(
     plan = changed(consortium)
     lisbon, nairobi, osaka = consortium.sites.values()
     lisbon_edited(lisbon, lambda told: told["datasets"]["chest"].update(data=MOVED, take=None))
-    (paper := nairobi.room(plan.digest) / "plan.json").unlink()
+    (paper := PlanInbox(nairobi).room(plan.digest) / "plan.json").unlink()
     paper.mkdir()  # cannot be read, not even by root
     read = site_edge.own_cases
 

@@ -33,7 +33,7 @@ from client.connection.fleet_client import Clock, Link
 from client.connection.message_journal import Journal
 from client.connection.node import FLOWER, Doing, serve
 from common.errors import ConfigError, RunError, WireError
-from tests.deployment.resident import site
+from tests.connection.resident import site
 from tests.superlink.superlink import SuperLink, authority, free_port
 
 TTL_S = 60.0
@@ -64,7 +64,7 @@ class Resident:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> int:
-        command = [sys.executable, "-m", "tests.deployment.resident", str(self.folder)]
+        command = [sys.executable, "-m", "tests.connection.resident", str(self.folder)]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=Path(__file__).parents[2])
         return self.process.pid

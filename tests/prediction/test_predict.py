@@ -26,8 +26,8 @@ from common.models import build
 from server.__main__ import main as server
 from tests.cli.piping import piped
 from tests.custody import hospital
-from tests.data.pydicom_files import FOLDERS, SMALL
 from tests.package.shop import ROOT, Made
+from tests.readers.pydicom_files import FOLDERS, SMALL
 
 Run = Callable[..., int]
 CHEST = FOLDERS[-1] / "RG1_UNCR.dcm"

@@ -13,7 +13,7 @@ from PIL import Image
 from pydicom.encaps import get_frame
 
 from client.readers import lossless, read
-from tests.data.pydicom_files import FOLDERS, SMALL
+from tests.readers.pydicom_files import FOLDERS, SMALL
 
 
 def predicted(image, r, c, predictor, start):

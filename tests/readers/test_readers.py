@@ -18,7 +18,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 from client import readers
 from client.readers import lzw, read
 from common.errors import ImageError
-from tests.data.pydicom_files import FOLDERS, SMALL
+from tests.readers.pydicom_files import FOLDERS, SMALL
 
 
 def attempt(path, frames):

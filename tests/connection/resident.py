@@ -1,4 +1,4 @@
-"""A site's process for tests, which can be killed: `python -m tests.deployment.resident FOLDER`.
+"""A site's process for tests, which can be killed: `python -m tests.connection.resident FOLDER`.
 
 FOLDER/site.json says what it is: address, ca, app, and how far its clock is off. In FOLDER it keeps `key.pem`, its
 journal, `told` (what it was doing, a line each) and `calls` (a line for every message that its app was given).

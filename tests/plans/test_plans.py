@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from client.plans.inbox import PlanInbox
 from common.errors import ConfigError, IdentityError, PlanError, WireError
 from common.plans.plan import Decision, RunPlan
 from common.trust import documents, release
@@ -83,8 +84,8 @@ def test_a_plan_signed_by_another_root_is_refused(consortium: Consortium, tmp_pa
     with pytest.raises(IdentityError):
         RunPlan.admitted(stranger.plan().paper.encode(), consortium.home.pins)
     with pytest.raises(IdentityError):
-        consortium.sites["Lisbon"].take_plan(stranger.plan().paper.encode())
-    assert list(consortium.sites["Lisbon"].plans()) == []
+        PlanInbox(consortium.sites["Lisbon"]).take_plan(stranger.plan().paper.encode())
+    assert list(PlanInbox(consortium.sites["Lisbon"]).plans()) == []
 
 
 def changed(consortium: Consortium, told: dict[str, Any]) -> bytes:
@@ -146,7 +147,7 @@ def test_a_decision_reaches_the_coordinator_and_the_last_one_counts(consortium: 
     plan, lisbon = consortium.plan(), consortium.sites["Lisbon"]
     run = consortium.begun(plan)
     assert {site: d.verdict for site, d in run.decisions().items()} == dict.fromkeys(NAMES, "approve")
-    lisbon.decide(plan, "refuse", "no ethics vote")
+    PlanInbox(lisbon).decide(plan, "refuse", "no ethics vote")
     consortium.bring("Lisbon", plan)
     assert (run.decisions()["Lisbon"].verdict, run.decisions()["Lisbon"].reason) == ("refuse", "no ethics vote")
 
@@ -154,7 +155,7 @@ def test_a_decision_reaches_the_coordinator_and_the_last_one_counts(consortium: 
 def test_a_decision_counts_under_its_own_sites_key_alone(consortium: Consortium) -> None:
     plan, site_api = consortium.plan(), FolderSiteApi(consortium.home)
     run = consortium.begun(plan)
-    told = consortium.sites["Osaka"].decide(plan, "refuse", "").paper.told()
+    told = PlanInbox(consortium.sites["Osaka"]).decide(plan, "refuse", "").paper.told()
     with pytest.raises(IdentityError):
         site_api.take_decision("Lisbon", told)
     forged = Decision.make("Lisbon", plan, "refuse", "", consortium.sites["Osaka"].identity)
@@ -167,7 +168,7 @@ def test_a_decision_counts_under_its_own_sites_key_alone(consortium: Consortium)
 
 def test_a_decision_on_another_plan_or_one_that_is_over_is_refused(consortium: Consortium) -> None:
     plan, site_api, lisbon = consortium.plan(), FolderSiteApi(consortium.home), consortium.sites["Lisbon"]
-    told = lisbon.decide(plan, "approve", "").paper.told()
+    told = PlanInbox(lisbon).decide(plan, "approve", "").paper.told()
     with pytest.raises(PlanError, match="there is: none yet"):
         site_api.take_decision("Lisbon", told)
     consortium.begun(plan).end("finished")
@@ -223,5 +224,5 @@ def test_what_a_site_says_of_itself_is_short_and_of_known_words(consortium: Cons
 def test_a_plan_reads_the_same_at_every_site(consortium: Consortium) -> None:
     config = config_of(consortium.folder, SVM, "federation.rounds=5")
     plan = RunPlan.draw_up(config, consortium.home.roster, consortium.roots)
-    taken = [site.take_plan(plan.paper.encode()) for site in consortium.sites.values()]
+    taken = [PlanInbox(site).take_plan(plan.paper.encode()) for site in consortium.sites.values()]
     assert taken == [plan] * 3

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
+from client.plans.inbox import PlanInbox
 from common.audit.heads import Head, vouch, vouched
 from common.audit.merkle_tree import Frontier
 from common.errors import ConsiliumError, IdentityError, WireError
@@ -142,7 +143,10 @@ def real(
     """A paper of each kind as it really is: content, who reads it, whose signature it needs."""
     consortium = Consortium(tmp_path_factory.mktemp("real"))
     plan, site, home = consortium.plan(), consortium.sites["Lisbon"], consortium.home
-    decision, welcome = site.decide(plan, "approve", ""), (home.folder / "welcomes" / "Lisbon.welcome").read_bytes()
+    decision, welcome = (
+        PlanInbox(site).decide(plan, "approve", ""),
+        (home.folder / "welcomes" / "Lisbon.welcome").read_bytes(),
+    )
     request = read((site.folder / "Lisbon.request").read_bytes(), "request")
     own, voucher = public_of(site.identity), vouch(bytes(32), "pilot", consortium.roots)
     head = Head.sign("site Lisbon", Frontier(2, [bytes(32)]), 1, 0.0, [site.identity])

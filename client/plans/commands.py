@@ -1,0 +1,160 @@
+"""The commands `plans`, `approve`, `refuse` and `witness` of `python -m client`: what this site is asked to do."""
+
+import argparse
+import sys
+import time
+
+from rich.text import Text
+
+from client.home import Home, home_option
+from client.plans import judge
+from client.plans.inbox import PlanInbox
+from client.plans.log_witness import Witness
+from common.cli import terminal
+from common.cli.command import Command
+from common.cli.terminal import Sheet
+from common.errors import LinkError
+from common.plans.plan import Verdict
+from common.storage.files import read_json
+
+PLANS = """What the consortium asks for, in full: data, purpose, model, preprocessing, rounds, who else, until
+when, which code.
+
+  python -m client plans
+  python -m client plans pneumonia-1a2b3c4d     everything about one"""
+
+APPROVE = """Let this site take part in a plan. Before that, no message of the run is answered, nor sent here.
+
+  python -m client approve pneumonia-1a2b3c4d"""
+
+REFUSE = """Say no to a plan, also to one that was approved: from then on no message of the run is answered.
+
+  python -m client refuse pneumonia-1a2b3c4d --reason "no ethics vote for this purpose" """
+
+WITNESS = """What this site has seen of the coordinator's log, and who else saw the same.
+
+  python -m client witness
+  python -m client witness --accept 1a2b3c4d5e6f7a8b     after the coordinator was restored from a backup
+
+Every few seconds the resident process asks for the newest signed head, and for proof that it extends all that this site
+and the others have seen. If it does not, the site answers no plan until a data officer has found out why, by telephone,
+and accepts the root that the coordinator's people read out. docs/audit.md has the rest."""
+
+PATIENCE_S = 60.0
+"""How long a plan that is not here yet is asked for."""
+
+
+def _plans_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("plan", nargs="?", metavar="PLAN", help="its name, or the beginning: everything about it")
+    home_option(parser)
+
+
+def _plans(options: argparse.Namespace) -> int:
+    from client.plans import sync  # and Flower with it, for which `refuse` and the help should not wait
+
+    home, console = Home.at(options.home), terminal.console()
+    inbox = PlanInbox(home)
+    if problem := sync.refresh(home):
+        console.print(Text.assemble(("As far as known here", "yellow"), f": {problem}"))
+    if options.plan:
+        console.print(inbox.plan(options.plan).described(), highlight=False, markup=False)
+        return 0
+    table = Sheet("plan", "data set", "purpose", "until", "decision", prose=("decision",))
+    for plan in inbox.plans():
+        content, decision = plan.content, inbox.decision(plan)
+        until = time.strftime("%Y-%m-%d", time.gmtime(content.expires_s))
+        state = Text(f"{decision.verdict}d") if decision else Text("undecided", "bold")
+        if objection := judge.objection(home, plan):
+            state = Text.assemble(state, (f" cannot run here: {objection}", "red"))
+        table.add(plan.name, content.dataset, content.purpose, until, state)
+    console.print(table)
+    console.print("Everything about one: python -m client plans PLAN. Then: approve PLAN, or refuse PLAN.")
+    return 0
+
+
+def _decide_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("plan", metavar="PLAN", help="its name, or the beginning")
+    parser.add_argument("--reason", default="", metavar="TEXT", help="for the coordinator to read")
+    home_option(parser)
+
+
+def _approve(options: argparse.Namespace) -> int:
+    return _decide(options, "approve")
+
+
+def _refuse(options: argparse.Namespace) -> int:
+    return _decide(options, "refuse")
+
+
+def _decide(options: argparse.Namespace, verdict: Verdict) -> int:
+    from client.plans import sync
+
+    home = Home.at(options.home)
+    _fetch_plan(home, options.plan)
+    inbox = PlanInbox(home)
+    plan = inbox.plan(options.plan)
+    if verdict == "approve" and (objection := judge.objection(home, plan)):
+        print(f"Plan {plan.name} cannot be approved here: {objection}", file=sys.stderr)
+        return 1
+    options.act.plan, options.act.dataset = plan.name, plan.content.dataset
+    options.act.facts |= {"digest": plan.digest, "purpose": plan.content.purpose}
+    decision = inbox.decide(plan, verdict, options.reason)
+    problem = sync.send_decision(home, decision)
+    delay = f" The coordinator will be told as soon as it is reached ({problem})." if problem else ""
+    publishes = decision.publishes and verdict == "approve"
+    note = " This site's own figures will be published in it (policy.publish in site.yaml)." if publishes else ""
+    print(f"Plan {plan.name}: {verdict}d.{note}{delay}")
+    return 0
+
+
+def _fetch_plan(home: Home, name: str) -> None:
+    """Get a plan from the coordinator; one that cannot be reached yet is tried again for a minute."""
+    from client.plans import sync
+
+    deadline_s, has_warned = time.monotonic() + PATIENCE_S, False
+    while (problem := sync.refresh(home)) and not PlanInbox(home).knows(name):
+        if time.monotonic() > deadline_s:
+            raise LinkError(f"plan {name!r} is not known here, and the coordinator cannot be asked: {problem}")
+        if not has_warned:
+            print(f"{problem} Trying for a minute.", file=sys.stderr)
+            has_warned = True
+        time.sleep(1.0)
+
+
+def _witness_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--accept", metavar="ROOT", help="go on from the head of this root, which was refused")
+    home_option(parser)
+
+
+def _witness(options: argparse.Namespace) -> int:
+    witness = Witness(Home.at(options.home))
+    if options.accept is not None:
+        new_head = witness.accept(options.accept)
+        options.act.facts |= {"entries": new_head.size, "root": new_head.root.hex()}
+        print(f"This site goes on from {new_head.size:,} entries, root {new_head.root.hex()}.")
+        return 0
+    refusal = witness.home.witness_refused
+    if refusal.exists():
+        why = read_json(refusal)["why"]
+        print(f"REFUSED: {why}\nThis site answers no plan. Both heads: {refusal}. Telephone.")
+    if not (head := witness.head):
+        print("Nothing was seen of the coordinator's log yet.")
+        return 0
+    print(f"Seen: {head.size:,} entries of the log of {head.origin}, until {_when(head.at_s)} UTC\n  {head.root.hex()}")
+    for site in sorted(set(witness.home.roster.active) - {witness.home.site}):
+        seen = witness.others.get(site)
+        text = f"{int(seen['size']):,} entries, {_when(seen['at_s'])} UTC" if seen else "no word from it"
+        print(f"  {site}: {text}")
+    return 1 if refusal.exists() else 0
+
+
+def _when(at_s: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(at_s))
+
+
+COMMANDS = {
+    "plans": Command("what the consortium asks for", PLANS, _plans_arguments, _plans),
+    "approve": Command("take part in a plan", APPROVE, _decide_arguments, _approve),
+    "refuse": Command("say no to a plan", REFUSE, _decide_arguments, _refuse),
+    "witness": Command("what was seen of the coordinator's log", WITNESS, _witness_arguments, _witness),
+}

@@ -1,0 +1,112 @@
+"""The plans that have come to a site, what was decided on each, and the folder in which the site keeps its run.
+
+    plans/DIGEST/plan.json        as the consortium's roots signed it
+    plans/DIGEST/decision.json    approve or refuse, signed by this site; a later decision takes its place
+    plans/DIGEST/decision.sent    the same bytes, once the coordinator has got them
+    published/SHA256              an empty file for every model of which this site has published its figures
+
+Nothing here judges: whether a plan may run at this site, `client.plans.judge` says.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from client.home import Home
+from common.errors import IdentityError, PlanError, WireError
+from common.plans.plan import Decision, RunPlan, Verdict
+from common.storage import tensorfile
+
+
+@dataclass(frozen=True)
+class PlanInbox:
+    """All plans of one site."""
+
+    home: Home
+
+    def plans(self) -> Iterator[RunPlan]:
+        """All that this site has got, oldest first."""
+        plans = [self.read(path) for path in (self.home.folder / "plans").glob("*/plan.json")]
+        yield from sorted(plans, key=lambda plan: plan.content.made_s)
+
+    def plan(self, name: str) -> RunPlan:
+        """One plan by its name, its digest, or as much of either as is unique.
+
+        Raises:
+            PlanError: if there is none, or several.
+        """
+        matches = [plan for plan in self.plans() if _is_named(plan, name)]
+        if len(matches) != 1:
+            names = ", ".join(plan.name for plan in (matches or self.plans())) or "none has come yet"
+            raise PlanError(f"plan {name!r}: {len(matches) or 'none'} of that name; there is: {names}.")
+        return matches[0]
+
+    def knows(self, name: str) -> bool:
+        """Whether there is a plan of this name."""
+        return any(_is_named(plan, name) for plan in self.plans())
+
+    def take_plan(self, file: bytes) -> RunPlan | None:
+        """Keep a plan that the roots have signed and that is for this site; None if it is here already, or not for it.
+
+        Raises:
+            WireError, IdentityError, PlanError: it is no plan, or no pinned root has signed it.
+        """
+        plan = RunPlan.admitted(file, self.home.pins)
+        path = self.room(plan.digest) / "plan.json"
+        if self.home.site not in plan.content.cohort or path.exists():
+            return None
+        tensorfile.write_atomically(path, file)
+        return plan
+
+    def decision(self, plan: RunPlan) -> Decision | None:
+        """What this site decided under the key that it has now; None if nothing yet."""
+        path = self.room(plan.digest) / "decision.json"
+        if not path.exists():
+            return None
+        try:
+            decision = Decision.admitted(path.read_bytes(), self.home.identity.public_key().public_bytes_raw())
+        except (WireError, IdentityError):  # of the keys before, or damaged: to be made again
+            return None
+        return decision if decision.plan == plan.digest else None
+
+    def decide(self, plan: RunPlan, verdict: Verdict, reason: str) -> Decision:
+        """Write a signed decision; a later one takes its place."""
+        # What was published of a model once stays published: whoever is in a sum with this site has to reckon with it.
+        is_published = any(self.published_file(model.sha256).exists() for model in plan.content.models)
+        publishes = bool(plan.content.models) and (is_published or "figures" in self.home.settings.policy.publish)
+        decision = Decision.make(self.home.site, plan, verdict, reason, self.home.identity, publishes=publishes)
+        tensorfile.write_atomically(self.room(plan.digest) / "decision.json", decision.paper.encode())
+        return decision
+
+    def is_delivered(self, plan: RunPlan) -> bool:
+        """Whether the coordinator has got this site's decision."""
+        room = self.room(plan.digest)
+        receipt = room / "decision.sent"
+        return receipt.exists() and receipt.read_bytes() == (room / "decision.json").read_bytes()
+
+    def note_delivered(self, decision: Decision) -> None:
+        """Remember that the coordinator has got a decision."""
+        tensorfile.write_atomically(self.room(decision.plan) / "decision.sent", decision.paper.encode())
+
+    def published_file(self, model: str) -> Path:
+        """The file that exists once this site's figures of a model (its SHA-256) have been published."""
+        return self.home.folder / "published" / model
+
+    def room(self, digest: str) -> Path:
+        """The folder in which the site keeps one run.
+
+        Raises:
+            PlanError: for what is no digest.
+        """
+        # The digest comes with a message: without this check, "../.." in it would name a folder outside.
+        if len(digest) != 64 or set(digest) - set("0123456789abcdef"):
+            raise PlanError(f"{digest[:70]!r}: expected a plan's digest, 64 hexadecimal digits.")
+        return self.home.folder / "plans" / digest
+
+    def read(self, path: Path) -> RunPlan:
+        """A plan from a file of the inbox, its signatures checked again."""
+        return RunPlan.admitted(path.read_bytes(), self.home.pins)
+
+
+def _is_named(plan: RunPlan, name: str) -> bool:
+    return plan.digest.startswith(name) or plan.name.startswith(name)

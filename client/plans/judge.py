@@ -1,0 +1,119 @@
+"""Whether a plan may run at this site: what stands against it, and whether it is approved.
+
+Every message of a run passes `approved` before anything is computed. `objection` is asked again each time, and not only
+when a person decides: the site's rules, its roster and its installation may have changed since.
+
+    restored    since when this folder goes on from a backup: no plan from before is answered
+"""
+
+import time
+
+from client.access.policy_store import policy_store
+from client.home import Home
+from client.plans.inbox import PlanInbox
+from common.errors import AuditError, ConfigError, IdentityError, PlanError
+from common.plans.plan import RunPlan
+from common.storage.files import replace
+from common.trust.roster import MIN_COHORT
+
+CLOCKS_S = 600.0
+"""How much the clocks of the coordinator and of this site may differ, where a plan is from before a restoration."""
+
+
+def approved(home: Home, digest: str) -> RunPlan:
+    """A plan that this site takes part in.
+
+    Raises:
+        AuditError: the coordinator's log is not the one that was seen before.
+        PlanError: not known, not approved, or there is an objection to it. Nothing is answered then.
+        IdentityError: the roster has not this site under this key; nor then.
+    """
+    inbox = PlanInbox(home)
+    if home.witness_refused.exists():
+        raise AuditError(
+            f"{home.site}: the coordinator showed two histories, so nothing is answered: python -m client witness"
+        )
+    if not (path := inbox.room(digest) / "plan.json").exists():
+        raise PlanError(f"{home.site}: plan {digest[:8]} is not known here; its messages are not answered.")
+    plan = inbox.read(path)
+    decision = inbox.decision(plan)
+    if decision is None or decision.verdict != "approve" or plan.digest != digest:
+        raise PlanError(f"{home.site}: plan {plan.name} is not approved here; its messages are not answered.")
+    if home.roster.active.get(home.site) != home.identity.public_key().public_bytes_raw():
+        raise IdentityError(
+            "swapped-key",
+            f"{home.site}: the roster has no active member of this name and key. Was `site` in site.yaml changed, "
+            "or the site suspended? Ask the coordinator.",
+        )
+    if reason := objection(home, plan):
+        raise PlanError(f"{home.site}: {reason}")
+    return plan
+
+
+def objection(home: Home, plan: RunPlan) -> str:
+    """What this site's rules or its installation have against a plan; empty if nothing."""
+    content, settings = plan.content, home.settings
+    try:
+        if not content.made_s > restored_s(home) + CLOCKS_S:
+            # What was answered since the backup is not known here: the same could be answered again, differently.
+            raise PlanError(
+                "was made before this site was restored from a backup, so it is over here. Ask the coordinator "
+                "for a new plan."
+            )
+        plan.refuse_unfit(time.time())
+        if content.purpose not in settings.policy.purposes:
+            raise PlanError(f"purpose '{content.purpose}' is not in policy.purposes of site.yaml.")
+        if content.purpose not in policy_store(home).newest().content.purposes:
+            raise PlanError(f"purpose '{content.purpose}' is not in the site's policy: python -m client access show")
+        if settings.policy.plans == "refuse":
+            raise PlanError("policy.plans of site.yaml is refuse.")
+        if content.dataset not in settings.datasets:
+            raise PlanError(f"there is no data set '{content.dataset}' under datasets in site.yaml.")
+        _refuse_near(PlanInbox(home), plan)
+    except PlanError as error:
+        return str(error)
+    return ""
+
+
+def _refuse_near(inbox: PlanInbox, plan: RunPlan) -> None:
+    """Refuse an evaluation whose sites are almost those of an earlier one.
+
+    Two sums over almost the same sites differ by what the odd sites added: with one odd site, the difference is that
+    site's own counts, which secure aggregation was to hide.
+    """
+    content = plan.content
+    for other in inbox.plans() if content.models else ():
+        earlier = other.content
+        odd = set(earlier.cohort) ^ set(content.cohort)
+        is_earlier = earlier.models and earlier.dataset == content.dataset and earlier.made_s < content.made_s
+        if not is_earlier or not 0 < len(odd) < MIN_COHORT:
+            continue
+        if (decision := inbox.decision(other)) and decision.verdict == "approve":
+            raise PlanError(
+                f"its sites are those of evaluation {other.name} but for {', '.join(sorted(odd))}: two sums would "
+                f"tell {'its' if len(odd) == 1 else 'their'} number of cases. Expected the same sites, or three "
+                "others at least."
+            )
+
+
+def restored_s(home: Home) -> float:
+    """When this site was restored from a backup, in seconds since 1970; long ago if it never was.
+
+    Raises:
+        ConfigError: the note of it is damaged.
+    """
+    path = home.folder / "restored"
+    try:
+        return float(path.read_text())
+    except FileNotFoundError:
+        return float("-inf")
+    except ValueError:
+        raise ConfigError(
+            f"{path}: damaged, expected seconds since 1970. Write those of now into it: `date +%s`. Plans that "
+            "were made before then are over here."
+        ) from None
+
+
+def note_restored(home: Home, at_s: float) -> None:
+    """From now on no plan that was made before is answered; nothing sets that back."""
+    replace(home.folder / "restored", f"{max(at_s, restored_s(home))}\n".encode())

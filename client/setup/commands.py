@@ -1,0 +1,144 @@
+"""The commands `init`, `fingerprint`, `join`, `rekey` and `check` of `python -m client`: a site becomes ready."""
+
+import argparse
+from pathlib import Path
+
+from client.dataset.commands import DECODED_STAYS
+from client.home import Home, home_option
+from client.setup import enrol
+from common import config as configuration
+from common.cli import terminal
+from common.cli.command import Command, confirmed
+from common.errors import IdentityError
+from common.trust.joining import JoinRequest, Welcome
+
+INIT = """Make this site's keys, here, and the request to send to the coordinator. The keys never leave; the
+request holds no secret.
+
+  python -m client init lisbon --contact "Ana Sousa, +351 …"
+
+The coordinator will telephone and ask for the fingerprint that is shown."""
+
+FINGERPRINT = """Show the fingerprint of this site's request, which the coordinator will ask for over the telephone.
+
+  python -m client fingerprint"""
+
+JOIN = """Pin what the coordinator sent back: its address and certificate authority, the roster, and whose
+signatures count.
+
+  python -m client join lisbon.welcome
+
+Telephone the coordinator and compare the fingerprint of the consortium: from then on this site believes no
+other roots. For scripts: --fingerprint "12345 …"."""
+
+REKEY = """Put this site's keys aside and make new ones: after a theft, or when the machine is replaced. Then as
+at the beginning: the coordinator admits the new request with --new-keys, and this site joins with the new
+welcome.
+
+  python -m client rekey"""
+
+CHECK = """Without CONFIG: is this site ready to take part? Keys, roster, clock, disk, address and certificate,
+release, images, labels, processor: a line each, ok or what to do. With CONFIG: is the data of a configuration
+ready to train on?
+
+  python -m client check
+  python -m client check configs/demo.yaml
+  python -m client check configs/ours.yaml data.path=/images/list.csv
+
+For a configuration, the table shows each site's cases by class (12/34: 12 of the first class, 34 of the second)
+and split, how many people they show, and sizes and intensities as read. Every line is ok, warn (look at it) or
+ERROR (a run would stop). Exit status: 0 ready, 1 something is wrong, 2 a configuration or a data set that
+cannot be used at all."""
+
+
+def _init_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="this site's, without spaces: lisbon")
+    parser.add_argument("--contact", default="", metavar="TEXT", help="whom the coordinator can telephone")
+    parser.add_argument("--person", default="", metavar="NAME", help="who may do everything at first (the system user)")
+    parser.add_argument("--rehearse", metavar="CONFIG", help="play the part of the simulated site of this name in it")
+    home_option(parser)
+
+
+def _init(options: argparse.Namespace) -> int:
+    part = configuration.load(options.rehearse) if options.rehearse else None
+    _show_request(options.home, enrol.begin(Home(options.home), options.name, options.contact, part, options.person))
+    print(f"Then name this hospital's images in {options.home / 'site.yaml'}, and try: python -m client check")
+    return 0
+
+
+def _rekey_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--contact", default="", metavar="TEXT", help="whom the coordinator can telephone")
+    home_option(parser)
+
+
+def _rekey(options: argparse.Namespace) -> int:
+    _show_request(options.home, enrol.rekey(Home.at(options.home), options.contact))
+    print("The old keys lie under old/; delete them when the new ones work.")
+    return 0
+
+
+def _show_request(folder: Path, request: JoinRequest) -> None:
+    print(f"Keys of site {request.site} made in {folder}; they never leave it. The request's fingerprint:\n")
+    print(f"    {request.fingerprint}\n")
+    print(f"Send {folder / (request.site + '.request')} to the coordinator, who will telephone and compare it.")
+
+
+def _fingerprint_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--plain", action="store_true", help="the digits alone, for scripts")
+    home_option(parser)
+
+
+def _fingerprint(options: argparse.Namespace) -> int:
+    home = Home(options.home)
+    request = JoinRequest.read((home.folder / f"{home.site}.request").read_bytes())
+    print(request.fingerprint if options.plain else f"Site {request.site}:\n\n    {request.fingerprint}")
+    return 0
+
+
+def _join_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("welcome", type=Path, metavar="WELCOME", help="the file that the coordinator sent")
+    parser.add_argument("--fingerprint", metavar="DIGITS", help="as the coordinator read it out; else you are asked")
+    home_option(parser)
+
+
+def _join(options: argparse.Namespace) -> int:
+    welcome = Welcome.read(options.welcome.read_bytes())
+    print(f"Consortium {welcome.pins.federation} at {welcome.address}. Its fingerprint:\n\n    {welcome.fingerprint}\n")
+    question = "Have you compared it over the telephone, and is it the same?"
+    if not confirmed(question, welcome.fingerprint, options.fingerprint):
+        raise IdentityError(
+            "fingerprint", "the fingerprint was not confirmed, so nothing was pinned. Compare it with what the "
+            'coordinator reads out, and answer yes, or give --fingerprint "…".',
+        )  # fmt: skip
+    enrol.join(Home.at(options.home), welcome)
+    print("Joined. Next: python -m client check, then python -m client run")
+    return 0
+
+
+def _check_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", nargs="?", metavar="CONFIG", help="a YAML file; see configs/ and docs/data.md")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="laid over the file, e.g. data.path=list.csv")
+    home_option(parser)
+
+
+def _check(options: argparse.Namespace) -> int:
+    if options.config is None:
+        from client.setup import preflight
+
+        return preflight.check(Home(options.home), terminal.console())
+    from client.dataset import readiness
+
+    report = readiness.examine(configuration.load(options.config, options.overrides))
+    readiness.show(report, terminal.console())
+    return 0 if report.ready else 1
+
+
+COMMANDS = {
+    "init": Command("make this site's keys and its request", INIT, _init_arguments, _init),
+    "fingerprint": Command("the request's, to read out", FINGERPRINT, _fingerprint_arguments, _fingerprint),
+    "join": Command("pin the coordinator's welcome", JOIN, _join_arguments, _join),
+    "rekey": Command("move this site to new keys", REKEY, _rekey_arguments, _rekey),
+    "check": Command(
+        "is this site, or the data of a configuration, ready?", CHECK, _check_arguments, _check, DECODED_STAYS
+    ),
+}
