@@ -1,4 +1,4 @@
-"""The control of tests/attacks: what Flower 1.41's own SecAgg+ client does with the same messages.
+"""The control of tests/attacks: what Flower's own SecAgg+ client does with the same messages.
 
 python benchmarks/secagg_control.py        seconds
 

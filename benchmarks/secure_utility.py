@@ -21,12 +21,14 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import simulate
 from client.dataset import loading
 from common import config as configuration
 from common.cli import terminal
 from common.cli.progress import Watch
 from common.models import build
+from simulation.experiment import Experiment
+from simulation.scoring import score
+from simulation.together import train_together
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNS = {"CNN": "configs/pneumonia-plain.yaml", "SVM": "configs/pneumonia-svm.yaml"}
@@ -39,12 +41,12 @@ def trained(path: str, seed: int, *overrides: str) -> dict[str, Any]:
     model = build(config.model_for(seed), data.sites[0].train.images.shape[1:], len(data.labels), config.augment)
     with tempfile.TemporaryDirectory() as folder:
         watch = Watch(1.0, Console(quiet=True))
-        experiment = simulate.Experiment(config, seed, data, model, Path(folder), watch)
-        found = simulate.train_together(experiment)
-    seconds = [r.seconds for r in found.records]
+        experiment = Experiment(config, seed, data, model, Path(folder), watch)
+        federated = train_together(experiment)
+    seconds = [r.seconds for r in federated.records]
     return {
-        "weights": found.weights, "auc": simulate.score(experiment, found, data.test).auc,
-        "seconds": float(np.median(seconds)), "bytes_up": found.records[-1].bytes_up,
+        "weights": federated.weights, "auc": score(experiment, federated, data.test).auc,
+        "seconds": float(np.median(seconds)), "bytes_up": federated.records[-1].bytes_up,
     }  # fmt: skip
 
 
@@ -91,8 +93,8 @@ def main() -> None:
     for name, path in RUNS.items():
         # The SVM's first two rounds prepare.
         first, rounds = (1, options.rounds) if name == "CNN" else (3, 3 * options.rounds)
-        found = [compared(path, seed, first, rounds) for seed in range(1, options.seeds + 1)]
-        worst = {key: max(f[key] for f in found) for key in found[0]}
+        figures = [compared(path, seed, first, rounds) for seed in range(1, options.seeds + 1)]
+        worst = {key: max(f[key] for f in figures) for key in figures[0]}
         table.add_row(
             name, f"{worst['weights_first']:.1e}", f"{worst['weights_all']:.1e} ({rounds})",
             f"{worst['auc_all']:.5f}", f"{worst['auc_masked']:.4f}", f"{worst['auc_plain']:.4f}",

@@ -48,15 +48,16 @@ federation: {{rounds: {rounds}, local: {{epochs: 1, batch: 32}}}}
 
 
 def ours(path: Path, engine: str) -> dict[str, Any]:
-    """The federated stage of simulate.py."""
+    """The federated stage of simulate.py (simulation/together.py)."""
     from rich.console import Console
 
     import common.models.cnn  # noqa: F401  (imports TensorFlow before the clock starts)
-    import simulate
     from client.dataset import loading
     from common import config as configuration
     from common.cli.progress import Watch
     from common.models import build
+    from simulation.experiment import Experiment
+    from simulation.together import train_together
 
     config = configuration.load(path)
     data = loading.load(config, 1)
@@ -64,8 +65,8 @@ def ours(path: Path, engine: str) -> dict[str, Any]:
     model = build(config.model, data.sites[0].train.images.shape[1:], len(data.labels))
     with tempfile.TemporaryDirectory() as folder:
         watch = Watch(1.0, Console(quiet=True))
-        experiment = simulate.Experiment(config, 1, data, model, Path(folder), watch, engine)  # type: ignore[arg-type]
-        records = simulate.train_together(experiment).records
+        experiment = Experiment(config, 1, data, model, Path(folder), watch, engine)  # type: ignore[arg-type]
+        records = train_together(experiment).records
     seconds = time.perf_counter() - started
     return {"seconds": seconds, "warm": sum(r.seconds for r in records[1:]), "loss": records[-1].validation["loss"]}
 

@@ -49,7 +49,7 @@ def simulate(client: ClientApp, engine: Engine, drive: Callable[[FlowerTransport
     if importlib.util.find_spec("ray") is None:
         raise ConfigError(
             "--engine flower: expected the package ray, which is not installed. Install it into the same environment: "
-            'pip install "flwr[simulation]==1.41.0". Or leave --engine out: the result is the same.'
+            'pip install "flwr[simulation]==1.42.0". Or leave --engine out: the result is the same.'
         )
     outcome: list[T] = []
     fault: list[BaseException] = []

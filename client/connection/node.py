@@ -35,7 +35,7 @@ from common.errors import ConfigError, LinkError, WireError
 
 __all__ = ["FLOWER", "Doing", "Link", "serve"]
 
-FLOWER = "1.41.0"
+FLOWER = "1.42.0"
 """Inner modules of Flower are used here: of this release, and no other."""
 POLL_S, IDLE_POLL_S, SHORT_PAUSE_S = 0.045, 1.0, 0.01
 """Between two looks for a message: at once after one, and when nothing has come for `RUN_ALIVE_S`; in between it grows.

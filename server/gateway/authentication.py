@@ -9,7 +9,7 @@ What is tried here, and what stops it:
     a member that was suspended             the roster is read again as soon as its file changes: `_current`
     guessing who is a member                a stranger and a wrong key get the same answer: `not_a_member`
 
-Of a request to Flower the signature covers the time alone, not the body, as Flower 1.41 has it: what is signed is who
+Of a request to Flower the signature covers the time alone, not the body, as Flower 1.42 has it: what is signed is who
 speaks, and when. TLS keeps the body; the replay cache sees to it that one signature lets one request through. Of a
 request to the site API it covers method, path, time and body (common/trust/request_signing.py).
 """

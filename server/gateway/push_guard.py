@@ -1,4 +1,4 @@
-"""Whose names stand in what a node pushes. Flower 1.41 checks who asks, and trusts what is written in the messages.
+"""Whose names stand in what a node pushes. Flower 1.42 checks who asks, and trusts what is written in the messages.
 
 So one member could answer in another's name, or send another site an instruction as if it came from the coordinator
 (a message that answers nothing is stored as one). The gateway lets neither through.

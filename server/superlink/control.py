@@ -36,7 +36,7 @@ from flwr.supercore.control.control_http_client import ControlHttpClient
 from common.errors import ConfigError, LinkError
 from common.storage.files import write_secret
 
-FLOWER = "1.41.0"
+FLOWER = "1.42.0"
 POLL_S = 0.5
 """How often the SuperExec asks for a run to begin."""
 MOST_RUNS = 1000

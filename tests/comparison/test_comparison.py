@@ -13,7 +13,7 @@ from client.comparison import comparison
 from common.storage.files import read_json
 from server.__main__ import main as coordinator
 from server.runs import driver
-from simulate import simulate
+from simulation.seeds import simulate
 from tests.consortium.consortium import NAMES, SVM, Consortium, config_of
 from tests.runs.test_runs import Hospitals
 

@@ -176,8 +176,8 @@ def test_a_run_can_be_begun_and_ended_and_its_bundle_holds_no_code(door: Door) -
 
 
 def test_another_release_of_flower_is_refused(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(control, "version", lambda _: "1.42.0")
-    with pytest.raises(ConfigError, match=r"flwr 1\.42\.0 is installed, expected 1\.41\.0"):
+    monkeypatch.setattr(control, "version", lambda _: "9.9.9")
+    with pytest.raises(ConfigError, match=rf"flwr 9\.9\.9 is installed, expected {control.FLOWER}"):
         control.commands(door.home.folder, 18000)
 
 

@@ -35,7 +35,7 @@ PROJECT = b"""
 [project]
 name = "hostile"
 version = "1.0.0"
-dependencies = ["flwr==1.41.0"]
+dependencies = ["flwr==1.42.0"]
 [tool.flwr.app]
 publisher = "somebody"
 [tool.flwr.app.components]

@@ -8,7 +8,6 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from rich.console import Console
 
-import simulate
 from client.dataset import loading
 from client.dataset.loading import Dataset
 from common import config as configuration
@@ -18,6 +17,7 @@ from common.package import Shared, admitted, package_file, zip_archive
 from common.trust.keys import public_of
 from server.export.model_card import CardTerms
 from server.export.package import SigningPublisher, export
+from simulation.seeds import simulate
 from tests.tally import TRIED
 
 ROOT = Path(__file__).parents[2]
@@ -44,7 +44,7 @@ class Made:
 
 def make(kind: str, folder: Path) -> Made:
     told = configuration.load(ROOT / CONFIGS[kind][0], [*SMALL, *CONFIGS[kind][1:]])
-    simulate.simulate(told, run := folder / "run", Console(quiet=True))
+    simulate(told, run := folder / "run", Console(quiet=True))
     terms = CardTerms("research", "CC0-1.0", {"Lisbon": "Portugal"})
     path = folder / f"{kind}.consilium"
     path.write_bytes(export(run, SigningPublisher("tests", [KEY]), terms, onnx=True))

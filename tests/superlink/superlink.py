@@ -57,7 +57,7 @@ BUNDLE = {
 [project]
 name = "nothing"
 version = "1.0.0"
-dependencies = ["flwr==1.41.0"]
+dependencies = ["flwr==1.42.0"]
 [tool.flwr.app]
 publisher = "tests"
 [tool.flwr.app.components]

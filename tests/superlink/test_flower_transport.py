@@ -279,7 +279,7 @@ def test_two_nodes_of_one_simulated_site_are_one_site_too_few(tmp_path: Path) ->
 
 def test_without_ray_the_engine_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"pip install \"flwr\[simulation\]==1.41.0\""):
+    with pytest.raises(ConfigError, match=r"pip install \"flwr\[simulation\]==1.42.0\""):
         app_simulated.simulate(ClientApp(), app_simulated.Engine(1, 1.0), lambda transport: None)
 
 

@@ -1,0 +1,64 @@
+"""What federated training is compared with: each site alone, and all images pooled in one place.
+
+The CNN runs the same loop with a single member. The SVM is solved by scikit-learn's LinearSVC, which the federated
+solver must equal.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from common.algorithms.course import Course, for_one
+from common.messages.transport import InMemory
+from common.metrics import performance
+from common.models import Work
+from common.types import SiteCases, join
+from server.rounds import loop
+from server.rounds.aggregation import PlainSum
+from simulation.experiment import PARTS, Experiment, Trained
+from simulation.train import train
+
+
+def train_baselines(experiment: Experiment) -> tuple[Trained | None, dict[str, Trained]]:
+    """The pooled model and every site's own, as far as the configuration needs them; as many at a time as cores."""
+    config, sites = experiment.config, experiment.data.sites
+    members = [("pooled", pool(sites))] if "pooled" in config.baselines else []
+    if "local" in config.baselines or config.personalise.mix:
+        members += [(f"local-{s.name}", s) for s in sites]
+    with ThreadPoolExecutor(experiment.workers) as threads:
+        jobs = {name: threads.submit(train_alone, experiment, name, cases) for name, cases in members}
+        try:
+            models = {name: job.result() for name, job in jobs.items()}
+        except BaseException:
+            experiment.watch.stop()
+            threads.shutdown(wait=False, cancel_futures=True)
+            raise
+    return models.pop("pooled", None), {name.removeprefix("local-"): model for name, model in models.items()}
+
+
+def train_alone(experiment: Experiment, name: str, cases: SiteCases) -> Trained:
+    """The model of one member by itself: a site, or all images pooled, with the federation's settings."""
+    if experiment.config.model.kind == "svm":
+        return _solve_alone(experiment, name, cases)
+    config = for_one(experiment.config)
+    alone = InMemory({cases.name: experiment.site(cases, config.federation.local).answer})
+    return train(experiment, name, config, PlainSum(alone))  # one member in its own process: nothing leaves
+
+
+def pool(sites: Sequence[SiteCases]) -> SiteCases:
+    """All sites' cases in one place, which only a simulation can have."""
+    return SiteCases("pooled", *(join([getattr(s, part) for s in sites]) for part in PARTS))
+
+
+def _solve_alone(experiment: Experiment, name: str, cases: SiteCases) -> Trained:
+    """The SVM of one member: the exact optimum on its own cases."""
+    config, model, seed = experiment.config, experiment.model, experiment.seed
+    site = experiment.site(cases)
+    transport = InMemory({cases.name: site.answer})
+    course = Course.of(config, model, seed, transport.sites())
+    normalisation = loop.begin(course, PlainSum(transport)).recipe
+    weights = model.fit({}, site.ready("train", normalisation), Work(config.federation.local, 0.0, seed)).weights
+    validation = site.ready("validation", normalisation)
+    counts = performance.count(model.scores(weights, validation.images), validation.labels)
+    experiment.watch.advance(experiment.training_cases((cases.name,)), name)
+    threshold = performance.operating_point(counts, config.operating_point)
+    return Trained(weights, normalisation, threshold, records=(), best_round=-1, counts=counts)

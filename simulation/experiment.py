@@ -1,0 +1,77 @@
+"""One seed of a simulation: its data, its model, and where it writes; and a model as the outcome of a training."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from client.dataset.loading import Dataset
+from client.training.site import Site
+from common.cli.progress import Watch
+from common.config import Config, Local
+from common.models import Model
+from common.types import SiteCases, Tensors
+from server.rounds.loop import RoundRecord
+
+Engine = Literal["memory", "flower"]
+PARTS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model as the outcome of one way of training."""
+
+    weights: Tensors
+    normalisation: Tensors
+    """Mean and variance over the training images, float64[h, w, c] each, where the preprocessing needs them."""
+    threshold: float | None
+    """The operating point, chosen on `counts`."""
+    records: tuple[RoundRecord, ...]
+    best_round: int
+    counts: Tensors
+    """Summed outcomes on its members' validation cases."""
+    likeness: Tensors = field(default_factory=dict)
+    """How the training images look, where the run gathers it."""
+
+
+@dataclass
+class Experiment:
+    """One seed of a run."""
+
+    config: Config
+    seed: int
+    data: Dataset
+    model: Model
+    folder: Path
+    watch: Watch
+    engine: Engine = "memory"
+    """What carries the federation's messages; the bits are the same."""
+    transcripts: bool = False
+    """Keep every round's messages, for an audit."""
+
+    @property
+    def workers(self) -> int:
+        """How many sites train at the same time: the CNN's graphs run on one core each, the SVM's algebra on all."""
+        return 1 if self.config.model.kind == "svm" else os.cpu_count() or 1
+
+    def site(self, cases: SiteCases, local: Local | None = None) -> Site:
+        """The site that answers for these cases."""
+        return Site(cases, self.data.pipeline, self.model, local or self.config.federation.local)
+
+    def training_cases(self, members: Sequence[str]) -> int:
+        """Number of training cases of these members, which says how long their rounds take; of all sites for others."""
+        sizes = {s.name: len(s.train) for s in self.data.sites}
+        return sum(sizes.get(name, sum(sizes.values())) for name in members)
+
+    def digest(self) -> str:
+        """SHA-256 of configuration and data: a checkpoint of anything else is refused."""
+        settings = self.config.model_dump(mode="json", exclude={"seeds": True, "data": {"path", "cache", "home"}})
+        sha = hashlib.sha256(repr((settings, self.seed)).encode())
+        for cases in [part for s in self.data.sites for part in (s.train, s.validation, s.test)]:
+            sha.update(np.ascontiguousarray(cases.images).data)
+            sha.update(np.ascontiguousarray(cases.labels).data)
+        return sha.hexdigest()

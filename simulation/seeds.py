@@ -1,0 +1,66 @@
+"""A whole simulation: every seed by itself, then one result with their means, and the files of the run's folder."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+from rich.text import Text
+
+from client.dataset import loading
+from client.dataset.loading import Dataset
+from common.cli.progress import Watch
+from common.config import Config
+from common.models import build
+from common.storage import tensorfile
+from server import report
+from server.results import result_json
+from server.results.result_json import SeedResult
+from simulation.compare import compare
+from simulation.experiment import Engine, Experiment
+
+
+def simulate(
+    config: Config, folder: Path, console: Console, engine: Engine = "memory", transcripts: bool = False
+) -> dict[str, Any]:
+    """All seeds of a run; writes the folder's files and returns the content of result.json."""
+    settings = yaml.safe_dump(config.model_dump(mode="json", exclude_none=True), sort_keys=False)
+    tensorfile.write_atomically(folder / "config.yaml", settings.encode())
+    outcomes: list[SeedResult] = []
+    problems: dict[str, None] = {}
+    warnings: dict[str, None] = {}
+    watch: Watch | None = None
+    for seed in config.seeds:
+        data = loading.load(config, seed)
+        if watch is None:
+            console.print(Text.assemble((config.name, "bold"), f": {data.origin}."))
+            watch = Watch(_units(config, data), console)
+        for remark in dict.fromkeys(map(str, (*data.problems, *data.warnings))):
+            if remark not in problems:
+                console.print(Text("warning", "yellow"), f"seed {seed}: {remark}")
+        problems |= dict.fromkeys(map(str, data.problems))
+        warnings |= dict.fromkeys(f"seed {seed}: {warning}" for warning in data.warnings)
+        shape = data.sites[0].train.images.shape[1:]
+        model = build(config.model_for(seed), shape, len(data.labels), config.augment)
+        with watch:
+            experiment = Experiment(config, seed, data, model, folder / f"seed-{seed}", watch, engine, transcripts)
+            outcomes.append(compare(experiment))
+    remarks = result_json.Remarks(data.origin, data.labels, tuple(problems), tuple(warnings))
+    result = result_json.as_json(config.model_dump(mode="json"), remarks, outcomes)
+    _write(folder, result, config.seeds)
+    return result
+
+
+def _units(config: Config, data: Dataset) -> int:
+    """The whole work, for the progress line: training cases, once for each way of training and seed."""
+    ways = 1 + len(config.baselines) + (config.personalise.mix and "local" not in config.baselines)
+    return sum(len(s.train) for s in data.sites) * ways * len(config.seeds)
+
+
+def _write(folder: Path, result: dict[str, Any], seeds: Sequence[int]) -> None:
+    """The files of the whole run; its model is the first seed's."""
+    model = folder / f"seed-{seeds[0]}" / "federated.safetensors"
+    tensorfile.write_atomically(folder / "model.safetensors", model.read_bytes())
+    report.write(folder / "report.html", result)
+    result_json.write(folder / "result.json", result)

@@ -1,0 +1,64 @@
+"""The rounds of one training, with a checkpoint after each: whatever kills the program, `--resume` goes on from it."""
+
+import logging
+from dataclasses import asdict
+
+from common.algorithms.course import Course
+from common.config import Config
+from common.metrics import performance
+from server.rounds import checkpoint, loop
+from server.rounds.aggregation import Aggregator
+from server.rounds.loop import RoundRecord, TrainingState
+from server.rounds.secure_sum import SecureSum
+from simulation.experiment import Experiment, Trained
+
+log = logging.getLogger("consilium")
+
+
+def train(experiment: Experiment, name: str, config: Config, aggregator: Aggregator) -> Trained:
+    """All rounds, from the checkpoint where there is one; `config` is the experiment's, or that of a single member."""
+    path, digest = experiment.folder / f"{name}.checkpoint", experiment.digest()
+    transport = aggregator.transport
+    course = Course.of(config, experiment.model, experiment.seed, transport.sites())
+    saved = checkpoint.load(path, transport.sites(), digest)
+    if isinstance(aggregator, SecureSum) and aggregator.transcripts:
+        # the sites go on from the checkpoint, so what was kept of later questions will be written again
+        aggregator.transcripts.discard(since=saved[0].place.number if saved else 0)
+    if saved:
+        state, states = saved
+        transport.states.update(states)
+    else:
+        state = loop.begin(course, aggregator)
+    units = experiment.training_cases(transport.sites()) / config.federation.rounds
+    experiment.watch.skip(units * state.round)
+    for state in loop.run(course, aggregator, state):  # noqa: B020 each goes on from the last
+        checkpoint.save(path, state, transport.states, digest)
+        record = state.records[-1]
+        log.info("seed %d %s %s", experiment.seed, name, asdict(record))
+        description = _description(name, record, config.federation.rounds)
+        experiment.watch.advance(units, description, milestone=_is_first_evaluation(state))
+    experiment.watch.skip(units * (config.federation.rounds - state.round))  # stopped early
+    return Trained(
+        weights=state.best,
+        normalisation=state.recipe,
+        threshold=performance.operating_point(state.best_counts, config.operating_point),
+        records=state.records,
+        best_round=state.best_round,
+        counts=state.best_counts,
+        likeness=state.place.likeness,
+    )
+
+
+def _is_first_evaluation(state: TrainingState) -> bool:
+    *before, last = state.records
+    return bool(last.validation) and not any(record.validation for record in before)
+
+
+def _description(name: str, record: RoundRecord, rounds: int) -> str:
+    """A round in a few words, for the progress line."""
+    text = f"{name}: round {record.round + 1} of {rounds}"
+    if record.void:
+        return f"{text}, void ({len(record.dropped)} silent)"
+    if (auc := record.validation.get("auc")) is not None:
+        text += f", validation AUC {auc:.3f}"
+    return text + (f", {len(record.dropped)} silent" if record.dropped else "")
