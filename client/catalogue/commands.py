@@ -24,7 +24,7 @@ CATALOGUE = """What partners offer each other: data sets, described and counted 
   python -m client catalogue take pneumonia-1a2b3c4d    a model as a package, or a plan as a configuration
   python -m client catalogue offer chest                a data set of site.yaml, as its section `about` describes it
   python -m client catalogue offer ours.consilium       a model in a package
-  python -m client catalogue offer configs/ours.yaml    a plan that others are invited to
+  python -m client catalogue offer configs/plan-template.yaml    a plan that others are invited to
   python -m client catalogue withdraw chest
   python -m client catalogue read FILE                  one that somebody exported, at a site or anywhere
 

@@ -43,7 +43,7 @@ ready to train on?
 
   python -m client check
   python -m client check configs/demo.yaml
-  python -m client check configs/ours.yaml data.path=/images/list.csv
+  python -m client check configs/plan-template.yaml 'data={kind: manifest, path: /images/list.csv}'
 
 For a configuration, the table shows each site's cases by class (12/34: 12 of the first class, 34 of the second)
 and split, how many people they show, and sizes and intensities as read. Every line is ok, warn (look at it) or

@@ -19,7 +19,7 @@ CATALOGUE = """What partners offer each other: data sets, described and counted 
   python -m server catalogue                                  all of it
   python -m server catalogue show lisbon/chest                everything about one
   python -m server catalogue offer pneumonia.consilium        a model, in the package that `server export` wrote
-  python -m server catalogue offer configs/ours.yaml          a plan that members are invited to
+  python -m server catalogue offer configs/plan-template.yaml          a plan that members are invited to
   python -m server catalogue withdraw pneumonia-1a2b3c4d
   python -m server catalogue take lisbon/ours                 a plan to run, or a member's model
   python -m server catalogue export catalogue.json            signed, for partners: python -m client catalogue read

@@ -1,14 +1,21 @@
 """A configuration is right as a whole, or the error names the key, what was expected, and the file."""
 
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from common import config as configuration
-from common.config import Config
+from common.config import Config, Terms
 from common.errors import ConfigError
+from common.imaging import Pipeline
+from common.plans.plan import RunPlan
+from tests.consortium.consortium import NAMES, Consortium
 
 ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "simulate.py", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES += [path for room in ("client", "server", "common", "simulation") for path in sorted((ROOT / room).rglob("*.py"))]
 SMALLEST = {"name": "t", "data": {"kind": "synthetic"}, "sites": {"split": "natural"}, "model": {"kind": "svm"}}
 
 
@@ -31,6 +38,32 @@ def test_every_configuration_of_the_project_is_valid(path: Path, tmp_path: Path)
     text = path.read_text()
     overrides = [f"data.path={data}"] if "path:" in text else []
     assert configuration.load(path, overrides).name == path.stem
+
+
+TEMPLATE = ROOT / "configs" / "plan-template.yaml"
+
+
+def test_every_line_of_the_template_of_a_plan_is_explained() -> None:
+    lines = [line for line in TEMPLATE.read_text().splitlines() if line.strip()]
+    assert not [line for line in lines if "#" not in line]
+
+
+def test_the_template_of_a_plan_names_every_key_that_a_plan_has_of_its_own() -> None:
+    assert set(yaml.safe_load(TEMPLATE.read_text())["plan"]) == set(Terms.model_fields)
+
+
+def test_a_plan_is_drawn_up_from_the_template(tmp_path: Path) -> None:
+    consortium = Consortium(tmp_path)
+    plan = RunPlan.draw_up(configuration.load(TEMPLATE), consortium.home.roster, consortium.roots)
+    assert plan.content.cohort == NAMES
+    assert RunPlan.admitted(plan.paper.encode(), consortium.sites["Lisbon"].pins) == plan
+    assert Pipeline(plan.content.training.preprocess).fingerprint() == plan.content.recipe
+
+
+def test_every_configuration_that_a_page_or_a_help_text_names_exists() -> None:
+    names = {(page, name) for page in PAGES for name in re.findall(r"configs/[\w-]+\.yaml", page.read_text("utf-8"))}
+    assert len(names) > 20
+    assert sorted(f"{page}: {name}" for page, name in names if not (ROOT / name).exists()) == []
 
 
 @pytest.mark.parametrize(
