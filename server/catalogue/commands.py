@@ -74,14 +74,14 @@ def _offer(catalogue: Catalogue, options: argparse.Namespace) -> int:
 
 def _withdraw(catalogue: Catalogue, options: argparse.Namespace) -> int:
     name = command_parts.what(options)
-    own = {o.content.name: o.content for o in catalogue.listing().offers if not (o.content.owner or o.withdrawn)}
-    if name not in own:
+    own_offers = {o.content.name: o.content for o in catalogue.listing().offers if not (o.content.owner or o.withdrawn)}
+    if name not in own_offers:
         raise CatalogueError(
-            f"{name}: the consortium itself offers no such thing; it offers {', '.join(own) or 'nothing'}. What a site "
-            "offers it withdraws itself."
+            f"{name}: the consortium itself offers no such thing; it offers {', '.join(own_offers) or 'nothing'}. What "
+            "a site offers it withdraws itself."
         )
     roots = catalogue.home.root_keys(options.root)
-    catalogue.take("", Offer.make(withdrawal(own[name]), roots).paper.encode())
+    catalogue.take("", Offer.make(withdrawal(own_offers[name]), roots).paper.encode())
     print(f"Withdrawn: {name}. Who has read it knows it all the same.")
     return 0
 

@@ -55,7 +55,7 @@ def _init(options: argparse.Namespace) -> int:
     if not port.isdigit():
         raise ConfigError(f"--address {options.address}: expected HOST:PORT, for example train.hospital.example:8443.")
     content = {"consortium": options.name, "address": options.address, "port": options.port or int(port)}
-    settings = ConsortiumSettings.checked(content)
+    settings = ConsortiumSettings.parse(content)
     membership.begin(home, settings, tuple(options.purpose) or ("training",), options.days)
     print(f"Consortium {options.name} made in {home.folder}. Its fingerprint, for the hospitals to compare:\n")
     print(f"    {consortium_fingerprint(home.pins)}\n")

@@ -43,14 +43,14 @@ class ConsortiumSettings(Frozen):
     """Flower's own API, on loopback alone."""
 
     @classmethod
-    def checked(cls, told: object) -> Self:
+    def parse(cls, content: object) -> Self:
         """From what a file or a command line says.
 
         Raises:
             ConfigError: naming the key.
         """
         try:
-            return cls.model_validate(told)
+            return cls.model_validate(content)
         except ValidationError as error:
             raise ConfigError(configuration.readable(Path("consortium.yaml"), error, cls)) from None
 
@@ -81,7 +81,7 @@ class Home:
         """
         path = self.folder / "consortium.yaml"
         try:
-            return ConsortiumSettings.checked(configuration.parse_yaml(path.read_bytes(), path))
+            return ConsortiumSettings.parse(configuration.parse_yaml(path.read_bytes(), path))
         except FileNotFoundError:
             raise ConfigError(
                 f"{self.folder}: no consortium.yaml. Make a consortium with `python -m server init`, or name its "
@@ -101,8 +101,8 @@ class Home:
     @property
     def roster(self) -> Roster:
         """The current roster."""
-        found = self.consortium
-        return admitted(found.roster, found.pins)
+        consortium = self.consortium
+        return admitted(consortium.roster, consortium.pins)
 
     @property
     def authority(self) -> Path:

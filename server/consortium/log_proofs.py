@@ -44,14 +44,14 @@ class LogProofs:
                 self._tree.append(leaf_hash(line))
                 self._read += len(line) + 1
             if head.size <= len(self._tree) and self._tree.root(head.size) == head.root:
-                told: dict[str, Any] = {"head": head.paper.told(), "proof": self._proof(size, head.size)}
-                told["witnesses"] = [
+                answer: dict[str, Any] = {"head": head.paper.told(), "proof": self._proof(size, head.size)}
+                answer["witnesses"] = [
                     {"paper": statement, "proof": self._proof(statement["content"]["size"], head.size)}
                     for statement in statements
                 ]
-                return told | {"voucher": self._home.voucher.read_text()}
+                return answer | {"voucher": self._home.voucher.read_text()}
             self._tree, self._read = Tree(), 0  # the log was put aside, or restored, while this process ran
         raise AuditError(f"{log.folder}: is not what was written. {RESTORE}")
 
-    def _proof(self, seen: int, size: int) -> list[str]:
-        return [piece.hex() for piece in self._tree.consistency(seen, size)] if 0 <= seen <= size else []
+    def _proof(self, known_size: int, size: int) -> list[str]:
+        return [piece.hex() for piece in self._tree.consistency(known_size, size)] if 0 <= known_size <= size else []

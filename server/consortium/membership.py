@@ -83,15 +83,15 @@ def admit(home: Home, request: JoinRequest, roots: list[Ed25519PrivateKey], *, n
 
 
 def _put_on_roster(home: Home, request: JoinRequest, roots: list[Ed25519PrivateKey], new_keys: bool) -> None:
-    roster, known, requests = home.roster, {m.site: m for m in home.roster.members}, home.requests()
-    before = known.get(request.site)
+    roster, members, requests = home.roster, {m.site: m for m in home.roster.members}, home.requests()
+    before = members.get(request.site)
     if before and not new_keys and before.key != request.identity:
         raise ConfigError(
             f"site {request.site} is a member already, with other keys. If it moved to new ones, and you have "
             "compared their fingerprint by telephone: admit it with --new-keys. Else it needs another name."
         )
     if new_keys and not before:
-        raise ConfigError(f"site {request.site} is no member; expected one of {', '.join(known) or 'nobody'}.")
+        raise ConfigError(f"site {request.site} is no member; expected one of {', '.join(members) or 'nobody'}.")
     last = requests.get(request.site)
     if before and before.status == "suspended" and last and _shares_a_key(last, request):
         raise ConfigError(

@@ -32,12 +32,12 @@ def processes(look: ConsortiumView) -> Marks:
     if not is_service_running(look.home):
         return [el("p", el("b", "✕ The coordinator's processes are not running."), " Start them: ",
                    el("code", "python -m server start"), class_="warn")]  # fmt: skip
-    told: Marks = []
+    chips: Marks = []
     for child in process_table.process_states(look.home.live / "log"):
         up = f"up {ago(look.now, child.since_s)}" if child.pid else "down"
-        told.append(el("li", el("span", "● " if child.pid else "✕ ", aria_hidden="true"), f"{child.name} {up}",
+        chips.append(el("li", el("span", "● " if child.pid else "✕ ", aria_hidden="true"), f"{child.name} {up}",
                        class_="connected" if child.pid else "lost"))  # fmt: skip
-    return [el("ul", *told, class_="chips", aria_label="Processes")]
+    return [el("ul", *chips, class_="chips", aria_label="Processes")]
 
 
 def hospitals(look: ConsortiumView) -> Marks:
@@ -46,10 +46,10 @@ def hospitals(look: ConsortiumView) -> Marks:
         return [el("p", "No hospital has been admitted yet: ", el("code", "python -m server admit REQUEST"))]
     asking = look.run.progress() if look.run and look.stage == "running" else None
     going_on = look.run is not None and look.stage not in OVER
-    found = [_site(look, one, asking.since_s if asking else 0.0) for one in look.sites]
-    head = [name for name in found[0] if going_on or name not in ("Plan", "Waited for")]
-    rows = [[cells[name] for name in head] for cells in found]
-    return [_stacked("Every hospital on the roster, as the coordinator knows it", head, rows)]
+    cells_of_sites = [_site(look, one, asking.since_s if asking else 0.0) for one in look.sites]
+    head = [name for name in cells_of_sites[0] if going_on or name not in ("Plan", "Waited for")]
+    rows = [[cells[name] for name in head] for cells in cells_of_sites]
+    return [_stacking_table("Every hospital on the roster, as the coordinator knows it", head, rows)]
 
 
 def _site(look: ConsortiumView, one: SiteStatus, since_s: float) -> dict[str, Child]:
@@ -83,31 +83,31 @@ def _last(look: ConsortiumView, site: str) -> Child:
 
 def history(look: ConsortiumView) -> Marks:
     """A row a run."""
-    found = [*run_history(look.home)][::-1]
-    if not found:
+    runs = [*run_history(look.home)][::-1]
+    if not runs:
         return [el("p", "None yet.", class_="soft")]
     head = ["Run", "Made (UTC)", "Sites", "Rounds", "Validation AUC", "Stage", "Report"]
-    return [_stacked("All runs, the newest first", head, [_past(look.home, one) for one in found])]
+    return [_stacking_table("All runs, the newest first", head, [_past(look.home, one) for one in runs])]
 
 
 def _past(home: Home, one: RunSummary) -> list[Child]:
-    ended: Child = el("span", STAGES[one.stage], el("small", one.why, class_="why") if one.why else None)
+    ending: Child = el("span", STAGES[one.stage], el("small", one.why, class_="why") if one.why else None)
     report = el("a", "report", el("span", f" of {one.name}", class_="unseen"), href=f"/runs/{one.name}/report.html")
     return [el("a", one.name, href=f"/runs/{one.name}"), time.strftime("%Y-%m-%d %H:%M", time.gmtime(one.made_s)),
-            str(one.sites), f"{one.rounds} of {one.planned}", figure(one.auc), ended,
+            str(one.sites), f"{one.rounds} of {one.planned}", figure(one.auc), ending,
             report if has_report(home.folder / "runs" / one.name) else "–"]  # fmt: skip
 
 
 def offers(look: ConsortiumView) -> Marks:
     """A row an entry of the catalogue."""
-    found = Catalogue(look.home).offers()
-    entries = [offer.content for kind in SHOWN for offer in of_kind(found, kind)]
+    all_offers = Catalogue(look.home).offers()
+    entries = [offer.content for kind in SHOWN for offer in of_kind(all_offers, kind)]
     if not entries:
         return [el("p", report.NOTHING, class_="soft")]
     rows: list[list[Child]] = [
         [_entry(entry), KINDS[entry.offer.kind], entry.by, el("time", catalogue.day(entry.made_s))] for entry in entries
     ]
-    return [_stacked("What partners offer", ["Title", "Kind", "By", "Since"], rows)]
+    return [_stacking_table("What partners offer", ["Title", "Kind", "By", "Since"], rows)]
 
 
 def _entry(entry: Content) -> Element:
@@ -126,13 +126,13 @@ def log_head(look: ConsortiumView) -> Marks:
         ["Last entry", el("span", when, el("small", f"{ago(look.now, head.at_s)} ago"))],
         ["Root", el("code", head.root.hex(), class_="whole")],
     ]
-    shown = table("The newest signed head of the coordinator's log", ["what", "value"], rows)
-    shown[0].set("class", "words")
+    head_table = table("The newest signed head of the coordinator's log", ["what", "value"], rows)
+    head_table[0].set("class", "words")
     note = "Hospitals hold the coordinator to this head: read out size and root, and compare them with what a site saw."
-    return [shown, el("p", note, class_="soft")]
+    return [head_table, el("p", note, class_="soft")]
 
 
-def _stacked(caption: str, head: list[str], rows: list[list[Child]]) -> Element:
+def _stacking_table(caption: str, head: list[str], rows: list[list[Child]]) -> Element:
     """A table that is one card a row where the page is narrow. Roles are written out: layout takes them away."""
 
     def cell(tag: str, role: str, child: Child, name: str, scope: str | None) -> Element:

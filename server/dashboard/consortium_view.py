@@ -51,10 +51,10 @@ class ConsortiumView:
         return self.run.plan.rounds if self.run else 0
 
     @cached_property
-    def kept(self) -> int | None:
+    def best_round(self) -> int | None:
         """The round whose model is kept, from 0, once that is known."""
-        told = read_json(self.run.folder / "result.json") if self.run and self.stage in OVER else None
-        return (told or {}).get("best_round")
+        result = read_json(self.run.folder / "result.json") if self.run and self.stage in OVER else None
+        return (result or {}).get("best_round")
 
     @property
     def cohort(self) -> tuple[str, ...]:

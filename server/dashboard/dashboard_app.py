@@ -54,7 +54,7 @@ class DashboardApp:
         hosts: names under which the page may be asked for; another is somebody else's page, turned to this address.
         secure: whether it is served with TLS.
         cookie: the session's name in the browser, which does not tell ports of one machine apart.
-        used: called when a link was followed.
+        on_link_used: called when a link was followed.
     """
 
     home: Home
@@ -62,15 +62,15 @@ class DashboardApp:
     hosts: Collection[str]
     secure: bool = False
     cookie: str = "consilium"
-    used: Callable[[], None] = lambda: None
+    on_link_used: Callable[[], None] = lambda: None
     stopping: Callable[[], bool] = lambda: False
 
     def app(self) -> ASGIApp:
         """As an ASGI application."""
-        pushed = EventStreams(self.home, lambda request: not self.stopping() and self.admits(request))
-        pages = Pages(self.home, pushed.look)
+        streams = EventStreams(self.home, lambda request: not self.stopping() and self.admits(request))
+        pages = Pages(self.home, streams.look)
         routes = [
-            *pages.routes(), Route("/events", pushed.events), Route("/session", self._session),
+            *pages.routes(), Route("/events", streams.events), Route("/session", self._session),
             Route("/login", self._login), Route("/login", self._enter, methods=["POST"]),
             Route("/logout", self._leave, methods=["POST"]),
         ]  # fmt: skip
@@ -88,17 +88,17 @@ class DashboardApp:
 
     async def _enter(self, request: Request) -> Response:
         try:
-            told = parse_qs((await _small(request)).decode(), max_num_fields=4, encoding="utf-8", errors="strict")
+            fields = parse_qs((await _small(request)).decode(), max_num_fields=4, encoding="utf-8", errors="strict")
         except (ValueError, LoginRefusedError):
             return Response("expected a form", 400)
-        password = told.get("password", [""])[0]
+        password = fields.get("password", [""])[0]
         return await self._let_in(lambda: self.lock.enter(password))
 
     async def follow(self, token: str) -> Response:
         """Exchange a link's token for a session; it is gone from the address then."""
         answer = await self._let_in(lambda: self.lock.follow(token))
         if answer.status_code == 303:
-            self.used()
+            self.on_link_used()
         return answer
 
     async def _let_in(self, attempt: Callable[[], str]) -> Response:
@@ -196,10 +196,10 @@ class _RequestGuard:
             await send(message)
 
         request = Request(scope, receive)
-        answer = await self._refused(request)
+        answer = await self._refusal(request)
         await (answer or self.inner)(scope, receive, guarded)
 
-    async def _refused(self, request: Request) -> Response | None:
+    async def _refusal(self, request: Request) -> Response | None:
         door, path = self.door, request.url.path
         if _host(request.headers.get("host", "")) not in door.hosts or len(request.headers.getlist("host")) != 1:
             return Response("this page is not served under that name", 421)

@@ -36,7 +36,7 @@ class PageContent:
     """A page's content at one moment."""
 
     title: str
-    said: str
+    announcement: str
     """For whoever listens."""
     parts: dict[str, Element]
 
@@ -44,13 +44,14 @@ class PageContent:
     def at(cls, home: Home, name: str = "") -> "PageContent":
         """As it is now. Raises as `ConsortiumView.at`."""
         look = ConsortiumView.at(home, name)
-        made = {part: el("div", *_safely(make, look)) for part, make in MAKERS.items()}
-        return cls(title(look), said(look), made)
+        parts = {part: el("div", *_safely(make, look)) for part, make in MAKERS.items()}
+        return cls(title(look), announcement(look), parts)
 
     @cached_property
-    def told(self) -> dict[str, str]:
+    def html_parts(self) -> dict[str, str]:
         """As it is sent: text, and of the parts HTML."""
-        return {"title": self.title, "said": self.said} | {part: html(made) for part, made in self.parts.items()}
+        parts = {part: html(element) for part, element in self.parts.items()}
+        return {"title": self.title, "said": self.announcement} | parts
 
 
 def title(look: ConsortiumView) -> str:
@@ -62,7 +63,7 @@ def title(look: ConsortiumView) -> str:
     return f"{look.stage}: {look.run.name} – Consilium"
 
 
-def said(look: ConsortiumView) -> str:
+def announcement(look: ConsortiumView) -> str:
     """What is worth interrupting somebody for who listens: not every round, and no time that runs."""
     if look.run is None:
         return "No run yet."
@@ -71,8 +72,8 @@ def said(look: ConsortiumView) -> str:
         return text
     quarters = ("", " A quarter of it is done.", " Half of it is done.", " Three quarters of it are done.", "")
     text += quarters[min(len(look.rounds) * 4 // max(look.total, 1), 4)]
-    gone = [one.site for one in look.sites if one.site in look.cohort and one.connection != "connected"]
-    text += f" Not there: {', '.join(gone)}." if gone else ""
+    missing_sites = [one.site for one in look.sites if one.site in look.cohort and one.connection != "connected"]
+    text += f" Not there: {', '.join(missing_sites)}." if missing_sites else ""
     late = [one.site for one in look.sites if one.awaited_for] if _late(look) else []
     return text + (f" Waiting for {', '.join(late)}." if late else "")
 

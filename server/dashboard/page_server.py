@@ -47,15 +47,17 @@ def serve(home: Home, listen: str, port: int) -> int:
     local = _is_local(listen)
     if not local and not Login(home).has_password:
         raise ConfigError(f"--listen {listen} lets other machines in, so set a password: --set-password.")
-    line = _bound(listen, port)
-    made = server(home, listen, line.getsockname()[1], lambda url: print(f"A link that works once: {url}", flush=True))
+    listener = _bind(listen, port)
+    uvicorn_server = server(
+        home, listen, listener.getsockname()[1], lambda url: print(f"A link that works once: {url}", flush=True)
+    )
     if not local:
         print(
             "Other machines can reach this page, with TLS by the consortium's own certificate. It is safer on loopback,"
         )
         print("reached through `ssh -L` (docs/dashboard.md).")
-    with line:
-        made.run(sockets=[line])
+    with listener:
+        uvicorn_server.run(sockets=[listener])
     return 0
 
 
@@ -74,7 +76,7 @@ def server(home: Home, listen: str, port: int, say: Callable[[str], None]) -> uv
         say(url if lock.has_password else f"{url}?token={lock.link()}")
 
     door = DashboardApp(
-        home, lock, frozenset(map(str.lower, names)), secure=not local, cookie=f"consilium-{port}", used=tell
+        home, lock, frozenset(map(str.lower, names)), secure=not local, cookie=f"consilium-{port}", on_link_used=tell
     )
     tls = home.folder / "tls"
     config = uvicorn.Config(
@@ -85,10 +87,10 @@ def server(home: Home, listen: str, port: int, say: Callable[[str], None]) -> uv
     config.load()
     if config.ssl is not None:
         config.ssl.minimum_version = ssl.TLSVersion.TLSv1_2
-    made = uvicorn.Server(config)
-    door.stopping = lambda: made.should_exit
+    uvicorn_server = uvicorn.Server(config)
+    door.stopping = lambda: uvicorn_server.should_exit
     tell()
-    return made
+    return uvicorn_server
 
 
 def _is_local(listen: str) -> bool:
@@ -100,7 +102,7 @@ def _is_local(listen: str) -> bool:
         raise ConfigError(f"--listen {listen}: expected an IP address of this machine.") from None
 
 
-def _bound(listen: str, port: int) -> socket.socket:
+def _bind(listen: str, port: int) -> socket.socket:
     try:
         return socket.create_server((listen, port), family=socket.AF_INET6 if ":" in listen else socket.AF_INET)
     except OSError as error:

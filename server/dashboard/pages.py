@@ -52,15 +52,15 @@ class Pages:
 
     async def _live(self, request: Request) -> Response:
         name = request.path_params.get("run", "")
-        shown = await self.look(name)
-        say = el("p", shown.said, id="said", role="status", class_="unseen")
+        content = await self.look(name)
+        say = el("p", content.announcement, id="said", role="status", class_="unseen")
         still = el(
             "noscript", el("p", "Without JavaScript this page stays as it was when it was loaded.", class_="warn")
         )
-        sections = [_section(part, heading, shown.parts[part]) for part, heading in live_page.PARTS.items()]
+        sections = [_section(part, heading, content.parts[part]) for part, heading in live_page.PARTS.items()]
         events = f"/events?run={name}" if name else "/events"
         return HTMLResponse(
-            page(shown.title, self._consortium, WAYS, [say, still, *sections], request.url.path, events)
+            page(content.title, self._consortium, WAYS, [say, still, *sections], request.url.path, events)
         )
 
     async def _still(self, request: Request) -> Response:
@@ -94,10 +94,10 @@ def _section(part: str, heading: str, content: Element) -> Element:
     """A part of the page; above the page's own heading, which is in the part `run`, there is no other."""
     if part in ("top", "run"):
         return el("section", content, id=f"part-{part}", class_=part, aria_label=heading)
-    named = el("h2", heading, id=f"of-{part}")
+    heading_element = el("h2", heading, id=f"of-{part}")
     return el(
         "section",
-        named,
+        heading_element,
         finder(FOUND[part]) if part in FOUND else None,
         content,
         id=f"part-{part}",

@@ -44,15 +44,15 @@ class EventStreams:
         """At first all parts, then those that changed, and every two seconds at least something."""
         if self._streams >= MOST_STREAMS:  # others came while all of them waited for the first look
             return
-        sent, sent_s = dict[str, str](), 0.0
+        last_parts, last_sent_s = dict[str, str](), 0.0
         self._streams += 1
         try:
             while await run_in_threadpool(self.goes_on, request):
-                parts = (await self.look(name)).told
-                changed = {part: told for part, told in parts.items() if sent.get(part) != told}
-                if changed or time.monotonic() - sent_s >= BEAT_S:
-                    yield f"data: {json.dumps({'parts': changed})}\n\n"
-                    sent, sent_s = parts, time.monotonic()
+                parts = (await self.look(name)).html_parts
+                changes = {part: html for part, html in parts.items() if last_parts.get(part) != html}
+                if changes or time.monotonic() - last_sent_s >= BEAT_S:
+                    yield f"data: {json.dumps({'parts': changes})}\n\n"
+                    last_parts, last_sent_s = parts, time.monotonic()
                 await asyncio.sleep(LOOK_S)
         finally:
             self._streams -= 1
@@ -60,9 +60,9 @@ class EventStreams:
     async def look(self, name: str) -> PageContent:
         """All parts; however many pages are open, the folder is read once."""
         async with self._looking:
-            at_s, shown = self._looks.get(name, (float("-inf"), None))
-            if shown is None or time.monotonic() - at_s >= LOOK_S / 2:
-                shown = await run_in_threadpool(PageContent.at, self.home, name)
-                self._looks = {n: seen for n, seen in self._looks.items() if time.monotonic() - seen[0] < BEAT_S}
-                self._looks[name] = time.monotonic(), shown
-            return shown
+            at_s, content = self._looks.get(name, (float("-inf"), None))
+            if content is None or time.monotonic() - at_s >= LOOK_S / 2:
+                content = await run_in_threadpool(PageContent.at, self.home, name)
+                self._looks = {n: entry for n, entry in self._looks.items() if time.monotonic() - entry[0] < BEAT_S}
+                self._looks[name] = time.monotonic(), content
+            return content

@@ -16,16 +16,16 @@ def summary(look: ConsortiumView) -> Marks:
     if look.run is None:
         return [el("h1", "No run yet"), el("p", "A plan that is signed and submitted shows here: ",
                                            el("code", "python -m server run PLAN"), class_="lead")]  # fmt: skip
-    done, total = len(look.rounds), look.total
+    rounds_done, total = len(look.rounds), look.total
     badge = el("span", STAGES[look.stage], class_=f"badge {look.stage}")
-    shown: Marks = [el("p", badge, class_="kind"), el("h1", look.run.name)]
+    heading: Marks = [el("p", badge, class_="kind"), el("h1", look.run.name)]
     if look.stage == "running":
-        bar = el("progress", value=str(done), max=str(total), aria_label="How far it is")
+        bar = el("progress", value=str(rounds_done), max=str(total), aria_label="How far it is")
         what = "models" if look.run.plan.content.models else "rounds"
-        shown.append(el("div", bar, el("p", el("b", f"{done} of {total} {what}"), _left(look)), class_="way"))
+        heading.append(el("div", bar, el("p", el("b", f"{rounds_done} of {total} {what}"), _rest(look)), class_="way"))
     return [
-        *shown,
-        el("p", *_sentence(look.run, look.stage, look.kept), class_=f"lead {look.stage}"),
+        *heading,
+        el("p", *_sentence(look.run, look.stage, look.best_round), class_=f"lead {look.stage}"),
         _tiles(look),
         _plan(look.run),
     ]
@@ -39,35 +39,35 @@ def _plan(run: Run) -> Element:
     return el("details", el("summary", "The plan, as sites decide on it"), el("pre", run.plan.described()), files)
 
 
-def _sentence(run: Run, stage: str, kept: int | None) -> Marks:
+def _sentence(run: Run, stage: str, best_round: int | None) -> Marks:
     """What there is to say of it beside its name and stage."""
     if stage == "running":
         return [describe_waiting(run) or "Nobody is waited for."]
     if stage == "waiting":
         return [describe_run(run)]
-    best = "" if kept is None else f"The model kept is that of round {kept + 1}. "
+    best = "" if best_round is None else f"The model kept is that of round {best_round + 1}. "
     report = el("a", "Read the report", href=f"/runs/{run.name}/report.html") if has_report(run.folder) else None
     return [run.state.why, best, report]
 
 
-def _left(look: ConsortiumView) -> str:
-    left_s = typical_round_s(look.rounds) * (look.total - len(look.rounds))
-    return f", about {duration(left_s)} left at most" if left_s else ""
+def _rest(look: ConsortiumView) -> str:
+    rest_s = typical_round_s(look.rounds) * (look.total - len(look.rounds))
+    return f", about {duration(rest_s)} left at most" if rest_s else ""
 
 
 def _tiles(look: ConsortiumView) -> Element | None:
     if look.run is None or not look.rounds:
         return None
-    known = [area for r in look.rounds if (area := r["validation"].get("auc")) is not None]
-    kept = [r["validation"].get("auc") for r in look.rounds if r["round"] == look.kept]
+    areas = [area for r in look.rounds if (area := r["validation"].get("auc")) is not None]
+    kept_areas = [r["validation"].get("auc") for r in look.rounds if r["round"] == look.best_round]
     state, void = look.run.state, sum(bool(r["void"]) for r in look.rounds)
     took_s = (state.ended_s or look.now) - state.started_s if state.started_s else None
     tiles: list[tuple[str, Child]] = [
         (
-            "Validation AUC, kept model" if kept else "Validation AUC, last",
-            figure(next(iter(kept or known[::-1]), None)),
+            "Validation AUC, kept model" if kept_areas else "Validation AUC, last",
+            figure(next(iter(kept_areas or areas[::-1]), None)),
         ),
-        ("Highest of a round", figure(max(known, default=None))),
+        ("Highest of a round", figure(max(areas, default=None))),
         ("Sites", str(len(look.cohort))),
         ("Seconds a round", f"{typical_round_s(look.rounds):.1f}"),
         ("Void rounds", str(void)),
@@ -82,10 +82,10 @@ def curves(look: ConsortiumView) -> Marks:
         return [el("p", "Models are evaluated in this run, and none is trained: there is no curve.", class_="soft")]
     void = [r["round"] for r in look.rounds if r["void"]]
     lines = [(charts.STYLES["federated"], "federated", look.rounds)]
-    drawn = rounds_table.drawn(lines, [], void, look.kept)
-    if look.run is None or drawn is None:
+    charts_element = rounds_table.curves(lines, [], void, look.best_round)
+    if look.run is None or charts_element is None:
         return [el("p", "No round was evaluated yet, so there is no curve.", class_="soft")]
-    return [drawn, rounds_table.numbers(look.rounds, el("p", rounds_table.download(look.run.name, lines)))]
+    return [charts_element, rounds_table.numbers(look.rounds, el("p", rounds_table.download(look.run.name, lines)))]
 
 
 def rounds(look: ConsortiumView) -> Marks:

@@ -49,9 +49,9 @@ def draw_up(home: Home, options: argparse.Namespace) -> RunPlan:
         PlanError, RunError: a model that is not there.
     """
     trusts = partial(_trusts, options.fingerprint)
-    stored = [model_store.load(home, name, trusts) for name in options.models]
-    models, first = tuple(one.model for one in stored), stored[0]
-    for one in stored[1:]:
+    stored_models = [model_store.load(home, name, trusts) for name in options.models]
+    models, first = tuple(one.model for one in stored_models), stored_models[0]
+    for one in stored_models[1:]:
         if one.labels != first.labels:
             raise ConfigError(
                 f"{one.model.name} tells apart {', '.join(one.labels)}; {first.model.name} {', '.join(first.labels)}. "

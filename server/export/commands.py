@@ -50,7 +50,7 @@ def _export(options: argparse.Namespace) -> int:
     from server.export.model_card import CardTerms
     from server.export.package import SigningPublisher, export, publisher_key
 
-    folder, known = result_folder(options.home, options.run), dict[str, str]()
+    folder, catalogue_countries = result_folder(options.home, options.run), dict[str, str]()
     if options.key:
         if (folder / "plan.json").exists():
             raise ConfigError("--key: is for simulated runs; the roots of the consortium sign a real one.")
@@ -58,35 +58,37 @@ def _export(options: argparse.Namespace) -> int:
     else:
         home = Home.at(options.home)
         publisher = SigningPublisher(home.pins.federation, home.root_keys(options.root), home)
-        known = Catalogue(home).countries((read_json(folder / "result.json") or {"sites": ()})["sites"])
-    countries = known | dict(_country(told) for told in options.country)
+        catalogue_countries = Catalogue(home).countries((read_json(folder / "result.json") or {"sites": ()})["sites"])
+    countries = catalogue_countries | dict(_country(argument) for argument in options.country)
     file = export(folder, publisher, CardTerms(options.intended, options.licence, countries), onnx=options.onnx)
-    shared = admitted(file, "the package")
-    out = options.out or Path(shared.content.name + SUFFIX)
-    options.act.facts["package"] = shared.digest
+    package = admitted(file, "the package")
+    out = options.out or Path(package.content.name + SUFFIX)
+    options.act.facts["package"] = package.digest
     tensorfile.write_atomically(out, file)
     if options.onnx:
-        print(_compared(shared))
-    print(f"Written to {out}: {len(file):,} bytes, signed by '{shared.content.publisher.name}'. Its card is card.html")
+        print(_onnx_comparison(package))
+    print(f"Written to {out}: {len(file):,} bytes, signed by '{package.content.publisher.name}'. Its card is card.html")
     print("in it. Whoever is no member of the consortium compares this fingerprint with you once:\n")
-    print(f"    {shared.fingerprint}\n")
+    print(f"    {package.fingerprint}\n")
     print(f"Then: python -m client predict {out} IMAGE…    Research software, not a medical device.")
     return 0
 
 
-def _compared(shared: "Shared") -> str:
+def _onnx_comparison(package: "Shared") -> str:
     """How far the ONNX graph's outputs are from the model's own, in words."""
     from server.export.package import difference
 
-    if (found := difference(shared, COMPARED_ON)) is None:
+    if (difference_found := difference(package, COMPARED_ON)) is None:
         return "ONNX: in the package; not compared, for onnxruntime is not installed (pip install onnxruntime)."
-    return f"ONNX: outputs differ from the model's own by {found:.1e} at most, on {COMPARED_ON} made-up images."
+    return (
+        f"ONNX: outputs differ from the model's own by {difference_found:.1e} at most, on {COMPARED_ON} made-up images."
+    )
 
 
-def _country(told: str) -> tuple[str, str]:
-    site, equals, country = told.partition("=")
+def _country(argument: str) -> tuple[str, str]:
+    site, equals, country = argument.partition("=")
     if not (equals and site and country):
-        raise ConfigError(f"--country {told}: expected SITE=COUNTRY, for example lisbon=Portugal.")
+        raise ConfigError(f"--country {argument}: expected SITE=COUNTRY, for example lisbon=Portugal.")
     return site, country
 
 

@@ -71,7 +71,7 @@ class Supervisor:
 
     def __init__(self, children: Sequence[ManagedProcess], folder: Path) -> None:
         self._folder = folder.absolute()
-        self._kept = [_Kept(child, _Log(self._folder / f"{child.name}.log")) for child in children]
+        self._records = [_ProcessRecord(child, _OutputLog(self._folder / f"{child.name}.log")) for child in children]
         self._outputs = selectors.DefaultSelector()
         self._lock: IO[str] | None = None
 
@@ -103,9 +103,9 @@ class Supervisor:
             raise RunError(f"{self._folder}: the processes are running already. Stop them first.") from None
         try:
             self._end_what_is_left()
-            for kept in self._kept:
-                self._launch(kept)
-                self._await(kept)
+            for record in self._records:
+                self._launch(record)
+                self._await(record)
         except BaseException:
             self.stop()
             raise
@@ -113,36 +113,36 @@ class Supervisor:
     def turn(self, wait_s: float) -> None:
         """Write out what the children say for up to so long, and start again what has died."""
         self._write_out(wait_s)
-        for kept in self._kept:
-            if kept.process is not None and kept.process.poll() is not None:
-                kept.died(kept.process)
+        for record in self._records:
+            if record.process is not None and record.process.poll() is not None:
+                record.note_death(record.process)
                 self._note()
-            if kept.process is None and time.monotonic() >= kept.due_s:
-                kept.restarts += 1
-                self._launch(kept)
+            if record.process is None and time.monotonic() >= record.due_s:
+                record.restarts += 1
+                self._launch(record)
 
     def stop(self) -> None:
         """End all children and what they have started, the last first: asked, and after five seconds killed."""
-        for kept in reversed(self._kept):
-            if kept.process is not None:
-                self._end(kept.process)
-            kept.process = None
+        for record in reversed(self._records):
+            if record.process is not None:
+                self._end(record.process)
+            record.process = None
         self._end_what_is_left()
         self._write_out(0)
         for key in list(self._outputs.get_map().values()):
             self._close(key.fd)
         self._note()
-        for kept in self._kept:
+        for record in self._records:
             with suppress(OSError):  # the rest does not fit on a full disk
-                kept.log.close()
+                record.log.close()
         if self._lock is not None:
             self._lock.close()
 
-    def _launch(self, kept: "_Kept") -> None:
+    def _launch(self, record: "_ProcessRecord") -> None:
         theirs = os.pipe()
-        kept.process = subprocess.Popen(  # noqa: S603 the commands are our own
-            [sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid()), *kept.child.command],
-            env={**os.environ, **kept.child.env, process_table.MARK: str(self._folder)},
+        record.process = subprocess.Popen(  # noqa: S603 the commands are our own
+            [sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid()), *record.child.command],
+            env={**os.environ, **record.child.env, process_table.MARK: str(self._folder)},
             stdin=subprocess.DEVNULL,
             stdout=theirs[1],
             stderr=theirs[1],
@@ -150,17 +150,17 @@ class Supervisor:
         )
         os.close(theirs[1])
         os.set_blocking(theirs[0], False)
-        self._outputs.register(theirs[0], selectors.EVENT_READ, kept.log)
-        kept.since_s = psutil.Process(kept.process.pid).create_time()
+        self._outputs.register(theirs[0], selectors.EVENT_READ, record.log)
+        record.since_s = psutil.Process(record.process.pid).create_time()
         self._note()
 
-    def _await(self, kept: "_Kept") -> None:
+    def _await(self, record: "_ProcessRecord") -> None:
         deadline = time.monotonic() + READY_S
-        while kept.child.ready is not None and not (kept.process is not None and kept.child.ready()):
+        while record.child.ready is not None and not (record.process is not None and record.child.ready()):
             self.turn(0.1)
-            if kept.restarts >= TRIES or time.monotonic() > deadline:
-                why = f"ended {kept.restarts} times" if kept.restarts >= TRIES else f"not ready in {READY_S:.0f} s"
-                raise RunError(f"{kept.child.name}: {why}. What it says is in {self._folder / kept.child.name}.log")
+            if record.restarts >= TRIES or time.monotonic() > deadline:
+                why = f"ended {record.restarts} times" if record.restarts >= TRIES else f"not ready in {READY_S:.0f} s"
+                raise RunError(f"{record.child.name}: {why}. What it says is in {self._folder / record.child.name}.log")
 
     def _end(self, process: "subprocess.Popen[bytes]") -> None:
         with suppress(psutil.NoSuchProcess):
@@ -176,12 +176,12 @@ class Supervisor:
         process.wait()
 
     def _end_what_is_left(self) -> None:
-        left, deadline = process_table.left_running(self._folder), time.monotonic() + GRACE_S
-        for process in left:
+        leftovers, deadline = process_table.left_running(self._folder), time.monotonic() + GRACE_S
+        for process in leftovers:
             log.warning("pid %d: left running; killed.", process.pid)
             with suppress(psutil.NoSuchProcess):
                 process.kill()
-        while any(map(process_table.runs, left)) and time.monotonic() < deadline:
+        while any(map(process_table.runs, leftovers)) and time.monotonic() < deadline:
             time.sleep(0.01)
 
     def _write_out(self, wait_s: float) -> None:
@@ -200,15 +200,15 @@ class Supervisor:
     def _note(self) -> None:
         # A full disk must not end what keeps the others alive.
         with suppress(OSError):
-            process_table.note(self._folder, [kept.state() for kept in self._kept])
+            process_table.note(self._folder, [record.state() for record in self._records])
 
 
 @dataclass
-class _Kept:
+class _ProcessRecord:
     """A child, and what happened to it."""
 
     child: ManagedProcess
-    log: "_Log"
+    log: "_OutputLog"
     process: "subprocess.Popen[bytes] | None" = None
     since_s: float = 0.0
     restarts: int = 0
@@ -217,7 +217,7 @@ class _Kept:
     due_s: float = math.inf
     """When to start it again, by the monotonic clock."""
 
-    def died(self, process: "subprocess.Popen[bytes]") -> None:
+    def note_death(self, process: "subprocess.Popen[bytes]") -> None:
         up_s = time.time() - self.since_s
         self.deaths = 1 if up_s > STEADY_S else self.deaths + 1
         delay_s = min(0.5 * 2 ** (self.deaths - 2), LONGEST_DELAY_S) if self.deaths > 1 else 0.0
@@ -232,7 +232,7 @@ class _Kept:
         return ProcessState(self.child.name, self.process.pid, self.since_s, self.restarts)
 
 
-class _Log(logs.Patient):
+class _OutputLog(logs.Patient):
     """What a child says, each line with its time."""
 
     def __init__(self, path: Path) -> None:

@@ -159,8 +159,8 @@ class ControlApi:
         except (ValueError, UnsupportedAlgorithm):
             raise ConfigError(f"node key {key[:20]!r}…: expected an ECDSA public key in OpenSSH's form.") from None
         pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-        if known := self.nodes().get(pem):
-            return known.id
+        if node := self.nodes().get(pem):
+            return node.id
         try:
             return int(self._ask(lambda: self._client.RegisterNode(RegisterNodeRequest(public_key=pem))).node_id)
         except LinkError as error:
@@ -177,13 +177,13 @@ class ControlApi:
 
     def nodes(self) -> dict[bytes, RegisteredNode]:
         """All that are let in, by public key (PEM, as Flower's header has it)."""
-        told = self._ask(lambda: self._client.ListNodes(ListNodesRequest())).nodes_info
+        infos = self._ask(lambda: self._client.ListNodes(ListNodesRequest())).nodes_info
         return {
             bytes(n.public_key): RegisteredNode(
                 int(n.node_id), n.status == "online",
                 _seconds(n.last_activated_at if n.status == "online" else n.last_deactivated_at),
             )
-            for n in told
+            for n in infos
             if n.status != "unregistered"
         }  # fmt: skip
 
@@ -194,12 +194,12 @@ class ControlApi:
 
     def runs(self) -> dict[int, str]:
         """The latest runs: pending, starting, running, finished:completed, finished:stopped, finished:failed (why)."""
-        told = self._ask(lambda: self._client.ListRuns(ListRunsRequest(limit=MOST_RUNS))).run_dict
+        entries = self._ask(lambda: self._client.ListRuns(ListRunsRequest(limit=MOST_RUNS))).run_dict
         return {
             int(run): status.status
             + (f":{status.sub_status}" if status.sub_status else "")
             + (f" ({status.details})" if status.details else "")
-            for run, status in ((run, entry.status) for run, entry in told.items())
+            for run, status in ((run, entry.status) for run, entry in entries.items())
         }
 
     def stop(self, run: int) -> None:
@@ -225,16 +225,17 @@ class ControlApi:
 
 
 def _prepare() -> None:
+    """Keep proxies out of the way, and refuse another release of Flower."""
     for name in ("no_proxy", "NO_PROXY"):
         # Flower's httpx would send what is for this very machine to a proxy that the environment names.
-        if (told := os.environ.get(name, "")) != "*" and LOOPBACK not in told:
-            os.environ[name] = f"{told},{LOOPBACK}".lstrip(",")
-    if (found := version("flwr")) != FLOWER:
+        if (proxies := os.environ.get(name, "")) != "*" and LOOPBACK not in proxies:
+            os.environ[name] = f"{proxies},{LOOPBACK}".lstrip(",")
+    if (release := version("flwr")) != FLOWER:
         raise ConfigError(
-            f"flwr {found} is installed, expected {FLOWER}: its inner modules are used, and change with every release. "
-            f"Install it: pip install flwr=={FLOWER}"
+            f"flwr {release} is installed, expected {FLOWER}: its inner modules are used, and change with every "
+            f"release. Install it: pip install flwr=={FLOWER}"
         )
 
 
-def _seconds(told: str) -> float | None:
-    return datetime.fromisoformat(told).timestamp() if told else None
+def _seconds(moment: str) -> float | None:
+    return datetime.fromisoformat(moment).timestamp() if moment else None

@@ -57,9 +57,9 @@ def test_what_a_hospital_offers_appears_on_the_open_page_and_goes_when_it_is_wit
 def test_what_a_hospital_offered_leaves_the_page_with_it(fair: Fair) -> None:
     home = fair.consortium.home
     taken(fair, plan(fair, title="Will not stay"))
-    assert "Will not stay" in PageContent.at(home).told["catalogue"]
+    assert "Will not stay" in PageContent.at(home).html_parts["catalogue"]
     membership.revoke(home, "Lisbon", fair.consortium.roots)
-    assert "Will not stay" not in PageContent.at(home).told["catalogue"]
+    assert "Will not stay" not in PageContent.at(home).html_parts["catalogue"]
 
 
 def test_the_link_of_an_entry_leads_to_all_that_is_said_of_it(fair: Fair, page: Page, browser: Browser) -> None:

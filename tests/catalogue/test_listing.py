@@ -287,5 +287,5 @@ def test_an_entry_of_another_release_is_left_out_and_hides_nothing_else(
     listing = Listing.admitted(documents.signed("catalogue", told, [home.log.key()]).encode(), home.pins)
     assert [offer.content.address for offer in listing.offers] == ["Nairobi/chest"]
     assert listing.unread == 1
-    command_parts.listed(listing, Console())
+    command_parts.bullet_list(listing, Console())
     assert "1 of another release" in capsys.readouterr().out

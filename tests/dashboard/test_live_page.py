@@ -89,7 +89,7 @@ def test_curves_are_hidden_by_the_legend_and_saved_by_keyboard_without_a_script(
 ) -> None:
     rounds = [asdict(round_of(number)) for number in range(3)]
     runs = [(3, "Lisbon alone", rounds), (3, "Osaka alone", rounds), (0, "federated", rounds)]
-    drawn = rounds_table.drawn(runs, [(0, "federated"), (3, "each site alone")])
+    drawn = rounds_table.curves(runs, [(0, "federated"), (3, "each site alone")])
     made = document("curves", style(), el("h1", "curves"), drawn, rounds_table.download("run", runs))
     (tmp_path / "curves.html").write_bytes(made)
     with tab(browser, (tmp_path / "curves.html").as_uri()) as seen:

@@ -58,9 +58,9 @@ def test_a_listener_is_told_what_matters_and_no_time_that_runs(consortium: Conso
     run = consortium.begun(consortium.plan())
     alive(consortium.home, Osaka=3.0)
     first = live_page.PageContent.at(consortium.home)
-    assert first.said == f"Run {run.name} running. Not there: Osaka."
+    assert first.announcement == f"Run {run.name} running. Not there: Osaka."
     time.sleep(1.1)
     again = live_page.PageContent.at(consortium.home)
-    assert again.said == first.said
-    assert again.told["sites"] != first.told["sites"]
+    assert again.announcement == first.announcement
+    assert again.html_parts["sites"] != first.html_parts["sites"]
     assert live_page.PageContent.at(consortium.home, run.name).title == first.title

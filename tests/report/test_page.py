@@ -284,8 +284,10 @@ def test_only_settings_that_differ_are_laid_beside_each_other(simulated: Path) -
     one, other, plan = (copy.deepcopy(told(simulated)) for _ in range(3))
     other["config"]["federation"]["strategy"] = "fedadam"
     del plan["config"]["data"]
-    assert comparison_page.differing([one, other, plan]) == {"federation.strategy": ["fedavg", "fedadam", "fedavg"]}
-    assert comparison_page.differing([one, one]) == {}
+    assert comparison_page.differing_settings([one, other, plan]) == {
+        "federation.strategy": ["fedavg", "fedadam", "fedavg"]
+    }
+    assert comparison_page.differing_settings([one, one]) == {}
     assert "same configuration" in Page(comparison_page.page([one, one])).text
 
 
