@@ -36,7 +36,7 @@ from server.service.commands import COMMANDS as SERVICE
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line."""
+    """Run one command of the coordinator; its exit status."""
     return dispatch("python -m server", __doc__, COMMANDS, arguments)
 
 

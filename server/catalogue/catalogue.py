@@ -34,18 +34,18 @@ AHEAD_S = 600.0
 
 @dataclass(frozen=True)
 class Catalogue:
-    """In a coordinator's folder."""
+    """The catalogue in a coordinator's folder."""
 
     home: Home
 
     @property
     def folder(self) -> Path:
-        """Where."""
+        """Where the catalogue is."""
         return self.home.folder / "catalogue"
 
     @property
     def packages(self) -> Packages:
-        """Of the models that are offered."""
+        """The packages of the models that are offered."""
         return Packages(self.folder)
 
     # --- reading ----------------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ SPARE = 2**30
 
 @dataclass(frozen=True)
 class Packages:
-    """In a catalogue's folder."""
+    """The packages in a catalogue's folder."""
 
     folder: Path
 

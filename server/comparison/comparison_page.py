@@ -44,7 +44,7 @@ def run_names(results: Sequence[Result]) -> list[str]:
 
 
 def page(results: Sequence[Result]) -> bytes:
-    """The page that compares them."""
+    """The page that compares runs."""
     names = run_names(results)
     heading = el("h1", f"{len(results)} runs compared")
     about = el(

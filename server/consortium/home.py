@@ -30,7 +30,7 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 class ConsortiumSettings(Frozen):
-    """`consortium.yaml`."""
+    """What `consortium.yaml` says: name, address, ports."""
 
     consortium: str
     address: Annotated[str, Field(pattern=ADDRESS)]
@@ -57,7 +57,7 @@ class ConsortiumSettings(Frozen):
 
 @dataclass(frozen=True)
 class Home:
-    """The folder."""
+    """The coordinator's folder: paths, keys, who is a member."""
 
     folder: Path
 
@@ -111,7 +111,7 @@ class Home:
 
     @property
     def log(self) -> Log:
-        """What was done here."""
+        """The audit log: what was done at this coordinator."""
         return Log(self.folder / "audit", f"consortium {self.pins.federation}")
 
     @property
@@ -121,7 +121,7 @@ class Home:
 
     @property
     def live(self) -> Path:
-        """What the running processes keep."""
+        """Where the running processes keep what they have."""
         return self.folder / "live"
 
     def root_keys(self, elsewhere: Path | None = None) -> list[Ed25519PrivateKey]:

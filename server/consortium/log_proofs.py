@@ -24,7 +24,10 @@ class LogProofs:
     """What the gateway answers. It keeps the tree, and reads what is new; for one thread at a time."""
 
     def __init__(self, home: Home) -> None:
-        self._home, self._tree, self._read = home, Tree(), 0
+        self._home = home
+        self._tree = Tree()
+        self._offset = 0
+        """Bytes of the log that are in the tree."""
 
     def head_with_proofs(self, size: int, statements: Sequence[Any] = ()) -> dict[str, Any]:
         """The newest head, for a site that saw one of so many entries; until the roots vouch for its key, none.
@@ -40,9 +43,9 @@ class LogProofs:
         if (head := log.head()) is None or not self._home.voucher.exists():
             return {"head": None}
         for _ in range(2):
-            for line in log.lines(self._read):
+            for line in log.lines(self._offset):
                 self._tree.append(leaf_hash(line))
-                self._read += len(line) + 1
+                self._offset += len(line) + 1
             if head.size <= len(self._tree) and self._tree.root(head.size) == head.root:
                 answer: dict[str, Any] = {"head": head.paper.told(), "proof": self._proof(size, head.size)}
                 answer["witnesses"] = [
@@ -50,7 +53,7 @@ class LogProofs:
                     for statement in statements
                 ]
                 return answer | {"voucher": self._home.voucher.read_text()}
-            self._tree, self._read = Tree(), 0  # the log was put aside, or restored, while this process ran
+            self._tree, self._offset = Tree(), 0  # the log was put aside, or restored, while this process ran
         raise AuditError(f"{log.folder}: is not what was written. {RESTORE}")
 
     def _proof(self, known_size: int, size: int) -> list[str]:

@@ -83,7 +83,8 @@ def admit(home: Home, request: JoinRequest, roots: list[Ed25519PrivateKey], *, n
 
 
 def _put_on_roster(home: Home, request: JoinRequest, roots: list[Ed25519PrivateKey], new_keys: bool) -> None:
-    roster, members, requests = home.roster, {m.site: m for m in home.roster.members}, home.requests()
+    roster, requests = home.roster, home.requests()
+    members = {member.site: member for member in roster.members}
     before = members.get(request.site)
     if before and not new_keys and before.key != request.identity:
         raise ConfigError(
@@ -131,7 +132,8 @@ def renew(home: Home, days: int, roots: list[Ed25519PrivateKey]) -> Roster:
         ConfigError: for a number of days that makes no sense.
         RunError: somebody else is changing the roster.
     """
-    expires_s, settings, key_file = _until(days), home.settings, home.folder / "tls" / "server.key"
+    expires_s, settings = _until(days), home.settings
+    key_file = home.folder / "tls" / "server.key"
     pair = home.authority.read_bytes(), (home.folder / "tls" / "ca.key").read_bytes()
     certificate, key = tls.issue(pair, [_host(settings)], CERTIFICATE_DAYS)
     with _alone(home):

@@ -28,7 +28,7 @@ PLAN = {"approve": "✓ approved", "refuse": "✕ refused", "": "undecided"}
 
 
 def processes(look: ConsortiumView) -> Marks:
-    """The coordinator's own, in a line."""
+    """The coordinator's own processes, in a line."""
     if not is_service_running(look.home):
         return [el("p", el("b", "✕ The coordinator's processes are not running."), " Start them: ",
                    el("code", "python -m server start"), class_="warn")]  # fmt: skip
@@ -82,7 +82,7 @@ def _last(look: ConsortiumView, site: str) -> Child:
 
 
 def history(look: ConsortiumView) -> Marks:
-    """A row a run."""
+    """All runs as a table, a row for each."""
     runs = [*run_history(look.home)][::-1]
     if not runs:
         return [el("p", "None yet.", class_="soft")]

@@ -33,7 +33,7 @@ class ConsortiumView:
 
     @classmethod
     def at(cls, home: Home, name: str = "") -> "ConsortiumView":
-        """As it is now.
+        """The coordinator's folder as it is now.
 
         Args:
             name: the run to show; empty: the one that goes on, else the newest.

@@ -48,7 +48,7 @@ HEADERS = {
 
 @dataclass
 class DashboardApp:
-    """The application.
+    """The live page as a web application, and who is let in.
 
     Args:
         hosts: names under which the page may be asked for; another is somebody else's page, turned to this address.
@@ -66,7 +66,7 @@ class DashboardApp:
     stopping: Callable[[], bool] = lambda: False
 
     def app(self) -> ASGIApp:
-        """As an ASGI application."""
+        """The ASGI application with all its routes."""
         streams = EventStreams(self.home, lambda request: not self.stopping() and self.admits(request))
         pages = Pages(self.home, streams.look)
         routes = [
@@ -180,7 +180,7 @@ class _RequestGuard:
     inner: ASGIApp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Answer one request, if it may be answered."""
         if scope["type"] != "http":
             await self.inner(scope, receive, send)
             return

@@ -34,7 +34,7 @@ REPORT_POLICY = "sandbox allow-downloads; default-src 'none'; style-src 'unsafe-
 
 @dataclass(frozen=True)
 class Pages:
-    """All of them.
+    """All pages behind the login.
 
     Args:
         look: what the live page shows now, of the run of that name.
@@ -44,7 +44,7 @@ class Pages:
     look: Callable[[str], Awaitable[PageContent]]
 
     def routes(self) -> list[Route]:
-        """Their addresses."""
+        """The addresses of all pages."""
         return [
             Route("/", self._live), Route("/runs/{run}", self._live), Route("/runs/{run}/report.html", self._report),
             *(Route(path, self._still) for path in PAGES), *(Route(f"/{name}", self._asset) for name in ASSETS),
@@ -81,7 +81,7 @@ class Pages:
         return Response(asset(name), media_type=ASSETS[name])
 
     async def missing(self, _: Request, error: Exception) -> Response:
-        """What does not exist."""
+        """The page for what does not exist."""
         body = [el("h1", "Not there"), el("p", str(error))]
         return HTMLResponse(page("Not there – Consilium", self._consortium, WAYS, body), 404)
 

@@ -20,7 +20,7 @@ MOST_STREAMS = 32
 
 @dataclass
 class EventStreams:
-    """To every page.
+    """The streams by which every open page hears what has changed.
 
     Args:
         goes_on: whether a request's session does.

@@ -89,7 +89,7 @@ def curves(look: ConsortiumView) -> Marks:
 
 
 def rounds(look: ConsortiumView) -> Marks:
-    """Who took part in which."""
+    """Who took part in which round of the run."""
     if not look.rounds:
         return [el("p", "No round has ended yet.", class_="soft")]
     return [*presence("Every round, from the left", look.cohort, look.rounds)]

@@ -54,7 +54,7 @@ class EvaluationProgress:
     records: tuple[RoundRecord, ...] = ()
 
     def save(self, path: Path, run: str) -> None:
-        """Write it, atomically."""
+        """Write the progress to a file, atomically."""
         tensors: Tensors = {}
         for model, counts in self.sums.items():
             tensors = {**tensors, **prefixed(f"sum/{model}", counts)}
@@ -92,7 +92,8 @@ def evaluate(run: Run, transport: ConnectedTransport) -> Callable[[], object]:
         PolicyError: if sites publish their figures so that too few others are left.
         QuorumError: if no model has a sum.
     """
-    plan, path, sites = run.plan, run.folder / "evaluation.checkpoint", transport.sites()
+    plan, sites = run.plan, transport.sites()
+    path = run.folder / "evaluation.checkpoint"
     decisions = {site: decision for site, decision in run.decisions().items() if site in sites}
     declarations.refuse_lone(sites, publishing := declarations.publishing(decisions))
     aggregator = _aggregator(run, transport, decisions)

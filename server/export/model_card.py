@@ -28,7 +28,7 @@ KINDS = {
 
 @dataclass(frozen=True)
 class CardTerms:
-    """What the publisher says."""
+    """What the publisher says on the card: intended use, licence, countries."""
 
     intended: str
     licence: str
@@ -48,7 +48,7 @@ class Section:
 
 
 def sections(content: Content, result: Result, terms: CardTerms) -> list[Section]:
-    """The whole card."""
+    """All sections of the card."""
     provenance = content.provenance
     return [
         Section(

@@ -28,7 +28,7 @@ from server.report import sentences
 
 @dataclass(frozen=True)
 class SigningPublisher:
-    """Who signs."""
+    """The publisher who signs a package."""
 
     name: str
     keys: Sequence[Ed25519PrivateKey]

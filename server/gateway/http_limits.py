@@ -37,7 +37,7 @@ class LimitedHttp(HttpToolsProtocol):
                 self.transport.abort()
 
     def on_message_begin(self) -> None:
-        """The first byte of a request."""
+        """The first byte of a request has come."""
         super().on_message_begin()
         self._expect_header()
 

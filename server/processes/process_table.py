@@ -19,7 +19,7 @@ MARK = "CONSILIUM_SUPERVISED_BY"
 
 @dataclass(frozen=True)
 class ProcessState:
-    """How a child fares."""
+    """How a process of the supervisor's fares."""
 
     name: str
     pid: int = 0

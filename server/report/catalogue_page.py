@@ -13,14 +13,14 @@ HOW = (
 
 
 def page(listing: Listing) -> bytes:
-    """A page that loads nothing."""
+    """The catalogue as a page that loads nothing."""
     kind = el("p", f"Catalogue of {listing.consortium}", class_="kind")
     end = el("p", listing_view.RESEARCH, class_="soft")
     return document(f"Catalogue of {listing.consortium}", style(), kind, *content(listing), end)
 
 
 def content(listing: Listing, find: Child = None) -> list[Child]:
-    """All of it.
+    """The elements of the page, or of a part of the live page.
 
     Args:
         find: a box to find entries with, where there is a script that does so.
@@ -62,7 +62,7 @@ def _card(offer: Offer) -> Child:
 
 
 def _more(entry: Content) -> list[Child]:
-    """What is long, folded."""
+    """What is long of an entry, folded away."""
     offer = entry.offer
     if isinstance(offer, Model):
         get = el("p", "A member gets it: ", el("code", f"python -m client catalogue take {entry.address}"))

@@ -8,7 +8,10 @@ from xml.etree.ElementTree import Element
 from server.report import chart_labels
 from server.report.markup import Child, el
 
-WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 440.0, 300.0, 66.0, 12.0, 12.0, 44.0
+WIDTH, HEIGHT = 440.0, 300.0
+LEFT, RIGHT = 66.0, 12.0
+TOP, BOTTOM = 12.0, 44.0
+"""Margins around the picture."""
 SHAPES = ("diamond", "bar", "square", "circle", "triangle", "cross")
 STYLES = {"federated": 0, "pooled": 1, "personalised": 2, "local": 3}
 """The number of an approach's colour, dash (style.css) and shape."""
@@ -25,11 +28,11 @@ class Axis:
     high: float
 
     def at(self, value: float) -> float:
-        """Where a value lies, 0 to 1."""
+        """Where a value lies on the axis, 0 to 1."""
         return (value - self.low) / (self.high - self.low)
 
     def ticks(self) -> list[float]:
-        """Round numbers on it."""
+        """Round numbers on the axis."""
         from matplotlib.ticker import MaxNLocator
 
         slack = 1e-9 * (self.high - self.low)
@@ -50,7 +53,7 @@ class Frame:
     """What is left free beside the picture."""
 
     def at(self, point: Point) -> Point:
-        """In the picture's units."""
+        """Where a point lies, in the picture's units."""
         wide, high = WIDTH - LEFT - self.right, HEIGHT - TOP - BOTTOM
         return LEFT + wide * self.x.at(point[0]), TOP + high * (1 - self.y.at(point[1]))
 
@@ -74,7 +77,7 @@ class Frame:
         return marker(*self.at(point), style, name)
 
     def whisker(self, low: Point, high: Point, style: int) -> Element:
-        """An interval."""
+        """An interval as a line between its ends."""
         (x1, y1), (x2, y2) = self.at(low), self.at(high)
         return el("line", x1=x1, y1=y1, x2=x2, y2=y2, class_=f"whisker s{style}")
 
@@ -86,7 +89,8 @@ class Frame:
 
     def render(self, title: str, description: str, *marks: Child) -> Element:
         """The picture: axes, then marks."""
-        x0, y0, x1, y1 = LEFT, HEIGHT - BOTTOM, WIDTH - self.right, TOP
+        x0, y0 = LEFT, HEIGHT - BOTTOM
+        x1, y1 = WIDTH - self.right, TOP
         grid: list[Element] = []
         for value in self.x.ticks():
             x = self.at((value, self.y.low))[0]

@@ -13,7 +13,7 @@ from server.report.sentences import Result
 
 
 def page(result: Result) -> bytes:
-    """The whole page."""
+    """The whole report of an evaluation."""
     sections = (_limits, cross_site_table.section, _quality, _models, took_part, _privacy, cost, origin)
     body = [element for section in sections for element in section(result)]
     return document(f"{result['name']}: evaluation", style(), *_head(result), contents(body), *body)

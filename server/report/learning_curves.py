@@ -23,7 +23,7 @@ class Curve:
 
     @property
     def tip(self) -> str:
-        """Its name at its end."""
+        """The curve's name at its end."""
         return self.name.removesuffix(" alone")
 
 

@@ -67,17 +67,17 @@ def figure(value: float | None, interval: Sequence[float] | None = None, deviati
 
 
 def count(value: float) -> Element:
-    """A number of things."""
+    """A number of things, as people read it."""
     return _data(value, f"{value:,.0f}")
 
 
 def seconds(value: float) -> Element:
-    """A length of time."""
+    """A length of time, as people read it."""
     return _data(value, duration(value))
 
 
 def size(value: float) -> Element:
-    """A number of bytes."""
+    """A number of bytes, as people read it."""
     for unit, much in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if value >= much:
             return _data(value, f"{value / much:.1f} {unit}")
@@ -107,7 +107,7 @@ def contents(body: Sequence[Element]) -> Element:
 
 
 def bullet_list(items: Sequence[Child]) -> Element:
-    """A list."""
+    """A list with a bullet before each item."""
     return el("ul", *(el("li", item) for item in items))
 
 

@@ -49,7 +49,7 @@ def _presence(name: str, record: Mapping[str, Any]) -> str:
 
 
 def cost(result: Result) -> list[Element]:
-    """Time and bytes."""
+    """Time and bytes of the run's rounds."""
     costs = result["cost"]
     rows: list[list[Child]] = [
         ["Rounds", count(costs["rounds"])], ["Void rounds among them", count(costs["void"])],
@@ -60,7 +60,7 @@ def cost(result: Result) -> list[Element]:
 
 
 def origin(result: Result) -> list[Element]:
-    """What made it."""
+    """What made the run's figures: plan, release, code, versions."""
     keys = {"plan": "Plan, SHA-256", "release": "Release", "code": "Code at the sites, SHA-256",
             "preprocess": "Preprocessing, fingerprint", "weights_sha256": "Weights, SHA-256"}  # fmt: skip
     values = {name: str(result[key]) for key, name in keys.items() if key in result}

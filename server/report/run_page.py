@@ -21,7 +21,7 @@ MEANING = {
 
 
 def page(result: Result) -> bytes:
-    """The whole page."""
+    """The whole report of a run."""
     sections = (
         _limits,
         _data,
@@ -39,7 +39,7 @@ def page(result: Result) -> bytes:
 
 
 def approaches(result: Result) -> list[str]:
-    """What is compared in a simulation."""
+    """Which ways of training a simulation compares."""
     return [a for a in ORDER if a in result["test"]]
 
 
@@ -47,7 +47,8 @@ def approaches(result: Result) -> list[str]:
 
 
 def _head(result: Result) -> list[Element]:
-    is_simulated, figures, cost = sentences.is_simulated(result), sentences.figures(result), result["cost"]
+    is_simulated = sentences.is_simulated(result)
+    figures, cost = sentences.figures(result), result["cost"]
     many = "Rounds, all seeds" if len(result.get("seeds", ())) > 1 else "Rounds"
     tiles: list[tuple[str, Child]] = [(NAMES[f], with_interval(figures, f)) for f in SHOWN]
     tiles += [("Sites", count(len(result["sites"]))), (many, count(cost["rounds"])),

@@ -78,7 +78,8 @@ def _outcome(
 def _figures(confusion: Floats, areas: Sequence[float | None]) -> dict[str, float | None]:
     """AUC, accuracy, sensitivity and specificity; means over classes where there are more than two."""
     n, defined_areas = confusion.sum(), [a for a in areas if a is not None]
-    hits, of, predicted = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
+    hits = np.diag(confusion)
+    of, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
     scored = slice(1, None) if len(of) == 2 else slice(None)
     with np.errstate(invalid="ignore"):
         sensitivity, specificity = hits / of, (n - of - predicted + hits) / (n - of)
@@ -118,7 +119,8 @@ def _calibration(histogram: Floats) -> list[dict[str, Any]]:
     """Mean predicted probability, and share of cases of the class, in each tenth that holds a case."""
     middles = (np.arange(BINS) + 0.5) * 2 * MARGIN_LIMIT / BINS - MARGIN_LIMIT
     p = 1 / (1 + np.exp(-middles))
-    n, tenth, points = histogram.sum(axis=0), np.minimum((p * DECILES).astype(int), DECILES - 1), []
+    n, tenth = histogram.sum(axis=0), np.minimum((p * DECILES).astype(int), DECILES - 1)
+    points: list[dict[str, Any]] = []
     for t in range(DECILES):
         here = tenth == t
         if cases := float(n[here].sum()):

@@ -155,7 +155,7 @@ def cost(rounds: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 
 
 def versions() -> dict[str, str]:
-    """What the figures were made with."""
+    """Releases of the packages that the figures were made with."""
     packages = ("numpy", "scipy", "scikit-learn", "tensorflow-cpu", "tensorflow", "keras", "flwr", "pydicom")
     releases = {"python": platform.python_version()}
     for name in packages:

@@ -46,7 +46,7 @@ Workload = Callable[[Run, ConnectedTransport], Callable[[], object]]
 
 
 def train(run: Run, transport: ConnectedTransport) -> Callable[[], object]:
-    """A training's rounds."""
+    """Carry out a training's rounds; returns what writes the result."""
     outcome = _rounds(run, transport)
     return lambda: _write_result(run, outcome)
 

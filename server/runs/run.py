@@ -101,7 +101,7 @@ class Run:
 
     @property
     def plan(self) -> RunPlan:
-        """Its signed plan."""
+        """The signed plan of the run."""
         return RunPlan.admitted((self.folder / "plan.json").read_bytes(), self.home.pins)
 
     def about(self, sites: Sequence[str]) -> dict[str, Any]:
@@ -120,7 +120,7 @@ class Run:
 
     @property
     def state(self) -> RunState:
-        """As it was written last."""
+        """Where the run stands, as it was written last."""
         fields = read_json(self.folder / "state.json") or {}
         return RunState(**(fields | {"cohort": tuple(fields.get("cohort", ()))}))
 
@@ -234,7 +234,7 @@ class Run:
         (self.folder / "rounds.jsonl").unlink(missing_ok=True)
 
     def rounds(self) -> list[dict[str, Any]]:
-        """A line for every round."""
+        """The records of all rounds so far."""
         try:
             lines = (self.folder / "rounds.jsonl").read_bytes().splitlines()
         except FileNotFoundError:

@@ -76,7 +76,7 @@ def follow(run: Run, console: Console) -> int:
 
 
 def history(home: Home, console: Console) -> None:
-    """A line a run."""
+    """Print all runs, a line for each."""
     table = Sheet("run", "made", "sites", "rounds", "validation AUC", "how it ended", prose=("how it ended",))
     for one in run_history(home):
         made_at = time.strftime("%Y-%m-%d %H:%M", time.gmtime(one.made_s))

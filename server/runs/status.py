@@ -65,7 +65,7 @@ class SiteStatus:
 
     @property
     def is_connected(self) -> bool:
-        """Whether it is there."""
+        """Whether the site is there."""
         return self.connection in ("connected", "silent")
 
     def absence(self, now: float) -> str:
@@ -92,7 +92,7 @@ class RunSummary:
 
 
 def site_statuses(home: Home, run: Run | None = None) -> list[SiteStatus]:
-    """All active members."""
+    """How every active member fares."""
     contacts, reports = glance(home.live / "heard.json") or {}, SiteReports(home)
     now = time.time()
     progress = run.progress() if run and run.state.stage == "running" else None
@@ -138,10 +138,10 @@ def current_run(home: Home) -> Run | None:
 
 def describe_run(run: Run) -> str:
     """Where a run stands, and which site it is waiting for and why, in a sentence or two."""
-    state, plan, now = run.state, run.plan.content, time.time()
+    state, plan = run.state, run.plan.content
     if state.stage == "waiting":
         undecided = sorted(set(plan.cohort) - set(run.decisions()))
-        rest = max(0.0, state.begin_at_s - now)
+        rest = max(0.0, state.begin_at_s - time.time())
         return f"Run {run.name} waits for the decision of {', '.join(undecided) or 'nobody'}, {duration(rest)} at most."
     if state.stage != "running":
         return f"Run {run.name}: {state.stage}{': ' + state.why if state.why else ''}"
@@ -172,7 +172,8 @@ def why(status: SiteStatus, since_s: float, now: float) -> str:
 def run_history(home: Home) -> Iterator[RunSummary]:
     """Every run, oldest first."""
     for run in Run.all(home):
-        state, plan, result = run.state, run.plan.content, read_json(run.folder / "result.json") or {}
+        state, plan = run.state, run.plan.content
+        result = read_json(run.folder / "result.json") or {}
         yield RunSummary(
             run.name, plan.made_s, len(state.cohort or plan.cohort), len(run.rounds()),
             run.plan.rounds, result.get("validation", {}).get("auc"), state.stage, state.why,
@@ -186,7 +187,7 @@ def is_service_running(home: Home) -> bool:
 
 
 def ago(now: float, then_s: float | None) -> str:
-    """How long ago, for people."""
+    """How long ago something was, for people."""
     return "–" if then_s is None else duration(max(0.0, now - then_s))
 
 

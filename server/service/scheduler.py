@@ -38,7 +38,7 @@ class Scheduler:
     """Sites whose node the SuperLink does not take; said once."""
 
     def turn(self) -> None:
-        """Bring everything one step on.
+        """Bring every run one step on.
 
         Raises:
             ConsiliumError: what is wrong with a document in the folder; OSError and others: the SuperLink is away.

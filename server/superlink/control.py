@@ -62,7 +62,8 @@ def commands(home: Path, port: int) -> dict[str, ProcessCommand]:
         ConfigError: another release of Flower, or one whose commands are not installed.
     """
     _prepare()
-    folder, tls, programs = home / "live" / "flower", home / "tls", Path(sysconfig.get_path("scripts"))
+    folder, tls = home / "live" / "flower", home / "tls"
+    programs = Path(sysconfig.get_path("scripts"))
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # the database has what sites send, as they sent it
     secret = folder / "superexec.secret"
     with suppress(ConfigError):  # it is there

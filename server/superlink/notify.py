@@ -11,7 +11,7 @@ COORDINATOR = "coordinator"
 
 
 class Signal:
-    """One signal.
+    """A signal of one name, between processes.
 
     Args:
         path: its file; whoever sends or waits may make it.

@@ -163,7 +163,7 @@ class MessageStore:
 
 @contextmanager
 def translated_errors() -> Iterator[None]:
-    """Flower's errors as ours.
+    """Let Flower's errors be ours in this block.
 
     Raises:
         RunOverError: the run is over.

@@ -50,7 +50,7 @@ class StoreGrid(HttpGrid):
         self.set_run(run)
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
-        """As Flower's; the ids come in the order of the messages."""
+        """Send messages, as Flower's grid does; the ids come in the order of the messages."""
         fast_nodes, messages = self._fast_nodes(), list(messages)
         rows = [m for m in messages if m.metadata.dst_node_id in fast_nodes and _is_small(m)]
         trees = [m for m in messages if m not in rows]
@@ -63,7 +63,7 @@ class StoreGrid(HttpGrid):
         return [message.metadata.message_id for message in messages]
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        """As Flower's."""
+        """Replies that have come, as Flower's grid hands them over."""
         state = self._store.link_state
         with translated_errors():
             replies = state.get_message_res(message_ids=set(message_ids), run_id=self.run.run_id)
@@ -120,5 +120,5 @@ _RUNTIME: Mapping[str, Any] = {
 
 
 def _is_small(message: Message) -> bool:
-    """Without arrays, which alone are large."""
+    """Whether a message has no arrays, which alone are large."""
     return all(isinstance(record, ConfigRecord) for record in message.content.values())
