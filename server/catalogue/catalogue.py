@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from common.catalogue import Content, Dataset, Listing, Model, Offer, Withdrawn
+from common.catalogue import OfferContent, DatasetOffer, Listing, ModelOffer, Offer, WithdrawnOffer
 from common.catalogue.listing import newest
 from common.catalogue.offers import PIECE
 from common.errors import AuditError, CatalogueError, IdentityError
-from common.plans.plan import Content as Plan
-from common.secagg import Pins, admitted
+from common.plans.plan import PlanContent as Plan
+from common.trust.roster import Pins, load_verified_roster
 from common.storage import tensorfile
-from common.storage.run_folder import held
-from common.trust import documents
+from common.storage.run_folder import lock_folder
+from common.trust.documents import read_document
 from server.catalogue.packages import Packages
 from server.consortium.home import Home
 
@@ -102,14 +102,14 @@ class Catalogue:
             file.seek(offset)
             return file.read(PIECE)
 
-    def doubts(self, plan: Plan) -> Iterator[str]:
+    def doubts(self, plan: PlanContent) -> Iterator[str]:
         """What speaks against asking the sites of a plan, by what they offer; nothing where nobody offers anything."""
-        datasets = [one.content for one in self.offers() if isinstance(one.content.offer, Dataset)]
+        datasets = [one.content for one in self.offers() if isinstance(one.content.offer, DatasetOffer)]
         for site in plan.cohort if datasets else ():
             offer = next(
                 (entry.offer for entry in datasets if entry.owner == site and _is_data_set_of(entry, plan)), None
             )
-            if not isinstance(offer, Dataset):
+            if not isinstance(offer, DatasetOffer):
                 yield f"{site} offers no data set '{plan.dataset}' in the catalogue."
             elif offer.labels != plan.labels:
                 yield f"{site}: its {plan.dataset} has the labels {', '.join(offer.labels)}, by the catalogue."
@@ -119,7 +119,7 @@ class Catalogue:
     def countries(self, sites: Collection[str]) -> dict[str, str]:
         """In which country sites are, by what they say of the data sets that they offer."""
         pairs = [(one.content.owner, one.content.offer) for one in self.offers() if one.content.owner in sites]
-        return {site: offer.country for site, offer in pairs if isinstance(offer, Dataset) and offer.country}
+        return {site: offer.country for site, offer in pairs if isinstance(offer, DatasetOffer) and offer.country}
 
     # --- taking -----------------------------------------------------------------------------------------------------
 
@@ -135,20 +135,20 @@ class Catalogue:
             CatalogueError: it does not follow what is there, or its package is not here.
             RunError: somebody else is changing the catalogue.
         """
-        consortium, file = self.home.consortium, documents.read(file, "offer").encode()  # as it will be read again
-        offer = Offer.admitted(file, consortium.pins, admitted(consortium.roster, consortium.pins).active)
+        consortium, file = self.home.consortium, read_document(file, "offer").encode()  # as it will be read again
+        offer = Offer.load_verified(file, consortium.pins, load_verified_roster(consortium.roster, consortium.pins).active)
         if (content := offer.content).owner != owner:
             raise IdentityError("other-site", f"{content.address}: brought by {owner or consortium.pins.federation}.")
         self.folder.mkdir(parents=True, exist_ok=True)
-        with held(self.folder, f"{self.folder}: somebody else is changing the catalogue. Try again."):
+        with lock_folder(self.folder, f"{self.folder}: somebody else is changing the catalogue. Try again."):
             self._refuse_unfit(offer)
-            if isinstance(model := content.offer, Model):
+            if isinstance(model := content.offer, ModelOffer):
                 self.packages.settle(owner, model, package)
             facts: dict[str, int | str] = {"offer": content.address.replace("/", ":"), "version": content.version}
             facts |= {"kind": content.offer.kind, "digest": offer.digest}
             self.home.log.record("offer withdrawn" if offer.withdrawn else "offer taken", facts=facts)
             path = _paper(self.folder, self._papers + 1)
-            tensorfile.write_atomically(path, offer.paper.encode())
+            tensorfile.write_atomically(path, offer.document.encode())
             self.packages.forget(self._offered_packages())
         return offer
 
@@ -172,7 +172,7 @@ class Catalogue:
 
     def _offered_packages(self) -> set[str]:
         """SHA-256 of the packages that are offered."""
-        return {one.content.offer.sha256 for one in self.offers() if isinstance(one.content.offer, Model)}
+        return {one.content.offer.sha256 for one in self.offers() if isinstance(one.content.offer, ModelOffer)}
 
     def _refuse_unfit(self, offer: Offer) -> None:
         content = offer.content
@@ -197,16 +197,16 @@ class Catalogue:
                 f"{content.by} has brought {MOST_PAPERS} entries and withdrawals, the most there may be."
             )
 
-    def _refuse_crowding(self, content: Content, later: Sequence[Offer]) -> None:
+    def _refuse_crowding(self, content: OfferContent, later: Sequence[Offer]) -> None:
         """One owner leaves room for the others; its new entry is in `later` already."""
-        papers = [(one.content, len(one.paper.encode())) for one in later]
+        papers = [(one.content, len(one.document.encode())) for one in later]
         own_entries = [(one, size) for one, size in papers if one.owner == content.owner]
-        there = [one.offer for one, _ in own_entries if not isinstance(one.offer, Withdrawn)]
+        there = [one.offer for one, _ in own_entries if not isinstance(one.offer, WithdrawnOffer)]
         if len(there) > MOST_OFFERS:
             raise CatalogueError(
                 f"{content.by} offers {MOST_OFFERS} things, {MOST_OFFERS} at most. Withdraw one first."
             )
-        packages = sum({one.sha256: one.size for one in there if isinstance(one, Model)}.values())
+        packages = sum({one.sha256: one.size for one in there if isinstance(one, ModelOffer)}.values())
         if packages > MOST_HELD:
             raise CatalogueError(
                 f"{content.by}: packages of {packages:,} bytes, {MOST_HELD:,} at most. Withdraw one first."
@@ -219,9 +219,9 @@ class Catalogue:
             )
 
 
-def _is_data_set_of(entry: Content, plan: Plan) -> bool:
+def _is_data_set_of(entry: OfferContent, plan: PlanContent) -> bool:
     """Whether this is the data set that a plan asks for."""
-    return isinstance(entry.offer, Dataset) and entry.offer.dataset == plan.dataset
+    return isinstance(entry.offer, DatasetOffer) and entry.offer.dataset == plan.dataset
 
 
 def _paper(folder: Path, number: int) -> Path:
@@ -234,10 +234,10 @@ def _paper(folder: Path, number: int) -> Path:
 @lru_cache(maxsize=8)
 def _newest(folder: Path, papers: int, _last_ns: int, roster: bytes, pins: Pins) -> tuple[Offer, ...]:
     files = [_paper(folder, number + 1).read_bytes() for number in range(papers)]
-    return tuple(newest(files, pins, admitted(roster, pins)))
+    return tuple(newest(files, pins, load_verified_roster(roster, pins)))
 
 
 @lru_cache(maxsize=8)
 def _headings(folder: Path, papers: int, _last_ns: int) -> tuple[tuple[str, str, int], ...]:
-    contents = (documents.read(_paper(folder, number + 1), "offer").content for number in range(papers))
+    contents = (read_document(_paper(folder, number + 1), "offer").content for number in range(papers))
     return tuple((heading["owner"], heading["name"], heading["version"]) for heading in contents)

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from common.catalogue import Model, Offer, command_parts, listing_view
+from common.catalogue import ModelOffer, Offer, command_parts, listing_view
 from common.catalogue.offer_from_file import of_file
 from common.catalogue.offers import withdrawal
 from common.cli import terminal
@@ -37,7 +37,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> int:
     catalogue = Catalogue(Home.at(options.home))
     if options.action is None:
-        command_parts.listed(catalogue.listing(), terminal.console())
+        command_parts.render_listing(catalogue.listing(), terminal.console())
         return 0
     return {"show": _show, "take": _take, "offer": _offer, "withdraw": _withdraw, "export": _export}[options.action](
         catalogue, options
@@ -45,14 +45,14 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _show(catalogue: Catalogue, options: argparse.Namespace) -> int:
-    print(listing_view.described(catalogue.listing().find(command_parts.what(options)).content))
+    print(listing_view.render_offer(catalogue.listing().find(command_parts.what(options)).content))
     return 0
 
 
 def _take(catalogue: Catalogue, options: argparse.Namespace) -> int:
     content = catalogue.listing().find(command_parts.what(options)).content
     path = command_parts.target(options, content)
-    if isinstance(model := content.offer, Model):
+    if isinstance(model := content.offer, ModelOffer):
         tensorfile.write_atomically(path, catalogue.package(model.sha256).read_bytes())
         print(f"Written to {path}: {model.size:,} bytes, published by '{model.publisher}'.")
     else:
@@ -65,9 +65,9 @@ def _offer(catalogue: Catalogue, options: argparse.Namespace) -> int:
     if not path.is_file():
         raise ConfigError(f"{path}: no such file; expected a package (.consilium) or a configuration of a plan.")
     roots = home.root_keys(options.root)
-    content, package = of_file(path, command_parts.said(options), home.pins.federation, "", catalogue.next_versions(""))
-    command_parts.agreed(options, content)
-    catalogue.take("", Offer.make(content, roots).paper.encode(), package)
+    content, package = of_file(path, command_parts.descriptions(options), home.pins.federation, "", catalogue.next_versions(""))
+    command_parts.confirm_offer(options, content)
+    catalogue.take("", Offer.make(content, roots).document.encode(), package)
     print(f"\nOffered as {content.address}, version {content.version}.")
     return 0
 
@@ -81,7 +81,7 @@ def _withdraw(catalogue: Catalogue, options: argparse.Namespace) -> int:
             "a site offers it withdraws itself."
         )
     roots = catalogue.home.root_keys(options.root)
-    catalogue.take("", Offer.make(withdrawal(own_offers[name]), roots).paper.encode())
+    catalogue.take("", Offer.make(withdrawal(own_offers[name]), roots).document.encode())
     print(f"Withdrawn: {name}. Who has read it knows it all the same.")
     return 0
 
@@ -96,7 +96,7 @@ def _export(catalogue: Catalogue, options: argparse.Namespace) -> int:
         tensorfile.write_atomically(path, pages.page(listing))
         print(f"Written to {path}.")
         return 0
-    tensorfile.write_atomically(path, listing.paper.encode())
+    tensorfile.write_atomically(path, listing.document.encode())
     print(f"Written to {path}. Anywhere: python -m client catalogue read {path.name}. Its readers compare the")
     print("consortium's fingerprint with you once: python -m server fingerprint")
     return 0

@@ -12,10 +12,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.catalogue import Model
+from common.catalogue import ModelOffer
 from common.errors import CatalogueError
 from common.storage import tensorfile
-from common.storage.run_folder import held
+from common.storage.run_folder import lock_folder
 
 MOST_PACKAGE = 512 * 2**20
 SPARE = 2**30
@@ -61,7 +61,7 @@ class Packages:
                 file.write(data)
             return there + len(data)
 
-    def settle(self, owner: str, model: Model, package: bytes) -> None:
+    def settle(self, owner: str, model: ModelOffer, package: bytes) -> None:
         """A model's package in its place, if it is the one that its entry names.
 
         Args:
@@ -104,4 +104,4 @@ class Packages:
 
     def _at_hand(self, folder: Path) -> AbstractContextManager[None]:
         """Nothing is added to a package while it is compared with its entry."""
-        return held(folder, "a piece of this package is just being taken, or all of it compared. Try again.")
+        return lock_folder(folder, "a piece of this package is just being taken, or all of it compared. Try again.")

@@ -4,7 +4,7 @@ import argparse
 import time
 from pathlib import Path
 
-from common.cli.command import Command, confirmed
+from common.cli.command import Command, confirm_fingerprint
 from common.errors import ConfigError, IdentityError
 from common.trust.joining import JoinRequest, consortium_fingerprint
 from server.consortium import membership
@@ -89,7 +89,7 @@ def _admit(options: argparse.Namespace) -> int:
     options.act.facts["site"] = request.site
     print(f"Site {request.site}, contact {request.contact or 'not given'}. Fingerprint:\n\n    {request.fingerprint}\n")
     question = "Have you compared it over the telephone, and is it the same?"
-    if not confirmed(question, request.fingerprint, options.fingerprint):
+    if not confirm_fingerprint(question, request.fingerprint, options.fingerprint):
         raise IdentityError(
             "fingerprint", "the fingerprint was not confirmed, so nobody was admitted. Compare it with what the "
             'hospital reads out, and answer yes, or give --fingerprint "…".',

@@ -22,7 +22,7 @@ from common import config as configuration
 from common.audit.log import Log
 from common.config import Frozen
 from common.errors import ConfigError
-from common.secagg import Pins, Roster, admitted
+from common.trust.roster import Pins, Roster, load_verified_roster
 from common.trust.enrolment import Consortium, read_pins
 from common.trust.joining import ADDRESS, JoinRequest
 
@@ -102,7 +102,7 @@ class Home:
     def roster(self) -> Roster:
         """The current roster."""
         consortium = self.consortium
-        return admitted(consortium.roster, consortium.pins)
+        return load_verified_roster(consortium.roster, consortium.pins)
 
     @property
     def authority(self) -> Path:

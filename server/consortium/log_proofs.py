@@ -5,7 +5,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from common.audit.heads import vouch
+from common.audit.heads import sign_log_key
 from common.audit.log import RESTORE
 from common.audit.merkle_tree import Tree, leaf_hash
 from common.errors import AuditError
@@ -17,7 +17,7 @@ def ensure_voucher(home: Home, roots: Sequence[Ed25519PrivateKey]) -> None:
     """Let the roots vouch for the key of this coordinator's log, if they have not yet; the log is begun for it."""
     path, key = home.voucher, home.log.begin()
     if not path.exists():
-        replace(path, vouch(key, home.pins.federation, roots))
+        replace(path, sign_log_key(key, home.pins.federation, roots))
 
 
 class LogProofs:
@@ -47,7 +47,7 @@ class LogProofs:
                 self._tree.append(leaf_hash(line))
                 self._offset += len(line) + 1
             if head.size <= len(self._tree) and self._tree.root(head.size) == head.root:
-                answer: dict[str, Any] = {"head": head.paper.told(), "proof": self._proof(size, head.size)}
+                answer: dict[str, Any] = {"head": head.document.to_json(), "proof": self._proof(size, head.size)}
                 answer["witnesses"] = [
                     {"paper": statement, "proof": self._proof(statement["content"]["size"], head.size)}
                     for statement in statements

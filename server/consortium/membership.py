@@ -13,10 +13,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from common.config import Federation
 from common.errors import ConfigError, PolicyError
-from common.secagg import Member, Policy, Roster
+from common.trust.roster import Member, ConsortiumPolicy, Roster
 from common.storage import tensorfile
 from common.storage.files import write_json, write_secret
-from common.storage.run_folder import held
+from common.storage.run_folder import lock_folder
 from common.trust.enrolment import PURPOSE
 from common.trust.joining import JoinRequest, Welcome, checked_name
 from common.trust.keys import public_of
@@ -52,7 +52,7 @@ def begin(home: Home, settings: ConsortiumSettings, purposes: tuple[str, ...] = 
     tensorfile.write_atomically(home.folder / "tls" / "server.crt", certificate)
     write_json(home.folder / "pins.json", {"federation": settings.consortium, "roots": [public_of(root).hex()]})
     plan = Federation()
-    policy = Policy(MIN_COHORT, plan.clip, plan.weight_bound, tuple(sorted(set(purposes))))
+    policy = ConsortiumPolicy(MIN_COHORT, plan.clip, plan.weight_bound, tuple(sorted(set(purposes))))
     first = Roster(settings.consortium, 1, expires_s, policy, ())
     _publish(home, first, [root])
     # Last: the folder is a consortium when this file is there.
@@ -159,7 +159,7 @@ def _shares_a_key(one: JoinRequest, other: JoinRequest) -> bool:
 
 def _alone(home: Home) -> AbstractContextManager[None]:
     """Of one version there is one roster, whoever else is at the same folder."""
-    return held(home.folder / "rosters", f"{home.folder}: another command is changing the roster. Try again.")
+    return lock_folder(home.folder / "rosters", f"{home.folder}: another command is changing the roster. Try again.")
 
 
 def _next(roster: Roster, members: tuple[Member, ...]) -> Roster:
@@ -171,7 +171,7 @@ def _next(roster: Roster, members: tuple[Member, ...]) -> Roster:
 
 def _publish(home: Home, roster: Roster, roots: list[Ed25519PrivateKey]) -> Roster:
     ensure_voucher(home, roots)
-    file = roster.signed(roots)
+    file = roster.sign(roots)
     tensorfile.write_atomically(home.folder / "rosters" / f"{roster.version:06d}", file)
     tensorfile.write_atomically(home.folder / "roster", file)
     return roster

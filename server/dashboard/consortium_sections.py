@@ -5,7 +5,7 @@ from xml.etree.ElementTree import Element
 
 from common.catalogue import listing_view as catalogue
 from common.catalogue.listing import SHOWN, of_kind
-from common.catalogue.offers import Content
+from common.catalogue.offers import OfferContent
 from server.catalogue.catalogue import Catalogue
 from server.consortium.home import Home
 from server.dashboard.consortium_view import STAGES, ConsortiumView, Marks, has_report
@@ -110,7 +110,7 @@ def offers(look: ConsortiumView) -> Marks:
     return [_stacking_table("What partners offer", ["Title", "Kind", "By", "Since"], rows)]
 
 
-def _entry(entry: Content) -> Element:
+def _entry(entry: OfferContent) -> Element:
     doubt = catalogue.doubt(entry)
     link = el("a", entry.title, href=f"/catalogue#{report.anchor(entry)}")
     return el("span", link, el("small", f"Not real: {doubt}.") if doubt else None)

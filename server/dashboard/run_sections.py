@@ -36,7 +36,7 @@ def _plan(run: Run) -> Element:
     files = el(
         "p", "Files of this run: ", el("code", f"runs/{run.name}"), " in the coordinator's folder.", class_="soft"
     )
-    return el("details", el("summary", "The plan, as sites decide on it"), el("pre", run.plan.described()), files)
+    return el("details", el("summary", "The plan, as sites decide on it"), el("pre", run.plan.describe()), files)
 
 
 def _sentence(run: Run, stage: str, best_round: int | None) -> Marks:

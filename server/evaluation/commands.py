@@ -4,10 +4,10 @@ import argparse
 from functools import partial
 
 from common.cli import terminal
-from common.cli.command import Command, confirmed
+from common.cli.command import Command, confirm_fingerprint
 from common.config import Terms
 from common.errors import ConfigError
-from common.package import Shared
+from common.package import ModelPackage
 from common.plans.plan import RunPlan
 from common.trust.enrolment import PURPOSE
 from server.consortium.arguments import add_root
@@ -72,13 +72,13 @@ def draw_up(home: Home, options: argparse.Namespace) -> RunPlan:
         training = first_training.model_validate(first_training.model_dump() | {"name": options.name})
     except ValueError as error:
         raise ConfigError(f"--name, --dataset or --days: {error}") from None
-    return RunPlan.on_terms(terms, training, models, home.roster, home.root_keys(options.root))
+    return RunPlan.from_terms(terms, training, models, home.roster, home.root_keys(options.root))
 
 
-def _trusts(fingerprint: str | None, package: Shared) -> bool:
+def _trusts(fingerprint: str | None, package: ModelPackage) -> bool:
     """Whether a publisher that is not this consortium is who it says, by its fingerprint."""
     print(f"{package.content.name} is published by '{package.content.publisher.name}':\n\n    {package.fingerprint}\n")
-    return confirmed("Have you compared it with the publisher, and is it the same?", package.fingerprint, fingerprint)
+    return confirm_fingerprint("Have you compared it with the publisher, and is it the same?", package.fingerprint, fingerprint)
 
 
 def _evaluate(options: argparse.Namespace) -> int:

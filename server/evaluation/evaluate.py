@@ -15,15 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from common.algorithms import Total
+from common.algorithms import RoundTotal
 from common.errors import ConfigError, QuorumError, SecAggError, WireError
 from common.messages.answer_layout import evaluation
 from common.messages.transport import Request
 from common.metrics import performance
 from common.plans import declarations
-from common.plans.evaluated_model import Examined
+from common.plans.evaluated_model import EvaluatedModel
 from common.plans.plan import Decision
-from common.plans.site_figures import ASKED, Figures
+from common.plans.site_figures import ASKED, SiteFigures
 from common.storage import tensorfile
 from common.storage.files import write_json
 from common.types import Tensors, prefixed, under
@@ -95,7 +95,7 @@ def evaluate(run: Run, transport: ConnectedTransport) -> Callable[[], object]:
     plan, sites = run.plan, transport.sites()
     path = run.folder / "evaluation.checkpoint"
     decisions = {site: decision for site, decision in run.decisions().items() if site in sites}
-    declarations.refuse_lone(sites, publishing := declarations.publishing(decisions))
+    declarations.refuse_lone_figures(sites, publishing := declarations.publishing_sites(decisions))
     aggregator = _aggregator(run, transport, decisions)
     progress = EvaluationProgress.load(path, plan.digest)
     for number, model in enumerate(plan.content.models):
@@ -121,10 +121,10 @@ def _aggregator(run: Run, transport: ConnectedTransport, decisions: dict[str, De
     content = plan.content
     layouts = partial(evaluation, content.training.federation.weight_bound, len(content.labels), looks=plan.looks)
     return SecureSum(
-        transport, run.home.consortium, layouts, declarations.bound(plan, decisions), ATTEMPTS * len(content.models),
+        transport, run.home.consortium, layouts, declarations.decisions_digest(plan, decisions), ATTEMPTS * len(content.models),
         transcripts=Transcripts(run.folder / "transcripts", for_good=False, retry=until_there_is_room),
         current_consortium=lambda: run.home.consortium,
-        attachments={declarations.NAME: np.frombuffer(declarations.packed(decisions), np.uint8)},
+        attachments={declarations.NAME: np.frombuffer(declarations.encode_decisions(decisions), np.uint8)},
     )  # fmt: skip
 
 
@@ -132,7 +132,7 @@ def _evaluate_model(
     run: Run,
     aggregator: SecureSum,
     progress: EvaluationProgress,
-    which: tuple[int, Examined],
+    which: tuple[int, EvaluatedModel],
     publishing: Sequence[str],
 ) -> EvaluationProgress:
     """One model: its sum, then what sites publish."""
@@ -140,7 +140,7 @@ def _evaluate_model(
     started_s, timeout_s = time.monotonic(), run.plan.content.training.federation.timeout_s
     arrays, sites = model_store.arrays(run.home, model), aggregator.transport.sites()
     up = down = 0
-    total = Total({}, (), sites)
+    total = RoundTotal({}, (), sites)
     for attempt in range(ATTEMPTS):
         if attempt:
             time.sleep(AGAIN_S)
@@ -158,7 +158,7 @@ def _evaluate_model(
         cells |= {(model.sha256, site): counts for site, counts in published_counts.items()}
         up, down = up + exchange.bytes_up, down + exchange.bytes_down
     record = RoundRecord(
-        number, time.monotonic() - started_s, up, down, total.sites, total.dropped, not total.sums,
+        number, time.monotonic() - started_s, up, down, total.sites, total.dropouts, not total.sums,
         validation=performance.summary_of_counts(total.sums) if total.sums else {},
     )  # fmt: skip
     sums = {**progress.sums, model.sha256: dict(total.sums)} if total.sums else progress.sums
@@ -166,18 +166,18 @@ def _evaluate_model(
 
 
 def _publish(
-    run: Run, exchange: QuestionExchange, question: Request, model: Examined, sites: Iterable[str]
+    run: Run, exchange: QuestionExchange, question: Request, model: EvaluatedModel, sites: Iterable[str]
 ) -> dict[str, Tensors]:
     """What the sites publish of a model; the signed documents are kept in the run's folder."""
     counts, keys = dict[str, Tensors](), run.home.identities()
     for site, message in exchange.ask(dict.fromkeys(sites, replace(question, kind=ASKED))):
         try:
-            figures = Figures.admitted(bytes(message), keys[site], site, run.plan, model.sha256)
+            figures = SiteFigures.load_verified(bytes(message), keys[site], site, run.plan, model.sha256)
         except (KeyError, WireError, SecAggError) as error:
             log.warning("site %s: figures that cannot be used: %s", site, error)
             continue
         path = run.folder / "published" / f"{model.sha256[:16]}-{site}.json"
-        until_there_is_room(partial(tensorfile.write_atomically, path, figures.paper.encode()))
+        until_there_is_room(partial(tensorfile.write_atomically, path, figures.document.encode()))
         counts[site] = figures.counts
     return counts
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from common.config import Training
 from common.errors import IdentityError, RunError, WireError
-from common.package import SUFFIX, Shared
-from common.package.package_file import ARRAYS, read
-from common.plans.evaluated_model import Examined, arrays_of, fingerprint_of
+from common.package import SUFFIX, ModelPackage
+from common.package.package_file import ARRAYS, read_package
+from common.plans.evaluated_model import EvaluatedModel, arrays_of, fingerprint_of
 from common.storage import tensorfile
 from common.types import Tensors
 from server.consortium.home import Home
@@ -20,7 +20,7 @@ from server.runs.run import Run
 class StoredModel:
     """A model, and what an evaluation of it takes from where it comes from."""
 
-    model: Examined
+    model: EvaluatedModel
     labels: tuple[str, ...]
     dataset: str = ""
     """Empty where a package does not say."""
@@ -28,7 +28,7 @@ class StoredModel:
     cohort: tuple[str, ...] = ()
 
 
-Trusts = Callable[[Shared], bool]
+Trusts = Callable[[ModelPackage], bool]
 """Whether a package of somebody else's is to be used."""
 
 
@@ -54,7 +54,7 @@ def _of_run(home: Home, name: str) -> StoredModel:
     except (OSError, KeyError, ValueError, WireError):
         raise RunError(f"{path}: no model; expected a run that has finished. See python -m server history.") from None
     arrays = arrays_of(file)
-    model = Examined(
+    model = EvaluatedModel(
         name=run.name, sha256=fingerprint_of(arrays), training=plan.training, shape=plan.shape, recipe=plan.recipe,
         threshold=threshold, looks=_looks(arrays),
     )  # fmt: skip
@@ -62,7 +62,7 @@ def _of_run(home: Home, name: str) -> StoredModel:
 
 
 def _of_package(home: Home, path: Path, trusts: Trusts) -> StoredModel:
-    package = read(path)
+    package = read_package(path)
     content = package.content
     is_ours = {root.hex() for root in home.pins.roots} == set(content.publisher.roots)
     if not is_ours and not trusts(package):
@@ -71,7 +71,7 @@ def _of_package(home: Home, path: Path, trusts: Trusts) -> StoredModel:
             'confirmed. Compare it with the publisher, and answer yes, or give --fingerprint "…".',
         )  # fmt: skip
     arrays = arrays_of(tensorfile.unpack(package.members[ARRAYS])[0])
-    model = Examined(
+    model = EvaluatedModel(
         name=content.name, sha256=fingerprint_of(arrays), shape=content.shape, recipe=content.recipe,
         threshold=content.threshold,
         training=Training(name=content.name, preprocess=content.preprocess, model=content.model), looks=_looks(arrays),
@@ -88,7 +88,7 @@ def _store(home: Home, arrays: Tensors, model: StoredModel) -> StoredModel:
     return model
 
 
-def arrays(home: Home, model: Examined) -> Tensors:
+def arrays(home: Home, model: EvaluatedModel) -> Tensors:
     """Weights, and federated mean and variance, of a model that a plan names.
 
     Raises:

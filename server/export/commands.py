@@ -14,7 +14,7 @@ from server.consortium.home import Home
 from server.runs.run import result_folder
 
 if TYPE_CHECKING:
-    from common.package import Shared
+    from common.package import ModelPackage
 
 COMPARED_ON = 64
 
@@ -46,7 +46,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from common.package import SUFFIX, admitted
+    from common.package import SUFFIX, load_verified_package
     from server.export.model_card import CardTerms
     from server.export.package import SigningPublisher, export, publisher_key
 
@@ -61,7 +61,7 @@ def _export(options: argparse.Namespace) -> int:
         catalogue_countries = Catalogue(home).countries((read_json(folder / "result.json") or {"sites": ()})["sites"])
     countries = catalogue_countries | dict(_country(argument) for argument in options.country)
     file = export(folder, publisher, CardTerms(options.intended, options.licence, countries), onnx=options.onnx)
-    package = admitted(file, "the package")
+    package = load_verified_package(file, "the package")
     out = options.out or Path(package.content.name + SUFFIX)
     options.act.facts["package"] = package.digest
     tensorfile.write_atomically(out, file)
@@ -74,7 +74,7 @@ def _export(options: argparse.Namespace) -> int:
     return 0
 
 
-def _onnx_comparison(package: "Shared") -> str:
+def _onnx_comparison(package: "ModelPackage") -> str:
     """How far the ONNX graph's outputs are from the model's own, in words."""
     from server.export.package import difference
 

@@ -11,7 +11,7 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from common.metrics import intervals
-from common.package import Content
+from common.package import PackageContent
 from server.report import sentences
 from server.report.markup import Child, bullet_list, contents, document, el, style, table
 from server.report.quality_section import NAMES, SHOWN
@@ -47,7 +47,7 @@ class Section:
     """A table, where there is one."""
 
 
-def sections(content: Content, result: Result, terms: CardTerms) -> list[Section]:
+def sections(content: PackageContent, result: Result, terms: CardTerms) -> list[Section]:
     """All sections of the card."""
     provenance = content.provenance
     return [
@@ -69,7 +69,7 @@ def sections(content: Content, result: Result, terms: CardTerms) -> list[Section
     ]
 
 
-def markdown(content: Content, result: Result, terms: CardTerms) -> bytes:
+def markdown(content: PackageContent, result: Result, terms: CardTerms) -> bytes:
     """The card as text."""
     parts = [f"# {content.name}: model card"]
     for section in sections(content, result, terms):
@@ -81,7 +81,7 @@ def markdown(content: Content, result: Result, terms: CardTerms) -> bytes:
     return ("\n\n".join(part for part in parts if part) + "\n").encode()
 
 
-def page(content: Content, result: Result, terms: CardTerms) -> bytes:
+def page(content: PackageContent, result: Result, terms: CardTerms) -> bytes:
     """The card as a page that loads nothing."""
     top, body = [el("p", "Model card", class_="kind"), el("h1", content.name)], list[Element]()
     for section in sections(content, result, terms):
@@ -112,7 +112,7 @@ def _plain(text: str) -> str:
     return " ".join("".join("\\" + c if c in "\\`*_[]<>|#" else c for c in text).split())
 
 
-def _images(content: Content) -> str:
+def _images(content: PackageContent) -> str:
     height, width, channels = content.shape
     steps = "; ".join(step.label() for step in content.preprocess)
     return (
@@ -189,10 +189,10 @@ def _performance(result: Result) -> Section:
 
 
 def _figures(name: str, n: int, figures: Mapping[str, Any]) -> list[str]:
-    return [name, str(n), *(intervals.written(figures.get(f), figures.get(f"{f}_interval")) for f in SHOWN)]
+    return [name, str(n), *(intervals.format_interval(figures.get(f), figures.get(f"{f}_interval")) for f in SHOWN)]
 
 
-def _operating_point(content: Content) -> Section:
+def _operating_point(content: PackageContent) -> Section:
     lines = []
     if content.threshold is not None:
         lines.append(
@@ -209,7 +209,7 @@ def _operating_point(content: Content) -> Section:
     return Section("Operating point and probabilities", lines)
 
 
-def _likeness(content: Content) -> str:
+def _likeness(content: PackageContent) -> str:
     if content.likeness is None:
         return "The run gathered nothing to tell them by: no warning is given for an image of another kind."
     limits = content.likeness
@@ -219,7 +219,7 @@ def _likeness(content: Content) -> str:
     )
 
 
-def _provenance(content: Content) -> Section:
+def _provenance(content: PackageContent) -> Section:
     provenance = content.provenance
     rows = [["run", provenance.run], ["sites", ", ".join(provenance.sites)], ["publisher", content.publisher.name]]
     if provenance.plan:

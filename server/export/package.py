@@ -14,7 +14,7 @@ from common.config import ModelConfig, first_fault
 from common.errors import ConfigError, RunError
 from common.imaging.steps import Steps
 from common.metrics import calibration, out_of_distribution
-from common.package import Content, Shared, sealed
+from common.package import PackageContent, ModelPackage, build_package
 from common.package.package_file import ARRAYS, CARD, GRAPH, PAGE, whole_pipeline
 from common.storage import tensorfile
 from common.storage.files import read_json, write_secret
@@ -68,7 +68,7 @@ def export(folder: Path, publisher: SigningPublisher, terms: CardTerms, *, onnx:
         raise ConfigError(f"--country {strangers[0]}=…: no site of this run; it has {', '.join(result['sites'])}.")
     fields = _content(result, arrays, header, publisher, terms)
     try:
-        content = Content.model_validate(fields | {"members": {}})
+        content = PackageContent.model_validate(fields | {"members": {}})
     except ValidationError as error:
         raise RunError(f"{folder}: {first_fault(error)}; cannot be exported.") from None
     members = {
@@ -81,10 +81,10 @@ def export(folder: Path, publisher: SigningPublisher, terms: CardTerms, *, onnx:
 
         members[GRAPH] = graph(content.model, content.shape, content.labels, under("weights", arrays),
                                whole_pipeline(content.preprocess, under("recipe", arrays)))  # fmt: skip
-    return sealed(fields, members, publisher.keys)
+    return build_package(fields, members, publisher.keys)
 
 
-def difference(package: Shared, images: int) -> float | None:
+def difference(package: ModelPackage, images: int) -> float | None:
     """The most by which the ONNX graph's logits differ from the model's own on made-up images; None: no onnxruntime."""
     try:
         import onnxruntime

@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from starlette.datastructures import Headers
 
 from common.errors import ConsiliumError, IdentityError, LinkError
-from common.trust.request_signing import Seen, not_a_member, verified
+from common.trust.request_signing import ReplayGuard, not_a_member, verify_request
 from server.gateway.site_contacts import SiteContacts
 
 log = logging.getLogger("consilium")
@@ -69,7 +69,7 @@ class RequestAuthentication:
         self._contacts = contacts
         self._members = _Members({}, {})
         self._stamp = ""
-        self._seen = Seen()
+        self._seen = ReplayGuard()
 
     def site_of_node(self, headers: Headers) -> str:
         """The site whose node signed a request to Flower.
@@ -98,13 +98,13 @@ class RequestAuthentication:
             raise not_a_member() from None
         # After the signature, or a stranger could use up a member's time stamps. The statement, not the signature, is
         # remembered: ECDSA has two valid signatures of each statement, and the second one would pass.
-        self._seen.admit(b"node\0" + public_key + statement, now_s)
+        self._seen.refuse_replayed(b"node\0" + public_key + statement, now_s)
         self._contacts.note_request(site, now_s)
         return site
 
     def site_of_identity(self, headers: Mapping[str, str], method: str, path: str, body: bytes) -> str:
         """The site that signed a request to the site API; raises as `site_of_node` does."""
-        site = verified(headers, method, path, body, self._current().identities, self._seen)
+        site = verify_request(headers, method, path, body, self._current().identities, self._seen)
         self._contacts.note_request(site, time.time())
         return site
 

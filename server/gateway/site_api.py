@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from common.audit.witness_statement import Seen
+from common.audit.witness_statement import WitnessStatement
 from common.errors import IdentityError, PlanError, WireError
 from common.plans.plan import Decision
 from common.storage.files import glance, write_json
@@ -49,7 +49,7 @@ class FolderSiteApi:
         if statement := content.get("witness"):
             # What other sites are shown as this site's word must be signed by this site: no member speaks for another.
             identity = {site: self.home.identities()[site]}
-            Seen.admitted(json.dumps(statement).encode(), identity, self.home.log.origin)
+            WitnessStatement.load_verified(json.dumps(statement).encode(), identity, self.home.log.origin)
             write_json(self.home.live / "witnesses" / f"{site}.json", statement, durably=False)
         statements = {path.stem: glance(path) for path in (self.home.live / "witnesses").glob("*.json")}
         others = [statement for name, statement in sorted(statements.items()) if statement and name != site]
@@ -58,7 +58,7 @@ class FolderSiteApi:
     def roster_and_plans(self, site: str) -> Json:
         """Roster and plans for one site, with this machine's release, code and time."""
         plans = [
-            run.plan.paper.encode().decode()
+            run.plan.document.encode().decode()
             for run in Run.all(self.home)
             if run.state.stage not in OVER and site in run.plan.content.cohort
         ]
@@ -78,7 +78,7 @@ class FolderSiteApi:
             IdentityError: if it is not this site's.
             PlanError: for a plan that is over, or was not for this site.
         """
-        decision = Decision.admitted(json.dumps(content).encode(), self.home.identities()[site])
+        decision = Decision.load_verified(json.dumps(content).encode(), self.home.identities()[site])
         if decision.site != site:
             raise IdentityError("other-site", f"a decision of {decision.site}, brought by {site}.")
         run = Run.find(self.home, decision.plan)
@@ -103,7 +103,7 @@ class FolderSiteApi:
     def catalogue(self, site: str, _: Json) -> Json:
         """What all offer, signed; and by name the versions that this site's next entries must have."""
         catalogue = Catalogue(self.home)
-        return {"catalogue": catalogue.listing().paper.told(), "next": catalogue.next_versions(site)}
+        return {"catalogue": catalogue.listing().document.to_json(), "next": catalogue.next_versions(site)}
 
     def take_offer(self, site: str, content: Json) -> Json:
         """Take what a site offers, or that it withdraws it.

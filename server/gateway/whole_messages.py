@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from common.errors import IdentityError, WireError
-from common.secagg.audit import framed, frames
+from common.secagg.audit import frame, read_frames
 from server.gateway.authentication import PUBLIC_KEY
 from server.gateway.request_limits import RequestRefusedError, whole_body
 from server.superlink.notify import COORDINATOR, Signal
@@ -99,11 +99,11 @@ class WholeMessages:
     async def give(self, site: str, node: int, request: Request) -> Response:
         """A node's whole reply."""
         body = await whole_body(request, GIVE_BYTES)
-        parts = list(frames(BytesIO(body)))
+        parts = list(read_frames(BytesIO(body)))
         await run_in_threadpool(self._store.store_reply, node, parts)  # refuses a reply in another node's name
         Signal(self._signals / COORDINATOR).send()
         return JSONResponse({})
 
 
 def _framed(message: OutgoingMessage) -> Response:
-    return Response(b"".join(map(framed, message.parts)), media_type=FRAMES)
+    return Response(b"".join(map(frame, message.parts)), media_type=FRAMES)

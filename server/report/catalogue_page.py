@@ -1,8 +1,8 @@
 """The catalogue as a page: what partners offer, a card an entry; and in short for the live page."""
 
-from common.catalogue import Listing, Model, Offer, Plan, listing_view
+from common.catalogue import Listing, ModelOffer, Offer, PlanOffer, listing_view
 from common.catalogue.listing import SHOWN
-from common.catalogue.offers import Content
+from common.catalogue.offers import OfferContent
 from server.report.markup import Child, document, el, style
 
 NOTHING = "Nothing is offered yet."
@@ -41,7 +41,7 @@ def content(listing: Listing, find: Child = None) -> list[Child]:
     return [*body, el("p", "Every entry is signed by whose it is, and the listing by the coordinator.", class_="soft")]
 
 
-def anchor(entry: Content) -> str:
+def anchor(entry: OfferContent) -> str:
     """An entry's place on the page."""
     return f"of-{entry.address}"
 
@@ -61,13 +61,13 @@ def _card(offer: Offer) -> Child:
     )  # fmt: skip
 
 
-def _more(entry: Content) -> list[Child]:
+def _more(entry: OfferContent) -> list[Child]:
     """What is long of an entry, folded away."""
     offer = entry.offer
-    if isinstance(offer, Model):
+    if isinstance(offer, ModelOffer):
         get = el("p", "A member gets it: ", el("code", f"python -m client catalogue take {entry.address}"))
         return [get, el("details", el("summary", "Model card"), el("pre", offer.card))]
-    if isinstance(offer, Plan):
+    if isinstance(offer, PlanOffer):
         get = el("p", "To run it: ", el("code", f"python -m server catalogue take {entry.address}"))
         return [get, el("details", el("summary", "The training"), el("pre", listing_view.training(offer)))]
     return []

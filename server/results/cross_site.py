@@ -49,6 +49,6 @@ def _over(cells: Sequence[dict[str, Any]]) -> dict[str, Any]:
         return cells[0]
     mean: dict[str, Any] = {"n": cells[0]["n"], "by_class": cells[0]["by_class"]}
     for figure in FIGURES:
-        over = performance.spread([one[figure] for one in cells])
+        over = performance.mean_and_deviation([one[figure] for one in cells])
         mean |= {figure: over["mean"], f"{figure}_sd": over["sd"]}
     return mean | intervals.of_figures(mean, mean["by_class"])

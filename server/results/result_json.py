@@ -226,7 +226,7 @@ def _over_seeds(scores: Sequence[Sequence[Score]]) -> dict[str, Any]:
     """Means over a seed's scores, then mean and standard deviation over the seeds."""
     figures: dict[str, Any] = {"n": scores[0][0].n}
     for figure in FIGURES:
-        over = performance.spread([_mean([getattr(s, figure) for s in seed]) for seed in scores])
+        over = performance.mean_and_deviation([_mean([getattr(s, figure) for s in seed]) for seed in scores])
         figures[figure] = over["mean"]
         if len(scores) > 1:
             figures[f"{figure}_sd"] = over["sd"]
@@ -234,7 +234,7 @@ def _over_seeds(scores: Sequence[Sequence[Score]]) -> dict[str, Any]:
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
-    return performance.spread(list(values))["mean"]
+    return performance.mean_and_deviation(list(values))["mean"]
 
 
 def _cell(scores: Mapping[str, Any], figure: str, several: bool) -> str:

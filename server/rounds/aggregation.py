@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from common.algorithms import Total
+from common.algorithms import RoundTotal
 from common.algorithms.course import Place
 from common.messages.transport import Reply, Request, Transport
 from common.types import nbytes
@@ -24,7 +24,7 @@ class Aggregator(Protocol):
         """The way to the sites."""
         ...
 
-    def total(self, request: Request, cohort: Sequence[str], timeout_s: float, place: Place | None = None) -> Total:
+    def total(self, request: Request, cohort: Sequence[str], timeout_s: float, place: Place | None = None) -> RoundTotal:
         """Ask every site of the cohort and add up what they contribute; silence is a dropout.
 
         Args:
@@ -39,7 +39,7 @@ class PlainSum:
 
     transport: Transport
 
-    def total(self, request: Request, cohort: Sequence[str], timeout_s: float, place: Place | None = None) -> Total:
+    def total(self, request: Request, cohort: Sequence[str], timeout_s: float, place: Place | None = None) -> RoundTotal:
         """As `Aggregator.total`."""
         replies = dict(self.transport.exchange(dict.fromkeys(cohort, request), timeout_s))
         contributors = tuple(sorted(replies))  # floats add up to the same bits only in the same order
@@ -49,7 +49,7 @@ class PlainSum:
         silent = tuple(sorted(set(cohort) - set(contributors)))
         bytes_up = sum(nbytes(reply.sums) for reply in replies.values())
         bytes_down = nbytes(request.tensors) * len(cohort)
-        return Total(sums, contributors, silent, bytes_up, bytes_down)
+        return RoundTotal(sums, contributors, silent, bytes_up, bytes_down)
 
 
 def _add(sums: dict[str, np.ndarray], reply: Reply) -> None:

@@ -32,8 +32,8 @@ PARTS = ("state", "recipe", "likeness", "judged")
 def save(path: Path, state: TrainingState, sites: Mapping[str, Tensors], digest: str) -> None:
     """Write a checkpoint, twice. `digest` names the run that it belongs to; `sites` is what simulated sites keep."""
     tensors = prefixed("state", state.state) | prefixed("best", state.best)
-    tensors |= prefixed("counts", state.best_counts) | prefixed("recipe", state.recipe)
-    tensors |= prefixed("likeness", state.place.likeness) | prefixed("judged", state.place.judged)
+    tensors |= prefixed("counts", state.best_counts) | prefixed("recipe", state.normalisation)
+    tensors |= prefixed("likeness", state.place.appearance) | prefixed("judged", state.place.selection)
     for name, site_state in sites.items():
         tensors |= prefixed(f"site/{name}", site_state)
     header = {"run": digest, "standing": json.dumps(state.header())}

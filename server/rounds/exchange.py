@@ -8,7 +8,7 @@ import numpy as np
 
 from common.errors import SecAggError, WireError
 from common.messages.transport import Reply, Request, Transport
-from common.secagg.coordinator import Machine
+from common.secagg.coordinator import CoordinatorMachine
 from common.types import Tensors, nbytes
 
 log = logging.getLogger("consilium")
@@ -53,7 +53,7 @@ class QuestionExchange:
 
     def step(
         self,
-        machine: Machine,
+        machine: CoordinatorMachine,
         kind: str,
         tensors: Tensors = NO_TENSORS,
         settings: Mapping[str, float | int | str] = NO_SETTINGS,

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from common.algorithms import State, Total
+from common.algorithms import State, RoundTotal
 from common.algorithms.course import Course, Place
 from common.errors import QuorumError
 from common.metrics import performance
@@ -71,9 +71,9 @@ class TrainingState:
         return self.place.state
 
     @property
-    def recipe(self) -> Tensors:
+    def normalisation(self) -> Tensors:
         """Federated mean and variance, where the preprocessing needs them."""
-        return self.place.recipe
+        return self.place.normalisation
 
     def header(self) -> dict[str, Any]:
         """The part that is not arrays."""
@@ -93,12 +93,12 @@ def begin(course: Course, aggregator: Aggregator) -> TrainingState:
         if course.over(place):
             raise QuorumError(
                 f"{len(total.sites)} of {len(course.sites)} sites answered, expected at least {course.plan.quorum} "
-                f"(federation.quorum; with federation.secure more than two thirds). Silent: {', '.join(total.dropped)}."
+                f"(federation.quorum; with federation.secure more than two thirds). Silent: {', '.join(total.dropouts)}."
             )
     return TrainingState(place, course.algorithm.weights(place.state), -1, {}, ())
 
 
-def ask(course: Course, aggregator: Aggregator, place: Place) -> Total:
+def ask(course: Course, aggregator: Aggregator, place: Place) -> RoundTotal:
     """Ask the question that comes next."""
     return aggregator.total(course.request(place), course.cohort(place), course.plan.timeout_s, place)
 
@@ -151,9 +151,9 @@ def run_round(course: Course, aggregator: Aggregator, state: TrainingState) -> T
         bytes_up=bytes_up,
         bytes_down=bytes_down,
         sites=total.sites,
-        dropped=total.dropped,
+        dropped=total.dropouts,
         # A model that stays as it was although all answered has converged: that round is not void.
-        void=not has_moved and (bool(total.dropped) or not total.sums),
+        void=not has_moved and (bool(total.dropouts) or not total.sums),
         train_loss=_train_loss(total),
         validation=performance.summary_of_counts(counts) if counts else {},
     )
@@ -164,6 +164,6 @@ def run_round(course: Course, aggregator: Aggregator, state: TrainingState) -> T
     return after
 
 
-def _train_loss(total: Total) -> float | None:
+def _train_loss(total: RoundTotal) -> float | None:
     examples = float(total.sums["examples"][0]) if "examples" in total.sums else 0.0
     return float(total.sums["loss_sum"][0]) / examples if examples else None

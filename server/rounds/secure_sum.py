@@ -27,7 +27,7 @@ from functools import partial
 
 import numpy as np
 
-from common.algorithms import Total
+from common.algorithms import RoundTotal
 from common.algorithms.course import Place, number
 from common.config import Training
 from common.errors import QuorumError, ShareError
@@ -35,8 +35,9 @@ from common.messages import answer_layout
 from common.messages.answer_layout import exchanges
 from common.messages.transport import Request, Transport
 from common.models import Model
-from common.secagg import Epoch, EpochOpening, Exchange, RoundOpening, admitted, propose
-from common.secagg.audit import Account
+from common.secagg import KeyPeriod, KeyPeriodOpening, QuestionKind, RoundOpening, propose
+from common.trust.roster import load_verified_roster
+from common.secagg.audit import TranscriptAccount
 from common.secagg.key_period_plan import RUN_BYTES
 from common.secagg.messages import Directory, Start
 from common.trust.enrolment import PURPOSE, Consortium
@@ -62,7 +63,7 @@ class SecureSum:
 
     transport: Transport
     consortium: Consortium
-    exchanges: Callable[[int], dict[str, Exchange]]
+    exchanges: Callable[[int], dict[str, QuestionKind]]
     config: bytes
     slots: int
     transcripts: Transcripts | None = None
@@ -75,7 +76,7 @@ class SecureSum:
     _run: bytes = field(default_factory=lambda: os.urandom(RUN_BYTES))
     _periods: int = 0
     """How many key periods were begun."""
-    _period: Epoch | None = None
+    _period: KeyPeriod | None = None
     _slot: int = 0
     """The next question's number within the key period."""
     _silent: frozenset[str] = frozenset()
@@ -89,7 +90,7 @@ class SecureSum:
             self.transcripts.salvage(self.consortium.pins)
             self._auditors = Auditors(self.transcripts)
 
-    def total(self, request: Request, cohort: Sequence[str], timeout_s: float, place: Place | None = None) -> Total:
+    def total(self, request: Request, cohort: Sequence[str], timeout_s: float, place: Place | None = None) -> RoundTotal:
         """As `Aggregator.total`; without sums where too few sites answered, or their shares did not fit."""
         exchange = QuestionExchange(self.transport, request.round, timeout_s)
         sums: Tensors = {}
@@ -113,20 +114,20 @@ class SecureSum:
         if self._auditors:
             self._auditors.discard_transcripts(before=number("train", request.round))
         dropped = tuple(sorted(set(cohort) - set(contributors)))
-        return Total(sums, contributors, dropped, exchange.bytes_up, exchange.bytes_down)
+        return RoundTotal(sums, contributors, dropped, exchange.bytes_up, exchange.bytes_down)
 
-    def _recorded(self, request: Request) -> Account | None:
+    def _recorded(self, request: Request) -> TranscriptAccount | None:
         """What became of a question that an earlier process asked: it is not asked again."""
         record = self.transcripts.read(request, self.consortium.pins) if self.transcripts else None
         return record if record and record.start.question == answer_layout.question(request) else None
 
-    def _sums_of_record(self, record: Account, place: Place | None, exchange: QuestionExchange) -> Tensors:
+    def _sums_of_record(self, record: TranscriptAccount, place: Place | None, exchange: QuestionExchange) -> Tensors:
         """The sums that follow from a transcript of an earlier process."""
         self._inform_auditors(self.transport.sites(), place, exchange)
         if record.total is None:
             raise record.failure or QuorumError("a round without a sum.")
         exchange.contributors = set(record.total.survivors)
-        return record.plan.exchanges[record.start.kind].layout.decode(record.total.words)
+        return record.plan.question_kinds[record.start.kind].layout.decode(record.total.words)
 
     def _inform_auditors(self, sites: Collection[str], place: Place | None, exchange: QuestionExchange) -> None:
         """Let sites that audit see what they have not seen, before they are asked on; and the last sum after it."""
@@ -135,7 +136,7 @@ class SecureSum:
                 self._auditors.ask_new_sites(sites, place, exchange)
             self._auditors.send_transcripts(sites, exchange)
 
-    def _period_for(self, cohort: tuple[str, ...], exchange: QuestionExchange) -> Epoch:
+    def _period_for(self, cohort: tuple[str, ...], exchange: QuestionExchange) -> KeyPeriod:
         """The key period as it is, if it serves; else a new one."""
         period, members = self._period, tuple(site for site in cohort if site not in self._former_members)
         serves = period and period.plan.cohort == members and self._slot < period.plan.rounds
@@ -143,28 +144,28 @@ class SecureSum:
             return period
         return self._begin_period(cohort, exchange)
 
-    def _begin_period(self, cohort: tuple[str, ...], exchange: QuestionExchange) -> Epoch:
+    def _begin_period(self, cohort: tuple[str, ...], exchange: QuestionExchange) -> KeyPeriod:
         """Make new keys with all of the cohort that are members now."""
         self.consortium = self.current_consortium() if self.current_consortium else self.consortium
-        roster = admitted(self.consortium.roster, self.consortium.pins)
+        roster = load_verified_roster(self.consortium.roster, self.consortium.pins)
         self._period = None
         self._former_members |= set(cohort) - set(roster.active)
         members = tuple(site for site in cohort if site not in self._former_members)
         plan = propose(
-            roster, run=self._run, epoch=self._periods, config=self.config, purpose=PURPOSE, cohort=members,
+            roster, run=self._run, number=self._periods, config=self.config, purpose=PURPOSE, cohort=members,
             rounds=self.slots, exchanges=self.exchanges(len(members)),
         )  # fmt: skip
         self._periods += 1
         self._slot = 0
-        opening = EpochOpening(plan, roster)
+        opening = KeyPeriodOpening(plan, roster)
         roster_file = np.frombuffer(self.consortium.roster, np.uint8)
         exchange.step(opening, "secagg/join", {"roster": roster_file, **self.attachments})
         exchange.step(opening, "secagg/share")
         exchange.step(opening, "secagg/take")
-        self._period = opening.epoch()
+        self._period = opening.key_period()
         return self._period
 
-    def _has_strangers(self, period: Epoch, exchange: QuestionExchange) -> bool:
+    def _has_strangers(self, period: KeyPeriod, exchange: QuestionExchange) -> bool:
         """Whether a site that is back, after a silence or a restart, is not in the key period."""
         ready = {period.plan.cohort[i] for i in period.ready}
         doubtful = (set(period.plan.cohort) - ready) | self._silent
@@ -172,14 +173,14 @@ class SecureSum:
         views = list(exchange.ask(requests))
         return any(site not in ready or view != period.view for site, view in views)
 
-    def _ask_round(self, period: Epoch, request: Request, exchange: QuestionExchange) -> Tensors:
+    def _ask_round(self, period: KeyPeriod, request: Request, exchange: QuestionExchange) -> Tensors:
         """One question: masked vectors, agreement on whose they are, shares; the sum over the survivors.
 
         Raises:
             QuorumError: too few are left.
             ShareError: the shares do not fit together.
         """
-        name, question = answer_layout.named(request), answer_layout.question(request)
+        name, question = answer_layout.question_kind(request), answer_layout.question(request)
         opening = RoundOpening(period, self._slot, name, question)
         self._slot += 1  # before anything is sent: a slot's masks hide one vector, and none are used twice
         with self.transcripts.writer(request) if self.transcripts else nullcontext(TranscriptWriter()) as transcript:
@@ -196,7 +197,7 @@ class SecureSum:
         exchange.contributors = set(total.survivors)
         if total.blamed:
             log.warning("round %d, %s: wrong shares from %s", request.round, name, ", ".join(total.blamed))
-        return period.plan.exchanges[name].layout.decode(total.words)
+        return period.plan.question_kinds[name].layout.decode(total.words)
 
 
 def make_secure(

@@ -20,7 +20,7 @@ from typing import IO
 from common.algorithms.course import number
 from common.errors import ConsiliumError, QuorumError, ShareError, WireError
 from common.messages.transport import Request
-from common.secagg.audit import Account, account, framed, frames
+from common.secagg.audit import TranscriptAccount, replay_transcript, frame, read_frames
 from common.trust.roster import Pins
 
 log = logging.getLogger("consilium")
@@ -47,7 +47,7 @@ class TranscriptWriter:
 
     def append(self, message: bytes | memoryview) -> None:
         """Take the next message."""
-        self.retry(lambda: self._append(framed(message)))
+        self.retry(lambda: self._append(frame(message)))
 
     def agree(self) -> None:
         """From here on shares may be released: so far, it is safe on the disk."""
@@ -96,11 +96,11 @@ class Transcripts:
                 raise  # anything else ends the process: the next one finishes the file
         self.retry(lambda: _finish(part, path))
 
-    def read(self, request: Request, pins: Pins) -> Account | None:
+    def read(self, request: Request, pins: Pins) -> TranscriptAccount | None:
         """What became of a question, by its transcript; none where there is none that can be used."""
         try:
             with self.path(request).open("rb") as file:
-                return account(frames(file), pins)
+                return replay_transcript(read_frames(file), pins)
         except FileNotFoundError:
             return None
         except ConsiliumError as error:
@@ -112,7 +112,7 @@ class Transcripts:
         for part in self.folder.glob(".[0-9]*-*"):
             try:
                 with part.open("rb+") as file:
-                    account(messages := _WholeMessages(file), pins)
+                    replay_transcript(messages := _WholeMessages(file), pins)
                     file.truncate(messages.bytes)
             except ConsiliumError:
                 part.unlink()
@@ -145,8 +145,8 @@ class _WholeMessages:
 
     def __iter__(self) -> Iterator[bytes]:
         try:
-            for message in frames(self._file):
-                self.bytes += len(framed(message[:0])) + len(message)
+            for message in read_frames(self._file):
+                self.bytes += len(frame(message[:0])) + len(message)
                 yield message
         except WireError:
             return

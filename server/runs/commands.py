@@ -53,7 +53,7 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> int:
     home = Home.at(options.home)
     config = configuration.load(options.config, options.overrides)
-    plan = RunPlan.draw_up(config, home.roster, roots := home.root_keys(options.root))
+    plan = RunPlan.from_config(config, home.roster, roots := home.root_keys(options.root))
     ensure_voucher(home, roots)
     for doubt in Catalogue(home).doubts(plan.content):
         print(f"Look again: {doubt}")

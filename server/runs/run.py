@@ -71,7 +71,7 @@ class Run:
         if (run.folder / "plan.json").exists():
             raise PlanError(f"there is a run of this plan already: {run.folder}.")
         run.write_state(RunState(begin_at_s=time.time() + wait_s))
-        tensorfile.write_atomically(run.folder / "plan.json", plan.paper.encode())
+        tensorfile.write_atomically(run.folder / "plan.json", plan.document.encode())
         return run
 
     @classmethod
@@ -102,7 +102,7 @@ class Run:
     @property
     def plan(self) -> RunPlan:
         """The signed plan of the run."""
-        return RunPlan.admitted((self.folder / "plan.json").read_bytes(), self.home.pins)
+        return RunPlan.load_verified((self.folder / "plan.json").read_bytes(), self.home.pins)
 
     def about(self, sites: Sequence[str]) -> dict[str, Any]:
         """What every result of a run begins with."""
@@ -179,7 +179,7 @@ class Run:
         keys, decisions = self.home.identities(), {}
         for site in sorted(set(keys) & set(self.plan.content.cohort)):
             try:
-                decision = Decision.admitted((self.folder / "decisions" / f"{site}.json").read_bytes(), keys[site])
+                decision = Decision.load_verified((self.folder / "decisions" / f"{site}.json").read_bytes(), keys[site])
             except (FileNotFoundError, WireError, IdentityError):
                 continue
             if decision.plan == self.plan.digest and decision.site == site:

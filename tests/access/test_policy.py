@@ -13,7 +13,7 @@ from client.access.policy_store import CLOCK_S, policy_store
 from client.plans import judge
 from client.plans.inbox import PlanInbox
 from common.errors import AccessError, ConfigError, ConsiliumError, PlanError
-from common.trust.documents import Paper
+from common.trust.documents import SignedDocument
 from common.trust.keys import sign
 from tests.access.staff import Site
 from tests.consortium.consortium import Consortium
@@ -29,7 +29,7 @@ def site(tmp_path: Path) -> Site:
 
 def written(site: Site, policy: Policy) -> None:
     """Past all rules, as whoever can write the folder could."""
-    (site.home.folder / "access" / str(policy.content.version)).write_bytes(policy.paper.encode())
+    (site.home.folder / "access" / str(policy.content.version)).write_bytes(policy.document.encode())
 
 
 def refused(site: Site) -> str:
@@ -76,7 +76,7 @@ def test_a_version_signed_by_one_alone_is_refused_wherever_it_comes_from(site: S
 
 def test_the_same_signature_under_two_keys_spellings_is_one(site: Site) -> None:
     policy = site.sign(site.content(purposes=("x",)), "founder", "founder")
-    assert len(policy.paper.signatures) == 1
+    assert len(policy.document.signatures) == 1
     assert not policy_store(site.home).offer(policy)
 
 
@@ -85,9 +85,9 @@ def test_one_key_under_two_names_is_no_policy(site: Site) -> None:
     with pytest.raises(ConfigError, match="stands twice"):
         site.sign(site.content(twin), "founder", "bruno")
     content = site.content(twin)
-    paper = Paper("policy", content.model_dump(mode="json"), {})
+    paper = SignedDocument("policy", content.model_dump(mode="json"), {})
     signatures = {bytes.fromhex(key.public): sign(key.private, paper.digest) for key in keys(site, "founder", "bruno")}
-    written(site, Policy(content, Paper("policy", paper.content, signatures)))
+    written(site, Policy(content, SignedDocument("policy", paper.content, signatures)))
     assert "stands twice" in refused(site)
 
 
@@ -111,11 +111,11 @@ def test_the_second_signature_is_of_a_data_officer_of_the_version_before(site: S
 
 def test_a_signature_on_another_version_is_no_signature_on_this_one(site: Site) -> None:
     harmless, harmful = site.content(purposes=("training", "audit")), site.content(purposes=("anything",))
-    signatures = site.sign(harmless, "bruno").paper.signatures
+    signatures = site.sign(harmless, "bruno").document.signatures
     mixed = site.sign(harmful, "founder")
     with pytest.raises(AccessError, match="not bruno's"):
         policy_store(site.home).offer(
-            Policy(harmful, Paper("policy", mixed.paper.content, {**mixed.paper.signatures, **signatures}))
+            Policy(harmful, SignedDocument("policy", mixed.document.content, {**mixed.document.signatures, **signatures}))
         )
 
 
@@ -124,7 +124,7 @@ def test_a_proposal_is_of_no_use_after_another_came_into_force(site: Site) -> No
     site.put(by=("founder", "bruno"), purposes=("new",))
     with pytest.raises(AccessError, match="does not follow"):
         policy_store(site.home).offer(old)
-    (site.home.folder / "access" / "proposal").write_bytes(old.paper.encode())
+    (site.home.folder / "access" / "proposal").write_bytes(old.document.encode())
     assert site.type("access", "sign", old.digest[:8], by="bruno") == 2
     assert policy_store(site.home).in_force().content.purposes == ("new",)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from common.errors import ConsiliumError
-from common.secagg.coordinator import Machine
+from common.secagg.coordinator import CoordinatorMachine
 from tests.tally import EVENTS, TRIED
 
 Attack = Callable[..., AbstractContextManager[None]]
@@ -19,7 +19,7 @@ def attack() -> Attack:
     """`with attack("what is tried", "the cause it is refused for"):` and what is tried in the block."""
 
     @contextmanager
-    def trying(what: str, cause: str, *unchanged: Machine) -> Iterator[None]:
+    def trying(what: str, cause: str, *unchanged: CoordinatorMachine) -> Iterator[None]:
         TRIED["attacks tried"] += 1
         before = [snapshot(machine) for machine in unchanged]
         with pytest.raises(ConsiliumError) as caught:
@@ -34,7 +34,7 @@ def attack() -> Attack:
     return trying
 
 
-def snapshot(machine: Machine) -> dict[str, object]:
+def snapshot(machine: CoordinatorMachine) -> dict[str, object]:
     """All that a coordinator's machine holds, comparable."""
     held = {k: v.tobytes() if isinstance(v, np.ndarray) else v for k, v in vars(machine).items()}
     return copy.copy({k: dict(v) if isinstance(v, dict) else v for k, v in held.items()})

@@ -1,4 +1,4 @@
-"""Attacks on the beginning of an epoch: rosters, plans, keys, shares."""
+"""Attacks on the beginning of a key period: rosters, plans, keys, shares."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from common.secagg import EpochOpening, Exchange, Layout, Member, Outgoing, Plan, Policy, Segment, Site, schedule
+from common.secagg import KeyPeriodOpening, QuestionKind, Layout, PendingMessage, KeyPeriodPlan, Segment, Participant, schedule
+from common.trust.roster import Member, ConsortiumPolicy
 from common.secagg.directory import checked_directory, directory_digest
 from common.secagg.messages import Advert, Delivery, Directory, Shares
 from common.trust.keys import public_of
@@ -30,11 +31,11 @@ def world() -> World:
     return World.of(5, rounds=2)
 
 
-def first(world: World) -> Site:
+def first(world: World) -> Participant:
     return world.sites["site-000"]
 
 
-def join(world: World, plan: Plan | None = None, roster: bytes | None = None, now_s: float = NOW_S) -> Outgoing:
+def join(world: World, plan: KeyPeriodPlan | None = None, roster: bytes | None = None, now_s: float = NOW_S) -> PendingMessage:
     return first(world).join((plan or world.plan).content, roster or world.signed_roster, now_s)
 
 
@@ -42,8 +43,8 @@ def adverts(world: World) -> list[bytes]:
     return [world.send(name, lambda s: s.join(world.plan.content, world.signed_roster, NOW_S)) for name in world.sites]
 
 
-def deliveries(world: World) -> tuple[EpochOpening, dict[str, bytes]]:
-    opening = EpochOpening(world.plan, world.roster)
+def deliveries(world: World) -> tuple[KeyPeriodOpening, dict[str, bytes]]:
+    opening = KeyPeriodOpening(world.plan, world.roster)
     for advert in adverts(world):
         opening.receive(advert)
     opening.close()
@@ -53,7 +54,7 @@ def deliveries(world: World) -> tuple[EpochOpening, dict[str, bytes]]:
     return opening, opening.requests()
 
 
-PLANS: dict[str, tuple[str, Callable[[Plan], dict[str, Any]]]] = {
+PLANS: dict[str, tuple[str, Callable[[KeyPeriodPlan], dict[str, Any]]]] = {
     "a cohort of one": ("cohort-too-small", lambda p: {"cohort": p.cohort[:1], "threshold": 1}),
     "a cohort of two": ("cohort-too-small", lambda p: {"cohort": p.cohort[:2], "threshold": 2}),
     "a cohort of two, n_min of two": (
@@ -83,8 +84,8 @@ SMALL = Segment("x", (1,), 1.0, 16, weighted=True)
 WIDE = Segment("x", (1,), 11.0, 16, weighted=True)
 
 
-def kinds(layout: Layout) -> dict[str, Exchange]:
-    return {"train": Exchange(layout)}
+def kinds(layout: Layout) -> dict[str, QuestionKind]:
+    return {"train": QuestionKind(layout)}
 
 
 @pytest.mark.parametrize("what", PLANS)
@@ -95,14 +96,14 @@ def test_a_plan_against_the_rules_is_refused(world: World, attack: Attack, what:
 
 
 def test_the_untouched_plan_is_accepted(world: World) -> None:
-    join(world).after(forget)
+    join(world).commit(forget)
 
 
 def test_a_roster_that_the_consortium_did_not_sign_is_refused(world: World, attack: Attack) -> None:
     with attack("roster signed by the coordinator", "bad-signature"):
-        join(world, roster=world.roster.signed([identity("the coordinator")]))
+        join(world, roster=world.roster.sign([identity("the coordinator")]))
     with attack("roster without signatures", "bad-signature"):
-        join(world, roster=world.roster.signed([]))
+        join(world, roster=world.roster.sign([]))
     site = replace(
         first(world), pins=replace(world.pins, roots=(*world.pins.roots, public_of(identity("second root"))))
     )
@@ -116,22 +117,22 @@ def test_an_expired_rolled_back_or_split_roster_is_refused(world: World, attack:
     with attack("expired roster", "expired-roster"):
         join(world, now_s=NOW_S + 86_400)
     newer = world.with_roster(version=7)
-    newer.sites["site-000"], _ = join(newer).after(forget)
-    older = replace(newer, roster=world.roster, plan=replace(world.plan, epoch=1))
+    newer.sites["site-000"], _ = join(newer).commit(forget)
+    older = replace(newer, roster=world.roster, plan=replace(world.plan, number=1))
     with attack("rolled-back roster", "rolled-back-roster"):
         join(older)
     with attack("rolled-back roster after a restart", "rolled-back-roster"):
         site = first(newer)
-        Site.restored(site.name, site.identity, site.pins, site.state).join(
+        Participant.restore(site.name, site.identity, site.pins, site.state).join(
             older.plan.content, older.signed_roster, NOW_S
         )
     split = newer.with_roster(expires_s=NOW_S + 999_999)
     with attack("another roster of the same version", "split-roster"):
-        join(split, replace(split.plan, epoch=1))
+        join(split, replace(split.plan, number=1))
 
 
 def test_a_roster_with_weak_rules_or_of_others_is_refused(world: World, attack: Attack) -> None:
-    weak = world.with_roster(policy=Policy(2, 10.0, 1e6, ("training",)))
+    weak = world.with_roster(policy=ConsortiumPolicy(2, 10.0, 1e6, ("training",)))
     with attack("roster with n_min 2", "cohort-too-small"):
         join(weak)
     other = world.with_roster(federation="others")
@@ -167,21 +168,21 @@ def test_a_changed_plan_does_not_come_together(world: World, attack: Attack) -> 
         first(world).share(Directory((first_adverts[0], *others[1:])).encode())
 
 
-def test_a_replayed_epoch_is_refused(world: World, attack: Attack) -> None:
+def test_a_replayed_key_period_is_refused(world: World, attack: Attack) -> None:
     old = adverts(world)
-    with attack("replayed epoch", "replayed-epoch"):
+    with attack("replayed key period", "replayed-epoch"):
         join(world)
-    with attack("replayed epoch after a restart", "replayed-epoch"):
+    with attack("replayed key period after a restart", "replayed-epoch"):
         site = first(world)
-        Site.restored(site.name, site.identity, site.pins, site.state).join(
+        Participant.restore(site.name, site.identity, site.pins, site.state).join(
             world.plan.content, world.signed_roster, NOW_S
         )
-    world.plan = replace(world.plan, epoch=1)
+    world.plan = replace(world.plan, number=1)
     new = adverts(world)
     with attack("replayed advertisement", "other-epoch"):
         first(world).share(Directory((new[0], old[1], *new[2:])).encode())
     with attack("replayed advertisement, to the coordinator", "other-epoch"):
-        EpochOpening(world.plan, world.roster).receive(old[1])
+        KeyPeriodOpening(world.plan, world.roster).receive(old[1])
 
 
 def test_keys_of_the_coordinators_own_making_are_refused(world: World, attack: Attack) -> None:
@@ -192,17 +193,17 @@ def test_keys_of_the_coordinators_own_making_are_refused(world: World, attack: A
     for what, false, cause in (
         ("swapped channel key", replace(theirs, channel=b"\7" * 32), "bad-signature"),
         ("swapped mask keys", replace(theirs, rounds=b"\7" * len(theirs.rounds)), "bad-signature"),
-        ("keys signed by another", replace(theirs, channel=b"\7" * 32).signed(evil), "bad-signature"),
+        ("keys signed by another", replace(theirs, channel=b"\7" * 32).sign(evil), "bad-signature"),
         ("keys moved to another site", replace(theirs, sender=2), "bad-signature"),
         ("unsigned keys", replace(theirs, signature=bytes(64)), "bad-signature"),
-        ("invented site in the directory", replace(theirs, sender=9).signed(evil), "unknown-site"),
+        ("invented site in the directory", replace(theirs, sender=9).sign(evil), "unknown-site"),
     ):
         with attack(what, cause):
             site.share(Directory((true[0], false.encode(), *true[2:])).encode())
     own = Advert.decode(true[0])
     with attack("the site's own keys swapped", "bad-signature"):
         site.share(Directory((replace(own, channel=b"\7" * 32).encode(), *true[1:])).encode())
-    again = replace(own, channel=b"\7" * 32).signed(identity("site-000"))
+    again = replace(own, channel=b"\7" * 32).sign(identity("site-000"))
     with attack("the site's own keys of another time", "swapped-key"):
         site.share(Directory((again.encode(), *true[1:])).encode())
     with attack("the site's own keys left out", "swapped-key"):
@@ -220,21 +221,21 @@ def test_keys_of_low_order_are_refused(world: World, attack: Attack, point: str)
     true = adverts(world)
     bad, signer = LOW_ORDER[point].to_bytes(32, "little"), identity("site-001")
     theirs = Advert.decode(true[1])
-    channel = replace(theirs, channel=bad).signed(signer)
+    channel = replace(theirs, channel=bad).sign(signer)
     with attack(f"low-order channel key ({point})", "low-order-key"):
         first(world).share(Directory((true[0], channel.encode(), *true[2:])).encode())
-    mask = replace(theirs, rounds=theirs.rounds[:64] + bad + theirs.rounds[96:]).signed(signer)
+    mask = replace(theirs, rounds=theirs.rounds[:64] + bad + theirs.rounds[96:]).sign(signer)
     with attack(f"low-order mask key ({point})", "low-order-key"):
         first(world).share(Directory((true[0], mask.encode(), *true[2:])).encode())
-    opening = EpochOpening(world.plan, world.roster)
+    opening = KeyPeriodOpening(world.plan, world.roster)
     with attack(f"low-order mask key ({point}), to the coordinator", "low-order-key", opening):
         opening.receive(mask.encode())
 
 
-def test_shares_for_the_wrong_peer_or_epoch_are_refused(world: World, attack: Attack) -> None:
+def test_shares_for_the_wrong_peer_or_key_period_are_refused(world: World, attack: Attack) -> None:
     opening, requests = deliveries(world)
     site = first(world)
-    mine, other = (dict(Delivery.decode(requests[name]).sealed) for name in ("site-000", "site-001"))
+    mine, other = (dict(Delivery.decode(requests[name]).boxes) for name in ("site-000", "site-001"))
     with attack("share for the wrong peer", "bad-seal"):
         site.take(Delivery(tuple(sorted((mine | {2: other[2]}).items()))).encode())
     with attack("share from the wrong peer", "bad-seal"):
@@ -248,13 +249,13 @@ def test_shares_for_the_wrong_peer_or_epoch_are_refused(world: World, attack: At
         site.take(Delivery(tuple(mine.items())[:2]).encode())
     world.send("site-001", lambda s: s.take(requests["site-001"]))
     fewer = dict(list(mine.items())[:3])
-    split = site.take(Delivery(tuple(fewer.items())).encode()).after(forget)[1]
+    split = site.take(Delivery(tuple(fewer.items())).encode()).commit(forget)[1]
     with attack("split view of who shared", "other-round", opening):
         opening.receive(split)
-    world.plan = replace(world.plan, epoch=1)
+    world.plan = replace(world.plan, number=1)
     _, later = deliveries(world)
-    now = dict(Delivery.decode(later["site-000"]).sealed)
-    with attack("share replayed from the epoch before", "bad-seal"):
+    now = dict(Delivery.decode(later["site-000"]).boxes)
+    with attack("share replayed from the key period before", "bad-seal"):
         first(world).take(Delivery(tuple(sorted((now | {2: mine[2]}).items()))).encode())
 
 
@@ -267,37 +268,37 @@ def test_a_peer_s_shares_of_another_length_are_refused(world: World, attack: Att
     name = directory_digest(directory, world.plan)
     box = schedule.sealed_shares(channel, directory[0].channel, bytes(128 - short), 1, 0, name, who="site-000")
     dealt = [Shares.decode(world.send(peer, lambda s: s.share(sent))) for peer in world.sites]
-    boxes = {i: dict(dealt[i].sealed)[0] for i in (2, 3, 4)} | {1: box}
+    boxes = {i: dict(dealt[i].boxes)[0] for i in (2, 3, 4)} | {1: box}
     with attack(f"a peer's shares {short} bytes short", "bad-share"):
         first(world).take(Delivery(tuple(sorted(boxes.items()))).encode())
 
 
 def test_malicious_sites_do_not_get_past_the_coordinator(world: World, attack: Attack) -> None:
-    opening = EpochOpening(world.plan, world.roster)
+    opening = KeyPeriodOpening(world.plan, world.roster)
     sent = adverts(world)
     opening.receive(sent[1])
     with attack("two adverts of one site", "duplicate-site", opening):
         opening.receive(sent[1])
     theirs = Advert.decode(sent[2])
     with attack("advert in the name of another", "bad-signature", opening):
-        opening.receive(replace(theirs, sender=3).signed(identity("site-002")).encode())
+        opening.receive(replace(theirs, sender=3).sign(identity("site-002")).encode())
     with attack("advert with keys for fewer rounds", "bad-advert", opening):
-        opening.receive(replace(theirs, rounds=theirs.rounds[:64]).signed(identity("site-002")).encode())
+        opening.receive(replace(theirs, rounds=theirs.rounds[:64]).sign(identity("site-002")).encode())
     for advert in (sent[0], *sent[2:]):
         opening.receive(advert)
     opening.close()
     shares = Shares.decode(world.send("site-001", lambda s: s.share(opening.requests()["site-001"])))
     with attack("shares for some peers only", "bad-share", opening):
-        opening.receive(replace(shares, sealed=shares.sealed[1:]).signed(identity("site-001")).encode())
+        opening.receive(replace(shares, boxes=shares.boxes[1:]).sign(identity("site-001")).encode())
     with attack("shares in the name of another", "bad-signature", opening):
         opening.receive(replace(shares, sender=2).encode())
     with attack("an advert after its time", "WireError", opening):
         opening.receive(sent[1])
 
 
-def test_stages_of_an_epoch_cannot_be_skipped(world: World, attack: Attack) -> None:
+def test_stages_of_an_key_period_cannot_be_skipped(world: World, attack: Attack) -> None:
     sent = Directory(tuple(adverts(world))).encode()
-    fresh = Site("site-000", identity("site-000"), world.pins)
+    fresh = Participant("site-000", identity("site-000"), world.pins)
     with attack("a directory before the proposal", "out-of-order"):
         fresh.share(sent)
     with attack("a delivery before the directory", "out-of-order"):

@@ -11,7 +11,7 @@ import pytest
 
 from common.algorithms.course import VOID, Course, Place
 from common.messages.transport import Answer, Reply, Request
-from common.secagg.audit import framed, frames
+from common.secagg.audit import frame, read_frames
 from common.types import Tensors
 from server.rounds import loop
 from server.rounds.secure_sum import SecureSum
@@ -190,7 +190,7 @@ def rewritten(change: Callable[[list[bytes]], list[bytes]]) -> Callable[[bytes],
     def apply(true: bytes) -> bytes:
         import io
 
-        return b"".join(map(framed, change(list(frames(io.BytesIO(true))))))
+        return b"".join(map(frame, change(list(read_frames(io.BytesIO(true))))))
 
     return apply
 

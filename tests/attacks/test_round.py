@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from common.errors import ShareError
-from common.secagg import EpochOpening, Exchange, Keeper, Outgoing, RoundOpening, Site, State, audit
+from common.secagg import KeyPeriodOpening, QuestionKind, DurableParticipant, PendingMessage, RoundOpening, Participant, ParticipantState, audit
 from common.secagg.audit import refuse_other_sum
 from common.secagg.messages import Agreement, Agreements, Delivery, Masked, Release, Start, Survivors
-from common.trust.keys import sealed, unsealed
+from common.trust.keys import seal_state, unseal_state
 from tests.attacks.conftest import Attack
 from tests.secagg.world import NOW_S, QUESTION, World, expected, forget, identity, plain
 
@@ -19,19 +19,19 @@ OTHER = b"\1" * 32
 
 @pytest.fixture
 def world() -> World:
-    world = World.of(6, rounds=3, exchanges={"gram": Exchange(plain(2), whole=True), "train": Exchange(plain(4))})
-    world.open_epoch()
+    world = World.of(6, rounds=3, exchanges={"gram": QuestionKind(plain(2), whole=True), "train": QuestionKind(plain(4))})
+    world.open_key_period()
     return world
 
 
-def first(world: World) -> Site:
+def first(world: World) -> Participant:
     return world.sites["site-000"]
 
 
 def submitted(world: World, slot: int = 0, absent: tuple[str, ...] = (), kind: str = "train") -> RoundOpening:
     """A round in which the vectors have arrived."""
-    assert world.epoch is not None
-    opening = RoundOpening(world.epoch, slot, kind, QUESTION)
+    assert world.key_period is not None
+    opening = RoundOpening(world.key_period, slot, kind, QUESTION)
     vectors = world.vectors(kind)
     for name, start in opening.requests().items():
         if name not in absent:
@@ -50,15 +50,15 @@ def agreed(world: World, absent: tuple[str, ...] = ()) -> RoundOpening:
     return opening
 
 
-def restarted(site: Site) -> Site:
+def restarted(site: Participant) -> Participant:
     """The site as it is after losing power: all that it has is what it recorded."""
-    content = unsealed(sealed(site.state.encode(), b"k" * 32), b"k" * 32)
-    return Site.restored(site.name, site.identity, site.pins, State.decode(content))
+    content = unseal_state(seal_state(site.state.encode(), b"k" * 32), b"k" * 32)
+    return Participant.restore(site.name, site.identity, site.pins, ParticipantState.decode(content))
 
 
 def signatures(context: bytes, members: tuple[int, ...], signers: tuple[int, ...]) -> bytes:
     """Agreements that are signed with the sites' true keys, as if these sites were the coordinator's."""
-    signed = [(i, Agreement(context, i, members).signed(identity(f"site-{i:03d}")).signature) for i in signers]
+    signed = [(i, Agreement(context, i, members).sign(identity(f"site-{i:03d}")).signature) for i in signers]
     return Agreements(context, tuple(signed)).encode()
 
 
@@ -66,19 +66,19 @@ def test_a_split_model_is_refused_and_if_signed_for_does_not_add_up(world: World
     with attack("split model", "split-model"):
         first(world).open(Start(0, "train", QUESTION).encode(), OTHER, NOW_S)
     lied_to = first(world).open(Start(0, "train", OTHER).encode(), OTHER, NOW_S)
-    site, vector = lied_to.submit(world.vectors()["site-000"]).after(forget)
+    site, vector = lied_to.submit(world.vectors()["site-000"]).commit(forget)
     opening = submitted(world, absent=("site-000",))
     with attack("split model, consistently told: signing the others' survivors", "other-round"):
         site.agree(Survivors(opening.context, (0, *opening.survivors)).encode())
-    assert world.epoch is not None
-    fresh = RoundOpening(world.epoch, 0, "train", QUESTION)
+    assert world.key_period is not None
+    fresh = RoundOpening(world.key_period, 0, "train", QUESTION)
     with attack("split model, consistently told: adding its vector", "other-round", fresh):
         fresh.receive(vector)
 
 
 def test_a_round_is_answered_once(world: World, attack: Attack) -> None:
     submitted(world, slot=1)
-    for slot, what in ((1, "replayed round"), (0, "a round passed by"), (3, "a round beyond the epoch")):
+    for slot, what in ((1, "replayed round"), (0, "a round passed by"), (3, "a round beyond the key period")):
         with attack(what, "replayed-round"):
             first(world).open(Start(slot, "train", OTHER).encode(), OTHER, NOW_S)
     with attack("replayed round after a restart", "replayed-round"):
@@ -117,7 +117,7 @@ def test_survivors_are_signed_once_and_only_if_they_hold(world: World, attack: A
         site.agree(Survivors(OTHER, (0, 1, 2, 3, 4)).encode())
     with attack("skipped stage: release before agreeing", "out-of-order"):
         site.release(signatures(context, (0, 1, 2, 3, 4), (0, 1, 2, 3, 4)))
-    signed, _ = site.agree(Survivors(context, (0, 1, 2, 3, 4)).encode()).after(forget)
+    signed, _ = site.agree(Survivors(context, (0, 1, 2, 3, 4)).encode()).commit(forget)
     for again, how in ((signed, ""), (restarted(signed), " after a restart")):
         with attack(f"split survivors: a second set to sign{how}", "out-of-order"):
             again.agree(Survivors(context, (0, 1, 2, 3, 5)).encode())
@@ -126,7 +126,7 @@ def test_survivors_are_signed_once_and_only_if_they_hold(world: World, attack: A
 def test_split_survivors_are_never_unmasked(world: World, attack: Attack) -> None:
     opening = submitted(world)
     one, two = (0, 1, 2, 3, 4), (0, 1, 2, 3, 5)
-    site, _ = first(world).agree(Survivors(opening.context, one).encode()).after(forget)
+    site, _ = first(world).agree(Survivors(opening.context, one).encode()).commit(forget)
     with attack("split survivors: signatures under another set", "bad-signature"):
         site.release(signatures(opening.context, two, one))
     with attack("split survivors: one signature under another set among them", "bad-signature"):
@@ -152,7 +152,7 @@ def test_split_survivors_are_never_unmasked(world: World, attack: Attack) -> Non
 def test_shares_are_released_once(world: World, attack: Attack) -> None:
     opening = agreed(world, absent=("site-005",))
     request = opening.requests()["site-000"]
-    released, message = first(world).release(request).after(forget)
+    released, message = first(world).release(request).commit(forget)
     content = Release.decode(message)
     assert len(content.shares) == 32 * 6, "one share for each participant: there is no room for both"
     for site, how in ((released, ""), (restarted(released), " after a restart")):
@@ -160,72 +160,72 @@ def test_shares_are_released_once(world: World, attack: Attack) -> None:
             site.release(request)
         with attack(f"both shares of one site: as a survivor this time{how}", "out-of-order"):
             site.agree(Survivors(opening.context, (0, 1, 2, 3, 4, 5)).encode())
-    assert 0 not in released.state.secrets.held
+    assert 0 not in released.state.secrets.held_shares
     assert 0 not in released.state.secrets.rounds
 
 
 def test_a_crash_between_signing_and_releasing_frees_no_second_answer(world: World, attack: Attack) -> None:
     opening = submitted(world)
     request = opening.requests()["site-000"]
-    recorded: list[State] = []
-    first(world).agree(request).after(recorded.append)
-    back = Site.restored("site-000", identity("site-000"), world.pins, recorded[0])
+    recorded: list[ParticipantState] = []
+    first(world).agree(request).commit(recorded.append)
+    back = Participant.restore("site-000", identity("site-000"), world.pins, recorded[0])
     with attack("crash after signing: other survivors", "out-of-order"):
         back.agree(Survivors(opening.context, (0, 1, 2, 3, 4)).encode())
     everybody = tuple(range(6))
-    gone, _ = back.release(signatures(opening.context, everybody, everybody)).after(recorded.append)
+    gone, _ = back.release(signatures(opening.context, everybody, everybody)).commit(recorded.append)
     back = restarted(replace(gone, state=recorded[1]))
     with attack("crash after releasing: again", "out-of-order"):
         back.release(signatures(opening.context, everybody, everybody))
 
 
 def test_a_message_is_not_to_be_had_when_its_record_fails(world: World, attack: Attack) -> None:
-    def full(_: State) -> None:
+    def full(_: ParticipantState) -> None:
         raise OSError(28, "No space left on device")
 
-    outgoing: Outgoing = (
+    outgoing: PendingMessage = (
         first(world).open(Start(0, "train", QUESTION).encode(), QUESTION, NOW_S).submit(world.vectors()["site-000"])
     )
     with pytest.raises(OSError, match="No space"):
-        outgoing.after(full)
+        outgoing.commit(full)
     assert "_message" not in repr(outgoing)
     assert "secrets" not in repr(world.sites["site-000"])
 
 
 def test_two_requests_at_once_do_not_make_a_site_sign_twice(world: World, attack: Attack) -> None:
     opening = submitted(world)
-    recorded: list[State] = []
-    keeper = Keeper(first(world), recorded.append)
+    recorded: list[ParticipantState] = []
+    keeper = DurableParticipant(first(world), recorded.append)
     sets = [Survivors(opening.context, members).encode() for members in ((0, 1, 2, 3, 4), (0, 1, 2, 3, 5))]
     with attack("split survivors: two sets at the same time", "out-of-order"), ThreadPoolExecutor(2) as pool:
         asked = [pool.submit(keeper.step, lambda s, m=message: s.agree(m)) for message in sets]
         for answer in asked:
             answer.result()
     assert len(recorded) == 1
-    assert keeper.site.state == recorded[0]
+    assert keeper.participant.state == recorded[0]
 
 
 def test_a_keeper_goes_through_a_round_and_stays_as_it_was_when_its_record_fails(world: World) -> None:
-    def full(_: State) -> None:
+    def full(_: ParticipantState) -> None:
         raise OSError(28, "No space left on device")
 
-    keeper = Keeper(first(world), full)
+    keeper = DurableParticipant(first(world), full)
     keeper.open(Start(0, "train", QUESTION).encode(), QUESTION, NOW_S)
-    before = keeper.site
+    before = keeper.participant
     with pytest.raises(OSError, match="No space"):
         keeper.step(lambda s: s.submit(world.vectors()["site-000"]))
-    assert keeper.site is before
+    assert keeper.participant is before
 
 
 def test_a_sealed_state_is_opened_by_its_key_alone(world: World, attack: Attack) -> None:
-    content = sealed(first(world).state.encode(), b"k" * 32)
+    content = seal_state(first(world).state.encode(), b"k" * 32)
     with attack("sealed state under another key", "bad-seal"):
-        unsealed(content, b"l" * 32)
+        unseal_state(content, b"l" * 32)
     for at in (0, 40, len(content) - 1):
         with attack(f"sealed state with byte {at} changed", "bad-seal"):
-            unsealed(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :], b"k" * 32)
+            unseal_state(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :], b"k" * 32)
     with attack("sealed state cut short", "bad-seal"):
-        unsealed(content[:50], b"k" * 32)
+        unseal_state(content[:50], b"k" * 32)
 
 
 def test_the_same_question_is_not_summed_over_two_sets(world: World, attack: Attack) -> None:
@@ -236,19 +236,19 @@ def test_the_same_question_is_not_summed_over_two_sets(world: World, attack: Att
         with attack(f"the same question again, now with a site more{how}", "repeated-question"):
             site.agree(opening.requests()["site-000"])
     same = submitted(world, slot=2, absent=("site-003",))
-    first(world).agree(same.requests()["site-000"]).after(forget)
+    first(world).agree(same.requests()["site-000"]).commit(forget)
 
 
 def test_a_whole_sum_is_not_unmasked_in_part(world: World, attack: Attack) -> None:
     site = first(world).open(Start(0, "gram", QUESTION).encode(), QUESTION, NOW_S)
-    site, vector = site.submit(world.vectors("gram")["site-000"]).after(forget)
+    site, vector = site.submit(world.vectors("gram")["site-000"]).commit(forget)
     with attack("a sum that is of use only whole, over a part", "not-whole"):
         site.agree(Survivors(Masked.decode(vector).context, (0, 1, 2, 3, 4)).encode())
 
 
 def test_malicious_sites_do_not_spoil_the_sum(world: World, attack: Attack) -> None:
-    assert world.epoch is not None
-    opening = RoundOpening(world.epoch, 0, "train", QUESTION)
+    assert world.key_period is not None
+    opening = RoundOpening(world.key_period, 0, "train", QUESTION)
     vectors, right = world.vectors(), {}
     for name, start in opening.requests().items():
         world.sites[name] = world.sites[name].open(start, QUESTION, NOW_S)
@@ -273,9 +273,9 @@ def test_malicious_sites_do_not_spoil_the_sum(world: World, attack: Attack) -> N
         opening.receive(right["site-005"])
     signed = Agreement.decode(world.send("site-001", lambda s: s.agree(opening.requests()["site-001"])))
     with attack("signature under other survivors, by a site", "split-survivors", opening):
-        opening.receive(replace(signed, members=(0, 1, 2, 3, 5)).signed(identity("site-001")).encode())
+        opening.receive(replace(signed, members=(0, 1, 2, 3, 5)).sign(identity("site-001")).encode())
     with attack("signature by a site that dropped out", "not-asked", opening):
-        opening.receive(replace(signed, sender=5).signed(identity("site-005")).encode())
+        opening.receive(replace(signed, sender=5).sign(identity("site-005")).encode())
     opening.receive(signed.encode())
     survivors = opening.requests()["site-001"]
     for name in ("site-000", "site-002", "site-003", "site-004"):
@@ -283,7 +283,7 @@ def test_malicious_sites_do_not_spoil_the_sum(world: World, attack: Attack) -> N
     opening.close()
     release = Release.decode(world.send("site-001", lambda s: s.release(opening.requests()["site-001"])))
     with attack("shares for some participants only", "bad-share", opening):
-        opening.receive(replace(release, shares=release.shares[32:]).signed(identity("site-001")).encode())
+        opening.receive(replace(release, shares=release.shares[32:]).sign(identity("site-001")).encode())
     with attack("shares in the name of another", "bad-signature", opening):
         opening.receive(replace(release, sender=2).encode())
 
@@ -291,20 +291,20 @@ def test_malicious_sites_do_not_spoil_the_sum(world: World, attack: Attack) -> N
 def signed_vector(like: Masked, words: np.ndarray) -> bytes:
     """A vector with the true signature of its sender."""
     unsigned = replace(like, words=words, signature=bytes(64)).encode()
-    return Masked.decode(unsigned).signed(identity(f"site-{like.sender:03d}")).encode()
+    return Masked.decode(unsigned).sign(identity(f"site-{like.sender:03d}")).encode()
 
 
 @pytest.mark.parametrize(("n", "liars"), [(9, 1), (9, 2), (20, 2), (20, 3), (20, 4)])
 def test_wrong_shares_are_found_and_their_holders_named(attack: Attack, n: int, liars: int) -> None:
     world = World.of(n)
-    world.open_epoch()
+    world.open_key_period()
     opening = agreed(world, absent=(f"site-{n - 1:03d}",))
     for name, request in opening.requests().items():
         message = world.send(name, lambda s, m=request: s.release(m))
         if int(name[-3:]) < liars:
             true = Release.decode(message)
             false = replace(true, shares=bytes(32) + true.shares[32:])
-            message = false.signed(identity(name)).encode()
+            message = false.sign(identity(name)).encode()
         opening.receive(message)
     opening.close()
     if (n, liars) in ((9, 2), (20, 4)):
@@ -319,7 +319,7 @@ def test_wrong_shares_are_found_and_their_holders_named(attack: Attack, n: int, 
 def test_a_dealer_of_wrong_shares_is_named(attack: Attack) -> None:
     world = World.of(6)
     names = list(world.sites)
-    opening = EpochOpening(world.plan, world.roster)
+    opening = KeyPeriodOpening(world.plan, world.roster)
     for name in names:
         opening.receive(world.send(name, lambda s: s.join(world.plan.content, world.signed_roster, NOW_S)))
     opening.close()
@@ -333,7 +333,7 @@ def test_a_dealer_of_wrong_shares_is_named(attack: Attack) -> None:
     for name, delivery in opening.requests().items():
         opening.receive(world.send(name, lambda s, m=delivery: s.take(m)))
     opening.close()
-    world.epoch = opening.epoch()
+    world.key_period = opening.key_period()
     with attack("a dealer of wrong shares", "bad-share"):
         try:
             world.round(world.vectors(), no_vector=["site-002"])
@@ -384,8 +384,8 @@ def test_one_round_s_messages_are_of_no_use_in_another(world: World, attack: Att
     world.round(world.vectors(), no_vector=["site-004"])
     old = list(world.transcript)
     opening = submitted(world, slot=1)
-    assert world.epoch is not None
-    fresh = RoundOpening(world.epoch, 1, "train", QUESTION)
+    assert world.key_period is not None
+    fresh = RoundOpening(world.key_period, 1, "train", QUESTION)
     with attack("vector replayed from the round before", "other-round", fresh):
         fresh.receive(old[4])
     with attack("signature replayed from the round before", "other-round", opening):

@@ -12,11 +12,11 @@ import pytest
 
 from common.audit import log_copy
 from common.audit.entries import Entry, decode
-from common.audit.heads import Head, vouch, vouched
+from common.audit.heads import LogHead, sign_log_key, load_verified_log_key
 from common.audit.log import Log
 from common.audit.merkle_tree import Tree, leaf_hash
 from common.errors import AuditError, ConfigError, ConsiliumError, IdentityError, RunError
-from common.secagg import Pins
+from common.trust.roster import Pins
 from common.trust.keys import public_of
 from tests.audit.log_of import log_of
 from tests.custody import faults
@@ -162,11 +162,11 @@ def test_a_head_is_its_own_log_s_and_under_its_own_key(tmp_path: Path) -> None:
     head = one.head()
     assert head
     own = public_of(one.key())
-    assert Head.admitted(head.paper.encode(), own, "site lisbon") == head
+    assert LogHead.load_verified(head.document.encode(), own, "site lisbon") == head
     with pytest.raises(IdentityError):
-        Head.admitted(head.paper.encode(), public_of(two.key()), "site lisbon")
+        LogHead.load_verified(head.document.encode(), public_of(two.key()), "site lisbon")
     with pytest.raises(AuditError, match="expected that of site nairobi"):
-        Head.admitted(head.paper.encode(), own, "site nairobi")
+        LogHead.load_verified(head.document.encode(), own, "site nairobi")
     for name in ("key", "head"):
         shutil.copy(two.folder / name, tmp_path / name)
     shutil.copy(tmp_path / "head", one.folder / "head")
@@ -177,11 +177,11 @@ def test_a_head_is_its_own_log_s_and_under_its_own_key(tmp_path: Path) -> None:
 def test_the_roots_vouch_for_the_coordinator_s_key(tmp_path: Path) -> None:
     root, other, key = (log_of(tmp_path / name, 1).key() for name in "abc")
     pins = Pins("pilot", (public_of(root),))
-    assert vouched(vouch(public_of(key), "pilot", [root]), pins) == public_of(key)
+    assert load_verified_log_key(sign_log_key(public_of(key), "pilot", [root]), pins) == public_of(key)
     with pytest.raises(IdentityError):
-        vouched(vouch(public_of(key), "pilot", [other]), pins)
+        load_verified_log_key(sign_log_key(public_of(key), "pilot", [other]), pins)
     with pytest.raises(AuditError, match="of 'chest'"):
-        vouched(vouch(public_of(key), "chest", [root]), pins)
+        load_verified_log_key(sign_log_key(public_of(key), "chest", [root]), pins)
 
 
 # --- what happens to it ---------------------------------------------------------------------------------------------

@@ -16,8 +16,8 @@ from client.plans import judge
 from client.plans.inbox import PlanInbox
 from client.plans.log_witness import Witness
 from common.audit.entries import decode
-from common.audit.heads import vouch
-from common.audit.witness_statement import Seen
+from common.audit.heads import sign_log_key
+from common.audit.witness_statement import WitnessStatement
 from common.errors import AuditError, ConfigError, IdentityError
 from common.trust.keys import public_of
 from server.consortium.home import Home
@@ -163,21 +163,21 @@ def test_nobody_speaks_as_another_witness_and_no_other_key_signs_heads(consortiu
     lisbon, osaka = consortium.sites["Lisbon"], consortium.sites["Osaka"]
     head = look(lisbon, consortium.home).head
     assert head is not None
-    forged = Seen.sign("Osaka", head, lisbon.identity)
+    forged = WitnessStatement.sign("Osaka", head, lisbon.identity)
     for word in (
         forged,
-        Seen.sign("Osaka", head, osaka.identity),
-        Seen.sign("Osaka", head, Ed25519PrivateKey.generate()),
+        WitnessStatement.sign("Osaka", head, osaka.identity),
+        WitnessStatement.sign("Osaka", head, Ed25519PrivateKey.generate()),
     ):
         with pytest.raises(IdentityError):
-            FolderSiteApi(consortium.home).log_head("Lisbon", {"size": 0, "witness": word.paper.told()})
+            FolderSiteApi(consortium.home).log_head("Lisbon", {"size": 0, "witness": word.document.to_json()})
     path = consortium.home.live / "witnesses" / "Osaka.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(forged.paper.told()))
+    path.write_text(json.dumps(forged.document.to_json()))
     assert look(lisbon, consortium.home).others == {}
 
     stranger = Ed25519PrivateKey.generate()
-    consortium.home.voucher.write_bytes(vouch(public_of(consortium.home.log.key()), "pilot", [stranger]))
+    consortium.home.voucher.write_bytes(sign_log_key(public_of(consortium.home.log.key()), "pilot", [stranger]))
     with pytest.raises(IdentityError):
         look(lisbon, consortium.home)
     assert not lisbon.witness_refused.exists()

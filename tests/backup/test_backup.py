@@ -15,7 +15,7 @@ from client.home import Home
 from client.plans import judge
 from common.errors import BackupError, ConfigError, CustodyError
 from common.storage import tensorfile
-from common.trust import documents
+from common.trust.documents import read_document
 from tests.backup.places import Place, content, little_room
 from tests.custody import faults
 from tests.custody.hospital import tell
@@ -412,8 +412,8 @@ def test_a_drill_restores_compares_opens_and_signs_its_report(place):
     assert told.hashes == 3 * sum(len(file.pieces) for file in place.vault.snapshot(1).files)
     assert not list(place.folder.glob("consilium-drill-*"))
     path = drill.write(told, place.home, 1_800_000_000)
-    paper = documents.read(path, "drill")
-    assert paper.demand([place.home.identity.public_key().public_bytes_raw()], "the site")["images"] == 2
+    paper = read_document(path, "drill")
+    assert paper.verify([place.home.identity.public_key().public_bytes_raw()], "the site")["images"] == 2
     assert "passed" in path.with_suffix(".txt").read_text()
     victim = place.vault.path_of(next(f for f in place.vault.snapshot(1).files if "packs" in f.path).pieces[0][1])
     victim.write_bytes(victim.read_bytes()[:-1])

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from common.audit.entries import Entry, decode
-from common.catalogue import Content
+from common.catalogue import OfferContent
 from server.catalogue.catalogue import Catalogue
 from tests.consortium.consortium import Consortium
 
@@ -42,7 +42,7 @@ class Fair:
         return self.coordinator(["catalogue", *map(str, words), "--home", str(self.consortium.home.folder)])
 
     @property
-    def offered(self) -> dict[str, Content]:
+    def offered(self) -> dict[str, OfferContent]:
         """By address, what is offered now."""
         return {o.content.address: o.content for o in self.catalogue.listing().offers if not o.withdrawn}
 

@@ -14,28 +14,28 @@ import yaml
 
 from client.catalogue.listing_check import Seen
 from client.connection.gateway_client import Board
-from common.catalogue import Content, Model, Offer, Plan, Withdrawn, listing
-from common.catalogue.offer_from_file import Said, of_file
+from common.catalogue import OfferContent, ModelOffer, Offer, PlanOffer, WithdrawnOffer, listing
+from common.catalogue.offer_from_file import Descriptions, of_file
 from common.catalogue.offers import MOST_BYTES, withdrawal
 from common.errors import CatalogueError, ConsiliumError, RunError
-from common.storage.run_folder import held
-from common.trust import documents
+from common.storage.run_folder import lock_folder
+from common.trust.documents import sign_document
 from server.catalogue import catalogue as coordinator
 from server.catalogue import packages
 from tests.catalogue.fair import Fair
 from tests.tally import TRIED
 
 
-def plan(fair: Fair, owner: str = "Lisbon", **changed: Any) -> Content:
+def plan(fair: Fair, owner: str = "Lisbon", **changed: Any) -> OfferContent:
     """What a hospital could offer."""
-    told, _ = of_file(fair.consortium.folder / "config.yaml", Said(), "pilot", owner, {})
+    told, _ = of_file(fair.consortium.folder / "config.yaml", Descriptions(), "pilot", owner, {})
     return told.model_copy(update=changed)
 
 
-def take(fair: Fair, content: Content) -> None:
+def take(fair: Fair, content: OfferContent) -> None:
     """As the coordinator does."""
     offer = Offer.make(content, [fair.consortium.sites[content.owner].identity])
-    fair.catalogue.take(content.owner, offer.paper.encode())
+    fair.catalogue.take(content.owner, offer.document.encode())
 
 
 # --- entries that are read by others --------------------------------------------------------------------------------
@@ -79,7 +79,7 @@ def test_nobody_fills_the_catalogue_for_the_others(fair: Fair, monkeypatch: pyte
     fair.catalogue.listing()
     take(fair, plan(fair, owner="Osaka", description=long))
     with pytest.raises(CatalogueError, match="a withdrawal that describes something"):
-        take(fair, plan(fair, name="n0", version=2, description=long, offer=Withdrawn()))
+        take(fair, plan(fair, name="n0", version=2, description=long, offer=WithdrawnOffer()))
     take(fair, withdrawal(plan(fair, name="n0")))
     assert fair.at("Nairobi") == 0
     TRIED["entries that leave no room for others, refused"] += 2
@@ -89,7 +89,7 @@ def test_an_entry_that_would_make_the_listing_too_long_is_not_taken(
     fair: Fair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     take(fair, plan(fair, name="first"))
-    before = fair.catalogue.listing().paper.encode()
+    before = fair.catalogue.listing().document.encode()
     monkeypatch.setattr(listing, "MOST_BYTES", len(before) + 99)
     with pytest.raises(CatalogueError, match="bytes, expected"):
         take(fair, plan(fair, owner="Osaka"))
@@ -100,11 +100,11 @@ def test_an_entry_that_would_make_the_listing_too_long_is_not_taken(
 def test_an_entry_that_is_taken_is_in_the_listing_however_it_was_written(fair: Fair) -> None:
     """Short in one line, it would be too long in the lines in which it is kept."""
     told = plan(fair)
-    assert isinstance(told.offer, Plan)
+    assert isinstance(told.offer, PlanOffer)
     terms = told.offer.terms.model_copy(update={"labels": tuple(f"{i:05d}" for i in range(4000))})
     long = told.model_copy(update={"offer": told.offer.model_copy(update={"terms": terms})})
-    paper = documents.signed("offer", long.model_dump(mode="json"), [fair.consortium.sites["Lisbon"].identity])
-    line = json.dumps(paper.told()).encode()
+    paper = sign_document("offer", long.model_dump(mode="json"), [fair.consortium.sites["Lisbon"].identity])
+    line = json.dumps(paper.to_json()).encode()
     assert len(line) < MOST_BYTES < len(paper.encode())
     with pytest.raises(CatalogueError, match="at most"):
         fair.catalogue.take("Lisbon", line)
@@ -114,10 +114,10 @@ def test_an_entry_that_is_taken_is_in_the_listing_however_it_was_written(fair: F
 # --- packages -------------------------------------------------------------------------------------------------------
 
 
-def offered(fair: Fair, package: bytes, owner: str = "Lisbon", size: int | None = None, **changed: Any) -> Content:
+def offered(fair: Fair, package: bytes, owner: str = "Lisbon", size: int | None = None, **changed: Any) -> OfferContent:
     """A model whose package is anything."""
     digest = hashlib.sha256(package).hexdigest()
-    model = Model(
+    model = ModelOffer(
         model="any", package="0" * 64, sha256=digest, size=size or len(package), architecture="svm", labels=("a", "b"),
         shape=(1, 1, 1), publisher="any", fingerprint=" ".join(["00000"] * 6), trained="federation", licence="any",
         card="",
@@ -146,7 +146,7 @@ def test_nothing_is_added_to_a_package_while_it_is_compared(fair: Fair) -> None:
     """What came in between would stand under the digest of something else, for whoever offers that later too."""
     digest = hashlib.sha256(b"abc").hexdigest()
     assert fair.catalogue.packages.deposit("Lisbon", digest, 0, b"ab") == 2
-    with held(fair.catalogue.folder / "incoming" / "Lisbon", "compared here, as `take` does"):
+    with lock_folder(fair.catalogue.folder / "incoming" / "Lisbon", "compared here, as `take` does"):
         with pytest.raises(RunError, match="Try again"):
             fair.catalogue.packages.deposit("Lisbon", digest, 2, b"c")
         with pytest.raises(RunError, match="Try again"):
@@ -181,16 +181,16 @@ class Liar:
 
 def test_whatever_a_coordinator_says_of_the_catalogue_a_site_refuses_it_in_words(fair: Fair) -> None:
     take(fair, plan(fair))
-    seen, whole = Seen(fair.consortium.sites["Nairobi"]), fair.catalogue.listing().paper
+    seen, whole = Seen(fair.consortium.sites["Nairobi"]), fair.catalogue.listing().document
     key = fair.consortium.home.log.key()
-    odd: list[Any] = [None, [], 5, {"paper": "catalogue"}, {**whole.told(), "signatures": []}]
+    odd: list[Any] = [None, [], 5, {"paper": "catalogue"}, {**whole.to_json(), "signatures": []}]
     for change in (
         {"made_s": 1e300}, {"made_s": -1e300}, {"made_s": "nan"}, {"offers": "ab"}, {"offers": [1]}, {"offers": 5},
         {"roster": 5}, {"voucher": None}, {"version": None}, {"version": "9" * 5000},
     ):  # fmt: skip
-        odd.append(documents.signed("catalogue", whole.content | change, [key]).told())
+        odd.append(sign_document("catalogue", whole.content | change, [key]).to_json())
     lies: list[dict[str, Any]] = [{"catalogue": one, "next": {}} for one in odd]
-    lies += [{"catalogue": whole.told(), "next": one} for one in ({"a": math.inf}, {"a": None}, [], {"a": "9" * 5000})]
+    lies += [{"catalogue": whole.to_json(), "next": one} for one in ({"a": math.inf}, {"a": None}, [], {"a": "9" * 5000})]
     for lie in lies:
         with pytest.raises(ConsiliumError):
             seen.look(cast(Board, Liar(lie)))

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
-from common.catalogue import Content, Offer
-from common.catalogue.offer_from_file import Said, of_file
+from common.catalogue import OfferContent, Offer
+from common.catalogue.offer_from_file import Descriptions, of_file
 from server.consortium import membership
 from server.dashboard.live_page import PageContent
 from tests.catalogue.fair import ABOUT, Fair
@@ -21,16 +21,16 @@ LONGEST = "w" * 60
 Looks = Sequence[tuple[dict[str, int], str]]
 
 
-def taken(fair: Fair, content: Content, package: bytes = b"") -> None:
+def taken(fair: Fair, content: OfferContent, package: bytes = b"") -> None:
     """An entry in the catalogue, signed by whose it is."""
     keys = [fair.consortium.sites[content.owner].identity] if content.owner else fair.consortium.roots
-    fair.catalogue.take(content.owner, Offer.make(content, keys).paper.encode(), package)
+    fair.catalogue.take(content.owner, Offer.make(content, keys).document.encode(), package)
 
 
 def crowded(fair: Fair, model: Made) -> None:
     """What strains a page: a data set, a model, 30 plans, and texts that are long, without a gap, or markup."""
     assert fair.at("Lisbon", "offer", "chest", "--yes") == 0
-    finder, package = of_file(model.path, Said("finder", title="long title " * 10), "pilot", "", {})
+    finder, package = of_file(model.path, Descriptions("finder", title="long title " * 10), "pilot", "", {})
     taken(fair, finder, package)
     first = plan(fair, name=LONGEST, title="W" * 120, description=f"{'W' * 300}\n\n{MARKUP}", contact="w" * 200)
     taken(fair, first)

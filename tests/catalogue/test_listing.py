@@ -14,13 +14,13 @@ from rich.console import Console
 from client.catalogue import listing_check
 from client.catalogue.listing_check import Seen, fetch, send
 from client.plans.sync import board_of
-from common.audit.heads import vouch
-from common.catalogue import Content, Listing, Model, Offer, Plan, Withdrawn, command_parts, listing_view
-from common.catalogue.offer_from_file import Said, made, of_file
+from common.audit.heads import sign_log_key
+from common.catalogue import OfferContent, Listing, ModelOffer, Offer, PlanOffer, WithdrawnOffer, command_parts, listing_view
+from common.catalogue.offer_from_file import Descriptions, offer_content, of_file
 from common.catalogue.offers import MOST_BYTES
 from common.errors import CatalogueError, ConsiliumError, IdentityError, LinkError, WireError
-from common.secagg import Pins
-from common.trust import documents
+from common.trust.roster import Pins
+from common.trust.documents import sign_document
 from common.trust.joining import consortium_fingerprint
 from common.trust.keys import public_of
 from server.catalogue import catalogue as coordinator
@@ -33,16 +33,16 @@ STRANGER = Ed25519PrivateKey.from_private_bytes(b"nobody whom the roots know, 32
 Change = Callable[[dict[str, Any]], None]
 
 
-def plan(fair: Fair, **changed: Any) -> Content:
+def plan(fair: Fair, **changed: Any) -> OfferContent:
     """What Lisbon could offer."""
-    told, _ = of_file(fair.consortium.folder / "config.yaml", Said(), "pilot", "Lisbon", {})
+    told, _ = of_file(fair.consortium.folder / "config.yaml", Descriptions(), "pilot", "Lisbon", {})
     return told.model_copy(update=changed)
 
 
 def test_an_entry_is_taken_from_its_owner_alone_and_in_its_turn(fair: Fair) -> None:
     lisbon, nairobi = (fair.consortium.sites[site].identity for site in ("Lisbon", "Nairobi"))
     first = plan(fair)
-    tried: list[tuple[Content, list[Ed25519PrivateKey], str]] = [
+    tried: list[tuple[OfferContent, list[Ed25519PrivateKey], str]] = [
         (first, [nairobi], "Lisbon"),  # under another's key
         (first, [STRANGER], "Lisbon"),
         (first, [lisbon], "Nairobi"),  # brought by another
@@ -56,19 +56,19 @@ def test_an_entry_is_taken_from_its_owner_alone_and_in_its_turn(fair: Fair) -> N
     ]
     for content, keys, by in tried:
         with pytest.raises(ConsiliumError):
-            fair.catalogue.take(by, Offer.make(content, keys).paper.encode())
+            fair.catalogue.take(by, Offer.make(content, keys).document.encode())
         assert not fair.catalogue.listing().offers
-    paper = Offer.make(first, [lisbon]).paper
+    paper = Offer.make(first, [lisbon]).document
     fair.catalogue.take("Lisbon", paper.encode())
     with pytest.raises(CatalogueError, match="version 1, expected 2"):
         fair.catalogue.take("Lisbon", paper.encode())  # the same again
-    gone = plan(fair, version=2, offer=Withdrawn())
-    fair.catalogue.take("Lisbon", Offer.make(gone, [lisbon]).paper.encode())
+    gone = plan(fair, version=2, offer=WithdrawnOffer())
+    fair.catalogue.take("Lisbon", Offer.make(gone, [lisbon]).document.encode())
     with pytest.raises(CatalogueError, match="version 1, expected 3"):
         fair.catalogue.take("Lisbon", paper.encode())  # after it was withdrawn
     assert not fair.offered
     for words in ({"name": "../up"}, {"name": ""}, {"version": 0}, {"title": "a\nb"}, {"offer": {"kind": "sale"}}):
-        told = documents.signed("offer", first.model_dump(mode="json") | words, [lisbon])
+        told = sign_document("offer", first.model_dump(mode="json") | words, [lisbon])
         with pytest.raises(CatalogueError, match="of another release"):
             fair.catalogue.take("Lisbon", told.encode())
     TRIED["offers of others, or out of turn, refused"] += len(tried) + 7
@@ -77,37 +77,37 @@ def test_an_entry_is_taken_from_its_owner_alone_and_in_its_turn(fair: Fair) -> N
 def test_what_is_too_long_or_too_much_is_refused(fair: Fair, monkeypatch: pytest.MonkeyPatch) -> None:
     lisbon = fair.consortium.sites["Lisbon"].identity
     told = plan(fair)
-    assert isinstance(told.offer, Plan)
+    assert isinstance(told.offer, PlanOffer)
     terms = told.offer.terms.model_copy(update={"labels": tuple(f"{i} " + "x" * 100 for i in range(600))})
     long = told.model_copy(update={"offer": told.offer.model_copy(update={"terms": terms})})
     with pytest.raises(CatalogueError, match=f"expected {MOST_BYTES:,} at most"):
         Offer.make(long, [lisbon])
-    paper = documents.signed("offer", long.model_dump(mode="json"), [lisbon])
+    paper = sign_document("offer", long.model_dump(mode="json"), [lisbon])
     with pytest.raises(CatalogueError, match="at most"):
         fair.catalogue.take("Lisbon", paper.encode())
     monkeypatch.setattr(coordinator, "MOST_OFFERS", 2)
     for name in ("a", "b"):
-        fair.catalogue.take("Lisbon", Offer.make(plan(fair, name=name), [lisbon]).paper.encode())
+        fair.catalogue.take("Lisbon", Offer.make(plan(fair, name=name), [lisbon]).document.encode())
     with pytest.raises(CatalogueError, match="2 at most"):
-        fair.catalogue.take("Lisbon", Offer.make(plan(fair, name="c"), [lisbon]).paper.encode())
-    fair.catalogue.take("Lisbon", Offer.make(plan(fair, name="a", version=2), [lisbon]).paper.encode())
+        fair.catalogue.take("Lisbon", Offer.make(plan(fair, name="c"), [lisbon]).document.encode())
+    fair.catalogue.take("Lisbon", Offer.make(plan(fair, name="a", version=2), [lisbon]).document.encode())
     monkeypatch.setattr(coordinator, "MOST_PAPERS", 3)
     with pytest.raises(CatalogueError, match="has brought 3 entries"):
-        fair.catalogue.take("Lisbon", Offer.make(plan(fair, name="a", version=3), [lisbon]).paper.encode())
+        fair.catalogue.take("Lisbon", Offer.make(plan(fair, name="a", version=3), [lisbon]).document.encode())
 
 
 def test_a_listing_in_which_anything_was_changed_is_refused(fair: Fair) -> None:
     pins = fair.consortium.home.pins
     for site in ("Lisbon", "Nairobi"):
         assert fair.at(site, "offer", fair.consortium.folder / "config.yaml", "--yes") == 0
-    file = fair.catalogue.listing().paper.encode()
-    assert len(Listing.admitted(file, pins).offers) == 2
+    file = fair.catalogue.listing().document.encode()
+    assert len(Listing.load_verified(file, pins).offers) == 2
     content, refused = json.loads(file)["content"], 0
 
     def other(change: Change, key: Ed25519PrivateKey) -> bytes:
         told = json.loads(json.dumps(content))
         change(told)
-        return documents.signed("catalogue", told, [key]).encode()
+        return sign_document("catalogue", told, [key]).encode()
 
     log = fair.consortium.home.log.key()
     changes: list[Change] = [
@@ -117,28 +117,28 @@ def test_a_listing_in_which_anything_was_changed_is_refused(fair: Fair) -> None:
         lambda told: told["offers"].append(told["offers"][0]),  # twice
         lambda told: told.update(consortium="others"),
         lambda told: told.update(roster=base64.b64encode(b"none").decode()),
-        lambda told: told.update(voucher=json.loads(vouch(public_of(log), "pilot", [STRANGER]))),
+        lambda told: told.update(voucher=json.loads(sign_log_key(public_of(log), "pilot", [STRANGER]))),
         lambda told: told.update(version="many"),
         lambda told: told.pop("offers"),
     ]
     for change in changes:  # by the coordinator itself, who can sign a listing, and none of what is in it
         with pytest.raises(ConsiliumError):
-            Listing.admitted(other(change, log), pins)
+            Listing.load_verified(other(change, log), pins)
         refused += 1
     with pytest.raises(IdentityError):
-        Listing.admitted(other(lambda told: None, STRANGER), pins)
+        Listing.load_verified(other(lambda told: None, STRANGER), pins)
     with pytest.raises(ConsiliumError):
-        Listing.admitted(file, Pins("pilot", (public_of(STRANGER),)))
+        Listing.load_verified(file, Pins("pilot", (public_of(STRANGER),)))
     whole = json.dumps(json.loads(file), separators=(",", ":")).encode()
     for at in range(0, len(whole), 97):
         changed = bytearray(whole)
         changed[at] ^= 1
         try:
-            found = Listing.admitted(bytes(changed), pins)
+            found = Listing.load_verified(bytes(changed), pins)
         except ConsiliumError:
             refused += 1
         else:
-            assert found.paper.content == content
+            assert found.document.content == content
     TRIED["catalogues changed, refused"] += refused + 2
 
 
@@ -154,7 +154,7 @@ def test_a_site_notices_when_it_is_shown_less_than_before_or_not_what_it_offers(
     assert "has 0 entries and withdrawals; this site saw 1" in capsys.readouterr().err
     capsys.readouterr()
     other = plan(fair, owner="Osaka", name="other")
-    fair.catalogue.take("Osaka", Offer.make(other, [fair.consortium.sites["Osaka"].identity]).paper.encode())
+    fair.catalogue.take("Osaka", Offer.make(other, [fair.consortium.sites["Osaka"].identity]).document.encode())
     assert fair.at("Nairobi") == 2
     assert "of one version of the catalogue this site was shown two" in capsys.readouterr().err
     assert fair.at("Lisbon") == 2
@@ -194,7 +194,7 @@ def test_a_transfer_that_broke_off_goes_on_and_what_came_damaged_is_not_taken(fa
             ]
         )
         assert sum(sent[1:]) == len(file)
-        content, _ = of_file(model.path, Said(), "pilot", "Lisbon", {})
+        content, _ = of_file(model.path, Descriptions(), "pilot", "Lisbon", {})
         with pytest.raises(LinkError, match="has not come, or not whole"):
             Seen(lisbon).offer(board, content)  # the model's own package was not sent
         send(board, model.file, sent.append)
@@ -205,7 +205,7 @@ def test_a_transfer_that_broke_off_goes_on_and_what_came_damaged_is_not_taken(fa
         assert not fair.offered
         send(board, model.file, sent.append)
         Seen(lisbon).offer(board, content)
-    assert isinstance(content.offer, Model)
+    assert isinstance(content.offer, ModelOffer)
     with board_of(nairobi) as board:
         fetched = fetch(board, content.offer, nairobi.folder, sent.append)
         assert fetched.read_bytes() == model.file
@@ -252,15 +252,15 @@ def test_partners_outside_read_what_was_exported_after_comparing_a_fingerprint(
     assert fair.hospital([*words, "--fingerprint", "1" + digits]) == 2
     assert fair.at("Nairobi", "read", tmp_path / "all.json") == 0  # a member has compared it already
     assert fair.here("export", tmp_path / "all.txt") == 2
-    forged = fair.catalogue.listing().paper.content | {"roots": [public_of(STRANGER).hex()]}
-    (tmp_path / "forged.json").write_bytes(documents.signed("catalogue", forged, [STRANGER]).encode())
+    forged = fair.catalogue.listing().document.content | {"roots": [public_of(STRANGER).hex()]}
+    (tmp_path / "forged.json").write_bytes(sign_document("catalogue", forged, [STRANGER]).encode())
     with pytest.raises(ConsiliumError):
-        Listing.admitted((tmp_path / "forged.json").read_bytes(), Pins("pilot", (public_of(STRANGER),)))
+        Listing.load_verified((tmp_path / "forged.json").read_bytes(), Pins("pilot", (public_of(STRANGER),)))
 
 
 def test_the_page_loads_nothing_and_takes_no_entry_for_markup(fair: Fair, tmp_path: Path) -> None:
     odd = plan(fair, title="<script>alert(1)</script>", description='<img src="http://x">', name="odd")
-    fair.catalogue.take("Lisbon", Offer.make(odd, [fair.consortium.sites["Lisbon"].identity]).paper.encode())
+    fair.catalogue.take("Lisbon", Offer.make(odd, [fair.consortium.sites["Lisbon"].identity]).document.encode())
     assert fair.here("export", tmp_path / "all.html") == 0
     page = (tmp_path / "all.html").read_text()
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
@@ -269,11 +269,11 @@ def test_the_page_loads_nothing_and_takes_no_entry_for_markup(fair: Fair, tmp_pa
 
 def test_a_text_that_would_move_the_cursor_is_not_signed(fair: Fair) -> None:
     offer = plan(fair).offer
-    assert isinstance(offer, Plan)
-    content = made("pilot", "Lisbon", Said("a", "clear \x1b[2J"), offer, {})
+    assert isinstance(offer, PlanOffer)
+    content = offer_content("pilot", "Lisbon", Descriptions("a", "clear \x1b[2J"), offer, {})
     with pytest.raises(WireError):
         Offer.make(content, [STRANGER])
-    assert "odd" not in listing_view.described(content)
+    assert "odd" not in listing_view.render_offer(content)
 
 
 def test_an_entry_of_another_release_is_left_out_and_hides_nothing_else(
@@ -281,10 +281,10 @@ def test_an_entry_of_another_release_is_left_out_and_hides_nothing_else(
 ) -> None:
     home, lisbon = fair.consortium.home, fair.consortium.sites["Lisbon"]
     assert fair.at("Nairobi", "offer", "chest", "--yes") == 0
-    later = documents.signed("offer", plan(fair).model_dump(mode="json") | {"colour": "blue"}, [lisbon.identity])
-    told = fair.catalogue.listing().paper.content
-    told = told | {"offers": [*told["offers"], later.told()]}
-    listing = Listing.admitted(documents.signed("catalogue", told, [home.log.key()]).encode(), home.pins)
+    later = sign_document("offer", plan(fair).model_dump(mode="json") | {"colour": "blue"}, [lisbon.identity])
+    told = fair.catalogue.listing().document.content
+    told = told | {"offers": [*told["offers"], later.to_json()]}
+    listing = Listing.load_verified(sign_document("catalogue", told, [home.log.key()]).encode(), home.pins)
     assert [offer.content.address for offer in listing.offers] == ["Nairobi/chest"]
     assert listing.unread == 1
     command_parts.bullet_list(listing, Console())

@@ -13,7 +13,7 @@ from PIL import Image
 from client.dataset import loading
 from client.dataset.for_plan import own_cases
 from common import config as configuration
-from common.catalogue import Dataset, Model, Plan, Span
+from common.catalogue import DatasetOffer, ModelOffer, PlanOffer, Span
 from common.package import package_file
 from common.plans.plan import RunPlan
 from tests.catalogue.fair import ABOUT, Fair
@@ -37,7 +37,7 @@ def test_a_data_set_is_described_by_people_and_counted_by_the_program(
     assert fair.at("Lisbon", "offer", "chest", "--yes") == 0
     entry = fair.offered["Lisbon/chest"]
     told = entry.offer
-    assert isinstance(told, Dataset)
+    assert isinstance(told, DatasetOffer)
     assert (entry.title, entry.description, entry.contact) == (ABOUT["title"], ABOUT["description"], "Ana Sousa")
     assert (told.modality, told.country, told.purposes) == (("DX",), "Portugal", ("training",))
     assert told.origin == "synthetic"  # whatever its people say of it
@@ -60,7 +60,7 @@ def test_counts_are_exact_where_the_site_says_so(fair: Fair) -> None:
     path.write_text(yaml.safe_dump(told))
     assert fair.at("Lisbon", "offer", "chest", "--yes") == 0
     offer = fair.offered["Lisbon/chest"].offer
-    assert isinstance(offer, Dataset)
+    assert isinstance(offer, DatasetOffer)
     assert all(span.least == span.most for span in offer.cases)
     (lisbon,) = (site for site in loading.load(fair.consortium.config, 1).sites if site.name == "Lisbon")
     labels = np.concatenate([part.labels for part in (lisbon.train, lisbon.validation, lisbon.test)])
@@ -94,12 +94,12 @@ def test_a_model_goes_from_one_hospital_to_another_as_it_was_and_can_be_used_the
     assert fair.at("Lisbon", "offer", model.path, "--title", "Finds disease", "--yes") == 0
     (address,) = fair.offered
     offer = fair.offered[address].offer
-    assert isinstance(offer, Model)
+    assert isinstance(offer, ModelOffer)
     assert (offer.trained, offer.labels) == ("synthetic", model.shared.content.labels)
     assert offer.card == model.shared.members["card.md"].decode()
     assert fair.at("Nairobi", "take", address, "--out", tmp_path / "taken.consilium") == 0
     assert (tmp_path / "taken.consilium").read_bytes() == model.file
-    assert package_file.read(tmp_path / "taken.consilium").fingerprint in capsys.readouterr().out
+    assert package_file.read_package(tmp_path / "taken.consilium").fingerprint in capsys.readouterr().out
     assert fair.at("Nairobi", "take", address, "--out", tmp_path / "taken.consilium") == 2  # is not written over
     assert fair.here("take", address, "--out", tmp_path / "here.consilium") == 0
     assert (tmp_path / "here.consilium").read_bytes() == model.file
@@ -115,11 +115,11 @@ def test_a_plan_goes_from_a_hospital_to_the_coordinator_who_asks_for_it_and_no_p
     plan.write_text(yaml.safe_dump(tree | {"data": {"kind": "folder", "path": str(images)}}))
     assert fair.at("Lisbon", "offer", plan, "--yes", "--name", "ours") == 0
     entry = fair.offered["Lisbon/ours"]
-    assert isinstance(entry.offer, Plan)
+    assert isinstance(entry.offer, PlanOffer)
     assert "secret-place" not in json.dumps(entry.model_dump(mode="json"))
     assert fair.here("take", "Lisbon/ours", "--out", tmp_path / "taken.yaml") == 0
     config = configuration.load(tmp_path / "taken.yaml")
-    drawn = RunPlan.draw_up(config, fair.consortium.home.roster, fair.consortium.roots)
+    drawn = RunPlan.from_config(config, fair.consortium.home.roster, fair.consortium.roots)
     assert drawn.content.training == entry.offer.training
     assert drawn.content.dataset == "chest"
 
@@ -198,7 +198,7 @@ def test_data_that_name_no_site_are_all_the_hospital_s_own(fair: Fair, tmp_path:
     (site.folder / "site.yaml").write_text(yaml.safe_dump(told))
     assert fair.at("Lisbon", "offer", "chest", "--yes") == 0
     offer = fair.offered["Lisbon/chest"].offer
-    assert isinstance(offer, Dataset)
+    assert isinstance(offer, DatasetOffer)
     assert (offer.origin, [span.least for span in offer.cases]) == ("hospital", [14, 9])
     cases = own_cases(site, fair.consortium.plan())
     assert cases.name == "Lisbon"

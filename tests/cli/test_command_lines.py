@@ -305,7 +305,7 @@ def test_a_plan_is_submitted_and_shown_and_decided_on_without_the_network(
     submitted = said_by(capsys, "run", consortium.folder / "config.yaml", "--no-follow", "--home", home)
     (run,) = Run.all(consortium.home)
     assert f"Run {run.name}: asking Lisbon, Nairobi, Osaka" in submitted
-    PlanInbox(lisbon).take_plan(run.plan.paper.encode())
+    PlanInbox(lisbon).take_plan(run.plan.document.encode())
     (lisbon.folder / "address").write_text("127.0.0.1:1\n")  # nobody is there
     assert hospital.main(["plans", "--home", str(lisbon.folder)]) == 0
     assert hospital.main(["plans", run.name, "--home", str(lisbon.folder)]) == 0

@@ -54,9 +54,9 @@ def test_the_template_of_a_plan_names_every_key_that_a_plan_has_of_its_own() -> 
 
 def test_a_plan_is_drawn_up_from_the_template(tmp_path: Path) -> None:
     consortium = Consortium(tmp_path)
-    plan = RunPlan.draw_up(configuration.load(TEMPLATE), consortium.home.roster, consortium.roots)
+    plan = RunPlan.from_config(configuration.load(TEMPLATE), consortium.home.roster, consortium.roots)
     assert plan.content.cohort == NAMES
-    assert RunPlan.admitted(plan.paper.encode(), consortium.sites["Lisbon"].pins) == plan
+    assert RunPlan.load_verified(plan.document.encode(), consortium.sites["Lisbon"].pins) == plan
     assert Pipeline(plan.content.training.preprocess).fingerprint() == plan.content.recipe
 
 

@@ -13,7 +13,7 @@ from client.setup import enrol
 from common import config as configuration
 from common.config import Config
 from common.plans.plan import Decision, RunPlan
-from common.secagg import Roster
+from common.trust.roster import Roster
 from common.trust.joining import Welcome
 from server.consortium import membership
 from server.consortium.home import ConsortiumSettings, Home
@@ -79,9 +79,9 @@ class Consortium:
 
     def plan(self, *overrides: str, tree: dict[str, Any] = SVM) -> RunPlan:
         """A signed plan that every hospital has taken."""
-        plan = RunPlan.draw_up(config_of(self.folder, tree, *overrides), self.roster(), self.roots)
+        plan = RunPlan.from_config(config_of(self.folder, tree, *overrides), self.roster(), self.roots)
         for site in self.sites.values():
-            PlanInbox(site).take_plan(plan.paper.encode())
+            PlanInbox(site).take_plan(plan.document.encode())
         return plan
 
     def begun(self, plan: RunPlan, *approving: str) -> Run:
@@ -98,4 +98,4 @@ class Consortium:
         """A hospital's decision, brought to the coordinator."""
         decision = PlanInbox(self.sites[name]).decision(plan)
         assert isinstance(decision, Decision)
-        FolderSiteApi(self.home).take_decision(name, decision.paper.told())
+        FolderSiteApi(self.home).take_decision(name, decision.document.to_json())

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from client.home import Home as Hospital
 from client.setup import enrol
 from common.errors import ConfigError, IdentityError, PolicyError, WireError
-from common.trust import documents
+from common.trust.documents import read_document, sign_document
 from common.trust.joining import JoinRequest, Welcome, checked_name, consortium_fingerprint
 from server.consortium import membership
 from tests.consortium.consortium import Consortium
@@ -99,8 +99,8 @@ def test_every_name_that_passes_is_a_plain_file_name(name: str) -> None:
 
 def forged(**told: Any) -> bytes:
     identity, node = Ed25519PrivateKey.generate(), ec.generate_private_key(ec.SECP384R1())
-    content = documents.read(JoinRequest.write("lisbon", "", identity, node).file, "request").content
-    return documents.signed("request", content | told, [identity]).encode()
+    content = read_document(JoinRequest.write("lisbon", "", identity, node).file, "request").content
+    return sign_document("request", content | told, [identity]).encode()
 
 
 def openssh(key: ec.EllipticCurvePrivateKey) -> str:
@@ -207,9 +207,9 @@ def test_a_welcome_that_does_not_hold_together_is_refused(
 ) -> None:
     consortium = Consortium(tmp_path)
     file = (consortium.home.folder / "welcomes" / "Lisbon.welcome").read_bytes()
-    content = documents.read(file, "welcome").content | told
+    content = read_document(file, "welcome").content | told
     with pytest.raises(error):
-        Welcome.read(documents.signed("welcome", content, consortium.roots).encode())
+        Welcome.read(sign_document("welcome", content, consortium.roots).encode())
 
 
 # --- new keys -------------------------------------------------------------------------------------------------------

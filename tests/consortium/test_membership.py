@@ -11,8 +11,8 @@ from cryptography import x509
 from client.home import Home as Hospital
 from client.setup import enrol
 from common.errors import ConfigError, IdentityError, PolicyError, RunError
-from common.secagg import admitted
-from common.storage.run_folder import held
+from common.trust.roster import load_verified_roster
+from common.storage.run_folder import lock_folder
 from common.trust.joining import JoinRequest, Welcome
 from server.consortium import membership
 from server.consortium.home import ConsortiumSettings, Home, raw_node_key
@@ -80,7 +80,7 @@ def test_versions_only_rise_and_every_one_is_kept(consortium: Consortium, tmp_pa
     versions.append(consortium.home.roster.version)
     assert versions == [4, 5, 6, 7]
     kept = sorted((consortium.home.folder / "rosters").glob("0*"))
-    assert [admitted(path.read_bytes(), consortium.home.pins).version for path in kept] == list(range(1, 8))
+    assert [load_verified_roster(path.read_bytes(), consortium.home.pins).version for path in kept] == list(range(1, 8))
 
 
 def test_no_hospital_goes_back_to_an_older_roster(consortium: Consortium) -> None:
@@ -194,7 +194,7 @@ def test_renewing_gives_more_time_and_a_certificate_that_fits_its_key(consortium
 
 def test_two_commands_never_make_two_rosters_of_one_version(consortium: Consortium) -> None:
     with (
-        held(consortium.home.folder / "rosters", ""),
+        lock_folder(consortium.home.folder / "rosters", ""),
         pytest.raises(RunError, match="another command is changing the roster"),
     ):
         membership.revoke(consortium.home, "Osaka", consortium.roots)

@@ -21,7 +21,7 @@ from client.plans.inbox import PlanInbox
 from common.errors import ConfigError, IdentityError, PlanError, PolicyError, RunError
 from common.messages.transport import Answer, Reply, Request
 from common.metrics import performance
-from common.package import admitted
+from common.package import load_verified_package
 from common.plans import declarations
 from common.plans.plan import RunPlan
 from common.plans.site_figures import ASKED
@@ -135,7 +135,7 @@ def drawn_up(consortium: Consortium, *models: str, **options: str) -> RunPlan:
     }
     plan = commands.draw_up(consortium.home, Namespace(models=models, **told | options))
     for site in consortium.sites.values():
-        PlanInbox(site).take_plan(plan.paper.encode())
+        PlanInbox(site).take_plan(plan.document.encode())
     return plan
 
 
@@ -188,8 +188,8 @@ def test_a_row_is_the_sum_of_what_plain_computation_counts_at_every_site(consort
 
 def test_a_site_that_refused_is_sent_nothing(consortium: Consortium) -> None:
     plan = drawn_up(consortium, "of-four", cohort=",".join(FIVE))
-    assert "Nothing is trained" in plan.described()
-    assert plan.content.models[0].recipe in plan.described()
+    assert "Nothing is trained" in plan.describe()
+    assert plan.content.models[0].recipe in plan.describe()
     PlanInbox(consortium.sites["Quito"]).decide(plan, "refuse", "no")
     run = consortium.begun(plan, *FIVE[:4])
     consortium.bring("Quito", plan)
@@ -275,9 +275,9 @@ def test_a_package_of_others_is_taken_once_its_fingerprint_is_confirmed(consorti
     (path := tmp_path / "others.consilium").write_bytes(file)
     with pytest.raises(IdentityError, match="'others' is not this consortium, and its fingerprint was not confirmed"):
         drawn_up(consortium, str(path), dataset="chest", fingerprint="00000 " * 6)
-    digits = admitted(file, "it").fingerprint
+    digits = load_verified_package(file, "it").fingerprint
     run, _ = evaluated(consortium, str(path), dataset="chest", fingerprint=digits)
-    assert result_of(run)["cross_site"]["models"] == [admitted(file, "it").content.name]
+    assert result_of(run)["cross_site"]["models"] == [load_verified_package(file, "it").content.name]
     assert sorted(result_of(run)["sites"]) == list(FIVE)
 
 
@@ -394,7 +394,7 @@ def test_a_coordinator_that_shows_other_declarations_gets_no_sum(shown: str, con
             def answer(request: Request, state: Tensors, inner: Any = inner) -> Any:
                 other = {
                     **request.tensors,
-                    declarations.NAME: np.frombuffer(declarations.packed(told[shown]), np.uint8),
+                    declarations.NAME: np.frombuffer(declarations.encode_decisions(told[shown]), np.uint8),
                 }
                 return inner(replace(request, tensors=other) if request.kind == "secagg/join" else request, state)
 
@@ -403,7 +403,7 @@ def test_a_coordinator_that_shows_other_declarations_gets_no_sum(shown: str, con
     way = Asked(consortium, plan)
     if shown == "unbound":  # the sum's keys are bound to the old ones
         consortium.home.folder.joinpath("runs", run.name, "decisions", "Quito.json").write_bytes(
-            before["Quito"].paper.encode()
+            before["Quito"].document.encode()
         )
     told_otherwise(way)
     driver.carry_out(run, way, evaluate.evaluate)

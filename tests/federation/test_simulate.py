@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from common.secagg import Pins, audit
-from common.secagg.audit import frames
+from common.secagg import audit
+from common.trust.roster import Pins
+from common.secagg.audit import read_frames
 from common.storage import tensorfile
-from common.trust.codec import Reader
+from common.trust.codec import ByteReader
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["data.sites=3", "data.cases=40", "data.size=16", "preprocess=[]", "federation.rounds=3"]
@@ -81,12 +82,12 @@ def test_every_kept_transcript_passes_the_audit(finished: tuple[Path, str]) -> N
     assert [p.name for p in kept] == sorted([*rounds, "0000-statistics"])
     for path in kept:
         with path.open("rb") as file:
-            roster = next(frames(file))
+            roster = next(read_frames(file))
             file.seek(0)
-            members = Reader(roster, "roster")
+            members = ByteReader(roster, "roster")
             members.blob(2**20)
             pins = Pins("simulation", (members.raw(34)[2:],))
-            assert len(audit(frames(file), pins).survivors) == 3
+            assert len(audit(read_frames(file), pins).survivors) == 3
 
 
 def test_a_finished_run_resumed_says_the_same(finished: tuple[Path, str]) -> None:

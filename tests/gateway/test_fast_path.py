@@ -24,7 +24,7 @@ from client.connection.fast_path import GOT, TAKE, Express
 from client.connection.fleet_client import Clock, Link, NobodyWaitsError, signed
 from client.connection.message_handler import Errands
 from common.errors import LinkError
-from common.secagg.audit import framed
+from common.secagg.audit import frame
 from server.app import fast_nodes
 from server.consortium import membership
 from server.gateway import whole_messages
@@ -233,7 +233,7 @@ def test_a_reply_after_the_run_is_over_is_gone(door: Door, lisbon: Member) -> No
         asked(grid, lisbon)
         parts = lisbon.way.take("")
     answer = lisbon.way._client.post(
-        "/v1/consilium/give", content=b"".join(map(framed, lisbon.reply(parts))), headers=signed(lisbon.link, Clock())
+        "/v1/consilium/give", content=b"".join(map(frame, lisbon.reply(parts))), headers=signed(lisbon.link, Clock())
     )
     assert (answer.status_code, answer.json()["error"]) == (410, "over")
     with pytest.raises(NobodyWaitsError):

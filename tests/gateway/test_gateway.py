@@ -33,7 +33,7 @@ from client.connection.gateway_client import Board
 from client.connection.node import serve
 from common.errors import ConfigError, IdentityError, LinkError
 from common.storage.files import read_json
-from common.trust.request_signing import AHEAD_S, BEHIND_S, Seen
+from common.trust.request_signing import AHEAD_S, BEHIND_S, ReplayGuard
 from server.consortium import membership
 from server.consortium.home import Home
 from server.gateway import app as gateway
@@ -309,13 +309,13 @@ def reachable(tls: ssl.SSLContext, port: int) -> ssl.SSLSocket | None:
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.floats(0, 200)), max_size=30))
 def test_nothing_is_taken_twice_within_the_window(requests: list[tuple[int, float]]) -> None:
-    seen, now_s, taken = Seen(), time.time(), {}
+    seen, now_s, taken = ReplayGuard(), time.time(), {}
     for what, later_s in requests:
         now_s += later_s
         signed_s = taken.get(what, now_s)
         try:
             seen.refuse_out_of_time(signed_s, now_s)
-            seen.admit(bytes([what]), now_s)
+            seen.refuse_replayed(bytes([what]), now_s)
         except IdentityError:
             assert what in taken
         else:
@@ -324,7 +324,7 @@ def test_nothing_is_taken_twice_within_the_window(requests: list[tuple[int, floa
 
 
 def test_what_was_signed_before_the_gateway_started_is_to_be_signed_anew() -> None:
-    seen = Seen()
+    seen = ReplayGuard()
     with pytest.raises(LinkError, match="Sign the request anew"):
         seen.refuse_out_of_time(time.time() - 1, time.time())
     with pytest.raises(IdentityError, match=r"10\.0 min ago.*clock"):

@@ -46,7 +46,7 @@ from flwr.superlink.grid import HttpGrid
 
 from client.connection.gateway_client import Board
 from common.errors import IdentityError
-from common.secagg.audit import framed
+from common.secagg.audit import frame
 from common.trust.request_signing import SIGNATURE, SITE, TIME, signed_headers
 from server.gateway import http_limits, relay, request_limits, routes, whole_messages
 from tests.gateway.running_gateway import Door, talk
@@ -276,7 +276,7 @@ def test_no_member_puts_another_name_into_its_messages(door: Door) -> None:
             path, (request, parts) = PUSH, pushing(message, node)
             content = request.SerializeToString()
             if short:
-                path, content = "/v1/consilium/give", b"".join(map(framed, [content, *parts]))
+                path, content = "/v1/consilium/give", b"".join(map(frame, [content, *parts]))
             return client.post(path, content=content, headers=node_headers(door.key("Lisbon")))
 
         for what, message in (

@@ -22,7 +22,7 @@ from client.home import Home as Hospital
 from client.plans.inbox import PlanInbox
 from common.messages.transport import Request
 from common.plans.plan import RunPlan
-from common.secagg import Roster, admitted
+from common.trust.roster import Roster, load_verified_roster
 from server.gateway.site_api import FolderSiteApi
 from server.superlink.exchange_progress import ExchangeProgress
 from server.superlink.flower_transport import FlowerTransport, ask
@@ -81,13 +81,13 @@ def there(grid: Grid, door: Door, sites: dict[str, Hospital]) -> dict[str, int]:
 
 def everybody(door: Door) -> Roster:
     """The roster when all three were members, so that a plan can be for them."""
-    rosters = [admitted(path.read_bytes(), door.home.pins) for path in (door.home.folder / "rosters").glob("0*")]
+    rosters = [load_verified_roster(path.read_bytes(), door.home.pins) for path in (door.home.folder / "rosters").glob("0*")]
     return max((roster for roster in rosters if len(roster.active) == 3), key=lambda roster: roster.version)
 
 
 def a_plan(door: Door, folder: Path) -> RunPlan:
     """One that the roots have signed."""
-    return RunPlan.draw_up(config_of(folder), everybody(door), door.consortium.roots)
+    return RunPlan.from_config(config_of(folder), everybody(door), door.consortium.roots)
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ def test_messages_of_a_plan_are_answered_while_it_is_approved_and_not_before_or_
     door: Door, sites: dict[str, Hospital], shown: Callable[..., None], tmp_path: Path
 ) -> None:
     plan, lisbon = a_plan(door, tmp_path), sites["Lisbon"]
-    shown(plan.paper.encode())
+    shown(plan.document.encode())
     with door.as_coordinator.run() as grid:
         ids = there(grid, door, sites)
 
@@ -178,13 +178,13 @@ def forged(door: Door, folder: Path) -> dict[str, bytes]:
         ("anothers-root", Ed25519PrivateKey.generate()),
         ("a-members", door.consortium.sites["Lisbon"].identity),
     ):
-        plan = RunPlan.draw_up(config_of(folder, SVM | {"name": name}), everybody(door), [key])
-        made[name] = plan.paper.encode()
+        plan = RunPlan.from_config(config_of(folder, SVM | {"name": name}), everybody(door), [key])
+        made[name] = plan.document.encode()
     for name, change in (("changed", {"rounds": 99}), ("unmasked", {"secure": False})):
         told = json.loads(
-            RunPlan.draw_up(
+            RunPlan.from_config(
                 config_of(folder, SVM | {"name": name}), everybody(door), door.consortium.roots
-            ).paper.encode()
+            ).document.encode()
         )
         told["content"]["training"]["federation"] |= change
         made[name] = json.dumps(told).encode()
@@ -202,7 +202,7 @@ def test_a_plan_that_the_roots_have_not_signed_is_not_shown_and_cannot_be_approv
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     plan, plans = a_plan(door, tmp_path), forged(door, tmp_path)
-    shown(*plans.values(), plan.paper.encode())
+    shown(*plans.values(), plan.document.encode())
     lisbon = sites["Lisbon"]
     assert typed(lisbon, "plans") == 0
     said = capsys.readouterr().out
@@ -222,7 +222,7 @@ def test_a_plan_that_was_changed_where_it_lies_is_not_valid_any_more(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     plan, nairobi = a_plan(door, tmp_path), sites["Nairobi"]
-    shown(plan.paper.encode())
+    shown(plan.document.encode())
     assert typed(nairobi, "plans", plan.name) == 0
     file = PlanInbox(nairobi).room(plan.digest) / "plan.json"
     file.write_bytes(file.read_bytes().replace(b'"rounds": 4', b'"rounds": 9'))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 from sklearn.svm import LinearSVC
 
-from common.algorithms import State, Total
+from common.algorithms import State, RoundTotal
 from common.algorithms.solver import SvmSolver
 from common.config import Svm
 from common.errors import ConfigError, WireError
@@ -32,7 +32,7 @@ class Hospital:
         self.solver = SvmSolver(config, self.model, tuple(self.parts))
         self.requests: list[str] = []
 
-    def answer(self, state: State, here: set[str]) -> Total:
+    def answer(self, state: State, here: set[str]) -> RoundTotal:
         request = self.solver.ask(state, len(self.requests))
         self.requests.append(request.kind)
         weights, sums = under("weights", request.tensors), {}
@@ -42,7 +42,7 @@ class Hospital:
                 self.model.gram(images) if request.kind == "gram" else getattr(self.model, request.kind)(weights, cases)
             )
             sums = {key: sums.get(key, 0) + value for key, value in own.items()}
-        return Total(sums, tuple(sorted(here)), tuple(sorted(set(self.parts) - here)))
+        return RoundTotal(sums, tuple(sorted(here)), tuple(sorted(set(self.parts) - here)))
 
     def train(self, state: State | None = None, silent: Callable[[int], set[str]] = lambda r: set()) -> State:
         state = state or self.solver.start()
@@ -149,7 +149,7 @@ def test_silent_sites_cost_rounds_and_nothing_else(solver: str) -> None:
 def test_a_site_gone_for_good_leaves_the_optimum_of_the_others() -> None:
     hospital = Hospital(blobs(), 2, Svm(kind="svm"))
     state = hospital.train(silent=lambda r: {"s1"} if r > 3 else set())
-    assert hospital.solver.counted(state) == ("s0", "s2", "s3", "s4")
+    assert hospital.solver.counted_sites(state) == ("s0", "s2", "s3", "s4")
     assert hospital.gap(state, {"s0", "s2", "s3", "s4"}) < 1e-6
     assert hospital.requests.count("gram") == 1
 
@@ -157,7 +157,7 @@ def test_a_site_gone_for_good_leaves_the_optimum_of_the_others() -> None:
 def test_a_site_that_comes_back_counts_again() -> None:
     hospital = Hospital(blobs(), 2, Svm(kind="svm", tolerance=1e-9))
     state = hospital.train(silent=lambda r: {"s1"} if r < 9 else set())
-    assert hospital.solver.counted(state) == ("s0", "s1", "s2", "s3", "s4")
+    assert hospital.solver.counted_sites(state) == ("s0", "s1", "s2", "s3", "s4")
     assert hospital.gap(state) < 1e-6
 
 
@@ -166,7 +166,7 @@ def test_the_cohort_never_falls_below_the_quorum() -> None:
     state = hospital.solver.start()
     for _ in range(20):
         state = hospital.solver.tell(state, hospital.answer(state, {"s3"}))
-    assert len(hospital.solver.counted(state)) == 5
+    assert len(hospital.solver.counted_sites(state)) == 5
     np.testing.assert_array_equal(state["point"], 0.0)
 
 
@@ -191,7 +191,7 @@ def test_sums_of_sixteen_fraction_bits_lose_nothing_that_counts() -> None:
     while not hospital.solver.finished(state):
         total = hospital.answer(state, set(hospital.parts))
         rounded = {name: np.round(value * 2**16) / 2**16 for name, value in total.sums.items()}
-        state = hospital.solver.tell(state, Total(rounded, total.sites, ()))
+        state = hospital.solver.tell(state, RoundTotal(rounded, total.sites, ()))
     assert hospital.gap(state) < 1e-6
 
 
@@ -206,7 +206,7 @@ def test_sums_that_were_not_asked_for_are_refused() -> None:
         ({"gram": -1e6 * good.sums["gram"]}, "not positive"),
     ]:
         with pytest.raises(WireError, match=said):
-            hospital.solver.tell(state, Total(sums, good.sites, ()))
+            hospital.solver.tell(state, RoundTotal(sums, good.sites, ()))
 
 
 def test_matrices_too_large_to_send_are_refused_or_left_out() -> None:

@@ -13,7 +13,7 @@ from client.dataset.loading import Dataset
 from common import config as configuration
 from common.config import Config
 from common.errors import PackageError
-from common.package import Shared, admitted, package_file, zip_archive
+from common.package import ModelPackage, load_verified_package, package_file, zip_archive
 from common.trust.keys import public_of
 from server.export.model_card import CardTerms
 from server.export.package import SigningPublisher, export
@@ -34,7 +34,7 @@ class Made:
     config: Config
     run: Path
     path: Path
-    shared: Shared
+    shared: ModelPackage
     data: Dataset
 
     @property
@@ -48,7 +48,7 @@ def make(kind: str, folder: Path) -> Made:
     terms = CardTerms("research", "CC0-1.0", {"Lisbon": "Portugal"})
     path = folder / f"{kind}.consilium"
     path.write_bytes(export(run, SigningPublisher("tests", [KEY]), terms, onnx=True))
-    return Made(told, run, path, package_file.read(path), loading.load(told, 1))
+    return Made(told, run, path, package_file.read_package(path), loading.load(told, 1))
 
 
 def packed(members: Mapping[str, bytes]) -> bytes:
@@ -74,7 +74,7 @@ def taken(made: Made, ways: Mapping[str, Callable[[Made], bytes]]) -> list[str]:
         file = tamper(made)
         assert file != made.file, way
         try:
-            admitted(file, "p", [public_of(KEY)])
+            load_verified_package(file, "p", [public_of(KEY)])
             found.append(way)
         except PackageError:
             pass

@@ -13,7 +13,7 @@ from common.config import Cnn, Local, Svm
 from common.imaging import Picture, Pipeline
 from common.imaging.steps import Steps
 from common.models import Work, build
-from common.package import Shared, admitted, sealed
+from common.package import ModelPackage, load_verified_package, build_package
 from common.package.onnx_graph import graph, inside
 from common.package.package_file import ARRAYS, CARD, GRAPH, PAGE
 from common.storage import tensorfile
@@ -78,7 +78,7 @@ def trained(config: Cnn | Svm, images: Stack, classes: int) -> Tensors:
 
 def package(
     config: Cnn | Svm, shape: tuple[int, ...], weights: Tensors, whole: Pipeline, recipe: Tensors, classes: int
-) -> Shared:
+) -> ModelPackage:
     """Sealed as an export seals it, and read back."""
     labels = [f"class {i}" for i in range(classes)]
     said = {
@@ -98,7 +98,7 @@ def package(
         ARRAYS: tensorfile.pack(arrays, {}), CARD: b"card", PAGE: b"page",
         GRAPH: graph(config, whole_shape(shape), labels, weights, whole),
     }  # fmt: skip
-    return admitted(sealed(said, members, [KEY]), "case", [public_of(KEY)])
+    return load_verified_package(build_package(said, members, [KEY]), "case", [public_of(KEY)])
 
 
 def whole_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
@@ -117,7 +117,7 @@ def exported(config: Cnn | Svm, steps: list[dict[str, Any]], channels: int, clas
     read = pipeline.before(pictures(channels))
     if pipeline.needs_statistics:
         recipe = {"mean": read.mean(axis=0, dtype=np.float64), "variance": read.var(axis=0, dtype=np.float64)}
-        pipeline = pipeline.resolved(recipe["mean"], recipe["variance"])
+        pipeline = pipeline.with_statistics(recipe["mean"], recipe["variance"])
     images = pipeline.after(read)
     weights = trained(config, images, classes)
     own = build(config, images.shape[1:], classes).scores(weights, images)

@@ -16,11 +16,11 @@ from common.config import Cnn, Svm
 from common.errors import PackageError
 from common.imaging import Pipeline
 from common.models import build
-from common.package import admitted
+from common.package import load_verified_package
 from common.package.onnx_graph import graph, inside
 from common.package.package_file import ARRAYS, CARD, GRAPH, PAGE, PAPER
 from common.storage import tensorfile
-from common.trust import documents
+from common.trust.documents import sign_document
 from common.trust.keys import public_of
 from common.types import under
 from tests.package.shop import KEY, Made, packed, put, taken
@@ -31,11 +31,11 @@ OTHER = Ed25519PrivateKey.from_private_bytes(b"somebody else's key, 32 bytes so"
 def test_predictions_are_the_same_bits_before_and_after_export(made: Made) -> None:
     arrays, _ = tensorfile.load(made.run / "model.safetensors")
     recipe, images = under("recipe", arrays), made.data.test.images
-    pipeline = made.data.pipeline.resolved(recipe["mean"], recipe["variance"]) if recipe else made.data.pipeline
+    pipeline = made.data.pipeline.with_statistics(recipe["mean"], recipe["variance"]) if recipe else made.data.pipeline
     before = build(made.config.model_for(1), images.shape[1:], 2).scores(
         under("weights", arrays), pipeline.after(images)
     )
-    shared = admitted(made.file, "p", [public_of(KEY)])
+    shared = load_verified_package(made.file, "p", [public_of(KEY)])
     assert np.array_equal(shared.scores(shared.model(), images), before)
 
 
@@ -102,7 +102,7 @@ def told(
     paper = json.loads(inner[PAPER])
     change(paper["content"])
     if key:
-        inner[PAPER] = documents.signed("package", paper["content"], [key]).encode()
+        inner[PAPER] = sign_document("package", paper["content"], [key]).encode()
     else:
         inner[PAPER] = (json.dumps(paper, indent=1) + "\n").encode()
     return packed(inner)
@@ -208,13 +208,13 @@ def test_every_byte_of_package_json_counts(svm: Made) -> None:
     for at in range(len(own)):
         members[PAPER] = own[:at] + bytes([own[at] ^ (1 << at % 8)]) + own[at + 1 :]
         with pytest.raises(PackageError):
-            admitted(packed(members), "p", [public_of(KEY)])
+            load_verified_package(packed(members), "p", [public_of(KEY)])
 
 
 def test_a_byte_anywhere_in_the_file_counts(svm: Made) -> None:
     for at in range(0, len(svm.file), 97):
         with pytest.raises(PackageError):
-            admitted(lied(svm.file, at, bytes([svm.file[at] ^ 0x20])), "p", [public_of(KEY)])
+            load_verified_package(lied(svm.file, at, bytes([svm.file[at] ^ 0x20])), "p", [public_of(KEY)])
 
 
 def test_a_card_says_what_it_is_in_plain_words(made: Made) -> None:

@@ -24,7 +24,7 @@ def test_a_consortium_s_model_says_where_it_comes_from_and_nothing_of_a_single_s
     folder = str(consortium.home.folder)
     assert server(["export", plan.name, "--home", folder, "--out", str(out), "--country", "Lisbon=Portugal"]) == 0
     assert server(["export", str(run.folder), "--key", str(tmp_path / "own")]) == 2  # the roots sign a real one
-    shared = package_file.read(out, consortium.home.pins.roots)
+    shared = package_file.read_package(out, consortium.home.pins.roots)
     told, roster = shared.content.provenance, consortium.home.roster
     assert (told.kind, told.plan, told.consortium, told.sites) == ("federation", plan.digest, "pilot", NAMES)
     assert (told.roster, told.roster_digest) == (roster.version, roster.digest.hex())

@@ -16,10 +16,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from client.prediction import trust
 from common.errors import DataError, PackageError
-from common.package import admitted
+from common.package import load_verified_package
 from common.package.package_file import ARRAYS, CARD, PAGE, PAPER
 from common.storage import tensorfile
-from common.trust import documents
+from common.trust.documents import SignedDocument, sign_document
 from common.trust.keys import public_of
 from common.types import under
 from tests.package.shop import KEY, Made, packed, put, taken
@@ -192,13 +192,13 @@ def longer_signature(paper: dict[str, Any]) -> None:
 
 def foreign(paper: dict[str, Any]) -> None:
     """A stranger's signature under the publisher's key."""
-    digest = documents.Paper("package", paper["content"], {}).digest
+    digest = SignedDocument("package", paper["content"], {}).digest
     paper["signatures"] = {public_of(KEY).hex(): STRANGER.sign(digest).hex()}
 
 
 def both_names(paper: dict[str, Any]) -> None:
     paper["content"]["publisher"]["roots"].append(public_of(STRANGER).hex())
-    both = documents.signed("package", paper["content"], [STRANGER]).told()["signatures"]
+    both = sign_document("package", paper["content"], [STRANGER]).to_json()["signatures"]
     paper["signatures"] |= both
 
 
@@ -268,7 +268,7 @@ def resigned(svm: Made, change: Callable[[dict[str, Any]], object], arrays: byte
     content = json.loads(members[PAPER])["content"]
     content["members"] = {n: hashlib.sha256(c).hexdigest() for n, c in members.items() if n != PAPER}
     change(content)
-    return packed(members | {PAPER: documents.signed("package", content, [key]).encode()})
+    return packed(members | {PAPER: sign_document("package", content, [key]).encode()})
 
 
 def tensors(svm: Made, change: Callable[[dict[str, Any]], object]) -> bytes:
@@ -350,8 +350,8 @@ def test_no_change_is_taken(svm: Made, ways: Mapping[str, Callable[[Made], bytes
 
 
 def test_what_this_test_signs_anew_is_else_a_good_package(svm: Made) -> None:
-    assert admitted(tensors(svm, lambda _: None), "p", [public_of(KEY)]).weights.keys() == svm.shared.weights.keys()
-    assert admitted(raw(svm, lambda _: None), "p").digest
+    assert load_verified_package(tensors(svm, lambda _: None), "p", [public_of(KEY)]).weights.keys() == svm.shared.weights.keys()
+    assert load_verified_package(raw(svm, lambda _: None), "p").digest
 
 
 def test_parts_of_two_packages_make_none(svm: Made, cnn: Made) -> None:
@@ -362,7 +362,7 @@ def test_parts_of_two_packages_make_none(svm: Made, cnn: Made) -> None:
     mixed.append(one | {PAPER: (json.dumps(papers[0], indent=1) + "\n").encode()})
     for members in mixed:
         with pytest.raises(PackageError):
-            admitted(packed(members), "p", [public_of(KEY)])
+            load_verified_package(packed(members), "p", [public_of(KEY)])
 
 
 @pytest.mark.parametrize("change", [
@@ -379,7 +379,7 @@ def test_weights_of_another_model_are_refused(svm: Made, change: Callable[[dict[
             content["calibration"] = []
 
     def used() -> object:
-        shared = admitted(resigned(svm, all_of_it), "p")
+        shared = load_verified_package(resigned(svm, all_of_it), "p")
         return shared.scores(shared.model(), np.zeros((1, 32, 32, 1), np.float32))
 
     with pytest.raises((PackageError, DataError)):
@@ -390,7 +390,7 @@ def test_a_stranger_under_a_known_name_is_told_apart(svm: Made, tmp_path: Path) 
     """Without a fingerprint that was read out nobody is asked, lest a name be taken for a person."""
     remembered = tmp_path / "p.json"
     assert trust.settle(svm.shared, tmp_path, svm.shared.fingerprint, remembered)
-    stranger = admitted(resigned(svm, put("publisher", "roots", value=[public_of(STRANGER).hex()]), key=STRANGER), "p")
+    stranger = load_verified_package(resigned(svm, put("publisher", "roots", value=[public_of(STRANGER).hex()]), key=STRANGER), "p")
     assert stranger.fingerprint != svm.shared.fingerprint
     with pytest.raises(PackageError, match="whom this site knows by other keys"):
         trust.settle(stranger, tmp_path, None, remembered)

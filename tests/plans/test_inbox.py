@@ -32,7 +32,7 @@ def inbox(lisbon: Hospital) -> PlanInbox:
 def test_a_plan_is_kept_once_and_only_by_whom_it_is_for(consortium: Consortium, inbox: PlanInbox) -> None:
     consortium.sites["Quito"] = quito = consortium.hospital("Quito")
     plan = consortium.plan("plan.cohort=[Lisbon, Nairobi, Osaka]")
-    assert inbox.take_plan(plan.paper.encode()) is None  # it has it already
+    assert inbox.take_plan(plan.document.encode()) is None  # it has it already
     assert list(inbox.plans()) == [plan]
     assert list(PlanInbox(quito).plans()) == []
     assert inbox.decision(plan) is None

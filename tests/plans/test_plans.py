@@ -10,7 +10,8 @@ import pytest
 from client.plans.inbox import PlanInbox
 from common.errors import ConfigError, IdentityError, PlanError, WireError
 from common.plans.plan import Decision, RunPlan
-from common.trust import documents, release
+from common.trust import release
+from common.trust.documents import sign_document
 from common.trust.release import VERSION, code_digest
 from server.consortium import membership
 from server.gateway.site_api import FolderSiteApi
@@ -32,18 +33,18 @@ def test_a_plan_says_all_that_decides_what_will_happen(consortium: Consortium) -
     assert told.expires_s - told.made_s == 30 * 86_400
     assert plan.name == f"small-svm-{plan.digest[:8]}"
     for text in (plan.digest, *NAMES, "training", "clear, disease", "16×16×1", VERSION, "normalise", "UTC"):
-        assert text in plan.described()
+        assert text in plan.describe()
 
 
 def test_a_plan_comes_back_as_it_was_signed(consortium: Consortium) -> None:
     plan = consortium.plan()
-    again = RunPlan.admitted(plan.paper.encode(), consortium.home.pins)
+    again = RunPlan.load_verified(plan.document.encode(), consortium.home.pins)
     assert again == plan
     again.refuse_unfit(time.time())
 
 
 def test_nothing_of_the_coordinators_own_data_is_in_a_plan(consortium: Consortium) -> None:
-    content = consortium.plan().paper.content
+    content = consortium.plan().document.content
     assert not {"data", "sites"} & {*content, *content["training"]}
 
 
@@ -82,20 +83,20 @@ def test_a_suspended_member_is_not_asked(consortium: Consortium, tmp_path: Path)
 def test_a_plan_signed_by_another_root_is_refused(consortium: Consortium, tmp_path: Path) -> None:
     stranger = Consortium(tmp_path / "stranger")
     with pytest.raises(IdentityError):
-        RunPlan.admitted(stranger.plan().paper.encode(), consortium.home.pins)
+        RunPlan.load_verified(stranger.plan().document.encode(), consortium.home.pins)
     with pytest.raises(IdentityError):
-        PlanInbox(consortium.sites["Lisbon"]).take_plan(stranger.plan().paper.encode())
+        PlanInbox(consortium.sites["Lisbon"]).take_plan(stranger.plan().document.encode())
     assert list(PlanInbox(consortium.sites["Lisbon"]).plans()) == []
 
 
 def changed(consortium: Consortium, told: dict[str, Any]) -> bytes:
-    content = consortium.plan().paper.content
-    return documents.signed("plan", content | told, consortium.roots).encode()
+    content = consortium.plan().document.content
+    return sign_document("plan", content | told, consortium.roots).encode()
 
 
 def test_another_consortiums_plan_is_refused_under_the_same_root(consortium: Consortium) -> None:
     with pytest.raises(PlanError, match="a plan of 'other', and this is 'pilot'"):
-        RunPlan.admitted(changed(consortium, {"consortium": "other"}), consortium.home.pins)
+        RunPlan.load_verified(changed(consortium, {"consortium": "other"}), consortium.home.pins)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +108,7 @@ def test_another_consortiums_plan_is_refused_under_the_same_root(consortium: Con
 )  # fmt: skip
 def test_a_signed_plan_of_another_form_is_refused(told: dict[str, Any], consortium: Consortium) -> None:
     with pytest.raises(WireError, match="a plan of another release"):
-        RunPlan.admitted(changed(consortium, told), consortium.home.pins)
+        RunPlan.load_verified(changed(consortium, told), consortium.home.pins)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +121,7 @@ def test_a_signed_plan_of_another_form_is_refused(told: dict[str, Any], consorti
 )
 def test_a_plan_that_cannot_run_here_says_why(told: dict[str, Any], message: str, consortium: Consortium) -> None:
     with pytest.raises(PlanError, match=message):
-        RunPlan.admitted(changed(consortium, told), consortium.home.pins).refuse_unfit(time.time())
+        RunPlan.load_verified(changed(consortium, told), consortium.home.pins).refuse_unfit(time.time())
 
 
 def test_the_code_digest_is_that_of_what_runs_at_a_site_whatever_its_ends_of_lines(tmp_path: Path) -> None:
@@ -155,20 +156,20 @@ def test_a_decision_reaches_the_coordinator_and_the_last_one_counts(consortium: 
 def test_a_decision_counts_under_its_own_sites_key_alone(consortium: Consortium) -> None:
     plan, site_api = consortium.plan(), FolderSiteApi(consortium.home)
     run = consortium.begun(plan)
-    told = PlanInbox(consortium.sites["Osaka"]).decide(plan, "refuse", "").paper.told()
+    told = PlanInbox(consortium.sites["Osaka"]).decide(plan, "refuse", "").document.to_json()
     with pytest.raises(IdentityError):
         site_api.take_decision("Lisbon", told)
     forged = Decision.make("Lisbon", plan, "refuse", "", consortium.sites["Osaka"].identity)
     with pytest.raises(IdentityError, match="a decision of Lisbon, brought by Osaka"):
-        site_api.take_decision("Osaka", forged.paper.told())
-    (run.folder / "decisions" / "Lisbon.json").write_bytes(forged.paper.encode())
+        site_api.take_decision("Osaka", forged.document.to_json())
+    (run.folder / "decisions" / "Lisbon.json").write_bytes(forged.document.encode())
     assert set(run.decisions()) == {"Nairobi", "Osaka"}
     assert run.decisions()["Osaka"].verdict == "approve"
 
 
 def test_a_decision_on_another_plan_or_one_that_is_over_is_refused(consortium: Consortium) -> None:
     plan, site_api, lisbon = consortium.plan(), FolderSiteApi(consortium.home), consortium.sites["Lisbon"]
-    told = PlanInbox(lisbon).decide(plan, "approve", "").paper.told()
+    told = PlanInbox(lisbon).decide(plan, "approve", "").document.to_json()
     with pytest.raises(PlanError, match="there is: none yet"):
         site_api.take_decision("Lisbon", told)
     consortium.begun(plan).end("finished")
@@ -182,7 +183,7 @@ def test_a_decision_must_name_the_whole_digest_of_its_plan(consortium: Consortiu
     short = {"site": "Lisbon", "plan": plan.digest[:8], "verdict": "refuse", "reason": ""}
     short |= {"publishes": False, "made_s": 1.0}
     for digest in (plan.digest[:8], "", plan.name):
-        told = documents.signed("decision", short | {"plan": digest}, [lisbon.identity]).told()
+        told = sign_document("decision", short | {"plan": digest}, [lisbon.identity]).to_json()
         with pytest.raises(PlanError):
             FolderSiteApi(consortium.home).take_decision("Lisbon", told)
     assert run.decisions()["Lisbon"].verdict == "approve"
@@ -200,7 +201,7 @@ def test_a_board_shows_a_site_its_own_plans_while_they_are_open(consortium: Cons
     run, site_api = consortium.begun(one), FolderSiteApi(consortium.home)
     assert site_api.roster_and_plans("Quito")["plans"] == []
     assert [
-        RunPlan.admitted(p.encode(), consortium.home.pins) for p in site_api.roster_and_plans("Lisbon")["plans"]
+        RunPlan.load_verified(p.encode(), consortium.home.pins) for p in site_api.roster_and_plans("Lisbon")["plans"]
     ] == [one]
     run.end("stopped")
     assert site_api.roster_and_plans("Lisbon")["plans"] == []
@@ -223,6 +224,6 @@ def test_what_a_site_says_of_itself_is_short_and_of_known_words(consortium: Cons
 
 def test_a_plan_reads_the_same_at_every_site(consortium: Consortium) -> None:
     config = config_of(consortium.folder, SVM, "federation.rounds=5")
-    plan = RunPlan.draw_up(config, consortium.home.roster, consortium.roots)
-    taken = [PlanInbox(site).take_plan(plan.paper.encode()) for site in consortium.sites.values()]
+    plan = RunPlan.from_config(config, consortium.home.roster, consortium.roots)
+    taken = [PlanInbox(site).take_plan(plan.document.encode()) for site in consortium.sites.values()]
     assert taken == [plan] * 3

@@ -331,7 +331,7 @@ def test_an_svm_s_evidence_sums_to_its_score(features: str, classes: int) -> Non
     scores = model.scores(weights, np.concatenate([image, np.zeros_like(image)]))
     for label in range(classes):
         found = model.evidence(weights, image, label)
-        assert found.signed
+        assert found.is_signed
         assert np.isclose(found.map.sum(), scores[0, label] - scores[1, label], atol=2e-3)
 
 

@@ -146,7 +146,7 @@ def test_a_publisher_that_cannot_be_remembered_is_compared_again(svm: Made, tmp_
 def test_a_model_that_never_ends_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(zip_archive, "MOST_BYTES", 1 << 20)
     with pytest.raises(PackageError, match="/dev/zero: more than 1,048,576 bytes"):
-        package_file.read(Path("/dev/zero"))
+        package_file.read_package(Path("/dev/zero"))
 
 
 def test_a_terminal_of_few_letters_gets_the_answers_all_the_same(svm: Made, tmp_path: Path) -> None:

@@ -26,10 +26,10 @@ def test_masked_sums_say_the_same_of_the_images_as_all_images_together(model: st
     last = world.run(world.secure())
     everything = np.concatenate([part.train.images for part in world.parts.values()])
     whole = out_of_distribution.sums(everything)
-    for name, value in last.place.likeness.items():
+    for name, value in last.place.appearance.items():
         assert np.allclose(value, whole[name], atol=1e-6), name
     validation = np.concatenate([part.validation.images for part in world.parts.values()])
-    reference = out_of_distribution.Reference.of(last.place.likeness)
+    reference = out_of_distribution.Reference.of(last.place.appearance)
     assert reference is not None
     assert np.array_equal(last.best_counts["distances"], out_of_distribution.histogram(reference.distances(validation)))
     assert same_bits(last.state, World(told).run(World(told).secure()).state)
@@ -45,7 +45,7 @@ def test_a_site_that_audits_comes_to_the_same_sums(tmp_path: Path) -> None:
     last = world.run(aggregator := world.secure(transcripts=Transcripts(tmp_path / "t", for_good=False)))
     place = Place.of(under("lineage/place", aggregator.transport.states["a"]))
     assert place.number >= last.place.number - 1
-    assert same_bits(place.likeness, last.place.likeness)
+    assert same_bits(place.appearance, last.place.appearance)
 
 
 def test_where_nobody_answers_the_run_goes_on_without_it() -> None:
@@ -57,7 +57,7 @@ def test_where_nobody_answers_the_run_goes_on_without_it() -> None:
         assert not course.over(place)
         place = course.after(place, VOID)
     assert place.asks == "train"
-    assert out_of_distribution.Reference.of(place.likeness) is None
+    assert out_of_distribution.Reference.of(place.appearance) is None
     site = world.site("a")
     counted, _ = site.answer(course.request(replace(place, asks="evaluate")), {})
     assert counted.sums["distances"].sum() == 0

@@ -342,11 +342,11 @@ def test_a_transcript_crosses_in_pieces_where_it_is_long(tmp_path: Path, monkeyp
 
 def test_a_place_survives_the_way_over_arrays() -> None:
     world = World(normalised(audited()))
-    place = replace(world.course.start(), recipe={"mean": np.ones((2, 2)), "variance": np.ones((2, 2))}, round=3)
+    place = replace(world.course.start(), normalisation={"mean": np.ones((2, 2)), "variance": np.ones((2, 2))}, round=3)
     back = Place.of(place.tensors())
     assert (back.asks, back.round, back.number) == (place.asks, place.round, place.number)
     assert same_bits(back.state, place.state)
-    assert same_bits(back.recipe, place.recipe)
+    assert same_bits(back.normalisation, place.normalisation)
     for wrong in ({}, {"asks": np.array(7), "round": np.array(1)}, {"asks": np.array([1, 2]), "round": np.array(0)}):
         with pytest.raises(WireError):
             Place.of(wrong)

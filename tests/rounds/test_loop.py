@@ -204,7 +204,7 @@ def test_the_first_step_of_fedadam_follows_its_formula(model: Model) -> None:
 
 def test_federated_mean_and_variance_are_those_of_all_images_together(model: Model) -> None:
     way = transport(model, LOCAL, THREE)
-    found = loop.begin(course(Federation(), model, way, normalises=True), PlainSum(way)).recipe
+    found = loop.begin(course(Federation(), model, way, normalises=True), PlainSum(way)).normalisation
     pooled = np.concatenate([site(n, model, LOCAL, k).cases.train.images for n, k in THREE.items()]).astype(np.float64)
     np.testing.assert_allclose(found["mean"], pooled.mean(axis=0), atol=1e-9)
     np.testing.assert_allclose(found["variance"], pooled.var(axis=0), atol=1e-9)
@@ -214,7 +214,7 @@ def test_statistics_are_asked_for_again_where_too_few_answered(model: Model) -> 
     later = next(seed for seed in range(99) if answering(seed, 0) < 3 <= answering(seed, 1))
     way = transport(model, LOCAL, THREE, drop=0.5, seed=later)
     begun = loop.begin(course(Federation(quorum=3), model, way, normalises=True), PlainSum(way))
-    assert begun.recipe["mean"].shape == SHAPE
+    assert begun.normalisation["mean"].shape == SHAPE
     assert begun.round == 0
 
 
@@ -224,7 +224,7 @@ def test_the_mean_and_variance_are_in_the_checkpoint_and_not_asked_for_again(mod
     checkpoint.save(tmp_path / "c", begun, {}, "digest")
     found = checkpoint.load(tmp_path / "c", way.sites(), "digest")
     assert found is not None
-    assert same_bits(found[0].recipe, begun.recipe)
+    assert same_bits(found[0].normalisation, begun.normalisation)
     assert found[0].place.asks == "train"
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from common.algorithms.course import Course, Place
-from common.algorithms.solver import Total
+from common.algorithms.solver import RoundTotal
 from common.errors import PolicyError
 from common.types import under
 from server.rounds import checkpoint, loop
@@ -86,7 +86,7 @@ def test_the_best_is_told_by_the_figure_that_the_plan_selects_by(
     for loss, auc in figures:
         told = {"n": 1.0, "loss": loss, "accuracy": 0.0, "auc": auc}
         monkeypatch.setattr("common.metrics.performance.summary_of_counts", lambda _, told=told: told)
-        place = replace(course.after(place, Total({"n": np.ones(1)}, ("a",), ())), asks="evaluate")
+        place = replace(course.after(place, RoundTotal({"n": np.ones(1)}, ("a",), ())), asks="evaluate")
         found.append(place.since)
     assert found == since
-    assert course.after(place, Total({}, (), ())).since == since[-1]  # one that came to nothing does not count
+    assert course.after(place, RoundTotal({}, (), ())).since == since[-1]  # one that came to nothing does not count

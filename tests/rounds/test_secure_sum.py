@@ -10,16 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from client.training.secure_site import SealedFile, Secured, machine
-from common.algorithms import Total, solver
+from common.algorithms import RoundTotal, solver
 from common.config import Config, Federation, Local
 from common.errors import ConfigError, DataError, IdentityError, PolicyError, WeightsError
-from common.messages.answer_layout import TRIALS, exchanges, named, question
+from common.messages.answer_layout import TRIALS, exchanges, question_kind, question
 from common.messages.transport import Answer, Reply, Request
 from common.models import build
-from common.secagg import State, audit
-from common.secagg.audit import frames
+from common.secagg import ParticipantState, audit
+from common.secagg.audit import read_frames
 from common.secagg.fixedpoint import Layout
-from common.trust.enrolment import made_up
+from common.trust.enrolment import simulated_consortium
 from common.types import Cases, SiteCases, Tensors, prefixed
 from server.rounds import checkpoint, loop
 from server.rounds.transcripts import Transcripts
@@ -74,8 +74,8 @@ def test_federated_mean_and_variance_come_from_masked_sums() -> None:
     steps = [{"step": "normalise", "by": "federated", "per": "pixel"}]
     world = World(Config.model_validate(config("svm").model_dump() | {"preprocess": steps}))
     masked, plain = (loop.begin(world.course, a) for a in (world.secure(), world.plain()))
-    np.testing.assert_allclose(masked.recipe["mean"], plain.recipe["mean"], atol=1e-9)
-    np.testing.assert_allclose(masked.recipe["variance"], plain.recipe["variance"], atol=2e-6)
+    np.testing.assert_allclose(masked.normalisation["mean"], plain.normalisation["mean"], atol=1e-9)
+    np.testing.assert_allclose(masked.normalisation["variance"], plain.normalisation["variance"], atol=2e-6)
 
 
 def test_the_solver_asks_for_as_many_points_as_the_layouts_have() -> None:
@@ -88,9 +88,9 @@ def test_the_solver_asks_for_as_many_points_as_the_layouts_have() -> None:
     st.sampled_from(["fedavg", "scaffold", "fedadam"]), st.integers(1, 5), st.booleans(),
 )  # fmt: skip
 def test_every_layout_that_is_derived_has_room_for_all_sites(
-    kind: str, sites: int, most: float, clip: float, strategy: str, epochs: int, moments: bool
+    kind: str, sites: int, most: float, clip: float, strategy: str, key_periods: int, moments: bool
 ) -> None:
-    local = {"epochs": epochs, "moments": "averaged" if moments and strategy != "scaffold" else "fresh"}
+    local = {"key periods": key_periods, "moments": "averaged" if moments and strategy != "scaffold" else "fresh"}
     local |= {"optimizer": "sgd"} if strategy == "scaffold" else {}
     told = config(kind, weight_bound=most, clip=clip, strategy=strategy, local=local)
     for exchange in exchanges(told, build(told.model, SHAPE, 2), *ABOUT, sites).values():
@@ -135,7 +135,7 @@ def test_below_the_threshold_there_is_no_sum_and_the_model_stays() -> None:
     assert world.training(world.plain()).sums  # enough for the plain quorum
 
 
-def test_a_site_that_was_away_at_first_comes_back_in_a_new_epoch() -> None:
+def test_a_site_that_was_away_at_first_comes_back_in_a_new_key_period() -> None:
     world = World(config(local=SGD))
     calls = {"n": 0}
 
@@ -313,18 +313,18 @@ def test_an_auditor_goes_from_the_transcript_to_the_next_global_model(tmp_path: 
     last = world.run(world.secure(transcripts=Transcripts(tmp_path)))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["0000-evaluate", "0000-train"]
     with (tmp_path / "0000-train").open("rb") as file:
-        found = audit(frames(file), world.consortium.pins)
+        found = audit(read_frames(file), world.consortium.pins)
     layout: Layout = exchanges(world.config, world.model, *ABOUT, 5)["train"].layout
-    total = Total(layout.decode(found.words), found.survivors, found.dropped)
+    total = RoundTotal(layout.decode(found.words), found.survivors, found.dropouts)
     assert same_bits(world.course.after(world.course.start(), total).state, last.state)
 
 
 def test_a_sites_state_lies_sealed_on_its_disk(tmp_path: Path) -> None:
-    _, enrolled = made_up(list(FIVE), Federation())
+    _, enrolled = simulated_consortium(list(FIVE), Federation())
     own, other = (SealedFile(tmp_path / "state", enrolled[name].sealing_key) for name in ("a", "b"))
-    assert own.load() == State()
-    own(State(epochs={bytes(16): 7}))
-    assert own.load().epochs == {bytes(16): 7}
+    assert own.load() == ParticipantState()
+    own(ParticipantState(key_periods={bytes(16): 7}))
+    assert own.load().key_periods == {bytes(16): 7}
     assert b"\x07" * 2 not in (tmp_path / "state").read_bytes()
     with pytest.raises(IdentityError, match="cannot be opened"):
         other.load()
@@ -333,7 +333,7 @@ def test_a_sites_state_lies_sealed_on_its_disk(tmp_path: Path) -> None:
 def test_a_site_that_restarts_between_two_steps_goes_on_from_its_disk(tmp_path: Path) -> None:
     world = World(config(local=SGD))
     layouts = partial(exchanges, world.config, world.model, *ABOUT)
-    world.consortium, enrolled = made_up(list(FIVE), Federation())
+    world.consortium, enrolled = simulated_consortium(list(FIVE), Federation())
 
     def between(name: str, answer: Answer) -> Answer:
         store = SealedFile(tmp_path / name, enrolled[name].sealing_key)
@@ -351,11 +351,11 @@ def test_a_site_that_restarts_between_two_steps_goes_on_from_its_disk(tmp_path: 
 
 def test_fewer_than_three_sites_are_told_what_to_do() -> None:
     with pytest.raises(ConfigError, match=r"2 sites, expected 3 .* federation.secure=false"):
-        made_up(["a", "b"], Federation())
+        simulated_consortium(["a", "b"], Federation())
 
 
 def test_what_is_asked_names_its_exchange() -> None:
     one, four = np.zeros((1, 3)), np.zeros((4, 1, 3))
-    assert named(Request("gradient", 0, {"weights/alpha": one})) == "gradient/1"
-    assert named(Request("gradient", 0, {"weights/alpha": four})) == "gradient/4"
-    assert named(Request("gram", 0)) == "gram"
+    assert question_kind(Request("gradient", 0, {"weights/alpha": one})) == "gradient/1"
+    assert question_kind(Request("gradient", 0, {"weights/alpha": four})) == "gradient/4"
+    assert question_kind(Request("gram", 0)) == "gram"

@@ -16,7 +16,7 @@ from common.imaging import Pipeline
 from common.messages.answer_layout import exchanges
 from common.messages.transport import Answer, InMemory, Misfortunes, Reply, Request
 from common.models import Model, build
-from common.trust.enrolment import made_up
+from common.trust.enrolment import simulated_consortium
 from common.types import Cases, SiteCases, Tensors
 from server.rounds import loop
 from server.rounds.aggregation import Aggregator, PlainSum
@@ -65,7 +65,7 @@ class World:
             name: SiteCases(name, cases(i, n), cases(i + 100, 12), cases(i + 200, 4))
             for i, (name, n) in enumerate(sizes.items())
         }
-        self.consortium, enrolled = made_up(list(sizes), told.federation, b"the same keys in every process")
+        self.consortium, enrolled = simulated_consortium(list(sizes), told.federation, b"the same keys in every process")
         layouts = partial(exchanges, told, self.model, *ABOUT)
         self.enrolled = enrolled
         self.secured = {name: Secured(self.site(name), layouts, machine(enrolled[name])) for name in sizes}

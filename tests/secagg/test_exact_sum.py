@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from common.errors import PolicyError, QuorumError, StageError
-from common.secagg import Exchange, Layout, RoundOpening, Segment, audit
+from common.secagg import QuestionKind, Layout, RoundOpening, Segment, audit
 from common.secagg.masks import LEAF_BYTES
-from common.secagg.stages import Gathering
+from common.secagg.stages import CoordinatorStage
 from tests.secagg.world import QUESTION, World, expected, plain
 
 EXAMPLES = int(os.environ.get("CONSILIUM_EXAMPLES", "40"))
@@ -31,8 +31,8 @@ OPENED: dict[int, World] = {}
 def opened(n: int) -> World:
     """A federation that serves many examples; opened anew when its rounds are used up."""
     if n not in OPENED or next_slot(OPENED[n]) >= OPENED[n].plan.rounds:
-        OPENED[n] = World.of(n, rounds=24, exchanges={k: Exchange(v) for k, v in LENGTHS.items()})
-        OPENED[n].open_epoch()
+        OPENED[n] = World.of(n, rounds=24, exchanges={k: QuestionKind(v) for k, v in LENGTHS.items()})
+        OPENED[n].open_key_period()
     return OPENED[n]
 
 
@@ -85,7 +85,7 @@ def test_total_is_exact_for_whoever_stayed_and_absent_where_too_few_did(
 @pytest.mark.parametrize("n", [3, 17, 40])
 def test_many_sites_with_as_many_dropouts_as_may_be(n: int, tried: Counter[str]) -> None:
     world = World.of(n, plain(5, 64))
-    world.open_epoch()
+    world.open_key_period()
     names = list(world.sites)
     may_go = n - world.plan.quorum
     vectors = world.vectors()
@@ -95,27 +95,27 @@ def test_many_sites_with_as_many_dropouts_as_may_be(n: int, tried: Counter[str])
     tried["sums compared and audited, mismatches 0"] += 1
 
 
-def test_every_stage_of_an_epoch_can_lose_a_site() -> None:
+def test_every_stage_of_an_key_period_can_lose_a_site() -> None:
     world = World.of(10, plain(5))
     names = list(world.sites)
-    epoch = world.open_epoch(no_advert=names[:1], no_shares=names[1:2], not_ready=names[2:3])
-    assert [world.plan.cohort[i] for i in epoch.adverts] == names[2:]
+    key_period = world.open_key_period(no_advert=names[:1], no_shares=names[1:2], not_ready=names[2:3])
+    assert [world.plan.cohort[i] for i in key_period.adverts] == names[2:]
     vectors = world.vectors()
     total = world.round(vectors)
-    assert (total.survivors, total.dropped) == (tuple(names[3:]), (names[2],))
+    assert (total.survivors, total.dropouts) == (tuple(names[3:]), (names[2],))
     np.testing.assert_array_equal(total.words, expected(vectors, names[3:]))
 
 
 @pytest.mark.parametrize("stage", ["no_advert", "no_shares", "not_ready"])
-def test_an_epoch_that_too_few_begin_has_failed(stage: str) -> None:
+def test_an_key_period_that_too_few_begin_has_failed(stage: str) -> None:
     world = World.of(5)
     with pytest.raises(QuorumError, match=r"2 of 5 .* expected 4"):
-        world.open_epoch(**{stage: list(world.sites)[:3]})
+        world.open_key_period(**{stage: list(world.sites)[:3]})
 
 
 def test_a_site_that_was_away_takes_part_in_a_later_round() -> None:
     world = World.of(5, rounds=ROUNDS)
-    world.open_epoch()
+    world.open_key_period()
     names = list(world.sites)
     for slot in range(ROUNDS):
         away = [names[slot]]
@@ -124,20 +124,20 @@ def test_a_site_that_was_away_takes_part_in_a_later_round() -> None:
         np.testing.assert_array_equal(total.words, expected(vectors, set(names) - set(away)))
 
 
-def test_a_new_epoch_follows_on_the_old_one() -> None:
+def test_a_new_key_period_follows_on_the_old_one() -> None:
     world = World.of(4)
-    for epoch in range(2):
-        other = World.of(4, epoch=epoch)
+    for key_period in range(2):
+        other = World.of(4, number=key_period)
         world.plan = other.plan
-        world.open_epoch()
-        vectors = world.vectors(seed=epoch)
-        total = world.round(vectors, question=bytes([epoch]) * 32)
+        world.open_key_period()
+        vectors = world.vectors(seed=key_period)
+        total = world.round(vectors, question=bytes([key_period]) * 32)
         np.testing.assert_array_equal(total.words, expected(vectors, total.survivors))
 
 
 def test_a_sum_that_is_of_use_only_whole_fails_with_a_dropout_and_can_be_asked_again() -> None:
-    world = World.of(5, exchanges={"gram": Exchange(plain(3), whole=True)}, rounds=2)
-    world.open_epoch()
+    world = World.of(5, exchanges={"gram": QuestionKind(plain(3), whole=True)}, rounds=2)
+    world.open_key_period()
     vectors = world.vectors("gram")
     with pytest.raises(QuorumError, match="expected all"):
         world.round(vectors, kind="gram", no_vector=["site-002"])
@@ -147,13 +147,13 @@ def test_a_sum_that_is_of_use_only_whole_fails_with_a_dropout_and_can_be_asked_a
 
 def test_nothing_can_be_had_from_a_round_that_failed_or_goes_on() -> None:
     world = World.of(5)
-    epoch = world.open_epoch()
-    opening = RoundOpening(epoch, 0, "train", QUESTION)
+    key_period = world.open_key_period()
+    opening = RoundOpening(key_period, 0, "train", QUESTION)
     with pytest.raises(StageError):
         opening.total()
     with pytest.raises(QuorumError):
         opening.close()
-    assert opening.stage is Gathering.FAILED
+    assert opening.stage is CoordinatorStage.FAILED
     for attempt in (opening.total, opening.close):
         with pytest.raises(StageError):
             attempt()
@@ -170,7 +170,7 @@ def test_weights_at_the_capacity_bound_do_not_wrap(n: int, bits: int, tried: Cou
     with pytest.raises(PolicyError, match="words hold less than"):
         Layout((Segment("delta", (6,), bound * 1.001, fraction_bits, weighted=True),), bits, weight).check(n)
     world = World.of(n, plain(6, bits))
-    world.open_epoch()
+    world.open_key_period()
     signs = np.array([1.0, -1.0, 1.0, -1.0, 0.0, 5.0])
     vectors = {name: layout.encode({"delta": signs * bound}, weight, os.urandom(32)) for name in world.sites}
     sums = layout.decode(world.round(vectors).words)["delta"]

@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 
 from common.errors import PolicyError, WeightsError
 from common.secagg import Layout, Segment
-from common.trust.codec import Reader, Writer
+from common.trust.codec import ByteReader, ByteWriter
 
 LAYOUT = Layout(
     (
@@ -162,9 +162,9 @@ def test_a_layout_that_is_none_is_refused(layout: Layout) -> None:
 
 
 def test_a_layout_survives_the_way_over_bytes() -> None:
-    writer = Writer()
+    writer = ByteWriter()
     LAYOUT.write(writer)
-    reader = Reader(writer.bytes(), "layout")
+    reader = ByteReader(writer.bytes(), "layout")
     assert Layout.read(reader) == LAYOUT
     reader.end()
 

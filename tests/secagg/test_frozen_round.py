@@ -17,7 +17,7 @@ from blake3 import blake3
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from common.secagg import Exchange, Layout, Segment
+from common.secagg import QuestionKind, Layout, Segment
 from tests.secagg.world import QUESTION, World
 
 FROZEN = Path(__file__).with_name("frozen-round.bin")
@@ -28,8 +28,8 @@ P = 2**255 - 19
 def frozen_world() -> tuple[World, list[int]]:
     """Five sites, keys for two rounds, one dropout in the second: the same bytes every time."""
     layout = Layout((Segment("delta", (2, 3), 1.0, 12, weighted=True), Segment("weight", (1,), 500.0, 0)), 32, 500.0)
-    world = World.of(5, rounds=2, exchanges={"train": Exchange(layout)}, seed="frozen")
-    world.open_epoch()
+    world = World.of(5, rounds=2, exchanges={"train": QuestionKind(layout)}, seed="frozen")
+    world.open_key_period()
     vectors = {}
     for i, name in enumerate(world.sites):
         values = np.arange(6, dtype=np.float32).reshape(2, 3) / 5 - i / 4
@@ -72,13 +72,13 @@ def verify(file: bytes, root: bytes) -> list[int]:
     check_signature(root, signatures[34:], H("roster", content))
     keys = roster_keys(content)
 
-    epoch_ctx, cohort, threshold = H("epoch", proposal), *cohort_and_threshold(proposal)
+    period_ctx, cohort, threshold = H("epoch", proposal), *cohort_and_threshold(proposal)
     adverts = directory_of(directory)
     for i, advert in adverts.items():
         body = advert[39:-64]
-        check_signature(keys[cohort[i]], advert[-64:], H("Advert", epoch_ctx, u16(i), body))
-        assert advert[5:37] == epoch_ctx
-    view = H("view", epoch_ctx, *(H("advert", advert) for advert in adverts.values()))
+        check_signature(keys[cohort[i]], advert[-64:], H("Advert", period_ctx, u16(i), body))
+        assert advert[5:37] == period_ctx
+    view = H("view", period_ctx, *(H("advert", advert) for advert in adverts.values()))
     slot, kind_length = struct.unpack_from("<HH", start, 5)
     kind, question = start[9 : 9 + kind_length], start[9 + kind_length :]
     assert question == QUESTION
@@ -115,11 +115,11 @@ def verify(file: bytes, root: bytes) -> list[int]:
         seed = at_zero(points).to_bytes(31, "little")
         mask_key, commitment = adverts[i][75 + 64 * slot :][:32], adverts[i][107 + 64 * slot :][:32]
         if i in survivors:
-            assert H("self-mask", epoch_ctx, u16(i) + u16(slot), seed) == commitment
+            assert H("self-mask", period_ctx, u16(i) + u16(slot), seed) == commitment
             pad = stream(hkdf(seed, round_ctx, b"self-mask"), len(total))
             total = [(a - b) % 2**32 for a, b in zip(total, pad, strict=True)]
             continue
-        private = hkdf(seed, epoch_ctx, b"mask-key" + u16(slot))
+        private = hkdf(seed, period_ctx, b"mask-key" + u16(slot))
         assert x25519(private, (9).to_bytes(32, "little")) == mask_key
         for j in survivors:
             secret = x25519(private, adverts[j][75 + 64 * slot :][:32])

@@ -12,9 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from common.errors import ConsiliumError, WireError
-from common.secagg import EpochOpening, Plan, RoundOpening, Site, State, admitted, audit
+from common.secagg import KeyPeriodOpening, KeyPeriodPlan, RoundOpening, Participant, ParticipantState, audit
+from common.trust.roster import load_verified_roster
 from common.secagg import messages as m
-from common.secagg.audit import framed, frames
+from common.secagg.audit import frame, read_frames
 from common.secagg.envelope import Message
 from tests.secagg.world import NOW_S, QUESTION, World, forget, plain
 
@@ -28,7 +29,7 @@ KINDS: list[type[Message]] = [
     m.Release,
 ]  # fmt: skip
 
-EPOCH = [("join", "Plan", "Advert"), ("share", "Directory", "Shares"), ("take", "Delivery", "Ready")]
+KEY_PERIOD = [("join", "Plan", "Advert"), ("share", "Directory", "Shares"), ("take", "Delivery", "Ready")]
 ROUND = [("submit", "Start", "Masked"), ("agree", "Survivors", "Agreement"), ("release", "Agreements", "Release")]
 
 
@@ -36,16 +37,16 @@ ROUND = [("submit", "Start", "Masked"), ("agree", "Survivors", "Agreement"), ("r
 def conversation() -> tuple[World, dict[str, bytes]]:
     """One true message of every kind, and the sites after them."""
     world = World.of(4, plain(6), rounds=2)
-    opening, sent = EpochOpening(world.plan, world.roster), {"Plan": world.plan.content, "Roster": world.signed_roster}
-    for step, request_name, answer_name in EPOCH:
+    opening, sent = KeyPeriodOpening(world.plan, world.roster), {"Plan": world.plan.content, "Roster": world.signed_roster}
+    for step, request_name, answer_name in KEY_PERIOD:
         for name, request in opening.requests().items():
             extra = (world.signed_roster, NOW_S) if step == "join" else ()
             world.sites[name], answer = getattr(world.sites[name], step)(request, *extra).after(forget)
             opening.receive(answer)
             sent |= {request_name: request, answer_name: answer}
         opening.close()
-    world.epoch = opening.epoch()
-    again = RoundOpening(world.epoch, 0, "train", QUESTION)
+    world.key_period = opening.key_period()
+    again = RoundOpening(world.key_period, 0, "train", QUESTION)
     vectors = world.vectors()
     for step, request_name, answer_name in ROUND:
         for name, request in again.requests().items():
@@ -55,7 +56,7 @@ def conversation() -> tuple[World, dict[str, bytes]]:
                 outgoing = site.submit(vectors[name])
             else:
                 outgoing = getattr(world.sites[name], step)(request)
-            world.sites[name], answer = outgoing.after(forget)
+            world.sites[name], answer = outgoing.commit(forget)
             again.receive(answer)
             sent |= {request_name: request, answer_name: answer}
         again.close()
@@ -85,14 +86,14 @@ def damaged(draw: st.DrawFn) -> bytes:
 @MANY
 @given(content=damaged())
 def test_every_parser_returns_a_message_or_an_error_of_ours(content: bytes, tried: Counter[str]) -> None:
-    readers = [kind.decode for kind in KINDS] + [Plan.read, State.decode]
+    readers = [kind.decode for kind in KINDS] + [KeyPeriodPlan.read, ParticipantState.decode]
     for read in readers:
         try:
             message = read(content)
         except WireError as error:
             assert len(str(error)) < 300  # noqa: PT017
         else:
-            again = message.content if isinstance(message, Plan) else message.encode()
+            again = message.content if isinstance(message, KeyPeriodPlan) else message.encode()
             assert again == content, "there is one encoding for each message"
         tried["parser executions, crashes 0"] += 1
 
@@ -102,14 +103,14 @@ def test_every_parser_returns_a_message_or_an_error_of_ours(content: bytes, trie
 def test_no_machine_crashes_or_changes_on_what_it_cannot_use(content: bytes, tried: Counter[str]) -> None:
     world, _ = conversation()
     site = world.sites["site-000"]
-    assert world.epoch is not None
-    fresh = Site("site-000", site.identity, site.pins)
-    machines = EpochOpening(world.plan, world.roster), RoundOpening(world.epoch, 1, "train", QUESTION)
+    assert world.key_period is not None
+    fresh = Participant("site-000", site.identity, site.pins)
+    machines = KeyPeriodOpening(world.plan, world.roster), RoundOpening(world.key_period, 1, "train", QUESTION)
     before = site.state.encode()
     for step in (
         *(machine.receive for machine in machines), site.share, site.take, site.agree, site.release,
         lambda c: site.open(c, QUESTION, NOW_S), lambda c: fresh.join(c, world.signed_roster, NOW_S),
-        lambda c: fresh.join(world.plan.content, c, NOW_S), lambda c: admitted(c, world.pins),
+        lambda c: fresh.join(world.plan.content, c, NOW_S), lambda c: load_verified_roster(c, world.pins),
         lambda c: audit([world.signed_roster, world.plan.content, c, c], world.pins),
         lambda c: audit(frames_of(c), world.pins),
     ):  # fmt: skip
@@ -122,7 +123,7 @@ def test_no_machine_crashes_or_changes_on_what_it_cannot_use(content: bytes, tri
 
 
 def frames_of(content: bytes) -> list[bytes]:
-    return list(frames(io.BytesIO(content)))
+    return list(read_frames(io.BytesIO(content)))
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda k: k.__name__)
@@ -167,4 +168,4 @@ def test_a_transcript_with_a_false_length_costs_no_memory() -> None:
     assert peak < 4_000_000
     with pytest.raises(WireError, match="beyond all measure"):
         frames_of(b"\xff" * 8)
-    assert frames_of(framed(b"one") + framed(b"")) == [b"one", b""]
+    assert frames_of(frame(b"one") + frame(b"")) == [b"one", b""]

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from common.errors import StageError
-from common.secagg import Site, State
-from common.secagg.stages import COORDINATOR, SITE, Gathering, Stage, after
+from common.secagg import Participant, ParticipantState
+from common.secagg.stages import COORDINATOR, SITE, CoordinatorStage, ParticipantStage, after
 from tests.secagg.world import QUESTION, World, forget, identity
 
 ROOT = Path(__file__).parents[2]
@@ -21,10 +21,10 @@ def test_the_page_shows_the_tables() -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("stage", list(Stage))
+@pytest.mark.parametrize("stage", list(ParticipantStage))
 @pytest.mark.parametrize("step", STEPS)
-def test_a_site_takes_no_step_that_its_table_does_not_have(stage: Stage, step: str) -> None:
-    site = Site("a", identity("a"), World.of(3).pins, State(stage))
+def test_a_site_takes_no_step_that_its_table_does_not_have(stage: ParticipantStage, step: str) -> None:
+    site = Participant("a", identity("a"), World.of(3).pins, ParticipantState(stage))
     if (stage, step) not in SITE:
         with pytest.raises(StageError, match=f"'{step}' while {stage.value}: expected .*Nothing was changed"):
             getattr(site, step)(*STEPS[step])
@@ -41,34 +41,34 @@ def test_every_step_leads_where_the_table_says() -> None:
         return bytes(message)
 
     world.send = send  # type: ignore[method-assign, assignment]
-    world.open_epoch()
+    world.open_key_period()
     world.round(world.vectors())
-    assert seen == [Stage.IDLE, Stage.ADVERTISED, Stage.SHARED, Stage.READY, Stage.ANSWERED, Stage.AGREED, Stage.READY]
+    assert seen == [ParticipantStage.IDLE, ParticipantStage.ADVERTISED, ParticipantStage.SHARED, ParticipantStage.READY, ParticipantStage.ANSWERED, ParticipantStage.AGREED, ParticipantStage.READY]
 
 
 def test_all_stages_can_be_reached_and_only_the_ends_are_ends() -> None:
-    assert set(SITE.values()) | {Stage.IDLE} == set(Stage)
-    begun = {Gathering.ADVERTS, Gathering.MASKED}
-    assert set(COORDINATOR.values()) | begun == set(Gathering)
-    ends = set(Gathering) - {stage for stage, _ in COORDINATOR}
-    assert ends == {Gathering.EPOCH, Gathering.DONE, Gathering.FAILED}
+    assert set(SITE.values()) | {ParticipantStage.IDLE} == set(ParticipantStage)
+    begun = {CoordinatorStage.ADVERTS, CoordinatorStage.MASKED}
+    assert set(COORDINATOR.values()) | begun == set(CoordinatorStage)
+    ends = set(CoordinatorStage) - {stage for stage, _ in COORDINATOR}
+    assert ends == {CoordinatorStage.KEY_PERIOD, CoordinatorStage.DONE, CoordinatorStage.FAILED}
     with pytest.raises(StageError, match="expected nothing"):
-        after(COORDINATOR, Gathering.DONE, "close")
+        after(COORDINATOR, CoordinatorStage.DONE, "close")
 
 
 def test_a_restarted_site_goes_on_from_every_stage() -> None:
     world = World.of(4, rounds=2)
-    recorded: list[State] = []
+    recorded: list[ParticipantState] = []
 
     def send(name: str, step: object) -> bytes:
         site, message = step(world.sites[name]).after(recorded.append)  # type: ignore[operator]
-        state = State.decode(recorded[-1].encode())
+        state = ParticipantState.decode(recorded[-1].encode())
         assert state == recorded[-1]
-        world.sites[name] = Site.restored(name, site.identity, site.pins, state)
+        world.sites[name] = Participant.restore(name, site.identity, site.pins, state)
         return bytes(message)
 
     world.send = send  # type: ignore[method-assign, assignment]
-    world.open_epoch()
+    world.open_key_period()
     for slot in range(2):
         vectors = world.vectors(seed=slot)
         total = world.round(vectors, slot=slot, question=bytes([slot]) * 32)
@@ -78,12 +78,12 @@ def test_a_restarted_site_goes_on_from_every_stage() -> None:
 
 def test_secrets_leave_the_state_with_their_last_use() -> None:
     world = World.of(3, rounds=3)
-    world.open_epoch()
+    world.open_key_period()
     before = world.sites["site-000"].state.secrets
     assert before.dealer == b""
-    assert before.own == {}
+    assert before.own_shares == {}
     world.round(world.vectors(), slot=1)
     after_round = world.sites["site-000"].state.secrets
-    assert set(after_round.rounds) == set(after_round.held) == {2}
-    for secret in (before.rounds[1], before.held[1], before.rounds[0]):
+    assert set(after_round.rounds) == set(after_round.held_shares) == {2}
+    for secret in (before.rounds[1], before.held_shares[1], before.rounds[0]):
         assert secret not in world.sites["site-000"].state.encode()

@@ -10,25 +10,9 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from common.secagg import (
-    Epoch,
-    EpochOpening,
-    Exchange,
-    Layout,
-    Member,
-    Outgoing,
-    Pins,
-    Plan,
-    Policy,
-    Roster,
-    RoundOpening,
-    Segment,
-    Site,
-    State,
-    Total,
-    propose,
-)
-from common.secagg.audit import framed
+from common.secagg import KeyPeriod, KeyPeriodOpening, QuestionKind, Layout, PendingMessage, KeyPeriodPlan, RoundOpening, Segment, Participant, ParticipantState, SecureSum, propose
+from common.trust.roster import Member, Pins, ConsortiumPolicy, Roster
+from common.secagg.audit import frame
 from common.secagg.messages import Directory, Start
 from common.trust.keys import public_of
 
@@ -50,7 +34,7 @@ def identity(name: str) -> Ed25519PrivateKey:
 ROOT = identity("the consortium")
 
 
-def forget(_: State) -> None:
+def forget(_: ParticipantState) -> None:
     """Records nothing: for tests that do not restart."""
 
 
@@ -63,10 +47,10 @@ def plain(length: int, bits: Any = 32) -> Layout:
 class World:
     """Sites by name, one coordinator, and what was recorded and sent."""
 
-    sites: dict[str, Site]
+    sites: dict[str, Participant]
     roster: Roster
-    plan: Plan
-    epoch: Epoch | None = None
+    plan: KeyPeriodPlan
+    key_period: KeyPeriod | None = None
     transcript: list[bytes] = field(default_factory=list)
 
     @classmethod
@@ -76,22 +60,22 @@ class World:
         layout: Layout | None = None,
         *,
         rounds: int = 1,
-        exchanges: dict[str, Exchange] | None = None,
+        exchanges: dict[str, QuestionKind] | None = None,
         seed: str | None = None,
         n_min: int = 3,
         **changes: Any,
     ) -> "World":
-        """A federation of n sites with a plan for one epoch."""
+        """A federation of n sites with a plan for one key period."""
         names = [f"site-{i:03d}" for i in range(n)]
         members = tuple(Member(name, public_of(identity(name))) for name in names)
-        policy = Policy(n_min, 10.0, 1e6, ("training",))
+        policy = ConsortiumPolicy(n_min, 10.0, 1e6, ("training",))
         roster = Roster("testers", 1, NOW_S + 86_400, policy, members)
         pins = Pins("testers", (public_of(ROOT),))
-        asked = {"run": b"the run's number", "epoch": 0, "config": bytes(32), "purpose": "training", "cohort": names}
-        kinds = exchanges or {"train": Exchange(layout or plain(4))}
+        asked = {"run": b"the run's number", "number": 0, "config": bytes(32), "purpose": "training", "cohort": names}
+        kinds = exchanges or {"train": QuestionKind(layout or plain(4))}
         plan = propose(roster, **{**asked, **changes}, rounds=rounds, exchanges=kinds)
         sites = {
-            name: Site(name, identity(name), pins, random=stream(f"{seed} {name}") if seed else os.urandom)
+            name: Participant(name, identity(name), pins, random=stream(f"{seed} {name}") if seed else os.urandom)
             for name in names
         }
         return cls(sites, roster, plan)
@@ -104,18 +88,18 @@ class World:
     @property
     def signed_roster(self) -> bytes:
         """The roster's file."""
-        return self.roster.signed([ROOT])
+        return self.roster.sign([ROOT])
 
-    def send(self, name: str, step: Callable[[Site], Outgoing]) -> bytes:
+    def send(self, name: str, step: Callable[[Participant], PendingMessage]) -> bytes:
         """Let one site take a step, and record it."""
-        self.sites[name], message = step(self.sites[name]).after(forget)
+        self.sites[name], message = step(self.sites[name]).commit(forget)
         return message
 
-    def open_epoch(
+    def open_key_period(
         self, *, no_advert: Iterable[str] = (), no_shares: Iterable[str] = (), not_ready: Iterable[str] = ()
-    ) -> Epoch:
+    ) -> KeyPeriod:
         """Adverts, shares, readies; some sites may be silent from a stage on."""
-        opening = EpochOpening(self.plan, self.roster)
+        opening = KeyPeriodOpening(self.plan, self.roster)
         silent: set[str] = set()
         steps = (("join", no_advert), ("share", no_shares), ("take", not_ready))
         for step, falling_silent in steps:
@@ -125,8 +109,8 @@ class World:
                     extra = (self.signed_roster, NOW_S) if step == "join" else ()
                     opening.receive(self.send(name, lambda s, m=request, e=extra, do=step: getattr(s, do)(m, *e)))
             opening.close()
-        self.epoch = opening.epoch()
-        return self.epoch
+        self.key_period = opening.key_period()
+        return self.key_period
 
     def round(
         self,
@@ -138,12 +122,12 @@ class World:
         no_vector: Iterable[str] = (),
         no_agreement: Iterable[str] = (),
         no_release: Iterable[str] = (),
-    ) -> Total:
+    ) -> SecureSum:
         """One round; some sites may be silent from a stage on. The vectors stay as they are."""
-        epoch = self.epoch
-        assert epoch is not None
-        opening = RoundOpening(epoch, slot, kind, question)
-        adverts = Directory(tuple(a.encode() for a in epoch.adverts.values())).encode()
+        key_period = self.key_period
+        assert key_period is not None
+        opening = RoundOpening(key_period, slot, kind, question)
+        adverts = Directory(tuple(a.encode() for a in key_period.adverts.values())).encode()
         start = Start(slot, kind, question).encode()
         self.transcript = [self.signed_roster, self.plan.content, adverts, start]
         silent: set[str] = set()
@@ -164,13 +148,13 @@ class World:
 
     def vectors(self, kind: str = "train", seed: int = 0) -> dict[str, np.ndarray]:
         """Random words for every site, over the whole range."""
-        layout = self.plan.exchanges[kind].layout
+        layout = self.plan.question_kinds[kind].layout
         draw = np.random.default_rng(seed)
         return {name: draw.integers(0, 2**layout.bits, layout.length, layout.dtype) for name in self.sites}
 
     def framed_transcript(self) -> bytes:
         """The last round's transcript as a file."""
-        return b"".join(map(framed, self.transcript))
+        return b"".join(map(frame, self.transcript))
 
     def with_roster(self, **changes: Any) -> "World":
         """The same with another roster, and a plan that names it."""

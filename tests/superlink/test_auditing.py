@@ -36,6 +36,6 @@ def test_a_hospital_that_audits_ends_at_the_runs_model(
             continue
         place = Place.of(shelf.load("place"))
         assert same_bits(place.state, found[0].state)
-        assert same_bits(place.recipe, found[0].recipe)
+        assert same_bits(place.normalisation, found[0].normalisation)
         assert Notes.load(shelf).owed == {}
     assert "taken as given" not in caplog.text

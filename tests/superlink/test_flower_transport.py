@@ -29,7 +29,7 @@ from common.messages.answer_layout import exchanges
 from common.messages.transport import NONE, InMemory, Misfortunes, Request, Transport
 from common.models import build
 from common.storage import tensorfile
-from common.trust.enrolment import made_up
+from common.trust.enrolment import simulated_consortium
 from common.types import Tensors, under
 from server import app_simulated
 from server.rounds import checkpoint, loop
@@ -75,7 +75,7 @@ def misfortunes(config: Config) -> Misfortunes:
 
 
 NAMES = ("Lisbon", "Nairobi", "Osaka")
-CONSORTIUM, ENROLLED = made_up(NAMES, Federation())
+CONSORTIUM, ENROLLED = simulated_consortium(NAMES, Federation())
 
 
 def in_memory(config: Config) -> InMemory:

@@ -23,7 +23,7 @@ from common.messages.transport import Request
 from common.plans.plan import RunPlan
 from common.storage import tensorfile
 from common.storage.files import write_json
-from common.trust.documents import signed
+from common.trust.documents import sign_document
 from common.types import Tensors, prefixed, under
 from server import app
 from server.consortium import membership
@@ -153,10 +153,10 @@ def refused(consortium: Consortium, digest: str, request: Request = PRESENT) -> 
 
 def changed(consortium: Consortium, **told: object) -> RunPlan:
     """A plan that the roots have signed as well, and the sites approved."""
-    content = consortium.plan().paper.content | told
-    plan = RunPlan.admitted(signed("plan", content, consortium.roots).encode(), consortium.home.pins)
+    content = consortium.plan().document.content | told
+    plan = RunPlan.load_verified(sign_document("plan", content, consortium.roots).encode(), consortium.home.pins)
     for site in consortium.sites.values():
-        PlanInbox(site).take_plan(plan.paper.encode())
+        PlanInbox(site).take_plan(plan.document.encode())
         PlanInbox(site).decide(plan, "approve", "")
     return plan
 

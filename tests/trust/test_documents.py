@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from client.plans.inbox import PlanInbox
-from common.audit.heads import Head, vouch, vouched
+from common.audit.heads import LogHead, sign_log_key, load_verified_log_key
 from common.audit.merkle_tree import Frontier
 from common.errors import ConsiliumError, IdentityError, WireError
 from common.plans.plan import Decision, RunPlan
-from common.secagg import Pins
-from common.trust import documents
-from common.trust.documents import Kind, canonical, fingerprint, read
+from common.trust.roster import Pins
+from common.trust.documents import MOST_BYTES, MOST_LEVELS, sign_document
+from common.trust.documents import Kind, canonical, fingerprint, read_document
 from common.trust.joining import JoinRequest, Welcome
 from common.trust.keys import public_of
 from tests.consortium.consortium import Consortium
@@ -39,29 +39,29 @@ contents = st.dictionaries(text, values, max_size=5)
 
 @given(contents, st.sampled_from(KINDS))
 def test_what_was_signed_is_what_is_read(content: dict[str, Any], kind: Kind) -> None:
-    paper = documents.signed(kind, content, [KEY])
-    again = read(paper.encode(), kind)
-    assert again.demand([public_of(KEY)], "the root") == json.loads(json.dumps(content))
+    paper = sign_document(kind, content, [KEY])
+    again = read_document(paper.encode(), kind)
+    assert again.verify([public_of(KEY)], "the root") == json.loads(json.dumps(content))
     assert again == paper
 
 
 @given(contents, st.sampled_from(KINDS))
 def test_how_the_file_is_laid_out_does_not_matter(content: dict[str, Any], kind: Kind) -> None:
-    paper = documents.signed(kind, content, [KEY])
+    paper = sign_document(kind, content, [KEY])
     told = json.loads(paper.encode())
     backwards = {key: told[key] for key in reversed(told)}
     backwards["content"] = {key: content[key] for key in reversed(content)}
-    assert read(json.dumps(backwards).encode(), kind).demand([public_of(KEY)], "the root") == paper.content
+    assert read_document(json.dumps(backwards).encode(), kind).verify([public_of(KEY)], "the root") == paper.content
     assert canonical(backwards["content"]) == canonical(content)
 
 
 @given(contents, st.data())
 def test_a_changed_byte_is_refused_or_changes_nothing(content: dict[str, Any], data: st.DataObject) -> None:
-    file = bytearray(documents.signed("plan", content, [KEY]).encode())
+    file = bytearray(sign_document("plan", content, [KEY]).encode())
     at = data.draw(st.integers(0, len(file) - 1))
     file[at] ^= data.draw(st.integers(1, 255))
     try:
-        found = read(bytes(file), "plan").demand([public_of(KEY)], "the root")
+        found = read_document(bytes(file), "plan").verify([public_of(KEY)], "the root")
     except (WireError, IdentityError):
         return
     assert canonical(found) == canonical(content)  # a space more between two fields
@@ -70,22 +70,22 @@ def test_a_changed_byte_is_refused_or_changes_nothing(content: dict[str, Any], d
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_paper_of_one_kind_never_passes_for_another(kind: Kind) -> None:
     for other in {*KINDS} - {kind}:
-        told = documents.signed(other, {"a": 1}, [KEY]).told()
+        told = sign_document(other, {"a": 1}, [KEY]).to_json()
         with pytest.raises(WireError, match=f"expected a {kind} file"):
-            read(json.dumps(told).encode(), kind)
-        renamed = read(json.dumps(told | {"paper": kind}).encode(), kind)
+            read_document(json.dumps(told).encode(), kind)
+        renamed = read_document(json.dumps(told | {"paper": kind}).encode(), kind)
         with pytest.raises(IdentityError):
-            renamed.demand([public_of(KEY)], "the root")
+            renamed.verify([public_of(KEY)], "the root")
 
 
 def test_every_key_that_is_demanded_must_have_signed() -> None:
-    both = documents.signed("plan", {}, [KEY, OTHER])
-    assert both.demand([public_of(KEY), public_of(OTHER)], "the roots") == {}
-    one = documents.signed("plan", {}, [KEY])
+    both = sign_document("plan", {}, [KEY, OTHER])
+    assert both.verify([public_of(KEY), public_of(OTHER)], "the roots") == {}
+    one = sign_document("plan", {}, [KEY])
     with pytest.raises(IdentityError):
-        one.demand([public_of(KEY), public_of(OTHER)], "the roots")
+        one.verify([public_of(KEY), public_of(OTHER)], "the roots")
     with pytest.raises(IdentityError, match="no key"):
-        one.demand([], "the roots")
+        one.verify([], "the roots")
 
 
 def nested(levels: int) -> str:
@@ -99,11 +99,11 @@ HOSTILE = {
     "a-number": b"12",
     "nothing-in-it": b"{}",
     "no-utf-8": b'{"paper": "\xff\xfe"}',
-    "nested-a-little-too-deeply": nested(documents.MOST_LEVELS).join(['{"a": ', "}"]).encode(),
+    "nested-a-little-too-deeply": nested(MOST_LEVELS).join(['{"a": ', "}"]).encode(),
     "nested-deeply": nested(900).encode(),
     "nested-beyond-the-stack": nested(200_000).encode(),
     "nested-in-the-signatures": f'{{"paper": "plan", "content": {{}}, "signatures": {nested(50)}}}'.encode(),
-    "huge": b" " * (documents.MOST_BYTES + 1),
+    "huge": b" " * (MOST_BYTES + 1),
     "a-number-of-5000-digits": b'{"paper": "plan", "content": {"made_s": %b}, "signatures": {}}' % (b"9" * 5000),
     "a-number-of-400-digits": b'{"paper": "plan", "content": {"made_s": %b}, "signatures": {}}' % (b"9" * 400),
     "not-a-number": b'{"paper": "plan", "content": {"made_s": NaN}, "signatures": {}}',
@@ -124,13 +124,13 @@ HOSTILE = {
 def test_what_is_no_paper_is_refused_as_such(file: bytes) -> None:
     for kind in KINDS:
         with pytest.raises(WireError):
-            read(file.replace(b'"plan"', f'"{kind}"'.encode()), kind)
+            read_document(file.replace(b'"plan"', f'"{kind}"'.encode()), kind)
 
 
 @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode) | values.map(lambda v: json.dumps(v).encode()))
 def test_no_bytes_give_another_error(file: bytes) -> None:
     for reader in (
-        JoinRequest.read, Welcome.read, lambda f: RunPlan.admitted(f, PINS), lambda f: Decision.admitted(f, bytes(32))
+        JoinRequest.read, Welcome.read, lambda f: RunPlan.load_verified(f, PINS), lambda f: Decision.load_verified(f, bytes(32))
     ):  # fmt: skip
         with pytest.raises(ConsiliumError):
             reader(file)
@@ -147,16 +147,16 @@ def real(
         PlanInbox(site).decide(plan, "approve", ""),
         (home.folder / "welcomes" / "Lisbon.welcome").read_bytes(),
     )
-    request = read((site.folder / "Lisbon.request").read_bytes(), "request")
-    own, voucher = public_of(site.identity), vouch(bytes(32), "pilot", consortium.roots)
-    head = Head.sign("site Lisbon", Frontier(2, [bytes(32)]), 1, 0.0, [site.identity])
+    request = read_document((site.folder / "Lisbon.request").read_bytes(), "request")
+    own, voucher = public_of(site.identity), sign_log_key(bytes(32), "pilot", consortium.roots)
+    head = LogHead.sign("site Lisbon", Frontier(2, [bytes(32)]), 1, 0.0, [site.identity])
     return {
         "request": (request.content, JoinRequest.read, [site.identity]),
-        "welcome": (read(welcome, "welcome").content, Welcome.read, consortium.roots),
-        "plan": (plan.paper.content, lambda file: RunPlan.admitted(file, home.pins), consortium.roots),
-        "decision": (decision.paper.content, lambda file: Decision.admitted(file, own), [site.identity]),
-        "head": (head.paper.content, lambda file: Head.admitted(file, own, "site Lisbon"), [site.identity]),
-        "audit-key": (read(voucher, "audit-key").content, lambda file: vouched(file, home.pins), consortium.roots),
+        "welcome": (read_document(welcome, "welcome").content, Welcome.read, consortium.roots),
+        "plan": (plan.document.content, lambda file: RunPlan.load_verified(file, home.pins), consortium.roots),
+        "decision": (decision.document.content, lambda file: Decision.load_verified(file, own), [site.identity]),
+        "head": (head.document.content, lambda file: LogHead.load_verified(file, own, "site Lisbon"), [site.identity]),
+        "audit-key": (read_document(voucher, "audit-key").content, lambda file: load_verified_log_key(file, home.pins), consortium.roots),
     }
 
 
@@ -168,14 +168,14 @@ def test_a_well_signed_paper_with_anything_in_a_field_gives_no_other_error(
     name = data.draw(st.sampled_from(sorted(content)))
     odd = values | st.just("00" * 32) | st.just("inf") | st.just("nan") | st.just([["00"]]) | st.just(content[name])
     with suppress(ConsiliumError):
-        reader(documents.signed(kind, content | {name: data.draw(odd)}, keys).encode())
+        reader(sign_document(kind, content | {name: data.draw(odd)}, keys).encode())
     with pytest.raises(ConsiliumError):
-        reader(documents.signed(kind, {key: value for key, value in content.items() if key != name}, keys).encode())
+        reader(sign_document(kind, {key: value for key, value in content.items() if key != name}, keys).encode())
 
 
 def test_odd_text_is_refused_before_it_is_signed() -> None:
     with pytest.raises(WireError, match="control characters"):
-        documents.signed("decision", {"reason": "no\x1b[2J"}, [KEY])
+        sign_document("decision", {"reason": "no\x1b[2J"}, [KEY])
 
 
 @given(st.binary(min_size=32, max_size=32), st.binary(min_size=32, max_size=32))
