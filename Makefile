@@ -2,14 +2,15 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: help demo test check bench lock clean
+.PHONY: help demo test check docs bench lock clean
 
 help:
 	@echo "make demo    set up, then let five synthetic hospitals train one model together (SVM, then CNN)"
 	@echo "make test    set up, then run all tests"
 	@echo "make check   set up, then lint, type-check, and check the walls between the packages"
+	@echo "make docs    set up, then build the pages of docs/ as a site in build/docs; a broken link fails"
 	@echo "make bench   set up, then run every benchmark (long)"
-	@echo "make lock    write the locked dependencies anew"
+	@echo "make lock    write the locked dependencies again"
 
 .venv/run: requirements.lock
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -22,6 +23,11 @@ help:
 	@echo "Setting up .venv for development (some minutes the first time) ..."
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@touch $@ .venv/run
+
+.venv/docs: requirements-docs.lock
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-docs.lock
+	@touch $@ .venv/run .venv/dev
 
 .venv/bench: requirements-bench.lock
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -41,12 +47,16 @@ check: .venv/dev
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
+docs: .venv/docs
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+	@echo "Built build/docs/index.html; it loads nothing from elsewhere."
+
 bench: .venv/bench
 	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
 
 lock: .venv/dev
-	@for name in "" -dev -bench; do \
-	  case "$$name" in -dev) with="--extra dev";; -bench) with="--extra dev --extra bench --extra ray";; *) with="";; esac; \
+	@for name in "" -dev -docs -bench; do \
+	  case "$$name" in -dev) with="--extra dev";; -docs) with="--extra dev --extra docs";; -bench) with="--extra dev --extra bench --extra ray";; *) with="";; esac; \
 	  $(BIN)/uv pip compile pyproject.toml $$with --universal --python-version 3.11 --generate-hashes \
 	    --no-header --no-annotate --no-emit-index-url --quiet -o requirements$$name.lock; \
 	done

@@ -8,9 +8,13 @@ client/training/site.py answers), then each alone and all images pooled, by the 
 stage is written to disk after each round, so `--resume` goes on wherever a run was interrupted. See simulation/.
 """
 
+from common.cli import interrupt
+
+if __name__ == "__main__":
+    interrupt.arm()  # before the rest is imported, which takes seconds
+
 import argparse
 import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
@@ -42,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--transcripts", action="store_true", help="keep the messages of every secure sum, for common.secagg.audit"
     )
+    terminal.spell_out_what_cannot_be_shown()
     options = parser.parse_intermixed_args(arguments)
     return exit_status(lambda: run(options), "the same command with --resume goes on from the last round.")
 
@@ -51,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
     console = terminal.console()
     config = configuration.load(options.config, options.overrides)
     with run_folder(options.out, config.name, options.resume) as folder:
-        handler = logging.FileHandler(folder / "log.txt")
+        handler = logging.FileHandler(folder / "log.txt", encoding="utf-8")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         log.addHandler(handler)
         log.setLevel(logging.INFO)
@@ -67,4 +72,4 @@ def run(options: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    interrupt.program(main)

@@ -73,7 +73,7 @@ def small(folder: Path, most: int) -> Manifest:
             name = f"{part}-{i}"
             (folder / "images" / f"{name}.dcm").write_bytes(written(dicom(images[i], PatientID=name)))
             lines.append(f"images/{name}.dcm,{('normal', 'pneumonia')[labels[i]]},{name},{part}")
-    (folder / "list.csv").write_text("\n".join(lines))
+    (folder / "list.csv").write_text("\n".join(lines), encoding="utf-8")
     return Manifest(kind="manifest", path=folder / "list.csv", labels=("normal", "pneumonia"))
 
 
@@ -206,8 +206,8 @@ def federation(case: Case, scratch: Path, encrypted: bool) -> tuple[float, float
     started = time.perf_counter()
     command = [sys.executable, "simulate.py", "configs/custody.yaml", f"data.kind={kind}", f"data.path={path}"]
     command += [f"data.cache={scratch / 'cache'}", "baselines=[]", "--out", str(scratch / f"run-{kind}")]
-    subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    told = json.loads((scratch / f"run-{kind}" / "result.json").read_text())
+    subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", check=True)
+    told = json.loads((scratch / f"run-{kind}" / "result.json").read_text(encoding="utf-8"))
     return time.perf_counter() - started, float(told["test"]["federated"]["auc"])
 
 

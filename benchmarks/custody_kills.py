@@ -182,7 +182,7 @@ class Rotation(Operation):
         self.place.bring(4)
         self.place.bring(2, "breast", seed=3)
         self.place.backup()
-        self.before = set(self.place.custody.send().wrapping)
+        self.before = set(self.place.custody.ring().wrapping)
         self.save()
 
     def act(self) -> None:
@@ -195,7 +195,7 @@ class Rotation(Operation):
 
     def complete(self, after: Kept) -> bool:
         """One key, another than before."""
-        ring = set(self.place.custody.send().wrapping)
+        ring = set(self.place.custody.ring().wrapping)
         return len(ring) == 1 and not ring & self.before
 
 

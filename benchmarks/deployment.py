@@ -56,7 +56,7 @@ def write_config(path: Path, rounds: int) -> None:
         labels, shape = "[clear, finding]", [28, 28, 1]
     text = CONFIG.format(data=json.dumps(data), labels=labels, shape=shape, rounds=rounds)
     yaml.safe_load(text)
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
 
 
 class TimedFederation(Federation):
@@ -109,7 +109,7 @@ def ours(folder: Path, rounds: int) -> dict[str, Any]:
 
 def overhead(windows: list[tuple[float, float]], times: list[Path]) -> tuple[list[float], list[float]]:
     """Seconds of each round after the first beyond the slowest site's computation, and whole."""
-    notes = [[json.loads(line) for line in path.read_text().splitlines()] for path in times]
+    notes = [[json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] for path in times]
     found = []
     for begin, end in windows[1:]:
         local = max(sum(n["seconds"] for n in site if begin < n["at"] <= end) for site in notes)
@@ -144,7 +144,8 @@ def stock(folder: Path, rounds: int) -> dict[str, Any]:
     port, flwr = free_port(), folder / "flwr"
     flwr.mkdir()
     (flwr / "config.toml").write_text(
-        f'[superlink]\ndefault = "remote"\n\n[superlink.remote]\naddress = "127.0.0.1:{port}"\ninsecure = true\n'
+        f'[superlink]\ndefault = "remote"\n\n[superlink.remote]\naddress = "127.0.0.1:{port}"\ninsecure = true\n',
+        encoding="utf-8",
     )
     env = {
         **os.environ, "FLWR_HOME": str(flwr), "FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1",
@@ -172,7 +173,7 @@ def stock(folder: Path, rounds: int) -> dict[str, Any]:
         deadline = time.monotonic() + 90 * (rounds + 1)
         while not out.exists() and time.monotonic() < deadline:
             time.sleep(0.5)
-        stamps = json.loads(out.read_text())[1:-1]
+        stamps = json.loads(out.read_text(encoding="utf-8"))[1:-1]
         windows = list(itertools.pairwise(stamps))
         overheads, seconds = overhead(windows, [Path(f"{folder / site}.times") for site in SITES])
         return {"overhead": overheads, "round": seconds}

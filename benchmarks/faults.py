@@ -100,7 +100,7 @@ class Odd(Federation):
         super().found()
         for site in self.sites:
             self.lines[site] = Line(self.port)
-            (self.folder / site / "address").write_text(f"127.0.0.1:{self.lines[site].port}\n")
+            (self.folder / site / "address").write_text(f"127.0.0.1:{self.lines[site].port}\n", encoding="utf-8")
 
     def start(self, *names: str) -> None:
         for name in names or ("server", *self.sites):
@@ -321,7 +321,7 @@ def sent_twice(federation: Odd) -> int:
     twice = 0
     for site in federation.sites:
         path = federation.folder / f"{site}.odd" / "submits.jsonl"
-        told = [line for line in path.read_text().splitlines() if '"asked": "train"' in line]
+        told = [line for line in path.read_text(encoding="utf-8").splitlines() if '"asked": "train"' in line]
         twice += len(told) - len(set(told))
     return twice
 
@@ -342,7 +342,7 @@ def main() -> None:
     names = [options.only] if options.only else list(FAULTS)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "config.yaml").write_text(CONFIG)
+        (folder / "config.yaml").write_text(CONFIG, encoding="utf-8")
         federation = Odd(folder, folder / "config.yaml", SITES, port=free_port())
         disks = [folder / site for site in SITES] + [federation.home]
         mounts = [disk for disk in disks if mounted(disk, 300 if disk == federation.home else 20)]

@@ -30,7 +30,7 @@ from common.messages.answer_layout import exchanges
 from common.messages.transport import InMemory, Reply, Request
 from common.models import Model, build
 from common.secagg.messages import Masked
-from common.trust.enrolment import made_up
+from common.trust.enrolment import simulated_consortium
 from common.types import Cases, SiteCases, Stack, Tensors, prefixed, under
 from server.rounds.secure_sum import make_secure
 
@@ -62,7 +62,7 @@ def updates(model: Model, weights: Tensors, image: Stack, label: int) -> tuple[T
 
         return listen
 
-    consortium, enrolled = made_up(names, CONFIG.federation)
+    consortium, enrolled = simulated_consortium(names, CONFIG.federation)
     layouts = lambda n: exchanges(CONFIG, model, SHAPE, 2, n)  # noqa: E731
     secured = {name: Secured(site, layouts, machine(enrolled[name])) for name, site in sites.items()}
     first = secured["victim"]

@@ -45,7 +45,7 @@ def hanging(self: Site, *arguments: Any) -> Any:
 
 def noted(self: Secured, request: Any, state: Any) -> Any:
     out = submit(self, request, state)
-    plan = self._keeper.site.plan.config.hex()
+    plan = self._keeper.participant.plan.config.hex()
     with (FOLDER / "submits.jsonl").open("a") as file:
         file.write(json.dumps({"plan": plan, "asked": request.settings["asked"], "round": request.round}) + "\n")
     return out

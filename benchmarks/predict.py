@@ -40,7 +40,7 @@ SMALL = ("data.sites=3", "data.cases=100", "baselines=[]", "personalise.mix=fals
 def run(*arguments: object) -> float:
     """Seconds of one command."""
     begun = time.perf_counter()
-    done = subprocess.run([sys.executable, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, *map(str, arguments)], cwd=ROOT, capture_output=True, encoding="utf-8")
     assert done.returncode == 0, done.stdout + done.stderr
     return time.perf_counter() - begun
 
@@ -58,14 +58,14 @@ def predict(model: Path, *arguments: object) -> float:
     """Seconds of one prediction, its publisher trusted."""
     trusted = model.parent / "publishers.json"
     if not trusted.exists():
-        shared = package_file.read(model)
+        shared = package_file.read_package(model)
         trusted.write_text(json.dumps({shared.fingerprint: shared.content.publisher.name}))
     return run("-m", "client", "predict", model, *arguments, "--trusted", trusted, "--out", model.parent / "pictures")
 
 
 def folder_s(path: Path, images: Path) -> float:
     """Seconds for a folder, the least of three times."""
-    shared = package_file.read(path)
+    shared = package_file.read_package(path)
     model, named = shared.model(), inputs.images([str(images)], path.parent, "middle")
     list(outcomes(shared, model, named[:1]))
     times = []

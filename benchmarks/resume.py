@@ -93,7 +93,7 @@ def run(command: Sequence[str], out: Path, kill: Moment | None = None) -> tuple[
 def bits(out: Path) -> dict[str, str]:
     """What must not differ: every model file, and result.json without what it cost."""
     found = {str(f.relative_to(out)): f.read_bytes() for f in sorted(out.rglob("*.safetensors"))}
-    result = json.loads((out / "result.json").read_text())
+    result = json.loads((out / "result.json").read_text(encoding="utf-8"))
     found["result.json"] = json.dumps(_without_costs(result), sort_keys=True).encode()
     return {name: hashlib.sha256(content).hexdigest() for name, content in found.items()}
 

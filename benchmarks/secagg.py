@@ -32,8 +32,8 @@ from client.training.secure_site import forget, machine
 from common.config import Federation
 from common.messages import answer_layout
 from common.messages.transport import Answer, InMemory, Reply, Request
-from common.secagg import Exchange, Keeper, Layout, RoundOpening, Segment, masks, parallel
-from common.trust.enrolment import made_up
+from common.secagg import DurableParticipant, Layout, QuestionKind, RoundOpening, Segment, masks, parallel
+from common.trust.enrolment import simulated_consortium
 from common.types import Tensors
 from server.rounds.secure_sum import SecureSum
 from tests.secagg.world import NOW_S, World
@@ -67,13 +67,13 @@ class OneRound:
 
     def __init__(self, sites: int, length: int, bits: int, rounds: int) -> None:
         self.world = World.of(sites, layout_of(length, bits), rounds=rounds)
-        self.epoch = self.world.open_epoch()
-        self.layout = self.world.plan.exchanges["train"].layout
+        self.key_period = self.world.open_key_period()
+        self.layout = self.world.plan.question_kinds["train"].layout
         self.words = np.zeros(length, self.layout.dtype)
 
     def run(self, slot: int, dropped: int = 0) -> tuple[float, float, int]:
         """One round: the first site's seconds, the coordinator's seconds, the bytes of the first site's upload."""
-        opening = RoundOpening(self.epoch, slot, "train", slot.to_bytes(32, "big"))
+        opening = RoundOpening(self.key_period, slot, "train", slot.to_bytes(32, "big"))
         names, upload = list(self.world.sites), 0
         clock = {"site": 0.0, "server": 0.0}
 
@@ -95,7 +95,7 @@ class OneRound:
                     outgoing = timed(whose, lambda o=opened, w=words: o.submit(w))
                 else:
                     outgoing = timed(whose, lambda s=site, r=requests[name], do=step: getattr(s, do)(r))
-                self.world.sites[name], message = outgoing.after(forget)
+                self.world.sites[name], message = outgoing.commit(forget)
                 upload += len(message) if name == names[0] else 0
                 timed("server", lambda m=message: opening.receive(m))
             timed("server", opening.close)
@@ -133,11 +133,11 @@ def server_row(sites: int, dropped: int) -> float:
 def coordinator(sites: int, length: int) -> SecureSum:
     """The coordinator at its edge, before sites in this process that each answer a training round with zeros."""
     names = [f"site-{i:03d}" for i in range(sites)]
-    consortium, enrolled = made_up(names, Federation())
+    consortium, enrolled = simulated_consortium(names, Federation())
     layout = layout_of(length, 32)
 
     def site(name: str) -> Answer:
-        keeper = Keeper(machine(enrolled[name]), forget)
+        keeper = DurableParticipant(machine(enrolled[name]), forget)
 
         def answer(request: Request, state: Tensors) -> tuple[Reply, Tensors]:
             told, step = request.tensors["message"].tobytes(), request.kind.removeprefix("secagg/")
@@ -156,14 +156,14 @@ def coordinator(sites: int, length: int) -> SecureSum:
         return answer
 
     way = InMemory({name: site(name) for name in names})
-    return SecureSum(way, consortium, lambda _: {"train": Exchange(layout)}, bytes(32), 2)
+    return SecureSum(way, consortium, lambda _: {"train": QuestionKind(layout)}, bytes(32), 2)
 
 
 def server_peak_bytes(sites: int, length: int = 120_000) -> int:
     """The memory of one round at its highest, from the requests to the sum; one site's vector at a time is in it."""
     whole = coordinator(sites, length)
     weights = {"weights": np.zeros(length, np.float32)}
-    whole.total(Request("train", 0, weights), whole.transport.sites(), 60.0)  # with the epoch's keys
+    whole.total(Request("train", 0, weights), whole.transport.sites(), 60.0)  # with the key period's keys
     tracemalloc.start()
     total = whole.total(Request("train", 1, weights), whole.transport.sites(), 60.0)
     peak = tracemalloc.get_traced_memory()[1]

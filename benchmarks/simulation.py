@@ -154,7 +154,7 @@ def write_images(path: Path, sites: int, images: int, validation: int) -> str:
 def measure(part: str, config: Path) -> dict[str, Any]:
     """One part in a process of its own; also its peak memory in MB."""
     command = [sys.executable, __file__, "--part", part, "--config", str(config)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8")
     peak, over = [0], threading.Event()
 
     def watch() -> None:
@@ -177,7 +177,7 @@ def resident_bytes(root: int) -> int:
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             try:
-                fields = (folder / "stat").read_text().rpartition(")")[2].split()
+                fields = (folder / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
             except OSError:
                 continue  # gone meanwhile
             parents[int(folder.name)], sizes[int(folder.name)] = int(fields[1]), int(fields[21])
@@ -210,7 +210,7 @@ def compare_and_grow(folder: Path, repeats: int) -> None:
     """All measurements."""
     config = folder / "config.yaml"
     what = write_images(folder / "images.npz", SITES, IMAGES, VALIDATION)
-    config.write_text(CONFIG.format(path=folder / "images.npz", rounds=ROUNDS))
+    config.write_text(CONFIG.format(path=folder / "images.npz", rounds=ROUNDS), encoding="utf-8")
     parts = ["plain", "ours"] + (["flower"] if importlib.util.find_spec("ray") else [])
     print(f"{SITES} sites × {IMAGES} images × {ROUNDS} rounds, {what}; {os.cpu_count()} cores, {repeats} repeats")
     runs: dict[str, list[dict[str, Any]]] = {part: [] for part in parts}
@@ -242,7 +242,7 @@ def grow(folder: Path) -> list[dict[str, float]]:
     for sites in GROWTH:
         write_images(folder / "more.npz", sites, 200, 20)
         config = folder / "more.yaml"
-        config.write_text(CONFIG.format(path=folder / "more.npz", rounds=4))
+        config.write_text(CONFIG.format(path=folder / "more.npz", rounds=4), encoding="utf-8")
         run = measure("ours", config)
         row = {
             "sites": sites,

@@ -21,7 +21,7 @@ def timed(self: Site, *arguments: Any) -> Any:
     try:
         return compute(self, *arguments)
     finally:
-        with Path(os.environ["CONSILIUM_BENCHMARK_TIMES"]).open("a") as file:
+        with Path(os.environ["CONSILIUM_BENCHMARK_TIMES"]).open("a", encoding="utf-8") as file:
             file.write(json.dumps({"at": time.time(), "seconds": time.monotonic() - started}) + "\n")
 
 

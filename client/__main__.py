@@ -28,9 +28,13 @@ Commands of a site take --home DIR, the site's folder (default: site), and --as 
 of each ends with the roles that may. docs/deploy.md goes through everything in order.
 """
 
+from common.cli import interrupt
+
+if __name__ == "__main__":
+    interrupt.arm()  # before the rest is imported, which takes seconds
+
 import argparse
 import os
-import sys
 from collections.abc import Sequence
 
 from client.access import commands as access
@@ -64,14 +68,17 @@ def _run(options: argparse.Namespace) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from client import service  # Flower and TensorFlow with it: seconds that no other command should wait for
 
-    return service.run(Home.at(options.home))
+    home, options.act.ended = Home.at(options.home), "done"  # by Ctrl-C, which is how it is stopped
+    return service.run(home)
 
 
 COMMANDS = gate.guarded(
     {
         **setup.COMMANDS,
         **plans.COMMANDS,
-        "run": Command("take part, for weeks", RUN, home_option, _run),
+        "run": Command(
+            "take part, for weeks", RUN, home_option, _run, "the site has said goodbye; runs go on at its next start."
+        ),
         **comparison.COMMANDS,
         **prediction.COMMANDS,
         **dataset.COMMANDS,
@@ -83,4 +90,4 @@ COMMANDS = gate.guarded(
 )
 
 if __name__ == "__main__":
-    sys.exit(main())
+    interrupt.program(main)

@@ -27,12 +27,12 @@ from pydantic import Field, ValidationError
 
 from common import config as configuration
 from common.audit.log import Log
-from common.catalogue.offers import Described, Origin
+from common.catalogue.offers import DatasetDescription, Origin
 from common.config import Data, Frozen, Sites, Synthetic
 from common.errors import ConfigError
-from common.secagg import Pins, Roster, admitted
 from common.storage import tensorfile
 from common.trust.enrolment import PURPOSE, Enrolment, read_pins
+from common.trust.roster import Pins, Roster, load_verified_roster
 
 
 class SiteDataset(Frozen):
@@ -43,7 +43,7 @@ class SiteDataset(Frozen):
     """How the cases fall to training, validation and test."""
     take: str | None = None
     """Only the cases of this site in the data; needed where the data have several."""
-    about: Described | None = None
+    about: DatasetDescription | None = None
     """What the catalogue says of it, if it is offered there: `client catalogue offer NAME`."""
 
     @property
@@ -156,7 +156,7 @@ class Home:
             ConfigError: before the site has joined.
         """
         try:
-            return (self.folder / "address").read_text().strip()
+            return (self.folder / "address").read_text(encoding="utf-8").strip()
         except FileNotFoundError:
             raise ConfigError(
                 f"{self.folder}: this site has not joined a consortium. Send the coordinator {self.site}.request, and "
@@ -176,7 +176,7 @@ class Home:
     @property
     def roster(self) -> Roster:
         """The newest roster that this site has seen."""
-        return admitted((self.folder / "roster").read_bytes(), self.pins)
+        return load_verified_roster((self.folder / "roster").read_bytes(), self.pins)
 
     def take_roster(self, file: bytes) -> Roster:
         """Keep a roster if it is newer than the one that is there.
@@ -185,7 +185,7 @@ class Home:
             IdentityError: if a pinned root has not signed it.
             PolicyError: if it is another consortium's.
         """
-        new, path = admitted(file, self.pins), self.folder / "roster"
+        new, path = load_verified_roster(file, self.pins), self.folder / "roster"
         if new.version > self.roster.version:
             tensorfile.write_atomically(path, file)
             return new
@@ -213,6 +213,6 @@ def _settings(path: Path, text: bytes) -> SiteSettings:
 
 def _identity(path: Path) -> Ed25519PrivateKey:
     try:
-        return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(path.read_text()))
+        return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(path.read_text(encoding="utf-8")))
     except (OSError, ValueError):
         raise ConfigError(f"{path}: no key of 64 hexadecimal digits. Make this site with `client init`.") from None

@@ -6,7 +6,6 @@ as it is approved, so that the first round does not have to wait for them.
 
 import logging
 import os
-import signal
 import threading
 import time
 from dataclasses import dataclass, field
@@ -19,7 +18,8 @@ from client.connection.node import Doing, Link, serve
 from client.home import Home
 from client.plans import sync
 from client.plans.inbox import PlanInbox
-from common.cli import logs
+from client.training.hospital_site import prepare
+from common.cli import interrupt, logs
 from common.errors import ConsiliumError
 from common.plans.plan import RunPlan
 
@@ -49,10 +49,13 @@ class Resident:
     """Plans whose images are read and fit, by digest, with the state of site.yaml by which they do."""
 
     def run(self) -> int:
-        """Until it is told to stop."""
+        """Until it is told to stop, by SIGTERM or Ctrl-C."""
+        with interrupt.in_order(self.stop.set) as signals:
+            self._serve()
+        return signals.status
+
+    def _serve(self) -> None:
         home, link = self.home, Link(self.home.address, self.home.authority, self.home.node_key)
-        for name in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(name, lambda *_: self.stop.set())
         logs.begin(home.folder / "log.jsonl")
         log.info("site %s takes part in %s at %s. Ctrl-C stops.", home.site, home.roster.federation, home.address)
         threads = [threading.Thread(target=work, daemon=True) for work in (self._exchange_papers, self._read_images)]
@@ -62,7 +65,6 @@ class Resident:
             link, app.app, {"home": str(home.folder.resolve())}, home.folder / "journal", self._tell, self.stop
         )  # fmt: skip
         threads[0].join(timeout=3.0)  # it says goodbye
-        return 0
 
     def _tell(self, doing: Doing) -> None:
         self._doing = doing
@@ -117,7 +119,7 @@ class Resident:
     def _read(self, plan: RunPlan) -> bool:
         self._note(sync.Images(plan.name))
         try:
-            app.prepared(self.home, plan)
+            prepare(self.home, plan)
             log.info("the images of plan %s are read and fit", plan.name)
             self._record_images(plan)
             self._note(sync.READY)
@@ -135,7 +137,7 @@ class Resident:
         return False
 
     def _record_images(self, plan: RunPlan) -> None:
-        cases = app.prepared(self.home, plan).site.cases
+        cases = prepare(self.home, plan).site.cases
         facts = {"training": len(cases.train.labels), "validation": len(cases.validation.labels)}
         self.home.log.record("images read", plan=plan.name, dataset=plan.content.dataset, facts=facts)
 

@@ -1,1 +1,5 @@
 """What every side shares: types, errors, configuration, image steps, models, messages."""
+
+from common.renamed import install
+
+install()

@@ -16,8 +16,12 @@
 All take --home DIR, the coordinator's folder (default: consortium). docs/deploy.md goes through everything in order.
 """
 
+from common.cli import interrupt
+
+if __name__ == "__main__":
+    interrupt.arm()  # before the rest is imported, which takes seconds
+
 import argparse
-import sys
 from collections.abc import Sequence
 
 from common.audit import acts, log_view
@@ -84,4 +88,4 @@ ACTS = {
 COMMANDS |= {name: acts.recorded(COMMANDS[name], act, _log) for name, act in ACTS.items()}
 
 if __name__ == "__main__":
-    sys.exit(main())
+    interrupt.program(main)

@@ -55,7 +55,7 @@ def _solve_alone(experiment: Experiment, name: str, cases: SiteCases) -> Trained
     site = experiment.site(cases)
     transport = InMemory({cases.name: site.answer})
     course = Course.of(config, model, seed, transport.sites())
-    normalisation = loop.begin(course, PlainSum(transport)).recipe
+    normalisation = loop.begin(course, PlainSum(transport)).normalisation
     weights = model.fit({}, site.ready("train", normalisation), Work(config.federation.local, 0.0, seed)).weights
     validation = site.ready("validation", normalisation)
     counts = performance.count(model.scores(weights, validation.images), validation.labels)

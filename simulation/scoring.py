@@ -14,7 +14,7 @@ def logits(experiment: Experiment, trained: Trained, cases: Cases) -> Logits:
     """A trained model's logits on cases as they are before the federated normalisation."""
     pipeline, normalisation = experiment.data.pipeline, trained.normalisation
     if normalisation:
-        pipeline = pipeline.resolved(normalisation["mean"], normalisation["variance"])
+        pipeline = pipeline.with_statistics(normalisation["mean"], normalisation["variance"])
     return experiment.model.scores(trained.weights, pipeline.after(cases.images))
 
 

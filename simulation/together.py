@@ -15,7 +15,7 @@ from client.training.secure_site import Secured, machine
 from common.algorithms.course import Course
 from common.messages.answer_layout import exchanges
 from common.messages.transport import Answer, InMemory, Misfortunes, Transport
-from common.trust.enrolment import Consortium, Enrolment, made_up
+from common.trust.enrolment import Consortium, Enrolment, simulated_consortium
 from common.types import SiteCases
 from server.rounds.aggregation import Aggregator, PlainSum
 from server.rounds.secure_sum import make_secure
@@ -50,7 +50,7 @@ def _consortium(experiment: Experiment) -> tuple[Consortium | None, Mapping[str,
     if not experiment.config.federation.secure:
         return None, {}
     names = [s.name for s in experiment.data.sites]
-    return made_up(names, experiment.config.federation, bytes.fromhex(experiment.digest()))
+    return simulated_consortium(names, experiment.config.federation, bytes.fromhex(experiment.digest()))
 
 
 def _answer(experiment: Experiment, cases: SiteCases, enrolment: Enrolment | None) -> Answer:

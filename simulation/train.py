@@ -40,12 +40,12 @@ def train(experiment: Experiment, name: str, config: Config, aggregator: Aggrega
     experiment.watch.skip(units * (config.federation.rounds - state.round))  # stopped early
     return Trained(
         weights=state.best,
-        normalisation=state.recipe,
+        normalisation=state.normalisation,
         threshold=performance.operating_point(state.best_counts, config.operating_point),
         records=state.records,
         best_round=state.best_round,
         counts=state.best_counts,
-        likeness=state.place.likeness,
+        likeness=state.place.appearance,
     )
 
 

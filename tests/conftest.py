@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from playwright.sync_api import Browser, sync_playwright
 
-pytest_plugins = ["tests.tally"]
+pytest_plugins = ["tests.tally", "tests.order"]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 # Machines of every speed run these tests: a slow example is no failure. The same examples each time.
@@ -19,8 +19,12 @@ settings.load_profile("consilium")
 def browser() -> Iterator[Browser]:
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
-        pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is installed")
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield found
-        found.close()
+        pytest.skip("no browser is installed. As the administrator: apt-get install chromium")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("TMPDIR", "TMP", "TEMP"):  # a long one is too long for the path of its socket
+            patch.delenv(name, raising=False)
+        playwright = sync_playwright().start()
+    found = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+    yield found
+    found.close()
+    playwright.stop()

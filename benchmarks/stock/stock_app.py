@@ -30,7 +30,7 @@ def _site(config: str, name: str):
 
 def _timed(context: Context, started: float) -> None:
     path = Path(str(context.node_config["times"]))
-    with path.open("a") as file:
+    with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps({"at": time.time(), "seconds": time.monotonic() - started}) + "\n")
 
 
@@ -80,4 +80,4 @@ def main(grid: Grid, context: Context) -> None:
     strategy = FedAvg(min_train_nodes=sites, min_evaluate_nodes=sites, min_available_nodes=sites)
     strategy.start(grid, ArrayRecord(list(model.init(1).values())), num_rounds=rounds, evaluate_fn=stamp)
     stamps.append(time.time())
-    Path(str(context.run_config["out"])).write_text(json.dumps(stamps))
+    Path(str(context.run_config["out"])).write_text(json.dumps(stamps), encoding="utf-8")

@@ -110,7 +110,7 @@ def _sign(options: argparse.Namespace) -> int:
         waits = f"{proposal.digest[:8]} waits" if proposal else "nothing waits"
         raise ConfigError(f"{options.proposal}: no such proposal; {waits}. Read it first: python -m client access show")
     proposal.missing(policy_store(home).in_force())
-    if bytes.fromhex(actor.key.public) in proposal.paper.signatures:
+    if bytes.fromhex(actor.key.public) in proposal.document.signatures:
         raise ConfigError(f"{actor.person.name} has signed it already; another {OFFICER} has to.")
     show_changes(policy_store(home).in_force(), proposal)
     _offered(home, proposal.also_signed(actor.key.private), options)

@@ -12,6 +12,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from common.cli import terminal
 from common.errors import AccessError
 from common.storage.files import write_secret
 from common.trust.documents import fingerprint
@@ -76,7 +77,9 @@ def opened(path: Path) -> Key:
             f"--as FILE, or in {ENVIRONMENT}; `python -m client access person NAME` makes one."
         ) from None
     if loose:
-        raise AccessError(f"{path}: others can read it, and a person's key is one person's. chmod 600 {path}")
+        raise AccessError(
+            f"{path}: others can read it, and a person's key is one person's. chmod 600 {terminal.word(path)}"
+        )
     try:
         key = serialization.load_pem_private_key(content, _passphrase(path) if b"ENCRYPTED" in content else None)
     except (ValueError, TypeError):

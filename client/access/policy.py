@@ -15,8 +15,7 @@ from pydantic import Field, ValidationError
 from client.access.permissions import OFFICER, Role
 from common.config import Frozen
 from common.errors import AccessError, ConfigError, ConsiliumError
-from common.trust import documents
-from common.trust.documents import Paper
+from common.trust.documents import SignedDocument, read_document, sign_document
 
 HOW_TO = "docs/access.md says how a policy is changed."
 
@@ -76,12 +75,12 @@ class Policy:
     """One version."""
 
     content: Content
-    paper: Paper
+    document: SignedDocument
 
     @property
     def digest(self) -> str:
         """Its name."""
-        return self.paper.digest.hex()
+        return self.document.digest.hex()
 
     @classmethod
     def write(cls, content: Content, keys: Sequence[Ed25519PrivateKey]) -> Self:
@@ -91,7 +90,7 @@ class Policy:
             ConfigError: for one that cannot be.
         """
         content.refuse_unfit()
-        return cls(content, documents.signed("policy", content.model_dump(mode="json"), keys))
+        return cls(content, sign_document("policy", content.model_dump(mode="json"), keys))
 
     @classmethod
     def read(cls, file: bytes) -> Self:
@@ -101,7 +100,7 @@ class Policy:
             AccessError: it is none.
         """
         try:
-            paper = documents.read(file, "policy")
+            paper = read_document(file, "policy")
             content = Content.model_validate(paper.content)
             content.refuse_unfit()
             if content.model_dump(mode="json") != paper.content or paper.encode() != file:
@@ -113,8 +112,10 @@ class Policy:
 
     def also_signed(self, key: Ed25519PrivateKey) -> Self:
         """The same, with one more signature."""
-        more = documents.signed("policy", self.paper.content, [key]).signatures
-        return dataclasses.replace(self, paper=Paper("policy", self.paper.content, {**self.paper.signatures, **more}))
+        more = sign_document("policy", self.document.content, [key]).signatures
+        return dataclasses.replace(
+            self, document=SignedDocument("policy", self.document.content, {**self.document.signatures, **more})
+        )
 
     def missing(self, before: "Policy | None") -> int:
         """How many signatures it still needs.
@@ -137,17 +138,17 @@ class Policy:
         if base and told.made_s < base.made_s:
             raise AccessError(f"policy version {version} was made before version {version - 1}. {HOW_TO}")
         officers = {person.key: person for person in (base or told).officers(told.made_s)}
-        for key in self.paper.signatures:
+        for key in self.document.signatures:
             if key.hex() not in officers:
                 raise AccessError(
                     f"policy version {version} is signed by key {key.hex()[:8]}…, which is no {OFFICER}'s. {HOW_TO}"
                 )
             try:
-                self.paper.demand([key], officers[key.hex()].name)
+                self.document.verify([key], officers[key.hex()].name)
             except ConsiliumError:
                 name = officers[key.hex()].name
                 raise AccessError(
                     f"policy version {version}: the signature is not {name}'s: it was changed since. {HOW_TO}"
                 ) from None
         needed = min(2, len(officers)) if base else 1
-        return max(0, needed - len(self.paper.signatures))
+        return max(0, needed - len(self.document.signatures))

@@ -63,7 +63,7 @@ class PolicyStore:
     def put(self, policy: Policy) -> None:
         """Let a version come into force."""
         # The file first: after a crash in between the log knows less than it, and not the other way round.
-        replace(self._file(policy.content.version), policy.paper.encode())
+        replace(self._file(policy.content.version), policy.document.encode())
         self._remember(policy)
         (self.folder / "proposal").unlink(missing_ok=True)
 
@@ -121,7 +121,7 @@ class PolicyStore:
             AccessError: it does not follow on the one in force, or is not signed rightly.
         """
         if policy.missing(self.in_force()):
-            replace(self.folder / "proposal", policy.paper.encode())
+            replace(self.folder / "proposal", policy.document.encode())
             return False
         self.put(policy)
         return True

@@ -19,7 +19,7 @@ from client.custody.key_ring import Custody
 from client.home import Home
 from common.errors import BackupError, ConsiliumError
 from common.storage.files import replace
-from common.trust import documents
+from common.trust.documents import sign_document
 from common.trust.release import VERSION
 
 
@@ -146,6 +146,6 @@ def write(drill: Drill, home: Home, at_s: float) -> Path:
     told = drill.told(home.site, at_s)
     stem = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(at_s))
     (folder := home.folder / "drills").mkdir(mode=0o700, exist_ok=True)
-    replace(path := folder / f"{stem}.json", documents.signed("drill", told, [home.identity]).encode())
+    replace(path := folder / f"{stem}.json", sign_document("drill", told, [home.identity]).encode())
     replace(folder / f"{stem}.txt", drill.text().encode())
     return path

@@ -7,7 +7,7 @@ import numpy as np
 from client.custody.key_ring import Custody
 from common.errors import ConsiliumError
 from common.package import SUFFIX
-from common.package.package_file import read
+from common.package.package_file import read_package
 from common.storage import tensorfile
 
 
@@ -24,7 +24,7 @@ def open_all(opened: list[str], problems: list[str], custody: Custody) -> None:
 
 def _package(path: Path) -> str:
     """A model that was shared, on a grey image."""
-    shared = read(path)
+    shared = read_package(path)
     scores = shared.model().scores(shared.weights, np.full((1, *shared.content.shape), 0.5, np.float32))
     if not np.isfinite(scores).all():
         raise ValueError("its scores of an image are no numbers")

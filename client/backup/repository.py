@@ -18,7 +18,7 @@ from client.custody import disk, sealing
 from client.custody.wrapped_keys import Secrets, Wraps
 from common.errors import BackupError, CustodyError
 from common.storage import tensorfile
-from common.storage.run_folder import held
+from common.storage.run_folder import lock_folder
 
 WHOLE = "Snapshots made before are whole. Make room there (`backup prune DEST --keep N`), and give the command again."
 MEND = (
@@ -153,7 +153,7 @@ class Vault:
         Raises:
             RunError: another one does.
         """
-        with held(self.folder, f"{self.folder}: another process is writing to this backup. Wait for it."):
+        with lock_folder(self.folder, f"{self.folder}: another process is writing to this backup. Wait for it."):
             for left in self.folder.rglob(".*.*"):
                 left.unlink()
             yield

@@ -23,7 +23,7 @@ from client.setup import enrol
 from common.errors import BackupError, ConfigError, CustodyError
 from common.storage import tensorfile
 from common.storage.files import read_json
-from common.storage.run_folder import held
+from common.storage.run_folder import lock_folder
 
 MARK = "restoring"
 LAST = "site.yaml"
@@ -64,7 +64,7 @@ def run(
     newest, unknown = _newest(opened, manifest)
     home.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     _mark(opened, home.folder, manifest.number)
-    with held(home.folder, f"{home.folder}: another process is restoring here. Wait for it."):
+    with lock_folder(home.folder, f"{home.folder}: another process is restoring here. Wait for it."):
         for left in [path for path in home.folder.rglob(".*.*") if path.is_file()]:
             left.unlink()  # a process was killed while it wrote them
         files = [file for file in manifest.files if file.path != LAST and not _never_set_back(file)]

@@ -9,9 +9,9 @@ from client.home import Home, home_option
 from common.catalogue import command_parts, listing_view
 from common.catalogue.listing import SHOWN, Listing, roots_named
 from common.catalogue.offer_from_file import of_file
-from common.catalogue.offers import Content, Model, withdrawal
+from common.catalogue.offers import ModelOffer, OfferContent, withdrawal
 from common.cli import terminal
-from common.cli.command import Command, confirmed
+from common.cli.command import Command, confirm_fingerprint
 from common.cli.progress import Watch
 from common.errors import CatalogueError, IdentityError, LinkError
 from common.package import package_file
@@ -45,12 +45,12 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _list(options: argparse.Namespace) -> int:
-    command_parts.listed(_listing(Home.at(options.home)), terminal.console())
+    command_parts.render_listing(_listing(Home.at(options.home)), terminal.console())
     return 0
 
 
 def _show(options: argparse.Namespace) -> int:
-    print(listing_view.described(_listing(Home.at(options.home)).find(command_parts.what(options)).content))
+    print(listing_view.render_offer(_listing(Home.at(options.home)).find(command_parts.what(options)).content))
     return 0
 
 
@@ -77,20 +77,23 @@ def _take(options: argparse.Namespace) -> int:
         content = Seen(home).look(board)[0].find(command_parts.what(options)).content
         path = command_parts.target(options, content)
         options.act.facts |= _facts(content)
-        if not isinstance(model := content.offer, Model):
+        if not isinstance(model := content.offer, ModelOffer):
             command_parts.write_plan(path, content)
             return 0
         with Watch(model.size, terminal.console(errors=True)) as watch:
             part = fetch(board, model, path.parent, lambda size: watch.advance(size, "fetching"))
     try:
-        shared = package_file.read(part)
+        shared = package_file.read_package(part)
         if (shared.digest, shared.fingerprint) != (model.package, model.fingerprint):
             raise CatalogueError(f"{content.address}: its package is another's than its entry names. Do not use it.")
         part.rename(path)
     finally:
         part.unlink(missing_ok=True)
     print(f"Written to {path}: {model.size:,} bytes, published by '{model.publisher}', fingerprint")
-    print(f"\n    {model.fingerprint}\n\nThen: python -m client predict {path} IMAGE…    {listing_view.RESEARCH}")
+    print(
+        f"\n    {model.fingerprint}\n\nThen: python -m client predict {terminal.word(path)} IMAGE…    "
+        f"{listing_view.RESEARCH}"
+    )
     return 0
 
 
@@ -98,14 +101,14 @@ def _offer(options: argparse.Namespace) -> int:
     from client.plans.sync import board_of
 
     home, what, package = Home.at(options.home), command_parts.what(options), b""
-    seen, said = Seen(home), command_parts.said(options)
+    seen, said = Seen(home), command_parts.descriptions(options)
     with board_of(home) as board:
         _, versions = seen.look(board)
         if what in home.settings.datasets:
             content = dataset_offer.of_dataset(home, what, said, versions)
         else:
             content, package = of_file(_found(home, what), said, home.pins.federation, home.site, versions)
-        command_parts.agreed(options, content)
+        command_parts.confirm_offer(options, content)
         options.act.facts |= _facts(content)
         options.act.dataset = what if content.offer.kind == "dataset" else ""
         with Watch(max(len(package), 1), terminal.console(errors=True)) as watch:
@@ -138,21 +141,21 @@ def _withdraw(options: argparse.Namespace) -> int:
 def _read(options: argparse.Namespace) -> int:
     file = Path(command_parts.what(options)).read_bytes()
     pins = Home(options.home).pins if (options.home / "pins.json").exists() else roots_named(file)
-    listing = Listing.admitted(file, pins)
+    listing = Listing.load_verified(file, pins)
     if not (options.home / "pins.json").exists():
         print(
             f"The catalogue of {pins.federation}. The consortium's fingerprint:\n\n    {consortium_fingerprint(pins)}\n"
         )
         question = "Have you compared it with the consortium, and is it the same?"
-        if not confirmed(question, consortium_fingerprint(pins), options.fingerprint):
+        if not confirm_fingerprint(question, consortium_fingerprint(pins), options.fingerprint):
             raise IdentityError(
                 "fingerprint", "the fingerprint was not confirmed, so nothing is shown. Compare it with what the "
                 'consortium reads out, and answer yes, or give --fingerprint "…".',
             )  # fmt: skip
-    command_parts.listed(listing, terminal.console())
+    command_parts.render_listing(listing, terminal.console())
     for kind in SHOWN:
         for offer in listing.of(kind):
-            print(f"\n{'-' * 80}\n{listing_view.described(offer.content)}")
+            print(f"\n{'-' * 80}\n{listing_view.render_offer(offer.content)}")
     return 0
 
 
@@ -166,7 +169,7 @@ def _found(home: Home, what: str) -> Path:
     return path
 
 
-def _facts(content: Content) -> dict[str, int | str]:
+def _facts(content: OfferContent) -> dict[str, int | str]:
     told: dict[str, int | str] = {"offer": content.address.replace("/", ":"), "kind": content.offer.kind}
     return told | {"version": content.version}
 

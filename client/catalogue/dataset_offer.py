@@ -7,8 +7,8 @@ from client.dataset import splits
 from client.dataset.loading import open_table
 from client.home import Home, SiteDataset
 from client.sources.case_table import Table
-from common.catalogue.offer_from_file import Said, made
-from common.catalogue.offers import Content, Dataset, Described, Span
+from common.catalogue.offer_from_file import Descriptions, offer_content
+from common.catalogue.offers import DatasetDescription, DatasetOffer, OfferContent, Span
 from common.errors import CatalogueError, ConfigError
 
 EXAMPLE = """    about:
@@ -20,7 +20,7 @@ EXAMPLE = """    about:
       period: 2018 to 2024"""
 
 
-def of_dataset(home: Home, name: str, said: Said, versions: dict[str, int]) -> Content:
+def of_dataset(home: Home, name: str, said: Descriptions, versions: dict[str, int]) -> OfferContent:
     """What is to be signed.
 
     Raises:
@@ -35,12 +35,12 @@ def of_dataset(home: Home, name: str, said: Said, versions: dict[str, int]) -> C
         )
     purposes = _purposes(home, about)
     offer = _counted(home.site, name, own, about, purposes)
-    told = Said(said.name or name, said.title or about.title, said.description or about.description,
+    told = Descriptions(said.name or name, said.title or about.title, said.description or about.description,
                 said.contact or about.contact)  # fmt: skip
-    return made(home.pins.federation, home.site, told, offer, versions)
+    return offer_content(home.pins.federation, home.site, told, offer, versions)
 
 
-def _purposes(home: Home, about: Described) -> tuple[str, ...]:
+def _purposes(home: Home, about: DatasetDescription) -> tuple[str, ...]:
     allowed = set(home.settings.policy.purposes) & set(policy_store(home).newest().content.purposes)
     if strange := sorted(set(about.purposes or ()) - allowed):
         raise ConfigError(
@@ -50,7 +50,9 @@ def _purposes(home: Home, about: Described) -> tuple[str, ...]:
     return about.purposes if about.purposes is not None else tuple(sorted(allowed))
 
 
-def _counted(site: str, name: str, own: SiteDataset, about: Described, purposes: tuple[str, ...]) -> Dataset:
+def _counted(
+    site: str, name: str, own: SiteDataset, about: DatasetDescription, purposes: tuple[str, ...]
+) -> DatasetOffer:
     table = open_table(own.data).of(site)
     division = splits.divide(table, own.sites, 1, own.data.on_error)
     if own.take is not None and own.take not in division.names:
@@ -64,7 +66,7 @@ def _counted(site: str, name: str, own: SiteDataset, about: Described, purposes:
     counts = np.bincount(table.labels[here], minlength=len(table.classes))
     exact = about.counts == "exact"
     people = _people(table, np.flatnonzero(here).tolist())
-    return Dataset(
+    return DatasetOffer(
         dataset=name, modality=about.modality, body_part=about.body_part, country=about.country, period=about.period,
         conditions=about.conditions, purposes=purposes, labels=table.classes,
         cases=tuple(Span.of(int(count), exact=exact) for count in counts),

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from client.home import Home
 from common.catalogue.listing import Listing
-from common.catalogue.offers import PIECE, Content, Model, Offer
+from common.catalogue.offers import PIECE, ModelOffer, Offer, OfferContent
 from common.errors import CatalogueError, WireError
 from common.storage.files import replace
-from common.trust import documents
+from common.trust.documents import read_document
 
 if TYPE_CHECKING:
     from client.connection.gateway_client import (
@@ -46,7 +46,7 @@ class Seen:
     def kept(self) -> Listing | None:
         """As it was seen last."""
         path = self.folder / "listing"
-        return Listing.admitted(path.read_bytes(), self.home.pins) if path.exists() else None
+        return Listing.load_verified(path.read_bytes(), self.home.pins) if path.exists() else None
 
     def look(self, board: "Board") -> tuple[Listing, dict[str, int]]:
         """The catalogue now, and by name the versions that this site's next entries must have.
@@ -56,12 +56,12 @@ class Seen:
             LinkError, IdentityError, WireError, PolicyError: as of the board, and for signatures that do not hold.
         """
         told = board.catalogue()
-        listing = Listing.admitted(json.dumps(told.get("catalogue")).encode(), self.home.pins)
+        listing = Listing.load_verified(json.dumps(told.get("catalogue")).encode(), self.home.pins)
         self._refuse_contradiction(listing)
-        replace(self.folder / "listing", listing.paper.encode())
+        replace(self.folder / "listing", listing.document.encode())
         return listing, self._next(told.get("next"))
 
-    def offer(self, board: "Board", content: Content) -> Offer:
+    def offer(self, board: "Board", content: OfferContent) -> Offer:
         """Sign an entry, and hand it in.
 
         Raises:
@@ -69,18 +69,18 @@ class Seen:
         """
         offer = Offer.make(content, [self.home.identity])
         (self.folder / "own").mkdir(mode=0o700, parents=True, exist_ok=True)
-        board.offer(offer.paper.told())
-        replace(self.folder / "own" / content.name, offer.paper.encode())
+        board.offer(offer.document.to_json())
+        replace(self.folder / "own" / content.name, offer.document.encode())
         return offer
 
-    def own(self) -> Iterator[Content]:
+    def own(self) -> Iterator[OfferContent]:
         """What this site has signed, by name, under the key that it has now."""
         me = {self.home.site: self.home.identity.public_key().public_bytes_raw()}
         for path in sorted((self.folder / "own").glob("*")):
-            paper = documents.read(path, "offer")
+            paper = read_document(path, "offer")
             if set(paper.signatures) == set(me.values()):  # else of the keys before: nobody takes it any more
                 with suppress(CatalogueError):  # of another release
-                    yield Offer.admitted(path.read_bytes(), self.home.pins, me).content
+                    yield Offer.load_verified(path.read_bytes(), self.home.pins, me).content
 
     def _refuse_contradiction(self, listing: Listing) -> None:
         before, roster = self.kept(), self.home.roster
@@ -123,7 +123,7 @@ def send(board: "Board", package: bytes, advance: Advance) -> None:
         here = there
 
 
-def fetch(board: "Board", model: Model, folder: Path, advance: Advance) -> Path:
+def fetch(board: "Board", model: ModelOffer, folder: Path, advance: Advance) -> Path:
     """A package that is offered, whole, in a new file in a folder; the caller names it.
 
     Raises:

@@ -36,7 +36,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 def _compare(options: argparse.Namespace) -> int:
     from client.comparison import comparison  # and with it what trains
 
-    home, console, shared = Home.at(options.home), terminal.console(), package_file.read(options.model)
+    home, console, shared = Home.at(options.home), terminal.console(), package_file.read_package(options.model)
     trust.settle(shared, options.home, options.publisher)
     plan = comparison.plan_of(home, shared)
     options.act.plan, options.act.dataset = plan.name, plan.content.dataset
@@ -58,7 +58,7 @@ def _table(told: dict[str, Any]) -> Sheet:
     table = Sheet("model", *(c.upper() if c == "auc" else c for c in COLUMNS))
     for name, shown in NAMES.items():
         by = told["figures"][name]
-        table.add(shown, *(intervals.written(by[c], by.get(f"{c}_interval"), "\n") for c in COLUMNS))
+        table.add(shown, *(intervals.format_interval(by[c], by.get(f"{c}_interval"), "\n") for c in COLUMNS))
     return table
 
 

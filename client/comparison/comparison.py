@@ -17,14 +17,14 @@ from client.home import Home
 from client.plans.inbox import PlanInbox
 from client.training.personalise import choose_mix
 from client.training.site import Site
-from common.algorithms import Total
+from common.algorithms import RoundTotal
 from common.algorithms.course import Course, for_one
 from common.config import Training
 from common.errors import DataError, PlanError
 from common.imaging import Pipeline
 from common.metrics import intervals, performance
 from common.models import Logits, Model, Work
-from common.package import Shared
+from common.package import ModelPackage
 from common.plans.plan import RunPlan
 from common.types import Cases, Labels, SiteCases, Tensors
 
@@ -43,7 +43,7 @@ class Alone:
     """Outcomes on its validation cases."""
 
 
-def plan_of(home: Home, shared: Shared) -> RunPlan:
+def plan_of(home: Home, shared: ModelPackage) -> RunPlan:
     """The plan that a package's model was trained by.
 
     Raises:
@@ -59,7 +59,7 @@ def plan_of(home: Home, shared: Shared) -> RunPlan:
     return plan
 
 
-def compared(home: Home, shared: Shared, plan: RunPlan, advance: Advance) -> dict[str, Any]:
+def compared(home: Home, shared: ModelPackage, plan: RunPlan, advance: Advance) -> dict[str, Any]:
     """Everything: figures of each model with intervals, and how far the federated one is better than the own.
 
     Raises:
@@ -112,18 +112,22 @@ def trained_alone(cases: SiteCases, training: Training, model: Model, advance: A
     weights, counts = dict[str, Any](course.algorithm.weights(place.state)), dict[str, Any]()
     while not course.over(place):
         if place.asks != "statistics" and training.model.kind == "svm":
-            weights = dict(model.fit({}, site.ready("train", place.recipe), Work(site.local, 0.0, seed)).weights)
-            validation = site.ready("validation", place.recipe)
+            weights = dict(model.fit({}, site.ready("train", place.normalisation), Work(site.local, 0.0, seed)).weights)
+            validation = site.ready("validation", place.normalisation)
             counts = dict(performance.count(model.scores(weights, validation.images), validation.labels))
             break
         contribution, after = site.contribute(course.request(place), state)
-        state, following = dict(after), course.after(place, Total(contribution.weighted(), (cases.name,), ()))
+        state, following = dict(after), course.after(place, RoundTotal(contribution.weighted(), (cases.name,), ()))
         if place.asks == "evaluate" and following.since == 0:
             weights, counts = dict(course.algorithm.weights(place.state)), dict(contribution.sums)
         if place.asks == "train":
             advance(1 / total, f"training alone: round {place.round + 1} of {total}")
         place = following
-    resolved = pipeline.resolved(place.recipe["mean"], place.recipe["variance"]) if place.recipe else pipeline
+    resolved = (
+        pipeline.with_statistics(place.normalisation["mean"], place.normalisation["variance"])
+        if place.normalisation
+        else pipeline
+    )
     return Alone(weights, resolved, counts)
 
 

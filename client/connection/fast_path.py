@@ -22,7 +22,7 @@ from client.connection.fleet_client import (
     unreachable,
 )
 from common.errors import LinkError, WireError
-from common.secagg.audit import framed, frames
+from common.secagg.audit import frame, read_frames
 
 TAKE, GIVE, GOT = "/v1/consilium/take", "/v1/consilium/give", "consilium-got"
 MOST_BYTES = 7 * 2**20
@@ -59,7 +59,7 @@ class Express:
         """
         answer = self._post(TAKE, b"", {GOT: got})
         try:
-            return list(frames(BytesIO(answer.content)))
+            return list(read_frames(BytesIO(answer.content)))
         except WireError:
             raise LinkError(f"{self.link.address} broke off in the middle of a message.") from None
 
@@ -69,7 +69,7 @@ class Express:
         Raises:
             NobodyWaitsError: its run is over. Others as `take`.
         """
-        self._post(GIVE, b"".join(map(framed, parts)), {})
+        self._post(GIVE, b"".join(map(frame, parts)), {})
 
     def close(self) -> None:
         """Close the connections."""

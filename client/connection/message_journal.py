@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Self
 
 from common.errors import RunError, WireError
-from common.storage.run_folder import held
+from common.storage.run_folder import lock_folder
 from common.storage.tensorfile import write_atomically
 
 MESSAGE, REPLY = ".message", ".reply"
@@ -43,7 +43,9 @@ class Journal:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise RunError(f"{folder}: {error.strerror}. Expected a folder that this user may write to.") from None
-        with held(folder, f"{folder}: another process of this site is running. Stop it first, or leave it to work."):
+        with lock_folder(
+            folder, f"{folder}: another process of this site is running. Stop it first, or leave it to work."
+        ):
             journal = cls(folder)
             for left in [*folder.glob(f".*{MESSAGE}.*"), *folder.glob(f".*{REPLY}.*")]:
                 left.unlink()  # a process was killed while it wrote them

@@ -1,10 +1,12 @@
 """The commands `import` and `custody` of `python -m client`."""
 
 import argparse
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
 from pydantic import ValidationError
 from rich.console import Console
 
@@ -130,7 +132,9 @@ def _show(outcome: "Outcome", most: int, console: Console) -> None:
         console.print(f"left out  and {len(outcome.problems) - most} more; --list-all names them", highlight=False)
     told = [f"{outcome.added} cases are in", f"{outcome.already} were in before", f"{len(outcome.problems)} left out"]
     console.print(f"{', '.join(told)}. In a configuration:", highlight=False)
-    console.print(f"  data: {{kind: encrypted, path: {outcome.folder}}}", highlight=False, markup=False)
+    data = {"data": {"kind": "encrypted", "path": str(outcome.folder)}}
+    line = yaml.safe_dump(data, default_flow_style=None, sort_keys=False, width=math.inf, allow_unicode=True)
+    console.print(f"  {line.rstrip()}")
 
 
 # --- custody --------------------------------------------------------------------------------------------------------

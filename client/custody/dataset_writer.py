@@ -13,7 +13,7 @@ from client.custody.encrypted_dataset import Store, put_index, settle
 from client.custody.key_ring import Custody
 from client.custody.packs import path_of
 from client.custody.wrapped_keys import Secrets, Wraps
-from common.storage.run_folder import held
+from common.storage.run_folder import lock_folder
 
 PACK_BYTES = 256 << 20
 """A pack that has as many is full. An object is never divided."""
@@ -91,7 +91,7 @@ def writing(custody: Custody, folder: Path) -> Iterator[Writer]:
         RunError: another process writes to it.
         CustodyError: as `Store.open`.
     """
-    with held(folder, f"{folder}: another process is importing into this data set. Wait for it, or stop it."):
+    with lock_folder(folder, f"{folder}: another process is importing into this data set. Wait for it, or stop it."):
         writer = Writer(store := Store.open(custody, folder))
         settle(store)
         try:

@@ -22,10 +22,11 @@ from pydantic import Field, ValidationError
 from client.custody import disk
 from client.custody.sealing import KEY_BYTES
 from client.home import Home
+from common.cli import terminal
 from common.config import Frozen
 from common.errors import ConfigError, CustodyError
 from common.storage.files import write_secret
-from common.storage.run_folder import held
+from common.storage.run_folder import lock_folder
 
 RECOVERY_TEXT = """Consilium: the recovery key of site {site}, made on {date}.
 
@@ -117,7 +118,7 @@ class Custody:
         try:
             with self._ring.open("rb") as file:
                 if os.fstat(file.fileno()).st_mode & 0o077:
-                    raise ConfigError(f"{self._ring}: others can read this key. chmod 600 {self._ring}")
+                    raise ConfigError(f"{self._ring}: others can read this key. chmod 600 {terminal.word(self._ring)}")
                 return Ring.model_validate_json(file.read())
         except FileNotFoundError:
             raise ConfigError(
@@ -143,7 +144,7 @@ class Custody:
             RunError: another one does.
         """
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with held(self.folder, f"{self.folder}: another process is changing keys here. Wait for it."):
+        with lock_folder(self.folder, f"{self.folder}: another process is changing keys here. Wait for it."):
             yield
 
     # --- how far its data sets had come ---
@@ -191,7 +192,7 @@ def read_recovery(file: Path) -> X25519PrivateKey:
         ConfigError: there is none in this file.
     """
     try:
-        lines = file.read_text().splitlines()
+        lines = file.read_text(encoding="utf-8").splitlines()
         (key,) = [line.split(":")[1].strip() for line in lines if line.startswith("recovery-key:")]
         return X25519PrivateKey.from_private_bytes(bytes.fromhex(key))
     except (OSError, ValueError):

@@ -57,7 +57,7 @@ def _plans(options: argparse.Namespace) -> int:
     if problem := sync.refresh(home):
         console.print(Text.assemble(("As far as known here", "yellow"), f": {problem}"))
     if options.plan:
-        console.print(inbox.plan(options.plan).described(), highlight=False, markup=False)
+        console.print(inbox.plan(options.plan).describe(), highlight=False, markup=False)
         return 0
     table = Sheet("plan", "data set", "purpose", "until", "decision", prose=("decision",))
     for plan in inbox.plans():

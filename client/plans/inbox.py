@@ -51,7 +51,7 @@ class PlanInbox:
         Raises:
             WireError, IdentityError, PlanError: it is no plan, or no pinned root has signed it.
         """
-        plan = RunPlan.admitted(file, self.home.pins)
+        plan = RunPlan.load_verified(file, self.home.pins)
         path = self.room(plan.digest) / "plan.json"
         if self.home.site not in plan.content.cohort or path.exists():
             return None
@@ -64,7 +64,7 @@ class PlanInbox:
         if not path.exists():
             return None
         try:
-            decision = Decision.admitted(path.read_bytes(), self.home.identity.public_key().public_bytes_raw())
+            decision = Decision.load_verified(path.read_bytes(), self.home.identity.public_key().public_bytes_raw())
         except (WireError, IdentityError):  # of the keys before, or damaged: to be made again
             return None
         return decision if decision.plan == plan.digest else None
@@ -75,7 +75,7 @@ class PlanInbox:
         is_published = any(self.published_file(model.sha256).exists() for model in plan.content.models)
         publishes = bool(plan.content.models) and (is_published or "figures" in self.home.settings.policy.publish)
         decision = Decision.make(self.home.site, plan, verdict, reason, self.home.identity, publishes=publishes)
-        tensorfile.write_atomically(self.room(plan.digest) / "decision.json", decision.paper.encode())
+        tensorfile.write_atomically(self.room(plan.digest) / "decision.json", decision.document.encode())
         return decision
 
     def is_delivered(self, plan: RunPlan) -> bool:
@@ -86,7 +86,7 @@ class PlanInbox:
 
     def note_delivered(self, decision: Decision) -> None:
         """Remember that the coordinator has got a decision."""
-        tensorfile.write_atomically(self.room(decision.plan) / "decision.sent", decision.paper.encode())
+        tensorfile.write_atomically(self.room(decision.plan) / "decision.sent", decision.document.encode())
 
     def published_file(self, model: str) -> Path:
         """The file that exists once this site's figures of a model (its SHA-256) have been published."""
@@ -105,7 +105,7 @@ class PlanInbox:
 
     def read(self, path: Path) -> RunPlan:
         """A plan from a file of the inbox, its signatures checked again."""
-        return RunPlan.admitted(path.read_bytes(), self.home.pins)
+        return RunPlan.load_verified(path.read_bytes(), self.home.pins)
 
 
 def _is_named(plan: RunPlan, name: str) -> bool:

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from client.home import Home
-from common.audit.heads import Head, vouched
+from common.audit.heads import LogHead, load_verified_log_key
 from common.audit.merkle_tree import verify_consistency
-from common.audit.witness_statement import Seen
+from common.audit.witness_statement import WitnessStatement
 from common.errors import AuditError, ConfigError, ConsiliumError, IdentityError, WireError
 from common.storage.files import read_json, replace, write_json
 
@@ -44,7 +44,7 @@ class Witness:
         return self.home.folder / "witness"
 
     @property
-    def head(self) -> Head | None:
+    def head(self) -> LogHead | None:
         """The newest head that was accepted.
 
         Raises:
@@ -70,7 +70,7 @@ class Witness:
         before = self.head
         asked: dict[str, Any] = {"size": before.size if before else 0}
         if before and not self.home.witness_refused.exists():
-            asked["witness"] = Seen.sign(self.home.site, before, self.home.identity).paper.told()
+            asked["witness"] = WitnessStatement.sign(self.home.site, before, self.home.identity).document.to_json()
         told = board.history(asked)
         try:
             head = self._checked(told, before)
@@ -80,7 +80,7 @@ class Witness:
         if head and (before is None or head.size > before.size):
             self._keep(head, told["voucher"])
 
-    def accept(self, root: str) -> Head:
+    def accept(self, root: str) -> LogHead:
         """Go on from a head that was refused.
 
         Raises:
@@ -99,7 +99,7 @@ class Witness:
 
     # --- inside ---
 
-    def _checked(self, told: dict[str, Any], before: Head | None) -> Head | None:
+    def _checked(self, told: dict[str, Any], before: LogHead | None) -> LogHead | None:
         if told.get("head") is None:
             if before is not None:
                 raise AuditError(f"the coordinator shows no log any more; this site saw {before.size} entries.")
@@ -111,7 +111,9 @@ class Witness:
         others = {}
         for word in _listed(told.get("witnesses", [])):
             try:
-                seen = Seen.admitted(json.dumps(word["paper"]).encode(), self.home.roster.active, head.origin)
+                seen = WitnessStatement.load_verified(
+                    json.dumps(word["paper"]).encode(), self.home.roster.active, head.origin
+                )
             except (IdentityError, WireError, KeyError, TypeError):
                 continue  # of keys before, or none: a witness less, which is shown
             if seen.at_s <= since_s:
@@ -132,34 +134,34 @@ class Witness:
         """Who else saw how many entries of the same log, and when."""
         return read_json(self.folder / "others") or {}
 
-    def _authentic(self, told: dict[str, Any]) -> Head:
+    def _authentic(self, told: dict[str, Any]) -> LogHead:
         pins = self.home.pins
         try:
-            key = vouched(str(told["voucher"]).encode(), pins)
-            return Head.admitted(json.dumps(told["head"]).encode(), key, f"consortium {pins.federation}")
+            key = load_verified_log_key(str(told["voucher"]).encode(), pins)
+            return LogHead.load_verified(json.dumps(told["head"]).encode(), key, f"consortium {pins.federation}")
         except KeyError:
             raise WireError("the coordinator's history is of another release. Bring both sides to one.") from None
 
-    def _keep(self, head: Head, voucher: str) -> None:
+    def _keep(self, head: LogHead, voucher: str) -> None:
         self.folder.mkdir(mode=0o700, exist_ok=True)
-        replace(self.folder / "head", json.dumps({"head": head.paper.told(), "voucher": voucher}).encode())
+        replace(self.folder / "head", json.dumps({"head": head.document.to_json(), "voucher": voucher}).encode())
         self.home.log.record("head witnessed", facts={"entries": head.size, "root": head.root.hex()})
 
-    def _refuse(self, told: dict[str, Any], before: Head | None, why: str) -> None:
+    def _refuse(self, told: dict[str, Any], before: LogHead | None, why: str) -> None:
         if self.home.witness_refused.exists():
             return
         self.folder.mkdir(mode=0o700, exist_ok=True)
-        seen = before.paper.told() if before else None
+        seen = before.document.to_json() if before else None
         replace(self.home.witness_refused, json.dumps({"why": why, "seen": seen, "shown": told}).encode())
         self.home.log.record("head refused", "failed", facts={"entries": before.size if before else 0})
         log.error("TWO HISTORIES: %s This site answers no plan until somebody has found out why: docs/audit.md", why)
 
 
-def _head(told: Any) -> Head:
+def _head(told: Any) -> LogHead:
     """Kept here since it was checked, under the key that it was checked with."""
     content = told["head"]
     (key,) = content["signatures"]
-    return Head.admitted(json.dumps(content).encode(), bytes.fromhex(key), content["content"]["origin"])
+    return LogHead.load_verified(json.dumps(content).encode(), bytes.fromhex(key), content["content"]["origin"])
 
 
 def _listed(told: Any) -> list[Any]:

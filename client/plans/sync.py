@@ -49,7 +49,7 @@ def refresh(
     """
     try:
         with board_of(home) as board:
-            known = {plan.paper.encode(): plan.digest for plan in PlanInbox(home).plans()}
+            known = {plan.document.encode(): plan.digest for plan in PlanInbox(home).plans()}
             files = _take(home, board.board(), new_plan)
             over(frozenset(digest for file, digest in known.items() if file not in files))
             for plan in PlanInbox(home).plans():
@@ -140,5 +140,5 @@ def _take(home: Home, told: dict[str, Any], new_plan: Callable[[str], None]) -> 
 
 
 def _deliver(home: Home, board: Board, decision: Decision) -> None:
-    board.decision(decision.paper.told())
+    board.decision(decision.document.to_json())
     PlanInbox(home).note_delivered(decision)

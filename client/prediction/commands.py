@@ -22,7 +22,7 @@ from common.cli.command import Command
 from common.cli.progress import Watch
 from common.errors import DataError
 from common.models import Model
-from common.package import Shared, package_file
+from common.package import ModelPackage, package_file
 from common.storage import tensorfile
 
 PREDICT = """Run a shared model on images of this hospital. Nothing leaves this machine.
@@ -67,7 +67,7 @@ def _frames(told: str) -> Frames:
 
 def _predict(options: argparse.Namespace) -> int:
     console = terminal.console()
-    shared = package_file.read(options.model)
+    shared = package_file.read_package(options.model)
     why = trust.settle(shared, options.home, options.publisher, options.trusted)
     console.print(Text.assemble((shared.content.name, "bold"), f": {why}."))
     images = inputs.images(options.images, options.home, options.frames)
@@ -101,7 +101,7 @@ class _Answers:
             self.unwritten.append(f"{path}: {error.strerror}.")
 
 
-def _run(shared: Shared, model: Model, images: Sequence[Image], out: Path | None, console: Console) -> _Answers:
+def _run(shared: ModelPackage, model: Model, images: Sequence[Image], out: Path | None, console: Console) -> _Answers:
     found = _Answers()
     with Watch(len(images), console) as watch:
         for number, told in enumerate(outcomes(shared, model, images), start=1):
@@ -119,7 +119,7 @@ def _run(shared: Shared, model: Model, images: Sequence[Image], out: Path | None
     return found
 
 
-def _draw(shared: Shared, model: Model, told: Outcome, unlike: str, out: Path, number: int) -> None:
+def _draw(shared: ModelPackage, model: Model, told: Outcome, unlike: str, out: Path, number: int) -> None:
     from client.prediction import drawing  # matplotlib takes a while
 
     evidence = model.evidence(shared.weights, shared.pipeline.after(told.seen), told.answer)

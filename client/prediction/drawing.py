@@ -13,7 +13,7 @@ from common.errors import DataError
 from common.imaging import Picture, filters, geometry
 from common.imaging.footprint import Footprint, footprint
 from common.models import Evidence
-from common.package import Content
+from common.package import PackageContent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,7 +29,7 @@ STRONGEST = 0.65
 """How much the strongest evidence covers of the image."""
 
 
-def draw(told: Outcome, evidence: Evidence, content: Content, warning: str, out: Path) -> None:
+def draw(told: Outcome, evidence: Evidence, content: PackageContent, warning: str, out: Path) -> None:
     """Write a PNG.
 
     Args:
@@ -45,7 +45,7 @@ def draw(told: Outcome, evidence: Evidence, content: Content, warning: str, out:
         _draw(told, evidence, content, warning, out)
 
 
-def _draw(told: Outcome, evidence: Evidence, content: Content, warning: str, out: Path) -> None:
+def _draw(told: Outcome, evidence: Evidence, content: PackageContent, warning: str, out: Path) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8.0, 8.4), dpi=144, facecolor="white")  # narrow: its words can be read on a phone
@@ -69,7 +69,7 @@ def _draw(told: Outcome, evidence: Evidence, content: Content, warning: str, out
 
 
 def _title(evidence: Evidence, answer: str) -> str:
-    return f"orange for “{answer}”, violet against" if evidence.signed else f"what speaks for “{answer}”"
+    return f"orange for “{answer}”, violet against" if evidence.is_signed else f"what speaks for “{answer}”"
 
 
 def _shown(picture: Picture) -> NDArray[np.float32]:
@@ -88,8 +88,8 @@ def _overlay(panel: "Axes", evidence: Evidence, seen: Footprint) -> Any:
 
     heat = _smooth(evidence)
     limit = float(np.percentile(np.abs(heat), MOST)) or 1.0  # that one corner does not pale all the rest
-    scale = Normalize(-limit if evidence.signed else 0.0, limit)
-    key = ScalarMappable(scale, "PuOr_r" if evidence.signed else "inferno")
+    scale = Normalize(-limit if evidence.is_signed else 0.0, limit)
+    key = ScalarMappable(scale, "PuOr_r" if evidence.is_signed else "inferno")
     panel.imshow(_tints(key, heat), extent=(seen.left, seen.right, seen.bottom, seen.top), interpolation="bilinear")
     return key
 
@@ -105,7 +105,7 @@ def _tints(key: Any, heat: NDArray[Any]) -> NDArray[Any]:
 def _smooth(evidence: Evidence) -> NDArray[np.float32]:
     """The evidence on a fine grid: single pixels of a small image say little, patches of them more."""
     grid = evidence.map[None, ..., None].astype(np.float32)
-    if evidence.signed:
+    if evidence.is_signed:
         grid = filters.gaussian(grid, max(0.8, max(grid.shape[1:3]) / 28))
     height, width = grid.shape[1:3]
     scale = max(1.0, FINE / max(height, width))
@@ -131,13 +131,13 @@ def _key(panel: "Axes", key: Any, evidence: Evidence) -> None:
     tints = _tints(key, np.linspace(low, high, 256))[None]
     panel.imshow(tints, aspect="auto", extent=(low, high, 0, 1))
     panel.set_yticks([])
-    names = ["most against", "nothing", "most for"] if evidence.signed else ["nothing", "most for"]
-    panel.set_xticks([low, 0, high] if evidence.signed else [low, high], names, fontsize=10.5, color=INK)
+    names = ["most against", "nothing", "most for"] if evidence.is_signed else ["nothing", "most for"]
+    panel.set_xticks([low, 0, high] if evidence.is_signed else [low, high], names, fontsize=10.5, color=INK)
     panel.get_xticklabels()[0].set_horizontalalignment("left")
     panel.get_xticklabels()[-1].set_horizontalalignment("right")
 
 
-def _words(figure: Any, told: Outcome, content: Content, warning: str) -> None:
+def _words(figure: Any, told: Outcome, content: PackageContent, warning: str) -> None:
     answer = content.labels[told.answer]
     figure.text(0.04, 0.315, "\n".join(textwrap.wrap(answer, 22)[:2]), fontsize=20, color=QUIET if warning else INK,
                 fontweight="bold", va="center")  # fmt: skip
@@ -158,7 +158,7 @@ def _words(figure: Any, told: Outcome, content: Content, warning: str) -> None:
     figure.text(0.04, 0.022, "Research software, not a medical device.", fontsize=12, color=INK, fontweight="bold")
 
 
-def _scale(panel: "Axes", told: Outcome, content: Content) -> None:
+def _scale(panel: "Axes", told: Outcome, content: PackageContent) -> None:
     """Probability of the answer on a line from 0 to 1, with the operating point where there is one."""
     shown = told.answer if len(content.labels) > 2 else 1
     value = (told.probabilities or ())[shown]

@@ -12,7 +12,7 @@ from common.metrics import calibration, performance
 from common.metrics.calibration import Neighbours
 from common.metrics.out_of_distribution import Reference
 from common.models import Logits, Model
-from common.package import Calibration, Content, Shared
+from common.package import Calibration, ModelPackage, PackageContent
 from common.types import Stack
 
 TOGETHER, TOGETHER_PIXELS = 256, 1 << 24
@@ -48,7 +48,7 @@ class Failure:
     why: str
 
 
-def outcomes(shared: Shared, model: Model, images: Sequence[Image]) -> Iterator[Outcome | Failure]:
+def outcomes(shared: ModelPackage, model: Model, images: Sequence[Image]) -> Iterator[Outcome | Failure]:
     """One for every image, in no more memory than a batch needs; what cannot be read is named, and the rest goes on."""
     waiting: list[tuple[str, Picture]] = []
     pixels = 0
@@ -66,7 +66,7 @@ def outcomes(shared: Shared, model: Model, images: Sequence[Image]) -> Iterator[
     yield from _scored(shared, model, waiting)
 
 
-def _scored(shared: Shared, model: Model, named: Sequence[tuple[str, Picture]]) -> Iterator[Outcome | Failure]:
+def _scored(shared: ModelPackage, model: Model, named: Sequence[tuple[str, Picture]]) -> Iterator[Outcome | Failure]:
     if not named:
         return
     try:
@@ -90,7 +90,7 @@ def _scored(shared: Shared, model: Model, named: Sequence[tuple[str, Picture]]) 
 
 
 def outcome(
-    content: Content, name: str, picture: Picture, seen: Stack, logits: Logits, distance: float | None
+    content: PackageContent, name: str, picture: Picture, seen: Stack, logits: Logits, distance: float | None
 ) -> Outcome:
     """What logits float32[1, k] mean."""
     margins = performance.margins(logits)[0]
@@ -126,7 +126,7 @@ def percent(probability: float) -> str:
     return "< 1 %" if probability < 0.01 else "> 99 %" if probability > 0.99 else f"{100 * probability:.0f} %"
 
 
-def statement(content: Content, told: Outcome) -> str:
+def statement(content: PackageContent, told: Outcome) -> str:
     """The calibrated statement, as a sentence."""
     if told.alike is None:
         return "Nothing was evaluated, so nothing is known of how often such an answer is right."
@@ -141,7 +141,7 @@ def statement(content: Content, told: Outcome) -> str:
     )
 
 
-def warning(content: Content, told: Outcome) -> str:
+def warning(content: PackageContent, told: Outcome) -> str:
     """That an image is unlike those of the training; empty where it is not, or nothing is known of it."""
     if told.distance is None or content.likeness is None or told.distance <= content.likeness.limit:
         return ""

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from client.prediction.outcome import Outcome, percent, statement
 from common.cli.terminal import Sheet
-from common.package import Content
+from common.package import PackageContent
 
 MOST_ROWS = 50
 """On a screen; a pipe and the files have all."""
@@ -34,7 +34,7 @@ class Row:
     """The warning; empty where there is none."""
 
 
-def row(content: Content, told: Outcome, unlike: str) -> Row:
+def row(content: PackageContent, told: Outcome, unlike: str) -> Row:
     """An outcome without its pixels."""
     alike, answer = told.alike, content.labels[told.answer]
     low, high = (alike.interval if alike else None) or (None, None)

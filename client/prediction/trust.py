@@ -7,15 +7,15 @@ import json
 from pathlib import Path
 
 from client.home import Home
-from common.cli.command import confirmed
+from common.cli.command import confirm_fingerprint
 from common.errors import PackageError
-from common.package import Shared
+from common.package import ModelPackage
 from common.storage.files import write_json
 
 REMEMBERED = Path("~/.consilium/publishers.json")
 
 
-def settle(shared: Shared, home: Path, given: str | None, remembered: Path = REMEMBERED) -> str:
+def settle(shared: ModelPackage, home: Path, given: str | None, remembered: Path = REMEMBERED) -> str:
     """Why the publisher is trusted, in words.
 
     Args:
@@ -41,7 +41,9 @@ def settle(shared: Shared, home: Path, given: str | None, remembered: Path = REM
         )
     if given is None:
         print(f"Publisher '{told.name}'. Its fingerprint:\n\n    {shared.fingerprint}\n")
-    if not confirmed("Have you compared it with the publisher, and is it the same?", shared.fingerprint, given):
+    if not confirm_fingerprint(
+        "Have you compared it with the publisher, and is it the same?", shared.fingerprint, given
+    ):
         raise PackageError(
             f"{shared.content.name}: is not signed by a publisher that is trusted here. It says '{told.name}', "
             f"fingerprint {shared.fingerprint}: compare that with the publisher by telephone, and give what is read "
@@ -63,7 +65,7 @@ def _found(remembered: Path) -> Path:
 
 def _known(path: Path) -> dict[str, str]:
     try:
-        told = json.loads(path.read_text())
+        told = json.loads(path.read_text(encoding="utf-8"))
         return {str(digits): str(name) for digits, name in told.items()}
     except (FileNotFoundError, NotADirectoryError):
         return {}

@@ -8,7 +8,7 @@ from client.home import Home, home_option
 from client.setup import enrol
 from common import config as configuration
 from common.cli import terminal
-from common.cli.command import Command, confirmed
+from common.cli.command import Command, confirm_fingerprint
 from common.errors import IdentityError
 from common.trust.joining import JoinRequest, Welcome
 
@@ -105,7 +105,7 @@ def _join(options: argparse.Namespace) -> int:
     welcome = Welcome.read(options.welcome.read_bytes())
     print(f"Consortium {welcome.pins.federation} at {welcome.address}. Its fingerprint:\n\n    {welcome.fingerprint}\n")
     question = "Have you compared it over the telephone, and is it the same?"
-    if not confirmed(question, welcome.fingerprint, options.fingerprint):
+    if not confirm_fingerprint(question, welcome.fingerprint, options.fingerprint):
         raise IdentityError(
             "fingerprint", "the fingerprint was not confirmed, so nothing was pinned. Compare it with what the "
             'coordinator reads out, and answer yes, or give --fingerprint "…".',

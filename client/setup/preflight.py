@@ -20,6 +20,7 @@ from client.home import Home
 from client.plans import judge, sync
 from client.plans.inbox import PlanInbox
 from client.plans.log_witness import Witness
+from common.cli import terminal
 from common.errors import ConsiliumError
 from common.plans.plan import RunPlan
 from common.trust.release import VERSION, code_digest
@@ -68,7 +69,11 @@ def _keys(home: Home) -> Iterator[Line]:
     yield Line(True, f"site {home.site}, {home.folder}")
     for name in ("identity", "node"):
         if (home.folder / name).stat().st_mode & 0o077:
-            yield Line(False, f"{home.folder / name} can be read by others", f"chmod 600 {home.folder / name}")
+            yield Line(False, f"{home.folder / name} can be read by others", _private(home.folder / name))
+
+
+def _private(path: Path) -> str:
+    return f"chmod 600 {terminal.word(path)}"
 
 
 def _access(home: Home) -> Iterator[Line]:
@@ -77,7 +82,7 @@ def _access(home: Home) -> Iterator[Line]:
     yield Line(True, text, one_alone(policy.content))
     for path in sorted(home.folder.glob("*.key")):
         if path.stat().st_mode & 0o077:
-            yield Line(False, f"{path} can be read by others", f"chmod 600 {path}")
+            yield Line(False, f"{path} can be read by others", _private(path))
 
 
 def _witness(home: Home) -> Iterator[Line]:

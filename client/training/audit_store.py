@@ -56,7 +56,7 @@ class Notes:
     sites: tuple[str, ...] = ()
     """Of the run, as they were told first."""
     config: str = ""
-    """What the run's epochs are for, hexadecimal, by the first transcript."""
+    """What the run's key periods are for, hexadecimal, by the first transcript."""
     roster: int = 0
     """The newest version in a transcript."""
     asked: int = -1

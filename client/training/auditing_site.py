@@ -17,13 +17,13 @@ import numpy as np
 
 from client.training.audit_store import InFolder, InState, Notes, Shelf
 from client.training.secure_site import MESSAGE, Secured, asked_in, bytes_in
-from common.algorithms import Total
+from common.algorithms import RoundTotal
 from common.algorithms.course import VOID, Course, Place, number
 from common.errors import PolicyError, WireError
 from common.messages import answer_layout
 from common.messages.answer_layout import NEW, encode_number
 from common.messages.transport import Reply, Request
-from common.secagg.audit import Account, account, frames
+from common.secagg.audit import TranscriptAccount, read_frames, replay_transcript
 from common.types import Tensors, prefixed, under
 
 log = logging.getLogger("consilium")
@@ -159,7 +159,7 @@ class Auditing:
         try:
             with shelf.transcript() as file:
                 context = bytes.fromhex(notes.owed[told]) if told in notes.owed else None
-                found = account(frames(file), self.secured.machine.pins, context=context)
+                found = replay_transcript(read_frames(file), self.secured.machine.pins, context=context)
         finally:
             shelf.clear()
         after = self._step(course, place, told, found, notes)
@@ -169,7 +169,7 @@ class Auditing:
         shelf.save("place", after.tensors())
         return after.number
 
-    def _step(self, course: Course, place: Place, told: int, found: Account, notes: Notes) -> Place:
+    def _step(self, course: Course, place: Place, told: int, found: TranscriptAccount, notes: Notes) -> Place:
         """Where a transcript leads, if it is of the question that comes next."""
         reached = course.reached(place, told)
         if notes.due(place.number, told):
@@ -183,19 +183,19 @@ class Auditing:
         if cohort != course.cohort(reached):
             raise PolicyError("other-cohort", f"{self._name}: a sum over other sites than the run asks in this round.")
         same = found.plan.config.hex() == notes.config or not notes.config
-        if not same or found.plan.exchanges[kind] != self.secured.exchanges(len(cohort)).get(kind):
+        if not same or found.plan.question_kinds[kind] != self.secured.exchanges(len(cohort)).get(kind):
             raise PolicyError("changed-plan", f"{self._name}: a transcript of another plan than this run's.")
         if found.roster.version < notes.roster:
             raise PolicyError("rolled-back-roster", f"{self._name}: a transcript under an older roster than before it.")
         if found.total is None:
             log.warning(
                 "%s: '%s' of round %d was void after shares were released (%s)%s", self._name, kind, reached.round,
-                found.failure, f"; none are shown of {', '.join(found.withheld)}" if found.withheld else "",
+                found.failure, f"; none are shown of {', '.join(found.withholders)}" if found.withholders else "",
             )  # fmt: skip
             return course.after(reached, VOID)
-        sums = found.plan.exchanges[kind].layout.decode(found.total.words)
+        sums = found.plan.question_kinds[kind].layout.decode(found.total.words)
         dropped = tuple(site for site in cohort if site not in found.total.survivors)
-        return course.after(reached, Total(sums, found.total.survivors, dropped))
+        return course.after(reached, RoundTotal(sums, found.total.survivors, dropped))
 
     # --- in short -------------------------------------------------------------------------------------------------
 
@@ -238,7 +238,7 @@ def _question(course: Course, place: Place) -> bytes:
 
 def _asks(course: Course, place: Place) -> tuple[str, bytes]:
     request = course.request(place)
-    return answer_layout.named(request), answer_layout.question(request)
+    return answer_layout.question_kind(request), answer_layout.question(request)
 
 
 def _difference(expected: Request, asked: Request) -> str:

@@ -28,12 +28,13 @@ from common.models import build
 from common.plans import declarations
 from common.plans.evaluated_model import fingerprint_of
 from common.plans.plan import RunPlan
-from common.plans.site_figures import ASKED, Figures
-from common.secagg import Exchange, admitted
-from common.secagg.key_period_plan import Plan
+from common.plans.site_figures import ASKED, SiteFigures
+from common.secagg import QuestionKind
+from common.secagg.key_period_plan import KeyPeriodPlan
 from common.secagg.messages import Survivors
 from common.storage import tensorfile
 from common.storage.files import read_json, write_json
+from common.trust.roster import load_verified_roster
 from common.types import Tensors
 
 
@@ -83,10 +84,10 @@ def prepared(home: Home, plan: RunPlan) -> Examiner:
         of = build(model.training.model_for(model.training.seeds[0]), model.shape, len(told.labels))
         sites[model.sha256] = Site(cases, Pipeline(model.training.preprocess), of, model.training.federation.local)
     first = next(iter(sites.values()))
-    return Examiner(first.cases, first.recipe, first.model, first.local, by_model=sites, looks=plan.looks)
+    return Examiner(first.cases, first.preprocessing, first.model, first.local, by_model=sites, looks=plan.looks)
 
 
-def layouts(plan: RunPlan, sites: int) -> dict[str, Exchange]:
+def layouts(plan: RunPlan, sites: int) -> dict[str, QuestionKind]:
     """What the sites of a plan may be asked."""
     told = plan.content
     return evaluation(told.training.federation.weight_bound, len(told.labels), sites, plan.looks)
@@ -114,7 +115,9 @@ class Examining:
         elif request.kind == "secagg/agree":
             told, plan = self._declared(), self.secured.plan
             members = Survivors.decode(bytes_in(request, MESSAGE)).members
-            declarations.refuse_lone([plan.cohort[m] for m in members if m < len(plan.cohort)], told["publishing"])
+            declarations.refuse_lone_figures(
+                [plan.cohort[m] for m in members if m < len(plan.cohort)], told["publishing"]
+            )
         answer = self.secured.answer(request, state)
         if request.kind == "secagg/release":
             self._note_release()
@@ -122,15 +125,17 @@ class Examining:
 
     def _join(self, request: Request) -> None:
         """Hold the declarations against the plan of the sum, and write them down."""
-        proposal = Plan.read(bytes_in(request, MESSAGE))
-        keys = admitted(bytes_in(request, "roster"), self.secured.machine.pins).active
-        decisions = declarations.unpacked(bytes_in(request, declarations.NAME), self.plan, keys)
+        proposal = KeyPeriodPlan.read(bytes_in(request, MESSAGE))
+        keys = load_verified_roster(bytes_in(request, "roster"), self.secured.machine.pins).active
+        decisions = declarations.load_verified_decisions(bytes_in(request, declarations.NAME), self.plan, keys)
         own, name = PlanInbox(self.home).decision(self.plan), self.secured.site.cases.name
-        if name not in decisions or own is None or decisions[name].paper.digest != own.paper.digest:
+        if name not in decisions or own is None or decisions[name].document.digest != own.document.digest:
             raise PolicyError("other-decision", f"{name}: the coordinator shows another decision than this site's own.")
-        if not set(proposal.cohort) <= set(decisions) or proposal.config != declarations.bound(self.plan, decisions):
+        if not set(proposal.cohort) <= set(decisions) or proposal.config != declarations.decisions_digest(
+            self.plan, decisions
+        ):
             raise PolicyError("other-decision", f"{name}: a sum that is not bound to what its sites have declared.")
-        declarations.refuse_lone(proposal.cohort, publishing := declarations.publishing(decisions))
+        declarations.refuse_lone_figures(proposal.cohort, publishing := declarations.publishing_sites(decisions))
         write_json(self._room / "declared.json", {"bound": proposal.config.hex(), "publishing": publishing})
 
     def _declared(self) -> dict[str, Any]:
@@ -158,14 +163,14 @@ class Examining:
         told = read_json(self._room / f"released-{question(asked).hex()}.json")
         if told is None or name not in told["publishing"]:
             raise PolicyError("not-published", f"{name}: asked for figures that are in no sum of this plan.")
-        declarations.refuse_lone(told["sites"], told["publishing"])
+        declarations.refuse_lone_figures(told["sites"], told["publishing"])
         contribution, _ = self.secured.site.contribute(asked, {})
         model = fingerprint_of(asked.tensors)
         tensorfile.write_atomically(
             PlanInbox(self.home).published_file(model), b""
         )  # before they leave, so that it is never forgotten
         counts = {part: value for part, value in contribution.sums.items() if part != "distances"}
-        return Figures.make(name, self.plan, model, counts, self.home.identity).paper.encode()
+        return SiteFigures.make(name, self.plan, model, counts, self.home.identity).document.encode()
 
     @property
     def _room(self) -> Path:

@@ -1,12 +1,12 @@
 """A site under secure aggregation: it answers the protocol's messages, and nothing in the clear.
 
-    secagg/present         what the site knows of the epoch; says that it is there
-    secagg/join, share, take             an epoch's beginning
+    secagg/present         what the site knows of the key period; says that it is there
+    secagg/join, share, take             a key period's beginning
     secagg/submit          a question of `client.training.site`, with the round's start: the answer leaves masked
     secagg/agree, release  whose vectors make the sum; the shares that unmask it
     secagg/follow          whether the site audits; `client.training.auditing_site` is for those that do
 
-The machine itself, with all its rules, is `common.secagg.Site`. What the site's own algorithm remembers (SCAFFOLD's
+The state machine itself is `common.secagg.Participant`. What the site's own algorithm remembers (SCAFFOLD's
 control variate) becomes its state only when the round's shares are released, that is, when the sum has this site in it.
 """
 
@@ -22,13 +22,13 @@ from common.errors import PolicyError, WeightsError, WireError
 from common.messages import answer_layout
 from common.messages.answer_layout import AWAITS_NOTHING, encode_number
 from common.messages.transport import Reply, Request
-from common.secagg import Exchange, Keeper, Plan, State, admitted
-from common.secagg import Site as Machine
-from common.secagg.stages import Stage
-from common.secagg.state import Round
+from common.secagg import DurableParticipant, KeyPeriodPlan, Participant, ParticipantState, QuestionKind
+from common.secagg.stages import ParticipantStage
+from common.secagg.state import ParticipantRound
 from common.storage import tensorfile
 from common.trust.enrolment import Enrolment
-from common.trust.keys import sealed, unsealed
+from common.trust.keys import seal_state, unseal_state
+from common.trust.roster import load_verified_roster
 from common.types import Tensors, prefixed, under
 
 Buffer = bytes | memoryview
@@ -36,8 +36,8 @@ PENDING = "pending"
 MESSAGE = "message"
 
 
-def forget(_: State) -> None:
-    """Records nothing: a simulation that is killed begins a new epoch."""
+def forget(_: ParticipantState) -> None:
+    """Records nothing: a simulation that is killed begins a new key period."""
 
 
 @dataclass
@@ -53,22 +53,22 @@ class Secured:
     """
 
     site: Site
-    exchanges: Callable[[int], Mapping[str, Exchange]]
-    machine: Machine
-    record: Callable[[State], None] = forget
+    exchanges: Callable[[int], Mapping[str, QuestionKind]]
+    machine: Participant
+    record: Callable[[ParticipantState], None] = forget
     clock: Callable[[], float] = time.time
     newest: Callable[[], int] = lambda: 0
-    _keeper: Keeper = field(init=False, repr=False)
+    _keeper: DurableParticipant = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._keeper = Keeper(self.machine, self.record)
+        self._keeper = DurableParticipant(self.machine, self.record)
 
     def answer(self, request: Request, state: Tensors) -> tuple[Reply, Tensors]:
         """Take one step of the protocol.
 
         Raises:
             PolicyError: for a request in the clear, or a plan with other layouts than this site's; and all that
-                `common.secagg.Site` and `client.training.site.Site` raise. Nothing leaves then.
+                `common.secagg.Participant` and `client.training.site.Site` raise. Nothing leaves then.
         """
         step = STEPS.get(request.kind)
         if step is None:
@@ -81,19 +81,19 @@ class Secured:
         return Reply({MESSAGE: np.frombuffer(message, np.uint8)}), state
 
     def present(self, request: Request, state: Tensors) -> tuple[Buffer, Tensors]:
-        """The site's view of the epoch, by which the coordinator sees whether it can go on in it."""
-        return self._keeper.site.state.view, state
+        """The site's view of the key period, by which the coordinator sees whether it can go on in it."""
+        return self._keeper.participant.state.view, state
 
     def join(self, request: Request, state: Tensors) -> tuple[Buffer, Tensors]:
-        """Check the plan, and make keys for an epoch."""
+        """Check the plan, and make keys for a key period."""
         proposal, roster = bytes_in(request, MESSAGE), bytes_in(request, "roster")
-        self._refuse_other_exchanges(Plan.read(proposal))
-        if (version := admitted(roster, self.machine.pins).version) < (seen := self.newest()):
+        self._refuse_other_exchanges(KeyPeriodPlan.read(proposal))
+        if (version := load_verified_roster(roster, self.machine.pins).version) < (seen := self.newest()):
             raise PolicyError("rolled-back-roster", f"roster {version}, and {seen} has been seen before.")
         return self._keeper.step(lambda s: s.join(proposal, roster, self.clock())), state
 
     def share(self, request: Request, state: Tensors) -> tuple[Buffer, Tensors]:
-        """Deal shares of the epoch's secrets."""
+        """Deal shares of the key period's secrets."""
         return self._keeper.step(lambda s: s.share(bytes_in(request, MESSAGE))), state
 
     def take(self, request: Request, state: Tensors) -> tuple[Buffer, Tensors]:
@@ -105,13 +105,13 @@ class Secured:
         asked = asked_in(request)
         question = answer_layout.question(asked)
         self._keeper.open(bytes_in(request, MESSAGE), question, self.clock())
-        if (announced := self._keeper.site.state.round.kind) != answer_layout.named(asked):
+        if (announced := self._keeper.participant.state.round.kind) != answer_layout.question_kind(asked):
             raise PolicyError(
-                "changed-question", f"a round of '{announced}' that asks for '{answer_layout.named(asked)}'."
+                "changed-question", f"a round of '{announced}' that asks for '{answer_layout.question_kind(asked)}'."
             )
         settled = _settled(state)
         contribution, after = self.site.contribute(asked, settled)
-        layout = self._keeper.site.plan.exchanges[announced].layout
+        layout = self._keeper.participant.plan.question_kinds[announced].layout
         key = answer_layout.rounding_key(question, self.site.cases.name)
         try:
             words = layout.encode({**contribution.means, **contribution.sums}, contribution.weight, key)
@@ -139,22 +139,22 @@ class Secured:
     @property
     def agreed(self) -> bytes | None:
         """round_ctx of the round whose shares may be released now; none where there is no such round."""
-        state = self._keeper.site.state
-        return state.round.context if state.stage is Stage.AGREED else None
+        state = self._keeper.participant.state
+        return state.round.context if state.stage is ParticipantStage.AGREED else None
 
     @property
-    def plan(self) -> Plan:
-        """The epoch's plan, which the site has checked."""
-        return self._keeper.site.plan
+    def plan(self) -> KeyPeriodPlan:
+        """The key period's plan, which the site has checked."""
+        return self._keeper.participant.plan
 
     @property
-    def round(self) -> Round:
+    def round(self) -> ParticipantRound:
         """The round at hand, or the last one."""
-        return self._keeper.site.state.round
+        return self._keeper.participant.state.round
 
-    def _refuse_other_exchanges(self, plan: Plan) -> None:
+    def _refuse_other_exchanges(self, plan: KeyPeriodPlan) -> None:
         own = self.exchanges(len(plan.cohort))
-        odd = [name for name in sorted({*own, *plan.exchanges}) if own.get(name) != plan.exchanges.get(name)]
+        odd = [name for name in sorted({*own, *plan.question_kinds}) if own.get(name) != plan.question_kinds.get(name)]
         if odd:
             raise PolicyError(
                 "changed-plan",
@@ -184,25 +184,25 @@ class SealedFile:
     path: Path
     key: bytes = field(repr=False)
 
-    def __call__(self, state: State) -> None:
+    def __call__(self, state: ParticipantState) -> None:
         """Write it; after a crash at any moment the file holds the old state or the new one."""
-        tensorfile.write_atomically(self.path, sealed(state.encode(), self.key))
+        tensorfile.write_atomically(self.path, seal_state(state.encode(), self.key))
 
-    def load(self) -> State:
+    def load(self) -> ParticipantState:
         """As it was recorded last; a fresh one where there is none.
 
         Raises:
             IdentityError: for a damaged file, or another site's.
         """
         try:
-            return State.decode(unsealed(self.path.read_bytes(), self.key))
+            return ParticipantState.decode(unseal_state(self.path.read_bytes(), self.key))
         except FileNotFoundError:
-            return State()
+            return ParticipantState()
 
 
-def machine(enrolment: Enrolment, state: State | None = None) -> Machine:
+def machine(enrolment: Enrolment, state: ParticipantState | None = None) -> Participant:
     """A site's half of the protocol, fresh or as recorded."""
-    return Machine.restored(enrolment.site, enrolment.identity, enrolment.pins, state or State())
+    return Participant.restore(enrolment.site, enrolment.identity, enrolment.pins, state or ParticipantState())
 
 
 def _settled(state: Tensors) -> Tensors:

@@ -59,7 +59,7 @@ class Site:
     """
 
     cases: SiteCases
-    recipe: Pipeline
+    preprocessing: Pipeline
     model: Model
     local: Local
     _ready: dict[str, Cases] = field(default_factory=dict, repr=False)
@@ -82,7 +82,7 @@ class Site:
         handler = HANDLERS.get(request.kind)
         if handler is None:
             raise WireError(f"a request of kind {request.kind!r}, expected one of {', '.join(sorted(HANDLERS))}.")
-        asked, own = request.settings.get("recipe"), self.recipe.fingerprint()
+        asked, own = request.settings.get("recipe"), self.preprocessing.fingerprint()
         if asked != own:
             raise DataError(
                 f"{self.cases.name}: the coordinator's preprocessing ({str(asked)[:12]}…) is not this site's "
@@ -93,7 +93,9 @@ class Site:
 
     def ready(self, part: str, recipe: Tensors) -> Cases:
         """The cases of one part (train, validation, test) after the whole recipe; kept for the next request."""
-        resolved = self.recipe.resolved(recipe["mean"], recipe["variance"]) if recipe else self.recipe
+        resolved = (
+            self.preprocessing.with_statistics(recipe["mean"], recipe["variance"]) if recipe else self.preprocessing
+        )
         if self._ready_for != resolved.fingerprint():
             self._ready, self._ready_for = {}, resolved.fingerprint()
         if part not in self._ready:

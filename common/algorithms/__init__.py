@@ -17,14 +17,14 @@ State = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
-class Total:
+class RoundTotal:
     """What came back in one round, already summed."""
 
     sums: Tensors
     """The sites' vectors, added up name by name over `sites`; empty where there is no sum."""
     sites: tuple[str, ...]
     """Names of the sites that contributed (or, without a sum, that would have), sorted."""
-    dropped: tuple[str, ...]
+    dropouts: tuple[str, ...]
     """Names of the sites that were asked and did not contribute, sorted."""
     bytes_up: int = 0
     """Of arrays, from all sites together."""
@@ -47,7 +47,7 @@ class Algorithm(Protocol):
         """What this round asks of every site of the cohort."""
         ...
 
-    def tell(self, state: State, total: Total) -> State:
+    def tell(self, state: State, total: RoundTotal) -> State:
         """The state after a round; `state` itself stays as it was."""
         ...
 

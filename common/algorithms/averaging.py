@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from common.algorithms import State, Total
+from common.algorithms import RoundTotal, State
 from common.config import Federation
 from common.messages.transport import Request
 from common.models import Model
@@ -55,7 +55,7 @@ class Averaging:
         sent |= prefixed("moments", under("moments", state)) | prefixed("control", under("control", state))
         return Request("train", round, sent, {"learning_rate": self._rate(round), "seed": self.seed})
 
-    def tell(self, state: State, total: Total) -> State:
+    def tell(self, state: State, total: RoundTotal) -> State:
         """Step along the mean difference. A total without examples changes nothing."""
         examples = float(total.sums["weight"][0])
         if not examples > 0:

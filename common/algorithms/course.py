@@ -14,7 +14,7 @@ from typing import Literal, Self, TypeVar, get_args
 
 import numpy as np
 
-from common.algorithms import Algorithm, State, Total
+from common.algorithms import Algorithm, RoundTotal, State
 from common.algorithms.averaging import Averaging
 from common.algorithms.solver import PATIENCE, SvmSolver
 from common.config import Federation, Svm, Training
@@ -32,7 +32,7 @@ STATISTICS_ATTEMPTS = 5
 
 TrainingT = TypeVar("TrainingT", bound=Training)
 Asks = Literal["statistics", "train", "evaluate"]
-VOID = Total({}, (), ())
+VOID = RoundTotal({}, (), ())
 """What a question comes to that too few answered."""
 
 
@@ -46,18 +46,18 @@ class Place:
     """Whose question it is; for statistics, the attempt."""
     state: State
     """The algorithm's."""
-    recipe: Tensors
+    normalisation: Tensors
     """Federated mean and variance, float64[h, w, c] each, once they are known and where the recipe has them."""
-    likeness: Tensors = field(default_factory=dict)
+    appearance: Tensors = field(default_factory=dict)
     """Sums of `common.metrics.out_of_distribution`, once they are known and where the run gathers them."""
-    judged: Tensors = field(default_factory=dict)
+    selection: Tensors = field(default_factory=dict)
     """`best`, the best figure of all evaluations so far, and `since`, how many of them have come after its round; empty
     before the first."""
 
     @property
     def since(self) -> int:
         """Evaluations since the best one; 0 after one that is the best."""
-        return int(self.judged.get("since", 0))
+        return int(self.selection.get("since", 0))
 
     @property
     def number(self) -> int:
@@ -67,8 +67,8 @@ class Place:
     def tensors(self) -> Tensors:
         """As arrays, for a file or a message; nothing is copied."""
         told = {"asks": np.array(get_args(Asks).index(self.asks), np.int64), "round": np.array(self.round, np.int64)}
-        told |= prefixed("state", self.state) | prefixed("recipe", self.recipe)
-        return told | prefixed("likeness", self.likeness) | prefixed("judged", self.judged)
+        told |= prefixed("state", self.state) | prefixed("recipe", self.normalisation)
+        return told | prefixed("likeness", self.appearance) | prefixed("judged", self.selection)
 
     @classmethod
     def of(cls, tensors: Tensors) -> Self:
@@ -141,8 +141,8 @@ class Course:
             request = self.algorithm.ask(place.state, place.round)
         else:
             tensors = prefixed("weights", self.algorithm.weights(place.state))
-            request = Request("evaluate", place.round, tensors | prefixed("likeness", place.likeness))
-        tensors = dict(request.tensors) | prefixed("recipe", place.recipe)
+            request = Request("evaluate", place.round, tensors | prefixed("likeness", place.appearance))
+        tensors = dict(request.tensors) | prefixed("recipe", place.normalisation)
         return replace(request, tensors=tensors, settings=dict(request.settings) | {"recipe": self.fingerprint})
 
     def adopted(self, place: Place, asked: Request) -> Place | None:
@@ -159,13 +159,13 @@ class Course:
         draw = np.random.default_rng([self.seed, place.round]).choice(len(self.sites), share, replace=False)
         return tuple(self.sites[i] for i in sorted(draw))
 
-    def after(self, place: Place, total: Total) -> Place:
+    def after(self, place: Place, total: RoundTotal) -> Place:
         """Where the sum leads; a void total leaves the model as it is."""
         if place.asks == "statistics":
             return self._after_statistics(place, total)
         following = replace(place, asks="train", round=place.round + 1)
         if place.asks == "evaluate":
-            return replace(following, judged=self._judged(place.judged, total.sums))
+            return replace(following, selection=self._select(place.selection, total.sums))
         state = place.state
         if self._enough(total, self.plan.quorum) or (total.sites and self.algorithm.cohort_must_be_whole):
             state = self.algorithm.tell(state, total)
@@ -174,9 +174,9 @@ class Course:
             return replace(told, asks="evaluate")
         return replace(following, state=state)
 
-    def _after_statistics(self, place: Place, total: Total) -> Place:
+    def _after_statistics(self, place: Place, total: RoundTotal) -> Place:
         if self._enough(total, min(self.plan.quorum, len(self.sites))):
-            recipe = _recipe(total) if self.normalises else {}
+            recipe = _normalisation(total) if self.normalises else {}
             return Place("train", 0, place.state, recipe, under("likeness", total.sums) if self.likeness else {})
         if place.round + 1 < STATISTICS_ATTEMPTS or self.normalises:
             return replace(place, round=place.round + 1)
@@ -202,7 +202,7 @@ class Course:
             place = self.after(place, VOID)
         return place if place.number == number and not self.over(place) else None
 
-    def _judged(self, judged: Tensors, counts: Tensors) -> Tensors:
+    def _select(self, judged: Tensors, counts: Tensors) -> Tensors:
         """Whether this evaluation is the best, by the figure that the plan selects by, read off the sum."""
         if not counts:
             return judged
@@ -218,11 +218,11 @@ class Course:
         last = place.round == self.plan.rounds - 1 or self.algorithm.finished(place.state)
         return last or (place.round + 1) % self.plan.evaluate_every == 0
 
-    def _enough(self, total: Total, quorum: int) -> bool:
+    def _enough(self, total: RoundTotal, quorum: int) -> bool:
         return bool(total.sums) and len(total.sites) >= quorum
 
 
-def _recipe(total: Total) -> Tensors:
+def _normalisation(total: RoundTotal) -> Tensors:
     n = float(total.sums["n"][0])
     mean = total.sums["x"] / n
     return {"mean": mean, "variance": np.maximum(total.sums["xx"] / n - mean**2, 0.0)}

@@ -97,7 +97,7 @@ def choose(point: Floats, objective: Floats, gradient: Floats, tried: tuple[Floa
     return Chosen(there, value, slope, (expected < 0) & (value <= objective + SUFFICIENT * expected))
 
 
-def remembered(memory: Floats, newest: Floats, rows: Flags) -> Floats:
+def push_memory(memory: Floats, newest: Floats, rows: Flags) -> Floats:
     """Memory float64[rows, m, d] with the newest put last and the oldest forgotten, in the rows that moved."""
     shifted = np.concatenate([memory[:, 1:], newest[:, None]], axis=1)[:, -memory.shape[1] :]
     return np.where(rows[:, None, None], shifted, memory) if memory.shape[1] else memory

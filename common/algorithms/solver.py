@@ -23,7 +23,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from common.algorithms import State, Total, descent
+from common.algorithms import RoundTotal, State, descent
 from common.algorithms.descent import Flags, Floats
 from common.config import Svm
 from common.errors import ConfigError, WireError
@@ -56,7 +56,7 @@ PESSIMISM = 100
 """A step's predicted gain was seen to be up to 65 times less than all that was left; the tolerance allows for it."""
 
 
-class Stage(IntEnum):
+class SolverStage(IntEnum):
     """What the next round is for."""
 
     GATHER = 0
@@ -99,7 +99,7 @@ class SvmSolver:
         rows, d = self.model.rows, self._dimension
         gathers = self.config.solver == "gram-lbfgs" and d <= GRAM_DIMENSION
         return self._forgetful() | {
-            "stage": np.array(Stage.GATHER if gathers else Stage.PLACE, np.int64),
+            "stage": np.array(SolverStage.GATHER if gathers else SolverStage.PLACE, np.int64),
             "point": np.zeros((rows, d)),
             "objective": np.zeros(rows),
             "gradient": np.zeros((rows, d)),
@@ -110,13 +110,13 @@ class SvmSolver:
 
     def ask(self, state: State, round: int) -> Request:
         """The Gram matrix, or derivatives at the points that this round tries."""
-        if state["stage"] == Stage.GATHER:
+        if state["stage"] == SolverStage.GATHER:
             return Request("gram", round)
         points = self._trials(state)
         weights = {"alpha": points[..., :-1].copy(), "intercept": points[..., -1].copy()}
         return Request("hessian" if self._newton else "gradient", round, prefixed("weights", weights))
 
-    def tell(self, state: State, total: Total) -> State:
+    def tell(self, state: State, total: RoundTotal) -> State:
         """One round further; after a silence, only the attendance is noted.
 
         Raises:
@@ -125,17 +125,21 @@ class SvmSolver:
         attended = self._attended(state, total)
         if not total.sums or not self._whole(attended, total) or attended["stage"] != state["stage"]:
             return attended
-        if state["stage"] == Stage.GATHER:
-            gram = _expect(total.sums, "gram", (self._packed,))
+        if state["stage"] == SolverStage.GATHER:
+            gram = _expect(total.sums, "gram", (self._triangle_size,))
             factor = descent.factored(2 * self.config.C * ACTIVE * gram, self._dimension)
-            return attended | {"factor": factor[None], "stage": np.array(Stage.PLACE, np.int64)}
+            return attended | {"factor": factor[None], "stage": np.array(SolverStage.PLACE, np.int64)}
         points = self._trials(attended)
         loss = _expect(total.sums, "loss", points.shape[:2])
         slopes = points + self.config.C * _expect(total.sums, "gradient", points.shape)
         objectives = 0.5 * np.square(points).sum(axis=2) + self.config.C * loss
         moved = np.ones(self.model.rows, np.bool_)
-        if state["stage"] == Stage.PLACE:
-            attended |= {"objective": objectives[0], "gradient": slopes[0], "stage": np.array(Stage.STEP, np.int64)}
+        if state["stage"] == SolverStage.PLACE:
+            attended |= {
+                "objective": objectives[0],
+                "gradient": slopes[0],
+                "stage": np.array(SolverStage.STEP, np.int64),
+            }
         else:
             attended, moved = _stepped(attended, (points, objectives, slopes))
         if self._newton:
@@ -151,7 +155,7 @@ class SvmSolver:
         """
         own = self._trials(state)
         alpha, intercept = (asked.tensors.get(f"weights/{name}") for name in ("alpha", "intercept"))
-        if state["stage"] != Stage.STEP or alpha is None or intercept is None or alpha.dtype != own.dtype:
+        if state["stage"] != SolverStage.STEP or alpha is None or intercept is None or alpha.dtype != own.dtype:
             return None
         if alpha.shape != own[..., :-1].shape or intercept.shape != own.shape[:-1] or intercept.dtype != own.dtype:
             return None
@@ -167,7 +171,7 @@ class SvmSolver:
         """Every class is within the tolerance, or at what the arithmetic can tell apart."""
         return bool(state["done"].all())
 
-    def counted(self, state: State) -> tuple[str, ...]:
+    def counted_sites(self, state: State) -> tuple[str, ...]:
         """Names of the sites that the sums run over."""
         return tuple(name for name, yes in zip(self.sites, state["counted"], strict=True) if yes)
 
@@ -176,7 +180,7 @@ class SvmSolver:
         return self.model.features.dimension + 1
 
     @property
-    def _packed(self) -> int:
+    def _triangle_size(self) -> int:
         return self._dimension * (self._dimension + 1) // 2
 
     @property
@@ -189,7 +193,7 @@ class SvmSolver:
         memory = np.zeros((rows, 0 if self._newton else MEMORY, self._dimension))
         return {"moves": memory, "changes": memory, "scale": np.ones(rows), "done": np.zeros(rows, np.bool_)}
 
-    def _attended(self, state: State, total: Total) -> State:
+    def _attended(self, state: State, total: RoundTotal) -> State:
         """The state with this round's silences noted; begun anew from the same point if other sites count now."""
         present = np.isin(self.sites, total.sites)
         missed = np.where(present, 0, state["missed"] + 1)
@@ -200,19 +204,19 @@ class SvmSolver:
         attended = state | {"missed": missed, "counted": counted}
         if (counted == state["counted"]).all():
             return attended
-        stage = min(int(state["stage"]), Stage.PLACE)
+        stage = min(int(state["stage"]), SolverStage.PLACE)
         return attended | self._forgetful() | {"stage": np.array(stage, np.int64)}
 
-    def _whole(self, state: State, total: Total) -> bool:
-        return set(self.counted(state)) == set(total.sites)
+    def _whole(self, state: State, total: RoundTotal) -> bool:
+        return set(self.counted_sites(state)) == set(total.sites)
 
     def _trials(self, state: State) -> Floats:
         """The points that a round tries, float64[points, rows, d]."""
-        return state["point"][None] if state["stage"] == Stage.PLACE else state["trials"]
+        return state["point"][None] if state["stage"] == SolverStage.PLACE else state["trials"]
 
-    def _refactored(self, state: State, total: Total, moved: Flags) -> Floats:
+    def _refactored(self, state: State, total: RoundTotal, moved: Flags) -> Floats:
         """Newton's preconditioners, one a class: the newest where it moved, float64[rows, d (d + 1) / 2]."""
-        hessian = _expect(total.sums, "hessian", (self.model.rows, self._packed))
+        hessian = _expect(total.sums, "hessian", (self.model.rows, self._triangle_size))
         return np.stack(
             [
                 descent.factored(self.config.C * h, self._dimension) if new else state["factor"][row]
@@ -244,8 +248,8 @@ def _stepped(state: State, tried: tuple[Floats, Floats, Floats]) -> tuple[State,
         "point": np.where(best.good[:, None], best.point, here[0]),
         "objective": np.where(best.good, best.objective, here[1]),
         "gradient": np.where(best.good[:, None], best.gradient, here[2]),
-        "moves": descent.remembered(state["moves"], best.point - here[0], best.good),
-        "changes": descent.remembered(state["changes"], best.gradient - here[2], best.good),
+        "moves": descent.push_memory(state["moves"], best.point - here[0], best.good),
+        "changes": descent.push_memory(state["changes"], best.gradient - here[2], best.good),
         "scale": scale,
         "done": state["done"] | (scale < SHORTEST),
     }

@@ -11,16 +11,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from common.audit.merkle_tree import HASH_BYTES, Frontier, verify_consistency
 from common.errors import AuditError, WireError
-from common.secagg import Pins
-from common.trust import documents
-from common.trust.documents import Paper
+from common.trust.documents import SignedDocument, read_document, sign_document
 from common.trust.keys import KEY_BYTES
+from common.trust.roster import Pins
 
 MOST_S = 1e11
 
 
 @dataclass(frozen=True)
-class Head:
+class LogHead:
     """So many entries, and the root over them."""
 
     origin: str
@@ -33,7 +32,7 @@ class Head:
     """With which the next entry is appended without reading those before it."""
     at_s: float
     """When the last entry was made, in seconds since 1970, by the log's own clock."""
-    paper: Paper
+    document: SignedDocument
 
     @classmethod
     def sign(cls, origin: str, frontier: Frontier, length: int, at_s: float, keys: Sequence[Ed25519PrivateKey]) -> Self:
@@ -41,10 +40,10 @@ class Head:
         peaks = [peak.hex() for peak in frontier.peaks]
         told: dict[str, Any] = {"origin": origin, "size": frontier.size, "root": frontier.root.hex()}
         told |= {"length": length, "peaks": peaks, "at_s": at_s}
-        return cls._of(documents.signed("head", told, keys))
+        return cls._of(sign_document("head", told, keys))
 
     @classmethod
-    def admitted(cls, file: bytes, key: bytes, origin: str) -> Self:
+    def load_verified(cls, file: bytes, key: bytes, origin: str) -> Self:
         """A head of this log, that the holder of the key has signed.
 
         Raises:
@@ -52,8 +51,8 @@ class Head:
             IdentityError: another key's.
             AuditError: another log's.
         """
-        paper = documents.read(file, "head")
-        paper.demand([key], f"the keeper of the log of {origin}")
+        paper = read_document(file, "head")
+        paper.verify([key], f"the keeper of the log of {origin}")
         head = cls._of(paper)
         if head.origin != origin:
             raise AuditError(f"a head of the log of {head.origin}, expected that of {origin}.")
@@ -64,7 +63,7 @@ class Head:
         """To append with."""
         return Frontier(self.size, self.peaks)
 
-    def refuse_unless_extends(self, before: "Head", proof: Sequence[bytes]) -> None:
+    def refuse_unless_extends(self, before: "LogHead", proof: Sequence[bytes]) -> None:
         """Refuse a log that does not begin with all that a head before was over.
 
         Raises:
@@ -73,7 +72,7 @@ class Head:
         verify_consistency(before.size, before.root, self.size, self.root, proof)
 
     @classmethod
-    def _of(cls, paper: Paper) -> Self:
+    def _of(cls, paper: SignedDocument) -> Self:
         try:
             told = paper.content
             size, length, origin, at_s = (
@@ -96,12 +95,12 @@ class Head:
             raise WireError("a head of a log of another release. Bring both sides to one.") from None
 
 
-def vouch(key: bytes, consortium: str, roots: Sequence[Ed25519PrivateKey]) -> bytes:
+def sign_log_key(key: bytes, consortium: str, roots: Sequence[Ed25519PrivateKey]) -> bytes:
     """The roots' word that a public key signs the heads of the coordinator's log, as a file."""
-    return documents.signed("audit-key", {"consortium": consortium, "key": key.hex()}, roots).encode()
+    return sign_document("audit-key", {"consortium": consortium, "key": key.hex()}, roots).encode()
 
 
-def vouched(file: bytes, pins: Pins) -> bytes:
+def load_verified_log_key(file: bytes, pins: Pins) -> bytes:
     """The public key that the roots vouch for.
 
     Raises:
@@ -109,8 +108,8 @@ def vouched(file: bytes, pins: Pins) -> bytes:
         IdentityError: a root has not signed it.
         AuditError: it is another consortium's.
     """
-    paper = documents.read(file, "audit-key")
-    told = paper.demand(pins.roots, "the consortium's root")
+    paper = read_document(file, "audit-key")
+    told = paper.verify(pins.roots, "the consortium's root")
     try:
         key, consortium = bytes.fromhex(told["key"]), str(told["consortium"])
         if len(key) != KEY_BYTES:

@@ -22,7 +22,7 @@ from typing import BinaryIO
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from common.audit.entries import Entry, Outcome, decode, plain, plain_facts
-from common.audit.heads import Head
+from common.audit.heads import LogHead
 from common.audit.merkle_tree import Frontier, leaf_hash
 from common.errors import AuditError, ConsiliumError, RunError
 from common.storage import files, tensorfile
@@ -37,7 +37,7 @@ RESTORE = "Restore the folder from a backup, or put it aside and let a new log b
 class Checked:
     """What `verify` found in a log that is what was written."""
 
-    head: Head
+    head: LogHead
     after: int
     """Entries that are behind the head: a process was killed before it wrote it."""
     torn: int
@@ -82,7 +82,7 @@ class Log:
             OSError: the disk is full; nothing was written then.
         """
         with self._alone():
-            head = self._begun()
+            head = self._initial_head()
             frontier, length, recovered = self._recovered(head)
             entry = Entry(
                 number=frontier.size, at_s=round(time.time(), 3), what=plain(what), outcome=outcome, user=user(),
@@ -129,7 +129,7 @@ class Log:
             AuditError, RunError, OSError: as `record`.
         """
         with self._alone():
-            self._begun()
+            self._initial_head()
             return public_of(self.key())
 
     def key(self) -> Ed25519PrivateKey:
@@ -139,18 +139,18 @@ class Log:
             AuditError: it is damaged, or there is none.
         """
         try:
-            return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(self._key.read_text()))
+            return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(self._key.read_text(encoding="utf-8")))
         except (OSError, ValueError):
             raise AuditError(f"{self._key}: expected a key of 64 hexadecimal digits. {RESTORE}") from None
 
-    def head(self) -> Head | None:
+    def head(self) -> LogHead | None:
         """The newest signed head; None before the first entry.
 
         Raises:
             AuditError: it is gone while the log is there, or is not what was written.
         """
         try:
-            return Head.admitted(self._head.read_bytes(), public_of(self.key()), self.origin)
+            return LogHead.load_verified(self._head.read_bytes(), public_of(self.key()), self.origin)
         except FileNotFoundError:
             if self._log.exists():
                 raise AuditError(f"{self._head}: is gone, and the log is there. {RESTORE}") from None
@@ -163,7 +163,7 @@ class Log:
         head = self.head()
         if head is None or since >= head.length:
             return
-        with self._opened() as file:
+        with self._open() as file:
             file.seek(since)
             left = head.length - since
             while left > 0 and (line := file.readline(left)):
@@ -179,7 +179,7 @@ class Log:
         if not self.exists:
             raise AuditError(f"{self.folder}: there is no log here. It begins with the first thing that is done.")
         with self._alone():
-            head = self._begun()
+            head = self._initial_head()
             frontier, backwards, last_s = Frontier(), 0, 0.0
             for line in self.lines():
                 entry = decode(line, frontier.size, str(self._log))
@@ -211,7 +211,7 @@ class Log:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with (self.folder / ".lock").open("w") as lock:
+        with (self.folder / ".lock").open("w", encoding="utf-8") as lock:
             deadline = time.monotonic() + PATIENCE_S
             while True:
                 try:
@@ -223,16 +223,16 @@ class Log:
                     time.sleep(0.005)
             yield
 
-    def _begun(self) -> Head:
+    def _initial_head(self) -> LogHead:
         """The head; of no entries where there was none."""
         if head := self.head():
             return head
         if not self._key.exists():
             files.replace(self._key, Ed25519PrivateKey.generate().private_bytes_raw().hex().encode())
         self._write_head(Frontier(), 0, round(time.time(), 3))
-        return Head.admitted(self._head.read_bytes(), public_of(self.key()), self.origin)
+        return LogHead.load_verified(self._head.read_bytes(), public_of(self.key()), self.origin)
 
-    def _recovered(self, head: Head) -> tuple[Frontier, int, tuple[int, int] | None]:
+    def _recovered(self, head: LogHead) -> tuple[Frontier, int, tuple[int, int] | None]:
         """What is there with all that was written behind the head: the tree, its length, entries and bytes too many."""
         frontier, length = head.frontier, head.length
         there = self._log.stat().st_size if self._log.exists() else 0
@@ -240,7 +240,7 @@ class Log:
             raise AuditError(f"{self._log}: {there} of {length} bytes are there; the rest was cut off. {RESTORE}")
         if there == length:
             return frontier, length, None
-        with self._opened() as file:
+        with self._open() as file:
             file.seek(length)
             while (line := file.readline()).endswith(b"\n"):
                 try:
@@ -275,11 +275,11 @@ class Log:
         return length + len(line) + 1
 
     def _write_head(self, frontier: Frontier, length: int, at_s: float) -> None:
-        head = Head.sign(self.origin, frontier, length, at_s, [self.key()])
+        head = LogHead.sign(self.origin, frontier, length, at_s, [self.key()])
         # That the new name is on the disk need not be waited for: the old head will do after a power failure.
-        tensorfile.write_atomically(self._head, head.paper.encode(), mode=0o600)
+        tensorfile.write_atomically(self._head, head.document.encode(), mode=0o600)
 
-    def _opened(self) -> BinaryIO:
+    def _open(self) -> BinaryIO:
         try:
             return self._log.open("rb")
         except FileNotFoundError:

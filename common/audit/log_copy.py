@@ -7,11 +7,11 @@ from itertools import islice
 from pathlib import Path
 
 from common.audit.entries import decode
-from common.audit.heads import Head
+from common.audit.heads import LogHead
 from common.audit.log import Log
 from common.audit.merkle_tree import Frontier, leaf_hash
 from common.errors import AuditError, ConsiliumError
-from common.trust import documents
+from common.trust.documents import MOST_BYTES, read_document
 from common.trust.keys import public_of
 
 
@@ -19,7 +19,7 @@ from common.trust.keys import public_of
 class Copy:
     """A copy that is whole."""
 
-    head: Head
+    head: LogHead
     key: bytes
     """Whose signature it is under; whether that is the log's key only its owner can say."""
 
@@ -48,7 +48,7 @@ def write(log: Log) -> Iterator[bytes]:
         AuditError: the log is not what was written, or there is none.
     """
     head = log.verify().head
-    yield json.dumps(head.paper.told()).encode() + b"\n"
+    yield json.dumps(head.document.to_json()).encode() + b"\n"
     for number, line in enumerate(log.lines()):
         if number < head.size:
             yield line + b"\n"
@@ -63,9 +63,9 @@ def read(file: Path) -> Copy:
     """
     with file.open("rb") as lines:
         try:
-            first = lines.readline(documents.MOST_BYTES)
-            (key,) = documents.read(first, "head").signatures
-            head = Head.admitted(first, key, str(json.loads(first)["content"].get("origin")))
+            first = lines.readline(MOST_BYTES)
+            (key,) = read_document(first, "head").signatures
+            head = LogHead.load_verified(first, key, str(json.loads(first)["content"].get("origin")))
         except (ConsiliumError, ValueError) as error:
             raise AuditError(f"{file}: does not begin with the signed head of a log ({error}).") from None
         frontier = Frontier()

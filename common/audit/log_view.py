@@ -10,7 +10,7 @@ from rich.text import Text
 
 from common.audit import log_copy
 from common.audit.entries import Entry, decode
-from common.audit.heads import Head
+from common.audit.heads import LogHead
 from common.audit.log import Log
 from common.cli import terminal
 from common.cli.command import Command
@@ -65,7 +65,7 @@ def command(who: str, home: Arguments, log_of: Callable[[argparse.Namespace], Lo
 def _show(log: Log, options: argparse.Namespace) -> int:
     console = terminal.console()
     table = Sheet("entry", "when, UTC", "who", "what", "plan", "data set", "facts", prose=("facts",))
-    for entry in _wanted(log, options):
+    for entry in _matches(log, options):
         who = f"{entry.user}, {entry.role}" if entry.role else entry.user
         mark = {"begun": Text("…"), "done": Text(), "failed": Text(" failed", "red")}[entry.outcome]
         facts = ", ".join(
@@ -83,7 +83,7 @@ def _short(told: int | str) -> str:
     return f"{told[:8]}…" if isinstance(told, str) and len(told) > LONGEST else str(told)
 
 
-def _wanted(log: Log, options: argparse.Namespace) -> Iterator[Entry]:
+def _matches(log: Log, options: argparse.Namespace) -> Iterator[Entry]:
     for number, line in enumerate(log.lines()):
         entry = decode(line, number, str(log.folder / "log"))
         since_s = options.since.timestamp() if options.since else 0.0
@@ -121,11 +121,12 @@ def _export(log: Log, options: argparse.Namespace) -> int:
     if options.file.exists():
         raise ConfigError(f"{options.file}: exists already, and an exported log is not written over.")
     tensorfile.write_atomically(options.file, log_copy.write(log))
-    print(f"Written to {options.file}. Check it anywhere: python -m client audit verify {options.file.name}")
+    file: Path = options.file
+    print(f"Written to {file}. Check it anywhere: python -m client audit verify {terminal.word(file.name)}")
     return 0
 
 
-def _say(head: Head, key: bytes) -> None:
+def _say(head: LogHead, key: bytes) -> None:
     when = time.strftime(LINE, time.gmtime(head.at_s))
     print(f"Log of {head.origin}: {head.size:,} entries until {when} UTC.")
     print("Every entry is in its place, and the root over all of them is the one that was signed:")

@@ -7,15 +7,14 @@ from typing import Any, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from common.audit.heads import MOST_S, Head
+from common.audit.heads import MOST_S, LogHead
 from common.audit.merkle_tree import HASH_BYTES
 from common.errors import IdentityError, WireError
-from common.trust import documents
-from common.trust.documents import Paper
+from common.trust.documents import SignedDocument, read_document, sign_document
 
 
 @dataclass(frozen=True)
-class Seen:
+class WitnessStatement:
     """That a site saw so many entries under this root, and when it last said so."""
 
     site: str
@@ -24,32 +23,32 @@ class Seen:
     size: int
     root: bytes
     at_s: float
-    paper: Paper
+    document: SignedDocument
 
     @classmethod
-    def sign(cls, site: str, head: Head, identity: Ed25519PrivateKey) -> Self:
+    def sign(cls, site: str, head: LogHead, identity: Ed25519PrivateKey) -> Self:
         """Of a head that was checked against all that this site saw before."""
         told = {"site": site, "origin": head.origin, "size": head.size, "root": head.root.hex(), "at_s": time.time()}
-        return cls._of(documents.signed("witness", told, [identity]))
+        return cls._of(sign_document("witness", told, [identity]))
 
     @classmethod
-    def admitted(cls, file: bytes, members: Mapping[str, bytes], origin: str) -> Self:
+    def load_verified(cls, file: bytes, members: Mapping[str, bytes], origin: str) -> Self:
         """A member's word on this log.
 
         Raises:
             WireError: it is none, or of another log.
             IdentityError: no member's under its key.
         """
-        seen = cls._of(documents.read(file, "witness"))
+        seen = cls._of(read_document(file, "witness"))
         if seen.origin != origin:
             raise WireError(f"a word on the log of {seen.origin}, expected that of {origin}.")
         if (key := members.get(seen.site)) is None:
             raise IdentityError("unknown-site", f"{seen.site}: is no active member, and cannot be a witness.")
-        seen.paper.demand([key], seen.site)
+        seen.document.verify([key], seen.site)
         return seen
 
     @classmethod
-    def _of(cls, paper: Paper) -> Self:
+    def _of(cls, paper: SignedDocument) -> Self:
         told: dict[str, Any] = paper.content
         try:
             size, root, at_s = int(told["size"]), bytes.fromhex(told["root"]), float(told["at_s"])

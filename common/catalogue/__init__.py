@@ -6,6 +6,25 @@ shown      the same for the terminal
 """
 
 from common.catalogue.listing import Listing
-from common.catalogue.offers import Content, Dataset, Described, Model, Offer, Plan, Span, Withdrawn
+from common.catalogue.offers import (
+    DatasetDescription,
+    DatasetOffer,
+    ModelOffer,
+    Offer,
+    OfferContent,
+    PlanOffer,
+    Span,
+    WithdrawnOffer,
+)
 
-__all__ = ["Content", "Dataset", "Described", "Listing", "Model", "Offer", "Plan", "Span", "Withdrawn"]
+__all__ = [
+    "DatasetDescription",
+    "DatasetOffer",
+    "Listing",
+    "ModelOffer",
+    "Offer",
+    "OfferContent",
+    "PlanOffer",
+    "Span",
+    "WithdrawnOffer",
+]

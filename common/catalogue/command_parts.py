@@ -8,8 +8,9 @@ from rich.console import Console
 
 from common.catalogue import listing_view
 from common.catalogue.listing import Listing
-from common.catalogue.offer_from_file import Said, as_configuration
-from common.catalogue.offers import Content, Model
+from common.catalogue.offer_from_file import Descriptions, as_configuration
+from common.catalogue.offers import ModelOffer, OfferContent
+from common.cli import terminal
 from common.errors import CatalogueError, ConfigError
 from common.package import SUFFIX
 from common.storage import tensorfile
@@ -47,25 +48,25 @@ def what(options: argparse.Namespace) -> str:
     return str(options.what)
 
 
-def said(options: argparse.Namespace) -> Said:
+def descriptions(options: argparse.Namespace) -> Descriptions:
     """What the options say of an entry."""
-    return Said(options.name, options.title, options.description, options.contact)
+    return Descriptions(options.name, options.title, options.description, options.contact)
 
 
-def agreed(options: argparse.Namespace, content: Content) -> None:
+def confirm_offer(options: argparse.Namespace, content: OfferContent) -> None:
     """Show all that an entry tells, and ask.
 
     Raises:
         ConfigError: the answer is no, or nobody can be asked.
     """
-    print(listing_view.described(content))
+    print(listing_view.render_offer(content))
     print(f"\nAll members of {content.consortium} will see this, and whoever they show the catalogue to.")
     if options.yes or (sys.stdin.isatty() and input("Offer it? [yes/no] ").strip().lower() in ("yes", "y")):
         return
     raise ConfigError("nothing was offered: answer yes at a terminal, or give --yes in a script.")
 
 
-def listed(listing: Listing, console: Console) -> None:
+def render_listing(listing: Listing, console: Console) -> None:
     """Everything, and how to go on."""
     console.print(listing_view.tables(listing))
     if listing.unread:
@@ -74,7 +75,7 @@ def listed(listing: Listing, console: Console) -> None:
     console.print(f"{summary}. Everything about one: catalogue show NAME. {listing_view.RESEARCH}", highlight=False)
 
 
-def target(options: argparse.Namespace, content: Content) -> Path:
+def target(options: argparse.Namespace, content: OfferContent) -> Path:
     """Where what is taken goes.
 
     Raises:
@@ -84,14 +85,14 @@ def target(options: argparse.Namespace, content: Content) -> Path:
     kind = content.offer.kind
     if kind not in ("model", "plan"):
         raise CatalogueError(f"{content.address}: {listing_view.STAY} Expected a model or a plan.")
-    stem = content.offer.model if isinstance(content.offer, Model) else content.name
+    stem = content.offer.model if isinstance(content.offer, ModelOffer) else content.name
     path: Path = options.out or Path(stem + (SUFFIX if kind == "model" else ".yaml"))
     if path.exists():
         raise ConfigError(f"{path}: exists already, and is not written over. Give another file with --out.")
     return path
 
 
-def write_plan(path: Path, content: Content) -> None:
+def write_plan(path: Path, content: OfferContent) -> None:
     """A plan that is offered, as a configuration."""
     tensorfile.write_atomically(path, as_configuration(content, path).encode())
-    print(f"Written to {path}: the coordinator asks for it with `python -m server run {path}`.")
+    print(f"Written to {path}: the coordinator asks for it with `python -m server run {terminal.word(path)}`.")

@@ -13,14 +13,13 @@ from typing import Any, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from common.audit.heads import vouched
+from common.audit.heads import load_verified_log_key
 from common.catalogue.offers import Offer
 from common.errors import CatalogueError, ConsiliumError
-from common.secagg import Pins, Roster, admitted
-from common.trust import documents
-from common.trust.documents import Paper
+from common.trust.documents import MOST_BYTES, SignedDocument, read_document, sign_document
+from common.trust.roster import Pins, Roster, load_verified_roster
 
-MOST_BYTES = documents.MOST_BYTES
+MOST_BYTES = MOST_BYTES
 LAST_S = 1e11
 """Later than this nothing was made, and no calendar has it."""
 SHOWN = ("dataset", "model", "plan")
@@ -40,7 +39,7 @@ class Listing:
     """The newest of each address, with what was withdrawn, by address."""
     unread: int
     """Entries of another release, which this one cannot read and leaves out."""
-    paper: Paper
+    document: SignedDocument
 
     @classmethod
     def sign(
@@ -58,14 +57,16 @@ class Listing:
         told: dict[str, Any] = {"consortium": pins.federation, "version": version, "made_s": round(time.time(), 3)}
         told["roots"] = [root.hex() for root in pins.roots]
         told |= {"roster": base64.b64encode(roster).decode(), "voucher": json.loads(voucher)}
-        told["offers"] = [offer.paper.told() for offer in offers]
-        paper = documents.signed("catalogue", told, [key])
+        told["offers"] = [offer.document.to_json() for offer in offers]
+        paper = sign_document("catalogue", told, [key])
         if len(paper.encode()) > MOST_BYTES:
             raise CatalogueError(f"the catalogue has {len(paper.encode()):,} bytes, expected {MOST_BYTES:,} at most.")
-        return cls(pins.federation, version, told["made_s"], admitted(roster, pins), tuple(offers), 0, paper)
+        return cls(
+            pins.federation, version, told["made_s"], load_verified_roster(roster, pins), tuple(offers), 0, paper
+        )
 
     @classmethod
-    def admitted(cls, file: bytes, pins: Pins) -> Self:
+    def load_verified(cls, file: bytes, pins: Pins) -> Self:
         """A listing of this consortium in which every signature holds.
 
         Entries of another release, which this one cannot read, are left out and counted.
@@ -74,18 +75,18 @@ class Listing:
             WireError, CatalogueError: it is none, or of another consortium, or an address stands twice in it.
             IdentityError, PolicyError: a signature that does not hold.
         """
-        paper = documents.read(file, "catalogue")
+        paper = read_document(file, "catalogue")
         told = paper.content
         try:
-            key = vouched(json.dumps(told["voucher"]).encode(), pins)
-            roster = admitted(base64.b64decode(told["roster"], validate=True), pins)
+            key = load_verified_log_key(json.dumps(told["voucher"]).encode(), pins)
+            roster = load_verified_roster(base64.b64decode(told["roster"], validate=True), pins)
             papers = [json.dumps(one).encode() for one in told["offers"]]
             version, made_s, consortium = int(told["version"]), float(told["made_s"]), str(told["consortium"])
             if not 0 <= made_s <= LAST_S:
                 raise ValueError(made_s)
         except (KeyError, TypeError, ValueError, OverflowError):
             raise CatalogueError("a catalogue of another release. Bring both sides to one.") from None
-        paper.demand([key], "the coordinator")
+        paper.verify([key], "the coordinator")
         if consortium != pins.federation:
             raise CatalogueError(f"the catalogue of {consortium}, and this is {pins.federation}.")
         offers = tuple(one for one in (_readable(paper, pins, roster) for paper in papers) if one)
@@ -115,7 +116,7 @@ class Listing:
 def _readable(paper: bytes, pins: Pins, roster: Roster) -> Offer | None:
     """An entry; none where it is of a release that writes entries otherwise."""
     try:
-        return Offer.admitted(paper, pins, roster.active)
+        return Offer.load_verified(paper, pins, roster.active)
     except CatalogueError:
         return None
 
@@ -131,7 +132,7 @@ def roots_named(file: bytes) -> Pins:
     Raises:
         WireError, CatalogueError: it is no listing.
     """
-    told = documents.read(file, "catalogue").content
+    told = read_document(file, "catalogue").content
     try:
         return Pins(str(told["consortium"]), tuple(bytes.fromhex(root) for root in told["roots"]))
     except (KeyError, TypeError, ValueError):
@@ -151,10 +152,10 @@ def newest(files: Sequence[bytes], pins: Pins, roster: Roster) -> list[Offer]:
     """
     found: dict[str, Offer | None] = {}
     for file in files:
-        told = documents.read(file, "offer").content
+        told = read_document(file, "offer").content
         address = f"{told['owner']}/{told['name']}"
         try:
-            found[address] = Offer.admitted(file, pins, roster.active)
+            found[address] = Offer.load_verified(file, pins, roster.active)
         except ConsiliumError:  # or of a release before
             found[address] = None
     return [offer for _, offer in sorted(found.items()) if offer]

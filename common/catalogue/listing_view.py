@@ -7,7 +7,7 @@ import yaml
 from rich.console import Group
 
 from common.catalogue.listing import SHOWN, Listing
-from common.catalogue.offers import Content, Dataset, Model, Offer, Plan
+from common.catalogue.offers import DatasetOffer, ModelOffer, Offer, OfferContent, PlanOffer
 from common.cli.terminal import Sheet
 
 HEADINGS = {"dataset": "Data sets", "model": "Models", "plan": "Plans"}
@@ -31,16 +31,16 @@ STAY = "The images stay at the hospital: it is asked by a plan, and decides."
 RESEARCH = "Research software, not a medical device."
 
 
-def cells(content: Content) -> tuple[str, ...]:
+def cells(content: OfferContent) -> tuple[str, ...]:
     """What the table says of an entry, a text a column."""
     told, first = content.offer, (content.address, content.title)
-    if isinstance(told, Dataset):
+    if isinstance(told, DatasetOffer):
         mark = "" if told.origin == "hospital" else f", {told.origin.upper()}"
         images = " ".join(filter(None, ["/".join(told.modality), told.body_part])) + mark
         return (*first, images, cases(told), ", ".join(told.purposes))
-    if isinstance(told, Model):
+    if isinstance(told, ModelOffer):
         return (*first, ", ".join(told.labels), TRAINED[told.trained], told.licence)
-    if isinstance(told, Plan):
+    if isinstance(told, PlanOffer):
         terms, model = told.terms, told.training.model.kind
         return (*first, terms.dataset, ", ".join(terms.labels), model, str(told.training.federation.rounds))
     return first
@@ -58,20 +58,20 @@ def tables(listing: Listing) -> Group:
     return Group(*(found or ["Nothing is offered yet."]))
 
 
-def facts(content: Content) -> dict[str, str]:
+def facts(content: OfferContent) -> dict[str, str]:
     """What an entry says, a line a name, without its longer texts."""
     told, found = content.offer, dict[str, str]()
-    if isinstance(told, Dataset):
+    if isinstance(told, DatasetOffer):
         found |= {"cases": cases(told), "people": str(told.people or ""),
                   "images": ", ".join(filter(None, [*told.modality, told.body_part])), "country": told.country,
                   "period": told.period, "purposes": ", ".join(told.purposes), "conditions": told.conditions,
                   "data set": f"{told.dataset}, by which plans ask for it"}  # fmt: skip
-    elif isinstance(told, Model):
+    elif isinstance(told, ModelOffer):
         found |= {"tells apart": ", ".join(told.labels), "model": told.architecture,
                   "images": f"{size(told.shape)} after its preprocessing", "licence": told.licence,
                   "publisher": f"{told.publisher}, fingerprint {told.fingerprint}",
                   "package": f"{told.package[:16]}…, {told.size:,} bytes"}  # fmt: skip
-    elif isinstance(told, Plan):
+    elif isinstance(told, PlanOffer):
         terms = told.terms
         found |= {"data set": terms.dataset, "purpose": terms.purpose, "tells apart": ", ".join(terms.labels),
                   "images": f"{size(terms.shape)} after preprocessing",
@@ -81,37 +81,37 @@ def facts(content: Content) -> dict[str, str]:
     return {name: said for name, said in found.items() if said}
 
 
-def doubt(content: Content) -> str:
+def doubt(content: OfferContent) -> str:
     """Why it is nothing real; empty if it is."""
     told = content.offer
-    if isinstance(told, Dataset) and told.origin != "hospital":
+    if isinstance(told, DatasetOffer) and told.origin != "hospital":
         return ORIGINS[told.origin]
-    return TRAINED[told.trained] if isinstance(told, Model) and told.trained != "federation" else ""
+    return TRAINED[told.trained] if isinstance(told, ModelOffer) and told.trained != "federation" else ""
 
 
-def described(content: Content) -> str:
+def render_offer(content: OfferContent) -> str:
     """Everything that an entry says."""
     lines = [f"{content.address}: {content.title}, by {content.by}", ""]
     lines += [f"NOT REAL: {doubt(content)}.", ""] if doubt(content) else []
     lines += [f"{name:12} {said}" for name, said in facts(content).items()]
     lines += ["", content.description] if content.description else []
-    if isinstance(told := content.offer, Model):
+    if isinstance(told := content.offer, ModelOffer):
         lines += ["", told.card.rstrip()]
-    elif isinstance(told, Plan):
+    elif isinstance(told, PlanOffer):
         lines += ["", training(told).rstrip()]
-    elif isinstance(told, Dataset):
+    elif isinstance(told, DatasetOffer):
         lines += ["", STAY]
     return "\n".join(lines)
 
 
-def training(plan: Plan) -> str:
+def training(plan: PlanOffer) -> str:
     """What a plan would train, YAML."""
     return yaml.safe_dump(
         plan.training.model_dump(mode="json", exclude_defaults=True), sort_keys=False, allow_unicode=True
     )
 
 
-def cases(told: Dataset) -> str:
+def cases(told: DatasetOffer) -> str:
     """Cases by class, as far as they are told."""
     return ", ".join(f"{span} {label}" for span, label in zip(told.cases, told.labels, strict=True))
 

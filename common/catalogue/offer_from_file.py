@@ -10,10 +10,10 @@ from pydantic import ValidationError
 
 from common import config as configuration
 from common.catalogue import listing_view
-from common.catalogue.offers import Content, Dataset, Model, Plan
+from common.catalogue.offers import DatasetOffer, ModelOffer, OfferContent, PlanOffer
 from common.config import Config, Training, first_fault
 from common.errors import CatalogueError
-from common.package import SUFFIX, Shared, package_file
+from common.package import SUFFIX, ModelPackage, package_file
 from common.package.package_file import CARD
 
 REHEARSAL = """# {address} of the catalogue of {consortium}, version {version} of {day}.
@@ -25,7 +25,7 @@ REHEARSAL = """# {address} of the catalogue of {consortium}, version {version} o
 
 
 @dataclass(frozen=True)
-class Said:
+class Descriptions:
     """What people say of an entry; what is empty is made up from the thing itself."""
 
     name: str = ""
@@ -34,7 +34,9 @@ class Said:
     contact: str = ""
 
 
-def of_file(path: Path, said: Said, consortium: str, owner: str, versions: dict[str, int]) -> tuple[Content, bytes]:
+def of_file(
+    path: Path, said: Descriptions, consortium: str, owner: str, versions: dict[str, int]
+) -> tuple[OfferContent, bytes]:
     """The entry of a package or of a configuration, and the package.
 
     Args:
@@ -45,9 +47,9 @@ def of_file(path: Path, said: Said, consortium: str, owner: str, versions: dict[
     """
     package = b""
     if path.suffix == SUFFIX:
-        shared = package_file.read(path)
+        shared = package_file.read_package(path)
         package = path.read_bytes()
-        offer: Model | Plan = _model(shared, package)
+        offer: ModelOffer | PlanOffer = _model(shared, package)
         name = shared.content.name
         title = f"Tells {' from '.join(shared.content.labels)}"
     else:
@@ -55,11 +57,17 @@ def of_file(path: Path, said: Said, consortium: str, owner: str, versions: dict[
         offer = _plan(path, config)
         name, terms = config.name, offer.terms
         title = f"{config.model.kind.upper()} that tells {' from '.join(terms.labels)} on {terms.dataset}"
-    told = Said(said.name or name, said.title or title[:120], said.description, said.contact)
-    return made(consortium, owner, told, offer, versions), package
+    told = Descriptions(said.name or name, said.title or title[:120], said.description, said.contact)
+    return offer_content(consortium, owner, told, offer, versions), package
 
 
-def made(consortium: str, owner: str, said: Said, offer: Dataset | Model | Plan, versions: dict[str, int]) -> Content:
+def offer_content(
+    consortium: str,
+    owner: str,
+    said: Descriptions,
+    offer: DatasetOffer | ModelOffer | PlanOffer,
+    versions: dict[str, int],
+) -> OfferContent:
     """What is to be signed.
 
     Raises:
@@ -68,14 +76,14 @@ def made(consortium: str, owner: str, said: Said, offer: Dataset | Model | Plan,
     told = {"consortium": consortium, "owner": owner, "name": said.name, "version": versions.get(said.name, 1)}
     told |= {"made_s": round(time.time(), 3), "title": said.title, "description": said.description}
     try:
-        return Content.model_validate(told | {"contact": said.contact, "offer": offer.model_dump(mode="json")})
+        return OfferContent.model_validate(told | {"contact": said.contact, "offer": offer.model_dump(mode="json")})
     except ValidationError as error:
         raise CatalogueError(f"{first_fault(error)} (got {error.errors()[0]['input']!r}).") from None
 
 
-def as_configuration(content: Content, file: Path) -> str:
+def as_configuration(content: OfferContent, file: Path) -> str:
     """A plan that is offered, as a configuration that `server run` and `simulate.py` read."""
-    if not isinstance(plan := content.offer, Plan):
+    if not isinstance(plan := content.offer, PlanOffer):
         raise CatalogueError(f"{content.address}: is a {content.offer.kind}, expected a plan.")
     # YAML ends a comment at other characters too than a line feed: what follows them would be configuration.
     told = {"address": content.address, "consortium": content.consortium, "title": content.title, "file": file.name}
@@ -87,9 +95,9 @@ def as_configuration(content: Content, file: Path) -> str:
     return head + yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
 
 
-def _model(shared: Shared, file: bytes) -> Model:
+def _model(shared: ModelPackage, file: bytes) -> ModelOffer:
     told = shared.content
-    return Model(
+    return ModelOffer(
         model=told.name[:63], package=shared.digest, sha256=hashlib.sha256(file).hexdigest(), size=len(file),
         architecture=told.model.kind if told.model.kind == "svm" else f"cnn, {told.model.architecture}",
         labels=told.labels, shape=told.shape, publisher=told.publisher.name, fingerprint=shared.fingerprint,
@@ -97,11 +105,11 @@ def _model(shared: Shared, file: bytes) -> Model:
     )  # fmt: skip
 
 
-def _plan(path: Path, config: Config) -> Plan:
+def _plan(path: Path, config: Config) -> PlanOffer:
     """The training and its terms: `data` and `sites` name files of whoever offers it, and stay there."""
     if config.plan is None:
         raise CatalogueError(
             f"{path}: has no section `plan`; expected dataset, labels and shape there: docs/deploy.md."
         )
     training = config.model_dump(mode="json", include=set(Training.model_fields))
-    return Plan(training=Training.model_validate(training), terms=config.plan)
+    return PlanOffer(training=Training.model_validate(training), terms=config.plan)

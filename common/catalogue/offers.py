@@ -16,8 +16,7 @@ from pydantic import Field, ValidationError, model_validator
 from common.config import Count, Frozen, Terms, Training, first_fault
 from common.errors import CatalogueError, IdentityError
 from common.package.package_content import Digest, Word
-from common.trust import documents
-from common.trust.documents import Paper
+from common.trust.documents import SignedDocument, read_document, sign_document
 from common.trust.roster import Pins
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
@@ -39,7 +38,7 @@ Origin = Literal["hospital", "simulated", "synthetic"]
 Cases = Annotated[int, Field(strict=True, ge=0, le=10**9)]
 
 
-class Described(Frozen):
+class DatasetDescription(Frozen):
     """What a hospital says of a data set that it offers: `about` in site.yaml."""
 
     title: Title
@@ -84,7 +83,7 @@ class Span(Frozen):
         return f"{self.least:,} to {self.most:,}" if self.least else f"fewer than {self.most + 1}"
 
 
-class Dataset(Frozen):
+class DatasetOffer(Frozen):
     """Images that stay where they are: what a plan could ask for."""
 
     kind: Literal["dataset"] = "dataset"
@@ -110,7 +109,7 @@ class Dataset(Frozen):
         return self
 
 
-class Model(Frozen):
+class ModelOffer(Frozen):
     """A package that the coordinator holds for all members (docs/sharing.md)."""
 
     kind: Literal["model"] = "model"
@@ -132,7 +131,7 @@ class Model(Frozen):
     """The model card, Markdown."""
 
 
-class Plan(Frozen):
+class PlanOffer(Frozen):
     """A training that somebody would like to see done; it becomes one when the coordinator has it signed."""
 
     kind: Literal["plan"] = "plan"
@@ -140,13 +139,13 @@ class Plan(Frozen):
     terms: Terms
 
 
-class Withdrawn(Frozen):
+class WithdrawnOffer(Frozen):
     """Nothing any more."""
 
     kind: Literal["withdrawn"] = "withdrawn"
 
 
-class Content(Frozen):
+class OfferContent(Frozen):
     """What is signed."""
 
     consortium: Word
@@ -158,7 +157,7 @@ class Content(Frozen):
     title: Line
     description: Prose
     contact: Line
-    offer: Annotated[Dataset | Model | Plan | Withdrawn, Field(discriminator="kind")]
+    offer: Annotated[DatasetOffer | ModelOffer | PlanOffer | WithdrawnOffer, Field(discriminator="kind")]
 
     @property
     def address(self) -> str:
@@ -175,23 +174,23 @@ class Content(Frozen):
 class Offer:
     """An entry with the paper that it stands on."""
 
-    content: Content
-    paper: Paper
+    content: OfferContent
+    document: SignedDocument
 
     @property
     def digest(self) -> str:
         """64 hexadecimal digits."""
-        return self.paper.digest.hex()
+        return self.document.digest.hex()
 
     @classmethod
-    def make(cls, content: Content, keys: Sequence[Ed25519PrivateKey]) -> Self:
+    def make(cls, content: OfferContent, keys: Sequence[Ed25519PrivateKey]) -> Self:
         """An entry under a site's identity, or the roots.
 
         Raises:
             CatalogueError: it is too long.
             WireError: a text moves the cursor, or turns its direction.
         """
-        paper = documents.signed("offer", content.model_dump(mode="json"), keys)
+        paper = sign_document("offer", content.model_dump(mode="json"), keys)
         if len(paper.encode()) > MOST_BYTES:
             raise CatalogueError(
                 f"{content.address}: {len(paper.encode()):,} bytes, expected {MOST_BYTES:,} at most. Shorten its "
@@ -200,7 +199,7 @@ class Offer:
         return cls(content, paper)
 
     @staticmethod
-    def admitted(file: bytes, pins: Pins, members: Mapping[str, bytes]) -> "Offer":
+    def load_verified(file: bytes, pins: Pins, members: Mapping[str, bytes]) -> "Offer":
         """An entry that its owner has signed.
 
         Args:
@@ -210,22 +209,22 @@ class Offer:
             WireError, CatalogueError: it is none, or another consortium's.
             IdentityError: its owner is no active member, or has not signed it.
         """
-        return _admitted(file, pins, tuple(sorted(members.items())))
+        return _load_verified(file, pins, tuple(sorted(members.items())))
 
     @property
     def withdrawn(self) -> bool:
         """Whether nothing is offered any more."""
-        return isinstance(self.content.offer, Withdrawn)
+        return isinstance(self.content.offer, WithdrawnOffer)
 
 
 @lru_cache(maxsize=1024)
-def _admitted(file: bytes, pins: Pins, members: tuple[tuple[str, bytes], ...]) -> Offer:
+def _load_verified(file: bytes, pins: Pins, members: tuple[tuple[str, bytes], ...]) -> Offer:
     """Checked once, wherever it is asked for."""
     if len(file) > MOST_BYTES:
         raise CatalogueError(f"an entry of {len(file):,} bytes, expected {MOST_BYTES:,} at most.")
-    paper = documents.read(file, "offer")
+    paper = read_document(file, "offer")
     try:
-        content = Content.model_validate(paper.content)
+        content = OfferContent.model_validate(paper.content)
     except ValidationError as error:
         raise CatalogueError(f"an entry of another release: {first_fault(error)}. Bring both sides to one.") from None
     if content.consortium != pins.federation:
@@ -233,11 +232,11 @@ def _admitted(file: bytes, pins: Pins, members: tuple[tuple[str, bytes], ...]) -
     keys = [key for site, key in members if site == content.owner] if content.owner else list(pins.roots)
     if not keys:
         raise IdentityError("unknown-site", f"{content.address}: {content.owner} is no active member.")
-    paper.demand(keys, content.by)
-    return Offer(content, Paper("offer", paper.content, {key: paper.signatures[key] for key in keys}))
+    paper.verify(keys, content.by)
+    return Offer(content, SignedDocument("offer", paper.content, {key: paper.signatures[key] for key in keys}))
 
 
-def withdrawal(content: Content) -> Content:
+def withdrawal(content: OfferContent) -> OfferContent:
     """The next version of an entry, in which nothing is offered."""
-    bare = {"description": "", "contact": "", "offer": Withdrawn()}
+    bare = {"description": "", "contact": "", "offer": WithdrawnOffer()}
     return content.model_copy(update=bare | {"version": content.version + 1, "made_s": time.time()})

@@ -1,11 +1,12 @@
 """Command lines: subcommands that teach, and one message without a traceback for what the user can mend."""
 
 import argparse
-import io
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from common.cli import interrupt
+from common.cli.terminal import spell_out_what_cannot_be_shown
 from common.errors import ConsiliumError, SecAggError
 
 
@@ -26,9 +27,7 @@ def dispatch(
     prog: str, about: str | None, commands: Mapping[str, Command], arguments: Sequence[str] | None = None
 ) -> int:
     """Run a subcommand. Exit status 2 for an error that the user can mend, 130 when interrupted, else the command's."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # what a terminal cannot show is spelt out, and ends nothing
-            stream.reconfigure(errors="backslashreplace")
+    spell_out_what_cannot_be_shown()
     layout = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog, description=about, formatter_class=layout)
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -43,7 +42,7 @@ def dispatch(
 def exit_status(run: Callable[[], int], interrupted: str) -> int:
     """Run a command. 2 for an error that the user can mend, 130 when interrupted, else what the command returns."""
     try:
-        return run()
+        status = interrupt.raising(run)
     except ConsiliumError as error:
         code = f"{error.code}, {error.cause}" if isinstance(error, SecAggError) else error.code
         print(f"error: {error} [{code}: docs/errors.md]", file=sys.stderr)
@@ -53,11 +52,13 @@ def exit_status(run: Callable[[], int], interrupted: str) -> int:
         print(f"error: {what} [DISK: docs/errors.md]", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
+        status = interrupt.STATUS
+    if status == interrupt.STATUS:
         print(f"\ninterrupted; {interrupted}", file=sys.stderr)
-        return 130
+    return status
 
 
-def confirmed(question: str, expected: str, given: str | None) -> bool:
+def confirm_fingerprint(question: str, expected: str, given: str | None) -> bool:
     """Whether a fingerprint was compared: given on the command line, or answered with yes at the terminal.
 
     Args:

@@ -6,8 +6,10 @@ a list, a line a cell. Text is text: only what the program styles has colours, a
 """
 
 import io
+import shlex
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -31,6 +33,11 @@ def console(*, errors: bool = False) -> Console:
         stderr=errors, soft_wrap=True, width=None if screen else UNBOUNDED, force_terminal=screen,
         markup=False, emoji=False, highlight=False,
     )  # fmt: skip
+
+
+def word(path: Path | str) -> str:
+    """A path as it is typed in a command, with blanks and all."""
+    return shlex.quote(str(path))
 
 
 def spell_out_what_cannot_be_shown() -> None:

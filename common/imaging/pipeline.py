@@ -60,7 +60,7 @@ class Pipeline:
                 digest.update(json.dumps(array.shape).encode() + array.astype("<f4").tobytes())
         return digest.hexdigest()
 
-    def resolved(self, mean: NDArray[np.floating], variance: NDArray[np.floating]) -> "Pipeline":
+    def with_statistics(self, mean: NDArray[np.floating], variance: NDArray[np.floating]) -> "Pipeline":
         """The same pipeline with the federated statistics [h, w, c]; they are pooled here where it is per channel.
 
         Raises:
@@ -148,7 +148,7 @@ class Pipeline:
             seen.append((label, stack[0]))
         return seen
 
-    def _in_batches(self, pictures: Iterable[Picture]) -> "Iterator[_Part]":
+    def _in_batches(self, pictures: Iterable[Picture]) -> "Iterator[_StepGroup]":
         waiting: list[tuple[int, Picture]] = []
         pixels = 0
         for number, picture in enumerate(pictures):
@@ -160,7 +160,7 @@ class Pipeline:
                 waiting, pixels = [], 0
         yield from self._together(waiting)
 
-    def _together(self, waiting: list[tuple[int, Picture]]) -> "Iterator[_Part]":
+    def _together(self, waiting: list[tuple[int, Picture]]) -> "Iterator[_StepGroup]":
         """One batch, grouped by shape."""
         groups: dict[tuple[int, ...], list[tuple[int, Picture]]] = {}
         for number, picture in waiting:
@@ -170,7 +170,7 @@ class Pipeline:
             for step in self._rest[: self._split]:
                 stack = step.apply(stack)
             first, picture = group[0]
-            yield _Part([number for number, _ in group], picture.name or f"image {first}", stack)
+            yield _StepGroup([number for number, _ in group], picture.name or f"image {first}", stack)
 
     def _to_unit(self, pictures: list[Picture]) -> Stack:
         stack = np.stack([picture.pixels for picture in pictures])
@@ -179,7 +179,7 @@ class Pipeline:
 
 
 @dataclass(frozen=True)
-class _Part:
+class _StepGroup:
     """Processed images of one shape, and their places in the result."""
 
     numbers: list[int]
@@ -205,7 +205,7 @@ def _refuse_not_finite(number: int, picture: Picture) -> None:
         )
 
 
-def _refuse_different_shapes(parts: list[_Part]) -> None:
+def _refuse_different_shapes(parts: list[_StepGroup]) -> None:
     examples: dict[tuple[int, ...], str] = {}
     for part in parts:
         examples.setdefault(part.stack.shape[1:], part.example)

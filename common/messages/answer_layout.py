@@ -21,7 +21,7 @@ from common.metrics import out_of_distribution
 from common.metrics.performance import BINS
 from common.models import Model
 from common.models.svm import LinearSvm
-from common.secagg import Exchange, Layout, Segment
+from common.secagg import Layout, QuestionKind, Segment
 from common.trust.keys import digest
 
 TRIALS = 4
@@ -41,7 +41,7 @@ Arrays = dict[str, tuple[tuple[int, ...], float]]
 """By name, shape and bound."""
 
 
-def named(request: Request) -> str:
+def question_kind(request: Request) -> str:
     """The exchange that a request belongs to: its kind, and for gradients the number of points, as `gradient/4`."""
     if request.kind != "gradient":
         return request.kind
@@ -66,7 +66,7 @@ def rounding_key(asked: bytes, site: str) -> bytes:
 
 def exchanges(
     config: Training, model: Model, shape: Sequence[int], classes: int, sites: int
-) -> dict[str, Exchange]:  # fmt: skip
+) -> dict[str, QuestionKind]:  # fmt: skip
     """All exchanges of a run, by name.
 
     Args:
@@ -79,13 +79,13 @@ def exchanges(
         looks |= {"x": (tuple(shape), INTENSITY * most), "xx": (tuple(shape), INTENSITY**2 * most)}
     if config.likeness:
         looks |= {f"likeness/{name}": (told.shape, most) for name, told in out_of_distribution.of_nobody().items()}
-    found = {"statistics": Exchange(_wide(looks, sites))} | evaluation(most, classes, sites, config.likeness)
+    found = {"statistics": QuestionKind(_wide(looks, sites))} | evaluation(most, classes, sites, config.likeness)
     if isinstance(model, LinearSvm) and isinstance(config.model, Svm):
         return found | _of_the_svm(config.model, model, most, sites)
-    return found | {"train": Exchange(_training(config.federation, model, sites))}
+    return found | {"train": QuestionKind(_training(config.federation, model, sites))}
 
 
-def evaluation(most: float, classes: int, sites: int, looks: bool = False) -> dict[str, Exchange]:
+def evaluation(most: float, classes: int, sites: int, looks: bool = False) -> dict[str, QuestionKind]:
     """The one exchange of an evaluation: outcomes as counts.
 
     Args:
@@ -97,7 +97,7 @@ def evaluation(most: float, classes: int, sites: int, looks: bool = False) -> di
     counts |= {"confusion": ((classes, classes), most), "histogram": ((rows, 2, BINS), most)}
     if looks:
         counts["distances"] = ((out_of_distribution.BINS,), most)
-    return {"evaluate": Exchange(_wide(counts, sites))}
+    return {"evaluate": QuestionKind(_wide(counts, sites))}
 
 
 def _training(plan: Federation, model: Model, sites: int) -> Layout:
@@ -122,7 +122,7 @@ def _training(plan: Federation, model: Model, sites: int) -> Layout:
     return Layout((*moved, *_segments(beside, bits, sites)), bits, most)
 
 
-def _of_the_svm(config: Svm, model: LinearSvm, most: float, sites: int) -> dict[str, Exchange]:
+def _of_the_svm(config: Svm, model: LinearSvm, most: float, sites: int) -> dict[str, QuestionKind]:
     """Sums over everybody or nobody: over some of the sites they are those of another function."""
     d, rows = model.features.dimension + 1, model.rows
     largest = 1.0 if config.features == "fourier" else INTENSITY
@@ -136,7 +136,7 @@ def _of_the_svm(config: Svm, model: LinearSvm, most: float, sites: int) -> dict[
     found["hessian"]["hessian"] = ((rows, packed), 2 * second)
     if config.solver != "newton":
         del found["hessian"]
-    return {name: Exchange(_wide(a | {"n": ((1,), most)}, sites), whole=True) for name, a in found.items()}
+    return {name: QuestionKind(_wide(a | {"n": ((1,), most)}, sites), whole=True) for name, a in found.items()}
 
 
 def _wide(arrays: Arrays, sites: int) -> Layout:

@@ -87,7 +87,7 @@ def of_figures(figures: Mapping[str, Any], by_class: Sequence[float]) -> dict[st
     return found
 
 
-def written(value: float | None, interval: Sequence[float] | None, between: str = " ") -> str:
+def format_interval(value: float | None, interval: Sequence[float] | None, between: str = " ") -> str:
     """A figure between 0 and 1 with its interval: 0.947 (0.910–0.968)."""
     if value is None:
         return "–"

@@ -167,7 +167,7 @@ def roc(counts: Tensors) -> list[tuple[Floats, Floats]]:
     return curves
 
 
-def spread(values: list[float | None]) -> Mapping[str, float | None]:
+def mean_and_deviation(values: list[float | None]) -> Mapping[str, float | None]:
     """Mean and sample standard deviation over seeds; None where a figure is undefined."""
     known = [v for v in values if v is not None]
     if not known:

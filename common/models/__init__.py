@@ -50,7 +50,7 @@ class Evidence:
 
     map: NDArray[np.float32]
     """float32[h, w] over the whole image, on a grid of its own."""
-    signed: bool
+    is_signed: bool
     """Whether below 0 is what speaks against the class; else the map is 0 and above."""
 
 

@@ -26,7 +26,7 @@ tensorflow_loading.load("tensorflow")
 
 from common.models.architectures import Shape
 from common.models.gradcam import grad_cam
-from common.models.training_graphs import Course, State, graphs
+from common.models.training_graphs import TrainingInputs, TrainingState, graphs
 
 SCORED_TOGETHER_PX = 1 << 18
 """Pixels in one batch of `scores`: bounds the memory, whatever the size of the images."""
@@ -64,7 +64,7 @@ class KerasCnn:
         flat, none = self._graphs.flat, np.zeros(self._graphs.count, np.float32)
         start = flat(weights, "weights")
         order = _order(len(cases), work.local, work.seed)
-        course = Course(
+        course = TrainingInputs(
             order,
             _rates(len(order), work),
             np.random.SeedSequence(work.seed).generate_state(2).astype(np.int32),
@@ -74,11 +74,11 @@ class KerasCnn:
             np.float32(work.local.weight_decay),
         )
         state, loss_sum, correct = self._graphs.train[work.local.optimizer](
-            cases.images, cases.labels.astype(np.int32), State(start, *self._unpacked(moments, none)), course
+            cases.images, cases.labels.astype(np.int32), TrainingState(start, *self._unpack(moments, none)), course
         )
         return Fitted(
-            weights=self._graphs.named(state.weights),
-            moments=self._packed(state) if work.local.optimizer == "adam" else {},
+            weights=self._graphs.split(state.weights),
+            moments=self._pack(state) if work.local.optimizer == "adam" else {},
             steps=len(order),
             examples=int((order >= 0).sum()),
             loss_sum=float(loss_sum),
@@ -94,9 +94,9 @@ class KerasCnn:
 
     def evidence(self, weights: Tensors, image: Stack, label: int) -> Evidence:
         """Grad-CAM on the last convolutional block, on that block's grid."""
-        return Evidence(grad_cam(self._graphs, self._graphs.flat(weights, "weights"), image, label), signed=False)
+        return Evidence(grad_cam(self._graphs, self._graphs.flat(weights, "weights"), image, label), is_signed=False)
 
-    def _unpacked(self, moments: Tensors | None, none: NDArray[np.float32]) -> tuple[Any, Any, np.float32]:
+    def _unpack(self, moments: Tensors | None, none: NDArray[np.float32]) -> tuple[Any, Any, np.float32]:
         if not moments:
             return none, none, np.float32(0.0)
         if "steps" not in moments:
@@ -104,8 +104,8 @@ class KerasCnn:
         first, second = (self._graphs.flat(moments, "moments", prefix) for prefix in ("first/", "second/"))
         return first, np.maximum(second, 0.0), np.float32(moments["steps"][0])
 
-    def _packed(self, state: State) -> Tensors:
-        moments = self._graphs.named(state.first, "first/") | self._graphs.named(state.second, "second/")
+    def _pack(self, state: TrainingState) -> Tensors:
+        moments = self._graphs.split(state.first, "first/") | self._graphs.split(state.second, "second/")
         return moments | {"steps": state.time.numpy().reshape(1)}
 
 

@@ -149,7 +149,7 @@ class LinearSvm:
         steps = (np.arange(_STEPS, dtype=np.float32)[:, None] + 0.5) / _STEPS
         along = self.features.gradient((steps * flat).astype(np.float32), alpha).mean(axis=0) * flat[0]
         by_pixel = along.reshape(image.shape[1:]).sum(axis=2).astype(np.float32)
-        return Evidence(-by_pixel if self.classes == 2 and label == 0 else by_pixel, signed=True)
+        return Evidence(-by_pixel if self.classes == 2 and label == 0 else by_pixel, is_signed=True)
 
     def gram(self, images: Stack) -> Tensors:
         """Second moments: `gram` float64[d (d + 1) / 2], `n` float64[1]; d = features + 1, the intercept last.

@@ -31,7 +31,7 @@ Flat = NDArray[np.float32]
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
 
 
-class Course(NamedTuple):
+class TrainingInputs(NamedTuple):
     """What one call of training is handed besides images and labels; vectors are flat, in the order of the weights."""
 
     order: Any
@@ -49,7 +49,7 @@ class Course(NamedTuple):
     """float32: weight decay of the kernels."""
 
 
-class State(NamedTuple):
+class TrainingState(NamedTuple):
     """What training changes."""
 
     weights: Any
@@ -74,8 +74,8 @@ class Graphs:
         images, vector, number = tf.TensorSpec([None, *shape]), tf.TensorSpec([self.count]), tf.TensorSpec([])
         labels, order = tf.TensorSpec([None], tf.int32), tf.TensorSpec([None, None], tf.int32)
         seed = tf.TensorSpec([2], tf.int32)
-        state = State(vector, vector, vector, number)
-        course = Course(order, tf.TensorSpec([None]), seed, vector, number, vector, number)
+        state = TrainingState(vector, vector, vector, number)
+        course = TrainingInputs(order, tf.TensorSpec([None]), seed, vector, number, vector, number)
         self.train: dict[str, Callable[..., Any]] = {
             rule.__name__: tf.function(partial(self._train, rule), input_signature=[images, labels, state, course])
             for rule in (adam, sgd)
@@ -102,7 +102,7 @@ class Graphs:
             raise WeightsError(f"{what}: NaN or infinite values in '{prefix}{odd}', expected finite ones. {DIVERGED}")
         return vector
 
-    def named(self, vector: tf.Tensor, prefix: str = "") -> dict[str, NDArray[Any]]:
+    def split(self, vector: tf.Tensor, prefix: str = "") -> dict[str, NDArray[Any]]:
         """Cut a vector into named arrays.
 
         Raises:
@@ -129,8 +129,8 @@ class Graphs:
         return logits
 
     def _train(
-        self, rule: "Rule", images: tf.Tensor, labels: tf.Tensor, state: State, course: Course
-    ) -> tuple[State, tf.Tensor, tf.Tensor]:
+        self, rule: "Rule", images: tf.Tensor, labels: tf.Tensor, state: TrainingState, course: TrainingInputs
+    ) -> tuple[TrainingState, tf.Tensor, tf.Tensor]:
         """All steps of one call; also the sum of the losses and the number of right answers along the way."""
         loss_sum, correct = tf.constant(0.0), tf.constant(0)
         for step in tf.range(tf.shape(course.order)[0]):
@@ -154,20 +154,20 @@ class Graphs:
         return state, loss_sum, correct
 
 
-Rule = Callable[[State, tf.Tensor, tf.Tensor], State]
+Rule = Callable[[TrainingState, tf.Tensor, tf.Tensor], TrainingState]
 DIVERGED = "If it was this training that diverged, lower federation.local.learning_rate."
 
 
-def adam(state: State, gradient: tf.Tensor, rate: tf.Tensor) -> State:
+def adam(state: TrainingState, gradient: tf.Tensor, rate: tf.Tensor) -> TrainingState:
     """One step of Adam."""
     time = state.time + 1.0
     first = BETA_1 * state.first + (1.0 - BETA_1) * gradient
     second = BETA_2 * state.second + (1.0 - BETA_2) * tf.square(gradient)
     rate *= tf.sqrt(1.0 - tf.pow(BETA_2, time)) / (1.0 - tf.pow(BETA_1, time))
-    return State(state.weights - rate * first / (tf.sqrt(second) + EPSILON), first, second, time)
+    return TrainingState(state.weights - rate * first / (tf.sqrt(second) + EPSILON), first, second, time)
 
 
-def sgd(state: State, gradient: tf.Tensor, rate: tf.Tensor) -> State:
+def sgd(state: TrainingState, gradient: tf.Tensor, rate: tf.Tensor) -> TrainingState:
     """One step of plain gradient descent."""
     return state._replace(weights=state.weights - rate * gradient)
 

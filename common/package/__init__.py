@@ -6,7 +6,7 @@ reading    from a file to a `Shared` model, through every check; from parts to a
 onnx       the same model as an ONNX graph
 """
 
-from common.package.package_content import Calibration, Content
-from common.package.package_file import SUFFIX, Shared, admitted, sealed
+from common.package.package_content import Calibration, PackageContent
+from common.package.package_file import SUFFIX, ModelPackage, build_package, load_verified_package
 
-__all__ = ["SUFFIX", "Calibration", "Content", "Shared", "admitted", "sealed"]
+__all__ = ["SUFFIX", "Calibration", "ModelPackage", "PackageContent", "build_package", "load_verified_package"]

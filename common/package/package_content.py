@@ -54,7 +54,7 @@ class Likeness(Frozen):
     """Share of them beyond it."""
 
 
-class Head(Frozen):
+class LogPosition(Frozen):
     """Where the coordinator's log of what was done stood at the export."""
 
     size: Cases
@@ -74,7 +74,7 @@ class Provenance(Frozen):
     roster: Cases | None = None
     """Its version, and below its digest, at the export."""
     roster_digest: Digest | None = None
-    audit_head: Head | None = None
+    audit_head: LogPosition | None = None
     release: Word
     code: Digest
     """Digest of the code that runs at sites: `common.trust.release`."""
@@ -83,7 +83,7 @@ class Provenance(Frozen):
     exported_s: Number
 
 
-class Content(Frozen):
+class PackageContent(Frozen):
     """package.json."""
 
     format: Literal[1] = 1

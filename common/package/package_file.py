@@ -22,9 +22,9 @@ from common.imaging.steps import AnyStep
 from common.metrics import out_of_distribution
 from common.models import Logits, Model, build
 from common.package import zip_archive
-from common.package.package_content import Content
+from common.package.package_content import PackageContent
 from common.storage import tensorfile
-from common.trust import documents
+from common.trust.documents import canonical, fingerprint, read_document, sign_document
 from common.trust.keys import public_of
 from common.types import Stack, Tensors, under
 
@@ -35,10 +35,10 @@ ASK = "Do not use it; ask whoever gave it to you for a new one."
 
 
 @dataclass(frozen=True)
-class Shared:
+class ModelPackage:
     """A package whose every check held but one: whether its publisher is to be trusted, which the caller decides."""
 
-    content: Content
+    content: PackageContent
     digest: str
     """The package's name: 64 hexadecimal digits."""
     weights: Tensors
@@ -52,7 +52,7 @@ class Shared:
     def fingerprint(self) -> str:
         """Of the publisher, to be compared once: a consortium's is that which its sites compared when they joined."""
         told = self.content.publisher
-        return documents.fingerprint(told.name.encode(), *map(bytes.fromhex, told.roots))
+        return fingerprint(told.name.encode(), *map(bytes.fromhex, told.roots))
 
     def model(self) -> Model:
         """Built from this program's own code; the CNN takes seconds, for TensorFlow is imported.
@@ -79,7 +79,7 @@ class Shared:
         return model.scores(self.weights, self.pipeline.after(before))
 
 
-def sealed(content: Mapping[str, Any], members: Mapping[str, bytes], keys: Sequence[Ed25519PrivateKey]) -> bytes:
+def build_package(content: Mapping[str, Any], members: Mapping[str, bytes], keys: Sequence[Ed25519PrivateKey]) -> bytes:
     """The file of a package; `members` are ARRAYS, CARD, PAGE and perhaps GRAPH, and `content` says all but theirs.
 
     Raises:
@@ -88,16 +88,16 @@ def sealed(content: Mapping[str, Any], members: Mapping[str, bytes], keys: Seque
     names = [name for name in ALLOWED if name in members]
     told = dict(content) | {"members": {name: hashlib.sha256(members[name]).hexdigest() for name in names}}
     try:
-        checked = Content.model_validate(told).model_dump(mode="json")
+        checked = PackageContent.model_validate(told).model_dump(mode="json")
     except ValidationError as error:
         raise PackageError(f"cannot be packed: {first_fault(error)}.") from None
-    paper = documents.signed("package", checked, keys)
+    paper = sign_document("package", checked, keys)
     file = b"".join(zip_archive.pack({PAPER: paper.encode()} | {name: members[name] for name in names}))
-    admitted(file, "the new package", [public_of(key) for key in keys])
+    load_verified_package(file, "the new package", [public_of(key) for key in keys])
     return file
 
 
-def read(path: Path, roots: Sequence[bytes] | None = None) -> Shared:
+def read_package(path: Path, roots: Sequence[bytes] | None = None) -> ModelPackage:
     """A package from a file: see `admitted`.
 
     Raises:
@@ -108,10 +108,10 @@ def read(path: Path, roots: Sequence[bytes] | None = None) -> Shared:
         file = stream.read(zip_archive.MOST_BYTES + 1)
     if len(file) > zip_archive.MOST_BYTES:
         raise PackageError(f"{path}: more than {zip_archive.MOST_BYTES:,} bytes, which no package has. {ASK}")
-    return admitted(file, str(path), roots)
+    return load_verified_package(file, str(path), roots)
 
 
-def admitted(file: bytes, name: str, roots: Sequence[bytes] | None = None) -> Shared:
+def load_verified_package(file: bytes, name: str, roots: Sequence[bytes] | None = None) -> ModelPackage:
     """A package that is whole, signed by its publisher, and in which all belongs together.
 
     Args:
@@ -123,22 +123,20 @@ def admitted(file: bytes, name: str, roots: Sequence[bytes] | None = None) -> Sh
         PackageError: saying which check did not hold.
     """
     try:
-        return _admitted(file, roots)
+        return _load_verified_package(file, roots)
     except ConsiliumError as error:
         raise PackageError(f"{name}: {error}") from None
 
 
-def _admitted(file: bytes, roots: Sequence[bytes] | None) -> Shared:
+def _load_verified_package(file: bytes, roots: Sequence[bytes] | None) -> ModelPackage:
     members = zip_archive.unpack(file)
     if next(iter(members)) != PAPER:
         raise PackageError(f"its first member is not {PAPER}. {ASK}")
-    paper = documents.read(members[PAPER], "package")
-    if (
-        replace(paper, content=json.loads(documents.canonical(paper.content))).encode() != members[PAPER]
-    ):  # keys in order
+    paper = read_document(members[PAPER], "package")
+    if replace(paper, content=json.loads(canonical(paper.content))).encode() != members[PAPER]:  # keys in order
         raise PackageError(f"{PAPER} is not written as this program writes it. {ASK}")
     try:
-        content = Content.model_validate(paper.content)
+        content = PackageContent.model_validate(paper.content)
     except ValidationError as error:
         raise PackageError(f"{PAPER}: {first_fault(error)}. Is it of a later release than this program?") from None
     own = tuple(map(bytes.fromhex, content.publisher.roots))
@@ -146,7 +144,7 @@ def _admitted(file: bytes, roots: Sequence[bytes] | None) -> Shared:
         raise PackageError(f"is signed by '{content.publisher.name}' under other keys than those pinned here. {ASK}")
     if tuple(paper.signatures) != own:
         raise PackageError(f"has other signatures than its publisher's. {ASK}")
-    paper.demand(own, f"the publisher '{content.publisher.name}'")
+    paper.verify(own, f"the publisher '{content.publisher.name}'")
     _refuse_other_members(content, members)
     arrays, header = tensorfile.unpack(members[ARRAYS])
     if header or tensorfile.pack(arrays, {}) != members[ARRAYS]:
@@ -158,10 +156,10 @@ def _admitted(file: bytes, roots: Sequence[bytes] | None) -> Shared:
     looks = under("likeness", arrays)
     if content.likeness and not out_of_distribution.possible(looks):
         raise PackageError(f"what it says of images unlike the training's does not fit this release. {ASK}")
-    return Shared(content, paper.digest.hex(), weights, looks, _pipeline(content, arrays), members)
+    return ModelPackage(content, paper.digest.hex(), weights, looks, _pipeline(content, arrays), members)
 
 
-def _refuse_other_members(content: Content, members: Mapping[str, bytes]) -> None:
+def _refuse_other_members(content: PackageContent, members: Mapping[str, bytes]) -> None:
     names = [name for name in members if name != PAPER]
     expected = [name for name in ALLOWED if name in content.members]
     if names != expected or len(expected) != len(content.members) or not set(NEEDED) <= set(names):
@@ -179,7 +177,7 @@ def _refuse_odd(arrays: Tensors) -> None:
             raise PackageError(f"'{name}' in {ARRAYS} holds what is no finite number. {ASK}")
 
 
-def _pipeline(content: Content, arrays: Tensors) -> Pipeline:
+def _pipeline(content: PackageContent, arrays: Tensors) -> Pipeline:
     """The preprocessing, if it has the fingerprints that were signed."""
     pipeline, recipe = Pipeline(content.preprocess), under("recipe", arrays)
     if pipeline.fingerprint() != content.recipe:
@@ -198,7 +196,7 @@ def _pipeline(content: Content, arrays: Tensors) -> Pipeline:
 def whole_pipeline(steps: Sequence[AnyStep], recipe: Tensors) -> Pipeline:
     """The preprocessing, with the federated mean and variance where it has them."""
     pipeline = Pipeline(steps)
-    return pipeline.resolved(recipe["mean"], recipe["variance"]) if recipe else pipeline
+    return pipeline.with_statistics(recipe["mean"], recipe["variance"]) if recipe else pipeline
 
 
 def _size(shape: Sequence[int]) -> str:

@@ -18,17 +18,17 @@ NAME = "decisions"
 """The array that carries them."""
 
 
-def bound(plan: RunPlan, decisions: Mapping[str, Decision]) -> bytes:
+def decisions_digest(plan: RunPlan, decisions: Mapping[str, Decision]) -> bytes:
     """32 bytes that stand for a plan and for what every site said to it; a sum's keys depend on them."""
-    return digest("declared", plan.paper.digest, *(decisions[site].paper.digest for site in sorted(decisions)))
+    return digest("declared", plan.document.digest, *(decisions[site].document.digest for site in sorted(decisions)))
 
 
-def packed(decisions: Mapping[str, Decision]) -> bytes:
+def encode_decisions(decisions: Mapping[str, Decision]) -> bytes:
     """All decisions, to be shown to every site."""
-    return json.dumps([decisions[site].paper.told() for site in sorted(decisions)]).encode()
+    return json.dumps([decisions[site].document.to_json() for site in sorted(decisions)]).encode()
 
 
-def unpacked(content: bytes, plan: RunPlan, keys: Mapping[str, bytes]) -> dict[str, Decision]:
+def load_verified_decisions(content: bytes, plan: RunPlan, keys: Mapping[str, bytes]) -> dict[str, Decision]:
     """The decisions, each signed by the site that it is of, on this plan, and an approval.
 
     Raises:
@@ -41,19 +41,19 @@ def unpacked(content: bytes, plan: RunPlan, keys: Mapping[str, bytes]) -> dict[s
         raise WireError("no list of decisions. Bring both sides to one release.") from None
     found = {}
     for site, paper in papers:
-        decision = Decision.admitted(paper, keys.get(site, bytes(32)))
+        decision = Decision.load_verified(paper, keys.get(site, bytes(32)))
         if decision.plan != plan.digest or decision.verdict != "approve" or site in found:
             raise PolicyError("other-decision", f"{site}: expected one decision that approves {plan.name}.")
         found[site] = decision
     return found
 
 
-def publishing(decisions: Mapping[str, Decision]) -> tuple[str, ...]:
+def publishing_sites(decisions: Mapping[str, Decision]) -> tuple[str, ...]:
     """The sites that said that they publish their figures."""
     return tuple(sorted(site for site, decision in decisions.items() if decision.publishes))
 
 
-def refuse_lone(summed: Iterable[str], published: Iterable[str]) -> None:
+def refuse_lone_figures(summed: Iterable[str], published: Iterable[str]) -> None:
     """Hold a sum against those that publish.
 
     Raises:

@@ -1,7 +1,7 @@
 """A model that a plan has evaluated: what the plan says of it, and the one question that is asked with it.
 
 The question is the same that training asks after a round, so that a site knows a model again, in whatever plan it
-comes, and answers for it with the same sites alone (`common.secagg.Site.agree`).
+comes, and answers for it with the same sites alone (`common.secagg.Participant.agree`).
 """
 
 from typing import Annotated, Any
@@ -21,7 +21,7 @@ DISTANCES = "likeness/distances"
 """An outcome on validation cases, which training has put into the file beside what it is asked with."""
 
 
-class Examined(Frozen):
+class EvaluatedModel(Frozen):
     """As the signed plan has it; the weights travel with the question, and a site holds them against `sha256`."""
 
     name: str
@@ -40,7 +40,7 @@ class Examined(Frozen):
     """Whether it knows how its training images looked, so that distances from them are counted too."""
 
     @property
-    def recipe_fits(self) -> bool:
+    def preprocessing_fits(self) -> bool:
         """Whether the fingerprint is that of the preprocessing described."""
         return self.recipe == Pipeline(self.training.preprocess).fingerprint()
 

@@ -18,9 +18,8 @@ from pydantic import Field, ValidationError
 from common.config import Config, Count, Frozen, Terms, Training, first_fault
 from common.errors import ConfigError, PlanError, WireError
 from common.imaging import Pipeline
-from common.plans.evaluated_model import Examined
-from common.trust import documents
-from common.trust.documents import Paper
+from common.plans.evaluated_model import EvaluatedModel
+from common.trust.documents import SignedDocument, read_document, sign_document
 from common.trust.release import VERSION, code_digest
 from common.trust.roster import MIN_COHORT, Pins, Roster
 
@@ -30,7 +29,7 @@ Moment = Annotated[float, Field(ge=0, le=1e11)]
 DAY_S = 86_400.0
 
 
-class Content(Frozen):
+class PlanContent(Frozen):
     """What is signed."""
 
     consortium: str
@@ -46,7 +45,7 @@ class Content(Frozen):
     code: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     made_s: Moment
     expires_s: Moment
-    models: tuple[Examined, ...]
+    models: tuple[EvaluatedModel, ...]
     """Not empty: nothing is trained, and these are evaluated. `training` then is the first one's, for its name and
     for quorum, time-out and weight bound."""
 
@@ -55,13 +54,13 @@ class Content(Frozen):
 class RunPlan:
     """A plan with the paper that it stands on."""
 
-    content: Content
-    paper: Paper
+    content: PlanContent
+    document: SignedDocument
 
     @property
     def digest(self) -> str:
         """Its name: 64 hexadecimal digits."""
-        return self.paper.digest.hex()
+        return self.document.digest.hex()
 
     @property
     def name(self) -> str:
@@ -78,7 +77,7 @@ class RunPlan:
         """How many rounds at most; in an evaluation one a model."""
         return len(self.content.models) or self.content.training.federation.rounds
 
-    def described(self) -> str:
+    def describe(self) -> str:
         """Everything that it says, for people to decide by."""
         told = self.content
         day = "%Y-%m-%d %H:%M UTC"
@@ -100,7 +99,7 @@ class RunPlan:
         return "\n".join(lines) + "\n\n" + yaml.safe_dump(training, sort_keys=False, allow_unicode=True)
 
     @classmethod
-    def draw_up(cls, config: Config, roster: Roster, roots: Sequence[Ed25519PrivateKey]) -> Self:
+    def from_config(cls, config: Config, roster: Roster, roots: Sequence[Ed25519PrivateKey]) -> Self:
         """A new plan from a configuration that has a section `plan`.
 
         Raises:
@@ -111,11 +110,11 @@ class RunPlan:
         if not config.federation.secure:
             raise ConfigError("federation.secure: false, expected true: it can be switched off in a simulation alone.")
         training = config.model_dump(mode="json", include=set(Training.model_fields))
-        return cls.on_terms(config.plan, Training.model_validate(training), (), roster, roots)
+        return cls.from_terms(config.plan, Training.model_validate(training), (), roster, roots)
 
     @classmethod
-    def on_terms(
-        cls, terms: Terms, training: Training, models: tuple[Examined, ...], roster: Roster,
+    def from_terms(
+        cls, terms: Terms, training: Training, models: tuple[EvaluatedModel, ...], roster: Roster,
         roots: Sequence[Ed25519PrivateKey],
     ) -> Self:  # fmt: skip
         """A new plan: to train, or where models are given to evaluate these.
@@ -134,16 +133,16 @@ class RunPlan:
         if terms.purpose not in roster.policy.purposes:
             allowed = ", ".join(roster.policy.purposes)
             raise ConfigError(f"plan.purpose: {terms.purpose!r}, the consortium allows {allowed}.")
-        content = Content(
+        content = PlanContent(
             consortium=roster.federation, dataset=terms.dataset, purpose=terms.purpose, labels=terms.labels,
             shape=terms.shape, cohort=cohort, training=training, recipe=Pipeline(training.preprocess).fingerprint(),
             release=VERSION, code=code_digest(), made_s=now_s, expires_s=now_s + terms.expires_days * DAY_S,
             models=models,
         )  # fmt: skip
-        return cls(content, documents.signed("plan", content.model_dump(mode="json"), roots))
+        return cls(content, sign_document("plan", content.model_dump(mode="json"), roots))
 
     @staticmethod
-    def admitted(file: bytes, pins: Pins) -> "RunPlan":
+    def load_verified(file: bytes, pins: Pins) -> "RunPlan":
         """A plan that all roots have signed, of this consortium.
 
         Raises:
@@ -151,7 +150,7 @@ class RunPlan:
             IdentityError: if a root has not signed it.
             PlanError: if it is another consortium's.
         """
-        return _admitted(file, pins)
+        return _load_verified(file, pins)
 
     def refuse_unfit(self, now_s: float) -> None:
         """What makes a plan impossible here, whatever its operator thinks of it.
@@ -166,7 +165,7 @@ class RunPlan:
                 f"{code_digest()[:12]}…. Install that release, or ask the coordinator for a plan of this one."
             )
         recipes = told.recipe == Pipeline(told.training.preprocess).fingerprint()
-        if not recipes or not all(model.recipe_fits for model in told.models):
+        if not recipes or not all(model.preprocessing_fits for model in told.models):
             raise PlanError(f"plan {self.name} names another preprocessing than it describes. Tell the coordinator.")
         if now_s >= told.expires_s:
             raise PlanError(
@@ -186,7 +185,7 @@ class Decision:
     made_s: float
     publishes: bool
     """Whether the site publishes its own figures of the models that the plan has evaluated."""
-    paper: Paper
+    document: SignedDocument
 
     @classmethod
     def make(
@@ -196,22 +195,22 @@ class Decision:
         """A decision under the site's identity."""
         told: dict[str, Any] = {"site": site, "plan": plan.digest, "verdict": verdict, "reason": reason[:500]}
         told |= {"publishes": publishes}
-        return cls._of(documents.signed("decision", told | {"made_s": time.time()}, [identity]))
+        return cls._of(sign_document("decision", told | {"made_s": time.time()}, [identity]))
 
     @classmethod
-    def admitted(cls, file: bytes, key: bytes) -> Self:
+    def load_verified(cls, file: bytes, key: bytes) -> Self:
         """A decision that the holder of the key has signed.
 
         Raises:
             WireError: if it is none.
             IdentityError: if it is not under that key.
         """
-        paper = documents.read(file, "decision")
-        paper.demand([key], "the site")
+        paper = read_document(file, "decision")
+        paper.verify([key], "the site")
         return cls._of(paper)
 
     @classmethod
-    def _of(cls, paper: Paper) -> Self:
+    def _of(cls, paper: SignedDocument) -> Self:
         told = paper.content
         try:
             if (verdict := told["verdict"]) not in ("approve", "refuse"):
@@ -225,12 +224,12 @@ class Decision:
 
 
 @lru_cache(maxsize=256)
-def _admitted(file: bytes, pins: Pins) -> RunPlan:
+def _load_verified(file: bytes, pins: Pins) -> RunPlan:
     """Bytes that were checked against the same roots before are not checked again: who looks on asks often."""
-    paper = documents.read(file, "plan")
-    told = paper.demand(pins.roots, "the consortium's root")
+    paper = read_document(file, "plan")
+    told = paper.verify(pins.roots, "the consortium's root")
     try:
-        content = Content.model_validate(told)
+        content = PlanContent.model_validate(told)
     except ValidationError as error:
         raise WireError(f"a plan of another release ({first_fault(error)}). Bring both sides to one.") from None
     if content.consortium != pins.federation:
@@ -238,7 +237,7 @@ def _admitted(file: bytes, pins: Pins) -> RunPlan:
     return RunPlan(content, paper)
 
 
-def _examination(models: Sequence[Examined]) -> list[str]:
+def _examination(models: Sequence[EvaluatedModel]) -> list[str]:
     """What an evaluation asks, in plain words."""
     lines = [
         "Nothing is trained. Each site runs the models below on its own validation cases of this data set, and what",

@@ -14,8 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from common.errors import PolicyError, WireError
 from common.metrics.performance import BINS
 from common.plans.plan import RunPlan
-from common.trust import documents
-from common.trust.documents import Paper
+from common.trust.documents import SignedDocument, read_document, sign_document
 from common.types import Tensors
 
 ASKED = "evaluation/figures"
@@ -23,24 +22,24 @@ ASKED = "evaluation/figures"
 
 
 @dataclass(frozen=True)
-class Figures:
+class SiteFigures:
     """Whose, of which model, and the counts as `common.metrics.performance.count` names them."""
 
     site: str
     model: str
     """Its SHA-256."""
     counts: Tensors
-    paper: Paper
+    document: SignedDocument
 
     @classmethod
     def make(cls, site: str, plan: RunPlan, model: str, counts: Tensors, identity: Ed25519PrivateKey) -> Self:
         """Figures under the site's identity."""
         told: dict[str, Any] = {"site": site, "plan": plan.digest, "model": model, "made_s": time.time()}
         told["counts"] = {name: np.asarray(value).tolist() for name, value in sorted(counts.items())}
-        return cls(site, model, counts, documents.signed("figures", told, [identity]))
+        return cls(site, model, counts, sign_document("figures", told, [identity]))
 
     @classmethod
-    def admitted(cls, file: bytes, key: bytes, site: str, plan: RunPlan, model: str) -> Self:
+    def load_verified(cls, file: bytes, key: bytes, site: str, plan: RunPlan, model: str) -> Self:
         """Figures of this model in this plan that the holder of the key has signed.
 
         Raises:
@@ -48,8 +47,8 @@ class Figures:
             IdentityError: if they are not under that key.
             PolicyError: if they are another site's, or of another plan or model.
         """
-        paper = documents.read(file, "figures")
-        told = paper.demand([key], site)
+        paper = read_document(file, "figures")
+        told = paper.verify([key], site)
         if (told.get("site"), told.get("plan"), told.get("model")) != (site, plan.digest, model):
             raise PolicyError("other-figures", f"figures of {told.get('site')}, expected {site}'s for this plan.")
         k = len(plan.content.labels)

@@ -1,46 +1,42 @@
 """Secure aggregation: the coordinator learns the sum over a cohort of sites, and nothing about one of them.
 
 After Bonawitz et al., CCS 2017 (double masking, consistency check against an active adversary), with a cohort pinned by
-a signed roster, and keys for many rounds exchanged once an epoch. Two state machines without I/O and without a clock:
-`site.Site`, and the coordinator's `EpochOpening` and `RoundOpening`. What must hold is said in docs/threat-model.md.
+a signed roster, and keys exchanged once for all rounds of a key period. State machines without I/O and without a clock:
+`participant.Participant` at a site; `KeyPeriodOpening` and `RoundOpening` at the coordinator. What must hold is said in
+docs/threat-model.md.
 
-    roster, plan, fixedpoint      who may take part, in what, with which vectors
-    messages, envelope, codec     bytes; strict
-    keys, schedule, shamir, masks the cryptography (cores: on several of them)
-    stages                        all transitions
-    site, dealing, state, keeper  the site's half, and what it must not forget
-    directory, epoch, round       the coordinator's half (machine: what its two machines share)
-    audit                         a round again, from its transcript
+    key_period_plan, fixedpoint      what a key period's rounds may ask, and which vectors answer
+    messages, envelope               bytes; strict
+    schedule, shamir, masks          the cryptography (parallel: on several cores)
+    stages                           all transitions
+    participant, secret_sharing, state, durable_participant
+                                     the site's half, and what it must not forget
+    directory, key_period, round     the coordinator's half (coordinator: what its two machines share)
+    audit                            a round again, from its transcript
 """
 
 from common.secagg.audit import audit
+from common.secagg.durable_participant import DurableParticipant
 from common.secagg.fixedpoint import Layout, Segment
-from common.secagg.key_period import Epoch, EpochOpening
-from common.secagg.key_period_plan import Exchange, Plan, propose
-from common.secagg.participant import Outgoing, Site
-from common.secagg.participant_keeper import Keeper
-from common.secagg.round import RoundOpening, Total
-from common.secagg.state import State
-from common.trust.roster import Member, Pins, Policy, Roster, admitted
+from common.secagg.key_period import KeyPeriod, KeyPeriodOpening
+from common.secagg.key_period_plan import KeyPeriodPlan, QuestionKind, propose
+from common.secagg.participant import Participant, PendingMessage
+from common.secagg.round import RoundOpening, SecureSum
+from common.secagg.state import ParticipantState
 
 __all__ = [
-    "Epoch",
-    "EpochOpening",
-    "Exchange",
-    "Keeper",
+    "DurableParticipant",
+    "KeyPeriod",
+    "KeyPeriodOpening",
+    "KeyPeriodPlan",
     "Layout",
-    "Member",
-    "Outgoing",
-    "Pins",
-    "Plan",
-    "Policy",
-    "Roster",
+    "Participant",
+    "ParticipantState",
+    "PendingMessage",
+    "QuestionKind",
     "RoundOpening",
+    "SecureSum",
     "Segment",
-    "Site",
-    "State",
-    "Total",
-    "admitted",
     "audit",
     "propose",
 ]

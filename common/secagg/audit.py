@@ -10,21 +10,21 @@ from dataclasses import dataclass
 from typing import IO
 
 from common.errors import PolicyError, QuorumError, ShareError, WireError
-from common.secagg.key_period import Epoch
-from common.secagg.key_period_plan import Plan, check
+from common.secagg.key_period import KeyPeriod
+from common.secagg.key_period_plan import KeyPeriodPlan, check
 from common.secagg.messages import Agreement, Directory, Masked, Start, kind_of
-from common.secagg.round import RoundOpening, Total
-from common.trust.roster import Pins, Roster, admitted
+from common.secagg.round import RoundOpening, SecureSum
+from common.trust.roster import Pins, Roster, load_verified_roster
 
 MAX_MESSAGE_BYTES = 2**33
 
 
-def framed(message: bytes | memoryview) -> bytes:
+def frame(message: bytes | memoryview) -> bytes:
     """A message after its length: one entry of a transcript."""
     return len(message).to_bytes(8, "little") + message
 
 
-def frames(file: IO[bytes]) -> Iterator[bytes]:
+def read_frames(file: IO[bytes]) -> Iterator[bytes]:
     """The messages of a transcript.
 
     Raises:
@@ -45,23 +45,23 @@ def frames(file: IO[bytes]) -> Iterator[bytes]:
 
 
 @dataclass(frozen=True)
-class Account:
+class TranscriptAccount:
     """What a transcript says of a round, after every check that the coordinator has to make."""
 
-    plan: Plan
+    plan: KeyPeriodPlan
     roster: Roster
     start: Start
     context: bytes
     """round_ctx."""
-    total: Total | None
+    total: SecureSum | None
     """The sum that follows; none where the round came to nothing after the survivors had been agreed on."""
     failure: QuorumError | ShareError | None
     """Why it came to nothing."""
-    withheld: tuple[str, ...]
+    withholders: tuple[str, ...]
     """Sites that agreed on the survivors, and whose shares are not in the transcript."""
 
 
-def account(messages: Iterable[bytes], pins: Pins, *, context: bytes | None = None) -> Account:
+def replay_transcript(messages: Iterable[bytes], pins: Pins, *, context: bytes | None = None) -> TranscriptAccount:
     """Go through a round again, whether it made a sum or was void.
 
     Args:
@@ -72,18 +72,20 @@ def account(messages: Iterable[bytes], pins: Pins, *, context: bytes | None = No
     """
     entries = iter(messages)
     try:
-        roster = admitted(next(entries), pins)
-        plan = Plan.read(next(entries))
+        roster = load_verified_roster(next(entries), pins)
+        plan = KeyPeriodPlan.read(next(entries))
         check(plan, roster)
-        epoch = Epoch.of(plan, roster, list(Directory.decode(next(entries)).adverts))
+        key_period = KeyPeriod.of(plan, roster, list(Directory.decode(next(entries)).adverts))
         start = Start.decode(next(entries))
     except StopIteration:
         raise WireError("a transcript without its first four messages.") from None
-    if start.kind not in plan.exchanges or start.slot >= plan.rounds:
+    if start.kind not in plan.question_kinds or start.slot >= plan.rounds:
         raise PolicyError("unknown-kind", f"a transcript of a round that the plan does not have ('{start.kind}').")
-    opening = RoundOpening(epoch, start.slot, start.kind, start.question)
+    opening = RoundOpening(key_period, start.slot, start.kind, start.question)
     if context is not None and opening.context != context:
-        raise PolicyError("forged-transcript", "the transcript is of another round, model or epoch than this site saw.")
+        raise PolicyError(
+            "forged-transcript", "the transcript is of another round, model or key period than this site saw."
+        )
     order = [Masked.KIND, Agreement.KIND]
     for message in entries:
         while order and kind_of(message) != order[0]:
@@ -98,23 +100,23 @@ def account(messages: Iterable[bytes], pins: Pins, *, context: bytes | None = No
         total, failure = opening.total(), None
     except (QuorumError, ShareError) as error:
         total, failure = None, error
-    return Account(plan, roster, start, opening.context, total, failure, opening.withheld)
+    return TranscriptAccount(plan, roster, start, opening.context, total, failure, opening.withholders)
 
 
-def audit(messages: Iterable[bytes], pins: Pins, *, context: bytes | None = None) -> Total:
+def audit(messages: Iterable[bytes], pins: Pins, *, context: bytes | None = None) -> SecureSum:
     """The sum that follows from a transcript, to be compared with the one that was used; arguments as `account`.
 
     Raises:
         WireError, IdentityError, PolicyError, StageError, ShareError, QuorumError: for a transcript that does not hold,
             or of a round without a sum.
     """
-    found = account(messages, pins, context=context)
+    found = replay_transcript(messages, pins, context=context)
     if found.total is None:
         raise found.failure or QuorumError("a round without a sum.")
     return found.total
 
 
-def refuse_other_sum(claimed: Total, audited: Total) -> None:
+def refuse_other_sum(claimed: SecureSum, audited: SecureSum) -> None:
     """Compare the sum that the coordinator used with the one that follows from the transcript.
 
     Raises:

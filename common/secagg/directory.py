@@ -1,26 +1,26 @@
-"""The adverts of an epoch, checked in the same way by sites, coordinator and auditor."""
+"""The adverts of a key period, checked in the same way by sites, coordinator and auditor."""
 
 from collections.abc import Mapping, Sequence
 
 from common.errors import IdentityError, QuorumError, StageError
-from common.secagg.key_period_plan import Plan
+from common.secagg.key_period_plan import KeyPeriodPlan
 from common.secagg.messages import Advert
 from common.trust.keys import digest, refuse_low_order
 from common.trust.roster import Roster
 
 
-def checked_advert(content: bytes | memoryview, plan: Plan, roster: Roster) -> Advert:
-    """An advert that its sender signed for this epoch, with usable keys for every round.
+def checked_advert(content: bytes | memoryview, plan: KeyPeriodPlan, roster: Roster) -> Advert:
+    """An advert that its sender signed for this key period, with usable keys for every round.
 
     Raises:
         WireError: if it is no advert.
-        StageError: if it is of another epoch or run.
+        StageError: if it is of another key period or run.
         IdentityError: if it is not by a member of the cohort, or has keys of low order.
     """
     advert = Advert.decode(content)
     if advert.context != plan.context:
         raise StageError(
-            "other-epoch", "an advert of another epoch, run or plan: it was replayed, or the views differ."
+            "other-epoch", "an advert of another key period, run or plan: it was replayed, or the views differ."
         )
     who = sender_of(advert.sender, plan)
     advert.verify(roster.active[who], who=who)
@@ -32,7 +32,7 @@ def checked_advert(content: bytes | memoryview, plan: Plan, roster: Roster) -> A
     return advert
 
 
-def checked_directory(contents: Sequence[bytes], plan: Plan, roster: Roster) -> dict[int, Advert]:
+def checked_directory(contents: Sequence[bytes], plan: KeyPeriodPlan, roster: Roster) -> dict[int, Advert]:
     """All adverts by position in the cohort.
 
     Raises:
@@ -47,17 +47,17 @@ def checked_directory(contents: Sequence[bytes], plan: Plan, roster: Roster) -> 
     return {advert.sender: advert for advert in adverts}
 
 
-def directory_digest(adverts: Mapping[int, Advert], plan: Plan) -> bytes:
+def directory_digest(adverts: Mapping[int, Advert], plan: KeyPeriodPlan) -> bytes:
     """What the sealed shares are bound to: the adverts of all that published keys."""
     return digest("directory", plan.context, *(advert.digest for advert in adverts.values()))
 
 
-def view_of(participants: Mapping[int, Advert], plan: Plan) -> bytes:
+def view_of(participants: Mapping[int, Advert], plan: KeyPeriodPlan) -> bytes:
     """What the rounds are bound to: the adverts of all that published keys and shared them."""
     return digest("view", plan.context, *(advert.digest for advert in participants.values()))
 
 
-def sender_of(position: int, plan: Plan) -> str:
+def sender_of(position: int, plan: KeyPeriodPlan) -> str:
     """The name of a cohort's member.
 
     Raises:
@@ -68,7 +68,7 @@ def sender_of(position: int, plan: Plan) -> str:
     return plan.cohort[position]
 
 
-def demand_quorum(sites: int, plan: Plan, did: str) -> None:
+def demand_quorum(sites: int, plan: KeyPeriodPlan, did: str) -> None:
     """Refuse to go on with too few.
 
     Raises:

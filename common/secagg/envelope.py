@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from common.trust.codec import MAGIC, Reader, Writer
+from common.trust.codec import MAGIC, ByteReader, ByteWriter
 from common.trust.keys import digest, sign, verify
 
 
@@ -19,7 +19,7 @@ class Message:
 
     def encode(self) -> bytes:
         """As bytes."""
-        return self._write(Writer().raw(MAGIC).u8(self.KIND)).bytes()
+        return self._write(ByteWriter().raw(MAGIC).u8(self.KIND)).bytes()
 
     @classmethod
     def decode(cls, content: bytes | memoryview) -> Self:
@@ -28,7 +28,7 @@ class Message:
         Raises:
             WireError: if they are not exactly such a message.
         """
-        r = Reader(content, cls.__name__.lower())
+        r = ByteReader(content, cls.__name__.lower())
         if r.raw(len(MAGIC)) != MAGIC:
             raise r.fault("is of another protocol version")
         if (kind := r.u8()) != cls.KIND:
@@ -37,11 +37,11 @@ class Message:
         r.end()
         return message
 
-    def _write(self, w: Writer) -> Writer:
+    def _write(self, w: ByteWriter) -> ByteWriter:
         raise NotImplementedError
 
     @classmethod
-    def _read(cls, r: Reader) -> Self:
+    def _read(cls, r: ByteReader) -> Self:
         raise NotImplementedError
 
 
@@ -50,7 +50,7 @@ class FromSite(Message):
     """A message that a site signs: context, sender, content, signature."""
 
     context: bytes
-    """epoch_ctx, view, or round_ctx."""
+    """period_ctx, view, or round_ctx."""
     sender: int
     """Position in the cohort."""
     signature: bytes = field(default=b"", kw_only=True)
@@ -59,7 +59,7 @@ class FromSite(Message):
         """What is signed."""
         return digest(type(self).__name__, self.context, self.sender.to_bytes(2, "little"), *self._content())
 
-    def signed(self, identity: Ed25519PrivateKey) -> Self:
+    def sign(self, identity: Ed25519PrivateKey) -> Self:
         """The same message with its signature."""
         return replace(self, signature=sign(identity, self.statement()))
 
@@ -72,10 +72,10 @@ class FromSite(Message):
         verify(public, self.signature, self.statement(), who=who, what=type(self).__name__.lower())
 
     def _content(self) -> tuple[bytes, ...]:
-        return (self._body(Writer()).bytes(),)
+        return (self._body(ByteWriter()).bytes(),)
 
-    def _write(self, w: Writer) -> Writer:
+    def _write(self, w: ByteWriter) -> ByteWriter:
         return self._body(w.raw(self.context).u16(self.sender)).raw(self.signature)
 
-    def _body(self, w: Writer) -> Writer:
+    def _body(self, w: ByteWriter) -> ByteWriter:
         raise NotImplementedError

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from common.errors import PolicyError, WeightsError
 from common.secagg.masks import Words, room, stream
-from common.trust.codec import Reader, Writer
+from common.trust.codec import ByteReader, ByteWriter
 from common.types import Tensors
 
 MAX_SEGMENTS, MAX_WORDS, MAX_FRACTION_BITS = 4096, 2**29, 52
@@ -104,7 +104,7 @@ class Layout:
         words = room(self.length, self.dtype)
         rounding, at = stream(key), 0
         for segment in self.segments:
-            values = _checked(segment, tensors[segment.name])
+            values = _refuse_unfit(segment, tensors[segment.name])
             _encode(segment, values, weight, rounding, words[at : at + segment.size])
             at += segment.size
         return words
@@ -120,7 +120,7 @@ class Layout:
             at += segment.size
         return sums
 
-    def write(self, writer: Writer) -> None:
+    def write(self, writer: ByteWriter) -> None:
         """As bytes."""
         writer.u8(self.bits).f64(self.weight_bound).u16(len(self.segments))
         for s in self.segments:
@@ -130,7 +130,7 @@ class Layout:
             writer.f64(s.bound).u8(s.fraction_bits).u8(s.weighted)
 
     @classmethod
-    def read(cls, reader: Reader) -> "Layout":
+    def read(cls, reader: ByteReader) -> "Layout":
         """From bytes."""
         bits, weight_bound = reader.u8(), reader.f64()
         if bits not in (32, 64):
@@ -150,7 +150,7 @@ class Layout:
             )
 
 
-def _segment(reader: Reader) -> Segment:
+def _segment(reader: ByteReader) -> Segment:
     name, sides = reader.text(), reader.u8()
     if sides > 8:
         raise reader.fault(f"has a segment of {sides} dimensions")
@@ -161,7 +161,7 @@ def _segment(reader: Reader) -> Segment:
     return Segment(name, shape, bound, fraction_bits, bool(weighted))
 
 
-def _checked(segment: Segment, value: NDArray[Any]) -> NDArray[Any]:
+def _refuse_unfit(segment: Segment, value: NDArray[Any]) -> NDArray[Any]:
     if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiu" or value.shape != segment.shape:
         found = f"{value.dtype}{list(value.shape)}" if isinstance(value, np.ndarray) else type(value).__name__
         raise WeightsError(f"'{segment.name}' is {found}, expected numbers of shape {list(segment.shape)}.")

@@ -1,26 +1,26 @@
-"""The coordinator opens an epoch: it carries adverts and sealed shares between sites, and can open none of them."""
+"""The coordinator opens a key period: it carries adverts and sealed shares between sites, and can open none of them."""
 
 from dataclasses import dataclass
 
 from common.errors import ShareError, StageError
-from common.secagg.coordinator import Gathers, Machine
+from common.secagg.coordinator import CoordinatorMachine, Gathers
 from common.secagg.directory import checked_advert, view_of
-from common.secagg.key_period_plan import Plan
+from common.secagg.key_period_plan import KeyPeriodPlan
 from common.secagg.messages import Advert, Delivery, Directory, Ready, Shares
-from common.secagg.stages import Gathering
+from common.secagg.stages import CoordinatorStage
 from common.trust.roster import Roster
 
 
 @dataclass(frozen=True)
-class Epoch:
-    """What an epoch's rounds need."""
+class KeyPeriod:
+    """What a key period's rounds need."""
 
-    plan: Plan
+    plan: KeyPeriodPlan
     roster: Roster
     adverts: dict[int, Advert]
     """Of the participants, by position in the cohort, rising."""
     ready: frozenset[int]
-    """Participants that have opened their shares; the others are away for the whole epoch."""
+    """Participants that have opened their shares; the others are away for the whole key period."""
 
     @property
     def view(self) -> bytes:
@@ -28,17 +28,17 @@ class Epoch:
         return view_of(self.adverts, self.plan)
 
     @classmethod
-    def of(cls, plan: Plan, roster: Roster, adverts: list[bytes]) -> "Epoch":
-        """An epoch from its participants' adverts, as an auditor sees it."""
+    def of(cls, plan: KeyPeriodPlan, roster: Roster, adverts: list[bytes]) -> "KeyPeriod":
+        """A key period from its participants' adverts, as an auditor sees it."""
         checked = [checked_advert(advert, plan, roster) for advert in adverts]
         return cls(plan, roster, {a.sender: a for a in checked}, frozenset(a.sender for a in checked))
 
 
-class EpochOpening(Machine):
-    """The beginning of an epoch: adverts, shares, readies."""
+class KeyPeriodOpening(CoordinatorMachine):
+    """The beginning of a key period: adverts, shares, readies."""
 
-    def __init__(self, plan: Plan, roster: Roster) -> None:
-        super().__init__(plan, roster, Gathering.ADVERTS)
+    def __init__(self, plan: KeyPeriodPlan, roster: Roster) -> None:
+        super().__init__(plan, roster, CoordinatorStage.ADVERTS)
         self._adverts: dict[int, Advert] = {}
         self._contents: dict[int, bytes] = {}
         self._shares: dict[int, dict[int, bytes]] = {}
@@ -47,21 +47,21 @@ class EpochOpening(Machine):
     def requests(self) -> dict[str, bytes]:
         """What to send to whom now, by site."""
         cohort = self.plan.cohort
-        if self.stage is Gathering.ADVERTS:
+        if self.stage is CoordinatorStage.ADVERTS:
             return dict.fromkeys(cohort, self.plan.content)
-        if self.stage is Gathering.SHARES:
+        if self.stage is CoordinatorStage.SHARES:
             directory = Directory(tuple(content for _, content in sorted(self._contents.items()))).encode()
             return {cohort[peer]: directory for peer in sorted(self._contents)}
-        if self.stage is Gathering.READIES:
+        if self.stage is CoordinatorStage.READIES:
             return {cohort[peer]: self._delivery(peer).encode() for peer in sorted(self._shares)}
         return {}
 
-    def epoch(self) -> Epoch:
-        """The epoch, once all three are closed."""
-        if self.stage is not Gathering.EPOCH:
-            raise StageError("out-of-order", f"the epoch is not open yet, but at {self.stage.value}.")
+    def key_period(self) -> KeyPeriod:
+        """The key period, once all three are closed."""
+        if self.stage is not CoordinatorStage.KEY_PERIOD:
+            raise StageError("out-of-order", f"the key period is not open yet, but at {self.stage.value}.")
         adverts = {peer: self._adverts[peer] for peer in sorted(self._shares)}
-        return Epoch(self.plan, self.roster, adverts, frozenset(self._ready))
+        return KeyPeriod(self.plan, self.roster, adverts, frozenset(self._ready))
 
     def _gathers(self) -> Gathers:
         return {
@@ -79,9 +79,9 @@ class EpochOpening(Machine):
     def _share(self, content: bytes | memoryview) -> str:
         message = Shares.decode(content)
         who = self._check(message, self.plan.context, set(self._adverts), self._shares)
-        if {peer for peer, _ in message.sealed} != set(self._adverts) - {message.sender}:
+        if {peer for peer, _ in message.boxes} != set(self._adverts) - {message.sender}:
             raise ShareError("bad-share", f"{who} did not send one share for each of its peers.")
-        self._shares[message.sender] = dict(message.sealed)
+        self._shares[message.sender] = dict(message.boxes)
         return who
 
     def _readiness(self, content: bytes | memoryview) -> str:

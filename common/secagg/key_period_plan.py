@@ -1,8 +1,8 @@
-"""The plan of an epoch, and the hashes that bind everything to it.
+"""The plan of a key period, and the hashes that bind everything to it.
 
-    epoch_ctx = H(the whole proposal: federation, run, epoch, roster, configuration, cohort, t, n_min, rounds, layouts)
-    view      = H(epoch_ctx, the adverts of all that take part)
-    round_ctx = H(view, round, kind, question)
+    period_ctx = H(the proposal: federation, run, number, roster, configuration, cohort, t, n_min, rounds, layouts)
+    view       = H(period_ctx, the adverts of all that take part)
+    round_ctx  = H(view, round, kind, question)
 
 Every signature, every derived key and every sealed share includes the one that applies. `question` is the hash of what
 is asked in the round: the global model with all settings.
@@ -14,7 +14,7 @@ from functools import cached_property
 
 from common.errors import PolicyError
 from common.secagg.fixedpoint import Layout
-from common.trust.codec import MAGIC, Reader, Writer
+from common.trust.codec import MAGIC, ByteReader, ByteWriter
 from common.trust.keys import DIGEST_BYTES, digest
 from common.trust.roster import MAX_SITES, MIN_COHORT, Roster
 
@@ -23,8 +23,8 @@ _KIND = 1
 
 
 @dataclass(frozen=True)
-class Exchange:
-    """One kind of question that a round of the epoch may ask."""
+class QuestionKind:
+    """One kind of question that a round of the key period may ask."""
 
     layout: Layout
     whole: bool = False
@@ -32,13 +32,13 @@ class Exchange:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What the coordinator proposes for an epoch, and every site checks."""
+class KeyPeriodPlan:
+    """What the coordinator proposes for a key period, and every site checks."""
 
     federation: str
     run: bytes
     """16 bytes, random, one for a run."""
-    epoch: int
+    number: int
     """Rises within a run."""
     roster: bytes
     """The roster's hash."""
@@ -51,24 +51,24 @@ class Plan:
     n_min: int
     rounds: int
     """For how many rounds keys are made."""
-    exchanges: dict[str, Exchange]
+    question_kinds: dict[str, QuestionKind]
     """By kind, sorted."""
 
     @cached_property
     def content(self) -> bytes:
         """The proposal as bytes."""
-        w = Writer().raw(MAGIC).u8(_KIND).text(self.federation).raw(self.run).u32(self.epoch)
+        w = ByteWriter().raw(MAGIC).u8(_KIND).text(self.federation).raw(self.run).u32(self.number)
         w.raw(self.roster).raw(self.config).text(self.purpose).u16(len(self.cohort))
         for site in self.cohort:
             w.text(site)
-        w.u16(self.threshold).u16(self.n_min).u16(self.rounds).u16(len(self.exchanges))
-        for kind, exchange in self.exchanges.items():
+        w.u16(self.threshold).u16(self.n_min).u16(self.rounds).u16(len(self.question_kinds))
+        for kind, exchange in self.question_kinds.items():
             exchange.layout.write(w.text(kind).u8(exchange.whole))
         return w.bytes()
 
     @cached_property
     def context(self) -> bytes:
-        """epoch_ctx."""
+        """period_ctx: stands for the whole proposal; sites that were shown different ones share no key."""
         return digest("epoch", self.content)
 
     @property
@@ -77,55 +77,58 @@ class Plan:
         return max(self.threshold, self.n_min)
 
     @classmethod
-    def read(cls, content: bytes) -> "Plan":
+    def read(cls, content: bytes) -> "KeyPeriodPlan":
         """From bytes; well formed, but not yet checked.
 
         Raises:
             WireError: if they are no proposal.
         """
-        r = Reader(content, "proposal")
+        r = ByteReader(content, "proposal")
         if r.raw(len(MAGIC)) != MAGIC or r.u8() != _KIND:
             raise r.fault("does not begin as one of this version")
-        federation, run, epoch = r.text(), r.raw(RUN_BYTES), r.u32()
+        federation, run, number = r.text(), r.raw(RUN_BYTES), r.u32()
         roster, config, purpose = r.raw(DIGEST_BYTES), r.raw(DIGEST_BYTES), r.text()
         cohort = tuple(r.text() for _ in range(r.count(MAX_SITES, 3)))
         threshold, n_min, rounds = r.u16(), r.u16(), r.u16()
-        exchanges: dict[str, Exchange] = {}
+        exchanges: dict[str, QuestionKind] = {}
         for _ in range(r.count(MAX_EXCHANGES, 15)):
             kind, whole = r.text(), r.u8()
             if whole > 1 or (exchanges and kind <= max(exchanges)):
                 raise r.fault("has kinds of rounds out of order, or a flag that is neither 0 nor 1")
-            exchanges[kind] = Exchange(Layout.read(r), bool(whole))
+            exchanges[kind] = QuestionKind(Layout.read(r), bool(whole))
         r.end()
         return cls(
-            federation, run, epoch, roster, config, purpose, cohort, threshold, n_min, rounds, exchanges
+            federation, run, number, roster, config, purpose, cohort, threshold, n_min, rounds, exchanges
         )  # fmt: skip
 
 
 def threshold(sites: int) -> int:
     """How many must agree on the survivors, and how many shares rebuild a secret: more than two thirds."""
+    # Any two sets of t sites share more than n/3 of them. A coordinator that shows two sets of survivors, to get both
+    # shares of one site, needs t signatures under each: more than n/3 sites would have to sign both, and an honest site
+    # signs one a round. So up to n/3 sites may lie for it, and still it gets the self mask or the mask key, never both.
     return 2 * sites // 3 + 1
 
 
 def propose(
-    roster: Roster, *, run: bytes, epoch: int, config: bytes, purpose: str, cohort: Sequence[str], rounds: int,
-    exchanges: dict[str, Exchange],
-) -> Plan:  # fmt: skip
+    roster: Roster, *, run: bytes, number: int, config: bytes, purpose: str, cohort: Sequence[str], rounds: int,
+    exchanges: dict[str, QuestionKind],
+) -> KeyPeriodPlan:  # fmt: skip
     """The plan that the rules leave, checked.
 
     Raises:
         PolicyError: as `check`.
     """
     names = tuple(sorted(cohort))
-    plan = Plan(
-        roster.federation, run, epoch, roster.digest, config, purpose, names, threshold(len(names)),
+    plan = KeyPeriodPlan(
+        roster.federation, run, number, roster.digest, config, purpose, names, threshold(len(names)),
         roster.policy.n_min, rounds, dict(sorted(exchanges.items())),
     )  # fmt: skip
     check(plan, roster)
     return plan
 
 
-def check(plan: Plan, roster: Roster) -> None:
+def check(plan: KeyPeriodPlan, roster: Roster) -> None:
     """Hold a plan against the roster.
 
     Raises:
@@ -153,17 +156,17 @@ def check(plan: Plan, roster: Roster) -> None:
         raise PolicyError(
             "purpose", f"purpose '{plan.purpose}', the roster allows {', '.join(roster.policy.purposes) or 'none'}."
         )
-    if not 1 <= plan.rounds <= MAX_ROUNDS or not plan.exchanges:
+    if not 1 <= plan.rounds <= MAX_ROUNDS or not plan.question_kinds:
         raise PolicyError(
-            "bad-plan", f"{plan.rounds} rounds of {len(plan.exchanges)} kinds: expected 1 to {MAX_ROUNDS}."
+            "bad-plan", f"{plan.rounds} rounds of {len(plan.question_kinds)} kinds: expected 1 to {MAX_ROUNDS}."
         )
-    for kind, exchange in plan.exchanges.items():
+    for kind, exchange in plan.question_kinds.items():
         _check_bounds(kind, exchange.layout, roster)
         exchange.layout.check(n)
 
 
 def round_context(view: bytes, slot: int, kind: str, question: bytes) -> bytes:
-    """round_ctx."""
+    """round_ctx: stands for one question to one set of participants; every mask of the round is derived from it."""
     return digest("round", view, slot.to_bytes(2, "little"), kind.encode(), question)
 
 

@@ -13,7 +13,7 @@ from blake3 import blake3  # three times as fast as SHA-256, which would cost as
 from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
 from numpy.typing import NDArray
 
-from common.secagg.parallel import spread
+from common.secagg.parallel import run_on_cores
 from common.trust.keys import digest
 
 Words = NDArray[np.uint32] | NDArray[np.uint64]
@@ -67,7 +67,7 @@ def apply(words: Words, masks: Sequence[Mask]) -> bytes:
     """
     leaves = -(-words.nbytes // LEAF_BYTES)
     runs = [range(first, min(first + _LEAVES_A_RUN, leaves)) for first in range(0, leaves, _LEAVES_A_RUN)]
-    hashes = spread(runs, lambda: _sweeper(words, masks))
+    hashes = run_on_cores(runs, lambda: _sweeper(words, masks))
     return digest("words", words.nbytes.to_bytes(8, "little"), b"".join(leaf for run in hashes for leaf in run))
 
 

@@ -2,7 +2,7 @@
 
 Sites sign theirs. What the coordinator sends is not signed: a site believes nothing of it that it cannot check.
 
-    epoch   proposal → Advert · Directory → Shares · Delivery → Ready
+    key period   proposal → Advert · Directory → Shares · Delivery → Ready
     round   Start → Masked · Survivors → Agreement · Agreements → Release
 """
 
@@ -20,7 +20,7 @@ from common.secagg.envelope import FromSite, Message
 from common.secagg.fixedpoint import MAX_WORDS
 from common.secagg.key_period_plan import MAX_ROUNDS
 from common.secagg.shamir import SHARE_BYTES
-from common.trust.codec import MAGIC, Reader, Writer
+from common.trust.codec import MAGIC, ByteReader, ByteWriter
 from common.trust.keys import DIGEST_BYTES, KEY_BYTES, SIGNATURE_BYTES, TAG_BYTES, digest
 from common.trust.roster import MAX_SITES
 
@@ -30,7 +30,7 @@ Members = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Advert(FromSite):
-    """A site's public keys for an epoch."""
+    """A site's public keys for a key period."""
 
     KIND = 2
     channel: bytes
@@ -51,11 +51,11 @@ class Advert(FromSite):
         """The commitment to a round's self-mask seed."""
         return self.rounds[64 * slot + 32 : 64 * slot + 64]
 
-    def _body(self, w: Writer) -> Writer:
+    def _body(self, w: ByteWriter) -> ByteWriter:
         return w.raw(self.channel).blob(self.rounds)
 
     @classmethod
-    def _read(cls, r: Reader) -> Self:
+    def _read(cls, r: ByteReader) -> Self:
         context, sender, channel = r.raw(DIGEST_BYTES), r.u16(), r.raw(KEY_BYTES)
         return cls(context, sender, channel, r.blob(64 * MAX_ROUNDS), signature=r.raw(SIGNATURE_BYTES))
 
@@ -67,14 +67,14 @@ class Directory(Message):
     KIND = 3
     adverts: tuple[bytes, ...]
 
-    def _write(self, w: Writer) -> Writer:
+    def _write(self, w: ByteWriter) -> ByteWriter:
         w.u16(len(self.adverts))
         for advert in self.adverts:
             w.blob(advert)
         return w
 
     @classmethod
-    def _read(cls, r: Reader) -> Self:
+    def _read(cls, r: ByteReader) -> Self:
         return cls(tuple(r.blob(64 * MAX_ROUNDS + 256) for _ in range(r.count(MAX_SITES, 4))))
 
 
@@ -83,43 +83,43 @@ class Shares(FromSite):
     """A site's shares for its peers, each sealed for one of them."""
 
     KIND = 4
-    sealed: tuple[tuple[int, bytes], ...]
+    boxes: tuple[tuple[int, bytes], ...]
     """Peer and ciphertext, by rising peer."""
 
-    def _body(self, w: Writer) -> Writer:
-        return _pairs(w, self.sealed)
+    def _body(self, w: ByteWriter) -> ByteWriter:
+        return _pairs(w, self.boxes)
 
     @classmethod
-    def _read(cls, r: Reader) -> Self:
+    def _read(cls, r: ByteReader) -> Self:
         return cls(r.raw(DIGEST_BYTES), r.u16(), _read_pairs(r), signature=r.raw(SIGNATURE_BYTES))
 
 
 @dataclass(frozen=True)
 class Delivery(Message):
-    """What the peers sealed for one site; peers and site together are the epoch's participants."""
+    """What the peers sealed for one site; peers and site together are the key period's participants."""
 
     KIND = 5
-    sealed: tuple[tuple[int, bytes], ...]
+    boxes: tuple[tuple[int, bytes], ...]
 
-    def _write(self, w: Writer) -> Writer:
-        return _pairs(w, self.sealed)
+    def _write(self, w: ByteWriter) -> ByteWriter:
+        return _pairs(w, self.boxes)
 
     @classmethod
-    def _read(cls, r: Reader) -> Self:
+    def _read(cls, r: ByteReader) -> Self:
         return cls(_read_pairs(r))
 
 
 @dataclass(frozen=True)
 class Ready(FromSite):
-    """The site has opened all its shares; its context is the view that it has of the epoch."""
+    """The site has opened all its shares; its context is the view that it has of the key period."""
 
     KIND = 6
 
-    def _body(self, w: Writer) -> Writer:
+    def _body(self, w: ByteWriter) -> ByteWriter:
         return w
 
     @classmethod
-    def _read(cls, r: Reader) -> Self:
+    def _read(cls, r: ByteReader) -> Self:
         return cls(r.raw(DIGEST_BYTES), r.u16(), signature=r.raw(SIGNATURE_BYTES))
 
 
@@ -129,16 +129,16 @@ class Start(Message):
 
     KIND = 7
     slot: int
-    """The round's number within the epoch, from 0."""
+    """The round's number within the key period, from 0."""
     kind: str
     question: bytes
     """The hash of what is asked."""
 
-    def _write(self, w: Writer) -> Writer:
+    def _write(self, w: ByteWriter) -> ByteWriter:
         return w.u16(self.slot).text(self.kind).raw(self.question)
 
     @classmethod
-    def _read(cls, r: Reader) -> Self:
+    def _read(cls, r: ByteReader) -> Self:
         return cls(r.u16(), r.text(), r.raw(DIGEST_BYTES))
 
 
@@ -156,7 +156,7 @@ class Masked(FromSite):
         whole = masks.room_of(self.words)
         if whole is None:
             return self.encode()
-        head = Writer().raw(MAGIC).u8(self.KIND).raw(self.context).u16(self.sender)
+        head = ByteWriter().raw(MAGIC).u8(self.KIND).raw(self.context).u16(self.sender)
         start = head.u8(self.words.itemsize).u32(len(self.words)).bytes()
         whole[masks.LEAD_BYTES - len(start) : masks.LEAD_BYTES] = np.frombuffer(start, np.uint8)
         whole[len(whole) - masks.TAIL_BYTES :] = np.frombuffer(self.signature, np.uint8)
@@ -165,11 +165,11 @@ class Masked(FromSite):
     def _content(self) -> tuple[bytes, ...]:
         return (self.root,)
 
-    def _body(self, w: Writer) -> Writer:
+    def _body(self, w: ByteWriter) -> ByteWriter:
         return w.u8(self.words.itemsize).u32(len(self.words)).raw(self.words.data.cast("B"))
 
     @classmethod
-    def _read(cls, r: Reader) -> Self:
+    def _read(cls, r: ByteReader) -> Self:
         context, sender, size, length = r.raw(DIGEST_BYTES), r.u16(), r.u8(), r.u32()
         if size not in (4, 8) or length > MAX_WORDS:
             raise r.fault(f"declares {length} words of {size} bytes")
@@ -185,11 +185,11 @@ class Survivors(Message):
     context: bytes
     members: Members
 
-    def _write(self, w: Writer) -> Writer:
+    def _write(self, w: ByteWriter) -> ByteWriter:
         return _members(w.raw(self.context), self.members)
 
     @classmethod
-    def _read(cls, r: Reader) -> Self:
+    def _read(cls, r: ByteReader) -> Self:
         return cls(r.raw(DIGEST_BYTES), _read_members(r))
 
 
@@ -200,11 +200,11 @@ class Agreement(FromSite):
     KIND = 10
     members: Members
 
-    def _body(self, w: Writer) -> Writer:
+    def _body(self, w: ByteWriter) -> ByteWriter:
         return _members(w, self.members)
 
     @classmethod
-    def _read(cls, r: Reader) -> Self:
+    def _read(cls, r: ByteReader) -> Self:
         return cls(r.raw(DIGEST_BYTES), r.u16(), _read_members(r), signature=r.raw(SIGNATURE_BYTES))
 
 
@@ -217,14 +217,14 @@ class Agreements(Message):
     signatures: tuple[tuple[int, bytes], ...]
     """Signer and signature, by rising signer."""
 
-    def _write(self, w: Writer) -> Writer:
+    def _write(self, w: ByteWriter) -> ByteWriter:
         w.raw(self.context).u16(len(self.signatures))
         for sender, signature in self.signatures:
             w.u16(sender).raw(signature)
         return w
 
     @classmethod
-    def _read(cls, r: Reader) -> Self:
+    def _read(cls, r: ByteReader) -> Self:
         context, n = r.raw(DIGEST_BYTES), r.count(MAX_SITES, 2 + SIGNATURE_BYTES)
         return cls(context, _rising(r, tuple((r.u16(), r.raw(SIGNATURE_BYTES)) for _ in range(n))))
 
@@ -238,13 +238,13 @@ class Release(FromSite):
 
     KIND = 12
     shares: bytes = field(repr=False)
-    """32 bytes for each of the epoch's participants, in order."""
+    """32 bytes for each of the key period's participants, in order."""
 
-    def _body(self, w: Writer) -> Writer:
+    def _body(self, w: ByteWriter) -> ByteWriter:
         return w.blob(self.shares)
 
     @classmethod
-    def _read(cls, r: Reader) -> Self:
+    def _read(cls, r: ByteReader) -> Self:
         return cls(r.raw(DIGEST_BYTES), r.u16(), r.blob(SHARE_BYTES * MAX_SITES), signature=r.raw(SIGNATURE_BYTES))
 
 
@@ -259,33 +259,33 @@ def kind_of(content: bytes) -> int:
     return content[len(MAGIC)]
 
 
-def _pairs(w: Writer, pairs: tuple[tuple[int, bytes], ...]) -> Writer:
+def _pairs(w: ByteWriter, pairs: tuple[tuple[int, bytes], ...]) -> ByteWriter:
     w.u16(len(pairs))
     for peer, content in pairs:
         w.u16(peer).blob(content)
     return w
 
 
-def _read_pairs(r: Reader) -> tuple[tuple[int, bytes], ...]:
+def _read_pairs(r: ByteReader) -> tuple[tuple[int, bytes], ...]:
     limit = 2 * SHARE_BYTES * MAX_ROUNDS + TAG_BYTES
     return _rising(r, tuple((r.u16(), r.blob(limit)) for _ in range(r.count(MAX_SITES, 6))))
 
 
-def _rising(r: Reader, pairs: tuple[tuple[int, bytes], ...]) -> tuple[tuple[int, bytes], ...]:
+def _rising(r: ByteReader, pairs: tuple[tuple[int, bytes], ...]) -> tuple[tuple[int, bytes], ...]:
     _demand_rising(r, tuple(peer for peer, _ in pairs))
     return pairs
 
 
-def _members(w: Writer, members: Members) -> Writer:
+def _members(w: ByteWriter, members: Members) -> ByteWriter:
     return w.u16(len(members)).raw(struct.pack(f"<{len(members)}H", *members))
 
 
-def _read_members(r: Reader) -> Members:
+def _read_members(r: ByteReader) -> Members:
     members = tuple(r.u16() for _ in range(r.count(MAX_SITES, 2)))
     _demand_rising(r, members)
     return members
 
 
-def _demand_rising(r: Reader, members: Members) -> None:
+def _demand_rising(r: ByteReader, members: Members) -> None:
     if any(b <= a for a, b in pairwise(members)):
         raise r.fault("lists a site twice, or not in order")

@@ -21,7 +21,7 @@ def _threads() -> ThreadPoolExecutor:
 os.register_at_fork(after_in_child=_threads.cache_clear)  # threads do not survive a fork
 
 
-def spread(items: Sequence[Item], begin: Callable[[], Callable[[Item], Result]]) -> list[Result]:
+def run_on_cores(items: Sequence[Item], begin: Callable[[], Callable[[Item], Result]]) -> list[Result]:
     """What every item gives, in their order; each core, the caller's among them, takes the next one when it is free.
 
     Args:

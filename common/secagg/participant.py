@@ -3,7 +3,7 @@
     join → share → take → ( open → submit → agree → release )*
 
 Every method checks all it is told before anything changes: what it refuses raises, and the site is as it was. What it
-answers is an `Outgoing`, and the message in it can be had only by recording the new state first, so that a crash
+answers is a `PendingMessage`, and the message in it can be had only by recording the new state first, so that a crash
 between the two can lose a message, but never send a second, different one.
 """
 
@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from common.errors import IdentityError, PolicyError, StageError, WeightsError
 from common.secagg import masks, secret_sharing
 from common.secagg.directory import checked_directory, demand_quorum, view_of
-from common.secagg.key_period_plan import Plan, check, round_context
+from common.secagg.key_period_plan import KeyPeriodPlan, check, round_context
 from common.secagg.messages import (
     Agreement,
     Agreements,
@@ -29,21 +29,21 @@ from common.secagg.messages import (
     Start,
     Survivors,
 )
-from common.secagg.parallel import spread
+from common.secagg.parallel import run_on_cores
 from common.secagg.stages import SITE, after
-from common.secagg.state import Round, State
+from common.secagg.state import ParticipantRound, ParticipantState
 from common.trust.keys import Random, digest, public_of
-from common.trust.roster import Pins, Roster, admitted, refuse_expired
+from common.trust.roster import Pins, Roster, load_verified_roster, refuse_expired
 
 
 @dataclass(frozen=True)
-class Outgoing:
+class PendingMessage:
     """A message that may leave only when the state that remembers it is safe."""
 
-    _site: "Site"
+    _site: "Participant"
     _message: bytes | memoryview = field(repr=False)
 
-    def after(self, record: Callable[[State], None]) -> tuple["Site", bytes | memoryview]:
+    def commit(self, record: Callable[[ParticipantState], None]) -> tuple["Participant", bytes | memoryview]:
         """Record, then release.
 
         Args:
@@ -57,26 +57,26 @@ class Outgoing:
 
 
 @dataclass(frozen=True)
-class Site:
+class Participant:
     """One hospital's machine. Start with `Site(name, identity, pins)`, or after a restart with `restored`."""
 
     name: str
     identity: Ed25519PrivateKey = field(repr=False)
     pins: Pins
-    state: State = field(default_factory=State, repr=False)
+    state: ParticipantState = field(default_factory=ParticipantState, repr=False)
     random: Random = field(default=os.urandom, repr=False)
-    _plan: Plan | None = field(default=None, repr=False)
+    _plan: KeyPeriodPlan | None = field(default=None, repr=False)
     _roster: Roster | None = field(default=None, repr=False)
 
     @classmethod
-    def restored(cls, name: str, identity: Ed25519PrivateKey, pins: Pins, state: State) -> "Site":
+    def restore(cls, name: str, identity: Ed25519PrivateKey, pins: Pins, state: ParticipantState) -> "Participant":
         """A site as it was when the state was recorded."""
-        roster = admitted(state.roster, pins) if state.roster else None
-        plan = Plan.read(state.proposal) if state.proposal else None
+        roster = load_verified_roster(state.roster, pins) if state.roster else None
+        plan = KeyPeriodPlan.read(state.proposal) if state.proposal else None
         return cls(name, identity, pins, state, _plan=plan, _roster=roster)
 
-    def join(self, proposal: bytes, roster: bytes, now_s: float) -> Outgoing:
-        """Check an epoch's plan against the roster; make keys for it; forget those of the epoch before.
+    def join(self, proposal: bytes, roster: bytes, now_s: float) -> PendingMessage:
+        """Check a key period's plan against the roster; make keys for it; forget those of the key period before.
 
         Args:
             roster: the newest signed roster, from wherever.
@@ -90,28 +90,28 @@ class Site:
         """
         stage = after(SITE, self.state.stage, "join")
         current = self._fresh_roster(roster, now_s)
-        plan = Plan.read(proposal)
+        plan = KeyPeriodPlan.read(proposal)
         check(plan, current)
         if self.name not in plan.cohort:
             raise PolicyError("not-in-cohort", f"the plan's cohort does not have {self.name} in it.")
         if current.active[self.name] != public_of(self.identity):
             raise IdentityError("swapped-key", f"the roster lists another key for {self.name} than the one it holds.")
-        if plan.epoch <= self.state.epochs.get(plan.run, -1):
-            raise StageError("replayed-epoch", f"epoch {plan.epoch} of this run has been joined before.")
+        if plan.number <= self.state.key_periods.get(plan.run, -1):
+            raise StageError("replayed-epoch", f"key period {plan.number} of this run has been joined before.")
         secrets, advert = secret_sharing.new_keys(plan, plan.cohort.index(self.name), self.identity, self.random)
-        state = State(
+        state = ParticipantState(
             stage,
             roster,
-            {**self.state.epochs, plan.run: plan.epoch},
+            {**self.state.key_periods, plan.run: plan.number},
             self.state.questions,
             proposal,
             advert.digest,
             secrets=secrets,
         )
-        return Outgoing(replace(self, state=state, _plan=plan, _roster=current), advert.encode())
+        return PendingMessage(replace(self, state=state, _plan=plan, _roster=current), advert.encode())
 
-    def share(self, directory: bytes) -> Outgoing:
-        """Check the adverts of all peers; split the epoch's secrets among them.
+    def share(self, directory: bytes) -> PendingMessage:
+        """Check the adverts of all peers; split the key period's secrets among them.
 
         Returns:
             Shares to send, each sealed for one peer.
@@ -120,26 +120,26 @@ class Site:
         adverts = checked_directory(Directory.decode(directory).adverts, plan, self.roster)
         if own not in adverts or adverts[own].digest != self.state.advert:
             raise IdentityError("swapped-key", f"the directory does not have the advert that {self.name} sent.")
-        secrets, sealed = secret_sharing.split(self.state.secrets, plan, own, adverts)
+        secrets, sealed = secret_sharing.share_secrets(self.state.secrets, plan, own, adverts)
         state = replace(self.state, stage=stage, adverts=adverts, secrets=secrets)
-        message = Shares(plan.context, own, sealed).signed(self.identity)
-        return Outgoing(replace(self, state=state), message.encode())
+        message = Shares(plan.context, own, sealed).sign(self.identity)
+        return PendingMessage(replace(self, state=state), message.encode())
 
-    def take(self, delivery: bytes) -> Outgoing:
-        """Open the peers' shares; those who sent some are, with this site, the epoch's participants.
+    def take(self, delivery: bytes) -> PendingMessage:
+        """Open the peers' shares; those who sent some are, with this site, the key period's participants.
 
         Returns:
             A message that says so.
         """
         stage, plan, own, state = after(SITE, self.state.stage, "take"), self.plan, self.position, self.state
-        boxes = dict(Delivery.decode(delivery).sealed)
+        boxes = dict(Delivery.decode(delivery).boxes)
         demand_quorum(len(boxes) + 1, plan, "shared their secrets")
-        secrets, adverts = secret_sharing.opened(state.secrets, plan, own, state.adverts, boxes)
+        secrets, adverts = secret_sharing.open_shares(state.secrets, plan, own, state.adverts, boxes)
         view = view_of(adverts, plan)
         state = replace(state, stage=stage, adverts=adverts, view=view, secrets=secrets)
-        return Outgoing(replace(self, state=state), Ready(view, own).signed(self.identity).encode())
+        return PendingMessage(replace(self, state=state), Ready(view, own).sign(self.identity).encode())
 
-    def open(self, start: bytes, question: bytes, now_s: float) -> "Site":
+    def open(self, start: bytes, question: bytes, now_s: float) -> "Participant":
         """Begin a round. Nothing leaves the site by it, so nothing needs recording.
 
         Args:
@@ -150,19 +150,20 @@ class Site:
         if not self.state.next_slot <= asked.slot < plan.rounds:
             raise StageError(
                 "replayed-round",
-                f"round {asked.slot} of the epoch, expected {self.state.next_slot} to {plan.rounds - 1}: "
+                f"round {asked.slot} of the key period, expected {self.state.next_slot} to {plan.rounds - 1}: "
                 "what was answered or passed by is never answered again.",
             )
-        if asked.kind not in plan.exchanges:
+        if asked.kind not in plan.question_kinds:
             raise PolicyError("unknown-kind", f"a round of kind '{asked.kind}', which the plan does not have.")
         if asked.question != question:
             raise PolicyError("split-model", "what the site was asked is not what the coordinator says it asks of all.")
         context = round_context(self.state.view, asked.slot, asked.kind, question)
         return replace(
-            self, state=replace(self.state, stage=stage, round=Round(asked.slot, asked.kind, question, context))
+            self,
+            state=replace(self.state, stage=stage, round=ParticipantRound(asked.slot, asked.kind, question, context)),
         )
 
-    def submit(self, words: masks.Words) -> Outgoing:
+    def submit(self, words: masks.Words) -> PendingMessage:
         """Mask the site's vector, in place: it is no longer the caller's. The round's own secrets end here.
 
         Args:
@@ -172,18 +173,18 @@ class Site:
             The masked vector to send.
         """
         stage, plan, own, current = after(SITE, self.state.stage, "submit"), self.plan, self.position, self.state.round
-        layout = plan.exchanges[current.kind].layout
+        layout = plan.question_kinds[current.kind].layout
         if words.dtype != layout.dtype or words.shape != (layout.length,) or not words.flags.c_contiguous:
             raise WeightsError(f"{words.dtype}{list(words.shape)}, expected {layout.dtype}[{layout.length}].")
         over = secret_sharing.masks_of(self.state.secrets, plan, own, self.state.adverts, current.slot, current.context)
         root = masks.apply(words, over)
-        message = Masked(current.context, own, words, root=root).signed(self.identity)
+        message = Masked(current.context, own, words, root=root).sign(self.identity)
         secrets = self.state.secrets.since(current.slot)
         secrets = replace(secrets, rounds={s: v for s, v in secrets.rounds.items() if s > current.slot})
         state = replace(self.state, stage=stage, secrets=secrets, next_slot=current.slot + 1)
-        return Outgoing(replace(self, state=state), message.in_place())
+        return PendingMessage(replace(self, state=state), message.in_place())
 
-    def agree(self, survivors: bytes) -> Outgoing:
+    def agree(self, survivors: bytes) -> PendingMessage:
         """Sign whose vectors make the sum: once a round, and for one set only.
 
         Returns:
@@ -198,7 +199,7 @@ class Site:
                 "bad-survivors", "the survivors leave out this site, or name one that does not take part."
             )
         demand_quorum(len(members), plan, "answered")
-        if plan.exchanges[current.kind].whole and len(members) < len(plan.cohort):
+        if plan.question_kinds[current.kind].whole and len(members) < len(plan.cohort):
             raise PolicyError("not-whole", f"a '{current.kind}' sum over {len(members)} of {len(plan.cohort)} sites.")
         if self.state.questions.get(_question(current), self._who(members)) != self._who(members):
             raise PolicyError(
@@ -206,11 +207,11 @@ class Site:
                 "the same question was answered before by other sites: the two sums would differ by single sites.",
             )
         state = replace(self.state, stage=stage, round=replace(current, survivors=members))
-        return Outgoing(
-            replace(self, state=state), Agreement(current.context, own, members).signed(self.identity).encode()
+        return PendingMessage(
+            replace(self, state=state), Agreement(current.context, own, members).sign(self.identity).encode()
         )
 
-    def release(self, agreements: bytes) -> Outgoing:
+    def release(self, agreements: bytes) -> PendingMessage:
         """Give out one share for every participant, if enough sites signed the same survivors. One shot.
 
         Returns:
@@ -228,29 +229,31 @@ class Site:
             agreed = Agreement(current.context, signed[0], current.survivors, signature=signed[1])
             agreed.verify(self.roster.active[who], who=who)
 
-        spread(others, lambda: check)
+        run_on_cores(others, lambda: check)
         if len(message.signatures) < plan.threshold:
             raise PolicyError(
                 "too-few-signatures",
                 f"{len(message.signatures)} sites signed the survivors, expected {plan.threshold} at least.",
             )
-        shares = secret_sharing.released(self.state.secrets, self.state.adverts, current.slot, current.survivors)
-        release = Release(current.context, own, shares).signed(self.identity)
+        shares = secret_sharing.shares_to_release(
+            self.state.secrets, self.state.adverts, current.slot, current.survivors
+        )
+        release = Release(current.context, own, shares).sign(self.identity)
         questions = {**self.state.questions, _question(current): self._who(current.survivors)}
         secrets = self.state.secrets.since(current.slot + 1)
         state = replace(self.state, stage=stage, questions=questions, secrets=secrets)
-        return Outgoing(replace(self, state=state), release.encode())
+        return PendingMessage(replace(self, state=state), release.encode())
 
     @property
-    def plan(self) -> Plan:
-        """The epoch's plan, which the site has checked."""
+    def plan(self) -> KeyPeriodPlan:
+        """The key period's plan, which the site has checked."""
         if self._plan is None:
-            raise StageError("out-of-order", f"{self.name} has joined no epoch.")
+            raise StageError("out-of-order", f"{self.name} has joined no key period.")
         return self._plan
 
     @property
     def roster(self) -> Roster:
-        """The roster of the epoch."""
+        """The roster of the key period."""
         if self._roster is None:
             raise StageError("out-of-order", f"{self.name} has seen no roster.")
         return self._roster
@@ -261,7 +264,7 @@ class Site:
         return self.plan.cohort.index(self.name)
 
     def _fresh_roster(self, file: bytes, now_s: float) -> Roster:
-        roster = admitted(file, self.pins)
+        roster = load_verified_roster(file, self.pins)
         refuse_expired(roster, now_s)
         if self._roster is not None and roster.version < self._roster.version:
             raise PolicyError(
@@ -275,11 +278,11 @@ class Site:
 
     def _demand_round(self, context: bytes) -> None:
         if context != self.state.round.context:
-            raise StageError("other-round", "of another round, model or view of the epoch than this site's.")
+            raise StageError("other-round", "of another round, model or view of the key period than this site's.")
 
     def _who(self, members: tuple[int, ...]) -> bytes:
         return digest("survivors", *(self.plan.cohort[m].encode() for m in members))
 
 
-def _question(current: Round) -> bytes:
+def _question(current: ParticipantRound) -> bytes:
     return digest("question", current.kind.encode(), current.question)

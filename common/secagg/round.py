@@ -11,36 +11,36 @@ import numpy as np
 
 from common.errors import QuorumError, ShareError, StageError
 from common.secagg import masks, schedule, shamir
-from common.secagg.coordinator import Gathers, Machine
-from common.secagg.key_period import Epoch
+from common.secagg.coordinator import CoordinatorMachine, Gathers
+from common.secagg.key_period import KeyPeriod
 from common.secagg.key_period_plan import round_context
 from common.secagg.messages import Agreement, Agreements, Masked, Release, Start, Survivors
 from common.secagg.shamir import SHARE_BYTES
-from common.secagg.stages import Gathering
+from common.secagg.stages import CoordinatorStage
 from common.trust.keys import exchange_public
 
 
 @dataclass(frozen=True)
-class Total:
+class SecureSum:
     """What a round gives."""
 
     words: masks.Words = field(repr=False)
     """The sum mod 2**k; the layout decodes it."""
     survivors: tuple[str, ...]
-    dropped: tuple[str, ...]
+    dropouts: tuple[str, ...]
     """Participants whose vectors are not in the sum."""
     blamed: tuple[str, ...]
     """Sites that released wrong shares; the sum is right in spite of them."""
 
 
-class RoundOpening(Machine):
+class RoundOpening(CoordinatorMachine):
     """One round: masked vectors, agreements, releases, and their sum."""
 
-    def __init__(self, epoch: Epoch, slot: int, kind: str, question: bytes) -> None:
-        super().__init__(epoch.plan, epoch.roster, Gathering.MASKED)
-        self.epoch, self.slot, self.kind, self.question = epoch, slot, kind, question
-        self.context = round_context(epoch.view, slot, kind, question)
-        layout = epoch.plan.exchanges[kind].layout
+    def __init__(self, key_period: KeyPeriod, slot: int, kind: str, question: bytes) -> None:
+        super().__init__(key_period.plan, key_period.roster, CoordinatorStage.MASKED)
+        self.key_period, self.slot, self.kind, self.question = key_period, slot, kind, question
+        self.context = round_context(key_period.view, slot, kind, question)
+        layout = key_period.plan.question_kinds[kind].layout
         self._sum: masks.Words = np.zeros(layout.length, layout.dtype)
         self._roots: dict[int, bytes] = {}
         self._agreements: dict[int, bytes] = {}
@@ -52,34 +52,34 @@ class RoundOpening(Machine):
         return tuple(sorted(self._roots))
 
     @property
-    def withheld(self) -> tuple[str, ...]:
+    def withholders(self) -> tuple[str, ...]:
         """Sites that have agreed on the survivors, and not released their shares."""
         return tuple(self.plan.cohort[i] for i in sorted(set(self._agreements) - set(self._releases)))
 
     def requests(self) -> dict[str, bytes]:
         """What to send to whom now, by site."""
-        if self.stage is Gathering.MASKED:
-            return self._to(self.epoch.ready, Start(self.slot, self.kind, self.question).encode())
-        if self.stage is Gathering.AGREEMENTS:
+        if self.stage is CoordinatorStage.MASKED:
+            return self._to(self.key_period.ready, Start(self.slot, self.kind, self.question).encode())
+        if self.stage is CoordinatorStage.AGREEMENTS:
             return self._to(self.survivors, Survivors(self.context, self.survivors).encode())
-        if self.stage is Gathering.RELEASES:
+        if self.stage is CoordinatorStage.RELEASES:
             first = tuple(sorted(self._agreements.items()))[: self.plan.threshold]
             return self._to(self._agreements, Agreements(self.context, first).encode())
         return {}
 
-    def total(self) -> Total:
+    def total(self) -> SecureSum:
         """The sum over the survivors: rebuild their self masks and the dropped sites' mask keys, and take them off.
 
         Raises:
             ShareError: naming the sites whose shares are wrong, if there are too many of them.
         """
-        if self.stage is not Gathering.DONE:
+        if self.stage is not CoordinatorStage.DONE:
             raise StageError("out-of-order", f"the round is not over yet, but at {self.stage.value}.")
         seeds, blamed = self._seeds()
         words = self._sum.copy()
         masks.apply(words, self._to_take_off(seeds))
-        names, dropped = self.plan.cohort, [i for i in self.epoch.adverts if i not in self._roots]
-        return Total(words, *(tuple(names[i] for i in part) for part in (self.survivors, dropped, sorted(blamed))))
+        names, dropped = self.plan.cohort, [i for i in self.key_period.adverts if i not in self._roots]
+        return SecureSum(words, *(tuple(names[i] for i in part) for part in (self.survivors, dropped, sorted(blamed))))
 
     def _gathers(self) -> Gathers:
         return {
@@ -89,7 +89,11 @@ class RoundOpening(Machine):
         }
 
     def _demand(self, answered: int, did: str) -> None:
-        if self.stage is Gathering.MASKED and self.plan.exchanges[self.kind].whole and answered < len(self.plan.cohort):
+        if (
+            self.stage is CoordinatorStage.MASKED
+            and self.plan.question_kinds[self.kind].whole
+            and answered < len(self.plan.cohort)
+        ):
             raise QuorumError(f"{answered} of {len(self.plan.cohort)} sites answered '{self.kind}', expected all.")
         super()._demand(answered, did)
 
@@ -98,7 +102,7 @@ class RoundOpening(Machine):
 
     def _masked(self, content: bytes | memoryview) -> str:
         message = Masked.decode(content)
-        who = self._check(message, self.context, set(self.epoch.adverts), self._roots)
+        who = self._check(message, self.context, set(self.key_period.adverts), self._roots)
         if message.words.dtype != self._sum.dtype or message.words.shape != self._sum.shape:
             raise StageError("wrong-shape", f"{who} sent {len(message.words)} words of {message.words.dtype}.")
         np.add(self._sum, message.words, out=self._sum)
@@ -116,7 +120,7 @@ class RoundOpening(Machine):
     def _release(self, content: bytes | memoryview) -> str:
         message = Release.decode(content)
         who = self._check(message, self.context, set(self._agreements), self._releases)
-        if len(message.shares) != SHARE_BYTES * len(self.epoch.adverts):
+        if len(message.shares) != SHARE_BYTES * len(self.key_period.adverts):
             raise ShareError("bad-share", f"{who} did not release one share for each participant.")
         self._releases[message.sender] = message
         return who
@@ -127,7 +131,7 @@ class RoundOpening(Machine):
         coefficients = shamir.at_zero([h + 1 for h in holders])
         seeds: dict[int, bytes] = {}
         blamed: set[int] = set()
-        for place, owner in enumerate(self.epoch.adverts):
+        for place, owner in enumerate(self.key_period.adverts):
             at = slice(SHARE_BYTES * place, SHARE_BYTES * (place + 1))
             try:
                 seeds[owner] = shamir.combine([self._releases[h].shares[at] for h in holders], coefficients)
@@ -153,7 +157,7 @@ class RoundOpening(Machine):
         )
 
     def _check_seed(self, owner: int, seed: bytes) -> None:
-        advert, context = self.epoch.adverts[owner], self.plan.context
+        advert, context = self.key_period.adverts[owner], self.plan.context
         if owner in self._roots:
             right = schedule.commitment(seed, context, owner, self.slot) == advert.commitment(self.slot)
         else:
@@ -164,10 +168,10 @@ class RoundOpening(Machine):
 
     def _to_take_off(self, seeds: Mapping[int, bytes]) -> list[masks.Mask]:
         found = [schedule.self_mask(seeds[i], self.context, subtract=True) for i in self.survivors]
-        for gone in (i for i in self.epoch.adverts if i not in self._roots):
+        for gone in (i for i in self.key_period.adverts if i not in self._roots):
             key = schedule.mask_key(seeds[gone], self.plan.context, self.slot)
             for i in self.survivors:
                 # The gone site's own side of the mask, added: it cancels what the survivor put on.
-                public, who = self.epoch.adverts[i].mask_key(self.slot), self.plan.cohort[i]
+                public, who = self.key_period.adverts[i].mask_key(self.slot), self.plan.cohort[i]
                 found.append(schedule.pair_mask(key, gone, public, i, self.context, subtract=False, who=who))
         return found

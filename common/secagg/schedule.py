@@ -1,12 +1,22 @@
 """The key schedule: which key and which commitment follows from which secret, for site, coordinator and auditor alike.
 
-    dealer seed ── HKDF(epoch_ctx) ─┬─ channel key           X25519, seals shares for peers
+    dealer seed ── HKDF(period_ctx) ─┬─ channel key           X25519, seals shares for peers
                                     └─ sharing polynomials   AES-CTR stream
-    mask-key seed ── HKDF(epoch_ctx, slot) ── mask key       X25519 ── HKDF(round_ctx, both) ── pairwise mask
-    self-mask seed ── HKDF(round_ctx) ── self mask;  H(epoch_ctx, site, slot, seed) is its commitment
+    mask-key seed ── HKDF(period_ctx, slot) ── mask key       X25519 ── HKDF(round_ctx, both) ── pairwise mask
+    self-mask seed ── HKDF(round_ctx) ── self mask;  H(period_ctx, site, slot, seed) is its commitment
 
 Polynomials follow from the dealer seed, so that sharing twice by accident gives the same shares, not two points more.
 """
+
+# Why two masks (Bonawitz et al., section 4). Pairwise masks cancel in the sum, so they alone would hide a vector, until
+# a site drops out: then its peers give shares of its mask key, and the coordinator rebuilds its half of each pair. If
+# the vector of that site was merely late, the coordinator would now hold it in the clear. The self mask, which nobody
+# else adds, stays over it: for every site the peers release a share of the self mask (its vector is in the sum) or of
+# the mask key (it is not), and never of both.
+#
+# Every derived key takes in the context of its use: a pair's mask is another in each round (`round_ctx`), and a share
+# that was sealed for one peer under one directory opens nowhere else. Labels such as b"channel" keep two keys from one
+# seed apart.
 
 from collections.abc import Iterable
 
@@ -18,29 +28,29 @@ from common.trust.keys import derive, digest, exchange_key, open_once, seal_once
 
 
 def u16(*numbers: int) -> bytes:
-    """Positions and slots as bytes."""
+    """Positions in the cohort and numbers of rounds as bytes, two each."""
     return b"".join(n.to_bytes(2, "little") for n in numbers)
 
 
-def channel_key(dealer: bytes, epoch_ctx: bytes) -> X25519PrivateKey:
-    """A site's channel key of an epoch."""
-    return exchange_key(derive(dealer, epoch_ctx, b"channel"))
+def channel_key(dealer: bytes, period_ctx: bytes) -> X25519PrivateKey:
+    """A site's channel key of a key period."""
+    return exchange_key(derive(dealer, period_ctx, b"channel"))
 
 
-def polynomials(dealer: bytes, epoch_ctx: bytes, secrets: Iterable[bytes], threshold: int) -> list[Polynomial]:
+def polynomials(dealer: bytes, period_ctx: bytes, secrets: Iterable[bytes], threshold: int) -> list[Polynomial]:
     """One sharing polynomial for every secret, always in the same order."""
-    draw, size = stream(derive(dealer, epoch_ctx, b"polynomials")), (threshold - 1) * COEFFICIENT_BYTES
+    draw, size = stream(derive(dealer, period_ctx, b"polynomials")), (threshold - 1) * COEFFICIENT_BYTES
     return [polynomial(secret, threshold, draw.update(bytes(size))) for secret in secrets]
 
 
-def mask_key(seed: bytes, epoch_ctx: bytes, slot: int) -> X25519PrivateKey:
+def mask_key(seed: bytes, period_ctx: bytes, slot: int) -> X25519PrivateKey:
     """A site's mask key of a round."""
-    return exchange_key(derive(seed, epoch_ctx, b"mask-key" + u16(slot)))
+    return exchange_key(derive(seed, period_ctx, b"mask-key" + u16(slot)))
 
 
-def commitment(seed: bytes, epoch_ctx: bytes, sender: int, slot: int) -> bytes:
+def commitment(seed: bytes, period_ctx: bytes, sender: int, slot: int) -> bytes:
     """What a site publishes about its self-mask seed. The seed has 248 random bits, so this hides it."""
-    return digest("self-mask", epoch_ctx, u16(sender, slot), seed)
+    return digest("self-mask", period_ctx, u16(sender, slot), seed)
 
 
 def self_mask(seed: bytes, round_ctx: bytes, *, subtract: bool) -> Mask:
@@ -52,6 +62,8 @@ def pair_mask(
     key: X25519PrivateKey, own: int, public: bytes, peer: int, round_ctx: bytes, *, subtract: bool, who: str
 ) -> Mask:
     """The mask that two sites share: the one with the lower position adds it, the other subtracts it."""
+    # Both sites reach the same X25519 secret from their own key and the other's public one; +mask and -mask mod 2**k
+    # cancel in the sum. The order of positions decides the sign, so nobody has to negotiate it.
     secret = shared_secret(key, public, who=who)
     info = b"pair-mask" + u16(min(own, peer), max(own, peer))
     return Mask(derive(secret, round_ctx, info), subtract is (own < peer))
@@ -61,6 +73,7 @@ def sealed_shares(
     channel: X25519PrivateKey, public: bytes, shares: bytes, sender: int, receiver: int, directory: bytes, *, who: str
 ) -> bytes:
     """Shares for one peer alone."""
+    # The key depends on sender, receiver and directory, so it seals one message only: see `keys.seal_once`.
     key, context = _share_key(channel, public, sender, receiver, directory, who=who)
     return seal_once(key, shares, context)
 
@@ -71,7 +84,7 @@ def opened_shares(
     """Shares from one peer.
 
     Raises:
-        IdentityError: naming the peer, if they were sealed for another site or epoch, or changed.
+        IdentityError: naming the peer, if they were sealed for another site or key period, or changed.
     """
     key, context = _share_key(channel, public, sender, receiver, directory, who=who)
     return open_once(key, sealed, context, who=who, what="share")

@@ -1,4 +1,4 @@
-"""What a site does with its secrets of an epoch: make them, split them among its peers, take in theirs, use them."""
+"""A site's secrets of a key period: made, shared among its peers, received from them, used, and released in parts."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -8,18 +8,20 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from common.errors import IdentityError
 from common.secagg import schedule
 from common.secagg.directory import directory_digest, sender_of
-from common.secagg.key_period_plan import Plan
+from common.secagg.key_period_plan import KeyPeriodPlan
 from common.secagg.masks import Mask
 from common.secagg.messages import Advert
 from common.secagg.shamir import SECRET_BYTES, SHARE_BYTES, Polynomial, share
-from common.secagg.state import Secrets
+from common.secagg.state import KeyPeriodSecrets
 from common.trust.keys import Random, exchange_public
 
 PAIR_BYTES = 2 * SHARE_BYTES
 
 
-def new_keys(plan: Plan, own: int, identity: Ed25519PrivateKey, random: Random) -> tuple[Secrets, Advert]:
-    """Fresh secrets for all rounds of an epoch, and the advert of what belongs to them."""
+def new_keys(
+    plan: KeyPeriodPlan, own: int, identity: Ed25519PrivateKey, random: Random
+) -> tuple[KeyPeriodSecrets, Advert]:
+    """Fresh secrets for all rounds of a key period, and the advert of what belongs to them."""
     dealer, rounds, published = random(32), {}, []
     for slot in range(plan.rounds):
         mask_seed, self_seed = random(SECRET_BYTES), random(SECRET_BYTES)
@@ -27,12 +29,12 @@ def new_keys(plan: Plan, own: int, identity: Ed25519PrivateKey, random: Random) 
         published.append(exchange_public(schedule.mask_key(mask_seed, plan.context, slot)))
         published.append(schedule.commitment(self_seed, plan.context, own, slot))
     channel = exchange_public(schedule.channel_key(dealer, plan.context))
-    return Secrets(dealer, rounds), Advert(plan.context, own, channel, b"".join(published)).signed(identity)
+    return KeyPeriodSecrets(dealer, rounds), Advert(plan.context, own, channel, b"".join(published)).sign(identity)
 
 
-def split(
-    secrets: Secrets, plan: Plan, own: int, adverts: Mapping[int, Advert]
-) -> tuple[Secrets, tuple[tuple[int, bytes], ...]]:
+def share_secrets(
+    secrets: KeyPeriodSecrets, plan: KeyPeriodPlan, own: int, adverts: Mapping[int, Advert]
+) -> tuple[KeyPeriodSecrets, tuple[tuple[int, bytes], ...]]:
     """The secrets with the site's own shares of them, and the peers' shares, each sealed for one peer."""
     seeds = [pair[i : i + SECRET_BYTES] for pair in secrets.rounds.values() for i in (0, SECRET_BYTES)]
     shared = schedule.polynomials(secrets.dealer, plan.context, seeds, plan.threshold)
@@ -43,34 +45,39 @@ def split(
             content, who = _shares_of(shared, peer), plan.cohort[peer]
             box = schedule.sealed_shares(channel, advert.channel, content, own, peer, directory, who=who)
             sealed.append((peer, box))
-    return replace(secrets, own=_by_slot(_shares_of(shared, own))), tuple(sealed)
+    return replace(secrets, own_shares=_by_slot(_shares_of(shared, own))), tuple(sealed)
 
 
-def opened(
-    secrets: Secrets, plan: Plan, own: int, adverts: Mapping[int, Advert], boxes: Mapping[int, bytes]
-) -> tuple[Secrets, dict[int, Advert]]:
+def open_shares(
+    secrets: KeyPeriodSecrets, plan: KeyPeriodPlan, own: int, adverts: Mapping[int, Advert], boxes: Mapping[int, bytes]
+) -> tuple[KeyPeriodSecrets, dict[int, Advert]]:
     """The secrets with all participants' shares, without the dealer seed; and the participants.
 
     Raises:
-        IdentityError: for shares that are not for this site and epoch, not of all rounds, or from a stranger.
+        IdentityError: for shares that are not for this site and key period, not of all rounds, or from a stranger.
     """
     channel, directory = schedule.channel_key(secrets.dealer, plan.context), directory_digest(adverts, plan)
-    held = {own: secrets.own}
+    held = {own: secrets.own_shares}
     for peer, box in boxes.items():
         who = sender_of(peer, plan)
         if peer == own or peer not in adverts:
-            raise IdentityError("unknown-site", f"shares from {who}, which published no keys for this epoch.")
+            raise IdentityError("unknown-site", f"shares from {who}, which published no keys for this key period.")
         content = schedule.opened_shares(channel, adverts[peer].channel, box, peer, own, directory, who=who)
         if len(content) != PAIR_BYTES * plan.rounds:
             raise IdentityError("bad-share", f"{who} sent {len(content)} bytes of shares for {plan.rounds} rounds.")
         held[peer] = _by_slot(content)
     participants = {peer: advert for peer, advert in adverts.items() if peer in held}
     by_slot = {slot: b"".join(held[peer][slot] for peer in participants) for slot in range(plan.rounds)}
-    return Secrets(rounds=secrets.rounds, held=by_slot), participants
+    return KeyPeriodSecrets(rounds=secrets.rounds, held_shares=by_slot), participants
 
 
 def masks_of(
-    secrets: Secrets, plan: Plan, own: int, participants: Mapping[int, Advert], slot: int, context: bytes
+    secrets: KeyPeriodSecrets,
+    plan: KeyPeriodPlan,
+    own: int,
+    participants: Mapping[int, Advert],
+    slot: int,
+    context: bytes,
 ) -> list[Mask]:
     """All masks of the site's vector in a round: its own, and one with each other participant."""
     pair = secrets.rounds[slot]
@@ -83,9 +90,11 @@ def masks_of(
     return found
 
 
-def released(secrets: Secrets, participants: Mapping[int, Advert], slot: int, survivors: tuple[int, ...]) -> bytes:
+def shares_to_release(
+    secrets: KeyPeriodSecrets, participants: Mapping[int, Advert], slot: int, survivors: tuple[int, ...]
+) -> bytes:
     """For each participant one of its two shares: of the self mask for a survivor, of the mask key for the others."""
-    held = secrets.held[slot]
+    held = secrets.held_shares[slot]
     starts = (PAIR_BYTES * i + (SHARE_BYTES if peer in survivors else 0) for i, peer in enumerate(participants))
     return b"".join(held[start : start + SHARE_BYTES] for start in starts)
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 from common.errors import StageError
 
 
-class Stage(Enum):
+class ParticipantStage(Enum):
     """Where a site stands."""
 
     IDLE = "idle"
@@ -22,13 +22,13 @@ class Stage(Enum):
     AGREED = "agreed"
 
 
-class Gathering(Enum):
-    """Where the coordinator stands, within an epoch's beginning or a round."""
+class CoordinatorStage(Enum):
+    """Where the coordinator stands, within a key period's beginning or a round."""
 
     ADVERTS = "adverts"
     SHARES = "shares"
     READIES = "readies"
-    EPOCH = "epoch"
+    KEY_PERIOD = "key_period"
     MASKED = "masked"
     AGREEMENTS = "agreements"
     RELEASES = "releases"
@@ -36,28 +36,28 @@ class Gathering(Enum):
     FAILED = "failed"
 
 
-S, G = Stage, Gathering
+S, G = ParticipantStage, CoordinatorStage
 
-SITE: Mapping[tuple[Stage, str], Stage] = {
-    **{(stage, "join"): S.ADVERTISED for stage in Stage},  # a new epoch may begin at any time; the old keys are erased
+SITE: Mapping[tuple[ParticipantStage, str], ParticipantStage] = {
+    # A new key period may begin at any time; the old keys are erased.
+    **{(stage, "join"): S.ADVERTISED for stage in ParticipantStage},
     (S.ADVERTISED, "share"): S.SHARED,
     (S.SHARED, "take"): S.READY,
-    **{
-        (stage, "open"): S.OPEN for stage in (S.READY, S.OPEN, S.ANSWERED, S.AGREED)
-    },  # a later round: the last one failed
+    # From OPEN, ANSWERED or AGREED it is a later round: the one before came to nothing, and is never answered again.
+    **{(stage, "open"): S.OPEN for stage in (S.READY, S.OPEN, S.ANSWERED, S.AGREED)},
     (S.OPEN, "submit"): S.ANSWERED,
     (S.ANSWERED, "agree"): S.AGREED,
     (S.AGREED, "release"): S.READY,
 }
 """What a site does, and where it stands afterwards."""
 
-COORDINATOR: Mapping[tuple[Gathering, str], Gathering] = {
+COORDINATOR: Mapping[tuple[CoordinatorStage, str], CoordinatorStage] = {
     (G.ADVERTS, "advert"): G.ADVERTS,
     (G.ADVERTS, "close"): G.SHARES,
     (G.SHARES, "shares"): G.SHARES,
     (G.SHARES, "close"): G.READIES,
     (G.READIES, "ready"): G.READIES,
-    (G.READIES, "close"): G.EPOCH,
+    (G.READIES, "close"): G.KEY_PERIOD,
     (G.MASKED, "masked"): G.MASKED,
     (G.MASKED, "close"): G.AGREEMENTS,
     (G.AGREEMENTS, "agreement"): G.AGREEMENTS,

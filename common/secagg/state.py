@@ -1,4 +1,4 @@
-"""What a site must not forget, and its bytes for the disk (to be `keys.sealed` by whoever writes them).
+"""What a site must not forget, and its bytes for the disk (to be `keys.seal_state` by whoever writes them).
 
 Secrets of a round are dropped from the state as soon as the round is over or passed by.
 """
@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from common.secagg.key_period_plan import MAX_ROUNDS, RUN_BYTES
 from common.secagg.messages import Advert, Members
 from common.secagg.shamir import SECRET_BYTES, SHARE_BYTES
-from common.secagg.stages import Stage
-from common.trust.codec import MAGIC, Reader, Writer
+from common.secagg.stages import ParticipantStage
+from common.trust.codec import MAGIC, ByteReader, ByteWriter
 from common.trust.keys import DIGEST_BYTES, KEY_BYTES
 from common.trust.roster import MAX_SITES
 
@@ -18,26 +18,28 @@ _LIMIT = 2**31
 
 
 @dataclass(frozen=True)
-class Secrets:
-    """A site's own secrets of one epoch."""
+class KeyPeriodSecrets:
+    """A site's own secrets of one key period."""
 
     dealer: bytes = field(default=b"", repr=False)
     """Channel key and sharing polynomials follow from it; empty once the peers' shares are opened."""
     rounds: dict[int, bytes] = field(default_factory=dict, repr=False)
     """By slot: mask-key seed and self-mask seed, 31 bytes each."""
-    own: dict[int, bytes] = field(default_factory=dict, repr=False)
+    own_shares: dict[int, bytes] = field(default_factory=dict, repr=False)
     """By slot: the site's own shares of these two, 32 bytes each."""
-    held: dict[int, bytes] = field(default_factory=dict, repr=False)
+    held_shares: dict[int, bytes] = field(default_factory=dict, repr=False)
     """By slot: the shares of all participants, in order: mask key, self mask, 32 bytes each."""
 
-    def since(self, slot: int) -> "Secrets":
+    def since(self, slot: int) -> "KeyPeriodSecrets":
         """Without the rounds before a slot."""
-        kept = [{s: v for s, v in part.items() if s >= slot} for part in (self.rounds, self.own, self.held)]
-        return Secrets(self.dealer, *kept)
+        kept = [
+            {s: v for s, v in part.items() if s >= slot} for part in (self.rounds, self.own_shares, self.held_shares)
+        ]
+        return KeyPeriodSecrets(self.dealer, *kept)
 
 
 @dataclass(frozen=True)
-class Round:
+class ParticipantRound:
     """The round at hand, or the last one."""
 
     slot: int = 0
@@ -48,14 +50,14 @@ class Round:
 
 
 @dataclass(frozen=True)
-class State:
+class ParticipantState:
     """All of it."""
 
-    stage: Stage = Stage.IDLE
+    stage: ParticipantStage = ParticipantStage.IDLE
     roster: bytes = b""
     """The newest signed roster that was seen."""
-    epochs: dict[bytes, int] = field(default_factory=dict)
-    """The newest epoch of every run."""
+    key_periods: dict[bytes, int] = field(default_factory=dict)
+    """The newest key period of every run."""
     questions: dict[bytes, bytes] = field(default_factory=dict)
     """What was ever answered and released: question, and the hash of whose answers the sum had."""
     proposal: bytes = b""
@@ -64,16 +66,23 @@ class State:
     adverts: dict[int, Advert] = field(default_factory=dict)
     """Of the participants, by position in the cohort."""
     view: bytes = bytes(DIGEST_BYTES)
-    secrets: Secrets = field(default_factory=Secrets, repr=False)
+    secrets: KeyPeriodSecrets = field(default_factory=KeyPeriodSecrets, repr=False)
     next_slot: int = 0
     """Rounds before this one are answered or passed by for good."""
-    round: Round = field(default_factory=Round)
+    round: ParticipantRound = field(default_factory=ParticipantRound)
 
     def encode(self) -> bytes:
         """As bytes, secrets in the clear: seal them before they touch a disk."""
-        w = Writer().raw(MAGIC).u8(_KIND).u8(list(Stage).index(self.stage)).blob(self.roster).u32(len(self.epochs))
-        for run, epoch in self.epochs.items():
-            w.raw(run).u32(epoch)
+        w = (
+            ByteWriter()
+            .raw(MAGIC)
+            .u8(_KIND)
+            .u8(list(ParticipantStage).index(self.stage))
+            .blob(self.roster)
+            .u32(len(self.key_periods))
+        )
+        for run, key_period in self.key_periods.items():
+            w.raw(run).u32(key_period)
         w.u32(len(self.questions))
         for question, survivors in self.questions.items():
             w.raw(question).raw(survivors)
@@ -81,7 +90,7 @@ class State:
         for advert in self.adverts.values():
             w.blob(advert.encode())
         w.raw(self.view).blob(self.secrets.dealer)
-        for part in (self.secrets.rounds, self.secrets.own, self.secrets.held):
+        for part in (self.secrets.rounds, self.secrets.own_shares, self.secrets.held_shares):
             w.u16(len(part))
             for slot, value in part.items():
                 w.u16(slot).blob(value)
@@ -92,17 +101,17 @@ class State:
         return w.bytes()
 
     @classmethod
-    def decode(cls, content: bytes) -> "State":
+    def decode(cls, content: bytes) -> "ParticipantState":
         """From bytes.
 
         Raises:
             WireError: if they are no state of this version.
         """
-        r = Reader(content, "state")
-        if r.raw(len(MAGIC)) != MAGIC or r.u8() != _KIND or (stage := r.u8()) >= len(Stage):
+        r = ByteReader(content, "state")
+        if r.raw(len(MAGIC)) != MAGIC or r.u8() != _KIND or (stage := r.u8()) >= len(ParticipantStage):
             raise r.fault("is of another version")
         roster = r.blob(_LIMIT)
-        epochs = {r.raw(RUN_BYTES): r.u32() for _ in range(_many(r, RUN_BYTES + 4))}
+        key_periods = {r.raw(RUN_BYTES): r.u32() for _ in range(_many(r, RUN_BYTES + 4))}
         questions = {r.raw(DIGEST_BYTES): r.raw(DIGEST_BYTES) for _ in range(_many(r, 2 * DIGEST_BYTES))}
         proposal, advert = r.blob(_LIMIT), r.blob(DIGEST_BYTES)
         adverts = [Advert.decode(r.blob(_LIMIT)) for _ in range(r.count(MAX_SITES, 4))]
@@ -112,17 +121,18 @@ class State:
             for size in (2 * SECRET_BYTES, 2 * SHARE_BYTES, 2 * SHARE_BYTES * MAX_SITES)
         )
         next_slot = r.u16()
-        at_hand = Round(r.u16(), r.text(), r.raw(DIGEST_BYTES), r.raw(DIGEST_BYTES))
+        at_hand = ParticipantRound(r.u16(), r.text(), r.raw(DIGEST_BYTES), r.raw(DIGEST_BYTES))
         survivors = tuple(r.u16() for _ in range(r.count(MAX_SITES, 2)))
         r.end()
         return cls(
-            list(Stage)[stage], roster, epochs, questions, proposal, advert, {a.sender: a for a in adverts}, view,
-            Secrets(dealer, rounds, own, held), next_slot, replace(at_hand, survivors=survivors),
+            list(ParticipantStage)[stage], roster, key_periods, questions, proposal, advert,
+            {a.sender: a for a in adverts}, view,
+            KeyPeriodSecrets(dealer, rounds, own, held), next_slot, replace(at_hand, survivors=survivors),
         )  # fmt: skip
 
 
-def _many(r: Reader, size: int) -> int:
+def _many(r: ByteReader, size: int) -> int:
     number = r.u32()
-    if number * size > r.left():
+    if number * size > r.remaining():
         raise r.fault(f"declares {number} items, more than present")
     return number

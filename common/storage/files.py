@@ -21,7 +21,7 @@ def read_json(path: Path) -> Any:
         RunError: naming the file, if it is damaged.
     """
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except ValueError:

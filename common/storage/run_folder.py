@@ -20,21 +20,21 @@ def run_folder(out: Path | None, name: str, resume: bool) -> Iterator[Path]:
     folder = out or next_folder(Path("runs") / name, resume)
     if folder.exists() and not folder.is_dir():
         raise RunError(f"--out {folder}: is a file, expected a folder.")
-    if _taken(folder) and not resume:
+    if _is_in_use(folder) and not resume:
         raise RunError(f"--out {folder}: is not empty. Go on with that run by --resume, or give another folder.")
     folder.mkdir(parents=True, exist_ok=True)
-    with held(folder, f"--out {folder}: another process is running here. Wait for it, or stop it."):
+    with lock_folder(folder, f"--out {folder}: another process is running here. Wait for it, or stop it."):
         yield folder
 
 
 @contextmanager
-def held(folder: Path, otherwise: str) -> Iterator[None]:
+def lock_folder(folder: Path, otherwise: str) -> Iterator[None]:
     """Hold a folder for this process alone, until the end of the block or of the process.
 
     Raises:
         RunError: saying `otherwise`, if another process holds it.
     """
-    with (folder / ".lock").open("w") as lock:
+    with (folder / ".lock").open("w", encoding="utf-8") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -45,11 +45,11 @@ def held(folder: Path, otherwise: str) -> Iterator[None]:
 def next_folder(base: Path, resume: bool) -> Path:
     """runs/NAME, or NAME-2, NAME-3 … where that is taken; the latest of them to resume."""
     names = [base] + [base.with_name(f"{base.name}-{i}") for i in range(2, 10_000)]
-    free = next(i for i, folder in enumerate(names) if not _taken(folder))
+    free = next(i for i, folder in enumerate(names) if not _is_in_use(folder))
     return names[max(free - 1, 0)] if resume else names[free]
 
 
-def _taken(folder: Path) -> bool:
+def _is_in_use(folder: Path) -> bool:
     """Something is in it that a run which ended in an error at once would not have left."""
     if not folder.is_dir():
         return folder.exists()

@@ -12,7 +12,7 @@ MAGIC = b"CSA1"
 """Every message begins with it and one byte for its kind; another version has another magic."""
 
 
-class Writer:
+class ByteWriter:
     """Collects fields; every method returns the writer."""
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class Writer:
         return b"".join(self._parts)
 
 
-class Reader:
+class ByteReader:
     """Reads what `Writer` wrote.
 
     Args:
@@ -132,14 +132,14 @@ class Reader:
             raise self.fault(f"declares {number} items, more than allowed or present")
         return number
 
-    def left(self) -> int:
+    def remaining(self) -> int:
         """Bytes not yet read."""
         return len(self._data) - self._at
 
     def end(self) -> None:
         """Nothing may follow."""
-        if self.left():
-            raise self.fault(f"has {self.left()} bytes too many")
+        if self.remaining():
+            raise self.fault(f"has {self.remaining()} bytes too many")
 
     def fault(self, what: str) -> WireError:
         """The error to raise."""

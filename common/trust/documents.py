@@ -31,7 +31,7 @@ _ODD = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-
 
 
 @dataclass(frozen=True)
-class Paper:
+class SignedDocument:
     """A paper as it is, its signatures not yet looked at."""
 
     kind: Kind
@@ -43,7 +43,7 @@ class Paper:
         """What is signed, and the paper's name: 32 bytes."""
         return digest(f"paper/{self.kind}", canonical(self.content))
 
-    def demand(self, keys: Sequence[bytes], who: str) -> dict[str, Any]:
+    def verify(self, keys: Sequence[bytes], who: str) -> dict[str, Any]:
         """The content, if all of these keys have signed it.
 
         Raises:
@@ -55,17 +55,17 @@ class Paper:
             verify(key, self.signatures.get(key, b""), self.digest, who=who, what=self.kind)
         return self.content
 
-    def told(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """As JSON has it."""
         signatures = {key.hex(): signature.hex() for key, signature in self.signatures.items()}
         return {"paper": self.kind, "content": self.content, "signatures": signatures}
 
     def encode(self) -> bytes:
         """As a file."""
-        return (json.dumps(self.told(), indent=1, allow_nan=False) + "\n").encode()
+        return (json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n").encode()
 
 
-def signed(kind: Kind, content: dict[str, Any], keys: Sequence[Ed25519PrivateKey]) -> Paper:
+def sign_document(kind: Kind, content: dict[str, Any], keys: Sequence[Ed25519PrivateKey]) -> SignedDocument:
     """A paper under these keys.
 
     Raises:
@@ -73,13 +73,13 @@ def signed(kind: Kind, content: dict[str, Any], keys: Sequence[Ed25519PrivateKey
     """
     try:
         _refuse_odd(content)
-        paper = Paper(kind, json.loads(canonical(content)), {})
+        paper = SignedDocument(kind, json.loads(canonical(content)), {})
     except ValueError as error:
         raise WireError(f"{kind}: {error}. Write it without.") from None
-    return Paper(kind, paper.content, {public_of(key): sign(key, paper.digest) for key in keys})
+    return SignedDocument(kind, paper.content, {public_of(key): sign(key, paper.digest) for key in keys})
 
 
-def read(file: bytes | Path, kind: Kind) -> Paper:
+def read_document(file: bytes | Path, kind: Kind) -> SignedDocument:
     """A paper from a file; well formed, but its signatures are not yet checked.
 
     Raises:
@@ -97,7 +97,7 @@ def read(file: bytes | Path, kind: Kind) -> Paper:
         if told["paper"] != kind or not isinstance(told["content"], dict):
             raise ValueError(f"a {str(told['paper'])[:20]!r}")
         canonical(told["content"])  # refuses what is no number
-        return Paper(kind, told["content"], signatures)
+        return SignedDocument(kind, told["content"], signatures)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise WireError(
             f"{name}: expected a {kind} file as this release writes it ({str(error)[:80]}). Ask for it again."

@@ -19,9 +19,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from common.config import Federation
 from common.errors import ConfigError, WireError
-from common.secagg import Member, Pins, Policy, Roster, admitted
 from common.trust.keys import derive, public_of
-from common.trust.roster import MAX_SITES, MIN_COHORT
+from common.trust.roster import MAX_SITES, MIN_COHORT, ConsortiumPolicy, Member, Pins, Roster, load_verified_roster
 
 PURPOSE = "training"
 _SIMULATED_FOR_S = 10 * 365 * 86_400
@@ -57,7 +56,7 @@ class Enrolment:
         """
         path = folder / "identity"
         try:
-            secret = bytes.fromhex(path.read_text())
+            secret = bytes.fromhex(path.read_text(encoding="utf-8"))
             Ed25519PrivateKey.from_private_bytes(secret)
             return cls(site, secret, read_pins(path := folder / "pins.json"))
         except (OSError, ValueError, UnicodeError) as error:
@@ -83,7 +82,7 @@ class Consortium:
         """
         pins, path = read_pins(folder / "pins.json"), folder / "roster"
         try:
-            admitted(roster := path.read_bytes(), pins)
+            load_verified_roster(roster := path.read_bytes(), pins)
         except (OSError, WireError) as error:
             what = error.strerror if isinstance(error, OSError) else error
             raise ConfigError(f"{path}: {what}. Expected the consortium's signed roster.") from None
@@ -97,14 +96,14 @@ def read_pins(path: Path) -> Pins:
         ConfigError: naming the file, if it is missing or damaged.
     """
     try:
-        told = json.loads(path.read_text())
+        told = json.loads(path.read_text(encoding="utf-8"))
         return Pins(str(told["federation"]), tuple(bytes.fromhex(root) for root in told["roots"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         what = error.strerror if isinstance(error, OSError) else 'expected {"federation": …, "roots": [hexadecimal]}'
         raise ConfigError(f"{path}: {what}. It is made when a site joins the consortium.") from None
 
 
-def made_up(
+def simulated_consortium(
     sites: Sequence[str], plan: Federation, seed: bytes | None = None
 ) -> tuple[Consortium, dict[str, Enrolment]]:
     """A consortium of simulated sites.
@@ -126,10 +125,10 @@ def made_up(
     names = sorted(sites)
     secrets = {site: derive(seed, site.encode(), b"simulated site") for site in names}
     keys = {site: Ed25519PrivateKey.from_private_bytes(secret) for site, secret in secrets.items()}
-    policy = Policy(MIN_COHORT, plan.clip, plan.weight_bound, (PURPOSE,))
+    policy = ConsortiumPolicy(MIN_COHORT, plan.clip, plan.weight_bound, (PURPOSE,))
     members = tuple(Member(site, public_of(key)) for site, key in keys.items())
     pins = Pins("simulation", (public_of(root),))
     roster = Roster("simulation", 1, int(time.time()) + _SIMULATED_FOR_S, policy, members)
     auditors = names[: plan.simulate.auditors]
     enrolled = {site: Enrolment(site, secrets[site], pins, audit=site in auditors) for site in names}
-    return Consortium(roster.signed([root]), pins), enrolled
+    return Consortium(roster.sign([root]), pins), enrolled

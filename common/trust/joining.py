@@ -15,10 +15,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from common.errors import ConfigError, IdentityError, WireError
-from common.secagg import Pins, Roster, admitted
-from common.trust import documents
-from common.trust.documents import fingerprint
+from common.trust.documents import fingerprint, read_document, sign_document
 from common.trust.keys import KEY_BYTES, digest, public_of
+from common.trust.roster import Pins, Roster, load_verified_roster
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 """Names of sites and consortia: they become names of folders."""
@@ -69,7 +68,7 @@ class JoinRequest:
         own, public = public_of(identity), _openssh(node.public_key())
         proof = node.sign(_proof(site, own), ec.ECDSA(hashes.SHA384()))
         told: dict[str, Any] = {"site": site, "contact": contact, "identity": own.hex(), "node": public}
-        paper = documents.signed("request", told | {"node_proof": proof.hex(), "made_s": time.time()}, [identity])
+        paper = sign_document("request", told | {"node_proof": proof.hex(), "made_s": time.time()}, [identity])
         return cls.read(paper.encode())
 
     @classmethod
@@ -81,7 +80,7 @@ class JoinRequest:
             IdentityError: if one of the two keys has not signed it.
             ConfigError: for a name that cannot be used.
         """
-        paper = documents.read(file, "request")
+        paper = read_document(file, "request")
         try:
             told = paper.content
             site, identity, node = str(told["site"]), bytes.fromhex(told["identity"]), str(told["node"])
@@ -94,7 +93,7 @@ class JoinRequest:
                 raise ValueError
         except (KeyError, TypeError, ValueError, AttributeError, UnsupportedAlgorithm):
             raise WireError("a request without name, identity or node key. Write it anew: client init.") from None
-        paper.demand([identity], f"site {site}")
+        paper.verify([identity], f"site {site}")
         try:
             key.verify(proof, _proof(site, identity), ec.ECDSA(hashes.SHA384()))
         except InvalidSignature:
@@ -131,7 +130,7 @@ class Welcome:
         told: dict[str, Any] = {"site": site, "identity": identity.hex(), "address": address, "authority": authority}
         told |= {"consortium": pins.federation, "roots": [root.hex() for root in pins.roots]}
         told["roster"] = base64.b64encode(roster).decode()
-        return documents.signed("welcome", told, roots).encode()
+        return sign_document("welcome", told, roots).encode()
 
     @classmethod
     def read(cls, file: bytes) -> Self:
@@ -143,7 +142,7 @@ class Welcome:
             PolicyError: if the roster is another consortium's.
             ConfigError: for a name that cannot be used.
         """
-        paper = documents.read(file, "welcome")
+        paper = read_document(file, "welcome")
         told = paper.content
         try:
             pins = Pins(str(told["consortium"]), tuple(bytes.fromhex(root) for root in told["roots"]))
@@ -154,8 +153,8 @@ class Welcome:
                 raise ValueError
         except (KeyError, TypeError, ValueError):
             raise WireError("a welcome of another release. Ask the coordinator for it again.") from None
-        paper.demand(pins.roots, "the consortium's root")
-        members = admitted(roster, pins)
+        paper.verify(pins.roots, "the consortium's root")
+        members = load_verified_roster(roster, pins)
         if members.active.get(checked_name(site, "site")) != identity:
             raise IdentityError("swapped-key", f"a welcome for {site}, and its roster has not {site} under that key.")
         checked_name(pins.federation, "consortium")

@@ -111,23 +111,23 @@ def open_once(key: bytes, sealed: bytes, context: bytes, *, who: str, what: str)
     """The content of `seal_once`.
 
     Raises:
-        IdentityError: naming the sender, if it was sealed for another peer, for another epoch, or was changed.
+        IdentityError: naming the sender, if it was sealed for another peer, for another key period, or was changed.
     """
     try:
         return ChaCha20Poly1305(key).decrypt(bytes(12), sealed, context)
     except InvalidTag:
         raise IdentityError(
-            "bad-seal", f"{what} from {who} cannot be opened: it is not for this site and epoch, or was changed."
+            "bad-seal", f"{what} from {who} cannot be opened: it is not for this site and key period, or was changed."
         ) from None
 
 
-def sealed(content: bytes, key: bytes) -> bytes:
+def seal_state(content: bytes, key: bytes) -> bytes:
     """A site's state for its disk, under a key of 32 bytes that is kept elsewhere."""
     salt = secrets.token_bytes(32)
     return salt + seal_once(derive(key, salt, b"state"), content, b"state")
 
 
-def unsealed(content: bytes, key: bytes) -> bytes:
+def unseal_state(content: bytes, key: bytes) -> bytes:
     """What `sealed` sealed.
 
     Raises:

@@ -17,7 +17,7 @@ AHEAD_S, BEHIND_S = 5.0, 305.0
 """How far the signing clock may be ahead of the receiver's, or behind it (with the time of travel)."""
 
 
-class Seen:
+class ReplayGuard:
     """What was taken within the window. One for all that one process receives; not for several threads.
 
     A process that starts does not know what the one before it took: what was signed before it started is refused, in a
@@ -46,7 +46,7 @@ class Seen:
         if signed_s < self._started_s:
             raise LinkError("the coordinator's gateway has just started. Sign the request anew, and send it again.")
 
-    def admit(self, what: bytes, now_s: float) -> None:
+    def refuse_replayed(self, what: bytes, now_s: float) -> None:
         """Take something, once.
 
         Raises:
@@ -67,8 +67,8 @@ def signed_headers(
     return {SITE: site, TIME: at_ns, SIGNATURE: sign(identity, _statement(site, method, path, at_ns, body)).hex()}
 
 
-def verified(
-    headers: Mapping[str, str], method: str, path: str, body: bytes, identities: Mapping[str, bytes], seen: Seen
+def verify_request(
+    headers: Mapping[str, str], method: str, path: str, body: bytes, identities: Mapping[str, bytes], seen: ReplayGuard
 ) -> str:
     """The site that sent a request.
 
@@ -92,7 +92,7 @@ def verified(
         verify(identities.get(site, b""), signature, statement, who=site, what="request")
     except IdentityError:
         raise not_a_member() from None
-    seen.admit(statement, now_s)
+    seen.refuse_replayed(statement, now_s)
     return site
 
 

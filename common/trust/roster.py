@@ -12,7 +12,7 @@ from typing import Literal
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from common.errors import IdentityError, PolicyError
-from common.trust.codec import MAGIC, Reader, Writer
+from common.trust.codec import MAGIC, ByteReader, ByteWriter
 from common.trust.keys import KEY_BYTES, SIGNATURE_BYTES, digest, public_of, sign, verify
 
 MIN_COHORT, MAX_SITES, MAX_ROOTS, MAX_PURPOSES = 3, 200, 8, 32
@@ -30,7 +30,7 @@ class Member:
 
 
 @dataclass(frozen=True)
-class Policy:
+class ConsortiumPolicy:
     """The consortium's rules, which every site enforces."""
 
     n_min: int
@@ -54,20 +54,20 @@ class Pins:
 
 @dataclass(frozen=True)
 class Roster:
-    """A roster before it is signed, or after its signatures were checked (`admitted`)."""
+    """A roster before it is signed, or after its signatures were checked (`load_verified_roster`)."""
 
     federation: str
     version: int
     expires_s: int
     """Seconds since 1970, UTC."""
-    policy: Policy
+    policy: ConsortiumPolicy
     members: tuple[Member, ...]
     """Sorted by name."""
 
     @cached_property
     def content(self) -> bytes:
         """The bytes that the roots sign."""
-        w = Writer().raw(MAGIC).u8(0).text(self.federation).u64(self.version).u64(self.expires_s)
+        w = ByteWriter().raw(MAGIC).u8(0).text(self.federation).u64(self.version).u64(self.expires_s)
         w.u16(self.policy.n_min).f64(self.policy.clip).f64(self.policy.weight_bound).u16(len(self.policy.purposes))
         for purpose in self.policy.purposes:
             w.text(purpose)
@@ -86,15 +86,15 @@ class Roster:
         """Public keys of the members that may take part, by name."""
         return {m.site: m.key for m in self.members if m.status == "active"}
 
-    def signed(self, roots: Sequence[Ed25519PrivateKey]) -> bytes:
+    def sign(self, roots: Sequence[Ed25519PrivateKey]) -> bytes:
         """The signed file."""
-        w = Writer().blob(self.content).u16(len(roots))
+        w = ByteWriter().blob(self.content).u16(len(roots))
         for root in roots:
             w.raw(public_of(root)).raw(sign(root, self.digest))
         return w.bytes()
 
 
-def admitted(file: bytes, pins: Pins) -> Roster:
+def load_verified_roster(file: bytes, pins: Pins) -> Roster:
     """The roster of a signed file, if all pinned roots have signed it and it is well formed.
 
     Raises:
@@ -102,14 +102,14 @@ def admitted(file: bytes, pins: Pins) -> Roster:
         IdentityError: if a pinned root has not signed it.
         PolicyError: if it is another federation's, or its own rules are too weak.
     """
-    reader = Reader(file, "roster")
+    reader = ByteReader(file, "roster")
     content = reader.blob(2**20)
     signatures = {
         reader.raw(KEY_BYTES): reader.raw(SIGNATURE_BYTES)
         for _ in range(reader.count(MAX_ROOTS, KEY_BYTES + SIGNATURE_BYTES))
     }
     reader.end()
-    roster = _parsed(content)
+    roster = _parse(content)
     if not pins.roots:
         raise IdentityError("no-root", "no root key is pinned: enrol with the consortium's root keys first.")
     for root in pins.roots:
@@ -137,8 +137,8 @@ def refuse_expired(roster: Roster, now_s: float) -> None:
         )
 
 
-def _parsed(content: bytes) -> Roster:
-    r = Reader(content, "roster")
+def _parse(content: bytes) -> Roster:
+    r = ByteReader(content, "roster")
     if r.raw(len(MAGIC)) != MAGIC or r.u8() != 0:
         raise r.fault("does not begin as one of this version")
     federation, version, expires_s = r.text(), r.u64(), r.u64()
@@ -153,4 +153,4 @@ def _parsed(content: bytes) -> Roster:
     r.end()
     if [m.site for m in members] != sorted({m.site for m in members}) or len({m.key for m in members}) != len(members):
         raise PolicyError("duplicate-site", "the roster lists a site or a key twice, or is not sorted by name.")
-    return Roster(federation, version, expires_s, Policy(n_min, clip, weight_bound, purposes), tuple(members))
+    return Roster(federation, version, expires_s, ConsortiumPolicy(n_min, clip, weight_bound, purposes), tuple(members))

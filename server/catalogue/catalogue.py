@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from common.catalogue import OfferContent, DatasetOffer, Listing, ModelOffer, Offer, WithdrawnOffer
+from common.catalogue import DatasetOffer, Listing, ModelOffer, Offer, OfferContent, WithdrawnOffer
 from common.catalogue.listing import newest
 from common.catalogue.offers import PIECE
 from common.errors import AuditError, CatalogueError, IdentityError
-from common.plans.plan import PlanContent as Plan
-from common.trust.roster import Pins, load_verified_roster
+from common.plans.plan import PlanContent
 from common.storage import tensorfile
 from common.storage.run_folder import lock_folder
 from common.trust.documents import read_document
+from common.trust.roster import Pins, load_verified_roster
 from server.catalogue.packages import Packages
 from server.consortium.home import Home
 
@@ -136,7 +136,9 @@ class Catalogue:
             RunError: somebody else is changing the catalogue.
         """
         consortium, file = self.home.consortium, read_document(file, "offer").encode()  # as it will be read again
-        offer = Offer.load_verified(file, consortium.pins, load_verified_roster(consortium.roster, consortium.pins).active)
+        offer = Offer.load_verified(
+            file, consortium.pins, load_verified_roster(consortium.roster, consortium.pins).active
+        )
         if (content := offer.content).owner != owner:
             raise IdentityError("other-site", f"{content.address}: brought by {owner or consortium.pins.federation}.")
         self.folder.mkdir(parents=True, exist_ok=True)

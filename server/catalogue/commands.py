@@ -65,7 +65,9 @@ def _offer(catalogue: Catalogue, options: argparse.Namespace) -> int:
     if not path.is_file():
         raise ConfigError(f"{path}: no such file; expected a package (.consilium) or a configuration of a plan.")
     roots = home.root_keys(options.root)
-    content, package = of_file(path, command_parts.descriptions(options), home.pins.federation, "", catalogue.next_versions(""))
+    content, package = of_file(
+        path, command_parts.descriptions(options), home.pins.federation, "", catalogue.next_versions("")
+    )
     command_parts.confirm_offer(options, content)
     catalogue.take("", Offer.make(content, roots).document.encode(), package)
     print(f"\nOffered as {content.address}, version {content.version}.")

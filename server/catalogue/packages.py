@@ -47,7 +47,7 @@ class Packages:
             raise CatalogueError("the coordinator's disk is nearly full, and takes no packages. Tell the coordinator.")
         with self._at_hand(folder):
             marked, path = folder / "sha256", folder / "package"
-            if not marked.exists() or marked.read_text() != sha256:
+            if not marked.exists() or marked.read_text(encoding="utf-8") != sha256:
                 path.unlink(missing_ok=True)
                 tensorfile.write_atomically(marked, sha256.encode())
             there = path.stat().st_size if path.exists() else 0

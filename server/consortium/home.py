@@ -22,9 +22,9 @@ from common import config as configuration
 from common.audit.log import Log
 from common.config import Frozen
 from common.errors import ConfigError
-from common.trust.roster import Pins, Roster, load_verified_roster
 from common.trust.enrolment import Consortium, read_pins
 from common.trust.joining import ADDRESS, JoinRequest
+from common.trust.roster import Pins, Roster, load_verified_roster
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -132,7 +132,7 @@ class Home:
         """
         path = elsewhere or self.folder / "root.key"
         try:
-            key = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(path.read_text()))
+            key = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(path.read_text(encoding="utf-8")))
         except (OSError, ValueError) as error:
             what = error.strerror if isinstance(error, OSError) else "64 hexadecimal digits were expected"
             raise ConfigError(f"{path}: {what}. It signs rosters and plans; name its file with --root.") from None

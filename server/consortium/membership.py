@@ -13,14 +13,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from common.config import Federation
 from common.errors import ConfigError, PolicyError
-from common.trust.roster import Member, ConsortiumPolicy, Roster
 from common.storage import tensorfile
 from common.storage.files import write_json, write_secret
 from common.storage.run_folder import lock_folder
 from common.trust.enrolment import PURPOSE
 from common.trust.joining import JoinRequest, Welcome, checked_name
 from common.trust.keys import public_of
-from common.trust.roster import MAX_PURPOSES, MAX_SITES, MIN_COHORT
+from common.trust.roster import MAX_PURPOSES, MAX_SITES, MIN_COHORT, ConsortiumPolicy, Member, Roster
 from server.consortium import tls
 from server.consortium.home import ConsortiumSettings, Home
 from server.consortium.log_proofs import ensure_voucher
@@ -74,7 +73,7 @@ def admit(home: Home, request: JoinRequest, roots: list[Ed25519PrivateKey], *, n
     """
     with _alone(home):
         _put_on_roster(home, request, roots, new_keys)
-    signed_roster, ca = home.consortium.roster, home.authority.read_text()
+    signed_roster, ca = home.consortium.roster, home.authority.read_text(encoding="utf-8")
     address = home.settings.address
     welcome = Welcome.write(request.site, request.identity, address, ca, home.pins, signed_roster, roots)
     path = home.folder / "welcomes" / f"{request.site}.welcome"

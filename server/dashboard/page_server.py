@@ -6,10 +6,12 @@ import logging
 import socket
 import ssl
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import uvicorn
 
+from common.cli import interrupt
 from common.errors import ConfigError, RunError
 from server.consortium.home import Home
 from server.dashboard.dashboard_app import DashboardApp
@@ -37,7 +39,7 @@ def ask_password(home: Home) -> int:
 
 
 def serve(home: Home, listen: str, port: int) -> int:
-    """Serve the page until Ctrl-C.
+    """Serve the page until Ctrl-C or SIGTERM.
 
     Raises:
         ConfigError: no address of this machine, or more than this machine is to reach it without a password.
@@ -48,7 +50,7 @@ def serve(home: Home, listen: str, port: int) -> int:
     if not local and not Login(home).has_password:
         raise ConfigError(f"--listen {listen} lets other machines in, so set a password: --set-password.")
     listener = _bind(listen, port)
-    uvicorn_server = server(
+    page_server = server(
         home, listen, listener.getsockname()[1], lambda url: print(f"A link that works once: {url}", flush=True)
     )
     if not local:
@@ -56,13 +58,27 @@ def serve(home: Home, listen: str, port: int) -> int:
             "Other machines can reach this page, with TLS by the consortium's own certificate. It is safer on loopback,"
         )
         print("reached through `ssh -L` (docs/dashboard.md).")
-    with listener:
-        uvicorn_server.run(sockets=[listener])
-    return 0
+    with listener, interrupt.in_order(page_server.end) as signals:
+        page_server.run(sockets=[listener])
+    return signals.status
 
 
-def server(home: Home, listen: str, port: int, say: Callable[[str], None]) -> uvicorn.Server:
-    """The page's server; its `run` serves until SIGTERM.
+class Server(uvicorn.Server):
+    """uvicorn's, which leaves signals to whoever runs it: its own way reports some of them to nobody."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """None."""
+        yield
+
+    def end(self) -> None:
+        """Come to an end; the second time, without waiting for connections."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+
+def server(home: Home, listen: str, port: int, say: Callable[[str], None]) -> Server:
+    """The page's server; its `run` serves until `end`.
 
     Args:
         say: called with a link to the page: at once, and where it works only once, each time that one was used.
@@ -87,10 +103,10 @@ def server(home: Home, listen: str, port: int, say: Callable[[str], None]) -> uv
     config.load()
     if config.ssl is not None:
         config.ssl.minimum_version = ssl.TLSVersion.TLSv1_2
-    uvicorn_server = uvicorn.Server(config)
-    door.stopping = lambda: uvicorn_server.should_exit
+    page_server = Server(config)
+    door.stopping = lambda: page_server.should_exit
     tell()
-    return uvicorn_server
+    return page_server
 
 
 def _is_local(listen: str) -> bool:

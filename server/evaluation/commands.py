@@ -78,7 +78,9 @@ def draw_up(home: Home, options: argparse.Namespace) -> RunPlan:
 def _trusts(fingerprint: str | None, package: ModelPackage) -> bool:
     """Whether a publisher that is not this consortium is who it says, by its fingerprint."""
     print(f"{package.content.name} is published by '{package.content.publisher.name}':\n\n    {package.fingerprint}\n")
-    return confirm_fingerprint("Have you compared it with the publisher, and is it the same?", package.fingerprint, fingerprint)
+    return confirm_fingerprint(
+        "Have you compared it with the publisher, and is it the same?", package.fingerprint, fingerprint
+    )
 
 
 def _evaluate(options: argparse.Namespace) -> int:

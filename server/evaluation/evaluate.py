@@ -120,8 +120,9 @@ def _aggregator(run: Run, transport: ConnectedTransport, decisions: dict[str, De
         raise ConfigError("the decision of a site that takes part is not there any more. Evaluate again.")
     content = plan.content
     layouts = partial(evaluation, content.training.federation.weight_bound, len(content.labels), looks=plan.looks)
+    digest = declarations.decisions_digest(plan, decisions)
     return SecureSum(
-        transport, run.home.consortium, layouts, declarations.decisions_digest(plan, decisions), ATTEMPTS * len(content.models),
+        transport, run.home.consortium, layouts, digest, ATTEMPTS * len(content.models),
         transcripts=Transcripts(run.folder / "transcripts", for_good=False, retry=until_there_is_room),
         current_consortium=lambda: run.home.consortium,
         attachments={declarations.NAME: np.frombuffer(declarations.encode_decisions(decisions), np.uint8)},

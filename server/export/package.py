@@ -14,7 +14,7 @@ from common.config import ModelConfig, first_fault
 from common.errors import ConfigError, RunError
 from common.imaging.steps import Steps
 from common.metrics import calibration, out_of_distribution
-from common.package import PackageContent, ModelPackage, build_package
+from common.package import ModelPackage, PackageContent, build_package
 from common.package.package_file import ARRAYS, CARD, GRAPH, PAGE, whole_pipeline
 from common.storage import tensorfile
 from common.storage.files import read_json, write_secret
@@ -45,7 +45,7 @@ def publisher_key(path: Path) -> Ed25519PrivateKey:
     if not path.exists():
         write_secret(path, Ed25519PrivateKey.generate().private_bytes_raw().hex().encode())
     try:
-        return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(path.read_text()))
+        return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(path.read_text(encoding="utf-8")))
     except (ValueError, UnicodeError):
         raise ConfigError(f"{path}: expected a key of 64 hexadecimal digits. Name another file with --key.") from None
 

@@ -81,21 +81,24 @@ class Supervisor:
         Raises:
             RunError: see `start`.
         """
-        self.start()
+        self.start(stop)
         try:
             while not stop.is_set():
                 self.turn(0.2)
         finally:
             self.stop()
 
-    def start(self) -> None:
+    def start(self, stop: threading.Event | None = None) -> None:
         """End what an earlier supervisor left running; start the children, each when the one before is ready.
+
+        Args:
+            stop: where it is set, no more of them are waited for.
 
         Raises:
             RunError: if another supervisor is at work in this folder, or a child does not become ready.
         """
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._lock = (self._folder / "lock").open("a")
+        self._lock = (self._folder / "lock").open("a", encoding="utf-8")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -105,7 +108,7 @@ class Supervisor:
             self._end_what_is_left()
             for record in self._records:
                 self._launch(record)
-                self._await(record)
+                self._await(record, stop or threading.Event())
         except BaseException:
             self.stop()
             raise
@@ -154,9 +157,10 @@ class Supervisor:
         record.since_s = psutil.Process(record.process.pid).create_time()
         self._note()
 
-    def _await(self, record: "_ProcessRecord") -> None:
+    def _await(self, record: "_ProcessRecord", stop: threading.Event) -> None:
         deadline = time.monotonic() + READY_S
-        while record.child.ready is not None and not (record.process is not None and record.child.ready()):
+        ready = record.child.ready
+        while ready is not None and not stop.is_set() and not (record.process is not None and ready()):
             self.turn(0.1)
             if record.restarts >= TRIES or time.monotonic() > deadline:
                 why = f"ended {record.restarts} times" if record.restarts >= TRIES else f"not ready in {READY_S:.0f} s"

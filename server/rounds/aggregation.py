@@ -24,7 +24,9 @@ class Aggregator(Protocol):
         """The way to the sites."""
         ...
 
-    def total(self, request: Request, cohort: Sequence[str], timeout_s: float, place: Place | None = None) -> RoundTotal:
+    def total(
+        self, request: Request, cohort: Sequence[str], timeout_s: float, place: Place | None = None
+    ) -> RoundTotal:
         """Ask every site of the cohort and add up what they contribute; silence is a dropout.
 
         Args:
@@ -39,7 +41,9 @@ class PlainSum:
 
     transport: Transport
 
-    def total(self, request: Request, cohort: Sequence[str], timeout_s: float, place: Place | None = None) -> RoundTotal:
+    def total(
+        self, request: Request, cohort: Sequence[str], timeout_s: float, place: Place | None = None
+    ) -> RoundTotal:
         """As `Aggregator.total`."""
         replies = dict(self.transport.exchange(dict.fromkeys(cohort, request), timeout_s))
         contributors = tuple(sorted(replies))  # floats add up to the same bits only in the same order

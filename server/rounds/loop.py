@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from common.algorithms import State, RoundTotal
+from common.algorithms import RoundTotal, State
 from common.algorithms.course import Course, Place
 from common.errors import QuorumError
 from common.metrics import performance
@@ -93,7 +93,8 @@ def begin(course: Course, aggregator: Aggregator) -> TrainingState:
         if course.over(place):
             raise QuorumError(
                 f"{len(total.sites)} of {len(course.sites)} sites answered, expected at least {course.plan.quorum} "
-                f"(federation.quorum; with federation.secure more than two thirds). Silent: {', '.join(total.dropouts)}."
+                f"(federation.quorum; with federation.secure more than two thirds). "
+                f"Silent: {', '.join(total.dropouts)}."
             )
     return TrainingState(place, course.algorithm.weights(place.state), -1, {}, ())
 

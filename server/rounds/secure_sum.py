@@ -36,11 +36,11 @@ from common.messages.answer_layout import exchanges
 from common.messages.transport import Request, Transport
 from common.models import Model
 from common.secagg import KeyPeriod, KeyPeriodOpening, QuestionKind, RoundOpening, propose
-from common.trust.roster import load_verified_roster
 from common.secagg.audit import TranscriptAccount
 from common.secagg.key_period_plan import RUN_BYTES
 from common.secagg.messages import Directory, Start
 from common.trust.enrolment import PURPOSE, Consortium
+from common.trust.roster import load_verified_roster
 from common.types import Tensors
 from server.rounds.audit_feed import Auditors
 from server.rounds.exchange import QuestionExchange
@@ -90,7 +90,9 @@ class SecureSum:
             self.transcripts.salvage(self.consortium.pins)
             self._auditors = Auditors(self.transcripts)
 
-    def total(self, request: Request, cohort: Sequence[str], timeout_s: float, place: Place | None = None) -> RoundTotal:
+    def total(
+        self, request: Request, cohort: Sequence[str], timeout_s: float, place: Place | None = None
+    ) -> RoundTotal:
         """As `Aggregator.total`; without sums where too few sites answered, or their shares did not fit."""
         exchange = QuestionExchange(self.transport, request.round, timeout_s)
         sums: Tensors = {}

@@ -20,7 +20,7 @@ from typing import IO
 from common.algorithms.course import number
 from common.errors import ConsiliumError, QuorumError, ShareError, WireError
 from common.messages.transport import Request
-from common.secagg.audit import TranscriptAccount, replay_transcript, frame, read_frames
+from common.secagg.audit import TranscriptAccount, frame, read_frames, replay_transcript
 from common.trust.roster import Pins
 
 log = logging.getLogger("consilium")

@@ -168,7 +168,12 @@ def _write_result(run: Run, outcome: TrainingOutcome) -> None:
         "origin": f"{len(outcome.sites)} sites of {plan.consortium}, data set {plan.dataset}, plan {run.plan.digest}",
     }
     result_json.save_model(
-        run.folder / "model.safetensors", state.best, state.normalisation, state.place.appearance, state.best_counts, about
+        run.folder / "model.safetensors",
+        state.best,
+        state.normalisation,
+        state.place.appearance,
+        state.best_counts,
+        about,
     )
     sha = hashlib.sha256(tensorfile.pack(state.best, {})).hexdigest()
     result: dict[str, Any] = {

@@ -165,7 +165,7 @@ class Run:
     def holder(self) -> int | None:
         """The process that carries it out; None if there is none."""
         try:
-            with (self.folder / ".lock").open("r+") as lock:
+            with (self.folder / ".lock").open("r+", encoding="utf-8") as lock:
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except OSError:

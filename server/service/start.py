@@ -1,7 +1,6 @@
 """What `python -m server start` does: keep Flower's processes and the gateway alive, and the runs going."""
 
 import logging
-import signal
 import socket
 import ssl
 import sys
@@ -10,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from common.cli import logs
+from common.cli import interrupt, logs
 from common.errors import RunError
 from common.storage.files import write_json
 from server.consortium.home import Home
@@ -29,13 +28,18 @@ def start(home: Home) -> int:
     Raises:
         RunError: if it runs already, or a port is taken.
     """
-    settings, stop = home.settings, threading.Event()
-    for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, lambda *_: stop.set())
+    stop = threading.Event()
+    with interrupt.in_order(stop.set) as signals:
+        _start(home, stop)
+    return signals.status
+
+
+def _start(home: Home, stop: threading.Event) -> None:
+    settings = home.settings
     logs.begin(home.live / "server.jsonl")
     _refuse_taken(settings.port, settings.listen)
     supervisor = Supervisor(children(home), home.live / "log")
-    supervisor.start()
+    supervisor.start(stop)
     scheduling = threading.Thread(target=_schedule, args=(home, stop))
     scheduling.start()
     log.info("consortium %s listens on %s:%d. Ctrl-C stops.", settings.consortium, settings.listen, settings.port)
@@ -47,7 +51,6 @@ def start(home: Home) -> int:
         scheduling.join()
         supervisor.stop()
         (home.live / "keeper.json").unlink(missing_ok=True)
-    return 0
 
 
 def children(home: Home) -> tuple[ManagedProcess, ...]:

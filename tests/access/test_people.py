@@ -105,7 +105,7 @@ def test_the_log_has_no_patient_no_path_and_no_file_name(tmp_path: Path, capsys:
         assert site.type("custody", *command) == 0
     assert site.type("custody", "verify", "chest") == 2
     assert site.type("custody", "rotate", by="nobody") == 2
-    log = (site.home.folder / "audit" / "log").read_text()
+    log = (site.home.folder / "audit" / "log").read_text(encoding="utf-8")
     for told in (
         "Sousa",
         "Ana",

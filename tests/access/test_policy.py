@@ -115,7 +115,9 @@ def test_a_signature_on_another_version_is_no_signature_on_this_one(site: Site) 
     mixed = site.sign(harmful, "founder")
     with pytest.raises(AccessError, match="not bruno's"):
         policy_store(site.home).offer(
-            Policy(harmful, SignedDocument("policy", mixed.document.content, {**mixed.document.signatures, **signatures}))
+            Policy(
+                harmful, SignedDocument("policy", mixed.document.content, {**mixed.document.signatures, **signatures})
+            )
         )
 
 
@@ -148,7 +150,7 @@ def test_a_whole_other_policy_is_not_the_one_that_the_log_knows(site: Site, tmp_
 
 
 def test_another_site_s_policy_is_refused(site: Site, tmp_path: Path) -> None:
-    (site.home.folder / "site.yaml").write_text("site: porto\n")
+    (site.home.folder / "site.yaml").write_text("site: porto\n", encoding="utf-8")
     with pytest.raises(AccessError, match="policy of site lisbon"):
         policy_store(site.home).newest()
 

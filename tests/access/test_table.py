@@ -85,7 +85,8 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     }
     for name, told in data.items():
         (tmp_path / f"{name}.yaml").write_text(
-            f"name: t\ndata: {told}\nsites: {{split: iid, count: 1}}\nmodel: {{kind: svm}}\n"
+            f"name: t\ndata: {told}\nsites: {{split: iid, count: 1}}\nmodel: {{kind: svm}}\n",
+            encoding="utf-8",
         )
     made = Site(tmp_path)
     (made.home.folder / "sets" / "chest").mkdir(parents=True)
@@ -192,7 +193,7 @@ def test_the_key_is_the_one_named_else_the_environment_s_else_the_site_s_own(
 
 
 def test_the_page_has_the_table() -> None:
-    rows = re.findall(r"^\| `([^`]+)` \| (.*) \|$", PAGE.read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| `([^`]+)` \| (.*) \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     marks = {row: ["yes" if rule.roles is None or role in rule.roles else "" for role in ROLES]
              for row, rule in RULES.items()}  # fmt: skip
     found = {row: [mark.strip() for mark in told.split("|")] for row, told in rows}

@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 
 from common.errors import ShareError
-from common.secagg import KeyPeriodOpening, QuestionKind, DurableParticipant, PendingMessage, RoundOpening, Participant, ParticipantState, audit
+from common.secagg import (
+    DurableParticipant,
+    KeyPeriodOpening,
+    Participant,
+    ParticipantState,
+    PendingMessage,
+    QuestionKind,
+    RoundOpening,
+    audit,
+)
 from common.secagg.audit import refuse_other_sum
 from common.secagg.messages import Agreement, Agreements, Delivery, Masked, Release, Start, Survivors
 from common.trust.keys import seal_state, unseal_state
@@ -19,7 +28,9 @@ OTHER = b"\1" * 32
 
 @pytest.fixture
 def world() -> World:
-    world = World.of(6, rounds=3, exchanges={"gram": QuestionKind(plain(2), whole=True), "train": QuestionKind(plain(4))})
+    world = World.of(
+        6, rounds=3, exchanges={"gram": QuestionKind(plain(2), whole=True), "train": QuestionKind(plain(4))}
+    )
     world.open_key_period()
     return world
 

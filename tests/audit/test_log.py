@@ -12,12 +12,12 @@ import pytest
 
 from common.audit import log_copy
 from common.audit.entries import Entry, decode
-from common.audit.heads import LogHead, sign_log_key, load_verified_log_key
+from common.audit.heads import LogHead, load_verified_log_key, sign_log_key
 from common.audit.log import Log
 from common.audit.merkle_tree import Tree, leaf_hash
 from common.errors import AuditError, ConfigError, ConsiliumError, IdentityError, RunError
-from common.trust.roster import Pins
 from common.trust.keys import public_of
+from common.trust.roster import Pins
 from tests.audit.log_of import log_of
 from tests.custody import faults
 

@@ -370,7 +370,7 @@ def test_versions_go_on_above_all_that_were_before(place):
 def test_nothing_is_restored_over_what_is_there(place):
     place.backup()
     (place.folder / "new").mkdir()
-    (place.folder / "new" / "a").write_text("a")
+    (place.folder / "new" / "a").write_text("a", encoding="utf-8")
     with pytest.raises(ConfigError, match="is not empty"):
         place.restored()
     with pytest.raises(BackupError, match="there is no snapshot 7; there is: 1"):
@@ -424,7 +424,7 @@ def test_a_drill_restores_compares_opens_and_signs_its_report(place):
 
 def test_a_damaged_note_says_what_to_do(place):
     place.backup()
-    (known_backups.note_of(place.custody, place.vault.wraps) / "newest").write_text("{")
+    (known_backups.note_of(place.custody, place.vault.wraps) / "newest").write_text("{", encoding="utf-8")
     with pytest.raises(BackupError, match="newest: damaged"):
         place.backup()
 

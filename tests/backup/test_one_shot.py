@@ -5,13 +5,13 @@ from functools import lru_cache
 
 import pytest
 
-from client import app as site_edge
 from client.backup import create, restore, unlock
 from client.custody.key_ring import Custody
 from client.home import Home
 from client.plans import judge
 from client.plans.inbox import PlanInbox
 from client.setup import enrol
+from client.training import hospital_site
 from client.training.secure_site import SealedFile
 from common.errors import ConsiliumError, IdentityError, PlanError
 from common.trust.joining import JoinRequest, Welcome
@@ -25,7 +25,7 @@ from tests.runs.test_runs import Hospitals
 @pytest.fixture(autouse=True)
 def every_hospital_keeps_its_images(monkeypatch):
     """Here all of them share a process."""
-    monkeypatch.setattr(site_edge, "_prepared", lru_cache(maxsize=None)(site_edge._prepared.__wrapped__))
+    monkeypatch.setattr(hospital_site, "read_once", lru_cache(maxsize=None)(hospital_site.read_once.__wrapped__))
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +160,7 @@ def test_a_damaged_note_of_the_restoration_lets_nothing_through(lost):
     consortium, run, _ = lost
     site, _ = back(consortium)
     for text in ("", "soon"):
-        (site.folder / "restored").write_text(text)
+        (site.folder / "restored").write_text(text, encoding="utf-8")
         with pytest.raises(ConsiliumError, match="restored: damaged"):
             judge.objection(site, run.plan)
     (site.folder / "restored").write_text("nan")

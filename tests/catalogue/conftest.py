@@ -30,14 +30,14 @@ def fair(tmp_path: Path) -> Iterator[Fair]:
     consortium = Consortium(tmp_path)
     consortium.roster()
     port = free_port()
-    settings: dict[str, Any] = yaml.safe_load((consortium.home.folder / "consortium.yaml").read_text())
+    settings: dict[str, Any] = yaml.safe_load((consortium.home.folder / "consortium.yaml").read_text(encoding="utf-8"))
     settings |= {"listen": "127.0.0.1", "port": port, "address": f"127.0.0.1:{port}"}
-    (consortium.home.folder / "consortium.yaml").write_text(yaml.safe_dump(settings))
+    (consortium.home.folder / "consortium.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     for site in consortium.sites.values():
-        (site.folder / "address").write_text(f"127.0.0.1:{port}\n")
-        told = yaml.safe_load((site.folder / "site.yaml").read_text())
+        (site.folder / "address").write_text(f"127.0.0.1:{port}\n", encoding="utf-8")
+        told = yaml.safe_load((site.folder / "site.yaml").read_text(encoding="utf-8"))
         told["datasets"]["chest"]["about"] = ABOUT
-        (site.folder / "site.yaml").write_text(yaml.safe_dump(told))
+        (site.folder / "site.yaml").write_text(yaml.safe_dump(told), encoding="utf-8")
     serving = Serving(consortium.home, FolderSiteApi(consortium.home))
     serving.start()
     yield Fair(consortium, hospital, coordinator, Catalogue(consortium.home))

@@ -14,7 +14,7 @@ import yaml
 
 from client.catalogue.listing_check import Seen
 from client.connection.gateway_client import Board
-from common.catalogue import OfferContent, ModelOffer, Offer, PlanOffer, WithdrawnOffer, listing
+from common.catalogue import ModelOffer, Offer, OfferContent, PlanOffer, WithdrawnOffer, listing
 from common.catalogue.offer_from_file import Descriptions, of_file
 from common.catalogue.offers import MOST_BYTES, withdrawal
 from common.errors import CatalogueError, ConsiliumError, RunError
@@ -57,8 +57,8 @@ def test_a_title_adds_nothing_to_the_configuration_that_is_taken(fair: Fair, end
     """YAML ends a comment at these too."""
     take(fair, plan(fair, name="ours", title=f"Ours{end}output: elsewhere"))
     assert fair.here("take", "Lisbon/ours", "--out", tmp_path / "taken.yaml") == 0
-    assert yaml.safe_load((tmp_path / "taken.yaml").read_text()).keys() >= {"plan", "data"}
-    assert "output" not in yaml.safe_load((tmp_path / "taken.yaml").read_text())
+    assert yaml.safe_load((tmp_path / "taken.yaml").read_text(encoding="utf-8")).keys() >= {"plan", "data"}
+    assert "output" not in yaml.safe_load((tmp_path / "taken.yaml").read_text(encoding="utf-8"))
 
 
 # --- entries that leave no room for others --------------------------------------------------------------------------
@@ -190,7 +190,9 @@ def test_whatever_a_coordinator_says_of_the_catalogue_a_site_refuses_it_in_words
     ):  # fmt: skip
         odd.append(sign_document("catalogue", whole.content | change, [key]).to_json())
     lies: list[dict[str, Any]] = [{"catalogue": one, "next": {}} for one in odd]
-    lies += [{"catalogue": whole.to_json(), "next": one} for one in ({"a": math.inf}, {"a": None}, [], {"a": "9" * 5000})]
+    lies += [
+        {"catalogue": whole.to_json(), "next": one} for one in ({"a": math.inf}, {"a": None}, [], {"a": "9" * 5000})
+    ]
     for lie in lies:
         with pytest.raises(ConsiliumError):
             seen.look(cast(Board, Liar(lie)))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
-from common.catalogue import OfferContent, Offer
+from common.catalogue import Offer, OfferContent
 from common.catalogue.offer_from_file import Descriptions, of_file
 from server.consortium import membership
 from server.dashboard.live_page import PageContent

@@ -15,14 +15,23 @@ from client.catalogue import listing_check
 from client.catalogue.listing_check import Seen, fetch, send
 from client.plans.sync import board_of
 from common.audit.heads import sign_log_key
-from common.catalogue import OfferContent, Listing, ModelOffer, Offer, PlanOffer, WithdrawnOffer, command_parts, listing_view
-from common.catalogue.offer_from_file import Descriptions, offer_content, of_file
+from common.catalogue import (
+    Listing,
+    ModelOffer,
+    Offer,
+    OfferContent,
+    PlanOffer,
+    WithdrawnOffer,
+    command_parts,
+    listing_view,
+)
+from common.catalogue.offer_from_file import Descriptions, of_file, offer_content
 from common.catalogue.offers import MOST_BYTES
 from common.errors import CatalogueError, ConsiliumError, IdentityError, LinkError, WireError
-from common.trust.roster import Pins
 from common.trust.documents import sign_document
 from common.trust.joining import consortium_fingerprint
 from common.trust.keys import public_of
+from common.trust.roster import Pins
 from server.catalogue import catalogue as coordinator
 from server.consortium import membership
 from tests.catalogue.fair import Fair
@@ -262,7 +271,7 @@ def test_the_page_loads_nothing_and_takes_no_entry_for_markup(fair: Fair, tmp_pa
     odd = plan(fair, title="<script>alert(1)</script>", description='<img src="http://x">', name="odd")
     fair.catalogue.take("Lisbon", Offer.make(odd, [fair.consortium.sites["Lisbon"].identity]).document.encode())
     assert fair.here("export", tmp_path / "all.html") == 0
-    page = (tmp_path / "all.html").read_text()
+    page = (tmp_path / "all.html").read_text(encoding="utf-8")
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     assert not any(word in page for word in ("<script", "<img", "<link", "<iframe"))
 
@@ -287,5 +296,5 @@ def test_an_entry_of_another_release_is_left_out_and_hides_nothing_else(
     listing = Listing.load_verified(sign_document("catalogue", told, [home.log.key()]).encode(), home.pins)
     assert [offer.content.address for offer in listing.offers] == ["Nairobi/chest"]
     assert listing.unread == 1
-    command_parts.bullet_list(listing, Console())
+    command_parts.render_listing(listing, Console())
     assert "1 of another release" in capsys.readouterr().out

@@ -55,9 +55,9 @@ def test_a_data_set_is_described_by_people_and_counted_by_the_program(
 
 def test_counts_are_exact_where_the_site_says_so(fair: Fair) -> None:
     path = fair.consortium.sites["Lisbon"].folder / "site.yaml"
-    told = yaml.safe_load(path.read_text())
+    told = yaml.safe_load(path.read_text(encoding="utf-8"))
     told["datasets"]["chest"]["about"]["counts"] = "exact"
-    path.write_text(yaml.safe_dump(told))
+    path.write_text(yaml.safe_dump(told), encoding="utf-8")
     assert fair.at("Lisbon", "offer", "chest", "--yes") == 0
     offer = fair.offered["Lisbon/chest"].offer
     assert isinstance(offer, DatasetOffer)
@@ -71,16 +71,16 @@ def test_nothing_is_offered_without_a_yes_a_description_or_an_allowed_purpose(
     fair: Fair, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = fair.consortium.sites["Lisbon"].folder / "site.yaml"
-    told = yaml.safe_load(path.read_text())
+    told = yaml.safe_load(path.read_text(encoding="utf-8"))
     about = told["datasets"]["chest"]["about"]
     assert fair.at("Lisbon", "offer", "chest") == 2
     assert "answer yes at a terminal" in capsys.readouterr().err
     told["datasets"]["chest"]["about"] = about | {"purposes": ["marketing"]}
-    path.write_text(yaml.safe_dump(told))
+    path.write_text(yaml.safe_dump(told), encoding="utf-8")
     assert fair.at("Lisbon", "offer", "chest", "--yes") == 2
     assert "'marketing' is not among the purposes that this site allows (training)" in capsys.readouterr().err
     del told["datasets"]["chest"]["about"]
-    path.write_text(yaml.safe_dump(told))
+    path.write_text(yaml.safe_dump(told), encoding="utf-8")
     assert fair.at("Lisbon", "offer", "chest", "--yes") == 2
     assert "has no section `about`" in capsys.readouterr().err
     assert fair.at("Lisbon", "offer", "nothing", "--yes") == 2
@@ -109,10 +109,10 @@ def test_a_plan_goes_from_a_hospital_to_the_coordinator_who_asks_for_it_and_no_p
     fair: Fair, tmp_path: Path
 ) -> None:
     plan = tmp_path / "ours.yaml"
-    tree = yaml.safe_load((fair.consortium.folder / "config.yaml").read_text())
+    tree = yaml.safe_load((fair.consortium.folder / "config.yaml").read_text(encoding="utf-8"))
     images = tmp_path / "secret-place"
     (images / "clear").mkdir(parents=True)
-    plan.write_text(yaml.safe_dump(tree | {"data": {"kind": "folder", "path": str(images)}}))
+    plan.write_text(yaml.safe_dump(tree | {"data": {"kind": "folder", "path": str(images)}}), encoding="utf-8")
     assert fair.at("Lisbon", "offer", plan, "--yes", "--name", "ours") == 0
     entry = fair.offered["Lisbon/ours"]
     assert isinstance(entry.offer, PlanOffer)
@@ -163,7 +163,7 @@ def test_without_the_coordinator_the_catalogue_is_shown_as_it_was_seen_last(
     assert fair.at("Lisbon", "offer", "chest", "--yes") == 0
     assert fair.at("Nairobi") == 0
     address = fair.consortium.sites["Nairobi"].folder / "address"
-    address.write_text("127.0.0.1:9\n")
+    address.write_text("127.0.0.1:9\n", encoding="utf-8")
     capsys.readouterr()
     assert fair.at("Nairobi") == 0
     said = capsys.readouterr().out
@@ -192,10 +192,10 @@ def test_data_that_name_no_site_are_all_the_hospital_s_own(fair: Fair, tmp_path:
         (tmp_path / "export" / label).mkdir(parents=True)
         for i in range(n):
             Image.fromarray(random.integers(0, 256, (16, 16), np.uint8)).save(tmp_path / "export" / label / f"{i}.png")
-    told = yaml.safe_load((site.folder / "site.yaml").read_text())
+    told = yaml.safe_load((site.folder / "site.yaml").read_text(encoding="utf-8"))
     own = {"kind": "folder", "path": str(tmp_path / "export"), "labels": ["clear", "disease"]}
     told["datasets"]["chest"] = {"data": own, "about": ABOUT | {"counts": "exact"}}
-    (site.folder / "site.yaml").write_text(yaml.safe_dump(told))
+    (site.folder / "site.yaml").write_text(yaml.safe_dump(told), encoding="utf-8")
     assert fair.at("Lisbon", "offer", "chest", "--yes") == 0
     offer = fair.offered["Lisbon/chest"].offer
     assert isinstance(offer, DatasetOffer)

@@ -34,7 +34,7 @@ EVERY = [(who, name) for who, commands in COMMANDS.items() for name in commands]
 def typed(who: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """A command in a process of its own, without a terminal."""
     command = [sys.executable, "-m", who, *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", stdin=subprocess.DEVNULL)
 
 
 def refused(capsys: pytest.CaptureFixture[str], who: str, *arguments: str | Path) -> str:
@@ -164,8 +164,8 @@ def consortium_request_fingerprint(folder: Path) -> str:
 def test_a_folder_that_holds_nothing_yet_says_which_command_comes_first(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "some.request").write_text("{}")
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(SVM))
+    (tmp_path / "some.request").write_text("{}", encoding="utf-8")
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(SVM), encoding="utf-8")
     for command in (["status"], ["history"], ["stop"], ["follow"], ["fingerprint"], ["revoke", "x"], ["renew"],
                     ["start"], ["run", tmp_path / "config.yaml"]):  # fmt: skip
         said = refused(capsys, "server", *command, "--home", tmp_path / "none")
@@ -318,4 +318,4 @@ def test_a_plan_is_submitted_and_shown_and_decided_on_without_the_network(
     assert decision is not None
     assert (decision.verdict, decision.reason) == ("refuse", "no vote")
     assert asdict(run.state)["stage"] == "waiting"
-    assert json.loads((run.folder / "state.json").read_text())["stage"] == "waiting"
+    assert json.loads((run.folder / "state.json").read_text(encoding="utf-8"))["stage"] == "waiting"

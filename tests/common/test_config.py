@@ -21,7 +21,7 @@ SMALLEST = {"name": "t", "data": {"kind": "synthetic"}, "sites": {"split": "natu
 
 def written(folder: Path, text: str) -> Path:
     path = folder / "c.yaml"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     return path
 
 
@@ -35,7 +35,7 @@ def minimal(folder: Path, more: str = "") -> Path:
 def test_every_configuration_of_the_project_is_valid(path: Path, tmp_path: Path) -> None:
     data = tmp_path / "any.npz"
     data.touch()
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     overrides = [f"data.path={data}"] if "path:" in text else []
     assert configuration.load(path, overrides).name == path.stem
 

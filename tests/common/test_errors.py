@@ -12,7 +12,7 @@ from common.cli.command import exit_status
 from common.errors import ConfigError, ConsiliumError, IdentityError, SecAggError
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "errors.md").read_text()
+PAGE = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
 BESIDE_THE_TREE = {"DISK", "DEFECT"}
 """What the operating system, or a fault of ours, is called."""
 
@@ -27,7 +27,7 @@ def causes() -> set[str]:
     """All words that the code gives to a refusal."""
     names, found = {cls.__name__ for cls in family(SecAggError)}, set()
     for path in (p for folder in ("client", "common", "server") for p in (ROOT / folder).rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names:
                 found |= {str(word.value) for word in node.args[:1] if isinstance(word, ast.Constant)}
     return found

@@ -47,7 +47,7 @@ def test_a_hospital_finds_the_figures_that_a_simulation_gives_it(
     expected = read_json(tmp_path / "same" / "run" / "result.json")["seeds"][0]["sites"]
     for name in NAMES:
         site = consortium.sites[name]
-        (site.folder / "address").write_text("127.0.0.1:9\n")  # nobody is asked, and nobody told
+        (site.folder / "address").write_text("127.0.0.1:9\n", encoding="utf-8")  # nobody is asked, and nobody told
         capsys.readouterr()
         assert main(["compare", str(package), "--home", str(site.folder)]) == 0
         said = capsys.readouterr().out

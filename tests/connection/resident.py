@@ -37,7 +37,7 @@ def site(folder: Path) -> ClientApp:
     app = ClientApp()
 
     def answer(message: Message) -> None:
-        with (folder / "calls").open("a") as calls:
+        with (folder / "calls").open("a", encoding="utf-8") as calls:
             calls.write(f"{message.metadata.message_id}\n")
 
     @app.query("echo")
@@ -77,7 +77,7 @@ def set_clock_off(seconds: float) -> None:
 
 def main(folder: Path) -> None:
     """Serve until SIGTERM."""
-    told = json.loads((folder / "site.json").read_text())
+    told = json.loads((folder / "site.json").read_text(encoding="utf-8"))
     key = load_pem_private_key((folder / "key.pem").read_bytes(), None)
     assert isinstance(key, ec.EllipticCurvePrivateKey)
     stop = threading.Event()
@@ -86,7 +86,7 @@ def main(folder: Path) -> None:
         set_clock_off(told["clock_off_s"])
 
     def tell(doing: Doing) -> None:
-        with (folder / "told").open("a") as file:
+        with (folder / "told").open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(doing)) + "\n")
 
     serve(Link(told["address"], Path(told["ca"]), key), site(folder), {}, folder / "journal", tell, stop)

@@ -59,7 +59,7 @@ class Resident:
         pem = self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         (folder / "key.pem").write_bytes(pem)
         about = {"address": superlink.address, "ca": str(superlink.ca), "clock_off_s": 0, **told}
-        (folder / "site.json").write_text(json.dumps(about))
+        (folder / "site.json").write_text(json.dumps(about), encoding="utf-8")
         self.id = superlink.register(self.key)
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -76,11 +76,15 @@ class Resident:
 
     def told(self) -> list[Doing]:
         path = self.folder / "told"
-        return [Doing(**json.loads(line)) for line in path.read_text().splitlines()] if path.exists() else []
+        return (
+            [Doing(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+            if path.exists()
+            else []
+        )
 
     def calls(self) -> int:
         path = self.folder / "calls"
-        return len(path.read_text().splitlines()) if path.exists() else 0
+        return len(path.read_text(encoding="utf-8").splitlines()) if path.exists() else 0
 
 
 @pytest.fixture
@@ -281,7 +285,7 @@ def test_a_site_that_hangs_starts_again_by_itself_without_that_message(
     assert one.calls() == 2
     assert one.process is not None
     assert one.process.poll() is None, "in place: whoever started it sees the same process"
-    assert "starts again" in (one.folder / "log").read_text()
+    assert "starts again" in (one.folder / "log").read_text(encoding="utf-8")
 
 
 def test_a_message_that_expired_while_the_site_was_away_is_dropped(
@@ -331,10 +335,10 @@ def test_a_revoked_key_says_so_and_keeps_trying(superlink: SuperLink, tmp_path: 
 
 def test_another_authority_is_refused_and_nothing_is_sent(superlink: SuperLink, tmp_path: Path) -> None:
     link = Link(superlink.address, authority(tmp_path, "other"), ec.generate_private_key(ec.SECP384R1()))
-    before = (superlink.folder / "superlink.log").read_text().count("fleet")
+    before = (superlink.folder / "superlink.log").read_text(encoding="utf-8").count("fleet")
     with thread(link, tmp_path) as told:
         until(lambda: told and "has not the certificate that is expected" in told[-1].error)
-    assert (superlink.folder / "superlink.log").read_text().count("fleet") == before
+    assert (superlink.folder / "superlink.log").read_text(encoding="utf-8").count("fleet") == before
 
 
 def test_a_coordinator_cannot_send_a_site_elsewhere(tmp_path: Path) -> None:
@@ -372,7 +376,7 @@ def test_a_link_that_breaks_costs_a_piece_and_not_the_whole(superlink: SuperLink
         assert answer.content["message"] == content["message"]
         assert any(doing.what == "working" for doing in told)
         assert way.broken > 1
-    assert len((tmp_path / "calls").read_text().splitlines()) == 1
+    assert len((tmp_path / "calls").read_text(encoding="utf-8").splitlines()) == 1
 
 
 def test_a_site_without_a_network_says_so_and_stops_when_asked(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from client.setup import enrol
 from common import config as configuration
 from common.config import Config
 from common.plans.plan import Decision, RunPlan
-from common.trust.roster import Roster
 from common.trust.joining import Welcome
+from common.trust.roster import Roster
 from server.consortium import membership
 from server.consortium.home import ConsortiumSettings, Home
 from server.gateway.site_api import FolderSiteApi
@@ -37,7 +37,7 @@ SVM: dict[str, Any] = {
 def config_of(folder: Path, tree: dict[str, Any] = SVM, *overrides: str) -> Config:
     """A configuration, by way of a file as everybody writes it."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.yaml").write_text(yaml.safe_dump(tree))
+    (folder / "config.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
     return configuration.load(folder / "config.yaml", overrides)
 
 

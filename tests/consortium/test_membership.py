@@ -11,9 +11,9 @@ from cryptography import x509
 from client.home import Home as Hospital
 from client.setup import enrol
 from common.errors import ConfigError, IdentityError, PolicyError, RunError
-from common.trust.roster import load_verified_roster
 from common.storage.run_folder import lock_folder
 from common.trust.joining import JoinRequest, Welcome
+from common.trust.roster import load_verified_roster
 from server.consortium import membership
 from server.consortium.home import ConsortiumSettings, Home, raw_node_key
 from tests.consortium.consortium import NAMES, Consortium
@@ -212,7 +212,9 @@ for site in {NAMES!r}:
         assert type(error).__name__ in ("RunError", "ConfigError"), error
 print(done)
 """
-    both = [subprocess.Popen([sys.executable, "-c", revoke], stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    both = [
+        subprocess.Popen([sys.executable, "-c", revoke], stdout=subprocess.PIPE, encoding="utf-8") for _ in range(2)
+    ]
     done = sum(int(process.communicate()[0]) for process in both)
     assert consortium.home.roster.version == 4 + done
     assert len(consortium.home.roster.active) == 3 - done
@@ -222,7 +224,7 @@ def test_another_key_than_the_pinned_root_signs_nothing(consortium: Consortium, 
     stranger = Consortium(tmp_path / "stranger")
     with pytest.raises(ConfigError, match="is not this consortium's root key"):
         consortium.home.root_keys(stranger.home.folder / "root.key")
-    (tmp_path / "text").write_text("not a key")
+    (tmp_path / "text").write_text("not a key", encoding="utf-8")
     for path in (tmp_path / "text", tmp_path / "nowhere"):
         with pytest.raises(ConfigError, match="name its file with --root"):
             consortium.home.root_keys(path)

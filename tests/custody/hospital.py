@@ -20,7 +20,7 @@ CR = "1.2.840.10008.5.1.4.1.1.1"
 def open_hospital(folder, site="lisbon"):
     """A site with custody keys; its recovery key lies beside its folder."""
     (folder / "site").mkdir(parents=True)
-    (folder / "site" / "site.yaml").write_text(f"site: {site}\n")
+    (folder / "site" / "site.yaml").write_text(f"site: {site}\n", encoding="utf-8")
     custody = Custody(Home(folder / "site"))
     custody.begin(folder / "recovery.key")
     return custody

@@ -41,7 +41,8 @@ def test_a_person_goes_from_a_folder_to_an_encrypted_set_and_back(home, capsys):
     configuration = re.search(r"data: (\{.*\})", said)[1]
     (home / "c.yaml").write_text(
         f"name: t\ndata: {configuration}\nsites: {{split: iid, count: 1}}\nmodel: {{kind: svm}}\n"
-        "preprocess: [{step: resize, size: 8}]\n"
+        "preprocess: [{step: resize, size: 8}]\n",
+        encoding="utf-8",
     )
     assert client(capsys, "check", "c.yaml")[0] == 0
     status, said = client(capsys, "preview", "chest/3", "--config", "c.yaml", "--out", "p.png")
@@ -103,13 +104,14 @@ def test_a_federation_trains_on_encrypted_images_those_that_pydicom_brings_among
     (home / "c.yaml").write_text(
         "name: t\ndata: {kind: encrypted, path: site/sets/chest, on_error: report}\nsites: {split: natural}\n"
         "preprocess: [{step: window, source: file}, {step: grey}, {step: resize, size: 12}]\nmodel: {kind: svm}\n"
-        "federation: {rounds: 6}\nbaselines: []\n"
+        "federation: {rounds: 6}\nbaselines: []\n",
+        encoding="utf-8",
     )
     done = subprocess.run(
         [sys.executable, ROOT / "simulate.py", "c.yaml", "--out", "run"],
-        cwd=home, capture_output=True, text=True, timeout=200, check=False,
+        cwd=home, capture_output=True, encoding="utf-8", timeout=200, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    result = json.loads((home / "run" / "result.json").read_text())
+    result = json.loads((home / "run" / "result.json").read_text(encoding="utf-8"))
     assert "chest" in json.dumps(result)
     assert not [path for path in (home / "cache").rglob("*.npz") if b"Sousa" in path.read_bytes()]

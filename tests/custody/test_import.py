@@ -46,7 +46,7 @@ def table(custody, name="chest", **settings):
 
 
 def manifest(folder, lines):
-    (folder / "list.csv").write_text("\n".join(lines))
+    (folder / "list.csv").write_text("\n".join(lines), encoding="utf-8")
     return Manifest(kind="manifest", path=folder / "list.csv", on_error="report")
 
 
@@ -222,7 +222,7 @@ def processes_of(parent):
     found = []
     for status in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
-            if status.read_text().rpartition(")")[2].split()[1] == str(parent):
+            if status.read_text(encoding="utf-8").rpartition(")")[2].split()[1] == str(parent):
                 found.append(int(status.parent.name))
     return found
 
@@ -337,10 +337,10 @@ def test_one_data_set_is_de_identified_in_one_way(custody, tmp_path):
 def test_no_patient_is_on_two_sides_and_the_cache_holds_nothing_in_the_clear(custody, tmp_path):
     taken_in(custody, folder_of_dicoms(tmp_path / "source", 60, size=16))
     text = (
-        f"name: t\ndata: {{kind: encrypted, path: {custody.sets / 'chest'}, cache: {tmp_path / 'cache'}}}\n"
+        f"name: t\ndata: {{kind: encrypted, path: '{custody.sets / 'chest'}', cache: '{tmp_path / 'cache'}'}}\n"
         "sites: {split: iid, count: 2}\nmodel: {kind: svm}\n"
     )
-    (tmp_path / "c.yaml").write_text(text)
+    (tmp_path / "c.yaml").write_text(text, encoding="utf-8")
     config = configuration.load(tmp_path / "c.yaml")
     first = load(config, 1)
     entries = sorted((tmp_path / "cache").rglob("*.npz"))

@@ -28,12 +28,12 @@ def packs(custody):
 
 def test_a_new_key_opens_everything_and_writes_no_image(custody):
     before, images, told = packs(custody), tell(custody), wrapped_keys.read(custody.sets / "chest")
-    ring = custody.send()
+    ring = custody.ring()
     events = []
     assert len(lifecycle.rotate(custody, record=events.append)) == 2
     assert packs(custody) == before
     assert tell(custody) == images
-    assert set(custody.send().wrapping) & set(ring.wrapping) == set()
+    assert set(custody.ring().wrapping) & set(ring.wrapping) == set()
     assert events[0].facts["data sets"] == 2
     wrapped_keys.write(told, custody.sets / "chest")  # as an old backup has it
     with pytest.raises(CustodyError, match=r"is wrapped for key .* recover"):
@@ -51,7 +51,7 @@ def test_killed_at_any_moment_a_change_of_keys_leaves_everything_open(custody, t
         assert faults.killed(lambda: lifecycle.rotate(custody), at) == -9
         open_now = (tell(custody), tell(custody, "breast")) == images
         lifecycle.rotate(custody)
-        good += open_now and (tell(custody), tell(custody, "breast")) == images and len(custody.send().wrapping) == 1
+        good += open_now and (tell(custody), tell(custody, "breast")) == images and len(custody.ring().wrapping) == 1
     with capsys.disabled():
         print(f"\nrotation killed at {points} of {points} points: {good} open before and after")
     assert good == points > 20
@@ -107,14 +107,15 @@ def test_a_destroyed_set_does_not_come_back(custody, tmp_path):
 
 def test_keys_are_begun_once_and_the_recovery_key_is_put_elsewhere(tmp_path):
     (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "site.yaml").write_text("site: lisbon\n")
+    (tmp_path / "site" / "site.yaml").write_text("site: lisbon\n", encoding="utf-8")
     custody = Custody(Home(tmp_path / "site"))
     with pytest.raises(ConfigError, match="is in the site's folder"):
         custody.begin(tmp_path / "site" / "recovery.key")
     custody.begin(tmp_path / "recovery.key")
     assert (tmp_path / "recovery.key").stat().st_mode & 0o077 == 0
     private = key_ring.read_recovery(tmp_path / "recovery.key").private_bytes_raw().hex()
-    assert private not in "".join(path.read_text() for path in custody.folder.rglob("*") if path.is_file())
+    files = [path for path in custody.folder.rglob("*") if path.is_file()]
+    assert private not in "".join(path.read_text(encoding="utf-8") for path in files)
     with pytest.raises(ConfigError, match="has its custody keys already"):
         custody.begin(tmp_path / "other.key")
     with pytest.raises(ConfigError, match="expected a recovery key"):
@@ -125,7 +126,8 @@ def test_a_set_on_another_disk_is_found_through_a_link(custody, tmp_path):
     (custody.sets / "chest").rename(tmp_path / "large-disk")
     (custody.sets / "chest").symlink_to(tmp_path / "large-disk")
     (tmp_path / "c.yaml").write_text(
-        "name: t\ndata: {kind: encrypted, path: site/sets/chest}\nsites: {split: iid}\nmodel: {kind: svm}\n"
+        "name: t\ndata: {kind: encrypted, path: site/sets/chest}\nsites: {split: iid}\nmodel: {kind: svm}\n",
+        encoding="utf-8",
     )
     from client.custody import encrypted_cases
 

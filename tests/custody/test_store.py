@@ -147,7 +147,7 @@ def test_a_set_that_the_site_never_saw_is_refused(copied):
     ("harm", "what"),
     [
         (lambda path: path.unlink(), "has no custody keys"),
-        (lambda path: path.write_text("{}"), "damaged"),
+        (lambda path: path.write_text("{}", encoding="utf-8"), "damaged"),
         (lambda path: path.chmod(0o644), "others can read this key"),
     ],
 )
@@ -189,8 +189,8 @@ def test_objects_lie_in_as_many_packs_as_they_need(tmp_path, monkeypatch):
 def test_keys_are_never_shown(stored):
     custody, _, _ = stored
     store = opened(custody)
-    secret = [store.secrets.data.hex(), store.secrets.pseudonyms.hex(), *custody.send().wrapping.values()]
-    shown = repr((store, store.secrets, custody.send(), custody))
+    secret = [store.secrets.data.hex(), store.secrets.pseudonyms.hex(), *custody.ring().wrapping.values()]
+    shown = repr((store, store.secrets, custody.ring(), custody))
     assert not [key for key in secret if key in shown]
 
 

@@ -104,7 +104,7 @@ def test_curves_are_hidden_by_the_legend_and_saved_by_keyboard_without_a_script(
         assert serious(seen) == []
         with seen.expect_download() as saved:
             seen.get_by_role("link", name="Save the curves as CSV").press("Enter")
-        assert len(Path(saved.value.path()).read_text().splitlines()) == 1 + 3 * 3
+        assert len(Path(saved.value.path()).read_text(encoding="utf-8").splitlines()) == 1 + 3 * 3
 
 
 def test_a_site_whose_process_ended_is_shown(consortium: Consortium, page: Page, browser: Browser) -> None:

@@ -138,7 +138,10 @@ def test_a_session_that_somebody_else_chose_is_none(locked: Page) -> None:
 
 def test_a_name_in_capitals_is_the_pages_own(consortium: Consortium) -> None:
     path = consortium.home.folder / "consortium.yaml"
-    path.write_text(path.read_text().replace(consortium.home.settings.address, "Coordinator.Example:8443"))
+    path.write_text(
+        path.read_text(encoding="utf-8").replace(consortium.home.settings.address, "Coordinator.Example:8443"),
+        encoding="utf-8",
+    )
     home = Home.at(consortium.home.folder)
     Login(home).set_password(PASSWORD)
     found = list[frozenset[str]]()

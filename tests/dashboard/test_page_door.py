@@ -61,7 +61,7 @@ def test_a_forged_cookie_opens_nothing(page: Page, cookie: str) -> None:
 
 def test_what_is_in_the_session_file_opens_nothing(page: Page) -> None:
     with page.inside() as client:
-        (digest,) = json.loads((page.home.live / "dashboard.json").read_text())
+        (digest,) = json.loads((page.home.live / "dashboard.json").read_text(encoding="utf-8"))
         assert digest not in str(client.cookies)
     with page.client() as client:
         assert client.get("/", headers={"cookie": f"consilium-{page.port}={digest}"}).status_code == 303
@@ -138,8 +138,8 @@ def test_pauses_double_up_to_a_minute(consortium: Consortium, monkeypatch: pytes
 def test_the_password_is_kept_as_a_hash_that_its_owner_alone_can_read(locked: Page) -> None:
     file = locked.home.folder / "dashboard.password"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert PASSWORD not in file.read_text()
-    file.write_text("damaged")
+    assert PASSWORD not in file.read_text(encoding="utf-8")
+    file.write_text("damaged", encoding="utf-8")
     assert enter(locked).status_code == 403
 
 
@@ -272,7 +272,7 @@ def test_what_sites_and_papers_say_is_text_and_nothing_else(consortium: Consorti
 
 def test_a_report_is_shown_and_let_do_nothing(consortium: Consortium, page: Page) -> None:
     run = consortium.begun(consortium.plan())
-    (run.folder / "report.html").write_text("<!DOCTYPE html><p>the report</p>")
+    (run.folder / "report.html").write_text("<!DOCTYPE html><p>the report</p>", encoding="utf-8")
     run.end("finished")
     with page.inside() as client:
         answer = client.get(f"/runs/{run.name}/report.html")
@@ -339,7 +339,9 @@ def test_a_part_that_cannot_be_read_does_not_take_the_others_with_it(page: Page)
 
 def test_the_command_prints_a_link_and_ends_by_ctrl_c(consortium: Consortium) -> None:
     command = [sys.executable, "-m", "server", "dashboard", "--port", "0", "--home", str(consortium.home.folder)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
+    ) as process:
         assert process.stdout
         assert process.stderr
         link = process.stdout.readline().removeprefix("A link that works once: ").strip()

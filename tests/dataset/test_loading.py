@@ -89,7 +89,7 @@ def folder(tmp_path, classes):
 def manifest(tmp_path, sites):
     folder(tmp_path, {"x": [(4, 4)] * len(sites)})
     rows = [f"d/x/{i}.png,{label},{site},{split}" for i, (site, label, split) in enumerate(sites)]
-    (tmp_path / "l.csv").write_text("\n".join(["path,label,site,split", *rows]))
+    (tmp_path / "l.csv").write_text("\n".join(["path,label,site,split", *rows]), encoding="utf-8")
 
 
 def test_a_site_without_cases_of_a_class_is_a_warning_that_names_both(tmp_path):

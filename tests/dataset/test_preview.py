@@ -51,6 +51,6 @@ def test_an_image_file_goes_through_the_configured_steps(tmp_path: Path):
 
 
 def test_a_place_that_cannot_be_written_is_an_error_that_names_it(tmp_path: Path):
-    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
     with pytest.raises(DataError, match=r"file/preview\.png: cannot be written"):
         draw(pipeline().trace(Picture(np.zeros((4, 4, 1), np.float32), 0, 1)), "x", tmp_path / "file" / "preview.png")

@@ -17,7 +17,7 @@ RNG = np.random.default_rng(2)
 def client(*arguments, cwd=ROOT):
     return subprocess.run(
         [sys.executable, "-W", "error", "-m", "client", *map(str, arguments)],
-        cwd=cwd, capture_output=True, text=True, timeout=100, check=False,
+        cwd=cwd, capture_output=True, encoding="utf-8", timeout=100, check=False,
         env={"PYTHONPATH": str(ROOT), "COLUMNS": "80", "PATH": ""},
     )  # fmt: skip
 
@@ -32,10 +32,11 @@ def prepare(tmp_path, rows, settings="", preprocess="[]"):
         elif image is not None:
             Image.fromarray(image).save(path)
         lines.append(f"{path.name},{label},{site},{split}")
-    (tmp_path / "list.csv").write_text("\n".join(lines))
+    (tmp_path / "list.csv").write_text("\n".join(lines), encoding="utf-8")
     (tmp_path / "c.yaml").write_text(
         f"name: t\ndata: {{kind: manifest, path: list.csv, cache: cache{settings}}}\n"
-        f"sites: {{split: natural}}\npreprocess: {preprocess}\nmodel: {{kind: svm}}\n"
+        f"sites: {{split: natural}}\npreprocess: {preprocess}\nmodel: {{kind: svm}}\n",
+        encoding="utf-8",
     )
     return tmp_path / "c.yaml"
 

@@ -49,7 +49,7 @@ class Federation:
     def _command(self, who: str, *arguments: str) -> str:
         done = subprocess.run(
             [*self.prefix.get(who, []), sys.executable, "-m", *arguments],
-            cwd=ROOT, capture_output=True, text=True, timeout=120, env=self._env(),
+            cwd=ROOT, capture_output=True, encoding="utf-8", timeout=120, env=self._env(),
         )  # fmt: skip
         assert done.returncode == 0, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout
@@ -58,7 +58,10 @@ class Federation:
         """Make the consortium; every site joins it, fingerprints compared."""
         self.server("init", "pilot", "--address", f"{self.address}:{self.port}")
         settings = self.home / "consortium.yaml"
-        settings.write_text(settings.read_text().replace("superlink_port: 18000", f"superlink_port: {free_port()}"))
+        settings.write_text(
+            settings.read_text(encoding="utf-8").replace("superlink_port: 18000", f"superlink_port: {free_port()}"),
+            encoding="utf-8",
+        )
         for site in self.sites:
             said = self.client(site, "init", site, "--rehearse", str(self.config))
             request = str(self.folder / site / f"{site}.request")
@@ -124,19 +127,19 @@ class Federation:
 
     def state(self, name: str) -> dict[str, Any]:
         """Where a run stands."""
-        return dict(json.loads((self.home / "runs" / name / "state.json").read_text()))
+        return dict(json.loads((self.home / "runs" / name / "state.json").read_text(encoding="utf-8")))
 
     def rounds(self, name: str) -> list[dict[str, Any]]:
         """A line for every round."""
         try:
-            lines = (self.home / "runs" / name / "rounds.jsonl").read_text().splitlines()
+            lines = (self.home / "runs" / name / "rounds.jsonl").read_text(encoding="utf-8").splitlines()
         except FileNotFoundError:
             return []
         return [json.loads(line) for line in lines if line.endswith("}")]
 
     def result(self, name: str) -> dict[str, Any]:
         """What came out."""
-        return dict(json.loads((self.home / "runs" / name / "result.json").read_text()))
+        return dict(json.loads((self.home / "runs" / name / "result.json").read_text(encoding="utf-8")))
 
     def wait(self, name: str, timeout_s: float, stages: Sequence[str] = ("finished", "failed", "stopped")) -> str:
         """Until the run is in one of these stages."""
@@ -150,7 +153,7 @@ class Federation:
     def logs(self) -> str:
         """The end of what every process said."""
         return "\n".join(
-            f"--- {path.name}\n" + "\n".join(path.read_text(errors="replace").splitlines()[-25:])
+            f"--- {path.name}\n" + "\n".join(path.read_text(errors="replace", encoding="utf-8").splitlines()[-25:])
             for path in sorted([*self.folder.glob("*.out"), *(self.home / "live" / "log").glob("*.log")])
         )
 

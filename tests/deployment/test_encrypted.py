@@ -50,7 +50,7 @@ def export_of_a_pacs(folder: Path, number: int) -> None:
 @pytest.fixture
 def federation(tmp_path: Path) -> Quick:
     path = tmp_path / "custody.yaml"
-    path.write_text(yaml.safe_dump(json.loads(json.dumps(TREE))))
+    path.write_text(yaml.safe_dump(json.loads(json.dumps(TREE))), encoding="utf-8")
     return Quick(tmp_path, path, SITES)
 
 
@@ -62,10 +62,10 @@ def test_images_in_custody_are_trained_on_together_and_the_model_comes_back(fede
             export_of_a_pacs(tmp_path / "pacs" / site, number)
             federation.client(site, "custody", "begin", str(tmp_path / f"{site}.recovery"))
             federation.client(site, "import", str(tmp_path / "pacs" / site), "--name", "chest")
-            settings = yaml.safe_load((home / "site.yaml").read_text())
+            settings = yaml.safe_load((home / "site.yaml").read_text(encoding="utf-8"))
             own = {"kind": "encrypted", "path": str(home / "sets" / "chest"), "labels": list(LABELS)}
             settings["datasets"] = {"chest": {"data": own, "about": ABOUT | {"contact": ""}}}
-            (home / "site.yaml").write_text(yaml.safe_dump(settings))
+            (home / "site.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
         federation.start()
         federation.ready()
         run = federation.submit()
@@ -85,7 +85,7 @@ def test_images_in_custody_are_trained_on_together_and_the_model_comes_back(fede
             SITES[0], "predict", str(package), "chest/17", radiograph, "--json", str(answers), "--out",
             str(tmp_path / "pictures"),
         )  # fmt: skip
-        told = json.loads(answers.read_text())
+        told = json.loads(answers.read_text(encoding="utf-8"))
         assert len(told["answers"]) == 2
         assert len(list((tmp_path / "pictures").glob("*.png"))) == 2
     held = [path for path in federation.home.rglob("*") if path.is_file() and b"Sousa" in path.read_bytes()]

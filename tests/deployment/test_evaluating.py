@@ -26,10 +26,14 @@ def test_a_consortium_evaluates_what_it_has_trained_while_the_coordinator_is_kil
         federation.start()
         assert [federation.wait(name, 120) for name in (one, two)] == ["finished"] * 2
         site = tmp_path / "Lisbon" / "site.yaml"
-        site.write_text(site.read_text().replace("policy:\n", "policy:\n  publish: [figures]\n"))
+        site.write_text(
+            site.read_text(encoding="utf-8").replace("policy:\n", "policy:\n  publish: [figures]\n"), encoding="utf-8"
+        )
         for name in SITES:
             settings = tmp_path / name / "site.yaml"
-            settings.write_text(settings.read_text().replace("plans: approve ", "plans: ask "))
+            settings.write_text(
+                settings.read_text(encoding="utf-8").replace("plans: approve ", "plans: ask "), encoding="utf-8"
+            )
         look = federation.server("evaluate", one, two, "--name", "look", "--no-follow").split()[1].rstrip(":")
         until(lambda: "Nothing is trained" in federation.client("Osaka", "plans", look))
         for name in SITES:

@@ -47,6 +47,8 @@ def test_a_run_outlives_the_death_of_everything_in_it_loses_no_round_and_sends_n
         assert ledger.lost(federation) == 0
         assert federation.result(run)["weights_sha256"] == simulated(config)
         for site in SITES:
-            sent = Counter((tmp_path / f"{site}.odd" / "submits.jsonl").read_text().splitlines())
+            sent = Counter((tmp_path / f"{site}.odd" / "submits.jsonl").read_text(encoding="utf-8").splitlines())
             assert [told for told, times in sent.items() if times > 1 and '"asked": "evaluate"' not in told] == []
-        assert re.search(r"begun.*goes on from its last round", (tmp_path / "server.out").read_text(), re.DOTALL)
+        assert re.search(
+            r"begun.*goes on from its last round", (tmp_path / "server.out").read_text(encoding="utf-8"), re.DOTALL
+        )

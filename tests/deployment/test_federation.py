@@ -53,7 +53,7 @@ def draw(folder: Path) -> None:
     """Small images of three hospitals with names that are nobody's business, the ill ones with a bright spot."""
     rng = np.random.default_rng(1)
     (folder / "images").mkdir()
-    with (folder / "images" / "list.csv").open("w", newline="") as file:
+    with (folder / "images" / "list.csv").open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
         rows.writerow(["path", "label", "site", "patient"])
         for number in range(72):
@@ -138,7 +138,7 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lived]:
     draw(folder)
     (folder / "simulate.py").symlink_to(ROOT / "simulate.py")
     (folder / "configs").mkdir()
-    (folder / "configs" / "rehearsal.yaml").write_text(yaml.safe_dump(CNN))
+    (folder / "configs" / "rehearsal.yaml").write_text(yaml.safe_dump(CNN), encoding="utf-8")
     federation = Lived(folder)
     try:
         yield federation
@@ -152,22 +152,24 @@ def wide_screen(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_documented_rehearsal_reaches_the_bits_of_the_simulation(lived: Lived) -> None:
-    _, section = (ROOT / "docs" / "deploy.md").read_text().split(SECTION)
+    _, section = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8").split(SECTION)
     rehearsal, comparison, *_ = BLOCK.findall(section)
     port = f"sed -i s/18000/{free_port()}/ consortium/consortium.yaml\n"
     lived.type(
         rehearsal.replace("8443", str(lived.port)).replace("python -m server start", port + "python -m server start")
     )
-    assert lived.finished_typing() == 0, lived.said.read_text()
-    said = lived.said.read_text()
+    assert lived.finished_typing() == 0, lived.said.read_text(encoding="utf-8")
+    said = lived.said.read_text(encoding="utf-8")
     assert re.search(r"^Run rehearsal-[0-9a-f]{8}: asking site-1, site-2, site-3\.", said, re.MULTILINE)
     assert len(re.findall(r"^Plan rehearsal-[0-9a-f]{8}: approved\.$", said, re.MULTILINE)) == 3
     assert re.search(r"^round 3 of 3, validation AUC \d\.\d{3}, \d+\.\d s$", said, re.MULTILINE)
     assert re.search(r"^Finished: best round \d, validation AUC .* Research software", said, re.MULTILINE)
 
     lived.type(comparison)
-    assert lived.finished_typing() == 0, lived.said.read_text()
-    found = re.findall(r"^(\S+?):.*\"weights_sha256\": \"([0-9a-f]{64})\"", lived.said.read_text(), re.MULTILINE)
+    assert lived.finished_typing() == 0, lived.said.read_text(encoding="utf-8")
+    found = re.findall(
+        r"^(\S+?):.*\"weights_sha256\": \"([0-9a-f]{64})\"", lived.said.read_text(encoding="utf-8"), re.MULTILINE
+    )
     assert len(found) == 2
     assert len({weights for _, weights in found}) == 1
 
@@ -201,9 +203,9 @@ def test_a_plan_that_two_of_four_approve_fails_and_says_so(lived: Lived) -> None
 
 def test_a_run_whose_images_are_nowhere_waits_says_so_and_is_stopped(lived: Lived) -> None:
     settings = lived.folder / "site-1" / "site.yaml"
-    content = settings.read_text()
+    content = settings.read_text(encoding="utf-8")
     try:
-        settings.write_text(content.replace("list.csv", "gone.csv"))
+        settings.write_text(content.replace("list.csv", "gone.csv"), encoding="utf-8")
         run = lived.asked("name=nowhere", COHORT, *SVM[1:])
         for site in SITES:
             lived.approve(site, run)
@@ -215,13 +217,13 @@ def test_a_run_whose_images_are_nowhere_waits_says_so_and_is_stopped(lived: Live
         assert lived.wait(run, 30) == "stopped"
         assert lived.rounds(run) == []
     finally:
-        settings.write_text(content)
+        settings.write_text(content, encoding="utf-8")
 
 
 def test_a_suspended_site_is_out_at_once_and_comes_back_with_new_keys(lived: Lived) -> None:
     lived.server("revoke", "site-3")
     before = lived.site("site-3")
-    until(lambda: "suspended" in (lived.folder / "site-3" / "log.jsonl").read_text())
+    until(lambda: "suspended" in (lived.folder / "site-3" / "log.jsonl").read_text(encoding="utf-8"))
     assert "site-3" not in lived.seen("status")
     before.send_signal(signal.SIGTERM)
     before.wait(30)
@@ -243,7 +245,11 @@ def test_a_site_is_one_process_that_has_tensorflow_from_its_first_run_on(lived: 
         process = lived.site(name)
         assert not process.children(recursive=True)
         assert any("tensorflow" in mapped.path for mapped in process.memory_maps())
-        begun = [line for line in (lived.folder / name / "log.jsonl").read_text().splitlines() if "takes part" in line]
+        begun = [
+            line
+            for line in (lived.folder / name / "log.jsonl").read_text(encoding="utf-8").splitlines()
+            if "takes part" in line
+        ]
         assert len(begun) == 1  # all these runs, and the same process
 
 

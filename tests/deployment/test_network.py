@@ -19,7 +19,7 @@ CUT_S = 7.0
 
 
 def ip(*arguments: str) -> None:
-    done = subprocess.run(["ip", *arguments], capture_output=True, text=True)
+    done = subprocess.run(["ip", *arguments], capture_output=True, encoding="utf-8")
     if done.returncode:
         raise PermissionError(f"ip {' '.join(arguments)}: {done.stderr.strip()}")
 

@@ -24,7 +24,7 @@ DOCUMENTED = r"^PYTHONPATH=.*? flower-supernode .*?home=\"site\"'$"
 @contextmanager
 def stock(consortium: Quick, site: Path) -> Iterator[None]:
     """The command of docs/deploy.md, with this site's folder and this consortium's address in it."""
-    found = re.search(DOCUMENTED, (ROOT / "docs" / "deploy.md").read_text(), re.DOTALL | re.MULTILINE)
+    found = re.search(DOCUMENTED, (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
     assert found
     command = found[0].replace("train.hospital.example:8443", f"{consortium.address}:{consortium.port}")
     command = command.replace("site/", f"{site}/").replace('"site"', f'"{site}"') + f" --port {free_port()}"

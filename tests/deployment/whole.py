@@ -55,7 +55,9 @@ class Willing:
         super().found()  # type: ignore[misc]
         for site in self.sites:
             settings = self.folder / site / "site.yaml"
-            settings.write_text(settings.read_text().replace("plans: ask ", "plans: approve "))
+            settings.write_text(
+                settings.read_text(encoding="utf-8").replace("plans: ask ", "plans: approve "), encoding="utf-8"
+            )
 
     def approve(self, site: str, name: str) -> None:
         """Nothing has to be typed."""
@@ -79,7 +81,7 @@ def ended(federation: Federation) -> Iterator[None]:
 
 def written(path: Path, tree: dict[str, Any] = SVM, **sections: Any) -> Path:
     """A configuration as a file, with sections put in the place of its own."""
-    path.write_text(yaml.safe_dump(tree | sections))
+    path.write_text(yaml.safe_dump(tree | sections), encoding="utf-8")
     return path
 
 

@@ -15,9 +15,9 @@ import pytest
 import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from client import app as site_edge
 from client.plans import judge
 from client.plans.inbox import PlanInbox
+from client.training import hospital_site
 from common.errors import ConfigError, IdentityError, PlanError, PolicyError, RunError
 from common.messages.transport import Answer, Reply, Request
 from common.metrics import performance
@@ -49,7 +49,7 @@ TREE = SVM | {
 @pytest.fixture(autouse=True)
 def every_hospital_keeps_its_images(monkeypatch: pytest.MonkeyPatch) -> None:
     """Here all of them share a process; in life each has one, which keeps one plan's images."""
-    monkeypatch.setattr(site_edge, "_prepared", lru_cache(maxsize=None)(site_edge._prepared.__wrapped__))
+    monkeypatch.setattr(hospital_site, "read_once", lru_cache(maxsize=None)(hospital_site.read_once.__wrapped__))
     monkeypatch.setattr(driver, "LONGEST_PAUSE_S", 0.01)
     monkeypatch.setattr(evaluate, "AGAIN_S", 0.01)
 
@@ -58,7 +58,7 @@ def every_hospital_keeps_its_images(monkeypatch: pytest.MonkeyPatch) -> None:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Consortium:
     """Five hospitals that have trained two models, and a third, of other images, without the last of them."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(site_edge, "_prepared", lru_cache(maxsize=None)(site_edge._prepared.__wrapped__))
+        patched.setattr(hospital_site, "read_once", lru_cache(maxsize=None)(hospital_site.read_once.__wrapped__))
         consortium = Consortium(tmp_path_factory.mktemp("trained") / "life", FIVE, tree=TREE)
         for name, sites in (("one", FIVE), ("two", FIVE), ("of-four", FIVE[:4])):
             other = (
@@ -142,15 +142,15 @@ def drawn_up(consortium: Consortium, *models: str, **options: str) -> RunPlan:
 def publish(consortium: Consortium, *names: str) -> None:
     for name in names:
         path = consortium.sites[name].folder / "site.yaml"
-        told = yaml.safe_load(path.read_text())
+        told = yaml.safe_load(path.read_text(encoding="utf-8"))
         told["policy"] = (told.get("policy") or {}) | {"publish": ["figures"]}
-        path.write_text(yaml.safe_dump(told))
+        path.write_text(yaml.safe_dump(told), encoding="utf-8")
 
 
 def plain(consortium: Consortium, run: Run, site: str, model: Any) -> Tensors:
     """What a site would count, computed without any of the protocol."""
     home = consortium.sites[site]
-    member = site_edge.prepared(home, judge.approved(home, run.plan.digest)).site.by_model[model.sha256]
+    member = hospital_site.prepare(home, judge.approved(home, run.plan.digest)).site.by_model[model.sha256]
     arrays = model_store.arrays(consortium.home, model)
     cases = member.ready("validation", under("recipe", arrays))
     return performance.count(member.model.scores(under("weights", arrays), cases.images), cases.labels)
@@ -158,7 +158,7 @@ def plain(consortium: Consortium, run: Run, site: str, model: Any) -> Tensors:
 
 def result_of(run: Run) -> dict[str, Any]:
     assert run.state.stage == "finished", run.state.why
-    return dict(json.loads((run.folder / "result.json").read_text()))
+    return dict(json.loads((run.folder / "result.json").read_text(encoding="utf-8")))
 
 
 def done(run: Run) -> evaluate.EvaluationProgress:
@@ -179,7 +179,7 @@ def test_a_row_is_the_sum_of_what_plain_computation_counts_at_every_site(consort
     assert (result["cross_site"]["sites"], result["cross_site"]["cells"]) == ([], {one.name: {}, two.name: {}})
     assert not [kind for _, kind in way.heard if not kind.startswith("secagg/")]
     assert b"Nothing was trained" in (run.folder / "report.html").read_bytes()
-    training = json.loads((one.folder / "result.json").read_text())
+    training = json.loads((one.folder / "result.json").read_text(encoding="utf-8"))
     assert result["cross_site"]["all"][one.name]["n"] == training["validation"]["n"]
 
 
@@ -226,7 +226,7 @@ def test_a_plan_that_evaluates_answers_no_training(consortium: Consortium) -> No
     run, _ = evaluated(consortium, model.name)
     site = consortium.sites["Lisbon"]
     with pytest.raises(PolicyError, match="the approved plan only evaluates"):
-        site_edge.prepared(site, run.plan).site.contribute(Request("train", 0), {})
+        hospital_site.prepare(site, run.plan).site.contribute(Request("train", 0), {})
     with pytest.raises(PolicyError, match="in the clear, which this site does not answer"):
         Hospitals(consortium, run.plan).answer("Lisbon")(Request("evaluate", 0), {})
 
@@ -262,7 +262,7 @@ def test_a_package_of_a_run_is_the_same_model_as_the_run(consortium: Consortium,
     )  # fmt: skip
     done_, _ = evaluated(consortium, str(path), dataset="chest")
     (row,) = result_of(done_)["cross_site"]["all"].values()
-    assert row["n"] == json.loads((run.folder / "result.json").read_text())["validation"]["n"]
+    assert row["n"] == json.loads((run.folder / "result.json").read_text(encoding="utf-8"))["validation"]["n"]
 
 
 def test_a_package_of_others_is_taken_once_its_fingerprint_is_confirmed(consortium: Consortium, tmp_path: Path) -> None:
@@ -325,7 +325,10 @@ def test_a_policy_that_no_longer_publishes_ends_it_at_once(consortium: Consortiu
     plan = drawn_up(consortium, model.name)
     run = consortium.begun(plan)
     path = consortium.sites["Quito"].folder / "site.yaml"
-    path.write_text(path.read_text().replace("- figures", "[]").replace("publish:\n  []", "publish: []"))
+    path.write_text(
+        path.read_text(encoding="utf-8").replace("- figures", "[]").replace("publish:\n  []", "publish: []"),
+        encoding="utf-8",
+    )
     driver.carry_out(run, Asked(consortium, plan), evaluate.evaluate)
     assert result_of(run)["cross_site"]["cells"] == {model.name: {}}
 
@@ -424,7 +427,7 @@ def test_two_sums_of_one_model_over_sites_that_differ_are_refused_also_across_tr
 def test_over_the_sites_of_its_training_a_model_counts_what_it_counted_then(consortium: Consortium) -> None:
     model = run_of(consortium, "one")
     again, _ = evaluated(consortium, model.name)
-    training = json.loads((model.folder / "result.json").read_text())["counts"]["validation"]
+    training = json.loads((model.folder / "result.json").read_text(encoding="utf-8"))["counts"]["validation"]
     assert result_of(again)["counts"][model.name]["by_class"] == training["by_class"]
 
 
@@ -444,7 +447,10 @@ def test_who_published_once_declares_it_ever_after(consortium: Consortium) -> No
     evaluated(consortium, model.name)
     for name in ("Lisbon", "Nairobi"):
         path = consortium.sites[name].folder / "site.yaml"
-        path.write_text(path.read_text().replace("- figures", "[]").replace("publish:\n  []", "publish: []"))
+        path.write_text(
+            path.read_text(encoding="utf-8").replace("- figures", "[]").replace("publish:\n  []", "publish: []"),
+            encoding="utf-8",
+        )
     publish(consortium, "Osaka")
     run, way = evaluated(consortium, model.name)
     assert "all others publish their figures" in run.state.why  # what is left would be Hanoi and Quito

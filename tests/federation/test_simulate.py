@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from common.secagg import audit
-from common.trust.roster import Pins
 from common.secagg.audit import read_frames
 from common.storage import tensorfile
 from common.trust.codec import ByteReader
+from common.trust.roster import Pins
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["data.sites=3", "data.cases=40", "data.size=16", "preprocess=[]", "federation.rounds=3"]
@@ -19,7 +19,7 @@ SMALL = ["data.sites=3", "data.cases=40", "data.size=16", "preprocess=[]", "fede
 
 def simulate(config: str, out: Path, *more: str, expect: int = 0) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "simulate.py", config, "--out", str(out), *more]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", timeout=120)
     assert done.returncode == expect, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done
@@ -33,7 +33,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 def test_a_run_ends_with_everything_that_the_documentation_promises(finished: tuple[Path, str]) -> None:
     out, _ = finished
-    result = json.loads((out / "result.json").read_text())
+    result = json.loads((out / "result.json").read_text(encoding="utf-8"))
     assert result["format"] == 1
     assert len(result["sites"]) == 3
     for site in result["sites"].values():
@@ -48,13 +48,13 @@ def test_a_run_ends_with_everything_that_the_documentation_promises(finished: tu
     weights, about = tensorfile.load(out / "model.safetensors")
     assert any(name.startswith("weights/") for name in weights)
     assert about["labels"].splitlines() == result["labels"]
-    assert "round" in (out / "log.txt").read_text()
+    assert "round" in (out / "log.txt").read_text(encoding="utf-8")
 
 
 def test_the_screen_says_that_synthetic_hospitals_are_synthetic(finished: tuple[Path, str]) -> None:
     out, screen = finished
     assert "synthetic" in screen.splitlines()[0]
-    assert "synthetic" in json.loads((out / "result.json").read_text())["origin"]
+    assert "synthetic" in json.loads((out / "result.json").read_text(encoding="utf-8"))["origin"]
     for word in ("local", "federated", "personalised", "pooled", "all test cases"):
         assert word in screen
 
@@ -62,12 +62,14 @@ def test_the_screen_says_that_synthetic_hospitals_are_synthetic(finished: tuple[
 def test_screen_and_result_say_whether_aggregation_was_secure(finished: tuple[Path, str], tmp_path: Path) -> None:
     out, screen = finished
     assert "the coordinator saw sums over at least 3 of 3 sites, and no site's own numbers" in screen
-    told = json.loads((out / "result.json").read_text())["secure_aggregation"]
+    told = json.loads((out / "result.json").read_text(encoding="utf-8"))["secure_aggregation"]
     assert told == {"on": True, "sites": 3, "least_in_a_sum": 3, "auditors": 0}
     more = ["federation.secure=false", "baselines=[]", "personalise.mix=false"]
     screen = simulate("configs/demo-svm.yaml", tmp_path / "plain", *SMALL, *more).stdout
     assert "Secure aggregation was OFF" in screen
-    assert json.loads((tmp_path / "plain" / "result.json").read_text())["secure_aggregation"] == {"on": False}
+    assert json.loads((tmp_path / "plain" / "result.json").read_text(encoding="utf-8"))["secure_aggregation"] == {
+        "on": False
+    }
 
 
 def test_two_hospitals_cannot_hide_from_each_other(tmp_path: Path) -> None:
@@ -92,9 +94,9 @@ def test_every_kept_transcript_passes_the_audit(finished: tuple[Path, str]) -> N
 
 def test_a_finished_run_resumed_says_the_same(finished: tuple[Path, str]) -> None:
     out, _ = finished
-    before = json.loads((out / "result.json").read_text())
+    before = json.loads((out / "result.json").read_text(encoding="utf-8"))
     simulate("configs/demo.yaml", out, *SMALL, "seeds=[1,2]", "--resume")
-    assert json.loads((out / "result.json").read_text()) == before
+    assert json.loads((out / "result.json").read_text(encoding="utf-8")) == before
 
 
 def test_a_folder_that_holds_a_run_is_not_overwritten(finished: tuple[Path, str]) -> None:
@@ -105,8 +107,8 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(finished: tuple[Path, str]
 
 def test_a_run_that_failed_before_it_trained_can_be_started_again(tmp_path: Path) -> None:
     config = tmp_path / "c.yaml"
-    config.write_text((ROOT / "configs/demo-svm.yaml").read_text())
-    (tmp_path / "empty.csv").write_text("path,label\n")
+    config.write_text((ROOT / "configs/demo-svm.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    (tmp_path / "empty.csv").write_text("path,label\n", encoding="utf-8")
     bad = simulate(str(config), tmp_path / "out", "data={kind: manifest, path: empty.csv}", expect=2)
     assert "empty.csv" in bad.stderr
     simulate(str(config), tmp_path / "out", *SMALL, "preprocess=[]")
@@ -142,5 +144,5 @@ def test_the_svm_runs_without_tensorflow(tmp_path: Path) -> None:
         "assert 'tensorflow' not in sys.modules and 'flwr' not in sys.modules\n"
         "sys.exit(status)"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, encoding="utf-8", timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -127,7 +127,7 @@ def test_a_program_is_installed_and_takes_our_options(name: str) -> None:
     program = Path(sys.executable).with_name(name)
     if not program.exists():
         broken(f"no program `{name}` is installed.", users(name))
-    help_text = subprocess.run([program, "--help"], capture_output=True, text=True).stdout
+    help_text = subprocess.run([program, "--help"], capture_output=True, encoding="utf-8").stdout
     for option in PROGRAMS[name].split():
         if not re.search(rf"{option}\b(?!-)", help_text):
             broken(f"`{name}` has no option `{option}`.", users(option))
@@ -142,4 +142,4 @@ def test_a_variable_of_the_environment_is_still_read(name: str) -> None:
 @cache
 def _all_of_flower() -> str:
     files = [file for file in distribution("flwr").files or [] if file.suffix == ".py"]
-    return "".join(path.read_text() for file in files if (path := Path(str(file.locate()))).exists())
+    return "".join(path.read_text(encoding="utf-8") for file in files if (path := Path(str(file.locate()))).exists())

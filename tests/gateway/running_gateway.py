@@ -102,9 +102,9 @@ class Door:
         self.consortium = Consortium(folder)
         self.home, self.port = self.consortium.home, free_port()
         settings = self.home.folder / "consortium.yaml"
-        changed = yaml.safe_load(settings.read_text())
+        changed = yaml.safe_load(settings.read_text(encoding="utf-8"))
         changed |= {"listen": "127.0.0.1", "port": self.port, "superlink_port": free_port()}
-        settings.write_text(yaml.safe_dump(changed))
+        settings.write_text(yaml.safe_dump(changed), encoding="utf-8")
         self.site_api = MemorySiteApi()
         started = control.commands(self.home.folder, self.home.settings.superlink_port)["superlink"]
         self.control = control.ControlApi(self.home.folder, self.home.settings.superlink_port)

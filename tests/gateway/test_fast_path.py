@@ -23,6 +23,7 @@ from client.connection import node
 from client.connection.fast_path import GOT, TAKE, Express
 from client.connection.fleet_client import Clock, Link, NobodyWaitsError, signed
 from client.connection.message_handler import Errands
+from client.training import hospital_site
 from common.errors import LinkError
 from common.secagg.audit import frame
 from server.app import fast_nodes
@@ -290,11 +291,11 @@ def test_what_is_large_comes_by_its_head_and_in_pieces(
 def test_hospitals_that_go_flowers_way_and_ours_finish_a_run_together(
     door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(site_edge, "_prepared", lru_cache(maxsize=None)(site_edge._prepared.__wrapped__))
+    monkeypatch.setattr(hospital_site, "read_once", lru_cache(maxsize=None)(hospital_site.read_once.__wrapped__))
     consortium, home, names = door.consortium, door.home, ("Lisbon", "Nairobi", "Porto")
     porto = consortium.sites["Porto"] = consortium.hospital("Porto")
     settings = porto.folder / "site.yaml"
-    settings.write_text(settings.read_text().replace("take: Porto", "take: Osaka"))
+    settings.write_text(settings.read_text(encoding="utf-8").replace("take: Porto", "take: Osaka"), encoding="utf-8")
     tree = SVM | {"federation": SVM["federation"] | {"rounds": 4}, "plan": SVM["plan"] | {"cohort": list(names)}}
     try:
         ids = {name: door.control.register(home.requests()[name].node) for name in names}

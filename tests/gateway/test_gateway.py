@@ -260,7 +260,7 @@ def test_the_coordinator_that_is_not_there_or_not_the_right_one_is_an_error_that
     ):
         with Board(address, trusted, "Lisbon", identity) as board, pytest.raises(LinkError, match=why):
             board.board()
-    (tmp_path / "empty").write_text("")
+    (tmp_path / "empty").write_text("", encoding="utf-8")
     for name, why in (("empty", "not a certificate"), ("missing", "No such file")):
         with pytest.raises(ConfigError, match=why):
             Board(door.address, tmp_path / name, "Lisbon", identity)
@@ -283,7 +283,7 @@ def test_it_runs_as_a_process_of_its_own_and_ends_when_it_is_told_to(door: Door,
     settings.write_text(content.replace(f"port: {door.port}", f"port: {port}"))
     command = [sys.executable, "-m", "server.gateway", str(door.home.folder)]
     try:
-        with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, encoding="utf-8") as process:
             line = until(lambda: reachable(door.tls(), port))
             assert b'"ok":true' in talk(line, b"GET /v1/consilium/health HTTP/1.1\r\nHost: x\r\n\r\n")
             line.close()
@@ -292,7 +292,7 @@ def test_it_runs_as_a_process_of_its_own_and_ends_when_it_is_told_to(door: Door,
         assert process.returncode in (0, -signal.SIGTERM)
         assert "Traceback" not in said
     finally:
-        settings.write_text(content)
+        settings.write_text(content, encoding="utf-8")
     with pytest.raises(ConfigError, match="server init"):
         gateway.server(Home(tmp_path), door.site_api)
 

@@ -52,7 +52,7 @@ def sites(door: Door, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict
     try:
         for name in NAMES:
             home = Path(shutil.copytree(door.consortium.sites[name].folder, folder / name))
-            (home / "address").write_text(door.address)
+            (home / "address").write_text(door.address, encoding="utf-8")
             with (folder / f"{name}.out").open("wb") as out:
                 command = [sys.executable, "-m", "client", "run", "--home", str(home)]
                 processes.append(subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=out))
@@ -81,7 +81,9 @@ def there(grid: Grid, door: Door, sites: dict[str, Hospital]) -> dict[str, int]:
 
 def everybody(door: Door) -> Roster:
     """The roster when all three were members, so that a plan can be for them."""
-    rosters = [load_verified_roster(path.read_bytes(), door.home.pins) for path in (door.home.folder / "rosters").glob("0*")]
+    rosters = [
+        load_verified_roster(path.read_bytes(), door.home.pins) for path in (door.home.folder / "rosters").glob("0*")
+    ]
     return max((roster for roster in rosters if len(roster.active) == 3), key=lambda roster: roster.version)
 
 

@@ -166,8 +166,11 @@ def test_the_fingerprint_of_a_known_recipe_is_known():
 def test_the_fingerprint_follows_the_implementation_and_the_statistics(monkeypatch):
     recipe = made("federated")
     mean, variance = np.zeros((3, 3, 1)), np.ones((3, 3, 1))
-    prints = [recipe.fingerprint(), recipe.resolved(mean, variance).fingerprint()]
-    prints += [recipe.resolved(mean + 1e-3, variance).fingerprint(), recipe.resolved(mean, variance * 2).fingerprint()]
+    prints = [recipe.fingerprint(), recipe.with_statistics(mean, variance).fingerprint()]
+    prints += [
+        recipe.with_statistics(mean + 1e-3, variance).fingerprint(),
+        recipe.with_statistics(mean, variance * 2).fingerprint(),
+    ]
     monkeypatch.setattr(pipeline, "IMPLEMENTATION", "another")
     prints.append(recipe.fingerprint())
     assert len(set(prints)) == len(prints)
@@ -178,7 +181,7 @@ def test_federated_statistics_from_sums_give_zero_mean_and_unit_deviation(per):
     recipe = made("gaussian", {"step": "normalise", "per": per}, {"step": "mean", "radius": 1})
     stack = recipe.before(pictures(50, 6, 7, 3))
     exact = stack.astype(np.float64)
-    ready = recipe.resolved(exact.mean(axis=0), (exact**2).mean(axis=0) - exact.mean(axis=0) ** 2)
+    ready = recipe.with_statistics(exact.mean(axis=0), (exact**2).mean(axis=0) - exact.mean(axis=0) ** 2)
     assert recipe.needs_statistics
     assert not ready.needs_statistics
     over = 0 if per == "pixel" else (0, 1, 2)
@@ -189,7 +192,7 @@ def test_federated_statistics_from_sums_give_zero_mean_and_unit_deviation(per):
 
 
 def test_a_pixel_that_never_varies_is_not_blown_up():
-    recipe = made("federated").resolved(np.full((1, 1, 1), 0.5), np.zeros((1, 1, 1)))
+    recipe = made("federated").with_statistics(np.full((1, 1, 1), 0.5), np.zeros((1, 1, 1)))
     assert recipe.after(np.full((1, 1, 1, 1), 0.5 + 1 / 255, np.float32)) == pytest.approx(1.0, abs=1e-4)
 
 
@@ -201,8 +204,8 @@ def test_statistics_that_cannot_be_are_refused():
         (np.zeros((2, 2, 1)), np.full((2, 2, 1), -1.0)),
     ]:
         with pytest.raises(DataError, match="federated statistics"):
-            recipe.resolved(mean, variance)
-    ready = recipe.resolved(np.zeros((2, 2, 1)), np.ones((2, 2, 1)))
+            recipe.with_statistics(mean, variance)
+    ready = recipe.with_statistics(np.zeros((2, 2, 1)), np.ones((2, 2, 1)))
     with pytest.raises(DataError, match="images of 3×3×1, but the federated statistics are of 2×2×1"):
         ready.after(np.zeros((1, 3, 3, 1), np.float32))
 
@@ -230,7 +233,7 @@ def test_the_trace_says_when_an_image_s_own_statistics_stand_in():
     label, image = made("federated").trace(picture)[-1]
     assert "this image's own" in label
     assert image.mean() == pytest.approx(0, abs=1e-6)
-    label, image = made("federated").resolved(np.zeros((6, 6, 1)), np.ones((6, 6, 1))).trace(picture)[-1]
+    label, image = made("federated").with_statistics(np.zeros((6, 6, 1)), np.ones((6, 6, 1))).trace(picture)[-1]
     assert "own" not in label
     assert image == pytest.approx(picture.pixels / 255, abs=1e-6)
 

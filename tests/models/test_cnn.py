@@ -99,7 +99,7 @@ def test_a_fit_is_repeated_bit_for_bit_in_another_process() -> None:
     fitted = model.fit(model.init(5), bright_or_dark(70), work(epochs=2))
     here = f"{zlib.crc32(flat(fitted.weights).tobytes())} {zlib.crc32(flat(fitted.moments).tobytes())}"
     path = {"PYTHONPATH": f"{Path(__file__).parent}:{Path(__file__).parents[2]}", "PATH": ""}
-    other = subprocess.run([sys.executable, "-c", program], env=path, capture_output=True, text=True, check=True)
+    other = subprocess.run([sys.executable, "-c", program], env=path, capture_output=True, encoding="utf-8", check=True)
     assert other.stdout.strip() == here
     assert other.stderr == ""
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 from sklearn.svm import LinearSVC
 
-from common.algorithms import State, RoundTotal
+from common.algorithms import RoundTotal, State
 from common.algorithms.solver import SvmSolver
 from common.config import Svm
 from common.errors import ConfigError, WireError

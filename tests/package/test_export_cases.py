@@ -13,7 +13,7 @@ from common.config import Cnn, Local, Svm
 from common.imaging import Picture, Pipeline
 from common.imaging.steps import Steps
 from common.models import Work, build
-from common.package import ModelPackage, load_verified_package, build_package
+from common.package import ModelPackage, build_package, load_verified_package
 from common.package.onnx_graph import graph, inside
 from common.package.package_file import ARRAYS, CARD, GRAPH, PAGE
 from common.storage import tensorfile

@@ -350,7 +350,10 @@ def test_no_change_is_taken(svm: Made, ways: Mapping[str, Callable[[Made], bytes
 
 
 def test_what_this_test_signs_anew_is_else_a_good_package(svm: Made) -> None:
-    assert load_verified_package(tensors(svm, lambda _: None), "p", [public_of(KEY)]).weights.keys() == svm.shared.weights.keys()
+    assert (
+        load_verified_package(tensors(svm, lambda _: None), "p", [public_of(KEY)]).weights.keys()
+        == svm.shared.weights.keys()
+    )
     assert load_verified_package(raw(svm, lambda _: None), "p").digest
 
 
@@ -390,7 +393,9 @@ def test_a_stranger_under_a_known_name_is_told_apart(svm: Made, tmp_path: Path) 
     """Without a fingerprint that was read out nobody is asked, lest a name be taken for a person."""
     remembered = tmp_path / "p.json"
     assert trust.settle(svm.shared, tmp_path, svm.shared.fingerprint, remembered)
-    stranger = load_verified_package(resigned(svm, put("publisher", "roots", value=[public_of(STRANGER).hex()]), key=STRANGER), "p")
+    stranger = load_verified_package(
+        resigned(svm, put("publisher", "roots", value=[public_of(STRANGER).hex()]), key=STRANGER), "p"
+    )
     assert stranger.fingerprint != svm.shared.fingerprint
     with pytest.raises(PackageError, match="whom this site knows by other keys"):
         trust.settle(stranger, tmp_path, None, remembered)

@@ -88,7 +88,7 @@ def test_a_folder_is_answered_and_what_is_damaged_is_named(
 ) -> None:
     phantoms(svm, tmp_path / "in", 12)
     (tmp_path / "in" / "cut.png").write_bytes((tmp_path / "in" / "3.png").read_bytes()[:200])
-    (tmp_path / "in" / "notes.txt").write_text("no image")
+    (tmp_path / "in" / "notes.txt").write_text("no image", encoding="utf-8")
     (tmp_path / "in" / "empty.dcm").write_bytes(b"")
     assert predict("in", "gone.dcm", "--csv", "a.csv", "--json", "a.json", "--no-pictures") == 1
     said = capsys.readouterr()
@@ -96,8 +96,8 @@ def test_a_folder_is_answered_and_what_is_damaged_is_named(
     for name in ("in/cut.png", "in/notes.txt", "in/empty.dcm", "gone.dcm"):
         assert f"not used: {name}: " in said.err
     assert "Traceback" not in said.err
-    rows = list(csv.DictReader((tmp_path / "a.csv").read_text().splitlines()))
-    told = json.loads((tmp_path / "a.json").read_text())
+    rows = list(csv.DictReader((tmp_path / "a.csv").read_text(encoding="utf-8").splitlines()))
+    told = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
     assert len(rows) == len(told["answers"]) == 12
     assert len(told["failures"]) == 4
     assert told["digest"] == svm.shared.digest
@@ -111,7 +111,7 @@ def test_whatever_pydicom_brings_along_is_answered_or_named(
 ) -> None:
     files = sorted(SMALL.glob("*.dcm"))
     status = predict(*files, "--json", "a.json", "--no-pictures")
-    told = json.loads((tmp_path / "a.json").read_text())
+    told = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
     assert len(told["answers"]) + len(told["failures"]) == len(files)
     assert len(told["answers"]) > 10
     assert any("MR_truncated" in failure["image"] for failure in told["failures"])
@@ -123,12 +123,16 @@ def test_whatever_pydicom_brings_along_is_answered_or_named(
 
 def test_no_name_of_a_patient_comes_out(predict: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert predict(SMALL / "CT_small.dcm", "--csv", "a.csv", "--json", "a.json") == 0
-    said = "".join(capsys.readouterr()) + (tmp_path / "a.csv").read_text() + (tmp_path / "a.json").read_text()
+    said = (
+        "".join(capsys.readouterr())
+        + (tmp_path / "a.csv").read_text(encoding="utf-8")
+        + (tmp_path / "a.json").read_text(encoding="utf-8")
+    )
     assert "CompressedSamples" not in said
     assert "1CT1" not in said
 
 
-@pytest.mark.skipif(not CHEST.exists(), reason="needs pydicom-data")
+@pytest.mark.skipif(not CHEST.exists(), reason="pydicom-data is not installed. pip install pydicom-data")
 def test_a_chest_radiograph_gets_an_answer_and_a_picture(made: Made, predict: Run, tmp_path: Path) -> None:
     assert predict(CHEST, model=made) == 0
     [picture] = (tmp_path / "predictions").iterdir()
@@ -140,10 +144,12 @@ def test_a_chest_radiograph_gets_an_answer_and_a_picture(made: Made, predict: Ru
 def test_arrays_frames_and_encrypted_names_are_understood(svm: Made, predict: Run, tmp_path: Path) -> None:
     np.savez(tmp_path / "m.npz", test_images=dataset_images(svm)[:5], test_labels=np.zeros(5))
     assert predict("m.npz", "--json", "a.json", "--no-pictures") == 0
-    assert [a["image"] for a in json.loads((tmp_path / "a.json").read_text())["answers"]][4] == "m.npz: test_images[4]"
+    assert [a["image"] for a in json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))["answers"]][
+        4
+    ] == "m.npz: test_images[4]"
     several = SMALL / "SC_rgb_rle_2frame.dcm"
     assert predict(several, "--frames", "all", "--json", "a.json", "--no-pictures") in (0, 1)
-    told = json.loads((tmp_path / "a.json").read_text())
+    told = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
     assert len(told["answers"]) in (0, 2)
     assert predict("chest/17", "--no-pictures") == 1
 
@@ -152,7 +158,7 @@ def test_answers_are_those_of_the_model_in_its_run(svm: Made, predict: Run, tmp_
     images = dataset_images(svm)[:40]
     np.savez(tmp_path / "m.npz", images=images)
     assert predict("m.npz", "--json", "a.json", "--no-pictures") == 0
-    told = json.loads((tmp_path / "a.json").read_text())["answers"]
+    told = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))["answers"]
     pictures = [Picture(image[..., None].astype(np.float32), 0, 255) for image in images]
     logits = svm.shared.scores(svm.shared.model(), svm.shared.pipeline.before(pictures))
     assert [[a["logit of clear"], a["logit of disease"]] for a in told] == logits.astype(float).tolist()
@@ -168,7 +174,7 @@ def test_predicting_with_an_svm_loads_no_tensorflow(svm: Made, tmp_path: Path) -
         f" '--publisher', {svm.shared.fingerprint!r}, '--trusted', {str(tmp_path / 'p.json')!r}])\n"
         "assert not {'tensorflow', 'keras', 'onnx', 'sklearn'} & set(sys.modules)\nsys.exit(status)"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, encoding="utf-8", timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -188,7 +194,7 @@ def test_a_publisher_is_compared_once_and_remembered(
     assert not Path("p.json").exists()
     assert client([*ask, "--publisher", svm.shared.fingerprint.replace(" ", "")]) == 0
     assert client(ask) == 0
-    Path("p.json").write_text("[]")
+    Path("p.json").write_text("[]", encoding="utf-8")
     assert client(ask) == 2
 
 
@@ -211,7 +217,7 @@ def test_what_cannot_be_exported_is_said(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "half").mkdir()
-    (tmp_path / "half" / "result.json").write_text("{}")
+    (tmp_path / "half" / "result.json").write_text("{}", encoding="utf-8")
     for run, more, hint in (
         ("nothing", [], "no folder with a result.json"),
         ("half", [], "no model.safetensors"),
@@ -220,7 +226,7 @@ def test_what_cannot_be_exported_is_said(
     ):
         assert server(["export", run, "--key", "k", *more]) == 2
         assert hint in capsys.readouterr().err
-    Path("k").write_text("no key")
+    Path("k").write_text("no key", encoding="utf-8")
     assert server(["export", str(svm.run), "--key", "k"]) == 2
     assert "64 hexadecimal digits" in capsys.readouterr().err
 

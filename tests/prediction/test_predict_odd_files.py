@@ -58,7 +58,7 @@ def test_a_file_may_be_called_anything(predict: Run, tmp_path: Path, capsys: pyt
     said = capsys.readouterr()
     assert not [c for c in said.out + said.err if ord(c) < 32 and c != "\n"]
     assert ":skull:" in said.out
-    told = json.loads((tmp_path / "out" / "a.json").read_text())
+    told = json.loads((tmp_path / "out" / "a.json").read_text(encoding="utf-8"))
     assert [f["image"] for f in told["failures"]] == ["cut\\x1b[31m\\udcff.png"]
     assert {a["image"] for a in told["answers"]} == {legible(os.fsdecode(name)) for name in NAMES}
     rows = list(csv.DictReader(io.StringIO((tmp_path / "out" / "a.csv").read_bytes().decode())))
@@ -86,7 +86,7 @@ def test_one_bad_argument_leaves_the_others_answered(
     np.savez("in/pickled.npz", images=np.array([{}], dtype=object))
     (tmp_path / "in" / "no.npz").write_bytes(b"")
     assert predict("empty", "in", "x" * 5000, "none.npz", "--json", "a.json", "--out", "out") == 1
-    told = json.loads((tmp_path / "a.json").read_text())
+    told = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
     assert [a["image"] for a in told["answers"]] == ["in/deep/same.png", "in/same.png"]
     assert len(told["failures"]) == 6
     assert len(list((tmp_path / "out").iterdir())) == 2
@@ -102,7 +102,7 @@ def test_numbers_that_are_none_are_named_and_do_not_change_the_others(predict: R
     np.savez("none.npz", images=images[2:])
     assert predict("good.npz", "--json", "good.json", "--no-pictures") == 0
     assert predict("all.npz", "none.npz", "--json", "all.json", "--no-pictures") == 1
-    good, told = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("good", "all"))
+    good, told = (json.loads((tmp_path / f"{name}.json").read_text(encoding="utf-8")) for name in ("good", "all"))
     assert [f["image"] for f in told["failures"]] == [
         "all.npz: images[2]", "all.npz: images[3]", "none.npz: images[0]", "none.npz: images[1]",
     ]  # fmt: skip
@@ -130,11 +130,11 @@ def test_answers_are_shown_even_if_nothing_can_be_written(
     assert "2 images answered" in said.out
     assert "not written: a.csv: " in said.err
     assert "not written: out/0001-1.png.png: " in said.err
-    assert len(json.loads((tmp_path / "a.json").read_text())["answers"]) == 2
+    assert len(json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))["answers"]) == 2
 
 
 def test_a_publisher_that_cannot_be_remembered_is_compared_again(svm: Made, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("", encoding="utf-8")
     place = tmp_path / "file" / "publishers.json"
     assert "cannot be remembered" in trust.settle(svm.shared, tmp_path, svm.shared.fingerprint, place)
     with pytest.raises(PackageError, match="not signed by a publisher that is trusted"):

@@ -138,7 +138,7 @@ def test_children_die_with_a_killed_supervisor_and_the_next_start_ends_what_they
 def test_a_process_that_only_has_the_same_number_is_left_alone(tmp_path: Path) -> None:
     other = subprocess.Popen([sys.executable, "-S", "-c", SLEEP])
     noted = {"name": "a", "pid": other.pid, "since_s": time.time() - 100, "restarts": 0, "rss_bytes": 0}
-    (tmp_path / "processes.json").write_text(json.dumps([noted]))
+    (tmp_path / "processes.json").write_text(json.dumps([noted]), encoding="utf-8")
     with running([python("a", SLEEP)], tmp_path):
         assert other.poll() is None
     assert other.poll() is None
@@ -148,7 +148,7 @@ def test_a_process_that_only_has_the_same_number_is_left_alone(tmp_path: Path) -
 
 @pytest.mark.parametrize("content", ["", "[1]", '[{"name": 1, "no": 2}]', "{"])
 def test_a_damaged_note_stops_nothing(tmp_path: Path, content: str) -> None:
-    (tmp_path / "processes.json").write_text(content)
+    (tmp_path / "processes.json").write_text(content, encoding="utf-8")
     with running([python("a", SLEEP)], tmp_path):
         assert process_states(tmp_path)[0].pid
 
@@ -209,4 +209,4 @@ def test_run_goes_on_until_it_is_told_to_stop(tmp_path: Path) -> None:
 
 
 def read(path: Path) -> str:
-    return path.read_text() if path.exists() else ""
+    return path.read_text(encoding="utf-8") if path.exists() else ""

@@ -87,7 +87,7 @@ def test_what_was_encoded_is_decoded(precision, predictor, count, height, width,
 def test_eight_bits_are_as_pillow_decodes_them(name):
     path = next((p for folder in FOLDERS for p in folder.rglob(name)), None)
     if path is None:
-        pytest.skip("pydicom-data is not installed")
+        pytest.skip("pydicom-data is not installed. pip install pydicom-data")
     stream = get_frame(pydicom.dcmread(path).PixelData, 0, number_of_frames=1)
     with Image.open(io.BytesIO(stream)) as image:
         np.testing.assert_array_equal(read(path)[0].pixels.squeeze(), np.asarray(image, np.float32))

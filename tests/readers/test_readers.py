@@ -275,13 +275,13 @@ def test_deep_png_is_read_in_full_depth_by_every_filter(tmp_path, kind, colour, 
 
 
 def test_deep_png_as_opencv_writes_it(tmp_path):
-    cv2 = pytest.importorskip("cv2")
+    cv2 = pytest.importorskip("cv2", reason="OpenCV is not installed. pip install opencv-python-headless")
     cv2.imwrite(str(tmp_path / "a.png"), RGB16[:, :, ::-1])
     np.testing.assert_array_equal(read(tmp_path / "a.png")[0].pixels, RGB16)
 
 
 def test_deep_colour_packed_by_lzw_keeps_its_depth(tmp_path):
-    cv2 = pytest.importorskip("cv2")
+    cv2 = pytest.importorskip("cv2", reason="OpenCV is not installed. pip install opencv-python-headless")
     smooth = np.cumsum(RNG.integers(0, 9, (70, 90, 3), np.uint16), axis=1, dtype=np.uint16) * 40
     cv2.imwrite(str(tmp_path / "a.tif"), smooth[:, :, ::-1])
     with tifffile.TiffFile(tmp_path / "a.tif") as file:

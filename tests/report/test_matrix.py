@@ -31,7 +31,7 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def told(folder: Path) -> dict[str, Any]:
-    return dict(json.loads((folder / "result.json").read_text()))
+    return dict(json.loads((folder / "result.json").read_text(encoding="utf-8")))
 
 
 def data_of(folder: Path) -> Dataset:
@@ -71,7 +71,7 @@ def test_it_can_be_left_out(tmp_path: Path) -> None:
 
 
 def test_the_page_has_a_number_for_every_cell_and_says_that_it_was_simulated(simulated: Path) -> None:
-    text = (simulated / "report.html").read_text()
+    text = (simulated / "report.html").read_text(encoding="utf-8")
     begin = text.index(">Every model at every site</h2>")
     part = text[begin : text.index("<h2", begin)]
     assert "Simulated: one machine played all sites" in part

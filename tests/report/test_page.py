@@ -81,7 +81,7 @@ def folder(request: pytest.FixtureRequest) -> Path:
 
 
 def told(folder: Path) -> dict[str, Any]:
-    return dict(json.loads((folder / "result.json").read_text()))
+    return dict(json.loads((folder / "result.json").read_text(encoding="utf-8")))
 
 
 def numbers(value: Any) -> set[float]:
@@ -136,7 +136,7 @@ def test_colour_is_never_the_only_thing_to_tell_by(simulated: Path) -> None:
 
 
 def page_of(folder: Path) -> str:
-    return (folder / "report.html").read_text()
+    return (folder / "report.html").read_text(encoding="utf-8")
 
 
 def test_a_chart_says_its_values_where_the_pointer_is(simulated: Path) -> None:
@@ -296,7 +296,7 @@ def test_what_cannot_be_compared_is_refused_with_a_hint(
 ) -> None:
     old = tmp_path / "old"
     old.mkdir()
-    (old / "result.json").write_text('{"format": 1}')
+    (old / "result.json").write_text('{"format": 1}', encoding="utf-8")
     cases = {("compare", str(simulated)): "two at least", ("compare", str(simulated), str(old)): "older release",
              ("compare", "nowhere", "none", "--home", str(tmp_path / "x")): "no folder with a result.json"}  # fmt: skip
     for arguments, hint in cases.items():

@@ -13,7 +13,7 @@ from client.training.secure_site import SealedFile, Secured, machine
 from common.algorithms import RoundTotal, solver
 from common.config import Config, Federation, Local
 from common.errors import ConfigError, DataError, IdentityError, PolicyError, WeightsError
-from common.messages.answer_layout import TRIALS, exchanges, question_kind, question
+from common.messages.answer_layout import TRIALS, exchanges, question, question_kind
 from common.messages.transport import Answer, Reply, Request
 from common.models import build
 from common.secagg import ParticipantState, audit
@@ -122,7 +122,7 @@ def test_a_site_may_fall_silent_at_any_step(step: str) -> None:
     total = world.training(world.secure(silent_at(f"secagg/{step}", "c")))
     counted = set(FIVE) if step in ("agree", "release") else set(FIVE) - {"c"}
     assert set(total.sites) == counted
-    assert set(total.dropped) == set(FIVE) - counted
+    assert set(total.dropouts) == set(FIVE) - counted
     assert total.sums["weight"] == sum(FIVE[name] for name in counted)
 
 
@@ -130,7 +130,7 @@ def test_below_the_threshold_there_is_no_sum_and_the_model_stays() -> None:
     world = World(config(rounds=1, local=SGD), drop=0.5, seed=4)  # two of five are away
     aggregator = world.secure()
     total = world.training(aggregator)
-    assert len(total.dropped) > 1
+    assert len(total.dropouts) > 1
     assert not total.sums
     assert world.training(world.plain()).sums  # enough for the plain quorum
 
@@ -149,9 +149,9 @@ def test_a_site_that_was_away_at_first_comes_back_in_a_new_key_period() -> None:
         return away_once
 
     aggregator = world.secure(between)
-    assert world.training(aggregator, 0).dropped == ("b",)
-    assert world.training(aggregator, 1).dropped == ()
-    assert world.training(aggregator, 2).dropped == ()
+    assert world.training(aggregator, 0).dropouts == ("b",)
+    assert world.training(aggregator, 1).dropouts == ()
+    assert world.training(aggregator, 2).dropouts == ()
     assert calls["n"] == 4 + 5
 
 

@@ -65,7 +65,9 @@ class World:
             name: SiteCases(name, cases(i, n), cases(i + 100, 12), cases(i + 200, 4))
             for i, (name, n) in enumerate(sizes.items())
         }
-        self.consortium, enrolled = simulated_consortium(list(sizes), told.federation, b"the same keys in every process")
+        self.consortium, enrolled = simulated_consortium(
+            list(sizes), told.federation, b"the same keys in every process"
+        )
         layouts = partial(exchanges, told, self.model, *ABOUT)
         self.enrolled = enrolled
         self.secured = {name: Secured(self.site(name), layouts, machine(enrolled[name])) for name in sizes}

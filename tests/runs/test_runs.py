@@ -18,10 +18,11 @@ from typing import Any
 import pytest
 from flwr.app import Context, RecordDict
 
-from client import app as site_edge
+from client.app import ContextState
 from client.plans import judge
 from client.plans.inbox import PlanInbox
 from client.setup import enrol
+from client.training import hospital_site
 from common.errors import PlanError, RunError
 from common.messages.transport import Answer, InMemory, Reply, Request
 from common.plans.plan import RunPlan
@@ -39,8 +40,8 @@ RECORD = RoundRecord(0, 1.0, 10, 20, NAMES, (), False, None, {"auc": 0.5})
 @pytest.fixture(autouse=True)
 def every_hospital_keeps_its_images(monkeypatch: pytest.MonkeyPatch) -> None:
     """Here all of them share a process; in life each has one, which keeps one plan's images."""
-    prepared = lru_cache(maxsize=None)(site_edge._prepared.__wrapped__)
-    monkeypatch.setattr(site_edge, "_prepared", prepared)
+    prepared = lru_cache(maxsize=None)(hospital_site.read_once.__wrapped__)
+    monkeypatch.setattr(hospital_site, "read_once", prepared)
 
 
 @pytest.fixture(autouse=True)
@@ -66,8 +67,9 @@ class Hospitals(InMemory):
     def answer(self, name: str) -> Answer:
         def answer(request: Request, state: Tensors) -> Any:
             site = self.consortium.sites[name]
-            member = replace(site_edge.prepared(site, judge.approved(site, self.plan.digest)), enrolment=site.enrolment)
-            reply, _ = member.answer(request, Context(7, 0, {}, RecordDict(), {}))
+            prepared_site = hospital_site.prepare(site, judge.approved(site, self.plan.digest))
+            node = replace(prepared_site, enrolment=site.enrolment)
+            reply, _ = node.answer(request, ContextState(Context(7, 0, {}, RecordDict(), {})))
             if request.kind == "secagg/submit" and request.settings["asked"] != "statistics":
                 self.submitted.append((name, request.round, str(request.settings["asked"])))
             return reply, state
@@ -116,7 +118,7 @@ def test_a_run_is_found_by_as_much_of_its_name_as_is_unique(consortium: Consorti
 
 def test_a_damaged_state_is_named_and_not_taken_for_a_new_run(consortium: Consortium) -> None:
     run = consortium.begun(consortium.plan())
-    (run.folder / "state.json").write_text('{"stage": "run')
+    (run.folder / "state.json").write_text('{"stage": "run', encoding="utf-8")
     with pytest.raises(RunError, match=r"state\.json: damaged"):
         _ = run.state
 
@@ -189,7 +191,7 @@ def test_a_run_is_conducted_to_its_end(consortium: Consortium) -> None:
     run = consortium.begun(consortium.plan())
     driver.carry_out(run, Hospitals(consortium, run.plan))
     assert (run.state.stage, run.state.why) == ("finished", "")
-    result = json.loads((run.folder / "result.json").read_text())
+    result = json.loads((run.folder / "result.json").read_text(encoding="utf-8"))
     assert [told["round"] for told in run.rounds()] == [0, 1, 2, 3]
     assert result["rounds"] == run.rounds()
     assert (result["plan"], result["sites"], result["dataset"]) == (run.plan.digest, list(NAMES), "chest")
@@ -308,7 +310,7 @@ class Snapshots:
 
 
 def weights_of(run: Run) -> str:
-    return str(json.loads((run.folder / "result.json").read_text())["weights_sha256"])
+    return str(json.loads((run.folder / "result.json").read_text(encoding="utf-8"))["weights_sha256"])
 
 
 def test_a_run_killed_between_any_two_writes_loses_no_completed_round_and_sends_nothing_twice(

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from common.errors import PolicyError, QuorumError, StageError
-from common.secagg import QuestionKind, Layout, RoundOpening, Segment, audit
+from common.secagg import Layout, QuestionKind, RoundOpening, Segment, audit
 from common.secagg.masks import LEAF_BYTES
 from common.secagg.stages import CoordinatorStage
 from tests.secagg.world import QUESTION, World, expected, plain
@@ -95,7 +95,7 @@ def test_many_sites_with_as_many_dropouts_as_may_be(n: int, tried: Counter[str])
     tried["sums compared and audited, mismatches 0"] += 1
 
 
-def test_every_stage_of_an_key_period_can_lose_a_site() -> None:
+def test_every_stage_of_a_key_period_can_lose_a_site() -> None:
     world = World.of(10, plain(5))
     names = list(world.sites)
     key_period = world.open_key_period(no_advert=names[:1], no_shares=names[1:2], not_ready=names[2:3])
@@ -107,7 +107,7 @@ def test_every_stage_of_an_key_period_can_lose_a_site() -> None:
 
 
 @pytest.mark.parametrize("stage", ["no_advert", "no_shares", "not_ready"])
-def test_an_key_period_that_too_few_begin_has_failed(stage: str) -> None:
+def test_a_key_period_that_too_few_begin_has_failed(stage: str) -> None:
     world = World.of(5)
     with pytest.raises(QuorumError, match=r"2 of 5 .* expected 4"):
         world.open_key_period(**{stage: list(world.sites)[:3]})

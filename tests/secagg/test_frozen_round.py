@@ -17,7 +17,7 @@ from blake3 import blake3
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from common.secagg import QuestionKind, Layout, Segment
+from common.secagg import Layout, QuestionKind, Segment
 from tests.secagg.world import QUESTION, World
 
 FROZEN = Path(__file__).with_name("frozen-round.bin")
@@ -43,13 +43,13 @@ def test_the_protocol_still_gives_the_frozen_bytes() -> None:
     world, total = frozen_world()
     if os.environ.get("CONSILIUM_FREEZE"):
         FROZEN.write_bytes(world.framed_transcript())
-        ANSWER.write_text(json.dumps({"sum": total, "root": world.pins.roots[0].hex()}) + "\n")
+        ANSWER.write_text(json.dumps({"sum": total, "root": world.pins.roots[0].hex()}) + "\n", encoding="utf-8")
     assert world.framed_transcript() == FROZEN.read_bytes()
-    assert total == json.loads(ANSWER.read_text())["sum"]
+    assert total == json.loads(ANSWER.read_text(encoding="utf-8"))["sum"]
 
 
 def test_a_second_implementation_verifies_the_frozen_round() -> None:
-    answer = json.loads(ANSWER.read_text())
+    answer = json.loads(ANSWER.read_text(encoding="utf-8"))
     assert verify(FROZEN.read_bytes(), bytes.fromhex(answer["root"])) == answer["sum"]
 
 

@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from common.errors import ConsiliumError, WireError
-from common.secagg import KeyPeriodOpening, KeyPeriodPlan, RoundOpening, Participant, ParticipantState, audit
-from common.trust.roster import load_verified_roster
+from common.secagg import KeyPeriodOpening, KeyPeriodPlan, Participant, ParticipantState, RoundOpening, audit
 from common.secagg import messages as m
 from common.secagg.audit import frame, read_frames
 from common.secagg.envelope import Message
+from common.trust.roster import load_verified_roster
 from tests.secagg.world import NOW_S, QUESTION, World, forget, plain
 
 EXAMPLES = 10 * int(os.environ.get("CONSILIUM_EXAMPLES", "40"))
@@ -37,11 +37,14 @@ ROUND = [("submit", "Start", "Masked"), ("agree", "Survivors", "Agreement"), ("r
 def conversation() -> tuple[World, dict[str, bytes]]:
     """One true message of every kind, and the sites after them."""
     world = World.of(4, plain(6), rounds=2)
-    opening, sent = KeyPeriodOpening(world.plan, world.roster), {"Plan": world.plan.content, "Roster": world.signed_roster}
+    opening, sent = (
+        KeyPeriodOpening(world.plan, world.roster),
+        {"Plan": world.plan.content, "Roster": world.signed_roster},
+    )
     for step, request_name, answer_name in KEY_PERIOD:
         for name, request in opening.requests().items():
             extra = (world.signed_roster, NOW_S) if step == "join" else ()
-            world.sites[name], answer = getattr(world.sites[name], step)(request, *extra).after(forget)
+            world.sites[name], answer = getattr(world.sites[name], step)(request, *extra).commit(forget)
             opening.receive(answer)
             sent |= {request_name: request, answer_name: answer}
         opening.close()

@@ -17,7 +17,9 @@ STEPS |= {"agree": (b"",), "release": (b"",)}
 
 
 def test_the_page_shows_the_tables() -> None:
-    done = subprocess.run([sys.executable, "docs/diagrams.py", "--check"], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "docs/diagrams.py", "--check"], cwd=ROOT, capture_output=True, encoding="utf-8"
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -35,7 +37,7 @@ def test_every_step_leads_where_the_table_says() -> None:
     seen = [world.sites["site-000"].state.stage]
 
     def send(name: str, step: object) -> bytes:
-        world.sites[name], message = step(world.sites[name]).after(forget)  # type: ignore[operator]
+        world.sites[name], message = step(world.sites[name]).commit(forget)  # type: ignore[operator]
         if name == "site-000":
             seen.append(world.sites[name].state.stage)
         return bytes(message)
@@ -43,7 +45,15 @@ def test_every_step_leads_where_the_table_says() -> None:
     world.send = send  # type: ignore[method-assign, assignment]
     world.open_key_period()
     world.round(world.vectors())
-    assert seen == [ParticipantStage.IDLE, ParticipantStage.ADVERTISED, ParticipantStage.SHARED, ParticipantStage.READY, ParticipantStage.ANSWERED, ParticipantStage.AGREED, ParticipantStage.READY]
+    assert seen == [
+        ParticipantStage.IDLE,
+        ParticipantStage.ADVERTISED,
+        ParticipantStage.SHARED,
+        ParticipantStage.READY,
+        ParticipantStage.ANSWERED,
+        ParticipantStage.AGREED,
+        ParticipantStage.READY,
+    ]
 
 
 def test_all_stages_can_be_reached_and_only_the_ends_are_ends() -> None:
@@ -61,7 +71,7 @@ def test_a_restarted_site_goes_on_from_every_stage() -> None:
     recorded: list[ParticipantState] = []
 
     def send(name: str, step: object) -> bytes:
-        site, message = step(world.sites[name]).after(recorded.append)  # type: ignore[operator]
+        site, message = step(world.sites[name]).commit(recorded.append)  # type: ignore[operator]
         state = ParticipantState.decode(recorded[-1].encode())
         assert state == recorded[-1]
         world.sites[name] = Participant.restore(name, site.identity, site.pins, state)

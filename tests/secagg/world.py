@@ -10,11 +10,24 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from common.secagg import KeyPeriod, KeyPeriodOpening, QuestionKind, Layout, PendingMessage, KeyPeriodPlan, RoundOpening, Segment, Participant, ParticipantState, SecureSum, propose
-from common.trust.roster import Member, Pins, ConsortiumPolicy, Roster
+from common.secagg import (
+    KeyPeriod,
+    KeyPeriodOpening,
+    KeyPeriodPlan,
+    Layout,
+    Participant,
+    ParticipantState,
+    PendingMessage,
+    QuestionKind,
+    RoundOpening,
+    SecureSum,
+    Segment,
+    propose,
+)
 from common.secagg.audit import frame
 from common.secagg.messages import Directory, Start
 from common.trust.keys import public_of
+from common.trust.roster import ConsortiumPolicy, Member, Pins, Roster
 
 NOW_S = 1_800_000_000
 QUESTION = hashlib.sha256(b"the global model").digest()

@@ -142,7 +142,7 @@ def test_folders_of_splits_and_of_sites_are_understood(tmp_path):
 
 def test_what_is_no_image_or_no_class_is_named(tmp_path):
     path = place(tmp_path / "d", ["ill/1.png", "well/1.png"])
-    (path / "well" / "README.txt").write_text("hello")
+    (path / "well" / "README.txt").write_text("hello", encoding="utf-8")
     with pytest.raises(DataError, match=r"README.txt: not an image of a known format"):
         folder(path)
     assert len(folder(path, on_error="report").problems) == 1
@@ -211,7 +211,7 @@ def test_an_interrupted_write_leaves_nothing(images, monkeypatch):
 
 
 def test_a_folder_that_cannot_be_written_is_an_error_that_names_it(images):
-    (images / "cache").write_text("a file in the way")
+    (images / "cache").write_text("a file in the way", encoding="utf-8")
     with pytest.raises(DataError, match="cache: decoded images cannot be kept here"):
         read(images, "path,label\n" + GOOD)
 

@@ -140,7 +140,7 @@ class SuperLink:
                     control.ListNodes(ListNodesRequest())
                     return
                 except httpx.TransportError:
-                    assert self._process.poll() is None, (self.folder / "superlink.log").read_text()
+                    assert self._process.poll() is None, (self.folder / "superlink.log").read_text(encoding="utf-8")
                     assert time.monotonic() < deadline, "the SuperLink did not start"
                     time.sleep(0.1)
 

@@ -22,7 +22,10 @@ def test_a_hospital_that_audits_ends_at_the_runs_model(
     consortium = Consortium(tmp_path)
     for name in NAMES[:2]:
         path = consortium.sites[name].folder / "site.yaml"
-        path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"policy": {"audit": True}}))
+        path.write_text(
+            yaml.safe_dump(yaml.safe_load(path.read_text(encoding="utf-8")) | {"policy": {"audit": True}}),
+            encoding="utf-8",
+        )
     run = consortium.begun(consortium.plan(tree=tree))
     with hospitals(consortium) as grid, caplog.at_level(logging.WARNING, "consilium"):
         carried(consortium, run, grid)

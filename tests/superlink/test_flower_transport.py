@@ -17,6 +17,7 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 
 from client import app as site_edge
+from client.connection import records
 from client.dataset import loading
 from client.training.secure_site import Secured, machine
 from client.training.site import Site
@@ -66,7 +67,7 @@ federation: {rounds: 4, select: last}
 
 def load(folder: Path, text: str, *overrides: str) -> Config:
     path = folder / "config.yaml"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     return configuration.load(path, overrides)
 
 
@@ -98,7 +99,7 @@ def rounds(config: Config, transport: Transport, standing: TrainingState | None 
 
 def transport_to(grid: Grid, sites: int = 3, misfortunes: Misfortunes = NONE) -> FlowerTransport:
     """A transport to the simulated sites behind a grid, which introduce themselves."""
-    nodes = app_simulated.introduced(grid, sites, 60, threading.Event())
+    nodes = app_simulated.introduce_sites(grid, sites, 60, threading.Event())
     return FlowerTransport(grid, nodes, misfortunes=misfortunes)
 
 
@@ -162,7 +163,7 @@ def test_only_bytes_of_our_own_format_travel(tmp_path: Path) -> None:
     assert seen
     for content, decode in zip(seen, [wire.decode_request, wire.decode_reply] * (len(seen) // 2), strict=True):
         assert list(content) == ["message"]
-        decode(site_edge._unpacked(content))
+        decode(records.unpack(content))
 
 
 def test_a_site_that_fails_is_silent_and_its_reason_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -251,7 +252,7 @@ def test_an_interrupt_ends_the_waiting(tmp_path: Path) -> None:
 
     client, stop = answering(never, site_edge.simulated(load(tmp_path, SVM), 1, ENROLLED)), threading.Event()
     with grid_of({0: client}) as grid:
-        nodes = app_simulated.introduced(grid, 1, 60, stop)
+        nodes = app_simulated.introduce_sites(grid, 1, 60, stop)
         transport = FlowerTransport(grid, nodes, stop=stop)
         threading.Timer(0.1, stop.set).start()
         with pytest.raises(KeyboardInterrupt):
@@ -260,8 +261,8 @@ def test_an_interrupt_ends_the_waiting(tmp_path: Path) -> None:
 
 def test_simulated_sites_that_cannot_read_their_images_say_why(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
-    (tmp_path / "images" / "list.csv").write_text("path,label,site\nnowhere.png,ill,Lisbon\n")
-    config = load(tmp_path, SVM, f"data={{kind: manifest, path: {tmp_path / 'images' / 'list.csv'}}}")
+    (tmp_path / "images" / "list.csv").write_text("path,label,site\nnowhere.png,ill,Lisbon\n", encoding="utf-8")
+    config = load(tmp_path, SVM, f"data={{kind: manifest, path: '{tmp_path / 'images' / 'list.csv'}'}}")
     client, why = (
         site_edge.simulated(config, 1, ENROLLED),
         r"0 of 1 simulated sites introduced themselves\. (?s:.*)nowhere",
@@ -283,13 +284,15 @@ def test_without_ray_the_engine_says_how_to_install_it(monkeypatch: pytest.Monke
         app_simulated.simulate(ClientApp(), app_simulated.Engine(1, 1.0), lambda transport: None)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed (the extra `ray`)")
+@pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None, reason="ray is not installed. pip install 'flwr[simulation]'"
+)
 @pytest.mark.parametrize("text", [CNN, SVM], ids=["cnn-scaffold-with-misfortunes", "svm"])
 def test_flowers_simulation_engine_gives_the_same_bits(text: str, tmp_path: Path) -> None:
     config = load(tmp_path, text)
     *_, expected = rounds(config, in_memory(config))
     command = [sys.executable, "simulate.py", str(tmp_path / "config.yaml"), "--engine", "flower"]
-    done = subprocess.run([*command, "--out", str(tmp_path / "out")], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([*command, "--out", str(tmp_path / "out")], cwd=ROOT, capture_output=True, encoding="utf-8")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert same_bits(under("weights", tensorfile.load(tmp_path / "out" / "model.safetensors")[0]), expected.best)

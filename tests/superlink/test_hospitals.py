@@ -16,8 +16,10 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 
 from client import app as site_edge
+from client.connection import records
 from client.home import Home as Hospital
 from client.plans.inbox import PlanInbox
+from client.training import hospital_site
 from common.messages import wire
 from common.messages.transport import Request
 from common.plans.plan import RunPlan
@@ -51,8 +53,9 @@ PRESENT = Request("secagg/present", 0)
 @pytest.fixture(autouse=True)
 def every_hospital_keeps_its_images(monkeypatch: pytest.MonkeyPatch) -> None:
     """Here all of them share a process; in life each has one, which keeps one plan's images."""
-    prepared = lru_cache(maxsize=None)(site_edge._prepared.__wrapped__)
-    monkeypatch.setattr(site_edge, "_prepared", prepared)
+    prepared = lru_cache(maxsize=None)(hospital_site.read_once.__wrapped__)
+    monkeypatch.setattr(hospital_site, "read_once", prepared)
+    monkeypatch.setattr(hospital_site, "PATIENCE_S", 120.0)  # three hospitals read in one process, on any machine
 
 
 @contextmanager
@@ -98,7 +101,7 @@ def test_only_bytes_of_our_own_format_and_the_plans_name_travel(
     small: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     consortium, seen = Consortium(tmp_path), list[RecordDict]()
-    monkeypatch.setattr(site_edge, "SMALL_BYTES", small)
+    monkeypatch.setattr(records, "SMALL_BYTES", small)
     monkeypatch.setattr(app, "SMALL_BYTES", small)
 
     def watch(message: Message, context: Context) -> Message:
@@ -113,7 +116,7 @@ def test_only_bytes_of_our_own_format_and_the_plans_name_travel(
         carried(consortium, run, grid)
     assert run.state.stage == "finished", run.state.why
     for content, decode in zip(seen, [wire.decode_request, wire.decode_reply] * (len(seen) // 2), strict=True):
-        decode(site_edge._unpacked(content))
+        decode(records.unpack(content))
         assert set(content) == ({"message"} if small else {"message", "pieces"})
         assert set(content.config_records["message"]) - {"bytes"} <= {"plan"}
     assert {content.config_records["message"]["plan"] for content in seen[::2]} == {run.plan.digest}
@@ -197,9 +200,9 @@ def test_only_what_is_approved_is_answered_and_only_while_it_is(tmp_path: Path) 
 
 
 def lisbon_edited(site: Hospital, edit: Callable[[dict[str, Any]], object]) -> None:
-    told = yaml.safe_load((site.folder / "site.yaml").read_text())
+    told = yaml.safe_load((site.folder / "site.yaml").read_text(encoding="utf-8"))
     edit(told)
-    (site.folder / "site.yaml").write_text(yaml.safe_dump(told))
+    (site.folder / "site.yaml").write_text(yaml.safe_dump(told), encoding="utf-8")
 
 
 EDITS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
@@ -242,14 +245,14 @@ def test_the_coordinator_learns_the_code_of_an_error_and_never_its_text(
     lisbon_edited(lisbon, lambda told: told["datasets"]["chest"].update(data=MOVED, take=None))
     (paper := PlanInbox(nairobi).room(plan.digest) / "plan.json").unlink()
     paper.mkdir()  # cannot be read, not even by root
-    read = site_edge.own_cases
+    read = hospital_site.own_cases
 
     def defective(home: Hospital, plan: RunPlan) -> Any:
         if home == osaka:
             raise ValueError("patient-17 of Osaka")
         return read(home, plan)
 
-    monkeypatch.setattr(site_edge, "own_cases", defective)
+    monkeypatch.setattr(hospital_site, "own_cases", defective)
     with caplog.at_level(logging.WARNING, "consilium"):
         assert refused(consortium, plan.digest) == {"Lisbon": "CONFIG", "Nairobi": "DISK", "Osaka": "DEFECT"}
     assert "patient-17.npz" in caplog.text  # in the hospital's own log

@@ -11,15 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from client.plans.inbox import PlanInbox
-from common.audit.heads import LogHead, sign_log_key, load_verified_log_key
+from common.audit.heads import LogHead, load_verified_log_key, sign_log_key
 from common.audit.merkle_tree import Frontier
 from common.errors import ConsiliumError, IdentityError, WireError
 from common.plans.plan import Decision, RunPlan
-from common.trust.roster import Pins
-from common.trust.documents import MOST_BYTES, MOST_LEVELS, sign_document
-from common.trust.documents import Kind, canonical, fingerprint, read_document
+from common.trust.documents import MOST_BYTES, MOST_LEVELS, Kind, canonical, fingerprint, read_document, sign_document
 from common.trust.joining import JoinRequest, Welcome
 from common.trust.keys import public_of
+from common.trust.roster import Pins
 from tests.consortium.consortium import Consortium
 
 KEY, OTHER = (Ed25519PrivateKey.from_private_bytes(bytes([i]) * 32) for i in (1, 2))
@@ -130,7 +129,8 @@ def test_what_is_no_paper_is_refused_as_such(file: bytes) -> None:
 @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode) | values.map(lambda v: json.dumps(v).encode()))
 def test_no_bytes_give_another_error(file: bytes) -> None:
     for reader in (
-        JoinRequest.read, Welcome.read, lambda f: RunPlan.load_verified(f, PINS), lambda f: Decision.load_verified(f, bytes(32))
+        JoinRequest.read, Welcome.read, lambda f: RunPlan.load_verified(f, PINS),
+        lambda f: Decision.load_verified(f, bytes(32)),
     ):  # fmt: skip
         with pytest.raises(ConsiliumError):
             reader(file)
@@ -156,7 +156,11 @@ def real(
         "plan": (plan.document.content, lambda file: RunPlan.load_verified(file, home.pins), consortium.roots),
         "decision": (decision.document.content, lambda file: Decision.load_verified(file, own), [site.identity]),
         "head": (head.document.content, lambda file: LogHead.load_verified(file, own, "site Lisbon"), [site.identity]),
-        "audit-key": (read_document(voucher, "audit-key").content, lambda file: load_verified_log_key(file, home.pins), consortium.roots),
+        "audit-key": (
+            read_document(voucher, "audit-key").content,
+            lambda file: load_verified_log_key(file, home.pins),
+            consortium.roots,
+        ),
     }
 
 

@@ -1,16 +1,17 @@
 """Holds the one current state of a site's machine, so that no step can be taken from an old one.
 
-`Site` is a value: whoever kept an old one could sign twice. A site that runs keeps its machine in a `Keeper` alone.
+`Participant` is a value: whoever kept an old one could sign twice. A site that runs keeps its machine in a
+`DurableParticipant` alone.
 """
 
 from collections.abc import Callable
 from threading import Lock
 
-from common.secagg.participant import Outgoing, Site
-from common.secagg.state import State
+from common.secagg.participant import Participant, PendingMessage
+from common.secagg.state import ParticipantState
 
 
-class Keeper:
+class DurableParticipant:
     """A site's machine, one step at a time.
 
     Args:
@@ -18,15 +19,15 @@ class Keeper:
         record: writes a state durably, sealed, before it returns.
     """
 
-    def __init__(self, site: Site, record: Callable[[State], None]) -> None:
+    def __init__(self, site: Participant, record: Callable[[ParticipantState], None]) -> None:
         self._site, self._record, self._lock = site, record, Lock()
 
     @property
-    def site(self) -> Site:
+    def participant(self) -> Participant:
         """The machine as it is now, to look at."""
         return self._site
 
-    def step(self, take: Callable[[Site], Outgoing]) -> bytes | memoryview:
+    def step(self, take: Callable[[Participant], PendingMessage]) -> bytes | memoryview:
         """Take a step from the current state, record it, and only then hand out the message to send.
 
         Raises:
@@ -34,10 +35,10 @@ class Keeper:
             OSError: if the state cannot be recorded; nothing is handed out then.
         """
         with self._lock:
-            self._site, message = take(self._site).after(self._record)
+            self._site, message = take(self._site).commit(self._record)
             return message
 
     def open(self, start: bytes, question: bytes, now_s: float) -> None:
-        """Begin a round, as `Site.open`."""
+        """Begin a round, as `Participant.open`."""
         with self._lock:
             self._site = self._site.open(start, question, now_s)

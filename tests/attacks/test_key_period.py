@@ -6,11 +6,20 @@ from typing import Any
 
 import pytest
 
-from common.secagg import KeyPeriodOpening, QuestionKind, Layout, PendingMessage, KeyPeriodPlan, Segment, Participant, schedule
-from common.trust.roster import Member, ConsortiumPolicy
+from common.secagg import (
+    KeyPeriodOpening,
+    KeyPeriodPlan,
+    Layout,
+    Participant,
+    PendingMessage,
+    QuestionKind,
+    Segment,
+    schedule,
+)
 from common.secagg.directory import checked_directory, directory_digest
 from common.secagg.messages import Advert, Delivery, Directory, Shares
 from common.trust.keys import public_of
+from common.trust.roster import ConsortiumPolicy, Member
 from tests.attacks.conftest import Attack
 from tests.secagg.world import NOW_S, ROOT, World, forget, identity, plain
 
@@ -35,7 +44,9 @@ def first(world: World) -> Participant:
     return world.sites["site-000"]
 
 
-def join(world: World, plan: KeyPeriodPlan | None = None, roster: bytes | None = None, now_s: float = NOW_S) -> PendingMessage:
+def join(
+    world: World, plan: KeyPeriodPlan | None = None, roster: bytes | None = None, now_s: float = NOW_S
+) -> PendingMessage:
     return first(world).join((plan or world.plan).content, roster or world.signed_roster, now_s)
 
 
@@ -72,13 +83,13 @@ PLANS: dict[str, tuple[str, Callable[[KeyPeriodPlan], dict[str, Any]]]] = {
     "a plan for another roster": ("other-roster", lambda p: {"roster": bytes(32)}),
     "a purpose that is not allowed": ("purpose", lambda p: {"purpose": "advertising"}),
     "no rounds": ("bad-plan", lambda p: {"rounds": 0}),
-    "no kinds of rounds": ("bad-plan", lambda p: {"exchanges": {}}),
-    "a weight bound beyond the roster's": ("bounds", lambda p: {"exchanges": kinds(Layout((SMALL,), 64, 1e9))}),
-    "a clip bound beyond the roster's": ("bounds", lambda p: {"exchanges": kinds(Layout((WIDE,), 64, 1.0))}),
-    "sums that could wrap round": ("capacity", lambda p: {"exchanges": kinds(Layout((SMALL,), 32, 1e6))}),
-    "an empty vector": ("bad-layout", lambda p: {"exchanges": kinds(Layout((), 32, 1.0))}),
-    "a vector beyond all memory": ("bad-layout", lambda p: {"exchanges": kinds(plain(2**31))}),
-    "words of no bits": ("WireError", lambda p: {"exchanges": kinds(replace(plain(1), bits=0))}),
+    "no kinds of rounds": ("bad-plan", lambda p: {"question_kinds": {}}),
+    "a weight bound beyond the roster's": ("bounds", lambda p: {"question_kinds": kinds(Layout((SMALL,), 64, 1e9))}),
+    "a clip bound beyond the roster's": ("bounds", lambda p: {"question_kinds": kinds(Layout((WIDE,), 64, 1.0))}),
+    "sums that could wrap round": ("capacity", lambda p: {"question_kinds": kinds(Layout((SMALL,), 32, 1e6))}),
+    "an empty vector": ("bad-layout", lambda p: {"question_kinds": kinds(Layout((), 32, 1.0))}),
+    "a vector beyond all memory": ("bad-layout", lambda p: {"question_kinds": kinds(plain(2**31))}),
+    "words of no bits": ("WireError", lambda p: {"question_kinds": kinds(replace(plain(1), bits=0))}),
 }
 SMALL = Segment("x", (1,), 1.0, 16, weighted=True)
 WIDE = Segment("x", (1,), 11.0, 16, weighted=True)
@@ -296,7 +307,7 @@ def test_malicious_sites_do_not_get_past_the_coordinator(world: World, attack: A
         opening.receive(sent[1])
 
 
-def test_stages_of_an_key_period_cannot_be_skipped(world: World, attack: Attack) -> None:
+def test_stages_of_a_key_period_cannot_be_skipped(world: World, attack: Attack) -> None:
     sent = Directory(tuple(adverts(world))).encode()
     fresh = Participant("site-000", identity("site-000"), world.pins)
     with attack("a directory before the proposal", "out-of-order"):

@@ -1,0 +1,121 @@
+"""The site that one of Flower's nodes is: what stands around it, and where its state is kept between two messages.
+
+    request ─> EvaluatingAnswers ─┐                         only in an evaluation
+    request ─> AuditingSite ──────┤                         only where the site follows its run
+    request ─────────────────────>┴─> SecuredSite ─> Site   always, but in a simulation in the clear
+
+A real site keeps its state in its own folder; a simulated one hands it to Flower's context, which the simulation keeps.
+`hospital_site` and `simulated_site` make the two kinds.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from client.home import Home
+from client.training.auditing_site import Auditing
+from client.training.secure_site import SealedFile, Secured, asked_in, machine
+from client.training.site import Site
+from common.algorithms.course import Course
+from common.messages.transport import Answer, Reply, Request
+from common.plans.plan import RunPlan
+from common.secagg import ParticipantState, QuestionKind
+from common.storage import tensorfile
+from common.trust.enrolment import Enrolment
+from common.types import Tensors
+
+RECORDED = {"secagg/submit": "round answered", "evaluation/figures": "figures published"}
+"""Messages that the site's log has, and as what."""
+
+
+class SimulatedState(Protocol):
+    """What a simulation keeps of a site between two messages: byte strings by name."""
+
+    def read(self, name: str) -> bytes | None:
+        """What was written last; None if nothing was."""
+        ...
+
+    def write(self, name: str, content: bytes) -> None:
+        """Replace it."""
+        ...
+
+
+@dataclass(frozen=True)
+class NodeSite:
+    """One site with all that stands around it."""
+
+    site: Site
+    layouts: Callable[[int], dict[str, QuestionKind]]
+    course: Callable[[Sequence[str]], Course]
+    """What a run of these sites has to ask, by this site's own configuration."""
+    enrolment: Enrolment | None = None
+    """None: a simulation without secure aggregation."""
+    home: Path | None = None
+    """A real site's folder; None for a simulated site."""
+    room: Path | None = None
+    """The folder in which a real site keeps this run."""
+    plan: RunPlan | None = None
+    """Of a real site."""
+    before: Callable[[Secured], Answer] | None = None
+    """What stands before the secured site in an evaluation."""
+
+    def answer(self, request: Request, simulated: SimulatedState) -> tuple[Reply, Tensors | None]:
+        """One request, from the state that the last one left; the new state, if it changed."""
+        before = self._state(simulated)
+        reply, after = self._secured(simulated)(request, before)
+        if after is before:
+            return reply, None
+        if self.room:
+            tensorfile.save(self.room / "kept.safetensors", after, {})
+        else:
+            simulated.write("state", tensorfile.pack(after, {}))
+        return reply, after
+
+    def record(self, request: Request) -> None:
+        """Write into the site's log what is about to leave a real site.
+
+        Raises:
+            AuditError, RunError, OSError: it could not be; then it must not leave.
+        """
+        if self.plan and self.home and (what := RECORDED.get(request.kind)):
+            facts: dict[str, int | str] = {
+                "round": request.round,
+                "asked": asked_in(request).kind,
+                "cases": len(self.site.cases.train.labels),
+            }
+            Home(self.home).log.record(what, plan=self.plan.name, dataset=self.plan.content.dataset, facts=facts)
+
+    def _secured(self, simulated: SimulatedState) -> Answer:
+        """The site behind secure aggregation, from the protocol state that its last step recorded."""
+        if self.enrolment is None:
+            return self.site.answer
+        if self.home:
+            home, file = Home(self.home), SealedFile(self.home / "state", self.enrolment.sealing_key)
+            participant = machine(self.enrolment, file.load())
+            secured = Secured(self.site, self.layouts, participant, file, newest=lambda: home.roster.version)
+            return self._auditing(secured)
+
+        def remember(after: ParticipantState) -> None:
+            simulated.write("secagg", after.encode())
+
+        content = simulated.read("secagg")
+        participant = machine(
+            self.enrolment, ParticipantState() if content is None else ParticipantState.decode(content)
+        )
+        return self._auditing(Secured(self.site, self.layouts, participant, remember))
+
+    def _auditing(self, secured: Secured) -> Answer:
+        if self.before:  # there is no course to follow where nothing is trained
+            return self.before(secured)
+        audits = self.enrolment is not None and self.enrolment.audit
+        return Auditing(secured, self.course, self.room).answer if audits else secured.answer
+
+    def _state(self, simulated: SimulatedState) -> Tensors:
+        if not self.room:
+            content = simulated.read("state")
+            return {} if content is None else tensorfile.unpack(content)[0]
+        try:
+            return tensorfile.load(self.room / "kept.safetensors")[0]
+        except FileNotFoundError:
+            return {}
