@@ -21,17 +21,21 @@ from common import config  # noqa: E402
 from common.imaging import steps  # noqa: E402
 from common.imaging.augment import Augment  # noqa: E402
 
+
+def variants(section: str, key: str, union: Any) -> list[tuple[str, type[BaseModel]]]:
+    """The classes of a section that is chosen among by one key, each with its title."""
+    classes = get_args(get_args(union)[0])
+    return [(f"{section}, {key}: {get_args(cls.model_fields[key].annotation)[0]}", cls) for cls in classes]
+
+
 SECTIONS: list[tuple[str, type[BaseModel]]] = [
     ("The file", config.Config),
-    *[(f"data, kind: {kind}", cls) for kind, cls in (("synthetic", config.Synthetic), ("npz", config.Npz))],
-    *[(f"data, kind: {kind}", cls) for kind, cls in (("folder", config.Folder), ("manifest", config.Manifest))],
-    ("data, kind: encrypted", config.Encrypted),
+    *variants("data", "kind", config.Data),
     ("data.download", config.Download),
     ("sites", config.Sites),
-    *[(f"preprocess, step: {cls.__name__.lower()}", cls) for cls in get_args(get_args(steps.AnyStep)[0])],
+    *variants("preprocess", "step", steps.AnyStep),
     ("augment", Augment),
-    ("model, kind: cnn", config.Cnn),
-    ("model, kind: svm", config.Svm),
+    *variants("model", "kind", config.ModelConfig),
     ("federation", config.Federation),
     ("federation.local", config.Local),
     ("federation.simulate", config.Simulated),

@@ -66,9 +66,9 @@ class Place:
 
     def tensors(self) -> Tensors:
         """As arrays, for a file or a message; nothing is copied."""
-        told = {"asks": np.array(get_args(Asks).index(self.asks), np.int64), "round": np.array(self.round, np.int64)}
-        told |= prefixed("state", self.state) | prefixed("recipe", self.normalisation)
-        return told | prefixed("likeness", self.appearance) | prefixed("judged", self.selection)
+        arrays = {"asks": np.array(get_args(Asks).index(self.asks), np.int64), "round": np.array(self.round, np.int64)}
+        arrays |= prefixed("state", self.state) | prefixed("recipe", self.normalisation)
+        return arrays | prefixed("likeness", self.appearance) | prefixed("judged", self.selection)
 
     @classmethod
     def of(cls, tensors: Tensors) -> Self:
@@ -135,8 +135,8 @@ class Course:
     def request(self, place: Place) -> Request:
         """The question that comes next."""
         if place.asks == "statistics":
-            wanted = {"pixels": int(self.normalises), "likeness": int(self.likeness)}
-            request = Request("statistics", place.round, settings=wanted)
+            settings = {"pixels": int(self.normalises), "likeness": int(self.likeness)}
+            request = Request("statistics", place.round, settings=settings)
         elif place.asks == "train":
             request = self.algorithm.ask(place.state, place.round)
         else:
@@ -169,9 +169,9 @@ class Course:
         state = place.state
         if self._enough(total, self.plan.quorum) or (total.sites and self.algorithm.cohort_must_be_whole):
             state = self.algorithm.tell(state, total)
-        told = replace(place, state=state)
-        if self.moved(place, told) and self._evaluates(told):
-            return replace(told, asks="evaluate")
+        trained_place = replace(place, state=state)
+        if self.moved(place, trained_place) and self._evaluates(trained_place):
+            return replace(trained_place, asks="evaluate")
         return replace(following, state=state)
 
     def _after_statistics(self, place: Place, total: RoundTotal) -> Place:
@@ -193,8 +193,8 @@ class Course:
         if place.asks == "statistics":
             return place.round >= STATISTICS_ATTEMPTS
         between, patience = place.asks == "train", self.plan.patience
-        spent = patience is not None and place.since >= patience
-        return between and (spent or place.round >= self.plan.rounds or self.algorithm.finished(place.state))
+        out_of_patience = patience is not None and place.since >= patience
+        return between and (out_of_patience or place.round >= self.plan.rounds or self.algorithm.finished(place.state))
 
     def reached(self, place: Place, number: int) -> Place | None:
         """The place of a later question, if all before it came to nothing; none where the run does not ask it so."""
@@ -202,13 +202,13 @@ class Course:
             place = self.after(place, VOID)
         return place if place.number == number and not self.over(place) else None
 
-    def _select(self, judged: Tensors, counts: Tensors) -> Tensors:
+    def _select(self, selection: Tensors, counts: Tensors) -> Tensors:
         """Whether this evaluation is the best, by the figure that the plan selects by, read off the sum."""
         if not counts:
-            return judged
+            return selection
         figures, select = performance.summary_of_counts(counts), self.plan.select
         sign, figure = -1.0 if select == "loss" else 1.0, None if select == "last" else figures[select]
-        best, since = float(judged.get("best", -np.inf)), int(judged.get("since", 0)) + 1
+        best, since = float(selection.get("best", -np.inf)), int(selection.get("since", 0)) + 1
         worth = -np.inf if figure is None else sign * figure
         unjudged = select == "last" or figures["auc"] is None  # a class has no validation case to judge by
         since = 0 if unjudged or worth > best else since

@@ -35,15 +35,15 @@ class Chosen:
     """bool[rows]: whether it went down enough."""
 
 
-def factored(packed: Floats, d: int) -> Floats:
+def factored(triangle: Floats, d: int) -> Floats:
     """Cholesky factor of I + A, packed as A is: its upper triangle row by row, float64[d (d + 1) / 2].
 
     Raises:
         WireError: if A is not a sum of squares, as second moments are.
     """
     matrix = np.zeros((d, d))
-    matrix[np.triu(np.ones((d, d), np.bool_))] = packed
-    matrix[np.diag_indices(d)] += 1.0
+    matrix[np.triu(np.ones((d, d), np.bool_))] = triangle
+    matrix[np.diag_indices(d)] += 1.0  # the Hessian of ½ |w|²: positive definite even where A is not
     try:
         return pack(cholesky(matrix, lower=False, overwrite_a=True))
     except np.linalg.LinAlgError:
@@ -68,14 +68,17 @@ def aim(gradient: Floats, moves: Floats, changes: Floats, factor: Floats | None)
         moves, changes: float64[m, d], oldest first, of points and of their gradients; rows of zeros are empty.
         factor: of the preconditioner, or None.
     """
+    # BFGS would keep a d × d inverse Hessian H and correct it after each step by s = move, y = change of gradient, so
+    # that H y = s. The recursion applies the last m corrections to one vector without H ever being there: O(m d).
     pairs = [(s, y, 1 / (s @ y)) for s, y in zip(moves, changes, strict=True) if s @ y > 0]
-    if not pairs:
+    if not pairs:  # steepest descent, no longer than 1: nothing is known yet of how the function curves
         step = solved(factor, gradient)
         return -step if factor is not None else -step / max(1.0, float(np.linalg.norm(step)))
     q, shares = gradient.copy(), []
     for s, y, inverse in reversed(pairs):
         shares.append(inverse * (s @ q))
         q -= shares[-1] * y
+    # Between the two loops stands H before all corrections: the preconditioner, scaled to fit the newest pair.
     s, y, inverse = pairs[-1]
     q = solved(factor, q) / (inverse * (y @ solved(factor, y)))
     for (s, y, inverse), share in zip(pairs, reversed(shares), strict=True):
@@ -93,8 +96,9 @@ def choose(point: Floats, objective: Floats, gradient: Floats, tried: tuple[Floa
     rows = np.arange(len(point))
     best = np.argmin(tried[1], axis=0)
     there, value, slope = tried[0][best, rows], tried[1][best, rows], tried[2][best, rows]
-    expected = ((there - point) * gradient).sum(axis=1)
-    return Chosen(there, value, slope, (expected < 0) & (value <= objective + SUFFICIENT * expected))
+    # Armijo: down by at least a small part of what the slope at the start promises for this step.
+    predicted = ((there - point) * gradient).sum(axis=1)
+    return Chosen(there, value, slope, (predicted < 0) & (value <= objective + SUFFICIENT * predicted))
 
 
 def push_memory(memory: Floats, newest: Floats, rows: Flags) -> Floats:

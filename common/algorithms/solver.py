@@ -127,10 +127,13 @@ class SvmSolver:
             return attended
         if state["stage"] == SolverStage.GATHER:
             gram = _expect(total.sums, "gram", (self._triangle_size,))
+            # The Hessian of the squared hinge is I + 2 C Σ z zᵀ over the cases inside the margin. Which those are
+            # changes with the weights; a share of all cases has nearly the same shape, and is summed only once.
             factor = descent.factored(2 * self.config.C * ACTIVE * gram, self._dimension)
             return attended | {"factor": factor[None], "stage": np.array(SolverStage.PLACE, np.int64)}
         points = self._trials(attended)
         loss = _expect(total.sums, "loss", points.shape[:2])
+        # Objective ½ |w|² + C Σ loss: what the sites sum has no C and no ½ |w|², both are added here once.
         slopes = points + self.config.C * _expect(total.sums, "gradient", points.shape)
         objectives = 0.5 * np.square(points).sum(axis=2) + self.config.C * loss
         moved = np.ones(self.model.rows, np.bool_)
@@ -196,13 +199,13 @@ class SvmSolver:
     def _attended(self, state: State, total: RoundTotal) -> State:
         """The state with this round's silences noted; begun anew from the same point if other sites count now."""
         present = np.isin(self.sites, total.sites)
-        missed = np.where(present, 0, state["missed"] + 1)
-        counted = state["counted"] | present
-        staying = counted & (missed < self.patience)
+        silences = np.where(present, 0, state["missed"] + 1)
+        members = state["counted"] | present
+        staying = members & (silences < self.patience)
         if staying.sum() >= min(self.quorum, len(self.sites)):
-            counted = staying
-        attended = state | {"missed": missed, "counted": counted}
-        if (counted == state["counted"]).all():
+            members = staying
+        attended = state | {"missed": silences, "counted": members}
+        if (members == state["counted"]).all():
             return attended
         stage = min(int(state["stage"]), SolverStage.PLACE)
         return attended | self._forgetful() | {"stage": np.array(stage, np.int64)}
@@ -226,17 +229,18 @@ class SvmSolver:
 
     def _aimed(self, state: State) -> State:
         """Each class's next trials; where it is, for those that can gain no more than the tolerance."""
-        direction, done = np.zeros_like(state["point"]), state["done"].copy()
+        direction, finished = np.zeros_like(state["point"]), state["done"].copy()
         factors = state.get("factor")
-        for row in np.flatnonzero(~done):
+        for row in np.flatnonzero(~finished):
             factor = None if factors is None else factors[row % len(factors)]
             way = descent.aim(state["gradient"][row], state["moves"][row], state["changes"][row], factor)
+            # On a quadratic the whole step gains half of the slope along it: an estimate of all that is left to gain.
             gain = -0.5 * float(way @ state["gradient"][row])
-            done[row] = PESSIMISM * gain <= self.config.tolerance * state["objective"][row]
-            direction[row] = 0.0 if done[row] else way
+            finished[row] = PESSIMISM * gain <= self.config.tolerance * state["objective"][row]
+            direction[row] = 0.0 if finished[row] else way
         steps = np.array((1.0,) if self._newton else STEPS)
         lengths = steps[:, None] * state["scale"]
-        return {"trials": state["point"] + lengths[:, :, None] * direction, "done": done}
+        return {"trials": state["point"] + lengths[:, :, None] * direction, "done": finished}
 
 
 def _stepped(state: State, tried: tuple[Floats, Floats, Floats]) -> tuple[State, Flags]:
@@ -258,11 +262,11 @@ def _stepped(state: State, tried: tuple[Floats, Floats, Floats]) -> tuple[State,
 
 def _expect(sums: Tensors, name: str, shape: tuple[int, ...]) -> Floats:
     """One of the sums, float64, after a look at its shape and numbers."""
-    found = sums.get(name)
-    if found is None or found.shape != shape or not np.isfinite(found).all():
-        what = "missing" if found is None else f"of shape {found.shape}" if found.shape != shape else "not finite"
+    value = sums.get(name)
+    if value is None or value.shape != shape or not np.isfinite(value).all():
+        what = "missing" if value is None else f"of shape {value.shape}" if value.shape != shape else "not finite"
         raise WireError(
             f"the summed '{name}' is {what}, expected finite numbers of shape {shape}. Bring all sites to the same "
             "release and configuration, and check the images' intensities with `client check`."
         )
-    return np.asarray(found, np.float64)
+    return np.asarray(value, np.float64)

@@ -73,4 +73,4 @@ def plain(text: str) -> str:
 
 def plain_facts(facts: Mapping[str, int | str]) -> dict[str, int | str]:
     """Facts that fit into an entry."""
-    return {plain(name): plain(told) if isinstance(told, str) else told for name, told in facts.items()}
+    return {plain(name): plain(fact) if isinstance(fact, str) else fact for name, fact in facts.items()}

@@ -38,9 +38,9 @@ class LogHead:
     def sign(cls, origin: str, frontier: Frontier, length: int, at_s: float, keys: Sequence[Ed25519PrivateKey]) -> Self:
         """The head of a log as it is now."""
         peaks = [peak.hex() for peak in frontier.peaks]
-        told: dict[str, Any] = {"origin": origin, "size": frontier.size, "root": frontier.root.hex()}
-        told |= {"length": length, "peaks": peaks, "at_s": at_s}
-        return cls._of(sign_document("head", told, keys))
+        content: dict[str, Any] = {"origin": origin, "size": frontier.size, "root": frontier.root.hex()}
+        content |= {"length": length, "peaks": peaks, "at_s": at_s}
+        return cls._of(sign_document("head", content, keys))
 
     @classmethod
     def load_verified(cls, file: bytes, key: bytes, origin: str) -> Self:
@@ -51,9 +51,9 @@ class LogHead:
             IdentityError: another key's.
             AuditError: another log's.
         """
-        paper = read_document(file, "head")
-        paper.verify([key], f"the keeper of the log of {origin}")
-        head = cls._of(paper)
+        document = read_document(file, "head")
+        document.verify([key], f"the keeper of the log of {origin}")
+        head = cls._of(document)
         if head.origin != origin:
             raise AuditError(f"a head of the log of {head.origin}, expected that of {origin}.")
         return head
@@ -72,16 +72,16 @@ class LogHead:
         verify_consistency(before.size, before.root, self.size, self.root, proof)
 
     @classmethod
-    def _of(cls, paper: SignedDocument) -> Self:
+    def _of(cls, document: SignedDocument) -> Self:
         try:
-            told = paper.content
+            content = document.content
             size, length, origin, at_s = (
-                int(told["size"]),
-                int(told["length"]),
-                str(told["origin"]),
-                float(told["at_s"]),
+                int(content["size"]),
+                int(content["length"]),
+                str(content["origin"]),
+                float(content["at_s"]),
             )
-            root, peaks = bytes.fromhex(told["root"]), tuple(bytes.fromhex(peak) for peak in told["peaks"])
+            root, peaks = bytes.fromhex(content["root"]), tuple(bytes.fromhex(peak) for peak in content["peaks"])
             if (
                 size < 0
                 or length < 0
@@ -90,7 +90,7 @@ class LogHead:
                 or Frontier(size, peaks).root != root
             ):
                 raise ValueError
-            return cls(origin, size, root, length, peaks, at_s, paper)
+            return cls(origin, size, root, length, peaks, at_s, document)
         except (KeyError, TypeError, ValueError, OverflowError):
             raise WireError("a head of a log of another release. Bring both sides to one.") from None
 
@@ -104,14 +104,14 @@ def load_verified_log_key(file: bytes, pins: Pins) -> bytes:
     """The public key that the roots vouch for.
 
     Raises:
-        WireError: it is no such paper.
+        WireError: it is no such document.
         IdentityError: a root has not signed it.
         AuditError: it is another consortium's.
     """
-    paper = read_document(file, "audit-key")
-    told = paper.verify(pins.roots, "the consortium's root")
+    document = read_document(file, "audit-key")
+    content = document.verify(pins.roots, "the consortium's root")
     try:
-        key, consortium = bytes.fromhex(told["key"]), str(told["consortium"])
+        key, consortium = bytes.fromhex(content["key"]), str(content["consortium"])
         if len(key) != KEY_BYTES:
             raise ValueError
     except (KeyError, TypeError, ValueError):

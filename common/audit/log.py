@@ -89,8 +89,8 @@ class Log:
                 role=plain(self.role), plan=plain(plan), dataset=plain(dataset), facts=plain_facts(facts or {}),
             )  # fmt: skip
             if recovered:
-                told: dict[str, int | str] = {"whole entries": recovered[0], "bytes cut off": recovered[1]}
-                note = Entry(number=frontier.size, at_s=entry.at_s, what="log recovered", outcome="done", facts=told)
+                repair: dict[str, int | str] = {"whole entries": recovered[0], "bytes cut off": recovered[1]}
+                note = Entry(number=frontier.size, at_s=entry.at_s, what="log recovered", outcome="done", facts=repair)
                 length = self._append(note, frontier, length)
                 entry = entry.model_copy(update={"number": frontier.size})
             length = self._append(entry, frontier, length)
@@ -109,9 +109,9 @@ class Log:
         try:
             yield act
         except BaseException as error:
-            told = {**act.facts, "error": error.code if isinstance(error, ConsiliumError) else type(error).__name__}
+            facts = {**act.facts, "error": error.code if isinstance(error, ConsiliumError) else type(error).__name__}
             with suppress(ConsiliumError, OSError):  # what went wrong is said in any case
-                self.record(what, "failed", plan=act.plan, dataset=act.dataset, facts=told)
+                self.record(what, "failed", plan=act.plan, dataset=act.dataset, facts=facts)
             raise
         self.record(what, act.ended or "done", plan=act.plan, dataset=act.dataset, facts=act.facts)
 
@@ -165,9 +165,9 @@ class Log:
             return
         with self._open() as file:
             file.seek(since)
-            left = head.length - since
-            while left > 0 and (line := file.readline(left)):
-                left -= len(line)
+            remaining = head.length - since
+            while remaining > 0 and (line := file.readline(remaining)):
+                remaining -= len(line)
                 yield line.removesuffix(b"\n")
 
     def verify(self) -> Checked:
@@ -254,15 +254,15 @@ class Log:
     def _append(self, entry: Entry, frontier: Frontier, length: int) -> int:
         """Write an entry behind so many bytes; how many there are then."""
         line = entry.encode()
-        left = memoryview(line + b"\n")
+        rest = memoryview(line + b"\n")
         handle = os.open(self._log, os.O_WRONLY | os.O_CREAT, 0o600)
         try:
             if os.fstat(handle).st_size > length:
                 os.ftruncate(handle, length)
             try:
-                while left:
-                    written = os.pwrite(handle, left, length + len(line) + 1 - len(left))
-                    left = left[written:]
+                while rest:
+                    count = os.pwrite(handle, rest, length + len(line) + 1 - len(rest))
+                    rest = rest[count:]
                 os.fsync(handle)
             except OSError as error:
                 os.ftruncate(handle, length)

@@ -69,7 +69,7 @@ def _show(log: Log, options: argparse.Namespace) -> int:
         who = f"{entry.user}, {entry.role}" if entry.role else entry.user
         mark = {"begun": Text("…"), "done": Text(), "failed": Text(" failed", "red")}[entry.outcome]
         facts = ", ".join(
-            f"{name} {_short(told) if console.is_terminal else told}" for name, told in entry.facts.items()
+            f"{name} {_short(fact) if console.is_terminal else fact}" for name, fact in entry.facts.items()
         )
         when = time.strftime(LINE, time.gmtime(entry.at_s))
         what = Text.assemble(entry.what, mark)
@@ -78,9 +78,9 @@ def _show(log: Log, options: argparse.Namespace) -> int:
     return 0
 
 
-def _short(told: int | str) -> str:
+def _short(fact: int | str) -> str:
     """Digests and signatures by their beginning, on a screen; a pipe, and `audit export`, have all of them."""
-    return f"{told[:8]}…" if isinstance(told, str) and len(told) > LONGEST else str(told)
+    return f"{fact[:8]}…" if isinstance(fact, str) and len(fact) > LONGEST else str(fact)
 
 
 def _matches(log: Log, options: argparse.Namespace) -> Iterator[Entry]:
@@ -97,16 +97,16 @@ def _matches(log: Log, options: argparse.Namespace) -> Iterator[Entry]:
 
 
 def _verify(log: Log, options: argparse.Namespace) -> int:
-    checked = log.verify()
-    _say(checked.head, public_of(log.key()))
-    if checked.after or checked.torn:
-        print(f"Behind the head: {checked.after} whole entries, {checked.torn} bytes of one that was cut short by a "
-              "crash; the next entry will say so.")  # fmt: skip
+    verification = log.verify()
+    _say(verification.head, public_of(log.key()))
+    if verification.after or verification.torn:
+        print(f"Behind the head: {verification.after} whole entries, {verification.torn} bytes of one that was cut "
+              "short by a crash; the next entry will say so.")  # fmt: skip
     if options.holds:
         log_copy.read(options.holds).refuse_unless_beginning_of(log)
         print(f"It begins with all that {options.holds} holds.")
-    if checked.backwards:
-        print(f"{checked.backwards} times the machine's clock had gone back.")
+    if verification.backwards:
+        print(f"{verification.backwards} times the machine's clock had gone back.")
     return 0
 
 

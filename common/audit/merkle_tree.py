@@ -9,6 +9,11 @@ from collections.abc import Sequence
 
 from common.errors import AuditError
 
+# The tree over n entries splits at the largest power of two below n. So subtrees of 2**h entries are complete from the
+# left, and never change as entries come: appending rewrites only the right edge, and the log need not be read again.
+#
+# Entries and pairs of hashes are hashed under different first bytes. Without them the 64 bytes of two hashes could be
+# shown as an entry: it would have the hash of their parent, and a proof for it would hold (a second preimage).
 HASH_BYTES = 32
 EMPTY = hashlib.sha256().digest()
 """The root of no entries."""
@@ -70,7 +75,7 @@ class Tree:
             ValueError: there are fewer.
         """
         self._refuse_beyond(old, new)
-        return self._proof(old, 0, new, known=True) if old else []
+        return self._proof(old, 0, new, is_known=True) if old else []
 
     def _refuse_beyond(self, one: int, other: int) -> None:
         if not 0 <= one <= other <= len(self):
@@ -84,6 +89,7 @@ class Tree:
         return node_hash(self._subtree(begin, middle), self._subtree(middle, end))
 
     def _path(self, index: int, begin: int, end: int) -> list[bytes]:
+        # The sibling of every node on the way from the entry to the root: with them the root can be computed again.
         if end - begin == 1:
             return []
         middle = begin + _split(end - begin)
@@ -91,13 +97,15 @@ class Tree:
             return [*self._path(index, begin, middle), self._subtree(middle, end)]
         return [*self._path(index, middle, end), self._subtree(begin, middle)]
 
-    def _proof(self, old: int, begin: int, end: int, *, known: bool) -> list[bytes]:
+    def _proof(self, old: int, begin: int, end: int, *, is_known: bool) -> list[bytes]:
+        # Hashes of subtrees from which both roots can be computed: those left of the cut make the old one, and together
+        # with those right of it the new one. A subtree that is the whole old tree is known to who checks, and left out.
         if old == end:
-            return [] if known else [self._subtree(begin, end)]
+            return [] if is_known else [self._subtree(begin, end)]
         middle = begin + _split(end - begin)
         if old <= middle:
-            return [*self._proof(old, begin, middle, known=known), self._subtree(middle, end)]
-        return [*self._proof(old, middle, end, known=False), self._subtree(begin, middle)]
+            return [*self._proof(old, begin, middle, is_known=is_known), self._subtree(middle, end)]
+        return [*self._proof(old, middle, end, is_known=False), self._subtree(begin, middle)]
 
 
 class Frontier:
@@ -110,19 +118,19 @@ class Frontier:
 
     def append(self, leaf: bytes) -> None:
         """Add the hash of one more entry."""
-        joined = self.size
-        while joined & 1:
-            leaf, joined = node_hash(self.peaks.pop(), leaf), joined >> 1
+        index = self.size
+        while index & 1:
+            leaf, index = node_hash(self.peaks.pop(), leaf), index >> 1
         self.peaks.append(leaf)
         self.size += 1
 
     @property
     def root(self) -> bytes:
         """Over all entries."""
-        found = b""
+        root = b""
         for peak in reversed(self.peaks):
-            found = node_hash(peak, found) if found else peak
-        return found or EMPTY
+            root = node_hash(peak, root) if root else peak
+        return root or EMPTY
 
 
 def verify_inclusion(leaf: bytes, index: int, size: int, root: bytes, proof: Sequence[bytes]) -> None:
@@ -136,18 +144,20 @@ def verify_inclusion(leaf: bytes, index: int, size: int, root: bytes, proof: Seq
     """
     if not 0 <= index < size:
         raise AuditError(f"entry {index} of a log of {size}: no proof can show that.")
-    here, last, found = index, size - 1, leaf
+    # `here` and `last` climb from entry to root, a bit a level: where `here` is a right child, or the last node of its
+    # level, the piece stands on the left. A node without a sibling is lifted unchanged, over as many levels as needed.
+    here, last, computed = index, size - 1, leaf
     for piece in proof:
         if last == 0:
             raise AuditError(f"entry {index}: the proof is longer than a log of {size} entries has it.")
         if here & 1 or here == last:
-            found = node_hash(piece, found)
+            computed = node_hash(piece, computed)
             while not here & 1 and here:
                 here, last = here >> 1, last >> 1
         else:
-            found = node_hash(found, piece)
+            computed = node_hash(computed, piece)
         here, last = here >> 1, last >> 1
-    if last or found != root:
+    if last or computed != root:
         raise AuditError(f"entry {index} is not in the log of {size} entries that is claimed.")
 
 
@@ -168,6 +178,7 @@ def verify_consistency(old: int, old_root: bytes, new: int, new_root: bytes, pro
 
 
 def _extends(old: int, old_root: bytes, new: int, new_root: bytes, proof: list[bytes]) -> bool:
+    # A size that is a power of two is one complete subtree, whose hash is the old root itself: the proof leaves it out.
     if old & (old - 1) == 0:
         proof = [old_root, *proof]
     here, last = old - 1, new - 1
@@ -175,6 +186,7 @@ def _extends(old: int, old_root: bytes, new: int, new_root: bytes, proof: list[b
         here, last = here >> 1, last >> 1
     if not proof:
         return False
+    # Two climbs at once: `first` takes only pieces on the left, which the old tree had, `second` takes all.
     first = second = proof[0]
     for piece in proof[1:]:
         if last == 0:

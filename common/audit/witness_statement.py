@@ -28,8 +28,8 @@ class WitnessStatement:
     @classmethod
     def sign(cls, site: str, head: LogHead, identity: Ed25519PrivateKey) -> Self:
         """Of a head that was checked against all that this site saw before."""
-        told = {"site": site, "origin": head.origin, "size": head.size, "root": head.root.hex(), "at_s": time.time()}
-        return cls._of(sign_document("witness", told, [identity]))
+        content = {"site": site, "origin": head.origin, "size": head.size, "root": head.root.hex(), "at_s": time.time()}
+        return cls._of(sign_document("witness", content, [identity]))
 
     @classmethod
     def load_verified(cls, file: bytes, members: Mapping[str, bytes], origin: str) -> Self:
@@ -39,21 +39,21 @@ class WitnessStatement:
             WireError: it is none, or of another log.
             IdentityError: no member's under its key.
         """
-        seen = cls._of(read_document(file, "witness"))
-        if seen.origin != origin:
-            raise WireError(f"a word on the log of {seen.origin}, expected that of {origin}.")
-        if (key := members.get(seen.site)) is None:
-            raise IdentityError("unknown-site", f"{seen.site}: is no active member, and cannot be a witness.")
-        seen.document.verify([key], seen.site)
-        return seen
+        statement = cls._of(read_document(file, "witness"))
+        if statement.origin != origin:
+            raise WireError(f"a word on the log of {statement.origin}, expected that of {origin}.")
+        if (key := members.get(statement.site)) is None:
+            raise IdentityError("unknown-site", f"{statement.site}: is no active member, and cannot be a witness.")
+        statement.document.verify([key], statement.site)
+        return statement
 
     @classmethod
-    def _of(cls, paper: SignedDocument) -> Self:
-        told: dict[str, Any] = paper.content
+    def _of(cls, document: SignedDocument) -> Self:
+        content: dict[str, Any] = document.content
         try:
-            size, root, at_s = int(told["size"]), bytes.fromhex(told["root"]), float(told["at_s"])
+            size, root, at_s = int(content["size"]), bytes.fromhex(content["root"]), float(content["at_s"])
             if size < 0 or len(root) != HASH_BYTES or not 0 <= at_s < MOST_S:
                 raise ValueError
-            return cls(str(told["site"]), str(told["origin"]), size, root, at_s, paper)
+            return cls(str(content["site"]), str(content["origin"]), size, root, at_s, document)
         except (KeyError, TypeError, ValueError, OverflowError):
             raise WireError("a witness's word of another release. Bring both sides to one.") from None

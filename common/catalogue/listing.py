@@ -54,15 +54,17 @@ class Listing:
         Raises:
             CatalogueError: it would be refused for its size.
         """
-        told: dict[str, Any] = {"consortium": pins.federation, "version": version, "made_s": round(time.time(), 3)}
-        told["roots"] = [root.hex() for root in pins.roots]
-        told |= {"roster": base64.b64encode(roster).decode(), "voucher": json.loads(voucher)}
-        told["offers"] = [offer.document.to_json() for offer in offers]
-        paper = sign_document("catalogue", told, [key])
-        if len(paper.encode()) > MOST_BYTES:
-            raise CatalogueError(f"the catalogue has {len(paper.encode()):,} bytes, expected {MOST_BYTES:,} at most.")
+        content: dict[str, Any] = {"consortium": pins.federation, "version": version, "made_s": round(time.time(), 3)}
+        content["roots"] = [root.hex() for root in pins.roots]
+        content |= {"roster": base64.b64encode(roster).decode(), "voucher": json.loads(voucher)}
+        content["offers"] = [offer.document.to_json() for offer in offers]
+        document = sign_document("catalogue", content, [key])
+        if len(document.encode()) > MOST_BYTES:
+            raise CatalogueError(
+                f"the catalogue has {len(document.encode()):,} bytes, expected {MOST_BYTES:,} at most."
+            )
         return cls(
-            pins.federation, version, told["made_s"], load_verified_roster(roster, pins), tuple(offers), 0, paper
+            pins.federation, version, content["made_s"], load_verified_roster(roster, pins), tuple(offers), 0, document
         )
 
     @classmethod
@@ -75,24 +77,24 @@ class Listing:
             WireError, CatalogueError: it is none, or of another consortium, or an address stands twice in it.
             IdentityError, PolicyError: a signature that does not hold.
         """
-        paper = read_document(file, "catalogue")
-        told = paper.content
+        document = read_document(file, "catalogue")
+        content = document.content
         try:
-            key = load_verified_log_key(json.dumps(told["voucher"]).encode(), pins)
-            roster = load_verified_roster(base64.b64decode(told["roster"], validate=True), pins)
-            papers = [json.dumps(one).encode() for one in told["offers"]]
-            version, made_s, consortium = int(told["version"]), float(told["made_s"]), str(told["consortium"])
+            key = load_verified_log_key(json.dumps(content["voucher"]).encode(), pins)
+            roster = load_verified_roster(base64.b64decode(content["roster"], validate=True), pins)
+            entries = [json.dumps(one).encode() for one in content["offers"]]
+            version, made_s, consortium = int(content["version"]), float(content["made_s"]), str(content["consortium"])
             if not 0 <= made_s <= LAST_S:
                 raise ValueError(made_s)
         except (KeyError, TypeError, ValueError, OverflowError):
             raise CatalogueError("a catalogue of another release. Bring both sides to one.") from None
-        paper.verify([key], "the coordinator")
+        document.verify([key], "the coordinator")
         if consortium != pins.federation:
             raise CatalogueError(f"the catalogue of {consortium}, and this is {pins.federation}.")
-        offers = tuple(one for one in (_readable(paper, pins, roster) for paper in papers) if one)
+        offers = tuple(one for one in (_readable(document, pins, roster) for document in entries) if one)
         if len({offer.content.address for offer in offers}) < len(offers):
             raise CatalogueError("the catalogue has an entry twice. Tell the coordinator.")
-        return cls(consortium, version, made_s, roster, offers, len(papers) - len(offers), paper)
+        return cls(consortium, version, made_s, roster, offers, len(entries) - len(offers), document)
 
     def of(self, kind: str) -> list[Offer]:
         """What is offered of a kind, by address."""
@@ -108,15 +110,17 @@ class Listing:
         exact = [o for o in there if o.content.address == address]
         near = exact or [o for o in there if o.content.address.startswith(address) or o.content.name == address]
         if len(near) != 1:
-            known = ", ".join(o.content.address for o in near or there) or "nothing yet"
-            raise CatalogueError(f"{address}: {'several' if near else 'nothing'} of that name; offered is: {known}.")
+            addresses = ", ".join(o.content.address for o in near or there) or "nothing yet"
+            raise CatalogueError(
+                f"{address}: {'several' if near else 'nothing'} of that name; offered is: {addresses}."
+            )
         return near[0]
 
 
-def _readable(paper: bytes, pins: Pins, roster: Roster) -> Offer | None:
+def _readable(document: bytes, pins: Pins, roster: Roster) -> Offer | None:
     """An entry; none where it is of a release that writes entries otherwise."""
     try:
-        return Offer.load_verified(paper, pins, roster.active)
+        return Offer.load_verified(document, pins, roster.active)
     except CatalogueError:
         return None
 
@@ -132,9 +136,9 @@ def roots_named(file: bytes) -> Pins:
     Raises:
         WireError, CatalogueError: it is no listing.
     """
-    told = read_document(file, "catalogue").content
+    content = read_document(file, "catalogue").content
     try:
-        return Pins(str(told["consortium"]), tuple(bytes.fromhex(root) for root in told["roots"]))
+        return Pins(str(content["consortium"]), tuple(bytes.fromhex(root) for root in content["roots"]))
     except (KeyError, TypeError, ValueError):
         raise CatalogueError("a catalogue of another release. Bring both sides to one.") from None
 
@@ -150,12 +154,12 @@ def newest(files: Sequence[bytes], pins: Pins, roster: Roster) -> list[Offer]:
     Raises:
         WireError: one is damaged.
     """
-    found: dict[str, Offer | None] = {}
+    offers_by_address: dict[str, Offer | None] = {}
     for file in files:
-        told = read_document(file, "offer").content
-        address = f"{told['owner']}/{told['name']}"
+        entry = read_document(file, "offer").content
+        address = f"{entry['owner']}/{entry['name']}"
         try:
-            found[address] = Offer.load_verified(file, pins, roster.active)
+            offers_by_address[address] = Offer.load_verified(file, pins, roster.active)
         except ConsiliumError:  # or of a release before
-            found[address] = None
-    return [offer for _, offer in sorted(found.items()) if offer]
+            offers_by_address[address] = None
+    return [offer for _, offer in sorted(offers_by_address.items()) if offer]

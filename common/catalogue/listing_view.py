@@ -33,73 +33,73 @@ RESEARCH = "Research software, not a medical device."
 
 def cells(content: OfferContent) -> tuple[str, ...]:
     """What the table says of an entry, a text a column."""
-    told, first = content.offer, (content.address, content.title)
-    if isinstance(told, DatasetOffer):
-        mark = "" if told.origin == "hospital" else f", {told.origin.upper()}"
-        images = " ".join(filter(None, ["/".join(told.modality), told.body_part])) + mark
-        return (*first, images, cases(told), ", ".join(told.purposes))
-    if isinstance(told, ModelOffer):
-        return (*first, ", ".join(told.labels), TRAINED[told.trained], told.licence)
-    if isinstance(told, PlanOffer):
-        terms, model = told.terms, told.training.model.kind
-        return (*first, terms.dataset, ", ".join(terms.labels), model, str(told.training.federation.rounds))
+    offer, first = content.offer, (content.address, content.title)
+    if isinstance(offer, DatasetOffer):
+        mark = "" if offer.origin == "hospital" else f", {offer.origin.upper()}"
+        images = " ".join(filter(None, ["/".join(offer.modality), offer.body_part])) + mark
+        return (*first, images, cases(offer), ", ".join(offer.purposes))
+    if isinstance(offer, ModelOffer):
+        return (*first, ", ".join(offer.labels), TRAINED[offer.trained], offer.licence)
+    if isinstance(offer, PlanOffer):
+        terms, model = offer.terms, offer.training.model.kind
+        return (*first, terms.dataset, ", ".join(terms.labels), model, str(offer.training.federation.rounds))
     return first
 
 
 def tables(listing: Listing) -> Group:
     """All that is offered."""
-    found: list[Sheet | str] = []
+    parts: list[Sheet | str] = []
     for kind in SHOWN:
         if offers := listing.of(kind):
             table = Sheet(*COLUMNS[kind], prose=PROSE, title=HEADINGS[kind])
             for offer in offers:
                 table.add(*cells(offer.content))
-            found.append(table)
-    return Group(*(found or ["Nothing is offered yet."]))
+            parts.append(table)
+    return Group(*(parts or ["Nothing is offered yet."]))
 
 
 def facts(content: OfferContent) -> dict[str, str]:
     """What an entry says, a line a name, without its longer texts."""
-    told, found = content.offer, dict[str, str]()
-    if isinstance(told, DatasetOffer):
-        found |= {"cases": cases(told), "people": str(told.people or ""),
-                  "images": ", ".join(filter(None, [*told.modality, told.body_part])), "country": told.country,
-                  "period": told.period, "purposes": ", ".join(told.purposes), "conditions": told.conditions,
-                  "data set": f"{told.dataset}, by which plans ask for it"}  # fmt: skip
-    elif isinstance(told, ModelOffer):
-        found |= {"tells apart": ", ".join(told.labels), "model": told.architecture,
-                  "images": f"{size(told.shape)} after its preprocessing", "licence": told.licence,
-                  "publisher": f"{told.publisher}, fingerprint {told.fingerprint}",
-                  "package": f"{told.package[:16]}…, {told.size:,} bytes"}  # fmt: skip
-    elif isinstance(told, PlanOffer):
-        terms = told.terms
-        found |= {"data set": terms.dataset, "purpose": terms.purpose, "tells apart": ", ".join(terms.labels),
+    offer, rows = content.offer, dict[str, str]()
+    if isinstance(offer, DatasetOffer):
+        rows |= {"cases": cases(offer), "people": str(offer.people or ""),
+                  "images": ", ".join(filter(None, [*offer.modality, offer.body_part])), "country": offer.country,
+                  "period": offer.period, "purposes": ", ".join(offer.purposes), "conditions": offer.conditions,
+                  "data set": f"{offer.dataset}, by which plans ask for it"}  # fmt: skip
+    elif isinstance(offer, ModelOffer):
+        rows |= {"tells apart": ", ".join(offer.labels), "model": offer.architecture,
+                  "images": f"{size(offer.shape)} after its preprocessing", "licence": offer.licence,
+                  "publisher": f"{offer.publisher}, fingerprint {offer.fingerprint}",
+                  "package": f"{offer.package[:16]}…, {offer.size:,} bytes"}  # fmt: skip
+    elif isinstance(offer, PlanOffer):
+        terms = offer.terms
+        rows |= {"data set": terms.dataset, "purpose": terms.purpose, "tells apart": ", ".join(terms.labels),
                   "images": f"{size(terms.shape)} after preprocessing",
-                  "model": f"{told.training.model.kind}, {told.training.federation.rounds} rounds at most",
+                  "model": f"{offer.training.model.kind}, {offer.training.federation.rounds} rounds at most",
                   "sites": ", ".join(terms.cohort) or "all members"}  # fmt: skip
-    found |= {"contact": content.contact, "version": f"{content.version}, of {day(content.made_s)}"}
-    return {name: said for name, said in found.items() if said}
+    rows |= {"contact": content.contact, "version": f"{content.version}, of {day(content.made_s)}"}
+    return {name: text for name, text in rows.items() if text}
 
 
 def doubt(content: OfferContent) -> str:
     """Why it is nothing real; empty if it is."""
-    told = content.offer
-    if isinstance(told, DatasetOffer) and told.origin != "hospital":
-        return ORIGINS[told.origin]
-    return TRAINED[told.trained] if isinstance(told, ModelOffer) and told.trained != "federation" else ""
+    offer = content.offer
+    if isinstance(offer, DatasetOffer) and offer.origin != "hospital":
+        return ORIGINS[offer.origin]
+    return TRAINED[offer.trained] if isinstance(offer, ModelOffer) and offer.trained != "federation" else ""
 
 
 def render_offer(content: OfferContent) -> str:
     """Everything that an entry says."""
     lines = [f"{content.address}: {content.title}, by {content.by}", ""]
     lines += [f"NOT REAL: {doubt(content)}.", ""] if doubt(content) else []
-    lines += [f"{name:12} {said}" for name, said in facts(content).items()]
+    lines += [f"{name:12} {text}" for name, text in facts(content).items()]
     lines += ["", content.description] if content.description else []
-    if isinstance(told := content.offer, ModelOffer):
-        lines += ["", told.card.rstrip()]
-    elif isinstance(told, PlanOffer):
-        lines += ["", training(told).rstrip()]
-    elif isinstance(told, DatasetOffer):
+    if isinstance(offer := content.offer, ModelOffer):
+        lines += ["", offer.card.rstrip()]
+    elif isinstance(offer, PlanOffer):
+        lines += ["", training(offer).rstrip()]
+    elif isinstance(offer, DatasetOffer):
         lines += ["", STAY]
     return "\n".join(lines)
 
@@ -111,9 +111,9 @@ def training(plan: PlanOffer) -> str:
     )
 
 
-def cases(told: DatasetOffer) -> str:
+def cases(offer: DatasetOffer) -> str:
     """Cases by class, as far as they are told."""
-    return ", ".join(f"{span} {label}" for span, label in zip(told.cases, told.labels, strict=True))
+    return ", ".join(f"{span} {label}" for span, label in zip(offer.cases, offer.labels, strict=True))
 
 
 def size(shape: Sequence[int]) -> str:
@@ -128,6 +128,6 @@ def day(at_s: float) -> str:
 
 def summary(offers: Sequence[Offer]) -> str:
     """How much there is of each kind."""
-    counted = [sum(offer.content.offer.kind == kind for offer in offers) for kind in SHOWN]
-    words = zip(counted, ("data set", "model", "plan"), strict=True)
+    counts = [sum(offer.content.offer.kind == kind for offer in offers) for kind in SHOWN]
+    words = zip(counts, ("data set", "model", "plan"), strict=True)
     return ", ".join(f"{n} {word}{'' if n == 1 else 's'}" for n, word in words)

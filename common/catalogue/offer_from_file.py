@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from common import config as configuration
 from common.catalogue import listing_view
 from common.catalogue.offers import DatasetOffer, ModelOffer, OfferContent, PlanOffer
-from common.config import Config, Training, first_fault
+from common.config import Cnn, Config, Training, first_fault
 from common.errors import CatalogueError
 from common.package import SUFFIX, ModelPackage, package_file
 from common.package.package_file import CARD
@@ -35,7 +35,7 @@ class Descriptions:
 
 
 def of_file(
-    path: Path, said: Descriptions, consortium: str, owner: str, versions: dict[str, int]
+    path: Path, descriptions: Descriptions, consortium: str, owner: str, versions: dict[str, int]
 ) -> tuple[OfferContent, bytes]:
     """The entry of a package or of a configuration, and the package.
 
@@ -47,24 +47,26 @@ def of_file(
     """
     package = b""
     if path.suffix == SUFFIX:
-        shared = package_file.read_package(path)
+        model_package = package_file.read_package(path)
         package = path.read_bytes()
-        offer: ModelOffer | PlanOffer = _model(shared, package)
-        name = shared.content.name
-        title = f"Tells {' from '.join(shared.content.labels)}"
+        offer: ModelOffer | PlanOffer = _model(model_package, package)
+        name = model_package.content.name
+        title = f"Tells {' from '.join(model_package.content.labels)}"
     else:
         config = configuration.load(path)
         offer = _plan(path, config)
         name, terms = config.name, offer.terms
         title = f"{config.model.kind.upper()} that tells {' from '.join(terms.labels)} on {terms.dataset}"
-    told = Descriptions(said.name or name, said.title or title[:120], said.description, said.contact)
-    return offer_content(consortium, owner, told, offer, versions), package
+    completed = Descriptions(
+        descriptions.name or name, descriptions.title or title[:120], descriptions.description, descriptions.contact
+    )
+    return offer_content(consortium, owner, completed, offer, versions), package
 
 
 def offer_content(
     consortium: str,
     owner: str,
-    said: Descriptions,
+    descriptions: Descriptions,
     offer: DatasetOffer | ModelOffer | PlanOffer,
     versions: dict[str, int],
 ) -> OfferContent:
@@ -73,10 +75,17 @@ def offer_content(
     Raises:
         CatalogueError: a text that is too long, or a name that cannot be one.
     """
-    told = {"consortium": consortium, "owner": owner, "name": said.name, "version": versions.get(said.name, 1)}
-    told |= {"made_s": round(time.time(), 3), "title": said.title, "description": said.description}
+    fields = {
+        "consortium": consortium,
+        "owner": owner,
+        "name": descriptions.name,
+        "version": versions.get(descriptions.name, 1),
+    }
+    fields |= {"made_s": round(time.time(), 3), "title": descriptions.title, "description": descriptions.description}
     try:
-        return OfferContent.model_validate(told | {"contact": said.contact, "offer": offer.model_dump(mode="json")})
+        return OfferContent.model_validate(
+            fields | {"contact": descriptions.contact, "offer": offer.model_dump(mode="json")}
+        )
     except ValidationError as error:
         raise CatalogueError(f"{first_fault(error)} (got {error.errors()[0]['input']!r}).") from None
 
@@ -86,8 +95,8 @@ def as_configuration(content: OfferContent, file: Path) -> str:
     if not isinstance(plan := content.offer, PlanOffer):
         raise CatalogueError(f"{content.address}: is a {content.offer.kind}, expected a plan.")
     # YAML ends a comment at other characters too than a line feed: what follows them would be configuration.
-    told = {"address": content.address, "consortium": content.consortium, "title": content.title, "file": file.name}
-    words = {name: " ".join(text.split()) for name, text in told.items()}
+    header = {"address": content.address, "consortium": content.consortium, "title": content.title, "file": file.name}
+    words = {name: " ".join(text.split()) for name, text in header.items()}
     head = REHEARSAL.format(version=content.version, day=listing_view.day(content.made_s), **words)
     tree = plan.training.model_dump(mode="json", exclude_defaults=True)
     tree |= {"data": {"kind": "synthetic"}, "sites": {"split": "natural"}}
@@ -95,13 +104,13 @@ def as_configuration(content: OfferContent, file: Path) -> str:
     return head + yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
 
 
-def _model(shared: ModelPackage, file: bytes) -> ModelOffer:
-    told = shared.content
+def _model(package: ModelPackage, file: bytes) -> ModelOffer:
+    content = package.content
     return ModelOffer(
-        model=told.name[:63], package=shared.digest, sha256=hashlib.sha256(file).hexdigest(), size=len(file),
-        architecture=told.model.kind if told.model.kind == "svm" else f"cnn, {told.model.architecture}",
-        labels=told.labels, shape=told.shape, publisher=told.publisher.name, fingerprint=shared.fingerprint,
-        trained=told.provenance.kind, licence=told.licence, card=shared.members[CARD].decode()[:20_000],
+        model=content.name[:63], package=package.digest, sha256=hashlib.sha256(file).hexdigest(), size=len(file),
+        architecture=f"cnn, {content.model.architecture}" if isinstance(content.model, Cnn) else content.model.kind,
+        labels=content.labels, shape=content.shape, publisher=content.publisher.name, fingerprint=package.fingerprint,
+        trained=content.provenance.kind, licence=content.licence, card=package.members[CARD].decode()[:20_000],
     )  # fmt: skip
 
 

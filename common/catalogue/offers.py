@@ -172,7 +172,7 @@ class OfferContent(Frozen):
 
 @dataclass(frozen=True)
 class Offer:
-    """An entry with the paper that it stands on."""
+    """An entry with the signed document that it stands in."""
 
     content: OfferContent
     document: SignedDocument
@@ -190,13 +190,13 @@ class Offer:
             CatalogueError: it is too long.
             WireError: a text moves the cursor, or turns its direction.
         """
-        paper = sign_document("offer", content.model_dump(mode="json"), keys)
-        if len(paper.encode()) > MOST_BYTES:
+        document = sign_document("offer", content.model_dump(mode="json"), keys)
+        if len(document.encode()) > MOST_BYTES:
             raise CatalogueError(
-                f"{content.address}: {len(paper.encode()):,} bytes, expected {MOST_BYTES:,} at most. Shorten its "
+                f"{content.address}: {len(document.encode()):,} bytes, expected {MOST_BYTES:,} at most. Shorten its "
                 "description, or the model's card."
             )
-        return cls(content, paper)
+        return cls(content, document)
 
     @staticmethod
     def load_verified(file: bytes, pins: Pins, members: Mapping[str, bytes]) -> "Offer":
@@ -222,9 +222,9 @@ def _load_verified(file: bytes, pins: Pins, members: tuple[tuple[str, bytes], ..
     """Checked once, wherever it is asked for."""
     if len(file) > MOST_BYTES:
         raise CatalogueError(f"an entry of {len(file):,} bytes, expected {MOST_BYTES:,} at most.")
-    paper = read_document(file, "offer")
+    document = read_document(file, "offer")
     try:
-        content = OfferContent.model_validate(paper.content)
+        content = OfferContent.model_validate(document.content)
     except ValidationError as error:
         raise CatalogueError(f"an entry of another release: {first_fault(error)}. Bring both sides to one.") from None
     if content.consortium != pins.federation:
@@ -232,8 +232,8 @@ def _load_verified(file: bytes, pins: Pins, members: tuple[tuple[str, bytes], ..
     keys = [key for site, key in members if site == content.owner] if content.owner else list(pins.roots)
     if not keys:
         raise IdentityError("unknown-site", f"{content.address}: {content.owner} is no active member.")
-    paper.verify(keys, content.by)
-    return Offer(content, SignedDocument("offer", paper.content, {key: paper.signatures[key] for key in keys}))
+    document.verify(keys, content.by)
+    return Offer(content, SignedDocument("offer", document.content, {key: document.signatures[key] for key in keys}))
 
 
 def withdrawal(content: OfferContent) -> OfferContent:

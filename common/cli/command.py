@@ -35,8 +35,8 @@ def dispatch(
         sub = subparsers.add_parser(name, help=command.summary, description=command.teaching, formatter_class=layout)
         command.arguments(sub)
     options = parser.parse_args(arguments)
-    chosen = commands[options.command]
-    return exit_status(lambda: chosen.run(options), chosen.interrupted)
+    command_to_run = commands[options.command]
+    return exit_status(lambda: command_to_run.run(options), command_to_run.interrupted)
 
 
 def exit_status(run: Callable[[], int], interrupted: str) -> int:
@@ -58,15 +58,15 @@ def exit_status(run: Callable[[], int], interrupted: str) -> int:
     return status
 
 
-def confirm_fingerprint(question: str, expected: str, given: str | None) -> bool:
+def confirm_fingerprint(question: str, fingerprint: str, typed_fingerprint: str | None) -> bool:
     """Whether a fingerprint was compared: given on the command line, or answered with yes at the terminal.
 
     Args:
         expected: the fingerprint.
         given: what `--fingerprint` says; spaces do not matter.
     """
-    if given is not None:
-        return given.replace(" ", "") == expected.replace(" ", "")
+    if typed_fingerprint is not None:
+        return typed_fingerprint.replace(" ", "") == fingerprint.replace(" ", "")
     if not sys.stdin.isatty():
         return False
     return input(f"{question} [yes/no] ").strip().lower() in ("yes", "y")

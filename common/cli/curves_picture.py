@@ -37,8 +37,8 @@ def _learning(axes: Any, result: Mapping[str, Any]) -> None:
         if name.startswith("local/") and records:
             x, y = _auc(records)
             axes.plot(x, y, color=COLOURS["local"], lw=0.8, alpha=0.7, label="each site alone" if len(x) else None)
-    pooled = [s["curves"]["pooled"] for s in result["seeds"] if s["curves"].get("pooled")]
-    for name, runs in (("pooled", pooled), ("federated", together)):
+    pooled_curves = [s["curves"]["pooled"] for s in result["seeds"] if s["curves"].get("pooled")]
+    for name, runs in (("pooled", pooled_curves), ("federated", together)):
         _band(axes, [_auc(records) for records in runs], name)
     handles, labels = axes.get_legend_handles_labels()
     by_label = dict(zip(labels, handles, strict=True))
@@ -60,10 +60,10 @@ def _band(axes: Any, runs: Sequence[tuple[Any, Any]], name: str) -> None:
 
 
 def _auc(records: Sequence[Mapping[str, Any]]) -> tuple[Any, Any]:
-    known = [
+    areas = [
         (r["round"] + 1, r["validation"]["auc"]) for r in records if (r["validation"] or {}).get("auc") is not None
     ]
-    return np.array([k for k, _ in known]), np.array([a for _, a in known], dtype=float)
+    return np.array([k for k, _ in areas]), np.array([a for _, a in areas], dtype=float)
 
 
 def _sites(axes: Any, result: Mapping[str, Any]) -> None:
@@ -79,9 +79,9 @@ def _sites(axes: Any, result: Mapping[str, Any]) -> None:
             axes.plot(x, y, MARKERS[approach], color=colour, ms=big, mew=2.4 if approach == "pooled" else 0.5,
                       label=approach, ls="none", zorder=3)  # fmt: skip
     for i, row in enumerate(rows):
-        known = [row[a]["auc"] for a in COLOURS if a in row and row[a]["auc"] is not None]
-        if known:
-            axes.plot([min(known), max(known)], [i, i], color="#d0d0d0", lw=2, zorder=1)
+        areas = [row[a]["auc"] for a in COLOURS if a in row and row[a]["auc"] is not None]
+        if areas:
+            axes.plot([min(areas), max(areas)], [i, i], color="#d0d0d0", lw=2, zorder=1)
     sizes = [f"{site['cases']['train']} training cases" for site in result["sites"].values()]
     labels = [f"{n}\n{s}" for n, s in zip(names, [*sizes, ""], strict=True)]
     axes.set_yticks(range(len(names)), labels, fontsize=8.5)
@@ -93,19 +93,19 @@ def _sites(axes: Any, result: Mapping[str, Any]) -> None:
     axes.spines[["top", "right", "left"]].set_visible(False)
 
 
-def worth(told: Mapping[str, Any], verdict: str, path: Path) -> None:
+def worth(result: Mapping[str, Any], verdict: str, path: Path) -> None:
     """Write a PNG: what models reach on one hospital's test cases, with intervals (`told`: of `client.comparison`)."""
     import io
 
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3.6), layout="constrained", dpi=110)
-    cases = f"{told['training_cases']} training, {sum(told['by_class'])} test cases"
-    figure.suptitle(f"{told['model']} at {told['site']}: {cases}\n{verdict}", fontsize=10, wrap=True)
-    axes, names = figure.subplots(1, 2, sharey=True), list(told["figures"])
+    cases = f"{result['training_cases']} training, {sum(result['by_class'])} test cases"
+    figure.suptitle(f"{result['model']} at {result['site']}: {cases}\n{verdict}", fontsize=10, wrap=True)
+    axes, names = figure.subplots(1, 2, sharey=True), list(result["figures"])
     for panel, what in zip(axes, ("auc", "accuracy"), strict=True):
         for i, name in enumerate(names):
-            value, interval = (told["figures"][name].get(key) for key in (what, f"{what}_interval"))
+            value, interval = (result["figures"][name].get(key) for key in (what, f"{what}_interval"))
             if value is not None:
                 panel.plot(interval or [value] * 2, [i, i], color=COLOURS[name], lw=2.5)
                 panel.plot([value], [i], MARKERS[name], color=COLOURS[name], ms=8)
@@ -117,7 +117,7 @@ def worth(told: Mapping[str, Any], verdict: str, path: Path) -> None:
         panel.grid(axis="x", alpha=0.25)
         panel.spines[["top", "right", "left"]].set_visible(False)
     axes[0].set_yticks(range(len(names)), ["alone" if name == "local" else name for name in names])
-    kind = "" if told["origin"] == "hospital" else f"{told['origin'].upper()} images. "
+    kind = "" if result["origin"] == "hospital" else f"{result['origin'].upper()} images. "
     figure.supxlabel(f"{kind}Research software, not a medical device.", fontsize=8)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": ""})

@@ -17,10 +17,10 @@ log = logging.getLogger("consilium")
 
 class _Json(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        told = {"at": _utc(record.created), "level": record.levelname.lower(), "message": record.getMessage()}
+        record_fields = {"at": _utc(record.created), "level": record.levelname.lower(), "message": record.getMessage()}
         if record.exc_info:
-            told["trace"] = self.formatException(record.exc_info)
-        return json.dumps(told, ensure_ascii=False)
+            record_fields["trace"] = self.formatException(record.exc_info)
+        return json.dumps(record_fields, ensure_ascii=False)
 
 
 class _Short(logging.Formatter):

@@ -51,8 +51,8 @@ class Watch:
             now = time.monotonic()
             if not self._console.is_terminal and (milestone or now - self._last_line >= LINE_EVERY_S):
                 self._last_line = now
-                done = f"{100 * self._done / self._total:.0f} %{self._left(now)}"
-                self._console.print(f"{text}  ({done})", highlight=False)
+                share = f"{100 * self._done / self._total:.0f} %{self._left(now)}"
+                self._console.print(f"{text}  ({share})", highlight=False)
             # The first unit carries the start-up (compiling the graphs), so time is counted from here.
             self._timed_from = self._timed_from or (now, self._done)
 

@@ -41,8 +41,8 @@ def _explanation(fault: ErrorDetails, section: type[BaseModel]) -> str:
         return "unknown key" + (f"; did you mean '{near}'?" if near else "; see docs/configuration.md")
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         discriminator = fault["ctx"]["discriminator"]
-        expected = fault["ctx"].get("expected_tags", "one of the known kinds")
-        return f"{discriminator} is missing or unknown; expected {expected}"
+        kinds = fault["ctx"].get("expected_tags", "one of the known kinds")
+        return f"{discriminator} is missing or unknown; expected {kinds}"
     if kind in ("model_type", "model_attributes_type", "dict_type"):
         return "expected a section: `key: value` lines below it, or {key: value}"
     if kind == "string_type" and isinstance(value, bool | int | float):

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from common.config.data_settings import Data, Sites
 from common.config.federation_settings import Federation
-from common.config.model_settings import Cnn, ModelConfig, Svm
+from common.config.model_settings import ModelConfig, Svm
 from common.config.section import Count, Frozen
 from common.imaging.augment import Augment
 from common.imaging.steps import Steps
@@ -47,7 +47,7 @@ class Training(Frozen):
             raise ValueError("federation.fraction: the SVM's sums need every site each round, expected 1.0")
         return self
 
-    def model_for(self, seed: int) -> Cnn | Svm:
+    def model_for(self, seed: int) -> ModelConfig:
         """The model of one seed's run: random features that are not pinned follow the seed."""
         if isinstance(self.model, Svm) and self.model.seed is None:
             return self.model.model_copy(update={"seed": seed})

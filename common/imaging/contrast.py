@@ -65,11 +65,11 @@ def _mappings(counts: NDArray[np.int64], clip: float, area: int) -> NDArray[np.f
     limit = max(int(clip * area / LEVELS), 1)
     excess = np.maximum(counts - limit, 0).sum(axis=1)
     clipped = np.minimum(counts, limit) + (excess // LEVELS)[:, None]
-    left = excess % LEVELS
+    remainder = excess % LEVELS
     # What does not divide goes to every step-th bin from the darkest on.
-    step = np.maximum(LEVELS // np.maximum(left, 1), 1)[:, None]
+    step = np.maximum(LEVELS // np.maximum(remainder, 1), 1)[:, None]
     place = np.arange(LEVELS)
-    clipped += (place % step == 0) & (place // step < left[:, None])
+    clipped += (place % step == 0) & (place // step < remainder[:, None])
     mapped = np.rint(clipped.cumsum(axis=1) * ((LEVELS - 1) / area)) / (LEVELS - 1)
     return np.asarray(np.minimum(mapped, 1), np.float32)
 

@@ -53,8 +53,8 @@ class Pipeline:
 
     def fingerprint(self) -> str:
         """SHA-256 over the steps and their settings, the implementation's version, and the statistics once known."""
-        said = {"implementation": IMPLEMENTATION, "steps": [step.model_dump(mode="json") for step in self.steps]}
-        digest = hashlib.sha256(json.dumps(said, sort_keys=True, separators=(",", ":")).encode())
+        description = {"implementation": IMPLEMENTATION, "steps": [step.model_dump(mode="json") for step in self.steps]}
+        digest = hashlib.sha256(json.dumps(description, sort_keys=True, separators=(",", ":")).encode())
         if self.statistics:
             for array in (self.statistics.mean, self.statistics.deviation):
                 digest.update(json.dumps(array.shape).encode() + array.astype("<f4").tobytes())
@@ -83,8 +83,8 @@ class Pipeline:
         mean, variance = mean.astype(np.float64), np.maximum(variance.astype(np.float64), 0)
         step = self._rest[self._split]
         if isinstance(step, Normalise) and step.per == "channel":
-            spread = np.square(mean - mean.mean(axis=(0, 1))).mean(axis=(0, 1))
-            mean, variance = mean.mean(axis=(0, 1)), variance.mean(axis=(0, 1)) + spread
+            between = np.square(mean - mean.mean(axis=(0, 1))).mean(axis=(0, 1))
+            mean, variance = mean.mean(axis=(0, 1)), variance.mean(axis=(0, 1)) + between
         return Pipeline(self.steps, Statistics(mean.astype(np.float32), np.sqrt(variance).astype(np.float32)))
 
     def before(self, pictures: Iterable[Picture]) -> Stack:
@@ -133,9 +133,9 @@ class Pipeline:
         Without federated statistics the image's own stand in, and the label says so.
         """
         _refuse_not_finite(0, picture)
-        seen = [("as read", picture.pixels)]
+        images = [("as read", picture.pixels)]
         stack = self._to_unit([picture])
-        seen.append((self._window.label(), stack[0]))
+        images.append((self._window.label(), stack[0]))
         for number, step in enumerate(self._rest):
             label = step.label()
             if number == self._split and self.statistics is not None:
@@ -145,8 +145,8 @@ class Pipeline:
                 label += " (here: this image's own)"
             else:
                 stack = step.apply(stack)
-            seen.append((label, stack[0]))
-        return seen
+            images.append((label, stack[0]))
+        return images
 
     def _in_batches(self, pictures: Iterable[Picture]) -> "Iterator[_StepGroup]":
         waiting: list[tuple[int, Picture]] = []

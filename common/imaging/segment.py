@@ -61,10 +61,10 @@ def clusters(planes: Planes, k: int, bins: int) -> NDArray[np.uint8]:
         splits = two_means(histogram(levels, bins))[:, None]
     else:  # one by one: 65,536 bins of many images at once would fill the memory
         splits = np.array([k_means(histogram(one[None], bins)[0], k) for one in levels])
-    found = np.zeros(planes.shape, np.uint8)
+    labels = np.zeros(planes.shape, np.uint8)
     for split in splits.T.astype(levels.dtype):
-        found += levels > split[:, None, None]
-    return found
+        labels += levels > split[:, None, None]
+    return labels
 
 
 def quantise(planes: Planes, bins: int) -> Levels:
@@ -84,8 +84,8 @@ def histogram(levels: Levels, bins: int) -> NDArray[np.int64]:
     for start in range(0, n, many):
         some = counts[start : start + many]
         first = (np.arange(len(some)) * bins)[:, None]
-        for left in range(0, pixels, PIECE):
-            numbered = flat[start : start + many, left : left + PIECE] + first
+        for offset in range(0, pixels, PIECE):
+            numbered = flat[start : start + many, offset : offset + PIECE] + first
             some += np.bincount(numbered.ravel(), minlength=some.size).reshape(some.shape)
     return counts
 
@@ -141,8 +141,8 @@ def without_small(mask: Masks, min_pixels: int) -> Masks:
     pieces, count = label(mask, within)
     keep = np.bincount(pieces.ravel(), minlength=count + 1) >= min_pixels
     keep[0] = False
-    kept: Masks = keep[pieces]
-    return kept
+    remaining: Masks = keep[pieces]
+    return remaining
 
 
 def _difference(planes: Planes) -> Planes:

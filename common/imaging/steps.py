@@ -31,9 +31,9 @@ class Step(BaseModel):
 
     def label(self) -> str:
         """For people: the step's name and what it was told."""
-        told = self.model_dump(exclude_none=True)
-        name = told.pop("step")
-        parts = [key if value is True else f"{key} {_brief(value)}" for key, value in told.items() if value]
+        settings = self.model_dump(exclude_none=True)
+        name = settings.pop("step")
+        parts = [key if value is True else f"{key} {_brief(value)}" for key, value in settings.items() if value]
         return f"{name}: {', '.join(parts)}".replace("_", " ") if parts else str(name)
 
 
@@ -184,8 +184,8 @@ class Edges(Transform):
     def apply(self, stack: Stack) -> Stack:
         """float32[n, h, w, c] -> c' = 1 (mask), c + 1 (channel) or c (overlay)."""
         threshold = None if self.threshold == "otsu" else self.threshold
-        found = segment.edges(geometry.intensity(stack), threshold, self.close, self.min_pixels)
-        mask = found[..., None].astype(np.float32)
+        outline = segment.edges(geometry.intensity(stack), threshold, self.close, self.min_pixels)
+        mask = outline[..., None].astype(np.float32)
         if self.output == "overlay":
             return np.maximum(stack, mask)
         return mask if self.output == "mask" else np.concatenate([stack, mask], axis=3)
@@ -203,8 +203,8 @@ class Clusters(Transform):
 
     def apply(self, stack: Stack) -> Stack:
         """float32[n, h, w, c] -> c' = 1 (mask) or c + 1 (channel)."""
-        found = segment.clusters(geometry.intensity(stack), self.k, self.bins)
-        mask = found[..., None] * np.float32(1 / (self.k - 1))
+        cluster_map = segment.clusters(geometry.intensity(stack), self.k, self.bins)
+        mask = cluster_map[..., None] * np.float32(1 / (self.k - 1))
         return mask if self.output == "mask" else np.concatenate([stack, mask], axis=3)
 
 

@@ -58,10 +58,10 @@ def question(request: Request) -> bytes:
     return digest("request", wire.encode_request(request if request.kind == "train" else replace(request, round=0)))
 
 
-def rounding_key(asked: bytes, site: str) -> bytes:
+def rounding_key(question: bytes, site: str) -> bytes:
     """What a site's stochastic rounding is drawn from: the same for the same question, so that the same seed gives the
     same bits. It need not be secret, since the masks hide what is rounded; asking twice averages nothing out."""
-    return digest("rounding", asked, site.encode())
+    return digest("rounding", question, site.encode())
 
 
 def exchanges(
@@ -78,11 +78,11 @@ def exchanges(
     if Pipeline(config.preprocess).needs_statistics:
         looks |= {"x": (tuple(shape), INTENSITY * most), "xx": (tuple(shape), INTENSITY**2 * most)}
     if config.likeness:
-        looks |= {f"likeness/{name}": (told.shape, most) for name, told in out_of_distribution.of_nobody().items()}
-    found = {"statistics": QuestionKind(_wide(looks, sites))} | evaluation(most, classes, sites, config.likeness)
+        looks |= {f"likeness/{name}": (array.shape, most) for name, array in out_of_distribution.of_nobody().items()}
+    kinds = {"statistics": QuestionKind(_wide(looks, sites))} | evaluation(most, classes, sites, config.likeness)
     if isinstance(model, LinearSvm) and isinstance(config.model, Svm):
-        return found | _of_the_svm(config.model, model, most, sites)
-    return found | {"train": QuestionKind(_training(config.federation, model, sites))}
+        return kinds | _of_the_svm(config.model, model, most, sites)
+    return kinds | {"train": QuestionKind(_training(config.federation, model, sites))}
 
 
 def evaluation(most: float, classes: int, sites: int, looks: bool = False) -> dict[str, QuestionKind]:
@@ -104,17 +104,17 @@ def _training(plan: Federation, model: Model, sites: int) -> Layout:
     """Differences of the weights, times the number of examples, with what is summed beside them."""
     most, shapes = plan.weight_bound, {name: w.shape for name, w in model.init(0).items()}
     bits: Literal[32, 64] = 64 if plan.local.moments == "averaged" else 32
-    seen = most * max(1.0, math.ceil(plan.local.epochs or 1.0))
+    cases = most * max(1.0, math.ceil(plan.local.epochs or 1.0))
     if plan.local.steps:
-        seen = max(most, float(plan.local.steps * plan.local.batch))
+        cases = max(most, float(plan.local.steps * plan.local.batch))
     # A training loss is shown, not used: where many sites leave it no room, its bound gives way.
-    loss = min(LOSS * seen, _room(bits, sites))
-    beside: Arrays = {"weight": ((1,), most), "examples": ((1,), seen), "correct": ((1,), seen)}
+    loss = min(LOSS * cases, _room(bits, sites))
+    beside: Arrays = {"weight": ((1,), most), "examples": ((1,), cases), "correct": ((1,), cases)}
     beside["loss_sum"] = ((1,), loss)
     if plan.local.moments == "averaged" and plan.local.optimizer == "adam":
         beside |= {f"moments/first/{name}": (shape, GRADIENT * most) for name, shape in shapes.items()}
         beside |= {f"moments/second/{name}": (shape, SQUARED_GRADIENT * most) for name, shape in shapes.items()}
-        beside["moments/steps"] = ((1,), seen * plan.rounds * most)
+        beside["moments/steps"] = ((1,), cases * plan.rounds * most)
     if plan.strategy == "scaffold":
         beside |= {f"control/{name}": (shape, CONTROL) for name, shape in shapes.items()}
     fraction = _fraction_bits(plan.clip * most, bits, sites)
@@ -126,17 +126,19 @@ def _of_the_svm(config: Svm, model: LinearSvm, most: float, sites: int) -> dict[
     """Sums over everybody or nobody: over some of the sites they are those of another function."""
     d, rows = model.features.dimension + 1, model.rows
     largest = 1.0 if config.features == "fourier" else INTENSITY
-    packed, second = d * (d + 1) // 2, most * largest**2
-    found: dict[str, Arrays] = {"gram": {"gram": ((packed,), second)}} if config.solver == "gram-lbfgs" else {}
+    triangle, second = d * (d + 1) // 2, most * largest**2
+    arrays_by_kind: dict[str, Arrays] = (
+        {"gram": {"gram": ((triangle,), second)}} if config.solver == "gram-lbfgs" else {}
+    )
     for name, points in (("gradient/1", 1), (f"gradient/{TRIALS}", TRIALS), ("hessian", 1)):
-        found[name] = {
+        arrays_by_kind[name] = {
             "loss": ((points, rows), most * HINGE**2),
             "gradient": ((points, rows, d), 2 * most * HINGE * largest),
         }
-    found["hessian"]["hessian"] = ((rows, packed), 2 * second)
+    arrays_by_kind["hessian"]["hessian"] = ((rows, triangle), 2 * second)
     if config.solver != "newton":
-        del found["hessian"]
-    return {name: QuestionKind(_wide(a | {"n": ((1,), most)}, sites), whole=True) for name, a in found.items()}
+        del arrays_by_kind["hessian"]
+    return {name: QuestionKind(_wide(a | {"n": ((1,), most)}, sites), whole=True) for name, a in arrays_by_kind.items()}
 
 
 def _wide(arrays: Arrays, sites: int) -> Layout:

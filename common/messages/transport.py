@@ -104,11 +104,11 @@ class InMemory:
 
     def exchange(self, requests: Mapping[str, Request], timeout_s: float) -> Iterator[tuple[str, Reply]]:
         """Ask each site what it is to be asked, only as many at a time as there are workers."""
-        left = iter([(name, r) for name, r in requests.items() if not self._misfortunes.away(name, r.round)])
+        remaining = iter([(name, r) for name, r in requests.items() if not self._misfortunes.away(name, r.round)])
         with ThreadPoolExecutor(self._workers) as pool:
             running: dict[Future[tuple[Reply, Tensors]], tuple[str, Request]] = {}
             while True:
-                for name, request in islice(left, self._workers - len(running)):
+                for name, request in islice(remaining, self._workers - len(running)):
                     running[pool.submit(self._answers[name], request, self.states[name])] = name, request
                 if not running:
                     return

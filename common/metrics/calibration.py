@@ -72,8 +72,8 @@ def fitted(outside: Floats, inside: Floats) -> tuple[float, float]:
 def probability(margins: NDArray[Any] | float, slope: float, intercept: float) -> Floats:
     """The fitted sigmoid."""
     z = np.clip(slope * np.asarray(margins, np.float64) + intercept, -60, 60)
-    found: Floats = 1 / (1 + np.exp(-z))
-    return found
+    result: Floats = 1 / (1 + np.exp(-z))
+    return result
 
 
 def neighbours(margin: float, outside: Floats, inside: Floats) -> Neighbours:
@@ -94,6 +94,6 @@ def neighbours(margin: float, outside: Floats, inside: Floats) -> Neighbours:
 
 def dense(bins: NDArray[np.int64], counts: NDArray[np.int64]) -> Floats:
     """Counts by bin, of those bins that hold any, as float64[BINS]."""
-    found = np.zeros(BINS)
-    found[bins] = counts
-    return found
+    histogram = np.zeros(BINS)
+    histogram[bins] = counts
+    return histogram

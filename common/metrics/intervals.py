@@ -38,8 +38,8 @@ def auc(area: float, positives: float, negatives: float) -> Interval | None:
 
     def excess(theta: float) -> float:
         more = (positives + negatives) / 2 - 1
-        spread = 1 + more * (1 - theta) / (2 - theta) + more * theta / (1 + theta)
-        return (area - theta) ** 2 - Z * Z * theta * (1 - theta) * spread / (positives * negatives)
+        variance = 1 + more * (1 - theta) / (2 - theta) + more * theta / (1 + theta)
+        return (area - theta) ** 2 - Z * Z * theta * (1 - theta) * variance / (positives * negatives)
 
     return _crossing(excess, area, 0.0), _crossing(excess, area, 1.0)
 
@@ -55,13 +55,13 @@ def auc_of_histogram(outside: NDArray[np.float64], inside: NDArray[np.float64]) 
     if not positives or not negatives:
         return None
     won = (np.cumsum(outside) - outside / 2) / negatives  # share of the negatives that a positive in the bin beats
-    lost = 1 - (np.cumsum(inside) - inside / 2) / positives
+    missing = 1 - (np.cumsum(inside) - inside / 2) / positives
     area = float((inside * won).sum() / positives)
     score = auc(area, positives, negatives)
     if score is None or positives < 2 or negatives < 2 or not 0 < area < 1:
         return score
     of_positives = float((inside * (won - area) ** 2).sum()) / (positives - 1)
-    of_negatives = float((outside * (lost - area) ** 2).sum()) / (negatives - 1)
+    of_negatives = float((outside * (missing - area) ** 2).sum()) / (negatives - 1)
     variance = of_positives / positives + of_negatives / negatives
     if not variance:
         return score
@@ -75,16 +75,16 @@ def of_figures(figures: Mapping[str, Any], by_class: Sequence[float]) -> dict[st
 
     For more than two classes AUC, sensitivity and specificity are means over classes, and only accuracy has one.
     """
-    found = {"accuracy_interval": proportion(figures["accuracy"] * sum(by_class), sum(by_class))}
+    intervals = {"accuracy_interval": proportion(figures["accuracy"] * sum(by_class), sum(by_class))}
     if len(by_class) != 2:
-        return found
+        return intervals
     negatives, positives = by_class
     if figures["auc"] is not None:
-        found["auc_interval"] = auc(figures["auc"], positives, negatives)
+        intervals["auc_interval"] = auc(figures["auc"], positives, negatives)
     for name, n in (("sensitivity", positives), ("specificity", negatives)):
         if figures[name] is not None:
-            found[f"{name}_interval"] = proportion(figures[name] * n, n)
-    return found
+            intervals[f"{name}_interval"] = proportion(figures[name] * n, n)
+    return intervals
 
 
 def format_interval(value: float | None, interval: Sequence[float] | None, between: str = " ") -> str:

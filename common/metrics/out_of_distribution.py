@@ -45,11 +45,11 @@ def traits(stack: Stack) -> Floats:
 
 def sums(stack: Stack) -> dict[str, Floats]:
     """What a site adds: `n` [1], `sum` [TRAITS] and `products` [PRODUCTS], the upper triangle row by row."""
-    found = traits(stack)
+    values = traits(stack)
     return {
-        "n": np.array([float(len(found))]),
-        "sum": found.sum(axis=0),
-        "products": (found.T @ found)[np.triu_indices(TRAITS)],
+        "n": np.array([float(len(values))]),
+        "sum": values.sum(axis=0),
+        "products": (values.T @ values)[np.triu_indices(TRAITS)],
     }
 
 
@@ -58,13 +58,13 @@ def of_nobody() -> dict[str, Floats]:
     return {"n": np.zeros(1), "sum": np.zeros(TRAITS), "products": np.zeros(PRODUCTS)}
 
 
-def possible(told: Tensors) -> bool:
+def possible(sums_of_traits: Tensors) -> bool:
     """Whether these can be sums over images: of each characteristic lies within -1 and 1 what is added for an image."""
     shapes = {name: array.shape for name, array in of_nobody().items()}
-    if {name: array.shape for name, array in told.items() if name in shapes} != shapes:
+    if {name: array.shape for name, array in sums_of_traits.items() if name in shapes} != shapes:
         return False
-    most = 1.01 * float(told["n"][0]) + 1  # they were rounded to be masked
-    return most > 2 and all(bool((np.abs(told[name]) <= most).all()) for name in shapes)
+    most = 1.01 * float(sums_of_traits["n"][0]) + 1  # they were rounded to be masked
+    return most > 2 and all(bool((np.abs(sums_of_traits[name]) <= most).all()) for name in shapes)
 
 
 def histogram(distances: Floats) -> Floats:
@@ -74,12 +74,12 @@ def histogram(distances: Floats) -> Floats:
     return np.bincount(np.clip(place, 0, BINS - 1).astype(np.int64), minlength=BINS).astype(np.float64)
 
 
-def limit(counted: Floats) -> tuple[float, float]:
+def limit(counts: Floats) -> tuple[float, float]:
     """The distance beyond which BEYOND of the counted images lie, or fewer; and the share of them that does."""
     edges = LOWEST * 2 ** (np.arange(1, BINS + 1) * OCTAVES / BINS)
-    beyond = counted.sum() - np.cumsum(counted)
-    first = int(np.argmax(beyond <= BEYOND * counted.sum()))
-    return float(edges[first]), float(beyond[first] / max(counted.sum(), 1.0))
+    beyond = counts.sum() - np.cumsum(counts)
+    first = int(np.argmax(beyond <= BEYOND * counts.sum()))
+    return float(edges[first]), float(beyond[first] / max(counts.sum(), 1.0))
 
 
 @dataclass(frozen=True)
@@ -91,13 +91,13 @@ class Reference:
     """float64[TRAITS, TRAITS]: turns a difference from the mean into a vector whose length is the distance."""
 
     @classmethod
-    def of(cls, told: Tensors) -> Self | None:
+    def of(cls, sums_of_traits: Tensors) -> Self | None:
         """From sums over all sites; None where they are over no image."""
-        n = float(told["n"][0])
+        n = float(sums_of_traits["n"][0])
         if n < 1:
             return None
-        mean, second = told["sum"] / n, np.zeros((TRAITS, TRAITS))
-        second[np.triu_indices(TRAITS)] = told["products"] / n
+        mean, second = sums_of_traits["sum"] / n, np.zeros((TRAITS, TRAITS))
+        second[np.triu_indices(TRAITS)] = sums_of_traits["products"] / n
         second = np.triu(second) + np.triu(second, 1).T
         covariance = second - np.outer(mean, mean)
         variances = np.diag(np.maximum(np.diag(covariance), 0.0))
@@ -108,8 +108,8 @@ class Reference:
 
     def distances(self, stack: Stack) -> Floats:
         """Of every image, float64[n]; about 1 for one like the training's."""
-        found: Floats = np.sqrt(np.square((traits(stack) - self.mean) @ self.root).sum(axis=1))
-        return found
+        distances: Floats = np.sqrt(np.square((traits(stack) - self.mean) @ self.root).sum(axis=1))
+        return distances
 
 
 def _traits(grey: NDArray[np.float32]) -> Floats:
@@ -139,5 +139,5 @@ def _traits(grey: NDArray[np.float32]) -> Floats:
 
 def _steps(image: NDArray[Any], axis: int) -> Floats:
     """Mean of the differences between neighbours."""
-    found: Floats = np.abs(np.diff(image, axis=axis)).mean(axis=(1, 2), dtype=np.float64)
-    return found
+    mean_steps: Floats = np.abs(np.diff(image, axis=axis)).mean(axis=(1, 2), dtype=np.float64)
+    return mean_steps

@@ -87,8 +87,8 @@ def count(logits: NDArray[Any], labels: Labels) -> dict[str, Floats]:
 def auc_of_counts(counts: Tensors) -> float | None:
     """Area under the ROC curve read off summed histograms; the mean over classes for more than two."""
     areas = [_area(out, into) for out, into in counts["histogram"]]
-    known = [a for a in areas if a is not None]
-    return float(np.mean(known)) if known else None
+    defined = [a for a in areas if a is not None]
+    return float(np.mean(defined)) if defined else None
 
 
 def summary_of_counts(counts: Tensors) -> dict[str, float | None]:
@@ -114,13 +114,13 @@ def operating_point(counts: Tensors, rule: Rule) -> float | None:
     if not out.sum() or not into.sum():
         return 0.0
     edges = np.linspace(-MARGIN_LIMIT, MARGIN_LIMIT, BINS + 1)
-    missed = np.concatenate([[0.0], np.cumsum(into)])  # positives below each edge
+    misses = np.concatenate([[0.0], np.cumsum(into)])  # positives below each edge
     cleared = np.concatenate([[0.0], np.cumsum(out)])  # negatives below each edge
-    sensitivity, specificity = 1 - missed / into.sum(), cleared / out.sum()
+    sensitivity, specificity = 1 - misses / into.sum(), cleared / out.sum()
     if rule == "youden":
         worth = sensitivity + specificity
     elif rule == "accuracy":
-        worth = cleared - missed
+        worth = cleared - misses
     else:
         worth = np.where(sensitivity >= float(rule), specificity, -1.0)
     best = np.flatnonzero(worth >= worth.max() - 1e-12)
@@ -135,10 +135,10 @@ def score(logits: NDArray[Any], labels: Labels, threshold: float | None) -> Scor
     positive = margin[:, 0] > threshold if k == 2 and threshold is not None else None
     predicted = logits.argmax(axis=1) if positive is None else positive.astype(np.int64)
     areas = [exact_auc(margin[:, j], labels == c) for j, c in enumerate(range(k) if k > 2 else [1])]
-    known = [a for a in areas if a is not None]
+    defined = [a for a in areas if a is not None]
     return Score(
         n=len(labels),
-        auc=float(np.mean(known)) if known else None,
+        auc=float(np.mean(defined)) if defined else None,
         accuracy=float((predicted == labels).mean()) if len(labels) else 0.0,
         sensitivity=_mean_rate([(predicted == c)[labels == c] for c in (range(k) if k > 2 else [1])]),
         specificity=_mean_rate([(predicted != c)[labels != c] for c in (range(k) if k > 2 else [1])]),
@@ -169,10 +169,10 @@ def roc(counts: Tensors) -> list[tuple[Floats, Floats]]:
 
 def mean_and_deviation(values: list[float | None]) -> Mapping[str, float | None]:
     """Mean and sample standard deviation over seeds; None where a figure is undefined."""
-    known = [v for v in values if v is not None]
-    if not known:
+    defined = [v for v in values if v is not None]
+    if not defined:
         return {"mean": None, "sd": None}
-    return {"mean": float(np.mean(known)), "sd": float(np.std(known, ddof=1)) if len(known) > 1 else 0.0}
+    return {"mean": float(np.mean(defined)), "sd": float(np.std(defined, ddof=1)) if len(defined) > 1 else 0.0}
 
 
 def _area(out: Floats, into: Floats) -> float | None:

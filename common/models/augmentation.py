@@ -20,8 +20,8 @@ def augmented(images: tf.Tensor, settings: Augment | None, seed: tf.Tensor) -> t
     if settings.brightness or settings.contrast:
         images = _relit(images, settings, seeds[1])
     if settings.noise:
-        spread = settings.noise * tf.math.reduce_std(images, axis=[1, 2], keepdims=True)
-        images += spread * tf.random.stateless_normal(tf.shape(images), seeds[2], alg="philox")
+        deviation = settings.noise * tf.math.reduce_std(images, axis=[1, 2], keepdims=True)
+        images += deviation * tf.random.stateless_normal(tf.shape(images), seeds[2], alg="philox")
     return images
 
 
@@ -54,6 +54,6 @@ def _relit(images: tf.Tensor, settings: Augment, seed: tf.Tensor) -> tf.Tensor:
     n = tf.shape(images)[0]
     draw = tf.random.stateless_uniform([2, n, 1, 1, 1], seed, -1.0, 1.0, alg="philox")
     mean = tf.reduce_mean(images, axis=[1, 2], keepdims=True)
-    spread = tf.math.reduce_std(images, axis=[1, 2], keepdims=True)
+    deviation = tf.math.reduce_std(images, axis=[1, 2], keepdims=True)
     stretched = mean + (images - mean) * (1.0 + draw[0] * settings.contrast)
-    return stretched + draw[1] * settings.brightness * spread
+    return stretched + draw[1] * settings.brightness * deviation

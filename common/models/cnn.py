@@ -6,7 +6,7 @@
 # ruff: noqa: E402
 
 import os
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +35,7 @@ SCORED_TOGETHER_PX = 1 << 18
 class KerasCnn:
     """A Keras network that holds no weights: it is handed them. Same weights, cases and seed: same bits."""
 
-    kind: Literal["cnn", "svm"] = "cnn"
+    kind: str = "cnn"
 
     def __init__(self, config: Cnn, shape: Shape, classes: int, augment: Augment | None = None) -> None:
         self._graphs = graphs(config, shape, classes, augment)

@@ -18,12 +18,12 @@ def grad_cam(graphs: Graphs, weights: Flat, image: Stack, label: int) -> NDArray
     """
     network = graphs.network
     both = keras.Model(network.input, [_last_maps(network), network.output])
-    named = dict(zip(graphs.start, graphs.variables(tf.constant(weights)), strict=True))
+    variables = dict(zip(graphs.start, graphs.variables(tf.constant(weights)), strict=True))
     pixels = tf.constant(image)
     with tf.GradientTape() as tape:
         tape.watch(pixels)
         (maps, logits), _ = both.stateless_call(
-            [named[v.path] for v in both.trainable_variables],
+            [variables[v.path] for v in both.trainable_variables],
             [v.value for v in both.non_trainable_variables], pixels, training=False,
         )  # fmt: skip
         # Against the other classes: what raises all logits alike raises none of the probabilities.
@@ -35,5 +35,5 @@ def grad_cam(graphs: Graphs, weights: Flat, image: Stack, label: int) -> NDArray
 
 def _last_maps(network: keras.Model) -> keras.KerasTensor:
     """What the last layer gives in which everything still has a place, before a pooling behind it."""
-    placed = [one for one in network.layers if len(one.output.shape) == 4 and not isinstance(one, layers.MaxPooling2D)]
-    return placed[-1].output
+    spatial = [one for one in network.layers if len(one.output.shape) == 4 and not isinstance(one, layers.MaxPooling2D)]
+    return spatial[-1].output

@@ -15,7 +15,6 @@ frequency are taken together, the better of that paper's two embeddings (Sutherl
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,14 +78,14 @@ class Fourier:
         angles = (flat @ self.frequencies).astype(np.float64)
         by_angle = -alpha[:half] * np.sin(angles)
         by_angle[:, : self.dimension - half] += alpha[half:] * np.cos(angles[:, : self.dimension - half])
-        found: Floats = by_angle @ self.frequencies.T * np.sqrt(2 / self.dimension)
-        return found
+        result: Floats = by_angle @ self.frequencies.T * np.sqrt(2 / self.dimension)
+        return result
 
 
 class LinearSvm:
     """The SVM behind the `Model` protocol. Weights: `alpha` float64[rows, features], `intercept` float64[rows]."""
 
-    kind: Literal["cnn", "svm"] = "svm"
+    kind: str = "svm"
 
     def __init__(self, config: Svm, shape: tuple[int, int, int], classes: int) -> None:
         inputs = int(np.prod(shape))
@@ -125,9 +124,9 @@ class LinearSvm:
             raise DataError("no cases to train on: expected at least one. Give the site cases, or leave it out.")
         z = np.concatenate([phi for phi, _ in self._batches(cases.images)])
         signs = self._signs(cases.labels)
-        found = np.stack([self._optimum(z[:, :-1], signs[:, row]) for row in range(self.rows)])
-        new = {"alpha": found[:, :-1], "intercept": found[:, -1]}
-        hinge = np.maximum(0.0, 1 - signs * (z @ found.T))
+        optima = np.stack([self._optimum(z[:, :-1], signs[:, row]) for row in range(self.rows)])
+        new = {"alpha": optima[:, :-1], "intercept": optima[:, -1]}
+        hinge = np.maximum(0.0, 1 - signs * (z @ optima.T))
         right = np.argmax(self.scores(new, cases.images), axis=1) == cases.labels
         return Fitted(new, {}, self.rows, len(cases), float(np.square(hinge).sum()), int(right.sum()))
 
@@ -208,19 +207,19 @@ class LinearSvm:
 
     def _points(self, weights: Tensors) -> Floats:
         """float64[points, rows, d] of weights with or without an axis of points."""
-        expected = (self.rows, self.features.dimension)
+        shape = (self.rows, self.features.dimension)
         alpha, intercept = weights.get("alpha"), weights.get("intercept")
-        if alpha is None or intercept is None or alpha.shape[-2:] != expected or alpha.shape[:-1] != intercept.shape:
+        if alpha is None or intercept is None or alpha.shape[-2:] != shape or alpha.shape[:-1] != intercept.shape:
             raise WeightsError(
                 f"weights of shapes { {name: value.shape for name, value in weights.items()} } are not this SVM's, "
-                f"expected alpha {expected} and intercept {expected[:1]}. Use the configuration of their training."
+                f"expected alpha {shape} and intercept {shape[:1]}. Use the configuration of their training."
             )
         points = np.concatenate([alpha, intercept[..., None]], axis=-1).astype(np.float64)
         if not np.isfinite(points).all():
             raise WeightsError(
                 "alpha or intercept holds infinite or undefined numbers. Train again, or take a checkpoint."
             )
-        return points.reshape(-1, self.rows, expected[1] + 1)
+        return points.reshape(-1, self.rows, shape[1] + 1)
 
     def _signs(self, labels: Labels) -> Floats:
         """±1, float64[n, rows]: whether a case is of the row's class."""

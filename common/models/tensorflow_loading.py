@@ -21,27 +21,27 @@ def load(module: str) -> None:
 @contextmanager
 def _hidden(packages: tuple[str, ...]) -> Iterator[None]:
     """Make packages that are not yet loaded look as if they were not installed."""
-    hidden = [package for package in packages if package not in sys.modules]
-    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None there is how Python says "not to be had"
+    absent = [package for package in packages if package not in sys.modules]
+    sys.modules.update(dict.fromkeys(absent))  # type: ignore[arg-type]  # None there is how Python says "not to be had"
     try:
         yield
     finally:
-        for package in hidden:
+        for package in absent:
             del sys.modules[package]
 
 
 @contextmanager
 def _sifted() -> Iterator[None]:
     sys.stderr.flush()
-    own = os.dup(2)
+    stderr_copy = os.dup(2)
     with tempfile.TemporaryFile() as caught:
         os.dup2(caught.fileno(), 2)
         try:
             yield
         finally:
             sys.stderr.flush()
-            os.dup2(own, 2)
-            os.close(own)
+            os.dup2(stderr_copy, 2)
+            os.close(stderr_copy)
             caught.seek(0)
             rest = [line for line in caught.read().decode(errors="replace").splitlines() if not _known(line)]
             print(*rest, sep="\n", end="\n" if rest else "", file=sys.stderr)

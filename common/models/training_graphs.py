@@ -88,13 +88,13 @@ class Graphs:
         Raises:
             WeightsError: a name, a shape, or a value that is not finite.
         """
-        for name, own in self.start.items():
+        for name, start in self.start.items():
             array = arrays.get(prefix + name)
-            if array is None or array.shape != own.shape:
-                got = "nothing of that name" if array is None else f"{array.shape}"
+            if array is None or array.shape != start.shape:
+                actual = "nothing of that name" if array is None else f"{array.shape}"
                 raise WeightsError(
-                    f"{what}: expected '{prefix}{name}' of shape {own.shape}, got {got}. They belong to another model: "
-                    "the configuration's model and image size must be those they were made with."
+                    f"{what}: expected '{prefix}{name}' of shape {start.shape}, got {actual}. They belong to another "
+                    "model: the configuration's model and image size must be those they were made with."
                 )
         vector = np.concatenate([np.ravel(arrays[prefix + name]) for name in self.start]).astype(np.float32)
         if not np.isfinite(vector).all():
@@ -109,17 +109,18 @@ class Graphs:
             WeightsError: training ended in values that are not finite.
         """
         parts = np.split(vector.numpy(), np.cumsum(self._sizes)[:-1])
-        found = {
-            prefix + name: part.reshape(own.shape) for (name, own), part in zip(self.start.items(), parts, strict=True)
+        arrays = {
+            prefix + name: part.reshape(start.shape)
+            for (name, start), part in zip(self.start.items(), parts, strict=True)
         }
-        if odd := _first_odd(found):
+        if odd := _first_odd(arrays):
             raise WeightsError(f"training ended in NaN or infinite values in '{odd}'. {DIVERGED}")
-        return found
+        return arrays
 
     def variables(self, weights: tf.Tensor) -> list[tf.Tensor]:
         """A vector of weights as the network's own variables, in their order."""
         parts = zip(tf.split(weights, self._sizes), self.start.values(), strict=True)
-        return [tf.reshape(part, own.shape) for part, own in parts]
+        return [tf.reshape(part, start.shape) for part, start in parts]
 
     def _logits(self, images: tf.Tensor, weights: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:
         """Run the network on weights from outside; with a seed as in training (dropout's only state is its seed)."""
@@ -135,10 +136,10 @@ class Graphs:
         loss_sum, correct = tf.constant(0.0), tf.constant(0)
         for step in tf.range(tf.shape(course.order)[0]):
             row = course.order[step]
-            chosen = row[: tf.math.count_nonzero(row >= 0, dtype=tf.int32)]
+            rows = row[: tf.math.count_nonzero(row >= 0, dtype=tf.int32)]
             seeds = tf.random.split(tf.random.fold_in(course.seed, step))
-            batch = augmented(tf.gather(images, chosen), self._augment, seeds[0])
-            truth = tf.gather(labels, chosen)
+            batch = augmented(tf.gather(images, rows), self._augment, seeds[0])
+            truth = tf.gather(labels, rows)
             with tf.GradientTape() as tape:
                 tape.watch(state.weights)
                 logits = self._logits(batch, state.weights, seeds[1])
@@ -147,8 +148,8 @@ class Graphs:
             gradient = tape.gradient(loss, state.weights) + course.correction
             gradient += course.proximal * (state.weights - course.anchor)
             rate = course.rates[step]
-            kept = state.weights * (1.0 - rate * course.decay * self._kernels)
-            state = rule(state._replace(weights=kept), gradient, rate)
+            decayed = state.weights * (1.0 - rate * course.decay * self._kernels)
+            state = rule(state._replace(weights=decayed), gradient, rate)
             loss_sum += tf.reduce_sum(losses)
             correct += tf.math.count_nonzero(tf.argmax(logits, 1, tf.int32) == truth, dtype=tf.int32)
         return state, loss_sum, correct

@@ -16,7 +16,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from common.config import Cnn, Svm
+from common.config import Cnn, ModelConfig, Svm
 from common.errors import PackageError
 from common.imaging import Pipeline
 from common.imaging.steps import Normalise
@@ -30,27 +30,29 @@ GROUP_EPSILON = 1e-3
 
 
 def graph(
-    config: Cnn | Svm, shape: tuple[int, int, int], labels: Sequence[str], weights: Tensors, pipeline: Pipeline
+    config: ModelConfig, shape: tuple[int, int, int], labels: Sequence[str], weights: Tensors, pipeline: Pipeline
 ) -> bytes:
     """The model as an ONNX file.
 
     Raises:
-        PackageError: the graph does not pass ONNX's own check: a defect.
+        PackageError: there is no graph for this kind of model, or it does not pass ONNX's own check: a defect.
     """
     build = _Builder(weights)
     x = _normalised(build, "images", pipeline)
     if isinstance(config, Svm):
         outputs = [_svm(build, x, config, shape, len(labels))]
-    else:
+    elif isinstance(config, Cnn):
         outputs = [_cnn(build, x, config, shape), "probabilities"]
         build.node("Softmax", ["logits"], "probabilities", axis=1)
+    else:
+        raise PackageError(f"a model of kind {config.kind} has no ONNX graph in {__name__}. Export it without --onnx.")
     inputs = [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["n", *shape])]
-    made = helper.make_graph(
+    onnx_graph = helper.make_graph(
         build.nodes, "consilium", inputs,
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", len(labels)]) for name in outputs],
         build.constants,
     )  # fmt: skip
-    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR,
+    model = helper.make_model(onnx_graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR,
                               producer_name="consilium", doc_string=_doc(pipeline))  # fmt: skip
     helper.set_model_props(model, {"labels": "\n".join(labels), "preprocessing": pipeline.fingerprint()})
     try:

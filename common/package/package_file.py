@@ -29,7 +29,7 @@ from common.trust.keys import public_of
 from common.types import Stack, Tensors, under
 
 SUFFIX = ".consilium"
-PAPER, ARRAYS, CARD, PAGE, GRAPH = "package.json", "model.safetensors", "card.md", "card.html", "model.onnx"
+DOCUMENT, ARRAYS, CARD, PAGE, GRAPH = "package.json", "model.safetensors", "card.md", "card.html", "model.onnx"
 NEEDED, ALLOWED = (ARRAYS, CARD, PAGE), (ARRAYS, CARD, PAGE, GRAPH)
 ASK = "Do not use it; ask whoever gave it to you for a new one."
 
@@ -51,8 +51,8 @@ class ModelPackage:
     @property
     def fingerprint(self) -> str:
         """Of the publisher, to be compared once: a consortium's is that which its sites compared when they joined."""
-        told = self.content.publisher
-        return fingerprint(told.name.encode(), *map(bytes.fromhex, told.roots))
+        publisher = self.content.publisher
+        return fingerprint(publisher.name.encode(), *map(bytes.fromhex, publisher.roots))
 
     def model(self) -> Model:
         """Built from this program's own code; the CNN takes seconds, for TensorFlow is imported.
@@ -86,13 +86,13 @@ def build_package(content: Mapping[str, Any], members: Mapping[str, bytes], keys
         PackageError: it would be refused by whoever reads it.
     """
     names = [name for name in ALLOWED if name in members]
-    told = dict(content) | {"members": {name: hashlib.sha256(members[name]).hexdigest() for name in names}}
+    fields = dict(content) | {"members": {name: hashlib.sha256(members[name]).hexdigest() for name in names}}
     try:
-        checked = PackageContent.model_validate(told).model_dump(mode="json")
+        content_json = PackageContent.model_validate(fields).model_dump(mode="json")
     except ValidationError as error:
         raise PackageError(f"cannot be packed: {first_fault(error)}.") from None
-    paper = sign_document("package", checked, keys)
-    file = b"".join(zip_archive.pack({PAPER: paper.encode()} | {name: members[name] for name in names}))
+    document = sign_document("package", content_json, keys)
+    file = b"".join(zip_archive.pack({DOCUMENT: document.encode()} | {name: members[name] for name in names}))
     load_verified_package(file, "the new package", [public_of(key) for key in keys])
     return file
 
@@ -130,21 +130,23 @@ def load_verified_package(file: bytes, name: str, roots: Sequence[bytes] | None 
 
 def _load_verified_package(file: bytes, roots: Sequence[bytes] | None) -> ModelPackage:
     members = zip_archive.unpack(file)
-    if next(iter(members)) != PAPER:
-        raise PackageError(f"its first member is not {PAPER}. {ASK}")
-    paper = read_document(members[PAPER], "package")
-    if replace(paper, content=json.loads(canonical(paper.content))).encode() != members[PAPER]:  # keys in order
-        raise PackageError(f"{PAPER} is not written as this program writes it. {ASK}")
+    if next(iter(members)) != DOCUMENT:
+        raise PackageError(f"its first member is not {DOCUMENT}. {ASK}")
+    document = read_document(members[DOCUMENT], "package")
+    if (
+        replace(document, content=json.loads(canonical(document.content))).encode() != members[DOCUMENT]
+    ):  # keys in order
+        raise PackageError(f"{DOCUMENT} is not written as this program writes it. {ASK}")
     try:
-        content = PackageContent.model_validate(paper.content)
+        content = PackageContent.model_validate(document.content)
     except ValidationError as error:
-        raise PackageError(f"{PAPER}: {first_fault(error)}. Is it of a later release than this program?") from None
-    own = tuple(map(bytes.fromhex, content.publisher.roots))
-    if roots is not None and set(roots) != set(own):
+        raise PackageError(f"{DOCUMENT}: {first_fault(error)}. Is it of a later release than this program?") from None
+    publisher_keys = tuple(map(bytes.fromhex, content.publisher.roots))
+    if roots is not None and set(roots) != set(publisher_keys):
         raise PackageError(f"is signed by '{content.publisher.name}' under other keys than those pinned here. {ASK}")
-    if tuple(paper.signatures) != own:
+    if tuple(document.signatures) != publisher_keys:
         raise PackageError(f"has other signatures than its publisher's. {ASK}")
-    paper.verify(own, f"the publisher '{content.publisher.name}'")
+    document.verify(publisher_keys, f"the publisher '{content.publisher.name}'")
     _refuse_other_members(content, members)
     arrays, header = tensorfile.unpack(members[ARRAYS])
     if header or tensorfile.pack(arrays, {}) != members[ARRAYS]:
@@ -156,13 +158,13 @@ def _load_verified_package(file: bytes, roots: Sequence[bytes] | None) -> ModelP
     looks = under("likeness", arrays)
     if content.likeness and not out_of_distribution.possible(looks):
         raise PackageError(f"what it says of images unlike the training's does not fit this release. {ASK}")
-    return ModelPackage(content, paper.digest.hex(), weights, looks, _pipeline(content, arrays), members)
+    return ModelPackage(content, document.digest.hex(), weights, looks, _pipeline(content, arrays), members)
 
 
 def _refuse_other_members(content: PackageContent, members: Mapping[str, bytes]) -> None:
-    names = [name for name in members if name != PAPER]
-    expected = [name for name in ALLOWED if name in content.members]
-    if names != expected or len(expected) != len(content.members) or not set(NEEDED) <= set(names):
+    names = [name for name in members if name != DOCUMENT]
+    expected_names = [name for name in ALLOWED if name in content.members]
+    if names != expected_names or len(expected_names) != len(content.members) or not set(NEEDED) <= set(names):
         raise PackageError(f"holds {', '.join(names) or 'nothing'}; expected {', '.join(content.members)}. {ASK}")
     for name in names:
         if hashlib.sha256(members[name]).hexdigest() != content.members[name]:

@@ -36,16 +36,16 @@ def load_verified_decisions(content: bytes, plan: RunPlan, keys: Mapping[str, by
         PolicyError: for a decision on another plan, or one that is no approval.
     """
     try:
-        papers = [(str(told["content"]["site"]), json.dumps(told).encode()) for told in json.loads(content)]
+        entries = [(str(entry["content"]["site"]), json.dumps(entry).encode()) for entry in json.loads(content)]
     except (ValueError, KeyError, TypeError):
         raise WireError("no list of decisions. Bring both sides to one release.") from None
-    found = {}
-    for site, paper in papers:
+    decisions = {}
+    for site, paper in entries:
         decision = Decision.load_verified(paper, keys.get(site, bytes(32)))
-        if decision.plan != plan.digest or decision.verdict != "approve" or site in found:
+        if decision.plan != plan.digest or decision.verdict != "approve" or site in decisions:
             raise PolicyError("other-decision", f"{site}: expected one decision that approves {plan.name}.")
-        found[site] = decision
-    return found
+        decisions[site] = decision
+    return decisions
 
 
 def publishing_sites(decisions: Mapping[str, Decision]) -> tuple[str, ...]:
@@ -53,17 +53,17 @@ def publishing_sites(decisions: Mapping[str, Decision]) -> tuple[str, ...]:
     return tuple(sorted(site for site, decision in decisions.items() if decision.publishes))
 
 
-def refuse_lone_figures(summed: Iterable[str], published: Iterable[str]) -> None:
+def refuse_lone_figures(summed: Iterable[str], publishers: Iterable[str]) -> None:
     """Hold a sum against those that publish.
 
     Raises:
         PolicyError: if one or two sites of it would be left that do not.
     """
-    hidden = sorted(set(summed) - set(published))
-    if 0 < len(hidden) < MIN_COHORT:
+    others = sorted(set(summed) - set(publishers))
+    if 0 < len(others) < MIN_COHORT:
         raise PolicyError(
             "lone-figures",
-            f"of a sum with {', '.join(hidden)} in it all others publish their figures: what is left would tell "
-            f"{'its' if len(hidden) == 1 else 'their'} own. Expected {MIN_COHORT} sites at least that do not publish, "
+            f"of a sum with {', '.join(others)} in it all others publish their figures: what is left would tell "
+            f"{'its' if len(others) == 1 else 'their'} own. Expected {MIN_COHORT} sites at least that do not publish, "
             "or none. Ask more sites, or have fewer publish.",
         )

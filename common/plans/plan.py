@@ -52,7 +52,7 @@ class PlanContent(Frozen):
 
 @dataclass(frozen=True)
 class RunPlan:
-    """A plan with the paper that it stands on."""
+    """A plan with the signed document that it stands in."""
 
     content: PlanContent
     document: SignedDocument
@@ -79,23 +79,24 @@ class RunPlan:
 
     def describe(self) -> str:
         """Everything that it says, for people to decide by."""
-        told = self.content
+        content = self.content
         day = "%Y-%m-%d %H:%M UTC"
         head = {
             "plan": f"{self.name}, digest {self.digest}",
-            "consortium": told.consortium,
-            "data set": f"{told.dataset}: {', '.join(told.labels)}; images of {'×'.join(map(str, told.shape))}",
-            "purpose": told.purpose,
-            "asked": ", ".join(told.cohort),
-            "made, ends": f"{time.strftime(day, time.gmtime(told.made_s))}, "
-            f"{time.strftime(day, time.gmtime(told.expires_s))}",
-            "release": f"{told.release}, code {told.code}",
+            "consortium": content.consortium,
+            "data set": f"{content.dataset}: {', '.join(content.labels)}; "
+            f"images of {'×'.join(map(str, content.shape))}",
+            "purpose": content.purpose,
+            "asked": ", ".join(content.cohort),
+            "made, ends": f"{time.strftime(day, time.gmtime(content.made_s))}, "
+            f"{time.strftime(day, time.gmtime(content.expires_s))}",
+            "release": f"{content.release}, code {content.code}",
             "what leaves": "masked vectors; the coordinator learns sums over more than two thirds of the sites",
         }
         lines = [f"{name:12} {value}" for name, value in head.items()]
-        if told.models:
-            return "\n".join([*lines, "", *_examination(told.models)])
-        training = told.training.model_dump(mode="json", exclude_defaults=True)
+        if content.models:
+            return "\n".join([*lines, "", *_examination(content.models)])
+        training = content.training.model_dump(mode="json", exclude_defaults=True)
         return "\n".join(lines) + "\n\n" + yaml.safe_dump(training, sort_keys=False, allow_unicode=True)
 
     @classmethod
@@ -131,8 +132,8 @@ class RunPlan:
                 "tell the sites each other's numbers. Admit more."
             )
         if terms.purpose not in roster.policy.purposes:
-            allowed = ", ".join(roster.policy.purposes)
-            raise ConfigError(f"plan.purpose: {terms.purpose!r}, the consortium allows {allowed}.")
+            purposes = ", ".join(roster.policy.purposes)
+            raise ConfigError(f"plan.purpose: {terms.purpose!r}, the consortium allows {purposes}.")
         content = PlanContent(
             consortium=roster.federation, dataset=terms.dataset, purpose=terms.purpose, labels=terms.labels,
             shape=terms.shape, cohort=cohort, training=training, recipe=Pipeline(training.preprocess).fingerprint(),
@@ -156,21 +157,22 @@ class RunPlan:
         """What makes a plan impossible here, whatever its operator thinks of it.
 
         Raises:
-            PlanError: other code than is installed, another recipe than the preprocessing gives, or expired.
+            PlanError: other code than is installed, another fingerprint than its preprocessing has, or expired.
         """
-        told = self.content
-        if told.code != code_digest():
+        content = self.content
+        if content.code != code_digest():
             raise PlanError(
-                f"plan {self.name} is for release {told.release}, code {told.code[:12]}…; installed is {VERSION}, "
-                f"{code_digest()[:12]}…. Install that release, or ask the coordinator for a plan of this one."
+                f"plan {self.name} is for release {content.release}, code {content.code[:12]}…; installed is "
+                f"{VERSION}, {code_digest()[:12]}…. Install that release, or ask the coordinator for a plan of this "
+                "one."
             )
-        recipes = told.recipe == Pipeline(told.training.preprocess).fingerprint()
-        if not recipes or not all(model.preprocessing_fits for model in told.models):
+        fits = content.recipe == Pipeline(content.training.preprocess).fingerprint()
+        if not fits or not all(model.preprocessing_fits for model in content.models):
             raise PlanError(f"plan {self.name} names another preprocessing than it describes. Tell the coordinator.")
-        if now_s >= told.expires_s:
+        if now_s >= content.expires_s:
             raise PlanError(
-                f"plan {self.name} expired {(now_s - told.expires_s) / 3600:.1f} h ago. Ask the coordinator for a new "
-                "one, and check this machine's clock."
+                f"plan {self.name} expired {(now_s - content.expires_s) / 3600:.1f} h ago. Ask the coordinator for a "
+                "new one, and check this machine's clock."
             )
 
 
@@ -193,9 +195,9 @@ class Decision:
         publishes: bool = False,
     ) -> Self:  # fmt: skip
         """A decision under the site's identity."""
-        told: dict[str, Any] = {"site": site, "plan": plan.digest, "verdict": verdict, "reason": reason[:500]}
-        told |= {"publishes": publishes}
-        return cls._of(sign_document("decision", told | {"made_s": time.time()}, [identity]))
+        content: dict[str, Any] = {"site": site, "plan": plan.digest, "verdict": verdict, "reason": reason[:500]}
+        content |= {"publishes": publishes}
+        return cls._of(sign_document("decision", content | {"made_s": time.time()}, [identity]))
 
     @classmethod
     def load_verified(cls, file: bytes, key: bytes) -> Self:
@@ -205,20 +207,20 @@ class Decision:
             WireError: if it is none.
             IdentityError: if it is not under that key.
         """
-        paper = read_document(file, "decision")
-        paper.verify([key], "the site")
-        return cls._of(paper)
+        document = read_document(file, "decision")
+        document.verify([key], "the site")
+        return cls._of(document)
 
     @classmethod
-    def _of(cls, paper: SignedDocument) -> Self:
-        told = paper.content
+    def _of(cls, document: SignedDocument) -> Self:
+        content = document.content
         try:
-            if (verdict := told["verdict"]) not in ("approve", "refuse"):
+            if (verdict := content["verdict"]) not in ("approve", "refuse"):
                 raise ValueError(verdict)
-            if not isinstance(publishes := told["publishes"], bool):
+            if not isinstance(publishes := content["publishes"], bool):
                 raise TypeError(publishes)
-            site, plan = str(told["site"]), str(told["plan"])
-            return cls(site, plan, verdict, str(told["reason"]), float(told["made_s"]), publishes, paper)
+            site, plan = str(content["site"]), str(content["plan"])
+            return cls(site, plan, verdict, str(content["reason"]), float(content["made_s"]), publishes, document)
         except (KeyError, TypeError, ValueError):
             raise WireError("a decision of another release. Bring both sides to one.") from None
 
@@ -226,15 +228,15 @@ class Decision:
 @lru_cache(maxsize=256)
 def _load_verified(file: bytes, pins: Pins) -> RunPlan:
     """Bytes that were checked against the same roots before are not checked again: who looks on asks often."""
-    paper = read_document(file, "plan")
-    told = paper.verify(pins.roots, "the consortium's root")
+    document = read_document(file, "plan")
+    fields = document.verify(pins.roots, "the consortium's root")
     try:
-        content = PlanContent.model_validate(told)
+        content = PlanContent.model_validate(fields)
     except ValidationError as error:
         raise WireError(f"a plan of another release ({first_fault(error)}). Bring both sides to one.") from None
     if content.consortium != pins.federation:
         raise PlanError(f"a plan of '{content.consortium}', and this is '{pins.federation}'.")
-    return RunPlan(content, paper)
+    return RunPlan(content, document)
 
 
 def _examination(models: Sequence[EvaluatedModel]) -> list[str]:

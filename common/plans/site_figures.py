@@ -34,9 +34,9 @@ class SiteFigures:
     @classmethod
     def make(cls, site: str, plan: RunPlan, model: str, counts: Tensors, identity: Ed25519PrivateKey) -> Self:
         """Figures under the site's identity."""
-        told: dict[str, Any] = {"site": site, "plan": plan.digest, "model": model, "made_s": time.time()}
-        told["counts"] = {name: np.asarray(value).tolist() for name, value in sorted(counts.items())}
-        return cls(site, model, counts, sign_document("figures", told, [identity]))
+        content: dict[str, Any] = {"site": site, "plan": plan.digest, "model": model, "made_s": time.time()}
+        content["counts"] = {name: np.asarray(value).tolist() for name, value in sorted(counts.items())}
+        return cls(site, model, counts, sign_document("figures", content, [identity]))
 
     @classmethod
     def load_verified(cls, file: bytes, key: bytes, site: str, plan: RunPlan, model: str) -> Self:
@@ -47,17 +47,17 @@ class SiteFigures:
             IdentityError: if they are not under that key.
             PolicyError: if they are another site's, or of another plan or model.
         """
-        paper = read_document(file, "figures")
-        told = paper.verify([key], site)
-        if (told.get("site"), told.get("plan"), told.get("model")) != (site, plan.digest, model):
-            raise PolicyError("other-figures", f"figures of {told.get('site')}, expected {site}'s for this plan.")
+        document = read_document(file, "figures")
+        content = document.verify([key], site)
+        if (content.get("site"), content.get("plan"), content.get("model")) != (site, plan.digest, model):
+            raise PolicyError("other-figures", f"figures of {content.get('site')}, expected {site}'s for this plan.")
         k = len(plan.content.labels)
         shapes = {"n": (1,), "correct": (1,), "loss_sum": (1,), "confusion": (k, k)}
         shapes |= {"histogram": (k if k > 2 else 1, 2, BINS)}
         try:
-            counts = {name: np.array(told["counts"][name], np.float64) for name in shapes}
+            counts = {name: np.array(content["counts"][name], np.float64) for name in shapes}
         except (KeyError, TypeError, ValueError):
             raise WireError("figures of another release. Bring both sides to one.") from None
         if any(counts[n].shape != shape or not np.isfinite(counts[n]).all() for n, shape in shapes.items()):
             raise WireError(f"{site}: figures that are no counts of {k} classes.")
-        return cls(site, model, counts, paper)
+        return cls(site, model, counts, document)

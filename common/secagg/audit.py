@@ -35,12 +35,12 @@ def read_frames(file: IO[bytes]) -> Iterator[bytes]:
         if len(head) < 8 or length > MAX_MESSAGE_BYTES:
             raise WireError("a transcript is damaged: it ends early, or declares a message beyond all measure.")
         # In pieces, so that a false length costs no more memory than there are bytes.
-        pieces, left = [], length
-        while left and (piece := file.read(min(left, 2**20))):
+        pieces, missing = [], length
+        while missing and (piece := file.read(min(missing, 2**20))):
             pieces.append(piece)
-            left -= len(piece)
-        if left:
-            raise WireError(f"a transcript ends {left} bytes early.")
+            missing -= len(piece)
+        if missing:
+            raise WireError(f"a transcript ends {missing} bytes early.")
         yield b"".join(pieces)
 
 
@@ -110,10 +110,10 @@ def audit(messages: Iterable[bytes], pins: Pins, *, context: bytes | None = None
         WireError, IdentityError, PolicyError, StageError, ShareError, QuorumError: for a transcript that does not hold,
             or of a round without a sum.
     """
-    found = replay_transcript(messages, pins, context=context)
-    if found.total is None:
-        raise found.failure or QuorumError("a round without a sum.")
-    return found.total
+    account = replay_transcript(messages, pins, context=context)
+    if account.total is None:
+        raise account.failure or QuorumError("a round without a sum.")
+    return account.total
 
 
 def refuse_other_sum(claimed: SecureSum, audited: SecureSum) -> None:

@@ -49,9 +49,9 @@ class CoordinatorMachine:
             QuorumError: if too few have answered; the machine has failed then, and nothing was unmasked.
         """
         following = after(COORDINATOR, self.stage, "close")
-        _, answered, did = self._gathers()[self._expected_event()]
+        _, replies, did = self._gathers()[self._expected_event()]
         try:
-            self._demand(len(answered), did)
+            self._demand(len(replies), did)
         except QuorumError:
             self.stage = after(COORDINATOR, self.stage, "fail")
             raise
@@ -64,16 +64,16 @@ class CoordinatorMachine:
     def _gathers(self) -> Gathers:
         raise NotImplementedError
 
-    def _demand(self, answered: int, did: str) -> None:
-        demand_quorum(answered, self.plan, did)
+    def _demand(self, sites: int, did: str) -> None:
+        demand_quorum(sites, self.plan, did)
 
-    def _check(self, message: FromSite, context: bytes, allowed: set[int], already: Mapping[int, object]) -> str:
+    def _check(self, message: FromSite, context: bytes, senders: set[int], already: Mapping[int, object]) -> str:
         """Whose message it is, if it is of this round, signed, from one who was asked, and the first."""
         who, what = sender_of(message.sender, self.plan), type(message).__name__.lower()
         if message.context != context:
             raise StageError("other-round", f"{what} from {who} is of another round, key period or view.")
         message.verify(self.roster.active[who], who=who)
-        if message.sender not in allowed:
+        if message.sender not in senders:
             raise StageError("not-asked", f"{what} from {who}, which has dropped out or does not take part.")
         if message.sender in already:
             raise StageError("duplicate-site", f"{what} from {who}, for the second time.")

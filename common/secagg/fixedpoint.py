@@ -21,6 +21,10 @@ from common.secagg.masks import Words, room, stream
 from common.trust.codec import ByteReader, ByteWriter
 from common.types import Tensors
 
+# Why fixed point. Masks cancel only in arithmetic that is exact: integers mod 2**k are, floats are not. A number
+# becomes an integer of steps of 2**-fraction_bits, negative ones in two's complement, and adding words mod 2**k adds
+# the integers. Below 2**(k-1) in magnitude the total is read back as itself; so a segment's bound times the number of
+# sites decides whether a sum can be trusted, and that is checked before anything is sent (`Layout.check`).
 MAX_SEGMENTS, MAX_WORDS, MAX_FRACTION_BITS = 4096, 2**29, 52
 _PIECE = 2**15  # coordinates a step: all of a step's scratch stays in cache
 
@@ -113,9 +117,9 @@ class Layout:
         """The sums that a sum of vectors stands for, as float64 of each segment's shape."""
         if words.dtype != self.dtype or words.shape != (self.length,):
             raise WeightsError(f"{words.dtype}{list(words.shape)} for a layout of {self.dtype}[{self.length}].")
-        signed, sums, at = words.view(np.dtype(f"<i{self.bits // 8}")), {}, 0
+        integers, sums, at = words.view(np.dtype(f"<i{self.bits // 8}")), {}, 0
         for segment in self.segments:
-            part = signed[at : at + segment.size].astype(np.float64) * 2.0**-segment.fraction_bits
+            part = integers[at : at + segment.size].astype(np.float64) * 2.0**-segment.fraction_bits
             sums[segment.name] = part.reshape(segment.shape)
             at += segment.size
         return sums
@@ -139,6 +143,7 @@ class Layout:
         return cls(segments, 32 if bits == 32 else 64, weight_bound)
 
     def _check_capacity(self, segment: Segment, sites: int) -> None:
+        # One step more than the bound, since rounding may go up; half of the words stand for negative numbers.
         largest = segment.bound * (self.weight_bound if segment.weighted else 1.0) * 2.0**segment.fraction_bits
         if not sites * (largest + 1) < 2.0 ** (self.bits - 1):
             weights = f" × weights up to {self.weight_bound:g}" if segment.weighted else ""
@@ -163,8 +168,8 @@ def _segment(reader: ByteReader) -> Segment:
 
 def _refuse_unfit(segment: Segment, value: NDArray[Any]) -> NDArray[Any]:
     if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiu" or value.shape != segment.shape:
-        found = f"{value.dtype}{list(value.shape)}" if isinstance(value, np.ndarray) else type(value).__name__
-        raise WeightsError(f"'{segment.name}' is {found}, expected numbers of shape {list(segment.shape)}.")
+        kind = f"{value.dtype}{list(value.shape)}" if isinstance(value, np.ndarray) else type(value).__name__
+        raise WeightsError(f"'{segment.name}' is {kind}, expected numbers of shape {list(segment.shape)}.")
     return value.reshape(-1)
 
 
@@ -172,9 +177,9 @@ def _encode(segment: Segment, values: NDArray[Any], weight: float, rounding: Any
     """Into `words`, a piece at a time."""
     scale = 2.0**segment.fraction_bits * (weight if segment.weighted else 1.0)
     scaled, whole = np.empty(_PIECE), np.empty(_PIECE)
-    zeros, drawn = memoryview(bytes(2 * _PIECE)), bytearray(2 * _PIECE)
-    chance = np.frombuffer(drawn, "<u2")
-    signed = words.view(np.dtype(f"<i{words.itemsize}"))
+    zeros, random = memoryview(bytes(2 * _PIECE)), bytearray(2 * _PIECE)
+    chance = np.frombuffer(random, "<u2")
+    integers = words.view(np.dtype(f"<i{words.itemsize}"))
     for start in range(0, len(values), _PIECE):
         piece = values[start : start + _PIECE]
         v, w, u = scaled[: len(piece)], whole[: len(piece)], chance[: len(piece)]
@@ -182,12 +187,14 @@ def _encode(segment: Segment, values: NDArray[Any], weight: float, rounding: Any
         _refuse_or_clip(segment, v)
         v *= scale
         np.floor(v, out=w)
+        # Rounding to the nearest would push small updates of all sites the same way, to 0. Rounding up with the chance
+        # of what is left over is right on average, and errors of many sites and coordinates cancel.
         v -= w  # what is left over, in [0, 1): rounds up with just this chance
         v *= 65536.0
         v -= 0.5
-        rounding.update_into(zeros[: u.nbytes], drawn)
+        rounding.update_into(zeros[: u.nbytes], random)
         w += v > u
-        np.copyto(signed[start : start + _PIECE], w, casting="unsafe")
+        np.copyto(integers[start : start + _PIECE], w, casting="unsafe")
 
 
 def _refuse_or_clip(segment: Segment, values: NDArray[np.float64]) -> None:

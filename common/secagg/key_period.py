@@ -30,8 +30,8 @@ class KeyPeriod:
     @classmethod
     def of(cls, plan: KeyPeriodPlan, roster: Roster, adverts: list[bytes]) -> "KeyPeriod":
         """A key period from its participants' adverts, as an auditor sees it."""
-        checked = [checked_advert(advert, plan, roster) for advert in adverts]
-        return cls(plan, roster, {a.sender: a for a in checked}, frozenset(a.sender for a in checked))
+        verified_adverts = [checked_advert(advert, plan, roster) for advert in adverts]
+        return cls(plan, roster, {a.sender: a for a in verified_adverts}, frozenset(a.sender for a in verified_adverts))
 
 
 class KeyPeriodOpening(CoordinatorMachine):

@@ -26,6 +26,8 @@ _LEAVES_A_RUN = 2
 """What a core takes at a time."""
 _ZEROS = memoryview(bytes(LEAF_BYTES))
 
+# A word plus a mask word mod 2**k is uniform whatever the word was, as in a one-time pad; AES-CTR stretches one key of
+# 32 bytes into the pad. Words wrap round on purpose: a float plus a mask would round, and betray its size.
 
 LEAD_BYTES, TAIL_BYTES = 48, 64
 """Room before and after a vector for the rest of its message; the words stay aligned."""
@@ -65,6 +67,8 @@ def apply(words: Words, masks: Sequence[Mask]) -> bytes:
     Returns:
         The hash of the result, as `hash_of` would give it.
     """
+    # A leaf's place in the key stream is known (CTR), so cores take leaves in any order, and each is hashed while it is
+    # still in cache. What is signed is the hash over the leaves' hashes: a site signs 32 bytes and not the vector.
     leaves = -(-words.nbytes // LEAF_BYTES)
     runs = [range(first, min(first + _LEAVES_A_RUN, leaves)) for first in range(0, leaves, _LEAVES_A_RUN)]
     hashes = run_on_cores(runs, lambda: _sweeper(words, masks))
@@ -79,8 +83,8 @@ def hash_of(words: Words) -> bytes:
 def _sweeper(words: Words, masks: Sequence[Mask]) -> Callable[[range], list[bytes]]:
     """What one core does with a run of leaves: add the streams, and hash every leaf."""
     a_leaf = LEAF_BYTES // words.itemsize
-    drawn = bytearray(min(LEAF_BYTES, words.nbytes))
-    pad: NDArray[Any] = np.frombuffer(drawn, words.dtype)
+    key_stream = bytearray(min(LEAF_BYTES, words.nbytes))
+    pad: NDArray[Any] = np.frombuffer(key_stream, words.dtype)
     streams = [(stream(m.key), np.subtract if m.subtract else np.add) for m in masks]
 
     def sweep(run: range) -> list[bytes]:
@@ -91,7 +95,7 @@ def _sweeper(words: Words, masks: Sequence[Mask]) -> Callable[[range], list[byte
             part = words[leaf * a_leaf : (leaf + 1) * a_leaf]
             zeros, stretch = _ZEROS[: part.nbytes], pad[: len(part)]
             for source, combine in streams:
-                source.update_into(zeros, drawn)
+                source.update_into(zeros, key_stream)
                 combine(part, stretch, part)
             hashes.append(blake3(part.view(np.uint8).data).digest())
         return hashes

@@ -30,20 +30,20 @@ def run_on_cores(items: Sequence[Item], begin: Callable[[], Callable[[Item], Res
     Raises:
         Exception: what that raised.
     """
-    found: dict[int, Result] = {}
-    left = iter(range(len(items)))  # one for all cores: to take the next number is one step of the interpreter
+    results: dict[int, Result] = {}
+    numbers = iter(range(len(items)))  # one for all cores: to take the next number is one step of the interpreter
 
     def core() -> None:
         work = begin()
-        for i in left:
-            found[i] = work(items[i])
+        for i in numbers:
+            results[i] = work(items[i])
 
     others = [_threads().submit(core) for _ in range(min(CORES, len(items)) - 1)]
     try:
         core()
     finally:
-        begun = [other for other in others if not other.cancel()]
-        wait(begun)  # what they work on may be the caller's own memory
-    for other in begun:
+        running = [other for other in others if not other.cancel()]
+        wait(running)  # what they work on may be the caller's own memory
+    for other in running:
         other.result()
-    return [found[i] for i in range(len(items))]
+    return [results[i] for i in range(len(items))]

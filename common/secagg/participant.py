@@ -98,6 +98,8 @@ class Participant:
             raise IdentityError("swapped-key", f"the roster lists another key for {self.name} than the one it holds.")
         if plan.number <= self.state.key_periods.get(plan.run, -1):
             raise StageError("replayed-epoch", f"key period {plan.number} of this run has been joined before.")
+        # Fresh secrets in a fresh state: those of the key period before are gone, so who takes over this machine later
+        # cannot unmask what was sent then.
         secrets, advert = secret_sharing.new_keys(plan, plan.cohort.index(self.name), self.identity, self.random)
         state = ParticipantState(
             stage,
@@ -116,13 +118,13 @@ class Participant:
         Returns:
             Shares to send, each sealed for one peer.
         """
-        stage, plan, own = after(SITE, self.state.stage, "share"), self.plan, self.position
+        stage, plan, position = after(SITE, self.state.stage, "share"), self.plan, self.position
         adverts = checked_directory(Directory.decode(directory).adverts, plan, self.roster)
-        if own not in adverts or adverts[own].digest != self.state.advert:
+        if position not in adverts or adverts[position].digest != self.state.advert:
             raise IdentityError("swapped-key", f"the directory does not have the advert that {self.name} sent.")
-        secrets, sealed = secret_sharing.share_secrets(self.state.secrets, plan, own, adverts)
+        secrets, boxes = secret_sharing.share_secrets(self.state.secrets, plan, position, adverts)
         state = replace(self.state, stage=stage, adverts=adverts, secrets=secrets)
-        message = Shares(plan.context, own, sealed).sign(self.identity)
+        message = Shares(plan.context, position, boxes).sign(self.identity)
         return PendingMessage(replace(self, state=state), message.encode())
 
     def take(self, delivery: bytes) -> PendingMessage:
@@ -131,13 +133,14 @@ class Participant:
         Returns:
             A message that says so.
         """
-        stage, plan, own, state = after(SITE, self.state.stage, "take"), self.plan, self.position, self.state
+        stage, plan = after(SITE, self.state.stage, "take"), self.plan
+        position, state = self.position, self.state
         boxes = dict(Delivery.decode(delivery).boxes)
         demand_quorum(len(boxes) + 1, plan, "shared their secrets")
-        secrets, adverts = secret_sharing.open_shares(state.secrets, plan, own, state.adverts, boxes)
+        secrets, adverts = secret_sharing.open_shares(state.secrets, plan, position, state.adverts, boxes)
         view = view_of(adverts, plan)
         state = replace(state, stage=stage, adverts=adverts, view=view, secrets=secrets)
-        return PendingMessage(replace(self, state=state), Ready(view, own).sign(self.identity).encode())
+        return PendingMessage(replace(self, state=state), Ready(view, position).sign(self.identity).encode())
 
     def open(self, start: bytes, question: bytes, now_s: float) -> "Participant":
         """Begin a round. Nothing leaves the site by it, so nothing needs recording.
@@ -145,22 +148,25 @@ class Participant:
         Args:
             question: the hash of what the site was really asked, which it has computed itself.
         """
-        stage, asked, plan = after(SITE, self.state.stage, "open"), Start.decode(start), self.plan
+        stage, message, plan = after(SITE, self.state.stage, "open"), Start.decode(start), self.plan
         refuse_expired(self.roster, now_s)
-        if not self.state.next_slot <= asked.slot < plan.rounds:
+        # A mask covers one vector: under the same mask twice, the difference of two vectors would lie open.
+        if not self.state.next_slot <= message.slot < plan.rounds:
             raise StageError(
                 "replayed-round",
-                f"round {asked.slot} of the key period, expected {self.state.next_slot} to {plan.rounds - 1}: "
+                f"round {message.slot} of the key period, expected {self.state.next_slot} to {plan.rounds - 1}: "
                 "what was answered or passed by is never answered again.",
             )
-        if asked.kind not in plan.question_kinds:
-            raise PolicyError("unknown-kind", f"a round of kind '{asked.kind}', which the plan does not have.")
-        if asked.question != question:
+        if message.kind not in plan.question_kinds:
+            raise PolicyError("unknown-kind", f"a round of kind '{message.kind}', which the plan does not have.")
+        if message.question != question:
             raise PolicyError("split-model", "what the site was asked is not what the coordinator says it asks of all.")
-        context = round_context(self.state.view, asked.slot, asked.kind, question)
+        context = round_context(self.state.view, message.slot, message.kind, question)
         return replace(
             self,
-            state=replace(self.state, stage=stage, round=ParticipantRound(asked.slot, asked.kind, question, context)),
+            state=replace(
+                self.state, stage=stage, round=ParticipantRound(message.slot, message.kind, question, context)
+            ),
         )
 
     def submit(self, words: masks.Words) -> PendingMessage:
@@ -172,13 +178,17 @@ class Participant:
         Returns:
             The masked vector to send.
         """
-        stage, plan, own, current = after(SITE, self.state.stage, "submit"), self.plan, self.position, self.state.round
+        stage, plan = after(SITE, self.state.stage, "submit"), self.plan
+        position, current = self.position, self.state.round
         layout = plan.question_kinds[current.kind].layout
         if words.dtype != layout.dtype or words.shape != (layout.length,) or not words.flags.c_contiguous:
             raise WeightsError(f"{words.dtype}{list(words.shape)}, expected {layout.dtype}[{layout.length}].")
-        over = secret_sharing.masks_of(self.state.secrets, plan, own, self.state.adverts, current.slot, current.context)
+        over = secret_sharing.masks_of(
+            self.state.secrets, plan, position, self.state.adverts, current.slot, current.context
+        )
         root = masks.apply(words, over)
-        message = Masked(current.context, own, words, root=root).sign(self.identity)
+        message = Masked(current.context, position, words, root=root).sign(self.identity)
+        # The round's own seeds are dropped before the vector leaves: from here on only the peers' shares can unmask it.
         secrets = self.state.secrets.since(current.slot)
         secrets = replace(secrets, rounds={s: v for s, v in secrets.rounds.items() if s > current.slot})
         state = replace(self.state, stage=stage, secrets=secrets, next_slot=current.slot + 1)
@@ -190,17 +200,20 @@ class Participant:
         Returns:
             The signature to send.
         """
-        stage, plan, own, current = after(SITE, self.state.stage, "agree"), self.plan, self.position, self.state.round
+        stage, plan = after(SITE, self.state.stage, "agree"), self.plan
+        position, current = self.position, self.state.round
         message = Survivors.decode(survivors)
         self._demand_round(message.context)
         members = message.members
-        if own not in members or not set(members) <= set(self.state.adverts):
+        if position not in members or not set(members) <= set(self.state.adverts):
             raise PolicyError(
                 "bad-survivors", "the survivors leave out this site, or name one that does not take part."
             )
         demand_quorum(len(members), plan, "answered")
         if plan.question_kinds[current.kind].whole and len(members) < len(plan.cohort):
             raise PolicyError("not-whole", f"a '{current.kind}' sum over {len(members)} of {len(plan.cohort)} sites.")
+        # Two sums of one question over A and over A without x differ by the vector of x, each of them properly masked.
+        # So a question is answered again only with the very same sites.
         if self.state.questions.get(_question(current), self._who(members)) != self._who(members):
             raise PolicyError(
                 "repeated-question",
@@ -208,7 +221,7 @@ class Participant:
             )
         state = replace(self.state, stage=stage, round=replace(current, survivors=members))
         return PendingMessage(
-            replace(self, state=state), Agreement(current.context, own, members).sign(self.identity).encode()
+            replace(self, state=state), Agreement(current.context, position, members).sign(self.identity).encode()
         )
 
     def release(self, agreements: bytes) -> PendingMessage:
@@ -217,17 +230,21 @@ class Participant:
         Returns:
             The shares to send.
         """
-        stage, plan, own, current = after(SITE, self.state.stage, "release"), self.plan, self.position, self.state.round
+        stage, plan = after(SITE, self.state.stage, "release"), self.plan
+        position, current = self.position, self.state.round
+        # The consistency check of Bonawitz et al., section 6. The coordinator could tell half of the sites that x
+        # survived and the others that it dropped out, and collect both its self mask and its mask key. But t sites must
+        # have signed the same survivors, and an honest one signs once: see `key_period_plan.threshold`.
         message = Agreements.decode(agreements)
         self._demand_round(message.context)
         if not {sender for sender, _ in message.signatures} <= set(current.survivors):
             raise IdentityError("unknown-site", "a signature under the survivors by one that is not among them.")
-        others = [signed for signed in message.signatures if signed[0] != own]  # what it signed itself, it knows
+        others = [pair for pair in message.signatures if pair[0] != position]  # what it signed itself, it knows
 
-        def check(signed: tuple[int, bytes]) -> None:
-            who = plan.cohort[signed[0]]
-            agreed = Agreement(current.context, signed[0], current.survivors, signature=signed[1])
-            agreed.verify(self.roster.active[who], who=who)
+        def check(pair: tuple[int, bytes]) -> None:
+            who = plan.cohort[pair[0]]
+            agreement = Agreement(current.context, pair[0], current.survivors, signature=pair[1])
+            agreement.verify(self.roster.active[who], who=who)
 
         run_on_cores(others, lambda: check)
         if len(message.signatures) < plan.threshold:
@@ -238,7 +255,7 @@ class Participant:
         shares = secret_sharing.shares_to_release(
             self.state.secrets, self.state.adverts, current.slot, current.survivors
         )
-        release = Release(current.context, own, shares).sign(self.identity)
+        release = Release(current.context, position, shares).sign(self.identity)
         questions = {**self.state.questions, _question(current): self._who(current.survivors)}
         secrets = self.state.secrets.since(current.slot + 1)
         state = replace(self.state, stage=stage, questions=questions, secrets=secrets)

@@ -63,6 +63,7 @@ class RoundOpening(CoordinatorMachine):
         if self.stage is CoordinatorStage.AGREEMENTS:
             return self._to(self.survivors, Survivors(self.context, self.survivors).encode())
         if self.stage is CoordinatorStage.RELEASES:
+            # As many as a site demands; more would only cost bytes and checks.
             first = tuple(sorted(self._agreements.items()))[: self.plan.threshold]
             return self._to(self._agreements, Agreements(self.context, first).encode())
         return {}
@@ -75,11 +76,13 @@ class RoundOpening(CoordinatorMachine):
         """
         if self.stage is not CoordinatorStage.DONE:
             raise StageError("out-of-order", f"the round is not over yet, but at {self.stage.value}.")
+        # Over the sum lie the self masks of the survivors, and, of each pair of a survivor with a dropout, the one half
+        # that the survivor added. Pairs of two survivors have cancelled already.
         seeds, blamed = self._seeds()
         words = self._sum.copy()
         masks.apply(words, self._to_take_off(seeds))
-        names, dropped = self.plan.cohort, [i for i in self.key_period.adverts if i not in self._roots]
-        return SecureSum(words, *(tuple(names[i] for i in part) for part in (self.survivors, dropped, sorted(blamed))))
+        names, dropouts = self.plan.cohort, [i for i in self.key_period.adverts if i not in self._roots]
+        return SecureSum(words, *(tuple(names[i] for i in part) for part in (self.survivors, dropouts, sorted(blamed))))
 
     def _gathers(self) -> Gathers:
         return {
@@ -88,14 +91,14 @@ class RoundOpening(CoordinatorMachine):
             "release": (self._release, self._releases, "released their shares"),
         }
 
-    def _demand(self, answered: int, did: str) -> None:
+    def _demand(self, sites: int, did: str) -> None:
         if (
             self.stage is CoordinatorStage.MASKED
             and self.plan.question_kinds[self.kind].whole
-            and answered < len(self.plan.cohort)
+            and sites < len(self.plan.cohort)
         ):
-            raise QuorumError(f"{answered} of {len(self.plan.cohort)} sites answered '{self.kind}', expected all.")
-        super()._demand(answered, did)
+            raise QuorumError(f"{sites} of {len(self.plan.cohort)} sites answered '{self.kind}', expected all.")
+        super()._demand(sites, did)
 
     def _to(self, members: Iterable[int], content: bytes) -> dict[str, bytes]:
         return {self.plan.cohort[i]: content for i in sorted(members)}
@@ -105,6 +108,7 @@ class RoundOpening(CoordinatorMachine):
         who = self._check(message, self.context, set(self.key_period.adverts), self._roots)
         if message.words.dtype != self._sum.dtype or message.words.shape != self._sum.shape:
             raise StageError("wrong-shape", f"{who} sent {len(message.words)} words of {message.words.dtype}.")
+        # Integers mod 2**k: whatever order the vectors come in, the sum has the same bits.
         np.add(self._sum, message.words, out=self._sum)
         self._roots[message.sender] = message.root
         return who
@@ -127,6 +131,8 @@ class RoundOpening(CoordinatorMachine):
 
     def _seeds(self) -> tuple[dict[int, bytes], set[int]]:
         """Every participant's rebuilt seed, checked against what it published, and the holders of wrong shares."""
+        # Any t shares give the same secret, so the first t serve, with one set of Lagrange coefficients for all. The
+        # commitment or the public key that its owner published tells whether what they give is right.
         holders = sorted(self._releases)[: self.plan.threshold]
         coefficients = shamir.at_zero([h + 1 for h in holders])
         seeds: dict[int, bytes] = {}
@@ -144,8 +150,8 @@ class RoundOpening(CoordinatorMachine):
 
     def _corrected(self, owner: int, shares: dict[int, bytes]) -> tuple[bytes, set[int]]:
         """A seed in spite of wrong shares: decode all of them, else without one, and let the commitment decide."""
-        for left_out in (0, *shares):
-            rest = {h: s for h, s in shares.items() if h != left_out}
+        for omitted_holder in (0, *shares):
+            rest = {h: s for h, s in shares.items() if h != omitted_holder}
             with suppress(ShareError):
                 seed, wrong = shamir.corrected(rest, self.plan.threshold)
                 self._check_seed(owner, seed)
@@ -167,11 +173,13 @@ class RoundOpening(CoordinatorMachine):
             raise ShareError("bad-share", f"a rebuilt secret of {self.plan.cohort[owner]} is not what it published.")
 
     def _to_take_off(self, seeds: Mapping[int, bytes]) -> list[masks.Mask]:
-        found = [schedule.self_mask(seeds[i], self.context, subtract=True) for i in self.survivors]
-        for gone in (i for i in self.key_period.adverts if i not in self._roots):
-            key = schedule.mask_key(seeds[gone], self.plan.context, self.slot)
+        masks_to_remove = [schedule.self_mask(seeds[i], self.context, subtract=True) for i in self.survivors]
+        for dropout in (i for i in self.key_period.adverts if i not in self._roots):
+            key = schedule.mask_key(seeds[dropout], self.plan.context, self.slot)
             for i in self.survivors:
                 # The gone site's own side of the mask, added: it cancels what the survivor put on.
                 public, who = self.key_period.adverts[i].mask_key(self.slot), self.plan.cohort[i]
-                found.append(schedule.pair_mask(key, gone, public, i, self.context, subtract=False, who=who))
-        return found
+                masks_to_remove.append(
+                    schedule.pair_mask(key, dropout, public, i, self.context, subtract=False, who=who)
+                )
+        return masks_to_remove

@@ -59,14 +59,14 @@ def self_mask(seed: bytes, round_ctx: bytes, *, subtract: bool) -> Mask:
 
 
 def pair_mask(
-    key: X25519PrivateKey, own: int, public: bytes, peer: int, round_ctx: bytes, *, subtract: bool, who: str
+    key: X25519PrivateKey, position: int, public: bytes, peer: int, round_ctx: bytes, *, subtract: bool, who: str
 ) -> Mask:
     """The mask that two sites share: the one with the lower position adds it, the other subtracts it."""
     # Both sites reach the same X25519 secret from their own key and the other's public one; +mask and -mask mod 2**k
     # cancel in the sum. The order of positions decides the sign, so nobody has to negotiate it.
     secret = shared_secret(key, public, who=who)
-    info = b"pair-mask" + u16(min(own, peer), max(own, peer))
-    return Mask(derive(secret, round_ctx, info), subtract is (own < peer))
+    info = b"pair-mask" + u16(min(position, peer), max(position, peer))
+    return Mask(derive(secret, round_ctx, info), subtract is (position < peer))
 
 
 def sealed_shares(
@@ -79,7 +79,7 @@ def sealed_shares(
 
 
 def opened_shares(
-    channel: X25519PrivateKey, public: bytes, sealed: bytes, sender: int, receiver: int, directory: bytes, *, who: str
+    channel: X25519PrivateKey, public: bytes, box: bytes, sender: int, receiver: int, directory: bytes, *, who: str
 ) -> bytes:
     """Shares from one peer.
 
@@ -87,7 +87,7 @@ def opened_shares(
         IdentityError: naming the peer, if they were sealed for another site or key period, or changed.
     """
     key, context = _share_key(channel, public, sender, receiver, directory, who=who)
-    return open_once(key, sealed, context, who=who, what="share")
+    return open_once(key, box, context, who=who, what="share")
 
 
 def _share_key(

@@ -8,8 +8,10 @@ from collections.abc import Mapping, Sequence
 
 from common.errors import ShareError
 
+# t points fix a polynomial of degree t - 1, and its value at 0 with it. With t - 1 points every value at 0 is still
+# possible, and each by exactly one polynomial: fewer than t holders learn nothing at all, however long they compute.
 P = 2**255 - 19
-SECRET_BYTES, SHARE_BYTES = 31, 32
+SECRET_BYTES, SHARE_BYTES = 31, 32  # 2**248 < P: every 31 bytes are an element of the field
 COEFFICIENT_BYTES = 48  # reduced mod P: further from uniform by less than 2**-128
 
 Polynomial = list[int]
@@ -24,8 +26,8 @@ def polynomial(secret: bytes, threshold: int, random: bytes) -> Polynomial:
     """
     if len(secret) != SECRET_BYTES or len(random) != (threshold - 1) * COEFFICIENT_BYTES:
         raise ValueError(f"a secret of {len(secret)} bytes, {len(random)} random bytes for a threshold of {threshold}")
-    drawn = (random[i : i + COEFFICIENT_BYTES] for i in range(0, len(random), COEFFICIENT_BYTES))
-    return [int.from_bytes(secret, "little"), *(int.from_bytes(piece, "little") % P for piece in drawn)]
+    pieces = (random[i : i + COEFFICIENT_BYTES] for i in range(0, len(random), COEFFICIENT_BYTES))
+    return [int.from_bytes(secret, "little"), *(int.from_bytes(piece, "little") % P for piece in pieces)]
 
 
 def share(coefficients: Polynomial, holder: int) -> bytes:
@@ -38,14 +40,16 @@ def share(coefficients: Polynomial, holder: int) -> bytes:
 
 def at_zero(holders: Sequence[int]) -> list[int]:
     """Lagrange's coefficients for the value at 0; one set serves all secrets that the same holders share."""
-    found = []
+    # Σ yᵢ Π j / (j - i) over j ≠ i. The factors depend on the holders alone, so a round inverts once a holder, and then
+    # rebuilds every secret by t multiplications.
+    coefficients = []
     for i in holders:
         over = under = 1
         for j in holders:
             if j != i:
                 over, under = over * j % P, under * (j - i) % P
-        found.append(over * pow(under, -1, P) % P)
-    return found
+        coefficients.append(over * pow(under, -1, P) % P)
+    return coefficients
 
 
 def combine(shares: Sequence[bytes], coefficients: Sequence[int]) -> bytes:
@@ -56,6 +60,7 @@ def combine(shares: Sequence[bytes], coefficients: Sequence[int]) -> bytes:
     """
     pairs = zip(shares, coefficients, strict=True)
     value = sum(int.from_bytes(s, "little") * c for s, c in pairs) % P
+    # A wrong share moves the value anywhere in the field; 127 times in 128 that is beyond 31 bytes and shows here.
     if value >> (8 * SECRET_BYTES):
         raise ShareError("bad-share", "the shares of a secret do not fit each other: at least one is wrong.")
     return value.to_bytes(SECRET_BYTES, "little")
@@ -75,6 +80,8 @@ def corrected(shares: Mapping[int, bytes], threshold: int) -> tuple[bytes, set[i
     ahead, behind = _vanishing(holders), _through(holders, values)
     if len(holders) < threshold:
         raise ShareError("bad-share", f"{len(holders)} shares, expected {threshold} at least.")
+    # Gao: Euclid's algorithm on Π (x - xᵢ) and the polynomial through all points, stopped half way. If at most
+    # (n - t) / 2 values are wrong, v then vanishes at the wrong holders, and behind / v is the true polynomial.
     u, v = [], [1]
     while len(behind) - 1 >= (len(holders) + threshold) / 2:
         quotient, rest = _divide(ahead, behind)

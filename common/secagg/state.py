@@ -32,10 +32,10 @@ class KeyPeriodSecrets:
 
     def since(self, slot: int) -> "KeyPeriodSecrets":
         """Without the rounds before a slot."""
-        kept = [
+        parts = [
             {s: v for s, v in part.items() if s >= slot} for part in (self.rounds, self.own_shares, self.held_shares)
         ]
-        return KeyPeriodSecrets(self.dealer, *kept)
+        return KeyPeriodSecrets(self.dealer, *parts)
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class ParticipantState:
         proposal, advert = r.blob(_LIMIT), r.blob(DIGEST_BYTES)
         adverts = [Advert.decode(r.blob(_LIMIT)) for _ in range(r.count(MAX_SITES, 4))]
         view, dealer = r.raw(DIGEST_BYTES), r.blob(KEY_BYTES)
-        rounds, own, held = (
+        rounds, own_shares, held_shares = (
             {r.u16(): r.blob(size) for _ in range(r.count(MAX_ROUNDS, 6))}
             for size in (2 * SECRET_BYTES, 2 * SHARE_BYTES, 2 * SHARE_BYTES * MAX_SITES)
         )
@@ -127,7 +127,7 @@ class ParticipantState:
         return cls(
             list(ParticipantStage)[stage], roster, key_periods, questions, proposal, advert,
             {a.sender: a for a in adverts}, view,
-            KeyPeriodSecrets(dealer, rounds, own, held), next_slot, replace(at_hand, survivors=survivors),
+            KeyPeriodSecrets(dealer, rounds, own_shares, held_shares), next_slot, replace(at_hand, survivors=survivors),
         )  # fmt: skip
 
 

@@ -9,9 +9,9 @@ from common.errors import ConfigError, RunError
 from common.storage import tensorfile
 
 
-def write_json(path: Path, told: Any, *, durably: bool = True) -> None:
+def write_json(path: Path, value: Any, *, durably: bool = True) -> None:
     """Write JSON atomically."""
-    tensorfile.write_atomically(path, (json.dumps(told, indent=1) + "\n").encode(), durably=durably)
+    tensorfile.write_atomically(path, (json.dumps(value, indent=1) + "\n").encode(), durably=durably)
 
 
 def read_json(path: Path) -> Any:

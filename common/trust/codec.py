@@ -8,6 +8,9 @@ from typing import Self
 
 from common.errors import WireError
 
+# Signatures and hashes are over bytes, so one content has one encoding: widths are fixed, numbers little-endian, a text
+# stands after its length, nothing is optional. What follows comes from strangers: before a length is believed it is
+# held against the bytes that are there, so that 4 bytes cannot make this process allocate 4 GB.
 MAGIC = b"CSA1"
 """Every message begins with it and one byte for its kind; another version has another magic."""
 
@@ -53,7 +56,7 @@ class ByteWriter:
         return self.u16(len(encoded)).raw(encoded)
 
     def bytes(self) -> bytes:
-        """All fields in order."""
+        """The bytes of all fields, in order."""
         return b"".join(self._parts)
 
 
@@ -101,7 +104,7 @@ class ByteReader:
     def f64(self) -> float:
         """A finite float64."""
         (value,) = struct.unpack("<d", self.view(8))
-        if value - value != 0:
+        if value - value != 0:  # infinity minus infinity is undefined, and so is all that has NaN in it
             raise self.fault("holds a number that is not finite")
         return float(value)
 
@@ -121,6 +124,7 @@ class ByteReader:
             value = self.raw(length).decode()
         except UnicodeDecodeError:
             raise self.fault("has a name that is not UTF-8") from None
+        # Names reach terminals and logs: no control character may move the cursor or change what a line seems to say.
         if not value.isprintable():
             raise self.fault("has a name with unprintable characters")
         return value
@@ -137,7 +141,7 @@ class ByteReader:
         return len(self._data) - self._at
 
     def end(self) -> None:
-        """Nothing may follow."""
+        """Refuse bytes behind the last field: a second encoding of the same content would have another hash."""
         if self.remaining():
             raise self.fault(f"has {self.remaining()} bytes too many")
 

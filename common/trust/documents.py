@@ -1,10 +1,10 @@
-"""Papers that people hand to each other: JSON that anyone can read, with Ed25519 signatures over its canonical form.
+"""Signed documents that people hand to each other: JSON that anyone can read, signed (Ed25519) in its canonical form.
 
     {"paper": "plan", "content": {…}, "signatures": {public key: signature, both hexadecimal}}
 
-The signature is over the kind of paper and its content, with sorted keys and no spaces: how the file is laid out does
-not matter, and a paper of one kind never passes for another. What people read of it on a screen is what was signed: a
-key stands once, and no text moves the cursor or turns its direction.
+The signature is over the kind of document and its content, with sorted keys and no spaces: how the file is laid out
+does not matter, and a document of one kind never passes for another. What people read of it on a screen is what was
+signed: a key stands once, and no text moves the cursor or turns its direction.
 """
 
 import json
@@ -24,7 +24,7 @@ Kind = Literal[
     "offer", "catalogue",
 ]  # fmt: skip
 MOST_BYTES = 2**22
-"""A paper is text that people could read; more than this is none."""
+"""Most bytes of a file: a document is text that people could read."""
 MOST_LEVELS = 16
 _ODD = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
 """Control characters, halves of characters, and those that turn the direction of writing."""
@@ -32,7 +32,7 @@ _ODD = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-
 
 @dataclass(frozen=True)
 class SignedDocument:
-    """A paper as it is, its signatures not yet looked at."""
+    """A document with its signatures, which are not checked before `verify`."""
 
     kind: Kind
     content: dict[str, Any]
@@ -40,7 +40,7 @@ class SignedDocument:
 
     @property
     def digest(self) -> bytes:
-        """What is signed, and the paper's name: 32 bytes."""
+        """What is signed, and the document's name: 32 bytes."""
         return digest(f"paper/{self.kind}", canonical(self.content))
 
     def verify(self, keys: Sequence[bytes], who: str) -> dict[str, Any]:
@@ -56,48 +56,48 @@ class SignedDocument:
         return self.content
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """The value that its JSON file holds."""
         signatures = {key.hex(): signature.hex() for key, signature in self.signatures.items()}
         return {"paper": self.kind, "content": self.content, "signatures": signatures}
 
     def encode(self) -> bytes:
-        """As a file."""
+        """The bytes of its file."""
         return (json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n").encode()
 
 
 def sign_document(kind: Kind, content: dict[str, Any], keys: Sequence[Ed25519PrivateKey]) -> SignedDocument:
-    """A paper under these keys.
+    """A document signed with these keys.
 
     Raises:
         WireError: for content that `read` would refuse.
     """
     try:
         _refuse_odd(content)
-        paper = SignedDocument(kind, json.loads(canonical(content)), {})
+        document = SignedDocument(kind, json.loads(canonical(content)), {})
     except ValueError as error:
         raise WireError(f"{kind}: {error}. Write it without.") from None
-    return SignedDocument(kind, paper.content, {public_of(key): sign(key, paper.digest) for key in keys})
+    return SignedDocument(kind, document.content, {public_of(key): sign(key, document.digest) for key in keys})
 
 
 def read_document(file: bytes | Path, kind: Kind) -> SignedDocument:
-    """A paper from a file; well formed, but its signatures are not yet checked.
+    """A document from a file: well formed, but its signatures are not yet checked.
 
     Raises:
-        WireError: if it is not a paper of this kind.
+        WireError: if it is not a document of this kind.
         OSError: if the file cannot be read.
     """
     name = str(file) if isinstance(file, Path) else f"the {kind}"
-    content = file.read_bytes() if isinstance(file, Path) else file
+    encoded = file.read_bytes() if isinstance(file, Path) else file
     try:
-        if len(content) > MOST_BYTES:
-            raise ValueError(f"{len(content)} bytes")
-        told = json.loads(content, object_pairs_hook=_each_once)
-        _refuse_odd(told)
-        signatures = {bytes.fromhex(key): bytes.fromhex(value) for key, value in told["signatures"].items()}
-        if told["paper"] != kind or not isinstance(told["content"], dict):
-            raise ValueError(f"a {str(told['paper'])[:20]!r}")
-        canonical(told["content"])  # refuses what is no number
-        return SignedDocument(kind, told["content"], signatures)
+        if len(encoded) > MOST_BYTES:
+            raise ValueError(f"{len(encoded)} bytes")
+        parsed_json = json.loads(encoded, object_pairs_hook=_each_once)
+        _refuse_odd(parsed_json)
+        signatures = {bytes.fromhex(key): bytes.fromhex(value) for key, value in parsed_json["signatures"].items()}
+        if parsed_json["paper"] != kind or not isinstance(parsed_json["content"], dict):
+            raise ValueError(f"a {str(parsed_json['paper'])[:20]!r}")
+        canonical(parsed_json["content"])  # refuses what is no number
+        return SignedDocument(kind, parsed_json["content"], signatures)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise WireError(
             f"{name}: expected a {kind} file as this release writes it ({str(error)[:80]}). Ask for it again."
@@ -105,25 +105,25 @@ def read_document(file: bytes | Path, kind: Kind) -> SignedDocument:
 
 
 def canonical(content: dict[str, Any]) -> bytes:
-    """One spelling for one content."""
+    """The one spelling of a content that is signed: sorted keys, no spaces."""
     return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    value = dict(pairs)
+    if len(value) != len(pairs):
         raise ValueError("a key stands twice")
-    return found
+    return value
 
 
-def _refuse_odd(told: object, levels: int = MOST_LEVELS) -> None:
+def _refuse_odd(value: object, levels: int = MOST_LEVELS) -> None:
     if levels == 0:
         raise ValueError("nested too deeply")
-    if isinstance(told, str) and _ODD.search(told):
+    if isinstance(value, str) and _ODD.search(value):
         raise ValueError("text with control characters")
-    if isinstance(told, int) and abs(told) >= 2**63:
+    if isinstance(value, int) and abs(value) >= 2**63:
         raise ValueError("a number that is too large")
-    inner = [*told, *told.values()] if isinstance(told, dict) else told if isinstance(told, list | tuple) else ()
+    inner = [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
     for each in inner:
         _refuse_odd(each, levels - 1)
 

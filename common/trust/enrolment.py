@@ -96,8 +96,8 @@ def read_pins(path: Path) -> Pins:
         ConfigError: naming the file, if it is missing or damaged.
     """
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        return Pins(str(told["federation"]), tuple(bytes.fromhex(root) for root in told["roots"]))
+        value = json.loads(path.read_text(encoding="utf-8"))
+        return Pins(str(value["federation"]), tuple(bytes.fromhex(root) for root in value["roots"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         what = error.strerror if isinstance(error, OSError) else 'expected {"federation": …, "roots": [hexadecimal]}'
         raise ConfigError(f"{path}: {what}. It is made when a site joins the consortium.") from None
@@ -130,5 +130,5 @@ def simulated_consortium(
     pins = Pins("simulation", (public_of(root),))
     roster = Roster("simulation", 1, int(time.time()) + _SIMULATED_FOR_S, policy, members)
     auditors = names[: plan.simulate.auditors]
-    enrolled = {site: Enrolment(site, secrets[site], pins, audit=site in auditors) for site in names}
-    return Consortium(roster.sign([root]), pins), enrolled
+    enrolments = {site: Enrolment(site, secrets[site], pins, audit=site in auditors) for site in names}
+    return Consortium(roster.sign([root]), pins), enrolments

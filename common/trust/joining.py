@@ -65,11 +65,11 @@ class JoinRequest:
         """
         if len(contact) > MOST_CONTACT or not contact.isprintable():
             raise ConfigError(f"--contact: expected one line of up to {MOST_CONTACT} characters.")
-        own, public = public_of(identity), _openssh(node.public_key())
-        proof = node.sign(_proof(site, own), ec.ECDSA(hashes.SHA384()))
-        told: dict[str, Any] = {"site": site, "contact": contact, "identity": own.hex(), "node": public}
-        paper = sign_document("request", told | {"node_proof": proof.hex(), "made_s": time.time()}, [identity])
-        return cls.read(paper.encode())
+        public_identity, public = public_of(identity), _openssh(node.public_key())
+        proof = node.sign(_proof(site, public_identity), ec.ECDSA(hashes.SHA384()))
+        content: dict[str, Any] = {"site": site, "contact": contact, "identity": public_identity.hex(), "node": public}
+        document = sign_document("request", content | {"node_proof": proof.hex(), "made_s": time.time()}, [identity])
+        return cls.read(document.encode())
 
     @classmethod
     def read(cls, file: bytes) -> Self:
@@ -80,11 +80,15 @@ class JoinRequest:
             IdentityError: if one of the two keys has not signed it.
             ConfigError: for a name that cannot be used.
         """
-        paper = read_document(file, "request")
+        document = read_document(file, "request")
         try:
-            told = paper.content
-            site, identity, node = str(told["site"]), bytes.fromhex(told["identity"]), str(told["node"])
-            proof, contact, made_s = bytes.fromhex(told["node_proof"]), str(told["contact"]), float(told["made_s"])
+            content = document.content
+            site, identity, node = str(content["site"]), bytes.fromhex(content["identity"]), str(content["node"])
+            proof, contact, made_s = (
+                bytes.fromhex(content["node_proof"]),
+                str(content["contact"]),
+                float(content["made_s"]),
+            )
             key = serialization.load_ssh_public_key(node.encode())
             if len(identity) != KEY_BYTES or not isinstance(key, ec.EllipticCurvePublicKey) or key.key_size != 384:
                 raise ValueError
@@ -93,7 +97,7 @@ class JoinRequest:
                 raise ValueError
         except (KeyError, TypeError, ValueError, AttributeError, UnsupportedAlgorithm):
             raise WireError("a request without name, identity or node key. Write it anew: client init.") from None
-        paper.verify([identity], f"site {site}")
+        document.verify([identity], f"site {site}")
         try:
             key.verify(proof, _proof(site, identity), ec.ECDSA(hashes.SHA384()))
         except InvalidSignature:
@@ -127,10 +131,10 @@ class Welcome:
         roots: list[Ed25519PrivateKey],
     ) -> bytes:  # fmt: skip
         """The file."""
-        told: dict[str, Any] = {"site": site, "identity": identity.hex(), "address": address, "authority": authority}
-        told |= {"consortium": pins.federation, "roots": [root.hex() for root in pins.roots]}
-        told["roster"] = base64.b64encode(roster).decode()
-        return sign_document("welcome", told, roots).encode()
+        content: dict[str, Any] = {"site": site, "identity": identity.hex(), "address": address, "authority": authority}
+        content |= {"consortium": pins.federation, "roots": [root.hex() for root in pins.roots]}
+        content["roster"] = base64.b64encode(roster).decode()
+        return sign_document("welcome", content, roots).encode()
 
     @classmethod
     def read(cls, file: bytes) -> Self:
@@ -142,18 +146,18 @@ class Welcome:
             PolicyError: if the roster is another consortium's.
             ConfigError: for a name that cannot be used.
         """
-        paper = read_document(file, "welcome")
-        told = paper.content
+        document = read_document(file, "welcome")
+        content = document.content
         try:
-            pins = Pins(str(told["consortium"]), tuple(bytes.fromhex(root) for root in told["roots"]))
-            roster = base64.b64decode(told["roster"], validate=True)
-            site, identity = str(told["site"]), bytes.fromhex(told["identity"])
-            address, authority = str(told["address"]), str(told["authority"])
+            pins = Pins(str(content["consortium"]), tuple(bytes.fromhex(root) for root in content["roots"]))
+            roster = base64.b64decode(content["roster"], validate=True)
+            site, identity = str(content["site"]), bytes.fromhex(content["identity"])
+            address, authority = str(content["address"]), str(content["authority"])
             if not re.fullmatch(ADDRESS, address):
                 raise ValueError
         except (KeyError, TypeError, ValueError):
             raise WireError("a welcome of another release. Ask the coordinator for it again.") from None
-        paper.verify(pins.roots, "the consortium's root")
+        document.verify(pins.roots, "the consortium's root")
         members = load_verified_roster(roster, pins)
         if members.active.get(checked_name(site, "site")) != identity:
             raise IdentityError("swapped-key", f"a welcome for {site}, and its roster has not {site} under that key.")

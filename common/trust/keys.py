@@ -23,6 +23,8 @@ Random = Callable[[int], bytes]
 KEY_BYTES, SIGNATURE_BYTES, DIGEST_BYTES, TAG_BYTES = 32, 64, 32, 16
 PREFIX = "consilium/secagg/1/"
 
+# A point of low order times any private key is one of eight points: whoever publishes it makes every secret that is
+# shared with it known to all, and masks that follow from it no masks. RFC 7748 leaves the check to the protocol.
 _ORDER_8 = (
     325606250916557431795983626356110631294008115727848805560023387167927233504,
     39382357235489614581723060781553021112529911719440698176882885853963445705823,
@@ -104,17 +106,18 @@ def derive(secret: bytes, salt: bytes, info: bytes) -> bytes:
 def seal_once(key: bytes, content: bytes, context: bytes) -> bytes:
     """Encrypt and authenticate the one and only content that this key ever seals."""
     # Constant nonce: every caller derives the key for exactly one content, by HKDF over what that content belongs to.
+    # Under one key and nonce two contents would give away their XOR and let anybody forge; there never is a second one.
     return ChaCha20Poly1305(key).encrypt(bytes(12), content, context)
 
 
-def open_once(key: bytes, sealed: bytes, context: bytes, *, who: str, what: str) -> bytes:
+def open_once(key: bytes, ciphertext: bytes, context: bytes, *, who: str, what: str) -> bytes:
     """The content of `seal_once`.
 
     Raises:
         IdentityError: naming the sender, if it was sealed for another peer, for another key period, or was changed.
     """
     try:
-        return ChaCha20Poly1305(key).decrypt(bytes(12), sealed, context)
+        return ChaCha20Poly1305(key).decrypt(bytes(12), ciphertext, context)
     except InvalidTag:
         raise IdentityError(
             "bad-seal", f"{what} from {who} cannot be opened: it is not for this site and key period, or was changed."

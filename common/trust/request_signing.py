@@ -68,7 +68,7 @@ def signed_headers(
 
 
 def verify_request(
-    headers: Mapping[str, str], method: str, path: str, body: bytes, identities: Mapping[str, bytes], seen: ReplayGuard
+    headers: Mapping[str, str], method: str, path: str, body: bytes, identities: Mapping[str, bytes], guard: ReplayGuard
 ) -> str:
     """The site that sent a request.
 
@@ -86,13 +86,13 @@ def verify_request(
         signature, signed_s = bytes.fromhex(headers[SIGNATURE]), int(at_ns) / 1e9
     except (KeyError, ValueError):
         raise IdentityError("no-credentials", "the request is not signed as this release does it.") from None
-    seen.refuse_out_of_time(signed_s, now_s)
+    guard.refuse_out_of_time(signed_s, now_s)
     statement = _statement(site, method, path, at_ns, body)
     try:
         verify(identities.get(site, b""), signature, statement, who=site, what="request")
     except IdentityError:
         raise not_a_member() from None
-    seen.refuse_replayed(statement, now_s)
+    guard.refuse_replayed(statement, now_s)
     return site
 
 

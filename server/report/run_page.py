@@ -87,7 +87,7 @@ def _limits(result: Result) -> list[Element]:
 def _data(result: Result) -> list[Element]:
     config, heading = result["config"], el("h2", "What was trained on what")
     strategy = "" if config["model"]["kind"] == "svm" else f" Strategy: {config['federation']['strategy']}."
-    model = f"Model: {sentences.MODELS[config['model']['kind']]}.{strategy} Labels: {', '.join(result['labels'])}."
+    model = f"Model: {sentences.model_kind(result)}.{strategy} Labels: {', '.join(result['labels'])}."
     about = el("p", model)
     if not sentences.is_simulated(result):
         counts = sentences.judging_counts(result)

@@ -11,6 +11,12 @@ MODELS = {"cnn": "a convolutional neural network", "svm": "a support vector mach
 Result = Mapping[str, Any]
 
 
+def model_kind(result: Result) -> str:
+    """The kind of model in words."""
+    kind = result["config"]["model"]["kind"]
+    return MODELS.get(kind, f"a model of kind {kind}")
+
+
 def is_simulated(result: Result) -> bool:
     """Whether one machine played all sites."""
     return "seeds" in result
@@ -35,7 +41,7 @@ def figures(result: Result) -> dict[str, Any]:
 
 def summary(result: Result) -> str:
     """What happened, in a sentence or two."""
-    kind = MODELS[result["config"]["model"]["kind"]]
+    kind = model_kind(result)
     many, labels = len(result["sites"]), ", ".join(result["labels"])
     if is_simulated(result):
         return f"{many} sites trained {kind} together, to tell apart: {labels}. {result['origin']}."

@@ -2,14 +2,17 @@
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
 
 from common import config as configuration
-from common.config import Config, Terms
+from common.algorithms.strategies import STRATEGIES
+from common.config import Config, Federation, ModelConfig, Terms
 from common.errors import ConfigError
 from common.imaging import Pipeline
+from common.models import MODELS
 from common.plans.plan import RunPlan
 from tests.consortium.consortium import NAMES, Consortium
 
@@ -205,3 +208,9 @@ def test_the_same_configuration_has_the_same_digest_and_another_has_not() -> Non
     one = Config.model_validate(SMALLEST)
     assert one.digest() == Config.model_validate(SMALLEST).digest()
     assert one.digest() != Config.model_validate(SMALLEST | {"seeds": [2]}).digest()
+
+
+def test_every_kind_and_strategy_that_a_configuration_may_name_is_in_its_registry() -> None:
+    kinds = {get_args(settings.model_fields["kind"].annotation)[0] for settings in get_args(get_args(ModelConfig)[0])}
+    assert kinds == set(MODELS)
+    assert set(get_args(Federation.model_fields["strategy"].annotation)) == set(STRATEGIES)

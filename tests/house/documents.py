@@ -40,6 +40,11 @@ def spans(page: Path) -> list[str]:
     return [" ".join(match[2].split()) for match in SPAN.finditer(prose(page))]
 
 
+def created(page: Path) -> set[str]:
+    """The files that a page tells its reader to write, by their paths."""
+    return set(re.findall(r"Create `([^`]+)`:", prose(page)))
+
+
 def links(page: Path) -> list[str]:
     """Where a page's links go to."""
     return LINK.findall(SPAN.sub("", prose(page)))

@@ -18,7 +18,7 @@ from common.imaging import Pipeline
 from common.models import build
 from common.package import load_verified_package
 from common.package.onnx_graph import graph, inside
-from common.package.package_file import ARRAYS, CARD, GRAPH, PAGE, PAPER
+from common.package.package_file import ARRAYS, CARD, DOCUMENT, GRAPH, PAGE
 from common.storage import tensorfile
 from common.trust.documents import sign_document
 from common.trust.keys import public_of
@@ -72,7 +72,7 @@ def test_the_same_package_is_the_same_bytes_and_any_zip_program_opens_it(svm: Ma
     assert packed(dict(svm.shared.members)) == svm.file
     with zipfile.ZipFile(io.BytesIO(svm.file)) as opened:
         assert opened.testzip() is None
-        assert opened.namelist() == [PAPER, ARRAYS, CARD, PAGE, GRAPH]
+        assert opened.namelist() == [DOCUMENT, ARRAYS, CARD, PAGE, GRAPH]
 
 
 # --- tampering ------------------------------------------------------------------------------------------------------
@@ -99,12 +99,12 @@ def told(
     inner = dict(svm.shared.members)
     for name, content in members.items():
         inner[{"arrays": ARRAYS, "card": CARD}[name]] = content
-    paper = json.loads(inner[PAPER])
+    paper = json.loads(inner[DOCUMENT])
     change(paper["content"])
     if key:
-        inner[PAPER] = sign_document("package", paper["content"], [key]).encode()
+        inner[DOCUMENT] = sign_document("package", paper["content"], [key]).encode()
     else:
-        inner[PAPER] = (json.dumps(paper, indent=1) + "\n").encode()
+        inner[DOCUMENT] = (json.dumps(paper, indent=1) + "\n").encode()
     return packed(inner)
 
 
@@ -122,17 +122,17 @@ def with_arrays(svm: Made, change: Callable[[dict[str, Any]], None], key: Ed2551
 
 
 def without_signature(svm: Made) -> bytes:
-    paper = json.loads(svm.shared.members[PAPER])
+    paper = json.loads(svm.shared.members[DOCUMENT])
     return packed(
-        dict(svm.shared.members) | {PAPER: (json.dumps(paper | {"signatures": {}}, indent=1) + "\n").encode()}
+        dict(svm.shared.members) | {DOCUMENT: (json.dumps(paper | {"signatures": {}}, indent=1) + "\n").encode()}
     )
 
 
 def upper(svm: Made) -> bytes:
     """The same signature in capital letters."""
-    paper = json.loads(svm.shared.members[PAPER])
+    paper = json.loads(svm.shared.members[DOCUMENT])
     paper["signatures"] = {key.upper(): value for key, value in paper["signatures"].items()}
-    return packed(dict(svm.shared.members) | {PAPER: (json.dumps(paper, indent=1) + "\n").encode()})
+    return packed(dict(svm.shared.members) | {DOCUMENT: (json.dumps(paper, indent=1) + "\n").encode()})
 
 
 def reordered(svm: Made) -> bytes:
@@ -163,7 +163,7 @@ WAYS: dict[str, Callable[[Made], bytes]] = {
     "another order": reordered,
     "a name twice": twice,
     "compressed": lambda m: zipped(dict(m.shared.members), zipfile.ZIP_DEFLATED),
-    "a bomb": lambda m: zipped({PAPER: m.shared.members[PAPER], ARRAYS: bytes(2**26)}, zipfile.ZIP_DEFLATED),
+    "a bomb": lambda m: zipped({DOCUMENT: m.shared.members[DOCUMENT], ARRAYS: bytes(2**26)}, zipfile.ZIP_DEFLATED),
     "packed by another program": lambda m: zipped(dict(m.shared.members)),
     "a path upwards": lambda m: zipped(dict(m.shared.members) | {"../card.md": b"x"}),
     "an absolute path": lambda m: zipped(dict(m.shared.members) | {"/etc/passwd": b"x"}),
@@ -203,10 +203,10 @@ def test_a_package_that_was_tampered_with_is_refused(svm: Made) -> None:
 
 
 def test_every_byte_of_package_json_counts(svm: Made) -> None:
-    own, members = svm.shared.members[PAPER], dict(svm.shared.members)
+    own, members = svm.shared.members[DOCUMENT], dict(svm.shared.members)
     del members[GRAPH]  # only to be quick: what is signed is looked at first
     for at in range(len(own)):
-        members[PAPER] = own[:at] + bytes([own[at] ^ (1 << at % 8)]) + own[at + 1 :]
+        members[DOCUMENT] = own[:at] + bytes([own[at] ^ (1 << at % 8)]) + own[at + 1 :]
         with pytest.raises(PackageError):
             load_verified_package(packed(members), "p", [public_of(KEY)])
 

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from client.prediction import trust
 from common.errors import DataError, PackageError
 from common.package import load_verified_package
-from common.package.package_file import ARRAYS, CARD, PAGE, PAPER
+from common.package.package_file import ARRAYS, CARD, DOCUMENT, PAGE
 from common.storage import tensorfile
 from common.trust.documents import SignedDocument, sign_document
 from common.trust.keys import public_of
@@ -106,7 +106,7 @@ def hidden(svm: Made) -> bytes:
 def listed_twice(svm: Made) -> bytes:
     end = svm.file.rfind(END)
     size, start = struct.unpack_from("<II", svm.file, end + 12)
-    entry = svm.file[start : start + 46 + len(PAPER)]
+    entry = svm.file[start : start + 46 + len(DOCUMENT)]
     many = len(svm.shared.members) + 1
     tail = struct.pack("<4sHHHHIIH", END, 0, 0, many, many, size + len(entry), start, 0)
     return svm.file[:end] + entry + tail
@@ -157,8 +157,8 @@ ARCHIVES: dict[str, Callable[[Made], bytes]] = {
     "two names in two cases": lambda m: packed(dict(m.shared.members) | {"Card.md": b"x"}),
     "seventeen members": lambda m: packed(dict(m.shared.members) | {f"{chr(97 + i)}.md": b"" for i in range(12)}),
     "an empty archive": lambda m: END + bytes(18),
-    "the paper last": lambda m: packed({n: m.shared.members[n] for n in [*list(m.shared.members)[1:], PAPER]}),
-    "no paper": lambda m: packed({n: c for n, c in m.shared.members.items() if n != PAPER}),
+    "the paper last": lambda m: packed({n: m.shared.members[n] for n in [*list(m.shared.members)[1:], DOCUMENT]}),
+    "no paper": lambda m: packed({n: c for n, c in m.shared.members.items() if n != DOCUMENT}),
     "no page": lambda m: packed({n: c for n, c in m.shared.members.items() if n != PAGE}),
 }
 
@@ -167,12 +167,12 @@ ARCHIVES: dict[str, Callable[[Made], bytes]] = {
 
 
 def respelt(svm: Made, change: Callable[[str], bytes]) -> bytes:
-    told = change(svm.shared.members[PAPER].decode())
-    return packed(dict(svm.shared.members) | {PAPER: told})
+    told = change(svm.shared.members[DOCUMENT].decode())
+    return packed(dict(svm.shared.members) | {DOCUMENT: told})
 
 
 def edited(svm: Made, change: Callable[[dict[str, Any]], object]) -> bytes:
-    told = json.loads(svm.shared.members[PAPER])
+    told = json.loads(svm.shared.members[DOCUMENT])
     change(told)
     return respelt(svm, lambda _: (json.dumps(told, indent=1) + "\n").encode())
 
@@ -265,10 +265,10 @@ PAPERS: dict[str, Callable[[Made], bytes]] = {
 def resigned(svm: Made, change: Callable[[dict[str, Any]], object], arrays: bytes = b"", key: Any = KEY) -> bytes:
     """Signed anew, with all digests as they then are."""
     members = dict(svm.shared.members) | ({ARRAYS: arrays} if arrays else {})
-    content = json.loads(members[PAPER])["content"]
-    content["members"] = {n: hashlib.sha256(c).hexdigest() for n, c in members.items() if n != PAPER}
+    content = json.loads(members[DOCUMENT])["content"]
+    content["members"] = {n: hashlib.sha256(c).hexdigest() for n, c in members.items() if n != DOCUMENT}
     change(content)
-    return packed(members | {PAPER: sign_document("package", content, [key]).encode()})
+    return packed(members | {DOCUMENT: sign_document("package", content, [key]).encode()})
 
 
 def tensors(svm: Made, change: Callable[[dict[str, Any]], object]) -> bytes:
@@ -360,9 +360,9 @@ def test_what_this_test_signs_anew_is_else_a_good_package(svm: Made) -> None:
 def test_parts_of_two_packages_make_none(svm: Made, cnn: Made) -> None:
     one, other = dict(svm.shared.members), dict(cnn.shared.members)
     mixed = [one | {name: other[name]} for name in one]
-    papers = [json.loads(members[PAPER]) for members in (one, other)]
+    papers = [json.loads(members[DOCUMENT]) for members in (one, other)]
     papers[0]["signatures"] = papers[1]["signatures"]
-    mixed.append(one | {PAPER: (json.dumps(papers[0], indent=1) + "\n").encode()})
+    mixed.append(one | {DOCUMENT: (json.dumps(papers[0], indent=1) + "\n").encode()})
     for members in mixed:
         with pytest.raises(PackageError):
             load_verified_package(packed(members), "p", [public_of(KEY)])
