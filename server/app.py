@@ -42,7 +42,7 @@ def main(grid: Grid, context: Context) -> None:
         raise ConfigError("run-config: expected home and plan; `python -m server run PLAN` gives both.")
     home = Home(Path(str(config["home"])))
     run = Run.find(home, str(config["plan"]))
-    with run.lock():
+    with run.lock.hold():
         logs.begin(run.folder / "log.jsonl")  # what a ServerApp prints, Flower throws away
         ids = read_json(home.live / "nodes.json") or {}
         if missing := [site for site in run.state.cohort if site not in ids]:

@@ -27,67 +27,67 @@ KINDS = {"dataset": "data set", "model": "model", "plan": "plan"}
 PLAN = {"approve": "✓ approved", "refuse": "✕ refused", "": "undecided"}
 
 
-def processes(look: ConsortiumView) -> Marks:
+def processes(view: ConsortiumView) -> Marks:
     """The coordinator's own processes, in a line."""
-    if not is_service_running(look.home):
+    if not is_service_running(view.home):
         return [el("p", el("b", "✕ The coordinator's processes are not running."), " Start them: ",
                    el("code", "python -m server start"), class_="warn")]  # fmt: skip
     chips: Marks = []
-    for child in process_table.process_states(look.home.live / "log"):
-        up = f"up {ago(look.now, child.since_s)}" if child.pid else "down"
+    for child in process_table.process_states(view.home.live / "log"):
+        up = f"up {ago(view.now, child.since_s)}" if child.pid else "down"
         chips.append(el("li", el("span", "● " if child.pid else "✕ ", aria_hidden="true"), f"{child.name} {up}",
                        class_="connected" if child.pid else "lost"))  # fmt: skip
     return [el("ul", *chips, class_="chips", aria_label="Processes")]
 
 
-def hospitals(look: ConsortiumView) -> Marks:
+def hospitals(view: ConsortiumView) -> Marks:
     """A row a site of the roster."""
-    if not look.sites:
+    if not view.sites:
         return [el("p", "No hospital has been admitted yet: ", el("code", "python -m server admit REQUEST"))]
-    asking = look.run.progress() if look.run and look.stage == "running" else None
-    going_on = look.run is not None and look.stage not in OVER
-    cells_of_sites = [_site(look, one, asking.since_s if asking else 0.0) for one in look.sites]
+    asking = view.run.progress() if view.run and view.stage == "running" else None
+    going_on = view.run is not None and view.stage not in OVER
+    cells_of_sites = [_site(view, one, asking.since_s if asking else 0.0) for one in view.sites]
     head = [name for name in cells_of_sites[0] if going_on or name not in ("Plan", "Waited for")]
     rows = [[cells[name] for name in head] for cells in cells_of_sites]
     return [_stacking_table("Every hospital on the roster, as the coordinator knows it", head, rows)]
 
 
-def _site(look: ConsortiumView, one: SiteStatus, since_s: float) -> dict[str, Child]:
+def _site(view: ConsortiumView, one: SiteStatus, since_s: float) -> dict[str, Child]:
     """A site's cells by their column."""
     if one.is_connected:
         when = (
-            f"since {ago(look.now, one.since_s)}"
+            f"since {ago(view.now, one.since_s)}"
             if one.connection == "connected"
-            else f"for {ago(look.now, one.heard_s)}"
+            else f"for {ago(view.now, one.heard_s)}"
         )
     else:
-        when = f"last heard {ago(look.now, one.heard_s)} ago" if one.heard_s else "never heard"
+        when = f"last heard {ago(view.now, one.heard_s)} ago" if one.heard_s else "never heard"
     sign = el("span", SIGNS[one.connection], aria_hidden="true")
     state = el("span", sign, f" {WORDS[one.connection]}", el("small", when), class_=one.connection)
-    waited = el("span", one.awaited_for, el("small", f"since {ago(look.now, since_s)}")) if one.awaited_for else "–"
+    waited = el("span", one.awaited_for, el("small", f"since {ago(view.now, since_s)}")) if one.awaited_for else "–"
     error = el("a", one.error, href=f"/errors#{one.error}") if one.error else "–"
-    plan = PLAN[one.decision] if one.site in look.cohort else "–"
+    plan = PLAN[one.decision] if one.site in view.cohort else "–"
     return {
-        "Site": one.site, "State": state, "Doing": one.doing or "–", "Plan": plan, "Last round": _last(look, one.site),
+        "Site": one.site, "State": state, "Doing": one.doing or "–", "Plan": plan, "Last round": _last(view, one.site),
         "Waited for": waited, "Error": error,
     }  # fmt: skip
 
 
-def _last(look: ConsortiumView, site: str) -> Child:
-    if not look.rounds or site not in look.cohort:
+def _last(view: ConsortiumView, site: str) -> Child:
+    if not view.rounds or site not in view.cohort:
         return "–"
-    if site in look.rounds[-1]["dropped"]:
+    if site in view.rounds[-1]["dropped"]:
         return el("span", "□ silent", class_="lost")
-    return "■ answered" if site in look.rounds[-1]["sites"] else "· not asked"
+    return "■ answered" if site in view.rounds[-1]["sites"] else "· not asked"
 
 
-def history(look: ConsortiumView) -> Marks:
+def history(view: ConsortiumView) -> Marks:
     """All runs as a table, a row for each."""
-    runs = [*run_history(look.home)][::-1]
+    runs = [*run_history(view.home)][::-1]
     if not runs:
         return [el("p", "None yet.", class_="soft")]
     head = ["Run", "Made (UTC)", "Sites", "Rounds", "Validation AUC", "Stage", "Report"]
-    return [_stacking_table("All runs, the newest first", head, [_past(look.home, one) for one in runs])]
+    return [_stacking_table("All runs, the newest first", head, [_past(view.home, one) for one in runs])]
 
 
 def _past(home: Home, one: RunSummary) -> list[Child]:
@@ -98,9 +98,9 @@ def _past(home: Home, one: RunSummary) -> list[Child]:
             report if has_report(home.folder / "runs" / one.name) else "–"]  # fmt: skip
 
 
-def offers(look: ConsortiumView) -> Marks:
+def offers(view: ConsortiumView) -> Marks:
     """A row an entry of the catalogue."""
-    all_offers = Catalogue(look.home).offers()
+    all_offers = Catalogue(view.home).offers()
     entries = [offer.content for kind in SHOWN for offer in of_kind(all_offers, kind)]
     if not entries:
         return [el("p", report.NOTHING, class_="soft")]
@@ -116,14 +116,14 @@ def _entry(entry: OfferContent) -> Element:
     return el("span", link, el("small", f"Not real: {doubt}.") if doubt else None)
 
 
-def log_head(look: ConsortiumView) -> Marks:
+def log_head(view: ConsortiumView) -> Marks:
     """The newest head of the audit log."""
-    if (head := look.home.log.head()) is None:
+    if (head := view.home.log.head()) is None:
         return [el("p", "Nothing has been recorded yet.", class_="soft")]
     when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(head.at_s))
     rows: list[list[Child]] = [
         ["Entries", f"{head.size:,}"],
-        ["Last entry", el("span", when, el("small", f"{ago(look.now, head.at_s)} ago"))],
+        ["Last entry", el("span", when, el("small", f"{ago(view.now, head.at_s)} ago"))],
         ["Root", el("code", head.root.hex(), class_="whole")],
     ]
     head_table = table("The newest signed head of the coordinator's log", ["what", "value"], rows)

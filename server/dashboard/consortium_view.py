@@ -1,4 +1,4 @@
-"""One look at the coordinator's folder, from which every part of the live page is made."""
+"""The coordinator's folder at one moment, from which every part of the live page is made."""
 
 import time
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ Marks = list[Child]
 
 @dataclass(frozen=True)
 class ConsortiumView:
-    """One look at everything, so that all parts of a page are of one moment."""
+    """Everything at one moment, so that all parts of a page are of one moment."""
 
     home: Home
     now: float

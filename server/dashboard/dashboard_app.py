@@ -58,7 +58,7 @@ class DashboardApp:
     """
 
     home: Home
-    lock: Login
+    login: Login
     hosts: Collection[str]
     secure: bool = False
     cookie: str = "consilium"
@@ -68,7 +68,7 @@ class DashboardApp:
     def app(self) -> ASGIApp:
         """The ASGI application with all its routes."""
         streams = EventStreams(self.home, lambda request: not self.stopping() and self.admits(request))
-        pages = Pages(self.home, streams.look)
+        pages = Pages(self.home, streams.current_content)
         routes = [
             *pages.routes(), Route("/events", streams.events), Route("/session", self._session),
             Route("/login", self._login), Route("/login", self._enter, methods=["POST"]),
@@ -78,7 +78,7 @@ class DashboardApp:
 
     def admits(self, request: Request) -> bool:
         """Whether a request belongs to a session."""
-        return self.lock.admits(request.cookies.get(self.cookie, ""))
+        return self.login.admits(request.cookies.get(self.cookie, ""))
 
     async def _session(self, _: Request) -> Response:
         return Response(status_code=204)
@@ -92,11 +92,11 @@ class DashboardApp:
         except (ValueError, LoginRefusedError):
             return Response("expected a form", 400)
         password = fields.get("password", [""])[0]
-        return await self._let_in(lambda: self.lock.enter(password))
+        return await self._let_in(lambda: self.login.enter(password))
 
     async def follow(self, token: str) -> Response:
         """Exchange a link's token for a session; it is gone from the address then."""
-        answer = await self._let_in(lambda: self.lock.follow(token))
+        answer = await self._let_in(lambda: self.login.follow(token))
         if answer.status_code == 303:
             self.on_link_used()
         return answer
@@ -106,7 +106,7 @@ class DashboardApp:
             session = await run_in_threadpool(attempt)
         except LoginRefusedError as error:
             with suppress(ConsiliumError, OSError):  # refused it is in any case
-                if await run_in_threadpool(self.lock.to_note):
+                if await run_in_threadpool(self.login.to_note):
                     await run_in_threadpool(self._note, "page login", "failed")
             answer = self._form(f"Not let in: {error}", 429 if error.wait_s else 403)
             if error.wait_s:
@@ -115,7 +115,7 @@ class DashboardApp:
         try:
             await run_in_threadpool(self._note, "page login", "done")
         except (ConsiliumError, OSError) as error:  # nobody looks without its being written down
-            await run_in_threadpool(self.lock.leave, session)
+            await run_in_threadpool(self.login.leave, session)
             return self._form(f"Not let in: the login could not be written down. {error}", 503)
         answer = RedirectResponse("/", 303)
         answer.set_cookie(self.cookie, session, max_age=int(SESSION_S), httponly=True, samesite="strict",
@@ -123,7 +123,7 @@ class DashboardApp:
         return answer
 
     async def _leave(self, request: Request) -> Response:
-        await run_in_threadpool(self.lock.leave, request.cookies.get(self.cookie, ""))
+        await run_in_threadpool(self.login.leave, request.cookies.get(self.cookie, ""))
         with suppress(ConsiliumError, OSError):
             await run_in_threadpool(self._note, "page logout", "done")
         answer = RedirectResponse("/login", 303)
@@ -135,7 +135,7 @@ class DashboardApp:
 
     def _form(self, problem: str = "", status: int = 200) -> Response:
         form: Child = el("p", "Follow the link that `python -m server dashboard` shows at its start. It works once.")
-        if self.lock.has_password:
+        if self.login.has_password:
             form = el(
                 "form", el("label", "Password", for_="password"),
                 el("input", id="password", name="password", type="password", autocomplete="current-password",
@@ -176,7 +176,7 @@ async def _small(request: Request) -> bytes:
 class _RequestGuard:
     """Before everything: the name asked for, where a form comes from, the session. After: what a browser must not."""
 
-    door: DashboardApp
+    application: DashboardApp
     inner: ASGIApp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -200,21 +200,21 @@ class _RequestGuard:
         await (answer or self.inner)(scope, receive, guarded)
 
     async def _refusal(self, request: Request) -> Response | None:
-        door, path = self.door, request.url.path
-        if _host(request.headers.get("host", "")) not in door.hosts or len(request.headers.getlist("host")) != 1:
+        application, path = self.application, request.url.path
+        if _host(request.headers.get("host", "")) not in application.hosts or len(request.headers.getlist("host")) != 1:
             return Response("this page is not served under that name", 421)
         if request.method not in ("GET", "HEAD") and not self._from_here(request):
             return Response("a form of another page", 403)
         if path == "/" and (token := request.query_params.get("token")) and request.method == "GET":
-            return await door.follow(token)
-        if path in OPEN or await run_in_threadpool(door.admits, request):
+            return await application.follow(token)
+        if path in OPEN or await run_in_threadpool(application.admits, request):
             return None
         wants_page = request.method == "GET" and "text/html" in request.headers.get("accept", "")
         return RedirectResponse("/login", 303) if wants_page else Response("log in first", 401)
 
     def _from_here(self, request: Request) -> bool:
         """Whether a form was sent from a page of ours: browsers say so themselves, and what says nothing is refused."""
-        scheme = "https" if self.door.secure else "http"
+        scheme = "https" if self.application.secure else "http"
         return request.headers.get("origin") == f"{scheme}://{request.headers['host']}"
 
 

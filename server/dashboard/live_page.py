@@ -43,9 +43,9 @@ class PageContent:
     @classmethod
     def at(cls, home: Home, name: str = "") -> "PageContent":
         """As it is now. Raises as `ConsortiumView.at`."""
-        look = ConsortiumView.at(home, name)
-        parts = {part: el("div", *_safely(make, look)) for part, make in MAKERS.items()}
-        return cls(title(look), announcement(look), parts)
+        view = ConsortiumView.at(home, name)
+        parts = {part: el("div", *_safely(make, view)) for part, make in MAKERS.items()}
+        return cls(title(view), announcement(view), parts)
 
     @cached_property
     def html_parts(self) -> dict[str, str]:
@@ -54,39 +54,39 @@ class PageContent:
         return {"title": self.title, "said": self.announcement} | parts
 
 
-def title(look: ConsortiumView) -> str:
+def title(view: ConsortiumView) -> str:
     """The page's name, short enough for a tab."""
-    if look.run is None:
+    if view.run is None:
         return "Consilium"
-    if look.stage == "running":
-        return f"{len(look.rounds)}/{look.total} {look.run.name} – Consilium"
-    return f"{look.stage}: {look.run.name} – Consilium"
+    if view.stage == "running":
+        return f"{len(view.rounds)}/{view.total} {view.run.name} – Consilium"
+    return f"{view.stage}: {view.run.name} – Consilium"
 
 
-def announcement(look: ConsortiumView) -> str:
+def announcement(view: ConsortiumView) -> str:
     """What is worth interrupting somebody for who listens: not every round, and no time that runs."""
-    if look.run is None:
+    if view.run is None:
         return "No run yet."
-    text = f"Run {look.run.name} {look.stage}."
-    if look.stage != "running":
+    text = f"Run {view.run.name} {view.stage}."
+    if view.stage != "running":
         return text
     quarters = ("", " A quarter of it is done.", " Half of it is done.", " Three quarters of it are done.", "")
-    text += quarters[min(len(look.rounds) * 4 // max(look.total, 1), 4)]
-    missing_sites = [one.site for one in look.sites if one.site in look.cohort and one.connection != "connected"]
+    text += quarters[min(len(view.rounds) * 4 // max(view.total, 1), 4)]
+    missing_sites = [one.site for one in view.sites if one.site in view.cohort and one.connection != "connected"]
     text += f" Not there: {', '.join(missing_sites)}." if missing_sites else ""
-    late = [one.site for one in look.sites if one.awaited_for] if _late(look) else []
+    late = [one.site for one in view.sites if one.awaited_for] if _late(view) else []
     return text + (f" Waiting for {', '.join(late)}." if late else "")
 
 
-def _late(look: ConsortiumView) -> bool:
-    asking = look.run.progress() if look.run else None
-    return asking is not None and look.now - asking.since_s > LATE_S + typical_round_s(look.rounds)
+def _late(view: ConsortiumView) -> bool:
+    asking = view.run.progress() if view.run else None
+    return asking is not None and view.now - asking.since_s > LATE_S + typical_round_s(view.rounds)
 
 
-def _safely(make: Callable[[ConsortiumView], Marks], look: ConsortiumView) -> Marks:
+def _safely(make: Callable[[ConsortiumView], Marks], view: ConsortiumView) -> Marks:
     """One part that cannot be shown does not take the others with it."""
     try:
-        return make(look)
+        return make(view)
     except (ConsiliumError, OSError) as error:
         return [el("p", f"This cannot be shown: {error}", class_="warn")]
     except Exception:

@@ -1,4 +1,4 @@
-"""Who may look at the live page: whoever knows the password, or follows a link that works once.
+"""Who may see the live page: whoever knows the password, or follows a link that works once.
 
 Of the password a scrypt hash is kept (RFC 7914), of links and sessions a SHA-256: a copy of the files opens nothing.
 """
@@ -39,7 +39,7 @@ class LoginRefusedError(Exception):
 
 @dataclass
 class Login:
-    """The lock of one coordinator's page. Threads may share it."""
+    """Passwords, links and sessions of one coordinator's page. Threads may share it."""
 
     home: Home
     _alone: threading.Lock = field(default_factory=threading.Lock, repr=False)

@@ -83,28 +83,28 @@ def server(home: Home, listen: str, port: int, say: Callable[[str], None]) -> Se
     Args:
         say: called with a link to the page: at once, and where it works only once, each time that one was used.
     """
-    local, lock = _is_local(listen), Login(home)
+    local, login = _is_local(listen), Login(home)
     names = LOOPBACK if local else (*LOOPBACK, listen, home.settings.address.rpartition(":")[0].strip("[]"))
     host = f"[{listen}]" if ":" in listen else listen
     url = f"http://{host}:{port}/" if local else f"https://{names[-1]}:{port}/"
 
     def tell() -> None:
-        say(url if lock.has_password else f"{url}?token={lock.link()}")
+        say(url if login.has_password else f"{url}?token={login.link()}")
 
-    door = DashboardApp(
-        home, lock, frozenset(map(str.lower, names)), secure=not local, cookie=f"consilium-{port}", on_link_used=tell
+    dashboard = DashboardApp(
+        home, login, frozenset(map(str.lower, names)), secure=not local, cookie=f"consilium-{port}", on_link_used=tell
     )
     tls = home.folder / "tls"
     config = uvicorn.Config(
-        door.app(), http=LimitedHttp, ws="none", lifespan="off", log_config=None, access_log=False, proxy_headers=False,
-        server_header=False, limit_concurrency=CONNECTIONS, timeout_graceful_shutdown=2,
+        dashboard.app(), http=LimitedHttp, ws="none", lifespan="off", log_config=None, access_log=False,
+        proxy_headers=False, server_header=False, limit_concurrency=CONNECTIONS, timeout_graceful_shutdown=2,
         ssl_certfile=None if local else tls / "server.crt", ssl_keyfile=None if local else tls / "server.key",
     )  # fmt: skip
     config.load()
     if config.ssl is not None:
         config.ssl.minimum_version = ssl.TLSVersion.TLSv1_2
     page_server = Server(config)
-    door.stopping = lambda: page_server.should_exit
+    dashboard.stopping = lambda: page_server.should_exit
     tell()
     return page_server
 

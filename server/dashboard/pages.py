@@ -1,4 +1,4 @@
-"""What there is behind the door: the live page, pages that stand still, reports."""
+"""All pages behind the login: the live page, pages that stand still, reports."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -37,11 +37,11 @@ class Pages:
     """All pages behind the login.
 
     Args:
-        look: what the live page shows now, of the run of that name.
+        content_of: what the live page shows now, of the run of that name.
     """
 
     home: Home
-    look: Callable[[str], Awaitable[PageContent]]
+    content_of: Callable[[str], Awaitable[PageContent]]
 
     def routes(self) -> list[Route]:
         """The addresses of all pages."""
@@ -52,7 +52,7 @@ class Pages:
 
     async def _live(self, request: Request) -> Response:
         name = request.path_params.get("run", "")
-        content = await self.look(name)
+        content = await self.content_of(name)
         say = el("p", content.announcement, id="said", role="status", class_="unseen")
         still = el(
             "noscript", el("p", "Without JavaScript this page stays as it was when it was loaded.", class_="warn")

@@ -11,23 +11,23 @@ from server.runs.run import Run
 from server.runs.status import describe_run, describe_waiting, typical_round_s
 
 
-def summary(look: ConsortiumView) -> Marks:
+def summary(view: ConsortiumView) -> Marks:
     """Its name, stage, how far it is, what it waits for, its figures, its plan."""
-    if look.run is None:
+    if view.run is None:
         return [el("h1", "No run yet"), el("p", "A plan that is signed and submitted shows here: ",
                                            el("code", "python -m server run PLAN"), class_="lead")]  # fmt: skip
-    rounds_done, total = len(look.rounds), look.total
-    badge = el("span", STAGES[look.stage], class_=f"badge {look.stage}")
-    heading: Marks = [el("p", badge, class_="kind"), el("h1", look.run.name)]
-    if look.stage == "running":
+    rounds_done, total = len(view.rounds), view.total
+    badge = el("span", STAGES[view.stage], class_=f"badge {view.stage}")
+    heading: Marks = [el("p", badge, class_="kind"), el("h1", view.run.name)]
+    if view.stage == "running":
         bar = el("progress", value=str(rounds_done), max=str(total), aria_label="How far it is")
-        what = "models" if look.run.plan.content.models else "rounds"
-        heading.append(el("div", bar, el("p", el("b", f"{rounds_done} of {total} {what}"), _rest(look)), class_="way"))
+        what = "models" if view.run.plan.content.models else "rounds"
+        heading.append(el("div", bar, el("p", el("b", f"{rounds_done} of {total} {what}"), _rest(view)), class_="way"))
     return [
         *heading,
-        el("p", *_sentence(look.run, look.stage, look.best_round), class_=f"lead {look.stage}"),
-        _tiles(look),
-        _plan(look.run),
+        el("p", *_sentence(view.run, view.stage, view.best_round), class_=f"lead {view.stage}"),
+        _tiles(view),
+        _plan(view.run),
     ]
 
 
@@ -50,46 +50,46 @@ def _sentence(run: Run, stage: str, best_round: int | None) -> Marks:
     return [run.state.why, best, report]
 
 
-def _rest(look: ConsortiumView) -> str:
-    rest_s = typical_round_s(look.rounds) * (look.total - len(look.rounds))
+def _rest(view: ConsortiumView) -> str:
+    rest_s = typical_round_s(view.rounds) * (view.total - len(view.rounds))
     return f", about {duration(rest_s)} left at most" if rest_s else ""
 
 
-def _tiles(look: ConsortiumView) -> Element | None:
-    if look.run is None or not look.rounds:
+def _tiles(view: ConsortiumView) -> Element | None:
+    if view.run is None or not view.rounds:
         return None
-    areas = [area for r in look.rounds if (area := r["validation"].get("auc")) is not None]
-    kept_areas = [r["validation"].get("auc") for r in look.rounds if r["round"] == look.best_round]
-    state, void = look.run.state, sum(bool(r["void"]) for r in look.rounds)
-    took_s = (state.ended_s or look.now) - state.started_s if state.started_s else None
+    areas = [area for r in view.rounds if (area := r["validation"].get("auc")) is not None]
+    kept_areas = [r["validation"].get("auc") for r in view.rounds if r["round"] == view.best_round]
+    state, void = view.run.state, sum(bool(r["void"]) for r in view.rounds)
+    took_s = (state.ended_s or view.now) - state.started_s if state.started_s else None
     tiles: list[tuple[str, Child]] = [
         (
             "Validation AUC, kept model" if kept_areas else "Validation AUC, last",
             figure(next(iter(kept_areas or areas[::-1]), None)),
         ),
         ("Highest of a round", figure(max(areas, default=None))),
-        ("Sites", str(len(look.cohort))),
-        ("Seconds a round", f"{typical_round_s(look.rounds):.1f}"),
+        ("Sites", str(len(view.cohort))),
+        ("Seconds a round", f"{typical_round_s(view.rounds):.1f}"),
         ("Void rounds", str(void)),
         ("Took" if state.ended_s else "Since it began", duration(took_s) if took_s is not None else "–"),
     ]
     return el("dl", *(el("div", el("dt", name), el("dd", value)) for name, value in tiles), class_="tiles")
 
 
-def curves(look: ConsortiumView) -> Marks:
+def curves(view: ConsortiumView) -> Marks:
     """Its rounds as curves and as numbers."""
-    if look.run is not None and look.run.plan.content.models:
+    if view.run is not None and view.run.plan.content.models:
         return [el("p", "Models are evaluated in this run, and none is trained: there is no curve.", class_="soft")]
-    void = [r["round"] for r in look.rounds if r["void"]]
-    lines = [(charts.STYLES["federated"], "federated", look.rounds)]
-    charts_element = rounds_table.curves(lines, [], void, look.best_round)
-    if look.run is None or charts_element is None:
+    void = [r["round"] for r in view.rounds if r["void"]]
+    lines = [(charts.STYLES["federated"], "federated", view.rounds)]
+    charts_element = rounds_table.curves(lines, [], void, view.best_round)
+    if view.run is None or charts_element is None:
         return [el("p", "No round was evaluated yet, so there is no curve.", class_="soft")]
-    return [charts_element, rounds_table.numbers(look.rounds, el("p", rounds_table.download(look.run.name, lines)))]
+    return [charts_element, rounds_table.numbers(view.rounds, el("p", rounds_table.download(view.run.name, lines)))]
 
 
-def rounds(look: ConsortiumView) -> Marks:
+def rounds(view: ConsortiumView) -> Marks:
     """Who took part in which round of the run."""
-    if not look.rounds:
+    if not view.rounds:
         return [el("p", "No round has ended yet.", class_="soft")]
-    return [*presence("Every round, from the left", look.cohort, look.rounds)]
+    return [*presence("Every round, from the left", view.cohort, view.rounds)]

@@ -10,7 +10,6 @@ import fcntl
 import logging
 import math
 import os
-import re
 import selectors
 import subprocess
 import sys
@@ -24,9 +23,9 @@ from typing import IO
 
 import psutil
 
-from common.cli import logs
 from common.errors import RunError
 from server.processes import process_table
+from server.processes.output_log import OutputLog
 from server.processes.process_table import ProcessState
 
 log = logging.getLogger("consilium")
@@ -39,7 +38,6 @@ STEADY_S = 60.0
 """A child that was up for so long begins with a clean slate."""
 LONGEST_DELAY_S = 10.0
 GRACE_S = 5.0
-LOG_BYTES, LOG_FILES = 5_000_000, 3
 
 # The kernel's promise belongs to the process itself, so it is asked for between fork and exec, in a Python of its own:
 # code that runs in a fork of this process could meet a lock that nobody releases.
@@ -51,7 +49,6 @@ if os.getppid() != int(sys.argv[1]):
     sys.exit("the supervisor has ended")
 os.execvp(sys.argv[2], sys.argv[2:])
 """
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclass(frozen=True)
@@ -71,7 +68,7 @@ class Supervisor:
 
     def __init__(self, children: Sequence[ManagedProcess], folder: Path) -> None:
         self._folder = folder.absolute()
-        self._records = [_ProcessRecord(child, _OutputLog(self._folder / f"{child.name}.log")) for child in children]
+        self._records = [_ProcessRecord(child, OutputLog(self._folder / f"{child.name}.log")) for child in children]
         self._outputs = selectors.DefaultSelector()
         self._lock: IO[str] | None = None
 
@@ -212,7 +209,7 @@ class _ProcessRecord:
     """A child, and what happened to it."""
 
     child: ManagedProcess
-    log: "_OutputLog"
+    log: OutputLog
     process: "subprocess.Popen[bytes] | None" = None
     since_s: float = 0.0
     restarts: int = 0
@@ -234,21 +231,3 @@ class _ProcessRecord:
         if self.process is None:
             return ProcessState(self.child.name, restarts=self.restarts)
         return ProcessState(self.child.name, self.process.pid, self.since_s, self.restarts)
-
-
-class _OutputLog(logs.Patient):
-    """What a child says, each line with its time."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, maxBytes=LOG_BYTES, backupCount=LOG_FILES, encoding="utf-8", delay=True)
-        self._rest = b""
-        formatter = logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%dT%H:%M:%SZ")
-        formatter.converter = time.gmtime
-        self.setFormatter(formatter)
-
-    def take(self, chunk: bytes) -> None:
-        *lines, self._rest = (self._rest + chunk).split(b"\n")
-        if len(self._rest) > 65536:
-            lines, self._rest = [*lines, self._rest], b""
-        for line in lines:
-            self.handle(logging.makeLogRecord({"msg": _COLOUR.sub("", line.decode("utf-8", "replace")).rstrip()}))

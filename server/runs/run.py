@@ -9,16 +9,15 @@ rounds.jsonl    a line a round; log.jsonl what the ServerApp has to say
 federated.checkpoint and its copy, model.safetensors, result.json
 """
 
-import fcntl
 import json
 import logging
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import IO, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from common.audit.entries import Outcome
 from common.errors import AuditError, IdentityError, PlanError, RunError, WireError
@@ -28,6 +27,7 @@ from common.storage import tensorfile
 from common.storage.files import glance, read_json, write_json
 from server.consortium.home import Home
 from server.rounds.loop import RoundRecord
+from server.runs.run_lock import RunLock
 from server.superlink.exchange_progress import ExchangeProgress
 
 log = logging.getLogger("consilium")
@@ -148,31 +148,10 @@ class Run:
         """Say that it is to end; the scheduler sees to it."""
         (self.folder / "stop").touch()
 
-    @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Let only one process at a time carry out a run.
-
-        Raises:
-            RunError: if another does.
-        """
-        with (self.folder / ".lock").open("a+") as lock:
-            _lock(lock, self.name)
-            lock.truncate(0)
-            lock.write(str(os.getpid()))
-            lock.flush()
-            yield
-
-    def holder(self) -> int | None:
-        """The process that carries it out; None if there is none."""
-        try:
-            with (self.folder / ".lock").open("r+", encoding="utf-8") as lock:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except OSError:
-                    return int(lock.read() or 0) or None
-                return None
-        except FileNotFoundError:
-            return None
+    @property
+    def lock(self) -> RunLock:
+        """Held by the process that carries out the run."""
+        return RunLock(self.folder / ".lock", self.name)
 
     def decisions(self) -> dict[str, Decision]:
         """What the sites said, by name; what is damaged, or not under a site's key of today's roster, is not there."""
@@ -245,15 +224,6 @@ class Run:
                 record = json.loads(line)
                 records[record["round"]] = record
         return [records[number] for number in sorted(records)]
-
-
-def _lock(file: IO[str], name: str) -> None:
-    for _ in range(20):  # `holder` takes the lock for a moment, to see whether it is free
-        try:
-            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            time.sleep(0.1)
-    raise RunError(f"run {name}: another process conducts it.")
 
 
 def result_folder(home: Path, name: str) -> Path:

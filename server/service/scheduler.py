@@ -109,7 +109,7 @@ class Scheduler:
         state, since = run.state, self._submitted_s.get(run.name)
         if state.stage in OVER:
             return
-        if run.holder() is not None:
+        if run.lock.holder() is not None:
             self._started.add(run.name)
             return
         has_ended = self.control.runs().get(state.flower_run, "finished").startswith(FLOWER_ENDED)
@@ -134,7 +134,7 @@ class Scheduler:
             FLOWER_ENDED
         ):
             self.control.stop(run.state.flower_run)
-        if (process := run.holder()) is not None:
+        if (process := run.lock.holder()) is not None:
             os.kill(process, signal.SIGTERM)
 
 

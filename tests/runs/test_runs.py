@@ -125,26 +125,26 @@ def test_a_damaged_state_is_named_and_not_taken_for_a_new_run(consortium: Consor
 
 def test_one_process_at_a_time_conducts_a_run(consortium: Consortium) -> None:
     run = consortium.begun(consortium.plan())
-    assert run.holder() is None
+    assert run.lock.holder() is None
     hold = f"""
 import sys
 from pathlib import Path
 from server.consortium.home import Home
 from server.runs.run import Run
-with Run.find(Home(Path({str(consortium.home.folder)!r}))).lock():
+with Run.find(Home(Path({str(consortium.home.folder)!r}))).lock.hold():
     print("held", flush=True)
     sys.stdin.read()
 """
     with subprocess.Popen([sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == b"held\n"
-        assert run.holder() == other.pid
-        with pytest.raises(RunError, match="another process conducts it"), run.lock():
+        assert run.lock.holder() == other.pid
+        with pytest.raises(RunError, match="another process conducts it"), run.lock.hold():
             pass
         other.kill()
-    assert run.holder() is None
-    with run.lock():
-        assert run.holder() == os.getpid()
+    assert run.lock.holder() is None
+    with run.lock.hold():
+        assert run.lock.holder() == os.getpid()
 
 
 @pytest.mark.parametrize("torn", ["", '{"round": 1, "sec', '{"round": 1}', "\n\n", "\0\0\0", "\xff"])
