@@ -107,7 +107,7 @@ MODULES = {
     "common.secagg.cores": "common.secagg.parallel",
     "common.secagg.dealing": "common.secagg.secret_sharing",
     "common.secagg.epoch": "common.secagg.key_period",
-    "common.secagg.keeper": "common.secagg.participant_keeper",
+    "common.secagg.keeper": "common.secagg.durable_participant",
     "common.secagg.keys": "common.trust.keys",
     "common.secagg.machine": "common.secagg.coordinator",
     "common.secagg.plan": "common.secagg.key_period_plan",
