@@ -29,7 +29,7 @@ from common.imaging import Pipeline
 from common.messages.answer_layout import exchanges
 from common.messages.transport import InMemory, Reply, Request
 from common.models import Model, build
-from common.secagg.messages import Masked
+from common.secagg.round_messages import Masked
 from common.trust.enrolment import simulated_consortium
 from common.types import Cases, SiteCases, Stack, Tensors, prefixed, under
 from server.rounds.secure_sum import make_secure

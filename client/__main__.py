@@ -68,7 +68,7 @@ def _run(options: argparse.Namespace) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from client import service  # Flower and TensorFlow with it: seconds that no other command should wait for
 
-    home, options.act.ended = Home.at(options.home), "done"  # by Ctrl-C, which is how it is stopped
+    home, options.act.outcome = Home.at(options.home), "done"  # by Ctrl-C, which is how it is stopped
     return service.run(home)
 
 

@@ -110,6 +110,7 @@ MODULES = {
     "common.secagg.keeper": "common.secagg.durable_participant",
     "common.secagg.keys": "common.trust.keys",
     "common.secagg.machine": "common.secagg.coordinator",
+    "common.secagg.messages": "common.secagg.round_messages",
     "common.secagg.plan": "common.secagg.key_period_plan",
     "common.secagg.roster": "common.trust.roster",
     "common.secagg.site": "common.secagg.participant",

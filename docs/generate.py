@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from common import config  # noqa: E402
-from common.imaging import steps  # noqa: E402
+from common.imaging import step_order  # noqa: E402
 from common.imaging.augment import Augment  # noqa: E402
 
 
@@ -33,7 +33,7 @@ SECTIONS: list[tuple[str, type[BaseModel]]] = [
     *variants("data", "kind", config.Data),
     ("data.download", config.Download),
     ("sites", config.Sites),
-    *variants("preprocess", "step", steps.AnyStep),
+    *variants("preprocess", "step", step_order.AnyStep),
     ("augment", Augment),
     *variants("model", "kind", config.ModelConfig),
     ("federation", config.Federation),

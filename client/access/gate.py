@@ -66,7 +66,7 @@ def _guarded(name: str, command: Command) -> Command:
         def signed(options: argparse.Namespace) -> int:
             status = command.run(options)
             act = options.act
-            act.ended = act.ended or ("failed" if status else "done")
+            act.outcome = act.outcome or ("failed" if status else "done")
             act.facts |= sign(home.site, action, act, actor.policy.content.version, actor.key)
             return status
 

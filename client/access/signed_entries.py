@@ -19,7 +19,7 @@ def sign(site: str, what: str, act: Act, version: int, key: Key) -> dict[str, in
     """Facts that say which policy it was under, when, and that this person did it."""
     told: dict[str, int | str] = {POLICY: version, AT: time.time_ns() // 1_000_000}
     facts = plain_facts({**act.facts, **told})
-    statement = _statement(site, plain(what), act.ended or "done", plain(act.plan), plain(act.dataset), facts)
+    statement = _statement(site, plain(what), act.outcome or "done", plain(act.plan), plain(act.dataset), facts)
     return told | {SIGNATURE: base64.urlsafe_b64encode(key.private.sign(statement)).decode()}
 
 

@@ -62,7 +62,7 @@ def _record(options: argparse.Namespace) -> Record:
     """Into the entry that the site's log will have of this command."""
 
     def record(event: Event) -> None:
-        options.act.dataset, options.act.ended = event.dataset, event.outcome
+        options.act.dataset, options.act.outcome = event.dataset, event.outcome
         options.act.facts |= event.facts
 
     return record

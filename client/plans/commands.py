@@ -14,7 +14,7 @@ from common.cli import terminal
 from common.cli.command import Command
 from common.cli.terminal import Sheet
 from common.errors import LinkError
-from common.plans.plan import Verdict
+from common.plans.decision import Verdict
 from common.storage.files import read_json
 
 PLANS = """What the consortium asks for, in full: data, purpose, model, preprocessing, rounds, who else, until

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from client.home import Home
 from common.errors import IdentityError, PlanError, WireError
-from common.plans.plan import Decision, RunPlan, Verdict
+from common.plans.decision import Decision, Verdict
+from common.plans.plan import RunPlan
 from common.storage import tensorfile
 
 

@@ -13,7 +13,7 @@ from client.plans import judge
 from client.plans.inbox import PlanInbox
 from client.plans.log_witness import Witness
 from common.errors import ConsiliumError, PlanError, SecAggError, WireError
-from common.plans.plan import Decision
+from common.plans.decision import Decision
 from common.trust.release import VERSION
 
 log = logging.getLogger("consilium")

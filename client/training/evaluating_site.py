@@ -31,7 +31,7 @@ from common.plans.plan import RunPlan
 from common.plans.site_figures import ASKED, SiteFigures
 from common.secagg import QuestionKind
 from common.secagg.key_period_plan import KeyPeriodPlan
-from common.secagg.messages import Survivors
+from common.secagg.round_messages import Survivors
 from common.storage import tensorfile
 from common.storage.files import read_json, write_json
 from common.trust.roster import load_verified_roster

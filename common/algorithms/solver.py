@@ -25,8 +25,9 @@ import numpy as np
 
 from common.algorithms import RoundTotal, State, descent
 from common.algorithms.descent import Flags, Floats
+from common.algorithms.solver_steps import checked_sum, step_to_best
 from common.config import Svm
-from common.errors import ConfigError, WireError
+from common.errors import ConfigError
 from common.messages.transport import Request
 from common.models.svm import LinearSvm
 from common.types import Tensors, prefixed
@@ -45,9 +46,6 @@ STEPS = (0.4, 0.7, 1.0, 1.5)
 
 ACTIVE = 0.3
 """Share of the cases taken to be inside the margin, where the Gram matrix stands in for the Hessian."""
-
-SHORTER, SHORTEST = 0.2, 1e-8
-"""Factor on the steps after a round in which none was good; below this scale the arithmetic has no more to give."""
 
 CLOSE = 1e-6
 """How far two processors' trials may differ, in units of the step."""
@@ -126,15 +124,15 @@ class SvmSolver:
         if not total.sums or not self._whole(attended, total) or attended["stage"] != state["stage"]:
             return attended
         if state["stage"] == SolverStage.GATHER:
-            gram = _expect(total.sums, "gram", (self._triangle_size,))
+            gram = checked_sum(total.sums, "gram", (self._triangle_size,))
             # The Hessian of the squared hinge is I + 2 C Σ z zᵀ over the cases inside the margin. Which those are
             # changes with the weights; a share of all cases has nearly the same shape, and is summed only once.
             factor = descent.factored(2 * self.config.C * ACTIVE * gram, self._dimension)
             return attended | {"factor": factor[None], "stage": np.array(SolverStage.PLACE, np.int64)}
         points = self._trials(attended)
-        loss = _expect(total.sums, "loss", points.shape[:2])
+        loss = checked_sum(total.sums, "loss", points.shape[:2])
         # Objective ½ |w|² + C Σ loss: what the sites sum has no C and no ½ |w|², both are added here once.
-        slopes = points + self.config.C * _expect(total.sums, "gradient", points.shape)
+        slopes = points + self.config.C * checked_sum(total.sums, "gradient", points.shape)
         objectives = 0.5 * np.square(points).sum(axis=2) + self.config.C * loss
         moved = np.ones(self.model.rows, np.bool_)
         if state["stage"] == SolverStage.PLACE:
@@ -144,7 +142,7 @@ class SvmSolver:
                 "stage": np.array(SolverStage.STEP, np.int64),
             }
         else:
-            attended, moved = _stepped(attended, (points, objectives, slopes))
+            attended, moved = step_to_best(attended, (points, objectives, slopes))
         if self._newton:
             attended |= {"factor": self._refactored(attended, total, moved)}
         return attended | self._aimed(attended)
@@ -219,7 +217,7 @@ class SvmSolver:
 
     def _refactored(self, state: State, total: RoundTotal, moved: Flags) -> Floats:
         """Newton's preconditioners, one a class: the newest where it moved, float64[rows, d (d + 1) / 2]."""
-        hessian = _expect(total.sums, "hessian", (self.model.rows, self._triangle_size))
+        hessian = checked_sum(total.sums, "hessian", (self.model.rows, self._triangle_size))
         return np.stack(
             [
                 descent.factored(self.config.C * h, self._dimension) if new else state["factor"][row]
@@ -241,32 +239,3 @@ class SvmSolver:
         steps = np.array((1.0,) if self._newton else STEPS)
         lengths = steps[:, None] * state["scale"]
         return {"trials": state["point"] + lengths[:, :, None] * direction, "done": finished}
-
-
-def _stepped(state: State, tried: tuple[Floats, Floats, Floats]) -> tuple[State, Flags]:
-    """Every class at the best of its tried points, or with shorter steps where none was good; and which moved."""
-    here = state["point"], state["objective"], state["gradient"]
-    best = descent.choose(*here, tried)
-    scale = np.where(best.good, 1.0, SHORTER * state["scale"])
-    after = {
-        "point": np.where(best.good[:, None], best.point, here[0]),
-        "objective": np.where(best.good, best.objective, here[1]),
-        "gradient": np.where(best.good[:, None], best.gradient, here[2]),
-        "moves": descent.push_memory(state["moves"], best.point - here[0], best.good),
-        "changes": descent.push_memory(state["changes"], best.gradient - here[2], best.good),
-        "scale": scale,
-        "done": state["done"] | (scale < SHORTEST),
-    }
-    return state | after, best.good
-
-
-def _expect(sums: Tensors, name: str, shape: tuple[int, ...]) -> Floats:
-    """One of the sums, float64, after a look at its shape and numbers."""
-    value = sums.get(name)
-    if value is None or value.shape != shape or not np.isfinite(value).all():
-        what = "missing" if value is None else f"of shape {value.shape}" if value.shape != shape else "not finite"
-        raise WireError(
-            f"the summed '{name}' is {what}, expected finite numbers of shape {shape}. Bring all sites to the same "
-            "release and configuration, and check the images' intensities with `client check`."
-        )
-    return np.asarray(value, np.float64)

@@ -30,7 +30,7 @@ def recorded(command: Command, what: str, log_of: LogOf) -> Command:
 
     def _ran(options: argparse.Namespace) -> int:
         status = command.run(options)
-        options.act.ended = "failed" if status and options.act.ended is None else options.act.ended or "done"
+        options.act.outcome = "failed" if status and options.act.outcome is None else options.act.outcome or "done"
         return status
 
     return replace(command, run=run)

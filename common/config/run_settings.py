@@ -11,7 +11,7 @@ from common.config.federation_settings import Federation
 from common.config.model_settings import ModelConfig, Svm
 from common.config.section import Count, Frozen
 from common.imaging.augment import Augment
-from common.imaging.steps import Steps
+from common.imaging.step_order import Steps
 
 
 class Personalise(Frozen):

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from common.imaging.steps import AnyStep, Crop, Resize
+from common.imaging.step_order import AnyStep
+from common.imaging.steps import Crop, Resize
 
 
 @dataclass(frozen=True)

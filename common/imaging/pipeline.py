@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from common.errors import ConfigError, DataError
 from common.imaging.picture import Picture
-from common.imaging.steps import AnyStep, Normalise, Transform, Window, in_order
+from common.imaging.step_base import Transform
+from common.imaging.step_order import AnyStep, in_order
+from common.imaging.steps import Normalise, Window
 from common.imaging.window import standardise
 from common.types import Stack
 

@@ -3,46 +3,15 @@
 Each is a pure function of a stack: float32[n, h, w, c] -> float32[n, h', w', c'], image by image, inputs untouched.
 """
 
-from abc import abstractmethod
-from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from common.imaging import contrast, filters, geometry, segment, window
+from common.imaging.step_base import Number, Percent, Positive, Size, Step, Transform, square
 from common.types import Stack
-
-Size = Annotated[int, Field(ge=1, le=8192)]
-Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
-Percent = Annotated[float, Field(ge=0.0, le=100.0)]
-Number = Annotated[float, Field(allow_inf_nan=False)]
-
-
-def _square(size: object) -> object:
-    return (size, size) if isinstance(size, int | float) else size
-
-
-class Step(BaseModel):
-    """What every step has: unknown keys are refused, nothing changes after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    def label(self) -> str:
-        """For people: the step's name and what it was told."""
-        settings = self.model_dump(exclude_none=True)
-        name = settings.pop("step")
-        parts = [key if value is True else f"{key} {_brief(value)}" for key, value in settings.items() if value]
-        return f"{name}: {', '.join(parts)}".replace("_", " ") if parts else str(name)
-
-
-class Transform(Step):
-    """Every step but the window."""
-
-    @abstractmethod
-    def apply(self, stack: Stack) -> Stack:
-        """The stack after this step; the input is not changed."""
 
 
 class Window(Step):
@@ -88,7 +57,7 @@ class Resize(Transform):
     """To one size: averages without aliasing when shrinking, bilinear when enlarging."""
 
     step: Literal["resize"]
-    size: Annotated[tuple[Size, Size], BeforeValidator(_square)]
+    size: Annotated[tuple[Size, Size], BeforeValidator(square)]
     """[height, width], or one number for a square."""
     keep_aspect: bool = False
     """Fit inside `size` and fill the rest with 0, centred; otherwise stretch."""
@@ -102,7 +71,7 @@ class Crop(Transform):
     """A part: the centre of `size` [height, width] (or one number), or `box` [top, left, height, width]."""
 
     step: Literal["crop"]
-    size: Annotated[tuple[Positive, Positive] | None, BeforeValidator(_square)] = None
+    size: Annotated[tuple[Positive, Positive] | None, BeforeValidator(square)] = None
     box: tuple[Number, Number, Positive, Positive] | None = None
     unit: Literal["pixels", "share"] = "pixels"
     """`share`: of the image's height and width, 0..1."""
@@ -244,48 +213,7 @@ class Normalise(Transform):
     def apply(self, stack: Stack) -> Stack:
         """By the image or by fixed numbers; the federated ones are the pipeline's to give."""
         if self.by == "federated":
-            raise ValueError("federated normalisation waits for statistics: Pipeline.resolved(mean, variance)")
+            raise ValueError("federated normalisation waits for statistics: Pipeline.with_statistics(mean, variance)")
         if self.mean is None or self.std is None:
             return window.standardise_each(stack)
         return window.standardise(stack, np.array(self.mean, np.float32), np.array(self.std, np.float32))
-
-
-AnyStep = Annotated[
-    Window | Resize | Crop | Grey | Mean | Gaussian | Edges | Clusters | Clahe | Normalise, Field(discriminator="step")
-]
-
-
-def in_order(steps: Sequence[AnyStep]) -> tuple[AnyStep, ...]:
-    """The steps, with a window first.
-
-    Raises:
-        ValueError: where their order cannot mean anything.
-    """
-    steps = tuple(steps) if steps and isinstance(steps[0], Window) else (Window(step="window"), *steps)
-    rest = steps[1:]
-    if any(isinstance(step, Window) for step in rest):
-        raise ValueError("window comes first and once: the steps after it see 0..1")
-    normalised = [i for i, step in enumerate(rest) if isinstance(step, Normalise)]
-    if sum(isinstance(step, Normalise) and step.by == "federated" for step in rest) > 1:
-        raise ValueError("normalise by: federated may come once")
-    together = [i for i, step in enumerate(rest) if isinstance(step, Normalise) and step.by == "federated"]
-    if together and any(isinstance(step, Resize | Crop | Grey) for step in rest[together[0] :]):
-        raise ValueError("resize, crop and grey change the images that the federated mean is of: put them before it")
-    if normalised and any(isinstance(step, Edges | Clusters | Clahe) for step in rest[normalised[0] :]):
-        raise ValueError("edges, clusters and clahe see intensities of 0..1: put normalise after them")
-    added = [i for i, step in enumerate(rest) if isinstance(step, Edges | Clusters) and step.output == "channel"]
-    if added and any(isinstance(step, Grey) for step in rest[added[0] :]):
-        raise ValueError("grey would mix the channels that edges and clusters add: put it before them")
-    if len(added) > 1 and any(isinstance(step, Edges | Clusters | Clahe) for step in rest[added[1] + 1 :]):
-        raise ValueError("a grey image with two added channels would be taken for RGB: add at most two, and last")
-    return steps
-
-
-Steps = Annotated[tuple[AnyStep, ...], AfterValidator(in_order)]
-"""What `preprocess` may hold."""
-
-
-def _brief(value: object) -> str:
-    if isinstance(value, tuple):
-        return "×".join(map(_brief, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)

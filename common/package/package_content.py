@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from common.config import Count, Fraction, Frozen, ModelConfig
-from common.imaging.steps import Steps
+from common.imaging.step_order import Steps
 
 FORMAT = 1
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from common.config import first_fault
 from common.errors import ConsiliumError, DataError, PackageError
 from common.imaging import Pipeline
-from common.imaging.steps import AnyStep
+from common.imaging.step_order import AnyStep
 from common.metrics import out_of_distribution
 from common.models import Logits, Model, build
 from common.package import zip_archive

@@ -10,7 +10,8 @@ import json
 from collections.abc import Iterable, Mapping
 
 from common.errors import PolicyError, WireError
-from common.plans.plan import Decision, RunPlan
+from common.plans.decision import Decision
+from common.plans.plan import RunPlan
 from common.trust.keys import digest
 from common.trust.roster import MIN_COHORT
 

@@ -20,7 +20,8 @@ from common.secagg.durable_participant import DurableParticipant
 from common.secagg.fixedpoint import Layout, Segment
 from common.secagg.key_period import KeyPeriod, KeyPeriodOpening
 from common.secagg.key_period_plan import KeyPeriodPlan, QuestionKind, propose
-from common.secagg.participant import Participant, PendingMessage
+from common.secagg.participant import Participant
+from common.secagg.pending_message import PendingMessage
 from common.secagg.round import RoundOpening, SecureSum
 from common.secagg.state import ParticipantState
 

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from typing import IO
 
 from common.errors import PolicyError, QuorumError, ShareError, WireError
+from common.secagg.envelope import kind_of
 from common.secagg.key_period import KeyPeriod
+from common.secagg.key_period_messages import Directory
 from common.secagg.key_period_plan import KeyPeriodPlan, check
-from common.secagg.messages import Agreement, Directory, Masked, Start, kind_of
 from common.secagg.round import RoundOpening, SecureSum
+from common.secagg.round_messages import Agreement, Masked, Start
 from common.trust.roster import Pins, Roster, load_verified_roster
 
 MAX_MESSAGE_BYTES = 2**33

@@ -7,7 +7,8 @@
 from collections.abc import Callable
 from threading import Lock
 
-from common.secagg.participant import Participant, PendingMessage
+from common.secagg.participant import Participant
+from common.secagg.pending_message import PendingMessage
 from common.secagg.state import ParticipantState
 
 

@@ -8,6 +8,7 @@ from typing import ClassVar, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from common.errors import WireError
 from common.trust.codec import MAGIC, ByteReader, ByteWriter
 from common.trust.keys import digest, sign, verify
 
@@ -79,3 +80,14 @@ class FromSite(Message):
 
     def _body(self, w: ByteWriter) -> ByteWriter:
         raise NotImplementedError
+
+
+def kind_of(content: bytes) -> int:
+    """The kind byte of a message.
+
+    Raises:
+        WireError: if it is too short or of another protocol.
+    """
+    if len(content) <= len(MAGIC) or content[: len(MAGIC)] != MAGIC:
+        raise WireError("a secure aggregation message of another protocol version, or none at all.")
+    return content[len(MAGIC)]

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from common.errors import ShareError, StageError
 from common.secagg.coordinator import CoordinatorMachine, Gathers
 from common.secagg.directory import checked_advert, view_of
+from common.secagg.key_period_messages import Advert, Delivery, Directory, Ready, Shares
 from common.secagg.key_period_plan import KeyPeriodPlan
-from common.secagg.messages import Advert, Delivery, Directory, Ready, Shares
 from common.secagg.stages import CoordinatorStage
 from common.trust.roster import Roster
 

@@ -8,7 +8,6 @@ between the two can lose a message, but never send a second, different one.
 """
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -16,49 +15,20 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from common.errors import IdentityError, PolicyError, StageError, WeightsError
 from common.secagg import masks, secret_sharing
 from common.secagg.directory import checked_directory, demand_quorum, view_of
+from common.secagg.key_period_messages import Delivery, Directory, Ready, Shares
 from common.secagg.key_period_plan import KeyPeriodPlan, check, round_context
-from common.secagg.messages import (
-    Agreement,
-    Agreements,
-    Delivery,
-    Directory,
-    Masked,
-    Ready,
-    Release,
-    Shares,
-    Start,
-    Survivors,
-)
 from common.secagg.parallel import run_on_cores
+from common.secagg.pending_message import PendingMessage
+from common.secagg.round_messages import Agreement, Agreements, Masked, Release, Start, Survivors
 from common.secagg.stages import SITE, after
 from common.secagg.state import ParticipantRound, ParticipantState
 from common.trust.keys import Random, digest, public_of
-from common.trust.roster import Pins, Roster, load_verified_roster, refuse_expired
-
-
-@dataclass(frozen=True)
-class PendingMessage:
-    """A message that may leave only when the state that remembers it is safe."""
-
-    _site: "Participant"
-    _message: bytes | memoryview = field(repr=False)
-
-    def commit(self, record: Callable[[ParticipantState], None]) -> tuple["Participant", bytes | memoryview]:
-        """Record, then release.
-
-        Args:
-            record: writes the state durably, sealed, before it returns; if it raises, nothing is released.
-
-        Returns:
-            The site to go on with, and the message to send.
-        """
-        record(self._site.state)
-        return self._site, self._message
+from common.trust.roster import Pins, Roster, load_newer_roster, load_verified_roster, refuse_expired
 
 
 @dataclass(frozen=True)
 class Participant:
-    """One hospital's machine. Start with `Site(name, identity, pins)`, or after a restart with `restored`."""
+    """One hospital's machine. Start with `Participant(name, identity, pins)`, or after a restart with `restore`."""
 
     name: str
     identity: Ed25519PrivateKey = field(repr=False)
@@ -89,7 +59,7 @@ class Participant:
             PolicyError, IdentityError, StageError, WireError: naming the rule that is broken.
         """
         stage = after(SITE, self.state.stage, "join")
-        current = self._fresh_roster(roster, now_s)
+        current = load_newer_roster(roster, self.pins, self._roster, now_s)
         plan = KeyPeriodPlan.read(proposal)
         check(plan, current)
         if self.name not in plan.cohort:
@@ -279,19 +249,6 @@ class Participant:
     def position(self) -> int:
         """The site's place in the cohort."""
         return self.plan.cohort.index(self.name)
-
-    def _fresh_roster(self, file: bytes, now_s: float) -> Roster:
-        roster = load_verified_roster(file, self.pins)
-        refuse_expired(roster, now_s)
-        if self._roster is not None and roster.version < self._roster.version:
-            raise PolicyError(
-                "rolled-back-roster", f"roster {roster.version}, and {self._roster.version} has been seen before."
-            )
-        if self._roster is not None and roster.version == self._roster.version and roster != self._roster:
-            raise PolicyError(
-                "split-roster", f"two different rosters of version {roster.version}: tell the consortium."
-            )
-        return roster
 
     def _demand_round(self, context: bytes) -> None:
         if context != self.state.round.context:

@@ -14,7 +14,7 @@ from common.secagg import masks, schedule, shamir
 from common.secagg.coordinator import CoordinatorMachine, Gathers
 from common.secagg.key_period import KeyPeriod
 from common.secagg.key_period_plan import round_context
-from common.secagg.messages import Agreement, Agreements, Masked, Release, Start, Survivors
+from common.secagg.round_messages import Agreement, Agreements, Masked, Release, Start, Survivors
 from common.secagg.shamir import SHARE_BYTES
 from common.secagg.stages import CoordinatorStage
 from common.trust.keys import exchange_public

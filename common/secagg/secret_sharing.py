@@ -8,9 +8,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from common.errors import IdentityError
 from common.secagg import schedule
 from common.secagg.directory import directory_digest, sender_of
+from common.secagg.key_period_messages import Advert
 from common.secagg.key_period_plan import KeyPeriodPlan
 from common.secagg.masks import Mask
-from common.secagg.messages import Advert
 from common.secagg.shamir import SECRET_BYTES, SHARE_BYTES, Polynomial, share
 from common.secagg.state import KeyPeriodSecrets
 from common.trust.keys import Random, exchange_public

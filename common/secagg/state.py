@@ -5,8 +5,9 @@ Secrets of a round are dropped from the state as soon as the round is over or pa
 
 from dataclasses import dataclass, field, replace
 
+from common.secagg.key_period_messages import Advert
 from common.secagg.key_period_plan import MAX_ROUNDS, RUN_BYTES
-from common.secagg.messages import Advert, Members
+from common.secagg.message_fields import Members
 from common.secagg.shamir import SECRET_BYTES, SHARE_BYTES
 from common.secagg.stages import ParticipantStage
 from common.trust.codec import MAGIC, ByteReader, ByteWriter

@@ -123,6 +123,22 @@ def load_verified_roster(file: bytes, pins: Pins) -> Roster:
     return roster
 
 
+def load_newer_roster(file: bytes, pins: Pins, before: Roster | None, now_s: float) -> Roster:
+    """The roster of a signed file, if it is not expired, and no step back behind the one that was seen before.
+
+    Raises:
+        WireError, IdentityError, PolicyError: as `load_verified_roster`; an older roster, or another one of the same
+            version, with which somebody could show two sites two different cohorts.
+    """
+    roster = load_verified_roster(file, pins)
+    refuse_expired(roster, now_s)
+    if before is not None and roster.version < before.version:
+        raise PolicyError("rolled-back-roster", f"roster {roster.version}, and {before.version} has been seen before.")
+    if before is not None and roster.version == before.version and roster != before:
+        raise PolicyError("split-roster", f"two different rosters of version {roster.version}: tell the consortium.")
+    return roster
+
+
 def refuse_expired(roster: Roster, now_s: float) -> None:
     """Refuse a roster whose time is over.
 

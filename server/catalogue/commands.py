@@ -99,8 +99,8 @@ def _export(catalogue: Catalogue, options: argparse.Namespace) -> int:
         print(f"Written to {path}.")
         return 0
     tensorfile.write_atomically(path, listing.document.encode())
-    print(f"Written to {path}. Anywhere: python -m client catalogue read {path.name}. Its readers compare the")
-    print("consortium's fingerprint with you once: python -m server fingerprint")
+    print(f"Written to {path}. Anywhere: python -m client catalogue read {terminal.word(path.name)}.")
+    print("Its readers compare the consortium's fingerprint with you once: python -m server fingerprint")
     return 0
 
 

@@ -4,6 +4,7 @@ import argparse
 import time
 from pathlib import Path
 
+from common.cli import terminal
 from common.cli.command import Command, confirm_fingerprint
 from common.errors import ConfigError, IdentityError
 from common.trust.joining import JoinRequest, consortium_fingerprint
@@ -97,7 +98,7 @@ def _admit(options: argparse.Namespace) -> int:
     path = membership.admit(home, request, home.root_keys(options.root), new_keys=options.new_keys)
     options.act.facts["roster"] = home.roster.version
     print(f"Admitted: roster version {home.roster.version}, {len(home.roster.active)} active members.")
-    print(f"Send {path} to the hospital; it holds no secret. There: python -m client join {path.name}")
+    print(f"Send {path} to the hospital; it holds no secret. There: python -m client join {terminal.word(path.name)}")
     return 0
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from common.audit.heads import sign_log_key
-from common.audit.log import RESTORE
+from common.audit.log_files import RESTORE
 from common.audit.merkle_tree import Tree, leaf_hash
 from common.errors import AuditError
 from common.storage.files import replace
@@ -52,7 +52,7 @@ class LogProofs:
                     {"paper": statement, "proof": self._proof(statement["content"]["size"], head.size)}
                     for statement in statements
                 ]
-                return answer | {"voucher": self._home.voucher.read_text()}
+                return answer | {"voucher": self._home.voucher.read_text(encoding="utf-8")}
             self._tree, self._offset = Tree(), 0  # the log was put aside, or restored, while this process ran
         raise AuditError(f"{log.folder}: is not what was written. {RESTORE}")
 

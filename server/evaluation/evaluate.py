@@ -21,8 +21,8 @@ from common.messages.answer_layout import evaluation
 from common.messages.transport import Request
 from common.metrics import performance
 from common.plans import declarations
+from common.plans.decision import Decision
 from common.plans.evaluated_model import EvaluatedModel
-from common.plans.plan import Decision
 from common.plans.site_figures import ASKED, SiteFigures
 from common.storage import tensorfile
 from common.storage.files import write_json

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from common.cli import terminal
 from common.cli.command import Command
 from common.errors import ConfigError
 from common.storage import tensorfile
@@ -70,7 +71,7 @@ def _export(options: argparse.Namespace) -> int:
     print(f"Written to {out}: {len(file):,} bytes, signed by '{package.content.publisher.name}'. Its card is card.html")
     print("in it. Whoever is no member of the consortium compares this fingerprint with you once:\n")
     print(f"    {package.fingerprint}\n")
-    print(f"Then: python -m client predict {out} IMAGE…    Research software, not a medical device.")
+    print(f"Then: python -m client predict {terminal.word(out)} IMAGE…    Research software, not a medical device.")
     return 0
 
 

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from common.config import ModelConfig, first_fault
 from common.errors import ConfigError, RunError
-from common.imaging.steps import Steps
+from common.imaging.step_order import Steps
 from common.metrics import calibration, out_of_distribution
 from common.package import ModelPackage, PackageContent, build_package
 from common.package.package_file import ARRAYS, CARD, GRAPH, PAGE, whole_pipeline

@@ -15,7 +15,7 @@ from typing import Any
 
 from common.audit.witness_statement import WitnessStatement
 from common.errors import IdentityError, PlanError, WireError
-from common.plans.plan import Decision
+from common.plans.decision import Decision
 from common.storage.files import glance, write_json
 from common.trust.release import VERSION, code_digest
 from server.catalogue.catalogue import Catalogue

@@ -37,8 +37,9 @@ from common.messages.transport import Request, Transport
 from common.models import Model
 from common.secagg import KeyPeriod, KeyPeriodOpening, QuestionKind, RoundOpening, propose
 from common.secagg.audit import TranscriptAccount
+from common.secagg.key_period_messages import Directory
 from common.secagg.key_period_plan import RUN_BYTES
-from common.secagg.messages import Directory, Start
+from common.secagg.round_messages import Start
 from common.trust.enrolment import PURPOSE, Consortium
 from common.trust.roster import load_verified_roster
 from common.types import Tensors

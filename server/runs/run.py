@@ -21,7 +21,8 @@ from typing import Any, Literal, Self
 
 from common.audit.entries import Outcome
 from common.errors import AuditError, IdentityError, PlanError, RunError, WireError
-from common.plans.plan import Decision, RunPlan
+from common.plans.decision import Decision
+from common.plans.plan import RunPlan
 from common.secagg.key_period_plan import threshold
 from common.storage import tensorfile
 from common.storage.files import glance, read_json, write_json

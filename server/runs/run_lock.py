@@ -33,7 +33,7 @@ class RunLock:
         Raises:
             RunError: another process holds it.
         """
-        with self.path.open("a+") as file:
+        with self.path.open("a+", encoding="utf-8") as file:
             self._take(file)
             file.truncate(0)
             file.write(str(os.getpid()))
@@ -43,7 +43,7 @@ class RunLock:
     def holder(self) -> int | None:
         """The process that holds it; None if there is none."""
         try:
-            with self.path.open("r+") as file:
+            with self.path.open("r+", encoding="utf-8") as file:
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except OSError:

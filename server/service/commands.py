@@ -15,7 +15,12 @@ gateway, the only one that is reachable from outside. Runs that were going on go
 def _start(options: argparse.Namespace) -> int:
     from server.service import start  # Flower takes a second to import
 
-    return start.start(Home.at(options.home))
+    home = Home.at(options.home)
+    options.act.outcome = "done"  # by Ctrl-C, which is how it is stopped
+    return start.start(home)
 
 
-COMMANDS = {"start": Command("keep the coordinator's processes alive", START, add_home, _start)}
+COMMANDS = {
+    "start": Command("keep the coordinator's processes alive", START, add_home, _start,
+                     "all processes have ended; runs go on at the next start."),
+}  # fmt: skip

@@ -17,7 +17,7 @@ from common.secagg import (
     schedule,
 )
 from common.secagg.directory import checked_directory, directory_digest
-from common.secagg.messages import Advert, Delivery, Directory, Shares
+from common.secagg.key_period_messages import Advert, Delivery, Directory, Shares
 from common.trust.keys import public_of
 from common.trust.roster import ConsortiumPolicy, Member
 from tests.attacks.conftest import Attack

@@ -18,7 +18,8 @@ from common.secagg import (
     audit,
 )
 from common.secagg.audit import refuse_other_sum
-from common.secagg.messages import Agreement, Agreements, Delivery, Masked, Release, Start, Survivors
+from common.secagg.key_period_messages import Delivery
+from common.secagg.round_messages import Agreement, Agreements, Masked, Release, Start, Survivors
 from common.trust.keys import seal_state, unseal_state
 from tests.attacks.conftest import Attack
 from tests.secagg.world import NOW_S, QUESTION, World, expected, forget, identity, plain

@@ -278,7 +278,7 @@ def test_processes_and_threads_share_a_log(tmp_path: Path) -> None:
 
 def test_who_holds_a_log_for_too_long_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = log_of(tmp_path, 1)
-    monkeypatch.setattr("common.audit.log.PATIENCE_S", 0.05)
+    monkeypatch.setattr("common.audit.log_files.PATIENCE_S", 0.05)
     with log._alone(), pytest.raises(RunError, match="another process holds the log"):
         log.record("import")
 

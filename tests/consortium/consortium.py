@@ -12,7 +12,8 @@ from client.plans.inbox import PlanInbox
 from client.setup import enrol
 from common import config as configuration
 from common.config import Config
-from common.plans.plan import Decision, RunPlan
+from common.plans.decision import Decision
+from common.plans.plan import RunPlan
 from common.trust.joining import Welcome
 from common.trust.roster import Roster
 from server.consortium import membership

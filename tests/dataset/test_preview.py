@@ -12,7 +12,7 @@ from client.readers.source import File
 from common import config
 from common.errors import DataError, ImageError
 from common.imaging import Picture, Pipeline
-from common.imaging.steps import Steps
+from common.imaging.step_order import Steps
 
 LONG = [
     {"step": "resize", "size": 32},

@@ -355,7 +355,7 @@ def test_every_site_holds_the_rule_itself_against_a_coordinator_that_does_not(
 ) -> None:
     model = run_of(consortium, "one")
     publish(consortium, *FIVE[:3])
-    lenient = SimpleNamespace(**vars(declarations) | {"refuse_lone": lambda *_: None})
+    lenient = SimpleNamespace(**vars(declarations) | {"refuse_lone_figures": lambda *_: None})
     monkeypatch.setattr(evaluate, "declarations", lenient)
     run, way = evaluated(consortium, model.name)
     assert run.state.stage == "failed"

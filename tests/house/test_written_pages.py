@@ -18,7 +18,9 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.parametrize("script", ["generate.py", "layout.py", "diagrams.py", "draw_round.py"])
 def test_a_page_that_is_written_from_the_code_is_what_the_code_says(script: str) -> None:
-    done = subprocess.run([sys.executable, f"docs/{script}", "--check"], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, f"docs/{script}", "--check"], cwd=ROOT, capture_output=True, encoding="utf-8"
+    )
     assert done.returncode == 0, done.stderr
 
 

@@ -11,7 +11,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from common.errors import ConfigError, DataError
 from common.imaging import Picture, Pipeline, pipeline
-from common.imaging.steps import Steps, Window
+from common.imaging.step_order import Steps
+from common.imaging.steps import Window
 
 STEPS = {
     "window": {"step": "window", "source": "percentile", "low": 2, "high": 98},

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from common.config import Cnn, Local, Svm
 from common.imaging import Picture, Pipeline
-from common.imaging.steps import Steps
+from common.imaging.step_order import Steps
 from common.models import Work, build
 from common.package import ModelPackage, build_package, load_verified_package
 from common.package.onnx_graph import graph, inside

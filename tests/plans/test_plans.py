@@ -9,7 +9,8 @@ import pytest
 
 from client.plans.inbox import PlanInbox
 from common.errors import ConfigError, IdentityError, PlanError, WireError
-from common.plans.plan import Decision, RunPlan
+from common.plans.decision import Decision
+from common.plans.plan import RunPlan
 from common.trust import release
 from common.trust.documents import sign_document
 from common.trust.release import VERSION, code_digest

@@ -18,7 +18,8 @@ from common.config import Cnn, Svm
 from common.errors import DataError
 from common.imaging import Picture, Pipeline
 from common.imaging.footprint import footprint
-from common.imaging.steps import AnyStep, Crop, Resize
+from common.imaging.step_order import AnyStep
+from common.imaging.steps import Crop, Resize
 from common.metrics import calibration, out_of_distribution
 from common.metrics.out_of_distribution import Reference
 from common.metrics.performance import BINS

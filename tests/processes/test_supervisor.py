@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from common.errors import RunError
+from server.processes import output_log
 from server.processes import supervisor as processes
 from server.processes.process_table import process_states
 from server.processes.supervisor import ManagedProcess, Supervisor
@@ -173,14 +174,14 @@ def test_a_child_that_keeps_dying_before_it_is_ready_is_an_error_that_names_its_
 def test_output_is_kept_with_its_time_without_colours_and_its_files_stay_small(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "LOG_BYTES", 4000)
+    monkeypatch.setattr(output_log, "LOG_BYTES", 4000)
     program = (
         f"print('\\x1b[92mINFO\\x1b[0m é', flush=True); [print('x' * 50) for _ in range(500)]; print('end'); {SLEEP}"
     )
     with running([python("a", "import sys; sys.stdout.reconfigure(line_buffering=True);" + program)], tmp_path) as s:
         turn_until(s, lambda: "INFO é" in read(tmp_path / "a.log") or (tmp_path / "a.log.1").exists())
         turn_until(s, lambda: "end" in read(tmp_path / "a.log"))
-    assert len(list(tmp_path.glob("a.log*"))) == 1 + processes.LOG_FILES
+    assert len(list(tmp_path.glob("a.log*"))) == 1 + output_log.LOG_FILES
     assert all(path.stat().st_size <= 4100 for path in tmp_path.glob("a.log*"))
     assert "\x1b" not in "".join(map(read, tmp_path.glob("a.log*")))
     assert read(tmp_path / "a.log")[:2] == "20"

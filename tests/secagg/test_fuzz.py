@@ -12,10 +12,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from common.errors import ConsiliumError, WireError
-from common.secagg import KeyPeriodOpening, KeyPeriodPlan, Participant, ParticipantState, RoundOpening, audit
-from common.secagg import messages as m
+from common.secagg import (
+    KeyPeriodOpening,
+    KeyPeriodPlan,
+    Participant,
+    ParticipantState,
+    RoundOpening,
+    audit,
+)
 from common.secagg.audit import frame, read_frames
 from common.secagg.envelope import Message
+from common.secagg.key_period_messages import Advert, Delivery, Directory, Ready, Shares
+from common.secagg.round_messages import Agreement, Agreements, Masked, Release, Start, Survivors
 from common.trust.roster import load_verified_roster
 from tests.secagg.world import NOW_S, QUESTION, World, forget, plain
 
@@ -25,8 +33,7 @@ MANY = settings(
 )
 
 KINDS: list[type[Message]] = [
-    m.Advert, m.Directory, m.Shares, m.Delivery, m.Ready, m.Start, m.Masked, m.Survivors, m.Agreement, m.Agreements,
-    m.Release,
+    Advert, Directory, Shares, Delivery, Ready, Start, Masked, Survivors, Agreement, Agreements, Release,
 ]  # fmt: skip
 
 KEY_PERIOD = [("join", "Plan", "Advert"), ("share", "Directory", "Shares"), ("take", "Delivery", "Ready")]

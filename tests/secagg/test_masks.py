@@ -10,7 +10,7 @@ from blake3 import blake3
 
 from common.secagg import masks, parallel
 from common.secagg.masks import LEAF_BYTES, Mask
-from common.secagg.messages import Masked
+from common.secagg.round_messages import Masked
 
 
 def some_masks() -> list[Mask]:

@@ -25,7 +25,8 @@ from common.secagg import (
     propose,
 )
 from common.secagg.audit import frame
-from common.secagg.messages import Directory, Start
+from common.secagg.key_period_messages import Directory
+from common.secagg.round_messages import Start
 from common.trust.keys import public_of
 from common.trust.roster import ConsortiumPolicy, Member, Pins, Roster
 

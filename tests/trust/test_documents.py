@@ -14,7 +14,8 @@ from client.plans.inbox import PlanInbox
 from common.audit.heads import LogHead, load_verified_log_key, sign_log_key
 from common.audit.merkle_tree import Frontier
 from common.errors import ConsiliumError, IdentityError, WireError
-from common.plans.plan import Decision, RunPlan
+from common.plans.decision import Decision
+from common.plans.plan import RunPlan
 from common.trust.documents import MOST_BYTES, MOST_LEVELS, Kind, canonical, fingerprint, read_document, sign_document
 from common.trust.joining import JoinRequest, Welcome
 from common.trust.keys import public_of

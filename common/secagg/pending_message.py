@@ -1,0 +1,30 @@
+"""What a participant answers: a message that can be had only by recording the state that remembers it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from common.secagg.state import ParticipantState
+
+if TYPE_CHECKING:
+    from common.secagg.participant import Participant
+
+
+@dataclass(frozen=True)
+class PendingMessage:
+    """A message that may leave only when the state that remembers it is safe."""
+
+    _site: "Participant"
+    _message: bytes | memoryview = field(repr=False)
+
+    def commit(self, record: Callable[[ParticipantState], None]) -> tuple["Participant", bytes | memoryview]:
+        """Record, then release.
+
+        Args:
+            record: writes the state durably, sealed, before it returns; if it raises, nothing is released.
+
+        Returns:
+            The site to go on with, and the message to send.
+        """
+        record(self._site.state)
+        return self._site, self._message
