@@ -164,13 +164,13 @@ def test_half_a_line_costs_no_other(torn: str, consortium: Consortium) -> None:
 def test_what_is_being_waited_for_is_there_to_look_at_and_never_in_the_way(consortium: Consortium) -> None:
     run = consortium.begun(consortium.plan())
     asking = ExchangeProgress("secagg/submit", 3, ("Lisbon",), 1.0, 2.0, {"Osaka": "DATA"})
-    run.look(asking)
+    run.write_progress(asking)
     assert run.progress() == asking
     (run.folder / "progress.json").write_bytes(b"\0\0")  # after a power cut
     assert run.progress() is None
     (run.folder / "progress.json").unlink()
     (run.folder / "progress.json").mkdir()
-    run.look(asking)  # it cannot be written, and the run goes on
+    run.write_progress(asking)  # it cannot be written, and the run goes on
 
 
 def test_decisions_under_older_keys_count_no_more(consortium: Consortium) -> None:
@@ -325,15 +325,15 @@ def test_a_run_killed_between_any_two_writes_loses_no_completed_round_and_sends_
     for folder in snapshots.taken:
         world = consortium.at(folder)
         again = Run.find(world.home)
-        if again.begun in (1, 2):  # as in the rounds before and after
+        if again.last_round in (1, 2):  # as in the rounds before and after
             continue
         done = len(again.rounds())
-        before = [told for told in way.submitted if told[1] < done or (told[1] == done == again.begun)]
+        before = [told for told in way.submitted if told[1] < done or (told[1] == done == again.last_round)]
         driver.carry_out(again, resumed := Hospitals(world, again.plan))
         assert again.state.stage == "finished", again.state.why
         assert [told["round"] for told in again.rounds()] == [0, 1, 2, 3]
         void = [told["round"] for told in again.rounds() if told["void"]]
-        assert void in ([], [again.begun], [done])
+        assert void in ([], [again.last_round], [done])
         assert not {told for told in before if told[2] != "evaluate"} & set(resumed.submitted)
         outcomes.setdefault(void[0] if void else -1, set()).add(weights_of(again))
     assert outcomes[-1] == {weights_of(run)}  # killed between two rounds: as if nothing had been

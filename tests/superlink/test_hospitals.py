@@ -31,6 +31,7 @@ from server import app
 from server.consortium import membership
 from server.runs.driver import carry_out
 from server.runs.run import Run
+from server.superlink import flower_records
 from server.superlink.exchange_progress import ExchangeProgress
 from server.superlink.flower_transport import FlowerTransport
 from simulate import main as simulate
@@ -102,7 +103,7 @@ def test_only_bytes_of_our_own_format_and_the_plans_name_travel(
 ) -> None:
     consortium, seen = Consortium(tmp_path), list[RecordDict]()
     monkeypatch.setattr(records, "SMALL_BYTES", small)
-    monkeypatch.setattr(app, "SMALL_BYTES", small)
+    monkeypatch.setattr(flower_records, "SMALL_BYTES", small)
 
     def watch(message: Message, context: Context) -> Message:
         reply = site_edge.app(message, context)
@@ -148,7 +149,7 @@ def refused(consortium: Consortium, digest: str, request: Request = PRESENT) -> 
     """What the coordinator learns of the sites' refusals: everything that it learns, for none answers."""
     looks = list[ExchangeProgress]()
     with hospitals(consortium) as grid:
-        transport = FlowerTransport(grid, nodes(consortium, grid), digest, look=looks.append)
+        transport = FlowerTransport(grid, nodes(consortium, grid), digest, on_progress=looks.append)
         answered = [site for site, _ in transport.exchange(dict.fromkeys(NAMES, request), 10.0)]
     assert set(answered) | set(looks[-1].refused) == set(NAMES)
     return dict(looks[-1].refused)
