@@ -25,7 +25,6 @@ from client.dataset import loading
 from common import config as configuration
 from common.cli import terminal
 from common.cli.progress import Watch
-from common.models import build
 from simulation.experiment import Experiment
 from simulation.scoring import score
 from simulation.together import train_together
@@ -38,10 +37,9 @@ def trained(path: str, seed: int, *overrides: str) -> dict[str, Any]:
     """One federated training: weights and test AUC, seconds and bytes a round."""
     config = configuration.load(ROOT / path, ["baselines=[]", "personalise.mix=false", *overrides])
     data = loading.load(config, seed)
-    model = build(config.model_for(seed), data.sites[0].train.images.shape[1:], len(data.labels), config.augment)
     with tempfile.TemporaryDirectory() as folder:
         watch = Watch(1.0, Console(quiet=True))
-        experiment = Experiment(config, seed, data, model, Path(folder), watch)
+        experiment = Experiment.with_model(config, seed, data, Path(folder), watch)
         federated = train_together(experiment)
     seconds = [r.seconds for r in federated.records]
     return {

@@ -55,17 +55,15 @@ def ours(path: Path, engine: str) -> dict[str, Any]:
     from client.dataset import loading
     from common import config as configuration
     from common.cli.progress import Watch
-    from common.models import build
     from simulation.experiment import Experiment
     from simulation.together import train_together
 
     config = configuration.load(path)
     data = loading.load(config, 1)
     started = time.perf_counter()
-    model = build(config.model, data.sites[0].train.images.shape[1:], len(data.labels))
     with tempfile.TemporaryDirectory() as folder:
         watch = Watch(1.0, Console(quiet=True))
-        experiment = Experiment(config, 1, data, model, Path(folder), watch, engine)  # type: ignore[arg-type]
+        experiment = Experiment.with_model(config, 1, data, Path(folder), watch, engine)  # type: ignore[arg-type]
         records = train_together(experiment).records
     seconds = time.perf_counter() - started
     return {"seconds": seconds, "warm": sum(r.seconds for r in records[1:]), "loss": records[-1].validation["loss"]}

@@ -40,7 +40,7 @@ SECTIONS: list[tuple[str, type[BaseModel]]] = [
     ("federation.local", config.Local),
     ("federation.simulate", config.Simulated),
     ("personalise", config.Personalise),
-    ("plan", config.Terms),
+    ("plan", config.PlanTerms),
 ]
 
 OPENING = """# Configuration
@@ -60,19 +60,19 @@ def page() -> str:
 
 def section(title: str, cls: type[BaseModel]) -> str:
     """One class as a table."""
-    told: dict[str, str] = {}
+    descriptions: dict[str, str] = {}
     for ancestor in reversed(cls.__mro__):
         if issubclass(ancestor, BaseModel) and ancestor is not BaseModel:
-            told |= meanings(ancestor)
+            descriptions |= meanings(ancestor)
     about = " ".join((cls.__doc__ or "").split())
-    rows = [row(name, field, told.get(name, "")) for name, field in cls.model_fields.items()]
+    rows = [row(name, field, descriptions.get(name, "")) for name, field in cls.model_fields.items()]
     head = "| key | value | default | meaning |\n|---|---|---|---|\n"
     return f"\n## {title}\n\n{about}\n\n{head}" + "".join(rows)
 
 
 def row(name: str, field: FieldInfo, meaning: str) -> str:
     """One key."""
-    default = "**needed**" if field.is_required() else f"`{shown(field.default)}`"
+    default = "**needed**" if field.is_required() else f"`{default_in_words(field.default)}`"
     meaning = meaning.replace("|", "\\|")
     return f"| `{name}` | {kind(field)} | {default} | {meaning} |\n"
 
@@ -81,20 +81,24 @@ def kind(field: FieldInfo) -> str:
     """The type and bounds as a person says them."""
     sign = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
     bounds = [f"{sign[k]} {getattr(m, k)}" for m in field.metadata for k in sign if hasattr(m, k)]
-    return ", ".join([said(field.annotation), *bounds])
+    return ", ".join([type_in_words(field.annotation), *bounds])
 
 
-def said(annotation: Any) -> str:
+def type_in_words(annotation: Any) -> str:
     """A type in words."""
     parts = get_args(annotation)
     if get_origin(annotation) is Annotated:
-        return "list of steps" if "Window" in repr(annotation) else said(parts[0])
+        return "list of steps" if "Window" in repr(annotation) else type_in_words(parts[0])
     if get_origin(annotation) in (Union, UnionType):
-        return " or ".join(dict.fromkeys(said(part) for part in parts if part is not type(None)))
+        return " or ".join(dict.fromkeys(type_in_words(part) for part in parts if part is not type(None)))
     if get_origin(annotation) is Literal:
         return ", ".join(f"`{part}`" for part in parts)
     if get_origin(annotation) is tuple:
-        return f"list of {said(parts[0])}" if parts[-1] is ... else f"[{', '.join(said(part) for part in parts)}]"
+        return (
+            f"list of {type_in_words(parts[0])}"
+            if parts[-1] is ...
+            else f"[{', '.join(type_in_words(part) for part in parts)}]"
+        )
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return "section"
     return {str: "text", float: "number", int: "whole number", bool: "true, false", Path: "path"}.get(
@@ -102,7 +106,7 @@ def said(annotation: Any) -> str:
     )
 
 
-def shown(value: object) -> str:
+def default_in_words(value: object) -> str:
     """A default as it would stand in the file."""
     if isinstance(value, BaseModel):
         return "its own defaults"
@@ -117,11 +121,11 @@ def meanings(cls: type[BaseModel]) -> dict[str, str]:
     """The strings that stand below the fields in the class."""
     (tree,) = ast.parse(inspect.getsource(cls)).body
     assert isinstance(tree, ast.ClassDef)  # noqa: S101
-    found = {}
+    texts = {}
     for field, below in zip(tree.body, tree.body[1:], strict=False):
         if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
-            found[ast.unparse(field.target)] = " ".join(str(below.value.value).split())
-    return found
+            texts[ast.unparse(field.target)] = " ".join(str(below.value.value).split())
+    return texts
 
 
 if __name__ == "__main__":

@@ -14,11 +14,11 @@ from common.models import Work
 from common.types import SiteCases, join
 from server.rounds import loop
 from server.rounds.aggregation import PlainSum
-from simulation.experiment import PARTS, Experiment, Trained
+from simulation.experiment import PARTS, Experiment, TrainedModel
 from simulation.train import train
 
 
-def train_baselines(experiment: Experiment) -> tuple[Trained | None, dict[str, Trained]]:
+def train_baselines(experiment: Experiment) -> tuple[TrainedModel | None, dict[str, TrainedModel]]:
     """The pooled model and every site's own, as far as the configuration needs them; as many at a time as cores."""
     config, sites = experiment.config, experiment.data.sites
     members = [("pooled", pool(sites))] if "pooled" in config.baselines else []
@@ -35,7 +35,7 @@ def train_baselines(experiment: Experiment) -> tuple[Trained | None, dict[str, T
     return models.pop("pooled", None), {name.removeprefix("local-"): model for name, model in models.items()}
 
 
-def train_alone(experiment: Experiment, name: str, cases: SiteCases) -> Trained:
+def train_alone(experiment: Experiment, name: str, cases: SiteCases) -> TrainedModel:
     """The model of one member by itself: a site, or all images pooled, with the federation's settings."""
     if experiment.config.model.kind == "svm":
         return _solve_alone(experiment, name, cases)
@@ -49,7 +49,7 @@ def pool(sites: Sequence[SiteCases]) -> SiteCases:
     return SiteCases("pooled", *(join([getattr(s, part) for s in sites]) for part in PARTS))
 
 
-def _solve_alone(experiment: Experiment, name: str, cases: SiteCases) -> Trained:
+def _solve_alone(experiment: Experiment, name: str, cases: SiteCases) -> TrainedModel:
     """The SVM of one member: the exact optimum on its own cases."""
     config, model, seed = experiment.config, experiment.model, experiment.seed
     site = experiment.site(cases)
@@ -61,4 +61,4 @@ def _solve_alone(experiment: Experiment, name: str, cases: SiteCases) -> Trained
     counts = performance.count(model.scores(weights, validation.images), validation.labels)
     experiment.watch.advance(experiment.training_cases((cases.name,)), name)
     threshold = performance.operating_point(counts, config.operating_point)
-    return Trained(weights, normalisation, threshold, records=(), best_round=-1, counts=counts)
+    return TrainedModel(weights, normalisation, threshold, records=(), best_round=-1, counts=counts)

@@ -17,7 +17,7 @@ from common.types import Cases, SiteCases, Tensors
 from server.results import outcome_counts
 from server.results.result_json import SeedResult
 from simulation.baselines import train_baselines
-from simulation.experiment import PARTS, Experiment, Trained
+from simulation.experiment import PARTS, Experiment, TrainedModel
 from simulation.model_file import save_model
 from simulation.personalised import Personalised, personalise, score_personalised
 from simulation.scoring import logits, outcomes, score
@@ -25,32 +25,32 @@ from simulation.together import train_together
 
 
 @dataclass(frozen=True)
-class Models:
+class TrainedModels:
     """The models of all ways of training."""
 
-    federated: Trained
-    pooled: Trained | None
-    local: Mapping[str, Trained]
+    federated: TrainedModel
+    pooled: TrainedModel | None
+    local: Mapping[str, TrainedModel]
     """Of each site."""
     personalised: Mapping[str, Personalised]
 
-    def shared(self) -> dict[str, Trained]:
+    def global_models(self) -> dict[str, TrainedModel]:
         """The models that are the same at every site."""
         return {"federated": self.federated} | self._if_pooled()
 
-    def alone(self) -> dict[str, Trained]:
+    def baselines(self) -> dict[str, TrainedModel]:
         """What federated training is compared with."""
         return {f"local/{name}": model for name, model in self.local.items()} | self._if_pooled()
 
-    def _if_pooled(self) -> dict[str, Trained]:
+    def _if_pooled(self) -> dict[str, TrainedModel]:
         return {"pooled": self.pooled} if self.pooled else {}
 
 
 def compare(experiment: Experiment) -> SeedResult:
     """Everything that one seed gives."""
     data, models = experiment.data, train_all(experiment)
-    federated, alone = models.federated, models.alone()
-    everyone = {"federated": federated} | alone
+    federated, baselines = models.federated, models.baselines()
+    all_models = {"federated": federated} | baselines
     return SeedResult(
         seed=experiment.seed,
         sites={s.name: _scores_of_site(experiment, models, s) for s in data.sites},
@@ -58,28 +58,30 @@ def compare(experiment: Experiment) -> SeedResult:
         by_class={s.name: _cases_by_class(s, len(data.labels)) for s in data.sites},
         counts={
             "validation": outcome_counts.of_sum(federated.counts, federated.threshold),
-            "test": {way: outcomes(experiment, model, data.test) for way, model in models.shared().items()},
+            "test": {way: outcomes(experiment, model, data.test) for way, model in models.global_models().items()},
         },
         mix={name: model.mix.own_share for name, model in models.personalised.items()},
         rounds=[asdict(record) for record in federated.records],
-        curves={name: [asdict(record) for record in model.records] for name, model in alone.items()},
+        curves={name: [asdict(record) for record in model.records] for name, model in baselines.items()},
         best_round=federated.best_round,
         weights_sha256=hashlib.sha256(tensorfile.pack(federated.weights, {})).hexdigest(),
-        cross_site=_cross_site_counts(experiment, everyone) if experiment.config.cross_site else None,
-        operating_points={name: model.threshold for name, model in everyone.items()},
+        cross_site=_cross_site_counts(experiment, all_models) if experiment.config.cross_site else None,
+        operating_points={name: model.threshold for name, model in all_models.items()},
     )
 
 
-def train_all(experiment: Experiment) -> Models:
+def train_all(experiment: Experiment) -> TrainedModels:
     """Train in every way; the federated model is on disk before the others begin."""
     federated = train_together(experiment)
     save_model(experiment, "federated", federated)
     pooled, local = train_baselines(experiment)
     personalised = {s.name: personalise(experiment, s, local.get(s.name), federated) for s in experiment.data.sites}
-    return Models(federated, pooled, local, personalised)
+    return TrainedModels(federated, pooled, local, personalised)
 
 
-def _scores(experiment: Experiment, models: Models, cases: Cases, members: Sequence[str]) -> dict[str, list[Score]]:
+def _scores(
+    experiment: Experiment, models: TrainedModels, cases: Cases, members: Sequence[str]
+) -> dict[str, list[Score]]:
     """Figures on some test cases by way of training: one of a shared model, else one for each of these sites."""
     scores = {"federated": [score(experiment, models.federated, cases)]}
     if "local" in experiment.config.baselines:
@@ -90,7 +92,7 @@ def _scores(experiment: Experiment, models: Models, cases: Cases, members: Seque
     return scores
 
 
-def _scores_of_site(experiment: Experiment, models: Models, site: SiteCases) -> dict[str, Score]:
+def _scores_of_site(experiment: Experiment, models: TrainedModels, site: SiteCases) -> dict[str, Score]:
     """Figures on a site's own test cases."""
     return {way: scores[0] for way, scores in _scores(experiment, models, site.test, [site.name]).items()}
 
@@ -99,10 +101,10 @@ def _cases_by_class(site: SiteCases, classes: int) -> dict[str, list[int]]:
     return {part: np.bincount(getattr(site, part).labels, minlength=classes).tolist() for part in PARTS}
 
 
-def _cross_site_counts(experiment: Experiment, models: Mapping[str, Trained]) -> dict[str, dict[str, Tensors]]:
+def _cross_site_counts(experiment: Experiment, models: Mapping[str, TrainedModel]) -> dict[str, dict[str, Tensors]]:
     """Every model's outcomes on every site's validation cases, as counts."""
 
-    def counts(model: Trained, cases: Cases) -> Tensors:
+    def counts(model: TrainedModel, cases: Cases) -> Tensors:
         return performance.count(logits(experiment, model, cases), cases.labels)
 
     sites = experiment.data.sites

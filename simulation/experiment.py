@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from client.dataset.loading import Dataset
 from client.training.site import Site
 from common.cli.progress import Watch
 from common.config import Config, Local
-from common.models import Model
+from common.models import Model, build
 from common.types import SiteCases, Tensors
 from server.rounds.loop import RoundRecord
 
@@ -22,7 +22,7 @@ PARTS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedModel:
     """A model as the outcome of one way of training."""
 
     weights: Tensors
@@ -52,6 +52,16 @@ class Experiment:
     """What carries the federation's messages; the bits are the same."""
     transcripts: bool = False
     """Keep every round's messages, for an audit."""
+
+    @classmethod
+    def with_model(
+        cls, config: Config, seed: int, data: Dataset, folder: Path, watch: Watch,
+        engine: Engine = "memory", transcripts: bool = False,
+    ) -> Self:  # fmt: skip
+        """One seed with a model that fits its images."""
+        shape = data.sites[0].train.images.shape[1:]
+        model = build(config.model_for(seed), shape, len(data.labels), config.augment)
+        return cls(config, seed, data, model, folder, watch, engine, transcripts)
 
     @property
     def workers(self) -> int:

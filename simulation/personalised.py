@@ -6,7 +6,7 @@ from client.training.personalise import Mix, choose_mix, fine_tune
 from common.metrics import performance
 from common.metrics.performance import Score
 from common.types import Cases, SiteCases
-from simulation.experiment import Experiment, Trained
+from simulation.experiment import Experiment, TrainedModel
 from simulation.scoring import logits
 
 
@@ -14,16 +14,18 @@ from simulation.scoring import logits
 class Personalised:
     """A site's two models, and how it mixes them."""
 
-    local: Trained
-    """Trained by the site alone."""
-    federated: Trained
+    local: TrainedModel
+    """TrainedModel by the site alone."""
+    federated: TrainedModel
     """Fine-tuned where the configuration asks for it."""
     mix: Mix
     threshold: float | None
     """The operating point of the mixture."""
 
 
-def personalise(experiment: Experiment, cases: SiteCases, local: Trained | None, federated: Trained) -> Personalised:
+def personalise(
+    experiment: Experiment, cases: SiteCases, local: TrainedModel | None, federated: TrainedModel
+) -> Personalised:
     """One site's personalised model, as far as the configuration asks for one."""
     tuned = _fine_tuned(experiment, cases, federated)
     local = local or tuned
@@ -45,7 +47,7 @@ def score_personalised(experiment: Experiment, personalised: Personalised, cases
     return performance.score(personalised.mix(local, federated), cases.labels, personalised.threshold)
 
 
-def _fine_tuned(experiment: Experiment, cases: SiteCases, federated: Trained) -> Trained:
+def _fine_tuned(experiment: Experiment, cases: SiteCases, federated: TrainedModel) -> TrainedModel:
     """The federated model, fine-tuned at one site where the configuration asks for it."""
     config, model = experiment.config, experiment.model
     if not config.personalise.fine_tune_epochs or config.model.kind == "svm":

@@ -12,7 +12,6 @@ from client.dataset import loading
 from client.dataset.loading import Dataset
 from common.cli.progress import Watch
 from common.config import Config
-from common.models import build
 from common.storage import tensorfile
 from server import report
 from server.results import result_json
@@ -41,10 +40,9 @@ def simulate(
                 console.print(Text("warning", "yellow"), f"seed {seed}: {remark}")
         problems |= dict.fromkeys(map(str, data.problems))
         warnings |= dict.fromkeys(f"seed {seed}: {warning}" for warning in data.warnings)
-        shape = data.sites[0].train.images.shape[1:]
-        model = build(config.model_for(seed), shape, len(data.labels), config.augment)
+        into = folder / f"seed-{seed}"
+        experiment = Experiment.with_model(config, seed, data, into, watch, engine, transcripts)
         with watch:
-            experiment = Experiment(config, seed, data, model, folder / f"seed-{seed}", watch, engine, transcripts)
             outcomes.append(compare(experiment))
     remarks = result_json.Remarks(data.origin, data.labels, tuple(problems), tuple(warnings))
     result = result_json.as_json(config.model_dump(mode="json"), remarks, outcomes)

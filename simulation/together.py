@@ -20,18 +20,18 @@ from common.types import SiteCases
 from server.rounds.aggregation import Aggregator, PlainSum
 from server.rounds.secure_sum import make_secure
 from server.rounds.transcripts import Transcripts
-from simulation.experiment import Experiment, Trained
+from simulation.experiment import Experiment, TrainedModel
 from simulation.train import train
 
 
-def train_together(experiment: Experiment) -> Trained:
+def train_together(experiment: Experiment) -> TrainedModel:
     """The federated model: all sites, by the federation's settings, over the chosen engine."""
     config, sites = experiment.config, experiment.data.sites
-    simulated = config.federation.simulate
-    misfortunes = Misfortunes(simulated.drop, simulated.slow, experiment.seed)
+    settings = config.federation.simulate
+    misfortunes = Misfortunes(settings.drop, settings.slow, experiment.seed)
     consortium, enrolments = _consortium(experiment)
 
-    def drive(transport: Transport) -> Trained:
+    def drive(transport: Transport) -> TrainedModel:
         return train(experiment, "federated", config, _aggregator(experiment, transport, consortium))
 
     if experiment.engine == "memory":

@@ -10,12 +10,12 @@ from server.rounds import checkpoint, loop
 from server.rounds.aggregation import Aggregator
 from server.rounds.loop import RoundRecord, TrainingState
 from server.rounds.secure_sum import SecureSum
-from simulation.experiment import Experiment, Trained
+from simulation.experiment import Experiment, TrainedModel
 
 log = logging.getLogger("consilium")
 
 
-def train(experiment: Experiment, name: str, config: Config, aggregator: Aggregator) -> Trained:
+def train(experiment: Experiment, name: str, config: Config, aggregator: Aggregator) -> TrainedModel:
     """All rounds, from the checkpoint where there is one; `config` is the experiment's, or that of a single member."""
     path, digest = experiment.folder / f"{name}.checkpoint", experiment.digest()
     transport = aggregator.transport
@@ -38,7 +38,7 @@ def train(experiment: Experiment, name: str, config: Config, aggregator: Aggrega
         description = _description(name, record, config.federation.rounds)
         experiment.watch.advance(units, description, milestone=_is_first_evaluation(state))
     experiment.watch.skip(units * (config.federation.rounds - state.round))  # stopped early
-    return Trained(
+    return TrainedModel(
         weights=state.best,
         normalisation=state.normalisation,
         threshold=performance.operating_point(state.best_counts, config.operating_point),

@@ -11,7 +11,7 @@ from client.dataset import splits
 from client.dataset.splits import Division
 from client.sources import scanner_shift
 from client.sources.case_table import SPLITS, Problem, Table, located
-from common.config import Config, Encrypted, Folder, Manifest, Npz, Sites, Source, Synthetic
+from common.config import Config, DataSource, Encrypted, Folder, Manifest, Npz, Sites, Synthetic
 from common.errors import DataError
 from common.imaging.pipeline import Pipeline
 from common.types import Cases, SiteCases, Stack
@@ -70,7 +70,7 @@ def load(config: Config, seed: int, owner: str = "") -> Dataset:
     )
 
 
-def open_table(source: Source) -> Table:
+def open_table(source: DataSource) -> Table:
     """The cases of any kind of source."""
     if isinstance(source, Synthetic):
         from client.sources import synthetic

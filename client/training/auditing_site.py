@@ -123,7 +123,7 @@ class Auditing:
                 f"done, or no evaluation was better for as long as federation.patience says. {REMEDY}",
             )
         found, question = course.reached(place, wanted), answer_layout.question(asked)
-        if found and _question(course, found) != question and (adopted := course.adopted(found, asked)):
+        if found and _question(course, found) != question and (adopted := course.adopt(found, asked)):
             found = adopted
             shelf.save("place", found.tensors())
         if found is None or _question(course, found) != question:

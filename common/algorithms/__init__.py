@@ -51,7 +51,7 @@ class Algorithm(Protocol):
         """The state after a round; `state` itself stays as it was."""
         ...
 
-    def adopted(self, state: State, asked: Request) -> State | None:
+    def adopt(self, state: State, question: Request) -> State | None:
         """A state that asks just this, where it differs from what `state` asks by no more than another processor's
         arithmetic does; none where it differs otherwise, or where all processors agree."""
         ...

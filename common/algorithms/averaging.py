@@ -42,7 +42,7 @@ class Averaging:
         return state
 
     def ask(self, state: State, round: int) -> Request:
-        """Train from these weights."""
+        """The round's question: train from these weights, with these settings."""
         tensors = prefixed("weights", self.weights(state))
         tensors |= prefixed("moments", under("moments", state)) | prefixed("control", under("control", state))
         return Request("train", round, tensors, {"learning_rate": self._rate(round), "seed": self.seed})
@@ -68,12 +68,12 @@ class Averaging:
             new[f"control/{name}"] = (c + change / self.members).astype(c.dtype)
         return new
 
-    def adopted(self, state: State, asked: Request) -> State | None:
+    def adopt(self, state: State, question: Request) -> State | None:
         """None: every step is one rounding after the other, number by number, the same on every processor."""
         return None
 
     def weights(self, state: State) -> Tensors:
-        """The common model."""
+        """The weights that all sites share after the last round."""
         return under("weights", state)
 
     def finished(self, state: State) -> bool:

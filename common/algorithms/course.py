@@ -38,7 +38,7 @@ VOID = RoundTotal({}, (), ())
 
 @dataclass(frozen=True)
 class Place:
-    """Between two questions."""
+    """Where a run stands between two questions: what comes next, and all that is known by then."""
 
     asks: Asks
     """What comes next."""
@@ -72,7 +72,7 @@ class Place:
 
     @classmethod
     def of(cls, tensors: Tensors) -> Self:
-        """From arrays.
+        """A place from the arrays that `tensors` made of it.
 
         Raises:
             WireError: if they are none of a place.
@@ -128,7 +128,7 @@ class Course:
         )  # fmt: skip
 
     def start(self) -> Place:
-        """Before the first question."""
+        """The place before the first question of a run."""
         asks: Asks = "statistics" if self.normalises or self.likeness else "train"
         return Place(asks, 0, self.algorithm.start(), {})
 
@@ -145,9 +145,9 @@ class Course:
         tensors = dict(request.tensors) | prefixed("recipe", place.normalisation)
         return replace(request, tensors=tensors, settings=dict(request.settings) | {"recipe": self.fingerprint})
 
-    def adopted(self, place: Place, asked: Request) -> Place | None:
+    def adopt(self, place: Place, question: Request) -> Place | None:
         """The place that asks just this, if that is what comes next but for the last digits of another processor."""
-        state = self.algorithm.adopted(place.state, asked) if place.asks == "train" else None
+        state = self.algorithm.adopt(place.state, question) if place.asks == "train" else None
         return None if state is None else replace(place, state=state)
 
     def cohort(self, place: Place) -> tuple[str, ...]:
@@ -183,7 +183,7 @@ class Course:
         return Place("train", 0, place.state, {}, out_of_distribution.of_nobody())
 
     def moved(self, before: Place, after: Place) -> bool:
-        """Whether the model is another."""
+        """Whether a step changed the model's weights."""
         one, other = self.algorithm.weights(before.state), self.algorithm.weights(after.state)
         return any(not np.array_equal(one[name], other[name]) for name in one)
 

@@ -147,22 +147,28 @@ class SvmSolver:
             attended |= {"factor": self._refactored(attended, total, moved)}
         return attended | self._aimed(attended)
 
-    def adopted(self, state: State, asked: Request) -> State | None:
+    def adopt(self, state: State, question: Request) -> State | None:
         """The state with the points that were asked, if they are where it would try, but for the last digits.
 
         Where to try comes from LAPACK, whose last digits depend on the processor. All else that the state becomes
         follows from the points themselves and the sums, digit by digit. A coordinator gains nothing by moving a point
         so little: sums are over everybody or nobody.
         """
-        own = self._trials(state)
-        alpha, intercept = (asked.tensors.get(f"weights/{name}") for name in ("alpha", "intercept"))
-        if state["stage"] != SolverStage.STEP or alpha is None or intercept is None or alpha.dtype != own.dtype:
+        trials = self._trials(state)
+        alpha, intercept = (question.tensors.get(f"weights/{name}") for name in ("alpha", "intercept"))
+        if state["stage"] != SolverStage.STEP or alpha is None or intercept is None or alpha.dtype != trials.dtype:
             return None
-        if alpha.shape != own[..., :-1].shape or intercept.shape != own.shape[:-1] or intercept.dtype != own.dtype:
+        if (
+            alpha.shape != trials[..., :-1].shape
+            or intercept.shape != trials.shape[:-1]
+            or intercept.dtype != trials.dtype
+        ):
             return None
-        told = np.concatenate([alpha, intercept[..., None]], axis=-1)
-        off, step = np.linalg.norm(told - own, axis=-1), np.linalg.norm(own - state["point"], axis=-1)
-        return state | {"trials": told} if bool((off <= CLOSE * step).all()) else None  # never where it is not a number
+        points = np.concatenate([alpha, intercept[..., None]], axis=-1)
+        off, step = np.linalg.norm(points - trials, axis=-1), np.linalg.norm(trials - state["point"], axis=-1)
+        return (
+            state | {"trials": points} if bool((off <= CLOSE * step).all()) else None
+        )  # never where it is not a number
 
     def weights(self, state: State) -> Tensors:
         """`alpha` and `intercept` of the best point so far."""

@@ -25,7 +25,7 @@ Fact = Annotated[int, Field(strict=True, ge=-(2**62), le=2**62)] | Text
 
 
 class Entry(Frozen):
-    """One thing that was done."""
+    """One line of the log: a thing that was done, when, by whom, and how it ended."""
 
     number: Annotated[int, Field(ge=0)]
     at_s: Annotated[float, Field(ge=0, le=1e11, allow_inf_nan=False)]
@@ -48,7 +48,7 @@ class Entry(Frozen):
 
 
 def decode(line: bytes, number: int, name: str) -> Entry:
-    """An entry from its line.
+    """Read the entry of one line of the log.
 
     Args:
         number: which it must be.

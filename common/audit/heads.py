@@ -60,7 +60,7 @@ class LogHead:
 
     @property
     def frontier(self) -> Frontier:
-        """To append with."""
+        """The edge of the tree, with which the next entry is appended."""
         return Frontier(self.size, self.peaks)
 
     def refuse_unless_extends(self, before: "LogHead", proof: Sequence[bytes]) -> None:

@@ -33,7 +33,7 @@ class LogVerification:
 
 @dataclass
 class Act:
-    """Something that is being done."""
+    """What is being done, while it is done: the entry that says how it ended is made of it."""
 
     plan: str = ""
     dataset: str = ""

@@ -17,7 +17,7 @@ from common.trust.keys import public_of
 
 @dataclass(frozen=True)
 class Copy:
-    """A copy that is whole."""
+    """A copy of a log that was read and whose every check held."""
 
     head: LogHead
     key: bytes

@@ -41,7 +41,7 @@ class LogFiles:
     """Whose it is: `site lisbon`, `consortium pilot`."""
 
     def key(self) -> Ed25519PrivateKey:
-        """What signs the heads.
+        """The private key that signs the log's heads.
 
         Raises:
             AuditError: it is damaged, or there is none.

@@ -126,7 +126,7 @@ class Frontier:
 
     @property
     def root(self) -> bytes:
-        """Over all entries."""
+        """The root over all entries so far."""
         root = b""
         for peak in reversed(self.peaks):
             root = node_hash(peak, root) if root else peak

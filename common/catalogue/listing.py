@@ -28,7 +28,7 @@ SHOWN = ("dataset", "model", "plan")
 
 @dataclass(frozen=True)
 class Listing:
-    """All entries, each checked."""
+    """The whole catalogue as the coordinator signed it: all entries, each of them checked."""
 
     consortium: str
     version: int
@@ -45,7 +45,7 @@ class Listing:
     def sign(
         cls, pins: Pins, roster: bytes, voucher: bytes, version: int, offers: Sequence[Offer], key: Ed25519PrivateKey
     ) -> Self:
-        """As it is now.
+        """Sign the catalogue as it is now.
 
         Args:
             roster: the signed file.

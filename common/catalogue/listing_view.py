@@ -47,7 +47,7 @@ def cells(content: OfferContent) -> tuple[str, ...]:
 
 
 def tables(listing: Listing) -> Group:
-    """All that is offered."""
+    """The catalogue as tables, one for data sets, models and plans each."""
     parts: list[Sheet | str] = []
     for kind in SHOWN:
         if offers := listing.of(kind):

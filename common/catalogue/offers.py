@@ -13,7 +13,7 @@ from typing import Annotated, Literal, Self
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import Field, ValidationError, model_validator
 
-from common.config import Count, Frozen, Terms, Training, first_fault
+from common.config import Count, Frozen, PlanTerms, Training, first_fault
 from common.errors import CatalogueError, IdentityError
 from common.package.package_content import Digest, Word
 from common.trust.documents import SignedDocument, read_document, sign_document
@@ -136,17 +136,17 @@ class PlanOffer(Frozen):
 
     kind: Literal["plan"] = "plan"
     training: Training
-    terms: Terms
+    terms: PlanTerms
 
 
 class WithdrawnOffer(Frozen):
-    """Nothing any more."""
+    """What stands in the place of an offer that was withdrawn."""
 
     kind: Literal["withdrawn"] = "withdrawn"
 
 
 class OfferContent(Frozen):
-    """What is signed."""
+    """The content of a catalogue entry: what its owner signs."""
 
     consortium: Word
     owner: Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,62})?$")]
@@ -166,7 +166,7 @@ class OfferContent(Frozen):
 
     @property
     def by(self) -> str:
-        """Whose it is, for people."""
+        """The owner's name, as people read it: a site, or the consortium."""
         return self.owner or self.consortium
 
 
@@ -179,7 +179,7 @@ class Offer:
 
     @property
     def digest(self) -> str:
-        """64 hexadecimal digits."""
+        """The entry's name for itself: the digest of what was signed, 64 hexadecimal digits."""
         return self.document.digest.hex()
 
     @classmethod

@@ -51,7 +51,7 @@ class Watch:
             now = time.monotonic()
             if not self._console.is_terminal and (milestone or now - self._last_line >= LINE_EVERY_S):
                 self._last_line = now
-                share = f"{100 * self._done / self._total:.0f} %{self._left(now)}"
+                share = f"{100 * self._done / self._total:.0f} %{self._remaining(now)}"
                 self._console.print(f"{text}  ({share})", highlight=False)
             # The first unit carries the start-up (compiling the graphs), so time is counted from here.
             self._timed_from = self._timed_from or (now, self._done)
@@ -64,7 +64,7 @@ class Watch:
                 self._timed_from = (self._timed_from[0], self._timed_from[1] + units)
             self._bar.update(self._task, advance=units)
 
-    def _left(self, now: float) -> str:
+    def _remaining(self, now: float) -> str:
         if self._timed_from is None or self._done <= self._timed_from[1]:
             return ""
         started, already = self._timed_from

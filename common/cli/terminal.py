@@ -72,7 +72,7 @@ class Sheet:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType | Segment]:
         rows = self._rows if console.is_terminal else [[_one_line(cell) for cell in row] for row in self._rows]
         if (widths := self._widths(rows, options.max_width)) is None:
-            yield from self._stacked(rows)
+            yield from self._stack(rows)
             return
         for line in console.render_lines(self._beside(rows, widths), options, pad=False):
             yield from _without_blank_end(line)
@@ -108,7 +108,7 @@ class Sheet:
             table.add_row(*row, end_section=number in self._ruled)
         return table
 
-    def _stacked(self, rows: Sequence[Sequence[Text]]) -> Iterator[Text]:
+    def _stack(self, rows: Sequence[Sequence[Text]]) -> Iterator[Text]:
         if self._title:
             yield Text(self._title, "bold")
         for row in rows:

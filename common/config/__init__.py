@@ -11,18 +11,18 @@ from common.config.config_faults import first_fault, readable
 from common.config.config_file import from_tree, lay_over, load
 from common.config.data_settings import (
     Data,
+    DataSource,
     Download,
     Encrypted,
     Folder,
     Manifest,
     Npz,
     Sites,
-    Source,
     Synthetic,
 )
 from common.config.federation_settings import Federation, Local, Simulated
 from common.config.model_settings import Cnn, ModelConfig, Svm
-from common.config.run_settings import Config, Personalise, Terms, Training
+from common.config.run_settings import Config, Personalise, PlanTerms, Training
 from common.config.section import Count, Fraction, Frozen, Positive
 from common.config.yaml_text import parse_yaml
 
@@ -31,6 +31,7 @@ __all__ = [
     "Config",
     "Count",
     "Data",
+    "DataSource",
     "Download",
     "Encrypted",
     "Federation",
@@ -42,13 +43,12 @@ __all__ = [
     "ModelConfig",
     "Npz",
     "Personalise",
+    "PlanTerms",
     "Positive",
     "Simulated",
     "Sites",
-    "Source",
     "Svm",
     "Synthetic",
-    "Terms",
     "Training",
     "first_fault",
     "from_tree",

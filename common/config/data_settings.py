@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from common.config.section import Fraction, Frozen, Positive
 
 
-class Source(Frozen):
+class DataSource(Frozen):
     """What every kind of data source has."""
 
     labels: tuple[str, ...] = ()
@@ -19,7 +19,7 @@ class Source(Frozen):
     """Folder for decoded images; none: `cache/` in the working folder, never inside the data set."""
 
 
-class Synthetic(Source):
+class Synthetic(DataSource):
     """Radiograph-like phantoms that the program draws itself. Always called synthetic."""
 
     kind: Literal["synthetic"]
@@ -45,7 +45,7 @@ class Download(Frozen):
         return self
 
 
-class Npz(Source):
+class Npz(DataSource):
     """Arrays in one .npz: MedMNIST's layout by itself, any other by the names of its arrays."""
 
     kind: Literal["npz"]
@@ -67,7 +67,7 @@ class Npz(Source):
     """Class names merged into new ones, e.g. {normal: harmless, benign: harmless, malignant: malignant}."""
 
 
-class Folder(Source):
+class Folder(DataSource):
     """A folder a class: `path/<label>/…`, or `path/<site>/<label>/…` where `site_folders` is set."""
 
     kind: Literal["folder"]
@@ -77,7 +77,7 @@ class Folder(Source):
     groups: dict[str, str] = Field(default={})
 
 
-class Manifest(Source):
+class Manifest(DataSource):
     """A CSV with the columns path and label, and where known site, patient, split (train, validation, test), frame."""
 
     kind: Literal["manifest"]
@@ -86,7 +86,7 @@ class Manifest(Source):
     groups: dict[str, str] = Field(default={})
 
 
-class Encrypted(Source):
+class Encrypted(DataSource):
     """A data set that `python -m client import` made. Its images are decrypted into memory alone."""
 
     kind: Literal["encrypted"]

@@ -19,7 +19,7 @@ class Local(Frozen):
     schedule: Literal["constant", "cosine"] = "constant"
     """Over the rounds, from learning_rate to nearly nothing."""
     moments: Literal["fresh", "averaged"] = "fresh"
-    """Adam's moments: anew each round, or averaged over the sites along with the weights."""
+    """Adam's moments: from zero in each round, or averaged over the sites along with the weights."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
     proximal: Annotated[float, Field(ge=0.0)] = 0.0
     """FedProx's μ; used by strategy fedprox."""
@@ -32,10 +32,10 @@ class Local(Frozen):
 
 
 class Simulated(Frozen):
-    """Misfortunes that a simulation adds, drawn from the seed."""
+    """Faults that a simulation adds, drawn from the seed."""
 
     drop: Fraction = 0.0
-    """Probability that a site falls silent in a round."""
+    """Probability that a site does not answer in a round."""
     slow: Fraction = 0.0
     """Probability that a site answers after the time-out, and so counts as silent."""
     auditors: Annotated[int, Field(ge=0)] = 0

@@ -58,7 +58,7 @@ class Training(Frozen):
         return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
 
 
-class Terms(Frozen):
+class PlanTerms(Frozen):
     """What a plan says beside the training; a simulation has no use for it."""
 
     dataset: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -85,4 +85,4 @@ class Config(Training):
     cross_site: bool = True
     """In a simulation, run every site's own model, the federated and the pooled one on every site's validation
     cases."""
-    plan: Terms | None = None
+    plan: PlanTerms | None = None

@@ -27,13 +27,13 @@ def footprint(steps: Sequence[AnyStep], height: int, width: int) -> Footprint:
             for axis, side in zip((rows, columns), goal, strict=True):
                 if step.keep_aspect:
                     axis.scale_to(inner := max(1, round(axis.pixels * scale)))
-                    axis.cut(-((side - inner) // 2), side)
+                    axis.crop(-((side - inner) // 2), side)
                 else:
                     axis.scale_to(side)
         elif isinstance(step, Crop):
             top, left, inner_height, inner_width = step.part(rows.pixels, columns.pixels)
-            rows.cut(top, inner_height)
-            columns.cut(left, inner_width)
+            rows.crop(top, inner_height)
+            columns.crop(left, inner_width)
     return Footprint(rows.start, columns.start, rows.end, columns.end)
 
 
@@ -46,7 +46,7 @@ class _Axis:
     def scale_to(self, pixels: int) -> None:
         self.pixels = pixels
 
-    def cut(self, first: int, pixels: int) -> None:
+    def crop(self, first: int, pixels: int) -> None:
         size = (self.end - self.start) / self.pixels
         self.start, self.end = self.start + first * size, self.start + (first + pixels) * size
         self.pixels = pixels

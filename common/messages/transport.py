@@ -37,7 +37,7 @@ class Reply:
 
 
 class Transport(Protocol):
-    """The way to the sites."""
+    """How questions reach the sites and their answers come back."""
 
     states: dict[str, Tensors]
     """What simulated sites keep from round to round, for the checkpoint; empty where real sites keep their own."""

@@ -70,7 +70,7 @@ def fitted(outside: Floats, inside: Floats) -> tuple[float, float]:
 
 
 def probability(margins: NDArray[Any] | float, slope: float, intercept: float) -> Floats:
-    """The fitted sigmoid."""
+    """Log-odds to probability, by the sigmoid that was fitted."""
     z = np.clip(slope * np.asarray(margins, np.float64) + intercept, -60, 60)
     result: Floats = 1 / (1 + np.exp(-z))
     return result

@@ -113,7 +113,7 @@ class Reference:
 
 
 def _traits(grey: NDArray[np.float32]) -> Floats:
-    """Of float32[n, h, w]."""
+    """The traits of images float32[n, h, w], one row an image."""
     n, h, w = grey.shape
     mean = grey.mean(axis=(1, 2), dtype=np.float64)
     centred = grey - mean[:, None, None].astype(np.float32)

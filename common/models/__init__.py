@@ -33,7 +33,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Fitted:
-    """What `fit` made."""
+    """The result of a call of `fit`: new weights, and how the training went."""
 
     weights: Tensors
     moments: Tensors

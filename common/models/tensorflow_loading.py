@@ -14,12 +14,12 @@ NEEDLESS = ("sklearn", "matplotlib", "pandas")
 
 def load(module: str) -> None:
     """Import a module; what it writes to standard error meanwhile is passed on, save for the lines of CHATTER."""
-    with _hidden(NEEDLESS), _sifted():
+    with _hide(NEEDLESS), _filter_stderr():
         importlib.import_module(module)
 
 
 @contextmanager
-def _hidden(packages: tuple[str, ...]) -> Iterator[None]:
+def _hide(packages: tuple[str, ...]) -> Iterator[None]:
     """Make packages that are not yet loaded look as if they were not installed."""
     absent = [package for package in packages if package not in sys.modules]
     sys.modules.update(dict.fromkeys(absent))  # type: ignore[arg-type]  # None there is how Python says "not to be had"
@@ -31,7 +31,7 @@ def _hidden(packages: tuple[str, ...]) -> Iterator[None]:
 
 
 @contextmanager
-def _sifted() -> Iterator[None]:
+def _filter_stderr() -> Iterator[None]:
     sys.stderr.flush()
     stderr_copy = os.dup(2)
     with tempfile.TemporaryFile() as caught:
@@ -43,9 +43,9 @@ def _sifted() -> Iterator[None]:
             os.dup2(stderr_copy, 2)
             os.close(stderr_copy)
             caught.seek(0)
-            rest = [line for line in caught.read().decode(errors="replace").splitlines() if not _known(line)]
+            rest = [line for line in caught.read().decode(errors="replace").splitlines() if not _is_known(line)]
             print(*rest, sep="\n", end="\n" if rest else "", file=sys.stderr)
 
 
-def _known(line: str) -> bool:
+def _is_known(line: str) -> bool:
     return any(words in line for words in CHATTER)

@@ -50,7 +50,7 @@ class TrainingInputs(NamedTuple):
 
 
 class TrainingState(NamedTuple):
-    """What training changes."""
+    """What training changes step by step: weights, and the optimiser's moments."""
 
     weights: Any
     first: Any

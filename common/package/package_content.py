@@ -15,8 +15,8 @@ Bin = Annotated[int, Field(ge=0, lt=1024)]
 Word = Annotated[str, Field(min_length=1, max_length=200)]
 
 
-class Publisher(Frozen):
-    """Who has signed it."""
+class PackagePublisher(Frozen):
+    """Who has signed the package."""
 
     name: Word
     roots: Annotated[tuple[Digest, ...], Field(min_length=1, max_length=8)]
@@ -63,7 +63,7 @@ class LogPosition(Frozen):
 
 
 class Provenance(Frozen):
-    """Where it comes from."""
+    """Where the model comes from: run, sites, plan, release."""
 
     kind: Literal["federation", "simulation", "synthetic"]
     """Real hospitals; one machine that played the sites; and on images that a program drew."""
@@ -84,11 +84,11 @@ class Provenance(Frozen):
 
 
 class PackageContent(Frozen):
-    """package.json."""
+    """The content of package.json, which its publisher signs."""
 
     format: Literal[1] = 1
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
-    publisher: Publisher
+    publisher: PackagePublisher
     labels: Annotated[tuple[Word, ...], Field(min_length=2, max_length=1000)]
     model: ModelConfig
     shape: tuple[Count, Count, Count]

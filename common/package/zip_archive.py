@@ -40,7 +40,7 @@ def pack(members: Mapping[str, bytes]) -> Iterator[bytes]:
 
 
 def unpack(content: bytes) -> dict[str, bytes]:
-    """The members of `pack`.
+    """The members of an archive as `pack` writes it.
 
     Raises:
         PackageError: for anything else than such bytes, whole.

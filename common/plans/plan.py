@@ -15,7 +15,7 @@ import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import Field, ValidationError
 
-from common.config import Config, Count, Frozen, Terms, Training, first_fault
+from common.config import Config, Count, Frozen, PlanTerms, Training, first_fault
 from common.errors import ConfigError, PlanError, WireError
 from common.imaging import Pipeline
 from common.plans.evaluated_model import EvaluatedModel
@@ -29,7 +29,7 @@ DAY_S = 86_400.0
 
 
 class PlanContent(Frozen):
-    """What is signed."""
+    """The content of a plan: what the consortium's roots sign."""
 
     consortium: str
     dataset: str
@@ -58,7 +58,7 @@ class RunPlan:
 
     @property
     def digest(self) -> str:
-        """Its name: 64 hexadecimal digits."""
+        """The plan's name for itself: 64 hexadecimal digits."""
         return self.document.digest.hex()
 
     @property
@@ -114,7 +114,7 @@ class RunPlan:
 
     @classmethod
     def from_terms(
-        cls, terms: Terms, training: Training, models: tuple[EvaluatedModel, ...], roster: Roster,
+        cls, terms: PlanTerms, training: Training, models: tuple[EvaluatedModel, ...], roster: Roster,
         roots: Sequence[Ed25519PrivateKey],
     ) -> Self:  # fmt: skip
         """A new plan: to train, or where models are given to evaluate these.

@@ -33,7 +33,7 @@ class SiteFigures:
 
     @classmethod
     def make(cls, site: str, plan: RunPlan, model: str, counts: Tensors, identity: Ed25519PrivateKey) -> Self:
-        """Figures under the site's identity."""
+        """A site's figures, signed with its identity key."""
         content: dict[str, Any] = {"site": site, "plan": plan.digest, "model": model, "made_s": time.time()}
         content["counts"] = {name: np.asarray(value).tolist() for name, value in sorted(counts.items())}
         return cls(site, model, counts, sign_document("figures", content, [identity]))

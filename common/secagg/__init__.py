@@ -6,10 +6,11 @@ a signed roster, and keys exchanged once for all rounds of a key period. State m
 docs/threat-model.md.
 
     key_period_plan, fixedpoint      what a key period's rounds may ask, and which vectors answer
-    messages, envelope               bytes; strict
+    key_period_messages, round_messages, message_fields, envelope
+                                     bytes; strict
     schedule, shamir, masks          the cryptography (parallel: on several cores)
     stages                           all transitions
-    participant, secret_sharing, state, durable_participant
+    participant, agreement_check, secret_sharing, state, pending_message, durable_participant
                                      the site's half, and what it must not forget
     directory, key_period, round     the coordinator's half (coordinator: what its two machines share)
     audit                            a round again, from its transcript
@@ -22,7 +23,7 @@ from common.secagg.key_period import KeyPeriod, KeyPeriodOpening
 from common.secagg.key_period_plan import KeyPeriodPlan, QuestionKind, propose
 from common.secagg.participant import Participant
 from common.secagg.pending_message import PendingMessage
-from common.secagg.round import RoundOpening, SecureSum
+from common.secagg.round import RoundOpening, UnmaskedSum
 from common.secagg.state import ParticipantState
 
 __all__ = [
@@ -36,8 +37,8 @@ __all__ = [
     "PendingMessage",
     "QuestionKind",
     "RoundOpening",
-    "SecureSum",
     "Segment",
+    "UnmaskedSum",
     "audit",
     "propose",
 ]

@@ -14,7 +14,7 @@ from common.secagg.envelope import kind_of
 from common.secagg.key_period import KeyPeriod
 from common.secagg.key_period_messages import Directory
 from common.secagg.key_period_plan import KeyPeriodPlan, check
-from common.secagg.round import RoundOpening, SecureSum
+from common.secagg.round import RoundOpening, UnmaskedSum
 from common.secagg.round_messages import Agreement, Masked, Start
 from common.trust.roster import Pins, Roster, load_verified_roster
 
@@ -55,7 +55,7 @@ class TranscriptAccount:
     start: Start
     context: bytes
     """round_ctx."""
-    total: SecureSum | None
+    total: UnmaskedSum | None
     """The sum that follows; none where the round came to nothing after the survivors had been agreed on."""
     failure: QuorumError | ShareError | None
     """Why it came to nothing."""
@@ -105,7 +105,7 @@ def replay_transcript(messages: Iterable[bytes], pins: Pins, *, context: bytes |
     return TranscriptAccount(plan, roster, start, opening.context, total, failure, opening.withholders)
 
 
-def audit(messages: Iterable[bytes], pins: Pins, *, context: bytes | None = None) -> SecureSum:
+def audit(messages: Iterable[bytes], pins: Pins, *, context: bytes | None = None) -> UnmaskedSum:
     """The sum that follows from a transcript, to be compared with the one that was used; arguments as `account`.
 
     Raises:
@@ -118,7 +118,7 @@ def audit(messages: Iterable[bytes], pins: Pins, *, context: bytes | None = None
     return account.total
 
 
-def refuse_other_sum(claimed: SecureSum, audited: SecureSum) -> None:
+def refuse_other_sum(claimed: UnmaskedSum, audited: UnmaskedSum) -> None:
     """Compare the sum that the coordinator used with the one that follows from the transcript.
 
     Raises:

@@ -43,7 +43,7 @@ class CoordinatorMachine:
         return who
 
     def close(self) -> None:
-        """Wait no longer.
+        """Wait no longer for messages of this stage, and go on to the next.
 
         Raises:
             QuorumError: if too few have answered; the machine has failed then, and nothing was unmasked.

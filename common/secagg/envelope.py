@@ -19,12 +19,12 @@ class Message:
     KIND: ClassVar[int]
 
     def encode(self) -> bytes:
-        """As bytes."""
+        """The message as bytes."""
         return self._write(ByteWriter().raw(MAGIC).u8(self.KIND)).bytes()
 
     @classmethod
     def decode(cls, content: bytes | memoryview) -> Self:
-        """From bytes.
+        """The message of these bytes.
 
         Raises:
             WireError: if they are not exactly such a message.
@@ -57,7 +57,7 @@ class FromSite(Message):
     signature: bytes = field(default=b"", kw_only=True)
 
     def statement(self) -> bytes:
-        """What is signed."""
+        """The digest that the site signs: of context, kind of message, sender and content."""
         return digest(type(self).__name__, self.context, self.sender.to_bytes(2, "little"), *self._content())
 
     def sign(self, identity: Ed25519PrivateKey) -> Self:
@@ -65,7 +65,7 @@ class FromSite(Message):
         return replace(self, signature=sign(identity, self.statement()))
 
     def verify(self, public: bytes, *, who: str) -> None:
-        """Check the signature.
+        """Check that the sender has signed this message.
 
         Raises:
             IdentityError: naming the sender.

@@ -43,7 +43,7 @@ class Segment:
 
     @property
     def size(self) -> int:
-        """Coordinates."""
+        """How many coordinates the array has."""
         return math.prod(self.shape)
 
 
@@ -58,12 +58,12 @@ class Layout:
 
     @cached_property
     def length(self) -> int:
-        """Words in the vector."""
+        """How many words the whole vector has."""
         return sum(segment.size for segment in self.segments)
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The words' type."""
+        """The type of the words: uint32 or uint64, little-endian."""
         return np.dtype("<u4" if self.bits == 32 else "<u8")
 
     def check(self, sites: int) -> None:
@@ -89,7 +89,7 @@ class Layout:
             self._check_capacity(segment, sites)
 
     def encode(self, tensors: Tensors, weight: float, key: bytes) -> Words:
-        """Clip, weigh, scale, round.
+        """Named arrays as one vector of words: clip, weigh, scale and round each.
 
         Args:
             weight: the site's number of examples.
@@ -125,7 +125,7 @@ class Layout:
         return sums
 
     def write(self, writer: ByteWriter) -> None:
-        """As bytes."""
+        """Write the layout into a message."""
         writer.u8(self.bits).f64(self.weight_bound).u16(len(self.segments))
         for s in self.segments:
             writer.text(s.name).u8(len(s.shape))
@@ -135,7 +135,7 @@ class Layout:
 
     @classmethod
     def read(cls, reader: ByteReader) -> "Layout":
-        """From bytes."""
+        """Read a layout from a message."""
         bits, weight_bound = reader.u8(), reader.f64()
         if bits not in (32, 64):
             raise reader.fault(f"has words of {bits} bits, expected 32 or 64")

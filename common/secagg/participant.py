@@ -14,10 +14,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from common.errors import IdentityError, PolicyError, StageError, WeightsError
 from common.secagg import masks, secret_sharing
+from common.secagg.agreement_check import verify_agreements
 from common.secagg.directory import checked_directory, demand_quorum, view_of
 from common.secagg.key_period_messages import Delivery, Directory, Ready, Shares
 from common.secagg.key_period_plan import KeyPeriodPlan, check, round_context
-from common.secagg.parallel import run_on_cores
 from common.secagg.pending_message import PendingMessage
 from common.secagg.round_messages import Agreement, Agreements, Masked, Release, Start, Survivors
 from common.secagg.stages import SITE, after
@@ -202,26 +202,9 @@ class Participant:
         """
         stage, plan = after(SITE, self.state.stage, "release"), self.plan
         position, current = self.position, self.state.round
-        # The consistency check of Bonawitz et al., section 6. The coordinator could tell half of the sites that x
-        # survived and the others that it dropped out, and collect both its self mask and its mask key. But t sites must
-        # have signed the same survivors, and an honest one signs once: see `key_period_plan.threshold`.
         message = Agreements.decode(agreements)
         self._demand_round(message.context)
-        if not {sender for sender, _ in message.signatures} <= set(current.survivors):
-            raise IdentityError("unknown-site", "a signature under the survivors by one that is not among them.")
-        others = [pair for pair in message.signatures if pair[0] != position]  # what it signed itself, it knows
-
-        def check(pair: tuple[int, bytes]) -> None:
-            who = plan.cohort[pair[0]]
-            agreement = Agreement(current.context, pair[0], current.survivors, signature=pair[1])
-            agreement.verify(self.roster.active[who], who=who)
-
-        run_on_cores(others, lambda: check)
-        if len(message.signatures) < plan.threshold:
-            raise PolicyError(
-                "too-few-signatures",
-                f"{len(message.signatures)} sites signed the survivors, expected {plan.threshold} at least.",
-            )
+        verify_agreements(message, current, plan, self.roster, position)
         shares = secret_sharing.shares_to_release(
             self.state.secrets, self.state.adverts, current.slot, current.survivors
         )

@@ -18,7 +18,7 @@ class PendingMessage:
     _message: bytes | memoryview = field(repr=False)
 
     def commit(self, record: Callable[[ParticipantState], None]) -> tuple["Participant", bytes | memoryview]:
-        """Record, then release.
+        """Record the state durably, and only then hand out the message.
 
         Args:
             record: writes the state durably, sealed, before it returns; if it raises, nothing is released.

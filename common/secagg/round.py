@@ -21,8 +21,8 @@ from common.trust.keys import exchange_public
 
 
 @dataclass(frozen=True)
-class SecureSum:
-    """What a round gives."""
+class UnmaskedSum:
+    """The sum that a round gives, over whom it is, and who was at fault."""
 
     words: masks.Words = field(repr=False)
     """The sum mod 2**k; the layout decodes it."""
@@ -68,7 +68,7 @@ class RoundOpening(CoordinatorMachine):
             return self._to(self._agreements, Agreements(self.context, first).encode())
         return {}
 
-    def total(self) -> SecureSum:
+    def total(self) -> UnmaskedSum:
         """The sum over the survivors: rebuild their self masks and the dropped sites' mask keys, and take them off.
 
         Raises:
@@ -82,7 +82,9 @@ class RoundOpening(CoordinatorMachine):
         words = self._sum.copy()
         masks.apply(words, self._to_take_off(seeds))
         names, dropouts = self.plan.cohort, [i for i in self.key_period.adverts if i not in self._roots]
-        return SecureSum(words, *(tuple(names[i] for i in part) for part in (self.survivors, dropouts, sorted(blamed))))
+        return UnmaskedSum(
+            words, *(tuple(names[i] for i in part) for part in (self.survivors, dropouts, sorted(blamed)))
+        )
 
     def _gathers(self) -> Gathers:
         return {

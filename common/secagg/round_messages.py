@@ -22,7 +22,7 @@ from common.trust.roster import MAX_SITES
 
 @dataclass(frozen=True)
 class Start(Message):
-    """A round begins."""
+    """The coordinator begins a round: its number, its kind, and the hash of the question."""
 
     KIND = 7
     slot: int
@@ -76,7 +76,7 @@ class Masked(FromSite):
 
 @dataclass(frozen=True)
 class Survivors(Message):
-    """Whose vectors arrived."""
+    """The coordinator tells whose vectors arrived: those that the sum will be over."""
 
     KIND = 9
     context: bytes

@@ -72,7 +72,7 @@ def pair_mask(
 def sealed_shares(
     channel: X25519PrivateKey, public: bytes, shares: bytes, sender: int, receiver: int, directory: bytes, *, who: str
 ) -> bytes:
-    """Shares for one peer alone."""
+    """Seal the shares for one peer, so that the coordinator carries what it cannot read."""
     # The key depends on sender, receiver and directory, so it seals one message only: see `keys.seal_once`.
     key, context = _share_key(channel, public, sender, receiver, directory, who=who)
     return seal_once(key, shares, context)
@@ -81,7 +81,7 @@ def sealed_shares(
 def opened_shares(
     channel: X25519PrivateKey, public: bytes, box: bytes, sender: int, receiver: int, directory: bytes, *, who: str
 ) -> bytes:
-    """Shares from one peer.
+    """Open the shares that one peer sealed for this site.
 
     Raises:
         IdentityError: naming the peer, if they were sealed for another site or key period, or changed.

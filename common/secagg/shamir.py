@@ -104,7 +104,7 @@ def _vanishing(points: Sequence[int]) -> Polynomial:
 
 
 def _through(points: Sequence[int], values: Sequence[int]) -> Polynomial:
-    """Newton's interpolation."""
+    """The polynomial through all points, by Newton's interpolation."""
     result: Polynomial = []
     basis = [1]
     for x, y in zip(points, values, strict=True):

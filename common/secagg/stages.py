@@ -11,7 +11,7 @@ from common.errors import StageError
 
 
 class ParticipantStage(Enum):
-    """Where a site stands."""
+    """How far a participant is in the protocol."""
 
     IDLE = "idle"
     ADVERTISED = "advertised"

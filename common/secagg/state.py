@@ -52,7 +52,7 @@ class ParticipantRound:
 
 @dataclass(frozen=True)
 class ParticipantState:
-    """All of it."""
+    """All that a participant must not forget: protocol stage, roster, key period, secrets, round at hand."""
 
     stage: ParticipantStage = ParticipantStage.IDLE
     roster: bytes = b""
@@ -73,7 +73,7 @@ class ParticipantState:
     round: ParticipantRound = field(default_factory=ParticipantRound)
 
     def encode(self) -> bytes:
-        """As bytes, secrets in the clear: seal them before they touch a disk."""
+        """The state as bytes, secrets in the clear: seal them before they touch a disk."""
         w = (
             ByteWriter()
             .raw(MAGIC)
@@ -103,7 +103,7 @@ class ParticipantState:
 
     @classmethod
     def decode(cls, content: bytes) -> "ParticipantState":
-        """From bytes.
+        """A state from the bytes that `encode` made.
 
         Raises:
             WireError: if they are no state of this version.

@@ -29,7 +29,7 @@ def pack(tensors: Tensors, header: Mapping[str, str]) -> bytes:
 
 
 def unpack(content: bytes) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Arrays and header of `pack`.
+    """Arrays and header from bytes that `pack` made.
 
     Raises:
         WireError: for anything else than such bytes, whole.
@@ -45,12 +45,12 @@ def unpack(content: bytes) -> tuple[dict[str, np.ndarray], dict[str, str]]:
 
 
 def save(path: Path, tensors: Tensors, header: Mapping[str, str]) -> None:
-    """Write a file atomically."""
+    """Write arrays and header as a file, atomically."""
     write_atomically(path, pack(tensors, header))
 
 
 def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Read a file of `save`.
+    """Read arrays and header from a file that `save` wrote.
 
     Raises:
         WireError: naming the file, if it is damaged.

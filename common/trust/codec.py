@@ -61,7 +61,7 @@ class ByteWriter:
 
 
 class ByteReader:
-    """Reads what `Writer` wrote.
+    """Reads the fields that a `ByteWriter` wrote, and believes no length.
 
     Args:
         data: the bytes.
@@ -75,14 +75,14 @@ class ByteReader:
         self._data, self._at, self._what = memoryview(data), 0, what
 
     def view(self, length: int) -> memoryview:
-        """So many bytes, not copied."""
+        """The next so many bytes, not copied."""
         if length > len(self._data) - self._at:
             raise self.fault(f"ends {length - (len(self._data) - self._at)} bytes early")
         self._at += length
         return self._data[self._at - length : self._at]
 
     def raw(self, length: int) -> bytes:
-        """So many bytes."""
+        """The next so many bytes."""
         return bytes(self.view(length))
 
     def u8(self) -> int:
@@ -146,5 +146,5 @@ class ByteReader:
             raise self.fault(f"has {self.remaining()} bytes too many")
 
     def fault(self, what: str) -> WireError:
-        """The error to raise."""
+        """The error that says what is wrong with this message."""
         return WireError(f"a secure aggregation message ({self._what}) {what}; it was damaged, or is not ours.")

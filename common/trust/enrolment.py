@@ -28,7 +28,7 @@ _SIMULATED_FOR_S = 10 * 365 * 86_400
 
 @dataclass(frozen=True)
 class Enrolment:
-    """One site's membership."""
+    """What makes a site a member: its name, its key, and the roots' keys that it pinned."""
 
     site: str
     secret: bytes = field(repr=False)
@@ -49,7 +49,7 @@ class Enrolment:
 
     @classmethod
     def read(cls, site: str, folder: Path) -> Self:
-        """A hospital's own.
+        """Read a hospital's enrolment from its folder.
 
         Raises:
             ConfigError: naming the file that is missing or damaged.
@@ -74,7 +74,7 @@ class Consortium:
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """From `roster` and `pins.json`.
+        """Read the consortium from `roster` and `pins.json` in a folder.
 
         Raises:
             ConfigError: naming the file that is missing or damaged.
@@ -106,7 +106,7 @@ def read_pins(path: Path) -> Pins:
 def simulated_consortium(
     sites: Sequence[str], plan: Federation, seed: bytes | None = None
 ) -> tuple[Consortium, dict[str, Enrolment]]:
-    """A consortium of simulated sites.
+    """Make keys and a signed roster for a consortium of simulated sites, in memory.
 
     Args:
         seed: the same bytes make the same keys, so that a simulation that is resumed is still the same consortium;

@@ -53,7 +53,7 @@ class JoinRequest:
 
     @property
     def fingerprint(self) -> str:
-        """To be compared by telephone."""
+        """Thirty digits of the site's keys, to be compared by telephone."""
         return fingerprint(self.identity, self.node.encode())
 
     @classmethod
@@ -73,7 +73,7 @@ class JoinRequest:
 
     @classmethod
     def read(cls, file: bytes) -> Self:
-        """From its file.
+        """Read a request from its file, and check that both keys have signed it.
 
         Raises:
             WireError: if it is no request.
@@ -130,7 +130,7 @@ class Welcome:
         cls, site: str, identity: bytes, address: str, authority: str, pins: Pins, roster: bytes,
         roots: list[Ed25519PrivateKey],
     ) -> bytes:  # fmt: skip
-        """The file."""
+        """The signed file of a welcome."""
         content: dict[str, Any] = {"site": site, "identity": identity.hex(), "address": address, "authority": authority}
         content |= {"consortium": pins.federation, "roots": [root.hex() for root in pins.roots]}
         content["roster"] = base64.b64encode(roster).decode()
@@ -138,7 +138,7 @@ class Welcome:
 
     @classmethod
     def read(cls, file: bytes) -> Self:
-        """From its file. Whose roots these are is not known before the fingerprint was compared.
+        """Read a welcome from its file. Whose roots these are is not known before the fingerprint was compared.
 
         Raises:
             WireError: if it is no welcome.

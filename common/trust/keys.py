@@ -111,7 +111,7 @@ def seal_once(key: bytes, content: bytes, context: bytes) -> bytes:
 
 
 def open_once(key: bytes, ciphertext: bytes, context: bytes, *, who: str, what: str) -> bytes:
-    """The content of `seal_once`.
+    """Decrypt what `seal_once` sealed.
 
     Raises:
         IdentityError: naming the sender, if it was sealed for another peer, for another key period, or was changed.
@@ -125,13 +125,13 @@ def open_once(key: bytes, ciphertext: bytes, context: bytes, *, who: str, what: 
 
 
 def seal_state(content: bytes, key: bytes) -> bytes:
-    """A site's state for its disk, under a key of 32 bytes that is kept elsewhere."""
+    """Encrypt a site's state for its disk, under a key of 32 bytes that is kept elsewhere."""
     salt = secrets.token_bytes(32)
     return salt + seal_once(derive(key, salt, b"state"), content, b"state")
 
 
 def unseal_state(content: bytes, key: bytes) -> bytes:
-    """What `sealed` sealed.
+    """Decrypt a state that `seal_state` sealed.
 
     Raises:
         IdentityError: for another key or a damaged file.

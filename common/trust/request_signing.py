@@ -18,10 +18,12 @@ AHEAD_S, BEHIND_S = 5.0, 305.0
 
 
 class ReplayGuard:
-    """What was taken within the window. One for all that one process receives; not for several threads.
+    """Remembers which requests were taken within the window, so that none is taken twice.
+
+    One for all that one process receives; not for several threads.
 
     A process that starts does not know what the one before it took: what was signed before it started is refused, in a
-    way that lets an honest sender sign anew.
+    way that lets an honest sender sign again.
     """
 
     def __init__(self) -> None:
@@ -47,7 +49,7 @@ class ReplayGuard:
             raise LinkError("the coordinator's gateway has just started. Sign the request anew, and send it again.")
 
     def refuse_replayed(self, what: bytes, now_s: float) -> None:
-        """Take something, once.
+        """Refuse a request that was taken before, and remember this one.
 
         Raises:
             IdentityError: `replayed`.

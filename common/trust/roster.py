@@ -21,7 +21,7 @@ _STATUSES: tuple[Literal["active", "suspended"], ...] = ("active", "suspended")
 
 @dataclass(frozen=True)
 class Member:
-    """One hospital."""
+    """One hospital of the consortium, with its public key."""
 
     site: str
     key: bytes
@@ -87,7 +87,7 @@ class Roster:
         return {m.site: m.key for m in self.members if m.status == "active"}
 
     def sign(self, roots: Sequence[Ed25519PrivateKey]) -> bytes:
-        """The signed file."""
+        """The roster's file, signed by these roots."""
         w = ByteWriter().blob(self.content).u16(len(roots))
         for root in roots:
             w.raw(public_of(root)).raw(sign(root, self.digest))

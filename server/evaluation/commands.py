@@ -5,7 +5,7 @@ from functools import partial
 
 from common.cli import terminal
 from common.cli.command import Command, confirm_fingerprint
-from common.config import Terms
+from common.config import PlanTerms
 from common.errors import ConfigError
 from common.package import ModelPackage
 from common.plans.plan import RunPlan
@@ -64,7 +64,7 @@ def draw_up(home: Home, options: argparse.Namespace) -> RunPlan:
         raise ConfigError("--dataset: a package does not say on which; give the name that the sites have it under.")
     cohort = tuple(filter(None, options.cohort.split(","))) or first.cohort
     try:
-        terms = Terms(
+        terms = PlanTerms(
             dataset=dataset, purpose=purpose, labels=first.labels, shape=first.model.shape, cohort=cohort,
             expires_days=options.days,
         )  # fmt: skip

@@ -140,7 +140,7 @@ def test_a_plan_that_comes_after_the_backup_but_was_made_before_it_was_restored_
     site, _ = back(consortium)
     assert not PlanInbox(site).knows(plan.name)
     welcome(consortium, site)
-    assert PlanInbox(site).take_plan(plan.paper.encode())
+    assert PlanInbox(site).take_plan(plan.document.encode())
     PlanInbox(site).decide(plan, "approve", "")
     with pytest.raises(PlanError, match="before this site was restored"):
         judge.approved(site, plan.digest)

@@ -6,6 +6,10 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+FRESH = """import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"""
+"""Starts a program as a terminal does: a shell lets what it runs behind the scenes ignore Ctrl-C, these tests too."""
 
 
 def piped(program: str, *arguments: object, columns: str = "40", status: int = 0) -> str:

@@ -13,7 +13,7 @@ import pytest
 
 from common.cli import interrupt
 from common.cli.command import exit_status
-from tests.cli.piping import ROOT
+from tests.cli.piping import FRESH, ROOT
 from tests.consortium.consortium import Consortium
 
 WAIT_S = 120
@@ -30,10 +30,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Consortium(tmp_path_factory.mktemp("life"), ("Lisbon",)).folder
 
 
+@pytest.fixture
+def at_a_terminal() -> Iterator[None]:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @contextmanager
 def running(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     """A program; what it prints comes by its standard error stream."""
-    command = [sys.executable, "-u", *arguments]
+    command = [sys.executable, "-c", FRESH, "-u", *arguments]
     env = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
     with subprocess.Popen(
         command, cwd=folder, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, encoding="utf-8"
@@ -105,7 +112,9 @@ def test_once_more_while_threads_come_to_their_end(tmp_path: Path) -> None:
         interrupted(process)
 
 
-def test_an_interrupt_that_became_another_error_is_an_interrupt(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_interrupt_that_became_another_error_is_an_interrupt(
+    capsys: pytest.CaptureFixture[str], at_a_terminal: None
+) -> None:
     def run() -> int:
         try:
             signal.raise_signal(signal.SIGINT)

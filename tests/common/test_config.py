@@ -9,7 +9,7 @@ import yaml
 
 from common import config as configuration
 from common.algorithms.strategies import STRATEGIES
-from common.config import Config, Federation, ModelConfig, Terms
+from common.config import Config, Federation, ModelConfig, PlanTerms
 from common.errors import ConfigError
 from common.imaging import Pipeline
 from common.models import MODELS
@@ -52,7 +52,7 @@ def test_every_line_of_the_template_of_a_plan_is_explained() -> None:
 
 
 def test_the_template_of_a_plan_names_every_key_that_a_plan_has_of_its_own() -> None:
-    assert set(yaml.safe_load(TEMPLATE.read_text())["plan"]) == set(Terms.model_fields)
+    assert set(yaml.safe_load(TEMPLATE.read_text())["plan"]) == set(PlanTerms.model_fields)
 
 
 def test_a_plan_is_drawn_up_from_the_template(tmp_path: Path) -> None:

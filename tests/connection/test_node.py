@@ -72,7 +72,7 @@ class Resident:
     def end(self, how: signal.Signals) -> int:
         assert self.process is not None
         self.process.send_signal(how)
-        return self.process.wait(30)
+        return self.process.wait(60)
 
     def told(self) -> list[Doing]:
         path = self.folder / "told"
@@ -269,7 +269,7 @@ def test_a_stopped_site_finishes_leaves_and_comes_back(
     one.process.send_signal(signal.SIGTERM)
     (one.folder / "go").touch()
     assert counted(reply(grid, asked)) == 1
-    assert one.process.wait(10) == 0
+    assert one.process.wait(60) == 0
     assert superlink.status(one.id) == "offline"
     one.start()
     reply(grid, push(grid, one.id))

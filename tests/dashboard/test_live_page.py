@@ -132,7 +132,7 @@ def test_a_lost_connection_is_said_and_regained_with_all_that_happened_meanwhile
     assert serious(seen) == []
     run.remember([round_of(1), round_of(2)])
     with Page(consortium.home, port):
-        expect(seen.locator("#link")).to_have_text("● live", timeout=8000)
+        expect(seen.locator("#link")).to_have_text("● live", timeout=30_000)
         expect(seen.locator("#part-run b")).to_have_text("3 of 4 rounds")
         context.close()
 
@@ -170,7 +170,7 @@ def test_a_session_that_ends_leads_to_the_login_page(page: Page, browser: Browse
     with tab(browser, page.links[0]) as seen:
         expect(seen.locator("#link")).to_have_text("● live")
         (page.home.live / "dashboard.json").unlink()
-        expect(seen.locator("h1")).to_have_text("Log in", timeout=8000)
+        expect(seen.locator("h1")).to_have_text("Log in", timeout=30_000)
 
 
 # --- logging in -----------------------------------------------------------------------------------------------------

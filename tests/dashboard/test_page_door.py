@@ -23,6 +23,7 @@ from server.dashboard import page_server
 from server.dashboard.dashboard_app import FORM_BYTES
 from server.dashboard.login import Login
 from server.dashboard.push import MOST_STREAMS
+from tests.cli.piping import FRESH
 from tests.consortium.consortium import Consortium
 from tests.dashboard.served import PASSWORD, Page
 from tests.deployment.federation import ROOT
@@ -297,11 +298,11 @@ def test_too_many_streams_at_the_same_moment_are_refused_too(page: Page) -> None
         many = httpx.Client(base_url=page.url, cookies=client.cookies, limits=httpx.Limits(max_connections=None))
 
         def heard(_: int) -> bool:
-            together.wait(20)
+            together.wait(60)
             with many.stream("GET", "/events") as stream:
                 lines = stream.iter_lines()
                 begun = next(lines, "").startswith("data: ")
-                together.wait(20)
+                together.wait(60)
                 return begun
 
         with many:
@@ -338,7 +339,8 @@ def test_a_part_that_cannot_be_read_does_not_take_the_others_with_it(page: Page)
 
 
 def test_the_command_prints_a_link_and_ends_by_ctrl_c(consortium: Consortium) -> None:
-    command = [sys.executable, "-m", "server", "dashboard", "--port", "0", "--home", str(consortium.home.folder)]
+    page = ("-m", "server", "dashboard", "--port", "0", "--home", str(consortium.home.folder))
+    command = [sys.executable, "-c", FRESH, *page]
     with subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
     ) as process:
@@ -349,5 +351,5 @@ def test_the_command_prints_a_link_and_ends_by_ctrl_c(consortium: Consortium) ->
         assert httpx.get(link).status_code == 303
         assert link not in process.stdout.readline()  # the next one
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 130
+        assert process.wait(60) == 130
         assert "the page is closed; runs go on" in process.stderr.read()

@@ -64,6 +64,14 @@ def files(path: Path) -> list[Path]:
     return sorted(path.glob("*.py")) if path.is_dir() else [path]
 
 
+def test_the_page_on_the_gateway_names_every_address_that_it_answers() -> None:
+    code = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "server" / "gateway").glob("*.py"))
+    page = (ROOT / "docs" / "gateway.md").read_text(encoding="utf-8")
+    rows = [row.split("|")[1] for row in page.splitlines() if row.startswith("| `") and "/v1/consilium/" in row]
+    named = {cell.rpartition("/")[2] for row in rows for cell in names(row)}
+    assert named == set(re.findall(r"(?:/v1/consilium/|\{[A-Z]+\})([a-z]+)", code))
+
+
 def test_the_release_is_the_same_everywhere() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))

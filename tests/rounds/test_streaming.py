@@ -36,7 +36,7 @@ def test_a_quick_sites_reply_does_not_wait_for_a_slow_one() -> None:
     def site(name: str) -> Answer:
         def answer(request: Request, state: Tensors) -> tuple[Reply, Tensors]:
             if name == "a":
-                assert seen.wait(10)
+                assert seen.wait(60)
             return Reply({"n": np.ones(1)}), {"answered": np.ones(1)}
 
         return answer

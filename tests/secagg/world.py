@@ -20,8 +20,8 @@ from common.secagg import (
     PendingMessage,
     QuestionKind,
     RoundOpening,
-    SecureSum,
     Segment,
+    UnmaskedSum,
     propose,
 )
 from common.secagg.audit import frame
@@ -136,7 +136,7 @@ class World:
         no_vector: Iterable[str] = (),
         no_agreement: Iterable[str] = (),
         no_release: Iterable[str] = (),
-    ) -> SecureSum:
+    ) -> UnmaskedSum:
         """One round; some sites may be silent from a stage on. The vectors stay as they are."""
         key_period = self.key_period
         assert key_period is not None

@@ -223,12 +223,12 @@ def test_replies_over_flower_are_handed_over_as_they_come(tmp_path: Path) -> Non
     honest = site_edge.simulated(config, 1, ENROLLED)
 
     def waits(message: Message, context: Context) -> Message:
-        assert seen.wait(10)
+        assert seen.wait(60)
         return honest(message, context)
 
     with grid_of({0: answering(waits, honest), 1: honest, 2: honest}) as grid:
         transport, order = transport_to(grid), []
-        for site, _ in transport.exchange(dict.fromkeys(transport.sites(), Request("secagg/present", 0)), 10.0):
+        for site, _ in transport.exchange(dict.fromkeys(transport.sites(), Request("secagg/present", 0)), 60.0):
             order.append(site)
             if len(order) == 2:
                 seen.set()
