@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from client.backup import drill, verify
 from client.custody import importer
-from client.custody.importer import Wanted
+from client.custody.importer import ImportRequest
 from common.config import Folder
 from common.errors import ConsiliumError
 from tests.backup.places import Place
@@ -74,7 +74,7 @@ def restic(folder: Path, source: Path) -> Callable[..., None]:
 def costs(scratch: Path, images: int) -> dict[str, float]:
     """Rates in GB/s, and what a growth by a twentieth costs."""
     place = Place(scratch / "place")
-    bring = Wanted(radiographs(scratch / "images", 0, images), "chest", processes=0)
+    bring = ImportRequest(radiographs(scratch / "images", 0, images), "chest", processes=0)
     importer.run(place.custody, bring)
     size = sum(path.stat().st_size for path in place.home.folder.rglob("*") if path.is_file())
     found: dict[str, float] = {"bytes": size}
@@ -82,7 +82,9 @@ def costs(scratch: Path, images: int) -> dict[str, float]:
     found |= {"copy_gb_per_s": size / copy_s / 1e9, "first_gb_per_s": size / timed(place.backup) / 1e9}
     found |= {"unchanged_s": timed(place.backup)}
     before = size
-    importer.run(place.custody, Wanted(radiographs(scratch / "images", images, images // 20), "chest", processes=0))
+    importer.run(
+        place.custody, ImportRequest(radiographs(scratch / "images", images, images // 20), "chest", processes=0)
+    )
     size = sum(path.stat().st_size for path in place.home.folder.rglob("*") if path.is_file())
     found |= {"grown_by": size - before, "written_for_it": place.backup().written_bytes}
     vault = place.vault

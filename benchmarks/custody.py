@@ -31,8 +31,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from client import readers
 from client.custody import importer, sealing
-from client.custody.encrypted_dataset import Store
-from client.custody.importer import Wanted
+from client.custody.encrypted_dataset import EncryptedDataset
+from client.custody.importer import ImportRequest
 from client.custody.key_ring import Custody
 from client.dataset import loading
 from common import config as configuration
@@ -108,9 +108,9 @@ class Case:
     """Pixels a side after preprocessing."""
 
     @property
-    def store(self) -> Store:
+    def store(self) -> EncryptedDataset:
         """Opened anew: nothing is held from before."""
-        return Store.open(self.custody, self.custody.sets / self.name)
+        return EncryptedDataset.open(self.custody, self.custody.sets / self.name)
 
     def config(self, encrypted: bool, cache: Path) -> configuration.Config:
         """The same run on either."""
@@ -185,12 +185,12 @@ def epochs(case: Case, scratch: Path, turns: int) -> dict[str, float]:
 
 def importing(case: Case, scratch: Path) -> tuple[float, float]:
     """Images a second: imported, and decoded alone."""
-    files = [row.origin for row in importer.manifest.rows(case.source)[0]]
+    files = [row.origin for row in importer.file_list.rows(case.source)[0]]
 
     def bring() -> None:
         shutil.rmtree(scratch / "again", ignore_errors=True)
         custody = open_hospital(scratch / "again")
-        importer.run(custody, Wanted(case.source, "x"))
+        importer.run(custody, ImportRequest(case.source, "x"))
 
     def decode() -> None:
         for file in files:
@@ -238,7 +238,7 @@ def main() -> None:
             Case("large", large(scratch / "large", 40 if quick else 100), custody, 64),
         ]
         for case in cases:
-            importer.run(custody, Wanted(case.source, case.name, processes=0))
+            importer.run(custody, ImportRequest(case.source, case.name, processes=0))
         result = {}
         for case in cases:
             result[case.name] = _one(case, scratch / f"scratch-{case.name}", 2 if quick else 3)

@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from client.backup import restore
 from client.custody import importer, lifecycle
-from client.custody.encrypted_dataset import Store
+from client.custody.encrypted_dataset import EncryptedDataset
 from client.custody.key_ring import Custody
 from client.home import Home
 from client.plans import judge
@@ -84,7 +84,7 @@ def images(custody: Custody) -> Kept:
     for folder in lifecycle.data_sets(custody):
         if not (folder / "keys").exists():
             continue
-        store = Store.open(custody, folder)
+        store = EncryptedDataset.open(custody, folder)
         found |= {f"{folder.name} {i}": bytes(store.read(i)) for i in range(len(store.index.objects))}
         found |= {f"{folder.name} case {i}": repr(case).encode() for i, case in enumerate(store.index.cases)}
     return found

@@ -21,7 +21,7 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from client.training.secure_site import Secured, machine
+from client.training.secure_site import SecuredSite, participant_of
 from client.training.site import Site
 from common.cli import terminal
 from common.config import Cnn, Config
@@ -53,7 +53,7 @@ def updates(model: Model, weights: Tensors, image: Stack, label: int) -> tuple[T
     plain = under("delta", sites["victim"].contribute(request, {})[0].means)
     seen: list[bytes] = []
 
-    def answer(secured: Secured) -> object:
+    def answer(secured: SecuredSite) -> object:
         def listen(asked: Request, state: Tensors) -> tuple[Reply, Tensors]:
             reply, state = secured.answer(asked, state)
             if asked.kind == "secagg/submit" and secured is first:
@@ -64,7 +64,7 @@ def updates(model: Model, weights: Tensors, image: Stack, label: int) -> tuple[T
 
     consortium, enrolled = simulated_consortium(names, CONFIG.federation)
     layouts = lambda n: exchanges(CONFIG, model, SHAPE, 2, n)  # noqa: E731
-    secured = {name: Secured(site, layouts, machine(enrolled[name])) for name, site in sites.items()}
+    secured = {name: SecuredSite(site, layouts, participant_of(enrolled[name])) for name, site in sites.items()}
     first = secured["victim"]
     way = InMemory({name: answer(s) for name, s in secured.items()})  # type: ignore[misc]
     digest = bytes.fromhex(CONFIG.digest())

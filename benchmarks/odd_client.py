@@ -30,10 +30,10 @@ if OFF_S:
     flowers_clock.now = lambda: OddDatetime.now(datetime.UTC)
 
 from client.__main__ import main  # noqa: E402
-from client.training.secure_site import STEPS, Secured  # noqa: E402
+from client.training.secure_site import STEPS, SecuredSite  # noqa: E402
 from client.training.site import Site  # noqa: E402
 
-compute, submit = Site.contribute, Secured.submit
+compute, submit = Site.contribute, SecuredSite.submit
 
 
 def hanging(self: Site, *arguments: Any) -> Any:
@@ -43,7 +43,7 @@ def hanging(self: Site, *arguments: Any) -> Any:
     return compute(self, *arguments)
 
 
-def noted(self: Secured, request: Any, state: Any) -> Any:
+def noted(self: SecuredSite, request: Any, state: Any) -> Any:
     out = submit(self, request, state)
     plan = self._keeper.participant.plan.config.hex()
     with (FOLDER / "submits.jsonl").open("a") as file:

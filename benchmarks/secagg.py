@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from client.training.secure_site import forget, machine
+from client.training.secure_site import forget, participant_of
 from common.config import Federation
 from common.messages import answer_layout
 from common.messages.transport import Answer, InMemory, Reply, Request
@@ -137,7 +137,7 @@ def coordinator(sites: int, length: int) -> SecureSum:
     layout = layout_of(length, 32)
 
     def site(name: str) -> Answer:
-        keeper = DurableParticipant(machine(enrolled[name]), forget)
+        keeper = DurableParticipant(participant_of(enrolled[name]), forget)
 
         def answer(request: Request, state: Tensors) -> tuple[Reply, Tensors]:
             told, step = request.tensors["message"].tobytes(), request.kind.removeprefix("secagg/")

@@ -72,7 +72,7 @@ def _run(options: argparse.Namespace) -> int:
     return service.run(home)
 
 
-COMMANDS = gate.guarded(
+COMMANDS = gate.guard(
     {
         **setup.COMMANDS,
         **plans.COMMANDS,

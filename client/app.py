@@ -41,15 +41,15 @@ Which = Callable[[Message, Context], NodeSite]
 Handle = Callable[[NodeSite, Message, Context], RecordDict]
 
 
-def simulated(config: Config, seed: int, enrolled: Mapping[str, Enrolment]) -> ClientApp:
+def simulated(config: Config, seed: int, enrolments: Mapping[str, Enrolment]) -> ClientApp:
     """All sites of one seed of a simulation; each process loads the data once. Enrolled none: all is in the clear."""
-    return _app(partial(_simulated_node, config.model_dump_json(), seed, enrolled), simulated=True)
+    return _app(partial(_simulated_node, config.model_dump_json(), seed, enrolments), is_simulated=True)
 
 
-def _app(which: Which, *, simulated: bool) -> ClientApp:
-    client, text = ClientApp(), str if simulated else _code
+def _app(which: Which, *, is_simulated: bool) -> ClientApp:
+    client, text = ClientApp(), str if is_simulated else _code
     client.query("answer")(partial(_respond, which, _answer, text))
-    if simulated:
+    if is_simulated:
         client.query("introduce")(partial(_respond, which, _introduce, text))
     return client
 
@@ -58,9 +58,9 @@ def _app(which: Which, *, simulated: bool) -> ClientApp:
 
 
 def _simulated_node(
-    config: str, seed: int, enrolled: Mapping[str, Enrolment], message: Message, context: Context
+    config: str, seed: int, enrolments: Mapping[str, Enrolment], message: Message, context: Context
 ) -> NodeSite:
-    return simulated_site(config, seed, enrolled, int(context.node_config["partition-id"]))
+    return simulated_site(config, seed, enrolments, int(context.node_config["partition-id"]))
 
 
 def _hospital_node(message: Message, context: Context) -> NodeSite:
@@ -135,5 +135,5 @@ class ContextState:
         self.context.state[name] = array_record(content)
 
 
-app = _app(_hospital_node, simulated=False)
+app = _app(_hospital_node, is_simulated=False)
 """What a hospital's SuperNode runs."""

@@ -14,7 +14,9 @@ os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")  # Flower reads it when it 
 os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
 
 from client import app
-from client.connection.node import Doing, Link, serve
+from client.connection.fleet_client import Endpoint
+from client.connection.node import serve
+from client.connection.retry import SiteStatus
 from client.home import Home
 from client.plans import sync
 from client.plans.inbox import PlanInbox
@@ -32,14 +34,14 @@ SAY_EVERY_S, SAY_AT_MOST_EVERY_S = 10.0, 1.5
 
 
 @dataclass
-class Resident:
+class ResidentProcess:
     """The process of one site."""
 
     home: Home
     stop: threading.Event = field(default_factory=threading.Event)
-    _doing: Doing = field(default_factory=lambda: Doing("connecting"))
+    _doing: SiteStatus = field(default_factory=lambda: SiteStatus("connecting"))
     _changed: threading.Event = field(default_factory=threading.Event)
-    _images: sync.Images = sync.READY
+    _images: sync.ImageState = sync.READY
     _answered: bool = False
     """Since the coordinator's log was looked at."""
     _said: str = ""
@@ -55,18 +57,19 @@ class Resident:
         return signals.status
 
     def _serve(self) -> None:
-        home, link = self.home, Link(self.home.address, self.home.authority, self.home.node_key)
+        home = self.home
+        endpoint = Endpoint(home.address, home.authority, home.node_key)
         logs.begin(home.folder / "log.jsonl")
         log.info("site %s takes part in %s at %s. Ctrl-C stops.", home.site, home.roster.federation, home.address)
         threads = [threading.Thread(target=work, daemon=True) for work in (self._exchange_papers, self._read_images)]
         for thread in threads:
             thread.start()
         serve(
-            link, app.app, {"home": str(home.folder.resolve())}, home.folder / "journal", self._tell, self.stop
+            endpoint, app.app, {"home": str(home.folder.resolve())}, home.folder / "journal", self._tell, self.stop
         )  # fmt: skip
         threads[0].join(timeout=3.0)  # it says goodbye
 
-    def _tell(self, doing: Doing) -> None:
+    def _tell(self, doing: SiteStatus) -> None:
         self._doing = doing
         self._answered |= doing.what == "sending"
         self._changed.set()
@@ -83,11 +86,11 @@ class Resident:
                 self._answered = False
             if now >= next_word_s or self._changed.is_set():
                 self._changed.clear()
-                sync.say(self.home, self._doing, self._images, self._fit())
+                sync.report_status(self.home, self._doing, self._images, self._fit())
                 next_word_s = now + SAY_EVERY_S
             self._changed.wait(min(next_papers_s, next_word_s) - now)
             self.stop.wait(SAY_AT_MOST_EVERY_S)
-        sync.say(self.home, None, sync.READY)
+        sync.report_status(self.home, None, sync.READY)
 
     def _note_over(self, plans: frozenset[str]) -> None:
         self._over = plans
@@ -117,7 +120,7 @@ class Resident:
         return bool(decision and decision.verdict == "approve" and plan.digest not in self._over)
 
     def _read(self, plan: RunPlan) -> bool:
-        self._note(sync.Images(plan.name))
+        self._note(sync.ImageState(plan.name))
         try:
             prepare(self.home, plan)
             log.info("the images of plan %s are read and fit", plan.name)
@@ -126,7 +129,7 @@ class Resident:
             return True
         except (ConsiliumError, OSError) as error:
             log.error("plan %s cannot run here: %s", plan.name, error)
-            self._note(sync.Images(plan.name, error.code if isinstance(error, ConsiliumError) else "DISK"))
+            self._note(sync.ImageState(plan.name, error.code if isinstance(error, ConsiliumError) else "DISK"))
         edited = self._edited()
         for _ in range(int(AGAIN_S)):
             if self.stop.wait(1.0) or self._edited() != edited:
@@ -141,7 +144,7 @@ class Resident:
         facts = {"training": len(cases.train.labels), "validation": len(cases.validation.labels)}
         self.home.log.record("images read", plan=plan.name, dataset=plan.content.dataset, facts=facts)
 
-    def _note(self, images: sync.Images) -> None:
+    def _note(self, images: sync.ImageState) -> None:
         self._images = images
         self._changed.set()
 
@@ -155,4 +158,4 @@ class Resident:
 
 def run(home: Home) -> int:
     """Take part until interrupted."""
-    return Resident(home).run()
+    return ResidentProcess(home).run()

@@ -9,7 +9,7 @@ from typing import Literal, Self
 
 import numpy as np
 
-from client.dataset.loading import Dataset
+from client.dataset.loading import PreparedData
 from client.training.site import Site
 from common.cli.progress import Watch
 from common.config import Config, Local
@@ -44,7 +44,7 @@ class Experiment:
 
     config: Config
     seed: int
-    data: Dataset
+    data: PreparedData
     model: Model
     folder: Path
     watch: Watch
@@ -55,7 +55,7 @@ class Experiment:
 
     @classmethod
     def with_model(
-        cls, config: Config, seed: int, data: Dataset, folder: Path, watch: Watch,
+        cls, config: Config, seed: int, data: PreparedData, folder: Path, watch: Watch,
         engine: Engine = "memory", transcripts: bool = False,
     ) -> Self:  # fmt: skip
         """One seed with a model that fits its images."""

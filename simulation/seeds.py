@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from client.dataset import loading
-from client.dataset.loading import Dataset
+from client.dataset.loading import PreparedData
 from common.cli.progress import Watch
 from common.config import Config
 from common.storage import tensorfile
@@ -50,7 +50,7 @@ def simulate(
     return result
 
 
-def _units(config: Config, data: Dataset) -> int:
+def _units(config: Config, data: PreparedData) -> int:
     """The whole work, for the progress line: training cases, once for each way of training and seed."""
     ways = 1 + len(config.baselines) + (config.personalise.mix and "local" not in config.baselines)
     return sum(len(s.train) for s in data.sites) * ways * len(config.seeds)

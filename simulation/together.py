@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
-from client.training.auditing_site import Auditing
-from client.training.secure_site import Secured, machine
+from client.training.auditing_site import AuditingSite
+from client.training.secure_site import SecuredSite, participant_of
 from common.algorithms.course import Course
 from common.messages.answer_layout import exchanges
 from common.messages.transport import Answer, InMemory, Misfortunes, Transport
@@ -60,10 +60,10 @@ def _answer(experiment: Experiment, cases: SiteCases, enrolment: Enrolment | Non
         return site.answer
     config, model = experiment.config, experiment.model
     layouts = partial(exchanges, config, model, cases.train.images.shape[1:], len(experiment.data.labels))
-    secured = Secured(site, layouts, machine(enrolment))
+    secured = SecuredSite(site, layouts, participant_of(enrolment))
     if not enrolment.audit:
         return secured.answer
-    return Auditing(secured, partial(Course.of, config, model, experiment.seed)).answer
+    return AuditingSite(secured, partial(Course.of, config, model, experiment.seed)).answer
 
 
 def _aggregator(experiment: Experiment, transport: Transport, consortium: Consortium | None) -> Aggregator:

@@ -8,8 +8,8 @@ from pydantic import ValidationError
 
 from client.access import people, signed_entries
 from client.access.permissions import OFFICER
-from client.access.policy import Policy
-from client.access.policy_change import begin, changed, one_alone
+from client.access.policy import SitePolicy
+from client.access.policy_change import begin_policy, changed_content, lone_officer_warning
 from client.access.policy_store import policy_store
 from client.access.policy_view import day, people_table, rules_table, show_changes, show_proposal
 from client.home import Home, home_option
@@ -70,7 +70,7 @@ def _person(options: argparse.Namespace) -> int:
 
 
 def _begin(options: argparse.Namespace) -> int:
-    policy = begin(Home.at(options.home), options.person)
+    policy = begin_policy(Home.at(options.home), options.person)
     print(f"The policy is begun: {policy.content.people[0].name} has all roles. Next: a second data officer.")
     return 0
 
@@ -78,12 +78,14 @@ def _begin(options: argparse.Namespace) -> int:
 def _show(options: argparse.Namespace) -> int:
     home, console = Home.at(options.home), terminal.console()
     policy = policy_store(home).in_force()
-    told = policy.content
-    console.print(f"Policy of site {told.site}, version {told.version} ({policy.digest[:8]}), made {day(told.made_s)}.")
-    console.print(f"Plans may be approved for: {', '.join(told.purposes) or 'nothing'}.", markup=False)
-    console.print(people_table(told, short_keys=console.is_terminal))
+    content = policy.content
+    console.print(
+        f"Policy of site {content.site}, version {content.version} ({policy.digest[:8]}), made {day(content.made_s)}."
+    )
+    console.print(f"Plans may be approved for: {', '.join(content.purposes) or 'nothing'}.", markup=False)
+    console.print(people_table(content, short_keys=console.is_terminal))
     console.print(rules_table())
-    if alone := one_alone(told):
+    if alone := lone_officer_warning(content):
         console.print(alone)
     if proposal := policy_store(home).proposal():
         show_proposal(policy, proposal)
@@ -94,10 +96,10 @@ def _propose(options: argparse.Namespace) -> int:
     home, actor = Home.at(options.home), options.actor
     before = policy_store(home).in_force()
     try:
-        content = changed(before, options)
+        content = changed_content(before, options)
     except ValidationError as error:
         raise ConfigError(f"access propose: {error.errors()[0]['msg']}: {error.errors()[0]['input']!r}.") from None
-    policy = Policy.write(content, [actor.key.private])
+    policy = SitePolicy.write(content, [actor.key.private])
     show_changes(before, policy)
     _offered(home, policy, options)
     return 0
@@ -117,11 +119,11 @@ def _sign(options: argparse.Namespace) -> int:
     return 0
 
 
-def _offered(home: Home, policy: Policy, options: argparse.Namespace) -> None:
+def _offered(home: Home, policy: SitePolicy, options: argparse.Namespace) -> None:
     options.act.facts |= {"version": policy.content.version, "digest": policy.digest}
     if policy_store(home).offer(policy):
         print(f"Version {policy.content.version} of the policy is in force.")
-        if alone := one_alone(policy.content):
+        if alone := lone_officer_warning(policy.content):
             print(alone)
     else:
         print(f"It waits for a second {OFFICER}: python -m client access sign {policy.digest[:8]} --as KEY")

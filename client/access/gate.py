@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from client.access import permissions
-from client.access.people import Key, opened, path_of
-from client.access.permissions import RULES, Role, Rule
-from client.access.policy import Member, Policy
+from client.access.people import PersonKey, open_key, path_of
+from client.access.permissions import RULES, CommandRule, Role
+from client.access.policy import Person, SitePolicy
 from client.access.policy_store import policy_store
 from client.access.signed_entries import sign
 from client.home import Home
@@ -29,10 +29,10 @@ NO_KEY, UNKNOWN, EXPIRED, NO_ROLE, NO_ROW = "no key", "unknown key", "not their 
 class Actor:
     """Who gives a command, as what, and under which version of the policy."""
 
-    person: Member
+    person: Person
     role: Role
-    key: Key
-    policy: Policy
+    key: PersonKey
+    policy: SitePolicy
 
     @property
     def told(self) -> str:
@@ -40,12 +40,12 @@ class Actor:
         return f"{self.person.name} as {self.role}"
 
 
-def guarded(commands: Mapping[str, Command]) -> dict[str, Command]:
+def guard(commands: Mapping[str, Command]) -> dict[str, Command]:
     """The same commands, each behind the gate; their help says who may."""
-    return {name: _guarded(name, command) for name, command in commands.items()}
+    return {name: _guard(name, command) for name, command in commands.items()}
 
 
-def _guarded(name: str, command: Command) -> Command:
+def _guard(name: str, command: Command) -> Command:
     def arguments(parser: argparse.ArgumentParser) -> None:
         command.arguments(parser)
         for leaf in _leaves(parser):
@@ -54,11 +54,11 @@ def _guarded(name: str, command: Command) -> Command:
             )
 
     def run(options: argparse.Namespace) -> int:
-        rule = RULES.get(action := permissions.asked(options))
+        rule = RULES.get(action := permissions.rule_name(options))
         if rule is not None and rule.roles is None:
             return (acts.recorded(command, action, _log) if rule.recorded else command).run(options)
         home = _home(options)
-        actor = admitted(home, action, options.as_key)
+        actor = admit(home, action, options.as_key)
         options.actor = actor
         if not RULES[action].recorded:
             return command.run(options)
@@ -71,15 +71,17 @@ def _guarded(name: str, command: Command) -> Command:
             return status
 
         def log(options: argparse.Namespace) -> Log | None:
-            found = _log(options) if action == "restore" else home.log
-            return found and replace(found, role=actor.told)
+            site_log = _log(options) if action == "restore" else home.log
+            return site_log and replace(site_log, role=actor.told)
 
         return acts.recorded(replace(command, run=signed), action, log).run(options)
 
-    return replace(command, arguments=arguments, run=run, teaching=f"{command.teaching}\n\n{permissions.told(name)}")
+    return replace(
+        command, arguments=arguments, run=run, teaching=f"{command.teaching}\n\n{permissions.describe_rules(name)}"
+    )
 
 
-def admitted(home: Home, action: str, given: Path | None = None) -> Actor:
+def admit(home: Home, action: str, key_file: Path | None = None) -> Actor:
     """Who gives this command, if they may.
 
     Raises:
@@ -96,13 +98,13 @@ def admitted(home: Home, action: str, given: Path | None = None) -> Actor:
         why["policy"] = policy.content.version
         why["refused"] = NO_KEY
         try:
-            key = opened(path_of(given, home.folder))
+            key = open_key(path_of(key_file, home.folder))
         except AccessError as error:
             raise AccessError(f"{error} For `{action}`: {_needed(rule, policy)}") from None
         return _actor(action, rule, policy, key, why)
 
 
-def _actor(action: str, rule: Rule, policy: Policy, key: Key, why: dict[str, int | str]) -> Actor:
+def _actor(action: str, rule: CommandRule, policy: SitePolicy, key: PersonKey, why: dict[str, int | str]) -> Actor:
     person = policy.content.person(key.public)
     if person is None:
         why["refused"] = UNKNOWN
@@ -132,18 +134,18 @@ def _refusals(home: Home, action: str) -> Iterator[dict[str, int | str]]:
         raise
 
 
-def _needed(rule: Rule, policy: Policy) -> str:
+def _needed(rule: CommandRule, policy: SitePolicy) -> str:
     """Which role would do, and who has it."""
     has = [person.name for person in policy.content.people
            if set(rule.roles or ()) & set(person.roles) and person.active(time.time())]  # fmt: skip
-    return f"It needs the role {permissions.who(rule)}: {', '.join(has) or 'nobody has it'}."
+    return f"It needs the role {permissions.role_names(rule)}: {', '.join(has) or 'nobody has it'}."
 
 
 def _home(options: argparse.Namespace) -> Home:
     """The site whose policy counts: that of --home, of an encrypted data set, or from whose folder one is restored."""
     if options.command == "restore":
         return Home.at(options.old)
-    if (data := permissions.sealed(options) if hasattr(options, "config") else None) is not None:
+    if (data := permissions.encrypted_data(options) if hasattr(options, "config") else None) is not None:
         return Home.at(data.home or located(data.path).parent.parent)
     return Home.at(getattr(options, "home", Path("site")))
 

@@ -19,14 +19,14 @@ from common.trust.documents import fingerprint
 from common.trust.keys import public_of
 
 ENVIRONMENT = "CONSILIUM_PERSON"
-OWN = "me.key"
+OWN_FILE = "me.key"
 MOST_BYTES = 10_000
 SHORTEST = 8
 """A passphrase of fewer letters is none."""
 
 
 @dataclass(frozen=True)
-class Key:
+class PersonKey:
     """A person's key, opened."""
 
     private: Ed25519PrivateKey = field(repr=False)
@@ -42,7 +42,7 @@ class Key:
         return fingerprint(public_of(self.private))
 
 
-def make(path: Path, passphrase: str | None = None) -> Key:
+def make(path: Path, passphrase: str | None = None) -> PersonKey:
     """A new key in a file.
 
     Raises:
@@ -51,18 +51,18 @@ def make(path: Path, passphrase: str | None = None) -> Key:
     key = Ed25519PrivateKey.generate()
     how = serialization.BestAvailableEncryption(passphrase.encode()) if passphrase else serialization.NoEncryption()
     write_secret(path, key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, how))
-    return Key(key)
+    return PersonKey(key)
 
 
-def path_of(given: Path | None, folder: Path) -> Path:
+def path_of(key_file: Path | None, folder: Path) -> Path:
     """Which file holds the key of whoever gives a command: `--as`, else the environment, else the site's own."""
-    if given is not None:
-        return given
-    named = os.environ.get(ENVIRONMENT)
-    return Path(named) if named else folder / OWN
+    if key_file is not None:
+        return key_file
+    from_environment = os.environ.get(ENVIRONMENT)
+    return Path(from_environment) if from_environment else folder / OWN_FILE
 
 
-def opened(path: Path) -> Key:
+def open_key(path: Path) -> PersonKey:
     """The key in a file.
 
     Raises:
@@ -88,7 +88,7 @@ def opened(path: Path) -> Key:
         raise AccessError(
             f"{path}: no key of a person, or not its passphrase. `python -m client access person` writes one."
         )
-    return Key(key)
+    return PersonKey(key)
 
 
 def new_passphrase() -> str:

@@ -16,7 +16,7 @@ OFFICER, OPERATOR, RESEARCHER, AUDITOR = ROLES
 
 
 @dataclass(frozen=True)
-class Rule:
+class CommandRule:
     """Who may."""
 
     roles: tuple[Role, ...] | None
@@ -25,19 +25,19 @@ class Rule:
     """Whether the site's log says that it was done; that it was refused it always says."""
 
 
-def _may(*roles: Role) -> Rule:
-    return Rule(tuple(role for role in ROLES if role in roles))
+def _may(*roles: Role) -> CommandRule:
+    return CommandRule(tuple(role for role in ROLES if role in roles))
 
 
-def _may_look(*roles: Role) -> Rule:
-    return Rule(_may(*roles).roles, recorded=False)
+def _may_look(*roles: Role) -> CommandRule:
+    return CommandRule(_may(*roles).roles, recorded=False)
 
 
-ANYBODY = Rule(None, recorded=False)
+ANYBODY = CommandRule(None, recorded=False)
 
-RULES: dict[str, Rule] = {
+RULES: dict[str, CommandRule] = {
     # joining
-    "init": Rule(None),
+    "init": CommandRule(None),
     "fingerprint": ANYBODY,
     "join": _may(OPERATOR),
     "rekey": _may(OPERATOR),
@@ -97,11 +97,11 @@ RULES: dict[str, Rule] = {
 }
 
 
-def _sealed(options: argparse.Namespace) -> bool:
-    return sealed(options) is not None
+def _is_encrypted(options: argparse.Namespace) -> bool:
+    return encrypted_data(options) is not None
 
 
-def sealed(options: argparse.Namespace) -> Encrypted | None:
+def encrypted_data(options: argparse.Namespace) -> Encrypted | None:
     """The encrypted data set that a command's configuration names."""
     if not options.config:
         return None
@@ -113,8 +113,8 @@ def sealed(options: argparse.Namespace) -> Encrypted | None:
 
 
 VARIANTS: dict[str, tuple[tuple[str, Callable[[argparse.Namespace], bool]], ...]] = {
-    "check": ((" CONFIG, encrypted", _sealed), (" CONFIG", lambda options: options.config is not None)),
-    "preview": ((", encrypted", _sealed),),
+    "check": ((" CONFIG, encrypted", _is_encrypted), (" CONFIG", lambda options: options.config is not None)),
+    "preview": ((", encrypted", _is_encrypted),),
     "predict": ((", no site", lambda options: not (options.home / "site.yaml").exists()),),
     "witness": ((" --accept", lambda options: options.accept is not None),),
     "restore": ((" --recovery", lambda options: options.recovery is not None),),
@@ -128,20 +128,22 @@ VARIANTS: dict[str, tuple[tuple[str, Callable[[argparse.Namespace], bool]], ...]
 """Where an option makes another thing of a command; the first that holds counts, so the stricter ones come first."""
 
 
-def asked(options: argparse.Namespace) -> str:
+def rule_name(options: argparse.Namespace) -> str:
     """The row that a command, as it was typed, belongs to; there may be none."""
     name = " ".join(word for word in (options.command, getattr(options, "action", None)) if word)
     return name + next((more for more, holds in VARIANTS.get(name, ()) if holds(options)), "")
 
 
-def who(rule: Rule) -> str:
+def role_names(rule: CommandRule) -> str:
     """The roles as people read them."""
     return "anybody" if rule.roles is None else " or ".join(rule.roles)
 
 
-def told(command: str) -> str:
+def describe_rules(command: str) -> str:
     """The rows of a command, for the end of its help."""
-    rows = {name: who(rule) for name, rule in RULES.items() if name.replace(",", "").split()[0] == command}
+    rows = {name: role_names(rule) for name, rule in RULES.items() if name.replace(",", "").split()[0] == command}
     if len(rows) == 1:
-        return f"Who may: {who(RULES[command])}." if command in rows else f"Who may: {next(iter(rows.values()))}."
-    return "Who may:\n" + "\n".join(f"  {name:<28}{said}" for name, said in rows.items())
+        return (
+            f"Who may: {role_names(RULES[command])}." if command in rows else f"Who may: {next(iter(rows.values()))}."
+        )
+    return "Who may:\n" + "\n".join(f"  {name:<28}{roles}" for name, roles in rows.items())

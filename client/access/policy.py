@@ -22,7 +22,7 @@ HOW_TO = "docs/access.md says how a policy is changed."
 Seconds = Annotated[int, Field(strict=True, ge=0, le=10**11)]
 
 
-class Member(Frozen):
+class Person(Frozen):
     """A person."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
@@ -37,7 +37,7 @@ class Member(Frozen):
         return self.since_s <= at_s and (self.until_s is None or at_s < self.until_s)
 
 
-class Content(Frozen):
+class PolicyContent(Frozen):
     """What is signed."""
 
     site: str
@@ -46,13 +46,13 @@ class Content(Frozen):
     """Digest of the version before; empty for the first."""
     made_s: Seconds
     purposes: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...]
-    people: tuple[Member, ...]
+    people: tuple[Person, ...]
 
-    def officers(self, at_s: float) -> tuple[Member, ...]:
+    def officers(self, at_s: float) -> tuple[Person, ...]:
         """Who may change it."""
         return tuple(person for person in self.people if OFFICER in person.roles and person.active(at_s))
 
-    def person(self, key: str) -> Member | None:
+    def person(self, key: str) -> Person | None:
         """Whose key this is."""
         return next((person for person in self.people if person.key == key), None)
 
@@ -63,18 +63,18 @@ class Content(Frozen):
             ConfigError: saying which.
         """
         names, keys = [person.name for person in self.people], [person.key for person in self.people]
-        for what, found in (("name", names), ("key", keys)):
-            if twice := next((each for each in found if found.count(each) > 1), None):
+        for what, values in (("name", names), ("key", keys)):
+            if twice := next((each for each in values if values.count(each) > 1), None):
                 raise ConfigError(f"the {what} {twice} stands twice; expected one person, one name and one key.")
         if not any(OFFICER in person.roles and person.until_s is None for person in self.people):
             raise ConfigError(f"nobody is {OFFICER} without an end, and then nobody could change the policy any more.")
 
 
 @dataclass(frozen=True)
-class Policy:
+class SitePolicy:
     """One version."""
 
-    content: Content
+    content: PolicyContent
     document: SignedDocument
 
     @property
@@ -83,7 +83,7 @@ class Policy:
         return self.document.digest.hex()
 
     @classmethod
-    def write(cls, content: Content, keys: Sequence[Ed25519PrivateKey]) -> Self:
+    def write(cls, content: PolicyContent, keys: Sequence[Ed25519PrivateKey]) -> Self:
         """A version under these signatures.
 
         Raises:
@@ -101,14 +101,14 @@ class Policy:
         """
         try:
             paper = read_document(file, "policy")
-            content = Content.model_validate(paper.content)
+            content = PolicyContent.model_validate(paper.content)
             content.refuse_unfit()
             if content.model_dump(mode="json") != paper.content or paper.encode() != file:
                 raise ConfigError("it is not written as this release writes it.")
             return cls(content, paper)
         except (ConsiliumError, ValidationError) as error:
-            said = " ".join(str(error).split())[:300]
-            raise AccessError(f"the site's policy is not what was written: {said} {HOW_TO}") from None
+            reason = " ".join(str(error).split())[:300]
+            raise AccessError(f"the site's policy is not what was written: {reason} {HOW_TO}") from None
 
     def also_signed(self, key: Ed25519PrivateKey) -> Self:
         """The same, with one more signature."""
@@ -117,7 +117,7 @@ class Policy:
             self, document=SignedDocument("policy", self.document.content, {**self.document.signatures, **more})
         )
 
-    def missing(self, before: "Policy | None") -> int:
+    def missing(self, before: "SitePolicy | None") -> int:
         """How many signatures it still needs.
 
         Args:
@@ -126,18 +126,18 @@ class Policy:
         Raises:
             AccessError: it does not follow on that one, or is signed by somebody else.
         """
-        told, base = self.content, before.content if before else None
+        content, base = self.content, before.content if before else None
         version, previous, site = (
-            (base.version + 1, before.digest, base.site) if before and base else (1, "", told.site)
+            (base.version + 1, before.digest, base.site) if before and base else (1, "", content.site)
         )
-        if (told.version, told.previous, told.site) != (version, previous, site):
+        if (content.version, content.previous, content.site) != (version, previous, site):
             raise AccessError(
-                f"policy version {told.version} of site {told.site} does not follow on version {version - 1} of {site}"
-                f": it is another's, an older one, or was made from another version. {HOW_TO}"
+                f"policy version {content.version} of site {content.site} does not follow on version {version - 1} of "
+                f"{site}: it is another's, an older one, or was made from another version. {HOW_TO}"
             )
-        if base and told.made_s < base.made_s:
+        if base and content.made_s < base.made_s:
             raise AccessError(f"policy version {version} was made before version {version - 1}. {HOW_TO}")
-        officers = {person.key: person for person in (base or told).officers(told.made_s)}
+        officers = {person.key: person for person in (base or content).officers(content.made_s)}
         for key in self.document.signatures:
             if key.hex() not in officers:
                 raise AccessError(

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from client.access import people, permissions
 from client.access.permissions import OFFICER, ROLES
-from client.access.policy import Content, Member, Policy
+from client.access.policy import Person, PolicyContent, SitePolicy
 from client.access.policy_store import policy_store
 from client.home import Home
 from common.audit.log import user
@@ -15,62 +15,66 @@ from common.errors import ConfigError
 from common.trust.joining import checked_name
 
 
-def own_name(given: str) -> str:
+def person_name(name: str) -> str:
     """A person's name: as given, else the system user's."""
-    return checked_name(given or re.sub(r"[^A-Za-z0-9_.-]+", "-", user()).strip("-._") or "me", "--person")
+    return checked_name(name or re.sub(r"[^A-Za-z0-9_.-]+", "-", user()).strip("-._") or "me", "--person")
 
 
-def begin(home: Home, person: str = "") -> Policy:
+def begin_policy(home: Home, person: str = "") -> SitePolicy:
     """The first policy of a site: one person in all roles, whose key is made in the site's folder.
 
     Raises:
         ConfigError: there was one before.
     """
-    name, path = own_name(person), home.folder / people.OWN
-    key = people.opened(path) if path.exists() else people.make(path)
+    name, path = person_name(person), home.folder / people.OWN_FILE
+    key = people.open_key(path) if path.exists() else people.make(path)
     return policy_store(home).begin(name, key.private, key.public, home.settings.policy.purposes)
 
 
-def changed(before: Policy, options: argparse.Namespace) -> Content:
+def changed_content(before: SitePolicy, options: argparse.Namespace) -> PolicyContent:
     """The next version's content.
 
     Raises:
         ConfigError: somebody who is not there, or a change that cannot be.
     """
-    told = before.content
-    found = {person.name: person for person in told.people}
+    content = before.content
+    people = {person.name: person for person in content.people}
 
     def change(name: str, **update: object) -> None:
-        if name not in found:
-            raise ConfigError(f"{name}: is not in the policy; there is: {', '.join(found)}.")
-        found[name] = Member.model_validate({**found[name].model_dump(), **update})
+        if name not in people:
+            raise ConfigError(f"{name}: is not in the policy; there is: {', '.join(people)}.")
+        people[name] = Person.model_validate({**people[name].model_dump(), **update})
 
     for name in options.remove:
         change(name)
-        del found[name]
+        del people[name]
     for name, key, roles in options.add:
-        if name in found:
+        if name in people:
             raise ConfigError(f"{name}: is in the policy already; --roles changes what they may.")
-        found[name] = Member(name=name, key=key.lower(), roles=_roles(roles))
+        people[name] = Person(name=name, key=key.lower(), roles=_roles(roles))
     for name, roles in options.roles:
         change(name, roles=_roles(roles))
     for name, day in options.since:
         change(name, since_s=_midnight_s(day))
     for name, day in options.until:
         change(name, until_s=_midnight_s(day) + 86_400)
-    purposes = told.purposes if options.purposes is None else tuple(filter(None, options.purposes.split(",")))
-    after = (tuple(found.values()), purposes)
-    if after == (told.people, told.purposes):
+    purposes = content.purposes if options.purposes is None else tuple(filter(None, options.purposes.split(",")))
+    after = (tuple(people.values()), purposes)
+    if after == (content.people, content.purposes):
         raise ConfigError("nothing would change; expected --add, --roles, --remove, --since, --until or --purposes.")
-    return Content(
-        site=told.site, version=told.version + 1, previous=before.digest, made_s=int(time.time()), purposes=purposes,
-        people=tuple(found.values()),
-    )  # fmt: skip
+    return PolicyContent(
+        site=content.site,
+        version=content.version + 1,
+        previous=before.digest,
+        made_s=int(time.time()),
+        purposes=purposes,
+        people=tuple(people.values()),
+    )
 
 
-def one_alone(told: Content) -> str:
+def lone_officer_warning(content: PolicyContent) -> str:
     """A warning where one person can change the policy; else nothing."""
-    if len(officers := told.officers(time.time())) > 1:
+    if len(officers := content.officers(time.time())) > 1:
         return ""
     name = officers[0].name if officers else "nobody"
     return (

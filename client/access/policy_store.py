@@ -11,7 +11,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from client.access.permissions import ROLES
-from client.access.policy import HOW_TO, Content, Member, Policy
+from client.access.policy import HOW_TO, Person, PolicyContent, SitePolicy
 from client.home import Home
 from common.audit.entries import decode
 from common.audit.log import Log
@@ -43,7 +43,7 @@ class PolicyStore:
         """Whether there is a first version."""
         return self._file(1).exists()
 
-    def begin(self, name: str, key: Ed25519PrivateKey, public: str, purposes: tuple[str, ...]) -> Policy:
+    def begin(self, name: str, key: Ed25519PrivateKey, public: str, purposes: tuple[str, ...]) -> SitePolicy:
         """The first version: one person in all roles.
 
         Raises:
@@ -51,23 +51,23 @@ class PolicyStore:
         """
         if self.begun or self._remembered():
             raise ConfigError(f"{self.folder}: this site has a policy already. {HOW_TO}")
-        person = Member(name=name, key=public, roles=ROLES)
-        content = Content(
+        person = Person(name=name, key=public, roles=ROLES)
+        content = PolicyContent(
             site=self.site, version=1, previous="", made_s=int(time.time()), purposes=purposes, people=(person,)
         )  # fmt: skip
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        policy = Policy.write(content, [key])
+        policy = SitePolicy.write(content, [key])
         self.put(policy)
         return policy
 
-    def put(self, policy: Policy) -> None:
+    def put(self, policy: SitePolicy) -> None:
         """Let a version come into force."""
         # The file first: after a crash in between the log knows less than it, and not the other way round.
         replace(self._file(policy.content.version), policy.document.encode())
         self._remember(policy)
         (self.folder / "proposal").unlink(missing_ok=True)
 
-    def newest(self) -> Policy:
+    def newest(self) -> SitePolicy:
         """The version in force, by its signatures alone.
 
         Raises:
@@ -75,28 +75,28 @@ class PolicyStore:
         """
         return self._chain()[-1]
 
-    def in_force(self) -> Policy:
+    def in_force(self) -> SitePolicy:
         """The version in force, which the log knows as well.
 
         Raises:
             AccessError: as `newest`, and if it was set back or is not the one that the log remembers.
             AuditError: the log is not what was written.
         """
-        chain, remembered = self._chain(), self._remembered()
-        for version, digest in remembered.items():
+        chain, logged = self._chain(), self._remembered()
+        for version, digest in logged.items():
             if version > len(chain) or chain[version - 1].digest != digest:
                 raise AccessError(
                     f"{self.folder}: version {version} of the policy, which the site's log knows, is gone or another: "
                     f"the policy was set back or put in its place. Restore the folder from a backup. {HOW_TO}"
                 )
         for policy in chain:
-            if policy.content.version not in remembered:
-                if not remembered:
+            if policy.content.version not in logged:
+                if not logged:
                     raise AccessError(f"{self.folder}: the site's log knows of no policy. Restore both. {HOW_TO}")
                 self._remember(policy)  # a process was killed between file and log
         return chain[-1]
 
-    def version(self, number: int) -> Policy:
+    def version(self, number: int) -> SitePolicy:
         """An earlier version.
 
         Raises:
@@ -109,12 +109,12 @@ class PolicyStore:
 
     # --- a version that waits for a signature ---
 
-    def proposal(self) -> Policy | None:
+    def proposal(self) -> SitePolicy | None:
         """What waits for a signature."""
         path = self.folder / "proposal"
-        return Policy.read(path.read_bytes()) if path.exists() else None
+        return SitePolicy.read(path.read_bytes()) if path.exists() else None
 
-    def offer(self, policy: Policy) -> bool:
+    def offer(self, policy: SitePolicy) -> bool:
         """Let a version come into force if its signatures are enough, else wait for more; whether it is in force.
 
         Raises:
@@ -131,31 +131,31 @@ class PolicyStore:
     def _file(self, version: int) -> Path:
         return self.folder / str(version)
 
-    def _chain(self) -> list[Policy]:
-        found: list[Policy] = []
-        while (path := self._file(len(found) + 1)).exists():
-            policy = Policy.read(path.read_bytes())
-            if policy.missing(found[-1] if found else None):
+    def _chain(self) -> list[SitePolicy]:
+        chain: list[SitePolicy] = []
+        while (path := self._file(len(chain) + 1)).exists():
+            policy = SitePolicy.read(path.read_bytes())
+            if policy.missing(chain[-1] if chain else None):
                 raise AccessError(f"{path}: is signed by one alone, and two are needed. {HOW_TO}")
             if policy.content.site != self.site or policy.content.made_s > time.time() + CLOCK_S:
                 raise AccessError(f"{path}: the policy of site {policy.content.site}, or made in the future. {HOW_TO}")
-            found.append(policy)
-        if not found:
+            chain.append(policy)
+        if not chain:
             raise AccessError(
                 f"{self.folder}: this site has no policy, so nobody may do anything. One of an earlier release gets "
                 "its first with `python -m client access begin`; a lost one comes from the backup."
             )
-        return found
+        return chain
 
-    def _remember(self, policy: Policy) -> None:
+    def _remember(self, policy: SitePolicy) -> None:
         facts: dict[str, int | str] = {"version": policy.content.version, "digest": policy.digest}
         self.log.record(EVENT, facts=facts)
 
     def _remembered(self) -> dict[int, str]:
         """Versions and digests that the log knows."""
-        found = {}
+        digests = {}
         for number, line in enumerate(self.log.lines()) if self.log.exists else ():
             if f'"what":"{EVENT}"'.encode() in line:
                 entry = decode(line, number, str(self.log.folder))
-                found[int(entry.facts["version"])] = str(entry.facts["digest"])
-        return found
+                digests[int(entry.facts["version"])] = str(entry.facts["digest"])
+        return digests

@@ -3,12 +3,12 @@
 import time
 
 from client.access.permissions import ROLES, RULES
-from client.access.policy import Content, Member, Policy
+from client.access.policy import Person, PolicyContent, SitePolicy
 from common.cli.terminal import Sheet
 from common.errors import AccessError
 
 
-def people_table(content: Content, *, short_keys: bool) -> Sheet:
+def people_table(content: PolicyContent, *, short_keys: bool) -> Sheet:
     """A row for each person: roles, from when until when, the key (on a screen the beginning of it)."""
     table = Sheet("person", "roles", "since", "until", "key", prose=("roles",))
     for person in content.people:
@@ -26,7 +26,7 @@ def rules_table() -> Sheet:
     return table
 
 
-def show_proposal(before: Policy, proposal: Policy) -> None:
+def show_proposal(before: SitePolicy, proposal: SitePolicy) -> None:
     """Print what a proposal would change in the version before it, or why it cannot come into force."""
     print(f"\nProposal {proposal.digest[:8]}, which waits for a second signature:")
     try:
@@ -36,7 +36,7 @@ def show_proposal(before: Policy, proposal: Policy) -> None:
         print(f"  cannot come into force: {error}")
 
 
-def show_changes(before: Policy, after: Policy) -> None:
+def show_changes(before: SitePolicy, after: SitePolicy) -> None:
     """Print a line for each person, and for the purposes, where two versions differ."""
     old, new = ({person.name: person for person in policy.content.people} for policy in (before, after))
     for name in sorted({*old, *new}):
@@ -46,14 +46,14 @@ def show_changes(before: Policy, after: Policy) -> None:
         print(f"  purposes: {', '.join(before.content.purposes)}  →  {', '.join(after.content.purposes)}")
 
 
-def _describe(person: Member | None) -> str:
+def _describe(person: Person | None) -> str:
     if person is None:
         return "not in it"
     times = f", from {day(person.since_s)}" * bool(person.since_s) + f", until {_until(person)}" * bool(person.until_s)
     return f"{', '.join(person.roles) or 'no role'}{times}, key {person.key[:16]}…"
 
 
-def _until(person: Member) -> str:
+def _until(person: Person) -> str:
     return day(person.until_s - 1) if person.until_s else ""
 
 

@@ -4,7 +4,7 @@ import base64
 import time
 from collections.abc import Mapping
 
-from client.access.people import Key
+from client.access.people import PersonKey
 from client.access.policy_store import PolicyStore
 from common.audit.entries import Entry, decode, plain, plain_facts
 from common.audit.log import Act, Log
@@ -15,12 +15,12 @@ from common.trust.keys import digest, verify
 SIGNATURE, AT, POLICY, BY = "signature", "signed at", "policy", " as "
 
 
-def sign(site: str, what: str, act: Act, version: int, key: Key) -> dict[str, int | str]:
+def sign(site: str, what: str, act: Act, version: int, key: PersonKey) -> dict[str, int | str]:
     """Facts that say which policy it was under, when, and that this person did it."""
-    told: dict[str, int | str] = {POLICY: version, AT: time.time_ns() // 1_000_000}
-    facts = plain_facts({**act.facts, **told})
+    context: dict[str, int | str] = {POLICY: version, AT: time.time_ns() // 1_000_000}
+    facts = plain_facts({**act.facts, **context})
     statement = _statement(site, plain(what), act.outcome or "done", plain(act.plan), plain(act.dataset), facts)
-    return told | {SIGNATURE: base64.urlsafe_b64encode(key.private.sign(statement)).decode()}
+    return context | {SIGNATURE: base64.urlsafe_b64encode(key.private.sign(statement)).decode()}
 
 
 def verify_all(log: Log, shelf: PolicyStore) -> int:
@@ -29,7 +29,7 @@ def verify_all(log: Log, shelf: PolicyStore) -> int:
     Raises:
         AuditError: one is not that person's, stands twice, or is missing.
     """
-    seen: set[str] = set()
+    signatures: set[str] = set()
     for number, line in enumerate(log.lines()):
         if BY.encode() not in line:
             continue
@@ -38,14 +38,14 @@ def verify_all(log: Log, shelf: PolicyStore) -> int:
             continue
         if (signature := entry.facts.get(SIGNATURE)) is None:
             raise AuditError(f"entry {number}: {entry.role} did not sign it.")
-        if str(signature) in seen:
+        if str(signature) in signatures:
             raise AuditError(f"entry {number}: has the signature of an earlier one; it was copied.")
-        seen.add(str(signature))
+        signatures.add(str(signature))
         try:
             _verify(entry, shelf)
         except (ConsiliumError, ValueError) as error:
             raise AuditError(f"entry {number}: was not signed by {entry.role or 'anybody'} ({error}).") from None
-    return len(seen)
+    return len(signatures)
 
 
 def _verify(entry: Entry, shelf: PolicyStore) -> None:
@@ -63,5 +63,5 @@ def _verify(entry: Entry, shelf: PolicyStore) -> None:
 def _statement(
     site: str, what: str, outcome: str, plan: str, dataset: str, facts: Mapping[str, int | str]
 ) -> bytes:  # fmt: skip
-    told = {"site": site, "what": what, "outcome": outcome, "plan": plan, "dataset": dataset, "facts": dict(facts)}
-    return digest("act", canonical(told))
+    content = {"site": site, "what": what, "outcome": outcome, "plan": plan, "dataset": dataset, "facts": dict(facts)}
+    return digest("act", canonical(content))

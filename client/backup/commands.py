@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from client.backup import create, drill, known_backups, restore, unlock, verify
-from client.backup.repository import Vault
+from client.backup.repository import BackupRepository
 from client.custody.key_ring import Custody
 from client.home import Home, home_option
 from common.cli import terminal
@@ -64,9 +64,9 @@ def _backup(options: argparse.Namespace) -> int:
     custody = Custody(home)
     if options.action is None:
         return _take(custody, options)
-    opened = unlock.opened(custody, unlock.place_of(options.dest))
+    repository = unlock.open_backup(custody, unlock.backup_folder(options.dest))
     return {"list": _list, "verify": _verify, "drill": _drill, "prune": _prune}[options.action](
-        opened, custody, options
+        repository, custody, options
     )
 
 
@@ -78,71 +78,71 @@ def _take(custody: Custody, options: argparse.Namespace) -> int:
     options.dest.mkdir(parents=True, exist_ok=True)
     if options.dest.resolve().is_relative_to(options.home.resolve()):
         raise ConfigError(f"{options.dest}: is in the site's folder. A backup belongs on another disk.")
-    opened = unlock.begun(custody, options.dest, options.anew)
+    repository = unlock.open_or_begin(custody, options.dest, options.anew)
     with _watch(create.size_bytes(custody)) as watch:
-        taken = create.run(
-            custody, opened, anew=options.anew, heard=lambda size: watch.advance(size, "backing up")
+        report = create.run(
+            custody, repository, anew=options.anew, progress=lambda size: watch.advance(size, "backing up")
         )  # fmt: skip
     options.act.facts |= {
-        "snapshot": taken.number, "files": taken.files, "bytes": taken.read_bytes, "written": taken.written_bytes,
-        "left out": len(taken.problems),
+        "snapshot": report.number, "files": report.files, "bytes": report.read_bytes, "written": report.written_bytes,
+        "left out": len(report.problems),
     }  # fmt: skip
-    for problem in taken.problems:
+    for problem in report.problems:
         print(f"left out  {problem}")
     print(
-        f"Snapshot {taken.number} in {opened.folder}: {taken.files:,} files, {taken.read_bytes / 1e6:,.1f} MB, of "
-        f"which {taken.written_bytes / 1e6:,.1f} MB were written."
+        f"Snapshot {report.number} in {repository.folder}: {report.files:,} files, {report.read_bytes / 1e6:,.1f} MB, "
+        f"of which {report.written_bytes / 1e6:,.1f} MB were written."
     )
-    return 1 if taken.problems else 0
+    return 1 if report.problems else 0
 
 
-def _list(opened: Vault, custody: Custody, options: argparse.Namespace) -> int:
-    for number in opened.numbers():
-        told = opened.snapshot(number)
-        when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(told.at_s))
-        left_out = f", {len(told.left_out)} left out" if told.left_out else ""
+def _list(repository: BackupRepository, custody: Custody, options: argparse.Namespace) -> int:
+    for number in repository.numbers():
+        snapshot = repository.snapshot(number)
+        when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(snapshot.at_s))
+        omissions = f", {len(snapshot.left_out)} left out" if snapshot.left_out else ""
         print(
-            f"{number}: {when} UTC, {len(told.files):,} files, {told.size / 1e6:,.1f} MB, data sets: "
-            f"{', '.join(told.sets()) or 'none'}{left_out}"
+            f"{number}: {when} UTC, {len(snapshot.files):,} files, {snapshot.size / 1e6:,.1f} MB, data sets: "
+            f"{', '.join(snapshot.sets()) or 'none'}{omissions}"
         )
-    if problem := known_backups.set_back(custody, opened):
+    if problem := known_backups.rollback_evidence(custody, repository):
         print(problem)
     return 1 if problem else 0
 
 
-def _verify(opened: Vault, custody: Custody, options: argparse.Namespace) -> int:
-    with _watch(verify.size_bytes(opened)) as watch:
-        damaged = list(verify.verify(opened, custody, lambda size: watch.advance(size, "verifying")))
-    options.act.facts |= {"snapshots": len(opened.numbers()), "problems": len(damaged)}
+def _verify(repository: BackupRepository, custody: Custody, options: argparse.Namespace) -> int:
+    with _watch(verify.size_bytes(repository)) as watch:
+        damaged = list(verify.verify(repository, custody, lambda size: watch.advance(size, "verifying")))
+    options.act.facts |= {"snapshots": len(repository.numbers()), "problems": len(damaged)}
     for what in damaged:
         print(what)
-    print(f"{opened.folder}: {len(opened.numbers())} snapshots read, {len(damaged)} problems.")
+    print(f"{repository.folder}: {len(repository.numbers())} snapshots read, {len(damaged)} problems.")
     return 1 if damaged else 0
 
 
-def _drill(opened: Vault, custody: Custody, options: argparse.Namespace) -> int:
-    numbers = opened.numbers()
-    total = opened.snapshot(options.snapshot or numbers[-1]).size if numbers else 0
+def _drill(repository: BackupRepository, custody: Custody, options: argparse.Namespace) -> int:
+    numbers = repository.numbers()
+    total = repository.snapshot(options.snapshot or numbers[-1]).size if numbers else 0
     with _watch(3 * total) as watch:  # restored, compared, decrypted
-        told = drill.run(
-            opened,
+        report = drill.run(
+            repository,
             custody,
             options.snapshot,
             options.scratch,
             lambda size: watch.advance(size, "drill"),
         )
-    path = drill.write(told, custody.home, time.time())
-    options.act.facts |= {"snapshot": told.snapshot, "hashes": told.hashes, "problems": len(told.problems)}
-    print(f"{told.text()}The report, signed by this site: {path}")
-    return 1 if told.problems else 0
+    path = drill.write(report, custody.home, time.time())
+    options.act.facts |= {"snapshot": report.snapshot, "hashes": report.hashes, "problems": len(report.problems)}
+    print(f"{report.text()}The report, signed by this site: {path}")
+    return 1 if report.problems else 0
 
 
-def _prune(opened: Vault, custody: Custody, options: argparse.Namespace) -> int:
+def _prune(repository: BackupRepository, custody: Custody, options: argparse.Namespace) -> int:
     if not options.keep or options.keep < 1:
         raise ConfigError("backup prune: --keep N says how many snapshots stay; expected 1 or more.")
-    gone, freed = verify.prune(opened, custody, options.keep)
-    options.act.facts |= {"removed": gone, "kept": options.keep}
-    print(f"{gone} snapshots removed, {freed / 1e6:,.1f} MB freed.")
+    removed, freed = verify.prune(repository, custody, options.keep)
+    options.act.facts |= {"removed": removed, "kept": options.keep}
+    print(f"{removed} snapshots removed, {freed / 1e6:,.1f} MB freed.")
     return 0
 
 
@@ -161,19 +161,19 @@ def _restore_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _restore(options: argparse.Namespace) -> int:
-    home, place = Home(options.home), unlock.place_of(options.dest)
+    home, place = Home(options.home), unlock.backup_folder(options.dest)
     if options.recovery:
-        opened = unlock.recovered(place, options.recovery)
+        repository = unlock.open_by_recovery_key(place, options.recovery)
     else:
-        opened = unlock.opened(Custody(Home.at(options.old)), place)
-    numbers = opened.numbers()
-    total = opened.snapshot(options.snapshot or numbers[-1]).size if numbers else 0
+        repository = unlock.open_backup(Custody(Home.at(options.old)), place)
+    numbers = repository.numbers()
+    total = repository.snapshot(options.snapshot or numbers[-1]).size if numbers else 0
     with _watch(total) as watch:
-        told = restore.run(
-            opened, home, options.snapshot, options.contact, leave_out=options.leave_out_damaged,
-            heard=lambda size: watch.advance(size, "restoring"),
+        report = restore.run(
+            repository, home, options.snapshot, options.contact, leave_out=options.leave_out_damaged,
+            progress=lambda size: watch.advance(size, "restoring"),
         )  # fmt: skip
-    for problem in told.problems:
+    for problem in report.problems:
         print(f"damaged  {problem}")
     if not (home.folder / restore.LAST).exists():
         print(
@@ -181,13 +181,15 @@ def _restore(options: argparse.Namespace) -> int:
             "again, or finish without what is damaged: --leave-out-damaged."
         )
         return 1
-    _say(told, home)
-    return 1 if told.problems else 0
+    _say(report, home)
+    return 1 if report.problems else 0
 
 
-def _say(told: restore.Restored, home: Home) -> None:
-    print(f"Snapshot {told.number} is restored to {home.folder}: {told.files:,} files, {told.bytes / 1e6:,.1f} MB.")
-    for name, version in told.sets.items():
+def _say(report: restore.RestoreReport, home: Home) -> None:
+    print(
+        f"Snapshot {report.number} is restored to {home.folder}: {report.files:,} files, {report.bytes / 1e6:,.1f} MB."
+    )
+    for name, version in report.sets.items():
         print(f"  data set {name}, version {version} from now on")
     print(
         f"This site has new keys. Send {home.folder / (home.site + '.request')} to the coordinator, who admits it with "

@@ -11,20 +11,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from client.backup import file_selection, known_backups
-from client.backup.file_selection import Source
-from client.backup.repository import Vault
-from client.backup.snapshot import PIECE_BYTES, File, Manifest, Piece, hash_of
+from client.backup.file_selection import SelectedFile
+from client.backup.repository import BackupRepository
+from client.backup.snapshot import PIECE_BYTES, FileEntry, Piece, Snapshot, hash_of
 from client.custody import lifecycle
-from client.custody.encrypted_dataset import Store
+from client.custody.encrypted_dataset import EncryptedDataset
 from client.custody.key_ring import Custody
 from common.errors import AuditError, BackupError, CustodyError
 from common.trust.release import VERSION
 
-Told = Callable[[int], None]
+Progress = Callable[[int], None]
 
 
 @dataclass
-class Taken:
+class BackupReport:
     """What came of it."""
 
     number: int
@@ -35,18 +35,20 @@ class Taken:
     """What was damaged at the site, and is not in the snapshot."""
 
 
-def unheard(_: int) -> None:
+def ignore_progress(_: int) -> None:
     """Nobody wants to know how far it is."""
 
 
 def size_bytes(custody: Custody) -> int:
     """About how much there is to read."""
-    sources = [*file_selection.small(custody)]
-    sources += [pack for folder in lifecycle.data_sets(custody) for pack in file_selection.packs(folder)]
+    sources = [*file_selection.small_files(custody)]
+    sources += [pack for folder in lifecycle.data_sets(custody) for pack in file_selection.pack_files(folder)]
     return sum(source.file.stat().st_size for source in sources)
 
 
-def run(custody: Custody, opened: Vault, *, anew: bool = False, heard: Told = unheard) -> Taken:
+def run(
+    custody: Custody, repository: BackupRepository, *, anew: bool = False, progress: Progress = ignore_progress
+) -> BackupReport:
     """Take a snapshot.
 
     Args:
@@ -58,64 +60,66 @@ def run(custody: Custody, opened: Vault, *, anew: bool = False, heard: Told = un
         ConfigError, RunError: the site has no keys, or another process changes them or writes to this backup.
     """
     identity = custody.home.identity
-    with opened.alone():
-        note, there = known_backups.newest(custody, opened), opened.numbers()
-        if (problem := known_backups.set_back(custody, opened)) and not anew:
+    with repository.alone():
+        note, there = known_backups.newest_note(custody, repository), repository.numbers()
+        if (problem := known_backups.rollback_evidence(custody, repository)) and not anew:
             raise BackupError(f"{problem} To go on behind it nevertheless: --anew.")
         number = max(there[-1] if there else 0, note.number) + 1
-        taking = _Taking(opened, _before(opened, anew), heard, Taken(number))
+        taking = _SnapshotWriter(repository, _before(repository, anew), progress, BackupReport(number))
         with custody.alone():
             taking.small(custody)
         taking.packs(custody)
         manifest = taking.manifest(custody)
-        digest = opened.write(manifest, manifest.encode(identity))
-        known_backups.remember(custody, opened, number, digest, oldest=number if problem else note.oldest)
+        digest = repository.write(manifest, manifest.encode(identity))
+        known_backups.remember(custody, repository, number, digest, oldest=number if problem else note.oldest)
     return taking.taken
 
 
-def _before(opened: Vault, anew: bool) -> Manifest | None:
+def _before(repository: BackupRepository, anew: bool) -> Snapshot | None:
     """The newest snapshot; going on anew, the newest that is whole."""
-    for number in reversed(opened.numbers()):
+    for number in reversed(repository.numbers()):
         try:
-            return opened.snapshot(number)
+            return repository.snapshot(number)
         except BackupError:
             if not anew:
                 raise
     return None
 
 
-class _Taking:
-    def __init__(self, opened: Vault, before: Manifest | None, heard: Told, taken: Taken) -> None:
-        self.vault, self.before, self.taken, self._heard = opened, before, taken, heard
-        self.files: list[File] = []
+class _SnapshotWriter:
+    def __init__(
+        self, repository: BackupRepository, before: Snapshot | None, progress: Progress, report: BackupReport
+    ) -> None:
+        self.vault, self.before, self.taken, self._heard = repository, before, report, progress
+        self.files: list[FileEntry] = []
         pieces = ((f.path, f, i, piece) for f in (before.files if before else ()) for i, piece in enumerate(f.pieces))
         self._known = {(path, i, digest): (name, f.length(i)) for path, f, i, (digest, name) in pieces if f.sealed}
 
     def small(self, custody: Custody) -> None:
         """All but packs."""
-        for source in file_selection.small(custody):
+        for source in file_selection.small_files(custody):
             self._take(source)
 
     def packs(self, custody: Custody) -> None:
         """The packs of all data sets; a set that is damaged is left out as a whole, and named."""
         indexed = {file.path.split("/")[1] for file in self.files if file.path.startswith("sets/")}
         for folder in lifecycle.data_sets(custody):
-            done = len(self.files)
+            count = len(self.files)
             try:
-                Store.open(custody, folder)
+                EncryptedDataset.open(custody, folder)
                 if folder.name in indexed:  # another has come since: the next backup has it
-                    for source in file_selection.packs(folder):
+                    for source in file_selection.pack_files(folder):
                         self._take(source)
             except (CustodyError, FileNotFoundError) as error:
-                del self.files[done:]
+                del self.files[count:]
                 self.files = [file for file in self.files if not file.path.startswith(f"sets/{folder.name}/")]
                 self.taken.problems.append(str(error))
 
-    def manifest(self, custody: Custody) -> Manifest:
+    def manifest(self, custody: Custody) -> Snapshot:
         """What names all of it."""
         self.taken.files = len(self.files)
         before = self.vault.snapshot_path(self.before.number).read_bytes() if self.before else b""
-        return Manifest(
+        return Snapshot(
             site=custody.site, number=self.taken.number, at_s=round(time.time(), 3), release=VERSION,
             previous=hash_of(before) if before else "", log=self._log(custody), left_out=tuple(self.taken.problems),
             files=tuple(sorted(self.files, key=lambda file: file.path)),
@@ -129,7 +133,7 @@ class _Taking:
             self.taken.problems.append(str(error))
             return ""
 
-    def _take(self, source: Source) -> None:
+    def _take(self, source: SelectedFile) -> None:
         pieces: list[Piece] = []
         size = 0
         with source.file.open("rb") as file:
@@ -139,15 +143,15 @@ class _Taking:
                 size += len(content)
                 self._heard(len(content))
         self.taken.read_bytes += size
-        self.files.append(File(path=source.path, size=size, mode=mode, sealed=source.sealed, pieces=tuple(pieces)))
+        self.files.append(FileEntry(path=source.path, size=size, mode=mode, sealed=source.sealed, pieces=tuple(pieces)))
 
-    def _piece(self, source: Source, number: int, content: bytes) -> Piece:
+    def _piece(self, source: SelectedFile, number: int, content: bytes) -> Piece:
         digest = hash_of(content)
         if source.sealed:
             name, length = self._known.get((source.path, number, digest), ("", 0))
             if name and self.vault.has(name, length):
                 return digest, name
             content = self.vault.seal(content, digest)
-        name, written = self.vault.put(content)
-        self.taken.written_bytes += written * len(content)
+        name, is_new = self.vault.put(content)
+        self.taken.written_bytes += is_new * len(content)
         return digest, name

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from client.backup import model_check, restore
-from client.backup.create import Told, unheard
-from client.backup.repository import Vault
-from client.backup.snapshot import PIECE_BYTES, File, Manifest, hash_of
+from client.backup.create import Progress, ignore_progress
+from client.backup.repository import BackupRepository
+from client.backup.snapshot import PIECE_BYTES, FileEntry, Snapshot, hash_of
 from client.custody import lifecycle
-from client.custody.encrypted_dataset import Store
+from client.custody.encrypted_dataset import EncryptedDataset
 from client.custody.key_ring import Custody
 from client.home import Home
 from common.errors import BackupError, ConsiliumError
@@ -24,7 +24,7 @@ from common.trust.release import VERSION
 
 
 @dataclass
-class Drill:
+class DrillReport:
     """What came of it."""
 
     snapshot: int
@@ -71,7 +71,13 @@ class Drill:
         return "\n".join([*lines, *(f"  problem     {problem}" for problem in self.problems)]) + "\n"
 
 
-def run(opened: Vault, custody: Custody, number: int | None, scratch: Path | None, heard: Told = unheard) -> Drill:
+def run(
+    repository: BackupRepository,
+    custody: Custody,
+    number: int | None,
+    scratch: Path | None,
+    progress: Progress = ignore_progress,
+) -> DrillReport:
     """Restore a snapshot into a folder that is removed afterwards, and try what is in it.
 
     Args:
@@ -82,19 +88,19 @@ def run(opened: Vault, custody: Custody, number: int | None, scratch: Path | Non
         BackupError: there is no snapshot.
         OSError: there is no room.
     """
-    if not (numbers := opened.numbers()):
-        raise BackupError(f"{opened.folder}: holds no snapshot yet.")
-    manifest = opened.snapshot(number or numbers[-1])
-    drill = Drill(manifest.number, len(manifest.files), manifest.size)
+    if not (numbers := repository.numbers()):
+        raise BackupError(f"{repository.folder}: holds no snapshot yet.")
+    manifest = repository.snapshot(number or numbers[-1])
+    drill = DrillReport(manifest.number, len(manifest.files), manifest.size)
     with _scratch(scratch) as folder:
         began = time.perf_counter()
-        drill.problems += restore.fetch(opened, list(manifest.files), folder, heard=heard)
+        drill.problems += restore.fetch(repository, list(manifest.files), folder, progress=progress)
         drill.restore_s = time.perf_counter() - began
         drill.hashes = 2 * sum(len(file.pieces) for file in manifest.files)
-        _compare(drill, manifest, custody.home.folder, heard)
+        _compare(drill, manifest, custody.home.folder, progress)
         there = Custody(Home(folder))
-        drill.problems += restore.adopted(there)[1]
-        _decrypt(drill, there, heard)
+        drill.problems += restore.adopt_all(there)[1]
+        _decrypt(drill, there, progress)
         model_check.open_all(drill.models, drill.problems, there)
     return drill
 
@@ -108,16 +114,16 @@ def _scratch(place: Path | None) -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-def _compare(drill: Drill, manifest: Manifest, home: Path, heard: Told) -> None:
+def _compare(drill: DrillReport, manifest: Snapshot, home: Path, progress: Progress) -> None:
     for file in manifest.files:
         same = _same(file, home / file.path)
         drill.unchanged += same
         drill.changed += not same
         drill.hashes += len(file.pieces)
-        heard(file.size)
+        progress(file.size)
 
 
-def _same(file: File, live: Path) -> bool:
+def _same(file: FileEntry, live: Path) -> bool:
     """Whether the site has it so; a pack may have grown since."""
     if not live.is_file() or live.stat().st_size < file.size or (file.sealed and live.stat().st_size != file.size):
         return False
@@ -125,27 +131,27 @@ def _same(file: File, live: Path) -> bool:
         return all(hash_of(there.read(min(PIECE_BYTES, file.length(i)))) == d for i, (d, _) in enumerate(file.pieces))
 
 
-def _decrypt(drill: Drill, custody: Custody, heard: Told) -> None:
+def _decrypt(drill: DrillReport, custody: Custody, progress: Progress) -> None:
     for folder in lifecycle.data_sets(custody):
         try:
-            store = Store.open(custody, folder)
+            store = EncryptedDataset.open(custody, folder)
         except ConsiliumError as error:
             drill.problems.append(str(error))
             continue
-        for number, found in enumerate(store.index.objects):
+        for number, entry in enumerate(store.index.objects):
             try:
                 store.read(number)
                 drill.images += 1
             except ConsiliumError as error:
                 drill.problems.append(str(error))
-            heard(found.length)
+            progress(entry.length)
 
 
-def write(drill: Drill, home: Home, at_s: float) -> Path:
+def write(drill: DrillReport, home: Home, at_s: float) -> Path:
     """The report, signed by the site, and its text beside it; where it is."""
-    told = drill.told(home.site, at_s)
+    report = drill.told(home.site, at_s)
     stem = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(at_s))
     (folder := home.folder / "drills").mkdir(mode=0o700, exist_ok=True)
-    replace(path := folder / f"{stem}.json", sign_document("drill", told, [home.identity]).encode())
+    replace(path := folder / f"{stem}.json", sign_document("drill", report, [home.identity]).encode())
     replace(folder / f"{stem}.txt", drill.text().encode())
     return path

@@ -13,7 +13,7 @@ from pathlib import Path
 from client.custody import lifecycle
 from client.custody.key_ring import Custody
 
-LEFT_OUT = {"identity", "node", "state", "journal", "restored", "old", "sets", "cache", "drills"}
+EXCLUDED = {"identity", "node", "state", "journal", "restored", "old", "sets", "cache", "drills"}
 """At the top of the folder: the keys that answers are given under, the one-shot state, the mail on its way, what
 `rekey` put aside; data sets come by themselves, decoded images are made again."""
 OF_A_RUN = {"plan.json", "decision.json"}
@@ -25,7 +25,7 @@ SMALL = {"keys", "index"}
 
 
 @dataclass(frozen=True)
-class Source:
+class SelectedFile:
     """One file."""
 
     path: str
@@ -35,28 +35,28 @@ class Source:
     """Whether it has to be encrypted on its way; packs are already."""
 
 
-def small(custody: Custody) -> Iterator[Source]:
+def small_files(custody: Custody) -> Iterator[SelectedFile]:
     """All but packs. Who reads them holds the keys, so that none is changed meanwhile."""
     home = custody.home.folder
     for place, folders, files in os.walk(home):
         inside = Path(place).relative_to(home)
-        folders[:] = sorted(name for name in folders if not _left_out(inside / name))
+        folders[:] = sorted(name for name in folders if not _is_excluded(inside / name))
         for name in sorted(files):  # a log's head before the log, which then has at least what the head says
-            if not name.startswith(".") and not _left_out(inside / name):
-                yield Source((inside / name).as_posix(), Path(place) / name, sealed=True)
+            if not name.startswith(".") and not _is_excluded(inside / name):
+                yield SelectedFile((inside / name).as_posix(), Path(place) / name, sealed=True)
     for folder in lifecycle.data_sets(custody):
         for name in sorted(SMALL):
             if (folder / name).exists():
-                yield Source(f"sets/{folder.name}/{name}", folder / name, sealed=True)
+                yield SelectedFile(f"sets/{folder.name}/{name}", folder / name, sealed=True)
 
 
-def packs(folder: Path) -> Iterator[Source]:
+def pack_files(folder: Path) -> Iterator[SelectedFile]:
     """Those of a data set."""
     for file in sorted((folder / "packs").iterdir()):
-        yield Source(f"sets/{folder.name}/packs/{file.name}", file, sealed=False)
+        yield SelectedFile(f"sets/{folder.name}/packs/{file.name}", file, sealed=False)
 
 
-def _left_out(path: Path) -> bool:
+def _is_excluded(path: Path) -> bool:
     parts = path.parts
     of_a_run = len(parts) == 3 and parts[0] == "plans" and parts[2] not in OF_A_RUN
-    return parts[0] in LEFT_OUT or path.as_posix() == NOTES or of_a_run
+    return parts[0] in EXCLUDED or path.as_posix() == NOTES or of_a_run

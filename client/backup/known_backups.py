@@ -6,16 +6,16 @@ HOME/custody/backups/ID/SITE/newest    so that a backup cannot be set back unnot
 
 from pathlib import Path
 
-from client.backup.repository import Vault
+from client.backup.repository import BackupRepository
 from client.backup.snapshot import hash_of
 from client.custody import disk
 from client.custody.key_ring import Custody
-from client.custody.wrapped_keys import Wraps
+from client.custody.wrapped_keys import WrappedKeys
 from common.config import Frozen
 from common.errors import BackupError
 
 
-class Newest(Frozen):
+class BackupNote(Frozen):
     """The note of how far a backup had come."""
 
     place: str
@@ -24,39 +24,39 @@ class Newest(Frozen):
     oldest: int = 1
 
 
-def note_of(custody: Custody, told: Wraps) -> Path:
+def note_folder(custody: Custody, wraps: WrappedKeys) -> Path:
     """Where a site keeps what it knows of a backup."""
-    return custody.folder / "backups" / told.set / told.site
+    return custody.folder / "backups" / wraps.set / wraps.site
 
 
-def newest(custody: Custody, opened: Vault) -> Newest:
+def newest_note(custody: Custody, repository: BackupRepository) -> BackupNote:
     """How far this backup had come when this site last wrote to it."""
     try:
-        return Newest.model_validate_json((note_of(custody, opened.wraps) / "newest").read_bytes())
+        return BackupNote.model_validate_json((note_folder(custody, repository.wraps) / "newest").read_bytes())
     except FileNotFoundError:
-        return Newest(place=str(opened.folder.resolve()))
+        return BackupNote(place=str(repository.folder.resolve()))
     except ValueError:
         raise BackupError(
-            f"{note_of(custody, opened.wraps) / 'newest'}: damaged. Remove it; then look whether `backup list` shows "
-            "the newest snapshot that you know of."
+            f"{note_folder(custody, repository.wraps) / 'newest'}: damaged. Remove it; then look whether `backup list` "
+            "shows the newest snapshot that you know of."
         ) from None
 
 
-def remember(custody: Custody, opened: Vault, number: int, digest: str, oldest: int) -> None:
+def remember(custody: Custody, repository: BackupRepository, number: int, digest: str, oldest: int) -> None:
     """Note that this backup has come so far, and which is the oldest snapshot that must be there."""
-    told = Newest(place=str(opened.folder.resolve()), number=number, digest=digest, oldest=oldest)
-    disk.replace(note_of(custody, opened.wraps) / "newest", (told.model_dump_json(indent=1) + "\n").encode())
+    note = BackupNote(place=str(repository.folder.resolve()), number=number, digest=digest, oldest=oldest)
+    disk.replace(note_folder(custody, repository.wraps) / "newest", (note.model_dump_json(indent=1) + "\n").encode())
 
 
-def set_back(custody: Custody, opened: Vault) -> str:
+def rollback_evidence(custody: Custody, repository: BackupRepository) -> str:
     """What shows that a backup is not as this site left it; empty if nothing does."""
-    note, there = newest(custody, opened), opened.numbers()
+    note, there = newest_note(custody, repository), repository.numbers()
     missing = [number for number in range(note.oldest, note.number + 1) if number not in there]
     if missing:
         return (
-            f"{opened.snapshot_path(missing[-1])}: is gone; this site has made {note.number} snapshots here. The "
+            f"{repository.snapshot_path(missing[-1])}: is gone; this site has made {note.number} snapshots here. The "
             "backup was set back, or is another copy."
         )
-    if note.number and hash_of(opened.snapshot_path(note.number).read_bytes()) != note.digest:
-        return f"{opened.snapshot_path(note.number)}: is another than this site has written."
+    if note.number and hash_of(repository.snapshot_path(note.number).read_bytes()) != note.digest:
+        return f"{repository.snapshot_path(note.number)}: is another than this site has written."
     return ""

@@ -11,24 +11,24 @@ from common.package.package_file import read_package
 from common.storage import tensorfile
 
 
-def open_all(opened: list[str], problems: list[str], custody: Custody) -> None:
+def open_all(models: list[str], problems: list[str], custody: Custody) -> None:
     """Open every package and every file of arrays; what was opened, and what does not open."""
     home = custody.home.folder
     for path in sorted(path for path in home.rglob("*") if path.suffix in (SUFFIX, ".safetensors")):
         name = path.relative_to(home).as_posix()
         try:
-            opened.append(f"{name}: {_package(path) if path.suffix == SUFFIX else _arrays(path)}")
+            models.append(f"{name}: {_package(path) if path.suffix == SUFFIX else _arrays(path)}")
         except (ConsiliumError, OSError, ValueError) as error:
             problems.append(f"{name}: {error}")
 
 
 def _package(path: Path) -> str:
     """A model that was shared, on a grey image."""
-    shared = read_package(path)
-    scores = shared.model().scores(shared.weights, np.full((1, *shared.content.shape), 0.5, np.float32))
+    package = read_package(path)
+    scores = package.model().scores(package.weights, np.full((1, *package.content.shape), 0.5, np.float32))
     if not np.isfinite(scores).all():
         raise ValueError("its scores of an image are no numbers")
-    return f"{shared.content.model.kind}, scores {', '.join(f'{s:.3f}' for s in scores[0])}"
+    return f"{package.content.model.kind}, scores {', '.join(f'{s:.3f}' for s in scores[0])}"
 
 
 def _arrays(path: Path) -> str:

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from client.backup.snapshot import Manifest, hash_of
+from client.backup.snapshot import Snapshot, hash_of
 from client.custody import disk, sealing
-from client.custody.wrapped_keys import Secrets, Wraps
+from client.custody.wrapped_keys import DatasetKeys, WrappedKeys
 from common.errors import BackupError, CustodyError
 from common.storage import tensorfile
 from common.storage.run_folder import lock_folder
@@ -28,12 +28,12 @@ MEND = (
 
 
 @dataclass(frozen=True)
-class Vault:
+class BackupRepository:
     """A backup that is open."""
 
     folder: Path
-    wraps: Wraps
-    own: Secrets = field(repr=False)
+    wraps: WrappedKeys
+    own: DatasetKeys = field(repr=False)
 
     # --- objects ----------------------------------------------------------------------------------------------------
 
@@ -101,7 +101,7 @@ class Vault:
         """Where a snapshot is."""
         return self.folder / "snapshots" / f"{number:06d}"
 
-    def snapshot(self, number: int) -> Manifest:
+    def snapshot(self, number: int) -> Snapshot:
         """One of them.
 
         Raises:
@@ -112,9 +112,9 @@ class Vault:
             there = ", ".join(map(str, self.numbers())) or "none"
             raise BackupError(f"{path}: there is no snapshot {number}; there is: {there}.")
         content = path.read_bytes()
-        sealed = self._unsealed(content[8:], self.wraps.place("snapshot", str(number)), path)
+        content_json = self._unsealed(content[8:], self.wraps.place("snapshot", str(number)), path)
         try:
-            manifest = Manifest.decode(sealed)
+            manifest = Snapshot.decode(content_json)
         except ValueError as error:
             raise BackupError(
                 f"{path}: no snapshot of this release ({error}). Use the release that wrote it."
@@ -123,7 +123,7 @@ class Vault:
             raise BackupError(f"{path}: is another snapshot than its name says. {MEND}")
         return manifest
 
-    def write(self, manifest: Manifest, content: bytes) -> str:
+    def write(self, manifest: Snapshot, content: bytes) -> str:
         """Put a snapshot in its place, whole, behind all that it names; the hash of its file."""
         place = self.wraps.place("snapshot", str(manifest.number))
         file = manifest.number.to_bytes(8, "little") + sealing.seal(self.own.data, content, place)
@@ -134,9 +134,9 @@ class Vault:
         disk.flush_folder(path.parent)
         return hash_of(file)
 
-    def _unsealed(self, sealed: bytes, place: sealing.Place, path: Path) -> bytes:
+    def _unsealed(self, content: bytes, place: sealing.Place, path: Path) -> bytes:
         try:
-            return sealing.unseal(self.own.data, sealed, place, str(path))
+            return sealing.unseal(self.own.data, content, place, str(path))
         except CustodyError:
             raise BackupError(f"{path}: is not what was stored: changed, cut or swapped. {MEND}") from None
 
@@ -154,6 +154,6 @@ class Vault:
             RunError: another one does.
         """
         with lock_folder(self.folder, f"{self.folder}: another process is writing to this backup. Wait for it."):
-            for left in self.folder.rglob(".*.*"):
-                left.unlink()
+            for leftover in self.folder.rglob(".*.*"):
+                leftover.unlink()
             yield

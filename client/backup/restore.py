@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from client.backup import known_backups
-from client.backup.create import Told, unheard
-from client.backup.repository import Vault
-from client.backup.snapshot import File, Manifest, hash_of
+from client.backup.create import Progress, ignore_progress
+from client.backup.repository import BackupRepository
+from client.backup.snapshot import FileEntry, Snapshot, hash_of
 from client.custody import disk, lifecycle, wrapped_keys
-from client.custody.key_ring import Custody, Seen
+from client.custody.key_ring import Custody, DatasetNote
 from client.home import Home
 from client.plans import judge
 from client.setup import enrol
@@ -33,7 +33,7 @@ LEAP = 1_000_000
 
 
 @dataclass
-class Restored:
+class RestoreReport:
     """What came of it."""
 
     number: int
@@ -45,8 +45,14 @@ class Restored:
 
 
 def run(
-    opened: Vault, home: Home, number: int | None, contact: str = "", *, leave_out: bool = False, heard: Told = unheard
-) -> Restored:
+    repository: BackupRepository,
+    home: Home,
+    number: int | None,
+    contact: str = "",
+    *,
+    leave_out: bool = False,
+    progress: Progress = ignore_progress,
+) -> RestoreReport:
     """Restore a site.
 
     Args:
@@ -58,58 +64,63 @@ def run(
         BackupError: there is no such snapshot, or it is damaged.
         OSError: the disk is full; the same command goes on.
     """
-    if not (numbers := opened.numbers()):
-        raise BackupError(f"{opened.folder}: holds no snapshot yet.")
-    manifest = opened.snapshot(number or numbers[-1])
-    newest, unknown = _newest(opened, manifest)
+    if not (numbers := repository.numbers()):
+        raise BackupError(f"{repository.folder}: holds no snapshot yet.")
+    manifest = repository.snapshot(number or numbers[-1])
+    newest, unknown = _newest(repository, manifest)
     home.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _mark(opened, home.folder, manifest.number)
+    _mark(repository, home.folder, manifest.number)
     with lock_folder(home.folder, f"{home.folder}: another process is restoring here. Wait for it."):
-        for left in [path for path in home.folder.rglob(".*.*") if path.is_file()]:
-            left.unlink()  # a process was killed while it wrote them
+        for leftover in [path for path in home.folder.rglob(".*.*") if path.is_file()]:
+            leftover.unlink()  # a process was killed while it wrote them
         files = [file for file in manifest.files if file.path != LAST and not _never_set_back(file)]
         files += [file for file in newest.files if _never_set_back(file)]
         last = [file for file in manifest.files if file.path == LAST]
-        restored = Restored(manifest.number, len(files) + 1, sum(file.size for file in [*files, *last]))
+        report = RestoreReport(manifest.number, len(files) + 1, sum(file.size for file in [*files, *last]))
         if not (home.folder / LAST).exists():  # all else is whole where it is
-            restored.problems = list(fetch(opened, files, home.folder, zeros=leave_out, heard=heard))
-            if not restored.problems or leave_out:
+            report.problems = list(fetch(repository, files, home.folder, zeros=leave_out, progress=progress))
+            if not report.problems or leave_out:
                 _refuse_old_plans(home, manifest)
-                restored.problems += fetch(opened, last, home.folder, heard=heard)
+                report.problems += fetch(repository, last, home.folder, progress=progress)
         if (home.folder / LAST).exists():
-            _finish(opened, home, restored, contact)
-            restored.problems += unknown
-    return restored
+            _finish(repository, home, report, contact)
+            report.problems += unknown
+    return report
 
 
-def _newest(opened: Vault, otherwise: Manifest) -> tuple[Manifest, list[str]]:
+def _newest(repository: BackupRepository, otherwise: Snapshot) -> tuple[Snapshot, list[str]]:
     """The newest snapshot; where that is damaged, the one that is restored, and what is not known then."""
     try:
-        return opened.snapshot(opened.numbers()[-1]), []
+        return repository.snapshot(repository.numbers()[-1]), []
     except BackupError as error:
         return otherwise, [f"{error} What was destroyed or published since snapshot {otherwise.number} is not known."]
 
 
-def _mark(opened: Vault, folder: Path, number: int) -> None:
+def _mark(repository: BackupRepository, folder: Path, number: int) -> None:
     """Take an empty folder, or one where the same was begun before."""
-    told = {"backup": opened.wraps.set, "snapshot": number}
+    content = {"backup": repository.wraps.set, "snapshot": number}
     mark = folder / MARK
     there = read_json(mark)
     if there is None and any(
         path.name != ".lock" and not path.name.startswith(f".{MARK}.") for path in folder.iterdir()
     ):
         raise ConfigError(f"{folder}: is not empty, and nothing is restored over what is there. Give another --home.")
-    if there is not None and there != told:
+    if there is not None and there != content:
         raise ConfigError(
             f"{folder}: snapshot {there.get('snapshot')} of a backup is being restored here. Go on with that one, or "
             "give another --home."
         )
     if there is None:
-        disk.replace(mark, json.dumps(told).encode())
+        disk.replace(mark, json.dumps(content).encode())
 
 
 def fetch(
-    opened: Vault, files: list[File], folder: Path, *, zeros: bool = False, heard: Told = unheard
+    repository: BackupRepository,
+    files: list[FileEntry],
+    folder: Path,
+    *,
+    zeros: bool = False,
+    progress: Progress = ignore_progress,
 ) -> Iterator[str]:
     """Write files that are not there yet, each whole or not at all; what is damaged in the backup.
 
@@ -120,20 +131,20 @@ def fetch(
         path = folder / file.path
         if not _is_there(file, path):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            yield from _one(opened, file, path, zeros)
-        heard(file.size)
+            yield from _one(repository, file, path, zeros)
+        progress(file.size)
     for place in {(folder / file.path).parent for file in files}:
         if place.is_dir():
             disk.flush_folder(place)
 
 
-def _one(opened: Vault, file: File, path: Path, zeros: bool) -> Iterator[str]:
+def _one(repository: BackupRepository, file: FileEntry, path: Path, zeros: bool) -> Iterator[str]:
     damaged: list[str] = []
 
     def pieces() -> Iterator[bytes]:
         for number, (digest, name) in enumerate(file.pieces):
             try:
-                yield opened.piece(digest, name, file.sealed)
+                yield repository.piece(digest, name, file.sealed)
             except BackupError as error:
                 damaged.append(f"{file.path}, piece {number}: {error}")
                 if not zeros or file.sealed:
@@ -149,7 +160,7 @@ def _one(opened: Vault, file: File, path: Path, zeros: bool) -> Iterator[str]:
     yield from damaged
 
 
-def _is_there(file: File, path: Path) -> bool:
+def _is_there(file: FileEntry, path: Path) -> bool:
     """Whether an earlier call has written it: its bytes are looked at, not its name."""
     if not path.is_file() or path.stat().st_size != file.size:
         return False
@@ -157,52 +168,52 @@ def _is_there(file: File, path: Path) -> bool:
         return all(hash_of(there.read(file.length(i))) == digest for i, (digest, _) in enumerate(file.pieces))
 
 
-def _refuse_old_plans(home: Home, manifest: Manifest) -> None:
+def _refuse_old_plans(home: Home, manifest: Snapshot) -> None:
     """From now on the site answers no plan that was made before: written before there is a site here at all."""
-    known = [manifest.at_s]
+    moments_s = [manifest.at_s]
     for path in (home.folder / "plans").glob("*/plan.json"):
         try:
-            known.append(float(json.loads(path.read_bytes())["content"]["made_s"]))
+            moments_s.append(float(json.loads(path.read_bytes())["content"]["made_s"]))
         except (OSError, ValueError, KeyError, TypeError):
             continue  # no plan that any command would take
-    judge.note_restored(home, max(time.time(), *known))
+    judge.note_restored(home, max(time.time(), *moments_s))
 
 
-def _finish(opened: Vault, home: Home, restored: Restored, contact: str) -> None:
+def _finish(repository: BackupRepository, home: Home, report: RestoreReport, contact: str) -> None:
     """Versions above all before, an entry in the log, new keys; then it is a site like any other."""
     custody = Custody(home)
     with home.log.act("restore") as act:
-        restored.sets, problems = adopted(custody)
-        restored.problems += problems
-        act.facts = {"snapshot": restored.number, "files": restored.files, "problems": len(restored.problems)}
-    note = known_backups.note_of(custody, opened.wraps)
+        report.sets, problems = adopt_all(custody)
+        report.problems += problems
+        act.facts = {"snapshot": report.number, "files": report.files, "problems": len(report.problems)}
+    note = known_backups.note_folder(custody, repository.wraps)
     note.mkdir(mode=0o700, parents=True, exist_ok=True)
-    told = opened.wraps
-    wrapped_keys.write(wrapped_keys.wrap(told.site, told.name, told.set, opened.own, custody.ring()), note)
-    numbers = opened.numbers()
-    digest = hash_of(opened.snapshot_path(numbers[-1]).read_bytes())
-    known_backups.remember(custody, opened, numbers[-1], digest, oldest=numbers[-1])
+    wraps = repository.wraps
+    wrapped_keys.write(wrapped_keys.wrap(wraps.site, wraps.name, wraps.set, repository.own, custody.ring()), note)
+    numbers = repository.numbers()
+    digest = hash_of(repository.snapshot_path(numbers[-1]).read_bytes())
+    known_backups.remember(custody, repository, numbers[-1], digest, oldest=numbers[-1])
     if not (home.folder / "identity").exists():
         enrol.rekey(home, contact or f"{home.site}, restored")
     (home.folder / MARK).unlink()
     disk.flush_folder(home.folder)
 
 
-def adopted(custody: Custody) -> tuple[dict[str, int], list[str]]:
+def adopt_all(custody: Custody) -> tuple[dict[str, int], list[str]]:
     """Take all data sets as they are; their versions, and what is wrong with those that are not taken."""
     sets, problems = {}, []
     for folder in lifecycle.data_sets(custody):
         try:
-            told = wrapped_keys.read(folder)
-            seen = custody.seen(told.set) or Seen(name=told.name, version=0)
-            if not seen.destroyed:
-                custody.saw(told.set, seen.model_copy(update={"version": seen.version + LEAP}))
+            wraps = wrapped_keys.read(folder)
+            note = custody.seen(wraps.set) or DatasetNote(name=wraps.name, version=0)
+            if not note.destroyed:
+                custody.saw(wraps.set, note.model_copy(update={"version": note.version + LEAP}))
             sets[folder.name] = lifecycle.adopt(custody, folder)
         except CustodyError as error:
             problems.append(str(error))
     return sets, problems
 
 
-def _never_set_back(file: File) -> bool:
+def _never_set_back(file: FileEntry) -> bool:
     """Taken from the newest snapshot, whichever is restored: what was destroyed, published, done, decided or seen."""
     return file.path.startswith(("custody/seen/", "published/", "witness/", "access/", "audit/"))

@@ -34,7 +34,7 @@ def _inside(path: str) -> str:
 Inside = Annotated[str, Field(max_length=1024), AfterValidator(_inside)]
 
 
-class File(Frozen):
+class FileEntry(Frozen):
     """One file as it was."""
 
     path: Inside
@@ -48,7 +48,7 @@ class File(Frozen):
         return min(PIECE_BYTES, self.size - number * PIECE_BYTES)
 
 
-class Manifest(Frozen):
+class Snapshot(Frozen):
     """What is signed."""
 
     format: str = FORMAT
@@ -62,13 +62,13 @@ class Manifest(Frozen):
     """Entries and root of the site's log then; empty where there was none."""
     left_out: tuple[str, ...]
     """What was damaged already, and is not in it."""
-    files: tuple[File, ...]
+    files: tuple[FileEntry, ...]
 
     def encode(self, identity: Ed25519PrivateKey) -> bytes:
         """Signed, to be sealed."""
-        told = self.model_dump(mode="json")
-        signature = sign(identity, _statement(told)).hex()
-        return json.dumps({"manifest": told, "key": public_of(identity).hex(), "signature": signature}).encode()
+        content = self.model_dump(mode="json")
+        signature = sign(identity, _statement(content)).hex()
+        return json.dumps({"manifest": content, "key": public_of(identity).hex(), "signature": signature}).encode()
 
     @classmethod
     def decode(cls, content: bytes) -> Self:
@@ -78,10 +78,10 @@ class Manifest(Frozen):
             ValueError: it is no manifest of this release.
         """
         try:
-            told = json.loads(content)
-            key, signature = bytes.fromhex(told["key"]), bytes.fromhex(told["signature"])
-            verify(key, signature, _statement(told["manifest"]), who="the site", what="snapshot")
-            manifest = cls.model_validate(told["manifest"])
+            signed_content = json.loads(content)
+            key, signature = bytes.fromhex(signed_content["key"]), bytes.fromhex(signed_content["signature"])
+            verify(key, signature, _statement(signed_content["manifest"]), who="the site", what="snapshot")
+            manifest = cls.model_validate(signed_content["manifest"])
         except (KeyError, TypeError, ValidationError, SecAggError) as error:
             raise ValueError(str(error)) from None
         if manifest.format != FORMAT or any(len(f.pieces) != -(-f.size // PIECE_BYTES) for f in manifest.files):
@@ -108,5 +108,5 @@ def hash_of(content: bytes | memoryview) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _statement(told: dict[str, Any]) -> bytes:
-    return digest("backup", canonical(told))
+def _statement(content: dict[str, Any]) -> bytes:
+    return digest("backup", canonical(content))

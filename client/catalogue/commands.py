@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from client.catalogue import dataset_offer
-from client.catalogue.listing_check import Seen, fetch, send
+from client.catalogue.listing_check import SiteCatalogue, fetch, send
 from client.home import Home, home_option
 from common.catalogue import command_parts, listing_view
 from common.catalogue.listing import SHOWN, Listing, roots_named
@@ -56,25 +56,25 @@ def _show(options: argparse.Namespace) -> int:
 
 def _listing(home: Home) -> Listing:
     """As it is now; where the coordinator cannot be reached, as it was seen last."""
-    from client.plans.sync import board_of
+    from client.plans.sync import gateway_of
 
-    seen = Seen(home)
+    catalogue = SiteCatalogue(home)
     try:
-        with board_of(home) as board:
-            return seen.look(board)[0]
+        with gateway_of(home) as board:
+            return catalogue.look(board)[0]
     except LinkError as error:
-        if (kept := seen.kept()) is None:
+        if (listing := catalogue.kept()) is None:
             raise
-        print(f"As it was seen on {listing_view.day(kept.made_s)}: {error}\n")
-        return kept
+        print(f"As it was seen on {listing_view.day(listing.made_s)}: {error}\n")
+        return listing
 
 
 def _take(options: argparse.Namespace) -> int:
-    from client.plans.sync import board_of
+    from client.plans.sync import gateway_of
 
     home = Home.at(options.home)
-    with board_of(home) as board:
-        content = Seen(home).look(board)[0].find(command_parts.what(options)).content
+    with gateway_of(home) as board:
+        content = SiteCatalogue(home).look(board)[0].find(command_parts.what(options)).content
         path = command_parts.target(options, content)
         options.act.facts |= _facts(content)
         if not isinstance(model := content.offer, ModelOffer):
@@ -83,8 +83,8 @@ def _take(options: argparse.Namespace) -> int:
         with Watch(model.size, terminal.console(errors=True)) as watch:
             part = fetch(board, model, path.parent, lambda size: watch.advance(size, "fetching"))
     try:
-        shared = package_file.read_package(part)
-        if (shared.digest, shared.fingerprint) != (model.package, model.fingerprint):
+        package = package_file.read_package(part)
+        if (package.digest, package.fingerprint) != (model.package, model.fingerprint):
             raise CatalogueError(f"{content.address}: its package is another's than its entry names. Do not use it.")
         part.rename(path)
     finally:
@@ -98,42 +98,46 @@ def _take(options: argparse.Namespace) -> int:
 
 
 def _offer(options: argparse.Namespace) -> int:
-    from client.plans.sync import board_of
+    from client.plans.sync import gateway_of
 
     home, what, package = Home.at(options.home), command_parts.what(options), b""
-    seen, said = Seen(home), command_parts.descriptions(options)
-    with board_of(home) as board:
-        _, versions = seen.look(board)
+    catalogue, descriptions = SiteCatalogue(home), command_parts.descriptions(options)
+    with gateway_of(home) as board:
+        _, versions = catalogue.look(board)
         if what in home.settings.datasets:
-            content = dataset_offer.of_dataset(home, what, said, versions)
+            content = dataset_offer.of_dataset(home, what, descriptions, versions)
         else:
-            content, package = of_file(_found(home, what), said, home.pins.federation, home.site, versions)
+            content, package = of_file(_file_of(home, what), descriptions, home.pins.federation, home.site, versions)
         command_parts.confirm_offer(options, content)
         options.act.facts |= _facts(content)
         options.act.dataset = what if content.offer.kind == "dataset" else ""
         with Watch(max(len(package), 1), terminal.console(errors=True)) as watch:
             send(board, package, lambda size: watch.advance(size, "sending"))
-        offer = seen.offer(board, content)
-        seen.look(board)
+        offer = catalogue.offer(board, content)
+        catalogue.look(board)
     options.act.facts["digest"] = offer.digest
     print(f"\nOffered as {content.address}, version {content.version}.")
     return 0
 
 
 def _withdraw(options: argparse.Namespace) -> int:
-    from client.plans.sync import board_of
+    from client.plans.sync import gateway_of
 
     home = Home.at(options.home)
-    seen, name = Seen(home), command_parts.what(options).removeprefix(f"{home.site}/")
-    with board_of(home) as board:
-        listing, versions = seen.look(board)
-        own = {o.content.name: o.content for o in listing.offers if o.content.owner == home.site and not o.withdrawn}
-        if name not in own:
-            raise CatalogueError(f"{name}: this site offers no such thing; it offers {', '.join(own) or 'nothing'}.")
-        content = withdrawal(own[name]).model_copy(update={"version": versions[name]})
+    catalogue, name = SiteCatalogue(home), command_parts.what(options).removeprefix(f"{home.site}/")
+    with gateway_of(home) as board:
+        listing, versions = catalogue.look(board)
+        own_offers = {
+            o.content.name: o.content for o in listing.offers if o.content.owner == home.site and not o.withdrawn
+        }
+        if name not in own_offers:
+            raise CatalogueError(
+                f"{name}: this site offers no such thing; it offers {', '.join(own_offers) or 'nothing'}."
+            )
+        content = withdrawal(own_offers[name]).model_copy(update={"version": versions[name]})
         options.act.facts |= _facts(content)
-        seen.offer(board, content)
-        seen.look(board)
+        catalogue.offer(board, content)
+        catalogue.look(board)
     print(f"Withdrawn: {content.address}. Who has read it knows it all the same.")
     return 0
 
@@ -159,19 +163,19 @@ def _read(options: argparse.Namespace) -> int:
     return 0
 
 
-def _found(home: Home, what: str) -> Path:
+def _file_of(home: Home, what: str) -> Path:
     if not (path := Path(what)).is_file():
-        known = ", ".join(home.settings.datasets) or "none yet"
+        names = ", ".join(home.settings.datasets) or "none yet"
         raise CatalogueError(
-            f"{what}: neither a data set of {home.folder / 'site.yaml'} ({known}), nor a file. Expected one of these, "
+            f"{what}: neither a data set of {home.folder / 'site.yaml'} ({names}), nor a file. Expected one of these, "
             "a package (.consilium) or a configuration with a section `plan`."
         )
     return path
 
 
 def _facts(content: OfferContent) -> dict[str, int | str]:
-    told: dict[str, int | str] = {"offer": content.address.replace("/", ":"), "kind": content.offer.kind}
-    return told | {"version": content.version}
+    facts: dict[str, int | str] = {"offer": content.address.replace("/", ":"), "kind": content.offer.kind}
+    return facts | {"version": content.version}
 
 
 COMMANDS = {

@@ -20,49 +20,54 @@ EXAMPLE = """    about:
       period: 2018 to 2024"""
 
 
-def of_dataset(home: Home, name: str, said: Descriptions, versions: dict[str, int]) -> OfferContent:
+def of_dataset(home: Home, name: str, descriptions: Descriptions, versions: dict[str, int]) -> OfferContent:
     """What is to be signed.
 
     Raises:
         ConfigError: the data set is not described, or for a purpose that the site's policy does not allow.
         DataError: it cannot be counted.
     """
-    own, path = home.settings.datasets[name], home.folder / "site.yaml"
-    if (about := own.about) is None:
+    dataset, path = home.settings.datasets[name], home.folder / "site.yaml"
+    if (about := dataset.about) is None:
         raise ConfigError(
             f"{path}: datasets.{name} has no section `about`, and the catalogue needs a description. For example:\n"
             f"{EXAMPLE}"
         )
     purposes = _purposes(home, about)
-    offer = _counted(home.site, name, own, about, purposes)
-    told = Descriptions(said.name or name, said.title or about.title, said.description or about.description,
-                said.contact or about.contact)  # fmt: skip
-    return offer_content(home.pins.federation, home.site, told, offer, versions)
+    offer = _count(home.site, name, dataset, about, purposes)
+    complete = Descriptions(
+        descriptions.name or name,
+        descriptions.title or about.title,
+        descriptions.description or about.description,
+        descriptions.contact or about.contact,
+    )
+    return offer_content(home.pins.federation, home.site, complete, offer, versions)
 
 
 def _purposes(home: Home, about: DatasetDescription) -> tuple[str, ...]:
-    allowed = set(home.settings.policy.purposes) & set(policy_store(home).newest().content.purposes)
-    if strange := sorted(set(about.purposes or ()) - allowed):
+    allowed_purposes = set(home.settings.policy.purposes) & set(policy_store(home).newest().content.purposes)
+    if strange := sorted(set(about.purposes or ()) - allowed_purposes):
         raise ConfigError(
             f"about.purposes: '{strange[0]}' is not among the purposes that this site allows "
-            f"({', '.join(sorted(allowed)) or 'none'}): policy.purposes in site.yaml, and `client access show`."
+            f"({', '.join(sorted(allowed_purposes)) or 'none'}): policy.purposes in site.yaml, and `client access "
+            "show`."
         )
-    return about.purposes if about.purposes is not None else tuple(sorted(allowed))
+    return about.purposes if about.purposes is not None else tuple(sorted(allowed_purposes))
 
 
-def _counted(
-    site: str, name: str, own: SiteDataset, about: DatasetDescription, purposes: tuple[str, ...]
+def _count(
+    site: str, name: str, dataset: SiteDataset, about: DatasetDescription, purposes: tuple[str, ...]
 ) -> DatasetOffer:
-    table = open_table(own.data).of(site)
-    division = splits.divide(table, own.sites, 1, own.data.on_error)
-    if own.take is not None and own.take not in division.names:
-        raise ConfigError(f"take is {own.take!r}, expected one of: {', '.join(division.names)}.")
-    if own.take is None and len(division.names) > 1:
+    table = open_table(dataset.data).of(site)
+    division = splits.divide(table, dataset.sites, 1, dataset.data.on_error)
+    if dataset.take is not None and dataset.take not in division.names:
+        raise ConfigError(f"take is {dataset.take!r}, expected one of: {', '.join(division.names)}.")
+    if dataset.take is None and len(division.names) > 1:
         raise CatalogueError(
             f"the data have {len(division.names)} sites; say with `take` which of them is this hospital: "
             f"{', '.join(division.names)}."
         )
-    here = division.site == (division.names.index(own.take) if own.take else 0)
+    here = division.site == (division.names.index(dataset.take) if dataset.take else 0)
     counts = np.bincount(table.labels[here], minlength=len(table.classes))
     exact = about.counts == "exact"
     people = _people(table, np.flatnonzero(here).tolist())
@@ -71,11 +76,11 @@ def _counted(
         conditions=about.conditions, purposes=purposes, labels=table.classes,
         cases=tuple(Span.of(int(count), exact=exact) for count in counts),
         people=None if people is None else Span.of(people, exact=exact),
-        origin=own.origin,
+        origin=dataset.origin,
     )  # fmt: skip
 
 
 def _people(table: Table, cases: list[int]) -> int | None:
     """How many people the cases show; None where some name nobody."""
-    known = [table.patient[i] if table.patient else None for i in cases]
-    return None if not all(known) else len(set(known))
+    patients = [table.patient[i] if table.patient else None for i in cases]
+    return None if not all(patients) else len(set(patients))

@@ -23,7 +23,7 @@ from common.trust.documents import read_document
 
 if TYPE_CHECKING:
     from client.connection.gateway_client import (
-        Board,  # and Flower with it, for which a command that only reads here should not wait
+        GatewayClient,  # and Flower with it, for which a command that only reads here should not wait
     )
 
 ASK = "Telephone the coordinator."
@@ -33,7 +33,7 @@ Advance = Callable[[int], None]
 
 
 @dataclass(frozen=True)
-class Seen:
+class SiteCatalogue:
     """What this site knows of the catalogue."""
 
     home: Home
@@ -48,20 +48,20 @@ class Seen:
         path = self.folder / "listing"
         return Listing.load_verified(path.read_bytes(), self.home.pins) if path.exists() else None
 
-    def look(self, board: "Board") -> tuple[Listing, dict[str, int]]:
+    def look(self, board: "GatewayClient") -> tuple[Listing, dict[str, int]]:
         """The catalogue now, and by name the versions that this site's next entries must have.
 
         Raises:
             CatalogueError: it contradicts what was seen before, or lacks what this site offers.
             LinkError, IdentityError, WireError, PolicyError: as of the board, and for signatures that do not hold.
         """
-        told = board.catalogue()
-        listing = Listing.load_verified(json.dumps(told.get("catalogue")).encode(), self.home.pins)
+        answer = board.catalogue()
+        listing = Listing.load_verified(json.dumps(answer.get("catalogue")).encode(), self.home.pins)
         self._refuse_contradiction(listing)
         replace(self.folder / "listing", listing.document.encode())
-        return listing, self._next(told.get("next"))
+        return listing, self._next(answer.get("next"))
 
-    def offer(self, board: "Board", content: OfferContent) -> Offer:
+    def offer(self, board: "GatewayClient", content: OfferContent) -> Offer:
         """Sign an entry, and hand it in.
 
         Raises:
@@ -101,29 +101,29 @@ class Seen:
             if found is None or found.content.version < content.version:
                 raise CatalogueError(f"the catalogue lacks what this site offers: {content.address}. {ASK}")
 
-    def _next(self, told: Any) -> dict[str, int]:
-        own = {content.name: content.version + 1 for content in self.own()}
+    def _next(self, versions: Any) -> dict[str, int]:
+        own_versions = {content.name: content.version + 1 for content in self.own()}
         try:
-            there = {str(name): int(version) for name, version in told.items()}
+            there = {str(name): int(version) for name, version in versions.items()}
         except (AttributeError, TypeError, ValueError, OverflowError):
             raise WireError("the coordinator's catalogue is of another release. Bring both sides to one.") from None
-        return {name: max(own.get(name, 1), there.get(name, 1)) for name in {*own, *there}}
+        return {name: max(own_versions.get(name, 1), there.get(name, 1)) for name in {*own_versions, *there}}
 
 
-def send(board: "Board", package: bytes, advance: Advance) -> None:
+def send(board: "GatewayClient", package: bytes, advance: Advance) -> None:
     """Send a package that will be offered; one that was cut off goes on where it was."""
     sha256, here = hashlib.sha256(package).hexdigest(), 0
     while here < len(package):
         piece = package[here : here + PIECE]
-        told = board.deposit({"sha256": sha256, "offset": here, "data": base64.b64encode(piece).decode()})
-        there = told.get("here")
+        answer = board.deposit({"sha256": sha256, "offset": here, "data": base64.b64encode(piece).decode()})
+        there = answer.get("here")
         if not isinstance(there, int) or not 0 <= there <= len(package) or there == here:
             raise WireError("the coordinator does not say how much of the package it has. Offer it again.")
         advance(there - here)
         here = there
 
 
-def fetch(board: "Board", model: ModelOffer, folder: Path, advance: Advance) -> Path:
+def fetch(board: "GatewayClient", model: ModelOffer, folder: Path, advance: Advance) -> Path:
     """A package that is offered, whole, in a new file in a folder; the caller names it.
 
     Raises:
@@ -149,9 +149,9 @@ def fetch(board: "Board", model: ModelOffer, folder: Path, advance: Advance) -> 
     return path
 
 
-def _bytes(told: object) -> bytes:
+def _bytes(encoded: object) -> bytes:
     try:
-        return base64.b64decode(str(told), validate=True)
+        return base64.b64decode(str(encoded), validate=True)
     except ValueError:
         raise WireError("a piece of a package that is none. Take it again.") from None
 

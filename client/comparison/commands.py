@@ -36,29 +36,29 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 def _compare(options: argparse.Namespace) -> int:
     from client.comparison import comparison  # and with it what trains
 
-    home, console, shared = Home.at(options.home), terminal.console(), package_file.read_package(options.model)
-    trust.settle(shared, options.home, options.publisher)
-    plan = comparison.plan_of(home, shared)
+    home, console, package = Home.at(options.home), terminal.console(), package_file.read_package(options.model)
+    trust.settle(package, options.home, options.publisher)
+    plan = comparison.plan_of(home, package)
     options.act.plan, options.act.dataset = plan.name, plan.content.dataset
     with Watch(1.0, terminal.console(errors=True)) as watch:
-        told = comparison.compared(home, shared, plan, watch.advance)
+        result = comparison.compare(home, package, plan, watch.advance)
     folder = home.folder / "comparisons"
-    write_json(folder / f"{shared.content.name}.json", told)
-    curves_picture.worth(told, comparison.verdict(told), folder / f"{shared.content.name}.png")
-    console.print(_table(told))
-    console.print(f"{comparison.verdict(told)}\nThe personalised model takes {100 * told['own_share']:.0f} % of the "
-                  "one trained here. Test cases took no part in any training.", highlight=False)  # fmt: skip
-    if told["origin"] != "hospital":
-        console.print(f"Not real: {ORIGINS[told['origin']]}.", highlight=False)
+    write_json(folder / f"{package.content.name}.json", result)
+    curves_picture.worth(result, comparison.verdict(result), folder / f"{package.content.name}.png")
+    console.print(_table(result))
+    console.print(f"{comparison.verdict(result)}\nThe personalised model takes {100 * result['own_share']:.0f} % of "
+                  "the one trained here. Test cases took no part in any training.", highlight=False)  # fmt: skip
+    if result["origin"] != "hospital":
+        console.print(f"Not real: {ORIGINS[result['origin']]}.", highlight=False)
     console.print(f"In {folder}: figures and picture. Research software, not a medical device.", highlight=False)
     return 0
 
 
-def _table(told: dict[str, Any]) -> Sheet:
+def _table(result: dict[str, Any]) -> Sheet:
     table = Sheet("model", *(c.upper() if c == "auc" else c for c in COLUMNS))
-    for name, shown in NAMES.items():
-        by = told["figures"][name]
-        table.add(shown, *(intervals.format_interval(by[c], by.get(f"{c}_interval"), "\n") for c in COLUMNS))
+    for name, title in NAMES.items():
+        by = result["figures"][name]
+        table.add(title, *(intervals.format_interval(by[c], by.get(f"{c}_interval"), "\n") for c in COLUMNS))
     return table
 
 

@@ -34,7 +34,7 @@ Advance = Callable[[float, str], None]
 
 
 @dataclass(frozen=True)
-class Alone:
+class LocalModel:
     """What this hospital trained by itself."""
 
     weights: Tensors
@@ -43,66 +43,67 @@ class Alone:
     """Outcomes on its validation cases."""
 
 
-def plan_of(home: Home, shared: ModelPackage) -> RunPlan:
+def plan_of(home: Home, package: ModelPackage) -> RunPlan:
     """The plan that a package's model was trained by.
 
     Raises:
         PlanError: this site does not know it.
     """
-    told = shared.content.provenance
-    plan = next((plan for plan in PlanInbox(home).plans() if plan.digest == told.plan), None)
+    provenance = package.content.provenance
+    plan = next((plan for plan in PlanInbox(home).plans() if plan.digest == provenance.plan), None)
     if plan is None:
         raise PlanError(
-            f"{shared.content.name}: was not trained by a plan that this site knows, so there is nothing to train by. "
+            f"{package.content.name}: was not trained by a plan that this site knows, so there is nothing to train by. "
             "Expected a model of a run that this site was asked for."
         )
     return plan
 
 
-def compared(home: Home, shared: ModelPackage, plan: RunPlan, advance: Advance) -> dict[str, Any]:
+def compare(home: Home, package: ModelPackage, plan: RunPlan, advance: Advance) -> dict[str, Any]:
     """Everything: figures of each model with intervals, and how far the federated one is better than the own.
 
     Raises:
         DataError: the site has no test or training cases under this plan.
         ConfigError: its data set is not there.
     """
-    told, cases = plan.content, own_cases(home, plan)
+    content, cases = plan.content, own_cases(home, plan)
     if not len(cases.test) or not len(cases.train):
         raise DataError(
-            f"{home.folder / 'site.yaml'}: datasets.{told.dataset}: {len(cases.train)} training and {len(cases.test)} "
-            "test cases, expected some of both: sites.test says which share of the cases is kept for testing."
+            f"{home.folder / 'site.yaml'}: datasets.{content.dataset}: {len(cases.train)} training and "
+            f"{len(cases.test)} test cases, expected some of both: sites.test says which share of the cases is kept "
+            "for testing."
         )
-    model = shared.model()
-    own = trained_alone(cases, told.training, model, advance)
+    model = package.model()
+    local = train_alone(cases, content.training, model, advance)
 
     def both(part: Cases) -> tuple[Logits, Logits]:
-        alone = model.scores(own.weights, own.pipeline.after(part.images))
-        return alone, shared.scores(model, part.images)
+        alone = model.scores(local.weights, local.pipeline.after(part.images))
+        return alone, package.scores(model, part.images)
 
     mix = choose_mix(*both(cases.validation), cases.validation.labels)
-    mixed = performance.count(mix(*both(cases.validation)), cases.validation.labels)
-    rule, threshold = told.training.operating_point, shared.content.threshold
+    mixed_counts = performance.count(mix(*both(cases.validation)), cases.validation.labels)
+    rule, threshold = content.training.operating_point, package.content.threshold
     alone, together = both(cases.test)
     models: dict[str, tuple[NDArray[Any], float | None]] = {
-        "local": (alone, performance.operating_point(own.counts, rule)),
+        "local": (alone, performance.operating_point(local.counts, rule)),
         "federated": (together, threshold),
         "personalised": (
             mix(alone, together),
-            performance.operating_point(mixed, rule) if mix.own_share else threshold,
+            performance.operating_point(mixed_counts, rule) if mix.own_share else threshold,
         ),
     }
     labels = cases.test.labels
-    by_class = np.bincount(labels, minlength=len(told.labels)).tolist()
+    by_class = np.bincount(labels, minlength=len(content.labels)).tolist()
     return {
-        "site": home.site, "plan": plan.name, "model": shared.content.name, "package": shared.digest,
-        "labels": list(told.labels), "training_cases": len(cases.train), "by_class": by_class,
-        "own_share": mix.own_share, "origin": home.settings.datasets[told.dataset].origin,
+        "site": home.site, "plan": plan.name, "model": package.content.name, "package": package.digest,
+        "labels": list(content.labels), "training_cases": len(cases.train), "by_class": by_class,
+        "own_share": mix.own_share, "origin": home.settings.datasets[content.dataset].origin,
         "figures": {name: _figures(*scored, labels, by_class) for name, scored in models.items()},
         "better_by": difference(alone, together, labels),
     }  # fmt: skip
 
 
-def trained_alone(cases: SiteCases, training: Training, model: Model, advance: Advance) -> Alone:
+def train_alone(cases: SiteCases, training: Training, model: Model, advance: Advance) -> LocalModel:
     """This hospital's own model, by the plan's recipe: the CNN's rounds with one site, the SVM's exact optimum."""
     training = for_one(training)
     seed, pipeline = training.seeds[0], Pipeline(training.preprocess)
@@ -123,12 +124,12 @@ def trained_alone(cases: SiteCases, training: Training, model: Model, advance: A
         if place.asks == "train":
             advance(1 / total, f"training alone: round {place.round + 1} of {total}")
         place = following
-    resolved = (
+    whole_pipeline = (
         pipeline.with_statistics(place.normalisation["mean"], place.normalisation["variance"])
         if place.normalisation
         else pipeline
     )
-    return Alone(weights, resolved, counts)
+    return LocalModel(weights, whole_pipeline, counts)
 
 
 def difference(alone: Logits, together: Logits, labels: Labels) -> dict[str, Any] | None:
@@ -142,8 +143,8 @@ def difference(alone: Logits, together: Logits, labels: Labels) -> dict[str, Any
         return None
     margins = [performance.margins(logits)[:, 0] for logits in (alone, together)]
 
-    def gap(drawn: NDArray[np.int64]) -> float:
-        before, after = (performance.exact_auc(margin[drawn], labels[drawn] == 1) or 0.0 for margin in margins)
+    def gap(cases: NDArray[np.int64]) -> float:
+        before, after = (performance.exact_auc(margin[cases], labels[cases] == 1) or 0.0 for margin in margins)
         return after - before
 
     rng = np.random.default_rng(1)
@@ -157,9 +158,9 @@ def _figures(scores: NDArray[Any], threshold: float | None, labels: Labels, by_c
     return figures | intervals.of_figures(figures, by_class)
 
 
-def verdict(told: dict[str, Any]) -> str:
+def verdict(result: dict[str, Any]) -> str:
     """What the difference says, in words."""
-    n, gap = sum(told["by_class"]), told["better_by"]
+    n, gap = sum(result["by_class"]), result["better_by"]
     if gap is None:
         return f"{n} test cases are too few, or of too many classes, to say which model is better here."
     low, high = gap["interval"]

@@ -13,12 +13,12 @@ import httpx
 
 from client.connection.fleet_client import (
     Clock,
-    Link,
+    Endpoint,
     NobodyWaitsError,
     UnknownKeyError,
-    signed,
-    told,
-    trusting,
+    error_of,
+    signature_headers,
+    tls_context,
     unreachable,
 )
 from common.errors import LinkError, WireError
@@ -35,33 +35,33 @@ class UnknownWayError(Exception):
 
 
 @dataclass
-class Express:
+class FastPath:
     """The short way."""
 
-    link: Link
+    endpoint: Endpoint
     clock: Clock
     _client: httpx.Client = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._client = httpx.Client(
-            base_url=f"https://{self.link.address}", verify=trusting(self.link), timeout=TIMEOUT_S
+            base_url=f"https://{self.endpoint.address}", verify=tls_context(self.endpoint), timeout=TIMEOUT_S
         )  # fmt: skip
 
-    def take(self, got: str) -> list[bytes]:
+    def take(self, last_id: str) -> list[bytes]:
         """The next message, as a PullMessagesResponse and objects of its content; nothing where none came in a while.
 
         Args:
-            got: the last message that has safely arrived; any other is handed out again.
+            last_id: the last message that has safely arrived; any other is handed out again.
 
         Raises:
             UnknownWayError, UnknownKeyError: as they say.
             LinkError: for all that may be better soon.
         """
-        answer = self._post(TAKE, b"", {GOT: got})
+        answer = self._post(TAKE, b"", {GOT: last_id})
         try:
             return list(read_frames(BytesIO(answer.content)))
         except WireError:
-            raise LinkError(f"{self.link.address} broke off in the middle of a message.") from None
+            raise LinkError(f"{self.endpoint.address} broke off in the middle of a message.") from None
 
     def give(self, parts: list[bytes]) -> None:
         """Hand in a reply: a PushMessagesRequest, then all its objects.
@@ -82,18 +82,18 @@ class Express:
         status = answer.status_code
         if answer.is_success:
             return answer
-        code, said = told(answer)
+        code, reason = error_of(answer)
         if status in (httpx.codes.NOT_FOUND, httpx.codes.METHOD_NOT_ALLOWED):
             raise UnknownWayError
         if status == httpx.codes.GONE:
             raise NobodyWaitsError("its run is not going on any more")
         if status == httpx.codes.UNAUTHORIZED:
-            raise UnknownKeyError(said)
-        raise LinkError(f"{self.link.address} answers {status} ({code}: {said}). It may be restarting.")
+            raise UnknownKeyError(reason)
+        raise LinkError(f"{self.endpoint.address} answers {status} ({code}: {reason}). It may be restarting.")
 
     def _once(self, path: str, body: bytes, headers: dict[str, str]) -> httpx.Response:
-        whole: dict[str, Any] = {**signed(self.link, self.clock), **headers}
+        whole: dict[str, Any] = {**signature_headers(self.endpoint, self.clock), **headers}
         try:
             return self._client.post(path, content=body, headers=whole)
         except httpx.RequestError as error:
-            raise LinkError(f"{self.link.address} {unreachable(error)}") from None
+            raise LinkError(f"{self.endpoint.address} {unreachable(error)}") from None

@@ -56,7 +56,7 @@ class UnknownKeyError(Exception):
 
 
 @dataclass(frozen=True)
-class Link:
+class Endpoint:
     """Where the coordinator is, and as whom to speak to it."""
 
     address: str
@@ -86,14 +86,14 @@ class Clock:
     def learn(self, date: str | None) -> bool:
         """Follow the Date of an answer; whether that changed anything."""
         try:
-            told = parsedate_to_datetime(date or "").timestamp()
+            coordinator_s = parsedate_to_datetime(date or "").timestamp()
         except (ValueError, TypeError):
             return False
-        if abs(told - self.now()) <= RESOLUTION_S:
+        if abs(coordinator_s - self.now()) <= RESOLUTION_S:
             return False
         # A Date has lost its fraction of a second. Any will do, but not the same for two that learn in one second: what
         # they sign would be the same, and taken for a replay.
-        self.offset_s = told + random.random() - time.time()
+        self.offset_s = coordinator_s + random.random() - time.time()
         return True
 
     def complaint(self) -> str:
@@ -107,7 +107,7 @@ class Clock:
 class _Signing:
     """Flower's NodeAuthHttpInterceptor, with the coordinator's time instead of the local one."""
 
-    link: Link
+    endpoint: Endpoint
     clock: Clock
 
     def intercept(self, context: ProtobufRequestContext, call_next: ProtobufCall) -> httpx.Response:
@@ -117,22 +117,22 @@ class _Signing:
         return response
 
     def _signed(self, context: ProtobufRequestContext) -> ProtobufRequestContext:
-        context.request.headers.update(signed(self.link, self.clock))
+        context.request.headers.update(signature_headers(self.endpoint, self.clock))
         return context
 
 
-def signed(link: Link, clock: Clock) -> dict[str, str]:
+def signature_headers(endpoint: Endpoint, clock: Clock) -> dict[str, str]:
     """Flower's headers of a node's request, for this moment of the coordinator's time."""
     timestamp = datetime.fromtimestamp(clock.now(), UTC).isoformat()
-    signature = sign_message(link.key, timestamp.encode("ascii"))
+    signature = sign_message(endpoint.key, timestamp.encode("ascii"))
     return {
-        FLEET_HTTP_PUBLIC_KEY_HEADER: b64encode(link.public_key).decode("ascii"),
+        FLEET_HTTP_PUBLIC_KEY_HEADER: b64encode(endpoint.public_key).decode("ascii"),
         TIMESTAMP_HEADER: timestamp,
         FLEET_HTTP_SIGNATURE_HEADER: b64encode(signature).decode("ascii"),
     }
 
 
-def trusting(link: Link) -> ssl.SSLContext:
+def tls_context(endpoint: Endpoint) -> ssl.SSLContext:
     """TLS that trusts the consortium's own authority and nobody else.
 
     Raises:
@@ -141,27 +141,32 @@ def trusting(link: Link) -> ssl.SSLContext:
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody yet
     tls.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        tls.load_verify_locations(cafile=link.ca)
+        tls.load_verify_locations(cafile=endpoint.ca)
     except (OSError, ssl.SSLError) as error:
         what = error.strerror if isinstance(error, FileNotFoundError | PermissionError) else "not a certificate in PEM"
-        raise ConfigError(f"{link.ca}: {what}. Expected the consortium's certificate, from the welcome file.") from None
+        raise ConfigError(
+            f"{endpoint.ca}: {what}. Expected the consortium's certificate, from the welcome file."
+        ) from None
     return tls
 
 
-def fleet(link: Link, clock: Clock) -> FleetHttpClient:
+def fleet(endpoint: Endpoint, clock: Clock) -> FleetHttpClient:
     """One client for all requests; it keeps its connections open.
 
     Raises:
         ConfigError: if the authority's certificate cannot be read.
     """
     client = FleetHttpClient(
-        f"https://{link.address}", interceptors=[_Signing(link, clock)], verify=trusting(link), timeout=TIMEOUT_S
+        f"https://{endpoint.address}",
+        interceptors=[_Signing(endpoint, clock)],
+        verify=tls_context(endpoint),
+        timeout=TIMEOUT_S,
     )
     client._client.follow_redirects = False  # else a coordinator could send requests into the hospital's own network
     return client
 
 
-def ask(link: Link, call: Callable[[Q], A], request: Q) -> A:
+def ask(endpoint: Endpoint, call: Callable[[Q], A], request: Q) -> A:
     """One request, tried once.
 
     Raises:
@@ -171,40 +176,40 @@ def ask(link: Link, call: Callable[[Q], A], request: Q) -> A:
     try:
         return call(request)
     except httpx.HTTPStatusError as error:
-        code, said = told(error.response)
+        code, reason = error_of(error.response)
         if code in NOBODY_WAITS:
             raise NobodyWaitsError("its run is not going on any more") from None
         status = error.response.status_code
         if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
-            raise UnknownKeyError(said if isinstance(code, str) else NOT_KNOWN) from None
+            raise UnknownKeyError(reason if isinstance(code, str) else NOT_KNOWN) from None
         if code == ApiErrorCode.FLEET_NODE_ACTIVATION_FAILED:
             raise UnknownKeyError(f"{NOT_KNOWN} Or it still counts as connected, for a minute.") from None
-        raise LinkError(f"{link.address} answers {status} ({said}). It may be restarting.") from None
+        raise LinkError(f"{endpoint.address} answers {status} ({reason}). It may be restarting.") from None
     except httpx.RequestError as error:
-        raise LinkError(f"{link.address} {unreachable(error)}") from None
+        raise LinkError(f"{endpoint.address} {unreachable(error)}") from None
     except ValueError:
-        raise LinkError(f"{link.address} does not answer as a coordinator of this release does.") from None
+        raise LinkError(f"{endpoint.address} does not answer as a coordinator of this release does.") from None
 
 
-def told(response: httpx.Response) -> tuple[int | str, str]:
+def error_of(response: httpx.Response) -> tuple[int | str, str]:
     """Code and reason of an answer that is an error: Flower's, a number, or our gateway's, a word. 0: neither."""
     try:
-        told = response.json()
-        code, said = told.get("code", told.get("error")), str(told.get("detail"))[:300]
+        body = response.json()
+        code, reason = body.get("code", body.get("error")), str(body.get("detail"))[:300]
     except (ValueError, AttributeError):
-        code, said = 0, "no reason given"
-    return code if isinstance(code, int | str) else 0, said if said.isprintable() else "no reason given"
+        code, reason = 0, "no reason given"
+    return code if isinstance(code, int | str) else 0, reason if reason.isprintable() else "no reason given"
 
 
 def unreachable(error: httpx.RequestError) -> str:
     """Why the coordinator was not reached, and what to do, after its address."""
-    said = str(error)
-    if "CERTIFICATE_VERIFY_FAILED" in said:
-        why = said.split("CERTIFICATE_VERIFY_FAILED] ")[-1].split(" (_ssl")[0]
+    text = str(error)
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        why = text.split("CERTIFICATE_VERIFY_FAILED] ")[-1].split(" (_ssl")[0]
         return (
             f"has not the certificate that is expected ({why}); nothing was sent. Is the address right, and this "
             "machine's date? Does something on the way open encrypted connections? Else ask the coordinator."
         )
     if isinstance(error, httpx.TimeoutException):
         return "does not answer in time. Check the network, the firewall and the address."
-    return f"cannot be reached ({said or type(error).__name__}). Check the network, the firewall and the address."
+    return f"cannot be reached ({text or type(error).__name__}). Check the network, the firewall and the address."

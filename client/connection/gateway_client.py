@@ -1,4 +1,4 @@
-"""The coordinator's board, as a site reads and answers it: signed with its identity, over TLS, nobody else trusted."""
+"""What a site asks the coordinator beside Flower: plans, decisions, log, catalogue. Signed by it, over TLS."""
 
 import json
 import ssl
@@ -18,8 +18,8 @@ PREFIX = "/v1/consilium/"
 TIMEOUT_S = 10.0
 
 
-class Board:
-    """One site's connection to the board, to be used in a `with` block.
+class GatewayClient:
+    """One site's connection to the gateway, to be used in a `with` block.
 
     Args:
         address: host:port of the gateway.
@@ -30,7 +30,7 @@ class Board:
         ConfigError: if the authority's certificate cannot be read.
         LinkError: every question, if the coordinator cannot be reached, is just starting, or does not take it.
         IdentityError: every question, if the coordinator does not take this site's signature, and why.
-        WireError: an answer that is not the board's.
+        WireError: an answer that is not of this release.
     """
 
     def __init__(self, address: str, authority: Path, site: str, identity: Ed25519PrivateKey) -> None:
@@ -61,33 +61,33 @@ class Board:
         """Roster and plans for this site."""
         return self._ask("GET", "board", b"")
 
-    def decision(self, told: Json) -> Json:
+    def decision(self, content: Json) -> Json:
         """Hand in a signed decision on a plan."""
-        return self._ask("POST", "decision", json.dumps(told).encode())
+        return self._ask("POST", "decision", json.dumps(content).encode())
 
-    def doing(self, told: Json) -> Json:
+    def doing(self, content: Json) -> Json:
         """Say what this site is doing."""
-        return self._ask("POST", "doing", json.dumps(told).encode())
+        return self._ask("POST", "doing", json.dumps(content).encode())
 
-    def history(self, told: Json) -> Json:
+    def history(self, content: Json) -> Json:
         """The newest head of the coordinator's log, and proof that it extends the one this site saw last."""
-        return self._ask("POST", "history", json.dumps(told).encode())
+        return self._ask("POST", "history", json.dumps(content).encode())
 
     def catalogue(self) -> Json:
         """What all partners offer, signed; and the versions that this site's next entries must have."""
         return self._ask("POST", "catalogue", b"{}")
 
-    def offer(self, told: Json) -> Json:
+    def offer(self, content: Json) -> Json:
         """Hand in a signed entry."""
-        return self._ask("POST", "offer", json.dumps(told).encode())
+        return self._ask("POST", "offer", json.dumps(content).encode())
 
-    def deposit(self, told: Json) -> Json:
+    def deposit(self, content: Json) -> Json:
         """Send a piece of a package that will be offered."""
-        return self._ask("POST", "deposit", json.dumps(told).encode())
+        return self._ask("POST", "deposit", json.dumps(content).encode())
 
-    def package(self, told: Json) -> Json:
+    def package(self, content: Json) -> Json:
         """Fetch a piece of a package that is offered."""
-        return self._ask("POST", "package", json.dumps(told).encode())
+        return self._ask("POST", "package", json.dumps(content).encode())
 
     def _ask(self, method: str, name: str, body: bytes) -> Json:
         answer = self._send(method, PREFIX + name, body)
@@ -95,8 +95,8 @@ class Board:
             answer = self._send(method, PREFIX + name, body)
             self._clock.learn(answer.headers.get("date"))
         try:
-            told = answer.json()
-            if not isinstance(told, dict):
+            content = answer.json()
+            if not isinstance(content, dict):
                 raise ValueError
         except ValueError:
             raise WireError(
@@ -104,8 +104,8 @@ class Board:
                 "address right?"
             ) from None
         if answer.is_success:
-            return told
-        cause, why = (" ".join(str(told.get(key, "?"))[:400].split()) for key in ("error", "detail"))
+            return content
+        cause, why = (" ".join(str(content.get(key, "?"))[:400].split()) for key in ("error", "detail"))
         if answer.status_code == httpx.codes.UNAUTHORIZED:
             clock = self._clock.complaint()
             raise IdentityError(cause, f"{self._address}: {why}" + (f" By its clock, {clock}." if clock else ""))

@@ -33,7 +33,7 @@ class Journal:
 
     @classmethod
     @contextmanager
-    def opened(cls, folder: Path) -> Iterator[Self]:
+    def open(cls, folder: Path) -> Iterator[Self]:
         """Hold the folder; it is made if it is missing, readable by its owner alone.
 
         Raises:
@@ -47,8 +47,8 @@ class Journal:
             folder, f"{folder}: another process of this site is running. Stop it first, or leave it to work."
         ):
             journal = cls(folder)
-            for left in [*folder.glob(f".*{MESSAGE}.*"), *folder.glob(f".*{REPLY}.*")]:
-                left.unlink()  # a process was killed while it wrote them
+            for leftover in [*folder.glob(f".*{MESSAGE}.*"), *folder.glob(f".*{REPLY}.*")]:
+                leftover.unlink()  # a process was killed while it wrote them
             yield journal
 
     def write(self, name: str, parts: Iterable[bytes]) -> None:

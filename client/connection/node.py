@@ -2,7 +2,15 @@
 
 What Flower's SuperNode does, without a process for every message, without its sleeps, and without the bundle: nothing
 that the coordinator sends is ever executed, for it is not even fetched. It goes on for ever: whatever fails is tried
-again, and a process that was killed takes up what it was doing from its journal (client/connection/message_handler.py).
+again, and a process that was killed takes up what it was doing from its journal.
+
+    serve ─> _Node.run ─> _session   connect; finish what the journal holds; then poll until something happens
+                             └─> _poll ─> MessageHandler.fetch, take       the life of one message is described there
+    a second thread                       a heartbeat, so that the site counts as online while it trains
+
+Two loops keep it alive. `RetryLoop.until_done` repeats one request while the network or the disk fails, which passes.
+`_Node.run` begins a session again when the coordinator does not know this site's key any more, or a defect came up:
+what is in the journal is still there then, and is tried again.
 """
 
 import logging
@@ -26,14 +34,14 @@ from flwr.supercore.heartbeat import HeartbeatSender
 from flwr.supercore.version import package_version
 from flwr.supernode.fleet_http_client import FleetHttpClient
 
-from client.connection.fast_path import Express
-from client.connection.fleet_client import Link, NobodyWaitsError, UnknownKeyError, ask, fleet
-from client.connection.message_handler import Errands
+from client.connection.fast_path import FastPath
+from client.connection.fleet_client import Endpoint, NobodyWaitsError, UnknownKeyError, ask, fleet
+from client.connection.message_handler import MessageHandler
 from client.connection.message_journal import NODE, Journal
-from client.connection.retry import FIRST_PAUSE_S, LONGEST_PAUSE_S, Doing, Line, StoppedError
+from client.connection.retry import FIRST_PAUSE_S, LONGEST_PAUSE_S, RetryLoop, SiteStatus, StoppedError
 from common.errors import ConfigError, LinkError, WireError
 
-__all__ = ["FLOWER", "Doing", "Link", "serve"]
+__all__ = ["FLOWER", "Endpoint", "SiteStatus", "serve"]
 
 FLOWER = "1.42.0"
 """Inner modules of Flower are used here: of this release, and no other."""
@@ -56,21 +64,21 @@ def start_again() -> None:
 
 
 def serve(
-    link: Link,
+    endpoint: Endpoint,
     app: ClientApp,
     node_config: Mapping[str, str | int | float | bool],
     journal: Path,
-    tell: Callable[[Doing], None],
+    on_status: Callable[[SiteStatus], None],
     stop: threading.Event,
-    hung: Callable[[], None] = start_again,
+    on_hang: Callable[[], None] = start_again,
 ) -> None:
     """Answer the coordinator's messages until `stop` is set; returns when the coordinator knows that the site left.
 
     Args:
         node_config: what the app finds in its context; `run_config` is empty, and `state` lasts as long as the process.
         journal: a folder of this site's own.
-        tell: called on every change of what the site is doing.
-        hung: called in another thread when an answer is not there by the time that the message expires.
+        on_status: called on every change of what the site is doing.
+        on_hang: called in another thread when an answer is not there by the time that the message expires.
 
     Raises:
         ConfigError: another release of Flower, or a certificate that cannot be read.
@@ -78,29 +86,30 @@ def serve(
     """
     if package_version != FLOWER:
         raise ConfigError(f"flwr is {package_version}, expected {FLOWER}. Install this release's requirements again.")
-    line = Line(link, journal, tell, stop)
-    with Journal.opened(journal) as kept, fleet(link, line.clock) as client:
-        express = Express(link, line.clock)
+    retry = RetryLoop(endpoint, journal, on_status, stop)
+    with Journal.open(journal) as open_journal, fleet(endpoint, retry.clock) as client:
+        fast_path = FastPath(endpoint, retry.clock)
         try:
-            _Resident(line, client, kept, Errands(line, client, kept, app, node_config, hung, express)).run()
+            handler = MessageHandler(retry, client, open_journal, app, node_config, on_hang, fast_path)
+            _Node(retry, client, open_journal, handler).run()
         finally:
-            express.close()
+            fast_path.close()
 
 
 @dataclass
-class _Resident:
-    line: Line
+class _Node:
+    retry: RetryLoop
     client: FleetHttpClient
     journal: Journal
-    errands: Errands
-    heard_s: float = float("-inf")
+    handler: MessageHandler
+    last_message_s: float = float("-inf")
     """When the last message was dealt with (monotonic)."""
 
     def run(self) -> None:
         heart = HeartbeatSender(self._beat)
         heart.start()
         try:
-            while not self.line.stop.is_set():
+            while not self.retry.stop.is_set():
                 self._session()
         except StoppedError:
             pass
@@ -113,67 +122,67 @@ class _Resident:
         try:
             self._connect()
             for name in self.journal.pending():
-                self.errands.finish(name)
-                self.heard_s = time.monotonic()
-            while not self.line.stop.is_set():
+                self.handler.finish(name)
+                self.last_message_s = time.monotonic()
+            while not self.retry.stop.is_set():
                 self._poll()
         except UnknownKeyError:
-            self.line.stop.wait(FIRST_PAUSE_S)
+            self.retry.stop.wait(FIRST_PAUSE_S)
         except StoppedError:
             raise
         except Exception:
             # A defect of ours, or of Flower's: the site stays, and what it has in its journal it tries again.
             log.exception("unexpected; going on in %.0f s", LONGEST_PAUSE_S)
-            self.line.stop.wait(LONGEST_PAUSE_S)
+            self.retry.stop.wait(LONGEST_PAUSE_S)
 
     def _poll(self) -> None:
         """Ask for a message; if there is none, wait a little, and longer if the coordinator has much to do."""
         began = time.monotonic()
-        found = self.errands.fetch()
+        parts = self.handler.fetch()
         now = time.monotonic()
-        if found:
-            self.errands.take(found)
-            self.heard_s = time.monotonic()
+        if parts:
+            self.handler.take(parts)
+            self.last_message_s = time.monotonic()
             return
-        silence_s = now - self.heard_s
+        silence_s = now - self.last_message_s
         if silence_s > QUIET_S:
-            self.errands.confirm()
-        self.line.say("waiting" if silence_s < RUN_ALIVE_S else "idle")
-        if self.errands.short:  # the gateway has held the question for a while
-            self.line.stop.wait(SHORT_PAUSE_S)
+            self.handler.confirm()
+        self.retry.report("waiting" if silence_s < RUN_ALIVE_S else "idle")
+        if self.handler.uses_fast_path:  # the gateway has held the question for a while
+            self.retry.stop.wait(SHORT_PAUSE_S)
             return
         pause_s = POLL_S + silence_s / RUN_ALIVE_S
-        self.line.stop.wait(max(min(pause_s, IDLE_POLL_S), 2 * (now - began)))
+        self.retry.stop.wait(max(min(pause_s, IDLE_POLL_S), 2 * (now - began)))
 
     # --- being a node -----------------------------------------------------------------------------------------------
 
     def _connect(self) -> None:
-        address = self.line.link.address
-        self.line.say("connecting", address)
-        self.errands.node = Node(node_id=self.line.insist(self._identify))
-        log.info("connected to %s as node %d", address, self.errands.node.node_id)
+        address = self.retry.endpoint.address
+        self.retry.report("connecting", address)
+        self.handler.node = Node(node_id=self.retry.until_done(self._identify))
+        log.info("connected to %s as node %d", address, self.handler.node.node_id)
 
     def _identify(self) -> int:
         """The id of this site's node, online.
 
         The coordinator activates no node that it takes to be online, as it does for a minute after one was killed; but
-        any heartbeat of a node that says its id is welcome. So the id is kept.
+        any heartbeat of a node that says its id is welcome. So the id is node_id.
         """
-        link, kept = self.line.link, self._kept_id()
+        endpoint, node_id = self.retry.endpoint, self._recorded_id()
         try:
-            if kept and ask(link, self.client.SendNodeHeartbeat, _heartbeat(kept)).success:
-                return kept
+            if node_id and ask(endpoint, self.client.SendNodeHeartbeat, _heartbeat(node_id)).success:
+                return node_id
         except UnknownKeyError:
             pass  # the coordinator may have another id for it, if it was set up anew
-        asked = ActivateNodeRequest(public_key=link.public_key, heartbeat_interval=HEARTBEAT_DEFAULT_INTERVAL)
+        request = ActivateNodeRequest(public_key=endpoint.public_key, heartbeat_interval=HEARTBEAT_DEFAULT_INTERVAL)
         try:
-            node_id = int(ask(link, self.client.ActivateNode, asked).node_id)
+            node_id = int(ask(endpoint, self.client.ActivateNode, request).node_id)
         except UnknownKeyError as error:
-            raise LinkError(f"{link.address} does not take this site's key: {error}") from None
+            raise LinkError(f"{endpoint.address} does not take this site's key: {error}") from None
         self.journal.write(NODE, [node_id.to_bytes(8, "little")])
         return node_id
 
-    def _kept_id(self) -> int:
+    def _recorded_id(self) -> int:
         try:
             return int.from_bytes(self.journal.read(NODE)[0], "little") if self.journal.has(NODE) else 0
         except WireError:
@@ -181,18 +190,18 @@ class _Resident:
 
     def _beat(self) -> bool:
         """Says, from a thread of its own, that the site is there, also while it trains."""
-        node_id = self.errands.node.node_id
+        node_id = self.handler.node.node_id
         try:
             return bool(node_id and self.client.SendNodeHeartbeat(_heartbeat(node_id)).success)
         except (httpx.HTTPError, ValueError):
             return False  # the main thread finds out why
 
     def _leave(self) -> None:
-        if not self.errands.node.node_id:
+        if not self.handler.node.node_id:
             return
         try:
-            asked = DeactivateNodeRequest(node_id=self.errands.node.node_id)
-            ask(self.line.link, self.client.DeactivateNode, asked)
+            request = DeactivateNodeRequest(node_id=self.handler.node.node_id)
+            ask(self.retry.endpoint, self.client.DeactivateNode, request)
         except (LinkError, UnknownKeyError, NobodyWaitsError) as error:
             log.info("left without saying so: %s", error)
 

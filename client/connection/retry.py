@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from client.connection.fleet_client import Clock, Link, NobodyWaitsError
+from client.connection.fleet_client import Clock, Endpoint, NobodyWaitsError
 from common.errors import LinkError
 
 log = logging.getLogger("consilium")
@@ -16,14 +16,14 @@ log = logging.getLogger("consilium")
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 10.0
 
 T = TypeVar("T")
-What = Literal["connecting", "idle", "working", "sending", "waiting"]
+Activity = Literal["connecting", "idle", "working", "sending", "waiting"]
 
 
 @dataclass(frozen=True)
-class Doing:
+class SiteStatus:
     """What the site is doing, for people: nothing of the data, no secret."""
 
-    what: What
+    what: Activity
     """connecting: not known to the coordinator yet; waiting: for the next message of a run; idle: for a run."""
     detail: str = ""
     since_s: float = 0.0
@@ -39,25 +39,25 @@ class StoppedError(Exception):
 
 
 @dataclass
-class Line:
+class RetryLoop:
     """Patience, and news of it.
 
     Args:
         folder: where the site writes what it must not forget; named to people when that fails.
-        tell: called on every change of what the site is doing.
+        on_status: called on every change of what the site is doing.
         stop: once it is set, nothing is tried again.
     """
 
-    link: Link
+    endpoint: Endpoint
     folder: Path
-    tell: Callable[[Doing], None]
+    on_status: Callable[[SiteStatus], None]
     stop: threading.Event
     clock: Clock = field(default_factory=Clock)
-    doing: Doing = Doing("connecting")
-    _complained: bool = False
+    status: SiteStatus = SiteStatus("connecting")
+    _has_warned: bool = False
     """The clock was spoken of."""
 
-    def insist(self, do: Callable[[], T], until_s: float = float("inf")) -> T:
+    def until_done(self, do: Callable[[], T], until_s: float = float("inf")) -> T:
         """Do it until it succeeds: whatever a network or a disk has against it may pass.
 
         Args:
@@ -70,34 +70,34 @@ class Line:
         pause_s = FIRST_PAUSE_S
         while True:
             try:
-                done = do()
-                self.say(self.doing.what, self.doing.detail)
-                return done
+                result = do()
+                self.report(self.status.what, self.status.detail)
+                return result
             except LinkError as error:
-                self.say(self.doing.what, self.doing.detail, str(error), error.code)
+                self.report(self.status.what, self.status.detail, str(error), error.code)
             except OSError as error:
                 what = (
                     f"{self.folder}: {error.strerror}. Make room on this disk, or mend it; nothing is lost until then."
                 )
-                self.say(self.doing.what, self.doing.detail, what, "DISK")
+                self.report(self.status.what, self.status.detail, what, "DISK")
             if self.stop.wait(pause_s * random.uniform(0.7, 1.0)):
                 raise StoppedError
             if self.clock.now() > until_s:
                 raise NobodyWaitsError("it expired while the site could not get on")
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
-    def say(self, what: What, detail: str = "", error: str = "", code: str = "") -> None:
+    def report(self, what: Activity, detail: str = "", error: str = "", code: str = "") -> None:
         """Tell what is new. A trouble goes to the log as well, once when it comes and once when it has passed."""
-        old = self.doing
-        if self.clock.complaint() and not self._complained:
+        before = self.status
+        if self.clock.complaint() and not self._has_warned:
             log.warning("%s; the coordinator's time is used instead. Have it set by NTP.", self.clock.complaint())
-            detail, self._complained = self.clock.complaint(), True
-        if (what, detail, error) == (old.what, old.detail, old.error):
+            detail, self._has_warned = self.clock.complaint(), True
+        if (what, detail, error) == (before.what, before.detail, before.error):
             return
-        since_s = old.since_s if what == old.what and old.since_s else self.clock.now()
-        self.doing = Doing(what, detail, since_s, error, code)
-        if error and error != old.error:
+        since_s = before.since_s if what == before.what and before.since_s else self.clock.now()
+        self.status = SiteStatus(what, detail, since_s, error, code)
+        if error and error != before.error:
             log.warning("%s", error)
-        elif old.error and not error:
+        elif before.error and not error:
             log.info("that has passed; going on")
-        self.tell(self.doing)
+        self.on_status(self.status)

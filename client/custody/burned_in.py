@@ -23,13 +23,13 @@ _ENDS_BYTES = 1 << 16
 
 def why_dicom(header: Dataset) -> str:
     """Why a DICOM image can have text in its pixels; empty where nothing speaks for it."""
-    said = str(header.get("BurnedInAnnotation", "")).upper()
-    if said == "YES":
+    annotation = str(header.get("BurnedInAnnotation", "")).upper()
+    if annotation == "YES":
         return "its header says that text is burned in"
     for group in range(0x6000, 0x6020, 2):
         if (group, 0x0100) in header and (group, 0x3000) not in header:
             return "an overlay lies in the unused bits of its pixels"
-    if said == "NO":
+    if annotation == "NO":
         return ""
     modality, of_class = str(header.get("Modality", "")), str(header.get("SOPClassUID", ""))
     if modality in MODALITIES:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from client.custody import lifecycle
-from client.custody.encrypted_dataset import Store
+from client.custody.encrypted_dataset import EncryptedDataset
 from client.custody.gate import Event, Record
 from client.custody.key_ring import Custody
 from client.custody.options import OPTIONS, Option
@@ -25,7 +25,7 @@ from common.errors import ConfigError
 from common.trust.joining import checked_name
 
 if TYPE_CHECKING:
-    from client.custody.importer import Outcome
+    from client.custody.importer import ImportReport
 
 IMPORT = """Take images into the site's custody: identity is taken out of them, and they are stored encrypted.
 
@@ -91,7 +91,7 @@ def _import(options: argparse.Namespace) -> int:
     custody = _custody(options)
     if options.labels and not options.source.is_dir():
         raise ConfigError(f"{options.source}: expected a folder, which the paths of --labels are relative to.")
-    wanted = importer.Wanted(
+    request = importer.ImportRequest(
         _source(options.labels or options.source, options.data),
         checked_name(options.name, "--name"),
         _retained(options.retain),
@@ -100,7 +100,7 @@ def _import(options: argparse.Namespace) -> int:
         options.source if options.labels else None,
     )
     with Watch(1.0, terminal.console(errors=True)) as watch:
-        outcome = importer.run(custody, wanted, lambda total: watch.advance(1 / total, "importing"), _record(options))
+        outcome = importer.run(custody, request, lambda total: watch.advance(1 / total, "importing"), _record(options))
     _show(outcome, len(outcome.problems) if options.list_all else LISTED, terminal.console())
     return 1 if outcome.problems else 0
 
@@ -125,13 +125,13 @@ def _retained(text: str) -> frozenset[Option]:
     return frozenset(option for option in OPTIONS if option in words)
 
 
-def _show(outcome: "Outcome", most: int, console: Console) -> None:
+def _show(outcome: "ImportReport", most: int, console: Console) -> None:
     for problem in outcome.problems[:most]:
         console.print(f"left out  {problem}", highlight=False, markup=False)
     if len(outcome.problems) > most:
         console.print(f"left out  and {len(outcome.problems) - most} more; --list-all names them", highlight=False)
-    told = [f"{outcome.added} cases are in", f"{outcome.already} were in before", f"{len(outcome.problems)} left out"]
-    console.print(f"{', '.join(told)}. In a configuration:", highlight=False)
+    counts = [f"{outcome.added} cases are in", f"{outcome.already} were in before", f"{len(outcome.problems)} left out"]
+    console.print(f"{', '.join(counts)}. In a configuration:", highlight=False)
     data = {"data": {"kind": "encrypted", "path": str(outcome.folder)}}
     line = yaml.safe_dump(data, default_flow_style=None, sort_keys=False, width=math.inf, allow_unicode=True)
     console.print(f"  {line.rstrip()}")
@@ -151,9 +151,9 @@ def _custody_arguments(parser: argparse.ArgumentParser) -> None:
         "adopt": {"name": "the data set"},
         "destroy": {"name": "the data set"},
     }
-    for action, wanted in arguments.items():
+    for action, meanings in arguments.items():
         sub = actions.add_parser(action)
-        for argument, meaning in wanted.items():
+        for argument, meaning in meanings.items():
             sub.add_argument(argument, metavar=argument.upper(), help=meaning)
         if action == "rotate":
             sub.add_argument("--recovery", metavar="FILE", help="make a new recovery key as well")
@@ -178,14 +178,14 @@ def _begin(custody: Custody, options: argparse.Namespace) -> int:
 
 def _list(custody: Custody, options: argparse.Namespace) -> int:
     for folder in lifecycle.data_sets(custody):
-        store = Store.open(custody, folder)
+        store = EncryptedDataset.open(custody, folder)
         size = sum(store.index.packs) / 1e6
         print(f"{store.name}: {len(store.index.cases):,} cases, {size:,.1f} MB, version {store.version}")
     return 0
 
 
 def _verify(custody: Custody, options: argparse.Namespace) -> int:
-    store = Store.open(custody, lifecycle.find(custody, options.name))
+    store = EncryptedDataset.open(custody, lifecycle.find(custody, options.name))
     options.act.dataset = f"{store.name} {store.wraps.set}"
     damaged = list(store.verify())
     for what in damaged:

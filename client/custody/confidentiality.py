@@ -35,7 +35,7 @@ NEVER_SHIFTED = {0x00100030, 0x00100032, 0x00160077}
 
 
 @dataclass(frozen=True)
-class Rule:
+class TagRule:
     """A row of the table."""
 
     name: str
@@ -44,11 +44,11 @@ class Rule:
 
 
 @cache
-def table() -> dict[str, Rule]:
+def table() -> dict[str, TagRule]:
     """Rows by tag, eight hexadecimal digits; 50XXXXXX, 60XX3000, 60XX4000 and PRIVATE stand for many."""
     with (Path(__file__).parent / "confidentiality.csv").open(encoding="utf-8", newline="") as file:
         rows = csv.DictReader(line for line in file if not line.startswith("#"))
-        return {row["tag"]: Rule(row["name"], ACTIONS[row["action"]], row["kept by"]) for row in rows}
+        return {row["tag"]: TagRule(row["name"], ACTIONS[row["action"]], row["kept by"]) for row in rows}
 
 
 @lru_cache(maxsize=1 << 16)
@@ -74,7 +74,7 @@ def action(tag: int, found_as: str | None, options: frozenset[Option]) -> Action
     return "uid" if "UI" in kinds and tag not in CLASSES else "keep"
 
 
-def _option(tag: int, rule: Rule, kinds: set[str], options: frozenset[Option]) -> Action | None:
+def _option(tag: int, rule: TagRule, kinds: set[str], options: frozenset[Option]) -> Action | None:
     if kinds & TEMPORAL and tag not in NEVER_SHIFTED:
         if "dates" not in options:
             return None

@@ -54,10 +54,10 @@ class Index:
     described: dict[tuple[int, int | None], Case] = field(default_factory=dict)
     """Cases by object and frame."""
 
-    def add_object(self, found: Object) -> int:
+    def add_object(self, entry: Object) -> int:
         """Its number."""
-        self.numbers[found.source] = len(self.objects)
-        self.objects.append(found)
+        self.numbers[entry.source] = len(self.objects)
+        self.objects.append(entry)
         return len(self.objects) - 1
 
     def add_case(self, case: Case) -> None:
@@ -69,16 +69,16 @@ class Index:
         """As JSON."""
         objects = [[o.id, o.pack, o.offset, o.length, o.source, o.told] for o in self.objects]
         cases = [[c.object, c.label, c.frame, c.site, c.patient, c.split] for c in self.cases]
-        told = {"retain": sorted(self.retain), "packs": self.packs, "objects": objects, "cases": cases}
-        return json.dumps(told, separators=(",", ":")).encode()
+        content_json = {"retain": sorted(self.retain), "packs": self.packs, "objects": objects, "cases": cases}
+        return json.dumps(content_json, separators=(",", ":")).encode()
 
     @classmethod
     def decode(cls, content: bytes) -> "Index":
         """What `encode` made; it was authenticated before, so it is what this program wrote."""
-        told = json.loads(content)
-        index = cls(frozenset(told["retain"]), list(told["packs"]))
-        for found in told["objects"]:
-            index.add_object(Object(*found))
-        for case in told["cases"]:
+        fields = json.loads(content)
+        index = cls(frozenset(fields["retain"]), list(fields["packs"]))
+        for entry in fields["objects"]:
+            index.add_object(Object(*entry))
+        for case in fields["cases"]:
             index.add_case(Case(*case))
         return index

@@ -9,10 +9,10 @@ from typing import Any
 
 from client.custody import disk, sealing
 from client.custody.dataset_index import Object
-from client.custody.encrypted_dataset import Store, put_index, settle
+from client.custody.encrypted_dataset import EncryptedDataset, settle, write_index
 from client.custody.key_ring import Custody
 from client.custody.packs import path_of
-from client.custody.wrapped_keys import Secrets, Wraps
+from client.custody.wrapped_keys import DatasetKeys, WrappedKeys
 from common.storage.run_folder import lock_folder
 
 PACK_BYTES = 256 << 20
@@ -20,7 +20,7 @@ PACK_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
-class Made:
+class SealedObject:
     """An object that is sealed and not yet written."""
 
     id: str
@@ -29,23 +29,23 @@ class Made:
     told: dict[str, Any] | None
 
 
-class Writer:
+class DatasetWriter:
     """Adds objects and cases to a data set. What was committed stays, whatever happens afterwards."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: EncryptedDataset) -> None:
         self.store, self.index, self.version = store, store.index, store.version
         self._pack: disk.Appended | None = None
         self._committed = len(self.index.objects), len(self.index.cases)
 
-    def add(self, made: Made) -> int:
+    def add(self, entry: SealedObject) -> int:
         """Append an object; its number. It counts with the next commit.
 
         Raises:
             OSError: the disk is full.
         """
-        offset = self._pack_with_room().append(made.sealed)
+        offset = self._pack_with_room().append(entry.sealed)
         pack = len(self.index.packs) - 1
-        return self.index.add_object(Object(made.id, pack, offset, len(made.sealed), made.source, made.told))
+        return self.index.add_object(Object(entry.id, pack, offset, len(entry.sealed), entry.source, entry.told))
 
     def commit(self) -> None:
         """All that was added is in when this returns; where nothing was, nothing is written.
@@ -60,7 +60,7 @@ class Writer:
             disk.flush_folder(self._pack.path.parent)
             self.index.packs[-1] = self._pack.length
         store = self.store
-        put_index(store.custody, store.folder, store.wraps, store.secrets, self.version + 1, self.index)
+        write_index(store.custody, store.folder, store.wraps, store.secrets, self.version + 1, self.index)
         self.version += 1
         self._committed = size
 
@@ -84,15 +84,15 @@ class Writer:
 
 
 @contextmanager
-def writing(custody: Custody, folder: Path) -> Iterator[Writer]:
+def open_for_writing(custody: Custody, folder: Path) -> Iterator[DatasetWriter]:
     """Open a data set for writing, for this process alone.
 
     Raises:
         RunError: another process writes to it.
-        CustodyError: as `Store.open`.
+        CustodyError: as `EncryptedDataset.open`.
     """
     with lock_folder(folder, f"{folder}: another process is importing into this data set. Wait for it, or stop it."):
-        writer = Writer(store := Store.open(custody, folder))
+        writer = DatasetWriter(store := EncryptedDataset.open(custody, folder))
         settle(store)
         try:
             yield writer
@@ -100,7 +100,7 @@ def writing(custody: Custody, folder: Path) -> Iterator[Writer]:
             writer.close()
 
 
-def seal(told: Wraps, own: Secrets, content: bytes) -> tuple[str, bytes]:
+def seal(wraps: WrappedKeys, keys: DatasetKeys, content: bytes) -> tuple[str, bytes]:
     """A content as an object: its identity, and the bytes that are written."""
     identity = secrets.token_hex(8)
-    return identity, sealing.seal(own.data, content, told.place("object", identity))
+    return identity, sealing.seal(keys.data, content, wraps.place("object", identity))

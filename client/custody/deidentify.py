@@ -52,12 +52,12 @@ class Deidentifier:
             person = str(header.get("PatientID", "")) or str(header.get("StudyInstanceUID", ""))
             self._clean(header, person)
             self._mark(header)
-            return _written(header)
+            return _encode(header)
 
     def _clean(self, header: Dataset, person: str) -> None:
         for tag in list(header.keys()):
-            found = header.get_item(tag)
-            change = getattr(self, f"_{action(int(tag), getattr(found, 'VR', None), self.options)}")
+            element = header.get_item(tag)
+            change = getattr(self, f"_{action(int(tag), getattr(element, 'VR', None), self.options)}")
             change(header, int(tag), person)
 
     def _keep(self, header: Dataset, tag: int, person: str) -> None:
@@ -108,7 +108,7 @@ class Deidentifier:
         header.LongitudinalTemporalInformationModified = "MODIFIED" if "dates" in self.options else "REMOVED"
 
 
-def telling(header: Dataset) -> list[bytes]:
+def identifying_words(header: Dataset) -> list[bytes]:
     """Names and numbers of the patient that are long enough not to occur by chance, as they are and in capitals.
 
     No element may hold them after `clean`, but where no element is known they can be: in a comment inside a JPEG.
@@ -130,15 +130,15 @@ def _values(value: Any) -> Iterator[Any]:
     return (one for one in many if one not in (None, ""))
 
 
-def _as_said(header: FileDataset) -> bool:
+def _matches_its_syntax(header: FileDataset) -> bool:
     """Whether all elements are in the encoding that the transfer syntax names; some devices mix them up."""
     syntax = header.file_meta.TransferSyntaxUID
-    said = syntax.is_implicit_VR, syntax.is_little_endian
-    raw = (found for found in map(header.get_item, header.keys()) if isinstance(found, RawDataElement))
-    return all((found.is_implicit_VR, found.is_little_endian) == said for found in raw)
+    expected_encoding = syntax.is_implicit_VR, syntax.is_little_endian
+    raw = (element for element in map(header.get_item, header.keys()) if isinstance(element, RawDataElement))
+    return all((element.is_implicit_VR, element.is_little_endian) == expected_encoding for element in raw)
 
 
-def _written(header: FileDataset) -> bytes:
+def _encode(header: FileDataset) -> bytes:
     meta = FileMetaDataset()
     meta.FileMetaInformationGroupLength = 0  # filled in by what writes it
     meta.FileMetaInformationVersion = b"\0\1"
@@ -147,7 +147,7 @@ def _written(header: FileDataset) -> bytes:
     meta.TransferSyntaxUID = header.file_meta.TransferSyntaxUID
     meta.ImplementationClassUID = PYDICOM_IMPLEMENTATION_UID
     header.file_meta, header.preamble = meta, bytes(128)
-    if not _as_said(header):
+    if not _matches_its_syntax(header):
         for _ in header.iterall():  # reads every value, so that values are written and not bytes copied
             pass
     pydicom.dcmwrite(content := io.BytesIO(), header)

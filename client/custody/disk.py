@@ -38,10 +38,10 @@ class Appended:
         Raises:
             OSError: the disk is full; nothing of it counts then.
         """
-        begin, left = self.length, memoryview(content)
+        begin, remaining = self.length, memoryview(content)
         try:
-            while left:
-                left = left[os.pwrite(self._handle, left, self.length + len(content) - len(left)) :]
+            while remaining:
+                remaining = remaining[os.pwrite(self._handle, remaining, self.length + len(content) - len(remaining)) :]
         except OSError as error:
             os.ftruncate(self._handle, begin)
             raise OSError(error.errno, error.strerror, str(self.path)) from None

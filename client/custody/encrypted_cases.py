@@ -7,31 +7,31 @@ from typing import Any, BinaryIO
 from cryptography.exceptions import InvalidTag
 
 from client.custody.dataset_index import Case
-from client.custody.encrypted_dataset import Store
+from client.custody.encrypted_dataset import EncryptedDataset
 from client.custody.key_ring import Custody
-from client.custody.sealing import context, opened, seal
+from client.custody.sealing import context, seal, unseal_view
 from client.home import Home
 from client.readers import Frames
-from client.readers.source import View
+from client.readers.source import BytesFile
 from client.sources import file_list
 from client.sources.case_table import Problem, Table, located
-from client.sources.file_list import Row
+from client.sources.file_list import CaseRow
 from common.config import Encrypted
 from common.errors import ConfigError, CustodyError, ImageError
 
 
 @dataclass(frozen=True)
-class Sealed:
+class EncryptedImage:
     """One object of a data set (`client.readers.source.Origin`, and the sealer of its decoded image)."""
 
-    store: Store
+    store: EncryptedDataset
     number: int
 
     def __str__(self) -> str:
         return f"{self.store.name}/{self.number}"
 
     @property
-    def sealer(self) -> "Sealed":
+    def sealer(self) -> "EncryptedImage":
         """Itself: a decoded image is sealed under the key that its object is sealed under."""
         return self
 
@@ -42,7 +42,7 @@ class Sealed:
             ImageError: it is not what was stored.
         """
         try:
-            return io.BufferedReader(View(self.store.read(self.number)))
+            return io.BufferedReader(BytesFile(self.store.read(self.number)))
         except CustodyError as error:
             raise ImageError(f"{self}: {error}") from None
 
@@ -66,7 +66,7 @@ class Sealed:
         """
         place = self.store.wraps.place("decoded", self._id, part)
         try:
-            return opened(self.store.secrets.data, sealed, context(place))
+            return unseal_view(self.store.secrets.data, sealed, context(place))
         except InvalidTag:
             raise ValueError(f"{self}: a decoded part that is not what was stored") from None
 
@@ -75,7 +75,7 @@ class Sealed:
         return self.store.index.objects[self.number].id
 
 
-def open_store(source: Encrypted) -> Store:
+def open_store(source: Encrypted) -> EncryptedDataset:
     """The data set of a configuration.
 
     Raises:
@@ -83,7 +83,7 @@ def open_store(source: Encrypted) -> Store:
         CustodyError: it is not what was stored last.
     """
     folder = located(source.path)
-    return Store.open(Custody(Home(source.home or folder.parent.parent)), folder)
+    return EncryptedDataset.open(Custody(Home(source.home or folder.parent.parent)), folder)
 
 
 def read(source: Encrypted) -> Table:
@@ -99,7 +99,7 @@ def read(source: Encrypted) -> Table:
     return file_list.table(store.folder, rows, problems, source)
 
 
-def origin(source: Encrypted, name: str) -> Sealed:
+def origin(source: Encrypted, name: str) -> EncryptedImage:
     """An image by the name that messages give it, or by its number.
 
     Raises:
@@ -112,11 +112,11 @@ def origin(source: Encrypted, name: str) -> Sealed:
             f"{name}: no such image in data set {store.name}; expected {store.name}/0 to "
             f"{store.name}/{len(store.index.objects) - 1}."
         )
-    return Sealed(store, int(number))
+    return EncryptedImage(store, int(number))
 
 
-def _row(store: Store, case: Case, source: Encrypted) -> Row:
-    image = Sealed(store, case.object)
+def _row(store: EncryptedDataset, case: Case, source: Encrypted) -> CaseRow:
+    image = EncryptedImage(store, case.object)
     # Of pixels those frames are stored that the import was told.
     frames: Frames = "all" if image.told() else source.frames if case.frame is None else case.frame
-    return Row(image, case.label, None, case.site, case.patient, case.split, frames)
+    return CaseRow(image, case.label, None, case.site, case.patient, case.split, frames)

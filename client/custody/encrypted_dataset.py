@@ -19,44 +19,44 @@ from cryptography.exceptions import InvalidTag
 
 from client.custody import disk, packs, sealing, wrapped_keys
 from client.custody.dataset_index import Index
-from client.custody.key_ring import Custody, Seen
+from client.custody.key_ring import Custody, DatasetNote
 from client.custody.options import Option
-from client.custody.packs import Reader
+from client.custody.packs import PackReader
 from client.custody.sealing import RESTORE
-from client.custody.wrapped_keys import Secrets, Wraps
+from client.custody.wrapped_keys import DatasetKeys, WrappedKeys
 from client.home import Home
 from common.errors import CustodyError
 
 
 @dataclass(frozen=True)
-class Store:
+class EncryptedDataset:
     """A data set that is open for reading. Threads may share it; other processes open it anew."""
 
     custody: Custody
     folder: Path
-    wraps: Wraps
-    secrets: Secrets = field(repr=False)
+    wraps: WrappedKeys
+    secrets: DatasetKeys = field(repr=False)
     version: int
     index: Index = field(repr=False)
-    reader: "Reader" = field(repr=False, compare=False)
+    reader: "PackReader" = field(repr=False, compare=False)
 
     @classmethod
-    def open(cls, custody: Custody, folder: Path) -> "Store":
+    def open(cls, custody: Custody, folder: Path) -> "EncryptedDataset":
         """Open and check a data set: its keys, its index, that neither was set back, and that all packs are there.
 
         Raises:
             ConfigError: the site has no keys.
             CustodyError: it is not what was stored last.
         """
-        told = wrapped_keys.read(folder)
-        own = wrapped_keys.opened(told, custody, folder)
-        version, index = _current_index(custody, folder, told, own)
+        wraps = wrapped_keys.read(folder)
+        keys = wrapped_keys.unwrap(wraps, custody, folder)
+        version, index = _current_index(custody, folder, wraps, keys)
         packs.check(folder, index)
-        return cls(custody, folder, told, own, version, index, Reader(folder))
+        return cls(custody, folder, wraps, keys, version, index, PackReader(folder))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Only the way there is told to other processes: the keys stay in this one.
-        return _reopened, (self.custody.home.folder, self.folder)
+        return _reopen, (self.custody.home.folder, self.folder)
 
     @property
     def name(self) -> str:
@@ -74,12 +74,12 @@ class Store:
         Raises:
             CustodyError: it is not what was stored.
         """
-        found = self.index.objects[number]
+        entry = self.index.objects[number]
         try:
-            return self.reader.read(found, self.secrets.data, self._objects + sealing.word(found.id))
+            return self.reader.read(entry, self.secrets.data, self._objects + sealing.word(entry.id))
         except InvalidTag:
             raise CustodyError(
-                f"{packs.path_of(self.folder, found.pack)}, object {number} of {self.name}: is not what was stored: "
+                f"{packs.path_of(self.folder, entry.pack)}, object {number} of {self.name}: is not what was stored: "
                 f"changed, truncated or swapped. {RESTORE}"
             ) from None
 
@@ -93,8 +93,8 @@ class Store:
 
 
 @lru_cache(maxsize=4)
-def _reopened(home: Path, folder: Path) -> Store:
-    return Store.open(Custody(Home(home)), folder)
+def _reopen(home: Path, folder: Path) -> EncryptedDataset:
+    return EncryptedDataset.open(Custody(Home(home)), folder)
 
 
 def create(custody: Custody, name: str, retain: frozenset[Option]) -> Path:
@@ -110,40 +110,40 @@ def create(custody: Custody, name: str, retain: frozenset[Option]) -> Path:
         raise CustodyError(
             f"{folder / wrapped_keys.FILE}: is missing, and nothing opens the data set without it. {RESTORE}"
         )
-    told, own = wrapped_keys.begin(custody, name)
+    wraps, keys = wrapped_keys.begin(custody, name)
     disk.flush_folder(custody.sets)
     # First the index and then the keys: without keys there is nothing to open, and all of it is begun again.
-    put_index(custody, folder, told, own, 1, Index(retain))
-    wrapped_keys.write(told, folder)
+    write_index(custody, folder, wraps, keys, 1, Index(retain))
+    wrapped_keys.write(wraps, folder)
     return folder
 
 
 # --- the index ------------------------------------------------------------------------------------------------------
 
 
-def _current_index(custody: Custody, folder: Path, told: Wraps, own: Secrets) -> tuple[int, Index]:
-    seen = custody.seen(told.set)  # before the index, which another process may be about to put ahead of it
+def _current_index(custody: Custody, folder: Path, wraps: WrappedKeys, keys: DatasetKeys) -> tuple[int, Index]:
+    note = custody.seen(wraps.set)  # before the index, which another process may be about to put ahead of it
     content = _index_file(folder)
-    version, index = _unsealed_index(folder, told, own, content)
-    if seen is None:
+    version, index = _unseal_index(folder, wraps, keys, content)
+    if note is None:
         raise CustodyError(
             f"{folder}: this site remembers no such data set. If it was restored or brought here on purpose, take it "
             f"as it is: python -m client custody adopt {folder.name}"
         )
-    if seen.destroyed:
+    if note.destroyed:
         raise CustodyError(f"{folder}: this data set was destroyed here, and is not opened again.")
-    if version < seen.version or (version == seen.version and _digest(content) != seen.index):
+    if version < note.version or (version == note.version and _digest(content) != note.index):
         raise CustodyError(
-            f"{folder / 'index'}: version {version} was set back: this site has seen version {seen.version}. Restore "
+            f"{folder / 'index'}: version {version} was set back: this site has seen version {note.version}. Restore "
             f"the newest backup; if there is none, take this one: python -m client custody adopt {folder.name}"
         )
     return version, index
 
 
-def settle(store: Store) -> None:
+def settle(store: EncryptedDataset) -> None:
     """Remember the index that is there, where the last write was cut short between it and the note."""
     content = _index_file(store.folder)
-    store.custody.saw(store.wraps.set, Seen(name=store.name, version=store.version, index=_digest(content)))
+    store.custody.saw(store.wraps.set, DatasetNote(name=store.name, version=store.version, index=_digest(content)))
 
 
 def _index_file(folder: Path) -> bytes:
@@ -153,18 +153,20 @@ def _index_file(folder: Path) -> bytes:
         raise CustodyError(f"{folder / 'index'}: is missing. {RESTORE}") from None
 
 
-def put_index(custody: Custody, folder: Path, told: Wraps, own: Secrets, version: int, index: Index) -> None:
+def write_index(
+    custody: Custody, folder: Path, wraps: WrappedKeys, keys: DatasetKeys, version: int, index: Index
+) -> None:
     """Write an index of a version above all before, and remember that this site has seen it."""
-    place = told.place("index", str(version))
-    content = version.to_bytes(8, "little") + sealing.seal(own.data, index.encode(), place)
+    place = wraps.place("index", str(version))
+    content = version.to_bytes(8, "little") + sealing.seal(keys.data, index.encode(), place)
     disk.replace(folder / "index", content)
-    custody.saw(told.set, Seen(name=told.name, version=version, index=_digest(content)))
+    custody.saw(wraps.set, DatasetNote(name=wraps.name, version=version, index=_digest(content)))
 
 
-def _unsealed_index(folder: Path, told: Wraps, own: Secrets, content: bytes) -> tuple[int, Index]:
+def _unseal_index(folder: Path, wraps: WrappedKeys, keys: DatasetKeys, content: bytes) -> tuple[int, Index]:
     version = int.from_bytes(content[:8], "little")
-    place = told.place("index", str(version))
-    return version, Index.decode(sealing.unseal(own.data, content[8:], place, str(folder / "index")))
+    place = wraps.place("index", str(version))
+    return version, Index.decode(sealing.unseal(keys.data, content[8:], place, str(folder / "index")))
 
 
 def _digest(content: bytes) -> str:
@@ -177,14 +179,14 @@ def adopt(custody: Custody, folder: Path) -> int:
     Raises:
         CustodyError: it is damaged, or was destroyed here.
     """
-    told = wrapped_keys.read(folder)
-    own = wrapped_keys.opened(told, custody, folder)
-    version, index = _unsealed_index(folder, told, own, _index_file(folder))
+    wraps = wrapped_keys.read(folder)
+    keys = wrapped_keys.unwrap(wraps, custody, folder)
+    version, index = _unseal_index(folder, wraps, keys, _index_file(folder))
     packs.check(folder, index)
-    seen = custody.seen(told.set)
-    if seen and seen.destroyed:
+    note = custody.seen(wraps.set)
+    if note and note.destroyed:
         raise CustodyError(f"{folder}: this data set was destroyed here, and is not taken back.")
     # Above whatever was seen, so that neither the one before nor this one's own past passes for the newest.
-    version = max(version, seen.version if seen else 0) + 1
-    put_index(custody, folder, told, own, version, index)
+    version = max(version, note.version if note else 0) + 1
+    write_index(custody, folder, wraps, keys, version, index)
     return version

@@ -10,17 +10,17 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 
-from client.custody.dataset_writer import Made
-from client.custody.intake import Desk, Known
-from client.sources.file_list import Row
+from client.custody.dataset_writer import SealedObject
+from client.custody.intake import AlreadyStored, Intake
+from client.sources.file_list import CaseRow
 from common.errors import ImageError
 
-Taken = Made | Known | ImageError
+IntakeResult = SealedObject | AlreadyStored | ImageError
 AHEAD = 4
 """Files for each process that are under way or wait to be written."""
 
 
-def taken(desk: Desk, rows: Sequence[Row], processes: int) -> Iterator[tuple[Row, Taken]]:
+def take_all(desk: Intake, rows: Sequence[CaseRow], processes: int) -> Iterator[tuple[CaseRow, IntakeResult]]:
     """Rows and what became of them, in their order; with no process this one takes them in."""
     if not processes:
         yield from ((row, desk.take(row)) for row in rows)
@@ -28,23 +28,23 @@ def taken(desk: Desk, rows: Sequence[Row], processes: int) -> Iterator[tuple[Row
     waiting = deque(rows)
     while waiting:
         with _pool(processes) as pool:
-            ahead: deque[tuple[Row, Future[Taken]]] = deque()
+            ahead: deque[tuple[CaseRow, Future[IntakeResult]]] = deque()
             try:
                 while waiting or ahead:
                     while waiting and len(ahead) < AHEAD * processes:
                         ahead.append((waiting[0], pool.submit(desk.take, waiting[0])))
                         waiting.popleft()
                     row, future = ahead[0]
-                    found = future.result()
+                    result = future.result()
                     ahead.popleft()
-                    yield row, found
+                    yield row, result
             except BrokenProcessPool:
-                left = [row for row, _ in ahead]
+                unfinished = [row for row, _ in ahead]
         if ahead:  # one of these broke its process: each alone, so that it can be named
-            yield from ((row, _alone(desk, row)) for row in left)
+            yield from ((row, _alone(desk, row)) for row in unfinished)
 
 
-def _alone(desk: Desk, row: Row) -> Taken:
+def _alone(desk: Intake, row: CaseRow) -> IntakeResult:
     with _pool(1) as pool:
         try:
             return pool.submit(desk.take, row).result()

@@ -14,17 +14,17 @@ import numpy as np
 
 from client.custody import encrypted_dataset, import_workers, intake
 from client.custody.dataset_index import Case
-from client.custody.dataset_writer import Made, Writer, writing
+from client.custody.dataset_writer import DatasetWriter, SealedObject, open_for_writing
 from client.custody.gate import Event, Record, unrecorded
-from client.custody.import_workers import Taken
-from client.custody.intake import Desk, Known
+from client.custody.import_workers import IntakeResult
+from client.custody.intake import AlreadyStored, Intake
 from client.custody.key_ring import Custody
 from client.custody.options import Option
 from client.custody.pseudonyms import Pseudonyms
-from client.readers.source import File
+from client.readers.source import ImageFile
 from client.sources import file_list, npz
 from client.sources.case_table import Problem, located
-from client.sources.file_list import Row
+from client.sources.file_list import CaseRow
 from common.config import Folder, Manifest, Npz
 from common.errors import ConfigError, DataError, ImageError
 
@@ -37,7 +37,7 @@ Advance = Callable[[int], None]
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ImportRequest:
     """What is to be imported, and how."""
 
     source: Folder | Manifest | Npz
@@ -51,7 +51,7 @@ class Wanted:
 
 
 @dataclass
-class Outcome:
+class ImportReport:
     """What came of it."""
 
     folder: Path
@@ -63,8 +63,8 @@ class Outcome:
 
 
 def run(
-    custody: Custody, wanted: Wanted, advance: Advance = lambda total: None, record: Record = unrecorded
-) -> Outcome:
+    custody: Custody, request: ImportRequest, advance: Advance = lambda total: None, record: Record = unrecorded
+) -> ImportReport:
     """Import; what was committed stays, whatever ends it.
 
     Args:
@@ -76,59 +76,61 @@ def run(
         CustodyError: the data set is not what was stored last.
     """
     _ = custody.ring()
-    folder = _folder(custody, wanted)
-    outcome = Outcome(folder)
-    with writing(custody, folder) as writer:
-        if writer.index.retain != wanted.retain:
-            kept = ",".join(sorted(writer.index.retain)) or "nothing"
+    folder = _folder(custody, request)
+    outcome = ImportReport(folder)
+    with open_for_writing(custody, folder) as writer:
+        if writer.index.retain != request.retain:
+            retain = ",".join(sorted(writer.index.retain)) or "nothing"
             raise ConfigError(
-                f"{folder}: was begun with --retain {kept}, and all images of a data set are de-identified alike. Say "
-                "the same, or begin another with --name."
+                f"{folder}: was begun with --retain {retain}, and all images of a data set are de-identified alike. "
+                "Say the same, or begin another with --name."
             )
         try:
-            with _committing(writer) as done:
-                cases = _from_arrays if isinstance(wanted.source, Npz) else _from_files
-                for row, taken in cases(writer, wanted, outcome, advance):
-                    _enter(writer, row, taken, outcome)
-                    done()
+            with _regular_commits(writer) as commit_if_due:
+                cases = _from_arrays if isinstance(request.source, Npz) else _from_files
+                for row, result in cases(writer, request, outcome, advance):
+                    _enter(writer, row, result, outcome)
+                    commit_if_due()
         except BaseException:
-            record(_event(writer, wanted, outcome, "failed"))
+            record(_event(writer, request, outcome, "failed"))
             raise
-        record(_event(writer, wanted, outcome, "done"))
+        record(_event(writer, request, outcome, "done"))
     return outcome
 
 
-def _event(writer: Writer, wanted: Wanted, outcome: Outcome, how: Literal["done", "failed"]) -> Event:
-    told = {"added": outcome.added, "already in": outcome.already, "left out": len(outcome.problems)}
-    told |= {"version": writer.version, "burned in allowed": int(wanted.allow_burned_in)}
-    return Event("import", f"{wanted.name} {writer.store.wraps.set}", how, told)
+def _event(
+    writer: DatasetWriter, request: ImportRequest, outcome: ImportReport, how: Literal["done", "failed"]
+) -> Event:
+    facts = {"added": outcome.added, "already in": outcome.already, "left out": len(outcome.problems)}
+    facts |= {"version": writer.version, "burned in allowed": int(request.allow_burned_in)}
+    return Event("import", f"{request.name} {writer.store.wraps.set}", how, facts)
 
 
-def _folder(custody: Custody, wanted: Wanted) -> Path:
-    folder = custody.sets / wanted.name
+def _folder(custody: Custody, request: ImportRequest) -> Path:
+    folder = custody.sets / request.name
     with custody.alone():
-        return folder if (folder / "keys").exists() else encrypted_dataset.create(custody, wanted.name, wanted.retain)
+        return folder if (folder / "keys").exists() else encrypted_dataset.create(custody, request.name, request.retain)
 
 
 @contextmanager
-def _committing(writer: Writer) -> Iterator[Callable[[], None]]:
+def _regular_commits(writer: DatasetWriter) -> Iterator[Callable[[], None]]:
     """Commit now and then, and at the end, also when the end is an error or Ctrl-C."""
-    begun, took = time.monotonic(), 0.0
+    last_s, took = time.monotonic(), 0.0
 
     def done() -> None:
-        nonlocal begun, took
-        if (now := time.monotonic()) - begun > max(COMMIT_S, COMMIT_SHARE * took):
+        nonlocal last_s, took
+        if (now := time.monotonic()) - last_s > max(COMMIT_S, COMMIT_SHARE * took):
             writer.commit()
-            begun = time.monotonic()
-            took = begun - now
+            last_s = time.monotonic()
+            took = last_s - now
 
     try:
         yield done
         writer.commit()
     except OSError as error:
-        stored = _rescue(writer)
+        state = _rescue(writer)
         raise DataError(
-            f"{error.filename or writer.store.folder}: cannot be written ({error.strerror}). {stored} Make room, "
+            f"{error.filename or writer.store.folder}: cannot be written ({error.strerror}). {state} Make room, "
             "and give the same command again: it goes on from there."
         ) from None
     except BaseException:
@@ -136,7 +138,7 @@ def _committing(writer: Writer) -> Iterator[Callable[[], None]]:
         raise
 
 
-def _rescue(writer: Writer) -> str:
+def _rescue(writer: DatasetWriter) -> str:
     try:
         writer.commit()
     except OSError:
@@ -144,14 +146,14 @@ def _rescue(writer: Writer) -> str:
     return f"{len(writer.index.cases)} cases are stored."
 
 
-def _enter(writer: Writer, row: Row, taken: Taken, outcome: Outcome) -> None:
+def _enter(writer: DatasetWriter, row: CaseRow, result: IntakeResult, outcome: ImportReport) -> None:
     """A row into the index, with its object if that is new."""
-    if isinstance(taken, ImageError):
-        outcome.problems.append(_problem(row, str(taken)))
+    if isinstance(result, ImageError):
+        outcome.problems.append(_problem(row, str(result)))
         return
-    if isinstance(taken, Made) and taken.source not in writer.index.numbers:
-        writer.add(taken)
-    number = writer.index.numbers[taken.source]
+    if isinstance(result, SealedObject) and result.source not in writer.index.numbers:
+        writer.add(result)
+    number = writer.index.numbers[result.source]
     frame = row.frames if isinstance(row.frames, int) and writer.index.objects[number].told is None else None
     case = Case(number, row.label, frame, row.site, row.patient, row.split)
     there = writer.index.described.get((number, frame))
@@ -165,63 +167,67 @@ def _enter(writer: Writer, row: Row, taken: Taken, outcome: Outcome) -> None:
 
 
 def _differences(there: Case, here: Case) -> str:
-    told = [
+    differences = [
         f"{key} {getattr(there, key)!r} and not {getattr(here, key)!r}"
         for key in ("label", "site", "split", "patient")
         if getattr(there, key) != getattr(here, key)
     ]
-    return "with " + ", ".join(told)
+    return "with " + ", ".join(differences)
 
 
-def _problem(row: Row, what: str) -> Problem:
+def _problem(row: CaseRow, what: str) -> Problem:
     return Problem(str(row.origin), row.number, what.removeprefix(f"{row.origin}: "))
 
 
 # --- files ----------------------------------------------------------------------------------------------------------
 
 
-def _from_files(writer: Writer, wanted: Wanted, outcome: Outcome, advance: Advance) -> Iterator[tuple[Row, Taken]]:
-    if isinstance(wanted.source, Npz):
-        raise TypeError(type(wanted.source))
-    listed, problems = file_list.rows(wanted.source, wanted.base)
+def _from_files(
+    writer: DatasetWriter, request: ImportRequest, outcome: ImportReport, advance: Advance
+) -> Iterator[tuple[CaseRow, IntakeResult]]:
+    if isinstance(request.source, Npz):
+        raise TypeError(type(request.source))
+    list_rows, problems = file_list.rows(request.source, request.base)
     outcome.problems += problems
-    rows = [found for row in listed for found in _expanded(row, outcome.problems)]
+    rows = [file_row for row in list_rows for file_row in _expand_folder(row, outcome.problems)]
     names = Pseudonyms(writer.store.secrets.pseudonyms)
-    desk = Desk(writer.store, wanted.allow_burned_in)
-    for row, taken in import_workers.taken(desk, rows, wanted.processes):
-        yield replace(row, patient=names.patient(row.patient) if row.patient else None), taken
+    desk = Intake(writer.store, request.allow_burned_in)
+    for row, result in import_workers.take_all(desk, rows, request.processes):
+        yield replace(row, patient=names.patient(row.patient) if row.patient else None), result
         advance(len(rows))
 
 
-def _expanded(row: Row, problems: list[Problem]) -> list[Row]:
+def _expand_folder(row: CaseRow, problems: list[Problem]) -> list[CaseRow]:
     """A row that names a folder stands for all files in it: a study with its series."""
-    path = row.origin.path if isinstance(row.origin, File) else None
+    path = row.origin.path if isinstance(row.origin, ImageFile) else None
     if path is None or not path.is_dir():
         return [row]
     files = file_list.files_in(path)
     if not files:
         problems.append(_problem(row, "an empty folder; expected images"))
-    return [replace(row, origin=File(file)) for file in files]
+    return [replace(row, origin=ImageFile(file)) for file in files]
 
 
 # --- arrays ---------------------------------------------------------------------------------------------------------
 
 
-def _from_arrays(writer: Writer, wanted: Wanted, outcome: Outcome, advance: Advance) -> Iterator[tuple[Row, Taken]]:
-    if not isinstance(wanted.source, Npz):
-        raise TypeError(type(wanted.source))
-    table = npz.read(wanted.source.model_copy(update={"on_error": "report"}))
+def _from_arrays(
+    writer: DatasetWriter, request: ImportRequest, outcome: ImportReport, advance: Advance
+) -> Iterator[tuple[CaseRow, IntakeResult]]:
+    if not isinstance(request.source, Npz):
+        raise TypeError(type(request.source))
+    table = npz.read(request.source.model_copy(update={"on_error": "report"}))
     outcome.problems += table.problems
-    names, held = Pseudonyms(writer.store.secrets.pseudonyms), writer.store
+    names, store = Pseudonyms(writer.store.secrets.pseudonyms), writer.store
     for i, picture in enumerate(table.images.pictures(range(len(table)))):
         patient = table.patient[i] if table.patient else None
-        row = Row(
-            File(Path(table.images.name(i))), table.classes[int(table.labels[i])], None,
+        row = CaseRow(
+            ImageFile(Path(table.images.name(i))), table.classes[int(table.labels[i])], None,
             table.site[i] if table.site else None, names.patient(patient) if patient else None,
             table.split[i] if table.split else None,
         )  # fmt: skip
         # Equal images in an array are cases of their own, so the place counts as well.
-        place = table.images.name(i).removeprefix(str(located(wanted.source.path)))
-        source = intake.digest(held, np.ascontiguousarray(picture.pixels).data.cast("B"), place)
-        yield row, Known(source) if source in writer.index.numbers else intake.pixels(held, [picture], source)
+        place = table.images.name(i).removeprefix(str(located(request.source.path)))
+        source = intake.digest(store, np.ascontiguousarray(picture.pixels).data.cast("B"), place)
+        yield row, AlreadyStored(source) if source in writer.index.numbers else intake.pixels(store, [picture], source)
         advance(len(table))

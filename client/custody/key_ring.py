@@ -37,7 +37,7 @@ recovery-key: {key}
 """
 
 
-class Ring(Frozen):
+class KeyRing(Frozen):
     """The file `keys`."""
 
     newest: str
@@ -48,7 +48,7 @@ class Ring(Frozen):
     """The public half of the recovery key."""
 
 
-class Seen(Frozen):
+class DatasetNote(Frozen):
     """How far a data set had come when this site last looked."""
 
     name: str
@@ -93,7 +93,7 @@ class Custody:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         public = self.new_recovery(recovery)
         name, key = new_key()
-        self.keep(Ring(newest=name, wrapping={name: key}, pseudonyms=new_key()[1], recovery=public))
+        self.keep(KeyRing(newest=name, wrapping={name: key}, pseudonyms=new_key()[1], recovery=public))
 
     def new_recovery(self, file: Path) -> str:
         """Make a recovery key, write its private half to a file, and give the public one.
@@ -109,7 +109,7 @@ class Custody:
         write_secret(file, text.encode())
         return private.public_key().public_bytes_raw().hex()
 
-    def ring(self) -> Ring:
+    def ring(self) -> KeyRing:
         """The site's keys.
 
         Raises:
@@ -119,7 +119,7 @@ class Custody:
             with self._ring.open("rb") as file:
                 if os.fstat(file.fileno()).st_mode & 0o077:
                     raise ConfigError(f"{self._ring}: others can read this key. chmod 600 {terminal.word(self._ring)}")
-                return Ring.model_validate_json(file.read())
+                return KeyRing.model_validate_json(file.read())
         except FileNotFoundError:
             raise ConfigError(
                 f"{self._ring}: this site has no custody keys. Make them, and a recovery key to put away: "
@@ -131,7 +131,7 @@ class Custody:
                 "python -m client custody recover."
             ) from None
 
-    def keep(self, ring: Ring) -> None:
+    def keep(self, ring: KeyRing) -> None:
         """Replace the keys."""
         # Where the file is a link to a safer place, the place is written, not the link.
         disk.replace(self._ring.resolve(), (ring.model_dump_json(indent=1) + "\n").encode())
@@ -149,7 +149,7 @@ class Custody:
 
     # --- how far its data sets had come ---
 
-    def seen(self, identity: str) -> Seen | None:
+    def seen(self, identity: str) -> DatasetNote | None:
         """What is remembered of a data set; None: nothing.
 
         Raises:
@@ -157,7 +157,7 @@ class Custody:
         """
         path = self._note(identity)
         try:
-            return Seen.model_validate_json(path.read_bytes())
+            return DatasetNote.model_validate_json(path.read_bytes())
         except FileNotFoundError:
             return None
         except ValidationError:
@@ -166,11 +166,11 @@ class Custody:
                 "python -m client custody adopt."
             ) from None
 
-    def saw(self, identity: str, seen: Seen) -> None:
+    def saw(self, identity: str, note: DatasetNote) -> None:
         """Remember it."""
         path = self._note(identity)
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        disk.replace(path, (seen.model_dump_json(indent=1) + "\n").encode())
+        disk.replace(path, (note.model_dump_json(indent=1) + "\n").encode())
 
     def _note(self, identity: str) -> Path:
         return self.folder / "seen" / identity
@@ -199,7 +199,7 @@ def read_recovery(file: Path) -> X25519PrivateKey:
         raise ConfigError(f"{file}: expected a recovery key, as `python -m client custody begin` wrote it.") from None
 
 
-def recovery_public(ring: Ring) -> X25519PublicKey:
+def recovery_public(ring: KeyRing) -> X25519PublicKey:
     """For whom data keys are wrapped beside the site."""
     return X25519PublicKey.from_public_bytes(bytes.fromhex(ring.recovery))
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from client.custody import disk, encrypted_dataset, wrapped_keys
 from client.custody.gate import Event, Record, unrecorded
-from client.custody.key_ring import Custody, Seen, new_key, read_recovery
+from client.custody.key_ring import Custody, DatasetNote, new_key, read_recovery
 from common.errors import ConfigError, CustodyError
 from common.trust.joining import checked_name
 
@@ -29,9 +29,9 @@ def rotate(custody: Custody, recovery: Path | None = None, record: Record = unre
         custody.keep(both)
         folders = data_sets(custody)
         for folder in [*folders, *_backups(custody)]:
-            told = wrapped_keys.read(folder)
-            own = wrapped_keys.opened(told, custody, folder)
-            wrapped_keys.write(wrapped_keys.wrap(told.site, told.name, told.set, own, both), folder)
+            wraps = wrapped_keys.read(folder)
+            keys = wrapped_keys.unwrap(wraps, custody, folder)
+            wrapped_keys.write(wrapped_keys.wrap(wraps.site, wraps.name, wraps.set, keys, both), folder)
         # Only now: a kill before this line leaves every data set with a key that opens it.
         custody.keep(both.model_copy(update={"wrapping": {name: key}}))
     record(Event("rotate", "", "done", {"data sets": len(folders), "key": name}))
@@ -61,15 +61,15 @@ def recover(custody: Custody, folder: Path, recovery: Path, record: Record = unr
     """
     with custody.alone():
         ring = custody.ring()
-        told = wrapped_keys.read(folder)
-        if told.site != custody.site:
+        wraps = wrapped_keys.read(folder)
+        if wraps.site != custody.site:
             raise ConfigError(
-                f"{folder}: is site {told.site}'s, and this is {custody.site}; recover it at its own site."
+                f"{folder}: is site {wraps.site}'s, and this is {custody.site}; recover it at its own site."
             )
-        own = wrapped_keys.recovered(told, read_recovery(recovery), folder)
-        wrapped_keys.write(wrapped_keys.wrap(told.site, told.name, told.set, own, ring), folder)
+        keys = wrapped_keys.unwrap_by_recovery_key(wraps, read_recovery(recovery), folder)
+        wrapped_keys.write(wrapped_keys.wrap(wraps.site, wraps.name, wraps.set, keys, ring), folder)
         version = encrypted_dataset.adopt(custody, folder)
-    record(Event("recover", f"{told.name} {told.set}", "done", {"version": version}))
+    record(Event("recover", f"{wraps.name} {wraps.set}", "done", {"version": version}))
     return version
 
 
@@ -85,14 +85,14 @@ def destroy(custody: Custody, folder: Path, record: Record = unrecorded) -> None
     """
     identity = ""
     if (folder / wrapped_keys.FILE).exists():
-        told = wrapped_keys.read(folder)
-        identity = told.set
-        if told.name != folder.name:
+        wraps = wrapped_keys.read(folder)
+        identity = wraps.set
+        if wraps.name != folder.name:
             raise CustodyError(
-                f"{folder}: is data set '{told.name}'. Call the folder by its own name, then destroy it."
+                f"{folder}: is data set '{wraps.name}'. Call the folder by its own name, then destroy it."
             )
-        seen = custody.seen(identity)
-        custody.saw(identity, Seen(name=told.name, version=seen.version if seen else 0, destroyed=True))
+        note = custody.seen(identity)
+        custody.saw(identity, DatasetNote(name=wraps.name, version=note.version if note else 0, destroyed=True))
         disk.remove(folder / wrapped_keys.FILE)
     shutil.rmtree(folder.resolve())
     if folder.is_symlink():
@@ -107,8 +107,8 @@ def adopt(custody: Custody, folder: Path, record: Record = unrecorded) -> int:
         CustodyError: it is damaged, or was destroyed here.
     """
     version = encrypted_dataset.adopt(custody, folder)
-    told = wrapped_keys.read(folder)
-    record(Event("adopt", f"{told.name} {told.set}", "done", {"version": version}))
+    wraps = wrapped_keys.read(folder)
+    record(Event("adopt", f"{wraps.name} {wraps.set}", "done", {"version": version}))
     return version
 
 
@@ -121,6 +121,6 @@ def find(custody: Custody, name: str) -> Path:
     """
     folder = custody.sets / checked_name(name, "NAME")
     if not folder.is_dir():
-        known = ", ".join(path.name for path in data_sets(custody)) or "none yet"
-        raise CustodyError(f"{folder}: there is no such data set; there is: {known}.")
+        names = ", ".join(path.name for path in data_sets(custody)) or "none yet"
+        raise CustodyError(f"{folder}: there is no such data set; there is: {names}.")
     return folder

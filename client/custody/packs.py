@@ -34,7 +34,7 @@ def check(folder: Path, index: Index) -> None:
             raise CustodyError(f"{path}: {what}. {RESTORE}")
 
 
-class Reader:
+class PackReader:
     """Reads from packs into a buffer that it keeps. Threads may share it."""
 
     def __init__(self, folder: Path) -> None:
@@ -51,7 +51,7 @@ class Reader:
         for handle in self._handles.values():
             os.close(handle)
 
-    def read(self, found: Object, key: bytes, bound_to: bytes) -> memoryview:
+    def read(self, entry: Object, key: bytes, bound_to: bytes) -> memoryview:
         """An object, decrypted.
 
         Args:
@@ -61,18 +61,18 @@ class Reader:
             InvalidTag: it is not what was sealed there.
         """
         with self._lock:
-            if self._last[0] == found.id:
+            if self._last[0] == entry.id:
                 return self._last[1]
             self._last = "", memoryview(b"")  # first, so that its memory can be used again
-            sealed = self._stretch(found.pack, found.offset, found.length)
-            self._last = found.id, sealing.opened(key, sealed, bound_to)
+            sealed = self._stretch(entry.pack, entry.offset, entry.length)
+            self._last = entry.id, sealing.unseal_view(key, sealed, bound_to)
             return self._last[1]
 
     def _stretch(self, pack: int, offset: int, length: int) -> memoryview:
         """Bytes of a pack; fewer where it ends before."""
-        held, begin, end = self._held
-        if held != pack or offset < begin or offset + length > end:
-            follows = held == pack and 0 <= offset - end < WINDOW_BYTES
+        buffered_pack, begin, end = self._held
+        if buffered_pack != pack or offset < begin or offset + length > end:
+            follows = buffered_pack == pack and 0 <= offset - end < WINDOW_BYTES
             self._fetch(pack, offset, max(length, WINDOW_BYTES) if follows else length)
             begin = offset
         return self._sealed[offset - begin : offset - begin + length]
@@ -81,10 +81,10 @@ class Reader:
         if len(self._sealed) < length:
             self._sealed = memoryview(bytearray(length))
         self._held = (-1, 0, 0)
-        got, handle = 0, self._handle(pack)
-        while got < length and (more := os.preadv(handle, [self._sealed[got:length]], offset + got)):
-            got += more
-        self._sealed[got:length] = bytes(length - got)
+        count, handle = 0, self._handle(pack)
+        while count < length and (more := os.preadv(handle, [self._sealed[count:length]], offset + count)):
+            count += more
+        self._sealed[count:length] = bytes(length - count)
         self._held = (pack, offset, offset + length)
 
     def _handle(self, pack: int) -> int:

@@ -38,12 +38,12 @@ def unseal(key: bytes, sealed: bytes | memoryview, place: Place, what: str) -> b
         CustodyError: another key or place, or a byte was changed, is missing or too many.
     """
     try:
-        return bytes(opened(key, sealed, context(place)))
+        return bytes(unseal_view(key, sealed, context(place)))
     except InvalidTag:
         raise CustodyError(f"{what}: is not what was stored: changed, truncated or swapped. {RESTORE}") from None
 
 
-def opened(key: bytes, sealed: bytes | memoryview, bound_to: bytes) -> memoryview:
+def unseal_view(key: bytes, sealed: bytes | memoryview, bound_to: bytes) -> memoryview:
     """As `unseal`, with the `context` of the place, and without a copy.
 
     Raises:

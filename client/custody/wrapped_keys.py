@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from pydantic import Field, ValidationError
 
 from client.custody import disk, sealing
-from client.custody.key_ring import Custody, Ring, name_of, recovery_public
+from client.custody.key_ring import Custody, KeyRing, name_of, recovery_public
 from client.custody.sealing import KEY_BYTES, RESTORE, Place
 from common.config import Frozen
 from common.errors import CustodyError
@@ -28,7 +28,7 @@ _HPKE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 
 
 @dataclass(frozen=True)
-class Secrets:
+class DatasetKeys:
     """What a data set is read and continued with."""
 
     data: bytes = field(repr=False)
@@ -36,7 +36,7 @@ class Secrets:
     """The site's key of pseudonyms as it was when the set began: one patient keeps one pseudonym in it."""
 
 
-class Wraps(Frozen):
+class WrappedKeys(Frozen):
     """The file."""
 
     format: str = FORMAT
@@ -57,17 +57,17 @@ class Wraps(Frozen):
         return (self.site, self.set, *words)
 
 
-def begin(custody: Custody, name: str) -> tuple[Wraps, Secrets]:
+def begin(custody: Custody, name: str) -> tuple[WrappedKeys, DatasetKeys]:
     """Keys of a new data set."""
     ring = custody.ring()
-    own = Secrets(secrets.token_bytes(KEY_BYTES), bytes.fromhex(ring.pseudonyms))
-    return wrap(custody.site, name, secrets.token_hex(16), own, ring), own
+    keys = DatasetKeys(secrets.token_bytes(KEY_BYTES), bytes.fromhex(ring.pseudonyms))
+    return wrap(custody.site, name, secrets.token_hex(16), keys, ring), keys
 
 
-def wrap(site: str, name: str, identity: str, own: Secrets, ring: Ring) -> Wraps:
+def wrap(site: str, name: str, identity: str, keys: DatasetKeys, ring: KeyRing) -> WrappedKeys:
     """A data set's keys under the newest of the site's, and under the recovery key."""
-    bare = Wraps(site=site, name=name, set=identity, key="", wrapped="", recovery="", sealed="")
-    content = own.data + own.pseudonyms
+    bare = WrappedKeys(site=site, name=name, set=identity, key="", wrapped="", recovery="", sealed="")
+    content = keys.data + keys.pseudonyms
     key = bytes.fromhex(ring.wrapping[ring.newest])
     sealed = _HPKE.encrypt(content, recovery_public(ring), info=sealing.context(bare.place("recovery")))
     wraps = bare.model_copy(
@@ -78,15 +78,15 @@ def wrap(site: str, name: str, identity: str, own: Secrets, ring: Ring) -> Wraps
             "sealed": sealed.hex(),
         }
     )
-    return wraps.model_copy(update={"mac": _mac(wraps, own)})
+    return wraps.model_copy(update={"mac": _mac(wraps, keys)})
 
 
-def write(wraps: Wraps, folder: Path) -> None:
+def write(wraps: WrappedKeys, folder: Path) -> None:
     """Put the file in its place."""
     disk.replace(folder / FILE, _encode(wraps))
 
 
-def read(folder: Path) -> Wraps:
+def read(folder: Path) -> WrappedKeys:
     """The file, not yet authenticated.
 
     Raises:
@@ -95,7 +95,7 @@ def read(folder: Path) -> Wraps:
     path = folder / FILE
     try:
         content = path.read_bytes()
-        wraps = Wraps.model_validate_json(content)
+        wraps = WrappedKeys.model_validate_json(content)
         if wraps.format != FORMAT or content != _encode(wraps):
             raise ValueError
         return wraps
@@ -105,7 +105,7 @@ def read(folder: Path) -> Wraps:
         raise CustodyError(f"{path}: is not what was stored. {RESTORE}") from None
 
 
-def opened(wraps: Wraps, custody: Custody, folder: Path) -> Secrets:
+def unwrap(wraps: WrappedKeys, custody: Custody, folder: Path) -> DatasetKeys:
     """The data set's keys, by the site's key.
 
     Raises:
@@ -132,7 +132,7 @@ def opened(wraps: Wraps, custody: Custody, folder: Path) -> Secrets:
     return _authentic(wraps, content, path)
 
 
-def recovered(wraps: Wraps, key: X25519PrivateKey, folder: Path) -> Secrets:
+def unwrap_by_recovery_key(wraps: WrappedKeys, key: X25519PrivateKey, folder: Path) -> DatasetKeys:
     """The data set's keys, by the recovery key.
 
     Raises:
@@ -150,26 +150,26 @@ def recovered(wraps: Wraps, key: X25519PrivateKey, folder: Path) -> Secrets:
         ) from None
 
 
-def demand(wraps: Wraps, own: Secrets, path: Path) -> None:
+def demand(wraps: WrappedKeys, keys: DatasetKeys, path: Path) -> None:
     """Check that a file was made by whoever has the keys in it.
 
     Raises:
         CustodyError: it was changed.
     """
-    if not hmac.compare_digest(_mac(wraps, own).encode(), wraps.mac.encode()):
+    if not hmac.compare_digest(_mac(wraps, keys).encode(), wraps.mac.encode()):
         raise CustodyError(f"{path}: is not what was stored. {RESTORE}")
 
 
-def _authentic(wraps: Wraps, content: bytes, path: Path) -> Secrets:
-    own = Secrets(content[:KEY_BYTES], content[KEY_BYTES:])
-    demand(wraps, own, path)
-    return own
+def _authentic(wraps: WrappedKeys, content: bytes, path: Path) -> DatasetKeys:
+    keys = DatasetKeys(content[:KEY_BYTES], content[KEY_BYTES:])
+    demand(wraps, keys, path)
+    return keys
 
 
-def _mac(wraps: Wraps, own: Secrets) -> str:
-    told = _encode(wraps.model_copy(update={"mac": ""}))
-    return hashlib.blake2b(told, key=sealing.subkey(own.data, "keys"), digest_size=32).hexdigest()
+def _mac(wraps: WrappedKeys, keys: DatasetKeys) -> str:
+    content = _encode(wraps.model_copy(update={"mac": ""}))
+    return hashlib.blake2b(content, key=sealing.subkey(keys.data, "keys"), digest_size=32).hexdigest()
 
 
-def _encode(wraps: Wraps) -> bytes:
+def _encode(wraps: WrappedKeys) -> bytes:
     return (wraps.model_dump_json(indent=1) + "\n").encode()

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from client.readers.source import File, Origin
+from client.readers.source import ImageFile, ImageSource
 from common import config as configuration
 from common.cli.command import Command
 from common.config import Config, Encrypted
@@ -25,10 +25,10 @@ def _preview_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, metavar="P", help="the PNG to write (default: preview.png)")
 
 
-def _image(name: str, config: Config) -> Origin:
+def _image(name: str, config: Config) -> ImageSource:
     """A file, or what an encrypted data set calls an image."""
     if not isinstance(config.data, Encrypted) or Path(name).exists():
-        return File(Path(name))
+        return ImageFile(Path(name))
     from client.custody import encrypted_cases
 
     return encrypted_cases.origin(config.data, name)

@@ -32,8 +32,8 @@ def own_cases(home: Home, plan: RunPlan) -> SiteCases:
         DataError: other labels or another shape than the plan's, or more cases than it has room for.
     """
     config, take = site_config(home, plan)
-    told, name = plan.content, plan.content.dataset
-    data = loading.load(config, told.training.seeds[0], home.site)
+    content, name = plan.content, plan.content.dataset
+    data = loading.load(config, content.training.seeds[0], home.site)
     by_name = {cases.name: cases for cases in data.sites}
     if take is None and len(by_name) > 1:
         raise ConfigError(
@@ -45,17 +45,17 @@ def own_cases(home: Home, plan: RunPlan) -> SiteCases:
             f"{home.folder / 'site.yaml'}: datasets.{name}.take is {take!r}, expected one of: {', '.join(by_name)}."
         )
     cases = by_name[take] if take is not None else data.sites[0]
-    if data.labels != told.labels:
+    if data.labels != content.labels:
         raise DataError(
             f"data set '{name}' has the labels {', '.join(data.labels)}; plan {plan.name} expects "
-            f"{', '.join(told.labels)}, in this order. Name them in data.labels, or merge classes with data.groups."
+            f"{', '.join(content.labels)}, in this order. Name them in data.labels, or merge classes with data.groups."
         )
-    if (shape := cases.train.images.shape[1:]) != told.shape:
+    if (shape := cases.train.images.shape[1:]) != content.shape:
         raise DataError(
             f"data set '{name}' has images of {'×'.join(map(str, shape))} after preprocessing; plan {plan.name} "
-            f"expects {'×'.join(map(str, told.shape))}. Bring such images, or ask for a plan that resizes."
+            f"expects {'×'.join(map(str, content.shape))}. Bring such images, or ask for a plan that resizes."
         )
-    if len(cases.train) > (most := told.training.federation.weight_bound):
+    if len(cases.train) > (most := content.training.federation.weight_bound):
         raise DataError(
             f"data set '{name}' has {len(cases.train)} training cases; plan {plan.name} has room for {most:g}. Ask the "
             "coordinator for a plan with a larger federation.weight_bound."

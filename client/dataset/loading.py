@@ -18,7 +18,7 @@ from common.types import Cases, SiteCases, Stack
 
 
 @dataclass(frozen=True)
-class Dataset:
+class PreparedData:
     """Everything that a simulation trains and tests on. All images are parts of one array, which nobody may change."""
 
     sites: tuple[SiteCases, ...]
@@ -36,7 +36,7 @@ class Dataset:
     pipeline: Pipeline
 
 
-def load(config: Config, seed: int, owner: str = "") -> Dataset:
+def load(config: Config, seed: int, owner: str = "") -> PreparedData:
     """Read and divide the data of one run; the same configuration, data and seed give the same bits.
 
     Args:
@@ -58,7 +58,7 @@ def load(config: Config, seed: int, owner: str = "") -> Dataset:
     cases = _Slices(images, table.labels[order], division.split[order], division.site[order])
     common = cases.of(SPLITS.index("test"))
     sites = tuple(_site(cases, i, name, common, config.sites) for i, name in enumerate(division.names))
-    return Dataset(
+    return PreparedData(
         sites=tuple(site for site in sites if len(site.train)),
         test=common,
         labels=table.classes,
@@ -97,7 +97,7 @@ def _prepare(
     indices = [int(i) for i in order]
     pictures = iter(table.images.pictures(indices))
     if sites.split == "scanner":
-        pictures = scanner_shift.shifted(pictures, indices, division.site[order].tolist(), sites.shift, seed)
+        pictures = scanner_shift.shift_scanners(pictures, indices, division.site[order].tolist(), sites.shift, seed)
     stack = pipeline.before(pictures)
     stack.flags.writeable = False
     return stack
@@ -140,7 +140,7 @@ def _without_empty_sites(table: Table, division: Division, config: Config) -> tu
 
 
 def _warnings(sites: Sequence[SiteCases], classes: Sequence[str]) -> tuple[str, ...]:
-    found = []
+    warnings = []
     for site in sites:
         if not len(site.train):
             continue
@@ -148,13 +148,13 @@ def _warnings(sites: Sequence[SiteCases], classes: Sequence[str]) -> tuple[str, 
             counts = np.bincount(cases.labels, minlength=len(classes))
             missing = [name for name, count in zip(classes, counts, strict=True) if not count]
             if not len(cases):
-                found.append(f"Site '{site.name}' has no {split} cases.")
+                warnings.append(f"Site '{site.name}' has no {split} cases.")
             elif missing:
-                found.append(f"Site '{site.name}' has no {split} case of {_listed(missing)}.")
-    return tuple(found)
+                warnings.append(f"Site '{site.name}' has no {split} case of {_in_words(missing)}.")
+    return tuple(warnings)
 
 
-def _listed(names: Sequence[str]) -> str:
+def _in_words(names: Sequence[str]) -> str:
     return " or ".join(f"'{name}'" for name in names)
 
 

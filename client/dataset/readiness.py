@@ -119,9 +119,9 @@ def _unusable(data: _Data) -> Iterator[Finding]:
         return
     level: Level = "error" if data.config.data.on_error == "stop" else "warning"
     todo = "mend or remove them" + ("; or data.on_error: report" if level == "error" else "; a run leaves them out")
-    listed = [str(problem) for problem in problems[:LISTED]]
+    first_problems = [str(problem) for problem in problems[:LISTED]]
     more = [f"and {len(problems) - LISTED} more"] if len(problems) > LISTED else []
-    yield Finding(level, "\n".join([f"{len(problems)} bad cases:", *listed, *more]), todo)
+    yield Finding(level, "\n".join([f"{len(problems)} bad cases:", *first_problems, *more]), todo)
 
 
 def _sizes_after(data: _Data) -> Iterator[Finding]:
@@ -137,11 +137,11 @@ def _sizes_after(data: _Data) -> Iterator[Finding]:
 
 
 def _patients(data: _Data) -> Iterator[Finding]:
-    known = data.table.patient
+    patients = data.table.patient
     if isinstance(data.config.data, Synthetic):
         yield Finding("ok", "every phantom is a person of its own")
-    elif known is None or not all(known):
-        unknown = len(data.table) if known is None else known.count(None)
+    elif patients is None or not all(patients):
+        unknown = len(data.table) if patients is None else patients.count(None)
         yield Finding(
             "warning",
             f"no patient is known for {unknown} cases: images of one person may be on both sides of a split",
@@ -157,10 +157,10 @@ def _shared_numbers(data: _Data) -> Iterator[Finding]:
     sites = defaultdict(set)
     for patient, site in zip(data.table.patient, data.table.site, strict=True):
         sites[patient].add(site)
-    if shared := [patient for patient, at in sites.items() if patient and len(at) > 1]:
+    if shared_numbers := [patient for patient, at in sites.items() if patient and len(at) > 1]:
         yield Finding(
             "warning",
-            f"{len(shared)} patient numbers are in use at several sites: {_some(shared)}",
+            f"{len(shared_numbers)} patient numbers are in use at several sites: {_some(shared_numbers)}",
             "if they are the same people, merge their cases at one site",
         )
 
@@ -180,11 +180,11 @@ def _duplicates(data: _Data) -> Iterator[Finding]:
         ("within one split", "keep one of each", lambda _: True),
     ]
     for where, todo, belongs in kinds:
-        if found := [group for group in again if belongs(group)]:
-            pairs = [(g[0], next((i for i in g[1:] if belongs([g[0], i])), g[1])) for g in found]
+        if groups_here := [group for group in again if belongs(group)]:
+            pairs = [(g[0], next((i for i in g[1:] if belongs([g[0], i])), g[1])) for g in groups_here]
             names = [f"{data.table.images.name(i)} = {data.table.images.name(j)}" for i, j in pairs]
-            yield Finding("warning", f"{len(found)} images are there again {where}: {_some(names)}", todo)
-            again = [group for group in again if group not in found]
+            yield Finding("warning", f"{len(groups_here)} images are there again {where}: {_some(names)}", todo)
+            again = [group for group in again if group not in groups_here]
 
 
 def _differ(column: NDArray[np.int64]) -> Callable[[list[int]], bool]:
@@ -205,8 +205,8 @@ def _gaps(data: _Data) -> Iterator[Finding]:
         scarce = []
         for split, of_split in zip(SPLITS, counts, strict=True):
             few = FEW if split == "train" else FEW // 2
-            named = [f"{n} of '{c}'" for n, c in zip(of_split, data.table.classes, strict=True) if n < few]
-            scarce += [f"{split} {', '.join(named)}"] if named else []
+            few_of_class = [f"{n} of '{c}'" for n, c in zip(of_split, data.table.classes, strict=True) if n < few]
+            scarce += [f"{split} {', '.join(few_of_class)}"] if few_of_class else []
         if scarce:
             what = f"site '{name}' has few cases: {'; '.join(scarce)}"
             yield Finding("warning", what, "its figures will be coarse, and missing where a class has none; bring more")

@@ -46,8 +46,8 @@ def divide(table: Table, sites: Sites, seed: int, on_error: Literal["stop", "rep
         DataError: too few cases to divide, or a person on both sides of the data's own split.
     """
     people = np.unique(table.people(), return_inverse=True)[1].astype(np.int64)
-    own = None if table.split is None else np.array([SPLITS.index(s) for s in table.split], np.int64)
-    left_out, problems = _on_both_sides(table, people, own, on_error)
+    own_split = None if table.split is None else np.array([SPLITS.index(s) for s in table.split], np.int64)
+    is_left_out, problems = _on_both_sides(table, people, own_split, on_error)
     if sites.split == "natural":
         if table.site is None:
             raise ConfigError(
@@ -59,15 +59,17 @@ def divide(table: Table, sites: Sites, seed: int, on_error: Literal["stop", "rep
         text = f"{len(names)} natural sites, as the data names them"
     else:
         names = tuple(f"site-{i + 1}" for i in range(sites.count))
-        site, text = _simulate(table, people, own, sites, seed), describe(sites)
+        site, text = _simulate(table, people, own_split, sites, seed), describe(sites)
     # A test set that the data brings is nobody's to add to, even where a site has no part of it.
-    plan = sites if own is None or not (own == 2).any() else sites.model_copy(update={"test": 0.0})
+    plan = sites if own_split is None or not (own_split == 2).any() else sites.model_copy(update={"test": 0.0})
     split = np.empty(len(table), np.int64)
     for i, name in enumerate(names):
         here = np.flatnonzero(site == i)
         rng = _stream(seed, HOLD_OUT, *name.encode())
-        split[here] = hold_out(rng, table.labels[here], people[here], None if own is None else own[here], plan)
-    site = np.where(left_out, -1, site)
+        split[here] = hold_out(
+            rng, table.labels[here], people[here], None if own_split is None else own_split[here], plan
+        )
+    site = np.where(is_left_out, -1, site)
     kind: Literal["natural", "simulated"] = "natural" if sites.split == "natural" else "simulated"
     return Division(names, site, split, kind, text, problems)
 
@@ -83,17 +85,17 @@ def describe(sites: Sites) -> str:
     return f"{sites.count} simulated sites ({how})"
 
 
-def hold_out(rng: np.random.Generator, labels: Ints, people: Ints, own: Ints | None, sites: Sites) -> Ints:
+def hold_out(rng: np.random.Generator, labels: Ints, people: Ints, own_split: Ints | None, sites: Sites) -> Ints:
     """Split one site's cases: int64[n] of indices into SPLITS. What the data has split already stays as it is.
 
     A split that the data lacks is cut from its training cases: person by person, each class on its own, and at least
     one person of each class where the class has three.
     """
-    split = np.zeros(len(labels), np.int64) if own is None else own.copy()
+    split = np.zeros(len(labels), np.int64) if own_split is None else own_split.copy()
     missing = [
         (index, share)
         for index, share in ((1, sites.validation), (2, sites.test))
-        if share > 0 and (own is None or not (own == index).any())
+        if share > 0 and (own_split is None or not (own_split == index).any())
     ]
     for group in _strata(rng, labels, people, split == 0) if missing else []:
         start = 0
@@ -105,10 +107,14 @@ def hold_out(rng: np.random.Generator, labels: Ints, people: Ints, own: Ints | N
     return split
 
 
-def _simulate(table: Table, people: Ints, own: Ints | None, sites: Sites, seed: int) -> Ints:
+def _simulate(table: Table, people: Ints, own_split: Ints | None, sites: Sites, seed: int) -> Ints:
     """Deal the people of each class to the sites by shares; the data's own splits are dealt alike."""
     rng, classes = _stream(seed, DEAL), len(table.classes)
-    parts = [np.ones(len(people), bool)] if own is None else [own == s for s in range(len(SPLITS)) if (own == s).any()]
+    parts = (
+        [np.ones(len(people), bool)]
+        if own_split is None
+        else [own_split == s for s in range(len(SPLITS)) if (own_split == s).any()]
+    )
     strata = [_strata(rng, table.labels, people, part, classes) for part in parts]
     # People whom the data's own split has in two parts are refused earlier, so each is dealt once.
     needed = [min(MIN_TRAIN, int(parts[0].sum()) // (2 * sites.count))] + [1] * (len(parts) - 1)
@@ -139,8 +145,8 @@ def _shares(rng: np.random.Generator, sites: Sites, classes: int) -> NDArray[np.
 
 def _deal(site_of: Ints, group: Ints, share: NDArray[np.float64]) -> None:
     cuts = np.round(np.cumsum(share)[:-1] * len(group)).astype(np.int64)
-    for site, dealt in enumerate(np.split(group, cuts)):
-        site_of[dealt] = site
+    for site, share_of_group in enumerate(np.split(group, cuts)):
+        site_of[share_of_group] = site
 
 
 def _strata(
@@ -149,28 +155,28 @@ def _strata(
     """The people of a part in random order, by class; a person of several classes counts for the highest index."""
     label_of = np.full(people.max() + 1, -1, np.int64)
     np.maximum.at(label_of, people[part], labels[part])
-    found = range(classes) if classes else np.unique(label_of[label_of >= 0])
-    return [rng.permutation(np.flatnonzero(label_of == label)) for label in found]
+    classes_here = range(classes) if classes else np.unique(label_of[label_of >= 0])
+    return [rng.permutation(np.flatnonzero(label_of == label)) for label in classes_here]
 
 
 def _on_both_sides(
-    table: Table, people: Ints, own: Ints | None, on_error: Literal["stop", "report"]
+    table: Table, people: Ints, own_split: Ints | None, on_error: Literal["stop", "report"]
 ) -> tuple[NDArray[np.bool_], tuple[Problem, ...]]:
     """Cases of known patients whom the data's own split has on both sides: refused, or left out of the lesser side."""
     none = np.zeros(len(people), bool)
-    if own is None or table.patient is None:
+    if own_split is None or table.patient is None:
         return none, ()
     furthest = np.zeros(people.max() + 1, np.int64)
-    np.maximum.at(furthest, people, own)
-    left_out = (own < furthest[people]) & np.array([who is not None for who in table.patient])
+    np.maximum.at(furthest, people, own_split)
+    is_left_out = (own_split < furthest[people]) & np.array([who is not None for who in table.patient])
     problems = tuple(
-        Problem(table.images.name(int(i)), None, f"patient '{table.patient[i]}' is in {SPLITS[own[i]]} and in "
+        Problem(table.images.name(int(i)), None, f"patient '{table.patient[i]}' is in {SPLITS[own_split[i]]} and in "
                 f"{SPLITS[furthest[people[i]]]}")
-        for i in np.flatnonzero(left_out)
+        for i in np.flatnonzero(is_left_out)
     )  # fmt: skip
     if problems and on_error == "stop":
         raise refuse(problems, "The data's own split has patients on both sides")
-    return left_out, problems
+    return is_left_out, problems
 
 
 def _stream(seed: int, *purpose: int) -> np.random.Generator:

@@ -142,8 +142,8 @@ def _witness(options: argparse.Namespace) -> int:
         return 0
     print(f"Seen: {head.size:,} entries of the log of {head.origin}, until {_when(head.at_s)} UTC\n  {head.root.hex()}")
     for site in sorted(set(witness.home.roster.active) - {witness.home.site}):
-        seen = witness.others.get(site)
-        text = f"{int(seen['size']):,} entries, {_when(seen['at_s'])} UTC" if seen else "no word from it"
+        other = witness.others.get(site)
+        text = f"{int(other['size']):,} entries, {_when(other['at_s'])} UTC" if other else "no word from it"
         print(f"  {site}: {text}")
     return 1 if refusal.exists() else 0
 

@@ -24,7 +24,7 @@ from common.storage.files import read_json, replace, write_json
 
 if TYPE_CHECKING:
     from client.connection.gateway_client import (
-        Board,  # and Flower with it, for which a command that only reads here should not wait
+        GatewayClient,  # and Flower with it, for which a command that only reads here should not wait
     )
 
 log = logging.getLogger("consilium")
@@ -52,15 +52,15 @@ class Witness:
         """
         path = self.folder / "head"
         try:
-            told = path.read_bytes()
+            content = path.read_bytes()
         except FileNotFoundError:
             return None
         try:
-            return _head(json.loads(told))
+            return _head(json.loads(content))
         except (ValueError, ConsiliumError) as error:
             raise AuditError(f"{path}: is not what was written ({error}). Restore it from a backup.") from None
 
-    def look(self, board: "Board") -> None:
+    def look(self, board: "GatewayClient") -> None:
         """Ask for the newest head, and accept it if it extends everything that was seen.
 
         Raises:
@@ -68,17 +68,17 @@ class Witness:
             LinkError, IdentityError, WireError: as of the board; nothing has changed then.
         """
         before = self.head
-        asked: dict[str, Any] = {"size": before.size if before else 0}
+        question: dict[str, Any] = {"size": before.size if before else 0}
         if before and not self.home.witness_refused.exists():
-            asked["witness"] = WitnessStatement.sign(self.home.site, before, self.home.identity).document.to_json()
-        told = board.history(asked)
+            question["witness"] = WitnessStatement.sign(self.home.site, before, self.home.identity).document.to_json()
+        answer = board.history(question)
         try:
-            head = self._checked(told, before)
+            head = self._checked(answer, before)
         except AuditError as error:
-            self._refuse(told, before, str(error))
+            self._refuse(answer, before, str(error))
             raise
         if head and (before is None or head.size > before.size):
-            self._keep(head, told["voucher"])
+            self._keep(head, answer["voucher"])
 
     def accept(self, root: str) -> LogHead:
         """Go on from a head that was refused.
@@ -86,45 +86,47 @@ class Witness:
         Raises:
             ConfigError: none was, or of another root.
         """
-        refused = read_json(self.home.witness_refused)
-        shown = refused and refused["shown"].get("head")
-        if not shown or len(root) < SHORTEST or not str(shown["content"]["root"]).startswith(root.lower()):
-            waits = f"the refused head has root {shown['content']['root']}" if shown else "no head was refused"
+        refusal = read_json(self.home.witness_refused)
+        shown_head = refusal and refusal["shown"].get("head")
+        if not shown_head or len(root) < SHORTEST or not str(shown_head["content"]["root"]).startswith(root.lower()):
+            waits = (
+                f"the refused head has root {shown_head['content']['root']}" if shown_head else "no head was refused"
+            )
             raise ConfigError(f"--accept {root}: {waits}. Compare it by telephone, {SHORTEST} digits at least.")
-        head = self._authentic(refused["shown"])
-        self._keep(head, refused["shown"]["voucher"])
+        head = self._authentic(refusal["shown"])
+        self._keep(head, refusal["shown"]["voucher"])
         write_json(self.folder / "accepted", {"at_s": time.time()})
         self.home.witness_refused.rename(self.folder / f"refused-{int(time.time())}")
         return head
 
     # --- inside ---
 
-    def _checked(self, told: dict[str, Any], before: LogHead | None) -> LogHead | None:
-        if told.get("head") is None:
+    def _checked(self, answer: dict[str, Any], before: LogHead | None) -> LogHead | None:
+        if answer.get("head") is None:
             if before is not None:
                 raise AuditError(f"the coordinator shows no log any more; this site saw {before.size} entries.")
             return None
-        head = self._authentic(told)
+        head = self._authentic(answer)
         if before:
-            head.refuse_unless_extends(before, _proof(told.get("proof")))
+            head.refuse_unless_extends(before, _proof(answer.get("proof")))
         since_s = (read_json(self.folder / "accepted") or {"at_s": 0.0})["at_s"]
         others = {}
-        for word in _listed(told.get("witnesses", [])):
+        for word in _listed(answer.get("witnesses", [])):
             try:
-                seen = WitnessStatement.load_verified(
+                statement = WitnessStatement.load_verified(
                     json.dumps(word["paper"]).encode(), self.home.roster.active, head.origin
                 )
             except (IdentityError, WireError, KeyError, TypeError):
                 continue  # of keys before, or none: a witness less, which is shown
-            if seen.at_s <= since_s:
+            if statement.at_s <= since_s:
                 continue
             try:
-                verify_consistency(seen.size, seen.root, head.size, head.root, _proof(word.get("proof")))
+                verify_consistency(statement.size, statement.root, head.size, head.root, _proof(word.get("proof")))
             except AuditError as error:
                 raise AuditError(
-                    f"{seen.site} was shown another history of the coordinator than this site: {error}"
+                    f"{statement.site} was shown another history of the coordinator than this site: {error}"
                 ) from None
-            others[seen.site] = {"size": seen.size, "at_s": seen.at_s}
+            others[statement.site] = {"size": statement.size, "at_s": statement.at_s}
         if others != self.others:
             write_json(self.folder / "others", others, durably=False)
         return head
@@ -134,11 +136,11 @@ class Witness:
         """Who else saw how many entries of the same log, and when."""
         return read_json(self.folder / "others") or {}
 
-    def _authentic(self, told: dict[str, Any]) -> LogHead:
+    def _authentic(self, answer: dict[str, Any]) -> LogHead:
         pins = self.home.pins
         try:
-            key = load_verified_log_key(str(told["voucher"]).encode(), pins)
-            return LogHead.load_verified(json.dumps(told["head"]).encode(), key, f"consortium {pins.federation}")
+            key = load_verified_log_key(str(answer["voucher"]).encode(), pins)
+            return LogHead.load_verified(json.dumps(answer["head"]).encode(), key, f"consortium {pins.federation}")
         except KeyError:
             raise WireError("the coordinator's history is of another release. Bring both sides to one.") from None
 
@@ -147,12 +149,12 @@ class Witness:
         replace(self.folder / "head", json.dumps({"head": head.document.to_json(), "voucher": voucher}).encode())
         self.home.log.record("head witnessed", facts={"entries": head.size, "root": head.root.hex()})
 
-    def _refuse(self, told: dict[str, Any], before: LogHead | None, why: str) -> None:
+    def _refuse(self, answer: dict[str, Any], before: LogHead | None, why: str) -> None:
         if self.home.witness_refused.exists():
             return
         self.folder.mkdir(mode=0o700, exist_ok=True)
-        seen = before.document.to_json() if before else None
-        replace(self.home.witness_refused, json.dumps({"why": why, "seen": seen, "shown": told}).encode())
+        seen_head = before.document.to_json() if before else None
+        replace(self.home.witness_refused, json.dumps({"why": why, "seen": seen_head, "shown": answer}).encode())
         self.home.log.record("head refused", "failed", facts={"entries": before.size if before else 0})
         log.error("TWO HISTORIES: %s This site answers no plan until somebody has found out why: docs/audit.md", why)
 
@@ -164,12 +166,12 @@ def _head(told: Any) -> LogHead:
     return LogHead.load_verified(json.dumps(content).encode(), bytes.fromhex(key), content["content"]["origin"])
 
 
-def _listed(told: Any) -> list[Any]:
-    return [each for each in told if isinstance(each, dict)] if isinstance(told, list) else []
+def _listed(value: Any) -> list[Any]:
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
-def _proof(told: Any) -> list[bytes]:
+def _proof(hashes: Any) -> list[bytes]:
     try:
-        return [bytes.fromhex(piece) for piece in told or []]
+        return [bytes.fromhex(piece) for piece in hashes or []]
     except (TypeError, ValueError):
         raise AuditError("the coordinator's log comes without proof that it goes on from what was seen.") from None

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from client.connection.gateway_client import Board
-from client.connection.node import Doing
+from client.connection.gateway_client import GatewayClient
+from client.connection.retry import SiteStatus
 from client.home import Home
 from client.plans import judge
 from client.plans.inbox import PlanInbox
@@ -20,7 +20,7 @@ log = logging.getLogger("consilium")
 
 
 @dataclass(frozen=True)
-class Images:
+class ImageState:
     """The images of a plan that are not ready."""
 
     plan: str = ""
@@ -29,16 +29,16 @@ class Images:
     """Code of why they do not fit; none: they are being read."""
 
 
-READY = Images()
+READY = ImageState()
 
 
-def nothing(_: str) -> None:
+def ignore(_: str) -> None:
     """Nobody wants to know."""
 
 
 def refresh(
     home: Home,
-    new_plan: Callable[[str], None] = nothing,
+    new_plan: Callable[[str], None] = ignore,
     over: Callable[[frozenset[str]], None] = lambda _: None,
 ) -> str:
     """Take the newest roster and all plans, and send decisions that the coordinator has not got; why not, if so.
@@ -48,10 +48,10 @@ def refresh(
         over: is told the digests of this site's plans that the coordinator names no more.
     """
     try:
-        with board_of(home) as board:
-            known = {plan.document.encode(): plan.digest for plan in PlanInbox(home).plans()}
+        with gateway_of(home) as board:
+            digests = {plan.document.encode(): plan.digest for plan in PlanInbox(home).plans()}
             files = _take(home, board.board(), new_plan)
-            over(frozenset(digest for file, digest in known.items() if file not in files))
+            over(frozenset(digest for file, digest in digests.items() if file not in files))
             for plan in PlanInbox(home).plans():
                 decision = PlanInbox(home).decision(plan)
                 if decision and not PlanInbox(home).is_delivered(plan):
@@ -65,7 +65,7 @@ def refresh(
 def witness(home: Home) -> str:
     """Look whether the coordinator's log goes on from what was seen; what is wrong, if so."""
     try:
-        with board_of(home) as board:
+        with gateway_of(home) as board:
             Witness(home).look(board)
         return ""
     except (ConsiliumError, OSError) as error:
@@ -75,28 +75,28 @@ def witness(home: Home) -> str:
 def send_decision(home: Home, decision: Decision) -> str:
     """Send one decision; why it could not be, if so."""
     try:
-        with board_of(home) as board:
+        with gateway_of(home) as board:
             _deliver(home, board, decision)
         return ""
     except (ConsiliumError, OSError) as error:
         return str(error)
 
 
-def say(home: Home, doing: Doing | None, images: Images, ready: Iterable[str] = ()) -> None:
+def report_status(home: Home, doing: SiteStatus | None, images: ImageState, ready: Iterable[str] = ()) -> None:
     """Tell the coordinator what this site is doing; none: it stops. Whether that succeeds does not matter.
 
     Args:
         ready: digests of the plans whose images are read and fit.
     """
-    told: dict[str, Any] = {"what": "stopped", "detail": "", "error": "", "release": VERSION, "ready": sorted(ready)}
+    content: dict[str, Any] = {"what": "stopped", "detail": "", "error": "", "release": VERSION, "ready": sorted(ready)}
     if doing is not None:
-        told |= {"what": doing.what, "detail": doing.detail, "error": doing.code}
+        content |= {"what": doing.what, "detail": doing.detail, "error": doing.code}
     if doing is not None and images.plan:
         what = {"what": "unfit", "error": images.error} if images.error else {"what": "reading"}
-        told |= what | {"detail": f"the images of {images.plan}" if not images.error else images.plan}
+        content |= what | {"detail": f"the images of {images.plan}" if not images.error else images.plan}
     try:
-        with board_of(home) as board:
-            board.doing(told)
+        with gateway_of(home) as board:
+            board.doing(content)
     except (ConsiliumError, OSError):
         log.debug("the coordinator was not told what this site is doing")
 
@@ -104,21 +104,24 @@ def say(home: Home, doing: Doing | None, images: Images, ready: Iterable[str] = 
 def clock_offset_s(home: Home) -> float | None:
     """How much later the coordinator's clock is than this machine's; None if it was not reached."""
     try:
-        with board_of(home) as board:
+        with gateway_of(home) as board:
             board.board()
             return board.clock_offset_s
     except (ConsiliumError, OSError):
         return None
 
 
-def board_of(home: Home) -> Board:
+def gateway_of(home: Home) -> GatewayClient:
     """This site's connection to the coordinator's board."""
-    return Board(home.address, home.authority, home.site, home.identity)
+    return GatewayClient(home.address, home.authority, home.site, home.identity)
 
 
-def _take(home: Home, told: dict[str, Any], new_plan: Callable[[str], None]) -> list[bytes]:
+def _take(home: Home, answer: dict[str, Any], new_plan: Callable[[str], None]) -> list[bytes]:
     try:
-        roster, plans = base64.b64decode(told["roster"], validate=True), [str(plan).encode() for plan in told["plans"]]
+        roster, plans = (
+            base64.b64decode(answer["roster"], validate=True),
+            [str(plan).encode() for plan in answer["plans"]],
+        )
     except (KeyError, TypeError, ValueError):
         raise WireError("the coordinator's board is of another release. Bring both sides to one.") from None
     home.take_roster(roster)
@@ -139,6 +142,6 @@ def _take(home: Home, told: dict[str, Any], new_plan: Callable[[str], None]) -> 
     return plans
 
 
-def _deliver(home: Home, board: Board, decision: Decision) -> None:
+def _deliver(home: Home, board: GatewayClient, decision: Decision) -> None:
     board.decision(decision.document.to_json())
     PlanInbox(home).note_delivered(decision)

@@ -15,7 +15,7 @@ from client.home import home_option
 from client.prediction import inputs, outcome_table, trust
 from client.prediction.inputs import Image
 from client.prediction.outcome import Failure, Outcome, outcomes, warning
-from client.prediction.outcome_table import Row
+from client.prediction.outcome_table import OutcomeRow
 from client.readers import Frames
 from common.cli import terminal
 from common.cli.command import Command
@@ -52,34 +52,38 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write all answers as CSV; it has the images' names")
     parser.add_argument("--json", type=Path, metavar="FILE", help="the same as JSON, with the model's digest")
     parser.add_argument("--publisher", metavar="DIGITS", help="the publisher's fingerprint, as it was read out")
-    parser.add_argument("--trusted", type=Path, default=trust.REMEMBERED, metavar="FILE",
-                        help=f"where compared fingerprints are remembered ({trust.REMEMBERED})")  # fmt: skip
+    parser.add_argument("--trusted", type=Path, default=trust.PUBLISHERS_FILE, metavar="FILE",
+                        help=f"where compared fingerprints are remembered ({trust.PUBLISHERS_FILE})")  # fmt: skip
     home_option(parser)
 
 
-def _frames(told: str) -> Frames:
-    if told in ("first", "middle", "all"):
-        return told  # type: ignore[return-value]
-    if told.isdecimal():
-        return int(told)
-    raise argparse.ArgumentTypeError(f"{told!r}: expected first, middle, all, or a number from 0")
+def _frames(word: str) -> Frames:
+    if word in ("first", "middle", "all"):
+        return word  # type: ignore[return-value]
+    if word.isdecimal():
+        return int(word)
+    raise argparse.ArgumentTypeError(f"{word!r}: expected first, middle, all, or a number from 0")
 
 
 def _predict(options: argparse.Namespace) -> int:
     console = terminal.console()
-    shared = package_file.read_package(options.model)
-    why = trust.settle(shared, options.home, options.publisher, options.trusted)
-    console.print(Text.assemble((shared.content.name, "bold"), f": {why}."))
+    package = package_file.read_package(options.model)
+    why = trust.settle(package, options.home, options.publisher, options.trusted)
+    console.print(Text.assemble((package.content.name, "bold"), f": {why}."))
     images = inputs.images(options.images, options.home, options.frames)
-    model = shared.model()
-    answers = _run(shared, model, images, None if options.no_pictures else options.out, console)
+    model = package.model()
+    answers = _run(package, model, images, None if options.no_pictures else options.out, console)
     _show(answers.rows, answers.failures, console)
     if options.csv:
         answers.write(options.csv, outcome_table.as_csv(answers.rows))
     if options.json:
-        told = {"model": shared.content.name, "digest": shared.digest, "answers": [row.values for row in answers.rows],
-                "failures": [{"image": f.name, "why": f.why} for f in answers.failures]}  # fmt: skip
-        answers.write(options.json, (json.dumps(told, indent=1, allow_nan=False) + "\n").encode())
+        report = {
+            "model": package.content.name,
+            "digest": package.digest,
+            "answers": [row.values for row in answers.rows],
+            "failures": [{"image": f.name, "why": f.why} for f in answers.failures],
+        }
+        answers.write(options.json, (json.dumps(report, indent=1, allow_nan=False) + "\n").encode())
     for problem in answers.unwritten:
         print(f"not written: {problem}", file=sys.stderr)
     return 1 if answers.failures or answers.unwritten else 0
@@ -89,7 +93,7 @@ def _predict(options: argparse.Namespace) -> int:
 class _Answers:
     """What came of it. An answer is not lost because something cannot be written."""
 
-    rows: list[Row] = field(default_factory=list)
+    rows: list[OutcomeRow] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     unwritten: list[str] = field(default_factory=list)
 
@@ -101,33 +105,33 @@ class _Answers:
             self.unwritten.append(f"{path}: {error.strerror}.")
 
 
-def _run(shared: ModelPackage, model: Model, images: Sequence[Image], out: Path | None, console: Console) -> _Answers:
-    found = _Answers()
+def _run(package: ModelPackage, model: Model, images: Sequence[Image], out: Path | None, console: Console) -> _Answers:
+    answers = _Answers()
     with Watch(len(images), console) as watch:
-        for number, told in enumerate(outcomes(shared, model, images), start=1):
-            if isinstance(told, Failure):
-                found.failures.append(told)
+        for number, result in enumerate(outcomes(package, model, images), start=1):
+            if isinstance(result, Failure):
+                answers.failures.append(result)
             else:
-                unlike = warning(shared.content, told)
-                found.rows.append(outcome_table.row(shared.content, told, unlike))
-                if out is not None and not found.unwritten:
+                unlike = warning(package.content, result)
+                answers.rows.append(outcome_table.row(package.content, result, unlike))
+                if out is not None and not answers.unwritten:
                     try:
-                        _draw(shared, model, told, unlike, out, number)
+                        _draw(package, model, result, unlike, out, number)
                     except DataError as error:
-                        found.unwritten.append(f"{error} No more pictures were drawn.")
+                        answers.unwritten.append(f"{error} No more pictures were drawn.")
             watch.advance(1, f"{number} of {len(images)} images")
-    return found
+    return answers
 
 
-def _draw(shared: ModelPackage, model: Model, told: Outcome, unlike: str, out: Path, number: int) -> None:
+def _draw(package: ModelPackage, model: Model, outcome: Outcome, unlike: str, out: Path, number: int) -> None:
     from client.prediction import drawing  # matplotlib takes a while
 
-    evidence = model.evidence(shared.weights, shared.pipeline.after(told.seen), told.answer)
-    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(told.name).name).strip("-.")[:80]
-    drawing.draw(told, evidence, shared.content, unlike, out / f"{number:04d}-{stem}.png")
+    evidence = model.evidence(package.weights, package.pipeline.after(outcome.seen), outcome.answer)
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(outcome.name).name).strip("-.")[:80]
+    drawing.draw(outcome, evidence, package.content, unlike, out / f"{number:04d}-{stem}.png")
 
 
-def _show(rows: Sequence[Row], failures: Sequence[Failure], console: Console) -> None:
+def _show(rows: Sequence[OutcomeRow], failures: Sequence[Failure], console: Console) -> None:
     most = outcome_table.MOST_ROWS if console.is_terminal else len(rows)
     if rows:
         console.print(outcome_table.table(rows[:most]))
@@ -135,8 +139,8 @@ def _show(rows: Sequence[Row], failures: Sequence[Failure], console: Console) ->
         console.print(f"… and {len(rows) - most} more; --csv FILE writes all of them.", highlight=False)
     for failure in failures:
         print(f"not used: {failure.name}: {failure.why}", file=sys.stderr)
-    told = f"{len(rows)} images answered" + (f", {len(failures)} not used" if failures else "")
-    console.print(f"{told}. Research software, not a medical device.", highlight=False)
+    summary = f"{len(rows)} images answered" + (f", {len(failures)} not used" if failures else "")
+    console.print(f"{summary}. Research software, not a medical device.", highlight=False)
 
 
 COMMANDS = {"predict": Command("run a shared model on images of this site", PREDICT, _arguments, _predict)}

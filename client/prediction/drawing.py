@@ -29,7 +29,7 @@ STRONGEST = 0.65
 """How much the strongest evidence covers of the image."""
 
 
-def draw(told: Outcome, evidence: Evidence, content: PackageContent, warning: str, out: Path) -> None:
+def draw(outcome: Outcome, evidence: Evidence, content: PackageContent, warning: str, out: Path) -> None:
     """Write a PNG.
 
     Args:
@@ -42,25 +42,25 @@ def draw(told: Outcome, evidence: Evidence, content: PackageContent, warning: st
 
     with mpl.rc_context({"text.parse_math": False}), warnings.catch_warnings():  # a name may hold dollar signs,
         warnings.simplefilter("ignore")  # and letters that the font has not
-        _draw(told, evidence, content, warning, out)
+        _draw(outcome, evidence, content, warning, out)
 
 
-def _draw(told: Outcome, evidence: Evidence, content: PackageContent, warning: str, out: Path) -> None:
+def _draw(outcome: Outcome, evidence: Evidence, content: PackageContent, warning: str, out: Path) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8.0, 8.4), dpi=144, facecolor="white")  # narrow: its words can be read on a phone
-    grey, (height, width) = _shown(told.picture), told.picture.pixels.shape[:2]
-    seen = footprint(content.preprocess, height, width)
-    for at, title in ((0.04, "the image, as read"), (0.52, _title(evidence, content.labels[told.answer]))):
+    grey, (height, width) = _to_rgb(outcome.picture), outcome.picture.pixels.shape[:2]
+    area = footprint(content.preprocess, height, width)
+    for at, title in ((0.04, "the image, as read"), (0.52, _title(evidence, content.labels[outcome.answer]))):
         panel = figure.add_axes((at, 0.475, 0.44, 0.435), anchor="N")
         panel.imshow(grey, extent=(0, width, height, 0), interpolation="nearest" if width < 128 else "antialiased")
         panel.set_title("\n".join(textwrap.wrap(title, 40)), fontsize=12, color=INK, loc="left")
         if at > 0.5:
-            key = _overlay(panel, evidence, seen)
-        _edges(panel, seen, height, width)
+            key = _overlay(panel, evidence, area)
+        _edges(panel, area, height, width)
     _key(figure.add_axes((0.52, 0.44, 0.44, 0.018)), key, evidence)
-    figure.text(0.04, 0.965, "\n".join(textwrap.wrap(Path(told.name).name, 80)[:1]), fontsize=12, color=QUIET)
-    _words(figure, told, content, warning)
+    figure.text(0.04, 0.965, "\n".join(textwrap.wrap(Path(outcome.name).name, 80)[:1]), fontsize=12, color=QUIET)
+    _words(figure, outcome, content, warning)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(out, format="png")
@@ -72,7 +72,7 @@ def _title(evidence: Evidence, answer: str) -> str:
     return f"orange for “{answer}”, violet against" if evidence.is_signed else f"what speaks for “{answer}”"
 
 
-def _shown(picture: Picture) -> NDArray[np.float32]:
+def _to_rgb(picture: Picture) -> NDArray[np.float32]:
     """The picture in its own window, no larger than a screen: float32[h, w, 3] in 0..1."""
     height, width = picture.pixels.shape[:2]
     scale = min(1.0, MOST_SHOWN_PX / max(height, width))
@@ -81,7 +81,7 @@ def _shown(picture: Picture) -> NDArray[np.float32]:
     return np.repeat(unit, 3, axis=2) if unit.shape[2] == 1 else unit
 
 
-def _overlay(panel: "Axes", evidence: Evidence, seen: Footprint) -> Any:
+def _overlay(panel: "Axes", evidence: Evidence, area: Footprint) -> Any:
     """Lay the evidence over what the model saw of the image, the more opaque the stronger it is."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
@@ -90,7 +90,7 @@ def _overlay(panel: "Axes", evidence: Evidence, seen: Footprint) -> Any:
     limit = float(np.percentile(np.abs(heat), MOST)) or 1.0  # that one corner does not pale all the rest
     scale = Normalize(-limit if evidence.is_signed else 0.0, limit)
     key = ScalarMappable(scale, "PuOr_r" if evidence.is_signed else "inferno")
-    panel.imshow(_tints(key, heat), extent=(seen.left, seen.right, seen.bottom, seen.top), interpolation="bilinear")
+    panel.imshow(_tints(key, heat), extent=(area.left, area.right, area.bottom, area.top), interpolation="bilinear")
     return key
 
 
@@ -112,13 +112,13 @@ def _smooth(evidence: Evidence) -> NDArray[np.float32]:
     return geometry.resize(grid, round(height * scale), round(width * scale))[0, ..., 0]
 
 
-def _edges(panel: "Axes", seen: Footprint, height: int, width: int) -> None:
+def _edges(panel: "Axes", area: Footprint, height: int, width: int) -> None:
     """A frame around what the model saw, where that is not the whole image."""
     from matplotlib.patches import Rectangle
 
-    if (seen.top, seen.left, seen.bottom, seen.right) != (0, 0, height, width):
-        size = seen.right - seen.left, seen.bottom - seen.top
-        panel.add_patch(Rectangle((seen.left, seen.top), *size, fill=False, edgecolor=MARK, linewidth=1.2, ls="--"))
+    if (area.top, area.left, area.bottom, area.right) != (0, 0, height, width):
+        size = area.right - area.left, area.bottom - area.top
+        panel.add_patch(Rectangle((area.left, area.top), *size, fill=False, edgecolor=MARK, linewidth=1.2, ls="--"))
     panel.set_xlim(0, width)
     panel.set_ylim(height, 0)
     panel.set_xticks([])
@@ -137,18 +137,18 @@ def _key(panel: "Axes", key: Any, evidence: Evidence) -> None:
     panel.get_xticklabels()[-1].set_horizontalalignment("right")
 
 
-def _words(figure: Any, told: Outcome, content: PackageContent, warning: str) -> None:
-    answer = content.labels[told.answer]
+def _words(figure: Any, outcome: Outcome, content: PackageContent, warning: str) -> None:
+    answer = content.labels[outcome.answer]
     figure.text(0.04, 0.315, "\n".join(textwrap.wrap(answer, 22)[:2]), fontsize=20, color=QUIET if warning else INK,
                 fontweight="bold", va="center")  # fmt: skip
-    if told.probabilities is not None:
-        _scale(figure.add_axes((0.52, 0.305, 0.44, 0.026)), told, content)
+    if outcome.probabilities is not None:
+        _scale(figure.add_axes((0.52, 0.305, 0.44, 0.026)), outcome, content)
     top = 0.245
     if warning:
         lines = textwrap.wrap(warning, 70)
         figure.text(0.04, top, "\n".join(lines), fontsize=12, color=ALARM, va="top", fontweight="bold")
         top -= 0.01 + 0.026 * len(lines)
-    lines = textwrap.wrap(statement(content, told), 80)
+    lines = textwrap.wrap(statement(content, outcome), 80)
     figure.text(0.04, top, "\n".join(lines), fontsize=12, color=QUIET if warning else INK, va="top")
     note = (
         "Colours show what moved this model's score, on a coarse grid. They do not show where a disease is, nor that "
@@ -158,18 +158,18 @@ def _words(figure: Any, told: Outcome, content: PackageContent, warning: str) ->
     figure.text(0.04, 0.022, "Research software, not a medical device.", fontsize=12, color=INK, fontweight="bold")
 
 
-def _scale(panel: "Axes", told: Outcome, content: PackageContent) -> None:
+def _scale(panel: "Axes", outcome: Outcome, content: PackageContent) -> None:
     """Probability of the answer on a line from 0 to 1, with the operating point where there is one."""
-    shown = told.answer if len(content.labels) > 2 else 1
-    value = (told.probabilities or ())[shown]
+    index = outcome.answer if len(content.labels) > 2 else 1
+    value = (outcome.probabilities or ())[index]
     panel.barh(0, 1, color="#e3e7ec", height=1)
     panel.barh(0, value, color=MARK, height=1)
-    if told.point is not None:
-        panel.axvline(told.point, color=INK, linewidth=2)
-        side = "right" if told.point > 0.5 else "left"
+    if outcome.point is not None:
+        panel.axvline(outcome.point, color=INK, linewidth=2)
+        side = "right" if outcome.point > 0.5 else "left"
         reading = f"from here on: {textwrap.shorten(content.labels[1], 18, placeholder='…')}"
-        panel.text(told.point, -0.8, reading, fontsize=10.5, color=INK, ha=side, va="top")
-    panel.set_title(f"probability of {content.labels[shown]}: {percent(value)}", fontsize=12, color=INK, loc="left")
+        panel.text(outcome.point, -0.8, reading, fontsize=10.5, color=INK, ha=side, va="top")
+    panel.set_title(f"probability of {content.labels[index]}: {percent(value)}", fontsize=12, color=INK, loc="left")
     panel.set_xlim(0, 1)
     panel.set_ylim(-0.5, 0.5)
     panel.axis("off")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from client import readers
 from client.readers import Frames
-from client.readers.source import File, Origin
+from client.readers.source import ImageFile, ImageSource
 from client.sources import safe_npz
 from client.sources.file_list import files_in
 from client.sources.npz import ArrayImages, value_range
@@ -22,7 +22,7 @@ from common.imaging import Picture
 
 _ODD = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters, what breaks lines or turns the direction of writing, and bytes of names that are no UTF-8."""
-_SEALED = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)/(?P<number>\d+)")
+_ENCRYPTED_NAME = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)/(?P<number>\d+)")
 
 
 @dataclass(frozen=True)
@@ -52,21 +52,21 @@ def images(names: Sequence[str], home: Path, frames: Frames) -> list[Image]:
     Raises:
         ConfigError, CustodyError: an encrypted data set that cannot be opened.
     """
-    found = list[Image]()
+    all_images = list[Image]()
     for name in names:
         try:
-            found += _named(name, home, frames)
+            all_images += _images_of(name, home, frames)
         except OSError as error:  # also of a name that is too long, or of a folder that is not for this user
-            found.append(_unusable(name, DataError(f"{name}: cannot be opened ({error.strerror}).")))
-    return found
+            all_images.append(_unusable(name, DataError(f"{name}: cannot be opened ({error.strerror}).")))
+    return all_images
 
 
-def _named(name: str, home: Path, frames: Frames) -> Iterator[Image]:
-    path, sealed = Path(name), _SEALED.fullmatch(name)
-    if sealed and not path.exists() and (home / "sets" / sealed["name"]).is_dir():
-        yield from _sealed(home / "sets" / sealed["name"], home, frames, int(sealed["number"]))
+def _images_of(name: str, home: Path, frames: Frames) -> Iterator[Image]:
+    path, match = Path(name), _ENCRYPTED_NAME.fullmatch(name)
+    if match and not path.exists() and (home / "sets" / match["name"]).is_dir():
+        yield from _encrypted_images(home / "sets" / match["name"], home, frames, int(match["number"]))
     elif (path / "index").is_file() and (path / "packs").is_dir():
-        yield from _sealed(path, home, frames, None)
+        yield from _encrypted_images(path, home, frames, None)
     elif path.is_dir():
         files = files_in(path)
         for file in files:
@@ -83,7 +83,7 @@ def _file(path: Path, frames: Frames) -> Iterator[Image]:
             return iter(list(_arrays(path)))
         except DataError as error:
             return iter([_unusable(path, error)])
-    return iter([_of(File(path), frames)])
+    return iter([_of(ImageFile(path), frames)])
 
 
 def _unusable(path: Path | str, error: DataError) -> Image:
@@ -93,11 +93,11 @@ def _unusable(path: Path | str, error: DataError) -> Image:
     return Image(legible(str(path)), read)
 
 
-def _of(origin: Origin, frames: Frames) -> Image:
+def _of(origin: ImageSource, frames: Frames) -> Image:
     return Image(legible(str(origin)), partial(readers.read, origin, frames))
 
 
-def _sealed(folder: Path, home: Path, frames: Frames, number: int | None) -> Iterator[Image]:
+def _encrypted_images(folder: Path, home: Path, frames: Frames, number: int | None) -> Iterator[Image]:
     from client.custody import encrypted_cases  # opens keys: only where there is something to open
 
     store = encrypted_cases.open_store(Encrypted(kind="encrypted", path=folder, home=home))
@@ -105,7 +105,7 @@ def _sealed(folder: Path, home: Path, frames: Frames, number: int | None) -> Ite
     if number is not None and number >= many:
         raise DataError(f"{store.name}/{number}: no such image; expected {store.name}/0 to {store.name}/{many - 1}.")
     for each in range(many) if number is None else [number]:
-        yield _of(encrypted_cases.Sealed(store, each), frames)
+        yield _of(encrypted_cases.EncryptedImage(store, each), frames)
 
 
 def _arrays(path: Path) -> Iterator[Image]:
@@ -117,14 +117,14 @@ def _arrays(path: Path) -> Iterator[Image]:
     if not parts:
         raise DataError(f"{path}: no array of images; expected `images`, or `test_images` and the like.")
     sound = [_finite(array) for _, array in parts]
-    seen = [array if fine.all() else array[fine] for (_, array), fine in zip(parts, sound, strict=True)]
+    usable_parts = [array if fine.all() else array[fine] for (_, array), fine in zip(parts, sound, strict=True)]
     usable = np.concatenate(sound)
-    black, white = value_range(seen) if usable.any() else (0.0, 1.0)
-    found = ArrayImages(str(path), parts, np.arange(len(usable)), black, white)
+    black, white = value_range(usable_parts) if usable.any() else (0.0, 1.0)
+    array_images = ArrayImages(str(path), parts, np.arange(len(usable)), black, white)
     for i, fine in enumerate(usable):
-        name = found.name(i)
+        name = array_images.name(i)
         if fine:
-            yield Image(legible(name), partial(lambda i: list(found.pictures([i])), i))
+            yield Image(legible(name), partial(lambda i: list(array_images.pictures([i])), i))
         else:
             yield _unusable(name, DataError(f"{name}: has pixels that are no finite numbers of single precision."))
 

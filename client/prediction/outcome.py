@@ -48,7 +48,7 @@ class Failure:
     why: str
 
 
-def outcomes(shared: ModelPackage, model: Model, images: Sequence[Image]) -> Iterator[Outcome | Failure]:
+def outcomes(package: ModelPackage, model: Model, images: Sequence[Image]) -> Iterator[Outcome | Failure]:
     """One for every image, in no more memory than a batch needs; what cannot be read is named, and the rest goes on."""
     waiting: list[tuple[str, Picture]] = []
     pixels = 0
@@ -61,36 +61,36 @@ def outcomes(shared: ModelPackage, model: Model, images: Sequence[Image]) -> Ite
         waiting += [(image.name + (f" (frame {i})" if len(read) > 1 else ""), p) for i, p in enumerate(read)]
         pixels += sum(picture.pixels.size for picture in read)
         if len(waiting) >= TOGETHER or pixels >= TOGETHER_PIXELS:
-            yield from _scored(shared, model, waiting)
+            yield from _score(package, model, waiting)
             waiting, pixels = [], 0
-    yield from _scored(shared, model, waiting)
+    yield from _score(package, model, waiting)
 
 
-def _scored(shared: ModelPackage, model: Model, named: Sequence[tuple[str, Picture]]) -> Iterator[Outcome | Failure]:
-    if not named:
+def _score(package: ModelPackage, model: Model, batch: Sequence[tuple[str, Picture]]) -> Iterator[Outcome | Failure]:
+    if not batch:
         return
     try:
-        seen = shared.pipeline.before([picture for _, picture in named])
-        logits = shared.scores(model, seen)
+        model_input = package.pipeline.before([picture for _, picture in batch])
+        logits = package.scores(model, model_input)
     except DataError as error:
-        if len(named) == 1:
-            yield _failure(named[0][0], error)
+        if len(batch) == 1:
+            yield _failure(batch[0][0], error)
             return
-        for one in named:  # so that the one that is at fault is named, and no other suffers
-            yield from _scored(shared, model, [one])
+        for one in batch:  # so that the one that is at fault is named, and no other suffers
+            yield from _score(package, model, [one])
         return
-    reference = Reference.of(shared.likeness) if shared.content.likeness else None
-    distances = reference.distances(seen).tolist() if reference else [None] * len(named)
-    for i, (name, picture) in enumerate(named):
+    reference = Reference.of(package.likeness) if package.content.likeness else None
+    distances = reference.distances(model_input).tolist() if reference else [None] * len(batch)
+    for i, (name, picture) in enumerate(batch):
         if not np.isfinite(logits[i]).all():
             low, high = float(picture.pixels.min()), float(picture.pixels.max())
             yield Failure(name, f"its pixels reach from {low:.3g} to {high:.3g}, of which the model makes no number.")
             continue
-        yield outcome(shared.content, name, picture, seen[i : i + 1], logits[i : i + 1], distances[i])
+        yield outcome(package.content, name, picture, model_input[i : i + 1], logits[i : i + 1], distances[i])
 
 
 def outcome(
-    content: PackageContent, name: str, picture: Picture, seen: Stack, logits: Logits, distance: float | None
+    content: PackageContent, name: str, picture: Picture, model_input: Stack, logits: Logits, distance: float | None
 ) -> Outcome:
     """What logits float32[1, k] mean."""
     margins = performance.margins(logits)[0]
@@ -100,17 +100,17 @@ def outcome(
     probabilities: tuple[float, ...] | None = None
     point, alike = None, None
     if scored:
-        found = {k: float(calibration.probability(m, c.slope, c.intercept)) for k, (c, m) in scored.items()}
+        by_class = {k: float(calibration.probability(m, c.slope, c.intercept)) for k, (c, m) in scored.items()}
         alike = _alike(scored, answer)
         if two:
-            probabilities = (1 - found[1], found[1])
+            probabilities = (1 - by_class[1], by_class[1])
             one = scored[1][0]
             point = float(calibration.probability(content.threshold or 0.0, one.slope, one.intercept))
         else:
-            total = sum(found.values())
-            probabilities = tuple(found[k] / total for k in range(len(content.labels)))
+            total = sum(by_class.values())
+            probabilities = tuple(by_class[k] / total for k in range(len(content.labels)))
     scores = tuple(map(float, logits[0]))
-    return Outcome(name, picture, seen, scores, answer, probabilities, point, alike, distance)
+    return Outcome(name, picture, model_input, scores, answer, probabilities, point, alike, distance)
 
 
 def _alike(scored: dict[int, tuple[Calibration, float]], answer: int) -> Neighbours | None:
@@ -126,26 +126,26 @@ def percent(probability: float) -> str:
     return "< 1 %" if probability < 0.01 else "> 99 %" if probability > 0.99 else f"{100 * probability:.0f} %"
 
 
-def statement(content: PackageContent, told: Outcome) -> str:
+def statement(content: PackageContent, result: Outcome) -> str:
     """The calibrated statement, as a sentence."""
-    if told.alike is None:
+    if result.alike is None:
         return "Nothing was evaluated, so nothing is known of how often such an answer is right."
-    if not told.alike.n:
+    if not result.alike.n:
         return "No validation case was scored like this one: nothing is known of how often such an answer is right."
-    low, high = told.alike.interval or (0.0, 1.0)
-    share = 100 * told.alike.of_class / told.alike.n
-    among = "For images like the training's: of" if warning(content, told) else "Of"
+    low, high = result.alike.interval or (0.0, 1.0)
+    share = 100 * result.alike.of_class / result.alike.n
+    among = "For images like the training's: of" if warning(content, result) else "Of"
     return (
-        f"{among} {told.alike.n} validation cases scored like this one, {told.alike.of_class} ({share:.0f} %, 95 % "
-        f"interval {100 * low:.0f}–{100 * high:.0f} %) were {content.labels[told.answer]}."
+        f"{among} {result.alike.n} validation cases scored like this one, {result.alike.of_class} ({share:.0f} %, 95 % "
+        f"interval {100 * low:.0f}–{100 * high:.0f} %) were {content.labels[result.answer]}."
     )
 
 
-def warning(content: PackageContent, told: Outcome) -> str:
+def warning(content: PackageContent, result: Outcome) -> str:
     """That an image is unlike those of the training; empty where it is not, or nothing is known of it."""
-    if told.distance is None or content.likeness is None or told.distance <= content.likeness.limit:
+    if result.distance is None or content.likeness is None or result.distance <= content.likeness.limit:
         return ""
-    far, share = told.distance / content.likeness.limit, 100 * (1 - content.likeness.share)
+    far, share = result.distance / content.likeness.limit, 100 * (1 - content.likeness.share)
     return (
         f"UNLIKE the training images: {far:.1f} times as far from them as {share:.0f} % of the validation images. "
         "Do not rely on the answer."

@@ -20,7 +20,7 @@ FORMULAS = ("=", "+", "-", "@", "\N{FULLWIDTH EQUALS SIGN}", "\N{FULLWIDTH PLUS 
 
 
 @dataclass(frozen=True)
-class Row:
+class OutcomeRow:
     """What is kept of an outcome: no pixels."""
 
     image: str
@@ -34,33 +34,33 @@ class Row:
     """The warning; empty where there is none."""
 
 
-def row(content: PackageContent, told: Outcome, unlike: str) -> Row:
+def row(content: PackageContent, result: Outcome, unlike: str) -> OutcomeRow:
     """An outcome without its pixels."""
-    alike, answer = told.alike, content.labels[told.answer]
+    alike, answer = result.alike, content.labels[result.answer]
     low, high = (alike.interval if alike else None) or (None, None)
-    probability = None if told.probabilities is None else told.probabilities[told.answer]
-    values: dict[str, Any] = {"image": told.name, "answer": answer, "probability": probability}
-    for name, p in zip(content.labels, told.probabilities or (None,) * len(content.labels), strict=True):
+    probability = None if result.probabilities is None else result.probabilities[result.answer]
+    values: dict[str, Any] = {"image": result.name, "answer": answer, "probability": probability}
+    for name, p in zip(content.labels, result.probabilities or (None,) * len(content.labels), strict=True):
         values[f"probability of {name}"] = p
-    values |= {"operating point": told.point, "validation cases alike": alike.n if alike else None}
+    values |= {"operating point": result.point, "validation cases alike": alike.n if alike else None}
     values |= {"of them as answered": alike.of_class if alike else None, "interval low": low, "interval high": high}
-    values |= {f"logit of {name}": z for name, z in zip(content.labels, told.logits, strict=True)}
-    values |= {"distance": told.distance, "unlike the training": unlike}
-    return Row(told.name, answer, probability, values, statement(content, told), unlike)
+    values |= {f"logit of {name}": z for name, z in zip(content.labels, result.logits, strict=True)}
+    values |= {"distance": result.distance, "unlike the training": unlike}
+    return OutcomeRow(result.name, answer, probability, values, statement(content, result), unlike)
 
 
-def table(rows: Sequence[Row]) -> Sheet:
+def table(rows: Sequence[OutcomeRow]) -> Sheet:
     """Rows for people."""
     how_often = "how often that was right"
-    shown = Sheet("image", "answer", "probability", how_often, prose=(how_often,), right=("probability",))
+    sheet = Sheet("image", "answer", "probability", how_often, prose=(how_often,), right=("probability",))
     for one in rows:
         probability = "–" if one.probability is None else percent(one.probability)
         warning = [(f"{one.unlike}\n", "bold yellow")] if one.unlike else []
-        shown.add(one.image, Text(one.answer, "bold"), probability, Text.assemble(*warning, one.statement))
-    return shown
+        sheet.add(one.image, Text(one.answer, "bold"), probability, Text.assemble(*warning, one.statement))
+    return sheet
 
 
-def as_csv(rows: Sequence[Row]) -> bytes:
+def as_csv(rows: Sequence[OutcomeRow]) -> bytes:
     """All of it, a row an image."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0].values) if rows else ["image"], lineterminator="\n")

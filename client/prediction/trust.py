@@ -12,10 +12,10 @@ from common.errors import PackageError
 from common.package import ModelPackage
 from common.storage.files import write_json
 
-REMEMBERED = Path("~/.consilium/publishers.json")
+PUBLISHERS_FILE = Path("~/.consilium/publishers.json")
 
 
-def settle(shared: ModelPackage, home: Path, given: str | None, remembered: Path = REMEMBERED) -> str:
+def settle(package: ModelPackage, home: Path, digits: str | None, file: Path = PUBLISHERS_FILE) -> str:
     """Why the publisher is trusted, in words.
 
     Args:
@@ -25,48 +25,51 @@ def settle(shared: ModelPackage, home: Path, given: str | None, remembered: Path
     Raises:
         PackageError: it is not.
     """
-    told, path, names = shared.content.publisher, _found(remembered), set[str]()
+    publisher, path, names = package.content.publisher, _expand(file), set[str]()
     if (home / "pins.json").exists():
         pins = Home(home).pins
-        if (pins.federation, set(pins.roots)) == (told.name, set(map(bytes.fromhex, told.roots))):
-            return f"signed by {told.name}, whose roots this site pinned when it joined"
+        if (pins.federation, set(pins.roots)) == (publisher.name, set(map(bytes.fromhex, publisher.roots))):
+            return f"signed by {publisher.name}, whose roots this site pinned when it joined"
         names = {pins.federation}
-    known = _known(path)
-    if given is None and known.get(shared.fingerprint) == told.name:
-        return f"signed by '{told.name}', whose fingerprint was compared here before"
-    if given is None and told.name in names | set(known.values()):  # a name that is known is too easily believed
+    names_by_digits = _read_names(path)
+    if digits is None and names_by_digits.get(package.fingerprint) == publisher.name:
+        return f"signed by '{publisher.name}', whose fingerprint was compared here before"
+    if digits is None and publisher.name in names | set(
+        names_by_digits.values()
+    ):  # a name that is known is too easily believed
         raise PackageError(
-            f"{shared.content.name}: says that it is of '{told.name}', whom this site knows by other keys. Somebody "
-            "else may use that name. Do not use it before the publisher has read out a new fingerprint (--publisher)."
+            f"{package.content.name}: says that it is of '{publisher.name}', whom this site knows by other keys. "
+            "Somebody else may use that name. Do not use it before the publisher has read out a new fingerprint "
+            "(--publisher)."
         )
-    if given is None:
-        print(f"Publisher '{told.name}'. Its fingerprint:\n\n    {shared.fingerprint}\n")
+    if digits is None:
+        print(f"Publisher '{publisher.name}'. Its fingerprint:\n\n    {package.fingerprint}\n")
     if not confirm_fingerprint(
-        "Have you compared it with the publisher, and is it the same?", shared.fingerprint, given
+        "Have you compared it with the publisher, and is it the same?", package.fingerprint, digits
     ):
         raise PackageError(
-            f"{shared.content.name}: is not signed by a publisher that is trusted here. It says '{told.name}', "
-            f"fingerprint {shared.fingerprint}: compare that with the publisher by telephone, and give what is read "
+            f"{package.content.name}: is not signed by a publisher that is trusted here. It says '{publisher.name}', "
+            f"fingerprint {package.fingerprint}: compare that with the publisher by telephone, and give what is read "
             'out as --publisher "…".'
         )
     try:
-        write_json(path, known | {shared.fingerprint: told.name})
+        write_json(path, names_by_digits | {package.fingerprint: publisher.name})
     except OSError as error:
-        return f"signed by '{told.name}'; its fingerprint cannot be remembered in {path} ({error.strerror})"
-    return f"signed by '{told.name}'; its fingerprint is remembered in {path}"
+        return f"signed by '{publisher.name}'; its fingerprint cannot be remembered in {path} ({error.strerror})"
+    return f"signed by '{publisher.name}'; its fingerprint is remembered in {path}"
 
 
-def _found(remembered: Path) -> Path:
+def _expand(file: Path) -> Path:
     try:
-        return remembered.expanduser()
+        return file.expanduser()
     except RuntimeError:
-        raise PackageError(f"{remembered}: this user has no home folder. Name another file with --trusted.") from None
+        raise PackageError(f"{file}: this user has no home folder. Name another file with --trusted.") from None
 
 
-def _known(path: Path) -> dict[str, str]:
+def _read_names(path: Path) -> dict[str, str]:
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        return {str(digits): str(name) for digits, name in told.items()}
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return {str(digits): str(name) for digits, name in content.items()}
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except (ValueError, AttributeError):

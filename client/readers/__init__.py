@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from client.readers.source import File, Origin, size_bytes
+from client.readers.source import ImageFile, ImageSource, size_bytes
 from common.errors import ImageError
 from common.imaging import Picture
 
@@ -36,13 +36,13 @@ FORMATS = {
 """Module of each format's reader, each with `decode(origin, frames) -> list[Picture]`; imported when first needed."""
 
 
-def read(image: Path | Origin, frames: Frames = "middle") -> list[Picture]:
+def read(image: Path | ImageSource, frames: Frames = "middle") -> list[Picture]:
     """Read the frames of one image.
 
     Raises:
         ImageError: not an image of a known format, damaged, truncated, hostile, or without that frame.
     """
-    path = File(image) if isinstance(image, Path) else image
+    path = ImageFile(image) if isinstance(image, Path) else image
     kind = detect(path)
     try:
         with warnings.catch_warnings():
@@ -61,17 +61,17 @@ def read(image: Path | Origin, frames: Frames = "middle") -> list[Picture]:
     return pictures
 
 
-def patient(path: Origin) -> str | None:
+def patient(path: ImageSource) -> str | None:
     """Whom an image shows, as its header says: DICOM alone does."""
     if detect(path) != "DICOM":
         return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found: str | None = importlib.import_module(FORMATS["DICOM"]).patient(path)
-    return found
+        name: str | None = importlib.import_module(FORMATS["DICOM"]).patient(path)
+    return name
 
 
-def detect(path: Origin) -> str:
+def detect(path: ImageSource) -> str:
     """The format of an image by its first bytes: a key of FORMATS.
 
     Raises:
@@ -87,8 +87,8 @@ def detect(path: Origin) -> str:
         raise ImageError(f"{path}: an empty file. Copy or export it again.")
     if size > MAX_BYTES:
         raise ImageError(f"{path}: {size:,} bytes; files above {MAX_BYTES:,} are refused. Split it into frames.")
-    for kind, known in _MAGIC.items():
-        if any(head[at : at + len(magic)] == magic for at, magic in known):
+    for kind, beginnings in _MAGIC.items():
+        if any(head[at : at + len(magic)] == magic for at, magic in beginnings):
             return kind
     raise ImageError(f"{path}: not an image of a known format; expected {', '.join(FORMATS)} (it begins {head[:8]!r}).")
 
@@ -104,7 +104,7 @@ _MAGIC = {
 }
 
 
-def choose(path: Origin, frames: Frames, count: int) -> list[int]:
+def choose(path: ImageSource, frames: Frames, count: int) -> list[int]:
     """Indices of the frames wanted of `count`."""
     if count < 1:
         raise ImageError(f"{path}: holds no frame.")
@@ -115,7 +115,7 @@ def choose(path: Origin, frames: Frames, count: int) -> list[int]:
     return {"first": [0], "middle": [count // 2], "all": list(range(count))}[frames]
 
 
-def check_size(path: Origin, width: int, height: int, frames: int = 1) -> None:
+def check_size(path: ImageSource, width: int, height: int, frames: int = 1) -> None:
     """Refuse what claims to be larger than any image here, before memory is taken."""
     if width < 1 or height < 1:
         raise ImageError(f"{path}: claims to be {width}×{height} pixels; an image has at least one.")

@@ -11,8 +11,8 @@ def claimed_size(stream: bytes) -> tuple[int, int] | None:
     at = stream.find(b"\xff\x4f\xff\x51", 0, 4096)  # SOC, SIZ; a JP2 file has boxes before it
     if at < 0 or len(stream) < at + 24:
         return None
-    right, bottom, left, top = (int.from_bytes(stream[at + i : at + i + 4], "big") for i in (8, 12, 16, 20))
-    return right - left, bottom - top
+    right, bottom, left_edge, top = (int.from_bytes(stream[at + i : at + i + 4], "big") for i in (8, 12, 16, 20))
+    return right - left_edge, bottom - top
 
 
 def _jpeg(stream: bytes) -> tuple[int, int] | None:

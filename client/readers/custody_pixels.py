@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from client.readers import Frames, choose
-from client.readers.source import Origin
+from client.readers.source import ImageSource
 from common.imaging import Picture
 from common.storage import tensorfile
 
@@ -17,10 +17,10 @@ def encode(pictures: Sequence[Picture], pixels: Sequence[np.ndarray]) -> bytes:
     return tensorfile.pack({f"frame{i}": frame for i, frame in enumerate(pixels)}, {"ranges": ranges})
 
 
-def decode(path: Origin, frames: Frames) -> list[Picture]:
+def decode(path: ImageSource, frames: Frames) -> list[Picture]:
     """The chosen frames."""
     with path.open() as stream:
         arrays, header = tensorfile.unpack(stream.read())
     ranges = json.loads(header["ranges"])
-    chosen = choose(path, frames, len(ranges))
-    return [Picture(arrays[f"frame{i}"].astype(np.float32), *ranges[i]) for i in chosen]
+    indices = choose(path, frames, len(ranges))
+    return [Picture(arrays[f"frame{i}"].astype(np.float32), *ranges[i]) for i in indices]

@@ -58,14 +58,20 @@ def _unfilter(kind: int, line: NDArray[np.uint8], above: NDArray[np.uint8], step
         return line + above
     if kind not in (3, 4):
         raise ValueError("damaged: an unknown filter")
-    done, up = bytearray(step) + bytearray(line.tobytes()), bytes(step) + above.tobytes()
-    for i in range(step, len(done)):
-        left, over = done[i - step], up[i]
+    line_bytes, up = bytearray(step) + bytearray(line.tobytes()), bytes(step) + above.tobytes()
+    for i in range(step, len(line_bytes)):
+        to_the_left, over = line_bytes[i - step], up[i]
         if kind == 3:
-            guess = (left + over) >> 1
+            guess = (to_the_left + over) >> 1
         else:
             corner = up[i - step]
-            to_left, to_over, to_corner = abs(over - corner), abs(left - corner), abs(left + over - 2 * corner)
-            guess = left if to_left <= to_over and to_left <= to_corner else over if to_over <= to_corner else corner
-        done[i] = (done[i] + guess) & 255
-    return np.frombuffer(done, np.uint8)[step:]
+            to_left, to_over, to_corner = (
+                abs(over - corner),
+                abs(to_the_left - corner),
+                abs(to_the_left + over - 2 * corner),
+            )
+            guess = (
+                to_the_left if to_left <= to_over and to_left <= to_corner else over if to_over <= to_corner else corner
+            )
+        line_bytes[i] = (line_bytes[i] + guess) & 255
+    return np.frombuffer(line_bytes, np.uint8)[step:]

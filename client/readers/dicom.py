@@ -26,7 +26,7 @@ from pydicom.uid import (
 
 from client.readers import MAX_BYTES, Frames, check_size, choose
 from client.readers.codestream import claimed_size
-from client.readers.source import Origin
+from client.readers.source import ImageSource
 from common.errors import ImageError
 from common.imaging import Picture
 
@@ -39,22 +39,22 @@ for _decoder in (JPEGLosslessDecoder, JPEGLosslessSV1Decoder):
 Array = NDArray[Any]
 
 
-def decode(path: Origin, frames: Frames) -> list[Picture]:
+def decode(path: ImageSource, frames: Frames) -> list[Picture]:
     """The chosen frames of a DICOM file."""
     header = parse(path)
     check(path, header)
-    chosen = choose(path, frames, _frame_count(header))
-    check_size(path, header.Columns, header.Rows, len(chosen))
-    raw = [_frame(path, header, index) for index in chosen]
+    indices = choose(path, frames, _frame_count(header))
+    check_size(path, header.Columns, header.Rows, len(indices))
+    raw = [_frame(path, header, index) for index in indices]
     if header.SamplesPerPixel > 1 or header.PhotometricInterpretation == "PALETTE COLOR":
         high = 2.0 ** (_palette_bits(header) or header.BitsStored) - 1
         return [Picture(frame.astype(np.float32), 0.0, high) for frame in raw]
-    natural = [_rescale(header, frame, index).astype(np.float32) for frame, index in zip(raw, chosen, strict=True)]
-    seen = _range_seen(header, raw, natural)
-    return [_grey(header, frame, index, seen) for frame, index in zip(natural, chosen, strict=True)]
+    natural = [_rescale(header, frame, index).astype(np.float32) for frame, index in zip(raw, indices, strict=True)]
+    value_range = _range_seen(header, raw, natural)
+    return [_grey(header, frame, index, value_range) for frame, index in zip(natural, indices, strict=True)]
 
 
-def patient(path: Origin) -> str | None:
+def patient(path: ImageSource) -> str | None:
     """The PatientID of a file; None if it has none or cannot be read (reading it will say why)."""
     try:
         with path.open() as stream:
@@ -64,7 +64,7 @@ def patient(path: Origin) -> str | None:
         return None
 
 
-def parse(path: Origin) -> FileDataset:
+def parse(path: ImageSource) -> FileDataset:
     """Parse the file; what it deflates to is bounded first."""
     with path.open() as stream:
         meta = _meta(stream)
@@ -86,7 +86,7 @@ def _meta(stream: BinaryIO) -> Dataset:
     return read_dataset(stream, False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2)
 
 
-def _refuse_bomb(path: Origin, start: int) -> None:
+def _refuse_bomb(path: ImageSource, start: int) -> None:
     unpack, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
     with path.open() as stream:
         stream.seek(start)
@@ -96,7 +96,7 @@ def _refuse_bomb(path: Origin, start: int) -> None:
                 raise ImageError(f"{path}: unpacks to more than {MAX_BYTES // 4:,} bytes; refused.")
 
 
-def check(path: Origin, header: Dataset) -> None:
+def check(path: ImageSource, header: Dataset) -> None:
     """Refuse what is no image, and headers that lack what an image needs."""
     if "DirectoryRecordSequence" in header:
         raise ImageError(f"{path}: a DICOMDIR, a list of images; give the images that it lists.")
@@ -116,7 +116,7 @@ def _frame_count(header: Dataset) -> int:
     return max(1, int(header.get("NumberOfFrames") or 1))  # some devices write 0 and mean 1
 
 
-def _frame(path: Origin, header: Dataset, index: int) -> Array:
+def _frame(path: ImageSource, header: Dataset, index: int) -> Array:
     """One decoded frame: [h, w, c], still in stored values; colour as RGB."""
     if header.file_meta.TransferSyntaxUID.is_encapsulated:
         # A codestream may claim another size than the header: its decoder would take memory for that one.
@@ -145,9 +145,9 @@ def _palette_bits(header: Dataset) -> int:
 def _group(header: Dataset, index: int, name: str) -> Dataset:
     """A functional group of one frame of an enhanced object, else the header itself."""
     frames = header.get("PerFrameFunctionalGroupsSequence") or []
-    own = frames[index] if index < len(frames) else Dataset()
-    shared = (header.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
-    for place in (own, shared):
+    own_groups = frames[index] if index < len(frames) else Dataset()
+    shared_groups = (header.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
+    for place in (own_groups, shared_groups):
         if place.get(name):
             group: Dataset = place[name].value[0]
             return group
@@ -164,13 +164,13 @@ def _range_seen(header: Dataset, raw: list[Array], natural: list[Array]) -> tupl
     """The range of all frames read, padding apart."""
     padding = header.get("PixelPaddingValue")
     low, high = sorted((padding, header.get("PixelPaddingRangeLimit", padding))) if padding is not None else (1, 0)
-    kept = [n[(r < low) | (r > high)] for r, n in zip(raw, natural, strict=True)]
-    kept = [k for k in kept if k.size] or natural
-    return min(float(k.min()) for k in kept), max(float(k.max()) for k in kept)
+    unpadded = [n[(r < low) | (r > high)] for r, n in zip(raw, natural, strict=True)]
+    unpadded = [k for k in unpadded if k.size] or natural
+    return min(float(k.min()) for k in unpadded), max(float(k.max()) for k in unpadded)
 
 
-def _grey(header: Dataset, pixels: Array, index: int, seen: tuple[float, float]) -> Picture:
-    low, high = _window(_group(header, index, "FrameVOILUTSequence"), header) or seen
+def _grey(header: Dataset, pixels: Array, index: int, value_range: tuple[float, float]) -> Picture:
+    low, high = _window(_group(header, index, "FrameVOILUTSequence"), header) or value_range
     if high <= low:
         low, high = low, low + 1
     if header.PhotometricInterpretation == "MONOCHROME1":
@@ -181,8 +181,8 @@ def _grey(header: Dataset, pixels: Array, index: int, seen: tuple[float, float])
 
 def _range_of_bits(header: Dataset, index: int) -> tuple[float, float]:
     """What the stored bits can hold, in natural units."""
-    bits, signed = int(header.BitsStored), header.get("PixelRepresentation") == 1
-    ends = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
+    bits, is_signed = int(header.BitsStored), header.get("PixelRepresentation") == 1
+    ends = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if is_signed else (0, 2**bits - 1)
     natural = _rescale(header, np.array(ends, np.int64 if bits > 16 else np.int32), index)
     return float(natural.min()), float(natural.max())
 

@@ -68,10 +68,10 @@ def decode(source: bytes) -> NDArray[Any]:
         raise ValueError("restarts inside a row")
     blocks = []
     for number, segment in enumerate(_segments(source[at:])):
-        left = min(rows, header.height - number * rows)
-        if left <= 0:
+        rows_here = min(rows, header.height - number * rows)
+        if rows_here <= 0:
             break
-        differences = _differences(segment, codes, left * header.width).reshape(left, header.width, count)
+        differences = _differences(segment, codes, rows_here * header.width).reshape(rows_here, header.width, count)
         start = 1 << (header.precision - shift - 1)
         planes = [_undo_prediction(differences[:, :, c], predictor, start) for c in range(count)]
         blocks.append(np.stack(planes, axis=-1))
@@ -157,12 +157,12 @@ def _differences(data: bytes, codes: Sequence[_Code], count: int) -> Ints:
                 at += step[at]
 
     try:
-        found = np.fromiter(walk(), np.int64, count * len(codes))
+        positions = np.fromiter(walk(), np.int64, count * len(codes))
     except IndexError:
         raise ValueError("lossless JPEG ends too early") from None
-    values = np.empty(len(found), np.int64)
+    values = np.empty(len(positions), np.int64)
     for c, code in enumerate(codes):
-        at = found[c :: len(codes)]
+        at = positions[c :: len(codes)]
         word, offset = words[at >> 3].astype(np.int64), at & 7
         window = (word >> (24 - offset)) & 0xFFFF
         length, category = code.length[window].astype(np.int64), code.category[window].astype(np.int64)

@@ -11,18 +11,18 @@ def unpack(data: bytes, size: int) -> bytes:
     """
     table: list[bytes] = []
     out: list[bytes] = []
-    written = held = bits = 0
+    length = buffer = bits = 0
     width, previous = 9, b""
     for byte in data:
-        held, bits = (held << 8 | byte) & 0xFFFFF, bits + 8
+        buffer, bits = (buffer << 8 | byte) & 0xFFFFF, bits + 8
         if bits < width:
             continue
         bits -= width
-        code = held >> bits & ((1 << width) - 1)
+        code = buffer >> bits & ((1 << width) - 1)
         if code == CLEAR:
             table, width, previous = [bytes([i]) for i in range(256)] + [b"", b""], 9, b""
             continue
-        if code == END or written >= size:
+        if code == END or length >= size:
             break
         if code < len(table):
             entry = table[code]
@@ -33,10 +33,10 @@ def unpack(data: bytes, size: int) -> bytes:
         if previous:
             table.append(previous + entry[:1])
         out.append(entry)
-        written += len(entry)
+        length += len(entry)
         previous = entry
         # The width grows one entry early: a slip of the first implementation that became the standard.
         width = min(12, max(9, (len(table) + 1).bit_length()))
-    if written < size:
-        raise ValueError(f"LZW data ends after {written} of {size} bytes")
+    if length < size:
+        raise ValueError(f"LZW data ends after {length} of {size} bytes")
     return b"".join(out)[:size]

@@ -7,12 +7,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from client.readers import Frames, check_size, choose, deep_png
-from client.readers.source import Origin
+from client.readers.source import ImageSource
 from common.errors import ImageError
 from common.imaging import Picture
 
 
-def decode(path: Origin, frames: Frames) -> list[Picture]:
+def decode(path: ImageSource, frames: Frames) -> list[Picture]:
     """The picture of a PNG or JPEG file, turned as its EXIF orientation says."""
     choose(path, frames, 1)
     with path.open() as stream, Image.open(stream, formats=["PNG", "JPEG"]) as image:
@@ -22,12 +22,12 @@ def decode(path: Origin, frames: Frames) -> list[Picture]:
         return [to_picture(path, ImageOps.exif_transpose(image))]
 
 
-def _whole(path: Origin) -> bytes:
+def _whole(path: ImageSource) -> bytes:
     with path.open() as stream:
         return stream.read()
 
 
-def to_picture(path: Origin, image: Image.Image) -> Picture:
+def to_picture(path: ImageSource, image: Image.Image) -> Picture:
     """A decoded image as a picture, with the range that its type can hold."""
     if image.mode.startswith(("I", "F")):
         pixels = np.asarray(image)

@@ -24,7 +24,7 @@ class Sealer(Protocol):
         ...
 
 
-class Origin(Protocol):
+class ImageSource(Protocol):
     """What readers read from. `str()` is what messages call it."""
 
     @property
@@ -50,7 +50,7 @@ class Origin(Protocol):
 
 
 @dataclass(frozen=True)
-class File:
+class ImageFile:
     """A file in the clear, whose decoded image may lie on the disk as well."""
 
     path: Path
@@ -89,7 +89,7 @@ class File:
 
 
 @dataclass(frozen=True)
-class Memory(File):
+class ImageBytes(ImageFile):
     """The content of a file that is in memory already; `path` is what messages call it."""
 
     content: bytes
@@ -99,7 +99,7 @@ class Memory(File):
         return io.BytesIO(self.content)
 
 
-class View(io.RawIOBase):
+class BytesFile(io.RawIOBase):
     """A file over bytes in memory that are not copied."""
 
     name = ""

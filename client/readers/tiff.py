@@ -15,7 +15,7 @@ from PIL import Image
 
 from client.readers import Frames, check_size, choose, lzw
 from client.readers.raster import nominal_range, to_picture
-from client.readers.source import Origin
+from client.readers.source import ImageSource
 from common.errors import ImageError
 from common.imaging import Picture
 
@@ -25,21 +25,21 @@ _OWN = (tifffile.COMPRESSION.NONE, tifffile.COMPRESSION.DEFLATE, tifffile.COMPRE
 """What tifffile unpacks without further libraries."""
 
 
-def decode(path: Origin, frames: Frames) -> list[Picture]:
+def decode(path: ImageSource, frames: Frames) -> list[Picture]:
     """The chosen pages of a TIFF."""
     with path.open() as stream, tifffile.TiffFile(stream) as file:
-        chosen = choose(path, frames, len(file.pages))
+        indices = choose(path, frames, len(file.pages))
         pictures = []
-        for index in chosen:
+        for index in indices:
             page = file.pages[index]
             if not isinstance(page, tifffile.TiffPage):
                 page = page.aspage()
-            check_size(path, page.imagewidth, page.imagelength, len(chosen) * max(1, page.imagedepth))
+            check_size(path, page.imagewidth, page.imagelength, len(indices) * max(1, page.imagedepth))
             pictures.append(_page(path, page, index))
     return pictures
 
 
-def _page(path: Origin, page: Any, index: int) -> Picture:
+def _page(path: ImageSource, page: Any, index: int) -> Picture:
     if page.imagedepth != 1 or page.samplesperpixel > 4:
         raise ImageError(
             f"{path}: page {index} has {page.samplesperpixel} channels and depth {page.imagedepth}; "
@@ -73,20 +73,20 @@ def _page(path: Origin, page: Any, index: int) -> Picture:
     return Picture(pixels, low, high)
 
 
-def _refuse_bomb(path: Origin, page: Any) -> None:
+def _refuse_bomb(path: ImageSource, page: Any) -> None:
     """Deflated strips must not hold more than the image: tifffile would unpack all of it first."""
-    file, left = page.parent.filehandle, page.nbytes + (1 << 24)  # a tile may reach beyond the image
+    file, remaining = page.parent.filehandle, page.nbytes + (1 << 24)  # a tile may reach beyond the image
     for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
         file.seek(offset)
         unpack, chunk = zlib.decompressobj(), file.read(count)
-        while chunk and left >= 0:
-            left -= len(unpack.decompress(chunk, 1 << 22))
+        while chunk and remaining >= 0:
+            remaining -= len(unpack.decompress(chunk, 1 << 22))
             chunk = unpack.unconsumed_tail
-    if left < 0:
+    if remaining < 0:
         raise ImageError(f"{path}: unpacks to more than the image it claims to hold; refused. Export it again.")
 
 
-def _deep_colour(path: Origin, page: Any) -> NDArray[np.uint16]:
+def _deep_colour(path: ImageSource, page: Any) -> NDArray[np.uint16]:
     """Strips of 16-bit colour packed by LZW: uint16[h, w, samples]. OpenCV writes such files."""
     if page.is_tiled or page.planarconfig != tifffile.PLANARCONFIG.CONTIG or page.predictor not in (1, 2):
         raise ImageError(f"{path}: an unusual arrangement of 16-bit colour; export it uncompressed or with deflate.")
@@ -100,7 +100,7 @@ def _deep_colour(path: Origin, page: Any) -> NDArray[np.uint16]:
     return np.concatenate(rows)
 
 
-def _by_pillow(path: Origin, page: Any, index: int) -> Picture:
+def _by_pillow(path: ImageSource, page: Any, index: int) -> Picture:
     if page.bitspersample > 8 and page.samplesperpixel > 1:
         raise ImageError(
             f"{path}: {page.bitspersample}-bit colour packed by {tifffile.COMPRESSION(page.compression).name} cannot "
@@ -115,11 +115,11 @@ def _by_pillow(path: Origin, page: Any, index: int) -> Picture:
 def _silence() -> Iterator[None]:
     """libtiff complains past Python, straight to the error stream; what is wrong becomes an error anyway."""
     sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    stderr_copy, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, 2)
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.dup2(stderr_copy, 2)
+        os.close(stderr_copy)
         os.close(nowhere)

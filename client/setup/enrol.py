@@ -9,8 +9,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from client.access.policy_change import begin as first_policy
-from client.access.policy_change import own_name
+from client.access.policy_change import begin_policy as first_policy
+from client.access.policy_change import person_name
 from client.access.policy_store import policy_store
 from client.home import Home
 from common.config import Config
@@ -51,7 +51,7 @@ def begin(home: Home, site: str, contact: str, rehearse: Config | None = None, p
         ConfigError: where a site is already, or for a name that cannot be used.
     """
     checked_name(site, "NAME")
-    own_name(person)
+    person_name(person)
     if (home.folder / "identity").exists():
         raise ConfigError(
             f"{home.folder}: there is a site here already. Its request can be written again with "
@@ -88,8 +88,8 @@ def join(home: Home, welcome: Welcome) -> None:
     Raises:
         IdentityError: if it is for another site, or other keys, or of another consortium than was joined before.
     """
-    own = home.identity.public_key().public_bytes_raw()
-    if welcome.site != home.site or welcome.identity != own:
+    identity_key = home.identity.public_key().public_bytes_raw()
+    if welcome.site != home.site or welcome.identity != identity_key:
         raise IdentityError(
             "other-site",
             f"a welcome for site {welcome.site}, and this is {home.site}, or it has got new keys since. "
@@ -113,12 +113,12 @@ def join(home: Home, welcome: Welcome) -> None:
 def _part_in(config: Config, site: str) -> str:
     if config.plan is None:
         raise ConfigError(f"--rehearse: {config.name} has no section `plan`, so nobody can ask for its data.")
-    told = {
+    dataset = {
         "data": config.data.model_dump(mode="json", exclude_defaults=True),
         "sites": config.sites.model_dump(mode="json", exclude_defaults=True),
         "take": site,
     }
-    return yaml.safe_dump({"datasets": {config.plan.dataset: told}}, sort_keys=False)
+    return yaml.safe_dump({"datasets": {config.plan.dataset: dataset}}, sort_keys=False)
 
 
 def _with_new_keys(home: Home, request: JoinRequest, keys: Keys) -> JoinRequest:

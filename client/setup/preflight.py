@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from client.access.policy_change import one_alone
+from client.access.policy_change import lone_officer_warning
 from client.access.policy_store import policy_store
 from client.dataset.for_plan import own_cases
 from client.home import Home
@@ -33,7 +33,7 @@ CONNECT_S = 10.0
 
 
 @dataclass(frozen=True)
-class Line:
+class CheckResult:
     """One thing that was looked at."""
 
     ok: bool
@@ -44,8 +44,8 @@ class Line:
 def check(home: Home, console: Console) -> int:
     """Look at everything and print a line each; exit status 0 if all is well, else 1."""
     bad = 0
-    for title, look in LOOKS.items():
-        for line in _looked(look, home):
+    for title, look in CHECKS.items():
+        for line in _run_check(look, home):
             bad += not line.ok
             mark = Text("ok  ", "green") if line.ok else Text("NOT ", "red")
             console.print(mark, f"{title}: {line.what}")
@@ -55,67 +55,67 @@ def check(home: Home, console: Console) -> int:
     return 1 if bad else 0
 
 
-def _looked(look: Callable[[Home], Iterator[Line]], home: Home) -> Iterator[Line]:
+def _run_check(look: Callable[[Home], Iterator[CheckResult]], home: Home) -> Iterator[CheckResult]:
     try:
         yield from look(home)
     except ConsiliumError as error:
-        yield Line(False, f"{error} [{error.code}]")
+        yield CheckResult(False, f"{error} [{error.code}]")
     except OSError as error:
-        yield Line(False, f"{error.filename or ''} {error.strerror or error}".strip())
+        yield CheckResult(False, f"{error.filename or ''} {error.strerror or error}".strip())
 
 
-def _keys(home: Home) -> Iterator[Line]:
+def _keys(home: Home) -> Iterator[CheckResult]:
     _ = home.identity, home.node_key
-    yield Line(True, f"site {home.site}, {home.folder}")
+    yield CheckResult(True, f"site {home.site}, {home.folder}")
     for name in ("identity", "node"):
         if (home.folder / name).stat().st_mode & 0o077:
-            yield Line(False, f"{home.folder / name} can be read by others", _private(home.folder / name))
+            yield CheckResult(False, f"{home.folder / name} can be read by others", _private(home.folder / name))
 
 
 def _private(path: Path) -> str:
     return f"chmod 600 {terminal.word(path)}"
 
 
-def _access(home: Home) -> Iterator[Line]:
+def _access(home: Home) -> Iterator[CheckResult]:
     policy = policy_store(home).in_force()
     text = f"policy version {policy.content.version}, {len(policy.content.people)} people"
-    yield Line(True, text, one_alone(policy.content))
+    yield CheckResult(True, text, lone_officer_warning(policy.content))
     for path in sorted(home.folder.glob("*.key")):
         if path.stat().st_mode & 0o077:
-            yield Line(False, f"{path} can be read by others", _private(path))
+            yield CheckResult(False, f"{path} can be read by others", _private(path))
 
 
-def _witness(home: Home) -> Iterator[Line]:
+def _witness(home: Home) -> Iterator[CheckResult]:
     witness = Witness(home)
     if home.witness_refused.exists():
-        yield Line(False, "the coordinator showed two histories", "python -m client witness, and docs/audit.md")
+        yield CheckResult(False, "the coordinator showed two histories", "python -m client witness, and docs/audit.md")
     elif head := witness.head:
-        yield Line(
+        yield CheckResult(
             True, f"{head.size:,} entries of the coordinator's log seen, {len(witness.others)} other sites saw it"
         )
     else:
-        yield Line(True, "nothing of the coordinator's log yet")
+        yield CheckResult(True, "nothing of the coordinator's log yet")
 
 
-def _roster(home: Home) -> Iterator[Line]:
+def _roster(home: Home) -> Iterator[CheckResult]:
     _ = home.address  # says what to do before the site has joined
-    roster, own = home.roster, home.identity.public_key().public_bytes_raw()
+    roster, identity_key = home.roster, home.identity.public_key().public_bytes_raw()
     refuse_expired(roster, time.time())
     until = time.strftime("%Y-%m-%d", time.gmtime(roster.expires_s))
     text = f"{roster.federation}, version {roster.version}, {len(roster.active)} active members, valid until {until}"
-    if roster.active.get(home.site) != own:
-        yield Line(
+    if roster.active.get(home.site) != identity_key:
+        yield CheckResult(
             False,
             f"{text}; {home.site} is not among them under this key",
             "Ask the coordinator: was the site suspended, or did it get new keys?",
         )
     elif roster.expires_s - time.time() < ROSTER_SOON_S:
-        yield Line(True, text, "Expires soon: the coordinator renews it with `python -m server renew`.")
+        yield CheckResult(True, text, "Expires soon: the coordinator renews it with `python -m server renew`.")
     else:
-        yield Line(True, text)
+        yield CheckResult(True, text)
 
 
-def _address(home: Home) -> Iterator[Line]:
+def _address(home: Home) -> Iterator[CheckResult]:
     host, _, port = home.address.rpartition(":")
     context = ssl.create_default_context(cafile=str(home.authority))
     try:
@@ -126,16 +126,16 @@ def _address(home: Home) -> Iterator[Line]:
             peer = secured.getpeercert() or {}
             until = ssl.cert_time_to_seconds(str(peer["notAfter"]))
             days = (until - time.time()) / 86_400
-            yield Line(True, f"{home.address}, certificate valid for {days:.0f} days, {secured.version()}")
+            yield CheckResult(True, f"{home.address}, certificate valid for {days:.0f} days, {secured.version()}")
     except ssl.SSLCertVerificationError as error:
-        yield Line(
+        yield CheckResult(
             False,
             f"{home.address}: the certificate is not the consortium's ({error.verify_message})",
             "Something between here and there opens TLS (a proxy?), or the address is another's. Do not go on; ask "
             "your network people to let this one address through untouched.",
         )
     except OSError as error:
-        yield Line(
+        yield CheckResult(
             False,
             f"{home.address}: {error.strerror or error}",
             f"Ask your network people to let this machine out to {host}, TCP port {port}; and the coordinator whether "
@@ -143,83 +143,85 @@ def _address(home: Home) -> Iterator[Line]:
         )
 
 
-def _clock(home: Home) -> Iterator[Line]:
+def _clock(home: Home) -> Iterator[CheckResult]:
     off = sync.clock_offset_s(home)
     if off is None:
-        yield Line(False, "could not be compared: the coordinator was not reached")
+        yield CheckResult(False, "could not be compared: the coordinator was not reached")
     elif abs(off) > CLOCK_S:
-        yield Line(
+        yield CheckResult(
             False,
             f"{abs(off):.0f} s {'behind' if off > 0 else 'ahead of'} the coordinator's",
             "Switch on time synchronisation (NTP). Messages are corrected for it, expiry dates are not.",
         )
     else:
-        yield Line(True, f"within {CLOCK_S:.0f} s of the coordinator's")
+        yield CheckResult(True, f"within {CLOCK_S:.0f} s of the coordinator's")
 
 
-def _disk(home: Home) -> Iterator[Line]:
+def _disk(home: Home) -> Iterator[CheckResult]:
     free = shutil.disk_usage(home.folder).free
     text = f"{free / 2**30:.0f} GiB free at {home.folder.resolve()}"
-    yield Line(free >= NEEDED_BYTES, text, "" if free >= NEEDED_BYTES else "Make room: 2 GiB at least.")
+    yield CheckResult(free >= NEEDED_BYTES, text, "" if free >= NEEDED_BYTES else "Make room: 2 GiB at least.")
     probe = home.folder / ".probe"
     probe.write_bytes(b"1")
     probe.unlink()
 
 
-def _release(home: Home) -> Iterator[Line]:
-    yield Line(True, f"{VERSION}, code {code_digest()[:12]}…")
+def _release(home: Home) -> Iterator[CheckResult]:
+    yield CheckResult(True, f"{VERSION}, code {code_digest()[:12]}…")
 
 
-def _plans(home: Home) -> Iterator[Line]:
+def _plans(home: Home) -> Iterator[CheckResult]:
     problem = sync.refresh(home)
     if problem:
-        yield Line(False, problem)
+        yield CheckResult(False, problem)
     plans = [plan for plan in PlanInbox(home).plans() if plan.content.expires_s > time.time()]
     for plan in plans:
         decision = PlanInbox(home).decision(plan)
-        said = {"approve": "approved", "refuse": "refused"}[decision.verdict] if decision else "undecided"
+        state = {"approve": "approved", "refuse": "refused"}[decision.verdict] if decision else "undecided"
         objection = judge.objection(home, plan)
         todo = "" if decision else f"python -m client plans {plan.name}, then approve or refuse it"
-        yield Line(not objection, f"{plan.name}, {said}{': ' + objection if objection else ''}", todo)
+        yield CheckResult(not objection, f"{plan.name}, {state}{': ' + objection if objection else ''}", todo)
     if not plans and not problem:
-        yield Line(True, "none at the moment")
+        yield CheckResult(True, "none at the moment")
 
 
-def _images(home: Home) -> Iterator[Line]:
+def _images(home: Home) -> Iterator[CheckResult]:
     names = set(home.settings.datasets)
     plans: list[RunPlan] = [
         p for p in PlanInbox(home).plans() if p.content.dataset in names and not judge.objection(home, p)
     ]
     if not names:
-        yield Line(False, "no data set", f"Name one under datasets in {home.folder / 'site.yaml'}: docs/data.md.")
+        yield CheckResult(
+            False, "no data set", f"Name one under datasets in {home.folder / 'site.yaml'}: docs/data.md."
+        )
     for plan in plans:
         cases = own_cases(home, plan)
         counts = ", ".join(
             f"{label} {int((cases.train.labels == index).sum())}" for index, label in enumerate(plan.content.labels)
         )
-        yield Line(True, f"{plan.content.dataset} for {plan.name}: to train on {counts}")
+        yield CheckResult(True, f"{plan.content.dataset} for {plan.name}: to train on {counts}")
     for name in sorted(names - {plan.content.dataset for plan in plans}):
         path = getattr(home.settings.datasets[name].data, "path", None)
-        there = [p for p in (path if isinstance(path, tuple) else (path,)) if p and _found(home, p)]
+        there = [p for p in (path if isinstance(path, tuple) else (path,)) if p and _exists(home, p)]
         if path is not None and not there:
-            yield Line(False, f"{name}: {path} is not there", f"Mend datasets.{name}.data in site.yaml.")
+            yield CheckResult(False, f"{name}: {path} is not there", f"Mend datasets.{name}.data in site.yaml.")
         else:
-            yield Line(True, f"{name}: no plan for it yet; `python -m client check CONFIG` examines it")
+            yield CheckResult(True, f"{name}: no plan for it yet; `python -m client check CONFIG` examines it")
 
 
-def _processor(home: Home) -> Iterator[Line]:
+def _processor(home: Home) -> Iterator[CheckResult]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     graphics = Path("/dev/nvidia0").exists()
     tensorflow = importlib.util.find_spec("tensorflow") is not None
     text = f"{cores} cores{', NVIDIA graphics' if graphics else ', no graphics processor (not needed)'}"
-    yield Line(tensorflow, text, "" if tensorflow else "TensorFlow is not installed: make .venv/run")
+    yield CheckResult(tensorflow, text, "" if tensorflow else "TensorFlow is not installed: make .venv/run")
 
 
-def _found(home: Home, path: Path) -> bool:
+def _exists(home: Home, path: Path) -> bool:
     return any((base / path.expanduser()).exists() for base in (home.folder, Path.cwd()))
 
 
-LOOKS: dict[str, Callable[[Home], Iterator[Line]]] = {
+CHECKS: dict[str, Callable[[Home], Iterator[CheckResult]]] = {
     "keys": _keys,
     "access": _access,
     "roster": _roster,

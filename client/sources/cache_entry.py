@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from client.readers.source import Sealer
 
 TYPES = ("u1", "u2", "i2", "f4")
-Told = dict[str, Any]
+FrameFacts = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Seal:
+class EntrySeal:
     """The parts of one entry, sealed under its name, so that no other's pass for them."""
 
     sealer: Sealer
@@ -41,40 +41,40 @@ class Seal:
         return self.sealer.unseal(file.read(_length(file)), f"{self.name}/{number}")
 
 
-def write(file: BinaryIO, told: Told, frames: Sequence[NDArray[Any]], seal: Seal | None) -> None:
+def write(file: BinaryIO, facts: FrameFacts, frames: Sequence[NDArray[Any]], seal: EntrySeal | None) -> None:
     """Write an entry.
 
     Args:
         frames: of one of the types above.
     """
-    header = json.dumps(told).encode()
+    header = json.dumps(facts).encode()
     if seal is None:
         arrays = {f"frame{i}": frame for i, frame in enumerate(frames)}
         np.savez(file, **arrays, told=np.frombuffer(header, np.uint8))  # type: ignore[arg-type]  # numpy's flags
         return
     contents = [header, *(frame.dtype.str[1:].encode() + np.ascontiguousarray(frame).tobytes() for frame in frames)]
     for number, content in enumerate(contents):
-        sealed = seal.shut(content, number)
-        file.write(struct.pack("<Q", len(sealed)) + sealed)
+        sealed_part = seal.shut(content, number)
+        file.write(struct.pack("<Q", len(sealed_part)) + sealed_part)
 
 
-def read_told(file: BinaryIO, seal: Seal | None) -> Told:
+def read_facts(file: BinaryIO, seal: EntrySeal | None) -> FrameFacts:
     """What an entry tells.
 
     Raises:
         ValueError, KeyError, OSError, EOFError, struct.error, zipfile.BadZipFile, zlib.error: a damaged entry.
     """
     if seal:
-        told: Told = json.loads(bytes(seal.opened(file, 0)))
-        return told
+        facts: FrameFacts = json.loads(bytes(seal.opened(file, 0)))
+        return facts
     with np.load(file, allow_pickle=False) as arrays:
-        told = json.loads(arrays["told"].tobytes())
-        if any(f"frame{i}" not in arrays for i in range(len(told["frames"]))):
+        facts = json.loads(arrays["told"].tobytes())
+        if any(f"frame{i}" not in arrays for i in range(len(facts["frames"]))):
             raise KeyError("a frame is missing")
-        return told
+        return facts
 
 
-def read_frame(file: BinaryIO, index: int, shape: tuple[int, int, int], seal: Seal | None) -> NDArray[Any]:
+def read_frame(file: BinaryIO, index: int, shape: tuple[int, int, int], seal: EntrySeal | None) -> NDArray[Any]:
     """One frame: [height, width, channels].
 
     Raises:

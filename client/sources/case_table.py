@@ -92,10 +92,10 @@ class Table:
         Hospitals number their patients alike, so the same number at two sites is taken for two people.
         """
         sites = self.site or ("",) * len(self)
-        known = self.patient or (None,) * len(self)
+        patients = self.patient or (None,) * len(self)
         return [
             f"{site}\n" + (f"patient {who}" if who else f"content {self.images.content(i)}")
-            for i, (site, who) in enumerate(zip(sites, known, strict=True))
+            for i, (site, who) in enumerate(zip(sites, patients, strict=True))
         ]
 
 
@@ -135,7 +135,7 @@ def encode(names: Sequence[str], order: Sequence[str]) -> Labels:
 
 
 def merge(
-    where: str, names: Sequence[str], known: Sequence[str], groups: Mapping[str, str], wanted: Sequence[str]
+    where: str, names: Sequence[str], own_order: Sequence[str], groups: Mapping[str, str], asked_order: Sequence[str]
 ) -> tuple[list[str], tuple[str, ...]]:
     """Merge classes by `groups`; order them by `wanted`, else as `groups` or the data name them.
 
@@ -148,8 +148,8 @@ def merge(
                 f"{where}: data.groups says nothing of the class '{missing[0]}'; add it, or correct the label."
             )
         names = [groups[name] for name in names]
-        known = tuple(dict.fromkeys(groups.values()))
-    order = tuple(wanted or known)
+        own_order = tuple(dict.fromkeys(groups.values()))
+    order = tuple(asked_order or own_order)
     if strange := sorted(set(names) - set(order)):
         raise DataError(f"{where}: label '{strange[0]}' is none of data.labels ({', '.join(order)}).")
     if len(set(names)) < 2:

@@ -41,10 +41,10 @@ def fetch(download: Download, path: Path) -> None:
                     watch.advance(len(chunk), f"downloading {path.name}")
                     if file.tell() > MAX_BYTES:
                         raise DataError(f"{download.url}: more than {MAX_BYTES:,} bytes; refused. {by_hand}")
-        for kind, expected in (("md5", download.md5), ("sha256", download.sha256)):
-            if expected and digests[kind].hexdigest() != expected:
+        for kind, checksum in (("md5", download.md5), ("sha256", download.sha256)):
+            if checksum and digests[kind].hexdigest() != checksum:
                 raise DataError(
-                    f"{download.url}: its {kind} is {digests[kind].hexdigest()}, expected {expected}; not used. "
+                    f"{download.url}: its {kind} is {digests[kind].hexdigest()}, expected {checksum}; not used. "
                     f"{by_hand}"
                 )
         temporary.replace(path)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from client.readers import Frames
-from client.readers.source import File, Origin
+from client.readers.source import ImageFile, ImageSource
 from client.sources import image_cache
 from client.sources.case_table import SPLITS, Facts, Problem, Split, Table, as_split, encode, located, merge, refuse
-from client.sources.image_cache import Known
+from client.sources.image_cache import CachedImage
 from common.config import Encrypted, Folder, Manifest
 from common.errors import DataError, ImageError
 from common.imaging import Picture
@@ -21,10 +21,10 @@ _LITTER = {"thumbs.db", "desktop.ini", "__macosx"}
 
 
 @dataclass(frozen=True)
-class Row:
+class CaseRow:
     """One file, or one frame of it, as the data set lists it."""
 
-    origin: Origin
+    origin: ImageSource
     label: str
     number: int | None = None
     """Row of the CSV; the header is row 1."""
@@ -38,7 +38,7 @@ class Row:
 class FileImages:
     """Frames of files, decoded and cached."""
 
-    cases: tuple[tuple[Known, int], ...]
+    cases: tuple[tuple[CachedImage, int], ...]
     """The file, and which of its chosen frames."""
 
     def __len__(self) -> int:
@@ -46,13 +46,13 @@ class FileImages:
 
     def name(self, index: int) -> str:
         """Path, and frame where several were chosen."""
-        known, frame = self.cases[index]
-        return str(known.origin) + (f" (frame {frame})" if len(known.facts) > 1 else "")
+        image, frame = self.cases[index]
+        return str(image.origin) + (f" (frame {frame})" if len(image.facts) > 1 else "")
 
     def facts(self, index: int) -> Facts:
         """Size, range and digest."""
-        known, frame = self.cases[index]
-        return known.facts[frame]
+        image, frame = self.cases[index]
+        return image.facts[frame]
 
     def content(self, index: int) -> str:
         """All frames of a file show one person."""
@@ -73,7 +73,7 @@ def read(source: Manifest | Folder) -> Table:
     return table(located(source.path), *rows(source), source)
 
 
-def rows(source: Folder | Manifest, base: Path | None = None) -> tuple[list[Row], list[Problem]]:
+def rows(source: Folder | Manifest, base: Path | None = None) -> tuple[list[CaseRow], list[Problem]]:
     """The images that a CSV or a folder lists, none of them opened yet, and what is wrong with the list.
 
     Args:
@@ -88,11 +88,11 @@ def rows(source: Folder | Manifest, base: Path | None = None) -> tuple[list[Row]
     return _in_csv(path, base or path.parent, source)
 
 
-def _in_folder(source: Folder) -> tuple[list[Row], list[Problem]]:
+def _in_folder(source: Folder) -> tuple[list[CaseRow], list[Problem]]:
     path = located(source.path)
     if not path.is_dir():
         raise DataError(f"{path}: expected a folder with one folder a class.")
-    found: list[Row] = []
+    rows_here: list[CaseRow] = []
     problems: list[Problem] = []
     for place in _folders(path) if source.site_folders else [path]:
         site = place.name if source.site_folders else None
@@ -110,8 +110,10 @@ def _in_folder(source: Folder) -> tuple[list[Row], list[Problem]]:
             elif not files:
                 problems.append(Problem(str(folder), None, "an empty folder; expected the images of this class"))
             else:
-                found += [Row(File(f), folder.name, site=site, split=split, frames=source.frames) for f in files]
-    return found, problems
+                rows_here += [
+                    CaseRow(ImageFile(f), folder.name, site=site, split=split, frames=source.frames) for f in files
+                ]
+    return rows_here, problems
 
 
 def _folders(path: Path) -> list[Path]:
@@ -128,16 +130,16 @@ def _is_litter(path: Path) -> bool:
 
 
 def _wrong_label(label: str, source: Manifest | Folder) -> str | None:
-    expected = tuple(source.groups) or source.labels
-    if not expected or label in expected:
+    labels = tuple(source.groups) or source.labels
+    if not labels or label in labels:
         return None
-    return f"label '{label}' is none of {', '.join(expected)}"
+    return f"label '{label}' is none of {', '.join(labels)}"
 
 
 # --- the CSV --------------------------------------------------------------------------------------------------------
 
 
-def _in_csv(path: Path, base: Path, source: Manifest) -> tuple[list[Row], list[Problem]]:
+def _in_csv(path: Path, base: Path, source: Manifest) -> tuple[list[CaseRow], list[Problem]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             head = file.readline()
@@ -152,7 +154,7 @@ def _in_csv(path: Path, base: Path, source: Manifest) -> tuple[list[Row], list[P
     except csv.Error as error:
         raise DataError(f"{path}: not a CSV ({error}); check the quotes around cells.") from None
     columns = _header(path, records)
-    reading = _Reading(path, base, columns, source)
+    reading = _CsvRows(path, base, columns, source)
     for number, record in enumerate(records[1:], start=2):
         if record:  # an empty line is no row
             reading.take(number, record)
@@ -177,14 +179,14 @@ def _header(path: Path, records: Sequence[Sequence[str]]) -> dict[str, int]:
 
 
 @dataclass
-class _Reading:
+class _CsvRows:
     """The rows of one CSV, and what is wrong with others."""
 
     path: Path
     base: Path
     columns: Mapping[str, int]
     source: Manifest
-    rows: list[Row] = field(default_factory=list)
+    rows: list[CaseRow] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     seen: dict[tuple[Path, Frames], int] = field(default_factory=dict)
 
@@ -213,7 +215,7 @@ class _Reading:
         else:
             self.seen[file, frames] = number
             self.rows.append(
-                Row(File(file), cells["label"], number, cells.get("site"), cells.get("patient"), split, frames)
+                CaseRow(ImageFile(file), cells["label"], number, cells.get("site"), cells.get("patient"), split, frames)
             )  # fmt: skip
 
     def _bad(self, number: int, what: str) -> None:
@@ -223,7 +225,7 @@ class _Reading:
 # --- both -----------------------------------------------------------------------------------------------------------
 
 
-def table(path: Path, rows: Sequence[Row], problems: list[Problem], source: Manifest | Folder | Encrypted) -> Table:
+def table(path: Path, rows: Sequence[CaseRow], problems: list[Problem], source: Manifest | Folder | Encrypted) -> Table:
     """Read all images; a table of those that can be read.
 
     Raises:
@@ -232,13 +234,13 @@ def table(path: Path, rows: Sequence[Row], problems: list[Problem], source: Mani
     stop = source.on_error == "stop"
     if problems and stop:
         raise refuse(problems, str(path))
-    cases: list[tuple[Row, Known, int]] = []
-    known = image_cache.gather(source.cache or Path("cache"), [(row.origin, row.frames) for row in rows])
-    for row, found in zip(rows, known, strict=True):
-        if isinstance(found, ImageError):
-            problems.append(_unreadable(path, row, found))
+    cases: list[tuple[CaseRow, CachedImage, int]] = []
+    images = image_cache.gather(source.cache or Path("cache"), [(row.origin, row.frames) for row in rows])
+    for row, image in zip(rows, images, strict=True):
+        if isinstance(image, ImageError):
+            problems.append(_unreadable(path, row, image))
         else:
-            cases += [(row, found, i) for i in range(len(found.facts))]
+            cases += [(row, image, i) for i in range(len(image.facts))]
     if problems and stop:
         raise refuse(problems, str(path))
     if not cases:
@@ -250,7 +252,7 @@ def table(path: Path, rows: Sequence[Row], problems: list[Problem], source: Mani
     return Table(
         classes,
         encode(names, classes),
-        FileImages(tuple((found, i) for _, found, i in cases)),
+        FileImages(tuple((image, i) for _, image, i in cases)),
         site=tuple(sites) if len(sites) == len(cases) else None,
         patient=_patients(cases),
         split=tuple(splits) if len(splits) == len(cases) else None,
@@ -258,16 +260,16 @@ def table(path: Path, rows: Sequence[Row], problems: list[Problem], source: Mani
     )
 
 
-def _unreadable(path: Path, row: Row, error: ImageError) -> Problem:
+def _unreadable(path: Path, row: CaseRow, error: ImageError) -> Problem:
     what = str(error)
     if row.number is None:
         return Problem(str(row.origin), None, what.removeprefix(f"{row.origin}: "))
     return Problem(str(path), row.number, what)
 
 
-def _patients(cases: Sequence[tuple[Row, Known, int]]) -> tuple[str | None, ...] | None:
+def _patients(cases: Sequence[tuple[CaseRow, CachedImage, int]]) -> tuple[str | None, ...] | None:
     """The manifest's patients; else the DICOM headers', unless all are alike, as some anonymisers leave them."""
     if all(row.patient for row, _, _ in cases):
         return tuple(row.patient for row, _, _ in cases)
-    headers = tuple(known.patient for _, known, _ in cases)
+    headers = tuple(image.patient for _, image, _ in cases)
     return headers if len(set(headers) - {None}) > 1 else None

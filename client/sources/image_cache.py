@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from client import readers
 from client.readers import Frames
-from client.readers.source import Origin
+from client.readers.source import ImageSource
 from client.sources import cache_entry
 from client.sources.case_table import Facts
 from common.cli import terminal
@@ -42,10 +42,10 @@ DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError, struct.error, zip
 
 
 @dataclass(frozen=True)
-class Known:
+class CachedImage:
     """What an entry says of the chosen frames of one file."""
 
-    origin: Origin
+    origin: ImageSource
     frames: Frames
     entry: Path | None
     """None: it is decoded each time, because that is as fast."""
@@ -60,61 +60,61 @@ class Known:
         return hashlib.blake2b(b"".join(f.digest for f in self.facts), digest_size=16).hexdigest()
 
 
-def gather(folder: Path, wanted: Sequence[tuple[Origin, Frames]]) -> list[Known | ImageError]:
+def gather(folder: Path, files: Sequence[tuple[ImageSource, Frames]]) -> list[CachedImage | ImageError]:
     """What is known of every file, decoding those that the cache lacks: with all processors where that takes long.
 
     Raises:
         DataError: the folder cannot be written.
     """
-    found: list[Known | ImageError | None] = [look_up(folder, origin, frames) for origin, frames in wanted]
-    missing = [i for i, known in enumerate(found) if known is None]
+    images: list[CachedImage | ImageError | None] = [look_up(folder, origin, frames) for origin, frames in files]
+    missing = [i for i, image in enumerate(images) if image is None]
     started = time.monotonic()
-    for done, i in enumerate(missing):
-        spent = time.monotonic() - started
-        if spent > ALONE_S and spent / max(done, 1) * (len(missing) - done) > 2 * ALONE_S:
+    for count, i in enumerate(missing):
+        elapsed_s = time.monotonic() - started
+        if elapsed_s > ALONE_S and elapsed_s / max(count, 1) * (len(missing) - count) > 2 * ALONE_S:
             for j, result in zip(
-                missing[done:], _in_processes(folder, [wanted[k] for k in missing[done:]]), strict=True
+                missing[count:], _in_processes(folder, [files[k] for k in missing[count:]]), strict=True
             ):
-                found[j] = result
+                images[j] = result
             break
-        found[i] = _attempt(folder, *wanted[i])
-    return [known for known in found if known is not None]
+        images[i] = _attempt(folder, *files[i])
+    return [image for image in images if image is not None]
 
 
-def picture(known: Known, index: int) -> Picture:
+def picture(image: CachedImage, index: int) -> Picture:
     """One of the frames, from the cache, or decoded again if the entry is gone or damaged."""
-    if known.entry is None:
-        return replace(readers.read(known.origin, known.frames)[index], name=str(known.origin))
+    if image.entry is None:
+        return replace(readers.read(image.origin, image.frames)[index], name=str(image.origin))
     try:
-        pixels = _frame(known.entry, known, index)
+        pixels = _frame(image.entry, image, index)
     except DAMAGED:
-        build(known.entry.parent.parent, known.origin, known.frames)
-        pixels = _frame(known.entry, known, index)
-    return Picture(pixels.astype(np.float32), *known.ranges[index], name=str(known.origin))
+        build(image.entry.parent.parent, image.origin, image.frames)
+        pixels = _frame(image.entry, image, index)
+    return Picture(pixels.astype(np.float32), *image.ranges[index], name=str(image.origin))
 
 
-def _frame(entry: Path, known: Known, index: int) -> NDArray[Any]:
+def _frame(entry: Path, image: CachedImage, index: int) -> NDArray[Any]:
     with entry.open("rb") as file:
-        return cache_entry.read_frame(file, index, known.facts[index].shape, _seal(entry, known.origin))
+        return cache_entry.read_frame(file, index, image.facts[index].shape, _seal(entry, image.origin))
 
 
-def _seal(entry: Path, origin: Origin) -> cache_entry.Seal | None:
-    return cache_entry.Seal(origin.sealer, entry.stem) if origin.sealer else None
+def _seal(entry: Path, origin: ImageSource) -> cache_entry.EntrySeal | None:
+    return cache_entry.EntrySeal(origin.sealer, entry.stem) if origin.sealer else None
 
 
-def look_up(folder: Path, origin: Origin, frames: Frames) -> Known | None:
+def look_up(folder: Path, origin: ImageSource, frames: Frames) -> CachedImage | None:
     """The entry of a file as it is now; None if there is none, or a damaged one."""
-    if told := origin.told():
-        return _known(origin, frames, None, told)
+    if frame_facts := origin.told():
+        return _cached_image(origin, frames, None, frame_facts)
     try:
         entry = _entry(folder, origin, frames)
         with entry.open("rb") as file:
-            return _known(origin, frames, entry, cache_entry.read_told(file, _seal(entry, origin)))
+            return _cached_image(origin, frames, entry, cache_entry.read_facts(file, _seal(entry, origin)))
     except DAMAGED:
         return None
 
 
-def build(folder: Path, origin: Origin, frames: Frames) -> Known:
+def build(folder: Path, origin: ImageSource, frames: Frames) -> CachedImage:
     """Decode a file and write its entry.
 
     Raises:
@@ -122,14 +122,14 @@ def build(folder: Path, origin: Origin, frames: Frames) -> Known:
         DataError: the folder cannot be written.
     """
     pictures = readers.read(origin, frames)
-    told = {"frames": [facts(p) for p in pictures], "patient": readers.patient(origin)}
+    content = {"frames": [facts(p) for p in pictures], "patient": readers.patient(origin)}
     entry = _entry(folder, origin, frames)
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=entry.parent, suffix=".part")
         try:
             with os.fdopen(handle, "wb") as file:  # not flushed to the disk: a damaged entry is merely made again
-                cache_entry.write(file, told, [smallest(p.pixels) for p in pictures], _seal(entry, origin))
+                cache_entry.write(file, content, [smallest(p.pixels) for p in pictures], _seal(entry, origin))
             Path(temporary).replace(entry)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
@@ -139,17 +139,17 @@ def build(folder: Path, origin: Origin, frames: Frames) -> Known:
             f"{folder}: decoded images cannot be kept here ({error.strerror}). Free some space, or give another "
             "folder as data.cache."
         ) from None
-    return _known(origin, frames, entry, told)
+    return _cached_image(origin, frames, entry, content)
 
 
-def _attempt(folder: Path, origin: Origin, frames: Frames) -> Known | ImageError:
+def _attempt(folder: Path, origin: ImageSource, frames: Frames) -> CachedImage | ImageError:
     try:
         return build(folder, origin, frames)
     except ImageError as error:
         return error
 
 
-def _in_processes(folder: Path, wanted: Sequence[tuple[Origin, Frames]]) -> Iterator[Known | ImageError]:
+def _in_processes(folder: Path, files: Sequence[tuple[ImageSource, Frames]]) -> Iterator[CachedImage | ImageError]:
     """Decode in processes, not threads: decoders hold Python's lock. Progress goes to the standard error stream."""
     pool = ProcessPoolExecutor(
         min(os.cpu_count() or 1, 16),
@@ -158,10 +158,10 @@ def _in_processes(folder: Path, wanted: Sequence[tuple[Origin, Frames]]) -> Iter
         (signal.SIGINT, signal.SIG_IGN),
     )
     try:
-        with Watch(len(wanted), terminal.console(errors=True)) as watch:
-            for known in pool.map(_attempt, [folder] * len(wanted), *zip(*wanted, strict=True), chunksize=2):
+        with Watch(len(files), terminal.console(errors=True)) as watch:
+            for image in pool.map(_attempt, [folder] * len(files), *zip(*files, strict=True), chunksize=2):
                 watch.advance(1, "decoding images")
-                yield known
+                yield image
     except BrokenProcessPool:
         raise DataError(
             f"A process that was decoding images ended abruptly (memory full, or a file that breaks its decoder). What "
@@ -171,19 +171,19 @@ def _in_processes(folder: Path, wanted: Sequence[tuple[Origin, Frames]]) -> Iter
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _entry(folder: Path, origin: Origin, frames: Frames) -> Path:
+def _entry(folder: Path, origin: ImageSource, frames: Frames) -> Path:
     key = repr((origin.state(), frames, readers.VERSION))
     name = hashlib.blake2b(key.encode(errors="surrogateescape"), digest_size=16).hexdigest()
     return folder / name[:2] / f"{name}.npz"
 
 
-def _known(origin: Origin, frames: Frames, entry: Path | None, told: dict[str, Any]) -> Known:
-    found = tuple(
+def _cached_image(origin: ImageSource, frames: Frames, entry: Path | None, content: dict[str, Any]) -> CachedImage:
+    frame_facts = tuple(
         Facts((f["shape"][0], f["shape"][1], f["shape"][2]), f["darkest"], f["brightest"], bytes.fromhex(f["digest"]))
-        for f in told["frames"]
+        for f in content["frames"]
     )
-    ranges = tuple((float(f["low"]), float(f["high"])) for f in told["frames"])
-    return Known(origin, frames, entry, found, ranges, told["patient"])
+    ranges = tuple((float(f["low"]), float(f["high"])) for f in content["frames"])
+    return CachedImage(origin, frames, entry, frame_facts, ranges, content["patient"])
 
 
 def facts(picture: Picture) -> dict[str, Any]:

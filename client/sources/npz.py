@@ -102,7 +102,7 @@ def read(source: Npz) -> Table:
 
 
 @dataclass(frozen=True)
-class _Part:
+class _NpzPart:
     images_name: str
     images: Array
     labels_name: str
@@ -110,20 +110,20 @@ class _Part:
     split: Split | None
 
 
-def _find_parts(path: Path, arrays: Mapping[str, Array], source: Npz) -> list[_Part]:
+def _find_parts(path: Path, arrays: Mapping[str, Array], source: Npz) -> list[_NpzPart]:
     """MedMNIST's three parts, or the one that the configuration names."""
     if source.images is None and source.targets is None and "train_images" in arrays:
         keys = {
             key: split for key in ("train", "val", "test") if (split := as_split(key)) and f"{key}_images" in arrays
         }
         return [
-            _Part(
+            _NpzPart(
                 f"{key}_images", arrays[f"{key}_images"], f"{key}_labels", _flat(_get(path, arrays, f"{key}_labels")), s
             )
             for key, s in keys.items()
         ]
     images, targets = source.images or "images", source.targets or "labels"
-    return [_Part(images, _get(path, arrays, images), targets, _flat(_get(path, arrays, targets)), None)]
+    return [_NpzPart(images, _get(path, arrays, images), targets, _flat(_get(path, arrays, targets)), None)]
 
 
 def _get(path: Path, arrays: Mapping[str, Array], name: str) -> Array:
@@ -140,7 +140,7 @@ def _flat(labels: Array) -> Array:
     return labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
 
 
-def _check_part(path: Path, part: _Part) -> None:
+def _check_part(path: Path, part: _NpzPart) -> None:
     images, labels = part.images, part.labels
     if (
         images.ndim not in (3, 4)
@@ -168,26 +168,26 @@ def _check_part(path: Path, part: _Part) -> None:
 def _classes(path: Path, labels: Array, arrays: Mapping[str, Array], source: Npz) -> tuple[list[str], tuple[str, ...]]:
     """The name of each case's class after merging, and all names in the order of their index."""
     if labels.dtype.kind == "U":
-        names, known = [str(label) for label in labels], tuple(sorted({str(label) for label in labels}))
+        names, class_names = [str(label) for label in labels], tuple(sorted({str(label) for label in labels}))
     else:
         table = arrays.get("class_names") if source.names is None else _get(path, arrays, source.names)
         if table is not None:
-            known = tuple(str(name) for name in table.ravel())
+            class_names = tuple(str(name) for name in table.ravel())
         elif source.labels and not source.groups:
-            known = source.labels
+            class_names = source.labels
         else:
-            known = tuple(str(i) for i in range(int(labels.max()) + 1))
-        wrong = np.flatnonzero((labels < 0) | (labels >= len(known)))
+            class_names = tuple(str(i) for i in range(int(labels.max()) + 1))
+        wrong = np.flatnonzero((labels < 0) | (labels >= len(class_names)))
         if len(wrong):
             raise DataError(
                 f"{path}: label {labels[wrong[0]]} of case {wrong[0]} ({len(wrong)} such cases): expected 0 to "
-                f"{len(known) - 1} ({', '.join(known)})."
+                f"{len(class_names) - 1} ({', '.join(class_names)})."
             )
-        names = [known[int(label)] for label in labels]
-    return merge(str(path), names, known, source.groups, source.labels)
+        names = [class_names[int(label)] for label in labels]
+    return merge(str(path), names, class_names, source.groups, source.labels)
 
 
-def _not_finite(path: Path, parts: Sequence[_Part]) -> list[Problem]:
+def _not_finite(path: Path, parts: Sequence[_NpzPart]) -> list[Problem]:
     problems, offset = [], 0
     for part in parts:
         if part.images.dtype.kind == "f":
@@ -200,7 +200,7 @@ def _not_finite(path: Path, parts: Sequence[_Part]) -> list[Problem]:
     return problems
 
 
-def _only(parts: Sequence[_Part], keep: NDArray[np.int64]) -> list[Array]:
+def _only(parts: Sequence[_NpzPart], keep: NDArray[np.int64]) -> list[Array]:
     ends = np.cumsum([0, *(len(part.images) for part in parts)])
     return [p.images[keep[(keep >= ends[i]) & (keep < ends[i + 1])] - ends[i]] for i, p in enumerate(parts)]
 
@@ -230,7 +230,7 @@ def _column(
 
 
 def _splits(
-    path: Path, arrays: Mapping[str, Array], source: Npz, parts: Sequence[_Part], keep: Array
+    path: Path, arrays: Mapping[str, Array], source: Npz, parts: Sequence[_NpzPart], keep: Array
 ) -> tuple[Split, ...] | None:
     cases = sum(len(part.labels) for part in parts)
     if source.split is not None:
@@ -241,5 +241,5 @@ def _splits(
                 f"{path}: array '{source.split}' says '{words[splits.index(None)]}'; expected {', '.join(SPLITS)}."
             )
         return tuple(split for split in splits if split)
-    own = [part.split for part in parts for _ in range(len(part.labels)) if part.split]
-    return tuple(own[i] for i in keep) if own else None
+    own_split = [part.split for part in parts for _ in range(len(part.labels)) if part.split]
+    return tuple(own_split[i] for i in keep) if own_split else None

@@ -42,10 +42,10 @@ def load(path: Path) -> dict[str, Array]:
 
 def _refuse_bomb(path: Path, members: Sequence[zipfile.ZipInfo]) -> None:
     total = sum(m.file_size for m in members)
-    packed = sum(m.compress_size for m in members)
-    if total > MAX_BYTES or (total > MIN_BOMB_BYTES and total > BOMB_RATIO * max(packed, 1)):
+    packed_bytes = sum(m.compress_size for m in members)
+    if total > MAX_BYTES or (total > MIN_BOMB_BYTES and total > BOMB_RATIO * max(packed_bytes, 1)):
         raise DataError(
-            f"{path}: refused: {packed:,} bytes would unpack to {total:,}, at most {MAX_BYTES:,} and "
+            f"{path}: refused: {packed_bytes:,} bytes would unpack to {total:,}, at most {MAX_BYTES:,} and "
             f"{BOMB_RATIO} times as much are allowed. If it is genuine, save it in parts with numpy.savez."
         )
     if len({m.filename for m in members}) != len(members):

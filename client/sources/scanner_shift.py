@@ -28,13 +28,13 @@ class Scanner:
     def scan(self, stack: Stack, rng: np.random.Generator) -> Stack:
         """Images float32[n, h, w] of 0..1 as this device would show them, again of 0..1."""
         _, height, width = stack.shape
-        shown = np.clip(stack, 0, 1) ** np.float32(self.contrast)
+        scanned = np.clip(stack, 0, 1) ** np.float32(self.contrast)
         if self.blur > 0:
             sigma = self.blur * height
-            shown = _smoother(height, sigma) @ shown @ _smoother(width, sigma).T
-        shown = shown * np.float32(self.gain)
-        shown += rng.standard_normal(shown.shape, np.float32) * np.float32(self.noise)
-        clipped: Stack = np.clip(shown, 0, 1)
+            scanned = _smoother(height, sigma) @ scanned @ _smoother(width, sigma).T
+        scanned = scanned * np.float32(self.gain)
+        scanned += rng.standard_normal(scanned.shape, np.float32) * np.float32(self.noise)
+        clipped: Stack = np.clip(scanned, 0, 1)
         return clipped
 
 
@@ -57,7 +57,7 @@ def _smoother(size: int, sigma: float) -> Stack:
     return rows
 
 
-def shifted(
+def shift_scanners(
     pictures: Iterator[Picture], cases: Sequence[int], sites: Sequence[int], shift: float, seed: int
 ) -> Iterator[Picture]:
     """Each picture as its site's simulated device would show it, in its own range; noise follows seed and case."""
@@ -65,9 +65,9 @@ def shifted(
     for picture, case, site in zip(pictures, cases, sites, strict=True):
         span = max(picture.high - picture.low, 1e-12)
         channels = ((picture.pixels - picture.low) / span).transpose(2, 0, 1)
-        shown = devices[site].scan(channels.astype(np.float32), _stream(seed, site, case))
+        scanned = devices[site].scan(channels.astype(np.float32), _stream(seed, site, case))
         yield Picture(
-            shown.transpose(1, 2, 0) * np.float32(span) + np.float32(picture.low),
+            scanned.transpose(1, 2, 0) * np.float32(span) + np.float32(picture.low),
             picture.low,
             picture.high,
             picture.name,

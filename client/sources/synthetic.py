@@ -68,7 +68,9 @@ def draw(source: Synthetic) -> Table:
     """The whole data set: the same bits for the same configuration."""
     places = hospitals(source)
     labels = [_labels(source, place, i) for i, place in enumerate(places)]
-    stacks = [_scan(source, place, i, given) for i, (place, given) in enumerate(zip(places, labels, strict=True))]
+    stacks = [
+        _scan(source, place, i, labels_here) for i, (place, labels_here) in enumerate(zip(places, labels, strict=True))
+    ]
     classes = ("clear", "disease") if source.classes == 2 else CLASSES[: source.classes]
     names = tuple(place.name for place in places for _ in range(place.cases))
     return Table(source.labels or classes, np.concatenate(labels), Phantoms(np.concatenate(stacks)), site=names)
@@ -79,7 +81,7 @@ def hospitals(source: Synthetic) -> list[Hospital]:
     rng = _stream(source, 0)
     weight = np.geomspace(2.0, 0.5, source.sites) if source.sites > 1 else np.ones(1)
     cases = np.maximum(10, np.round(weight / weight.mean() * source.cases)).astype(int)
-    found = []
+    all_hospitals = []
     for i in range(source.sites):
         city = CITIES[i % len(CITIES)]
         scanner = Scanner(
@@ -89,8 +91,8 @@ def hospitals(source: Synthetic) -> list[Hospital]:
             noise=float(rng.uniform(0.015, 0.055)),
         )
         number = f" {i // len(CITIES) + 1}" if i >= len(CITIES) else ""
-        found.append(Hospital(f"{city}{number}", int(cases[i]), float(rng.uniform(0.3, 0.6)), scanner))
-    return found
+        all_hospitals.append(Hospital(f"{city}{number}", int(cases[i]), float(rng.uniform(0.3, 0.6)), scanner))
+    return all_hospitals
 
 
 def _labels(source: Synthetic, place: Hospital, index: int) -> Labels:
@@ -130,8 +132,8 @@ def radiographs(kinds: Labels, size: int, rng: np.random.Generator) -> Stack:
 
     # The domes of the diaphragm; the patient's right one (left in the image) is higher. An effusion lifts one's edge.
     dome = 0.52 - 0.05 * _step(-x, 0.05) + some(-0.1, 0.1) + 1.5 * (side - 0.34) ** 2
-    left = np.where(rng.random((n, 1, 1)) < 0.5, -1, 1).astype(np.float32)
-    this_side = _step(left * x - 0.05, 0.04)
+    side_sign = np.where(rng.random((n, 1, 1)) < 0.5, -1, 1).astype(np.float32)
+    this_side = _step(side_sign * x - 0.05, 0.04)
     subtle = rng.lognormal(0.2, 0.35, (n, 1, 1)).astype(np.float32)
     effusion = np.where(kinds == 2, 1, 0)[:, None, None].astype(np.float32) * subtle
     meniscus = 0.20 + 0.5 * np.clip(side - 0.3, 0, 1)
@@ -156,7 +158,7 @@ def radiographs(kinds: Labels, size: int, rng: np.random.Generator) -> Stack:
 
     hila = _blob(x + 0.20, y - 0.02, 0.13) + _blob(x - 0.20, y + 0.02, 0.13)
     markings = _texture(rng, n, size)
-    shadow = _shadow(rng, kinds, x, y, left, subtle, markings)
+    shadow = _shadow(rng, kinds, x, y, side_sign, subtle, markings)
 
     sum_of_all = (
         body * (1.15 + 0.15 * y + some(-0.08, 0.08)) - 1.05 * lungs * (1 - 0.22 * hila)
@@ -164,16 +166,16 @@ def radiographs(kinds: Labels, size: int, rng: np.random.Generator) -> Stack:
         + lungs * (0.10 * markings * (0.5 + hila) + shadow)
     )  # fmt: skip
     film = 1.12 * (1 - np.exp(-np.float32(1.05) * np.clip(sum_of_all, 0.02, None)))
-    drawn: Stack = np.clip(film, 0, 1).astype(np.float32)
-    return drawn
+    image: Stack = np.clip(film, 0, 1).astype(np.float32)
+    return image
 
 
 def _shadow(
-    rng: np.random.Generator, kinds: Labels, x: Floats, y: Floats, left: Stack, subtle: Stack, markings: Stack
+    rng: np.random.Generator, kinds: Labels, x: Floats, y: Floats, side_sign: Stack, subtle: Stack, markings: Stack
 ) -> Stack:
     """What lies over a lung: opacity and nodule of the ill, and in everyone faint patches that mean nothing."""
     shape = (len(kinds), 1, 1)
-    at_x = (left * rng.uniform(0.24, 0.54, shape)).astype(np.float32)
+    at_x = (side_sign * rng.uniform(0.24, 0.54, shape)).astype(np.float32)
     at_y = rng.uniform(-0.4, 0.38, shape).astype(np.float32)
     opacity = (kinds == 1)[:, None, None] * subtle * rng.uniform(0.5, 0.75, shape).astype(np.float32)
     nodule = (kinds == 3)[:, None, None] * subtle * rng.uniform(0.6, 0.9, shape).astype(np.float32)
@@ -184,8 +186,8 @@ def _shadow(
         patch_x = (rng.uniform(0.2, 0.55, shape) * rng.choice([-1, 1], shape)).astype(np.float32)
         patch_y = rng.uniform(-0.5, 0.45, shape).astype(np.float32)
         shadow += rng.uniform(0, 0.16, shape).astype(np.float32) * _blob(x - patch_x, y - patch_y, wide)
-    drawn: Stack = shadow.astype(np.float32)
-    return drawn
+    image: Stack = shadow.astype(np.float32)
+    return image
 
 
 def _texture(rng: np.random.Generator, n: int, size: int) -> Stack:

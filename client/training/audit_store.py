@@ -18,7 +18,7 @@ from common.storage import tensorfile
 from common.types import Tensors, prefixed, under
 
 
-class Shelf(Protocol):
+class AuditStore(Protocol):
     """One site's."""
 
     def load(self, part: str) -> Tensors:
@@ -50,7 +50,7 @@ class Shelf(Protocol):
 
 
 @dataclass(frozen=True)
-class Notes:
+class AuditNotes:
     """What an auditing site must not forget beside its place in the run."""
 
     sites: tuple[str, ...] = ()
@@ -65,43 +65,43 @@ class Notes:
     """By question, the round_ctx (hexadecimal) under which this site released shares, with no account of it so far."""
 
     @classmethod
-    def load(cls, shelf: Shelf) -> "Notes":
+    def load(cls, shelf: AuditStore) -> "AuditNotes":
         """From a shelf; fresh ones where there are none."""
-        if not (found := shelf.load("notes")):
+        if not (arrays := shelf.load("notes")):
             return cls()
-        told = json.loads(found["json"].tobytes())
-        owed = {int(n): str(context) for n, context in told["owed"].items()}
-        return cls(tuple(told["sites"]), str(told["config"]), int(told["roster"]), int(told["asked"]), owed)
+        content = json.loads(arrays["json"].tobytes())
+        owed = {int(n): str(context) for n, context in content["owed"].items()}
+        return cls(tuple(content["sites"]), str(content["config"]), int(content["roster"]), int(content["asked"]), owed)
 
     def due(self, since: int, before: int) -> bool:
         """Whether an account is owed of a question between these two."""
         return any(since <= owing < before for owing in self.owed)
 
-    def save(self, shelf: Shelf) -> None:
+    def save(self, shelf: AuditStore) -> None:
         """Onto a shelf."""
-        told = asdict(self)
-        shelf.save("notes", {"json": np.frombuffer(json.dumps(told).encode(), np.uint8)})
+        content = asdict(self)
+        shelf.save("notes", {"json": np.frombuffer(json.dumps(content).encode(), np.uint8)})
 
 
 @dataclass(frozen=True)
-class InFolder:
+class FolderStore:
     """In files."""
 
     folder: Path
 
     def load(self, part: str) -> Tensors:
-        """As `Shelf.load`."""
+        """As `AuditStore.load`."""
         try:
             return tensorfile.load(self._path(part))[0]
         except FileNotFoundError:
             return {}
 
     def save(self, part: str, tensors: Tensors) -> None:
-        """As `Shelf.save`."""
+        """As `AuditStore.save`."""
         tensorfile.save(self._path(part), tensors, {})
 
     def add(self, at: int, piece: bytes) -> int:
-        """As `Shelf.add`."""
+        """As `AuditStore.add`."""
         path = self._path("transcript")
         _demand_next(at, path.stat().st_size if path.exists() else 0)
         with path.open("ab" if at else "wb") as file:
@@ -109,11 +109,11 @@ class InFolder:
         return at + len(piece)
 
     def transcript(self) -> IO[bytes]:
-        """As `Shelf.transcript`."""
+        """As `AuditStore.transcript`."""
         return self._path("transcript").open("rb")
 
     def clear(self) -> None:
-        """As `Shelf.clear`."""
+        """As `AuditStore.clear`."""
         self._path("transcript").unlink(missing_ok=True)
 
     def _path(self, part: str) -> Path:
@@ -121,34 +121,34 @@ class InFolder:
 
 
 @dataclass
-class InState:
+class StateStore:
     """In a simulated site's state, among what it keeps anyway."""
 
     arrays: Tensors
     changed: bool = field(default=False, init=False)
 
     def load(self, part: str) -> Tensors:
-        """As `Shelf.load`."""
+        """As `AuditStore.load`."""
         return under(part, self.arrays)
 
     def save(self, part: str, tensors: Tensors) -> None:
-        """As `Shelf.save`."""
+        """As `AuditStore.save`."""
         rest = {name: value for name, value in self.arrays.items() if not name.startswith(part + "/")}
         self.arrays, self.changed = {**rest, **prefixed(part, tensors)}, True
 
     def add(self, at: int, piece: bytes) -> int:
-        """As `Shelf.add`."""
+        """As `AuditStore.add`."""
         before = self.load("transcript").get("bytes", np.zeros(0, np.uint8)) if at else np.zeros(0, np.uint8)
         _demand_next(at, len(before))
         self.save("transcript", {"bytes": np.concatenate([before, np.frombuffer(piece, np.uint8)])})
         return at + len(piece)
 
     def transcript(self) -> IO[bytes]:
-        """As `Shelf.transcript`."""
+        """As `AuditStore.transcript`."""
         return io.BytesIO(self.load("transcript")["bytes"].tobytes())
 
     def clear(self) -> None:
-        """As `Shelf.clear`."""
+        """As `AuditStore.clear`."""
         self.save("transcript", {})
 
 

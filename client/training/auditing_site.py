@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from client.training.audit_store import InFolder, InState, Notes, Shelf
-from client.training.secure_site import MESSAGE, Secured, asked_in, bytes_in
+from client.training.audit_store import AuditNotes, AuditStore, FolderStore, StateStore
+from client.training.secure_site import MESSAGE, SecuredSite, bytes_in, question_in
 from common.algorithms import RoundTotal
 from common.algorithms.course import VOID, Course, Place, number
 from common.errors import PolicyError, WireError
@@ -38,7 +38,7 @@ REMEDY = (
 
 
 @dataclass
-class Auditing:
+class AuditingSite:
     """Stands before a secured site.
 
     Args:
@@ -46,7 +46,7 @@ class Auditing:
         folder: where to keep what it follows by; none: in the state that `answer` takes and gives.
     """
 
-    secured: Secured
+    secured: SecuredSite
     course: Callable[[Sequence[str]], Course]
     folder: Path | None = None
 
@@ -55,11 +55,11 @@ class Auditing:
 
         Raises:
             PolicyError: for a question that does not follow from the sums before it, and for a transcript that does not
-                hold; and all that `Secured` and `common.secagg.audit` raise. Nothing leaves then.
+                hold; and all that `SecuredSite` and `common.secagg.audit` raise. Nothing leaves then.
         """
-        own: Tensors = {name: value for name, value in state.items() if not name.startswith(PREFIX + "/")}
-        after, inside = own, InState(under(PREFIX, state))
-        shelf: Shelf = InFolder(self.folder) if self.folder else inside
+        site_state: Tensors = {name: value for name, value in state.items() if not name.startswith(PREFIX + "/")}
+        after, inside = site_state, StateStore(under(PREFIX, state))
+        shelf: AuditStore = FolderStore(self.folder) if self.folder else inside
         if request.kind in ("secagg/follow", "secagg/audit"):
             step = self._follow if request.kind == "secagg/follow" else self._audit
             reply = Reply({MESSAGE: np.frombuffer(encode_number(step(request, shelf)), np.uint8)})
@@ -68,88 +68,88 @@ class Auditing:
                 self._check(request, shelf)
             elif request.kind == "secagg/release":
                 self._note_release(shelf)
-            reply, after = self.secured.answer(request, own)
-        if after is own and not inside.changed:
+            reply, after = self.secured.answer(request, site_state)
+        if after is site_state and not inside.changed:
             return reply, state
         return reply, {**after, **prefixed(PREFIX, inside.arrays)}
 
     # --- the run's beginning, or where this site comes in ---------------------------------------------------------
 
-    def _follow(self, request: Request, shelf: Shelf) -> int:
+    def _follow(self, request: Request, shelf: AuditStore) -> int:
         """Note the run's sites, and take a place in it; the number of the question that is awaited."""
-        notes, names = Notes.load(shelf), tuple(bytes_in(request, MESSAGE).decode(errors="replace").split("\n"))
+        notes, names = AuditNotes.load(shelf), tuple(bytes_in(request, MESSAGE).decode(errors="replace").split("\n"))
         if notes.sites not in ((), names) or self._name not in names or list(names) != sorted(set(names)):
             raise PolicyError("other-sites", f"{self._name}: a run of other sites than it began with. {REMEDY}")
         if not notes.sites:
             replace(notes, sites=names).save(shelf)
-        place, given = self._place(shelf), under("place", request.tensors)
-        if place is None and given:
-            place = self._given(self.course(names), Place.of(given))
+        place, place_offered = self._place(shelf), under("place", request.tensors)
+        if place is None and place_offered:
+            place = self._given(self.course(names), Place.of(place_offered))
             shelf.save("place", place.tensors())
         return place.number if place else NEW
 
-    def _given(self, course: Course, given: Place) -> Place:
+    def _given(self, course: Course, place_offered: Place) -> Place:
         """A place to begin at: the site's own, where the run has come to nothing so far; else, once, as it is told."""
         start = course.start()
-        if not _alike(given.state, start.state):
+        if not _have_same_arrays(place_offered.state, start.state):
             raise PolicyError("model-does-not-follow", f"{self._name}: told to begin at a model of another run.")
-        own = course.reached(start, given.number)
-        if own and _question(course, own) == _question(course, given):
-            return own
-        if given.number == start.number:
-            raise self._does_not_follow(course.request(start), course.request(given))
+        own_place = course.reached(start, place_offered.number)
+        if own_place and _question(course, own_place) == _question(course, place_offered):
+            return own_place
+        if place_offered.number == start.number:
+            raise self._does_not_follow(course.request(start), course.request(place_offered))
         log.warning(
             "%s: begins to audit at round %d; that model is taken as given, and every one after it is recomputed",
-            self._name, given.round,
+            self._name, place_offered.round,
         )  # fmt: skip
-        return given
+        return place_offered
 
     # --- what is asked --------------------------------------------------------------------------------------------
 
-    def _check(self, request: Request, shelf: Shelf) -> None:
+    def _check(self, request: Request, shelf: AuditStore) -> None:
         """Hold a question against the one that follows."""
-        asked, notes = asked_in(request), Notes.load(shelf)
-        wanted = number(asked.kind, asked.round)
+        inner, notes = question_in(request), AuditNotes.load(shelf)
+        question_number = number(inner.kind, inner.round)
         if not notes.sites:
-            raise self._missing_transcript(asked)
+            raise self._missing_transcript(inner)
         course = self.course(notes.sites)
         place = self._place(shelf) or course.start()
-        if notes.due(place.number, wanted):
-            raise self._missing_transcript(asked)
-        if wanted >= place.number and course.over(place):
+        if notes.due(place.number, question_number):
+            raise self._missing_transcript(inner)
+        if question_number >= place.number and course.over(place):
             raise PolicyError(
                 "run-is-over",
-                f"{self._name}: asked for '{asked.kind}' of round {asked.round}, and the run is over: its rounds are "
-                f"done, or no evaluation was better for as long as federation.patience says. {REMEDY}",
+                f"{self._name}: asked for '{inner.kind}' of round {inner.round}, and the run is over: "
+                f"its rounds are done, or no evaluation was better for as long as federation.patience says. {REMEDY}",
             )
-        found, question = course.reached(place, wanted), answer_layout.question(asked)
-        if found and _question(course, found) != question and (adopted := course.adopt(found, asked)):
-            found = adopted
-            shelf.save("place", found.tensors())
-        if found is None or _question(course, found) != question:
-            if wanted > place.number:
-                raise self._missing_transcript(asked)
-            raise self._does_not_follow(course.request(found or place), asked)
-        replace(notes, asked=wanted).save(shelf)
+        reached, question = course.reached(place, question_number), answer_layout.question(inner)
+        if reached and _question(course, reached) != question and (adopted := course.adopt(reached, inner)):
+            reached = adopted
+            shelf.save("place", reached.tensors())
+        if reached is None or _question(course, reached) != question:
+            if question_number > place.number:
+                raise self._missing_transcript(inner)
+            raise self._does_not_follow(course.request(reached or place), inner)
+        replace(notes, asked=question_number).save(shelf)
 
-    def _note_release(self, shelf: Shelf) -> None:
+    def _note_release(self, shelf: AuditStore) -> None:
         # Before the shares leave, so that a crash cannot make the site forget that an account is due. Where they cannot
         # leave, for example because this is a message that comes a second time, none is.
         if context := self.secured.agreed:
-            notes = Notes.load(shelf)
+            notes = AuditNotes.load(shelf)
             replace(notes, owed={**notes.owed, notes.asked: context.hex()}).save(shelf)
 
     # --- what came of it ------------------------------------------------------------------------------------------
 
-    def _audit(self, request: Request, shelf: Shelf) -> int:
+    def _audit(self, request: Request, shelf: AuditStore) -> int:
         """Take a piece of a transcript; with the last one, take the step that follows from it."""
-        notes, piece = Notes.load(shelf), bytes_in(request, MESSAGE)
-        told, at, size = (_whole(request, name) for name in ("number", "at", "of"))
+        notes, piece = AuditNotes.load(shelf), bytes_in(request, MESSAGE)
+        question_number, at, size = (_whole_number(request, name) for name in ("number", "at", "of"))
         if not notes.sites:
             raise self._missing_transcript(request)
         course = self.course(notes.sites)
         place = self._place(shelf) or course.start()
-        if told < place.number:  # it was seen, and the answer was lost
+        if question_number < place.number:  # it was seen, and the answer was lost
             return place.number
         limit = self._most_bytes(len(notes.sites))
         if size > limit or at + len(piece) > size:
@@ -158,44 +158,46 @@ class Auditing:
             return place.number
         try:
             with shelf.transcript() as file:
-                context = bytes.fromhex(notes.owed[told]) if told in notes.owed else None
-                found = replay_transcript(read_frames(file), self.secured.machine.pins, context=context)
+                context = bytes.fromhex(notes.owed[question_number]) if question_number in notes.owed else None
+                record = replay_transcript(read_frames(file), self.secured.machine.pins, context=context)
         finally:
             shelf.clear()
-        after = self._step(course, place, told, found, notes)
-        owed = {owing: context for owing, context in notes.owed.items() if owing != told}
-        notes = replace(notes, owed=owed, config=found.plan.config.hex(), roster=found.roster.version)
+        after = self._step(course, place, question_number, record, notes)
+        owed = {owing: context for owing, context in notes.owed.items() if owing != question_number}
+        notes = replace(notes, owed=owed, config=record.plan.config.hex(), roster=record.roster.version)
         notes.save(shelf)  # first: the same transcript may come twice
         shelf.save("place", after.tensors())
         return after.number
 
-    def _step(self, course: Course, place: Place, told: int, found: TranscriptAccount, notes: Notes) -> Place:
+    def _step(
+        self, course: Course, place: Place, question_number: int, record: TranscriptAccount, notes: AuditNotes
+    ) -> Place:
         """Where a transcript leads, if it is of the question that comes next."""
-        reached = course.reached(place, told)
-        if notes.due(place.number, told):
+        reached = course.reached(place, question_number)
+        if notes.due(place.number, question_number):
             raise self._missing_transcript(course.request(reached or place))
-        if reached is None or (found.start.kind, found.start.question) != _asks(course, reached):
+        if reached is None or (record.start.kind, record.start.question) != _asks(course, reached):
             raise PolicyError(
                 "replayed-transcript",
                 f"{self._name}: a transcript of another question than the one that comes next. {REMEDY}",
             )
-        kind, cohort = found.start.kind, found.plan.cohort
+        kind, cohort = record.start.kind, record.plan.cohort
         if cohort != course.cohort(reached):
             raise PolicyError("other-cohort", f"{self._name}: a sum over other sites than the run asks in this round.")
-        same = found.plan.config.hex() == notes.config or not notes.config
-        if not same or found.plan.question_kinds[kind] != self.secured.exchanges(len(cohort)).get(kind):
+        same = record.plan.config.hex() == notes.config or not notes.config
+        if not same or record.plan.question_kinds[kind] != self.secured.exchanges(len(cohort)).get(kind):
             raise PolicyError("changed-plan", f"{self._name}: a transcript of another plan than this run's.")
-        if found.roster.version < notes.roster:
+        if record.roster.version < notes.roster:
             raise PolicyError("rolled-back-roster", f"{self._name}: a transcript under an older roster than before it.")
-        if found.total is None:
+        if record.total is None:
             log.warning(
                 "%s: '%s' of round %d was void after shares were released (%s)%s", self._name, kind, reached.round,
-                found.failure, f"; none are shown of {', '.join(found.withholders)}" if found.withholders else "",
+                record.failure, f"; none are shown of {', '.join(record.withholders)}" if record.withholders else "",
             )  # fmt: skip
             return course.after(reached, VOID)
-        sums = found.plan.question_kinds[kind].layout.decode(found.total.words)
-        dropped = tuple(site for site in cohort if site not in found.total.survivors)
-        return course.after(reached, RoundTotal(sums, found.total.survivors, dropped))
+        sums = record.plan.question_kinds[kind].layout.decode(record.total.words)
+        dropouts = tuple(site for site in cohort if site not in record.total.survivors)
+        return course.after(reached, RoundTotal(sums, record.total.survivors, dropouts))
 
     # --- in short -------------------------------------------------------------------------------------------------
 
@@ -203,30 +205,30 @@ class Auditing:
     def _name(self) -> str:
         return self.secured.site.cases.name
 
-    def _place(self, shelf: Shelf) -> Place | None:
-        return Place.of(kept) if (kept := shelf.load("place")) else None
+    def _place(self, shelf: AuditStore) -> Place | None:
+        return Place.of(arrays) if (arrays := shelf.load("place")) else None
 
     def _most_bytes(self, sites: int) -> int:
         layouts = [exchange.layout for exchange in self.secured.exchanges(sites).values()]
         vector = max(layout.length * layout.dtype.itemsize for layout in layouts)
         return ROOM_BYTES + sites * (vector + ROOM_A_SITE_BYTES)
 
-    def _missing_transcript(self, asked: Request) -> PolicyError:
+    def _missing_transcript(self, request: Request) -> PolicyError:
         return PolicyError(
             "missing-transcript",
-            f"{self._name}: asked for '{asked.kind}' of round {asked.round}, and has not been shown the sums from "
+            f"{self._name}: asked for '{request.kind}' of round {request.round}, and has not been shown the sums from "
             f"which that follows. {REMEDY}",
         )
 
-    def _does_not_follow(self, expected: Request, asked: Request) -> PolicyError:
+    def _does_not_follow(self, own_request: Request, request: Request) -> PolicyError:
         return PolicyError(
             "model-does-not-follow",
-            f"{self._name}: asked for '{asked.kind}' of round {asked.round}, which does not follow from the sums "
-            f"before it: {_difference(expected, asked)}. {REMEDY}",
+            f"{self._name}: asked for '{request.kind}' of round {request.round}, which does not follow from the sums "
+            f"before it: {_difference(own_request, request)}. {REMEDY}",
         )
 
 
-def _alike(state: Tensors, other: Tensors) -> bool:
+def _have_same_arrays(state: Tensors, other: Tensors) -> bool:
     """Whether a state has all arrays of another, in their shapes, as numbers."""
     shapes = {name: value.shape for name, value in state.items() if value.dtype.kind in "biuf"}
     return all(shapes.get(name) == value.shape for name, value in other.items())
@@ -241,16 +243,17 @@ def _asks(course: Course, place: Place) -> tuple[str, bytes]:
     return answer_layout.question_kind(request), answer_layout.question(request)
 
 
-def _difference(expected: Request, asked: Request) -> str:
+def _difference(own_request: Request, request: Request) -> str:
     """The first thing in which two requests differ, for people."""
-    if (expected.kind, expected.round) != (asked.kind, asked.round):
-        return f"expected '{expected.kind}' of round {expected.round}"
-    if dict(expected.settings) != dict(asked.settings):
-        names = sorted({*expected.settings, *asked.settings})
-        odd = next(name for name in names if expected.settings.get(name) != asked.settings.get(name))
-        return f"{odd} is {asked.settings.get(odd)}, and {expected.settings.get(odd)} by this site's own configuration"
-    for name in sorted({*expected.tensors, *asked.tensors}):
-        one, other = expected.tensors.get(name), asked.tensors.get(name)
+    if (own_request.kind, own_request.round) != (request.kind, request.round):
+        return f"expected '{own_request.kind}' of round {own_request.round}"
+    if dict(own_request.settings) != dict(request.settings):
+        names = sorted({*own_request.settings, *request.settings})
+        odd = next(name for name in names if own_request.settings.get(name) != request.settings.get(name))
+        asked_value, own_value = request.settings.get(odd), own_request.settings.get(odd)
+        return f"{odd} is {asked_value}, and {own_value} by this site's own configuration"
+    for name in sorted({*own_request.tensors, *request.tensors}):
+        one, other = own_request.tensors.get(name), request.tensors.get(name)
         if one is None or other is None or one.dtype != other.dtype or one.shape != other.shape:
             return f"'{name}' is missing, or of another shape"
         if one.tobytes() != other.tobytes():
@@ -258,8 +261,8 @@ def _difference(expected: Request, asked: Request) -> str:
     return "its bytes are others"
 
 
-def _whole(request: Request, name: str) -> int:
-    found = request.settings.get(name)
-    if not isinstance(found, int) or found < 0:
+def _whole_number(request: Request, name: str) -> int:
+    value = request.settings.get(name)
+    if not isinstance(value, int) or value < 0:
         raise WireError(f"a piece of a transcript without '{name}'.")
-    return found
+    return value

@@ -17,7 +17,7 @@ import numpy as np
 from client.dataset.for_plan import own_cases
 from client.home import Home
 from client.plans.inbox import PlanInbox
-from client.training.secure_site import MESSAGE, Secured, bytes_in
+from client.training.secure_site import MESSAGE, SecuredSite, bytes_in
 from client.training.site import Contribution, Site
 from common.errors import PolicyError
 from common.imaging import Pipeline
@@ -39,7 +39,7 @@ from common.types import Tensors
 
 
 @dataclass
-class Examiner(Site):
+class ModelEvaluator(Site):
     """Answers evaluation alone, and of no other models than the plan's. As a `Site` it is the first model's."""
 
     by_model: Mapping[str, Site] = field(kw_only=True)
@@ -57,12 +57,12 @@ class Examiner(Site):
             raise PolicyError(
                 "other-work", f"{self.cases.name}: asked for '{request.kind}', and the approved plan only evaluates."
             )
-        site = self.by_model.get(found := fingerprint_of(request.tensors))
+        site = self.by_model.get(fingerprint := fingerprint_of(request.tensors))
         if site is None:
             raise PolicyError(
                 "other-weights",
-                f"{self.cases.name}: weights with SHA-256 {found[:12]}…, expected one of those that the approved plan "
-                f"names: {', '.join(name[:12] + '…' for name in self.by_model)}.",
+                f"{self.cases.name}: weights with SHA-256 {fingerprint[:12]}…, expected one of those that the approved "
+                f"plan names: {', '.join(name[:12] + '…' for name in self.by_model)}.",
             )
         contribution, state = site.contribute(request, state)
         if self.looks and "distances" not in contribution.sums:  # another model of the plan has them
@@ -71,7 +71,7 @@ class Examiner(Site):
         return contribution, state
 
 
-def prepared(home: Home, plan: RunPlan) -> Examiner:
+def prepare(home: Home, plan: RunPlan) -> ModelEvaluator:
     """The site with its images for every model of a plan.
 
     Raises:
@@ -84,20 +84,20 @@ def prepared(home: Home, plan: RunPlan) -> Examiner:
         of = build(model.training.model_for(model.training.seeds[0]), model.shape, len(told.labels))
         sites[model.sha256] = Site(cases, Pipeline(model.training.preprocess), of, model.training.federation.local)
     first = next(iter(sites.values()))
-    return Examiner(first.cases, first.preprocessing, first.model, first.local, by_model=sites, looks=plan.looks)
+    return ModelEvaluator(first.cases, first.preprocessing, first.model, first.local, by_model=sites, looks=plan.looks)
 
 
 def layouts(plan: RunPlan, sites: int) -> dict[str, QuestionKind]:
     """What the sites of a plan may be asked."""
-    told = plan.content
-    return evaluation(told.training.federation.weight_bound, len(told.labels), sites, plan.looks)
+    content = plan.content
+    return evaluation(content.training.federation.weight_bound, len(content.labels), sites, plan.looks)
 
 
 @dataclass
-class Examining:
+class EvaluatingSite:
     """Stands before a secured site."""
 
-    secured: Secured
+    secured: SecuredSite
     home: Home
     plan: RunPlan
 
@@ -106,17 +106,17 @@ class Examining:
 
         Raises:
             PolicyError: for a sum that published figures would take apart, for figures that this site does not publish;
-                and all that `Secured` and `Examiner` raise. Nothing leaves then.
+                and all that `SecuredSite` and `ModelEvaluator` raise. Nothing leaves then.
         """
         if request.kind == ASKED:
             return Reply({MESSAGE: np.frombuffer(self._published(request), np.uint8)}), state
         if request.kind == "secagg/join":
             self._join(request)
         elif request.kind == "secagg/agree":
-            told, plan = self._declared(), self.secured.plan
+            declared, plan = self._declared(), self.secured.plan
             members = Survivors.decode(bytes_in(request, MESSAGE)).members
             declarations.refuse_lone_figures(
-                [plan.cohort[m] for m in members if m < len(plan.cohort)], told["publishing"]
+                [plan.cohort[m] for m in members if m < len(plan.cohort)], declared["publishing"]
             )
         answer = self.secured.answer(request, state)
         if request.kind == "secagg/release":
@@ -128,8 +128,12 @@ class Examining:
         proposal = KeyPeriodPlan.read(bytes_in(request, MESSAGE))
         keys = load_verified_roster(bytes_in(request, "roster"), self.secured.machine.pins).active
         decisions = declarations.load_verified_decisions(bytes_in(request, declarations.NAME), self.plan, keys)
-        own, name = PlanInbox(self.home).decision(self.plan), self.secured.site.cases.name
-        if name not in decisions or own is None or decisions[name].document.digest != own.document.digest:
+        own_decision, name = PlanInbox(self.home).decision(self.plan), self.secured.site.cases.name
+        if (
+            name not in decisions
+            or own_decision is None
+            or decisions[name].document.digest != own_decision.document.digest
+        ):
             raise PolicyError("other-decision", f"{name}: the coordinator shows another decision than this site's own.")
         if not set(proposal.cohort) <= set(decisions) or proposal.config != declarations.decisions_digest(
             self.plan, decisions
@@ -139,20 +143,20 @@ class Examining:
         write_json(self._room / "declared.json", {"bound": proposal.config.hex(), "publishing": publishing})
 
     def _declared(self) -> dict[str, Any]:
-        told: dict[str, Any] = read_json(self._room / "declared.json") or {}
-        if told.get("bound") != self.secured.plan.config.hex():
+        content: dict[str, Any] = read_json(self._room / "declared.json") or {}
+        if content.get("bound") != self.secured.plan.config.hex():
             raise PolicyError("other-decision", "a sum before its sites' declarations: it has to be begun again.")
-        return told
+        return content
 
     def _note_release(self) -> None:
         """Remember a sum that this site helped to unmask, and who published then."""
         at_hand, plan = self.secured.round, self.secured.plan
-        told = {"sites": [plan.cohort[m] for m in at_hand.survivors], "publishing": self._declared()["publishing"]}
-        write_json(self._room / f"released-{at_hand.question.hex()}.json", told)
+        content = {"sites": [plan.cohort[m] for m in at_hand.survivors], "publishing": self._declared()["publishing"]}
+        write_json(self._room / f"released-{at_hand.question.hex()}.json", content)
 
     def _published(self, request: Request) -> bytes:
         """This site's own counts of a model, signed."""
-        name, asked = self.secured.site.cases.name, replace(request, kind="evaluate")
+        name, evaluate = self.secured.site.cases.name, replace(request, kind="evaluate")
         decision = PlanInbox(self.home).decision(self.plan)
         if "figures" not in self.home.settings.policy.publish or decision is None or not decision.publishes:
             raise PolicyError(
@@ -160,12 +164,12 @@ class Examining:
                 f"{name}: asked for its own figures, which policy.publish in site.yaml does not allow, or did not when "
                 "the plan was approved. To publish them, set it to [figures], and approve the plan again.",
             )
-        told = read_json(self._room / f"released-{question(asked).hex()}.json")
-        if told is None or name not in told["publishing"]:
+        released_sum = read_json(self._room / f"released-{question(evaluate).hex()}.json")
+        if released_sum is None or name not in released_sum["publishing"]:
             raise PolicyError("not-published", f"{name}: asked for figures that are in no sum of this plan.")
-        declarations.refuse_lone_figures(told["sites"], told["publishing"])
-        contribution, _ = self.secured.site.contribute(asked, {})
-        model = fingerprint_of(asked.tensors)
+        declarations.refuse_lone_figures(released_sum["sites"], released_sum["publishing"])
+        contribution, _ = self.secured.site.contribute(evaluate, {})
+        model = fingerprint_of(evaluate.tensors)
         tensorfile.write_atomically(
             PlanInbox(self.home).published_file(model), b""
         )  # before they leave, so that it is never forgotten

@@ -74,8 +74,8 @@ def _evaluating(home: Home, plan: RunPlan) -> NodeSite:
     def no_course(sites: Sequence[str]) -> Course:
         raise PlanError(f"{home.site}: plan {plan.name} evaluates, so there is no training to follow.")
 
-    before = partial(evaluating_site.Examining, home=home, plan=plan)
+    before = partial(evaluating_site.EvaluatingSite, home=home, plan=plan)
     return NodeSite(
-        evaluating_site.prepared(home, plan), partial(evaluating_site.layouts, plan), no_course, home=home.folder,
+        evaluating_site.prepare(home, plan), partial(evaluating_site.layouts, plan), no_course, home=home.folder,
         room=PlanInbox(home).room(plan.digest), before=lambda secured: before(secured).answer,
     )  # fmt: skip

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Protocol
 
 from client.home import Home
-from client.training.auditing_site import Auditing
-from client.training.secure_site import SealedFile, Secured, asked_in, machine
+from client.training.auditing_site import AuditingSite
+from client.training.secure_site import SealedStateFile, SecuredSite, participant_of, question_in
 from client.training.site import Site
 from common.algorithms.course import Course
 from common.messages.transport import Answer, Reply, Request
@@ -57,19 +57,19 @@ class NodeSite:
     """The folder in which a real site keeps this run."""
     plan: RunPlan | None = None
     """Of a real site."""
-    before: Callable[[Secured], Answer] | None = None
+    before: Callable[[SecuredSite], Answer] | None = None
     """What stands before the secured site in an evaluation."""
 
-    def answer(self, request: Request, simulated: SimulatedState) -> tuple[Reply, Tensors | None]:
+    def answer(self, request: Request, simulated_state: SimulatedState) -> tuple[Reply, Tensors | None]:
         """One request, from the state that the last one left; the new state, if it changed."""
-        before = self._state(simulated)
-        reply, after = self._secured(simulated)(request, before)
+        before = self._state(simulated_state)
+        reply, after = self._secured(simulated_state)(request, before)
         if after is before:
             return reply, None
         if self.room:
             tensorfile.save(self.room / "kept.safetensors", after, {})
         else:
-            simulated.write("state", tensorfile.pack(after, {}))
+            simulated_state.write("state", tensorfile.pack(after, {}))
         return reply, after
 
     def record(self, request: Request) -> None:
@@ -81,39 +81,39 @@ class NodeSite:
         if self.plan and self.home and (what := RECORDED.get(request.kind)):
             facts: dict[str, int | str] = {
                 "round": request.round,
-                "asked": asked_in(request).kind,
+                "asked": question_in(request).kind,
                 "cases": len(self.site.cases.train.labels),
             }
             Home(self.home).log.record(what, plan=self.plan.name, dataset=self.plan.content.dataset, facts=facts)
 
-    def _secured(self, simulated: SimulatedState) -> Answer:
+    def _secured(self, simulated_state: SimulatedState) -> Answer:
         """The site behind secure aggregation, from the protocol state that its last step recorded."""
         if self.enrolment is None:
             return self.site.answer
         if self.home:
-            home, file = Home(self.home), SealedFile(self.home / "state", self.enrolment.sealing_key)
-            participant = machine(self.enrolment, file.load())
-            secured = Secured(self.site, self.layouts, participant, file, newest=lambda: home.roster.version)
+            home, file = Home(self.home), SealedStateFile(self.home / "state", self.enrolment.sealing_key)
+            participant = participant_of(self.enrolment, file.load())
+            secured = SecuredSite(self.site, self.layouts, participant, file, newest=lambda: home.roster.version)
             return self._auditing(secured)
 
         def remember(after: ParticipantState) -> None:
-            simulated.write("secagg", after.encode())
+            simulated_state.write("secagg", after.encode())
 
-        content = simulated.read("secagg")
-        participant = machine(
+        content = simulated_state.read("secagg")
+        participant = participant_of(
             self.enrolment, ParticipantState() if content is None else ParticipantState.decode(content)
         )
-        return self._auditing(Secured(self.site, self.layouts, participant, remember))
+        return self._auditing(SecuredSite(self.site, self.layouts, participant, remember))
 
-    def _auditing(self, secured: Secured) -> Answer:
+    def _auditing(self, secured: SecuredSite) -> Answer:
         if self.before:  # there is no course to follow where nothing is trained
             return self.before(secured)
         audits = self.enrolment is not None and self.enrolment.audit
-        return Auditing(secured, self.course, self.room).answer if audits else secured.answer
+        return AuditingSite(secured, self.course, self.room).answer if audits else secured.answer
 
-    def _state(self, simulated: SimulatedState) -> Tensors:
+    def _state(self, simulated_state: SimulatedState) -> Tensors:
         if not self.room:
-            content = simulated.read("state")
+            content = simulated_state.read("state")
             return {} if content is None else tensorfile.unpack(content)[0]
         try:
             return tensorfile.load(self.room / "kept.safetensors")[0]

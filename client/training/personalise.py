@@ -29,16 +29,16 @@ class Mix:
 
     own_share: float
 
-    def __call__(self, own: Logits, federated: Logits) -> NDArray[np.float64]:
+    def __call__(self, local: Logits, federated: Logits) -> NDArray[np.float64]:
         """Mixed logits, float64[n, k]."""
-        return self.own_share * np.asarray(own, np.float64) + (1 - self.own_share) * np.asarray(federated, np.float64)
+        return self.own_share * np.asarray(local, np.float64) + (1 - self.own_share) * np.asarray(federated, np.float64)
 
 
-def choose_mix(own: Logits, federated: Logits, labels: Labels) -> Mix:
+def choose_mix(local: Logits, federated: Logits, labels: Labels) -> Mix:
     """The mix with the lowest log-loss on these (validation) cases; at a tie the more federated one."""
-    if np.bincount(labels, minlength=own.shape[1]).min() < FEWEST:
+    if np.bincount(labels, minlength=local.shape[1]).min() < FEWEST:
         return Mix(0.0)
-    losses = [performance.log_losses(Mix(share)(own, federated), labels).mean() for share in SHARES]
+    losses = [performance.log_losses(Mix(share)(local, federated), labels).mean() for share in SHARES]
     return Mix(SHARES[int(np.argmin(losses))])
 
 

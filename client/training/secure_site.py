@@ -41,7 +41,7 @@ def forget(_: ParticipantState) -> None:
 
 
 @dataclass
-class Secured:
+class SecuredSite:
     """Answers for one site.
 
     Args:
@@ -88,8 +88,8 @@ class Secured:
         """Check the plan, and make keys for a key period."""
         proposal, roster = bytes_in(request, MESSAGE), bytes_in(request, "roster")
         self._refuse_other_exchanges(KeyPeriodPlan.read(proposal))
-        if (version := load_verified_roster(roster, self.machine.pins).version) < (seen := self.newest()):
-            raise PolicyError("rolled-back-roster", f"roster {version}, and {seen} has been seen before.")
+        if (version := load_verified_roster(roster, self.machine.pins).version) < (newest_version := self.newest()):
+            raise PolicyError("rolled-back-roster", f"roster {version}, and {newest_version} has been seen before.")
         return self._keeper.step(lambda s: s.join(proposal, roster, self.clock())), state
 
     def share(self, request: Request, state: Tensors) -> tuple[Buffer, Tensors]:
@@ -102,15 +102,16 @@ class Secured:
 
     def submit(self, request: Request, state: Tensors) -> tuple[Buffer, Tensors]:
         """Do what is asked, and mask it."""
-        asked = asked_in(request)
-        question = answer_layout.question(asked)
+        question_request = question_in(request)
+        question = answer_layout.question(question_request)
         self._keeper.open(bytes_in(request, MESSAGE), question, self.clock())
-        if (announced := self._keeper.participant.state.round.kind) != answer_layout.question_kind(asked):
+        if (announced := self._keeper.participant.state.round.kind) != answer_layout.question_kind(question_request):
             raise PolicyError(
-                "changed-question", f"a round of '{announced}' that asks for '{answer_layout.question_kind(asked)}'."
+                "changed-question",
+                f"a round of '{announced}' that asks for '{answer_layout.question_kind(question_request)}'.",
             )
         settled = _settled(state)
-        contribution, after = self.site.contribute(asked, settled)
+        contribution, after = self.site.contribute(question_request, settled)
         layout = self._keeper.participant.plan.question_kinds[announced].layout
         key = answer_layout.rounding_key(question, self.site.cases.name)
         try:
@@ -153,8 +154,12 @@ class Secured:
         return self._keeper.participant.state.round
 
     def _refuse_other_exchanges(self, plan: KeyPeriodPlan) -> None:
-        own = self.exchanges(len(plan.cohort))
-        odd = [name for name in sorted({*own, *plan.question_kinds}) if own.get(name) != plan.question_kinds.get(name)]
+        own_exchanges = self.exchanges(len(plan.cohort))
+        odd = [
+            name
+            for name in sorted({*own_exchanges, *plan.question_kinds})
+            if own_exchanges.get(name) != plan.question_kinds.get(name)
+        ]
         if odd:
             raise PolicyError(
                 "changed-plan",
@@ -163,22 +168,22 @@ class Secured:
             )
 
 
-Step = Callable[[Secured, Request, Tensors], tuple[Buffer, Tensors]]
+Step = Callable[[SecuredSite, Request, Tensors], tuple[Buffer, Tensors]]
 
 STEPS: dict[str, Step] = {
-    "secagg/present": Secured.present,
-    "secagg/join": Secured.join,
-    "secagg/share": Secured.share,
-    "secagg/take": Secured.take,
-    "secagg/submit": Secured.submit,
-    "secagg/agree": Secured.agree,
-    "secagg/release": Secured.release,
-    "secagg/follow": Secured.follow,
+    "secagg/present": SecuredSite.present,
+    "secagg/join": SecuredSite.join,
+    "secagg/share": SecuredSite.share,
+    "secagg/take": SecuredSite.take,
+    "secagg/submit": SecuredSite.submit,
+    "secagg/agree": SecuredSite.agree,
+    "secagg/release": SecuredSite.release,
+    "secagg/follow": SecuredSite.follow,
 }
 
 
 @dataclass(frozen=True)
-class SealedFile:
+class SealedStateFile:
     """A site's state on its disk."""
 
     path: Path
@@ -200,7 +205,7 @@ class SealedFile:
             return ParticipantState()
 
 
-def machine(enrolment: Enrolment, state: ParticipantState | None = None) -> Participant:
+def participant_of(enrolment: Enrolment, state: ParticipantState | None = None) -> Participant:
     """A site's half of the protocol, fresh or as recorded."""
     return Participant.restore(enrolment.site, enrolment.identity, enrolment.pins, state or ParticipantState())
 
@@ -212,7 +217,7 @@ def _settled(state: Tensors) -> Tensors:
     return {name: value for name, value in state.items() if not name.startswith(PENDING + "/")}
 
 
-def asked_in(request: Request) -> Request:
+def question_in(request: Request) -> Request:
     """The question that a `secagg/submit` carries."""
     tensors = {n: t for n, t in request.tensors.items() if n != MESSAGE}
     settings = {n: s for n, s in request.settings.items() if n != "asked"}
@@ -225,7 +230,7 @@ def bytes_in(request: Request, name: str) -> bytes:
     Raises:
         WireError: if there is none of that name.
     """
-    found = request.tensors.get(name)
-    if found is None or found.dtype != np.uint8 or found.ndim != 1:
+    array = request.tensors.get(name)
+    if array is None or array.dtype != np.uint8 or array.ndim != 1:
         raise WireError(f"a request of kind {request.kind!r} without bytes under '{name}'.")
-    return found.tobytes()
+    return array.tobytes()

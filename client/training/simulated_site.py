@@ -14,10 +14,10 @@ from common.models import build
 from common.trust.enrolment import Enrolment
 
 
-def simulated_site(config: str, seed: int, enrolled: Mapping[str, Enrolment], index: int) -> NodeSite:
+def simulated_site(config: str, seed: int, enrolments: Mapping[str, Enrolment], index: int) -> NodeSite:
     """One site of a configuration (as JSON, for Flower sends it to its processes), by its index."""
     site = _all_sites(config, seed)[index]
-    return replace(site, enrolment=enrolled.get(site.site.cases.name))
+    return replace(site, enrolment=enrolments.get(site.site.cases.name))
 
 
 @lru_cache(maxsize=1)

@@ -82,25 +82,23 @@ class Site:
         handler = HANDLERS.get(request.kind)
         if handler is None:
             raise WireError(f"a request of kind {request.kind!r}, expected one of {', '.join(sorted(HANDLERS))}.")
-        asked, own = request.settings.get("recipe"), self.preprocessing.fingerprint()
-        if asked != own:
+        fingerprint_asked, own_fingerprint = request.settings.get("recipe"), self.preprocessing.fingerprint()
+        if fingerprint_asked != own_fingerprint:
             raise DataError(
-                f"{self.cases.name}: the coordinator's preprocessing ({str(asked)[:12]}…) is not this site's "
-                f"({own[:12]}…). Bring `preprocess` and the release to the same state on both sides."
+                f"{self.cases.name}: the coordinator's preprocessing ({str(fingerprint_asked)[:12]}…) is not this "
+                f"site's ({own_fingerprint[:12]}…). Bring `preprocess` and the release to the same state on both sides."
             )
         _refuse_more(self.cases.name, request)
         return handler(self, request, state)
 
     def ready(self, part: str, recipe: Tensors) -> Cases:
         """The cases of one part (train, validation, test) after the whole recipe; kept for the next request."""
-        resolved = (
-            self.preprocessing.with_statistics(recipe["mean"], recipe["variance"]) if recipe else self.preprocessing
-        )
-        if self._ready_for != resolved.fingerprint():
-            self._ready, self._ready_for = {}, resolved.fingerprint()
+        whole = self.preprocessing.with_statistics(recipe["mean"], recipe["variance"]) if recipe else self.preprocessing
+        if self._ready_for != whole.fingerprint():
+            self._ready, self._ready_for = {}, whole.fingerprint()
         if part not in self._ready:
             raw: Cases = getattr(self.cases, part)
-            self._ready[part] = Cases(resolved.after(raw.images), raw.labels)
+            self._ready[part] = Cases(whole.after(raw.images), raw.labels)
         return self._ready[part]
 
     def distances(self, looks: Tensors) -> Floats:
@@ -153,14 +151,14 @@ def _train(site: Site, request: Request, state: Tensors) -> tuple[Contribution, 
     cases = site.ready("train", under("recipe", request.tensors))
     weights, control = under("weights", request.tensors), under("control", request.tensors)
     rate = float(request.settings["learning_rate"])
-    own = under("control", state) or {name: np.zeros_like(c) for name, c in control.items()}
+    own_control = under("control", state) or {name: np.zeros_like(c) for name, c in control.items()}
     fitted = site.model.fit(
         weights,
         cases,
         Work(site.local, rate, _seed(int(request.settings["seed"]), request.round, site.cases.name)),
         moments=under("moments", request.tensors) or None,
         anchor=weights if site.local.proximal else None,
-        correction={name: c - own[name] for name, c in control.items()} or None,
+        correction={name: c - own_control[name] for name, c in control.items()} or None,
     )
     delta = {name: new - weights[name] for name, new in fitted.weights.items()}
     _refuse_if_not_finite(site, delta)
@@ -171,8 +169,8 @@ def _train(site: Site, request: Request, state: Tensors) -> tuple[Contribution, 
     sums |= {"examples": np.array([float(fitted.examples)]), "correct": np.array([float(fitted.correct)])}
     if control:
         scale = np.float32(1 / (max(fitted.steps, 1) * rate))
-        new = {name: own[name] - c - scale * delta[name] for name, c in control.items()}
-        sums |= prefixed("control", {name: new[name] - own[name] for name in new})
+        new = {name: own_control[name] - c - scale * delta[name] for name, c in control.items()}
+        sums |= prefixed("control", {name: new[name] - own_control[name] for name in new})
         state = dict(state) | prefixed("control", new)
     return Contribution(sums, prefixed("delta", delta), float(n)), state
 

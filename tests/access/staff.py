@@ -6,9 +6,9 @@ from pathlib import Path
 
 from client.__main__ import main
 from client.access import people
-from client.access.people import Key
+from client.access.people import PersonKey
 from client.access.permissions import ROLES
-from client.access.policy import Content, Member, Policy
+from client.access.policy import Person, PolicyContent, SitePolicy
 from client.access.policy_store import policy_store
 from client.home import Home
 from client.setup import enrol
@@ -20,11 +20,11 @@ class Site:
     """Made as its people make it."""
 
     folder: Path
-    keys: dict[str, Key] = field(default_factory=dict)
+    keys: dict[str, PersonKey] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         enrol.begin(self.home, "lisbon", "", person="founder")
-        self.keys["founder"] = people.opened(self.folder / "site" / "me.key")
+        self.keys["founder"] = people.open_key(self.folder / "site" / "me.key")
 
     @property
     def home(self) -> Home:
@@ -35,28 +35,28 @@ class Site:
         """A person's key."""
         return self.folder / "site" / "me.key" if name == "founder" else self.folder / f"{name}.key"
 
-    def key(self, name: str) -> Key:
+    def key(self, name: str) -> PersonKey:
         """Made when it is asked for."""
         if name not in self.keys:
             self.keys[name] = people.make(self.file(name))
         return self.keys[name]
 
-    def member(self, name: str, *roles: str, **more: int) -> Member:
+    def member(self, name: str, *roles: str, **more: int) -> Person:
         """A person as the policy has them."""
-        return Member.model_validate({"name": name, "key": self.key(name).public, "roles": roles, **more})
+        return Person.model_validate({"name": name, "key": self.key(name).public, "roles": roles, **more})
 
-    def content(self, *members: Member, **more: object) -> Content:
+    def content(self, *members: Person, **more: object) -> PolicyContent:
         """The next version: these people beside those that are there."""
         before = policy_store(self.home).in_force()
         there = {person.name: person for person in before.content.people} | {person.name: person for person in members}
         told = {"version": before.content.version + 1, "previous": before.digest, "made_s": int(time.time())}
         return before.content.model_copy(update={**told, "people": tuple(there.values()), **more})
 
-    def sign(self, content: Content, *names: str) -> Policy:
+    def sign(self, content: PolicyContent, *names: str) -> SitePolicy:
         """A version under these people's signatures."""
-        return Policy.write(content, [self.key(name).private for name in names])
+        return SitePolicy.write(content, [self.key(name).private for name in names])
 
-    def put(self, *members: Member, by: tuple[str, ...] = ("founder",), **more: object) -> Policy:
+    def put(self, *members: Person, by: tuple[str, ...] = ("founder",), **more: object) -> SitePolicy:
         """The next version, in force."""
         policy = self.sign(self.content(*members, **more), *by)
         assert policy_store(self.home).offer(policy)

@@ -22,7 +22,7 @@ def test_a_key_that_others_can_read_is_nobody_s(tmp_path: Path) -> None:
     for mode in (0o640, 0o604, 0o660, 0o644):
         path.chmod(mode)
         with pytest.raises(AccessError, match="chmod 600"):
-            people.opened(path)
+            people.open_key(path)
 
 
 def test_a_key_under_a_passphrase_opens_with_it_at_a_terminal_alone(
@@ -32,15 +32,15 @@ def test_a_key_under_a_passphrase_opens_with_it_at_a_terminal_alone(
     assert made.public not in repr(made)
     monkeypatch.setattr(sys.stdin, "isatty", lambda: False)
     with pytest.raises(AccessError, match="at a terminal"):
-        people.opened(path)
+        people.open_key(path)
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
     for told, right in (("long enough", True), ("long enougH", False), ("", False)):
         monkeypatch.setattr(getpass, "getpass", lambda _, told=told: told)
         if right:
-            assert people.opened(path).public == made.public
+            assert people.open_key(path).public == made.public
         else:
             with pytest.raises(AccessError, match="not its passphrase"):
-                people.opened(path)
+                people.open_key(path)
 
 
 @pytest.mark.parametrize(("first", "second"), [("short", "short"), ("long enough", "another one"), ("", "")])
@@ -57,7 +57,7 @@ def test_what_is_no_key_is_one_message(content: bytes, tmp_path: Path) -> None:
     (path := tmp_path / "ana.key").write_bytes(content)
     path.chmod(0o600)
     with pytest.raises(AccessError, match="no key of a person"):
-        people.opened(path)
+        people.open_key(path)
 
 
 def test_what_a_person_did_is_signed_and_nobody_writes_in_their_name(tmp_path: Path) -> None:

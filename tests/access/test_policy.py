@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from client.access import people
-from client.access.people import Key
-from client.access.policy import Policy
+from client.access.people import PersonKey
+from client.access.policy import SitePolicy
 from client.access.policy_store import CLOCK_S, policy_store
 from client.plans import judge
 from client.plans.inbox import PlanInbox
@@ -27,7 +27,7 @@ def site(tmp_path: Path) -> Site:
     return made
 
 
-def written(site: Site, policy: Policy) -> None:
+def written(site: Site, policy: SitePolicy) -> None:
     """Past all rules, as whoever can write the folder could."""
     (site.home.folder / "access" / str(policy.content.version)).write_bytes(policy.document.encode())
 
@@ -87,11 +87,11 @@ def test_one_key_under_two_names_is_no_policy(site: Site) -> None:
     content = site.content(twin)
     paper = SignedDocument("policy", content.model_dump(mode="json"), {})
     signatures = {bytes.fromhex(key.public): sign(key.private, paper.digest) for key in keys(site, "founder", "bruno")}
-    written(site, Policy(content, SignedDocument("policy", paper.content, signatures)))
+    written(site, SitePolicy(content, SignedDocument("policy", paper.content, signatures)))
     assert "stands twice" in refused(site)
 
 
-def keys(site: Site, *names: str) -> list[Key]:
+def keys(site: Site, *names: str) -> list[PersonKey]:
     return [site.key(name) for name in names]
 
 
@@ -115,7 +115,7 @@ def test_a_signature_on_another_version_is_no_signature_on_this_one(site: Site) 
     mixed = site.sign(harmful, "founder")
     with pytest.raises(AccessError, match="not bruno's"):
         policy_store(site.home).offer(
-            Policy(
+            SitePolicy(
                 harmful, SignedDocument("policy", mixed.document.content, {**mixed.document.signatures, **signatures})
             )
         )
@@ -225,9 +225,9 @@ def test_a_purpose_that_the_policy_has_not_is_approved_by_nobody(tmp_path: Path)
     PlanInbox(home).decide(plan, "approve", "")
     assert judge.approved(home, plan.digest)
     before = policy_store(home).in_force()
-    private = people.opened(home.folder / "me.key").private
+    private = people.open_key(home.folder / "me.key").private
     told = {"version": 2, "previous": before.digest, "purposes": ("audit",)}
-    assert policy_store(home).offer(Policy.write(before.content.model_copy(update=told), [private]))
+    assert policy_store(home).offer(SitePolicy.write(before.content.model_copy(update=told), [private]))
     with pytest.raises(PlanError, match="not in the site's policy"):
         judge.approved(home, plan.digest)
     assert "not in the site's policy" in judge.objection(home, plan)

@@ -10,7 +10,7 @@ import pytest
 
 from client import __main__ as hospital
 from client.access import gate
-from client.access.permissions import ROLES, RULES, asked, who
+from client.access.permissions import ROLES, RULES, role_names, rule_name
 from client.plans import commands as plan_commands
 from common.audit.entries import plain
 from common.cli.command import Command, dispatch
@@ -123,7 +123,7 @@ def test_every_command_has_a_row_and_every_row_is_typed_here(site: Site) -> None
     )
     assert set(TYPED) == set(RULES)
     for row in RULES:
-        assert asked(parsed(words_of(row, Path("me.key")))) == row
+        assert rule_name(parsed(words_of(row, Path("me.key")))) == row
 
 
 def test_every_role_may_do_what_the_table_says_and_nobody_else_anything(
@@ -145,7 +145,7 @@ def test_every_role_may_do_what_the_table_says_and_nobody_else_anything(
             else:
                 tried["refused"] += 1
                 assert (status, "[ACCESS:" in said) == (2, True), (row, name, said)
-                assert who(rule) in said
+                assert role_names(rule) in said
                 (entry,) = entries
                 assert (entry.what, entry.outcome, entry.role) == (plain(row), "failed", "")
                 assert entry.facts["error"] == "ACCESS"
@@ -162,13 +162,13 @@ def test_a_command_without_a_row_is_refused_to_everybody(site: Site, capsys: pyt
         parser.add_argument("--home", type=Path)
 
     dance = Command("", "", arguments, lambda options: 0)
-    commands = gate.guarded({"dance": dance})
+    commands = gate.guard({"dance": dance})
     for name in ("founder", *ROLES):
         arguments_ = ["dance", "--home", "site", "--as", str(site.file(name))]
         assert dispatch("", "", commands, arguments_) == 2
         assert "dance: no role may do this here" in capsys.readouterr().err
         assert site.entries()[-1].facts["refused"] == "no row"
-    assert dispatch("", "", gate.guarded({"dance": replace(dance, arguments=lambda parser: None)}), ["dance"]) == 2
+    assert dispatch("", "", gate.guard({"dance": replace(dance, arguments=lambda parser: None)}), ["dance"]) == 2
 
 
 def test_every_help_ends_with_who_may(capsys: pytest.CaptureFixture[str]) -> None:
@@ -178,7 +178,7 @@ def test_every_help_ends_with_who_may(capsys: pytest.CaptureFixture[str]) -> Non
         said = capsys.readouterr().out
         rows = [row for row in RULES if re.match(rf"{name}\b", row)]
         assert "Who may:" in said
-        assert all(who(RULES[row]) in said for row in rows)
+        assert all(role_names(RULES[row]) in said for row in rows)
 
 
 def test_the_key_is_the_one_named_else_the_environment_s_else_the_site_s_own(

@@ -29,17 +29,19 @@ class Place:
 
     def backup(self, **settings):
         """A snapshot."""
-        return create.run(self.custody, unlock.begun(self.custody, self.disk, False), **settings)
+        return create.run(self.custody, unlock.open_or_begin(self.custody, self.disk, False), **settings)
 
     @property
     def vault(self):
         """By the site's key."""
-        return unlock.opened(self.custody, self.disk / "lisbon")
+        return unlock.open_backup(self.custody, self.disk / "lisbon")
 
     def restored(self, name="new", number=None, **settings):
         """By the recovery key, into a folder of this name."""
         home = Home(self.folder / name)
-        return restore.run(unlock.recovered(self.disk / "lisbon", self.recovery), home, number, **settings), home
+        return restore.run(
+            unlock.open_by_recovery_key(self.disk / "lisbon", self.recovery), home, number, **settings
+        ), home
 
     def problems(self):
         """What `backup verify` says."""

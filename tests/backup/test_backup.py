@@ -187,29 +187,29 @@ def test_a_disk_that_is_not_mounted_is_asked_about(place):
     with pytest.raises(BackupError, match="Is the disk mounted"):
         place.backup()
     with pytest.raises(BackupError, match="Is the disk mounted"):
-        unlock.place_of(place.disk)
+        unlock.backup_folder(place.disk)
     assert take_anew(place).number == 1
 
 
 def take_anew(place):
     from client.backup import create
 
-    return create.run(place.custody, unlock.begun(place.custody, place.disk, True))
+    return create.run(place.custody, unlock.open_or_begin(place.custody, place.disk, True))
 
 
 def test_another_key_opens_nothing(place, tmp_path):
     place.backup()
     other = Place(tmp_path / "other")
     with pytest.raises(BackupError, match="does not open with recovery key"):
-        unlock.recovered(place.disk / "lisbon", other.recovery)
+        unlock.open_by_recovery_key(place.disk / "lisbon", other.recovery)
     with pytest.raises(BackupError, match="is wrapped for key"):
-        unlock.opened(other.custody, place.disk / "lisbon")
+        unlock.open_backup(other.custody, place.disk / "lisbon")
     place.disk.joinpath("lisbon").rename(place.disk / "porto")
     with pytest.raises(BackupError, match="is a backup of lisbon, in a folder porto"):
-        unlock.opened(place.custody, place.disk / "porto")
+        unlock.open_backup(place.custody, place.disk / "porto")
     place.disk.joinpath("porto").rename(place.disk / "lisbon")
     with pytest.raises(ConfigError, match="expected a recovery key"):
-        unlock.recovered(place.disk / "lisbon", place.home.folder / "site.yaml")
+        unlock.open_by_recovery_key(place.disk / "lisbon", place.home.folder / "site.yaml")
 
 
 def test_after_a_change_of_keys_the_disk_need_not_be_there_and_the_old_key_opens_no_new_wrap(place, tmp_path):
@@ -229,7 +229,7 @@ def test_after_a_change_of_keys_the_disk_need_not_be_there_and_the_old_key_opens
     place.backup()
     shutil.rmtree(old / "custody/backups")
     with pytest.raises(BackupError, match="is wrapped for key"):
-        unlock.opened(Custody(Home(old)), place.disk / "lisbon")
+        unlock.open_backup(Custody(Home(old)), place.disk / "lisbon")
     with pytest.raises(BackupError, match="does not open with recovery key"):
         place.restored()
     place.recovery = tmp_path / "second.key"
@@ -424,7 +424,7 @@ def test_a_drill_restores_compares_opens_and_signs_its_report(place):
 
 def test_a_damaged_note_says_what_to_do(place):
     place.backup()
-    (known_backups.note_of(place.custody, place.vault.wraps) / "newest").write_text("{", encoding="utf-8")
+    (known_backups.note_folder(place.custody, place.vault.wraps) / "newest").write_text("{", encoding="utf-8")
     with pytest.raises(BackupError, match="newest: damaged"):
         place.backup()
 

@@ -12,7 +12,7 @@ from client.plans import judge
 from client.plans.inbox import PlanInbox
 from client.setup import enrol
 from client.training import hospital_site
-from client.training.secure_site import SealedFile
+from client.training.secure_site import SealedStateFile
 from common.errors import ConsiliumError, IdentityError, PlanError
 from common.trust.joining import JoinRequest, Welcome
 from server.consortium import membership
@@ -42,7 +42,7 @@ def lived(tmp_path_factory):
     (lisbon.folder / "journal").mkdir()
     (lisbon.folder / "journal" / "x.reply").write_bytes(b"a reply on its way")
     (tmp_path / "disk").mkdir()
-    create.run(custody, unlock.begun(custody, tmp_path / "disk", False))
+    create.run(custody, unlock.open_or_begin(custody, tmp_path / "disk", False))
     return consortium, run, hospitals.heard
 
 
@@ -76,7 +76,9 @@ def back(consortium):
     """Lisbon, restored where it was, and what it was before."""
     lisbon = consortium.sites["Lisbon"]
     lisbon.folder.rename(lisbon.folder.with_name("burnt"))
-    vault = unlock.recovered(consortium.folder.parent / "disk" / "Lisbon", consortium.folder.parent / "recovery.key")
+    vault = unlock.open_by_recovery_key(
+        consortium.folder.parent / "disk" / "Lisbon", consortium.folder.parent / "recovery.key"
+    )
     assert restore.run(vault, lisbon, None).problems == []
     return lisbon, Home(lisbon.folder.with_name("burnt"))
 
@@ -129,7 +131,7 @@ def test_a_state_that_is_brought_from_elsewhere_does_not_open_under_the_new_keys
     site, burnt = back(consortium)
     (site.folder / "state").write_bytes((burnt.folder / "state").read_bytes())
     with pytest.raises(IdentityError):
-        SealedFile(site.folder / "state", site.enrolment.sealing_key).load()
+        SealedStateFile(site.folder / "state", site.enrolment.sealing_key).load()
 
 
 def test_a_plan_that_comes_after_the_backup_but_was_made_before_it_was_restored_is_over_too(lost):

@@ -12,8 +12,8 @@ from typing import Any, cast
 import pytest
 import yaml
 
-from client.catalogue.listing_check import Seen
-from client.connection.gateway_client import Board
+from client.catalogue.listing_check import SiteCatalogue
+from client.connection.gateway_client import GatewayClient
 from common.catalogue import ModelOffer, Offer, OfferContent, PlanOffer, WithdrawnOffer, listing
 from common.catalogue.offer_from_file import Descriptions, of_file
 from common.catalogue.offers import MOST_BYTES, withdrawal
@@ -181,7 +181,7 @@ class Liar:
 
 def test_whatever_a_coordinator_says_of_the_catalogue_a_site_refuses_it_in_words(fair: Fair) -> None:
     take(fair, plan(fair))
-    seen, whole = Seen(fair.consortium.sites["Nairobi"]), fair.catalogue.listing().document
+    seen, whole = SiteCatalogue(fair.consortium.sites["Nairobi"]), fair.catalogue.listing().document
     key = fair.consortium.home.log.key()
     odd: list[Any] = [None, [], 5, {"paper": "catalogue"}, {**whole.to_json(), "signatures": []}]
     for change in (
@@ -195,5 +195,5 @@ def test_whatever_a_coordinator_says_of_the_catalogue_a_site_refuses_it_in_words
     ]
     for lie in lies:
         with pytest.raises(ConsiliumError):
-            seen.look(cast(Board, Liar(lie)))
+            seen.look(cast(GatewayClient, Liar(lie)))
     TRIED["catalogues changed, refused"] += len(lies)

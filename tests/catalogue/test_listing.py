@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from rich.console import Console
 
 from client.catalogue import listing_check
-from client.catalogue.listing_check import Seen, fetch, send
-from client.plans.sync import board_of
+from client.catalogue.listing_check import SiteCatalogue, fetch, send
+from client.plans.sync import gateway_of
 from common.audit.heads import sign_log_key
 from common.catalogue import (
     Listing,
@@ -192,7 +192,7 @@ def test_a_transfer_that_broke_off_goes_on_and_what_came_damaged_is_not_taken(fa
         sent.append(size)
         raise KeyboardInterrupt
 
-    with board_of(lisbon) as board:
+    with gateway_of(lisbon) as board:
         with pytest.raises(KeyboardInterrupt):
             send(board, file, interrupted)
         send(board, file, sent.append)
@@ -205,17 +205,17 @@ def test_a_transfer_that_broke_off_goes_on_and_what_came_damaged_is_not_taken(fa
         assert sum(sent[1:]) == len(file)
         content, _ = of_file(model.path, Descriptions(), "pilot", "Lisbon", {})
         with pytest.raises(LinkError, match="has not come, or not whole"):
-            Seen(lisbon).offer(board, content)  # the model's own package was not sent
+            SiteCatalogue(lisbon).offer(board, content)  # the model's own package was not sent
         send(board, model.file, sent.append)
         incoming = fair.catalogue.folder / "incoming" / "Lisbon" / "package"
         incoming.write_bytes(bytes(len(model.file)))
         with pytest.raises(LinkError, match="came damaged"):
-            Seen(lisbon).offer(board, content)
+            SiteCatalogue(lisbon).offer(board, content)
         assert not fair.offered
         send(board, model.file, sent.append)
-        Seen(lisbon).offer(board, content)
+        SiteCatalogue(lisbon).offer(board, content)
     assert isinstance(content.offer, ModelOffer)
-    with board_of(nairobi) as board:
+    with gateway_of(nairobi) as board:
         fetched = fetch(board, content.offer, nairobi.folder, sent.append)
         assert fetched.read_bytes() == model.file
         (fair.catalogue.folder / "packages" / content.offer.sha256).write_bytes(bytes(len(model.file)))
@@ -229,7 +229,7 @@ def test_a_transfer_that_broke_off_goes_on_and_what_came_damaged_is_not_taken(fa
 
 def test_the_board_takes_no_odd_question(fair: Fair, model: Made) -> None:
     digest = hashlib.sha256(model.file).hexdigest()
-    with board_of(fair.consortium.sites["Lisbon"]) as board:
+    with gateway_of(fair.consortium.sites["Lisbon"]) as board:
         for told in (
             {}, {"sha256": digest}, {"sha256": "../../root.key", "offset": 0}, {"sha256": digest, "offset": -1},
             {"sha256": digest, "offset": True}, {"sha256": digest, "offset": 10**30}, {"sha256": digest, "offset": 0.5},

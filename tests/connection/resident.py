@@ -19,7 +19,9 @@ from flwr.app.message import message as flower_messages
 from flwr.clientapp import ClientApp
 from flwr.supercore import date
 
-from client.connection.node import Doing, Link, serve
+from client.connection.fleet_client import Endpoint
+from client.connection.node import serve
+from client.connection.retry import SiteStatus
 
 
 def count(context: Context) -> int:
@@ -85,11 +87,11 @@ def main(folder: Path) -> None:
     if told["clock_off_s"]:
         set_clock_off(told["clock_off_s"])
 
-    def tell(doing: Doing) -> None:
+    def tell(doing: SiteStatus) -> None:
         with (folder / "told").open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(doing)) + "\n")
 
-    serve(Link(told["address"], Path(told["ca"]), key), site(folder), {}, folder / "journal", tell, stop)
+    serve(Endpoint(told["address"], Path(told["ca"]), key), site(folder), {}, folder / "journal", tell, stop)
 
 
 if __name__ == "__main__":

@@ -29,9 +29,10 @@ from flwr.serverapp import Grid
 from flwr.supercore.version import package_version
 
 from client.connection import node
-from client.connection.fleet_client import Clock, Link
+from client.connection.fleet_client import Clock, Endpoint
 from client.connection.message_journal import Journal
-from client.connection.node import FLOWER, Doing, serve
+from client.connection.node import FLOWER, serve
+from client.connection.retry import SiteStatus
 from common.errors import ConfigError, RunError, WireError
 from tests.connection.resident import site
 from tests.superlink.superlink import SuperLink, authority, free_port
@@ -74,10 +75,10 @@ class Resident:
         self.process.send_signal(how)
         return self.process.wait(60)
 
-    def told(self) -> list[Doing]:
+    def told(self) -> list[SiteStatus]:
         path = self.folder / "told"
         return (
-            [Doing(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+            [SiteStatus(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
             if path.exists()
             else []
         )
@@ -103,9 +104,9 @@ def resident(superlink: SuperLink, tmp_path: Path) -> Iterator[Callable[..., Res
 
 
 @contextmanager
-def thread(link: Link, folder: Path, **more: Any) -> Iterator[list[Doing]]:
+def thread(link: Endpoint, folder: Path, **more: Any) -> Iterator[list[SiteStatus]]:
     """A site in a thread of this process; what it tells."""
-    told: list[Doing] = []
+    told: list[SiteStatus] = []
     stop = threading.Event()
     work = threading.Thread(target=serve, args=(link, site(folder), {}, folder / "journal", told.append, stop))
     work.start()
@@ -188,7 +189,7 @@ def test_flower_is_the_release_whose_inner_modules_these_are(monkeypatch: pytest
         "client/connection/node.py and client/connection/fleet_client.py use Flower's inner modules: read them anew"
     )
     monkeypatch.setattr(node, "package_version", "9.9.9")
-    link = Link("127.0.0.1:1", tmp_path / "none", ec.generate_private_key(ec.SECP384R1()))
+    link = Endpoint("127.0.0.1:1", tmp_path / "none", ec.generate_private_key(ec.SECP384R1()))
     with pytest.raises(ConfigError, match=rf"flwr is 9\.9\.9, expected {FLOWER}"):
         serve(link, site(tmp_path), {}, tmp_path, print, threading.Event())
 
@@ -196,7 +197,7 @@ def test_flower_is_the_release_whose_inner_modules_these_are(monkeypatch: pytest
 def test_what_is_sent_comes_back_small_and_large(superlink: SuperLink, grid: Grid, tmp_path: Path) -> None:
     key = ec.generate_private_key(ec.SECP384R1())
     at = superlink.register(key)
-    with thread(Link(superlink.address, superlink.ca, key), tmp_path) as told:
+    with thread(Endpoint(superlink.address, superlink.ca, key), tmp_path) as told:
         for number, content in enumerate((small(), small(), large(40_000_000)), 1):
             answer = reply(grid, push(grid, at, content=content))
             assert counted(answer) == number
@@ -216,7 +217,7 @@ def test_an_app_that_fails_is_an_error_without_the_text_of_it(
 ) -> None:
     key = ec.generate_private_key(ec.SECP384R1())
     at = superlink.register(key)
-    with thread(Link(superlink.address, superlink.ca, key), tmp_path):
+    with thread(Endpoint(superlink.address, superlink.ca, key), tmp_path):
         answer = reply(grid, push(grid, at, "fails"))
     assert answer.has_error()
     assert "KeyError" in str(answer.error.reason)
@@ -326,7 +327,7 @@ def test_a_full_disk_delays_and_loses_nothing(resident: Callable[..., Resident],
 def test_a_revoked_key_says_so_and_keeps_trying(superlink: SuperLink, tmp_path: Path) -> None:
     key = ec.generate_private_key(ec.SECP384R1())
     at = superlink.register(key)
-    with thread(Link(superlink.address, superlink.ca, key), tmp_path) as told:
+    with thread(Endpoint(superlink.address, superlink.ca, key), tmp_path) as told:
         until(lambda: told and told[-1].what == "idle")
         superlink.unregister(at)
         until(lambda: "was revoked" in told[-1].error)
@@ -334,7 +335,7 @@ def test_a_revoked_key_says_so_and_keeps_trying(superlink: SuperLink, tmp_path: 
 
 
 def test_another_authority_is_refused_and_nothing_is_sent(superlink: SuperLink, tmp_path: Path) -> None:
-    link = Link(superlink.address, authority(tmp_path, "other"), ec.generate_private_key(ec.SECP384R1()))
+    link = Endpoint(superlink.address, authority(tmp_path, "other"), ec.generate_private_key(ec.SECP384R1()))
     before = (superlink.folder / "superlink.log").read_text(encoding="utf-8").count("fleet")
     with thread(link, tmp_path) as told:
         until(lambda: told and "has not the certificate that is expected" in told[-1].error)
@@ -360,7 +361,7 @@ def test_a_coordinator_cannot_send_a_site_elsewhere(tmp_path: Path) -> None:
         server.socket = tls.wrap_socket(server.socket, server_side=True)
         for one in (plain, server):
             threading.Thread(target=one.serve_forever, daemon=True).start()
-        link = Link(f"127.0.0.1:{server.server_port}", ca, ec.generate_private_key(ec.SECP384R1()))
+        link = Endpoint(f"127.0.0.1:{server.server_port}", ca, ec.generate_private_key(ec.SECP384R1()))
         with thread(link, tmp_path) as told:
             until(lambda: told and "answers 307" in told[-1].error)
         for one in (plain, server):
@@ -371,7 +372,7 @@ def test_a_coordinator_cannot_send_a_site_elsewhere(tmp_path: Path) -> None:
 def test_a_link_that_breaks_costs_a_piece_and_not_the_whole(superlink: SuperLink, grid: Grid, tmp_path: Path) -> None:
     key, content = ec.generate_private_key(ec.SECP384R1()), large(20_000_000)
     at = superlink.register(key)
-    with Breaking(superlink.port, 6_000_000) as way, thread(Link(way.address, superlink.ca, key), tmp_path) as told:
+    with Breaking(superlink.port, 6_000_000) as way, thread(Endpoint(way.address, superlink.ca, key), tmp_path) as told:
         answer = reply(grid, push(grid, at, content=content))
         assert answer.content["message"] == content["message"]
         assert any(doing.what == "working" for doing in told)
@@ -380,7 +381,7 @@ def test_a_link_that_breaks_costs_a_piece_and_not_the_whole(superlink: SuperLink
 
 
 def test_a_site_without_a_network_says_so_and_stops_when_asked(tmp_path: Path) -> None:
-    link = Link(f"127.0.0.1:{free_port()}", authority(tmp_path), ec.generate_private_key(ec.SECP384R1()))
+    link = Endpoint(f"127.0.0.1:{free_port()}", authority(tmp_path), ec.generate_private_key(ec.SECP384R1()))
     began = time.monotonic()
     with thread(link, tmp_path) as told:
         until(lambda: told and "cannot be reached" in told[-1].error)
@@ -389,7 +390,7 @@ def test_a_site_without_a_network_says_so_and_stops_when_asked(tmp_path: Path) -
 
 
 def test_a_missing_certificate_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
-    link = Link("127.0.0.1:1", tmp_path / "none.crt", ec.generate_private_key(ec.SECP384R1()))
+    link = Endpoint("127.0.0.1:1", tmp_path / "none.crt", ec.generate_private_key(ec.SECP384R1()))
     with pytest.raises(ConfigError, match=r"none\.crt: No such file.* welcome file"):
         serve(link, site(tmp_path), {}, tmp_path / "journal", print, threading.Event())
 
@@ -432,7 +433,7 @@ def test_the_log_has_one_line_for_an_event(
 ) -> None:
     key = ec.generate_private_key(ec.SECP384R1())
     at = superlink.register(key)
-    with caplog.at_level(logging.INFO, "consilium"), thread(Link(superlink.address, superlink.ca, key), tmp_path):
+    with caplog.at_level(logging.INFO, "consilium"), thread(Endpoint(superlink.address, superlink.ca, key), tmp_path):
         reply(grid, push(grid, at))
     lines = [record.getMessage() for record in caplog.records if record.name == "consilium"]
     assert lines == [f"connected to {superlink.address} as node {at}"]

@@ -8,8 +8,8 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from client.custody import importer
-from client.custody.encrypted_dataset import Store
-from client.custody.importer import Wanted
+from client.custody.encrypted_dataset import EncryptedDataset
+from client.custody.importer import ImportRequest
 from client.custody.key_ring import Custody
 from client.home import Home
 from common.config import Folder
@@ -72,12 +72,12 @@ def folder_of_dicoms(folder, count=6, size=6, seed=1):
 
 def taken_in(custody, source, name="chest", **settings):
     """Import a folder; what came of it."""
-    return importer.run(custody, Wanted(Folder(kind="folder", path=source, on_error="report"), name, **settings))
+    return importer.run(custody, ImportRequest(Folder(kind="folder", path=source, on_error="report"), name, **settings))
 
 
 def opened(custody, name="chest"):
     """The data set."""
-    return Store.open(custody, custody.sets / name)
+    return EncryptedDataset.open(custody, custody.sets / name)
 
 
 def tell(custody, name="chest"):

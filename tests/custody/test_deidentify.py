@@ -20,7 +20,7 @@ from client.custody.deidentify import Deidentifier
 from client.custody.options import OPTIONS
 from client.custody.pseudonyms import Pseudonyms
 from client.readers.dicom import parse
-from client.readers.source import File, Memory
+from client.readers.source import ImageBytes, ImageFile
 from tests.custody.hospital import dicom, written
 from tests.readers.pydicom_files import FOLDERS
 
@@ -90,7 +90,7 @@ def values(header):
 
 
 def clean(header, *options):
-    parsed = parse(Memory(None, written(header)))
+    parsed = parse(ImageBytes(None, written(header)))
     return Deidentifier(NAMES, frozenset(options)).clean(parsed)
 
 
@@ -216,10 +216,10 @@ def test_every_image_that_pydicom_brings_keeps_its_pixels_bit_by_bit():
             continue
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            header = parse(File(path))
+            header = parse(ImageFile(path))
         raw = header.get("PixelData")
         content = Deidentifier(NAMES, frozenset()).clean(header)
-        after = readers.read(Memory(path, content))
+        after = readers.read(ImageBytes(path, content))
         for one, other in zip(before, after, strict=True):
             np.testing.assert_array_equal(one.pixels, other.pixels)
             assert (one.low, one.high) == (other.low, other.high)

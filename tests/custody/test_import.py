@@ -15,10 +15,10 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from client import readers
-from client.access.commands import begin
+from client.access.policy_change import begin_policy
 from client.custody import importer, intake
 from client.custody.encrypted_cases import read
-from client.custody.importer import Wanted
+from client.custody.importer import ImportRequest
 from client.dataset.loading import load
 from common import config as configuration
 from common.config import Encrypted, Folder, Manifest, Npz
@@ -103,8 +103,8 @@ def test_an_npz_with_all_its_columns_goes_in(custody, tmp_path):
     }
     np.savez(tmp_path / "x.npz", images=images, labels=np.arange(9) % 2, **columns)
     source = Npz(kind="npz", path=tmp_path / "x.npz", labels=("well", "ill"), patient="who", split="part", site="site")
-    assert importer.run(custody, Wanted(source, "chest")).added == 9
-    assert importer.run(custody, Wanted(source, "chest")).already == 9
+    assert importer.run(custody, ImportRequest(source, "chest")).added == 9
+    assert importer.run(custody, ImportRequest(source, "chest")).already == 9
     seen = table(custody, labels=("well", "ill"))
     np.testing.assert_array_equal([p.pixels[:, :, 0] for p in seen.images.pictures(range(9))], images)
     assert seen.labels.tolist() == (np.arange(9) % 2).tolist()
@@ -122,7 +122,7 @@ def test_a_csv_may_name_files_frames_and_whole_studies(custody, tmp_path):
     lists = manifest(
         tmp_path, [*lines, "one.png,well,P-0,", "many.dcm,well,P-9,7", "none.dcm,ill,P-1,", "ill,ill,P-2,x"]
     )
-    outcome = importer.run(custody, Wanted(lists, "chest", base=source))
+    outcome = importer.run(custody, ImportRequest(lists, "chest", base=source))
     assert outcome.added == 5 + 1  # the last is a frame that is not there: decoding says so when it is read
     assert [p.row for p in outcome.problems] == [8, 7]
     seen = table(custody, on_error="report")
@@ -198,7 +198,7 @@ def test_a_file_that_kills_its_decoder_is_named_and_the_rest_goes_on(custody, tm
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="asks Linux which processes there are")
 def test_a_killed_import_leaves_no_process_behind(custody, tmp_path):
-    begin(custody.home, "")
+    begin_policy(custody.home, "")
     source = folder_of_dicoms(tmp_path / "source", 200, size=32)
     command = [sys.executable, "-m", "client", "import", source, "--name", "chest", "--processes", "2"]
     begun = subprocess.Popen([*command, "--home", custody.home.folder], cwd=ROOT, stderr=subprocess.DEVNULL)
@@ -310,7 +310,7 @@ def test_ctrl_c_keeps_what_is_in(custody, tmp_path):
 
     source, events = Folder(kind="folder", path=folder_of_dicoms(tmp_path / "source", 6)), []
     with pytest.raises(KeyboardInterrupt):
-        importer.run(custody, Wanted(source, "chest"), stop, events.append)
+        importer.run(custody, ImportRequest(source, "chest"), stop, events.append)
     assert len(tell(custody)[1]) == 3
     assert (events[0].outcome, events[0].facts["added"]) == ("failed", 3)
 
@@ -318,9 +318,12 @@ def test_ctrl_c_keeps_what_is_in(custody, tmp_path):
 def test_one_import_at_a_time(custody, tmp_path):
     source = folder_of_dicoms(tmp_path / "source", 2)
     taken_in(custody, source)
-    from client.custody.dataset_writer import writing
+    from client.custody.dataset_writer import open_for_writing
 
-    with writing(custody, custody.sets / "chest"), pytest.raises(RunError, match="another process is importing"):
+    with (
+        open_for_writing(custody, custody.sets / "chest"),
+        pytest.raises(RunError, match="another process is importing"),
+    ):
         taken_in(custody, source)
 
 
@@ -363,7 +366,7 @@ def test_no_patient_is_on_two_sides_and_the_cache_holds_nothing_in_the_clear(cus
 def test_an_event_tells_no_file_and_no_patient(custody, tmp_path):
     events = []
     source = Folder(kind="folder", path=folder_of_dicoms(tmp_path / "source", 4))
-    importer.run(custody, Wanted(source, "chest"), record=events.append)
+    importer.run(custody, ImportRequest(source, "chest"), record=events.append)
     (event,) = events
     assert (event.action, event.outcome, event.facts["added"]) == ("import", "done", 4)
     assert "Sousa" not in repr(event)
@@ -372,6 +375,6 @@ def test_an_event_tells_no_file_and_no_patient(custody, tmp_path):
 
 def test_unreadable_rows_are_image_errors_all_through(custody, tmp_path):
     taken_in(custody, folder_of_dicoms(tmp_path / "source", 2))
-    desk = intake.Desk(opened(custody), False)
-    row = importer.Row(importer.File(tmp_path / "gone.dcm"), "ill")
+    desk = intake.Intake(opened(custody), False)
+    row = importer.CaseRow(importer.ImageFile(tmp_path / "gone.dcm"), "ill")
     assert isinstance(desk.take(row), ImageError)

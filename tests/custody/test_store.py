@@ -10,7 +10,7 @@ import pytest
 from client.custody import dataset_writer as writing
 from client.custody import key_ring, sealing
 from client.custody.encrypted_cases import read
-from client.custody.encrypted_dataset import Store
+from client.custody.encrypted_dataset import EncryptedDataset
 from common.config import Encrypted
 from common.errors import ConfigError, ConsiliumError, CustodyError
 from tests.custody.hospital import folder_of_dicoms, open_hospital, opened, taken_in, tell
@@ -209,6 +209,6 @@ def test_a_store_goes_to_another_process_without_its_keys(stored):
     store = opened(stored[0])
     told = pickle.dumps(store)
     assert store.secrets.data not in told
-    assert isinstance(again := pickle.loads(told), Store)  # noqa: S301  # what it wrote itself, as multiprocessing does
+    assert isinstance(again := pickle.loads(told), EncryptedDataset)  # noqa: S301  # what it wrote itself, as multiprocessing does
     assert again.read(0) == store.read(0)
     assert again.folder == Path(store.folder)

@@ -8,7 +8,7 @@ from PIL import Image
 from pydantic import TypeAdapter
 
 from client.dataset.preview import draw, preview
-from client.readers.source import File
+from client.readers.source import ImageFile
 from common import config
 from common.errors import DataError, ImageError
 from common.imaging import Picture, Pipeline
@@ -45,9 +45,9 @@ def test_an_image_of_one_value_can_be_previewed(tmp_path: Path):
 def test_an_image_file_goes_through_the_configured_steps(tmp_path: Path):
     Image.fromarray(np.arange(30 * 20, dtype=np.uint8).reshape(30, 20)).save(tmp_path / "case.png")
     written = config.load("configs/demo.yaml", ["preprocess=[{step: gaussian, sigma: 2}, {step: resize, size: 16}]"])
-    assert preview(File(tmp_path / "case.png"), written, tmp_path / "steps.png").exists()
+    assert preview(ImageFile(tmp_path / "case.png"), written, tmp_path / "steps.png").exists()
     with pytest.raises(ImageError, match="no such file"):
-        preview(File(tmp_path / "gone.png"), written, tmp_path / "steps.png")
+        preview(ImageFile(tmp_path / "gone.png"), written, tmp_path / "steps.png")
 
 
 def test_a_place_that_cannot_be_written_is_an_error_that_names_it(tmp_path: Path):

@@ -20,9 +20,9 @@ from flwr.proto.node_pb2 import Node
 
 from client import app as site_edge
 from client.connection import node
-from client.connection.fast_path import GOT, TAKE, Express
-from client.connection.fleet_client import Clock, Link, NobodyWaitsError, signed
-from client.connection.message_handler import Errands
+from client.connection.fast_path import GOT, TAKE, FastPath
+from client.connection.fleet_client import Clock, Endpoint, NobodyWaitsError, signature_headers
+from client.connection.message_handler import MessageHandler
 from client.training import hospital_site
 from common.errors import LinkError
 from common.secagg.audit import frame
@@ -48,8 +48,8 @@ class Member:
 
     def __init__(self, door: Door, name: str) -> None:
         self.door, self.name, self.id = door, name, door.nodes[name]
-        self.link = Link(door.address, door.home.authority, door.key(name))
-        self.way = Express(self.link, Clock())
+        self.link = Endpoint(door.address, door.home.authority, door.key(name))
+        self.way = FastPath(self.link, Clock())
 
     def __enter__(self) -> "Member":
         with self.door.fleet(self.link.key) as fleet, suppress(httpx.HTTPStatusError):  # it is online already
@@ -138,7 +138,7 @@ def test_a_message_is_handed_out_byte_for_byte_until_the_site_says_that_it_has_i
 
 def test_a_message_whose_answer_the_line_lost_comes_again(grid: StoreGrid, lisbon: Member) -> None:
     name = asked(grid, lisbon, os.urandom(TAKE_BYTES))
-    headers = {**signed(lisbon.link, Clock()), GOT: "", "host": "gateway", "content-length": "0"}
+    headers = {**signature_headers(lisbon.link, Clock()), GOT: "", "host": "gateway", "content-length": "0"}
     request = "\r\n".join([f"POST {TAKE} HTTP/1.1", *(f"{k}: {v}" for k, v in headers.items()), "", ""])
     with lisbon.door.line() as line:
         line.sendall(request.encode())
@@ -156,7 +156,7 @@ def test_a_question_on_a_dead_line_takes_nothing_away_from_the_next(
     hurried = httpx.Client(base_url=f"https://{lisbon.link.address}", verify=lisbon.door.tls(), timeout=0.3)
     for _ in range(3):
         with pytest.raises(httpx.ReadTimeout):
-            hurried.post(TAKE, headers={**signed(lisbon.link, Clock()), GOT: ""})
+            hurried.post(TAKE, headers={**signature_headers(lisbon.link, Clock()), GOT: ""})
     hurried.close()
     taken: list[list[bytes]] = []
     asking = threading.Thread(target=lambda: taken.append(lisbon.way.take("")))
@@ -234,7 +234,9 @@ def test_a_reply_after_the_run_is_over_is_gone(door: Door, lisbon: Member) -> No
         asked(grid, lisbon)
         parts = lisbon.way.take("")
     answer = lisbon.way._client.post(
-        "/v1/consilium/give", content=b"".join(map(frame, lisbon.reply(parts))), headers=signed(lisbon.link, Clock())
+        "/v1/consilium/give",
+        content=b"".join(map(frame, lisbon.reply(parts))),
+        headers=signature_headers(lisbon.link, Clock()),
     )
     assert (answer.status_code, answer.json()["error"]) == (410, "over")
     with pytest.raises(NobodyWaitsError):
@@ -257,11 +259,18 @@ def test_more_than_fits_is_refused_and_the_rest_goes_on(grid: StoreGrid, lisbon:
 
 
 @contextmanager
-def served(way: Link, app: ClientApp, folder: Path, config: dict[str, str], *, short: bool = True) -> Iterator[None]:
+def served(
+    way: Endpoint, app: ClientApp, folder: Path, config: dict[str, str], *, short: bool = True
+) -> Iterator[None]:
     """A site's resident process, as a thread; `short`: whether it knows the short way."""
     stop, begun = threading.Event(), threading.Event()
+
+    def started(*arguments: Any) -> MessageHandler:
+        begun.set()
+        return MessageHandler(*arguments, uses_fast_path=short)
+
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(node, "Errands", lambda *told: begun.set() or Errands(*told, short=short))  # type: ignore[func-returns-value]
+        patched.setattr(node, "MessageHandler", started)
         work = threading.Thread(target=node.serve, args=(way, app, config, folder / "journal", lambda _: None, stop))
         work.start()
         assert begun.wait(30)
@@ -302,7 +311,7 @@ def test_hospitals_that_go_flowers_way_and_ours_finish_a_run_together(
         run = consortium.begun(plan := consortium.plan(tree=tree), *names)
         with ExitStack() as stack:
             for name in names:
-                way = Link(door.address, home.authority, consortium.sites[name].node_key)
+                way = Endpoint(door.address, home.authority, consortium.sites[name].node_key)
                 told = {"home": str(consortium.sites[name].folder)}
                 stack.enter_context(served(way, site_edge.app, tmp_path / name, told, short=name != "Porto"))
             flowers = stack.enter_context(door.as_coordinator.run())

@@ -28,8 +28,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from client.connection import fleet_client
-from client.connection.fleet_client import Link
-from client.connection.gateway_client import Board
+from client.connection.fleet_client import Endpoint
+from client.connection.gateway_client import GatewayClient
 from client.connection.node import serve
 from common.errors import ConfigError, IdentityError, LinkError
 from common.storage.files import read_json
@@ -48,9 +48,9 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def lisbon(door: Door) -> Iterator[Board]:
+def lisbon(door: Door) -> Iterator[GatewayClient]:
     hospital = door.consortium.sites["Lisbon"]
-    with Board(door.address, door.home.authority, "Lisbon", hospital.identity) as board:
+    with GatewayClient(door.address, door.home.authority, "Lisbon", hospital.identity) as board:
         yield board
 
 
@@ -119,7 +119,7 @@ def test_a_site_whose_connections_have_all_ended_is_known_at_once(door: Door) ->
 def test_a_message_of_many_pieces_passes_both_ways_whole(door: Door, tmp_path: Path) -> None:
     content = os.urandom(7_000_000)  # two pieces
     stop, told = threading.Event(), []
-    way = Link(door.address, door.home.authority, door.key("Lisbon"))
+    way = Endpoint(door.address, door.home.authority, door.key("Lisbon"))
     site = threading.Thread(target=serve, args=(way, echo(tmp_path), {}, tmp_path / "journal", told.append, stop))
     site.start()
     try:
@@ -189,7 +189,7 @@ def test_a_new_member_passes_at_once_and_a_revoked_one_no_more(door: Door) -> No
     node = Node(node_id=door.control.register(home.requests()["Quito"].node))
     with (
         door.fleet(hospital.node_key) as fleet,
-        Board(door.address, home.authority, "Quito", hospital.identity) as board,
+        GatewayClient(door.address, home.authority, "Quito", hospital.identity) as board,
     ):
         assert not fleet.PullMessages(PullMessagesRequest(node=node)).messages_list
         assert board.board() == {"for": "Quito"}
@@ -201,7 +201,7 @@ def test_a_new_member_passes_at_once_and_a_revoked_one_no_more(door: Door) -> No
         assert caught.value.cause == "not-a-member"
 
 
-def test_nobody_passes_while_the_roster_cannot_be_read(door: Door, lisbon: Board) -> None:
+def test_nobody_passes_while_the_roster_cannot_be_read(door: Door, lisbon: GatewayClient) -> None:
     roster = door.home.folder / "roster"
     content = roster.read_bytes()
     try:
@@ -219,7 +219,7 @@ def test_nobody_passes_while_the_roster_cannot_be_read(door: Door, lisbon: Board
 # --- the board ---
 
 
-def test_a_site_reads_its_own_board_and_what_it_says_comes_with_its_name(door: Door, lisbon: Board) -> None:
+def test_a_site_reads_its_own_board_and_what_it_says_comes_with_its_name(door: Door, lisbon: GatewayClient) -> None:
     assert lisbon.board() == {"for": "Lisbon"}
     assert lisbon.decision({"plan": "a", "say": "é"}) == {"taken": {"plan": "a", "say": "é"}}
     assert lisbon.doing({"what": "idle"}) == {}
@@ -228,7 +228,7 @@ def test_a_site_reads_its_own_board_and_what_it_says_comes_with_its_name(door: D
     assert lisbon.clock_offset_s == 0
 
 
-def test_what_the_board_refuses_the_site_is_told_and_why(lisbon: Board) -> None:
+def test_what_the_board_refuses_the_site_is_told_and_why(lisbon: GatewayClient) -> None:
     with pytest.raises(LinkError, match=r"400 PLAN.*the site was not asked"):
         lisbon.decision({"plan": "over"})
     with pytest.raises(LinkError, match=r"503 unavailable.*No space left"):
@@ -241,7 +241,7 @@ def test_what_the_board_refuses_the_site_is_told_and_why(lisbon: Board) -> None:
 
 @pytest.mark.parametrize("off_s", [-600.0, 600.0, 90_000.0])
 def test_a_clock_that_is_off_is_corrected_and_told(
-    lisbon: Board, off_s: float, monkeypatch: pytest.MonkeyPatch
+    lisbon: GatewayClient, off_s: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fleet_client, "time", SimpleNamespace(time=lambda: time.time() + off_s))
     assert lisbon.board() == {"for": "Lisbon"}
@@ -258,12 +258,12 @@ def test_the_coordinator_that_is_not_there_or_not_the_right_one_is_an_error_that
         (door.address, authority(tmp_path), r"not the certificate that is expected.*nothing was sent"),
         (there, ours, "404"),
     ):
-        with Board(address, trusted, "Lisbon", identity) as board, pytest.raises(LinkError, match=why):
+        with GatewayClient(address, trusted, "Lisbon", identity) as board, pytest.raises(LinkError, match=why):
             board.board()
     (tmp_path / "empty").write_text("", encoding="utf-8")
     for name, why in (("empty", "not a certificate"), ("missing", "No such file")):
         with pytest.raises(ConfigError, match=why):
-            Board(door.address, tmp_path / name, "Lisbon", identity)
+            GatewayClient(door.address, tmp_path / name, "Lisbon", identity)
 
 
 # --- the gateway itself ---

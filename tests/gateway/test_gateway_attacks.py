@@ -44,7 +44,7 @@ from flwr.supercore.primitives.asymmetric import public_key_to_bytes, sign_messa
 from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.superlink.grid import HttpGrid
 
-from client.connection.gateway_client import Board
+from client.connection.gateway_client import GatewayClient
 from common.errors import IdentityError
 from common.secagg.audit import frame
 from common.trust.request_signing import SIGNATURE, SITE, TIME, signed_headers
@@ -229,7 +229,10 @@ def test_nobody_speaks_as_another_site_at_the_board(door: Door) -> None:
         ("a name that nobody has", "Atlantis", stranger),
         ("a member that was revoked", "Osaka", door.consortium.sites["Osaka"].identity),
     ):
-        with Board(door.address, door.home.authority, site, identity) as board, pytest.raises(IdentityError) as caught:
+        with (
+            GatewayClient(door.address, door.home.authority, site, identity) as board,
+            pytest.raises(IdentityError) as caught,
+        ):
             board.doing({"what": "idle"})
         assert caught.value.cause == "not-a-member"
         count(f"board: {what}", "401 not-a-member")

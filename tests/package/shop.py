@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from rich.console import Console
 
 from client.dataset import loading
-from client.dataset.loading import Dataset
+from client.dataset.loading import PreparedData
 from common import config as configuration
 from common.config import Config
 from common.errors import PackageError
@@ -35,7 +35,7 @@ class Made:
     run: Path
     path: Path
     shared: ModelPackage
-    data: Dataset
+    data: PreparedData
 
     @property
     def file(self) -> bytes:

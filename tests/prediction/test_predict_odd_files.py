@@ -69,7 +69,7 @@ def test_a_file_may_be_called_anything(predict: Run, tmp_path: Path, capsys: pyt
 
 def test_no_cell_is_a_formula_in_whatever_letters() -> None:
     for name in ("=1", "+1", "-1", "@x", " =1", "\t=1", "\uff1d1", "\uff0b1", "\uff0d1", "\uff201"):
-        row = outcome_table.Row(name, "", None, {"image": name}, "", "")
+        row = outcome_table.OutcomeRow(name, "", None, {"image": name}, "", "")
         assert outcome_table.as_csv([row]).decode().splitlines()[1].startswith("'"), name
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from client.dataset import loading
-from client.dataset.loading import Dataset
+from client.dataset.loading import PreparedData
 from common import config
 from common.imaging import Pipeline
 from common.metrics import performance
@@ -34,7 +34,7 @@ def told(folder: Path) -> dict[str, Any]:
     return dict(json.loads((folder / "result.json").read_text(encoding="utf-8")))
 
 
-def data_of(folder: Path) -> Dataset:
+def data_of(folder: Path) -> PreparedData:
     return loading.load(config.load(folder / "config.yaml"), 1)
 
 

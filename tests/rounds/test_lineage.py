@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from client.training.audit_store import InFolder, InState, Notes
-from client.training.auditing_site import Auditing
-from client.training.secure_site import SealedFile, Secured, machine
+from client.training.audit_store import AuditNotes, FolderStore, StateStore
+from client.training.auditing_site import AuditingSite
+from client.training.secure_site import SealedStateFile, SecuredSite, participant_of
 from common.algorithms import State
 from common.algorithms.course import VOID, Place
 from common.algorithms.solver import SvmSolver
@@ -207,7 +207,7 @@ def test_a_sum_that_was_made_before_the_coordinator_was_killed_is_taken_up_and_n
     again = [r for _, r, _ in world.sent[sent:] if r.kind == "secagg/submit" and r.settings["asked"] == "train"]
     assert {r.round for r in again} == {2}
     assert same_bits(last.state, expected.state)
-    assert same_bits(Place.of(InFolder(tmp_path / "a").load("place")).state, last.state)
+    assert same_bits(Place.of(FolderStore(tmp_path / "a").load("place")).state, last.state)
 
 
 def test_a_page_that_was_cut_off_after_the_survivors_agreed_tells_that_the_round_is_void(tmp_path: Path) -> None:
@@ -239,7 +239,7 @@ def test_a_round_in_which_the_coordinator_was_killed_is_void_and_the_run_goes_on
         last = world.run(second, loop.begin(world.course, second))
     assert [r.void for r in last.records] == [True, False, False]
     assert "a: 'train' of round 0 was void after shares were released" in caplog.text
-    assert same_bits(Place.of(InFolder(tmp_path / "a").load("place")).state, last.state)
+    assert same_bits(Place.of(FolderStore(tmp_path / "a").load("place")).state, last.state)
 
 
 # --- a site that is killed ------------------------------------------------------------------------------------------
@@ -253,11 +253,13 @@ class Real(World):
     def answer(self, name: str) -> Answer:
         layouts = partial(exchanges, self.config, self.model, *ABOUT)
         (room := self.folder / name).mkdir(exist_ok=True)
-        store, own = SealedFile(room / "state", self.enrolled[name].sealing_key), self.site(name)
+        store, own = SealedStateFile(room / "state", self.enrolled[name].sealing_key), self.site(name)
 
         def restarted(request: Request, state: Tensors) -> tuple[Reply, Tensors]:
-            secured = Secured(own, layouts, machine(self.enrolled[name], store.load()), store)
-            answers = Auditing(secured, self.course_for, room).answer if self.enrolled[name].audit else secured.answer
+            secured = SecuredSite(own, layouts, participant_of(self.enrolled[name], store.load()), store)
+            answers = (
+                AuditingSite(secured, self.course_for, room).answer if self.enrolled[name].audit else secured.answer
+            )
             return answers(request, state)
 
         return restarted
@@ -274,11 +276,16 @@ def real(folder: Path, told: Config) -> Real:
 
 def test_a_site_that_restarts_before_every_message_follows_from_its_files(tmp_path: Path) -> None:
     world = real(tmp_path, audited(rounds=3, auditors=1, strategy="scaffold"))
+<<<<<<< HEAD
     last = world.run(aggregator := world.secure(transcripts=kept(tmp_path)))
     assert same_bits(Place.of(InFolder(tmp_path / "a").load("place")).state, last.state)
+=======
+    last = world.run(aggregator := world.secure(keep=kept(tmp_path)))
+    assert same_bits(Place.of(FolderStore(tmp_path / "a").load("place")).state, last.state)
+>>>>>>> main
     assert not any(name.startswith("lineage") for name in aggregator.transport.states["a"])
     assert not list((tmp_path / "b").glob("lineage-*"))
-    assert Notes.load(InFolder(tmp_path / "a")).owed == {}
+    assert AuditNotes.load(FolderStore(tmp_path / "a")).owed == {}
 
 
 def test_a_message_that_comes_a_second_time_owes_the_site_nothing(tmp_path: Path) -> None:
@@ -313,7 +320,7 @@ def test_transcripts_go_once_everybody_has_seen_them_and_wait_for_those_who_have
 
 @pytest.mark.parametrize("kind", ["folder", "state"])
 def test_a_transcript_in_pieces_is_put_together_in_order_alone(kind: str, tmp_path: Path) -> None:
-    shelf = InFolder(tmp_path) if kind == "folder" else InState({})
+    shelf = FolderStore(tmp_path) if kind == "folder" else StateStore({})
     assert shelf.add(0, b"ab") == 2
     assert shelf.add(2, b"cd") == 4
     for wrong in (3, 5, 2):

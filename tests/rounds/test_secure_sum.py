@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from client.training.secure_site import SealedFile, Secured, machine
+from client.training.secure_site import SealedStateFile, SecuredSite, participant_of
 from common.algorithms import RoundTotal, solver
 from common.config import Config, Federation, Local
 from common.errors import ConfigError, DataError, IdentityError, PolicyError, WeightsError
@@ -321,7 +321,7 @@ def test_an_auditor_goes_from_the_transcript_to_the_next_global_model(tmp_path: 
 
 def test_a_sites_state_lies_sealed_on_its_disk(tmp_path: Path) -> None:
     _, enrolled = simulated_consortium(list(FIVE), Federation())
-    own, other = (SealedFile(tmp_path / "state", enrolled[name].sealing_key) for name in ("a", "b"))
+    own, other = (SealedStateFile(tmp_path / "state", enrolled[name].sealing_key) for name in ("a", "b"))
     assert own.load() == ParticipantState()
     own(ParticipantState(key_periods={bytes(16): 7}))
     assert own.load().key_periods == {bytes(16): 7}
@@ -336,11 +336,11 @@ def test_a_site_that_restarts_between_two_steps_goes_on_from_its_disk(tmp_path: 
     world.consortium, enrolled = simulated_consortium(list(FIVE), Federation())
 
     def between(name: str, answer: Answer) -> Answer:
-        store = SealedFile(tmp_path / name, enrolled[name].sealing_key)
+        store = SealedStateFile(tmp_path / name, enrolled[name].sealing_key)
 
         def restarted(request: Request, state: Tensors) -> tuple[Reply, Tensors]:
-            own = machine(enrolled[name], store.load())
-            return Secured(world.site(name), layouts, own, store).answer(request, state)
+            own = participant_of(enrolled[name], store.load())
+            return SecuredSite(world.site(name), layouts, own, store).answer(request, state)
 
         return restarted
 

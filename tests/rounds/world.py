@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from client.training.auditing_site import Auditing
-from client.training.secure_site import Secured, machine
+from client.training.auditing_site import AuditingSite
+from client.training.secure_site import SecuredSite, participant_of
 from client.training.site import Site
 from common.algorithms.course import Course
 from common.config import Config, Local
@@ -70,7 +70,7 @@ class World:
         )
         layouts = partial(exchanges, told, self.model, *ABOUT)
         self.enrolled = enrolled
-        self.secured = {name: Secured(self.site(name), layouts, machine(enrolled[name])) for name in sizes}
+        self.secured = {name: SecuredSite(self.site(name), layouts, participant_of(enrolled[name])) for name in sizes}
         self.misfortunes = Misfortunes(**misfortune)  # type: ignore[arg-type]
 
     def site(self, name: str) -> Site:
@@ -96,7 +96,7 @@ class World:
         """A site as the wire finds it: it audits, or not."""
         if not self.enrolled[name].audit:
             return self.secured[name].answer
-        return Auditing(self.secured[name], partial(Course.of, self.config, self.model, 1)).answer
+        return AuditingSite(self.secured[name], partial(Course.of, self.config, self.model, 1)).answer
 
     def heard(self, name: str, answer: Answer) -> Answer:
         def listen(request: Request, state: Tensors) -> tuple[Reply, Tensors]:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from client import readers
-from client.readers.source import File
+from client.readers.source import ImageFile
 from client.sources import file_list, image_cache
 from common.config import Folder, Manifest
 from common.errors import DataError
@@ -173,7 +173,7 @@ def test_a_decoded_file_is_not_decoded_again_until_it_changes(images, monkeypatc
     time.sleep(0.01)
     Image.fromarray(np.zeros((5, 7), np.uint8)).save(images / "a.png")
     again = read(images, "path,label\n" + GOOD)
-    assert decoded == [File(images / "a.png")]
+    assert decoded == [ImageFile(images / "a.png")]
     assert again.images.facts(0).brightest == 0 < table.images.facts(0).brightest
 
 
@@ -217,7 +217,7 @@ def test_a_folder_that_cannot_be_written_is_an_error_that_names_it(images):
 
 
 def test_processes_decode_the_same_as_one(images, monkeypatch):
-    wanted = [(File(images / f"{name}.png"), "middle") for name in [*"abcdef", "none"]]
+    wanted = [(ImageFile(images / f"{name}.png"), "middle") for name in [*"abcdef", "none"]]
     alone = image_cache.gather(images / "one", wanted)
     monkeypatch.setattr(image_cache, "ALONE_S", -1.0)
     together = image_cache.gather(images / "many", wanted)

@@ -59,8 +59,8 @@ def test_the_plain_scanner_changes_nothing_and_noise_follows_seed_and_case():
     stack = np.random.default_rng(0).random((2, 8, 9), np.float32)
     np.testing.assert_array_equal(Scanner(1, 1, 0, 0).scan(stack, np.random.default_rng(1)), stack)
     pictures = [Picture(image[:, :, None] * 100 - 50, -50.0, 50.0) for image in stack]
-    forward = list(scanner_shift.shifted(iter(pictures), [0, 1], [0, 1], 0.5, 3))
-    backward = list(scanner_shift.shifted(iter(pictures[::-1]), [1, 0], [1, 0], 0.5, 3))
+    forward = list(scanner_shift.shift_scanners(iter(pictures), [0, 1], [0, 1], 0.5, 3))
+    backward = list(scanner_shift.shift_scanners(iter(pictures[::-1]), [1, 0], [1, 0], 0.5, 3))
     np.testing.assert_array_equal(forward[0].pixels, backward[1].pixels)
     assert forward[0].pixels.min() >= -50
     assert forward[0].pixels.max() <= 50

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from client.plans.inbox import PlanInbox
-from client.training.audit_store import InFolder, Notes
+from client.training.audit_store import AuditNotes, FolderStore
 from common.algorithms.course import Place
 from server.rounds import checkpoint
 from tests.consortium.consortium import NAMES, SVM, Consortium
@@ -33,12 +33,12 @@ def test_a_hospital_that_audits_ends_at_the_runs_model(
     found = checkpoint.load(run.folder / "federated.checkpoint", NAMES, run.plan.digest)
     assert found is not None
     for name in NAMES:
-        shelf = InFolder(PlanInbox(consortium.sites[name]).room(run.plan.digest))
+        shelf = FolderStore(PlanInbox(consortium.sites[name]).room(run.plan.digest))
         if name == NAMES[2]:
             assert not shelf.load("place")
             continue
         place = Place.of(shelf.load("place"))
         assert same_bits(place.state, found[0].state)
         assert same_bits(place.normalisation, found[0].normalisation)
-        assert Notes.load(shelf).owed == {}
+        assert AuditNotes.load(shelf).owed == {}
     assert "taken as given" not in caplog.text

@@ -19,7 +19,7 @@ from flwr.serverapp import Grid
 from client import app as site_edge
 from client.connection import records
 from client.dataset import loading
-from client.training.secure_site import Secured, machine
+from client.training.secure_site import SecuredSite, participant_of
 from client.training.site import Site
 from common import config as configuration
 from common.algorithms.course import Course
@@ -85,7 +85,7 @@ def in_memory(config: Config) -> InMemory:
     model = build(config.model, shape, len(data.labels))
     layouts = partial(exchanges, config, model, shape, len(data.labels))
     sites = [Site(s, data.pipeline, model, config.federation.local) for s in data.sites]
-    answers = {s.cases.name: Secured(s, layouts, machine(ENROLLED[s.cases.name])).answer for s in sites}
+    answers = {s.cases.name: SecuredSite(s, layouts, participant_of(ENROLLED[s.cases.name])).answer for s in sites}
     return InMemory(answers, misfortunes=misfortunes(config))
 
 
