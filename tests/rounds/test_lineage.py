@@ -276,13 +276,8 @@ def real(folder: Path, told: Config) -> Real:
 
 def test_a_site_that_restarts_before_every_message_follows_from_its_files(tmp_path: Path) -> None:
     world = real(tmp_path, audited(rounds=3, auditors=1, strategy="scaffold"))
-<<<<<<< HEAD
     last = world.run(aggregator := world.secure(transcripts=kept(tmp_path)))
-    assert same_bits(Place.of(InFolder(tmp_path / "a").load("place")).state, last.state)
-=======
-    last = world.run(aggregator := world.secure(keep=kept(tmp_path)))
     assert same_bits(Place.of(FolderStore(tmp_path / "a").load("place")).state, last.state)
->>>>>>> main
     assert not any(name.startswith("lineage") for name in aggregator.transport.states["a"])
     assert not list((tmp_path / "b").glob("lineage-*"))
     assert AuditNotes.load(FolderStore(tmp_path / "a")).owed == {}
