@@ -37,7 +37,7 @@ def lived(tmp_path_factory):
     (custody := Custody(lisbon)).begin(tmp_path / "recovery.key")
     run = consortium.begun(consortium.plan("federation.rounds=3"))
     hospitals = Recorded(consortium, run.plan)
-    driver.conduct(run, hospitals)
+    driver.carry_out(run, hospitals)
     assert run.state.stage == "finished", run.state.why
     (lisbon.folder / "journal").mkdir()
     (lisbon.folder / "journal" / "x.reply").write_bytes(b"a reply on its way")
@@ -154,7 +154,7 @@ def test_after_it_has_joined_again_a_restored_site_takes_part_in_new_plans(lost,
     welcome(consortium, site)
     monkeypatch.setattr(judge, "CLOCKS_S", 0.0)
     run = consortium.begun(consortium.plan("name=after", "federation.rounds=3"))
-    driver.conduct(run, Hospitals(consortium, run.plan))
+    driver.carry_out(run, Hospitals(consortium, run.plan))
     assert run.state.stage == "finished", run.state.why
 
 
