@@ -66,7 +66,7 @@ class SiteRules(Frozen):
 
 
 class SiteSettings(Frozen):
-    """`site.yaml`."""
+    """What an engineer writes into `site.yaml`."""
 
     site: Annotated[str, Field(min_length=1)]
     datasets: dict[str, SiteDataset] = Field(default_factory=dict)
@@ -75,7 +75,7 @@ class SiteSettings(Frozen):
 
 @dataclass(frozen=True)
 class Home:
-    """The folder."""
+    """A site's folder: where things are, its settings, its keys, and what it pinned."""
 
     folder: Path
 
@@ -110,12 +110,12 @@ class Home:
 
     @property
     def site(self) -> str:
-        """Its name."""
+        """The site's name."""
         return self.settings.site
 
     @property
     def enrolment(self) -> Enrolment:
-        """Its membership."""
+        """The site's membership of a consortium, with the keys that prove it."""
         settings = self.settings
         return replace(Enrolment.read(settings.site, self.folder), audit=settings.policy.audit)
 
@@ -144,7 +144,7 @@ class Home:
     # --- what it pinned ---
 
     @property
-    def joined(self) -> bool:
+    def has_joined(self) -> bool:
         """Whether a welcome has been pinned."""
         return (self.folder / "address").exists()
 
@@ -170,7 +170,7 @@ class Home:
 
     @property
     def pins(self) -> Pins:
-        """Whose signatures count."""
+        """The consortium's roots, whose signatures count."""
         return read_pins(self.folder / "pins.json")
 
     @property

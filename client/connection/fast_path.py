@@ -36,7 +36,7 @@ class UnknownWayError(Exception):
 
 @dataclass
 class FastPath:
-    """The short way."""
+    """The gateway's short way for messages: one request each."""
 
     endpoint: Endpoint
     clock: Clock

@@ -1,7 +1,8 @@
 """Custody: images lie encrypted at the hospital, and are decrypted into memory alone. docs/custody.md says how.
 
 importer ──> intake ──> deidentify ──> confidentiality (table E.1-1), pseudonyms, burned_in
-    └──> writer ──> store ──> index, packs, wraps (a set's keys), envelope (one AEAD), disk
-                      ^          keys (the site's keys, and what it has seen)
-table ────────────────┘
+    └──> dataset_writer ──> encrypted_dataset ──> dataset_index, packs, wrapped_keys (a set's keys), sealing (one AEAD)
+                              ^                    key_ring (the site's keys, and how far each set had come)
+encrypted_cases ──────────────┘
+lifecycle     the keys of data sets through the years: rotated, recovered, destroyed
 """

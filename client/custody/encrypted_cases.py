@@ -50,9 +50,9 @@ class EncryptedImage:
         """The object's own name, which no other has."""
         return f"{self.store.wraps.set}/{self._id}"
 
-    def told(self) -> dict[str, Any] | None:
+    def frame_facts(self) -> dict[str, Any] | None:
         """Of pixels, all; of a DICOM file nothing."""
-        return self.store.index.objects[self.number].told
+        return self.store.index.objects[self.number].frame_facts
 
     def seal(self, content: bytes, part: str) -> bytes:
         """A part of its decoded image."""
@@ -118,5 +118,5 @@ def origin(source: Encrypted, name: str) -> EncryptedImage:
 def _row(store: EncryptedDataset, case: Case, source: Encrypted) -> CaseRow:
     image = EncryptedImage(store, case.object)
     # Of pixels those frames are stored that the import was told.
-    frames: Frames = "all" if image.told() else source.frames if case.frame is None else case.frame
+    frames: Frames = "all" if image.frame_facts() else source.frames if case.frame is None else case.frame
     return CaseRow(image, case.label, None, case.site, case.patient, case.split, frames)

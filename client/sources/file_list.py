@@ -188,7 +188,7 @@ class _CsvRows:
     source: Manifest
     rows: list[CaseRow] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
-    seen: dict[tuple[Path, Frames], int] = field(default_factory=dict)
+    row_of_image: dict[tuple[Path, Frames], int] = field(default_factory=dict)
 
     def take(self, number: int, record: Sequence[str]) -> None:
         if len(record) != len(self.columns):
@@ -210,10 +210,10 @@ class _CsvRows:
             self._bad(number, f"split '{cells['split']}'; expected {', '.join(SPLITS)}")
         elif wrong := _wrong_label(cells["label"], self.source):
             self._bad(number, wrong)
-        elif (file, frames) in self.seen:
-            self._bad(number, f"the same image as in row {self.seen[file, frames]}: {cells['path']}")
+        elif (file, frames) in self.row_of_image:
+            self._bad(number, f"the same image as in row {self.row_of_image[file, frames]}: {cells['path']}")
         else:
-            self.seen[file, frames] = number
+            self.row_of_image[file, frames] = number
             self.rows.append(
                 CaseRow(ImageFile(file), cells["label"], number, cells.get("site"), cells.get("patient"), split, frames)
             )  # fmt: skip

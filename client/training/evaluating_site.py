@@ -109,11 +109,11 @@ class EvaluatingSite:
                 and all that `SecuredSite` and `ModelEvaluator` raise. Nothing leaves then.
         """
         if request.kind == ASKED:
-            return Reply({MESSAGE: np.frombuffer(self._published(request), np.uint8)}), state
+            return Reply({MESSAGE: np.frombuffer(self._signed_figures(request), np.uint8)}), state
         if request.kind == "secagg/join":
             self._join(request)
         elif request.kind == "secagg/agree":
-            declared, plan = self._declared(), self.secured.plan
+            declared, plan = self._declarations(), self.secured.plan
             members = Survivors.decode(bytes_in(request, MESSAGE)).members
             declarations.refuse_lone_figures(
                 [plan.cohort[m] for m in members if m < len(plan.cohort)], declared["publishing"]
@@ -142,7 +142,7 @@ class EvaluatingSite:
         declarations.refuse_lone_figures(proposal.cohort, publishing := declarations.publishing_sites(decisions))
         write_json(self._room / "declared.json", {"bound": proposal.config.hex(), "publishing": publishing})
 
-    def _declared(self) -> dict[str, Any]:
+    def _declarations(self) -> dict[str, Any]:
         content: dict[str, Any] = read_json(self._room / "declared.json") or {}
         if content.get("bound") != self.secured.plan.config.hex():
             raise PolicyError("other-decision", "a sum before its sites' declarations: it has to be begun again.")
@@ -151,10 +151,13 @@ class EvaluatingSite:
     def _note_release(self) -> None:
         """Remember a sum that this site helped to unmask, and who published then."""
         at_hand, plan = self.secured.round, self.secured.plan
-        content = {"sites": [plan.cohort[m] for m in at_hand.survivors], "publishing": self._declared()["publishing"]}
+        content = {
+            "sites": [plan.cohort[m] for m in at_hand.survivors],
+            "publishing": self._declarations()["publishing"],
+        }
         write_json(self._room / f"released-{at_hand.question.hex()}.json", content)
 
-    def _published(self, request: Request) -> bytes:
+    def _signed_figures(self, request: Request) -> bytes:
         """This site's own counts of a model, signed."""
         name, evaluate = self.secured.site.cases.name, replace(request, kind="evaluate")
         decision = PlanInbox(self.home).decision(self.plan)

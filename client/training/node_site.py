@@ -37,7 +37,7 @@ class SimulatedState(Protocol):
         ...
 
     def write(self, name: str, content: bytes) -> None:
-        """Replace it."""
+        """Replace the byte string of this name."""
         ...
 
 
