@@ -9,23 +9,22 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")  # Flower reads it when it is imported
 
 from flwr.app import ConfigRecord, Context, RecordDict
 from flwr.clientapp import ClientApp
-from flwr.server.superlink.fleet.vce.backend.backend import BackendConfig
 from flwr.serverapp import Grid, ServerApp
 
 from common.errors import ConfigError, QuorumError
 from common.messages.transport import NONE, Misfortunes
 from common.models import tensorflow_loading
-from server.app import POLL_S, FlowerTransport, ask
+from server.superlink.flower_transport import POLL_S, FlowerTransport, ask
 
 T = TypeVar("T")
 
-GATHERING_S = 120.0
+CONNECT_S = 120.0
 """How long to wait for the simulated sites."""
 
 
@@ -60,7 +59,7 @@ def simulate(client: ClientApp, engine: Engine, drive: Callable[[FlowerTransport
     @server.main()
     def main(grid: Grid, context: Context) -> None:
         try:
-            nodes = introduced(grid, engine.sites, engine.timeout_s, stop)
+            nodes = introduce_sites(grid, engine.sites, engine.timeout_s, stop)
             outcome.append(drive(FlowerTransport(grid, nodes, misfortunes=engine.misfortunes, stop=stop)))
         except BaseException as error:
             fault.append(error)
@@ -73,7 +72,7 @@ def simulate(client: ClientApp, engine: Engine, drive: Callable[[FlowerTransport
     # What goes wrong reaches `drive` as a site's silence with its reason; the rest of Flower's and Ray's log says that
     # `run_simulation` will give way to the command `flwr run`, which cannot be called with a function.
     logging.getLogger("flwr").setLevel(logging.CRITICAL)
-    resources: BackendConfig = {
+    resources: dict[str, Any] = {
         "init_args": {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": False},
         "client_resources": {"num_cpus": engine.cores_per_site, "num_gpus": 0},
     }
@@ -101,20 +100,21 @@ def _interrupt_sets(stop: threading.Event) -> Iterator[None]:
         stop.set()
 
 
-def introduced(grid: Grid, expected: int, timeout_s: float, stop: threading.Event) -> dict[str, int]:
+def introduce_sites(grid: Grid, sites: int, timeout_s: float, stop: threading.Event) -> dict[str, int]:
     """Which node is which of the simulated sites, each having read its images.
 
     Raises:
         QuorumError: fewer sites than expected introduced themselves.
     """
-    deadline = time.monotonic() + GATHERING_S
-    while len(nodes := sorted(grid.get_node_ids())) < expected and time.monotonic() < deadline:
+    deadline = time.monotonic() + CONNECT_S
+    while len(nodes := sorted(grid.get_node_ids())) < sites and time.monotonic() < deadline:
         if stop.wait(POLL_S):
             raise KeyboardInterrupt
-    found, refusals = {}, []
+    names: dict[str, int] = {}
+    refusals: list[str] = []
 
-    def wait(heard: int) -> int:
-        if heard >= 0 and stop.wait(POLL_S):
+    def wait(count: int) -> int:
+        if count >= 0 and stop.wait(POLL_S):
             raise KeyboardInterrupt
         return 0
 
@@ -122,9 +122,9 @@ def introduced(grid: Grid, expected: int, timeout_s: float, stop: threading.Even
         if message.has_error():
             refusals.append(str(message.error.reason))
         else:
-            found[str(cast(ConfigRecord, message.content["about"])["site"])] = node
-    if len(found) < expected:
+            names[str(cast(ConfigRecord, message.content["about"])["site"])] = node
+    if len(names) < sites:
         raise QuorumError(
-            f"{len(found)} of {expected} simulated sites introduced themselves. {' '.join(sorted(set(refusals)))}"
+            f"{len(names)} of {sites} simulated sites introduced themselves. {' '.join(sorted(set(refusals)))}"
         )
-    return found
+    return names

@@ -8,7 +8,7 @@ from common.config import Config
 from common.metrics import performance
 from server.rounds import checkpoint, loop
 from server.rounds.aggregation import Aggregator
-from server.rounds.loop import RoundRecord, Standing
+from server.rounds.loop import RoundRecord, TrainingState
 from server.rounds.secure_sum import SecureSum
 from simulation.experiment import Experiment, TrainedModel
 
@@ -21,36 +21,36 @@ def train(experiment: Experiment, name: str, config: Config, aggregator: Aggrega
     transport = aggregator.transport
     course = Course.of(config, experiment.model, experiment.seed, transport.sites())
     saved = checkpoint.load(path, transport.sites(), digest)
-    if isinstance(aggregator, SecureSum) and aggregator.keep:
+    if isinstance(aggregator, SecureSum) and aggregator.transcripts:
         # the sites go on from the checkpoint, so what was kept of later questions will be written again
-        aggregator.keep.discard(since=saved[0].place.number if saved else 0)
+        aggregator.transcripts.discard(since=saved[0].place.number if saved else 0)
     if saved:
-        standing, states = saved
+        state, states = saved
         transport.states.update(states)
     else:
-        standing = loop.begin(course, aggregator)
+        state = loop.begin(course, aggregator)
     units = experiment.training_cases(transport.sites()) / config.federation.rounds
-    experiment.watch.skip(units * standing.round)
-    for standing in loop.run(course, aggregator, standing):  # noqa: B020 each goes on from the last
-        checkpoint.save(path, standing, transport.states, digest)
-        record = standing.records[-1]
+    experiment.watch.skip(units * state.round)
+    for state in loop.run(course, aggregator, state):  # noqa: B020 each goes on from the last
+        checkpoint.save(path, state, transport.states, digest)
+        record = state.records[-1]
         log.info("seed %d %s %s", experiment.seed, name, asdict(record))
         description = _description(name, record, config.federation.rounds)
-        experiment.watch.advance(units, description, milestone=_is_first_evaluation(standing))
-    experiment.watch.skip(units * (config.federation.rounds - standing.round))  # stopped early
+        experiment.watch.advance(units, description, milestone=_is_first_evaluation(state))
+    experiment.watch.skip(units * (config.federation.rounds - state.round))  # stopped early
     return TrainedModel(
-        weights=standing.best,
-        normalisation=standing.normalisation,
-        threshold=performance.operating_point(standing.best_counts, config.operating_point),
-        records=standing.records,
-        best_round=standing.best_round,
-        counts=standing.best_counts,
-        likeness=standing.place.appearance,
+        weights=state.best,
+        normalisation=state.normalisation,
+        threshold=performance.operating_point(state.best_counts, config.operating_point),
+        records=state.records,
+        best_round=state.best_round,
+        counts=state.best_counts,
+        likeness=state.place.appearance,
     )
 
 
-def _is_first_evaluation(standing: Standing) -> bool:
-    *before, last = standing.records
+def _is_first_evaluation(state: TrainingState) -> bool:
+    *before, last = state.records
     return bool(last.validation) and not any(record.validation for record in before)
 
 

@@ -34,18 +34,18 @@ AHEAD_S = 600.0
 
 @dataclass(frozen=True)
 class Catalogue:
-    """In a coordinator's folder."""
+    """The catalogue in a coordinator's folder."""
 
     home: Home
 
     @property
     def folder(self) -> Path:
-        """Where."""
+        """Where the catalogue is."""
         return self.home.folder / "catalogue"
 
     @property
     def packages(self) -> Packages:
-        """Of the models that are offered."""
+        """The packages of the models that are offered."""
         return Packages(self.folder)
 
     # --- reading ----------------------------------------------------------------------------------------------------
@@ -66,9 +66,9 @@ class Catalogue:
             AuditError: that key is not there, or nobody vouched for it.
             WireError: a paper is damaged.
         """
-        return self._signed(self._papers, self.offers())
+        return self._sign(self._papers, self.offers())
 
-    def _signed(self, papers: int, offers: Sequence[Offer]) -> Listing:
+    def _sign(self, papers: int, offers: Sequence[Offer]) -> Listing:
         consortium = self.home.consortium
         try:
             voucher = self.home.voucher.read_bytes()
@@ -82,7 +82,7 @@ class Catalogue:
 
     def next_versions(self, owner: str) -> dict[str, int]:
         """By name, the version that an owner's next entry must have; of names that are not here it is 1."""
-        return {name: version + 1 for of, name, version in self._brought if of == owner}
+        return {name: version + 1 for of, name, version in self._all_headings if of == owner}
 
     def package(self, sha256: str) -> Path:
         """The file of a package that is offered.
@@ -91,7 +91,7 @@ class Catalogue:
             CatalogueError: it is none.
         """
         if (
-            sha256 in self._offered() and (path := self.packages.path(sha256)).exists()
+            sha256 in self._offered_packages() and (path := self.packages.path(sha256)).exists()
         ):  # else its owner was suspended once
             return path
         raise CatalogueError(f"package {sha256[:12]!r}…: is not offered, or not any more. Ask for the catalogue again.")
@@ -104,20 +104,22 @@ class Catalogue:
 
     def doubts(self, plan: PlanContent) -> Iterator[str]:
         """What speaks against asking the sites of a plan, by what they offer; nothing where nobody offers anything."""
-        offered = [one.content for one in self.offers() if isinstance(one.content.offer, DatasetOffer)]
-        for site in plan.cohort if offered else ():
-            told = next((entry.offer for entry in offered if entry.owner == site and _asked(entry, plan)), None)
-            if not isinstance(told, DatasetOffer):
+        datasets = [one.content for one in self.offers() if isinstance(one.content.offer, DatasetOffer)]
+        for site in plan.cohort if datasets else ():
+            offer = next(
+                (entry.offer for entry in datasets if entry.owner == site and _is_data_set_of(entry, plan)), None
+            )
+            if not isinstance(offer, DatasetOffer):
                 yield f"{site} offers no data set '{plan.dataset}' in the catalogue."
-            elif told.labels != plan.labels:
-                yield f"{site}: its {plan.dataset} has the labels {', '.join(told.labels)}, by the catalogue."
-            elif plan.purpose not in told.purposes:
-                yield f"{site}: its {plan.dataset} is for {', '.join(told.purposes) or 'nothing'}, by the catalogue."
+            elif offer.labels != plan.labels:
+                yield f"{site}: its {plan.dataset} has the labels {', '.join(offer.labels)}, by the catalogue."
+            elif plan.purpose not in offer.purposes:
+                yield f"{site}: its {plan.dataset} is for {', '.join(offer.purposes) or 'nothing'}, by the catalogue."
 
     def countries(self, sites: Collection[str]) -> dict[str, str]:
         """In which country sites are, by what they say of the data sets that they offer."""
-        told = [(one.content.owner, one.content.offer) for one in self.offers() if one.content.owner in sites]
-        return {site: offer.country for site, offer in told if isinstance(offer, DatasetOffer) and offer.country}
+        pairs = [(one.content.owner, one.content.offer) for one in self.offers() if one.content.owner in sites]
+        return {site: offer.country for site, offer in pairs if isinstance(offer, DatasetOffer) and offer.country}
 
     # --- taking -----------------------------------------------------------------------------------------------------
 
@@ -149,7 +151,7 @@ class Catalogue:
             self.home.log.record("offer withdrawn" if offer.withdrawn else "offer taken", facts=facts)
             path = _paper(self.folder, self._papers + 1)
             tensorfile.write_atomically(path, offer.document.encode())
-            self.packages.forget(self._offered())
+            self.packages.forget(self._offered_packages())
         return offer
 
     # --- inside -----------------------------------------------------------------------------------------------------
@@ -166,21 +168,21 @@ class Catalogue:
         return papers, _paper(self.folder, papers).stat().st_mtime_ns if papers else 0
 
     @property
-    def _brought(self) -> tuple[tuple[str, str, int], ...]:
+    def _all_headings(self) -> tuple[tuple[str, str, int], ...]:
         """Owner, name and version of every paper, the oldest first."""
         return _headings(self.folder, *self._stamp)
 
-    def _offered(self) -> set[str]:
+    def _offered_packages(self) -> set[str]:
         """SHA-256 of the packages that are offered."""
         return {one.content.offer.sha256 for one in self.offers() if isinstance(one.content.offer, ModelOffer)}
 
     def _refuse_unfit(self, offer: Offer) -> None:
         content = offer.content
-        expected = self.next_versions(content.owner).get(content.name, 1)
-        if content.version != expected:
+        next_version = self.next_versions(content.owner).get(content.name, 1)
+        if content.version != next_version:
             raise CatalogueError(
-                f"{content.address}: version {content.version}, expected {expected}. Read the catalogue, and make it "
-                "anew."
+                f"{content.address}: version {content.version}, expected {next_version}. Read the catalogue, and make "
+                "it anew."
             )
         if content.made_s > time.time() + AHEAD_S:
             raise CatalogueError(f"{content.address}: was made in the future. Set the clock of that machine.")
@@ -189,10 +191,10 @@ class Catalogue:
                 f"{content.address}: a withdrawal that describes something, expected one that does not."
             )
         later = [*(one for one in self.offers() if one.content.address != content.address), offer]
-        self._signed(self._papers + 1, later)
+        self._sign(self._papers + 1, later)
         if not offer.withdrawn:
             self._refuse_crowding(content, later)
-        if sum(of == content.owner for of, _, _ in self._brought) >= MOST_PAPERS:
+        if sum(of == content.owner for of, _, _ in self._all_headings) >= MOST_PAPERS:
             raise CatalogueError(
                 f"{content.by} has brought {MOST_PAPERS} entries and withdrawals, the most there may be."
             )
@@ -200,8 +202,8 @@ class Catalogue:
     def _refuse_crowding(self, content: OfferContent, later: Sequence[Offer]) -> None:
         """One owner leaves room for the others; its new entry is in `later` already."""
         papers = [(one.content, len(one.document.encode())) for one in later]
-        own = [(one, size) for one, size in papers if one.owner == content.owner]
-        there = [one.offer for one, _ in own if not isinstance(one.offer, WithdrawnOffer)]
+        own_entries = [(one, size) for one, size in papers if one.owner == content.owner]
+        there = [one.offer for one, _ in own_entries if not isinstance(one.offer, WithdrawnOffer)]
         if len(there) > MOST_OFFERS:
             raise CatalogueError(
                 f"{content.by} offers {MOST_OFFERS} things, {MOST_OFFERS} at most. Withdraw one first."
@@ -212,14 +214,14 @@ class Catalogue:
                 f"{content.by}: packages of {packages:,} bytes, {MOST_HELD:,} at most. Withdraw one first."
             )
         share = ROOM // 2 // (len(self.home.identities()) + 1)
-        if sum(size for _, size in papers) > ROOM // 2 and (taken := sum(size for _, size in own)) > share:
+        if sum(size for _, size in papers) > ROOM // 2 and (own_bytes := sum(size for _, size in own_entries)) > share:
             raise CatalogueError(
-                f"the catalogue is half full, and the entries of {content.by} would have {taken:,} bytes, {share:,} at "
-                "most then. Withdraw one first."
+                f"the catalogue is half full, and the entries of {content.by} would have {own_bytes:,} bytes, "
+                f"{share:,} at most then. Withdraw one first."
             )
 
 
-def _asked(entry: OfferContent, plan: PlanContent) -> bool:
+def _is_data_set_of(entry: OfferContent, plan: PlanContent) -> bool:
     """Whether this is the data set that a plan asks for."""
     return isinstance(entry.offer, DatasetOffer) and entry.offer.dataset == plan.dataset
 
@@ -239,5 +241,5 @@ def _newest(folder: Path, papers: int, _last_ns: int, roster: bytes, pins: Pins)
 
 @lru_cache(maxsize=8)
 def _headings(folder: Path, papers: int, _last_ns: int) -> tuple[tuple[str, str, int], ...]:
-    found = (read_document(_paper(folder, number + 1), "offer").content for number in range(papers))
-    return tuple((told["owner"], told["name"], told["version"]) for told in found)
+    contents = (read_document(_paper(folder, number + 1), "offer").content for number in range(papers))
+    return tuple((heading["owner"], heading["name"], heading["version"]) for heading in contents)

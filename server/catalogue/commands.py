@@ -11,6 +11,7 @@ from common.cli.command import Command
 from common.errors import CatalogueError, ConfigError
 from common.storage import tensorfile
 from server.catalogue.catalogue import Catalogue
+from server.consortium.arguments import add_root
 from server.consortium.home import Home
 
 CATALOGUE = """What partners offer each other: data sets, described and counted (no image leaves), models, and plans.
@@ -30,9 +31,7 @@ the rest."""
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
     command_parts.arguments(parser, "show", "take", "offer", "withdraw", "export")
-    parser.add_argument("--home", type=Path, default=Path("consortium"), metavar="DIR",
-                        help="the coordinator's folder (consortium)")  # fmt: skip
-    parser.add_argument("--root", type=Path, metavar="FILE", help="the root key, where it is not in the folder")
+    add_root(parser)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -77,14 +76,14 @@ def _offer(catalogue: Catalogue, options: argparse.Namespace) -> int:
 
 def _withdraw(catalogue: Catalogue, options: argparse.Namespace) -> int:
     name = command_parts.what(options)
-    own = {o.content.name: o.content for o in catalogue.listing().offers if not (o.content.owner or o.withdrawn)}
-    if name not in own:
+    own_offers = {o.content.name: o.content for o in catalogue.listing().offers if not (o.content.owner or o.withdrawn)}
+    if name not in own_offers:
         raise CatalogueError(
-            f"{name}: the consortium itself offers no such thing; it offers {', '.join(own) or 'nothing'}. What a site "
-            "offers it withdraws itself."
+            f"{name}: the consortium itself offers no such thing; it offers {', '.join(own_offers) or 'nothing'}. What "
+            "a site offers it withdraws itself."
         )
     roots = catalogue.home.root_keys(options.root)
-    catalogue.take("", Offer.make(withdrawal(own[name]), roots).document.encode())
+    catalogue.take("", Offer.make(withdrawal(own_offers[name]), roots).document.encode())
     print(f"Withdrawn: {name}. Who has read it knows it all the same.")
     return 0
 

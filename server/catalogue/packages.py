@@ -24,7 +24,7 @@ SPARE = 2**30
 
 @dataclass(frozen=True)
 class Packages:
-    """In a catalogue's folder."""
+    """The packages in a catalogue's folder."""
 
     folder: Path
 
@@ -85,18 +85,18 @@ class Packages:
             if incoming.stat().st_size != model.size:
                 raise CatalogueError(f"{model.model}: its package has not come, or not whole. Offer it again.")
             with incoming.open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
                 os.fsync(file.fileno())
-            if found == model.sha256:
+            if digest == model.sha256:
                 incoming.rename(path)
             shutil.rmtree(incoming.parent)
-        if found != model.sha256:
+        if digest != model.sha256:
             raise CatalogueError(f"{model.model}: its package came damaged. Offer it again.")
 
-    def forget(self, offered: Collection[str]) -> None:
+    def forget(self, digests: Collection[str]) -> None:
         """Remove the packages that nobody offers any more."""
         for path in self.path("").glob("*"):
-            if path.name not in offered:
+            if path.name not in digests:
                 path.unlink()
 
     def _incoming(self, site: str) -> Path:

@@ -29,8 +29,8 @@ from common.trust.roster import Pins, Roster, load_verified_roster
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
-class Settings(Frozen):
-    """`consortium.yaml`."""
+class ConsortiumSettings(Frozen):
+    """What `consortium.yaml` says: name, address, ports."""
 
     consortium: str
     address: Annotated[str, Field(pattern=ADDRESS)]
@@ -43,21 +43,21 @@ class Settings(Frozen):
     """Flower's own API, on loopback alone."""
 
     @classmethod
-    def checked(cls, told: object) -> Self:
+    def parse(cls, content: object) -> Self:
         """From what a file or a command line says.
 
         Raises:
             ConfigError: naming the key.
         """
         try:
-            return cls.model_validate(told)
+            return cls.model_validate(content)
         except ValidationError as error:
             raise ConfigError(configuration.readable(Path("consortium.yaml"), error, cls)) from None
 
 
 @dataclass(frozen=True)
 class Home:
-    """The folder."""
+    """The coordinator's folder: paths, keys, who is a member."""
 
     folder: Path
 
@@ -73,7 +73,7 @@ class Home:
         return home
 
     @property
-    def settings(self) -> Settings:
+    def settings(self) -> ConsortiumSettings:
         """What `consortium.yaml` says.
 
         Raises:
@@ -81,7 +81,7 @@ class Home:
         """
         path = self.folder / "consortium.yaml"
         try:
-            return Settings.checked(configuration.parse_yaml(path.read_bytes(), path))
+            return ConsortiumSettings.parse(configuration.parse_yaml(path.read_bytes(), path))
         except FileNotFoundError:
             raise ConfigError(
                 f"{self.folder}: no consortium.yaml. Make a consortium with `python -m server init`, or name its "
@@ -101,8 +101,8 @@ class Home:
     @property
     def roster(self) -> Roster:
         """The current roster."""
-        found = self.consortium
-        return load_verified_roster(found.roster, found.pins)
+        consortium = self.consortium
+        return load_verified_roster(consortium.roster, consortium.pins)
 
     @property
     def authority(self) -> Path:
@@ -111,7 +111,7 @@ class Home:
 
     @property
     def log(self) -> Log:
-        """What was done here."""
+        """The audit log: what was done at this coordinator."""
         return Log(self.folder / "audit", f"consortium {self.pins.federation}")
 
     @property
@@ -121,7 +121,7 @@ class Home:
 
     @property
     def live(self) -> Path:
-        """What the running processes keep."""
+        """Where the running processes keep what they have."""
         return self.folder / "live"
 
     def root_keys(self, elsewhere: Path | None = None) -> list[Ed25519PrivateKey]:

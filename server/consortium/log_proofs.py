@@ -13,24 +13,28 @@ from common.storage.files import replace
 from server.consortium.home import Home
 
 
-def vouched(home: Home, roots: Sequence[Ed25519PrivateKey]) -> None:
+def ensure_voucher(home: Home, roots: Sequence[Ed25519PrivateKey]) -> None:
     """Let the roots vouch for the key of this coordinator's log, if they have not yet; the log is begun for it."""
     path, key = home.voucher, home.log.begin()
     if not path.exists():
         replace(path, sign_log_key(key, home.pins.federation, roots))
 
 
-class History:
+class LogProofs:
     """What the gateway answers. It keeps the tree, and reads what is new; for one thread at a time."""
 
     def __init__(self, home: Home) -> None:
-        self._home, self._tree, self._read = home, Tree(), 0
+        self._home = home
+        self._tree = Tree()
+        self._offset = 0
+        """Bytes of the log that are in the tree."""
 
-    def shown(self, seen: int, words: Sequence[Any] = ()) -> dict[str, Any]:
+    def head_with_proofs(self, size: int, statements: Sequence[Any] = ()) -> dict[str, Any]:
         """The newest head, for a site that saw one of so many entries; until the roots vouch for its key, none.
 
         Args:
-            words: what other sites say that they saw (`common.audit.witness_statement`), to be handed on with proofs.
+            statements: what other sites say that they saw (`common.audit.witness_statement`), handed on with
+                proofs.
 
         Raises:
             AuditError: the log is not what was written.
@@ -39,17 +43,18 @@ class History:
         if (head := log.head()) is None or not self._home.voucher.exists():
             return {"head": None}
         for _ in range(2):
-            for line in log.lines(self._read):
+            for line in log.lines(self._offset):
                 self._tree.append(leaf_hash(line))
-                self._read += len(line) + 1
+                self._offset += len(line) + 1
             if head.size <= len(self._tree) and self._tree.root(head.size) == head.root:
-                told: dict[str, Any] = {"head": head.document.to_json(), "proof": self._proof(seen, head.size)}
-                told["witnesses"] = [
-                    {"paper": word, "proof": self._proof(word["content"]["size"], head.size)} for word in words
+                answer: dict[str, Any] = {"head": head.document.to_json(), "proof": self._proof(size, head.size)}
+                answer["witnesses"] = [
+                    {"paper": statement, "proof": self._proof(statement["content"]["size"], head.size)}
+                    for statement in statements
                 ]
-                return told | {"voucher": self._home.voucher.read_text(encoding="utf-8")}
-            self._tree, self._read = Tree(), 0  # the log was put aside, or restored, while this process ran
+                return answer | {"voucher": self._home.voucher.read_text(encoding="utf-8")}
+            self._tree, self._offset = Tree(), 0  # the log was put aside, or restored, while this process ran
         raise AuditError(f"{log.folder}: is not what was written. {RESTORE}")
 
-    def _proof(self, seen: int, size: int) -> list[str]:
-        return [piece.hex() for piece in self._tree.consistency(seen, size)] if 0 <= seen <= size else []
+    def _proof(self, known_size: int, size: int) -> list[str]:
+        return [piece.hex() for piece in self._tree.consistency(known_size, size)] if 0 <= known_size <= size else []

@@ -21,15 +21,15 @@ from common.trust.joining import JoinRequest, Welcome, checked_name
 from common.trust.keys import public_of
 from common.trust.roster import MAX_PURPOSES, MAX_SITES, MIN_COHORT, ConsortiumPolicy, Member, Roster
 from server.consortium import tls
-from server.consortium.home import Home, Settings
-from server.consortium.log_proofs import vouched
+from server.consortium.home import ConsortiumSettings, Home
+from server.consortium.log_proofs import ensure_voucher
 
 DAY_S = 86_400
 CERTIFICATE_DAYS = 3 * 365
 MOST_DAYS = 3650
 
 
-def begin(home: Home, settings: Settings, purposes: tuple[str, ...] = (PURPOSE,), days: int = 365) -> Roster:
+def begin(home: Home, settings: ConsortiumSettings, purposes: tuple[str, ...] = (PURPOSE,), days: int = 365) -> Roster:
     """Make a consortium without members: root key, TLS authority and certificate, policy, roster version 1.
 
     Raises:
@@ -82,15 +82,16 @@ def admit(home: Home, request: JoinRequest, roots: list[Ed25519PrivateKey], *, n
 
 
 def _put_on_roster(home: Home, request: JoinRequest, roots: list[Ed25519PrivateKey], new_keys: bool) -> None:
-    roster, known, requests = home.roster, {m.site: m for m in home.roster.members}, home.requests()
-    before = known.get(request.site)
+    roster, requests = home.roster, home.requests()
+    members = {member.site: member for member in roster.members}
+    before = members.get(request.site)
     if before and not new_keys and before.key != request.identity:
         raise ConfigError(
             f"site {request.site} is a member already, with other keys. If it moved to new ones, and you have "
             "compared their fingerprint by telephone: admit it with --new-keys. Else it needs another name."
         )
     if new_keys and not before:
-        raise ConfigError(f"site {request.site} is no member; expected one of {', '.join(known) or 'nobody'}.")
+        raise ConfigError(f"site {request.site} is no member; expected one of {', '.join(members) or 'nobody'}.")
     last = requests.get(request.site)
     if before and before.status == "suspended" and last and _shares_a_key(last, request):
         raise ConfigError(
@@ -130,7 +131,8 @@ def renew(home: Home, days: int, roots: list[Ed25519PrivateKey]) -> Roster:
         ConfigError: for a number of days that makes no sense.
         RunError: somebody else is changing the roster.
     """
-    expires_s, settings, key_file = _until(days), home.settings, home.folder / "tls" / "server.key"
+    expires_s, settings = _until(days), home.settings
+    key_file = home.folder / "tls" / "server.key"
     pair = home.authority.read_bytes(), (home.folder / "tls" / "ca.key").read_bytes()
     certificate, key = tls.issue(pair, [_host(settings)], CERTIFICATE_DAYS)
     with _alone(home):
@@ -140,7 +142,7 @@ def renew(home: Home, days: int, roots: list[Ed25519PrivateKey]) -> Roster:
         return _publish(home, replace(_next(home.roster, home.roster.members), expires_s=expires_s), roots)
 
 
-def _host(settings: Settings) -> str:
+def _host(settings: ConsortiumSettings) -> str:
     return settings.address.rpartition(":")[0].strip("[]")
 
 
@@ -167,7 +169,7 @@ def _next(roster: Roster, members: tuple[Member, ...]) -> Roster:
 
 
 def _publish(home: Home, roster: Roster, roots: list[Ed25519PrivateKey]) -> Roster:
-    vouched(home, roots)
+    ensure_voucher(home, roots)
     file = roster.sign(roots)
     tensorfile.write_atomically(home.folder / "rosters" / f"{roster.version:06d}", file)
     tensorfile.write_atomically(home.folder / "roster", file)

@@ -1,4 +1,4 @@
-"""One look at the coordinator's folder, from which every part of the live page is made."""
+"""The coordinator's folder at one moment, from which every part of the live page is made."""
 
 import time
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from common.storage.files import read_json
 from server.consortium.home import Home
 from server.report.markup import Child
 from server.runs.run import OVER, Run
-from server.runs.status import SiteStatus, current, sites
+from server.runs.status import SiteStatus, current_run, site_statuses
 
 STAGES = {"waiting": "◔ waiting", "running": "▶ running", "finished": "✓ finished", "failed": "✕ failed",
           "stopped": "■ stopped"}  # fmt: skip
@@ -20,8 +20,8 @@ Marks = list[Child]
 
 
 @dataclass(frozen=True)
-class Look:
-    """One look at everything, so that all parts of a page are of one moment."""
+class ConsortiumView:
+    """Everything at one moment, so that all parts of a page are of one moment."""
 
     home: Home
     now: float
@@ -32,8 +32,8 @@ class Look:
     sites: list[SiteStatus]
 
     @classmethod
-    def at(cls, home: Home, name: str = "") -> "Look":
-        """As it is now.
+    def at(cls, home: Home, name: str = "") -> "ConsortiumView":
+        """The coordinator's folder as it is now.
 
         Args:
             name: the run to show; empty: the one that goes on, else the newest.
@@ -41,9 +41,9 @@ class Look:
         Raises:
             PlanError: there is no such run.
         """
-        run = Run.find(home, name) if name else current(home) or next(iter([*Run.all(home)][::-1]), None)
+        run = Run.find(home, name) if name else current_run(home) or next(iter([*Run.all(home)][::-1]), None)
         stage, rounds = (run.state.stage, run.rounds()) if run else ("", [])
-        return cls(home, time.time(), run, stage, rounds, sites(home, None if stage in OVER else run))
+        return cls(home, time.time(), run, stage, rounds, site_statuses(home, None if stage in OVER else run))
 
     @property
     def total(self) -> int:
@@ -51,10 +51,10 @@ class Look:
         return self.run.plan.rounds if self.run else 0
 
     @cached_property
-    def kept(self) -> int | None:
+    def best_round(self) -> int | None:
         """The round whose model is kept, from 0, once that is known."""
-        told = read_json(self.run.folder / "result.json") if self.run and self.stage in OVER else None
-        return (told or {}).get("best_round")
+        result = read_json(self.run.folder / "result.json") if self.run and self.stage in OVER else None
+        return (result or {}).get("best_round")
 
     @property
     def cohort(self) -> tuple[str, ...]:

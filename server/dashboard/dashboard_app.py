@@ -25,10 +25,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from common.errors import ConsiliumError
 from server.consortium.home import Home
-from server.dashboard.login import SESSION_S, Lock, RefusedError
+from server.dashboard.login import SESSION_S, Login, LoginRefusedError
 from server.dashboard.page_frame import page
 from server.dashboard.pages import Pages
-from server.dashboard.push import Pushed
+from server.dashboard.push import EventStreams
 from server.report.markup import Child, el
 
 OPEN = {"/login", "/page.css"}
@@ -47,38 +47,38 @@ HEADERS = {
 
 
 @dataclass
-class Door:
-    """The application.
+class DashboardApp:
+    """The live page as a web application, and who is let in.
 
     Args:
         hosts: names under which the page may be asked for; another is somebody else's page, turned to this address.
         secure: whether it is served with TLS.
         cookie: the session's name in the browser, which does not tell ports of one machine apart.
-        used: called when a link was followed.
+        on_link_used: called when a link was followed.
     """
 
     home: Home
-    lock: Lock
+    login: Login
     hosts: Collection[str]
     secure: bool = False
     cookie: str = "consilium"
-    used: Callable[[], None] = lambda: None
+    on_link_used: Callable[[], None] = lambda: None
     stopping: Callable[[], bool] = lambda: False
 
     def app(self) -> ASGIApp:
-        """As an ASGI application."""
-        pushed = Pushed(self.home, lambda request: not self.stopping() and self.admits(request))
-        pages = Pages(self.home, pushed.look)
+        """The ASGI application with all its routes."""
+        streams = EventStreams(self.home, lambda request: not self.stopping() and self.admits(request))
+        pages = Pages(self.home, streams.current_content)
         routes = [
-            *pages.routes(), Route("/events", pushed.events), Route("/session", self._session),
+            *pages.routes(), Route("/events", streams.events), Route("/session", self._session),
             Route("/login", self._login), Route("/login", self._enter, methods=["POST"]),
             Route("/logout", self._leave, methods=["POST"]),
         ]  # fmt: skip
-        return _Guarded(self, Starlette(routes=routes, exception_handlers={ConsiliumError: pages.missing}))
+        return _RequestGuard(self, Starlette(routes=routes, exception_handlers={ConsiliumError: pages.missing}))
 
     def admits(self, request: Request) -> bool:
         """Whether a request belongs to a session."""
-        return self.lock.admits(request.cookies.get(self.cookie, ""))
+        return self.login.admits(request.cookies.get(self.cookie, ""))
 
     async def _session(self, _: Request) -> Response:
         return Response(status_code=204)
@@ -88,25 +88,25 @@ class Door:
 
     async def _enter(self, request: Request) -> Response:
         try:
-            told = parse_qs((await _small(request)).decode(), max_num_fields=4, encoding="utf-8", errors="strict")
-        except (ValueError, RefusedError):
+            fields = parse_qs((await _small(request)).decode(), max_num_fields=4, encoding="utf-8", errors="strict")
+        except (ValueError, LoginRefusedError):
             return Response("expected a form", 400)
-        password = told.get("password", [""])[0]
-        return await self._let_in(lambda: self.lock.enter(password))
+        password = fields.get("password", [""])[0]
+        return await self._let_in(lambda: self.login.enter(password))
 
     async def follow(self, token: str) -> Response:
         """Exchange a link's token for a session; it is gone from the address then."""
-        answer = await self._let_in(lambda: self.lock.follow(token))
+        answer = await self._let_in(lambda: self.login.follow(token))
         if answer.status_code == 303:
-            self.used()
+            self.on_link_used()
         return answer
 
     async def _let_in(self, attempt: Callable[[], str]) -> Response:
         try:
             session = await run_in_threadpool(attempt)
-        except RefusedError as error:
+        except LoginRefusedError as error:
             with suppress(ConsiliumError, OSError):  # refused it is in any case
-                if await run_in_threadpool(self.lock.to_note):
+                if await run_in_threadpool(self.login.to_note):
                     await run_in_threadpool(self._note, "page login", "failed")
             answer = self._form(f"Not let in: {error}", 429 if error.wait_s else 403)
             if error.wait_s:
@@ -115,7 +115,7 @@ class Door:
         try:
             await run_in_threadpool(self._note, "page login", "done")
         except (ConsiliumError, OSError) as error:  # nobody looks without its being written down
-            await run_in_threadpool(self.lock.leave, session)
+            await run_in_threadpool(self.login.leave, session)
             return self._form(f"Not let in: the login could not be written down. {error}", 503)
         answer = RedirectResponse("/", 303)
         answer.set_cookie(self.cookie, session, max_age=int(SESSION_S), httponly=True, samesite="strict",
@@ -123,7 +123,7 @@ class Door:
         return answer
 
     async def _leave(self, request: Request) -> Response:
-        await run_in_threadpool(self.lock.leave, request.cookies.get(self.cookie, ""))
+        await run_in_threadpool(self.login.leave, request.cookies.get(self.cookie, ""))
         with suppress(ConsiliumError, OSError):
             await run_in_threadpool(self._note, "page logout", "done")
         answer = RedirectResponse("/login", 303)
@@ -135,7 +135,7 @@ class Door:
 
     def _form(self, problem: str = "", status: int = 200) -> Response:
         form: Child = el("p", "Follow the link that `python -m server dashboard` shows at its start. It works once.")
-        if self.lock.has_password:
+        if self.login.has_password:
             form = el(
                 "form", el("label", "Password", for_="password"),
                 el("input", id="password", name="password", type="password", autocomplete="current-password",
@@ -154,33 +154,33 @@ async def _small(request: Request) -> bytes:
     """The body of a form.
 
     Raises:
-        RefusedError: too long, too slow, or no form.
+        LoginRefusedError: too long, too slow, or no form.
     """
     if request.headers.get("content-type", "").partition(";")[0] != "application/x-www-form-urlencoded":
-        raise RefusedError("no form")
+        raise LoginRefusedError("no form")
     body = b""
     try:
         async with asyncio.timeout(FORM_S):
             async for piece in request.stream():
                 body += piece
                 if len(body) > FORM_BYTES:
-                    raise RefusedError("too long")
+                    raise LoginRefusedError("too long")
     except TimeoutError:
-        raise RefusedError("too slow") from None
+        raise LoginRefusedError("too slow") from None
     except ClientDisconnect:
         pass
     return body
 
 
 @dataclass(frozen=True)
-class _Guarded:
+class _RequestGuard:
     """Before everything: the name asked for, where a form comes from, the session. After: what a browser must not."""
 
-    door: Door
+    application: DashboardApp
     inner: ASGIApp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Answer one request, if it may be answered."""
         if scope["type"] != "http":
             await self.inner(scope, receive, send)
             return
@@ -196,25 +196,25 @@ class _Guarded:
             await send(message)
 
         request = Request(scope, receive)
-        answer = await self._refused(request)
+        answer = await self._refusal(request)
         await (answer or self.inner)(scope, receive, guarded)
 
-    async def _refused(self, request: Request) -> Response | None:
-        door, path = self.door, request.url.path
-        if _host(request.headers.get("host", "")) not in door.hosts or len(request.headers.getlist("host")) != 1:
+    async def _refusal(self, request: Request) -> Response | None:
+        application, path = self.application, request.url.path
+        if _host(request.headers.get("host", "")) not in application.hosts or len(request.headers.getlist("host")) != 1:
             return Response("this page is not served under that name", 421)
         if request.method not in ("GET", "HEAD") and not self._from_here(request):
             return Response("a form of another page", 403)
         if path == "/" and (token := request.query_params.get("token")) and request.method == "GET":
-            return await door.follow(token)
-        if path in OPEN or await run_in_threadpool(door.admits, request):
+            return await application.follow(token)
+        if path in OPEN or await run_in_threadpool(application.admits, request):
             return None
         wants_page = request.method == "GET" and "text/html" in request.headers.get("accept", "")
         return RedirectResponse("/login", 303) if wants_page else Response("log in first", 401)
 
     def _from_here(self, request: Request) -> bool:
         """Whether a form was sent from a page of ours: browsers say so themselves, and what says nothing is refused."""
-        scheme = "https" if self.door.secure else "http"
+        scheme = "https" if self.application.secure else "http"
         return request.headers.get("origin") == f"{scheme}://{request.headers['host']}"
 
 

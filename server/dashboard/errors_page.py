@@ -11,32 +11,32 @@ _PIECE = re.compile(r"`([^`]+)`|\*([^*]+)\*|\[([^\]]+)\]\([^)]*\)")
 
 def content() -> list[Child]:
     """The page's content: a section a code, whose id is the code."""
-    found: list[Child] = []
+    elements: list[Child] = []
     for block in SOURCE.read_text(encoding="utf-8").strip().split("\n\n"):
         if block.startswith("# "):
-            found.append(el("h1", block[2:]))
+            elements.append(el("h1", block[2:]))
         elif block.startswith("## "):
-            found.append(el("h2", block[3:], id=block[3:].replace(" ", "-")))
+            elements.append(el("h2", block[3:], id=block[3:].replace(" ", "-")))
         elif block.startswith("```"):
-            found.append(el("pre", block.strip("`\n")))
+            elements.append(el("pre", block.strip("`\n")))
         elif block.startswith("- "):
-            found.append(el("ul", *(el("li", *_inline(item)) for item in re.split(r"\n- ", block[2:]))))
+            elements.append(el("ul", *(el("li", *_inline(item)) for item in re.split(r"\n- ", block[2:]))))
         elif block.startswith("|"):
-            found.append(_table(block))
+            elements.append(_table(block))
         else:
-            found.append(el("p", *_inline(block)))
-    return found
+            elements.append(el("p", *_inline(block)))
+    return elements
 
 
 def _inline(text: str) -> list[Child]:
     """Code, emphasis and the words of links; all else as it is."""
-    found, at = list[Child](), 0
+    elements, at = list[Child](), 0
     for piece in _PIECE.finditer(text):
         code, emphasis, link = piece.groups()
-        found += [text[at : piece.start()]]
-        found += [el("code", code) if code else el("em", *_inline(emphasis)) if emphasis else link]
+        elements += [text[at : piece.start()]]
+        elements += [el("code", code) if code else el("em", *_inline(emphasis)) if emphasis else link]
         at = piece.end()
-    return [*found, text[at:]]
+    return [*elements, text[at:]]
 
 
 def _table(block: str) -> Child:
@@ -46,5 +46,5 @@ def _table(block: str) -> Child:
            *(el("td", *_inline(cell)) for cell in row[1:])) for row in body
     ]  # fmt: skip
     top = el("tr", *(el("th", *_inline(cell), scope="col") for cell in head))
-    shown = el("table", el("thead", top), el("tbody", *rows), class_="words")
-    return el("div", shown, class_="wide", tabindex="0", role="region", aria_label=", ".join(head))
+    table = el("table", el("thead", top), el("tbody", *rows), class_="words")
+    return el("div", table, class_="wide", tabindex="0", role="region", aria_label=", ".join(head))

@@ -9,10 +9,10 @@ from xml.etree.ElementTree import Element
 from common.errors import ConsiliumError
 from server.consortium.home import Home
 from server.dashboard import consortium_sections, run_sections
-from server.dashboard.consortium_view import Look, Marks
+from server.dashboard.consortium_view import ConsortiumView, Marks
 from server.dashboard.page_frame import html
 from server.report.markup import el
-from server.runs.status import usual_s
+from server.runs.status import typical_round_s
 
 log = logging.getLogger("consilium")
 
@@ -24,7 +24,7 @@ PARTS = {
     "audit": "Audit log",
 }  # fmt: skip
 """Parts of the page in their order, by name, with their headings."""
-MAKERS: dict[str, Callable[[Look], Marks]] = {
+MAKERS: dict[str, Callable[[ConsortiumView], Marks]] = {
     "top": consortium_sections.processes, "run": run_sections.summary, "sites": consortium_sections.hospitals,
     "curves": run_sections.curves, "rounds": run_sections.rounds, "history": consortium_sections.history,
     "catalogue": consortium_sections.offers, "audit": consortium_sections.log_head,
@@ -32,60 +32,61 @@ MAKERS: dict[str, Callable[[Look], Marks]] = {
 
 
 @dataclass(frozen=True)
-class Shown:
+class PageContent:
     """A page's content at one moment."""
 
     title: str
-    said: str
+    announcement: str
     """For whoever listens."""
     parts: dict[str, Element]
 
     @classmethod
-    def at(cls, home: Home, name: str = "") -> "Shown":
-        """As it is now. Raises as `Look.at`."""
-        look = Look.at(home, name)
-        made = {part: el("div", *_safely(make, look)) for part, make in MAKERS.items()}
-        return cls(title(look), said(look), made)
+    def at(cls, home: Home, name: str = "") -> "PageContent":
+        """As it is now. Raises as `ConsortiumView.at`."""
+        view = ConsortiumView.at(home, name)
+        parts = {part: el("div", *_safely(make, view)) for part, make in MAKERS.items()}
+        return cls(title(view), announcement(view), parts)
 
     @cached_property
-    def told(self) -> dict[str, str]:
+    def html_parts(self) -> dict[str, str]:
         """As it is sent: text, and of the parts HTML."""
-        return {"title": self.title, "said": self.said} | {part: html(made) for part, made in self.parts.items()}
+        parts = {part: html(element) for part, element in self.parts.items()}
+        return {"title": self.title, "said": self.announcement} | parts
 
 
-def title(look: Look) -> str:
+def title(view: ConsortiumView) -> str:
     """The page's name, short enough for a tab."""
-    if look.run is None:
+    if view.run is None:
         return "Consilium"
-    if look.stage == "running":
-        return f"{len(look.rounds)}/{look.total} {look.run.name} – Consilium"
-    return f"{look.stage}: {look.run.name} – Consilium"
+    if view.stage == "running":
+        return f"{len(view.rounds)}/{view.total} {view.run.name} – Consilium"
+    return f"{view.stage}: {view.run.name} – Consilium"
 
 
-def said(look: Look) -> str:
+def announcement(view: ConsortiumView) -> str:
     """What is worth interrupting somebody for who listens: not every round, and no time that runs."""
-    if look.run is None:
+    if view.run is None:
         return "No run yet."
-    text = f"Run {look.run.name} {look.stage}."
-    if look.stage != "running":
+    text = f"Run {view.run.name} {view.stage}."
+    if view.stage != "running":
         return text
     quarters = ("", " A quarter of it is done.", " Half of it is done.", " Three quarters of it are done.", "")
-    text += quarters[min(len(look.rounds) * 4 // max(look.total, 1), 4)]
-    gone = [one.site for one in look.sites if one.site in look.cohort and one.link != "connected"]
-    text += f" Not there: {', '.join(gone)}." if gone else ""
-    late = [one.site for one in look.sites if one.awaited_for] if _late(look) else []
+    text += quarters[min(len(view.rounds) * 4 // max(view.total, 1), 4)]
+    missing_sites = [one.site for one in view.sites if one.site in view.cohort and one.connection != "connected"]
+    text += f" Not there: {', '.join(missing_sites)}." if missing_sites else ""
+    late = [one.site for one in view.sites if one.awaited_for] if _late(view) else []
     return text + (f" Waiting for {', '.join(late)}." if late else "")
 
 
-def _late(look: Look) -> bool:
-    asking = look.run.progress() if look.run else None
-    return asking is not None and look.now - asking.since_s > LATE_S + usual_s(look.rounds)
+def _late(view: ConsortiumView) -> bool:
+    asking = view.run.progress() if view.run else None
+    return asking is not None and view.now - asking.since_s > LATE_S + typical_round_s(view.rounds)
 
 
-def _safely(make: Callable[[Look], Marks], look: Look) -> Marks:
+def _safely(make: Callable[[ConsortiumView], Marks], view: ConsortiumView) -> Marks:
     """One part that cannot be shown does not take the others with it."""
     try:
-        return make(look)
+        return make(view)
     except (ConsiliumError, OSError) as error:
         return [el("p", f"This cannot be shown: {error}", class_="warn")]
     except Exception:

@@ -1,4 +1,4 @@
-"""Who may look at the live page: whoever knows the password, or follows a link that works once.
+"""Who may see the live page: whoever knows the password, or follows a link that works once.
 
 Of the password a scrypt hash is kept (RFC 7914), of links and sessions a SHA-256: a copy of the files opens nothing.
 """
@@ -29,7 +29,7 @@ MOST_NOTED, NOTED_S = 60, 3600.0
 """Of refused logins so many in so long are worth an entry in a log that never shrinks."""
 
 
-class RefusedError(Exception):
+class LoginRefusedError(Exception):
     """Not let in; says why, and after how many seconds another try is looked at."""
 
     def __init__(self, why: str, wait_s: float = 0.0) -> None:
@@ -38,8 +38,8 @@ class RefusedError(Exception):
 
 
 @dataclass
-class Lock:
-    """The lock of one coordinator's page. Threads may share it."""
+class Login:
+    """Passwords, links and sessions of one coordinator's page. Threads may share it."""
 
     home: Home
     _alone: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -65,8 +65,8 @@ class Lock:
         if len(password) < LEAST_LENGTH:
             raise ConfigError(f"a password of {len(password)} characters, expected {LEAST_LENGTH} at least.")
         salt = secrets.token_bytes(16)
-        told = {"salt": salt.hex(), "scrypt": Scrypt(salt=salt, **SCRYPT).derive(password.encode()).hex()}
-        replace(self._password, json.dumps(told).encode())
+        content = {"salt": salt.hex(), "scrypt": Scrypt(salt=salt, **SCRYPT).derive(password.encode()).hex()}
+        replace(self._password, json.dumps(content).encode())
         self._sessions.unlink(missing_ok=True)
 
     def link(self) -> str:
@@ -82,30 +82,30 @@ class Lock:
         """A new session for the token of a link.
 
         Raises:
-            RefusedError: it is not the one, or was used, or a password was set since.
+            LoginRefusedError: it is not the one, or was used, or a password was set since.
         """
         with self._alone:
             if self.has_password or self._link is None or not hmac.compare_digest(self._link, _digest(token)):
-                raise RefusedError("this link was used already, or is not of this process.")
+                raise LoginRefusedError("this link was used already, or is not of this process.")
             self._link = None
-            return self._begun()
+            return self._begin_session()
 
     def enter(self, password: str) -> str:
         """A new session for the password. One guess at a time; after three wrong ones, each costs a pause.
 
         Raises:
-            RefusedError: wrong, or too early.
+            LoginRefusedError: wrong, or too early.
         """
         with self._alone:
             if (wait_s := self._closed_until_s - time.monotonic()) > 0:
-                raise RefusedError(f"too many wrong passwords. Try again in {wait_s:.0f} s.", wait_s)
+                raise LoginRefusedError(f"too many wrong passwords. Try again in {wait_s:.0f} s.", wait_s)
             if not self._fits(password):
                 self._wrong += 1
                 wait_s = min(2.0 ** (self._wrong - FREE_TRIES), LONGEST_WAIT_S) if self._wrong >= FREE_TRIES else 0.0
                 self._closed_until_s = time.monotonic() + wait_s
-                raise RefusedError("wrong password.", wait_s)
+                raise LoginRefusedError("wrong password.", wait_s)
             self._wrong = 0
-            return self._begun()
+            return self._begin_session()
 
     def to_note(self) -> bool:
         """Whether one more refused login is to be written down: any web page can have a browser follow a wrong link."""
@@ -119,38 +119,40 @@ class Lock:
 
     def admits(self, session: str) -> bool:
         """Whether a session is going on. It is looked up by its digest, so time tells nothing of it."""
-        return self._known().get(_digest(session).hex(), 0.0) > time.time()
+        return self._sessions_by_digest().get(_digest(session).hex(), 0.0) > time.time()
 
     def leave(self, session: str) -> None:
         """End a session."""
         with self._alone:
-            known = self._known()
-            known.pop(_digest(session).hex(), None)
-            replace(self._sessions, json.dumps(known).encode())
+            sessions = self._sessions_by_digest()
+            sessions.pop(_digest(session).hex(), None)
+            replace(self._sessions, json.dumps(sessions).encode())
 
     def _fits(self, password: str) -> bool:
-        told = glance(self._password) if self.has_password else None
-        if not told:
+        content = glance(self._password) if self.has_password else None
+        if not content:
             return False
         try:
-            Scrypt(salt=bytes.fromhex(told["salt"]), **SCRYPT).verify(password.encode(), bytes.fromhex(told["scrypt"]))
+            Scrypt(salt=bytes.fromhex(content["salt"]), **SCRYPT).verify(
+                password.encode(), bytes.fromhex(content["scrypt"])
+            )
         except (InvalidKey, KeyError, TypeError, ValueError):
             return False
         return True
 
-    def _begun(self) -> str:
+    def _begin_session(self) -> str:
         session, now = secrets.token_urlsafe(32), time.time()
-        known = {name: until_s for name, until_s in self._known().items() if until_s > now}
-        newest = sorted(known.items(), key=lambda one: one[1])[-MOST_SESSIONS + 1 :]
-        told = {**dict(newest), _digest(session).hex(): now + SESSION_S}
+        running = {name: until_s for name, until_s in self._sessions_by_digest().items() if until_s > now}
+        newest = sorted(running.items(), key=lambda one: one[1])[-MOST_SESSIONS + 1 :]
+        sessions = {**dict(newest), _digest(session).hex(): now + SESSION_S}
         self._sessions.parent.mkdir(parents=True, exist_ok=True)
-        replace(self._sessions, json.dumps(told).encode())
+        replace(self._sessions, json.dumps(sessions).encode())
         return session
 
-    def _known(self) -> dict[str, float]:
+    def _sessions_by_digest(self) -> dict[str, float]:
         """Sessions by their digest, with their end: kept in a file, so that they outlast this process."""
-        told = glance(self._sessions)
-        return dict(told) if isinstance(told, dict) else {}
+        content = glance(self._sessions)
+        return dict(content) if isinstance(content, dict) else {}
 
     @property
     def _password(self) -> Path:

@@ -46,8 +46,8 @@ def page(
         el("script", "", src="/page.js", defer="") if events else None,
     )  # fmt: skip
     main = el("main", *body, id="content", tabindex="-1")
-    shown = el("body", header, main, el("footer", el("p", RESEARCH)), data_events=events or None)
-    return b"<!DOCTYPE html>\n" + html(el("html", head, shown, lang="en")).encode()
+    body_element = el("body", header, main, el("footer", el("p", RESEARCH)), data_events=events or None)
+    return b"<!DOCTYPE html>\n" + html(el("html", head, body_element, lang="en")).encode()
 
 
 def finder(what: str) -> Element:

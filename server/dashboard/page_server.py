@@ -14,9 +14,9 @@ import uvicorn
 from common.cli import interrupt
 from common.errors import ConfigError, RunError
 from server.consortium.home import Home
-from server.dashboard.dashboard_app import Door
-from server.dashboard.login import Lock
-from server.gateway.http_limits import Impatient
+from server.dashboard.dashboard_app import DashboardApp
+from server.dashboard.login import Login
+from server.gateway.http_limits import LimitedHttp
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 CONNECTIONS = 200
@@ -33,7 +33,7 @@ def ask_password(home: Home) -> int:
     password = getpass.getpass("Password for the live page: ")
     if password != getpass.getpass("The same again: "):
         raise ConfigError("these were two different passwords. Nothing was changed.")
-    Lock(home).set_password(password)
+    Login(home).set_password(password)
     print("Set. Whoever was logged in is no more.")
     return 0
 
@@ -47,17 +47,19 @@ def serve(home: Home, listen: str, port: int) -> int:
     """
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.WARNING)
     local = _is_local(listen)
-    if not local and not Lock(home).has_password:
+    if not local and not Login(home).has_password:
         raise ConfigError(f"--listen {listen} lets other machines in, so set a password: --set-password.")
-    line = _bound(listen, port)
-    made = server(home, listen, line.getsockname()[1], lambda url: print(f"A link that works once: {url}", flush=True))
+    listener = _bind(listen, port)
+    page_server = server(
+        home, listen, listener.getsockname()[1], lambda url: print(f"A link that works once: {url}", flush=True)
+    )
     if not local:
         print(
             "Other machines can reach this page, with TLS by the consortium's own certificate. It is safer on loopback,"
         )
         print("reached through `ssh -L` (docs/dashboard.md).")
-    with line, interrupt.in_order(made.end) as signals:
-        made.run(sockets=[line])
+    with listener, interrupt.in_order(page_server.end) as signals:
+        page_server.run(sockets=[listener])
     return signals.status
 
 
@@ -81,28 +83,30 @@ def server(home: Home, listen: str, port: int, say: Callable[[str], None]) -> Se
     Args:
         say: called with a link to the page: at once, and where it works only once, each time that one was used.
     """
-    local, lock = _is_local(listen), Lock(home)
+    local, login = _is_local(listen), Login(home)
     names = LOOPBACK if local else (*LOOPBACK, listen, home.settings.address.rpartition(":")[0].strip("[]"))
     host = f"[{listen}]" if ":" in listen else listen
     url = f"http://{host}:{port}/" if local else f"https://{names[-1]}:{port}/"
 
     def tell() -> None:
-        say(url if lock.has_password else f"{url}?token={lock.link()}")
+        say(url if login.has_password else f"{url}?token={login.link()}")
 
-    door = Door(home, lock, frozenset(map(str.lower, names)), secure=not local, cookie=f"consilium-{port}", used=tell)
+    dashboard = DashboardApp(
+        home, login, frozenset(map(str.lower, names)), secure=not local, cookie=f"consilium-{port}", on_link_used=tell
+    )
     tls = home.folder / "tls"
     config = uvicorn.Config(
-        door.app(), http=Impatient, ws="none", lifespan="off", log_config=None, access_log=False, proxy_headers=False,
-        server_header=False, limit_concurrency=CONNECTIONS, timeout_graceful_shutdown=2,
+        dashboard.app(), http=LimitedHttp, ws="none", lifespan="off", log_config=None, access_log=False,
+        proxy_headers=False, server_header=False, limit_concurrency=CONNECTIONS, timeout_graceful_shutdown=2,
         ssl_certfile=None if local else tls / "server.crt", ssl_keyfile=None if local else tls / "server.key",
     )  # fmt: skip
     config.load()
     if config.ssl is not None:
         config.ssl.minimum_version = ssl.TLSVersion.TLSv1_2
-    made = Server(config)
-    door.stopping = lambda: made.should_exit
+    page_server = Server(config)
+    dashboard.stopping = lambda: page_server.should_exit
     tell()
-    return made
+    return page_server
 
 
 def _is_local(listen: str) -> bool:
@@ -114,7 +118,7 @@ def _is_local(listen: str) -> bool:
         raise ConfigError(f"--listen {listen}: expected an IP address of this machine.") from None
 
 
-def _bound(listen: str, port: int) -> socket.socket:
+def _bind(listen: str, port: int) -> socket.socket:
     try:
         return socket.create_server((listen, port), family=socket.AF_INET6 if ":" in listen else socket.AF_INET)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What there is behind the door: the live page, pages that stand still, reports."""
+"""All pages behind the login: the live page, pages that stand still, reports."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from common.errors import PlanError
 from server.catalogue.catalogue import Catalogue
 from server.consortium.home import Home
 from server.dashboard import errors_page, live_page
-from server.dashboard.live_page import Shown
+from server.dashboard.live_page import PageContent
 from server.dashboard.page_frame import asset, finder, page
 from server.report import catalogue_page
 from server.report.markup import Child, el
@@ -34,17 +34,17 @@ REPORT_POLICY = "sandbox allow-downloads; default-src 'none'; style-src 'unsafe-
 
 @dataclass(frozen=True)
 class Pages:
-    """All of them.
+    """All pages behind the login.
 
     Args:
-        look: what the live page shows now, of the run of that name.
+        content_of: what the live page shows now, of the run of that name.
     """
 
     home: Home
-    look: Callable[[str], Awaitable[Shown]]
+    content_of: Callable[[str], Awaitable[PageContent]]
 
     def routes(self) -> list[Route]:
-        """Their addresses."""
+        """The addresses of all pages."""
         return [
             Route("/", self._live), Route("/runs/{run}", self._live), Route("/runs/{run}/report.html", self._report),
             *(Route(path, self._still) for path in PAGES), *(Route(f"/{name}", self._asset) for name in ASSETS),
@@ -52,15 +52,15 @@ class Pages:
 
     async def _live(self, request: Request) -> Response:
         name = request.path_params.get("run", "")
-        shown = await self.look(name)
-        say = el("p", shown.said, id="said", role="status", class_="unseen")
+        content = await self.content_of(name)
+        say = el("p", content.announcement, id="said", role="status", class_="unseen")
         still = el(
             "noscript", el("p", "Without JavaScript this page stays as it was when it was loaded.", class_="warn")
         )
-        sections = [_section(part, heading, shown.parts[part]) for part, heading in live_page.PARTS.items()]
+        sections = [_section(part, heading, content.parts[part]) for part, heading in live_page.PARTS.items()]
         events = f"/events?run={name}" if name else "/events"
         return HTMLResponse(
-            page(shown.title, self._consortium, WAYS, [say, still, *sections], request.url.path, events)
+            page(content.title, self._consortium, WAYS, [say, still, *sections], request.url.path, events)
         )
 
     async def _still(self, request: Request) -> Response:
@@ -81,7 +81,7 @@ class Pages:
         return Response(asset(name), media_type=ASSETS[name])
 
     async def missing(self, _: Request, error: Exception) -> Response:
-        """What does not exist."""
+        """The page for what does not exist."""
         body = [el("h1", "Not there"), el("p", str(error))]
         return HTMLResponse(page("Not there – Consilium", self._consortium, WAYS, body), 404)
 
@@ -94,10 +94,10 @@ def _section(part: str, heading: str, content: Element) -> Element:
     """A part of the page; above the page's own heading, which is in the part `run`, there is no other."""
     if part in ("top", "run"):
         return el("section", content, id=f"part-{part}", class_=part, aria_label=heading)
-    named = el("h2", heading, id=f"of-{part}")
+    heading_element = el("h2", heading, id=f"of-{part}")
     return el(
         "section",
-        named,
+        heading_element,
         finder(FOUND[part]) if part in FOUND else None,
         content,
         id=f"part-{part}",

@@ -2,7 +2,6 @@
 
 import argparse
 from functools import partial
-from pathlib import Path
 
 from common.cli import terminal
 from common.cli.command import Command, confirm_fingerprint
@@ -11,8 +10,9 @@ from common.errors import ConfigError
 from common.package import ModelPackage
 from common.plans.plan import RunPlan
 from common.trust.enrolment import PURPOSE
+from server.consortium.arguments import add_root
 from server.consortium.home import Home
-from server.consortium.log_proofs import vouched
+from server.consortium.log_proofs import ensure_voucher
 from server.evaluation import model_store
 from server.runs import run_display
 from server.runs.run import Run
@@ -38,22 +38,20 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--days", type=float, default=30.0, metavar="N", help="when the plan ends (30)")
     parser.add_argument("--wait-hours", type=float, default=24.0, metavar="H", help="for undecided sites (24)")
     parser.add_argument("--no-follow", action="store_true", help="submit, and return at once")
-    parser.add_argument("--home", type=Path, default=Path("consortium"), metavar="DIR",
-                        help="the coordinator's folder (consortium)")  # fmt: skip
-    parser.add_argument("--root", type=Path, metavar="FILE", help="the root key, where it is not in the folder")
+    add_root(parser)
 
 
-def drawn_up(home: Home, options: argparse.Namespace) -> RunPlan:
-    """The signed plan.
+def draw_up(home: Home, options: argparse.Namespace) -> RunPlan:
+    """The signed plan of an evaluation, from what the command line says.
 
     Raises:
         ConfigError: models that do not tell the same classes apart, or a model twice; and what a plan may not say.
         PlanError, RunError: a model that is not there.
     """
-    trusted = partial(_trusted, options.fingerprint)
-    found = [model_store.found(home, name, trusted) for name in options.models]
-    models, first = tuple(one.model for one in found), found[0]
-    for one in found[1:]:
+    trusts = partial(_trusts, options.fingerprint)
+    stored_models = [model_store.load(home, name, trusts) for name in options.models]
+    models, first = tuple(one.model for one in stored_models), stored_models[0]
+    for one in stored_models[1:]:
         if one.labels != first.labels:
             raise ConfigError(
                 f"{one.model.name} tells apart {', '.join(one.labels)}; {first.model.name} {', '.join(first.labels)}. "
@@ -70,25 +68,25 @@ def drawn_up(home: Home, options: argparse.Namespace) -> RunPlan:
             dataset=dataset, purpose=purpose, labels=first.labels, shape=first.model.shape, cohort=cohort,
             expires_days=options.days,
         )  # fmt: skip
-        told = first.model.training
-        training = told.model_validate(told.model_dump() | {"name": options.name})
+        first_training = first.model.training
+        training = first_training.model_validate(first_training.model_dump() | {"name": options.name})
     except ValueError as error:
         raise ConfigError(f"--name, --dataset or --days: {error}") from None
     return RunPlan.from_terms(terms, training, models, home.roster, home.root_keys(options.root))
 
 
-def _trusted(given: str | None, shared: ModelPackage) -> bool:
+def _trusts(fingerprint: str | None, package: ModelPackage) -> bool:
     """Whether a publisher that is not this consortium is who it says, by its fingerprint."""
-    print(f"{shared.content.name} is published by '{shared.content.publisher.name}':\n\n    {shared.fingerprint}\n")
+    print(f"{package.content.name} is published by '{package.content.publisher.name}':\n\n    {package.fingerprint}\n")
     return confirm_fingerprint(
-        "Have you compared it with the publisher, and is it the same?", shared.fingerprint, given
+        "Have you compared it with the publisher, and is it the same?", package.fingerprint, fingerprint
     )
 
 
 def _evaluate(options: argparse.Namespace) -> int:
     home = Home.at(options.home)
-    plan = drawn_up(home, options)
-    vouched(home, home.root_keys(options.root))
+    plan = draw_up(home, options)
+    ensure_voucher(home, home.root_keys(options.root))
     options.act.plan, options.act.facts["digest"] = plan.name, plan.digest
     run = Run.begin(home, plan, options.wait_hours * 3600)
     print(f"Run {run.name}: asking {', '.join(plan.content.cohort)} to evaluate {', '.join(options.models)}.")

@@ -31,11 +31,11 @@ from server import report
 from server.evaluation import model_store
 from server.results import cross_site, outcome_counts, result_json
 from server.rounds import checkpoint
-from server.rounds.exchange import Talk, log
+from server.rounds.exchange import QuestionExchange, log
 from server.rounds.loop import RoundRecord
 from server.rounds.secure_sum import SecureSum
 from server.rounds.transcripts import Transcripts
-from server.runs.driver import Connected, gather, until_there_is_room
+from server.runs.driver import ConnectedTransport, until_there_is_room, wait_for_quorum
 from server.runs.run import Run
 
 ATTEMPTS = 3
@@ -44,8 +44,8 @@ AGAIN_S = 2.0
 
 
 @dataclass(frozen=True)
-class Done:
-    """How far an evaluation is."""
+class EvaluationProgress:
+    """How far an evaluation has come."""
 
     sums: dict[str, Tensors] = field(default_factory=dict)
     """By the model's SHA-256, outcomes counted over the sites; without an entry the row is empty."""
@@ -54,18 +54,18 @@ class Done:
     records: tuple[RoundRecord, ...] = ()
 
     def save(self, path: Path, run: str) -> None:
-        """Write it, atomically."""
+        """Write the progress to a file, atomically."""
         tensors: Tensors = {}
-        for model, counted in self.sums.items():
-            tensors = {**tensors, **prefixed(f"sum/{model}", counted)}
-        for (model, site), counted in self.cells.items():
-            tensors = {**tensors, **prefixed(f"cell/{model}/{site}", counted)}
+        for model, counts in self.sums.items():
+            tensors = {**tensors, **prefixed(f"sum/{model}", counts)}
+        for (model, site), counts in self.cells.items():
+            tensors = {**tensors, **prefixed(f"cell/{model}/{site}", counts)}
         cells = [list(cell) for cell in self.cells]
         header = {"sums": list(self.sums), "cells": cells, "records": [asdict(r) for r in self.records]}
         tensorfile.save(path, tensors, {"run": run, "done": json.dumps(header)})
 
     @classmethod
-    def load(cls, path: Path, run: str) -> "Done":
+    def load(cls, path: Path, run: str) -> "EvaluationProgress":
         """As it was written last; nothing yet where there is none.
 
         Raises:
@@ -77,62 +77,68 @@ class Done:
             return cls()
         if header.get("run") != run:
             raise WireError(f"{path}: belongs to another run. Remove it, and evaluate again.")
-        told = json.loads(header["done"])
+        content = json.loads(header["done"])
         return cls(
-            {model: under(f"sum/{model}", tensors) for model in told["sums"]},
-            {(model, site): under(f"cell/{model}/{site}", tensors) for model, site in told["cells"]},
-            tuple(checkpoint.record_of(r) for r in told["records"]),
+            {model: under(f"sum/{model}", tensors) for model in content["sums"]},
+            {(model, site): under(f"cell/{model}/{site}", tensors) for model, site in content["cells"]},
+            tuple(checkpoint.record_of(r) for r in content["records"]),
         )
 
 
-def examine(run: Run, transport: Connected) -> Callable[[], object]:
+def evaluate(run: Run, transport: ConnectedTransport) -> Callable[[], object]:
     """All models that are left; returns what writes the result.
 
     Raises:
         PolicyError: if sites publish their figures so that too few others are left.
         QuorumError: if no model has a sum.
     """
-    plan, path, sites = run.plan, run.folder / "evaluation.checkpoint", transport.sites()
+    plan, sites = run.plan, transport.sites()
+    path = run.folder / "evaluation.checkpoint"
     decisions = {site: decision for site, decision in run.decisions().items() if site in sites}
     declarations.refuse_lone_figures(sites, publishing := declarations.publishing_sites(decisions))
     aggregator = _aggregator(run, transport, decisions)
-    done = Done.load(path, plan.digest)
+    progress = EvaluationProgress.load(path, plan.digest)
     for number, model in enumerate(plan.content.models):
-        if number < len(done.records):
+        if number < len(progress.records):
             continue
-        gather(run, transport, run.quorum(len(sites)))
-        done = _examined(run, aggregator, done, (number, model), publishing)
-        until_there_is_room(partial(done.save, path, plan.digest))
-        until_there_is_room(partial(run.remember, done.records))
-    if not done.sums:
+        wait_for_quorum(run, transport, run.quorum(len(sites)))
+        progress = _evaluate_model(run, aggregator, progress, (number, model), publishing)
+        until_there_is_room(partial(progress.save, path, plan.digest))
+        until_there_is_room(partial(run.remember, progress.records))
+    if not progress.sums:
         raise QuorumError(
             f"no sum of any model: each was asked for {ATTEMPTS} times, and too few sites answered, or they have "
             "answered for these models together with other sites before. See the log which; evaluate a model with the "
             "sites that it was trained with."
         )
-    return partial(_write_result, run, sites, publishing, done)
+    return partial(_write_result, run, sites, publishing, progress)
 
 
-def _aggregator(run: Run, transport: Connected, decisions: dict[str, Decision]) -> SecureSum:
+def _aggregator(run: Run, transport: ConnectedTransport, decisions: dict[str, Decision]) -> SecureSum:
     plan = run.plan
     if set(transport.sites()) != set(decisions):
         raise ConfigError("the decision of a site that takes part is not there any more. Evaluate again.")
-    told = plan.content
-    layouts = partial(evaluation, told.training.federation.weight_bound, len(told.labels), looks=plan.looks)
+    content = plan.content
+    layouts = partial(evaluation, content.training.federation.weight_bound, len(content.labels), looks=plan.looks)
+    digest = declarations.decisions_digest(plan, decisions)
     return SecureSum(
-        transport, run.home.consortium, layouts, declarations.decisions_digest(plan, decisions),
-        ATTEMPTS * len(told.models),
-        keep=Transcripts(run.folder / "transcripts", for_good=False, insist=until_there_is_room),
-        current=lambda: run.home.consortium,
-        beside={declarations.NAME: np.frombuffer(declarations.encode_decisions(decisions), np.uint8)},
+        transport, run.home.consortium, layouts, digest, ATTEMPTS * len(content.models),
+        transcripts=Transcripts(run.folder / "transcripts", for_good=False, retry=until_there_is_room),
+        current_consortium=lambda: run.home.consortium,
+        attachments={declarations.NAME: np.frombuffer(declarations.encode_decisions(decisions), np.uint8)},
     )  # fmt: skip
 
 
-def _examined(
-    run: Run, aggregator: SecureSum, done: Done, which: tuple[int, EvaluatedModel], publishing: Sequence[str]
-) -> Done:
+def _evaluate_model(
+    run: Run,
+    aggregator: SecureSum,
+    progress: EvaluationProgress,
+    which: tuple[int, EvaluatedModel],
+    publishing: Sequence[str],
+) -> EvaluationProgress:
     """One model: its sum, then what sites publish."""
-    started, (number, model), timeout_s = time.monotonic(), which, run.plan.content.training.federation.timeout_s
+    number, model = which
+    started_s, timeout_s = time.monotonic(), run.plan.content.training.federation.timeout_s
     arrays, sites = model_store.arrays(run.home, model), aggregator.transport.sites()
     up = down = 0
     total = RoundTotal({}, (), sites)
@@ -146,26 +152,26 @@ def _examined(
         up, down = up + total.bytes_up, down + total.bytes_down
         if total.sums:
             break
-    cells = dict(done.cells)
+    cells = dict(progress.cells)
     if total.sums:
-        talk = Talk(aggregator.transport, question.round, timeout_s)
-        shown = _published(run, talk, question, model, sorted(set(publishing) & set(total.sites)))
-        cells |= {(model.sha256, site): counted for site, counted in shown.items()}
-        up, down = up + talk.bytes_up, down + talk.bytes_down
+        exchange = QuestionExchange(aggregator.transport, question.round, timeout_s)
+        published_counts = _publish(run, exchange, question, model, sorted(set(publishing) & set(total.sites)))
+        cells |= {(model.sha256, site): counts for site, counts in published_counts.items()}
+        up, down = up + exchange.bytes_up, down + exchange.bytes_down
     record = RoundRecord(
-        number, time.monotonic() - started, up, down, total.sites, total.dropouts, not total.sums,
+        number, time.monotonic() - started_s, up, down, total.sites, total.dropouts, not total.sums,
         validation=performance.summary_of_counts(total.sums) if total.sums else {},
     )  # fmt: skip
-    sums = {**done.sums, model.sha256: dict(total.sums)} if total.sums else done.sums
-    return Done(sums, cells, (*done.records, record))
+    sums = {**progress.sums, model.sha256: dict(total.sums)} if total.sums else progress.sums
+    return EvaluationProgress(sums, cells, (*progress.records, record))
 
 
-def _published(
-    run: Run, talk: Talk, question: Request, model: EvaluatedModel, sites: Iterable[str]
+def _publish(
+    run: Run, exchange: QuestionExchange, question: Request, model: EvaluatedModel, sites: Iterable[str]
 ) -> dict[str, Tensors]:
-    """What the sites publish of a model; the signed papers are kept in the run's folder."""
-    found, keys = dict[str, Tensors](), run.home.identities()
-    for site, message in talk.ask(dict.fromkeys(sites, replace(question, kind=ASKED))):
+    """What the sites publish of a model; the signed documents are kept in the run's folder."""
+    counts, keys = dict[str, Tensors](), run.home.identities()
+    for site, message in exchange.ask(dict.fromkeys(sites, replace(question, kind=ASKED))):
         try:
             figures = SiteFigures.load_verified(bytes(message), keys[site], site, run.plan, model.sha256)
         except (KeyError, WireError, SecAggError) as error:
@@ -173,16 +179,17 @@ def _published(
             continue
         path = run.folder / "published" / f"{model.sha256[:16]}-{site}.json"
         until_there_is_room(partial(tensorfile.write_atomically, path, figures.document.encode()))
-        found[site] = figures.counts
-    return found
+        counts[site] = figures.counts
+    return counts
 
 
-def _write_result(run: Run, sites: Sequence[str], publishing: Sequence[str], done: Done) -> None:
-    told, points = run.plan.content, {m.sha256: m.threshold for m in run.plan.content.models}
-    names = {m.sha256: m.name for m in told.models}
-    cells: dict[str, dict[str, Any]] = {m.name: {} for m in told.models}
-    for (model, site), counted in done.cells.items():
-        cells[names[model]][site] = cross_site.cell(counted, points[model])
+def _write_result(run: Run, sites: Sequence[str], publishing: Sequence[str], progress: EvaluationProgress) -> None:
+    plan = run.plan.content
+    points = {m.sha256: m.threshold for m in plan.models}
+    names = {m.sha256: m.name for m in plan.models}
+    cells: dict[str, dict[str, Any]] = {m.name: {} for m in plan.models}
+    for (model, site), counts in progress.cells.items():
+        cells[names[model]][site] = cross_site.cell(counts, points[model])
     result: dict[str, Any] = {
         "format": result_json.FORMAT,
         "kind": "evaluation",
@@ -190,21 +197,21 @@ def _write_result(run: Run, sites: Sequence[str], publishing: Sequence[str], don
         "models": [
             {"name": m.name, "sha256": m.sha256, "kind": m.training.model.kind, "preprocess": m.recipe,
              "shape": list(m.shape), "threshold": m.threshold}
-            for m in told.models
+            for m in plan.models
         ],
         "cross_site": {
             "part": "validation",
-            "models": [m.name for m in told.models],
+            "models": [m.name for m in plan.models],
             "sites": list(publishing),
             "cells": cells,
-            "all": {names[model]: cross_site.cell(counted, points[model]) for model, counted in done.sums.items()},
+            "all": {names[model]: cross_site.cell(counts, points[model]) for model, counts in progress.sums.items()},
         },
-        "counts": {names[model]: outcome_counts.of_sum(counted, points[model]) for model, counted in done.sums.items()},
+        "counts": {names[m]: outcome_counts.of_sum(counts, points[m]) for m, counts in progress.sums.items()},
         "rounds": (rounds := run.rounds()),
         "cost": result_json.cost(rounds),
         "secure_aggregation": result_json.sums_over(len(sites)),
-        "release": told.release,
-        "code": told.code,
+        "release": plan.release,
+        "code": plan.code,
         "versions": result_json.versions(),
     }  # fmt: skip
     report.write(run.folder / "report.html", result)

@@ -17,7 +17,7 @@ from server.runs.run import Run
 
 
 @dataclass(frozen=True)
-class Found:
+class StoredModel:
     """A model, and what an evaluation of it takes from where it comes from."""
 
     model: EvaluatedModel
@@ -32,7 +32,7 @@ Trusts = Callable[[ModelPackage], bool]
 """Whether a package of somebody else's is to be used."""
 
 
-def found(home: Home, name: str, trusts: Trusts) -> Found:
+def load(home: Home, name: str, trusts: Trusts) -> StoredModel:
     """A model by a run's name or a package's file; its arrays are put where `arrays` looks for them.
 
     Raises:
@@ -43,10 +43,10 @@ def found(home: Home, name: str, trusts: Trusts) -> Found:
     return _of_package(home, Path(name), trusts) if name.endswith(SUFFIX) else _of_run(home, name)
 
 
-def _of_run(home: Home, name: str) -> Found:
+def _of_run(home: Home, name: str) -> StoredModel:
     run = Run.find(home, name)
-    told, path = run.plan.content, run.folder / "model.safetensors"
-    if told.models:
+    plan, path = run.plan.content, run.folder / "model.safetensors"
+    if plan.models:
         raise RunError(f"run {run.name} is an evaluation, expected one that has trained a model.")
     try:
         file, about = tensorfile.load(path)
@@ -55,36 +55,37 @@ def _of_run(home: Home, name: str) -> Found:
         raise RunError(f"{path}: no model; expected a run that has finished. See python -m server history.") from None
     arrays = arrays_of(file)
     model = EvaluatedModel(
-        name=run.name, sha256=fingerprint_of(arrays), training=told.training, shape=told.shape, recipe=told.recipe,
+        name=run.name, sha256=fingerprint_of(arrays), training=plan.training, shape=plan.shape, recipe=plan.recipe,
         threshold=threshold, looks=_looks(arrays),
     )  # fmt: skip
-    return _kept(home, arrays, Found(model, told.labels, told.dataset, told.purpose, run.state.cohort))
+    return _store(home, arrays, StoredModel(model, plan.labels, plan.dataset, plan.purpose, run.state.cohort))
 
 
-def _of_package(home: Home, path: Path, trusts: Trusts) -> Found:
-    shared = read_package(path)
-    told = shared.content
-    own = {root.hex() for root in home.pins.roots} == set(told.publisher.roots)
-    if not own and not trusts(shared):
+def _of_package(home: Home, path: Path, trusts: Trusts) -> StoredModel:
+    package = read_package(path)
+    content = package.content
+    is_ours = {root.hex() for root in home.pins.roots} == set(content.publisher.roots)
+    if not is_ours and not trusts(package):
         raise IdentityError(
-            "fingerprint", f"{path}: '{told.publisher.name}' is not this consortium, and its fingerprint was not "
+            "fingerprint", f"{path}: '{content.publisher.name}' is not this consortium, and its fingerprint was not "
             'confirmed. Compare it with the publisher, and answer yes, or give --fingerprint "…".',
         )  # fmt: skip
-    arrays = arrays_of(tensorfile.unpack(shared.members[ARRAYS])[0])
+    arrays = arrays_of(tensorfile.unpack(package.members[ARRAYS])[0])
     model = EvaluatedModel(
-        name=told.name, sha256=fingerprint_of(arrays), shape=told.shape, recipe=told.recipe, threshold=told.threshold,
-        training=Training(name=told.name, preprocess=told.preprocess, model=told.model), looks=_looks(arrays),
+        name=content.name, sha256=fingerprint_of(arrays), shape=content.shape, recipe=content.recipe,
+        threshold=content.threshold,
+        training=Training(name=content.name, preprocess=content.preprocess, model=content.model), looks=_looks(arrays),
     )  # fmt: skip
-    return _kept(home, arrays, Found(model, told.labels))
+    return _store(home, arrays, StoredModel(model, content.labels))
 
 
 def _looks(arrays: Tensors) -> bool:
     return any(name.startswith("likeness/") for name in arrays)
 
 
-def _kept(home: Home, arrays: Tensors, told: Found) -> Found:
-    tensorfile.save(_place(home, told.model.sha256), arrays, {})
-    return told
+def _store(home: Home, arrays: Tensors, model: StoredModel) -> StoredModel:
+    tensorfile.save(_path(home, model.model.sha256), arrays, {})
+    return model
 
 
 def arrays(home: Home, model: EvaluatedModel) -> Tensors:
@@ -93,15 +94,15 @@ def arrays(home: Home, model: EvaluatedModel) -> Tensors:
     Raises:
         RunError: if they are not there any more, or others.
     """
-    path = _place(home, model.sha256)
+    path = _path(home, model.sha256)
     try:
-        told, _ = tensorfile.load(path)
+        tensors, _ = tensorfile.load(path)
     except (OSError, WireError) as error:
         raise RunError(f"{path}: the arrays of model {model.name} cannot be read ({error}). Evaluate anew.") from None
-    if fingerprint_of(told) != model.sha256:
+    if fingerprint_of(tensors) != model.sha256:
         raise RunError(f"{path}: is not the model {model.name} that the plan names. Evaluate anew.")
-    return told
+    return tensors
 
 
-def _place(home: Home, sha256: str) -> Path:
+def _path(home: Home, sha256: str) -> Path:
     return home.folder / "models" / f"{sha256}.safetensors"

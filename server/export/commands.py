@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from common.cli import terminal
 from common.cli.command import Command
-from common.errors import ConfigError, RunError
+from common.errors import ConfigError
 from common.storage import tensorfile
 from common.storage.files import read_json
 from server.catalogue.catalogue import Catalogue
+from server.consortium.arguments import add_root
 from server.consortium.home import Home
-from server.runs.run import Run
+from server.runs.run import result_folder
 
 if TYPE_CHECKING:
     from common.package import ModelPackage
@@ -42,66 +43,53 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--onnx", action="store_true", help="put an ONNX graph in as well, and compare its outputs")
     parser.add_argument("--key", type=Path, metavar="FILE", help="a publisher's own key, for a simulated run")
     parser.add_argument("--publisher", default="simulation", metavar="NAME", help="whose key that is (simulation)")
-    parser.add_argument("--home", type=Path, default=Path("consortium"), metavar="DIR",
-                        help="the coordinator's folder (consortium)")  # fmt: skip
-    parser.add_argument("--root", type=Path, metavar="FILE", help="the root key, where it is not in the folder")
-
-
-def finished(home: Path, name: str) -> Path:
-    """The folder that a run is in: the one named, or that of a run of the coordinator's.
-
-    Raises:
-        RunError: there is none.
-    """
-    if (Path(name) / "result.json").exists():
-        return Path(name)
-    if not home.exists():
-        raise RunError(f"{name}: no folder with a result.json. Runs go by name with --home, the coordinator's folder.")
-    return Run.find(Home.at(home), name).folder
+    add_root(parser)
 
 
 def _export(options: argparse.Namespace) -> int:
     from common.package import SUFFIX, load_verified_package
-    from server.export.model_card import Terms
-    from server.export.package import Publisher, export, publisher_key
+    from server.export.model_card import CardTerms
+    from server.export.package import SigningPublisher, export, publisher_key
 
-    folder, known = finished(options.home, options.run), dict[str, str]()
+    folder, catalogue_countries = result_folder(options.home, options.run), dict[str, str]()
     if options.key:
         if (folder / "plan.json").exists():
             raise ConfigError("--key: is for simulated runs; the roots of the consortium sign a real one.")
-        publisher = Publisher(options.publisher, [publisher_key(options.key)])
+        publisher = SigningPublisher(options.publisher, [publisher_key(options.key)])
     else:
         home = Home.at(options.home)
-        publisher = Publisher(home.pins.federation, home.root_keys(options.root), home)
-        known = Catalogue(home).countries((read_json(folder / "result.json") or {"sites": ()})["sites"])
-    countries = known | dict(_country(told) for told in options.country)
-    file = export(folder, publisher, Terms(options.intended, options.licence, countries), onnx=options.onnx)
-    shared = load_verified_package(file, "the package")
-    out = options.out or Path(shared.content.name + SUFFIX)
-    options.act.facts["package"] = shared.digest
+        publisher = SigningPublisher(home.pins.federation, home.root_keys(options.root), home)
+        catalogue_countries = Catalogue(home).countries((read_json(folder / "result.json") or {"sites": ()})["sites"])
+    countries = catalogue_countries | dict(_country(argument) for argument in options.country)
+    file = export(folder, publisher, CardTerms(options.intended, options.licence, countries), onnx=options.onnx)
+    package = load_verified_package(file, "the package")
+    out = options.out or Path(package.content.name + SUFFIX)
+    options.act.facts["package"] = package.digest
     tensorfile.write_atomically(out, file)
     if options.onnx:
-        print(_compared(shared))
-    print(f"Written to {out}: {len(file):,} bytes, signed by '{shared.content.publisher.name}'. Its card is card.html")
+        print(_onnx_comparison(package))
+    print(f"Written to {out}: {len(file):,} bytes, signed by '{package.content.publisher.name}'. Its card is card.html")
     print("in it. Whoever is no member of the consortium compares this fingerprint with you once:\n")
-    print(f"    {shared.fingerprint}\n")
+    print(f"    {package.fingerprint}\n")
     print(f"Then: python -m client predict {terminal.word(out)} IMAGE…    Research software, not a medical device.")
     return 0
 
 
-def _compared(shared: "ModelPackage") -> str:
+def _onnx_comparison(package: "ModelPackage") -> str:
     """How far the ONNX graph's outputs are from the model's own, in words."""
     from server.export.package import difference
 
-    if (found := difference(shared, COMPARED_ON)) is None:
+    if (difference_found := difference(package, COMPARED_ON)) is None:
         return "ONNX: in the package; not compared, for onnxruntime is not installed (pip install onnxruntime)."
-    return f"ONNX: outputs differ from the model's own by {found:.1e} at most, on {COMPARED_ON} made-up images."
+    return (
+        f"ONNX: outputs differ from the model's own by {difference_found:.1e} at most, on {COMPARED_ON} made-up images."
+    )
 
 
-def _country(told: str) -> tuple[str, str]:
-    site, equals, country = told.partition("=")
+def _country(argument: str) -> tuple[str, str]:
+    site, equals, country = argument.partition("=")
     if not (equals and site and country):
-        raise ConfigError(f"--country {told}: expected SITE=COUNTRY, for example lisbon=Portugal.")
+        raise ConfigError(f"--country {argument}: expected SITE=COUNTRY, for example lisbon=Portugal.")
     return site, country
 
 

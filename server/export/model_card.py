@@ -13,7 +13,7 @@ from xml.etree.ElementTree import Element
 from common.metrics import intervals
 from common.package import PackageContent
 from server.report import sentences
-from server.report.markup import Child, contents, document, el, listed, style, table
+from server.report.markup import Child, bullet_list, contents, document, el, style, table
 from server.report.quality_section import NAMES, SHOWN
 from server.report.sentences import Result
 from server.results import outcome_counts
@@ -27,8 +27,8 @@ KINDS = {
 
 
 @dataclass(frozen=True)
-class Terms:
-    """What the publisher says."""
+class CardTerms:
+    """What the publisher says on the card: intended use, licence, countries."""
 
     intended: str
     licence: str
@@ -47,12 +47,13 @@ class Section:
     """A table, where there is one."""
 
 
-def sections(content: PackageContent, result: Result, terms: Terms) -> list[Section]:
-    """The whole card."""
-    told = content.provenance
+def sections(content: PackageContent, result: Result, terms: CardTerms) -> list[Section]:
+    """All sections of the card."""
+    provenance = content.provenance
     return [
         Section(
-            "What it is", [KINDS[told.kind], sentences.summary(result), "Research software, not a medical device."]
+            "What it is",
+            [KINDS[provenance.kind], sentences.summary(result), "Research software, not a medical device."],
         ),
         Section(
             "Intended use", [terms.intended, f"It answers: {', '.join(content.labels)}. Images: {_images(content)}."]
@@ -68,7 +69,7 @@ def sections(content: PackageContent, result: Result, terms: Terms) -> list[Sect
     ]
 
 
-def markdown(content: PackageContent, result: Result, terms: Terms) -> bytes:
+def markdown(content: PackageContent, result: Result, terms: CardTerms) -> bytes:
     """The card as text."""
     parts = [f"# {content.name}: model card"]
     for section in sections(content, result, terms):
@@ -80,29 +81,29 @@ def markdown(content: PackageContent, result: Result, terms: Terms) -> bytes:
     return ("\n\n".join(part for part in parts if part) + "\n").encode()
 
 
-def page(content: PackageContent, result: Result, terms: Terms) -> bytes:
+def page(content: PackageContent, result: Result, terms: CardTerms) -> bytes:
     """The card as a page that loads nothing."""
     top, body = [el("p", "Model card", class_="kind"), el("h1", content.name)], list[Element]()
     for section in sections(content, result, terms):
         warn = "warn" if section.title == "What it is not good for" else None
-        shown = [el("h2", section.title), listed(section.lines), _table(section) if section.rows else None]
-        body.append(el("section", *shown, class_=warn))
+        parts = [el("h2", section.title), bullet_list(section.lines), _table(section) if section.rows else None]
+        body.append(el("section", *parts, class_=warn))
     return document(f"{content.name}: model card", style(), *top, contents(body), *body)
 
 
 def _table(section: Section) -> Element:
     """As everywhere: intervals below their figures, digests that may break, words from the left."""
-    made = table(section.title, section.head, [[*map(_cell, row)] for row in section.rows])
+    element = table(section.title, section.head, [[*map(_cell, row)] for row in section.rows])
     if any(cell[:1].isalpha() for row in section.rows for cell in row[1:]):
-        made[0].set("class", "words")
-    return made
+        element[0].set("class", "words")
+    return element
 
 
 def _cell(text: str) -> Child:
     if re.search(r"[0-9a-f]{64}", text):
         return el("code", text)
-    if found := re.fullmatch(r"(\d\.\d{3}) (\(.*\))", text):
-        return el("span", found[1], " ", el("small", found[2]))
+    if match := re.fullmatch(r"(\d\.\d{3}) (\(.*\))", text):
+        return el("span", match[1], " ", el("small", match[2]))
     return text
 
 
@@ -119,8 +120,8 @@ def _images(content: PackageContent) -> str:
     )
 
 
-def _data(result: Result, terms: Terms) -> Section:
-    if not sentences.simulated(result):
+def _data(result: Result, terms: CardTerms) -> Section:
+    if not sentences.is_simulated(result):
         rows = [[site, terms.countries.get(site, NOT_TOLD)] for site in result["sites"]]
         lines = [
             "How many cases each site or country has is not known to the coordinator: secure aggregation hides it.",
@@ -135,8 +136,12 @@ def _data(result: Result, terms: Terms) -> Section:
             for label in range(len(result["labels"]))
         ]
         rows.append([country, ", ".join(sites), *map(str, numbers)])
-    named = {"train": "training"}
-    head = ["country", "sites", *(f"{named.get(part, part)}: {name}" for part in parts for name in result["labels"])]
+    part_names = {"train": "training"}
+    head = [
+        "country",
+        "sites",
+        *(f"{part_names.get(part, part)}: {name}" for part in parts for name in result["labels"]),
+    ]
     lines = [f"{result['origin']}.", "Cases of every class (first seed); countries as the publisher says."]
     return Section("Data", lines, head, rows)
 
@@ -147,33 +152,33 @@ def _common_test(result: Result) -> bool:
 
 
 def _by_country(sites: Sequence[str], countries: Mapping[str, str]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+    countries_sites: dict[str, list[str]] = {}
     for site in sites:
-        found.setdefault(countries.get(site, NOT_TOLD), []).append(site)
-    return dict(sorted(found.items()))
+        countries_sites.setdefault(countries.get(site, NOT_TOLD), []).append(site)
+    return dict(sorted(countries_sites.items()))
 
 
 def _sum(result: Result) -> list[str]:
-    if (judged := sentences.judged(result)) is None:
+    if (counts := sentences.judging_counts(result)) is None:
         return []
-    parts = ", ".join(f"{n} of {name}" for name, n in zip(result["labels"], judged["by_class"], strict=True))
+    parts = ", ".join(f"{n} of {name}" for name, n in zip(result["labels"], counts["by_class"], strict=True))
     return [f"Validation cases of all sites together: {parts}."]
 
 
 def _performance(result: Result) -> Section:
     """Figures with 95 % intervals; of single sites only where a simulation knows them."""
-    judged = sentences.judged(result)
-    if judged is None:
+    counts = sentences.judging_counts(result)
+    if counts is None:
         return Section("Performance", ["Nothing was evaluated, so nothing can be said."])
-    rows = [_figures("all sites together", judged["n"], judged["figures"])]
-    if sentences.simulated(result):
+    rows = [_figures("all sites together", counts["n"], counts["figures"])]
+    if sentences.is_simulated(result):
         lines = ["On test cases that took no part in training; in brackets 95 % intervals."]
-    if sentences.simulated(result) and _common_test(result):
+    if sentences.is_simulated(result) and _common_test(result):
         lines.append("They are common to all sites, so there are no figures of single ones.")
-    elif sentences.simulated(result):
+    elif sentences.is_simulated(result):
         first = result["seeds"][0]["sites"]
-        for site, told in result["sites"].items():
-            score = outcome_counts.with_intervals(first[site]["federated"], told["by_class"]["test"])
+        for site, site_result in result["sites"].items():
+            score = outcome_counts.with_intervals(first[site]["federated"], site_result["by_class"]["test"])
             rows.append(_figures(site, score["n"], score))
     else:
         lines = [
@@ -183,8 +188,8 @@ def _performance(result: Result) -> Section:
     return Section("Performance", lines, ["cases of", "n", *(NAMES[f] for f in SHOWN)], rows)
 
 
-def _figures(name: str, n: int, told: Mapping[str, Any]) -> list[str]:
-    return [name, str(n), *(intervals.format_interval(told.get(f), told.get(f"{f}_interval")) for f in SHOWN)]
+def _figures(name: str, n: int, figures: Mapping[str, Any]) -> list[str]:
+    return [name, str(n), *(intervals.format_interval(figures.get(f), figures.get(f"{f}_interval")) for f in SHOWN)]
 
 
 def _operating_point(content: PackageContent) -> Section:
@@ -207,23 +212,25 @@ def _operating_point(content: PackageContent) -> Section:
 def _likeness(content: PackageContent) -> str:
     if content.likeness is None:
         return "The run gathered nothing to tell them by: no warning is given for an image of another kind."
-    told = content.likeness
+    limits = content.likeness
     return (
         f"An image is called unlike where its characteristics lie farther from the training images' than those of all "
-        f"but {100 * told.share:.1f} % of {told.validation} validation cases. What is called like them need not be."
+        f"but {100 * limits.share:.1f} % of {limits.validation} validation cases. What is called like them need not be."
     )
 
 
 def _provenance(content: PackageContent) -> Section:
-    told = content.provenance
-    rows = [["run", told.run], ["sites", ", ".join(told.sites)], ["publisher", content.publisher.name]]
-    if told.plan:
-        rows.append(["plan", told.plan])
-    if told.roster is not None:
-        rows.append(["roster", f"version {told.roster}, {told.roster_digest}"])
-    if told.audit_head:
-        rows.append(["log of the coordinator", f"{told.audit_head.size} entries, root {told.audit_head.root}"])
-    rows += [["release", told.release], ["code at the sites", told.code], ["weights", told.weights],
+    provenance = content.provenance
+    rows = [["run", provenance.run], ["sites", ", ".join(provenance.sites)], ["publisher", content.publisher.name]]
+    if provenance.plan:
+        rows.append(["plan", provenance.plan])
+    if provenance.roster is not None:
+        rows.append(["roster", f"version {provenance.roster}, {provenance.roster_digest}"])
+    if provenance.audit_head:
+        rows.append(
+            ["log of the coordinator", f"{provenance.audit_head.size} entries, root {provenance.audit_head.root}"]
+        )
+    rows += [["release", provenance.release], ["code at the sites", provenance.code], ["weights", provenance.weights],
              ["preprocessing", content.fingerprint],
-             ["exported", time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(told.exported_s))]]  # fmt: skip
+             ["exported", time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(provenance.exported_s))]]  # fmt: skip
     return Section("Provenance", [], ["what", "which"], rows)

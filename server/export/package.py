@@ -22,13 +22,13 @@ from common.trust.keys import public_of
 from common.types import Tensors, under
 from server.consortium.home import Home
 from server.export import model_card
-from server.export.model_card import Terms
+from server.export.model_card import CardTerms
 from server.report import sentences
 
 
 @dataclass(frozen=True)
-class Publisher:
-    """Who signs."""
+class SigningPublisher:
+    """The publisher who signs a package."""
 
     name: str
     keys: Sequence[Ed25519PrivateKey]
@@ -50,7 +50,7 @@ def publisher_key(path: Path) -> Ed25519PrivateKey:
         raise ConfigError(f"{path}: expected a key of 64 hexadecimal digits. Name another file with --key.") from None
 
 
-def export(folder: Path, publisher: Publisher, terms: Terms, *, onnx: bool = False) -> bytes:
+def export(folder: Path, publisher: SigningPublisher, terms: CardTerms, *, onnx: bool = False) -> bytes:
     """The package of the run in a folder.
 
     Args:
@@ -66,9 +66,9 @@ def export(folder: Path, publisher: Publisher, terms: Terms, *, onnx: bool = Fal
         raise RunError(f"{folder}: no result.json. A run is exported when it has finished.")
     if strangers := sorted(set(terms.countries) - set(result["sites"])):
         raise ConfigError(f"--country {strangers[0]}=…: no site of this run; it has {', '.join(result['sites'])}.")
-    told = _content(result, arrays, header, publisher, terms)
+    fields = _content(result, arrays, header, publisher, terms)
     try:
-        content = PackageContent.model_validate(told | {"members": {}})
+        content = PackageContent.model_validate(fields | {"members": {}})
     except ValidationError as error:
         raise RunError(f"{folder}: {first_fault(error)}; cannot be exported.") from None
     members = {
@@ -81,10 +81,10 @@ def export(folder: Path, publisher: Publisher, terms: Terms, *, onnx: bool = Fal
 
         members[GRAPH] = graph(content.model, content.shape, content.labels, under("weights", arrays),
                                whole_pipeline(content.preprocess, under("recipe", arrays)))  # fmt: skip
-    return build_package(told, members, publisher.keys)
+    return build_package(fields, members, publisher.keys)
 
 
-def difference(shared: ModelPackage, images: int) -> float | None:
+def difference(package: ModelPackage, images: int) -> float | None:
     """The most by which the ONNX graph's logits differ from the model's own on made-up images; None: no onnxruntime."""
     try:
         import onnxruntime
@@ -92,11 +92,11 @@ def difference(shared: ModelPackage, images: int) -> float | None:
         return None
     from common.package.onnx_graph import inside
 
-    session = onnxruntime.InferenceSession(shared.members[GRAPH], providers=["CPUExecutionProvider"])
-    drawn = np.random.default_rng(1).random((images, *shared.content.shape), dtype=np.float32)
-    given = drawn if inside(shared.pipeline) else shared.pipeline.after(drawn)
-    theirs = session.run(["logits"], {"images": given})[0]
-    return float(np.abs(theirs - shared.scores(shared.model(), drawn)).max())
+    session = onnxruntime.InferenceSession(package.members[GRAPH], providers=["CPUExecutionProvider"])
+    images_array = np.random.default_rng(1).random((images, *package.content.shape), dtype=np.float32)
+    graph_input = images_array if inside(package.pipeline) else package.pipeline.after(images_array)
+    theirs = session.run(["logits"], {"images": graph_input})[0]
+    return float(np.abs(theirs - package.scores(package.model(), images_array)).max())
 
 
 def _model(folder: Path) -> tuple[Tensors, Mapping[str, str]]:
@@ -110,7 +110,7 @@ def _model(folder: Path) -> tuple[Tensors, Mapping[str, str]]:
 
 
 def _content(
-    result: Mapping[str, Any], arrays: Tensors, header: Mapping[str, str], publisher: Publisher, terms: Terms
+    result: Mapping[str, Any], arrays: Tensors, header: Mapping[str, str], publisher: SigningPublisher, terms: CardTerms
 ) -> dict[str, Any]:
     config, threshold = result["config"], header["threshold"]
     whole = whole_pipeline(TypeAdapter[Any](Steps).validate_python(config["preprocess"]), under("recipe", arrays))
@@ -134,41 +134,41 @@ def _content(
 
 def _calibration(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     """How the summed validation cases were scored."""
-    told = (result.get("counts") or {}).get("validation")
-    found = []
-    for one in told["classes"] if told else ():
+    validation = (result.get("counts") or {}).get("validation")
+    classes = []
+    for one in validation["classes"] if validation else ():
         histogram = one["histogram"]
         outside, inside = (calibration.dense(histogram["bins"], histogram[side]) for side in ("outside", "inside"))
         slope, intercept = calibration.fitted(outside, inside)
-        found.append({"label": one["class"], "slope": slope, "intercept": intercept} | histogram)
-    return found
+        classes.append({"label": one["class"], "slope": slope, "intercept": intercept} | histogram)
+    return classes
 
 
 def _likeness(looks: Tensors) -> dict[str, Any] | None:
     """When an image counts as unlike the training's; None where the run gathered nothing, or nothing was evaluated."""
-    counted = looks.get("distances", np.zeros(0))
-    if not counted.sum() or not looks["n"][0]:
+    distances = looks.get("distances", np.zeros(0))
+    if not distances.sum() or not looks["n"][0]:
         return None
-    limit, share = out_of_distribution.limit(counted)
-    return {"limit": limit, "validation": int(counted.sum()), "share": share}
+    limit, share = out_of_distribution.limit(distances)
+    return {"limit": limit, "validation": int(distances.sum()), "share": share}
 
 
-def _provenance(result: Mapping[str, Any], publisher: Publisher) -> dict[str, Any]:
-    simulated, home = sentences.simulated(result), publisher.home
-    synthetic = simulated and result["config"]["data"]["kind"] == "synthetic"
-    told = {
-        "kind": "synthetic" if synthetic else "simulation" if simulated else "federation",
+def _provenance(result: Mapping[str, Any], publisher: SigningPublisher) -> dict[str, Any]:
+    is_simulated, home = sentences.is_simulated(result), publisher.home
+    synthetic = is_simulated and result["config"]["data"]["kind"] == "synthetic"
+    fields = {
+        "kind": "synthetic" if synthetic else "simulation" if is_simulated else "federation",
         "run": result["name"],
         "sites": list(result["sites"]),
         "release": result["release"],
         "code": result["code"],
-        "weights": result["seeds"][0]["weights_sha256"] if simulated else result["weights_sha256"],
+        "weights": result["seeds"][0]["weights_sha256"] if is_simulated else result["weights_sha256"],
         "exported_s": round(time.time()),
     }
-    if simulated or home is None:
-        return told
+    if is_simulated or home is None:
+        return fields
     head = home.log.head()
-    return told | {
+    return fields | {
         "plan": result["plan"],
         "consortium": result["consortium"],
         "roster": home.roster.version,

@@ -1,4 +1,4 @@
-"""The one door of the coordinator: which requests reach Flower's SuperLink, and who may make them."""
+"""The one way in from outside: which requests reach the coordinator and Flower's SuperLink, and who may make them."""
 
 from common.renamed import attributes
 

@@ -1,18 +1,27 @@
-"""Who may pass the gateway: members' nodes by Flower's signed headers, members by their identity. Who was heard when.
+"""Who may pass the gateway: members' nodes by Flower's signed headers, members by their identity.
+
+What is tried here, and what stops it:
+
+    a request of a stranger                 its key is no active member's: `site_of_node`, `site_of_identity`
+    a request that was recorded, sent again  every signature is taken once: `Seen.admit`
+    a request signed long ago, or ahead      Flower's window of about five minutes: `Seen.refuse_out_of_time`
+    a recording, after the gateway restarted  what was signed before this process started is refused (`Seen`)
+    a member that was suspended             the roster is read again as soon as its file changes: `_current`
+    guessing who is a member                a stranger and a wrong key get the same answer: `not_a_member`
 
 Of a request to Flower the signature covers the time alone, not the body, as Flower 1.42 has it: what is signed is who
-speaks, and when. TLS keeps the body; the replay cache sees to it that one signature lets one request through.
+speaks, and when. TLS keeps the body; the replay cache sees to it that one signature lets one request through. Of a
+request to the site API it covers method, path, time and body (common/trust/request_signing.py).
 """
 
 import binascii
 import logging
 import time
 from base64 import b64decode
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -20,16 +29,14 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from starlette.datastructures import Headers
 
-from common.errors import ConsiliumError, IdentityError, LinkError, RunError
-from common.storage.files import read_json, write_json
+from common.errors import ConsiliumError, IdentityError, LinkError
 from common.trust.request_signing import ReplayGuard, not_a_member, verify_request
+from server.gateway.site_contacts import SiteContacts
 
 log = logging.getLogger("consilium")
 
 PUBLIC_KEY, TIMESTAMP, SIGNATURE = "flwr-public-key", "flwr-timestamp", "flwr-signature"
 """Flower's headers; tests/gateway/test_gateway.py compares them with the installed Flower's."""
-BREAK_S = 45.0
-"""A silence of so long is a break in a site's connection."""
 
 
 class Membership(Protocol):
@@ -47,23 +54,24 @@ class _Members(NamedTuple):
     nodes: Mapping[bytes, tuple[str, ec.EllipticCurvePublicKey]]
 
 
-class Doorkeeper:
-    """Knows the members, and what was taken already. For one event loop.
+class RequestAuthentication:
+    """Knows the members, and which requests were taken already. For one event loop.
 
     Args:
-        membership: asked again when one of the watched files or folders has changed.
-        heard: a file that says of each site when it was heard last, since when without a break, and when it lost its
-            last connection, if it has none.
+        membership: asked again when one of these files or folders has changed.
+        paths: the files and folders.
+        contacts: is told of every request that was verified.
     """
 
-    def __init__(self, membership: Membership, watched: Sequence[Path], heard: Path) -> None:
-        self._membership, self._watched, self._heard_file = membership, tuple(watched), heard
-        self._members, self._stamp = _Members({}, {}), ""
+    def __init__(self, membership: Membership, paths: Sequence[Path], contacts: SiteContacts) -> None:
+        self._membership = membership
+        self._paths = tuple(paths)
+        self._contacts = contacts
+        self._members = _Members({}, {})
+        self._stamp = ""
         self._seen = ReplayGuard()
-        self._heard, self._noted = _known(heard), True
-        self._lines: Counter[str] = Counter()
 
-    def node(self, headers: Headers) -> str:
+    def site_of_node(self, headers: Headers) -> str:
         """The site whose node signed a request to Flower.
 
         Raises:
@@ -71,87 +79,50 @@ class Doorkeeper:
             LinkError: signed before this process started, or the membership cannot be read.
         """
         try:
+            # Exactly one of each: of two, this gateway might verify the one and the SuperLink believe the other.
             (key,), (at,), (signature,) = (headers.getlist(name) for name in (PUBLIC_KEY, TIMESTAMP, SIGNATURE))
-            public, signed = b64decode(key, validate=True), b64decode(signature, validate=True)
-            when, said = datetime.fromisoformat(at), at.encode("ascii")
-            if when.tzinfo is None:
+            public_key, signature_bytes = b64decode(key, validate=True), b64decode(signature, validate=True)
+            moment, statement = datetime.fromisoformat(at), at.encode("ascii")
+            if moment.tzinfo is None:
                 raise ValueError
         except (ValueError, binascii.Error):
             raise IdentityError("no-credentials", "the request is not signed as Flower's nodes do it.") from None
-        self._seen.refuse_out_of_time(when.timestamp(), now_s := time.time())
-        site, known = self._current().nodes.get(public, ("", None))
+        now_s = time.time()
+        self._seen.refuse_out_of_time(moment.timestamp(), now_s)
+        site, member_key = self._current().nodes.get(public_key, ("", None))
         try:
-            if known is None:
+            if member_key is None:
                 raise InvalidSignature
-            known.verify(signed, said, ec.ECDSA(SHA256()))
+            member_key.verify(signature_bytes, statement, ec.ECDSA(SHA256()))
         except InvalidSignature:
             raise not_a_member() from None
-        self._seen.refuse_replayed(b"node\0" + public + said, now_s)
-        self._hear(site, now_s)
+        # After the signature, or a stranger could use up a member's time stamps. The statement, not the signature, is
+        # remembered: ECDSA has two valid signatures of each statement, and the second one would pass.
+        self._seen.refuse_replayed(b"node\0" + public_key + statement, now_s)
+        self._contacts.note_request(site, now_s)
         return site
 
-    def site(self, headers: Mapping[str, str], method: str, path: str, body: bytes) -> str:
-        """The site that signed a request to the board; raises as `node` does."""
+    def site_of_identity(self, headers: Mapping[str, str], method: str, path: str, body: bytes) -> str:
+        """The site that signed a request to the site API; raises as `site_of_node` does."""
         site = verify_request(headers, method, path, body, self._current().identities, self._seen)
-        self._hear(site, time.time())
+        self._contacts.note_request(site, time.time())
         return site
-
-    def note(self) -> None:
-        """Write down who was heard when, if that is news."""
-        if self._noted:
-            return
-        try:
-            write_json(self._heard_file, self._heard, durably=False)
-            self._noted = True
-        except OSError as error:
-            log.warning("%s: %s", self._heard_file, error.strerror)
-
-    def _hear(self, site: str, now_s: float) -> None:
-        before = self._heard.get(site, {"at_s": 0.0, "since_s": 0.0, "short": False})
-        unbroken = now_s - before["at_s"] < BREAK_S
-        self._heard[site] = before | {"at_s": now_s, "since_s": before["since_s"] if unbroken else now_s}
-        self._noted = False
-
-    def takes(self, site: str, short: bool) -> None:
-        """Remember whether a site takes its messages from this gateway, or as Flower has it from the SuperLink."""
-        if self._heard[site].get("short") != short:
-            self._heard[site] |= {"short": short}
-            self._noted = False
-            self.note()
-
-    def holds(self, site: str, lost: dict[str, Callable[[], None]]) -> None:
-        """Count a connection among those of a site's node, until it is lost: when a process dies, its connections end.
-
-        Args:
-            lost: by name what is called then; a connection counts once, however many requests come on it.
-        """
-        if site in lost:
-            return
-        lost[site] = lambda: self._loses(site)
-        self._lines[site] += 1
-        self._heard[site].pop("lost_s", None)
-        self._noted = False
-
-    def _loses(self, site: str) -> None:
-        self._lines[site] -= 1
-        if not self._lines[site]:
-            self._heard[site]["lost_s"] = time.time()
-            self._noted = False
 
     def _current(self) -> _Members:
         """The members. Where they cannot be read, nobody is one."""
         try:
-            stamp = repr([(s.st_ino, s.st_mtime_ns, s.st_size) for s in map(Path.stat, self._watched)])
+            stamp = repr([(s.st_ino, s.st_mtime_ns, s.st_size) for s in map(Path.stat, self._paths)])
             if stamp != self._stamp:
-                nodes = {key: (site, _public(site, key)) for key, site in self._membership.nodes().items()}
-                self._members, self._stamp = _Members(dict(self._membership.identities()), nodes), stamp
+                nodes = {key: (site, _public_key(site, key)) for key, site in self._membership.nodes().items()}
+                self._members = _Members(dict(self._membership.identities()), nodes)
+                self._stamp = stamp
             return self._members
         except (ConsiliumError, OSError) as error:
             log.error("who is a member cannot be read, so nobody passes: %s", error)
             raise LinkError("the coordinator cannot read its roster; it has been told in its log.") from None
 
 
-def _public(site: str, pem: bytes) -> ec.EllipticCurvePublicKey:
+def _public_key(site: str, pem: bytes) -> ec.EllipticCurvePublicKey:
     try:
         key = load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm):
@@ -159,12 +130,3 @@ def _public(site: str, pem: bytes) -> ec.EllipticCurvePublicKey:
     if not isinstance(key, ec.EllipticCurvePublicKey):
         raise IdentityError("node-key", f"{site}: its node's public key is no ECDSA key.")
     return key
-
-
-def _known(heard: Path) -> dict[str, dict[str, Any]]:
-    try:
-        return {
-            str(site): {k: float(at[k]) for k in ("at_s", "since_s")} for site, at in (read_json(heard) or {}).items()
-        }
-    except (OSError, RunError, ValueError, KeyError, TypeError, AttributeError):
-        return {}

@@ -1,7 +1,8 @@
-"""What the gateway tells sites and hears from them, over the coordinator's folder: papers, decisions, what they do.
+"""The site API: what the gateway tells sites and hears from them, over the coordinator's folder.
 
-All that a site can change here is its own decision on a plan that it was asked about, one small file that says what it
-is doing, which `status` shows, and what it offers in the catalogue.
+The site that asks was verified before (server/gateway/authentication.py). All that it can change here is its own
+decision on a plan that it was asked about, its own report of what it is doing, and what it offers in the catalogue:
+what it sends is signed by itself once more, checked against its own key, and written under its own name.
 """
 
 import base64
@@ -19,41 +20,43 @@ from common.storage.files import glance, write_json
 from common.trust.release import VERSION, code_digest
 from server.catalogue.catalogue import Catalogue
 from server.consortium.home import Home
-from server.consortium.log_proofs import History
+from server.consortium.log_proofs import LogProofs
 from server.runs.run import OVER, Run
+from server.runs.site_reports import SiteReports
 
-DOING = ("connecting", "idle", "reading", "unfit", "working", "sending", "waiting", "stopped")
-MOST_TEXT, MOST_PLANS = 200, 100
+Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class FolderBoard:
-    """The gateway's `Board`."""
+class FolderSiteApi:
+    """The gateway's `SiteApi` over the coordinator's folder."""
 
     home: Home
 
     @cached_property
-    def _history(self) -> History:
-        return History(self.home)
+    def _log_proofs(self) -> LogProofs:
+        return LogProofs(self.home)
 
-    def history(self, site: str, told: dict[str, Any]) -> dict[str, Any]:
+    def log_head(self, site: str, content: Json) -> Json:
         """The newest head of the coordinator's log, and proof that it extends the one that the site saw last.
 
         Raises:
             WireError: a site that does not say how many entries that had, or whose word of it is none.
             IdentityError: another's word.
         """
-        if not isinstance(seen := told.get("size"), int):
+        if not isinstance(size := content.get("size"), int):
             raise WireError("'size' is missing, expected how many entries the site has seen.")
-        if word := told.get("witness"):
-            origin, own = self.home.log.origin, {site: self.home.identities()[site]}
-            WitnessStatement.load_verified(json.dumps(word).encode(), own, origin)
-            write_json(self.home.live / "witnesses" / f"{site}.json", word, durably=False)
-        words = {path.stem: glance(path) for path in (self.home.live / "witnesses").glob("*.json")}
-        return self._history.shown(seen, [word for name, word in sorted(words.items()) if word and name != site])
+        if statement := content.get("witness"):
+            # What other sites are shown as this site's word must be signed by this site: no member speaks for another.
+            identity = {site: self.home.identities()[site]}
+            WitnessStatement.load_verified(json.dumps(statement).encode(), identity, self.home.log.origin)
+            write_json(self.home.live / "witnesses" / f"{site}.json", statement, durably=False)
+        statements = {path.stem: glance(path) for path in (self.home.live / "witnesses").glob("*.json")}
+        others = [statement for name, statement in sorted(statements.items()) if statement and name != site]
+        return self._log_proofs.head_with_proofs(size, others)
 
-    def board(self, site: str) -> dict[str, Any]:
-        """Roster and plans for one site."""
+    def roster_and_plans(self, site: str) -> Json:
+        """Roster and plans for one site, with this machine's release, code and time."""
         plans = [
             run.plan.document.encode().decode()
             for run in Run.all(self.home)
@@ -67,7 +70,7 @@ class FolderBoard:
             "now_s": time.time(),
         }
 
-    def decision(self, site: str, told: dict[str, Any]) -> dict[str, Any]:
+    def take_decision(self, site: str, content: Json) -> Json:
         """Take a site's decision on a plan.
 
         Raises:
@@ -75,7 +78,7 @@ class FolderBoard:
             IdentityError: if it is not this site's.
             PlanError: for a plan that is over, or was not for this site.
         """
-        decision = Decision.load_verified(json.dumps(told).encode(), self.home.identities()[site])
+        decision = Decision.load_verified(json.dumps(content).encode(), self.home.identities()[site])
         if decision.site != site:
             raise IdentityError("other-site", f"a decision of {decision.site}, brought by {site}.")
         run = Run.find(self.home, decision.plan)
@@ -85,67 +88,50 @@ class FolderBoard:
             raise PlanError(f"plan {run.name} is over, or {site} was not asked.")
         facts = {"site": site, "verdict": decision.verdict}
         self.home.log.record("decision received", plan=run.name, facts=facts)
-        write_json(run.folder / "decisions" / f"{site}.json", told)
+        write_json(run.folder / "decisions" / f"{site}.json", content)
         return {"taken": decision.verdict}
 
-    def catalogue(self, site: str, _: dict[str, Any]) -> dict[str, Any]:
+    def take_activity(self, site: str, content: Json) -> Json:
+        """Take what a site says of itself.
+
+        Raises:
+            WireError: no report.
+        """
+        SiteReports(self.home).take(site, content)
+        return {}
+
+    def catalogue(self, site: str, _: Json) -> Json:
         """What all offer, signed; and by name the versions that this site's next entries must have."""
         catalogue = Catalogue(self.home)
         return {"catalogue": catalogue.listing().document.to_json(), "next": catalogue.next_versions(site)}
 
-    def offer(self, site: str, told: dict[str, Any]) -> dict[str, Any]:
+    def take_offer(self, site: str, content: Json) -> Json:
         """Take what a site offers, or that it withdraws it.
 
         Raises:
             WireError, IdentityError, CatalogueError: as `Catalogue.take`.
         """
-        return {"taken": Catalogue(self.home).take(site, json.dumps(told).encode()).content.address}
+        return {"taken": Catalogue(self.home).take(site, json.dumps(content).encode()).content.address}
 
-    def deposit(self, site: str, told: dict[str, Any]) -> dict[str, Any]:
+    def take_package_piece(self, site: str, content: Json) -> Json:
         """Take the next piece of a package that a site will offer; says how much of it is here."""
-        sha256, offset = _place(told)
+        sha256, offset = _package_offset(content)
         try:
-            data = base64.b64decode(told.get("data", ""), validate=True)
+            data = base64.b64decode(content.get("data", ""), validate=True)
         except (TypeError, ValueError):
             raise WireError("'data': expected bytes as base64.") from None
         return {"here": Catalogue(self.home).packages.deposit(site, sha256, offset, data)}
 
-    def package(self, _: str, told: dict[str, Any]) -> dict[str, Any]:
+    def package_piece(self, _: str, content: Json) -> Json:
         """A piece of a package that is offered."""
-        sha256, offset = _place(told)
+        sha256, offset = _package_offset(content)
         return {"data": base64.b64encode(Catalogue(self.home).piece(sha256, offset)).decode()}
 
-    def doing(self, site: str, told: dict[str, Any]) -> dict[str, Any]:
-        """Take what a site says of itself."""
-        what = str(told.get("what", ""))
-        if what not in DOING:
-            raise WireError(f"'what' is {what[:20]!r}, expected one of {', '.join(DOING)}.")
-        said: dict[str, Any] = {key: str(told.get(key, ""))[:MOST_TEXT] for key in ("detail", "error", "release")}
-        ready = told.get("ready")
-        if not (isinstance(ready, list) and len(ready) <= MOST_PLANS and all(isinstance(one, str) for one in ready)):
-            raise WireError(f"'ready': expected the digests of {MOST_PLANS} plans at most, as text.")
-        write_json(self._file(site), {"what": what, "at_s": time.time(), "ready": ready, **said}, durably=False)
-        return {}
 
-    def heard(self, site: str) -> dict[str, Any]:
-        """What a site said last; empty if nothing yet."""
-        return glance(self._file(site)) or {}
-
-    def unready(self, plan: str, site: str) -> bool:
-        """Whether a site has not read the images of a plan yet, or they do not fit: it is not to be asked yet.
-
-        A site that runs Flower's SuperNode says nothing of that, and is asked.
-        """
-        told = self.heard(site)
-        return told.get("what", "stopped") != "stopped" and plan not in told.get("ready", ())
-
-    def _file(self, site: str) -> Any:
-        return self.home.live / "doing" / f"{site}.json"
-
-
-def _place(told: dict[str, Any]) -> tuple[str, int]:
+def _package_offset(content: Json) -> tuple[str, int]:
     """Of which package, and from which byte on."""
-    sha256, offset = told.get("sha256"), told.get("offset")
+    sha256, offset = content.get("sha256"), content.get("offset")
+    # The digest becomes a file name: 64 hexadecimal digits lead to no other folder.
     if not (isinstance(sha256, str) and re.fullmatch("[0-9a-f]{64}", sha256)):
         raise WireError("'sha256': expected 64 hexadecimal digits.")
     if not isinstance(offset, int) or isinstance(offset, bool) or not 0 <= offset < 2**40:

@@ -18,8 +18,8 @@ MARK = "CONSILIUM_SUPERVISED_BY"
 
 
 @dataclass(frozen=True)
-class State:
-    """How a child fares."""
+class ProcessState:
+    """How a process of the supervisor's fares."""
 
     name: str
     pid: int = 0
@@ -29,12 +29,12 @@ class State:
     rss_bytes: int = 0
 
 
-def state(folder: Path) -> tuple[State, ...]:
+def process_states(folder: Path) -> tuple[ProcessState, ...]:
     """How the children of the supervisor in this folder fare; any process may ask."""
-    return tuple(_as_it_is(noted) for noted in _noted(folder))
+    return tuple(_as_it_is(entry) for entry in _read(folder))
 
 
-def note(folder: Path, states: Sequence[State]) -> None:
+def note(folder: Path, states: Sequence[ProcessState]) -> None:
     """Write down which processes there are.
 
     Raises:
@@ -43,28 +43,28 @@ def note(folder: Path, states: Sequence[State]) -> None:
     write_json(folder / "processes.json", [asdict(state) for state in states], durably=False)
 
 
-def _noted(folder: Path) -> list[State]:
+def _read(folder: Path) -> list[ProcessState]:
     try:
-        return [State(**entry) for entry in read_json(folder / "processes.json") or []]
+        return [ProcessState(**entry) for entry in read_json(folder / "processes.json") or []]
     except (RunError, TypeError):  # damaged, or of another release
         return []
 
 
 def left_running(folder: Path) -> list[psutil.Process]:
     """What still runs of this folder's processes, by its mark, or as noted: the SuperExec hides its environment."""
-    found = [process for noted in _noted(folder) if (process := _process(noted)) is not None]
+    processes = [process for entry in _read(folder) if (process := _process(entry)) is not None]
     for process in psutil.process_iter():
         with suppress(psutil.Error):
-            if process.environ().get(MARK) == str(folder) and runs(process) and process not in found:
-                found.append(process)
-    return found
+            if process.environ().get(MARK) == str(folder) and runs(process) and process not in processes:
+                processes.append(process)
+    return processes
 
 
-def _process(noted: State) -> psutil.Process | None:
+def _process(entry: ProcessState) -> psutil.Process | None:
     """The process that was noted, if it still runs, and the number is not another's by now."""
     with suppress(psutil.Error, ValueError):
-        process = psutil.Process(noted.pid)
-        if noted.pid and abs(process.create_time() - noted.since_s) < 2 and runs(process):
+        process = psutil.Process(entry.pid)
+        if entry.pid and abs(process.create_time() - entry.since_s) < 2 and runs(process):
             return process
     return None
 
@@ -76,8 +76,8 @@ def runs(process: psutil.Process) -> bool:
     return False
 
 
-def _as_it_is(noted: State) -> State:
+def _as_it_is(entry: ProcessState) -> ProcessState:
     with suppress(psutil.Error):
-        if process := _process(noted):
-            return replace(noted, rss_bytes=process.memory_info().rss)
-    return State(noted.name, restarts=noted.restarts)
+        if process := _process(entry):
+            return replace(entry, rss_bytes=process.memory_info().rss)
+    return ProcessState(entry.name, restarts=entry.restarts)

@@ -10,7 +10,6 @@ import fcntl
 import logging
 import math
 import os
-import re
 import selectors
 import subprocess
 import sys
@@ -24,10 +23,10 @@ from typing import IO
 
 import psutil
 
-from common.cli import logs
 from common.errors import RunError
 from server.processes import process_table
-from server.processes.process_table import State
+from server.processes.output_log import OutputLog
+from server.processes.process_table import ProcessState
 
 log = logging.getLogger("consilium")
 
@@ -39,7 +38,6 @@ STEADY_S = 60.0
 """A child that was up for so long begins with a clean slate."""
 LONGEST_DELAY_S = 10.0
 GRACE_S = 5.0
-LOG_BYTES, LOG_FILES = 5_000_000, 3
 
 # The kernel's promise belongs to the process itself, so it is asked for between fork and exec, in a Python of its own:
 # code that runs in a fork of this process could meet a lock that nobody releases.
@@ -51,11 +49,10 @@ if os.getppid() != int(sys.argv[1]):
     sys.exit("the supervisor has ended")
 os.execvp(sys.argv[2], sys.argv[2:])
 """
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclass(frozen=True)
-class Child:
+class ManagedProcess:
     """A process to be kept alive."""
 
     name: str
@@ -69,9 +66,9 @@ class Child:
 class Supervisor:
     """Keeps children alive. Its folder holds their output (NAME.log), `processes.json` and a lock."""
 
-    def __init__(self, children: Sequence[Child], folder: Path) -> None:
+    def __init__(self, children: Sequence[ManagedProcess], folder: Path) -> None:
         self._folder = folder.absolute()
-        self._kept = [_Kept(child, _Log(self._folder / f"{child.name}.log")) for child in children]
+        self._records = [_ProcessRecord(child, OutputLog(self._folder / f"{child.name}.log")) for child in children]
         self._outputs = selectors.DefaultSelector()
         self._lock: IO[str] | None = None
 
@@ -106,9 +103,9 @@ class Supervisor:
             raise RunError(f"{self._folder}: the processes are running already. Stop them first.") from None
         try:
             self._end_what_is_left()
-            for kept in self._kept:
-                self._launch(kept)
-                self._await(kept, stop or threading.Event())
+            for record in self._records:
+                self._launch(record)
+                self._await(record, stop or threading.Event())
         except BaseException:
             self.stop()
             raise
@@ -116,36 +113,36 @@ class Supervisor:
     def turn(self, wait_s: float) -> None:
         """Write out what the children say for up to so long, and start again what has died."""
         self._write_out(wait_s)
-        for kept in self._kept:
-            if kept.process is not None and kept.process.poll() is not None:
-                kept.died(kept.process)
+        for record in self._records:
+            if record.process is not None and record.process.poll() is not None:
+                record.note_death(record.process)
                 self._note()
-            if kept.process is None and time.monotonic() >= kept.due_s:
-                kept.restarts += 1
-                self._launch(kept)
+            if record.process is None and time.monotonic() >= record.due_s:
+                record.restarts += 1
+                self._launch(record)
 
     def stop(self) -> None:
         """End all children and what they have started, the last first: asked, and after five seconds killed."""
-        for kept in reversed(self._kept):
-            if kept.process is not None:
-                self._end(kept.process)
-            kept.process = None
+        for record in reversed(self._records):
+            if record.process is not None:
+                self._end(record.process)
+            record.process = None
         self._end_what_is_left()
         self._write_out(0)
         for key in list(self._outputs.get_map().values()):
             self._close(key.fd)
         self._note()
-        for kept in self._kept:
+        for record in self._records:
             with suppress(OSError):  # the rest does not fit on a full disk
-                kept.log.close()
+                record.log.close()
         if self._lock is not None:
             self._lock.close()
 
-    def _launch(self, kept: "_Kept") -> None:
+    def _launch(self, record: "_ProcessRecord") -> None:
         theirs = os.pipe()
-        kept.process = subprocess.Popen(  # noqa: S603 the commands are our own
-            [sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid()), *kept.child.command],
-            env={**os.environ, **kept.child.env, process_table.MARK: str(self._folder)},
+        record.process = subprocess.Popen(  # noqa: S603 the commands are our own
+            [sys.executable, "-I", "-S", "-c", _LAUNCH, str(os.getpid()), *record.child.command],
+            env={**os.environ, **record.child.env, process_table.MARK: str(self._folder)},
             stdin=subprocess.DEVNULL,
             stdout=theirs[1],
             stderr=theirs[1],
@@ -153,18 +150,18 @@ class Supervisor:
         )
         os.close(theirs[1])
         os.set_blocking(theirs[0], False)
-        self._outputs.register(theirs[0], selectors.EVENT_READ, kept.log)
-        kept.since_s = psutil.Process(kept.process.pid).create_time()
+        self._outputs.register(theirs[0], selectors.EVENT_READ, record.log)
+        record.since_s = psutil.Process(record.process.pid).create_time()
         self._note()
 
-    def _await(self, kept: "_Kept", stop: threading.Event) -> None:
+    def _await(self, record: "_ProcessRecord", stop: threading.Event) -> None:
         deadline = time.monotonic() + READY_S
-        ready = kept.child.ready
-        while ready is not None and not stop.is_set() and not (kept.process is not None and ready()):
+        ready = record.child.ready
+        while ready is not None and not stop.is_set() and not (record.process is not None and ready()):
             self.turn(0.1)
-            if kept.restarts >= TRIES or time.monotonic() > deadline:
-                why = f"ended {kept.restarts} times" if kept.restarts >= TRIES else f"not ready in {READY_S:.0f} s"
-                raise RunError(f"{kept.child.name}: {why}. What it says is in {self._folder / kept.child.name}.log")
+            if record.restarts >= TRIES or time.monotonic() > deadline:
+                why = f"ended {record.restarts} times" if record.restarts >= TRIES else f"not ready in {READY_S:.0f} s"
+                raise RunError(f"{record.child.name}: {why}. What it says is in {self._folder / record.child.name}.log")
 
     def _end(self, process: "subprocess.Popen[bytes]") -> None:
         with suppress(psutil.NoSuchProcess):
@@ -180,12 +177,12 @@ class Supervisor:
         process.wait()
 
     def _end_what_is_left(self) -> None:
-        left, deadline = process_table.left_running(self._folder), time.monotonic() + GRACE_S
-        for process in left:
+        leftovers, deadline = process_table.left_running(self._folder), time.monotonic() + GRACE_S
+        for process in leftovers:
             log.warning("pid %d: left running; killed.", process.pid)
             with suppress(psutil.NoSuchProcess):
                 process.kill()
-        while any(map(process_table.runs, left)) and time.monotonic() < deadline:
+        while any(map(process_table.runs, leftovers)) and time.monotonic() < deadline:
             time.sleep(0.01)
 
     def _write_out(self, wait_s: float) -> None:
@@ -204,15 +201,15 @@ class Supervisor:
     def _note(self) -> None:
         # A full disk must not end what keeps the others alive.
         with suppress(OSError):
-            process_table.note(self._folder, [kept.state() for kept in self._kept])
+            process_table.note(self._folder, [record.state() for record in self._records])
 
 
 @dataclass
-class _Kept:
+class _ProcessRecord:
     """A child, and what happened to it."""
 
-    child: Child
-    log: "_Log"
+    child: ManagedProcess
+    log: OutputLog
     process: "subprocess.Popen[bytes] | None" = None
     since_s: float = 0.0
     restarts: int = 0
@@ -221,7 +218,7 @@ class _Kept:
     due_s: float = math.inf
     """When to start it again, by the monotonic clock."""
 
-    def died(self, process: "subprocess.Popen[bytes]") -> None:
+    def note_death(self, process: "subprocess.Popen[bytes]") -> None:
         up_s = time.time() - self.since_s
         self.deaths = 1 if up_s > STEADY_S else self.deaths + 1
         delay_s = min(0.5 * 2 ** (self.deaths - 2), LONGEST_DELAY_S) if self.deaths > 1 else 0.0
@@ -230,25 +227,7 @@ class _Kept:
         log.warning("%s ended with status %s after %.0f s; starts again %s.", what, process.returncode, up_s, when)
         self.process, self.due_s = None, time.monotonic() + delay_s
 
-    def state(self) -> State:
+    def state(self) -> ProcessState:
         if self.process is None:
-            return State(self.child.name, restarts=self.restarts)
-        return State(self.child.name, self.process.pid, self.since_s, self.restarts)
-
-
-class _Log(logs.Patient):
-    """What a child says, each line with its time."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, maxBytes=LOG_BYTES, backupCount=LOG_FILES, encoding="utf-8", delay=True)
-        self._rest = b""
-        formatter = logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%dT%H:%M:%SZ")
-        formatter.converter = time.gmtime
-        self.setFormatter(formatter)
-
-    def take(self, chunk: bytes) -> None:
-        *lines, self._rest = (self._rest + chunk).split(b"\n")
-        if len(self._rest) > 65536:
-            lines, self._rest = [*lines, self._rest], b""
-        for line in lines:
-            self.handle(logging.makeLogRecord({"msg": _COLOUR.sub("", line.decode("utf-8", "replace")).rstrip()}))
+            return ProcessState(self.child.name, restarts=self.restarts)
+        return ProcessState(self.child.name, self.process.pid, self.since_s, self.restarts)

@@ -27,5 +27,5 @@ __all__ = ["page", "write"]
 
 def write(path: Path, result: Result) -> None:
     """Write a run's report atomically."""
-    made = evaluation_page.page(result) if result.get("kind") == "evaluation" else page(result)
-    tensorfile.write_atomically(path, made)
+    content = evaluation_page.page(result) if result.get("kind") == "evaluation" else page(result)
+    tensorfile.write_atomically(path, content)

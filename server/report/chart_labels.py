@@ -42,12 +42,12 @@ def readings(stops: Sequence[Stop], field: Field, low: bool) -> list[Element]:
     Args:
         low: they are written at the foot, where lines that rise leave room.
     """
-    shown = [*stops[:: -(-len(stops) // MOST_STOPS) or 1]]
-    edges = [field.left, *((a.x + b.x) / 2 for a, b in pairwise(shown)), field.right]
+    stops_in_use = [*stops[:: -(-len(stops) // MOST_STOPS) or 1]]
+    edges = [field.left, *((a.x + b.x) / 2 for a, b in pairwise(stops_in_use)), field.right]
     return [
         el("g", el("rect", x=begin, y=field.top, width=max(end - begin, 0.1), height=field.foot - field.top,
                    class_="catch"), _box(stop, field, low), class_="at")
-        for stop, (begin, end) in zip(shown, pairwise(edges), strict=True)
+        for stop, (begin, end) in zip(stops_in_use, pairwise(edges), strict=True)
     ]  # fmt: skip
 
 
@@ -79,8 +79,8 @@ def room(names: Sequence[str]) -> float:
 
 def ends(lines: Sequence[tuple[float, int, str]], x: float, top: float, foot: float) -> list[Element]:
     """Names beside the last points of lines, (y, style, name), moved apart where they would lie on each other."""
-    found = sorted(lines)
-    places = [y for y, _, _ in found]
+    ends_by_height = sorted(lines)
+    places = [y for y, _, _ in ends_by_height]
     for i in range(1, len(places)):
         places[i] = max(places[i], places[i - 1] + LINE)
     limit = foot
@@ -88,4 +88,4 @@ def ends(lines: Sequence[tuple[float, int, str]], x: float, top: float, foot: fl
         places[i] = max(min(places[i], limit), top)
         limit = places[i] - LINE
     return [el("text", short(name), x=x + INSET, y=y + 4, class_=f"end e{style}")
-            for y, (_, style, name) in zip(places, found, strict=True)]  # fmt: skip
+            for y, (_, style, name) in zip(places, ends_by_height, strict=True)]  # fmt: skip

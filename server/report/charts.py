@@ -8,7 +8,10 @@ from xml.etree.ElementTree import Element
 from server.report import chart_labels
 from server.report.markup import Child, el
 
-WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 440.0, 300.0, 66.0, 12.0, 12.0, 44.0
+WIDTH, HEIGHT = 440.0, 300.0
+LEFT, RIGHT = 66.0, 12.0
+TOP, BOTTOM = 12.0, 44.0
+"""Margins around the picture."""
 SHAPES = ("diamond", "bar", "square", "circle", "triangle", "cross")
 STYLES = {"federated": 0, "pooled": 1, "personalised": 2, "local": 3}
 """The number of an approach's colour, dash (style.css) and shape."""
@@ -25,16 +28,16 @@ class Axis:
     high: float
 
     def at(self, value: float) -> float:
-        """Where a value lies, 0 to 1."""
+        """Where a value lies on the axis, 0 to 1."""
         return (value - self.low) / (self.high - self.low)
 
     def ticks(self) -> list[float]:
-        """Round numbers on it."""
+        """Round numbers on the axis."""
         from matplotlib.ticker import MaxNLocator
 
         slack = 1e-9 * (self.high - self.low)
-        found = MaxNLocator(7, steps=[1, 2, 2.5, 5, 10], integer=self.high > 2).tick_values(self.low, self.high)
-        return [float(t) for t in found if self.low - slack <= t <= self.high + slack]
+        ticks = MaxNLocator(7, steps=[1, 2, 2.5, 5, 10], integer=self.high > 2).tick_values(self.low, self.high)
+        return [float(t) for t in ticks if self.low - slack <= t <= self.high + slack]
 
 
 SHARE = (0.0, 1.0)
@@ -50,7 +53,7 @@ class Frame:
     """What is left free beside the picture."""
 
     def at(self, point: Point) -> Point:
-        """In the picture's units."""
+        """Where a point lies, in the picture's units."""
         wide, high = WIDTH - LEFT - self.right, HEIGHT - TOP - BOTTOM
         return LEFT + wide * self.x.at(point[0]), TOP + high * (1 - self.y.at(point[1]))
 
@@ -74,7 +77,7 @@ class Frame:
         return marker(*self.at(point), style, name)
 
     def whisker(self, low: Point, high: Point, style: int) -> Element:
-        """An interval."""
+        """An interval as a line between its ends."""
         (x1, y1), (x2, y2) = self.at(low), self.at(high)
         return el("line", x1=x1, y1=y1, x2=x2, y2=y2, class_=f"whisker s{style}")
 
@@ -84,9 +87,10 @@ class Frame:
             stops, chart_labels.Field(LEFT, WIDTH - self.right, TOP, HEIGHT - BOTTOM), low=rising
         )
 
-    def drawn(self, title: str, description: str, *marks: Child) -> Element:
+    def render(self, title: str, description: str, *marks: Child) -> Element:
         """The picture: axes, then marks."""
-        x0, y0, x1, y1 = LEFT, HEIGHT - BOTTOM, WIDTH - self.right, TOP
+        x0, y0 = LEFT, HEIGHT - BOTTOM
+        x1, y1 = WIDTH - self.right, TOP
         grid: list[Element] = []
         for value in self.x.ticks():
             x = self.at((value, self.y.low))[0]
@@ -157,7 +161,7 @@ def roc(title: str, classes: Sequence[tuple[int, str, Any]], point: Any = None) 
         point: the figures at the operating point.
     """
     frame = Frame(Axis("1 − specificity", *SHARE), Axis("sensitivity", *SHARE))
-    curves = [(style, name, told["roc"]) for style, name, told in classes]
+    curves = [(style, name, description["roc"]) for style, name, description in classes]
     band = [(p["false"], *p["interval"]) for p in curves[0][2]]
     marks = [frame.line([(0, 0), (1, 1)], "chance", "chance"), frame.band(band, curves[0][0])]
     marks += [frame.line([(p["false"], p["true"]) for p in line], style, name) for style, name, line in curves]
@@ -167,22 +171,22 @@ def roc(title: str, classes: Sequence[tuple[int, str, Any]], point: Any = None) 
         style, name = curves[0][0], f"operating point: sensitivity {y:.3f}, specificity {1 - x:.3f}"
         marks += [frame.whisker((near, y), (far, y), style), frame.whisker((x, low), (x, high), style)]
         marks += [frame.mark((x, y), style, name)]
-    told = "; ".join(f"{name}: AUC {c['auc']:.3f}" for _, name, c in classes if c["auc"] is not None)
-    return frame.drawn(title, told + ".", *marks, *frame.readings(_along(frame, curves[0]), rising=True))
+    description = "; ".join(f"{name}: AUC {c['auc']:.3f}" for _, name, c in classes if c["auc"] is not None)
+    return frame.render(title, description + ".", *marks, *frame.readings(_along(frame, curves[0]), rising=True))
 
 
 def _along(frame: Frame, curve: tuple[int, str, Sequence[Any]]) -> list[chart_labels.Stop]:
     """What a ROC curve offers: at points far enough from each other for a pointer."""
     style, name, points = curve
-    found: list[chart_labels.Stop] = []
+    stops: list[chart_labels.Stop] = []
     for point in points:
         x, y = frame.at((point["false"], point["true"]))
-        if found and x - found[-1].x < 5:
+        if stops and x - stops[-1].x < 5:
             continue
         low, high = point["interval"]
         lines = name, f"specificity {1 - point['false']:.3f}", f"sensitivity {point['true']:.3f} ({low:.3f}–{high:.3f})"
-        found.append(chart_labels.Stop(x, lines, [(y, style)]))
-    return found
+        stops.append(chart_labels.Stop(x, lines, [(y, style)]))
+    return stops
 
 
 def calibration(title: str, points: Sequence[Any]) -> Element:
@@ -196,26 +200,26 @@ def calibration(title: str, points: Sequence[Any]) -> Element:
     ]
     marks = [frame.mark(dot, style, f"predicted {dot[0]:.2f}, observed {dot[1]:.2f}, {p['n']} cases")
              for dot, p in zip(dots, points, strict=True)]  # fmt: skip
-    told = "; ".join(f"predicted {x:.2f}, observed {y:.2f}" for x, y in dots)
+    description = "; ".join(f"predicted {x:.2f}, observed {y:.2f}" for x, y in dots)
     diagonal = frame.line([(0, 0), (1, 1)], "chance", "perfectly calibrated")
-    return frame.drawn(title, told + ".", *bars, diagonal, frame.line(dots, style), *whiskers, *marks)
+    return frame.render(title, description + ".", *bars, diagonal, frame.line(dots, style), *whiskers, *marks)
 
 
 def _bar(frame: Frame, x: float, high: float, n: int) -> Element:
-    (left, top), (_, foot) = frame.at((x, high)), frame.at((x, 0.0))
-    return el("rect", el("title", f"{n} cases"), x=left - 8, y=top, width=16.0, height=foot - top, class_="bars")
+    (x_left, top), (_, foot) = frame.at((x, high)), frame.at((x, 0.0))
+    return el("rect", el("title", f"{n} cases"), x=x_left - 8, y=top, width=16.0, height=foot - top, class_="bars")
 
 
 def areas(
     title: str, rows: Sequence[tuple[str, Any]], approaches: Sequence[str], label: str = "test AUC"
 ) -> Element | None:
     """A row a site or a run, a mark an approach, at its AUC; the federated model's with its interval."""
-    known = [row[a]["auc"] for _, row in rows for a in approaches if row[a]["auc"] is not None]
+    known_areas = [row[a]["auc"] for _, row in rows for a in approaches if row[a]["auc"] is not None]
     lows = [i[0] for _, row in rows if (i := row["federated"].get("auc_interval"))]
-    if not known:
+    if not known_areas:
         return None
     step, inset = 40.0, 8.0
-    axis = Axis(label, max(0.0, min([*known, *lows]) - 0.02), 1.0)
+    axis = Axis(label, max(0.0, min([*known_areas, *lows]) - 0.02), 1.0)
 
     def at(value: float) -> float:
         return inset + (WIDTH - 2 * inset) * axis.at(value)

@@ -5,7 +5,7 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from server.report.markup import Child, count, el, figure, table
-from server.report.sentences import Result, simulated
+from server.report.sentences import Result, is_simulated
 
 SHADES = 6
 """Colours from 0.5, what guessing gives, to 1."""
@@ -13,9 +13,14 @@ SHADES = 6
 
 def section(result: Result) -> list[Element]:
     """The table with what is to be said of it; nothing where the run has no matrix."""
-    if (told := result.get("cross_site")) is None:
+    if (cross_site := result.get("cross_site")) is None:
         return []
-    return [el("h2", "Every model at every site"), el("p", _about(result)), shown(told), el("p", KEY, class_="soft")]
+    return [
+        el("h2", "Every model at every site"),
+        el("p", _about(result)),
+        models_by_sites(cross_site),
+        el("p", KEY, class_="soft"),
+    ]
 
 
 KEY = (
@@ -25,7 +30,7 @@ KEY = (
 
 
 def _about(result: Result) -> str:
-    if simulated(result):
+    if is_simulated(result):
         return (
             "Simulated: one machine played all sites, so it could run every model on every site's validation cases. In "
             "a real federation only sums leave the sites, and of a single site what it publishes. A site's own model "
@@ -37,25 +42,25 @@ def _about(result: Result) -> str:
     )
 
 
-def shown(told: Mapping[str, Any]) -> Element:
+def models_by_sites(cross_site: Mapping[str, Any]) -> Element:
     """A row a model, a column a site, and all sites together last."""
-    head = ["model", *told["sites"], "all sites"]
+    head = ["model", *cross_site["sites"], "all sites"]
     rows: list[list[Child]] = [
-        [model, *(_cell(told["cells"].get(model, {}).get(site)) for site in told["sites"]),
-         _cell(told["all"].get(model))]
-        for model in told["models"]
+        [model, *(_cell(cross_site["cells"].get(model, {}).get(site)) for site in cross_site["sites"]),
+         _cell(cross_site["all"].get(model))]
+        for model in cross_site["models"]
     ]  # fmt: skip
-    made = table("AUC of every model (rows) on the validation cases of every site (columns)", head, rows)
-    made[0].set("class", "heat")
-    return made
+    element = table("AUC of every model (rows) on the validation cases of every site (columns)", head, rows)
+    element[0].set("class", "heat")
+    return element
 
 
-def _cell(told: Mapping[str, Any] | None) -> Element:
-    if told is None:
+def _cell(cell: Mapping[str, Any] | None) -> Element:
+    if cell is None:
         return el("span", "–", title="no sum: too few sites answered, or the site did not publish")
-    text = figure(told["auc"], told.get("auc_interval"), told.get("auc_sd"))
-    cases = el("small", "n ", count(told["n"]))
-    return el("span", text, cases, class_=f"heat{shade(told['auc'])}")
+    text = figure(cell["auc"], cell.get("auc_interval"), cell.get("auc_sd"))
+    cases = el("small", "n ", count(cell["n"]))
+    return el("span", text, cases, class_=f"heat{shade(cell['auc'])}")
 
 
 def shade(auc: float | None) -> int:

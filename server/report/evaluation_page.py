@@ -6,14 +6,14 @@ from xml.etree.ElementTree import Element
 
 from server.report import charts, cross_site_table, sentences
 from server.report.charts import SHAPES
-from server.report.markup import Child, contents, count, document, el, figure, listed, style, table
+from server.report.markup import Child, bullet_list, contents, count, document, el, figure, style, table
 from server.report.provenance import cost, origin, took_part
 from server.report.quality_section import NAMES, SHOWN, with_interval
 from server.report.sentences import Result
 
 
 def page(result: Result) -> bytes:
-    """The whole page."""
+    """The whole report of an evaluation."""
     sections = (_limits, cross_site_table.section, _quality, _models, took_part, _privacy, cost, origin)
     body = [element for section in sections for element in section(result)]
     return document(f"{result['name']}: evaluation", style(), *_head(result), contents(body), *body)
@@ -33,40 +33,49 @@ def _head(result: Result) -> list[Element]:
 
 
 def _limits(result: Result) -> list[Element]:
-    told: list[Child] = [
+    texts: list[Child] = [
         "These are research models, not medical devices: no decision about a patient may rest on them.",
         "Validation cases chose the best round and the operating point of a model that was trained at these sites: "
         "there the figures flatter it.",
     ]
     if empty := [m["name"] for m in result["models"] if m["name"] not in result["cross_site"]["all"]]:
-        told.append(f"Without a sum, for too few sites answered: {', '.join(empty)}.")
-    return [el("section", el("h2", "What to doubt"), listed(told), class_="warn")]
+        texts.append(f"Without a sum, for too few sites answered: {', '.join(empty)}.")
+    return [el("section", el("h2", "What to doubt"), bullet_list(texts), class_="warn")]
 
 
 def _quality(result: Result) -> list[Element]:
     """What every model reaches on the sum of all sites' cases."""
-    named = [(i % len(SHAPES), m["name"]) for i, m in enumerate(result["models"]) if m["name"] in result["counts"]]
-    if not named:
+    styles_and_names = [
+        (i % len(SHAPES), m["name"]) for i, m in enumerate(result["models"]) if m["name"] in result["counts"]
+    ]
+    if not styles_and_names:
         return []
-    told = result["counts"]
+    counts = result["counts"]
     rows: list[list[Child]] = [
-        [name, count(told[name]["n"]), *(with_interval(told[name]["figures"], f) for f in SHOWN)] for _, name in named
+        [name, count(counts[name]["n"]), *(with_interval(counts[name]["figures"], f) for f in SHOWN)]
+        for _, name in styles_and_names
     ]
     caption = "On the cases of all sites, at each model's operating point, with 95 % intervals"
-    shown = table(caption, ["model", "cases", *(NAMES[f] for f in SHOWN)], rows)
-    drawn = [_roc(result["labels"][label], [(style, name, told[name]["classes"][i]) for style, name in named])
-             for i, label in enumerate(c["class"] for c in told[named[0][1]]["classes"])]  # fmt: skip
-    return [el("h2", "How good each is"), shown, el("div", *drawn, class_="charts")]
+    figures_table = table(caption, ["model", "cases", *(NAMES[f] for f in SHOWN)], rows)
+    first_model = counts[styles_and_names[0][1]]
+    charts_row = [
+        _roc(
+            result["labels"][one["class"]],
+            [(style, name, counts[name]["classes"][i]) for style, name in styles_and_names],
+        )
+        for i, one in enumerate(first_model["classes"])
+    ]
+    return [el("h2", "How good each is"), figures_table, el("div", *charts_row, class_="charts")]
 
 
 def _roc(label: str, classes: Sequence[tuple[int, str, Any]]) -> Element:
-    known = [one for one in classes if one[2]["roc"]]
-    if not known:
+    drawable = [one for one in classes if one[2]["roc"]]
+    if not drawable:
         return el("p", f"{label}: no ROC curve, for a class has no cases.")
     legend = charts.legend([(style, el("span", f"{name}, AUC ", figure(c["auc"], c["auc_interval"])))
-                            for style, name, c in known])  # fmt: skip
-    below = f"Shaded: 95 % interval of the sensitivity of {known[0][1]} at each threshold."
-    return charts.captioned(f"ROC: {label}", charts.roc(f"ROC: {label}", known), legend, below)
+                            for style, name, c in drawable])  # fmt: skip
+    below = f"Shaded: 95 % interval of the sensitivity of {drawable[0][1]} at each threshold."
+    return charts.captioned(f"ROC: {label}", charts.roc(f"ROC: {label}", drawable), legend, below)
 
 
 def _models(result: Result) -> list[Element]:
@@ -80,21 +89,21 @@ def _models(result: Result) -> list[Element]:
         ]
         for m in result["models"]
     ]
-    shown = table("As the signed plan names them", ["model", "kind", "image", "preprocessing", "SHA-256"], rows)
-    shown[0].set("class", "words")
-    return [el("h2", "Models"), shown]
+    models_table = table("As the signed plan names them", ["model", "kind", "image", "preprocessing", "SHA-256"], rows)
+    models_table[0].set("class", "words")
+    return [el("h2", "Models"), models_table]
 
 
 def _privacy(result: Result) -> list[Element]:
-    told = result["secure_aggregation"]
+    secure = result["secure_aggregation"]
     publishing = result["cross_site"]["sites"]
-    own = f"{', '.join(publishing)} published" if publishing else "No site published"
+    publication = f"{', '.join(publishing)} published" if publishing else "No site published"
     return [
         el("h2", "Privacy"),
-        listed([
-            f"Every site's counts were masked: the coordinator saw sums over at least {told['least_in_a_sum']} of "
-            f"{told['sites']} sites.",
-            f"{own} figures of {'their' if len(publishing) != 1 else 'its'} own. A site does so only where its policy "
-            "says so, and only where at least three others that do not are left in the sum, or none.",
+        bullet_list([
+            f"Every site's counts were masked: the coordinator saw sums over at least {secure['least_in_a_sum']} of "
+            f"{secure['sites']} sites.",
+            f"{publication} figures of {'their' if len(publishing) != 1 else 'its'} own. A site does so only where its "
+            "policy says so, and only where at least three others that do not are left in the sum, or none.",
         ]),
     ]  # fmt: skip

@@ -23,7 +23,7 @@ class Curve:
 
     @property
     def tip(self) -> str:
-        """Its name at its end."""
+        """The curve's name at its end."""
         return self.name.removesuffix(" alone")
 
 
@@ -33,7 +33,7 @@ def chart(
     what: str,
     label: str,
     void: Sequence[int] = (),
-    kept: int | None = None,
+    kept_round: int | None = None,
 ) -> Element | None:
     """A validation figure after every round: (style, name, records) of each run; None where no round has it.
 
@@ -46,18 +46,20 @@ def chart(
     if not curves:
         return None
     last = max([2.0, *(r["round"] + 1.0 for _, _, records in runs for r in records)])
-    named = 1 < len(curves) <= MOST_NAMED and len({curve.style for curve in curves}) < len(curves)
-    right = chart_labels.room([curve.tip for curve in curves]) if named else RIGHT
+    has_names = 1 < len(curves) <= MOST_NAMED and len({curve.style for curve in curves}) < len(curves)
+    right = chart_labels.room([curve.tip for curve in curves]) if has_names else RIGHT
     frame, rising = Frame(Axis("round", 1.0, last), _upright(label, curves, what), right), what == "auc"
-    marks: list[Element | None] = [_kept(frame, kept, rising)] if kept is not None else []
+    marks: list[Element | None] = [_line_of_kept_round(frame, kept_round, rising)] if kept_round is not None else []
     for curve in curves:
         marks += [frame.line(curve.points, curve.style), frame.mark(curve.points[-1], curve.style, "")]
     marks += [frame.mark((r + 1.0, frame.y.low), 5, "") for r in void]
-    if named:
+    if has_names:
         tips = [(frame.at(curve.points[-1])[1], curve.style, curve.tip) for curve in curves]
         marks += chart_labels.ends(tips, WIDTH - right, TOP, HEIGHT - BOTTOM)
-    told = "; ".join(f"{curve.name}: from {curve.points[0][1]:.3f} to {curve.points[-1][1]:.3f}" for curve in curves)
-    return frame.drawn(title, told + ".", *marks, *frame.readings(_stops(frame, curves, set(void)), rising))
+    description = "; ".join(
+        f"{curve.name}: from {curve.points[0][1]:.3f} to {curve.points[-1][1]:.3f}" for curve in curves
+    )
+    return frame.render(title, description + ".", *marks, *frame.readings(_stops(frame, curves, set(void)), rising))
 
 
 def _upright(label: str, curves: Sequence[Curve], what: str) -> Axis:
@@ -67,7 +69,7 @@ def _upright(label: str, curves: Sequence[Curve], what: str) -> Axis:
     return Axis(label, max(0.0, low - slack), min(1.0, high + slack) if what == "auc" else high + slack)
 
 
-def _kept(frame: Frame, number: int, rising: bool) -> Element:
+def _line_of_kept_round(frame: Frame, number: int, rising: bool) -> Element:
     """Named where lines that rise, or fall, leave room."""
     x, foot = frame.at((number + 1.0, frame.y.low))
     late = x > WIDTH / 2
@@ -78,11 +80,11 @@ def _kept(frame: Frame, number: int, rising: bool) -> Element:
 
 def _stops(frame: Frame, curves: Sequence[Curve], void: set[int]) -> list[chart_labels.Stop]:
     """At every round the curves' values, as they lie there; of many, those of sites alone are left out."""
-    found = []
+    stops = []
     for x in sorted({x for curve in curves for x, _ in curve.points}):
         every = sorted((c.style, y, c.name) for c in curves for at, y in c.points if at == x)
         here = sorted(((y, style, name) for style, y, name in every[: chart_labels.MOST_LINES]), reverse=True)
         lines = [f"round {x:.0f}" + " (void)" * (x - 1 in void)]
         lines += [f"{y:.3f} {chart_labels.short(name, 20)}" for y, _, name in here] + ["…"] * (len(every) > len(here))
-        found.append(chart_labels.Stop(frame.at((x, 0.0))[0], lines, [(frame.at((x, y))[1], s) for y, s, _ in here]))
-    return found
+        stops.append(chart_labels.Stop(frame.at((x, 0.0))[0], lines, [(frame.at((x, y))[1], s) for y, s, _ in here]))
+    return stops

@@ -14,9 +14,9 @@ Child = Element | str | None
 
 def el(tag: str, *children: Child, **attributes: str | float | None) -> Element:
     """An element. `class_` is the attribute class, `stroke_width` is stroke-width; what is None is left out."""
-    told = {k.rstrip("_").replace("_", "-"): f"{v:.5g}" if isinstance(v, float) else str(v)
+    texts = {k.rstrip("_").replace("_", "-"): f"{v:.5g}" if isinstance(v, float) else str(v)
             for k, v in attributes.items() if v is not None}  # fmt: skip
-    element = Element(tag, told)
+    element = Element(tag, texts)
     for child in children:
         if isinstance(child, str):
             _append_text(element, child)
@@ -51,33 +51,33 @@ def document(title: str, style: str, *body: Child) -> bytes:
     return f"<!DOCTYPE html>\n{text}\n".encode()
 
 
-def figure(value: float | None, interval: Sequence[float] | None = None, spread: float | None = None) -> Element:
+def figure(value: float | None, interval: Sequence[float] | None = None, deviation: float | None = None) -> Element:
     """A figure between 0 and 1 with its interval, and its standard deviation over seeds: 0.947 (0.910–0.968)."""
     if value is None:
         return el("span", "–", title="not defined: a class has no cases")
-    shown = el("span", _data(value, f"{value:.3f}"), class_="figure")
-    if spread is not None:
-        _append_text(shown, " ")
-        shown.append(el("small", "±", _data(spread, f"{spread:.3f}")))
+    element = el("span", _data(value, f"{value:.3f}"), class_="figure")
+    if deviation is not None:
+        _append_text(element, " ")
+        element.append(el("small", "±", _data(deviation, f"{deviation:.3f}")))
     if interval is not None:
         low, high = (_data(v, f"{v:.3f}") for v in interval)
-        _append_text(shown, " ")
-        shown.append(el("small", "(", low, "–", high, ")"))
-    return shown
+        _append_text(element, " ")
+        element.append(el("small", "(", low, "–", high, ")"))
+    return element
 
 
 def count(value: float) -> Element:
-    """A number of things."""
+    """A number of things, as people read it."""
     return _data(value, f"{value:,.0f}")
 
 
 def seconds(value: float) -> Element:
-    """A length of time."""
+    """A length of time, as people read it."""
     return _data(value, duration(value))
 
 
 def size(value: float) -> Element:
-    """A number of bytes."""
+    """A number of bytes, as people read it."""
     for unit, much in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if value >= much:
             return _data(value, f"{value / much:.1f} {unit}")
@@ -89,25 +89,25 @@ def table(caption: str, head: Sequence[str], rows: Sequence[Sequence[Child]], fo
     body = [el("tr", el("th", row[0], scope="row"), *(el("td", cell) for cell in row[1:])) for row in rows]
     split = len(body) - foot
     top = el("thead", el("tr", *(el("th", name, scope="col") for name in head)))
-    shown = el(
+    element = el(
         "table", el("caption", el("span", caption)), top,
         el("tbody", *body[:split]), el("tfoot", *body[split:]) if foot else None,
     )  # fmt: skip
-    return el("div", shown, class_="wide", tabindex="0", role="region", aria_label=caption)
+    return el("div", element, class_="wide", tabindex="0", role="region", aria_label=caption)
 
 
 def contents(body: Sequence[Element]) -> Element:
     """Links to the sections of a page, which get their names as addresses."""
     entries = []
-    for heading in (found for element in body for found in element.iter("h2")):
+    for heading in (inner for element in body for inner in element.iter("h2")):
         name = heading.text or ""
         heading.set("id", re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-"))
         entries.append(el("li", el("a", name, href=f"#{heading.get('id')}")))
     return el("nav", el("ul", *entries), class_="contents", aria_label="On this page")
 
 
-def listed(items: Sequence[Child]) -> Element:
-    """A list."""
+def bullet_list(items: Sequence[Child]) -> Element:
+    """A list with a bullet before each item."""
     return el("ul", *(el("li", item) for item in items))
 
 

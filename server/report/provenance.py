@@ -28,14 +28,16 @@ def presence(caption: str, sites: Sequence[str], rounds: Sequence[Mapping[str, A
     symbols = {"a": "■", "s": "□", "v": "×", "n": "·"}
     rows: list[list[Child]] = []
     for name in sites:
-        told = [_presence(name, r) for r in rounds]
-        strip = el("span", *(el("span", symbols[t], class_=t) for t in told), class_="strip", role="img",
+        signs_of_rounds = [_presence(name, r) for r in rounds]
+        strip = el("span", *(el("span", symbols[t], class_=t) for t in signs_of_rounds), class_="strip", role="img",
                    aria_label=sentences.silences(name, rounds))  # fmt: skip
-        rows.append([name, f"{told.count('a') + told.count('v')} of {len(told)}", strip])
-    shown = table(caption, ["site", "answered", "round by round"], rows)
-    shown[0].set("class", "strips")
+        rows.append(
+            [name, f"{signs_of_rounds.count('a') + signs_of_rounds.count('v')} of {len(signs_of_rounds)}", strip]
+        )
+    element = table(caption, ["site", "answered", "round by round"], rows)
+    element[0].set("class", "strips")
     signs = ("■ answered", "□ silent", "× answered, but the round was void, for too few did", "· not asked")
-    return [el("ul", *(el("li", sign) for sign in signs), class_="legend"), shown]
+    return [el("ul", *(el("li", sign) for sign in signs), class_="legend"), element]
 
 
 def _presence(name: str, record: Mapping[str, Any]) -> str:
@@ -47,28 +49,28 @@ def _presence(name: str, record: Mapping[str, Any]) -> str:
 
 
 def cost(result: Result) -> list[Element]:
-    """Time and bytes."""
-    spent = result["cost"]
+    """Time and bytes of the run's rounds."""
+    costs = result["cost"]
     rows: list[list[Child]] = [
-        ["Rounds", count(spent["rounds"])], ["Void rounds among them", count(spent["void"])],
-        ["Time in rounds", seconds(spent["seconds"])], ["Sent up by all sites", size(spent["bytes_up"])],
-        ["Sent down to all sites", size(spent["bytes_down"])],
+        ["Rounds", count(costs["rounds"])], ["Void rounds among them", count(costs["void"])],
+        ["Time in rounds", seconds(costs["seconds"])], ["Sent up by all sites", size(costs["bytes_up"])],
+        ["Sent down to all sites", size(costs["bytes_down"])],
     ]  # fmt: skip
     return [el("h2", "Time and bytes"), table("The federated rounds together", ["what", "how much"], rows)]
 
 
 def origin(result: Result) -> list[Element]:
-    """What made it."""
+    """What made the run's figures: plan, release, code, versions."""
     keys = {"plan": "Plan, SHA-256", "release": "Release", "code": "Code at the sites, SHA-256",
             "preprocess": "Preprocessing, fingerprint", "weights_sha256": "Weights, SHA-256"}  # fmt: skip
-    told = {name: str(result[key]) for key, name in keys.items() if key in result}
-    told |= {f"Weights of seed {s['seed']}, SHA-256": s["weights_sha256"] for s in result.get("seeds", ())}
-    told["Made with"] = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
-    rows: list[list[Child]] = [[name, el("code", value)] for name, value in told.items()]
-    shown = table("What made these figures", ["what", "value"], rows)
-    shown[0].set("class", "words")
-    found = [el("h2", "Where it comes from"), shown]
+    values = {name: str(result[key]) for key, name in keys.items() if key in result}
+    values |= {f"Weights of seed {s['seed']}, SHA-256": s["weights_sha256"] for s in result.get("seeds", ())}
+    values["Made with"] = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+    rows: list[list[Child]] = [[name, el("code", value)] for name, value in values.items()]
+    element = table("What made these figures", ["what", "value"], rows)
+    element[0].set("class", "words")
+    elements = [el("h2", "Where it comes from"), element]
     if "config" not in result:
-        return found
+        return elements
     settings = json.dumps(result["config"], indent=1, ensure_ascii=False)
-    return [*found, el("details", el("summary", "All settings"), el("pre", settings))]
+    return [*elements, el("details", el("summary", "All settings"), el("pre", settings))]

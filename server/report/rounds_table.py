@@ -17,20 +17,22 @@ Run = tuple[int, str, Sequence[Any]]
 """A curve's style and name, and the records of its rounds."""
 
 
-def drawn(
-    runs: Sequence[Run], legend: Sequence[tuple[int, Child]], void: Sequence[int] = (), kept: int | None = None
+def curves(
+    runs: Sequence[Run], legend: Sequence[tuple[int, Child]], void: Sequence[int] = (), kept_round: int | None = None
 ) -> Element | None:
     """AUC and loss round by round, with a legend that shows and hides curves; None where no round was evaluated."""
-    shown: list[Child] = []
+    figures: list[Child] = []
     for what, label, name in KINDS:
-        if made := learning_curves.chart(f"{name} on validation cases, round by round", runs, what, label, void, kept):
-            shown.append(charts.captioned(name, made))
-    if not shown:
+        if chart := learning_curves.chart(
+            f"{name} on validation cases, round by round", runs, what, label, void, kept_round
+        ):
+            figures.append(charts.captioned(name, chart))
+    if not figures:
         return None
     many = len(legend) > 1
     below = charts.legend(legend, choosable=True) if many else None
     marked = charts.legend([(5, VOID)]) if void else None
-    return el("div", el("div", *shown, class_="charts"), below, marked, class_="curves")
+    return el("div", el("div", *figures, class_="charts"), below, marked, class_="curves")
 
 
 def numbers(records: Sequence[Mapping[str, Any]], *below: Child) -> Element:
@@ -43,9 +45,9 @@ def numbers(records: Sequence[Mapping[str, Any]], *below: Child) -> Element:
 
 
 def _row(record: Mapping[str, Any]) -> list[Child]:
-    told = record["validation"] or {}
-    loss = told.get("loss")
-    return [str(record["round"] + 1) + (" (void)" if record["void"] else ""), figure(told.get("auc")),
+    validation = record["validation"] or {}
+    loss = validation.get("loss")
+    return [str(record["round"] + 1) + (" (void)" if record["void"] else ""), figure(validation.get("auc")),
             "–" if loss is None else number(loss, 4), number(record["seconds"], 1),
             ", ".join(record["dropped"]) or "–"]  # fmt: skip
 
@@ -58,12 +60,14 @@ def download(name: str, runs: Sequence[Run]) -> Element:
 
 def _csv(runs: Sequence[Run]) -> str:
     """A row a round and curve. A name that a spreadsheet would take for a formula is given a quote before it."""
-    said = io.StringIO()
-    rows = csv.writer(said)
+    output = io.StringIO()
+    rows = csv.writer(output)
     rows.writerow(["curve", "round", "auc", "loss", "accuracy", "n"])
     for _, name, records in runs:
         safe = f"'{name}" if name[:1] in "=+-@\t\r" else name
         for record in records:
-            told = record["validation"] or {}
-            rows.writerow([safe, record["round"] + 1, *(told.get(key) for key in ("auc", "loss", "accuracy", "n"))])
-    return said.getvalue()
+            validation = record["validation"] or {}
+            rows.writerow(
+                [safe, record["round"] + 1, *(validation.get(key) for key in ("auc", "loss", "accuracy", "n"))]
+            )
+    return output.getvalue()

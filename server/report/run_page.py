@@ -6,7 +6,7 @@ from xml.etree.ElementTree import Element
 
 from server.report import charts, cross_site_table, quality_section, rounds_table, sentences
 from server.report.charts import STYLES
-from server.report.markup import Child, contents, count, document, el, listed, seconds, size, style, table
+from server.report.markup import Child, bullet_list, contents, count, document, el, seconds, size, style, table
 from server.report.provenance import cost, origin, took_part
 from server.report.quality_section import NAMES, SHOWN, with_interval
 from server.report.sentences import Result
@@ -21,7 +21,7 @@ MEANING = {
 
 
 def page(result: Result) -> bytes:
-    """The whole page."""
+    """The whole report of a run."""
     sections = (
         _limits,
         _data,
@@ -39,7 +39,7 @@ def page(result: Result) -> bytes:
 
 
 def approaches(result: Result) -> list[str]:
-    """What is compared in a simulation."""
+    """Which ways of training a simulation compares."""
     return [a for a in ORDER if a in result["test"]]
 
 
@@ -47,13 +47,14 @@ def approaches(result: Result) -> list[str]:
 
 
 def _head(result: Result) -> list[Element]:
-    simulated, figures, cost = sentences.simulated(result), sentences.figures(result), result["cost"]
+    is_simulated = sentences.is_simulated(result)
+    figures, cost = sentences.figures(result), result["cost"]
     many = "Rounds, all seeds" if len(result.get("seeds", ())) > 1 else "Rounds"
     tiles: list[tuple[str, Child]] = [(NAMES[f], with_interval(figures, f)) for f in SHOWN]
     tiles += [("Sites", count(len(result["sites"]))), (many, count(cost["rounds"])),
               ("Time in rounds", seconds(cost["seconds"])), ("Sent up", size(cost["bytes_up"]))]  # fmt: skip
     return [
-        el("p", "Simulation on one machine" if simulated else "Federation of hospitals", class_="kind"),
+        el("p", "Simulation on one machine" if is_simulated else "Federation of hospitals", class_="kind"),
         el("h1", result["name"]),
         *([el("p", when, class_="soft")] if (when := sentences.when(result)) else []),
         el("p", sentences.summary(result), class_="lead"),
@@ -63,14 +64,14 @@ def _head(result: Result) -> list[Element]:
 
 
 def _judged_on(result: Result) -> list[Child]:
-    if (told := sentences.judged(result)) is None:
+    if (counts := sentences.judging_counts(result)) is None:
         return []
-    part = "test cases" if sentences.simulated(result) else "validation cases of all sites together"
-    return ["The figures of the model are on ", count(told["n"]), f" {part}. "]
+    part = "test cases" if sentences.is_simulated(result) else "validation cases of all sites together"
+    return ["The figures of the model are on ", count(counts["n"]), f" {part}. "]
 
 
 def _several(result: Result) -> str:
-    if not sentences.simulated(result) or len(result["seeds"]) < 2:
+    if not sentences.is_simulated(result) or len(result["seeds"]) < 2:
         return ""
     return (
         f"Figures are means over {len(result['seeds'])} seeds, ± their standard deviation; intervals are for the cases "
@@ -79,7 +80,7 @@ def _several(result: Result) -> str:
 
 
 def _limits(result: Result) -> list[Element]:
-    body = el("h2", "What this model is not good for"), listed(sentences.limits(result))
+    body = el("h2", "What this model is not good for"), bullet_list(sentences.limits(result))
     return [el("section", *body, class_="warn")]
 
 
@@ -88,18 +89,20 @@ def _data(result: Result) -> list[Element]:
     strategy = "" if config["model"]["kind"] == "svm" else f" Strategy: {config['federation']['strategy']}."
     model = f"Model: {sentences.model_kind(result)}.{strategy} Labels: {', '.join(result['labels'])}."
     about = el("p", model)
-    if not sentences.simulated(result):
-        judged = sentences.judged(result)
-        sums = [el("p", "In the sum of the best round: ", *_classes(result, judged["by_class"]), ".")] if judged else []
-        hidden = "How many cases each single site has is not known to the coordinator: secure aggregation hides it."
-        return [heading, about, el("p", hidden), *sums]
+    if not sentences.is_simulated(result):
+        counts = sentences.judging_counts(result)
+        sums = [el("p", "In the sum of the best round: ", *_classes(result, counts["by_class"]), ".")] if counts else []
+        privacy_note = (
+            "How many cases each single site has is not known to the coordinator: secure aggregation hides it."
+        )
+        return [heading, about, el("p", privacy_note), *sums]
     head = ["site", *(f"{part}: {label}" for part in ("training", "validation", "test") for label in result["labels"])]
     rows = [
         [name, *(count(n) for part in ("train", "validation", "test") for n in site["by_class"][part])]
         for name, site in result["sites"].items()
     ]
-    shown = table("Cases of every class at every site (first seed)", head, rows)
-    return [heading, about, shown, *_remarks(result)]
+    cases_table = table("Cases of every class at every site (first seed)", head, rows)
+    return [heading, about, cases_table, *_remarks(result)]
 
 
 def _classes(result: Result, by_class: Sequence[int]) -> list[Child]:
@@ -110,19 +113,19 @@ def _classes(result: Result, by_class: Sequence[int]) -> list[Child]:
 
 
 def _remarks(result: Result) -> list[Element]:
-    told = [("Cases left out", result["problems"]), ("Warnings", result["warnings"])]
-    return [el("details", el("summary", f"{name}: {len(items)}"), listed(items)) for name, items in told if items]
+    lists = [("Cases left out", result["problems"]), ("Warnings", result["warnings"])]
+    return [el("details", el("summary", f"{name}: {len(items)}"), bullet_list(items)) for name, items in lists if items]
 
 
 def _learning(result: Result) -> list[Element]:
     runs, heading = curves_of(result), el("h2", "Learning")
     federated = runs[-1][2]
     void = [r["round"] for r in federated if r["void"]]
-    drawn = rounds_table.drawn(runs, _legend(runs), void, sentences.best_round(result))
-    if drawn is None:
+    charts_element = rounds_table.curves(runs, _legend(runs), void, sentences.best_round(result))
+    if charts_element is None:
         return [heading, el("p", "No round was evaluated, so there is no curve.")]
-    found = [heading, drawn, el("p", sentences.kept(result), class_="soft")]
-    return [*found, rounds_table.numbers(federated, el("p", rounds_table.download(result["name"], runs)))]
+    elements = [heading, charts_element, el("p", sentences.choice_of_model(result), class_="soft")]
+    return [*elements, rounds_table.numbers(federated, el("p", rounds_table.download(result["name"], runs)))]
 
 
 def _legend(runs: Sequence[tuple[int, str, Sequence[Any]]]) -> list[tuple[int, Child]]:
@@ -132,7 +135,7 @@ def _legend(runs: Sequence[tuple[int, str, Sequence[Any]]]) -> list[tuple[int, C
 
 def curves_of(result: Result) -> list[tuple[int, str, Sequence[Any]]]:
     """The curves of the first seed, the federated one last."""
-    if not sentences.simulated(result):
+    if not sentences.is_simulated(result):
         return [(STYLES["federated"], "federated", result["rounds"])]
     first = result["seeds"][0]
     runs = [(STYLES[kind], f"{site} alone" if site else kind, records)
@@ -144,38 +147,42 @@ def curves_of(result: Result) -> list[tuple[int, str, Sequence[Any]]]:
 
 def _sites(result: Result) -> list[Element]:
     heading = el("h2", "Site by site")
-    if not sentences.simulated(result):
-        hidden = "Only sums left the sites: what the model reaches at each of them is each site's own to find out. "
+    if not sentences.is_simulated(result):
+        privacy_note = (
+            "Only sums left the sites: what the model reaches at each of them is each site's own to find out. "
+        )
         return [
             heading,
             el(
                 "p",
-                hidden,
+                privacy_note,
                 el("code", "python -m client compare MODEL"),
                 " sets it there beside a model that the site "
                 "trains alone, and a mix of both. What pooled images would give nobody can know.",
             ),
         ]
-    found, rows = approaches(result), [*result["sites"].items(), ("all test cases", result["test"])]
-    chart = charts.areas("AUC of every approach at every site", rows, found)
-    legend = charts.legend([(STYLES[a], f"{a}: {MEANING[a]}") for a in found])
-    shown: list[list[Child]] = [
-        [name, count(site["cases"]["train"]), *_row(site, found)] for name, site in result["sites"].items()
+    names, rows = approaches(result), [*result["sites"].items(), ("all test cases", result["test"])]
+    chart = charts.areas("AUC of every approach at every site", rows, names)
+    legend = charts.legend([(STYLES[a], f"{a}: {MEANING[a]}") for a in names])
+    rows_shown: list[list[Child]] = [
+        [name, count(site["cases"]["train"]), *_row(site, names)] for name, site in result["sites"].items()
     ]
     for title, key in (("mean of sites", "sites_mean"), ("all test cases", "test")):
-        shown.append([title, count(result["cases"]["train"]), *(with_interval(result[key][a], "auc") for a in found)])
+        rows_shown.append(
+            [title, count(result["cases"]["train"]), *(with_interval(result[key][a], "auc") for a in names)]
+        )
     caption = "AUC on test cases with 95 % intervals; bold: the best that the site can have"
     return [heading, el("figure", chart, legend) if chart else el("p", "No site has test cases of both classes."),
-            table(caption, ["site", "training cases", *found], shown, foot=2)]  # fmt: skip
+            table(caption, ["site", "training cases", *names], rows_shown, foot=2)]  # fmt: skip
 
 
-def _row(site: Mapping[str, Any], found: Sequence[str]) -> list[Child]:
+def _row(site: Mapping[str, Any], names: Sequence[str]) -> list[Child]:
     """A site's AUC by approach; pooling is nothing that a site can have, so it is never the best."""
-    best = max((site[a]["auc"] for a in found if a != "pooled" and site[a]["auc"] is not None), default=None)
-    marked = [a != "pooled" and best is not None and site[a]["auc"] == best for a in found]
+    best = max((site[a]["auc"] for a in names if a != "pooled" and site[a]["auc"] is not None), default=None)
+    marked = [a != "pooled" and best is not None and site[a]["auc"] == best for a in names]
     return [el("span", with_interval(site[a], "auc"), class_="best" if m else None)
-            for a, m in zip(found, marked, strict=True)]  # fmt: skip
+            for a, m in zip(names, marked, strict=True)]  # fmt: skip
 
 
 def _privacy(result: Result) -> list[Element]:
-    return [el("h2", "Privacy"), listed(sentences.privacy(result))]
+    return [el("h2", "Privacy"), bullet_list(sentences.privacy(result))]

@@ -17,29 +17,33 @@ def model_kind(result: Result) -> str:
     return MODELS.get(kind, f"a model of kind {kind}")
 
 
-def simulated(result: Result) -> bool:
+def is_simulated(result: Result) -> bool:
     """Whether one machine played all sites."""
     return "seeds" in result
 
 
-def judged(result: Result) -> dict[str, Any] | None:
+def judging_counts(result: Result) -> dict[str, Any] | None:
     """The counts that the model is judged by: of test cases in a simulation, of the validation cases in a real run."""
-    told = result.get("counts") or {}
-    found: dict[str, Any] | None = told["test"].get("federated") if "test" in told else told.get("validation")
-    return found
+    counts = result.get("counts") or {}
+    model_counts: dict[str, Any] | None = (
+        counts["test"].get("federated") if "test" in counts else counts.get("validation")
+    )
+    return model_counts
 
 
 def figures(result: Result) -> dict[str, Any]:
     """The federated model's figures: means over seeds on test cases, or those on the validation cases' sum."""
-    told = result["test"]["federated"] if simulated(result) else (judged(result) or {}).get("figures", {})
-    return {"auc": None, "accuracy": None, "sensitivity": None, "specificity": None} | dict(told)
+    model_figures = (
+        result["test"]["federated"] if is_simulated(result) else (judging_counts(result) or {}).get("figures", {})
+    )
+    return {"auc": None, "accuracy": None, "sensitivity": None, "specificity": None} | dict(model_figures)
 
 
 def summary(result: Result) -> str:
     """What happened, in a sentence or two."""
     kind = model_kind(result)
     many, labels = len(result["sites"]), ", ".join(result["labels"])
-    if simulated(result):
+    if is_simulated(result):
         return f"{many} sites trained {kind} together, to tell apart: {labels}. {result['origin']}."
     return (
         f"{many} sites of {result['consortium']} trained {kind} together on their own data sets "
@@ -52,8 +56,8 @@ def when(result: Result) -> str:
     ends = [r for r in result["rounds"] if "at_s" in r]
     if not ends:
         return ""
-    began, ended = time.gmtime(ends[0]["at_s"] - ends[0]["seconds"]), time.gmtime(ends[-1]["at_s"])
-    first, last = (time.strftime("%Y-%m-%d %H:%M", moment) for moment in (began, ended))
+    began_at, ended_at = time.gmtime(ends[0]["at_s"] - ends[0]["seconds"]), time.gmtime(ends[-1]["at_s"])
+    first, last = (time.strftime("%Y-%m-%d %H:%M", moment) for moment in (began_at, ended_at))
     if first == last:
         return f"{first} UTC"
     return f"{first} to {last.removeprefix(first[:11])} UTC"
@@ -61,31 +65,31 @@ def when(result: Result) -> str:
 
 def limits(result: Result) -> list[str]:
     """What the model is not good for, and what to doubt."""
-    told = ["It is research software, not a medical device: no decision about a patient may rest on it."]
-    told += _of_the_data(result) if simulated(result) else _of_a_real_run()
-    told += _small_numbers(result)
-    told.append(
+    texts = ["It is research software, not a medical device: no decision about a patient may rest on it."]
+    texts += _of_the_data(result) if is_simulated(result) else _of_a_real_run()
+    texts += _small_numbers(result)
+    texts.append(
         f"It knows these answers alone: {', '.join(result['labels'])}. Whatever else an image shows gets one of them. "
         "Of images unlike those that it was trained on (another device, view, age, part of the body) nothing is known."
     )
     if result["config"]["model"]["kind"] == "svm":
-        told.append(
+        texts.append(
             "Its scores are distances from a boundary, not probabilities: read its calibration with that in mind."
         )
-    return told + _left_behind(result) + _hardly_there(result)
+    return texts + _left_behind(result) + _hardly_there(result)
 
 
 def _of_the_data(result: Result) -> list[str]:
     config = result["config"]
     if config["data"]["kind"] == "synthetic":
         return ["The images are synthetic: this program drew them. The figures say nothing of how it does on patients."]
-    told = ["This was a simulation: one machine played all sites."]
+    texts = ["This was a simulation: one machine played all sites."]
     if config["sites"]["split"] != "natural":
-        told.append(
+        texts.append(
             "The sites are simulated: one data set, of a single source, was divided among them. Real hospitals differ "
             "more (devices, patients, habits), and a model does worse at a hospital that it has not seen."
         )
-    return told
+    return texts
 
 
 def _of_a_real_run() -> list[str]:
@@ -98,20 +102,21 @@ def _of_a_real_run() -> list[str]:
 
 
 def _small_numbers(result: Result) -> list[str]:
-    if (told := judged(result)) is None or min(told["by_class"]) >= FEW:
+    if (counts := judging_counts(result)) is None or min(counts["by_class"]) >= FEW:
         return []
-    parts = ", ".join(f"{n} of {name}" for name, n in zip(result["labels"], told["by_class"], strict=True))
-    return [f"Small numbers: the figures stand on {told['n']} cases ({parts}). Read the intervals, not the figures."]
+    parts = ", ".join(f"{n} of {name}" for name, n in zip(result["labels"], counts["by_class"], strict=True))
+    return [f"Small numbers: the figures stand on {counts['n']} cases ({parts}). Read the intervals, not the figures."]
 
 
 def _left_behind(result: Result) -> list[str]:
     """Sites that do better alone."""
-    if not simulated(result) or "local" not in result["test"]:
+    if not is_simulated(result) or "local" not in result["test"]:
         return []
     names = [
         name
         for name, site in result["sites"].items()
-        if None not in (own := site["local"]["auc"], site["federated"]["auc"]) and own > site["federated"]["auc"]
+        if None not in (own_auc := site["local"]["auc"], site["federated"]["auc"])
+        and own_auc > site["federated"]["auc"]
     ]
     return (
         [f"Not better for everybody: the site's own model has the higher AUC at {', '.join(names)}."] if names else []
@@ -127,7 +132,7 @@ def _hardly_there(result: Result) -> list[str]:
 
 def best_round(result: Result) -> int:
     """The round whose model was kept, from 0; of several seeds the first's."""
-    return int(result["seeds"][0]["best_round"] if simulated(result) else result["best_round"])
+    return int(result["seeds"][0]["best_round"] if is_simulated(result) else result["best_round"])
 
 
 def operating_point(result: Result) -> str:
@@ -146,7 +151,7 @@ def aim(rule: str | float) -> str:
     return ways[rule] if isinstance(rule, str) else f"sensitivity of {rule:g} at least"
 
 
-def kept(result: Result) -> str:
+def choice_of_model(result: Result) -> str:
     """Which round's model it is, and why that one."""
     best = best_round(result)
     select = result["config"]["federation"]["select"]
@@ -156,16 +161,16 @@ def kept(result: Result) -> str:
 
 def privacy(result: Result) -> list[str]:
     """What the coordinator saw, and what hid the rest."""
-    told = result["secure_aggregation"]
-    if not told["on"]:
+    secure = result["secure_aggregation"]
+    if not secure["on"]:
         return [
             "Secure aggregation was OFF: the coordinator saw what each site sent, in the clear. Images were not sent."
         ]
     return [
         "Images and single cases never left a site; vectors to be added did.",
         f"Secure aggregation was on: every vector was masked, and the coordinator saw sums over at least "
-        f"{told['least_in_a_sum']} of {told['sites']} sites, and no site's own numbers.",
-        _auditors(told.get("auditors")),
+        f"{secure['least_in_a_sum']} of {secure['sites']} sites, and no site's own numbers.",
+        _auditors(secure.get("auditors")),
         "No noise was added (no differential privacy): what the sums and the finished model themselves tell of the "
         "cases is not hidden.",
     ]

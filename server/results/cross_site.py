@@ -21,11 +21,11 @@ Grid = Mapping[str, Mapping[str, Tensors]]
 """Outcomes as `metrics.count` has them, by model and site."""
 
 
-def cell(told: Tensors, threshold: float | None) -> dict[str, Any]:
+def cell(counts: Tensors, threshold: float | None) -> dict[str, Any]:
     """One model on one set of cases."""
-    found = outcome_counts.of_sum(told, threshold)
-    figures: dict[str, Any] = found["figures"]
-    return {"n": found["n"], "by_class": found["by_class"], "confusion": found["confusion"]} | figures
+    outcome = outcome_counts.of_sum(counts, threshold)
+    figures: dict[str, Any] = outcome["figures"]
+    return {"n": outcome["n"], "by_class": outcome["by_class"], "confusion": outcome["confusion"]} | figures
 
 
 def summed(row: Mapping[str, Tensors]) -> dict[str, np.ndarray]:
@@ -43,12 +43,12 @@ def of_grids(seeds: Sequence[tuple[Grid, Mapping[str, float | None]]]) -> dict[s
     return {"part": "validation", "models": models, "sites": sites, "cells": cells, "all": every}
 
 
-def _over(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _over(cells: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """A cell over the seeds: the first one's counts, mean figures, intervals for the cases of one seed."""
-    if len(found) == 1:
-        return found[0]
-    told: dict[str, Any] = {"n": found[0]["n"], "by_class": found[0]["by_class"]}
+    if len(cells) == 1:
+        return cells[0]
+    mean: dict[str, Any] = {"n": cells[0]["n"], "by_class": cells[0]["by_class"]}
     for figure in FIGURES:
-        over = performance.mean_and_deviation([one[figure] for one in found])
-        told |= {figure: over["mean"], f"{figure}_sd": over["sd"]}
-    return told | intervals.of_figures(told, told["by_class"])
+        over = performance.mean_and_deviation([one[figure] for one in cells])
+        mean |= {figure: over["mean"], f"{figure}_sd": over["sd"]}
+    return mean | intervals.of_figures(mean, mean["by_class"])

@@ -30,7 +30,7 @@ def of_cases(logits: Logits, labels: Labels, threshold: float | None) -> dict[st
     classes = range(logits.shape[1]) if logits.shape[1] > 2 else [1]
     areas = [performance.exact_auc(margins[:, j], labels == c) for j, c in enumerate(classes)]
     sure = [intervals.auc_of_histogram(*_by_score(margins[:, j], labels == c)) for j, c in enumerate(classes)]
-    return _told(counts["n"], counts["confusion"], counts["histogram"], areas, sure)
+    return _outcome(counts["n"], counts["confusion"], counts["histogram"], areas, sure)
 
 
 def of_sum(counts: Tensors, threshold: float | None) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def of_sum(counts: Tensors, threshold: float | None) -> dict[str, Any]:
     confusion = counts["confusion"] if threshold is None else _confusion(histograms[0], threshold)
     areas = [performance.auc_of_counts({"histogram": histogram[None]}) for histogram in histograms]
     sure = [intervals.auc_of_histogram(*histogram) for histogram in histograms]
-    return _told(counts["n"], confusion, histograms, areas, sure)
+    return _outcome(counts["n"], confusion, histograms, areas, sure)
 
 
 def with_intervals(score: dict[str, Any], cases: Sequence[int]) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def _by_score(margin: Floats, inside: NDArray[np.bool_]) -> Floats:
     return np.stack([np.bincount(of[side], minlength=len(scores)) for side in (~inside, inside)]).astype(np.float64)
 
 
-def _told(
+def _outcome(
     n: Floats, confusion: Floats, histograms: Floats, areas: Sequence[float | None], sure: Sequence[Interval | None]
 ) -> dict[str, Any]:
     by_class = confusion.sum(axis=1)
@@ -63,27 +63,28 @@ def _told(
          "calibration": _calibration(histogram), "histogram": _filled(histogram)}
         for c, area, interval, histogram in zip(scored, areas, sure, histograms, strict=True)
     ]  # fmt: skip
-    found = intervals.of_figures(figures := _figures(confusion, areas), by_class.tolist())
+    figure_intervals = intervals.of_figures(figures := _figures(confusion, areas), by_class.tolist())
     if len(by_class) == 2:
-        found["auc_interval"] = classes[0]["auc_interval"]
+        figure_intervals["auc_interval"] = classes[0]["auc_interval"]
     return {
         "n": int(n[0]),
         "by_class": by_class.astype(int).tolist(),
         "confusion": confusion.astype(int).tolist(),
-        "figures": figures | found,
+        "figures": figures | figure_intervals,
         "classes": classes,
     }
 
 
 def _figures(confusion: Floats, areas: Sequence[float | None]) -> dict[str, float | None]:
     """AUC, accuracy, sensitivity and specificity; means over classes where there are more than two."""
-    n, known = confusion.sum(), [a for a in areas if a is not None]
-    hits, of, called = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
+    n, defined_areas = confusion.sum(), [a for a in areas if a is not None]
+    hits = np.diag(confusion)
+    of, predicted = confusion.sum(axis=1), confusion.sum(axis=0)
     scored = slice(1, None) if len(of) == 2 else slice(None)
     with np.errstate(invalid="ignore"):
-        sensitivity, specificity = hits / of, (n - of - called + hits) / (n - of)
+        sensitivity, specificity = hits / of, (n - of - predicted + hits) / (n - of)
     return {
-        "auc": float(np.mean(known)) if known else None,
+        "auc": float(np.mean(defined_areas)) if defined_areas else None,
         "accuracy": float(hits.sum() / n) if n else 0.0,
         "sensitivity": _mean_of_known(sensitivity[scored]),
         "specificity": _mean_of_known(specificity[scored]),
@@ -91,8 +92,8 @@ def _figures(confusion: Floats, areas: Sequence[float | None]) -> dict[str, floa
 
 
 def _mean_of_known(rates: Floats) -> float | None:
-    known = rates[np.isfinite(rates)]
-    return float(known.mean()) if len(known) else None
+    defined = rates[np.isfinite(rates)]
+    return float(defined.mean()) if len(defined) else None
 
 
 def _confusion(histogram: Floats, threshold: float) -> Floats:
@@ -106,8 +107,8 @@ def _roc(histogram: Floats) -> list[dict[str, Any]]:
     out, into = histogram
     if not out.sum() or not into.sum():
         return []
-    kept = np.flatnonzero((out + into)[::-1] > 0)
-    falls, hits = (np.concatenate([[0.0], np.cumsum(h[::-1])[kept]]) for h in (out, into))
+    bins = np.flatnonzero((out + into)[::-1] > 0)
+    falls, hits = (np.concatenate([[0.0], np.cumsum(h[::-1])[bins]]) for h in (out, into))
     return [
         {"false": f / out.sum(), "true": h / into.sum(), "interval": intervals.proportion(h, into.sum())}
         for f, h in zip(falls.tolist(), hits.tolist(), strict=True)
@@ -118,7 +119,8 @@ def _calibration(histogram: Floats) -> list[dict[str, Any]]:
     """Mean predicted probability, and share of cases of the class, in each tenth that holds a case."""
     middles = (np.arange(BINS) + 0.5) * 2 * MARGIN_LIMIT / BINS - MARGIN_LIMIT
     p = 1 / (1 + np.exp(-middles))
-    n, tenth, points = histogram.sum(axis=0), np.minimum((p * DECILES).astype(int), DECILES - 1), []
+    n, tenth = histogram.sum(axis=0), np.minimum((p * DECILES).astype(int), DECILES - 1)
+    points: list[dict[str, Any]] = []
     for t in range(DECILES):
         here = tenth == t
         if cases := float(n[here].sum()):
@@ -129,6 +131,6 @@ def _calibration(histogram: Floats) -> list[dict[str, Any]]:
 
 
 def _filled(histogram: Floats) -> dict[str, list[int]]:
-    held = np.flatnonzero(histogram.sum(axis=0))
-    outside, inside = (h[held].astype(int).tolist() for h in histogram)
-    return {"bins": held.tolist(), "outside": outside, "inside": inside}
+    bins = np.flatnonzero(histogram.sum(axis=0))
+    outside, inside = (h[bins].astype(int).tolist() for h in histogram)
+    return {"bins": bins.tolist(), "outside": outside, "inside": inside}

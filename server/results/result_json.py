@@ -126,12 +126,12 @@ def _cross_site(seeds: Sequence[SeedResult]) -> dict[str, Any]:
 
 def _test(approach: str, seeds: Sequence[SeedResult]) -> dict[str, Any]:
     """Figures on the common test set; with intervals where they are one model's, and not a mean over the sites'."""
-    told, figures = seeds[0].counts["test"].get(approach), _over_seeds([s.test[approach] for s in seeds])
-    if told is None:
+    counts, figures = seeds[0].counts["test"].get(approach), _over_seeds([s.test[approach] for s in seeds])
+    if counts is None:
         return figures
     if len(seeds) == 1:
-        return figures | {k: v for k, v in told["figures"].items() if k.endswith("_interval")}
-    return outcome_counts.with_intervals(figures, told["by_class"])
+        return figures | {k: v for k, v in counts["figures"].items() if k.endswith("_interval")}
+    return outcome_counts.with_intervals(figures, counts["by_class"])
 
 
 def _secure(federation: Mapping[str, Any], sites: int) -> dict[str, Any]:
@@ -150,18 +150,18 @@ def sums_over(sites: int) -> dict[str, Any]:
 
 def cost(rounds: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """What the federated rounds took together: how many, how many of them void, seconds, bytes both ways."""
-    told = {"rounds": len(rounds), "void": sum(bool(r["void"]) for r in rounds)}
-    return told | {what: sum(r[what] for r in rounds) for what in ("seconds", "bytes_up", "bytes_down")}
+    totals = {"rounds": len(rounds), "void": sum(bool(r["void"]) for r in rounds)}
+    return totals | {what: sum(r[what] for r in rounds) for what in ("seconds", "bytes_up", "bytes_down")}
 
 
 def versions() -> dict[str, str]:
-    """What the figures were made with."""
+    """Releases of the packages that the figures were made with."""
     packages = ("numpy", "scipy", "scikit-learn", "tensorflow-cpu", "tensorflow", "keras", "flwr", "pydicom")
-    found = {"python": platform.python_version()}
+    releases = {"python": platform.python_version()}
     for name in packages:
         with suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
-    return found
+            releases[name] = metadata.version(name)
+    return releases
 
 
 def write(path: Path, result: Mapping[str, Any]) -> None:
@@ -170,7 +170,7 @@ def write(path: Path, result: Mapping[str, Any]) -> None:
 
 
 def save_model(
-    path: Path, weights: Tensors, recipe: Tensors, looks: Tensors, counted: Tensors, about: Mapping[str, str]
+    path: Path, weights: Tensors, recipe: Tensors, looks: Tensors, counts: Tensors, about: Mapping[str, str]
 ) -> None:
     """Write a model with what is needed to use it: the recipe's mean and variance, labels, operating point, origin.
 
@@ -178,8 +178,8 @@ def save_model(
         looks: sums over how the training images look; empty where the run gathered none.
         counted: summed outcomes on validation cases, with their distances from the training images.
     """
-    if looks and "distances" in counted:
-        looks = dict(looks) | {"distances": counted["distances"]}
+    if looks and "distances" in counts:
+        looks = dict(looks) | {"distances": counts["distances"]}
     arrays = prefixed("weights", weights) | prefixed("recipe", recipe)
     tensorfile.save(path, arrays | prefixed("likeness", looks), about)
 
@@ -205,12 +205,12 @@ def show(result: Mapping[str, Any], console: Console) -> None:
         f"specificity {_number(federated['specificity'])}.",
         highlight=False,
     )
-    told = result["secure_aggregation"]
-    if told["on"]:
+    secure = result["secure_aggregation"]
+    if secure["on"]:
         console.print(
-            f"Secure aggregation: the coordinator saw sums over at least {told['least_in_a_sum']} of {told['sites']} "
-            "sites, and no site's own numbers."
-            + (f" {told['auditors']} of them recomputed every model." if told["auditors"] else ""),
+            f"Secure aggregation: the coordinator saw sums over at least {secure['least_in_a_sum']} of "
+            f"{secure['sites']} sites, and no site's own numbers."
+            + (f" {secure['auditors']} of them recomputed every model." if secure["auditors"] else ""),
             highlight=False,
         )
     else:

@@ -1,7 +1,7 @@
 """From requests to a sum: the one place where what single sites send is seen.
 
-PlainSum            adds replies in the clear: one member in its own process, or a simulation to compare with
-secure.SecureSum    sees masked vectors alone, and unmasks only their sum
+PlainSum                adds replies in the clear: one member in its own process, or a simulation to compare with
+secure_sum.SecureSum    sees masked vectors alone, and unmasks only their sum
 """
 
 from collections.abc import Sequence
@@ -46,13 +46,14 @@ class PlainSum:
     ) -> RoundTotal:
         """As `Aggregator.total`."""
         replies = dict(self.transport.exchange(dict.fromkeys(cohort, request), timeout_s))
-        answered = tuple(sorted(replies))  # floats add up to the same bits only in the same order
+        contributors = tuple(sorted(replies))  # floats add up to the same bits only in the same order
         sums: dict[str, np.ndarray] = {}
-        for site in answered:
+        for site in contributors:
             _add(sums, replies[site])
-        silent = tuple(sorted(set(cohort) - set(answered)))
-        up, down = sum(nbytes(r.sums) for r in replies.values()), nbytes(request.tensors) * len(cohort)
-        return RoundTotal(sums, answered, silent, up, down)
+        silent = tuple(sorted(set(cohort) - set(contributors)))
+        bytes_up = sum(nbytes(reply.sums) for reply in replies.values())
+        bytes_down = nbytes(request.tensors) * len(cohort)
+        return RoundTotal(sums, contributors, silent, bytes_up, bytes_down)
 
 
 def _add(sums: dict[str, np.ndarray], reply: Reply) -> None:

@@ -16,7 +16,7 @@ from common.algorithms.course import Place
 from common.messages.answer_layout import AWAITS_NOTHING, NEW, PIECE_BYTES, decode_number
 from common.messages.transport import Request
 from common.types import Tensors, prefixed
-from server.rounds.exchange import Talk
+from server.rounds.exchange import QuestionExchange
 from server.rounds.transcripts import Transcripts
 
 LONGEST_BEHIND = 64
@@ -26,53 +26,55 @@ log = logging.getLogger("consilium")
 
 
 @dataclass
-class Followers:
+class Auditors:
     """The sites that audit, and how far each has come."""
 
     transcripts: Transcripts
-    _awaits: dict[str, int] = field(default_factory=dict)
-    """By site, the number of the question whose transcript it awaits, or that it has no use for any."""
+    _next: dict[str, int] = field(default_factory=dict)
+    """By site, the number of the question whose transcript it needs next, or that it has no use for any."""
 
-    def meet(self, sites: Iterable[str], place: Place | None, talk: Talk) -> None:
-        """Ask those of the sites that are not known yet.
+    def ask_new_sites(self, sites: Iterable[str], place: Place | None, exchange: QuestionExchange) -> None:
+        """Ask those of the sites that were not asked yet whether they audit.
 
         Args:
             place: where the run stands, for sites that come late.
         """
-        unknown = sorted(set(sites) - set(self._awaits))
-        answers = self._follow(unknown, {}, talk)
-        late = [site for site, found in answers.items() if found == NEW]
+        unknown = sorted(set(sites) - set(self._next))
+        answers = self._ask(unknown, {}, exchange)
+        late = [site for site, number in answers.items() if number == NEW]
         if place and late:
-            answers |= self._follow(late, prefixed("place", place.tensors()), talk)
-        self._awaits |= answers
+            answers |= self._ask(late, prefixed("place", place.tensors()), exchange)
+        self._next |= answers
 
-    def show(self, sites: Collection[str], talk: Talk) -> None:
+    def send_transcripts(self, sites: Collection[str], exchange: QuestionExchange) -> None:
         """Send the sites what they have not seen; one that falls silent gets it another time."""
-        behind = {site for site in sites if self._awaits.get(site, AWAITS_NOTHING) >= 0}
-        for found, path in self.transcripts.numbered():
-            to = [site for site in sorted(behind) if self._awaits[site] <= found]
-            size, at = path.stat().st_size, 0
+        behind = {site for site in sites if self._next.get(site, AWAITS_NOTHING) >= 0}
+        for number, path in self.transcripts.numbered():
+            receivers = [site for site in sorted(behind) if self._next[site] <= number]
+            size, offset = path.stat().st_size, 0
             with path.open("rb") as file:
-                while to and (piece := file.read(PIECE_BYTES)):
+                while receivers and (piece := file.read(PIECE_BYTES)):
                     request = Request(
-                        "secagg/audit", talk.round, {"message": np.frombuffer(piece, np.uint8)},
-                        {"number": found, "at": at, "of": size},
+                        "secagg/audit", exchange.round, {"message": np.frombuffer(piece, np.uint8)},
+                        {"number": number, "at": offset, "of": size},
                     )  # fmt: skip
-                    heard = {site: decode_number(m) for site, m in talk.ask(dict.fromkeys(to, request))}
-                    behind -= set(to) - set(heard)
-                    to, at = sorted(heard), at + len(piece)
-                    self._awaits |= heard
+                    requests = dict.fromkeys(receivers, request)
+                    answers = {site: decode_number(message) for site, message in exchange.ask(requests)}
+                    behind -= set(receivers) - set(answers)
+                    receivers = sorted(answers)
+                    offset += len(piece)
+                    self._next |= answers
 
-    def clear(self, before: int) -> None:
-        """Forget transcripts that all have seen, of questions before this one."""
+    def discard_transcripts(self, before: int) -> None:
+        """Remove transcripts that all have seen, of questions before this one."""
         if self.transcripts.for_good:
             return
-        kept = self.transcripts.numbered()
-        needed = min([before, *(found for found in self._awaits.values() if found >= 0)])
-        longest = kept[-LONGEST_BEHIND][0] if len(kept) > LONGEST_BEHIND else 0
-        self.transcripts.discard(before=max(needed, longest))
+        numbered = self.transcripts.numbered()
+        needed = min([before, *(number for number in self._next.values() if number >= 0)])
+        oldest = numbered[-LONGEST_BEHIND][0] if len(numbered) > LONGEST_BEHIND else 0
+        self.transcripts.discard(before=max(needed, oldest))
 
-    def _follow(self, sites: Collection[str], tensors: Tensors, talk: Talk) -> dict[str, int]:
-        names = np.frombuffer("\n".join(talk.transport.sites()).encode(), np.uint8)
-        request = Request("secagg/follow", talk.round, {**tensors, "message": names})
-        return {site: decode_number(message) for site, message in talk.ask(dict.fromkeys(sites, request))}
+    def _ask(self, sites: Collection[str], tensors: Tensors, exchange: QuestionExchange) -> dict[str, int]:
+        names = np.frombuffer("\n".join(exchange.transport.sites()).encode(), np.uint8)
+        request = Request("secagg/follow", exchange.round, {**tensors, "message": names})
+        return {site: decode_number(message) for site, message in exchange.ask(dict.fromkeys(sites, request))}

@@ -1,4 +1,4 @@
-"""A run's standing on disk after every round: whatever kills a run, it can go on.
+"""Where a run stands, on disk after every round: whatever kills a run, it can go on.
 
 Each file is written atomically, and there are two of them with the same content and its digest: what spoils one, a
 truncation or a flipped bit, costs nothing.
@@ -21,29 +21,29 @@ from common.algorithms.course import Place
 from common.errors import RunError, WireError
 from common.storage import tensorfile
 from common.types import Tensors, prefixed, under
-from server.rounds.loop import RoundRecord, Standing
+from server.rounds.loop import RoundRecord, TrainingState
 
 log = logging.getLogger("consilium")
 
 PARTS = ("state", "recipe", "likeness", "judged")
-"""Of a place."""
+"""The arrays of a `Place`, by name."""
 
 
-def save(path: Path, standing: Standing, sites: Mapping[str, Tensors], digest: str) -> None:
+def save(path: Path, state: TrainingState, sites: Mapping[str, Tensors], digest: str) -> None:
     """Write a checkpoint, twice. `digest` names the run that it belongs to; `sites` is what simulated sites keep."""
-    tensors = prefixed("state", standing.state) | prefixed("best", standing.best)
-    tensors |= prefixed("counts", standing.best_counts) | prefixed("recipe", standing.normalisation)
-    tensors |= prefixed("likeness", standing.place.appearance) | prefixed("judged", standing.place.selection)
-    for name, state in sites.items():
-        tensors |= prefixed(f"site/{name}", state)
-    header = {"run": digest, "standing": json.dumps(standing.header())}
+    tensors = prefixed("state", state.state) | prefixed("best", state.best)
+    tensors |= prefixed("counts", state.best_counts) | prefixed("recipe", state.normalisation)
+    tensors |= prefixed("likeness", state.place.appearance) | prefixed("judged", state.place.selection)
+    for name, site_state in sites.items():
+        tensors |= prefixed(f"site/{name}", site_state)
+    header = {"run": digest, "standing": json.dumps(state.header())}
     content = tensorfile.pack(tensors, header | {"sha256": _sha256(tensors, header)})
     for copy in _copies(path):
         tensorfile.write_atomically(copy, content)
 
 
-def load(path: Path, sites: tuple[str, ...], digest: str) -> tuple[Standing, dict[str, Tensors]] | None:
-    """The standing and the sites' states, from the newest good copy; None where there is no checkpoint yet.
+def load(path: Path, sites: tuple[str, ...], digest: str) -> tuple[TrainingState, dict[str, Tensors]] | None:
+    """The state and the sites' states, from the newest good copy; None where there is no checkpoint yet.
 
     Raises:
         RunError: if both copies are damaged, or belong to a run of another configuration.
@@ -62,20 +62,20 @@ def load(path: Path, sites: tuple[str, ...], digest: str) -> tuple[Standing, dic
         log.warning("%s The other copy is good, and nothing is lost.", damage)
     if not good:
         return None
-    tensors, header, about = max(good, key=lambda found: int(found[2]["round"]))
+    tensors, header, about = max(good, key=lambda content: int(content[2]["round"]))
     if header["run"] != digest:
         raise RunError(
             f"{path}: belongs to a run of another configuration or other data. "
             "Resume with the configuration it was started with, or give another --out."
         )
-    standing = Standing(
+    state = TrainingState(
         place=Place("train", about["round"], *(under(part, tensors) for part in PARTS)),
         best=under("best", tensors),
         best_round=about["best_round"],
         best_counts=under("counts", tensors),
         records=tuple(record_of(r) for r in about["records"]),
     )
-    return standing, {name: under(f"site/{name}", tensors) for name in sites}
+    return state, {name: under(f"site/{name}", tensors) for name in sites}
 
 
 def _copies(path: Path) -> tuple[Path, Path]:
@@ -83,7 +83,7 @@ def _copies(path: Path) -> tuple[Path, Path]:
 
 
 def _read(path: Path) -> tuple[Tensors, dict[str, str], dict[str, Any]]:
-    """One copy: arrays, header, and what the header says of the standing.
+    """One copy: arrays, header, and what the header says of the state.
 
     Raises:
         WireError: naming the file, if a byte of it is not as it was written.

@@ -1,4 +1,4 @@
-"""The coordinator talks with the sites over one question: messages there and back, counted, none of them kept."""
+"""Messages of one question to the sites and back: counted, none of them kept."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
@@ -13,28 +13,31 @@ from common.types import Tensors, nbytes
 
 log = logging.getLogger("consilium")
 
-NOTHING: Tensors = {}
-NONE: Mapping[str, float | int | str] = {}
+NO_TENSORS: Tensors = {}
+NO_SETTINGS: Mapping[str, float | int | str] = {}
 
 
 def forget(message: memoryview) -> None:
-    """Keeps nothing."""
+    """Keep nothing of a message."""
 
 
 @dataclass
-class Talk:
-    """One question's messages to and from the sites, counted."""
+class QuestionExchange:
+    """One question's messages to and from the sites, counted.
+
+    Under secure aggregation a question takes several steps, each a request to every site that is still in it.
+    """
 
     transport: Transport
     round: int
     timeout_s: float
     bytes_up: int = 0
     bytes_down: int = 0
-    heard: set[str] = field(default_factory=set)
+    responders: set[str] = field(default_factory=set)
     """Sites that said anything of use."""
     silent: set[str] = field(default_factory=set)
-    """Sites that did not answer, or not with a message that can be used."""
-    counted: set[str] = field(default_factory=set)
+    """Sites that did not answer a step, or not with a message that can be used."""
+    contributors: set[str] = field(default_factory=set)
     """Sites that answered the last step, in the end those in the sum."""
 
     def ask(self, requests: Mapping[str, Request]) -> Iterator[tuple[str, memoryview]]:
@@ -45,43 +48,43 @@ class Talk:
         for site, reply in self.transport.exchange(requests, self.timeout_s):
             self.bytes_up += nbytes(reply.sums)
             if message := _message(site, reply):
-                self.heard.add(site)
+                self.responders.add(site)
                 yield site, message
 
     def step(
         self,
         machine: CoordinatorMachine,
         kind: str,
-        tensors: Tensors = NOTHING,
-        settings: Mapping[str, float | int | str] = NONE,
+        tensors: Tensors = NO_TENSORS,
+        settings: Mapping[str, float | int | str] = NO_SETTINGS,
         keep: Callable[[memoryview], None] = forget,
     ) -> None:
-        """Take a machine through one of its stages; `keep` is handed every message that it took.
+        """Take a machine of `common.secagg` through one of its stages; `keep` is handed every message that it took.
 
         Raises:
             QuorumError: if they are too few.
         """
         contents = machine.requests()
-        shared = {  # one request for all that are told the same
+        requests = {  # one request for all that are told the same, so that it is encoded once
             content: Request(kind, self.round, {**tensors, "message": np.frombuffer(content, np.uint8)}, settings)
             for content in set(contents.values())
         }
-        taken = set()
-        for site, message in self.ask({site: shared[content] for site, content in contents.items()}):
+        senders = set()
+        for site, message in self.ask({site: requests[content] for site, content in contents.items()}):
             try:
-                taken.add(machine.receive(message))
-            except (WireError, SecAggError) as error:
+                senders.add(machine.receive(message))
+            except (WireError, SecAggError) as error:  # nothing has changed in the machine: the site has dropped out
                 log.warning("site %s: a message that cannot be used: %s", site, error)
             else:
                 keep(message)
-        self.counted = taken
-        self.silent |= set(contents) - taken
+        self.contributors = senders
+        self.silent |= set(contents) - senders
         machine.close()
 
 
 def _message(site: str, reply: Reply) -> memoryview:
-    found = reply.sums.get("message")
-    if set(reply.sums) != {"message"} or found is None or found.dtype != np.uint8 or found.ndim != 1:
+    content = reply.sums.get("message")
+    if set(reply.sums) != {"message"} or content is None or content.dtype != np.uint8 or content.ndim != 1:
         log.warning("site %s: a reply that is no message of secure aggregation.", site)
         return memoryview(b"")
-    return np.ascontiguousarray(found).data
+    return np.ascontiguousarray(content).data

@@ -4,16 +4,21 @@
     total   = aggregator.total(request, …)        only the sum over the sites comes back
     place   = course.after(place, total)          the next model, and what comes next
 
-What is asked follows from the sums alone (`common.algorithms.course`), so that a site can check it. The aggregator
-(`gathering`, `secure`) is the one place where what single sites send is seen: masked, as a rule.
+Who knows fedjax knows this loop: `course.algorithm` is a FederatedAlgorithm whose `apply` is cut in two, since between
+its client and its server half lies a network. The client half runs at the sites; the server half sees the sum over the
+clients, never a client's own update. FedAvg needs no more than that: with n_k cases at site k and its update Δ_k,
+
+    w ← w + Σ n_k·Δ_k / Σ n_k            both sums are what the aggregator returns (McMahan et al., AISTATS 2017)
+
+What is asked follows from the sums alone (`common.algorithms.course`), so that a site can check it: from the same sums
+it computes the same next question. The aggregator (`aggregation`, `secure_sum`) is the one place where what single
+sites send is seen: masked, as a rule.
 """
 
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
-
-import numpy as np
 
 from common.algorithms import RoundTotal, State
 from common.algorithms.course import Course, Place
@@ -42,13 +47,15 @@ class RoundRecord:
 
 
 @dataclass(frozen=True)
-class Standing:
-    """Where a run stands after a round: all that a resume needs."""
+class TrainingState:
+    """Where a training stands after a round: all that a resume needs."""
 
     place: Place
     """Before the next round."""
     best: Tensors
+    """Weights of the best model so far."""
     best_round: int
+    """Its round; -1 before any is trained."""
     best_counts: Tensors
     """Summed validation counts of the best model."""
     records: tuple[RoundRecord, ...]
@@ -60,12 +67,12 @@ class Standing:
 
     @property
     def state(self) -> State:
-        """The algorithm's."""
+        """The algorithm's state: weights, and what its optimiser carries from round to round."""
         return self.place.state
 
     @property
     def normalisation(self) -> Tensors:
-        """Federated mean and variance, where the recipe has them."""
+        """Federated mean and variance, where the preprocessing needs them."""
         return self.place.normalisation
 
     def header(self) -> dict[str, Any]:
@@ -73,8 +80,8 @@ class Standing:
         return {"round": self.round, "best_round": self.best_round, "records": [asdict(r) for r in self.records]}
 
 
-def begin(course: Course, aggregator: Aggregator) -> Standing:
-    """Before the first round; where the recipe needs the federated mean and variance, the sites are asked for them.
+def begin(course: Course, aggregator: Aggregator) -> TrainingState:
+    """Before the first round; where the preprocessing needs federated mean and variance, the sites are asked for them.
 
     Raises:
         QuorumError: if too few sites answered each time they were asked.
@@ -86,68 +93,73 @@ def begin(course: Course, aggregator: Aggregator) -> Standing:
         if course.over(place):
             raise QuorumError(
                 f"{len(total.sites)} of {len(course.sites)} sites answered, expected at least {course.plan.quorum} "
-                "(federation.quorum; with federation.secure more than two thirds). "
+                f"(federation.quorum; with federation.secure more than two thirds). "
                 f"Silent: {', '.join(total.dropouts)}."
             )
-    return Standing(place, course.algorithm.weights(place.state), -1, {}, ())
+    return TrainingState(place, course.algorithm.weights(place.state), -1, {}, ())
 
 
 def ask(course: Course, aggregator: Aggregator, place: Place) -> RoundTotal:
-    """Ask what comes next."""
+    """Ask the question that comes next."""
     return aggregator.total(course.request(place), course.cohort(place), course.plan.timeout_s, place)
 
 
-def run(course: Course, aggregator: Aggregator, standing: Standing | None = None) -> Iterator[Standing]:
-    """All rounds of a run, one standing after each; begin anew, or from the standing given.
+def run(course: Course, aggregator: Aggregator, state: TrainingState | None = None) -> Iterator[TrainingState]:
+    """All rounds of a run, the state after each; begins at the start, or goes on from the state given.
 
     Raises:
         QuorumError: if no round at all had enough answers.
     """
-    standing = standing or begin(course, aggregator)
-    while not course.over(standing.place):
-        standing = run_round(course, aggregator, standing)
-        yield standing
-    refuse_untrained(course, standing)
+    state = state or begin(course, aggregator)
+    while not course.over(state.place):
+        state = run_round(course, aggregator, state)
+        yield state
+    refuse_untrained(course, state)
 
 
-def refuse_untrained(course: Course, standing: Standing) -> None:
+def refuse_untrained(course: Course, state: TrainingState) -> None:
     """A run in which nothing was trained has failed.
 
     Raises:
-        QuorumError: saying what the rounds lacked.
+        QuorumError: saying what was missing in the rounds.
     """
-    if standing.best_round < 0:
-        void, sites = sum(r.void for r in standing.records), len(course.sites)
+    if state.best_round < 0:
+        void, sites = sum(r.void for r in state.records), len(course.sites)
         raise QuorumError(
-            f"nothing was trained: {void} of {len(standing.records)} rounds did not have the answers they need (quorum "
+            f"nothing was trained: {void} of {len(state.records)} rounds did not have the answers they need (quorum "
             f"{course.plan.quorum} of {sites} sites, secure sums more than two thirds, the SVM all). "
             "See which sites dropped in the log; give more rounds, or lower federation.quorum."
         )
 
 
-def run_round(course: Course, aggregator: Aggregator, standing: Standing) -> Standing:
+def run_round(course: Course, aggregator: Aggregator, state: TrainingState) -> TrainingState:
     """One round: train, step, evaluate, remember."""
-    started, before = time.monotonic(), standing.place
+    started_s, before = time.monotonic(), state.place
     total = ask(course, aggregator, before)
-    up, down, place = total.bytes_up, total.bytes_down, course.after(before, total)
-    moved, counts = course.moved(before, place), dict[str, np.ndarray]()
+    place = course.after(before, total)
+    has_moved = course.moved(before, place)
+    bytes_up, bytes_down = total.bytes_up, total.bytes_down
+    counts: Tensors = {}
     if place.asks == "evaluate":
-        outcome = ask(course, aggregator, place)
-        counts, up, down = dict(outcome.sums), up + outcome.bytes_up, down + outcome.bytes_down
-        place = course.after(place, outcome)
+        evaluation = ask(course, aggregator, place)
+        counts = dict(evaluation.sums)
+        bytes_up += evaluation.bytes_up
+        bytes_down += evaluation.bytes_down
+        place = course.after(place, evaluation)
     record = RoundRecord(
         round=before.round,
-        seconds=time.monotonic() - started,
-        bytes_up=up,
-        bytes_down=down,
+        seconds=time.monotonic() - started_s,
+        bytes_up=bytes_up,
+        bytes_down=bytes_down,
         sites=total.sites,
         dropped=total.dropouts,
-        void=not moved and (bool(total.dropouts) or not total.sums),
+        # A model that stays as it was although all answered has converged: that round is not void.
+        void=not has_moved and (bool(total.dropouts) or not total.sums),
         train_loss=_train_loss(total),
         validation=performance.summary_of_counts(counts) if counts else {},
     )
-    after = replace(standing, place=place, records=(*standing.records, record))
-    if counts and place.since == 0:
+    after = replace(state, place=place, records=(*state.records, record))
+    if counts and place.since == 0:  # no evaluation has come after the best one: this is it
         best = course.algorithm.weights(place.state)
         return replace(after, best=best, best_round=record.round, best_counts=counts)
     return after

@@ -1,10 +1,19 @@
 """The sum of masked vectors: the coordinator's side of secure aggregation, over a transport.
 
-    key period   present? · join · share · take     keys for `slots` questions; again when they are used up, or when a
-                                                    site that was not in the key period is back
-    round   submit · agree · release           one question: masked vectors, whose they are, shares, the sum
+    key period   present? · join · share · take    keys for `slots` questions; again when they are used up, or when a
+                                                   site that was not in the period is back
+    round        submit · agree · release          one question: masked vectors, whose they are, shares, the sum
 
-Silence at any of these is a dropout, and so is a message that cannot be used. Where too few are left, nothing is
+Each pair of sites i < j shares a secret, of which both stretch the same mask; i adds it and j subtracts it. In the sum
+over all sites every mask cancels, and no single vector is readable (Bonawitz et al., CCS 2017):
+
+    yᵢ = xᵢ + Σ_{j>i} m(i,j) − Σ_{j<i} m(j,i)        Σ yᵢ = Σ xᵢ
+
+A site that drops out after the others have masked for it leaves its masks in the sum. `release` asks the survivors for
+shares of what removes just those, so that the total is over whoever stayed; `common/secagg` has the whole protocol, and
+docs/secure-aggregation.md the argument for it.
+
+Silence at any of these steps is a dropout, and so is a message that cannot be used. Where too few are left, nothing is
 unmasked, and the total is empty. The coordinator holds no secret: all that it could tell is in the transcript. Nor does
 it hold vectors: each is added as it comes, so its memory does not grow with the number of sites.
 """
@@ -34,9 +43,9 @@ from common.secagg.round_messages import Start
 from common.trust.enrolment import PURPOSE, Consortium
 from common.trust.roster import load_verified_roster
 from common.types import Tensors
-from server.rounds.audit_feed import Followers
-from server.rounds.exchange import Talk
-from server.rounds.transcripts import Page, Transcripts
+from server.rounds.audit_feed import Auditors
+from server.rounds.exchange import QuestionExchange
+from server.rounds.transcripts import Transcripts, TranscriptWriter
 
 log = logging.getLogger("consilium")
 
@@ -50,7 +59,7 @@ class SecureSum:
         exchanges: the layouts for a cohort of so many sites, by name.
         config: 32 bytes that stand for the run's configuration.
         slots: questions that a key period's keys are made for.
-        keep: where the rounds' transcripts lie, for sites that audit and after a crash; none: they are not kept.
+        transcripts: where the rounds' transcripts lie, for sites that audit and after a crash; none: they are not kept.
     """
 
     transport: Transport
@@ -58,119 +67,140 @@ class SecureSum:
     exchanges: Callable[[int], dict[str, QuestionKind]]
     config: bytes
     slots: int
-    keep: Transcripts | None = None
-    current: Callable[[], Consortium] | None = None
+    transcripts: Transcripts | None = None
+    current_consortium: Callable[[], Consortium] | None = None
     """Gives the consortium as it is now, asked at every key period: a site that has left is asked no more."""
-    beside: Tensors = field(default_factory=dict)
+    attachments: Tensors = field(default_factory=dict)
     """What every site is handed when a key period begins, beside roster and plan."""
-    lost: int = -1
+    lost_round: int = -1
     """The round in which an earlier process ended: its training comes to what the transcript says, else to nothing."""
     _run: bytes = field(default_factory=lambda: os.urandom(RUN_BYTES))
-    _opened: int = 0
-    _key_period: KeyPeriod | None = None
+    _periods: int = 0
+    """How many key periods were begun."""
+    _period: KeyPeriod | None = None
     _slot: int = 0
+    """The next question's number within the key period."""
     _silent: frozenset[str] = frozenset()
-    """Since the last round."""
-    _left: frozenset[str] = frozenset()
+    """Sites that were silent since the last round."""
+    _former_members: frozenset[str] = frozenset()
     """Sites that were members when the run began, and are none any more; they do not come back within a run."""
-    _followers: Followers | None = field(init=False, default=None)
+    _auditors: Auditors | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
-        if self.keep:
-            self.keep.salvage(self.consortium.pins)
-            self._followers = Followers(self.keep)
+        if self.transcripts:
+            self.transcripts.salvage(self.consortium.pins)
+            self._auditors = Auditors(self.transcripts)
 
     def total(
         self, request: Request, cohort: Sequence[str], timeout_s: float, place: Place | None = None
     ) -> RoundTotal:
         """As `Aggregator.total`; without sums where too few sites answered, or their shares did not fit."""
-        talk = Talk(self.transport, request.round, timeout_s)
+        exchange = QuestionExchange(self.transport, request.round, timeout_s)
         sums: Tensors = {}
         try:
-            if known := self._recorded(request):
-                sums = self._taken_up(known, place, talk)
-            elif request.round == self.lost and request.kind not in ("statistics", "evaluate"):
+            # In this order: a question of which shares may have been released is never asked again. Two sums over the
+            # same vectors with different survivors would differ by a single site's vector.
+            if recorded := self._recorded(request):
+                sums = self._sums_of_record(recorded, place, exchange)
+            elif request.round == self.lost_round and request.kind not in ("statistics", "evaluate"):
                 raise QuorumError("the coordinator ended in this round, and no site sends its work in a round twice.")
             else:
-                key_period = self._key_period_for(tuple(sorted(cohort)), talk)
-                ready = {key_period.plan.cohort[i] for i in key_period.ready}
-                self._show((ready - self._silent) | talk.heard, place, talk)
-                sums = self._round(key_period, request, talk)
+                period = self._period_for(tuple(sorted(cohort)), exchange)
+                ready = {period.plan.cohort[i] for i in period.ready}
+                self._inform_auditors((ready - self._silent) | exchange.responders, place, exchange)
+                sums = self._ask_round(period, request, exchange)
         except (QuorumError, ShareError) as error:
             log.warning("round %d, %s: %s", request.round, request.kind, error)
-        counted = tuple(sorted(talk.counted))
-        self._silent = frozenset(talk.silent | set(cohort) - talk.heard)
-        self._show(talk.heard - talk.silent, None, talk)
-        if self._followers:
-            self._followers.clear(before=number("train", request.round))
-        return RoundTotal(sums, counted, tuple(sorted(set(cohort) - set(counted))), talk.bytes_up, talk.bytes_down)
+        contributors = tuple(sorted(exchange.contributors))
+        self._silent = frozenset(exchange.silent | set(cohort) - exchange.responders)
+        self._inform_auditors(exchange.responders - exchange.silent, None, exchange)
+        if self._auditors:
+            self._auditors.discard_transcripts(before=number("train", request.round))
+        dropped = tuple(sorted(set(cohort) - set(contributors)))
+        return RoundTotal(sums, contributors, dropped, exchange.bytes_up, exchange.bytes_down)
 
     def _recorded(self, request: Request) -> TranscriptAccount | None:
         """What became of a question that an earlier process asked: it is not asked again."""
-        found = self.keep.read(request, self.consortium.pins) if self.keep else None
-        return found if found and found.start.question == answer_layout.question(request) else None
+        record = self.transcripts.read(request, self.consortium.pins) if self.transcripts else None
+        return record if record and record.start.question == answer_layout.question(request) else None
 
-    def _taken_up(self, known: TranscriptAccount, place: Place | None, talk: Talk) -> Tensors:
-        self._show(self.transport.sites(), place, talk)
-        if known.total is None:
-            raise known.failure or QuorumError("a round without a sum.")
-        talk.counted = set(known.total.survivors)
-        return known.plan.question_kinds[known.start.kind].layout.decode(known.total.words)
+    def _sums_of_record(self, record: TranscriptAccount, place: Place | None, exchange: QuestionExchange) -> Tensors:
+        """The sums that follow from a transcript of an earlier process."""
+        self._inform_auditors(self.transport.sites(), place, exchange)
+        if record.total is None:
+            raise record.failure or QuorumError("a round without a sum.")
+        exchange.contributors = set(record.total.survivors)
+        return record.plan.question_kinds[record.start.kind].layout.decode(record.total.words)
 
-    def _show(self, sites: Collection[str], place: Place | None, talk: Talk) -> None:
+    def _inform_auditors(self, sites: Collection[str], place: Place | None, exchange: QuestionExchange) -> None:
         """Let sites that audit see what they have not seen, before they are asked on; and the last sum after it."""
-        if self._followers:
+        if self._auditors:
             if place:
-                self._followers.meet(sites, place, talk)
-            self._followers.show(sites, talk)
+                self._auditors.ask_new_sites(sites, place, exchange)
+            self._auditors.send_transcripts(sites, exchange)
 
-    def _key_period_for(self, cohort: tuple[str, ...], talk: Talk) -> KeyPeriod:
+    def _period_for(self, cohort: tuple[str, ...], exchange: QuestionExchange) -> KeyPeriod:
         """The key period as it is, if it serves; else a new one."""
-        key_period, members = self._key_period, tuple(site for site in cohort if site not in self._left)
-        serves = key_period and key_period.plan.cohort == members and self._slot < key_period.plan.rounds
-        if key_period and serves and not self._strangers(key_period, talk):
-            return key_period
-        self.consortium = self.current() if self.current else self.consortium
-        roster, self._key_period = load_verified_roster(self.consortium.roster, self.consortium.pins), None
-        self._left |= set(cohort) - set(roster.active)
-        members = tuple(site for site in cohort if site not in self._left)
+        period, members = self._period, tuple(site for site in cohort if site not in self._former_members)
+        serves = period and period.plan.cohort == members and self._slot < period.plan.rounds
+        if period and serves and not self._has_strangers(period, exchange):
+            return period
+        return self._begin_period(cohort, exchange)
+
+    def _begin_period(self, cohort: tuple[str, ...], exchange: QuestionExchange) -> KeyPeriod:
+        """Make new keys with all of the cohort that are members now."""
+        self.consortium = self.current_consortium() if self.current_consortium else self.consortium
+        roster = load_verified_roster(self.consortium.roster, self.consortium.pins)
+        self._period = None
+        self._former_members |= set(cohort) - set(roster.active)
+        members = tuple(site for site in cohort if site not in self._former_members)
         plan = propose(
-            roster, run=self._run, number=self._opened, config=self.config, purpose=PURPOSE, cohort=members,
+            roster, run=self._run, number=self._periods, config=self.config, purpose=PURPOSE, cohort=members,
             rounds=self.slots, exchanges=self.exchanges(len(members)),
         )  # fmt: skip
-        self._opened, self._slot, opening = self._opened + 1, 0, KeyPeriodOpening(plan, roster)
+        self._periods += 1
+        self._slot = 0
+        opening = KeyPeriodOpening(plan, roster)
         roster_file = np.frombuffer(self.consortium.roster, np.uint8)
-        talk.step(opening, "secagg/join", {"roster": roster_file, **self.beside})
-        talk.step(opening, "secagg/share")
-        talk.step(opening, "secagg/take")
-        self._key_period = opening.key_period()
-        return self._key_period
+        exchange.step(opening, "secagg/join", {"roster": roster_file, **self.attachments})
+        exchange.step(opening, "secagg/share")
+        exchange.step(opening, "secagg/take")
+        self._period = opening.key_period()
+        return self._period
 
-    def _strangers(self, key_period: KeyPeriod, talk: Talk) -> bool:
+    def _has_strangers(self, period: KeyPeriod, exchange: QuestionExchange) -> bool:
         """Whether a site that is back, after a silence or a restart, is not in the key period."""
-        ready = {key_period.plan.cohort[i] for i in key_period.ready}
-        doubtful = (set(key_period.plan.cohort) - ready) | self._silent
-        views = list(talk.ask(dict.fromkeys(sorted(doubtful), Request("secagg/present", talk.round))))
-        return any(site not in ready or view != key_period.view for site, view in views)
+        ready = {period.plan.cohort[i] for i in period.ready}
+        doubtful = (set(period.plan.cohort) - ready) | self._silent
+        requests = dict.fromkeys(sorted(doubtful), Request("secagg/present", exchange.round))
+        views = list(exchange.ask(requests))
+        return any(site not in ready or view != period.view for site, view in views)
 
-    def _round(self, key_period: KeyPeriod, request: Request, talk: Talk) -> Tensors:
-        name, asked = answer_layout.question_kind(request), answer_layout.question(request)
-        opening = RoundOpening(key_period, self._slot, name, asked)
-        self._slot += 1
-        with self.keep.writing(request) if self.keep else nullcontext(Page()) as page:
-            adverts = Directory(tuple(a.encode() for a in key_period.adverts.values())).encode()
-            start = Start(opening.slot, name, asked).encode()
-            for message in (self.consortium.roster, key_period.plan.content, adverts, start):
-                page.keep(message)
-            talk.step(opening, "secagg/submit", request.tensors, {**request.settings, "asked": request.kind}, page.keep)
-            talk.step(opening, "secagg/agree", keep=page.keep)
-            page.agree()
-            talk.step(opening, "secagg/release", keep=page.keep)
+    def _ask_round(self, period: KeyPeriod, request: Request, exchange: QuestionExchange) -> Tensors:
+        """One question: masked vectors, agreement on whose they are, shares; the sum over the survivors.
+
+        Raises:
+            QuorumError: too few are left.
+            ShareError: the shares do not fit together.
+        """
+        name, question = answer_layout.question_kind(request), answer_layout.question(request)
+        opening = RoundOpening(period, self._slot, name, question)
+        self._slot += 1  # before anything is sent: a slot's masks hide one vector, and none are used twice
+        with self.transcripts.writer(request) if self.transcripts else nullcontext(TranscriptWriter()) as transcript:
+            adverts = Directory(tuple(a.encode() for a in period.adverts.values())).encode()
+            start = Start(opening.slot, name, question).encode()
+            for message in (self.consortium.roster, period.plan.content, adverts, start):
+                transcript.append(message)
+            settings = {**request.settings, "asked": request.kind}
+            exchange.step(opening, "secagg/submit", request.tensors, settings, transcript.append)
+            exchange.step(opening, "secagg/agree", keep=transcript.append)
+            transcript.agree()
+            exchange.step(opening, "secagg/release", keep=transcript.append)
             total = opening.total()
-        talk.counted = set(total.survivors)
+        exchange.contributors = set(total.survivors)
         if total.blamed:
             log.warning("round %d, %s: wrong shares from %s", request.round, name, ", ".join(total.blamed))
-        return key_period.plan.question_kinds[name].layout.decode(total.words)
+        return period.plan.question_kinds[name].layout.decode(total.words)
 
 
 def make_secure(
@@ -185,6 +215,6 @@ def make_secure(
     """
     shape, classes = about
     # A share of the sites is another cohort each round, and keys are for one cohort.
-    asked = 2 * config.federation.rounds + 1 if config.federation.fraction == 1 else 1
+    questions = 2 * config.federation.rounds + 1 if config.federation.fraction == 1 else 1
     layouts = partial(exchanges, config, model, shape, classes)
-    return SecureSum(transport, consortium, layouts, digest, min(asked, config.federation.epoch_rounds))
+    return SecureSum(transport, consortium, layouts, digest, min(questions, config.federation.epoch_rounds))

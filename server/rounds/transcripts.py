@@ -1,6 +1,12 @@
-"""Transcripts of rounds on disk: written message by message as they arrive, none is held.
+"""Transcripts of rounds on disk: written message by message as they arrive, none is held in memory.
 
-From them `common.secagg.audit` recomputes a sum: a site that audits, or the coordinator itself after a crash.
+A transcript is every message that the coordinator received in a round. From it `common.secagg.audit` recomputes the
+sum: a site that audits does so to see that it was told the truth, the coordinator itself to go on after a crash.
+
+What makes a transcript matter is the moment at which the survivors of a round are agreed on. Before it, a round that is
+given up has revealed nothing, and its transcript goes. After it, sites may have released the shares that unmask the
+sum; to ask again, with other survivors, would unmask the difference, which may be one site's own vector. So from that
+moment on the transcript is on the disk before anything else happens, and the next process takes the round up from it.
 """
 
 import logging
@@ -19,43 +25,43 @@ from common.trust.roster import Pins
 
 log = logging.getLogger("consilium")
 
-Insist = Callable[[Callable[[], object]], object]
-"""How to write: at once, or again until it succeeds."""
+Retry = Callable[[Callable[[], object]], object]
+"""Calls what writes: once, or again until it succeeds."""
 
 
-def once(write: Callable[[], object]) -> None:
+def write_once(write: Callable[[], object]) -> None:
     """Write, and let an error be one."""
     write()
 
 
 @dataclass
-class Page:
+class TranscriptWriter:
     """One question's transcript, while it is being written; without a file, it is forgotten."""
 
     file: IO[bytes] | None = None
-    insist: Insist = once
-    agreed: bool = False
+    retry: Retry = write_once
+    is_agreed: bool = False
     """The survivors are agreed on, and shares may have been released: what becomes of the round must be told, even if
     nothing does."""
     _bytes: int = 0
 
-    def keep(self, message: bytes | memoryview) -> None:
+    def append(self, message: bytes | memoryview) -> None:
         """Take the next message."""
-        self.insist(lambda: self._append(frame(message)))
+        self.retry(lambda: self._append(frame(message)))
 
     def agree(self) -> None:
         """From here on shares may be released: so far, it is safe on the disk."""
         if self.file:
             handle = self.file.fileno()
-            self.insist(lambda: os.fsync(handle))
-        self.agreed = True
+            self.retry(lambda: os.fsync(handle))
+        self.is_agreed = True
 
     def _append(self, content: bytes) -> None:
         if self.file:
             self.file.seek(self._bytes)  # a part may be there, of an attempt that found the disk full
-            left = memoryview(content)
-            while left:
-                left = left[self.file.write(left) :]
+            rest = memoryview(content)
+            while rest:
+                rest = rest[self.file.write(rest) :]
             self._bytes += len(content)
 
 
@@ -65,29 +71,30 @@ class Transcripts:
 
     Args:
         for_good: keep all of them; else each goes once nobody has a use for it.
+        retry: how to write on a disk that may be full.
     """
 
     folder: Path
     for_good: bool = True
-    insist: Insist = once
+    retry: Retry = write_once
 
     @contextmanager
-    def writing(self, request: Request) -> Iterator[Page]:
-        """A page for one question; the file is there once the block ends, or fails after the survivors had agreed."""
+    def writer(self, request: Request) -> Iterator[TranscriptWriter]:
+        """Write one question's; the file is there once the block ends, or fails after the survivors had agreed."""
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.path(request)
         part = path.with_name(f".{path.name}")
         with part.open("wb", buffering=0) as file:  # a process that is killed has lost nothing that it had written
-            page = Page(file, self.insist)
+            writer = TranscriptWriter(file, self.retry)
             try:
-                yield page
+                yield writer
             except BaseException as error:
-                if not page.agreed:
+                if not writer.is_agreed:
                     part.unlink()
                 elif isinstance(error, QuorumError | ShareError):
-                    self.insist(lambda: _finish(part, path))
-                raise  # anything else ends the process: the next one finishes the page
-        self.insist(lambda: _finish(part, path))
+                    self.retry(lambda: _finish(part, path))
+                raise  # anything else ends the process: the next one finishes the file
+        self.retry(lambda: _finish(part, path))
 
     def read(self, request: Request, pins: Pins) -> TranscriptAccount | None:
         """What became of a question, by its transcript; none where there is none that can be used."""
@@ -105,8 +112,8 @@ class Transcripts:
         for part in self.folder.glob(".[0-9]*-*"):
             try:
                 with part.open("rb+") as file:
-                    replay_transcript(whole := _Whole(file), pins)
-                    file.truncate(whole.bytes)
+                    replay_transcript(messages := _WholeMessages(file), pins)
+                    file.truncate(messages.bytes)
             except ConsiliumError:
                 part.unlink()
             else:
@@ -123,16 +130,18 @@ class Transcripts:
 
     def discard(self, *, since: int = 0, before: int | None = None) -> None:
         """Remove transcripts by the numbers of their questions."""
-        for found, path in self.numbered():
-            if since <= found and (before is None or found < before):
+        for question, path in self.numbered():
+            if since <= question and (before is None or question < before):
                 path.unlink()
 
 
-class _Whole:
+class _WholeMessages:
     """The messages of a file whose last one may be cut off."""
 
     def __init__(self, file: IO[bytes]) -> None:
-        self._file, self.bytes = file, 0
+        self._file = file
+        self.bytes = 0
+        """Of the messages that were read."""
 
     def __iter__(self) -> Iterator[bytes]:
         try:

@@ -9,16 +9,15 @@ rounds.jsonl    a line a round; log.jsonl what the ServerApp has to say
 federated.checkpoint and its copy, model.safetensors, result.json
 """
 
-import fcntl
 import json
 import logging
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import IO, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from common.audit.entries import Outcome
 from common.errors import AuditError, IdentityError, PlanError, RunError, WireError
@@ -29,6 +28,8 @@ from common.storage import tensorfile
 from common.storage.files import glance, read_json, write_json
 from server.consortium.home import Home
 from server.rounds.loop import RoundRecord
+from server.runs.run_lock import RunLock
+from server.superlink.exchange_progress import ExchangeProgress
 
 log = logging.getLogger("consilium")
 
@@ -37,8 +38,8 @@ OVER: tuple[Stage, ...] = ("finished", "failed", "stopped")
 
 
 @dataclass(frozen=True)
-class State:
-    """Where a run stands."""
+class RunState:
+    """The stage of a run, and what it needs to go on."""
 
     stage: Stage = "waiting"
     why: str = ""
@@ -51,21 +52,6 @@ class State:
     """When to begin without those who have not decided."""
     started_s: float = 0.0
     ended_s: float = 0.0
-
-
-@dataclass(frozen=True)
-class Asking:
-    """Where an exchange stands, for whoever looks on."""
-
-    kind: str
-    round: int
-    waiting: tuple[str, ...]
-    """Sites that have not answered yet."""
-    since_s: float
-    until_s: float
-    """Seconds since 1970."""
-    refused: dict[str, str] = field(default_factory=dict)
-    """Error codes of sites that answered with one."""
 
 
 @dataclass(frozen=True)
@@ -85,15 +71,15 @@ class Run:
         run = cls(home, home.folder / "runs" / plan.name)
         if (run.folder / "plan.json").exists():
             raise PlanError(f"there is a run of this plan already: {run.folder}.")
-        run.write_state(State(begin_at_s=time.time() + wait_s))
+        run.write_state(RunState(begin_at_s=time.time() + wait_s))
         tensorfile.write_atomically(run.folder / "plan.json", plan.document.encode())
         return run
 
     @classmethod
     def all(cls, home: Home) -> Iterator[Self]:
         """Every run, oldest first."""
-        found = [cls(home, path.parent) for path in (home.folder / "runs").glob("*/plan.json")]
-        yield from sorted(found, key=lambda run: (run.plan.content.made_s, run.name))
+        runs = [cls(home, path.parent) for path in (home.folder / "runs").glob("*/plan.json")]
+        yield from sorted(runs, key=lambda run: (run.plan.content.made_s, run.name))
 
     @classmethod
     def find(cls, home: Home, name: str = "") -> Self:
@@ -103,49 +89,49 @@ class Run:
             PlanError: if there is none, or several.
         """
         runs = list(cls.all(home))
-        found = [r for r in runs if r.name.startswith(name) or r.plan.digest.startswith(name)] if name else runs[-1:]
-        if len(found) != 1:
-            known = ", ".join(r.name for r in (found or runs)) or "none yet; submit one: python -m server run PLAN"
-            raise PlanError(f"run {name!r}: {len(found) or 'none'} of that name; there is: {known}.")
-        return found[0]
+        matches = [r for r in runs if r.name.startswith(name) or r.plan.digest.startswith(name)] if name else runs[-1:]
+        if len(matches) != 1:
+            names = ", ".join(r.name for r in (matches or runs)) or "none yet; submit one: python -m server run PLAN"
+            raise PlanError(f"run {name!r}: {len(matches) or 'none'} of that name; there is: {names}.")
+        return matches[0]
 
     @property
     def name(self) -> str:
-        """The folder's."""
+        """Its name, which is the folder's."""
         return self.folder.name
 
     @property
     def plan(self) -> RunPlan:
-        """Its signed plan."""
+        """The signed plan of the run."""
         return RunPlan.load_verified((self.folder / "plan.json").read_bytes(), self.home.pins)
 
     def about(self, sites: Sequence[str]) -> dict[str, Any]:
         """What every result of a run begins with."""
-        told = self.plan.content
+        plan = self.plan.content
         return {
             "name": self.name,
             "plan": self.plan.digest,
-            "consortium": told.consortium,
-            "dataset": told.dataset,
-            "purpose": told.purpose,
-            "labels": list(told.labels),
+            "consortium": plan.consortium,
+            "dataset": plan.dataset,
+            "purpose": plan.purpose,
+            "labels": list(plan.labels),
             "sites": list(sites),
-            "asked": list(told.cohort),
+            "asked": list(plan.cohort),
         }
 
     @property
-    def state(self) -> State:
-        """As it was written last."""
-        told = read_json(self.folder / "state.json") or {}
-        return State(**(told | {"cohort": tuple(told.get("cohort", ()))}))
+    def state(self) -> RunState:
+        """Where the run stands, as it was written last."""
+        fields = read_json(self.folder / "state.json") or {}
+        return RunState(**(fields | {"cohort": tuple(fields.get("cohort", ()))}))
 
-    def write_state(self, state: State) -> State:
-        """Write where it stands."""
+    def write_state(self, state: RunState) -> RunState:
+        """Write where it stands; returned as it was given."""
         write_json(self.folder / "state.json", asdict(state))
         return state
 
-    def end(self, stage: Stage, why: str = "") -> State:
-        """Say how it ended."""
+    def end(self, stage: Stage, why: str = "") -> RunState:
+        """Write how it ended, and put it into the log."""
         state = self.write_state(replace(self.state, stage=stage, why=why, ended_s=time.time()))
         outcome: Outcome = "done" if stage == "finished" else "failed"
         try:
@@ -155,51 +141,30 @@ class Run:
         return state
 
     @property
-    def stop_asked(self) -> bool:
+    def is_stop_requested(self) -> bool:
         """Whether somebody wants it to end."""
         return (self.folder / "stop").exists()
 
-    def ask_to_stop(self) -> None:
-        """Say that it is to end; the keeper sees to it."""
+    def request_stop(self) -> None:
+        """Say that it is to end; the scheduler sees to it."""
         (self.folder / "stop").touch()
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Only one process at a time conducts a run.
-
-        Raises:
-            RunError: if another does.
-        """
-        with (self.folder / ".lock").open("a+") as lock:
-            _lock(lock, self.name)
-            lock.truncate(0)
-            lock.write(str(os.getpid()))
-            lock.flush()
-            yield
-
-    def holder(self) -> int | None:
-        """The process that conducts it; None if there is none."""
-        try:
-            with (self.folder / ".lock").open("r+", encoding="utf-8") as lock:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except OSError:
-                    return int(lock.read() or 0) or None
-                return None
-        except FileNotFoundError:
-            return None
+    @property
+    def lock(self) -> RunLock:
+        """Held by the process that carries out the run."""
+        return RunLock(self.folder / ".lock", self.name)
 
     def decisions(self) -> dict[str, Decision]:
         """What the sites said, by name; what is damaged, or not under a site's key of today's roster, is not there."""
-        keys, found = self.home.identities(), {}
+        keys, decisions = self.home.identities(), {}
         for site in sorted(set(keys) & set(self.plan.content.cohort)):
             try:
                 decision = Decision.load_verified((self.folder / "decisions" / f"{site}.json").read_bytes(), keys[site])
             except (FileNotFoundError, WireError, IdentityError):
                 continue
             if decision.plan == self.plan.digest and decision.site == site:
-                found[site] = decision
-        return found
+                decisions[site] = decision
+        return decisions
 
     def quorum(self, sites: int) -> int:
         """How many sites a round needs of a cohort of so many."""
@@ -207,25 +172,25 @@ class Run:
 
     # --- what the run leaves behind as it goes on ---
 
-    def look(self, asking: Asking) -> None:
+    def write_progress(self, progress: ExchangeProgress) -> None:
         """Write what is being waited for, for people; a disk that is full shall not stop what it tells of."""
         with suppress(OSError):
-            write_json(self.folder / "progress.json", asdict(asking), durably=False)
+            write_json(self.folder / "progress.json", asdict(progress), durably=False)
 
-    def look_for(self, missing: Sequence[str]) -> None:
+    def write_missing(self, sites: Sequence[str]) -> None:
         """Write that too few sites are connected to go on."""
-        self.look(Asking("gather", len(self.rounds()), tuple(missing), time.time(), 0.0))
+        self.write_progress(ExchangeProgress("gather", len(self.rounds()), tuple(sites), time.time(), 0.0))
 
-    def progress(self) -> Asking | None:
+    def progress(self) -> ExchangeProgress | None:
         """What is being waited for; None before the first exchange."""
-        told = glance(self.folder / "progress.json")
-        return Asking(**(told | {"waiting": tuple(told["waiting"])})) if told else None
+        fields = glance(self.folder / "progress.json")
+        return ExchangeProgress(**(fields | {"waiting": tuple(fields["waiting"])})) if fields else None
 
     @property
-    def begun(self) -> int:
-        """The last round that sites were asked in; -1 if none was."""
-        told = read_json(self.folder / "begun.json")
-        return int(told["round"]) if told else -1
+    def last_round(self) -> int:
+        """The last round that sites were asked in, ended or not; -1 if none was."""
+        content = read_json(self.folder / "begun.json")
+        return int(content["round"]) if content else -1
 
     def begin_round(self, number: int) -> None:
         """Write down, durably, that sites are about to be asked in a round."""
@@ -234,38 +199,42 @@ class Run:
 
     def remember(self, records: Sequence[RoundRecord]) -> None:
         """Add a line for every round that has none yet: the process may have been killed before it wrote the last."""
-        known = {told["round"] for told in self.rounds()}
-        new = [asdict(record) | {"at_s": time.time()} for record in records if record.round not in known]
-        for told in new:
-            facts = {"round": told["round"], "sites": len(told["sites"])}
-            self.home.log.record("round", "failed" if told["void"] else "done", plan=self.name, facts=facts)
+        numbers = {record["round"] for record in self.rounds()}
+        new = [asdict(record) | {"at_s": time.time()} for record in records if record.round not in numbers]
+        for fields in new:
+            facts = {"round": fields["round"], "sites": len(fields["sites"])}
+            self.home.log.record("round", "failed" if fields["void"] else "done", plan=self.name, facts=facts)
         with (self.folder / "rounds.jsonl").open("a+b") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
-            torn = file.read() not in (b"", b"\n")  # a process was killed, or the disk full, in the middle of a line
-            file.write(b"\n" * torn + b"".join(json.dumps(told).encode() + b"\n" for told in new))
+            is_torn = file.read() not in (b"", b"\n")  # a process was killed, or the disk full, in the middle of a line
+            file.write(b"\n" * is_torn + b"".join(json.dumps(fields).encode() + b"\n" for fields in new))
 
     def forget_rounds(self) -> None:
-        """Without a checkpoint a run begins anew."""
+        """Remove the rounds: without a checkpoint a run begins again."""
         (self.folder / "rounds.jsonl").unlink(missing_ok=True)
 
     def rounds(self) -> list[dict[str, Any]]:
-        """A line for every round."""
+        """The records of all rounds so far."""
         try:
             lines = (self.folder / "rounds.jsonl").read_bytes().splitlines()
         except FileNotFoundError:
             return []
-        found: dict[int, dict[str, Any]] = {}
+        records: dict[int, dict[str, Any]] = {}
         for line in lines:
             with suppress(ValueError):  # half a line, of a process that was killed
-                told = json.loads(line)
-                found[told["round"]] = told
-        return [found[number] for number in sorted(found)]
+                record = json.loads(line)
+                records[record["round"]] = record
+        return [records[number] for number in sorted(records)]
 
 
-def _lock(file: IO[str], name: str) -> None:
-    for _ in range(20):  # `holder` takes the lock for a moment, to see whether it is free
-        try:
-            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            time.sleep(0.1)
-    raise RunError(f"run {name}: another process conducts it.")
+def result_folder(home: Path, name: str) -> Path:
+    """The folder that a run's result is in: the one named, or that of a run of the coordinator's.
+
+    Raises:
+        RunError: there is none.
+    """
+    if (Path(name) / "result.json").exists():
+        return Path(name)
+    if not home.exists():
+        raise RunError(f"{name}: no folder with a result.json. Runs go by name with --home, the coordinator's folder.")
+    return Run.find(Home.at(home), name).folder

@@ -12,71 +12,84 @@ from common.storage.files import read_json
 from server.consortium.home import Home
 from server.processes import process_table
 from server.runs.run import OVER, Run
-from server.runs.status import SiteStatus, ago, current, past, running, sites, standing, usual_s
+from server.runs.status import (
+    SiteStatus,
+    ago,
+    current_run,
+    describe_run,
+    is_service_running,
+    run_history,
+    site_statuses,
+    typical_round_s,
+)
 
 LOOK_EVERY_S = 0.3
-SAY_AFTER_S = 5.0
+ANNOUNCE_AFTER_S = 5.0
 """Waiting for a site is worth a line after so long."""
 
 
 def status(home: Home, console: Console) -> None:
     """One line a site, and what the run is waiting for."""
-    run = current(home)
+    run = current_run(home)
     table = Sheet("site", "connected", "doing", "plan", "waited for", "error",
                   prose=("connected", "doing", "waited for", "error"))  # fmt: skip
     now = time.time()
-    for one in sites(home, run):
+    for one in site_statuses(home, run):
         plan = {"approve": "approved", "refuse": "refused", "": "undecided" if run else "–"}[one.decision]
         error = Text(one.error, "red")
         table.add(one.site, _connected(one, now), one.doing or "–", plan, one.awaited_for or "–", error)
     console.print(table)
-    if not running(home):
+    if not is_service_running(home):
         console.print(Text("The coordinator's processes are not running:", "red"), "python -m server start")
-    elif children := process_table.state(home.live / "log"):
+    elif children := process_table.process_states(home.live / "log"):
         names = ", ".join(f"{c.name} {f'up {ago(now, c.since_s)}' if c.pid else 'down'}" for c in children)
         console.print(f"Processes: {names}.", highlight=False)
-    console.print(standing(run) if run else "No run is going on.", highlight=False)
+    console.print(describe_run(run) if run else "No run is going on.", highlight=False)
 
 
 def follow(run: Run, console: Console) -> int:
     """Print what happens until the run is over; exit status 0 only where it finished."""
-    shown, last, waiting_said = 0, "", 0.0
+    printed_rounds, last_stage = 0, ""
+    announced_since_s = 0.0
+    """When the exchange began for which it was printed who is waited for."""
     while True:
         state, rounds = run.state, run.rounds()
-        for record in rounds[shown:]:
+        for record in rounds[printed_rounds:]:
             console.print(_line(run, record, rounds), highlight=False)
-        shown = len(rounds)
+        printed_rounds = len(rounds)
         if state.stage in OVER:
             return _over(run, console)
-        if not running(run.home) and last != "down":
+        if not is_service_running(run.home) and last_stage != "down":
             console.print(Text("The coordinator's processes are not running:", "yellow"), "python -m server start")
-            last = "down"
-        elif state.stage != last and running(run.home):
-            console.print(standing(run), highlight=False)
-            last = state.stage
-        asking = run.progress()
-        if state.stage == "running" and asking and asking.waiting and asking.since_s != waiting_said:
-            late = time.time() - asking.since_s > SAY_AFTER_S + usual_s(rounds)
-            console.print(standing(run), highlight=False) if late else None
-            waiting_said = asking.since_s if late else waiting_said
+            last_stage = "down"
+        elif state.stage != last_stage and is_service_running(run.home):
+            console.print(describe_run(run), highlight=False)
+            last_stage = state.stage
+        progress = run.progress()
+        is_new = progress is not None and bool(progress.waiting) and progress.since_s != announced_since_s
+        if state.stage == "running" and progress and is_new:
+            late_s = progress.since_s + typical_round_s(rounds) + ANNOUNCE_AFTER_S
+            if time.time() > late_s:
+                console.print(describe_run(run), highlight=False)
+                announced_since_s = progress.since_s
         time.sleep(LOOK_EVERY_S)
 
 
 def history(home: Home, console: Console) -> None:
-    """A line a run."""
+    """Print all runs, a line for each."""
     table = Sheet("run", "made", "sites", "rounds", "validation AUC", "how it ended", prose=("how it ended",))
-    for one in past(home):
-        made = time.strftime("%Y-%m-%d %H:%M", time.gmtime(one.made_s))
-        ended = one.stage + (f": {one.why}" if one.why else "")
-        table.add(one.name, made, str(one.sites), f"{one.rounds} of {one.planned}",
-                  "–" if one.auc is None else f"{one.auc:.3f}", ended)  # fmt: skip
+    for one in run_history(home):
+        made_at = time.strftime("%Y-%m-%d %H:%M", time.gmtime(one.made_s))
+        ending = one.stage + (f": {one.why}" if one.why else "")
+        table.add(one.name, made_at, str(one.sites), f"{one.rounds} of {one.planned}",
+                  "–" if one.auc is None else f"{one.auc:.3f}", ending)  # fmt: skip
     console.print(table)
 
 
 def _connected(one: SiteStatus, now: float) -> Text:
-    if one.connected:
+    if one.is_connected:
         return Text.assemble(("yes", "green"), f", {ago(now, one.since_s)}")
-    return Text.assemble(("no", "red"), f", {one.last(now)}")
+    return Text.assemble(("no", "red"), f", {one.absence(now)}")
 
 
 def _line(run: Run, record: dict[str, Any], rounds: list[dict[str, Any]]) -> str:
@@ -89,8 +102,8 @@ def _line(run: Run, record: dict[str, Any], rounds: list[dict[str, Any]]) -> str
         text += f", validation AUC {auc:.3f}"
     if record["dropped"]:
         text += f", without {', '.join(record['dropped'])}"
-    left = usual_s(rounds) * (total - record["round"] - 1)
-    return f"{text}, {record['seconds']:.1f} s" + (f", about {duration(left)} left" if left else "")
+    rest_s = typical_round_s(rounds) * (total - record["round"] - 1)
+    return f"{text}, {record['seconds']:.1f} s" + (f", about {duration(rest_s)} left" if rest_s else "")
 
 
 def _over(run: Run, console: Console) -> int:

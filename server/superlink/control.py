@@ -47,7 +47,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Command:
+class ProcessCommand:
     """What a process is started with."""
 
     command: tuple[str, ...]
@@ -55,14 +55,15 @@ class Command:
     """On top of this process's own."""
 
 
-def commands(home: Path, port: int) -> dict[str, Command]:
+def commands(home: Path, port: int) -> dict[str, ProcessCommand]:
     """How to start `superlink` and `superexec` for a coordinator's folder; makes the secret that they share.
 
     Raises:
         ConfigError: another release of Flower, or one whose commands are not installed.
     """
     _prepare()
-    folder, tls, programs = home / "live" / "flower", home / "tls", Path(sysconfig.get_path("scripts"))
+    folder, tls = home / "live" / "flower", home / "tls"
+    programs = Path(sysconfig.get_path("scripts"))
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # the database has what sites send, as they sent it
     secret = folder / "superexec.secret"
     with suppress(ConfigError):  # it is there
@@ -92,7 +93,10 @@ def commands(home: Path, port: int) -> dict[str, Command]:
         "--root-certificates", str(tls / "ca.crt"), "--superexec-auth-secret-file", str(secret),
     )  # fmt: skip
     # Each look of ours at nodes and runs would be two lines in its log.
-    return {"superlink": Command(superlink, env | {"FLWR_LOG_LEVEL": "WARNING"}), "superexec": Command(superexec, env)}
+    return {
+        "superlink": ProcessCommand(superlink, env | {"FLWR_LOG_LEVEL": "WARNING"}),
+        "superexec": ProcessCommand(superexec, env),
+    }
 
 
 def bundle() -> bytes:
@@ -116,7 +120,7 @@ plan = ""
 
 
 @dataclass(frozen=True)
-class Node:
+class RegisteredNode:
     """A site's node, as the SuperLink has it."""
 
     id: int
@@ -125,7 +129,7 @@ class Node:
     """When it last came or left, seconds since 1970; None if it never came."""
 
 
-class Control:
+class ControlApi:
     """Flower's Control API of the SuperLink on this machine.
 
     Raises:
@@ -156,8 +160,8 @@ class Control:
         except (ValueError, UnsupportedAlgorithm):
             raise ConfigError(f"node key {key[:20]!r}…: expected an ECDSA public key in OpenSSH's form.") from None
         pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-        if known := self.nodes().get(pem):
-            return known.id
+        if node := self.nodes().get(pem):
+            return node.id
         try:
             return int(self._ask(lambda: self._client.RegisterNode(RegisterNodeRequest(public_key=pem))).node_id)
         except LinkError as error:
@@ -172,15 +176,15 @@ class Control:
         """Let a node in no more, for ever: Flower does not take its key a second time."""
         self._ask(lambda: self._client.UnregisterNode(UnregisterNodeRequest(node_id=node)))
 
-    def nodes(self) -> dict[bytes, Node]:
+    def nodes(self) -> dict[bytes, RegisteredNode]:
         """All that are let in, by public key (PEM, as Flower's header has it)."""
-        told = self._ask(lambda: self._client.ListNodes(ListNodesRequest())).nodes_info
+        infos = self._ask(lambda: self._client.ListNodes(ListNodesRequest())).nodes_info
         return {
-            bytes(n.public_key): Node(
+            bytes(n.public_key): RegisteredNode(
                 int(n.node_id), n.status == "online",
                 _seconds(n.last_activated_at if n.status == "online" else n.last_deactivated_at),
             )
-            for n in told
+            for n in infos
             if n.status != "unregistered"
         }  # fmt: skip
 
@@ -191,12 +195,12 @@ class Control:
 
     def runs(self) -> dict[int, str]:
         """The latest runs: pending, starting, running, finished:completed, finished:stopped, finished:failed (why)."""
-        told = self._ask(lambda: self._client.ListRuns(ListRunsRequest(limit=MOST_RUNS))).run_dict
+        entries = self._ask(lambda: self._client.ListRuns(ListRunsRequest(limit=MOST_RUNS))).run_dict
         return {
             int(run): status.status
             + (f":{status.sub_status}" if status.sub_status else "")
             + (f" ({status.details})" if status.details else "")
-            for run, status in ((run, entry.status) for run, entry in told.items())
+            for run, status in ((run, entry.status) for run, entry in entries.items())
         }
 
     def stop(self, run: int) -> None:
@@ -222,16 +226,17 @@ class Control:
 
 
 def _prepare() -> None:
+    """Keep proxies out of the way, and refuse another release of Flower."""
     for name in ("no_proxy", "NO_PROXY"):
         # Flower's httpx would send what is for this very machine to a proxy that the environment names.
-        if (told := os.environ.get(name, "")) != "*" and LOOPBACK not in told:
-            os.environ[name] = f"{told},{LOOPBACK}".lstrip(",")
-    if (found := version("flwr")) != FLOWER:
+        if (proxies := os.environ.get(name, "")) != "*" and LOOPBACK not in proxies:
+            os.environ[name] = f"{proxies},{LOOPBACK}".lstrip(",")
+    if (release := version("flwr")) != FLOWER:
         raise ConfigError(
-            f"flwr {found} is installed, expected {FLOWER}: its inner modules are used, and change with every release. "
-            f"Install it: pip install flwr=={FLOWER}"
+            f"flwr {release} is installed, expected {FLOWER}: its inner modules are used, and change with every "
+            f"release. Install it: pip install flwr=={FLOWER}"
         )
 
 
-def _seconds(told: str) -> float | None:
-    return datetime.fromisoformat(told).timestamp() if told else None
+def _seconds(moment: str) -> float | None:
+    return datetime.fromisoformat(moment).timestamp() if moment else None

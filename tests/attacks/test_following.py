@@ -314,6 +314,6 @@ def test_who_comes_late_is_not_told_another_runs_model(attack: Attack, tmp_path:
 def test_nothing_of_this_is_refused_of_an_honest_coordinator(model: str, tmp_path: Path) -> None:
     told = config(model, rounds=4, local=SGD, select="last", simulate={"auditors": 5})
     world = World(told)
-    last = world.run(world.secure(keep=Transcripts(tmp_path)))
+    last = world.run(world.secure(transcripts=Transcripts(tmp_path)))
     assert not any(r.void for r in last.records)
     assert same_bits(last.best, world.course.algorithm.weights(last.state)) or model == "cnn"

@@ -21,7 +21,7 @@ from common.audit.witness_statement import WitnessStatement
 from common.errors import AuditError, ConfigError, IdentityError
 from common.trust.keys import public_of
 from server.consortium.home import Home
-from server.gateway.site_api import FolderBoard
+from server.gateway.site_api import FolderSiteApi
 from tests.consortium.consortium import NAMES, Consortium
 
 
@@ -35,7 +35,7 @@ class Shown:
 
     def history(self, told: dict[str, Any]) -> dict[str, Any]:
         """As the gateway passes it on."""
-        answer = FolderBoard(self.home).history(self.site, json.loads(json.dumps(told)))
+        answer = FolderSiteApi(self.home).log_head(self.site, json.loads(json.dumps(told)))
         return answer | {"witnesses": []} if self.withheld else answer
 
 
@@ -170,7 +170,7 @@ def test_nobody_speaks_as_another_witness_and_no_other_key_signs_heads(consortiu
         WitnessStatement.sign("Osaka", head, Ed25519PrivateKey.generate()),
     ):
         with pytest.raises(IdentityError):
-            FolderBoard(consortium.home).history("Lisbon", {"size": 0, "witness": word.document.to_json()})
+            FolderSiteApi(consortium.home).log_head("Lisbon", {"size": 0, "witness": word.document.to_json()})
     path = consortium.home.live / "witnesses" / "Osaka.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(forged.document.to_json()))

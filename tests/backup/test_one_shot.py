@@ -37,7 +37,7 @@ def lived(tmp_path_factory):
     (custody := Custody(lisbon)).begin(tmp_path / "recovery.key")
     run = consortium.begun(consortium.plan("federation.rounds=3"))
     hospitals = Recorded(consortium, run.plan)
-    driver.conduct(run, hospitals)
+    driver.carry_out(run, hospitals)
     assert run.state.stage == "finished", run.state.why
     (lisbon.folder / "journal").mkdir()
     (lisbon.folder / "journal" / "x.reply").write_bytes(b"a reply on its way")
@@ -142,7 +142,7 @@ def test_a_plan_that_comes_after_the_backup_but_was_made_before_it_was_restored_
     site, _ = back(consortium)
     assert not PlanInbox(site).knows(plan.name)
     welcome(consortium, site)
-    assert PlanInbox(site).take_plan(plan.paper.encode())
+    assert PlanInbox(site).take_plan(plan.document.encode())
     PlanInbox(site).decide(plan, "approve", "")
     with pytest.raises(PlanError, match="before this site was restored"):
         judge.approved(site, plan.digest)
@@ -154,7 +154,7 @@ def test_after_it_has_joined_again_a_restored_site_takes_part_in_new_plans(lost,
     welcome(consortium, site)
     monkeypatch.setattr(judge, "CLOCKS_S", 0.0)
     run = consortium.begun(consortium.plan("name=after", "federation.rounds=3"))
-    driver.conduct(run, Hospitals(consortium, run.plan))
+    driver.carry_out(run, Hospitals(consortium, run.plan))
     assert run.state.stage == "finished", run.state.why
 
 

@@ -10,7 +10,7 @@ import yaml
 from client.__main__ import main as hospital
 from server.__main__ import main as coordinator
 from server.catalogue.catalogue import Catalogue
-from server.gateway.site_api import FolderBoard
+from server.gateway.site_api import FolderSiteApi
 from tests.catalogue.fair import ABOUT, Fair
 from tests.consortium.consortium import Consortium
 from tests.dashboard.served import Page, alive
@@ -38,7 +38,7 @@ def fair(tmp_path: Path) -> Iterator[Fair]:
         told = yaml.safe_load((site.folder / "site.yaml").read_text(encoding="utf-8"))
         told["datasets"]["chest"]["about"] = ABOUT
         (site.folder / "site.yaml").write_text(yaml.safe_dump(told), encoding="utf-8")
-    serving = Serving(consortium.home, FolderBoard(consortium.home))
+    serving = Serving(consortium.home, FolderSiteApi(consortium.home))
     serving.start()
     yield Fair(consortium, hospital, coordinator, Catalogue(consortium.home))
     serving.stop()

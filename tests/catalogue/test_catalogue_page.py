@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, expect
 from common.catalogue import Offer, OfferContent
 from common.catalogue.offer_from_file import Descriptions, of_file
 from server.consortium import membership
-from server.dashboard.live_page import Shown
+from server.dashboard.live_page import PageContent
 from tests.catalogue.fair import ABOUT, Fair
 from tests.catalogue.test_listing import plan
 from tests.dashboard.browsing import FOUR, PHONE, TWO, look_at, tab
@@ -57,9 +57,9 @@ def test_what_a_hospital_offers_appears_on_the_open_page_and_goes_when_it_is_wit
 def test_what_a_hospital_offered_leaves_the_page_with_it(fair: Fair) -> None:
     home = fair.consortium.home
     taken(fair, plan(fair, title="Will not stay"))
-    assert "Will not stay" in Shown.at(home).told["catalogue"]
+    assert "Will not stay" in PageContent.at(home).html_parts["catalogue"]
     membership.revoke(home, "Lisbon", fair.consortium.roots)
-    assert "Will not stay" not in Shown.at(home).told["catalogue"]
+    assert "Will not stay" not in PageContent.at(home).html_parts["catalogue"]
 
 
 def test_the_link_of_an_entry_leads_to_all_that_is_said_of_it(fair: Fair, page: Page, browser: Browser) -> None:

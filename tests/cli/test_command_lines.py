@@ -20,7 +20,8 @@ from common.storage.files import write_json
 from server import __main__ as coordinator
 from server.consortium.home import Home
 from server.rounds.loop import RoundRecord
-from server.runs.run import Asking, Run
+from server.runs.run import Run
+from server.superlink.exchange_progress import ExchangeProgress
 from tests.consortium.consortium import NAMES, SVM, Consortium
 
 ROOT = Path(__file__).parents[2]
@@ -267,7 +268,9 @@ def test_status_names_the_site_that_is_waited_for_and_why(
     run.write_state(replace(run.state, stage="running", cohort=NAMES))
     write_json(home.live / "heard.json", {name: {"at_s": now, "since_s": now - 3600} for name in NAMES[:2]})
     run.remember([RoundRecord(0, 1.0, 1, 1, NAMES, (), False)])
-    run.look(Asking("secagg/submit", 1, ("Nairobi", "Osaka"), now - 30, now + 90, {"Nairobi": "DATA"}))
+    run.write_progress(
+        ExchangeProgress("secagg/submit", 1, ("Nairobi", "Osaka"), now - 30, now + 90, {"Nairobi": "DATA"})
+    )
     status = said_by(capsys, "status", "--home", home.folder)
     assert re.search(rf"Run {run.name}: 1 of 4 rounds done\. Waiting, [^,]+ at most for Nairobi", status)
     assert "Nairobi (error DATA there: docs/errors.md)" in status
@@ -292,7 +295,7 @@ def test_a_run_is_stopped_by_asking(consortium: Consortium, capsys: pytest.Captu
     run = consortium.begun(consortium.plan())
     run.end("finished")
     assert f"Run {run.name}: finished." in said_by(capsys, "stop", "--home", consortium.home.folder)
-    assert run.stop_asked
+    assert run.is_stop_requested
 
 
 def test_a_plan_is_submitted_and_shown_and_decided_on_without_the_network(

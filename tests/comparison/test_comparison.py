@@ -38,7 +38,7 @@ def test_a_hospital_finds_the_figures_that_a_simulation_gives_it(
     tree = tree | MORE
     consortium = Consortium(tmp_path / "life", tree=tree)
     run = consortium.begun(consortium.plan(tree=tree))
-    driver.conduct(run, Hospitals(consortium, run.plan))
+    driver.carry_out(run, Hospitals(consortium, run.plan))
     package = tmp_path / "shared.consilium"
     home = ["--home", str(consortium.home.folder)]
     assert coordinator(["export", run.name, "--out", str(package), *home]) == 0

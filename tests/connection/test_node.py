@@ -397,16 +397,16 @@ def test_a_missing_certificate_is_an_error_that_says_what_to_do(tmp_path: Path) 
 
 def test_one_journal_is_for_one_process(tmp_path: Path) -> None:
     with (
-        Journal.opened(tmp_path / "journal"),
+        Journal.open(tmp_path / "journal"),
         pytest.raises(RunError, match="another process of this site"),
-        Journal.opened(tmp_path / "journal"),
+        Journal.open(tmp_path / "journal"),
     ):
         pass
     assert (tmp_path / "journal").stat().st_mode & 0o077 == 0, "nobody else may read it"
 
 
 def test_a_damaged_entry_of_the_journal_is_told_and_not_used(tmp_path: Path) -> None:
-    with Journal.opened(tmp_path) as journal:
+    with Journal.open(tmp_path) as journal:
         journal.write("a.reply", [b"head", b"", b"x" * 1000])
         assert journal.read("a.reply") == [b"head", b"", b"x" * 1000]
         whole = (tmp_path / "a.reply").read_bytes()

@@ -17,8 +17,8 @@ from common.plans.plan import RunPlan
 from common.trust.joining import Welcome
 from common.trust.roster import Roster
 from server.consortium import membership
-from server.consortium.home import Home, Settings
-from server.gateway.site_api import FolderBoard
+from server.consortium.home import ConsortiumSettings, Home
+from server.gateway.site_api import FolderSiteApi
 from server.runs.run import Run
 
 NAMES = ("Lisbon", "Nairobi", "Osaka")
@@ -49,7 +49,7 @@ class Consortium:
         self, folder: Path, names: tuple[str, ...] = NAMES, name: str = "pilot", tree: dict[str, Any] = SVM
     ) -> None:
         self.folder, self.home = folder, Home(folder / "consortium")
-        membership.begin(self.home, Settings(consortium=name, address="127.0.0.1:8443"))
+        membership.begin(self.home, ConsortiumSettings(consortium=name, address="127.0.0.1:8443"))
         self.config = config_of(folder, tree)
         self.sites = {site: self.hospital(site) for site in names}
 
@@ -99,4 +99,4 @@ class Consortium:
         """A hospital's decision, brought to the coordinator."""
         decision = PlanInbox(self.sites[name]).decision(plan)
         assert isinstance(decision, Decision)
-        FolderBoard(self.home).decision(name, decision.document.to_json())
+        FolderSiteApi(self.home).take_decision(name, decision.document.to_json())

@@ -7,7 +7,7 @@ import pytest
 from client.home import Home as Hospital
 from common.errors import ConfigError, ConsiliumError, IdentityError, RunError
 from common.storage.files import glance, read_json, write_json, write_secret
-from server.consortium.home import Home, Settings
+from server.consortium.home import ConsortiumSettings, Home
 from tests.consortium.consortium import Consortium
 
 
@@ -30,14 +30,14 @@ def lisbon(consortium: Consortium) -> Hospital:
 )
 def test_an_address_without_host_or_port_is_refused(address: str) -> None:
     with pytest.raises(ConfigError, match="address"):
-        Settings.checked({"consortium": "pilot", "address": address})
+        ConsortiumSettings.parse({"consortium": "pilot", "address": address})
 
 
 @pytest.mark.parametrize(
     "address", ["train.hospital.example:8443", "192.0.2.7:1", "[2001:db8::1]:8443", "localhost:80"]
 )
 def test_an_address_with_host_and_port_is_taken(address: str) -> None:
-    assert Settings.checked({"consortium": "pilot", "address": address}).address == address
+    assert ConsortiumSettings.parse({"consortium": "pilot", "address": address}).address == address
 
 
 @pytest.mark.parametrize("text", ["", "- a", "consortium: [", "consortium: pilot", "consortium: pilot\naddres: h:1"])

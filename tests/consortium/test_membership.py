@@ -15,10 +15,10 @@ from common.storage.run_folder import lock_folder
 from common.trust.joining import JoinRequest, Welcome
 from common.trust.roster import load_verified_roster
 from server.consortium import membership
-from server.consortium.home import Home, Settings, raw_node_key
+from server.consortium.home import ConsortiumSettings, Home, raw_node_key
 from tests.consortium.consortium import NAMES, Consortium
 
-SETTINGS = Settings(consortium="pilot", address="train.hospital.example:8443")
+SETTINGS = ConsortiumSettings(consortium="pilot", address="train.hospital.example:8443")
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_what_cannot_be_used_is_refused_before_anything_is_written(
     name: str, address: str, days: int, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError):
-        membership.begin(Home(tmp_path / "c"), Settings(consortium=name, address=address), days=days)
+        membership.begin(Home(tmp_path / "c"), ConsortiumSettings(consortium=name, address=address), days=days)
     assert not (tmp_path / "c").exists()
 
 

@@ -14,7 +14,8 @@ from server.report import rounds_table
 from server.report.markup import document, el, style
 from server.rounds.loop import RoundRecord
 from server.runs import driver
-from server.runs.run import Asking, Run
+from server.runs.run import Run
+from server.superlink.exchange_progress import ExchangeProgress
 from simulate import main as simulate
 from tests.consortium.consortium import NAMES, Consortium
 from tests.dashboard.browsing import DESKTOP, FOUR, PHONE, TWO, look_at, serious, tab
@@ -33,7 +34,7 @@ def begun(consortium: Consortium, *rounds: RoundRecord) -> Run:
     run = consortium.begun(consortium.plan())
     run.write_state(replace(run.state, started_s=time.time()))
     run.remember(rounds)
-    run.look(Asking("secagg/submit", len(rounds), NAMES[:1], time.time(), time.time() + 60))
+    run.write_progress(ExchangeProgress("secagg/submit", len(rounds), NAMES[:1], time.time(), time.time() + 60))
     return run
 
 
@@ -54,7 +55,7 @@ def test_a_run_is_followed_from_start_to_end(consortium: Consortium, page: Page,
         expect(seen.locator("#part-sites tbody tr")).to_contain_text(["✓ approved"] * 3)
         run.write_state(replace(run.state, stage="running", cohort=NAMES, started_s=time.time()))
         for number in range(4):
-            run.look(Asking("secagg/submit", number, NAMES[1:2], time.time(), time.time() + 60))
+            run.write_progress(ExchangeProgress("secagg/submit", number, NAMES[1:2], time.time(), time.time() + 60))
             expect(seen.locator("#part-run")).to_contain_text("Nairobi to compute and send its masked vector")
             run.remember([round_of(number, *(["Osaka"] if number == 2 else []))])
             expect(seen.locator("#part-run b")).to_have_text(f"{number + 1} of 4 rounds")
@@ -88,7 +89,7 @@ def test_curves_are_hidden_by_the_legend_and_saved_by_keyboard_without_a_script(
 ) -> None:
     rounds = [asdict(round_of(number)) for number in range(3)]
     runs = [(3, "Lisbon alone", rounds), (3, "Osaka alone", rounds), (0, "federated", rounds)]
-    drawn = rounds_table.drawn(runs, [(0, "federated"), (3, "each site alone")])
+    drawn = rounds_table.curves(runs, [(0, "federated"), (3, "each site alone")])
     made = document("curves", style(), el("h1", "curves"), drawn, rounds_table.download("run", runs))
     (tmp_path / "curves.html").write_bytes(made)
     with tab(browser, (tmp_path / "curves.html").as_uri()) as seen:
@@ -247,7 +248,7 @@ def test_axe_finds_nothing_serious_on_reports(tmp_path: Path, browser: Browser) 
     """Of a real run, of a simulation, and of two runs compared."""
     consortium = Consortium(tmp_path)
     run = consortium.begun(consortium.plan())
-    driver.conduct(run, Hospitals(consortium, run.plan))
+    driver.carry_out(run, Hospitals(consortium, run.plan))
     few = ["data.sites=3", "data.cases=40", "data.size=16", "preprocess=[]", "federation.rounds=6"]
     assert (
         simulate(["configs/demo-svm.yaml", "--out", str(tmp_path / "svm"), *few, "federation.simulate.drop=0.1"]) == 0
@@ -264,7 +265,7 @@ def test_no_name_makes_the_page_wider_than_a_screen(tmp_path: Path, browser: Bro
     consortium = Consortium(tmp_path, names)
     consortium.roster()
     run = begun(consortium, round_of(0))
-    run.look(Asking("secagg/submit", 1, names[2:], time.time(), time.time() + 60))
+    run.write_progress(ExchangeProgress("secagg/submit", 1, names[2:], time.time(), time.time() + 60))
     alive(consortium.home, Nairobi=1.0)
     with Page(consortium.home) as page, tab(browser, page.links[0]) as seen:
         expect(seen.locator("#part-sites")).to_contain_text(names[2])

@@ -9,7 +9,7 @@ import pytest
 
 from server.consortium.home import Home
 from server.dashboard import dashboard_app, login, page_server
-from server.dashboard.login import Lock
+from server.dashboard.login import Login
 from tests.consortium.consortium import Consortium
 from tests.dashboard.served import PASSWORD, Page
 from tests.tally import TRIED
@@ -96,7 +96,7 @@ def test_refused_logins_do_not_fill_the_log(page: Page, monkeypatch: pytest.Monk
 
 
 def test_a_link_is_void_once_a_password_is_set(page: Page) -> None:
-    Lock(page.home).set_password(PASSWORD)
+    Login(page.home).set_password(PASSWORD)
     assert httpx.get(page.links[0]).status_code == 403
 
 
@@ -143,15 +143,15 @@ def test_a_name_in_capitals_is_the_pages_own(consortium: Consortium) -> None:
         encoding="utf-8",
     )
     home = Home.at(consortium.home.folder)
-    Lock(home).set_password(PASSWORD)
+    Login(home).set_password(PASSWORD)
     found = list[frozenset[str]]()
-    served = page_server.Door
+    served = page_server.DashboardApp
 
-    def noted(home: Home, lock: Lock, hosts: frozenset[str], **more: object) -> dashboard_app.Door:
+    def noted(home: Home, lock: Login, hosts: frozenset[str], **more: object) -> dashboard_app.DashboardApp:
         found.append(hosts)
         return served(home, lock, hosts, **more)  # type: ignore[arg-type]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(page_server, "Door", noted)
+        patch.setattr(page_server, "DashboardApp", noted)
         page_server.server(home, "192.0.2.1", 8765, lambda _: None)
     assert "coordinator.example" in found[0]

@@ -21,7 +21,7 @@ from server.consortium.home import Home
 from server.dashboard import login as lock_of
 from server.dashboard import page_server
 from server.dashboard.dashboard_app import FORM_BYTES
-from server.dashboard.login import Lock
+from server.dashboard.login import Login
 from server.dashboard.push import MOST_STREAMS
 from tests.cli.piping import FRESH
 from tests.consortium.consortium import Consortium
@@ -126,10 +126,10 @@ def test_wrong_passwords_are_slowed_down_and_so_is_the_right_one_behind_them(loc
 def test_pauses_double_up_to_a_minute(consortium: Consortium, monkeypatch: pytest.MonkeyPatch) -> None:
     now, pauses = [0.0], []
     monkeypatch.setattr(lock_of.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(Lock, "_fits", lambda *_: False)
-    lock = Lock(consortium.home)
+    monkeypatch.setattr(Login, "_fits", lambda *_: False)
+    lock = Login(consortium.home)
     for _ in range(11):
-        with pytest.raises(lock_of.RefusedError, match="wrong password") as refused:
+        with pytest.raises(lock_of.LoginRefusedError, match="wrong password") as refused:
             lock.enter("guess")
         pauses.append(refused.value.wait_s)
         now[0] += refused.value.wait_s
@@ -146,13 +146,13 @@ def test_the_password_is_kept_as_a_hash_that_its_owner_alone_can_read(locked: Pa
 
 def test_a_short_password_is_refused(consortium: Consortium) -> None:
     with pytest.raises(ConfigError, match="11 characters, expected 12"):
-        Lock(consortium.home).set_password("elevenchars")
+        Login(consortium.home).set_password("elevenchars")
 
 
 def test_a_new_password_ends_all_sessions(page: Page) -> None:
     with page.inside() as client:
         assert client.get("/").status_code == 200
-        Lock(page.home).set_password(PASSWORD)
+        Login(page.home).set_password(PASSWORD)
         assert client.get("/").status_code == 303
 
 
@@ -184,7 +184,7 @@ def test_a_stream_ends_with_its_session(page: Page) -> None:
     with page.inside() as client, client.stream("GET", "/events") as stream:
         lines = stream.iter_lines()
         assert json.loads(next(lines).removeprefix("data: "))["parts"].keys() >= {"sites", "said", "title"}
-        Lock(page.home).leave(client.cookies[f"consilium-{page.port}"])
+        Login(page.home).leave(client.cookies[f"consilium-{page.port}"])
         began = time.monotonic()
         assert sum(1 for _ in lines) < 20
         assert time.monotonic() - began < 30
@@ -318,7 +318,7 @@ def test_other_machines_are_let_in_with_a_password_and_tls_alone(consortium: Con
         page_server.serve(home, "0.0.0.0", 0)  # noqa: S104
     with pytest.raises(ConfigError, match="expected an IP address"):
         page_server.serve(home, "example.org", 0)
-    Lock(home).set_password(PASSWORD)
+    Login(home).set_password(PASSWORD)
     links = list[str]()
     made = page_server.server(home, "0.0.0.0", 4711, links.append)  # noqa: S104
     assert made.config.is_ssl

@@ -11,7 +11,7 @@ from rich.console import Console
 from common.storage.files import write_json
 from server.dashboard import live_page
 from server.runs import run_display
-from server.runs.status import Link, sites
+from server.runs.status import Connection, site_statuses
 from tests.consortium.consortium import Consortium
 from tests.dashboard.served import alive
 
@@ -34,7 +34,7 @@ from tests.dashboard.served import alive
     ],
 )
 def test_a_site_is_what_its_line_and_its_words_make_it(
-    consortium: Consortium, heard: dict[str, Any] | None, said: dict[str, Any], link: Link
+    consortium: Consortium, heard: dict[str, Any] | None, said: dict[str, Any], link: Connection
 ) -> None:
     home, now = consortium.home, time.time()
     told = {}
@@ -43,9 +43,9 @@ def test_a_site_is_what_its_line_and_its_words_make_it(
         told |= {"lost_s": now - heard["lost"]} if "lost" in heard else {}
     write_json(home.live / "heard.json", {"Osaka": told} if told else {})
     write_json(home.live / "doing" / "Osaka.json", {"at_s": now - said.get("ago", 5), **said} if said else {})
-    (found,) = [one for one in sites(home) if one.site == "Osaka"]
-    assert found.link == link
-    assert found.connected == (link in ("connected", "silent"))
+    (found,) = [one for one in site_statuses(home) if one.site == "Osaka"]
+    assert found.connection == link
+    assert found.is_connected == (link in ("connected", "silent"))
 
 
 def test_the_status_of_the_terminal_says_the_same(consortium: Consortium) -> None:
@@ -58,10 +58,10 @@ def test_the_status_of_the_terminal_says_the_same(consortium: Consortium) -> Non
 def test_a_listener_is_told_what_matters_and_no_time_that_runs(consortium: Consortium) -> None:
     run = consortium.begun(consortium.plan())
     alive(consortium.home, Osaka=3.0)
-    first = live_page.Shown.at(consortium.home)
-    assert first.said == f"Run {run.name} running. Not there: Osaka."
+    first = live_page.PageContent.at(consortium.home)
+    assert first.announcement == f"Run {run.name} running. Not there: Osaka."
     time.sleep(1.1)
-    again = live_page.Shown.at(consortium.home)
-    assert again.said == first.said
-    assert again.told["sites"] != first.told["sites"]
-    assert live_page.Shown.at(consortium.home, run.name).title == first.title
+    again = live_page.PageContent.at(consortium.home)
+    assert again.announcement == first.announcement
+    assert again.html_parts["sites"] != first.html_parts["sites"]
+    assert live_page.PageContent.at(consortium.home, run.name).title == first.title

@@ -26,10 +26,10 @@ from common.plans import declarations
 from common.plans.plan import RunPlan
 from common.plans.site_figures import ASKED
 from common.types import Tensors, under
+from server.comparison import comparison_page
 from server.evaluation import commands, evaluate, model_store
-from server.export.model_card import Terms
-from server.export.package import Publisher, export
-from server.report import comparison_page
+from server.export.model_card import CardTerms
+from server.export.package import SigningPublisher, export
 from server.results.cross_site import summed
 from server.runs import driver
 from server.runs.run import Run
@@ -72,7 +72,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Consortium:
             run = consortium.begun(plan, *sites)
             way = Hospitals(consortium, plan)
             way._answers = {site: way._answers[site] for site in sites}
-            driver.conduct(run, way)
+            driver.carry_out(run, way)
             assert run.state.stage == "finished", run.state.why
     return consortium
 
@@ -118,7 +118,7 @@ def evaluated(
     way = Asked(consortium, plan)
     way._answers = {name: way._answers[name] for name in run.state.cohort}
     between(way)
-    driver.conduct(run, way, evaluate.examine)
+    driver.carry_out(run, way, evaluate.evaluate)
     return run, way
 
 
@@ -133,7 +133,7 @@ def drawn_up(consortium: Consortium, *models: str, **options: str) -> RunPlan:
         "root": None,
         "fingerprint": None,
     }
-    plan = commands.drawn_up(consortium.home, Namespace(models=models, **told | options))
+    plan = commands.draw_up(consortium.home, Namespace(models=models, **told | options))
     for site in consortium.sites.values():
         PlanInbox(site).take_plan(plan.document.encode())
     return plan
@@ -161,8 +161,8 @@ def result_of(run: Run) -> dict[str, Any]:
     return dict(json.loads((run.folder / "result.json").read_text(encoding="utf-8")))
 
 
-def done(run: Run) -> evaluate.Done:
-    return evaluate.Done.load(run.folder / "evaluation.checkpoint", run.plan.digest)
+def done(run: Run) -> evaluate.EvaluationProgress:
+    return evaluate.EvaluationProgress.load(run.folder / "evaluation.checkpoint", run.plan.digest)
 
 
 def test_a_row_is_the_sum_of_what_plain_computation_counts_at_every_site(consortium: Consortium) -> None:
@@ -195,7 +195,7 @@ def test_a_site_that_refused_is_sent_nothing(consortium: Consortium) -> None:
     consortium.bring("Quito", plan)
     way = Asked(consortium, plan)
     way._answers.pop("Quito")
-    driver.conduct(run, way, evaluate.examine)
+    driver.carry_out(run, way, evaluate.evaluate)
     assert result_of(run)["sites"] == list(FIVE[:4])
     assert "Quito" not in {name for name, _ in way.heard}
     with pytest.raises(PlanError, match="is not approved here"):
@@ -247,7 +247,9 @@ def test_models_must_tell_the_same_classes_apart_and_be_finished_trainings(conso
 
 def test_a_package_of_a_run_is_the_same_model_as_the_run(consortium: Consortium, tmp_path: Path) -> None:
     run = run_of(consortium, "one")
-    file = export(run.folder, Publisher("pilot", consortium.roots, consortium.home), Terms("research", "none", {}))
+    file = export(
+        run.folder, SigningPublisher("pilot", consortium.roots, consortium.home), CardTerms("research", "none", {})
+    )
     (path := tmp_path / "shared.consilium").write_bytes(file)
     with pytest.raises(ConfigError, match="--dataset: a package does not say on which"):
         drawn_up(consortium, str(path))
@@ -269,7 +271,7 @@ def test_a_package_of_others_is_taken_once_its_fingerprint_is_confirmed(consorti
     small = ["data.sites=3", "data.cases=40", "data.size=16", "federation.rounds=4", "baselines=[]", "preprocess=[]"]
     more = ["personalise.mix=false", "cross_site=false"]
     assert simulate(["configs/demo-svm.yaml", "--out", str(out), *small, *more]) == 0
-    file = export(out, Publisher("others", [key]), Terms("research", "none", {}))
+    file = export(out, SigningPublisher("others", [key]), CardTerms("research", "none", {}))
     (path := tmp_path / "others.consilium").write_bytes(file)
     with pytest.raises(IdentityError, match="'others' is not this consortium, and its fingerprint was not confirmed"):
         drawn_up(consortium, str(path), dataset="chest", fingerprint="00000 " * 6)
@@ -327,7 +329,7 @@ def test_a_policy_that_no_longer_publishes_ends_it_at_once(consortium: Consortiu
         path.read_text(encoding="utf-8").replace("- figures", "[]").replace("publish:\n  []", "publish: []"),
         encoding="utf-8",
     )
-    driver.conduct(run, Asked(consortium, plan), evaluate.examine)
+    driver.carry_out(run, Asked(consortium, plan), evaluate.evaluate)
     assert result_of(run)["cross_site"]["cells"] == {model.name: {}}
 
 
@@ -407,7 +409,7 @@ def test_a_coordinator_that_shows_other_declarations_gets_no_sum(shown: str, con
             before["Quito"].document.encode()
         )
     told_otherwise(way)
-    driver.conduct(run, way, evaluate.examine)
+    driver.carry_out(run, way, evaluate.evaluate)
     assert run.state.stage == "failed"
     assert "secagg/submit" not in {kind for _, kind in way.heard}
 
@@ -478,13 +480,13 @@ def test_a_coordinator_killed_between_any_two_writes_ends_with_the_same_matrix(
     run = consortium.begun(plan)
     with pytest.MonkeyPatch.context() as patched:
         snapshots = Snapshots(consortium.folder, tmp_path / "after", patched)
-        driver.conduct(run, Asked(consortium, plan), evaluate.examine)
+        driver.carry_out(run, Asked(consortium, plan), evaluate.evaluate)
     expected = result_of(run)["cross_site"]
     assert len(snapshots.taken) > 8
     for folder in snapshots.taken[:: max(1, len(snapshots.taken) // 3)]:
         world = consortium.at(folder)
         again = Run.find(world.home, plan.name)
-        driver.conduct(again, Asked(world, plan), evaluate.examine)
+        driver.carry_out(again, Asked(world, plan), evaluate.evaluate)
         assert result_of(again)["cross_site"] == expected
 
 
@@ -498,7 +500,7 @@ def test_models_of_other_kinds_shapes_and_preprocessing_are_evaluated_side_by_si
         "plan": TREE["plan"] | {"shape": [12, 12, 1]},
     }
     run = consortium.begun(consortium.plan("name=net", tree=tree))
-    driver.conduct(run, Hospitals(consortium, run.plan))
+    driver.carry_out(run, Hospitals(consortium, run.plan))
     look, _ = evaluated(consortium, run.name, "one")
     for model in look.plan.content.models:
         expected = summed({site: plain(consortium, look, site, model) for site in FIVE})

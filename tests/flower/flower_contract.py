@@ -40,7 +40,6 @@ NAMES = {
     "flwr.proto.message_pb2": "ConfirmMessageReceivedRequest ObjectTree",
     "flwr.proto.node_pb2": "Node",
     "flwr.proto.task_pb2": "Task",
-    "flwr.server.superlink.fleet.vce.backend.backend": "BackendConfig",
     "flwr.server.superlink.linkstate": "LinkState LinkStateFactory",
     "flwr.supercore.constant": "FLEET_HTTP_PUBLIC_KEY_HEADER FLEET_HTTP_SIGNATURE_HEADER",
     "flwr.supercore.control.control_http_client": "ControlHttpClient",

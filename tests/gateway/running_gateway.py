@@ -23,7 +23,8 @@ from common.errors import LinkError, PlanError
 from server.consortium import membership
 from server.consortium.home import Home
 from server.gateway import app as gateway
-from server.processes.supervisor import Child, Supervisor
+from server.gateway.routes import SiteApi
+from server.processes.supervisor import ManagedProcess, Supervisor
 from server.superlink import control
 from tests.consortium.consortium import Consortium
 from tests.superlink.superlink import SuperLink, free_port
@@ -31,32 +32,32 @@ from tests.superlink.superlink import SuperLink, free_port
 START_S = 60.0
 
 
-class MemoryBoard:
+class MemorySiteApi:
     """What sites said, in memory."""
 
     def __init__(self) -> None:
         self.decisions: list[tuple[str, dict[str, Any]]] = []
-        self.doings: list[tuple[str, dict[str, Any]]] = []
+        self.activities: list[tuple[str, dict[str, Any]]] = []
 
-    def board(self, site: str) -> dict[str, Any]:
+    def roster_and_plans(self, site: str) -> dict[str, Any]:
         return {"for": site}
 
-    def decision(self, site: str, told: dict[str, Any]) -> dict[str, Any]:
-        if told.get("plan") == "over":
+    def take_decision(self, site: str, content: dict[str, Any]) -> dict[str, Any]:
+        if content.get("plan") == "over":
             raise PlanError("plan over: it is over, or the site was not asked.")
-        if told.get("plan") == "full":
+        if content.get("plan") == "full":
             raise OSError(28, "No space left on device")
-        self.decisions.append((site, told))
-        return {"taken": told}
+        self.decisions.append((site, content))
+        return {"taken": content}
 
-    def doing(self, site: str, told: dict[str, Any]) -> dict[str, Any]:
-        self.doings.append((site, told))
+    def take_activity(self, site: str, content: dict[str, Any]) -> dict[str, Any]:
+        self.activities.append((site, content))
         return {}
 
-    def history(self, site: str, told: dict[str, Any]) -> dict[str, Any]:
+    def log_head(self, site: str, content: dict[str, Any]) -> dict[str, Any]:
         return {"for": site}
 
-    catalogue = offer = deposit = package = history
+    catalogue = take_offer = take_package_piece = package_piece = log_head
 
 
 class _AsCoordinator(SuperLink):
@@ -76,8 +77,8 @@ class _AsCoordinator(SuperLink):
 class Serving:
     """A gateway in a thread."""
 
-    def __init__(self, home: Home, board: gateway.Board) -> None:
-        self.server: uvicorn.Server = gateway.server(home, board)
+    def __init__(self, home: Home, site_api: SiteApi) -> None:
+        self.server: uvicorn.Server = gateway.server(home, site_api)
         self._thread = threading.Thread(target=self.server.run)
 
     def start(self) -> None:
@@ -104,13 +105,13 @@ class Door:
         changed = yaml.safe_load(settings.read_text(encoding="utf-8"))
         changed |= {"listen": "127.0.0.1", "port": self.port, "superlink_port": free_port()}
         settings.write_text(yaml.safe_dump(changed), encoding="utf-8")
-        self.board = MemoryBoard()
+        self.site_api = MemorySiteApi()
         started = control.commands(self.home.folder, self.home.settings.superlink_port)["superlink"]
-        self.control = control.Control(self.home.folder, self.home.settings.superlink_port)
+        self.control = control.ControlApi(self.home.folder, self.home.settings.superlink_port)
         self.supervisor = Supervisor(
-            [Child("superlink", started.command, started.env, self.superlink_answers)], self.home.live / "log"
+            [ManagedProcess("superlink", started.command, started.env, self.superlink_answers)], self.home.live / "log"
         )
-        self.serving = Serving(self.home, self.board)
+        self.serving = Serving(self.home, self.site_api)
         self.nodes: dict[str, int] = {}
 
     def start(self) -> None:

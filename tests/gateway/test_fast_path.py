@@ -26,13 +26,15 @@ from client.connection.message_handler import MessageHandler
 from client.training import hospital_site
 from common.errors import LinkError
 from common.secagg.audit import frame
-from server.app import FlowerTransport, _short
+from server.app import fast_nodes
 from server.consortium import membership
-from server.gateway import app as gateway
-from server.gateway.app import GIVE_BYTES, TAKE_BYTES
-from server.runs.driver import conduct
-from server.superlink.notify import Bell
-from server.superlink.store import Store, StoreGrid
+from server.gateway import whole_messages
+from server.gateway.whole_messages import GIVE_BYTES, TAKE_BYTES
+from server.runs.driver import carry_out
+from server.superlink.flower_transport import FlowerTransport
+from server.superlink.notify import Signal
+from server.superlink.store import MessageStore
+from server.superlink.store_grid import StoreGrid
 from tests.connection.resident import site as echo
 from tests.deployment.whole import SVM, until
 from tests.gateway.running_gateway import Door
@@ -81,7 +83,7 @@ def _message(parts: list[bytes]) -> Message:
 
 @pytest.fixture(autouse=True)
 def questions_are_not_held_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gateway, "HOLD_S", 0.3)
+    monkeypatch.setattr(whole_messages, "HOLD_S", 0.3)
 
 
 @pytest.fixture
@@ -94,7 +96,9 @@ def lisbon(door: Door) -> Iterator[Member]:
 def grid(door: Door) -> Iterator[StoreGrid]:
     """A run that is going on; the test sends as its ServerApp."""
     with door.as_coordinator.run() as flowers:
-        yield StoreGrid(Store(door.home.live / "flower" / "state.db"), flowers.run, lambda: set(door.nodes.values()))
+        yield StoreGrid(
+            MessageStore(door.home.live / "flower" / "state.db"), flowers.run, lambda: set(door.nodes.values())
+        )
 
 
 def asked(grid: StoreGrid, site: Member, content: int | bytes = 1) -> str:
@@ -105,7 +109,7 @@ def asked(grid: StoreGrid, site: Member, content: int | bytes = 1) -> str:
         else ArrayRecord({"bytes": Array("uint8", (len(content),), "test", content)})
     )
     (name,) = grid.push_messages([Message(RecordDict({"question": record}), site.id, "query.echo", ttl=TTL_S)])
-    Bell(site.door.home.live / "bells" / site.name).ring()
+    Signal(site.door.home.live / "bells" / site.name).send()
     return name
 
 
@@ -148,7 +152,7 @@ def test_a_message_whose_answer_the_line_lost_comes_again(grid: StoreGrid, lisbo
 def test_a_question_on_a_dead_line_takes_nothing_away_from_the_next(
     grid: StoreGrid, lisbon: Member, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gateway, "HOLD_S", 20.0)
+    monkeypatch.setattr(whole_messages, "HOLD_S", 20.0)
     hurried = httpx.Client(base_url=f"https://{lisbon.link.address}", verify=lisbon.door.tls(), timeout=0.3)
     for _ in range(3):
         with pytest.raises(httpx.ReadTimeout):
@@ -169,11 +173,11 @@ def test_a_question_on_a_dead_line_takes_nothing_away_from_the_next(
 
 def test_a_message_of_a_run_that_is_over_troubles_nobody(door: Door, lisbon: Member) -> None:
     with door.as_coordinator.run() as flowers:
-        old = StoreGrid(Store(door.home.live / "flower" / "state.db"), flowers.run, lambda: {lisbon.id})
+        old = StoreGrid(MessageStore(door.home.live / "flower" / "state.db"), flowers.run, lambda: {lisbon.id})
         asked(old, lisbon, 1)
         asked(old, lisbon, bytes(300_000))
     with door.as_coordinator.run() as flowers:
-        new = StoreGrid(Store(door.home.live / "flower" / "state.db"), flowers.run, lambda: {lisbon.id})
+        new = StoreGrid(MessageStore(door.home.live / "flower" / "state.db"), flowers.run, lambda: {lisbon.id})
         name, got = asked(new, lisbon, 3), ""
         while (parts := lisbon.way.take(got)) and (got := _message(parts).metadata.message_id) != name:
             with pytest.raises(NobodyWaitsError):
@@ -226,7 +230,7 @@ def test_nobody_answers_what_another_was_asked(whole: bool, door: Door, grid: St
 
 def test_a_reply_after_the_run_is_over_is_gone(door: Door, lisbon: Member) -> None:
     with door.as_coordinator.run() as flowers:
-        grid = StoreGrid(Store(door.home.live / "flower" / "state.db"), flowers.run, lambda: {lisbon.id})
+        grid = StoreGrid(MessageStore(door.home.live / "flower" / "state.db"), flowers.run, lambda: {lisbon.id})
         asked(grid, lisbon)
         parts = lisbon.way.take("")
     answer = lisbon.way._client.post(
@@ -311,10 +315,15 @@ def test_hospitals_that_go_flowers_way_and_ours_finish_a_run_together(
                 told = {"home": str(consortium.sites[name].folder)}
                 stack.enter_context(served(way, site_edge.app, tmp_path / name, told, short=name != "Porto"))
             flowers = stack.enter_context(door.as_coordinator.run())
-            grid = StoreGrid(Store(home.live / "flower" / "state.db"), flowers.run, lambda: _short(home, ids))
-            until(lambda: len(_short(home, ids)) == 2)
-            conduct(run, FlowerTransport(grid, ids, plan.digest, look=run.look, bells=home.live / "bells"))
-            assert _short(home, ids) == {ids["Lisbon"], ids["Nairobi"]}
+            grid = StoreGrid(
+                MessageStore(home.live / "flower" / "state.db"), flowers.run, lambda: fast_nodes(home, ids)
+            )
+            until(lambda: len(fast_nodes(home, ids)) == 2)
+            carry_out(
+                run,
+                FlowerTransport(grid, ids, plan.digest, on_progress=run.write_progress, signals=home.live / "bells"),
+            )
+            assert fast_nodes(home, ids) == {ids["Lisbon"], ids["Nairobi"]}
         assert run.state.stage == "finished", run.state.why
         assert [(told["void"], tuple(told["sites"])) for told in run.rounds()] == [(False, names)] * 4
     finally:

@@ -37,8 +37,8 @@ from common.trust.request_signing import AHEAD_S, BEHIND_S, ReplayGuard
 from server.consortium import membership
 from server.consortium.home import Home
 from server.gateway import app as gateway
-from server.gateway import authentication
-from server.processes.process_table import state
+from server.gateway import authentication, relay, routes
+from server.processes.process_table import process_states
 from server.superlink import control
 from tests.connection.resident import site as echo
 from tests.gateway.running_gateway import Door, talk
@@ -74,8 +74,8 @@ def wait_for_superlink(door: Door) -> None:
 
 def test_the_gateway_knows_the_installed_flower() -> None:
     routes = {str(route.path) for route in router.routes}  # type: ignore[attr-defined]
-    assert routes - gateway.FLEET == {"/v1/fleet/register-node", "/v1/fleet/unregister-node"}
-    assert routes > gateway.FLEET
+    assert routes - relay.FLEET == {"/v1/fleet/register-node", "/v1/fleet/unregister-node"}
+    assert routes > relay.FLEET
     ours = (authentication.PUBLIC_KEY, authentication.TIMESTAMP, authentication.SIGNATURE)
     assert ours == (FLEET_HTTP_PUBLIC_KEY_HEADER, TIMESTAMP_HEADER, FLEET_HTTP_SIGNATURE_HEADER)
     assert (AHEAD_S, BEHIND_S) == (SYSTEM_TIME_TOLERANCE, TIMESTAMP_TOLERANCE + SYSTEM_TIME_TOLERANCE)
@@ -137,7 +137,7 @@ def test_a_message_of_many_pieces_passes_both_ways_whole(door: Door, tmp_path: P
 
 def test_sites_are_told_to_come_back_while_the_superlink_is_away(door: Door) -> None:
     key, ask = door.key("Nairobi"), PullMessagesRequest(node=Node(node_id=door.nodes["Nairobi"]))
-    os.kill(state(door.home.live / "log")[0].pid, signal.SIGKILL)
+    os.kill(process_states(door.home.live / "log")[0].pid, signal.SIGKILL)
     with door.fleet(key) as fleet:
         with pytest.raises(httpx.HTTPStatusError) as caught:
             fleet.PullMessages(ask)
@@ -172,7 +172,7 @@ def test_a_run_can_be_begun_and_ended_and_its_bundle_holds_no_code(door: Door) -
     assert door.control.runs()[run].startswith("finished:stopped")
     assert control.bundle() == control.bundle()
     with pytest.raises(LinkError, match=r"does not answer.*server start"):
-        control.Control(door.home.folder, free_port()).nodes()
+        control.ControlApi(door.home.folder, free_port()).nodes()
 
 
 def test_another_release_of_flower_is_refused(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,8 +223,8 @@ def test_a_site_reads_its_own_board_and_what_it_says_comes_with_its_name(door: D
     assert lisbon.board() == {"for": "Lisbon"}
     assert lisbon.decision({"plan": "a", "say": "é"}) == {"taken": {"plan": "a", "say": "é"}}
     assert lisbon.doing({"what": "idle"}) == {}
-    assert door.board.decisions[-1] == ("Lisbon", {"plan": "a", "say": "é"})
-    assert door.board.doings[-1] == ("Lisbon", {"what": "idle"})
+    assert door.site_api.decisions[-1] == ("Lisbon", {"plan": "a", "say": "é"})
+    assert door.site_api.activities[-1] == ("Lisbon", {"what": "idle"})
     assert lisbon.clock_offset_s == 0
 
 
@@ -234,7 +234,7 @@ def test_what_the_board_refuses_the_site_is_told_and_why(lisbon: GatewayClient) 
     with pytest.raises(LinkError, match=r"503 unavailable.*No space left"):
         lisbon.decision({"plan": "full"})
     with pytest.raises(LinkError, match="413 too-large"):
-        lisbon.decision({"plan": "x" * gateway.BOARD_BYTES})
+        lisbon.decision({"plan": "x" * routes.SITE_BYTES})
     with pytest.raises(LinkError, match="400 WIRE"):
         lisbon.decision(["no object"])  # type: ignore[arg-type]
 
@@ -294,7 +294,7 @@ def test_it_runs_as_a_process_of_its_own_and_ends_when_it_is_told_to(door: Door,
     finally:
         settings.write_text(content, encoding="utf-8")
     with pytest.raises(ConfigError, match="server init"):
-        gateway.server(Home(tmp_path), door.board)
+        gateway.server(Home(tmp_path), door.site_api)
 
 
 def reachable(tls: ssl.SSLContext, port: int) -> ssl.SSLSocket | None:

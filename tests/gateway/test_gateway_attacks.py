@@ -48,8 +48,7 @@ from client.connection.gateway_client import GatewayClient
 from common.errors import IdentityError
 from common.secagg.audit import frame
 from common.trust.request_signing import SIGNATURE, SITE, TIME, signed_headers
-from server.gateway import app as gateway
-from server.gateway import http_limits
+from server.gateway import http_limits, relay, request_limits, routes, whole_messages
 from tests.gateway.running_gateway import Door, talk
 from tests.tally import EVENTS, TRIED
 
@@ -115,7 +114,7 @@ def nothing_got_through(door: Door) -> Iterator[None]:
 
     def state() -> tuple[object, ...]:
         theirs = {run for run, status in door.control.runs().items() if status != "finished:stopped"}
-        return set(door.control.nodes()), theirs, len(door.board.decisions), len(door.board.doings)
+        return set(door.control.nodes()), theirs, len(door.site_api.decisions), len(door.site_api.activities)
 
     before = state()
     yield
@@ -189,7 +188,7 @@ def test_a_stranger_gets_nothing_from_the_fleet_api_or_the_board(door: Door) -> 
                 ask()
             refused(what, caught.value.response, expected)
     with door.client() as stranger:
-        for path in sorted(gateway.FLEET):
+        for path in sorted(relay.FLEET):
             refused(f"{path} without credentials", stranger.post(path), "401 no-credentials")
         for method, path in (("GET", "board"), ("POST", "decision"), ("POST", "doing")):
             answer = stranger.request(method, f"/v1/consilium/{path}", content=b"{}" if method == "POST" else b"")
@@ -313,7 +312,7 @@ def test_the_short_way_is_for_members_nodes_alone(door: Door) -> None:
     for what, content in (("nothing", b""), ("nonsense", b"\xff" * 40), ("a false length", b"\xff" * 7 + b"\x00x")):
         request = http("POST /v1/consilium/give HTTP/1.1", node_headers(lisbon), content)
         refused(f"a member gives {what}", door.say(request), "400 WIRE")
-    long = node_headers(lisbon) | {"content-length": str(gateway.GIVE_BYTES + 1)}
+    long = node_headers(lisbon) | {"content-length": str(whole_messages.GIVE_BYTES + 1)}
     refused("a member gives too much", door.say(http("POST /v1/consilium/give HTTP/1.1", long)), "413 too-large")
 
 
@@ -329,7 +328,7 @@ def test_who_is_no_member_asks_the_board_nothing(door: Door) -> None:
         ):
             refused(f"{path} {what}", door.say(http(f"POST {path} HTTP/1.1", headers, body)), f"401 {cause}")
         refused(f"GET {path}", door.say(http(f"GET {path} HTTP/1.1", {})), "404 not-found")
-        long = http(f"POST {path} HTTP/1.1", {"content-length": str(gateway.PIECE_BYTES + 1)})
+        long = http(f"POST {path} HTTP/1.1", {"content-length": str(routes.PIECE_BYTES + 1)})
         refused(f"{path} of any length", door.say(long), "413 too-large")
 
 
@@ -345,7 +344,7 @@ def test_a_captured_request_does_not_pass_again(door: Door) -> None:
     signed = signed_headers("Lisbon", door.consortium.sites["Lisbon"].identity, "POST", path, body, time.time())
     request = http(f"POST {path} HTTP/1.1", signed, body)
     assert said(door.say(request)) == "200"
-    door.board.doings.pop()
+    door.site_api.activities.pop()
     refused("a request to the board, byte for byte", door.say(request), "401 replayed")
     elsewhere = http("POST /v1/consilium/decision HTTP/1.1", signed, body)
     refused("the same on another path", door.say(elsewhere), "401 not-a-member")
@@ -436,14 +435,14 @@ def hidden_answered(line: ssl.SSLSocket) -> bool:
 
 
 def test_a_body_that_is_too_long_is_not_read(door: Door) -> None:
-    lisbon, most = door.key("Lisbon"), gateway.FLEET_BYTES
+    lisbon, most = door.key("Lisbon"), relay.FLEET_BYTES
     told = http(f"POST {PULL} HTTP/1.1", node_headers(lisbon) | {"content-length": str(most + 1)})
     refused("a member: a body that says it is too long", door.say(told), "413 too-large")
     chunks = node_headers(lisbon) | {"content-length": "", "transfer-encoding": "chunked"}
     piece = b"%x\r\n" % 2**20 + bytes(2**20) + b"\r\n"
     answer = door.say(http(f"POST {PULL} HTTP/1.1", chunks), *[piece] * (most // 2**20 + 1))
     refused("a member: a body that does not say it", answer, "closed", "413 too-large")
-    unsigned = http("POST /v1/consilium/doing HTTP/1.1", {"content-length": str(gateway.BOARD_BYTES + 1)})
+    unsigned = http("POST /v1/consilium/doing HTTP/1.1", {"content-length": str(routes.SITE_BYTES + 1)})
     refused("board: a body that says it is too long", door.say(unsigned), "413 too-large")
     stranger = http(f"POST {PULL} HTTP/1.1", {"content-length": str(most)})
     refused("a stranger: a long body", door.say(stranger), "401 no-credentials")
@@ -458,7 +457,7 @@ def test_those_who_say_nothing_or_a_letter_now_and_then_are_cut_off_in_time(
     door: Door, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http_limits, "HEADER_S", 0.4)
-    monkeypatch.setattr(gateway, "BODY_S", 0.4)
+    monkeypatch.setattr(request_limits, "BODY_S", 0.4)
     began = time.monotonic()
     refused("a connection that says nothing", door.say(), "closed")
     with door.line() as line:
@@ -498,7 +497,7 @@ def test_old_tls_and_no_tls_are_refused(door: Door) -> None:
 
 
 def test_one_member_cannot_take_all_the_ways_to_the_superlink(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gateway, "AT_ONCE", 2)
+    monkeypatch.setattr(request_limits, "AT_ONCE", 2)
     waiting = [door.line() for _ in range(2)]
     try:
         for line in waiting:

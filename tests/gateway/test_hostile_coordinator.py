@@ -23,9 +23,9 @@ from client.plans.inbox import PlanInbox
 from common.messages.transport import Request
 from common.plans.plan import RunPlan
 from common.trust.roster import Roster, load_verified_roster
-from server.app import FlowerTransport, ask
-from server.gateway.site_api import FolderBoard
-from server.runs.run import Asking
+from server.gateway.site_api import FolderSiteApi
+from server.superlink.exchange_progress import ExchangeProgress
+from server.superlink.flower_transport import FlowerTransport, ask
 from tests.consortium.consortium import SVM, config_of
 from tests.deployment.whole import until
 from tests.gateway.running_gateway import Door
@@ -97,8 +97,8 @@ def shown(door: Door, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Have the board show these plans to everybody."""
 
     def show(*papers: bytes) -> None:
-        told = FolderBoard(door.home).board("Lisbon") | {"plans": [paper.decode() for paper in papers]}
-        monkeypatch.setattr(door.board, "board", lambda site: told)
+        told = FolderSiteApi(door.home).roster_and_plans("Lisbon") | {"plans": [paper.decode() for paper in papers]}
+        monkeypatch.setattr(door.site_api, "roster_and_plans", lambda site: told)
 
     return show
 
@@ -154,11 +154,11 @@ def test_messages_of_a_plan_are_answered_while_it_is_approved_and_not_before_or_
 
         def refused(digest: str) -> dict[str, str]:
             """Every site's answer is a refusal, or is not in here."""
-            looks = list[Asking]()
-            transport = FlowerTransport(grid, ids, digest, look=looks.append)
+            progress = list[ExchangeProgress]()
+            transport = FlowerTransport(grid, ids, digest, on_progress=progress.append)
             answered = [site for site, _ in transport.exchange(dict.fromkeys(NAMES, PRESENT), 30.0)]
-            assert set(answered) | set(looks[-1].refused) == set(NAMES)
-            return dict(looks[-1].refused)
+            assert set(answered) | set(progress[-1].refused) == set(NAMES)
+            return dict(progress[-1].refused)
 
         nobody = dict.fromkeys(NAMES, "PLAN")
         for site in sites.values():

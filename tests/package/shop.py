@@ -15,8 +15,8 @@ from common.config import Config
 from common.errors import PackageError
 from common.package import ModelPackage, load_verified_package, package_file, zip_archive
 from common.trust.keys import public_of
-from server.export.model_card import Terms
-from server.export.package import Publisher, export
+from server.export.model_card import CardTerms
+from server.export.package import SigningPublisher, export
 from simulation.seeds import simulate
 from tests.tally import TRIED
 
@@ -45,9 +45,9 @@ class Made:
 def make(kind: str, folder: Path) -> Made:
     told = configuration.load(ROOT / CONFIGS[kind][0], [*SMALL, *CONFIGS[kind][1:]])
     simulate(told, run := folder / "run", Console(quiet=True))
-    terms = Terms("research", "CC0-1.0", {"Lisbon": "Portugal"})
+    terms = CardTerms("research", "CC0-1.0", {"Lisbon": "Portugal"})
     path = folder / f"{kind}.consilium"
-    path.write_bytes(export(run, Publisher("tests", [KEY]), terms, onnx=True))
+    path.write_bytes(export(run, SigningPublisher("tests", [KEY]), terms, onnx=True))
     return Made(told, run, path, package_file.read_package(path), loading.load(told, 1))
 
 

@@ -9,7 +9,7 @@ from common.errors import PackageError
 from common.package import package_file
 from common.package.package_file import CARD
 from server.__main__ import main as server
-from server.runs.driver import conduct
+from server.runs.driver import carry_out
 from tests.consortium.consortium import NAMES, Consortium
 from tests.runs.test_runs import Hospitals
 
@@ -18,7 +18,7 @@ def test_a_consortium_s_model_says_where_it_comes_from_and_nothing_of_a_single_s
     consortium = Consortium(tmp_path / "life")
     plan = consortium.plan("federation.rounds=12")
     run = consortium.begun(plan)
-    conduct(run, Hospitals(consortium, plan))
+    carry_out(run, Hospitals(consortium, plan))
     assert run.state.stage == "finished", run.state.why
     out = tmp_path / "lungs.consilium"
     folder = str(consortium.home.folder)

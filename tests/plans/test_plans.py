@@ -15,7 +15,8 @@ from common.trust import release
 from common.trust.documents import sign_document
 from common.trust.release import VERSION, code_digest
 from server.consortium import membership
-from server.gateway.site_api import FolderBoard
+from server.gateway.site_api import FolderSiteApi
+from server.runs.site_reports import SiteReports
 from tests.consortium.consortium import NAMES, SVM, Consortium, config_of
 
 
@@ -154,27 +155,27 @@ def test_a_decision_reaches_the_coordinator_and_the_last_one_counts(consortium: 
 
 
 def test_a_decision_counts_under_its_own_sites_key_alone(consortium: Consortium) -> None:
-    plan, board = consortium.plan(), FolderBoard(consortium.home)
+    plan, site_api = consortium.plan(), FolderSiteApi(consortium.home)
     run = consortium.begun(plan)
     told = PlanInbox(consortium.sites["Osaka"]).decide(plan, "refuse", "").document.to_json()
     with pytest.raises(IdentityError):
-        board.decision("Lisbon", told)
+        site_api.take_decision("Lisbon", told)
     forged = Decision.make("Lisbon", plan, "refuse", "", consortium.sites["Osaka"].identity)
     with pytest.raises(IdentityError, match="a decision of Lisbon, brought by Osaka"):
-        board.decision("Osaka", forged.document.to_json())
+        site_api.take_decision("Osaka", forged.document.to_json())
     (run.folder / "decisions" / "Lisbon.json").write_bytes(forged.document.encode())
     assert set(run.decisions()) == {"Nairobi", "Osaka"}
     assert run.decisions()["Osaka"].verdict == "approve"
 
 
 def test_a_decision_on_another_plan_or_one_that_is_over_is_refused(consortium: Consortium) -> None:
-    plan, board, lisbon = consortium.plan(), FolderBoard(consortium.home), consortium.sites["Lisbon"]
+    plan, site_api, lisbon = consortium.plan(), FolderSiteApi(consortium.home), consortium.sites["Lisbon"]
     told = PlanInbox(lisbon).decide(plan, "approve", "").document.to_json()
     with pytest.raises(PlanError, match="there is: none yet"):
-        board.decision("Lisbon", told)
+        site_api.take_decision("Lisbon", told)
     consortium.begun(plan).end("finished")
     with pytest.raises(PlanError, match="is over"):
-        board.decision("Lisbon", told)
+        site_api.take_decision("Lisbon", told)
 
 
 def test_a_decision_must_name_the_whole_digest_of_its_plan(consortium: Consortium) -> None:
@@ -185,37 +186,41 @@ def test_a_decision_must_name_the_whole_digest_of_its_plan(consortium: Consortiu
     for digest in (plan.digest[:8], "", plan.name):
         told = sign_document("decision", short | {"plan": digest}, [lisbon.identity]).to_json()
         with pytest.raises(PlanError):
-            FolderBoard(consortium.home).decision("Lisbon", told)
+            FolderSiteApi(consortium.home).take_decision("Lisbon", told)
     assert run.decisions()["Lisbon"].verdict == "approve"
 
 
 @pytest.mark.parametrize("told", [{}, {"paper": "decision"}, {"content": 1, "signatures": {}}, {"a": [[]] * 3}])
 def test_what_is_no_decision_is_refused(told: dict[str, Any], consortium: Consortium) -> None:
     with pytest.raises(WireError):
-        FolderBoard(consortium.home).decision("Lisbon", told)
+        FolderSiteApi(consortium.home).take_decision("Lisbon", told)
 
 
 def test_a_board_shows_a_site_its_own_plans_while_they_are_open(consortium: Consortium) -> None:
     consortium.hospital("Quito")
     one = consortium.plan("plan.cohort=[Lisbon, Nairobi, Osaka]")
-    run, board = consortium.begun(one), FolderBoard(consortium.home)
-    assert board.board("Quito")["plans"] == []
-    assert [RunPlan.load_verified(p.encode(), consortium.home.pins) for p in board.board("Lisbon")["plans"]] == [one]
+    run, site_api = consortium.begun(one), FolderSiteApi(consortium.home)
+    assert site_api.roster_and_plans("Quito")["plans"] == []
+    assert [
+        RunPlan.load_verified(p.encode(), consortium.home.pins) for p in site_api.roster_and_plans("Lisbon")["plans"]
+    ] == [one]
     run.end("stopped")
-    assert board.board("Lisbon")["plans"] == []
+    assert site_api.roster_and_plans("Lisbon")["plans"] == []
 
 
 def test_what_a_site_says_of_itself_is_short_and_of_known_words(consortium: Consortium) -> None:
-    board = FolderBoard(consortium.home)
-    assert board.heard("Lisbon") == {}
-    board.doing("Lisbon", {"what": "working", "detail": "x" * 10_000, "error": 3, "ready": [], "more": "ignored"})
-    heard = board.heard("Lisbon")
+    site_api, reports = FolderSiteApi(consortium.home), SiteReports(consortium.home)
+    assert reports.newest("Lisbon") == {}
+    site_api.take_activity(
+        "Lisbon", {"what": "working", "detail": "x" * 10_000, "error": 3, "ready": [], "more": "ignored"}
+    )
+    heard = reports.newest("Lisbon")
     assert (heard["what"], len(heard["detail"]), heard["error"]) == ("working", 200, "3")
     assert "more" not in heard
     with pytest.raises(WireError, match="expected one of"):
-        board.doing("Lisbon", {"what": "rm -rf"})
+        site_api.take_activity("Lisbon", {"what": "rm -rf"})
     (consortium.home.live / "doing" / "Lisbon.json").write_bytes(b"\0\0")  # after a power cut
-    assert board.heard("Lisbon") == {}
+    assert reports.newest("Lisbon") == {}
 
 
 def test_a_plan_reads_the_same_at_every_site(consortium: Consortium) -> None:

@@ -16,21 +16,22 @@ import psutil
 import pytest
 
 from common.errors import RunError
+from server.processes import output_log
 from server.processes import supervisor as processes
-from server.processes.process_table import state
-from server.processes.supervisor import Child, Supervisor
+from server.processes.process_table import process_states
+from server.processes.supervisor import ManagedProcess, Supervisor
 
 ROOT = Path(__file__).parents[2]
 SLEEP = "import time; time.sleep(600)"
 linux = pytest.mark.skipif(sys.platform != "linux", reason="other systems do not end children with their parent")
 
 
-def python(name: str, program: str, ready: Callable[[], bool] | None = None) -> Child:
-    return Child(name, (sys.executable, "-S", "-c", program), {}, ready)
+def python(name: str, program: str, ready: Callable[[], bool] | None = None) -> ManagedProcess:
+    return ManagedProcess(name, (sys.executable, "-S", "-c", program), {}, ready)
 
 
 @contextmanager
-def running(children: list[Child], folder: Path) -> Iterator[Supervisor]:
+def running(children: list[ManagedProcess], folder: Path) -> Iterator[Supervisor]:
     supervisor = Supervisor(children, folder)
     supervisor.start()
     try:
@@ -84,16 +85,16 @@ def test_a_child_that_dies_is_started_again_at_once_and_then_ever_later(
 
 def test_a_killed_child_comes_back_under_another_pid_and_status_says_so(tmp_path: Path) -> None:
     with running([python("a", SLEEP), python("b", SLEEP)], tmp_path) as supervisor:
-        turn_until(supervisor, lambda: all(child.rss_bytes > 2**20 for child in state(tmp_path)))
-        before = state(tmp_path)
+        turn_until(supervisor, lambda: all(child.rss_bytes > 2**20 for child in process_states(tmp_path)))
+        before = process_states(tmp_path)
         assert [child.name for child in before] == ["a", "b"]
         assert all(abs(time.time() - child.since_s) < 30 for child in before)
         os.kill(before[0].pid, signal.SIGKILL)
-        turn_until(supervisor, lambda: state(tmp_path)[0].restarts == 1)
-        after = state(tmp_path)
+        turn_until(supervisor, lambda: process_states(tmp_path)[0].restarts == 1)
+        after = process_states(tmp_path)
         assert after[0].pid not in {0, before[0].pid}
         assert after[1].pid == before[1].pid
-    assert [(s.pid, s.rss_bytes) for s in state(tmp_path)] == [(0, 0), (0, 0)]
+    assert [(s.pid, s.rss_bytes) for s in process_states(tmp_path)] == [(0, 0), (0, 0)]
 
 
 def test_stop_leaves_no_orphan_even_of_children_that_do_not_listen(
@@ -106,7 +107,7 @@ def test_stop_leaves_no_orphan_even_of_children_that_do_not_listen(
     with running([python("a", deaf)], tmp_path) as supervisor:
         turn_until(supervisor, lambda: "\n" in read(tmp_path / "a.log"))
         below = [int(pid) for pid in read(tmp_path / "a.log").split()[1:]]
-        everyone = [state(tmp_path)[0].pid, *below]
+        everyone = [process_states(tmp_path)[0].pid, *below]
         assert len(everyone) == 3
         assert not any(map(gone, everyone))
     assert all(map(gone, everyone))
@@ -115,8 +116,8 @@ def test_stop_leaves_no_orphan_even_of_children_that_do_not_listen(
 SUPERVISE = """
 import sys, threading
 from pathlib import Path
-from server.processes.supervisor import Child, Supervisor
-Supervisor([Child("a", (sys.executable, "-S", "-c", sys.argv[2]))], Path(sys.argv[1])).run(threading.Event())
+from server.processes.supervisor import ManagedProcess, Supervisor
+Supervisor([ManagedProcess("a", (sys.executable, "-S", "-c", sys.argv[2]))], Path(sys.argv[1])).run(threading.Event())
 """
 
 
@@ -126,7 +127,7 @@ def test_children_die_with_a_killed_supervisor_and_the_next_start_ends_what_they
     orphan += "print(p.pid, flush=True); p.wait()"
     supervisor = subprocess.Popen([sys.executable, "-c", SUPERVISE, str(tmp_path), orphan], cwd=ROOT)
     wait_for(lambda: "\n" in read(tmp_path / "a.log"))
-    child, below = state(tmp_path)[0].pid, int(read(tmp_path / "a.log").split()[1])
+    child, below = process_states(tmp_path)[0].pid, int(read(tmp_path / "a.log").split()[1])
     supervisor.kill()
     supervisor.wait()
     wait_for(lambda: gone(child))
@@ -150,14 +151,14 @@ def test_a_process_that_only_has_the_same_number_is_left_alone(tmp_path: Path) -
 def test_a_damaged_note_stops_nothing(tmp_path: Path, content: str) -> None:
     (tmp_path / "processes.json").write_text(content, encoding="utf-8")
     with running([python("a", SLEEP)], tmp_path):
-        assert state(tmp_path)[0].pid
+        assert process_states(tmp_path)[0].pid
 
 
 def test_a_second_supervisor_of_one_folder_is_refused(tmp_path: Path) -> None:
     with running([python("a", SLEEP)], tmp_path):
         with pytest.raises(RunError, match="running already"):
             Supervisor([python("a", SLEEP)], tmp_path).start()
-        assert not gone(state(tmp_path)[0].pid)
+        assert not gone(process_states(tmp_path)[0].pid)
 
 
 def test_a_child_that_keeps_dying_before_it_is_ready_is_an_error_that_names_its_log(tmp_path: Path) -> None:
@@ -167,20 +168,20 @@ def test_a_child_that_keeps_dying_before_it_is_ready_is_an_error_that_names_its_
     with pytest.raises(RunError, match=r"b: ended 3 times.*b\.log"):
         supervisor.start()
     assert "port taken" in read(tmp_path / "b.log")
-    assert state(tmp_path)[0].pid == 0
+    assert process_states(tmp_path)[0].pid == 0
 
 
 def test_output_is_kept_with_its_time_without_colours_and_its_files_stay_small(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "LOG_BYTES", 4000)
+    monkeypatch.setattr(output_log, "LOG_BYTES", 4000)
     program = (
         f"print('\\x1b[92mINFO\\x1b[0m é', flush=True); [print('x' * 50) for _ in range(500)]; print('end'); {SLEEP}"
     )
     with running([python("a", "import sys; sys.stdout.reconfigure(line_buffering=True);" + program)], tmp_path) as s:
         turn_until(s, lambda: "INFO é" in read(tmp_path / "a.log") or (tmp_path / "a.log.1").exists())
         turn_until(s, lambda: "end" in read(tmp_path / "a.log"))
-    assert len(list(tmp_path.glob("a.log*"))) == 1 + processes.LOG_FILES
+    assert len(list(tmp_path.glob("a.log*"))) == 1 + output_log.LOG_FILES
     assert all(path.stat().st_size <= 4100 for path in tmp_path.glob("a.log*"))
     assert "\x1b" not in "".join(map(read, tmp_path.glob("a.log*")))
     assert read(tmp_path / "a.log")[:2] == "20"
@@ -192,15 +193,15 @@ def test_a_full_disk_does_not_end_what_keeps_the_others_alive(tmp_path: Path) ->
     with running([python("a", f"print('something', flush=True); {SLEEP}")], tmp_path) as supervisor:
         for _ in range(20):
             supervisor.turn(0.02)
-        assert not gone(state(tmp_path)[0].pid)
+        assert not gone(process_states(tmp_path)[0].pid)
 
 
 def test_run_goes_on_until_it_is_told_to_stop(tmp_path: Path) -> None:
     stop, seen = threading.Event(), []
 
     def watch() -> None:
-        wait_for(lambda: any(child.pid for child in state(tmp_path)))
-        seen.append(state(tmp_path)[0].pid)
+        wait_for(lambda: any(child.pid for child in process_states(tmp_path)))
+        seen.append(process_states(tmp_path)[0].pid)
         stop.set()
 
     threading.Thread(target=watch).start()

@@ -17,7 +17,8 @@ from rich.console import Console
 
 from server import report
 from server.__main__ import main
-from server.report import chart_labels, charts, comparison_page, learning_curves, rounds_table, sentences
+from server.comparison import comparison_page
+from server.report import chart_labels, charts, learning_curves, rounds_table, sentences
 from server.runs import driver
 from simulate import main as simulate
 from tests.cli.piping import piped
@@ -68,7 +69,7 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
     consortium = Consortium(tmp_path_factory.mktemp("life"))
     run = consortium.begun(consortium.plan())
-    driver.conduct(run, Hospitals(consortium, run.plan))
+    driver.carry_out(run, Hospitals(consortium, run.plan))
     assert run.state.stage == "finished"
     return run.folder
 
@@ -240,7 +241,7 @@ def test_what_is_missing_is_said_and_breaks_nothing(change: Any, simulated: Path
     change(result)
     Page(report.page(result))
     Page(comparison_page.page([result, told(simulated)]))
-    Console(quiet=True).print(comparison_page.shown([result, result]))
+    Console(quiet=True).print(comparison_page.screen_table([result, result]))
 
 
 def test_three_classes_have_a_curve_each(tmp_path: Path) -> None:
@@ -283,8 +284,10 @@ def test_only_settings_that_differ_are_laid_beside_each_other(simulated: Path) -
     one, other, plan = (copy.deepcopy(told(simulated)) for _ in range(3))
     other["config"]["federation"]["strategy"] = "fedadam"
     del plan["config"]["data"]
-    assert comparison_page.differing([one, other, plan]) == {"federation.strategy": ["fedavg", "fedadam", "fedavg"]}
-    assert comparison_page.differing([one, one]) == {}
+    assert comparison_page.differing_settings([one, other, plan]) == {
+        "federation.strategy": ["fedavg", "fedadam", "fedavg"]
+    }
+    assert comparison_page.differing_settings([one, one]) == {}
     assert "same configuration" in Page(comparison_page.page([one, one])).text
 
 

@@ -21,7 +21,7 @@ from common.messages.answer_layout import exchanges
 from common.messages.transport import Answer, Reply, Request
 from common.types import Tensors, under
 from server.rounds import checkpoint, loop
-from server.rounds.loop import Standing
+from server.rounds.loop import TrainingState
 from server.rounds.secure_sum import SecureSum
 from server.rounds.transcripts import Transcripts
 from tests.rounds.test_secure_sum import silent_at
@@ -62,7 +62,7 @@ def normalised(told: Config) -> Config:
 )
 def test_an_auditing_site_ends_at_the_coordinators_model_in_spite_of_dropouts(told: Config, tmp_path: Path) -> None:
     world, unwatched = World(told, **LUCK), World(told, **LUCK)
-    last = world.run(aggregator := world.secure(keep=kept(tmp_path)))
+    last = world.run(aggregator := world.secure(transcripts=kept(tmp_path)))
     for enrolment in unwatched.enrolled:
         unwatched.enrolled[enrolment] = replace(unwatched.enrolled[enrolment], audit=False)
     assert same_bits(last.state, unwatched.run(unwatched.secure()).state)  # to audit changes nothing
@@ -90,7 +90,7 @@ def test_an_svm_is_followed_from_another_processor_to_the_same_bits(tmp_path: Pa
     solver = world.course.algorithm
     assert isinstance(solver, SvmSolver)
     course = replace(world.course, algorithm=OtherProcessor(solver.config, solver.model, solver.sites, solver.quorum))
-    *_, last = loop.run(course, aggregator := world.secure(keep=kept(tmp_path)))
+    *_, last = loop.run(course, aggregator := world.secure(transcripts=kept(tmp_path)))
     assert not same_bits(last.state, world.run(World(world.config).plain()).state)
     for name in ("point", "objective", "gradient", "moves", "changes"):
         assert same_bits({name: where(aggregator).state[name]}, {name: last.state[name]})
@@ -115,10 +115,10 @@ def test_a_site_that_was_away_is_shown_what_it_missed_before_it_is_asked_again(t
     assert same_bits(where(aggregator).state, last.state)
 
 
-def resumed(told: Config, folder: Path, luck: dict[str, float]) -> Standing:
+def resumed(told: Config, folder: Path, luck: dict[str, float]) -> TrainingState:
     """One round in a process of its own, as `simulate.py` goes on."""
     world = World(told, **luck)
-    aggregator = world.secure(keep=(keep := kept(folder)))
+    aggregator = world.secure(transcripts=(keep := kept(folder)))
     found = checkpoint.load(folder / "c", tuple(FIVE), "digest")
     keep.discard(since=found[0].place.number if found else 0)
     if found:
@@ -132,7 +132,7 @@ def resumed(told: Config, folder: Path, luck: dict[str, float]) -> Standing:
 def test_a_simulation_resumed_from_any_checkpoint_is_audited_to_the_same_bits(strategy: str, tmp_path: Path) -> None:
     told = audited(rounds=5, strategy=strategy)
     expected = World(told, **LUCK)
-    last = expected.run(expected.secure(keep=kept(tmp_path / "whole")))
+    last = expected.run(expected.secure(transcripts=kept(tmp_path / "whole")))
     for _ in range(5):
         standing = resumed(told, tmp_path, LUCK)
     assert same_bits(standing.state, last.state)
@@ -148,7 +148,7 @@ def test_a_site_that_comes_late_takes_the_model_as_given_once_and_checks_every_s
     for _ in range(2):
         standing = loop.run_round(world.course, early, standing)
     with caplog.at_level(logging.WARNING, "consilium"):
-        last = late.run(aggregator := late.secure(keep=kept(tmp_path)), standing)
+        last = late.run(aggregator := late.secure(transcripts=kept(tmp_path)), standing)
     assert caplog.text.count("begins to audit at round 2; that model is taken as given") == 1
     assert same_bits(where(aggregator).state, last.state)
     turned = {n: v + 1e-6 if n == "weights/dense/bias" else v for n, v in last.state.items()}
@@ -162,7 +162,7 @@ def test_rounds_that_came_to_nothing_need_no_trust(tmp_path: Path, caplog: pytes
     world = World(audited(rounds=5, auditors=1))
     place = replace(world.course.start(), round=2)
     with caplog.at_level(logging.WARNING, "consilium"):
-        loop.ask(world.course, aggregator := world.secure(keep=kept(tmp_path)), place)
+        loop.ask(world.course, aggregator := world.secure(transcripts=kept(tmp_path)), place)
     assert "taken as given" not in caplog.text
     assert where(aggregator).asks == "evaluate"
 
@@ -198,12 +198,12 @@ def test_a_sum_that_was_made_before_the_coordinator_was_killed_is_taken_up_and_n
     tmp_path: Path,
 ) -> None:
     whole = World(audited(rounds=3, auditors=1))
-    expected = whole.run(whole.secure(keep=kept(tmp_path / "whole")))
+    expected = whole.run(whole.secure(transcripts=kept(tmp_path / "whole")))
     world, keep = real(tmp_path, audited(rounds=3, auditors=1)), kept(tmp_path)
-    standing = next(loop.run(world.course, world.secure(keep=keep)))
-    loop.ask(world.course, world.secure(keep=keep), standing.place)  # killed before the checkpoint was written
+    standing = next(loop.run(world.course, world.secure(transcripts=keep)))
+    loop.ask(world.course, world.secure(transcripts=keep), standing.place)  # killed before the checkpoint was written
     sent = len(world.sent)
-    last = world.run(world.secure(keep=keep), standing)
+    last = world.run(world.secure(transcripts=keep), standing)
     again = [r for _, r, _ in world.sent[sent:] if r.kind == "secagg/submit" and r.settings["asked"] == "train"]
     assert {r.round for r in again} == {2}
     assert same_bits(last.state, expected.state)
@@ -212,7 +212,7 @@ def test_a_sum_that_was_made_before_the_coordinator_was_killed_is_taken_up_and_n
 
 def test_a_page_that_was_cut_off_after_the_survivors_agreed_tells_that_the_round_is_void(tmp_path: Path) -> None:
     world, keep = World(audited(rounds=3, auditors=1)), kept(tmp_path)
-    loop.ask(world.course, world.secure(keep=keep), world.course.start())
+    loop.ask(world.course, world.secure(transcripts=keep), world.course.start())
     whole = (tmp_path / "transcripts" / "0000-train").read_bytes()
     (tmp_path / "transcripts" / "0000-train").unlink()
     for cut, void in ((len(whole) - 10, False), (len(whole) - 600, True), (len(whole) // 2, None)):
@@ -234,7 +234,7 @@ def test_a_round_in_which_the_coordinator_was_killed_is_void_and_the_run_goes_on
     (folder / "0000-train").rename(folder / ".0000-train")
     with (folder / ".0000-train").open("rb+") as file:
         file.truncate((folder / ".0000-train").stat().st_size - 500)  # in the middle of the releases
-    second = replace(world.secure(keep=keep), lost=0)
+    second = replace(world.secure(transcripts=keep), lost_round=0)
     with caplog.at_level(logging.WARNING, "consilium"):
         last = world.run(second, loop.begin(world.course, second))
     assert [r.void for r in last.records] == [True, False, False]
@@ -276,7 +276,7 @@ def real(folder: Path, told: Config) -> Real:
 
 def test_a_site_that_restarts_before_every_message_follows_from_its_files(tmp_path: Path) -> None:
     world = real(tmp_path, audited(rounds=3, auditors=1, strategy="scaffold"))
-    last = world.run(aggregator := world.secure(keep=kept(tmp_path)))
+    last = world.run(aggregator := world.secure(transcripts=kept(tmp_path)))
     assert same_bits(Place.of(FolderStore(tmp_path / "a").load("place")).state, last.state)
     assert not any(name.startswith("lineage") for name in aggregator.transport.states["a"])
     assert not list((tmp_path / "b").glob("lineage-*"))
@@ -303,7 +303,7 @@ def test_a_message_that_comes_a_second_time_owes_the_site_nothing(tmp_path: Path
 
 def test_transcripts_go_once_everybody_has_seen_them_and_wait_for_those_who_have_not(tmp_path: Path) -> None:
     world = World(audited(rounds=4, auditors=1))
-    world.run(world.secure(keep=kept(tmp_path)))
+    world.run(world.secure(transcripts=kept(tmp_path)))
     assert sorted(p.name for p in (tmp_path / "transcripts").iterdir()) == ["0003-evaluate", "0003-train"]
     world = World(audited(rounds=4, auditors=1))
     world.run(world.secure(silent_at("secagg/audit", "b"), Transcripts(tmp_path / "all")))
@@ -332,7 +332,7 @@ def test_a_transcript_in_pieces_is_put_together_in_order_alone(kind: str, tmp_pa
 def test_a_transcript_crosses_in_pieces_where_it_is_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("server.rounds.audit_feed.PIECE_BYTES", 5000)
     world = World(audited(rounds=2, auditors=1))
-    last = world.run(aggregator := world.secure(keep=kept(tmp_path)))
+    last = world.run(aggregator := world.secure(transcripts=kept(tmp_path)))
     pieces = [r for name, r, _ in world.sent if r.kind == "secagg/audit"]
     assert len(pieces) > 8
     assert max(p.tensors["message"].size for p in pieces) == 5000

@@ -12,7 +12,7 @@ from common.algorithms.solver import RoundTotal
 from common.errors import PolicyError
 from common.types import under
 from server.rounds import checkpoint, loop
-from server.rounds.loop import Standing
+from server.rounds.loop import TrainingState
 from server.rounds.transcripts import Transcripts
 from tests.rounds.world import SGD, World, config, same_bits
 
@@ -22,25 +22,25 @@ TOLD: dict[str, Any] = {"rounds": 14, "patience": 2, "local": HASTY, "clip": 8.0
 
 
 @pytest.fixture(scope="module")
-def plain() -> Standing:
+def plain() -> TrainingState:
     """The run without secure aggregation."""
     world = World(config(**TOLD))
     return world.run(world.plain())
 
 
-def test_a_run_stops_when_no_evaluation_was_better_for_as_long_as_patience_says(plain: Standing) -> None:
+def test_a_run_stops_when_no_evaluation_was_better_for_as_long_as_patience_says(plain: TrainingState) -> None:
     losses = [record.validation["loss"] for record in plain.records]
     assert losses[plain.best_round] == min(losses)  # type: ignore[type-var]
     assert len(losses) == plain.best_round + 1 + 2 < 14
 
 
-def test_under_masks_it_stops_at_the_same_round_with_the_same_choice(plain: Standing) -> None:
+def test_under_masks_it_stops_at_the_same_round_with_the_same_choice(plain: TrainingState) -> None:
     world = World(config(**TOLD))
     last = world.run(world.secure())
     assert (len(last.records), last.best_round) == (len(plain.records), plain.best_round)
 
 
-def test_a_run_resumed_after_every_round_stops_at_the_same_round(plain: Standing, tmp_path: Path) -> None:
+def test_a_run_resumed_after_every_round_stops_at_the_same_round(plain: TrainingState, tmp_path: Path) -> None:
     standing, rounds = None, 0
     while True:  # a new process, as it were, for every round
         world = World(config(**TOLD))
@@ -60,7 +60,7 @@ def test_a_site_that_audits_counts_along_and_answers_no_more_once_patience_is_ov
 ) -> None:
     told = config(**TOLD | {"simulate": {"auditors": 1}})
     world = World(told)
-    last = world.run(aggregator := world.secure(keep=Transcripts(tmp_path / "transcripts", for_good=False)))
+    last = world.run(aggregator := world.secure(transcripts=Transcripts(tmp_path / "transcripts", for_good=False)))
     own = Place.of(under("lineage/place", aggregator.transport.states["a"]))
     assert (own.round, own.since) == (last.round, 2)
     impatient = replace(world.course, plan=told.federation.model_copy(update={"patience": None}))

@@ -310,7 +310,7 @@ def test_scaffolds_control_variates_sum_to_the_servers_in_spite_of_void_rounds()
 
 def test_an_auditor_goes_from_the_transcript_to_the_next_global_model(tmp_path: Path) -> None:
     world = World(config(rounds=1, local=SGD))
-    last = world.run(world.secure(keep=Transcripts(tmp_path)))
+    last = world.run(world.secure(transcripts=Transcripts(tmp_path)))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["0000-evaluate", "0000-train"]
     with (tmp_path / "0000-train").open("rb") as file:
         found = audit(read_frames(file), world.consortium.pins)

@@ -20,7 +20,7 @@ from common.trust.enrolment import simulated_consortium
 from common.types import Cases, SiteCases, Tensors
 from server.rounds import loop
 from server.rounds.aggregation import Aggregator, PlainSum
-from server.rounds.loop import Standing
+from server.rounds.loop import TrainingState
 from server.rounds.secure_sum import SecureSum, make_secure
 from server.rounds.transcripts import Transcripts
 
@@ -80,13 +80,17 @@ class World:
         return PlainSum(InMemory({n: self.site(n).answer for n in self.parts}, misfortunes=self.misfortunes))
 
     def secure(
-        self, between: Callable[[str, Answer], Answer] = lambda name, answer: answer, keep: Transcripts | None = None
+        self,
+        between: Callable[[str, Answer], Answer] = lambda name, answer: answer,
+        transcripts: Transcripts | None = None,
     ) -> SecureSum:
         """`between` stands between a site and the wire."""
         answers = {name: self.heard(name, between(name, self.answer(name))) for name in self.secured}
         way = InMemory(answers, misfortunes=self.misfortunes)
         digest = bytes.fromhex(self.config.digest())
-        return replace(make_secure(self.config, self.model, ABOUT, way, self.consortium, digest), keep=keep)
+        return replace(
+            make_secure(self.config, self.model, ABOUT, way, self.consortium, digest), transcripts=transcripts
+        )
 
     def answer(self, name: str) -> Answer:
         """A site as the wire finds it: it audits, or not."""
@@ -102,7 +106,7 @@ class World:
 
         return listen
 
-    def run(self, aggregator: Aggregator, standing: Standing | None = None) -> Standing:
+    def run(self, aggregator: Aggregator, standing: TrainingState | None = None) -> TrainingState:
         *_, last = loop.run(self.course, aggregator, standing)
         return last
 

@@ -30,7 +30,8 @@ from common.types import Tensors
 from server.consortium import membership
 from server.rounds.loop import RoundRecord
 from server.runs import driver
-from server.runs.run import Asking, Run
+from server.runs.run import Run
+from server.superlink.exchange_progress import ExchangeProgress
 from tests.consortium.consortium import NAMES, SVM, Consortium
 
 RECORD = RoundRecord(0, 1.0, 10, 20, NAMES, (), False, None, {"auc": 0.5})
@@ -124,26 +125,26 @@ def test_a_damaged_state_is_named_and_not_taken_for_a_new_run(consortium: Consor
 
 def test_one_process_at_a_time_conducts_a_run(consortium: Consortium) -> None:
     run = consortium.begun(consortium.plan())
-    assert run.holder() is None
+    assert run.lock.holder() is None
     hold = f"""
 import sys
 from pathlib import Path
 from server.consortium.home import Home
 from server.runs.run import Run
-with Run.find(Home(Path({str(consortium.home.folder)!r}))).held():
+with Run.find(Home(Path({str(consortium.home.folder)!r}))).lock.hold():
     print("held", flush=True)
     sys.stdin.read()
 """
     with subprocess.Popen([sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == b"held\n"
-        assert run.holder() == other.pid
-        with pytest.raises(RunError, match="another process conducts it"), run.held():
+        assert run.lock.holder() == other.pid
+        with pytest.raises(RunError, match="another process conducts it"), run.lock.hold():
             pass
         other.kill()
-    assert run.holder() is None
-    with run.held():
-        assert run.holder() == os.getpid()
+    assert run.lock.holder() is None
+    with run.lock.hold():
+        assert run.lock.holder() == os.getpid()
 
 
 @pytest.mark.parametrize("torn", ["", '{"round": 1, "sec', '{"round": 1}', "\n\n", "\0\0\0", "\xff"])
@@ -162,14 +163,14 @@ def test_half_a_line_costs_no_other(torn: str, consortium: Consortium) -> None:
 
 def test_what_is_being_waited_for_is_there_to_look_at_and_never_in_the_way(consortium: Consortium) -> None:
     run = consortium.begun(consortium.plan())
-    asking = Asking("secagg/submit", 3, ("Lisbon",), 1.0, 2.0, {"Osaka": "DATA"})
-    run.look(asking)
+    asking = ExchangeProgress("secagg/submit", 3, ("Lisbon",), 1.0, 2.0, {"Osaka": "DATA"})
+    run.write_progress(asking)
     assert run.progress() == asking
     (run.folder / "progress.json").write_bytes(b"\0\0")  # after a power cut
     assert run.progress() is None
     (run.folder / "progress.json").unlink()
     (run.folder / "progress.json").mkdir()
-    run.look(asking)  # it cannot be written, and the run goes on
+    run.write_progress(asking)  # it cannot be written, and the run goes on
 
 
 def test_decisions_under_older_keys_count_no_more(consortium: Consortium) -> None:
@@ -188,7 +189,7 @@ def test_decisions_under_older_keys_count_no_more(consortium: Consortium) -> Non
 
 def test_a_run_is_conducted_to_its_end(consortium: Consortium) -> None:
     run = consortium.begun(consortium.plan())
-    driver.conduct(run, Hospitals(consortium, run.plan))
+    driver.carry_out(run, Hospitals(consortium, run.plan))
     assert (run.state.stage, run.state.why) == ("finished", "")
     result = json.loads((run.folder / "result.json").read_text(encoding="utf-8"))
     assert [told["round"] for told in run.rounds()] == [0, 1, 2, 3]
@@ -202,7 +203,7 @@ def test_a_run_in_which_no_site_trained_has_failed_and_says_why(consortium: Cons
     run = consortium.begun(consortium.plan("preprocess=[]"))
     way = Hospitals(consortium, run.plan)
     way._answers = dict.fromkeys(NAMES, silent)
-    driver.conduct(run, way)
+    driver.carry_out(run, way)
     assert run.state.stage == "failed"
     assert "nothing was trained: 4 of 4 rounds did not have the answers they need" in run.state.why
     assert all(told["void"] for told in run.rounds())
@@ -218,7 +219,7 @@ def test_no_round_is_begun_while_too_few_are_connected(consortium: Consortium, m
     run = consortium.begun(consortium.plan())
     way = Hospitals(consortium, run.plan)
     way.there = {"Lisbon"}
-    thread = threading.Thread(target=driver.conduct, args=(run, way))
+    thread = threading.Thread(target=driver.carry_out, args=(run, way))
     thread.start()
     while (asking := run.progress()) is None:
         time.sleep(0.01)
@@ -240,7 +241,7 @@ def test_a_round_that_would_be_void_without_one_of_the_sites_waits_for_it_a_whil
     run = consortium.begun(consortium.plan(tree=four))
     way = Hospitals(consortium, run.plan)
     way.there = set(NAMES)  # enough for a secure sum, and too few for an SVM's
-    thread = threading.Thread(target=driver.conduct, args=(run, way))
+    thread = threading.Thread(target=driver.carry_out, args=(run, way))
     thread.start()
     while (asking := run.progress()) is None:
         time.sleep(0.01)
@@ -255,12 +256,12 @@ def test_a_round_that_would_be_void_without_one_of_the_sites_waits_for_it_a_whil
 def test_a_run_whose_rounds_are_done_waits_for_nobody(consortium: Consortium) -> None:
     run = consortium.begun(consortium.plan())
     way = Hospitals(consortium, run.plan)
-    driver.conduct(run, way)
+    driver.carry_out(run, way)
     result = (run.folder / "result.json").read_bytes()
     (run.folder / "result.json").unlink()
     run.write_state(replace(run.state, stage="running"))
     asked, way.there = list(way.submitted), set()
-    driver.conduct(run, way)  # would wait for ever
+    driver.carry_out(run, way)  # would wait for ever
     assert run.state.stage == "finished"
     assert (run.folder / "result.json").read_bytes() == result
     assert way.submitted == asked
@@ -274,7 +275,7 @@ def test_a_defect_is_not_called_the_end_of_a_run(consortium: Consortium) -> None
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        driver.conduct(run, Defective(consortium, run.plan))
+        driver.carry_out(run, Defective(consortium, run.plan))
     assert run.state.stage == "running"  # the keeper begins it again
 
 
@@ -318,21 +319,21 @@ def test_a_run_killed_between_any_two_writes_loses_no_completed_round_and_sends_
     run = consortium.begun(consortium.plan())
     with pytest.MonkeyPatch.context() as patched:
         snapshots = Snapshots(consortium.folder, tmp_path / "after", patched)
-        driver.conduct(run, way := Hospitals(consortium, run.plan))
+        driver.carry_out(run, way := Hospitals(consortium, run.plan))
     assert len(snapshots.taken) >= 4 * 4  # begun, two copies and a line for each round
     outcomes = dict[int, set[str]]()
     for folder in snapshots.taken:
         world = consortium.at(folder)
         again = Run.find(world.home)
-        if again.begun in (1, 2):  # as in the rounds before and after
+        if again.last_round in (1, 2):  # as in the rounds before and after
             continue
         done = len(again.rounds())
-        before = [told for told in way.submitted if told[1] < done or (told[1] == done == again.begun)]
-        driver.conduct(again, resumed := Hospitals(world, again.plan))
+        before = [told for told in way.submitted if told[1] < done or (told[1] == done == again.last_round)]
+        driver.carry_out(again, resumed := Hospitals(world, again.plan))
         assert again.state.stage == "finished", again.state.why
         assert [told["round"] for told in again.rounds()] == [0, 1, 2, 3]
         void = [told["round"] for told in again.rounds() if told["void"]]
-        assert void in ([], [again.begun], [done])
+        assert void in ([], [again.last_round], [done])
         assert not {told for told in before if told[2] != "evaluate"} & set(resumed.submitted)
         outcomes.setdefault(void[0] if void else -1, set()).add(weights_of(again))
     assert outcomes[-1] == {weights_of(run)}  # killed between two rounds: as if nothing had been
@@ -344,18 +345,18 @@ def test_one_damaged_copy_of_the_checkpoint_costs_a_run_nothing_and_two_end_it(
     consortium: Consortium, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     run = consortium.begun(consortium.plan())
-    driver.conduct(run, Hospitals(consortium, run.plan))
+    driver.carry_out(run, Hospitals(consortium, run.plan))
     run.write_state(replace(run.state, stage="running"))
     weights = weights_of(run)
     for name in ("federated.checkpoint", "federated.checkpoint.copy"):
         (file := run.folder / name).write_bytes(file.read_bytes()[:-100])
         with caplog.at_level(logging.WARNING, "consilium"):
-            driver.conduct(run, way := Hospitals(consortium, run.plan))
+            driver.carry_out(run, way := Hospitals(consortium, run.plan))
         assert f"{file}: " in caplog.text
         assert (run.state.stage, weights_of(run), way.submitted) == ("finished", weights, [])
     for name in ("federated.checkpoint", "federated.checkpoint.copy"):
         (run.folder / name).write_bytes(b"")
-    driver.conduct(run, Hospitals(consortium, run.plan))
+    driver.carry_out(run, Hospitals(consortium, run.plan))
     assert run.state.stage == "failed"
     assert "Delete this checkpoint and its copy" in run.state.why
 
@@ -380,7 +381,7 @@ def test_a_full_disk_at_the_coordinator_pauses_a_run_and_loses_nothing(
     consortium = Consortium(tmp_path / "life")
     run = consortium.begun(consortium.plan())
     expected = consortium.at(shutil.copytree(consortium.folder, tmp_path / "expected"))
-    driver.conduct(undisturbed := Run.find(expected.home), Hospitals(expected, run.plan))
+    driver.carry_out(undisturbed := Run.find(expected.home), Hospitals(expected, run.plan))
     on_disk = replace(run, folder=Path(shutil.copytree(run.folder, small_disk / run.name)))
     waits, filler = list[bool](), small_disk / "filler"
 
@@ -399,7 +400,7 @@ def test_a_full_disk_at_the_coordinator_pauses_a_run_and_loses_nothing(
 
     monkeypatch.setattr(driver.time, "sleep", room_is_made)
     with caplog.at_level(logging.ERROR, "consilium"):
-        driver.conduct(on_disk, Filling(consortium, run.plan))
+        driver.carry_out(on_disk, Filling(consortium, run.plan))
     assert on_disk.state.stage == "finished", on_disk.state.why
     assert sum(waits) >= 4
     assert "the disk is full" in caplog.text

@@ -33,10 +33,10 @@ from common.storage import tensorfile
 from common.trust.enrolment import simulated_consortium
 from common.types import Tensors, under
 from server import app_simulated
-from server.app import FlowerTransport
 from server.rounds import checkpoint, loop
-from server.rounds.loop import Standing
+from server.rounds.loop import TrainingState
 from server.rounds.secure_sum import make_secure
+from server.superlink.flower_transport import FlowerTransport
 from tests.superlink.grid import grid_of
 
 ROOT = Path(__file__).parents[2]
@@ -89,7 +89,7 @@ def in_memory(config: Config) -> InMemory:
     return InMemory(answers, misfortunes=misfortunes(config))
 
 
-def rounds(config: Config, transport: Transport, standing: Standing | None = None) -> Iterator[Standing]:
+def rounds(config: Config, transport: Transport, standing: TrainingState | None = None) -> Iterator[TrainingState]:
     data = loading.load(config, 1)
     shape = data.sites[0].train.images.shape[1:]
     model = build(config.model, shape, len(data.labels))
@@ -99,7 +99,7 @@ def rounds(config: Config, transport: Transport, standing: Standing | None = Non
 
 def transport_to(grid: Grid, sites: int = 3, misfortunes: Misfortunes = NONE) -> FlowerTransport:
     """A transport to the simulated sites behind a grid, which introduce themselves."""
-    nodes = app_simulated.introduced(grid, sites, 60, threading.Event())
+    nodes = app_simulated.introduce_sites(grid, sites, 60, threading.Event())
     return FlowerTransport(grid, nodes, misfortunes=misfortunes)
 
 
@@ -133,7 +133,7 @@ def test_a_simulation_resumed_over_either_engine_brings_back_what_its_sites_kept
     config = load(tmp_path, CNN, "federation.rounds=4")
     *_, expected = rounds(config, in_memory(config))
 
-    def go_on(transport: Transport) -> Standing:
+    def go_on(transport: Transport) -> TrainingState:
         standing = None
         if found := checkpoint.load(tmp_path / "c", transport.sites(), "digest"):
             standing = found[0]
@@ -256,7 +256,7 @@ def test_an_interrupt_ends_the_waiting(tmp_path: Path) -> None:
 
     client, stop = answering(never, site_edge.simulated(load(tmp_path, SVM), 1, ENROLLED)), threading.Event()
     with grid_of({0: client}) as grid:
-        nodes = app_simulated.introduced(grid, 1, 60, stop)
+        nodes = app_simulated.introduce_sites(grid, 1, 60, stop)
         transport = FlowerTransport(grid, nodes, stop=stop)
         threading.Timer(0.1, stop.set).start()
         with pytest.raises(KeyboardInterrupt):

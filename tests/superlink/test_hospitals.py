@@ -28,10 +28,12 @@ from common.storage.files import write_json
 from common.trust.documents import sign_document
 from common.types import Tensors, prefixed, under
 from server import app
-from server.app import FlowerTransport
 from server.consortium import membership
-from server.runs.driver import conduct
-from server.runs.run import Asking, Run
+from server.runs.driver import carry_out
+from server.runs.run import Run
+from server.superlink import flower_records
+from server.superlink.exchange_progress import ExchangeProgress
+from server.superlink.flower_transport import FlowerTransport
 from simulate import main as simulate
 from tests.consortium.consortium import NAMES, SVM, Consortium
 from tests.superlink.grid import grid_of
@@ -71,7 +73,7 @@ def nodes(consortium: Consortium, grid: Grid) -> dict[str, int]:
 
 def carried(consortium: Consortium, run: Run, grid: Grid) -> None:
     """A run from its beginning to its end."""
-    conduct(run, FlowerTransport(grid, nodes(consortium, grid), run.plan.digest, look=run.look))
+    carry_out(run, FlowerTransport(grid, nodes(consortium, grid), run.plan.digest, on_progress=run.write_progress))
 
 
 def same_bits(one: Tensors, two: Tensors) -> bool:
@@ -101,7 +103,7 @@ def test_only_bytes_of_our_own_format_and_the_plans_name_travel(
 ) -> None:
     consortium, seen = Consortium(tmp_path), list[RecordDict]()
     monkeypatch.setattr(records, "SMALL_BYTES", small)
-    monkeypatch.setattr(app, "SMALL_BYTES", small)
+    monkeypatch.setattr(flower_records, "SMALL_BYTES", small)
 
     def watch(message: Message, context: Context) -> Message:
         reply = site_edge.app(message, context)
@@ -145,9 +147,9 @@ def test_a_run_whose_member_was_suspended_fails_and_says_so(tmp_path: Path) -> N
 
 def refused(consortium: Consortium, digest: str, request: Request = PRESENT) -> dict[str, str]:
     """What the coordinator learns of the sites' refusals: everything that it learns, for none answers."""
-    looks = list[Asking]()
+    looks = list[ExchangeProgress]()
     with hospitals(consortium) as grid:
-        transport = FlowerTransport(grid, nodes(consortium, grid), digest, look=looks.append)
+        transport = FlowerTransport(grid, nodes(consortium, grid), digest, on_progress=looks.append)
         answered = [site for site, _ in transport.exchange(dict.fromkeys(NAMES, request), 10.0)]
     assert set(answered) | set(looks[-1].refused) == set(NAMES)
     return dict(looks[-1].refused)

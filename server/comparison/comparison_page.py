@@ -23,25 +23,29 @@ def read(folder: Path) -> Result:
         RunError: without a result.json of this format that has counts.
     """
     path = folder / "result.json"
-    told: Result | None = read_json(path)
-    if told is None:
+    content: Result | None = read_json(path)
+    if content is None:
         raise RunError(f"{path}: not there; expected the folder of a run that has finished.")
-    if isinstance(told, dict) and told.get("kind") == "evaluation":
+    if isinstance(content, dict) and content.get("kind") == "evaluation":
         raise RunError(f"{path}: of an evaluation, which compares its models itself: see report.html beside it.")
-    if not isinstance(told, dict) or told.get("format") != 1 or not {"counts", "config", "cost"} <= told.keys():
+    if (
+        not isinstance(content, dict)
+        or content.get("format") != 1
+        or not {"counts", "config", "cost"} <= content.keys()
+    ):
         raise RunError(f"{path}: of an older release, without counts to compare. Run it again with this one.")
-    return told
+    return content
 
 
-def named(results: Sequence[Result]) -> list[str]:
+def run_names(results: Sequence[Result]) -> list[str]:
     """A name for each run; those that share one are numbered."""
     names = [str(r["name"]) for r in results]
     return [f"{n} ({i + 1})" if names.count(n) > 1 else n for i, n in enumerate(names)]
 
 
 def page(results: Sequence[Result]) -> bytes:
-    """The page that compares them."""
-    names = named(results)
+    """The page that compares runs."""
+    names = run_names(results)
     heading = el("h1", f"{len(results)} runs compared")
     about = el(
         "ul", *(el("li", el("b", name), ": ", sentences.summary(r)) for name, r in zip(names, results, strict=True))
@@ -55,15 +59,15 @@ def page(results: Sequence[Result]) -> bytes:
 
 def doubts(results: Sequence[Result]) -> list[str]:
     """Why figures may not be comparable."""
-    told = []
-    if len({sentences.simulated(r) for r in results}) > 1:
-        told.append("Some figures are on test cases of a simulation, others on validation cases of a federation.")
-    if len({json.dumps((sentences.judged(r) or {}).get("by_class")) for r in results}) > 1:
-        told.append("The runs were not judged on the same cases, for their numbers of cases differ.")
-    return told
+    texts = []
+    if len({sentences.is_simulated(r) for r in results}) > 1:
+        texts.append("Some figures are on test cases of a simulation, others on validation cases of a federation.")
+    if len({json.dumps((sentences.judging_counts(r) or {}).get("by_class")) for r in results}) > 1:
+        texts.append("The runs were not judged on the same cases, for their numbers of cases differ.")
+    return texts
 
 
-def differing(results: Sequence[Result]) -> dict[str, list[str]]:
+def differing_settings(results: Sequence[Result]) -> dict[str, list[str]]:
     """Settings that are not the same in all: by their dotted name a value for each run, – where it has none.
 
     A section that a run does not have at all (`data` in a plan: it stays each site's matter) tells nothing.
@@ -72,23 +76,23 @@ def differing(results: Sequence[Result]) -> dict[str, list[str]]:
     keys = dict.fromkeys(key for one in flat for key in one if key != "name")
     values = {key: [one.get(key, "–") for one in flat] for key in keys}
 
-    def told(key: str) -> set[str]:
+    def values_where_set(key: str) -> set[str]:
         section = key.partition(".")[0]
         return {v for v, r in zip(values[key], results, strict=True) if section in r["config"]}
 
-    return {key: found for key, found in values.items() if len(told(key)) > 1}
+    return {key: of_runs for key, of_runs in values.items() if len(values_where_set(key)) > 1}
 
 
-def shown(results: Sequence[Result]) -> Sheet:
+def screen_table(results: Sequence[Result]) -> Sheet:
     """The same for a screen: a row a run."""
     figures_of = ("AUC", "95 % interval", "accuracy", "sensitive", "specific", "rounds", "seconds", "MB up")
     screen = Sheet("run", *figures_of, right=figures_of)
-    for name, result in zip(named(results), results, strict=True):
+    for name, result in zip(run_names(results), results, strict=True):
         figures, cost = sentences.figures(result), result["cost"]
         interval = "–".join(f"{v:.3f}" for v in figures.get("auc_interval") or ())
         auc, *others = ("–" if figures[f] is None else f"{figures[f]:.3f}" for f in SHOWN)
-        spent = str(cost["rounds"]), f"{cost['seconds']:.0f}", f"{cost['bytes_up'] / 1e6:.1f}"
-        screen.add(name, auc, interval, *others, *spent)
+        costs = str(cost["rounds"]), f"{cost['seconds']:.0f}", f"{cost['bytes_up'] / 1e6:.1f}"
+        screen.add(name, auc, interval, *others, *costs)
     return screen
 
 
@@ -103,29 +107,30 @@ def _flat(value: Any, at: str = "") -> dict[str, str]:
 
 def _step(step: Mapping[str, Any]) -> str:
     """A step of the preprocessing with what is set of it: resize size=[32, 32]."""
-    told = (f" {key}={value}" for key, value in step.items() if key != "step" and value is not None)
-    return f"{step['step']}{''.join(told)}"
+    settings = (f" {key}={value}" for key, value in step.items() if key != "step" and value is not None)
+    return f"{step['step']}{''.join(settings)}"
 
 
 def _figures(names: Sequence[str], results: Sequence[Result]) -> list[Element]:
     rows: list[list[Child]] = [
-        [name, "test" if sentences.simulated(r) else "validation", count((sentences.judged(r) or {"n": 0})["n"]),
+        [name, "test" if sentences.is_simulated(r) else "validation",
+         count((sentences.judging_counts(r) or {"n": 0})["n"]),
          *(with_interval(sentences.figures(r), f) for f in SHOWN)]
         for name, r in zip(names, results, strict=True)
     ]  # fmt: skip
     head = ["run", "on cases", "how many", *(NAMES[f] for f in SHOWN)]
     beside = [(name, {"federated": sentences.figures(r)}) for name, r in zip(names, results, strict=True)]
     chart = charts.areas("AUC of every run with its 95 % interval", beside, ["federated"], "AUC")
-    shown = table("The federated models' figures, with 95 % intervals", head, rows)
-    return [el("h2", "Figures"), shown, *([el("figure", chart)] if chart is not None else [])]
+    figures_table = table("The federated models' figures, with 95 % intervals", head, rows)
+    return [el("h2", "Figures"), figures_table, *([el("figure", chart)] if chart is not None else [])]
 
 
 def _learning(names: Sequence[str], results: Sequence[Result]) -> list[Element]:
     runs = [(i % len(SHAPES), name, _first_seed(r)) for i, (name, r) in enumerate(zip(names, results, strict=True))]
-    drawn = rounds_table.drawn(runs, [(i, name) for i, name, _ in runs])
-    if drawn is None:
+    curves = rounds_table.curves(runs, [(i, name) for i, name, _ in runs])
+    if curves is None:
         return []
-    return [el("h2", "Learning"), drawn, el("p", rounds_table.download("runs", runs))]
+    return [el("h2", "Learning"), curves, el("p", rounds_table.download("runs", runs))]
 
 
 def _first_seed(result: Result) -> list[Mapping[str, Any]]:
@@ -134,10 +139,10 @@ def _first_seed(result: Result) -> list[Mapping[str, Any]]:
 
 
 def _settings(names: Sequence[str], results: Sequence[Result]) -> list[Element]:
-    heading, found = el("h2", "Settings that differ"), differing(results)
-    if not found:
+    heading, differences = el("h2", "Settings that differ"), differing_settings(results)
+    if not differences:
         return [heading, el("p", "None: the same configuration.")]
-    rows: list[list[Child]] = [[key, *(el("code", v) for v in values)] for key, values in found.items()]
+    rows: list[list[Child]] = [[key, *(el("code", v) for v in values)] for key, values in differences.items()]
     page_table = table("All others are the same", ["setting", *names], rows)
     page_table[0].set("class", "words")
     return [heading, page_table]

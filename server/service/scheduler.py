@@ -14,11 +14,11 @@ from common.errors import ConfigError, ConsiliumError
 from common.storage.files import read_json, write_json
 from server.consortium.home import Home
 from server.runs.run import OVER, Run
-from server.superlink.control import Control, bundle
+from server.superlink.control import ControlApi, bundle
 
 log = logging.getLogger("consilium")
 
-ENDED = ("finished",)
+FLOWER_ENDED = ("finished",)
 """How Flower calls a run that is over, however it ended."""
 GONE_AFTER_S = 20.0
 """A Flower run whose ServerApp has not shown up after so long is begun again."""
@@ -26,47 +26,47 @@ MOST_WAIT_S = 60.0
 
 
 @dataclass
-class Keeper:
-    """One look after the other, a second apart."""
+class Scheduler:
+    """Registers sites at the SuperLink, begins, watches and stops runs: one turn after the other, a second apart."""
 
     home: Home
-    control: Control
+    control: ControlApi
     _submitted_s: dict[str, float] = field(default_factory=dict)
-    _seen: set[str] = field(default_factory=set)
+    _started: set[str] = field(default_factory=set)
     """Runs whose process has shown up since they were submitted."""
     _unfit: set[str] = field(default_factory=set)
     """Sites whose node the SuperLink does not take; said once."""
 
-    def look(self) -> None:
-        """Bring everything one step on.
+    def turn(self) -> None:
+        """Bring every run one step on.
 
         Raises:
-            ConsiliumError: what is wrong with a paper in the folder; OSError and others: the SuperLink is away.
+            ConsiliumError: what is wrong with a document in the folder; OSError and others: the SuperLink is away.
         """
         self._register()
         live = [run for run in Run.all(self.home) if run.state.stage not in OVER]
         for run in live:
-            if run.stop_asked:
+            if run.is_stop_requested:
                 self._stop(run)
         running = [run for run in live if run.state.stage == "running"]
         for run in running:
-            self._tend(run)
+            self._watch(run)
         if not running:
             for run in live:
-                if self._ready(run):
+                if self._can_begin(run):
                     self._submit(run)
                     return
 
     def _register(self) -> None:
         """The SuperLink knows the nodes of the active members, and no others."""
-        known, wanted = self.control.nodes(), self.home.nodes()
-        for key in set(known) - set(wanted):
-            self.control.unregister(known[key].id)
+        registered, members = self.control.nodes(), self.home.nodes()
+        for key in set(registered) - set(members):
+            self.control.unregister(registered[key].id)
         ids = {}
         requests = self.home.requests()
-        for key, site in wanted.items():
+        for key, site in members.items():
             try:
-                ids[site] = known[key].id if key in known else self.control.register(requests[site].node)
+                ids[site] = registered[key].id if key in registered else self.control.register(requests[site].node)
                 self._unfit.discard(site)
             except ConfigError as error:  # one site that cannot be let in does not keep the others out
                 if site not in self._unfit:
@@ -75,25 +75,25 @@ class Keeper:
         if read_json(self.home.live / "nodes.json") != ids:
             write_json(self.home.live / "nodes.json", ids)
 
-    def _ready(self, run: Run) -> bool:
+    def _can_begin(self, run: Run) -> bool:
         """Whether all have decided, or the time for it is over; a run that cannot begin any more is ended."""
         state, plan = run.state, run.plan.content
-        if state.stage != "waiting" or run.stop_asked:
+        if state.stage != "waiting" or run.is_stop_requested:
             return False
         if time.time() >= plan.expires_s:
             run.end("failed", "the plan expired before enough sites had approved it.")
             return False
         decisions = run.decisions()
-        approved = tuple(site for site, decision in decisions.items() if decision.verdict == "approve")
+        approving = tuple(site for site, decision in decisions.items() if decision.verdict == "approve")
         undecided = set(plan.cohort) & set(self.home.identities()) - set(decisions)
         if undecided and time.time() < state.begin_at_s:
             return False
         least = max(self.home.roster.policy.n_min, plan.training.federation.quorum)
-        if len(approved) < least:
+        if len(approving) < least:
             if not undecided:
-                run.end("failed", f"{len(approved)} of {len(plan.cohort)} sites approved, expected {least} at least.")
+                run.end("failed", f"{len(approving)} of {len(plan.cohort)} sites approved, expected {least} at least.")
             return False
-        run.write_state(replace(state, cohort=approved, started_s=time.time()))
+        run.write_state(replace(state, cohort=approving, started_s=time.time()))
         return True
 
     def _submit(self, run: Run) -> None:
@@ -101,20 +101,20 @@ class Keeper:
         number = self.control.submit(bundle(), {"home": str(self.home.folder.resolve()), "plan": run.plan.digest})
         run.write_state(replace(state, stage="running", flower_run=number, attempts=state.attempts + 1))
         self._submitted_s[run.name] = time.monotonic()
-        self._seen.discard(run.name)
+        self._started.discard(run.name)
         log.info("run %s: %s", run.name, "begun" if not state.attempts else "goes on from its last round")
 
-    def _tend(self, run: Run) -> None:
+    def _watch(self, run: Run) -> None:
         """Begin a run again whose process is gone."""
         state, since = run.state, self._submitted_s.get(run.name)
         if state.stage in OVER:
             return
-        if run.holder() is not None:
-            self._seen.add(run.name)
+        if run.lock.holder() is not None:
+            self._started.add(run.name)
             return
-        ended = self.control.runs().get(state.flower_run, "finished").startswith(ENDED)
-        starting = since is not None and run.name not in self._seen and time.monotonic() - since < GONE_AFTER_S
-        if starting and not ended:
+        has_ended = self.control.runs().get(state.flower_run, "finished").startswith(FLOWER_ENDED)
+        is_starting = since is not None and run.name not in self._started and time.monotonic() - since < GONE_AFTER_S
+        if is_starting and not has_ended:
             return
         if run.state.stage in OVER:  # it ended while we looked
             return
@@ -130,16 +130,18 @@ class Keeper:
         log.info("run %s: stopped", run.name)
 
     def _end_flower_run(self, run: Run) -> None:
-        if run.state.flower_run and not self.control.runs().get(run.state.flower_run, "finished").startswith(ENDED):
+        if run.state.flower_run and not self.control.runs().get(run.state.flower_run, "finished").startswith(
+            FLOWER_ENDED
+        ):
             self.control.stop(run.state.flower_run)
-        if (process := run.holder()) is not None:
+        if (process := run.lock.holder()) is not None:
             os.kill(process, signal.SIGTERM)
 
 
-def look_safely(keeper: Keeper) -> str:
-    """One look; what went wrong, for the log, or nothing."""
+def turn_safely(scheduler: Scheduler) -> str:
+    """One turn; what went wrong, for the log, or nothing."""
     try:
-        keeper.look()
+        scheduler.turn()
         return ""
     except (ConsiliumError, OSError) as error:
         return str(error)

@@ -13,17 +13,17 @@ from common.cli import interrupt, logs
 from common.errors import RunError
 from common.storage.files import write_json
 from server.consortium.home import Home
-from server.processes.supervisor import Child, Supervisor
-from server.runs.scheduler import Keeper, look_safely
+from server.processes.supervisor import ManagedProcess, Supervisor
+from server.service.scheduler import Scheduler, turn_safely
 from server.superlink import control
 
 log = logging.getLogger("consilium")
 
-LOOK_EVERY_S = 1.0
+TURN_EVERY_S = 1.0
 
 
 def start(home: Home) -> int:
-    """Until it is told to stop, by SIGTERM or Ctrl-C.
+    """Keep all of it running until SIGINT or SIGTERM.
 
     Raises:
         RunError: if it runs already, or a port is taken.
@@ -40,50 +40,51 @@ def _start(home: Home, stop: threading.Event) -> None:
     _refuse_taken(settings.port, settings.listen)
     supervisor = Supervisor(children(home), home.live / "log")
     supervisor.start(stop)
-    keeping = threading.Thread(target=_keep, args=(home, stop))
-    keeping.start()
+    scheduling = threading.Thread(target=_schedule, args=(home, stop))
+    scheduling.start()
     log.info("consortium %s listens on %s:%d. Ctrl-C stops.", settings.consortium, settings.listen, settings.port)
     try:
         while not stop.is_set():
             supervisor.turn(0.2)
     finally:
         stop.set()
-        keeping.join()
+        scheduling.join()
         supervisor.stop()
         (home.live / "keeper.json").unlink(missing_ok=True)
 
 
-def children(home: Home) -> tuple[Child, ...]:
+def children(home: Home) -> tuple[ManagedProcess, ...]:
     """SuperLink, SuperExec and gateway, in the order in which they need each other."""
     settings = home.settings
     flower = control.commands(home.folder.resolve(), settings.superlink_port)
     gateway = (sys.executable, "-m", "server.gateway", str(home.folder.resolve()))
-    listens = _answers("127.0.0.1", settings.superlink_port, home.authority)
+    superlink_answers = _answers("127.0.0.1", settings.superlink_port, home.authority)
     return (
-        Child("superlink", flower["superlink"].command, flower["superlink"].env, listens),
-        Child("superexec", flower["superexec"].command, flower["superexec"].env),
-        Child("gateway", gateway, {"PYTHONPATH": str(Path(__file__).parents[2])},
+        ManagedProcess("superlink", flower["superlink"].command, flower["superlink"].env, superlink_answers),
+        ManagedProcess("superexec", flower["superexec"].command, flower["superexec"].env),
+        ManagedProcess("gateway", gateway, {"PYTHONPATH": str(Path(__file__).parents[2])},
               _answers("127.0.0.1", settings.port, home.authority)),
     )  # fmt: skip
 
 
-def _keep(home: Home, stop: threading.Event) -> None:
-    keeper, said = Keeper(home, control.Control(home.folder, home.settings.superlink_port)), ""
-    while not stop.wait(LOOK_EVERY_S):
+def _schedule(home: Home, stop: threading.Event) -> None:
+    scheduler = Scheduler(home, control.ControlApi(home.folder, home.settings.superlink_port))
+    last_problem = ""
+    while not stop.wait(TURN_EVERY_S):
         try:
-            problem = look_safely(keeper)
+            problem = turn_safely(scheduler)
             write_json(home.live / "keeper.json", {"at_s": time.time(), "problem": problem}, durably=False)
         except Exception:  # whatever it is, the processes must be kept
             log.exception("looking after the runs failed")
             problem = ""
-        if problem and problem != said:
+        if problem and problem != last_problem:
             log.warning("%s", problem)
-        said = problem
-    keeper.control.close()  # the SuperLink, asked to end, waits for its connections to be closed
+        last_problem = problem
+    scheduler.control.close()  # the SuperLink, asked to end, waits for its connections to be closed
 
 
 def _answers(host: str, port: int, authority: Path) -> Callable[[], bool]:
-    def look() -> bool:
+    def is_up() -> bool:
         try:
             context = ssl.create_default_context(cafile=str(authority))
             with socket.create_connection((host, port), 2.0) as raw, context.wrap_socket(raw, server_hostname=host):
@@ -91,7 +92,7 @@ def _answers(host: str, port: int, authority: Path) -> Callable[[], bool]:
         except OSError:
             return False
 
-    return look
+    return is_up
 
 
 def _refuse_taken(port: int, listen: str) -> None:

@@ -1,0 +1,1 @@
+"""Several runs beside each other: `python -m server compare`, and the page that it writes."""

@@ -1,0 +1,34 @@
+"""The command that serves the live page: dashboard."""
+
+import argparse
+
+from common.cli.command import Command
+from server.consortium.arguments import add_home
+from server.consortium.home import Home
+
+DASHBOARD = """A page for the browser: rounds as they happen, each site, what is waited for. It changes nothing.
+
+  python -m server dashboard                     prints a link that works once
+  python -m server dashboard --set-password      asks for a password, for those who come back
+
+It listens on this machine alone; from another, come through ssh: docs/dashboard.md."""
+
+
+def _dashboard_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--port", type=int, default=8765, metavar="N", help="where the page is (8765)")
+    parser.add_argument("--listen", default="127.0.0.1", metavar="IP", help="address of this machine (127.0.0.1)")
+    parser.add_argument("--set-password", action="store_true", help="ask for a password for the page, and set it")
+    add_home(parser)
+
+
+def _dashboard(options: argparse.Namespace) -> int:
+    from server.dashboard.page_server import ask_password, serve  # the web server takes a while to import
+
+    home = Home.at(options.home)
+    return ask_password(home) if options.set_password else serve(home, options.listen, options.port)
+
+
+COMMANDS = {
+    "dashboard": Command("a page that shows all of it, live", DASHBOARD, _dashboard_arguments, _dashboard,
+                         "the page is closed; runs go on."),
+}  # fmt: skip

@@ -1,0 +1,101 @@
+"""The commands about runs: run, follow, status, history, stop."""
+
+import argparse
+import time
+
+from common import config as configuration
+from common.cli import terminal
+from common.cli.command import Command
+from common.plans.plan import RunPlan
+from server.catalogue.catalogue import Catalogue
+from server.consortium.arguments import add_home, add_root, add_run
+from server.consortium.home import Home
+from server.consortium.log_proofs import ensure_voucher
+from server.runs import run_display
+from server.runs.run import OVER, Run
+
+RUN = """Sign a plan, ask the sites for it, and follow the run. Ctrl-C ends the following, not the run.
+
+  python -m server run configs/plan-template.yaml
+  python -m server run configs/plan-template.yaml federation.rounds=10 --wait-hours 48
+
+The configuration needs a section `plan`: dataset, labels, shape (docs/configuration.md). The run begins when
+every site of the cohort has decided, or after --wait-hours with those who approved. `data` and `sites` stay at
+home: they are for a rehearsal with simulate.py."""
+
+FOLLOW = """Follow a run that was submitted before. Ctrl-C ends the following, not the run.
+
+  python -m server follow"""
+
+STATUS = """One line a site: connected or not, since when, what it is doing; and what the run is waiting for.
+
+  python -m server status"""
+
+HISTORY = """All runs, with how they ended.
+
+  python -m server history"""
+
+STOP = """End a run; its checkpoint and its rounds stay. Without a name, the latest one.
+
+  python -m server stop pneumonia-1a2b3c4d"""
+
+
+def _run_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", metavar="PLAN", help="a configuration with a section `plan`")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="laid over the file")
+    parser.add_argument(
+        "--wait-hours", type=float, default=24.0, metavar="H", help="how long undecided sites are waited for (24)"
+    )
+    parser.add_argument("--no-follow", action="store_true", help="submit, and return at once")
+    add_root(parser)
+
+
+def _run(options: argparse.Namespace) -> int:
+    home = Home.at(options.home)
+    config = configuration.load(options.config, options.overrides)
+    plan = RunPlan.from_config(config, home.roster, roots := home.root_keys(options.root))
+    ensure_voucher(home, roots)
+    for doubt in Catalogue(home).doubts(plan.content):
+        print(f"Look again: {doubt}")
+    options.act.plan, options.act.facts["digest"] = plan.name, plan.digest
+    run = Run.begin(home, plan, options.wait_hours * 3600)
+    print(f"Run {run.name}: asking {', '.join(plan.content.cohort)}. Each decides: python -m client approve {run.name}")
+    return 0 if options.no_follow else run_display.follow(run, terminal.console())
+
+
+def _follow(options: argparse.Namespace) -> int:
+    return run_display.follow(Run.find(Home.at(options.home), options.name), terminal.console())
+
+
+def _status(options: argparse.Namespace) -> int:
+    run_display.status(Home.at(options.home), terminal.console())
+    return 0
+
+
+def _history(options: argparse.Namespace) -> int:
+    run_display.history(Home.at(options.home), terminal.console())
+    return 0
+
+
+def _stop(options: argparse.Namespace) -> int:
+    run = Run.find(Home.at(options.home), options.name)
+    options.act.plan = run.name
+    run.request_stop()
+    for _ in range(100):
+        if run.state.stage in OVER:
+            print(f"Run {run.name}: {run.state.stage}.")
+            return 0
+        time.sleep(0.1)
+    print(f"Run {run.name} will be stopped as soon as `python -m server start` is running.")
+    return 0
+
+
+COMMANDS = {
+    "run": Command("sign a plan, ask the sites, follow the run", RUN, _run_arguments, _run,
+                   "the run goes on; follow it again with `python -m server follow`."),
+    "follow": Command("follow a run", FOLLOW, add_run, _follow,
+                      "the run goes on; follow it again with the same command."),
+    "status": Command("who is connected, doing what, and who is waited for", STATUS, add_home, _status),
+    "history": Command("all runs, and how they ended", HISTORY, add_home, _history),
+    "stop": Command("end a run", STOP, add_run, _stop),
+}  # fmt: skip

@@ -1,0 +1,1 @@
+"""The coordinator's resident process, `python -m server start`: keeps the others alive, and the runs going."""
