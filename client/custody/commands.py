@@ -101,7 +101,9 @@ def _import(options: argparse.Namespace) -> int:
     )
     with Watch(1.0, terminal.console(errors=True)) as watch:
         outcome = importer.run(custody, request, lambda total: watch.advance(1 / total, "importing"), _record(options))
-    _show(outcome, len(outcome.problems) if options.list_all else LISTED, terminal.console())
+    console = terminal.console()
+    everything = options.list_all or not console.is_terminal  # nothing is shortened in a pipe or a file
+    _show(outcome, len(outcome.problems) if everything else LISTED, console)
     return 1 if outcome.problems else 0
 
 

@@ -13,6 +13,7 @@ from rich.text import Text
 from client.dataset import loading, splits
 from client.dataset.splits import Division
 from client.sources.case_table import SPLITS, Facts, Table
+from common.cli import terminal
 from common.cli.terminal import Sheet
 from common.config import Config, Synthetic
 from common.errors import ConfigError, DataError
@@ -21,8 +22,6 @@ from common.imaging import Pipeline
 FEW = 10
 """Fewer training cases of a class than this, or fewer held-out ones than half of it, are pointed out."""
 
-LISTED = 20
-"""Bad cases are listed up to this number, and the rest counted."""
 
 Level = Literal["ok", "warning", "error"]
 
@@ -34,6 +33,8 @@ class Finding:
     level: Level
     what: str
     todo: str = ""
+    items: tuple[str, ...] = ()
+    """One by one, where what is said is about several."""
 
 
 @dataclass(frozen=True)
@@ -119,9 +120,7 @@ def _unusable(data: _Data) -> Iterator[Finding]:
         return
     level: Level = "error" if data.config.data.on_error == "stop" else "warning"
     todo = "mend or remove them" + ("; or data.on_error: report" if level == "error" else "; a run leaves them out")
-    first_problems = [str(problem) for problem in problems[:LISTED]]
-    more = [f"and {len(problems) - LISTED} more"] if len(problems) > LISTED else []
-    yield Finding(level, "\n".join([f"{len(problems)} bad cases:", *first_problems, *more]), todo)
+    yield Finding(level, f"{len(problems)} bad cases:", todo, tuple(map(str, problems)))
 
 
 def _sizes_after(data: _Data) -> Iterator[Finding]:
@@ -160,8 +159,9 @@ def _shared_numbers(data: _Data) -> Iterator[Finding]:
     if shared_numbers := [patient for patient, at in sites.items() if patient and len(at) > 1]:
         yield Finding(
             "warning",
-            f"{len(shared_numbers)} patient numbers are in use at several sites: {_some(shared_numbers)}",
+            f"{len(shared_numbers)} patient numbers are in use at several sites:",
             "if they are the same people, merge their cases at one site",
+            tuple(shared_numbers),
         )
 
 
@@ -182,8 +182,8 @@ def _duplicates(data: _Data) -> Iterator[Finding]:
     for where, todo, belongs in kinds:
         if groups_here := [group for group in again if belongs(group)]:
             pairs = [(g[0], next((i for i in g[1:] if belongs([g[0], i])), g[1])) for g in groups_here]
-            names = [f"{data.table.images.name(i)} = {data.table.images.name(j)}" for i, j in pairs]
-            yield Finding("warning", f"{len(groups_here)} images are there again {where}: {_some(names)}", todo)
+            names = tuple(f"{data.table.images.name(i)} = {data.table.images.name(j)}" for i, j in pairs)
+            yield Finding("warning", f"{len(groups_here)} images are there again {where}:", todo, names)
             again = [group for group in again if group not in groups_here]
 
 
@@ -218,11 +218,7 @@ def _gaps(data: _Data) -> Iterator[Finding]:
 def _constant(data: _Data) -> Iterator[Finding]:
     flat = [data.table.images.name(i) for i, f in enumerate(data.facts) if f.darkest == f.brightest]
     if flat:
-        yield Finding("warning", f"{len(flat)} images have one value everywhere: {_some(flat)}", "look at them")
-
-
-def _some(things: Sequence[object]) -> str:
-    return "; ".join(str(thing) for thing in things[:3]) + (f"; and {len(things) - 3} more" if len(things) > 3 else "")
+        yield Finding("warning", f"{len(flat)} images have one value everywhere:", "look at them", tuple(flat))
 
 
 _LOOKS: tuple[Callable[[_Data], Iterator[Finding]], ...] = (
@@ -246,8 +242,9 @@ def show(report: Report, console: Console) -> None:
     console.print(sheet)
     for finding in report.findings:
         mark, colour = _MARKS[finding.level]
-        what = finding.what + (f"\n→ {finding.todo}" if finding.todo else "")
-        console.print(Text(f"{mark:5}", colour), what.replace("\n", f"\n{'':6}"))
+        lines = [*finding.what.split("\n"), *terminal.first(finding.items, console)]
+        lines += [f"→ {finding.todo}"] if finding.todo else []
+        console.print(Text(f"{mark:5}", colour), f"\n{'':6}".join(lines))
     errors = sum(finding.level == "error" for finding in report.findings)
     verdict = f"Not ready: {errors} error{'s' * (errors > 1)} to mend." if errors else "Ready to train."
     console.print(f"\n{verdict}")

@@ -167,7 +167,7 @@ def _disk(home: Home) -> Iterator[CheckResult]:
 
 
 def _release(home: Home) -> Iterator[CheckResult]:
-    yield CheckResult(True, f"{VERSION}, code {code_digest()[:12]}…")
+    yield CheckResult(True, f"{VERSION}, code {code_digest()}")
 
 
 def _plans(home: Home) -> Iterator[CheckResult]:

@@ -244,7 +244,7 @@ def table(path: Path, rows: Sequence[CaseRow], problems: list[Problem], source: 
     if problems and stop:
         raise refuse(problems, str(path))
     if not cases:
-        raise DataError(f"{path}: no image that can be read.\n" + "\n".join(f"  {p}" for p in problems[:20]))
+        raise refuse(problems, f"{path}: no image that can be read")
     labels = [row.label for row, _, _ in cases]
     names, classes = merge(str(path), labels, sorted(set(labels)), source.groups, source.labels)
     sites = [row.site for row, _, _ in cases if row.site]

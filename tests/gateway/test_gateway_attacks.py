@@ -475,7 +475,7 @@ def test_those_who_say_nothing_or_a_letter_now_and_then_are_cut_off_in_time(
     refused("board: half a body", door.say(half), "408 slow")
     node = http(f"POST {PULL} HTTP/1.1", node_headers(door.key("Lisbon")) | {"content-length": "100"}, b"x" * 50)
     refused("a member: half a body", door.say(node), "408 slow")
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 30
     with door.client() as others:
         assert others.get("/v1/consilium/health").status_code == 200
 
