@@ -16,7 +16,7 @@ os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
 from client import app
 from client.connection.fleet_client import Endpoint
 from client.connection.node import serve
-from client.connection.retry import SiteStatus
+from client.connection.retry import ConnectionStatus
 from client.home import Home
 from client.plans import sync
 from client.plans.inbox import PlanInbox
@@ -39,7 +39,7 @@ class ResidentProcess:
 
     home: Home
     stop: threading.Event = field(default_factory=threading.Event)
-    _doing: SiteStatus = field(default_factory=lambda: SiteStatus("connecting"))
+    _doing: ConnectionStatus = field(default_factory=lambda: ConnectionStatus("connecting"))
     _changed: threading.Event = field(default_factory=threading.Event)
     _images: sync.ImageState = sync.READY
     _answered: bool = False
@@ -69,7 +69,7 @@ class ResidentProcess:
         )  # fmt: skip
         threads[0].join(timeout=3.0)  # it says goodbye
 
-    def _tell(self, doing: SiteStatus) -> None:
+    def _tell(self, doing: ConnectionStatus) -> None:
         self._doing = doing
         self._answered |= doing.what == "sending"
         self._changed.set()

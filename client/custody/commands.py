@@ -12,7 +12,7 @@ from rich.console import Console
 
 from client.custody import lifecycle
 from client.custody.encrypted_dataset import EncryptedDataset
-from client.custody.gate import Event, Record
+from client.custody.events import Event, Record
 from client.custody.key_ring import Custody
 from client.custody.options import OPTIONS, Option
 from client.home import Home, home_option

@@ -15,7 +15,7 @@ import numpy as np
 from client.custody import encrypted_dataset, import_workers, intake
 from client.custody.dataset_index import Case
 from client.custody.dataset_writer import DatasetWriter, SealedObject, open_for_writing
-from client.custody.gate import Event, Record, unrecorded
+from client.custody.events import Event, Record, unrecorded
 from client.custody.import_workers import IntakeResult
 from client.custody.intake import AlreadyStored, Intake
 from client.custody.key_ring import Custody

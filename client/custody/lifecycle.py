@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from client.custody import disk, encrypted_dataset, wrapped_keys
-from client.custody.gate import Event, Record, unrecorded
+from client.custody.events import Event, Record, unrecorded
 from client.custody.key_ring import Custody, DatasetNote, new_key, read_recovery
 from common.errors import ConfigError, CustodyError
 from common.trust.joining import checked_name
