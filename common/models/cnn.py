@@ -26,7 +26,7 @@ tensorflow_loading.load("tensorflow")
 
 from common.models.architectures import Shape
 from common.models.gradcam import grad_cam
-from common.models.training_graphs import LoopVariables, TrainingInputs, graphs
+from common.models.training_graphs import OptimizerState, TrainingInputs, graphs
 
 SCORED_TOGETHER_PX = 1 << 18
 """Pixels in one batch of `scores`: bounds the memory, whatever the size of the images."""
@@ -74,7 +74,7 @@ class KerasCnn:
             np.float32(work.local.weight_decay),
         )
         state, loss_sum, correct = self._graphs.train[work.local.optimizer](
-            cases.images, cases.labels.astype(np.int32), LoopVariables(start, *self._unpack(moments, none)), course
+            cases.images, cases.labels.astype(np.int32), OptimizerState(start, *self._unpack(moments, none)), course
         )
         return Fitted(
             weights=self._graphs.split(state.weights),
@@ -104,7 +104,7 @@ class KerasCnn:
         first, second = (self._graphs.flat(moments, "moments", prefix) for prefix in ("first/", "second/"))
         return first, np.maximum(second, 0.0), np.float32(moments["steps"][0])
 
-    def _pack(self, state: LoopVariables) -> Tensors:
+    def _pack(self, state: OptimizerState) -> Tensors:
         moments = self._graphs.split(state.first, "first/") | self._graphs.split(state.second, "second/")
         return moments | {"steps": state.time.numpy().reshape(1)}
 

@@ -49,7 +49,7 @@ class TrainingInputs(NamedTuple):
     """float32: weight decay of the kernels."""
 
 
-class LoopVariables(NamedTuple):
+class OptimizerState(NamedTuple):
     """What training changes step by step: weights, and the optimiser's moments."""
 
     weights: Any
@@ -74,7 +74,7 @@ class Graphs:
         images, vector, number = tf.TensorSpec([None, *shape]), tf.TensorSpec([self.count]), tf.TensorSpec([])
         labels, order = tf.TensorSpec([None], tf.int32), tf.TensorSpec([None, None], tf.int32)
         seed = tf.TensorSpec([2], tf.int32)
-        state = LoopVariables(vector, vector, vector, number)
+        state = OptimizerState(vector, vector, vector, number)
         course = TrainingInputs(order, tf.TensorSpec([None]), seed, vector, number, vector, number)
         self.train: dict[str, Callable[..., Any]] = {
             rule.__name__: tf.function(partial(self._train, rule), input_signature=[images, labels, state, course])
@@ -130,8 +130,8 @@ class Graphs:
         return logits
 
     def _train(
-        self, rule: "Rule", images: tf.Tensor, labels: tf.Tensor, state: LoopVariables, course: TrainingInputs
-    ) -> tuple[LoopVariables, tf.Tensor, tf.Tensor]:
+        self, rule: "Rule", images: tf.Tensor, labels: tf.Tensor, state: OptimizerState, course: TrainingInputs
+    ) -> tuple[OptimizerState, tf.Tensor, tf.Tensor]:
         """All steps of one call; also the sum of the losses and the number of right answers along the way."""
         loss_sum, correct = tf.constant(0.0), tf.constant(0)
         for step in tf.range(tf.shape(course.order)[0]):
@@ -155,20 +155,20 @@ class Graphs:
         return state, loss_sum, correct
 
 
-Rule = Callable[[LoopVariables, tf.Tensor, tf.Tensor], LoopVariables]
+Rule = Callable[[OptimizerState, tf.Tensor, tf.Tensor], OptimizerState]
 DIVERGED = "If it was this training that diverged, lower federation.local.learning_rate."
 
 
-def adam(state: LoopVariables, gradient: tf.Tensor, rate: tf.Tensor) -> LoopVariables:
+def adam(state: OptimizerState, gradient: tf.Tensor, rate: tf.Tensor) -> OptimizerState:
     """One step of Adam."""
     time = state.time + 1.0
     first = BETA_1 * state.first + (1.0 - BETA_1) * gradient
     second = BETA_2 * state.second + (1.0 - BETA_2) * tf.square(gradient)
     rate *= tf.sqrt(1.0 - tf.pow(BETA_2, time)) / (1.0 - tf.pow(BETA_1, time))
-    return LoopVariables(state.weights - rate * first / (tf.sqrt(second) + EPSILON), first, second, time)
+    return OptimizerState(state.weights - rate * first / (tf.sqrt(second) + EPSILON), first, second, time)
 
 
-def sgd(state: LoopVariables, gradient: tf.Tensor, rate: tf.Tensor) -> LoopVariables:
+def sgd(state: OptimizerState, gradient: tf.Tensor, rate: tf.Tensor) -> OptimizerState:
     """One step of plain gradient descent."""
     return state._replace(weights=state.weights - rate * gradient)
 

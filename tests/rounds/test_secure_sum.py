@@ -88,9 +88,9 @@ def test_the_solver_asks_for_as_many_points_as_the_layouts_have() -> None:
     st.sampled_from(["fedavg", "scaffold", "fedadam"]), st.integers(1, 5), st.booleans(),
 )  # fmt: skip
 def test_every_layout_that_is_derived_has_room_for_all_sites(
-    kind: str, sites: int, most: float, clip: float, strategy: str, key_periods: int, moments: bool
+    kind: str, sites: int, most: float, clip: float, strategy: str, epochs: int, moments: bool
 ) -> None:
-    local = {"key periods": key_periods, "moments": "averaged" if moments and strategy != "scaffold" else "fresh"}
+    local = {"epochs": epochs, "moments": "averaged" if moments and strategy != "scaffold" else "fresh"}
     local |= {"optimizer": "sgd"} if strategy == "scaffold" else {}
     told = config(kind, weight_bound=most, clip=clip, strategy=strategy, local=local)
     for exchange in exchanges(told, build(told.model, SHAPE, 2), *ABOUT, sites).values():
