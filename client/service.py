@@ -16,7 +16,7 @@ os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
 from client import app
 from client.connection.fleet_client import Endpoint
 from client.connection.node import serve
-from client.connection.retry import SiteStatus
+from client.connection.retry import ConnectionStatus
 from client.home import Home
 from client.plans import sync
 from client.plans.inbox import PlanInbox
@@ -39,7 +39,7 @@ class ResidentProcess:
 
     home: Home
     stop: threading.Event = field(default_factory=threading.Event)
-    _status: SiteStatus = field(default_factory=lambda: SiteStatus("connecting"))
+    _status: ConnectionStatus = field(default_factory=lambda: ConnectionStatus("connecting"))
     _has_news: threading.Event = field(default_factory=threading.Event)
     _images: sync.ImageState = sync.READY
     _has_answered: bool = False
@@ -68,7 +68,7 @@ class ResidentProcess:
         serve(endpoint, app.app, node_config, home.folder / "journal", self._note_status, self.stop)
         threads[0].join(timeout=3.0)  # it says goodbye
 
-    def _note_status(self, status: SiteStatus) -> None:
+    def _note_status(self, status: ConnectionStatus) -> None:
         self._status = status
         self._has_answered |= status.what == "sending"
         self._has_news.set()

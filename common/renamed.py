@@ -34,7 +34,7 @@ MODULES = {
     "client.comparing": "client.comparison.commands",
     "client.custody.disk": "client.custody.dataset_writer",
     "client.custody.envelope": "client.custody.sealing",
-    "client.custody.gate": "client.custody.lifecycle",
+    "client.custody.gate": "client.custody.events",
     "client.custody.index": "client.custody.dataset_index",
     "client.custody.keys": "client.custody.key_ring",
     "client.custody.options": "client.custody.dataset_index",

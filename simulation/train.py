@@ -8,7 +8,7 @@ from common.config import Config
 from common.metrics import performance
 from server.rounds import checkpoint, loop
 from server.rounds.aggregation import Aggregator
-from server.rounds.loop import RoundRecord, TrainingState
+from server.rounds.loop import LoopState, RoundRecord
 from server.rounds.secure_sum import SecureSum
 from simulation.experiment import Experiment, TrainedModel
 
@@ -49,7 +49,7 @@ def train(experiment: Experiment, name: str, config: Config, aggregator: Aggrega
     )
 
 
-def _is_first_evaluation(state: TrainingState) -> bool:
+def _is_first_evaluation(state: LoopState) -> bool:
     *before, last = state.records
     return bool(last.validation) and not any(record.validation for record in before)
 

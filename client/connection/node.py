@@ -38,10 +38,10 @@ from client.connection.fast_path import FastPath
 from client.connection.fleet_client import Endpoint, NobodyWaitsError, UnknownKeyError, ask, fleet
 from client.connection.message_handler import MessageHandler
 from client.connection.message_journal import NODE, Journal
-from client.connection.retry import FIRST_PAUSE_S, LONGEST_PAUSE_S, RetryLoop, SiteStatus, StoppedError
+from client.connection.retry import FIRST_PAUSE_S, LONGEST_PAUSE_S, ConnectionStatus, RetryLoop, StoppedError
 from common.errors import ConfigError, LinkError, WireError
 
-__all__ = ["FLOWER", "Endpoint", "SiteStatus", "serve"]
+__all__ = ["FLOWER", "ConnectionStatus", "Endpoint", "serve"]
 
 FLOWER = "1.42.0"
 """Inner modules of Flower are used here: of this release, and no other."""
@@ -68,7 +68,7 @@ def serve(
     app: ClientApp,
     node_config: Mapping[str, str | int | float | bool],
     journal: Path,
-    on_status: Callable[[SiteStatus], None],
+    on_status: Callable[[ConnectionStatus], None],
     stop: threading.Event,
     on_hang: Callable[[], None] = start_again,
 ) -> None:

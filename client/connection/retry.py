@@ -20,7 +20,7 @@ Activity = Literal["connecting", "idle", "working", "sending", "waiting"]
 
 
 @dataclass(frozen=True)
-class SiteStatus:
+class ConnectionStatus:
     """What the site is doing, for people: nothing of the data, no secret."""
 
     what: Activity
@@ -50,10 +50,10 @@ class RetryLoop:
 
     endpoint: Endpoint
     folder: Path
-    on_status: Callable[[SiteStatus], None]
+    on_status: Callable[[ConnectionStatus], None]
     stop: threading.Event
     clock: Clock = field(default_factory=Clock)
-    status: SiteStatus = SiteStatus("connecting")
+    status: ConnectionStatus = ConnectionStatus("connecting")
     _has_warned: bool = False
     """The clock was spoken of."""
 
@@ -95,7 +95,7 @@ class RetryLoop:
         if (what, detail, error) == (before.what, before.detail, before.error):
             return
         since_s = before.since_s if what == before.what and before.since_s else self.clock.now()
-        self.status = SiteStatus(what, detail, since_s, error, code)
+        self.status = ConnectionStatus(what, detail, since_s, error, code)
         if error and error != before.error:
             log.warning("%s", error)
         elif before.error and not error:

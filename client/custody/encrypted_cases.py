@@ -15,7 +15,7 @@ from client.readers import Frames
 from client.readers.source import BytesFile
 from client.sources import file_list
 from client.sources.case_table import Problem, Table, located
-from client.sources.file_list import CaseRow
+from client.sources.csv_list import CaseRow
 from common.config import Encrypted
 from common.errors import ConfigError, CustodyError, ImageError
 

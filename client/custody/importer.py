@@ -15,15 +15,15 @@ import numpy as np
 from client.custody import encrypted_dataset, import_workers, intake
 from client.custody.dataset_index import Case, Option
 from client.custody.dataset_writer import DatasetWriter, SealedObject, open_for_writing
+from client.custody.events import Event, Record, unrecorded
 from client.custody.import_workers import IntakeResult
 from client.custody.intake import AlreadyStored, Intake
 from client.custody.key_ring import Custody
-from client.custody.lifecycle import Event, Record, unrecorded
 from client.custody.pseudonyms import Pseudonyms
 from client.readers.source import ImageFile
 from client.sources import file_list, npz
 from client.sources.case_table import Problem, located
-from client.sources.file_list import CaseRow
+from client.sources.csv_list import CaseRow
 from common.config import Folder, Manifest, Npz
 from common.errors import ConfigError, DataError, ImageError
 

@@ -2,36 +2,14 @@
 
 import os
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from client.custody import encrypted_dataset, wrapped_keys
+from client.custody.events import Event, Record, unrecorded
 from client.custody.key_ring import Custody, DatasetNote, new_key, read_recovery
 from common.errors import ConfigError, CustodyError
 from common.storage.files import flush_folder
 from common.trust.joining import checked_name
-
-Action = Literal["begin", "import", "verify", "rotate", "recover", "adopt", "destroy", "list", "show"]
-
-
-@dataclass(frozen=True)
-class Event:
-    """One thing that was done, for whoever keeps account of it. It holds no file name and no patient."""
-
-    action: Action
-    dataset: str
-    """Name and identity, or nothing where it concerns all."""
-    outcome: Literal["done", "failed"]
-    facts: Mapping[str, int | str] = field(default_factory=dict)
-
-
-Record = Callable[[Event], None]
-
-
-def unrecorded(event: Event) -> None:
-    """Where nobody keeps account."""
 
 
 def rotate(custody: Custody, recovery: Path | None = None, record: Record = unrecorded) -> list[Path]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from client.connection.gateway_client import GatewayClient
-from client.connection.retry import SiteStatus
+from client.connection.retry import ConnectionStatus
 from client.home import Home
 from client.plans import judge
 from client.plans.inbox import PlanInbox
@@ -82,7 +82,7 @@ def send_decision(home: Home, decision: Decision) -> str:
         return str(error)
 
 
-def report_status(home: Home, status: SiteStatus | None, images: ImageState, ready: Iterable[str] = ()) -> None:
+def report_status(home: Home, status: ConnectionStatus | None, images: ImageState, ready: Iterable[str] = ()) -> None:
     """Tell the coordinator what this site is doing; none: it stops. Whether that succeeds does not matter.
 
     Args:

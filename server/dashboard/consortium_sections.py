@@ -13,7 +13,7 @@ from server.processes import process_table
 from server.report import catalogue_page as report
 from server.report.markup import Child, el, figure, table
 from server.runs.run import OVER
-from server.runs.status import RunSummary, SiteStatus, ago, is_service_running, run_history
+from server.runs.status import MemberStatus, RunSummary, ago, is_service_running, run_history
 
 SIGNS = {"connected": "●", "silent": "◐", "lost": "✕", "stopped": "■", "away": "○"}
 WORDS = {
@@ -52,7 +52,7 @@ def hospitals(view: ConsortiumView) -> Marks:
     return [_stacking_table("Every hospital on the roster, as the coordinator knows it", head, rows)]
 
 
-def _site(view: ConsortiumView, one: SiteStatus, since_s: float) -> dict[str, Child]:
+def _site(view: ConsortiumView, one: MemberStatus, since_s: float) -> dict[str, Child]:
     """A site's cells by their column."""
     if one.is_connected:
         when = (

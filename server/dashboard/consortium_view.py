@@ -10,7 +10,7 @@ from common.storage.files import read_json
 from server.consortium.home import Home
 from server.report.markup import Child
 from server.runs.run import OVER, Run
-from server.runs.status import SiteStatus, current_run, site_statuses
+from server.runs.status import MemberStatus, current_run, site_statuses
 
 STAGES = {"waiting": "◔ waiting", "running": "▶ running", "finished": "✓ finished", "failed": "✕ failed",
           "stopped": "■ stopped"}  # fmt: skip
@@ -29,7 +29,7 @@ class ConsortiumView:
     """The run that is shown."""
     stage: str
     rounds: list[dict[str, Any]]
-    sites: list[SiteStatus]
+    sites: list[MemberStatus]
 
     @classmethod
     def at(cls, home: Home, name: str = "") -> "ConsortiumView":

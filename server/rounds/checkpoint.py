@@ -21,7 +21,7 @@ from common.algorithms.course import Place
 from common.errors import RunError, WireError
 from common.storage import tensorfile
 from common.types import Tensors, prefixed, under
-from server.rounds.loop import RoundRecord, TrainingState
+from server.rounds.loop import LoopState, RoundRecord
 
 log = logging.getLogger("consilium")
 
@@ -29,7 +29,7 @@ PARTS = ("state", "recipe", "likeness", "judged")
 """The arrays of a `Place`, by name."""
 
 
-def save(path: Path, state: TrainingState, sites: Mapping[str, Tensors], digest: str) -> None:
+def save(path: Path, state: LoopState, sites: Mapping[str, Tensors], digest: str) -> None:
     """Write a checkpoint, twice. `digest` names the run that it belongs to; `sites` is what simulated sites keep."""
     tensors = prefixed("state", state.state) | prefixed("best", state.best)
     tensors |= prefixed("counts", state.best_counts) | prefixed("recipe", state.normalisation)
@@ -42,7 +42,7 @@ def save(path: Path, state: TrainingState, sites: Mapping[str, Tensors], digest:
         tensorfile.write_atomically(copy, content)
 
 
-def load(path: Path, sites: tuple[str, ...], digest: str) -> tuple[TrainingState, dict[str, Tensors]] | None:
+def load(path: Path, sites: tuple[str, ...], digest: str) -> tuple[LoopState, dict[str, Tensors]] | None:
     """The state and the sites' states, from the newest good copy; None where there is no checkpoint yet.
 
     Raises:
@@ -68,7 +68,7 @@ def load(path: Path, sites: tuple[str, ...], digest: str) -> tuple[TrainingState
             f"{path}: belongs to a run of another configuration or other data. "
             "Resume with the configuration it was started with, or give another --out."
         )
-    state = TrainingState(
+    state = LoopState(
         place=Place("train", about["round"], *(under(part, tensors) for part in PARTS)),
         best=under("best", tensors),
         best_round=about["best_round"],

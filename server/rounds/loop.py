@@ -47,8 +47,8 @@ class RoundRecord:
 
 
 @dataclass(frozen=True)
-class TrainingState:
-    """Where a training stands after a round: all that a resume needs."""
+class LoopState:
+    """Where the round loop stands after a round: all that a resume needs."""
 
     place: Place
     """Before the next round."""
@@ -80,7 +80,7 @@ class TrainingState:
         return {"round": self.round, "best_round": self.best_round, "records": [asdict(r) for r in self.records]}
 
 
-def begin(course: Course, aggregator: Aggregator) -> TrainingState:
+def begin(course: Course, aggregator: Aggregator) -> LoopState:
     """Before the first round; where the preprocessing needs federated mean and variance, the sites are asked for them.
 
     Raises:
@@ -96,7 +96,7 @@ def begin(course: Course, aggregator: Aggregator) -> TrainingState:
                 f"(federation.quorum; with federation.secure more than two thirds). "
                 f"Silent: {', '.join(total.dropouts)}."
             )
-    return TrainingState(place, course.algorithm.weights(place.state), -1, {}, ())
+    return LoopState(place, course.algorithm.weights(place.state), -1, {}, ())
 
 
 def ask(course: Course, aggregator: Aggregator, place: Place) -> RoundTotal:
@@ -104,7 +104,7 @@ def ask(course: Course, aggregator: Aggregator, place: Place) -> RoundTotal:
     return aggregator.total(course.request(place), course.cohort(place), course.plan.timeout_s, place)
 
 
-def run(course: Course, aggregator: Aggregator, state: TrainingState | None = None) -> Iterator[TrainingState]:
+def run(course: Course, aggregator: Aggregator, state: LoopState | None = None) -> Iterator[LoopState]:
     """All rounds of a run, the state after each; begins at the start, or goes on from the state given.
 
     Raises:
@@ -117,7 +117,7 @@ def run(course: Course, aggregator: Aggregator, state: TrainingState | None = No
     refuse_untrained(course, state)
 
 
-def refuse_untrained(course: Course, state: TrainingState) -> None:
+def refuse_untrained(course: Course, state: LoopState) -> None:
     """A run in which nothing was trained has failed.
 
     Raises:
@@ -132,7 +132,7 @@ def refuse_untrained(course: Course, state: TrainingState) -> None:
         )
 
 
-def run_round(course: Course, aggregator: Aggregator, state: TrainingState) -> TrainingState:
+def run_round(course: Course, aggregator: Aggregator, state: LoopState) -> LoopState:
     """One round: train, step, evaluate, remember."""
     started_s, before = time.monotonic(), state.place
     total = ask(course, aggregator, before)

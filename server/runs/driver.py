@@ -21,7 +21,7 @@ from common.storage.files import write_json
 from server import report
 from server.results import outcome_counts, result_json
 from server.rounds import checkpoint, loop
-from server.rounds.loop import TrainingState
+from server.rounds.loop import LoopState
 from server.rounds.secure_sum import make_secure
 from server.rounds.transcripts import Transcripts
 from server.runs.run import Run
@@ -72,7 +72,7 @@ def carry_out(run: Run, transport: ConnectedTransport, workload: Workload = trai
 class TrainingOutcome:
     """What came out of a training."""
 
-    state: TrainingState
+    state: LoopState
     sites: tuple[str, ...]
 
 
@@ -91,7 +91,7 @@ def _rounds(run: Run, transport: ConnectedTransport) -> TrainingOutcome:
     whole_s = LONGEST_PAUSE_S if course.algorithm.cohort_must_be_whole else 0.0
     path = run.folder / "federated.checkpoint"
 
-    def save(state: TrainingState) -> TrainingState:
+    def save(state: LoopState) -> LoopState:
         until_there_is_room(lambda: checkpoint.save(path, state, {}, run.plan.digest))
         until_there_is_room(lambda: run.remember(state.records))
         return state
@@ -133,7 +133,7 @@ def wait_for_quorum(run: Run, transport: ConnectedTransport, quorum: int, whole_
         time.sleep(LOOK_EVERY_S)
 
 
-def _pause(state: TrainingState) -> None:
+def _pause(state: LoopState) -> None:
     """After void rounds, longer and longer: what is wrong at the sites takes people to mend, and rounds are few."""
     void = next((i for i, r in enumerate(reversed(state.records)) if not r.void), len(state.records))
     if void:

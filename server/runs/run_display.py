@@ -13,7 +13,7 @@ from server.consortium.home import Home
 from server.processes import process_table
 from server.runs.run import OVER, Run
 from server.runs.status import (
-    SiteStatus,
+    MemberStatus,
     ago,
     current_run,
     describe_run,
@@ -86,7 +86,7 @@ def history(home: Home, console: Console) -> None:
     console.print(table)
 
 
-def _connected(one: SiteStatus, now: float) -> Text:
+def _connected(one: MemberStatus, now: float) -> Text:
     if one.is_connected:
         return Text.assemble(("yes", "green"), f", {ago(now, one.since_s)}")
     return Text.assemble(("no", "red"), f", {one.absence(now)}")

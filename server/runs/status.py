@@ -46,7 +46,7 @@ Connection = Literal["connected", "silent", "lost", "stopped", "away"]
 
 
 @dataclass(frozen=True)
-class SiteStatus:
+class MemberStatus:
     """One site, as the coordinator knows it."""
 
     site: str
@@ -91,7 +91,7 @@ class RunSummary:
     why: str
 
 
-def site_statuses(home: Home, run: Run | None = None) -> list[SiteStatus]:
+def site_statuses(home: Home, run: Run | None = None) -> list[MemberStatus]:
     """How every active member fares."""
     contacts, reports = glance(home.live / "heard.json") or {}, SiteReports(home)
     now = time.time()
@@ -105,7 +105,7 @@ def site_statuses(home: Home, run: Run | None = None) -> list[SiteStatus]:
         refusal = progress.refused.get(site, "") if progress else ""
         doing = " ".join(filter(None, (ACTIVITIES.get(report.get("what", ""), ""), report.get("detail", ""))))
         statuses.append(
-            SiteStatus(
+            MemberStatus(
                 site, connection, contact.get("at_s"), contact.get("since_s"),
                 doing if connection in ("connected", "silent") else "",
                 report.get("error", "") or refusal, decisions[site].verdict if site in decisions else "",
@@ -160,7 +160,7 @@ def describe_waiting(run: Run) -> str:
     return f"Waiting{limit} for {reasons}."
 
 
-def why(status: SiteStatus, since_s: float, now: float) -> str:
+def why(status: MemberStatus, since_s: float, now: float) -> str:
     """Why a site is waited for."""
     if not status.is_connected:
         return f"{status.site} ({status.absence(now)}: is its client running, and does the network let it out?)"

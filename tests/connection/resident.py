@@ -21,7 +21,7 @@ from flwr.supercore import date
 
 from client.connection.fleet_client import Endpoint
 from client.connection.node import serve
-from client.connection.retry import SiteStatus
+from client.connection.retry import ConnectionStatus
 
 
 def count(context: Context) -> int:
@@ -87,7 +87,7 @@ def main(folder: Path) -> None:
     if told["clock_off_s"]:
         set_clock_off(told["clock_off_s"])
 
-    def tell(doing: SiteStatus) -> None:
+    def tell(doing: ConnectionStatus) -> None:
         with (folder / "told").open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(doing)) + "\n")
 

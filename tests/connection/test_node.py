@@ -32,7 +32,7 @@ from client.connection import node
 from client.connection.fleet_client import Clock, Endpoint
 from client.connection.message_journal import Journal
 from client.connection.node import FLOWER, serve
-from client.connection.retry import SiteStatus
+from client.connection.retry import ConnectionStatus
 from common.errors import ConfigError, RunError, WireError
 from tests.connection.resident import site
 from tests.superlink.superlink import SuperLink, authority, free_port
@@ -75,10 +75,10 @@ class Resident:
         self.process.send_signal(how)
         return self.process.wait(60)
 
-    def told(self) -> list[SiteStatus]:
+    def told(self) -> list[ConnectionStatus]:
         path = self.folder / "told"
         return (
-            [SiteStatus(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+            [ConnectionStatus(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
             if path.exists()
             else []
         )
@@ -104,9 +104,9 @@ def resident(superlink: SuperLink, tmp_path: Path) -> Iterator[Callable[..., Res
 
 
 @contextmanager
-def thread(link: Endpoint, folder: Path, **more: Any) -> Iterator[list[SiteStatus]]:
+def thread(link: Endpoint, folder: Path, **more: Any) -> Iterator[list[ConnectionStatus]]:
     """A site in a thread of this process; what it tells."""
-    told: list[SiteStatus] = []
+    told: list[ConnectionStatus] = []
     stop = threading.Event()
     work = threading.Thread(target=serve, args=(link, site(folder), {}, folder / "journal", told.append, stop))
     work.start()

@@ -21,7 +21,7 @@ from common.messages.answer_layout import exchanges
 from common.messages.transport import Answer, Reply, Request
 from common.types import Tensors, under
 from server.rounds import checkpoint, loop
-from server.rounds.loop import TrainingState
+from server.rounds.loop import LoopState
 from server.rounds.secure_sum import SecureSum
 from server.rounds.transcripts import Transcripts
 from tests.rounds.test_secure_sum import silent_at
@@ -115,7 +115,7 @@ def test_a_site_that_was_away_is_shown_what_it_missed_before_it_is_asked_again(t
     assert same_bits(where(aggregator).state, last.state)
 
 
-def resumed(told: Config, folder: Path, luck: dict[str, float]) -> TrainingState:
+def resumed(told: Config, folder: Path, luck: dict[str, float]) -> LoopState:
     """One round in a process of its own, as `simulate.py` goes on."""
     world = World(told, **luck)
     aggregator = world.secure(transcripts=(keep := kept(folder)))

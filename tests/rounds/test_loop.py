@@ -19,7 +19,7 @@ from common.models import Model, Work, build
 from common.types import Cases, SiteCases, Tensors, prefixed
 from server.rounds import checkpoint, loop
 from server.rounds.aggregation import PlainSum
-from server.rounds.loop import TrainingState
+from server.rounds.loop import LoopState
 
 SHAPE = (12, 12, 1)
 RECIPE = Pipeline(())
@@ -54,9 +54,7 @@ def course(federation_: Federation, model: Model, way: InMemory, normalises: boo
     return Course(federation_, Averaging(federation_, model, 1, len(sites)), sites, 1, RECIPE.fingerprint(), normalises)
 
 
-def finish(
-    federation_: Federation, model: Model, way: InMemory, standing: TrainingState | None = None
-) -> TrainingState:
+def finish(federation_: Federation, model: Model, way: InMemory, standing: LoopState | None = None) -> LoopState:
     *_, last = loop.run(course(federation_, model, way), PlainSum(way), standing)
     return last
 

@@ -12,7 +12,7 @@ from common.algorithms.solver import RoundTotal
 from common.errors import PolicyError
 from common.types import under
 from server.rounds import checkpoint, loop
-from server.rounds.loop import TrainingState
+from server.rounds.loop import LoopState
 from server.rounds.transcripts import Transcripts
 from tests.rounds.world import SGD, World, config, same_bits
 
@@ -22,25 +22,25 @@ TOLD: dict[str, Any] = {"rounds": 14, "patience": 2, "local": HASTY, "clip": 8.0
 
 
 @pytest.fixture(scope="module")
-def plain() -> TrainingState:
+def plain() -> LoopState:
     """The run without secure aggregation."""
     world = World(config(**TOLD))
     return world.run(world.plain())
 
 
-def test_a_run_stops_when_no_evaluation_was_better_for_as_long_as_patience_says(plain: TrainingState) -> None:
+def test_a_run_stops_when_no_evaluation_was_better_for_as_long_as_patience_says(plain: LoopState) -> None:
     losses = [record.validation["loss"] for record in plain.records]
     assert losses[plain.best_round] == min(losses)  # type: ignore[type-var]
     assert len(losses) == plain.best_round + 1 + 2 < 14
 
 
-def test_under_masks_it_stops_at_the_same_round_with_the_same_choice(plain: TrainingState) -> None:
+def test_under_masks_it_stops_at_the_same_round_with_the_same_choice(plain: LoopState) -> None:
     world = World(config(**TOLD))
     last = world.run(world.secure())
     assert (len(last.records), last.best_round) == (len(plain.records), plain.best_round)
 
 
-def test_a_run_resumed_after_every_round_stops_at_the_same_round(plain: TrainingState, tmp_path: Path) -> None:
+def test_a_run_resumed_after_every_round_stops_at_the_same_round(plain: LoopState, tmp_path: Path) -> None:
     standing, rounds = None, 0
     while True:  # a new process, as it were, for every round
         world = World(config(**TOLD))

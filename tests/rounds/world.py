@@ -20,7 +20,7 @@ from common.trust.enrolment import simulated_consortium
 from common.types import Cases, SiteCases, Tensors
 from server.rounds import loop
 from server.rounds.aggregation import Aggregator, PlainSum
-from server.rounds.loop import TrainingState
+from server.rounds.loop import LoopState
 from server.rounds.secure_sum import SecureSum, make_secure
 from server.rounds.transcripts import Transcripts
 
@@ -106,7 +106,7 @@ class World:
 
         return listen
 
-    def run(self, aggregator: Aggregator, standing: TrainingState | None = None) -> TrainingState:
+    def run(self, aggregator: Aggregator, standing: LoopState | None = None) -> LoopState:
         *_, last = loop.run(self.course, aggregator, standing)
         return last
 

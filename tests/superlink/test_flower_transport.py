@@ -34,7 +34,7 @@ from common.trust.enrolment import simulated_consortium
 from common.types import Tensors, under
 from server import app_simulated
 from server.rounds import checkpoint, loop
-from server.rounds.loop import TrainingState
+from server.rounds.loop import LoopState
 from server.rounds.secure_sum import make_secure
 from server.superlink.flower_transport import FlowerTransport
 from tests.superlink.grid import grid_of
@@ -89,7 +89,7 @@ def in_memory(config: Config) -> InMemory:
     return InMemory(answers, misfortunes=misfortunes(config))
 
 
-def rounds(config: Config, transport: Transport, standing: TrainingState | None = None) -> Iterator[TrainingState]:
+def rounds(config: Config, transport: Transport, standing: LoopState | None = None) -> Iterator[LoopState]:
     data = loading.load(config, 1)
     shape = data.sites[0].train.images.shape[1:]
     model = build(config.model, shape, len(data.labels))
@@ -133,7 +133,7 @@ def test_a_simulation_resumed_over_either_engine_brings_back_what_its_sites_kept
     config = load(tmp_path, CNN, "federation.rounds=4")
     *_, expected = rounds(config, in_memory(config))
 
-    def go_on(transport: Transport) -> TrainingState:
+    def go_on(transport: Transport) -> LoopState:
         standing = None
         if found := checkpoint.load(tmp_path / "c", transport.sites(), "digest"):
             standing = found[0]
