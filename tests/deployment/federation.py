@@ -49,7 +49,7 @@ class Federation:
     def _command(self, who: str, *arguments: str) -> str:
         done = subprocess.run(
             [*self.prefix.get(who, []), sys.executable, "-m", *arguments],
-            cwd=ROOT, capture_output=True, encoding="utf-8", timeout=120, env=self._env(),
+            cwd=ROOT, capture_output=True, encoding="utf-8", timeout=400, env=self._env(),
         )  # fmt: skip
         assert done.returncode == 0, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout

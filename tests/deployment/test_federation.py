@@ -182,7 +182,7 @@ def test_a_second_run_without_a_member_that_refuses_reaches_the_bits_of_the_simu
     lived.client("site-4", "refuse", run, "--reason", "no vote of the ethics committee yet")
     for site in SITES:
         lived.approve(site, run)
-    assert lived.wait(run, 120) == "finished"
+    assert lived.wait(run, 400) == "finished"
     assert lived.result(run)["sites"] == list(SITES)
     assert lived.result(run)["weights_sha256"] == simulated(lived.config, *SVM)
     status = lived.seen("status")
@@ -236,7 +236,7 @@ def test_a_suspended_site_is_out_at_once_and_comes_back_with_new_keys(lived: Liv
     run = lived.asked("name=again", COHORT, *SVM[1:])
     for site in SITES:
         lived.approve(site, run)
-    assert lived.wait(run, 120) == "finished"
+    assert lived.wait(run, 400) == "finished"
     assert lived.result(run)["weights_sha256"] == simulated(lived.config, "name=again", COHORT, *SVM[1:])
 
 
