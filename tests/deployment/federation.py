@@ -84,7 +84,7 @@ class Federation:
                     cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, env=self._env(), start_new_session=True,
                 )  # fmt: skip
 
-    def ready(self, timeout_s: float = 60.0) -> None:
+    def ready(self, timeout_s: float = 200.0) -> None:
         """Until the coordinator's processes are up."""
         deadline = time.monotonic() + timeout_s
         while not (self.home / "live" / "keeper.json").exists():

@@ -195,7 +195,7 @@ def test_a_plan_that_two_of_four_approve_fails_and_says_so(lived: Lived) -> None
     run = lived.asked(*SVM)
     for site, verdict in zip((*SITES, "site-4"), ("approve", "approve", "refuse", "refuse"), strict=True):
         lived.client(site, verdict, run)
-    assert lived.wait(run, 60) == "failed"
+    assert lived.wait(run, 400) == "failed"
     why = "2 of 4 sites approved, expected 3 at least."
     assert f"Run {run} failed: {why}" in lived.seen("follow", run)
     assert re.search(rf"{run} .* 4 +0 of 6 +– +failed: {why}", lived.seen("history"))
