@@ -78,16 +78,16 @@ class BackupRepository:
         """A piece of a file, encrypted."""
         return sealing.seal(self.keys.data, content, self.wraps.place("piece", digest))
 
-    def piece(self, digest: str, name: str, sealed: bool) -> bytes:
+    def piece(self, digest: str, name: str, is_sealed: bool) -> bytes:
         """A piece of a file as it was in the file.
 
         Raises:
             BackupError: naming the object that is gone or damaged.
         """
         content = self.get(name)
-        if sealed:
+        if is_sealed:
             content = self._unseal(content, self.wraps.place("piece", digest), self.path_of(name))
-        if (hash_of(content) if sealed else name) != digest:
+        if (hash_of(content) if is_sealed else name) != digest:
             raise BackupError(f"{self.path_of(name)}: is not the piece that the snapshot names. {MEND}")
         return content
 

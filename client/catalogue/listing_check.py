@@ -97,8 +97,8 @@ class SiteCatalogue:
             raise CatalogueError(f"of one version of the catalogue this site was shown two. {ASK}")
         there = {offer.content.name: offer for offer in listing.offers if offer.content.owner == self.home.site}
         for content in self.own_offers():
-            found = there.get(content.name)
-            if found is None or found.content.version < content.version:
+            current = there.get(content.name)
+            if current is None or current.content.version < content.version:
                 raise CatalogueError(f"the catalogue lacks what this site offers: {content.address}. {ASK}")
 
     def _next(self, versions: Any) -> dict[str, int]:

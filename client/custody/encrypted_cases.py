@@ -58,7 +58,7 @@ class EncryptedImage:
         """A part of its decoded image."""
         return seal(self.store.secrets.data, content, self.store.wraps.place("decoded", self._id, part))
 
-    def unseal(self, sealed: bytes, part: str) -> memoryview:
+    def unseal(self, sealed_bytes: bytes, part: str) -> memoryview:
         """The content of `seal`.
 
         Raises:
@@ -66,7 +66,7 @@ class EncryptedImage:
         """
         place = self.store.wraps.place("decoded", self._id, part)
         try:
-            return unseal_view(self.store.secrets.data, sealed, context(place))
+            return unseal_view(self.store.secrets.data, sealed_bytes, context(place))
         except InvalidTag:
             raise ValueError(f"{self}: a decoded part that is not what was stored") from None
 

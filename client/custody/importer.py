@@ -116,7 +116,7 @@ def _regular_commits(writer: DatasetWriter) -> Iterator[Callable[[], None]]:
     """Commit now and then, and at the end, also when the end is an error or Ctrl-C."""
     last_s, took = time.monotonic(), 0.0
 
-    def done() -> None:
+    def commit_if_due() -> None:
         nonlocal last_s, took
         if (now := time.monotonic()) - last_s > max(COMMIT_S, COMMIT_SHARE * took):
             writer.commit()
@@ -124,7 +124,7 @@ def _regular_commits(writer: DatasetWriter) -> Iterator[Callable[[], None]]:
             took = last_s - now
 
     try:
-        yield done
+        yield commit_if_due
         writer.commit()
     except OSError as error:
         state = _rescue(writer)

@@ -70,13 +70,13 @@ def wrap(site: str, name: str, identity: str, keys: DatasetKeys, ring: KeyRing) 
     bare = WrappedKeys(site=site, name=name, set=identity, key="", wrapped="", recovery="", sealed="")
     content = keys.data + keys.pseudonyms
     key = bytes.fromhex(ring.wrapping[ring.newest])
-    sealed = _HPKE.encrypt(content, recovery_public(ring), info=sealing.context(bare.place("recovery")))
+    sealed_for_recovery = _HPKE.encrypt(content, recovery_public(ring), info=sealing.context(bare.place("recovery")))
     wraps = bare.model_copy(
         update={
             "key": ring.newest,
             "wrapped": sealing.seal(key, content, bare.place("keys")).hex(),
             "recovery": name_of(ring.recovery),
-            "sealed": sealed.hex(),
+            "sealed": sealed_for_recovery.hex(),
         }
     )
     return wraps.model_copy(update={"mac": _mac(wraps, keys)})

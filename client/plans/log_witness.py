@@ -159,9 +159,9 @@ class Witness:
         log.error("TWO HISTORIES: %s This site answers no plan until somebody has found out why: docs/audit.md", why)
 
 
-def _head(told: Any) -> LogHead:
-    """Kept here since it was checked, under the key that it was checked with."""
-    content = told["head"]
+def _head(file_content: Any) -> LogHead:
+    """The head in this site's own file, under the key that it was verified with before it was written there."""
+    content = file_content["head"]
     (key,) = content["signatures"]
     return LogHead.load_verified(json.dumps(content).encode(), bytes.fromhex(key), content["content"]["origin"])
 

@@ -15,7 +15,7 @@ class Sealer(Protocol):
         """A part of a decoded image, as it may lie on a disk."""
         ...
 
-    def unseal(self, sealed: bytes, part: str) -> memoryview:
+    def unseal(self, sealed_bytes: bytes, part: str) -> memoryview:
         """The content of `seal`.
 
         Raises:

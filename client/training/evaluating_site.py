@@ -77,12 +77,13 @@ def prepare(home: Home, plan: RunPlan) -> ModelEvaluator:
     Raises:
         ConfigError, DataError: images that are not what the plan is for.
     """
-    told, sites = plan.content, dict[str, Site]()
-    for model in told.models:
-        content = told.model_copy(update={"training": model.training, "shape": model.shape})
-        cases = own_cases(home, replace(plan, content=content))
-        of = build(model.training.model_for(model.training.seeds[0]), model.shape, len(told.labels))
-        sites[model.sha256] = Site(cases, Pipeline(model.training.preprocess), of, model.training.federation.local)
+    content, sites = plan.content, dict[str, Site]()
+    for model in content.models:
+        training = model.training
+        as_trained = content.model_copy(update={"training": training, "shape": model.shape})
+        cases = own_cases(home, replace(plan, content=as_trained))
+        network = build(training.model_for(training.seeds[0]), model.shape, len(content.labels))
+        sites[model.sha256] = Site(cases, Pipeline(training.preprocess), network, training.federation.local)
     first = next(iter(sites.values()))
     return ModelEvaluator(first.cases, first.preprocessing, first.model, first.local, by_model=sites, looks=plan.looks)
 
@@ -113,10 +114,10 @@ class EvaluatingSite:
         if request.kind == "secagg/join":
             self._join(request)
         elif request.kind == "secagg/agree":
-            declared, plan = self._declarations(), self.secured.plan
+            declarations_made, plan = self._declarations(), self.secured.plan
             members = Survivors.decode(bytes_in(request, MESSAGE)).members
             declarations.refuse_lone_figures(
-                [plan.cohort[m] for m in members if m < len(plan.cohort)], declared["publishing"]
+                [plan.cohort[m] for m in members if m < len(plan.cohort)], declarations_made["publishing"]
             )
         answer = self.secured.answer(request, state)
         if request.kind == "secagg/release":
