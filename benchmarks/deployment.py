@@ -131,7 +131,7 @@ def resident(federation: Federation) -> dict[str, float]:
         for process in tree(started.pid):
             with suppress(psutil.Error):
                 command = " ".join(process.cmdline())
-                known = ("flower-superlink", "flower-superexec", "flwr-serverapp", "server.gateway")
+                known = ("server.superlink", "flower-superexec", "flwr-serverapp", "server.gateway")
                 kind = next((k for k in known if k in command), name)
                 found[kind] = max(found.get(kind, 0.0), process.memory_info().rss / 2**20)
     return found

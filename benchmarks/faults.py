@@ -216,7 +216,7 @@ def wrong_clock(federation: Odd, site: str, rng: random.Random) -> Heal:
 
 FAULTS: dict[str, Inject] = {
     "SIGKILL of a site": killed_site,
-    "SIGKILL of the SuperLink": killed("flower-superlink"),
+    "SIGKILL of the SuperLink": killed("server.superlink"),
     "SIGKILL of the SuperExec": killed("flower-superexec"),
     "SIGKILL of the ServerApp": killed("flwr-serverapp"),
     "SIGKILL of the gateway": killed("server.gateway"),

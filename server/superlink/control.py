@@ -6,6 +6,7 @@ this machine can use them; the gateway lets nothing of them through.
 
 import os
 import secrets
+import sys
 import sysconfig
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -68,7 +69,7 @@ def commands(home: Path, port: int) -> dict[str, ProcessCommand]:
     secret = folder / "superexec.secret"
     with suppress(ConfigError):  # it is there
         write_secret(secret, secrets.token_bytes(32))
-    for name in ("flower-superlink", "flower-superexec", "flwr-serverapp"):
+    for name in ("flower-superexec", "flwr-serverapp"):
         if not (programs / name).exists():
             raise ConfigError(f"{programs / name}: not found. Install flwr=={FLOWER} into the environment in use.")
     env = {
@@ -83,7 +84,7 @@ def commands(home: Path, port: int) -> dict[str, ProcessCommand]:
         "PYTHONUNBUFFERED": "1",
     }
     superlink = (
-        str(programs / "flower-superlink"), "--host", LOOPBACK, "--port", str(port), "--isolation", "process",
+        sys.executable, "-m", "server.superlink", "--host", LOOPBACK, "--port", str(port), "--isolation", "process",
         "--ssl-certfile", str(tls / "server.crt"), "--ssl-keyfile", str(tls / "server.key"),
         "--ssl-ca-certfile", str(tls / "ca.crt"), "--enable-supernode-auth", "--database", str(folder / "state.db"),
         "--superexec-auth-secret-file", str(secret), "--disable-runtime-dependency-installation",

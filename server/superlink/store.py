@@ -32,6 +32,7 @@ from google.protobuf.message import DecodeError
 from sqlalchemy.exc import SQLAlchemyError
 
 from common.errors import LinkError, WireError
+from server.superlink.migrations import allow_any_path
 
 NODE_CACHE_S = 10.0
 """A node's id is asked for again after so long."""
@@ -62,6 +63,7 @@ class MessageStore:
     """
 
     def __init__(self, path: Path) -> None:
+        allow_any_path()
         objects = ObjectStoreFactory(str(path))
         self._factory = LinkStateFactory(str(path), NoOpFederationManager(), objects)
         self._nodes: dict[bytes, tuple[int | None, float]] = {}

@@ -225,6 +225,7 @@ def test_a_heart_beats_at_once_and_stops() -> None:
 
 def database(folder: Path) -> Any:
     """Flower's state in a file, opened as the gateway and the ServerApp do it."""
+    import_module("server.superlink.migrations").allow_any_path()
     path = str(folder / "state.db")
     objects = flower("flwr.supercore.object_store", "ObjectStoreFactory")(path)
     manager = flower("flwr.superlink.federation", "NoOpFederationManager")()

@@ -49,6 +49,7 @@ QUIET = {
     "FLWR_DISABLE_UPDATE_CHECK": "1",
     "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
 }
+ROOT = Path(__file__).parents[2]
 START_S = 60
 # A reply is announced before its content has arrived; Flower's grid would look again after a second.
 http_grid.pull_objects = partial(http_grid.pull_objects, initial_backoff=0.02, backoff_cap=0.5)
@@ -125,14 +126,14 @@ class SuperLink:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        command = [str(Path(sys.executable).with_name("flower-superlink")), "--isolation", "process"]
+        command = [sys.executable, "-m", "server.superlink", "--isolation", "process"]
         command += ["--host", "127.0.0.1", "--port", str(self.port), "--database", str(self.folder / "state.db")]
         command += ["--ssl-certfile", str(self.folder / "ca-server.crt"), "--ssl-ca-certfile", str(self.ca)]
         command += ["--ssl-keyfile", str(self.folder / "ca-server.key"), "--enable-supernode-auth"]
         command += ["--disable-runtime-dependency-installation"]
         self._log = (self.folder / "superlink.log").open("ab")
         env = {**os.environ, **QUIET, "FLWR_HOME": str(self.folder / "flwr")}
-        self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log, env=env)
+        self._process = subprocess.Popen(command, cwd=ROOT, stdout=self._log, stderr=self._log, env=env)
         deadline = time.monotonic() + START_S
         with self._control() as control:
             while True:
