@@ -131,7 +131,7 @@ class ContextState:
         return bytes_under(self.context.state, name) if name in self.context.state else None
 
     def write(self, name: str, content: bytes) -> None:
-        """Replace it."""
+        """Put other content in the place of what has this name."""
         self.context.state[name] = array_record(content)
 
 

@@ -66,7 +66,7 @@ class SiteRules(Frozen):
 
 
 class SiteSettings(Frozen):
-    """`site.yaml`."""
+    """The settings in `site.yaml`."""
 
     site: Annotated[str, Field(min_length=1)]
     datasets: dict[str, SiteDataset] = Field(default_factory=dict)
@@ -75,7 +75,7 @@ class SiteSettings(Frozen):
 
 @dataclass(frozen=True)
 class Home:
-    """The folder."""
+    """A site's folder: settings, keys, membership, log."""
 
     folder: Path
 
@@ -110,12 +110,12 @@ class Home:
 
     @property
     def site(self) -> str:
-        """Its name."""
+        """The site's name."""
         return self.settings.site
 
     @property
     def enrolment(self) -> Enrolment:
-        """Its membership."""
+        """The site's membership: the newest roster, and its own keys."""
         settings = self.settings
         return replace(Enrolment.read(settings.site, self.folder), audit=settings.policy.audit)
 
@@ -131,9 +131,9 @@ class Home:
         try:
             key = serialization.load_ssh_private_key(path.read_bytes(), None)
         except (OSError, ValueError):
-            raise ConfigError(f"{path}: no private key in OpenSSH's form. Make this site anew: client init.") from None
+            raise ConfigError(f"{path}: no OpenSSH private key. Begin this site again: client init.") from None
         if not isinstance(key, ec.EllipticCurvePrivateKey):
-            raise ConfigError(f"{path}: expected an ECDSA key. Make this site anew: client init.")
+            raise ConfigError(f"{path}: expected an ECDSA key. Begin this site again: client init.")
         return key
 
     @property
@@ -170,7 +170,7 @@ class Home:
 
     @property
     def pins(self) -> Pins:
-        """Whose signatures count."""
+        """The consortium's roots, whose signatures count, as they were pinned when the site joined."""
         return read_pins(self.folder / "pins.json")
 
     @property

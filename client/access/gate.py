@@ -36,7 +36,7 @@ class Actor:
 
     @property
     def told(self) -> str:
-        """For the log."""
+        """How the site's log names the person: name and role."""
         return f"{self.person.name} as {self.role}"
 
 

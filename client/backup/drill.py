@@ -38,7 +38,7 @@ class DrillReport:
     changed: int = 0
     """Files that have changed there since, or are gone."""
     images: int = 0
-    """Decrypted."""
+    """How many were decrypted."""
     models: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
@@ -57,7 +57,7 @@ class DrillReport:
         }  # fmt: skip
 
     def text(self) -> str:
-        """For people."""
+        """The report of a drill, as text for people."""
         verdict = "passed" if not self.problems else f"FAILED, {len(self.problems)} problems"
         lines = [
             f"Restore drill of snapshot {self.snapshot}: {verdict}.",

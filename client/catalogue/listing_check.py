@@ -40,7 +40,7 @@ class SiteCatalogue:
 
     @property
     def folder(self) -> Path:
-        """Where."""
+        """Where the listings that were seen are kept."""
         return self.home.folder / "catalogue"
 
     def kept(self) -> Listing | None:
@@ -99,7 +99,7 @@ class SiteCatalogue:
         for content in self.own():
             found = there.get(content.name)
             if found is None or found.content.version < content.version:
-                raise CatalogueError(f"the catalogue lacks what this site offers: {content.address}. {ASK}")
+                raise CatalogueError(f"the catalogue does not have what this site offers: {content.address}. {ASK}")
 
     def _next(self, versions: Any) -> dict[str, int]:
         own_versions = {content.name: content.version + 1 for content in self.own()}

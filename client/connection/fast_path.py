@@ -36,7 +36,7 @@ class UnknownWayError(Exception):
 
 @dataclass
 class FastPath:
-    """The short way."""
+    """Messages in one piece, taken from the gateway and given to it, each by one request."""
 
     endpoint: Endpoint
     clock: Clock

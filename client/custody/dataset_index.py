@@ -1,7 +1,10 @@
 """The index of a data set: which object is where in the packs, and which cases it has. It is encrypted like an image.
 
 An object is what was one file: a de-identified DICOM file, or pixels. A case is an object, or a frame of it, with what
-the hospital said of it. Both are only ever added to, so that their numbers stay.
+the hospital said of it. Both are only ever added to, so that their numbers stay: a case names its object by its place
+in the list, and what people read as `chest/17` is object 17 of the set `chest`.
+
+Who reads and writes the file `index`, and against what it is checked: `encrypted_dataset`.
 """
 
 import json
@@ -55,18 +58,18 @@ class Index:
     """Cases by object and frame."""
 
     def add_object(self, entry: Object) -> int:
-        """Its number."""
+        """Append an object; its number."""
         self.numbers[entry.source] = len(self.objects)
         self.objects.append(entry)
         return len(self.objects) - 1
 
     def add_case(self, case: Case) -> None:
-        """One more."""
+        """Append a case."""
         self.cases.append(case)
         self.described[case.object, case.frame] = case
 
     def encode(self) -> bytes:
-        """As JSON."""
+        """The index as JSON: what is then encrypted."""
         objects = [[o.id, o.pack, o.offset, o.length, o.source, o.told] for o in self.objects]
         cases = [[c.object, c.label, c.frame, c.site, c.patient, c.split] for c in self.cases]
         content_json = {"retain": sorted(self.retain), "packs": self.packs, "objects": objects, "cases": cases}

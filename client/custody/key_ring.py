@@ -38,7 +38,7 @@ recovery-key: {key}
 
 
 class KeyRing(Frozen):
-    """The file `keys`."""
+    """The file `custody/keys`: the site's custody keys, of which the newest wraps."""
 
     newest: str
     wrapping: dict[str, str] = Field(repr=False)
@@ -167,7 +167,7 @@ class Custody:
             ) from None
 
     def saw(self, identity: str, note: DatasetNote) -> None:
-        """Remember it."""
+        """Remember how far a data set had come, so that an older copy of it is noticed."""
         path = self._note(identity)
         path.parent.mkdir(mode=0o700, exist_ok=True)
         disk.replace(path, (note.model_dump_json(indent=1) + "\n").encode())

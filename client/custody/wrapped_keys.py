@@ -37,7 +37,7 @@ class DatasetKeys:
 
 
 class WrappedKeys(Frozen):
-    """The file."""
+    """The file `keys` of a data set: its data key, wrapped by the site's key and by the recovery key."""
 
     format: str = FORMAT
     site: str

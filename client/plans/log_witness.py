@@ -40,7 +40,7 @@ class Witness:
 
     @property
     def folder(self) -> Path:
-        """Where."""
+        """Where the heads that were seen are kept."""
         return self.home.folder / "witness"
 
     @property

@@ -21,7 +21,7 @@ TOGETHER, TOGETHER_PIXELS = 256, 1 << 24
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of one image."""
+    """What the model says of one image, and how far that can be believed."""
 
     name: str
     picture: Picture

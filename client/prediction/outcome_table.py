@@ -26,9 +26,9 @@ class OutcomeRow:
     image: str
     answer: str
     probability: float | None
-    """Of the answer."""
+    """That the answer is right."""
     values: Mapping[str, Any]
-    """Everything, by column."""
+    """All that CSV and JSON say of the image, by column."""
     statement: str
     unlike: str
     """The warning; empty where there is none."""
@@ -50,7 +50,7 @@ def row(content: PackageContent, result: Outcome, unlike: str) -> OutcomeRow:
 
 
 def table(rows: Sequence[OutcomeRow]) -> Sheet:
-    """Rows for people."""
+    """Outcomes as a table for people: image, answer, probability."""
     how_often = "how often that was right"
     sheet = Sheet("image", "answer", "probability", how_often, prose=(how_often,), right=("probability",))
     for one in rows:

@@ -64,7 +64,7 @@ class ImageFile:
         return None
 
     def open(self) -> BinaryIO:
-        """The file."""
+        """The file, to be read from its beginning."""
         try:
             if self.path.is_dir():
                 raise ImageError(f"{self.path}: a folder, expected an image file.")
@@ -84,7 +84,7 @@ class ImageFile:
         return repr((str(self.path.resolve()), state.st_size, state.st_mtime_ns))
 
     def told(self) -> None:
-        """Nothing."""
+        """A file says nothing of itself that is known without decoding."""
         return None
 
 
@@ -95,7 +95,7 @@ class ImageBytes(ImageFile):
     content: bytes
 
     def open(self) -> BinaryIO:
-        """The content."""
+        """The content, to be read from its beginning."""
         return io.BytesIO(self.content)
 
 
@@ -109,11 +109,11 @@ class BytesFile(io.RawIOBase):
         self._content, self._at = content, 0
 
     def readable(self) -> bool:
-        """It is."""
+        """Always: the content can be read."""
         return True
 
     def seekable(self) -> bool:
-        """It is."""
+        """Always: the content can be read at any place."""
         return True
 
     def readinto(self, buffer: Any) -> int:

@@ -19,7 +19,7 @@ from common.types import Tensors, prefixed, under
 
 
 class AuditStore(Protocol):
-    """One site's."""
+    """What a site that audits keeps between questions: arrays by name, and the transcript that is being fetched."""
 
     def load(self, part: str) -> Tensors:
         """A part as it was saved last; empty if it never was."""
@@ -78,14 +78,14 @@ class AuditNotes:
         return any(since <= owing < before for owing in self.owed)
 
     def save(self, shelf: AuditStore) -> None:
-        """Onto a shelf."""
+        """Write these notes into a store."""
         content = asdict(self)
         shelf.save("notes", {"json": np.frombuffer(json.dumps(content).encode(), np.uint8)})
 
 
 @dataclass(frozen=True)
 class FolderStore:
-    """In files."""
+    """An audit store in the files of a folder."""
 
     folder: Path
 
