@@ -41,7 +41,7 @@ Which = Callable[[Message, Context], NodeSite]
 Handle = Callable[[NodeSite, Message, Context], RecordDict]
 
 
-def simulated(config: Config, seed: int, enrolments: Mapping[str, Enrolment]) -> ClientApp:
+def simulated_app(config: Config, seed: int, enrolments: Mapping[str, Enrolment]) -> ClientApp:
     """All sites of one seed of a simulation; each process loads the data once. Enrolled none: all is in the clear."""
     return _app(partial(_simulated_node, config.model_dump_json(), seed, enrolments), is_simulated=True)
 
@@ -131,7 +131,7 @@ class ContextState:
         return bytes_under(self.context.state, name) if name in self.context.state else None
 
     def write(self, name: str, content: bytes) -> None:
-        """Put other content in the place of what has this name."""
+        """Replace the byte string of this name."""
         self.context.state[name] = array_record(content)
 
 

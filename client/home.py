@@ -66,7 +66,7 @@ class SiteRules(Frozen):
 
 
 class SiteSettings(Frozen):
-    """The settings in `site.yaml`."""
+    """What an engineer writes into `site.yaml`."""
 
     site: Annotated[str, Field(min_length=1)]
     datasets: dict[str, SiteDataset] = Field(default_factory=dict)
@@ -75,7 +75,7 @@ class SiteSettings(Frozen):
 
 @dataclass(frozen=True)
 class Home:
-    """A site's folder: settings, keys, membership, log."""
+    """A site's folder: where things are, its settings, its keys, and what it pinned."""
 
     folder: Path
 
@@ -115,7 +115,7 @@ class Home:
 
     @property
     def enrolment(self) -> Enrolment:
-        """The site's membership: the newest roster, and its own keys."""
+        """The site's membership of a consortium, with the keys that prove it."""
         settings = self.settings
         return replace(Enrolment.read(settings.site, self.folder), audit=settings.policy.audit)
 
@@ -144,7 +144,7 @@ class Home:
     # --- what it pinned ---
 
     @property
-    def joined(self) -> bool:
+    def has_joined(self) -> bool:
         """Whether a welcome has been pinned."""
         return (self.folder / "address").exists()
 
@@ -170,7 +170,7 @@ class Home:
 
     @property
     def pins(self) -> Pins:
-        """The consortium's roots, whose signatures count, as they were pinned when the site joined."""
+        """The consortium's roots, whose signatures count."""
         return read_pins(self.folder / "pins.json")
 
     @property

@@ -1,7 +1,7 @@
-"""What `python -m client run` does: keep the line to the coordinator, take plans, answer what approved ones ask.
+"""What `python -m client run` does: stay connected to the coordinator, take plans, answer what approved ones ask.
 
-Two threads beside the one that answers: one brings papers in and decisions out, one reads the images of a plan as soon
-as it is approved, so that the first round does not have to wait for them.
+Two threads beside the one that answers: one brings documents in and decisions out, one reads the images of a plan as
+soon as it is approved, so that the first round does not have to wait for them.
 """
 
 import logging
@@ -27,10 +27,10 @@ from common.plans.plan import RunPlan
 
 log = logging.getLogger("consilium")
 
-PAPERS_EVERY_S = 5.0
+DOCUMENTS_EVERY_S = 5.0
 AGAIN_S = 60.0
 """Images that do not fit are looked at again after so long, or when site.yaml was edited."""
-SAY_EVERY_S, SAY_AT_MOST_EVERY_S = 10.0, 1.5
+STATUS_EVERY_S, STATUS_AT_MOST_EVERY_S = 10.0, 1.5
 
 
 @dataclass
@@ -39,12 +39,12 @@ class ResidentProcess:
 
     home: Home
     stop: threading.Event = field(default_factory=threading.Event)
-    _doing: ConnectionStatus = field(default_factory=lambda: ConnectionStatus("connecting"))
-    _changed: threading.Event = field(default_factory=threading.Event)
+    _status: ConnectionStatus = field(default_factory=lambda: ConnectionStatus("connecting"))
+    _has_news: threading.Event = field(default_factory=threading.Event)
     _images: sync.ImageState = sync.READY
-    _answered: bool = False
+    _has_answered: bool = False
     """Since the coordinator's log was looked at."""
-    _said: str = ""
+    _last_problem: str = ""
     _over: frozenset[str] = frozenset()
     """Digests of the plans that the coordinator names no more."""
     _ready: dict[str, float] = field(default_factory=dict)
@@ -61,35 +61,34 @@ class ResidentProcess:
         endpoint = Endpoint(home.address, home.authority, home.node_key)
         logs.begin(home.folder / "log.jsonl")
         log.info("site %s takes part in %s at %s. Ctrl-C stops.", home.site, home.roster.federation, home.address)
-        threads = [threading.Thread(target=work, daemon=True) for work in (self._exchange_papers, self._read_images)]
+        threads = [threading.Thread(target=work, daemon=True) for work in (self._exchange_documents, self._read_images)]
         for thread in threads:
             thread.start()
-        serve(
-            endpoint, app.app, {"home": str(home.folder.resolve())}, home.folder / "journal", self._tell, self.stop
-        )  # fmt: skip
+        node_config = {"home": str(home.folder.resolve())}
+        serve(endpoint, app.app, node_config, home.folder / "journal", self._note_status, self.stop)
         threads[0].join(timeout=3.0)  # it says goodbye
 
-    def _tell(self, doing: ConnectionStatus) -> None:
-        self._doing = doing
-        self._answered |= doing.what == "sending"
-        self._changed.set()
+    def _note_status(self, status: ConnectionStatus) -> None:
+        self._status = status
+        self._has_answered |= status.what == "sending"
+        self._has_news.set()
 
-    def _exchange_papers(self) -> None:
-        next_papers_s = next_word_s = 0.0
+    def _exchange_documents(self) -> None:
+        next_documents_s = next_status_s = 0.0
         while not self.stop.is_set():
             now = time.monotonic()
-            if now >= next_papers_s:
+            if now >= next_documents_s:
                 self._say_once(sync.refresh(self.home, self._new_plan, self._note_over))
-                next_papers_s = now + PAPERS_EVERY_S
-            elif self._answered:
+                next_documents_s = now + DOCUMENTS_EVERY_S
+            elif self._has_answered:
                 self._say_once(sync.witness(self.home))
-                self._answered = False
-            if now >= next_word_s or self._changed.is_set():
-                self._changed.clear()
-                sync.report_status(self.home, self._doing, self._images, self._fit())
-                next_word_s = now + SAY_EVERY_S
-            self._changed.wait(min(next_papers_s, next_word_s) - now)
-            self.stop.wait(SAY_AT_MOST_EVERY_S)
+                self._has_answered = False
+            if now >= next_status_s or self._has_news.is_set():
+                self._has_news.clear()
+                sync.report_status(self.home, self._status, self._images, self._fit())
+                next_status_s = now + STATUS_EVERY_S
+            self._has_news.wait(min(next_documents_s, next_status_s) - now)
+            self.stop.wait(STATUS_AT_MOST_EVERY_S)
         sync.report_status(self.home, None, sync.READY)
 
     def _note_over(self, plans: frozenset[str]) -> None:
@@ -105,7 +104,7 @@ class ResidentProcess:
                 edited = self._edited()
                 if self._ready.get(plan.digest) != edited and self._read(plan):
                     self._ready[plan.digest] = edited
-                    self._changed.set()
+                    self._has_news.set()
 
     def _edited(self) -> float:
         return (self.home.folder / "site.yaml").stat().st_mtime
@@ -146,14 +145,14 @@ class ResidentProcess:
 
     def _note(self, images: sync.ImageState) -> None:
         self._images = images
-        self._changed.set()
+        self._has_news.set()
 
     def _say_once(self, problem: str) -> None:
-        if problem and problem != self._said:
+        if problem and problem != self._last_problem:
             log.warning("%s", problem)
-        elif self._said and not problem:
+        elif self._last_problem and not problem:
             log.info("the coordinator is reached again")
-        self._said = problem
+        self._last_problem = problem
 
 
 def run(home: Home) -> int:

@@ -42,7 +42,7 @@ def train_together(experiment: Experiment) -> TrainedModel:
 
     cores = (os.cpu_count() or 1) // experiment.workers
     engine = app_simulated.Engine(len(sites), config.federation.timeout_s, cores, misfortunes)
-    return app_simulated.simulate(client_app.simulated(config, experiment.seed, enrolments), engine, drive)
+    return app_simulated.simulate(client_app.simulated_app(config, experiment.seed, enrolments), engine, drive)
 
 
 def _consortium(experiment: Experiment) -> tuple[Consortium | None, Mapping[str, Enrolment]]:

@@ -101,7 +101,7 @@ def _propose(options: argparse.Namespace) -> int:
         raise ConfigError(f"access propose: {error.errors()[0]['msg']}: {error.errors()[0]['input']!r}.") from None
     policy = SitePolicy.write(content, [actor.key.private])
     show_changes(before, policy)
-    _offered(home, policy, options)
+    _submit(home, policy, options)
     return 0
 
 
@@ -115,11 +115,11 @@ def _sign(options: argparse.Namespace) -> int:
     if bytes.fromhex(actor.key.public) in proposal.document.signatures:
         raise ConfigError(f"{actor.person.name} has signed it already; another {OFFICER} has to.")
     show_changes(policy_store(home).in_force(), proposal)
-    _offered(home, proposal.also_signed(actor.key.private), options)
+    _submit(home, proposal.also_signed(actor.key.private), options)
     return 0
 
 
-def _offered(home: Home, policy: SitePolicy, options: argparse.Namespace) -> None:
+def _submit(home: Home, policy: SitePolicy, options: argparse.Namespace) -> None:
     options.act.facts |= {"version": policy.content.version, "digest": policy.digest}
     if policy_store(home).offer(policy):
         print(f"Version {policy.content.version} of the policy is in force.")

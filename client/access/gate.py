@@ -35,8 +35,8 @@ class Actor:
     policy: SitePolicy
 
     @property
-    def told(self) -> str:
-        """How the site's log names the person: name and role."""
+    def label(self) -> str:
+        """The actor as the log names it: `ana as data-officer`."""
         return f"{self.person.name} as {self.role}"
 
 
@@ -63,7 +63,7 @@ def _guard(name: str, command: Command) -> Command:
         if not RULES[action].recorded:
             return command.run(options)
 
-        def signed(options: argparse.Namespace) -> int:
+        def run_signed(options: argparse.Namespace) -> int:
             status = command.run(options)
             act = options.act
             act.outcome = act.outcome or ("failed" if status else "done")
@@ -72,9 +72,9 @@ def _guard(name: str, command: Command) -> Command:
 
         def log(options: argparse.Namespace) -> Log | None:
             site_log = _log(options) if action == "restore" else home.log
-            return site_log and replace(site_log, role=actor.told)
+            return site_log and replace(site_log, role=actor.label)
 
-        return acts.recorded(replace(command, run=signed), action, log).run(options)
+        return acts.recorded(replace(command, run=run_signed), action, log).run(options)
 
     return replace(
         command, arguments=arguments, run=run, teaching=f"{command.teaching}\n\n{permissions.describe_rules(name)}"

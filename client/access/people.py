@@ -92,7 +92,7 @@ def open_key(path: Path) -> PersonKey:
 
 
 def new_passphrase() -> str:
-    """Asked twice.
+    """A new passphrase, asked twice at the terminal.
 
     Raises:
         AccessError: without a terminal, or they differ, or it is too short.

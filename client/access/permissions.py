@@ -17,7 +17,7 @@ OFFICER, OPERATOR, RESEARCHER, AUDITOR = ROLES
 
 @dataclass(frozen=True)
 class CommandRule:
-    """Who may give a command: the roles, or everybody."""
+    """Who may give one command, and whether the site's log has it."""
 
     roles: tuple[Role, ...] | None
     """Any of these is enough; None: anybody, for there is no site yet, or nothing of it is read or changed."""

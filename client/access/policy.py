@@ -23,7 +23,7 @@ Seconds = Annotated[int, Field(strict=True, ge=0, le=10**11)]
 
 
 class Person(Frozen):
-    """A person of a site: name, public key, roles, and from when until when they may act."""
+    """A person in the policy: name, public key, roles, and from when until when."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
     key: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -38,7 +38,7 @@ class Person(Frozen):
 
 
 class PolicyContent(Frozen):
-    """What data officers sign: the people of a site with their roles, and the purposes that they may approve."""
+    """The content of one version of the policy, which data officers sign."""
 
     site: str
     version: Annotated[int, Field(strict=True, ge=1, le=10**6)]
@@ -72,14 +72,14 @@ class PolicyContent(Frozen):
 
 @dataclass(frozen=True)
 class SitePolicy:
-    """One version of a site's policy, with its signatures."""
+    """One version of the policy, with its signatures."""
 
     content: PolicyContent
     document: SignedDocument
 
     @property
     def digest(self) -> str:
-        """SHA-256 of what was signed: the next version names this one by it."""
+        """The digest of this version, by which the next one names it."""
         return self.document.digest.hex()
 
     @classmethod

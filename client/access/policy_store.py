@@ -43,7 +43,7 @@ class PolicyStore:
     log: Log
 
     @property
-    def begun(self) -> bool:
+    def exists(self) -> bool:
         """Whether there is a first version."""
         return self._file(1).exists()
 
@@ -53,7 +53,7 @@ class PolicyStore:
         Raises:
             ConfigError: there was a policy here before.
         """
-        if self.begun or self._remembered():
+        if self.exists or self._logged_digests():
             raise ConfigError(f"{self.folder}: this site has a policy already. {HOW_TO}")
         person = Person(name=name, key=public, roles=ROLES)
         content = PolicyContent(
@@ -61,10 +61,10 @@ class PolicyStore:
         )  # fmt: skip
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         policy = SitePolicy.write(content, [key])
-        self.put(policy)
+        self.enact(policy)
         return policy
 
-    def put(self, policy: SitePolicy) -> None:
+    def enact(self, policy: SitePolicy) -> None:
         """Let a version come into force."""
         # The file first: after a crash in between the log knows less than it, and not the other way round.
         replace(self._file(policy.content.version), policy.document.encode())
@@ -86,7 +86,7 @@ class PolicyStore:
             AccessError: as `newest`, and if it was set back or is not the one that the log remembers.
             AuditError: the log is not what was written.
         """
-        chain, logged = self._chain(), self._remembered()
+        chain, logged = self._chain(), self._logged_digests()
         for version, digest in logged.items():
             if version > len(chain) or chain[version - 1].digest != digest:
                 raise AccessError(
@@ -101,7 +101,7 @@ class PolicyStore:
         return chain[-1]
 
     def version(self, number: int) -> SitePolicy:
-        """An earlier version.
+        """An earlier version of the policy, by its number.
 
         Raises:
             AccessError: there is none.
@@ -127,7 +127,7 @@ class PolicyStore:
         if policy.missing(self.in_force()):
             replace(self.folder / "proposal", policy.document.encode())
             return False
-        self.put(policy)
+        self.enact(policy)
         return True
 
     # --- inside ---
@@ -155,7 +155,7 @@ class PolicyStore:
         facts: dict[str, int | str] = {"version": policy.content.version, "digest": policy.digest}
         self.log.record(EVENT, facts=facts)
 
-    def _remembered(self) -> dict[int, str]:
+    def _logged_digests(self) -> dict[int, str]:
         """Versions and digests that the log knows."""
         digests = {}
         for number, line in enumerate(self.log.lines()) if self.log.exists else ():

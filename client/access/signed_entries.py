@@ -23,7 +23,7 @@ def sign(site: str, what: str, act: Act, version: int, key: PersonKey) -> dict[s
     return context | {SIGNATURE: base64.urlsafe_b64encode(key.private.sign(statement)).decode()}
 
 
-def verify_all(log: Log, shelf: PolicyStore) -> int:
+def verify_all(log: Log, store: PolicyStore) -> int:
     """Check every signature of a person in the log; how many there are.
 
     Raises:
@@ -42,21 +42,21 @@ def verify_all(log: Log, shelf: PolicyStore) -> int:
             raise AuditError(f"entry {number}: has the signature of an earlier one; it was copied.")
         signatures.add(str(signature))
         try:
-            _verify(entry, shelf)
+            _verify(entry, store)
         except (ConsiliumError, ValueError) as error:
             raise AuditError(f"entry {number}: was not signed by {entry.role or 'anybody'} ({error}).") from None
     return len(signatures)
 
 
-def _verify(entry: Entry, shelf: PolicyStore) -> None:
+def _verify(entry: Entry, store: PolicyStore) -> None:
     facts = dict(entry.facts)
     signature = base64.urlsafe_b64decode(str(facts.pop(SIGNATURE)))
     name, _, role = entry.role.partition(BY)
-    people = shelf.version(int(facts.get(POLICY, 0))).content.people
+    people = store.version(int(facts.get(POLICY, 0))).content.people
     person = next((each for each in people if each.name == name), None)
     if person is None or role not in person.roles:
         raise AccessError(f"{name} was no {role} then.")
-    statement = _statement(shelf.site, entry.what, entry.outcome, entry.plan, entry.dataset, facts)
+    statement = _statement(store.site, entry.what, entry.outcome, entry.plan, entry.dataset, facts)
     verify(bytes.fromhex(person.key), signature, statement, who=name, what="entry")
 
 

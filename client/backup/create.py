@@ -49,7 +49,7 @@ def size_bytes(custody: Custody) -> int:
 def run(
     custody: Custody, repository: BackupRepository, *, anew: bool = False, progress: Progress = ignore_progress
 ) -> BackupReport:
-    """Take a snapshot.
+    """Take a snapshot of a site's folder.
 
     Args:
         anew: go on though the backup was set back.
@@ -97,7 +97,7 @@ class _SnapshotWriter:
         self._known = {(path, i, digest): (name, f.length(i)) for path, f, i, (digest, name) in pieces if f.sealed}
 
     def small(self, custody: Custody) -> None:
-        """Take in all files but the packs."""
+        """Write all files but packs."""
         for source in file_selection.small_files(custody):
             self._take(source)
 
@@ -152,7 +152,7 @@ class _SnapshotWriter:
             name, length = self._known.get((source.path, number, digest), ("", 0))
             if name and self.repository.has(name, length):
                 return digest, name
-            content = self.repository.seal(content, digest)
-        name, is_new = self.repository.put(content)
-        self.report.written_bytes += is_new * len(content)
+            content = self.vault.seal(content, digest)
+        name, is_new = self.vault.store(content)
+        self.taken.written_bytes += is_new * len(content)
         return digest, name

@@ -44,10 +44,10 @@ class DrillReport:
 
     @property
     def rate(self) -> float:
-        """GB/s of restoring."""
+        """How fast the restoration was, in GB/s."""
         return self.bytes / max(self.restore_s, 1e-9) / 1e9
 
-    def told(self, site: str, at_s: float) -> dict[str, Any]:
+    def to_json(self, site: str, at_s: float) -> dict[str, Any]:
         """As the report has it."""
         return {
             "site": site, "at_s": round(at_s, 3), "release": VERSION, "snapshot": self.snapshot, "files": self.files,
@@ -57,7 +57,7 @@ class DrillReport:
         }  # fmt: skip
 
     def text(self) -> str:
-        """The report of a drill, as text for people."""
+        """The report for people."""
         verdict = "passed" if not self.problems else f"FAILED, {len(self.problems)} problems"
         lines = [
             f"Restore drill of snapshot {self.snapshot}: {verdict}.",
@@ -149,7 +149,7 @@ def _decrypt(drill: DrillReport, custody: Custody, progress: Progress) -> None:
 
 def write(drill: DrillReport, home: Home, at_s: float) -> Path:
     """The report, signed by the site, and its text beside it; where it is."""
-    report = drill.told(home.site, at_s)
+    report = drill.to_json(home.site, at_s)
     stem = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(at_s))
     (folder := home.folder / "drills").mkdir(mode=0o700, exist_ok=True)
     replace(path := folder / f"{stem}.json", sign_document("drill", report, [home.identity]).encode())

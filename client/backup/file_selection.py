@@ -26,7 +26,7 @@ SMALL = {"keys", "index"}
 
 @dataclass(frozen=True)
 class SelectedFile:
-    """One file that goes into a backup, and whether it is encrypted on the way."""
+    """One file that goes into a backup."""
 
     path: str
     """In the site's folder, with slashes."""

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from client.backup.repository import BackupRepository
 from client.backup.snapshot import hash_of
-from client.custody import disk
 from client.custody.key_ring import Custody
 from client.custody.wrapped_keys import WrappedKeys
 from common.config import Frozen
 from common.errors import BackupError
+from common.storage.files import replace
 
 
 class BackupNote(Frozen):
@@ -45,7 +45,7 @@ def newest_note(custody: Custody, repository: BackupRepository) -> BackupNote:
 def remember(custody: Custody, repository: BackupRepository, number: int, digest: str, oldest: int) -> None:
     """Note that this backup has come so far, and which is the oldest snapshot that must be there."""
     note = BackupNote(place=str(repository.folder.resolve()), number=number, digest=digest, oldest=oldest)
-    disk.replace(note_folder(custody, repository.wraps) / "newest", (note.model_dump_json(indent=1) + "\n").encode())
+    replace(note_folder(custody, repository.wraps) / "newest", (note.model_dump_json(indent=1) + "\n").encode())
 
 
 def rollback_evidence(custody: Custody, repository: BackupRepository) -> str:

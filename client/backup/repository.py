@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from client.backup.snapshot import Snapshot, hash_of
-from client.custody import disk, sealing
+from client.custody import sealing
 from client.custody.wrapped_keys import DatasetKeys, WrappedKeys
 from common.errors import BackupError, CustodyError
 from common.storage import tensorfile
+from common.storage.files import flush_folder
 from common.storage.run_folder import lock_folder
 
 WHOLE = "Snapshots made before are whole. Make room there (`backup prune DEST --keep N`), and give the command again."
@@ -33,7 +34,7 @@ class BackupRepository:
 
     folder: Path
     wraps: WrappedKeys
-    own: DatasetKeys = field(repr=False)
+    keys: DatasetKeys = field(repr=False)
 
     # --- objects ----------------------------------------------------------------------------------------------------
 
@@ -46,7 +47,7 @@ class BackupRepository:
         path = self.path_of(name)
         return path.exists() and path.stat().st_size >= length
 
-    def put(self, content: bytes) -> tuple[str, bool]:
+    def store(self, content: bytes) -> tuple[str, bool]:
         """Store an object; its name, and whether it was written. `settle` makes its name last.
 
         Raises:
@@ -75,18 +76,18 @@ class BackupRepository:
 
     def seal(self, content: bytes, digest: str) -> bytes:
         """A piece of a file, encrypted."""
-        return sealing.seal(self.own.data, content, self.wraps.place("piece", digest))
+        return sealing.seal(self.keys.data, content, self.wraps.place("piece", digest))
 
-    def piece(self, digest: str, name: str, sealed: bool) -> bytes:
+    def piece(self, digest: str, name: str, is_sealed: bool) -> bytes:
         """A piece of a file as it was in the file.
 
         Raises:
             BackupError: naming the object that is gone or damaged.
         """
         content = self.get(name)
-        if sealed:
-            content = self._unsealed(content, self.wraps.place("piece", digest), self.path_of(name))
-        if (hash_of(content) if sealed else name) != digest:
+        if is_sealed:
+            content = self._unseal(content, self.wraps.place("piece", digest), self.path_of(name))
+        if (hash_of(content) if is_sealed else name) != digest:
             raise BackupError(f"{self.path_of(name)}: is not the piece that the snapshot names. {MEND}")
         return content
 
@@ -102,7 +103,7 @@ class BackupRepository:
         return self.folder / "snapshots" / f"{number:06d}"
 
     def snapshot(self, number: int) -> Snapshot:
-        """One of them.
+        """One snapshot, by its number.
 
         Raises:
             BackupError: there is none of this number, or it is not what was written.
@@ -112,7 +113,7 @@ class BackupRepository:
             there = ", ".join(map(str, self.numbers())) or "none"
             raise BackupError(f"{path}: there is no snapshot {number}; there is: {there}.")
         content = path.read_bytes()
-        content_json = self._unsealed(content[8:], self.wraps.place("snapshot", str(number)), path)
+        content_json = self._unseal(content[8:], self.wraps.place("snapshot", str(number)), path)
         try:
             manifest = Snapshot.decode(content_json)
         except ValueError as error:
@@ -126,17 +127,17 @@ class BackupRepository:
     def write(self, manifest: Snapshot, content: bytes) -> str:
         """Put a snapshot in its place, whole, behind all that it names; the hash of its file."""
         place = self.wraps.place("snapshot", str(manifest.number))
-        file = manifest.number.to_bytes(8, "little") + sealing.seal(self.own.data, content, place)
+        file = manifest.number.to_bytes(8, "little") + sealing.seal(self.keys.data, content, place)
         for folder in sorted((self.folder / "objects").iterdir()):
-            disk.flush_folder(folder)
-        disk.flush_folder(self.folder / "objects")
+            flush_folder(folder)
+        flush_folder(self.folder / "objects")
         self._write(path := self.snapshot_path(manifest.number), file)
-        disk.flush_folder(path.parent)
+        flush_folder(path.parent)
         return hash_of(file)
 
-    def _unsealed(self, content: bytes, place: sealing.Place, path: Path) -> bytes:
+    def _unseal(self, content: bytes, place: sealing.Place, path: Path) -> bytes:
         try:
-            return sealing.unseal(self.own.data, content, place, str(path))
+            return sealing.unseal(self.keys.data, content, place, str(path))
         except CustodyError:
             raise BackupError(f"{path}: is not what was stored: changed, cut or swapped. {MEND}") from None
 

@@ -15,14 +15,14 @@ from client.backup import known_backups
 from client.backup.create import Progress, ignore_progress
 from client.backup.repository import BackupRepository
 from client.backup.snapshot import FileEntry, Snapshot, hash_of
-from client.custody import disk, lifecycle, wrapped_keys
+from client.custody import lifecycle, wrapped_keys
 from client.custody.key_ring import Custody, DatasetNote
 from client.home import Home
 from client.plans import judge
 from client.setup import enrol
 from common.errors import BackupError, ConfigError, CustodyError
 from common.storage import tensorfile
-from common.storage.files import read_json
+from common.storage.files import flush_folder, read_json, replace
 from common.storage.run_folder import lock_folder
 
 MARK = "restoring"
@@ -53,7 +53,7 @@ def run(
     leave_out: bool = False,
     progress: Progress = ignore_progress,
 ) -> RestoreReport:
-    """Restore a site.
+    """Restore a site from a snapshot.
 
     Args:
         number: of the snapshot; none: the newest.
@@ -111,7 +111,7 @@ def _mark(repository: BackupRepository, folder: Path, number: int) -> None:
             "give another --home."
         )
     if there is None:
-        disk.replace(mark, json.dumps(content).encode())
+        replace(mark, json.dumps(content).encode())
 
 
 def fetch(
@@ -135,7 +135,7 @@ def fetch(
         progress(file.size)
     for place in {(folder / file.path).parent for file in files}:
         if place.is_dir():
-            disk.flush_folder(place)
+            flush_folder(place)
 
 
 def _one(repository: BackupRepository, file: FileEntry, path: Path, zeros: bool) -> Iterator[str]:
@@ -189,14 +189,14 @@ def _finish(repository: BackupRepository, home: Home, report: RestoreReport, con
     note = known_backups.note_folder(custody, repository.wraps)
     note.mkdir(mode=0o700, parents=True, exist_ok=True)
     wraps = repository.wraps
-    wrapped_keys.write(wrapped_keys.wrap(wraps.site, wraps.name, wraps.set, repository.own, custody.ring()), note)
+    wrapped_keys.write(wrapped_keys.wrap(wraps.site, wraps.name, wraps.set, repository.keys, custody.ring()), note)
     numbers = repository.numbers()
     digest = hash_of(repository.snapshot_path(numbers[-1]).read_bytes())
     known_backups.remember(custody, repository, numbers[-1], digest, oldest=numbers[-1])
     if not (home.folder / "identity").exists():
         enrol.rekey(home, contact or f"{home.site}, restored")
     (home.folder / MARK).unlink()
-    disk.flush_folder(home.folder)
+    flush_folder(home.folder)
 
 
 def adopt_all(custody: Custody) -> tuple[dict[str, int], list[str]]:
@@ -205,9 +205,9 @@ def adopt_all(custody: Custody) -> tuple[dict[str, int], list[str]]:
     for folder in lifecycle.data_sets(custody):
         try:
             wraps = wrapped_keys.read(folder)
-            note = custody.seen(wraps.set) or DatasetNote(name=wraps.name, version=0)
+            note = custody.note_of(wraps.set) or DatasetNote(name=wraps.name, version=0)
             if not note.destroyed:
-                custody.saw(wraps.set, note.model_copy(update={"version": note.version + LEAP}))
+                custody.remember(wraps.set, note.model_copy(update={"version": note.version + LEAP}))
             sets[folder.name] = lifecycle.adopt(custody, folder)
         except CustodyError as error:
             problems.append(str(error))

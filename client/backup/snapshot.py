@@ -49,7 +49,7 @@ class FileEntry(Frozen):
 
 
 class Snapshot(Frozen):
-    """What is signed of a backup: every file, and the objects that it consists of."""
+    """The content of a snapshot, which the site signs."""
 
     format: str = FORMAT
     site: str

@@ -5,11 +5,12 @@ from pathlib import Path
 
 from client.backup import known_backups
 from client.backup.repository import BackupRepository
-from client.custody import disk, sealing, wrapped_keys
+from client.custody import sealing, wrapped_keys
 from client.custody.key_ring import Custody, read_recovery
 from client.custody.sealing import KEY_BYTES
 from client.custody.wrapped_keys import DatasetKeys, WrappedKeys
 from common.errors import BackupError, CustodyError
+from common.storage.files import flush_folder
 
 
 def backup_folder(dest: Path) -> Path:
@@ -89,7 +90,7 @@ def open_or_begin(custody: Custody, dest: Path, anew: bool) -> BackupRepository:
         (note := known_backups.note_folder(custody, wraps)).mkdir(mode=0o700, parents=True, exist_ok=True)
         wrapped_keys.write(wraps, note)
         wrapped_keys.write(wraps, folder)
-        disk.flush_folder(dest)
+        flush_folder(dest)
     vault = open_backup(custody, folder)
     note = known_backups.note_folder(custody, vault.wraps)
     note.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -7,9 +7,9 @@ from client.backup import known_backups
 from client.backup.create import Progress, ignore_progress
 from client.backup.repository import BackupRepository
 from client.backup.snapshot import Snapshot, hash_of
-from client.custody import disk
 from client.custody.key_ring import Custody
 from common.errors import BackupError
+from common.storage.files import flush_folder
 
 
 def size_bytes(repository: BackupRepository) -> int:
@@ -77,7 +77,7 @@ def prune(repository: BackupRepository, custody: Custody, keep: int) -> tuple[in
         for number in go:
             repository.snapshot_path(number).unlink()
         if go:
-            disk.flush_folder(repository.folder / "snapshots")
+            flush_folder(repository.folder / "snapshots")
         freed = 0
         for path in [path for path in (repository.folder / "objects").rglob("*") if path.is_file()]:
             if path.name not in needed:

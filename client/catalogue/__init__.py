@@ -1,1 +1,3 @@
-"""The catalogue at a site: read and checked (seen), what the site adds to it (offering), the command (commands)."""
+"""The catalogue at a site: read and held against what was seen before (listing_check), and what the site adds to it
+(dataset_offer).
+"""

@@ -60,10 +60,10 @@ def _listing(home: Home) -> Listing:
 
     catalogue = SiteCatalogue(home)
     try:
-        with gateway_of(home) as board:
-            return catalogue.look(board)[0]
+        with gateway_of(home) as gateway:
+            return catalogue.look(gateway)[0]
     except LinkError as error:
-        if (listing := catalogue.kept()) is None:
+        if (listing := catalogue.last_listing()) is None:
             raise
         print(f"As it was seen on {listing_view.day(listing.made_s)}: {error}\n")
         return listing
@@ -73,15 +73,15 @@ def _take(options: argparse.Namespace) -> int:
     from client.plans.sync import gateway_of
 
     home = Home.at(options.home)
-    with gateway_of(home) as board:
-        content = SiteCatalogue(home).look(board)[0].find(command_parts.what(options)).content
+    with gateway_of(home) as gateway:
+        content = SiteCatalogue(home).look(gateway)[0].find(command_parts.what(options)).content
         path = command_parts.target(options, content)
         options.act.facts |= _facts(content)
         if not isinstance(model := content.offer, ModelOffer):
             command_parts.write_plan(path, content)
             return 0
         with Watch(model.size, terminal.console(errors=True)) as watch:
-            part = fetch(board, model, path.parent, lambda size: watch.advance(size, "fetching"))
+            part = fetch(gateway, model, path.parent, lambda size: watch.advance(size, "fetching"))
     try:
         package = package_file.read_package(part)
         if (package.digest, package.fingerprint) != (model.package, model.fingerprint):
@@ -102,8 +102,8 @@ def _offer(options: argparse.Namespace) -> int:
 
     home, what, package = Home.at(options.home), command_parts.what(options), b""
     catalogue, descriptions = SiteCatalogue(home), command_parts.descriptions(options)
-    with gateway_of(home) as board:
-        _, versions = catalogue.look(board)
+    with gateway_of(home) as gateway:
+        _, versions = catalogue.look(gateway)
         if what in home.settings.datasets:
             content = dataset_offer.of_dataset(home, what, descriptions, versions)
         else:
@@ -112,9 +112,9 @@ def _offer(options: argparse.Namespace) -> int:
         options.act.facts |= _facts(content)
         options.act.dataset = what if content.offer.kind == "dataset" else ""
         with Watch(max(len(package), 1), terminal.console(errors=True)) as watch:
-            send(board, package, lambda size: watch.advance(size, "sending"))
-        offer = catalogue.offer(board, content)
-        catalogue.look(board)
+            send(gateway, package, lambda size: watch.advance(size, "sending"))
+        offer = catalogue.offer(gateway, content)
+        catalogue.look(gateway)
     options.act.facts["digest"] = offer.digest
     print(f"\nOffered as {content.address}, version {content.version}.")
     return 0
@@ -125,8 +125,8 @@ def _withdraw(options: argparse.Namespace) -> int:
 
     home = Home.at(options.home)
     catalogue, name = SiteCatalogue(home), command_parts.what(options).removeprefix(f"{home.site}/")
-    with gateway_of(home) as board:
-        listing, versions = catalogue.look(board)
+    with gateway_of(home) as gateway:
+        listing, versions = catalogue.look(gateway)
         own_offers = {
             o.content.name: o.content for o in listing.offers if o.content.owner == home.site and not o.withdrawn
         }
@@ -136,8 +136,8 @@ def _withdraw(options: argparse.Namespace) -> int:
             )
         content = withdrawal(own_offers[name]).model_copy(update={"version": versions[name]})
         options.act.facts |= _facts(content)
-        catalogue.offer(board, content)
-        catalogue.look(board)
+        catalogue.offer(gateway, content)
+        catalogue.look(gateway)
     print(f"Withdrawn: {content.address}. Who has read it knows it all the same.")
     return 0
 

@@ -40,28 +40,28 @@ class SiteCatalogue:
 
     @property
     def folder(self) -> Path:
-        """Where the listings that were seen are kept."""
+        """The folder in which this site keeps it."""
         return self.home.folder / "catalogue"
 
-    def kept(self) -> Listing | None:
+    def last_listing(self) -> Listing | None:
         """As it was seen last."""
         path = self.folder / "listing"
         return Listing.load_verified(path.read_bytes(), self.home.pins) if path.exists() else None
 
-    def look(self, board: "GatewayClient") -> tuple[Listing, dict[str, int]]:
+    def look(self, gateway: "GatewayClient") -> tuple[Listing, dict[str, int]]:
         """The catalogue now, and by name the versions that this site's next entries must have.
 
         Raises:
             CatalogueError: it contradicts what was seen before, or lacks what this site offers.
-            LinkError, IdentityError, WireError, PolicyError: as of the board, and for signatures that do not hold.
+            LinkError, IdentityError, WireError, PolicyError: as of the gateway, and for signatures that do not hold.
         """
-        answer = board.catalogue()
+        answer = gateway.catalogue()
         listing = Listing.load_verified(json.dumps(answer.get("catalogue")).encode(), self.home.pins)
         self._refuse_contradiction(listing)
         replace(self.folder / "listing", listing.document.encode())
         return listing, self._next(answer.get("next"))
 
-    def offer(self, board: "GatewayClient", content: OfferContent) -> Offer:
+    def offer(self, gateway: "GatewayClient", content: OfferContent) -> Offer:
         """Sign an entry, and hand it in.
 
         Raises:
@@ -69,11 +69,11 @@ class SiteCatalogue:
         """
         offer = Offer.make(content, [self.home.identity])
         (self.folder / "own").mkdir(mode=0o700, parents=True, exist_ok=True)
-        board.offer(offer.document.to_json())
+        gateway.offer(offer.document.to_json())
         replace(self.folder / "own" / content.name, offer.document.encode())
         return offer
 
-    def own(self) -> Iterator[OfferContent]:
+    def own_offers(self) -> Iterator[OfferContent]:
         """What this site has signed, by name, under the key that it has now."""
         me = {self.home.site: self.home.identity.public_key().public_bytes_raw()}
         for path in sorted((self.folder / "own").glob("*")):
@@ -83,7 +83,7 @@ class SiteCatalogue:
                     yield Offer.load_verified(path.read_bytes(), self.home.pins, me).content
 
     def _refuse_contradiction(self, listing: Listing) -> None:
-        before, roster = self.kept(), self.home.roster
+        before, roster = self.last_listing(), self.home.roster
         if listing.roster.version < roster.version:
             raise CatalogueError(
                 f"the catalogue stands on roster {listing.roster.version}; {roster.version} is known. {ASK}"
@@ -96,13 +96,13 @@ class SiteCatalogue:
         if before and moment == (before.version, before.roster.version) and _digests(listing) != _digests(before):
             raise CatalogueError(f"of one version of the catalogue this site was shown two. {ASK}")
         there = {offer.content.name: offer for offer in listing.offers if offer.content.owner == self.home.site}
-        for content in self.own():
-            found = there.get(content.name)
-            if found is None or found.content.version < content.version:
-                raise CatalogueError(f"the catalogue does not have what this site offers: {content.address}. {ASK}")
+        for content in self.own_offers():
+            current = there.get(content.name)
+            if current is None or current.content.version < content.version:
+                raise CatalogueError(f"the catalogue lacks what this site offers: {content.address}. {ASK}")
 
     def _next(self, versions: Any) -> dict[str, int]:
-        own_versions = {content.name: content.version + 1 for content in self.own()}
+        own_versions = {content.name: content.version + 1 for content in self.own_offers()}
         try:
             there = {str(name): int(version) for name, version in versions.items()}
         except (AttributeError, TypeError, ValueError, OverflowError):
@@ -110,12 +110,12 @@ class SiteCatalogue:
         return {name: max(own_versions.get(name, 1), there.get(name, 1)) for name in {*own_versions, *there}}
 
 
-def send(board: "GatewayClient", package: bytes, advance: Advance) -> None:
+def send(gateway: "GatewayClient", package: bytes, advance: Advance) -> None:
     """Send a package that will be offered; one that was cut off goes on where it was."""
     sha256, here = hashlib.sha256(package).hexdigest(), 0
     while here < len(package):
         piece = package[here : here + PIECE]
-        answer = board.deposit({"sha256": sha256, "offset": here, "data": base64.b64encode(piece).decode()})
+        answer = gateway.deposit({"sha256": sha256, "offset": here, "data": base64.b64encode(piece).decode()})
         there = answer.get("here")
         if not isinstance(there, int) or not 0 <= there <= len(package) or there == here:
             raise WireError("the coordinator does not say how much of the package it has. Offer it again.")
@@ -123,7 +123,7 @@ def send(board: "GatewayClient", package: bytes, advance: Advance) -> None:
         here = there
 
 
-def fetch(board: "GatewayClient", model: ModelOffer, folder: Path, advance: Advance) -> Path:
+def fetch(gateway: "GatewayClient", model: ModelOffer, folder: Path, advance: Advance) -> Path:
     """A package that is offered, whole, in a new file in a folder; the caller names it.
 
     Raises:
@@ -134,7 +134,7 @@ def fetch(board: "GatewayClient", model: ModelOffer, folder: Path, advance: Adva
         path = Path(file.name)
         try:
             while there < model.size:
-                piece = _bytes(board.package({"sha256": model.sha256, "offset": there}).get("data"))
+                piece = _bytes(gateway.package({"sha256": model.sha256, "offset": there}).get("data"))
                 if not piece or there + len(piece) > model.size:
                     raise CatalogueError(f"{model.model}: its package is not of the size that its entry names. {ASK}")
                 digest.update(piece)

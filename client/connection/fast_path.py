@@ -36,7 +36,7 @@ class UnknownWayError(Exception):
 
 @dataclass
 class FastPath:
-    """Messages in one piece, taken from the gateway and given to it, each by one request."""
+    """The gateway's short way for messages: one request each."""
 
     endpoint: Endpoint
     clock: Clock

@@ -80,7 +80,7 @@ class Clock:
     """How far the coordinator's clock is ahead of this machine's."""
 
     def now(self) -> float:
-        """Seconds since 1970."""
+        """The coordinator's time, in seconds since 1970."""
         return time.time() + self.offset_s
 
     def learn(self, date: str | None) -> bool:
@@ -111,12 +111,12 @@ class _Signing:
     clock: Clock
 
     def intercept(self, context: ProtobufRequestContext, call_next: ProtobufCall) -> httpx.Response:
-        response = call_next(self._signed(context))
+        response = call_next(self._sign(context))
         if self.clock.learn(response.headers.get("date")) and response.status_code == httpx.codes.UNAUTHORIZED:
-            response = call_next(self._signed(context))
+            response = call_next(self._sign(context))
         return response
 
-    def _signed(self, context: ProtobufRequestContext) -> ProtobufRequestContext:
+    def _sign(self, context: ProtobufRequestContext) -> ProtobufRequestContext:
         context.request.headers.update(signature_headers(self.endpoint, self.clock))
         return context
 

@@ -1,12 +1,8 @@
 """Custody: images lie encrypted at the hospital, and are decrypted into memory alone. docs/custody.md says how.
 
-importer ──> intake ──> deidentify ──> confidentiality (table E.1-1), options, pseudonyms; burned_in
-    └──> dataset_writer ──> encrypted_dataset ──> dataset_index, packs, disk
-encrypted_cases ────────────────┘        └──────> wrapped_keys (of one data set), sealing (one AEAD)
-
-key_ring          the site's own keys, and what it has seen
-lifecycle         the keys through the years: rotate, recover, destroy, adopt
-import_workers    files are read and cleaned in processes of their own
-events            what came of an action, for whoever keeps account
-commands          `python -m client import` and `custody`
+importer ──> intake ──> deidentify ──> confidentiality (table E.1-1), pseudonyms, burned_in
+    └──> dataset_writer ──> encrypted_dataset ──> dataset_index, packs, wrapped_keys (a set's keys), sealing (one AEAD)
+                              ^                    key_ring (the site's keys, and how far each set had come)
+encrypted_cases ──────────────┘
+lifecycle     the keys of data sets through the years: rotated, recovered, destroyed
 """

@@ -11,10 +11,10 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from client.custody import lifecycle
+from client.custody.dataset_index import OPTIONS, Option
 from client.custody.encrypted_dataset import EncryptedDataset
 from client.custody.events import Event, Record
 from client.custody.key_ring import Custody
-from client.custody.options import OPTIONS, Option
 from client.home import Home, home_option
 from common import config as configuration
 from common.cli import terminal

@@ -12,7 +12,7 @@ from typing import Literal
 
 from pydicom.datadict import dictionary_has_tag, dictionary_VR
 
-from client.custody.options import Option
+from client.custody.dataset_index import Option
 
 Action = Literal["keep", "remove", "empty", "dummy", "uid", "inside", "shift", "pseudonym"]
 

@@ -9,10 +9,19 @@ Who reads and writes the file `index`, and against what it is checked: `encrypte
 
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
-from client.custody.options import Option
 from client.sources.case_table import Split
+
+# Options of DICOM PS3.15 Annex E: what de-identification leaves in where a hospital says so.
+Option = Literal["patient", "device", "dates"]
+
+OPTIONS: dict[Option, tuple[str, str]] = {
+    "patient": ("113108", "Retain Patient Characteristics Option"),
+    "device": ("113109", "Retain Device Identity Option"),
+    "dates": ("113107", "Retain Longitudinal Temporal Information Modified Dates Option"),
+}
+"""Codes and names of PS3.16, CID 7050."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +35,7 @@ class Object:
     length: int
     source: str
     """Keyed digest of what it was made from."""
-    told: dict[str, Any] | None = None
+    frame_facts: dict[str, Any] | None = None
     """Of pixels: what is known of all frames without decoding (`client.sources.image_cache`)."""
 
 
@@ -54,23 +63,23 @@ class Index:
     cases: list[Case] = field(default_factory=list)
     numbers: dict[str, int] = field(default_factory=dict)
     """Objects by their source."""
-    described: dict[tuple[int, int | None], Case] = field(default_factory=dict)
+    case_by_frame: dict[tuple[int, int | None], Case] = field(default_factory=dict)
     """Cases by object and frame."""
 
     def add_object(self, entry: Object) -> int:
-        """Append an object; its number."""
+        """Add an object; its number."""
         self.numbers[entry.source] = len(self.objects)
         self.objects.append(entry)
         return len(self.objects) - 1
 
     def add_case(self, case: Case) -> None:
-        """Append a case."""
+        """Add one case."""
         self.cases.append(case)
-        self.described[case.object, case.frame] = case
+        self.case_by_frame[case.object, case.frame] = case
 
     def encode(self) -> bytes:
-        """The index as JSON: what is then encrypted."""
-        objects = [[o.id, o.pack, o.offset, o.length, o.source, o.told] for o in self.objects]
+        """The index as JSON, to be sealed."""
+        objects = [[o.id, o.pack, o.offset, o.length, o.source, o.frame_facts] for o in self.objects]
         cases = [[c.object, c.label, c.frame, c.site, c.patient, c.split] for c in self.cases]
         content_json = {"retain": sorted(self.retain), "packs": self.packs, "objects": objects, "cases": cases}
         return json.dumps(content_json, separators=(",", ":")).encode()

@@ -1,5 +1,6 @@
 """Adding to a data set, so that what was committed stays, whatever happens afterwards."""
 
+import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from client.custody import disk, sealing
+from client.custody import sealing
 from client.custody.dataset_index import Object
 from client.custody.encrypted_dataset import EncryptedDataset, settle, write_index
 from client.custody.key_ring import Custody
 from client.custody.packs import path_of
 from client.custody.wrapped_keys import DatasetKeys, WrappedKeys
+from common.storage.files import flush_folder
 from common.storage.run_folder import lock_folder
 
 PACK_BYTES = 256 << 20
@@ -26,7 +28,45 @@ class SealedObject:
     id: str
     sealed: bytes
     source: str
-    told: dict[str, Any] | None
+    frame_facts: dict[str, Any] | None
+
+
+class AppendedFile:
+    """A file that only grows; what was not flushed may be lost in a crash, and is cut off by whoever knows its length.
+
+    Args:
+        keep: bytes that count; what lies behind them is left over from a write that was cut short.
+    """
+
+    def __init__(self, path: Path, keep: int) -> None:
+        self.path, self.length = path, keep
+        self._handle = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+        if os.fstat(self._handle).st_size > keep:
+            os.ftruncate(self._handle, keep)
+
+    def append(self, content: bytes) -> int:
+        """Write it behind all else; where it begins.
+
+        Raises:
+            OSError: the disk is full; nothing of it counts then.
+        """
+        begin, remaining = self.length, memoryview(content)
+        try:
+            while remaining:
+                remaining = remaining[os.pwrite(self._handle, remaining, self.length + len(content) - len(remaining)) :]
+        except OSError as error:
+            os.ftruncate(self._handle, begin)
+            raise OSError(error.errno, error.strerror, str(self.path)) from None
+        self.length += len(content)
+        return begin
+
+    def flush(self) -> None:
+        """All of it is on the disk when this returns."""
+        os.fsync(self._handle)
+
+    def close(self) -> None:
+        """No more will come."""
+        os.close(self._handle)
 
 
 class DatasetWriter:
@@ -34,7 +74,7 @@ class DatasetWriter:
 
     def __init__(self, store: EncryptedDataset) -> None:
         self.store, self.index, self.version = store, store.index, store.version
-        self._pack: disk.Appended | None = None
+        self._pack: AppendedFile | None = None
         self._committed = len(self.index.objects), len(self.index.cases)
 
     def add(self, entry: SealedObject) -> int:
@@ -45,7 +85,7 @@ class DatasetWriter:
         """
         offset = self._pack_with_room().append(entry.sealed)
         pack = len(self.index.packs) - 1
-        return self.index.add_object(Object(entry.id, pack, offset, len(entry.sealed), entry.source, entry.told))
+        return self.index.add_object(Object(entry.id, pack, offset, len(entry.sealed), entry.source, entry.frame_facts))
 
     def commit(self) -> None:
         """All that was added is in when this returns; where nothing was, nothing is written.
@@ -57,7 +97,7 @@ class DatasetWriter:
             return
         if self._pack:
             self._pack.flush()
-            disk.flush_folder(self._pack.path.parent)
+            flush_folder(self._pack.path.parent)
             self.index.packs[-1] = self._pack.length
         store = self.store
         write_index(store.custody, store.folder, store.wraps, store.secrets, self.version + 1, self.index)
@@ -69,7 +109,7 @@ class DatasetWriter:
         if self._pack:
             self._pack.close()
 
-    def _pack_with_room(self) -> disk.Appended:
+    def _pack_with_room(self) -> AppendedFile:
         packs = self.index.packs
         if self._pack and self._pack.length < PACK_BYTES:
             return self._pack
@@ -79,7 +119,7 @@ class DatasetWriter:
             self._pack.close()
         if self._pack or not packs or packs[-1] >= PACK_BYTES:
             packs.append(0)
-        self._pack = disk.Appended(path_of(self.store.folder, len(packs) - 1), packs[-1])
+        self._pack = AppendedFile(path_of(self.store.folder, len(packs) - 1), packs[-1])
         return self._pack
 
 

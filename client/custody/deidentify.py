@@ -23,7 +23,7 @@ from pydicom.sequence import Sequence
 from pydicom.uid import PYDICOM_IMPLEMENTATION_UID
 
 from client.custody.confidentiality import action
-from client.custody.options import OPTIONS, Option
+from client.custody.dataset_index import OPTIONS, Option
 from client.custody.pseudonyms import Pseudonyms
 
 PATIENT_AGE = 0x00101010

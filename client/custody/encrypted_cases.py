@@ -15,7 +15,7 @@ from client.readers import Frames
 from client.readers.source import BytesFile
 from client.sources import file_list
 from client.sources.case_table import Problem, Table, located
-from client.sources.file_list import CaseRow
+from client.sources.csv_list import CaseRow
 from common.config import Encrypted
 from common.errors import ConfigError, CustodyError, ImageError
 
@@ -50,15 +50,15 @@ class EncryptedImage:
         """The object's own name, which no other has."""
         return f"{self.store.wraps.set}/{self._id}"
 
-    def told(self) -> dict[str, Any] | None:
+    def frame_facts(self) -> dict[str, Any] | None:
         """Of pixels, all; of a DICOM file nothing."""
-        return self.store.index.objects[self.number].told
+        return self.store.index.objects[self.number].frame_facts
 
     def seal(self, content: bytes, part: str) -> bytes:
         """A part of its decoded image."""
         return seal(self.store.secrets.data, content, self.store.wraps.place("decoded", self._id, part))
 
-    def unseal(self, sealed: bytes, part: str) -> memoryview:
+    def unseal(self, sealed_bytes: bytes, part: str) -> memoryview:
         """The content of `seal`.
 
         Raises:
@@ -66,7 +66,7 @@ class EncryptedImage:
         """
         place = self.store.wraps.place("decoded", self._id, part)
         try:
-            return unseal_view(self.store.secrets.data, sealed, context(place))
+            return unseal_view(self.store.secrets.data, sealed_bytes, context(place))
         except InvalidTag:
             raise ValueError(f"{self}: a decoded part that is not what was stored") from None
 
@@ -118,5 +118,5 @@ def origin(source: Encrypted, name: str) -> EncryptedImage:
 def _row(store: EncryptedDataset, case: Case, source: Encrypted) -> CaseRow:
     image = EncryptedImage(store, case.object)
     # Of pixels those frames are stored that the import was told.
-    frames: Frames = "all" if image.told() else source.frames if case.frame is None else case.frame
+    frames: Frames = "all" if image.frame_facts() else source.frames if case.frame is None else case.frame
     return CaseRow(image, case.label, None, case.site, case.patient, case.split, frames)

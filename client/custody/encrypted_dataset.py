@@ -17,15 +17,15 @@ from typing import Any
 
 from cryptography.exceptions import InvalidTag
 
-from client.custody import disk, packs, sealing, wrapped_keys
-from client.custody.dataset_index import Index
+from client.custody import packs, sealing, wrapped_keys
+from client.custody.dataset_index import Index, Option
 from client.custody.key_ring import Custody, DatasetNote
-from client.custody.options import Option
 from client.custody.packs import PackReader
 from client.custody.sealing import RESTORE
 from client.custody.wrapped_keys import DatasetKeys, WrappedKeys
 from client.home import Home
 from common.errors import CustodyError
+from common.storage.files import flush_folder, replace
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def create(custody: Custody, name: str, retain: frozenset[Option]) -> Path:
             f"{folder / wrapped_keys.FILE}: is missing, and nothing opens the data set without it. {RESTORE}"
         )
     wraps, keys = wrapped_keys.begin(custody, name)
-    disk.flush_folder(custody.sets)
+    flush_folder(custody.sets)
     # First the index and then the keys: without keys there is nothing to open, and all of it is begun again.
     write_index(custody, folder, wraps, keys, 1, Index(retain))
     wrapped_keys.write(wraps, folder)
@@ -122,7 +122,7 @@ def create(custody: Custody, name: str, retain: frozenset[Option]) -> Path:
 
 
 def _current_index(custody: Custody, folder: Path, wraps: WrappedKeys, keys: DatasetKeys) -> tuple[int, Index]:
-    note = custody.seen(wraps.set)  # before the index, which another process may be about to put ahead of it
+    note = custody.note_of(wraps.set)  # before the index, which another process may be about to put ahead of it
     content = _index_file(folder)
     version, index = _unseal_index(folder, wraps, keys, content)
     if note is None:
@@ -143,7 +143,7 @@ def _current_index(custody: Custody, folder: Path, wraps: WrappedKeys, keys: Dat
 def settle(store: EncryptedDataset) -> None:
     """Remember the index that is there, where the last write was cut short between it and the note."""
     content = _index_file(store.folder)
-    store.custody.saw(store.wraps.set, DatasetNote(name=store.name, version=store.version, index=_digest(content)))
+    store.custody.remember(store.wraps.set, DatasetNote(name=store.name, version=store.version, index=_digest(content)))
 
 
 def _index_file(folder: Path) -> bytes:
@@ -159,8 +159,8 @@ def write_index(
     """Write an index of a version above all before, and remember that this site has seen it."""
     place = wraps.place("index", str(version))
     content = version.to_bytes(8, "little") + sealing.seal(keys.data, index.encode(), place)
-    disk.replace(folder / "index", content)
-    custody.saw(wraps.set, DatasetNote(name=wraps.name, version=version, index=_digest(content)))
+    replace(folder / "index", content)
+    custody.remember(wraps.set, DatasetNote(name=wraps.name, version=version, index=_digest(content)))
 
 
 def _unseal_index(folder: Path, wraps: WrappedKeys, keys: DatasetKeys, content: bytes) -> tuple[int, Index]:
@@ -183,7 +183,7 @@ def adopt(custody: Custody, folder: Path) -> int:
     keys = wrapped_keys.unwrap(wraps, custody, folder)
     version, index = _unseal_index(folder, wraps, keys, _index_file(folder))
     packs.check(folder, index)
-    note = custody.seen(wraps.set)
+    note = custody.note_of(wraps.set)
     if note and note.destroyed:
         raise CustodyError(f"{folder}: this data set was destroyed here, and is not taken back.")
     # Above whatever was seen, so that neither the one before nor this one's own past passes for the newest.

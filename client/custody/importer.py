@@ -13,18 +13,17 @@ from typing import Literal
 import numpy as np
 
 from client.custody import encrypted_dataset, import_workers, intake
-from client.custody.dataset_index import Case
+from client.custody.dataset_index import Case, Option
 from client.custody.dataset_writer import DatasetWriter, SealedObject, open_for_writing
 from client.custody.events import Event, Record, unrecorded
 from client.custody.import_workers import IntakeResult
 from client.custody.intake import AlreadyStored, Intake
 from client.custody.key_ring import Custody
-from client.custody.options import Option
 from client.custody.pseudonyms import Pseudonyms
 from client.readers.source import ImageFile
 from client.sources import file_list, npz
 from client.sources.case_table import Problem, located
-from client.sources.file_list import CaseRow
+from client.sources.csv_list import CaseRow
 from common.config import Folder, Manifest, Npz
 from common.errors import ConfigError, DataError, ImageError
 
@@ -117,7 +116,7 @@ def _regular_commits(writer: DatasetWriter) -> Iterator[Callable[[], None]]:
     """Commit now and then, and at the end, also when the end is an error or Ctrl-C."""
     last_s, took = time.monotonic(), 0.0
 
-    def done() -> None:
+    def commit_if_due() -> None:
         nonlocal last_s, took
         if (now := time.monotonic()) - last_s > max(COMMIT_S, COMMIT_SHARE * took):
             writer.commit()
@@ -125,7 +124,7 @@ def _regular_commits(writer: DatasetWriter) -> Iterator[Callable[[], None]]:
             took = last_s - now
 
     try:
-        yield done
+        yield commit_if_due
         writer.commit()
     except OSError as error:
         state = _rescue(writer)
@@ -154,9 +153,9 @@ def _enter(writer: DatasetWriter, row: CaseRow, result: IntakeResult, outcome: I
     if isinstance(result, SealedObject) and result.source not in writer.index.numbers:
         writer.add(result)
     number = writer.index.numbers[result.source]
-    frame = row.frames if isinstance(row.frames, int) and writer.index.objects[number].told is None else None
+    frame = row.frames if isinstance(row.frames, int) and writer.index.objects[number].frame_facts is None else None
     case = Case(number, row.label, frame, row.site, row.patient, row.split)
-    there = writer.index.described.get((number, frame))
+    there = writer.index.case_by_frame.get((number, frame))
     if there is None:
         writer.index.add_case(case)
         outcome.added += 1

@@ -19,13 +19,12 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from pydantic import Field, ValidationError
 
-from client.custody import disk
 from client.custody.sealing import KEY_BYTES
 from client.home import Home
 from common.cli import terminal
 from common.config import Frozen
 from common.errors import ConfigError, CustodyError
-from common.storage.files import write_secret
+from common.storage.files import replace, write_secret
 from common.storage.run_folder import lock_folder
 
 RECOVERY_TEXT = """Consilium: the recovery key of site {site}, made on {date}.
@@ -38,7 +37,7 @@ recovery-key: {key}
 
 
 class KeyRing(Frozen):
-    """The file `custody/keys`: the site's custody keys, of which the newest wraps."""
+    """A site's custody keys: the content of the file `custody/keys`."""
 
     newest: str
     wrapping: dict[str, str] = Field(repr=False)
@@ -132,9 +131,9 @@ class Custody:
             ) from None
 
     def keep(self, ring: KeyRing) -> None:
-        """Replace the keys."""
+        """Replace the file of the site's keys."""
         # Where the file is a link to a safer place, the place is written, not the link.
-        disk.replace(self._ring.resolve(), (ring.model_dump_json(indent=1) + "\n").encode())
+        replace(self._ring.resolve(), (ring.model_dump_json(indent=1) + "\n").encode())
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -149,7 +148,7 @@ class Custody:
 
     # --- how far its data sets had come ---
 
-    def seen(self, identity: str) -> DatasetNote | None:
+    def note_of(self, identity: str) -> DatasetNote | None:
         """What is remembered of a data set; None: nothing.
 
         Raises:
@@ -166,11 +165,11 @@ class Custody:
                 "python -m client custody adopt."
             ) from None
 
-    def saw(self, identity: str, note: DatasetNote) -> None:
-        """Remember how far a data set had come, so that an older copy of it is noticed."""
+    def remember(self, identity: str, note: DatasetNote) -> None:
+        """Remember how far a data set has come."""
         path = self._note(identity)
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        disk.replace(path, (note.model_dump_json(indent=1) + "\n").encode())
+        replace(path, (note.model_dump_json(indent=1) + "\n").encode())
 
     def _note(self, identity: str) -> Path:
         return self.folder / "seen" / identity

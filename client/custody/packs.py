@@ -64,8 +64,8 @@ class PackReader:
             if self._last[0] == entry.id:
                 return self._last[1]
             self._last = "", memoryview(b"")  # first, so that its memory can be used again
-            sealed = self._stretch(entry.pack, entry.offset, entry.length)
-            self._last = entry.id, sealing.unseal_view(key, sealed, bound_to)
+            sealed_bytes = self._stretch(entry.pack, entry.offset, entry.length)
+            self._last = entry.id, sealing.unseal_view(key, sealed_bytes, bound_to)
             return self._last[1]
 
     def _stretch(self, pack: int, offset: int, length: int) -> memoryview:

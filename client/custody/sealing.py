@@ -28,7 +28,7 @@ def seal(key: bytes, content: bytes | memoryview, place: Place) -> bytes:
     return encryptor.update(content) + encryptor.finalize()
 
 
-def unseal(key: bytes, sealed: bytes | memoryview, place: Place, what: str) -> bytes:
+def unseal(key: bytes, sealed_bytes: bytes | memoryview, place: Place, what: str) -> bytes:
     """The content of `seal`.
 
     Args:
@@ -38,22 +38,22 @@ def unseal(key: bytes, sealed: bytes | memoryview, place: Place, what: str) -> b
         CustodyError: another key or place, or a byte was changed, is missing or too many.
     """
     try:
-        return bytes(unseal_view(key, sealed, context(place)))
+        return bytes(unseal_view(key, sealed_bytes, context(place)))
     except InvalidTag:
         raise CustodyError(f"{what}: is not what was stored: changed, truncated or swapped. {RESTORE}") from None
 
 
-def unseal_view(key: bytes, sealed: bytes | memoryview, bound_to: bytes) -> memoryview:
+def unseal_view(key: bytes, sealed_bytes: bytes | memoryview, bound_to: bytes) -> memoryview:
     """As `unseal`, with the `context` of the place, and without a copy.
 
     Raises:
         InvalidTag: it is not what was sealed.
     """
     decryptor = Cobblestone256Decryptor(key, bound_to)
-    if len(sealed) < SMALL_BYTES:
-        return memoryview(decryptor.update(sealed) + decryptor.finalize())
-    content = np.empty(len(sealed), np.uint8).data  # not set to zero first, which would cost as much again
-    length = decryptor.update_into(sealed, content)
+    if len(sealed_bytes) < SMALL_BYTES:
+        return memoryview(decryptor.update(sealed_bytes) + decryptor.finalize())
+    content = np.empty(len(sealed_bytes), np.uint8).data  # not set to zero first, which would cost as much again
+    length = decryptor.update_into(sealed_bytes, content)
     rest = decryptor.finalize()  # before it nothing is known to be whole
     content[length : length + len(rest)] = rest
     return content[: length + len(rest)].toreadonly()

@@ -16,11 +16,12 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from pydantic import Field, ValidationError
 
-from client.custody import disk, sealing
+from client.custody import sealing
 from client.custody.key_ring import Custody, KeyRing, name_of, recovery_public
 from client.custody.sealing import KEY_BYTES, RESTORE, Place
 from common.config import Frozen
 from common.errors import CustodyError
+from common.storage.files import replace
 
 FORMAT = "consilium-custody-1"
 FILE = "keys"
@@ -37,7 +38,7 @@ class DatasetKeys:
 
 
 class WrappedKeys(Frozen):
-    """The file `keys` of a data set: its data key, wrapped by the site's key and by the recovery key."""
+    """The content of a data set's file `keys`."""
 
     format: str = FORMAT
     site: str
@@ -69,13 +70,13 @@ def wrap(site: str, name: str, identity: str, keys: DatasetKeys, ring: KeyRing) 
     bare = WrappedKeys(site=site, name=name, set=identity, key="", wrapped="", recovery="", sealed="")
     content = keys.data + keys.pseudonyms
     key = bytes.fromhex(ring.wrapping[ring.newest])
-    sealed = _HPKE.encrypt(content, recovery_public(ring), info=sealing.context(bare.place("recovery")))
+    sealed_for_recovery = _HPKE.encrypt(content, recovery_public(ring), info=sealing.context(bare.place("recovery")))
     wraps = bare.model_copy(
         update={
             "key": ring.newest,
             "wrapped": sealing.seal(key, content, bare.place("keys")).hex(),
             "recovery": name_of(ring.recovery),
-            "sealed": sealed.hex(),
+            "sealed": sealed_for_recovery.hex(),
         }
     )
     return wraps.model_copy(update={"mac": _mac(wraps, keys)})
@@ -83,7 +84,7 @@ def wrap(site: str, name: str, identity: str, keys: DatasetKeys, ring: KeyRing) 
 
 def write(wraps: WrappedKeys, folder: Path) -> None:
     """Put the file in its place."""
-    disk.replace(folder / FILE, _encode(wraps))
+    replace(folder / FILE, _encode(wraps))
 
 
 def read(folder: Path) -> WrappedKeys:

@@ -20,7 +20,7 @@ CLOCKS_S = 600.0
 """How much the clocks of the coordinator and of this site may differ, where a plan is from before a restoration."""
 
 
-def approved(home: Home, digest: str) -> RunPlan:
+def approved_plan(home: Home, digest: str) -> RunPlan:
     """A plan that this site takes part in.
 
     Raises:

@@ -40,7 +40,7 @@ class Witness:
 
     @property
     def folder(self) -> Path:
-        """Where the heads that were seen are kept."""
+        """The folder in which this site keeps what it saw of the log."""
         return self.home.folder / "witness"
 
     @property
@@ -60,20 +60,20 @@ class Witness:
         except (ValueError, ConsiliumError) as error:
             raise AuditError(f"{path}: is not what was written ({error}). Restore it from a backup.") from None
 
-    def look(self, board: "GatewayClient") -> None:
+    def look(self, gateway: "GatewayClient") -> None:
         """Ask for the newest head, and accept it if it extends everything that was seen.
 
         Raises:
             AuditError: it does not. That is kept, with both heads, and the site answers no plan from then on.
-            LinkError, IdentityError, WireError: as of the board; nothing has changed then.
+            LinkError, IdentityError, WireError: as of the gateway; nothing has changed then.
         """
         before = self.head
         question: dict[str, Any] = {"size": before.size if before else 0}
         if before and not self.home.witness_refused.exists():
             question["witness"] = WitnessStatement.sign(self.home.site, before, self.home.identity).document.to_json()
-        answer = board.history(question)
+        answer = gateway.history(question)
         try:
-            head = self._checked(answer, before)
+            head = self._check(answer, before)
         except AuditError as error:
             self._refuse(answer, before, str(error))
             raise
@@ -101,7 +101,7 @@ class Witness:
 
     # --- inside ---
 
-    def _checked(self, answer: dict[str, Any], before: LogHead | None) -> LogHead | None:
+    def _check(self, answer: dict[str, Any], before: LogHead | None) -> LogHead | None:
         if answer.get("head") is None:
             if before is not None:
                 raise AuditError(f"the coordinator shows no log any more; this site saw {before.size} entries.")
@@ -111,7 +111,7 @@ class Witness:
             head.refuse_unless_extends(before, _proof(answer.get("proof")))
         since_s = (read_json(self.folder / "accepted") or {"at_s": 0.0})["at_s"]
         others = {}
-        for word in _listed(answer.get("witnesses", [])):
+        for word in _dicts_in(answer.get("witnesses", [])):
             try:
                 statement = WitnessStatement.load_verified(
                     json.dumps(word["paper"]).encode(), self.home.roster.active, head.origin
@@ -159,14 +159,14 @@ class Witness:
         log.error("TWO HISTORIES: %s This site answers no plan until somebody has found out why: docs/audit.md", why)
 
 
-def _head(told: Any) -> LogHead:
-    """Kept here since it was checked, under the key that it was checked with."""
-    content = told["head"]
+def _head(file_content: Any) -> LogHead:
+    """The head in this site's own file, under the key that it was verified with before it was written there."""
+    content = file_content["head"]
     (key,) = content["signatures"]
     return LogHead.load_verified(json.dumps(content).encode(), bytes.fromhex(key), content["content"]["origin"])
 
 
-def _listed(value: Any) -> list[Any]:
+def _dicts_in(value: Any) -> list[Any]:
     return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 

@@ -1,4 +1,4 @@
-"""Papers between a site and the gateway: roster and plans in, signed decisions and a word of state out."""
+"""What a site exchanges with the gateway beside rounds: roster and plans in, signed decisions and its state out."""
 
 import base64
 import logging
@@ -48,15 +48,15 @@ def refresh(
         over: is told the digests of this site's plans that the coordinator names no more.
     """
     try:
-        with gateway_of(home) as board:
+        with gateway_of(home) as gateway:
             digests = {plan.document.encode(): plan.digest for plan in PlanInbox(home).plans()}
-            files = _take(home, board.board(), new_plan)
+            files = _take(home, gateway.board(), new_plan)
             over(frozenset(digest for file, digest in digests.items() if file not in files))
             for plan in PlanInbox(home).plans():
                 decision = PlanInbox(home).decision(plan)
                 if decision and not PlanInbox(home).is_delivered(plan):
-                    _deliver(home, board, decision)
-            Witness(home).look(board)
+                    _deliver(home, gateway, decision)
+            Witness(home).look(gateway)
         return ""
     except (ConsiliumError, OSError) as error:
         return str(error)
@@ -65,8 +65,8 @@ def refresh(
 def witness(home: Home) -> str:
     """Look whether the coordinator's log goes on from what was seen; what is wrong, if so."""
     try:
-        with gateway_of(home) as board:
-            Witness(home).look(board)
+        with gateway_of(home) as gateway:
+            Witness(home).look(gateway)
         return ""
     except (ConsiliumError, OSError) as error:
         return str(error)
@@ -75,28 +75,28 @@ def witness(home: Home) -> str:
 def send_decision(home: Home, decision: Decision) -> str:
     """Send one decision; why it could not be, if so."""
     try:
-        with gateway_of(home) as board:
-            _deliver(home, board, decision)
+        with gateway_of(home) as gateway:
+            _deliver(home, gateway, decision)
         return ""
     except (ConsiliumError, OSError) as error:
         return str(error)
 
 
-def report_status(home: Home, doing: ConnectionStatus | None, images: ImageState, ready: Iterable[str] = ()) -> None:
+def report_status(home: Home, status: ConnectionStatus | None, images: ImageState, ready: Iterable[str] = ()) -> None:
     """Tell the coordinator what this site is doing; none: it stops. Whether that succeeds does not matter.
 
     Args:
         ready: digests of the plans whose images are read and fit.
     """
     content: dict[str, Any] = {"what": "stopped", "detail": "", "error": "", "release": VERSION, "ready": sorted(ready)}
-    if doing is not None:
-        content |= {"what": doing.what, "detail": doing.detail, "error": doing.code}
-    if doing is not None and images.plan:
+    if status is not None:
+        content |= {"what": status.what, "detail": status.detail, "error": status.code}
+    if status is not None and images.plan:
         what = {"what": "unfit", "error": images.error} if images.error else {"what": "reading"}
         content |= what | {"detail": f"the images of {images.plan}" if not images.error else images.plan}
     try:
-        with gateway_of(home) as board:
-            board.doing(content)
+        with gateway_of(home) as gateway:
+            gateway.doing(content)
     except (ConsiliumError, OSError):
         log.debug("the coordinator was not told what this site is doing")
 
@@ -104,15 +104,15 @@ def report_status(home: Home, doing: ConnectionStatus | None, images: ImageState
 def clock_offset_s(home: Home) -> float | None:
     """How much later the coordinator's clock is than this machine's; None if it was not reached."""
     try:
-        with gateway_of(home) as board:
-            board.board()
-            return board.clock_offset_s
+        with gateway_of(home) as gateway:
+            gateway.board()
+            return gateway.clock_offset_s
     except (ConsiliumError, OSError):
         return None
 
 
 def gateway_of(home: Home) -> GatewayClient:
-    """This site's connection to the coordinator's board."""
+    """This site's connection to the coordinator's gateway."""
     return GatewayClient(home.address, home.authority, home.site, home.identity)
 
 
@@ -142,6 +142,6 @@ def _take(home: Home, answer: dict[str, Any], new_plan: Callable[[str], None]) -
     return plans
 
 
-def _deliver(home: Home, board: GatewayClient, decision: Decision) -> None:
-    board.decision(decision.document.to_json())
+def _deliver(home: Home, gateway: GatewayClient, decision: Decision) -> None:
+    gateway.decision(decision.document.to_json())
     PlanInbox(home).note_delivered(decision)

@@ -126,7 +126,7 @@ def _run(package: ModelPackage, model: Model, images: Sequence[Image], out: Path
 def _draw(package: ModelPackage, model: Model, outcome: Outcome, unlike: str, out: Path, number: int) -> None:
     from client.prediction import drawing  # matplotlib takes a while
 
-    evidence = model.evidence(package.weights, package.pipeline.after(outcome.seen), outcome.answer)
+    evidence = model.evidence(package.weights, package.pipeline.after(outcome.model_input), outcome.answer)
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(outcome.name).name).strip("-.")[:80]
     drawing.draw(outcome, evidence, package.content, unlike, out / f"{number:04d}-{stem}.png")
 

@@ -30,7 +30,7 @@ STRONGEST = 0.65
 
 
 def draw(outcome: Outcome, evidence: Evidence, content: PackageContent, warning: str, out: Path) -> None:
-    """Write a PNG.
+    """Write a PNG of one image with its evidence and its answer.
 
     Args:
         warning: that the image is unlike the training's; empty: it is not.

@@ -21,11 +21,11 @@ TOGETHER, TOGETHER_PIXELS = 256, 1 << 24
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the model says of one image, and how far that can be believed."""
+    """What the model says of one image."""
 
     name: str
     picture: Picture
-    seen: Stack
+    model_input: Stack
     """What the model saw: float32[1, h, w, c], before federated normalisation."""
     logits: tuple[float, ...]
     answer: int

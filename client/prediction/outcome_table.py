@@ -50,7 +50,7 @@ def row(content: PackageContent, result: Outcome, unlike: str) -> OutcomeRow:
 
 
 def table(rows: Sequence[OutcomeRow]) -> Sheet:
-    """Outcomes as a table for people: image, answer, probability."""
+    """The first rows as a table for people."""
     how_often = "how often that was right"
     sheet = Sheet("image", "answer", "probability", how_often, prose=(how_often,), right=("probability",))
     for one in rows:

@@ -15,7 +15,7 @@ class Sealer(Protocol):
         """A part of a decoded image, as it may lie on a disk."""
         ...
 
-    def unseal(self, sealed: bytes, part: str) -> memoryview:
+    def unseal(self, sealed_bytes: bytes, part: str) -> memoryview:
         """The content of `seal`.
 
         Raises:
@@ -44,7 +44,7 @@ class ImageSource(Protocol):
         """Another state, another image: what the cache knows it by."""
         ...
 
-    def told(self) -> dict[str, Any] | None:
+    def frame_facts(self) -> dict[str, Any] | None:
         """What is known of all its frames without decoding, as the cache tells it; None: decode it."""
         ...
 
@@ -83,8 +83,8 @@ class ImageFile:
         state = self.path.stat()
         return repr((str(self.path.resolve()), state.st_size, state.st_mtime_ns))
 
-    def told(self) -> None:
-        """A file says nothing of itself that is known without decoding."""
+    def frame_facts(self) -> None:
+        """None: a file has to be decoded."""
         return None
 
 
@@ -109,15 +109,15 @@ class BytesFile(io.RawIOBase):
         self._content, self._at = content, 0
 
     def readable(self) -> bool:
-        """Always: the content can be read."""
+        """Always: it is bytes in memory."""
         return True
 
     def seekable(self) -> bool:
-        """Always: the content can be read at any place."""
+        """Always: it is bytes in memory."""
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """The next bytes."""
+        """Fill a buffer with the next bytes; how many."""
         part = self._content[self._at : self._at + len(buffer)]
         buffer[: len(part)] = part
         self._at += len(part)

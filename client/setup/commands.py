@@ -126,10 +126,10 @@ def _check(options: argparse.Namespace) -> int:
         from client.setup import preflight
 
         return preflight.check(Home(options.home), terminal.console())
-    from client.dataset import readiness
+    from client.dataset import readiness, readiness_report
 
     report = readiness.examine(configuration.load(options.config, options.overrides))
-    readiness.show(report, terminal.console())
+    readiness_report.show(report, terminal.console())
     return 0 if report.ready else 1
 
 

@@ -62,7 +62,7 @@ def begin(home: Home, site: str, contact: str, rehearse: Config | None = None, p
         text = OPENING.format(site=site) + (_part_in(rehearse, site) if rehearse else NO_IMAGES) + POLICY
         home.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         tensorfile.write_atomically(home.folder / "site.yaml", text.encode())
-    if not policy_store(home).begun:
+    if not policy_store(home).exists:
         first_policy(home, person)
     return _with_new_keys(home, request, keys)
 
@@ -95,13 +95,13 @@ def join(home: Home, welcome: Welcome) -> None:
             f"a welcome for site {welcome.site}, and this is {home.site}, or it has got new keys since. "
             "Ask the coordinator for the one that answers this site's latest request.",
         )
-    if home.joined and welcome.pins != home.pins:
+    if home.has_joined and welcome.pins != home.pins:
         raise IdentityError(
             "other-consortium",
             f"a welcome of {welcome.pins.federation} under other roots than this site pinned when it joined "
             f"{home.pins.federation}. For another consortium, make another site's folder: client init NAME --home DIR.",
         )
-    newer = home.joined and home.roster.version > welcome.roster.version
+    newer = home.has_joined and home.roster.version > welcome.roster.version
     pins = {"federation": welcome.pins.federation, "roots": [root.hex() for root in welcome.pins.roots]}
     write_json(home.folder / "pins.json", pins)
     if not newer:

@@ -26,11 +26,11 @@ class EntrySeal:
     sealer: Sealer
     name: str
 
-    def shut(self, content: bytes, number: int) -> bytes:
+    def seal_part(self, content: bytes, number: int) -> bytes:
         """A part, as it may lie on a disk."""
         return self.sealer.seal(content, f"{self.name}/{number}")
 
-    def opened(self, file: BinaryIO, number: int) -> memoryview:
+    def open_part(self, file: BinaryIO, number: int) -> memoryview:
         """The content of a part.
 
         Raises:
@@ -42,7 +42,7 @@ class EntrySeal:
 
 
 def write(file: BinaryIO, facts: FrameFacts, frames: Sequence[NDArray[Any]], seal: EntrySeal | None) -> None:
-    """Write an entry.
+    """Write an entry of the cache.
 
     Args:
         frames: of one of the types above.
@@ -54,7 +54,7 @@ def write(file: BinaryIO, facts: FrameFacts, frames: Sequence[NDArray[Any]], sea
         return
     contents = [header, *(frame.dtype.str[1:].encode() + np.ascontiguousarray(frame).tobytes() for frame in frames)]
     for number, content in enumerate(contents):
-        sealed_part = seal.shut(content, number)
+        sealed_part = seal.seal_part(content, number)
         file.write(struct.pack("<Q", len(sealed_part)) + sealed_part)
 
 
@@ -65,7 +65,7 @@ def read_facts(file: BinaryIO, seal: EntrySeal | None) -> FrameFacts:
         ValueError, KeyError, OSError, EOFError, struct.error, zipfile.BadZipFile, zlib.error: a damaged entry.
     """
     if seal:
-        facts: FrameFacts = json.loads(bytes(seal.opened(file, 0)))
+        facts: FrameFacts = json.loads(bytes(seal.open_part(file, 0)))
         return facts
     with np.load(file, allow_pickle=False) as arrays:
         facts = json.loads(arrays["told"].tobytes())
@@ -81,7 +81,7 @@ def read_frame(file: BinaryIO, index: int, shape: tuple[int, int, int], seal: En
         ValueError, KeyError, OSError, EOFError, struct.error, zipfile.BadZipFile, zlib.error: a damaged entry.
     """
     if seal:
-        content = seal.opened(file, index + 1)
+        content = seal.open_part(file, index + 1)
         kind = TYPES[TYPES.index(bytes(content[:2]).decode())]
         return np.frombuffer(content, kind, offset=2).reshape(shape)
     with np.load(file, allow_pickle=False) as arrays:

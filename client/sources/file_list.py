@@ -1,37 +1,20 @@
 """Tables of image files: a CSV with a row an image, or a folder a class."""
 
-import csv
-import difflib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from client.readers import Frames
-from client.readers.source import ImageFile, ImageSource
+from client.readers.source import ImageFile
 from client.sources import image_cache
-from client.sources.case_table import SPLITS, Facts, Problem, Split, Table, as_split, encode, located, merge, refuse
+from client.sources.case_table import Facts, Problem, Table, as_split, encode, located, merge, refuse
+from client.sources.csv_list import CaseRow, rows_in_csv, wrong_label
 from client.sources.image_cache import CachedImage
 from common.config import Encrypted, Folder, Manifest
 from common.errors import DataError, ImageError
 from common.imaging import Picture
 
-COLUMNS = ("path", "label", "site", "patient", "split", "frame")
 _LITTER = {"thumbs.db", "desktop.ini", "__macosx"}
 """What operating systems leave in folders, beside names that begin with a dot."""
-
-
-@dataclass(frozen=True)
-class CaseRow:
-    """One file, or one frame of it, as the data set lists it."""
-
-    origin: ImageSource
-    label: str
-    number: int | None = None
-    """Row of the CSV; the header is row 1."""
-    site: str | None = None
-    patient: str | None = None
-    split: Split | None = None
-    frames: Frames = "middle"
 
 
 @dataclass(frozen=True)
@@ -85,7 +68,7 @@ def rows(source: Folder | Manifest, base: Path | None = None) -> tuple[list[Case
     if isinstance(source, Folder):
         return _in_folder(source)
     path = located(source.path)
-    return _in_csv(path, base or path.parent, source)
+    return rows_in_csv(path, base or path.parent, source)
 
 
 def _in_folder(source: Folder) -> tuple[list[CaseRow], list[Problem]]:
@@ -105,7 +88,7 @@ def _in_folder(source: Folder) -> tuple[list[CaseRow], list[Problem]]:
             problems.append(Problem(str(place), None, "holds no folder; expected one folder a class"))
         for folder, split in labelled:
             files = files_in(folder)
-            if wrong := _wrong_label(folder.name, source):
+            if wrong := wrong_label(folder.name, source):
                 problems.append(Problem(str(folder), None, wrong))
             elif not files:
                 problems.append(Problem(str(folder), None, "an empty folder; expected the images of this class"))
@@ -127,102 +110,6 @@ def files_in(folder: Path) -> list[Path]:
 
 def _is_litter(path: Path) -> bool:
     return any(part.startswith(".") or part.lower() in _LITTER for part in path.parts)
-
-
-def _wrong_label(label: str, source: Manifest | Folder) -> str | None:
-    labels = tuple(source.groups) or source.labels
-    if not labels or label in labels:
-        return None
-    return f"label '{label}' is none of {', '.join(labels)}"
-
-
-# --- the CSV --------------------------------------------------------------------------------------------------------
-
-
-def _in_csv(path: Path, base: Path, source: Manifest) -> tuple[list[CaseRow], list[Problem]]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            head = file.readline()
-            file.seek(0)
-            records = list(csv.reader(file, delimiter=max(",;\t", key=head.count), strict=True))
-    except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read ({error.strerror}); expected a CSV with the columns path, label."
-        ) from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 at byte {error.start}; save the CSV as UTF-8.") from None
-    except csv.Error as error:
-        raise DataError(f"{path}: not a CSV ({error}); check the quotes around cells.") from None
-    columns = _header(path, records)
-    reading = _CsvRows(path, base, columns, source)
-    for number, record in enumerate(records[1:], start=2):
-        if record:  # an empty line is no row
-            reading.take(number, record)
-    return reading.rows, reading.problems
-
-
-def _header(path: Path, records: Sequence[Sequence[str]]) -> dict[str, int]:
-    """Where each column is. A misspelt column is refused: one of patients must not be missed."""
-    names = [name.strip().lower() for name in records[0]] if records else []
-    for name in names:
-        near = difflib.get_close_matches(name, COLUMNS, 1, 0.75)
-        if name not in COLUMNS and near and near[0] not in names:
-            raise DataError(f"{path}, row 1: unknown column '{name}'; did you mean '{near[0]}'?")
-    if missing := [name for name in ("path", "label") if name not in names]:
-        raise DataError(
-            f"{path}, row 1: no column '{missing[0]}' (found {', '.join(names) or 'nothing'}). Expected path and "
-            "label, and where known site, patient, split, frame."
-        )
-    if twice := [name for name in COLUMNS if names.count(name) > 1]:
-        raise DataError(f"{path}, row 1: the column '{twice[0]}' is there twice.")
-    return {name: i for i, name in enumerate(names)}
-
-
-@dataclass
-class _CsvRows:
-    """The rows of one CSV, and what is wrong with others."""
-
-    path: Path
-    base: Path
-    columns: Mapping[str, int]
-    source: Manifest
-    rows: list[CaseRow] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-    seen: dict[tuple[Path, Frames], int] = field(default_factory=dict)
-
-    def take(self, number: int, record: Sequence[str]) -> None:
-        if len(record) != len(self.columns):
-            self._bad(number, f"has {len(record)} cells, the header has {len(self.columns)}")
-            return
-        cells = {name: record[self.columns[name]].strip() for name in COLUMNS if name in self.columns}
-        if empty := [name for name, cell in cells.items() if not cell and name != "frame"]:
-            self._bad(number, f"the cell '{empty[0]}' is empty")
-            return
-        frames: Frames = self.source.frames
-        if frame := cells.get("frame"):
-            if not frame.isdecimal():
-                self._bad(number, f"frame '{frame}'; expected a whole number from 0")
-                return
-            frames = int(frame)
-        split = as_split(cells["split"]) if "split" in cells else None
-        file = self.base / cells["path"]
-        if "split" in cells and not split:
-            self._bad(number, f"split '{cells['split']}'; expected {', '.join(SPLITS)}")
-        elif wrong := _wrong_label(cells["label"], self.source):
-            self._bad(number, wrong)
-        elif (file, frames) in self.seen:
-            self._bad(number, f"the same image as in row {self.seen[file, frames]}: {cells['path']}")
-        else:
-            self.seen[file, frames] = number
-            self.rows.append(
-                CaseRow(ImageFile(file), cells["label"], number, cells.get("site"), cells.get("patient"), split, frames)
-            )  # fmt: skip
-
-    def _bad(self, number: int, what: str) -> None:
-        self.problems.append(Problem(str(self.path), number, what))
-
-
-# --- both -----------------------------------------------------------------------------------------------------------
 
 
 def table(path: Path, rows: Sequence[CaseRow], problems: list[Problem], source: Manifest | Folder | Encrypted) -> Table:

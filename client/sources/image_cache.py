@@ -104,7 +104,7 @@ def _seal(entry: Path, origin: ImageSource) -> cache_entry.EntrySeal | None:
 
 def look_up(folder: Path, origin: ImageSource, frames: Frames) -> CachedImage | None:
     """The entry of a file as it is now; None if there is none, or a damaged one."""
-    if frame_facts := origin.told():
+    if frame_facts := origin.frame_facts():
         return _cached_image(origin, frames, None, frame_facts)
     try:
         entry = _entry(folder, origin, frames)

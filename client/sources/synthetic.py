@@ -28,7 +28,7 @@ _CHUNK = 64
 
 @dataclass(frozen=True)
 class Hospital:
-    """One synthetic site."""
+    """One synthetic site: its size, prevalence and scanner."""
 
     name: str
     cases: int

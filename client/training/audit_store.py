@@ -19,7 +19,7 @@ from common.types import Tensors, prefixed, under
 
 
 class AuditStore(Protocol):
-    """What a site that audits keeps between questions: arrays by name, and the transcript that is being fetched."""
+    """Where one site keeps what it audits a run by."""
 
     def load(self, part: str) -> Tensors:
         """A part as it was saved last; empty if it never was."""
@@ -65,9 +65,9 @@ class AuditNotes:
     """By question, the round_ctx (hexadecimal) under which this site released shares, with no account of it so far."""
 
     @classmethod
-    def load(cls, shelf: AuditStore) -> "AuditNotes":
-        """From a shelf; fresh ones where there are none."""
-        if not (arrays := shelf.load("notes")):
+    def load(cls, store: AuditStore) -> "AuditNotes":
+        """From a store; fresh ones where there are none."""
+        if not (arrays := store.load("notes")):
             return cls()
         content = json.loads(arrays["json"].tobytes())
         owed = {int(n): str(context) for n, context in content["owed"].items()}
@@ -77,15 +77,15 @@ class AuditNotes:
         """Whether an account is owed of a question between these two."""
         return any(since <= owing < before for owing in self.owed)
 
-    def save(self, shelf: AuditStore) -> None:
-        """Write these notes into a store."""
+    def save(self, store: AuditStore) -> None:
+        """Write them into a store."""
         content = asdict(self)
-        shelf.save("notes", {"json": np.frombuffer(json.dumps(content).encode(), np.uint8)})
+        store.save("notes", {"json": np.frombuffer(json.dumps(content).encode(), np.uint8)})
 
 
 @dataclass(frozen=True)
 class FolderStore:
-    """An audit store in the files of a folder."""
+    """An `AuditStore` in files: of a real site."""
 
     folder: Path
 
@@ -125,7 +125,7 @@ class StateStore:
     """In a simulated site's state, among what it keeps anyway."""
 
     arrays: Tensors
-    changed: bool = field(default=False, init=False)
+    is_changed: bool = field(default=False, init=False)
 
     def load(self, part: str) -> Tensors:
         """As `AuditStore.load`."""
@@ -134,7 +134,7 @@ class StateStore:
     def save(self, part: str, tensors: Tensors) -> None:
         """As `AuditStore.save`."""
         rest = {name: value for name, value in self.arrays.items() if not name.startswith(part + "/")}
-        self.arrays, self.changed = {**rest, **prefixed(part, tensors)}, True
+        self.arrays, self.is_changed = {**rest, **prefixed(part, tensors)}, True
 
     def add(self, at: int, piece: bytes) -> int:
         """As `AuditStore.add`."""

@@ -59,36 +59,36 @@ class AuditingSite:
         """
         site_state: Tensors = {name: value for name, value in state.items() if not name.startswith(PREFIX + "/")}
         after, inside = site_state, StateStore(under(PREFIX, state))
-        shelf: AuditStore = FolderStore(self.folder) if self.folder else inside
+        store: AuditStore = FolderStore(self.folder) if self.folder else inside
         if request.kind in ("secagg/follow", "secagg/audit"):
             step = self._follow if request.kind == "secagg/follow" else self._audit
-            reply = Reply({MESSAGE: np.frombuffer(encode_number(step(request, shelf)), np.uint8)})
+            reply = Reply({MESSAGE: np.frombuffer(encode_number(step(request, store)), np.uint8)})
         else:
             if request.kind == "secagg/submit":
-                self._check(request, shelf)
+                self._check(request, store)
             elif request.kind == "secagg/release":
-                self._note_release(shelf)
+                self._note_release(store)
             reply, after = self.secured.answer(request, site_state)
-        if after is site_state and not inside.changed:
+        if after is site_state and not inside.is_changed:
             return reply, state
         return reply, {**after, **prefixed(PREFIX, inside.arrays)}
 
     # --- the run's beginning, or where this site comes in ---------------------------------------------------------
 
-    def _follow(self, request: Request, shelf: AuditStore) -> int:
+    def _follow(self, request: Request, store: AuditStore) -> int:
         """Note the run's sites, and take a place in it; the number of the question that is awaited."""
-        notes, names = AuditNotes.load(shelf), tuple(bytes_in(request, MESSAGE).decode(errors="replace").split("\n"))
+        notes, names = AuditNotes.load(store), tuple(bytes_in(request, MESSAGE).decode(errors="replace").split("\n"))
         if notes.sites not in ((), names) or self._name not in names or list(names) != sorted(set(names)):
             raise PolicyError("other-sites", f"{self._name}: a run of other sites than it began with. {REMEDY}")
         if not notes.sites:
-            replace(notes, sites=names).save(shelf)
-        place, place_offered = self._place(shelf), under("place", request.tensors)
+            replace(notes, sites=names).save(store)
+        place, place_offered = self._place(store), under("place", request.tensors)
         if place is None and place_offered:
-            place = self._given(self.course(names), Place.of(place_offered))
-            shelf.save("place", place.tensors())
+            place = self._place_to_begin(self.course(names), Place.of(place_offered))
+            store.save("place", place.tensors())
         return place.number if place else NEW
 
-    def _given(self, course: Course, place_offered: Place) -> Place:
+    def _place_to_begin(self, course: Course, place_offered: Place) -> Place:
         """A place to begin at: the site's own, where the run has come to nothing so far; else, once, as it is told."""
         start = course.start()
         if not _have_same_arrays(place_offered.state, start.state):
@@ -106,14 +106,14 @@ class AuditingSite:
 
     # --- what is asked --------------------------------------------------------------------------------------------
 
-    def _check(self, request: Request, shelf: AuditStore) -> None:
+    def _check(self, request: Request, store: AuditStore) -> None:
         """Hold a question against the one that follows."""
-        inner, notes = question_in(request), AuditNotes.load(shelf)
+        inner, notes = question_in(request), AuditNotes.load(store)
         question_number = number(inner.kind, inner.round)
         if not notes.sites:
             raise self._missing_transcript(inner)
         course = self.course(notes.sites)
-        place = self._place(shelf) or course.start()
+        place = self._place(store) or course.start()
         if notes.due(place.number, question_number):
             raise self._missing_transcript(inner)
         if question_number >= place.number and course.over(place):
@@ -125,48 +125,48 @@ class AuditingSite:
         reached, question = course.reached(place, question_number), answer_layout.question(inner)
         if reached and _question(course, reached) != question and (adopted := course.adopt(reached, inner)):
             reached = adopted
-            shelf.save("place", reached.tensors())
+            store.save("place", reached.tensors())
         if reached is None or _question(course, reached) != question:
             if question_number > place.number:
                 raise self._missing_transcript(inner)
             raise self._does_not_follow(course.request(reached or place), inner)
-        replace(notes, asked=question_number).save(shelf)
+        replace(notes, asked=question_number).save(store)
 
-    def _note_release(self, shelf: AuditStore) -> None:
+    def _note_release(self, store: AuditStore) -> None:
         # Before the shares leave, so that a crash cannot make the site forget that an account is due. Where they cannot
         # leave, for example because this is a message that comes a second time, none is.
-        if context := self.secured.agreed:
-            notes = AuditNotes.load(shelf)
-            replace(notes, owed={**notes.owed, notes.asked: context.hex()}).save(shelf)
+        if context := self.secured.agreed_context:
+            notes = AuditNotes.load(store)
+            replace(notes, owed={**notes.owed, notes.asked: context.hex()}).save(store)
 
     # --- what came of it ------------------------------------------------------------------------------------------
 
-    def _audit(self, request: Request, shelf: AuditStore) -> int:
+    def _audit(self, request: Request, store: AuditStore) -> int:
         """Take a piece of a transcript; with the last one, take the step that follows from it."""
-        notes, piece = AuditNotes.load(shelf), bytes_in(request, MESSAGE)
+        notes, piece = AuditNotes.load(store), bytes_in(request, MESSAGE)
         question_number, at, size = (_whole_number(request, name) for name in ("number", "at", "of"))
         if not notes.sites:
             raise self._missing_transcript(request)
         course = self.course(notes.sites)
-        place = self._place(shelf) or course.start()
+        place = self._place(store) or course.start()
         if question_number < place.number:  # it was seen, and the answer was lost
             return place.number
         limit = self._most_bytes(len(notes.sites))
         if size > limit or at + len(piece) > size:
             raise PolicyError("oversized-transcript", f"a transcript of {size} bytes, expected {limit} at most.")
-        if shelf.add(at, piece) < size:
+        if store.add(at, piece) < size:
             return place.number
         try:
-            with shelf.transcript() as file:
+            with store.transcript() as file:
                 context = bytes.fromhex(notes.owed[question_number]) if question_number in notes.owed else None
                 record = replay_transcript(read_frames(file), self.secured.machine.pins, context=context)
         finally:
-            shelf.clear()
+            store.clear()
         after = self._step(course, place, question_number, record, notes)
         owed = {owing: context for owing, context in notes.owed.items() if owing != question_number}
         notes = replace(notes, owed=owed, config=record.plan.config.hex(), roster=record.roster.version)
-        notes.save(shelf)  # first: the same transcript may come twice
-        shelf.save("place", after.tensors())
+        notes.save(store)  # first: the same transcript may come twice
+        store.save("place", after.tensors())
         return after.number
 
     def _step(
@@ -205,8 +205,8 @@ class AuditingSite:
     def _name(self) -> str:
         return self.secured.site.cases.name
 
-    def _place(self, shelf: AuditStore) -> Place | None:
-        return Place.of(arrays) if (arrays := shelf.load("place")) else None
+    def _place(self, store: AuditStore) -> Place | None:
+        return Place.of(arrays) if (arrays := store.load("place")) else None
 
     def _most_bytes(self, sites: int) -> int:
         layouts = [exchange.layout for exchange in self.secured.exchanges(sites).values()]

@@ -77,12 +77,13 @@ def prepare(home: Home, plan: RunPlan) -> ModelEvaluator:
     Raises:
         ConfigError, DataError: images that are not what the plan is for.
     """
-    told, sites = plan.content, dict[str, Site]()
-    for model in told.models:
-        content = told.model_copy(update={"training": model.training, "shape": model.shape})
-        cases = own_cases(home, replace(plan, content=content))
-        of = build(model.training.model_for(model.training.seeds[0]), model.shape, len(told.labels))
-        sites[model.sha256] = Site(cases, Pipeline(model.training.preprocess), of, model.training.federation.local)
+    content, sites = plan.content, dict[str, Site]()
+    for model in content.models:
+        training = model.training
+        as_trained = content.model_copy(update={"training": training, "shape": model.shape})
+        cases = own_cases(home, replace(plan, content=as_trained))
+        network = build(training.model_for(training.seeds[0]), model.shape, len(content.labels))
+        sites[model.sha256] = Site(cases, Pipeline(training.preprocess), network, training.federation.local)
     first = next(iter(sites.values()))
     return ModelEvaluator(first.cases, first.preprocessing, first.model, first.local, by_model=sites, looks=plan.looks)
 
@@ -109,14 +110,14 @@ class EvaluatingSite:
                 and all that `SecuredSite` and `ModelEvaluator` raise. Nothing leaves then.
         """
         if request.kind == ASKED:
-            return Reply({MESSAGE: np.frombuffer(self._published(request), np.uint8)}), state
+            return Reply({MESSAGE: np.frombuffer(self._signed_figures(request), np.uint8)}), state
         if request.kind == "secagg/join":
             self._join(request)
         elif request.kind == "secagg/agree":
-            declared, plan = self._declared(), self.secured.plan
+            declarations_made, plan = self._declarations(), self.secured.plan
             members = Survivors.decode(bytes_in(request, MESSAGE)).members
             declarations.refuse_lone_figures(
-                [plan.cohort[m] for m in members if m < len(plan.cohort)], declared["publishing"]
+                [plan.cohort[m] for m in members if m < len(plan.cohort)], declarations_made["publishing"]
             )
         answer = self.secured.answer(request, state)
         if request.kind == "secagg/release":
@@ -142,7 +143,7 @@ class EvaluatingSite:
         declarations.refuse_lone_figures(proposal.cohort, publishing := declarations.publishing_sites(decisions))
         write_json(self._room / "declared.json", {"bound": proposal.config.hex(), "publishing": publishing})
 
-    def _declared(self) -> dict[str, Any]:
+    def _declarations(self) -> dict[str, Any]:
         content: dict[str, Any] = read_json(self._room / "declared.json") or {}
         if content.get("bound") != self.secured.plan.config.hex():
             raise PolicyError("other-decision", "a sum before its sites' declarations: it has to be begun again.")
@@ -151,10 +152,13 @@ class EvaluatingSite:
     def _note_release(self) -> None:
         """Remember a sum that this site helped to unmask, and who published then."""
         at_hand, plan = self.secured.round, self.secured.plan
-        content = {"sites": [plan.cohort[m] for m in at_hand.survivors], "publishing": self._declared()["publishing"]}
+        content = {
+            "sites": [plan.cohort[m] for m in at_hand.survivors],
+            "publishing": self._declarations()["publishing"],
+        }
         write_json(self._room / f"released-{at_hand.question.hex()}.json", content)
 
-    def _published(self, request: Request) -> bytes:
+    def _signed_figures(self, request: Request) -> bytes:
         """This site's own counts of a model, signed."""
         name, evaluate = self.secured.site.cases.name, replace(request, kind="evaluate")
         decision = PlanInbox(self.home).decision(self.plan)

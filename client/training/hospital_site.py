@@ -32,7 +32,7 @@ def hospital_site(home: Home, digest: str) -> NodeSite:
         PlanError, IdentityError, AuditError: the plan is not approved here; no message of it is answered.
         ConfigError, DataError: images that are not what the plan is for.
     """
-    plan = judge.approved(home, digest)
+    plan = judge.approved_plan(home, digest)
     return replace(prepare(home, plan), enrolment=home.enrolment, plan=plan)
 
 
@@ -58,7 +58,7 @@ def read_once(home: Home, digest: str, edited_ns: int) -> NodeSite:
     Args:
         edited_ns: when site.yaml was changed last, so that a corrected one is read again.
     """
-    plan = judge.approved(home, digest)
+    plan = judge.approved_plan(home, digest)
     if plan.content.models:
         return _evaluating(home, plan)
     cases, content = own_cases(home, plan), plan.content

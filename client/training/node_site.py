@@ -37,7 +37,7 @@ class SimulatedState(Protocol):
         ...
 
     def write(self, name: str, content: bytes) -> None:
-        """Put other content in the place of what has this name."""
+        """Replace the byte string of this name."""
         ...
 
 

@@ -138,7 +138,7 @@ class SecuredSite:
         return encode_number(AWAITS_NOTHING), state
 
     @property
-    def agreed(self) -> bytes | None:
+    def agreed_context(self) -> bytes | None:
         """round_ctx of the round whose shares may be released now; none where there is no such round."""
         state = self._keeper.participant.state
         return state.round.context if state.stage is ParticipantStage.AGREED else None

@@ -223,13 +223,13 @@ def test_a_purpose_that_the_policy_has_not_is_approved_by_nobody(tmp_path: Path)
     consortium = Consortium(tmp_path)
     plan, home = consortium.plan(), consortium.sites["Lisbon"]
     PlanInbox(home).decide(plan, "approve", "")
-    assert judge.approved(home, plan.digest)
+    assert judge.approved_plan(home, plan.digest)
     before = policy_store(home).in_force()
     private = people.open_key(home.folder / "me.key").private
     told = {"version": 2, "previous": before.digest, "purposes": ("audit",)}
     assert policy_store(home).offer(SitePolicy.write(before.content.model_copy(update=told), [private]))
     with pytest.raises(PlanError, match="not in the site's policy"):
-        judge.approved(home, plan.digest)
+        judge.approved_plan(home, plan.digest)
     assert "not in the site's policy" in judge.objection(home, plan)
 
 

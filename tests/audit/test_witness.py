@@ -92,13 +92,13 @@ def test_two_histories_shown_to_one_site_stop_it_until_somebody_accepts_one(
     grown(consortium.home, "this")
     grown(other, "that", "and more")
     look(site, consortium.home)
-    assert judge.approved(site, plan.digest)
+    assert judge.approved_plan(site, plan.digest)
     with caplog.at_level(logging.ERROR, "consilium"), pytest.raises(AuditError, match="does not begin with"):
         look(site, other)
     assert "TWO HISTORIES" in caplog.text
     assert events(site)[-1] == "head refused"
     with pytest.raises(AuditError, match="two histories"):
-        judge.approved(site, plan.digest)
+        judge.approved_plan(site, plan.digest)
     kept = json.loads(site.witness_refused.read_text())
     assert kept["seen"]["content"]["root"] != kept["shown"]["head"]["content"]["root"]
     look(site, consortium.home)  # the true one again: still nothing is answered, somebody has to look
@@ -112,7 +112,7 @@ def test_two_histories_shown_to_one_site_stop_it_until_somebody_accepts_one(
         with pytest.raises(ConfigError):
             Witness(site).accept(wrong)
     assert main(["witness", "--accept", root[:16], *home]) == 0
-    assert judge.approved(site, plan.digest)
+    assert judge.approved_plan(site, plan.digest)
     look(site, other)
     with pytest.raises(AuditError):
         look(site, consortium.home)

@@ -145,7 +145,7 @@ def test_a_plan_that_comes_after_the_backup_but_was_made_before_it_was_restored_
     assert PlanInbox(site).take_plan(plan.document.encode())
     PlanInbox(site).decide(plan, "approve", "")
     with pytest.raises(PlanError, match="before this site was restored"):
-        judge.approved(site, plan.digest)
+        judge.approved_plan(site, plan.digest)
 
 
 def test_after_it_has_joined_again_a_restored_site_takes_part_in_new_plans(lost, monkeypatch):

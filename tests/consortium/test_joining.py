@@ -147,7 +147,7 @@ def test_a_fingerprint_follows_from_both_keys_and_nothing_else() -> None:
 def test_a_welcome_is_pinned_whole_and_holds_no_secret(tmp_path: Path) -> None:
     consortium = Consortium(tmp_path)
     site, home = consortium.sites["Lisbon"], consortium.home
-    assert site.joined
+    assert site.has_joined
     assert site.address == "127.0.0.1:8443"
     assert site.pins == home.pins
     assert site.authority.read_bytes() == home.authority.read_bytes()

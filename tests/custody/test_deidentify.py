@@ -16,8 +16,8 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, 
 from client import readers
 from client.custody import burned_in
 from client.custody.confidentiality import NEVER_SHIFTED, TEMPORAL, table
+from client.custody.dataset_index import OPTIONS
 from client.custody.deidentify import Deidentifier
-from client.custody.options import OPTIONS
 from client.custody.pseudonyms import Pseudonyms
 from client.readers.dicom import parse
 from client.readers.source import ImageBytes, ImageFile

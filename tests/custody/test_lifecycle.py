@@ -4,11 +4,12 @@ import shutil
 
 import pytest
 
-from client.custody import disk, encrypted_dataset, key_ring, lifecycle, wrapped_keys
+from client.custody import encrypted_dataset, key_ring, lifecycle, wrapped_keys
 from client.custody.key_ring import Custody
 from client.home import Home
 from common import config as configuration
 from common.errors import ConfigError, CustodyError
+from common.storage.files import replace
 from tests.custody import faults
 from tests.custody.hospital import folder_of_dicoms, open_hospital, opened, taken_in, tell
 
@@ -168,7 +169,13 @@ def test_a_beginning_that_was_cut_short_is_begun_again_and_lost_keys_are_not(cus
 
 
 def test_a_note_of_a_version_is_written_after_the_index(custody, monkeypatch):
-    folder, order, write = custody.sets / "chest", [], disk.replace
-    monkeypatch.setattr(disk, "replace", lambda path, content: order.append(path.name) or write(path, content))
+    folder, order = custody.sets / "chest", []
+
+    def replace_and_note(path, content):
+        order.append(path.name)
+        replace(path, content)
+
+    monkeypatch.setattr(encrypted_dataset, "replace", replace_and_note)
+    monkeypatch.setattr(key_ring, "replace", replace_and_note)
     encrypted_dataset.adopt(custody, folder)
     assert order == ["index", wrapped_keys.read(folder).set]

@@ -49,7 +49,7 @@ class Federation:
     def _command(self, who: str, *arguments: str) -> str:
         done = subprocess.run(
             [*self.prefix.get(who, []), sys.executable, "-m", *arguments],
-            cwd=ROOT, capture_output=True, encoding="utf-8", timeout=120, env=self._env(),
+            cwd=ROOT, capture_output=True, encoding="utf-8", timeout=400, env=self._env(),
         )  # fmt: skip
         assert done.returncode == 0, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout
@@ -84,7 +84,7 @@ class Federation:
                     cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, env=self._env(), start_new_session=True,
                 )  # fmt: skip
 
-    def ready(self, timeout_s: float = 60.0) -> None:
+    def ready(self, timeout_s: float = 200.0) -> None:
         """Until the coordinator's processes are up."""
         deadline = time.monotonic() + timeout_s
         while not (self.home / "live" / "keeper.json").exists():

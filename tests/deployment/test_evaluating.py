@@ -24,7 +24,7 @@ def test_a_consortium_evaluates_what_it_has_trained_while_the_coordinator_is_kil
         one = federation.submit("name=one")
         two = federation.submit("name=two", "model.C=1.0")
         federation.start()
-        assert [federation.wait(name, 120) for name in (one, two)] == ["finished"] * 2
+        assert [federation.wait(name, 400) for name in (one, two)] == ["finished"] * 2
         site = tmp_path / "Lisbon" / "site.yaml"
         site.write_text(
             site.read_text(encoding="utf-8").replace("policy:\n", "policy:\n  publish: [figures]\n"), encoding="utf-8"
@@ -43,7 +43,7 @@ def test_a_consortium_evaluates_what_it_has_trained_while_the_coordinator_is_kil
         if federation.state(look)["stage"] == "running":
             federation.kill("server")
             federation.start("server")
-        assert federation.wait(look, 120) == "finished", federation.state(look)
+        assert federation.wait(look, 400) == "finished", federation.state(look)
         told = federation.result(look)["cross_site"]
         assert (told["models"], told["sites"]) == ([one, two], ["Lisbon"])
         for name in (one, two):

@@ -182,7 +182,7 @@ def test_a_second_run_without_a_member_that_refuses_reaches_the_bits_of_the_simu
     lived.client("site-4", "refuse", run, "--reason", "no vote of the ethics committee yet")
     for site in SITES:
         lived.approve(site, run)
-    assert lived.wait(run, 120) == "finished"
+    assert lived.wait(run, 400) == "finished"
     assert lived.result(run)["sites"] == list(SITES)
     assert lived.result(run)["weights_sha256"] == simulated(lived.config, *SVM)
     status = lived.seen("status")
@@ -195,7 +195,7 @@ def test_a_plan_that_two_of_four_approve_fails_and_says_so(lived: Lived) -> None
     run = lived.asked(*SVM)
     for site, verdict in zip((*SITES, "site-4"), ("approve", "approve", "refuse", "refuse"), strict=True):
         lived.client(site, verdict, run)
-    assert lived.wait(run, 60) == "failed"
+    assert lived.wait(run, 400) == "failed"
     why = "2 of 4 sites approved, expected 3 at least."
     assert f"Run {run} failed: {why}" in lived.seen("follow", run)
     assert re.search(rf"{run} .* 4 +0 of 6 +– +failed: {why}", lived.seen("history"))
@@ -236,7 +236,7 @@ def test_a_suspended_site_is_out_at_once_and_comes_back_with_new_keys(lived: Liv
     run = lived.asked("name=again", COHORT, *SVM[1:])
     for site in SITES:
         lived.approve(site, run)
-    assert lived.wait(run, 120) == "finished"
+    assert lived.wait(run, 400) == "finished"
     assert lived.result(run)["weights_sha256"] == simulated(lived.config, "name=again", COHORT, *SVM[1:])
 
 

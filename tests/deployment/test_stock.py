@@ -51,5 +51,5 @@ def test_a_stock_supernode_takes_part_in_a_round_beside_our_sites(tmp_path: Path
         consortium.ready()
         consortium.client(OSAKA, "plans")  # all else of ours that runs there: it approves by its own rules
         with stock(consortium, tmp_path / OSAKA):
-            (first, *_) = until(lambda: consortium.rounds(run), 120)
+            (first, *_) = until(lambda: consortium.rounds(run), 400)
         assert (first["void"], tuple(first["sites"])) == (False, SITES), consortium.logs()

@@ -94,7 +94,7 @@ def simulated(config: Path, *overrides: str) -> str:
     return str(seed["weights_sha256"])
 
 
-def until(true: Callable[[], T], within_s: float = 60.0) -> T:
+def until(true: Callable[[], T], within_s: float = 200.0) -> T:
     """Wait for something; what it was."""
     deadline = time.monotonic() + within_s
     while not (found := true()):

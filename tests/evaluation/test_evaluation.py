@@ -150,7 +150,7 @@ def publish(consortium: Consortium, *names: str) -> None:
 def plain(consortium: Consortium, run: Run, site: str, model: Any) -> Tensors:
     """What a site would count, computed without any of the protocol."""
     home = consortium.sites[site]
-    member = hospital_site.prepare(home, judge.approved(home, run.plan.digest)).site.by_model[model.sha256]
+    member = hospital_site.prepare(home, judge.approved_plan(home, run.plan.digest)).site.by_model[model.sha256]
     arrays = model_store.arrays(consortium.home, model)
     cases = member.ready("validation", under("recipe", arrays))
     return performance.count(member.model.scores(under("weights", arrays), cases.images), cases.labels)

@@ -61,7 +61,7 @@ def test_a_decision_holds_under_the_key_that_the_site_has(
 ) -> None:
     plan = consortium.plan()
     inbox.decide(plan, "approve", "")
-    assert judge.approved(lisbon, plan.digest) == plan
+    assert judge.approved_plan(lisbon, plan.digest) == plan
     file = inbox.room(plan.digest) / "decision.json"
     good = file.read_bytes()
     file.write_bytes(good[:100])
@@ -70,7 +70,7 @@ def test_a_decision_holds_under_the_key_that_the_site_has(
     enrol.rekey(lisbon, "")
     assert inbox.decision(plan) is None  # it is asked anew
     with pytest.raises(PlanError, match="not approved here"):
-        judge.approved(lisbon, plan.digest)
+        judge.approved_plan(lisbon, plan.digest)
 
 
 def test_a_decision_in_another_plans_folder_is_none(consortium: Consortium, lisbon: Hospital, inbox: PlanInbox) -> None:
@@ -80,7 +80,7 @@ def test_a_decision_in_another_plans_folder_is_none(consortium: Consortium, lisb
     assert inbox.decision(other) is None
     (inbox.room(other.digest) / "plan.json").write_bytes((inbox.room(one.digest) / "plan.json").read_bytes())
     with pytest.raises(PlanError):
-        judge.approved(lisbon, other.digest)
+        judge.approved_plan(lisbon, other.digest)
 
 
 def test_delivery_is_of_the_decision_that_holds_now(consortium: Consortium, inbox: PlanInbox) -> None:

@@ -67,7 +67,7 @@ class Hospitals(InMemory):
     def answer(self, name: str) -> Answer:
         def answer(request: Request, state: Tensors) -> Any:
             site = self.consortium.sites[name]
-            prepared_site = hospital_site.prepare(site, judge.approved(site, self.plan.digest))
+            prepared_site = hospital_site.prepare(site, judge.approved_plan(site, self.plan.digest))
             node = replace(prepared_site, enrolment=site.enrolment)
             reply, _ = node.answer(request, ContextState(Context(7, 0, {}, RecordDict(), {})))
             if request.kind == "secagg/submit" and request.settings["asked"] != "statistics":

@@ -51,7 +51,7 @@ def test_what_is_missing_says_by_which_command_it_is_made(tmp_path: Path) -> Non
     with pytest.raises(ConfigError, match="python -m client init NAME"):
         _ = Hospital(tmp_path).site
     enrol.begin(site := Hospital(tmp_path), "lisbon", "")
-    assert not site.joined
+    assert not site.has_joined
     with pytest.raises(ConfigError, match=r"Send the coordinator lisbon\.request"):
         _ = site.address
 

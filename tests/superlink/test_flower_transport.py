@@ -119,7 +119,7 @@ def answering(handle: Callable[[Message, Context], Message], like: ClientApp) ->
 def test_a_run_over_flower_gives_the_same_bits_as_in_memory(text: str, tmp_path: Path) -> None:
     config = load(tmp_path, text)
     *_, expected = rounds(config, way := in_memory(config))
-    with grid_of(dict.fromkeys(range(3), site_edge.simulated(config, 1, ENROLLED))) as grid:
+    with grid_of(dict.fromkeys(range(3), site_edge.simulated_app(config, 1, ENROLLED))) as grid:
         transport = transport_to(grid, misfortunes=misfortunes(config))
         *_, found = rounds(config, transport)
     assert transport.sites() == way.sites()
@@ -144,14 +144,14 @@ def test_a_simulation_resumed_over_either_engine_brings_back_what_its_sites_kept
 
     for _ in range(2):  # new nodes, as after a crash, for every round
         go_on(in_memory(config))
-        with grid_of(dict.fromkeys(range(3), site_edge.simulated(config, 1, ENROLLED))) as grid:
+        with grid_of(dict.fromkeys(range(3), site_edge.simulated_app(config, 1, ENROLLED))) as grid:
             standing = go_on(transport_to(grid, misfortunes=misfortunes(config)))
     assert same_bits(standing.state, expected.state)
 
 
 def test_only_bytes_of_our_own_format_travel(tmp_path: Path) -> None:
     config, seen = load(tmp_path, SVM), list[RecordDict]()
-    honest = site_edge.simulated(config, 1, ENROLLED)
+    honest = site_edge.simulated_app(config, 1, ENROLLED)
 
     def watch(message: Message, context: Context) -> Message:
         reply = honest(message, context)
@@ -168,7 +168,7 @@ def test_only_bytes_of_our_own_format_travel(tmp_path: Path) -> None:
 
 def test_a_site_that_fails_is_silent_and_its_reason_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     config = load(tmp_path, SVM)
-    honest = site_edge.simulated(config, 1, ENROLLED)
+    honest = site_edge.simulated_app(config, 1, ENROLLED)
 
     over = threading.Semaphore(0)
 
@@ -213,7 +213,7 @@ ODD_REPLIES = {
 def test_a_reply_that_is_none_of_ours_is_silence_and_does_not_end_the_run(
     content: RecordDict, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    honest = site_edge.simulated(load(tmp_path, SVM), 1, ENROLLED)
+    honest = site_edge.simulated_app(load(tmp_path, SVM), 1, ENROLLED)
     odd = answering(lambda message, context: Message(content, reply_to=message), honest)
     with grid_of({0: honest, 1: odd}) as grid, caplog.at_level(logging.WARNING, "consilium"):
         transport = transport_to(grid, 2)
@@ -224,7 +224,7 @@ def test_a_reply_that_is_none_of_ours_is_silence_and_does_not_end_the_run(
 
 def test_replies_over_flower_are_handed_over_as_they_come(tmp_path: Path) -> None:
     config, seen = load(tmp_path, SVM), threading.Event()
-    honest = site_edge.simulated(config, 1, ENROLLED)
+    honest = site_edge.simulated_app(config, 1, ENROLLED)
 
     def waits(message: Message, context: Context) -> Message:
         assert seen.wait(60)
@@ -240,7 +240,7 @@ def test_replies_over_flower_are_handed_over_as_they_come(tmp_path: Path) -> Non
 
 
 def test_what_has_come_by_the_time_out_counts_however_long_the_coordinator_takes(tmp_path: Path) -> None:
-    honest = site_edge.simulated(load(tmp_path, SVM), 1, ENROLLED)
+    honest = site_edge.simulated_app(load(tmp_path, SVM), 1, ENROLLED)
     with grid_of(dict.fromkeys(range(3), honest)) as grid:
         transport, heard = transport_to(grid), []
         for site, _ in transport.exchange(dict.fromkeys(transport.sites(), Request("secagg/present", 0)), 1.0):
@@ -254,7 +254,7 @@ def test_an_interrupt_ends_the_waiting(tmp_path: Path) -> None:
         time.sleep(1.0)
         return Message(RecordDict(), reply_to=message)
 
-    client, stop = answering(never, site_edge.simulated(load(tmp_path, SVM), 1, ENROLLED)), threading.Event()
+    client, stop = answering(never, site_edge.simulated_app(load(tmp_path, SVM), 1, ENROLLED)), threading.Event()
     with grid_of({0: client}) as grid:
         nodes = app_simulated.introduce_sites(grid, 1, 60, stop)
         transport = FlowerTransport(grid, nodes, stop=stop)
@@ -268,7 +268,7 @@ def test_simulated_sites_that_cannot_read_their_images_say_why(tmp_path: Path) -
     (tmp_path / "images" / "list.csv").write_text("path,label,site\nnowhere.png,ill,Lisbon\n", encoding="utf-8")
     config = load(tmp_path, SVM, f"data={{kind: manifest, path: '{tmp_path / 'images' / 'list.csv'}'}}")
     client, why = (
-        site_edge.simulated(config, 1, ENROLLED),
+        site_edge.simulated_app(config, 1, ENROLLED),
         r"0 of 1 simulated sites introduced themselves\. (?s:.*)nowhere",
     )
     with grid_of({0: client}) as grid, pytest.raises(QuorumError, match=why):
@@ -276,7 +276,7 @@ def test_simulated_sites_that_cannot_read_their_images_say_why(tmp_path: Path) -
 
 
 def test_two_nodes_of_one_simulated_site_are_one_site_too_few(tmp_path: Path) -> None:
-    first = site_edge.simulated(load(tmp_path, SVM), 1, ENROLLED)
+    first = site_edge.simulated_app(load(tmp_path, SVM), 1, ENROLLED)
     twice = grid_of({0: first, 1: first}, {1: {"partition-id": 0}})
     with twice as grid, pytest.raises(QuorumError, match="1 of 2 simulated sites"):
         transport_to(grid, 2)

@@ -1,0 +1,75 @@
+"""What `check` says of a data set: each site's cases, and a line for each thing that was looked at."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.text import Text
+
+from client.sources.case_table import SPLITS
+from common.cli import terminal
+from common.cli.terminal import Sheet
+
+Level = Literal["ok", "warning", "error"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report."""
+
+    level: Level
+    what: str
+    todo: str = ""
+    items: tuple[str, ...] = ()
+    """One by one, where what is said is about several."""
+
+
+@dataclass(frozen=True)
+class SiteSummary:
+    """What one site has."""
+
+    name: str
+    counts: NDArray[np.int64]
+    """int64[3, classes]: cases by split and class."""
+    people: int
+    sizes: str
+    intensities: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that `check` prints."""
+
+    origin: str
+    labels: tuple[str, ...]
+    sites: tuple[SiteSummary, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def ready(self) -> bool:
+        """Whether nothing stands against a run."""
+        return all(finding.level != "error" for finding in self.findings)
+
+
+_MARKS: dict[Level, tuple[str, str]] = {"ok": ("ok", "green"), "warning": ("warn", "yellow"), "error": ("ERROR", "red")}
+
+
+def show(report: Report, console: Console) -> None:
+    """The report for people."""
+    console.print(f"{report.origin}\nclasses: {', '.join(report.labels)}\n")
+    figures = (*SPLITS, "people", "size", "intensities")
+    sheet = Sheet("site", *figures, right=figures, title="cases by class")
+    for site in report.sites:
+        counts = ["/".join(map(str, row)) for row in site.counts]
+        sheet.add(site.name, *counts, str(site.people), site.sizes, site.intensities)
+    console.print(sheet)
+    for finding in report.findings:
+        mark, colour = _MARKS[finding.level]
+        lines = [*finding.what.split("\n"), *terminal.first(finding.items, console)]
+        lines += [f"→ {finding.todo}"] if finding.todo else []
+        console.print(Text(f"{mark:5}", colour), f"\n{'':6}".join(lines))
+    errors = sum(finding.level == "error" for finding in report.findings)
+    verdict = f"Not ready: {errors} error{'s' * (errors > 1)} to mend." if errors else "Ready to train."
+    console.print(f"\n{verdict}")
