@@ -152,7 +152,7 @@ class _SnapshotWriter:
             name, length = self._known.get((source.path, number, digest), ("", 0))
             if name and self.repository.has(name, length):
                 return digest, name
-            content = self.vault.seal(content, digest)
-        name, is_new = self.vault.store(content)
-        self.taken.written_bytes += is_new * len(content)
+            content = self.repository.seal(content, digest)
+        name, is_new = self.repository.store(content)
+        self.report.written_bytes += is_new * len(content)
         return digest, name
