@@ -21,7 +21,7 @@ from typing import get_args
 
 from common import config as configuration
 from common.cli import terminal
-from common.cli.command import exit_status
+from common.cli.command import CommandParser, exit_status
 from common.storage.run_folder import run_folder
 from server.results import result_json
 from simulation.experiment import Engine
@@ -32,7 +32,7 @@ log = logging.getLogger("consilium")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line. Exit status 0, 2 for an error that the user can mend, 130 when interrupted."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = CommandParser(description=__doc__)
     parser.add_argument("config", metavar="CONFIG", help="a YAML file; see configs/ and docs/configuration.md")
     parser.add_argument(
         "overrides", nargs="*", metavar="key=value", help="laid over the file, e.g. federation.rounds=5"

@@ -12,7 +12,7 @@
     python -m client import SOURCE          take images into encrypted custody
     python -m client custody ACTION         the keys of what is in custody
     python -m client backup DEST            to another disk: encrypted, incremental; list, verify, drill, prune
-    python -m client restore DEST           this site anew, from a backup
+    python -m client restore DEST           bring this site back from a backup
 
     python -m client access ACTION          people, roles, and the policy that two of them sign
     python -m client audit ACTION           what was done here, and by whom

@@ -131,9 +131,9 @@ class Home:
         try:
             key = serialization.load_ssh_private_key(path.read_bytes(), None)
         except (OSError, ValueError):
-            raise ConfigError(f"{path}: no private key in OpenSSH's form. Make this site anew: client init.") from None
+            raise ConfigError(f"{path}: no OpenSSH private key. Begin this site again: client init.") from None
         if not isinstance(key, ec.EllipticCurvePrivateKey):
-            raise ConfigError(f"{path}: expected an ECDSA key. Make this site anew: client init.")
+            raise ConfigError(f"{path}: expected an ECDSA key. Begin this site again: client init.")
         return key
 
     @property

@@ -179,25 +179,49 @@ MODULES = {
 """Modules that are gone, and the ones that have their content."""
 
 ATTRIBUTES = {
-    "client.dataset": ("client.dataset.loading", "Dataset load open_table"),
+    "client.dataset": ("client.dataset.loading", "Dataset=PreparedData load open_table"),
     "common.metrics": (
         "common.metrics.performance",
-        "Score margins log_losses count auc_of_counts summary_of_counts operating_point score exact_auc roc spread",
+        "Score margins log_losses count auc_of_counts summary_of_counts operating_point score exact_auc roc "
+        "spread=mean_and_deviation",
     ),
-    "common.plans": ("common.plans.plan", "Verdict Moment Content RunPlan Decision"),
+    "common.plans": (
+        "common.plans.plan",
+        "Verdict=common.plans.decision.Verdict Moment Content=PlanContent RunPlan "
+        "Decision=common.plans.decision.Decision",
+    ),
     "server.catalogue": ("server.catalogue.catalogue", "Catalogue"),
-    "server.evaluation": ("server.evaluation.evaluate", "Done examine"),
-    "server.export": ("server.export.package", "Publisher publisher_key export difference"),
-    "server.gateway": ("server.gateway.app", "Json Board RefusedError Gateway server main"),
-    "server.processes": ("server.processes.supervisor", "Child Supervisor"),
+    "server.evaluation": ("server.evaluation.evaluate", "Done=EvaluationProgress examine=evaluate"),
+    "server.export": ("server.export.package", "Publisher=SigningPublisher publisher_key export difference"),
+    "server.gateway": (
+        "server.gateway.app",
+        "Json=server.gateway.site_api.Json Board=server.gateway.routes.SiteApi "
+        "RefusedError=server.gateway.request_limits.RequestRefusedError Gateway server main",
+    ),
+    "server.processes": ("server.processes.supervisor", "Child=ManagedProcess Supervisor"),
     "server.results": (
         "server.results.result_json",
         "Scores SeedResult Remarks as_json sums_over cost versions write save_model show",
     ),
-    "server.runs": ("server.runs.run", "Stage State Asking Run"),
-    "server.superlink": ("server.superlink.control", "Command commands bundle Node Control"),
-}
-"""Modules that are packages now: the module that has their content, and their functions and classes of then."""
+    "server.runs": (
+        "server.runs.run",
+        "Stage State=RunState Asking=server.superlink.exchange_progress.ExchangeProgress Run",
+    ),
+    "server.superlink": (
+        "server.superlink.control", "Command=ProcessCommand commands bundle Node=RegisteredNode Control=ControlApi",
+    ),
+}  # fmt: skip
+"""Modules that are packages now: the module that has their content, and their functions and classes of then. `Old=New`
+has another name now; with dots in it, it is in another module."""
+
+
+def new_place(package: str, name: str) -> str | None:
+    """Where a package's attribute of the time when it was a module is now, dotted; None if it had none of this name."""
+    module, attributes_of_then = ATTRIBUTES[package]
+    for old, _, new in (entry.partition("=") for entry in attributes_of_then.split()):
+        if old == name:
+            return new if "." in new else f"{module}.{new or old}"
+    return None
 
 
 class _OldModules:
@@ -219,11 +243,10 @@ def install() -> None:
 
 def attributes(package: str) -> Callable[[str], object]:
     """The `__getattr__` of a package that was a module: it raises, for old attributes with their new place."""
-    module, names = ATTRIBUTES[package]
 
     def getattr_(name: str) -> object:
-        if name in names.split():
-            raise ImportError(_hint(f"{package}.{name}", f"in {module}"), name=package)
+        if place := new_place(package, name):
+            raise ImportError(_hint(f"{package}.{name}", place), name=package)
         raise AttributeError(f"module '{package}' has no attribute '{name}'")
 
     return getattr_

@@ -31,7 +31,7 @@ class TrainedModels:
     federated: TrainedModel
     pooled: TrainedModel | None
     local: Mapping[str, TrainedModel]
-    """Of each site."""
+    """By site: a model trained on its images alone."""
     personalised: Mapping[str, Personalised]
 
     def global_models(self) -> dict[str, TrainedModel]:

@@ -2,6 +2,10 @@
 
 access/1, access/2 …    every version that came into force
 access/proposal         a version that one data officer has signed
+
+A version names the digest of the one before and is signed by data officers of that one, so a chain from the first to
+the newest can be checked from the files alone. What files cannot show is that the newest ones were taken away: the
+site's log, which only grows, remembers the digest of each version that came into force, and both have to agree.
 """
 
 import time

@@ -26,7 +26,7 @@ BACKUP = """Back up the site's folder to another disk or a share: encrypted, inc
 Whoever finds the disk can read nothing of it: the site's key opens it, or the recovery key. What secure aggregation
 must do once is never in a backup. docs/backup.md says what is in it, and what is noticed."""
 
-RESTORE = """Make a site's folder anew from a backup.
+RESTORE = """Bring a site's folder back from a backup.
 
   python -m client restore /media/safe --home site --recovery /media/usb/lisbon.recovery
   python -m client restore /media/safe --home new --from site            while the old folder's keys are there
@@ -202,6 +202,6 @@ GOES_ON = "older snapshots are whole, and the same command goes on from what is 
 COMMANDS = {
     "backup": Command("back up this site, check it, try restoring it", BACKUP, _backup_arguments, _backup, GOES_ON),
     "restore": Command(
-        "make this site anew from a backup", RESTORE, _restore_arguments, _restore, "the same command goes on."
+        "bring this site back from a backup", RESTORE, _restore_arguments, _restore, "the same command goes on."
     ),
 }

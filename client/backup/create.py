@@ -72,7 +72,7 @@ def run(
         manifest = taking.manifest(custody)
         digest = repository.write(manifest, manifest.encode(identity))
         known_backups.remember(custody, repository, number, digest, oldest=number if problem else note.oldest)
-    return taking.taken
+    return taking.report
 
 
 def _before(repository: BackupRepository, anew: bool) -> Snapshot | None:
@@ -90,7 +90,8 @@ class _SnapshotWriter:
     def __init__(
         self, repository: BackupRepository, before: Snapshot | None, progress: Progress, report: BackupReport
     ) -> None:
-        self.vault, self.before, self.taken, self._heard = repository, before, report, progress
+        self.repository, self.before = repository, before
+        self.report, self._progress = report, progress
         self.files: list[FileEntry] = []
         pieces = ((f.path, f, i, piece) for f in (before.files if before else ()) for i, piece in enumerate(f.pieces))
         self._known = {(path, i, digest): (name, f.length(i)) for path, f, i, (digest, name) in pieces if f.sealed}
@@ -113,15 +114,15 @@ class _SnapshotWriter:
             except (CustodyError, FileNotFoundError) as error:
                 del self.files[count:]
                 self.files = [file for file in self.files if not file.path.startswith(f"sets/{folder.name}/")]
-                self.taken.problems.append(str(error))
+                self.report.problems.append(str(error))
 
     def manifest(self, custody: Custody) -> Snapshot:
         """What names all of it."""
-        self.taken.files = len(self.files)
-        before = self.vault.snapshot_path(self.before.number).read_bytes() if self.before else b""
+        self.report.files = len(self.files)
+        before = self.repository.snapshot_path(self.before.number).read_bytes() if self.before else b""
         return Snapshot(
-            site=custody.site, number=self.taken.number, at_s=round(time.time(), 3), release=VERSION,
-            previous=hash_of(before) if before else "", log=self._log(custody), left_out=tuple(self.taken.problems),
+            site=custody.site, number=self.report.number, at_s=round(time.time(), 3), release=VERSION,
+            previous=hash_of(before) if before else "", log=self._log(custody), left_out=tuple(self.report.problems),
             files=tuple(sorted(self.files, key=lambda file: file.path)),
         )  # fmt: skip
 
@@ -130,7 +131,7 @@ class _SnapshotWriter:
             head = custody.home.log.head()
             return f"{head.size} {head.root.hex()}" if head else ""
         except AuditError as error:
-            self.taken.problems.append(str(error))
+            self.report.problems.append(str(error))
             return ""
 
     def _take(self, source: SelectedFile) -> None:
@@ -141,17 +142,17 @@ class _SnapshotWriter:
             while content := file.read(PIECE_BYTES):
                 pieces.append(self._piece(source, len(pieces), content))
                 size += len(content)
-                self._heard(len(content))
-        self.taken.read_bytes += size
+                self._progress(len(content))
+        self.report.read_bytes += size
         self.files.append(FileEntry(path=source.path, size=size, mode=mode, sealed=source.sealed, pieces=tuple(pieces)))
 
     def _piece(self, source: SelectedFile, number: int, content: bytes) -> Piece:
         digest = hash_of(content)
         if source.sealed:
             name, length = self._known.get((source.path, number, digest), ("", 0))
-            if name and self.vault.has(name, length):
+            if name and self.repository.has(name, length):
                 return digest, name
-            content = self.vault.seal(content, digest)
-        name, is_new = self.vault.store(content)
-        self.taken.written_bytes += is_new * len(content)
+            content = self.repository.seal(content, digest)
+        name, is_new = self.repository.store(content)
+        self.report.written_bytes += is_new * len(content)
         return digest, name

@@ -38,7 +38,7 @@ class DrillReport:
     changed: int = 0
     """Files that have changed there since, or are gone."""
     images: int = 0
-    """Decrypted."""
+    """How many were decrypted."""
     models: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 

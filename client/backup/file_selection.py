@@ -51,7 +51,7 @@ def small_files(custody: Custody) -> Iterator[SelectedFile]:
 
 
 def pack_files(folder: Path) -> Iterator[SelectedFile]:
-    """Those of a data set."""
+    """The packs of a data set: encrypted already, and they only grow."""
     for file in sorted((folder / "packs").iterdir()):
         yield SelectedFile(f"sets/{folder.name}/packs/{file.name}", file, sealed=False)
 

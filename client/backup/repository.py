@@ -4,7 +4,7 @@ DEST/SITE/keys             the backup's key, wrapped for the site's key and for 
 DEST/SITE/objects/ab/…     pieces of files, each named by the SHA-256 of its bytes
 DEST/SITE/snapshots/…      manifests
 
-HOME/custody/backups/ID/SITE/keys      the same keys, which `custody rotate` wraps anew though the disk is away
+HOME/custody/backups/ID/SITE/keys      the same keys, which `custody rotate` wraps again though the disk is away
 HOME/custody/backups/ID/SITE/newest    how far this backup had come, so that it cannot be set back unnoticed
 """
 
@@ -24,7 +24,7 @@ from common.storage.run_folder import lock_folder
 WHOLE = "Snapshots made before are whole. Make room there (`backup prune DEST --keep N`), and give the command again."
 MEND = (
     "Another snapshot or another copy of the backup may have it (--snapshot N); where the site still has the file, "
-    "remove the damaged object, and `backup` stores it anew."
+    "remove the damaged object, and `backup` stores it again."
 )
 
 

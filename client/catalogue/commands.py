@@ -180,5 +180,5 @@ def _facts(content: OfferContent) -> dict[str, int | str]:
 
 COMMANDS = {
     "catalogue": Command("what partners offer: data sets, models, plans", CATALOGUE, _arguments, _run,
-                         "a package that was half sent or fetched goes on, or begins anew."),
+                         "a package that was half sent or fetched goes on, or begins again."),
 }  # fmt: skip

@@ -99,7 +99,7 @@ class SiteCatalogue:
         for content in self.own_offers():
             current = there.get(content.name)
             if current is None or current.content.version < content.version:
-                raise CatalogueError(f"the catalogue lacks what this site offers: {content.address}. {ASK}")
+                raise CatalogueError(f"the catalogue does not have what this site offers: {content.address}. {ASK}")
 
     def _next(self, versions: Any) -> dict[str, int]:
         own_versions = {content.name: content.version + 1 for content in self.own_offers()}

@@ -60,7 +60,7 @@ class Endpoint:
     """Where the coordinator is, and as whom to speak to it."""
 
     address: str
-    """host:port"""
+    """As `host:port`."""
     ca: Path
     """PEM file of the consortium's own authority; nothing else is trusted."""
     key: ec.EllipticCurvePrivateKey = field(repr=False)

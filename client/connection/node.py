@@ -118,7 +118,7 @@ class _Node:
             self._leave()
 
     def _session(self) -> None:
-        """Be connected, until something happens after which one has to begin anew."""
+        """Be connected, until something happens after which one has to begin again."""
         try:
             self._connect()
             for name in self.journal.pending():
@@ -173,7 +173,7 @@ class _Node:
             if node_id and ask(endpoint, self.client.SendNodeHeartbeat, _heartbeat(node_id)).success:
                 return node_id
         except UnknownKeyError:
-            pass  # the coordinator may have another id for it, if it was set up anew
+            pass  # the coordinator may have another id for it, if it was set up again
         request = ActivateNodeRequest(public_key=endpoint.public_key, heartbeat_interval=HEARTBEAT_DEFAULT_INTERVAL)
         try:
             node_id = int(ask(endpoint, self.client.ActivateNode, request).node_id)

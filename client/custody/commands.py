@@ -198,7 +198,7 @@ def _verify(custody: Custody, options: argparse.Namespace) -> int:
 
 def _rotate(custody: Custody, options: argparse.Namespace) -> int:
     folders = lifecycle.rotate(custody, Path(options.recovery) if options.recovery else None, _record(options))
-    print(f"A new key is in use for {len(folders)} data sets. Back up {custody.folder} and the files `keys` anew.")
+    print(f"A new key is in use for {len(folders)} data sets. Back up {custody.folder} and the files `keys` again.")
     return 0
 
 

@@ -1,7 +1,10 @@
 """The index of a data set: which object is where in the packs, and which cases it has. It is encrypted like an image.
 
 An object is what was one file: a de-identified DICOM file, or pixels. A case is an object, or a frame of it, with what
-the hospital said of it. Both are only ever added to, so that their numbers stay.
+the hospital said of it. Both are only ever added to, so that their numbers stay: a case names its object by its place
+in the list, and what people read as `chest/17` is object 17 of the set `chest`.
+
+Who reads and writes the file `index`, and against what it is checked: `encrypted_dataset`.
 """
 
 import json

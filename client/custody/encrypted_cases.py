@@ -22,7 +22,7 @@ from common.errors import ConfigError, CustodyError, ImageError
 
 @dataclass(frozen=True)
 class EncryptedImage:
-    """One object of a data set (`client.readers.source.Origin`, and the sealer of its decoded image)."""
+    """One object of a data set (`client.readers.source.ImageSource`, and the sealer of its decoded image)."""
 
     store: EncryptedDataset
     number: int

@@ -30,7 +30,7 @@ from common.storage.files import flush_folder, replace
 
 @dataclass(frozen=True)
 class EncryptedDataset:
-    """A data set that is open for reading. Threads may share it; other processes open it anew."""
+    """A data set that is open for reading. Threads may share it; other processes open it again."""
 
     custody: Custody
     folder: Path

@@ -30,7 +30,7 @@ class Image:
     """One image, not read yet."""
 
     name: str
-    """`legible`."""
+    """For people to read: as `legible` writes it."""
     read: Callable[[], list[Picture]]
     """Its chosen frames.
 

@@ -26,9 +26,9 @@ class OutcomeRow:
     image: str
     answer: str
     probability: float | None
-    """Of the answer."""
+    """That the answer is right."""
     values: Mapping[str, Any]
-    """Everything, by column."""
+    """All that CSV and JSON say of the image, by column."""
     statement: str
     unlike: str
     """The warning; empty where there is none."""

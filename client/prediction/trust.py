@@ -73,5 +73,5 @@ def _read_names(path: Path) -> dict[str, str]:
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except (ValueError, AttributeError):
-        raise PackageError(f"{path}: expected fingerprints as this program writes them. Remove it, and compare anew.") \
+        raise PackageError(f"{path}: expected fingerprints as this program writes them. Remove it; compare again.") \
             from None  # fmt: skip

@@ -64,7 +64,7 @@ class ImageFile:
         return None
 
     def open(self) -> BinaryIO:
-        """The file."""
+        """The file, to be read from its beginning."""
         try:
             if self.path.is_dir():
                 raise ImageError(f"{self.path}: a folder, expected an image file.")
@@ -95,7 +95,7 @@ class ImageBytes(ImageFile):
     content: bytes
 
     def open(self) -> BinaryIO:
-        """The content."""
+        """The content, to be read from its beginning."""
         return io.BytesIO(self.content)
 
 

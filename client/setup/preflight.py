@@ -78,7 +78,8 @@ def _private(path: Path) -> str:
 
 def _access(home: Home) -> Iterator[CheckResult]:
     policy = policy_store(home).in_force()
-    text = f"policy version {policy.content.version}, {len(policy.content.people)} people"
+    count = len(policy.content.people)
+    text = f"policy version {policy.content.version}, {count} {'person' if count == 1 else 'people'}"
     yield CheckResult(True, text, lone_officer_warning(policy.content))
     for path in sorted(home.folder.glob("*.key")):
         if path.stat().st_mode & 0o077:

@@ -1,7 +1,7 @@
 """One hospital, as the round loop sees it: request and state in, numbers to be summed and the next state out.
 
 All that it computes is a `Contribution`: vectors of a fixed length that mean nothing but as a part of a sum. It leaves
-masked, through `client.training.secure_site.Secured`; in the clear (`Site.answer`) only where a simulation asks for it.
+masked, through `client.training.secure_site.SecuredSite`; in the clear (`Site.answer`) only where a simulation asks so.
 
     statistics  Σx and Σx² of every pixel, how images look     before training, where the run asks for it
     train       model difference, to be weighted by examples   averaging

@@ -41,11 +41,11 @@ class Place:
     """Where a run stands between two questions: what comes next, and all that is known by then."""
 
     asks: Asks
-    """What comes next."""
+    """What is asked next."""
     round: int
     """Whose question it is; for statistics, the attempt."""
     state: State
-    """The algorithm's."""
+    """The algorithm's own."""
     normalisation: Tensors
     """Federated mean and variance, float64[h, w, c] each, once they are known and where the recipe has them."""
     appearance: Tensors = field(default_factory=dict)

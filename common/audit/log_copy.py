@@ -37,7 +37,7 @@ class Copy:
         if (frontier.size, frontier.root) != (self.head.size, self.head.root):
             raise AuditError(
                 f"{log.folder}: does not begin with the {self.head.size} entries of the copy: it was set back or "
-                "written anew. Find out who did it; the copy is signed, and is proof."
+                "written again. Find out who did it; the copy is signed, and is proof."
             )
 
 

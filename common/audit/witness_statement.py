@@ -19,7 +19,7 @@ class WitnessStatement:
 
     site: str
     origin: str
-    """Whose log."""
+    """The log whose head was seen."""
     size: int
     root: bytes
     at_s: float

@@ -1,8 +1,10 @@
 """What partners offer each other: data sets (described and counted, never sent), models in packages, and plans.
 
-offers     one signed entry, and what people say of a data set
-listing    all of them, as the coordinator signs and shows them
-shown      the same for the terminal
+offers             one signed entry, and what people say of a data set
+offer_from_file    one made from what a person wrote
+listing            all of them, as the coordinator signs and shows them
+listing_view       the same for the terminal
+command_parts      what the commands of site and coordinator share
 """
 
 from common.catalogue.listing import Listing

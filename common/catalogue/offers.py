@@ -117,9 +117,9 @@ class ModelOffer(Frozen):
     package: Digest
     """The package's own name for itself: digest of what its publisher signed."""
     sha256: Digest
-    """Of the file."""
+    """Of the package's file."""
     size: Annotated[int, Field(strict=True, ge=1, le=2**30)]
-    """Bytes."""
+    """In bytes."""
     architecture: Line
     labels: Annotated[tuple[Word, ...], Field(min_length=2, max_length=1000)]
     shape: tuple[Count, Count, Count]

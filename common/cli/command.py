@@ -4,9 +4,10 @@ import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from common.cli import interrupt
-from common.cli.terminal import spell_out_what_cannot_be_shown
+from common.cli.terminal import UNBOUNDED, spell_out_what_cannot_be_shown
 from common.errors import ConsiliumError, SecAggError
 
 
@@ -23,16 +24,29 @@ class Command:
     """What to say after Ctrl-C."""
 
 
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Help as everything else: wrapped on a screen, and in a pipe or a file a line an option, whatever COLUMNS says."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=None if sys.stdout.isatty() else UNBOUNDED)
+
+
+class CommandParser(argparse.ArgumentParser):
+    """A parser of arguments with descriptions as they are written and help that no pipe wraps; subparsers too."""
+
+    def __init__(self, prog: str | None = None, **options: Any) -> None:
+        super().__init__(prog, formatter_class=_Help, **options)
+
+
 def dispatch(
     prog: str, about: str | None, commands: Mapping[str, Command], arguments: Sequence[str] | None = None
 ) -> int:
     """Run a subcommand. Exit status 2 for an error that the user can mend, 130 when interrupted, else the command's."""
     spell_out_what_cannot_be_shown()
-    layout = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(prog, description=about, formatter_class=layout)
+    parser = CommandParser(prog, description=about)
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in commands.items():
-        sub = subparsers.add_parser(name, help=command.summary, description=command.teaching, formatter_class=layout)
+        sub = subparsers.add_parser(name, help=command.summary, description=command.teaching)
         command.arguments(sub)
     options = parser.parse_args(arguments)
     command_to_run = commands[options.command]

@@ -65,7 +65,7 @@ def raising(run: Callable[[], int]) -> int:
 
 @dataclass
 class Signals:
-    """Those that came."""
+    """The signals that came while something ran, and the exit status that they mean."""
 
     numbers: list[int] = field(default_factory=list)
 

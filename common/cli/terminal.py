@@ -118,6 +118,8 @@ class Sheet:
     def _stack(self, rows: Sequence[Sequence[Text]]) -> Iterator[Text]:
         if self._title:
             yield Text(self._title, "bold")
+        if not rows:
+            yield Text(f"\n(nothing yet: {', '.join(self._columns)})", "dim")
         for row in rows:
             yield Text()
             for name, cell in zip(self._columns, row, strict=True):

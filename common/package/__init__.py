@@ -1,9 +1,9 @@
 """A trained model in one signed file that any hospital can check and use. The format is in docs/sharing.md.
 
-archive    the file: a plain zip archive of which there is only one for the same members
-content    what package.json says, and what of it has to fit together
-reading    from a file to a `Shared` model, through every check; from parts to a file
-onnx       the same model as an ONNX graph
+zip_archive        the file: a plain zip archive of which there is only one for the same members
+package_content    what package.json says, and what of it has to fit together
+package_file       from a file to a `ModelPackage`, through every check; from parts to a file
+onnx_graph         the same model as an ONNX graph
 """
 
 from common.package.package_content import Calibration, PackageContent

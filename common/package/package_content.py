@@ -47,7 +47,7 @@ class Likeness(Frozen):
     """When an image counts as unlike those of the training."""
 
     limit: Number
-    """Distances above this."""
+    """An image at a greater distance is unlike those of the training."""
     validation: Cases
     """How many validation cases the limit was read off."""
     share: Fraction
@@ -79,7 +79,7 @@ class Provenance(Frozen):
     code: Digest
     """Digest of the code that runs at sites: `common.trust.release`."""
     weights: Digest
-    """As in result.json."""
+    """`weights_sha256` of result.json."""
     exported_s: Number
 
 

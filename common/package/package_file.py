@@ -45,7 +45,7 @@ class ModelPackage:
     likeness: Tensors
     """How the training images look (`common.metrics.out_of_distribution`); empty where the run did not gather it."""
     pipeline: Pipeline
-    """The whole preprocessing."""
+    """The whole preprocessing, with the federated mean and variance."""
     members: Mapping[str, bytes]
 
     @property
@@ -117,7 +117,7 @@ def load_verified_package(file: bytes, name: str, roots: Sequence[bytes] | None 
     Args:
         name: what an error calls it.
         roots: whose signatures it must have; None: those that it names itself, and whether they are to be trusted is
-            for the caller to settle by `Shared.fingerprint`.
+            for the caller to settle by `ModelPackage.fingerprint`.
 
     Raises:
         PackageError: saying which check did not hold.

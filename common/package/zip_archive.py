@@ -74,5 +74,5 @@ def _refuse_unless(content: bytes, members: Mapping[str, bytes]) -> None:
             return
     raise PackageError(
         f"is not a package as this program writes it ({len(content)} bytes, {len(members)} members that can be read). "
-        "It was damaged, changed or packed anew: get it again."
+        "It was damaged, changed or repacked: get it again."
     )

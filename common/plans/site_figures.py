@@ -27,7 +27,7 @@ class SiteFigures:
 
     site: str
     model: str
-    """Its SHA-256."""
+    """SHA-256 of the model."""
     counts: Tensors
     document: SignedDocument
 

@@ -54,7 +54,7 @@ class TranscriptAccount:
     roster: Roster
     start: Start
     context: bytes
-    """round_ctx."""
+    """`round_ctx` of docs/secure-aggregation.md: what masks and signatures of the round are bound to."""
     total: UnmaskedSum | None
     """The sum that follows; none where the round came to nothing after the survivors had been agreed on."""
     failure: QuorumError | ShareError | None

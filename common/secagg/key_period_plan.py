@@ -46,7 +46,7 @@ class KeyPeriodPlan:
     """The hash of the run's configuration."""
     purpose: str
     cohort: tuple[str, ...]
-    """Sorted."""
+    """Names of the sites, sorted."""
     threshold: int
     n_min: int
     rounds: int

@@ -69,7 +69,7 @@ class Consortium:
     """Who may take part, as the coordinator has it: it knows no site's secret."""
 
     roster: bytes
-    """The signed file."""
+    """The signed file, as it came."""
     pins: Pins
 
     @classmethod

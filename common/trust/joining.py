@@ -96,7 +96,7 @@ class JoinRequest:
             if _openssh(key) != node or len(contact) > MOST_CONTACT or not contact.isprintable():
                 raise ValueError
         except (KeyError, TypeError, ValueError, AttributeError, UnsupportedAlgorithm):
-            raise WireError("a request without name, identity or node key. Write it anew: client init.") from None
+            raise WireError("a request without name, identity or node key. Write it again: client init.") from None
         document.verify([identity], f"site {site}")
         try:
             key.verify(proof, _proof(site, identity), ec.ECDSA(hashes.SHA384()))

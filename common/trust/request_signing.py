@@ -46,7 +46,7 @@ class ReplayGuard:
                 "Set this machine's clock.",
             )
         if signed_s < self._started_s:
-            raise LinkError("the coordinator's gateway has just started. Sign the request anew, and send it again.")
+            raise LinkError("the coordinator's gateway has just started. Sign the request again, and send it again.")
 
     def refuse_replayed(self, what: bytes, now_s: float) -> None:
         """Refuse a request that was taken before, and remember this one.
@@ -57,7 +57,7 @@ class ReplayGuard:
         if now_s - self._turned_s > AHEAD_S + BEHIND_S:
             self._old, self._young, self._turned_s = self._young, set(), now_s
         if what in self._young or what in self._old:
-            raise IdentityError("replayed", "this very request was taken before. Sign each one anew.")
+            raise IdentityError("replayed", "this very request was taken before. Sign each one again.")
         self._young.add(what)
 
 

@@ -182,7 +182,7 @@ class Catalogue:
         if content.version != next_version:
             raise CatalogueError(
                 f"{content.address}: version {content.version}, expected {next_version}. Read the catalogue, and make "
-                "it anew."
+                "it again."
             )
         if content.made_s > time.time() + AHEAD_S:
             raise CatalogueError(f"{content.address}: was made in the future. Set the clock of that machine.")

@@ -37,7 +37,7 @@ REVOKE = """Suspend a site: the gateway lets it in no more, and the next roster 
 
   python -m server revoke lisbon"""
 
-RENEW = """Sign the roster anew, valid for another year, and make the gateway's certificate anew.
+RENEW = """Sign the roster again, valid for another year, and make the gateway a new certificate.
 
   python -m server renew --days 365"""
 
@@ -135,5 +135,5 @@ COMMANDS = {
     "admit": Command("put a hospital on the roster", ADMIT, _admit_arguments, _admit),
     "fingerprint": Command("the consortium's, to read out", FINGERPRINT, _fingerprint_arguments, _fingerprint),
     "revoke": Command("suspend a site", REVOKE, _revoke_arguments, _revoke),
-    "renew": Command("sign the roster anew before it expires", RENEW, _renew_arguments, _renew),
+    "renew": Command("sign the roster again before it expires", RENEW, _renew_arguments, _renew),
 }

@@ -1,6 +1,9 @@
 """Who belongs to the consortium: begin one, admit a site, give it new keys, let it go. Every change is a new roster.
 
 A roster only ever rises in version, and every site keeps the newest that it has seen.
+
+Nothing is sent from here: the gateway reads `roster` again and hands it to every site (docs/round.md, stop 2).
+`roots` are the private root keys that sign; they may lie on a medium that is put away between two changes.
 """
 
 import time
@@ -125,7 +128,7 @@ def revoke(home: Home, site: str, roots: list[Ed25519PrivateKey]) -> Roster:
 
 
 def renew(home: Home, days: int, roots: list[Ed25519PrivateKey]) -> Roster:
-    """The same members, valid for so many days from now; the gateway's certificate is made anew.
+    """The same members, valid for so many days from now; the gateway gets a new certificate.
 
     Raises:
         ConfigError: for a number of days that makes no sense.

@@ -55,6 +55,7 @@ class DashboardApp:
         secure: whether it is served with TLS.
         cookie: the session's name in the browser, which does not tell ports of one machine apart.
         on_link_used: called when a link was followed.
+        stopping: whether the process is coming to its end; open streams of events end then.
     """
 
     home: Home
@@ -174,7 +175,9 @@ async def _small(request: Request) -> bytes:
 
 @dataclass(frozen=True)
 class _RequestGuard:
-    """Before everything: the name asked for, where a form comes from, the session. After: what a browser must not."""
+    """What every request passes first: is the page asked for by its own name, is a form from this page, is somebody
+    logged in? Every answer gets the headers that say what a browser must not do with it.
+    """
 
     application: DashboardApp
     inner: ASGIApp

@@ -37,7 +37,7 @@ class PageContent:
 
     title: str
     announcement: str
-    """For whoever listens."""
+    """What a screen reader says when it changes."""
     parts: dict[str, Element]
 
     @classmethod

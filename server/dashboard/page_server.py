@@ -68,7 +68,7 @@ class Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """None."""
+        """Leave signals alone: the command has its own way with them."""
         yield
 
     def end(self) -> None:

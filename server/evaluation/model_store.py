@@ -98,9 +98,9 @@ def arrays(home: Home, model: EvaluatedModel) -> Tensors:
     try:
         tensors, _ = tensorfile.load(path)
     except (OSError, WireError) as error:
-        raise RunError(f"{path}: the arrays of model {model.name} cannot be read ({error}). Evaluate anew.") from None
+        raise RunError(f"{path}: the arrays of model {model.name} cannot be read ({error}). Evaluate again.") from None
     if fingerprint_of(tensors) != model.sha256:
-        raise RunError(f"{path}: is not the model {model.name} that the plan names. Evaluate anew.")
+        raise RunError(f"{path}: is not the model {model.name} that the plan names. Evaluate again.")
     return tensors
 
 

@@ -33,7 +33,7 @@ class CardTerms:
     intended: str
     licence: str
     countries: Mapping[str, str] = field(default_factory=dict)
-    """By site."""
+    """Each site's country, by the site's name."""
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,9 @@
 What is tried here, and what stops it:
 
     a request of a stranger                 its key is no active member's: `site_of_node`, `site_of_identity`
-    a request that was recorded, sent again  every signature is taken once: `Seen.admit`
-    a request signed long ago, or ahead      Flower's window of about five minutes: `Seen.refuse_out_of_time`
-    a recording, after the gateway restarted  what was signed before this process started is refused (`Seen`)
+    a request recorded and sent again       every signature is taken once: `ReplayGuard.refuse_replayed`
+    a request signed long ago, or ahead     Flower's window of about five minutes: `ReplayGuard.refuse_out_of_time`
+    a recording, after a restart            what was signed before this process started is refused (`ReplayGuard`)
     a member that was suspended             the roster is read again as soon as its file changes: `_current`
     guessing who is a member                a stranger and a wrong key get the same answer: `not_a_member`
 

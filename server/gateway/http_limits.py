@@ -29,7 +29,7 @@ class LimitedHttp(HttpToolsProtocol):
         self._expect_header()
 
     def data_received(self, data: bytes) -> None:
-        """Bytes came in."""
+        """Pass on bytes that came in, and watch how fast they come."""
         super().data_received(data)
         if self._deadline is not None:
             self._header_bytes += len(data)

@@ -1,18 +1,19 @@
 """A run as a page that people read: one file, without network or script, from the content of result.json alone.
 
-markup    elements, a page of them with its style, and numbers as people read them
-charts    axes, ROC, calibration, dots as SVG
-curves    learning curves
-notes     what is written into them: values under the pointer, names at the ends of lines
-learning  rounds as curves, as numbers and as CSV
-words     what is to be said in sentences: limits, privacy
-page      the report of one run
-quality   how good its model is: figures with intervals, ROC, calibration, confusion
-provenance  who took part, time and bytes, what made it
-heat      models × sites
-examination  the report of an evaluation
-compare   several runs beside each other
-catalogue  what partners offer
+markup             elements, a page of them with its style, and numbers as people read them
+charts             axes, ROC, calibration, dots as SVG
+learning_curves    learning curves
+chart_labels       what is written into them: values under the pointer, names at the ends of lines
+rounds_table       rounds as curves, as numbers and as CSV
+sentences          what is to be said in sentences: limits, privacy
+run_page           the report of one run
+quality_section    how good its model is: figures with intervals, ROC, calibration, confusion
+provenance         who took part, time and bytes, what made it
+cross_site_table   models × sites
+evaluation_page    the report of an evaluation
+catalogue_page     what partners offer
+
+Several runs beside each other: `server/comparison/`.
 """
 
 from pathlib import Path

@@ -54,7 +54,7 @@ class SeedResult:
     cross_site: matrix.Grid | None = None
     """Every model's outcomes on every site's validation cases."""
     operating_points: Mapping[str, float | None] = field(default_factory=dict)
-    """Of these models."""
+    """By model: from which score a case counts as positive."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from server.runs.site_reports import SiteReports
 CONNECTED_S = 45.0
 """A site that was not heard for so long is called not connected: it says something every ten seconds."""
 LOST_S = 1.0
-"""Connections are opened anew, so one is called lost after so long without another."""
+"""Connections are opened again, so one is called lost after so long without another."""
 SILENT_S = 8.0
 """A site that has nothing to do asks again as soon as it was answered, after 4 s at most."""
 STEPS = {

@@ -1,4 +1,9 @@
-"""What `python -m server start` does: keep Flower's processes and the gateway alive, and the runs going."""
+"""What `python -m server start` does: keep Flower's processes and the gateway alive, and the runs going.
+
+Two threads: this one looks after the processes (`Supervisor`: who has died is started again), the other after the runs
+(`Scheduler`: once a second, which plan may begin). `live/keeper.json` says when the second last looked and what was in
+its way; `python -m server status` shows it.
+"""
 
 import logging
 import socket

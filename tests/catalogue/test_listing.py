@@ -170,7 +170,7 @@ def test_a_site_notices_when_it_is_shown_less_than_before_or_not_what_it_offers(
     assert "shown two" in capsys.readouterr().err
     (fair.consortium.sites["Lisbon"].folder / "catalogue" / "listing").unlink()
     assert fair.at("Lisbon") == 2
-    assert "lacks what this site offers: Lisbon/chest" in capsys.readouterr().err
+    assert "does not have what this site offers: Lisbon/chest" in capsys.readouterr().err
     assert home.roster.version > 1
 
 

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from common.cli import terminal
+from common.cli.command import CommandParser
 from common.cli.progress import Watch
 from common.cli.terminal import Sheet
 
@@ -90,6 +91,11 @@ def test_a_narrow_screen_has_a_line_a_cell_and_a_wide_one_a_table() -> None:
     assert " site  " in on_screen(120, sheet())
 
 
+@pytest.mark.parametrize("columns", [40, 120])
+def test_a_table_without_rows_says_what_it_would_show(columns: int) -> None:
+    assert "how it ended" in on_screen(columns, Sheet("run", "sites that took part", "how it ended", "rounds"))
+
+
 @given(
     cells=st.lists(st.tuples(*(st.text("aé語 ", max_size=30),) * 3), min_size=1, max_size=4),
     columns=st.integers(10, 120),
@@ -103,6 +109,19 @@ def test_whatever_the_cells_nothing_of_a_word_is_lost(cells: list[tuple[str, str
         assert name.strip() in said
         assert sum(said.count(letter) for letter in "é語") == sum("".join(row).count(x) for row in cells for x in "é語")
         assert all(word in said for word in (words + " " + more).split() if len(word) < 5)
+
+
+@pytest.mark.parametrize("columns", WIDTHS)
+def test_help_is_not_wrapped_in_a_pipe(
+    columns: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    parser = CommandParser("python -m client")
+    inner = parser.add_subparsers().add_parser("access")
+    inner.add_argument("--purposes", metavar="P,P", help=WHY)
+    inner.print_help()
+    assert capsys.readouterr().out.splitlines()[0] == "usage: python -m client access [-h] [--purposes P,P]"
+    assert f"--purposes P,P  {WHY}" in inner.format_help()
 
 
 def test_a_letter_that_a_pipe_cannot_carry_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -186,7 +186,7 @@ def counted(message: Message) -> int:
 
 def test_flower_is_the_release_whose_inner_modules_these_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert package_version == FLOWER, (
-        "client/connection/node.py and client/connection/fleet_client.py use Flower's inner modules: read them anew"
+        "client/connection/node.py and client/connection/fleet_client.py use Flower's inner modules: read them again"
     )
     monkeypatch.setattr(node, "package_version", "9.9.9")
     link = Endpoint("127.0.0.1:1", tmp_path / "none", ec.generate_private_key(ec.SECP384R1()))

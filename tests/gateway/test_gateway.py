@@ -325,7 +325,7 @@ def test_nothing_is_taken_twice_within_the_window(requests: list[tuple[int, floa
 
 def test_what_was_signed_before_the_gateway_started_is_to_be_signed_anew() -> None:
     seen = ReplayGuard()
-    with pytest.raises(LinkError, match="Sign the request anew"):
+    with pytest.raises(LinkError, match="Sign the request again"):
         seen.refuse_out_of_time(time.time() - 1, time.time())
     with pytest.raises(IdentityError, match=r"10\.0 min ago.*clock"):
         seen.refuse_out_of_time(time.time() - 600, time.time())
