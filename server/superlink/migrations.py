@@ -5,13 +5,12 @@ supercore/state/alembic/utils.py). From `/srv/our hospital/.venv` Alembic then f
 raises nothing: the SuperLink answers all that it is asked with 500. Here the list has a line a folder.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from alembic.config import Config
 from flwr.supercore.state.alembic import utils
 from sqlalchemy import Engine
-
-_build_config = utils.build_alembic_config
 
 
 def allow_any_path() -> None:
@@ -20,10 +19,14 @@ def allow_any_path() -> None:
 
 
 def build_config(engine: Engine) -> Config:
-    """Flower's configuration of Alembic, with the folders of migrations on lines of their own."""
-    config = _build_config(engine)
-    folders = [utils.ALEMBIC_DIR / "versions", *utils._version_locations]
-    config.set_main_option("path_separator", "newline")
-    config.set_main_option("version_locations", "\n".join(str(Path(folder)).replace("%", "%%") for folder in folders))
-    config.set_main_option("script_location", str(utils.ALEMBIC_DIR).replace("%", "%%"))
+    """What Flower's `build_alembic_config` makes, with the folders of migrations on lines of their own."""
+    config = Config()
+    _set(config, "script_location", [utils.ALEMBIC_DIR])
+    _set(config, "sqlalchemy.url", [engine.url.render_as_string(hide_password=False)])
+    _set(config, "path_separator", ["newline"])
+    _set(config, "version_locations", [utils.ALEMBIC_DIR / "versions", *utils._version_locations])
     return config
+
+
+def _set(config: Config, name: str, values: Sequence[str | Path]) -> None:
+    config.set_main_option(name, "\n".join(map(str, values)).replace("%", "%%"))  # it would be interpolated

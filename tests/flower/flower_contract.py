@@ -57,6 +57,8 @@ NAMES = {
     "flwr.supercore.version": "package_version",
     "flwr.superlink.federation": "NoOpFederationManager",
     "flwr.superlink.grid": "http_grid",
+    "flwr.supercore.state.alembic": "utils",
+    "flwr.superlink.cli": "flower_superlink",
     "flwr.superlink.grid.http_grid": "HttpGrid",
     "flwr.superlink.servicer.fleet": "fleet_handlers",
     "flwr.superlink.servicer.runtime": "runtime_handlers",
