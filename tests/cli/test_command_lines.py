@@ -148,7 +148,7 @@ def test_a_wrong_fingerprint_pins_nothing_and_admits_nobody(
     welcome = home / "welcomes" / "quito.welcome"
     said = refused(capsys, "client", "join", welcome, "--fingerprint", wrong, "--home", new)
     assert "nothing was pinned" in said
-    assert not right.joined
+    assert not right.has_joined
     assert not (new / "pins.json").exists()
 
 

@@ -179,9 +179,11 @@ def test_a_session_that_ends_leads_to_the_login_page(page: Page, browser: Browse
 def test_the_password_lets_in_by_keyboard_alone_and_a_wrong_one_is_refused(locked: Page, browser: Browser) -> None:
     with tab(browser, locked.links[0]) as seen:
         assert seen.url.endswith("/login")
+        expect(seen.locator("#password")).to_be_focused()
         seen.keyboard.type("wrong password")
         seen.keyboard.press("Enter")
         expect(seen.get_by_role("alert")).to_contain_text("wrong password")
+        expect(seen.locator("#password")).to_be_focused()
         seen.keyboard.type(PASSWORD)
         seen.keyboard.press("Enter")
         expect(seen.locator("#link")).to_have_text("● live")
