@@ -24,7 +24,7 @@ site: {site}
 
 # Under which name a plan asks for which images: docs/data.md has all kinds of sources.
 """
-NO_IMAGES = """datasets: {}
+NO_IMAGES = """datasets: {}  # take this line away, and the # off those below
 #datasets:
 #  chest-xray:
 #    data: {kind: manifest, path: /images/chest/list.csv, labels: [normal, pneumonia]}
