@@ -3,10 +3,12 @@
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import lru_cache
 
 import numpy as np
 import pytest
 
+from client.training import hospital_site
 from common.errors import ConsiliumError
 from common.secagg.coordinator import CoordinatorMachine
 from tests.tally import EVENTS, TRIED
@@ -32,6 +34,18 @@ def attack() -> Attack:
         EVENTS["attacks"].append(f"{what} → {event}")
 
     return trying
+
+
+@pytest.fixture
+def show() -> Callable[[str], None]:
+    """Has a line printed at the end: what an attack got out, or what it ended in."""
+    return EVENTS["attacks"].append
+
+
+@pytest.fixture
+def many_hospitals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here all of them share a process; in life each has one, which keeps one plan's images."""
+    monkeypatch.setattr(hospital_site, "read_once", lru_cache(maxsize=None)(hospital_site.read_once.__wrapped__))
 
 
 def snapshot(machine: CoordinatorMachine) -> dict[str, object]:
