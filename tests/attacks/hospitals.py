@@ -44,7 +44,7 @@ SVM = CNN | {
 
 
 def pictures(part: str, number: int, seed: int = 7) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Images uint8[n, SIZE, SIZE] and labels int64[n] of 0 and 1; of two parts, `train` and `test`, no image in both."""
+    """Images uint8[n, SIZE, SIZE] and labels int64[n] of 0 and 1; `train` and `test` share none."""
     rng = np.random.default_rng([seed, part == "test"])
     if REAL.exists():
         with np.load(REAL) as file:

@@ -86,6 +86,8 @@ class HostileCoordinator:
     run: bytes = bytes(16)
     refused: list[tuple[str, str, str]] = field(default_factory=list)
     """Site, step and code of every refusal."""
+    unheard: frozenset[str] = frozenset()
+    """Sites that it calls silent: what they send is thrown away."""
     _number: int = 0
     _colluders: dict[str, Colluder] = field(default_factory=dict)
 
@@ -201,7 +203,8 @@ class HostileCoordinator:
     ) -> None:  # fmt: skip
         for site, content in machine.requests().items():
             request = Request(f"secagg/{step}", round, {**tensors, "message": as_bytes(content)}, settings or {})
-            if (message := self.send(site, request)) is not None:
+            message = self.send(site, request)
+            if message is not None and (site not in self.unheard or step != "submit"):
                 machine.receive(message)
         machine.close()
 

@@ -10,7 +10,6 @@ import pytest
 from rich.console import Console
 
 from client import app as site_edge
-from client.plans.inbox import PlanInbox
 from common.messages.transport import Misfortunes
 from common.storage import tensorfile
 from common.types import under
@@ -52,9 +51,7 @@ def conducted(hospitals: Hospitals, name: str, cohort: Sequence[str], ill: str =
     homes = {i: {"home": str(hospitals.sites[name].folder)} for i, name in enumerate(cohort)}
     with grid_of(dict.fromkeys(homes, site_edge.app), homes) as grid:
         nodes = dict(zip(cohort, sorted(grid.get_node_ids()), strict=True))
-        transport = FlowerTransport(
-            grid, nodes, plan.digest, on_progress=run.write_progress, misfortunes=Ill(site=ill)
-        )
+        transport = FlowerTransport(grid, nodes, plan.digest, on_progress=run.write_progress, misfortunes=Ill(site=ill))
         driver.carry_out(run, transport)
     screen = io.StringIO()
     run_display.follow(run, Console(file=screen, width=200))

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from client.training.hospital_site import prepare
 from client.plans import judge
 from client.plans.inbox import PlanInbox
+from client.training.hospital_site import prepare
 from common.messages.transport import Request
 from common.storage import tensorfile
 from common.types import Tensors, prefixed, under
@@ -101,6 +101,29 @@ def test_two_colluders_of_six(tmp_path: Path, audit: bool, show: Show) -> None:
     assert len(loot) == 4
 
 
+@pytest.mark.parametrize("again", ["a hair apart", "the same"])
+def test_one_hospital_is_called_silent_and_asked_again(tmp_path: Path, again: str, show: Show) -> None:
+    hospitals = Hospitals(tmp_path, CASES, CNN)
+    coordinator = HostileCoordinator(hospitals, hospitals.approved("likeness=false"))
+    coordinator.follow(SIX)
+    question = coordinator.honest_training()
+    coordinator.unheard = frozenset({"Quito"})
+    five = coordinator.attempt(lambda: coordinator.sum(SIX, question))
+    coordinator.unheard = frozenset()
+    six = coordinator.attempt(lambda: coordinator.sum(SIX, ulps(question, int(again == "a hair apart"))))
+    assert five is not None  # a site may be silent
+    if six is None:
+        show(f"A1 one called silent, then asked {again}: nothing; {coordinator.codes()}")
+        assert again == "the same"
+        return
+    stolen = {part: six[part] - five[part] for part in six}
+    true = own(hospitals, coordinator, "Quito", question)
+    alike = cosine(under("delta", stolen), under("delta", true))
+    show(f"A1 one called silent, then asked {again}: Quito's own update, cosine {alike:.7f}; "
+         f"{stolen['weight'][0]:.3f} cases of {true['weight'][0]:.0f}")  # fmt: skip
+    assert alike > 0.999
+
+
 def test_outcomes_of_one_hospital_in_a_training(tmp_path: Path, show: Show) -> None:
     hospitals = Hospitals(tmp_path, CASES, CNN)
     coordinator = HostileCoordinator(hospitals, hospitals.approved("likeness=false"))
@@ -135,9 +158,7 @@ def test_outcomes_of_one_hospital_in_an_evaluation(tmp_path: Path, show: Show) -
     hospitals, run = evaluation(tmp_path)
     names = run.plan.content.cohort
     papers, config = declared(hospitals, run)
-    coordinator = HostileCoordinator(
-        hospitals, run.plan, colluding=names[:2], decisions=papers, config=config
-    )
+    coordinator = HostileCoordinator(hospitals, run.plan, colluding=names[:2], decisions=papers, config=config)
     [model] = run.plan.content.models
     question = model.question(model_store.arrays(hospitals.home, model), 0)
     loot = with_colluders(coordinator, question)

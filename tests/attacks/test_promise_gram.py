@@ -99,7 +99,9 @@ def test_whether_a_patient_is_among_few_by_how_images_look(tmp_path: Path, cases
     whole[:-1, :-1], whole[-1, :-1], whole[:-1, -1] = second, total["likeness/sum"], total["likeness/sum"]
     whole[-1, -1] = total["likeness/n"][0]
     base = span(whole, cases, noise=1e-6)
-    own = np.concatenate([pictures("train", 5 * (cases // 5 + 6))[0][i * (cases // 5 + 6) :][: cases // 5] for i in range(5)])
+    own = np.concatenate(
+        [pictures("train", 5 * (cases // 5 + 6))[0][i * (cases // 5 + 6) :][: cases // 5] for i in range(5)]
+    )
     near = [residuals(traits(images.astype(np.float32)[..., None] / 255), base)
             for images in (own, pictures("test", 300)[0])]  # fmt: skip
     told = auc(near[0], near[1])

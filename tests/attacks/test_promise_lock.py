@@ -135,7 +135,7 @@ def test_two_survivor_sets_of_one_round_signed_by_one_site(
     coordinator = HostileCoordinator(hospitals, plan)
     coordinator.follow(FOUR)
     question = coordinator.course.request(coordinator.course.start())
-    twice, losers = 0, set[str]()
+    twice = 0
     with WAYS[way](hospitals.sites[VICTIM], plan) as both:
         for slot in range(TRIES):
             opening = coordinator.submit(coordinator.begin(FOUR), question)

@@ -1,4 +1,4 @@
-"""The coordinator asks the SVM's sums at points of its own choice, over all hospitals, and reads one patient (A3, A4)."""
+"""The coordinator asks the SVM's sums at points of its own choice over all sites, and reads a patient (A3, A4)."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -49,7 +49,9 @@ def recipe_of(total: Tensors) -> Tensors:
 
 def at(points: Floats, recipe: Tensors, fingerprint: str, round: int) -> Request:
     weights = {"alpha": points[:, None, :-1].copy(), "intercept": points[:, None, -1].copy()}
-    return Request("gradient", round, prefixed("weights", weights) | prefixed("recipe", recipe), {"recipe": fingerprint})
+    return Request(
+        "gradient", round, prefixed("weights", weights) | prefixed("recipe", recipe), {"recipe": fingerprint}
+    )
 
 
 @pytest.mark.parametrize("cases", [3500])
@@ -117,8 +119,8 @@ def test_sites_that_audit_tell_one_patient_at_first_contact(tmp_path: Path, show
         true = features(hospitals, coordinator, recipe)
         found = [(nearest(image, true)[1], plans) for image in images]
     worst = min(found)[0] if found else float("nan")
-    show(f"A4 a place with crafted points, all audit: answered by {answered} of 5; one image of 3500, error {worst:.1e}, "
-         f"in {plans} questions")  # fmt: skip
+    show(f"A4 a place with crafted points, all audit: answered by {answered} of 5; one image of 3500, "
+         f"error {worst:.1e}, in {plans} questions")  # fmt: skip
     assert answered == 5
     assert worst < 0.05
 
