@@ -86,6 +86,8 @@ class HostileCoordinator:
     run: bytes = bytes(16)
     refused: list[tuple[str, str, str]] = field(default_factory=list)
     """Site, step and code of every refusal."""
+    asked: list[Request] = field(default_factory=list)
+    """What it asked while it was honest."""
     unheard: frozenset[str] = frozenset()
     """Sites that it calls silent: what they send is thrown away."""
     _number: int = 0
@@ -215,6 +217,13 @@ class HostileCoordinator:
         with suppress(QuorumError):
             return attack()
         return None
+
+    def remembered(self) -> dict[str, bytes]:
+        """What the honest sites' machines remember, by file: the same as before where no key was made."""
+        homes = [home.folder for name, home in self.hospitals.sites.items() if name not in self.colluding]
+        names = "state", "ledger"
+        return {str(path): path.read_bytes() for home in homes for name in names for path in home.rglob(name)
+                if path.is_file()}  # fmt: skip
 
     def codes(self, step: str = "") -> dict[str, str]:
         """The first refusal of every site, at any step or at this one."""

@@ -81,13 +81,20 @@ def test_a_hospital_was_ill_in_the_first_round(tmp_path: Path, kind: str, show: 
     hospitals = Hospitals(tmp_path, dict.fromkeys(FOUR, (30, 10)), SHORT[kind])
     runs = {"one-ill": conducted(hospitals, "one-ill", FOUR, ill=FOUR[2])}
     runs["all-well"] = conducted(hospitals, "all-well", FOUR)
-    told(show, f"changed cohort, {kind}", runs)
+    told(show, f"changed cohort, {kind}", runs, ill=FOUR[2])
 
 
-def told(show: Callable[[str], None], what: str, runs: dict[str, tuple[Run, str]]) -> None:
+def told(show: Callable[[str], None], what: str, runs: dict[str, tuple[Run, str]], ill: str = "") -> None:
     for name, (run, screen) in runs.items():
         known = f", looks of {looks(run):.0f} images" if run.state.stage == "finished" else ""
         show(f"{what}: run '{name}' {run.state.stage}{known}")
         for line in screen.splitlines():
             if "processes are not running" not in line:
                 show(f"      {line}")
+    for name, (run, screen) in runs.items():
+        if "refused" in screen:
+            assert "repeated-question" in screen, f"{name}: it does not say why"
+        assert run.state.stage == "finished", f"{name}: {run.state.why}"
+        assert looks(run) > 0, f"{name}: how the images look was lost without a word"
+        called = [line for line in screen.lower().splitlines() if "silent" in line]
+        assert all(ill and ill.lower() in line for line in called), f"{name}: hospitals that refused are called silent"

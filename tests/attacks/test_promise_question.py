@@ -23,6 +23,10 @@ def ulp(request: Request) -> Request:
     return setting(learning_rate=float(np.nextafter(request.settings["learning_rate"], 1)))(request)
 
 
+def evaluation(request: Request) -> Request:
+    return replace(request, kind="evaluate", settings={"recipe": request.settings["recipe"]})
+
+
 def random_weights(request: Request) -> Request:
     rng = np.random.default_rng(1)
     return replace(
@@ -30,19 +34,20 @@ def random_weights(request: Request) -> Request:
     )
 
 
-QUESTIONS: dict[str, Callable[[Request], Request]] = {
-    "round 1,000,000": lambda request: replace(request, round=1_000_000),
-    "a round after the last": lambda request: replace(request, round=3),
-    "learning rate .9": setting(learning_rate=0.9),
-    "learning rate one ulp higher": ulp,
-    "seed 4711": setting(seed=4711),
-    "random first weights": random_weights,
-    "an evaluation before any training": lambda request: replace(request, kind="evaluate", round=0),
+Ends = Callable[..., None]
+QUESTIONS: dict[str, tuple[Callable[[Request], Request], str]] = {
+    "round 1,000,000": (lambda request: replace(request, round=1_000_000), "run-is-over"),
+    "a round after the last": (lambda request: replace(request, round=3), "run-is-over"),
+    "learning rate .9": (setting(learning_rate=0.9), "changed-question"),
+    "learning rate one ulp higher": (ulp, "changed-question"),
+    "seed 4711": (setting(seed=4711), "changed-question"),
+    "random first weights": (random_weights, "model-does-not-follow"),
+    "an evaluation before any training": (evaluation, "changed-question"),
 }
 PROPOSALS = {
-    "another run": {"run": bytes(range(16))},
-    "another configuration": {"config": invented(b"config")},
-    "other rounds": {"rounds": 1000},
+    "another run": ({"run": bytes(range(16))}, "changed-plan"),
+    "another configuration": ({"config": invented(b"config")}, "changed-plan"),
+    "more rounds": ({"rounds": 1000}, "changed-plan"),
 }
 
 
@@ -52,37 +57,34 @@ def hospitals(tmp_path: Path) -> Hospitals:
 
 
 @pytest.mark.parametrize("what", QUESTIONS)
-def test_a_question_that_the_plan_does_not_ask(hospitals: Hospitals, what: str, show: Callable[[str], None]) -> None:
+def test_a_question_that_the_plan_does_not_ask(hospitals: Hospitals, what: str, ends: Ends) -> None:
     coordinator = HostileCoordinator(hospitals, hospitals.approved("likeness=false"))
     coordinator.follow(SIX)
-    question = QUESTIONS[what](coordinator.honest_training())
-    if question.kind == "evaluate":
-        question = replace(question, settings={"recipe": question.settings["recipe"]})
-    total = coordinator.attempt(lambda: coordinator.sum(SIX, question))
-    answered = len(SIX) - len(coordinator.codes("submit"))
-    show(f"A2 {what}: answered by {answered} of {len(SIX)}")
-    assert answered == 6
-    assert total is not None
+    change, code = QUESTIONS[what]
+    loot = coordinator.attempt(lambda: coordinator.sum(SIX, change(coordinator.honest_training())))
+    ends(f"A2 {what}", coordinator, {code: SIX}, loot)
 
 
 @pytest.mark.parametrize("what", PROPOSALS)
-def test_a_key_period_that_the_plan_does_not_have(hospitals: Hospitals, what: str, show: Callable[[str], None]) -> None:
+def test_a_key_period_that_the_plan_does_not_have(hospitals: Hospitals, what: str, ends: Ends) -> None:
     coordinator = HostileCoordinator(hospitals, hospitals.approved("likeness=false"))
     coordinator.follow(SIX)
-    changes = PROPOSALS[what]
-    total = coordinator.attempt(lambda: coordinator.sum(SIX, coordinator.honest_training(), **changes))
-    answered = len(SIX) - len(coordinator.codes("join"))
-    show(f"A2 {what}: joined by {answered} of {len(SIX)}")
-    assert answered == 6
-    assert total is not None
+    before, (changes, code) = coordinator.remembered(), PROPOSALS[what]
+    loot = coordinator.attempt(lambda: coordinator.sum(SIX, coordinator.honest_training(), **changes))
+    ends(f"A2 {what}", coordinator, {code: SIX}, loot)
+    assert coordinator.remembered() == before
 
 
-def test_a_cohort_drawn_by_lot(hospitals: Hospitals, show: Callable[[str], None]) -> None:
+def test_a_cohort_drawn_by_lot(hospitals: Hospitals, ends: Ends) -> None:
     coordinator = HostileCoordinator(hospitals, hospitals.approved("likeness=false"))
     coordinator.follow(SIX)
-    cohort = sorted(np.random.default_rng(3).choice(SIX, 4, replace=False))
-    total = coordinator.attempt(lambda: coordinator.sum([str(name) for name in cohort], coordinator.honest_training()))
-    answered = len(cohort) - len(coordinator.codes())
-    show(f"A2 a random cohort of 4: answered by {answered} of 4")
-    assert answered == 4
-    assert total is not None
+    cohort = sorted(map(str, np.random.default_rng(3).choice(SIX, 4, replace=False)))
+    loot = coordinator.attempt(lambda: coordinator.sum(cohort, coordinator.honest_training()))
+    ends("A2 a random cohort of 4", coordinator, {"other-cohort": cohort}, loot)
+
+
+def test_what_the_plan_asks_is_answered(hospitals: Hospitals) -> None:
+    coordinator = HostileCoordinator(hospitals, hospitals.approved("likeness=false"))
+    coordinator.follow(SIX)
+    assert coordinator.attempt(lambda: coordinator.sum(SIX, coordinator.honest_training()))
+    assert not coordinator.codes()
