@@ -139,6 +139,11 @@ class HostileCoordinator:
             log.info("%s: %s: %s", site, request.kind, error)
             return None
 
+    @property
+    def last_number(self) -> int:
+        """Of the newest key period that it began."""
+        return self._number - 1
+
     def follow(self, names: Iterable[str], place: Place | None = None) -> dict[str, bytes]:
         """Ask sites whether they audit a run of these sites; tell them where it stands."""
         tensors = {"message": as_bytes("\n".join(sorted(names)).encode())}

@@ -1,7 +1,7 @@
 """The coordinator chooses who is in a sum: by a few sums it reads what single hospitals added (A1, A6)."""
 
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,6 @@ from common.messages.transport import Request
 from common.storage import tensorfile
 from common.types import Tensors, prefixed
 from server.evaluation import commands, model_store
-from server.runs.run import Run
 from tests.attacks.hospitals import CNN, SIX, Hospitals
 from tests.attacks.hostile import HostileCoordinator, declared
 
@@ -87,12 +86,11 @@ def test_outcomes_of_one_hospital_in_a_training(tmp_path: Path, ends: Ends) -> N
 
 
 def test_outcomes_of_one_hospital_in_an_evaluation(tmp_path: Path, ends: Ends) -> None:
-    hospitals, run = evaluation(tmp_path)
-    names, (papers, config) = run.plan.content.cohort, declared(hospitals, run)
-    coordinator = HostileCoordinator(hospitals, run.plan, colluding=names[:2], decisions=papers, config=config)
-    [model] = run.plan.content.models
-    loot = with_colluders(coordinator, model.question(model_store.arrays(hospitals.home, model), 0))
-    ends("A1 evaluation, two colluders and one site", coordinator, {"other-cohort": names[2:]}, loot)
+    coordinator = coordinator_of_evaluation(tmp_path, colluding=SIX[:2])
+    [model] = coordinator.plan.content.models
+    question = model.question(model_store.arrays(coordinator.hospitals.home, model), 0)
+    loot = with_colluders(coordinator, question)
+    ends("A1 evaluation, two colluders and one site", coordinator, {"other-cohort": SIX[2:5]}, loot)
 
 
 def test_hospitals_with_one_case_cover_nobody(tmp_path: Path, show: Show) -> None:
@@ -127,16 +125,16 @@ def with_colluders(coordinator: HostileCoordinator, question: Request) -> dict[s
     return loot
 
 
-def evaluation(folder: Path) -> tuple[Hospitals, Run]:
-    """Five hospitals that have approved the evaluation of a model which they are to run on their validation cases."""
-    hospitals = Hospitals(folder, {name: CASES[name] for name in SIX[:5]}, CNN)
+def coordinator_of_evaluation(folder: Path, audit: bool = True, colluding: Sequence[str] = ()) -> HostileCoordinator:
+    """Of five hospitals that have approved the evaluation of a model, which is nobody's but its own invention."""
+    hospitals = Hospitals(folder, {name: CASES[name] for name in SIX[:5]}, CNN, {"audit": audit})
     trained = hospitals.approved("likeness=false")
     run = hospitals.begun(trained)
     weights = HostileCoordinator(hospitals, trained).model.init(1)
-    about = {"threshold": "None"}
-    tensorfile.save(run.folder / "model.safetensors", prefixed("weights", weights), about)
+    tensorfile.save(run.folder / "model.safetensors", prefixed("weights", weights), {"threshold": "None"})
     terms = {"name": "look", "dataset": None, "cohort": "", "purpose": None, "days": 30.0, "root": None}
     plan = commands.draw_up(hospitals.home, Namespace(models=[run.name], fingerprint=None, **terms))
     for site in hospitals.sites.values():
         PlanInbox(site).take_plan(plan.document.encode())
-    return hospitals, hospitals.begun(plan)
+    papers, config = declared(hospitals, hospitals.begun(plan))
+    return HostileCoordinator(hospitals, plan, colluding, papers, config)
