@@ -41,9 +41,9 @@ Which = Callable[[Message, Context], NodeSite]
 Handle = Callable[[NodeSite, Message, Context], RecordDict]
 
 
-def simulated_app(config: Config, seed: int, enrolments: Mapping[str, Enrolment]) -> ClientApp:
+def simulated_app(config: Config, seed: int, enrolments: Mapping[str, Enrolment], approvals: bytes = b"") -> ClientApp:
     """All sites of one seed of a simulation; each process loads the data once. Enrolled none: all is in the clear."""
-    return _app(partial(_simulated_node, config.model_dump_json(), seed, enrolments), is_simulated=True)
+    return _app(partial(_simulated_node, config.model_dump_json(), seed, enrolments, approvals), is_simulated=True)
 
 
 def _app(which: Which, *, is_simulated: bool) -> ClientApp:
@@ -58,9 +58,9 @@ def _app(which: Which, *, is_simulated: bool) -> ClientApp:
 
 
 def _simulated_node(
-    config: str, seed: int, enrolments: Mapping[str, Enrolment], message: Message, context: Context
+    config: str, seed: int, enrolments: Mapping[str, Enrolment], approvals: bytes, message: Message, context: Context
 ) -> NodeSite:
-    return simulated_site(config, seed, enrolments, int(context.node_config["partition-id"]))
+    return simulated_site(config, seed, enrolments, approvals, int(context.node_config["partition-id"]))
 
 
 def _hospital_node(message: Message, context: Context) -> NodeSite:

@@ -2,8 +2,11 @@
 
 from dataclasses import replace
 
-from client.dataset import loading
+import numpy as np
+
+from client.dataset import loading, splits
 from client.home import Home
+from client.sources.case_table import SPLITS
 from common import config as configuration
 from common.config import Config
 from common.errors import ConfigError, DataError
@@ -22,6 +25,22 @@ def site_config(home: Home, plan: RunPlan) -> tuple[Config, str | None]:
     tree = plan.content.training.model_dump(mode="json")
     tree |= {"data": dataset.data.model_dump(mode="json"), "sites": dataset.sites.model_dump(mode="json")}
     return configuration.from_tree(tree, home.folder / "site.yaml"), dataset.take
+
+
+def own_rows(home: Home, plan: RunPlan) -> list[bytes]:
+    """For each of the site's own cases its image's digest, its class and the part that it falls to, as bytes.
+
+    Raises:
+        ConfigError, DataError: as `own_cases`, as far as that can be told before preprocessing.
+    """
+    config, take = site_config(home, plan)
+    table = loading.open_table(config.data).of(home.site)
+    division = splits.divide(table, config.sites, plan.content.training.seeds[0], config.data.on_error)
+    place = division.names.index(take) if take in division.names else 0
+    return [
+        f"{table.images.content(i)} {table.classes[table.labels[i]]} {SPLITS[division.split[i]]}".encode()
+        for i in np.flatnonzero(division.site == place).tolist()
+    ]
 
 
 def own_cases(home: Home, plan: RunPlan) -> SiteCases:

@@ -2,6 +2,7 @@
 
     plans/DIGEST/plan.json        as the consortium's roots signed it
     plans/DIGEST/decision.json    approve or refuse, signed by this site; a later decision takes its place
+    plans/DIGEST/approvals.json   all approvals that its run began with; others are not taken later
     plans/DIGEST/decision.sent    the same bytes, once the coordinator has got them
     published/SHA256              an empty file for every model of which this site has published its figures
 
@@ -14,9 +15,10 @@ from pathlib import Path
 
 from client.home import Home
 from common.errors import IdentityError, PlanError, WireError
-from common.plans.decision import Decision, Verdict
+from common.plans.decision import Decision
 from common.plans.plan import RunPlan
 from common.storage import tensorfile
+from common.storage.files import replace
 
 
 @dataclass(frozen=True)
@@ -70,14 +72,18 @@ class PlanInbox:
             return None
         return decision if decision.plan == plan.digest else None
 
-    def decide(self, plan: RunPlan, verdict: Verdict, reason: str) -> Decision:
-        """Write a signed decision; a later one takes its place."""
-        # What was published of a model once stays published: whoever is in a sum with this site has to reckon with it.
-        is_published = any(self.published_file(model.sha256).exists() for model in plan.content.models)
-        publishes = bool(plan.content.models) and (is_published or "figures" in self.home.settings.policy.publish)
-        decision = Decision.make(self.home.site, plan, verdict, reason, self.home.identity, publishes=publishes)
-        tensorfile.write_atomically(self.room(plan.digest) / "decision.json", decision.document.encode())
-        return decision
+    def keep_decision(self, decision: Decision) -> None:
+        """Write down what was decided, in the place of what was decided before."""
+        tensorfile.write_atomically(self.room(decision.plan) / "decision.json", decision.document.encode())
+
+    def approvals(self, plan: RunPlan) -> bytes:
+        """The approvals that a run began with at this site; nothing before it has."""
+        path = self.room(plan.digest) / "approvals.json"
+        return path.read_bytes() if path.exists() else b""
+
+    def keep_approvals(self, plan: RunPlan, content: bytes) -> None:
+        """Write down, for good, with which approvals a run begins."""
+        replace(self.room(plan.digest) / "approvals.json", content)
 
     def is_delivered(self, plan: RunPlan) -> bool:
         """Whether the coordinator has got this site's decision."""

@@ -1,7 +1,7 @@
 """A real hospital's site for a plan: its images read, its model built, and the plan judged again at every message."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 
@@ -11,6 +11,7 @@ from client.plans import judge
 from client.plans.inbox import PlanInbox
 from client.training import evaluating_site
 from client.training.node_site import NodeSite
+from client.training.run_binding import QuestionKinds, RunBinding
 from client.training.site import Site
 from common.algorithms.course import Course
 from common.errors import PlanError
@@ -33,7 +34,10 @@ def hospital_site(home: Home, digest: str) -> NodeSite:
         ConfigError, DataError: images that are not what the plan is for.
     """
     plan = judge.approved_plan(home, digest)
-    return replace(prepare(home, plan), enrolment=home.enrolment, plan=plan)
+    site, inbox = prepare(home, plan), PlanInbox(home)
+    if site.binding is None or (own := inbox.decision(plan)) is None:
+        raise PlanError(f"{home.site}: plan {plan.name} is not approved here; its messages are not answered.")
+    return replace(site, enrolment=home.enrolment, binding=replace(site.binding, own=own))
 
 
 def prepare(home: Home, plan: RunPlan) -> NodeSite:
@@ -59,23 +63,32 @@ def read_once(home: Home, digest: str, edited_ns: int) -> NodeSite:
         edited_ns: when site.yaml was changed last, so that a corrected one is read again.
     """
     plan = judge.approved_plan(home, digest)
-    if plan.content.models:
-        return _evaluating(home, plan)
-    cases, content = own_cases(home, plan), plan.content
+    content, room = plan.content, PlanInbox(home).room(digest)
     training, seed, classes = content.training, content.training.seeds[0], len(content.labels)
+    if content.models:
+        layouts = partial(evaluating_site.layouts, plan)
+        site: Site = evaluating_site.prepare(home, plan)
+        course, before = _no_course(home, plan), partial(evaluating_site.EvaluatingSite, home=home, plan=plan)
+        return NodeSite(
+            site, course, _binding(home, plan, layouts), home=home.folder, room=room,
+            before=lambda secured: before(secured).answer,
+        )  # fmt: skip
     model = build(training.model_for(seed), content.shape, classes, training.augment)
-    site = Site(cases, Pipeline(training.preprocess), model, training.federation.local)
+    site = Site(own_cases(home, plan), Pipeline(training.preprocess), model, training.federation.local)
     layouts = partial(exchanges, training, model, content.shape, classes)
-    course, room = partial(Course.of, training, model, seed), PlanInbox(home).room(digest)
-    return NodeSite(site, layouts, course, home=home.folder, room=room)
+    course = partial(Course.of, training, model, plan.seed)
+    return NodeSite(site, course, _binding(home, plan, layouts), home=home.folder, room=room)
 
 
-def _evaluating(home: Home, plan: RunPlan) -> NodeSite:
-    def no_course(sites: Sequence[str]) -> Course:
+def _binding(home: Home, plan: RunPlan, layouts: QuestionKinds) -> RunBinding:
+    inbox = PlanInbox(home)
+    if (own := inbox.decision(plan)) is None:
+        raise PlanError(f"{home.site}: plan {plan.name} is not approved here; its messages are not answered.")
+    return RunBinding(plan, own, layouts, partial(inbox.approvals, plan), partial(inbox.keep_approvals, plan))
+
+
+def _no_course(home: Home, plan: RunPlan) -> Callable[[Sequence[str]], Course]:
+    def course(sites: Sequence[str]) -> Course:
         raise PlanError(f"{home.site}: plan {plan.name} evaluates, so there is no training to follow.")
 
-    before = partial(evaluating_site.EvaluatingSite, home=home, plan=plan)
-    return NodeSite(
-        evaluating_site.prepare(home, plan), partial(evaluating_site.layouts, plan), no_course, home=home.folder,
-        room=PlanInbox(home).room(plan.digest), before=lambda secured: before(secured).answer,
-    )  # fmt: skip
+    return course

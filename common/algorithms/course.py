@@ -152,12 +152,9 @@ class Course:
 
     def cohort(self, place: Place) -> tuple[str, ...]:
         """The sites that are asked: all, or for training a share drawn from the seed."""
-        least = max(self.plan.quorum, MIN_COHORT if self.plan.secure else 1)
-        share = max(least, round(self.plan.fraction * len(self.sites)))
-        if place.asks != "train" or self.algorithm.cohort_must_be_whole or share >= len(self.sites):
+        if place.asks != "train" or self.algorithm.cohort_must_be_whole:
             return self.sites
-        draw = np.random.default_rng([self.seed, place.round]).choice(len(self.sites), share, replace=False)
-        return tuple(self.sites[i] for i in sorted(draw))
+        return self.plan.draw(self.sites, self.seed, place.round, MIN_COHORT if self.plan.secure else 1)
 
     def after(self, place: Place, total: RoundTotal) -> Place:
         """Where the sum leads; a void total leaves the model as it is."""

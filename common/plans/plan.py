@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -20,12 +20,24 @@ from common.errors import ConfigError, PlanError, WireError
 from common.imaging import Pipeline
 from common.plans.evaluated_model import EvaluatedModel
 from common.trust.documents import SignedDocument, read_document, sign_document
+from common.trust.keys import digest
 from common.trust.release import VERSION, code_digest
 from common.trust.roster import MIN_COHORT, Pins, Roster
 
 Moment = Annotated[float, Field(ge=0, le=1e11)]
 """Seconds since 1970, UTC."""
 DAY_S = 86_400.0
+
+
+class Carried(Frozen):
+    """What a plan takes over from an earlier run, in the place of asking for it again over other sites."""
+
+    name: str
+    """The earlier run's."""
+    plan: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    """Digest of its plan."""
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    """Of the arrays (`common.plans.carry`), which come with the approvals."""
 
 
 class PlanContent(Frozen):
@@ -47,6 +59,7 @@ class PlanContent(Frozen):
     models: tuple[EvaluatedModel, ...]
     """Not empty: nothing is trained, and these are evaluated. `training` then is the first one's, for its name and
     for quorum, time-out and weight bound."""
+    carried: Carried | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +78,14 @@ class RunPlan:
     def name(self) -> str:
         """The run's name, and eight digits that tell it from others of that name."""
         return f"{self.content.training.name}-{self.digest[:8]}"
+
+    @property
+    def seed(self) -> int:
+        """What the course of the run is drawn from. A plan that carries draws another one than the run that it carries
+        from: else its first questions would be the same again, over other sites."""
+        if self.content.carried:
+            return int.from_bytes(digest("seed", self.document.digest)[:4], "little") >> 1
+        return self.content.training.seeds[0]
 
     @property
     def looks(self) -> bool:
@@ -152,6 +173,16 @@ class RunPlan:
         """
         return _load_verified(file, pins)
 
+    @staticmethod
+    def load(file: bytes) -> "RunPlan":
+        """A plan of a simulation, which nobody has signed.
+
+        Raises:
+            WireError: if it is no plan of this release.
+        """
+        document = read_document(file, "plan")
+        return RunPlan(_content(document.content), document)
+
     def refuse_unfit(self, now_s: float) -> None:
         """What makes a plan impossible here, whatever its operator thinks of it.
 
@@ -179,14 +210,17 @@ class RunPlan:
 def _load_verified(file: bytes, pins: Pins) -> RunPlan:
     """Bytes that were checked against the same roots before are not checked again: who looks on asks often."""
     document = read_document(file, "plan")
-    fields = document.verify(pins.roots, "the consortium's root")
-    try:
-        content = PlanContent.model_validate(fields)
-    except ValidationError as error:
-        raise WireError(f"a plan of another release ({first_fault(error)}). Bring both sides to one.") from None
+    content = _content(document.verify(pins.roots, "the consortium's root"))
     if content.consortium != pins.federation:
         raise PlanError(f"a plan of '{content.consortium}', and this is '{pins.federation}'.")
     return RunPlan(content, document)
+
+
+def _content(fields: dict[str, Any]) -> PlanContent:
+    try:
+        return PlanContent.model_validate(fields)
+    except ValidationError as error:
+        raise WireError(f"a plan of another release ({first_fault(error)}). Bring both sides to one.") from None
 
 
 def _examination(models: Sequence[EvaluatedModel]) -> list[str]:

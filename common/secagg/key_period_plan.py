@@ -114,7 +114,7 @@ def propose(
     roster: Roster, *, run: bytes, number: int, config: bytes, purpose: str, cohort: Sequence[str], rounds: int,
     exchanges: dict[str, QuestionKind],
 ) -> KeyPeriodPlan:  # fmt: skip
-    """The plan that the rules leave, checked.
+    """The plan that the rules leave for a cohort that is everybody, checked.
 
     Raises:
         PolicyError: as `check`.
@@ -150,8 +150,10 @@ def check(plan: KeyPeriodPlan, roster: Roster) -> None:
             "cohort-too-small",
             f"a cohort of {n} with n_min {plan.n_min}; the roster demands {roster.policy.n_min} sites at least.",
         )
-    if plan.threshold != threshold(n):
-        raise PolicyError("wrong-threshold", f"threshold {plan.threshold} for {n} sites, expected {threshold(n)}.")
+    if not threshold(n) <= plan.threshold <= n:
+        raise PolicyError(
+            "wrong-threshold", f"threshold {plan.threshold} for {n} sites, expected {threshold(n)} to {n}."
+        )
     if plan.purpose not in roster.policy.purposes:
         raise PolicyError(
             "purpose", f"purpose '{plan.purpose}', the roster allows {', '.join(roster.policy.purposes) or 'none'}."

@@ -1,7 +1,7 @@
 """An evaluation: every model of a plan on the validation cases of every site, as sums; nothing is trained.
 
 A model is a round: one question under secure aggregation, then the figures of the sites that publish theirs
-(`common.plans.declarations` says when they may). What was done is written after every model, so a process that is
+(`common.plans.approvals` says when they may). What was done is written after every model, so a process that is
 killed loses none. A model whose sum comes to nothing is asked again, a few times; then its row is empty.
 """
 
@@ -13,15 +13,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from common.algorithms import RoundTotal
-from common.errors import ConfigError, QuorumError, SecAggError, WireError
+from common.errors import QuorumError, SecAggError, WireError
 from common.messages.answer_layout import evaluation
 from common.messages.transport import Request
 from common.metrics import performance
-from common.plans import declarations
-from common.plans.decision import Decision
+from common.plans.approvals import Approvals, refuse_lone_figures
+from common.plans.binding import ATTEMPTS
 from common.plans.evaluated_model import EvaluatedModel
 from common.plans.site_figures import ASKED, SiteFigures
 from common.storage import tensorfile
@@ -38,8 +36,6 @@ from server.rounds.transcripts import Transcripts
 from server.runs.driver import ConnectedTransport, until_there_is_room, wait_for_quorum
 from server.runs.run import Run
 
-ATTEMPTS = 3
-"""How often a model is asked for."""
 AGAIN_S = 2.0
 
 
@@ -94,14 +90,14 @@ def evaluate(run: Run, transport: ConnectedTransport) -> Callable[[], object]:
     """
     plan, sites = run.plan, transport.sites()
     path = run.folder / "evaluation.checkpoint"
-    decisions = {site: decision for site, decision in run.decisions().items() if site in sites}
-    declarations.refuse_lone_figures(sites, publishing := declarations.publishing_sites(decisions))
-    aggregator = _aggregator(run, transport, decisions)
+    approvals = run.approvals
+    refuse_lone_figures(sites, publishing := approvals.publishing)
+    aggregator = _aggregator(run, transport, approvals)
     progress = EvaluationProgress.load(path, plan.digest)
     for number, model in enumerate(plan.content.models):
         if number < len(progress.records):
             continue
-        wait_for_quorum(run, transport, run.quorum(len(sites)))
+        wait_for_quorum(run, transport, run.quorum)
         progress = _evaluate_model(run, aggregator, progress, (number, model), publishing)
         until_there_is_room(partial(progress.save, path, plan.digest))
         until_there_is_room(partial(run.remember, progress.records))
@@ -114,18 +110,13 @@ def evaluate(run: Run, transport: ConnectedTransport) -> Callable[[], object]:
     return partial(_write_result, run, sites, publishing, progress)
 
 
-def _aggregator(run: Run, transport: ConnectedTransport, decisions: dict[str, Decision]) -> SecureSum:
-    plan = run.plan
-    if set(transport.sites()) != set(decisions):
-        raise ConfigError("the decision of a site that takes part is not there any more. Evaluate again.")
-    content = plan.content
-    layouts = partial(evaluation, content.training.federation.weight_bound, len(content.labels), looks=plan.looks)
-    digest = declarations.decisions_digest(plan, decisions)
+def _aggregator(run: Run, transport: ConnectedTransport, approvals: Approvals) -> SecureSum:
+    content = run.plan.content
+    layouts = partial(evaluation, content.training.federation.weight_bound, len(content.labels), looks=run.plan.looks)
     return SecureSum(
-        transport, run.home.consortium, layouts, digest, ATTEMPTS * len(content.models),
+        transport, run.home.consortium, approvals, layouts,
         transcripts=Transcripts(run.folder / "transcripts", for_good=False, retry=until_there_is_room),
         current_consortium=lambda: run.home.consortium,
-        attachments={declarations.NAME: np.frombuffer(declarations.encode_decisions(decisions), np.uint8)},
     )  # fmt: skip
 
 

@@ -11,7 +11,6 @@ from typing import Protocol
 import numpy as np
 
 from common.algorithms import RoundTotal
-from common.algorithms.course import Place
 from common.messages.transport import Reply, Request, Transport
 from common.types import nbytes
 
@@ -24,14 +23,8 @@ class Aggregator(Protocol):
         """The way to the sites."""
         ...
 
-    def total(
-        self, request: Request, cohort: Sequence[str], timeout_s: float, place: Place | None = None
-    ) -> RoundTotal:
-        """Ask every site of the cohort and add up what they contribute; silence is a dropout.
-
-        Args:
-            place: where in the run the question is asked, for sites that begin to audit it here.
-        """
+    def total(self, request: Request, cohort: Sequence[str], timeout_s: float) -> RoundTotal:
+        """Ask every site of the cohort and add up what they contribute; silence is a dropout."""
         ...
 
 
@@ -41,9 +34,7 @@ class PlainSum:
 
     transport: Transport
 
-    def total(
-        self, request: Request, cohort: Sequence[str], timeout_s: float, place: Place | None = None
-    ) -> RoundTotal:
+    def total(self, request: Request, cohort: Sequence[str], timeout_s: float) -> RoundTotal:
         """As `Aggregator.total`."""
         replies = dict(self.transport.exchange(dict.fromkeys(cohort, request), timeout_s))
         contributors = tuple(sorted(replies))  # floats add up to the same bits only in the same order

@@ -101,7 +101,7 @@ def begin(course: Course, aggregator: Aggregator) -> LoopState:
 
 def ask(course: Course, aggregator: Aggregator, place: Place) -> RoundTotal:
     """Ask the question that comes next."""
-    return aggregator.total(course.request(place), course.cohort(place), course.plan.timeout_s, place)
+    return aggregator.total(course.request(place), course.cohort(place), course.plan.timeout_s)
 
 
 def run(course: Course, aggregator: Aggregator, state: LoopState | None = None) -> Iterator[LoopState]:

@@ -119,6 +119,23 @@ class Transcripts:
             else:
                 _finish(part, part.with_name(part.name[1:]))
 
+    def note_lineage(self, number: int, lineage: bytes) -> None:
+        """Write down the lineage after a question's sum, before anything follows from it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "lineages").open("ab") as file:
+            self.retry(lambda: file.write(f"{number} {lineage.hex()}\n".encode()))
+            self.retry(file.flush)
+            self.retry(lambda: os.fsync(file.fileno()))
+
+    def lineages(self) -> dict[int, bytes]:
+        """The lineage after each question that has a sum, by the question's number."""
+        try:
+            lines = (self.folder / "lineages").read_text(encoding="ascii").splitlines()
+        except FileNotFoundError:
+            return {}
+        pairs = [line.split() for line in lines]
+        return {int(pair[0]): bytes.fromhex(pair[1]) for pair in pairs if len(pair) == 2 and len(pair[1]) == 64}
+
     def path(self, request: Request) -> Path:
         """Where a question's transcript is, if there is one."""
         return self.folder / f"{request.round:04d}-{request.kind}"
@@ -128,11 +145,14 @@ class Transcripts:
         names = (path.name.partition("-") for path in self.folder.glob("[0-9]*-*"))
         return sorted((number(kind, int(round)), self.folder / f"{round}-{kind}") for round, _, kind in names)
 
-    def discard(self, *, since: int = 0, before: int | None = None) -> None:
-        """Remove transcripts by the numbers of their questions."""
+    def discard(self, *, since: int = 0) -> None:
+        """Remove the transcripts of a question and all after it, with the lineage that followed from them."""
         for question, path in self.numbered():
-            if since <= question and (before is None or question < before):
+            if since <= question:
                 path.unlink()
+        if (path := self.folder / "lineages").exists():
+            lines = [f"{n} {lineage.hex()}\n" for n, lineage in self.lineages().items() if n < since]
+            path.write_text("".join(lines), encoding="ascii")
 
 
 class _WholeMessages:

@@ -8,11 +8,13 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from common.algorithms.course import Course
 from common.errors import ConsiliumError
+from common.messages.answer_layout import exchanges
 from common.messages.transport import Transport
 from common.metrics import performance
 from common.models import build
@@ -22,7 +24,7 @@ from server import report
 from server.results import outcome_counts, result_json
 from server.rounds import checkpoint, loop
 from server.rounds.loop import LoopState
-from server.rounds.secure_sum import make_secure
+from server.rounds.secure_sum import SecureSum
 from server.rounds.transcripts import Transcripts
 from server.runs.run import Run
 
@@ -78,15 +80,15 @@ class TrainingOutcome:
 
 def _rounds(run: Run, transport: ConnectedTransport) -> TrainingOutcome:
     plan = run.plan.content
-    training, seed = plan.training, plan.training.seeds[0]
-    model = build(training.model_for(seed), plan.shape, len(plan.labels), training.augment)
-    about = plan.shape, len(plan.labels)
-    aggregator = replace(
-        make_secure(training, model, about, transport, run.home.consortium, bytes.fromhex(run.plan.digest)),
+    training, seed = plan.training, run.plan.seed
+    model = build(training.model_for(training.seeds[0]), plan.shape, len(plan.labels), training.augment)
+    layouts = partial(exchanges, training, model, plan.shape, len(plan.labels))
+    aggregator = SecureSum(
+        transport, run.home.consortium, run.approvals, layouts,
         transcripts=Transcripts(run.folder / "transcripts", for_good=False, retry=until_there_is_room),
         current_consortium=lambda: run.home.consortium,
-    )
-    quorum = run.quorum(len(transport.sites()))
+    )  # fmt: skip
+    quorum = run.quorum
     course = Course.of(training, model, seed, transport.sites())
     whole_s = LONGEST_PAUSE_S if course.algorithm.cohort_must_be_whole else 0.0
     path = run.folder / "federated.checkpoint"

@@ -2,6 +2,7 @@
 
 plan.json       signed
 decisions/      what each site said to it, signed
+approvals.json  those that the run began with
 state.json      waiting · running, then finished · failed · stopped; `stop` beside it asks for the last
 progress.json   the exchange at hand: what was asked, who has not answered, until when
 begun.json      the last round that sites were asked in
@@ -13,7 +14,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,11 +22,13 @@ from typing import Any, Literal, Self
 
 from common.audit.entries import Outcome
 from common.errors import AuditError, IdentityError, PlanError, RunError, WireError
+from common.plans.approvals import Approvals
 from common.plans.decision import Decision
 from common.plans.plan import RunPlan
 from common.secagg.key_period_plan import threshold
 from common.storage import tensorfile
 from common.storage.files import glance, read_json, write_json
+from common.storage.files import replace as replace_file
 from server.consortium.home import Home
 from server.rounds.loop import RoundRecord
 from server.runs.run_lock import RunLock
@@ -166,9 +169,36 @@ class Run:
                 decisions[site] = decision
         return decisions
 
-    def quorum(self, sites: int) -> int:
-        """How many sites a round needs of a cohort of so many."""
-        return max(self.plan.content.training.federation.quorum, threshold(sites))
+    def begin_with(self, approving: Mapping[str, Decision]) -> Approvals:
+        """Write down, for good, with which approvals the run begins.
+
+        Raises:
+            PolicyError: no run may begin with them.
+        """
+        approvals = Approvals(self.plan, approving)
+        replace_file(self.folder / "approvals.json", approvals.encode())
+        return approvals
+
+    @property
+    def approvals(self) -> Approvals:
+        """The approvals that the run began with.
+
+        Raises:
+            RunError: it has not begun, or the file is lost.
+        """
+        try:
+            return Approvals.load((self.folder / "approvals.json").read_bytes(), self.plan)
+        except FileNotFoundError:
+            raise RunError(
+                f"run {self.name}: no approvals.json; a run of release 0.1 cannot be continued. Draw up the plan again: "
+                "python -m server run PLAN"
+            ) from None
+
+    @property
+    def quorum(self) -> int:
+        """How many sites a round needs."""
+        plan = self.plan.content
+        return max(plan.training.federation.quorum, threshold(len(plan.cohort)))
 
     # --- what the run leaves behind as it goes on ---
 

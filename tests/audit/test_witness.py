@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from client.__main__ import main
 from client.home import Home as Hospital
 from client.plans import judge
-from client.plans.inbox import PlanInbox
+from client.plans.decide import decide
 from client.plans.log_witness import Witness
 from common.audit.entries import decode
 from common.audit.heads import sign_log_key
@@ -87,7 +87,7 @@ def test_two_histories_shown_to_one_site_stop_it_until_somebody_accepts_one(
     consortium: Consortium, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     site, plan = consortium.sites["Lisbon"], consortium.plan()
-    PlanInbox(site).decide(plan, "approve", "")
+    decide(site, plan, "approve", "")
     other = fork(consortium.home)
     grown(consortium.home, "this")
     grown(other, "that", "and more")

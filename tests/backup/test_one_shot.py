@@ -9,6 +9,7 @@ from client.backup import create, restore, unlock
 from client.custody.key_ring import Custody
 from client.home import Home
 from client.plans import judge
+from client.plans.decide import decide
 from client.plans.inbox import PlanInbox
 from client.setup import enrol
 from client.training import hospital_site
@@ -114,7 +115,7 @@ def test_a_restored_site_refuses_every_message_that_it_may_have_answered_whoever
     for insist in (
         lambda: None,
         lambda: welcome(consortium, site),
-        lambda: PlanInbox(site).decide(run.plan, "approve", "whoever insists"),
+        lambda: decide(site, run.plan, "approve", "whoever insists"),
         lambda: (site.folder / "state").write_bytes((burnt.folder / "state").read_bytes()),
         lambda: [(site.folder / name).write_bytes((burnt.folder / name).read_bytes()) for name in ("identity", "node")],
     ):
@@ -138,12 +139,12 @@ def test_a_plan_that_comes_after_the_backup_but_was_made_before_it_was_restored_
     consortium, _, _ = lost
     lisbon = consortium.sites["Lisbon"]
     plan = consortium.plan("name=unknown-to-the-backup")
-    PlanInbox(lisbon).decide(plan, "approve", "")
+    decide(lisbon, plan, "approve", "")
     site, _ = back(consortium)
     assert not PlanInbox(site).knows(plan.name)
     welcome(consortium, site)
     assert PlanInbox(site).take_plan(plan.document.encode())
-    PlanInbox(site).decide(plan, "approve", "")
+    decide(site, plan, "approve", "")
     with pytest.raises(PlanError, match="before this site was restored"):
         judge.approved_plan(site, plan.digest)
 

@@ -14,6 +14,7 @@ import yaml
 
 from client import __main__ as hospital
 from client.home import Home as Hospital
+from client.plans.decide import decide
 from client.plans.inbox import PlanInbox
 from common.cli.command import Command
 from common.storage.files import write_json
@@ -257,13 +258,13 @@ def test_status_names_the_site_that_is_waited_for_and_why(
     status = said_by(capsys, "status", "--home", home.folder)
     assert all(f"{name} no, never heard" in status for name in NAMES)
     run = Run.begin(home, plan := consortium.plan(), 3600)
-    PlanInbox(consortium.sites["Lisbon"]).decide(plan, "approve", "")
+    decide(consortium.sites["Lisbon"], plan, "approve", "")
     consortium.bring("Lisbon", plan)
     status = said_by(capsys, "status", "--home", home.folder)
     assert f"Run {run.name} waits for the decision of Nairobi, Osaka" in status
 
     for name in ("Nairobi", "Osaka"):
-        PlanInbox(consortium.sites[name]).decide(plan, "approve", "")
+        decide(consortium.sites[name], plan, "approve", "")
         consortium.bring(name, plan)
     run.write_state(replace(run.state, stage="running", cohort=NAMES))
     write_json(home.live / "heard.json", {name: {"at_s": now, "since_s": now - 3600} for name in NAMES[:2]})

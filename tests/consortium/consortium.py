@@ -8,6 +8,7 @@ from typing import Any, Self
 import yaml
 
 from client.home import Home as Hospital
+from client.plans.decide import decide
 from client.plans.inbox import PlanInbox
 from client.setup import enrol
 from common import config as configuration
@@ -89,7 +90,7 @@ class Consortium:
         """A run whose decisions have come in, as the keeper hands it to a ServerApp."""
         run = Run.begin(self.home, plan, 0.0)
         for name in approving or tuple(self.sites):
-            PlanInbox(self.sites[name]).decide(plan, "approve", "")
+            decide(self.sites[name], plan, "approve", "")
             self.bring(name, plan)
         approved = tuple(name for name, decision in run.decisions().items() if decision.verdict == "approve")
         run.write_state(replace(run.state, stage="running", cohort=approved))

@@ -16,6 +16,7 @@ import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from client.plans import judge
+from client.plans.decide import decide
 from client.plans.inbox import PlanInbox
 from client.training import hospital_site
 from common.errors import ConfigError, IdentityError, PlanError, PolicyError, RunError
@@ -190,7 +191,7 @@ def test_a_site_that_refused_is_sent_nothing(consortium: Consortium) -> None:
     plan = drawn_up(consortium, "of-four", cohort=",".join(FIVE))
     assert "Nothing is trained" in plan.describe()
     assert plan.content.models[0].recipe in plan.describe()
-    PlanInbox(consortium.sites["Quito"]).decide(plan, "refuse", "no")
+    decide(consortium.sites["Quito"], plan, "refuse", "no")
     run = consortium.begun(plan, *FIVE[:4])
     consortium.bring("Quito", plan)
     way = Asked(consortium, plan)
@@ -310,7 +311,7 @@ def test_a_site_whose_policy_says_nothing_gives_its_figures_to_nobody(consortium
     publish(consortium, "Quito")  # after it had approved without
     with pytest.raises(PolicyError, match="or did not when the plan was approved"):
         Hospitals(consortium, run.plan).answer("Quito")(asked, {})
-    PlanInbox(consortium.sites["Quito"]).decide(run.plan, "approve", "")  # and after the sum was unmasked
+    decide(consortium.sites["Quito"], run.plan, "approve", "")  # and after the sum was unmasked
     with pytest.raises(PolicyError, match="in no sum of this plan"):
         Hospitals(consortium, run.plan).answer("Quito")(asked, {})
     training = run_of(consortium, "one").plan
@@ -386,7 +387,7 @@ def test_a_coordinator_that_shows_other_declarations_gets_no_sum(shown: str, con
     run = consortium.begun(plan)
     before = run.decisions()
     publish(consortium, "Quito")
-    PlanInbox(consortium.sites["Quito"]).decide(plan, "approve", "")
+    decide(consortium.sites["Quito"], plan, "approve", "")
     consortium.bring("Quito", plan)
     told = {"old": before, "unbound": run.decisions(), "missing": {k: v for k, v in before.items() if k != "Osaka"}}
 
@@ -437,7 +438,7 @@ def test_an_evaluation_over_almost_the_same_sites_as_another_is_refused(consorti
     lisbon = consortium.sites["Lisbon"]
     assert f"its sites are those of evaluation {first.name} but for Quito" in judge.objection(lisbon, near)
     assert not judge.objection(lisbon, first.plan)
-    PlanInbox(lisbon).decide(first.plan, "refuse", "")
+    decide(lisbon, first.plan, "refuse", "")
     assert not judge.objection(lisbon, near)  # what it takes no part in does not count
 
 

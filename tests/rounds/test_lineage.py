@@ -2,22 +2,21 @@
 
 import logging
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from client.training import question_ledger
 from client.training.audit_store import AuditNotes, FolderStore, StateStore
 from client.training.auditing_site import AuditingSite
-from client.training.secure_site import SealedStateFile, SecuredSite, participant_of
-from common.algorithms import State
+from client.training.run_binding import RunBinding
+from client.training.secure_site import SecuredSite
+from client.training.site_storage import SealedStateFile
 from common.algorithms.course import VOID, Place
-from common.algorithms.solver import SvmSolver
 from common.config import Config
 from common.errors import PolicyError, StageError, WireError
-from common.messages.answer_layout import exchanges
 from common.messages.transport import Answer, Reply, Request
 from common.types import Tensors, under
 from server.rounds import checkpoint, loop
@@ -25,7 +24,7 @@ from server.rounds.loop import LoopState
 from server.rounds.secure_sum import SecureSum
 from server.rounds.transcripts import Transcripts
 from tests.rounds.test_secure_sum import silent_at
-from tests.rounds.world import ABOUT, FIVE, SGD, World, config, same_bits
+from tests.rounds.world import FIVE, SGD, World, config, same_bits
 
 LUCK = {"drop": 0.12, "slow": 0.08, "seed": 3}
 
@@ -56,7 +55,7 @@ def normalised(told: Config) -> Config:
         audited(rounds=4, strategy="fedadam", evaluate_every=2),
         audited(rounds=4, local={"batch": 16, "steps": 2, "moments": "averaged"}),
         normalised(audited("svm", rounds=25, select="last")),
-        audited(rounds=6, fraction=0.6),
+        audited(rounds=6, fraction=0.8),
     ],
     ids=["fedavg", "scaffold", "fedadam", "averaged-moments", "svm-normalised", "a-share-of-the-sites"],
 )
@@ -73,27 +72,6 @@ def test_an_auditing_site_ends_at_the_coordinators_model_in_spite_of_dropouts(to
         moved = {k: v for k, v in where(aggregator, name).state.items() if k not in ("missed", "counted")}
         assert same_bits(moved, {k: last.state[k] for k in moved})
     assert "lineage" not in "".join(aggregator.transport.states["c"])
-
-
-class OtherProcessor(SvmSolver):
-    """A coordinator whose LAPACK rounds otherwise."""
-
-    off = 1e-10
-
-    def _aimed(self, state: State) -> State:
-        aimed, noise = super()._aimed(state), np.random.default_rng(1).normal(size=state["trials"].shape)
-        return aimed | {"trials": aimed["trials"] + self.off * noise * (aimed["trials"] - state["point"])}
-
-
-def test_an_svm_is_followed_from_another_processor_to_the_same_bits(tmp_path: Path) -> None:
-    world = World(audited("svm", rounds=25, select="last"), drop=0.02, seed=5)
-    solver = world.course.algorithm
-    assert isinstance(solver, SvmSolver)
-    course = replace(world.course, algorithm=OtherProcessor(solver.config, solver.model, solver.sites, solver.quorum))
-    *_, last = loop.run(course, aggregator := world.secure(transcripts=kept(tmp_path)))
-    assert not same_bits(last.state, world.run(World(world.config).plain()).state)
-    for name in ("point", "objective", "gradient", "moves", "changes"):
-        assert same_bits({name: where(aggregator).state[name]}, {name: last.state[name]})
 
 
 def test_a_site_that_was_away_is_shown_what_it_missed_before_it_is_asked_again(tmp_path: Path) -> None:
@@ -138,32 +116,38 @@ def test_a_simulation_resumed_from_any_checkpoint_is_audited_to_the_same_bits(st
     assert same_bits(standing.state, last.state)
 
 
-def test_a_site_that_comes_late_takes_the_model_as_given_once_and_checks_every_step_from_there(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_site_that_comes_late_is_shown_every_sum_from_the_first_one_on(tmp_path: Path) -> None:
+    world = World(audited(rounds=5, strategy="fedavgm", auditors=2))
+
+    def between(name: str, answer: Answer) -> Answer:
+        def away(request: Request, state: Tensors) -> tuple[Reply, Tensors]:
+            return (Reply({}), state) if name == "a" and request.round < 3 else answer(request, state)
+
+        return away
+
+    last = world.run(aggregator := world.secure(between, kept(tmp_path)))
+    assert [r.dropped for r in last.records] == [("a",)] * 3 + [()] * 2
+    shown = {r.settings["number"] for name, r, _ in world.sent if name == "a" and r.kind == "secagg/audit"}
+    assert len(shown) == 2 * len(last.records)
+    assert same_bits(where(aggregator).state, last.state)
+
+
+def test_a_site_that_is_not_shown_the_sums_believes_no_model(tmp_path: Path) -> None:
     told = audited(rounds=5, strategy="fedavgm", auditors=1)
     world, late = World(told), World(told)
     world.enrolled["a"] = replace(world.enrolled["a"], audit=False)
     standing = loop.begin(world.course, early := world.secure())
     for _ in range(2):
         standing = loop.run_round(world.course, early, standing)
-    with caplog.at_level(logging.WARNING, "consilium"):
-        last = late.run(aggregator := late.secure(transcripts=kept(tmp_path)), standing)
-    assert caplog.text.count("begins to audit at round 2; that model is taken as given") == 1
-    assert same_bits(where(aggregator).state, last.state)
-    turned = {n: v + 1e-6 if n == "weights/dense/bias" else v for n, v in last.state.items()}
-    place = replace(last.place, round=4, state=turned)
-    with pytest.raises(PolicyError, match="does not follow") as refused:
-        loop.ask(late.course, aggregator, place)
-    assert refused.value.cause == "model-does-not-follow"
+    with pytest.raises(PolicyError, match="has not been shown the sums") as refused:
+        late.run(late.secure(transcripts=kept(tmp_path)), standing)
+    assert refused.value.cause == "missing-transcript"
 
 
-def test_rounds_that_came_to_nothing_need_no_trust(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_rounds_that_came_to_nothing_need_no_trust(tmp_path: Path) -> None:
     world = World(audited(rounds=5, auditors=1))
     place = replace(world.course.start(), round=2)
-    with caplog.at_level(logging.WARNING, "consilium"):
-        loop.ask(world.course, aggregator := world.secure(transcripts=kept(tmp_path)), place)
-    assert "taken as given" not in caplog.text
+    loop.ask(world.course, aggregator := world.secure(transcripts=kept(tmp_path)), place)
     assert where(aggregator).asks == "evaluate"
 
 
@@ -251,15 +235,16 @@ class Real(World):
     folder: Path
 
     def answer(self, name: str) -> Answer:
-        layouts = partial(exchanges, self.config, self.model, *ABOUT)
         (room := self.folder / name).mkdir(exist_ok=True)
-        store, own = SealedStateFile(room / "state", self.enrolled[name].sealing_key), self.site(name)
+        enrolment, own = self.enrolled[name], self.site(name)
+        store, begun, path = SealedStateFile(room / "state", enrolment.sealing_key), self.binding(name), room / "begun"
+        binding = RunBinding(
+            begun.plan, begun.own, self.layouts, lambda: path.read_bytes() if path.exists() else b"", path.write_bytes
+        )
 
         def restarted(request: Request, state: Tensors) -> tuple[Reply, Tensors]:
-            secured = SecuredSite(own, layouts, participant_of(self.enrolled[name], store.load()), store)
-            answers = (
-                AuditingSite(secured, self.course_for, room).answer if self.enrolled[name].audit else secured.answer
-            )
+            secured = SecuredSite(own, enrolment, binding, store, question_ledger.in_folder(room))
+            answers = AuditingSite(secured, self.course_for, room).answer if enrolment.audit else secured.answer
             return answers(request, state)
 
         return restarted
@@ -299,15 +284,6 @@ def test_a_message_that_comes_a_second_time_owes_the_site_nothing(tmp_path: Path
         return again
 
     assert not any(r.void for r in world.run(world.secure(between, kept(tmp_path))).records)
-
-
-def test_transcripts_go_once_everybody_has_seen_them_and_wait_for_those_who_have_not(tmp_path: Path) -> None:
-    world = World(audited(rounds=4, auditors=1))
-    world.run(world.secure(transcripts=kept(tmp_path)))
-    assert sorted(p.name for p in (tmp_path / "transcripts").iterdir()) == ["0003-evaluate", "0003-train"]
-    world = World(audited(rounds=4, auditors=1))
-    world.run(world.secure(silent_at("secagg/audit", "b"), Transcripts(tmp_path / "all")))
-    assert len(list((tmp_path / "all").iterdir())) == 8
 
 
 # --- pieces ---------------------------------------------------------------------------------------------------------

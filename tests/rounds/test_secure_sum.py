@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from client.training.secure_site import SealedStateFile, SecuredSite, participant_of
+from client.training.secure_site import SecuredSite
+from client.training.site_storage import SealedStateFile
 from common.algorithms import RoundTotal, solver
 from common.config import Config, Federation, Local
 from common.errors import ConfigError, DataError, IdentityError, PolicyError, WeightsError
@@ -164,8 +165,8 @@ def test_keys_are_exchanged_anew_when_they_are_used_up() -> None:
 
 
 def test_only_a_share_of_the_sites_may_be_asked_each_round() -> None:
-    world = World(config(rounds=2, fraction=0.6, local=SGD))
-    assert [len(r.sites) for r in world.run(world.secure()).records] == [3, 3]
+    world = World(config(rounds=2, fraction=0.8, local=SGD))
+    assert [len(r.sites) for r in world.run(world.secure()).records] == [4, 4]
 
 
 def test_the_svms_sums_are_over_everybody_or_nobody() -> None:
@@ -234,9 +235,10 @@ def test_more_cases_than_the_plan_bounds_are_refused_before_anything_is_sent() -
 def test_a_plan_with_other_layouts_than_the_sites_own_is_refused() -> None:
     world = World(config(local=SGD))
     aggregator = world.secure()
-    aggregator.exchanges = partial(exchanges, config(local=SGD, clip=0.5), world.model, *ABOUT)
-    with pytest.raises(PolicyError, match="the plan's 'train' is not what this site's configuration asks for"):
+    aggregator.question_kinds = partial(exchanges, config(local=SGD, clip=0.5), world.model, *ABOUT)
+    with pytest.raises(PolicyError, match="the key period's 'question_kinds' is") as refused:
         world.training(aggregator)
+    assert refused.value.cause == "changed-plan"
 
 
 def test_a_coordinator_cannot_have_a_question_answered_that_it_did_not_announce() -> None:
@@ -265,13 +267,19 @@ def test_only_training_is_another_question_in_another_round() -> None:
 
 
 def test_the_same_model_is_not_evaluated_again_over_other_sites() -> None:
-    world = World(config(local=SGD))
-    aggregator = world.secure()
+    world, mute = World(config(local=SGD)), set[str]()
+
+    def between(name: str, answer: Answer) -> Answer:
+        return lambda request, state: (Reply({}), state) if name in mute else answer(request, state)
+
+    aggregator = world.secure(between)
     weights = prefixed("weights", world.model.init(1))
     request = Request("evaluate", 0, weights, {"recipe": world.pipeline.fingerprint()})
     assert aggregator.total(request, list(FIVE), 1.0).sums["n"] == 60
-    with pytest.raises(PolicyError, match="answered before by other sites"):
-        aggregator.total(request, [n for n in FIVE if n != "c"], 1.0)
+    mute.add("c")
+    with pytest.raises(PolicyError, match="the same was asked in plan") as refused:
+        aggregator.total(request, list(FIVE), 1.0)
+    assert refused.value.cause == "repeated-question"
 
 
 # --- restarts, audit ------------------------------------------------------------------------------------------------
@@ -311,7 +319,7 @@ def test_scaffolds_control_variates_sum_to_the_servers_in_spite_of_void_rounds()
 def test_an_auditor_goes_from_the_transcript_to_the_next_global_model(tmp_path: Path) -> None:
     world = World(config(rounds=1, local=SGD))
     last = world.run(world.secure(transcripts=Transcripts(tmp_path)))
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["0000-evaluate", "0000-train"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["0000-evaluate", "0000-train", "lineages"]
     with (tmp_path / "0000-train").open("rb") as file:
         found = audit(read_frames(file), world.consortium.pins)
     layout: Layout = exchanges(world.config, world.model, *ABOUT, 5)["train"].layout
@@ -323,7 +331,7 @@ def test_a_sites_state_lies_sealed_on_its_disk(tmp_path: Path) -> None:
     _, enrolled = simulated_consortium(list(FIVE), Federation())
     own, other = (SealedStateFile(tmp_path / "state", enrolled[name].sealing_key) for name in ("a", "b"))
     assert own.load() == ParticipantState()
-    own(ParticipantState(key_periods={bytes(16): 7}))
+    own.record(ParticipantState(key_periods={bytes(16): 7}))
     assert own.load().key_periods == {bytes(16): 7}
     assert b"\x07" * 2 not in (tmp_path / "state").read_bytes()
     with pytest.raises(IdentityError, match="cannot be opened"):
@@ -332,15 +340,13 @@ def test_a_sites_state_lies_sealed_on_its_disk(tmp_path: Path) -> None:
 
 def test_a_site_that_restarts_between_two_steps_goes_on_from_its_disk(tmp_path: Path) -> None:
     world = World(config(local=SGD))
-    layouts = partial(exchanges, world.config, world.model, *ABOUT)
-    world.consortium, enrolled = simulated_consortium(list(FIVE), Federation())
 
     def between(name: str, answer: Answer) -> Answer:
-        store = SealedStateFile(tmp_path / name, enrolled[name].sealing_key)
+        enrolment, binding = world.enrolled[name], world.binding(name)
+        store = SealedStateFile(tmp_path / name, enrolment.sealing_key)
 
         def restarted(request: Request, state: Tensors) -> tuple[Reply, Tensors]:
-            own = participant_of(enrolled[name], store.load())
-            return SecuredSite(world.site(name), layouts, own, store).answer(request, state)
+            return SecuredSite(world.site(name), enrolment, binding, store).answer(request, state)
 
         return restarted
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from client.training.auditing_site import AuditingSite
-from client.training.secure_site import SecuredSite, participant_of
+from client.training.run_binding import RunBinding, simulated_binding
+from client.training.secure_site import SecuredSite
 from client.training.site import Site
 from common.algorithms.course import Course
 from common.config import Config, Local
@@ -16,12 +17,13 @@ from common.imaging import Pipeline
 from common.messages.answer_layout import exchanges
 from common.messages.transport import Answer, InMemory, Misfortunes, Reply, Request
 from common.models import Model, build
+from common.plans.simulated_run import simulated_approvals
 from common.trust.enrolment import simulated_consortium
 from common.types import Cases, SiteCases, Tensors
 from server.rounds import loop
 from server.rounds.aggregation import Aggregator, PlainSum
 from server.rounds.loop import LoopState
-from server.rounds.secure_sum import SecureSum, make_secure
+from server.rounds.secure_sum import SecureSum
 from server.rounds.transcripts import Transcripts
 
 SHAPE = (12, 12, 1)
@@ -68,13 +70,17 @@ class World:
         self.consortium, enrolled = simulated_consortium(
             list(sizes), told.federation, b"the same keys in every process"
         )
-        layouts = partial(exchanges, told, self.model, *ABOUT)
         self.enrolled = enrolled
-        self.secured = {name: SecuredSite(self.site(name), layouts, participant_of(enrolled[name])) for name in sizes}
+        self.approvals = simulated_approvals(told, 1, (SHAPE, ("none", "some")), self.consortium, enrolled)
+        self.layouts = partial(exchanges, told, self.model, *ABOUT)
+        self.secured = {name: SecuredSite(self.site(name), enrolled[name], self.binding(name)) for name in sizes}
         self.misfortunes = Misfortunes(**misfortune)  # type: ignore[arg-type]
 
     def site(self, name: str) -> Site:
         return Site(self.parts[name], self.pipeline, self.model, self.config.federation.local)
+
+    def binding(self, name: str) -> RunBinding:
+        return simulated_binding(self.approvals, name, self.layouts)
 
     def plain(self) -> PlainSum:
         return PlainSum(InMemory({n: self.site(n).answer for n in self.parts}, misfortunes=self.misfortunes))
@@ -87,10 +93,7 @@ class World:
         """`between` stands between a site and the wire."""
         answers = {name: self.heard(name, between(name, self.answer(name))) for name in self.secured}
         way = InMemory(answers, misfortunes=self.misfortunes)
-        digest = bytes.fromhex(self.config.digest())
-        return replace(
-            make_secure(self.config, self.model, ABOUT, way, self.consortium, digest), transcripts=transcripts
-        )
+        return SecureSum(way, self.consortium, self.approvals, self.layouts, transcripts)
 
     def answer(self, name: str) -> Answer:
         """A site as the wire finds it: it audits, or not."""

@@ -20,7 +20,7 @@ from flwr.app import Context, RecordDict
 
 from client.app import ContextState
 from client.plans import judge
-from client.plans.inbox import PlanInbox
+from client.plans.decide import decide
 from client.setup import enrol
 from client.training import hospital_site
 from common.errors import PlanError, RunError
@@ -179,7 +179,7 @@ def test_decisions_under_older_keys_count_no_more(consortium: Consortium) -> Non
     membership.admit(consortium.home, enrol.rekey(lisbon, ""), consortium.roots, new_keys=True)
     membership.revoke(consortium.home, "Osaka", consortium.roots)
     assert set(run.decisions()) == {"Nairobi"}
-    PlanInbox(lisbon).decide(run.plan, "approve", "")
+    decide(lisbon, run.plan, "approve", "")
     consortium.bring("Lisbon", run.plan)
     assert set(run.decisions()) == {"Lisbon", "Nairobi"}
 

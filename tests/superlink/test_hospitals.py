@@ -18,6 +18,7 @@ from flwr.serverapp import Grid
 from client import app as site_edge
 from client.connection import records
 from client.home import Home as Hospital
+from client.plans.decide import decide
 from client.plans.inbox import PlanInbox
 from client.training import hospital_site
 from common.messages import wire
@@ -161,7 +162,7 @@ def changed(consortium: Consortium, **told: object) -> RunPlan:
     plan = RunPlan.load_verified(sign_document("plan", content, consortium.roots).encode(), consortium.home.pins)
     for site in consortium.sites.values():
         PlanInbox(site).take_plan(plan.document.encode())
-        PlanInbox(site).decide(plan, "approve", "")
+        decide(site, plan, "approve", "")
     return plan
 
 
@@ -194,9 +195,9 @@ def test_only_what_is_approved_is_answered_and_only_while_it_is(tmp_path: Path) 
     assert refused(consortium, "../identity") == dict.fromkeys(NAMES, "PLAN")
     assert refused(consortium, plan.digest) == dict.fromkeys(NAMES, "PLAN")
     for site in consortium.sites.values():
-        PlanInbox(site).decide(plan, "approve", "")
+        decide(site, plan, "approve", "")
     assert refused(consortium, plan.digest) == {}
-    PlanInbox(lisbon).decide(plan, "refuse", "we changed our mind")
+    decide(lisbon, plan, "refuse", "we changed our mind")
     assert refused(consortium, plan.digest) == {"Lisbon": "PLAN"}
 
 

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.plans.inbox import PlanInbox
+from client.plans.decide import decide
 from common.audit.heads import LogHead, load_verified_log_key, sign_log_key
 from common.audit.merkle_tree import Frontier
 from common.errors import ConsiliumError, IdentityError, WireError
@@ -145,7 +145,7 @@ def real(
     consortium = Consortium(tmp_path_factory.mktemp("real"))
     plan, site, home = consortium.plan(), consortium.sites["Lisbon"], consortium.home
     decision, welcome = (
-        PlanInbox(site).decide(plan, "approve", ""),
+        decide(site, plan, "approve", ""),
         (home.folder / "welcomes" / "Lisbon.welcome").read_bytes(),
     )
     request = read_document((site.folder / "Lisbon.request").read_bytes(), "request")
