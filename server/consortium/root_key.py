@@ -21,7 +21,7 @@ from common.storage.files import replace, write_secret
 from common.trust.documents import read_document, sign_document
 from common.trust.keys import KEY_BYTES, open_once, public_of, seal_once
 
-PASSPHRASE_FILE = "CONSILIUM_ROOT_PASSPHRASE_FILE"
+PASSPHRASE_FILE = "CONSILIUM_ROOT_PASSPHRASE_FILE"  # noqa: S105 the name of a variable
 """The environment variable that names a file with the passphrase; the passphrase itself is never an argument."""
 LEAST_CHARACTERS = 12
 SALT_BYTES = 16

@@ -1,4 +1,4 @@
-"""The one way in which the roots sign: with the keys at hand, at once or, where a root is missing, when all have signed.
+"""The one way in which the roots sign: at once where all their keys are at hand, else when all have signed.
 
 pending/NAME.unsigned      what is carried to the missing roots (`common.trust.cosigning`)
 pending/NAME.json          how the coordinator goes on then; it does not leave

@@ -10,7 +10,7 @@ from server import __main__ as coordinator
 from server.consortium.home import Home
 from server.consortium.root_key import PASSPHRASE_FILE
 
-PASSPHRASE = "correct horse battery staple"
+PASSPHRASE = "correct horse battery staple"  # noqa: S105 protects nothing
 
 
 @dataclass
