@@ -50,6 +50,7 @@ def _export(options: argparse.Namespace) -> int:
     from common.package import SUFFIX, load_verified_package
     from server.export.model_card import CardTerms
     from server.export.package import SigningPublisher, export, publisher_key
+    from server.report.sentences import trainers
 
     folder, catalogue_countries = result_folder(options.home, options.run), dict[str, str]()
     if options.key:
@@ -59,7 +60,8 @@ def _export(options: argparse.Namespace) -> int:
     else:
         home = Home.at(options.home)
         publisher = SigningPublisher(home.pins.federation, home.root_keys(options.root), home)
-        catalogue_countries = Catalogue(home).countries((read_json(folder / "result.json") or {"sites": ()})["sites"])
+        result = read_json(folder / "result.json")
+        catalogue_countries = Catalogue(home).countries(trainers(result) if result else ())
     countries = catalogue_countries | dict(_country(argument) for argument in options.country)
     file = export(folder, publisher, CardTerms(options.intended, options.licence, countries), onnx=options.onnx)
     package = load_verified_package(file, "the package")
