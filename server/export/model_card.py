@@ -124,7 +124,8 @@ def _data(result: Result, terms: CardTerms) -> Section:
     if not sentences.is_simulated(result):
         participants = participation.of_result(result)
         rows = [
-            [s, terms.countries.get(s, NOT_TOLD), str(participants[s]["rounds"])] for s in sentences.trainers(result)
+            [site, terms.countries.get(site, NOT_TOLD), str(participants[site]["rounds"])]
+            for site in sentences.trainers(result)
         ]
         lines = [
             "How many cases each site or country has is not known to the coordinator: secure aggregation hides it.",
