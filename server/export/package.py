@@ -78,8 +78,8 @@ def draw_up(
     result, (arrays, header) = read_json(folder / "result.json"), _model(folder)
     if result is None:
         raise RunError(f"{folder}: no result.json. A run is exported when it has finished.")
-    if strangers := sorted(set(terms.countries) - set(result["sites"])):
-        raise ConfigError(f"--country {strangers[0]}=…: no site of this run; it has {', '.join(result['sites'])}.")
+    if strangers := sorted(set(terms.countries) - set(trainers := sentences.trainers(result))):
+        raise ConfigError(f"--country {strangers[0]}=…: trained nothing in this run; {', '.join(trainers)} did.")
     fields = _content(result, arrays, header, publisher, terms)
     try:
         content = PackageContent.model_validate(fields | {"members": {}})
@@ -173,7 +173,7 @@ def _provenance(result: Mapping[str, Any], publisher: SigningPublisher) -> dict[
     fields = {
         "kind": "synthetic" if synthetic else "simulation" if is_simulated else "federation",
         "run": result["name"],
-        "sites": list(result["sites"]),
+        "sites": sentences.trainers(result),
         "release": result["release"],
         "code": result["code"],
         "weights": result["seeds"][0]["weights_sha256"] if is_simulated else result["weights_sha256"],
