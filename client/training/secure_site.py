@@ -4,7 +4,7 @@
     secagg/join            the key period's plan, held against the one that follows from the signed plan and approvals
     secagg/share, take     the rest of a key period's beginning
     secagg/submit          a question of `client.training.site`, with the round's start: the answer leaves masked
-    secagg/agree, release  whose vectors make the sum, held against all that was ever answered; the shares that unmask it
+    secagg/agree, release  whose vectors make the sum, held against all that was answered before; its shares
     secagg/follow          where the site stands in the run; `client.training.auditing_site` is for those that audit
 
 The state machine itself is `common.secagg.Participant`. What the site's own algorithm remembers (SCAFFOLD's

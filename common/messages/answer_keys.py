@@ -1,8 +1,8 @@
 """What a question tells, array by array: the names under which a site remembers what it has answered.
 
-Two questions may tell the same in part: a gradient at a point that was asked for its loss before, an evaluation with and
-without distances, statistics with and without likeness. Asked over other sites, that part would tell single sites' own.
-Left out are the numbers of cases, which every sum tells.
+Two questions may tell the same in part: a gradient at a point that was asked for its loss before, an evaluation with
+and without distances, statistics with and without likeness. Asked over other sites, that part would tell single sites'
+own. Left out are the numbers of cases, which every sum tells.
 """
 
 from collections.abc import Iterable, Mapping

@@ -78,7 +78,8 @@ def key_period_plan(
     """
     sites = remaining(cohort, roster)
     return KeyPeriodPlan(
-        roster.federation, approvals.run, number, roster.digest, approvals.digest, approvals.plan.content.purpose, sites,
+        roster.federation, approvals.run, number, roster.digest, approvals.digest,
+        approvals.plan.content.purpose, sites,
         threshold_of(len(approvals.plan.content.cohort), len(cohort), is_drawn=cohort != approvals.sites),
         roster.policy.n_min, period_rounds(approvals), dict(sorted(question_kinds.items())),
     )  # fmt: skip
@@ -99,7 +100,8 @@ def refuse_other(proposal: KeyPeriodPlan, derived: KeyPeriodPlan) -> None:
     if proposal.threshold != derived.threshold:
         raise PolicyError(
             "wrong-threshold",
-            f"{proposal.threshold} sites are to agree on a sum, by the signed plan {derived.threshold}. Nothing was sent.",
+            f"{proposal.threshold} sites are to agree on a sum, {derived.threshold} by the signed plan. Nothing was "
+            "sent.",
         )
     for name, own in vars(derived).items():
         if (proposed := vars(proposal).get(name)) != own and name in KeyPeriodPlan.__dataclass_fields__:

@@ -24,7 +24,7 @@ class Aggregator(Protocol):
         ...
 
     def total(self, request: Request, cohort: Sequence[str], timeout_s: float) -> RoundTotal:
-        """Ask every site of the cohort and add up what they contribute; silence is a dropout, and a refusal is named."""
+        """Ask every site of the cohort and add up what they contribute; silence is a dropout, a refusal is named."""
         ...
 
 
