@@ -57,7 +57,7 @@ def publisher_key(path: Path) -> Ed25519PrivateKey:
 
 
 def export(folder: Path, publisher: SigningPublisher, terms: CardTerms, *, onnx: bool = False) -> bytes:
-    """The package of the run in a folder, signed by the keys that the publisher has at hand, which are all: `draw_up`."""
+    """The package of the run in a folder, signed by a publisher who has all keys at hand: see `draw_up`."""
     document, members = draw_up(folder, publisher, terms, onnx=onnx)
     return pack_package(sign_document("package", document.content, publisher.keys).encode(), members)
 
