@@ -1,5 +1,6 @@
 """What the coordinator knows better of a refusal than its code says: with whom the question was answered before."""
 
+from common.storage.files import read_json
 from server.runs.run import Run
 
 
@@ -17,9 +18,15 @@ def _asked_others(run: Run) -> Run | None:
         content = other.plan.content
         if other.name == run.name or content.made_s > plan.made_s or set(other.state.cohort) in (cohort, set()):
             continue
-        if models & {model.sha256 for model in content.models} if models else _asks_alike(run, other):
+        if models & _models(other) if models else _asks_alike(run, other):
             return other
     return None
+
+
+def _models(run: Run) -> set[str]:
+    """SHA-256 of the models that a run looked at last: those that it evaluates, or the one that it trained."""
+    result = read_json(run.folder / "result.json") or {}
+    return {model.sha256 for model in run.plan.content.models} | {str(result.get("weights_sha256"))}
 
 
 def _asks_alike(run: Run, other: Run) -> bool:
