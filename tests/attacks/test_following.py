@@ -11,7 +11,7 @@ import pytest
 
 from common.algorithms.course import VOID, Course, Place
 from common.messages.transport import Answer, Reply, Request
-from common.secagg.audit import frame, read_frames
+from common.secagg.transcript import frame, read_frames
 from common.types import Tensors
 from server.rounds import loop
 from server.rounds.secure_sum import SecureSum
@@ -162,30 +162,33 @@ def test_another_transcript_does_not_pass(attack: Attack, tmp_path: Path) -> Non
     foreign = (tmp_path / "other" / "0000-train").read_bytes()  # a sum over the same question, by the same sites
 
     def twice(messages: list[bytes]) -> list[bytes]:
-        return [*messages[:5], messages[4], *messages[5:]]
+        return [*messages[:6], messages[5], *messages[6:]]
 
     def one_bit(messages: list[bytes]) -> list[bytes]:
-        vector = bytearray(messages[4])
-        vector[1000] ^= 1
-        return [*messages[:4], bytes(vector), *messages[5:]]
+        total = bytearray(messages[-1])
+        total[1000] ^= 1
+        return [*messages[:-1], bytes(total)]
 
     cases: list[tuple[str, Callable[[bytes], bytes], str]] = [
         ("another run's transcript of the same question", lambda true: foreign, "forged-transcript"),
-        ("a transcript with one bit of a vector changed", rewritten(one_bit), "bad-signature"),
-        ("a transcript without one site's vector", rewritten(lambda m: [*m[:4], *m[5:]]), "not-asked"),
-        ("a transcript with one site's vector twice", rewritten(twice), "duplicate-site"),
-        ("a transcript without its agreements", rewritten(lambda m: [*m[:9], *m[14:]]), "QuorumError"),
+        ("a transcript with one bit of the sum changed", rewritten(one_bit), "forged-aggregate"),
+        ("a transcript without one site's sketch", rewritten(lambda m: [*m[:5], *m[6:]]), "forged-aggregate"),
+        ("a transcript with one site's sketch twice", rewritten(twice), "duplicate-site"),
+        ("a transcript without its agreements", rewritten(lambda m: [*m[:5], *m[10:]]), "WireError"),
+        ("a transcript of a void round, of one that was not", rewritten(lambda m: m[:-2]), "model-does-not-follow"),
         ("a transcript cut short", lambda true: true[:-9], "WireError"),
         ("no transcript at all", lambda true: true[:0] + b"\0" * 8, "WireError"),
     ]
     for what, change, cause in cases:
         world = audited()
         with attack(what, cause):
-            asked(world, coordinator(world, tmp_path / what, partial(replaced, change)), world.course.start())
+            lying = coordinator(world, tmp_path / what, partial(replaced, change))
+            second = asked(world, lying, world.course.start())
+            asked(world, lying, second)
 
 
 def rewritten(change: Callable[[list[bytes]], list[bytes]]) -> Callable[[bytes], bytes]:
-    """Works on the messages of a transcript: roster, plan, directory, start, five vectors, agreements, releases."""
+    """Works on the messages of a transcript: roster, plan, directory, start, survivors, five agreements, seeds, sum."""
 
     def apply(true: bytes) -> bytes:
         import io
@@ -285,29 +288,25 @@ def test_the_sites_of_a_round_are_those_that_the_seed_draws(attack: Attack, tmp_
         coordinator(world, tmp_path).total(course.request(place), chosen, 1.0, place)
 
 
-def test_who_comes_late_is_not_told_another_runs_model(attack: Attack, tmp_path: Path) -> None:
-    def given(state: Tensors) -> Change:
+def test_who_comes_late_believes_no_model_that_it_is_told(attack: Attack, tmp_path: Path) -> None:
+    def given(place: Place) -> Change:
         def lie(request: Request) -> Request | None:
-            if request.kind != "secagg/follow" or "place/round" not in request.tensors:
+            if request.kind != "secagg/follow":
                 return request
-            place = Place("train", 3, dict(state), {})
             tensors = {f"place/{name}": value for name, value in place.tensors().items()}
             return replace(request, tensors={**tensors, "message": request.tensors["message"]})
 
         return lie
 
-    world = audited()
-    state = world.course.start().state
-    for what, told in (
-        ("a model to begin at that is none", {}),
-        ("a model to begin at of another shape", {name: value[:1] for name, value in state.items()}),
-        ("a model to begin at that is text", {name: np.array(["x"]) for name in state}),
+    for what, round, cause in (
+        ("a crafted model to begin at, told and asked", 0, "model-does-not-follow"),
+        ("a crafted model to begin at, late in the run", 3, "missing-transcript"),
     ):
-        with attack(what, "model-does-not-follow"):
-            asked(world, coordinator(world, tmp_path / what, given(told)), world.course.start())
-    moved = one_weight(world.course.start()).state
-    with attack("a model to begin at, and a question from another", "model-does-not-follow"):
-        asked(world, coordinator(world, tmp_path / "two", given(moved)), replace(world.course.start(), round=3))
+        world = audited()
+        place = replace(one_weight(world.course.start()), round=round)
+        with attack(what, cause):
+            asked(world, coordinator(world, tmp_path / what, given(place)), place)
+        assert nothing_was_sent(world, 0, "train")
 
 
 @pytest.mark.parametrize("model", ["cnn", "svm"])
