@@ -4,7 +4,8 @@ One round is `ask -> exchange -> sum -> tell`. A `State` holds everything that a
 its arrays, and an algorithm object keeps nothing between calls that it could not work out again from the state.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
@@ -25,10 +26,12 @@ class RoundTotal:
     sites: tuple[str, ...]
     """Names of the sites that contributed (or, without a sum, that would have), sorted."""
     dropouts: tuple[str, ...]
-    """Names of the sites that were asked and did not contribute, sorted."""
+    """Names of the sites that were asked and did neither contribute nor refuse, sorted."""
     bytes_up: int = 0
     """Of arrays, from all sites together."""
     bytes_down: int = 0
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """By site that was asked and refused, its code of `common.refusals`."""
 
 
 class Algorithm(Protocol):
