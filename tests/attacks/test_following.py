@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from common.algorithms.course import VOID, Course, Place
+from common.errors import ConsiliumError
 from common.messages.transport import Answer, Reply, Request
 from common.secagg.transcript import frame, read_frames
 from common.types import Tensors
@@ -33,7 +34,11 @@ def coordinator(world: World, folder: Path, lie: Change = lambda request: reques
     def between(name: str, answer: Answer) -> Answer:
         def told(request: Request, state: Tensors) -> tuple[Reply, Tensors]:
             changed = lie(request) if name == "a" else request
-            return (NOT_SAID, state) if changed is None else answer(changed, state)
+            try:
+                return (NOT_SAID, state) if changed is None else answer(changed, state)
+            except ConsiliumError as error:
+                world.refusals.append(error)
+                raise
 
         return told
 
@@ -49,8 +54,17 @@ def one_weight(place: Place) -> Place:
 
 
 def asked(world: World, aggregator: SecureSum, place: Place) -> Place:
-    """One honest step."""
-    return world.course.after(place, loop.ask(world.course, aggregator, place))
+    """One honest step; what a site refuses in it is raised."""
+    total = loop.ask(world.course, aggregator, place)
+    raise_refusals(world)
+    return world.course.after(place, total)
+
+
+def raise_refusals(world: World) -> None:
+    """The first refusal since the last call."""
+    refusals, world.refusals = world.refusals, []
+    if refusals:
+        raise refusals[0]
 
 
 def nothing_was_sent(world: World, since: int, what: str) -> bool:
@@ -63,25 +77,29 @@ def nothing_was_sent(world: World, since: int, what: str) -> bool:
 def test_a_model_that_does_not_follow_from_the_sum_is_refused_and_nothing_is_sent(
     attack: Attack, tmp_path: Path
 ) -> None:
-    world = audited(evaluate_every=2)
-    aggregator = coordinator(world, tmp_path)
-    second = asked(world, aggregator, world.course.start())
+    def after_one_round(what: str) -> tuple[World, SecureSum, Place]:
+        world = audited(evaluate_every=2)
+        aggregator = coordinator(world, tmp_path / what)
+        return world, aggregator, asked(world, aggregator, world.course.start())
+
+    _, _, second = after_one_round("to see what comes next")
     assert second.asks == "train"
     for what, place in (
         ("the next model with one weight changed in its last digit", one_weight(second)),
-        ("the model of the round before", replace(world.course.start(), round=1)),
+        ("the model of the round before", replace(audited().course.start(), round=1)),
         ("a model after the run's end", replace(second, round=5)),
     ):
+        world, aggregator, _ = after_one_round(what)
         cause = "missing-transcript" if place.round > 2 else "model-does-not-follow"
         since = len(world.sent)
         with attack(what, cause):
             asked(world, aggregator, place)
         assert nothing_was_sent(world, since, "train")
+    world, aggregator, second = after_one_round("an evaluation")
     third = asked(world, aggregator, second)
     assert third.asks == "evaluate"
     with attack("another model evaluated", "model-does-not-follow"):
         asked(world, aggregator, one_weight(third))
-    assert asked(world, aggregator, third).round == 2  # the honest question is still answered
 
 
 def test_the_initial_model_is_the_seeds(attack: Attack, tmp_path: Path) -> None:
@@ -115,6 +133,7 @@ def test_what_is_asked_beside_the_model_follows_as_well(attack: Attack, tmp_path
         aggregator = coordinator(world, tmp_path / what)
         with attack(what, "model-does-not-follow"):
             loop.ask(course, aggregator, course.start())
+            raise_refusals(world)
 
 
 def test_an_svms_points_are_not_moved_further_than_another_processor_would(attack: Attack, tmp_path: Path) -> None:
@@ -286,6 +305,7 @@ def test_the_sites_of_a_round_are_those_that_the_seed_draws(attack: Attack, tmp_
     place = replace(start, round=wanted)
     with attack("a round with a site that was not drawn for it", "other-cohort"):
         coordinator(world, tmp_path).total(course.request(place), chosen, 1.0, place)
+        raise_refusals(world)
 
 
 def test_who_comes_late_believes_no_model_that_it_is_told(attack: Attack, tmp_path: Path) -> None:
