@@ -77,7 +77,8 @@ class LoopState:
 
     def header(self) -> dict[str, Any]:
         """The part that is not arrays."""
-        return {"round": self.round, "best_round": self.best_round, "records": [asdict(r) for r in self.records]}
+        records = [asdict(r) for r in self.records]
+        return {"asks": self.place.asks, "round": self.round, "best_round": self.best_round, "records": records}
 
 
 def begin(course: Course, aggregator: Aggregator) -> LoopState:
@@ -133,29 +134,30 @@ def refuse_untrained(course: Course, state: LoopState) -> None:
 
 
 def run_round(course: Course, aggregator: Aggregator, state: LoopState) -> LoopState:
-    """One round: train, step, evaluate, remember."""
-    started_s, before = time.monotonic(), state.place
-    total = ask(course, aggregator, before)
-    place = course.after(before, total)
-    has_moved = course.moved(before, place)
-    bytes_up, bytes_down = total.bytes_up, total.bytes_down
+    """One round: all its questions, one or two to train and step by, one to evaluate; then remember."""
+    started_s, before, place = time.monotonic(), state.place, state.place
+    work: list[RoundTotal] = []
     counts: Tensors = {}
-    if place.asks == "evaluate":
-        evaluation = ask(course, aggregator, place)
-        counts = dict(evaluation.sums)
-        bytes_up += evaluation.bytes_up
-        bytes_down += evaluation.bytes_down
-        place = course.after(place, evaluation)
+    bytes_up = bytes_down = 0
+    while place.round == before.round:
+        total = ask(course, aggregator, place)
+        bytes_up, bytes_down = bytes_up + total.bytes_up, bytes_down + total.bytes_down
+        if place.asks == "evaluate":
+            counts = dict(total.sums)
+        else:
+            work.append(total)
+        place = course.after(place, total)
+    dropped = sorted({site for total in work for site in total.dropouts})
     record = RoundRecord(
         round=before.round,
         seconds=time.monotonic() - started_s,
         bytes_up=bytes_up,
         bytes_down=bytes_down,
-        sites=total.sites,
-        dropped=total.dropouts,
+        sites=tuple(site for site in work[0].sites if site not in dropped),
+        dropped=tuple(dropped),
         # A model that stays as it was although all answered has converged: that round is not void.
-        void=not has_moved and (bool(total.dropouts) or not total.sums),
-        train_loss=_train_loss(total),
+        void=not course.moved(before, place) and (bool(dropped) or not all(total.sums for total in work)),
+        train_loss=_train_loss(work[0]),
         validation=performance.summary_of_counts(counts) if counts else {},
     )
     after = replace(state, place=place, records=(*state.records, record))
