@@ -16,7 +16,8 @@ from client.home import Home
 from common.config import Config
 from common.errors import ConfigError, IdentityError
 from common.storage import tensorfile
-from common.storage.files import write_json, write_secret
+from common.storage.files import write_secret
+from common.trust.enrolment import write_pins
 from common.trust.joining import JoinRequest, Welcome, checked_name
 
 OPENING = """# This hospital's own settings. Nothing of this file leaves the hospital.
@@ -102,8 +103,7 @@ def join(home: Home, welcome: Welcome) -> None:
             f"{home.pins.federation}. For another consortium, make another site's folder: client init NAME --home DIR.",
         )
     newer = home.has_joined and home.roster.version > welcome.roster.version
-    pins = {"federation": welcome.pins.federation, "roots": [root.hex() for root in welcome.pins.roots]}
-    write_json(home.folder / "pins.json", pins)
+    write_pins(home.folder / "pins.json", welcome.pins)
     if not newer:
         tensorfile.write_atomically(home.folder / "roster", welcome.roster_file)
     tensorfile.write_atomically(home.authority, welcome.authority.encode())

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from common.config import Federation
 from common.errors import ConfigError, WireError
+from common.storage.files import write_json
 from common.trust.keys import derive, public_of
 from common.trust.roster import MAX_SITES, MIN_COHORT, ConsortiumPolicy, Member, Pins, Roster, load_verified_roster
 
@@ -101,6 +102,11 @@ def read_pins(path: Path) -> Pins:
     except (OSError, ValueError, KeyError, TypeError) as error:
         what = error.strerror if isinstance(error, OSError) else 'expected {"federation": …, "roots": [hexadecimal]}'
         raise ConfigError(f"{path}: {what}. It is made when a site joins the consortium.") from None
+
+
+def write_pins(path: Path, pins: Pins) -> None:
+    """Write the roots' keys, for `read_pins`."""
+    write_json(path, {"federation": pins.federation, "roots": [root.hex() for root in pins.roots]})
 
 
 def simulated_consortium(

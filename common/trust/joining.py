@@ -4,6 +4,7 @@ Neither holds a secret. Whether the right people sent them is settled by reading
 """
 
 import base64
+import json
 import re
 import time
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from common.errors import ConfigError, IdentityError, WireError
-from common.trust.documents import fingerprint, read_document, sign_document
+from common.trust.documents import SignedDocument, fingerprint, read_document, sign_document
 from common.trust.keys import KEY_BYTES, digest, public_of
 from common.trust.roster import Pins, Roster, load_verified_roster
 
@@ -125,16 +126,20 @@ class Welcome:
         """Of the consortium, to be compared by telephone."""
         return consortium_fingerprint(self.pins)
 
-    @classmethod
-    def write(
-        cls, site: str, identity: bytes, address: str, authority: str, pins: Pins, roster: bytes,
-        roots: list[Ed25519PrivateKey],
-    ) -> bytes:  # fmt: skip
-        """The signed file of a welcome."""
+    @staticmethod
+    def draw_up(
+        site: str, identity: bytes, address: str, authority: str, pins: Pins, roster: Roster
+    ) -> SignedDocument:  # fmt: skip
+        """What the roots sign for a site that joins; nobody has yet."""
         content: dict[str, Any] = {"site": site, "identity": identity.hex(), "address": address, "authority": authority}
         content |= {"consortium": pins.federation, "roots": [root.hex() for root in pins.roots]}
-        content["roster"] = base64.b64encode(roster).decode()
-        return sign_document("welcome", content, roots).encode()
+        return sign_document("welcome", content | {"roster": roster.digest.hex()}, ())
+
+    @staticmethod
+    def file(welcome: bytes, roster: bytes) -> bytes:
+        """The file that is sent to the site: the signed welcome, and beside it the signed roster that it names."""
+        fields = json.loads(welcome) | {"roster": base64.b64encode(roster).decode()}
+        return (json.dumps(fields, indent=1) + "\n").encode()
 
     @classmethod
     def read(cls, file: bytes) -> Self:
@@ -150,7 +155,7 @@ class Welcome:
         content = document.content
         try:
             pins = Pins(str(content["consortium"]), tuple(bytes.fromhex(root) for root in content["roots"]))
-            roster = base64.b64decode(content["roster"], validate=True)
+            roster, roster_digest = base64.b64decode(json.loads(file)["roster"], validate=True), str(content["roster"])
             site, identity = str(content["site"]), bytes.fromhex(content["identity"])
             address, authority = str(content["address"]), str(content["authority"])
             if not re.fullmatch(ADDRESS, address):
@@ -159,6 +164,8 @@ class Welcome:
             raise WireError("a welcome of another release. Ask the coordinator for it again.") from None
         document.verify(pins.roots, "the consortium's root")
         members = load_verified_roster(roster, pins)
+        if members.digest.hex() != roster_digest:
+            raise IdentityError("bad-signature", f"a welcome for {site}, and another roster beside it than it names.")
         if members.active.get(checked_name(site, "site")) != identity:
             raise IdentityError("swapped-key", f"a welcome for {site}, and its roster has not {site} under that key.")
         checked_name(pins.federation, "consortium")

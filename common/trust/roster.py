@@ -4,7 +4,7 @@ A site pins the consortium's root keys when it enrols, and from then on trusts n
 roots must have signed. Versions only rise; what has expired is refused; of one version there is one roster.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -88,10 +88,15 @@ class Roster:
 
     def sign(self, roots: Sequence[Ed25519PrivateKey]) -> bytes:
         """The roster's file, signed by these roots."""
-        w = ByteWriter().blob(self.content).u16(len(roots))
-        for root in roots:
-            w.raw(public_of(root)).raw(sign(root, self.digest))
-        return w.bytes()
+        return roster_file(self.content, {public_of(root): sign(root, self.digest) for root in roots})
+
+
+def roster_file(content: bytes, signatures: Mapping[bytes, bytes]) -> bytes:
+    """The file of a roster: the bytes that the roots sign, and the signatures that it has."""
+    w = ByteWriter().blob(content).u16(len(signatures))
+    for root, signature in signatures.items():
+        w.raw(root).raw(signature)
+    return w.bytes()
 
 
 def load_verified_roster(file: bytes, pins: Pins) -> Roster:
@@ -106,10 +111,10 @@ def load_verified_roster(file: bytes, pins: Pins) -> Roster:
     content = reader.blob(2**20)
     signatures = {
         reader.raw(KEY_BYTES): reader.raw(SIGNATURE_BYTES)
-        for _ in range(reader.count(MAX_ROOTS, KEY_BYTES + SIGNATURE_BYTES))
+        for _ in range(reader.count(2 * MAX_ROOTS, KEY_BYTES + SIGNATURE_BYTES))  # while roots change: old and new
     }
     reader.end()
-    roster = _parse(content)
+    roster = parse_roster(content)
     if not pins.roots:
         raise IdentityError("no-root", "no root key is pinned: enrol with the consortium's root keys first.")
     for root in pins.roots:
@@ -153,7 +158,12 @@ def refuse_expired(roster: Roster, now_s: float) -> None:
         )
 
 
-def _parse(content: bytes) -> Roster:
+def parse_roster(content: bytes) -> Roster:
+    """The roster in bytes that nobody may have signed.
+
+    Raises:
+        WireError, PolicyError: if it is not well formed.
+    """
     r = ByteReader(content, "roster")
     if r.raw(len(MAGIC)) != MAGIC or r.u8() != 0:
         raise r.fault("does not begin as one of this version")

@@ -16,7 +16,7 @@ from client.plans import judge
 from client.plans.inbox import PlanInbox
 from client.plans.log_witness import Witness
 from common.audit.entries import decode
-from common.audit.heads import sign_log_key
+from common.audit.heads import log_key_paper
 from common.audit.witness_statement import WitnessStatement
 from common.errors import AuditError, ConfigError, IdentityError
 from common.trust.keys import public_of
@@ -177,7 +177,9 @@ def test_nobody_speaks_as_another_witness_and_no_other_key_signs_heads(consortiu
     assert look(lisbon, consortium.home).others == {}
 
     stranger = Ed25519PrivateKey.generate()
-    consortium.home.voucher.write_bytes(sign_log_key(public_of(consortium.home.log.key()), "pilot", [stranger]))
+    consortium.home.voucher.write_bytes(
+        log_key_paper(public_of(consortium.home.log.key()), "pilot", [stranger]).encode()
+    )
     with pytest.raises(IdentityError):
         look(lisbon, consortium.home)
     assert not lisbon.witness_refused.exists()

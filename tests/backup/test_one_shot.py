@@ -86,8 +86,8 @@ def back(consortium):
 def welcome(consortium, site):
     """The coordinator takes the new keys, and the site joins."""
     request = JoinRequest.read((site.folder / "Lisbon.request").read_bytes())
-    path = membership.admit(consortium.home, request, consortium.roots, new_keys=True)
-    enrol.join(site, Welcome.read(path.read_bytes()))
+    membership.admit(consortium.home, request, consortium.roots, new_keys=True)
+    enrol.join(site, Welcome.read(consortium.home.welcome("Lisbon").read_bytes()))
     consortium.roster()
 
 

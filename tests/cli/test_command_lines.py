@@ -98,7 +98,10 @@ def test_a_consortium_is_made_joined_left_and_joined_again_by_typing(tmp_path: P
 
     def server(*arguments: str | Path) -> str:
         done = typed("server", *arguments, "--home", home)
-        assert (done.returncode, done.stderr) == (0, ""), done.stderr
+        said = [
+            line for line in done.stderr.splitlines() if "root.key lies in the clear: whoever copies it" not in line
+        ]
+        assert (done.returncode, said) == (0, []), done.stderr
         return done.stdout
 
     def client(*arguments: str | Path) -> str:
@@ -106,7 +109,7 @@ def test_a_consortium_is_made_joined_left_and_joined_again_by_typing(tmp_path: P
         assert (done.returncode, done.stderr) == (0, ""), done.stderr
         return done.stdout
 
-    made = server("init", "pilot", "--address", "train.hospital.example:8443")
+    made = server("init", "pilot", "--no-passphrase", "--address", "train.hospital.example:8443")
     own = shown_fingerprint(client("init", "lisbon", "--contact", "Ana Sousa, +351 …"))
     request, welcome = site / "lisbon.request", home / "welcomes" / "lisbon.welcome"
 
@@ -240,7 +243,7 @@ def test_an_empty_consortium_has_an_empty_status_and_history(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     home = tmp_path / "c"
-    assert coordinator.main(["init", "pilot", "--address", "localhost:1", "--home", str(home)]) == 0
+    assert coordinator.main(["init", "pilot", "--no-passphrase", "--address", "localhost:1", "--home", str(home)]) == 0
     status = said_by(capsys, "status", "--home", home)
     assert "The coordinator's processes are not running: python -m server start" in status
     assert "No run is going on." in status

@@ -69,7 +69,8 @@ class Consortium:
         """A new one, admitted and joined."""
         site = Hospital(self.folder / name)
         request = enrol.begin(site, name, "", self.config)
-        enrol.join(site, Welcome.read(membership.admit(self.home, request, self.roots).read_bytes()))
+        membership.admit(self.home, request, self.roots)
+        enrol.join(site, Welcome.read(self.home.welcome(name).read_bytes()))
         return site
 
     def roster(self) -> Roster:

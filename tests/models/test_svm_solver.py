@@ -46,7 +46,7 @@ class Hospital:
 
     def train(self, state: State | None = None, silent: Callable[[int], set[str]] = lambda r: set()) -> State:
         state = state or self.solver.start()
-        for round in range(600):
+        for round in range(1000):
             if self.solver.finished(state):
                 break
             state = self.solver.tell(state, self.answer(state, set(self.parts) - silent(round)))
@@ -230,7 +230,7 @@ def test_a_resumed_run_gives_the_same_bits(solver: str) -> None:
     hospital = Hospital(blobs(classes=3), 3, Svm(kind="svm", solver=solver))
     silent = {2: {"s1"}, 5: {"s0", "s4"}}
     state, undisturbed = hospital.solver.start(), hospital.train(silent=lambda r: silent.get(r, set()))
-    for round in range(600):
+    for round in range(1000):
         if hospital.solver.finished(state):
             break
         content = tensorfile.pack(state, {})

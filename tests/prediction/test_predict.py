@@ -201,7 +201,7 @@ def test_a_publisher_is_compared_once_and_remembered(
 
 def test_a_consortium_s_package_is_trusted_at_its_sites_alone(svm: Made, tmp_path: Path) -> None:
     home, site = tmp_path / "consortium", tmp_path / "site"
-    assert server(["init", "pilot", "--address", "localhost:8443", "--home", str(home)]) == 0
+    assert server(["init", "pilot", "--no-passphrase", "--address", "localhost:8443", "--home", str(home)]) == 0
     out = tmp_path / "pilot.consilium"
     assert server(["export", str(svm.run), "--home", str(home), "--out", str(out)]) == 0
     site.mkdir()

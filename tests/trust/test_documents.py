@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from client.plans.inbox import PlanInbox
-from common.audit.heads import LogHead, load_verified_log_key, sign_log_key
+from common.audit.heads import LogHead, load_verified_log_key, log_key_paper
 from common.audit.merkle_tree import Frontier
 from common.errors import ConsiliumError, IdentityError, WireError
 from common.plans.decision import Decision
@@ -149,7 +149,7 @@ def real(
         (home.folder / "welcomes" / "Lisbon.welcome").read_bytes(),
     )
     request = read_document((site.folder / "Lisbon.request").read_bytes(), "request")
-    own, voucher = public_of(site.identity), sign_log_key(bytes(32), "pilot", consortium.roots)
+    own, voucher = public_of(site.identity), log_key_paper(bytes(32), "pilot", consortium.roots).encode()
     head = LogHead.sign("site Lisbon", Frontier(2, [bytes(32)]), 1, 0.0, [site.identity])
     return {
         "request": (request.content, JoinRequest.read, [site.identity]),
