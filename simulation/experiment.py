@@ -36,6 +36,10 @@ class TrainedModel:
     """Summed outcomes on its members' validation cases."""
     likeness: Tensors = field(default_factory=dict)
     """How the training images look, where the run gathers it."""
+    statistics: RoundRecord | None = None
+    """What came of the question before the first round, where there was one."""
+    ended: str = ""
+    """Why the rounds ended before all were done: who refused; empty where nobody did for good."""
 
 
 @dataclass

@@ -5,7 +5,8 @@ needs, so a checkpoint is just its arrays, and an algorithm object keeps nothing
 out again from the state.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from numpy.typing import NDArray
@@ -28,10 +29,12 @@ class RoundTotal:
     sites: tuple[str, ...]
     """Names of the sites that contributed (or, without a sum, that would have), sorted."""
     dropouts: tuple[str, ...]
-    """Names of the sites that were asked and did not contribute, sorted."""
+    """Names of the sites that were asked and did neither contribute nor refuse, sorted."""
     bytes_up: int = 0
     """Of arrays, from all sites together."""
     bytes_down: int = 0
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """By site that was asked and refused, its code of `common.refusals`."""
 
 
 class Algorithm(Protocol):

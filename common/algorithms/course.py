@@ -25,6 +25,7 @@ from common.messages.transport import Request
 from common.metrics import out_of_distribution, performance
 from common.models import Model
 from common.models.svm import LinearSvm
+from common.secagg.key_period_plan import threshold
 from common.trust.roster import MIN_COHORT
 from common.types import Tensors, prefixed, under
 
@@ -188,14 +189,29 @@ class Course:
             recipe = _normalisation(total) if self.normalises else {}
             asks, looks = self.algorithm.asks(place.state), under("likeness", total.sums) if self.likeness else {}
             return Place(asks, 0, place.state, recipe, looks)
-        if place.round + 1 < STATISTICS_ATTEMPTS or self.normalises:
+        if place.round + 1 < STATISTICS_ATTEMPTS:
             return replace(place, round=place.round + 1)
+        return self.without_statistics(place)
+
+    def without_statistics(self, place: Place) -> Place:
+        """Where the run stands once the sites are asked for statistics no more: over, where it needs mean and variance;
+        else it goes on, and how the images look is not known."""
+        if self.normalises:
+            return replace(place, round=STATISTICS_ATTEMPTS)
         return Place(self.algorithm.asks(place.state), 0, place.state, {}, out_of_distribution.of_nobody())
 
     def moved(self, before: Place, after: Place) -> bool:
         """Whether a step changed the model's weights."""
         one, other = self.algorithm.weights(before.state), self.algorithm.weights(after.state)
         return any(not np.array_equal(one[name], other[name]) for name in one)
+
+    @property
+    def least(self) -> int:
+        """How many of all sites a sum over all of them needs."""
+        quorum, many = min(self.plan.quorum, len(self.sites)), len(self.sites)
+        if not self.plan.secure:  # in the clear, the SVM's solver counts out who is missing
+            return quorum
+        return many if self.algorithm.cohort_must_be_whole else max(quorum, threshold(many))
 
     def over(self, place: Place) -> bool:
         """All rounds are done, nothing is left to gain, or no evaluation was better for as long as patience says; or

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from common import refusals
 from common.algorithms import RoundTotal
 from common.errors import ConfigError, QuorumError, SecAggError, WireError
 from common.messages.answer_layout import evaluation
@@ -24,11 +25,13 @@ from common.plans import declarations
 from common.plans.decision import Decision
 from common.plans.evaluated_model import EvaluatedModel
 from common.plans.site_figures import ASKED, SiteFigures
+from common.refusals import RefusedError, final
 from common.storage import tensorfile
 from common.storage.files import write_json
 from common.types import Tensors, prefixed, under
 from server import report
 from server.evaluation import model_store
+from server.report import participation
 from server.results import cross_site, outcome_counts, result_json
 from server.rounds import checkpoint
 from server.rounds.exchange import QuestionExchange, log
@@ -106,10 +109,13 @@ def evaluate(run: Run, transport: ConnectedTransport) -> Callable[[], object]:
         until_there_is_room(partial(progress.save, path, plan.digest))
         until_there_is_room(partial(run.remember, progress.records))
     if not progress.sums:
+        last = progress.records[-1]
+        if len(last.refused) > len(sites) - run.quorum(len(sites)):
+            raise RefusedError(last.refused, len(sites))
+        refused, silent = refusals.sentence(last.refused, len(sites)), ", ".join(last.dropped)
         raise QuorumError(
-            f"no sum of any model: each was asked for {ATTEMPTS} times, and too few sites answered, or they have "
-            "answered for these models together with other sites before. See the log which; evaluate a model with the "
-            "sites that it was trained with."
+            f"no sum of any model: each was asked for {ATTEMPTS} times at most, and too few sites answered. "
+            f"{f'{refused}. ' if refused else ''}{f'Silent: {silent}.' if silent else ''}".strip()
         )
     return partial(_write_result, run, sites, publishing, progress)
 
@@ -150,7 +156,7 @@ def _evaluate_model(
         until_there_is_room(partial(run.begin_round, number))
         total = aggregator.total(question, sites, timeout_s)
         up, down = up + total.bytes_up, down + total.bytes_down
-        if total.sums:
+        if total.sums or len(final(total.refused, same_again=True)) > len(sites) - run.quorum(len(sites)):
             break
     cells = dict(progress.cells)
     if total.sums:
@@ -160,7 +166,7 @@ def _evaluate_model(
         up, down = up + exchange.bytes_up, down + exchange.bytes_down
     record = RoundRecord(
         number, time.monotonic() - started_s, up, down, total.sites, total.dropouts, not total.sums,
-        validation=performance.summary_of_counts(total.sums) if total.sums else {},
+        validation=performance.summary_of_counts(total.sums) if total.sums else {}, refused=dict(total.refused),
     )  # fmt: skip
     sums = {**progress.sums, model.sha256: dict(total.sums)} if total.sums else progress.sums
     return EvaluationProgress(sums, cells, (*progress.records, record))
@@ -184,7 +190,8 @@ def _publish(
 
 
 def _write_result(run: Run, sites: Sequence[str], publishing: Sequence[str], progress: EvaluationProgress) -> None:
-    plan = run.plan.content
+    plan, rounds = run.plan.content, run.rounds()
+    parts = participation.of_rounds(sites, rounds, len(rounds))
     points = {m.sha256: m.threshold for m in plan.models}
     names = {m.sha256: m.name for m in plan.models}
     cells: dict[str, dict[str, Any]] = {m.name: {} for m in plan.models}
@@ -193,7 +200,8 @@ def _write_result(run: Run, sites: Sequence[str], publishing: Sequence[str], pro
     result: dict[str, Any] = {
         "format": result_json.FORMAT,
         "kind": "evaluation",
-        **run.about(sites),
+        **run.about(participation.trainers(parts)),
+        "participation": parts,
         "models": [
             {"name": m.name, "sha256": m.sha256, "kind": m.training.model.kind, "preprocess": m.recipe,
              "shape": list(m.shape), "threshold": m.threshold}
@@ -207,7 +215,7 @@ def _write_result(run: Run, sites: Sequence[str], publishing: Sequence[str], pro
             "all": {names[model]: cross_site.cell(counts, points[model]) for model, counts in progress.sums.items()},
         },
         "counts": {names[m]: outcome_counts.of_sum(counts, points[m]) for m, counts in progress.sums.items()},
-        "rounds": (rounds := run.rounds()),
+        "rounds": rounds,
         "cost": result_json.cost(rounds),
         "secure_aggregation": result_json.sums_over(len(sites)),
         "release": plan.release,

@@ -52,6 +52,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 def _export(options: argparse.Namespace) -> int:
     from server.export.model_card import CardTerms
     from server.export.package import SigningPublisher, draw_up, export, publisher_key
+    from server.report.sentences import trainers
 
     folder = result_folder(options.home, options.run)
     own_countries = dict(_country(argument) for argument in options.country)
@@ -63,7 +64,8 @@ def _export(options: argparse.Namespace) -> int:
         print(_written(export(folder, publisher, terms, onnx=options.onnx), options.out))
         return 0
     home = Home.at(options.home)
-    catalogue_countries = Catalogue(home).countries((read_json(folder / "result.json") or {"sites": ()})["sites"])
+    result = read_json(folder / "result.json")
+    catalogue_countries = Catalogue(home).countries(trainers(result) if result else ())
     publisher = SigningPublisher(home.pins.federation, (), home)
     terms = CardTerms(options.intended, options.licence, catalogue_countries | own_countries)
     document, members = draw_up(folder, publisher, terms, onnx=options.onnx)

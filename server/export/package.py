@@ -57,7 +57,7 @@ def publisher_key(path: Path) -> Ed25519PrivateKey:
 
 
 def export(folder: Path, publisher: SigningPublisher, terms: CardTerms, *, onnx: bool = False) -> bytes:
-    """The package of the run in a folder, signed by the keys that the publisher has at hand, which are all: `draw_up`."""
+    """The package of the run in a folder, signed by a publisher who has all keys at hand: see `draw_up`."""
     document, members = draw_up(folder, publisher, terms, onnx=onnx)
     return pack_package(sign_document("package", document.content, publisher.keys).encode(), members)
 
@@ -78,8 +78,8 @@ def draw_up(
     result, (arrays, header) = read_json(folder / "result.json"), _model(folder)
     if result is None:
         raise RunError(f"{folder}: no result.json. A run is exported when it has finished.")
-    if strangers := sorted(set(terms.countries) - set(result["sites"])):
-        raise ConfigError(f"--country {strangers[0]}=…: no site of this run; it has {', '.join(result['sites'])}.")
+    if strangers := sorted(set(terms.countries) - set(trainers := sentences.trainers(result))):
+        raise ConfigError(f"--country {strangers[0]}=…: trained nothing in this run; {', '.join(trainers)} did.")
     fields = _content(result, arrays, header, publisher, terms)
     try:
         content = PackageContent.model_validate(fields | {"members": {}})
@@ -173,7 +173,7 @@ def _provenance(result: Mapping[str, Any], publisher: SigningPublisher) -> dict[
     fields = {
         "kind": "synthetic" if synthetic else "simulation" if is_simulated else "federation",
         "run": result["name"],
-        "sites": list(result["sites"]),
+        "sites": sentences.trainers(result),
         "release": result["release"],
         "code": result["code"],
         "weights": result["seeds"][0]["weights_sha256"] if is_simulated else result["weights_sha256"],

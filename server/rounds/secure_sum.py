@@ -13,9 +13,10 @@ A site that drops out after the others have masked for it leaves its masks in th
 shares of what removes just those, so that the total is over whoever stayed; `common/secagg` has the whole protocol, and
 docs/secure-aggregation.md the argument for it.
 
-Silence at any of these steps is a dropout, and so is a message that cannot be used. Where too few are left, nothing is
-unmasked, and the total is empty. The coordinator holds no secret: all that it could tell is in the transcript. Nor does
-it hold vectors: each is added as it comes, so its memory does not grow with the number of sites.
+Silence at any of these steps is a dropout, and so is a message that cannot be used; a refusal is noted, with its code.
+Where too few are left, nothing is unmasked, and the total is empty. The coordinator holds no secret: all that it could
+tell is in the transcript. Nor does it hold vectors: each is added as it comes, so its memory does not grow with the
+number of sites.
 """
 
 import logging
@@ -35,6 +36,7 @@ from common.messages import answer_layout
 from common.messages.answer_layout import exchanges
 from common.messages.transport import Request, Transport
 from common.models import Model
+from common.refusals import sentence
 from common.secagg import KeyPeriod, KeyPeriodOpening, QuestionKind, RoundOpening, propose
 from common.secagg.audit import TranscriptAccount
 from common.secagg.key_period_messages import Directory
@@ -81,7 +83,7 @@ class SecureSum:
     _slot: int = 0
     """The next question's number within the key period."""
     _silent: frozenset[str] = frozenset()
-    """Sites that were silent since the last round."""
+    """Sites that were missing in a step since the last round."""
     _former_members: frozenset[str] = frozenset()
     """Sites that were members when the run began, and are none any more; they do not come back within a run."""
     _auditors: Auditors | None = field(init=False, default=None)
@@ -112,12 +114,15 @@ class SecureSum:
         except (QuorumError, ShareError) as error:
             log.warning("round %d, %s: %s", request.round, request.kind, error)
         contributors = tuple(sorted(exchange.contributors))
-        self._silent = frozenset(exchange.silent | set(cohort) - exchange.responders)
-        self._inform_auditors(exchange.responders - exchange.silent, None, exchange)
+        self._silent = frozenset(exchange.missing | set(cohort) - exchange.responders)
+        self._inform_auditors(exchange.responders - exchange.missing, None, exchange)
         if self._auditors:
             self._auditors.discard_transcripts(before=number("train", request.round))
-        dropped = tuple(sorted(set(cohort) - set(contributors)))
-        return RoundTotal(sums, contributors, dropped, exchange.bytes_up, exchange.bytes_down)
+        refused = {site: exchange.refused[site] for site in sorted(set(exchange.refused) - set(contributors))}
+        if refused:
+            log.warning("round %d, %s: %s", request.round, request.kind, sentence(refused, len(cohort)))
+        dropped = tuple(sorted(set(cohort) - set(contributors) - set(refused)))
+        return RoundTotal(sums, contributors, dropped, exchange.bytes_up, exchange.bytes_down, refused)
 
     def _recorded(self, request: Request) -> TranscriptAccount | None:
         """What became of a question that an earlier process asked: it is not asked again."""

@@ -75,8 +75,7 @@ def submit(home: Home, plan: RunPlan, options: argparse.Namespace) -> int:
 
 def _finish_plan(home: Home, request: SigningRequest, rest: Rest) -> str:
     keep_voucher(home, request)
-    paper = request.paper("plan")
-    assert paper is not None  # `submit` put it there
+    (paper,) = (paper for paper in request.papers if paper.kind == "plan")
     plan = RunPlan.load_verified(paper.file, home.pins)
     run = Run.begin(home, plan, float(rest["wait_s"]))
     models = f" to evaluate {', '.join(model.name for model in plan.content.models)}" if plan.content.models else ""

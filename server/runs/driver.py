@@ -8,22 +8,26 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
+from common import refusals
 from common.algorithms.course import Course
 from common.errors import ConsiliumError
 from common.messages.transport import Transport
 from common.metrics import performance
 from common.models import build
+from common.refusals import RefusedError
 from common.storage import tensorfile
 from common.storage.files import write_json
 from server import report
+from server.report import participation
 from server.results import outcome_counts, result_json
 from server.rounds import checkpoint, loop
 from server.rounds.loop import LoopState
 from server.rounds.secure_sum import make_secure
 from server.rounds.transcripts import Transcripts
+from server.runs import run_refusals
 from server.runs.run import Run
 
 log = logging.getLogger("consilium")
@@ -61,8 +65,8 @@ def carry_out(run: Run, transport: ConnectedTransport, workload: Workload = trai
         until_there_is_room(lambda: run.home.log.record("run", "begun", plan=run.name))
         until_there_is_room(workload(run, transport))
     except ConsiliumError as error:
-        log.error("run %s failed: %s", run.name, error)
-        reason = str(error)
+        reason = error.explained(run_refusals.words(run)) if isinstance(error, RefusedError) else str(error)
+        log.error("run %s failed: %s", run.name, reason)
         until_there_is_room(lambda: run.end("failed", reason))
     else:
         until_there_is_room(lambda: run.end("finished"))
@@ -102,11 +106,11 @@ def _rounds(run: Run, transport: ConnectedTransport) -> TrainingOutcome:
         run.forget_rounds()
         wait_for_quorum(run, transport, quorum, whole_s)
         state = loop.begin(course, aggregator)
-    if run.last_round == state.round and not course.over(state.place):
+    if run.last_round == state.round and not loop.is_over(course, state):
         log.warning("round %d was begun when the coordinator ended; nothing is trained in it again", state.round)
         aggregator.lost_round = state.round
     state = save(state)  # what was asked before the first round would not be answered again
-    while not course.over(state.place):
+    while not loop.is_over(course, state):
         _pause(state)
         wait_for_quorum(run, transport, quorum, whole_s)
         until_there_is_room(lambda number=state.round: run.begin_round(number))  # type: ignore[misc]
@@ -158,6 +162,8 @@ def until_there_is_room(write: Callable[[], object]) -> None:
 
 def _write_result(run: Run, outcome: TrainingOutcome) -> None:
     plan, state = run.plan.content, outcome.state
+    parts = participation.of_rounds(outcome.sites, rounds := run.rounds(), state.best_round)
+    trainers = participation.trainers(parts)
     threshold = performance.operating_point(state.best_counts, plan.training.operating_point)
     about = {
         "model": plan.training.model_for(plan.training.seeds[0]).model_dump_json(),
@@ -165,7 +171,7 @@ def _write_result(run: Run, outcome: TrainingOutcome) -> None:
         "labels": "\n".join(plan.labels),
         "shape": "×".join(map(str, plan.shape)),
         "threshold": repr(threshold),
-        "origin": f"{len(outcome.sites)} sites of {plan.consortium}, data set {plan.dataset}, plan {run.plan.digest}",
+        "origin": f"{len(trainers)} sites of {plan.consortium}, data set {plan.dataset}, plan {run.plan.digest}",
     }
     result_json.save_model(
         run.folder / "model.safetensors",
@@ -178,8 +184,12 @@ def _write_result(run: Run, outcome: TrainingOutcome) -> None:
     sha = hashlib.sha256(tensorfile.pack(state.best, {})).hexdigest()
     result: dict[str, Any] = {
         "format": result_json.FORMAT,
-        **run.about(outcome.sites),
-        "rounds": (rounds := run.rounds()),
+        **run.about(trainers),
+        "participation": parts,
+        "statistics": asdict(state.statistics) if state.statistics else None,
+        "likeness": result_json.likeness(plan.training.likeness, state.place.appearance),
+        "ended": refusals.sentence(state.refused, len(outcome.sites), run_refusals.words(run)),
+        "rounds": rounds,
         "cost": result_json.cost(rounds),
         "best_round": state.best_round,
         "validation": performance.summary_of_counts(state.best_counts) if state.best_counts else {},

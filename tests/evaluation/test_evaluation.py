@@ -25,6 +25,7 @@ from common.package import load_verified_package
 from common.plans import declarations
 from common.plans.plan import RunPlan
 from common.plans.site_figures import ASKED
+from common.trust.documents import sign_document
 from common.types import Tensors, under
 from server.comparison import comparison_page
 from server.evaluation import commands, evaluate, model_store
@@ -133,7 +134,8 @@ def drawn_up(consortium: Consortium, *models: str, **options: str) -> RunPlan:
         "root": None,
         "fingerprint": None,
     }
-    plan = commands.draw_up(consortium.home, Namespace(models=models, **told | options))
+    drawn = commands.draw_up(consortium.home, Namespace(models=models, **told | options))
+    plan = RunPlan(drawn.content, sign_document("plan", drawn.document.content, consortium.roots))
     for site in consortium.sites.values():
         PlanInbox(site).take_plan(plan.document.encode())
     return plan

@@ -27,7 +27,7 @@ from common.config import Config, Federation
 from common.errors import ConfigError, QuorumError
 from common.messages import wire
 from common.messages.answer_layout import exchanges
-from common.messages.transport import NONE, InMemory, Misfortunes, Request, Transport
+from common.messages.transport import NONE, InMemory, Misfortunes, Refusal, Request, Transport
 from common.models import build
 from common.storage import tensorfile
 from common.trust.enrolment import simulated_consortium
@@ -166,7 +166,9 @@ def test_only_bytes_of_our_own_format_travel(tmp_path: Path) -> None:
         decode(records.unpack(content))
 
 
-def test_a_site_that_fails_is_silent_and_its_reason_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_site_that_fails_is_silent_and_one_that_refuses_gives_its_code(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     config = load(tmp_path, SVM)
     honest = site_edge.simulated_app(config, 1, ENROLLED)
 
@@ -189,7 +191,7 @@ def test_a_site_that_fails_is_silent_and_its_reason_is_logged(tmp_path: Path, ca
         assert time.monotonic() - started < 30
         over.release()
         assert "Osaka: a reply that cannot be used" in caplog.text
-        assert not list(transport.exchange({"Lisbon": Request("images", 0)}, 10.0))
+        assert list(transport.exchange({"Lisbon": Request("images", 0)}, 10.0)) == [("Lisbon", Refusal("plaintext"))]
         assert "Lisbon: asked for 'images' in the clear" in caplog.text
         time.sleep(1.0)  # the late reply to the first request comes in, and is not taken for one to the second
         assert [site for site, _ in transport.exchange(good, 5.0)] == ["Lisbon"]

@@ -21,7 +21,7 @@ from client.home import Home as Hospital
 from client.plans.inbox import PlanInbox
 from client.training import hospital_site
 from common.messages import wire
-from common.messages.transport import Request
+from common.messages.transport import Refusal, Request
 from common.plans.plan import RunPlan
 from common.storage import tensorfile
 from common.storage.files import write_json
@@ -127,7 +127,7 @@ def test_a_request_in_the_clear_is_answered_by_no_hospital(tmp_path: Path) -> No
     consortium = Consortium(tmp_path)
     run = consortium.begun(consortium.plan(tree=CNN))
     weights = prefixed("weights", {"a": np.zeros(2, np.float32)})
-    assert refused(consortium, run.plan.digest, Request("train", 0, weights)) == dict.fromkeys(NAMES, "POLICY")
+    assert refused(consortium, run.plan.digest, Request("train", 0, weights)) == dict.fromkeys(NAMES, "plaintext")
 
 
 def test_a_run_whose_member_was_suspended_fails_and_says_so(tmp_path: Path) -> None:
@@ -150,9 +150,11 @@ def refused(consortium: Consortium, digest: str, request: Request = PRESENT) -> 
     looks = list[ExchangeProgress]()
     with hospitals(consortium) as grid:
         transport = FlowerTransport(grid, nodes(consortium, grid), digest, on_progress=looks.append)
-        answered = [site for site, _ in transport.exchange(dict.fromkeys(NAMES, request), 10.0)]
-    assert set(answered) | set(looks[-1].refused) == set(NAMES)
-    return dict(looks[-1].refused)
+        outcomes = dict(transport.exchange(dict.fromkeys(NAMES, request), 10.0))
+    assert outcomes.keys() == set(NAMES)
+    told = {site: outcome.code for site, outcome in outcomes.items() if isinstance(outcome, Refusal)}
+    assert told == looks[-1].refused
+    return told
 
 
 def changed(consortium: Consortium, **told: object) -> RunPlan:
@@ -207,7 +209,7 @@ def lisbon_edited(site: Hospital, edit: Callable[[dict[str, Any]], object]) -> N
 
 
 EDITS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
-    "another-sites-name": (lambda told: told.update(site="Nairobi"), "IDENTITY"),
+    "another-sites-name": (lambda told: told.update(site="Nairobi"), "swapped-key"),
     "another-sites-images": (lambda told: told["datasets"]["chest"].update(take="Quito"), "CONFIG"),
     "images-that-moved": (lambda told: told["datasets"]["chest"].update(data=MOVED, take=None), "CONFIG"),
     "no-images": (lambda told: told.update(datasets={}), "PLAN"),
@@ -234,7 +236,7 @@ def test_a_suspended_hospital_that_has_heard_of_it_answers_no_more(tmp_path: Pat
     plan = changed(consortium)
     membership.revoke(consortium.home, "Lisbon", consortium.roots)
     consortium.roster()
-    assert refused(consortium, plan.digest) == {"Lisbon": "IDENTITY"}
+    assert refused(consortium, plan.digest) == {"Lisbon": "swapped-key"}
 
 
 def test_the_coordinator_learns_the_code_of_an_error_and_never_its_text(
@@ -263,9 +265,9 @@ def test_the_coordinator_learns_the_code_of_an_error_and_never_its_text(
 def test_a_node_that_has_no_site_says_so_in_its_own_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with grid_of({0: site_edge.app}) as grid, caplog.at_level(logging.WARNING, "consilium"):
         transport = FlowerTransport(grid, {"Lisbon": next(iter(grid.get_node_ids()))}, "0" * 64)
-        assert not list(transport.exchange({"Lisbon": PRESENT}, 10.0))
+        assert list(transport.exchange({"Lisbon": PRESENT}, 10.0)) == [("Lisbon", Refusal("CONFIG"))]
     assert 'expected home="FOLDER"' in caplog.text
     with grid_of({0: site_edge.app}, {0: {"home": str(tmp_path)}}) as grid:
         transport = FlowerTransport(grid, {"Lisbon": next(iter(grid.get_node_ids()))}, "0" * 64)
-        assert not list(transport.exchange({"Lisbon": PRESENT}, 10.0))
+        assert [outcome for _, outcome in transport.exchange({"Lisbon": PRESENT}, 10.0)] == [Refusal("CONFIG")]
     assert "is not known here" in caplog.text or "no site.yaml" in caplog.text
