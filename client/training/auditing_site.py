@@ -214,7 +214,7 @@ def _question(course: Course, place: Place) -> bytes:
 
 def _asks(course: Course, place: Place) -> tuple[str, bytes]:
     request = course.request(place)
-    return answer_layout.question_kind(request), answer_layout.question(request)
+    return request.kind, answer_layout.question(request)
 
 
 def _difference(own_request: Request, request: Request) -> str:

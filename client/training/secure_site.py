@@ -116,10 +116,10 @@ class SecuredSite:
         question_request = question_in(request)
         question = answer_layout.question(question_request)
         self._keeper.open(bytes_in(request, MESSAGE), question, self.clock())
-        if (announced := self._keeper.participant.state.round.kind) != answer_layout.question_kind(question_request):
+        if (announced := self._keeper.participant.state.round.kind) != question_request.kind:
             raise PolicyError(
                 "changed-question",
-                f"a round of '{announced}' that asks for '{answer_layout.question_kind(question_request)}'.",
+                f"a round of '{announced}' that asks for '{question_request.kind}'.",
             )
         settled = _settled(state)
         contribution, after = self.site.contribute(question_request, settled)

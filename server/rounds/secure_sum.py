@@ -185,7 +185,7 @@ class SecureSum:
             QuorumError: too few are left.
             ShareError: the shares do not fit together.
         """
-        name, question = answer_layout.question_kind(request), answer_layout.question(request)
+        name, question = request.kind, answer_layout.question(request)
         opening = RoundOpening(period, self._slot, name, question)
         self._slot += 1  # before anything is sent: a slot's masks hide one vector, and none are used twice
         with self._spool(request, opening) as spool:
@@ -221,6 +221,6 @@ def make_secure(
     """
     shape, classes = about
     # A share of the sites is another cohort each round, and keys are for one cohort.
-    questions = 2 * config.federation.rounds + 1 if config.federation.fraction == 1 else 1
+    questions = 3 * config.federation.rounds + 1 if config.federation.fraction == 1 else 1
     layouts = partial(exchanges, config, model, shape, classes)
     return SecureSum(transport, consortium, layouts, digest, min(questions, config.federation.epoch_rounds))
