@@ -1,6 +1,5 @@
 """What the coordinator knows better of a refusal than its code says: with whom the question was answered before."""
 
-from common.storage.files import read_json
 from server.runs.run import Run
 
 
@@ -13,20 +12,21 @@ def words(run: Run) -> dict[str, str]:
 def _asked_others(run: Run) -> Run | None:
     """The newest earlier run that asked other sites the same, as far as plans tell: none where nothing fits."""
     plan, cohort = run.plan.content, set(run.state.cohort)
-    models = {model.sha256 for model in plan.models}
     for other in reversed(list(Run.all(run.home))):
         content = other.plan.content
         if other.name == run.name or content.made_s > plan.made_s or set(other.state.cohort) in (cohort, set()):
             continue
-        if models & _models(other) if models else _asks_alike(run, other):
+        if (_looks_at if plan.models else _asks_alike)(run, other):
             return other
     return None
 
 
-def _models(run: Run) -> set[str]:
-    """SHA-256 of the models that a run looked at last: those that it evaluates, or the one that it trained."""
-    result = read_json(run.folder / "result.json") or {}
-    return {model.sha256 for model in run.plan.content.models} | {str(result.get("weights_sha256"))}
+def _looks_at(run: Run, other: Run) -> bool:
+    """Whether an evaluation is of a model that the other run evaluated, or trained."""
+    models = run.plan.content.models
+    return other.name in {m.name for m in models} or bool(
+        {m.sha256 for m in models} & {m.sha256 for m in other.plan.content.models}
+    )
 
 
 def _asks_alike(run: Run, other: Run) -> bool:

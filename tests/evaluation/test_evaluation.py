@@ -215,7 +215,7 @@ def test_other_weights_than_the_plan_names_are_not_run(consortium: Consortium, m
 
     monkeypatch.setattr(model_store, "arrays", other)
     run, way = evaluated(consortium, model.name)
-    assert (run.state.stage, "no sum of any model" in run.state.why) == ("failed", True)
+    assert (run.state.stage, "5 of 5 refused: other-weights (" in run.state.why) == ("failed", True)
     assert any("expected one of those that the approved plan names" in error for error in way.errors)
     shutil.rmtree(consortium.home.folder / "models")
     monkeypatch.undo()
