@@ -93,5 +93,4 @@ def _aggregator(experiment: Experiment, transport: Transport, secure: _Secure | 
     aggregator = SecureSum(transport, secure.consortium, secure.approvals, layouts)
     if not experiment.transcripts and not config.federation.simulate.auditors:
         return aggregator
-    transcripts = Transcripts(experiment.folder / "transcripts", for_good=experiment.transcripts)
-    return replace(aggregator, transcripts=transcripts)
+    return replace(aggregator, transcripts=Transcripts(experiment.folder / "transcripts"))

@@ -31,7 +31,9 @@ from common.messages.transport import Reply, Request
 from common.plans import binding
 from common.plans import lineage as lineages
 from common.plans.approvals import Approvals
-from common.secagg.audit import TranscriptAccount, read_frames, replay_transcript
+from common.secagg.audit import replay_transcript
+from common.secagg.transcript import read_frames
+from common.secagg.transcript_reading import TranscriptAccount
 from common.types import Tensors, prefixed, under
 
 log = logging.getLogger("consilium")
@@ -234,7 +236,8 @@ class AuditingSite:
     def _most_bytes(self, sites: int) -> int:
         layouts = [exchange.layout for exchange in self.secured.binding.question_kinds(sites).values()]
         vector = max(layout.length * layout.dtype.itemsize for layout in layouts)
-        return ROOM_BYTES + sites * (vector + ROOM_A_SITE_BYTES)
+        # The sum with its carries is 1.25 vectors; beside it, at worst, a vector of each site that gave no sketch.
+        return ROOM_BYTES + 2 * vector + sites * (vector + ROOM_A_SITE_BYTES)
 
     def _missing_transcript(self, request: Request) -> PolicyError:
         return PolicyError(
@@ -257,7 +260,7 @@ def _question(course: Course, place: Place) -> bytes:
 
 def _asks(course: Course, place: Place, lineage: bytes) -> tuple[str, bytes]:
     request = course.request(place)
-    return answer_layout.question_kind(request), lineages.question(request, lineage)
+    return request.kind, lineages.question(request, lineage)
 
 
 def _difference(own_request: Request, request: Request) -> str:

@@ -20,6 +20,7 @@ from client.training.auditing_site import AuditingSite
 from client.training.question_ledger import Ledger
 from client.training.run_binding import RunBinding
 from client.training.secure_site import SecuredSite, question_in
+from client.training.sent_vector import VectorFile
 from client.training.site import Site
 from client.training.site_storage import SealedStateFile
 from common.algorithms.course import Course
@@ -43,6 +44,25 @@ class SimulatedState(Protocol):
     def write(self, name: str, content: bytes) -> None:
         """Replace the byte string of this name."""
         ...
+
+
+@dataclass(frozen=True)
+class SimulatedVector:
+    """The masked vector that a simulated site sent last, in what the simulation keeps."""
+
+    state: SimulatedState
+
+    def keep(self, vector: bytes | memoryview) -> None:
+        """As `SentVector.keep`."""
+        self.state.write("masked", bytes(vector))
+
+    def load(self) -> bytes:
+        """As `SentVector.load`."""
+        return self.state.read("masked") or b""
+
+    def drop(self) -> None:
+        """As `SentVector.drop`."""
+        self.state.write("masked", b"")
 
 
 @dataclass(frozen=True)
@@ -97,14 +117,16 @@ class NodeSite:
             store = SealedStateFile(self.room / "state", self.enrolment.sealing_key)
             ledger, home = question_ledger.in_folder(self.home), Home(self.home)
             secured = SecuredSite(
-                self.site, self.enrolment, self.binding, store, ledger, newest=lambda: home.roster.version
-            )
+                self.site, self.enrolment, self.binding, store, ledger, VectorFile(self.room / "masked"),
+                newest=lambda: home.roster.version,
+            )  # fmt: skip
         else:
             ledger = Ledger(
                 lambda: simulated_state.read("ledger") or b"",
                 lambda records: simulated_state.write("ledger", (simulated_state.read("ledger") or b"") + records),
             )
-            secured = SecuredSite(self.site, self.enrolment, self.binding, _SimulatedStore(simulated_state), ledger)
+            simulated = _SimulatedStore(simulated_state), ledger, SimulatedVector(simulated_state)
+            secured = SecuredSite(self.site, self.enrolment, self.binding, *simulated)
         if self.before:  # there is no course to follow where nothing is trained
             return self.before(secured)
         return AuditingSite(secured, self.course, self.room).answer if self.enrolment.audit else secured.answer

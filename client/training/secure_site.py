@@ -21,6 +21,7 @@ import numpy as np
 from client.training import question_ledger
 from client.training.question_ledger import Ledger
 from client.training.run_binding import RunBinding
+from client.training.sent_vector import SentVector, VectorInMemory
 from client.training.site import Site
 from common.errors import PolicyError, StageError, WeightsError, WireError
 from common.messages import answer_layout
@@ -54,6 +55,7 @@ class SecuredSite:
         ledger: what it has answered, in all runs.
         clock: seconds since 1970.
         newest: version of the newest roster that this site has seen, from wherever.
+        sent: where the masked vector lies until its round is over.
     """
 
     site: Site
@@ -61,6 +63,7 @@ class SecuredSite:
     binding: RunBinding
     store: StateStore = field(default_factory=StateInMemory, repr=False)
     ledger: Ledger = field(default_factory=question_ledger.in_memory, repr=False)
+    sent: SentVector = field(default_factory=VectorInMemory, repr=False)
     clock: Callable[[], float] = time.time
     newest: Callable[[], int] = lambda: 0
     keeper: DurableParticipant = field(init=False, repr=False)
@@ -117,8 +120,7 @@ class SecuredSite:
         asked, start = question_in(request), bytes_in(request, MESSAGE)
         question = lineages.question(asked, _lineage_in(request) if lineage is None else lineage)
         opened = self.keeper.participant.open(start, question, self.clock())  # refused before any work is done
-        kind = answer_layout.question_kind(asked)
-        if opened.state.round.kind != kind:
+        if opened.state.round.kind != (kind := asked.kind):
             raise PolicyError("changed-question", f"{self.name}: a round of '{opened.state.round.kind}' asks '{kind}'.")
         settled = _settled(state)
         contribution, after = self.site.contribute(asked, settled)
@@ -134,7 +136,9 @@ class SecuredSite:
 
         def open_and_submit(participant: Participant) -> PendingMessage:
             confirm()
-            return participant.open(start, question, self.clock()).submit(words)
+            pending = participant.open(start, question, self.clock()).submit(words)
+            self.sent.keep(words.data.cast("B"))  # before the state that names it by its hash
+            return pending
 
         message = self.keeper.step(open_and_submit)
         keys = np.frombuffer(b"".join(self.binding.answer_keys(asked)), np.uint8)
@@ -143,11 +147,11 @@ class SecuredSite:
         return message, {**settled, **prefixed(ASKED, note), **pending}
 
     def agree(self, request: Request, state: Tensors) -> tuple[Buffer, Tensors]:
-        """Sign whose vectors make the sum, if the same was not told over others before."""
+        """Sign whose vectors make the sum, if the same was not told over others before, and the sketch of the own."""
         message = bytes_in(request, MESSAGE)
 
         def sign(participant: Participant) -> PendingMessage:
-            pending = participant.agree(message)
+            pending = participant.agree(message, self.sent.load())
             keys, over = self._told(pending.participant, state)
             self.ledger.refuse_other(keys, over, self.name)
             return pending
@@ -168,6 +172,7 @@ class SecuredSite:
 
         with self.ledger.held():
             released = self.keeper.step(unmask)
+        self.sent.drop()
         return released, under(PENDING, state) or state
 
     def follow(self, request: Request, state: Tensors) -> tuple[Buffer, Tensors]:

@@ -8,6 +8,8 @@ from common.secagg import ParticipantState
 from common.storage import file_lock, tensorfile
 from common.trust.keys import seal_state, unseal_state
 
+PROTOCOL_1 = b"CSA1"
+
 
 @dataclass(frozen=True)
 class SealedStateFile:
@@ -21,15 +23,16 @@ class SealedStateFile:
         tensorfile.write_atomically(self.path, seal_state(state.encode(), self.key))
 
     def load(self) -> ParticipantState:
-        """As it was recorded last; a fresh one where there is none.
+        """As it was recorded last; a fresh one where there is none, or one of release 0.1, whose rounds are over.
 
         Raises:
             IdentityError: for a damaged file, or another site's.
         """
         try:
-            return ParticipantState.decode(unseal_state(self.path.read_bytes(), self.key))
+            content = unseal_state(self.path.read_bytes(), self.key)
         except FileNotFoundError:
             return ParticipantState()
+        return ParticipantState() if content.startswith(PROTOCOL_1) else ParticipantState.decode(content)
 
     def held(self) -> AbstractContextManager[object]:
         """As `StateStore.held`, for all processes of this machine."""

@@ -7,7 +7,6 @@ A site that was silent is shown what it missed before it is asked again, and one
 question on: no site believes a model. So all transcripts of a run stay on disk until it is over.
 """
 
-import logging
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
@@ -18,8 +17,6 @@ from common.messages.transport import Request
 from common.types import Tensors
 from server.rounds.exchange import QuestionExchange
 from server.rounds.transcripts import Transcripts
-
-log = logging.getLogger("consilium")
 
 
 @dataclass

@@ -22,7 +22,7 @@ number of sites.
 import logging
 import time
 from collections.abc import Callable, Collection, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -30,23 +30,21 @@ import numpy as np
 from common.algorithms import RoundTotal
 from common.algorithms.course import number
 from common.errors import QuorumError, ShareError
-from common.messages import answer_layout
 from common.messages.transport import Request, Transport
 from common.plans import binding
 from common.plans import lineage as lineages
 from common.plans.approvals import NAME, Approvals
 from common.refusals import sentence
 from common.secagg import KeyPeriod, KeyPeriodOpening, QuestionKind, RoundOpening, UnmaskedSum
-from common.secagg.audit import TranscriptAccount
-from common.secagg.key_period_messages import Directory
 from common.secagg.key_period_plan import check
-from common.secagg.round_messages import Start
+from common.secagg.transcript_reading import TranscriptAccount
 from common.trust.enrolment import Consortium
 from common.trust.roster import load_verified_roster
 from common.types import Tensors
 from server.rounds.audit_feed import Auditors
 from server.rounds.exchange import QuestionExchange
-from server.rounds.transcripts import Transcripts, TranscriptWriter
+from server.rounds.spool import Spool
+from server.rounds.transcripts import Transcripts
 
 log = logging.getLogger("consilium")
 
@@ -203,22 +201,26 @@ class SecureSum:
             QuorumError: too few are left.
             ShareError: the shares do not fit together.
         """
-        name, question = answer_layout.question_kind(request), self._question(request)
+        name, question = request.kind, self._question(request)
         opening = RoundOpening(period, self._slot, name, question)
         self._slot += 1  # before anything is sent: a slot's masks hide one vector, and none are used twice
-        with self.transcripts.writer(request) if self.transcripts else nullcontext(TranscriptWriter()) as transcript:
-            adverts = Directory(tuple(a.encode() for a in period.adverts.values())).encode()
-            start = Start(opening.slot, name, question).encode()
-            for message in (self.consortium.roster, period.plan.content, adverts, start):
-                transcript.append(message)
+        with self._spool(request, opening) as spool:
             settings = {**request.settings, "asked": request.kind, "lineage": self._lineage_before(request).hex()}
-            exchange.step(opening, "secagg/submit", request.tensors, settings, transcript.append)
-            exchange.step(opening, "secagg/agree", keep=transcript.append)
-            transcript.agree()
-            exchange.step(opening, "secagg/release", keep=transcript.append)
+            exchange.step(opening, "secagg/submit", request.tensors, settings, spool.append)
+            exchange.step(opening, "secagg/agree", keep=spool.append)
+            spool.agree()
+            exchange.step(opening, "secagg/release", keep=spool.append)
+            if spool.file:
+                opening.check_sketches(spool.vector)
             total = opening.total()
         self._note_sum(request, opening.context, total)
         exchange.contributors = set(total.survivors)
         if total.blamed:
-            log.warning("round %d, %s: wrong shares from %s", request.round, name, ", ".join(total.blamed))
+            log.warning("round %d, %s: wrong shares or sketches from %s", request.round, name, ", ".join(total.blamed))
         return period.plan.question_kinds[name].layout.decode(total.words)
+
+    def _spool(self, request: Request, opening: RoundOpening) -> AbstractContextManager[Spool]:
+        """Where the round's messages go as they come."""
+        if self.transcripts is None:
+            return nullcontext(Spool())
+        return self.transcripts.spool(request, opening, self.consortium.roster)

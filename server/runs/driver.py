@@ -89,7 +89,7 @@ def _rounds(run: Run, transport: ConnectedTransport) -> TrainingOutcome:
     layouts = partial(exchanges, training, model, plan.shape, len(plan.labels))
     aggregator = SecureSum(
         transport, run.home.consortium, run.approvals, layouts,
-        transcripts=Transcripts(run.folder / "transcripts", for_good=False, retry=until_there_is_room),
+        transcripts=Transcripts(run.folder / "transcripts", retry=until_there_is_room),
         current_consortium=lambda: run.home.consortium,
     )  # fmt: skip
     quorum = run.quorum
