@@ -3,6 +3,7 @@
 site.yaml            name, data sets, policy; the one file that its engineer edits
 identity, node       private keys, made here; they never leave
 pins.json, roster, authority.crt, address      pinned when the site joined
+roots/               the changes of the consortium's roots since then
 state                what secure aggregation must not forget, sealed
 plans/DIGEST/        plan.json, decision.json, and what the site keeps of that run
 published/           an empty file for every model of which this site has published its figures
@@ -15,6 +16,7 @@ catalogue/           the catalogue as it was seen last, and what this site offer
 """
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -31,7 +33,8 @@ from common.catalogue.offers import DatasetDescription, Origin
 from common.config import Data, Frozen, Sites, Synthetic
 from common.errors import ConfigError
 from common.storage import tensorfile
-from common.trust.enrolment import PURPOSE, Enrolment, read_pins
+from common.trust.enrolment import PURPOSE, Enrolment, keep_root_change, pins_in_force, root_changes
+from common.trust.root_change import RootChange
 from common.trust.roster import Pins, Roster, load_verified_roster
 
 
@@ -171,12 +174,33 @@ class Home:
     @property
     def pins(self) -> Pins:
         """The consortium's roots, whose signatures count."""
-        return read_pins(self.folder / "pins.json")
+        return pins_in_force(self.folder)
 
     @property
     def roster(self) -> Roster:
         """The newest roster that this site has seen."""
-        return load_verified_roster((self.folder / "roster").read_bytes(), self.pins)
+        return self.pins.load_kept(load_verified_roster, (self.folder / "roster").read_bytes())
+
+    @property
+    def root_changes(self) -> list[RootChange]:
+        """The changes of the roots that this site knows, in their order."""
+        return root_changes(self.folder, self.pins.federation)
+
+    def take_root_changes(self, files: Sequence[bytes]) -> None:
+        """Keep every change of the roots that leads on from what is known here; one that does not is passed over.
+
+        Raises:
+            IdentityError: a root has not signed one, old or new.
+            WireError: it is none.
+        """
+        pins = self.pins
+        for change in sorted((RootChange.load_verified(f, pins.federation) for f in files), key=lambda c: c.number):
+            known = {c.number: c for c in self.root_changes}
+            before = known.get(change.number - 1)
+            number, roots = (before.number, before.new) if before else (pins.changes, pins.roots)
+            if change.number not in known and (number + 1, roots) == (change.number, change.old):
+                keep_root_change(self.folder, change)
+                self.log.record("roots change", facts={"number": change.number, "new": change.words[1]})
 
     def take_roster(self, file: bytes) -> Roster:
         """Keep a roster if it is newer than the one that is there.

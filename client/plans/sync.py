@@ -122,8 +122,10 @@ def _take(home: Home, answer: dict[str, Any], new_plan: Callable[[str], None]) -
             base64.b64decode(answer["roster"], validate=True),
             [str(plan).encode() for plan in answer["plans"]],
         )
+        changes = [str(change).encode() for change in answer.get("roots", ())]
     except (KeyError, TypeError, ValueError):
         raise WireError("the coordinator's board is of another release. Bring both sides to one.") from None
+    home.take_root_changes(changes)
     home.take_roster(roster)
     for file in plans:
         try:

@@ -96,14 +96,15 @@ def join(home: Home, welcome: Welcome) -> None:
             f"a welcome for site {welcome.site}, and this is {home.site}, or it has got new keys since. "
             "Ask the coordinator for the one that answers this site's latest request.",
         )
-    if home.has_joined and welcome.pins != home.pins:
+    if home.has_joined and (welcome.pins.federation, welcome.pins.roots) != (home.pins.federation, home.pins.roots):
         raise IdentityError(
             "other-consortium",
             f"a welcome of {welcome.pins.federation} under other roots than this site pinned when it joined "
             f"{home.pins.federation}. For another consortium, make another site's folder: client init NAME --home DIR.",
         )
     newer = home.has_joined and home.roster.version > welcome.roster.version
-    write_pins(home.folder / "pins.json", welcome.pins)
+    if not home.has_joined:
+        write_pins(home.folder / "pins.json", welcome.pins)
     if not newer:
         tensorfile.write_atomically(home.folder / "roster", welcome.roster_file)
     tensorfile.write_atomically(home.authority, welcome.authority.encode())

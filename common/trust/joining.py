@@ -133,6 +133,7 @@ class Welcome:
         """What the roots sign for a site that joins; nobody has yet."""
         content: dict[str, Any] = {"site": site, "identity": identity.hex(), "address": address, "authority": authority}
         content |= {"consortium": pins.federation, "roots": [root.hex() for root in pins.roots]}
+        content["changes"] = pins.changes
         return sign_document("welcome", content | {"roster": roster.digest.hex()}, ())
 
     @staticmethod
@@ -154,7 +155,8 @@ class Welcome:
         document = read_document(file, "welcome")
         content = document.content
         try:
-            pins = Pins(str(content["consortium"]), tuple(bytes.fromhex(root) for root in content["roots"]))
+            roots = tuple(bytes.fromhex(root) for root in content["roots"])
+            pins = Pins(str(content["consortium"]), roots, int(content["changes"]))
             roster, roster_digest = base64.b64decode(json.loads(file)["roster"], validate=True), str(content["roster"])
             site, identity = str(content["site"]), bytes.fromhex(content["identity"])
             address, authority = str(content["address"]), str(content["authority"])
