@@ -7,6 +7,7 @@ tls/                 the consortium's own TLS authority and the gateway's certif
 roots/               changes of who signs, each signed by all old and all new roots
 pins.json, roster    who signs, and the signed list of members; rosters/ has every version
 sites/NAME.json      what each site was admitted with
+rekeys/              the word of members' old keys for their new ones
 runs/NAME/           plan.json, state.json, decisions/, checkpoint, model, result, events, log
 audit/               what was done here, and the key that signs for it; voucher: the roots' word for that key
 live/                what the running processes keep: SuperLink's database, sockets, logs
@@ -168,6 +169,10 @@ class Home:
     def welcome(self, site: str) -> Path:
         """What is sent to a site that was admitted."""
         return self.folder / "welcomes" / f"{site}.welcome"
+
+    def rekeys(self) -> list[bytes]:
+        """What old keys of members said of their new ones."""
+        return [path.read_bytes() for path in sorted((self.folder / "rekeys").glob("*.json"))]
 
     def requests(self) -> dict[str, JoinRequest]:
         """What every site was admitted with, by name; suspended ones too."""

@@ -47,8 +47,11 @@ def _finish_init(home: Home, request: SigningRequest, _: Rest) -> str:
 
 
 def _finish_admit(home: Home, request: SigningRequest, _: Rest) -> str:
-    roster = publish(home, request)
     joins, welcome = JoinRequest.read(request.shown["request"].encode()), request.paper("welcome")
+    if joins.rekey:  # first: no site shall see the roster without it
+        name = f"{joins.site}-{joins.identity.hex()[:16]}.json"
+        tensorfile.write_atomically(home.folder / "rekeys" / name, joins.rekey)
+    roster = publish(home, request)
     if welcome is None or welcome.content["roster"] != roster.digest.hex():
         raise PolicyError("other-roster", f"{request.name}: the roster is another by now. Admit {joins.site} again.")
     tensorfile.write_atomically(home.folder / "sites" / f"{joins.site}.json", joins.file)

@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from client import __main__ as hospital
 from client.home import Home as Hospital
 from client.setup import enrol, preflight
 from common.errors import ConfigError
 from common.trust.cosigning import RootPaper, SigningRequest
-from common.trust.documents import sign_document
-from common.trust.joining import Welcome
+from common.trust.documents import fingerprint, sign_document
+from common.trust.joining import JoinRequest, Welcome
 from common.trust.keys import public_of
+from common.trust.rekey import rekey_paper
 from common.trust.roster import Member, load_verified_roster, parse_roster
 from server.consortium import membership, paper_words, publishing, root_key, signing
 from server.consortium.home import ConsortiumSettings, Home
@@ -261,3 +263,67 @@ def test_a_site_that_was_away_follows_the_chain_and_no_other(
     enrol.join(late, Welcome.read(home.welcome("Quito").read_bytes()))
     late.take_root_changes(board(home))  # who joins after a change is led nowhere by it
     assert late.pins.roots == (public_of(ANA),)
+
+
+# --- another key under a member's name --------------------------------------------------------------------------------
+
+
+def test_no_member_gets_another_key_without_its_old_ones_word(attack: Attack, home: Home, tmp_path: Path) -> None:
+    lisbon, quito = Hospital(tmp_path / "Lisbon"), Hospital(tmp_path / "Quito")
+    membership.admit(home, enrol.begin(quito, "Quito", ""), [ANA, BEN])
+    enrol.join(quito, Welcome.read(home.welcome("Quito").read_bytes()))
+    lisbon.take_roster(home.consortium.roster)
+    before = lisbon.roster
+
+    def given(version: int, *members: Member) -> bytes:
+        return replace(before, version=before.version + version, members=members).sign([ANA, BEN])
+
+    own, eve = Member("Lisbon", before.active["Lisbon"]), Member("Quito", public_of(EVE))
+    by_herself = rekey_paper("Quito", EVE, public_of(EVE)).encode()
+    by_another = rekey_paper("Lisbon", quito.identity, public_of(EVE)).encode()
+    suspended = replace(eve, status="suspended")
+    for what, roster, papers in (
+        ("another key under a member's name", given(1, own, eve), []),
+        ("the same in the new key's own word", given(1, own, eve), [by_herself]),
+        ("the same in another member's word", given(1, own, eve), [by_another]),
+        ("a member suspended under another key, to come back with it", given(1, own, suspended), []),
+        ("a member dropped, to come back with another key", given(1, own), []),
+    ):  # fmt: skip
+        with attack(what, "swapped-key"):
+            lisbon.take_roster(roster, papers)
+        assert lisbon.roster == before
+
+    # its own word, over two steps of which this site saw neither
+    for _ in range(2):
+        membership.admit(home, enrol.rekey(quito, ""), [ANA, BEN], new_keys=True)
+    with attack("a chain that lacks a link", "swapped-key"):
+        lisbon.take_roster(home.consortium.roster, home.rekeys()[:1])
+    lisbon.take_roster(home.consortium.roster, home.rekeys())
+    assert lisbon.roster == home.roster
+
+    # its old key is lost: somebody here telephones
+    (quito.folder / "identity").write_text("damaged", encoding="utf-8")
+    lost = enrol.rekey(quito, "")
+    assert not lost.rekey
+    membership.admit(home, lost, [ANA, BEN], new_keys=True)
+    with attack("a new key whose old one is lost", "swapped-key"):
+        lisbon.take_roster(home.consortium.roster, home.rekeys())
+    accept = ["accept-key", "Quito", "--home", str(lisbon.folder), "--fingerprint"]
+    assert hospital.main([*accept, "12345"]) == 2
+    assert hospital.main([*accept, fingerprint(lost.identity)]) == 0
+    assert lisbon.take_roster(home.consortium.roster, home.rekeys()) == home.roster
+    with attack("yet another, after one was accepted", "swapped-key"):
+        lisbon.take_roster(replace(home.roster, version=99, members=(own, eve)).sign([ANA, BEN]))
+
+
+def test_an_old_keys_word_is_for_its_site_and_the_key_in_the_request(attack: Attack, tmp_path: Path) -> None:
+    site = Hospital(tmp_path / "Lisbon")
+    enrol.begin(site, "Lisbon", "")
+    request = json.loads(enrol.rekey(site, "").file)["content"]
+    for what, paper in {
+        "for another site": rekey_paper("Quito", EVE, site.identity.public_key().public_bytes_raw()),
+        "for another key": rekey_paper("Lisbon", EVE, public_of(ANA)),
+    }.items():
+        changed = sign_document("request", request | {"rekey": paper.to_json()}, [site.identity])
+        with attack(f"an old key's word {what}", "swapped-key"):
+            JoinRequest.read(changed.encode())
