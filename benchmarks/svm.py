@@ -96,7 +96,7 @@ def pooled(C: float, cases: Cases, model: LinearSvm) -> tuple[np.ndarray, np.nda
 
 def objective(model: LinearSvm, weights: dict[str, np.ndarray], cases: Cases) -> np.ndarray:
     penalty = np.square(weights["alpha"]).sum(axis=1) + np.square(weights["intercept"])
-    return np.asarray(penalty / 2 + model.config.C * model.gradient(weights, cases)["loss"][0])
+    return np.asarray(penalty / 2 + model.config.C * model.gradient(weights, cases)["loss"])
 
 
 def run(task: Task, cases: Cases, reference: tuple[np.ndarray, np.ndarray]) -> dict[str, object]:

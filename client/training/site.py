@@ -6,7 +6,7 @@ masked, through `client.training.secure_site.SecuredSite`; in the clear (`Site.a
     statistics  Σx and Σx² of every pixel, how images look     before training, where the run asks for it
     train       model difference, to be weighted by examples   averaging
     evaluate    outcome counts on the site's validation cases  after a round
-    gram, gradient, hessian                                    the SVM's sums
+    gram, loss, gradient, hessian                              the SVM's sums
 
 The state is plain arrays that the site keeps from round to round (SCAFFOLD's control variate); the caller stores it.
 """
@@ -188,6 +188,11 @@ def _gram(site: Site, request: Request, state: Tensors) -> tuple[Contribution, T
     return Contribution(_svm(site).gram(site.ready("train", under("recipe", request.tensors)).images)), state
 
 
+def _loss(site: Site, request: Request, state: Tensors) -> tuple[Contribution, Tensors]:
+    cases = site.ready("train", under("recipe", request.tensors))
+    return Contribution(_svm(site).loss(under("weights", request.tensors), cases)), state
+
+
 def _gradient(site: Site, request: Request, state: Tensors) -> tuple[Contribution, Tensors]:
     cases = site.ready("train", under("recipe", request.tensors))
     return Contribution(_svm(site).gradient(under("weights", request.tensors), cases)), state
@@ -206,6 +211,7 @@ ASKED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "train": (("learning_rate", "seed"), (*WEIGHTS, "moments", "control")),
     "evaluate": ((), (*WEIGHTS, "likeness")),
     "gram": ((), ("recipe",)),
+    "loss": ((), WEIGHTS),
     "gradient": ((), WEIGHTS),
     "hessian": ((), WEIGHTS),
 }
@@ -220,6 +226,7 @@ HANDLERS: dict[str, Handler] = {
     "train": _train,
     "evaluate": _evaluate,
     "gram": _gram,
+    "loss": _loss,
     "gradient": _gradient,
     "hessian": _hessian,
 }

@@ -1,18 +1,21 @@
 """What the round loop drives: an algorithm as pure functions on plain arrays.
 
-One round is `ask -> exchange -> sum -> tell`. A `State` holds everything that a resume needs, so a checkpoint is just
-its arrays, and an algorithm object keeps nothing between calls that it could not work out again from the state.
+One question is `ask -> exchange -> sum -> tell`; a round has one or two. A `State` holds everything that a resume
+needs, so a checkpoint is just its arrays, and an algorithm object keeps nothing between calls that it could not work
+out again from the state.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from numpy.typing import NDArray
 
 from common.messages.transport import Request
 from common.types import Tensors
 
+WorkQuestion = Literal["train", "slope"]
+"""The questions of a round in which sites work on their training cases: `slope` is that for a gradient."""
 State = dict[str, NDArray[Any]]
 """Named arrays (numbers as arrays of shape ()); never changed in place."""
 
@@ -46,12 +49,16 @@ class Algorithm(Protocol):
         """The state before the first round."""
         ...
 
+    def asks(self, state: State) -> WorkQuestion:
+        """Which of a round's two questions comes next; `slope` after a `train` is of the same round."""
+        ...
+
     def ask(self, state: State, round: int) -> Request:
-        """What this round asks of every site of the cohort."""
+        """What is asked next of every site of the cohort."""
         ...
 
     def tell(self, state: State, total: RoundTotal) -> State:
-        """The state after a round; `state` itself stays as it was."""
+        """The state after a question; `state` itself stays as it was."""
         ...
 
     def adopt(self, state: State, question: Request) -> State | None:

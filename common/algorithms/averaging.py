@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from common.algorithms import RoundTotal, State
+from common.algorithms import RoundTotal, State, WorkQuestion
 from common.algorithms.strategies import STRATEGIES, Strategy
 from common.config import Federation
 from common.messages.transport import Request
@@ -40,6 +40,10 @@ class Averaging:
         for name in self._strategy.memory:
             state |= prefixed(name, zeros)
         return state
+
+    def asks(self, state: State) -> WorkQuestion:
+        """Always `train`."""
+        return "train"
 
     def ask(self, state: State, round: int) -> Request:
         """The round's question: train from these weights, with these settings."""

@@ -2,7 +2,8 @@
 
     statistics     sums over the images: Σx and Σx² where the recipe asks for them, and how they look
                    (`common.metrics.out_of_distribution`); again while too few answer
-    train          what `Algorithm.ask` asks in a round
+    train          what `Algorithm.ask` asks in a round: training, or the SVM's second moments or losses
+    slope          the round's second question, where the algorithm has one: the SVM's gradient
     evaluate       the new model, where the round moved it
 
 A run is a walk over places, and `after` is a pure function: the same sums give the same questions, at whichever side.
@@ -31,8 +32,11 @@ from common.types import Tensors, prefixed, under
 STATISTICS_ATTEMPTS = 5
 """How often the sites are asked for the sums behind mean and variance before the run gives up."""
 
+LATER = {"slope": 1, "gradient": 1, "hessian": 1, "evaluate": 2}
+"""Which question of its round it is; all others are the first."""
+
 TrainingT = TypeVar("TrainingT", bound=Training)
-Asks = Literal["statistics", "train", "evaluate"]
+Asks = Literal["statistics", "train", "slope", "evaluate"]
 VOID = RoundTotal({}, (), ())
 """What a question comes to that too few answered."""
 
@@ -86,8 +90,8 @@ class Place:
 
 
 def number(kind: str, round: int) -> int:
-    """The number of a question, by its request's kind: everything but statistics and evaluation is a round's work."""
-    return round if kind == "statistics" else STATISTICS_ATTEMPTS + 2 * round + (kind == "evaluate")
+    """The number of a question, by its request's kind or by what a place asks: a round has up to three."""
+    return round if kind == "statistics" else STATISTICS_ATTEMPTS + 3 * round + LATER.get(kind, 0)
 
 
 def for_one(config: TrainingT) -> TrainingT:
@@ -130,19 +134,20 @@ class Course:
 
     def start(self) -> Place:
         """The place before the first question of a run."""
-        asks: Asks = "statistics" if self.normalises or self.likeness else "train"
-        return Place(asks, 0, self.algorithm.start(), {})
+        state = self.algorithm.start()
+        asks: Asks = "statistics" if self.normalises or self.likeness else self.algorithm.asks(state)
+        return Place(asks, 0, state, {})
 
     def request(self, place: Place) -> Request:
         """The question that comes next."""
         if place.asks == "statistics":
             settings = {"pixels": int(self.normalises), "likeness": int(self.likeness)}
             request = Request("statistics", place.round, settings=settings)
-        elif place.asks == "train":
-            request = self.algorithm.ask(place.state, place.round)
-        else:
+        elif place.asks == "evaluate":
             tensors = prefixed("weights", self.algorithm.weights(place.state))
             request = Request("evaluate", place.round, tensors | prefixed("likeness", place.appearance))
+        else:
+            request = self.algorithm.ask(place.state, place.round)
         tensors = dict(request.tensors) | prefixed("recipe", place.normalisation)
         return replace(request, tensors=tensors, settings=dict(request.settings) | {"recipe": self.fingerprint})
 
@@ -164,21 +169,26 @@ class Course:
         """Where the sum leads; a void total leaves the model as it is."""
         if place.asks == "statistics":
             return self._after_statistics(place, total)
-        following = replace(place, asks="train", round=place.round + 1)
         if place.asks == "evaluate":
-            return replace(following, selection=self._select(place.selection, total.sums))
+            return self._next_round(replace(place, selection=self._select(place.selection, total.sums)))
         state = place.state
         if self._enough(total, self.plan.quorum) or (total.sites and self.algorithm.cohort_must_be_whole):
             state = self.algorithm.tell(state, total)
         trained_place = replace(place, state=state)
+        if place.asks == "train" and self.algorithm.asks(state) == "slope":
+            return replace(trained_place, asks="slope")
         if self.moved(place, trained_place) and self._evaluates(trained_place):
             return replace(trained_place, asks="evaluate")
-        return replace(following, state=state)
+        return self._next_round(trained_place)
+
+    def _next_round(self, place: Place) -> Place:
+        return replace(place, asks=self.algorithm.asks(place.state), round=place.round + 1)
 
     def _after_statistics(self, place: Place, total: RoundTotal) -> Place:
         if self._enough(total, min(self.plan.quorum, len(self.sites))):
             recipe = _normalisation(total) if self.normalises else {}
-            return Place("train", 0, place.state, recipe, under("likeness", total.sums) if self.likeness else {})
+            asks, looks = self.algorithm.asks(place.state), under("likeness", total.sums) if self.likeness else {}
+            return Place(asks, 0, place.state, recipe, looks)
         if place.round + 1 < STATISTICS_ATTEMPTS:
             return replace(place, round=place.round + 1)
         return self.without_statistics(place)
@@ -188,7 +198,7 @@ class Course:
         else it goes on, and how the images look is not known."""
         if self.normalises:
             return replace(place, round=STATISTICS_ATTEMPTS)
-        return Place("train", 0, place.state, {}, out_of_distribution.of_nobody())
+        return Place(self.algorithm.asks(place.state), 0, place.state, {}, out_of_distribution.of_nobody())
 
     def moved(self, before: Place, after: Place) -> bool:
         """Whether a step changed the model's weights."""
@@ -208,9 +218,9 @@ class Course:
         nobody answers with mean and variance."""
         if place.asks == "statistics":
             return place.round >= STATISTICS_ATTEMPTS
-        between, patience = place.asks == "train", self.plan.patience
-        out_of_patience = patience is not None and place.since >= patience
-        return between and (out_of_patience or place.round >= self.plan.rounds or self.algorithm.finished(place.state))
+        out_of_patience = self.plan.patience is not None and place.since >= self.plan.patience
+        done = out_of_patience or place.round >= self.plan.rounds or self.algorithm.finished(place.state)
+        return place.asks != "evaluate" and done
 
     def reached(self, place: Place, number: int) -> Place | None:
         """The place of a later question, if all before it came to nothing; none where the run does not ask it so."""

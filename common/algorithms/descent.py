@@ -29,8 +29,6 @@ class Chosen:
     """float64[rows, d]"""
     objective: Floats
     """float64[rows]"""
-    gradient: Floats
-    """float64[rows, d]"""
     good: Flags
     """bool[rows]: whether it went down enough."""
 
@@ -86,19 +84,19 @@ def aim(gradient: Floats, moves: Floats, changes: Floats, factor: Floats | None)
     return np.asarray(-q)
 
 
-def choose(point: Floats, objective: Floats, gradient: Floats, tried: tuple[Floats, Floats, Floats]) -> Chosen:
-    """The lowest of the tried points of each row.
+def choose(point: Floats, objective: Floats, gradient: Floats, tried: tuple[Floats, Floats]) -> Chosen:
+    """The lowest of the tried points of each row; it takes no gradient but that at the start.
 
     Args:
         point, objective, gradient: where the rows are, float64[rows, d], [rows], [rows, d].
-        tried: the same with an axis of points in front.
+        tried: points and objectives with an axis of points in front.
     """
     rows = np.arange(len(point))
     best = np.argmin(tried[1], axis=0)
-    there, value, slope = tried[0][best, rows], tried[1][best, rows], tried[2][best, rows]
+    there, value = tried[0][best, rows], tried[1][best, rows]
     # Armijo: down by at least a small part of what the slope at the start promises for this step.
     predicted = ((there - point) * gradient).sum(axis=1)
-    return Chosen(there, value, slope, (predicted < 0) & (value <= objective + SUFFICIENT * predicted))
+    return Chosen(there, value, (predicted < 0) & (value <= objective + SUFFICIENT * predicted))
 
 
 def push_memory(memory: Floats, newest: Floats, rows: Flags) -> Floats:

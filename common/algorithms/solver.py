@@ -2,10 +2,14 @@
 
     gather   gram       Σ z zᵀ over the sites, once; factored, it preconditions everything after    (gram-lbfgs)
     place    gradient   loss and gradient where the weights are
-    step     gradient   the same at four step lengths along one direction; the best is taken
+    search   loss       at four step lengths along one direction; the best is taken
+    step     gradient   at the best, where a class moved; then the next search
 
-`newton` asks for `hessian` in place of `gradient`, at one step length, and preconditions with the newest; `lbfgs` goes
-without a preconditioner. All classes move in lockstep, each with its own step and its own memory. (L-BFGS: Nocedal,
+Never more than two gradients lie on one line: with three, the sums of an honest run show single images, since between
+them the summed gradient is linear but for the cases that cross the margin. So losses choose the step.
+
+`newton` asks for `hessian` in place of `gradient`, and preconditions with the newest; `lbfgs` goes without a
+preconditioner. All classes move in lockstep, each with its own step and its own memory. (L-BFGS: Nocedal,
 Math. Comp. 1980; Newton for this loss: Keerthi and DeCoste, JMLR 2005.)
 
 Sums over another set of sites are another function. So a round in which a counted site is silent is thrown away and
@@ -23,9 +27,9 @@ from enum import IntEnum
 
 import numpy as np
 
-from common.algorithms import RoundTotal, State, descent
+from common.algorithms import RoundTotal, State, WorkQuestion, descent
 from common.algorithms.descent import Flags, Floats
-from common.algorithms.solver_steps import checked_sum, step_to_best
+from common.algorithms.solver_steps import checked_sum, found_best, step_to_found
 from common.config import Svm
 from common.errors import ConfigError
 from common.messages.transport import Request
@@ -42,7 +46,7 @@ MEMORY = 30
 """Pairs of moves and gradient changes that L-BFGS remembers."""
 
 STEPS = (0.4, 0.7, 1.0, 1.5)
-"""Step lengths tried in one round, in units of the quasi-Newton step: more vectors up, fewer rounds."""
+"""Step lengths tried in one round, in units of the quasi-Newton step."""
 
 ACTIVE = 0.3
 """Share of the cases taken to be inside the margin, where the Gram matrix stands in for the Hessian."""
@@ -55,19 +59,20 @@ PESSIMISM = 100
 
 
 class SolverStage(IntEnum):
-    """What the next round is for."""
+    """What the next question is for."""
 
     GATHER = 0
     PLACE = 1
-    STEP = 2
+    SEARCH = 2
+    STEP = 3
 
 
 @dataclass(frozen=True)
 class SvmSolver:
     """The solver as an `Algorithm`.
 
-    Requests carry `weights/alpha` float64[points, rows, features] and `weights/intercept` float64[points, rows] (none
-    for `gram`), no settings; the sums that come back are those of `LinearSvm.gram`, `gradient` and `hessian`.
+    Requests carry `weights/alpha` float64[rows, features] and `weights/intercept` float64[rows], for `loss` with an
+    axis of points in front, none for `gram`; no settings. The sums are those of `LinearSvm`'s methods of these names.
 
     Args:
         sites: names of all sites.
@@ -101,21 +106,29 @@ class SvmSolver:
             "point": np.zeros((rows, d)),
             "objective": np.zeros(rows),
             "gradient": np.zeros((rows, d)),
-            "trials": np.zeros((1 if self._newton else len(STEPS), rows, d)),
+            "trials": np.zeros((len(STEPS), rows, d)),
+            "found": np.zeros((rows, d)),
+            "found_objective": np.zeros(rows),
+            "good": np.zeros(rows, np.bool_),
             "missed": np.zeros(len(self.sites), np.int64),
             "counted": np.ones(len(self.sites), np.bool_),
         }
 
+    def asks(self, state: State) -> WorkQuestion:
+        """`slope` where the question is the gradient."""
+        return "slope" if state["stage"] in (SolverStage.PLACE, SolverStage.STEP) else "train"
+
     def ask(self, state: State, round: int) -> Request:
-        """The Gram matrix, or derivatives at the points that this round tries."""
+        """The Gram matrix, the losses where to try, or the gradient where it goes."""
         if state["stage"] == SolverStage.GATHER:
             return Request("gram", round)
-        points = self._trials(state)
-        weights = {"alpha": points[..., :-1].copy(), "intercept": points[..., -1].copy()}
-        return Request("hessian" if self._newton else "gradient", round, prefixed("weights", weights))
+        if state["stage"] == SolverStage.SEARCH:
+            return Request("loss", round, _weights(state["trials"]))
+        point = state["point"] if state["stage"] == SolverStage.PLACE else state["found"]
+        return Request("hessian" if self._newton else "gradient", round, _weights(point))
 
     def tell(self, state: State, total: RoundTotal) -> State:
-        """One round further; after a silence, only the attendance is noted.
+        """One question further; after a silence, only the attendance is noted.
 
         Raises:
             WireError: where the sums are not those that were asked for, or not finite.
@@ -129,23 +142,34 @@ class SvmSolver:
             # changes with the weights; a share of all cases has nearly the same shape, and is summed only once.
             factor = descent.factored(2 * self.config.C * ACTIVE * gram, self._dimension)
             return attended | {"factor": factor[None], "stage": np.array(SolverStage.PLACE, np.int64)}
-        points = self._trials(attended)
-        loss = checked_sum(total.sums, "loss", points.shape[:2])
+        if state["stage"] == SolverStage.SEARCH:
+            return self._searched(attended, total.sums)
+        return self._stepped(attended, total.sums)
+
+    def _searched(self, state: State, sums: Tensors) -> State:
+        """After the losses: on to the gradient where a class moved, else another search with shorter steps."""
+        points = state["trials"]
+        loss = checked_sum(sums, "loss", points.shape[:2])
         # Objective ½ |w|² + C Σ loss: what the sites sum has no C and no ½ |w|², both are added here once.
-        slopes = points + self.config.C * checked_sum(total.sums, "gradient", points.shape)
-        objectives = 0.5 * np.square(points).sum(axis=2) + self.config.C * loss
-        moved = np.ones(self.model.rows, np.bool_)
-        if state["stage"] == SolverStage.PLACE:
-            attended |= {
-                "objective": objectives[0],
-                "gradient": slopes[0],
-                "stage": np.array(SolverStage.STEP, np.int64),
-            }
+        found = found_best(state, (points, 0.5 * np.square(points).sum(axis=2) + self.config.C * loss))
+        if not found["good"].any():
+            return found | self._aimed(found)
+        return found | {"stage": np.array(SolverStage.STEP, np.int64)}
+
+    def _stepped(self, state: State, sums: Tensors) -> State:
+        """After the gradient where the classes are, or where they go: there, with the next points to try."""
+        begins = state["stage"] == SolverStage.PLACE
+        point = state["point"] if begins else state["found"]
+        slope = point + self.config.C * checked_sum(sums, "gradient", point.shape)
+        if begins:
+            loss = checked_sum(sums, "loss", point.shape[:1])
+            objective = 0.5 * np.square(point).sum(axis=1) + self.config.C * loss
+            stepped = state | {"objective": objective, "gradient": slope}
         else:
-            attended, moved = step_to_best(attended, (points, objectives, slopes))
+            stepped = step_to_found(state, slope)
         if self._newton:
-            attended |= {"factor": self._refactored(attended, total, moved)}
-        return attended | self._aimed(attended)
+            stepped["factor"] = self._refactored(state, sums, np.ones_like(state["good"]) if begins else state["good"])
+        return stepped | {"stage": np.array(SolverStage.SEARCH, np.int64)} | self._aimed(stepped)
 
     def adopt(self, state: State, question: Request) -> State | None:
         """The state with the points that were asked, if they are where it would try, but for the last digits.
@@ -154,9 +178,9 @@ class SvmSolver:
         follows from the points themselves and the sums, digit by digit. A coordinator gains nothing by moving a point
         so little: sums are over everybody or nobody.
         """
-        trials = self._trials(state)
+        trials = state["trials"]
         alpha, intercept = (question.tensors.get(f"weights/{name}") for name in ("alpha", "intercept"))
-        if state["stage"] != SolverStage.STEP or alpha is None or intercept is None or alpha.dtype != trials.dtype:
+        if state["stage"] != SolverStage.SEARCH or alpha is None or intercept is None or alpha.dtype != trials.dtype:
             return None
         if (
             alpha.shape != trials[..., :-1].shape
@@ -217,13 +241,9 @@ class SvmSolver:
     def _whole(self, state: State, total: RoundTotal) -> bool:
         return set(self.counted_sites(state)) == set(total.sites)
 
-    def _trials(self, state: State) -> Floats:
-        """The points that a round tries, float64[points, rows, d]."""
-        return state["point"][None] if state["stage"] == SolverStage.PLACE else state["trials"]
-
-    def _refactored(self, state: State, total: RoundTotal, moved: Flags) -> Floats:
+    def _refactored(self, state: State, sums: Tensors, moved: Flags) -> Floats:
         """Newton's preconditioners, one a class: the newest where it moved, float64[rows, d (d + 1) / 2]."""
-        hessian = checked_sum(total.sums, "hessian", (self.model.rows, self._triangle_size))
+        hessian = checked_sum(sums, "hessian", (self.model.rows, self._triangle_size))
         return np.stack(
             [
                 descent.factored(self.config.C * h, self._dimension) if new else state["factor"][row]
@@ -242,6 +262,10 @@ class SvmSolver:
             gain = -0.5 * float(way @ state["gradient"][row])
             finished[row] = PESSIMISM * gain <= self.config.tolerance * state["objective"][row]
             direction[row] = 0.0 if finished[row] else way
-        steps = np.array((1.0,) if self._newton else STEPS)
-        lengths = steps[:, None] * state["scale"]
+        lengths = np.array(STEPS)[:, None] * state["scale"]
         return {"trials": state["point"] + lengths[:, :, None] * direction, "done": finished}
+
+
+def _weights(points: Floats) -> Tensors:
+    """Of a request, from float64[..., rows, d]."""
+    return prefixed("weights", {"alpha": points[..., :-1].copy(), "intercept": points[..., -1].copy()})

@@ -1,9 +1,9 @@
-"""One step of the SVM's solver on its state: every class goes to the best of the points that were tried."""
+"""One step of the SVM's solver on its state: every class to the best of the points tried, then the gradient there."""
 
 import numpy as np
 
 from common.algorithms import State, descent
-from common.algorithms.descent import Flags, Floats
+from common.algorithms.descent import Floats
 from common.errors import WireError
 from common.types import Tensors
 
@@ -11,21 +11,30 @@ SHORTER, SHORTEST = 0.2, 1e-8
 """Factor on the steps after a round in which none was good; below this scale the arithmetic has no more to give."""
 
 
-def step_to_best(state: State, tried: tuple[Floats, Floats, Floats]) -> tuple[State, Flags]:
-    """Every class at the best of its tried points, or with shorter steps where none was good; and which moved."""
-    here = state["point"], state["objective"], state["gradient"]
-    best = descent.choose(*here, tried)
+def found_best(state: State, tried: tuple[Floats, Floats]) -> State:
+    """Where every class goes, by the objectives alone: to the best of its tried points, or nowhere where none was good,
+    with shorter steps from then on. It is there once the gradient is known."""
+    best = descent.choose(state["point"], state["objective"], state["gradient"], tried)
     scale = np.where(best.good, 1.0, SHORTER * state["scale"])
-    after = {
-        "point": np.where(best.good[:, None], best.point, here[0]),
-        "objective": np.where(best.good, best.objective, here[1]),
-        "gradient": np.where(best.good[:, None], best.gradient, here[2]),
-        "moves": descent.push_memory(state["moves"], best.point - here[0], best.good),
-        "changes": descent.push_memory(state["changes"], best.gradient - here[2], best.good),
+    return state | {
+        "found": np.where(best.good[:, None], best.point, state["point"]),
+        "found_objective": np.where(best.good, best.objective, state["objective"]),
+        "good": best.good,
         "scale": scale,
         "done": state["done"] | (scale < SHORTEST),
     }
-    return state | after, best.good
+
+
+def step_to_found(state: State, gradient: Floats) -> State:
+    """Every class where `found_best` said, given the gradients there, float64[rows, d]; who stays keeps its own."""
+    good = state["good"]
+    return state | {
+        "point": state["found"],
+        "objective": state["found_objective"],
+        "gradient": np.where(good[:, None], gradient, state["gradient"]),
+        "moves": descent.push_memory(state["moves"], state["found"] - state["point"], good),
+        "changes": descent.push_memory(state["changes"], gradient - state["gradient"], good),
+    }
 
 
 def checked_sum(sums: Tensors, name: str, shape: tuple[int, ...]) -> Floats:

@@ -6,8 +6,9 @@ objective of a row is LinearSVC's, which penalises the intercept: ½(|α|² + b�
 Everything here is a plain function of weights and cases, so that sums over sites are the sums over the pooled cases:
 
     gram      Σ z zᵀ                       z = (φ(x), 1); no labels in it: one serves every class and every C
-    gradient  Σ h² and Σ -2 h s z          h = max(0, 1 - s f(x)); no C, no penalty in it
-    hessian   the two, and Σ 2 z zᵀ        the last over the cases with h > 0
+    loss      Σ h² at several points       h = max(0, 1 - s f(x)); no C, no penalty in it
+    gradient  Σ h² and Σ -2 h s z          at one point
+    hessian   the two, and Σ 2 z zᵀ        at one point, the last over the cases with h > 0
 
 The model never contains an image. Random Fourier features: Rahimi and Recht, NIPS 2007; cosine and sine of one
 frequency are taken together, the better of that paper's two embeddings (Sutherland and Schneider, UAI 2015).
@@ -132,7 +133,7 @@ class LinearSvm:
 
     def scores(self, weights: Tensors, images: Stack) -> Logits:
         """Decision values float32[n, classes]; for two classes the columns are [-f, f]."""
-        points = self._points(weights)[0]
+        points = self._points(weights)
         parts = [z @ points.T for z, _ in self._batches(images)]
         f = np.concatenate(parts) if parts else np.zeros((0, self.rows))
         return (np.concatenate([-f, f], axis=1) if self.classes == 2 else f).astype(np.float32)
@@ -143,7 +144,7 @@ class LinearSvm:
         Integrated gradients (Sundararajan, Taly and Yan, ICML 2017) by the midpoint rule: the map sums to f(x) - f(0).
         Zero is the average training image where the preprocessing ends in the federated normalisation.
         """
-        alpha = self._points(weights)[0, 0 if self.classes == 2 else label, :-1]
+        alpha = self._points(weights)[0 if self.classes == 2 else label, :-1]
         flat = image.reshape(1, -1)
         steps = (np.arange(_STEPS, dtype=np.float32)[:, None] + 0.5) / _STEPS
         along = self.features.gradient((steps * flat).astype(np.float32), alpha).mean(axis=0) * flat[0]
@@ -161,30 +162,40 @@ class LinearSvm:
             total += z.T @ z
         return {"gram": pack(total), "n": np.array([float(len(images))])}
 
-    def gradient(self, weights: Tensors, cases: Cases) -> Tensors:
-        """Loss and its gradient, at one point or at several.
+    def loss(self, weights: Tensors, cases: Cases) -> Tensors:
+        """The loss alone, at several points: `loss` float64[points, rows], `n` float64[1].
 
         Args:
-            weights: `alpha` float64[rows, features], `intercept` float64[rows]; or an axis of points before both.
-
-        Returns:
-            `loss` float64[points, rows], `gradient` float64[points, rows, features + 1], `n` float64[1]; points = 1
-            where the weights had no such axis.
+            weights: `alpha` float64[points, rows, features], `intercept` float64[points, rows].
         """
-        points = self._points(weights)
-        flat = points.reshape(-1, points.shape[-1])
-        loss, gradient = np.zeros(len(flat)), np.zeros(flat.shape)
+        points = self._points(weights, axes=1)
+        flat, loss = points.reshape(-1, points.shape[-1]), np.zeros(points[..., 0].size)
         for z, part in self._batches(cases.images):
             signs = np.tile(self._signs(cases.labels[part]), len(points))
-            hinge = np.maximum(0.0, 1 - signs * (z @ flat.T))
+            loss += np.square(np.maximum(0.0, 1 - signs * (z @ flat.T))).sum(axis=0)
+        return {"loss": loss.reshape(points.shape[:2]), "n": np.array([float(len(cases))])}
+
+    def gradient(self, weights: Tensors, cases: Cases) -> Tensors:
+        """Loss and its gradient: `loss` float64[rows], `gradient` float64[rows, features + 1], `n` float64[1].
+
+        At one point, never at several: along a line the second difference of the summed gradient is the image of the
+        case that crossed the margin there.
+
+        Args:
+            weights: `alpha` float64[rows, features], `intercept` float64[rows].
+        """
+        point = self._points(weights)
+        loss, gradient = np.zeros(self.rows), np.zeros(point.shape)
+        for z, part in self._batches(cases.images):
+            signs = self._signs(cases.labels[part])
+            hinge = np.maximum(0.0, 1 - signs * (z @ point.T))
             loss += np.square(hinge).sum(axis=0)
             gradient -= 2 * (signs * hinge).T @ z
-        shaped = {"loss": loss.reshape(points.shape[:2]), "gradient": gradient.reshape(points.shape)}
-        return shaped | {"n": np.array([float(len(cases))])}
+        return {"loss": loss, "gradient": gradient, "n": np.array([float(len(cases))])}
 
     def hessian(self, weights: Tensors, cases: Cases) -> Tensors:
-        """What `gradient` gives, and `hessian` float64[rows, d (d + 1) / 2] at the first point, packed as in `gram`."""
-        point = self._points(weights)[0]
+        """What `gradient` gives, and `hessian` float64[rows, d (d + 1) / 2], packed as in `gram`."""
+        point = self._points(weights)
         total = np.zeros((self.rows, point.shape[1], point.shape[1]))
         for z, part in self._batches(cases.images):
             active = self._signs(cases.labels[part]) * (z @ point.T) < 1
@@ -205,21 +216,27 @@ class LinearSvm:
             z[:, :-1] = self.features(flat)
             yield z, part
 
-    def _points(self, weights: Tensors) -> Floats:
-        """float64[points, rows, d] of weights with or without an axis of points."""
+    def _points(self, weights: Tensors, axes: int = 0) -> Floats:
+        """float64[rows, d] of weights, or float64[points, rows, d] where they have an axis of points in front.
+
+        Raises:
+            WeightsError: for other shapes, among them an axis of points where there must be none; for NaN, infinities.
+        """
         shape = (self.rows, self.features.dimension)
         alpha, intercept = weights.get("alpha"), weights.get("intercept")
-        if alpha is None or intercept is None or alpha.shape[-2:] != shape or alpha.shape[:-1] != intercept.shape:
+        fits = alpha is not None and intercept is not None and alpha.ndim == 2 + axes and alpha.shape[axes:] == shape
+        if alpha is None or intercept is None or not fits or alpha.shape[:-1] != intercept.shape:
+            front = "an axis of points, " if axes else ""
             raise WeightsError(
                 f"weights of shapes { {name: value.shape for name, value in weights.items()} } are not this SVM's, "
-                f"expected alpha {shape} and intercept {shape[:1]}. Use the configuration of their training."
+                f"expected {front}alpha {shape} and intercept {shape[:1]}. Use the configuration of their training."
             )
         points = np.concatenate([alpha, intercept[..., None]], axis=-1).astype(np.float64)
         if not np.isfinite(points).all():
             raise WeightsError(
                 "alpha or intercept holds infinite or undefined numbers. Train again, or take a checkpoint."
             )
-        return points.reshape(-1, self.rows, shape[1] + 1)
+        return points
 
     def _signs(self, labels: Labels) -> Floats:
         """±1, float64[n, rows]: whether a case is of the row's class."""

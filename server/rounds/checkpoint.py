@@ -69,7 +69,7 @@ def load(path: Path, sites: tuple[str, ...], digest: str) -> tuple[LoopState, di
             "Resume with the configuration it was started with, or give another --out."
         )
     state = LoopState(
-        place=Place("train", about["round"], *(under(part, tensors) for part in PARTS)),
+        place=Place(about["asks"], about["round"], *(under(part, tensors) for part in PARTS)),
         best=under("best", tensors),
         best_round=about["best_round"],
         best_counts=under("counts", tensors),

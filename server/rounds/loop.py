@@ -91,6 +91,7 @@ class LoopState:
     def header(self) -> dict[str, Any]:
         """The part that is not arrays."""
         return {
+            "asks": self.place.asks,
             "round": self.round,
             "best_round": self.best_round,
             "records": [asdict(r) for r in self.records],
@@ -197,33 +198,34 @@ def _record(place: Place, total: RoundTotal, started_s: float, *, void: bool) ->
 
 
 def run_round(course: Course, aggregator: Aggregator, state: LoopState) -> LoopState:
-    """One round: train, step, evaluate, remember."""
-    started_s, before = time.monotonic(), state.place
-    total = ask(course, aggregator, before)
-    place = course.after(before, total)
-    has_moved = course.moved(before, place)
-    bytes_up, bytes_down = total.bytes_up, total.bytes_down
+    """One round: all its questions, one or two to train and step by, one to evaluate; then remember."""
+    started_s, before, place = time.monotonic(), state.place, state.place
+    work: list[RoundTotal] = []
     counts: Tensors = {}
-    refused, unjudged = refused_for_good(course, before, total), dict[str, str]()
-    if place.asks == "evaluate":
-        evaluation = ask(course, aggregator, place)
-        refused, unjudged = refused_for_good(course, place, evaluation), dict(evaluation.refused)
-        counts = dict(evaluation.sums)
-        bytes_up += evaluation.bytes_up
-        bytes_down += evaluation.bytes_down
-        place = course.after(place, evaluation)
+    refused, unjudged = dict[str, str](), dict[str, str]()
+    bytes_up = bytes_down = 0
+    while place.round == before.round:
+        asked, total = place, ask(course, aggregator, place)
+        bytes_up, bytes_down = bytes_up + total.bytes_up, bytes_down + total.bytes_down
+        refused, place = refused_for_good(course, asked, total), course.after(asked, total)
+        if asked.asks == "evaluate":
+            counts, unjudged = dict(total.sums), dict(total.refused)
+        else:
+            work.append(total)
+    absent = {site for total in work for site in (*total.dropouts, *total.refused)}
+    refusing = {site: code for total in work for site, code in total.refused.items()}
     record = RoundRecord(
         round=before.round,
         seconds=time.monotonic() - started_s,
         bytes_up=bytes_up,
         bytes_down=bytes_down,
-        sites=total.sites,
-        dropped=total.dropouts,
+        sites=tuple(site for site in work[0].sites if site not in absent),
+        dropped=tuple(sorted(absent - set(refusing))),
         # A model that stays as it was although all answered has converged: that round is not void.
-        void=not has_moved and (bool(total.dropouts or total.refused) or not total.sums),
-        train_loss=_train_loss(total),
+        void=not course.moved(before, place) and (bool(absent) or not all(total.sums for total in work)),
+        train_loss=_train_loss(work[0]),
         validation=performance.summary_of_counts(counts) if counts else {},
-        refused=dict(total.refused),
+        refused=refusing,
         unjudged=unjudged,
     )
     after = replace(state, place=place, records=(*state.records, record), refused=refused)

@@ -11,16 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from client.training.secure_site import SealedStateFile, SecuredSite, participant_of
+from client.training.sent_vector import VectorFile
 from common.algorithms import RoundTotal, solver
 from common.config import Config, Federation, Local
 from common.errors import ConfigError, IdentityError, PolicyError
-from common.messages.answer_layout import TRIALS, exchanges, question, question_kind
+from common.messages.answer_layout import TRIALS, exchanges, question
 from common.messages.transport import Answer, Reply, Request
 from common.models import build
 from common.secagg import ParticipantState, audit
-from common.secagg.audit import read_frames
 from common.secagg.fixedpoint import Layout
+from common.secagg.transcript import read_frames
 from common.trust.enrolment import simulated_consortium
+from common.trust.keys import seal_state
 from common.types import Cases, SiteCases, Tensors, prefixed
 from server.rounds import checkpoint, loop
 from server.rounds.transcripts import Transcripts
@@ -183,7 +185,9 @@ def test_the_svms_sums_are_over_everybody_or_nobody() -> None:
 # --- nothing in the clear -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["statistics", "train", "evaluate", "gram", "gradient", "hessian", "images", "secagg"])
+@pytest.mark.parametrize(
+    "kind", ["statistics", "train", "evaluate", "gram", "loss", "gradient", "hessian", "images", "secagg"]
+)
 def test_a_secured_site_answers_nothing_in_the_clear(kind: str) -> None:
     world = World(config(local=SGD))
     request = Request(kind, 0, prefixed("weights", world.model.init(1)), {"recipe": world.pipeline.fingerprint()})
@@ -330,6 +334,9 @@ def test_a_sites_state_lies_sealed_on_its_disk(tmp_path: Path) -> None:
     assert own.load() == ParticipantState()
     own(ParticipantState(key_periods={bytes(16): 7}))
     assert own.load().key_periods == {bytes(16): 7}
+    (tmp_path / "state").write_bytes(seal_state(b"CSA1" + bytes(50), enrolled["a"].sealing_key))
+    assert own.load() == ParticipantState(), "rounds of release 0.1 are over"
+    own(ParticipantState(key_periods={bytes(16): 7}))
     assert b"\x07" * 2 not in (tmp_path / "state").read_bytes()
     with pytest.raises(IdentityError, match="cannot be opened"):
         other.load()
@@ -345,7 +352,8 @@ def test_a_site_that_restarts_between_two_steps_goes_on_from_its_disk(tmp_path: 
 
         def restarted(request: Request, state: Tensors) -> tuple[Reply, Tensors]:
             own = participant_of(enrolled[name], store.load())
-            return SecuredSite(world.site(name), layouts, own, store).answer(request, state)
+            sent = VectorFile(tmp_path / f"{name}-masked")
+            return SecuredSite(world.site(name), layouts, own, store, sent=sent).answer(request, state)
 
         return restarted
 
@@ -357,10 +365,3 @@ def test_a_site_that_restarts_between_two_steps_goes_on_from_its_disk(tmp_path: 
 def test_fewer_than_three_sites_are_told_what_to_do() -> None:
     with pytest.raises(ConfigError, match=r"2 sites, expected 3 .* federation.secure=false"):
         simulated_consortium(["a", "b"], Federation())
-
-
-def test_what_is_asked_names_its_exchange() -> None:
-    one, four = np.zeros((1, 3)), np.zeros((4, 1, 3))
-    assert question_kind(Request("gradient", 0, {"weights/alpha": one})) == "gradient/1"
-    assert question_kind(Request("gradient", 0, {"weights/alpha": four})) == "gradient/4"
-    assert question_kind(Request("gram", 0)) == "gram"

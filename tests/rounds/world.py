@@ -12,6 +12,7 @@ from client.training.secure_site import SecuredSite, participant_of
 from client.training.site import Site
 from common.algorithms.course import Course
 from common.config import Config, Local
+from common.errors import ConsiliumError
 from common.imaging import Pipeline
 from common.messages.answer_layout import exchanges
 from common.messages.transport import Answer, InMemory, Misfortunes, Reply, Request
@@ -59,6 +60,7 @@ class World:
 
     def __init__(self, told: Config, sizes: Mapping[str, int] = FIVE, **misfortune: float) -> None:
         self.config, self.sent = told, list[tuple[str, Request, Reply]]()
+        self.refusals = list[ConsiliumError]()
         self.model: Model = build(told.model, SHAPE, 2)
         self.pipeline = Pipeline(told.preprocess)
         self.parts = {
