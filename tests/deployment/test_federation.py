@@ -214,7 +214,6 @@ def test_a_run_whose_images_are_nowhere_waits_says_so_and_is_stopped(lived: Live
         assert re.search(rf"site-1 +yes, .* cannot take part in {run} .* CONFIG", shown), shown
         why = "error CONFIG there, the site's settings cannot be used: docs/errors.md"
         assert f"Run {run}: 0 of 6 rounds done. Waiting for site-1 ({why})." in shown
-        )
         lived.server("stop", run)
         assert lived.wait(run, 30) == "stopped"
         assert lived.rounds(run) == []
