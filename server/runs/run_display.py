@@ -105,8 +105,8 @@ def _line(run: Run, record: dict[str, Any], rounds: list[dict[str, Any]]) -> str
         text += f", validation AUC {auc:.3f}"
     if record["dropped"] or record.get("refused"):
         text += f", {_absent(run, record)}"
-    if record.get("unjudged"):
-        text += f", not evaluated by all: {_refused(run, record, 'unjudged')}"
+    if unjudged := _refused(run, record, "unjudged"):
+        text += f", the evaluation {unjudged}"
     rest_s = typical_round_s(rounds) * (total - record["round"] - 1)
     return f"{text}, {record['seconds']:.1f} s" + (f", about {duration(rest_s)} left" if rest_s else "")
 
@@ -118,7 +118,10 @@ def _absent(run: Run, record: dict[str, Any]) -> str:
 
 
 def _refused(run: Run, record: dict[str, Any], which: str) -> str:
-    return refusals.sentence(record.get(which, {}), len(run.state.cohort), run_refusals.words(run))
+    refused = {
+        site: code for site, code in record.get(which, {}).items() if which == "refused" or site in record["sites"]
+    }
+    return refusals.sentence(refused, len(run.state.cohort), run_refusals.words(run))
 
 
 def _over(run: Run, console: Console) -> int:
