@@ -36,8 +36,8 @@ class Carried(Frozen):
     """The earlier run's."""
     plan: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     """Digest of its plan."""
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    """Of the arrays (`common.plans.carry`), which come with the approvals."""
+    sha256: tuple[tuple[str, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]], ...]
+    """Of each part of the arrays (`common.plans.carry`), which come with the approvals."""
 
 
 class PlanContent(Frozen):
@@ -111,6 +111,7 @@ class RunPlan:
             "made, ends": f"{time.strftime(day, time.gmtime(content.made_s))}, "
             f"{time.strftime(day, time.gmtime(content.expires_s))}",
             "release": f"{content.release}, code {content.code}",
+            "carries": _described(content.carried),
             "what leaves": "masked vectors; the coordinator learns sums over more than two thirds of the sites",
         }
         lines = [f"{name:12} {value}" for name, value in head.items()]
@@ -120,7 +121,9 @@ class RunPlan:
         return "\n".join(lines) + "\n\n" + yaml.safe_dump(training, sort_keys=False, allow_unicode=True)
 
     @classmethod
-    def from_config(cls, config: Config, roster: Roster, roots: Sequence[Ed25519PrivateKey]) -> Self:
+    def from_config(
+        cls, config: Config, roster: Roster, roots: Sequence[Ed25519PrivateKey], carried: Carried | None = None
+    ) -> Self:
         """A new plan from a configuration that has a section `plan`.
 
         Raises:
@@ -131,12 +134,12 @@ class RunPlan:
         if not config.federation.secure:
             raise ConfigError("federation.secure: false, expected true: it can be switched off in a simulation alone.")
         training = config.model_dump(mode="json", include=set(Training.model_fields))
-        return cls.from_terms(config.plan, Training.model_validate(training), (), roster, roots)
+        return cls.from_terms(config.plan, Training.model_validate(training), (), roster, roots, carried)
 
     @classmethod
     def from_terms(
         cls, terms: PlanTerms, training: Training, models: tuple[EvaluatedModel, ...], roster: Roster,
-        roots: Sequence[Ed25519PrivateKey],
+        roots: Sequence[Ed25519PrivateKey], carried: Carried | None = None,
     ) -> Self:  # fmt: skip
         """A new plan: to train, or where models are given to evaluate these.
 
@@ -158,7 +161,7 @@ class RunPlan:
             consortium=roster.federation, dataset=terms.dataset, purpose=terms.purpose, labels=terms.labels,
             shape=terms.shape, cohort=cohort, training=training, recipe=Pipeline(training.preprocess).fingerprint(),
             release=VERSION, code=code_digest(), made_s=now_s, expires_s=now_s + terms.expires_days * DAY_S,
-            models=models,
+            models=models, carried=carried,
         )  # fmt: skip
         return cls(content, sign_document("plan", content.model_dump(mode="json"), roots))
 
@@ -214,6 +217,14 @@ def _load_verified(file: bytes, pins: Pins) -> RunPlan:
     if content.consortium != pins.federation:
         raise PlanError(f"a plan of '{content.consortium}', and this is '{pins.federation}'.")
     return RunPlan(content, document)
+
+
+def _described(carried: Carried | None) -> str:
+    if carried is None:
+        return "nothing: what is needed is asked of the sites"
+    words = {"recipe": "mean and variance", "likeness": "how images look", "gram": "second moments"}
+    parts = [words.get(part, part) for part, _ in carried.sha256] or ["no sums; it begins at another point"]
+    return f"from run {carried.name}: {', '.join(parts)}"
 
 
 def _content(fields: dict[str, Any]) -> PlanContent:
