@@ -14,6 +14,7 @@ from client.training.site import Site
 from common.cli.progress import Watch
 from common.config import Config, Local
 from common.models import Model, build
+from common.plans import floors
 from common.types import SiteCases, Tensors
 from server.rounds.loop import RoundRecord
 
@@ -64,7 +65,8 @@ class Experiment:
     ) -> Self:  # fmt: skip
         """One seed with a model that fits its images."""
         shape = data.sites[0].train.images.shape[1:]
-        model = build(config.model_for(seed), shape, len(data.labels), config.augment)
+        frequencies = floors.frequencies_for([len(site.train) for site in data.sites])
+        model = build(config.model_for(seed), shape, len(data.labels), config.augment, frequencies)
         return cls(config, seed, data, model, folder, watch, engine, transcripts)
 
     @property

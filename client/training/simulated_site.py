@@ -11,6 +11,7 @@ from common.algorithms.course import Course
 from common.config import Config
 from common.messages.answer_layout import exchanges
 from common.models import build
+from common.plans import floors
 from common.trust.enrolment import Enrolment
 
 
@@ -26,7 +27,8 @@ def _all_sites(config_json: str, seed: int) -> tuple[NodeSite, ...]:
     config = Config.model_validate_json(config_json)
     data = loading.load(config, seed)
     shape, classes = data.sites[0].train.images.shape[1:], len(data.labels)
-    model = build(config.model_for(seed), shape, classes, config.augment)
+    frequencies = floors.frequencies_for([len(site.train) for site in data.sites])
+    model = build(config.model_for(seed), shape, classes, config.augment, frequencies)
     layouts = partial(exchanges, config, model, shape, classes)
     course = partial(Course.of, config, model, seed)
     local = config.federation.local

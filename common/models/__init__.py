@@ -96,22 +96,28 @@ Shape = tuple[int, int, int]
 """Of an image: height, width, channels."""
 
 
-def _cnn(config: Any, shape: Shape, classes: int, augment: Augment | None) -> Model:
+def _cnn(config: Any, shape: Shape, classes: int, augment: Augment | None, frequencies: int) -> Model:
     from common.models.cnn import KerasCnn
 
     return KerasCnn(config, shape, classes, augment)
 
 
-def _svm(config: Any, shape: Shape, classes: int, augment: Augment | None) -> Model:
+def _svm(config: Any, shape: Shape, classes: int, augment: Augment | None, frequencies: int) -> Model:
     from common.models.svm import LinearSvm
 
-    return LinearSvm(config, shape, classes)
+    return LinearSvm(config, shape, classes, frequencies)
 
 
-MODELS: dict[str, Callable[[Any, Shape, int, Augment | None], Model]] = {"cnn": _cnn, "svm": _svm}
+MODELS: dict[str, Callable[[Any, Shape, int, Augment | None, int], Model]] = {"cnn": _cnn, "svm": _svm}
 """By the configuration's `model.kind`; each imports only what it needs. docs/extending.md adds one."""
 
 
-def build(config: ModelConfig, shape: Shape, classes: int, augment: Augment | None = None) -> Model:
-    """The model that a configuration asks for, for images of one shape (h, w, c)."""
-    return MODELS[config.kind](config, shape, classes, augment)
+def build(
+    config: ModelConfig, shape: Shape, classes: int, augment: Augment | None = None, frequencies: int = 0
+) -> Model:  # fmt: skip
+    """The model that a configuration asks for, for images of one shape (h, w, c).
+
+    Args:
+        frequencies: of the SVM's second moments, as `common.plans.floors` allows them; 0: none are asked.
+    """
+    return MODELS[config.kind](config, shape, classes, augment, frequencies)

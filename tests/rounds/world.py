@@ -59,7 +59,7 @@ class World:
 
     def __init__(self, told: Config, sizes: Mapping[str, int] = FIVE, **misfortune: float) -> None:
         self.config, self.sent = told, list[tuple[str, Request, Reply]]()
-        self.model: Model = build(told.model, SHAPE, 2)
+        self.model: Model = build(told.model, SHAPE, 2, frequencies=4)
         self.pipeline = Pipeline(told.preprocess)
         self.parts = {
             name: SiteCases(name, cases(i, n), cases(i + 100, 12), cases(i + 200, 4))
