@@ -17,6 +17,7 @@ import importlib
 import json
 import os
 import sys
+import tempfile
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -29,6 +30,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from client.training.secure_site import forget, participant_of
+from client.training.sent_vector import VectorFile
 from common.config import Federation
 from common.messages import answer_layout
 from common.messages.transport import Answer, InMemory, Reply, Request
@@ -74,7 +76,7 @@ class OneRound:
     def run(self, slot: int, dropped: int = 0) -> tuple[float, float, int]:
         """One round: the first site's seconds, the coordinator's seconds, the bytes of the first site's upload."""
         opening = RoundOpening(self.key_period, slot, "train", slot.to_bytes(32, "big"))
-        names, upload = list(self.world.sites), 0
+        names, upload, sent = list(self.world.sites), 0, {}
         clock = {"site": 0.0, "server": 0.0}
 
         def timed(whose: str, work: Callable[[], Any]) -> Any:
@@ -93,8 +95,11 @@ class OneRound:
                     words[:] = 0
                     opened = timed(whose, lambda s=site, r=requests[name]: s.open(r, opening.question, NOW_S))
                     outgoing = timed(whose, lambda o=opened, w=words: o.submit(w))
+                    sent[name] = words.data.cast("B")
+                elif step == "agree":
+                    outgoing = timed(whose, lambda s=site, r=requests[name], v=sent[name]: s.agree(r, v))
                 else:
-                    outgoing = timed(whose, lambda s=site, r=requests[name], do=step: getattr(s, do)(r))
+                    outgoing = timed(whose, lambda s=site, r=requests[name]: s.release(r))
                 self.world.sites[name], message = outgoing.commit(forget)
                 upload += len(message) if name == names[0] else 0
                 timed("server", lambda m=message: opening.receive(m))
@@ -137,6 +142,7 @@ def coordinator(sites: int, length: int) -> SecureSum:
     layout = layout_of(length, 32)
 
     def site(name: str) -> Answer:
+        vector = VectorFile(Path(tempfile.gettempdir()) / f"consilium-benchmark-{os.getpid()}-{name}")
         keeper = DurableParticipant(participant_of(enrolled[name]), forget)
 
         def answer(request: Request, state: Tensors) -> tuple[Reply, Tensors]:
@@ -149,6 +155,10 @@ def coordinator(sites: int, length: int) -> SecureSum:
                 words = masks.room(length, layout.dtype)
                 words[:] = 0
                 message = keeper.step(lambda s: s.submit(words))
+                vector.keep(words.data.cast("B"))
+            elif step == "agree":
+                message = keeper.step(lambda s: s.agree(told, vector.load()))
+                vector.drop()
             else:
                 message = keeper.step(lambda s: getattr(s, step)(told))
             return Reply({"message": np.frombuffer(message, np.uint8)}), state

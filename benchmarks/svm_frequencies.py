@@ -115,14 +115,14 @@ def main() -> None:
             first = [int(np.argmax(gaps < gap)) + 1 if (gaps < gap).any() else None for gap in (1e-3, 1e-6)]
             rounds.append({"cases": n, "C": C, "q": q, "rounds": len(gaps), "to_1e-3": first[0], "to_1e-6": first[1]})
             print(f"{n:>6}{C:>7g}{q:>13}{len(gaps):>8}{first[0]!s:>9}{first[1]!s:>9}", flush=True)
-    print(f"\n{'cases':>6}{'frequencies':>13}{'a dimension':>13}{'AUC moments':>13}{'AUC all sums':>14}")
+    print(f"\n{'cases':>6}{'frequencies':>13}{'numbers a case':>16}{'AUC moments':>13}{'AUC all sums':>14}")
     everything = real_cases(4708)
-    for n, q in ((170, 4), (650, 8), (1450, 12), (180, 8), (650, ALL), (1450, ALL)):
-        r = 785 if q == ALL else q * q + 1
-        row = {"cases": n, "q": q, "a_dimension": n / r, "moments": from_moments(everything, n, q)}
+    for n, q in ((170, 4), (765, 4), (650, 8), (1450, 12), (180, 8), (765, ALL), (1450, ALL)):
+        r = q * q + 1
+        row = {"cases": n, "q": q, "numbers_a_case": r * (r + 1) / 2 / n, "moments": from_moments(everything, n, q)}
         row["all_sums"] = from_a_run(everything, n, 0.01, q)
         members.append(row)
-        print("{cases:>6}{q:>13}{a_dimension:>13.1f}{moments:>13.3f}{all_sums:>14.3f}".format(**row), flush=True)
+        print("{cases:>6}{q:>13}{numbers_a_case:>16.2f}{moments:>13.3f}{all_sums:>14.3f}".format(**row), flush=True)
     print(f"\n{'cases':>6}{'C':>7}{'fewest active':>15}{'refused':>9}{'gradients':>11}")
     for n, C in ACTIVE:
         fewest, refused, gradients = fewest_active(n, C)

@@ -75,4 +75,4 @@ def _aggregator(experiment: Experiment, transport: Transport, consortium: Consor
     secure = make_secure(config, experiment.model, about, transport, consortium, bytes.fromhex(config.digest()))
     if not experiment.transcripts and not config.federation.simulate.auditors:
         return secure
-    return replace(secure, transcripts=Transcripts(experiment.folder / "transcripts", for_good=experiment.transcripts))
+    return replace(secure, transcripts=Transcripts(experiment.folder / "transcripts"))

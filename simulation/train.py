@@ -39,6 +39,8 @@ def train(experiment: Experiment, name: str, config: Config, aggregator: Aggrega
         description = _description(name, record, config.federation.rounds)
         experiment.watch.advance(units, description, milestone=_is_first_evaluation(state))
     experiment.watch.skip(units * (config.federation.rounds - state.round))  # stopped early
+    if isinstance(aggregator, SecureSum) and aggregator.transcripts and not experiment.transcripts:
+        aggregator.transcripts.discard(since=0)
     return TrainedModel(
         weights=state.best,
         normalisation=state.normalisation,

@@ -1,6 +1,6 @@
 """A site that follows its run: it recomputes every model from what all sites sent, and answers for no other.
 
-    secagg/follow   the sites of the run; for a site that comes late, where the run stands
+    secagg/follow   the sites of the run, and whose transcript this site awaits: at first that of the first question
     secagg/audit    the transcript of a question, in pieces: audited, added up, and taken into the course
     secagg/submit   what is asked must be what follows; else nothing is sent
 
@@ -21,9 +21,11 @@ from common.algorithms import RoundTotal
 from common.algorithms.course import VOID, Course, Place, number
 from common.errors import PolicyError, WireError
 from common.messages import answer_layout
-from common.messages.answer_layout import NEW, encode_number
+from common.messages.answer_layout import encode_number
 from common.messages.transport import Reply, Request
-from common.secagg.audit import TranscriptAccount, read_frames, replay_transcript
+from common.secagg.audit import replay_transcript
+from common.secagg.transcript import read_frames
+from common.secagg.transcript_reading import TranscriptAccount
 from common.types import Tensors, prefixed, under
 
 log = logging.getLogger("consilium")
@@ -31,10 +33,7 @@ log = logging.getLogger("consilium")
 PREFIX = "lineage"
 ROOM_BYTES, ROOM_A_SITE_BYTES = 2**24, 2**20
 """What a transcript may hold beside the vectors: roster and plan; keys, signatures and shares of each site."""
-REMEDY = (
-    "Nothing was sent. Tell the consortium; to take the model as it is now and follow it from here, remove this site's "
-    "lineage files of the run."
-)
+REMEDY = "Nothing was sent. Tell the consortium."
 
 
 @dataclass
@@ -76,33 +75,13 @@ class AuditingSite:
     # --- the run's beginning, or where this site comes in ---------------------------------------------------------
 
     def _follow(self, request: Request, store: AuditStore) -> int:
-        """Note the run's sites, and take a place in it; the number of the question that is awaited."""
+        """Note the run's sites; the number of the question that is awaited."""
         notes, names = AuditNotes.load(store), tuple(bytes_in(request, MESSAGE).decode(errors="replace").split("\n"))
         if notes.sites not in ((), names) or self._name not in names or list(names) != sorted(set(names)):
             raise PolicyError("other-sites", f"{self._name}: a run of other sites than it began with. {REMEDY}")
         if not notes.sites:
             replace(notes, sites=names).save(store)
-        place, place_offered = self._place(store), under("place", request.tensors)
-        if place is None and place_offered:
-            place = self._place_to_begin(self.course(names), Place.of(place_offered))
-            store.save("place", place.tensors())
-        return place.number if place else NEW
-
-    def _place_to_begin(self, course: Course, place_offered: Place) -> Place:
-        """A place to begin at: the site's own, where the run has come to nothing so far; else, once, as it is told."""
-        start = course.start()
-        if not _have_same_arrays(place_offered.state, start.state):
-            raise PolicyError("model-does-not-follow", f"{self._name}: told to begin at a model of another run.")
-        own_place = course.reached(start, place_offered.number)
-        if own_place and _question(course, own_place) == _question(course, place_offered):
-            return own_place
-        if place_offered.number == start.number:
-            raise self._does_not_follow(course.request(start), course.request(place_offered))
-        log.warning(
-            "%s: begins to audit at round %d; that model is taken as given, and every one after it is recomputed",
-            self._name, place_offered.round,
-        )  # fmt: skip
-        return place_offered
+        return (self._place(store) or self.course(names).start()).number
 
     # --- what is asked --------------------------------------------------------------------------------------------
 
@@ -211,7 +190,8 @@ class AuditingSite:
     def _most_bytes(self, sites: int) -> int:
         layouts = [exchange.layout for exchange in self.secured.exchanges(sites).values()]
         vector = max(layout.length * layout.dtype.itemsize for layout in layouts)
-        return ROOM_BYTES + sites * (vector + ROOM_A_SITE_BYTES)
+        # The sum with its carries is 1.25 vectors; beside it, at worst, a vector of each site that gave no sketch.
+        return ROOM_BYTES + 2 * vector + sites * (vector + ROOM_A_SITE_BYTES)
 
     def _missing_transcript(self, request: Request) -> PolicyError:
         return PolicyError(
@@ -226,12 +206,6 @@ class AuditingSite:
             f"{self._name}: asked for '{request.kind}' of round {request.round}, which does not follow from the sums "
             f"before it: {_difference(own_request, request)}. {REMEDY}",
         )
-
-
-def _have_same_arrays(state: Tensors, other: Tensors) -> bool:
-    """Whether a state has all arrays of another, in their shapes, as numbers."""
-    shapes = {name: value.shape for name, value in state.items() if value.dtype.kind in "biuf"}
-    return all(shapes.get(name) == value.shape for name, value in other.items())
 
 
 def _question(course: Course, place: Place) -> bytes:

@@ -16,6 +16,7 @@ from typing import Protocol
 from client.home import Home
 from client.training.auditing_site import AuditingSite
 from client.training.secure_site import SealedStateFile, SecuredSite, participant_of, question_in
+from client.training.sent_vector import VectorFile
 from client.training.site import Site
 from common.algorithms.course import Course
 from common.messages.transport import Answer, Reply, Request
@@ -39,6 +40,25 @@ class SimulatedState(Protocol):
     def write(self, name: str, content: bytes) -> None:
         """Replace the byte string of this name."""
         ...
+
+
+@dataclass(frozen=True)
+class SimulatedVector:
+    """The masked vector that a simulated site sent last, in what the simulation keeps."""
+
+    state: SimulatedState
+
+    def keep(self, vector: bytes | memoryview) -> None:
+        """As `SentVector.keep`."""
+        self.state.write("masked", bytes(vector))
+
+    def load(self) -> bytes:
+        """As `SentVector.load`."""
+        return self.state.read("masked") or b""
+
+    def drop(self) -> None:
+        """As `SentVector.drop`."""
+        self.state.write("masked", b"")
 
 
 @dataclass(frozen=True)
@@ -93,7 +113,10 @@ class NodeSite:
         if self.home:
             home, file = Home(self.home), SealedStateFile(self.home / "state", self.enrolment.sealing_key)
             participant = participant_of(self.enrolment, file.load())
-            secured = SecuredSite(self.site, self.layouts, participant, file, newest=lambda: home.roster.version)
+            sent = VectorFile((self.room or self.home) / "masked")
+            secured = SecuredSite(
+                self.site, self.layouts, participant, file, newest=lambda: home.roster.version, sent=sent
+            )
             return self._auditing(secured)
 
         def remember(after: ParticipantState) -> None:
@@ -103,7 +126,8 @@ class NodeSite:
         participant = participant_of(
             self.enrolment, ParticipantState() if content is None else ParticipantState.decode(content)
         )
-        return self._auditing(SecuredSite(self.site, self.layouts, participant, remember))
+        simulated = SimulatedVector(simulated_state)
+        return self._auditing(SecuredSite(self.site, self.layouts, participant, remember, sent=simulated))
 
     def _auditing(self, secured: SecuredSite) -> Answer:
         if self.before:  # there is no course to follow where nothing is trained

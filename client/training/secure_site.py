@@ -17,12 +17,20 @@ from pathlib import Path
 
 import numpy as np
 
+from client.training.sent_vector import SentVector, VectorInMemory
 from client.training.site import Site
 from common.errors import PolicyError, WeightsError, WireError
 from common.messages import answer_layout
 from common.messages.answer_layout import AWAITS_NOTHING, encode_number
 from common.messages.transport import Reply, Request
-from common.secagg import DurableParticipant, KeyPeriodPlan, Participant, ParticipantState, QuestionKind
+from common.secagg import (
+    DurableParticipant,
+    KeyPeriodPlan,
+    Participant,
+    ParticipantState,
+    PendingMessage,
+    QuestionKind,
+)
 from common.secagg.stages import ParticipantStage
 from common.secagg.state import ParticipantRound
 from common.storage import tensorfile
@@ -34,6 +42,7 @@ from common.types import Tensors, prefixed, under
 Buffer = bytes | memoryview
 PENDING = "pending"
 MESSAGE = "message"
+PROTOCOL_1 = b"CSA1"
 
 
 def forget(_: ParticipantState) -> None:
@@ -50,6 +59,7 @@ class SecuredSite:
         record: writes its state durably, sealed, before it returns.
         clock: seconds since 1970.
         newest: version of the newest roster that this site has seen, from wherever.
+        sent: where the masked vector lies until its round is over.
     """
 
     site: Site
@@ -58,6 +68,7 @@ class SecuredSite:
     record: Callable[[ParticipantState], None] = forget
     clock: Callable[[], float] = time.time
     newest: Callable[[], int] = lambda: 0
+    sent: SentVector = field(default_factory=VectorInMemory)
     _keeper: DurableParticipant = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -121,16 +132,23 @@ class SecuredSite:
                 f"{self.site.cases.name}, asked for '{announced}': {error} Bounds follow from federation.weight_bound, "
                 "the most cases that a site may have: raise it where there are more, the same at every site."
             ) from None
-        message = self._keeper.step(lambda s: s.submit(words))
+
+        def masked(participant: Participant) -> PendingMessage:
+            pending = participant.submit(words)
+            self.sent.keep(words.data.cast("B"))  # before the state that names it by its hash
+            return pending
+
+        message = self._keeper.step(masked)
         return message, settled if after is settled else {**settled, **prefixed(PENDING, after)}
 
     def agree(self, request: Request, state: Tensors) -> tuple[Buffer, Tensors]:
-        """Sign whose vectors make the sum."""
-        return self._keeper.step(lambda s: s.agree(bytes_in(request, MESSAGE))), state
+        """Sign whose vectors make the sum, and the sketch of the own one."""
+        return self._keeper.step(lambda s: s.agree(bytes_in(request, MESSAGE), self.sent.load())), state
 
     def release(self, request: Request, state: Tensors) -> tuple[Buffer, Tensors]:
         """Give out the shares that unmask it; what the answer changed at this site holds from now on."""
         message = self._keeper.step(lambda s: s.release(bytes_in(request, MESSAGE)))
+        self.sent.drop()
         return message, under(PENDING, state) or state
 
     def follow(self, request: Request, state: Tensors) -> tuple[Buffer, Tensors]:
@@ -194,15 +212,16 @@ class SealedStateFile:
         tensorfile.write_atomically(self.path, seal_state(state.encode(), self.key))
 
     def load(self) -> ParticipantState:
-        """As it was recorded last; a fresh one where there is none.
+        """As it was recorded last; a fresh one where there is none, or one of release 0.1, whose rounds are over.
 
         Raises:
             IdentityError: for a damaged file, or another site's.
         """
         try:
-            return ParticipantState.decode(unseal_state(self.path.read_bytes(), self.key))
+            content = unseal_state(self.path.read_bytes(), self.key)
         except FileNotFoundError:
             return ParticipantState()
+        return ParticipantState() if content.startswith(PROTOCOL_1) else ParticipantState.decode(content)
 
 
 def participant_of(enrolment: Enrolment, state: ParticipantState | None = None) -> Participant:

@@ -156,14 +156,12 @@ def _fraction_bits(bound: float, bits: int, sites: int) -> int:
 # --- the questions of a site that audits ------------------------------------------------------------------------------
 #
 # `secagg/follow` and every piece of `secagg/audit` are answered with a number: the question whose transcript the site
-# awaits next (`common.algorithms.course.number`), or one of two others.
+# awaits next (`common.algorithms.course.number`), or that it awaits none.
 
 PIECE_BYTES = 2**24
 """Of a transcript, in one message."""
 AWAITS_NOTHING = -1
 """The site does not audit."""
-NEW = -2
-"""The site audits, and has nothing yet to follow from."""
 
 
 def encode_number(number: int) -> bytes:

@@ -96,19 +96,19 @@ Shape = tuple[int, int, int]
 """Of an image: height, width, channels."""
 
 
-def _cnn(config: Any, shape: Shape, classes: int, augment: Augment | None, frequencies: int) -> Model:
+def _cnn(config: Any, shape: Shape, classes: int, augment: Augment | None) -> Model:
     from common.models.cnn import KerasCnn
 
     return KerasCnn(config, shape, classes, augment)
 
 
-def _svm(config: Any, shape: Shape, classes: int, augment: Augment | None, frequencies: int) -> Model:
+def _svm(config: Any, shape: Shape, classes: int, augment: Augment | None) -> Model:
     from common.models.svm import LinearSvm
 
-    return LinearSvm(config, shape, classes, frequencies)
+    return LinearSvm(config, shape, classes)
 
 
-MODELS: dict[str, Callable[[Any, Shape, int, Augment | None, int], Model]] = {"cnn": _cnn, "svm": _svm}
+MODELS: dict[str, Callable[[Any, Shape, int, Augment | None], Model]] = {"cnn": _cnn, "svm": _svm}
 """By the configuration's `model.kind`; each imports only what it needs. docs/extending.md adds one."""
 
 
@@ -120,4 +120,8 @@ def build(
     Args:
         frequencies: of the SVM's second moments, as `common.plans.floors` allows them; 0: none are asked.
     """
-    return MODELS[config.kind](config, shape, classes, augment, frequencies)
+    if config.kind == "svm" and frequencies:
+        from common.models.svm import LinearSvm
+
+        return LinearSvm(config, shape, classes, frequencies)
+    return MODELS[config.kind](config, shape, classes, augment)

@@ -14,8 +14,9 @@ from functools import cached_property
 
 from common.errors import PolicyError
 from common.secagg.fixedpoint import Layout
-from common.trust.codec import MAGIC, ByteReader, ByteWriter
-from common.trust.keys import DIGEST_BYTES, digest
+from common.secagg.protocol import MAGIC, digest
+from common.trust.codec import ByteReader, ByteWriter
+from common.trust.keys import DIGEST_BYTES
 from common.trust.roster import MAX_SITES, MIN_COHORT, Roster
 
 RUN_BYTES, MAX_ROUNDS, MAX_EXCHANGES = 16, 1024, 64

@@ -14,15 +14,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from common.errors import IdentityError, PolicyError, StageError, WeightsError
 from common.secagg import masks, secret_sharing
-from common.secagg.agreement_check import verify_agreements
+from common.secagg.agreement_check import own_sketch, verify_agreements
 from common.secagg.directory import checked_directory, demand_quorum, view_of
 from common.secagg.key_period_messages import Delivery, Directory, Ready, Shares
 from common.secagg.key_period_plan import KeyPeriodPlan, check, round_context
 from common.secagg.pending_message import PendingMessage
+from common.secagg.protocol import digest
 from common.secagg.round_messages import Agreement, Agreements, Masked, Release, Start, Survivors
 from common.secagg.stages import SITE, after
 from common.secagg.state import ParticipantRound, ParticipantState
-from common.trust.keys import Random, digest, public_of
+from common.trust.keys import Random, public_of
 from common.trust.roster import Pins, Roster, load_newer_roster, load_verified_roster, refuse_expired
 
 
@@ -161,14 +162,19 @@ class Participant:
         # The round's own seeds are dropped before the vector leaves: from here on only the peers' shares can unmask it.
         secrets = self.state.secrets.since(current.slot)
         secrets = replace(secrets, rounds={s: v for s, v in secrets.rounds.items() if s > current.slot})
-        state = replace(self.state, stage=stage, secrets=secrets, next_slot=current.slot + 1)
+        state = replace(
+            self.state, stage=stage, secrets=secrets, next_slot=current.slot + 1, round=replace(current, root=root)
+        )
         return PendingMessage(replace(self, state=state), message.in_place())
 
-    def agree(self, survivors: bytes) -> PendingMessage:
-        """Sign whose vectors make the sum: once a round, and for one set only.
+    def agree(self, survivors: bytes, vector: bytes | memoryview) -> PendingMessage:
+        """Sign whose vectors make the sum and which sum that is: once a round, and for one set and one sum only.
+
+        Args:
+            vector: the masked vector that this site sent, kept since; empty where it is gone. It is no secret.
 
         Returns:
-            The signature to send.
+            The signature to send, over the sketch of the vector too.
         """
         stage, plan = after(SITE, self.state.stage, "agree"), self.plan
         position, current = self.position, self.state.round
@@ -189,10 +195,11 @@ class Participant:
                 "repeated-question",
                 "the same question was answered before by other sites: the two sums would differ by single sites.",
             )
-        state = replace(self.state, stage=stage, round=replace(current, survivors=members))
-        return PendingMessage(
-            replace(self, state=state), Agreement(current.context, position, members).sign(self.identity).encode()
-        )
+        following = replace(current, survivors=members, sum=message.sum)
+        own = own_sketch(vector, following, plan.question_kinds[current.kind].layout)
+        state = replace(self.state, stage=stage, round=following)
+        agreement = Agreement(current.context, position, members, message.sum, own).sign(self.identity)
+        return PendingMessage(replace(self, state=state), agreement.encode())
 
     def release(self, agreements: bytes) -> PendingMessage:
         """Give out one share for every participant, if enough sites signed the same survivors. One shot.

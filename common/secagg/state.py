@@ -3,14 +3,15 @@
 Secrets of a round are dropped from the state as soon as the round is over or passed by.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from common.secagg.key_period_messages import Advert
 from common.secagg.key_period_plan import MAX_ROUNDS, RUN_BYTES
-from common.secagg.message_fields import Members
+from common.secagg.message_fields import Members, read_members, write_members
+from common.secagg.protocol import MAGIC
 from common.secagg.shamir import SECRET_BYTES, SHARE_BYTES
 from common.secagg.stages import ParticipantStage
-from common.trust.codec import MAGIC, ByteReader, ByteWriter
+from common.trust.codec import ByteReader, ByteWriter
 from common.trust.keys import DIGEST_BYTES, KEY_BYTES
 from common.trust.roster import MAX_SITES
 
@@ -47,7 +48,11 @@ class ParticipantRound:
     kind: str = "-"
     question: bytes = bytes(DIGEST_BYTES)
     context: bytes = bytes(DIGEST_BYTES)
+    root: bytes = bytes(DIGEST_BYTES)
+    """The hash of the masked vector that was sent, by which the site knows it again."""
     survivors: Members = ()
+    sum: bytes = bytes(DIGEST_BYTES)
+    """The commitment to the survivors' sum that was signed."""
 
 
 @dataclass(frozen=True)
@@ -96,10 +101,8 @@ class ParticipantState:
             for slot, value in part.items():
                 w.u16(slot).blob(value)
         r = self.round
-        w.u16(self.next_slot).u16(r.slot).text(r.kind).raw(r.question).raw(r.context).u16(len(r.survivors))
-        for member in r.survivors:
-            w.u16(member)
-        return w.bytes()
+        w.u16(self.next_slot).u16(r.slot).text(r.kind).raw(r.question).raw(r.context).raw(r.root)
+        return write_members(w, r.survivors).raw(r.sum).bytes()
 
     @classmethod
     def decode(cls, content: bytes) -> "ParticipantState":
@@ -122,13 +125,13 @@ class ParticipantState:
             for size in (2 * SECRET_BYTES, 2 * SHARE_BYTES, 2 * SHARE_BYTES * MAX_SITES)
         )
         next_slot = r.u16()
-        at_hand = ParticipantRound(r.u16(), r.text(), r.raw(DIGEST_BYTES), r.raw(DIGEST_BYTES))
-        survivors = tuple(r.u16() for _ in range(r.count(MAX_SITES, 2)))
+        slot, kind, question, context, root = r.u16(), r.text(), *(r.raw(DIGEST_BYTES) for _ in range(3))
+        at_hand = ParticipantRound(slot, kind, question, context, root, read_members(r), r.raw(DIGEST_BYTES))
         r.end()
         return cls(
             list(ParticipantStage)[stage], roster, key_periods, questions, proposal, advert,
             {a.sender: a for a in adverts}, view,
-            KeyPeriodSecrets(dealer, rounds, own_shares, held_shares), next_slot, replace(at_hand, survivors=survivors),
+            KeyPeriodSecrets(dealer, rounds, own_shares, held_shares), next_slot, at_hand,
         )  # fmt: skip
 
 

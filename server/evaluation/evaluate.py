@@ -129,7 +129,7 @@ def _aggregator(run: Run, transport: ConnectedTransport, decisions: dict[str, De
     digest = declarations.decisions_digest(plan, decisions)
     return SecureSum(
         transport, run.home.consortium, layouts, digest, ATTEMPTS * len(content.models),
-        transcripts=Transcripts(run.folder / "transcripts", for_good=False, retry=until_there_is_room),
+        transcripts=Transcripts(run.folder / "transcripts", retry=until_there_is_room),
         current_consortium=lambda: run.home.consortium,
         attachments={declarations.NAME: np.frombuffer(declarations.encode_decisions(decisions), np.uint8)},
     )  # fmt: skip

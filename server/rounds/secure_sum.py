@@ -22,14 +22,14 @@ number of sites.
 import logging
 import os
 from collections.abc import Callable, Collection, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
 
 from common.algorithms import RoundTotal
-from common.algorithms.course import Place, number
+from common.algorithms.course import Place
 from common.config import Training
 from common.errors import QuorumError, ShareError
 from common.messages import answer_layout
@@ -38,16 +38,15 @@ from common.messages.transport import Request, Transport
 from common.models import Model
 from common.refusals import sentence
 from common.secagg import KeyPeriod, KeyPeriodOpening, QuestionKind, RoundOpening, propose
-from common.secagg.audit import TranscriptAccount
-from common.secagg.key_period_messages import Directory
 from common.secagg.key_period_plan import RUN_BYTES
-from common.secagg.round_messages import Start
+from common.secagg.transcript_reading import TranscriptAccount
 from common.trust.enrolment import PURPOSE, Consortium
 from common.trust.roster import load_verified_roster
 from common.types import Tensors
 from server.rounds.audit_feed import Auditors
 from server.rounds.exchange import QuestionExchange
-from server.rounds.transcripts import Transcripts, TranscriptWriter
+from server.rounds.spool import Spool
+from server.rounds.transcripts import Transcripts
 
 log = logging.getLogger("consilium")
 
@@ -116,8 +115,6 @@ class SecureSum:
         contributors = tuple(sorted(exchange.contributors))
         self._silent = frozenset(exchange.missing | set(cohort) - exchange.responders)
         self._inform_auditors(exchange.responders - exchange.missing, None, exchange)
-        if self._auditors:
-            self._auditors.discard_transcripts(before=number("train", request.round))
         refused = {site: exchange.refused[site] for site in sorted(set(exchange.refused) - set(contributors))}
         if refused:
             log.warning("round %d, %s: %s", request.round, request.kind, sentence(refused, len(cohort)))
@@ -141,7 +138,7 @@ class SecureSum:
         """Let sites that audit see what they have not seen, before they are asked on; and the last sum after it."""
         if self._auditors:
             if place:
-                self._auditors.ask_new_sites(sites, place, exchange)
+                self._auditors.ask_new_sites(sites, exchange)
             self._auditors.send_transcripts(sites, exchange)
 
     def _period_for(self, cohort: tuple[str, ...], exchange: QuestionExchange) -> KeyPeriod:
@@ -191,21 +188,25 @@ class SecureSum:
         name, question = request.kind, answer_layout.question(request)
         opening = RoundOpening(period, self._slot, name, question)
         self._slot += 1  # before anything is sent: a slot's masks hide one vector, and none are used twice
-        with self.transcripts.writer(request) if self.transcripts else nullcontext(TranscriptWriter()) as transcript:
-            adverts = Directory(tuple(a.encode() for a in period.adverts.values())).encode()
-            start = Start(opening.slot, name, question).encode()
-            for message in (self.consortium.roster, period.plan.content, adverts, start):
-                transcript.append(message)
+        with self._spool(request, opening) as spool:
             settings = {**request.settings, "asked": request.kind}
-            exchange.step(opening, "secagg/submit", request.tensors, settings, transcript.append)
-            exchange.step(opening, "secagg/agree", keep=transcript.append)
-            transcript.agree()
-            exchange.step(opening, "secagg/release", keep=transcript.append)
+            exchange.step(opening, "secagg/submit", request.tensors, settings, spool.append)
+            exchange.step(opening, "secagg/agree", keep=spool.append)
+            spool.agree()
+            exchange.step(opening, "secagg/release", keep=spool.append)
+            if spool.file:
+                opening.check_sketches(spool.vector)
             total = opening.total()
         exchange.contributors = set(total.survivors)
         if total.blamed:
-            log.warning("round %d, %s: wrong shares from %s", request.round, name, ", ".join(total.blamed))
+            log.warning("round %d, %s: wrong shares or sketches from %s", request.round, name, ", ".join(total.blamed))
         return period.plan.question_kinds[name].layout.decode(total.words)
+
+    def _spool(self, request: Request, opening: RoundOpening) -> AbstractContextManager[Spool]:
+        """Where the round's messages go as they come."""
+        if self.transcripts is None:
+            return nullcontext(Spool())
+        return self.transcripts.spool(request, opening, self.consortium.roster)
 
 
 def make_secure(

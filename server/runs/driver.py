@@ -87,7 +87,7 @@ def _rounds(run: Run, transport: ConnectedTransport) -> TrainingOutcome:
     about = plan.shape, len(plan.labels)
     aggregator = replace(
         make_secure(training, model, about, transport, run.home.consortium, bytes.fromhex(run.plan.digest)),
-        transcripts=Transcripts(run.folder / "transcripts", for_good=False, retry=until_there_is_room),
+        transcripts=Transcripts(run.folder / "transcripts", retry=until_there_is_room),
         current_consortium=lambda: run.home.consortium,
     )
     quorum = run.quorum(len(transport.sites()))

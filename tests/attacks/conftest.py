@@ -4,11 +4,11 @@ import copy
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-import numpy as np
 import pytest
 
 from common.errors import ConsiliumError
 from common.secagg.coordinator import CoordinatorMachine
+from common.secagg.sketch import LimbSum
 from tests.tally import EVENTS, TRIED
 
 Attack = Callable[..., AbstractContextManager[None]]
@@ -36,5 +36,5 @@ def attack() -> Attack:
 
 def snapshot(machine: CoordinatorMachine) -> dict[str, object]:
     """All that a coordinator's machine holds, comparable."""
-    held = {k: v.tobytes() if isinstance(v, np.ndarray) else v for k, v in vars(machine).items()}
-    return copy.copy({k: dict(v) if isinstance(v, dict) else v for k, v in held.items()})
+    held = {k: (v.low.tobytes(), v.carry.tobytes()) if isinstance(v, LimbSum) else v for k, v in vars(machine).items()}
+    return copy.copy({k: copy.copy(v) if isinstance(v, dict | set) else v for k, v in held.items()})

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from common.secagg import audit
-from common.secagg.audit import read_frames
+from common.secagg.transcript import read_frames
 from common.storage import tensorfile
 from common.trust.codec import ByteReader
 from common.trust.roster import Pins

@@ -42,7 +42,7 @@ def test_gathering_it_leaves_the_model_as_it_is() -> None:
 
 def test_a_site_that_audits_comes_to_the_same_sums(tmp_path: Path) -> None:
     world = World(looking(rounds=3, simulate={"auditors": 2}))
-    last = world.run(aggregator := world.secure(transcripts=Transcripts(tmp_path / "t", for_good=False)))
+    last = world.run(aggregator := world.secure(transcripts=Transcripts(tmp_path / "t")))
     place = Place.of(under("lineage/place", aggregator.transport.states["a"]))
     assert place.number >= last.place.number - 1
     assert same_bits(place.appearance, last.place.appearance)

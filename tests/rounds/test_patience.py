@@ -59,7 +59,7 @@ def test_a_site_that_audits_counts_along_and_answers_no_more_once_patience_is_ov
 ) -> None:
     told = config(**TOLD | {"simulate": {"auditors": 1}})
     world = World(told)
-    last = world.run(aggregator := world.secure(transcripts=Transcripts(tmp_path / "transcripts", for_good=False)))
+    last = world.run(aggregator := world.secure(transcripts=Transcripts(tmp_path / "transcripts")))
     own = Place.of(under("lineage/place", aggregator.transport.states["a"]))
     assert (own.round, own.since) == (last.round, 2)
     impatient = replace(world.course, plan=told.federation.model_copy(update={"patience": None}))

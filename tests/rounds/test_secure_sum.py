@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from client.training.secure_site import SealedStateFile, SecuredSite, participant_of
+from client.training.sent_vector import VectorFile
 from common.algorithms import RoundTotal, solver
 from common.config import Config, Federation, Local
 from common.errors import ConfigError, IdentityError, PolicyError
@@ -18,9 +19,10 @@ from common.messages.answer_layout import TRIALS, exchanges, question
 from common.messages.transport import Answer, Reply, Request
 from common.models import build
 from common.secagg import ParticipantState, audit
-from common.secagg.audit import read_frames
 from common.secagg.fixedpoint import Layout
+from common.secagg.transcript import read_frames
 from common.trust.enrolment import simulated_consortium
+from common.trust.keys import seal_state
 from common.types import Cases, SiteCases, Tensors, prefixed
 from server.rounds import checkpoint, loop
 from server.rounds.transcripts import Transcripts
@@ -332,6 +334,9 @@ def test_a_sites_state_lies_sealed_on_its_disk(tmp_path: Path) -> None:
     assert own.load() == ParticipantState()
     own(ParticipantState(key_periods={bytes(16): 7}))
     assert own.load().key_periods == {bytes(16): 7}
+    (tmp_path / "state").write_bytes(seal_state(b"CSA1" + bytes(50), enrolled["a"].sealing_key))
+    assert own.load() == ParticipantState(), "rounds of release 0.1 are over"
+    own(ParticipantState(key_periods={bytes(16): 7}))
     assert b"\x07" * 2 not in (tmp_path / "state").read_bytes()
     with pytest.raises(IdentityError, match="cannot be opened"):
         other.load()
@@ -347,7 +352,8 @@ def test_a_site_that_restarts_between_two_steps_goes_on_from_its_disk(tmp_path: 
 
         def restarted(request: Request, state: Tensors) -> tuple[Reply, Tensors]:
             own = participant_of(enrolled[name], store.load())
-            return SecuredSite(world.site(name), layouts, own, store).answer(request, state)
+            sent = VectorFile(tmp_path / f"{name}-masked")
+            return SecuredSite(world.site(name), layouts, own, store, sent=sent).answer(request, state)
 
         return restarted
 

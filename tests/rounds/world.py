@@ -12,6 +12,7 @@ from client.training.secure_site import SecuredSite, participant_of
 from client.training.site import Site
 from common.algorithms.course import Course
 from common.config import Config, Local
+from common.errors import ConsiliumError
 from common.imaging import Pipeline
 from common.messages.answer_layout import exchanges
 from common.messages.transport import Answer, InMemory, Misfortunes, Reply, Request
@@ -57,8 +58,12 @@ def config(model: str = "cnn", likeness: bool = False, **federation_: Any) -> Co
 class World:
     """Five hospitals, a consortium, and all that crosses between them and the coordinator."""
 
+    least_active = 1
+    """Sites this small have a handful of cases inside the margin, and would refuse."""
+
     def __init__(self, told: Config, sizes: Mapping[str, int] = FIVE, **misfortune: float) -> None:
         self.config, self.sent = told, list[tuple[str, Request, Reply]]()
+        self.refusals = list[ConsiliumError]()
         self.model: Model = build(told.model, SHAPE, 2, frequencies=4)
         self.pipeline = Pipeline(told.preprocess)
         self.parts = {
@@ -74,7 +79,7 @@ class World:
         self.misfortunes = Misfortunes(**misfortune)  # type: ignore[arg-type]
 
     def site(self, name: str) -> Site:
-        return Site(self.parts[name], self.pipeline, self.model, self.config.federation.local)
+        return Site(self.parts[name], self.pipeline, self.model, self.config.federation.local, self.least_active)
 
     def plain(self) -> PlainSum:
         return PlainSum(InMemory({n: self.site(n).answer for n in self.parts}, misfortunes=self.misfortunes))
