@@ -34,13 +34,15 @@ from client.training.sent_vector import VectorFile
 from common.config import Federation
 from common.messages import answer_layout
 from common.messages.transport import Answer, InMemory, Reply, Request
-from common.secagg import DurableParticipant, Layout, QuestionKind, RoundOpening, Segment, masks, parallel
+from common.secagg import DurableParticipant, Layout, QuestionKind, RoundOpening, Segment, audit, masks, parallel
 from common.trust.enrolment import simulated_consortium
 from common.types import Tensors
 from server.rounds.secure_sum import SecureSum
 from tests.secagg.world import NOW_S, World
 
 PARAMETERS = 1_200_000
+AUDITED = ((5, 0), (20, 0), (20, 2), (20, 6), (100, 0), (100, 10), (100, 33))
+"""Sites, and how many of them drop out, in the rounds that are audited."""
 NVFLARE = {"poly_modulus_degree": 8192, "coeff_mod_bit_sizes": [60, 40, 40], "scale": 2.0**40}
 
 
@@ -72,6 +74,7 @@ class OneRound:
         self.key_period = self.world.open_key_period()
         self.layout = self.world.plan.question_kinds["train"].layout
         self.words = np.zeros(length, self.layout.dtype)
+        self.transcript: list[bytes] = []
 
     def run(self, slot: int, dropped: int = 0) -> tuple[float, float, int]:
         """One round: the first site's seconds, the coordinator's seconds, the bytes of the first site's upload."""
@@ -104,8 +107,10 @@ class OneRound:
                 upload += len(message) if name == names[0] else 0
                 timed("server", lambda m=message: opening.receive(m))
             timed("server", opening.close)
+        timed("server", lambda: opening.check_sketches(lambda sender: b""))
         total = timed("server", opening.total)
         assert not total.words.any()  # every site sent zeros: what is left of the masks must be nothing
+        self.transcript = list(opening.transcript(self.world.signed_roster, lambda sender: b""))
         return clock["site"], clock["server"], upload
 
 
@@ -133,6 +138,22 @@ def site_row(length: int, sites: int, bits: int, repeats: int) -> dict[str, floa
 def server_row(sites: int, dropped: int) -> float:
     """The coordinator's seconds for one round, everything it does from the first request to the sum."""
     return OneRound(sites, PARAMETERS, 32, 1).run(0, dropped)[1]
+
+
+def auditor_row(sites: int, dropped: int, keys: int = 32) -> tuple[float, float, float]:
+    """What a site that audits a round of 1.2 M words has to do: megabytes down; seconds; seconds on one core.
+
+    Args:
+        keys: rounds of the key period, whose keys stand in every transcript.
+    """
+    federation = OneRound(sites, PARAMETERS, 32, keys)
+    federation.run(0, dropped)
+    pins, transcript = federation.world.pins, federation.transcript
+    several = min(seconds(lambda: audit(transcript, pins)) for _ in range(3))
+    parallel.CORES, before = 1, parallel.CORES
+    alone = min(seconds(lambda: audit(transcript, pins)) for _ in range(2))
+    parallel.CORES = before
+    return sum(map(len, transcript)) / 1e6, several, alone
 
 
 def coordinator(sites: int, length: int) -> SecureSum:
@@ -265,6 +286,13 @@ def main() -> None:
     servers = {} if quick else {n: server_row(n, d) for n, d in ((30, 3), (100, 10))}
     for sites, taken in servers.items():
         print(f"coordinator, {PARAMETERS:,} parameters, {sites} sites, a tenth dropped: {taken:.2f} s")
+    audits = {} if quick else {(n, d): auditor_row(n, d) for n, d in AUDITED}
+    for (sites, dropped), (size, several, alone) in audits.items():
+        print(
+            f"auditor, {PARAMETERS:,} parameters, {sites} sites, {dropped} dropped: {size:.1f} MB a question, "
+            f"{several:.2f} s ({alone:.2f} s on one core)",
+            flush=True,
+        )
     length = 120_000 if quick else PARAMETERS
     peaks = [server_peak_bytes(n, length) for n in (10, 40)]
     print(
@@ -280,6 +308,8 @@ def main() -> None:
                 "ckks_over_ours": round(encrypted[0] / ours, 1) if encrypted else None,
                 "upload_ratio": round(main_row["upload_ratio"], 5),
                 "server_100_sites_s": round(servers[100], 3) if servers else None,
+                "auditor_100_sites_s": round(audits[100, 0][1], 3) if audits else None,
+                "auditor_100_sites_mb": round(audits[100, 0][0], 2) if audits else None,
                 "server_memory_40_over_10_sites": round(peaks[1] / peaks[0], 3),
             }
         )

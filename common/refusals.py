@@ -97,7 +97,7 @@ def sentence(refused: Mapping[str, str], asked: int, words: Mapping[str, str] = 
 def advice(codes: Collection[str]) -> str:
     """What is to be done, in sentences without Markdown; empty where there is nothing to say."""
     texts = dict.fromkeys(CODES[listed(code)].advice for code in sorted(codes))
-    return " ".join(f"{text[0].upper()}{text[1:]}." for text in map(_plain, texts) if text)
+    return " ".join(f"{_plain(text[0].upper() + text[1:])}." for text in texts if text)
 
 
 class RefusedError(QuorumError):

@@ -106,7 +106,7 @@ class PlanInbox:
 
     def read(self, path: Path) -> RunPlan:
         """A plan from a file of the inbox, its signatures checked again."""
-        return RunPlan.load_verified(path.read_bytes(), self.home.pins)
+        return self.home.pins.load_kept(RunPlan.load_verified, path.read_bytes())
 
 
 def _is_named(plan: RunPlan, name: str) -> bool:

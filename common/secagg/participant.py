@@ -42,7 +42,7 @@ class Participant:
     @classmethod
     def restore(cls, name: str, identity: Ed25519PrivateKey, pins: Pins, state: ParticipantState) -> "Participant":
         """A site as it was when the state was recorded."""
-        roster = load_verified_roster(state.roster, pins) if state.roster else None
+        roster = pins.load_kept(load_verified_roster, state.roster) if state.roster else None
         plan = KeyPeriodPlan.read(state.proposal) if state.proposal else None
         return cls(name, identity, pins, state, _plan=plan, _roster=roster)
 

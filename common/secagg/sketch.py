@@ -1,6 +1,6 @@
 """Sketches: four numbers of each masked vector, by which anybody sees that a claimed sum is the sum of all vectors.
 
-A vector is viewed as 32-bit limbs (a 64-bit word is two) y[p][q], in rows of 2048. The coordinator commits to the sum,
+A vector is viewed as 32-bit limbs (a 64-bit word is two) y[p][q], in rows of 1024. The coordinator commits to the sum,
 limb by limb over the integers; from this commitment C follow challenges a, b of 32 bits, and each site signs
 
     sketch_i[c] = Σ_p a[p][c] · Σ_q b[q][c] · y_i[p][q]      c = 0..3, over the integers
@@ -31,18 +31,18 @@ from common.secagg.schedule import u16
 
 CHALLENGES = 4
 NUMBER_BYTES = 16
-"""Of one of the four numbers: 2**19 rows · 2**32 · 2048 · 2**32 · 2**32 at most."""
+"""Of one of the four numbers: 2**20 rows · 2**32 · 1024 · 2**32 · 2**32 at most."""
 SKETCH_BYTES = CHALLENGES * NUMBER_BYTES
-ROW = 2048
+ROW = 1024
 """Limbs of a row: part of the protocol."""
 _DIGITS = 4
-"""A challenge is four digits of 8 bits: 2**32 · 2**8 · 2048 = 2**51."""
+"""A challenge is four digits of 8 bits: 2**32 · 2**8 · 1024 = 2**50."""
 _COLUMNS = CHALLENGES * _DIGITS
-_HALF_BITS = 26
-"""A row's product goes on as two halves: 2**26 · 2**8 · 2**19 rows = 2**53."""
-_BLOCK = 8
+_HALF_BITS = 25
+"""A row's product goes on as two halves: 2**25 · 2**8 · 2**20 rows = 2**53."""
+_BLOCK = 16
 """Rows multiplied at a time: they stay in cache, and BLAS starts no threads for them."""
-_RUN = 16 * _BLOCK
+_RUN = 8 * _BLOCK
 """Rows that a core takes at a time."""
 _PIECE = 2**15
 """Limbs that are added at a time."""

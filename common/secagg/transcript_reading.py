@@ -116,7 +116,10 @@ class TranscriptReading:
             self._signed([message], awaited)
             awaited.remove(message.sender)
             if message.words.dtype != self._layout.dtype or len(message.words) != self._layout.length:
-                raise StageError("wrong-shape", f"{len(message.words)} words of {message.words.dtype}.")
+                what = f"{len(message.words)} words of {message.words.dtype}"
+                raise StageError(
+                    "wrong-shape", f"a vector of {what}, expected {self._layout.length} of {self._layout.dtype}."
+                )
             sketch = self._challenge.sketch(message.words)
             if self._sketches.get(message.sender, sketch) != sketch:
                 self._liars.add(message.sender)

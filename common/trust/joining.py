@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from common.errors import ConfigError, IdentityError, WireError
 from common.trust.documents import SignedDocument, fingerprint, read_document, sign_document
 from common.trust.keys import KEY_BYTES, digest, public_of
+from common.trust.rekey import read_rekey, rekey_paper
 from common.trust.roster import Pins, Roster, load_verified_roster
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -51,6 +52,8 @@ class JoinRequest:
     made_s: float
     file: bytes = field(repr=False)
     """As it was sent, signed."""
+    rekey: bytes = field(repr=False, default=b"")
+    """The word of the site's old key for this one (`common.trust.rekey`); empty: there is none, or it is lost."""
 
     @property
     def fingerprint(self) -> str:
@@ -58,8 +61,14 @@ class JoinRequest:
         return fingerprint(self.identity, self.node.encode())
 
     @classmethod
-    def write(cls, site: str, contact: str, identity: Ed25519PrivateKey, node: ec.EllipticCurvePrivateKey) -> Self:
+    def write(
+        cls, site: str, contact: str, identity: Ed25519PrivateKey, node: ec.EllipticCurvePrivateKey,
+        old: Ed25519PrivateKey | None = None,
+    ) -> Self:  # fmt: skip
         """A new one, signed by both keys, which shows that the site has both.
+
+        Args:
+            old: the identity before, if it moves to a new one and still has it.
 
         Raises:
             ConfigError: for a contact that does not fit on a line.
@@ -69,6 +78,8 @@ class JoinRequest:
         public_identity, public = public_of(identity), _openssh(node.public_key())
         proof = node.sign(_proof(site, public_identity), ec.ECDSA(hashes.SHA384()))
         content: dict[str, Any] = {"site": site, "contact": contact, "identity": public_identity.hex(), "node": public}
+        if old:
+            content["rekey"] = rekey_paper(site, old, public_identity).to_json()
         document = sign_document("request", content | {"node_proof": proof.hex(), "made_s": time.time()}, [identity])
         return cls.read(document.encode())
 
@@ -96,6 +107,7 @@ class JoinRequest:
             # One spelling: what people compare by telephone, and what must not be on the roster twice.
             if _openssh(key) != node or len(contact) > MOST_CONTACT or not contact.isprintable():
                 raise ValueError
+            rekey = json.dumps(content["rekey"]).encode() if "rekey" in content else b""
         except (KeyError, TypeError, ValueError, AttributeError, UnsupportedAlgorithm):
             raise WireError("a request without name, identity or node key. Write it again: client init.") from None
         document.verify([identity], f"site {site}")
@@ -103,7 +115,9 @@ class JoinRequest:
             key.verify(proof, _proof(site, identity), ec.ECDSA(hashes.SHA384()))
         except InvalidSignature:
             raise IdentityError("bad-signature", f"request of {site}: its node key has not signed it.") from None
-        return cls(checked_name(site, "site"), contact, identity, node, made_s, file)
+        if rekey and read_rekey(rekey)[::2] != (site, identity):
+            raise IdentityError("swapped-key", f"request of {site}: its old key speaks for another key or site.")
+        return cls(checked_name(site, "site"), contact, identity, node, made_s, file, rekey)
 
 
 @dataclass(frozen=True)
@@ -133,6 +147,7 @@ class Welcome:
         """What the roots sign for a site that joins; nobody has yet."""
         content: dict[str, Any] = {"site": site, "identity": identity.hex(), "address": address, "authority": authority}
         content |= {"consortium": pins.federation, "roots": [root.hex() for root in pins.roots]}
+        content["changes"] = pins.changes
         return sign_document("welcome", content | {"roster": roster.digest.hex()}, ())
 
     @staticmethod
@@ -154,7 +169,8 @@ class Welcome:
         document = read_document(file, "welcome")
         content = document.content
         try:
-            pins = Pins(str(content["consortium"]), tuple(bytes.fromhex(root) for root in content["roots"]))
+            roots = tuple(bytes.fromhex(root) for root in content["roots"])
+            pins = Pins(str(content["consortium"]), roots, int(content["changes"]))
             roster, roster_digest = base64.b64decode(json.loads(file)["roster"], validate=True), str(content["roster"])
             site, identity = str(content["site"]), bytes.fromhex(content["identity"])
             address, authority = str(content["address"]), str(content["authority"])

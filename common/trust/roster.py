@@ -4,10 +4,10 @@ A site pins the consortium's root keys when it enrols, and from then on trusts n
 roots must have signed. Versions only rise; what has expired is refused; of one version there is one roster.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -16,6 +16,7 @@ from common.trust.codec import MAGIC, ByteReader, ByteWriter
 from common.trust.keys import KEY_BYTES, SIGNATURE_BYTES, digest, public_of, sign, verify
 
 MIN_COHORT, MAX_SITES, MAX_ROOTS, MAX_PURPOSES = 3, 200, 8, 32
+T = TypeVar("T")
 _STATUSES: tuple[Literal["active", "suspended"], ...] = ("active", "suspended")
 
 
@@ -50,6 +51,26 @@ class Pins:
     federation: str
     roots: tuple[bytes, ...]
     """Ed25519 public keys of the consortium; every one of them signs every roster."""
+    changes: int = 0
+    """How many changes of the roots led to these (`common.trust.root_change`)."""
+    earlier: tuple[tuple[bytes, ...], ...] = ()
+    """The roots before them, the latest first: what they signed is believed where it was kept, and never anew."""
+
+    def load_kept(self, load: Callable[[bytes, "Pins"], T], file: bytes) -> T:
+        """What this machine kept from a time when other roots were in force, or these.
+
+        Args:
+            load: reads and verifies a file under some pins.
+
+        Raises:
+            ConsiliumError: as `load` under the roots in force, if none of all these have signed it.
+        """
+        for roots in self.earlier:
+            try:
+                return load(file, Pins(self.federation, roots))
+            except IdentityError:
+                continue
+        return load(file, self)
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,13 @@ import sys
 from pathlib import Path
 
 from common.cli.command import Command
-from common.errors import PolicyError
+from common.errors import ConfigError, PolicyError
 from common.storage import tensorfile
 from common.trust.cosigning import SigningRequest
 from common.trust.documents import fingerprint
 from common.trust.keys import public_of
-from server.consortium import paper_words, root_key, signing
-from server.consortium.arguments import add_home
+from server.consortium import membership, paper_words, root_key, signing
+from server.consortium.arguments import add_home, add_root
 from server.consortium.home import Home
 from server.consortium.publishing import alone
 from server.consortium.signing import Finish
@@ -20,11 +20,12 @@ ROOT = """Make a root key on this machine, which needs nothing of the consortium
 
   python -m server root new ana                  makes ana.key, under a passphrase asked for twice, and ana.pub
   python -m server root seal consortium/root.key
+  python -m server root rotate --to ana.pub,eva.pub      at the coordinator: other roots, seven days later
 
 Send the .pub file to whoever runs `python -m server init … --roots ana.pub,ben.pub`, and compare its fingerprint by
 telephone. The private half stays. The passphrase is asked for twice at the terminal, or read from the file that the
 environment variable CONSILIUM_ROOT_PASSPHRASE_FILE names; it is never an argument. A key that lies in the clear
-(--no-passphrase) is warned of at every use."""
+(--no-passphrase) is warned of at every use. A rotation is signed by all old roots and all new ones; sites follow it."""
 
 COSIGN = """Read what the consortium's roots are to sign, and add this root's signature. On any machine: nothing of the
 consortium's folder is needed.
@@ -47,13 +48,24 @@ Copies that went to several roots at once are taken one after the other: their s
 
 
 def _root_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("action", choices=("new", "seal"), metavar="ACTION", help="new or seal")
-    parser.add_argument("file", type=Path, metavar="FILE", help="the key's file, or for a new one a name")
+    parser.add_argument("action", choices=("new", "seal", "rotate"), metavar="ACTION", help="new, seal or rotate")
+    parser.add_argument("file", type=Path, nargs="?", metavar="FILE", help="the key's file, or for a new one a name")
+    parser.add_argument(
+        "--to", default="", metavar="PUB,PUB", help="rotate: the public halves of all roots from then on"
+    )
+    add_root(parser)
     parser.add_argument("--no-passphrase", action="store_true", help="the new key lies in the clear")
 
 
 def _root(options: argparse.Namespace) -> int:
-    path: Path = options.file
+    path: Path | None = options.file
+    if options.action == "rotate":
+        home = Home.at(options.home)
+        new = [root_key.read_public(Path(name)) for name in filter(None, options.to.split(","))]
+        print(membership.rotate(home, new, home.root_keys(*options.root)).words)
+        return 0
+    if path is None:
+        raise ConfigError(f"root {options.action}: expected the key's file. See python -m server root --help.")
     if options.action == "seal":
         changed = root_key.seal(path)
         print(f"{path} is under {'another' if changed else 'a'} passphrase now. Copies made before are not.")

@@ -4,8 +4,10 @@ consortium.yaml      name, address, ports
 root.key             signs rosters and plans; may lie elsewhere (--root), the running processes do not need it
 pending/             what waits for the signatures of other roots (server/consortium/signing.py)
 tls/                 the consortium's own TLS authority and the gateway's certificate
+roots/               changes of who signs, each signed by all old and all new roots
 pins.json, roster    who signs, and the signed list of members; rosters/ has every version
 sites/NAME.json      what each site was admitted with
+rekeys/              the word of members' old keys for their new ones
 runs/NAME/           plan.json, state.json, decisions/, checkpoint, model, result, events, log
 audit/               what was done here, and the key that signs for it; voucher: the roots' word for that key
 live/                what the running processes keep: SuperLink's database, sockets, logs
@@ -23,9 +25,10 @@ from common import config as configuration
 from common.audit.log import Log
 from common.config import Frozen
 from common.errors import ConfigError
-from common.trust.enrolment import Consortium, read_pins
+from common.trust.enrolment import Consortium, pins_in_force, root_changes
 from common.trust.joining import ADDRESS, JoinRequest
 from common.trust.keys import public_of
+from common.trust.root_change import RootChange, next_change
 from common.trust.roster import Pins, Roster, load_verified_roster
 from server.consortium import root_key
 
@@ -94,7 +97,12 @@ class Home:
     @property
     def pins(self) -> Pins:
         """The roots' public keys."""
-        return read_pins(self.folder / "pins.json")
+        return pins_in_force(self.folder)
+
+    @property
+    def root_changes(self) -> list[RootChange]:
+        """All changes of the roots, in their order."""
+        return root_changes(self.folder, self.pins.federation)
 
     @property
     def consortium(self) -> Consortium:
@@ -113,7 +121,7 @@ class Home:
     def roster(self) -> Roster:
         """The current roster."""
         consortium = self.consortium
-        return load_verified_roster(consortium.roster, consortium.pins)
+        return consortium.pins.load_kept(load_verified_roster, consortium.roster)
 
     @property
     def authority(self) -> Path:
@@ -137,8 +145,9 @@ class Home:
 
     @property
     def signers(self) -> tuple[bytes, ...]:
-        """Public keys of all who have to sign."""
-        return self.pins.roots
+        """Public keys of all who have to sign; until a change of the roots is in force, the old and the new."""
+        change = next_change(pins := self.pins, self.root_changes)
+        return change.signers if change else pins.roots
 
     def root_keys(self, *elsewhere: Path) -> list[Ed25519PrivateKey]:
         """The root keys at hand: those named, else the one in the folder; none, if the consortium has several.
@@ -160,6 +169,10 @@ class Home:
     def welcome(self, site: str) -> Path:
         """What is sent to a site that was admitted."""
         return self.folder / "welcomes" / f"{site}.welcome"
+
+    def rekeys(self) -> list[bytes]:
+        """What old keys of members said of their new ones."""
+        return [path.read_bytes() for path in sorted((self.folder / "rekeys").glob("*.json"))]
 
     def requests(self) -> dict[str, JoinRequest]:
         """What every site was admitted with, by name; suspended ones too."""

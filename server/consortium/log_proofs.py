@@ -12,10 +12,14 @@ from common.trust.cosigning import RootPaper, SigningRequest
 from server.consortium.home import Home
 
 
-def vouchers(home: Home) -> list[RootPaper]:
-    """The paper in which the roots vouch for the key of this coordinator's log, begun for it; none if they have."""
+def vouchers(home: Home, *, anew: bool = False) -> list[RootPaper]:
+    """The paper in which the roots vouch for the key of this coordinator's log, begun for it; none if they have.
+
+    Args:
+        anew: whether they have or not, for other roots will.
+    """
     key = home.log.begin()
-    return [] if home.voucher.exists() else [RootPaper.of(log_key_paper(key, home.pins.federation))]
+    return [] if home.voucher.exists() and not anew else [RootPaper.of(log_key_paper(key, home.pins.federation))]
 
 
 def keep_voucher(home: Home, request: SigningRequest) -> None:

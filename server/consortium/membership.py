@@ -23,6 +23,7 @@ from common.trust.documents import SignedDocument
 from common.trust.enrolment import PURPOSE, write_pins
 from common.trust.joining import JoinRequest, Welcome, checked_name
 from common.trust.keys import public_of
+from common.trust.root_change import RootChange, next_change
 from common.trust.roster import (
     MAX_PURPOSES,
     MAX_ROOTS,
@@ -185,6 +186,24 @@ def _sign(
     papers = [RootPaper.of_roster(roster)] if roster else []
     papers += [*map(RootPaper.of, documents), *vouchers(home)]
     return sign(home, request_of(home, act, name, papers, **shown), {}, roots, FINISH[act])
+
+
+def rotate(home: Home, new: Sequence[bytes], roots: Roots) -> Outcome:
+    """Change the roots: all old and all new sign the change, the next roster, and the voucher for the log.
+
+    Raises:
+        ConfigError: the new roots are the old ones, too many, or a change is on its way already.
+        RunError: somebody else is changing the roster.
+    """
+    if next_change(pins := home.pins, home.root_changes):
+        raise ConfigError("a change of the roots is on its way already; another can follow when it is in force.")
+    if not 0 < len(set(new)) == len(new) <= MAX_ROOTS or set(new) == set(pins.roots):
+        raise ConfigError(f"--to: expected 1 to {MAX_ROOTS} public halves, each once, and not just those of today.")
+    with alone(home):
+        change, roster = RootChange.draw_up(pins, tuple(new), time.time()), _next(home, home.roster.members)
+        papers = [RootPaper.of(change.document), RootPaper.of_roster(roster), *vouchers(home, anew=True)]
+        request = replace(request_of(home, "rotate", f"rotate-{change.number}", papers), roots=change.signers)
+        return sign(home, request, {}, roots, FINISH["rotate"])
 
 
 def _host(settings: ConsortiumSettings) -> str:

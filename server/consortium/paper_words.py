@@ -100,6 +100,17 @@ def _voucher(_: SigningRequest, paper: RootPaper) -> Iterator[str]:
     yield f"vouches for the key that signs the coordinator's log: {paper.content['key']}"
 
 
+def _roots(request: SigningRequest, paper: RootPaper) -> Iterator[str]:
+    content = paper.content
+    day = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(float(content["in_force_s"])))
+    yield f"change {content['number']} of the roots of {content['consortium']}, in force from {day}"
+    old, new = (set(content[name]) for name in ("old", "new"))
+    for key in (*content["old"], *(key for key in content["new"] if key not in old)):
+        what = "stays" if key in old & new else "GOES" if key in old else "COMES"
+        yield f"  {what:6} {fingerprint(bytes.fromhex(key))}"
+    yield "compare the fingerprint of who comes with its owner, by telephone"
+
+
 def _in_full(_: SigningRequest, paper: RootPaper) -> Iterator[str]:
     yield from yaml.safe_dump(json.loads(json.dumps(paper.content)), sort_keys=False, allow_unicode=True).splitlines()
 
@@ -109,4 +120,5 @@ WORDS: dict[str, Callable[[SigningRequest, RootPaper], Iterator[str]]] = {
     "plan": _plan,
     "welcome": _welcome,
     "audit-key": _voucher,
+    "roots": _roots,
 }

@@ -4,11 +4,13 @@ import time
 from contextlib import AbstractContextManager
 
 from common.cli import terminal
-from common.errors import PolicyError
+from common.errors import ConfigError, PolicyError
 from common.storage import tensorfile
 from common.storage.run_folder import lock_folder
 from common.trust.cosigning import SigningRequest
+from common.trust.enrolment import keep_root_change
 from common.trust.joining import JoinRequest, Welcome
+from common.trust.root_change import NOTICE_S, RootChange, next_change
 from common.trust.roster import Roster, load_verified_roster
 from server.consortium.home import Home
 from server.consortium.log_proofs import keep_voucher
@@ -45,8 +47,11 @@ def _finish_init(home: Home, request: SigningRequest, _: Rest) -> str:
 
 
 def _finish_admit(home: Home, request: SigningRequest, _: Rest) -> str:
-    roster = publish(home, request)
     joins, welcome = JoinRequest.read(request.shown["request"].encode()), request.paper("welcome")
+    if joins.rekey:  # first: no site shall see the roster without it
+        name = f"{joins.site}-{joins.identity.hex()[:16]}.json"
+        tensorfile.write_atomically(home.folder / "rekeys" / name, joins.rekey)
+    roster = publish(home, request)
     if welcome is None or welcome.content["roster"] != roster.digest.hex():
         raise PolicyError("other-roster", f"{request.name}: the roster is another by now. Admit {joins.site} again.")
     tensorfile.write_atomically(home.folder / "sites" / f"{joins.site}.json", joins.file)
@@ -74,10 +79,28 @@ def _finish_renew(home: Home, request: SigningRequest, _: Rest) -> str:
     )
 
 
+def _finish_rotate(home: Home, request: SigningRequest, _: Rest) -> str:
+    (file,) = (paper.file for paper in request.papers if paper.kind == "roots")
+    change, pins = RootChange.load_verified(file, home.pins.federation), home.pins
+    if change.old != pins.roots or change.number != pins.changes + 1 or next_change(pins, home.root_changes):
+        raise PolicyError("changed-paper", f"{request.name}: the roots are others by now. Drop it.")
+    if change.in_force_s - time.time() < NOTICE_S / 2:
+        raise ConfigError(f"{request.name}: was drawn up too long ago to give notice. Drop it, and rotate again.")
+    publish(home, request)
+    keep_root_change(home.folder, change)
+    day = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(change.in_force_s))
+    old, new = change.words
+    return (
+        f"The roots change on {day}. Until then all old and all new sign. Sites see it at their next contact.\n"
+        f"Fingerprint now   {old}\n          then    {new}"
+    )
+
+
 FINISH: dict[str, Finish] = {
     "init": _finish_init,
     "admit": _finish_admit,
     "revoke": _finish_revoke,
     "renew": _finish_renew,
+    "rotate": _finish_rotate,
 }
 """How each act goes on when all roots have signed; under the lock of `alone`."""

@@ -7,7 +7,7 @@ killed loses none. A model whose sum comes to nothing is asked again, a few time
 
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -110,8 +110,8 @@ def evaluate(run: Run, transport: ConnectedTransport) -> Callable[[], object]:
         until_there_is_room(partial(run.remember, progress.records))
     if not progress.sums:
         last = progress.records[-1]
-        if len(last.refused) > len(sites) - run.quorum(len(sites)):
-            raise RefusedError(last.refused, len(sites))
+        if too_many := _refused_for_good(run, last.refused, len(sites)):
+            raise RefusedError(too_many, len(sites))
         refused, silent = refusals.sentence(last.refused, len(sites)), ", ".join(last.dropped)
         raise QuorumError(
             f"no sum of any model: each was asked for {ATTEMPTS} times at most, and too few sites answered. "
@@ -156,7 +156,7 @@ def _evaluate_model(
         until_there_is_room(partial(run.begin_round, number))
         total = aggregator.total(question, sites, timeout_s)
         up, down = up + total.bytes_up, down + total.bytes_down
-        if total.sums or len(final(total.refused, same_again=True)) > len(sites) - run.quorum(len(sites)):
+        if total.sums or _refused_for_good(run, total.refused, len(sites)):
             break
     cells = dict(progress.cells)
     if total.sums:
@@ -170,6 +170,12 @@ def _evaluate_model(
     )  # fmt: skip
     sums = {**progress.sums, model.sha256: dict(total.sums)} if total.sums else progress.sums
     return EvaluationProgress(sums, cells, (*progress.records, record))
+
+
+def _refused_for_good(run: Run, refused: Mapping[str, str], sites: int) -> dict[str, str]:
+    """Refusals that stand however often a model is asked for, if without these sites there is no sum; else none."""
+    standing = final(refused, same_again=True)
+    return standing if len(standing) > sites - run.quorum(sites) else {}
 
 
 def _publish(

@@ -103,7 +103,7 @@ class Run:
     @property
     def plan(self) -> RunPlan:
         """The signed plan of the run."""
-        return RunPlan.load_verified((self.folder / "plan.json").read_bytes(), self.home.pins)
+        return self.home.pins.load_kept(RunPlan.load_verified, (self.folder / "plan.json").read_bytes())
 
     def about(self, sites: Sequence[str]) -> dict[str, Any]:
         """What every result of a run begins with."""

@@ -100,13 +100,13 @@ def _line(run: Run, record: dict[str, Any], rounds: list[dict[str, Any]]) -> str
     number = record["round"]
     text = f"{f'{models[number].name}, model' if models else 'round'} {number + 1} of {total}"
     if record["void"]:
-        return f"{text}: void, {_absent(run, record)}"
+        return f"{text}: void, too few answered ({_absent(run, record)})"
     if (auc := record["validation"].get("auc")) is not None:
         text += f", validation AUC {auc:.3f}"
     if record["dropped"] or record.get("refused"):
         text += f", {_absent(run, record)}"
-    if record.get("unjudged"):
-        text += f", not evaluated by all: {_refused(run, record, 'unjudged')}"
+    if unjudged := _refused(run, record, "unjudged"):
+        text += f", the evaluation {unjudged}"
     rest_s = typical_round_s(rounds) * (total - record["round"] - 1)
     return f"{text}, {record['seconds']:.1f} s" + (f", about {duration(rest_s)} left" if rest_s else "")
 
@@ -114,11 +114,14 @@ def _line(run: Run, record: dict[str, Any], rounds: list[dict[str, Any]]) -> str
 def _absent(run: Run, record: dict[str, Any]) -> str:
     """Who is not in a round's sum, and why."""
     silent = f"silent: {', '.join(record['dropped'])}" if record["dropped"] else ""
-    return "; ".join(filter(None, (_refused(run, record, "refused"), silent))) or "too few answered"
+    return "; ".join(filter(None, (_refused(run, record, "refused"), silent))) or "none silent"
 
 
 def _refused(run: Run, record: dict[str, Any], which: str) -> str:
-    return refusals.sentence(record.get(which, {}), len(run.state.cohort), run_refusals.words(run))
+    refused = {
+        site: code for site, code in record.get(which, {}).items() if which == "refused" or site in record["sites"]
+    }
+    return refusals.sentence(refused, len(run.state.cohort), run_refusals.words(run))
 
 
 def _over(run: Run, console: Console) -> int:

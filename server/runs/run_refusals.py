@@ -12,14 +12,21 @@ def words(run: Run) -> dict[str, str]:
 def _asked_others(run: Run) -> Run | None:
     """The newest earlier run that asked other sites the same, as far as plans tell: none where nothing fits."""
     plan, cohort = run.plan.content, set(run.state.cohort)
-    models = {model.sha256 for model in plan.models}
     for other in reversed(list(Run.all(run.home))):
         content = other.plan.content
         if other.name == run.name or content.made_s > plan.made_s or set(other.state.cohort) in (cohort, set()):
             continue
-        if models & {model.sha256 for model in content.models} if models else _asks_alike(run, other):
+        if (_looks_at if plan.models else _asks_alike)(run, other):
             return other
     return None
+
+
+def _looks_at(run: Run, other: Run) -> bool:
+    """Whether an evaluation is of a model that the other run evaluated, or trained."""
+    models = run.plan.content.models
+    return other.name in {m.name for m in models} or bool(
+        {m.sha256 for m in models} & {m.sha256 for m in other.plan.content.models}
+    )
 
 
 def _asks_alike(run: Run, other: Run) -> bool:

@@ -1,6 +1,7 @@
 """A8: several roots of which all must sign. One alone, or a paper that changes on its way, signs nothing."""
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,15 +10,19 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from client import __main__ as hospital
 from client.home import Home as Hospital
-from client.setup import enrol
+from client.setup import enrol, preflight
 from common.errors import ConfigError
 from common.trust.cosigning import RootPaper, SigningRequest
-from common.trust.joining import Welcome
+from common.trust.documents import fingerprint, sign_document
+from common.trust.joining import JoinRequest, Welcome
 from common.trust.keys import public_of
+from common.trust.rekey import rekey_paper
 from common.trust.roster import Member, load_verified_roster, parse_roster
 from server.consortium import membership, paper_words, publishing, root_key, signing
 from server.consortium.home import ConsortiumSettings, Home
+from server.gateway.site_api import FolderSiteApi
 from tests.attacks.conftest import Attack
 
 ANA, BEN, EVE = (Ed25519PrivateKey.generate() for _ in range(3))
@@ -173,3 +178,152 @@ def test_a_root_is_counted_once(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--roots"):
         membership.begin(Home(tmp_path / "c"), settings, roots=(public_of(ANA), public_of(ANA)))
     assert not (tmp_path / "c").exists()
+
+
+# --- a change of the roots --------------------------------------------------------------------------------------------
+
+DAY_S = 86_400.0
+
+
+def later(monkeypatch: pytest.MonkeyPatch, days: float) -> None:
+    now_s = time.time()
+    monkeypatch.setattr(time, "time", lambda: now_s + days * DAY_S)
+
+
+def board(home: Home) -> list[bytes]:
+    return [paper.encode() for paper in FolderSiteApi(home).roster_and_plans("Lisbon")["roots"]]
+
+
+def test_roots_change_when_all_old_and_all_new_have_signed(
+    attack: Attack, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site, before = Hospital(tmp_path / "Lisbon"), files(home)
+    waits = membership.rotate(home, [public_of(ANA), public_of(EVE)], [ANA]).request
+    words = paper_words.describe(waits)
+    assert all(what in words for what in ("stays", "GOES", "COMES"))
+    for what, keys in {"one old root missing": [EVE], "the new root missing": [BEN]}.items():
+        signed = waits.signed(keys)
+        paper = signed.paper("roots")
+        assert paper is not None
+        with attack(f"{what}, at a site", "bad-signature"):
+            site.take_root_changes([paper.file])
+        assert signing.take(home, signed.file, FINISH).request.missing
+        signing.drop(home, waits.name)
+        assert files(home) == before
+        waits = membership.rotate(home, [public_of(ANA), public_of(EVE)], [ANA]).request
+    signing.take(home, waits.signed([BEN, EVE]).file, FINISH)
+    with attack("a second change before the first is in force", "ConfigError"):
+        membership.rotate(home, [public_of(ANA)], [ANA, BEN, EVE])
+
+    site.take_root_changes(board(home))
+    assert set(home.pins.roots) == set(site.pins.roots) == {public_of(ANA), public_of(BEN)}
+    assert "telephone" in " ".join(line.todo.lower() for line in preflight.CHECKS["roots"](site))
+    assert membership.renew(home, 30, [ANA, BEN]).request.missing == (public_of(EVE),)
+    signing.drop(home, f"renew-{home.roster.version + 1}")
+    membership.renew(home, 30, [ANA, BEN, EVE])
+    assert site.take_roster(home.consortium.roster).version == home.roster.version
+
+    later(monkeypatch, 8)
+    assert set(home.pins.roots) == set(site.pins.roots) == {public_of(ANA), public_of(EVE)}
+    assert site.roster == home.roster
+    with attack("the old roots, afterwards", "other-root"):
+        membership.renew(home, 30, [ANA, BEN])
+    forged = replace(home.roster, version=99).sign([ANA, BEN])
+    with attack("a roster of the old roots, afterwards, at a site", "bad-signature"):
+        site.take_roster(forged)
+
+
+def test_a_site_that_was_away_follows_the_chain_and_no_other(
+    attack: Attack, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site, first = Hospital(tmp_path / "Lisbon"), home.pins
+    membership.rotate(home, [public_of(EVE)], [ANA, BEN, EVE])
+    later(monkeypatch, 8)
+    membership.rotate(home, [public_of(ANA)], [EVE, ANA])
+    later(monkeypatch, 8)
+    assert home.pins.roots == (public_of(ANA),)
+    one, two = board(home)
+    site.take_root_changes([two])  # without the first it leads nowhere
+    assert site.pins.roots == first.roots
+    forged = sign_document("roots", {**json.loads(one)["content"], "new": [public_of(EVE).hex()]}, [EVE])
+    with attack("a change that the new root signed alone", "bad-signature"):
+        site.take_root_changes([forged.encode()])
+    hasty = json.loads(one)["content"]
+    hasty["in_force_s"] = hasty["made_s"] + DAY_S
+    with attack("a change in force after a day", "WireError"):
+        site.take_root_changes([sign_document("roots", hasty, [ANA, BEN, EVE]).encode()])
+    site.take_root_changes([two, one])
+    assert site.pins.roots == (public_of(ANA),)
+    assert site.pins.changes == 2
+    site.take_roster(home.consortium.roster)
+    assert site.roster == home.roster
+    request = enrol.begin(Hospital(tmp_path / "Quito"), "Quito", "")
+    membership.admit(home, request, [ANA])
+    late = Hospital(tmp_path / "Quito")
+    enrol.join(late, Welcome.read(home.welcome("Quito").read_bytes()))
+    late.take_root_changes(board(home))  # who joins after a change is led nowhere by it
+    assert late.pins.roots == (public_of(ANA),)
+
+
+# --- another key under a member's name --------------------------------------------------------------------------------
+
+
+def test_no_member_gets_another_key_without_its_old_ones_word(attack: Attack, home: Home, tmp_path: Path) -> None:
+    lisbon, quito = Hospital(tmp_path / "Lisbon"), Hospital(tmp_path / "Quito")
+    membership.admit(home, enrol.begin(quito, "Quito", ""), [ANA, BEN])
+    enrol.join(quito, Welcome.read(home.welcome("Quito").read_bytes()))
+    lisbon.take_roster(home.consortium.roster)
+    before = lisbon.roster
+
+    def given(version: int, *members: Member) -> bytes:
+        return replace(before, version=before.version + version, members=members).sign([ANA, BEN])
+
+    own, eve = Member("Lisbon", before.active["Lisbon"]), Member("Quito", public_of(EVE))
+    by_herself = rekey_paper("Quito", EVE, public_of(EVE)).encode()
+    by_another = rekey_paper("Lisbon", quito.identity, public_of(EVE)).encode()
+    suspended = replace(eve, status="suspended")
+    for what, roster, papers in (
+        ("another key under a member's name", given(1, own, eve), []),
+        ("the same in the new key's own word", given(1, own, eve), [by_herself]),
+        ("the same in another member's word", given(1, own, eve), [by_another]),
+        ("a member suspended under another key, to come back with it", given(1, own, suspended), []),
+        ("a member dropped, to come back with another key", given(1, own), []),
+    ):  # fmt: skip
+        with attack(what, "swapped-key"):
+            lisbon.take_roster(roster, papers)
+        assert lisbon.roster == before
+
+    # its own word, over two steps of which this site saw neither
+    for _ in range(2):
+        membership.admit(home, enrol.rekey(quito, ""), [ANA, BEN], new_keys=True)
+    with attack("a chain that lacks a link", "swapped-key"):
+        lisbon.take_roster(home.consortium.roster, home.rekeys()[:1])
+    lisbon.take_roster(home.consortium.roster, home.rekeys())
+    assert lisbon.roster == home.roster
+
+    # its old key is lost: somebody here telephones
+    (quito.folder / "identity").write_text("damaged", encoding="utf-8")
+    lost = enrol.rekey(quito, "")
+    assert not lost.rekey
+    membership.admit(home, lost, [ANA, BEN], new_keys=True)
+    with attack("a new key whose old one is lost", "swapped-key"):
+        lisbon.take_roster(home.consortium.roster, home.rekeys())
+    accept = ["accept-key", "Quito", "--home", str(lisbon.folder), "--fingerprint"]
+    assert hospital.main([*accept, "12345"]) == 2
+    assert hospital.main([*accept, fingerprint(lost.identity)]) == 0
+    assert lisbon.take_roster(home.consortium.roster, home.rekeys()) == home.roster
+    with attack("yet another, after one was accepted", "swapped-key"):
+        lisbon.take_roster(replace(home.roster, version=99, members=(own, eve)).sign([ANA, BEN]))
+
+
+def test_an_old_keys_word_is_for_its_site_and_the_key_in_the_request(attack: Attack, tmp_path: Path) -> None:
+    site = Hospital(tmp_path / "Lisbon")
+    enrol.begin(site, "Lisbon", "")
+    request = json.loads(enrol.rekey(site, "").file)["content"]
+    for what, paper in {
+        "for another site": rekey_paper("Quito", EVE, site.identity.public_key().public_bytes_raw()),
+        "for another key": rekey_paper("Lisbon", EVE, public_of(ANA)),
+    }.items():
+        changed = sign_document("request", request | {"rekey": paper.to_json()}, [site.identity])
+        with attack(f"an old key's word {what}", "swapped-key"):
+            JoinRequest.read(changed.encode())

@@ -84,10 +84,12 @@ def back(consortium):
 
 
 def welcome(consortium, site):
-    """The coordinator takes the new keys, and the site joins."""
+    """The coordinator takes the new keys, the site joins, and the others accept its key."""
     request = JoinRequest.read((site.folder / "Lisbon.request").read_bytes())
     membership.admit(consortium.home, request, consortium.roots, new_keys=True)
     enrol.join(site, Welcome.read(consortium.home.welcome("Lisbon").read_bytes()))
+    for other in consortium.sites.values():  # its old key is lost: people there telephone it
+        other.accept_key("Lisbon", request.identity)
     consortium.roster()
 
 

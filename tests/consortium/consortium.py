@@ -76,7 +76,7 @@ class Consortium:
     def roster(self) -> Roster:
         """As it is now, at every hospital too."""
         for site in self.sites.values():
-            site.take_roster(self.home.consortium.roster)
+            site.take_roster(self.home.consortium.roster, self.home.rekeys())
         return self.home.roster
 
     def plan(self, *overrides: str, tree: dict[str, Any] = SVM) -> RunPlan:

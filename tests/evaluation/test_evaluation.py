@@ -104,9 +104,9 @@ class Asked(Hospitals):
             self.heard.append((name, request.kind))
             try:
                 return inner(request, state)
-            except Exception as error:  # as Flower's edge: to the coordinator it is silence
+            except Exception as error:
                 self.errors.append(f"{name}: {error}")
-                return Reply({}), state
+                raise
 
         return answer
 
@@ -215,7 +215,7 @@ def test_other_weights_than_the_plan_names_are_not_run(consortium: Consortium, m
 
     monkeypatch.setattr(model_store, "arrays", other)
     run, way = evaluated(consortium, model.name)
-    assert (run.state.stage, "no sum of any model" in run.state.why) == ("failed", True)
+    assert (run.state.stage, "5 of 5 refused: other-weights (" in run.state.why) == ("failed", True)
     assert any("expected one of those that the approved plan names" in error for error in way.errors)
     shutil.rmtree(consortium.home.folder / "models")
     monkeypatch.undo()
@@ -422,7 +422,9 @@ def test_two_sums_of_one_model_over_sites_that_differ_are_refused_also_across_tr
     model = run_of(consortium, "one")
     run, way = evaluated(consortium, model.name, cohort=",".join(FIVE[:4]))
     assert run.state.stage == "failed"
-    assert "together with other sites before" in run.state.why
+    told = f"4 of 4 refused: repeated-question (over other sites than in run {model.name})."
+    assert run.state.why.startswith(told)
+    assert [kind for _, kind in way.heard].count("secagg/submit") == 4  # asked once: they would refuse it again
     assert any("was answered before by other sites" in error for error in way.errors)
 
 

@@ -201,10 +201,10 @@ def vector_hash(data: bytes) -> bytes:
 
 
 def sketch(key: bytes, limbs: list[int]) -> list[int]:
-    rows = -(-len(limbs) // 2048)
-    challenges = stream(key, 4 * (2048 + rows))
+    rows = -(-len(limbs) // 1024)
+    challenges = stream(key, 4 * (1024 + rows))
     return [
-        sum(challenges[4 * (2048 + j // 2048) + c] * challenges[4 * (j % 2048) + c] * v for j, v in enumerate(limbs))
+        sum(challenges[4 * (1024 + j // 1024) + c] * challenges[4 * (j % 1024) + c] * v for j, v in enumerate(limbs))
         for c in range(4)
     ]
 
