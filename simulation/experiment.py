@@ -75,8 +75,8 @@ class Experiment:
         return 1 if self.config.model.kind == "svm" else os.cpu_count() or 1
 
     def site(self, cases: SiteCases, local: Local | None = None) -> Site:
-        """The site that answers for these cases."""
-        return Site(cases, self.data.pipeline, self.model, local or self.config.federation.local)
+        """The site that answers for these cases; no patient's, or on one machine: it may be a handful of them."""
+        return Site(cases, self.data.pipeline, self.model, local or self.config.federation.local, least_active=1)
 
     def training_cases(self, members: Sequence[str]) -> int:
         """Number of training cases of these members, which says how long their rounds take; of all sites for others."""

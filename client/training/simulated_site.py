@@ -32,4 +32,6 @@ def _all_sites(config_json: str, seed: int) -> tuple[NodeSite, ...]:
     layouts = partial(exchanges, config, model, shape, classes)
     course = partial(Course.of, config, model, seed)
     local = config.federation.local
-    return tuple(NodeSite(Site(cases, data.pipeline, model, local), layouts, course) for cases in data.sites)
+    return tuple(
+        NodeSite(Site(cases, data.pipeline, model, local, least_active=1), layouts, course) for cases in data.sites
+    )

@@ -64,7 +64,7 @@ class Site:
     model: Model
     local: Local
     least_active: int = 5
-    """Cases of a row and sign inside the margin at the point of a gradient: none, or this many."""
+    """Cases of a row and sign inside the margin at the point of a gradient: none, or this many. A simulation asks 1."""
     _ready: dict[str, Cases] = field(default_factory=dict, repr=False)
     _ready_for: str = field(default="", repr=False)
     _distances: dict[bytes, Floats] = field(default_factory=dict, repr=False)

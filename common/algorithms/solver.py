@@ -49,6 +49,9 @@ MEMORY = 30
 STEPS = (0.4, 0.7, 1.0, 1.5)
 """Step lengths tried in one round, in units of the quasi-Newton step."""
 
+FIRST_STEPS = (1e-3, 1e-2, 0.1, 1.0)
+"""The same of the first step without a preconditioner, when nothing is known of how the function curves."""
+
 ACTIVE = 0.3
 """Share of the cases taken to be inside the margin, where the Gram matrix stands in for the Hessian."""
 
@@ -264,7 +267,8 @@ class SvmSolver:
             gain = -0.5 * float(way @ state["gradient"][row])
             finished[row] = PESSIMISM * gain <= self.config.tolerance * state["objective"][row]
             direction[row] = 0.0 if finished[row] else way
-        lengths = np.array(STEPS)[:, None] * state["scale"]
+        begins = ~state["moves"].any(axis=(1, 2)) if factors is None else np.False_
+        lengths = np.where(begins, np.array(FIRST_STEPS)[:, None], np.array(STEPS)[:, None]) * state["scale"]
         return {"trials": state["point"] + lengths[:, :, None] * direction, "done": finished}
 
 
