@@ -100,7 +100,7 @@ def _line(run: Run, record: dict[str, Any], rounds: list[dict[str, Any]]) -> str
     number = record["round"]
     text = f"{f'{models[number].name}, model' if models else 'round'} {number + 1} of {total}"
     if record["void"]:
-        return f"{text}: void, {_absent(run, record)}"
+        return f"{text}: void, too few answered ({_absent(run, record)})"
     if (auc := record["validation"].get("auc")) is not None:
         text += f", validation AUC {auc:.3f}"
     if record["dropped"] or record.get("refused"):
@@ -114,7 +114,7 @@ def _line(run: Run, record: dict[str, Any], rounds: list[dict[str, Any]]) -> str
 def _absent(run: Run, record: dict[str, Any]) -> str:
     """Who is not in a round's sum, and why."""
     silent = f"silent: {', '.join(record['dropped'])}" if record["dropped"] else ""
-    return "; ".join(filter(None, (_refused(run, record, "refused"), silent))) or "too few answered"
+    return "; ".join(filter(None, (_refused(run, record, "refused"), silent))) or "none silent"
 
 
 def _refused(run: Run, record: dict[str, Any], which: str) -> str:

@@ -183,7 +183,7 @@ def why(status: MemberStatus, since_s: float, now: float) -> str:
         return f"{status.site} ({status.absence(now)}: is its client running, and does the network let it out?)"
     if status.error:
         meaning = refusals.CODES.get(status.error)
-        return f"{status.site} (error {status.error} there{f': {meaning.happened}' if meaning else ''}: docs/errors.md)"
+        return f"{status.site} (error {status.error} there{f', {meaning.happened}' if meaning else ''}: docs/errors.md)"
     return f"{status.site} {status.awaited_for} (since {ago(now, since_s)}; it is {status.doing or 'connected'})"
 
 

@@ -386,3 +386,9 @@ def test_an_image_of_another_size_or_colour_is_named_and_not_bent(svm: Made) -> 
     bent = svm.shared.pipeline.before([Picture(np.zeros((9, 9, 3), np.float32), 0, 1)])
     with pytest.raises(DataError, match="32×32×3 after the model's preprocessing"):
         svm.shared.scores(svm.shared.model(), bent)
+
+
+def test_a_model_that_knows_not_how_its_images_look_says_so(made: Made) -> None:
+    content = made.shared.content
+    assert outcome.blindness(content) == ""
+    assert "no warning is given" in outcome.blindness(content.model_copy(update={"likeness": None}))
