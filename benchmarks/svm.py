@@ -82,7 +82,7 @@ def transport(task: Task, cases: Cases, model: LinearSvm) -> InMemory:
     sites = []
     for k in range(5):
         own = Cases(cases.images[site == k], cases.labels[site == k])
-        sites.append(Site(SiteCases(f"site-{k}", own, own, own), Pipeline(), model, Local()))
+        sites.append(Site(SiteCases(f"site-{k}", own, own, own), Pipeline(), model, Local(), least_active=1))
     return InMemory({s.cases.name: s.answer for s in sites}, misfortunes=Misfortunes(drop=task.drop, seed=SEED))
 
 

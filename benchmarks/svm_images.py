@@ -40,7 +40,7 @@ from server.rounds.aggregation import PlainSum
 Floats = NDArray[np.float64]
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "pneumoniamnist.npz"
-SITES, SEED = 5, 1
+SITES, SEED, FREQUENCIES = 5, 1, 8
 RUNS = tuple((n, C) for n in (200, 1000, 3500) for C in (0.01, 0.1, 1.0))
 QUICK = ((200, 0.01), (300, 0.1))
 NEAREST = 10
@@ -58,23 +58,28 @@ class Watched:
     asked: list[tuple[Request, Tensors]] = field(default_factory=list)
     """Questions and sums, in order."""
     objective: float = np.inf
+    rounds: list[float] = field(default_factory=list)
+    """The objective after each round."""
 
     @classmethod
-    def run(cls, cases: Cases, told: Config) -> "Watched":
-        """Deal the cases to five sites and train them together."""
+    def run(cls, cases: Cases, told: Config, frequencies: int = 0) -> "Watched":
+        """Deal the cases to five sites and train them together, with second moments of so many frequencies a side."""
         watched = cls(told, cases)
-        model = LinearSvm(told.model_for(SEED), cases.images.shape[1:], 2)
+        model = LinearSvm(told.model_for(SEED), cases.images.shape[1:], 2, frequencies)
         layouts = exchanges(told, model, cases.images.shape[1:], 2, SITES)
         answers = {}
         for k in range(SITES):
             own = Cases(cases.images[k::SITES], cases.labels[k::SITES])
-            site = Site(SiteCases(f"site-{k}", own, own, own), Pipeline(()), model, told.federation.local)
+            site = Site(
+                SiteCases(f"site-{k}", own, own, own), Pipeline(()), model, told.federation.local, least_active=1
+            )
             answers[site.cases.name] = partial(_rounded, site, layouts)
         way = InMemory(answers)
         course = Course.of(told, model, SEED, way.sites())
         aggregator = _Watching(way, watched.asked)
         for standing in loop.run(course, aggregator):
             watched.objective = float(standing.state["objective"].sum())
+            watched.rounds.append(watched.objective)
         return watched
 
     def gradients(self) -> tuple[Floats, Floats]:
@@ -182,7 +187,7 @@ def main() -> None:
     print(f"{'within .02':>12}{'within .1':>11}{'objective':>14}")
     for n, C in QUICK if parser.parse_args().quick else RUNS:
         cases = real_cases(n)
-        watched = Watched.run(cases, configuration(C))
+        watched = Watched.run(cases, configuration(C), FREQUENCIES)
         points, gradients = watched.gradients()
         far = worst_pixels(found := leftovers(points, gradients), cases.images.reshape(n, -1))
         row = {

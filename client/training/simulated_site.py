@@ -13,6 +13,7 @@ from common.algorithms.course import Course
 from common.config import Config
 from common.messages.answer_layout import exchanges
 from common.models import Model, build
+from common.plans import floors
 from common.plans.approvals import Approvals
 from common.trust.enrolment import Enrolment
 
@@ -39,7 +40,7 @@ def _all_sites(config_json: str, seed: int) -> tuple[NodeSite, ...]:
     data, model = _data(config_json, seed), _model(config_json, seed)
     course = partial(Course.of, config, model, seed)
     local = config.federation.local
-    return tuple(NodeSite(Site(cases, data.pipeline, model, local), course) for cases in data.sites)
+    return tuple(NodeSite(Site(cases, data.pipeline, model, local, least_active=1), course) for cases in data.sites)
 
 
 @lru_cache(maxsize=1)
@@ -59,4 +60,6 @@ def _data(config_json: str, seed: int) -> PreparedData:
 @lru_cache(maxsize=1)
 def _model(config_json: str, seed: int) -> Model:
     config, data = Config.model_validate_json(config_json), _data(config_json, seed)
-    return build(config.model_for(seed), data.sites[0].train.images.shape[1:], len(data.labels), config.augment)
+    frequencies = floors.frequencies_for([len(site.train) for site in data.sites])
+    shape = data.sites[0].train.images.shape[1:]
+    return build(config.model_for(seed), shape, len(data.labels), config.augment, frequencies)

@@ -174,7 +174,9 @@ class Course:
         trained_place = replace(place, state=state)
         if place.asks == "train" and self.algorithm.asks(state) == "slope":
             return replace(trained_place, asks="slope")
-        if self.moved(place, trained_place) and self._evaluates(trained_place):
+        # A descent may find its end in a round that moves nothing; then the model before it was not always evaluated.
+        ends = self.algorithm.finished(state) and self.plan.evaluate_every > 1
+        if (ends or self.moved(place, trained_place)) and self._evaluates(trained_place):
             return replace(trained_place, asks="evaluate")
         return self._next_round(trained_place)
 

@@ -4,6 +4,7 @@ The two-loop recursion of Nocedal, Math. Comp. 1980, on a preconditioner M = I +
 strongly convex function has (move · change) > 0 for every pair, so Armijo's condition is all that a step has to meet.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,9 @@ from common.models.svm import pack
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
+
+Solve = Callable[[Floats], Floats]
+"""M⁻¹ v."""
 
 SUFFICIENT = 1e-4
 """Armijo's constant."""
@@ -51,34 +55,31 @@ def factored(triangle: Floats, d: int) -> Floats:
         ) from None
 
 
-def solved(factor: Floats | None, vector: Floats) -> Floats:
-    """M⁻¹ v from M's packed factor; v itself where there is none."""
-    if factor is None:
-        return vector
+def solved(factor: Floats, vector: Floats) -> Floats:
+    """M⁻¹ v from M's packed factor."""
     solution, _ = dpptrs(len(vector), factor, vector, lower=1)  # LAPACK packs column by column: our upper is its lower
     return np.asarray(solution, np.float64)
 
 
-def aim(gradient: Floats, moves: Floats, changes: Floats, factor: Floats | None) -> Floats:
+def aim(gradient: Floats, moves: Floats, changes: Floats, solve: Solve | None) -> Floats:
     """The quasi-Newton direction, float64[d].
 
     Args:
         moves, changes: float64[m, d], oldest first, of points and of their gradients; rows of zeros are empty.
-        factor: of the preconditioner, or None.
+        solve: the preconditioner, or None.
     """
     # BFGS would keep a d × d inverse Hessian H and correct it after each step by s = move, y = change of gradient, so
     # that H y = s. The recursion applies the last m corrections to one vector without H ever being there: O(m d).
     pairs = [(s, y, 1 / (s @ y)) for s, y in zip(moves, changes, strict=True) if s @ y > 0]
     if not pairs:  # steepest descent, no longer than 1: nothing is known yet of how the function curves
-        step = solved(factor, gradient)
-        return -step if factor is not None else -step / max(1.0, float(np.linalg.norm(step)))
+        return -solve(gradient) if solve else -gradient / max(1.0, float(np.linalg.norm(gradient)))
     q, shares = gradient.copy(), []
     for s, y, inverse in reversed(pairs):
         shares.append(inverse * (s @ q))
         q -= shares[-1] * y
     # Between the two loops stands H before all corrections: the preconditioner, scaled to fit the newest pair.
     s, y, inverse = pairs[-1]
-    q = solved(factor, q) / (inverse * (y @ solved(factor, y)))
+    q = solve(q) / (inverse * (y @ solve(y))) if solve else q / (inverse * (y @ y))
     for (s, y, inverse), share in zip(pairs, reversed(shares), strict=True):
         q += s * (share - inverse * (y @ q))
     return np.asarray(-q)

@@ -1,6 +1,6 @@
 """The SVM trained over sites to the pooled optimum: quasi-Newton steps on sums, and on nothing else.
 
-    gather   gram       Σ z zᵀ over the sites, once; factored, it preconditions everything after    (gram-lbfgs)
+    gather   gram       Σ z zᵀ at the images' lowest frequencies, once; it preconditions all after  (gram-lbfgs)
     place    gradient   loss and gradient where the weights are
     search   loss       at four step lengths along one direction; the best is taken
     step     gradient   at the best, where a class moved; then the next search
@@ -24,20 +24,21 @@ C·2^-17, and as the objective is 1-strongly convex that costs at most ½ d (C �
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import partial
 
 import numpy as np
 
 from common.algorithms import RoundTotal, State, WorkQuestion, descent
 from common.algorithms.descent import Flags, Floats
-from common.algorithms.solver_steps import checked_sum, found_best, step_to_found
+from common.algorithms.solver_steps import checked_sum, found_best, preconditioned, solved_low, step_to_found
 from common.config import Svm
 from common.errors import ConfigError
 from common.messages.transport import Request
 from common.models.svm import LinearSvm
 from common.types import Tensors, prefixed
 
-GRAM_DIMENSION = 2100
-"""Largest d (features and intercept) whose d (d + 1) / 2 second moments are sent: 17.6 MB a site, once."""
+NEWTON_DIMENSION = 2100
+"""Largest d (features and intercept) whose d (d + 1) / 2 second derivatives are sent: 17.6 MB a site and step."""
 
 PATIENCE = 5
 """Rounds of silence in a row after which a site is counted out."""
@@ -47,6 +48,9 @@ MEMORY = 30
 
 STEPS = (0.4, 0.7, 1.0, 1.5)
 """Step lengths tried in one round, in units of the quasi-Newton step."""
+
+FIRST_STEPS = (1e-3, 1e-2, 0.1, 1.0)
+"""The same of the first step without a preconditioner, when nothing is known of how the function curves."""
 
 ACTIVE = 0.3
 """Share of the cases taken to be inside the margin, where the Gram matrix stands in for the Hessian."""
@@ -91,16 +95,15 @@ class SvmSolver:
     cohort_must_be_whole: bool = True
 
     def __post_init__(self) -> None:
-        if self.config.solver == "newton" and self._dimension > GRAM_DIMENSION:
+        if self.config.solver == "newton" and self._dimension > NEWTON_DIMENSION:
             raise ConfigError(
                 f"model.solver: newton sends matrices, which {self._dimension} features and intercept are too many for "
-                f"(expected at most {GRAM_DIMENSION}). Use lbfgs, shrink the images, or lower model.dimension."
+                f"(expected at most {NEWTON_DIMENSION}). Use lbfgs, shrink the images, or lower model.dimension."
             )
 
     def start(self) -> State:
-        """All weights zero, every site counted. Without the Gram matrix where d is too large for it."""
-        rows, d = self.model.rows, self._dimension
-        gathers = self.config.solver == "gram-lbfgs" and d <= GRAM_DIMENSION
+        """All weights zero, every site counted. Second moments are asked of as many frequencies as the model has."""
+        rows, d, gathers = self.model.rows, self._dimension, self.model.moments is not None
         return self._forgetful() | {
             "stage": np.array(SolverStage.GATHER if gathers else SolverStage.PLACE, np.int64),
             "point": np.zeros((rows, d)),
@@ -119,9 +122,9 @@ class SvmSolver:
         return "slope" if state["stage"] in (SolverStage.PLACE, SolverStage.STEP) else "train"
 
     def ask(self, state: State, round: int) -> Request:
-        """The Gram matrix, the losses where to try, or the gradient where it goes."""
+        """The second moments, the losses where to try, or the gradient where it goes."""
         if state["stage"] == SolverStage.GATHER:
-            return Request("gram", round)
+            return Request("gram", round, settings={"frequencies": self.model.frequencies})
         if state["stage"] == SolverStage.SEARCH:
             return Request("loss", round, _weights(state["trials"]))
         point = state["point"] if state["stage"] == SolverStage.PLACE else state["found"]
@@ -137,11 +140,8 @@ class SvmSolver:
         if not total.sums or not self._whole(attended, total) or attended["stage"] != state["stage"]:
             return attended
         if state["stage"] == SolverStage.GATHER:
-            gram = checked_sum(total.sums, "gram", (self._triangle_size,))
-            # The Hessian of the squared hinge is I + 2 C Σ z zᵀ over the cases inside the margin. Which those are
-            # changes with the weights; a share of all cases has nearly the same shape, and is summed only once.
-            factor = descent.factored(2 * self.config.C * ACTIVE * gram, self._dimension)
-            return attended | {"factor": factor[None], "stage": np.array(SolverStage.PLACE, np.int64)}
+            preconditioner = preconditioned(self.model, 2 * self.config.C * ACTIVE, total.sums)
+            return attended | preconditioner | {"stage": np.array(SolverStage.PLACE, np.int64)}
         if state["stage"] == SolverStage.SEARCH:
             return self._searched(attended, total.sums)
         return self._stepped(attended, total.sums)
@@ -251,18 +251,24 @@ class SvmSolver:
             ]
         )
 
+    def _solve(self, state: State, factor: Floats) -> descent.Solve:
+        if self.model.moments is None:
+            return partial(descent.solved, factor)
+        return partial(solved_low, self.model.moments, factor, float(state["rest"][0]))
+
     def _aimed(self, state: State) -> State:
         """Each class's next trials; where it is, for those that can gain no more than the tolerance."""
         direction, finished = np.zeros_like(state["point"]), state["done"].copy()
         factors = state.get("factor")
         for row in np.flatnonzero(~finished):
-            factor = None if factors is None else factors[row % len(factors)]
-            way = descent.aim(state["gradient"][row], state["moves"][row], state["changes"][row], factor)
+            solve = None if factors is None else self._solve(state, factors[row % len(factors)])
+            way = descent.aim(state["gradient"][row], state["moves"][row], state["changes"][row], solve)
             # On a quadratic the whole step gains half of the slope along it: an estimate of all that is left to gain.
             gain = -0.5 * float(way @ state["gradient"][row])
             finished[row] = PESSIMISM * gain <= self.config.tolerance * state["objective"][row]
             direction[row] = 0.0 if finished[row] else way
-        lengths = np.array(STEPS)[:, None] * state["scale"]
+        begins = ~state["moves"].any(axis=(1, 2)) if factors is None else np.False_
+        lengths = np.where(begins, np.array(FIRST_STEPS)[:, None], np.array(STEPS)[:, None]) * state["scale"]
         return {"trials": state["point"] + lengths[:, :, None] * direction, "done": finished}
 
 

@@ -5,6 +5,8 @@ import numpy as np
 from common.algorithms import State, descent
 from common.algorithms.descent import Floats
 from common.errors import WireError
+from common.models.moments import Moments
+from common.models.svm import LinearSvm
 from common.types import Tensors
 
 SHORTER, SHORTEST = 0.2, 1e-8
@@ -35,6 +37,28 @@ def step_to_found(state: State, gradient: Floats) -> State:
         "moves": descent.push_memory(state["moves"], state["found"] - state["point"], good),
         "changes": descent.push_memory(state["changes"], gradient - state["gradient"], good),
     }
+
+
+def preconditioned(model: LinearSvm, scale: float, sums: Tensors) -> State:
+    """I + scale · Σ z zᵀ, as far as the sums tell: `factor` float64[1, r (r + 1) / 2] of the low frequencies' part,
+    and `rest` float64[1], what every other direction is multiplied by.
+
+    The Hessian of the squared hinge is I + 2 C Σ z zᵀ over the cases inside the margin. Which those are changes with
+    the weights; a share of all cases has nearly the same shape, and is summed only once.
+    """
+    moments, d = model.moments, model.features.dimension + 1
+    if moments is None:
+        raise WireError("second moments that this run does not ask for. Bring both sides to one plan.")
+    r = moments.size
+    gram, rest = checked_sum(sums, "gram", (r * (r + 1) // 2,)), checked_sum(sums, "rest", (1,))
+    factor = descent.factored(scale * gram, r)
+    return {"factor": factor[None], "rest": 1 + scale * np.maximum(rest, 0.0) / max(1, d - r)}
+
+
+def solved_low(moments: Moments, factor: Floats, rest: float, vector: Floats) -> Floats:
+    """M⁻¹ v for the M of `preconditioned`."""
+    low = moments.low(vector[None])[0]
+    return np.asarray((vector - moments.lifted(low)) / rest + moments.lifted(descent.solved(factor, low)))
 
 
 def checked_sum(sums: Tensors, name: str, shape: tuple[int, ...]) -> Floats:

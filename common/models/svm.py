@@ -5,7 +5,7 @@ objective of a row is LinearSVC's, which penalises the intercept: ½(|α|² + b�
 
 Everything here is a plain function of weights and cases, so that sums over sites are the sums over the pooled cases:
 
-    gram      Σ z zᵀ                       z = (φ(x), 1); no labels in it: one serves every class and every C
+    gram      Σ z zᵀ at low frequencies    z = (φ(x), 1); no labels in it: one serves every class and every C
     loss      Σ h² at several points       h = max(0, 1 - s f(x)); no C, no penalty in it
     gradient  Σ h² and Σ -2 h s z          at one point
     hessian   the two, and Σ 2 z zᵀ        at one point, the last over the cases with h > 0
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from common.config import Svm
 from common.errors import ConfigError, DataError, WeightsError
 from common.models import Evidence, Fitted, Logits, Work
+from common.models.moments import Moments, cosines
 from common.types import Cases, Labels, Stack, Tensors
 
 Floats = NDArray[np.float64]
@@ -84,11 +85,15 @@ class Fourier:
 
 
 class LinearSvm:
-    """The SVM behind the `Model` protocol. Weights: `alpha` float64[rows, features], `intercept` float64[rows]."""
+    """The SVM behind the `Model` protocol. Weights: `alpha` float64[rows, features], `intercept` float64[rows].
+
+    Args:
+        frequencies: a side, whose second moments `gram` sums; 0: none are asked. Fourier features have none.
+    """
 
     kind: str = "svm"
 
-    def __init__(self, config: Svm, shape: tuple[int, int, int], classes: int) -> None:
+    def __init__(self, config: Svm, shape: tuple[int, int, int], classes: int, frequencies: int = 0) -> None:
         inputs = int(np.prod(shape))
         self.config, self.shape, self.classes = config, shape, classes
         self.rows = 1 if classes == 2 else classes
@@ -98,6 +103,9 @@ class LinearSvm:
             if config.features == "identity"
             else Fourier(inputs, config.dimension, gamma, config.seed or 0)
         )
+        asks = config.solver == "gram-lbfgs" and config.features == "identity"
+        self.frequencies = frequencies if asks else 0
+        self.moments = Moments(cosines(shape, self.frequencies)) if self.frequencies else None
 
     def init(self, seed: int) -> Tensors:
         """Zeros: the optimum is one point, whatever the start, so the seed is not used."""
@@ -152,15 +160,23 @@ class LinearSvm:
         return Evidence(-by_pixel if self.classes == 2 and label == 0 else by_pixel, is_signed=True)
 
     def gram(self, images: Stack) -> Tensors:
-        """Second moments: `gram` float64[d (d + 1) / 2], `n` float64[1]; d = features + 1, the intercept last.
+        """Second moments at the lowest frequencies: `gram` float64[r (r + 1) / 2], the intercept last; `rest`
+        float64[1], what is left of Σ |z|²; `n` float64[1].
 
         The lower triangle column by column, as LAPACK packs it; on a symmetric matrix that is the upper one row by row.
+
+        Raises:
+            WeightsError: this model asks for none.
         """
-        d = self.features.dimension + 1
-        total = np.zeros((d, d))
+        if self.moments is None:
+            raise WeightsError("asked for second moments, and this run asks for none. Bring both sides to one plan.")
+        total, squares = np.zeros((self.moments.size, self.moments.size)), 0.0
         for z, _ in self._batches(images):
-            total += z.T @ z
-        return {"gram": pack(total), "n": np.array([float(len(images))])}
+            low = self.moments.low(z)
+            total += low.T @ low
+            squares += float(np.square(z).sum())
+        rest = max(0.0, squares - float(np.trace(total)))
+        return {"gram": pack(total), "rest": np.array([rest]), "n": np.array([float(len(images))])}
 
     def loss(self, weights: Tensors, cases: Cases) -> Tensors:
         """The loss alone, at several points: `loss` float64[points, rows], `n` float64[1].
@@ -203,6 +219,15 @@ class LinearSvm:
                 inside = z[active[:, row]]
                 total[row] += 2 * inside.T @ inside
         return dict(self.gradient(weights, cases)) | {"hessian": np.stack([pack(h) for h in total])}
+
+    def active(self, weights: Tensors, cases: Cases) -> NDArray[np.int64]:
+        """How many cases are inside the margin at a point, int64[rows, 2]: outside of the row's class, and of it."""
+        point, counts = self._points(weights), np.zeros((self.rows, 2), np.int64)
+        for z, part in self._batches(cases.images):
+            signs = self._signs(cases.labels[part])
+            inside = signs * (z @ point.T) < 1
+            counts += np.stack([(inside & (signs < 0)).sum(axis=0), (inside & (signs > 0)).sum(axis=0)], axis=1)
+        return counts
 
     def _batches(self, images: Stack) -> Iterator[tuple[Floats, slice]]:
         """z = (φ(x), 1) of a few images at a time, float64[k, d], and which they are."""

@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError
 from common.config import Config, Count, Frozen, PlanTerms, Training, first_fault
 from common.errors import ConfigError, PlanError, WireError
 from common.imaging import Pipeline
+from common.plans import floors
 from common.plans.evaluated_model import EvaluatedModel
 from common.trust.documents import SignedDocument, read_document, sign_document
 from common.trust.keys import digest
@@ -145,7 +146,10 @@ class RunPlan:
 
         Raises:
             ConfigError: terms that the consortium does not allow, or for members that are not active.
+            PolicyError: a solver whose sums tell too much.
         """
+        if not models:
+            floors.refuse_newton(training)
         now_s, cohort = time.time(), tuple(sorted(set(terms.cohort or roster.active)))
         if strangers := sorted(set(cohort) - set(roster.active)):
             raise ConfigError(f"plan.cohort: {', '.join(strangers)}: not an active member of the consortium.")

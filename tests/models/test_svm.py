@@ -39,7 +39,8 @@ def objective(model: LinearSvm, weights: Tensors, cases: Cases) -> np.ndarray:
 
 
 def sums(model: LinearSvm, weights: Tensors, cases: Cases) -> dict[str, np.ndarray]:
-    return dict(model.gram(cases.images)) | dict(model.hessian(weights, cases))
+    moments = model.gram(cases.images) if model.moments else {}
+    return dict(moments) | dict(model.hessian(weights, cases))
 
 
 @given(
@@ -52,7 +53,7 @@ def sums(model: LinearSvm, weights: Tensors, cases: Cases) -> dict[str, np.ndarr
 def test_sums_over_sites_are_the_sums_over_the_pooled_cases(
     config: Svm, classes: int, cuts: list[int], seed: int
 ) -> None:
-    model = LinearSvm(config, SHAPE, classes)
+    model = LinearSvm(config, SHAPE, classes, 2)
     pooled, weights = cases_of(40, classes, seed), weights_of(model, seed)
     order = np.random.default_rng(seed).permutation(40)
     parts = [sums(model, weights, Cases(pooled.images[i], pooled.labels[i])) for i in np.split(order, sorted(cuts))]
@@ -179,7 +180,9 @@ def test_bad_weights_images_and_sizes_are_named() -> None:
     with pytest.raises(WeightsError, match="infinite"):
         model.scores({"alpha": good["alpha"] * np.nan, "intercept": good["intercept"]}, cases.images)
     with pytest.raises(DataError, match=r"expected \(3, 2, 1\)"):
-        model.gram(np.zeros((2, 4, 4, 1), np.float32))
+        LinearSvm(PLAIN, SHAPE, 2, 2).gram(np.zeros((2, 4, 4, 1), np.float32))
+    with pytest.raises(WeightsError, match="asks for none"):
+        model.gram(cases.images)
     with pytest.raises(DataError, match="no cases"):
         model.fit(good, Cases(cases.images[:0], cases.labels[:0]), WORK)
     with pytest.raises(ConfigError, match="resize"):

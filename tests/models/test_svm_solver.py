@@ -11,8 +11,10 @@ from sklearn.svm import LinearSVC
 
 from common.algorithms import RoundTotal, State, descent
 from common.algorithms.solver import SvmSolver
+from common.algorithms.solver_steps import preconditioned, solved_low
 from common.config import Svm
 from common.errors import ConfigError, WireError
+from common.models.moments import cosines
 from common.models.svm import LinearSvm
 from common.storage import tensorfile
 from common.types import Cases, Tensors, join, under
@@ -23,11 +25,13 @@ SOLVERS = ("gram-lbfgs", "newton", "lbfgs")
 class Hospital:
     """Cases split over sites, and the round loop in four lines."""
 
-    def __init__(self, cases: Cases, classes: int, config: Svm, sites: int = 5, seed: int = 0) -> None:
+    def __init__(
+        self, cases: Cases, classes: int, config: Svm, sites: int = 5, seed: int = 0, frequencies: int = 4
+    ) -> None:
         shares = np.random.default_rng(seed).dirichlet([0.5] * sites, classes)
         rng = np.random.default_rng(seed)
         site = np.array([rng.choice(sites, p=shares[label]) for label in cases.labels])
-        self.model = LinearSvm(config, cases.images.shape[1:], classes)
+        self.model = LinearSvm(config, cases.images.shape[1:], classes, frequencies)
         self.parts = {f"s{i}": Cases(cases.images[site == i], cases.labels[site == i]) for i in range(sites)}
         self.solver = SvmSolver(config, self.model, tuple(self.parts))
         self.requests: list[str] = []
@@ -258,17 +262,59 @@ def test_sums_that_were_not_asked_for_are_refused() -> None:
         ({"n": good.sums["n"]}, "missing"),
         ({"gram": good.sums["gram"][1:]}, "shape"),
         ({"gram": good.sums["gram"] * np.nan}, "not finite"),
-        ({"gram": -1e6 * good.sums["gram"]}, "not positive"),
+        ({"gram": good.sums["gram"]}, "'rest' is missing"),
+        ({"gram": -1e6 * good.sums["gram"], "rest": good.sums["rest"]}, "not positive"),
     ]:
         with pytest.raises(WireError, match=said):
             hospital.solver.tell(state, RoundTotal(sums, good.sites, ()))
 
 
-def test_matrices_too_large_to_send_are_refused_or_left_out() -> None:
-    shape = (60, 60, 1)
+def test_matrices_too_large_to_send_are_refused() -> None:
     config = Svm(kind="svm", solver="newton")
     with pytest.raises(ConfigError, match="Use lbfgs"):
-        SvmSolver(config, LinearSvm(config, shape, 2), ("a", "b"))
-    config = Svm(kind="svm", solver="gram-lbfgs")
-    solver = SvmSolver(config, LinearSvm(config, shape, 2), ("a", "b"))
-    assert solver.ask(solver.start(), 0).kind == "gradient"
+        SvmSolver(config, LinearSvm(config, (60, 60, 1), 2), ("a", "b"))
+
+
+@pytest.mark.parametrize("frequencies", [0, 4, 8])
+@pytest.mark.parametrize("C", [0.01, 1.0])
+def test_the_optimum_is_the_same_with_any_number_of_frequencies(frequencies: int, C: float) -> None:
+    cases = Cases(digits().images[:600], digits().labels[:600] % 2)
+    hospital = Hospital(cases, 2, Svm(kind="svm", C=C), frequencies=frequencies)
+    assert hospital.gap(hospital.train()) < 1e-6
+    assert hospital.requests.count("gram") == (frequencies > 0)
+
+
+def test_frequencies_save_rounds() -> None:
+    cases = Cases(digits().images[:600], digits().labels[:600] % 2)
+    asked = {}
+    for frequencies in (0, 4, 8):
+        hospital = Hospital(cases, 2, Svm(kind="svm", C=0.01), frequencies=frequencies)
+        hospital.train()
+        asked[frequencies] = hospital.requests.count("loss")
+    assert asked[8] < asked[4] < asked[0]
+
+
+def test_all_frequencies_of_an_image_are_the_whole_matrix() -> None:
+    """Where q is the image's side nothing is left out: I + scale Σ z zᵀ, solved."""
+    cases, config = Cases(digits().images[:100], digits().labels[:100] % 2), Svm(kind="svm")
+    model = LinearSvm(config, (8, 8, 1), 2, 8)
+    assert model.moments is not None
+    sums = model.gram(cases.images)
+    assert sums["rest"][0] < 1e-6
+    z = np.concatenate([cases.images.reshape(100, -1), np.ones((100, 1))], axis=1).astype(np.float64)
+    vector, found = np.random.default_rng(1).normal(size=65), preconditioned(model, 0.3, sums)
+    solved = solved_low(model.moments, found["factor"][0], float(found["rest"][0]), vector)
+    np.testing.assert_allclose(solved, np.linalg.solve(np.eye(65) + 0.3 * z.T @ z, vector), rtol=1e-8, atol=1e-10)
+
+
+def test_frequencies_are_orthonormal_and_fourier_features_have_none() -> None:
+    for shape, q, k in (((12, 9, 1), 4, 16), ((5, 6, 3), 8, 30)):
+        basis = cosines(shape, q)
+        assert basis.shape == (int(np.prod(shape)), k)
+        np.testing.assert_allclose(basis.T @ basis, np.eye(k), atol=1e-12)
+    fourier = LinearSvm(Svm(kind="svm", features="fourier", dimension=9), (3, 2, 1), 2, 8)
+    assert fourier.moments is None
+    assert (
+        SvmSolver(fourier.config, fourier, ("a", "b")).ask(SvmSolver(fourier.config, fourier, ("a",)).start(), 0).kind
+        == "gradient"
+    )

@@ -60,10 +60,13 @@ def config(model: str = "cnn", likeness: bool = False, **federation_: Any) -> Co
 class World:
     """Five hospitals, a consortium, and all that crosses between them and the coordinator."""
 
+    least_active = 1
+    """Sites this small have a handful of cases inside the margin, and would refuse."""
+
     def __init__(self, told: Config, sizes: Mapping[str, int] = FIVE, **misfortune: float) -> None:
         self.config, self.sent = told, list[tuple[str, Request, Reply]]()
         self.refusals = list[ConsiliumError]()
-        self.model: Model = build(told.model, SHAPE, 2)
+        self.model: Model = build(told.model, SHAPE, 2, frequencies=4)
         self.pipeline = Pipeline(told.preprocess)
         self.parts = {
             name: SiteCases(name, cases(i, n), cases(i + 100, 12), cases(i + 200, 4))
@@ -79,7 +82,7 @@ class World:
         self.misfortunes = Misfortunes(**misfortune)  # type: ignore[arg-type]
 
     def site(self, name: str) -> Site:
-        return Site(self.parts[name], self.pipeline, self.model, self.config.federation.local)
+        return Site(self.parts[name], self.pipeline, self.model, self.config.federation.local, self.least_active)
 
     def binding(self, name: str) -> RunBinding:
         return simulated_binding(self.approvals, name, self.layouts)

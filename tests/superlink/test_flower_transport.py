@@ -84,7 +84,7 @@ def in_memory(config: Config) -> InMemory:
     shape = data.sites[0].train.images.shape[1:]
     model = build(config.model, shape, len(data.labels))
     layouts = partial(exchanges, config, model, shape, len(data.labels))
-    sites = [Site(s, data.pipeline, model, config.federation.local) for s in data.sites]
+    sites = [Site(s, data.pipeline, model, config.federation.local, least_active=1) for s in data.sites]
     answers = {s.cases.name: SecuredSite(s, layouts, participant_of(ENROLLED[s.cases.name])).answer for s in sites}
     return InMemory(answers, misfortunes=misfortunes(config))
 
