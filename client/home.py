@@ -33,6 +33,7 @@ from common.audit.log import Log
 from common.catalogue.offers import DatasetDescription, Origin
 from common.config import Data, Frozen, Sites, Synthetic
 from common.errors import ConfigError, PolicyError
+from common.plans.floors import Floors
 from common.storage import tensorfile
 from common.storage.files import read_json, write_json
 from common.trust.enrolment import PURPOSE, Enrolment, keep_root_change, pins_in_force, root_changes
@@ -65,8 +66,10 @@ class SiteRules(Frozen):
 
     plans: Literal["ask", "refuse", "approve"] = "ask"
     purposes: tuple[str, ...] = (PURPOSE,)
-    audit: bool = False
-    """Recompute every model of a run from what all its sites sent, and answer for no other."""
+    audit: bool = True
+    """Of release 0.1, and of no effect: every site recomputes every model of a run, and answers for no other."""
+    least: Floors = Floors()
+    """The fewest cases for each kind of sum; the data officer raises or lowers them."""
     publish: tuple[Literal["figures"], ...] = ()
     """What of this site alone may leave it: `figures`, its counts in an evaluation. Nothing else ever does."""
 
@@ -123,7 +126,7 @@ class Home:
     def enrolment(self) -> Enrolment:
         """The site's membership of a consortium, with the keys that prove it."""
         settings = self.settings
-        return replace(Enrolment.read(settings.site, self.folder), audit=settings.policy.audit)
+        return replace(Enrolment.read(settings.site, self.folder), audit=True)
 
     @property
     def identity(self) -> Ed25519PrivateKey:

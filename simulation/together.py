@@ -8,15 +8,13 @@ Flower's simulation engine (Ray): the weights are the same, bit for bit.
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 
 from client.training.auditing_site import AuditingSite
 from client.training.run_binding import simulated_binding
 from client.training.secure_site import SecuredSite
-from common.algorithms.course import Course
-from common.messages.answer_layout import exchanges
 from common.messages.transport import Answer, InMemory, Misfortunes, Transport
 from common.plans.approvals import Approvals
+from common.plans.run_work import RunWork
 from common.plans.simulated_run import simulated_approvals
 from common.trust.enrolment import Consortium, Enrolment, simulated_consortium
 from common.types import SiteCases
@@ -67,7 +65,8 @@ def _simulated_consortium(experiment: Experiment) -> _Secure | None:
     names = [s.name for s in experiment.data.sites]
     consortium, enrolments = simulated_consortium(names, config.federation, bytes.fromhex(experiment.digest()))
     about = experiment.data.sites[0].train.images.shape[1:], experiment.data.labels
-    approvals = simulated_approvals(config, experiment.seed, about, consortium, enrolments)
+    cases = {s.name: len(s.train) for s in experiment.data.sites}
+    approvals = simulated_approvals(config, experiment.seed, about, consortium, enrolments, cases)
     return _Secure(consortium, enrolments, approvals)
 
 
@@ -76,21 +75,17 @@ def _answer(experiment: Experiment, cases: SiteCases, secure: _Secure | None) ->
     site = experiment.site(cases)
     if secure is None:
         return site.answer
-    config, model, enrolment = experiment.config, experiment.model, secure.enrolments[cases.name]
-    layouts = partial(exchanges, config, model, cases.train.images.shape[1:], len(experiment.data.labels))
-    secured = SecuredSite(site, enrolment, simulated_binding(secure.approvals, cases.name, layouts))
-    if not enrolment.audit:
-        return secured.answer
-    return AuditingSite(secured, partial(Course.of, config, model, experiment.seed)).answer
+    enrolment = secure.enrolments[cases.name]
+    secured = SecuredSite(site, enrolment, simulated_binding(secure.approvals, cases.name))
+    return AuditingSite(secured).answer if enrolment.audit else secured.answer
 
 
 def _aggregator(experiment: Experiment, transport: Transport, secure: _Secure | None) -> Aggregator:
     """What makes sums of the sites' answers; it keeps the messages where they are to be audited."""
     if secure is None:
         return PlainSum(transport)
-    config, data = experiment.config, experiment.data
-    layouts = partial(exchanges, config, experiment.model, data.sites[0].train.images.shape[1:], len(data.labels))
-    aggregator = SecureSum(transport, secure.consortium, secure.approvals, layouts)
+    config, work = experiment.config, RunWork.of(secure.approvals, model=experiment.model)
+    aggregator = SecureSum(transport, secure.consortium, secure.approvals, work.question_kinds)
     if not experiment.transcripts and not config.federation.simulate.auditors:
         return aggregator
     return replace(aggregator, transcripts=Transcripts(experiment.folder / "transcripts"))

@@ -19,6 +19,7 @@ from common.plans.decision import Decision
 from common.plans.plan import RunPlan
 from common.storage import tensorfile
 from common.storage.files import replace
+from common.types import Tensors
 
 
 @dataclass(frozen=True)
@@ -76,14 +77,14 @@ class PlanInbox:
         """Write down what was decided, in the place of what was decided before."""
         tensorfile.write_atomically(self.room(decision.plan) / "decision.json", decision.document.encode())
 
-    def approvals(self, plan: RunPlan) -> bytes:
-        """The approvals that a run began with at this site; nothing before it has."""
-        path = self.room(plan.digest) / "approvals.json"
-        return path.read_bytes() if path.exists() else b""
+    def papers(self, plan: RunPlan) -> "PlanPapers":
+        """What the run of a plan began with at this site."""
+        return PlanPapers(self.room(plan.digest))
 
-    def keep_approvals(self, plan: RunPlan, content: bytes) -> None:
-        """Write down, for good, with which approvals a run begins."""
-        replace(self.room(plan.digest) / "approvals.json", content)
+    def summed(self, plan: str) -> Tensors:
+        """What this site has itself seen summed in the run of a plan (its digest), of what a later one may carry."""
+        path = self.room(plan) / "lineage-summed"
+        return tensorfile.load(path)[0] if path.exists() else PlanPapers(self.room(plan)).carried()
 
     def is_delivered(self, plan: RunPlan) -> bool:
         """Whether the coordinator has got this site's decision."""
@@ -113,6 +114,31 @@ class PlanInbox:
     def read(self, path: Path) -> RunPlan:
         """A plan from a file of the inbox, its signatures checked again."""
         return self.home.pins.load_kept(RunPlan.load_verified, path.read_bytes())
+
+
+@dataclass(frozen=True)
+class PlanPapers:
+    """The approvals that a run began with, and what it carries: written down once, for good."""
+
+    room: Path
+
+    def approvals(self) -> bytes:
+        """All approvals, as they were shown first; empty before the run has begun here."""
+        path = self.room / "approvals.json"
+        return path.read_bytes() if path.exists() else b""
+
+    def keep_approvals(self, content: bytes) -> None:
+        """Write them down."""
+        replace(self.room / "approvals.json", content)
+
+    def carried(self) -> Tensors:
+        """The arrays that the plan carries from an earlier run; none where it carries none."""
+        path = self.room / "carried.safetensors"
+        return tensorfile.load(path)[0] if path.exists() else {}
+
+    def keep_carried(self, arrays: Tensors) -> None:
+        """Write them down."""
+        tensorfile.save(self.room / "carried.safetensors", arrays, {})
 
 
 def _is_named(plan: RunPlan, name: str) -> bool:

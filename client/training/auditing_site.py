@@ -13,7 +13,7 @@ on, so sites that saw different histories make no sum together.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,6 +31,7 @@ from common.messages.transport import Reply, Request
 from common.plans import binding
 from common.plans import lineage as lineages
 from common.plans.approvals import Approvals
+from common.plans.run_work import RunWork
 from common.secagg.audit import replay_transcript
 from common.secagg.transcript import read_frames
 from common.secagg.transcript_reading import TranscriptAccount
@@ -49,12 +50,10 @@ class AuditingSite:
     """Stands before a secured site.
 
     Args:
-        course: what the signed plan lays down, for a run of these sites.
         folder: where to keep what it follows by; none: in the state that `answer` takes and gives.
     """
 
     secured: SecuredSite
-    course: Callable[[Sequence[str]], Course]
     folder: Path | None = None
 
     def answer(self, request: Request, state: Tensors) -> tuple[Reply, Tensors]:
@@ -92,14 +91,14 @@ class AuditingSite:
     def _follow(self, request: Request, store: AuditStore) -> int:
         """The number of the question whose transcript is awaited."""
         approvals = self.secured.begin(request)
-        return self._place(store, self.course(approvals.sites)).number
+        return self._place(store, self._course(approvals)).number
 
     # --- what is asked --------------------------------------------------------------------------------------------
 
     def _check(self, request: Request, store: AuditStore) -> AuditNotes:
         """Hold a question against the one that follows; what to note when it is answered."""
         inner, notes, approvals = question_in(request), AuditNotes.load(store), self._approvals()
-        question_number, course = number(inner.kind, inner.round), self.course(approvals.sites)
+        question_number, course = number(inner.kind, inner.round), self._course(approvals)
         place = self._place(store, course)
         if notes.due(place.number, question_number):
             raise self._missing_transcript(inner)
@@ -143,7 +142,7 @@ class AuditingSite:
         notes, piece = AuditNotes.load(store), bytes_in(request, MESSAGE)
         question_number, at, size = (_whole_number(request, name) for name in ("number", "at", "of"))
         approvals = self._approvals()
-        course = self.course(approvals.sites)
+        course = self._course(approvals)
         place = self._place(store, course)
         if question_number < place.number:  # it was seen, and the answer was lost
             return place.number
@@ -164,6 +163,8 @@ class AuditingSite:
         if record.total is not None:
             self._remember(course.request(reached), record)
             lineage = lineages.following(record.context, record.total.survivors, record.total.words)
+        if set(summed := course.to_carry(after)) != set(course.to_carry(reached)):
+            store.save("summed", summed)
         # The place goes with the lineage, in one file: after a crash between two they would not fit together.
         store.save("place", {**after.tensors(), "lineage": np.frombuffer(lineage, np.uint8)})
         replace(notes, owed=owed, roster=record.roster.version).save(store)
@@ -225,6 +226,9 @@ class AuditingSite:
 
     def _approvals(self) -> Approvals:
         return self.secured.binding.begun_approvals()
+
+    def _course(self, approvals: Approvals) -> Course:
+        return RunWork.of(approvals, self.secured.binding.papers.carried()).course
 
     def _place(self, store: AuditStore, course: Course) -> Place:
         return Place.of(arrays) if (arrays := store.load("place")) else course.start()

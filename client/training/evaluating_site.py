@@ -22,7 +22,6 @@ from common.errors import PolicyError
 from common.imaging import Pipeline
 from common.messages.answer_layout import evaluation
 from common.messages.transport import Reply, Request
-from common.metrics import out_of_distribution
 from common.models import build
 from common.plans import lineage
 from common.plans.approvals import Approvals, refuse_lone_figures
@@ -62,11 +61,7 @@ class ModelEvaluator(Site):
                 f"{self.cases.name}: weights with SHA-256 {fingerprint[:12]}…, expected one of those that the approved "
                 f"plan names: {', '.join(name[:12] + '…' for name in self.by_model)}.",
             )
-        contribution, state = site.contribute(request, state)
-        if self.looks and "distances" not in contribution.sums:  # another model of the plan has them
-            sums = {**contribution.sums, "distances": np.zeros(out_of_distribution.BINS)}
-            contribution = replace(contribution, sums=sums)
-        return contribution, state
+        return site.contribute(request, state)
 
 
 def prepare(home: Home, plan: RunPlan) -> ModelEvaluator:

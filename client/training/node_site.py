@@ -8,7 +8,7 @@ A real site keeps its state in its own folder; a simulated one hands it to Flowe
 `hospital_site` and `simulated_site` make the two kinds.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,6 @@ from client.training.secure_site import SecuredSite, question_in
 from client.training.sent_vector import VectorFile
 from client.training.site import Site
 from client.training.site_storage import SealedStateFile
-from common.algorithms.course import Course
 from common.messages.transport import Answer, Reply, Request
 from common.secagg import ParticipantState
 from common.storage import tensorfile
@@ -70,8 +69,6 @@ class NodeSite:
     """One site with all that stands around it."""
 
     site: Site
-    course: Callable[[Sequence[str]], Course]
-    """What a run of these sites has to ask, by the plan that this site signed."""
     binding: RunBinding | None = None
     """None: a simulation without secure aggregation."""
     enrolment: Enrolment | None = None
@@ -118,7 +115,7 @@ class NodeSite:
             ledger, home = question_ledger.in_folder(self.home), Home(self.home)
             secured = SecuredSite(
                 self.site, self.enrolment, self.binding, store, ledger, VectorFile(self.room / "masked"),
-                newest=lambda: home.roster.version,
+                take_roster=home.take_roster,
             )  # fmt: skip
         else:
             ledger = Ledger(
@@ -129,7 +126,7 @@ class NodeSite:
             secured = SecuredSite(self.site, self.enrolment, self.binding, *simulated)
         if self.before:  # there is no course to follow where nothing is trained
             return self.before(secured)
-        return AuditingSite(secured, self.course, self.room).answer if self.enrolment.audit else secured.answer
+        return AuditingSite(secured, self.room).answer if self.enrolment.audit else secured.answer
 
     def _state(self, simulated_state: SimulatedState) -> Tensors:
         if not self.room:

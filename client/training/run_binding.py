@@ -4,24 +4,68 @@ A site derives for itself who is in a sum, how many must agree on it and what it
 compares it with what the coordinator proposes, before a key is made. The approvals that a run began with stay with it.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
 
-from common.errors import PolicyError
+from common.errors import PolicyError, StageError
 from common.messages.answer_keys import answer_keys
 from common.messages.transport import Request
-from common.plans import binding
+from common.plans import binding, carry
 from common.plans.approvals import Approvals
 from common.plans.decision import Decision
 from common.plans.plan import RunPlan
+from common.plans.run_work import RunWork, question_kinds
 from common.secagg.key_period_plan import KeyPeriodPlan, QuestionKind
 from common.trust.roster import Roster
+from common.types import Tensors
 
 DECIDE_NO_SUM = {"C", "solver", "tolerance"}
 """Settings of a model on which what a case adds to a sum does not depend."""
-QuestionKinds = Callable[[int], Mapping[str, QuestionKind]]
-"""The layouts that the site derives from the plan's training, for a cohort of so many sites."""
+
+
+class RunPapers(Protocol):
+    """What a site keeps of a run from its beginning on."""
+
+    def approvals(self) -> bytes:
+        """Those that the run began with here; empty before it has."""
+        ...
+
+    def keep_approvals(self, content: bytes) -> None:
+        """Write them down, for good."""
+        ...
+
+    def carried(self) -> Tensors:
+        """What the plan carries from an earlier run."""
+        ...
+
+    def keep_carried(self, arrays: Tensors) -> None:
+        """Write it down."""
+        ...
+
+
+@dataclass
+class PapersInMemory:
+    """`RunPapers` for as long as the program runs."""
+
+    content: bytes = b""
+    arrays: Tensors = field(default_factory=dict)
+
+    def approvals(self) -> bytes:
+        """As `RunPapers.approvals`."""
+        return self.content
+
+    def keep_approvals(self, content: bytes) -> None:
+        """As `RunPapers.keep_approvals`."""
+        self.content = content
+
+    def carried(self) -> Tensors:
+        """As `RunPapers.carried`."""
+        return self.arrays
+
+    def keep_carried(self, arrays: Tensors) -> None:
+        """As `RunPapers.keep_carried`."""
+        self.arrays = arrays
 
 
 @dataclass
@@ -30,24 +74,24 @@ class RunBinding:
 
     Args:
         own: this site's newest approval.
-        begun: the approvals that this site has answered with before, as bytes; empty before the first.
-        begin: writes them down, for good.
+        papers: the approvals that this site has answered with before, and what the plan carries.
     """
 
     plan: RunPlan
     own: Decision
-    question_kinds: QuestionKinds
-    begun: Callable[[], bytes]
-    begin: Callable[[bytes], None]
+    papers: RunPapers = field(default_factory=PapersInMemory)
 
-    def approvals(self, content: bytes, roster: Roster) -> Approvals:
+    def approvals(self, content: bytes, roster: Roster, carried: Tensors) -> Approvals:
         """Who takes part; the approvals are taken once, and no others later.
+
+        Args:
+            carried: the arrays that came with them.
 
         Raises:
             PolicyError, IdentityError, WireError: for others than this run began with here, without this site's own
                 newest one, or that no run may begin with.
         """
-        site, before = self.own.site, self.begun()
+        site, before = self.own.site, self.papers.approvals()
         if before and before != content:
             raise PolicyError(
                 "other-approvals",
@@ -62,12 +106,25 @@ class RunBinding:
                     "other-decision",
                     f"{site}: the coordinator shows another decision on {self.plan.name} than this site's newest.",
                 )
-            self.begin(content)
+            if self.plan.content.carried:
+                self.papers.keep_carried(carry.verified(self.plan.content.carried, carried))
+            self.papers.keep_approvals(content)
         return approvals
 
     def begun_approvals(self) -> Approvals:
         """Those that the run began with here."""
-        return Approvals.load(self.begun(), self.plan)
+        content = self.papers.approvals()
+        if not content:
+            raise StageError("out-of-order", f"{self.own.site}: run {self.plan.name} has not begun here.")
+        return Approvals.load(content, self.plan)
+
+    def work(self) -> RunWork:
+        """What the run asks, by the plan and the approvals that it began with."""
+        return RunWork.of(self.begun_approvals(), self.papers.carried())
+
+    def question_kinds(self, sites: int) -> Mapping[str, QuestionKind]:
+        """The layouts of its questions, for a cohort of so many sites."""
+        return question_kinds(self.begun_approvals(), self.papers.carried(), sites)
 
     def answer_keys(self, request: Request) -> tuple[bytes, ...]:
         """What an answer tells, for the ledger; see `common.messages.answer_keys`."""
@@ -94,9 +151,6 @@ class RunBinding:
         binding.refuse_other(proposal, derived)
 
 
-def simulated_binding(approvals: Approvals, site: str, question_kinds: QuestionKinds) -> RunBinding:
+def simulated_binding(approvals: Approvals, site: str) -> RunBinding:
     """The binding of a simulated site, for as long as the program runs."""
-    begun = [b""]
-    return RunBinding(
-        approvals.plan, approvals.decisions[site], question_kinds, lambda: begun[0], partial(begun.__setitem__, 0)
-    )
+    return RunBinding(approvals.plan, approvals.decisions[site], PapersInMemory(approvals.encode()))

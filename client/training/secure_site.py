@@ -23,10 +23,12 @@ from client.training.question_ledger import Ledger
 from client.training.run_binding import RunBinding
 from client.training.sent_vector import SentVector, VectorInMemory
 from client.training.site import Site
+from common.algorithms.course import DISTANCES
 from common.errors import PolicyError, StageError, WeightsError, WireError
 from common.messages import answer_layout
 from common.messages.answer_layout import AWAITS_NOTHING, encode_number
 from common.messages.transport import Reply, Request
+from common.plans import carry
 from common.plans import lineage as lineages
 from common.plans.approvals import NAME, Approvals
 from common.secagg import DurableParticipant, KeyPeriodPlan, Participant, ParticipantState, PendingMessage
@@ -34,7 +36,7 @@ from common.secagg.durable_participant import StateInMemory, StateStore
 from common.secagg.stages import ParticipantStage
 from common.trust.enrolment import Enrolment
 from common.trust.keys import DIGEST_BYTES
-from common.trust.roster import load_verified_roster
+from common.trust.roster import Roster, load_verified_roster
 from common.types import Tensors, prefixed, under
 
 Buffer = bytes | memoryview
@@ -54,7 +56,7 @@ class SecuredSite:
         store: where the state of its half of the protocol is.
         ledger: what it has answered, in all runs.
         clock: seconds since 1970.
-        newest: version of the newest roster that this site has seen, from wherever.
+        take_roster: keeps a newer roster as the site's own, if its members' keys may be believed; gives the newest.
         sent: where the masked vector lies until its round is over.
     """
 
@@ -65,7 +67,7 @@ class SecuredSite:
     ledger: Ledger = field(default_factory=question_ledger.in_memory, repr=False)
     sent: SentVector = field(default_factory=VectorInMemory, repr=False)
     clock: Callable[[], float] = time.time
-    newest: Callable[[], int] = lambda: 0
+    take_roster: Callable[[bytes], Roster | None] = lambda _: None
     keeper: DurableParticipant = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -126,8 +128,10 @@ class SecuredSite:
         contribution, after = self.site.contribute(asked, settled)
         layout = opened.plan.question_kinds[kind].layout
         key = answer_layout.rounding_key(answer_layout.question(asked), self.name)
+        # Distances are asked once in a run; in its other evaluations nothing is added to them.
+        unasked = {s.name: np.zeros(s.shape) for s in layout.segments if s.name == DISTANCES}
         try:
-            words = layout.encode({**contribution.means, **contribution.sums}, contribution.weight, key)
+            words = layout.encode({**unasked, **contribution.means, **contribution.sums}, contribution.weight, key)
         except WeightsError as error:
             raise WeightsError(
                 f"{self.name}, asked for '{kind}': {error} Bounds follow from federation.weight_bound, the most cases "
@@ -181,12 +185,11 @@ class SecuredSite:
 
     def begin(self, request: Request) -> Approvals:
         """The approvals that a request brings, checked; those of the run, once it has begun here."""
-        roster = load_verified_roster(bytes_in(request, "roster"), self.enrolment.pins)
-        if roster.version < (newest_version := self.newest()):
-            raise PolicyError(
-                "rolled-back-roster", f"roster {roster.version}, and {newest_version} has been seen before."
-            )
-        return self.binding.approvals(bytes_in(request, NAME), roster)
+        file = bytes_in(request, "roster")
+        roster, kept = load_verified_roster(file, self.enrolment.pins), self.take_roster(file)
+        if kept and roster.version < kept.version:
+            raise PolicyError("rolled-back-roster", f"roster {roster.version}, and {kept.version} has been seen.")
+        return self.binding.approvals(bytes_in(request, NAME), roster, under(carry.NAME, request.tensors))
 
     @property
     def name(self) -> str:

@@ -2,16 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import lru_cache
 
 from client.dataset import loading
 from client.dataset.loading import PreparedData
 from client.training.node_site import NodeSite
 from client.training.run_binding import RunBinding, simulated_binding
 from client.training.site import Site
-from common.algorithms.course import Course
 from common.config import Config
-from common.messages.answer_layout import exchanges
 from common.models import Model, build
 from common.plans import floors
 from common.plans.approvals import Approvals
@@ -30,7 +28,7 @@ def simulated_site(
     name = site.site.cases.name
     if name not in enrolments:
         return site
-    return replace(site, enrolment=enrolments[name], binding=_bindings(config, seed, approvals)[name])
+    return replace(site, enrolment=enrolments[name], binding=_bindings(approvals)[name])
 
 
 @lru_cache(maxsize=1)
@@ -38,18 +36,14 @@ def _all_sites(config_json: str, seed: int) -> tuple[NodeSite, ...]:
     """All of them, loaded once a process: that can take longer than a round."""
     config = Config.model_validate_json(config_json)
     data, model = _data(config_json, seed), _model(config_json, seed)
-    course = partial(Course.of, config, model, seed)
     local = config.federation.local
-    return tuple(NodeSite(Site(cases, data.pipeline, model, local, least_active=1), course) for cases in data.sites)
+    return tuple(NodeSite(Site(cases, data.pipeline, model, local, least_active=1)) for cases in data.sites)
 
 
 @lru_cache(maxsize=1)
-def _bindings(config_json: str, seed: int, approvals: bytes) -> Mapping[str, RunBinding]:
-    config, data = Config.model_validate_json(config_json), _data(config_json, seed)
-    shape = data.sites[0].train.images.shape[1:]
-    layouts = partial(exchanges, config, _model(config_json, seed), shape, len(data.labels))
+def _bindings(approvals: bytes) -> Mapping[str, RunBinding]:
     run = Approvals.unpack(approvals)
-    return {site: simulated_binding(run, site, layouts) for site in run.sites}
+    return {site: simulated_binding(run, site) for site in run.sites}
 
 
 @lru_cache(maxsize=1)

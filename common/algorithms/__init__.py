@@ -61,9 +61,14 @@ class Algorithm(Protocol):
         """The state after a question; `state` itself stays as it was."""
         ...
 
-    def adopt(self, state: State, question: Request) -> State | None:
-        """A state that asks just this, where it differs from what `state` asks by no more than another processor's
-        arithmetic does; none where it differs otherwise, or where all processors agree."""
+    def carry(self, state: State, moments: Tensors, seed: int) -> State:
+        """The state at the beginning of a run that goes on from an earlier one's sums.
+
+        Args:
+            state: of `start`.
+            moments: the earlier run's second moments; empty where there are none.
+            seed: draws where it begins.
+        """
         ...
 
     def weights(self, state: State) -> Tensors:

@@ -72,9 +72,9 @@ class Averaging:
             new[f"control/{name}"] = (c + change / self.members).astype(c.dtype)
         return new
 
-    def adopt(self, state: State, question: Request) -> State | None:
-        """None: every step is one rounding after the other, number by number, the same on every processor."""
-        return None
+    def carry(self, state: State, moments: Tensors, seed: int) -> State:
+        """As it is: the first weights are drawn from the seed, and no averaging asks for second moments."""
+        return state
 
     def weights(self, state: State) -> Tensors:
         """The weights that all sites share after the last round."""

@@ -37,6 +37,8 @@ LATER = {"slope": 1, "gradient": 1, "hessian": 1, "evaluate": 2}
 
 TrainingT = TypeVar("TrainingT", bound=Training)
 Asks = Literal["statistics", "train", "slope", "evaluate"]
+DISTANCES = "distances"
+"""How far the validation images are from the training's, among the sums over how the images look, once it is known."""
 VOID = RoundTotal({}, (), ())
 """What a question comes to that too few answered."""
 
@@ -118,9 +120,13 @@ class Course:
     """Whether the recipe needs the federated mean and variance."""
     likeness: bool = False
     """Whether the run gathers how the images look."""
+    asked: int = 0
+    """Sites of the plan, of which more than two thirds stand behind every sum; 0: as many as `sites`."""
+    carried: Place | None = None
+    """Where a run begins that goes on from an earlier one's sums."""
 
     @classmethod
-    def of(cls, config: Training, model: Model, seed: int, sites: Sequence[str]) -> Self:
+    def of(cls, config: Training, model: Model, seed: int, sites: Sequence[str], asked: int = 0) -> Self:
         """The course that a configuration lays down: averaging for the CNN, summed derivatives for the SVM."""
         plan, pipeline, algorithm = config.federation, Pipeline(config.preprocess), None
         if isinstance(config.model, Svm) and isinstance(model, LinearSvm):
@@ -129,14 +135,32 @@ class Course:
             algorithm = SvmSolver(config.model, model, sites, plan.quorum, patience)
         return cls(
             plan, algorithm or Averaging(plan, model, seed, len(sites)), tuple(sites), seed, pipeline.fingerprint(),
-            pipeline.needs_statistics, config.likeness,
+            pipeline.needs_statistics, config.likeness, asked,
         )  # fmt: skip
+
+    def carrying(self, normalisation: Tensors, appearance: Tensors, moments: Tensors) -> Self:
+        """The course that asks for none of what an earlier run has summed, and begins where none of its questions is.
+
+        Args:
+            moments: sums of the SVM's `gram`; empty where there are none.
+        """
+        state = self.algorithm.carry(self.algorithm.start(), moments, self.seed)
+        return replace(self, carried=Place(self.algorithm.asks(state), 0, state, normalisation, appearance))
 
     def start(self) -> Place:
         """The place before the first question of a run."""
+        if self.carried:
+            return self.carried
         state = self.algorithm.start()
         asks: Asks = "statistics" if self.normalises or self.likeness else self.algorithm.asks(state)
         return Place(asks, 0, state, {})
+
+    def to_carry(self, place: Place) -> Tensors:
+        """What a later run over other sites may go on from: all sums of the images so far that depend on no model."""
+        moments = {"gram": place.state["gram"], "rest": place.state["gram_rest"]} if "gram" in place.state else {}
+        arrays = prefixed("recipe", place.normalisation) | prefixed("gram", moments)
+        has_looks = bool(place.appearance) and bool(place.appearance["n"].any())
+        return arrays | (prefixed("likeness", place.appearance) if has_looks else {})
 
     def request(self, place: Place) -> Request:
         """The question that comes next."""
@@ -145,16 +169,13 @@ class Course:
             request = Request("statistics", place.round, settings=settings)
         elif place.asks == "evaluate":
             tensors = prefixed("weights", self.algorithm.weights(place.state))
-            request = Request("evaluate", place.round, tensors | prefixed("likeness", place.appearance))
+            # How far the validation images are from the training's is the same whatever the model: it is asked once.
+            looks = {} if DISTANCES in place.appearance else prefixed("likeness", place.appearance)
+            request = Request("evaluate", place.round, tensors | looks)
         else:
             request = self.algorithm.ask(place.state, place.round)
         tensors = dict(request.tensors) | prefixed("recipe", place.normalisation)
         return replace(request, tensors=tensors, settings=dict(request.settings) | {"recipe": self.fingerprint})
-
-    def adopt(self, place: Place, question: Request) -> Place | None:
-        """The place that asks just this, if that is what comes next but for the last digits of another processor."""
-        state = self.algorithm.adopt(place.state, question) if place.asks == "train" else None
-        return None if state is None else replace(place, state=state)
 
     def cohort(self, place: Place) -> tuple[str, ...]:
         """The sites that are asked: all, or for training a share drawn from the seed."""
@@ -167,7 +188,10 @@ class Course:
         if place.asks == "statistics":
             return self._after_statistics(place, total)
         if place.asks == "evaluate":
-            return self._next_round(replace(place, selection=self._select(place.selection, total.sums)))
+            judged = replace(place, selection=self._select(place.selection, total.sums))
+            if place.appearance and DISTANCES not in place.appearance and DISTANCES in total.sums:
+                judged = replace(judged, appearance={**place.appearance, DISTANCES: total.sums[DISTANCES]})
+            return self._next_round(judged)
         state = place.state
         if self._enough(total, self.plan.quorum) or (total.sites and self.algorithm.cohort_must_be_whole):
             state = self.algorithm.tell(state, total)
@@ -208,9 +232,10 @@ class Course:
     def least(self) -> int:
         """How many of all sites a sum over all of them needs."""
         quorum, many = min(self.plan.quorum, len(self.sites)), len(self.sites)
+        asked = self.asked or many
         if not self.plan.secure:  # in the clear, the SVM's solver counts out who is missing
             return quorum
-        return many if self.algorithm.cohort_must_be_whole else max(quorum, threshold(many))
+        return many if self.algorithm.cohort_must_be_whole else max(quorum, threshold(asked))
 
     def over(self, place: Place) -> bool:
         """All rounds are done, nothing is left to gain, or no evaluation was better for as long as patience says; or

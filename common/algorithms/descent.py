@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cholesky
 from scipy.linalg.lapack import dpptrs
 
+from common.algorithms.exact import dot, dots, norm
 from common.errors import WireError
 from common.models.svm import pack
 
@@ -70,18 +71,19 @@ def aim(gradient: Floats, moves: Floats, changes: Floats, solve: Solve | None) -
     """
     # BFGS would keep a d × d inverse Hessian H and correct it after each step by s = move, y = change of gradient, so
     # that H y = s. The recursion applies the last m corrections to one vector without H ever being there: O(m d).
-    pairs = [(s, y, 1 / (s @ y)) for s, y in zip(moves, changes, strict=True) if s @ y > 0]
+    curved = [(s, y, dot(s, y)) for s, y in zip(moves, changes, strict=True)]
+    pairs = [(s, y, 1 / sy) for s, y, sy in curved if sy > 0]
     if not pairs:  # steepest descent, no longer than 1: nothing is known yet of how the function curves
-        return -solve(gradient) if solve else -gradient / max(1.0, float(np.linalg.norm(gradient)))
+        return -solve(gradient) if solve else -gradient / max(1.0, norm(gradient))
     q, shares = gradient.copy(), []
     for s, y, inverse in reversed(pairs):
-        shares.append(inverse * (s @ q))
+        shares.append(inverse * dot(s, q))
         q -= shares[-1] * y
     # Between the two loops stands H before all corrections: the preconditioner, scaled to fit the newest pair.
     s, y, inverse = pairs[-1]
-    q = solve(q) / (inverse * (y @ solve(y))) if solve else q / (inverse * (y @ y))
+    q = solve(q) / (inverse * dot(y, solve(y))) if solve else q / (inverse * dot(y, y))
     for (s, y, inverse), share in zip(pairs, reversed(shares), strict=True):
-        q += s * (share - inverse * (y @ q))
+        q += s * (share - inverse * dot(y, q))
     return np.asarray(-q)
 
 
@@ -96,7 +98,7 @@ def choose(point: Floats, objective: Floats, gradient: Floats, tried: tuple[Floa
     best = np.argmin(tried[1], axis=0)
     there, value = tried[0][best, rows], tried[1][best, rows]
     # Armijo: down by at least a small part of what the slope at the start promises for this step.
-    predicted = ((there - point) * gradient).sum(axis=1)
+    predicted = dots(there - point, gradient)
     return Chosen(there, value, (predicted < 0) & (value <= objective + SUFFICIENT * predicted))
 
 

@@ -21,6 +21,7 @@ What is summed has no C in it: with 16 fraction bits an error of 2^-17 a site an
 C·2^-17, and as the objective is 1-strongly convex that costs at most ½ d (C · sites · 2^-17)².
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -30,6 +31,7 @@ import numpy as np
 
 from common.algorithms import RoundTotal, State, WorkQuestion, descent
 from common.algorithms.descent import Flags, Floats
+from common.algorithms.exact import dot, dots
 from common.algorithms.solver_steps import checked_sum, found_best, preconditioned, solved_low, step_to_found
 from common.config import Svm
 from common.errors import ConfigError
@@ -55,8 +57,8 @@ FIRST_STEPS = (1e-3, 1e-2, 0.1, 1.0)
 ACTIVE = 0.3
 """Share of the cases taken to be inside the margin, where the Gram matrix stands in for the Hessian."""
 
-CLOSE = 1e-6
-"""How far two processors' trials may differ, in units of the step."""
+BEGINS = 0.5
+"""Standard deviation of the scores of normalised images at the point where a run begins that carries."""
 
 PESSIMISM = 100
 """A step's predicted gain was seen to be up to 65 times less than all that was left; the tolerance allows for it."""
@@ -140,18 +142,21 @@ class SvmSolver:
         if not total.sums or not self._whole(attended, total) or attended["stage"] != state["stage"]:
             return attended
         if state["stage"] == SolverStage.GATHER:
-            preconditioner = preconditioned(self.model, 2 * self.config.C * ACTIVE, total.sums)
-            return attended | preconditioner | {"stage": np.array(SolverStage.PLACE, np.int64)}
+            return self._preconditioned(attended, total.sums)
         if state["stage"] == SolverStage.SEARCH:
             return self._searched(attended, total.sums)
         return self._stepped(attended, total.sums)
+
+    def _preconditioned(self, state: State, sums: Tensors) -> State:
+        preconditioner = preconditioned(self.model, 2 * self.config.C * ACTIVE, sums)
+        return state | preconditioner | {"stage": np.array(SolverStage.PLACE, np.int64)}
 
     def _searched(self, state: State, sums: Tensors) -> State:
         """After the losses: on to the gradient where a class moved, else another search with shorter steps."""
         points = state["trials"]
         loss = checked_sum(sums, "loss", points.shape[:2])
         # Objective ½ |w|² + C Σ loss: what the sites sum has no C and no ½ |w|², both are added here once.
-        found = found_best(state, (points, 0.5 * np.square(points).sum(axis=2) + self.config.C * loss))
+        found = found_best(state, (points, 0.5 * dots(points, points) + self.config.C * loss))
         if not found["good"].any():
             return found | self._aimed(found)
         return found | {"stage": np.array(SolverStage.STEP, np.int64)}
@@ -163,7 +168,7 @@ class SvmSolver:
         slope = point + self.config.C * checked_sum(sums, "gradient", point.shape)
         if begins:
             loss = checked_sum(sums, "loss", point.shape[:1])
-            objective = 0.5 * np.square(point).sum(axis=1) + self.config.C * loss
+            objective = 0.5 * dots(point, point) + self.config.C * loss
             stepped = state | {"objective": objective, "gradient": slope}
         else:
             stepped = step_to_found(state, slope)
@@ -171,28 +176,13 @@ class SvmSolver:
             stepped["factor"] = self._refactored(state, sums, np.ones_like(state["good"]) if begins else state["good"])
         return stepped | {"stage": np.array(SolverStage.SEARCH, np.int64)} | self._aimed(stepped)
 
-    def adopt(self, state: State, question: Request) -> State | None:
-        """The state with the points that were asked, if they are where it would try, but for the last digits.
-
-        Where to try comes from LAPACK, whose last digits depend on the processor. All else that the state becomes
-        follows from the points themselves and the sums, digit by digit. A coordinator gains nothing by moving a point
-        so little: sums are over everybody or nobody.
-        """
-        trials = state["trials"]
-        alpha, intercept = (question.tensors.get(f"weights/{name}") for name in ("alpha", "intercept"))
-        if state["stage"] != SolverStage.SEARCH or alpha is None or intercept is None or alpha.dtype != trials.dtype:
-            return None
-        if (
-            alpha.shape != trials[..., :-1].shape
-            or intercept.shape != trials.shape[:-1]
-            or intercept.dtype != trials.dtype
-        ):
-            return None
-        points = np.concatenate([alpha, intercept[..., None]], axis=-1)
-        off, step = np.linalg.norm(points - trials, axis=-1), np.linalg.norm(trials - state["point"], axis=-1)
-        return (
-            state | {"trials": points} if bool((off <= CLOSE * step).all()) else None
-        )  # never where it is not a number
+    def carry(self, state: State, moments: Tensors, seed: int) -> State:
+        """With an earlier run's second moments, and at a point of its own where scores differ by some .5: there the
+        gradient is none that was summed before, over other sites."""
+        rows, d = state["point"].shape
+        draw = np.random.Generator(np.random.PCG64(seed)).standard_normal((rows, d))
+        state = state | {"point": np.round(draw * BEGINS / math.sqrt(d), 12)}
+        return self._preconditioned(state, moments) if moments and self.model.moments else state
 
     def weights(self, state: State) -> Tensors:
         """`alpha` and `intercept` of the best point so far."""
@@ -264,7 +254,7 @@ class SvmSolver:
             solve = None if factors is None else self._solve(state, factors[row % len(factors)])
             way = descent.aim(state["gradient"][row], state["moves"][row], state["changes"][row], solve)
             # On a quadratic the whole step gains half of the slope along it: an estimate of all that is left to gain.
-            gain = -0.5 * float(way @ state["gradient"][row])
+            gain = -0.5 * dot(way, state["gradient"][row])
             finished[row] = PESSIMISM * gain <= self.config.tolerance * state["objective"][row]
             direction[row] = 0.0 if finished[row] else way
         begins = ~state["moves"].any(axis=(1, 2)) if factors is None else np.False_

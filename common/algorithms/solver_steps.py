@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from common.algorithms import State, descent
+from common.algorithms import State, descent, exact
 from common.algorithms.descent import Floats
 from common.errors import WireError
 from common.models.moments import Moments
@@ -40,8 +40,8 @@ def step_to_found(state: State, gradient: Floats) -> State:
 
 
 def preconditioned(model: LinearSvm, scale: float, sums: Tensors) -> State:
-    """I + scale · Σ z zᵀ, as far as the sums tell: `factor` float64[1, r (r + 1) / 2] of the low frequencies' part,
-    and `rest` float64[1], what every other direction is multiplied by.
+    """I + scale · Σ z zᵀ, as far as the sums tell: `factor` float64[1, r, r] of the low frequencies' part, and `rest`
+    float64[1], what every other direction is multiplied by; with the sums themselves, for a run that carries them.
 
     The Hessian of the squared hinge is I + 2 C Σ z zᵀ over the cases inside the margin. Which those are changes with
     the weights; a share of all cases has nearly the same shape, and is summed only once.
@@ -51,14 +51,22 @@ def preconditioned(model: LinearSvm, scale: float, sums: Tensors) -> State:
         raise WireError("second moments that this run does not ask for. Bring both sides to one plan.")
     r = moments.size
     gram, rest = checked_sum(sums, "gram", (r * (r + 1) // 2,)), checked_sum(sums, "rest", (1,))
-    factor = descent.factored(scale * gram, r)
-    return {"factor": factor[None], "rest": 1 + scale * np.maximum(rest, 0.0) / max(1, d - r)}
+    matrix = np.zeros((r, r))
+    matrix[np.triu_indices(r)] = scale * gram
+    matrix = np.triu(matrix, 1).T + matrix + np.eye(r)  # with the Hessian of ½ |w|²
+    remainder = 1 + scale * np.maximum(rest, 0.0) / max(1, d - r)
+    return {"factor": exact.cholesky(matrix)[None], "rest": remainder, "gram": gram, "gram_rest": rest}
 
 
 def solved_low(moments: Moments, factor: Floats, rest: float, vector: Floats) -> Floats:
     """M⁻¹ v for the M of `preconditioned`."""
-    low = moments.low(vector[None])[0]
-    return np.asarray((vector - moments.lifted(low)) / rest + moments.lifted(descent.solved(factor, low)))
+    low = np.append(exact.dots(moments.basis.T, vector[:-1]), vector[-1])
+    return np.asarray((vector - _lifted(moments, low)) / rest + _lifted(moments, exact.solve(factor, low)))
+
+
+def _lifted(moments: Moments, low: Floats) -> Floats:
+    """float64[r] back to float64[d]."""
+    return np.append(exact.dots(moments.basis, low[:-1]), low[-1])
 
 
 def checked_sum(sums: Tensors, name: str, shape: tuple[int, ...]) -> Floats:

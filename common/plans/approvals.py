@@ -14,7 +14,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
 
+from common.config import Training
 from common.errors import PolicyError, WireError
+from common.imaging import Pipeline
+from common.plans import floors
 from common.plans.decision import Decision, members_digest
 from common.plans.plan import RunPlan
 from common.secagg.key_period_plan import RUN_BYTES, threshold
@@ -56,6 +59,14 @@ class Approvals:
                 f"{len(sites)} of the plan's {len(content.cohort)} sites approved {self.plan.name}, expected {least}: "
                 "more than two thirds. Draw up a plan for those who take part.",
             )
+        sums_pixels = Pipeline(content.training.preprocess).needs_statistics and not content.carried
+        if sums_pixels and "statistics" not in self.fits:
+            few = [site for site in sites if "statistics" not in self.decisions[site].commitment.fits]
+            raise PolicyError(
+                "floor",
+                f"{', '.join(few)}: too few cases for a sum of mean and variance that tells nobody. Draw up a plan "
+                "without federated normalisation, or one that carries an earlier run's.",
+            )
         knowing = [site for site in sites if self.decisions[site].commitment.knows]
         if content.carried and len(knowing) < (least := len(content.cohort) // 3 + 1):
             raise PolicyError(
@@ -86,9 +97,24 @@ class Approvals:
         """The sites that said that they publish their figures."""
         return tuple(site for site in self.sites if self.decisions[site].commitment.publishes)
 
-    def fits(self, kind: str) -> bool:
-        """Whether every site has cases enough for this kind of sum."""
-        return all(kind in decision.commitment.fits for decision in self.decisions.values())
+    @cached_property
+    def fits(self) -> frozenset[str]:
+        """The kinds of sums that every site has cases enough for."""
+        return floors.kinds_of_all(decision.commitment.fits for decision in self.decisions.values())
+
+    @property
+    def training(self) -> Training:
+        """The plan's training; how images look is gathered only where every site has cases enough."""
+        training = self.plan.content.training
+        carried = self.plan.content.carried
+        gathers = "likeness" in (dict(carried.sha256) if carried else self.fits)
+        return training if gathers else training.model_copy(update={"likeness": False})
+
+    @property
+    def frequencies(self) -> int:
+        """Of the SVM's second moments: as an earlier run asked for them, or the most that all have cases enough for."""
+        carried = self.plan.content.carried
+        return carried.frequencies if carried and carried.frequencies else floors.most_frequencies(self.fits)
 
     def data_of(self, sites: Iterable[str]) -> bytes:
         """Stands for these sites with their images, as they were approved with."""

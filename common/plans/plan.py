@@ -39,6 +39,8 @@ class Carried(Frozen):
     """Digest of its plan."""
     sha256: tuple[tuple[str, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]], ...]
     """Of each part of the arrays (`common.plans.carry`), which come with the approvals."""
+    frequencies: Annotated[int, Field(ge=0)] = 0
+    """Of the second moments among them; 0: there are none."""
 
 
 class PlanContent(Frozen):

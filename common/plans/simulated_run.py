@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from common.config import Training
 from common.imaging import Pipeline
+from common.plans import floors
 from common.plans.approvals import Approvals
 from common.plans.decision import Commitment, Decision, members_digest
 from common.plans.plan import PlanContent, RunPlan
@@ -18,12 +19,13 @@ SIMULATION = "simulation"
 
 def simulated_approvals(
     config: Training, seed: int, about: tuple[Sequence[int], Sequence[str]], consortium: Consortium,
-    enrolments: Mapping[str, Enrolment],
+    enrolments: Mapping[str, Enrolment], cases: Mapping[str, int],
 ) -> Approvals:  # fmt: skip
     """All sites approve a plan for one seed of a configuration; the same arguments give the same bytes.
 
     Args:
         about: an image's shape, (h, w, c), and the names of the classes.
+        cases: for training, by site: they decide which second moments are asked. All other sums are, of however few.
     """
     (height, width, channels), labels = about
     fields = config.model_dump(mode="json", include=set(Training.model_fields))
@@ -40,8 +42,14 @@ def simulated_approvals(
     decisions = {
         site: Decision.make(
             site, plan, "approve", SIMULATION, enrolment.identity,
-            Commitment(members, digest("cases", site.encode()).hex()[:32]), made_s=0.0,
+            Commitment(members, digest("cases", site.encode()).hex()[:32], fits=_fits(len(enrolments), cases[site])),
+            made_s=0.0,
         )
         for site, enrolment in enrolments.items()
     }  # fmt: skip
     return Approvals(plan, decisions)
+
+
+def _fits(sites: int, cases: int) -> tuple[str, ...]:
+    gram = [kind for kind in floors.fits(sites, floors.CaseCounts((cases,), ())) if kind.startswith("gram/")]
+    return ("statistics", "likeness", "validation", *gram)

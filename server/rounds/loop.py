@@ -22,7 +22,7 @@ from typing import Any
 
 from common import refusals
 from common.algorithms import RoundTotal, State
-from common.algorithms.course import Course, Place
+from common.algorithms.course import DISTANCES, Course, Place
 from common.errors import QuorumError
 from common.messages import answer_layout
 from common.metrics import performance
@@ -229,6 +229,8 @@ def run_round(course: Course, aggregator: Aggregator, state: LoopState) -> LoopS
         unjudged=unjudged,
     )
     after = replace(state, place=place, records=(*state.records, record), refused=refused)
+    if counts and DISTANCES in place.appearance:  # asked once, for all models
+        counts = {**counts, DISTANCES: place.appearance[DISTANCES]}
     if counts and place.since == 0:  # no evaluation has come after the best one: this is it
         best = course.algorithm.weights(place.state)
         return replace(after, best=best, best_round=record.round, best_counts=counts)

@@ -156,7 +156,7 @@ class SecureSum:
     def _papers(self) -> Tensors:
         """What a site holds a run against: who is a member, and who has approved."""
         files = {"roster": self.consortium.roster, NAME: self.approvals.encode()}
-        return {name: np.frombuffer(content, np.uint8) for name, content in files.items()}
+        return {name: np.frombuffer(content, np.uint8) for name, content in files.items()} | dict(self.attachments)
 
     def _period_for(self, cohort: tuple[str, ...], exchange: QuestionExchange) -> KeyPeriod:
         """The key period as it is, if it serves; else a new one."""
@@ -180,7 +180,7 @@ class SecureSum:
         check(plan, roster)
         self._slot = 0
         opening = KeyPeriodOpening(plan, roster)
-        exchange.step(opening, "secagg/join", {**self._papers(), **self.attachments})
+        exchange.step(opening, "secagg/join", self._papers())
         exchange.step(opening, "secagg/share")
         exchange.step(opening, "secagg/take")
         self._period = opening.key_period()

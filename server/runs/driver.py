@@ -9,19 +9,18 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import Any, Protocol
 
 from common import refusals
-from common.algorithms.course import Course
 from common.errors import ConsiliumError
-from common.messages.answer_layout import exchanges
 from common.messages.transport import Transport
 from common.metrics import performance
-from common.models import build
+from common.plans import carry
+from common.plans.run_work import RunWork
 from common.refusals import RefusedError
 from common.storage import tensorfile
 from common.storage.files import write_json
+from common.types import prefixed
 from server import report
 from server.report import participation
 from server.results import outcome_counts, result_json
@@ -83,22 +82,22 @@ class TrainingOutcome:
 
 
 def _rounds(run: Run, transport: ConnectedTransport) -> TrainingOutcome:
-    plan = run.plan.content
-    training, seed = plan.training, run.plan.seed
-    model = build(training.model_for(training.seeds[0]), plan.shape, len(plan.labels), training.augment)
-    layouts = partial(exchanges, training, model, plan.shape, len(plan.labels))
+    carried = run.carried
+    work = RunWork.of(run.approvals, carried)
     aggregator = SecureSum(
-        transport, run.home.consortium, run.approvals, layouts,
+        transport, run.home.consortium, run.approvals, work.question_kinds,
+        attachments=prefixed(carry.NAME, carried),
         transcripts=Transcripts(run.folder / "transcripts", retry=until_there_is_room),
         current_consortium=lambda: run.home.consortium,
     )  # fmt: skip
     quorum = run.quorum
-    course = Course.of(training, model, seed, transport.sites())
+    course = work.course
     whole_s = LONGEST_PAUSE_S if course.algorithm.cohort_must_be_whole else 0.0
     path = run.folder / "federated.checkpoint"
 
     def save(state: LoopState) -> LoopState:
         until_there_is_room(lambda: checkpoint.save(path, state, {}, run.plan.digest))
+        until_there_is_room(lambda: run.keep_summed(course.to_carry(state.place)))
         until_there_is_room(lambda: run.remember(state.records))
         return state
 

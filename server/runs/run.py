@@ -3,6 +3,7 @@
 plan.json       signed
 decisions/      what each site said to it, signed
 approvals.json  those that the run began with
+carried.safetensors, summed.safetensors    sums that the plan carries from an earlier run; those that a later one may
 state.json      waiting · running, then finished · failed · stopped; `stop` beside it asks for the last
 progress.json   the exchange at hand: what was asked, who has not answered, until when
 begun.json      the last round that sites were asked in
@@ -22,6 +23,7 @@ from typing import Any, Literal, Self
 
 from common.audit.entries import Outcome
 from common.errors import AuditError, IdentityError, PlanError, RunError, WireError
+from common.plans import carry
 from common.plans.approvals import Approvals
 from common.plans.decision import Decision
 from common.plans.plan import RunPlan
@@ -29,6 +31,7 @@ from common.secagg.key_period_plan import threshold
 from common.storage import tensorfile
 from common.storage.files import glance, read_json, write_json
 from common.storage.files import replace as replace_file
+from common.types import Tensors
 from server.consortium.home import Home
 from server.rounds.loop import RoundRecord
 from server.runs.run_lock import RunLock
@@ -37,6 +40,7 @@ from server.superlink.exchange_progress import ExchangeProgress
 log = logging.getLogger("consilium")
 
 Stage = Literal["waiting", "running", "finished", "failed", "stopped"]
+NOTHING: Tensors = {}
 OVER: tuple[Stage, ...] = ("finished", "failed", "stopped")
 
 
@@ -65,8 +69,11 @@ class Run:
     folder: Path
 
     @classmethod
-    def begin(cls, home: Home, plan: RunPlan, wait_s: float) -> Self:
+    def begin(cls, home: Home, plan: RunPlan, wait_s: float, carried: Tensors = NOTHING) -> Self:
         """A new run, which waits for the sites' decisions.
+
+        Args:
+            carried: the arrays that the plan carries from an earlier run.
 
         Raises:
             PlanError: if there is one of this plan.
@@ -74,6 +81,8 @@ class Run:
         run = cls(home, home.folder / "runs" / plan.name)
         if (run.folder / "plan.json").exists():
             raise PlanError(f"there is a run of this plan already: {run.folder}.")
+        if carried:
+            tensorfile.save(run.folder / "carried.safetensors", carried, {})
         run.write_state(RunState(begin_at_s=time.time() + wait_s))
         tensorfile.write_atomically(run.folder / "plan.json", plan.document.encode())
         return run
@@ -193,6 +202,23 @@ class Run:
                 f"run {self.name}: no approvals.json: a run of release 0.1 cannot be continued. Draw up the plan "
                 "again: python -m server run PLAN"
             ) from None
+
+    @property
+    def carried(self) -> Tensors:
+        """The arrays that the plan carries from an earlier run; none where it carries none."""
+        path = self.folder / "carried.safetensors"
+        return tensorfile.load(path)[0] if path.exists() else {}
+
+    @property
+    def summed(self) -> Tensors:
+        """What this run has summed that a later one may carry, or has carried itself."""
+        path = self.folder / "summed.safetensors"
+        return tensorfile.load(path)[0] if path.exists() else {}
+
+    def keep_summed(self, arrays: Tensors) -> None:
+        """Write that down, where it has changed."""
+        if carry.fingerprints(arrays) != carry.fingerprints(self.summed):
+            tensorfile.save(self.folder / "summed.safetensors", arrays, {})
 
     @property
     def quorum(self) -> int:

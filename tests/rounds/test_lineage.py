@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from client.plans.inbox import PlanPapers
 from client.training import question_ledger
 from client.training.audit_store import AuditNotes, FolderStore, StateStore
 from client.training.auditing_site import AuditingSite
@@ -133,7 +134,7 @@ def test_a_site_that_comes_late_is_shown_all_from_the_first_question_on(tmp_path
     assert same_bits(where(aggregator).state, last.state)
     turned = {n: v + 1e-6 if n == "weights/dense/bias" else v for n, v in last.state.items()}
     place = replace(last.place, round=4, state=turned)
-    assert loop.ask(late.course, aggregator, place).refused == {"a": "model-does-not-follow"}
+    assert loop.ask(late.course, aggregator, place).refused == {"a": "replayed-number"}
 
 
 def test_a_late_site_believes_no_model_without_the_sums_before_it(tmp_path: Path) -> None:
@@ -254,22 +255,17 @@ class Real(World):
     def answer(self, name: str) -> Answer:
         (room := self.folder / name).mkdir(exist_ok=True)
         enrolment, own = self.enrolled[name], self.site(name)
-        store, begun, path = SealedStateFile(room / "state", enrolment.sealing_key), self.binding(name), room / "begun"
-        binding = RunBinding(
-            begun.plan, begun.own, self.layouts, lambda: path.read_bytes() if path.exists() else b"", path.write_bytes
-        )
+        store, begun = SealedStateFile(room / "state", enrolment.sealing_key), self.binding(name)
+        binding = RunBinding(begun.plan, begun.own, PlanPapers(room))
 
         def restarted(request: Request, state: Tensors) -> tuple[Reply, Tensors]:
             secured = SecuredSite(
                 own, enrolment, binding, store, question_ledger.in_folder(room), VectorFile(room / "masked")
             )
-            answers = AuditingSite(secured, self.course_for, room).answer if enrolment.audit else secured.answer
+            answers = AuditingSite(secured, room).answer if enrolment.audit else secured.answer
             return answers(request, state)
 
         return restarted
-
-    def course_for(self, sites: Any) -> Any:
-        return type(self.course).of(self.config, self.model, 1, sites)
 
 
 def real(folder: Path, told: Config) -> Real:

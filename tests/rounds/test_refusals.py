@@ -66,7 +66,7 @@ def test_more_refusals_for_good_than_a_sum_can_spare_end_the_run_at_once_and_few
         participation.of_rounds(FIVE, [vars(record) for record in last.records], last.best_round)
     ) == ["a", "b", "d", "e"]
     two = World(config(**CNN))
-    with pytest.raises(RefusedError, match=r"2 of 5 refused: changed-plan \(the plan asks .*\), c, d\. "):
+    with pytest.raises(RefusedError, match=r"2 of 5 refused: changed-plan \(a key period .*\), c, d\. "):
         states(two, lambda name, request: name in "cd")
     assert submitted(two) == ["a", "b", "e"]  # asked once
 
