@@ -5,8 +5,8 @@ identity, node       private keys, made here; they never leave
 pins.json, roster, authority.crt, address      pinned when the site joined
 roots/               the changes of the consortium's roots since then
 accepted-keys        other members' new keys that a data officer accepted; roster.refused waits for that
-state                what secure aggregation must not forget, sealed
-plans/DIGEST/        plan.json, decision.json, and what the site keeps of that run
+ledger, ledger.key   what it has ever answered, and over whom; what hides which images they were
+plans/DIGEST/        plan.json, decision.json, and what the site keeps of that run; its `state` is sealed
 published/           an empty file for every model of which this site has published its figures
 restored             since when this folder goes on from a backup: no plan from before is answered
 journal/             a message that is being answered
@@ -65,8 +65,8 @@ class SiteRules(Frozen):
 
     plans: Literal["ask", "refuse", "approve"] = "ask"
     purposes: tuple[str, ...] = (PURPOSE,)
-    audit: bool = False
-    """Recompute every model of a run from what all its sites sent, and answer for no other."""
+    audit: bool | None = None
+    """Of older releases, without effect: every site recomputes every model of a run, and answers for no other."""
     publish: tuple[Literal["figures"], ...] = ()
     """What of this site alone may leave it: `figures`, its counts in an evaluation. Nothing else ever does."""
 
@@ -122,8 +122,7 @@ class Home:
     @property
     def enrolment(self) -> Enrolment:
         """The site's membership of a consortium, with the keys that prove it."""
-        settings = self.settings
-        return replace(Enrolment.read(settings.site, self.folder), audit=settings.policy.audit)
+        return replace(Enrolment.read(self.settings.site, self.folder), audit=True)
 
     @property
     def identity(self) -> Ed25519PrivateKey:

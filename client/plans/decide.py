@@ -1,11 +1,16 @@
 """A site's decision on a plan: what it commits to when it approves, looked up here and now, signed and written down."""
 
+import os
+
 from client.dataset.for_plan import own_rows
 from client.home import Home
 from client.plans.inbox import PlanInbox
+from common.errors import ConfigError
 from common.plans.decision import Commitment, Decision, Verdict, members_digest
 from common.plans.plan import RunPlan
-from common.trust.keys import derive, digest
+from common.storage import file_lock
+from common.storage.files import replace
+from common.trust.keys import DIGEST_BYTES, digest
 
 
 def decide(home: Home, plan: RunPlan, verdict: Verdict, reason: str) -> Decision:
@@ -39,5 +44,15 @@ def committed(home: Home, plan: RunPlan) -> Commitment:
 
 def data_digest(home: Home, plan: RunPlan) -> str:
     """Stands for this site's cases of a plan's data set; without the site's key nobody can tell which they are."""
-    key = derive(home.enrolment.secret, b"", b"cases")
-    return digest("cases", key, *sorted(own_rows(home, plan))).hex()[:32]
+    return digest("cases", _cases_key(home), *sorted(own_rows(home, plan))).hex()[:32]
+
+
+def _cases_key(home: Home) -> bytes:
+    """Made when it is needed first. `rekey` keeps it: the same images are the same to the ledgers of all sites."""
+    path = home.folder / "ledger.key"
+    with file_lock.held(home.folder / "ledger.lock"):
+        if not path.exists():
+            replace(path, os.urandom(DIGEST_BYTES))
+    if len(key := path.read_bytes()) != DIGEST_BYTES:
+        raise ConfigError(f"{path}: damaged, expected {DIGEST_BYTES} bytes. Restore it from a backup.")
+    return key
