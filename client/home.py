@@ -5,8 +5,8 @@ identity, node       private keys, made here; they never leave
 pins.json, roster, authority.crt, address      pinned when the site joined
 roots/               the changes of the consortium's roots since then
 accepted-keys        other members' new keys that a data officer accepted; roster.refused waits for that
-state                what secure aggregation must not forget, sealed
-plans/DIGEST/        plan.json, decision.json, and what the site keeps of that run
+ledger, ledger.key   what it has ever answered, and over whom; what hides which images they were
+plans/DIGEST/        plan.json, decision.json, and what the site keeps of that run; its `state` is sealed
 published/           an empty file for every model of which this site has published its figures
 restored             since when this folder goes on from a backup: no plan from before is answered
 journal/             a message that is being answered
@@ -66,10 +66,10 @@ class SiteRules(Frozen):
 
     plans: Literal["ask", "refuse", "approve"] = "ask"
     purposes: tuple[str, ...] = (PURPOSE,)
-    audit: bool = True
-    """Of release 0.1, and of no effect: every site recomputes every model of a run, and answers for no other."""
+    audit: bool | None = None
+    """Of older releases, without effect: every site recomputes every model of a run, and answers for no other."""
     least: Floors = Floors()
-    """The fewest cases for each kind of sum; the data officer raises or lowers them."""
+    """How many cases a sum must have; the data officer raises or lowers it."""
     publish: tuple[Literal["figures"], ...] = ()
     """What of this site alone may leave it: `figures`, its counts in an evaluation. Nothing else ever does."""
 
@@ -125,8 +125,7 @@ class Home:
     @property
     def enrolment(self) -> Enrolment:
         """The site's membership of a consortium, with the keys that prove it."""
-        settings = self.settings
-        return replace(Enrolment.read(settings.site, self.folder), audit=True)
+        return replace(Enrolment.read(self.settings.site, self.folder), audit=True)
 
     @property
     def identity(self) -> Ed25519PrivateKey:

@@ -1,18 +1,21 @@
 """A site's decision on a plan: what it commits to when it approves, looked up here and now, signed and written down."""
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 
 from client.dataset.for_plan import Row, own_rows
 from client.home import Home
 from client.plans.inbox import PlanInbox
-from common.errors import PolicyError
+from common.errors import ConfigError, PolicyError
 from common.plans import carry, floors
 from common.plans.approvals import Approvals
 from common.plans.decision import Commitment, Decision, Verdict, members_digest
 from common.plans.floors import CaseCounts
 from common.plans.plan import RunPlan
-from common.trust.keys import derive, digest
+from common.storage import file_lock
+from common.storage.files import replace
+from common.trust.keys import DIGEST_BYTES, digest
 
 
 def decide(home: Home, plan: RunPlan, verdict: Verdict, reason: str) -> Decision:
@@ -61,8 +64,7 @@ def committed(home: Home, plan: RunPlan) -> Commitment:
 
 def data_digest(home: Home, rows: Sequence[Row]) -> str:
     """Stands for this site's cases of a data set; without the site's key nobody can tell which they are."""
-    key = derive(home.enrolment.secret, b"", b"cases")
-    return digest("cases", key, *sorted(" ".join(row).encode() for row in rows)).hex()[:32]
+    return digest("cases", _cases_key(home), *sorted(" ".join(row).encode() for row in rows)).hex()[:32]
 
 
 def case_counts(rows: Sequence[Row], labels: Sequence[str]) -> CaseCounts:
@@ -96,9 +98,9 @@ def _known(home: Home, plan: RunPlan, data: str) -> bool:
         if what:
             raise PolicyError(
                 "repeated-question",
-                f"{home.site}: what plan {plan.name} sums of the images was summed in run {earlier.name}, and "
-                f"{what}: the two sums would tell single sites' images. Ask the coordinator for a plan that carries what that run "
-                "summed (server run does so by itself).",
+                f"{home.site}: what plan {plan.name} sums of the images was summed in run {earlier.name}, and {what}. "
+                "The two sums would tell single sites' images. Ask the coordinator for a plan that carries what that "
+                "run summed (server run does so by itself).",
             )
     return False
 
@@ -106,3 +108,14 @@ def _known(home: Home, plan: RunPlan, data: str) -> bool:
 def _asks_the_same(one: RunPlan, other: RunPlan) -> bool:
     alike = (one.content.dataset, one.content.recipe) == (other.content.dataset, other.content.recipe)
     return alike and not one.content.models and not other.content.models
+
+
+def _cases_key(home: Home) -> bytes:
+    """Made when it is needed first. `rekey` keeps it: the same images are the same to the ledgers of all sites."""
+    path = home.folder / "ledger.key"
+    with file_lock.held(home.folder / "ledger.lock"):
+        if not path.exists():
+            replace(path, os.urandom(DIGEST_BYTES))
+    if len(key := path.read_bytes()) != DIGEST_BYTES:
+        raise ConfigError(f"{path}: damaged, expected {DIGEST_BYTES} bytes. Restore it from a backup.")
+    return key

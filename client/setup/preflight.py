@@ -77,6 +77,13 @@ def _private(path: Path) -> str:
     return f"chmod 600 {terminal.word(path)}"
 
 
+def _settings(home: Home) -> Iterator[CheckResult]:
+    if home.settings.policy.audit is not None:
+        yield CheckResult(
+            True, "policy.audit in site.yaml has no effect: every site audits every run", "Take the line away."
+        )
+
+
 def _access(home: Home) -> Iterator[CheckResult]:
     policy = policy_store(home).in_force()
     count = len(policy.content.people)
@@ -236,6 +243,7 @@ def _exists(home: Home, path: Path) -> bool:
 
 CHECKS: dict[str, Callable[[Home], Iterator[CheckResult]]] = {
     "keys": _keys,
+    "settings": _settings,
     "access": _access,
     "roster": _roster,
     "roots": _roots,

@@ -93,8 +93,8 @@ class Consortium:
         for name in approving or tuple(self.sites):
             decide(self.sites[name], plan, "approve", "")
             self.bring(name, plan)
-        approved = tuple(name for name, decision in run.decisions().items() if decision.verdict == "approve")
-        run.write_state(replace(run.state, stage="running", cohort=approved))
+        approved = {name: decision for name, decision in run.decisions().items() if decision.verdict == "approve"}
+        run.write_state(replace(run.state, stage="running", cohort=run.begin_with(approved).sites))
         return run
 
     def bring(self, name: str, plan: RunPlan) -> None:

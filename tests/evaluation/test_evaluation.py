@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,8 @@ from common.errors import ConfigError, IdentityError, PlanError, PolicyError, Ru
 from common.messages.transport import Answer, Reply, Request
 from common.metrics import performance
 from common.package import load_verified_package
-from common.plans import declarations
+from common.plans import approvals
+from common.plans.approvals import Approvals
 from common.plans.plan import RunPlan
 from common.plans.site_figures import ASKED
 from common.trust.documents import sign_document
@@ -358,8 +358,7 @@ def test_every_site_holds_the_rule_itself_against_a_coordinator_that_does_not(
 ) -> None:
     model = run_of(consortium, "one")
     publish(consortium, *FIVE[:3])
-    lenient = SimpleNamespace(**vars(declarations) | {"refuse_lone_figures": lambda *_: None})
-    monkeypatch.setattr(evaluate, "declarations", lenient)
+    monkeypatch.setattr(evaluate, "refuse_lone_figures", lambda *_: None)
     run, way = evaluated(consortium, model.name)
     assert run.state.stage == "failed"
     assert "secagg/submit" not in {kind for _, kind in way.heard}
@@ -383,7 +382,7 @@ def test_a_dropout_that_leaves_too_few_hidden_ends_the_sum_before_it_is_unmasked
 
 
 @pytest.mark.parametrize("shown", ["old", "unbound", "missing"])
-def test_a_coordinator_that_shows_other_declarations_gets_no_sum(shown: str, consortium: Consortium) -> None:
+def test_a_coordinator_that_shows_some_sites_other_approvals_gets_no_sum(shown: str, consortium: Consortium) -> None:
     model = run_of(consortium, "one")
     plan = drawn_up(consortium, model.name)
     run = consortium.begun(plan)
@@ -400,17 +399,15 @@ def test_a_coordinator_that_shows_other_declarations_gets_no_sum(shown: str, con
             def answer(request: Request, state: Tensors, inner: Any = inner) -> Any:
                 other = {
                     **request.tensors,
-                    declarations.NAME: np.frombuffer(declarations.encode_decisions(told[shown]), np.uint8),
+                    approvals.NAME: np.frombuffer(Approvals(plan, told[shown]).encode(), np.uint8),
                 }
                 return inner(replace(request, tensors=other) if request.kind == "secagg/join" else request, state)
 
             way._answers[name] = answer
 
     way = Asked(consortium, plan)
-    if shown == "unbound":  # the sum's keys are bound to the old ones
-        consortium.home.folder.joinpath("runs", run.name, "decisions", "Quito.json").write_bytes(
-            before["Quito"].document.encode()
-        )
+    if shown != "unbound":  # else the sum's keys are bound to the old ones
+        run.begin_with(run.decisions())
     told_otherwise(way)
     driver.carry_out(run, way, evaluate.evaluate)
     assert run.state.stage == "failed"
@@ -426,7 +423,7 @@ def test_two_sums_of_one_model_over_sites_that_differ_are_refused_also_across_tr
     told = f"4 of 4 refused: repeated-question (over other sites than in run {model.name})."
     assert run.state.why.startswith(told)
     assert [kind for _, kind in way.heard].count("secagg/submit") == 4  # asked once: they would refuse it again
-    assert any("was answered before by other sites" in error for error in way.errors)
+    assert any("the same was asked in plan" in error for error in way.errors)
 
 
 def test_over_the_sites_of_its_training_a_model_counts_what_it_counted_then(consortium: Consortium) -> None:

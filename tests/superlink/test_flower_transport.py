@@ -19,7 +19,8 @@ from flwr.serverapp import Grid
 from client import app as site_edge
 from client.connection import records
 from client.dataset import loading
-from client.training.secure_site import SecuredSite, participant_of
+from client.training.run_binding import simulated_binding
+from client.training.secure_site import SecuredSite
 from client.training.site import Site
 from common import config as configuration
 from common.algorithms.course import Course
@@ -29,13 +30,15 @@ from common.messages import wire
 from common.messages.answer_layout import exchanges
 from common.messages.transport import NONE, InMemory, Misfortunes, Refusal, Request, Transport
 from common.models import build
+from common.plans.approvals import Approvals
+from common.plans.simulated_run import simulated_approvals
 from common.storage import tensorfile
 from common.trust.enrolment import simulated_consortium
 from common.types import Tensors, under
 from server import app_simulated
 from server.rounds import checkpoint, loop
 from server.rounds.loop import LoopState
-from server.rounds.secure_sum import make_secure
+from server.rounds.secure_sum import SecureSum
 from server.superlink.flower_transport import FlowerTransport
 from tests.superlink.grid import grid_of
 
@@ -79,13 +82,25 @@ NAMES = ("Lisbon", "Nairobi", "Osaka")
 CONSORTIUM, ENROLLED = simulated_consortium(NAMES, Federation())
 
 
-def in_memory(config: Config) -> InMemory:
+def approvals(config: Config) -> Approvals:
     data = loading.load(config, 1)
+    about = data.sites[0].train.images.shape[1:], data.labels
+    return simulated_approvals(config, 1, about, CONSORTIUM, ENROLLED)
+
+
+def simulated_app(config: Config) -> ClientApp:
+    return site_edge.simulated_app(config, 1, ENROLLED, approvals(config).pack())
+
+
+def in_memory(config: Config) -> InMemory:
+    data, run = loading.load(config, 1), approvals(config)
     shape = data.sites[0].train.images.shape[1:]
     model = build(config.model, shape, len(data.labels))
     layouts = partial(exchanges, config, model, shape, len(data.labels))
-    sites = [Site(s, data.pipeline, model, config.federation.local, least_active=1) for s in data.sites]
-    answers = {s.cases.name: SecuredSite(s, layouts, participant_of(ENROLLED[s.cases.name])).answer for s in sites}
+    sites = {s.name: Site(s, data.pipeline, model, config.federation.local, least_active=1) for s in data.sites}
+    answers = {
+        name: SecuredSite(site, ENROLLED[name], simulated_binding(run, name)).answer for name, site in sites.items()
+    }
     return InMemory(answers, misfortunes=misfortunes(config))
 
 
@@ -93,7 +108,8 @@ def rounds(config: Config, transport: Transport, standing: LoopState | None = No
     data = loading.load(config, 1)
     shape = data.sites[0].train.images.shape[1:]
     model = build(config.model, shape, len(data.labels))
-    aggregator = make_secure(config, model, (shape, len(data.labels)), transport, CONSORTIUM, bytes(32))
+    layouts = partial(exchanges, config, model, shape, len(data.labels))
+    aggregator = SecureSum(transport, CONSORTIUM, approvals(config), layouts)
     return loop.run(Course.of(config, model, 1, transport.sites()), aggregator, standing)
 
 
@@ -119,14 +135,21 @@ def answering(handle: Callable[[Message, Context], Message], like: ClientApp) ->
 def test_a_run_over_flower_gives_the_same_bits_as_in_memory(text: str, tmp_path: Path) -> None:
     config = load(tmp_path, text)
     *_, expected = rounds(config, way := in_memory(config))
-    with grid_of(dict.fromkeys(range(3), site_edge.simulated_app(config, 1, ENROLLED))) as grid:
+    with grid_of(dict.fromkeys(range(3), simulated_app(config))) as grid:
         transport = transport_to(grid, misfortunes=misfortunes(config))
         *_, found = rounds(config, transport)
     assert transport.sites() == way.sites()
     assert same_bits(found.state, expected.state)
     assert same_bits(found.best, expected.best)
     assert [r.dropped for r in found.records] == [r.dropped for r in expected.records]
-    assert all(same_bits(transport.states.get(name, {}), way.states[name]) for name in way.sites())
+    # The name of what was asked last stands for all rounds before it, with their keys: it is another in every run.
+    for states in (transport.states, way.states):
+        assert all(found.pop("asked/question").shape == (32,) for found in map(dict, states.values()))
+    found_states, expected_states = (
+        {name: {n: a for n, a in state.items() if n != "asked/question"} for name, state in states.items()}
+        for states in (transport.states, way.states)
+    )
+    assert all(same_bits(found_states[name], expected_states[name]) for name in way.sites())
 
 
 def test_a_simulation_resumed_over_either_engine_brings_back_what_its_sites_kept(tmp_path: Path) -> None:
@@ -144,14 +167,14 @@ def test_a_simulation_resumed_over_either_engine_brings_back_what_its_sites_kept
 
     for _ in range(2):  # new nodes, as after a crash, for every round
         go_on(in_memory(config))
-        with grid_of(dict.fromkeys(range(3), site_edge.simulated_app(config, 1, ENROLLED))) as grid:
+        with grid_of(dict.fromkeys(range(3), simulated_app(config))) as grid:
             standing = go_on(transport_to(grid, misfortunes=misfortunes(config)))
     assert same_bits(standing.state, expected.state)
 
 
 def test_only_bytes_of_our_own_format_travel(tmp_path: Path) -> None:
     config, seen = load(tmp_path, SVM), list[RecordDict]()
-    honest = site_edge.simulated_app(config, 1, ENROLLED)
+    honest = simulated_app(config)
 
     def watch(message: Message, context: Context) -> Message:
         reply = honest(message, context)
@@ -162,7 +185,7 @@ def test_only_bytes_of_our_own_format_travel(tmp_path: Path) -> None:
         next(rounds(config, transport_to(grid)))
     assert seen
     for content, decode in zip(seen, [wire.decode_request, wire.decode_reply] * (len(seen) // 2), strict=True):
-        assert list(content) == ["message"]
+        assert list(content) == ["message"] or (decode is wire.decode_reply and list(content) == ["message", "state"])
         decode(records.unpack(content))
 
 
@@ -170,7 +193,7 @@ def test_a_site_that_fails_is_silent_and_one_that_refuses_gives_its_code(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     config = load(tmp_path, SVM)
-    honest = site_edge.simulated_app(config, 1, ENROLLED)
+    honest = simulated_app(config)
 
     over = threading.Semaphore(0)
 
@@ -215,7 +238,7 @@ ODD_REPLIES = {
 def test_a_reply_that_is_none_of_ours_is_silence_and_does_not_end_the_run(
     content: RecordDict, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    honest = site_edge.simulated_app(load(tmp_path, SVM), 1, ENROLLED)
+    honest = simulated_app(load(tmp_path, SVM))
     odd = answering(lambda message, context: Message(content, reply_to=message), honest)
     with grid_of({0: honest, 1: odd}) as grid, caplog.at_level(logging.WARNING, "consilium"):
         transport = transport_to(grid, 2)
@@ -226,7 +249,7 @@ def test_a_reply_that_is_none_of_ours_is_silence_and_does_not_end_the_run(
 
 def test_replies_over_flower_are_handed_over_as_they_come(tmp_path: Path) -> None:
     config, seen = load(tmp_path, SVM), threading.Event()
-    honest = site_edge.simulated_app(config, 1, ENROLLED)
+    honest = simulated_app(config)
 
     def waits(message: Message, context: Context) -> Message:
         assert seen.wait(60)
@@ -242,7 +265,7 @@ def test_replies_over_flower_are_handed_over_as_they_come(tmp_path: Path) -> Non
 
 
 def test_what_has_come_by_the_time_out_counts_however_long_the_coordinator_takes(tmp_path: Path) -> None:
-    honest = site_edge.simulated_app(load(tmp_path, SVM), 1, ENROLLED)
+    honest = simulated_app(load(tmp_path, SVM))
     with grid_of(dict.fromkeys(range(3), honest)) as grid:
         transport, heard = transport_to(grid), []
         for site, _ in transport.exchange(dict.fromkeys(transport.sites(), Request("secagg/present", 0)), 1.0):
@@ -256,7 +279,7 @@ def test_an_interrupt_ends_the_waiting(tmp_path: Path) -> None:
         time.sleep(1.0)
         return Message(RecordDict(), reply_to=message)
 
-    client, stop = answering(never, site_edge.simulated_app(load(tmp_path, SVM), 1, ENROLLED)), threading.Event()
+    client, stop = answering(never, simulated_app(load(tmp_path, SVM))), threading.Event()
     with grid_of({0: client}) as grid:
         nodes = app_simulated.introduce_sites(grid, 1, 60, stop)
         transport = FlowerTransport(grid, nodes, stop=stop)
@@ -278,7 +301,7 @@ def test_simulated_sites_that_cannot_read_their_images_say_why(tmp_path: Path) -
 
 
 def test_two_nodes_of_one_simulated_site_are_one_site_too_few(tmp_path: Path) -> None:
-    first = site_edge.simulated_app(load(tmp_path, SVM), 1, ENROLLED)
+    first = simulated_app(load(tmp_path, SVM))
     twice = grid_of({0: first, 1: first}, {1: {"partition-id": 0}})
     with twice as grid, pytest.raises(QuorumError, match="1 of 2 simulated sites"):
         transport_to(grid, 2)

@@ -21,6 +21,7 @@ from client.home import Home as Hospital
 from client.plans.decide import decide
 from client.plans.inbox import PlanInbox
 from client.training import hospital_site
+from common.errors import ConfigError
 from common.messages import wire
 from common.messages.transport import Refusal, Request
 from common.plans.plan import RunPlan
@@ -95,7 +96,8 @@ def test_hospitals_reach_the_bits_of_the_simulation(tree: dict[str, Any], tmp_pa
     assert same_bits(under("weights", found), under("weights", expected))
     assert [told["round"] for told in run.rounds()] == list(range(tree["federation"]["rounds"]))
     kept = [path for site in consortium.sites.values() for path in site.folder.rglob("kept.safetensors")]
-    assert len(kept) == (3 if tree is CNN else 0)
+    parts = [{name.split("/")[0] for name in tensorfile.load(path)[0]} for path in kept]
+    assert parts == [{"variate"} if tree is CNN else {"asked"}] * 3
 
 
 @pytest.mark.parametrize("small", [0, 2**20], ids=["in-pieces", "in-one"])
@@ -173,7 +175,6 @@ OTHER_PLANS = {
     "for-other-code": {"code": "0" * 64},
     "with-another-recipe-than-it-describes": {"recipe": "0" * 64},
     "for-another-purpose": {"purpose": "sale"},
-    "for-data-that-are-not-there": {"dataset": "abdomen"},
 }
 
 
@@ -181,6 +182,15 @@ OTHER_PLANS = {
 def test_an_approved_plan_that_is_not_fit_is_refused(told: dict[str, Any], tmp_path: Path) -> None:
     consortium = Consortium(tmp_path)
     assert refused(consortium, changed(consortium, **told).digest) == dict.fromkeys(NAMES, "PLAN")
+
+
+def test_a_plan_for_data_that_are_not_there_is_approved_by_no_hospital_and_answered_by_none(tmp_path: Path) -> None:
+    consortium = Consortium(tmp_path)
+    with pytest.raises(ConfigError, match="there is no data set 'abdomen' under datasets"):
+        changed(consortium, dataset="abdomen")
+    (plan,) = (plan for plan in PlanInbox(consortium.sites["Lisbon"]).plans() if plan.content.dataset == "abdomen")
+    assert PlanInbox(consortium.sites["Lisbon"]).decision(plan) is None
+    assert refused(consortium, plan.digest) == dict.fromkeys(NAMES, "PLAN")
 
 
 @pytest.mark.parametrize("told", [{"labels": ["disease", "clear"]}, {"shape": [16, 16, 3]}], ids=["labels", "shape"])
