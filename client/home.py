@@ -33,6 +33,7 @@ from common.audit.log import Log
 from common.catalogue.offers import DatasetDescription, Origin
 from common.config import Data, Frozen, Sites, Synthetic
 from common.errors import ConfigError, PolicyError
+from common.plans.floors import Floors
 from common.storage import tensorfile
 from common.storage.files import read_json, write_json
 from common.trust.enrolment import PURPOSE, Enrolment, keep_root_change, pins_in_force, root_changes
@@ -69,6 +70,8 @@ class SiteRules(Frozen):
     """Recompute every model of a run from what all its sites sent, and answer for no other."""
     publish: tuple[Literal["figures"], ...] = ()
     """What of this site alone may leave it: `figures`, its counts in an evaluation. Nothing else ever does."""
+    least: Floors = Floors()
+    """How many cases a sum must have."""
 
 
 class SiteSettings(Frozen):

@@ -64,7 +64,8 @@ def read_once(home: Home, digest: str, edited_ns: int) -> NodeSite:
     cases, content = own_cases(home, plan), plan.content
     training, seed, classes = content.training, content.training.seeds[0], len(content.labels)
     model = build(training.model_for(seed), content.shape, classes, training.augment)
-    site = Site(cases, Pipeline(training.preprocess), model, training.federation.local)
+    least = home.settings.policy.least.active
+    site = Site(cases, Pipeline(training.preprocess), model, training.federation.local, least)
     layouts = partial(exchanges, training, model, content.shape, classes)
     course, room = partial(Course.of, training, model, seed), PlanInbox(home).room(digest)
     return NodeSite(site, layouts, course, home=home.folder, room=room)

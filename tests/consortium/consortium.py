@@ -71,6 +71,10 @@ class Consortium:
         request = enrol.begin(site, name, "", self.config)
         membership.admit(self.home, request, self.roots)
         enrol.join(site, Welcome.read(self.home.welcome(name).read_bytes()))
+        settings = site.folder / "site.yaml"  # with a handful of cases, some are alone inside the margin
+        told = yaml.safe_load(settings.read_text(encoding="utf-8"))
+        told["policy"] = (told.get("policy") or {}) | {"least": {"active": 1}}
+        settings.write_text(yaml.safe_dump(told), encoding="utf-8")
         return site
 
     def roster(self) -> Roster:

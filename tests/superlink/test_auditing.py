@@ -23,7 +23,9 @@ def test_a_hospital_that_audits_ends_at_the_runs_model(
     for name in NAMES[:2]:
         path = consortium.sites[name].folder / "site.yaml"
         path.write_text(
-            yaml.safe_dump(yaml.safe_load(path.read_text(encoding="utf-8")) | {"policy": {"audit": True}}),
+            yaml.safe_dump(
+                yaml.safe_load(path.read_text(encoding="utf-8")) | {"policy": {"audit": True, "least": {"active": 1}}}
+            ),
             encoding="utf-8",
         )
     run = consortium.begun(consortium.plan(tree=tree))
