@@ -10,78 +10,26 @@ Everything here is a plain function of weights and cases, so that sums over site
     gradient  Σ h² and Σ -2 h s z          at one point
     hessian   the two, and Σ 2 z zᵀ        at one point, the last over the cases with h > 0
 
-The model never contains an image. Random Fourier features: Rahimi and Recht, NIPS 2007; cosine and sine of one
-frequency are taken together, the better of that paper's two embeddings (Sutherland and Schneider, UAI 2015).
+The model never contains an image.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from common.config import Svm
-from common.errors import ConfigError, DataError, WeightsError
+from common.errors import DataError, WeightsError
 from common.models import Evidence, Fitted, Logits, Work
+from common.models.features import Fourier, Identity
 from common.models.moments import Moments, cosines
 from common.types import Cases, Labels, Stack, Tensors
 
 Floats = NDArray[np.float64]
 
 _BATCH_ELEMENTS = 2**21  # features held at a time: 16 MB
-_LARGEST_DRAW = 2**28  # frequencies, float32: 1 GB
 _STEPS = 64  # from nothing to the image, for `evidence`
 _ONE_SIDED_WEIGHT = 1e-12  # of the made-up case beside a class that has no cases, or all of them
-
-
-@dataclass(frozen=True)
-class Identity:
-    """φ(x) = x, the pixels in a row."""
-
-    dimension: int
-
-    def __call__(self, flat: NDArray[np.float32]) -> NDArray[np.float32]:
-        """float32[n, inputs] to float32[n, dimension]."""
-        return flat
-
-    def gradient(self, flat: NDArray[np.float32], alpha: Floats) -> Floats:
-        """Of α·φ(x) by x, at every x: float64[n, inputs]."""
-        return np.broadcast_to(alpha, flat.shape)
-
-
-class Fourier:
-    """φ(x)·φ(y) ≈ exp(-gamma |x - y|²), from frequencies that a seed draws.
-
-    The frequencies are `Generator(PCG64(seed)).standard_normal((inputs, ⌈dimension / 2⌉), float32)` · √(2 gamma): the
-    same numbers at every site that has the same release of this program, whose lock pins NumPy.
-    """
-
-    def __init__(self, inputs: int, dimension: int, gamma: float, seed: int) -> None:
-        half = (dimension + 1) // 2
-        if inputs * half > _LARGEST_DRAW:
-            raise ConfigError(
-                f"model.dimension: {dimension} Fourier features of {inputs} inputs take {inputs * half * 4 / 1e9:.1f} "
-                f"GB, expected at most {_LARGEST_DRAW * 4 / 1e9:.1f}. Shrink the images with a resize step in "
-                "`preprocess`, or lower model.dimension."
-            )
-        self.dimension = dimension
-        draws = np.random.Generator(np.random.PCG64(seed)).standard_normal((inputs, half), dtype=np.float32)
-        self.frequencies = draws * np.float32(np.sqrt(2 * gamma))
-
-    def __call__(self, flat: NDArray[np.float32]) -> NDArray[np.float32]:
-        """float32[n, inputs] to float32[n, dimension]: cosines, then sines."""
-        angles = flat @ self.frequencies
-        both = np.concatenate([np.cos(angles), np.sin(angles)], axis=1)[:, : self.dimension]
-        return both * np.float32(np.sqrt(2 / self.dimension))
-
-    def gradient(self, flat: NDArray[np.float32], alpha: Floats) -> Floats:
-        """Of α·φ(x) by x, at every x: float64[n, inputs]."""
-        half = self.frequencies.shape[1]
-        angles = (flat @ self.frequencies).astype(np.float64)
-        by_angle = -alpha[:half] * np.sin(angles)
-        by_angle[:, : self.dimension - half] += alpha[half:] * np.cos(angles[:, : self.dimension - half])
-        result: Floats = by_angle @ self.frequencies.T * np.sqrt(2 / self.dimension)
-        return result
 
 
 class LinearSvm:

@@ -56,7 +56,10 @@ class Willing:
         for site in self.sites:
             settings = self.folder / site / "site.yaml"
             settings.write_text(
-                settings.read_text(encoding="utf-8").replace("plans: ask ", "plans: approve "), encoding="utf-8"
+                settings.read_text(encoding="utf-8").replace(
+                    "  plans: ask ", "  least: {training: 1, validation: 1, of_each_class: 1, statistics: 1, likeness: 1, active: 1}\n  plans: approve "
+                ),
+                encoding="utf-8",
             )
 
     def approve(self, site: str, name: str) -> None:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from common.config import Local, Svm
 from common.errors import ConfigError, DataError, WeightsError
 from common.models import Work, build
-from common.models.svm import Fourier, LinearSvm
+from common.models.features import Fourier
+from common.models.svm import LinearSvm
 from common.types import Cases, Tensors
 
 SHAPE = (3, 2, 1)

@@ -11,7 +11,7 @@ from client.plans.inbox import PlanInbox
 from client.training.audit_store import AuditNotes, FolderStore
 from common.algorithms.course import Place
 from server.rounds import checkpoint
-from tests.consortium.consortium import NAMES, SVM, Consortium
+from tests.consortium.consortium import LEAST, NAMES, SVM, Consortium
 from tests.superlink.test_hospitals import CNN, carried, hospitals, same_bits
 
 
@@ -23,7 +23,9 @@ def test_every_hospital_audits_and_ends_at_the_runs_model(
     for name, audit in zip(NAMES, (True, False), strict=False):  # as an older release read it
         path = consortium.sites[name].folder / "site.yaml"
         path.write_text(
-            yaml.safe_dump(yaml.safe_load(path.read_text(encoding="utf-8")) | {"policy": {"audit": audit}}),
+            yaml.safe_dump(
+                yaml.safe_load(path.read_text(encoding="utf-8")) | {"policy": {"audit": audit, "least": LEAST}}
+            ),
             encoding="utf-8",
         )
     run = consortium.begun(consortium.plan(tree=tree))
