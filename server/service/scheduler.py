@@ -124,8 +124,14 @@ class Scheduler:
             return
         if run.state.stage in OVER:  # it ended while we looked
             return
-        log.warning("run %s: its process is gone; beginning it again", run.name)
         self._end_flower_run(run)
+        try:
+            _ = run.approvals
+        except ConsiliumError as error:  # of an older release, or damaged: no site would answer
+            run.end("failed", str(error))
+            log.error("%s", error)
+            return
+        log.warning("run %s: its process is gone; beginning it again", run.name)
         pause = min(MOST_WAIT_S, 2.0 ** max(0, state.attempts - 5)) if state.attempts > 5 else 0.0
         if since is None or time.monotonic() - since >= pause:
             self._submit(run)

@@ -98,7 +98,7 @@ def test_the_state_of_rounds_and_its_keys_are_in_no_backup(lost):
     consortium, run, _ = lost
     before = content(consortium.sites["Lisbon"].folder)
     room = f"plans/{run.plan.digest}"
-    ours = ("identity", "node", f"{room}/state", f"{room}/place.safetensors")
+    ours = ("identity", "node", f"{room}/state")
     secret = {name for name in before if name in ours or name.startswith("journal/")}
     assert secret == {*ours, "journal/x.reply"}
     assert before[ledger := "ledger"]

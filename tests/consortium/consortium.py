@@ -38,6 +38,14 @@ SVM: dict[str, Any] = {
 }
 
 
+def lower_floors(folder: Path) -> None:
+    """A site's rules let it take part with a handful of cases, of which some are alone inside the margin."""
+    settings = folder / "site.yaml"
+    told = yaml.safe_load(settings.read_text(encoding="utf-8"))
+    told["policy"] = (told.get("policy") or {}) | {"least": LEAST}
+    settings.write_text(yaml.safe_dump(told), encoding="utf-8")
+
+
 def config_of(folder: Path, tree: dict[str, Any] = SVM, *overrides: str) -> Config:
     """A configuration, by way of a file as everybody writes it."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -74,10 +82,7 @@ class Consortium:
         request = enrol.begin(site, name, "", self.config)
         membership.admit(self.home, request, self.roots)
         enrol.join(site, Welcome.read(self.home.welcome(name).read_bytes()))
-        settings = site.folder / "site.yaml"  # with a handful of cases, some are alone inside the margin
-        told = yaml.safe_load(settings.read_text(encoding="utf-8"))
-        told["policy"] = (told.get("policy") or {}) | {"least": LEAST}
-        settings.write_text(yaml.safe_dump(told), encoding="utf-8")
+        lower_floors(site.folder)
         return site
 
     def roster(self) -> Roster:

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from client.home import Home as Hospital
+from client.plans.decide import decide
 from client.plans.inbox import PlanInbox
 from client.setup import enrol
 from common.errors import ConfigError, IdentityError
@@ -18,7 +19,7 @@ from server.consortium import root_key
 from server.consortium.root_key import PASSPHRASE_FILE
 from server.gateway.site_api import FolderSiteApi
 from server.runs.run import Run
-from tests.consortium.consortium import NAMES, SVM, config_of
+from tests.consortium.consortium import NAMES, SVM, config_of, lower_floors
 from tests.consortium.roots import PASSPHRASE, Roots
 
 
@@ -136,7 +137,8 @@ def test_two_roots_on_two_machines_carry_files_to_an_approved_plan(
     for name, site in sites.items():
         for file in FolderSiteApi(home).roster_and_plans(name)["plans"]:
             PlanInbox(site).take_plan(file.encode())
-        decision = PlanInbox(site).decide(run.plan, "approve", "")
+        lower_floors(site.folder)
+        decision = decide(site, run.plan, "approve", "")
         FolderSiteApi(home).take_decision(name, decision.document.to_json())
     assert set(run.decisions()) == set(NAMES)
     assert list((home.folder / "pending").glob("*.unsigned")) == []

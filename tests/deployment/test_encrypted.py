@@ -9,6 +9,7 @@ import yaml
 from pydicom.data import get_testdata_file
 
 from tests.catalogue.fair import ABOUT
+from tests.consortium.consortium import LEAST
 from tests.custody.hospital import dicom, written
 from tests.deployment.federation import ROOT
 from tests.deployment.whole import SITES, Quick, ended

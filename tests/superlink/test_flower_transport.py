@@ -7,7 +7,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,14 +22,12 @@ from client.training.run_binding import simulated_binding
 from client.training.secure_site import SecuredSite
 from client.training.site import Site
 from common import config as configuration
-from common.algorithms.course import Course
 from common.config import Config, Federation
 from common.errors import ConfigError, QuorumError
 from common.messages import wire
-from common.messages.answer_layout import exchanges
 from common.messages.transport import NONE, InMemory, Misfortunes, Refusal, Request, Transport
-from common.models import build
 from common.plans.approvals import Approvals
+from common.plans.run_work import RunWork
 from common.plans.simulated_run import simulated_approvals
 from common.storage import tensorfile
 from common.trust.enrolment import simulated_consortium
@@ -85,7 +82,8 @@ CONSORTIUM, ENROLLED = simulated_consortium(NAMES, Federation())
 def approvals(config: Config) -> Approvals:
     data = loading.load(config, 1)
     about = data.sites[0].train.images.shape[1:], data.labels
-    return simulated_approvals(config, 1, about, CONSORTIUM, ENROLLED)
+    cases = {site.name: len(site.train) for site in data.sites}
+    return simulated_approvals(config, 1, about, CONSORTIUM, ENROLLED, cases)
 
 
 def simulated_app(config: Config) -> ClientApp:
@@ -94,9 +92,7 @@ def simulated_app(config: Config) -> ClientApp:
 
 def in_memory(config: Config) -> InMemory:
     data, run = loading.load(config, 1), approvals(config)
-    shape = data.sites[0].train.images.shape[1:]
-    model = build(config.model, shape, len(data.labels))
-    layouts = partial(exchanges, config, model, shape, len(data.labels))
+    model = RunWork.of(run).model
     sites = {s.name: Site(s, data.pipeline, model, config.federation.local, least_active=1) for s in data.sites}
     answers = {
         name: SecuredSite(site, ENROLLED[name], simulated_binding(run, name)).answer for name, site in sites.items()
@@ -105,12 +101,8 @@ def in_memory(config: Config) -> InMemory:
 
 
 def rounds(config: Config, transport: Transport, standing: LoopState | None = None) -> Iterator[LoopState]:
-    data = loading.load(config, 1)
-    shape = data.sites[0].train.images.shape[1:]
-    model = build(config.model, shape, len(data.labels))
-    layouts = partial(exchanges, config, model, shape, len(data.labels))
-    aggregator = SecureSum(transport, CONSORTIUM, approvals(config), layouts)
-    return loop.run(Course.of(config, model, 1, transport.sites()), aggregator, standing)
+    work = RunWork.of(run := approvals(config))
+    return loop.run(work.course, SecureSum(transport, CONSORTIUM, run, work.question_kinds), standing)
 
 
 def transport_to(grid: Grid, sites: int = 3, misfortunes: Misfortunes = NONE) -> FlowerTransport:

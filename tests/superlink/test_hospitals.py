@@ -21,7 +21,7 @@ from client.home import Home as Hospital
 from client.plans.decide import decide
 from client.plans.inbox import PlanInbox
 from client.training import hospital_site
-from common.errors import ConfigError
+from common.errors import ConfigError, DataError
 from common.messages import wire
 from common.messages.transport import Refusal, Request
 from common.plans.plan import RunPlan
@@ -97,7 +97,7 @@ def test_hospitals_reach_the_bits_of_the_simulation(tree: dict[str, Any], tmp_pa
     assert [told["round"] for told in run.rounds()] == list(range(tree["federation"]["rounds"]))
     kept = [path for site in consortium.sites.values() for path in site.folder.rglob("kept.safetensors")]
     parts = [{name.split("/")[0] for name in tensorfile.load(path)[0]} for path in kept]
-    assert parts == [{"variate"} if tree is CNN else {"asked"}] * 3
+    assert parts == [{"asked", "control"} if tree is CNN else {"asked"}] * 3
 
 
 @pytest.mark.parametrize("small", [0, 2**20], ids=["in-pieces", "in-one"])
@@ -184,19 +184,29 @@ def test_an_approved_plan_that_is_not_fit_is_refused(told: dict[str, Any], tmp_p
     assert refused(consortium, changed(consortium, **told).digest) == dict.fromkeys(NAMES, "PLAN")
 
 
-def test_a_plan_for_data_that_are_not_there_is_approved_by_no_hospital_and_answered_by_none(tmp_path: Path) -> None:
+UNFIT: dict[str, tuple[dict[str, Any], str]] = {
+    "data-that-are-not-there": ({"dataset": "abdomen"}, "there is no data set 'abdomen' under datasets"),
+    "other-labels": ({"labels": ["disease", "clear"]}, "has the labels clear, disease"),
+}
+
+
+@pytest.mark.parametrize(("told", "why"), UNFIT.values(), ids=list(UNFIT))
+def test_a_plan_that_the_data_do_not_fit_is_approved_by_no_hospital_and_answered_by_none(
+    told: dict[str, Any], why: str, tmp_path: Path
+) -> None:
     consortium = Consortium(tmp_path)
-    with pytest.raises(ConfigError, match="there is no data set 'abdomen' under datasets"):
-        changed(consortium, dataset="abdomen")
-    (plan,) = (plan for plan in PlanInbox(consortium.sites["Lisbon"]).plans() if plan.content.dataset == "abdomen")
+    with pytest.raises((ConfigError, DataError), match=why):
+        changed(consortium, **told)
+    inbox, honest = PlanInbox(consortium.sites["Lisbon"]), consortium.plan()
+    (plan,) = (plan for plan in inbox.plans() if plan.document.content | told == plan.document.content)
+    assert plan.digest != honest.digest
     assert PlanInbox(consortium.sites["Lisbon"]).decision(plan) is None
     assert refused(consortium, plan.digest) == dict.fromkeys(NAMES, "PLAN")
 
 
-@pytest.mark.parametrize("told", [{"labels": ["disease", "clear"]}, {"shape": [16, 16, 3]}], ids=["labels", "shape"])
-def test_a_plan_for_other_images_than_the_hospitals_is_refused(told: dict[str, Any], tmp_path: Path) -> None:
+def test_a_plan_for_other_images_than_the_hospitals_is_refused(tmp_path: Path) -> None:
     consortium = Consortium(tmp_path)
-    assert refused(consortium, changed(consortium, **told).digest) == dict.fromkeys(NAMES, "DATA")
+    assert refused(consortium, changed(consortium, shape=[16, 16, 3]).digest) == dict.fromkeys(NAMES, "DATA")
 
 
 def test_only_what_is_approved_is_answered_and_only_while_it_is(tmp_path: Path) -> None:

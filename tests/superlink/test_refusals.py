@@ -2,6 +2,7 @@
 
 import io
 import logging
+import shutil
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from client.plans.inbox import PlanInbox
 from client.training import hospital_site
 from common.storage.files import read_json
 from server.dashboard import live_page
@@ -29,6 +31,9 @@ Asked = tuple[Consortium, Run, Run]
 
 def ended(consortium: Consortium, tree: dict[str, Any], name: str, *cohort: str) -> Run:
     """A run of this name over these sites, from beginning to end."""
+    for site in consortium.sites.values():  # earlier plans are put away; the ledger remembers what was answered
+        for earlier in PlanInbox(site).plans():
+            shutil.rmtree(PlanInbox(site).room(earlier.digest))
     plan = consortium.plan(f"name={name}", f"plan.cohort=[{', '.join(cohort)}]", tree=tree)
     run = consortium.begun(plan, *cohort)
     with hospitals(consortium) as grid:

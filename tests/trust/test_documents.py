@@ -174,6 +174,8 @@ def test_a_well_signed_paper_with_anything_in_a_field_gives_no_other_error(
     odd = values | st.just("00" * 32) | st.just("inf") | st.just("nan") | st.just([["00"]]) | st.just(content[name])
     with suppress(ConsiliumError):
         reader(sign_document(kind, content | {name: data.draw(odd)}, keys).encode())
+    if name == "carried":  # plans of older releases have none; they are kept to be looked at
+        return
     with pytest.raises(ConsiliumError):
         reader(sign_document(kind, {key: value for key, value in content.items() if key != name}, keys).encode())
 
