@@ -47,7 +47,8 @@ PARAMETERS = 1_200_000
 AUDITED = ((5, 0), (20, 0), (20, 2), (20, 6), (100, 0), (100, 10), (100, 33))
 """Sites, and how many of them drop out, in the rounds that are audited."""
 CONFIG = Config.model_validate({
-    "name": "secagg", "data": {"kind": "synthetic", "sites": 3}, "sites": {"split": "natural"}, "model": {"kind": "cnn"},
+    "name": "secagg", "data": {"kind": "synthetic", "sites": 3}, "sites": {"split": "natural"},
+    "model": {"kind": "cnn"},
 })  # fmt: skip
 NVFLARE = {"poly_modulus_degree": 8192, "coeff_mod_bit_sizes": [60, 40, 40], "scale": 2.0**40}
 
