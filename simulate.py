@@ -19,10 +19,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
+from rich.text import Text
+
 from common import config as configuration
 from common.cli import terminal
 from common.cli.command import CommandParser, exit_status
 from common.storage.run_folder import run_folder
+from server.report import sentences
 from server.results import result_json
 from simulation.experiment import Engine
 from simulation.seeds import simulate
@@ -62,6 +65,8 @@ def run(options: argparse.Namespace) -> int:
         log.setLevel(logging.INFO)
         result = simulate(config, folder, console, options.engine, options.transcripts)
         result_json.show(result, console)
+        for remark in sentences.remarks(result):
+            console.print(Text(remark, "yellow"))
         from common.cli import curves_picture
 
         curves_picture.curves(result, folder / "curves.png")

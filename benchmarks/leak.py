@@ -21,7 +21,8 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from client.training.secure_site import SecuredSite, participant_of
+from client.training.run_binding import simulated_binding
+from client.training.secure_site import SecuredSite
 from client.training.site import Site
 from common.cli import terminal
 from common.config import Cnn, Config
@@ -29,10 +30,11 @@ from common.imaging import Pipeline
 from common.messages.answer_layout import exchanges
 from common.messages.transport import InMemory, Reply, Request
 from common.models import Model, build
+from common.plans.simulated_run import simulated_approvals
 from common.secagg.round_messages import Masked
 from common.trust.enrolment import simulated_consortium
 from common.types import Cases, SiteCases, Stack, Tensors, prefixed, under
-from server.rounds.secure_sum import make_secure
+from server.rounds.secure_sum import SecureSum
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "pneumoniamnist.npz"
 SHAPE, STEPS, SMOOTH = (28, 28, 1), 1500, 2e-5
@@ -64,11 +66,14 @@ def updates(model: Model, weights: Tensors, image: Stack, label: int) -> tuple[T
 
     consortium, enrolled = simulated_consortium(names, CONFIG.federation)
     layouts = lambda n: exchanges(CONFIG, model, SHAPE, 2, n)  # noqa: E731
-    secured = {name: SecuredSite(site, layouts, participant_of(enrolled[name])) for name, site in sites.items()}
+    approvals = simulated_approvals(CONFIG, 1, (SHAPE, ("none", "some")), consortium, enrolled)
+    secured = {
+        name: SecuredSite(site, enrolled[name], simulated_binding(approvals, name, layouts))
+        for name, site in sites.items()
+    }
     first = secured["victim"]
     way = InMemory({name: answer(s) for name, s in secured.items()})  # type: ignore[misc]
-    digest = bytes.fromhex(CONFIG.digest())
-    make_secure(CONFIG, model, (SHAPE, 2), way, consortium, digest).total(request, names, 60.0)
+    SecureSum(way, consortium, approvals, layouts).total(request, names, 60.0)
     masked = layouts(3)["train"].layout.decode(Masked.decode(seen[0]).words)
     return plain, under("delta", masked)
 

@@ -30,7 +30,7 @@ if OFF_S:
     flowers_clock.now = lambda: OddDatetime.now(datetime.UTC)
 
 from client.__main__ import main  # noqa: E402
-from client.training.secure_site import STEPS, SecuredSite  # noqa: E402
+from client.training.secure_site import SecuredSite  # noqa: E402
 from client.training.site import Site  # noqa: E402
 
 compute, submit = Site.contribute, SecuredSite.submit
@@ -43,14 +43,14 @@ def hanging(self: Site, *arguments: Any) -> Any:
     return compute(self, *arguments)
 
 
-def noted(self: SecuredSite, request: Any, state: Any) -> Any:
-    out = submit(self, request, state)
-    plan = self._keeper.participant.plan.config.hex()
+def noted(self: SecuredSite, request: Any, *rest: Any) -> Any:
+    out = submit(self, request, *rest)
+    plan = self.binding.plan.digest
     with (FOLDER / "submits.jsonl").open("a") as file:
         file.write(json.dumps({"plan": plan, "asked": request.settings["asked"], "round": request.round}) + "\n")
     return out
 
 
 Site.contribute = hanging  # type: ignore[method-assign]
-STEPS["secagg/submit"] = noted
+SecuredSite.submit = noted  # type: ignore[method-assign]
 sys.exit(main())

@@ -17,9 +17,11 @@ import importlib
 import json
 import os
 import sys
+import tempfile
 import time
 import tracemalloc
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +30,26 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from client.training.secure_site import forget, participant_of
-from common.config import Federation
-from common.messages import answer_layout
+from client.training.secure_site import participant_of
+from client.training.sent_vector import VectorFile
+from common.config import Config, Federation
 from common.messages.transport import Answer, InMemory, Reply, Request
-from common.secagg import DurableParticipant, Layout, QuestionKind, RoundOpening, Segment, masks, parallel
+from common.plans import lineage
+from common.plans.simulated_run import simulated_approvals
+from common.secagg import DurableParticipant, Layout, QuestionKind, RoundOpening, Segment, audit, masks, parallel
+from common.secagg.durable_participant import StateInMemory
 from common.trust.enrolment import simulated_consortium
 from common.types import Tensors
 from server.rounds.secure_sum import SecureSum
 from tests.secagg.world import NOW_S, World
 
 PARAMETERS = 1_200_000
+AUDITED = ((5, 0), (20, 0), (20, 2), (20, 6), (100, 0), (100, 10), (100, 33))
+"""Sites, and how many of them drop out, in the rounds that are audited."""
+CONFIG = Config.model_validate({
+    "name": "secagg", "data": {"kind": "synthetic", "sites": 3}, "sites": {"split": "natural"},
+    "model": {"kind": "cnn"},
+})  # fmt: skip
 NVFLARE = {"poly_modulus_degree": 8192, "coeff_mod_bit_sizes": [60, 40, 40], "scale": 2.0**40}
 
 
@@ -70,11 +81,12 @@ class OneRound:
         self.key_period = self.world.open_key_period()
         self.layout = self.world.plan.question_kinds["train"].layout
         self.words = np.zeros(length, self.layout.dtype)
+        self.transcript: list[bytes] = []
 
     def run(self, slot: int, dropped: int = 0) -> tuple[float, float, int]:
         """One round: the first site's seconds, the coordinator's seconds, the bytes of the first site's upload."""
         opening = RoundOpening(self.key_period, slot, "train", slot.to_bytes(32, "big"))
-        names, upload = list(self.world.sites), 0
+        names, upload, sent = list(self.world.sites), 0, {}
         clock = {"site": 0.0, "server": 0.0}
 
         def timed(whose: str, work: Callable[[], Any]) -> Any:
@@ -93,14 +105,19 @@ class OneRound:
                     words[:] = 0
                     opened = timed(whose, lambda s=site, r=requests[name]: s.open(r, opening.question, NOW_S))
                     outgoing = timed(whose, lambda o=opened, w=words: o.submit(w))
+                    sent[name] = words.data.cast("B")
+                elif step == "agree":
+                    outgoing = timed(whose, lambda s=site, r=requests[name], v=sent[name]: s.agree(r, v))
                 else:
-                    outgoing = timed(whose, lambda s=site, r=requests[name], do=step: getattr(s, do)(r))
-                self.world.sites[name], message = outgoing.commit(forget)
+                    outgoing = timed(whose, lambda s=site, r=requests[name]: s.release(r))
+                self.world.sites[name], message = outgoing.commit(lambda _: None)
                 upload += len(message) if name == names[0] else 0
                 timed("server", lambda m=message: opening.receive(m))
             timed("server", opening.close)
+        timed("server", lambda: opening.check_sketches(lambda sender: b""))
         total = timed("server", opening.total)
         assert not total.words.any()  # every site sent zeros: what is left of the masks must be nothing
+        self.transcript = list(opening.transcript(self.world.signed_roster, lambda sender: b""))
         return clock["site"], clock["server"], upload
 
 
@@ -130,6 +147,22 @@ def server_row(sites: int, dropped: int) -> float:
     return OneRound(sites, PARAMETERS, 32, 1).run(0, dropped)[1]
 
 
+def auditor_row(sites: int, dropped: int, keys: int = 32) -> tuple[float, float, float]:
+    """What a site that audits a round of 1.2 M words has to do: megabytes down; seconds; seconds on one core.
+
+    Args:
+        keys: rounds of the key period, whose keys stand in every transcript.
+    """
+    federation = OneRound(sites, PARAMETERS, 32, keys)
+    federation.run(0, dropped)
+    pins, transcript = federation.world.pins, federation.transcript
+    several = min(seconds(lambda: audit(transcript, pins)) for _ in range(3))
+    parallel.CORES, before = 1, parallel.CORES
+    alone = min(seconds(lambda: audit(transcript, pins)) for _ in range(2))
+    parallel.CORES = before
+    return sum(map(len, transcript)) / 1e6, several, alone
+
+
 def coordinator(sites: int, length: int) -> SecureSum:
     """The coordinator at its edge, before sites in this process that each answer a training round with zeros."""
     names = [f"site-{i:03d}" for i in range(sites)]
@@ -137,7 +170,8 @@ def coordinator(sites: int, length: int) -> SecureSum:
     layout = layout_of(length, 32)
 
     def site(name: str) -> Answer:
-        keeper = DurableParticipant(participant_of(enrolled[name]), forget)
+        vector = VectorFile(Path(tempfile.gettempdir()) / f"consilium-benchmark-{os.getpid()}-{name}")
+        keeper = DurableParticipant(partial(participant_of, enrolled[name]), StateInMemory())
 
         def answer(request: Request, state: Tensors) -> tuple[Reply, Tensors]:
             told, step = request.tensors["message"].tobytes(), request.kind.removeprefix("secagg/")
@@ -145,10 +179,14 @@ def coordinator(sites: int, length: int) -> SecureSum:
                 message = keeper.step(lambda s: s.join(told, request.tensors["roster"].tobytes(), time.time()))
             elif step == "submit":
                 asked = Request("train", request.round, {"weights": request.tensors["weights"]})
-                keeper.open(told, answer_layout.question(asked), time.time())
+                question = lineage.question(asked, bytes.fromhex(str(request.settings["lineage"])))
                 words = masks.room(length, layout.dtype)
                 words[:] = 0
-                message = keeper.step(lambda s: s.submit(words))
+                message = keeper.step(lambda s: s.open(told, question, time.time()).submit(words))
+                vector.keep(words.data.cast("B"))
+            elif step == "agree":
+                message = keeper.step(lambda s: s.agree(told, vector.load()))
+                vector.drop()
             else:
                 message = keeper.step(lambda s: getattr(s, step)(told))
             return Reply({"message": np.frombuffer(message, np.uint8)}), state
@@ -156,7 +194,10 @@ def coordinator(sites: int, length: int) -> SecureSum:
         return answer
 
     way = InMemory({name: site(name) for name in names})
-    return SecureSum(way, consortium, lambda _: {"train": QuestionKind(layout)}, bytes(32), 2)
+    approvals = simulated_approvals(
+        CONFIG, 1, ((8, 8, 1), ("none", "some")), consortium, enrolled, dict.fromkeys(names, 9)
+    )
+    return SecureSum(way, consortium, approvals, lambda _: {"train": QuestionKind(layout)})
 
 
 def server_peak_bytes(sites: int, length: int = 120_000) -> int:
@@ -255,6 +296,13 @@ def main() -> None:
     servers = {} if quick else {n: server_row(n, d) for n, d in ((30, 3), (100, 10))}
     for sites, taken in servers.items():
         print(f"coordinator, {PARAMETERS:,} parameters, {sites} sites, a tenth dropped: {taken:.2f} s")
+    audits = {} if quick else {(n, d): auditor_row(n, d) for n, d in AUDITED}
+    for (sites, dropped), (size, several, alone) in audits.items():
+        print(
+            f"auditor, {PARAMETERS:,} parameters, {sites} sites, {dropped} dropped: {size:.1f} MB a question, "
+            f"{several:.2f} s ({alone:.2f} s on one core)",
+            flush=True,
+        )
     length = 120_000 if quick else PARAMETERS
     peaks = [server_peak_bytes(n, length) for n in (10, 40)]
     print(
@@ -270,6 +318,8 @@ def main() -> None:
                 "ckks_over_ours": round(encrypted[0] / ours, 1) if encrypted else None,
                 "upload_ratio": round(main_row["upload_ratio"], 5),
                 "server_100_sites_s": round(servers[100], 3) if servers else None,
+                "auditor_100_sites_s": round(audits[100, 0][1], 3) if audits else None,
+                "auditor_100_sites_mb": round(audits[100, 0][0], 2) if audits else None,
                 "server_memory_40_over_10_sites": round(peaks[1] / peaks[0], 3),
             }
         )

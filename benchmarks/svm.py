@@ -82,7 +82,7 @@ def transport(task: Task, cases: Cases, model: LinearSvm) -> InMemory:
     sites = []
     for k in range(5):
         own = Cases(cases.images[site == k], cases.labels[site == k])
-        sites.append(Site(SiteCases(f"site-{k}", own, own, own), Pipeline(), model, Local()))
+        sites.append(Site(SiteCases(f"site-{k}", own, own, own), Pipeline(), model, Local(), least_active=1))
     return InMemory({s.cases.name: s.answer for s in sites}, misfortunes=Misfortunes(drop=task.drop, seed=SEED))
 
 
@@ -96,7 +96,7 @@ def pooled(C: float, cases: Cases, model: LinearSvm) -> tuple[np.ndarray, np.nda
 
 def objective(model: LinearSvm, weights: dict[str, np.ndarray], cases: Cases) -> np.ndarray:
     penalty = np.square(weights["alpha"]).sum(axis=1) + np.square(weights["intercept"])
-    return np.asarray(penalty / 2 + model.config.C * model.gradient(weights, cases)["loss"][0])
+    return np.asarray(penalty / 2 + model.config.C * model.gradient(weights, cases)["loss"])
 
 
 def run(task: Task, cases: Cases, reference: tuple[np.ndarray, np.ndarray]) -> dict[str, object]:

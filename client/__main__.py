@@ -8,6 +8,7 @@
     python -m client approve · refuse PLAN
     python -m client run                    take part: one process that runs for weeks
     python -m client rekey                  move this site to new keys
+    python -m client accept-key SITE        another member's new key, whose old one is lost
 
     python -m client import SOURCE          take images into encrypted custody
     python -m client custody ACTION         the keys of what is in custody

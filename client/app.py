@@ -29,28 +29,29 @@ from client.training.simulated_site import simulated_site
 from common.config import Config
 from common.errors import ConfigError, ConsiliumError, WireError
 from common.messages import wire
+from common.refusals import code_of
 from common.trust.enrolment import Enrolment
 
 log = logging.getLogger("consilium")
 
 REFUSED = 100
-"""Error code of our own (Flower's end at 8): the reason is a message for people."""
+"""Error code of our own (Flower's end at 8): the reason is a code of `common.refusals`."""
 
 Which = Callable[[Message, Context], NodeSite]
 """Which site a node is."""
 Handle = Callable[[NodeSite, Message, Context], RecordDict]
 
 
-def simulated_app(config: Config, seed: int, enrolments: Mapping[str, Enrolment]) -> ClientApp:
+def simulated_app(config: Config, seed: int, enrolments: Mapping[str, Enrolment], approvals: bytes = b"") -> ClientApp:
     """All sites of one seed of a simulation; each process loads the data once. Enrolled none: all is in the clear."""
-    return _app(partial(_simulated_node, config.model_dump_json(), seed, enrolments), is_simulated=True)
+    return _app(partial(_simulated_node, config.model_dump_json(), seed, enrolments, approvals), is_simulated=True)
 
 
 def _app(which: Which, *, is_simulated: bool) -> ClientApp:
-    client, text = ClientApp(), str if is_simulated else _code
-    client.query("answer")(partial(_respond, which, _answer, text))
-    if is_simulated:
-        client.query("introduce")(partial(_respond, which, _introduce, text))
+    client = ClientApp()
+    client.query("answer")(partial(_respond, which, _answer, code_of))
+    if is_simulated:  # before there is a run there is nobody's data to spare: the whole reason is told
+        client.query("introduce")(partial(_respond, which, _introduce, str))
     return client
 
 
@@ -58,9 +59,9 @@ def _app(which: Which, *, is_simulated: bool) -> ClientApp:
 
 
 def _simulated_node(
-    config: str, seed: int, enrolments: Mapping[str, Enrolment], message: Message, context: Context
+    config: str, seed: int, enrolments: Mapping[str, Enrolment], approvals: bytes, message: Message, context: Context
 ) -> NodeSite:
-    return simulated_site(config, seed, enrolments, int(context.node_config["partition-id"]))
+    return simulated_site(config, seed, enrolments, approvals, int(context.node_config["partition-id"]))
 
 
 def _hospital_node(message: Message, context: Context) -> NodeSite:
@@ -102,7 +103,7 @@ def _answer(node: NodeSite, message: Message, context: Context) -> RecordDict:
 def _respond(
     which: Which, handle: Handle, text: Callable[[Exception], str], message: Message, context: Context
 ) -> Message:
-    """Handle one message; what goes wrong becomes an error that the coordinator can read."""
+    """Handle one message; what goes wrong becomes a code that the coordinator can read; the text stays in the log."""
     try:
         return Message(handle(which(message, context), message, context), reply_to=message)
     except (ConsiliumError, OSError) as error:
@@ -111,13 +112,6 @@ def _respond(
     except Exception as error:  # Flower itself would send the text of it
         log.exception("a defect of this release")
         return Message(Error(REFUSED, text(error)), reply_to=message)
-
-
-def _code(error: Exception) -> str:
-    """What the coordinator may read of an error: its code. The text may name files, rows, patients; it stays here."""
-    if isinstance(error, ConsiliumError):
-        return error.code
-    return "DISK" if isinstance(error, OSError) else "DEFECT"
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,10 @@
 site.yaml            name, data sets, policy; the one file that its engineer edits
 identity, node       private keys, made here; they never leave
 pins.json, roster, authority.crt, address      pinned when the site joined
-state                what secure aggregation must not forget, sealed
-plans/DIGEST/        plan.json, decision.json, and what the site keeps of that run
+roots/               the changes of the consortium's roots since then
+accepted-keys        other members' new keys that a data officer accepted; roster.refused waits for that
+ledger, ledger.key   what it has ever answered, and over whom; what hides which images they were
+plans/DIGEST/        plan.json, decision.json, and what the site keeps of that run; its `state` is sealed
 published/           an empty file for every model of which this site has published its figures
 restored             since when this folder goes on from a backup: no plan from before is answered
 journal/             a message that is being answered
@@ -15,6 +17,7 @@ catalogue/           the catalogue as it was seen last, and what this site offer
 """
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -29,9 +32,13 @@ from common import config as configuration
 from common.audit.log import Log
 from common.catalogue.offers import DatasetDescription, Origin
 from common.config import Data, Frozen, Sites, Synthetic
-from common.errors import ConfigError
+from common.errors import ConfigError, PolicyError
+from common.plans.floors import Floors
 from common.storage import tensorfile
-from common.trust.enrolment import PURPOSE, Enrolment, read_pins
+from common.storage.files import read_json, write_json
+from common.trust.enrolment import PURPOSE, Enrolment, keep_root_change, pins_in_force, root_changes
+from common.trust.rekey import read_rekey, refuse_swapped_keys
+from common.trust.root_change import RootChange
 from common.trust.roster import Pins, Roster, load_verified_roster
 
 
@@ -59,8 +66,10 @@ class SiteRules(Frozen):
 
     plans: Literal["ask", "refuse", "approve"] = "ask"
     purposes: tuple[str, ...] = (PURPOSE,)
-    audit: bool = False
-    """Recompute every model of a run from what all its sites sent, and answer for no other."""
+    audit: bool | None = None
+    """Of older releases, without effect: every site recomputes every model of a run, and answers for no other."""
+    least: Floors = Floors()
+    """How many cases a sum must have; the data officer raises or lowers it."""
     publish: tuple[Literal["figures"], ...] = ()
     """What of this site alone may leave it: `figures`, its counts in an evaluation. Nothing else ever does."""
 
@@ -116,8 +125,7 @@ class Home:
     @property
     def enrolment(self) -> Enrolment:
         """The site's membership of a consortium, with the keys that prove it."""
-        settings = self.settings
-        return replace(Enrolment.read(settings.site, self.folder), audit=settings.policy.audit)
+        return replace(Enrolment.read(self.settings.site, self.folder), audit=True)
 
     @property
     def identity(self) -> Ed25519PrivateKey:
@@ -171,25 +179,71 @@ class Home:
     @property
     def pins(self) -> Pins:
         """The consortium's roots, whose signatures count."""
-        return read_pins(self.folder / "pins.json")
+        return pins_in_force(self.folder)
 
     @property
     def roster(self) -> Roster:
         """The newest roster that this site has seen."""
-        return load_verified_roster((self.folder / "roster").read_bytes(), self.pins)
+        return self.pins.load_kept(load_verified_roster, (self.folder / "roster").read_bytes())
 
-    def take_roster(self, file: bytes) -> Roster:
+    @property
+    def root_changes(self) -> list[RootChange]:
+        """The changes of the roots that this site knows, in their order."""
+        return root_changes(self.folder, self.pins.federation)
+
+    def take_root_changes(self, files: Sequence[bytes]) -> None:
+        """Keep every change of the roots that leads on from what is known here; one that does not is passed over.
+
+        Raises:
+            IdentityError: a root has not signed one, old or new.
+            WireError: it is none.
+        """
+        pins = self.pins
+        for change in sorted((RootChange.load_verified(f, pins.federation) for f in files), key=lambda c: c.number):
+            known = {c.number: c for c in self.root_changes}
+            before = known.get(change.number - 1)
+            number, roots = (before.number, before.new) if before else (pins.changes, pins.roots)
+            if change.number not in known and (number + 1, roots) == (change.number, change.old):
+                keep_root_change(self.folder, change)
+                self.log.record("roots change", facts={"number": change.number, "new": change.words[1]})
+
+    def take_roster(self, file: bytes, rekeys: Sequence[bytes] = ()) -> Roster:
         """Keep a roster if it is newer than the one that is there.
+
+        Args:
+            rekeys: what old keys of members said of their new ones.
 
         Raises:
             IdentityError: if a pinned root has not signed it.
-            PolicyError: if it is another consortium's.
+            PolicyError: if it is another consortium's; `swapped-key`, if a member has another key without the old
+                one's word: it is put beside the roster then, for `accept_key`.
         """
-        new, path = load_verified_roster(file, self.pins), self.folder / "roster"
-        if new.version > self.roster.version:
-            tensorfile.write_atomically(path, file)
-            return new
-        return self.roster
+        new, path, before = load_verified_roster(file, self.pins), self.folder / "roster", self.roster
+        if new.version <= before.version:
+            return before
+        try:
+            refuse_swapped_keys(before, new, map(read_rekey, rekeys), self.accepted_keys, self.site)
+        except PolicyError:
+            tensorfile.write_atomically(self.refused_roster, file)
+            raise
+        tensorfile.write_atomically(path, file)
+        self.refused_roster.unlink(missing_ok=True)
+        return new
+
+    @property
+    def refused_roster(self) -> Path:
+        """A newer roster that gives a member another key, until it is taken."""
+        return self.folder / "roster.refused"
+
+    @property
+    def accepted_keys(self) -> dict[str, bytes]:
+        """New keys of other members that people here accepted, by site."""
+        return {site: bytes.fromhex(key) for site, key in (read_json(self.folder / "accepted-keys") or {}).items()}
+
+    def accept_key(self, site: str, key: bytes) -> None:
+        """Accept a member's new key, which its old one has not signed."""
+        every = self.accepted_keys | {site: key}
+        write_json(self.folder / "accepted-keys", {name: value.hex() for name, value in every.items()})
 
     @property
     def witness_refused(self) -> Path:

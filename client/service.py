@@ -47,6 +47,8 @@ class ResidentProcess:
     _last_problem: str = ""
     _over: frozenset[str] = frozenset()
     """Digests of the plans that the coordinator names no more."""
+    _not_approved: float = 0.0
+    """The state of site.yaml by which a plan could not be approved by rule."""
     _ready: dict[str, float] = field(default_factory=dict)
     """Plans whose images are read and fit, by digest, with the state of site.yaml by which they do."""
 
@@ -100,11 +102,22 @@ class ResidentProcess:
     def _read_images(self) -> None:
         """Of every plan that was approved, and again after a minute where they do not fit."""
         while not self.stop.wait(1.0):
+            self._approve()
             for plan in [plan for plan in PlanInbox(self.home).plans() if self._takes_part(plan)]:
                 edited = self._edited()
                 if self._ready.get(plan.digest) != edited and self._read(plan):
                     self._ready[plan.digest] = edited
                     self._has_news.set()
+
+    def _approve(self) -> None:
+        edited = self._edited()
+        if edited == self._not_approved:
+            return
+        try:
+            sync.approve_by_rule(self.home)
+        except (ConsiliumError, OSError) as error:
+            log.error("a plan is not approved, though policy.plans is approve: %s", error)
+            self._not_approved = edited  # until site.yaml is edited
 
     def _edited(self) -> float:
         return (self.home.folder / "site.yaml").stat().st_mtime

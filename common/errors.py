@@ -9,6 +9,7 @@ ConsiliumError
 ├── WeightsError        arrays of the wrong names, shapes or types, or not finite
 ├── WireError           bytes that are not a message of this version
 ├── QuorumError         too few sites answered
+│   └── RefusedError    because sites refused, and would again (in `common.refusals`)
 ├── SecAggError         a step of the secure aggregation that was refused; `cause` names it in logs
 │   ├── PolicyError     a roster or a plan that breaks the rules that the site pinned
 │   ├── IdentityError   a signature or a key that is not what its owner published

@@ -85,7 +85,7 @@ MODULES = {
     "common.catalogue.typed": "common.catalogue.command_parts",
     "common.command": "common.cli.command",
     "common.credentials": "common.trust.request_signing",
-    "common.declared": "common.plans.declarations",
+    "common.declared": "common.plans.approvals",
     "common.enrolment": "common.trust.enrolment",
     "common.examined": "common.plans.evaluated_model",
     "common.exchanges": "common.messages.answer_layout",

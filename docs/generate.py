@@ -1,7 +1,7 @@
-"""Write docs/configuration.md from the configuration's own classes: every key, its type, its default, its meaning.
+"""Write what pages say of the code: docs/configuration.md, from the classes, and the tables of docs/errors.md.
 
-python docs/generate.py            writes the page
-python docs/generate.py --check    fails where the page is not what the classes say
+python docs/generate.py            writes the pages
+python docs/generate.py --check    fails where a page is not what the code says
 """
 
 import ast
@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from common import config  # noqa: E402
+from common import config, refusals  # noqa: E402
 from common.imaging import step_order  # noqa: E402
 from common.imaging.augment import Augment  # noqa: E402
 
@@ -128,10 +128,30 @@ def meanings(cls: type[BaseModel]) -> dict[str, str]:
     return texts
 
 
+ENDS = {"again": "again", "question": "for good, this question", "run": "for good"}
+
+
+def with_tables(text: str) -> str:
+    """docs/errors.md with its two tables: of the codes of errors' classes, and of the words beside them."""
+    families, words = ([code for code in refusals.CODES if code.isupper() == upper] for upper in (True, False))
+    for head, codes in (("| code | ", families), ("| word | ", words)):
+        before, _, rest = text.partition(f"\n{head}")
+        after = rest.partition("\n\n")[2]
+        title = f"{head}what happened | what to do | asked again, it refuses |\n|---|---|---|---|\n"
+        text = f"{before}\n{title}{''.join(map(_refusal, codes))}" + (f"\n{after}" if after else "")
+    return text
+
+
+def _refusal(code: str) -> str:
+    meaning = refusals.CODES[code]
+    return f"| `{code}` | {meaning.happened} | {meaning.advice or '–'} | {ENDS[meaning.ends]} |\n"
+
+
 if __name__ == "__main__":
-    target = ROOT / "docs" / "configuration.md"
-    if sys.argv[1:] == ["--check"]:
-        if target.read_text(encoding="utf-8") != page():
-            sys.exit("docs/configuration.md is not what the classes say: run `python docs/generate.py`.")
-    else:
-        target.write_text(page(), encoding="utf-8")
+    errors = ROOT / "docs" / "errors.md"
+    pages = {ROOT / "docs" / "configuration.md": page(), errors: with_tables(errors.read_text(encoding="utf-8"))}
+    for target, text in pages.items():
+        if sys.argv[1:] != ["--check"]:
+            target.write_text(text, encoding="utf-8")
+        elif target.read_text(encoding="utf-8") != text:
+            sys.exit(f"docs/{target.name} is not what the code says: run `python docs/generate.py`.")

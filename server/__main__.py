@@ -11,6 +11,9 @@
     python -m server export RUN                       a finished run as one signed package to share
     python -m server catalogue [ACTION]               what partners offer: data sets, models, plans
     python -m server history · stop · revoke · renew
+    python -m server root new · seal                  a root key on a machine of its own, under a passphrase
+    python -m server cosign PAPER                     read what several roots sign together, and sign it
+    python -m server pending · take PAPER             what waits for other roots; take it back, and go on
     python -m server audit show · verify · export     what was done here, and by whom
 
 All take --home DIR, the coordinator's folder (default: consortium). docs/deploy.md goes through everything in order.
@@ -27,15 +30,16 @@ from collections.abc import Sequence
 from common.audit import acts, log_view
 from common.audit.log import Log
 from common.cli.command import dispatch
-from server.catalogue.commands import COMMANDS as CATALOGUE
+from server.catalogue import commands as catalogue
 from server.comparison.commands import COMMANDS as COMPARISON
+from server.consortium import cosign_commands, publishing
 from server.consortium.arguments import add_home
 from server.consortium.commands import COMMANDS as CONSORTIUM
 from server.consortium.home import Home
 from server.dashboard.commands import COMMANDS as DASHBOARD
 from server.evaluation.commands import COMMANDS as EVALUATION
-from server.export.commands import COMMANDS as EXPORT
-from server.runs.commands import COMMANDS as RUNS
+from server.export import commands as export
+from server.runs import commands as runs
 from server.service.commands import COMMANDS as SERVICE
 
 
@@ -56,18 +60,20 @@ COMMANDS = {
     "admit": CONSORTIUM["admit"],
     "fingerprint": CONSORTIUM["fingerprint"],
     "start": SERVICE["start"],
-    "run": RUNS["run"],
-    "follow": RUNS["follow"],
-    "status": RUNS["status"],
+    "run": runs.COMMANDS["run"],
+    "follow": runs.COMMANDS["follow"],
+    "status": runs.COMMANDS["status"],
     "dashboard": DASHBOARD["dashboard"],
-    "history": RUNS["history"],
+    "history": runs.COMMANDS["history"],
     "compare": COMPARISON["compare"],
-    "export": EXPORT["export"],
+    "export": export.COMMANDS["export"],
     "evaluate": EVALUATION["evaluate"],
-    "catalogue": CATALOGUE["catalogue"],
-    "stop": RUNS["stop"],
+    "catalogue": catalogue.COMMANDS["catalogue"],
+    "stop": runs.COMMANDS["stop"],
     "revoke": CONSORTIUM["revoke"],
     "renew": CONSORTIUM["renew"],
+    **cosign_commands.COMMANDS,
+    "take": cosign_commands.take_command(publishing.FINISH | runs.FINISH | export.FINISH | catalogue.FINISH),
     "audit": AUDIT,
 }
 """All commands, in the order in which they are listed."""
@@ -82,6 +88,7 @@ ACTS = {
     "revoke": "revoke",
     "renew": "renew",
     "export": "export model",
+    "take": "take signatures",
 }
 """Commands that are recorded in the audit log, and as what."""
 

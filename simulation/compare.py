@@ -14,7 +14,7 @@ from common.metrics import performance
 from common.metrics.performance import Score
 from common.storage import tensorfile
 from common.types import Cases, SiteCases, Tensors
-from server.results import outcome_counts
+from server.results import outcome_counts, result_json
 from server.results.result_json import SeedResult
 from simulation.baselines import train_baselines
 from simulation.experiment import PARTS, Experiment, TrainedModel
@@ -66,6 +66,9 @@ def compare(experiment: Experiment) -> SeedResult:
         best_round=federated.best_round,
         weights_sha256=hashlib.sha256(tensorfile.pack(federated.weights, {})).hexdigest(),
         cross_site=_cross_site_counts(experiment, all_models) if experiment.config.cross_site else None,
+        statistics=asdict(federated.statistics) if federated.statistics else None,
+        likeness=result_json.likeness(experiment.config.likeness, federated.likeness),
+        ended=federated.ended,
         operating_points={name: model.threshold for name, model in all_models.items()},
     )
 

@@ -14,6 +14,7 @@ from client.training.site import Site
 from common.cli.progress import Watch
 from common.config import Config, Local
 from common.models import Model, build
+from common.plans import floors
 from common.types import SiteCases, Tensors
 from server.rounds.loop import RoundRecord
 
@@ -36,6 +37,10 @@ class TrainedModel:
     """Summed outcomes on its members' validation cases."""
     likeness: Tensors = field(default_factory=dict)
     """How the training images look, where the run gathers it."""
+    statistics: RoundRecord | None = None
+    """What came of the question before the first round, where there was one."""
+    ended: str = ""
+    """Why the rounds ended before all were done: who refused; empty where nobody did for good."""
 
 
 @dataclass
@@ -60,7 +65,8 @@ class Experiment:
     ) -> Self:  # fmt: skip
         """One seed with a model that fits its images."""
         shape = data.sites[0].train.images.shape[1:]
-        model = build(config.model_for(seed), shape, len(data.labels), config.augment)
+        frequencies = floors.frequencies_for([len(site.train) for site in data.sites])
+        model = build(config.model_for(seed), shape, len(data.labels), config.augment, frequencies)
         return cls(config, seed, data, model, folder, watch, engine, transcripts)
 
     @property
@@ -69,8 +75,8 @@ class Experiment:
         return 1 if self.config.model.kind == "svm" else os.cpu_count() or 1
 
     def site(self, cases: SiteCases, local: Local | None = None) -> Site:
-        """The site that answers for these cases."""
-        return Site(cases, self.data.pipeline, self.model, local or self.config.federation.local)
+        """The site that answers for these cases; no patient's, or on one machine: it may be a handful of them."""
+        return Site(cases, self.data.pipeline, self.model, local or self.config.federation.local, least_active=1)
 
     def training_cases(self, members: Sequence[str]) -> int:
         """Number of training cases of these members, which says how long their rounds take; of all sites for others."""

@@ -14,6 +14,7 @@ from common.cli.progress import Watch
 from common.config import Config
 from common.storage import tensorfile
 from server import report
+from server.report import participation
 from server.results import result_json
 from server.results.result_json import SeedResult
 from simulation.compare import compare
@@ -46,6 +47,7 @@ def simulate(
             outcomes.append(compare(experiment))
     remarks = result_json.Remarks(data.origin, data.labels, tuple(problems), tuple(warnings))
     result = result_json.as_json(config.model_dump(mode="json"), remarks, outcomes)
+    result["participation"] = participation.of_result(result)
     _write(folder, result, config.seeds)
     return result
 

@@ -7,18 +7,19 @@ Flower's simulation engine (Ray): the weights are the same, bit for bit.
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
 
 from client.training.auditing_site import AuditingSite
-from client.training.secure_site import SecuredSite, participant_of
-from common.algorithms.course import Course
-from common.messages.answer_layout import exchanges
+from client.training.run_binding import simulated_binding
+from client.training.secure_site import SecuredSite
 from common.messages.transport import Answer, InMemory, Misfortunes, Transport
+from common.plans.approvals import Approvals
+from common.plans.run_work import RunWork
+from common.plans.simulated_run import simulated_approvals
 from common.trust.enrolment import Consortium, Enrolment, simulated_consortium
 from common.types import SiteCases
 from server.rounds.aggregation import Aggregator, PlainSum
-from server.rounds.secure_sum import make_secure
+from server.rounds.secure_sum import SecureSum
 from server.rounds.transcripts import Transcripts
 from simulation.experiment import Experiment, TrainedModel
 from simulation.train import train
@@ -29,50 +30,62 @@ def train_together(experiment: Experiment) -> TrainedModel:
     config, sites = experiment.config, experiment.data.sites
     settings = config.federation.simulate
     misfortunes = Misfortunes(settings.drop, settings.slow, experiment.seed)
-    consortium, enrolments = _consortium(experiment)
+    secure = _simulated_consortium(experiment)
+    enrolments = secure.enrolments if secure else {}
 
     def drive(transport: Transport) -> TrainedModel:
-        return train(experiment, "federated", config, _aggregator(experiment, transport, consortium))
+        return train(experiment, "federated", config, _aggregator(experiment, transport, secure))
 
     if experiment.engine == "memory":
-        answers = {s.name: _answer(experiment, s, enrolments.get(s.name)) for s in sites}
+        answers = {s.name: _answer(experiment, s, secure) for s in sites}
         return drive(InMemory(answers, workers=experiment.workers, misfortunes=misfortunes))
     from client import app as client_app  # Flower takes a second to import
     from server import app_simulated
 
     cores = (os.cpu_count() or 1) // experiment.workers
     engine = app_simulated.Engine(len(sites), config.federation.timeout_s, cores, misfortunes)
-    return app_simulated.simulate(client_app.simulated_app(config, experiment.seed, enrolments), engine, drive)
+    packed = secure.approvals.pack() if secure else b""
+    return app_simulated.simulate(client_app.simulated_app(config, experiment.seed, enrolments, packed), engine, drive)
 
 
-def _consortium(experiment: Experiment) -> tuple[Consortium | None, Mapping[str, Enrolment]]:
-    """Keys for this run, made up in memory; none where secure aggregation is switched off."""
-    if not experiment.config.federation.secure:
-        return None, {}
+@dataclass(frozen=True)
+class _Secure:
+    """A consortium that is made up in memory for one run."""
+
+    consortium: Consortium
+    enrolments: Mapping[str, Enrolment]
+    approvals: Approvals
+
+
+def _simulated_consortium(experiment: Experiment) -> _Secure | None:
+    """Keys, plan and approvals of this run; none where secure aggregation is switched off."""
+    config = experiment.config
+    if not config.federation.secure:
+        return None
     names = [s.name for s in experiment.data.sites]
-    return simulated_consortium(names, experiment.config.federation, bytes.fromhex(experiment.digest()))
+    consortium, enrolments = simulated_consortium(names, config.federation, bytes.fromhex(experiment.digest()))
+    about = experiment.data.sites[0].train.images.shape[1:], experiment.data.labels
+    cases = {s.name: len(s.train) for s in experiment.data.sites}
+    approvals = simulated_approvals(config, experiment.seed, about, consortium, enrolments, cases)
+    return _Secure(consortium, enrolments, approvals)
 
 
-def _answer(experiment: Experiment, cases: SiteCases, enrolment: Enrolment | None) -> Answer:
+def _answer(experiment: Experiment, cases: SiteCases, secure: _Secure | None) -> Answer:
     """What answers for a site: masked, or in the clear without an enrolment; an auditor recomputes every model."""
     site = experiment.site(cases)
-    if enrolment is None:
+    if secure is None:
         return site.answer
-    config, model = experiment.config, experiment.model
-    layouts = partial(exchanges, config, model, cases.train.images.shape[1:], len(experiment.data.labels))
-    secured = SecuredSite(site, layouts, participant_of(enrolment))
-    if not enrolment.audit:
-        return secured.answer
-    return AuditingSite(secured, partial(Course.of, config, model, experiment.seed)).answer
+    enrolment = secure.enrolments[cases.name]
+    secured = SecuredSite(site, enrolment, simulated_binding(secure.approvals, cases.name))
+    return AuditingSite(secured).answer if enrolment.audit else secured.answer
 
 
-def _aggregator(experiment: Experiment, transport: Transport, consortium: Consortium | None) -> Aggregator:
+def _aggregator(experiment: Experiment, transport: Transport, secure: _Secure | None) -> Aggregator:
     """What makes sums of the sites' answers; it keeps the messages where they are to be audited."""
-    if consortium is None:
+    if secure is None:
         return PlainSum(transport)
-    config, data = experiment.config, experiment.data
-    about = data.sites[0].train.images.shape[1:], len(data.labels)
-    secure = make_secure(config, experiment.model, about, transport, consortium, bytes.fromhex(config.digest()))
+    config, work = experiment.config, RunWork.of(secure.approvals, model=experiment.model)
+    aggregator = SecureSum(transport, secure.consortium, secure.approvals, work.question_kinds)
     if not experiment.transcripts and not config.federation.simulate.auditors:
-        return secure
-    return replace(secure, transcripts=Transcripts(experiment.folder / "transcripts", for_good=experiment.transcripts))
+        return aggregator
+    return replace(aggregator, transcripts=Transcripts(experiment.folder / "transcripts"))

@@ -3,6 +3,7 @@
 import logging
 from dataclasses import asdict
 
+from common import refusals
 from common.algorithms.course import Course
 from common.config import Config
 from common.metrics import performance
@@ -38,6 +39,8 @@ def train(experiment: Experiment, name: str, config: Config, aggregator: Aggrega
         description = _description(name, record, config.federation.rounds)
         experiment.watch.advance(units, description, milestone=_is_first_evaluation(state))
     experiment.watch.skip(units * (config.federation.rounds - state.round))  # stopped early
+    if isinstance(aggregator, SecureSum) and aggregator.transcripts and not experiment.transcripts:
+        aggregator.transcripts.discard(since=0)
     return TrainedModel(
         weights=state.best,
         normalisation=state.normalisation,
@@ -46,6 +49,8 @@ def train(experiment: Experiment, name: str, config: Config, aggregator: Aggrega
         best_round=state.best_round,
         counts=state.best_counts,
         likeness=state.place.appearance,
+        statistics=state.statistics,
+        ended=refusals.sentence(state.refused, len(course.sites)),
     )
 
 
@@ -57,8 +62,14 @@ def _is_first_evaluation(state: LoopState) -> bool:
 def _description(name: str, record: RoundRecord, rounds: int) -> str:
     """A round in a few words, for the progress line."""
     text = f"{name}: round {record.round + 1} of {rounds}"
+    absent = "; ".join(filter(None, (_refused(record), f"{len(record.dropped)} silent" if record.dropped else "")))
     if record.void:
-        return f"{text}, void ({len(record.dropped)} silent)"
+        return f"{text}, void ({absent or 'too few answered'})"
     if (auc := record.validation.get("auc")) is not None:
         text += f", validation AUC {auc:.3f}"
-    return text + (f", {len(record.dropped)} silent" if record.dropped else "")
+    return text + (f", {absent}" if absent else "")
+
+
+def _refused(record: RoundRecord) -> str:
+    codes = ", ".join(sorted(set(record.refused.values())))
+    return f"{len(record.refused)} refused: {codes}" if record.refused else ""

@@ -41,6 +41,7 @@ RULES: dict[str, CommandRule] = {
     "fingerprint": ANYBODY,
     "join": _may(OPERATOR),
     "rekey": _may(OPERATOR),
+    "accept-key": _may(OFFICER),
     # plans
     "plans": _may_look(*ROLES),
     "approve": _may(OFFICER),

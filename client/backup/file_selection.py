@@ -2,7 +2,8 @@
 
 A round of secure aggregation is answered once. Whoever sets its state back may answer it again, with other content, and
 two answers to one round tell what neither tells alone. So nothing of it is here, nor the keys that it is answered
-under: a restored site has new keys, and takes part in nothing that was planned before.
+under: a restored site has new keys, and takes part in nothing that was planned before. The ledger of all that it ever
+answered is here: without it the same could be asked of it again over other sites.
 """
 
 import os
@@ -13,7 +14,7 @@ from pathlib import Path
 from client.custody import lifecycle
 from client.custody.key_ring import Custody
 
-EXCLUDED = {"identity", "node", "state", "journal", "restored", "old", "sets", "cache", "drills"}
+EXCLUDED = {"identity", "node", "state", "ledger.lock", "journal", "restored", "old", "sets", "cache", "drills"}
 """At the top of the folder: the keys that answers are given under, the one-shot state, the mail on its way, what
 `rekey` put aside; data sets come by themselves, decoded images are made again."""
 OF_A_RUN = {"plan.json", "decision.json"}

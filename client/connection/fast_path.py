@@ -22,7 +22,7 @@ from client.connection.fleet_client import (
     unreachable,
 )
 from common.errors import LinkError, WireError
-from common.secagg.audit import frame, read_frames
+from common.secagg.transcript import frame, read_frames
 
 TAKE, GIVE, GOT = "/v1/consilium/take", "/v1/consilium/give", "consilium-got"
 MOST_BYTES = 7 * 2**20

@@ -2,8 +2,11 @@
 
 from dataclasses import replace
 
-from client.dataset import loading
+import numpy as np
+
+from client.dataset import loading, splits
 from client.home import Home
+from client.sources.case_table import SPLITS
 from common import config as configuration
 from common.config import Config
 from common.errors import ConfigError, DataError
@@ -22,6 +25,27 @@ def site_config(home: Home, plan: RunPlan) -> tuple[Config, str | None]:
     tree = plan.content.training.model_dump(mode="json")
     tree |= {"data": dataset.data.model_dump(mode="json"), "sites": dataset.sites.model_dump(mode="json")}
     return configuration.from_tree(tree, home.folder / "site.yaml"), dataset.take
+
+
+Row = tuple[str, str, str]
+"""Of a case: its image's digest, its class, and the part that it falls to."""
+
+
+def own_rows(home: Home, plan: RunPlan) -> list[Row]:
+    """What is known of the site's own cases before their images are prepared.
+
+    Raises:
+        ConfigError, DataError: as `own_cases`, as far as that can be told before preprocessing.
+    """
+    config, take = site_config(home, plan)
+    table = loading.open_table(config.data).of(home.site)
+    _refuse_other_labels(plan, table.classes)
+    division = splits.divide(table, config.sites, plan.content.training.seeds[0], config.data.on_error)
+    place = division.names.index(take) if take in division.names else 0
+    return [
+        (table.images.content(i), table.classes[table.labels[i]], SPLITS[division.split[i]])
+        for i in np.flatnonzero(division.site == place).tolist()
+    ]
 
 
 def own_cases(home: Home, plan: RunPlan) -> SiteCases:
@@ -45,11 +69,7 @@ def own_cases(home: Home, plan: RunPlan) -> SiteCases:
             f"{home.folder / 'site.yaml'}: datasets.{name}.take is {take!r}, expected one of: {', '.join(by_name)}."
         )
     cases = by_name[take] if take is not None else data.sites[0]
-    if data.labels != content.labels:
-        raise DataError(
-            f"data set '{name}' has the labels {', '.join(data.labels)}; plan {plan.name} expects "
-            f"{', '.join(content.labels)}, in this order. Name them in data.labels, or merge classes with data.groups."
-        )
+    _refuse_other_labels(plan, data.labels)
     if (shape := cases.train.images.shape[1:]) != content.shape:
         raise DataError(
             f"data set '{name}' has images of {'×'.join(map(str, shape))} after preprocessing; plan {plan.name} "
@@ -61,3 +81,12 @@ def own_cases(home: Home, plan: RunPlan) -> SiteCases:
             "coordinator for a plan with a larger federation.weight_bound."
         )
     return replace(cases, name=home.site)
+
+
+def _refuse_other_labels(plan: RunPlan, labels: tuple[str, ...]) -> None:
+    if labels != plan.content.labels:
+        raise DataError(
+            f"data set '{plan.content.dataset}' has the labels {', '.join(labels)}; plan {plan.name} expects "
+            f"{', '.join(plan.content.labels)}, in this order. Name them in data.labels, or merge classes with "
+            "data.groups."
+        )

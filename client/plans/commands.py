@@ -88,6 +88,7 @@ def _refuse(options: argparse.Namespace) -> int:
 
 def _decide(options: argparse.Namespace, verdict: Verdict) -> int:
     from client.plans import sync
+    from client.plans.decide import decide  # and all that reads images with it
 
     home = Home.at(options.home)
     _fetch_plan(home, options.plan)
@@ -98,10 +99,10 @@ def _decide(options: argparse.Namespace, verdict: Verdict) -> int:
         return 1
     options.act.plan, options.act.dataset = plan.name, plan.content.dataset
     options.act.facts |= {"digest": plan.digest, "purpose": plan.content.purpose}
-    decision = inbox.decide(plan, verdict, options.reason)
+    decision = decide(home, plan, verdict, options.reason)
     problem = sync.send_decision(home, decision)
     delay = f" The coordinator will be told as soon as it is reached ({problem})." if problem else ""
-    publishes = decision.publishes and verdict == "approve"
+    publishes = decision.commitment.publishes and verdict == "approve"
     note = " This site's own figures will be published in it (policy.publish in site.yaml)." if publishes else ""
     print(f"Plan {plan.name}: {verdict}d.{note}{delay}")
     return 0

@@ -2,6 +2,7 @@
 
     plans/DIGEST/plan.json        as the consortium's roots signed it
     plans/DIGEST/decision.json    approve or refuse, signed by this site; a later decision takes its place
+    plans/DIGEST/approvals.json   all approvals that its run began with; others are not taken later
     plans/DIGEST/decision.sent    the same bytes, once the coordinator has got them
     published/SHA256              an empty file for every model of which this site has published its figures
 
@@ -14,9 +15,11 @@ from pathlib import Path
 
 from client.home import Home
 from common.errors import IdentityError, PlanError, WireError
-from common.plans.decision import Decision, Verdict
+from common.plans.decision import Decision
 from common.plans.plan import RunPlan
 from common.storage import tensorfile
+from common.storage.files import replace
+from common.types import Tensors
 
 
 @dataclass(frozen=True)
@@ -70,14 +73,18 @@ class PlanInbox:
             return None
         return decision if decision.plan == plan.digest else None
 
-    def decide(self, plan: RunPlan, verdict: Verdict, reason: str) -> Decision:
-        """Write a signed decision; a later one takes its place."""
-        # What was published of a model once stays published: whoever is in a sum with this site has to reckon with it.
-        is_published = any(self.published_file(model.sha256).exists() for model in plan.content.models)
-        publishes = bool(plan.content.models) and (is_published or "figures" in self.home.settings.policy.publish)
-        decision = Decision.make(self.home.site, plan, verdict, reason, self.home.identity, publishes=publishes)
-        tensorfile.write_atomically(self.room(plan.digest) / "decision.json", decision.document.encode())
-        return decision
+    def keep_decision(self, decision: Decision) -> None:
+        """Write down what was decided, in the place of what was decided before."""
+        tensorfile.write_atomically(self.room(decision.plan) / "decision.json", decision.document.encode())
+
+    def papers(self, plan: RunPlan) -> "PlanPapers":
+        """What the run of a plan began with at this site."""
+        return PlanPapers(self.room(plan.digest))
+
+    def summed(self, plan: str) -> Tensors:
+        """What this site has itself seen summed in the run of a plan (its digest), of what a later one may carry."""
+        path = self.room(plan) / "lineage-summed"
+        return tensorfile.load(path)[0] if path.exists() else PlanPapers(self.room(plan)).carried()
 
     def is_delivered(self, plan: RunPlan) -> bool:
         """Whether the coordinator has got this site's decision."""
@@ -106,7 +113,32 @@ class PlanInbox:
 
     def read(self, path: Path) -> RunPlan:
         """A plan from a file of the inbox, its signatures checked again."""
-        return RunPlan.load_verified(path.read_bytes(), self.home.pins)
+        return self.home.pins.load_kept(RunPlan.load_verified, path.read_bytes())
+
+
+@dataclass(frozen=True)
+class PlanPapers:
+    """The approvals that a run began with, and what it carries: written down once, for good."""
+
+    room: Path
+
+    def approvals(self) -> bytes:
+        """All approvals, as they were shown first; empty before the run has begun here."""
+        path = self.room / "approvals.json"
+        return path.read_bytes() if path.exists() else b""
+
+    def keep_approvals(self, content: bytes) -> None:
+        """Write them down."""
+        replace(self.room / "approvals.json", content)
+
+    def carried(self) -> Tensors:
+        """The arrays that the plan carries from an earlier run; none where it carries none."""
+        path = self.room / "carried.safetensors"
+        return tensorfile.load(path)[0] if path.exists() else {}
+
+    def keep_carried(self, arrays: Tensors) -> None:
+        """Write them down."""
+        tensorfile.save(self.room / "carried.safetensors", arrays, {})
 
 
 def _is_named(plan: RunPlan, name: str) -> bool:

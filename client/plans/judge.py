@@ -11,7 +11,8 @@ import time
 from client.access.policy_store import policy_store
 from client.home import Home
 from client.plans.inbox import PlanInbox
-from common.errors import AuditError, ConfigError, IdentityError, PlanError
+from common.errors import AuditError, ConfigError, IdentityError, PlanError, PolicyError
+from common.plans import floors
 from common.plans.plan import RunPlan
 from common.storage.files import replace
 from common.trust.roster import MIN_COHORT
@@ -69,8 +70,10 @@ def objection(home: Home, plan: RunPlan) -> str:
             raise PlanError("policy.plans of site.yaml is refuse.")
         if content.dataset not in settings.datasets:
             raise PlanError(f"there is no data set '{content.dataset}' under datasets in site.yaml.")
+        if not content.models:
+            floors.refuse_newton(content.training)
         _refuse_near(PlanInbox(home), plan)
-    except PlanError as error:
+    except (PlanError, PolicyError) as error:
         return str(error)
     return ""
 

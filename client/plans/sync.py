@@ -10,6 +10,7 @@ from client.connection.gateway_client import GatewayClient
 from client.connection.retry import ConnectionStatus
 from client.home import Home
 from client.plans import judge
+from client.plans.decide import decide
 from client.plans.inbox import PlanInbox
 from client.plans.log_witness import Witness
 from common.errors import ConsiliumError, PlanError, SecAggError, WireError
@@ -122,9 +123,12 @@ def _take(home: Home, answer: dict[str, Any], new_plan: Callable[[str], None]) -
             base64.b64decode(answer["roster"], validate=True),
             [str(plan).encode() for plan in answer["plans"]],
         )
+        changes = [str(change).encode() for change in answer.get("roots", ())]
+        rekeys = [str(paper).encode() for paper in answer.get("rekeys", ())]
     except (KeyError, TypeError, ValueError):
         raise WireError("the coordinator's board is of another release. Bring both sides to one.") from None
-    home.take_roster(roster)
+    home.take_root_changes(changes)
+    home.take_roster(roster, rekeys)
     for file in plans:
         try:
             if (plan := PlanInbox(home).take_plan(file)) is None:
@@ -134,12 +138,22 @@ def _take(home: Home, answer: dict[str, Any], new_plan: Callable[[str], None]) -
             continue
         facts = {"digest": plan.digest, "purpose": plan.content.purpose}
         home.log.record("plan came", plan=plan.name, dataset=plan.content.dataset, facts=facts)
-        if home.settings.policy.plans == "approve" and not judge.objection(home, plan):
-            PlanInbox(home).decide(plan, "approve", "policy.plans of this site is approve")
-            home.log.record("plan approved by site.yaml", plan=plan.name, dataset=plan.content.dataset, facts=facts)
-        else:
+        if home.settings.policy.plans != "approve" or judge.objection(home, plan):
             new_plan(plan.name)
     return plans
+
+
+def approve_by_rule(home: Home) -> None:
+    """Approve what waits, where `policy.plans` of site.yaml is approve and the images fit; that can take their reading.
+
+    Raises:
+        ConfigError, DataError: the images of a plan are not what it is for.
+    """
+    for plan in PlanInbox(home).plans() if home.settings.policy.plans == "approve" else ():
+        if PlanInbox(home).decision(plan) is None and not judge.objection(home, plan):
+            decide(home, plan, "approve", "policy.plans of this site is approve")
+            facts = {"digest": plan.digest, "purpose": plan.content.purpose}
+            home.log.record("plan approved by site.yaml", plan=plan.name, dataset=plan.content.dataset, facts=facts)
 
 
 def _deliver(home: Home, gateway: GatewayClient, decision: Decision) -> None:

@@ -14,7 +14,7 @@ from rich.text import Text
 from client.home import home_option
 from client.prediction import inputs, outcome_table, trust
 from client.prediction.inputs import Image
-from client.prediction.outcome import Failure, Outcome, outcomes, warning
+from client.prediction.outcome import Failure, Outcome, blindness, outcomes, warning
 from client.prediction.outcome_table import OutcomeRow
 from client.readers import Frames
 from common.cli import terminal
@@ -72,6 +72,8 @@ def _predict(options: argparse.Namespace) -> int:
     console.print(Text.assemble((package.content.name, "bold"), f": {why}."))
     images = inputs.images(options.images, options.home, options.frames)
     model = package.model()
+    if remark := blindness(package.content):
+        console.print(Text(remark, "yellow"))
     answers = _run(package, model, images, None if options.no_pictures else options.out, console)
     _show(answers.rows, answers.failures, console)
     if options.csv:

@@ -152,5 +152,15 @@ def warning(content: PackageContent, result: Outcome) -> str:
     )
 
 
+def blindness(content: PackageContent) -> str:
+    """That nothing is known of how the training images look; empty where something is."""
+    if content.likeness:
+        return ""
+    return (
+        "How this model's training images look is not known: no warning is given for an image of another kind. "
+        "Its card says why."
+    )
+
+
 def _failure(name: str, error: DataError) -> Failure:
     return Failure(name, legible(str(error)).removeprefix(f"{name}: "))

@@ -9,8 +9,10 @@ from client.setup import enrol
 from common import config as configuration
 from common.cli import terminal
 from common.cli.command import Command, confirm_fingerprint
-from common.errors import IdentityError
+from common.errors import ConfigError, IdentityError
+from common.trust.documents import fingerprint
 from common.trust.joining import JoinRequest, Welcome
+from common.trust.roster import load_verified_roster
 
 INIT = """Make this site's keys, here, and the request to send to the coordinator. The keys never leave; the
 request holds no secret.
@@ -36,6 +38,14 @@ at the beginning: the coordinator admits the new request with --new-keys, and th
 welcome.
 
   python -m client rekey"""
+
+ACCEPT = """Accept another member's new key, where its old key is lost and cannot speak for it. Until then this site
+refuses the roster that has it, with all that follows.
+
+  python -m client accept-key osaka
+
+Telephone that hospital, not the coordinator, and compare the fingerprint: `python -m client fingerprint` there shows
+it as that of its key. For scripts: --fingerprint "12345 …"."""
 
 CHECK = """Without CONFIG: is this site ready to take part? Keys, roster, clock, disk, address and certificate,
 release, images, labels, processor: a line each, ok or what to do. With CONFIG: is the data of a configuration
@@ -91,7 +101,8 @@ def _fingerprint_arguments(parser: argparse.ArgumentParser) -> None:
 def _fingerprint(options: argparse.Namespace) -> int:
     home = Home(options.home)
     request = JoinRequest.read((home.folder / f"{home.site}.request").read_bytes())
-    print(request.fingerprint if options.plain else f"Site {request.site}:\n\n    {request.fingerprint}")
+    own = f"Its key alone, for other sites that ask: {fingerprint(request.identity)}"
+    print(request.fingerprint if options.plain else f"Site {request.site}:\n\n    {request.fingerprint}\n\n{own}")
     return 0
 
 
@@ -112,6 +123,28 @@ def _join(options: argparse.Namespace) -> int:
         )  # fmt: skip
     enrol.join(Home.at(options.home), welcome)
     print("Joined. Next: python -m client check, then python -m client run")
+    return 0
+
+
+def _accept_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("site", metavar="SITE", help="the member with a new key")
+    parser.add_argument("--fingerprint", metavar="DIGITS", help="as that hospital read it out; else you are asked")
+    home_option(parser)
+
+
+def _accept(options: argparse.Namespace) -> int:
+    home, site = Home.at(options.home), options.site
+    if not home.refused_roster.exists():
+        raise ConfigError(f"{site}: no roster was refused here. python -m client check fetches the newest.")
+    refused = load_verified_roster(home.refused_roster.read_bytes(), home.pins)
+    key = {member.site: member.key for member in refused.members}.get(site, b"")
+    digits = fingerprint(key)
+    print(f"Roster {refused.version} has {site} under another key. Its fingerprint:\n\n    {digits}\n")
+    if not confirm_fingerprint(f"Have you compared it with {site} by telephone?", digits, options.fingerprint):
+        raise IdentityError("fingerprint", "the fingerprint was not confirmed, so the roster stays refused.")
+    home.accept_key(site, key)
+    options.act.facts |= {"site": site, "key": key.hex()}
+    print("Accepted. The roster is taken at the next contact: python -m client check")
     return 0
 
 
@@ -138,6 +171,7 @@ COMMANDS = {
     "fingerprint": Command("the request's, to read out", FINGERPRINT, _fingerprint_arguments, _fingerprint),
     "join": Command("pin the coordinator's welcome", JOIN, _join_arguments, _join),
     "rekey": Command("move this site to new keys", REKEY, _rekey_arguments, _rekey),
+    "accept-key": Command("another member's new key, whose old one is lost", ACCEPT, _accept_arguments, _accept),
     "check": Command(
         "is this site, or the data of a configuration, ready?", CHECK, _check_arguments, _check, DECODED_STAYS
     ),

@@ -2,6 +2,7 @@
 
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import yaml
@@ -14,9 +15,10 @@ from client.access.policy_change import person_name
 from client.access.policy_store import policy_store
 from client.home import Home
 from common.config import Config
-from common.errors import ConfigError, IdentityError
+from common.errors import ConfigError, IdentityError, PolicyError
 from common.storage import tensorfile
-from common.storage.files import write_json, write_secret
+from common.storage.files import write_secret
+from common.trust.enrolment import write_pins
 from common.trust.joining import JoinRequest, Welcome, checked_name
 
 OPENING = """# This hospital's own settings. Nothing of this file leaves the hospital.
@@ -73,7 +75,11 @@ def rekey(home: Home, contact: str) -> JoinRequest:
     Raises:
         ConfigError: where there is no site, or for a contact that cannot be used; nothing has changed then.
     """
-    request = JoinRequest.write(home.site, contact, *(keys := _new_keys()))
+    try:
+        before = home.identity
+    except ConfigError:  # lost: other sites will want to be asked (`accept-key`)
+        before = None
+    request = JoinRequest.write(home.site, contact, *(keys := _new_keys()), before)
     (old := home.folder / "old").mkdir(mode=0o700, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=time.strftime("%Y%m%dT%H%M%S-"), dir=old))
     for name in ("identity", "node", "state", "journal"):
@@ -95,17 +101,18 @@ def join(home: Home, welcome: Welcome) -> None:
             f"a welcome for site {welcome.site}, and this is {home.site}, or it has got new keys since. "
             "Ask the coordinator for the one that answers this site's latest request.",
         )
-    if home.has_joined and welcome.pins != home.pins:
+    if home.has_joined and (welcome.pins.federation, welcome.pins.roots) != (home.pins.federation, home.pins.roots):
         raise IdentityError(
             "other-consortium",
             f"a welcome of {welcome.pins.federation} under other roots than this site pinned when it joined "
             f"{home.pins.federation}. For another consortium, make another site's folder: client init NAME --home DIR.",
         )
-    newer = home.has_joined and home.roster.version > welcome.roster.version
-    pins = {"federation": welcome.pins.federation, "roots": [root.hex() for root in welcome.pins.roots]}
-    write_json(home.folder / "pins.json", pins)
-    if not newer:
+    if not home.has_joined:
+        write_pins(home.folder / "pins.json", welcome.pins)
         tensorfile.write_atomically(home.folder / "roster", welcome.roster_file)
+    else:
+        with suppress(PolicyError):  # others have new keys too: the next contact brings their old keys' word
+            home.take_roster(welcome.roster_file)
     tensorfile.write_atomically(home.authority, welcome.authority.encode())
     tensorfile.write_atomically(home.folder / "address", (welcome.address + "\n").encode())
 

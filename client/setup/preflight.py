@@ -23,6 +23,7 @@ from client.plans.log_witness import Witness
 from common.cli import terminal
 from common.errors import ConsiliumError
 from common.plans.plan import RunPlan
+from common.trust.joining import consortium_fingerprint
 from common.trust.release import VERSION, code_digest
 from common.trust.roster import refuse_expired
 
@@ -76,6 +77,13 @@ def _private(path: Path) -> str:
     return f"chmod 600 {terminal.word(path)}"
 
 
+def _settings(home: Home) -> Iterator[CheckResult]:
+    if home.settings.policy.audit is not None:
+        yield CheckResult(
+            True, "policy.audit in site.yaml has no effect: every site audits every run", "Take the line away."
+        )
+
+
 def _access(home: Home) -> Iterator[CheckResult]:
     policy = policy_store(home).in_force()
     count = len(policy.content.people)
@@ -114,6 +122,17 @@ def _roster(home: Home) -> Iterator[CheckResult]:
         yield CheckResult(True, text, "Expires soon: the coordinator renews it with `python -m server renew`.")
     else:
         yield CheckResult(True, text)
+
+
+def _roots(home: Home) -> Iterator[CheckResult]:
+    if not home.has_joined:
+        return
+    for change in home.root_changes:
+        old, new = change.words
+        day, is_coming = time.strftime("%Y-%m-%d", time.gmtime(change.in_force_s)), change.in_force_s > time.time()
+        text = f"change {change.number}, in force {'from' if is_coming else 'since'} {day}: {old}, then {new}"
+        yield CheckResult(True, text, "Telephone the coordinator: is this change meant?" if is_coming else "")
+    yield CheckResult(True, f"{len(home.pins.roots)} that all sign, fingerprint {consortium_fingerprint(home.pins)}")
 
 
 def _address(home: Home) -> Iterator[CheckResult]:
@@ -224,8 +243,10 @@ def _exists(home: Home, path: Path) -> bool:
 
 CHECKS: dict[str, Callable[[Home], Iterator[CheckResult]]] = {
     "keys": _keys,
+    "settings": _settings,
     "access": _access,
     "roster": _roster,
+    "roots": _roots,
     "address": _address,
     "clock": _clock,
     "disk": _disk,

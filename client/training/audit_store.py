@@ -53,10 +53,6 @@ class AuditStore(Protocol):
 class AuditNotes:
     """What an auditing site must not forget beside its place in the run."""
 
-    sites: tuple[str, ...] = ()
-    """Of the run, as they were told first."""
-    config: str = ""
-    """What the run's key periods are for, hexadecimal, by the first transcript."""
     roster: int = 0
     """The newest version in a transcript."""
     asked: int = -1
@@ -71,7 +67,7 @@ class AuditNotes:
             return cls()
         content = json.loads(arrays["json"].tobytes())
         owed = {int(n): str(context) for n, context in content["owed"].items()}
-        return cls(tuple(content["sites"]), str(content["config"]), int(content["roster"]), int(content["asked"]), owed)
+        return cls(int(content["roster"]), int(content["asked"]), owed)
 
     def due(self, since: int, before: int) -> bool:
         """Whether an account is owed of a question between these two."""

@@ -1,15 +1,20 @@
-"""A site that follows its run: it recomputes every model from what all sites sent, and answers for no other.
+"""A site that follows its run: it recomputes every model from the sums, and answers for no other.
 
-    secagg/follow   the sites of the run; for a site that comes late, where the run stands
+    secagg/follow   the run's approvals; which question's transcript the site awaits
     secagg/audit    the transcript of a question, in pieces: audited, added up, and taken into the course
     secagg/submit   what is asked must be what follows; else nothing is sent
 
 Between two questions the site is at a `Place`. A transcript takes it to the next one; questions that came to nothing
 leave the model as it is and need no transcript, unless this site has released its shares: then it is owed an account.
+A site that comes late, or was restored, is shown every transcript from the first one on: it believes no model.
+
+With the place goes the lineage, a digest of all sums so far. It is part of what every mask of the next question depends
+on, so sites that saw different histories make no sum together.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,9 +26,15 @@ from common.algorithms import RoundTotal
 from common.algorithms.course import VOID, Course, Place, number
 from common.errors import PolicyError, WireError
 from common.messages import answer_layout
-from common.messages.answer_layout import NEW, encode_number
+from common.messages.answer_layout import encode_number
 from common.messages.transport import Reply, Request
-from common.secagg.audit import TranscriptAccount, read_frames, replay_transcript
+from common.plans import binding
+from common.plans import lineage as lineages
+from common.plans.approvals import Approvals
+from common.plans.run_work import RunWork
+from common.secagg.audit import replay_transcript
+from common.secagg.transcript import read_frames
+from common.secagg.transcript_reading import TranscriptAccount
 from common.types import Tensors, prefixed, under
 
 log = logging.getLogger("consilium")
@@ -31,10 +42,7 @@ log = logging.getLogger("consilium")
 PREFIX = "lineage"
 ROOM_BYTES, ROOM_A_SITE_BYTES = 2**24, 2**20
 """What a transcript may hold beside the vectors: roster and plan; keys, signatures and shares of each site."""
-REMEDY = (
-    "Nothing was sent. Tell the consortium; to take the model as it is now and follow it from here, remove this site's "
-    "lineage files of the run."
-)
+REMEDY = "Nothing was sent. Tell the consortium: the coordinator asks what the signed plan does not."
 
 
 @dataclass
@@ -42,12 +50,10 @@ class AuditingSite:
     """Stands before a secured site.
 
     Args:
-        course: what this site's own configuration lays down, for a run of these sites.
         folder: where to keep what it follows by; none: in the state that `answer` takes and gives.
     """
 
     secured: SecuredSite
-    course: Callable[[Sequence[str]], Course]
     folder: Path | None = None
 
     def answer(self, request: Request, state: Tensors) -> tuple[Reply, Tensors]:
@@ -62,75 +68,65 @@ class AuditingSite:
         store: AuditStore = FolderStore(self.folder) if self.folder else inside
         if request.kind in ("secagg/follow", "secagg/audit"):
             step = self._follow if request.kind == "secagg/follow" else self._audit
-            reply = Reply({MESSAGE: np.frombuffer(encode_number(step(request, store)), np.uint8)})
+            with self._held(request.kind):
+                reply = Reply({MESSAGE: np.frombuffer(encode_number(step(request, store)), np.uint8)})
+        elif request.kind == "secagg/submit":
+            self._check(request, store)
+            lineage = self._lineage(store)
+            # Once more when nobody else can change anything; what is answered is noted before it leaves.
+            message, after = self.secured.submit(
+                request, site_state, lineage, lambda: self._check(request, store).save(store)
+            )
+            reply = Reply({MESSAGE: np.frombuffer(message, np.uint8)})
         else:
-            if request.kind == "secagg/submit":
-                self._check(request, store)
-            elif request.kind == "secagg/release":
+            if request.kind == "secagg/release":
                 self._note_release(store)
             reply, after = self.secured.answer(request, site_state)
         if after is site_state and not inside.is_changed:
             return reply, state
         return reply, {**after, **prefixed(PREFIX, inside.arrays)}
 
-    # --- the run's beginning, or where this site comes in ---------------------------------------------------------
+    # --- the run's beginning --------------------------------------------------------------------------------------
 
     def _follow(self, request: Request, store: AuditStore) -> int:
-        """Note the run's sites, and take a place in it; the number of the question that is awaited."""
-        notes, names = AuditNotes.load(store), tuple(bytes_in(request, MESSAGE).decode(errors="replace").split("\n"))
-        if notes.sites not in ((), names) or self._name not in names or list(names) != sorted(set(names)):
-            raise PolicyError("other-sites", f"{self._name}: a run of other sites than it began with. {REMEDY}")
-        if not notes.sites:
-            replace(notes, sites=names).save(store)
-        place, place_offered = self._place(store), under("place", request.tensors)
-        if place is None and place_offered:
-            place = self._place_to_begin(self.course(names), Place.of(place_offered))
-            store.save("place", place.tensors())
-        return place.number if place else NEW
-
-    def _place_to_begin(self, course: Course, place_offered: Place) -> Place:
-        """A place to begin at: the site's own, where the run has come to nothing so far; else, once, as it is told."""
-        start = course.start()
-        if not _have_same_arrays(place_offered.state, start.state):
-            raise PolicyError("model-does-not-follow", f"{self._name}: told to begin at a model of another run.")
-        own_place = course.reached(start, place_offered.number)
-        if own_place and _question(course, own_place) == _question(course, place_offered):
-            return own_place
-        if place_offered.number == start.number:
-            raise self._does_not_follow(course.request(start), course.request(place_offered))
-        log.warning(
-            "%s: begins to audit at round %d; that model is taken as given, and every one after it is recomputed",
-            self._name, place_offered.round,
-        )  # fmt: skip
-        return place_offered
+        """The number of the question whose transcript is awaited."""
+        approvals = self.secured.begin(request)
+        return self._place(store, self._course(approvals)).number
 
     # --- what is asked --------------------------------------------------------------------------------------------
 
-    def _check(self, request: Request, store: AuditStore) -> None:
-        """Hold a question against the one that follows."""
-        inner, notes = question_in(request), AuditNotes.load(store)
-        question_number = number(inner.kind, inner.round)
-        if not notes.sites:
-            raise self._missing_transcript(inner)
-        course = self.course(notes.sites)
-        place = self._place(store) or course.start()
+    def _check(self, request: Request, store: AuditStore) -> AuditNotes:
+        """Hold a question against the one that follows; what to note when it is answered."""
+        inner, notes, approvals = question_in(request), AuditNotes.load(store), self._approvals()
+        question_number, course = number(inner.kind, inner.round), self._course(approvals)
+        place = self._place(store, course)
         if notes.due(place.number, question_number):
             raise self._missing_transcript(inner)
+        if question_number < notes.asked or (question_number == notes.asked and inner.kind == "train"):
+            raise PolicyError(
+                "replayed-number",
+                f"{self._name}: asked for '{inner.kind}' of round {inner.round}, and has answered question "
+                f"{notes.asked} before; expected a later one than {question_number}. {REMEDY}",
+            )
         if question_number >= place.number and course.over(place):
             raise PolicyError(
                 "run-is-over",
                 f"{self._name}: asked for '{inner.kind}' of round {inner.round}, and the run is over: "
                 f"its rounds are done, or no evaluation was better for as long as federation.patience says. {REMEDY}",
             )
-        reached, question = course.reached(place, question_number), answer_layout.question(inner)
-        if reached and _question(course, reached) != question and (adopted := course.adopt(reached, inner)):
-            reached = adopted
-            store.save("place", reached.tensors())
-        if reached is None or _question(course, reached) != question:
+        reached = course.reached(place, question_number)
+        if reached is None or _question(course, reached) != answer_layout.question(inner):
             if question_number > place.number:
                 raise self._missing_transcript(inner)
             raise self._does_not_follow(course.request(reached or place), inner)
-        replace(notes, asked=question_number).save(store)
+        period = self.secured.keeper.participant
+        if (cohort := binding.remaining(course.cohort(reached), period.roster)) != period.plan.cohort:
+            raise PolicyError(
+                "other-cohort",
+                f"{self._name}: asked for '{inner.kind}' of round {inner.round} under keys for "
+                f"{', '.join(period.plan.cohort)}; it is for {', '.join(cohort)}. {REMEDY}",
+            )
+        return replace(notes, asked=question_number)
 
     def _note_release(self, store: AuditStore) -> None:
         # Before the shares leave, so that a crash cannot make the site forget that an account is due. Where they cannot
@@ -145,13 +141,12 @@ class AuditingSite:
         """Take a piece of a transcript; with the last one, take the step that follows from it."""
         notes, piece = AuditNotes.load(store), bytes_in(request, MESSAGE)
         question_number, at, size = (_whole_number(request, name) for name in ("number", "at", "of"))
-        if not notes.sites:
-            raise self._missing_transcript(request)
-        course = self.course(notes.sites)
-        place = self._place(store) or course.start()
+        approvals = self._approvals()
+        course = self._course(approvals)
+        place = self._place(store, course)
         if question_number < place.number:  # it was seen, and the answer was lost
             return place.number
-        limit = self._most_bytes(len(notes.sites))
+        limit = self._most_bytes(len(approvals.sites))
         if size > limit or at + len(piece) > size:
             raise PolicyError("oversized-transcript", f"a transcript of {size} bytes, expected {limit} at most.")
         if store.add(at, piece) < size:
@@ -159,59 +154,94 @@ class AuditingSite:
         try:
             with store.transcript() as file:
                 context = bytes.fromhex(notes.owed[question_number]) if question_number in notes.owed else None
-                record = replay_transcript(read_frames(file), self.secured.machine.pins, context=context)
+                record = replay_transcript(read_frames(file), self.secured.enrolment.pins, context=context)
         finally:
             store.clear()
-        after = self._step(course, place, question_number, record, notes)
+        reached = self._awaited(course, place, question_number, record, store)
         owed = {owing: context for owing, context in notes.owed.items() if owing != question_number}
-        notes = replace(notes, owed=owed, config=record.plan.config.hex(), roster=record.roster.version)
-        notes.save(store)  # first: the same transcript may come twice
-        store.save("place", after.tensors())
+        after, lineage = course.after(reached, self._total(reached, record)), self._lineage(store)
+        if record.total is not None:
+            self._remember(course.request(reached), record)
+            lineage = lineages.following(record.context, record.total.survivors, record.total.words)
+        if set(summed := course.to_carry(after)) != set(course.to_carry(reached)):
+            store.save("summed", summed)
+        # The place goes with the lineage, in one file: after a crash between two they would not fit together.
+        store.save("place", {**after.tensors(), "lineage": np.frombuffer(lineage, np.uint8)})
+        replace(notes, owed=owed, roster=record.roster.version).save(store)
         return after.number
 
-    def _step(
-        self, course: Course, place: Place, question_number: int, record: TranscriptAccount, notes: AuditNotes
+    def _awaited(
+        self, course: Course, place: Place, question_number: int, record: TranscriptAccount, store: AuditStore
     ) -> Place:
-        """Where a transcript leads, if it is of the question that comes next."""
-        reached = course.reached(place, question_number)
+        """The place whose question a transcript is of, if that is the one that comes next, by the signed plan."""
+        reached, notes = course.reached(place, question_number), AuditNotes.load(store)
         if notes.due(place.number, question_number):
             raise self._missing_transcript(course.request(reached or place))
-        if reached is None or (record.start.kind, record.start.question) != _asks(course, reached):
+        lineage, approvals = self._lineage(store), self._approvals()
+        self.secured.binding.check(record.plan, approvals, record.roster)
+        if reached is None or (record.start.kind, record.start.question) != _asks(course, reached, lineage):
             raise PolicyError(
                 "replayed-transcript",
                 f"{self._name}: a transcript of another question than the one that comes next. {REMEDY}",
             )
-        kind, cohort = record.start.kind, record.plan.cohort
-        if cohort != course.cohort(reached):
+        if record.plan.cohort != binding.remaining(course.cohort(reached), record.roster):
             raise PolicyError("other-cohort", f"{self._name}: a sum over other sites than the run asks in this round.")
-        same = record.plan.config.hex() == notes.config or not notes.config
-        if not same or record.plan.question_kinds[kind] != self.secured.exchanges(len(cohort)).get(kind):
-            raise PolicyError("changed-plan", f"{self._name}: a transcript of another plan than this run's.")
         if record.roster.version < notes.roster:
             raise PolicyError("rolled-back-roster", f"{self._name}: a transcript under an older roster than before it.")
+        return reached
+
+    def _total(self, reached: Place, record: TranscriptAccount) -> RoundTotal:
         if record.total is None:
             log.warning(
-                "%s: '%s' of round %d was void after shares were released (%s)%s", self._name, kind, reached.round,
-                record.failure, f"; none are shown of {', '.join(record.withholders)}" if record.withholders else "",
+                "%s: '%s' of round %d was void after shares were released (%s)%s", self._name, record.start.kind,
+                reached.round, record.failure,
+                f"; none are shown of {', '.join(record.withholders)}" if record.withholders else "",
             )  # fmt: skip
-            return course.after(reached, VOID)
-        sums = record.plan.question_kinds[kind].layout.decode(record.total.words)
-        dropouts = tuple(site for site in cohort if site not in record.total.survivors)
-        return course.after(reached, RoundTotal(sums, record.total.survivors, dropouts))
+            return VOID
+        sums = record.plan.question_kinds[record.start.kind].layout.decode(record.total.words)
+        dropouts = tuple(site for site in record.plan.cohort if site not in record.total.survivors)
+        return RoundTotal(sums, record.total.survivors, dropouts)
+
+    def _remember(self, request: Request, record: TranscriptAccount) -> None:
+        """A sum that this site is in was told, whether or not it was asked for its shares."""
+        if record.total is not None and self._name in record.total.survivors:
+            over = self._approvals().data_of(record.total.survivors)
+            keys = self.secured.binding.answer_keys(request)
+            self.secured.ledger.record(keys, over, self.secured.binding.plan.digest)
 
     # --- in short -------------------------------------------------------------------------------------------------
 
     @property
     def _name(self) -> str:
-        return self.secured.site.cases.name
+        return self.secured.name
 
-    def _place(self, store: AuditStore) -> Place | None:
-        return Place.of(arrays) if (arrays := store.load("place")) else None
+    @contextmanager
+    def _held(self, kind: str) -> Iterator[None]:
+        """An audit is one step: what it reads, nobody else changes meanwhile."""
+        if kind != "secagg/audit":
+            yield
+            return
+        with self.secured.ledger.held(), self.secured.store.held():  # always in this order
+            yield
+
+    def _approvals(self) -> Approvals:
+        return self.secured.binding.begun_approvals()
+
+    def _course(self, approvals: Approvals) -> Course:
+        return RunWork.of(approvals, self.secured.binding.papers.carried()).course
+
+    def _place(self, store: AuditStore, course: Course) -> Place:
+        return Place.of(arrays) if (arrays := store.load("place")) else course.start()
+
+    def _lineage(self, store: AuditStore) -> bytes:
+        arrays = store.load("place")
+        return arrays["lineage"].tobytes() if arrays else lineages.start(self._approvals())
 
     def _most_bytes(self, sites: int) -> int:
-        layouts = [exchange.layout for exchange in self.secured.exchanges(sites).values()]
+        layouts = [exchange.layout for exchange in self.secured.binding.question_kinds(sites).values()]
         vector = max(layout.length * layout.dtype.itemsize for layout in layouts)
-        return ROOM_BYTES + sites * (vector + ROOM_A_SITE_BYTES)
+        # The sum with its carries is 1.25 vectors; beside it, at worst, a vector of each site that gave no sketch.
+        return ROOM_BYTES + 2 * vector + sites * (vector + ROOM_A_SITE_BYTES)
 
     def _missing_transcript(self, request: Request) -> PolicyError:
         return PolicyError(
@@ -228,19 +258,13 @@ class AuditingSite:
         )
 
 
-def _have_same_arrays(state: Tensors, other: Tensors) -> bool:
-    """Whether a state has all arrays of another, in their shapes, as numbers."""
-    shapes = {name: value.shape for name, value in state.items() if value.dtype.kind in "biuf"}
-    return all(shapes.get(name) == value.shape for name, value in other.items())
-
-
 def _question(course: Course, place: Place) -> bytes:
     return answer_layout.question(course.request(place))
 
 
-def _asks(course: Course, place: Place) -> tuple[str, bytes]:
+def _asks(course: Course, place: Place, lineage: bytes) -> tuple[str, bytes]:
     request = course.request(place)
-    return answer_layout.question_kind(request), answer_layout.question(request)
+    return request.kind, lineages.question(request, lineage)
 
 
 def _difference(own_request: Request, request: Request) -> str:

@@ -1,8 +1,8 @@
 """A site in an evaluation: it runs the models that its approved plan names on its validation cases, and trains nothing.
 
-secagg/join          the plan of the sum must be this plan's, with every site's declaration whether it publishes
+secagg/join          no sum is begun that published figures would take apart (`approvals.refuse_lone_figures`)
 secagg/submit        a model, by the SHA-256 that the plan names; its counts leave masked
-secagg/agree         no sum is unmasked that published figures would take apart (`common.plans.declarations`)
+secagg/agree         nor is one unmasked
 evaluation/figures   this site's own counts of a model, signed: only where its policy and its decision say so, and
                      after it helped to unmask the sum that they are in
 """
@@ -10,7 +10,6 @@ evaluation/figures   this site's own counts of a model, signed: only where its p
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -21,20 +20,18 @@ from client.training.secure_site import MESSAGE, SecuredSite, bytes_in
 from client.training.site import Contribution, Site
 from common.errors import PolicyError
 from common.imaging import Pipeline
-from common.messages.answer_layout import evaluation, question
+from common.messages.answer_layout import evaluation
 from common.messages.transport import Reply, Request
-from common.metrics import out_of_distribution
 from common.models import build
-from common.plans import declarations
+from common.plans import lineage
+from common.plans.approvals import Approvals, refuse_lone_figures
 from common.plans.evaluated_model import fingerprint_of
 from common.plans.plan import RunPlan
 from common.plans.site_figures import ASKED, SiteFigures
 from common.secagg import QuestionKind
-from common.secagg.key_period_plan import KeyPeriodPlan
 from common.secagg.round_messages import Survivors
 from common.storage import tensorfile
 from common.storage.files import read_json, write_json
-from common.trust.roster import load_verified_roster
 from common.types import Tensors
 
 
@@ -64,11 +61,7 @@ class ModelEvaluator(Site):
                 f"{self.cases.name}: weights with SHA-256 {fingerprint[:12]}…, expected one of those that the approved "
                 f"plan names: {', '.join(name[:12] + '…' for name in self.by_model)}.",
             )
-        contribution, state = site.contribute(request, state)
-        if self.looks and "distances" not in contribution.sums:  # another model of the plan has them
-            sums = {**contribution.sums, "distances": np.zeros(out_of_distribution.BINS)}
-            contribution = replace(contribution, sums=sums)
-        return contribution, state
+        return site.contribute(request, state)
 
 
 def prepare(home: Home, plan: RunPlan) -> ModelEvaluator:
@@ -111,67 +104,46 @@ class EvaluatingSite:
         """
         if request.kind == ASKED:
             return Reply({MESSAGE: np.frombuffer(self._signed_figures(request), np.uint8)}), state
+        if request.kind == "secagg/submit":
+            message, after = self.secured.submit(request, state, lineage.start(self._approvals()))
+            return Reply({MESSAGE: np.frombuffer(message, np.uint8)}), after
         if request.kind == "secagg/join":
-            self._join(request)
+            approvals = self.secured.begin(request)
+            refuse_lone_figures(approvals.sites, approvals.publishing)
         elif request.kind == "secagg/agree":
-            declarations_made, plan = self._declarations(), self.secured.plan
+            cohort = self.secured.keeper.participant.plan.cohort
             members = Survivors.decode(bytes_in(request, MESSAGE)).members
-            declarations.refuse_lone_figures(
-                [plan.cohort[m] for m in members if m < len(plan.cohort)], declarations_made["publishing"]
-            )
+            refuse_lone_figures([cohort[m] for m in members if m < len(cohort)], self._approvals().publishing)
         answer = self.secured.answer(request, state)
         if request.kind == "secagg/release":
             self._note_release()
         return answer
 
-    def _join(self, request: Request) -> None:
-        """Hold the declarations against the plan of the sum, and write them down."""
-        proposal = KeyPeriodPlan.read(bytes_in(request, MESSAGE))
-        keys = load_verified_roster(bytes_in(request, "roster"), self.secured.machine.pins).active
-        decisions = declarations.load_verified_decisions(bytes_in(request, declarations.NAME), self.plan, keys)
-        own_decision, name = PlanInbox(self.home).decision(self.plan), self.secured.site.cases.name
-        if (
-            name not in decisions
-            or own_decision is None
-            or decisions[name].document.digest != own_decision.document.digest
-        ):
-            raise PolicyError("other-decision", f"{name}: the coordinator shows another decision than this site's own.")
-        if not set(proposal.cohort) <= set(decisions) or proposal.config != declarations.decisions_digest(
-            self.plan, decisions
-        ):
-            raise PolicyError("other-decision", f"{name}: a sum that is not bound to what its sites have declared.")
-        declarations.refuse_lone_figures(proposal.cohort, publishing := declarations.publishing_sites(decisions))
-        write_json(self._room / "declared.json", {"bound": proposal.config.hex(), "publishing": publishing})
-
-    def _declarations(self) -> dict[str, Any]:
-        content: dict[str, Any] = read_json(self._room / "declared.json") or {}
-        if content.get("bound") != self.secured.plan.config.hex():
-            raise PolicyError("other-decision", "a sum before its sites' declarations: it has to be begun again.")
-        return content
+    def _approvals(self) -> Approvals:
+        return self.secured.binding.begun_approvals()
 
     def _note_release(self) -> None:
-        """Remember a sum that this site helped to unmask, and who published then."""
-        at_hand, plan = self.secured.round, self.secured.plan
-        content = {
-            "sites": [plan.cohort[m] for m in at_hand.survivors],
-            "publishing": self._declarations()["publishing"],
-        }
+        """Remember a sum that this site helped to unmask."""
+        participant = self.secured.keeper.participant
+        at_hand = participant.state.round
+        content = {"sites": [participant.plan.cohort[m] for m in at_hand.survivors]}
         write_json(self._room / f"released-{at_hand.question.hex()}.json", content)
 
     def _signed_figures(self, request: Request) -> bytes:
         """This site's own counts of a model, signed."""
         name, evaluate = self.secured.site.cases.name, replace(request, kind="evaluate")
         decision = PlanInbox(self.home).decision(self.plan)
-        if "figures" not in self.home.settings.policy.publish or decision is None or not decision.publishes:
+        if "figures" not in self.home.settings.policy.publish or decision is None or not decision.commitment.publishes:
             raise PolicyError(
                 "not-published",
                 f"{name}: asked for its own figures, which policy.publish in site.yaml does not allow, or did not when "
                 "the plan was approved. To publish them, set it to [figures], and approve the plan again.",
             )
-        released_sum = read_json(self._room / f"released-{question(evaluate).hex()}.json")
-        if released_sum is None or name not in released_sum["publishing"]:
+        asked = lineage.question(evaluate, lineage.start(approvals := self._approvals()))
+        released_sum = read_json(self._room / f"released-{asked.hex()}.json")
+        if released_sum is None or name not in approvals.publishing:
             raise PolicyError("not-published", f"{name}: asked for figures that are in no sum of this plan.")
-        declarations.refuse_lone_figures(released_sum["sites"], released_sum["publishing"])
+        refuse_lone_figures(released_sum["sites"], approvals.publishing)
         contribution, _ = self.secured.site.contribute(evaluate, {})
         model = fingerprint_of(evaluate.tensors)
         tensorfile.write_atomically(

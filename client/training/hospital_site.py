@@ -1,7 +1,6 @@
 """A real hospital's site for a plan: its images read, its model built, and the plan judged again at every message."""
 
 import threading
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 
@@ -11,13 +10,14 @@ from client.plans import judge
 from client.plans.inbox import PlanInbox
 from client.training import evaluating_site
 from client.training.node_site import NodeSite
+from client.training.run_binding import RunBinding
 from client.training.site import Site
-from common.algorithms.course import Course
 from common.errors import PlanError
 from common.imaging import Pipeline
-from common.messages.answer_layout import exchanges
 from common.models import build
+from common.plans.decision import Decision
 from common.plans.plan import RunPlan
+from common.types import SiteCases
 
 PATIENCE_S = 5.0
 """How long an answer waits for images that are being read; a first reading may take hours."""
@@ -33,7 +33,9 @@ def hospital_site(home: Home, digest: str) -> NodeSite:
         ConfigError, DataError: images that are not what the plan is for.
     """
     plan = judge.approved_plan(home, digest)
-    return replace(prepare(home, plan), enrolment=home.enrolment, plan=plan)
+    site = prepare(home, plan)
+    binding = RunBinding(plan, _own_decision(home, plan), PlanInbox(home).papers(plan))
+    return replace(site, enrolment=home.enrolment, binding=binding)
 
 
 def prepare(home: Home, plan: RunPlan) -> NodeSite:
@@ -46,36 +48,40 @@ def prepare(home: Home, plan: RunPlan) -> NodeSite:
     if not _READING.acquire(timeout=PATIENCE_S):
         raise PlanError(f"{home.site}: the images of plan {plan.name} are still being read.")
     try:
-        return read_once(home, plan.digest, (home.folder / "site.yaml").stat().st_mtime_ns)
+        has_begun = bool(PlanInbox(home).papers(plan).approvals())
+        return read_once(home, plan.digest, (home.folder / "site.yaml").stat().st_mtime_ns, has_begun)
     finally:
         _READING.release()
 
 
 @lru_cache(maxsize=1)
-def read_once(home: Home, digest: str, edited_ns: int) -> NodeSite:
+def read_once(home: Home, digest: str, edited_ns: int, has_begun: bool) -> NodeSite:
     """The site with its images; the last one stays in memory.
 
     Args:
         edited_ns: when site.yaml was changed last, so that a corrected one is read again.
+        has_begun: whether the approvals are known that the run began with; what it sums depends on them.
     """
     plan = judge.approved_plan(home, digest)
-    if plan.content.models:
-        return _evaluating(home, plan)
-    cases, content = own_cases(home, plan), plan.content
-    training, seed, classes = content.training, content.training.seeds[0], len(content.labels)
-    model = build(training.model_for(seed), content.shape, classes, training.augment)
-    site = Site(cases, Pipeline(training.preprocess), model, training.federation.local)
-    layouts = partial(exchanges, training, model, content.shape, classes)
-    course, room = partial(Course.of, training, model, seed), PlanInbox(home).room(digest)
-    return NodeSite(site, layouts, course, home=home.folder, room=room)
+    content, room = plan.content, PlanInbox(home).room(digest)
+    training = content.training
+    binding = RunBinding(plan, _own_decision(home, plan), PlanInbox(home).papers(plan))
+    if content.models:
+        before = partial(evaluating_site.EvaluatingSite, home=home, plan=plan)
+        site: Site = evaluating_site.prepare(home, plan)
+        return NodeSite(site, binding, home=home.folder, room=room, before=lambda secured: before(secured).answer)
+    model = binding.work().model if has_begun else build(training.model, content.shape, len(content.labels))
+    cases, least = _images(home, digest, edited_ns), home.settings.policy.least.active
+    site = Site(cases, Pipeline(training.preprocess), model, training.federation.local, least_active=least)
+    return NodeSite(site, binding, home=home.folder, room=room)
 
 
-def _evaluating(home: Home, plan: RunPlan) -> NodeSite:
-    def no_course(sites: Sequence[str]) -> Course:
-        raise PlanError(f"{home.site}: plan {plan.name} evaluates, so there is no training to follow.")
+@lru_cache(maxsize=1)
+def _images(home: Home, digest: str, edited_ns: int) -> SiteCases:
+    return own_cases(home, judge.approved_plan(home, digest))
 
-    before = partial(evaluating_site.EvaluatingSite, home=home, plan=plan)
-    return NodeSite(
-        evaluating_site.prepare(home, plan), partial(evaluating_site.layouts, plan), no_course, home=home.folder,
-        room=PlanInbox(home).room(plan.digest), before=lambda secured: before(secured).answer,
-    )  # fmt: skip
+
+def _own_decision(home: Home, plan: RunPlan) -> Decision:
+    if (own := PlanInbox(home).decision(plan)) is None:
+        raise PlanError(f"{home.site}: plan {plan.name} is not approved here; its messages are not answered.")
+    return own

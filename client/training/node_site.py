@@ -1,26 +1,30 @@
 """The site that one of Flower's nodes is: what stands around it, and where its state is kept between two messages.
 
-    request ─> EvaluatingAnswers ─┐                         only in an evaluation
-    request ─> AuditingSite ──────┤                         only where the site follows its run
-    request ─────────────────────>┴─> SecuredSite ─> Site   always, but in a simulation in the clear
+    request ─> EvaluatingSite ─┐                         in an evaluation
+    request ─> AuditingSite ───┤                         in a training; a simulation may leave it out
+    request ──────────────────>┴─> SecuredSite ─> Site   always, but in a simulation in the clear
 
 A real site keeps its state in its own folder; a simulated one hands it to Flower's context, which the simulation keeps.
 `hospital_site` and `simulated_site` make the two kinds.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from client.home import Home
+from client.training import question_ledger
 from client.training.auditing_site import AuditingSite
-from client.training.secure_site import SealedStateFile, SecuredSite, participant_of, question_in
+from client.training.question_ledger import Ledger
+from client.training.run_binding import RunBinding
+from client.training.secure_site import SecuredSite, question_in
+from client.training.sent_vector import VectorFile
 from client.training.site import Site
-from common.algorithms.course import Course
+from client.training.site_storage import SealedStateFile
 from common.messages.transport import Answer, Reply, Request
-from common.plans.plan import RunPlan
-from common.secagg import ParticipantState, QuestionKind
+from common.secagg import ParticipantState
 from common.storage import tensorfile
 from common.trust.enrolment import Enrolment
 from common.types import Tensors
@@ -42,21 +46,36 @@ class SimulatedState(Protocol):
 
 
 @dataclass(frozen=True)
+class SimulatedVector:
+    """The masked vector that a simulated site sent last, in what the simulation keeps."""
+
+    state: SimulatedState
+
+    def keep(self, vector: bytes | memoryview) -> None:
+        """As `SentVector.keep`."""
+        self.state.write("masked", bytes(vector))
+
+    def load(self) -> bytes:
+        """As `SentVector.load`."""
+        return self.state.read("masked") or b""
+
+    def drop(self) -> None:
+        """As `SentVector.drop`."""
+        self.state.write("masked", b"")
+
+
+@dataclass(frozen=True)
 class NodeSite:
     """One site with all that stands around it."""
 
     site: Site
-    layouts: Callable[[int], dict[str, QuestionKind]]
-    course: Callable[[Sequence[str]], Course]
-    """What a run of these sites has to ask, by this site's own configuration."""
-    enrolment: Enrolment | None = None
+    binding: RunBinding | None = None
     """None: a simulation without secure aggregation."""
+    enrolment: Enrolment | None = None
     home: Path | None = None
     """A real site's folder; None for a simulated site."""
     room: Path | None = None
     """The folder in which a real site keeps this run."""
-    plan: RunPlan | None = None
-    """Of a real site."""
     before: Callable[[SecuredSite], Answer] | None = None
     """What stands before the secured site in an evaluation."""
 
@@ -78,38 +97,36 @@ class NodeSite:
         Raises:
             AuditError, RunError, OSError: it could not be; then it must not leave.
         """
-        if self.plan and self.home and (what := RECORDED.get(request.kind)):
+        if self.binding and self.home and (what := RECORDED.get(request.kind)):
+            plan = self.binding.plan
             facts: dict[str, int | str] = {
                 "round": request.round,
                 "asked": question_in(request).kind,
                 "cases": len(self.site.cases.train.labels),
             }
-            Home(self.home).log.record(what, plan=self.plan.name, dataset=self.plan.content.dataset, facts=facts)
+            Home(self.home).log.record(what, plan=plan.name, dataset=plan.content.dataset, facts=facts)
 
     def _secured(self, simulated_state: SimulatedState) -> Answer:
         """The site behind secure aggregation, from the protocol state that its last step recorded."""
-        if self.enrolment is None:
+        if self.enrolment is None or self.binding is None:
             return self.site.answer
-        if self.home:
-            home, file = Home(self.home), SealedStateFile(self.home / "state", self.enrolment.sealing_key)
-            participant = participant_of(self.enrolment, file.load())
-            secured = SecuredSite(self.site, self.layouts, participant, file, newest=lambda: home.roster.version)
-            return self._auditing(secured)
-
-        def remember(after: ParticipantState) -> None:
-            simulated_state.write("secagg", after.encode())
-
-        content = simulated_state.read("secagg")
-        participant = participant_of(
-            self.enrolment, ParticipantState() if content is None else ParticipantState.decode(content)
-        )
-        return self._auditing(SecuredSite(self.site, self.layouts, participant, remember))
-
-    def _auditing(self, secured: SecuredSite) -> Answer:
+        if self.home and self.room:
+            store = SealedStateFile(self.room / "state", self.enrolment.sealing_key)
+            ledger, home = question_ledger.in_folder(self.home), Home(self.home)
+            secured = SecuredSite(
+                self.site, self.enrolment, self.binding, store, ledger, VectorFile(self.room / "masked"),
+                take_roster=home.take_roster,
+            )  # fmt: skip
+        else:
+            ledger = Ledger(
+                lambda: simulated_state.read("ledger") or b"",
+                lambda records: simulated_state.write("ledger", (simulated_state.read("ledger") or b"") + records),
+            )
+            simulated = _SimulatedStore(simulated_state), ledger, SimulatedVector(simulated_state)
+            secured = SecuredSite(self.site, self.enrolment, self.binding, *simulated)
         if self.before:  # there is no course to follow where nothing is trained
             return self.before(secured)
-        audits = self.enrolment is not None and self.enrolment.audit
-        return AuditingSite(secured, self.course, self.room).answer if audits else secured.answer
+        return AuditingSite(secured, self.room).answer if self.enrolment.audit else secured.answer
 
     def _state(self, simulated_state: SimulatedState) -> Tensors:
         if not self.room:
@@ -119,3 +136,20 @@ class NodeSite:
             return tensorfile.load(self.room / "kept.safetensors")[0]
         except FileNotFoundError:
             return {}
+
+
+@dataclass(frozen=True)
+class _SimulatedStore:
+    """A `StateStore` in what a simulation keeps; its sites answer one message after the other."""
+
+    state: SimulatedState
+
+    def load(self) -> ParticipantState:
+        content = self.state.read("secagg")
+        return ParticipantState() if content is None else ParticipantState.decode(content)
+
+    def record(self, state: ParticipantState) -> None:
+        self.state.write("secagg", state.encode())
+
+    def held(self) -> AbstractContextManager[object]:
+        return nullcontext()

@@ -1,43 +1,50 @@
-"""A site under secure aggregation: it answers the protocol's messages, and nothing in the clear.
+"""A site under secure aggregation: it answers what it signed, by the protocol's messages, and nothing in the clear.
 
     secagg/present         what the site knows of the key period; says that it is there
-    secagg/join, share, take             a key period's beginning
+    secagg/join            the key period's plan, held against the one that follows from the signed plan and approvals
+    secagg/share, take     the rest of a key period's beginning
     secagg/submit          a question of `client.training.site`, with the round's start: the answer leaves masked
-    secagg/agree, release  whose vectors make the sum; the shares that unmask it
-    secagg/follow          whether the site audits; `client.training.auditing_site` is for those that do
+    secagg/agree, release  whose vectors make the sum, held against all that was answered before; its shares
+    secagg/follow          where the site stands in the run; `client.training.auditing_site` is for those that audit
 
 The state machine itself is `common.secagg.Participant`. What the site's own algorithm remembers (SCAFFOLD's
 control variate) becomes its state only when the round's shares are released, that is, when the sum has this site in it.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 
+from client.training import question_ledger
+from client.training.question_ledger import Ledger
+from client.training.run_binding import RunBinding
+from client.training.sent_vector import SentVector, VectorInMemory
 from client.training.site import Site
-from common.errors import PolicyError, WeightsError, WireError
+from common.algorithms.course import DISTANCES
+from common.errors import PolicyError, StageError, WeightsError, WireError
 from common.messages import answer_layout
 from common.messages.answer_layout import AWAITS_NOTHING, encode_number
 from common.messages.transport import Reply, Request
-from common.secagg import DurableParticipant, KeyPeriodPlan, Participant, ParticipantState, QuestionKind
+from common.plans import carry
+from common.plans import lineage as lineages
+from common.plans.approvals import NAME, Approvals
+from common.secagg import DurableParticipant, KeyPeriodPlan, Participant, ParticipantState, PendingMessage
+from common.secagg.durable_participant import StateInMemory, StateStore
 from common.secagg.stages import ParticipantStage
-from common.secagg.state import ParticipantRound
-from common.storage import tensorfile
 from common.trust.enrolment import Enrolment
-from common.trust.keys import seal_state, unseal_state
-from common.trust.roster import load_verified_roster
+from common.trust.keys import DIGEST_BYTES
+from common.trust.roster import Roster, load_verified_roster
 from common.types import Tensors, prefixed, under
 
 Buffer = bytes | memoryview
 PENDING = "pending"
+ASKED = "asked"
 MESSAGE = "message"
-
-
-def forget(_: ParticipantState) -> None:
-    """Records nothing: a simulation that is killed begins a new key period."""
+BESIDE = (MESSAGE, "asked", "lineage")
+"""What a `secagg/submit` carries beside its question."""
 
 
 @dataclass
@@ -45,36 +52,39 @@ class SecuredSite:
     """Answers for one site.
 
     Args:
-        exchanges: the layouts that the site derives from its own configuration, for a cohort of so many sites.
-        machine: the site's half of the protocol, as it was started or restored.
-        record: writes its state durably, sealed, before it returns.
+        binding: what the site signed.
+        store: where the state of its half of the protocol is.
+        ledger: what it has answered, in all runs.
         clock: seconds since 1970.
-        newest: version of the newest roster that this site has seen, from wherever.
+        take_roster: keeps a newer roster as the site's own, if its members' keys may be believed; gives the newest.
+        sent: where the masked vector lies until its round is over.
     """
 
     site: Site
-    exchanges: Callable[[int], Mapping[str, QuestionKind]]
-    machine: Participant
-    record: Callable[[ParticipantState], None] = forget
+    enrolment: Enrolment
+    binding: RunBinding
+    store: StateStore = field(default_factory=StateInMemory, repr=False)
+    ledger: Ledger = field(default_factory=question_ledger.in_memory, repr=False)
+    sent: SentVector = field(default_factory=VectorInMemory, repr=False)
     clock: Callable[[], float] = time.time
-    newest: Callable[[], int] = lambda: 0
-    _keeper: DurableParticipant = field(init=False, repr=False)
+    take_roster: Callable[[bytes], Roster | None] = lambda _: None
+    keeper: DurableParticipant = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._keeper = DurableParticipant(self.machine, self.record)
+        self.keeper = DurableParticipant(partial(participant_of, self.enrolment), self.store)
 
     def answer(self, request: Request, state: Tensors) -> tuple[Reply, Tensors]:
-        """Take one step of the protocol.
+        """Take one step of the protocol; as `Site.answer`.
 
         Raises:
-            PolicyError: for a request in the clear, or a plan with other layouts than this site's; and all that
+            PolicyError: for a request in the clear, or what is not of the signed plan; and all that
                 `common.secagg.Participant` and `client.training.site.Site` raise. Nothing leaves then.
         """
         step = STEPS.get(request.kind)
         if step is None:
             raise PolicyError(
                 "plaintext",
-                f"{self.site.cases.name}: asked for '{request.kind}' in the clear, which this site does not answer; "
+                f"{self.name}: asked for '{request.kind}' in the clear, which this site does not answer; "
                 "expected a step of secure aggregation. A simulation may switch it off with federation.secure=false.",
             )
         message, state = step(self, request, state)
@@ -82,90 +92,126 @@ class SecuredSite:
 
     def present(self, request: Request, state: Tensors) -> tuple[Buffer, Tensors]:
         """The site's view of the key period, by which the coordinator sees whether it can go on in it."""
-        return self._keeper.participant.state.view, state
+        return self.keeper.participant.state.view, state
 
     def join(self, request: Request, state: Tensors) -> tuple[Buffer, Tensors]:
-        """Check the plan, and make keys for a key period."""
-        proposal, roster = bytes_in(request, MESSAGE), bytes_in(request, "roster")
-        self._refuse_other_exchanges(KeyPeriodPlan.read(proposal))
-        if (version := load_verified_roster(roster, self.machine.pins).version) < (newest_version := self.newest()):
-            raise PolicyError("rolled-back-roster", f"roster {version}, and {newest_version} has been seen before.")
-        return self._keeper.step(lambda s: s.join(proposal, roster, self.clock())), state
+        """Hold the plan of a key period against what was signed, and make keys for it."""
+        content, roster_file = bytes_in(request, MESSAGE), bytes_in(request, "roster")
+        approvals, proposal = self.begin(request), KeyPeriodPlan.read(content)
+        self.binding.check(proposal, approvals, load_verified_roster(roster_file, self.enrolment.pins))
+        return self.keeper.step(lambda p: p.join(content, roster_file, self.clock())), state
 
     def share(self, request: Request, state: Tensors) -> tuple[Buffer, Tensors]:
         """Deal shares of the key period's secrets."""
-        return self._keeper.step(lambda s: s.share(bytes_in(request, MESSAGE))), state
+        return self.keeper.step(lambda p: p.share(bytes_in(request, MESSAGE))), state
 
     def take(self, request: Request, state: Tensors) -> tuple[Buffer, Tensors]:
         """Open what the peers dealt."""
-        return self._keeper.step(lambda s: s.take(bytes_in(request, MESSAGE))), state
+        return self.keeper.step(lambda p: p.take(bytes_in(request, MESSAGE))), state
 
-    def submit(self, request: Request, state: Tensors) -> tuple[Buffer, Tensors]:
-        """Do what is asked, and mask it."""
-        question_request = question_in(request)
-        question = answer_layout.question(question_request)
-        self._keeper.open(bytes_in(request, MESSAGE), question, self.clock())
-        if (announced := self._keeper.participant.state.round.kind) != answer_layout.question_kind(question_request):
-            raise PolicyError(
-                "changed-question",
-                f"a round of '{announced}' that asks for '{answer_layout.question_kind(question_request)}'.",
-            )
+    def submit(
+        self, request: Request, state: Tensors, lineage: bytes | None = None, confirm: Callable[[], None] = lambda: None
+    ) -> tuple[Buffer, Tensors]:
+        """Do what is asked, and mask it.
+
+        Args:
+            lineage: stands for all sums before; none: as the coordinator says, in a simulation of sites that do not
+                audit.
+            confirm: asked again before the answer leaves, when nothing else can change any more; raises.
+        """
+        asked, start = question_in(request), bytes_in(request, MESSAGE)
+        question = lineages.question(asked, _lineage_in(request) if lineage is None else lineage)
+        opened = self.keeper.participant.open(start, question, self.clock())  # refused before any work is done
+        if opened.state.round.kind != (kind := asked.kind):
+            raise PolicyError("changed-question", f"{self.name}: a round of '{opened.state.round.kind}' asks '{kind}'.")
         settled = _settled(state)
-        contribution, after = self.site.contribute(question_request, settled)
-        layout = self._keeper.participant.plan.question_kinds[announced].layout
-        key = answer_layout.rounding_key(question, self.site.cases.name)
+        contribution, after = self.site.contribute(asked, settled)
+        layout = opened.plan.question_kinds[kind].layout
+        key = answer_layout.rounding_key(answer_layout.question(asked), self.name)
+        # Distances are asked once in a run; in its other evaluations nothing is added to them.
+        unasked = {s.name: np.zeros(s.shape) for s in layout.segments if s.name == DISTANCES}
         try:
-            words = layout.encode({**contribution.means, **contribution.sums}, contribution.weight, key)
+            words = layout.encode({**unasked, **contribution.means, **contribution.sums}, contribution.weight, key)
         except WeightsError as error:
             raise WeightsError(
-                f"{self.site.cases.name}, asked for '{announced}': {error} Bounds follow from federation.weight_bound, "
-                "the most cases that a site may have: raise it where there are more, the same at every site."
+                f"{self.name}, asked for '{kind}': {error} Bounds follow from federation.weight_bound, the most cases "
+                "that a site may have: raise it where there are more, the same at every site."
             ) from None
-        message = self._keeper.step(lambda s: s.submit(words))
-        return message, settled if after is settled else {**settled, **prefixed(PENDING, after)}
+
+        def open_and_submit(participant: Participant) -> PendingMessage:
+            confirm()
+            pending = participant.open(start, question, self.clock()).submit(words)
+            self.sent.keep(words.data.cast("B"))  # before the state that names it by its hash
+            return pending
+
+        message = self.keeper.step(open_and_submit)
+        keys = np.frombuffer(b"".join(self.binding.answer_keys(asked)), np.uint8)
+        note = {"question": np.frombuffer(question, np.uint8), "keys": keys}
+        pending = {} if after is settled else prefixed(PENDING, after)
+        return message, {**settled, **prefixed(ASKED, note), **pending}
 
     def agree(self, request: Request, state: Tensors) -> tuple[Buffer, Tensors]:
-        """Sign whose vectors make the sum."""
-        return self._keeper.step(lambda s: s.agree(bytes_in(request, MESSAGE))), state
+        """Sign whose vectors make the sum, if the same was not told over others before, and the sketch of the own."""
+        message = bytes_in(request, MESSAGE)
+
+        def sign(participant: Participant) -> PendingMessage:
+            pending = participant.agree(message, self.sent.load())
+            keys, over = self._told(pending.participant, state)
+            self.ledger.refuse_other(keys, over, self.name)
+            return pending
+
+        with self.ledger.held():
+            return self.keeper.step(sign), state
 
     def release(self, request: Request, state: Tensors) -> tuple[Buffer, Tensors]:
         """Give out the shares that unmask it; what the answer changed at this site holds from now on."""
-        message = self._keeper.step(lambda s: s.release(bytes_in(request, MESSAGE)))
-        return message, under(PENDING, state) or state
+        message = bytes_in(request, MESSAGE)
+
+        def unmask(participant: Participant) -> PendingMessage:
+            pending = participant.release(message)
+            keys, over = self._told(participant, state)
+            self.ledger.refuse_other(keys, over, self.name)  # another run may have told it since it was agreed on
+            self.ledger.record(keys, over, self.binding.plan.digest)
+            return pending
+
+        with self.ledger.held():
+            released = self.keeper.step(unmask)
+        self.sent.drop()
+        return released, under(PENDING, state) or state
 
     def follow(self, request: Request, state: Tensors) -> tuple[Buffer, Tensors]:
         """Say that this site does not audit."""
         return encode_number(AWAITS_NOTHING), state
 
+    def begin(self, request: Request) -> Approvals:
+        """The approvals that a request brings, checked; those of the run, once it has begun here."""
+        file = bytes_in(request, "roster")
+        roster, kept = load_verified_roster(file, self.enrolment.pins), self.take_roster(file)
+        if kept and roster.version < kept.version:
+            raise PolicyError("rolled-back-roster", f"roster {roster.version}, and {kept.version} has been seen.")
+        return self.binding.approvals(bytes_in(request, NAME), roster, under(carry.NAME, request.tensors))
+
+    @property
+    def name(self) -> str:
+        """The site's name."""
+        return self.site.cases.name
+
     @property
     def agreed_context(self) -> bytes | None:
         """round_ctx of the round whose shares may be released now; none where there is no such round."""
-        state = self._keeper.participant.state
+        state = self.keeper.participant.state
         return state.round.context if state.stage is ParticipantStage.AGREED else None
 
-    @property
-    def plan(self) -> KeyPeriodPlan:
-        """The key period's plan, which the site has checked."""
-        return self._keeper.participant.plan
-
-    @property
-    def round(self) -> ParticipantRound:
-        """The round at hand, or the last one."""
-        return self._keeper.participant.state.round
-
-    def _refuse_other_exchanges(self, plan: KeyPeriodPlan) -> None:
-        own_exchanges = self.exchanges(len(plan.cohort))
-        odd = [
-            name
-            for name in sorted({*own_exchanges, *plan.question_kinds})
-            if own_exchanges.get(name) != plan.question_kinds.get(name)
-        ]
-        if odd:
-            raise PolicyError(
-                "changed-plan",
-                f"{self.site.cases.name}: the plan's '{odd[0]}' is not what this site's configuration asks for. Bring "
-                "`model` and `federation` (clip, weight_bound, strategy, local) to the same state on both sides.",
-            )
+    def _told(self, participant: Participant, state: Tensors) -> tuple[list[bytes], bytes]:
+        """What the sum of the round at hand tells, and over whom."""
+        note, at_hand = under(ASKED, state), participant.state.round
+        if "keys" not in note or note["question"].tobytes() != at_hand.question:
+            raise StageError("lost-question", f"{self.name}: what was asked in this round is not on record here.")
+        keys, size = note["keys"].tobytes(), DIGEST_BYTES
+        survivors = [participant.plan.cohort[member] for member in at_hand.survivors]
+        return [keys[at : at + size] for at in range(0, len(keys), size)], self.binding.begun_approvals().data_of(
+            survivors
+        )
 
 
 Step = Callable[[SecuredSite, Request, Tensors], tuple[Buffer, Tensors]]
@@ -182,29 +228,6 @@ STEPS: dict[str, Step] = {
 }
 
 
-@dataclass(frozen=True)
-class SealedStateFile:
-    """A site's state on its disk."""
-
-    path: Path
-    key: bytes = field(repr=False)
-
-    def __call__(self, state: ParticipantState) -> None:
-        """Write it; after a crash at any moment the file holds the old state or the new one."""
-        tensorfile.write_atomically(self.path, seal_state(state.encode(), self.key))
-
-    def load(self) -> ParticipantState:
-        """As it was recorded last; a fresh one where there is none.
-
-        Raises:
-            IdentityError: for a damaged file, or another site's.
-        """
-        try:
-            return ParticipantState.decode(unseal_state(self.path.read_bytes(), self.key))
-        except FileNotFoundError:
-            return ParticipantState()
-
-
 def participant_of(enrolment: Enrolment, state: ParticipantState | None = None) -> Participant:
     """A site's half of the protocol, fresh or as recorded."""
     return Participant.restore(enrolment.site, enrolment.identity, enrolment.pins, state or ParticipantState())
@@ -212,15 +235,14 @@ def participant_of(enrolment: Enrolment, state: ParticipantState | None = None) 
 
 def _settled(state: Tensors) -> Tensors:
     """Without what a round had begun that came to nothing."""
-    if not under(PENDING, state):
-        return state
-    return {name: value for name, value in state.items() if not name.startswith(PENDING + "/")}
+    old = (PENDING + "/", ASKED + "/")
+    return {name: value for name, value in state.items() if not name.startswith(old)}
 
 
 def question_in(request: Request) -> Request:
     """The question that a `secagg/submit` carries."""
-    tensors = {n: t for n, t in request.tensors.items() if n != MESSAGE}
-    settings = {n: s for n, s in request.settings.items() if n != "asked"}
+    tensors = {n: t for n, t in request.tensors.items() if n not in BESIDE}
+    settings = {n: s for n, s in request.settings.items() if n not in BESIDE}
     return Request(str(request.settings.get("asked", "")), request.round, tensors, settings)
 
 
@@ -234,3 +256,10 @@ def bytes_in(request: Request, name: str) -> bytes:
     if array is None or array.dtype != np.uint8 or array.ndim != 1:
         raise WireError(f"a request of kind {request.kind!r} without bytes under '{name}'.")
     return array.tobytes()
+
+
+def _lineage_in(request: Request) -> bytes:
+    try:
+        return bytes.fromhex(str(request.settings["lineage"]))
+    except (KeyError, ValueError):
+        raise WireError("a question without its lineage.") from None

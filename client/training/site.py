@@ -6,7 +6,7 @@ masked, through `client.training.secure_site.SecuredSite`; in the clear (`Site.a
     statistics  Σx and Σx² of every pixel, how images look     before training, where the run asks for it
     train       model difference, to be weighted by examples   averaging
     evaluate    outcome counts on the site's validation cases  after a round
-    gram, gradient, hessian                                    the SVM's sums
+    gram, loss, gradient, hessian                              the SVM's sums
 
 The state is plain arrays that the site keeps from round to round (SCAFFOLD's control variate); the caller stores it.
 """
@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from common.config import Local
 from common.errors import DataError, PolicyError, WireError
@@ -62,6 +63,8 @@ class Site:
     preprocessing: Pipeline
     model: Model
     local: Local
+    least_active: int = 5
+    """Cases of a row and sign inside the margin at the point of a gradient: none, or this many. A simulation asks 1."""
     _ready: dict[str, Cases] = field(default_factory=dict, repr=False)
     _ready_for: str = field(default="", repr=False)
     _distances: dict[bytes, Floats] = field(default_factory=dict, repr=False)
@@ -185,17 +188,35 @@ def _evaluate(site: Site, request: Request, state: Tensors) -> tuple[Contributio
 
 
 def _gram(site: Site, request: Request, state: Tensors) -> tuple[Contribution, Tensors]:
-    return Contribution(_svm(site).gram(site.ready("train", under("recipe", request.tensors)).images)), state
+    svm, asked = _svm(site), request.settings["frequencies"]
+    if asked != svm.frequencies or type(asked) is not int:
+        raise PolicyError(
+            "changed-question",
+            f"{site.cases.name}: asked for second moments of {asked} frequencies, expected {svm.frequencies}.",
+        )
+    return Contribution(svm.gram(site.ready("train", under("recipe", request.tensors)).images)), state
 
 
-def _gradient(site: Site, request: Request, state: Tensors) -> tuple[Contribution, Tensors]:
+def _loss(site: Site, request: Request, state: Tensors) -> tuple[Contribution, Tensors]:
     cases = site.ready("train", under("recipe", request.tensors))
-    return Contribution(_svm(site).gradient(under("weights", request.tensors), cases)), state
+    return Contribution(_svm(site).loss(under("weights", request.tensors), cases)), state
 
 
-def _hessian(site: Site, request: Request, state: Tensors) -> tuple[Contribution, Tensors]:
-    cases = site.ready("train", under("recipe", request.tensors))
-    return Contribution(_svm(site).hessian(under("weights", request.tensors), cases)), state
+def _derivatives(site: Site, request: Request, state: Tensors) -> tuple[Contribution, Tensors]:
+    cases, svm = site.ready("train", under("recipe", request.tensors)), _svm(site)
+    weights = under("weights", request.tensors)
+    _refuse_few_active(site, svm.active(weights, cases))
+    return Contribution((svm.gradient if request.kind == "gradient" else svm.hessian)(weights, cases)), state
+
+
+def _refuse_few_active(site: Site, active: NDArray[np.int64]) -> None:
+    """A gradient is a sum over the cases inside the margin alone: over one or two it shows these."""
+    if ((active > 0) & (active < site.least_active)).any():
+        raise PolicyError(
+            "too-few-active",
+            f"{site.cases.name}: at the point asked, fewer than {site.least_active} of this site's cases of one class "
+            "are inside the margin, and the gradient would be theirs alone. Give more cases, or a smaller model.C.",
+        )
 
 
 FLAGS = ("pixels", "likeness")
@@ -205,7 +226,8 @@ ASKED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "statistics": (FLAGS, ()),
     "train": (("learning_rate", "seed"), (*WEIGHTS, "moments", "control")),
     "evaluate": ((), (*WEIGHTS, "likeness")),
-    "gram": ((), ("recipe",)),
+    "gram": (("frequencies",), ("recipe",)),
+    "loss": ((), WEIGHTS),
     "gradient": ((), WEIGHTS),
     "hessian": ((), WEIGHTS),
 }
@@ -220,8 +242,9 @@ HANDLERS: dict[str, Handler] = {
     "train": _train,
     "evaluate": _evaluate,
     "gram": _gram,
-    "gradient": _gradient,
-    "hessian": _hessian,
+    "loss": _loss,
+    "gradient": _derivatives,
+    "hessian": _derivatives,
 }
 
 

@@ -1,17 +1,21 @@
 """What the round loop drives: an algorithm as pure functions on plain arrays.
 
-One round is `ask -> exchange -> sum -> tell`. A `State` holds everything that a resume needs, so a checkpoint is just
-its arrays, and an algorithm object keeps nothing between calls that it could not work out again from the state.
+One question is `ask -> exchange -> sum -> tell`; a round has one or two. A `State` holds everything that a resume
+needs, so a checkpoint is just its arrays, and an algorithm object keeps nothing between calls that it could not work
+out again from the state.
 """
 
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
 
 from numpy.typing import NDArray
 
 from common.messages.transport import Request
 from common.types import Tensors
 
+WorkQuestion = Literal["train", "slope"]
+"""The questions of a round in which sites work on their training cases: `slope` is that for a gradient."""
 State = dict[str, NDArray[Any]]
 """Named arrays (numbers as arrays of shape ()); never changed in place."""
 
@@ -25,10 +29,12 @@ class RoundTotal:
     sites: tuple[str, ...]
     """Names of the sites that contributed (or, without a sum, that would have), sorted."""
     dropouts: tuple[str, ...]
-    """Names of the sites that were asked and did not contribute, sorted."""
+    """Names of the sites that were asked and did neither contribute nor refuse, sorted."""
     bytes_up: int = 0
     """Of arrays, from all sites together."""
     bytes_down: int = 0
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """By site that was asked and refused, its code of `common.refusals`."""
 
 
 class Algorithm(Protocol):
@@ -43,17 +49,26 @@ class Algorithm(Protocol):
         """The state before the first round."""
         ...
 
+    def asks(self, state: State) -> WorkQuestion:
+        """Which of a round's two questions comes next; `slope` after a `train` is of the same round."""
+        ...
+
     def ask(self, state: State, round: int) -> Request:
-        """What this round asks of every site of the cohort."""
+        """What is asked next of every site of the cohort."""
         ...
 
     def tell(self, state: State, total: RoundTotal) -> State:
-        """The state after a round; `state` itself stays as it was."""
+        """The state after a question; `state` itself stays as it was."""
         ...
 
-    def adopt(self, state: State, question: Request) -> State | None:
-        """A state that asks just this, where it differs from what `state` asks by no more than another processor's
-        arithmetic does; none where it differs otherwise, or where all processors agree."""
+    def carry(self, state: State, moments: Tensors, seed: int) -> State:
+        """The state at the beginning of a run that goes on from an earlier one's sums.
+
+        Args:
+            state: of `start`.
+            moments: the earlier run's second moments; empty where there are none.
+            seed: draws where it begins.
+        """
         ...
 
     def weights(self, state: State) -> Tensors:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from common.algorithms import RoundTotal, State
+from common.algorithms import RoundTotal, State, WorkQuestion
 from common.algorithms.strategies import STRATEGIES, Strategy
 from common.config import Federation
 from common.messages.transport import Request
@@ -41,6 +41,10 @@ class Averaging:
             state |= prefixed(name, zeros)
         return state
 
+    def asks(self, state: State) -> WorkQuestion:
+        """Always `train`."""
+        return "train"
+
     def ask(self, state: State, round: int) -> Request:
         """The round's question: train from these weights, with these settings."""
         tensors = prefixed("weights", self.weights(state))
@@ -68,9 +72,9 @@ class Averaging:
             new[f"control/{name}"] = (c + change / self.members).astype(c.dtype)
         return new
 
-    def adopt(self, state: State, question: Request) -> State | None:
-        """None: every step is one rounding after the other, number by number, the same on every processor."""
-        return None
+    def carry(self, state: State, moments: Tensors, seed: int) -> State:
+        """As it is: the first weights are drawn from the seed, and no averaging asks for second moments."""
+        return state
 
     def weights(self, state: State) -> Tensors:
         """The weights that all sites share after the last round."""

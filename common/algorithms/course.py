@@ -2,7 +2,8 @@
 
     statistics     sums over the images: Σx and Σx² where the recipe asks for them, and how they look
                    (`common.metrics.out_of_distribution`); again while too few answer
-    train          what `Algorithm.ask` asks in a round
+    train          what `Algorithm.ask` asks in a round: training, or the SVM's second moments or losses
+    slope          the round's second question, where the algorithm has one: the SVM's gradient
     evaluate       the new model, where the round moved it
 
 A run is a walk over places, and `after` is a pure function: the same sums give the same questions, at whichever side.
@@ -24,14 +25,20 @@ from common.messages.transport import Request
 from common.metrics import out_of_distribution, performance
 from common.models import Model
 from common.models.svm import LinearSvm
+from common.secagg.key_period_plan import threshold
 from common.trust.roster import MIN_COHORT
 from common.types import Tensors, prefixed, under
 
 STATISTICS_ATTEMPTS = 5
 """How often the sites are asked for the sums behind mean and variance before the run gives up."""
 
+LATER = {"slope": 1, "gradient": 1, "hessian": 1, "evaluate": 2}
+"""Which question of its round it is; all others are the first."""
+
 TrainingT = TypeVar("TrainingT", bound=Training)
-Asks = Literal["statistics", "train", "evaluate"]
+Asks = Literal["statistics", "train", "slope", "evaluate"]
+DISTANCES = "distances"
+"""How far the validation images are from the training's, among the sums over how the images look, once it is known."""
 VOID = RoundTotal({}, (), ())
 """What a question comes to that too few answered."""
 
@@ -85,8 +92,8 @@ class Place:
 
 
 def number(kind: str, round: int) -> int:
-    """The number of a question, by its request's kind: everything but statistics and evaluation is a round's work."""
-    return round if kind == "statistics" else STATISTICS_ATTEMPTS + 2 * round + (kind == "evaluate")
+    """The number of a question, by its request's kind or by what a place asks: a round has up to three."""
+    return round if kind == "statistics" else STATISTICS_ATTEMPTS + 3 * round + LATER.get(kind, 0)
 
 
 def for_one(config: TrainingT) -> TrainingT:
@@ -113,9 +120,13 @@ class Course:
     """Whether the recipe needs the federated mean and variance."""
     likeness: bool = False
     """Whether the run gathers how the images look."""
+    asked: int = 0
+    """Sites of the plan, of which more than two thirds stand behind every sum; 0: as many as `sites`."""
+    carried: Place | None = None
+    """Where a run begins that goes on from an earlier one's sums."""
 
     @classmethod
-    def of(cls, config: Training, model: Model, seed: int, sites: Sequence[str]) -> Self:
+    def of(cls, config: Training, model: Model, seed: int, sites: Sequence[str], asked: int = 0) -> Self:
         """The course that a configuration lays down: averaging for the CNN, summed derivatives for the SVM."""
         plan, pipeline, algorithm = config.federation, Pipeline(config.preprocess), None
         if isinstance(config.model, Svm) and isinstance(model, LinearSvm):
@@ -124,77 +135,116 @@ class Course:
             algorithm = SvmSolver(config.model, model, sites, plan.quorum, patience)
         return cls(
             plan, algorithm or Averaging(plan, model, seed, len(sites)), tuple(sites), seed, pipeline.fingerprint(),
-            pipeline.needs_statistics, config.likeness,
+            pipeline.needs_statistics, config.likeness, asked,
         )  # fmt: skip
+
+    def carrying(self, normalisation: Tensors, appearance: Tensors, moments: Tensors) -> Self:
+        """The course that asks for none of what an earlier run has summed, and begins where none of its questions is.
+
+        Args:
+            moments: sums of the SVM's `gram`; empty where there are none.
+        """
+        state = self.algorithm.carry(self.algorithm.start(), moments, self.seed)
+        return replace(self, carried=Place(self.algorithm.asks(state), 0, state, normalisation, appearance))
 
     def start(self) -> Place:
         """The place before the first question of a run."""
-        asks: Asks = "statistics" if self.normalises or self.likeness else "train"
-        return Place(asks, 0, self.algorithm.start(), {})
+        if self.carried:
+            return self.carried
+        state = self.algorithm.start()
+        asks: Asks = "statistics" if self.normalises or self.likeness else self.algorithm.asks(state)
+        return Place(asks, 0, state, {})
+
+    def to_carry(self, place: Place) -> Tensors:
+        """What a later run over other sites may go on from: all sums of the images so far that depend on no model."""
+        moments = {"gram": place.state["gram"], "rest": place.state["gram_rest"]} if "gram" in place.state else {}
+        arrays = prefixed("recipe", place.normalisation) | prefixed("gram", moments)
+        has_looks = bool(place.appearance) and bool(place.appearance["n"].any())
+        return arrays | (prefixed("likeness", place.appearance) if has_looks else {})
 
     def request(self, place: Place) -> Request:
         """The question that comes next."""
         if place.asks == "statistics":
             settings = {"pixels": int(self.normalises), "likeness": int(self.likeness)}
             request = Request("statistics", place.round, settings=settings)
-        elif place.asks == "train":
-            request = self.algorithm.ask(place.state, place.round)
-        else:
+        elif place.asks == "evaluate":
             tensors = prefixed("weights", self.algorithm.weights(place.state))
-            request = Request("evaluate", place.round, tensors | prefixed("likeness", place.appearance))
+            # How far the validation images are from the training's is the same whatever the model: it is asked once.
+            looks = {} if DISTANCES in place.appearance else prefixed("likeness", place.appearance)
+            request = Request("evaluate", place.round, tensors | looks)
+        else:
+            request = self.algorithm.ask(place.state, place.round)
         tensors = dict(request.tensors) | prefixed("recipe", place.normalisation)
         return replace(request, tensors=tensors, settings=dict(request.settings) | {"recipe": self.fingerprint})
 
-    def adopt(self, place: Place, question: Request) -> Place | None:
-        """The place that asks just this, if that is what comes next but for the last digits of another processor."""
-        state = self.algorithm.adopt(place.state, question) if place.asks == "train" else None
-        return None if state is None else replace(place, state=state)
-
     def cohort(self, place: Place) -> tuple[str, ...]:
         """The sites that are asked: all, or for training a share drawn from the seed."""
-        least = max(self.plan.quorum, MIN_COHORT if self.plan.secure else 1)
-        share = max(least, round(self.plan.fraction * len(self.sites)))
-        if place.asks != "train" or self.algorithm.cohort_must_be_whole or share >= len(self.sites):
+        if place.asks != "train" or self.algorithm.cohort_must_be_whole:
             return self.sites
-        draw = np.random.default_rng([self.seed, place.round]).choice(len(self.sites), share, replace=False)
-        return tuple(self.sites[i] for i in sorted(draw))
+        return self.plan.draw(self.sites, self.seed, place.round, MIN_COHORT if self.plan.secure else 1)
 
     def after(self, place: Place, total: RoundTotal) -> Place:
         """Where the sum leads; a void total leaves the model as it is."""
         if place.asks == "statistics":
             return self._after_statistics(place, total)
-        following = replace(place, asks="train", round=place.round + 1)
         if place.asks == "evaluate":
-            return replace(following, selection=self._select(place.selection, total.sums))
+            judged = replace(place, selection=self._select(place.selection, total.sums))
+            if place.appearance and DISTANCES not in place.appearance and DISTANCES in total.sums:
+                judged = replace(judged, appearance={**place.appearance, DISTANCES: total.sums[DISTANCES]})
+            return self._next_round(judged)
         state = place.state
         if self._enough(total, self.plan.quorum) or (total.sites and self.algorithm.cohort_must_be_whole):
             state = self.algorithm.tell(state, total)
         trained_place = replace(place, state=state)
-        if self.moved(place, trained_place) and self._evaluates(trained_place):
+        if place.asks == "train" and self.algorithm.asks(state) == "slope":
+            return replace(trained_place, asks="slope")
+        # A descent may find its end in a round that moves nothing; then the model before it was not always evaluated.
+        ends = self.algorithm.finished(state) and self.plan.evaluate_every > 1
+        if (ends or self.moved(place, trained_place)) and self._evaluates(trained_place):
             return replace(trained_place, asks="evaluate")
-        return replace(following, state=state)
+        return self._next_round(trained_place)
+
+    def _next_round(self, place: Place) -> Place:
+        return replace(place, asks=self.algorithm.asks(place.state), round=place.round + 1)
 
     def _after_statistics(self, place: Place, total: RoundTotal) -> Place:
         if self._enough(total, min(self.plan.quorum, len(self.sites))):
             recipe = _normalisation(total) if self.normalises else {}
-            return Place("train", 0, place.state, recipe, under("likeness", total.sums) if self.likeness else {})
-        if place.round + 1 < STATISTICS_ATTEMPTS or self.normalises:
+            asks, looks = self.algorithm.asks(place.state), under("likeness", total.sums) if self.likeness else {}
+            return Place(asks, 0, place.state, recipe, looks)
+        if place.round + 1 < STATISTICS_ATTEMPTS:
             return replace(place, round=place.round + 1)
-        return Place("train", 0, place.state, {}, out_of_distribution.of_nobody())
+        return self.without_statistics(place)
+
+    def without_statistics(self, place: Place) -> Place:
+        """Where the run stands once the sites are asked for statistics no more: over, where it needs mean and variance;
+        else it goes on, and how the images look is not known."""
+        if self.normalises:
+            return replace(place, round=STATISTICS_ATTEMPTS)
+        return Place(self.algorithm.asks(place.state), 0, place.state, {}, out_of_distribution.of_nobody())
 
     def moved(self, before: Place, after: Place) -> bool:
         """Whether a step changed the model's weights."""
         one, other = self.algorithm.weights(before.state), self.algorithm.weights(after.state)
         return any(not np.array_equal(one[name], other[name]) for name in one)
 
+    @property
+    def least(self) -> int:
+        """How many of all sites a sum over all of them needs."""
+        quorum, many = min(self.plan.quorum, len(self.sites)), len(self.sites)
+        asked = self.asked or many
+        if not self.plan.secure:  # in the clear, the SVM's solver counts out who is missing
+            return quorum
+        return many if self.algorithm.cohort_must_be_whole else max(quorum, threshold(asked))
+
     def over(self, place: Place) -> bool:
         """All rounds are done, nothing is left to gain, or no evaluation was better for as long as patience says; or
         nobody answers with mean and variance."""
         if place.asks == "statistics":
             return place.round >= STATISTICS_ATTEMPTS
-        between, patience = place.asks == "train", self.plan.patience
-        out_of_patience = patience is not None and place.since >= patience
-        return between and (out_of_patience or place.round >= self.plan.rounds or self.algorithm.finished(place.state))
+        out_of_patience = self.plan.patience is not None and place.since >= self.plan.patience
+        done = out_of_patience or place.round >= self.plan.rounds or self.algorithm.finished(place.state)
+        return place.asks != "evaluate" and done
 
     def reached(self, place: Place, number: int) -> Place | None:
         """The place of a later question, if all before it came to nothing; none where the run does not ask it so."""

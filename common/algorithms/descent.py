@@ -4,6 +4,7 @@ The two-loop recursion of Nocedal, Math. Comp. 1980, on a preconditioner M = I +
 strongly convex function has (move · change) > 0 for every pair, so Armijo's condition is all that a step has to meet.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,11 +12,15 @@ from numpy.typing import NDArray
 from scipy.linalg import cholesky
 from scipy.linalg.lapack import dpptrs
 
+from common.algorithms.exact import dot, dots, norm
 from common.errors import WireError
 from common.models.svm import pack
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
+
+Solve = Callable[[Floats], Floats]
+"""M⁻¹ v."""
 
 SUFFICIENT = 1e-4
 """Armijo's constant."""
@@ -29,8 +34,6 @@ class Chosen:
     """float64[rows, d]"""
     objective: Floats
     """float64[rows]"""
-    gradient: Floats
-    """float64[rows, d]"""
     good: Flags
     """bool[rows]: whether it went down enough."""
 
@@ -53,52 +56,50 @@ def factored(triangle: Floats, d: int) -> Floats:
         ) from None
 
 
-def solved(factor: Floats | None, vector: Floats) -> Floats:
-    """M⁻¹ v from M's packed factor; v itself where there is none."""
-    if factor is None:
-        return vector
+def solved(factor: Floats, vector: Floats) -> Floats:
+    """M⁻¹ v from M's packed factor."""
     solution, _ = dpptrs(len(vector), factor, vector, lower=1)  # LAPACK packs column by column: our upper is its lower
     return np.asarray(solution, np.float64)
 
 
-def aim(gradient: Floats, moves: Floats, changes: Floats, factor: Floats | None) -> Floats:
+def aim(gradient: Floats, moves: Floats, changes: Floats, solve: Solve | None) -> Floats:
     """The quasi-Newton direction, float64[d].
 
     Args:
         moves, changes: float64[m, d], oldest first, of points and of their gradients; rows of zeros are empty.
-        factor: of the preconditioner, or None.
+        solve: the preconditioner, or None.
     """
     # BFGS would keep a d × d inverse Hessian H and correct it after each step by s = move, y = change of gradient, so
     # that H y = s. The recursion applies the last m corrections to one vector without H ever being there: O(m d).
-    pairs = [(s, y, 1 / (s @ y)) for s, y in zip(moves, changes, strict=True) if s @ y > 0]
+    curved = [(s, y, dot(s, y)) for s, y in zip(moves, changes, strict=True)]
+    pairs = [(s, y, 1 / sy) for s, y, sy in curved if sy > 0]
     if not pairs:  # steepest descent, no longer than 1: nothing is known yet of how the function curves
-        step = solved(factor, gradient)
-        return -step if factor is not None else -step / max(1.0, float(np.linalg.norm(step)))
+        return -solve(gradient) if solve else -gradient / max(1.0, norm(gradient))
     q, shares = gradient.copy(), []
     for s, y, inverse in reversed(pairs):
-        shares.append(inverse * (s @ q))
+        shares.append(inverse * dot(s, q))
         q -= shares[-1] * y
     # Between the two loops stands H before all corrections: the preconditioner, scaled to fit the newest pair.
     s, y, inverse = pairs[-1]
-    q = solved(factor, q) / (inverse * (y @ solved(factor, y)))
+    q = solve(q) / (inverse * dot(y, solve(y))) if solve else q / (inverse * dot(y, y))
     for (s, y, inverse), share in zip(pairs, reversed(shares), strict=True):
-        q += s * (share - inverse * (y @ q))
+        q += s * (share - inverse * dot(y, q))
     return np.asarray(-q)
 
 
-def choose(point: Floats, objective: Floats, gradient: Floats, tried: tuple[Floats, Floats, Floats]) -> Chosen:
-    """The lowest of the tried points of each row.
+def choose(point: Floats, objective: Floats, gradient: Floats, tried: tuple[Floats, Floats]) -> Chosen:
+    """The lowest of the tried points of each row; it takes no gradient but that at the start.
 
     Args:
         point, objective, gradient: where the rows are, float64[rows, d], [rows], [rows, d].
-        tried: the same with an axis of points in front.
+        tried: points and objectives with an axis of points in front.
     """
     rows = np.arange(len(point))
     best = np.argmin(tried[1], axis=0)
-    there, value, slope = tried[0][best, rows], tried[1][best, rows], tried[2][best, rows]
+    there, value = tried[0][best, rows], tried[1][best, rows]
     # Armijo: down by at least a small part of what the slope at the start promises for this step.
-    predicted = ((there - point) * gradient).sum(axis=1)
-    return Chosen(there, value, slope, (predicted < 0) & (value <= objective + SUFFICIENT * predicted))
+    predicted = dots(there - point, gradient)
+    return Chosen(there, value, (predicted < 0) & (value <= objective + SUFFICIENT * predicted))
 
 
 def push_memory(memory: Floats, newest: Floats, rows: Flags) -> Floats:

@@ -1,11 +1,15 @@
 """The SVM trained over sites to the pooled optimum: quasi-Newton steps on sums, and on nothing else.
 
-    gather   gram       Σ z zᵀ over the sites, once; factored, it preconditions everything after    (gram-lbfgs)
+    gather   gram       Σ z zᵀ at the images' lowest frequencies, once; it preconditions all after  (gram-lbfgs)
     place    gradient   loss and gradient where the weights are
-    step     gradient   the same at four step lengths along one direction; the best is taken
+    search   loss       at four step lengths along one direction; the best is taken
+    step     gradient   at the best, where a class moved; then the next search
 
-`newton` asks for `hessian` in place of `gradient`, at one step length, and preconditions with the newest; `lbfgs` goes
-without a preconditioner. All classes move in lockstep, each with its own step and its own memory. (L-BFGS: Nocedal,
+Never more than two gradients lie on one line: with three, the sums of an honest run show single images, since between
+them the summed gradient is linear but for the cases that cross the margin. So losses choose the step.
+
+`newton` asks for `hessian` in place of `gradient`, and preconditions with the newest; `lbfgs` goes without a
+preconditioner. All classes move in lockstep, each with its own step and its own memory. (L-BFGS: Nocedal,
 Math. Comp. 1980; Newton for this loss: Keerthi and DeCoste, JMLR 2005.)
 
 Sums over another set of sites are another function. So a round in which a counted site is silent is thrown away and
@@ -17,23 +21,26 @@ What is summed has no C in it: with 16 fraction bits an error of 2^-17 a site an
 C·2^-17, and as the objective is 1-strongly convex that costs at most ½ d (C · sites · 2^-17)².
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import partial
 
 import numpy as np
 
-from common.algorithms import RoundTotal, State, descent
+from common.algorithms import RoundTotal, State, WorkQuestion, descent
 from common.algorithms.descent import Flags, Floats
-from common.algorithms.solver_steps import checked_sum, step_to_best
+from common.algorithms.exact import dot, dots
+from common.algorithms.solver_steps import checked_sum, found_best, preconditioned, solved_low, step_to_found
 from common.config import Svm
 from common.errors import ConfigError
 from common.messages.transport import Request
 from common.models.svm import LinearSvm
 from common.types import Tensors, prefixed
 
-GRAM_DIMENSION = 2100
-"""Largest d (features and intercept) whose d (d + 1) / 2 second moments are sent: 17.6 MB a site, once."""
+NEWTON_DIMENSION = 2100
+"""Largest d (features and intercept) whose d (d + 1) / 2 second derivatives are sent: 17.6 MB a site and step."""
 
 PATIENCE = 5
 """Rounds of silence in a row after which a site is counted out."""
@@ -42,32 +49,36 @@ MEMORY = 30
 """Pairs of moves and gradient changes that L-BFGS remembers."""
 
 STEPS = (0.4, 0.7, 1.0, 1.5)
-"""Step lengths tried in one round, in units of the quasi-Newton step: more vectors up, fewer rounds."""
+"""Step lengths tried in one round, in units of the quasi-Newton step."""
+
+FIRST_STEPS = (1e-3, 1e-2, 0.1, 1.0)
+"""The same of the first step without a preconditioner, when nothing is known of how the function curves."""
 
 ACTIVE = 0.3
 """Share of the cases taken to be inside the margin, where the Gram matrix stands in for the Hessian."""
 
-CLOSE = 1e-6
-"""How far two processors' trials may differ, in units of the step."""
+BEGINS = 0.5
+"""Standard deviation of the scores of normalised images at the point where a run begins that carries."""
 
 PESSIMISM = 100
 """A step's predicted gain was seen to be up to 65 times less than all that was left; the tolerance allows for it."""
 
 
 class SolverStage(IntEnum):
-    """What the next round is for."""
+    """What the next question is for."""
 
     GATHER = 0
     PLACE = 1
-    STEP = 2
+    SEARCH = 2
+    STEP = 3
 
 
 @dataclass(frozen=True)
 class SvmSolver:
     """The solver as an `Algorithm`.
 
-    Requests carry `weights/alpha` float64[points, rows, features] and `weights/intercept` float64[points, rows] (none
-    for `gram`), no settings; the sums that come back are those of `LinearSvm.gram`, `gradient` and `hessian`.
+    Requests carry `weights/alpha` float64[rows, features] and `weights/intercept` float64[rows], for `loss` with an
+    axis of points in front, none for `gram`; no settings. The sums are those of `LinearSvm`'s methods of these names.
 
     Args:
         sites: names of all sites.
@@ -86,36 +97,43 @@ class SvmSolver:
     cohort_must_be_whole: bool = True
 
     def __post_init__(self) -> None:
-        if self.config.solver == "newton" and self._dimension > GRAM_DIMENSION:
+        if self.config.solver == "newton" and self._dimension > NEWTON_DIMENSION:
             raise ConfigError(
                 f"model.solver: newton sends matrices, which {self._dimension} features and intercept are too many for "
-                f"(expected at most {GRAM_DIMENSION}). Use lbfgs, shrink the images, or lower model.dimension."
+                f"(expected at most {NEWTON_DIMENSION}). Use lbfgs, shrink the images, or lower model.dimension."
             )
 
     def start(self) -> State:
-        """All weights zero, every site counted. Without the Gram matrix where d is too large for it."""
-        rows, d = self.model.rows, self._dimension
-        gathers = self.config.solver == "gram-lbfgs" and d <= GRAM_DIMENSION
+        """All weights zero, every site counted. Second moments are asked of as many frequencies as the model has."""
+        rows, d, gathers = self.model.rows, self._dimension, self.model.moments is not None
         return self._forgetful() | {
             "stage": np.array(SolverStage.GATHER if gathers else SolverStage.PLACE, np.int64),
             "point": np.zeros((rows, d)),
             "objective": np.zeros(rows),
             "gradient": np.zeros((rows, d)),
-            "trials": np.zeros((1 if self._newton else len(STEPS), rows, d)),
+            "trials": np.zeros((len(STEPS), rows, d)),
+            "found": np.zeros((rows, d)),
+            "found_objective": np.zeros(rows),
+            "good": np.zeros(rows, np.bool_),
             "missed": np.zeros(len(self.sites), np.int64),
             "counted": np.ones(len(self.sites), np.bool_),
         }
 
+    def asks(self, state: State) -> WorkQuestion:
+        """`slope` where the question is the gradient."""
+        return "slope" if state["stage"] in (SolverStage.PLACE, SolverStage.STEP) else "train"
+
     def ask(self, state: State, round: int) -> Request:
-        """The Gram matrix, or derivatives at the points that this round tries."""
+        """The second moments, the losses where to try, or the gradient where it goes."""
         if state["stage"] == SolverStage.GATHER:
-            return Request("gram", round)
-        points = self._trials(state)
-        weights = {"alpha": points[..., :-1].copy(), "intercept": points[..., -1].copy()}
-        return Request("hessian" if self._newton else "gradient", round, prefixed("weights", weights))
+            return Request("gram", round, settings={"frequencies": self.model.frequencies})
+        if state["stage"] == SolverStage.SEARCH:
+            return Request("loss", round, _weights(state["trials"]))
+        point = state["point"] if state["stage"] == SolverStage.PLACE else state["found"]
+        return Request("hessian" if self._newton else "gradient", round, _weights(point))
 
     def tell(self, state: State, total: RoundTotal) -> State:
-        """One round further; after a silence, only the attendance is noted.
+        """One question further; after a silence, only the attendance is noted.
 
         Raises:
             WireError: where the sums are not those that were asked for, or not finite.
@@ -124,51 +142,47 @@ class SvmSolver:
         if not total.sums or not self._whole(attended, total) or attended["stage"] != state["stage"]:
             return attended
         if state["stage"] == SolverStage.GATHER:
-            gram = checked_sum(total.sums, "gram", (self._triangle_size,))
-            # The Hessian of the squared hinge is I + 2 C Σ z zᵀ over the cases inside the margin. Which those are
-            # changes with the weights; a share of all cases has nearly the same shape, and is summed only once.
-            factor = descent.factored(2 * self.config.C * ACTIVE * gram, self._dimension)
-            return attended | {"factor": factor[None], "stage": np.array(SolverStage.PLACE, np.int64)}
-        points = self._trials(attended)
-        loss = checked_sum(total.sums, "loss", points.shape[:2])
+            return self._preconditioned(attended, total.sums)
+        if state["stage"] == SolverStage.SEARCH:
+            return self._searched(attended, total.sums)
+        return self._stepped(attended, total.sums)
+
+    def _preconditioned(self, state: State, sums: Tensors) -> State:
+        preconditioner = preconditioned(self.model, 2 * self.config.C * ACTIVE, sums)
+        return state | preconditioner | {"stage": np.array(SolverStage.PLACE, np.int64)}
+
+    def _searched(self, state: State, sums: Tensors) -> State:
+        """After the losses: on to the gradient where a class moved, else another search with shorter steps."""
+        points = state["trials"]
+        loss = checked_sum(sums, "loss", points.shape[:2])
         # Objective ½ |w|² + C Σ loss: what the sites sum has no C and no ½ |w|², both are added here once.
-        slopes = points + self.config.C * checked_sum(total.sums, "gradient", points.shape)
-        objectives = 0.5 * np.square(points).sum(axis=2) + self.config.C * loss
-        moved = np.ones(self.model.rows, np.bool_)
-        if state["stage"] == SolverStage.PLACE:
-            attended |= {
-                "objective": objectives[0],
-                "gradient": slopes[0],
-                "stage": np.array(SolverStage.STEP, np.int64),
-            }
+        found = found_best(state, (points, 0.5 * dots(points, points) + self.config.C * loss))
+        if not found["good"].any():
+            return found | self._aimed(found)
+        return found | {"stage": np.array(SolverStage.STEP, np.int64)}
+
+    def _stepped(self, state: State, sums: Tensors) -> State:
+        """After the gradient where the classes are, or where they go: there, with the next points to try."""
+        begins = state["stage"] == SolverStage.PLACE
+        point = state["point"] if begins else state["found"]
+        slope = point + self.config.C * checked_sum(sums, "gradient", point.shape)
+        if begins:
+            loss = checked_sum(sums, "loss", point.shape[:1])
+            objective = 0.5 * dots(point, point) + self.config.C * loss
+            stepped = state | {"objective": objective, "gradient": slope}
         else:
-            attended, moved = step_to_best(attended, (points, objectives, slopes))
+            stepped = step_to_found(state, slope)
         if self._newton:
-            attended |= {"factor": self._refactored(attended, total, moved)}
-        return attended | self._aimed(attended)
+            stepped["factor"] = self._refactored(state, sums, np.ones_like(state["good"]) if begins else state["good"])
+        return stepped | {"stage": np.array(SolverStage.SEARCH, np.int64)} | self._aimed(stepped)
 
-    def adopt(self, state: State, question: Request) -> State | None:
-        """The state with the points that were asked, if they are where it would try, but for the last digits.
-
-        Where to try comes from LAPACK, whose last digits depend on the processor. All else that the state becomes
-        follows from the points themselves and the sums, digit by digit. A coordinator gains nothing by moving a point
-        so little: sums are over everybody or nobody.
-        """
-        trials = self._trials(state)
-        alpha, intercept = (question.tensors.get(f"weights/{name}") for name in ("alpha", "intercept"))
-        if state["stage"] != SolverStage.STEP or alpha is None or intercept is None or alpha.dtype != trials.dtype:
-            return None
-        if (
-            alpha.shape != trials[..., :-1].shape
-            or intercept.shape != trials.shape[:-1]
-            or intercept.dtype != trials.dtype
-        ):
-            return None
-        points = np.concatenate([alpha, intercept[..., None]], axis=-1)
-        off, step = np.linalg.norm(points - trials, axis=-1), np.linalg.norm(trials - state["point"], axis=-1)
-        return (
-            state | {"trials": points} if bool((off <= CLOSE * step).all()) else None
-        )  # never where it is not a number
+    def carry(self, state: State, moments: Tensors, seed: int) -> State:
+        """With an earlier run's second moments, and at a point of its own where scores differ by some .5: there the
+        gradient is none that was summed before, over other sites."""
+        rows, d = state["point"].shape
+        draw = np.random.Generator(np.random.PCG64(seed)).standard_normal((rows, d))
+        state = state | {"point": np.round(draw * BEGINS / math.sqrt(d), 12)}
+        return self._preconditioned(state, moments) if moments and self.model.moments else state
 
     def weights(self, state: State) -> Tensors:
         """`alpha` and `intercept` of the best point so far."""
@@ -217,13 +231,9 @@ class SvmSolver:
     def _whole(self, state: State, total: RoundTotal) -> bool:
         return set(self.counted_sites(state)) == set(total.sites)
 
-    def _trials(self, state: State) -> Floats:
-        """The points that a round tries, float64[points, rows, d]."""
-        return state["point"][None] if state["stage"] == SolverStage.PLACE else state["trials"]
-
-    def _refactored(self, state: State, total: RoundTotal, moved: Flags) -> Floats:
+    def _refactored(self, state: State, sums: Tensors, moved: Flags) -> Floats:
         """Newton's preconditioners, one a class: the newest where it moved, float64[rows, d (d + 1) / 2]."""
-        hessian = checked_sum(total.sums, "hessian", (self.model.rows, self._triangle_size))
+        hessian = checked_sum(sums, "hessian", (self.model.rows, self._triangle_size))
         return np.stack(
             [
                 descent.factored(self.config.C * h, self._dimension) if new else state["factor"][row]
@@ -231,17 +241,27 @@ class SvmSolver:
             ]
         )
 
+    def _solve(self, state: State, factor: Floats) -> descent.Solve:
+        if self.model.moments is None:
+            return partial(descent.solved, factor)
+        return partial(solved_low, self.model.moments, factor, float(state["rest"][0]))
+
     def _aimed(self, state: State) -> State:
         """Each class's next trials; where it is, for those that can gain no more than the tolerance."""
         direction, finished = np.zeros_like(state["point"]), state["done"].copy()
         factors = state.get("factor")
         for row in np.flatnonzero(~finished):
-            factor = None if factors is None else factors[row % len(factors)]
-            way = descent.aim(state["gradient"][row], state["moves"][row], state["changes"][row], factor)
+            solve = None if factors is None else self._solve(state, factors[row % len(factors)])
+            way = descent.aim(state["gradient"][row], state["moves"][row], state["changes"][row], solve)
             # On a quadratic the whole step gains half of the slope along it: an estimate of all that is left to gain.
-            gain = -0.5 * float(way @ state["gradient"][row])
+            gain = -0.5 * dot(way, state["gradient"][row])
             finished[row] = PESSIMISM * gain <= self.config.tolerance * state["objective"][row]
             direction[row] = 0.0 if finished[row] else way
-        steps = np.array((1.0,) if self._newton else STEPS)
-        lengths = steps[:, None] * state["scale"]
+        begins = ~state["moves"].any(axis=(1, 2)) if factors is None else np.False_
+        lengths = np.where(begins, np.array(FIRST_STEPS)[:, None], np.array(STEPS)[:, None]) * state["scale"]
         return {"trials": state["point"] + lengths[:, :, None] * direction, "done": finished}
+
+
+def _weights(points: Floats) -> Tensors:
+    """Of a request, from float64[..., rows, d]."""
+    return prefixed("weights", {"alpha": points[..., :-1].copy(), "intercept": points[..., -1].copy()})

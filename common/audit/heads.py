@@ -95,9 +95,9 @@ class LogHead:
             raise WireError("a head of a log of another release. Bring both sides to one.") from None
 
 
-def sign_log_key(key: bytes, consortium: str, roots: Sequence[Ed25519PrivateKey]) -> bytes:
-    """The roots' word that a public key signs the heads of the coordinator's log, as a file."""
-    return sign_document("audit-key", {"consortium": consortium, "key": key.hex()}, roots).encode()
+def log_key_paper(key: bytes, consortium: str, roots: Sequence[Ed25519PrivateKey] = ()) -> SignedDocument:
+    """The roots' word that a public key signs the heads of the coordinator's log."""
+    return sign_document("audit-key", {"consortium": consortium, "key": key.hex()}, roots)
 
 
 def load_verified_log_key(file: bytes, pins: Pins) -> bytes:

@@ -1,7 +1,9 @@
 """Section `federation`: the rounds, a site's work in each of them, and what a simulation adds."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from common.config.section import Count, Fraction, Frozen, Positive
@@ -81,3 +83,16 @@ class Federation(Frozen):
         if self.simulate.auditors and not self.secure:
             raise ValueError("simulate.auditors recompute the masked sums: leave secure on, or auditors at 0")
         return self
+
+    def draw(self, sites: Sequence[str], seed: int, number: int, least: int) -> tuple[str, ...]:
+        """The sites that are asked in a round: all, or a share of them drawn from the seed.
+
+        Args:
+            sites: sorted.
+            least: never fewer than so many.
+        """
+        share = max(self.quorum, least, round(self.fraction * len(sites)))
+        if share >= len(sites):
+            return tuple(sites)
+        drawn = np.random.default_rng([seed, number]).choice(len(sites), share, replace=False)
+        return tuple(sites[i] for i in sorted(drawn))

@@ -25,7 +25,7 @@ from common.secagg import Layout, QuestionKind, Segment
 from common.trust.keys import digest
 
 TRIALS = 4
-"""Points at which the SVM's solver asks for a gradient in one round."""
+"""Points at which the SVM's solver asks for the loss before it asks for one gradient."""
 
 GRADIENT, SQUARED_GRADIENT, CONTROL = 2.0**6, 2.0**12, 2.0**10
 """Bounds of one coordinate: Adam's moments, and a change of SCAFFOLD's control variate."""
@@ -39,14 +39,6 @@ MOST_FRACTION_BITS = 40
 
 Arrays = dict[str, tuple[tuple[int, ...], float]]
 """By name, shape and bound."""
-
-
-def question_kind(request: Request) -> str:
-    """The exchange that a request belongs to: its kind, and for gradients the number of points, as `gradient/4`."""
-    if request.kind != "gradient":
-        return request.kind
-    alpha = request.tensors.get("weights/alpha")
-    return f"gradient/{len(alpha) if alpha is not None and alpha.ndim == 3 else 1}"
 
 
 def question(request: Request) -> bytes:
@@ -67,7 +59,7 @@ def rounding_key(question: bytes, site: str) -> bytes:
 def exchanges(
     config: Training, model: Model, shape: Sequence[int], classes: int, sites: int
 ) -> dict[str, QuestionKind]:  # fmt: skip
-    """All exchanges of a run, by name.
+    """All exchanges of a run, by the kind of request.
 
     Args:
         shape: of an image, (h, w, c).
@@ -127,17 +119,17 @@ def _of_the_svm(config: Svm, model: LinearSvm, most: float, sites: int) -> dict[
     d, rows = model.features.dimension + 1, model.rows
     largest = 1.0 if config.features == "fourier" else INTENSITY
     triangle, second = d * (d + 1) // 2, most * largest**2
-    arrays_by_kind: dict[str, Arrays] = (
-        {"gram": {"gram": ((triangle,), second)}} if config.solver == "gram-lbfgs" else {}
-    )
-    for name, points in (("gradient/1", 1), (f"gradient/{TRIALS}", TRIALS), ("hessian", 1)):
-        arrays_by_kind[name] = {
-            "loss": ((points, rows), most * HINGE**2),
-            "gradient": ((points, rows, d), 2 * most * HINGE * largest),
-        }
-    arrays_by_kind["hessian"]["hessian"] = ((rows, triangle), 2 * second)
-    if config.solver != "newton":
-        del arrays_by_kind["hessian"]
+    arrays_by_kind: dict[str, Arrays] = {}
+    if model.moments:
+        # A frequency is as large as the image is long; images as bright as can be in every pixel are left out of it.
+        r, longest = model.moments.size, second * math.sqrt(d)
+        arrays_by_kind["gram"] = {"gram": ((r * (r + 1) // 2,), longest), "rest": ((1,), longest)}
+    arrays_by_kind["loss"] = {"loss": ((TRIALS, rows), most * HINGE**2)}
+    slope: Arrays = {"loss": ((rows,), most * HINGE**2), "gradient": ((rows, d), 2 * most * HINGE * largest)}
+    if config.solver == "newton":
+        arrays_by_kind["hessian"] = slope | {"hessian": ((rows, triangle), 2 * second)}
+    else:
+        arrays_by_kind["gradient"] = slope
     return {name: QuestionKind(_wide(a | {"n": ((1,), most)}, sites), whole=True) for name, a in arrays_by_kind.items()}
 
 
@@ -164,14 +156,12 @@ def _fraction_bits(bound: float, bits: int, sites: int) -> int:
 # --- the questions of a site that audits ------------------------------------------------------------------------------
 #
 # `secagg/follow` and every piece of `secagg/audit` are answered with a number: the question whose transcript the site
-# awaits next (`common.algorithms.course.number`), or one of two others.
+# awaits next (`common.algorithms.course.number`), or that it audits none.
 
 PIECE_BYTES = 2**24
 """Of a transcript, in one message."""
 AWAITS_NOTHING = -1
 """The site does not audit."""
-NEW = -2
-"""The site audits, and has nothing yet to follow from."""
 
 
 def encode_number(number: int) -> bytes:

@@ -1,9 +1,11 @@
 """How requests reach sites and replies come back: one method, so that everything above it can be tested.
 
 A request goes to each site of a cohort; what comes back from each is a vector whose only use is to be added to the
-others'. Silence is not an error here: a site that does not answer in time is missing from the result.
+others', or the code of why the site refuses. Silence is not an error here: a site that does not answer in time is
+missing from the result.
 """
 
+import logging
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -13,7 +15,11 @@ from typing import Protocol
 
 import numpy as np
 
+from common.errors import ConsiliumError
+from common.refusals import code_of
 from common.types import Tensors
+
+log = logging.getLogger("consilium")
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,17 @@ class Reply:
     sums: Tensors
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """That a site answers nothing, and why."""
+
+    code: str
+    """Of the public list, `common.refusals`: nothing else of an error leaves a site."""
+
+
+Outcome = Reply | Refusal
+
+
 class Transport(Protocol):
     """How questions reach the sites and their answers come back."""
 
@@ -46,11 +63,12 @@ class Transport(Protocol):
         """Names of the sites that take part, sorted."""
         ...
 
-    def exchange(self, requests: Mapping[str, Request], timeout_s: float) -> Iterator[tuple[str, Reply]]:
+    def exchange(self, requests: Mapping[str, Request], timeout_s: float) -> Iterator[tuple[str, Outcome]]:
         """Send each site its request, all of one round, once the first reply is asked for.
 
         Yields:
-            Site and reply, as they come, in any order, each handed over and not kept; those that came in time.
+            Site and reply, or that it refused, as they come, in any order, each handed over and not kept; those that
+            came in time.
         """
         ...
 
@@ -85,7 +103,7 @@ NONE = Misfortunes()
 
 
 class InMemory:
-    """All sites in this process, for simulation and tests.
+    """All sites in this process, for simulation and tests. A refusal is logged here, since it is the site's log too.
 
     Args:
         answers: the sites.
@@ -102,7 +120,7 @@ class InMemory:
         """Names of all sites, sorted."""
         return tuple(self._answers)
 
-    def exchange(self, requests: Mapping[str, Request], timeout_s: float) -> Iterator[tuple[str, Reply]]:
+    def exchange(self, requests: Mapping[str, Request], timeout_s: float) -> Iterator[tuple[str, Outcome]]:
         """Ask each site what it is to be asked, only as many at a time as there are workers."""
         remaining = iter([(name, r) for name, r in requests.items() if not self._misfortunes.away(name, r.round)])
         with ThreadPoolExecutor(self._workers) as pool:
@@ -114,7 +132,12 @@ class InMemory:
                     return
                 future = wait(running, return_when=FIRST_COMPLETED).done.pop()
                 name, request = running.pop(future)
-                reply, self.states[name] = future.result()
+                outcome: Outcome
+                try:
+                    outcome, self.states[name] = future.result()
+                except ConsiliumError as error:
+                    log.warning("site %s refuses %s of round %d: %s", name, request.kind, request.round, error)
+                    outcome = Refusal(code_of(error))
                 del future  # it holds the reply
                 if not self._misfortunes.silent(name, request.round):
-                    yield name, reply
+                    yield name, outcome

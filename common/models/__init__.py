@@ -112,6 +112,16 @@ MODELS: dict[str, Callable[[Any, Shape, int, Augment | None], Model]] = {"cnn": 
 """By the configuration's `model.kind`; each imports only what it needs. docs/extending.md adds one."""
 
 
-def build(config: ModelConfig, shape: Shape, classes: int, augment: Augment | None = None) -> Model:
-    """The model that a configuration asks for, for images of one shape (h, w, c)."""
+def build(
+    config: ModelConfig, shape: Shape, classes: int, augment: Augment | None = None, frequencies: int = 0
+) -> Model:  # fmt: skip
+    """The model that a configuration asks for, for images of one shape (h, w, c).
+
+    Args:
+        frequencies: of the SVM's second moments, as `common.plans.floors` allows them; 0: none are asked.
+    """
+    if config.kind == "svm" and frequencies:
+        from common.models.svm import LinearSvm
+
+        return LinearSvm(config, shape, classes, frequencies)
     return MODELS[config.kind](config, shape, classes, augment)

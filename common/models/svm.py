@@ -5,89 +5,43 @@ objective of a row is LinearSVC's, which penalises the intercept: ½(|α|² + b�
 
 Everything here is a plain function of weights and cases, so that sums over sites are the sums over the pooled cases:
 
-    gram      Σ z zᵀ                       z = (φ(x), 1); no labels in it: one serves every class and every C
-    gradient  Σ h² and Σ -2 h s z          h = max(0, 1 - s f(x)); no C, no penalty in it
-    hessian   the two, and Σ 2 z zᵀ        the last over the cases with h > 0
+    gram      Σ z zᵀ at low frequencies    z = (φ(x), 1); no labels in it: one serves every class and every C
+    loss      Σ h² at several points       h = max(0, 1 - s f(x)); no C, no penalty in it
+    gradient  Σ h² and Σ -2 h s z          at one point
+    hessian   the two, and Σ 2 z zᵀ        at one point, the last over the cases with h > 0
 
-The model never contains an image. Random Fourier features: Rahimi and Recht, NIPS 2007; cosine and sine of one
-frequency are taken together, the better of that paper's two embeddings (Sutherland and Schneider, UAI 2015).
+The model never contains an image.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from common.config import Svm
-from common.errors import ConfigError, DataError, WeightsError
+from common.errors import DataError, WeightsError
 from common.models import Evidence, Fitted, Logits, Work
+from common.models.features import Fourier, Identity
+from common.models.moments import Moments, cosines
 from common.types import Cases, Labels, Stack, Tensors
 
 Floats = NDArray[np.float64]
 
 _BATCH_ELEMENTS = 2**21  # features held at a time: 16 MB
-_LARGEST_DRAW = 2**28  # frequencies, float32: 1 GB
 _STEPS = 64  # from nothing to the image, for `evidence`
 _ONE_SIDED_WEIGHT = 1e-12  # of the made-up case beside a class that has no cases, or all of them
 
 
-@dataclass(frozen=True)
-class Identity:
-    """φ(x) = x, the pixels in a row."""
-
-    dimension: int
-
-    def __call__(self, flat: NDArray[np.float32]) -> NDArray[np.float32]:
-        """float32[n, inputs] to float32[n, dimension]."""
-        return flat
-
-    def gradient(self, flat: NDArray[np.float32], alpha: Floats) -> Floats:
-        """Of α·φ(x) by x, at every x: float64[n, inputs]."""
-        return np.broadcast_to(alpha, flat.shape)
-
-
-class Fourier:
-    """φ(x)·φ(y) ≈ exp(-gamma |x - y|²), from frequencies that a seed draws.
-
-    The frequencies are `Generator(PCG64(seed)).standard_normal((inputs, ⌈dimension / 2⌉), float32)` · √(2 gamma): the
-    same numbers at every site that has the same release of this program, whose lock pins NumPy.
-    """
-
-    def __init__(self, inputs: int, dimension: int, gamma: float, seed: int) -> None:
-        half = (dimension + 1) // 2
-        if inputs * half > _LARGEST_DRAW:
-            raise ConfigError(
-                f"model.dimension: {dimension} Fourier features of {inputs} inputs take {inputs * half * 4 / 1e9:.1f} "
-                f"GB, expected at most {_LARGEST_DRAW * 4 / 1e9:.1f}. Shrink the images with a resize step in "
-                "`preprocess`, or lower model.dimension."
-            )
-        self.dimension = dimension
-        draws = np.random.Generator(np.random.PCG64(seed)).standard_normal((inputs, half), dtype=np.float32)
-        self.frequencies = draws * np.float32(np.sqrt(2 * gamma))
-
-    def __call__(self, flat: NDArray[np.float32]) -> NDArray[np.float32]:
-        """float32[n, inputs] to float32[n, dimension]: cosines, then sines."""
-        angles = flat @ self.frequencies
-        both = np.concatenate([np.cos(angles), np.sin(angles)], axis=1)[:, : self.dimension]
-        return both * np.float32(np.sqrt(2 / self.dimension))
-
-    def gradient(self, flat: NDArray[np.float32], alpha: Floats) -> Floats:
-        """Of α·φ(x) by x, at every x: float64[n, inputs]."""
-        half = self.frequencies.shape[1]
-        angles = (flat @ self.frequencies).astype(np.float64)
-        by_angle = -alpha[:half] * np.sin(angles)
-        by_angle[:, : self.dimension - half] += alpha[half:] * np.cos(angles[:, : self.dimension - half])
-        result: Floats = by_angle @ self.frequencies.T * np.sqrt(2 / self.dimension)
-        return result
-
-
 class LinearSvm:
-    """The SVM behind the `Model` protocol. Weights: `alpha` float64[rows, features], `intercept` float64[rows]."""
+    """The SVM behind the `Model` protocol. Weights: `alpha` float64[rows, features], `intercept` float64[rows].
+
+    Args:
+        frequencies: a side, whose second moments `gram` sums; 0: none are asked. Fourier features have none.
+    """
 
     kind: str = "svm"
 
-    def __init__(self, config: Svm, shape: tuple[int, int, int], classes: int) -> None:
+    def __init__(self, config: Svm, shape: tuple[int, int, int], classes: int, frequencies: int = 0) -> None:
         inputs = int(np.prod(shape))
         self.config, self.shape, self.classes = config, shape, classes
         self.rows = 1 if classes == 2 else classes
@@ -97,6 +51,9 @@ class LinearSvm:
             if config.features == "identity"
             else Fourier(inputs, config.dimension, gamma, config.seed or 0)
         )
+        asks = config.solver == "gram-lbfgs" and config.features == "identity"
+        self.frequencies = frequencies if asks else 0
+        self.moments = Moments(cosines(shape, self.frequencies)) if self.frequencies else None
 
     def init(self, seed: int) -> Tensors:
         """Zeros: the optimum is one point, whatever the start, so the seed is not used."""
@@ -132,7 +89,7 @@ class LinearSvm:
 
     def scores(self, weights: Tensors, images: Stack) -> Logits:
         """Decision values float32[n, classes]; for two classes the columns are [-f, f]."""
-        points = self._points(weights)[0]
+        points = self._points(weights)
         parts = [z @ points.T for z, _ in self._batches(images)]
         f = np.concatenate(parts) if parts else np.zeros((0, self.rows))
         return (np.concatenate([-f, f], axis=1) if self.classes == 2 else f).astype(np.float32)
@@ -143,7 +100,7 @@ class LinearSvm:
         Integrated gradients (Sundararajan, Taly and Yan, ICML 2017) by the midpoint rule: the map sums to f(x) - f(0).
         Zero is the average training image where the preprocessing ends in the federated normalisation.
         """
-        alpha = self._points(weights)[0, 0 if self.classes == 2 else label, :-1]
+        alpha = self._points(weights)[0 if self.classes == 2 else label, :-1]
         flat = image.reshape(1, -1)
         steps = (np.arange(_STEPS, dtype=np.float32)[:, None] + 0.5) / _STEPS
         along = self.features.gradient((steps * flat).astype(np.float32), alpha).mean(axis=0) * flat[0]
@@ -151,40 +108,58 @@ class LinearSvm:
         return Evidence(-by_pixel if self.classes == 2 and label == 0 else by_pixel, is_signed=True)
 
     def gram(self, images: Stack) -> Tensors:
-        """Second moments: `gram` float64[d (d + 1) / 2], `n` float64[1]; d = features + 1, the intercept last.
+        """Second moments at the lowest frequencies: `gram` float64[r (r + 1) / 2], the intercept last; `rest`
+        float64[1], what is left of Σ |z|²; `n` float64[1].
 
         The lower triangle column by column, as LAPACK packs it; on a symmetric matrix that is the upper one row by row.
-        """
-        d = self.features.dimension + 1
-        total = np.zeros((d, d))
-        for z, _ in self._batches(images):
-            total += z.T @ z
-        return {"gram": pack(total), "n": np.array([float(len(images))])}
 
-    def gradient(self, weights: Tensors, cases: Cases) -> Tensors:
-        """Loss and its gradient, at one point or at several.
+        Raises:
+            WeightsError: this model asks for none.
+        """
+        if self.moments is None:
+            raise WeightsError("asked for second moments, and this run asks for none. Bring both sides to one plan.")
+        total, squares = np.zeros((self.moments.size, self.moments.size)), 0.0
+        for z, _ in self._batches(images):
+            low = self.moments.low(z)
+            total += low.T @ low
+            squares += float(np.square(z).sum())
+        rest = max(0.0, squares - float(np.trace(total)))
+        return {"gram": pack(total), "rest": np.array([rest]), "n": np.array([float(len(images))])}
+
+    def loss(self, weights: Tensors, cases: Cases) -> Tensors:
+        """The loss alone, at several points: `loss` float64[points, rows], `n` float64[1].
 
         Args:
-            weights: `alpha` float64[rows, features], `intercept` float64[rows]; or an axis of points before both.
-
-        Returns:
-            `loss` float64[points, rows], `gradient` float64[points, rows, features + 1], `n` float64[1]; points = 1
-            where the weights had no such axis.
+            weights: `alpha` float64[points, rows, features], `intercept` float64[points, rows].
         """
-        points = self._points(weights)
-        flat = points.reshape(-1, points.shape[-1])
-        loss, gradient = np.zeros(len(flat)), np.zeros(flat.shape)
+        points = self._points(weights, axes=1)
+        flat, loss = points.reshape(-1, points.shape[-1]), np.zeros(points[..., 0].size)
         for z, part in self._batches(cases.images):
             signs = np.tile(self._signs(cases.labels[part]), len(points))
-            hinge = np.maximum(0.0, 1 - signs * (z @ flat.T))
+            loss += np.square(np.maximum(0.0, 1 - signs * (z @ flat.T))).sum(axis=0)
+        return {"loss": loss.reshape(points.shape[:2]), "n": np.array([float(len(cases))])}
+
+    def gradient(self, weights: Tensors, cases: Cases) -> Tensors:
+        """Loss and its gradient: `loss` float64[rows], `gradient` float64[rows, features + 1], `n` float64[1].
+
+        At one point, never at several: along a line the second difference of the summed gradient is the image of the
+        case that crossed the margin there.
+
+        Args:
+            weights: `alpha` float64[rows, features], `intercept` float64[rows].
+        """
+        point = self._points(weights)
+        loss, gradient = np.zeros(self.rows), np.zeros(point.shape)
+        for z, part in self._batches(cases.images):
+            signs = self._signs(cases.labels[part])
+            hinge = np.maximum(0.0, 1 - signs * (z @ point.T))
             loss += np.square(hinge).sum(axis=0)
             gradient -= 2 * (signs * hinge).T @ z
-        shaped = {"loss": loss.reshape(points.shape[:2]), "gradient": gradient.reshape(points.shape)}
-        return shaped | {"n": np.array([float(len(cases))])}
+        return {"loss": loss, "gradient": gradient, "n": np.array([float(len(cases))])}
 
     def hessian(self, weights: Tensors, cases: Cases) -> Tensors:
-        """What `gradient` gives, and `hessian` float64[rows, d (d + 1) / 2] at the first point, packed as in `gram`."""
-        point = self._points(weights)[0]
+        """What `gradient` gives, and `hessian` float64[rows, d (d + 1) / 2], packed as in `gram`."""
+        point = self._points(weights)
         total = np.zeros((self.rows, point.shape[1], point.shape[1]))
         for z, part in self._batches(cases.images):
             active = self._signs(cases.labels[part]) * (z @ point.T) < 1
@@ -192,6 +167,15 @@ class LinearSvm:
                 inside = z[active[:, row]]
                 total[row] += 2 * inside.T @ inside
         return dict(self.gradient(weights, cases)) | {"hessian": np.stack([pack(h) for h in total])}
+
+    def active(self, weights: Tensors, cases: Cases) -> NDArray[np.int64]:
+        """How many cases are inside the margin at a point, int64[rows, 2]: outside of the row's class, and of it."""
+        point, counts = self._points(weights), np.zeros((self.rows, 2), np.int64)
+        for z, part in self._batches(cases.images):
+            signs = self._signs(cases.labels[part])
+            inside = signs * (z @ point.T) < 1
+            counts += np.stack([(inside & (signs < 0)).sum(axis=0), (inside & (signs > 0)).sum(axis=0)], axis=1)
+        return counts
 
     def _batches(self, images: Stack) -> Iterator[tuple[Floats, slice]]:
         """z = (φ(x), 1) of a few images at a time, float64[k, d], and which they are."""
@@ -205,21 +189,27 @@ class LinearSvm:
             z[:, :-1] = self.features(flat)
             yield z, part
 
-    def _points(self, weights: Tensors) -> Floats:
-        """float64[points, rows, d] of weights with or without an axis of points."""
+    def _points(self, weights: Tensors, axes: int = 0) -> Floats:
+        """float64[rows, d] of weights, or float64[points, rows, d] where they have an axis of points in front.
+
+        Raises:
+            WeightsError: for other shapes, among them an axis of points where there must be none; for NaN, infinities.
+        """
         shape = (self.rows, self.features.dimension)
         alpha, intercept = weights.get("alpha"), weights.get("intercept")
-        if alpha is None or intercept is None or alpha.shape[-2:] != shape or alpha.shape[:-1] != intercept.shape:
+        fits = alpha is not None and intercept is not None and alpha.ndim == 2 + axes and alpha.shape[axes:] == shape
+        if alpha is None or intercept is None or not fits or alpha.shape[:-1] != intercept.shape:
+            front = "an axis of points, " if axes else ""
             raise WeightsError(
                 f"weights of shapes { {name: value.shape for name, value in weights.items()} } are not this SVM's, "
-                f"expected alpha {shape} and intercept {shape[:1]}. Use the configuration of their training."
+                f"expected {front}alpha {shape} and intercept {shape[:1]}. Use the configuration of their training."
             )
         points = np.concatenate([alpha, intercept[..., None]], axis=-1).astype(np.float64)
         if not np.isfinite(points).all():
             raise WeightsError(
                 "alpha or intercept holds infinite or undefined numbers. Train again, or take a checkpoint."
             )
-        return points.reshape(-1, self.rows, shape[1] + 1)
+        return points
 
     def _signs(self, labels: Labels) -> Floats:
         """±1, float64[n, rows]: whether a case is of the row's class."""

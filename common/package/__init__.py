@@ -7,6 +7,22 @@ onnx_graph         the same model as an ONNX graph
 """
 
 from common.package.package_content import Calibration, PackageContent
-from common.package.package_file import SUFFIX, ModelPackage, build_package, load_verified_package
+from common.package.package_file import (
+    SUFFIX,
+    ModelPackage,
+    build_package,
+    draw_up_package,
+    load_verified_package,
+    pack_package,
+)
 
-__all__ = ["SUFFIX", "Calibration", "ModelPackage", "PackageContent", "build_package", "load_verified_package"]
+__all__ = [
+    "SUFFIX",
+    "Calibration",
+    "ModelPackage",
+    "PackageContent",
+    "build_package",
+    "draw_up_package",
+    "load_verified_package",
+    "pack_package",
+]

@@ -21,7 +21,8 @@ from common.errors import PackageError
 from common.imaging import Pipeline
 from common.imaging.steps import Normalise
 from common.imaging.window import LEAST_DEVIATION
-from common.models.svm import Fourier, LinearSvm
+from common.models.features import Fourier
+from common.models.svm import LinearSvm
 from common.types import Tensors
 
 OPSET, IR = 17, 9

@@ -24,8 +24,7 @@ from common.models import Logits, Model, build
 from common.package import zip_archive
 from common.package.package_content import PackageContent
 from common.storage import tensorfile
-from common.trust.documents import canonical, fingerprint, read_document, sign_document
-from common.trust.keys import public_of
+from common.trust.documents import SignedDocument, canonical, fingerprint, read_document, sign_document
 from common.types import Stack, Tensors, under
 
 SUFFIX = ".consilium"
@@ -79,8 +78,12 @@ class ModelPackage:
         return model.scores(self.weights, self.pipeline.after(before))
 
 
-def build_package(content: Mapping[str, Any], members: Mapping[str, bytes], keys: Sequence[Ed25519PrivateKey]) -> bytes:
-    """The file of a package; `members` are ARRAYS, CARD, PAGE and perhaps GRAPH, and `content` says all but theirs.
+def draw_up_package(content: Mapping[str, Any], members: Mapping[str, bytes]) -> SignedDocument:
+    """What the publisher of a package signs; nobody has yet.
+
+    Args:
+        content: all but what is said of the members.
+        members: ARRAYS, CARD, PAGE and perhaps GRAPH.
 
     Raises:
         PackageError: it would be refused by whoever reads it.
@@ -91,10 +94,25 @@ def build_package(content: Mapping[str, Any], members: Mapping[str, bytes], keys
         content_json = PackageContent.model_validate(fields).model_dump(mode="json")
     except ValidationError as error:
         raise PackageError(f"cannot be packed: {first_fault(error)}.") from None
-    document = sign_document("package", content_json, keys)
-    file = b"".join(zip_archive.pack({DOCUMENT: document.encode()} | {name: members[name] for name in names}))
-    load_verified_package(file, "the new package", [public_of(key) for key in keys])
+    return sign_document("package", content_json, ())
+
+
+def pack_package(document: bytes, members: Mapping[str, bytes]) -> bytes:
+    """The file of a package whose document its publisher has signed.
+
+    Raises:
+        PackageError: it would be refused by whoever reads it.
+    """
+    names = [name for name in ALLOWED if name in members]
+    file = b"".join(zip_archive.pack({DOCUMENT: document} | {name: members[name] for name in names}))
+    load_verified_package(file, "the new package")
     return file
+
+
+def build_package(content: Mapping[str, Any], members: Mapping[str, bytes], keys: Sequence[Ed25519PrivateKey]) -> bytes:
+    """The file of a package that these keys sign, all at once: `draw_up_package`, then `pack_package`."""
+    document = draw_up_package(content, members)
+    return pack_package(sign_document("package", document.content, keys).encode(), members)
 
 
 def read_package(path: Path, roots: Sequence[bytes] | None = None) -> ModelPackage:

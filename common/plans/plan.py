@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -18,14 +18,29 @@ from pydantic import Field, ValidationError
 from common.config import Config, Count, Frozen, PlanTerms, Training, first_fault
 from common.errors import ConfigError, PlanError, WireError
 from common.imaging import Pipeline
+from common.plans import floors
 from common.plans.evaluated_model import EvaluatedModel
 from common.trust.documents import SignedDocument, read_document, sign_document
+from common.trust.keys import digest
 from common.trust.release import VERSION, code_digest
 from common.trust.roster import MIN_COHORT, Pins, Roster
 
 Moment = Annotated[float, Field(ge=0, le=1e11)]
 """Seconds since 1970, UTC."""
 DAY_S = 86_400.0
+
+
+class Carried(Frozen):
+    """What a plan takes over from an earlier run, in the place of asking for it again over other sites."""
+
+    name: str
+    """The earlier run's."""
+    plan: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    """Digest of its plan."""
+    sha256: tuple[tuple[str, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]], ...]
+    """Of each part of the arrays (`common.plans.carry`), which come with the approvals."""
+    frequencies: Annotated[int, Field(ge=0)] = 0
+    """Of the second moments among them; 0: there are none."""
 
 
 class PlanContent(Frozen):
@@ -47,6 +62,7 @@ class PlanContent(Frozen):
     models: tuple[EvaluatedModel, ...]
     """Not empty: nothing is trained, and these are evaluated. `training` then is the first one's, for its name and
     for quorum, time-out and weight bound."""
+    carried: Carried | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +81,14 @@ class RunPlan:
     def name(self) -> str:
         """The run's name, and eight digits that tell it from others of that name."""
         return f"{self.content.training.name}-{self.digest[:8]}"
+
+    @property
+    def seed(self) -> int:
+        """What the course of the run is drawn from. A plan that carries draws another one than the run that it carries
+        from: else its first questions would be the same again, over other sites."""
+        if self.content.carried:
+            return int.from_bytes(digest("seed", self.document.digest)[:4], "little") >> 1
+        return self.content.training.seeds[0]
 
     @property
     def looks(self) -> bool:
@@ -90,6 +114,7 @@ class RunPlan:
             "made, ends": f"{time.strftime(day, time.gmtime(content.made_s))}, "
             f"{time.strftime(day, time.gmtime(content.expires_s))}",
             "release": f"{content.release}, code {content.code}",
+            "carries": _described(content.carried),
             "what leaves": "masked vectors; the coordinator learns sums over more than two thirds of the sites",
         }
         lines = [f"{name:12} {value}" for name, value in head.items()]
@@ -99,7 +124,9 @@ class RunPlan:
         return "\n".join(lines) + "\n\n" + yaml.safe_dump(training, sort_keys=False, allow_unicode=True)
 
     @classmethod
-    def from_config(cls, config: Config, roster: Roster, roots: Sequence[Ed25519PrivateKey]) -> Self:
+    def from_config(
+        cls, config: Config, roster: Roster, roots: Sequence[Ed25519PrivateKey], carried: Carried | None = None
+    ) -> Self:
         """A new plan from a configuration that has a section `plan`.
 
         Raises:
@@ -110,18 +137,21 @@ class RunPlan:
         if not config.federation.secure:
             raise ConfigError("federation.secure: false, expected true: it can be switched off in a simulation alone.")
         training = config.model_dump(mode="json", include=set(Training.model_fields))
-        return cls.from_terms(config.plan, Training.model_validate(training), (), roster, roots)
+        return cls.from_terms(config.plan, Training.model_validate(training), (), roster, roots, carried)
 
     @classmethod
     def from_terms(
         cls, terms: PlanTerms, training: Training, models: tuple[EvaluatedModel, ...], roster: Roster,
-        roots: Sequence[Ed25519PrivateKey],
+        roots: Sequence[Ed25519PrivateKey], carried: Carried | None = None,
     ) -> Self:  # fmt: skip
         """A new plan: to train, or where models are given to evaluate these.
 
         Raises:
             ConfigError: terms that the consortium does not allow, or for members that are not active.
+            PolicyError: a solver whose sums tell too much.
         """
+        if not models:
+            floors.refuse_newton(training)
         now_s, cohort = time.time(), tuple(sorted(set(terms.cohort or roster.active)))
         if strangers := sorted(set(cohort) - set(roster.active)):
             raise ConfigError(f"plan.cohort: {', '.join(strangers)}: not an active member of the consortium.")
@@ -137,7 +167,7 @@ class RunPlan:
             consortium=roster.federation, dataset=terms.dataset, purpose=terms.purpose, labels=terms.labels,
             shape=terms.shape, cohort=cohort, training=training, recipe=Pipeline(training.preprocess).fingerprint(),
             release=VERSION, code=code_digest(), made_s=now_s, expires_s=now_s + terms.expires_days * DAY_S,
-            models=models,
+            models=models, carried=carried,
         )  # fmt: skip
         return cls(content, sign_document("plan", content.model_dump(mode="json"), roots))
 
@@ -151,6 +181,16 @@ class RunPlan:
             PlanError: if it is another consortium's.
         """
         return _load_verified(file, pins)
+
+    @staticmethod
+    def load(file: bytes) -> "RunPlan":
+        """A plan of a simulation, which nobody has signed.
+
+        Raises:
+            WireError: if it is no plan of this release.
+        """
+        document = read_document(file, "plan")
+        return RunPlan(_content(document.content), document)
 
     def refuse_unfit(self, now_s: float) -> None:
         """What makes a plan impossible here, whatever its operator thinks of it.
@@ -179,14 +219,25 @@ class RunPlan:
 def _load_verified(file: bytes, pins: Pins) -> RunPlan:
     """Bytes that were checked against the same roots before are not checked again: who looks on asks often."""
     document = read_document(file, "plan")
-    fields = document.verify(pins.roots, "the consortium's root")
-    try:
-        content = PlanContent.model_validate(fields)
-    except ValidationError as error:
-        raise WireError(f"a plan of another release ({first_fault(error)}). Bring both sides to one.") from None
+    content = _content(document.verify(pins.roots, "the consortium's root"))
     if content.consortium != pins.federation:
         raise PlanError(f"a plan of '{content.consortium}', and this is '{pins.federation}'.")
     return RunPlan(content, document)
+
+
+def _described(carried: Carried | None) -> str:
+    if carried is None:
+        return "nothing: what is needed is asked of the sites"
+    words = {"recipe": "mean and variance", "likeness": "how images look", "gram": "second moments"}
+    parts = [words.get(part, part) for part, _ in carried.sha256] or ["no sums; it begins at another point"]
+    return f"from run {carried.name}: {', '.join(parts)}"
+
+
+def _content(fields: dict[str, Any]) -> PlanContent:
+    try:
+        return PlanContent.model_validate(fields)
+    except ValidationError as error:
+        raise WireError(f"a plan of another release ({first_fault(error)}). Bring both sides to one.") from None
 
 
 def _examination(models: Sequence[EvaluatedModel]) -> list[str]:

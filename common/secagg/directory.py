@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from common.errors import IdentityError, QuorumError, StageError
 from common.secagg.key_period_messages import Advert
 from common.secagg.key_period_plan import KeyPeriodPlan
-from common.trust.keys import digest, refuse_low_order
+from common.secagg.protocol import digest
+from common.trust.keys import refuse_low_order
 from common.trust.roster import Roster
 
 

@@ -9,8 +9,9 @@ from typing import ClassVar, Self
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from common.errors import WireError
-from common.trust.codec import MAGIC, ByteReader, ByteWriter
-from common.trust.keys import digest, sign, verify
+from common.secagg.protocol import MAGIC, digest
+from common.trust.codec import ByteReader, ByteWriter
+from common.trust.keys import DIGEST_BYTES, sign, verify
 
 
 class Message:
@@ -82,7 +83,7 @@ class FromSite(Message):
         raise NotImplementedError
 
 
-def kind_of(content: bytes) -> int:
+def kind_of(content: bytes | memoryview) -> int:
     """The kind byte of a message.
 
     Raises:
@@ -91,3 +92,9 @@ def kind_of(content: bytes) -> int:
     if len(content) <= len(MAGIC) or content[: len(MAGIC)] != MAGIC:
         raise WireError("a secure aggregation message of another protocol version, or none at all.")
     return content[len(MAGIC)]
+
+
+def sender_in(content: bytes | memoryview) -> int:
+    """The sender that stands in a message of a site; whether it is so, its signature must tell."""
+    at = len(MAGIC) + 1 + DIGEST_BYTES
+    return int.from_bytes(content[at : at + 2], "little")

@@ -124,6 +124,25 @@ class Layout:
             at += segment.size
         return sums
 
+    def refuse_impossible(self, words: Words, sites: int) -> None:
+        """Refuse a sum that vectors of so many sites, each within its bounds, cannot make.
+
+        Raises:
+            PolicyError: naming the segment.
+        """
+        integers, at = words.view(np.dtype(f"<i{self.bits // 8}")), 0
+        for segment in self.segments:
+            part = integers[at : at + segment.size]
+            at += segment.size
+            most = sites * (self._largest(segment) + 1)
+            low, high = int(part.min(initial=0)), int(part.max(initial=0))
+            if max(-low, high) > most:
+                raise PolicyError(
+                    "impossible-sum",
+                    f"'{segment.name}' is {max(-low, high)} steps in a sum over {sites} sites, expected {most:g} at "
+                    "most: some site sent what its bounds do not allow. Do not use this sum.",
+                )
+
     def write(self, writer: ByteWriter) -> None:
         """Write the layout into a message."""
         writer.u8(self.bits).f64(self.weight_bound).u16(len(self.segments))
@@ -142,9 +161,13 @@ class Layout:
         segments = tuple(_segment(reader) for _ in range(reader.count(MAX_SEGMENTS, 13)))
         return cls(segments, 32 if bits == 32 else 64, weight_bound)
 
+    def _largest(self, segment: Segment) -> float:
+        """In steps: what one site may report."""
+        return segment.bound * (self.weight_bound if segment.weighted else 1.0) * 2.0**segment.fraction_bits
+
     def _check_capacity(self, segment: Segment, sites: int) -> None:
         # One step more than the bound, since rounding may go up; half of the words stand for negative numbers.
-        largest = segment.bound * (self.weight_bound if segment.weighted else 1.0) * 2.0**segment.fraction_bits
+        largest = self._largest(segment)
         if not sites * (largest + 1) < 2.0 ** (self.bits - 1):
             weights = f" × weights up to {self.weight_bound:g}" if segment.weighted else ""
             raise PolicyError(

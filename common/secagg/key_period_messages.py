@@ -12,8 +12,9 @@ from typing import Self
 from common.secagg.envelope import FromSite, Message
 from common.secagg.key_period_plan import MAX_ROUNDS
 from common.secagg.message_fields import read_pairs, write_pairs
+from common.secagg.protocol import digest
 from common.trust.codec import ByteReader, ByteWriter
-from common.trust.keys import DIGEST_BYTES, KEY_BYTES, SIGNATURE_BYTES, digest
+from common.trust.keys import DIGEST_BYTES, KEY_BYTES, SIGNATURE_BYTES
 from common.trust.roster import MAX_SITES
 
 

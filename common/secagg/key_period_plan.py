@@ -14,8 +14,9 @@ from functools import cached_property
 
 from common.errors import PolicyError
 from common.secagg.fixedpoint import Layout
-from common.trust.codec import MAGIC, ByteReader, ByteWriter
-from common.trust.keys import DIGEST_BYTES, digest
+from common.secagg.protocol import MAGIC, digest
+from common.trust.codec import ByteReader, ByteWriter
+from common.trust.keys import DIGEST_BYTES
 from common.trust.roster import MAX_SITES, MIN_COHORT, Roster
 
 RUN_BYTES, MAX_ROUNDS, MAX_EXCHANGES = 16, 1024, 64
@@ -57,7 +58,7 @@ class KeyPeriodPlan:
     @cached_property
     def content(self) -> bytes:
         """The proposal as bytes."""
-        w = ByteWriter().raw(MAGIC).u8(_KIND).text(self.federation).raw(self.run).u32(self.number)
+        w = ByteWriter().raw(MAGIC).u8(_KIND).text(self.federation).raw(self.run).u64(self.number)
         w.raw(self.roster).raw(self.config).text(self.purpose).u16(len(self.cohort))
         for site in self.cohort:
             w.text(site)
@@ -86,7 +87,7 @@ class KeyPeriodPlan:
         r = ByteReader(content, "proposal")
         if r.raw(len(MAGIC)) != MAGIC or r.u8() != _KIND:
             raise r.fault("does not begin as one of this version")
-        federation, run, number = r.text(), r.raw(RUN_BYTES), r.u32()
+        federation, run, number = r.text(), r.raw(RUN_BYTES), r.u64()
         roster, config, purpose = r.raw(DIGEST_BYTES), r.raw(DIGEST_BYTES), r.text()
         cohort = tuple(r.text() for _ in range(r.count(MAX_SITES, 3)))
         threshold, n_min, rounds = r.u16(), r.u16(), r.u16()
@@ -114,7 +115,7 @@ def propose(
     roster: Roster, *, run: bytes, number: int, config: bytes, purpose: str, cohort: Sequence[str], rounds: int,
     exchanges: dict[str, QuestionKind],
 ) -> KeyPeriodPlan:  # fmt: skip
-    """The plan that the rules leave, checked.
+    """The plan that the rules leave for a cohort that is everybody, checked.
 
     Raises:
         PolicyError: as `check`.
@@ -150,8 +151,10 @@ def check(plan: KeyPeriodPlan, roster: Roster) -> None:
             "cohort-too-small",
             f"a cohort of {n} with n_min {plan.n_min}; the roster demands {roster.policy.n_min} sites at least.",
         )
-    if plan.threshold != threshold(n):
-        raise PolicyError("wrong-threshold", f"threshold {plan.threshold} for {n} sites, expected {threshold(n)}.")
+    if not threshold(n) <= plan.threshold <= n:
+        raise PolicyError(
+            "wrong-threshold", f"threshold {plan.threshold} for {n} sites, expected {threshold(n)} to {n}."
+        )
     if plan.purpose not in roster.policy.purposes:
         raise PolicyError(
             "purpose", f"purpose '{plan.purpose}', the roster allows {', '.join(roster.policy.purposes) or 'none'}."

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algori
 from numpy.typing import NDArray
 
 from common.secagg.parallel import run_on_cores
-from common.trust.keys import digest
+from common.secagg.protocol import digest
 
 Words = NDArray[np.uint32] | NDArray[np.uint64]
 """The vector that is masked: little-endian words, contiguous, added mod 2**32 or mod 2**64."""
@@ -61,7 +61,7 @@ def stream(key: bytes, leaf: int = 0) -> CipherContext:
     return Cipher(algorithms.AES(key), modes.CTR(_counter(leaf))).encryptor()
 
 
-def apply(words: Words, masks: Sequence[Mask]) -> bytes:
+def apply(words: Words | NDArray[np.uint8], masks: Sequence[Mask]) -> bytes:
     """Add all the streams to the vector in place.
 
     Returns:
@@ -75,12 +75,12 @@ def apply(words: Words, masks: Sequence[Mask]) -> bytes:
     return digest("words", words.nbytes.to_bytes(8, "little"), b"".join(leaf for run in hashes for leaf in run))
 
 
-def hash_of(words: Words) -> bytes:
+def hash_of(words: Words | NDArray[np.uint8]) -> bytes:
     """SHA-256 over the BLAKE3 of every leaf of 128 KiB, with the number of bytes."""
     return apply(words, ())
 
 
-def _sweeper(words: Words, masks: Sequence[Mask]) -> Callable[[range], list[bytes]]:
+def _sweeper(words: Words | NDArray[np.uint8], masks: Sequence[Mask]) -> Callable[[range], list[bytes]]:
     """What one core does with a run of leaves: add the streams, and hash every leaf."""
     a_leaf = LEAF_BYTES // words.itemsize
     key_stream = bytearray(min(LEAF_BYTES, words.nbytes))

@@ -31,16 +31,8 @@ def read_pairs(r: ByteReader) -> tuple[tuple[int, bytes], ...]:
         WireError: more than a cohort has, too long, or not in order.
     """
     limit = 2 * SHARE_BYTES * MAX_ROUNDS + TAG_BYTES
-    return checked_pairs(r, tuple((r.u16(), r.blob(limit)) for _ in range(r.count(MAX_SITES, 6))))
-
-
-def checked_pairs(r: ByteReader, pairs: tuple[tuple[int, bytes], ...]) -> tuple[tuple[int, bytes], ...]:
-    """The pairs, if their positions rise.
-
-    Raises:
-        WireError: they do not.
-    """
-    _refuse_unordered(r, tuple(peer for peer, _ in pairs))
+    pairs = tuple((r.u16(), r.blob(limit)) for _ in range(r.count(MAX_SITES, 6)))
+    refuse_unordered(r, tuple(peer for peer, _ in pairs))
     return pairs
 
 
@@ -56,10 +48,15 @@ def read_members(r: ByteReader) -> Members:
         WireError: more than a cohort has, or not in order.
     """
     members = tuple(r.u16() for _ in range(r.count(MAX_SITES, 2)))
-    _refuse_unordered(r, members)
+    refuse_unordered(r, members)
     return members
 
 
-def _refuse_unordered(r: ByteReader, members: Members) -> None:
+def refuse_unordered(r: ByteReader, members: Members) -> None:
+    """Refuse positions that do not rise.
+
+    Raises:
+        WireError: they do not.
+    """
     if any(b <= a for a, b in pairwise(members)):
         raise r.fault("lists a site twice, or not in order")

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from common.errors import IdentityError, PolicyError, StageError, WeightsError
 from common.secagg import masks, secret_sharing
-from common.secagg.agreement_check import verify_agreements
+from common.secagg.agreement_check import own_sketch, verify_agreements
 from common.secagg.directory import checked_directory, demand_quorum, view_of
 from common.secagg.key_period_messages import Delivery, Directory, Ready, Shares
 from common.secagg.key_period_plan import KeyPeriodPlan, check, round_context
@@ -22,7 +22,7 @@ from common.secagg.pending_message import PendingMessage
 from common.secagg.round_messages import Agreement, Agreements, Masked, Release, Start, Survivors
 from common.secagg.stages import SITE, after
 from common.secagg.state import ParticipantRound, ParticipantState
-from common.trust.keys import Random, digest, public_of
+from common.trust.keys import Random, public_of
 from common.trust.roster import Pins, Roster, load_newer_roster, load_verified_roster, refuse_expired
 
 
@@ -41,7 +41,7 @@ class Participant:
     @classmethod
     def restore(cls, name: str, identity: Ed25519PrivateKey, pins: Pins, state: ParticipantState) -> "Participant":
         """A site as it was when the state was recorded."""
-        roster = load_verified_roster(state.roster, pins) if state.roster else None
+        roster = pins.load_kept(load_verified_roster, state.roster) if state.roster else None
         plan = KeyPeriodPlan.read(state.proposal) if state.proposal else None
         return cls(name, identity, pins, state, _plan=plan, _roster=roster)
 
@@ -75,7 +75,6 @@ class Participant:
             stage,
             roster,
             {**self.state.key_periods, plan.run: plan.number},
-            self.state.questions,
             proposal,
             advert.digest,
             secrets=secrets,
@@ -161,14 +160,19 @@ class Participant:
         # The round's own seeds are dropped before the vector leaves: from here on only the peers' shares can unmask it.
         secrets = self.state.secrets.since(current.slot)
         secrets = replace(secrets, rounds={s: v for s, v in secrets.rounds.items() if s > current.slot})
-        state = replace(self.state, stage=stage, secrets=secrets, next_slot=current.slot + 1)
+        state = replace(
+            self.state, stage=stage, secrets=secrets, next_slot=current.slot + 1, round=replace(current, root=root)
+        )
         return PendingMessage(replace(self, state=state), message.in_place())
 
-    def agree(self, survivors: bytes) -> PendingMessage:
-        """Sign whose vectors make the sum: once a round, and for one set only.
+    def agree(self, survivors: bytes, vector: bytes | memoryview) -> PendingMessage:
+        """Sign whose vectors make the sum and which sum that is: once a round, and for one set and one sum only.
+
+        Args:
+            vector: the masked vector that this site sent, kept since; empty where it is gone. It is no secret.
 
         Returns:
-            The signature to send.
+            The signature to send, over the sketch of the vector too.
         """
         stage, plan = after(SITE, self.state.stage, "agree"), self.plan
         position, current = self.position, self.state.round
@@ -182,17 +186,11 @@ class Participant:
         demand_quorum(len(members), plan, "answered")
         if plan.question_kinds[current.kind].whole and len(members) < len(plan.cohort):
             raise PolicyError("not-whole", f"a '{current.kind}' sum over {len(members)} of {len(plan.cohort)} sites.")
-        # Two sums of one question over A and over A without x differ by the vector of x, each of them properly masked.
-        # So a question is answered again only with the very same sites.
-        if self.state.questions.get(_question(current), self._who(members)) != self._who(members):
-            raise PolicyError(
-                "repeated-question",
-                "the same question was answered before by other sites: the two sums would differ by single sites.",
-            )
-        state = replace(self.state, stage=stage, round=replace(current, survivors=members))
-        return PendingMessage(
-            replace(self, state=state), Agreement(current.context, position, members).sign(self.identity).encode()
-        )
+        following = replace(current, survivors=members, sum=message.sum)
+        own = own_sketch(vector, following, plan.question_kinds[current.kind].layout)
+        state = replace(self.state, stage=stage, round=following)
+        agreement = Agreement(current.context, position, members, message.sum, own).sign(self.identity)
+        return PendingMessage(replace(self, state=state), agreement.encode())
 
     def release(self, agreements: bytes) -> PendingMessage:
         """Give out one share for every participant, if enough sites signed the same survivors. One shot.
@@ -209,9 +207,8 @@ class Participant:
             self.state.secrets, self.state.adverts, current.slot, current.survivors
         )
         release = Release(current.context, position, shares).sign(self.identity)
-        questions = {**self.state.questions, _question(current): self._who(current.survivors)}
         secrets = self.state.secrets.since(current.slot + 1)
-        state = replace(self.state, stage=stage, questions=questions, secrets=secrets)
+        state = replace(self.state, stage=stage, secrets=secrets)
         return PendingMessage(replace(self, state=state), release.encode())
 
     @property
@@ -236,10 +233,3 @@ class Participant:
     def _demand_round(self, context: bytes) -> None:
         if context != self.state.round.context:
             raise StageError("other-round", "of another round, model or view of the key period than this site's.")
-
-    def _who(self, members: tuple[int, ...]) -> bytes:
-        return digest("survivors", *(self.plan.cohort[m].encode() for m in members))
-
-
-def _question(current: ParticipantRound) -> bytes:
-    return digest("question", current.kind.encode(), current.question)

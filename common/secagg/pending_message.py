@@ -17,6 +17,11 @@ class PendingMessage:
     _site: "Participant"
     _message: bytes | memoryview = field(repr=False)
 
+    @property
+    def participant(self) -> "Participant":
+        """The participant as it will be, to look at."""
+        return self._site
+
     def commit(self, record: Callable[[ParticipantState], None]) -> tuple["Participant", bytes | memoryview]:
         """Record the state durably, and only then hand out the message.
 

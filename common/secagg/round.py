@@ -1,23 +1,26 @@
-"""The coordinator's round: masked vectors in, agreement on whose they are, shares in, and the sum.
+"""The coordinator's round: masked vectors in, agreement on whose they are and what they add up to, shares in, the sum.
 
-Vectors are added as they arrive and not kept: the memory is one vector, however many sites there are.
+Vectors are added as they arrive and not kept: the memory is 1.25 vectors, however many sites there are. They are needed
+again only of sites that sent no sketch of theirs, or a false one; whoever drives the round keeps them on a disk for it.
 """
 
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from common.errors import QuorumError, ShareError, StageError
-from common.secagg import masks, schedule, shamir
+from common.secagg import masks
 from common.secagg.coordinator import CoordinatorMachine, Gathers
 from common.secagg.key_period import KeyPeriod
+from common.secagg.key_period_messages import Directory
 from common.secagg.key_period_plan import round_context
-from common.secagg.round_messages import Agreement, Agreements, Masked, Release, Start, Survivors
+from common.secagg.round_messages import Agreement, Agreements, Masked, Release, Seeds, Start, Sum, Survivors
 from common.secagg.shamir import SHARE_BYTES
+from common.secagg.sketch import Challenge, LimbSum, key_of, total_of
 from common.secagg.stages import CoordinatorStage
-from common.trust.keys import exchange_public
+from common.secagg.unmasking import Unmasking
+
+Vector = Callable[[int], bytes]
+"""The message `Masked` of a sender, as it came."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class UnmaskedSum:
     dropouts: tuple[str, ...]
     """Participants whose vectors are not in the sum."""
     blamed: tuple[str, ...]
-    """Sites that released wrong shares; the sum is right in spite of them."""
+    """Sites that released wrong shares or signed a false sketch; the sum is right in spite of them."""
 
 
 class RoundOpening(CoordinatorMachine):
@@ -40,11 +43,15 @@ class RoundOpening(CoordinatorMachine):
         super().__init__(key_period.plan, key_period.roster, CoordinatorStage.MASKED)
         self.key_period, self.slot, self.kind, self.question = key_period, slot, kind, question
         self.context = round_context(key_period.view, slot, kind, question)
-        layout = key_period.plan.question_kinds[kind].layout
-        self._sum: masks.Words = np.zeros(layout.length, layout.dtype)
+        self._layout = key_period.plan.question_kinds[kind].layout
+        self._sum = LimbSum.zero(self._layout.length, self._layout.dtype)
+        self._commitment = b""
         self._roots: dict[int, bytes] = {}
-        self._agreements: dict[int, bytes] = {}
+        self._agreements: dict[int, Agreement] = {}
         self._releases: dict[int, Release] = {}
+        self._seeds: dict[int, bytes] = {}
+        self._sketchless: tuple[int, ...] = ()
+        self._blamed: set[int] = set()
 
     @property
     def survivors(self) -> tuple[int, ...]:
@@ -54,19 +61,40 @@ class RoundOpening(CoordinatorMachine):
     @property
     def withholders(self) -> tuple[str, ...]:
         """Sites that have agreed on the survivors, and not released their shares."""
-        return tuple(self.plan.cohort[i] for i in sorted(set(self._agreements) - set(self._releases)))
+        return self._names(set(self._agreements) - set(self._releases))
 
     def requests(self) -> dict[str, bytes]:
         """What to send to whom now, by site."""
         if self.stage is CoordinatorStage.MASKED:
             return self._to(self.key_period.ready, Start(self.slot, self.kind, self.question).encode())
         if self.stage is CoordinatorStage.AGREEMENTS:
-            return self._to(self.survivors, Survivors(self.context, self.survivors).encode())
+            return self._to(self.survivors, Survivors(self.context, self.survivors, self._commitment).encode())
         if self.stage is CoordinatorStage.RELEASES:
             # As many as a site demands; more would only cost bytes and checks.
-            first = tuple(sorted(self._agreements.items()))[: self.plan.threshold]
-            return self._to(self._agreements, Agreements(self.context, first).encode())
+            first = sorted(self._agreements.items())[: self.plan.threshold]
+            signatures = tuple((sender, a.sketch, a.signature) for sender, a in first)
+            return self._to(self._agreements, Agreements(self.context, self._commitment, signatures).encode())
         return {}
+
+    def close(self) -> None:
+        """As `CoordinatorMachine.close`; once the vectors are in, this commits to their sum."""
+        super().close()
+        if self.stage is CoordinatorStage.AGREEMENTS:
+            self._commitment = self._sum.commitment()
+
+    def check_sketches(self, vector: Vector) -> None:
+        """Hold the sketches against the sum; a vector takes the place of each that is missing or false."""
+        key = key_of(self.context, self.survivors, self._commitment)
+        challenge = Challenge(key, len(self._sum.low))
+
+        def computed(sender: int) -> bytes:
+            return challenge.sketch(Masked.decode(vector(sender)).words)
+
+        claimed = {sender: agreement.sketch for sender, agreement in self._agreements.items()}
+        silent = [sender for sender in self.survivors if sender not in claimed]
+        total = total_of([*claimed.values(), *map(computed, silent)])
+        liars = set() if total == challenge.expected(self._sum) else {s for s in claimed if computed(s) != claimed[s]}
+        self._sketchless, self._blamed = tuple(sorted({*silent, *liars})), self._blamed | liars
 
     def total(self) -> UnmaskedSum:
         """The sum over the survivors: rebuild their self masks and the dropped sites' mask keys, and take them off.
@@ -76,15 +104,31 @@ class RoundOpening(CoordinatorMachine):
         """
         if self.stage is not CoordinatorStage.DONE:
             raise StageError("out-of-order", f"the round is not over yet, but at {self.stage.value}.")
-        # Over the sum lie the self masks of the survivors, and, of each pair of a survivor with a dropout, the one half
-        # that the survivor added. Pairs of two survivors have cancelled already.
-        seeds, blamed = self._seeds()
-        words = self._sum.copy()
-        masks.apply(words, self._to_take_off(seeds))
-        names, dropouts = self.plan.cohort, [i for i in self.key_period.adverts if i not in self._roots]
-        return UnmaskedSum(
-            words, *(tuple(names[i] for i in part) for part in (self.survivors, dropouts, sorted(blamed)))
-        )
+        unmasking = Unmasking(self.key_period, self.slot, self.context, self.survivors)
+        self._seeds, wrong = unmasking.rebuild({sender: release.shares for sender, release in self._releases.items()})
+        self._blamed |= wrong
+        words = self._sum.words(self._layout.dtype)
+        unmasking.take_off(words, self._seeds)
+        dropouts = set(self.key_period.adverts) - set(self.survivors)
+        return UnmaskedSum(words, *map(self._names, (self.survivors, dropouts, self._blamed)))
+
+    def beginning(self, roster: bytes) -> Iterator[bytes]:
+        """The first four messages of the round's transcript."""
+        adverts = tuple(advert.encode() for advert in self.key_period.adverts.values())
+        yield from (roster, self.plan.content, Directory(adverts).encode())
+        yield Start(self.slot, self.kind, self.question).encode()
+
+    def transcript(self, roster: bytes, vector: Vector) -> Iterator[bytes]:
+        """All that an auditor needs: see `common.secagg.audit`. Without a `total` before, that of a void round."""
+        yield from self.beginning(roster)
+        yield Survivors(self.context, self.survivors, self._commitment).encode()
+        yield from (agreement.encode() for _, agreement in sorted(self._agreements.items()))
+        if not self._seeds:
+            yield from (release.encode() for _, release in sorted(self._releases.items()))
+            return
+        yield from map(vector, self._sketchless)
+        yield Seeds(self.context, b"".join(self._seeds[owner] for owner in self.key_period.adverts)).encode()
+        yield Sum(self.context, self._sum).encode()
 
     def _gathers(self) -> Gathers:
         return {
@@ -108,19 +152,19 @@ class RoundOpening(CoordinatorMachine):
     def _masked(self, content: bytes | memoryview) -> str:
         message = Masked.decode(content)
         who = self._check(message, self.context, set(self.key_period.adverts), self._roots)
-        if message.words.dtype != self._sum.dtype or message.words.shape != self._sum.shape:
+        if message.words.dtype != self._layout.dtype or len(message.words) != self._layout.length:
             raise StageError("wrong-shape", f"{who} sent {len(message.words)} words of {message.words.dtype}.")
-        # Integers mod 2**k: whatever order the vectors come in, the sum has the same bits.
-        np.add(self._sum, message.words, out=self._sum)
+        # Integers: whatever order the vectors come in, the sum has the same bits.
+        self._sum.add(message.words)
         self._roots[message.sender] = message.root
         return who
 
     def _agreement(self, content: bytes | memoryview) -> str:
         message = Agreement.decode(content)
         who = self._check(message, self.context, set(self._roots), self._agreements)
-        if message.members != self.survivors:
-            raise StageError("split-survivors", f"{who} signed other survivors than it was told.")
-        self._agreements[message.sender] = message.signature
+        if (message.members, message.sum) != (self.survivors, self._commitment):
+            raise StageError("split-survivors", f"{who} signed other survivors, or another sum, than it was told.")
+        self._agreements[message.sender] = message
         return who
 
     def _release(self, content: bytes | memoryview) -> str:
@@ -131,57 +175,5 @@ class RoundOpening(CoordinatorMachine):
         self._releases[message.sender] = message
         return who
 
-    def _seeds(self) -> tuple[dict[int, bytes], set[int]]:
-        """Every participant's rebuilt seed, checked against what it published, and the holders of wrong shares."""
-        # Any t shares give the same secret, so the first t serve, with one set of Lagrange coefficients for all. The
-        # commitment or the public key that its owner published tells whether what they give is right.
-        holders = sorted(self._releases)[: self.plan.threshold]
-        coefficients = shamir.at_zero([h + 1 for h in holders])
-        seeds: dict[int, bytes] = {}
-        blamed: set[int] = set()
-        for place, owner in enumerate(self.key_period.adverts):
-            at = slice(SHARE_BYTES * place, SHARE_BYTES * (place + 1))
-            try:
-                seeds[owner] = shamir.combine([self._releases[h].shares[at] for h in holders], coefficients)
-                self._check_seed(owner, seeds[owner])
-            except ShareError:
-                every = {h + 1: r.shares[at] for h, r in sorted(self._releases.items())}
-                seeds[owner], wrong = self._corrected(owner, every)
-                blamed |= {h - 1 for h in wrong}
-        return seeds, blamed
-
-    def _corrected(self, owner: int, shares: dict[int, bytes]) -> tuple[bytes, set[int]]:
-        """A seed in spite of wrong shares: decode all of them, else without one, and let the commitment decide."""
-        for omitted_holder in (0, *shares):
-            rest = {h: s for h, s in shares.items() if h != omitted_holder}
-            with suppress(ShareError):
-                seed, wrong = shamir.corrected(rest, self.plan.threshold)
-                self._check_seed(owner, seed)
-                return seed, wrong | (set(shares) - set(rest))
-        raise ShareError(
-            "bad-share",
-            f"the secret of {self.plan.cohort[owner]} cannot be rebuilt: it dealt wrong shares, or too many of "
-            f"{len(shares)} sites (threshold {self.plan.threshold}) released wrong ones. The round is void.",
-        )
-
-    def _check_seed(self, owner: int, seed: bytes) -> None:
-        advert, context = self.key_period.adverts[owner], self.plan.context
-        if owner in self._roots:
-            right = schedule.commitment(seed, context, owner, self.slot) == advert.commitment(self.slot)
-        else:
-            key = schedule.mask_key(seed, context, self.slot)
-            right = exchange_public(key) == advert.mask_key(self.slot)
-        if not right:
-            raise ShareError("bad-share", f"a rebuilt secret of {self.plan.cohort[owner]} is not what it published.")
-
-    def _to_take_off(self, seeds: Mapping[int, bytes]) -> list[masks.Mask]:
-        masks_to_remove = [schedule.self_mask(seeds[i], self.context, subtract=True) for i in self.survivors]
-        for dropout in (i for i in self.key_period.adverts if i not in self._roots):
-            key = schedule.mask_key(seeds[dropout], self.plan.context, self.slot)
-            for i in self.survivors:
-                # The gone site's own side of the mask, added: it cancels what the survivor put on.
-                public, who = self.key_period.adverts[i].mask_key(self.slot), self.plan.cohort[i]
-                masks_to_remove.append(
-                    schedule.pair_mask(key, dropout, public, i, self.context, subtract=False, who=who)
-                )
-        return masks_to_remove
+    def _names(self, positions: Iterable[int]) -> tuple[str, ...]:
+        return tuple(self.plan.cohort[i] for i in sorted(positions))

@@ -23,8 +23,9 @@ from collections.abc import Iterable
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from common.secagg.masks import Mask, stream
+from common.secagg.protocol import derive, digest
 from common.secagg.shamir import COEFFICIENT_BYTES, Polynomial, polynomial
-from common.trust.keys import derive, digest, exchange_key, open_once, seal_once, shared_secret
+from common.trust.keys import exchange_key, open_once, seal_once, shared_secret
 
 
 def u16(*numbers: int) -> bytes:

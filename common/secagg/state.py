@@ -3,14 +3,15 @@
 Secrets of a round are dropped from the state as soon as the round is over or passed by.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from common.secagg.key_period_messages import Advert
 from common.secagg.key_period_plan import MAX_ROUNDS, RUN_BYTES
-from common.secagg.message_fields import Members
+from common.secagg.message_fields import Members, read_members, write_members
+from common.secagg.protocol import MAGIC
 from common.secagg.shamir import SECRET_BYTES, SHARE_BYTES
 from common.secagg.stages import ParticipantStage
-from common.trust.codec import MAGIC, ByteReader, ByteWriter
+from common.trust.codec import ByteReader, ByteWriter
 from common.trust.keys import DIGEST_BYTES, KEY_BYTES
 from common.trust.roster import MAX_SITES
 
@@ -47,7 +48,11 @@ class ParticipantRound:
     kind: str = "-"
     question: bytes = bytes(DIGEST_BYTES)
     context: bytes = bytes(DIGEST_BYTES)
+    root: bytes = bytes(DIGEST_BYTES)
+    """The hash of the masked vector that was sent, by which the site knows it again."""
     survivors: Members = ()
+    sum: bytes = bytes(DIGEST_BYTES)
+    """The commitment to the survivors' sum that was signed."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +64,6 @@ class ParticipantState:
     """The newest signed roster that was seen."""
     key_periods: dict[bytes, int] = field(default_factory=dict)
     """The newest key period of every run."""
-    questions: dict[bytes, bytes] = field(default_factory=dict)
-    """What was ever answered and released: question, and the hash of whose answers the sum had."""
     proposal: bytes = b""
     advert: bytes = b""
     """Hash of the site's own advert."""
@@ -83,10 +86,7 @@ class ParticipantState:
             .u32(len(self.key_periods))
         )
         for run, key_period in self.key_periods.items():
-            w.raw(run).u32(key_period)
-        w.u32(len(self.questions))
-        for question, survivors in self.questions.items():
-            w.raw(question).raw(survivors)
+            w.raw(run).u64(key_period)
         w.blob(self.proposal).blob(self.advert).u16(len(self.adverts))
         for advert in self.adverts.values():
             w.blob(advert.encode())
@@ -96,10 +96,8 @@ class ParticipantState:
             for slot, value in part.items():
                 w.u16(slot).blob(value)
         r = self.round
-        w.u16(self.next_slot).u16(r.slot).text(r.kind).raw(r.question).raw(r.context).u16(len(r.survivors))
-        for member in r.survivors:
-            w.u16(member)
-        return w.bytes()
+        w.u16(self.next_slot).u16(r.slot).text(r.kind).raw(r.question).raw(r.context).raw(r.root)
+        return write_members(w, r.survivors).raw(r.sum).bytes()
 
     @classmethod
     def decode(cls, content: bytes) -> "ParticipantState":
@@ -112,8 +110,7 @@ class ParticipantState:
         if r.raw(len(MAGIC)) != MAGIC or r.u8() != _KIND or (stage := r.u8()) >= len(ParticipantStage):
             raise r.fault("is of another version")
         roster = r.blob(_LIMIT)
-        key_periods = {r.raw(RUN_BYTES): r.u32() for _ in range(_many(r, RUN_BYTES + 4))}
-        questions = {r.raw(DIGEST_BYTES): r.raw(DIGEST_BYTES) for _ in range(_many(r, 2 * DIGEST_BYTES))}
+        key_periods = {r.raw(RUN_BYTES): r.u64() for _ in range(_many(r, RUN_BYTES + 8))}
         proposal, advert = r.blob(_LIMIT), r.blob(DIGEST_BYTES)
         adverts = [Advert.decode(r.blob(_LIMIT)) for _ in range(r.count(MAX_SITES, 4))]
         view, dealer = r.raw(DIGEST_BYTES), r.blob(KEY_BYTES)
@@ -122,13 +119,13 @@ class ParticipantState:
             for size in (2 * SECRET_BYTES, 2 * SHARE_BYTES, 2 * SHARE_BYTES * MAX_SITES)
         )
         next_slot = r.u16()
-        at_hand = ParticipantRound(r.u16(), r.text(), r.raw(DIGEST_BYTES), r.raw(DIGEST_BYTES))
-        survivors = tuple(r.u16() for _ in range(r.count(MAX_SITES, 2)))
+        slot, kind, question, context, root = r.u16(), r.text(), *(r.raw(DIGEST_BYTES) for _ in range(3))
+        at_hand = ParticipantRound(slot, kind, question, context, root, read_members(r), r.raw(DIGEST_BYTES))
         r.end()
         return cls(
-            list(ParticipantStage)[stage], roster, key_periods, questions, proposal, advert,
+            list(ParticipantStage)[stage], roster, key_periods, proposal, advert,
             {a.sender: a for a in adverts}, view,
-            KeyPeriodSecrets(dealer, rounds, own_shares, held_shares), next_slot, replace(at_hand, survivors=survivors),
+            KeyPeriodSecrets(dealer, rounds, own_shares, held_shares), next_slot, at_hand,
         )  # fmt: skip
 
 

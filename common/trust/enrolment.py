@@ -3,7 +3,8 @@
 A simulation makes up a consortium in memory, for one run; a hospital has a folder of its own:
 
     identity     its Ed25519 key, hexadecimal; made at the site, and never leaves it
-    pins.json    {"federation": …, "roots": [public keys, hexadecimal]}
+    pins.json    {"federation": …, "roots": [public keys, hexadecimal], "changes": how many led to these}
+    roots/       the changes of the roots since then, signed (`common.trust.root_change`)
     state        what secure aggregation must not forget, sealed
 """
 
@@ -19,7 +20,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from common.config import Federation
 from common.errors import ConfigError, WireError
+from common.storage.files import write_json
+from common.storage.tensorfile import write_atomically
 from common.trust.keys import derive, public_of
+from common.trust.root_change import RootChange, follow
 from common.trust.roster import MAX_SITES, MIN_COHORT, ConsortiumPolicy, Member, Pins, Roster, load_verified_roster
 
 PURPOSE = "training"
@@ -58,7 +62,7 @@ class Enrolment:
         try:
             secret = bytes.fromhex(path.read_text(encoding="utf-8"))
             Ed25519PrivateKey.from_private_bytes(secret)
-            return cls(site, secret, read_pins(path := folder / "pins.json"))
+            return cls(site, secret, pins_in_force(folder))
         except (OSError, ValueError, UnicodeError) as error:
             what = error.strerror if isinstance(error, OSError) else "64 hexadecimal digits were expected"
             raise ConfigError(f"{path}: {what}. It is made when a site joins the consortium.") from None
@@ -80,9 +84,9 @@ class Consortium:
             ConfigError: naming the file that is missing or damaged.
             IdentityError: for a roster that the roots have not signed.
         """
-        pins, path = read_pins(folder / "pins.json"), folder / "roster"
+        pins, path = pins_in_force(folder), folder / "roster"
         try:
-            load_verified_roster(roster := path.read_bytes(), pins)
+            pins.load_kept(load_verified_roster, roster := path.read_bytes())
         except (OSError, WireError) as error:
             what = error.strerror if isinstance(error, OSError) else error
             raise ConfigError(f"{path}: {what}. Expected the consortium's signed roster.") from None
@@ -97,10 +101,38 @@ def read_pins(path: Path) -> Pins:
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-        return Pins(str(value["federation"]), tuple(bytes.fromhex(root) for root in value["roots"]))
+        roots = tuple(bytes.fromhex(root) for root in value["roots"])
+        return Pins(str(value["federation"]), roots, int(value.get("changes", 0)))
     except (OSError, ValueError, KeyError, TypeError) as error:
         what = error.strerror if isinstance(error, OSError) else 'expected {"federation": …, "roots": [hexadecimal]}'
         raise ConfigError(f"{path}: {what}. It is made when a site joins the consortium.") from None
+
+
+def write_pins(path: Path, pins: Pins) -> None:
+    """Write the roots' keys, for `read_pins`."""
+    fields = {"federation": pins.federation, "roots": [root.hex() for root in pins.roots], "changes": pins.changes}
+    write_json(path, fields)
+
+
+def root_changes(folder: Path, federation: str) -> list[RootChange]:
+    """The changes of the roots that a folder has, all signed by old and new; in their order."""
+    files = sorted((folder / "roots").glob("*.json"))
+    return [RootChange.load_verified(path.read_bytes(), federation) for path in files]
+
+
+def keep_root_change(folder: Path, change: RootChange) -> None:
+    """Keep a change that was verified."""
+    write_atomically(folder / "roots" / f"{change.number:06d}.json", change.document.encode())
+
+
+def pins_in_force(folder: Path) -> Pins:
+    """The roots whose signatures count now: those that were pinned, and every change since that is in force.
+
+    Raises:
+        ConfigError, IdentityError, WireError: naming what is missing or damaged.
+    """
+    pins = read_pins(folder / "pins.json")
+    return follow(pins, root_changes(folder, pins.federation), time.time())
 
 
 def simulated_consortium(

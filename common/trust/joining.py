@@ -4,6 +4,7 @@ Neither holds a secret. Whether the right people sent them is settled by reading
 """
 
 import base64
+import json
 import re
 import time
 from dataclasses import dataclass, field
@@ -15,8 +16,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from common.errors import ConfigError, IdentityError, WireError
-from common.trust.documents import fingerprint, read_document, sign_document
+from common.trust.documents import SignedDocument, fingerprint, read_document, sign_document
 from common.trust.keys import KEY_BYTES, digest, public_of
+from common.trust.rekey import read_rekey, rekey_paper
 from common.trust.roster import Pins, Roster, load_verified_roster
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -50,6 +52,8 @@ class JoinRequest:
     made_s: float
     file: bytes = field(repr=False)
     """As it was sent, signed."""
+    rekey: bytes = field(repr=False, default=b"")
+    """The word of the site's old key for this one (`common.trust.rekey`); empty: there is none, or it is lost."""
 
     @property
     def fingerprint(self) -> str:
@@ -57,8 +61,14 @@ class JoinRequest:
         return fingerprint(self.identity, self.node.encode())
 
     @classmethod
-    def write(cls, site: str, contact: str, identity: Ed25519PrivateKey, node: ec.EllipticCurvePrivateKey) -> Self:
+    def write(
+        cls, site: str, contact: str, identity: Ed25519PrivateKey, node: ec.EllipticCurvePrivateKey,
+        old: Ed25519PrivateKey | None = None,
+    ) -> Self:  # fmt: skip
         """A new one, signed by both keys, which shows that the site has both.
+
+        Args:
+            old: the identity before, if it moves to a new one and still has it.
 
         Raises:
             ConfigError: for a contact that does not fit on a line.
@@ -68,6 +78,8 @@ class JoinRequest:
         public_identity, public = public_of(identity), _openssh(node.public_key())
         proof = node.sign(_proof(site, public_identity), ec.ECDSA(hashes.SHA384()))
         content: dict[str, Any] = {"site": site, "contact": contact, "identity": public_identity.hex(), "node": public}
+        if old:
+            content["rekey"] = rekey_paper(site, old, public_identity).to_json()
         document = sign_document("request", content | {"node_proof": proof.hex(), "made_s": time.time()}, [identity])
         return cls.read(document.encode())
 
@@ -95,6 +107,7 @@ class JoinRequest:
             # One spelling: what people compare by telephone, and what must not be on the roster twice.
             if _openssh(key) != node or len(contact) > MOST_CONTACT or not contact.isprintable():
                 raise ValueError
+            rekey = json.dumps(content["rekey"]).encode() if "rekey" in content else b""
         except (KeyError, TypeError, ValueError, AttributeError, UnsupportedAlgorithm):
             raise WireError("a request without name, identity or node key. Write it again: client init.") from None
         document.verify([identity], f"site {site}")
@@ -102,7 +115,9 @@ class JoinRequest:
             key.verify(proof, _proof(site, identity), ec.ECDSA(hashes.SHA384()))
         except InvalidSignature:
             raise IdentityError("bad-signature", f"request of {site}: its node key has not signed it.") from None
-        return cls(checked_name(site, "site"), contact, identity, node, made_s, file)
+        if rekey and read_rekey(rekey)[::2] != (site, identity):
+            raise IdentityError("swapped-key", f"request of {site}: its old key speaks for another key or site.")
+        return cls(checked_name(site, "site"), contact, identity, node, made_s, file, rekey)
 
 
 @dataclass(frozen=True)
@@ -125,16 +140,21 @@ class Welcome:
         """Of the consortium, to be compared by telephone."""
         return consortium_fingerprint(self.pins)
 
-    @classmethod
-    def write(
-        cls, site: str, identity: bytes, address: str, authority: str, pins: Pins, roster: bytes,
-        roots: list[Ed25519PrivateKey],
-    ) -> bytes:  # fmt: skip
-        """The signed file of a welcome."""
+    @staticmethod
+    def draw_up(
+        site: str, identity: bytes, address: str, authority: str, pins: Pins, roster: Roster
+    ) -> SignedDocument:  # fmt: skip
+        """What the roots sign for a site that joins; nobody has yet."""
         content: dict[str, Any] = {"site": site, "identity": identity.hex(), "address": address, "authority": authority}
         content |= {"consortium": pins.federation, "roots": [root.hex() for root in pins.roots]}
-        content["roster"] = base64.b64encode(roster).decode()
-        return sign_document("welcome", content, roots).encode()
+        content["changes"] = pins.changes
+        return sign_document("welcome", content | {"roster": roster.digest.hex()}, ())
+
+    @staticmethod
+    def file(welcome: bytes, roster: bytes) -> bytes:
+        """The file that is sent to the site: the signed welcome, and beside it the signed roster that it names."""
+        fields = json.loads(welcome) | {"roster": base64.b64encode(roster).decode()}
+        return (json.dumps(fields, indent=1) + "\n").encode()
 
     @classmethod
     def read(cls, file: bytes) -> Self:
@@ -149,8 +169,9 @@ class Welcome:
         document = read_document(file, "welcome")
         content = document.content
         try:
-            pins = Pins(str(content["consortium"]), tuple(bytes.fromhex(root) for root in content["roots"]))
-            roster = base64.b64decode(content["roster"], validate=True)
+            roots = tuple(bytes.fromhex(root) for root in content["roots"])
+            pins = Pins(str(content["consortium"]), roots, int(content["changes"]))
+            roster, roster_digest = base64.b64decode(json.loads(file)["roster"], validate=True), str(content["roster"])
             site, identity = str(content["site"]), bytes.fromhex(content["identity"])
             address, authority = str(content["address"]), str(content["authority"])
             if not re.fullmatch(ADDRESS, address):
@@ -159,6 +180,8 @@ class Welcome:
             raise WireError("a welcome of another release. Ask the coordinator for it again.") from None
         document.verify(pins.roots, "the consortium's root")
         members = load_verified_roster(roster, pins)
+        if members.digest.hex() != roster_digest:
+            raise IdentityError("bad-signature", f"a welcome for {site}, and another roster beside it than it names.")
         if members.active.get(checked_name(site, "site")) != identity:
             raise IdentityError("swapped-key", f"a welcome for {site}, and its roster has not {site} under that key.")
         checked_name(pins.federation, "consortium")

@@ -22,6 +22,7 @@ Random = Callable[[int], bytes]
 
 KEY_BYTES, SIGNATURE_BYTES, DIGEST_BYTES, TAG_BYTES = 32, 64, 32, 16
 PREFIX = "consilium/secagg/1/"
+"""Of what is signed or sealed outside secure aggregation, which has a number of its own (`common.secagg.protocol`)."""
 
 # A point of low order times any private key is one of eight points: whoever publishes it makes every secret that is
 # shared with it known to all, and masks that follow from it no masks. RFC 7748 leaves the check to the protocol.
@@ -33,10 +34,10 @@ _P = 2**255 - 19
 _LOW_ORDER = {0, 1, _P - 1, *_ORDER_8}  # RFC 7748, section 6.1; D. J. Bernstein's list
 
 
-def digest(label: str, *fields: bytes) -> bytes:
+def digest(label: str, *fields: bytes, prefix: str = PREFIX) -> bytes:
     """SHA-256 over a label and fields, every one after its length: no two lists of fields give the same input."""
     state = hashlib.sha256()
-    for field in ((PREFIX + label).encode(), *fields):
+    for field in ((prefix + label).encode(), *fields):
         state.update(len(field).to_bytes(8, "little"))
         state.update(field)  # apart: it may be a whole model
     return state.digest()
@@ -98,9 +99,9 @@ def refuse_low_order(public: bytes, *, who: str) -> None:
         raise _low_order(who)
 
 
-def derive(secret: bytes, salt: bytes, info: bytes) -> bytes:
+def derive(secret: bytes, salt: bytes, info: bytes, *, prefix: str = PREFIX) -> bytes:
     """32 bytes by HKDF-SHA256."""
-    return HKDF(SHA256(), 32, salt, PREFIX.encode() + info).derive(secret)
+    return HKDF(SHA256(), 32, salt, prefix.encode() + info).derive(secret)
 
 
 def seal_once(key: bytes, content: bytes, context: bytes) -> bytes:

@@ -4,10 +4,10 @@ A site pins the consortium's root keys when it enrols, and from then on trusts n
 roots must have signed. Versions only rise; what has expired is refused; of one version there is one roster.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -16,6 +16,7 @@ from common.trust.codec import MAGIC, ByteReader, ByteWriter
 from common.trust.keys import KEY_BYTES, SIGNATURE_BYTES, digest, public_of, sign, verify
 
 MIN_COHORT, MAX_SITES, MAX_ROOTS, MAX_PURPOSES = 3, 200, 8, 32
+T = TypeVar("T")
 _STATUSES: tuple[Literal["active", "suspended"], ...] = ("active", "suspended")
 
 
@@ -50,6 +51,26 @@ class Pins:
     federation: str
     roots: tuple[bytes, ...]
     """Ed25519 public keys of the consortium; every one of them signs every roster."""
+    changes: int = 0
+    """How many changes of the roots led to these (`common.trust.root_change`)."""
+    earlier: tuple[tuple[bytes, ...], ...] = ()
+    """The roots before them, the latest first: what they signed is believed where it was kept, and never anew."""
+
+    def load_kept(self, load: Callable[[bytes, "Pins"], T], file: bytes) -> T:
+        """What this machine kept from a time when other roots were in force, or these.
+
+        Args:
+            load: reads and verifies a file under some pins.
+
+        Raises:
+            ConsiliumError: as `load` under the roots in force, if none of all these have signed it.
+        """
+        for roots in self.earlier:
+            try:
+                return load(file, Pins(self.federation, roots))
+            except IdentityError:
+                continue
+        return load(file, self)
 
 
 @dataclass(frozen=True)
@@ -88,10 +109,15 @@ class Roster:
 
     def sign(self, roots: Sequence[Ed25519PrivateKey]) -> bytes:
         """The roster's file, signed by these roots."""
-        w = ByteWriter().blob(self.content).u16(len(roots))
-        for root in roots:
-            w.raw(public_of(root)).raw(sign(root, self.digest))
-        return w.bytes()
+        return roster_file(self.content, {public_of(root): sign(root, self.digest) for root in roots})
+
+
+def roster_file(content: bytes, signatures: Mapping[bytes, bytes]) -> bytes:
+    """The file of a roster: the bytes that the roots sign, and the signatures that it has."""
+    w = ByteWriter().blob(content).u16(len(signatures))
+    for root, signature in signatures.items():
+        w.raw(root).raw(signature)
+    return w.bytes()
 
 
 def load_verified_roster(file: bytes, pins: Pins) -> Roster:
@@ -106,10 +132,10 @@ def load_verified_roster(file: bytes, pins: Pins) -> Roster:
     content = reader.blob(2**20)
     signatures = {
         reader.raw(KEY_BYTES): reader.raw(SIGNATURE_BYTES)
-        for _ in range(reader.count(MAX_ROOTS, KEY_BYTES + SIGNATURE_BYTES))
+        for _ in range(reader.count(2 * MAX_ROOTS, KEY_BYTES + SIGNATURE_BYTES))  # while roots change: old and new
     }
     reader.end()
-    roster = _parse(content)
+    roster = parse_roster(content)
     if not pins.roots:
         raise IdentityError("no-root", "no root key is pinned: enrol with the consortium's root keys first.")
     for root in pins.roots:
@@ -153,7 +179,12 @@ def refuse_expired(roster: Roster, now_s: float) -> None:
         )
 
 
-def _parse(content: bytes) -> Roster:
+def parse_roster(content: bytes) -> Roster:
+    """The roster in bytes that nobody may have signed.
+
+    Raises:
+        WireError, PolicyError: if it is not well formed.
+    """
     r = ByteReader(content, "roster")
     if r.raw(len(MAGIC)) != MAGIC or r.u8() != 0:
         raise r.fault("does not begin as one of this version")

@@ -1,18 +1,21 @@
 """The command `catalogue` of `python -m server`."""
 
 import argparse
+import base64
 from pathlib import Path
 
 from common.catalogue import ModelOffer, Offer, command_parts, listing_view
 from common.catalogue.offer_from_file import of_file
-from common.catalogue.offers import withdrawal
+from common.catalogue.offers import WithdrawnOffer, withdrawal
 from common.cli import terminal
 from common.cli.command import Command
 from common.errors import CatalogueError, ConfigError
 from common.storage import tensorfile
+from common.trust.cosigning import RootPaper, SigningRequest
 from server.catalogue.catalogue import Catalogue
 from server.consortium.arguments import add_root
 from server.consortium.home import Home
+from server.consortium.signing import Finish, Rest, request_of, sign
 
 CATALOGUE = """What partners offer each other: data sets, described and counted (no image leaves), models, and plans.
 
@@ -64,14 +67,32 @@ def _offer(catalogue: Catalogue, options: argparse.Namespace) -> int:
     home, path = catalogue.home, Path(command_parts.what(options))
     if not path.is_file():
         raise ConfigError(f"{path}: no such file; expected a package (.consilium) or a configuration of a plan.")
-    roots = home.root_keys(options.root)
     content, package = of_file(
         path, command_parts.descriptions(options), home.pins.federation, "", catalogue.next_versions("")
     )
     command_parts.confirm_offer(options, content)
-    catalogue.take("", Offer.make(content, roots).document.encode(), package)
-    print(f"\nOffered as {content.address}, version {content.version}.")
+    return _signed(catalogue, options, Offer.make(content, ()), package)
+
+
+def _signed(catalogue: Catalogue, options: argparse.Namespace, offer: Offer, package: bytes = b"") -> int:
+    """Have an entry signed, and put it into the catalogue; where a root is missing, say who."""
+    home, content = catalogue.home, offer.content
+    name = f"offer-{content.name}"[:56] + f"-{content.version}"
+    request = request_of(home, "offer", name, [RootPaper.of(offer.document)])
+    rest = {"package": base64.b64encode(package).decode()}
+    print(sign(home, request, rest, home.root_keys(*options.root), _finish_offer).words)
     return 0
+
+
+def _finish_offer(home: Home, request: SigningRequest, rest: Rest) -> str:
+    (paper,) = request.papers
+    content = Catalogue(home).take("", paper.file, base64.b64decode(rest["package"])).content
+    if isinstance(content.offer, WithdrawnOffer):
+        return f"Withdrawn: {content.name}. Who has read it knows it all the same."
+    return f"\nOffered as {content.address}, version {content.version}."
+
+
+FINISH: dict[str, Finish] = {"offer": _finish_offer}
 
 
 def _withdraw(catalogue: Catalogue, options: argparse.Namespace) -> int:
@@ -82,10 +103,7 @@ def _withdraw(catalogue: Catalogue, options: argparse.Namespace) -> int:
             f"{name}: the consortium itself offers no such thing; it offers {', '.join(own_offers) or 'nothing'}. What "
             "a site offers it withdraws itself."
         )
-    roots = catalogue.home.root_keys(options.root)
-    catalogue.take("", Offer.make(withdrawal(own_offers[name]), roots).document.encode())
-    print(f"Withdrawn: {name}. Who has read it knows it all the same.")
-    return 0
+    return _signed(catalogue, options, Offer.make(withdrawal(own_offers[name]), ()))
 
 
 def _export(catalogue: Catalogue, options: argparse.Namespace) -> int:

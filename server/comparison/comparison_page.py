@@ -150,7 +150,7 @@ def _settings(names: Sequence[str], results: Sequence[Result]) -> list[Element]:
 
 def _cost(names: Sequence[str], results: Sequence[Result]) -> list[Element]:
     rows: list[list[Child]] = [
-        [name, count(len(r["sites"])), count(cost["rounds"]), count(cost["void"]), seconds(cost["seconds"]),
+        [name, count(len(sentences.trainers(r))), count(cost["rounds"]), count(cost["void"]), seconds(cost["seconds"]),
          size(cost["bytes_up"]), size(cost["bytes_down"])]
         for name, r in zip(names, results, strict=True) for cost in [r["cost"]]
     ]  # fmt: skip

@@ -12,9 +12,12 @@ def add_home(parser: argparse.ArgumentParser) -> None:
 
 
 def add_root(parser: argparse.ArgumentParser) -> None:
-    """Add --home, and --root, the key that signs rosters and plans."""
+    """Add --home, and --root, the keys that sign rosters and plans."""
     add_home(parser)
-    parser.add_argument("--root", type=Path, metavar="FILE", help="the root key, where it is not in the folder")
+    parser.add_argument(
+        "--root", type=Path, action="append", default=[], metavar="FILE",
+        help="a root key at hand, where it is not in the folder; repeat",
+    )  # fmt: skip
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:

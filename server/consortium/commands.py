@@ -1,14 +1,13 @@
 """The commands about who belongs to the consortium: init, fingerprint, admit, revoke, renew."""
 
 import argparse
-import time
 from pathlib import Path
 
-from common.cli import terminal
 from common.cli.command import Command, confirm_fingerprint
 from common.errors import ConfigError, IdentityError
+from common.trust.enrolment import PURPOSE
 from common.trust.joining import JoinRequest, consortium_fingerprint
-from server.consortium import membership
+from server.consortium import membership, root_key
 from server.consortium.arguments import add_home, add_root
 from server.consortium.home import ConsortiumSettings, Home
 
@@ -16,10 +15,15 @@ INIT = """Make a consortium: the root key that signs rosters and plans, a TLS au
 roster version 1.
 
   python -m server init chest-consortium --address train.hospital.example:8443
+  python -m server init chest-consortium --address train.hospital.example:8443 --roots ana.pub,ben.pub
 
---address is what hospitals connect to. Keep root.key safe: whoever has it can admit sites. It is needed by
-admit, revoke, renew and run, not by the running processes: it may lie on a medium that is put away (--root
-FILE)."""
+--address is what hospitals connect to. One root key is made here, under a passphrase that is asked for twice (or is
+in the file that CONSILIUM_ROOT_PASSPHRASE_FILE names); --no-passphrase leaves it in the clear, for rehearsals.
+Whoever has it can admit sites. It is needed by admit, revoke, renew and run, not by the running processes: it may lie
+on a medium that is put away (--root FILE).
+
+With --roots no key is made here: people made theirs with `python -m server root new`, each on a machine of their own,
+and brought the .pub files. Nothing counts then that not all of them have signed."""
 
 ADMIT = """Put a hospital on the roster, and write the welcome file to send back to it. No secret is in either file.
 
@@ -48,6 +52,10 @@ def _init_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, metavar="N", help="the gateway's port here, where it is another (NAT)")
     parser.add_argument("--purpose", action="append", default=[], metavar="P", help="what plans may be for (training)")
     parser.add_argument("--days", type=int, default=365, metavar="N", help="how long the roster is valid (365)")
+    parser.add_argument(
+        "--roots", default="", metavar="PUB,PUB", help="public halves of roots that were made elsewhere"
+    )
+    parser.add_argument("--no-passphrase", action="store_true", help="the root key that is made here lies in the clear")
     add_home(parser)
 
 
@@ -57,12 +65,24 @@ def _init(options: argparse.Namespace) -> int:
         raise ConfigError(f"--address {options.address}: expected HOST:PORT, for example train.hospital.example:8443.")
     content = {"consortium": options.name, "address": options.address, "port": options.port or int(port)}
     settings = ConsortiumSettings.parse(content)
-    membership.begin(home, settings, tuple(options.purpose) or ("training",), options.days)
+    purposes = tuple(options.purpose) or (PURPOSE,)
+    membership.refuse_unusable(home, settings, purposes, options.days)  # before anybody types a passphrase
+    roots = [root_key.read_public(Path(name)) for name in filter(None, options.roots.split(","))]
+    own = home.folder / "root.key"
+    passphrase = None if roots or options.no_passphrase else root_key.new_passphrase(own)
+    outcome = membership.begin(home, settings, purposes, options.days, passphrase=passphrase, roots=roots)
     print(f"Consortium {options.name} made in {home.folder}. Its fingerprint, for the hospitals to compare:\n")
     print(f"    {consortium_fingerprint(home.pins)}\n")
-    print(f"Keep {home.folder / 'root.key'} safe and back it up. Next: hospitals run `python -m client init`, and send")
-    print("you their request; `python -m server admit REQUEST` answers it.")
+    if roots:
+        print(outcome.words)
+        return 0
+    print(f"Keep {own} safe and back it up{_IN_THE_CLEAR if passphrase is None else ', and its passphrase apart'}.")
+    print("Next: hospitals run `python -m client init`, and send you their request; `python -m server admit REQUEST`")
+    print("answers it.")
     return 0
+
+
+_IN_THE_CLEAR = ": it lies in the clear, and whoever copies it can admit sites"
 
 
 def _fingerprint_arguments(parser: argparse.ArgumentParser) -> None:
@@ -95,10 +115,9 @@ def _admit(options: argparse.Namespace) -> int:
             "fingerprint", "the fingerprint was not confirmed, so nobody was admitted. Compare it with what the "
             'hospital reads out, and answer yes, or give --fingerprint "…".',
         )  # fmt: skip
-    path = membership.admit(home, request, home.root_keys(options.root), new_keys=options.new_keys)
+    outcome = membership.admit(home, request, home.root_keys(*options.root), new_keys=options.new_keys)
     options.act.facts["roster"] = home.roster.version
-    print(f"Admitted: roster version {home.roster.version}, {len(home.roster.active)} active members.")
-    print(f"Send {path} to the hospital; it holds no secret. There: python -m client join {terminal.word(path.name)}")
+    print(outcome.words)
     return 0
 
 
@@ -110,9 +129,9 @@ def _revoke_arguments(parser: argparse.ArgumentParser) -> None:
 def _revoke(options: argparse.Namespace) -> int:
     home = Home.at(options.home)
     options.act.facts["site"] = options.site
-    roster = membership.revoke(home, options.site, home.root_keys(options.root))
-    options.act.facts["roster"] = roster.version
-    print(f"Site {options.site} suspended: roster version {roster.version}, {len(roster.active)} active members.")
+    outcome = membership.revoke(home, options.site, home.root_keys(*options.root))
+    options.act.facts["roster"] = home.roster.version
+    print(outcome.words)
     return 0
 
 
@@ -123,10 +142,9 @@ def _renew_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _renew(options: argparse.Namespace) -> int:
     home = Home.at(options.home)
-    roster = membership.renew(home, options.days, home.root_keys(options.root))
-    options.act.facts["roster"] = roster.version
-    print("The new certificate is used from the next `python -m server start` on.")
-    print(f"Roster version {roster.version}, valid until {time.strftime('%Y-%m-%d', time.gmtime(roster.expires_s))}.")
+    outcome = membership.renew(home, options.days, home.root_keys(*options.root))
+    options.act.facts["roster"] = home.roster.version
+    print(outcome.words)
     return 0
 
 

@@ -2,9 +2,12 @@
 
 consortium.yaml      name, address, ports
 root.key             signs rosters and plans; may lie elsewhere (--root), the running processes do not need it
+pending/             what waits for the signatures of other roots (server/consortium/signing.py)
 tls/                 the consortium's own TLS authority and the gateway's certificate
+roots/               changes of who signs, each signed by all old and all new roots
 pins.json, roster    who signs, and the signed list of members; rosters/ has every version
 sites/NAME.json      what each site was admitted with
+rekeys/              the word of members' old keys for their new ones
 runs/NAME/           plan.json, state.json, decisions/, checkpoint, model, result, events, log
 audit/               what was done here, and the key that signs for it; voucher: the roots' word for that key
 live/                what the running processes keep: SuperLink's database, sockets, logs
@@ -22,9 +25,12 @@ from common import config as configuration
 from common.audit.log import Log
 from common.config import Frozen
 from common.errors import ConfigError
-from common.trust.enrolment import Consortium, read_pins
+from common.trust.enrolment import Consortium, pins_in_force, root_changes
 from common.trust.joining import ADDRESS, JoinRequest
+from common.trust.keys import public_of
+from common.trust.root_change import RootChange, next_change
 from common.trust.roster import Pins, Roster, load_verified_roster
+from server.consortium import root_key
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -91,18 +97,31 @@ class Home:
     @property
     def pins(self) -> Pins:
         """The roots' public keys."""
-        return read_pins(self.folder / "pins.json")
+        return pins_in_force(self.folder)
+
+    @property
+    def root_changes(self) -> list[RootChange]:
+        """All changes of the roots, in their order."""
+        return root_changes(self.folder, self.pins.federation)
 
     @property
     def consortium(self) -> Consortium:
-        """The roster as signed, with the pins."""
+        """The roster as signed, with the pins.
+
+        Raises:
+            ConfigError: there is none yet, or it is damaged.
+        """
+        if not (self.folder / "roster").exists() and (self.folder / "pending").is_dir():
+            raise ConfigError(
+                f"{self.folder}: the first roster waits for the roots' signatures: python -m server pending"
+            )
         return Consortium.read(self.folder)
 
     @property
     def roster(self) -> Roster:
         """The current roster."""
         consortium = self.consortium
-        return load_verified_roster(consortium.roster, consortium.pins)
+        return consortium.pins.load_kept(load_verified_roster, consortium.roster)
 
     @property
     def authority(self) -> Path:
@@ -124,21 +143,36 @@ class Home:
         """Where the running processes keep what they have."""
         return self.folder / "live"
 
-    def root_keys(self, elsewhere: Path | None = None) -> list[Ed25519PrivateKey]:
-        """The consortium's signing key.
+    @property
+    def signers(self) -> tuple[bytes, ...]:
+        """Public keys of all who have to sign; until a change of the roots is in force, the old and the new."""
+        change = next_change(pins := self.pins, self.root_changes)
+        return change.signers if change else pins.roots
+
+    def root_keys(self, *elsewhere: Path) -> list[Ed25519PrivateKey]:
+        """The root keys at hand: those named, else the one in the folder; none, if the consortium has several.
 
         Raises:
-            ConfigError: if it is not there, or not the one that is pinned.
+            ConfigError: a file is not there, or not of a root of this consortium, or one is named twice.
+            IdentityError: a wrong passphrase.
         """
-        path = elsewhere or self.folder / "root.key"
-        try:
-            key = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError) as error:
-            what = error.strerror if isinstance(error, OSError) else "64 hexadecimal digits were expected"
-            raise ConfigError(f"{path}: {what}. It signs rosters and plans; name its file with --root.") from None
-        if key.public_key().public_bytes_raw() not in self.pins.roots:
-            raise ConfigError(f"{path}: is not this consortium's root key. Name the right file with --root.")
-        return [key]
+        own = self.folder / "root.key"
+        paths = elsewhere or ((own,) if own.exists() or len(self.signers) == 1 else ())
+        keys = [root_key.load(path) for path in paths]
+        for path, key in zip(paths, keys, strict=True):
+            if public_of(key) not in self.signers:
+                raise ConfigError(f"{path}: is not this consortium's root key. Name the right file with --root.")
+        if len(set(map(public_of, keys))) < len(keys):
+            raise ConfigError("--root: the same root key twice. Name each once.")
+        return keys
+
+    def welcome(self, site: str) -> Path:
+        """What is sent to a site that was admitted."""
+        return self.folder / "welcomes" / f"{site}.welcome"
+
+    def rekeys(self) -> list[bytes]:
+        """What old keys of members said of their new ones."""
+        return [path.read_bytes() for path in sorted((self.folder / "rekeys").glob("*.json"))]
 
     def requests(self) -> dict[str, JoinRequest]:
         """What every site was admitted with, by name; suspended ones too."""

@@ -3,21 +3,29 @@
 from collections.abc import Sequence
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-from common.audit.heads import sign_log_key
+from common.audit.heads import log_key_paper
 from common.audit.log_files import RESTORE
 from common.audit.merkle_tree import Tree, leaf_hash
 from common.errors import AuditError
 from common.storage.files import replace
+from common.trust.cosigning import RootPaper, SigningRequest
 from server.consortium.home import Home
 
 
-def ensure_voucher(home: Home, roots: Sequence[Ed25519PrivateKey]) -> None:
-    """Let the roots vouch for the key of this coordinator's log, if they have not yet; the log is begun for it."""
-    path, key = home.voucher, home.log.begin()
-    if not path.exists():
-        replace(path, sign_log_key(key, home.pins.federation, roots))
+def vouchers(home: Home, *, anew: bool = False) -> list[RootPaper]:
+    """The paper in which the roots vouch for the key of this coordinator's log, begun for it; none if they have.
+
+    Args:
+        anew: whether they have or not, for other roots will.
+    """
+    key = home.log.begin()
+    return [] if home.voucher.exists() and not anew else [RootPaper.of(log_key_paper(key, home.pins.federation))]
+
+
+def keep_voucher(home: Home, request: SigningRequest) -> None:
+    """Put the signed voucher in its place, if the request has one."""
+    if paper := request.paper("audit-key"):
+        replace(home.voucher, paper.file)
 
 
 class LogProofs:

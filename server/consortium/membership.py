@@ -3,13 +3,13 @@
 A roster only ever rises in version, and every site keeps the newest that it has seen.
 
 Nothing is sent from here: the gateway reads `roster` again and hands it to every site (docs/round.md, stop 2).
-`roots` are the private root keys that sign; they may lie on a medium that is put away between two changes.
+`roots` are the private root keys at hand. Where the consortium has more, what is drawn up waits for their signatures
+(`server.consortium.signing`), and `server.consortium.publishing` says how it goes on then.
 """
 
 import time
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -17,53 +17,89 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from common.config import Federation
 from common.errors import ConfigError, PolicyError
 from common.storage import tensorfile
-from common.storage.files import write_json, write_secret
-from common.storage.run_folder import lock_folder
-from common.trust.enrolment import PURPOSE
+from common.storage.files import write_secret
+from common.trust.cosigning import RootPaper
+from common.trust.documents import SignedDocument
+from common.trust.enrolment import PURPOSE, write_pins
 from common.trust.joining import JoinRequest, Welcome, checked_name
 from common.trust.keys import public_of
-from common.trust.roster import MAX_PURPOSES, MAX_SITES, MIN_COHORT, ConsortiumPolicy, Member, Roster
-from server.consortium import tls
+from common.trust.root_change import RootChange, next_change
+from common.trust.roster import (
+    MAX_PURPOSES,
+    MAX_ROOTS,
+    MAX_SITES,
+    MIN_COHORT,
+    ConsortiumPolicy,
+    Member,
+    Pins,
+    Roster,
+)
+from server.consortium import root_key, tls
 from server.consortium.home import ConsortiumSettings, Home
-from server.consortium.log_proofs import ensure_voucher
+from server.consortium.log_proofs import vouchers
+from server.consortium.publishing import FINISH, alone
+from server.consortium.signing import Outcome, highest_version, request_of, sign
 
+Roots = Sequence[Ed25519PrivateKey]
 DAY_S = 86_400
 CERTIFICATE_DAYS = 3 * 365
 MOST_DAYS = 3650
 
 
-def begin(home: Home, settings: ConsortiumSettings, purposes: tuple[str, ...] = (PURPOSE,), days: int = 365) -> Roster:
-    """Make a consortium without members: root key, TLS authority and certificate, policy, roster version 1.
+def begin(
+    home: Home,
+    settings: ConsortiumSettings,
+    purposes: tuple[str, ...] = (PURPOSE,),
+    days: int = 365,
+    *,
+    passphrase: str | None = None,
+    roots: Sequence[bytes] = (),
+) -> Outcome:
+    """Make a consortium without members: roots, TLS authority and certificate, policy, roster version 1.
+
+    Args:
+        passphrase: of the one root key that is made here; None: it lies in the clear.
+        roots: public keys of roots that were made elsewhere; empty: one is made here.
 
     Raises:
-        ConfigError: where there is one already, or for a name or address that cannot be used.
+        ConfigError: where there is one already, or for a name, an address or roots that cannot be used.
     """
-    checked_name(settings.consortium, "name")
-    expires_s = _until(days)
-    if len(purposes) > MAX_PURPOSES or any(not purpose.isprintable() or len(purpose) > 200 for purpose in purposes):
-        raise ConfigError(f"--purpose: expected up to {MAX_PURPOSES}, each a line of up to 200 characters.")
-    if (home.folder / "consortium.yaml").exists():
-        raise ConfigError(f"{home.folder}: there is a consortium here already. Give another folder with --home.")
+    refuse_unusable(home, settings, purposes, days)
+    if len(set(roots)) < len(roots) or len(roots) > MAX_ROOTS:
+        raise ConfigError(f"--roots: {len(roots)} keys, expected up to {MAX_ROOTS} that differ.")
     ca, ca_key = tls.make_authority(settings.consortium)
     certificate, key = tls.issue((ca, ca_key), [_host(settings)], CERTIFICATE_DAYS)
-    root = Ed25519PrivateKey.generate()
-    write_secret(home.folder / "root.key", root.private_bytes_raw().hex().encode())
+    own = [] if roots else [root_key.make(home.folder / "root.key", passphrase)]
     write_secret(home.folder / "tls" / "ca.key", ca_key)
     write_secret(home.folder / "tls" / "server.key", key)
     tensorfile.write_atomically(home.authority, ca)
     tensorfile.write_atomically(home.folder / "tls" / "server.crt", certificate)
-    write_json(home.folder / "pins.json", {"federation": settings.consortium, "roots": [public_of(root).hex()]})
+    write_pins(home.folder / "pins.json", Pins(settings.consortium, tuple(roots) or tuple(map(public_of, own))))
     plan = Federation()
     policy = ConsortiumPolicy(MIN_COHORT, plan.clip, plan.weight_bound, tuple(sorted(set(purposes))))
-    first = Roster(settings.consortium, 1, expires_s, policy, ())
-    _publish(home, first, [root])
+    first = Roster(settings.consortium, 1, _until(days), policy, ())
+    outcome = _sign(home, "init", "first-roster", first, own)
     # Last: the folder is a consortium when this file is there.
     text = yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)
     tensorfile.write_atomically(home.folder / "consortium.yaml", text.encode())
-    return first
+    return outcome
 
 
-def admit(home: Home, request: JoinRequest, roots: list[Ed25519PrivateKey], *, new_keys: bool = False) -> Path:
+def refuse_unusable(home: Home, settings: ConsortiumSettings, purposes: tuple[str, ...], days: int) -> None:
+    """Refuse a folder that has a consortium, and what one cannot be made with.
+
+    Raises:
+        ConfigError: saying which.
+    """
+    checked_name(settings.consortium, "name")
+    _until(days)
+    if len(purposes) > MAX_PURPOSES or any(not purpose.isprintable() or len(purpose) > 200 for purpose in purposes):
+        raise ConfigError(f"--purpose: expected up to {MAX_PURPOSES}, each a line of up to 200 characters.")
+    if (home.folder / "consortium.yaml").exists():
+        raise ConfigError(f"{home.folder}: there is a consortium here already. Give another folder with --home.")
+
+
+def admit(home: Home, request: JoinRequest, roots: Roots, *, new_keys: bool = False) -> Outcome:
     """Put a site on the roster, and write its welcome.
 
     Args:
@@ -74,17 +110,16 @@ def admit(home: Home, request: JoinRequest, roots: list[Ed25519PrivateKey], *, n
         PolicyError: a key that another member has.
         RunError: somebody else is changing the roster.
     """
-    with _alone(home):
-        _put_on_roster(home, request, roots, new_keys)
-    signed_roster, ca = home.consortium.roster, home.authority.read_text(encoding="utf-8")
-    address = home.settings.address
-    welcome = Welcome.write(request.site, request.identity, address, ca, home.pins, signed_roster, roots)
-    path = home.folder / "welcomes" / f"{request.site}.welcome"
-    tensorfile.write_atomically(path, welcome)
-    return path
+    with alone(home):
+        roster, ca = _with_site(home, request, new_keys), home.authority.read_text(encoding="utf-8")
+        drawn = Welcome.draw_up(
+            request.site, request.identity, home.settings.address, ca, home.pins, roster or home.roster
+        )
+        return _sign(home, "admit", f"admit-{request.site}"[:63], roster, roots, drawn, request=request.file.decode())
 
 
-def _put_on_roster(home: Home, request: JoinRequest, roots: list[Ed25519PrivateKey], new_keys: bool) -> None:
+def _with_site(home: Home, request: JoinRequest, new_keys: bool) -> Roster | None:
+    """The next roster, with this site; None where nothing of it changes."""
     roster, requests = home.roster, home.requests()
     members = {member.site: member for member in roster.members}
     before = members.get(request.site)
@@ -107,27 +142,26 @@ def _put_on_roster(home: Home, request: JoinRequest, roots: list[Ed25519PrivateK
         raise PolicyError("duplicate-site", f"{request.site}: another member has this key. Every site makes its own.")
     if len(others) >= MAX_SITES:
         raise ConfigError(f"the consortium has {len(others)} members, {MAX_SITES} at most.")
-    if before != (member := Member(request.site, request.identity)):
-        _publish(home, _next(roster, (*others, member)), roots)
-    tensorfile.write_atomically(home.folder / "sites" / f"{request.site}.json", request.file)
+    member = Member(request.site, request.identity)
+    return _next(home, (*others, member)) if before != member else None
 
 
-def revoke(home: Home, site: str, roots: list[Ed25519PrivateKey]) -> Roster:
+def revoke(home: Home, site: str, roots: Roots) -> Outcome:
     """Suspend a site: the gateway lets it in no more, and no plan is for it.
 
     Raises:
         ConfigError: for a site that is no active member.
         RunError: somebody else is changing the roster.
     """
-    with _alone(home):
+    with alone(home):
         roster, active = home.roster, home.roster.active
         if site not in active:
             raise ConfigError(f"site {site} is no active member; expected one of {', '.join(active) or 'nobody'}.")
         members = tuple(replace(m, status="suspended") if m.site == site else m for m in roster.members)
-        return _publish(home, _next(roster, members), roots)
+        return _sign(home, "revoke", f"revoke-{site}"[:63], _next(home, members), roots)
 
 
-def renew(home: Home, days: int, roots: list[Ed25519PrivateKey]) -> Roster:
+def renew(home: Home, days: int, roots: Roots) -> Outcome:
     """The same members, valid for so many days from now; the gateway gets a new certificate.
 
     Raises:
@@ -138,11 +172,38 @@ def renew(home: Home, days: int, roots: list[Ed25519PrivateKey]) -> Roster:
     key_file = home.folder / "tls" / "server.key"
     pair = home.authority.read_bytes(), (home.folder / "tls" / "ca.key").read_bytes()
     certificate, key = tls.issue(pair, [_host(settings)], CERTIFICATE_DAYS)
-    with _alone(home):
+    with alone(home):
         key_file.unlink(missing_ok=True)
         write_secret(key_file, key)
         tensorfile.write_atomically(home.folder / "tls" / "server.crt", certificate)
-        return _publish(home, replace(_next(home.roster, home.roster.members), expires_s=expires_s), roots)
+        roster = replace(_next(home, home.roster.members), expires_s=expires_s)
+        return _sign(home, "renew", f"renew-{roster.version}", roster, roots)
+
+
+def _sign(
+    home: Home, act: str, name: str, roster: Roster | None, roots: Roots, *documents: SignedDocument, **shown: str
+) -> Outcome:
+    papers = [RootPaper.of_roster(roster)] if roster else []
+    papers += [*map(RootPaper.of, documents), *vouchers(home)]
+    return sign(home, request_of(home, act, name, papers, **shown), {}, roots, FINISH[act])
+
+
+def rotate(home: Home, new: Sequence[bytes], roots: Roots) -> Outcome:
+    """Change the roots: all old and all new sign the change, the next roster, and the voucher for the log.
+
+    Raises:
+        ConfigError: the new roots are the old ones, too many, or a change is on its way already.
+        RunError: somebody else is changing the roster.
+    """
+    if next_change(pins := home.pins, home.root_changes):
+        raise ConfigError("a change of the roots is on its way already; another can follow when it is in force.")
+    if not 0 < len(set(new)) == len(new) <= MAX_ROOTS or set(new) == set(pins.roots):
+        raise ConfigError(f"--to: expected 1 to {MAX_ROOTS} public halves, each once, and not just those of today.")
+    with alone(home):
+        change, roster = RootChange.draw_up(pins, tuple(new), time.time()), _next(home, home.roster.members)
+        papers = [RootPaper.of(change.document), RootPaper.of_roster(roster), *vouchers(home, anew=True)]
+        request = replace(request_of(home, "rotate", f"rotate-{change.number}", papers), roots=change.signers)
+        return sign(home, request, {}, roots, FINISH["rotate"])
 
 
 def _host(settings: ConsortiumSettings) -> str:
@@ -159,21 +220,6 @@ def _shares_a_key(one: JoinRequest, other: JoinRequest) -> bool:
     return one.identity == other.identity or one.node == other.node
 
 
-def _alone(home: Home) -> AbstractContextManager[None]:
-    """Of one version there is one roster, whoever else is at the same folder."""
-    return lock_folder(home.folder / "rosters", f"{home.folder}: another command is changing the roster. Try again.")
-
-
-def _next(roster: Roster, members: tuple[Member, ...]) -> Roster:
-    return Roster(
-        roster.federation, roster.version + 1, roster.expires_s, roster.policy,
-        tuple(sorted(members, key=lambda m: m.site)),
-    )  # fmt: skip
-
-
-def _publish(home: Home, roster: Roster, roots: list[Ed25519PrivateKey]) -> Roster:
-    ensure_voucher(home, roots)
-    file = roster.sign(roots)
-    tensorfile.write_atomically(home.folder / "rosters" / f"{roster.version:06d}", file)
-    tensorfile.write_atomically(home.folder / "roster", file)
-    return roster
+def _next(home: Home, members: tuple[Member, ...]) -> Roster:
+    by_name = tuple(sorted(members, key=lambda m: m.site))
+    return replace(home.roster, version=highest_version(home) + 1, members=by_name)

@@ -76,6 +76,8 @@ def _site(view: ConsortiumView, one: MemberStatus, since_s: float) -> dict[str, 
 def _last(view: ConsortiumView, site: str) -> Child:
     if not view.rounds or site not in view.cohort:
         return "–"
+    if code := view.rounds[-1].get("refused", {}).get(site):
+        return el("span", "⊘ refused ", el("a", code, href=f"/errors#{code}"), class_="lost")
     if site in view.rounds[-1]["dropped"]:
         return el("span", "□ silent", class_="lost")
     return "■ answered" if site in view.rounds[-1]["sites"] else "· not asked"

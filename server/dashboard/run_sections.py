@@ -8,7 +8,7 @@ from server.report import charts, rounds_table
 from server.report.markup import Child, el, figure
 from server.report.provenance import presence
 from server.runs.run import Run
-from server.runs.status import describe_run, describe_waiting, typical_round_s
+from server.runs.status import describe_refusals, describe_run, describe_waiting, typical_round_s
 
 
 def summary(view: ConsortiumView) -> Marks:
@@ -42,7 +42,7 @@ def _plan(run: Run) -> Element:
 def _sentence(run: Run, stage: str, best_round: int | None) -> Marks:
     """What there is to say of it beside its name and stage."""
     if stage == "running":
-        return [describe_waiting(run) or "Nobody is waited for."]
+        return [describe_refusals(run), describe_waiting(run) or "Nobody is waited for."]
     if stage == "waiting":
         return [describe_run(run)]
     best = "" if best_round is None else f"The model kept is that of round {best_round + 1}. "

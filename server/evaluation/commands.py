@@ -3,7 +3,6 @@
 import argparse
 from functools import partial
 
-from common.cli import terminal
 from common.cli.command import Command, confirm_fingerprint
 from common.config import PlanTerms
 from common.errors import ConfigError
@@ -12,10 +11,8 @@ from common.plans.plan import RunPlan
 from common.trust.enrolment import PURPOSE
 from server.consortium.arguments import add_root
 from server.consortium.home import Home
-from server.consortium.log_proofs import ensure_voucher
 from server.evaluation import model_store
-from server.runs import run_display
-from server.runs.run import Run
+from server.runs.commands import submit
 
 EVALUATE = """Have every site run models on its validation cases. Nothing is trained.
 
@@ -42,7 +39,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def draw_up(home: Home, options: argparse.Namespace) -> RunPlan:
-    """The signed plan of an evaluation, from what the command line says.
+    """The plan of an evaluation, which nobody has signed yet, from what the command line says.
 
     Raises:
         ConfigError: models that do not tell the same classes apart, or a model twice; and what a plan may not say.
@@ -72,7 +69,7 @@ def draw_up(home: Home, options: argparse.Namespace) -> RunPlan:
         training = first_training.model_validate(first_training.model_dump() | {"name": options.name})
     except ValueError as error:
         raise ConfigError(f"--name, --dataset or --days: {error}") from None
-    return RunPlan.from_terms(terms, training, models, home.roster, home.root_keys(options.root))
+    return RunPlan.from_terms(terms, training, models, home.roster, ())
 
 
 def _trusts(fingerprint: str | None, package: ModelPackage) -> bool:
@@ -86,12 +83,8 @@ def _trusts(fingerprint: str | None, package: ModelPackage) -> bool:
 def _evaluate(options: argparse.Namespace) -> int:
     home = Home.at(options.home)
     plan = draw_up(home, options)
-    ensure_voucher(home, home.root_keys(options.root))
     options.act.plan, options.act.facts["digest"] = plan.name, plan.digest
-    run = Run.begin(home, plan, options.wait_hours * 3600)
-    print(f"Run {run.name}: asking {', '.join(plan.content.cohort)} to evaluate {', '.join(options.models)}.")
-    print(f"Each decides: python -m client approve {run.name}")
-    return 0 if options.no_follow else run_display.follow(run, terminal.console())
+    return submit(home, plan, options)
 
 
 COMMANDS = {

@@ -1,34 +1,35 @@
 """An evaluation: every model of a plan on the validation cases of every site, as sums; nothing is trained.
 
 A model is a round: one question under secure aggregation, then the figures of the sites that publish theirs
-(`common.plans.declarations` says when they may). What was done is written after every model, so a process that is
+(`common.plans.approvals` says when they may). What was done is written after every model, so a process that is
 killed loses none. A model whose sum comes to nothing is asked again, a few times; then its row is empty.
 """
 
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from common import refusals
 from common.algorithms import RoundTotal
-from common.errors import ConfigError, QuorumError, SecAggError, WireError
+from common.errors import QuorumError, SecAggError, WireError
 from common.messages.answer_layout import evaluation
 from common.messages.transport import Request
 from common.metrics import performance
-from common.plans import declarations
-from common.plans.decision import Decision
+from common.plans.approvals import Approvals, refuse_lone_figures
+from common.plans.binding import ATTEMPTS
 from common.plans.evaluated_model import EvaluatedModel
 from common.plans.site_figures import ASKED, SiteFigures
+from common.refusals import RefusedError, final
 from common.storage import tensorfile
 from common.storage.files import write_json
 from common.types import Tensors, prefixed, under
 from server import report
 from server.evaluation import model_store
+from server.report import participation
 from server.results import cross_site, outcome_counts, result_json
 from server.rounds import checkpoint
 from server.rounds.exchange import QuestionExchange, log
@@ -38,8 +39,6 @@ from server.rounds.transcripts import Transcripts
 from server.runs.driver import ConnectedTransport, until_there_is_room, wait_for_quorum
 from server.runs.run import Run
 
-ATTEMPTS = 3
-"""How often a model is asked for."""
 AGAIN_S = 2.0
 
 
@@ -94,38 +93,36 @@ def evaluate(run: Run, transport: ConnectedTransport) -> Callable[[], object]:
     """
     plan, sites = run.plan, transport.sites()
     path = run.folder / "evaluation.checkpoint"
-    decisions = {site: decision for site, decision in run.decisions().items() if site in sites}
-    declarations.refuse_lone_figures(sites, publishing := declarations.publishing_sites(decisions))
-    aggregator = _aggregator(run, transport, decisions)
+    approvals = run.approvals
+    refuse_lone_figures(sites, publishing := approvals.publishing)
+    aggregator = _aggregator(run, transport, approvals)
     progress = EvaluationProgress.load(path, plan.digest)
     for number, model in enumerate(plan.content.models):
         if number < len(progress.records):
             continue
-        wait_for_quorum(run, transport, run.quorum(len(sites)))
+        wait_for_quorum(run, transport, run.quorum)
         progress = _evaluate_model(run, aggregator, progress, (number, model), publishing)
         until_there_is_room(partial(progress.save, path, plan.digest))
         until_there_is_room(partial(run.remember, progress.records))
     if not progress.sums:
+        last = progress.records[-1]
+        if too_many := _refused_for_good(run, last.refused, len(sites)):
+            raise RefusedError(too_many, len(sites))
+        refused, silent = refusals.sentence(last.refused, len(sites)), ", ".join(last.dropped)
         raise QuorumError(
-            f"no sum of any model: each was asked for {ATTEMPTS} times, and too few sites answered, or they have "
-            "answered for these models together with other sites before. See the log which; evaluate a model with the "
-            "sites that it was trained with."
+            f"no sum of any model: each was asked for {ATTEMPTS} times at most, and too few sites answered. "
+            f"{f'{refused}. ' if refused else ''}{f'Silent: {silent}.' if silent else ''}".strip()
         )
     return partial(_write_result, run, sites, publishing, progress)
 
 
-def _aggregator(run: Run, transport: ConnectedTransport, decisions: dict[str, Decision]) -> SecureSum:
-    plan = run.plan
-    if set(transport.sites()) != set(decisions):
-        raise ConfigError("the decision of a site that takes part is not there any more. Evaluate again.")
-    content = plan.content
-    layouts = partial(evaluation, content.training.federation.weight_bound, len(content.labels), looks=plan.looks)
-    digest = declarations.decisions_digest(plan, decisions)
+def _aggregator(run: Run, transport: ConnectedTransport, approvals: Approvals) -> SecureSum:
+    content = run.plan.content
+    layouts = partial(evaluation, content.training.federation.weight_bound, len(content.labels), looks=run.plan.looks)
     return SecureSum(
-        transport, run.home.consortium, layouts, digest, ATTEMPTS * len(content.models),
-        transcripts=Transcripts(run.folder / "transcripts", for_good=False, retry=until_there_is_room),
+        transport, run.home.consortium, approvals, layouts,
+        transcripts=Transcripts(run.folder / "transcripts", retry=until_there_is_room),
         current_consortium=lambda: run.home.consortium,
-        attachments={declarations.NAME: np.frombuffer(declarations.encode_decisions(decisions), np.uint8)},
     )  # fmt: skip
 
 
@@ -150,7 +147,7 @@ def _evaluate_model(
         until_there_is_room(partial(run.begin_round, number))
         total = aggregator.total(question, sites, timeout_s)
         up, down = up + total.bytes_up, down + total.bytes_down
-        if total.sums:
+        if total.sums or _refused_for_good(run, total.refused, len(sites)):
             break
     cells = dict(progress.cells)
     if total.sums:
@@ -160,10 +157,16 @@ def _evaluate_model(
         up, down = up + exchange.bytes_up, down + exchange.bytes_down
     record = RoundRecord(
         number, time.monotonic() - started_s, up, down, total.sites, total.dropouts, not total.sums,
-        validation=performance.summary_of_counts(total.sums) if total.sums else {},
+        validation=performance.summary_of_counts(total.sums) if total.sums else {}, refused=dict(total.refused),
     )  # fmt: skip
     sums = {**progress.sums, model.sha256: dict(total.sums)} if total.sums else progress.sums
     return EvaluationProgress(sums, cells, (*progress.records, record))
+
+
+def _refused_for_good(run: Run, refused: Mapping[str, str], sites: int) -> dict[str, str]:
+    """Refusals that stand however often a model is asked for, if without these sites there is no sum; else none."""
+    standing = final(refused, same_again=True)
+    return standing if len(standing) > sites - run.quorum else {}
 
 
 def _publish(
@@ -184,7 +187,8 @@ def _publish(
 
 
 def _write_result(run: Run, sites: Sequence[str], publishing: Sequence[str], progress: EvaluationProgress) -> None:
-    plan = run.plan.content
+    plan, rounds = run.plan.content, run.rounds()
+    parts = participation.of_rounds(sites, rounds, len(rounds))
     points = {m.sha256: m.threshold for m in plan.models}
     names = {m.sha256: m.name for m in plan.models}
     cells: dict[str, dict[str, Any]] = {m.name: {} for m in plan.models}
@@ -193,7 +197,8 @@ def _write_result(run: Run, sites: Sequence[str], publishing: Sequence[str], pro
     result: dict[str, Any] = {
         "format": result_json.FORMAT,
         "kind": "evaluation",
-        **run.about(sites),
+        **run.about(participation.trainers(parts)),
+        "participation": parts,
         "models": [
             {"name": m.name, "sha256": m.sha256, "kind": m.training.model.kind, "preprocess": m.recipe,
              "shape": list(m.shape), "threshold": m.threshold}
@@ -207,7 +212,7 @@ def _write_result(run: Run, sites: Sequence[str], publishing: Sequence[str], pro
             "all": {names[model]: cross_site.cell(counts, points[model]) for model, counts in progress.sums.items()},
         },
         "counts": {names[m]: outcome_counts.of_sum(counts, points[m]) for m, counts in progress.sums.items()},
-        "rounds": (rounds := run.rounds()),
+        "rounds": rounds,
         "cost": result_json.cost(rounds),
         "secure_aggregation": result_json.sums_over(len(sites)),
         "release": plan.release,

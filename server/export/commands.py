@@ -1,6 +1,7 @@
 """The command that makes a package of a finished run."""
 
 import argparse
+import base64
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,9 +10,11 @@ from common.cli.command import Command
 from common.errors import ConfigError
 from common.storage import tensorfile
 from common.storage.files import read_json
+from common.trust.cosigning import RootPaper, SigningRequest
 from server.catalogue.catalogue import Catalogue
 from server.consortium.arguments import add_root
 from server.consortium.home import Home
+from server.consortium.signing import Finish, Rest, request_of, sign
 from server.runs.run import result_folder
 
 if TYPE_CHECKING:
@@ -47,32 +50,60 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from common.package import SUFFIX, load_verified_package
     from server.export.model_card import CardTerms
-    from server.export.package import SigningPublisher, export, publisher_key
+    from server.export.package import SigningPublisher, draw_up, export, publisher_key
+    from server.report.sentences import trainers
 
-    folder, catalogue_countries = result_folder(options.home, options.run), dict[str, str]()
+    folder = result_folder(options.home, options.run)
+    own_countries = dict(_country(argument) for argument in options.country)
     if options.key:
         if (folder / "plan.json").exists():
             raise ConfigError("--key: is for simulated runs; the roots of the consortium sign a real one.")
         publisher = SigningPublisher(options.publisher, [publisher_key(options.key)])
-    else:
-        home = Home.at(options.home)
-        publisher = SigningPublisher(home.pins.federation, home.root_keys(options.root), home)
-        catalogue_countries = Catalogue(home).countries((read_json(folder / "result.json") or {"sites": ()})["sites"])
-    countries = catalogue_countries | dict(_country(argument) for argument in options.country)
-    file = export(folder, publisher, CardTerms(options.intended, options.licence, countries), onnx=options.onnx)
-    package = load_verified_package(file, "the package")
-    out = options.out or Path(package.content.name + SUFFIX)
-    options.act.facts["package"] = package.digest
-    tensorfile.write_atomically(out, file)
-    if options.onnx:
-        print(_onnx_comparison(package))
-    print(f"Written to {out}: {len(file):,} bytes, signed by '{package.content.publisher.name}'. Its card is card.html")
-    print("in it. Whoever is no member of the consortium compares this fingerprint with you once:\n")
-    print(f"    {package.fingerprint}\n")
-    print(f"Then: python -m client predict {terminal.word(out)} IMAGE…    Research software, not a medical device.")
+        terms = CardTerms(options.intended, options.licence, own_countries)
+        print(_written(export(folder, publisher, terms, onnx=options.onnx), options.out))
+        return 0
+    home = Home.at(options.home)
+    result = read_json(folder / "result.json")
+    catalogue_countries = Catalogue(home).countries(trainers(result) if result else ())
+    publisher = SigningPublisher(home.pins.federation, (), home)
+    terms = CardTerms(options.intended, options.licence, catalogue_countries | own_countries)
+    document, members = draw_up(folder, publisher, terms, onnx=options.onnx)
+    request = request_of(home, "export", f"export-{folder.name}"[:63], [RootPaper.of(document)])
+    rest: Rest = {"out": str(options.out or "")}
+    rest |= {"members": {name: base64.b64encode(content).decode() for name, content in members.items()}}
+    outcome = sign(home, request, rest, home.root_keys(*options.root), _finish_export)
+    options.act.facts["package"] = document.digest.hex()
+    print(outcome.words)
     return 0
+
+
+def _finish_export(_: Home, request: SigningRequest, rest: Rest) -> str:
+    from common.package import pack_package
+
+    members = {name: base64.b64decode(content) for name, content in rest["members"].items()}
+    return _written(pack_package(request.papers[0].file, members), Path(rest["out"]) if rest["out"] else None)
+
+
+FINISH: dict[str, Finish] = {"export": _finish_export}
+
+
+def _written(file: bytes, out: Path | None) -> str:
+    """Write a package; what there is to say of it."""
+    from common.package import SUFFIX, load_verified_package
+    from common.package.package_file import GRAPH
+
+    package = load_verified_package(file, "the package")
+    out = out or Path(package.content.name + SUFFIX)
+    tensorfile.write_atomically(out, file)
+    lines = [_onnx_comparison(package)] if GRAPH in package.members else []
+    lines += [
+        f"Written to {out}: {len(file):,} bytes, signed by '{package.content.publisher.name}'. Its card is card.html",
+        "in it. Whoever is no member of the consortium compares this fingerprint with you once:\n",
+        f"    {package.fingerprint}\n",
+        f"Then: python -m client predict {terminal.word(out)} IMAGE…    Research software, not a medical device.",
+    ]
+    return "\n".join(lines)
 
 
 def _onnx_comparison(package: "ModelPackage") -> str:

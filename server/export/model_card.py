@@ -12,7 +12,7 @@ from xml.etree.ElementTree import Element
 
 from common.metrics import intervals
 from common.package import PackageContent
-from server.report import sentences
+from server.report import participation, sentences
 from server.report.markup import Child, bullet_list, contents, document, el, style, table
 from server.report.quality_section import NAMES, SHOWN
 from server.report.sentences import Result
@@ -62,7 +62,7 @@ def sections(content: PackageContent, result: Result, terms: CardTerms) -> list[
         _data(result, terms),
         _performance(result),
         _operating_point(content),
-        Section("Images unlike the training's", [_likeness(content)]),
+        Section("Images unlike the training's", [sentences.lost_likeness(result) or _likeness(content)]),
         Section("Privacy", sentences.privacy(result)),
         Section("Licence", [terms.licence]),
         _provenance(content),
@@ -122,14 +122,18 @@ def _images(content: PackageContent) -> str:
 
 def _data(result: Result, terms: CardTerms) -> Section:
     if not sentences.is_simulated(result):
-        rows = [[site, terms.countries.get(site, NOT_TOLD)] for site in result["sites"]]
+        participants = participation.of_result(result)
+        rows = [
+            [site, terms.countries.get(site, NOT_TOLD), str(participants[site]["rounds"])]
+            for site in sentences.trainers(result)
+        ]
         lines = [
             "How many cases each site or country has is not known to the coordinator: secure aggregation hides it.",
             *_sum(result),
         ]
-        return Section("Data", lines, ["site", "country"], rows)
+        return Section("Data", lines, ["site", "country", "rounds in the model"], rows)
     rows, parts = [], ("train", "validation") if _common_test(result) else ("train", "validation", "test")
-    for country, sites in _by_country(list(result["sites"]), terms.countries).items():
+    for country, sites in _by_country(sentences.trainers(result), terms.countries).items():
         numbers = [
             sum(result["sites"][site]["by_class"][part][label] for site in sites)
             for part in parts

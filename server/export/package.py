@@ -14,10 +14,11 @@ from common.config import ModelConfig, first_fault
 from common.errors import ConfigError, RunError
 from common.imaging.step_order import Steps
 from common.metrics import calibration, out_of_distribution
-from common.package import ModelPackage, PackageContent, build_package
+from common.package import ModelPackage, PackageContent, draw_up_package, pack_package
 from common.package.package_file import ARRAYS, CARD, GRAPH, PAGE, whole_pipeline
 from common.storage import tensorfile
 from common.storage.files import read_json, write_secret
+from common.trust.documents import SignedDocument, sign_document
 from common.trust.keys import public_of
 from common.types import Tensors, under
 from server.consortium.home import Home
@@ -35,6 +36,11 @@ class SigningPublisher:
     home: Home | None = None
     """The consortium's folder, where it is a consortium that signs."""
 
+    @property
+    def roots(self) -> tuple[bytes, ...]:
+        """Public keys of all who have to sign."""
+        return self.home.signers if self.home else tuple(map(public_of, self.keys))
+
 
 def publisher_key(path: Path) -> Ed25519PrivateKey:
     """The key in a file, made there if there is none.
@@ -51,7 +57,15 @@ def publisher_key(path: Path) -> Ed25519PrivateKey:
 
 
 def export(folder: Path, publisher: SigningPublisher, terms: CardTerms, *, onnx: bool = False) -> bytes:
-    """The package of the run in a folder.
+    """The package of the run in a folder, signed by a publisher who has all keys at hand: see `draw_up`."""
+    document, members = draw_up(folder, publisher, terms, onnx=onnx)
+    return pack_package(sign_document("package", document.content, publisher.keys).encode(), members)
+
+
+def draw_up(
+    folder: Path, publisher: SigningPublisher, terms: CardTerms, *, onnx: bool = False
+) -> tuple[SignedDocument, dict[str, bytes]]:
+    """What the publisher of a run's package is to sign, and the package's other members.
 
     Args:
         onnx: put the model in as an ONNX graph as well.
@@ -64,8 +78,8 @@ def export(folder: Path, publisher: SigningPublisher, terms: CardTerms, *, onnx:
     result, (arrays, header) = read_json(folder / "result.json"), _model(folder)
     if result is None:
         raise RunError(f"{folder}: no result.json. A run is exported when it has finished.")
-    if strangers := sorted(set(terms.countries) - set(result["sites"])):
-        raise ConfigError(f"--country {strangers[0]}=…: no site of this run; it has {', '.join(result['sites'])}.")
+    if strangers := sorted(set(terms.countries) - set(trainers := sentences.trainers(result))):
+        raise ConfigError(f"--country {strangers[0]}=…: trained nothing in this run; {', '.join(trainers)} did.")
     fields = _content(result, arrays, header, publisher, terms)
     try:
         content = PackageContent.model_validate(fields | {"members": {}})
@@ -81,7 +95,7 @@ def export(folder: Path, publisher: SigningPublisher, terms: CardTerms, *, onnx:
 
         members[GRAPH] = graph(content.model, content.shape, content.labels, under("weights", arrays),
                                whole_pipeline(content.preprocess, under("recipe", arrays)))  # fmt: skip
-    return build_package(fields, members, publisher.keys)
+    return draw_up_package(fields, members), members
 
 
 def difference(package: ModelPackage, images: int) -> float | None:
@@ -116,7 +130,7 @@ def _content(
     whole = whole_pipeline(TypeAdapter[Any](Steps).validate_python(config["preprocess"]), under("recipe", arrays))
     return {
         "name": result["name"],
-        "publisher": {"name": publisher.name, "roots": [public_of(key).hex() for key in publisher.keys]},
+        "publisher": {"name": publisher.name, "roots": [root.hex() for root in publisher.roots]},
         "labels": result["labels"],
         "model": TypeAdapter[Any](ModelConfig).validate_json(header["model"]).model_dump(mode="json"),
         "shape": [int(side) for side in header["shape"].split("×")],
@@ -159,7 +173,7 @@ def _provenance(result: Mapping[str, Any], publisher: SigningPublisher) -> dict[
     fields = {
         "kind": "synthetic" if synthetic else "simulation" if is_simulated else "federation",
         "run": result["name"],
-        "sites": list(result["sites"]),
+        "sites": sentences.trainers(result),
         "release": result["release"],
         "code": result["code"],
         "weights": result["seeds"][0]["weights_sha256"] if is_simulated else result["weights_sha256"],

@@ -65,6 +65,8 @@ class FolderSiteApi:
         return {
             "roster": base64.b64encode(self.home.consortium.roster).decode(),
             "plans": plans,
+            "rekeys": [paper.decode() for paper in self.home.rekeys()],
+            "roots": [change.document.encode().decode() for change in self.home.root_changes],
             "release": VERSION,
             "code": code_digest(),
             "now_s": time.time(),

@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from common.errors import IdentityError, WireError
-from common.secagg.audit import frame, read_frames
+from common.secagg.transcript import frame, read_frames
 from server.gateway.authentication import PUBLIC_KEY
 from server.gateway.request_limits import RequestRefusedError, whole_body
 from server.superlink.notify import COORDINATOR, Signal

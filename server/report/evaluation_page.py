@@ -39,7 +39,7 @@ def _limits(result: Result) -> list[Element]:
         "there the figures flatter it.",
     ]
     if empty := [m["name"] for m in result["models"] if m["name"] not in result["cross_site"]["all"]]:
-        texts.append(f"Without a sum, for too few sites answered: {', '.join(empty)}.")
+        texts.append(f"Without a sum, for too few sites answered, or they refused: {', '.join(empty)}.")
     return [el("section", el("h2", "What to doubt"), bullet_list(texts), class_="warn")]
 
 

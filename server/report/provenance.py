@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.etree.ElementTree import Element
 
-from server.report import sentences
+from common.refusals import CODES, listed
+from server.report import participation, sentences
 from server.report.markup import Child, count, el, seconds, size, table
 from server.report.sentences import Result
 
@@ -16,16 +17,19 @@ def took_part(result: Result) -> list[Element]:
     rounds = [r for r in result["rounds"] if r.get("seed") == first]
     what = "model, as in the tables above" if result.get("kind") == "evaluation" else "round"
     caption = f"Every {what}{' of the first seed' * (first is not None)}, from the left"
-    away = sorted(set(result.get("asked", ())) - set(result["sites"]))
+    parts = participation.of_result(result)
+    away = sorted(set(result.get("asked", ())) - set(parts))
+    absent = sentences.without_part(result)
     return [
-        el("h2", "Who took part"), *presence(caption, list(result["sites"]), rounds),
-        *([el("p", f"Asked, and not taking part: {', '.join(away)}.")] if away else []),
+        el("h2", "Who took part"), *presence(caption, list(parts), rounds),
+        *([el("p", absent)] if absent else []),
+        *([el("p", f"Asked, and not taking part, without an approval: {', '.join(away)}.")] if away else []),
     ]  # fmt: skip
 
 
 def presence(caption: str, sites: Sequence[str], rounds: Sequence[Mapping[str, Any]]) -> list[Element]:
     """A row a site, a sign a round; and what the signs mean."""
-    symbols = {"a": "■", "s": "□", "v": "×", "n": "·"}
+    symbols = {"a": "■", "r": "⊘", "s": "□", "v": "×", "n": "·"}
     rows: list[list[Child]] = []
     for name in sites:
         signs_of_rounds = [_presence(name, r) for r in rounds]
@@ -36,11 +40,17 @@ def presence(caption: str, sites: Sequence[str], rounds: Sequence[Mapping[str, A
         )
     element = table(caption, ["site", "answered", "round by round"], rows)
     element[0].set("class", "strips")
-    signs = ("■ answered", "□ silent", "× answered, but the round was void, for too few did", "· not asked")
-    return [el("ul", *(el("li", sign) for sign in signs), class_="legend"), element]
+    signs = ("■ answered", "⊘ refused", "□ silent", "× answered, but too few did: void", "· not asked")
+    legend = el("ul", *(el("li", sign) for sign in signs), class_="legend")
+    codes = sorted({code for r in rounds for code in r.get("refused", {}).values()})
+    meanings = [el("li", el("code", code), f" {CODES[listed(code)].happened}") for code in codes]
+    why = [el("p", "What was refused, and why:"), el("ul", *meanings)] if codes else []
+    return [legend, element, *why]
 
 
 def _presence(name: str, record: Mapping[str, Any]) -> str:
+    if name in record.get("refused", {}):
+        return "r"
     if name in record["dropped"]:
         return "s"
     if name not in record["sites"]:

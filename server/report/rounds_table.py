@@ -11,7 +11,7 @@ from server.report import charts, learning_curves
 from server.report.markup import Child, el, figure, number, table
 
 KINDS = (("auc", "validation AUC", "AUC"), ("loss", "validation loss", "Loss"))
-VOID = "void round: too few answered, the model stayed as it was"
+VOID = "void round: too few answered, or they refused; the model stayed as it was"
 
 Run = tuple[int, str, Sequence[Any]]
 """A curve's style and name, and the records of its rounds."""
@@ -49,7 +49,13 @@ def _row(record: Mapping[str, Any]) -> list[Child]:
     loss = validation.get("loss")
     return [str(record["round"] + 1) + (" (void)" if record["void"] else ""), figure(validation.get("auc")),
             "–" if loss is None else number(loss, 4), number(record["seconds"], 1),
-            ", ".join(record["dropped"]) or "–"]  # fmt: skip
+            without(record) or "–"]  # fmt: skip
+
+
+def without(record: Mapping[str, Any]) -> str:
+    """Who was asked in a round and is not in its sum: silent by name alone, refusing with the code."""
+    refused = [f"{site} ({code})" for site, code in record.get("refused", {}).items()]
+    return ", ".join([*record["dropped"], *refused])
 
 
 def download(name: str, runs: Sequence[Run]) -> Element:

@@ -51,7 +51,7 @@ def _head(result: Result) -> list[Element]:
     figures, cost = sentences.figures(result), result["cost"]
     many = "Rounds, all seeds" if len(result.get("seeds", ())) > 1 else "Rounds"
     tiles: list[tuple[str, Child]] = [(NAMES[f], with_interval(figures, f)) for f in SHOWN]
-    tiles += [("Sites", count(len(result["sites"]))), (many, count(cost["rounds"])),
+    tiles += [("Sites", count(len(sentences.trainers(result)))), (many, count(cost["rounds"])),
               ("Time in rounds", seconds(cost["seconds"])), ("Sent up", size(cost["bytes_up"]))]  # fmt: skip
     return [
         el("p", "Simulation on one machine" if is_simulated else "Federation of hospitals", class_="kind"),

@@ -4,6 +4,9 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from common import refusals
+from server.report import participation
+
 FEW = 100
 """Cases of a class below this leave figures wide open."""
 MODELS = {"cnn": "a convolutional neural network", "svm": "a support vector machine"}
@@ -42,13 +45,45 @@ def figures(result: Result) -> dict[str, Any]:
 def summary(result: Result) -> str:
     """What happened, in a sentence or two."""
     kind = model_kind(result)
-    many, labels = len(result["sites"]), ", ".join(result["labels"])
+    many, labels = len(trainers(result)), ", ".join(result["labels"])
     if is_simulated(result):
         return f"{many} sites trained {kind} together, to tell apart: {labels}. {result['origin']}."
     return (
         f"{many} sites of {result['consortium']} trained {kind} together on their own data sets "
         f"“{result['dataset']}”, to tell apart: {labels}. Purpose: {result['purpose']}. No image left a site."
     )
+
+
+def trainers(result: Result) -> list[str]:
+    """Names of the sites whose vectors are in the sums that made the model."""
+    return participation.trainers(participation.of_result(result))
+
+
+def without_part(result: Result) -> str:
+    """Who was asked and is in no sum of the model, and why; empty where all are."""
+    absences = participation.absences(participation.of_result(result))
+    return f"Asked, and in no sum of the model: {', '.join(absences)}." if absences else ""
+
+
+def lost_likeness(result: Result) -> str:
+    """That the run was to gather how its images look and could not, and why; empty where nothing was lost."""
+    if result.get("likeness") != "lost":
+        return ""
+    statistics = result.get("statistics") or {"refused": {}, "dropped": []}
+    many = len(statistics["refused"]) + len(statistics["dropped"]) + len(statistics.get("sites", ()))
+    silent = f"silent: {', '.join(statistics['dropped'])}" if statistics["dropped"] else ""
+    why = "; ".join(filter(None, (refusals.sentence(statistics["refused"], many), silent)))
+    return (
+        "How the training images look was to be gathered and could not be"
+        + (f" ({why})" if why else "")
+        + ": the model gives no warning of images of another kind."
+    )
+
+
+def remarks(result: Result) -> list[str]:
+    """What a person is to know at once of a run that has finished: its early end, who is not in it, what was lost."""
+    ended = f"It ended before its rounds: {result['ended']}." if result.get("ended") else ""
+    return [text for text in (ended, without_part(result), lost_likeness(result)) if text]
 
 
 def when(result: Result) -> str:
@@ -76,6 +111,7 @@ def limits(result: Result) -> list[str]:
         texts.append(
             "Its scores are distances from a boundary, not probabilities: read its calibration with that in mind."
         )
+    texts += [lost] if (lost := lost_likeness(result)) else []
     return texts + _left_behind(result) + _hardly_there(result)
 
 
@@ -126,8 +162,11 @@ def _left_behind(result: Result) -> list[str]:
 def _hardly_there(result: Result) -> list[str]:
     """Sites from whose answers the model can have learned little."""
     rounds = [r for r in result["rounds"] if not r["void"]]
-    absent = [s for s in result["sites"] if sum(s in r["dropped"] for r in rounds) * 2 > len(rounds)]
-    return [f"Silent in more than half of the rounds, so hardly in the model: {', '.join(absent)}."] if absent else []
+    missed = {s: sum(s in r["dropped"] or s in r.get("refused", {}) for r in rounds) for s in trainers(result)}
+    absent = [site for site, many in missed.items() if many * 2 > len(rounds)]
+    hardly = "Silent or refusing in more than half of the rounds, so hardly in the model"
+    texts = [f"{hardly}: {', '.join(absent)}."] if absent else []
+    return texts + ([away] if (away := without_part(result)) else [])
 
 
 def best_round(result: Result) -> int:
@@ -156,7 +195,8 @@ def choice_of_model(result: Result) -> str:
     best = best_round(result)
     select = result["config"]["federation"]["select"]
     why = "the last one trained" if select == "last" else f"the best by {select} on validation cases"
-    return f"Kept was the model of round {best + 1}, {why}."
+    ended = f" The run ended before its rounds: {result['ended']}." if result.get("ended") else ""
+    return f"Kept was the model of round {best + 1}, {why}.{ended}"
 
 
 def privacy(result: Result) -> list[str]:
@@ -187,8 +227,10 @@ def _auditors(many: int | None) -> str:
 
 
 def silences(name: str, rounds: Sequence[Mapping[str, Any]]) -> str:
-    """In which rounds a site was silent or the round void, for whoever cannot see the strip."""
+    """In which rounds a site refused or was silent, or the round void, for whoever cannot see the strip."""
+    refused = [f"{r['round'] + 1} ({r['refused'][name]})" for r in rounds if name in r.get("refused", {})]
     silent = [str(r["round"] + 1) for r in rounds if name in r["dropped"]]
     void = [str(r["round"] + 1) for r in rounds if r["void"]]
-    parts = [f"{what} in rounds {', '.join(which)}" for what, which in (("silent", silent), ("void", void)) if which]
+    kinds = ("refused", refused), ("silent", silent), ("void", void)
+    parts = [f"{what} in rounds {', '.join(which)}" for what, which in kinds if which]
     return "; ".join(parts) or "answered in every round"

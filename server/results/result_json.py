@@ -51,6 +51,12 @@ class SeedResult:
     """Validation records by approach: local/<site>, pooled."""
     best_round: int
     weights_sha256: str
+    statistics: Mapping[str, Any] | None = None
+    """Record of the question before the first round, where there was one."""
+    likeness: str = "not wanted"
+    """As of `likeness`."""
+    ended: str = ""
+    """Why the rounds ended before all were done; empty where they did not."""
     cross_site: matrix.Grid | None = None
     """Every model's outcomes on every site's validation cases."""
     operating_points: Mapping[str, float | None] = field(default_factory=dict)
@@ -97,6 +103,9 @@ def as_json(config: Mapping[str, Any], data: Remarks, seeds: Sequence[SeedResult
         "counts": {"seed": first.seed} | dict(first.counts),
         "rounds": [{"seed": s.seed} | dict(r) for s in seeds for r in s.rounds],
         "cost": cost([r for s in seeds for r in s.rounds]),
+        "statistics": first.statistics,
+        "likeness": first.likeness,
+        "ended": first.ended,
         "seeds": [
             {
                 "seed": s.seed,
@@ -146,6 +155,13 @@ def _secure(federation: Mapping[str, Any], sites: int) -> dict[str, Any]:
 def sums_over(sites: int) -> dict[str, Any]:
     """What a real run's secure aggregation let the coordinator see, of so many sites."""
     return {"on": True, "sites": sites, "least_in_a_sum": max(MIN_COHORT, threshold(sites))}
+
+
+def likeness(is_wanted: bool, looks: Tensors) -> str:
+    """What came of gathering how the training images look: `gathered`, `lost`, or `not wanted`."""
+    if not is_wanted:
+        return "not wanted"
+    return "gathered" if looks and looks["n"][0] else "lost"
 
 
 def cost(rounds: Sequence[Mapping[str, Any]]) -> dict[str, float]:

@@ -11,8 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from common.algorithms import RoundTotal
-from common.algorithms.course import Place
-from common.messages.transport import Reply, Request, Transport
+from common.messages.transport import Refusal, Reply, Request, Transport
 from common.types import nbytes
 
 
@@ -24,14 +23,8 @@ class Aggregator(Protocol):
         """The way to the sites."""
         ...
 
-    def total(
-        self, request: Request, cohort: Sequence[str], timeout_s: float, place: Place | None = None
-    ) -> RoundTotal:
-        """Ask every site of the cohort and add up what they contribute; silence is a dropout.
-
-        Args:
-            place: where in the run the question is asked, for sites that begin to audit it here.
-        """
+    def total(self, request: Request, cohort: Sequence[str], timeout_s: float) -> RoundTotal:
+        """Ask every site of the cohort and add up what they contribute; silence is a dropout, a refusal is named."""
         ...
 
 
@@ -41,19 +34,22 @@ class PlainSum:
 
     transport: Transport
 
-    def total(
-        self, request: Request, cohort: Sequence[str], timeout_s: float, place: Place | None = None
-    ) -> RoundTotal:
+    def total(self, request: Request, cohort: Sequence[str], timeout_s: float) -> RoundTotal:
         """As `Aggregator.total`."""
-        replies = dict(self.transport.exchange(dict.fromkeys(cohort, request), timeout_s))
+        replies, refused = dict[str, Reply](), dict[str, str]()
+        for site, outcome in self.transport.exchange(dict.fromkeys(cohort, request), timeout_s):
+            if isinstance(outcome, Refusal):
+                refused[site] = outcome.code
+            else:
+                replies[site] = outcome
         contributors = tuple(sorted(replies))  # floats add up to the same bits only in the same order
         sums: dict[str, np.ndarray] = {}
         for site in contributors:
             _add(sums, replies[site])
-        silent = tuple(sorted(set(cohort) - set(contributors)))
+        silent = tuple(sorted(set(cohort) - set(contributors) - set(refused)))
         bytes_up = sum(nbytes(reply.sums) for reply in replies.values())
         bytes_down = nbytes(request.tensors) * len(cohort)
-        return RoundTotal(sums, contributors, silent, bytes_up, bytes_down)
+        return RoundTotal(sums, contributors, silent, bytes_up, bytes_down, refused)
 
 
 def _add(sums: dict[str, np.ndarray], reply: Reply) -> None:

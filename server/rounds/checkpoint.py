@@ -69,11 +69,13 @@ def load(path: Path, sites: tuple[str, ...], digest: str) -> tuple[LoopState, di
             "Resume with the configuration it was started with, or give another --out."
         )
     state = LoopState(
-        place=Place("train", about["round"], *(under(part, tensors) for part in PARTS)),
+        place=Place(about["asks"], about["round"], *(under(part, tensors) for part in PARTS)),
         best=under("best", tensors),
         best_round=about["best_round"],
         best_counts=under("counts", tensors),
         records=tuple(record_of(r) for r in about["records"]),
+        statistics=record_of(about["statistics"]) if about.get("statistics") else None,
+        refused=about.get("refused", {}),
     )
     return state, {name: under(f"site/{name}", tensors) for name in sites}
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from common.errors import SecAggError, WireError
-from common.messages.transport import Reply, Request, Transport
+from common.messages.transport import Refusal, Reply, Request, Transport
+from common.refusals import worse
 from common.secagg.coordinator import CoordinatorMachine
 from common.types import Tensors, nbytes
 
@@ -35,8 +36,10 @@ class QuestionExchange:
     bytes_down: int = 0
     responders: set[str] = field(default_factory=set)
     """Sites that said anything of use."""
-    silent: set[str] = field(default_factory=set)
-    """Sites that did not answer a step, or not with a message that can be used."""
+    missing: set[str] = field(default_factory=set)
+    """Sites that took no part in a step: silent, or their message could not be used, or they refused."""
+    refused: dict[str, str] = field(default_factory=dict)
+    """By site, the code by which it refused a step."""
     contributors: set[str] = field(default_factory=set)
     """Sites that answered the last step, in the end those in the sum."""
 
@@ -46,6 +49,9 @@ class QuestionExchange:
             return
         self.bytes_down += sum(nbytes(r.tensors) for r in requests.values())
         for site, reply in self.transport.exchange(requests, self.timeout_s):
+            if isinstance(reply, Refusal):
+                self.refused[site] = worse(self.refused.get(site, reply.code), reply.code)
+                continue
             self.bytes_up += nbytes(reply.sums)
             if message := _message(site, reply):
                 self.responders.add(site)
@@ -78,7 +84,7 @@ class QuestionExchange:
             else:
                 keep(message)
         self.contributors = senders
-        self.silent |= set(contents) - senders
+        self.missing |= set(contents) - senders
         machine.close()
 
 

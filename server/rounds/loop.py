@@ -20,10 +20,13 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from common import refusals
 from common.algorithms import RoundTotal, State
-from common.algorithms.course import Course, Place
+from common.algorithms.course import DISTANCES, Course, Place
 from common.errors import QuorumError
+from common.messages import answer_layout
 from common.metrics import performance
+from common.refusals import RefusedError, final
 from common.types import Tensors
 from server.rounds.aggregation import Aggregator
 
@@ -38,12 +41,18 @@ class RoundRecord:
     """From all sites together."""
     bytes_down: int
     sites: tuple[str, ...]
+    """Those in the sum; without one those that would have been."""
     dropped: tuple[str, ...]
+    """Those that said nothing, or nothing that could be used."""
     void: bool
     """Too few answered, or the sum could not be used: the model is as it was."""
     train_loss: float | None = None
     validation: dict[str, float | None] = field(default_factory=dict)
     """n, loss, accuracy, auc over the summed counts; empty where the round was not evaluated."""
+    refused: dict[str, str] = field(default_factory=dict)
+    """By site that refused the round's work, its code of `common.refusals`."""
+    unjudged: dict[str, str] = field(default_factory=dict)
+    """The same of those that refused to evaluate the round's model."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +68,10 @@ class LoopState:
     best_counts: Tensors
     """Summed validation counts of the best model."""
     records: tuple[RoundRecord, ...]
+    statistics: RoundRecord | None = None
+    """What came of the question before the first round, where there was one."""
+    refused: dict[str, str] = field(default_factory=dict)
+    """Why the run ended before its rounds: codes of sites that would refuse for good; empty where it did not."""
 
     @property
     def round(self) -> int:
@@ -77,7 +90,14 @@ class LoopState:
 
     def header(self) -> dict[str, Any]:
         """The part that is not arrays."""
-        return {"round": self.round, "best_round": self.best_round, "records": [asdict(r) for r in self.records]}
+        return {
+            "asks": self.place.asks,
+            "round": self.round,
+            "best_round": self.best_round,
+            "records": [asdict(r) for r in self.records],
+            "statistics": asdict(self.statistics) if self.statistics else None,
+            "refused": self.refused,
+        }
 
 
 def begin(course: Course, aggregator: Aggregator) -> LoopState:
@@ -86,22 +106,27 @@ def begin(course: Course, aggregator: Aggregator) -> LoopState:
     Raises:
         QuorumError: if too few sites answered each time they were asked.
     """
-    place = course.start()
+    place, record = course.start(), None
     while place.asks == "statistics":
-        total = ask(course, aggregator, place)
-        place = course.after(place, total)
+        before, started_s = place, time.monotonic()
+        total = ask(course, aggregator, before)
+        place = course.after(before, total)
+        record = _record(before, total, started_s, void=not total.sums)
+        if refused := refused_for_good(course, before, total):
+            place = course.without_statistics(before)
         if course.over(place):
+            if refused:
+                raise RefusedError(refused, len(course.sites))
             raise QuorumError(
                 f"{len(total.sites)} of {len(course.sites)} sites answered, expected at least {course.plan.quorum} "
-                f"(federation.quorum; with federation.secure more than two thirds). "
-                f"Silent: {', '.join(total.dropouts)}."
+                f"(federation.quorum; with federation.secure more than two thirds). {_absent(course, record)}"
             )
-    return LoopState(place, course.algorithm.weights(place.state), -1, {}, ())
+    return LoopState(place, course.algorithm.weights(place.state), -1, {}, (), record)
 
 
 def ask(course: Course, aggregator: Aggregator, place: Place) -> RoundTotal:
     """Ask the question that comes next."""
-    return aggregator.total(course.request(place), course.cohort(place), course.plan.timeout_s, place)
+    return aggregator.total(course.request(place), course.cohort(place), course.plan.timeout_s)
 
 
 def run(course: Course, aggregator: Aggregator, state: LoopState | None = None) -> Iterator[LoopState]:
@@ -111,10 +136,15 @@ def run(course: Course, aggregator: Aggregator, state: LoopState | None = None) 
         QuorumError: if no round at all had enough answers.
     """
     state = state or begin(course, aggregator)
-    while not course.over(state.place):
+    while not is_over(course, state):
         state = run_round(course, aggregator, state)
         yield state
     refuse_untrained(course, state)
+
+
+def is_over(course: Course, state: LoopState) -> bool:
+    """The run has come to its end, or so many sites refuse for good that no sum comes about any more."""
+    return bool(state.refused) or course.over(state.place)
 
 
 def refuse_untrained(course: Course, state: LoopState) -> None:
@@ -123,42 +153,84 @@ def refuse_untrained(course: Course, state: LoopState) -> None:
     Raises:
         QuorumError: saying what was missing in the rounds.
     """
-    if state.best_round < 0:
-        void, sites = sum(r.void for r in state.records), len(course.sites)
-        raise QuorumError(
-            f"nothing was trained: {void} of {len(state.records)} rounds did not have the answers they need (quorum "
-            f"{course.plan.quorum} of {sites} sites, secure sums more than two thirds, the SVM all). "
-            "See which sites dropped in the log; give more rounds, or lower federation.quorum."
-        )
+    if state.best_round >= 0:
+        return
+    if state.refused:
+        raise RefusedError(state.refused, len(course.sites))
+    void, sites = sum(r.void for r in state.records), len(course.sites)
+    raise QuorumError(
+        f"nothing was trained: {void} of {len(state.records)} rounds did not have the answers they need (quorum "
+        f"{course.plan.quorum} of {sites} sites, secure sums more than two thirds, the SVM all). "
+        f"{_absent(course, state.records[-1]) if state.records else ''} "
+        "Mend what keeps these sites away; give more rounds, or lower federation.quorum."
+    )
+
+
+def refused_for_good(course: Course, place: Place, total: RoundTotal) -> dict[str, str]:
+    """Codes of the sites that refused this question and would refuse what comes next, if without them no sum comes
+    about; empty where the run can go on."""
+    if total.sums:
+        return {}
+    following = course.after(place, total)
+    same_again = not course.over(following) and _question(course, place) == _question(course, following)
+    refused, sites = final(total.refused, same_again=same_again), len(course.sites)
+    return refused if len(refused) > sites - course.least else {}
+
+
+def _question(course: Course, place: Place) -> bytes:
+    return answer_layout.question(course.request(place))
+
+
+def _absent(course: Course, record: RoundRecord) -> str:
+    """Who gave nothing, and why, in a sentence or two."""
+    refused = refusals.sentence(record.refused, len(course.sites))
+    silent = f"Silent: {', '.join(record.dropped)}" if record.dropped else ""
+    texts = [refused, refusals.advice(record.refused.values()).rstrip("."), silent]
+    return " ".join(f"{text}." for text in texts if text)
+
+
+def _record(place: Place, total: RoundTotal, started_s: float, *, void: bool) -> RoundRecord:
+    """What is remembered of one question."""
+    return RoundRecord(
+        round=place.round, seconds=time.monotonic() - started_s, bytes_up=total.bytes_up, bytes_down=total.bytes_down,
+        sites=total.sites, dropped=total.dropouts, void=void, refused=dict(total.refused),
+    )  # fmt: skip
 
 
 def run_round(course: Course, aggregator: Aggregator, state: LoopState) -> LoopState:
-    """One round: train, step, evaluate, remember."""
-    started_s, before = time.monotonic(), state.place
-    total = ask(course, aggregator, before)
-    place = course.after(before, total)
-    has_moved = course.moved(before, place)
-    bytes_up, bytes_down = total.bytes_up, total.bytes_down
+    """One round: all its questions, one or two to train and step by, one to evaluate; then remember."""
+    started_s, before, place = time.monotonic(), state.place, state.place
+    work: list[RoundTotal] = []
     counts: Tensors = {}
-    if place.asks == "evaluate":
-        evaluation = ask(course, aggregator, place)
-        counts = dict(evaluation.sums)
-        bytes_up += evaluation.bytes_up
-        bytes_down += evaluation.bytes_down
-        place = course.after(place, evaluation)
+    refused, unjudged = dict[str, str](), dict[str, str]()
+    bytes_up = bytes_down = 0
+    while place.round == before.round:
+        asked, total = place, ask(course, aggregator, place)
+        bytes_up, bytes_down = bytes_up + total.bytes_up, bytes_down + total.bytes_down
+        refused, place = refused_for_good(course, asked, total), course.after(asked, total)
+        if asked.asks == "evaluate":
+            counts, unjudged = dict(total.sums), dict(total.refused)
+        else:
+            work.append(total)
+    absent = {site for total in work for site in (*total.dropouts, *total.refused)}
+    refusing = {site: code for total in work for site, code in total.refused.items()}
     record = RoundRecord(
         round=before.round,
         seconds=time.monotonic() - started_s,
         bytes_up=bytes_up,
         bytes_down=bytes_down,
-        sites=total.sites,
-        dropped=total.dropouts,
+        sites=tuple(site for site in work[0].sites if site not in absent),
+        dropped=tuple(sorted(absent - set(refusing))),
         # A model that stays as it was although all answered has converged: that round is not void.
-        void=not has_moved and (bool(total.dropouts) or not total.sums),
-        train_loss=_train_loss(total),
+        void=not course.moved(before, place) and (bool(absent) or not all(total.sums for total in work)),
+        train_loss=_train_loss(work[0]),
         validation=performance.summary_of_counts(counts) if counts else {},
+        refused=refusing,
+        unjudged=unjudged,
     )
-    after = replace(state, place=place, records=(*state.records, record))
+    after = replace(state, place=place, records=(*state.records, record), refused=refused)
+    if counts and DISTANCES in place.appearance:  # asked once, for all models
+        counts = {**counts, DISTANCES: place.appearance[DISTANCES]}
     if counts and place.since == 0:  # no evaluation has come after the best one: this is it
         best = course.algorithm.weights(place.state)
         return replace(after, best=best, best_round=record.round, best_counts=counts)

@@ -13,39 +13,38 @@ A site that drops out after the others have masked for it leaves its masks in th
 shares of what removes just those, so that the total is over whoever stayed; `common/secagg` has the whole protocol, and
 docs/secure-aggregation.md the argument for it.
 
-Silence at any of these steps is a dropout, and so is a message that cannot be used. Where too few are left, nothing is
-unmasked, and the total is empty. The coordinator holds no secret: all that it could tell is in the transcript. Nor does
-it hold vectors: each is added as it comes, so its memory does not grow with the number of sites.
+Silence at any of these steps is a dropout, and so is a message that cannot be used; a refusal is noted, with its code.
+Where too few are left, nothing is unmasked, and the total is empty. The coordinator holds no secret: all that it could
+tell is in the transcript. Nor does it hold vectors: each is added as it comes, so its memory does not grow with the
+number of sites.
 """
 
 import logging
-import os
+import time
 from collections.abc import Callable, Collection, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from functools import partial
 
 import numpy as np
 
 from common.algorithms import RoundTotal
-from common.algorithms.course import Place, number
-from common.config import Training
+from common.algorithms.course import number
 from common.errors import QuorumError, ShareError
-from common.messages import answer_layout
-from common.messages.answer_layout import exchanges
 from common.messages.transport import Request, Transport
-from common.models import Model
-from common.secagg import KeyPeriod, KeyPeriodOpening, QuestionKind, RoundOpening, propose
-from common.secagg.audit import TranscriptAccount
-from common.secagg.key_period_messages import Directory
-from common.secagg.key_period_plan import RUN_BYTES
-from common.secagg.round_messages import Start
-from common.trust.enrolment import PURPOSE, Consortium
+from common.plans import binding
+from common.plans import lineage as lineages
+from common.plans.approvals import NAME, Approvals
+from common.refusals import sentence
+from common.secagg import KeyPeriod, KeyPeriodOpening, QuestionKind, RoundOpening, UnmaskedSum
+from common.secagg.key_period_plan import check
+from common.secagg.transcript_reading import TranscriptAccount
+from common.trust.enrolment import Consortium
 from common.trust.roster import load_verified_roster
 from common.types import Tensors
 from server.rounds.audit_feed import Auditors
 from server.rounds.exchange import QuestionExchange
-from server.rounds.transcripts import Transcripts, TranscriptWriter
+from server.rounds.spool import Spool
+from server.rounds.transcripts import Transcripts
 
 log = logging.getLogger("consilium")
 
@@ -56,44 +55,40 @@ class SecureSum:
 
     Args:
         consortium: who may take part.
-        exchanges: the layouts for a cohort of so many sites, by name.
-        config: 32 bytes that stand for the run's configuration.
-        slots: questions that a key period's keys are made for.
+        approvals: with which the run began; who is asked, and what keys are for, follows from them.
+        question_kinds: the layouts for a cohort of so many sites, by name.
         transcripts: where the rounds' transcripts lie, for sites that audit and after a crash; none: they are not kept.
     """
 
     transport: Transport
     consortium: Consortium
-    exchanges: Callable[[int], dict[str, QuestionKind]]
-    config: bytes
-    slots: int
+    approvals: Approvals
+    question_kinds: Callable[[int], dict[str, QuestionKind]]
     transcripts: Transcripts | None = None
     current_consortium: Callable[[], Consortium] | None = None
-    """Gives the consortium as it is now, asked at every key period: a site that has left is asked no more."""
+    """Gives the consortium as it is now, asked at every key period: a site that was suspended is asked no more."""
     attachments: Tensors = field(default_factory=dict)
-    """What every site is handed when a key period begins, beside roster and plan."""
+    """What every site is handed when a key period begins, beside roster, approvals and plan."""
     lost_round: int = -1
     """The round in which an earlier process ended: its training comes to what the transcript says, else to nothing."""
-    _run: bytes = field(default_factory=lambda: os.urandom(RUN_BYTES))
-    _periods: int = 0
-    """How many key periods were begun."""
+    _period_number: int = 0
+    """Of the newest key period."""
     _period: KeyPeriod | None = None
     _slot: int = 0
     """The next question's number within the key period."""
     _silent: frozenset[str] = frozenset()
-    """Sites that were silent since the last round."""
-    _former_members: frozenset[str] = frozenset()
-    """Sites that were members when the run began, and are none any more; they do not come back within a run."""
+    """Sites that were missing in a step since the last round."""
+    _lineages: dict[int, bytes] = field(default_factory=dict)
+    """By question, the lineage after its sum."""
     _auditors: Auditors | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         if self.transcripts:
             self.transcripts.salvage(self.consortium.pins)
             self._auditors = Auditors(self.transcripts)
+            self._lineages = self.transcripts.lineages()
 
-    def total(
-        self, request: Request, cohort: Sequence[str], timeout_s: float, place: Place | None = None
-    ) -> RoundTotal:
+    def total(self, request: Request, cohort: Sequence[str], timeout_s: float) -> RoundTotal:
         """As `Aggregator.total`; without sums where too few sites answered, or their shares did not fit."""
         exchange = QuestionExchange(self.transport, request.round, timeout_s)
         sums: Tensors = {}
@@ -101,48 +96,74 @@ class SecureSum:
             # In this order: a question of which shares may have been released is never asked again. Two sums over the
             # same vectors with different survivors would differ by a single site's vector.
             if recorded := self._recorded(request):
-                sums = self._sums_of_record(recorded, place, exchange)
+                sums = self._sums_of_record(recorded, request, exchange)
             elif request.round == self.lost_round and request.kind not in ("statistics", "evaluate"):
                 raise QuorumError("the coordinator ended in this round, and no site sends its work in a round twice.")
             else:
                 period = self._period_for(tuple(sorted(cohort)), exchange)
                 ready = {period.plan.cohort[i] for i in period.ready}
-                self._inform_auditors((ready - self._silent) | exchange.responders, place, exchange)
+                self._inform_auditors((ready - self._silent) | exchange.responders, exchange)
                 sums = self._ask_round(period, request, exchange)
         except (QuorumError, ShareError) as error:
             log.warning("round %d, %s: %s", request.round, request.kind, error)
         contributors = tuple(sorted(exchange.contributors))
-        self._silent = frozenset(exchange.silent | set(cohort) - exchange.responders)
-        self._inform_auditors(exchange.responders - exchange.silent, None, exchange)
-        if self._auditors:
-            self._auditors.discard_transcripts(before=number("train", request.round))
-        dropped = tuple(sorted(set(cohort) - set(contributors)))
-        return RoundTotal(sums, contributors, dropped, exchange.bytes_up, exchange.bytes_down)
+        self._silent = frozenset(exchange.missing | set(cohort) - exchange.responders)
+        self._inform_auditors(exchange.responders - exchange.missing, exchange)
+        refused = {site: exchange.refused[site] for site in sorted(set(exchange.refused) - set(contributors))}
+        if refused:
+            log.warning("round %d, %s: %s", request.round, request.kind, sentence(refused, len(cohort)))
+        dropped = tuple(sorted(set(cohort) - set(contributors) - set(refused)))
+        return RoundTotal(sums, contributors, dropped, exchange.bytes_up, exchange.bytes_down, refused)
 
     def _recorded(self, request: Request) -> TranscriptAccount | None:
         """What became of a question that an earlier process asked: it is not asked again."""
         record = self.transcripts.read(request, self.consortium.pins) if self.transcripts else None
-        return record if record and record.start.question == answer_layout.question(request) else None
+        return record if record and record.start.question == self._question(request) else None
 
-    def _sums_of_record(self, record: TranscriptAccount, place: Place | None, exchange: QuestionExchange) -> Tensors:
+    def _question(self, request: Request) -> bytes:
+        return lineages.question(request, self._lineage_before(request))
+
+    def _lineage_before(self, request: Request) -> bytes:
+        """Of all sums before a question; an evaluation's questions do not follow from one another."""
+        asked = number(request.kind, request.round)
+        earlier = [question for question in self._lineages if question < asked]
+        if self.approvals.plan.content.models or not earlier:
+            return lineages.start(self.approvals)
+        return self._lineages[max(earlier)]
+
+    def _note_sum(self, request: Request, context: bytes, total: UnmaskedSum) -> None:
+        asked, lineage = number(request.kind, request.round), lineages.following(context, total.survivors, total.words)
+        self._lineages[asked] = lineage
+        if self.transcripts:
+            self.transcripts.note_lineage(asked, lineage)
+
+    def _sums_of_record(self, record: TranscriptAccount, request: Request, exchange: QuestionExchange) -> Tensors:
         """The sums that follow from a transcript of an earlier process."""
-        self._inform_auditors(self.transport.sites(), place, exchange)
+        self._inform_auditors(self.transport.sites(), exchange)
         if record.total is None:
+            self._lineages.pop(number(request.kind, request.round), None)
             raise record.failure or QuorumError("a round without a sum.")
+        self._note_sum(request, record.context, record.total)
         exchange.contributors = set(record.total.survivors)
         return record.plan.question_kinds[record.start.kind].layout.decode(record.total.words)
 
-    def _inform_auditors(self, sites: Collection[str], place: Place | None, exchange: QuestionExchange) -> None:
+    def _inform_auditors(self, sites: Collection[str], exchange: QuestionExchange) -> None:
         """Let sites that audit see what they have not seen, before they are asked on; and the last sum after it."""
         if self._auditors:
-            if place:
-                self._auditors.ask_new_sites(sites, place, exchange)
+            self._auditors.ask_new_sites(sites, self._papers(), exchange)
             self._auditors.send_transcripts(sites, exchange)
+
+    def _papers(self) -> Tensors:
+        """What a site holds a run against: who is a member, and who has approved."""
+        files = {"roster": self.consortium.roster, NAME: self.approvals.encode()}
+        return {name: np.frombuffer(content, np.uint8) for name, content in files.items()} | dict(self.attachments)
 
     def _period_for(self, cohort: tuple[str, ...], exchange: QuestionExchange) -> KeyPeriod:
         """The key period as it is, if it serves; else a new one."""
-        period, members = self._period, tuple(site for site in cohort if site not in self._former_members)
-        serves = period and period.plan.cohort == members and self._slot < period.plan.rounds
+        period = self._period
+        serves = period and (
+            period.plan.cohort == binding.remaining(cohort, period.roster) and self._slot < period.plan.rounds
+        )
         if period and serves and not self._has_strangers(period, exchange):
             return period
         return self._begin_period(cohort, exchange)
@@ -152,17 +173,14 @@ class SecureSum:
         self.consortium = self.current_consortium() if self.current_consortium else self.consortium
         roster = load_verified_roster(self.consortium.roster, self.consortium.pins)
         self._period = None
-        self._former_members |= set(cohort) - set(roster.active)
-        members = tuple(site for site in cohort if site not in self._former_members)
-        plan = propose(
-            roster, run=self._run, number=self._periods, config=self.config, purpose=PURPOSE, cohort=members,
-            rounds=self.slots, exchanges=self.exchanges(len(members)),
-        )  # fmt: skip
-        self._periods += 1
+        # The millisecond in which it begins: so it rises, also after a crash, without being written down.
+        self._period_number = max(self._period_number + 1, time.time_ns() // 1_000_000)
+        kinds = self.question_kinds(len(binding.remaining(cohort, roster)))
+        plan = binding.key_period_plan(self.approvals, roster, self._period_number, cohort, kinds)
+        check(plan, roster)
         self._slot = 0
         opening = KeyPeriodOpening(plan, roster)
-        roster_file = np.frombuffer(self.consortium.roster, np.uint8)
-        exchange.step(opening, "secagg/join", {"roster": roster_file, **self.attachments})
+        exchange.step(opening, "secagg/join", self._papers())
         exchange.step(opening, "secagg/share")
         exchange.step(opening, "secagg/take")
         self._period = opening.key_period()
@@ -183,38 +201,26 @@ class SecureSum:
             QuorumError: too few are left.
             ShareError: the shares do not fit together.
         """
-        name, question = answer_layout.question_kind(request), answer_layout.question(request)
+        name, question = request.kind, self._question(request)
         opening = RoundOpening(period, self._slot, name, question)
         self._slot += 1  # before anything is sent: a slot's masks hide one vector, and none are used twice
-        with self.transcripts.writer(request) if self.transcripts else nullcontext(TranscriptWriter()) as transcript:
-            adverts = Directory(tuple(a.encode() for a in period.adverts.values())).encode()
-            start = Start(opening.slot, name, question).encode()
-            for message in (self.consortium.roster, period.plan.content, adverts, start):
-                transcript.append(message)
-            settings = {**request.settings, "asked": request.kind}
-            exchange.step(opening, "secagg/submit", request.tensors, settings, transcript.append)
-            exchange.step(opening, "secagg/agree", keep=transcript.append)
-            transcript.agree()
-            exchange.step(opening, "secagg/release", keep=transcript.append)
+        with self._spool(request, opening) as spool:
+            settings = {**request.settings, "asked": request.kind, "lineage": self._lineage_before(request).hex()}
+            exchange.step(opening, "secagg/submit", request.tensors, settings, spool.append)
+            exchange.step(opening, "secagg/agree", keep=spool.append)
+            spool.agree()
+            exchange.step(opening, "secagg/release", keep=spool.append)
+            if spool.file:
+                opening.check_sketches(spool.vector)
             total = opening.total()
+        self._note_sum(request, opening.context, total)
         exchange.contributors = set(total.survivors)
         if total.blamed:
-            log.warning("round %d, %s: wrong shares from %s", request.round, name, ", ".join(total.blamed))
+            log.warning("round %d, %s: wrong shares or sketches from %s", request.round, name, ", ".join(total.blamed))
         return period.plan.question_kinds[name].layout.decode(total.words)
 
-
-def make_secure(
-    config: Training, model: Model, about: tuple[Sequence[int], int], transport: Transport, consortium: Consortium,
-    digest: bytes,
-) -> SecureSum:  # fmt: skip
-    """The aggregator of a run.
-
-    Args:
-        about: an image's shape, and the number of classes.
-        digest: 32 bytes that stand for all that was agreed on.
-    """
-    shape, classes = about
-    # A share of the sites is another cohort each round, and keys are for one cohort.
-    questions = 2 * config.federation.rounds + 1 if config.federation.fraction == 1 else 1
-    layouts = partial(exchanges, config, model, shape, classes)
-    return SecureSum(transport, consortium, layouts, digest, min(questions, config.federation.epoch_rounds))
+    def _spool(self, request: Request, opening: RoundOpening) -> AbstractContextManager[Spool]:
+        """Where the round's messages go as they come."""
+        if self.transcripts is None:
+            return nullcontext(Spool())
+        return self.transcripts.spool(request, opening, self.consortium.roster)

@@ -7,11 +7,14 @@ from common import config as configuration
 from common.cli import terminal
 from common.cli.command import Command
 from common.plans.plan import RunPlan
+from common.trust.cosigning import RootPaper, SigningRequest
 from server.catalogue.catalogue import Catalogue
 from server.consortium.arguments import add_home, add_root, add_run
 from server.consortium.home import Home
-from server.consortium.log_proofs import ensure_voucher
+from server.consortium.log_proofs import keep_voucher, vouchers
+from server.consortium.signing import Finish, Rest, request_of, sign
 from server.runs import run_display
+from server.runs.carrying import Foresight, arrays_of, foresee
 from server.runs.run import OVER, Run
 
 RUN = """Sign a plan, ask the sites for it, and follow the run. Ctrl-C ends the following, not the run.
@@ -21,7 +24,10 @@ RUN = """Sign a plan, ask the sites for it, and follow the run. Ctrl-C ends the 
 
 The configuration needs a section `plan`: dataset, labels, shape (docs/configuration.md). The run begins when
 every site of the cohort has decided, or after --wait-hours with those who approved. `data` and `sites` stay at
-home: they are for a rehearsal with simulate.py."""
+home: they are for a rehearsal with simulate.py.
+
+What an earlier run on the same images has summed (mean and variance, how they look, second moments) is carried into
+the new plan and not asked again, since sums over other sites or other images would tell what the odd ones have."""
 
 FOLLOW = """Follow a run that was submitted before. Ctrl-C ends the following, not the run.
 
@@ -46,6 +52,10 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--wait-hours", type=float, default=24.0, metavar="H", help="how long undecided sites are waited for (24)"
     )
+    parser.add_argument(
+        "--ask-anew", action="store_true",
+        help="carry nothing from an earlier run: sites refuse where other sites or images answered the same",
+    )  # fmt: skip
     parser.add_argument("--no-follow", action="store_true", help="submit, and return at once")
     add_root(parser)
 
@@ -53,14 +63,38 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> int:
     home = Home.at(options.home)
     config = configuration.load(options.config, options.overrides)
-    plan = RunPlan.from_config(config, home.roster, roots := home.root_keys(options.root))
-    ensure_voucher(home, roots)
+    ahead = Foresight() if options.ask_anew else foresee(home, config)
+    plan = RunPlan.from_config(config, home.roster, (), ahead.carried)
+    if ahead.words:
+        print(ahead.words)
     for doubt in Catalogue(home).doubts(plan.content):
         print(f"Look again: {doubt}")
     options.act.plan, options.act.facts["digest"] = plan.name, plan.digest
-    run = Run.begin(home, plan, options.wait_hours * 3600)
-    print(f"Run {run.name}: asking {', '.join(plan.content.cohort)}. Each decides: python -m client approve {run.name}")
-    return 0 if options.no_follow else run_display.follow(run, terminal.console())
+    return submit(home, plan, options)
+
+
+def submit(home: Home, plan: RunPlan, options: argparse.Namespace) -> int:
+    """Have a plan signed, begin its run, and follow it; where a root is missing, say whose signature it waits for."""
+    papers = [RootPaper.of(plan.document), *vouchers(home)]
+    request = request_of(home, "plan", f"plan-{plan.name}"[:63], papers)
+    outcome = sign(home, request, {"wait_s": options.wait_hours * 3600}, home.root_keys(*options.root), _finish_plan)
+    print(outcome.words)
+    if options.no_follow or outcome.request.missing:
+        return 0
+    return run_display.follow(Run.find(home, plan.digest), terminal.console())
+
+
+def _finish_plan(home: Home, request: SigningRequest, rest: Rest) -> str:
+    keep_voucher(home, request)
+    (paper,) = (paper for paper in request.papers if paper.kind == "plan")
+    plan = RunPlan.load_verified(paper.file, home.pins)
+    run = Run.begin(home, plan, float(rest["wait_s"]), arrays_of(home, plan))
+    models = f" to evaluate {', '.join(model.name for model in plan.content.models)}" if plan.content.models else ""
+    asked = ", ".join(plan.content.cohort)
+    return f"Run {run.name}: asking {asked}{models}. Each decides: python -m client approve {run.name}"
+
+
+FINISH: dict[str, Finish] = {"plan": _finish_plan}
 
 
 def _follow(options: argparse.Namespace) -> int:

@@ -8,22 +8,27 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from common.algorithms.course import Course
+from common import refusals
 from common.errors import ConsiliumError
 from common.messages.transport import Transport
 from common.metrics import performance
-from common.models import build
+from common.plans import carry
+from common.plans.run_work import RunWork
+from common.refusals import RefusedError
 from common.storage import tensorfile
 from common.storage.files import write_json
+from common.types import prefixed
 from server import report
+from server.report import participation
 from server.results import outcome_counts, result_json
 from server.rounds import checkpoint, loop
 from server.rounds.loop import LoopState
-from server.rounds.secure_sum import make_secure
+from server.rounds.secure_sum import SecureSum
 from server.rounds.transcripts import Transcripts
+from server.runs import run_refusals
 from server.runs.run import Run
 
 log = logging.getLogger("consilium")
@@ -61,8 +66,8 @@ def carry_out(run: Run, transport: ConnectedTransport, workload: Workload = trai
         until_there_is_room(lambda: run.home.log.record("run", "begun", plan=run.name))
         until_there_is_room(workload(run, transport))
     except ConsiliumError as error:
-        log.error("run %s failed: %s", run.name, error)
-        reason = str(error)
+        reason = error.explained(run_refusals.words(run)) if isinstance(error, RefusedError) else str(error)
+        log.error("run %s failed: %s", run.name, reason)
         until_there_is_room(lambda: run.end("failed", reason))
     else:
         until_there_is_room(lambda: run.end("finished"))
@@ -77,22 +82,22 @@ class TrainingOutcome:
 
 
 def _rounds(run: Run, transport: ConnectedTransport) -> TrainingOutcome:
-    plan = run.plan.content
-    training, seed = plan.training, plan.training.seeds[0]
-    model = build(training.model_for(seed), plan.shape, len(plan.labels), training.augment)
-    about = plan.shape, len(plan.labels)
-    aggregator = replace(
-        make_secure(training, model, about, transport, run.home.consortium, bytes.fromhex(run.plan.digest)),
-        transcripts=Transcripts(run.folder / "transcripts", for_good=False, retry=until_there_is_room),
+    carried = run.carried
+    work = RunWork.of(run.approvals, carried)
+    aggregator = SecureSum(
+        transport, run.home.consortium, run.approvals, work.question_kinds,
+        attachments=prefixed(carry.NAME, carried),
+        transcripts=Transcripts(run.folder / "transcripts", retry=until_there_is_room),
         current_consortium=lambda: run.home.consortium,
-    )
-    quorum = run.quorum(len(transport.sites()))
-    course = Course.of(training, model, seed, transport.sites())
+    )  # fmt: skip
+    quorum = run.quorum
+    course = work.course
     whole_s = LONGEST_PAUSE_S if course.algorithm.cohort_must_be_whole else 0.0
     path = run.folder / "federated.checkpoint"
 
     def save(state: LoopState) -> LoopState:
         until_there_is_room(lambda: checkpoint.save(path, state, {}, run.plan.digest))
+        until_there_is_room(lambda: run.keep_summed(course.to_carry(state.place)))
         until_there_is_room(lambda: run.remember(state.records))
         return state
 
@@ -102,11 +107,11 @@ def _rounds(run: Run, transport: ConnectedTransport) -> TrainingOutcome:
         run.forget_rounds()
         wait_for_quorum(run, transport, quorum, whole_s)
         state = loop.begin(course, aggregator)
-    if run.last_round == state.round and not course.over(state.place):
+    if run.last_round == state.round and not loop.is_over(course, state):
         log.warning("round %d was begun when the coordinator ended; nothing is trained in it again", state.round)
         aggregator.lost_round = state.round
     state = save(state)  # what was asked before the first round would not be answered again
-    while not course.over(state.place):
+    while not loop.is_over(course, state):
         _pause(state)
         wait_for_quorum(run, transport, quorum, whole_s)
         until_there_is_room(lambda number=state.round: run.begin_round(number))  # type: ignore[misc]
@@ -158,6 +163,8 @@ def until_there_is_room(write: Callable[[], object]) -> None:
 
 def _write_result(run: Run, outcome: TrainingOutcome) -> None:
     plan, state = run.plan.content, outcome.state
+    parts = participation.of_rounds(outcome.sites, rounds := run.rounds(), state.best_round)
+    trainers = participation.trainers(parts)
     threshold = performance.operating_point(state.best_counts, plan.training.operating_point)
     about = {
         "model": plan.training.model_for(plan.training.seeds[0]).model_dump_json(),
@@ -165,7 +172,7 @@ def _write_result(run: Run, outcome: TrainingOutcome) -> None:
         "labels": "\n".join(plan.labels),
         "shape": "×".join(map(str, plan.shape)),
         "threshold": repr(threshold),
-        "origin": f"{len(outcome.sites)} sites of {plan.consortium}, data set {plan.dataset}, plan {run.plan.digest}",
+        "origin": f"{len(trainers)} sites of {plan.consortium}, data set {plan.dataset}, plan {run.plan.digest}",
     }
     result_json.save_model(
         run.folder / "model.safetensors",
@@ -178,8 +185,12 @@ def _write_result(run: Run, outcome: TrainingOutcome) -> None:
     sha = hashlib.sha256(tensorfile.pack(state.best, {})).hexdigest()
     result: dict[str, Any] = {
         "format": result_json.FORMAT,
-        **run.about(outcome.sites),
-        "rounds": (rounds := run.rounds()),
+        **run.about(trainers),
+        "participation": parts,
+        "statistics": asdict(state.statistics) if state.statistics else None,
+        "likeness": result_json.likeness(plan.training.likeness, state.place.appearance),
+        "ended": refusals.sentence(state.refused, len(outcome.sites), run_refusals.words(run)),
+        "rounds": rounds,
         "cost": result_json.cost(rounds),
         "best_round": state.best_round,
         "validation": performance.summary_of_counts(state.best_counts) if state.best_counts else {},

@@ -2,6 +2,8 @@
 
 plan.json       signed
 decisions/      what each site said to it, signed
+approvals.json  those that the run began with
+carried.safetensors, summed.safetensors    sums that the plan carries from an earlier run; those that a later one may
 state.json      waiting · running, then finished · failed · stopped; `stop` beside it asks for the last
 progress.json   the exchange at hand: what was asked, who has not answered, until when
 begun.json      the last round that sites were asked in
@@ -13,7 +15,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,11 +23,15 @@ from typing import Any, Literal, Self
 
 from common.audit.entries import Outcome
 from common.errors import AuditError, IdentityError, PlanError, RunError, WireError
+from common.plans import carry
+from common.plans.approvals import Approvals
 from common.plans.decision import Decision
 from common.plans.plan import RunPlan
 from common.secagg.key_period_plan import threshold
 from common.storage import tensorfile
 from common.storage.files import glance, read_json, write_json
+from common.storage.files import replace as replace_file
+from common.types import Tensors
 from server.consortium.home import Home
 from server.rounds.loop import RoundRecord
 from server.runs.run_lock import RunLock
@@ -34,6 +40,7 @@ from server.superlink.exchange_progress import ExchangeProgress
 log = logging.getLogger("consilium")
 
 Stage = Literal["waiting", "running", "finished", "failed", "stopped"]
+NOTHING: Tensors = {}
 OVER: tuple[Stage, ...] = ("finished", "failed", "stopped")
 
 
@@ -62,8 +69,11 @@ class Run:
     folder: Path
 
     @classmethod
-    def begin(cls, home: Home, plan: RunPlan, wait_s: float) -> Self:
+    def begin(cls, home: Home, plan: RunPlan, wait_s: float, carried: Tensors = NOTHING) -> Self:
         """A new run, which waits for the sites' decisions.
+
+        Args:
+            carried: the arrays that the plan carries from an earlier run.
 
         Raises:
             PlanError: if there is one of this plan.
@@ -71,6 +81,8 @@ class Run:
         run = cls(home, home.folder / "runs" / plan.name)
         if (run.folder / "plan.json").exists():
             raise PlanError(f"there is a run of this plan already: {run.folder}.")
+        if carried:
+            tensorfile.save(run.folder / "carried.safetensors", carried, {})
         run.write_state(RunState(begin_at_s=time.time() + wait_s))
         tensorfile.write_atomically(run.folder / "plan.json", plan.document.encode())
         return run
@@ -103,7 +115,7 @@ class Run:
     @property
     def plan(self) -> RunPlan:
         """The signed plan of the run."""
-        return RunPlan.load_verified((self.folder / "plan.json").read_bytes(), self.home.pins)
+        return self.home.pins.load_kept(RunPlan.load_verified, (self.folder / "plan.json").read_bytes())
 
     def about(self, sites: Sequence[str]) -> dict[str, Any]:
         """What every result of a run begins with."""
@@ -166,9 +178,53 @@ class Run:
                 decisions[site] = decision
         return decisions
 
-    def quorum(self, sites: int) -> int:
-        """How many sites a round needs of a cohort of so many."""
-        return max(self.plan.content.training.federation.quorum, threshold(sites))
+    def begin_with(self, approving: Mapping[str, Decision]) -> Approvals:
+        """Write down, for good, with which approvals the run begins.
+
+        Raises:
+            PolicyError: no run may begin with them.
+        """
+        approvals = Approvals(self.plan, approving)
+        replace_file(self.folder / "approvals.json", approvals.encode())
+        return approvals
+
+    @property
+    def approvals(self) -> Approvals:
+        """The approvals that the run began with.
+
+        Raises:
+            RunError: it has not begun, or the file is lost.
+        """
+        try:
+            return Approvals.load((self.folder / "approvals.json").read_bytes(), self.plan)
+        except FileNotFoundError:
+            raise RunError(
+                f"run {self.name}: no approvals.json: a run of release 0.1 cannot be continued. Draw up the plan "
+                "again: python -m server run PLAN"
+            ) from None
+
+    @property
+    def carried(self) -> Tensors:
+        """The arrays that the plan carries from an earlier run; none where it carries none."""
+        path = self.folder / "carried.safetensors"
+        return tensorfile.load(path)[0] if path.exists() else {}
+
+    @property
+    def summed(self) -> Tensors:
+        """What this run has summed that a later one may carry, or has carried itself."""
+        path = self.folder / "summed.safetensors"
+        return tensorfile.load(path)[0] if path.exists() else {}
+
+    def keep_summed(self, arrays: Tensors) -> None:
+        """Write that down, where it has changed."""
+        if carry.fingerprints(arrays) != carry.fingerprints(self.summed):
+            tensorfile.save(self.folder / "summed.safetensors", arrays, {})
+
+    @property
+    def quorum(self) -> int:
+        """How many sites a round needs."""
+        plan = self.plan.content
+        return max(plan.training.federation.quorum, threshold(len(plan.cohort)))
 
     # --- what the run leaves behind as it goes on ---
 

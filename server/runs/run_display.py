@@ -6,11 +6,14 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from common import refusals
 from common.cli.progress import duration
 from common.cli.terminal import Sheet
 from common.storage.files import read_json
 from server.consortium.home import Home
 from server.processes import process_table
+from server.report import sentences
+from server.runs import run_refusals
 from server.runs.run import OVER, Run
 from server.runs.status import (
     MemberStatus,
@@ -97,13 +100,28 @@ def _line(run: Run, record: dict[str, Any], rounds: list[dict[str, Any]]) -> str
     number = record["round"]
     text = f"{f'{models[number].name}, model' if models else 'round'} {number + 1} of {total}"
     if record["void"]:
-        return f"{text}: void, too few answered (silent: {', '.join(record['dropped'])})"
+        return f"{text}: void, too few answered ({_absent(run, record)})"
     if (auc := record["validation"].get("auc")) is not None:
         text += f", validation AUC {auc:.3f}"
-    if record["dropped"]:
-        text += f", without {', '.join(record['dropped'])}"
+    if record["dropped"] or record.get("refused"):
+        text += f", {_absent(run, record)}"
+    if unjudged := _refused(run, record, "unjudged"):
+        text += f", the evaluation {unjudged}"
     rest_s = typical_round_s(rounds) * (total - record["round"] - 1)
     return f"{text}, {record['seconds']:.1f} s" + (f", about {duration(rest_s)} left" if rest_s else "")
+
+
+def _absent(run: Run, record: dict[str, Any]) -> str:
+    """Who is not in a round's sum, and why."""
+    silent = f"silent: {', '.join(record['dropped'])}" if record["dropped"] else ""
+    return "; ".join(filter(None, (_refused(run, record, "refused"), silent))) or "none silent"
+
+
+def _refused(run: Run, record: dict[str, Any], which: str) -> str:
+    refused = {
+        site: code for site, code in record.get(which, {}).items() if which == "refused" or site in record["sites"]
+    }
+    return refusals.sentence(refused, len(run.state.cohort), run_refusals.words(run))
 
 
 def _over(run: Run, console: Console) -> int:
@@ -121,5 +139,7 @@ def _over(run: Run, console: Console) -> int:
     console.print(
         f"Finished: best round {result['best_round'] + 1}, {figure}. Research software, not a medical device."
     )
+    for remark in sentences.remarks(result):
+        console.print(Text(remark, "yellow"))
     console.print(f"Written to {run.folder}: report.html, model.safetensors, result.json", highlight=False)
     return 0

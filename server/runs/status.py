@@ -5,9 +5,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from common import refusals
 from common.cli.progress import duration
 from common.storage.files import glance, read_json
 from server.consortium.home import Home
+from server.runs import run_refusals
 from server.runs.run import OVER, Run
 from server.runs.site_reports import SiteReports
 
@@ -97,12 +99,13 @@ def site_statuses(home: Home, run: Run | None = None) -> list[MemberStatus]:
     now = time.time()
     progress = run.progress() if run and run.state.stage == "running" else None
     decisions = run.decisions() if run else {}
+    last_refused = last_refusals(run) if run and run.state.stage == "running" else {}
     statuses = []
     for site in home.identities():
         report, contact = reports.newest(site), contacts.get(site, {})
         connection = _connection(contact, report, now)
         is_awaited = progress is not None and site in progress.waiting
-        refusal = progress.refused.get(site, "") if progress else ""
+        refusal = (progress.refused.get(site, "") if progress else "") or last_refused.get(site, "")
         doing = " ".join(filter(None, (ACTIVITIES.get(report.get("what", ""), ""), report.get("detail", ""))))
         statuses.append(
             MemberStatus(
@@ -146,7 +149,21 @@ def describe_run(run: Run) -> str:
     if state.stage != "running":
         return f"Run {run.name}: {state.stage}{': ' + state.why if state.why else ''}"
     what = "models evaluated" if plan.models else "rounds done"
-    return f"Run {run.name}: {len(run.rounds())} of {run.plan.rounds} {what}. {describe_waiting(run)}".strip()
+    text = f"Run {run.name}: {len(run.rounds())} of {run.plan.rounds} {what}. {describe_refusals(run)}"
+    return f"{text}{describe_waiting(run)}".strip()
+
+
+def describe_refusals(run: Run) -> str:
+    """Who refused in the last round and why, with a blank behind it; empty if nobody."""
+    refused = last_refusals(run)
+    said = refusals.sentence(refused, len(run.state.cohort), run_refusals.words(run))
+    return f"In the last, {said}. {refusals.advice(refused.values())} " if refused else ""
+
+
+def last_refusals(run: Run) -> dict[str, str]:
+    """By site, the code by which it refused in the last round."""
+    rounds = run.rounds()
+    return dict(rounds[-1].get("refused", {})) if rounds else {}
 
 
 def describe_waiting(run: Run) -> str:
@@ -165,7 +182,8 @@ def why(status: MemberStatus, since_s: float, now: float) -> str:
     if not status.is_connected:
         return f"{status.site} ({status.absence(now)}: is its client running, and does the network let it out?)"
     if status.error:
-        return f"{status.site} (error {status.error} there: docs/errors.md)"
+        meaning = refusals.CODES.get(status.error)
+        return f"{status.site} (error {status.error} there{f', {meaning.happened}' if meaning else ''}: docs/errors.md)"
     return f"{status.site} {status.awaited_for} (since {ago(now, since_s)}; it is {status.doing or 'connected'})"
 
 

@@ -10,7 +10,7 @@ import signal
 import time
 from dataclasses import dataclass, field, replace
 
-from common.errors import ConfigError, ConsiliumError
+from common.errors import ConfigError, ConsiliumError, PolicyError
 from common.storage.files import read_json, write_json
 from server.consortium.home import Home
 from server.runs.run import OVER, Run
@@ -84,7 +84,7 @@ class Scheduler:
             run.end("failed", "the plan expired before enough sites had approved it.")
             return False
         decisions = run.decisions()
-        approving = tuple(site for site, decision in decisions.items() if decision.verdict == "approve")
+        approving = {site: decision for site, decision in decisions.items() if decision.verdict == "approve"}
         undecided = set(plan.cohort) & set(self.home.identities()) - set(decisions)
         if undecided and time.time() < state.begin_at_s:
             return False
@@ -93,7 +93,13 @@ class Scheduler:
             if not undecided:
                 run.end("failed", f"{len(approving)} of {len(plan.cohort)} sites approved, expected {least} at least.")
             return False
-        run.write_state(replace(state, cohort=approving, started_s=time.time()))
+        try:
+            cohort = run.begin_with(approving).sites
+        except PolicyError as error:
+            if not undecided or error.cause != "too-few-approvals":
+                run.end("failed", str(error))
+            return False
+        run.write_state(replace(state, cohort=cohort, started_s=time.time()))
         return True
 
     def _submit(self, run: Run) -> None:
@@ -118,8 +124,14 @@ class Scheduler:
             return
         if run.state.stage in OVER:  # it ended while we looked
             return
-        log.warning("run %s: its process is gone; beginning it again", run.name)
         self._end_flower_run(run)
+        try:
+            _ = run.approvals
+        except ConsiliumError as error:  # of an older release, or damaged: no site would answer
+            run.end("failed", str(error))
+            log.error("%s", error)
+            return
+        log.warning("run %s: its process is gone; beginning it again", run.name)
         pause = min(MOST_WAIT_S, 2.0 ** max(0, state.attempts - 5)) if state.attempts > 5 else 0.0
         if since is None or time.monotonic() - since >= pause:
             self._submit(run)

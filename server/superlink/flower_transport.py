@@ -16,11 +16,13 @@ from pathlib import Path
 os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")  # Flower reads it when it is imported
 
 from flwr.app import ArrayRecord, Message, RecordDict
+from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 
 from common.errors import WireError
 from common.messages import wire
-from common.messages.transport import NONE, Misfortunes, Reply, Request
+from common.messages.transport import NONE, Misfortunes, Outcome, Refusal, Reply, Request
+from common.refusals import listed
 from common.storage import tensorfile
 from common.types import Tensors
 from server.superlink.exchange_progress import ExchangeProgress
@@ -42,7 +44,7 @@ CLIENT_APP_ERROR = 100
 
 
 class FlowerTransport:
-    """The sites behind a Flower grid. A node's error is logged with its reason, and is silence to the round loop.
+    """The sites behind a Flower grid. A node's refusal is handed over with its code; Flower's own errors are silence.
 
     Args:
         grid: as Flower hands it to a ServerApp.
@@ -88,8 +90,8 @@ class FlowerTransport:
         nodes = set(self._grid.get_node_ids())
         return tuple(site for site, node in self._nodes.items() if node in nodes and not self._is_unready(site))
 
-    def exchange(self, requests: Mapping[str, Request], timeout_s: float) -> Iterator[tuple[str, Reply]]:
-        """Send each site its request, all of one round; what came in time, site and reply, as it comes."""
+    def exchange(self, requests: Mapping[str, Request], timeout_s: float) -> Iterator[tuple[str, Outcome]]:
+        """Send each site its request, all of one round; what came in time, site and reply or refusal, as it comes."""
         reachable = {site: r for site, r in requests.items() if not self._misfortunes.away(site, r.round)}
         # One record for all that are asked the same: Flower then stores its pieces once.
         records = {
@@ -101,15 +103,20 @@ class FlowerTransport:
         }
         for site, content in self._answers(contents, reachable, timeout_s):
             try:
-                reply = wire.decode_reply(message_bytes(content))
-                if "state" in content:
-                    self.states[site] = tensorfile.unpack(array_bytes(content, "state"))[0]
-                    self._site_states[site] = self.states[site]
+                outcome = content if isinstance(content, Refusal) else self._reply(site, content)
             except WireError as error:
                 log.warning("site %s: a reply that cannot be used: %s", site, error)
                 continue
             if not self._misfortunes.silent(site, reachable[site].round):
-                yield site, reply
+                yield site, outcome
+
+    def _reply(self, site: str, content: RecordDict) -> Reply:
+        """The reply, and the state that a simulated site sends with it."""
+        reply = wire.decode_reply(message_bytes(content))
+        if "state" in content:
+            self.states[site] = tensorfile.unpack(array_bytes(content, "state"))[0]
+            self._site_states[site] = self.states[site]
+        return reply
 
     def _state_for(self, site: str) -> dict[str, ArrayRecord]:
         """After a resume, the next message to a simulated site brings back what it had kept."""
@@ -121,7 +128,7 @@ class FlowerTransport:
 
     def _answers(
         self, contents: Mapping[str, RecordDict], requests: Mapping[str, Request], timeout_s: float
-    ) -> Iterator[tuple[str, RecordDict]]:
+    ) -> Iterator[tuple[str, RecordDict | Refusal]]:
         """What comes back in time, as it comes."""
         if not contents:
             return
@@ -134,14 +141,19 @@ class FlowerTransport:
         by_node = {self._nodes[site]: content for site, content in contents.items()}
         for node, message in ask(self._grid, "query.answer", by_node, timeout_s, self._wait, self._signal_nodes):
             site, refused = names[node], dict(progress.refused)
-            if message.has_error():
-                reason = _reason(message)
+            refusal = _refusal(message)
+            if refusal:
+                log.warning("site %s refuses %s of round %d: %s", site, request.kind, request.round, refusal.code)
+                refused[site] = refusal.code
+            elif message.has_error():
+                reason = f"Flower's error {message.error.code}: {message.error.reason}"
                 log.warning("site %s did not answer %s of round %d: %s", site, request.kind, request.round, reason)
-                refused[site] = reason
             waiting = tuple(name for name in progress.waiting if name != site)
             progress = replace(progress, waiting=waiting, refused=refused)
             self._on_progress(progress)
-            if not message.has_error():
+            if refusal:
+                yield site, refusal
+            elif not message.has_error():
                 yield site, message.content
 
     def _signal_nodes(self, nodes: Iterable[int]) -> None:
@@ -197,6 +209,10 @@ def _replies(grid: Grid, pending: set[str]) -> Iterator[Message]:
             yield message
 
 
-def _reason(message: Message) -> str:
-    reason = message.error.reason or "" if message.has_error() else ""
-    return reason if message.error.code == CLIENT_APP_ERROR else f"Flower's error {message.error.code}: {reason}"
+def _refusal(message: Message) -> Refusal | None:
+    """That our own ClientApp refused; a failure that it did not foresee is Flower's to report, and is a defect."""
+    if not message.has_error():
+        return None
+    if message.error.code == CLIENT_APP_ERROR:
+        return Refusal(listed(message.error.reason or ""))
+    return Refusal("DEFECT") if message.error.code == ErrorCode.CLIENT_APP_RAISED_EXCEPTION else None

@@ -11,7 +11,7 @@ from client.access.people import PersonKey
 from client.access.policy import SitePolicy
 from client.access.policy_store import CLOCK_S, policy_store
 from client.plans import judge
-from client.plans.inbox import PlanInbox
+from client.plans.decide import decide
 from common.errors import AccessError, ConfigError, ConsiliumError, PlanError
 from common.trust.documents import SignedDocument
 from common.trust.keys import sign
@@ -222,7 +222,7 @@ def test_every_byte_of_every_version_counts(site: Site) -> None:
 def test_a_purpose_that_the_policy_has_not_is_approved_by_nobody(tmp_path: Path) -> None:
     consortium = Consortium(tmp_path)
     plan, home = consortium.plan(), consortium.sites["Lisbon"]
-    PlanInbox(home).decide(plan, "approve", "")
+    decide(home, plan, "approve", "")
     assert judge.approved_plan(home, plan.digest)
     before = policy_store(home).in_force()
     private = people.open_key(home.folder / "me.key").private

@@ -23,6 +23,7 @@ TYPED = {
     "fingerprint": "fingerprint",
     "join": "join gone.welcome",
     "rekey": "rekey",
+    "accept-key": "accept-key gone",
     "plans": "plans",
     "approve": "approve gone",
     "refuse": "refuse gone",

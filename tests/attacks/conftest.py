@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
 
-import numpy as np
 import pytest
 
 from client.training import hospital_site
 from common.errors import ConsiliumError
 from common.secagg.coordinator import CoordinatorMachine
+from common.secagg.sketch import LimbSum
 from tests.attacks.hostile import HostileCoordinator
 from tests.tally import EVENTS, TRIED
 
@@ -67,5 +67,5 @@ def many_hospitals(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def snapshot(machine: CoordinatorMachine) -> dict[str, object]:
     """All that a coordinator's machine holds, comparable."""
-    held = {k: v.tobytes() if isinstance(v, np.ndarray) else v for k, v in vars(machine).items()}
-    return copy.copy({k: dict(v) if isinstance(v, dict) else v for k, v in held.items()})
+    held = {k: (v.low.tobytes(), v.carry.tobytes()) if isinstance(v, LimbSum) else v for k, v in vars(machine).items()}
+    return copy.copy({k: copy.copy(v) if isinstance(v, dict | set) else v for k, v in held.items()})

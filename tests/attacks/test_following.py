@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from common.algorithms.course import VOID, Course, Place
+from common.errors import ConsiliumError
 from common.messages.transport import Answer, Reply, Request
-from common.secagg.audit import frame, read_frames
+from common.secagg.transcript import frame, read_frames
 from common.types import Tensors
 from server.rounds import loop
 from server.rounds.secure_sum import SecureSum
@@ -33,7 +34,11 @@ def coordinator(world: World, folder: Path, lie: Change = lambda request: reques
     def between(name: str, answer: Answer) -> Answer:
         def told(request: Request, state: Tensors) -> tuple[Reply, Tensors]:
             changed = lie(request) if name == "a" else request
-            return (NOT_SAID, state) if changed is None else answer(changed, state)
+            try:
+                return (NOT_SAID, state) if changed is None else answer(changed, state)
+            except ConsiliumError as error:
+                world.refusals.append(error)
+                raise
 
         return told
 
@@ -49,8 +54,17 @@ def one_weight(place: Place) -> Place:
 
 
 def asked(world: World, aggregator: SecureSum, place: Place) -> Place:
-    """One honest step."""
-    return world.course.after(place, loop.ask(world.course, aggregator, place))
+    """One honest step; what a site refuses in it is raised."""
+    total = loop.ask(world.course, aggregator, place)
+    raise_refusals(world)
+    return world.course.after(place, total)
+
+
+def raise_refusals(world: World) -> None:
+    """The first refusal since the last call."""
+    refusals, world.refusals = world.refusals, []
+    if refusals:
+        raise refusals[0]
 
 
 def nothing_was_sent(world: World, since: int, what: str) -> bool:
@@ -63,25 +77,29 @@ def nothing_was_sent(world: World, since: int, what: str) -> bool:
 def test_a_model_that_does_not_follow_from_the_sum_is_refused_and_nothing_is_sent(
     attack: Attack, tmp_path: Path
 ) -> None:
-    world = audited(evaluate_every=2)
-    aggregator = coordinator(world, tmp_path)
-    second = asked(world, aggregator, world.course.start())
+    def after_one_round(what: str) -> tuple[World, SecureSum, Place]:
+        world = audited(evaluate_every=2)
+        aggregator = coordinator(world, tmp_path / what)
+        return world, aggregator, asked(world, aggregator, world.course.start())
+
+    _, _, second = after_one_round("to see what comes next")
     assert second.asks == "train"
     for what, place in (
         ("the next model with one weight changed in its last digit", one_weight(second)),
-        ("the model of the round before", replace(world.course.start(), round=1)),
+        ("the model of the round before", replace(audited().course.start(), round=1)),
         ("a model after the run's end", replace(second, round=5)),
     ):
+        world, aggregator, _ = after_one_round(what)
         cause = "missing-transcript" if place.round > 2 else "model-does-not-follow"
         since = len(world.sent)
         with attack(what, cause):
             asked(world, aggregator, place)
         assert nothing_was_sent(world, since, "train")
+    world, aggregator, second = after_one_round("an evaluation")
     third = asked(world, aggregator, second)
     assert third.asks == "evaluate"
     with attack("another model evaluated", "model-does-not-follow"):
         asked(world, aggregator, one_weight(third))
-    assert asked(world, aggregator, third).round == 2  # the honest question is still answered
 
 
 def test_the_initial_model_is_the_seeds(attack: Attack, tmp_path: Path) -> None:
@@ -115,6 +133,7 @@ def test_what_is_asked_beside_the_model_follows_as_well(attack: Attack, tmp_path
         aggregator = coordinator(world, tmp_path / what)
         with attack(what, "model-does-not-follow"):
             loop.ask(course, aggregator, course.start())
+            raise_refusals(world)
 
 
 def test_an_svms_points_are_not_moved_further_than_another_processor_would(attack: Attack, tmp_path: Path) -> None:
@@ -162,30 +181,33 @@ def test_another_transcript_does_not_pass(attack: Attack, tmp_path: Path) -> Non
     foreign = (tmp_path / "other" / "0000-train").read_bytes()  # a sum over the same question, by the same sites
 
     def twice(messages: list[bytes]) -> list[bytes]:
-        return [*messages[:5], messages[4], *messages[5:]]
+        return [*messages[:6], messages[5], *messages[6:]]
 
     def one_bit(messages: list[bytes]) -> list[bytes]:
-        vector = bytearray(messages[4])
-        vector[1000] ^= 1
-        return [*messages[:4], bytes(vector), *messages[5:]]
+        total = bytearray(messages[-1])
+        total[1000] ^= 1
+        return [*messages[:-1], bytes(total)]
 
     cases: list[tuple[str, Callable[[bytes], bytes], str]] = [
         ("another run's transcript of the same question", lambda true: foreign, "forged-transcript"),
-        ("a transcript with one bit of a vector changed", rewritten(one_bit), "bad-signature"),
-        ("a transcript without one site's vector", rewritten(lambda m: [*m[:4], *m[5:]]), "not-asked"),
-        ("a transcript with one site's vector twice", rewritten(twice), "duplicate-site"),
-        ("a transcript without its agreements", rewritten(lambda m: [*m[:9], *m[14:]]), "QuorumError"),
+        ("a transcript with one bit of the sum changed", rewritten(one_bit), "forged-aggregate"),
+        ("a transcript without one site's sketch", rewritten(lambda m: [*m[:5], *m[6:]]), "forged-aggregate"),
+        ("a transcript with one site's sketch twice", rewritten(twice), "duplicate-site"),
+        ("a transcript without its agreements", rewritten(lambda m: [*m[:5], *m[10:]]), "WireError"),
+        ("a transcript of a void round, of one that was not", rewritten(lambda m: m[:-2]), "model-does-not-follow"),
         ("a transcript cut short", lambda true: true[:-9], "WireError"),
         ("no transcript at all", lambda true: true[:0] + b"\0" * 8, "WireError"),
     ]
     for what, change, cause in cases:
         world = audited()
         with attack(what, cause):
-            asked(world, coordinator(world, tmp_path / what, partial(replaced, change)), world.course.start())
+            lying = coordinator(world, tmp_path / what, partial(replaced, change))
+            second = asked(world, lying, world.course.start())
+            asked(world, lying, second)
 
 
 def rewritten(change: Callable[[list[bytes]], list[bytes]]) -> Callable[[bytes], bytes]:
-    """Works on the messages of a transcript: roster, plan, directory, start, five vectors, agreements, releases."""
+    """Works on the messages of a transcript: roster, plan, directory, start, survivors, five agreements, seeds, sum."""
 
     def apply(true: bytes) -> bytes:
         import io
@@ -283,31 +305,28 @@ def test_the_sites_of_a_round_are_those_that_the_seed_draws(attack: Attack, tmp_
     place = replace(start, round=wanted)
     with attack("a round with a site that was not drawn for it", "other-cohort"):
         coordinator(world, tmp_path).total(course.request(place), chosen, 1.0, place)
+        raise_refusals(world)
 
 
-def test_who_comes_late_is_not_told_another_runs_model(attack: Attack, tmp_path: Path) -> None:
-    def given(state: Tensors) -> Change:
+def test_who_comes_late_believes_no_model_that_it_is_told(attack: Attack, tmp_path: Path) -> None:
+    def given(place: Place) -> Change:
         def lie(request: Request) -> Request | None:
-            if request.kind != "secagg/follow" or "place/round" not in request.tensors:
+            if request.kind != "secagg/follow":
                 return request
-            place = Place("train", 3, dict(state), {})
             tensors = {f"place/{name}": value for name, value in place.tensors().items()}
             return replace(request, tensors={**tensors, "message": request.tensors["message"]})
 
         return lie
 
-    world = audited()
-    state = world.course.start().state
-    for what, told in (
-        ("a model to begin at that is none", {}),
-        ("a model to begin at of another shape", {name: value[:1] for name, value in state.items()}),
-        ("a model to begin at that is text", {name: np.array(["x"]) for name in state}),
+    for what, round, cause in (
+        ("a crafted model to begin at, told and asked", 0, "model-does-not-follow"),
+        ("a crafted model to begin at, late in the run", 3, "missing-transcript"),
     ):
-        with attack(what, "model-does-not-follow"):
-            asked(world, coordinator(world, tmp_path / what, given(told)), world.course.start())
-    moved = one_weight(world.course.start()).state
-    with attack("a model to begin at, and a question from another", "model-does-not-follow"):
-        asked(world, coordinator(world, tmp_path / "two", given(moved)), replace(world.course.start(), round=3))
+        world = audited()
+        place = replace(one_weight(world.course.start()), round=round)
+        with attack(what, cause):
+            asked(world, coordinator(world, tmp_path / what, given(place)), place)
+        assert nothing_was_sent(world, 0, "train")
 
 
 @pytest.mark.parametrize("model", ["cnn", "svm"])

@@ -18,6 +18,7 @@ from common.secagg import (
     audit,
 )
 from common.secagg.audit import refuse_other_sum
+from common.secagg.envelope import kind_of
 from common.secagg.key_period_messages import Delivery
 from common.secagg.round_messages import Agreement, Agreements, Masked, Release, Start, Survivors
 from common.trust.keys import seal_state, unseal_state
@@ -25,6 +26,8 @@ from tests.attacks.conftest import Attack
 from tests.secagg.world import NOW_S, QUESTION, World, expected, forget, identity, plain
 
 OTHER = b"\1" * 32
+SUM = b"\2" * 32
+"""A commitment to some sum."""
 
 
 @pytest.fixture
@@ -48,7 +51,7 @@ def submitted(world: World, slot: int = 0, absent: tuple[str, ...] = (), kind: s
     for name, start in opening.requests().items():
         if name not in absent:
             world.sites[name] = world.sites[name].open(start, QUESTION, NOW_S)
-            opening.receive(world.send(name, lambda s, v=vectors[name]: s.submit(v)))
+            opening.receive(world.submit(name, vectors[name]))
     opening.close()
     return opening
 
@@ -57,7 +60,7 @@ def agreed(world: World, absent: tuple[str, ...] = ()) -> RoundOpening:
     """A round in which the survivors are signed."""
     opening = submitted(world, absent=absent)
     for name, request in opening.requests().items():
-        opening.receive(world.send(name, lambda s, m=request: s.agree(m)))
+        opening.receive(world.agree(name, request))
     opening.close()
     return opening
 
@@ -70,18 +73,19 @@ def restarted(site: Participant) -> Participant:
 
 def signatures(context: bytes, members: tuple[int, ...], signers: tuple[int, ...]) -> bytes:
     """Agreements that are signed with the sites' true keys, as if these sites were the coordinator's."""
-    signed = [(i, Agreement(context, i, members).sign(identity(f"site-{i:03d}")).signature) for i in signers]
-    return Agreements(context, tuple(signed)).encode()
+    signed = (Agreement(context, i, members, SUM, bytes(64)).sign(identity(f"site-{i:03d}")) for i in signers)
+    return Agreements(context, SUM, tuple((a.sender, a.sketch, a.signature) for a in signed)).encode()
 
 
 def test_a_split_model_is_refused_and_if_signed_for_does_not_add_up(world: World, attack: Attack) -> None:
     with attack("split model", "split-model"):
         first(world).open(Start(0, "train", QUESTION).encode(), OTHER, NOW_S)
     lied_to = first(world).open(Start(0, "train", OTHER).encode(), OTHER, NOW_S)
-    site, vector = lied_to.submit(world.vectors()["site-000"]).commit(forget)
+    words = world.vectors()["site-000"]
+    site, vector = lied_to.submit(words).commit(forget)
     opening = submitted(world, absent=("site-000",))
     with attack("split model, consistently told: signing the others' survivors", "other-round"):
-        site.agree(Survivors(opening.context, (0, *opening.survivors)).encode())
+        site.agree(Survivors(opening.context, (0, *opening.survivors), SUM).encode(), words.data)
     assert world.key_period is not None
     fresh = RoundOpening(world.key_period, 0, "train", QUESTION)
     with attack("split model, consistently told: adding its vector", "other-round", fresh):
@@ -124,41 +128,41 @@ def test_survivors_are_signed_once_and_only_if_they_hold(world: World, attack: A
         ("survivors with a site twice", (0, 1, 1, 2, 3, 4), "WireError"),
     ):
         with attack(what, cause):
-            site.agree(Survivors(context, members).encode())
+            site.agree(Survivors(context, members, SUM).encode(), world.sent["site-000"])
     with attack("survivors of another round", "other-round"):
-        site.agree(Survivors(OTHER, (0, 1, 2, 3, 4)).encode())
+        site.agree(Survivors(OTHER, (0, 1, 2, 3, 4), SUM).encode(), world.sent["site-000"])
     with attack("skipped stage: release before agreeing", "out-of-order"):
         site.release(signatures(context, (0, 1, 2, 3, 4), (0, 1, 2, 3, 4)))
-    signed, _ = site.agree(Survivors(context, (0, 1, 2, 3, 4)).encode()).commit(forget)
+    signed, _ = site.agree(Survivors(context, (0, 1, 2, 3, 4), SUM).encode(), world.sent["site-000"]).commit(forget)
     for again, how in ((signed, ""), (restarted(signed), " after a restart")):
         with attack(f"split survivors: a second set to sign{how}", "out-of-order"):
-            again.agree(Survivors(context, (0, 1, 2, 3, 5)).encode())
+            again.agree(Survivors(context, (0, 1, 2, 3, 5), SUM).encode(), world.sent["site-000"])
 
 
 def test_split_survivors_are_never_unmasked(world: World, attack: Attack) -> None:
     opening = submitted(world)
     one, two = (0, 1, 2, 3, 4), (0, 1, 2, 3, 5)
-    site, _ = first(world).agree(Survivors(opening.context, one).encode()).commit(forget)
+    site, _ = first(world).agree(Survivors(opening.context, one, SUM).encode(), world.sent["site-000"]).commit(forget)
     with attack("split survivors: signatures under another set", "bad-signature"):
         site.release(signatures(opening.context, two, one))
     with attack("split survivors: one signature under another set among them", "bad-signature"):
-        mixed = dict(Agreements.decode(signatures(opening.context, one, one)).signatures)
-        mixed |= dict(Agreements.decode(signatures(opening.context, two, (3,))).signatures)
-        site.release(Agreements(opening.context, tuple(sorted(mixed.items()))).encode())
+        mixed = list(Agreements.decode(signatures(opening.context, one, one)).signatures)
+        mixed[3:4] = Agreements.decode(signatures(opening.context, two, (3,))).signatures
+        site.release(Agreements(opening.context, SUM, tuple(mixed)).encode())
     with attack("fewer signatures than the threshold", "too-few-signatures"):
         site.release(signatures(opening.context, one, one[:-1]))
     with attack("no signatures", "too-few-signatures"):
-        site.release(Agreements(opening.context, ()).encode())
+        site.release(Agreements(opening.context, SUM, ()).encode())
     with attack("one signature counted several times", "WireError"):
         pair = Agreements.decode(signatures(opening.context, one, (1,))).signatures
-        site.release(Agreements(opening.context, pair * 5).encode())
+        site.release(Agreements(opening.context, SUM, pair * 5).encode())
     with attack("a signature by a site that is not among the survivors", "unknown-site"):
         site.release(signatures(opening.context, one, (0, 1, 2, 3, 5)))
     with attack("signatures of another round", "other-round"):
         site.release(signatures(OTHER, one, one))
     with attack("signatures of the coordinator's own making", "bad-signature"):
-        forged = tuple((i, identity("the coordinator").sign(b"x")) for i in one)
-        site.release(Agreements(opening.context, forged).encode())
+        forged = tuple((i, bytes(64), identity("the coordinator").sign(b"x")) for i in one)
+        site.release(Agreements(opening.context, SUM, forged).encode())
 
 
 def test_shares_are_released_once(world: World, attack: Attack) -> None:
@@ -171,7 +175,7 @@ def test_shares_are_released_once(world: World, attack: Attack) -> None:
         with attack(f"second unmask{how}", "out-of-order"):
             site.release(request)
         with attack(f"both shares of one site: as a survivor this time{how}", "out-of-order"):
-            site.agree(Survivors(opening.context, (0, 1, 2, 3, 4, 5)).encode())
+            site.agree(Survivors(opening.context, (0, 1, 2, 3, 4, 5), SUM).encode(), world.sent["site-000"])
     assert 0 not in released.state.secrets.held_shares
     assert 0 not in released.state.secrets.rounds
 
@@ -180,15 +184,18 @@ def test_a_crash_between_signing_and_releasing_frees_no_second_answer(world: Wor
     opening = submitted(world)
     request = opening.requests()["site-000"]
     recorded: list[ParticipantState] = []
-    first(world).agree(request).commit(recorded.append)
+    first(world).agree(request, world.sent["site-000"]).commit(recorded.append)
     back = Participant.restore("site-000", identity("site-000"), world.pins, recorded[0])
     with attack("crash after signing: other survivors", "out-of-order"):
-        back.agree(Survivors(opening.context, (0, 1, 2, 3, 4)).encode())
-    everybody = tuple(range(6))
-    gone, _ = back.release(signatures(opening.context, everybody, everybody)).commit(recorded.append)
+        back.agree(Survivors(opening.context, (0, 1, 2, 3, 4), SUM).encode(), world.sent["site-000"])
+    for name, message in opening.requests().items():
+        opening.receive(world.agree(name, message))
+    opening.close()
+    request = opening.requests()["site-000"]
+    gone, _ = back.release(request).commit(recorded.append)
     back = restarted(replace(gone, state=recorded[1]))
     with attack("crash after releasing: again", "out-of-order"):
-        back.release(signatures(opening.context, everybody, everybody))
+        back.release(request)
 
 
 def test_a_message_is_not_to_be_had_when_its_record_fails(world: World, attack: Attack) -> None:
@@ -208,9 +215,9 @@ def test_two_requests_at_once_do_not_make_a_site_sign_twice(world: World, attack
     opening = submitted(world)
     recorded: list[ParticipantState] = []
     keeper = DurableParticipant(first(world), recorded.append)
-    sets = [Survivors(opening.context, members).encode() for members in ((0, 1, 2, 3, 4), (0, 1, 2, 3, 5))]
+    sets = [Survivors(opening.context, members, SUM).encode() for members in ((0, 1, 2, 3, 4), (0, 1, 2, 3, 5))]
     with attack("split survivors: two sets at the same time", "out-of-order"), ThreadPoolExecutor(2) as pool:
-        asked = [pool.submit(keeper.step, lambda s, m=message: s.agree(m)) for message in sets]
+        asked = [pool.submit(keeper.step, lambda s, m=message: s.agree(m, world.sent["site-000"])) for message in sets]
         for answer in asked:
             answer.result()
     assert len(recorded) == 1
@@ -246,16 +253,17 @@ def test_the_same_question_is_not_summed_over_two_sets(world: World, attack: Att
     opening = submitted(world, slot=1)
     for site, how in ((first(world), ""), (restarted(first(world)), " after a restart")):
         with attack(f"the same question again, now with a site more{how}", "repeated-question"):
-            site.agree(opening.requests()["site-000"])
+            site.agree(opening.requests()["site-000"], world.sent["site-000"])
     same = submitted(world, slot=2, absent=("site-003",))
-    first(world).agree(same.requests()["site-000"]).commit(forget)
+    first(world).agree(same.requests()["site-000"], world.sent["site-000"]).commit(forget)
 
 
 def test_a_whole_sum_is_not_unmasked_in_part(world: World, attack: Attack) -> None:
     site = first(world).open(Start(0, "gram", QUESTION).encode(), QUESTION, NOW_S)
-    site, vector = site.submit(world.vectors("gram")["site-000"]).commit(forget)
+    words = world.vectors("gram")["site-000"]
+    site, vector = site.submit(words).commit(forget)
     with attack("a sum that is of use only whole, over a part", "not-whole"):
-        site.agree(Survivors(Masked.decode(vector).context, (0, 1, 2, 3, 4)).encode())
+        site.agree(Survivors(Masked.decode(vector).context, (0, 1, 2, 3, 4), SUM).encode(), words.data)
 
 
 def test_malicious_sites_do_not_spoil_the_sum(world: World, attack: Attack) -> None:
@@ -264,7 +272,7 @@ def test_malicious_sites_do_not_spoil_the_sum(world: World, attack: Attack) -> N
     vectors, right = world.vectors(), {}
     for name, start in opening.requests().items():
         world.sites[name] = world.sites[name].open(start, QUESTION, NOW_S)
-        right[name] = world.send(name, lambda s, v=vectors[name]: s.submit(v.copy()))
+        right[name] = world.submit(name, vectors[name])
     mine = Masked.decode(right["site-001"])
     with attack("vector in the name of another", "bad-signature", opening):
         opening.receive(replace(mine, sender=2).encode())
@@ -283,7 +291,7 @@ def test_malicious_sites_do_not_spoil_the_sum(world: World, attack: Attack) -> N
     opening.close()
     with attack("a vector after its time", "WireError", opening):
         opening.receive(right["site-005"])
-    signed = Agreement.decode(world.send("site-001", lambda s: s.agree(opening.requests()["site-001"])))
+    signed = Agreement.decode(world.agree("site-001", opening.requests()["site-001"]))
     with attack("signature under other survivors, by a site", "split-survivors", opening):
         opening.receive(replace(signed, members=(0, 1, 2, 3, 5)).sign(identity("site-001")).encode())
     with attack("signature by a site that dropped out", "not-asked", opening):
@@ -291,7 +299,7 @@ def test_malicious_sites_do_not_spoil_the_sum(world: World, attack: Attack) -> N
     opening.receive(signed.encode())
     survivors = opening.requests()["site-001"]
     for name in ("site-000", "site-002", "site-003", "site-004"):
-        opening.receive(world.send(name, lambda s: s.agree(survivors)))
+        opening.receive(world.agree(name, survivors))
     opening.close()
     release = Release.decode(world.send("site-001", lambda s: s.release(opening.requests()["site-001"])))
     with attack("shares for some participants only", "bad-share", opening):
@@ -357,7 +365,9 @@ def test_a_dealer_of_wrong_shares_is_named(attack: Attack) -> None:
 def test_a_forged_aggregate_or_transcript_does_not_pass_the_audit(world: World, attack: Attack) -> None:
     vectors = world.vectors()
     total = world.round(vectors, no_vector=["site-004"])
-    transcript, context = list(world.transcript), Masked.decode(world.transcript[4]).context
+    transcript, context = list(world.transcript), Survivors.decode(world.transcript[4]).context
+    kinds = [kind_of(message) for message in transcript[1:]]
+    assert kinds == [1, 3, 7, 9, *[10] * 5, 13, 14], "no vector is in it"
     refuse_other_sum(total, audit(transcript, world.pins, context=context))
     forged = total.words.copy()
     forged[2] += 1
@@ -365,21 +375,20 @@ def test_a_forged_aggregate_or_transcript_does_not_pass_the_audit(world: World, 
         refuse_other_sum(replace(total, words=forged), audit(transcript, world.pins, context=context))
     with attack("forged aggregate: other survivors", "forged-aggregate"):
         refuse_other_sum(replace(total, survivors=total.survivors[1:]), audit(transcript, world.pins))
-    changed = Masked.decode(transcript[5])
-    with attack("transcript with a changed vector", "bad-signature"):
-        swapped = replace(changed, words=changed.words + np.uint32(1)).encode()
-        audit([*transcript[:5], swapped, *transcript[6:]], world.pins)
-    with attack("transcript with too few vectors", "QuorumError"):
+    with attack("transcript with an agreement left out, of a site whose vector is not shown", "too-few-signatures"):
         audit([*transcript[:5], *transcript[6:]], world.pins)
-    world.round(vectors, slot=1, question=OTHER)
-    with attack("transcript with a vector left out", "split-survivors"):
-        audit([*world.transcript[:5], *world.transcript[6:]], world.pins)
-    with attack("transcript with a vector twice", "duplicate-site"):
+    with attack("transcript with an agreement twice", "duplicate-site"):
         audit([*transcript[:5], transcript[5], *transcript[5:]], world.pins)
-    with attack("transcript without releases", "QuorumError"):
-        audit(transcript[:-5], world.pins)
-    with attack("transcript cut off", "QuorumError"):
+    with attack("transcript without a sum", "WireError"):
+        audit(transcript[:-1], world.pins)
+    with attack("transcript without seeds", "WireError"):
+        audit([*transcript[:-2], transcript[-1]], world.pins)
+    with attack("transcript cut off", "too-few-signatures"):
         audit(transcript[:6], world.pins)
+    with attack("transcript cut off before the agreements", "WireError"):
+        audit(transcript[:5], world.pins)
+    with attack("transcript of a round that came to nothing", "QuorumError"):
+        audit(transcript[:-2], world.pins)
     with attack("transcript of another question", "forged-transcript"):
         audit([*transcript[:3], Start(0, "train", OTHER).encode(), *transcript[4:]], world.pins, context=context)
     with attack("transcript of another question, unnoticed by the context", "other-round"):
@@ -395,15 +404,17 @@ def test_a_forged_aggregate_or_transcript_does_not_pass_the_audit(world: World, 
 def test_one_round_s_messages_are_of_no_use_in_another(world: World, attack: Attack) -> None:
     world.round(world.vectors(), no_vector=["site-004"])
     old = list(world.transcript)
+    masked = Masked(Survivors.decode(old[4]).context, 0, np.frombuffer(world.sent["site-000"], "<u4"))
+    sent = signed_vector(masked, masked.words)
     opening = submitted(world, slot=1)
     assert world.key_period is not None
     fresh = RoundOpening(world.key_period, 1, "train", QUESTION)
     with attack("vector replayed from the round before", "other-round", fresh):
-        fresh.receive(old[4])
+        fresh.receive(sent)
     with attack("signature replayed from the round before", "other-round", opening):
-        opening.receive(old[9])
+        opening.receive(old[5])
     with attack("survivors replayed from the round before", "other-round"):
-        first(world).agree(Survivors(Masked.decode(old[4]).context, (0, 1, 2, 3, 5)).encode())
+        first(world).agree(old[4], world.sent["site-000"])
 
 
 def test_a_delivery_is_taken_once(world: World, attack: Attack) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from common.audit import log_copy
 from common.audit.entries import Entry, decode
-from common.audit.heads import LogHead, load_verified_log_key, sign_log_key
+from common.audit.heads import LogHead, load_verified_log_key, log_key_paper
 from common.audit.log import Log
 from common.audit.merkle_tree import Tree, leaf_hash
 from common.errors import AuditError, ConfigError, ConsiliumError, IdentityError, RunError
@@ -177,11 +177,11 @@ def test_a_head_is_its_own_log_s_and_under_its_own_key(tmp_path: Path) -> None:
 def test_the_roots_vouch_for_the_coordinator_s_key(tmp_path: Path) -> None:
     root, other, key = (log_of(tmp_path / name, 1).key() for name in "abc")
     pins = Pins("pilot", (public_of(root),))
-    assert load_verified_log_key(sign_log_key(public_of(key), "pilot", [root]), pins) == public_of(key)
+    assert load_verified_log_key(log_key_paper(public_of(key), "pilot", [root]).encode(), pins) == public_of(key)
     with pytest.raises(IdentityError):
-        load_verified_log_key(sign_log_key(public_of(key), "pilot", [other]), pins)
+        load_verified_log_key(log_key_paper(public_of(key), "pilot", [other]).encode(), pins)
     with pytest.raises(AuditError, match="of 'chest'"):
-        load_verified_log_key(sign_log_key(public_of(key), "chest", [root]), pins)
+        load_verified_log_key(log_key_paper(public_of(key), "chest", [root]).encode(), pins)
 
 
 # --- what happens to it ---------------------------------------------------------------------------------------------

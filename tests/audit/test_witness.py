@@ -13,10 +13,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from client.__main__ import main
 from client.home import Home as Hospital
 from client.plans import judge
-from client.plans.inbox import PlanInbox
+from client.plans.decide import decide
 from client.plans.log_witness import Witness
 from common.audit.entries import decode
-from common.audit.heads import sign_log_key
+from common.audit.heads import log_key_paper
 from common.audit.witness_statement import WitnessStatement
 from common.errors import AuditError, ConfigError, IdentityError
 from common.trust.keys import public_of
@@ -87,7 +87,7 @@ def test_two_histories_shown_to_one_site_stop_it_until_somebody_accepts_one(
     consortium: Consortium, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     site, plan = consortium.sites["Lisbon"], consortium.plan()
-    PlanInbox(site).decide(plan, "approve", "")
+    decide(site, plan, "approve", "")
     other = fork(consortium.home)
     grown(consortium.home, "this")
     grown(other, "that", "and more")
@@ -177,7 +177,9 @@ def test_nobody_speaks_as_another_witness_and_no_other_key_signs_heads(consortiu
     assert look(lisbon, consortium.home).others == {}
 
     stranger = Ed25519PrivateKey.generate()
-    consortium.home.voucher.write_bytes(sign_log_key(public_of(consortium.home.log.key()), "pilot", [stranger]))
+    consortium.home.voucher.write_bytes(
+        log_key_paper(public_of(consortium.home.log.key()), "pilot", [stranger]).encode()
+    )
     with pytest.raises(IdentityError):
         look(lisbon, consortium.home)
     assert not lisbon.witness_refused.exists()

@@ -9,11 +9,12 @@ from client.backup import create, restore, unlock
 from client.custody.key_ring import Custody
 from client.home import Home
 from client.plans import judge
+from client.plans.decide import decide
 from client.plans.inbox import PlanInbox
 from client.setup import enrol
-from client.training import hospital_site
-from client.training.secure_site import SealedStateFile
-from common.errors import ConsiliumError, IdentityError, PlanError
+from client.training import hospital_site, question_ledger
+from client.training.site_storage import SealedStateFile
+from common.errors import ConsiliumError, IdentityError, PlanError, PolicyError
 from common.trust.joining import JoinRequest, Welcome
 from server.consortium import membership
 from server.runs import driver
@@ -72,33 +73,40 @@ class Recorded(Hospitals):
         return answer
 
 
-def back(consortium):
+def back(consortium, number=None):
     """Lisbon, restored where it was, and what it was before."""
     lisbon = consortium.sites["Lisbon"]
     lisbon.folder.rename(lisbon.folder.with_name("burnt"))
     vault = unlock.open_by_recovery_key(
         consortium.folder.parent / "disk" / "Lisbon", consortium.folder.parent / "recovery.key"
     )
-    assert restore.run(vault, lisbon, None).problems == []
+    assert restore.run(vault, lisbon, number).problems == []
     return lisbon, Home(lisbon.folder.with_name("burnt"))
 
 
 def welcome(consortium, site):
-    """The coordinator takes the new keys, and the site joins."""
+    """The coordinator takes the new keys, the site joins, and the others accept its key."""
     request = JoinRequest.read((site.folder / "Lisbon.request").read_bytes())
-    path = membership.admit(consortium.home, request, consortium.roots, new_keys=True)
-    enrol.join(site, Welcome.read(path.read_bytes()))
+    membership.admit(consortium.home, request, consortium.roots, new_keys=True)
+    enrol.join(site, Welcome.read(consortium.home.welcome("Lisbon").read_bytes()))
+    for other in consortium.sites.values():  # its old key is lost: people there telephone it
+        other.accept_key("Lisbon", request.identity)
     consortium.roster()
 
 
 def test_the_state_of_rounds_and_its_keys_are_in_no_backup(lost):
     consortium, run, _ = lost
     before = content(consortium.sites["Lisbon"].folder)
-    secret = {name for name in before if name in ("identity", "node", "state") or name.startswith("journal/")}
-    assert secret == {"identity", "node", "state", "journal/x.reply"}
+    room = f"plans/{run.plan.digest}"
+    ours = ("identity", "node", f"{room}/state")
+    secret = {name for name in before if name in ours or name.startswith("journal/")}
+    assert secret == {*ours, "journal/x.reply"}
+    assert before[ledger := "ledger"]
     site, _ = back(consortium)
     after = content(site.folder)
     assert not any(before[name] in after.values() for name in secret)
+    assert after[ledger] == before[ledger]
+    assert "ledger.lock" not in after
     assert {name for name in after if name.startswith("plans/")} == {
         f"plans/{run.plan.digest}/{name}" for name in ("plan.json", "decision.json")
     }
@@ -109,13 +117,14 @@ def test_a_restored_site_refuses_every_message_that_it_may_have_answered_whoever
     kinds = {request.kind for request in heard}
     assert {f"secagg/{step}" for step in ("join", "share", "take", "submit", "agree", "release")} <= kinds
     site, burnt = back(consortium)
+    room = lambda home: PlanInbox(home).room(run.plan.digest)  # noqa: E731
     assert "before this site was restored" in judge.objection(site, run.plan)
     answer, tried = Hospitals(consortium, run.plan).answer("Lisbon"), 0
     for insist in (
         lambda: None,
         lambda: welcome(consortium, site),
-        lambda: PlanInbox(site).decide(run.plan, "approve", "whoever insists"),
-        lambda: (site.folder / "state").write_bytes((burnt.folder / "state").read_bytes()),
+        lambda: decide(site, run.plan, "approve", "whoever insists"),
+        lambda: (room(site) / "state").write_bytes((room(burnt) / "state").read_bytes()),
         lambda: [(site.folder / name).write_bytes((burnt.folder / name).read_bytes()) for name in ("identity", "node")],
     ):
         insist()
@@ -127,23 +136,37 @@ def test_a_restored_site_refuses_every_message_that_it_may_have_answered_whoever
 
 
 def test_a_state_that_is_brought_from_elsewhere_does_not_open_under_the_new_keys(lost):
-    consortium, _, _ = lost
+    consortium, run, _ = lost
     site, burnt = back(consortium)
-    (site.folder / "state").write_bytes((burnt.folder / "state").read_bytes())
+    path = PlanInbox(site).room(run.plan.digest) / "state"
+    path.write_bytes((PlanInbox(burnt).room(run.plan.digest) / "state").read_bytes())
+    assert SealedStateFile(path, burnt.enrolment.sealing_key).load()
     with pytest.raises(IdentityError):
-        SealedStateFile(site.folder / "state", site.enrolment.sealing_key).load()
+        SealedStateFile(path, site.enrolment.sealing_key).load()
+
+
+def test_what_was_answered_is_never_set_back_whichever_snapshot_is_restored(lost):
+    consortium, run, _ = lost
+    lisbon, custody = consortium.sites["Lisbon"], Custody(consortium.sites["Lisbon"])
+    question_ledger.in_folder(lisbon.folder).record([b"k" * 32], b"o" * 32, run.plan.digest)
+    newest = (lisbon.folder / "ledger").read_bytes()
+    create.run(custody, unlock.open_or_begin(custody, consortium.folder.parent / "disk", False))
+    site, _ = back(consortium, 1)
+    assert (site.folder / "ledger").read_bytes() == newest
+    with pytest.raises(PolicyError, match="the same was asked in plan"):
+        question_ledger.in_folder(site.folder).refuse_other([b"k" * 32], b"p" * 32, "Lisbon")
 
 
 def test_a_plan_that_comes_after_the_backup_but_was_made_before_it_was_restored_is_over_too(lost):
     consortium, _, _ = lost
     lisbon = consortium.sites["Lisbon"]
     plan = consortium.plan("name=unknown-to-the-backup")
-    PlanInbox(lisbon).decide(plan, "approve", "")
+    decide(lisbon, plan, "approve", "")
     site, _ = back(consortium)
     assert not PlanInbox(site).knows(plan.name)
     welcome(consortium, site)
     assert PlanInbox(site).take_plan(plan.document.encode())
-    PlanInbox(site).decide(plan, "approve", "")
+    decide(site, plan, "approve", "")
     with pytest.raises(PlanError, match="before this site was restored"):
         judge.approved_plan(site, plan.digest)
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from client.catalogue import listing_check
 from client.catalogue.listing_check import SiteCatalogue, fetch, send
 from client.plans.sync import gateway_of
-from common.audit.heads import sign_log_key
+from common.audit.heads import log_key_paper
 from common.catalogue import (
     Listing,
     ModelOffer,
@@ -126,7 +126,7 @@ def test_a_listing_in_which_anything_was_changed_is_refused(fair: Fair) -> None:
         lambda told: told["offers"].append(told["offers"][0]),  # twice
         lambda told: told.update(consortium="others"),
         lambda told: told.update(roster=base64.b64encode(b"none").decode()),
-        lambda told: told.update(voucher=json.loads(sign_log_key(public_of(log), "pilot", [STRANGER]))),
+        lambda told: told.update(voucher=json.loads(log_key_paper(public_of(log), "pilot", [STRANGER]).encode())),
         lambda told: told.update(version="many"),
         lambda told: told.pop("offers"),
     ]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from common import errors
+from common import errors, refusals
 from common.cli.command import exit_status
 from common.errors import ConfigError, ConsiliumError, IdentityError, SecAggError
 
@@ -41,10 +41,36 @@ def test_every_code_has_a_section_and_every_section_a_code() -> None:
     assert len(set(sections)) == len(sections)
 
 
-def test_every_cause_has_a_row_and_every_row_a_cause() -> None:
+def test_every_cause_is_on_the_public_list_and_every_word_of_the_list_a_cause() -> None:
     rows = re.findall(r"^\| `([a-z-]+)` \|", PAGE, re.MULTILINE)
-    assert set(rows) == causes()
-    assert rows == sorted(rows)
+    words = [code for code in refusals.CODES if not code.isupper()]
+    assert set(words) == causes(), "a new word needs a line in common/refusals.csv; then python docs/generate.py"
+    assert rows == words == sorted(words)
+
+
+def test_every_code_is_on_the_public_list() -> None:
+    listed = {code for code in refusals.CODES if code.isupper()}
+    assert listed == {cls.code for cls in family(ConsiliumError)} | BESIDE_THE_TREE
+    assert all(meaning.happened for meaning in refusals.CODES.values())
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (IdentityError("bad-seal", "Mrs Smith"), "bad-seal"),
+        (IdentityError("mrs-smith", "Mrs Smith"), "IDENTITY"),
+        (ConfigError("Mrs Smith"), "CONFIG"),
+        (FileNotFoundError("Mrs Smith"), "DISK"),
+        (KeyError("Mrs Smith"), "DEFECT"),
+    ],
+)
+def test_of_an_error_its_code_alone_is_told(error: Exception, code: str) -> None:
+    assert refusals.code_of(error) == code
+    assert refusals.listed(code) == code
+
+
+def test_what_is_on_no_list_is_not_shown() -> None:
+    assert refusals.listed("<script>") == refusals.listed("") == refusals.listed("Mrs Smith, row 3") == "WIRE"
 
 
 def test_every_class_is_drawn_in_the_tree() -> None:

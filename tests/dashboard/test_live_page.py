@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
-from client.plans.inbox import PlanInbox
+from client.plans.decide import decide
 from server.__main__ import main
 from server.report import rounds_table
 from server.report.markup import document, el, style
@@ -50,7 +50,7 @@ def test_a_run_is_followed_from_start_to_end(consortium: Consortium, page: Page,
         expect(seen.locator("h1")).to_have_text(run.name)
         expect(seen.locator("#part-run")).to_contain_text("waits for the decision of Lisbon, Nairobi, Osaka")
         for name in NAMES:
-            PlanInbox(consortium.sites[name]).decide(plan, "approve", "")
+            decide(consortium.sites[name], plan, "approve", "")
             consortium.bring(name, plan)
         expect(seen.locator("#part-sites tbody tr")).to_contain_text(["✓ approved"] * 3)
         run.write_state(replace(run.state, stage="running", cohort=NAMES, started_s=time.time()))

@@ -56,7 +56,7 @@ class Federation:
 
     def found(self) -> None:
         """Make the consortium; every site joins it, fingerprints compared."""
-        self.server("init", "pilot", "--address", f"{self.address}:{self.port}")
+        self.server("init", "pilot", "--no-passphrase", "--address", f"{self.address}:{self.port}")
         settings = self.home / "consortium.yaml"
         settings.write_text(
             settings.read_text(encoding="utf-8").replace("superlink_port: 18000", f"superlink_port: {free_port()}"),

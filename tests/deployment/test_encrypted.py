@@ -9,6 +9,7 @@ import yaml
 from pydicom.data import get_testdata_file
 
 from tests.catalogue.fair import ABOUT
+from tests.consortium.consortium import LEAST
 from tests.custody.hospital import dicom, written
 from tests.deployment.federation import ROOT
 from tests.deployment.whole import SITES, Quick, ended
@@ -64,6 +65,7 @@ def test_images_in_custody_are_trained_on_together_and_the_model_comes_back(fede
             federation.client(site, "import", str(tmp_path / "pacs" / site), "--name", "chest")
             settings = yaml.safe_load((home / "site.yaml").read_text(encoding="utf-8"))
             own = {"kind": "encrypted", "path": str(home / "sets" / "chest"), "labels": list(LABELS)}
+            settings["policy"] = (settings.get("policy") or {}) | {"least": LEAST}
             settings["datasets"] = {"chest": {"data": own, "about": ABOUT | {"contact": ""}}}
             (home / "site.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
         federation.start()

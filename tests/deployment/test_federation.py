@@ -212,7 +212,8 @@ def test_a_run_whose_images_are_nowhere_waits_says_so_and_is_stopped(lived: Live
         waiting = re.compile(rf"Run {run}: 0 of 6 rounds done\. Waiting for site-1")
         shown = until(lambda: waiting.search(said := lived.seen("status")) and f"part in {run} " in said and said)
         assert re.search(rf"site-1 +yes, .* cannot take part in {run} .* CONFIG", shown), shown
-        assert f"Run {run}: 0 of 6 rounds done. Waiting for site-1 (error CONFIG there: docs/errors.md)." in shown
+        why = "error CONFIG there, the site's settings cannot be used: docs/errors.md"
+        assert f"Run {run}: 0 of 6 rounds done. Waiting for site-1 ({why})." in shown
         lived.server("stop", run)
         assert lived.wait(run, 30) == "stopped"
         assert lived.rounds(run) == []

@@ -1,6 +1,7 @@
 """What tests of a whole federation share: small runs, commands without a process each, an end to every process."""
 
 import io
+import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from common.storage.files import read_json
 from server.__main__ import main as server
 from server.processes.process_table import left_running
 from simulate import main as simulate
+from tests.consortium.consortium import LEAST
 from tests.deployment.federation import Federation
 
 SITES = ("Lisbon", "Nairobi", "Osaka")
@@ -55,9 +57,9 @@ class Willing:
         super().found()  # type: ignore[misc]
         for site in self.sites:
             settings = self.folder / site / "site.yaml"
-            settings.write_text(
-                settings.read_text(encoding="utf-8").replace("plans: ask ", "plans: approve "), encoding="utf-8"
-            )
+            rules = f"  least: {json.dumps(LEAST)}\n  plans: approve "
+            text = settings.read_text(encoding="utf-8").replace("  plans: ask ", rules)
+            settings.write_text(text, encoding="utf-8")
 
     def approve(self, site: str, name: str) -> None:
         """Nothing has to be typed."""

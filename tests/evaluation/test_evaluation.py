@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,15 +15,18 @@ import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from client.plans import judge
+from client.plans.decide import decide
 from client.plans.inbox import PlanInbox
 from client.training import hospital_site
 from common.errors import ConfigError, IdentityError, PlanError, PolicyError, RunError
 from common.messages.transport import Answer, Reply, Request
 from common.metrics import performance
 from common.package import load_verified_package
-from common.plans import declarations
+from common.plans import approvals
+from common.plans.approvals import Approvals
 from common.plans.plan import RunPlan
 from common.plans.site_figures import ASKED
+from common.trust.documents import sign_document
 from common.types import Tensors, under
 from server.comparison import comparison_page
 from server.evaluation import commands, evaluate, model_store
@@ -103,9 +105,9 @@ class Asked(Hospitals):
             self.heard.append((name, request.kind))
             try:
                 return inner(request, state)
-            except Exception as error:  # as Flower's edge: to the coordinator it is silence
+            except Exception as error:
                 self.errors.append(f"{name}: {error}")
-                return Reply({}), state
+                raise
 
         return answer
 
@@ -133,7 +135,8 @@ def drawn_up(consortium: Consortium, *models: str, **options: str) -> RunPlan:
         "root": None,
         "fingerprint": None,
     }
-    plan = commands.draw_up(consortium.home, Namespace(models=models, **told | options))
+    drawn = commands.draw_up(consortium.home, Namespace(models=models, **told | options))
+    plan = RunPlan(drawn.content, sign_document("plan", drawn.document.content, consortium.roots))
     for site in consortium.sites.values():
         PlanInbox(site).take_plan(plan.document.encode())
     return plan
@@ -190,7 +193,7 @@ def test_a_site_that_refused_is_sent_nothing(consortium: Consortium) -> None:
     plan = drawn_up(consortium, "of-four", cohort=",".join(FIVE))
     assert "Nothing is trained" in plan.describe()
     assert plan.content.models[0].recipe in plan.describe()
-    PlanInbox(consortium.sites["Quito"]).decide(plan, "refuse", "no")
+    decide(consortium.sites["Quito"], plan, "refuse", "no")
     run = consortium.begun(plan, *FIVE[:4])
     consortium.bring("Quito", plan)
     way = Asked(consortium, plan)
@@ -213,7 +216,7 @@ def test_other_weights_than_the_plan_names_are_not_run(consortium: Consortium, m
 
     monkeypatch.setattr(model_store, "arrays", other)
     run, way = evaluated(consortium, model.name)
-    assert (run.state.stage, "no sum of any model" in run.state.why) == ("failed", True)
+    assert (run.state.stage, "5 of 5 refused: other-weights (" in run.state.why) == ("failed", True)
     assert any("expected one of those that the approved plan names" in error for error in way.errors)
     shutil.rmtree(consortium.home.folder / "models")
     monkeypatch.undo()
@@ -310,7 +313,7 @@ def test_a_site_whose_policy_says_nothing_gives_its_figures_to_nobody(consortium
     publish(consortium, "Quito")  # after it had approved without
     with pytest.raises(PolicyError, match="or did not when the plan was approved"):
         Hospitals(consortium, run.plan).answer("Quito")(asked, {})
-    PlanInbox(consortium.sites["Quito"]).decide(run.plan, "approve", "")  # and after the sum was unmasked
+    decide(consortium.sites["Quito"], run.plan, "approve", "")  # and after the sum was unmasked
     with pytest.raises(PolicyError, match="in no sum of this plan"):
         Hospitals(consortium, run.plan).answer("Quito")(asked, {})
     training = run_of(consortium, "one").plan
@@ -355,8 +358,7 @@ def test_every_site_holds_the_rule_itself_against_a_coordinator_that_does_not(
 ) -> None:
     model = run_of(consortium, "one")
     publish(consortium, *FIVE[:3])
-    lenient = SimpleNamespace(**vars(declarations) | {"refuse_lone_figures": lambda *_: None})
-    monkeypatch.setattr(evaluate, "declarations", lenient)
+    monkeypatch.setattr(evaluate, "refuse_lone_figures", lambda *_: None)
     run, way = evaluated(consortium, model.name)
     assert run.state.stage == "failed"
     assert "secagg/submit" not in {kind for _, kind in way.heard}
@@ -380,13 +382,13 @@ def test_a_dropout_that_leaves_too_few_hidden_ends_the_sum_before_it_is_unmasked
 
 
 @pytest.mark.parametrize("shown", ["old", "unbound", "missing"])
-def test_a_coordinator_that_shows_other_declarations_gets_no_sum(shown: str, consortium: Consortium) -> None:
+def test_a_coordinator_that_shows_some_sites_other_approvals_gets_no_sum(shown: str, consortium: Consortium) -> None:
     model = run_of(consortium, "one")
     plan = drawn_up(consortium, model.name)
     run = consortium.begun(plan)
     before = run.decisions()
     publish(consortium, "Quito")
-    PlanInbox(consortium.sites["Quito"]).decide(plan, "approve", "")
+    decide(consortium.sites["Quito"], plan, "approve", "")
     consortium.bring("Quito", plan)
     told = {"old": before, "unbound": run.decisions(), "missing": {k: v for k, v in before.items() if k != "Osaka"}}
 
@@ -397,17 +399,15 @@ def test_a_coordinator_that_shows_other_declarations_gets_no_sum(shown: str, con
             def answer(request: Request, state: Tensors, inner: Any = inner) -> Any:
                 other = {
                     **request.tensors,
-                    declarations.NAME: np.frombuffer(declarations.encode_decisions(told[shown]), np.uint8),
+                    approvals.NAME: np.frombuffer(Approvals(plan, told[shown]).encode(), np.uint8),
                 }
                 return inner(replace(request, tensors=other) if request.kind == "secagg/join" else request, state)
 
             way._answers[name] = answer
 
     way = Asked(consortium, plan)
-    if shown == "unbound":  # the sum's keys are bound to the old ones
-        consortium.home.folder.joinpath("runs", run.name, "decisions", "Quito.json").write_bytes(
-            before["Quito"].document.encode()
-        )
+    if shown != "unbound":  # else the sum's keys are bound to the old ones
+        run.begin_with(run.decisions())
     told_otherwise(way)
     driver.carry_out(run, way, evaluate.evaluate)
     assert run.state.stage == "failed"
@@ -420,8 +420,10 @@ def test_two_sums_of_one_model_over_sites_that_differ_are_refused_also_across_tr
     model = run_of(consortium, "one")
     run, way = evaluated(consortium, model.name, cohort=",".join(FIVE[:4]))
     assert run.state.stage == "failed"
-    assert "together with other sites before" in run.state.why
-    assert any("was answered before by other sites" in error for error in way.errors)
+    told = f"4 of 4 refused: repeated-question (over other sites than in run {model.name})."
+    assert run.state.why.startswith(told)
+    assert [kind for _, kind in way.heard].count("secagg/submit") == 4  # asked once: they would refuse it again
+    assert any("the same was asked in plan" in error for error in way.errors)
 
 
 def test_over_the_sites_of_its_training_a_model_counts_what_it_counted_then(consortium: Consortium) -> None:
@@ -437,7 +439,7 @@ def test_an_evaluation_over_almost_the_same_sites_as_another_is_refused(consorti
     lisbon = consortium.sites["Lisbon"]
     assert f"its sites are those of evaluation {first.name} but for Quito" in judge.objection(lisbon, near)
     assert not judge.objection(lisbon, first.plan)
-    PlanInbox(lisbon).decide(first.plan, "refuse", "")
+    decide(lisbon, first.plan, "refuse", "")
     assert not judge.objection(lisbon, near)  # what it takes no part in does not count
 
 

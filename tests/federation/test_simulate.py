@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from common.secagg import audit
-from common.secagg.audit import read_frames
+from common.secagg.transcript import read_frames
 from common.storage import tensorfile
 from common.trust.codec import ByteReader
 from common.trust.roster import Pins
@@ -79,7 +79,7 @@ def test_two_hospitals_cannot_hide_from_each_other(tmp_path: Path) -> None:
 
 
 def test_every_kept_transcript_passes_the_audit(finished: tuple[Path, str]) -> None:
-    kept = sorted((finished[0] / "seed-1" / "transcripts").iterdir())
+    kept = sorted((finished[0] / "seed-1" / "transcripts").glob("[0-9]*"))
     rounds = [f"000{r}-{kind}" for r in range(3) for kind in ("evaluate", "train")]
     assert [p.name for p in kept] == sorted([*rounds, "0000-statistics"])
     for path in kept:
@@ -127,7 +127,7 @@ def test_another_configuration_cannot_resume_a_run(finished: tuple[Path, str]) -
         (["configs/demo.yaml", "federation.roundz=3"], "did you mean 'federation.rounds'"),
         (["configs/demo.yaml", "federation.quorum=9", *SMALL], "quorum"),
         (["configs/demo.yaml", *SMALL, "federation.simulate.drop=1"], "nothing was trained"),
-        (["configs/demo-svm.yaml", *SMALL, "federation.weight_bound=5"], "raise it where there are more"),
+        (["configs/demo-svm.yaml", *SMALL, "federation.weight_bound=5"], "raise federation.weight_bound"),
     ],
 )
 def test_bad_input_gets_one_clear_error(arguments: list[str], hint: str, tmp_path: Path) -> None:
@@ -146,3 +146,24 @@ def test_the_svm_runs_without_tensorflow(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, encoding="utf-8", timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_sites_that_refuse_are_named_with_their_reason_and_the_run_ends_at_once(tmp_path: Path) -> None:
+    done = simulate("configs/demo.yaml", tmp_path / "run", *SMALL, "federation.weight_bound=10", expect=2)
+    assert "2 of 3 refused: WEIGHTS (arrays do not fit the model" in done.stderr
+    assert "raise federation.weight_bound, in a new plan." in done.stderr
+    assert done.stderr.rstrip().endswith("[REFUSED: docs/errors.md]")
+    assert "round 2" not in (tmp_path / "run" / "log.txt").read_text(encoding="utf-8")
+
+
+def test_a_simulation_says_who_is_not_in_its_model(tmp_path: Path) -> None:
+    """One of three sites is away in every round in which it would count."""
+    small = [text for text in SMALL if "sites" not in text]
+    told = "federation.simulate={drop: 0.45}"
+    done = simulate("configs/demo.yaml", tmp_path / "run", *small, "data.sites=4", "seeds=[7]", told)
+    result = json.loads((tmp_path / "run" / "result.json").read_text(encoding="utf-8"))
+    parts = result["participation"]
+    assert set(parts) == set(result["sites"])
+    assert any(part["silent"] for part in parts.values())
+    away = [site for site, part in parts.items() if not part["rounds"]]
+    assert ("in no sum of the model" in done.stdout) == bool(away)

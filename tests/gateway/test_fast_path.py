@@ -25,7 +25,7 @@ from client.connection.fleet_client import Clock, Endpoint, NobodyWaitsError, si
 from client.connection.message_handler import MessageHandler
 from client.training import hospital_site
 from common.errors import LinkError
-from common.secagg.audit import frame
+from common.secagg.transcript import frame
 from server.app import fast_nodes
 from server.consortium import membership
 from server.gateway import whole_messages

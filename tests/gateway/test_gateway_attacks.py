@@ -46,7 +46,7 @@ from flwr.superlink.grid import HttpGrid
 
 from client.connection.gateway_client import GatewayClient
 from common.errors import IdentityError
-from common.secagg.audit import frame
+from common.secagg.transcript import frame
 from common.trust.request_signing import SIGNATURE, SITE, TIME, signed_headers
 from server.gateway import http_limits, relay, request_limits, routes, whole_messages
 from tests.gateway.running_gateway import Door, talk

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from common.config import Local, Svm
 from common.errors import ConfigError, DataError, WeightsError
 from common.models import Work, build
-from common.models.svm import Fourier, LinearSvm
+from common.models.features import Fourier
+from common.models.svm import LinearSvm
 from common.types import Cases, Tensors
 
 SHAPE = (3, 2, 1)
@@ -35,11 +36,12 @@ def weights_of(model: LinearSvm, seed: int, *points: int) -> Tensors:
 
 def objective(model: LinearSvm, weights: Tensors, cases: Cases) -> np.ndarray:
     penalty = np.square(weights["alpha"]).sum(axis=1) + np.square(weights["intercept"])
-    return np.asarray(0.5 * penalty + model.config.C * model.gradient(weights, cases)["loss"][0])
+    return np.asarray(0.5 * penalty + model.config.C * model.gradient(weights, cases)["loss"])
 
 
 def sums(model: LinearSvm, weights: Tensors, cases: Cases) -> dict[str, np.ndarray]:
-    return dict(model.gram(cases.images)) | dict(model.hessian(weights, cases))
+    moments = model.gram(cases.images) if model.moments else {}
+    return dict(moments) | dict(model.hessian(weights, cases))
 
 
 @given(
@@ -52,7 +54,7 @@ def sums(model: LinearSvm, weights: Tensors, cases: Cases) -> dict[str, np.ndarr
 def test_sums_over_sites_are_the_sums_over_the_pooled_cases(
     config: Svm, classes: int, cuts: list[int], seed: int
 ) -> None:
-    model = LinearSvm(config, SHAPE, classes)
+    model = LinearSvm(config, SHAPE, classes, 2)
     pooled, weights = cases_of(40, classes, seed), weights_of(model, seed)
     order = np.random.default_rng(seed).permutation(40)
     parts = [sums(model, weights, Cases(pooled.images[i], pooled.labels[i])) for i in np.split(order, sorted(cuts))]
@@ -73,24 +75,33 @@ def test_gradient_is_the_slope_of_the_loss_and_hessian_the_slope_of_the_gradient
     moved = {"alpha": weights["alpha"] + step * way[:, :-1], "intercept": weights["intercept"] + step * way[:, -1]}
     after = model.gradient(moved, cases)
     np.testing.assert_allclose(
-        (after["loss"] - there["loss"])[0] / step, (there["gradient"][0] * way).sum(axis=1), rtol=1e-4, atol=1e-3
+        (after["loss"] - there["loss"]) / step, (there["gradient"] * way).sum(axis=1), rtol=1e-4, atol=1e-3
     )
     for row in range(model.rows):
         hessian = np.zeros((d, d))
         hessian[np.triu_indices(d)] = there["hessian"][row]
         hessian = np.triu(hessian) + np.triu(hessian, 1).T
-        slope = (after["gradient"] - there["gradient"])[0, row] / step
+        slope = (after["gradient"] - there["gradient"])[row] / step
         np.testing.assert_allclose(slope, hessian @ way[row], rtol=1e-3, atol=1e-3)
 
 
-def test_several_points_are_answered_as_each_alone() -> None:
+def test_the_losses_at_several_points_are_those_of_each_alone() -> None:
     model, cases = LinearSvm(FOURIER, SHAPE, 3), cases_of(50, 3, 1)
     points = weights_of(model, 2, 4)
-    together = model.gradient(points, cases)
+    together = model.loss(points, cases)
+    assert set(together) == {"loss", "n"}
     for k in range(4):
         alone = model.gradient({name: value[k] for name, value in points.items()}, cases)
-        np.testing.assert_allclose(together["loss"][k], alone["loss"][0], rtol=1e-12)
-        np.testing.assert_allclose(together["gradient"][k], alone["gradient"][0], rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(together["loss"][k], alone["loss"], rtol=1e-12)
+
+
+@pytest.mark.parametrize("sums", ["gradient", "hessian", "scores"])
+def test_nothing_but_the_loss_is_told_at_several_points(sums: str) -> None:
+    model, cases = LinearSvm(FOURIER, SHAPE, 3), cases_of(50, 3, 1)
+    with pytest.raises(WeightsError, match="expected alpha"):
+        getattr(model, sums)(weights_of(model, 2, 4), cases.images if sums == "scores" else cases)
+    with pytest.raises(WeightsError, match="expected an axis of points"):
+        model.loss(weights_of(model, 2), cases)
 
 
 def test_what_a_site_sends_has_a_length_that_says_nothing_about_its_cases() -> None:
@@ -146,7 +157,7 @@ def test_fit_reaches_a_point_without_slope_whatever_classes_are_there(present: l
     cases = Cases(drawn.images[keep], drawn.labels[keep])
     fitted = model.fit(model.init(0), cases, WORK)
     point = np.concatenate([fitted.weights["alpha"], fitted.weights["intercept"][:, None]], axis=1)
-    slope = point + model.config.C * model.gradient(fitted.weights, cases)["gradient"][0]
+    slope = point + model.config.C * model.gradient(fitted.weights, cases)["gradient"]
     assert np.square(slope).sum(axis=1).max() / 2 < 1e-6 * objective(model, fitted.weights, cases).min()
     assert fitted.examples == len(cases)
     assert fitted.loss_sum == pytest.approx(float(model.gradient(fitted.weights, cases)["loss"].sum()))
@@ -170,7 +181,9 @@ def test_bad_weights_images_and_sizes_are_named() -> None:
     with pytest.raises(WeightsError, match="infinite"):
         model.scores({"alpha": good["alpha"] * np.nan, "intercept": good["intercept"]}, cases.images)
     with pytest.raises(DataError, match=r"expected \(3, 2, 1\)"):
-        model.gram(np.zeros((2, 4, 4, 1), np.float32))
+        LinearSvm(PLAIN, SHAPE, 2, 2).gram(np.zeros((2, 4, 4, 1), np.float32))
+    with pytest.raises(WeightsError, match="asks for none"):
+        model.gram(cases.images)
     with pytest.raises(DataError, match="no cases"):
         model.fit(good, Cases(cases.images[:0], cases.labels[:0]), WORK)
     with pytest.raises(ConfigError, match="resize"):

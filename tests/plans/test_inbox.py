@@ -8,6 +8,7 @@ import yaml
 from client.dataset.for_plan import site_config
 from client.home import Home as Hospital
 from client.plans import judge
+from client.plans.decide import decide
 from client.plans.inbox import PlanInbox
 from client.setup import enrol
 from common.errors import ConfigError, PlanError
@@ -60,7 +61,7 @@ def test_a_decision_holds_under_the_key_that_the_site_has(
     consortium: Consortium, lisbon: Hospital, inbox: PlanInbox
 ) -> None:
     plan = consortium.plan()
-    inbox.decide(plan, "approve", "")
+    decide(inbox.home, plan, "approve", "")
     assert judge.approved_plan(lisbon, plan.digest) == plan
     file = inbox.room(plan.digest) / "decision.json"
     good = file.read_bytes()
@@ -75,7 +76,7 @@ def test_a_decision_holds_under_the_key_that_the_site_has(
 
 def test_a_decision_in_another_plans_folder_is_none(consortium: Consortium, lisbon: Hospital, inbox: PlanInbox) -> None:
     one, other = consortium.plan(), consortium.plan()
-    inbox.decide(one, "approve", "")
+    decide(inbox.home, one, "approve", "")
     (inbox.room(other.digest) / "decision.json").write_bytes((inbox.room(one.digest) / "decision.json").read_bytes())
     assert inbox.decision(other) is None
     (inbox.room(other.digest) / "plan.json").write_bytes((inbox.room(one.digest) / "plan.json").read_bytes())
@@ -85,9 +86,9 @@ def test_a_decision_in_another_plans_folder_is_none(consortium: Consortium, lisb
 
 def test_delivery_is_of_the_decision_that_holds_now(consortium: Consortium, inbox: PlanInbox) -> None:
     plan = consortium.plan()
-    inbox.note_delivered(inbox.decide(plan, "approve", ""))
+    inbox.note_delivered(decide(inbox.home, plan, "approve", ""))
     assert inbox.is_delivered(plan)
-    inbox.decide(plan, "refuse", "")
+    decide(inbox.home, plan, "refuse", "")
     assert not inbox.is_delivered(plan)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from client.plans.decide import decide
 from client.plans.inbox import PlanInbox
 from common.errors import ConfigError, IdentityError, PlanError, WireError
 from common.plans.decision import Decision
@@ -149,7 +150,7 @@ def test_a_decision_reaches_the_coordinator_and_the_last_one_counts(consortium: 
     plan, lisbon = consortium.plan(), consortium.sites["Lisbon"]
     run = consortium.begun(plan)
     assert {site: d.verdict for site, d in run.decisions().items()} == dict.fromkeys(NAMES, "approve")
-    PlanInbox(lisbon).decide(plan, "refuse", "no ethics vote")
+    decide(lisbon, plan, "refuse", "no ethics vote")
     consortium.bring("Lisbon", plan)
     assert (run.decisions()["Lisbon"].verdict, run.decisions()["Lisbon"].reason) == ("refuse", "no ethics vote")
 
@@ -157,10 +158,10 @@ def test_a_decision_reaches_the_coordinator_and_the_last_one_counts(consortium: 
 def test_a_decision_counts_under_its_own_sites_key_alone(consortium: Consortium) -> None:
     plan, site_api = consortium.plan(), FolderSiteApi(consortium.home)
     run = consortium.begun(plan)
-    told = PlanInbox(consortium.sites["Osaka"]).decide(plan, "refuse", "").document.to_json()
+    own = decide(osaka := consortium.sites["Osaka"], plan, "refuse", "")
     with pytest.raises(IdentityError):
-        site_api.take_decision("Lisbon", told)
-    forged = Decision.make("Lisbon", plan, "refuse", "", consortium.sites["Osaka"].identity)
+        site_api.take_decision("Lisbon", own.document.to_json())
+    forged = Decision.make("Lisbon", plan, "refuse", "", osaka.identity, own.commitment)
     with pytest.raises(IdentityError, match="a decision of Lisbon, brought by Osaka"):
         site_api.take_decision("Osaka", forged.document.to_json())
     (run.folder / "decisions" / "Lisbon.json").write_bytes(forged.document.encode())
@@ -170,7 +171,7 @@ def test_a_decision_counts_under_its_own_sites_key_alone(consortium: Consortium)
 
 def test_a_decision_on_another_plan_or_one_that_is_over_is_refused(consortium: Consortium) -> None:
     plan, site_api, lisbon = consortium.plan(), FolderSiteApi(consortium.home), consortium.sites["Lisbon"]
-    told = PlanInbox(lisbon).decide(plan, "approve", "").document.to_json()
+    told = decide(lisbon, plan, "approve", "").document.to_json()
     with pytest.raises(PlanError, match="there is: none yet"):
         site_api.take_decision("Lisbon", told)
     consortium.begun(plan).end("finished")
@@ -181,8 +182,7 @@ def test_a_decision_on_another_plan_or_one_that_is_over_is_refused(consortium: C
 def test_a_decision_must_name_the_whole_digest_of_its_plan(consortium: Consortium) -> None:
     plan, lisbon = consortium.plan(), consortium.sites["Lisbon"]
     run = consortium.begun(plan)
-    short = {"site": "Lisbon", "plan": plan.digest[:8], "verdict": "refuse", "reason": ""}
-    short |= {"publishes": False, "made_s": 1.0}
+    short = run.decisions()["Lisbon"].document.content | {"verdict": "refuse"}
     for digest in (plan.digest[:8], "", plan.name):
         told = sign_document("decision", short | {"plan": digest}, [lisbon.identity]).to_json()
         with pytest.raises(PlanError):

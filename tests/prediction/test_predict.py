@@ -201,7 +201,7 @@ def test_a_publisher_is_compared_once_and_remembered(
 
 def test_a_consortium_s_package_is_trusted_at_its_sites_alone(svm: Made, tmp_path: Path) -> None:
     home, site = tmp_path / "consortium", tmp_path / "site"
-    assert server(["init", "pilot", "--address", "localhost:8443", "--home", str(home)]) == 0
+    assert server(["init", "pilot", "--no-passphrase", "--address", "localhost:8443", "--home", str(home)]) == 0
     out = tmp_path / "pilot.consilium"
     assert server(["export", str(svm.run), "--home", str(home), "--out", str(out)]) == 0
     site.mkdir()
@@ -386,3 +386,9 @@ def test_an_image_of_another_size_or_colour_is_named_and_not_bent(svm: Made) -> 
     bent = svm.shared.pipeline.before([Picture(np.zeros((9, 9, 3), np.float32), 0, 1)])
     with pytest.raises(DataError, match="32×32×3 after the model's preprocessing"):
         svm.shared.scores(svm.shared.model(), bent)
+
+
+def test_a_model_that_knows_not_how_its_images_look_says_so(made: Made) -> None:
+    content = made.shared.content
+    assert outcome.blindness(content) == ""
+    assert "no warning is given" in outcome.blindness(content.model_copy(update={"likeness": None}))

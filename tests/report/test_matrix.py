@@ -97,7 +97,7 @@ def test_the_report_of_an_evaluation_has_the_figures_and_the_curve_of_every_mode
     assert part.count('scope="row"') == 2
     assert ">0.125<" in part
     assert part.count("<polyline") == 1 + 2  # chance, and both curves
-    assert "too few sites answered: z." in text
+    assert "too few sites answered, or they refused: z." in text
 
 
 def test_over_several_seeds_a_cell_is_the_mean(simulated: Path) -> None:

@@ -313,3 +313,26 @@ def test_a_site_that_was_hardly_there_and_one_that_does_better_alone_are_named(s
     said = " ".join(sentences.limits(result))
     assert f"hardly in the model: {name}" in said
     assert f"higher AUC at {name}" in said
+
+
+def test_who_refused_and_what_was_lost_is_said_and_an_older_result_reads(simulated: Path) -> None:
+    result = copy.deepcopy(told(simulated))
+    del result["participation"], result["likeness"], result["statistics"], result["ended"]
+    for record in result["rounds"]:
+        del record["refused"], record["unjudged"]
+    older = report.page(result).decode()
+    assert "in no sum of the model" not in older
+    assert len(sentences.trainers(result)) == len(result["sites"])
+    name = next(iter(result["sites"]))
+    for record in result["rounds"]:
+        record |= {"refused": {name: "clock"}, "sites": [site for site in record["sites"] if site != name]}
+        record["dropped"] = [site for site in record["dropped"] if site != name]
+    result |= {"likeness": "lost", "statistics": result["rounds"][0]}
+    text = report.page(result).decode()
+    many = len(result["rounds"])
+    assert f"Asked, and in no sum of the model: {name} (refused {many} times: clock)." in text
+    assert f"1 of 3 refused: clock (a request was signed minutes ago, or in the future), {name}" in text
+    assert "gives no warning of images of another kind" in text
+    assert "refused in rounds 1 (clock), 2 (clock)" in text
+    assert "2 sites trained" in text
+    assert comparison_page.page([result, told(simulated)]).decode().count(">2<") >= 1

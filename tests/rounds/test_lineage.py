@@ -1,31 +1,35 @@
 """A site that audits recomputes every model from what all sites sent, whoever was away or killed meanwhile."""
 
 import logging
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from client.plans.inbox import PlanPapers
+from client.training import question_ledger
 from client.training.audit_store import AuditNotes, FolderStore, StateStore
 from client.training.auditing_site import AuditingSite
-from client.training.secure_site import SealedStateFile, SecuredSite, participant_of
-from common.algorithms import State
+from client.training.run_binding import RunBinding
+from client.training.secure_site import SecuredSite
+from client.training.sent_vector import VectorFile
+from client.training.site_storage import SealedStateFile
 from common.algorithms.course import VOID, Place
-from common.algorithms.solver import SvmSolver
 from common.config import Config
-from common.errors import PolicyError, StageError, WireError
-from common.messages.answer_layout import exchanges
-from common.messages.transport import Answer, Reply, Request
+from common.errors import StageError, WireError
+from common.messages.transport import Answer, Outcome, Reply, Request
+from common.secagg.round_messages import Agreement, Seeds, Sum, Survivors
+from common.secagg.transcript import read_frames
 from common.types import Tensors, under
 from server.rounds import checkpoint, loop
 from server.rounds.loop import LoopState
 from server.rounds.secure_sum import SecureSum
 from server.rounds.transcripts import Transcripts
 from tests.rounds.test_secure_sum import silent_at
-from tests.rounds.world import ABOUT, FIVE, SGD, World, config, same_bits
+from tests.rounds.world import FIVE, SGD, World, config, same_bits
 
 LUCK = {"drop": 0.12, "slow": 0.08, "seed": 3}
 
@@ -35,7 +39,7 @@ def audited(model: str = "cnn", auditors: int = 2, **told: Any) -> Config:
 
 
 def kept(folder: Path) -> Transcripts:
-    return Transcripts(folder / "transcripts", for_good=False)
+    return Transcripts(folder / "transcripts")
 
 
 def where(aggregator: SecureSum, site: str = "a") -> Place:
@@ -56,7 +60,7 @@ def normalised(told: Config) -> Config:
         audited(rounds=4, strategy="fedadam", evaluate_every=2),
         audited(rounds=4, local={"batch": 16, "steps": 2, "moments": "averaged"}),
         normalised(audited("svm", rounds=25, select="last")),
-        audited(rounds=6, fraction=0.6),
+        audited(rounds=6, fraction=0.8),
     ],
     ids=["fedavg", "scaffold", "fedadam", "averaged-moments", "svm-normalised", "a-share-of-the-sites"],
 )
@@ -75,27 +79,6 @@ def test_an_auditing_site_ends_at_the_coordinators_model_in_spite_of_dropouts(to
     assert "lineage" not in "".join(aggregator.transport.states["c"])
 
 
-class OtherProcessor(SvmSolver):
-    """A coordinator whose LAPACK rounds otherwise."""
-
-    off = 1e-10
-
-    def _aimed(self, state: State) -> State:
-        aimed, noise = super()._aimed(state), np.random.default_rng(1).normal(size=state["trials"].shape)
-        return aimed | {"trials": aimed["trials"] + self.off * noise * (aimed["trials"] - state["point"])}
-
-
-def test_an_svm_is_followed_from_another_processor_to_the_same_bits(tmp_path: Path) -> None:
-    world = World(audited("svm", rounds=25, select="last"), drop=0.02, seed=5)
-    solver = world.course.algorithm
-    assert isinstance(solver, SvmSolver)
-    course = replace(world.course, algorithm=OtherProcessor(solver.config, solver.model, solver.sites, solver.quorum))
-    *_, last = loop.run(course, aggregator := world.secure(transcripts=kept(tmp_path)))
-    assert not same_bits(last.state, world.run(World(world.config).plain()).state)
-    for name in ("point", "objective", "gradient", "moves", "changes"):
-        assert same_bits({name: where(aggregator).state[name]}, {name: last.state[name]})
-
-
 def test_a_site_that_was_away_is_shown_what_it_missed_before_it_is_asked_again(tmp_path: Path) -> None:
     world = World(audited(rounds=4, auditors=1))
 
@@ -111,7 +94,7 @@ def test_a_site_that_was_away_is_shown_what_it_missed_before_it_is_asked_again(t
     assert last.records[1].dropped == ("a",)
     assert last.records[2].dropped == ()
     shown = [(r.settings["number"], r.round) for n, r, reply in world.sent if n == "a" and r.kind == "secagg/audit"]
-    assert (7, 2) in shown  # round 1's training, in round 2
+    assert (8, 2) in shown  # round 1's training, in round 2
     assert same_bits(where(aggregator).state, last.state)
 
 
@@ -138,32 +121,35 @@ def test_a_simulation_resumed_from_any_checkpoint_is_audited_to_the_same_bits(st
     assert same_bits(standing.state, last.state)
 
 
-def test_a_site_that_comes_late_takes_the_model_as_given_once_and_checks_every_step_from_there(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_site_that_comes_late_is_shown_all_from_the_first_question_on(tmp_path: Path) -> None:
     told = audited(rounds=5, strategy="fedavgm", auditors=1)
     world, late = World(told), World(told)
     world.enrolled["a"] = replace(world.enrolled["a"], audit=False)
-    standing = loop.begin(world.course, early := world.secure())
+    standing = loop.begin(world.course, early := world.secure(transcripts=kept(tmp_path)))
     for _ in range(2):
         standing = loop.run_round(world.course, early, standing)
-    with caplog.at_level(logging.WARNING, "consilium"):
-        last = late.run(aggregator := late.secure(transcripts=kept(tmp_path)), standing)
-    assert caplog.text.count("begins to audit at round 2; that model is taken as given") == 1
+    last = late.run(aggregator := late.secure(transcripts=kept(tmp_path)), standing)
+    shown = [r.settings["number"] for n, r, _ in late.sent if n == "a" and r.kind == "secagg/audit"]
+    assert shown == [number for number, _ in kept(tmp_path).numbered()]
     assert same_bits(where(aggregator).state, last.state)
     turned = {n: v + 1e-6 if n == "weights/dense/bias" else v for n, v in last.state.items()}
     place = replace(last.place, round=4, state=turned)
-    with pytest.raises(PolicyError, match="does not follow") as refused:
-        loop.ask(late.course, aggregator, place)
-    assert refused.value.cause == "model-does-not-follow"
+    assert loop.ask(late.course, aggregator, place).refused == {"a": "replayed-number"}
 
 
-def test_rounds_that_came_to_nothing_need_no_trust(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_late_site_believes_no_model_without_the_sums_before_it(tmp_path: Path) -> None:
+    world, late = World(audited(rounds=5, auditors=1)), World(audited(rounds=5, auditors=1))
+    world.enrolled["a"] = replace(world.enrolled["a"], audit=False)
+    standing = loop.begin(world.course, early := world.secure())
+    standing = loop.run_round(world.course, early, standing)
+    asked = loop.ask(late.course, late.secure(transcripts=kept(tmp_path)), standing.place)
+    assert asked.refused == {"a": "missing-transcript"}
+
+
+def test_rounds_that_came_to_nothing_need_no_transcript(tmp_path: Path) -> None:
     world = World(audited(rounds=5, auditors=1))
     place = replace(world.course.start(), round=2)
-    with caplog.at_level(logging.WARNING, "consilium"):
-        loop.ask(world.course, aggregator := world.secure(transcripts=kept(tmp_path)), place)
-    assert "taken as given" not in caplog.text
+    loop.ask(world.course, aggregator := world.secure(transcripts=kept(tmp_path)), place)
     assert where(aggregator).asks == "evaluate"
 
 
@@ -194,6 +180,24 @@ def test_a_round_that_failed_after_shares_were_released_is_accounted_for(
 # --- a coordinator that is killed -----------------------------------------------------------------------------------
 
 
+class Killed(BaseException):
+    """What ends the coordinator's process."""
+
+
+def ask_and_die(world: World, aggregator: SecureSum, kind: str) -> None:
+    """Ask the first question; the coordinator ends when the last answer to a step of this kind was spooled."""
+    exchange = aggregator.transport.exchange
+
+    def dying(requests: Mapping[str, Request], timeout_s: float) -> Iterator[tuple[str, Outcome]]:
+        yield from exchange(requests, timeout_s)
+        if any(request.kind == kind for request in requests.values()):
+            raise Killed
+
+    aggregator.transport.exchange = dying  # type: ignore[method-assign]
+    with pytest.raises(Killed):
+        loop.ask(world.course, aggregator, world.course.start())
+
+
 def test_a_sum_that_was_made_before_the_coordinator_was_killed_is_taken_up_and_not_asked_for_again(
     tmp_path: Path,
 ) -> None:
@@ -210,11 +214,10 @@ def test_a_sum_that_was_made_before_the_coordinator_was_killed_is_taken_up_and_n
     assert same_bits(Place.of(FolderStore(tmp_path / "a").load("place")).state, last.state)
 
 
-def test_a_page_that_was_cut_off_after_the_survivors_agreed_tells_that_the_round_is_void(tmp_path: Path) -> None:
+def test_a_spool_that_was_cut_off_after_the_survivors_agreed_tells_that_the_round_is_void(tmp_path: Path) -> None:
     world, keep = World(audited(rounds=3, auditors=1)), kept(tmp_path)
-    loop.ask(world.course, world.secure(transcripts=keep), world.course.start())
-    whole = (tmp_path / "transcripts" / "0000-train").read_bytes()
-    (tmp_path / "transcripts" / "0000-train").unlink()
+    ask_and_die(world, world.secure(transcripts=keep), "secagg/release")
+    whole = (tmp_path / "transcripts" / ".0000-train").read_bytes()
     for cut, void in ((len(whole) - 10, False), (len(whole) - 600, True), (len(whole) // 2, None)):
         (tmp_path / "transcripts" / ".0000-train").write_bytes(whole[:cut])
         keep.salvage(world.consortium.pins)
@@ -230,8 +233,7 @@ def test_a_round_in_which_the_coordinator_was_killed_is_void_and_the_run_goes_on
     folder = tmp_path / "transcripts"
     world, keep = real(tmp_path, audited(rounds=3, auditors=1)), kept(tmp_path)
     first = world.secure(silent_at("secagg/audit", "a"), keep)
-    loop.ask(world.course, first, world.course.start())
-    (folder / "0000-train").rename(folder / ".0000-train")
+    ask_and_die(world, first, "secagg/release")
     with (folder / ".0000-train").open("rb+") as file:
         file.truncate((folder / ".0000-train").stat().st_size - 500)  # in the middle of the releases
     second = replace(world.secure(transcripts=keep), lost_round=0)
@@ -251,21 +253,19 @@ class Real(World):
     folder: Path
 
     def answer(self, name: str) -> Answer:
-        layouts = partial(exchanges, self.config, self.model, *ABOUT)
         (room := self.folder / name).mkdir(exist_ok=True)
-        store, own = SealedStateFile(room / "state", self.enrolled[name].sealing_key), self.site(name)
+        enrolment, own = self.enrolled[name], self.site(name)
+        store, begun = SealedStateFile(room / "state", enrolment.sealing_key), self.binding(name)
+        binding = RunBinding(begun.plan, begun.own, PlanPapers(room))
 
         def restarted(request: Request, state: Tensors) -> tuple[Reply, Tensors]:
-            secured = SecuredSite(own, layouts, participant_of(self.enrolled[name], store.load()), store)
-            answers = (
-                AuditingSite(secured, self.course_for, room).answer if self.enrolled[name].audit else secured.answer
+            secured = SecuredSite(
+                own, enrolment, binding, store, question_ledger.in_folder(room), VectorFile(room / "masked")
             )
+            answers = AuditingSite(secured, room).answer if enrolment.audit else secured.answer
             return answers(request, state)
 
         return restarted
-
-    def course_for(self, sites: Any) -> Any:
-        return type(self.course).of(self.config, self.model, 1, sites)
 
 
 def real(folder: Path, told: Config) -> Real:
@@ -301,13 +301,15 @@ def test_a_message_that_comes_a_second_time_owes_the_site_nothing(tmp_path: Path
     assert not any(r.void for r in world.run(world.secure(between, kept(tmp_path))).records)
 
 
-def test_transcripts_go_once_everybody_has_seen_them_and_wait_for_those_who_have_not(tmp_path: Path) -> None:
+def test_transcripts_stay_for_the_whole_run_and_hold_no_vector(tmp_path: Path) -> None:
     world = World(audited(rounds=4, auditors=1))
     world.run(world.secure(transcripts=kept(tmp_path)))
-    assert sorted(p.name for p in (tmp_path / "transcripts").iterdir()) == ["0003-evaluate", "0003-train"]
-    world = World(audited(rounds=4, auditors=1))
-    world.run(world.secure(silent_at("secagg/audit", "b"), Transcripts(tmp_path / "all")))
-    assert len(list((tmp_path / "all").iterdir())) == 8
+    pages = [path for _, path in kept(tmp_path).numbered()]
+    assert len(pages) == 8
+    for page in pages:
+        with page.open("rb") as file:
+            kinds = [message[4] for message in read_frames(file)][4:]
+        assert kinds == [Survivors.KIND, *[Agreement.KIND] * 5, Seeds.KIND, Sum.KIND]
 
 
 # --- pieces ---------------------------------------------------------------------------------------------------------
@@ -362,7 +364,7 @@ def test_the_questions_numbers_rise_along_the_course() -> None:
         place = course.after(place, VOID)
     assert numbers == list(range(5))  # nobody ever answered with mean and variance
     place = replace(place, asks="train", round=0)
-    assert [course.reached(place, n) is not None for n in (5, 6, 7, 9, 11)] == [True, False, True, True, False]
+    assert [course.reached(place, n) is not None for n in (5, 6, 8, 11, 14)] == [True, False, True, True, False]
 
 
 def test_auditors_need_secure_aggregation() -> None:

@@ -9,7 +9,6 @@ import pytest
 
 from common.algorithms.course import Course, Place
 from common.algorithms.solver import RoundTotal
-from common.errors import PolicyError
 from common.types import under
 from server.rounds import checkpoint, loop
 from server.rounds.loop import LoopState
@@ -60,13 +59,12 @@ def test_a_site_that_audits_counts_along_and_answers_no_more_once_patience_is_ov
 ) -> None:
     told = config(**TOLD | {"simulate": {"auditors": 1}})
     world = World(told)
-    last = world.run(aggregator := world.secure(transcripts=Transcripts(tmp_path / "transcripts", for_good=False)))
+    last = world.run(aggregator := world.secure(transcripts=Transcripts(tmp_path / "transcripts")))
     own = Place.of(under("lineage/place", aggregator.transport.states["a"]))
     assert (own.round, own.since) == (last.round, 2)
     impatient = replace(world.course, plan=told.federation.model_copy(update={"patience": None}))
     assert not impatient.over(last.place)
-    with pytest.raises(PolicyError, match="and the run is over"):
-        loop.run_round(impatient, aggregator, last)
+    assert loop.run_round(impatient, aggregator, last).records[-1].refused == {"a": "run-is-over"}
 
 
 @pytest.mark.parametrize(

@@ -2,26 +2,28 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from client.training.auditing_site import AuditingSite
-from client.training.secure_site import SecuredSite, participant_of
+from client.training.run_binding import RunBinding, simulated_binding
+from client.training.secure_site import SecuredSite
 from client.training.site import Site
 from common.algorithms.course import Course
 from common.config import Config, Local
+from common.errors import ConsiliumError
 from common.imaging import Pipeline
-from common.messages.answer_layout import exchanges
 from common.messages.transport import Answer, InMemory, Misfortunes, Reply, Request
-from common.models import Model, build
+from common.models import Model
+from common.plans.run_work import RunWork
+from common.plans.simulated_run import simulated_approvals
 from common.trust.enrolment import simulated_consortium
 from common.types import Cases, SiteCases, Tensors
 from server.rounds import loop
 from server.rounds.aggregation import Aggregator, PlainSum
 from server.rounds.loop import LoopState
-from server.rounds.secure_sum import SecureSum, make_secure
+from server.rounds.secure_sum import SecureSum
 from server.rounds.transcripts import Transcripts
 
 SHAPE = (12, 12, 1)
@@ -57,9 +59,12 @@ def config(model: str = "cnn", likeness: bool = False, **federation_: Any) -> Co
 class World:
     """Five hospitals, a consortium, and all that crosses between them and the coordinator."""
 
+    least_active = 1
+    """Sites this small have a handful of cases inside the margin, and would refuse."""
+
     def __init__(self, told: Config, sizes: Mapping[str, int] = FIVE, **misfortune: float) -> None:
         self.config, self.sent = told, list[tuple[str, Request, Reply]]()
-        self.model: Model = build(told.model, SHAPE, 2)
+        self.refusals = list[ConsiliumError]()
         self.pipeline = Pipeline(told.preprocess)
         self.parts = {
             name: SiteCases(name, cases(i, n), cases(i + 100, 12), cases(i + 200, 4))
@@ -68,13 +73,19 @@ class World:
         self.consortium, enrolled = simulated_consortium(
             list(sizes), told.federation, b"the same keys in every process"
         )
-        layouts = partial(exchanges, told, self.model, *ABOUT)
         self.enrolled = enrolled
-        self.secured = {name: SecuredSite(self.site(name), layouts, participant_of(enrolled[name])) for name in sizes}
+        enough = dict.fromkeys(sizes, 300)  # for second moments at 4 × 4 frequencies
+        self.approvals = simulated_approvals(told, 1, (SHAPE, ("none", "some")), self.consortium, enrolled, enough)
+        self.work = RunWork.of(self.approvals)
+        self.model: Model = self.work.model
+        self.secured = {name: SecuredSite(self.site(name), enrolled[name], self.binding(name)) for name in sizes}
         self.misfortunes = Misfortunes(**misfortune)  # type: ignore[arg-type]
 
     def site(self, name: str) -> Site:
-        return Site(self.parts[name], self.pipeline, self.model, self.config.federation.local)
+        return Site(self.parts[name], self.pipeline, self.model, self.config.federation.local, self.least_active)
+
+    def binding(self, name: str) -> RunBinding:
+        return simulated_binding(self.approvals, name)
 
     def plain(self) -> PlainSum:
         return PlainSum(InMemory({n: self.site(n).answer for n in self.parts}, misfortunes=self.misfortunes))
@@ -87,16 +98,13 @@ class World:
         """`between` stands between a site and the wire."""
         answers = {name: self.heard(name, between(name, self.answer(name))) for name in self.secured}
         way = InMemory(answers, misfortunes=self.misfortunes)
-        digest = bytes.fromhex(self.config.digest())
-        return replace(
-            make_secure(self.config, self.model, ABOUT, way, self.consortium, digest), transcripts=transcripts
-        )
+        return SecureSum(way, self.consortium, self.approvals, self.work.question_kinds, transcripts)
 
     def answer(self, name: str) -> Answer:
         """A site as the wire finds it: it audits, or not."""
         if not self.enrolled[name].audit:
             return self.secured[name].answer
-        return AuditingSite(self.secured[name], partial(Course.of, self.config, self.model, 1)).answer
+        return AuditingSite(self.secured[name]).answer
 
     def heard(self, name: str, answer: Answer) -> Answer:
         def listen(request: Request, state: Tensors) -> tuple[Reply, Tensors]:

@@ -19,8 +19,7 @@ import pytest
 from flwr.app import Context, RecordDict
 
 from client.app import ContextState
-from client.plans import judge
-from client.plans.inbox import PlanInbox
+from client.plans.decide import decide
 from client.setup import enrol
 from client.training import hospital_site
 from common.errors import PlanError, RunError
@@ -67,8 +66,7 @@ class Hospitals(InMemory):
     def answer(self, name: str) -> Answer:
         def answer(request: Request, state: Tensors) -> Any:
             site = self.consortium.sites[name]
-            prepared_site = hospital_site.prepare(site, judge.approved_plan(site, self.plan.digest))
-            node = replace(prepared_site, enrolment=site.enrolment)
+            node = hospital_site.hospital_site(site, self.plan.digest)
             reply, _ = node.answer(request, ContextState(Context(7, 0, {}, RecordDict(), {})))
             if request.kind == "secagg/submit" and request.settings["asked"] != "statistics":
                 self.submitted.append((name, request.round, str(request.settings["asked"])))
@@ -179,7 +177,7 @@ def test_decisions_under_older_keys_count_no_more(consortium: Consortium) -> Non
     membership.admit(consortium.home, enrol.rekey(lisbon, ""), consortium.roots, new_keys=True)
     membership.revoke(consortium.home, "Osaka", consortium.roots)
     assert set(run.decisions()) == {"Nairobi"}
-    PlanInbox(lisbon).decide(run.plan, "approve", "")
+    decide(lisbon, run.plan, "approve", "")
     consortium.bring("Lisbon", run.plan)
     assert set(run.decisions()) == {"Lisbon", "Nairobi"}
 

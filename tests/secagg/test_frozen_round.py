@@ -84,35 +84,34 @@ def verify(file: bytes, root: bytes) -> list[int]:
     assert question == QUESTION
     round_ctx = H("round", view, u16(slot), kind, question)
 
-    vectors, agreed, released = {}, {}, {}
-    for message in rest:
-        sender, body, signature = u16_at(message, 37), message[39:-64], message[-64:]
-        assert message[:4] == b"CSA1"
+    survivors, commitment, sketches = [], b"", {}
+    for message in rest[:-2]:
+        assert message[:4] == b"CSA2"
         assert message[5:37] == round_ctx
-        public = keys[cohort[sender]]
-        if message[4] == 8:
-            assert body[0] == 4
-            data = body[5:]
-            leaf_hashes = b"".join(blake3(data[i : i + 2**17]).digest() for i in range(0, len(data), 2**17))
-            words_root = H("words", struct.pack("<Q", len(data)), leaf_hashes)
-            check_signature(public, signature, H("Masked", round_ctx, u16(sender), words_root))
-            vectors[sender] = list(struct.unpack(f"<{len(data) // 4}I", data))
-        elif message[4] == 10:
-            check_signature(public, signature, H("Agreement", round_ctx, u16(sender), body))
-            agreed[sender] = [u16_at(body, 2 + 2 * i) for i in range(u16_at(body, 0))]
-        else:
-            assert message[4] == 12
-            check_signature(public, signature, H("Release", round_ctx, u16(sender), body))
-            released[sender] = [int.from_bytes(body[4 + 32 * i :][:32], "little") for i in range(len(adverts))]
-    survivors = sorted(vectors)
-    assert len(agreed) >= threshold
-    assert all(members == survivors for members in agreed.values())
-    assert len(released) >= threshold
+        if message[4] == 9:
+            members, commitment = message[37:-32], message[-32:]
+            survivors = [u16_at(members, 2 + 2 * i) for i in range(u16_at(members, 0))]
+            continue
+        sender, body, signature = u16_at(message, 37), message[39:-64], message[-64:]
+        assert message[4] == 10
+        check_signature(keys[cohort[sender]], signature, H("Agreement", round_ctx, u16(sender), body))
+        assert body[: len(members) + 32] == members + commitment
+        sketches[sender] = [int.from_bytes(body[-64:][16 * c :][:16], "little") for c in range(4)]
+    assert len(sketches) >= threshold
+    assert sorted(sketches) == survivors, "every survivor's sketch is there, so no vector is"
 
-    total = [sum(column) % 2**32 for column in zip(*vectors.values(), strict=True)]
+    seeds, summed = rest[-2:]
+    assert (seeds[4], summed[4]) == (13, 14)
+    count = struct.unpack_from("<I", summed, 37)[0]
+    low, carry = summed[41 : 41 + 4 * count], summed[41 + 4 * count :]
+    assert commitment == H("sum", struct.pack("<Q", count), vector_hash(low), vector_hash(carry))
+    total = list(struct.unpack(f"<{count}I", low))
+    exact = [value + (above << 32) for value, above in zip(total, carry, strict=True)]
+    key = H("sketch", round_ctx, b"".join(map(u16, survivors)), commitment)
+    assert [sum(column) for column in zip(*sketches.values(), strict=True)] == sketch(key, exact)
+
     for place, i in enumerate(adverts):
-        points = {holder + 1: shares[place] for holder, shares in released.items()}
-        seed = at_zero(points).to_bytes(31, "little")
+        seed = seeds[41 + 31 * place :][:31]
         mask_key, commitment = adverts[i][75 + 64 * slot :][:32], adverts[i][107 + 64 * slot :][:32]
         if i in survivors:
             assert H("self-mask", period_ctx, u16(i) + u16(slot), seed) == commitment
@@ -131,7 +130,7 @@ def verify(file: bytes, root: bytes) -> list[int]:
 
 def H(label: str, *fields: bytes) -> bytes:  # noqa: N802
     content = b""
-    for field in (b"consilium/secagg/1/" + label.encode(), *fields):
+    for field in (b"consilium/secagg/%d/" % (1 if label == "roster" else 2) + label.encode(), *fields):
         content += struct.pack("<Q", len(field)) + field
     return hashlib.sha256(content).digest()
 
@@ -165,7 +164,7 @@ def roster_keys(content: bytes) -> dict[str, bytes]:
 
 def cohort_and_threshold(proposal: bytes) -> tuple[list[str], int]:
     at = 5
-    at += 2 + u16_at(proposal, at) + 16 + 4 + 32 + 32
+    at += 2 + u16_at(proposal, at) + 16 + 8 + 32 + 32
     at += 2 + u16_at(proposal, at)
     size, at, cohort = u16_at(proposal, at), at + 2, []
     for _ in range(size):
@@ -187,7 +186,7 @@ def directory_of(message: bytes) -> dict[int, bytes]:
 
 def hkdf(secret: bytes, salt: bytes, info: bytes) -> bytes:
     extracted = hmac.digest(salt, secret, "sha256")
-    return hmac.digest(extracted, b"consilium/secagg/1/" + info + b"\1", "sha256")
+    return hmac.digest(extracted, b"consilium/secagg/2/" + info + b"\1", "sha256")
 
 
 def stream(key: bytes, words: int) -> list[int]:
@@ -196,14 +195,18 @@ def stream(key: bytes, words: int) -> list[int]:
     return list(struct.unpack(f"<{words}I", data[: 4 * words]))
 
 
-def at_zero(points: dict[int, int]) -> int:
-    total = 0
-    for i, value in points.items():
-        for j in points:
-            if j != i:
-                value = value * j * pow(j - i, -1, P) % P
-        total += value
-    return total % P
+def vector_hash(data: bytes) -> bytes:
+    leaf_hashes = b"".join(blake3(data[i : i + 2**17]).digest() for i in range(0, len(data), 2**17))
+    return H("words", struct.pack("<Q", len(data)), leaf_hashes)
+
+
+def sketch(key: bytes, limbs: list[int]) -> list[int]:
+    rows = -(-len(limbs) // 1024)
+    challenges = stream(key, 4 * (1024 + rows))
+    return [
+        sum(challenges[4 * (1024 + j // 1024) + c] * challenges[4 * (j % 1024) + c] * v for j, v in enumerate(limbs))
+        for c in range(4)
+    ]
 
 
 def x25519(scalar: bytes, point: bytes) -> bytes:

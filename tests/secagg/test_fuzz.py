@@ -20,10 +20,10 @@ from common.secagg import (
     RoundOpening,
     audit,
 )
-from common.secagg.audit import frame, read_frames
 from common.secagg.envelope import Message
 from common.secagg.key_period_messages import Advert, Delivery, Directory, Ready, Shares
-from common.secagg.round_messages import Agreement, Agreements, Masked, Release, Start, Survivors
+from common.secagg.round_messages import Agreement, Agreements, Masked, Release, Seeds, Start, Sum, Survivors
+from common.secagg.transcript import frame, read_frames
 from common.trust.roster import load_verified_roster
 from tests.secagg.world import NOW_S, QUESTION, World, forget, plain
 
@@ -34,6 +34,7 @@ MANY = settings(
 
 KINDS: list[type[Message]] = [
     Advert, Directory, Shares, Delivery, Ready, Start, Masked, Survivors, Agreement, Agreements, Release,
+    Seeds, Sum,
 ]  # fmt: skip
 
 KEY_PERIOD = [("join", "Plan", "Advert"), ("share", "Directory", "Shares"), ("take", "Delivery", "Ready")]
@@ -64,12 +65,16 @@ def conversation() -> tuple[World, dict[str, bytes]]:
                 site = world.sites[name].open(request, QUESTION, NOW_S)
                 sent["State"] = site.state.encode()
                 outgoing = site.submit(vectors[name])
+            elif step == "agree":
+                outgoing = world.sites[name].agree(request, vectors[name].data)
             else:
-                outgoing = getattr(world.sites[name], step)(request)
+                outgoing = world.sites[name].release(request)
             world.sites[name], answer = outgoing.commit(forget)
             again.receive(answer)
             sent |= {request_name: request, answer_name: answer}
         again.close()
+    again.total()
+    *_, sent["Seeds"], sent["Sum"] = again.transcript(world.signed_roster, lambda _: b"")
     return world, sent
 
 
@@ -118,7 +123,7 @@ def test_no_machine_crashes_or_changes_on_what_it_cannot_use(content: bytes, tri
     machines = KeyPeriodOpening(world.plan, world.roster), RoundOpening(world.key_period, 1, "train", QUESTION)
     before = site.state.encode()
     for step in (
-        *(machine.receive for machine in machines), site.share, site.take, site.agree, site.release,
+        *(machine.receive for machine in machines), site.share, site.take, lambda c: site.agree(c, b""), site.release,
         lambda c: site.open(c, QUESTION, NOW_S), lambda c: fresh.join(c, world.signed_roster, NOW_S),
         lambda c: fresh.join(world.plan.content, c, NOW_S), lambda c: load_verified_roster(c, world.pins),
         lambda c: audit([world.signed_roster, world.plan.content, c, c], world.pins),

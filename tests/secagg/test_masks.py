@@ -54,7 +54,7 @@ def test_the_hash_is_that_of_the_leaves_hashes_and_the_length() -> None:
     data = words(2 * LEAF_BYTES // 4 + 5, "<u4")
     content = data.tobytes()
     leaves = [blake3(content[i : i + LEAF_BYTES]).digest() for i in range(0, len(content), LEAF_BYTES)]
-    fields = [b"consilium/secagg/1/words", struct.pack("<Q", len(content)), b"".join(leaves)]
+    fields = [b"consilium/secagg/2/words", struct.pack("<Q", len(content)), b"".join(leaves)]
     by_hand = hashlib.sha256(b"".join(struct.pack("<Q", len(f)) + f for f in fields)).digest()
     assert len(leaves) == 3
     assert masks.hash_of(data) == by_hand

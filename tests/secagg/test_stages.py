@@ -13,7 +13,7 @@ from tests.secagg.world import QUESTION, World, forget, identity
 
 ROOT = Path(__file__).parents[2]
 STEPS = {"join": (b"", b"", 0), "share": (b"",), "take": (b"",), "open": (b"", QUESTION, 0), "submit": (b"",)}
-STEPS |= {"agree": (b"",), "release": (b"",)}
+STEPS |= {"agree": (b"", b""), "release": (b"",)}
 
 
 def test_the_page_shows_the_tables() -> None:

@@ -24,9 +24,8 @@ from common.secagg import (
     UnmaskedSum,
     propose,
 )
-from common.secagg.audit import frame
-from common.secagg.key_period_messages import Directory
-from common.secagg.round_messages import Start
+from common.secagg.envelope import sender_in
+from common.secagg.transcript import frame
 from common.trust.keys import public_of
 from common.trust.roster import ConsortiumPolicy, Member, Pins, Roster
 
@@ -66,6 +65,8 @@ class World:
     plan: KeyPeriodPlan
     key_period: KeyPeriod | None = None
     transcript: list[bytes] = field(default_factory=list)
+    sent: dict[str, bytes] = field(default_factory=dict)
+    """By site, the masked vector that it sent last."""
 
     @classmethod
     def of(
@@ -141,10 +142,8 @@ class World:
         key_period = self.key_period
         assert key_period is not None
         opening = RoundOpening(key_period, slot, kind, question)
-        adverts = Directory(tuple(a.encode() for a in key_period.adverts.values())).encode()
-        start = Start(slot, kind, question).encode()
-        self.transcript = [self.signed_roster, self.plan.content, adverts, start]
         silent: set[str] = set()
+        spool: dict[int, bytes] = {}
         for step, falling_silent in (("submit", no_vector), ("agree", no_agreement), ("release", no_release)):
             silent |= set(falling_silent)
             for name, request in opening.requests().items():
@@ -152,19 +151,35 @@ class World:
                     continue
                 if step == "submit":
                     self.sites[name] = self.sites[name].open(request, question, NOW_S)
-                    answer = self.send(name, lambda s, v=vectors[name]: s.submit(v.copy()))
+                    answer = self.submit(name, vectors[name])
+                    spool[sender_in(answer)] = bytes(answer)
+                elif step == "agree":
+                    answer = self.agree(name, request)
                 else:
-                    answer = self.send(name, lambda s, m=request, do=step: getattr(s, do)(m))
+                    answer = self.send(name, lambda s, m=request: s.release(m))
                 opening.receive(answer)
-                self.transcript.append(answer)
             opening.close()
-        return opening.total()
+        opening.check_sketches(spool.__getitem__)
+        total = opening.total()
+        self.transcript = list(opening.transcript(self.signed_roster, spool.__getitem__))
+        return total
+
+    def submit(self, name: str, vector: np.ndarray) -> bytes:
+        """Let one site send a vector, and keep what it sent; the vector stays as it is."""
+        words = vector.copy()
+        message = self.send(name, lambda s: s.submit(words))
+        self.sent[name] = words.tobytes()
+        return message
+
+    def agree(self, name: str, survivors: bytes) -> bytes:
+        """Let one site sign the survivors."""
+        return self.send(name, lambda s: s.agree(survivors, self.sent[name]))
 
     def vectors(self, kind: str = "train", seed: int = 0) -> dict[str, np.ndarray]:
-        """Random words for every site, over the whole range."""
+        """Random words for every site, over all that its layout allows."""
         layout = self.plan.question_kinds[kind].layout
         draw = np.random.default_rng(seed)
-        return {name: draw.integers(0, 2**layout.bits, layout.length, layout.dtype) for name in self.sites}
+        return {name: np.concatenate([_words(draw, layout, s) for s in layout.segments]) for name in self.sites}
 
     def framed_transcript(self) -> bytes:
         """The last round's transcript as a file."""
@@ -174,6 +189,11 @@ class World:
         """The same with another roster, and a plan that names it."""
         roster = replace(self.roster, **changes)
         return replace(self, roster=roster, plan=replace(self.plan, roster=roster.digest))
+
+
+def _words(draw: np.random.Generator, layout: Layout, segment: Segment) -> np.ndarray:
+    most = int(segment.bound * (layout.weight_bound if segment.weighted else 1.0) * 2.0**segment.fraction_bits)
+    return draw.integers(-most, most + 1, segment.size).astype(f"<i{layout.bits // 8}").view(layout.dtype)
 
 
 def expected(vectors: dict[str, np.ndarray], names: Iterable[str]) -> np.ndarray:

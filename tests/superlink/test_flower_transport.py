@@ -7,7 +7,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,23 +18,24 @@ from flwr.serverapp import Grid
 from client import app as site_edge
 from client.connection import records
 from client.dataset import loading
-from client.training.secure_site import SecuredSite, participant_of
+from client.training.run_binding import simulated_binding
+from client.training.secure_site import SecuredSite
 from client.training.site import Site
 from common import config as configuration
-from common.algorithms.course import Course
 from common.config import Config, Federation
 from common.errors import ConfigError, QuorumError
 from common.messages import wire
-from common.messages.answer_layout import exchanges
-from common.messages.transport import NONE, InMemory, Misfortunes, Request, Transport
-from common.models import build
+from common.messages.transport import NONE, InMemory, Misfortunes, Refusal, Request, Transport
+from common.plans.approvals import Approvals
+from common.plans.run_work import RunWork
+from common.plans.simulated_run import simulated_approvals
 from common.storage import tensorfile
 from common.trust.enrolment import simulated_consortium
 from common.types import Tensors, under
 from server import app_simulated
 from server.rounds import checkpoint, loop
 from server.rounds.loop import LoopState
-from server.rounds.secure_sum import make_secure
+from server.rounds.secure_sum import SecureSum
 from server.superlink.flower_transport import FlowerTransport
 from tests.superlink.grid import grid_of
 
@@ -79,22 +79,30 @@ NAMES = ("Lisbon", "Nairobi", "Osaka")
 CONSORTIUM, ENROLLED = simulated_consortium(NAMES, Federation())
 
 
-def in_memory(config: Config) -> InMemory:
+def approvals(config: Config) -> Approvals:
     data = loading.load(config, 1)
-    shape = data.sites[0].train.images.shape[1:]
-    model = build(config.model, shape, len(data.labels))
-    layouts = partial(exchanges, config, model, shape, len(data.labels))
-    sites = [Site(s, data.pipeline, model, config.federation.local) for s in data.sites]
-    answers = {s.cases.name: SecuredSite(s, layouts, participant_of(ENROLLED[s.cases.name])).answer for s in sites}
+    about = data.sites[0].train.images.shape[1:], data.labels
+    cases = {site.name: len(site.train) for site in data.sites}
+    return simulated_approvals(config, 1, about, CONSORTIUM, ENROLLED, cases)
+
+
+def simulated_app(config: Config) -> ClientApp:
+    return site_edge.simulated_app(config, 1, ENROLLED, approvals(config).pack())
+
+
+def in_memory(config: Config) -> InMemory:
+    data, run = loading.load(config, 1), approvals(config)
+    model = RunWork.of(run).model
+    sites = {s.name: Site(s, data.pipeline, model, config.federation.local, least_active=1) for s in data.sites}
+    answers = {
+        name: SecuredSite(site, ENROLLED[name], simulated_binding(run, name)).answer for name, site in sites.items()
+    }
     return InMemory(answers, misfortunes=misfortunes(config))
 
 
 def rounds(config: Config, transport: Transport, standing: LoopState | None = None) -> Iterator[LoopState]:
-    data = loading.load(config, 1)
-    shape = data.sites[0].train.images.shape[1:]
-    model = build(config.model, shape, len(data.labels))
-    aggregator = make_secure(config, model, (shape, len(data.labels)), transport, CONSORTIUM, bytes(32))
-    return loop.run(Course.of(config, model, 1, transport.sites()), aggregator, standing)
+    work = RunWork.of(run := approvals(config))
+    return loop.run(work.course, SecureSum(transport, CONSORTIUM, run, work.question_kinds), standing)
 
 
 def transport_to(grid: Grid, sites: int = 3, misfortunes: Misfortunes = NONE) -> FlowerTransport:
@@ -119,14 +127,21 @@ def answering(handle: Callable[[Message, Context], Message], like: ClientApp) ->
 def test_a_run_over_flower_gives_the_same_bits_as_in_memory(text: str, tmp_path: Path) -> None:
     config = load(tmp_path, text)
     *_, expected = rounds(config, way := in_memory(config))
-    with grid_of(dict.fromkeys(range(3), site_edge.simulated_app(config, 1, ENROLLED))) as grid:
+    with grid_of(dict.fromkeys(range(3), simulated_app(config))) as grid:
         transport = transport_to(grid, misfortunes=misfortunes(config))
         *_, found = rounds(config, transport)
     assert transport.sites() == way.sites()
     assert same_bits(found.state, expected.state)
     assert same_bits(found.best, expected.best)
     assert [r.dropped for r in found.records] == [r.dropped for r in expected.records]
-    assert all(same_bits(transport.states.get(name, {}), way.states[name]) for name in way.sites())
+    # The name of what was asked last stands for all rounds before it, with their keys: it is another in every run.
+    for states in (transport.states, way.states):
+        assert all(found.pop("asked/question").shape == (32,) for found in map(dict, states.values()))
+    found_states, expected_states = (
+        {name: {n: a for n, a in state.items() if n != "asked/question"} for name, state in states.items()}
+        for states in (transport.states, way.states)
+    )
+    assert all(same_bits(found_states[name], expected_states[name]) for name in way.sites())
 
 
 def test_a_simulation_resumed_over_either_engine_brings_back_what_its_sites_kept(tmp_path: Path) -> None:
@@ -144,14 +159,14 @@ def test_a_simulation_resumed_over_either_engine_brings_back_what_its_sites_kept
 
     for _ in range(2):  # new nodes, as after a crash, for every round
         go_on(in_memory(config))
-        with grid_of(dict.fromkeys(range(3), site_edge.simulated_app(config, 1, ENROLLED))) as grid:
+        with grid_of(dict.fromkeys(range(3), simulated_app(config))) as grid:
             standing = go_on(transport_to(grid, misfortunes=misfortunes(config)))
     assert same_bits(standing.state, expected.state)
 
 
 def test_only_bytes_of_our_own_format_travel(tmp_path: Path) -> None:
     config, seen = load(tmp_path, SVM), list[RecordDict]()
-    honest = site_edge.simulated_app(config, 1, ENROLLED)
+    honest = simulated_app(config)
 
     def watch(message: Message, context: Context) -> Message:
         reply = honest(message, context)
@@ -162,13 +177,15 @@ def test_only_bytes_of_our_own_format_travel(tmp_path: Path) -> None:
         next(rounds(config, transport_to(grid)))
     assert seen
     for content, decode in zip(seen, [wire.decode_request, wire.decode_reply] * (len(seen) // 2), strict=True):
-        assert list(content) == ["message"]
+        assert list(content) == ["message"] or (decode is wire.decode_reply and list(content) == ["message", "state"])
         decode(records.unpack(content))
 
 
-def test_a_site_that_fails_is_silent_and_its_reason_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_site_that_fails_is_silent_and_one_that_refuses_gives_its_code(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     config = load(tmp_path, SVM)
-    honest = site_edge.simulated_app(config, 1, ENROLLED)
+    honest = simulated_app(config)
 
     over = threading.Semaphore(0)
 
@@ -189,7 +206,7 @@ def test_a_site_that_fails_is_silent_and_its_reason_is_logged(tmp_path: Path, ca
         assert time.monotonic() - started < 30
         over.release()
         assert "Osaka: a reply that cannot be used" in caplog.text
-        assert not list(transport.exchange({"Lisbon": Request("images", 0)}, 10.0))
+        assert list(transport.exchange({"Lisbon": Request("images", 0)}, 10.0)) == [("Lisbon", Refusal("plaintext"))]
         assert "Lisbon: asked for 'images' in the clear" in caplog.text
         time.sleep(1.0)  # the late reply to the first request comes in, and is not taken for one to the second
         assert [site for site, _ in transport.exchange(good, 5.0)] == ["Lisbon"]
@@ -213,7 +230,7 @@ ODD_REPLIES = {
 def test_a_reply_that_is_none_of_ours_is_silence_and_does_not_end_the_run(
     content: RecordDict, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    honest = site_edge.simulated_app(load(tmp_path, SVM), 1, ENROLLED)
+    honest = simulated_app(load(tmp_path, SVM))
     odd = answering(lambda message, context: Message(content, reply_to=message), honest)
     with grid_of({0: honest, 1: odd}) as grid, caplog.at_level(logging.WARNING, "consilium"):
         transport = transport_to(grid, 2)
@@ -224,7 +241,7 @@ def test_a_reply_that_is_none_of_ours_is_silence_and_does_not_end_the_run(
 
 def test_replies_over_flower_are_handed_over_as_they_come(tmp_path: Path) -> None:
     config, seen = load(tmp_path, SVM), threading.Event()
-    honest = site_edge.simulated_app(config, 1, ENROLLED)
+    honest = simulated_app(config)
 
     def waits(message: Message, context: Context) -> Message:
         assert seen.wait(60)
@@ -240,7 +257,7 @@ def test_replies_over_flower_are_handed_over_as_they_come(tmp_path: Path) -> Non
 
 
 def test_what_has_come_by_the_time_out_counts_however_long_the_coordinator_takes(tmp_path: Path) -> None:
-    honest = site_edge.simulated_app(load(tmp_path, SVM), 1, ENROLLED)
+    honest = simulated_app(load(tmp_path, SVM))
     with grid_of(dict.fromkeys(range(3), honest)) as grid:
         transport, heard = transport_to(grid), []
         for site, _ in transport.exchange(dict.fromkeys(transport.sites(), Request("secagg/present", 0)), 1.0):
@@ -254,7 +271,7 @@ def test_an_interrupt_ends_the_waiting(tmp_path: Path) -> None:
         time.sleep(1.0)
         return Message(RecordDict(), reply_to=message)
 
-    client, stop = answering(never, site_edge.simulated_app(load(tmp_path, SVM), 1, ENROLLED)), threading.Event()
+    client, stop = answering(never, simulated_app(load(tmp_path, SVM))), threading.Event()
     with grid_of({0: client}) as grid:
         nodes = app_simulated.introduce_sites(grid, 1, 60, stop)
         transport = FlowerTransport(grid, nodes, stop=stop)
@@ -276,7 +293,7 @@ def test_simulated_sites_that_cannot_read_their_images_say_why(tmp_path: Path) -
 
 
 def test_two_nodes_of_one_simulated_site_are_one_site_too_few(tmp_path: Path) -> None:
-    first = site_edge.simulated_app(load(tmp_path, SVM), 1, ENROLLED)
+    first = simulated_app(load(tmp_path, SVM))
     twice = grid_of({0: first, 1: first}, {1: {"partition-id": 0}})
     with twice as grid, pytest.raises(QuorumError, match="1 of 2 simulated sites"):
         transport_to(grid, 2)

@@ -18,10 +18,12 @@ from flwr.serverapp import Grid
 from client import app as site_edge
 from client.connection import records
 from client.home import Home as Hospital
+from client.plans.decide import decide
 from client.plans.inbox import PlanInbox
 from client.training import hospital_site
+from common.errors import ConfigError, DataError
 from common.messages import wire
-from common.messages.transport import Request
+from common.messages.transport import Refusal, Request
 from common.plans.plan import RunPlan
 from common.storage import tensorfile
 from common.storage.files import write_json
@@ -94,7 +96,8 @@ def test_hospitals_reach_the_bits_of_the_simulation(tree: dict[str, Any], tmp_pa
     assert same_bits(under("weights", found), under("weights", expected))
     assert [told["round"] for told in run.rounds()] == list(range(tree["federation"]["rounds"]))
     kept = [path for site in consortium.sites.values() for path in site.folder.rglob("kept.safetensors")]
-    assert len(kept) == (3 if tree is CNN else 0)
+    parts = [{name.split("/")[0] for name in tensorfile.load(path)[0]} for path in kept]
+    assert parts == [{"asked", "control"} if tree is CNN else {"asked"}] * 3
 
 
 @pytest.mark.parametrize("small", [0, 2**20], ids=["in-pieces", "in-one"])
@@ -127,7 +130,7 @@ def test_a_request_in_the_clear_is_answered_by_no_hospital(tmp_path: Path) -> No
     consortium = Consortium(tmp_path)
     run = consortium.begun(consortium.plan(tree=CNN))
     weights = prefixed("weights", {"a": np.zeros(2, np.float32)})
-    assert refused(consortium, run.plan.digest, Request("train", 0, weights)) == dict.fromkeys(NAMES, "POLICY")
+    assert refused(consortium, run.plan.digest, Request("train", 0, weights)) == dict.fromkeys(NAMES, "plaintext")
 
 
 def test_a_run_whose_member_was_suspended_fails_and_says_so(tmp_path: Path) -> None:
@@ -150,9 +153,11 @@ def refused(consortium: Consortium, digest: str, request: Request = PRESENT) -> 
     looks = list[ExchangeProgress]()
     with hospitals(consortium) as grid:
         transport = FlowerTransport(grid, nodes(consortium, grid), digest, on_progress=looks.append)
-        answered = [site for site, _ in transport.exchange(dict.fromkeys(NAMES, request), 10.0)]
-    assert set(answered) | set(looks[-1].refused) == set(NAMES)
-    return dict(looks[-1].refused)
+        outcomes = dict(transport.exchange(dict.fromkeys(NAMES, request), 10.0))
+    assert outcomes.keys() == set(NAMES)
+    told = {site: outcome.code for site, outcome in outcomes.items() if isinstance(outcome, Refusal)}
+    assert told == looks[-1].refused
+    return told
 
 
 def changed(consortium: Consortium, **told: object) -> RunPlan:
@@ -161,7 +166,7 @@ def changed(consortium: Consortium, **told: object) -> RunPlan:
     plan = RunPlan.load_verified(sign_document("plan", content, consortium.roots).encode(), consortium.home.pins)
     for site in consortium.sites.values():
         PlanInbox(site).take_plan(plan.document.encode())
-        PlanInbox(site).decide(plan, "approve", "")
+        decide(site, plan, "approve", "")
     return plan
 
 
@@ -170,7 +175,6 @@ OTHER_PLANS = {
     "for-other-code": {"code": "0" * 64},
     "with-another-recipe-than-it-describes": {"recipe": "0" * 64},
     "for-another-purpose": {"purpose": "sale"},
-    "for-data-that-are-not-there": {"dataset": "abdomen"},
 }
 
 
@@ -180,10 +184,29 @@ def test_an_approved_plan_that_is_not_fit_is_refused(told: dict[str, Any], tmp_p
     assert refused(consortium, changed(consortium, **told).digest) == dict.fromkeys(NAMES, "PLAN")
 
 
-@pytest.mark.parametrize("told", [{"labels": ["disease", "clear"]}, {"shape": [16, 16, 3]}], ids=["labels", "shape"])
-def test_a_plan_for_other_images_than_the_hospitals_is_refused(told: dict[str, Any], tmp_path: Path) -> None:
+UNFIT: dict[str, tuple[dict[str, Any], str]] = {
+    "data-that-are-not-there": ({"dataset": "abdomen"}, "there is no data set 'abdomen' under datasets"),
+    "other-labels": ({"labels": ["disease", "clear"]}, "has the labels clear, disease"),
+}
+
+
+@pytest.mark.parametrize(("told", "why"), UNFIT.values(), ids=list(UNFIT))
+def test_a_plan_that_the_data_do_not_fit_is_approved_by_no_hospital_and_answered_by_none(
+    told: dict[str, Any], why: str, tmp_path: Path
+) -> None:
     consortium = Consortium(tmp_path)
-    assert refused(consortium, changed(consortium, **told).digest) == dict.fromkeys(NAMES, "DATA")
+    with pytest.raises((ConfigError, DataError), match=why):
+        changed(consortium, **told)
+    inbox, honest = PlanInbox(consortium.sites["Lisbon"]), consortium.plan()
+    (plan,) = (plan for plan in inbox.plans() if plan.document.content | told == plan.document.content)
+    assert plan.digest != honest.digest
+    assert PlanInbox(consortium.sites["Lisbon"]).decision(plan) is None
+    assert refused(consortium, plan.digest) == dict.fromkeys(NAMES, "PLAN")
+
+
+def test_a_plan_for_other_images_than_the_hospitals_is_refused(tmp_path: Path) -> None:
+    consortium = Consortium(tmp_path)
+    assert refused(consortium, changed(consortium, shape=[16, 16, 3]).digest) == dict.fromkeys(NAMES, "DATA")
 
 
 def test_only_what_is_approved_is_answered_and_only_while_it_is(tmp_path: Path) -> None:
@@ -194,9 +217,9 @@ def test_only_what_is_approved_is_answered_and_only_while_it_is(tmp_path: Path) 
     assert refused(consortium, "../identity") == dict.fromkeys(NAMES, "PLAN")
     assert refused(consortium, plan.digest) == dict.fromkeys(NAMES, "PLAN")
     for site in consortium.sites.values():
-        PlanInbox(site).decide(plan, "approve", "")
+        decide(site, plan, "approve", "")
     assert refused(consortium, plan.digest) == {}
-    PlanInbox(lisbon).decide(plan, "refuse", "we changed our mind")
+    decide(lisbon, plan, "refuse", "we changed our mind")
     assert refused(consortium, plan.digest) == {"Lisbon": "PLAN"}
 
 
@@ -207,7 +230,7 @@ def lisbon_edited(site: Hospital, edit: Callable[[dict[str, Any]], object]) -> N
 
 
 EDITS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
-    "another-sites-name": (lambda told: told.update(site="Nairobi"), "IDENTITY"),
+    "another-sites-name": (lambda told: told.update(site="Nairobi"), "swapped-key"),
     "another-sites-images": (lambda told: told["datasets"]["chest"].update(take="Quito"), "CONFIG"),
     "images-that-moved": (lambda told: told["datasets"]["chest"].update(data=MOVED, take=None), "CONFIG"),
     "no-images": (lambda told: told.update(datasets={}), "PLAN"),
@@ -234,7 +257,7 @@ def test_a_suspended_hospital_that_has_heard_of_it_answers_no_more(tmp_path: Pat
     plan = changed(consortium)
     membership.revoke(consortium.home, "Lisbon", consortium.roots)
     consortium.roster()
-    assert refused(consortium, plan.digest) == {"Lisbon": "IDENTITY"}
+    assert refused(consortium, plan.digest) == {"Lisbon": "swapped-key"}
 
 
 def test_the_coordinator_learns_the_code_of_an_error_and_never_its_text(
@@ -263,9 +286,9 @@ def test_the_coordinator_learns_the_code_of_an_error_and_never_its_text(
 def test_a_node_that_has_no_site_says_so_in_its_own_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with grid_of({0: site_edge.app}) as grid, caplog.at_level(logging.WARNING, "consilium"):
         transport = FlowerTransport(grid, {"Lisbon": next(iter(grid.get_node_ids()))}, "0" * 64)
-        assert not list(transport.exchange({"Lisbon": PRESENT}, 10.0))
+        assert list(transport.exchange({"Lisbon": PRESENT}, 10.0)) == [("Lisbon", Refusal("CONFIG"))]
     assert 'expected home="FOLDER"' in caplog.text
     with grid_of({0: site_edge.app}, {0: {"home": str(tmp_path)}}) as grid:
         transport = FlowerTransport(grid, {"Lisbon": next(iter(grid.get_node_ids()))}, "0" * 64)
-        assert not list(transport.exchange({"Lisbon": PRESENT}, 10.0))
+        assert [outcome for _, outcome in transport.exchange({"Lisbon": PRESENT}, 10.0)] == [Refusal("CONFIG")]
     assert "is not known here" in caplog.text or "no site.yaml" in caplog.text

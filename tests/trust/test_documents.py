@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.plans.inbox import PlanInbox
-from common.audit.heads import LogHead, load_verified_log_key, sign_log_key
+from client.plans.decide import decide
+from common.audit.heads import LogHead, load_verified_log_key, log_key_paper
 from common.audit.merkle_tree import Frontier
 from common.errors import ConsiliumError, IdentityError, WireError
 from common.plans.decision import Decision
@@ -145,11 +145,11 @@ def real(
     consortium = Consortium(tmp_path_factory.mktemp("real"))
     plan, site, home = consortium.plan(), consortium.sites["Lisbon"], consortium.home
     decision, welcome = (
-        PlanInbox(site).decide(plan, "approve", ""),
+        decide(site, plan, "approve", ""),
         (home.folder / "welcomes" / "Lisbon.welcome").read_bytes(),
     )
     request = read_document((site.folder / "Lisbon.request").read_bytes(), "request")
-    own, voucher = public_of(site.identity), sign_log_key(bytes(32), "pilot", consortium.roots)
+    own, voucher = public_of(site.identity), log_key_paper(bytes(32), "pilot", consortium.roots).encode()
     head = LogHead.sign("site Lisbon", Frontier(2, [bytes(32)]), 1, 0.0, [site.identity])
     return {
         "request": (request.content, JoinRequest.read, [site.identity]),
@@ -174,6 +174,8 @@ def test_a_well_signed_paper_with_anything_in_a_field_gives_no_other_error(
     odd = values | st.just("00" * 32) | st.just("inf") | st.just("nan") | st.just([["00"]]) | st.just(content[name])
     with suppress(ConsiliumError):
         reader(sign_document(kind, content | {name: data.draw(odd)}, keys).encode())
+    if name == "carried":  # plans of older releases have none; they are kept to be looked at
+        return
     with pytest.raises(ConsiliumError):
         reader(sign_document(kind, {key: value for key, value in content.items() if key != name}, keys).encode())
 

@@ -1,0 +1,121 @@
+"""A site's decision on a plan: what it commits to when it approves, looked up here and now, signed and written down."""
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+
+from client.dataset.for_plan import Row, own_rows
+from client.home import Home
+from client.plans.inbox import PlanInbox
+from common.errors import ConfigError, PolicyError
+from common.plans import carry, floors
+from common.plans.approvals import Approvals
+from common.plans.decision import Commitment, Decision, Verdict, members_digest
+from common.plans.floors import CaseCounts
+from common.plans.plan import RunPlan
+from common.storage import file_lock
+from common.storage.files import replace
+from common.trust.keys import DIGEST_BYTES, digest
+
+
+def decide(home: Home, plan: RunPlan, verdict: Verdict, reason: str) -> Decision:
+    """Decide on a plan; a later decision takes the place of an earlier one, and the same one twice changes nothing.
+
+    Raises:
+        ConfigError, DataError: an approval, and the images are not what the plan is for.
+    """
+    inbox, commitment = PlanInbox(home), Commitment(members_digest(plan, home.roster), "")
+    if verdict == "approve":
+        commitment = committed(home, plan)
+    earlier = inbox.decision(plan)
+    if earlier and (earlier.verdict, earlier.commitment) == (verdict, commitment):
+        return earlier
+    decision = Decision.make(home.site, plan, verdict, reason, home.identity, commitment)
+    inbox.keep_decision(decision)
+    return decision
+
+
+def committed(home: Home, plan: RunPlan) -> Commitment:
+    """What this site binds itself to, as its images, its rules and the roster are now.
+
+    Raises:
+        ConfigError, DataError: images that are not what the plan is for.
+        PolicyError: too few cases, or a plan that asks what was told over other sites or other images.
+    """
+    inbox, content, rows = PlanInbox(home), plan.content, own_rows(home, plan)
+    counts, least = case_counts(rows, content.labels), home.settings.policy.least
+    if not content.models:
+        floors.refuse_too_few(home.site, counts, least)
+    fits = floors.fits(len(content.cohort), counts, least)
+    if "validation" not in fits:
+        raise PolicyError(
+            "too-few-cases",
+            f"{home.site}: {sum(counts.validation)} validation cases ({', '.join(map(str, counts.validation))} by "
+            f"class), expected {least.validation} at least, and of each class none or {least.of_each_class}. Give "
+            "validation a larger share of the data set, or import more cases.",
+        )
+    data = data_digest(home, rows)
+    knows = _known(home, plan, data)
+    # What was published of a model once stays published: whoever is in a sum with this site has to reckon with it.
+    is_published = any(inbox.published_file(model.sha256).exists() for model in content.models)
+    publishes = bool(content.models) and (is_published or "figures" in home.settings.policy.publish)
+    return Commitment(members_digest(plan, home.roster), data, publishes, fits, knows)
+
+
+def data_digest(home: Home, rows: Sequence[Row]) -> str:
+    """Stands for this site's cases of a data set; without the site's key nobody can tell which they are."""
+    return digest("cases", _cases_key(home), *sorted(" ".join(row).encode() for row in rows)).hex()[:32]
+
+
+def case_counts(rows: Sequence[Row], labels: Sequence[str]) -> CaseCounts:
+    """Cases by class, in training and in validation."""
+    by_part = {part: Counter(label for _, label, where in rows if where == part) for part in ("train", "validation")}
+    train, validation = (tuple(by_part[part][label] for label in labels) for part in ("train", "validation"))
+    return CaseCounts(train, validation)
+
+
+def _known(home: Home, plan: RunPlan, data: str) -> bool:
+    """Whether this site knows what a plan carries; a plan that asks again must ask it of the same sites and images.
+
+    Raises:
+        PolicyError: a plan that carries something else than this site knows, or asks what was told over others.
+    """
+    inbox, carried = PlanInbox(home), plan.content.carried
+    if carried:
+        own = inbox.summed(carried.plan)
+        return carry.knows(carried, own) if own else not carried.sha256
+    for earlier in inbox.plans():
+        if earlier.digest == plan.digest or not _asks_the_same(earlier, plan):
+            continue
+        papers, decision = inbox.papers(earlier).approvals(), inbox.decision(earlier)
+        if not papers or not inbox.summed(earlier.digest):
+            continue
+        sites = Approvals.load(papers, earlier).sites
+        what = (
+            "its images here have changed since" if decision and decision.commitment.data != data
+            else f"it was over {', '.join(sites)}" if set(sites) != set(plan.content.cohort) else ""
+        )  # fmt: skip
+        if what:
+            raise PolicyError(
+                "repeated-question",
+                f"{home.site}: what plan {plan.name} sums of the images was summed in run {earlier.name}, and {what}. "
+                "The two sums would tell single sites' images. Ask the coordinator for a plan that carries what that "
+                "run summed (server run does so by itself).",
+            )
+    return False
+
+
+def _asks_the_same(one: RunPlan, other: RunPlan) -> bool:
+    alike = (one.content.dataset, one.content.recipe) == (other.content.dataset, other.content.recipe)
+    return alike and not one.content.models and not other.content.models
+
+
+def _cases_key(home: Home) -> bytes:
+    """Made when it is needed first. `rekey` keeps it: the same images are the same to the ledgers of all sites."""
+    path = home.folder / "ledger.key"
+    with file_lock.held(home.folder / "ledger.lock"):
+        if not path.exists():
+            replace(path, os.urandom(DIGEST_BYTES))
+    if len(key := path.read_bytes()) != DIGEST_BYTES:
+        raise ConfigError(f"{path}: damaged, expected {DIGEST_BYTES} bytes. Restore it from a backup.")
+    return key

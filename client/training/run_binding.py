@@ -1,0 +1,156 @@
+"""What this site signed of a run, and that a key period is of nothing else.
+
+A site derives for itself who is in a sum, how many must agree on it and what it may ask (`common.plans.binding`), and
+compares it with what the coordinator proposes, before a key is made. The approvals that a run began with stay with it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from common.errors import PolicyError, StageError
+from common.messages.answer_keys import answer_keys
+from common.messages.transport import Request
+from common.plans import binding, carry
+from common.plans.approvals import Approvals
+from common.plans.decision import Decision
+from common.plans.plan import RunPlan
+from common.plans.run_work import RunWork, question_kinds
+from common.secagg.key_period_plan import KeyPeriodPlan, QuestionKind
+from common.trust.roster import Roster
+from common.types import Tensors
+
+DECIDE_NO_SUM = {"C", "solver", "tolerance"}
+"""Settings of a model on which what a case adds to a sum does not depend."""
+
+
+class RunPapers(Protocol):
+    """What a site keeps of a run from its beginning on."""
+
+    def approvals(self) -> bytes:
+        """Those that the run began with here; empty before it has."""
+        ...
+
+    def keep_approvals(self, content: bytes) -> None:
+        """Write them down, for good."""
+        ...
+
+    def carried(self) -> Tensors:
+        """What the plan carries from an earlier run."""
+        ...
+
+    def keep_carried(self, arrays: Tensors) -> None:
+        """Write it down."""
+        ...
+
+
+@dataclass
+class PapersInMemory:
+    """`RunPapers` for as long as the program runs."""
+
+    content: bytes = b""
+    arrays: Tensors = field(default_factory=dict)
+
+    def approvals(self) -> bytes:
+        """As `RunPapers.approvals`."""
+        return self.content
+
+    def keep_approvals(self, content: bytes) -> None:
+        """As `RunPapers.keep_approvals`."""
+        self.content = content
+
+    def carried(self) -> Tensors:
+        """As `RunPapers.carried`."""
+        return self.arrays
+
+    def keep_carried(self, arrays: Tensors) -> None:
+        """As `RunPapers.keep_carried`."""
+        self.arrays = arrays
+
+
+@dataclass
+class RunBinding:
+    """One run, as one site signed it.
+
+    Args:
+        own: this site's newest approval.
+        papers: the approvals that this site has answered with before, and what the plan carries.
+    """
+
+    plan: RunPlan
+    own: Decision
+    papers: RunPapers = field(default_factory=PapersInMemory)
+
+    def approvals(self, content: bytes, roster: Roster, carried: Tensors) -> Approvals:
+        """Who takes part; the approvals are taken once, and no others later.
+
+        Args:
+            carried: the arrays that came with them.
+
+        Raises:
+            PolicyError, IdentityError, WireError: for others than this run began with here, without this site's own
+                newest one, or that no run may begin with.
+        """
+        site, before = self.own.site, self.papers.approvals()
+        if before and before != content:
+            raise PolicyError(
+                "other-approvals",
+                f"{site}: run {self.plan.name} began with other approvals than the coordinator shows now. Nothing was "
+                "sent; a new plan is needed.",
+            )
+        approvals = Approvals.load_verified(content, self.plan, roster)
+        if not before:
+            own = approvals.decisions.get(site)
+            if own is None or own.document.digest != self.own.document.digest:
+                raise PolicyError(
+                    "other-decision",
+                    f"{site}: the coordinator shows another decision on {self.plan.name} than this site's newest.",
+                )
+            if self.plan.content.carried:
+                self.papers.keep_carried(carry.verified(self.plan.content.carried, carried))
+            self.papers.keep_approvals(content)
+        return approvals
+
+    def begun_approvals(self) -> Approvals:
+        """Those that the run began with here."""
+        content = self.papers.approvals()
+        if not content:
+            raise StageError("out-of-order", f"{self.own.site}: run {self.plan.name} has not begun here.")
+        return Approvals.load(content, self.plan)
+
+    def work(self) -> RunWork:
+        """What the run asks, by the plan and the approvals that it began with."""
+        return RunWork.of(self.begun_approvals(), self.papers.carried())
+
+    def question_kinds(self, sites: int) -> Mapping[str, QuestionKind]:
+        """The layouts of its questions, for a cohort of so many sites."""
+        return question_kinds(self.begun_approvals(), self.papers.carried(), sites)
+
+    def answer_keys(self, request: Request) -> tuple[bytes, ...]:
+        """What an answer tells, for the ledger; see `common.messages.answer_keys`."""
+        content = self.plan.content
+        features = (
+            ""
+            if content.models
+            else content.training.model_for(content.training.seeds[0]).model_dump_json(exclude=DECIDE_NO_SUM)
+        )
+        return answer_keys(request, content.dataset, features)
+
+    def check(self, proposal: KeyPeriodPlan, approvals: Approvals, roster: Roster) -> None:
+        """Hold a key period's proposal against what follows from the signed plan.
+
+        Raises:
+            PolicyError: naming the first field that differs.
+        """
+        cohort = approvals.sites
+        for drawn in binding.draws(approvals):
+            if binding.remaining(drawn, roster) == proposal.cohort:
+                cohort = drawn
+        kinds = self.question_kinds(len(binding.remaining(cohort, roster)))
+        derived = binding.key_period_plan(approvals, roster, proposal.number, cohort, kinds)
+        binding.refuse_other(proposal, derived)
+
+
+def simulated_binding(approvals: Approvals, site: str) -> RunBinding:
+    """The binding of a simulated site, for as long as the program runs."""
+    return RunBinding(approvals.plan, approvals.decisions[site], PapersInMemory(approvals.encode()))

@@ -1,0 +1,75 @@
+"""What a plan carries over from an earlier run, in the place of asking for it again over other sites.
+
+Statistics over A, B and C beside the same over A, B, C and D tell those of D. So a run whose sites or images are not
+quite those of an earlier one asks for none: it goes on with what that run summed, and begins at another point, so that
+none of its questions is one that was answered before. A site that was in the earlier run compares the arrays with its
+own notes; a site that was not relies on those that were, more than a third of the plan's sites.
+
+    recipe/…     federated mean and variance
+    likeness/…   how the training images look, and how far the validation images are from them
+    gram/…       second moments, by which the SVM's descent is preconditioned
+"""
+
+from common.errors import PolicyError
+from common.plans.plan import Carried
+from common.storage import tensorfile
+from common.trust.keys import digest
+from common.types import Tensors, prefixed, under
+
+NAME = "carried"
+"""The group of arrays by which they travel."""
+PARTS = ("recipe", "likeness", "gram")
+
+
+def fingerprints(arrays: Tensors) -> dict[str, str]:
+    """SHA-256 of each part that there is."""
+    parts = {part: prefixed(part, under(part, arrays)) for part in PARTS}
+    return {
+        part: digest("carried", part.encode(), tensorfile.pack(dict(sorted(content.items())), {})).hex()
+        for part, content in parts.items()
+        if content
+    }
+
+
+def verified(carried: Carried, arrays: Tensors) -> Tensors:
+    """The arrays that came, if they are those that the plan names.
+
+    Raises:
+        PolicyError: if they are not.
+    """
+    known = {name: value for name, value in arrays.items() if name.partition("/")[0] in PARTS}
+    if fingerprints(known) != dict(carried.sha256):
+        raise PolicyError(
+            "forged-carry",
+            f"the arrays that came with the plan are not those that it carries from {carried.name}. Nothing was sent.",
+        )
+    return known
+
+
+def knows(carried: Carried, own: Tensors) -> bool:
+    """Whether a site's own notes of the earlier run have all that a plan carries from it.
+
+    Args:
+        own: parts that the site recomputed itself; those that it lacks it cannot compare.
+
+    Raises:
+        PolicyError: if a part is another than this site's own.
+    """
+    mine, named = fingerprints(own), dict(carried.sha256)
+    for part, value in named.items():
+        if mine.get(part, value) != value:
+            raise PolicyError(
+                "forged-carry",
+                f"the plan carries other numbers ('{part}') from {carried.name} than this site has of that run. Do not "
+                "approve it; tell the consortium.",
+            )
+    return set(named) <= set(mine)
+
+
+def read(content: bytes) -> Tensors:
+    """Arrays from a file of them.
+
+    Raises:
+        WireError: for a damaged one.
+    """
+    return tensorfile.unpack(content)[0] if content else {}
