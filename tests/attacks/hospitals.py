@@ -13,14 +13,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
 
 from client.home import Home as Hospital
-from client.plans.inbox import PlanInbox
+from client.plans.decide import decide
 from client.setup import enrol
 from client.sources.synthetic import radiographs
+from common.plans.approvals import Approvals
 from common.plans.plan import RunPlan
 from common.trust.joining import Welcome
 from server.consortium import membership
 from server.consortium.home import ConsortiumSettings, Home
-from tests.consortium.consortium import Consortium, config_of
+from tests.consortium.consortium import LEAST, Consortium, config_of
 
 SIX = ("Hanoi", "Lima", "Lisbon", "Nairobi", "Osaka", "Quito")
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "pneumoniamnist.npz"
@@ -63,13 +64,15 @@ class Hospitals(Consortium):
     Args:
         sizes: by hospital, how many training and validation cases it has.
         policy: what their site.yaml says under `policy`, beside the defaults.
+        least: whether they take part with a handful of cases, as nobody's real site does.
     """
 
     def __init__(
         self, folder: Path, sizes: Mapping[str, tuple[int, int]], tree: dict[str, Any],
-        policy: Mapping[str, Any] | None = None,
+        policy: Mapping[str, Any] | None = None, *, least: bool = True,
     ) -> None:  # fmt: skip
-        self.folder, self.home, self.policy = folder, Home(folder / "consortium"), dict(policy or {})
+        self.folder, self.home = folder, Home(folder / "consortium")
+        self.policy = ({"least": LEAST} if least else {}) | dict(policy or {})
         membership.begin(self.home, ConsortiumSettings(consortium="pilot", address="127.0.0.1:8443"))
         self.config, self.tree = config_of(folder, tree), tree
         total = sum(map(sum, sizes.values()))
@@ -90,8 +93,8 @@ class Hospitals(Consortium):
         data = {"kind": "npz", "path": str(site.folder / "images.npz"), "labels": ["clear", "disease"]}
         about = {"site": name, "datasets": {"chest": {"data": data, "sites": ALL}}, "policy": self.policy}
         (site.folder / "site.yaml").write_text(yaml.safe_dump(about), encoding="utf-8")
-        welcome = membership.admit(self.home, enrol.begin(site, name, ""), self.roots)
-        enrol.join(site, Welcome.read(welcome.read_bytes()))
+        membership.admit(self.home, enrol.begin(site, name, ""), self.roots)
+        enrol.join(site, Welcome.read(self.home.welcome(name).read_bytes()))
         return site
 
     def _next(self, number: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -99,12 +102,16 @@ class Hospitals(Consortium):
         self._images, self._labels = self._images[number:], self._labels[number:]
         return taken
 
-    def approved(self, *overrides: str, by: Iterable[str] = ()) -> RunPlan:
-        """A plan of the tree, signed by the consortium and approved by all hospitals, or by those named."""
+    def approved(self, *overrides: str, by: Iterable[str] = ()) -> Approvals:
+        """Of a plan of the tree, signed by the consortium and approved by all hospitals, or by those named."""
         plan = self.plan(*overrides, tree=self.tree)
-        for name in by or self.sites:
-            PlanInbox(self.sites[name]).decide(plan, "approve", "")
-        return plan
+        return self.approve(plan, by)
+
+    def approve(self, plan: RunPlan, by: Iterable[str] = ()) -> Approvals:
+        """The approvals of all hospitals of a plan, or of those named."""
+        return Approvals(
+            plan, {name: decide(self.sites[name], plan, "approve", "") for name in by or plan.content.cohort}
+        )
 
     def identity(self, name: str) -> Ed25519PrivateKey:
         """A hospital's key: for one that has gone over to the coordinator."""

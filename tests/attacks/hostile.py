@@ -1,6 +1,6 @@
 """A coordinator that keeps to no rule, and sites that have gone over to it.
 
-It has all that a coordinator has: the signed roster, the signed plans, the sites' decisions; and no root key. It speaks
+It has all that a coordinator has: the signed roster, the signed plans, the sites' approvals; and no root key. It speaks
 to real site folders in the requests that they answer, closes rounds with the real machines, and computes the sums. What
 it proposes and asks is its own invention.
 """
@@ -19,18 +19,19 @@ from client.home import Home as Hospital
 from client.training.hospital_site import hospital_site
 from common.algorithms.course import Course, Place
 from common.errors import ConsiliumError, QuorumError
-from common.messages import answer_layout
 from common.messages.transport import Request
-from common.models import Model, build
-from common.plans import declarations
+from common.plans import approvals as approval_papers
+from common.plans import binding, carry
+from common.plans import lineage as lineages
+from common.plans.approvals import Approvals
 from common.plans.plan import RunPlan
+from common.plans.run_work import RunWork, question_kinds
 from common.secagg import KeyPeriod, KeyPeriodOpening, Participant, QuestionKind, RoundOpening
 from common.secagg.coordinator import CoordinatorMachine
-from common.secagg.key_period_plan import KeyPeriodPlan, propose
-from common.trust.keys import DIGEST_BYTES, digest
-from common.trust.roster import load_verified_roster
+from common.secagg.key_period_plan import KeyPeriodPlan, threshold
+from common.trust.roster import Roster, load_verified_roster
 from common.types import Tensors, prefixed
-from server.runs.run import Run
+from tests.attacks.colluder import Colluder
 from tests.attacks.hospitals import Hospitals
 
 log = logging.getLogger("consilium")
@@ -39,79 +40,50 @@ NOTHING: Tensors = {}
 T = TypeVar("T")
 
 
-def forget(_: object) -> None:
-    """A colluder remembers what it likes."""
-
-
-@dataclass
-class Colluder:
-    """A site that helps the coordinator: it checks nothing, adds zeros, and signs whatever it is shown."""
-
-    machine: Participant
-
-    def answer(self, request: Request) -> bytes:
-        """Its message at a step of the protocol; it does not audit."""
-        if request.kind == "secagg/follow":
-            return answer_layout.encode_number(answer_layout.AWAITS_NOTHING)
-        content, step = request.tensors["message"].tobytes(), request.kind.removeprefix("secagg/")
-        if step == "join":
-            pending = self.machine.join(content, request.tensors["roster"].tobytes(), 0.0)
-        elif step == "submit":
-            asked = answer_layout.question(_inner(request))
-            self.machine = self.machine.open(content, asked, 0.0)
-            layout = self.machine.plan.question_kinds[self.machine.state.round.kind].layout
-            pending = self.machine.submit(np.zeros(layout.length, layout.dtype))
-        else:
-            pending = getattr(self.machine, step)(content)
-        machine, message = pending.commit(forget)
-        self.machine = replace(machine, state=replace(machine.state, questions={}))  # it answers again what it likes
-        return bytes(message)
-
-
 @dataclass
 class HostileCoordinator:
     """Asks what it likes of whom it likes.
 
     Args:
+        approvals: with which the run begins, as an honest coordinator would have it.
         colluding: sites that have gone over to it.
+        carried: the arrays that the plan carries.
     """
 
     hospitals: Hospitals
-    plan: RunPlan
+    approvals: Approvals
     colluding: Sequence[str] = ()
-    decisions: bytes = b""
-    """All decisions, in an evaluation; nothing in a training."""
-    config: bytes = b""
-    """What key periods are for; empty: the plan's digest, as the honest coordinator has it."""
-    run: bytes = bytes(16)
+    carried: Tensors = field(default_factory=dict)
+    shown: bytes = b""
+    """What it shows in the place of the approvals; empty: the approvals."""
+    lineage: bytes = b""
+    """Of all sums so far."""
     refused: list[tuple[str, str, str]] = field(default_factory=list)
     """Site, step and code of every refusal."""
     asked: list[Request] = field(default_factory=list)
     """What it asked while it was honest."""
     unheard: frozenset[str] = frozenset()
     """Sites that it calls silent: what they send is thrown away."""
-    _number: int = 0
+    number: int = 0
+    """Of the next key period."""
     _colluders: dict[str, Colluder] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        pins = self.hospitals.home.pins
+        pins, self.lineage = self.hospitals.home.pins, self.lineage or lineages.start(self.approvals)
         for name in self.colluding:
             self._colluders[name] = Colluder(Participant(name, self.hospitals.identity(name), pins))
 
     # --- what follows from the plan, which an honest coordinator would ask ----------------------------------------
 
     @property
-    def model(self) -> Model:
-        """The plan's model."""
-        content = self.plan.content
-        training = content.training
-        return build(training.model_for(training.seeds[0]), content.shape, len(content.labels), training.augment)
+    def plan(self) -> RunPlan:
+        """What was signed."""
+        return self.approvals.plan
 
     @property
     def course(self) -> Course:
         """What the plan lays down."""
-        content = self.plan.content
-        return Course.of(content.training, self.model, content.training.seeds[0], content.cohort)
+        return RunWork.of(self.approvals, self.carried).course
 
     def honest_training(self, recipe: Tensors = NOTHING) -> Request:
         """The first question of the rounds."""
@@ -120,11 +92,28 @@ class HostileCoordinator:
 
     def kinds(self, sites: int) -> dict[str, QuestionKind]:
         """The layouts for so many sites."""
-        content = self.plan.content
-        if content.models:
-            most = content.training.federation.weight_bound
-            return answer_layout.evaluation(most, len(content.labels), sites, self.plan.looks)
-        return answer_layout.exchanges(content.training, self.model, content.shape, len(content.labels), sites)
+        return question_kinds(self.approvals, self.carried, sites)
+
+    def roster(self) -> Roster:
+        """As it is now."""
+        return load_verified_roster(self.hospitals.home.consortium.roster, self.hospitals.home.pins)
+
+    def proposal(self, cohort: Sequence[str] = (), drawn: Sequence[str] = ()) -> KeyPeriodPlan:
+        """The plan of the next key period, as it follows from what was signed.
+
+        Args:
+            cohort: whom it would rather have in it, and with the layouts and the threshold that they would have.
+            drawn: the honest draw of a round.
+        """
+        roster, sites = self.roster(), tuple(drawn) or self.approvals.sites
+        kinds = self.kinds(len(binding.remaining(sites, roster)))
+        derived = binding.key_period_plan(self.approvals, roster, self.number, sites, kinds)
+        self.number += 1
+        names = tuple(sorted(cohort))
+        if not names or names == derived.cohort:
+            return derived
+        kinds = dict(sorted(self.kinds(len(names)).items()))
+        return replace(derived, cohort=names, threshold=threshold(len(names)), question_kinds=kinds)
 
     # --- the protocol, as a coordinator speaks it -----------------------------------------------------------------
 
@@ -139,44 +128,39 @@ class HostileCoordinator:
             log.info("%s: %s: %s", site, request.kind, error)
             return None
 
-    @property
-    def last_number(self) -> int:
-        """Of the newest key period that it began."""
-        return self._number - 1
+    def papers(self) -> Tensors:
+        """What every site is handed at `follow` and `join`."""
+        files = {"roster": self.hospitals.home.consortium.roster}
+        files[approval_papers.NAME] = self.shown or self.approvals.encode()
+        return {name: as_bytes(content) for name, content in files.items()} | prefixed(carry.NAME, self.carried)
 
-    def follow(self, names: Iterable[str], place: Place | None = None) -> dict[str, bytes]:
-        """Ask sites whether they audit a run of these sites; tell them where it stands."""
-        tensors = {"message": as_bytes("\n".join(sorted(names)).encode())}
-        tensors |= prefixed("place", place.tensors()) if place else {}
+    def follow(self, names: Iterable[str], **more: Tensors) -> dict[str, bytes]:
+        """Show sites how the run begins; the questions that they await.
+
+        Args:
+            more: other arrays that it would have them believe, by group.
+        """
+        tensors = self.papers()
+        for group, arrays in more.items():
+            tensors |= prefixed(group, arrays)
         answers = {site: self.send(site, Request("secagg/follow", 0, tensors)) for site in sorted(names)}
         return {site: answer for site, answer in answers.items() if answer is not None}
 
-    def begin(self, cohort: Sequence[str], **changes: Any) -> KeyPeriod:
+    def begin(self, cohort: Sequence[str] = (), drawn: Sequence[str] = (), **changes: Any) -> KeyPeriod:
         """A key period with whom it likes.
 
         Args:
+            cohort, drawn: as `proposal`.
             changes: of the proposal's fields, as `KeyPeriodPlan` has them.
 
         Raises:
             QuorumError: too few sites join.
         """
-        roster_file = self.hospitals.home.consortium.roster
-        roster = load_verified_roster(roster_file, self.hospitals.home.pins)
-        names = tuple(sorted(cohort))
-        proposal: KeyPeriodPlan = propose(
-            roster, run=self.run, number=self._number, config=self.config or self.plan.document.digest,
-            purpose="training", cohort=names, rounds=32, exchanges=self.kinds(len(names)),
-        )  # fmt: skip
-        self._number += 1
-        opening = KeyPeriodOpening(replace(proposal, **changes), roster)
-        self._step(opening, "join", {"roster": as_bytes(roster_file), **self._attachments()})
+        opening = KeyPeriodOpening(replace(self.proposal(cohort, drawn), **changes), self.roster())
+        self._step(opening, "join", self.papers())
         self._step(opening, "share")
         self._step(opening, "take")
         return opening.key_period()
-
-    def _attachments(self) -> Tensors:
-        """What every site is handed at `join` beside roster and proposal."""
-        return {declarations.NAME: as_bytes(self.decisions)} if self.decisions else {}
 
     def submit(self, period: KeyPeriod, request: Request, slot: int = 0) -> RoundOpening:
         """Ask a question of a key period's sites; the round, with the masked vectors that came.
@@ -184,9 +168,9 @@ class HostileCoordinator:
         Raises:
             QuorumError: too few sites answer.
         """
-        kind, question = answer_layout.question_kind(request), answer_layout.question(request)
-        opening = RoundOpening(period, slot, kind, question)
-        self._step(opening, "submit", request.tensors, {**request.settings, "asked": request.kind}, request.round)
+        opening = RoundOpening(period, slot, request.kind, lineages.question(request, self.lineage))
+        settings = {**request.settings, "asked": request.kind, "lineage": self.lineage.hex()}
+        self._step(opening, "submit", request.tensors, settings, request.round)
         return opening
 
     def close(self, opening: RoundOpening) -> Tensors:
@@ -250,29 +234,6 @@ def tell(site: Hospital, plan: RunPlan, request: Request) -> bytes:
     return reply.sums["message"].tobytes()
 
 
-def declared(hospitals: Hospitals, run: Run) -> tuple[bytes, bytes]:
-    """All decisions on an evaluation, and the configuration of its key periods."""
-    decisions = run.decisions()
-    return declarations.encode_decisions(decisions), declarations.decisions_digest(run.plan, decisions)
-
-
-def invented(*parts: bytes) -> bytes:
-    """A run's or a configuration's name of the coordinator's own making."""
-    return digest("invented", *parts)[:DIGEST_BYTES]
-
-
 def as_bytes(content: bytes) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """Bytes as a request carries them."""
     return np.frombuffer(content, np.uint8)
-
-
-def cosine(one: Tensors, other: Tensors) -> float:
-    """Of two sets of arrays of the same names, flattened."""
-    a, b = (np.concatenate([np.ravel(part[name]) for name in sorted(one)]).astype(np.float64) for part in (one, other))
-    return float(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
-
-
-def _inner(request: Request) -> Request:
-    tensors = {name: value for name, value in request.tensors.items() if name != "message"}
-    settings = {name: value for name, value in request.settings.items() if name != "asked"}
-    return Request(str(request.settings["asked"]), request.round, tensors, settings)

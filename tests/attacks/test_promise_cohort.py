@@ -9,18 +9,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from client.plans.decide import decide
 from client.plans.inbox import PlanInbox
 from common.errors import ConsiliumError
 from common.messages.transport import Request
+from common.plans.plan import RunPlan
+from common.plans.run_work import RunWork
 from common.storage import tensorfile
+from common.trust.documents import sign_document
 from common.types import Tensors, prefixed
 from server.evaluation import commands, model_store
+from server.runs.run import Run
 from tests.attacks.hospitals import CNN, SIX, Hospitals
-from tests.attacks.hostile import HostileCoordinator, declared
+from tests.attacks.hostile import HostileCoordinator
 
 Show = Callable[[str], None]
 Ends = Callable[..., None]
-SILENT_THEN = {"a hair apart": "changed-question", "the same": "replayed-number"}
+SILENT_THEN = {"a hair apart": "replayed-number", "the same": "replayed-number"}
 """How the coordinator asks a second time, and what the sites refuse it for."""
 TRIPLES = ((0, 1, 2), (0, 1, 3), (0, 2, 3), (1, 2, 3), (0, 1, 4), (0, 1, 5))
 CASES = {name: (30 + 4 * i, 10 + i) for i, name in enumerate(SIX)}
@@ -94,14 +99,14 @@ def test_outcomes_of_one_hospital_in_an_evaluation(tmp_path: Path, ends: Ends) -
 
 
 def test_hospitals_with_one_case_cover_nobody(tmp_path: Path, show: Show) -> None:
-    hospitals = Hospitals(tmp_path, {name: (60, 20) if name == "Osaka" else (1, 0) for name in SIX}, CNN)
+    hospitals = Hospitals(tmp_path, {name: (60, 60) if name == "Osaka" else (1, 0) for name in SIX}, CNN, least=False)
     plan = hospitals.plan("likeness=false", tree=CNN)
     for name in SIX:
         if name == "Osaka":
-            PlanInbox(hospitals.sites[name]).decide(plan, "approve", "")
+            decide(hospitals.sites[name], plan, "approve", "")
             continue
         with pytest.raises(ConsiliumError) as refused:
-            PlanInbox(hospitals.sites[name]).decide(plan, "approve", "")
+            decide(hospitals.sites[name], plan, "approve", "")
         assert getattr(refused.value, "cause", "") == "too-few-cases"
     show("A6 five hospitals with one case → too-few-cases at 5, when they are to approve")
 
@@ -125,16 +130,16 @@ def with_colluders(coordinator: HostileCoordinator, question: Request) -> dict[s
     return loot
 
 
-def coordinator_of_evaluation(folder: Path, audit: bool = True, colluding: Sequence[str] = ()) -> HostileCoordinator:
+def coordinator_of_evaluation(folder: Path, colluding: Sequence[str] = ()) -> HostileCoordinator:
     """Of five hospitals that have approved the evaluation of a model, which is nobody's but its own invention."""
-    hospitals = Hospitals(folder, {name: CASES[name] for name in SIX[:5]}, CNN, {"audit": audit})
+    hospitals = Hospitals(folder, {name: CASES[name] for name in SIX[:5]}, CNN)
     trained = hospitals.approved("likeness=false")
-    run = hospitals.begun(trained)
-    weights = HostileCoordinator(hospitals, trained).model.init(1)
-    tensorfile.save(run.folder / "model.safetensors", prefixed("weights", weights), {"threshold": "None"})
+    run, work = Run.begin(hospitals.home, trained.plan, 0.0), RunWork.of(trained)
+    tensorfile.save(run.folder / "model.safetensors", prefixed("weights", work.model.init(1)), {"threshold": "None"})
+    run.write_state(replace(run.state, stage="finished"))
     terms = {"name": "look", "dataset": None, "cohort": "", "purpose": None, "days": 30.0, "root": None}
-    plan = commands.draw_up(hospitals.home, Namespace(models=[run.name], fingerprint=None, **terms))
+    drawn = commands.draw_up(hospitals.home, Namespace(models=[run.name], fingerprint=None, **terms))
+    plan = RunPlan(drawn.content, sign_document("plan", drawn.document.content, hospitals.roots))
     for site in hospitals.sites.values():
         PlanInbox(site).take_plan(plan.document.encode())
-    papers, config = declared(hospitals, hospitals.begun(plan))
-    return HostileCoordinator(hospitals, plan, colluding, papers, config)
+    return HostileCoordinator(hospitals, hospitals.approve(plan), colluding)

@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 
 from client.plans import judge
-from client.plans.inbox import PlanInbox
+from client.plans.decide import decide
 from client.training.hospital_site import prepare
 from client.training.site import Site
 from common.errors import ConsiliumError
-from common.messages import answer_layout
 from common.messages.transport import Request
 from common.types import Cases, SiteCases, Stack, Tensors
 from tests.attacks.honest import honest_beginning
@@ -67,14 +66,15 @@ def matrix_of(sums: Tensors) -> Floats:
 
 @pytest.mark.parametrize("cases", [180, 270, 750])
 def test_whether_a_patient_is_among_few(tmp_path: Path, cases: int, show: Show) -> None:
-    hospitals = Hospitals(tmp_path, dict.fromkeys(FIVE, (cases // 5, 6)), SVM)
-    plan = hospitals.approved()
-    coordinator, sums = honest_beginning(hospitals, plan, rounds=2)
+    hospitals = Hospitals(tmp_path, dict.fromkeys(FIVE, (cases // 5, 40)), SVM, least=False)
+    plan = hospitals.plan(tree=SVM)
+    begun = honest_beginning(hospitals, plan, rounds=2)
+    coordinator, sums = begun.coordinator, begun.sums
     d = SIZE * SIZE + 1
     assert max(array.size for total in sums.values() for array in total.values()) < d * (d + 1) // 2
     grams = {kind: total for kind, total in sums.items() if "gram" in total}
     for kind, total in grams.items():
-        question = next(request for request in coordinator.asked if answer_layout.question_kind(request) == kind)
+        question = next(request for request in coordinator.asked if request.kind == kind)
         sites = [prepare(home, judge.approved_plan(home, plan.digest)).site for home in hospitals.sites.values()]
         members = np.concatenate([each_alone(site, question, site.cases.train.images) for site in sites])
         others = pictures("test", 300)[0].astype(np.float32)[..., None] / 255
@@ -88,10 +88,10 @@ def test_whether_a_patient_is_among_few(tmp_path: Path, cases: int, show: Show) 
 
 @pytest.mark.parametrize("cases", [10, 20])
 def test_how_so_few_images_look_is_not_asked(tmp_path: Path, cases: int, show: Show) -> None:
-    hospitals = Hospitals(tmp_path, dict.fromkeys(FIVE, (cases // 5, 6)), SVM)
+    hospitals = Hospitals(tmp_path, dict.fromkeys(FIVE, (cases // 5, 6)), SVM, least=False)
     plan = hospitals.plan(tree=SVM)
     for site in hospitals.sites.values():
         with pytest.raises(ConsiliumError) as refused:
-            PlanInbox(site).decide(plan, "approve", "")
+            decide(site, plan, "approve", "")
         assert getattr(refused.value, "cause", "") == "too-few-cases"
     show(f"A5 likeness of {cases} cases → too-few-cases, when the plan is to be approved")

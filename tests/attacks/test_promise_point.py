@@ -1,25 +1,21 @@
 """The coordinator asks the SVM's sums at points of its own choice over all sites, and reads a patient (A3, A4)."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from common.algorithms.course import Place
-from common.algorithms.solver import SolverStage
 from common.messages.transport import Request
 from common.types import Tensors, prefixed
 from tests.attacks.honest import honest_beginning
 from tests.attacks.hospitals import CNN, SIX, SVM, Hospitals
-from tests.attacks.hostile import HostileCoordinator
 from tests.attacks.margin import Floats, Line, Sums
 
 pytestmark = pytest.mark.usefixtures("many_hospitals")
 FIVE = SIX[:5]
 Ends = Callable[..., None]
-UNPROVEN = "unproven-place"
-"""What a place that does not come from pages is refused for."""
 MOST_QUESTIONS = 7
 INTERCEPT = 1000.0
 
@@ -31,7 +27,7 @@ def recipe_of(total: Tensors) -> Tensors:
 
 
 def at(points: Floats, recipe: Tensors, fingerprint: str, round: int) -> Request:
-    weights = {"alpha": points[:, None, :-1].copy(), "intercept": points[:, None, -1].copy()}
+    weights = {"alpha": points[:, :-1].copy(), "intercept": points[:, -1].copy()}
     return Request(
         "gradient", round, prefixed("weights", weights) | prefixed("recipe", recipe), {"recipe": fingerprint}
     )
@@ -39,36 +35,36 @@ def at(points: Floats, recipe: Tensors, fingerprint: str, round: int) -> Request
 
 def test_one_patient_of_thousands_from_crafted_points(tmp_path: Path, ends: Ends) -> None:
     hospitals = Hospitals(tmp_path, dict.fromkeys(FIVE, (40, 10)), SVM)
-    plan = hospitals.approved()
-    coordinator, sums = honest_beginning(hospitals, plan, rounds=0)
-    recipe = recipe_of(sums["statistics"])
+    begun = honest_beginning(hospitals, hospitals.plan(tree=SVM), rounds=0)
+    coordinator, recipe = begun.coordinator, recipe_of(begun.sums["statistics"])
 
     def ask(points: Floats) -> Sums:
-        request = at(points, recipe, coordinator.course.fingerprint, line.questions)
+        request = at(points, recipe, coordinator.course.fingerprint, begun.place.round)
+        assert {n: a.shape for n, a in request.tensors.items()} == shapes  # it looks as what comes next does
         total = coordinator.sum(FIVE, request)
-        return total["loss"][:, 0], total["gradient"][:, 0]
+        return total["loss"], total["gradient"]
 
+    shapes = {n: a.shape for n, a in coordinator.course.request(begun.place).tensors.items()}
     direction = np.random.default_rng(5).standard_normal(28 * 28)
     line = Line(direction / np.linalg.norm(direction), INTERCEPT, ask, together=1)
     loot = coordinator.attempt(lambda: line.image(MOST_QUESTIONS))
     ends("A3 a crafted point", coordinator, {"model-does-not-follow": FIVE}, loot)
 
 
+@pytest.mark.parametrize("round", [0, 2])
 @pytest.mark.parametrize("weights", ["random", "crafted points"])
-def test_sites_believe_no_place_that_the_coordinator_makes_up(tmp_path: Path, weights: str, ends: Ends) -> None:
+def test_sites_believe_no_place_that_the_coordinator_makes_up(
+    tmp_path: Path, weights: str, round: int, ends: Ends
+) -> None:
     hospitals = Hospitals(tmp_path, dict.fromkeys(FIVE, (40, 10)), CNN if weights == "random" else SVM)
-    coordinator = HostileCoordinator(hospitals, hospitals.approved("likeness=false"))
-    course, rng = coordinator.course, np.random.default_rng(2)
-    state = dict(course.algorithm.start())
-    state |= {
-        name: rng.standard_normal(value.shape).astype(value.dtype)
-        for name, value in state.items()
-        if value.dtype.kind == "f"
+    begun = honest_beginning(hospitals, hospitals.plan("likeness=false", tree=hospitals.tree), rounds=0)
+    coordinator, course, rng = begun.coordinator, begun.coordinator.course, np.random.default_rng(2)
+    state = {
+        name: rng.standard_normal(value.shape).astype(value.dtype) if value.dtype.kind == "f" else value
+        for name, value in begun.place.state.items()
     }
-    recipe = {name: rng.random((28, 28, 1)) for name in ("mean", "variance")} if course.normalises else {}
-    state |= {"stage": np.array(SolverStage.PLACE, np.int64)} if course.normalises else {}
-    crafted = Place("train", 2, state, recipe)
-    coordinator.follow(FIVE)
-    coordinator.follow(FIVE, crafted)
+    crafted = replace(begun.place, round=round, state=state)
+    coordinator.follow(FIVE, place=crafted.tensors())
     loot = coordinator.attempt(lambda: coordinator.sum(FIVE, course.request(crafted)))
-    ends(f"A4 a place of the coordinator's making, {weights}", coordinator, {UNPROVEN: FIVE}, loot)
+    code = "missing-transcript" if round else "model-does-not-follow"
+    ends(f"A4 a place of the coordinator's making, {weights}, round {round}", coordinator, {code: FIVE}, loot)

@@ -9,7 +9,7 @@ import pytest
 
 from common.messages.transport import Request
 from tests.attacks.hospitals import CNN, SIX, Hospitals
-from tests.attacks.hostile import HostileCoordinator, invented
+from tests.attacks.hostile import HostileCoordinator
 
 pytestmark = pytest.mark.usefixtures("many_hospitals")
 CASES = dict.fromkeys(SIX, (20, 8))
@@ -38,15 +38,15 @@ Ends = Callable[..., None]
 QUESTIONS: dict[str, tuple[Callable[[Request], Request], str]] = {
     "round 1,000,000": (lambda request: replace(request, round=1_000_000), "run-is-over"),
     "a round after the last": (lambda request: replace(request, round=3), "run-is-over"),
-    "learning rate .9": (setting(learning_rate=0.9), "changed-question"),
-    "learning rate one ulp higher": (ulp, "changed-question"),
-    "seed 4711": (setting(seed=4711), "changed-question"),
+    "learning rate .9": (setting(learning_rate=0.9), "model-does-not-follow"),
+    "learning rate one ulp higher": (ulp, "model-does-not-follow"),
+    "seed 4711": (setting(seed=4711), "model-does-not-follow"),
     "random first weights": (random_weights, "model-does-not-follow"),
-    "an evaluation before any training": (evaluation, "changed-question"),
+    "an evaluation before any training": (evaluation, "missing-transcript"),
 }
 PROPOSALS = {
     "another run": ({"run": bytes(range(16))}, "changed-plan"),
-    "another configuration": ({"config": invented(b"config")}, "changed-plan"),
+    "another configuration": ({"config": bytes(32)}, "changed-plan"),
     "more rounds": ({"rounds": 1000}, "changed-plan"),
 }
 
