@@ -21,6 +21,7 @@ import tempfile
 import time
 import tracemalloc
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +30,14 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from client.training.secure_site import forget, participant_of
+from client.training.secure_site import participant_of
 from client.training.sent_vector import VectorFile
-from common.config import Federation
-from common.messages import answer_layout
+from common.config import Config, Federation
 from common.messages.transport import Answer, InMemory, Reply, Request
+from common.plans import lineage
+from common.plans.simulated_run import simulated_approvals
 from common.secagg import DurableParticipant, Layout, QuestionKind, RoundOpening, Segment, audit, masks, parallel
+from common.secagg.durable_participant import StateInMemory
 from common.trust.enrolment import simulated_consortium
 from common.types import Tensors
 from server.rounds.secure_sum import SecureSum
@@ -43,6 +46,10 @@ from tests.secagg.world import NOW_S, World
 PARAMETERS = 1_200_000
 AUDITED = ((5, 0), (20, 0), (20, 2), (20, 6), (100, 0), (100, 10), (100, 33))
 """Sites, and how many of them drop out, in the rounds that are audited."""
+CONFIG = Config.model_validate({
+    "name": "secagg", "data": {"kind": "synthetic", "sites": 3}, "sites": {"split": "natural"},
+    "model": {"kind": "cnn"},
+})  # fmt: skip
 NVFLARE = {"poly_modulus_degree": 8192, "coeff_mod_bit_sizes": [60, 40, 40], "scale": 2.0**40}
 
 
@@ -103,7 +110,7 @@ class OneRound:
                     outgoing = timed(whose, lambda s=site, r=requests[name], v=sent[name]: s.agree(r, v))
                 else:
                     outgoing = timed(whose, lambda s=site, r=requests[name]: s.release(r))
-                self.world.sites[name], message = outgoing.commit(forget)
+                self.world.sites[name], message = outgoing.commit(lambda _: None)
                 upload += len(message) if name == names[0] else 0
                 timed("server", lambda m=message: opening.receive(m))
             timed("server", opening.close)
@@ -164,7 +171,7 @@ def coordinator(sites: int, length: int) -> SecureSum:
 
     def site(name: str) -> Answer:
         vector = VectorFile(Path(tempfile.gettempdir()) / f"consilium-benchmark-{os.getpid()}-{name}")
-        keeper = DurableParticipant(participant_of(enrolled[name]), forget)
+        keeper = DurableParticipant(partial(participant_of, enrolled[name]), StateInMemory())
 
         def answer(request: Request, state: Tensors) -> tuple[Reply, Tensors]:
             told, step = request.tensors["message"].tobytes(), request.kind.removeprefix("secagg/")
@@ -172,10 +179,10 @@ def coordinator(sites: int, length: int) -> SecureSum:
                 message = keeper.step(lambda s: s.join(told, request.tensors["roster"].tobytes(), time.time()))
             elif step == "submit":
                 asked = Request("train", request.round, {"weights": request.tensors["weights"]})
-                keeper.open(told, answer_layout.question(asked), time.time())
+                question = lineage.question(asked, bytes.fromhex(str(request.settings["lineage"])))
                 words = masks.room(length, layout.dtype)
                 words[:] = 0
-                message = keeper.step(lambda s: s.submit(words))
+                message = keeper.step(lambda s: s.open(told, question, time.time()).submit(words))
                 vector.keep(words.data.cast("B"))
             elif step == "agree":
                 message = keeper.step(lambda s: s.agree(told, vector.load()))
@@ -187,7 +194,10 @@ def coordinator(sites: int, length: int) -> SecureSum:
         return answer
 
     way = InMemory({name: site(name) for name in names})
-    return SecureSum(way, consortium, lambda _: {"train": QuestionKind(layout)}, bytes(32), 2)
+    approvals = simulated_approvals(
+        CONFIG, 1, ((8, 8, 1), ("none", "some")), consortium, enrolled, dict.fromkeys(names, 9)
+    )
+    return SecureSum(way, consortium, approvals, lambda _: {"train": QuestionKind(layout)})
 
 
 def server_peak_bytes(sites: int, length: int = 120_000) -> int:

@@ -58,7 +58,7 @@ class KeyPeriodPlan:
     @cached_property
     def content(self) -> bytes:
         """The proposal as bytes."""
-        w = ByteWriter().raw(MAGIC).u8(_KIND).text(self.federation).raw(self.run).u32(self.number)
+        w = ByteWriter().raw(MAGIC).u8(_KIND).text(self.federation).raw(self.run).u64(self.number)
         w.raw(self.roster).raw(self.config).text(self.purpose).u16(len(self.cohort))
         for site in self.cohort:
             w.text(site)
@@ -87,7 +87,7 @@ class KeyPeriodPlan:
         r = ByteReader(content, "proposal")
         if r.raw(len(MAGIC)) != MAGIC or r.u8() != _KIND:
             raise r.fault("does not begin as one of this version")
-        federation, run, number = r.text(), r.raw(RUN_BYTES), r.u32()
+        federation, run, number = r.text(), r.raw(RUN_BYTES), r.u64()
         roster, config, purpose = r.raw(DIGEST_BYTES), r.raw(DIGEST_BYTES), r.text()
         cohort = tuple(r.text() for _ in range(r.count(MAX_SITES, 3)))
         threshold, n_min, rounds = r.u16(), r.u16(), r.u16()

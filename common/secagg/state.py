@@ -86,7 +86,7 @@ class ParticipantState:
             .u32(len(self.key_periods))
         )
         for run, key_period in self.key_periods.items():
-            w.raw(run).u32(key_period)
+            w.raw(run).u64(key_period)
         w.blob(self.proposal).blob(self.advert).u16(len(self.adverts))
         for advert in self.adverts.values():
             w.blob(advert.encode())
@@ -110,7 +110,7 @@ class ParticipantState:
         if r.raw(len(MAGIC)) != MAGIC or r.u8() != _KIND or (stage := r.u8()) >= len(ParticipantStage):
             raise r.fault("is of another version")
         roster = r.blob(_LIMIT)
-        key_periods = {r.raw(RUN_BYTES): r.u32() for _ in range(_many(r, RUN_BYTES + 4))}
+        key_periods = {r.raw(RUN_BYTES): r.u64() for _ in range(_many(r, RUN_BYTES + 8))}
         proposal, advert = r.blob(_LIMIT), r.blob(DIGEST_BYTES)
         adverts = [Advert.decode(r.blob(_LIMIT)) for _ in range(r.count(MAX_SITES, 4))]
         view, dealer = r.raw(DIGEST_BYTES), r.blob(KEY_BYTES)

@@ -173,8 +173,8 @@ class SecureSum:
         self.consortium = self.current_consortium() if self.current_consortium else self.consortium
         roster = load_verified_roster(self.consortium.roster, self.consortium.pins)
         self._period = None
-        # The second in which it begins: so it rises, also after a crash, without being written down.
-        self._period_number = max(self._period_number + 1, int(time.time()))
+        # The millisecond in which it begins: so it rises, also after a crash, without being written down.
+        self._period_number = max(self._period_number + 1, time.time_ns() // 1_000_000)
         kinds = self.question_kinds(len(binding.remaining(cohort, roster)))
         plan = binding.key_period_plan(self.approvals, roster, self._period_number, cohort, kinds)
         check(plan, roster)

@@ -164,7 +164,7 @@ def roster_keys(content: bytes) -> dict[str, bytes]:
 
 def cohort_and_threshold(proposal: bytes) -> tuple[list[str], int]:
     at = 5
-    at += 2 + u16_at(proposal, at) + 16 + 4 + 32 + 32
+    at += 2 + u16_at(proposal, at) + 16 + 8 + 32 + 32
     at += 2 + u16_at(proposal, at)
     size, at, cohort = u16_at(proposal, at), at + 2, []
     for _ in range(size):
