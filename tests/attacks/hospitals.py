@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 
 from client.home import Home as Hospital
 from client.plans.decide import decide
+from client.plans.inbox import PlanInbox
 from client.setup import enrol
 from client.sources.synthetic import radiographs
 from common.plans.approvals import Approvals
+from common.plans.decision import Decision
 from common.plans.plan import RunPlan
 from common.trust.joining import Welcome
 from server.consortium import membership
@@ -112,6 +114,10 @@ class Hospitals(Consortium):
         return Approvals(
             plan, {name: decide(self.sites[name], plan, "approve", "") for name in by or plan.content.cohort}
         )
+
+    def plan_of(self, decision: Decision) -> RunPlan:
+        """What was decided on."""
+        return PlanInbox(self.sites[decision.site]).plan(decision.plan)
 
     def identity(self, name: str) -> Ed25519PrivateKey:
         """A hospital's key: for one that has gone over to the coordinator."""

@@ -1,9 +1,12 @@
-"""Two messages at once: a site that looks, and then writes, signs two sets of survivors of one round (A7)."""
+"""Two messages at once, a death under the lock, an old state written back: one set of survivors is signed (A7)."""
 
 import os
+import random
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from client.home import Home as Hospital
+from client.plans.inbox import PlanInbox
+from client.training.site_storage import SealedStateFile
 from common.errors import ConsiliumError, WireError
 from common.messages import wire
 from common.messages.transport import Request
@@ -24,6 +29,7 @@ pytestmark = pytest.mark.usefixtures("many_hospitals")
 FOUR = ("Hanoi", "Lima", "Lisbon", "Nairobi")
 VICTIM = "Hanoi"
 TRIES = 30
+REPEATED = "repeated-question"
 ROOT = Path(__file__).parents[2]
 
 Both = Callable[[Request, Request], tuple[bytes, bytes]]
@@ -145,3 +151,85 @@ def test_two_survivor_sets_of_one_round_signed_by_one_site(
     show(f"A7 {way} → one survivor set signed in {once} of {TRIES} tries; the loser: {', '.join(sorted(losers))}")
     assert once == TRIES
     assert losers <= {"out-of-order"}
+
+
+def test_a_process_that_is_killed_at_any_moment_signs_nothing_that_it_has_not_written_down(
+    tmp_path: Path, show: Callable[[str], None]
+) -> None:
+    hospitals, both_signed, outcomes = Hospitals(tmp_path, dict.fromkeys(FOUR, (6, 4)), SVM), 0, set[str]()
+    coordinator = HostileCoordinator(hospitals, hospitals.approved("preprocess=[]"))
+    question, site = coordinator.course.request(coordinator.course.start()), hospitals.sites[VICTIM]
+    moments = random.Random(1)
+    for _ in range(12):
+        everybody, fewer = agreements(coordinator.submit(coordinator.begin(), question))
+        read, write = os.pipe()
+        child = os.fork()
+        if not child:
+            os.write(write, answer(site, coordinator.plan, everybody))
+            os._exit(0)
+        time.sleep(moments.uniform(0, 0.1))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        os.close(write)
+        first, second = os.read(read, 65536), answer(site, coordinator.plan, fewer)  # the lock is free again
+        os.close(read)
+        both_signed += is_agreement(second) and bool(first)
+        outcomes.add("before it signed" if is_agreement(second) else "after it signed")
+    show(f"A7 kill -9 → two survivor sets signed in {both_signed} of 12 tries; it died {' and '.join(sorted(outcomes))}")
+    assert both_signed == 0
+
+
+def test_a_death_in_the_lock_frees_it_and_changes_nothing(tmp_path: Path) -> None:
+    hospitals = Hospitals(tmp_path, dict.fromkeys(FOUR, (6, 4)), SVM)
+    coordinator = HostileCoordinator(hospitals, hospitals.approved("preprocess=[]"))
+    everybody, fewer = agreements(
+        coordinator.submit(coordinator.begin(), coordinator.course.request(coordinator.course.start()))
+    )
+    site, before = hospitals.sites[VICTIM], coordinator.remembered()
+    store = SealedStateFile(PlanInbox(site).room(coordinator.plan.digest) / "state", site.enrolment.sealing_key)
+    read, write = os.pipe()
+    child = os.fork()
+    if not child:
+        with store.held():
+            os.write(write, b"held")
+            time.sleep(60)
+    assert os.read(read, 4) == b"held"
+    answers = list[bytes]()
+    waiting = threading.Thread(target=lambda: answers.append(answer(site, coordinator.plan, everybody)))
+    waiting.start()
+    waiting.join(0.3)
+    assert not answers  # it waits for who holds the lock
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    waiting.join(30)
+    assert coordinator.remembered() != before
+    assert is_agreement(answers[0])
+    assert answer(site, coordinator.plan, fewer) == b"out-of-order"
+
+
+def test_an_old_state_that_is_written_back_gives_nothing(tmp_path: Path, ends: Callable[..., None]) -> None:
+    hospitals = Hospitals(tmp_path, dict.fromkeys(FOUR, (6, 4)), SVM)
+    coordinator = HostileCoordinator(hospitals, hospitals.approved("preprocess=[]"))
+    opening = coordinator.submit(coordinator.begin(), coordinator.course.request(coordinator.course.start()))
+    site = hospitals.sites[VICTIM]
+    path = PlanInbox(site).room(coordinator.plan.digest) / "state"
+    submitted = path.read_bytes()
+    _, fewer = agreements(opening)
+    assert coordinator.close(opening)
+    path.write_bytes(submitted)  # as before it signed anything; the vector that it sent is gone
+    coordinator.send(VICTIM, fewer)
+    ends("an old state, to sign other survivors", coordinator, {"lost-vector": [VICTIM]}, None)
+
+
+def test_an_old_state_with_the_old_vector_meets_the_ledger(tmp_path: Path, ends: Callable[..., None]) -> None:
+    hospitals = Hospitals(tmp_path, dict.fromkeys(FOUR, (6, 4)), SVM)
+    coordinator = HostileCoordinator(hospitals, hospitals.approved("preprocess=[]"))
+    opening = coordinator.submit(coordinator.begin(), coordinator.course.request(coordinator.course.start()))
+    room = PlanInbox(hospitals.sites[VICTIM]).room(coordinator.plan.digest)
+    before = {path: path.read_bytes() for path in room.iterdir() if path.is_file()}
+    three = Survivors(opening.context, (0, 1, 2), bytes(32)).encode()
+    assert coordinator.close(opening)
+    for path, content in before.items():  # all that it keeps of the run, as it was; not its ledger of all runs
+        path.write_bytes(content)
+    coordinator.send(VICTIM, Request("secagg/agree", 0, {"message": as_bytes(three)}))
+    ends("a run's whole folder set back, to sign other survivors", coordinator, {REPEATED: [VICTIM]}, None)
