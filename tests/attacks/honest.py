@@ -42,9 +42,11 @@ class HonestBeginning:
         self.secure._inform_auditors(self.coordinator.approvals.sites, exchange)
 
 
-def honest_beginning(hospitals: Hospitals, plan: RunPlan, rounds: int) -> HonestBeginning:
-    """Conduct the first rounds of a plan that all hospitals approve; none: what comes before the first."""
-    run = hospitals.begun(plan)
+def honest_beginning(
+    hospitals: Hospitals, plan: RunPlan, rounds: int, sites: Sequence[str] = ()
+) -> HonestBeginning:
+    """Conduct the first rounds of a plan that all hospitals approve, or these; none: what comes before the first."""
+    run = hospitals.begun(plan, *sites)
     coordinator = HostileCoordinator(hospitals, run.approvals)
     homes = {name: hospitals.sites[name] for name in run.approvals.sites}
     transport = InMemory({name: partial(asked_in_memory, home, plan) for name, home in homes.items()})

@@ -10,14 +10,18 @@ import pytest
 from rich.console import Console
 
 from client import app as site_edge
+from client.plans.inbox import PlanInbox
 from common.messages.transport import Misfortunes
+from common.plans.plan import RunPlan
 from common.storage import tensorfile
 from common.types import under
 from server.consortium import membership
 from server.runs import driver, run_display
+from server.runs.carrying import foresee
 from server.runs.run import Run
 from server.superlink.flower_transport import FlowerTransport
 from tests.attacks.hospitals import CNN, SIX, SVM, Hospitals
+from tests.consortium.consortium import config_of
 from tests.superlink.grid import grid_of
 
 pytestmark = pytest.mark.usefixtures("many_hospitals")
@@ -45,8 +49,7 @@ def void_rounds_are_not_mended_by_waiting(monkeypatch: pytest.MonkeyPatch) -> No
 
 def conducted(hospitals: Hospitals, name: str, cohort: Sequence[str], ill: str = "") -> tuple[Run, str]:
     """A run of these hospitals through Flower's own grid, and what the coordinator's screen said."""
-    sites = ", ".join(cohort)
-    plan = hospitals.plan(f"name={name}", f"plan.cohort=[{sites}]", tree=hospitals.tree)
+    plan = carrying(hospitals, name, cohort)
     run = hospitals.begun(plan, *cohort)
     homes = {i: {"home": str(hospitals.sites[name].folder)} for i, name in enumerate(cohort)}
     with grid_of(dict.fromkeys(homes, site_edge.app), homes) as grid:
@@ -56,6 +59,17 @@ def conducted(hospitals: Hospitals, name: str, cohort: Sequence[str], ill: str =
     screen = io.StringIO()
     run_display.follow(run, Console(file=screen, width=200))
     return run, screen.getvalue()
+
+
+def carrying(hospitals: Hospitals, name: str, cohort: Sequence[str]) -> RunPlan:
+    """A plan over these hospitals, as `server run` draws it up: it carries what an earlier run has summed."""
+    terms = f"name={name}", f"plan.cohort=[{', '.join(cohort)}]"
+    config = config_of(hospitals.folder, hospitals.tree, *terms)
+    ahead = foresee(hospitals.home, config)
+    plan = RunPlan.from_config(config, hospitals.roster(), hospitals.roots, ahead.carried)
+    for site in hospitals.sites.values():
+        PlanInbox(site).take_plan(plan.document.encode())
+    return plan
 
 
 def looks(run: Run) -> float:
@@ -89,7 +103,7 @@ def told(show: Callable[[str], None], what: str, runs: dict[str, tuple[Run, str]
         known = f", looks of {looks(run):.0f} images" if run.state.stage == "finished" else ""
         show(f"{what}: run '{name}' {run.state.stage}{known}")
         for line in screen.splitlines():
-            if "processes are not running" not in line:
+            if "processes are not running" not in line and "Written to" not in line:
                 show(f"      {line}")
     for name, (run, screen) in runs.items():
         if "refused" in screen:
