@@ -1,6 +1,5 @@
 """A lock that processes and threads share."""
 
-import os
 import subprocess
 import sys
 import threading
@@ -29,7 +28,7 @@ def test_processes_and_threads_take_turns(tmp_path: Path) -> None:
             with file_lock.held(lock):
                 count.write_text(str(int(count.read_text()) + 1))
 
-    others = [subprocess.Popen([sys.executable, "-c", TAKE, str(lock), str(count)], cwd=os.getcwd()) for _ in range(3)]
+    others = [subprocess.Popen([sys.executable, "-c", TAKE, str(lock), str(count)], cwd=Path.cwd()) for _ in range(3)]
     threads = [threading.Thread(target=add) for _ in range(3)]
     for thread in threads:
         thread.start()
