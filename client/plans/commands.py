@@ -41,6 +41,8 @@ Every few seconds the resident process asks for the newest signed head, and for 
 and the others have seen. If it does not, the site answers no plan until a data officer has found out why, by telephone,
 and accepts the root that the coordinator's people read out. docs/audit.md has the rest."""
 
+SUMS = {"statistics": "mean and variance", "likeness": "how images look", "validation": "evaluations"}
+"""The kinds of sums that an approval says there are cases enough for; all others are second moments."""
 PATIENCE_S = 60.0
 """How long a plan that is not here yet is asked for."""
 
@@ -114,7 +116,7 @@ def _decide(options: argparse.Namespace, verdict: Verdict) -> int:
 def _signed(decision: Decision) -> str:
     """What an approval binds the site to, for people."""
     commitment = decision.commitment
-    kinds = ", ".join(commitment.fits)
+    kinds = ", ".join(dict.fromkeys(SUMS.get(kind, "second moments") for kind in commitment.fits))
     carried = " It has itself seen what the plan carries." if commitment.knows else ""
     return (
         f"the plan's digest {decision.plan[:16]}…, the keys of all its sites as this site knows them (their digest "

@@ -42,9 +42,9 @@ def _what_leaves(content: PlanContent) -> Iterator[str]:
     least = threshold(sites)
     yield "WHAT LEAVES  masked vectors, signatures, this decision, codes of refusals. No image, no file name."
     drawn = content.training.federation.fraction < 1 and not content.models
-    over = "more than two thirds of the sites drawn for a round" if drawn else f"{least} of the {sites} sites at least"
-    yield "The coordinator, and every site, can read of it these sums alone, each over"
-    yield f"{over}:"
+    many = f"{least} of the {sites} sites at least" if least < sites else f"all {sites} sites"
+    over = "more than two thirds of the sites drawn for a round" if drawn else many
+    yield f"The coordinator, and every site, can read of it these sums alone, each over {over}:"
     yield from (f"  - {line}" for line in (*_sums(content), "with each: how many cases, and of each class"))
     yield ""
     yield "WHAT IT TELLS  The sums are exact: no noise is added. What colluding sites put in can be taken off: the"
