@@ -24,7 +24,6 @@ from client.training.question_ledger import Ledger
 from client.training.run_binding import RunBinding
 from client.training.sent_vector import SentVector, VectorInMemory
 from client.training.site import Site
-from common.algorithms.course import DISTANCES
 from common.errors import PolicyError, StageError, WeightsError
 from common.messages import answer_layout
 from common.messages.answer_layout import AWAITS_NOTHING, encode_number
@@ -125,10 +124,9 @@ class SecuredSite:
         contribution, after = self.site.contribute(asked, settled)
         layout = opened.plan.question_kinds[kind].layout
         key = answer_layout.rounding_key(answer_layout.question(asked), self.name)
-        # Distances are asked once in a run; in its other evaluations nothing is added to them.
-        unasked = {s.name: np.zeros(s.shape) for s in layout.segments if s.name == DISTANCES}
+        answered = answer_layout.completed({**contribution.means, **contribution.sums}, layout)
         try:
-            words = layout.encode({**unasked, **contribution.means, **contribution.sums}, contribution.weight, key)
+            words = layout.encode(answered, contribution.weight, key)
         except WeightsError as error:
             raise WeightsError(
                 f"{self.name}, asked for '{kind}': {error} Bounds follow from federation.weight_bound, the most cases "
