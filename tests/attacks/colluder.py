@@ -42,5 +42,3 @@ class Colluder:
             pending = getattr(self.machine, step)(content)
         self.machine, message = pending.commit(forget)
         return bytes(message)
-
-

@@ -42,9 +42,7 @@ class HonestBeginning:
         self.secure._inform_auditors(self.coordinator.approvals.sites, exchange)
 
 
-def honest_beginning(
-    hospitals: Hospitals, plan: RunPlan, rounds: int, sites: Sequence[str] = ()
-) -> HonestBeginning:
+def honest_beginning(hospitals: Hospitals, plan: RunPlan, rounds: int, sites: Sequence[str] = ()) -> HonestBeginning:
     """Conduct the first rounds of a plan that all hospitals approve, or these; none: what comes before the first."""
     run = hospitals.begun(plan, *sites)
     coordinator = HostileCoordinator(hospitals, run.approvals)

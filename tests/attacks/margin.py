@@ -7,15 +7,11 @@ linear in t. Just beyond, what it is off by is that one case, h z; the last entr
 several the sums say themselves: (Σ h)² = Σ h².
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from statistics import NormalDist
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-
-from common.types import Tensors
 
 Floats = NDArray[np.float64]
 Sums = tuple[Floats, Floats]
@@ -66,51 +62,3 @@ class Line:
             self.questions += 1
             loss, gradient = self.ask(np.array([[*(step * self.direction), self.intercept] for step in padded]))
             yield from zip(some, loss[: len(some)], gradient[: len(some)], strict=True)
-
-
-@dataclass(frozen=True)
-class Inside:
-    """Points so near zero that nearly every case is inside the margin: there loss and gradient follow from the Gram
-    matrix and the gradient at zero, which every run tells, and what they are off by is the few cases outside."""
-
-    gram: Floats
-    signed: Floats
-    """Σ s z, float64[d]."""
-
-    @classmethod
-    def of(cls, sums: Mapping[str, Tensors]) -> Self:
-        """From the sums of a run's first questions, by kind."""
-        triangle = sums["gram"]["gram"]
-        gram = np.zeros((len(sums["gradient/1"]["gradient"][0, 0]),) * 2)
-        gram[np.triu_indices(len(gram))] = triangle
-        gram += np.triu(gram, 1).T
-        return cls(gram, -sums["gradient/1"]["gradient"][0, 0] / 2)
-
-    def points(self, seed: int, number: int = 4) -> Floats:
-        """Points float64[number, d], each in another direction, so far out that one case is expected to be outside."""
-        rng, d, n = np.random.default_rng(seed), len(self.gram), self.gram[-1, -1]
-        points = np.zeros((number, d))
-        for point in points:
-            way = rng.standard_normal(d - 1)
-            way /= np.linalg.norm(way)
-            second = np.sqrt(way @ self.gram[:-1, :-1] @ way / n)
-            point[:-1] = way / (second * NormalDist().inv_cdf(1 - 1 / n))
-        return points
-
-    def images(self, points: Floats, loss: Floats, gradient: Floats) -> list[Floats]:
-        """φ of the one case that is outside the margin, at every point at which it is one."""
-        found = []
-        for point, at_point, slope in zip(points, loss, gradient, strict=True):
-            along = self.gram @ point
-            off = slope - 2 * (along - self.signed)
-            more = self.gram[-1, -1] - 2 * float(point @ self.signed) + float(point @ along) - at_point
-            hinge = abs(float(off[-1])) / 2
-            if hinge > 1e-3 and abs(hinge**2 - more) < 0.05 * hinge**2:
-                found.append(off[:-1] / off[-1])
-        return found
-
-
-def nearest(image: Floats, images: Floats) -> tuple[int, float]:
-    """The image of float64[n, d] that is nearest at its worst pixel, and how far that is."""
-    worst = np.abs(images - image).max(axis=1)
-    return int(worst.argmin()), float(worst.min())

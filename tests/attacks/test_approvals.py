@@ -115,9 +115,7 @@ def test_a_site_that_was_left_out_of_the_approvals_joins_nothing_and_the_others_
     ends("second approvals, after a sum", coordinator, {"other-approvals": FIVE[:4]}, loot)
 
 
-def test_an_older_approval_of_a_site_is_none(
-    hospitals: Hospitals, coordinator: HostileCoordinator, ends: Ends
-) -> None:
+def test_an_older_approval_of_a_site_is_none(hospitals: Hospitals, coordinator: HostileCoordinator, ends: Ends) -> None:
     decide(hospitals.sites[FIVE[0]], coordinator.plan, "refuse", "")
     decide(hospitals.sites[FIVE[0]], coordinator.plan, "approve", "")
     coordinator.follow(FIVE)

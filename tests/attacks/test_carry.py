@@ -36,9 +36,7 @@ class Earlier:
 
     def carrying(self, sites: tuple[str, ...], arrays: Tensors) -> RunPlan:
         """A signed plan that says that these are the earlier run's."""
-        carried = Carried(
-            name=self.plan.name, plan=self.plan.digest, sha256=tuple(carry.fingerprints(arrays).items())
-        )
+        carried = Carried(name=self.plan.name, plan=self.plan.digest, sha256=tuple(carry.fingerprints(arrays).items()))
         config = config_of(self.hospitals.folder, SVM, f"plan.cohort=[{', '.join(sites)}]")
         plan = RunPlan.from_config(config, self.hospitals.roster(), self.hospitals.roots, carried)
         for site in self.hospitals.sites.values():

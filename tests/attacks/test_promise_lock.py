@@ -39,7 +39,8 @@ Both = Callable[[Request, Request], tuple[bytes, bytes]]
 def agreements(opening: RoundOpening) -> tuple[Request, Request]:
     """Two sets of survivors of one round: all four sites, and three of them."""
     everybody, fewer = (
-        Survivors(opening.context, members, bytes([len(members)] * 32)).encode() for members in ((0, 1, 2, 3), (0, 1, 2))
+        Survivors(opening.context, members, bytes([len(members)] * 32)).encode()
+        for members in ((0, 1, 2, 3), (0, 1, 2))
     )
     return Request("secagg/agree", 0, {"message": as_bytes(everybody)}), Request(
         "secagg/agree", 0, {"message": as_bytes(fewer)}
@@ -175,7 +176,9 @@ def test_a_process_that_is_killed_at_any_moment_signs_nothing_that_it_has_not_wr
         os.close(read)
         both_signed += is_agreement(second) and bool(first)
         outcomes.add("before it signed" if is_agreement(second) else "after it signed")
-    show(f"A7 kill -9 → two survivor sets signed in {both_signed} of 12 tries; it died {' and '.join(sorted(outcomes))}")
+    show(
+        f"A7 kill -9 → two survivor sets signed in {both_signed} of 12 tries; it died {' and '.join(sorted(outcomes))}"
+    )
     assert both_signed == 0
 
 

@@ -63,7 +63,8 @@ QUESTIONS: dict[str, tuple[Ask, str]] = {
     "a point one unit in the last place higher": (
         lambda begun: nudged(following(begun), "weights/alpha"), "model-does-not-follow"),
     "an evaluation in the place of losses": (
-        lambda begun: replace(earlier("gradient")(begun), kind="evaluate", round=begun.place.round), "missing-transcript"),
+        lambda begun: replace(earlier("gradient")(begun), kind="evaluate", round=begun.place.round),
+        "missing-transcript"),
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""What was told over some sites with some images is not told over others: not in parts, not in two runs at once (P6)."""
+"""What was told over some sites and images is not told over others: not in parts, not in two runs at once (P6)."""
 
 import shutil
 from collections.abc import Iterable
@@ -111,7 +111,8 @@ WEIGHTS = {"weights/alpha": np.ones((1, 4)), "weights/intercept": np.ones(1)}
 TRIALS = {name: np.stack([value, 2 * value]) for name, value in WEIGHTS.items()}
 LOOKS = {"likeness/n": np.ones(1), "likeness/x": np.ones(26)}
 PAIRS = {
-    "an evaluation with distances, and without": (Request("evaluate", 1, WEIGHTS | LOOKS), Request("evaluate", 9, WEIGHTS)),
+    "an evaluation with distances, and without": (
+        Request("evaluate", 1, WEIGHTS | LOOKS), Request("evaluate", 9, WEIGHTS)),
     "statistics with likeness, and without": (
         Request("statistics", 0, settings={"pixels": 1, "likeness": 1}),
         Request("statistics", 3, settings={"pixels": 1, "likeness": 0})),
@@ -138,5 +139,3 @@ def test_other_things_are_told_over_others() -> None:
     elsewhere = {name: value + 1e-16 + np.spacing(value) for name, value in WEIGHTS.items()}
     ledger.refuse_other(answer_keys(Request("gradient", 1, elsewhere), "chest", "identity"), b"2" * 32, "a")
     ledger.refuse_other(answer_keys(Request("gradient", 1, WEIGHTS), "bones", "identity"), b"2" * 32, "a")
-
-
