@@ -128,7 +128,7 @@ def _sites(run: Run) -> tuple[str, ...]:
 def _of_an_older_release(run: Run, cohort: tuple[str, ...]) -> str:
     odd = ", ".join(sorted(set(_sites(run)) ^ set(cohort)))
     return (
-        f"Look again: run {run.name} is of release 0.1. What it summed over {', '.join(_sites(run))} cannot be "
+        f"Look again: run {run.name} is of an older release. What it summed over {', '.join(_sites(run))} cannot be "
         "carried, is asked again, and no site remembers that it answered then"
         + (f": beside that run's sums, the new ones would tell those of {odd}." if odd else ".")
     )
