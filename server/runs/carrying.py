@@ -14,12 +14,11 @@ from common.imaging import Pipeline
 from common.plans import carry
 from common.plans.evaluated_model import EvaluatedModel
 from common.plans.plan import Carried, PlanContent, RunPlan
+from common.plans.plan_page import SUMMED
 from common.storage.files import read_json
 from common.types import Tensors
 from server.consortium.home import Home
 from server.runs.run import OVER, Run
-
-WORDS = {"recipe": "mean and variance", "likeness": "how the images look", "gram": "second moments"}
 
 
 @dataclass(frozen=True)
@@ -159,7 +158,7 @@ def _forgetful(run: Run, cohort: tuple[str, ...]) -> list[str]:
 
 def _words(run: Run, carried: Carried, cohort: tuple[str, ...], config: Config) -> str:
     before, named = run.approvals.sites, [part for part, _ in carried.sha256]
-    parts = ", ".join(WORDS[part] for part in named if part in WORDS)
+    parts = ", ".join(SUMMED[part] for part in named)
     odd = sorted(set(before) ^ set(cohort))
     said = [
         f"Carried from run {run.name} ({', '.join(before)}): {parts}."
