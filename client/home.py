@@ -70,6 +70,8 @@ class SiteRules(Frozen):
     """Of older releases, without effect: every site recomputes every model of a run, and answers for no other."""
     least: Floors = Floors()
     """How many cases a sum must have; the data officer raises or lowers it."""
+    fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """The least `federation.fraction` of a plan: with all sites asked, more than two thirds stand behind each sum."""
     publish: tuple[Literal["figures"], ...] = ()
     """What of this site alone may leave it: `figures`, its counts in an evaluation. Nothing else ever does."""
 

@@ -85,14 +85,23 @@ def _known(home: Home, plan: RunPlan, data: str) -> bool:
         own = inbox.summed(carried.plan)
         return carry.knows(carried, own) if own else not carried.sha256
     for earlier in inbox.plans():
-        if earlier.digest == plan.digest or not _asks_the_same(earlier, plan):
+        if earlier.digest == plan.digest or not (papers := inbox.papers(earlier).approvals()):
             continue
-        papers, decision = inbox.papers(earlier).approvals(), inbox.decision(earlier)
-        if not papers or not inbox.summed(earlier.digest):
+        sites, decision = Approvals.load(papers, earlier).sites, inbox.decision(earlier)
+        has_changed = decision is not None and decision.commitment.data != data
+        if plan.content.models:
+            if has_changed and _evaluates_the_same(earlier, plan):
+                raise PolicyError(
+                    "repeated-question",
+                    f"{home.site}: a model of plan {plan.name} was evaluated in run {earlier.name}, and the cases here "
+                    "have changed since. The two sums would tell how it does on those. Expected a model that was not "
+                    "evaluated with this site before.",
+                )
             continue
-        sites = Approvals.load(papers, earlier).sites
+        if not _asks_the_same(earlier, plan) or not inbox.summed(earlier.digest):
+            continue
         what = (
-            "its images here have changed since" if decision and decision.commitment.data != data
+            "its images here, or how they are divided, have changed since" if has_changed
             else f"it was over {', '.join(sites)}" if set(sites) != set(plan.content.cohort) else ""
         )  # fmt: skip
         if what:
@@ -108,6 +117,14 @@ def _known(home: Home, plan: RunPlan, data: str) -> bool:
 def _asks_the_same(one: RunPlan, other: RunPlan) -> bool:
     alike = (one.content.dataset, one.content.recipe) == (other.content.dataset, other.content.recipe)
     return alike and not one.content.models and not other.content.models
+
+
+def _evaluates_the_same(earlier: RunPlan, plan: RunPlan) -> bool:
+    """Whether a model that is to be evaluated was, as far as a plan tells, or was trained in that run."""
+    if earlier.content.dataset != plan.content.dataset:
+        return False
+    names = {model.sha256 for model in earlier.content.models} | {earlier.name}
+    return any(model.sha256 in names or model.name in names for model in plan.content.models)
 
 
 def _cases_key(home: Home) -> bytes:

@@ -82,9 +82,10 @@ class PlanInbox:
         return PlanPapers(self.room(plan.digest))
 
     def summed(self, plan: str) -> Tensors:
-        """What this site has itself seen summed in the run of a plan (its digest), of what a later one may carry."""
+        """What this site knows of a run (its plan's digest) that a later one may carry: what it has itself seen summed
+        in it, and what it carried already."""
         path = self.room(plan) / "lineage-summed"
-        return tensorfile.load(path)[0] if path.exists() else PlanPapers(self.room(plan)).carried()
+        return {**PlanPapers(self.room(plan)).carried(), **(tensorfile.load(path)[0] if path.exists() else {})}
 
     def is_delivered(self, plan: RunPlan) -> bool:
         """Whether the coordinator has got this site's decision."""

@@ -72,10 +72,22 @@ def objection(home: Home, plan: RunPlan) -> str:
             raise PlanError(f"there is no data set '{content.dataset}' under datasets in site.yaml.")
         if not content.models:
             floors.refuse_newton(content.training)
+            _refuse_small_share(content.training.federation.fraction, settings.policy.fraction)
+            floors.refuse_small_draw(len(content.cohort), content.training.federation)
         _refuse_near(PlanInbox(home), plan)
     except (PlanError, PolicyError) as error:
         return str(error)
     return ""
+
+
+def _refuse_small_share(fraction: float, least: float) -> None:
+    if fraction < least:
+        raise PolicyError(
+            "fraction-too-small",
+            f"federation.fraction: {fraction:g} of the sites are asked in a round, and policy.fraction of site.yaml "
+            f"expects {least:g} at least: of a share, fewer than two thirds of the plan's sites stand behind a sum. "
+            "The data officer may lower it.",
+        )
 
 
 def _refuse_near(inbox: PlanInbox, plan: RunPlan) -> None:

@@ -4,15 +4,16 @@ import threading
 from dataclasses import replace
 from functools import lru_cache, partial
 
-from client.dataset.for_plan import own_cases
+from client.dataset.for_plan import own_cases, own_rows
 from client.home import Home
 from client.plans import judge
+from client.plans.decide import data_digest
 from client.plans.inbox import PlanInbox
 from client.training import evaluating_site
 from client.training.node_site import NodeSite
 from client.training.run_binding import RunBinding
 from client.training.site import Site
-from common.errors import PlanError
+from common.errors import PlanError, PolicyError
 from common.imaging import Pipeline
 from common.models import build
 from common.plans.decision import Decision
@@ -43,6 +44,7 @@ def prepare(home: Home, plan: RunPlan) -> NodeSite:
 
     Raises:
         ConfigError, DataError: images that are not what the plan is for.
+        PolicyError: changed-images.
         PlanError: they are being read, for longer than a message can wait.
     """
     if not _READING.acquire(timeout=PATIENCE_S):
@@ -63,6 +65,7 @@ def read_once(home: Home, digest: str, edited_ns: int, has_begun: bool) -> NodeS
         has_begun: whether the approvals are known that the run began with; what it sums depends on them.
     """
     plan = judge.approved_plan(home, digest)
+    _refuse_changed(home, plan)
     content, room = plan.content, PlanInbox(home).room(digest)
     training = content.training
     binding = RunBinding(plan, _own_decision(home, plan), PlanInbox(home).papers(plan))
@@ -79,6 +82,21 @@ def read_once(home: Home, digest: str, edited_ns: int, has_begun: bool) -> NodeS
 @lru_cache(maxsize=1)
 def _images(home: Home, digest: str, edited_ns: int) -> SiteCases:
     return own_cases(home, judge.approved_plan(home, digest))
+
+
+def _refuse_changed(home: Home, plan: RunPlan) -> None:
+    """A run is over the cases that were approved, in all its sums.
+
+    Raises:
+        PolicyError: changed-images.
+    """
+    if _own_decision(home, plan).commitment.data != data_digest(home, own_rows(home, plan)):
+        raise PolicyError(
+            "changed-images",
+            f"{home.site}: the cases of data set '{plan.content.dataset}' are others than when {plan.name} was "
+            "approved: sums over both would tell the new ones. Nothing is sent. Take what was added out until the run "
+            "is over, or leave the run to the others and ask for a new plan.",
+        )
 
 
 def _own_decision(home: Home, plan: RunPlan) -> Decision:

@@ -25,8 +25,7 @@ from common.messages.transport import Request
 from common.metrics import out_of_distribution, performance
 from common.models import Model
 from common.models.svm import LinearSvm
-from common.secagg.key_period_plan import threshold
-from common.trust.roster import MIN_COHORT
+from common.secagg.key_period_plan import least_draw, threshold
 from common.types import Tensors, prefixed, under
 
 STATISTICS_ATTEMPTS = 5
@@ -159,8 +158,11 @@ class Course:
         """What a later run over other sites may go on from: all sums of the images so far that depend on no model."""
         moments = {"gram": place.state["gram"], "rest": place.state["gram_rest"]} if "gram" in place.state else {}
         arrays = prefixed("recipe", place.normalisation) | prefixed("gram", moments)
-        has_looks = bool(place.appearance) and bool(place.appearance["n"].any())
-        return arrays | (prefixed("likeness", place.appearance) if has_looks else {})
+        if not place.appearance or not place.appearance["n"].any():
+            return arrays
+        looks = {name: value for name, value in place.appearance.items() if name != DISTANCES}
+        distances = {name: value for name, value in place.appearance.items() if name == DISTANCES}
+        return arrays | prefixed("likeness", looks) | prefixed("distances", distances)
 
     def request(self, place: Place) -> Request:
         """The question that comes next."""
@@ -181,7 +183,8 @@ class Course:
         """The sites that are asked: all, or for training a share drawn from the seed."""
         if place.asks != "train" or self.algorithm.cohort_must_be_whole:
             return self.sites
-        return self.plan.draw(self.sites, self.seed, place.round, MIN_COHORT if self.plan.secure else 1)
+        least = least_draw(self.asked or len(self.sites)) if self.plan.secure else 1
+        return self.plan.draw(self.sites, self.seed, place.round, least)
 
     def after(self, place: Place, total: RoundTotal) -> Place:
         """Where the sum leads; a void total leaves the model as it is."""

@@ -13,17 +13,12 @@ from collections.abc import Mapping
 
 from common.errors import PolicyError
 from common.plans.approvals import Approvals
-from common.secagg.key_period_plan import KeyPeriodPlan, QuestionKind, threshold
+from common.secagg.key_period_plan import KeyPeriodPlan, QuestionKind, colluders, least_draw, threshold
 from common.trust.roster import MIN_COHORT, Roster
 
 ATTEMPTS = 3
 """How often an evaluation asks for a model."""
 QUESTIONS_A_ROUND = 3
-
-
-def colluders(sites: int) -> int:
-    """The most sites of a plan that may lie: fewer than a third."""
-    return -(-sites // 3) - 1
 
 
 def threshold_of(plan_sites: int, cohort: int, *, is_drawn: bool = False) -> int:
@@ -48,7 +43,7 @@ def draws(approvals: Approvals) -> dict[tuple[str, ...], tuple[int, ...]]:
     if content.models or settings.fraction == 1:
         return {}
     for number in range(settings.rounds):
-        drawn = settings.draw(approvals.sites, approvals.plan.seed, number, MIN_COHORT)
+        drawn = settings.draw(approvals.sites, approvals.plan.seed, number, least_draw(len(content.cohort)))
         cohorts[drawn] = (*cohorts.get(drawn, ()), number)
     return {cohort: rounds for cohort, rounds in cohorts.items() if cohort != approvals.sites}
 

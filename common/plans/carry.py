@@ -6,7 +6,8 @@ none of its questions is one that was answered before. A site that was in the ea
 own notes; a site that was not relies on those that were, more than a third of the plan's sites.
 
     recipe/…     federated mean and variance
-    likeness/…   how the training images look, and how far the validation images are from them
+    likeness/…   how the training images look
+    distances/…  how far the validation images are from them
     gram/…       second moments, by which the SVM's descent is preconditioned
 """
 
@@ -18,7 +19,10 @@ from common.types import Tensors, prefixed, under
 
 NAME = "carried"
 """The group of arrays by which they travel."""
-PARTS = ("recipe", "likeness", "gram")
+PARTS = ("recipe", "likeness", "distances", "gram")
+COMPARED = ("recipe", "likeness", "gram")
+"""What a site must have notes of, to know what a plan carries. Distances are often the last that a run sums, and are
+shown to no site any more; nothing that is computed depends on them."""
 
 
 def fingerprints(arrays: Tensors) -> dict[str, str]:
@@ -63,7 +67,7 @@ def knows(carried: Carried, own: Tensors) -> bool:
                 f"the plan carries other numbers ('{part}') from {carried.name} than this site has of that run. Do not "
                 "approve it; tell the consortium.",
             )
-    return set(named) <= set(mine)
+    return set(named) & set(COMPARED) <= set(mine)
 
 
 def read(content: bytes) -> Tensors:

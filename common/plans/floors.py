@@ -23,9 +23,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from common.config import Frozen, Training
+from common.config import Federation, Frozen, Training
 from common.errors import PolicyError
 from common.metrics.out_of_distribution import TRAITS
+from common.secagg.key_period_plan import least_draw
 
 FREQUENCIES = (4, 8, 12, 16)
 """Cosine frequencies a side that second moments may be asked of."""
@@ -110,6 +111,22 @@ def refuse_too_few(site: str, counts: CaseCounts, floors: Floors | None = None) 
             f"{site}: {cases} training cases ({', '.join(map(str, counts.training))} by class), expected "
             f"{least.training} at least, and of each class none or {least.of_each_class}. Import more cases; the data "
             "officer may lower policy.least in site.yaml.",
+        )
+
+
+def refuse_small_draw(sites: int, federation: Federation) -> None:
+    """Refuse a plan whose rounds ask so few of its sites that those which may lie could be most of them.
+
+    Raises:
+        PolicyError: fraction-too-small, with the least share.
+    """
+    least = least_draw(sites)
+    if max(federation.quorum, round(federation.fraction * sites)) < least:
+        share = math.ceil(100 * least / sites) / 100
+        raise PolicyError(
+            "fraction-too-small",
+            f"federation.fraction: {federation.fraction:g} of {sites} sites, expected {share:g} at least: {least} of "
+            "them a round, so that beside all that may lie three honest ones are in every sum.",
         )
 
 

@@ -124,10 +124,8 @@ class RunPlan:
 
         Raises:
             ConfigError: terms that the consortium does not allow, or for members that are not active.
-            PolicyError: a solver whose sums tell too much.
+            PolicyError: a solver whose sums tell too much, or rounds that ask too few.
         """
-        if not models:
-            floors.refuse_newton(training)
         now_s, cohort = time.time(), tuple(sorted(set(terms.cohort or roster.active)))
         if strangers := sorted(set(cohort) - set(roster.active)):
             raise ConfigError(f"plan.cohort: {', '.join(strangers)}: not an active member of the consortium.")
@@ -139,6 +137,9 @@ class RunPlan:
         if terms.purpose not in roster.policy.purposes:
             purposes = ", ".join(roster.policy.purposes)
             raise ConfigError(f"plan.purpose: {terms.purpose!r}, the consortium allows {purposes}.")
+        if not models:
+            floors.refuse_newton(training)
+            floors.refuse_small_draw(len(cohort), training.federation)
         content = PlanContent(
             consortium=roster.federation, dataset=terms.dataset, purpose=terms.purpose, labels=terms.labels,
             shape=terms.shape, cohort=cohort, training=training, recipe=Pipeline(training.preprocess).fingerprint(),

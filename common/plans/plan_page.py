@@ -10,7 +10,10 @@ from common.plans.evaluated_model import EvaluatedModel
 from common.plans.plan import Carried, PlanContent, RunPlan
 from common.secagg.key_period_plan import threshold
 
-SUMMED = {"recipe": "mean and variance", "likeness": "how images look", "gram": "second moments"}
+SUMMED = {
+    "recipe": "mean and variance", "likeness": "how images look", "distances": "validation images' distances",
+    "gram": "second moments",
+}  # fmt: skip
 """What a plan may carry from an earlier run, in words."""
 
 

@@ -12,6 +12,7 @@ from common.algorithms.course import Course
 from common.config import Training
 from common.messages.answer_layout import evaluation, exchanges
 from common.models import Model, build
+from common.plans import carry
 from common.plans.approvals import Approvals
 from common.secagg import QuestionKind
 from common.types import Tensors, under
@@ -44,8 +45,8 @@ class RunWork:
             model = _built(training.model_dump_json(), content.shape, len(content.labels), approvals.frequencies)
         course = Course.of(training, model, plan.seed, approvals.sites, len(content.cohort))
         if content.carried:
-            parts = {part: under(part, carried) for part in ("recipe", "likeness", "gram")}
-            course = course.carrying(parts["recipe"], parts["likeness"], parts["gram"])
+            recipe, looks, distances, gram = (under(part, carried) for part in carry.PARTS)
+            course = course.carrying(recipe, looks | distances, gram)
         return cls(training, model, course, content.shape, len(content.labels))
 
     def question_kinds(self, sites: int) -> dict[str, QuestionKind]:

@@ -111,6 +111,16 @@ def threshold(sites: int) -> int:
     return 2 * sites // 3 + 1
 
 
+def colluders(sites: int) -> int:
+    """The most sites of a plan that may lie: fewer than a third."""
+    return -(-sites // 3) - 1
+
+
+def least_draw(sites: int) -> int:
+    """Of so many sites of a plan, how many a round must ask at least: three honest ones beside all that may lie."""
+    return min(sites, colluders(sites) + MIN_COHORT)
+
+
 def propose(
     roster: Roster, *, run: bytes, number: int, config: bytes, purpose: str, cohort: Sequence[str], rounds: int,
     exchanges: dict[str, QuestionKind],

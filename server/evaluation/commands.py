@@ -12,6 +12,7 @@ from common.trust.enrolment import PURPOSE
 from server.consortium.arguments import add_root
 from server.consortium.home import Home
 from server.evaluation import model_store
+from server.runs.carrying import refuse_counted
 from server.runs.commands import submit
 
 EVALUATE = """Have every site run models on its validation cases. Nothing is trained.
@@ -43,7 +44,7 @@ def draw_up(home: Home, options: argparse.Namespace) -> RunPlan:
 
     Raises:
         ConfigError: models that do not tell the same classes apart, or a model twice; and what a plan may not say.
-        PlanError, RunError: a model that is not there.
+        PlanError, RunError: a model that is not there, or was evaluated over some of these sites and some others.
     """
     trusts = partial(_trusts, options.fingerprint)
     stored_models = [model_store.load(home, name, trusts) for name in options.models]
@@ -69,7 +70,9 @@ def draw_up(home: Home, options: argparse.Namespace) -> RunPlan:
         training = first_training.model_validate(first_training.model_dump() | {"name": options.name})
     except ValueError as error:
         raise ConfigError(f"--name, --dataset or --days: {error}") from None
-    return RunPlan.from_terms(terms, training, models, home.roster, ())
+    plan = RunPlan.from_terms(terms, training, models, home.roster, ())
+    refuse_counted(home, plan.content)
+    return plan
 
 
 def _trusts(fingerprint: str | None, package: ModelPackage) -> bool:

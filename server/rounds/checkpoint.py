@@ -107,4 +107,5 @@ def _sha256(tensors: Tensors, header: Mapping[str, str]) -> str:
 
 def record_of(fields: dict[str, Any]) -> RoundRecord:
     """A round's record from its JSON."""
-    return RoundRecord(**(fields | {"sites": tuple(fields["sites"]), "dropped": tuple(fields["dropped"])}))
+    names = {name: tuple(fields.get(name, ())) for name in ("sites", "dropped", "judges")}
+    return RoundRecord(**(fields | names))

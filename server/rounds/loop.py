@@ -53,6 +53,8 @@ class RoundRecord:
     """By site that refused the round's work, its code of `common.refusals`."""
     unjudged: dict[str, str] = field(default_factory=dict)
     """The same of those that refused to evaluate the round's model."""
+    judges: tuple[str, ...] = ()
+    """Those over which the model was evaluated."""
 
 
 @dataclass(frozen=True)
@@ -202,6 +204,7 @@ def run_round(course: Course, aggregator: Aggregator, state: LoopState) -> LoopS
     started_s, before, place = time.monotonic(), state.place, state.place
     work: list[RoundTotal] = []
     counts: Tensors = {}
+    judges: tuple[str, ...] = ()
     refused, unjudged = dict[str, str](), dict[str, str]()
     bytes_up = bytes_down = 0
     while place.round == before.round:
@@ -209,7 +212,7 @@ def run_round(course: Course, aggregator: Aggregator, state: LoopState) -> LoopS
         bytes_up, bytes_down = bytes_up + total.bytes_up, bytes_down + total.bytes_down
         refused, place = refused_for_good(course, asked, total), course.after(asked, total)
         if asked.asks == "evaluate":
-            counts, unjudged = dict(total.sums), dict(total.refused)
+            counts, unjudged, judges = dict(total.sums), dict(total.refused), total.sites if total.sums else ()
         else:
             work.append(total)
     absent = {site for total in work for site in (*total.dropouts, *total.refused)}
@@ -227,6 +230,7 @@ def run_round(course: Course, aggregator: Aggregator, state: LoopState) -> LoopS
         validation=performance.summary_of_counts(counts) if counts else {},
         refused=refusing,
         unjudged=unjudged,
+        judges=judges,
     )
     after = replace(state, place=place, records=(*state.records, record), refused=refused)
     if counts and DISTANCES in place.appearance:  # asked once, for all models

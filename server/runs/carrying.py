@@ -1,17 +1,21 @@
 """What a new plan carries from an earlier run, foreseen before anything is signed.
 
 Sites do not answer the same question over other sites, or with other images: the two sums would tell what the odd ones
-have. So a plan on the same data set and preprocessing as an earlier run's goes on with what that one summed.
+have. So a plan on the same data set and preprocessing as an earlier run's goes on with what that one summed, as long as
+more than a third of its sites were in that run and can say that it did.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from common.config import Config
-from common.errors import PlanError
+from common.config import Config, PlanTerms
+from common.errors import IdentityError, PlanError
 from common.imaging import Pipeline
 from common.plans import carry
-from common.plans.plan import Carried, RunPlan
+from common.plans.evaluated_model import EvaluatedModel
+from common.plans.plan import Carried, PlanContent, RunPlan
 from common.plans.plan_page import SUMMED
+from common.storage.files import read_json
 from common.types import Tensors
 from server.consortium.home import Home
 from server.runs.run import OVER, Run
@@ -26,38 +30,34 @@ class Foresight:
 
 
 def foresee(home: Home, config: Config) -> Foresight:
-    """What a plan from this configuration has to carry; nothing where no earlier run has asked the same.
+    """What a plan from this configuration has to carry; nothing where no earlier run has asked its sites the same.
 
     Raises:
-        PlanError: an earlier run on these images is going on.
+        PlanError: an earlier run on these images is not over, or too few of the plan's sites were in it.
     """
     if config.plan is None:
         return Foresight()
-    recipe = Pipeline(config.preprocess)
-    for run in reversed(list(Run.all(home))):
-        plan = run.plan.content
-        asked = config.plan.dataset, recipe.fingerprint(), config.plan.shape
-        alike = (plan.dataset, plan.recipe, plan.shape) == asked
-        if plan.models or not alike or not (run.folder / "approvals.json").exists():
-            continue
+    cohort, recipe = config.plan.cohort or tuple(home.roster.active), Pipeline(config.preprocess)
+    for run in _alike(home, config.plan, recipe):
+        began = (run.folder / "approvals.json").exists()
+        if not set(_sites(run)) & set(cohort):
+            continue  # over other sites altogether: the two sums tell nobody apart
         if run.state.stage not in OVER:
             raise PlanError(
                 f"run {run.name} asks the same of the same images, and is not over: a second one would be refused. "
                 "Wait for it, or stop it: python -m server stop"
             )
-        arrays = run.summed
-        if not arrays and not run.rounds():
+        if not began and run.rounds():
+            return Foresight(words=_of_an_older_release(run, cohort))
+        arrays = run.summed if began else {}
+        parts = carry.fingerprints(arrays)
+        asked_nothing = set(parts) <= set(carry.fingerprints(run.carried)) and not run.rounds()
+        if not began or asked_nothing or (recipe.needs_statistics and "recipe" not in parts):
             continue  # it came to nothing before anything was summed
-        if recipe.needs_statistics and "recipe" not in carry.fingerprints(arrays):
-            continue
-        frequencies = run.approvals.frequencies if "gram" in carry.fingerprints(arrays) else 0
-        carried = Carried(
-            name=run.name,
-            plan=run.plan.digest,
-            sha256=tuple(carry.fingerprints(arrays).items()),
-            frequencies=frequencies,
-        )
-        return Foresight(carried, _words(run, carried, config.plan.cohort or tuple(home.roster.active)))
+        _refuse_unknown(run, cohort)
+        frequencies = run.approvals.frequencies if "gram" in parts else 0
+        carried = Carried(name=run.name, plan=run.plan.digest, sha256=tuple(parts.items()), frequencies=frequencies)
+        return Foresight(carried, _words(run, carried, cohort, config))
     return Foresight()
 
 
@@ -78,19 +78,107 @@ def arrays_of(home: Home, plan: RunPlan) -> Tensors:
     return arrays
 
 
-def _words(run: Run, carried: Carried, cohort: tuple[str, ...]) -> str:
-    before = run.approvals.sites
-    parts = ", ".join(SUMMED[part] for part, _ in carried.sha256)
+def refuse_counted(home: Home, plan: PlanContent) -> None:
+    """Refuse to have models evaluated that an earlier run evaluated over some of the plan's sites and some others.
+
+    Raises:
+        PlanError: naming the run, and the sites with which it can be asked again.
+    """
+    for run in Run.all(home):
+        content = run.plan.content
+        if content.dataset != plan.dataset:
+            continue
+        for model in plan.models:
+            for counted in _counted(run, model):
+                odd = sorted(set(counted) ^ set(plan.cohort))
+                if odd and set(counted) & set(plan.cohort):
+                    raise PlanError(
+                        f"model {model.name} was evaluated over {', '.join(counted)} in run {run.name}. Over "
+                        f"{', '.join(plan.cohort)} the difference would tell how it does at {', '.join(odd)}: those "
+                        "who answered then would refuse (repeated-question). Expected the same sites (--cohort "
+                        f"{','.join(counted)}), or none of them."
+                    )
+
+
+def _counted(run: Run, model: EvaluatedModel) -> Iterator[tuple[str, ...]]:
+    """The sites over which a run evaluated a model: the one that it trained, or was asked for."""
+    models, result = run.plan.content.models, read_json(run.folder / "result.json") or {}
+    for record in run.rounds():
+        number = record["round"]
+        is_it = models[number].sha256 == model.sha256 if models else number == result.get("best_round")
+        if record["validation"] and is_it and (models or run.name == model.name):
+            yield tuple(record.get("judges") or record["sites"])
+
+
+def _alike(home: Home, terms: PlanTerms, recipe: Pipeline) -> Iterator[Run]:
+    """Trainings on the same images by the same preprocessing, newest first."""
+    asked = terms.dataset, recipe.fingerprint(), terms.shape
+    for run in reversed(list(Run.all(home))):
+        plan = run.plan.content
+        if not plan.models and (plan.dataset, plan.recipe, plan.shape) == asked:
+            yield run
+
+
+def _sites(run: Run) -> tuple[str, ...]:
+    """Who was, or may yet be, in its sums."""
+    return run.state.cohort or run.plan.content.cohort
+
+
+def _of_an_older_release(run: Run, cohort: tuple[str, ...]) -> str:
+    odd = ", ".join(sorted(set(_sites(run)) ^ set(cohort)))
+    return (
+        f"Look again: run {run.name} is of an older release. What it summed over {', '.join(_sites(run))} cannot be "
+        "carried, is asked again, and no site remembers that it answered then"
+        + (f": beside that run's sums, the new ones would tell those of {odd}." if odd else ".")
+    )
+
+
+def _refuse_unknown(run: Run, cohort: tuple[str, ...]) -> None:
+    """Refuse what the sites' approvals would not suffice for."""
+    knowing = sorted(set(run.approvals.sites) & set(cohort))
+    if len(knowing) < (least := len(cohort) // 3 + 1):
+        raise PlanError(
+            f"only {', '.join(knowing)} of {', '.join(sorted(cohort))} {'was' if len(knowing) == 1 else 'were'} in run "
+            f"{run.name} ({', '.join(run.approvals.sites)}), from which this plan has to carry: {least} are needed to "
+            "say that what comes is what it summed (unknown-carry). Ask more of those sites, fewer newcomers, or none "
+            "of those sites: plan.cohort."
+        )
+
+
+def _forgetful(run: Run, cohort: tuple[str, ...]) -> list[str]:
+    """The sites whose keys are others than then: after a restoration they know nothing of the run."""
+    keys, forgetful = run.home.identities(), []
+    for site in sorted(set(run.approvals.sites) & set(cohort)):
+        try:
+            run.approvals.decisions[site].document.verify([keys[site]], site)
+        except (KeyError, IdentityError):
+            forgetful.append(site)
+    return forgetful
+
+
+def _words(run: Run, carried: Carried, cohort: tuple[str, ...], config: Config) -> str:
+    before, named = run.approvals.sites, [part for part, _ in carried.sha256]
+    parts = ", ".join(SUMMED[part] for part in named)
     odd = sorted(set(before) ^ set(cohort))
-    head = (
+    said = [
         f"Carried from run {run.name} ({', '.join(before)}): {parts}."
         if parts
         else f"Run {run.name} asked {', '.join(before)} the same first question; this plan begins at another point."
-    )
-    if not odd:
-        return f"{head} They are not asked again; --ask-anew does, which sites refuse whose images have changed."
-    whose = "'s own" if len(odd) == 1 else "' own"
-    return (
-        f"{head} Asked again over {', '.join(sorted(cohort))}, the difference would tell {', '.join(odd)}{whose}: "
-        "sites refuse that (--ask-anew asks all the same). What they add can still be estimated from the two models."
-    )
+    ]
+    if config.likeness and "likeness" not in named:
+        said.append(f"How images look is not known in this run, since it was not summed in {run.name}.")
+    if odd:
+        whose = "'s own" if len(odd) == 1 else "' own"
+        said.append(
+            f"Asked again over {', '.join(sorted(cohort))}, the difference would tell {', '.join(odd)}{whose}: sites "
+            "refuse that (--ask-anew asks all the same). What they add can still be estimated from the two models."
+        )
+    else:
+        said.append("They are not asked again; --ask-anew does, which sites refuse whose images have changed.")
+    if forgetful := _forgetful(run, cohort):
+        knowing = len(set(before) & set(cohort)) - len(forgetful)
+        said.append(
+            f"{', '.join(forgetful)}: other keys since then, so perhaps restored, and without notes of that run; "
+            f"{knowing} others were in it, {len(cohort) // 3 + 1} of {len(cohort)} have to know it."
+        )
+    return " ".join(said)

@@ -213,11 +213,11 @@ class Run:
     def summed(self) -> Tensors:
         """What this run has summed that a later one may carry, or has carried itself."""
         path = self.folder / "summed.safetensors"
-        return tensorfile.load(path)[0] if path.exists() else {}
+        return {**self.carried, **(tensorfile.load(path)[0] if path.exists() else {})}
 
     def keep_summed(self, arrays: Tensors) -> None:
         """Write that down, where it has changed."""
-        if carry.fingerprints(arrays) != carry.fingerprints(self.summed):
+        if carry.fingerprints({**self.carried, **arrays}) != carry.fingerprints(self.summed):
             tensorfile.save(self.folder / "summed.safetensors", arrays, {})
 
     @property

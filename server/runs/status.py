@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from common import refusals
 from common.cli.progress import duration
+from common.secagg.key_period_plan import threshold
 from common.storage.files import glance, read_json
 from server.consortium.home import Home
 from server.runs import run_refusals
@@ -149,8 +150,19 @@ def describe_run(run: Run) -> str:
     if state.stage != "running":
         return f"Run {run.name}: {state.stage}{': ' + state.why if state.why else ''}"
     what = "models evaluated" if plan.models else "rounds done"
-    text = f"Run {run.name}: {len(run.rounds())} of {run.plan.rounds} {what}. {describe_refusals(run)}"
+    text = f"Run {run.name}: {len(run.rounds())} of {run.plan.rounds} {what}. {_describe_slack(run)}"
+    text += describe_refusals(run)
     return f"{text}{describe_waiting(run)}".strip()
+
+
+def _describe_slack(run: Run) -> str:
+    """That no site may be silent, where just so many approved as every sum needs; with a blank behind it."""
+    asked, approved = len(run.plan.content.cohort), len(run.state.cohort)
+    if not approved or approved == asked or approved > threshold(asked):
+        return ""
+    spare = approved - threshold(approved)
+    way = f"; draw it up for these {approved} to allow {spare} dropout{'s' * (spare > 1)}" if spare else ""
+    return f"{approved} of {asked} approved: every site must answer every time{way}. "
 
 
 def describe_refusals(run: Run) -> str:
