@@ -30,7 +30,7 @@ from client.training.site import Site
 from common.algorithms.course import Course
 from common.config import Config
 from common.imaging import Pipeline
-from common.messages.answer_layout import exchanges, question, rounding_key
+from common.messages.answer_layout import completed, exchanges, question, rounding_key
 from common.messages.transport import InMemory, Reply, Request
 from common.models.svm import LinearSvm
 from common.types import Cases, SiteCases, Tensors, under
@@ -99,7 +99,9 @@ def _rounded(site: Site, layouts: dict, request: Request, state: Tensors) -> tup
     contribution, state = site.contribute(request, state)
     layout = layouts[request.kind].layout
     key = rounding_key(question(request), site.cases.name)
-    return Reply(layout.decode(layout.encode(contribution.weighted(), contribution.weight, key))), state
+    return Reply(
+        layout.decode(layout.encode(completed(contribution.weighted(), layout), contribution.weight, key))
+    ), state
 
 
 class _Watching(PlainSum):

@@ -21,7 +21,9 @@ from pathlib import Path
 import numpy as np
 
 from client.training.audit_store import AuditNotes, AuditStore, FolderStore, StateStore
-from client.training.secure_site import MESSAGE, SecuredSite, bytes_in, question_in
+from client.training.protocol_message import MESSAGE, bytes_in, question_in
+from client.training.question_difference import difference
+from client.training.secure_site import SecuredSite
 from common.algorithms import RoundTotal
 from common.algorithms.course import VOID, Course, Place, number
 from common.errors import PolicyError, WireError
@@ -78,9 +80,12 @@ class AuditingSite:
                 request, site_state, lineage, lambda: self._check(request, store).save(store)
             )
             reply = Reply({MESSAGE: np.frombuffer(message, np.uint8)})
+        elif request.kind == "secagg/release":
+            message, after = self.secured.release(
+                request, site_state, lambda context: self._note_release(store, context)
+            )
+            reply = Reply({MESSAGE: np.frombuffer(message, np.uint8)})
         else:
-            if request.kind == "secagg/release":
-                self._note_release(store)
             reply, after = self.secured.answer(request, site_state)
         if after is site_state and not inside.is_changed:
             return reply, state
@@ -128,12 +133,10 @@ class AuditingSite:
             )
         return replace(notes, asked=question_number)
 
-    def _note_release(self, store: AuditStore) -> None:
-        # Before the shares leave, so that a crash cannot make the site forget that an account is due. Where they cannot
-        # leave, for example because this is a message that comes a second time, none is.
-        if context := self.secured.agreed_context:
-            notes = AuditNotes.load(store)
-            replace(notes, owed={**notes.owed, notes.asked: context.hex()}).save(store)
+    def _note_release(self, store: AuditStore, context: bytes) -> None:
+        # Before the shares leave, so that a crash cannot make the site forget that an account is due.
+        notes = AuditNotes.load(store)
+        replace(notes, owed={**notes.owed, notes.asked: context.hex()}).save(store)
 
     # --- what came of it ------------------------------------------------------------------------------------------
 
@@ -254,7 +257,7 @@ class AuditingSite:
         return PolicyError(
             "model-does-not-follow",
             f"{self._name}: asked for '{request.kind}' of round {request.round}, which does not follow from the sums "
-            f"before it: {_difference(own_request, request)}. {REMEDY}",
+            f"before it: {difference(own_request, request)}. {REMEDY}",
         )
 
 
@@ -265,24 +268,6 @@ def _question(course: Course, place: Place) -> bytes:
 def _asks(course: Course, place: Place, lineage: bytes) -> tuple[str, bytes]:
     request = course.request(place)
     return request.kind, lineages.question(request, lineage)
-
-
-def _difference(own_request: Request, request: Request) -> str:
-    """The first thing in which two requests differ, for people."""
-    if (own_request.kind, own_request.round) != (request.kind, request.round):
-        return f"expected '{own_request.kind}' of round {own_request.round}"
-    if dict(own_request.settings) != dict(request.settings):
-        names = sorted({*own_request.settings, *request.settings})
-        odd = next(name for name in names if own_request.settings.get(name) != request.settings.get(name))
-        asked_value, own_value = request.settings.get(odd), own_request.settings.get(odd)
-        return f"{odd} is {asked_value}, and {own_value} by this site's own configuration"
-    for name in sorted({*own_request.tensors, *request.tensors}):
-        one, other = own_request.tensors.get(name), request.tensors.get(name)
-        if one is None or other is None or one.dtype != other.dtype or one.shape != other.shape:
-            return f"'{name}' is missing, or of another shape"
-        if one.tobytes() != other.tobytes():
-            return f"{int((one != other).sum())} of {one.size} numbers in '{name}' are others"
-    return "its bytes are others"
 
 
 def _whole_number(request: Request, name: str) -> int:

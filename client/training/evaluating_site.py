@@ -16,7 +16,8 @@ import numpy as np
 from client.dataset.for_plan import own_cases
 from client.home import Home
 from client.plans.inbox import PlanInbox
-from client.training.secure_site import MESSAGE, SecuredSite, bytes_in
+from client.training.protocol_message import MESSAGE, bytes_in
+from client.training.secure_site import SecuredSite
 from client.training.site import Contribution, Site
 from common.errors import PolicyError
 from common.imaging import Pipeline

@@ -19,12 +19,12 @@ from functools import partial
 import numpy as np
 
 from client.training import question_ledger
+from client.training.protocol_message import MESSAGE, bytes_in, lineage_in, question_in
 from client.training.question_ledger import Ledger
 from client.training.run_binding import RunBinding
 from client.training.sent_vector import SentVector, VectorInMemory
 from client.training.site import Site
-from common.algorithms.course import DISTANCES
-from common.errors import PolicyError, StageError, WeightsError, WireError
+from common.errors import PolicyError, StageError, WeightsError
 from common.messages import answer_layout
 from common.messages.answer_layout import AWAITS_NOTHING, encode_number
 from common.messages.transport import Reply, Request
@@ -33,7 +33,6 @@ from common.plans import lineage as lineages
 from common.plans.approvals import NAME, Approvals
 from common.secagg import DurableParticipant, KeyPeriodPlan, Participant, ParticipantState, PendingMessage
 from common.secagg.durable_participant import StateInMemory, StateStore
-from common.secagg.stages import ParticipantStage
 from common.trust.enrolment import Enrolment
 from common.trust.keys import DIGEST_BYTES
 from common.trust.roster import Roster, load_verified_roster
@@ -42,9 +41,6 @@ from common.types import Tensors, prefixed, under
 Buffer = bytes | memoryview
 PENDING = "pending"
 ASKED = "asked"
-MESSAGE = "message"
-BESIDE = (MESSAGE, "asked", "lineage")
-"""What a `secagg/submit` carries beside its question."""
 
 
 @dataclass
@@ -120,7 +116,7 @@ class SecuredSite:
             confirm: asked again before the answer leaves, when nothing else can change any more; raises.
         """
         asked, start = question_in(request), bytes_in(request, MESSAGE)
-        question = lineages.question(asked, _lineage_in(request) if lineage is None else lineage)
+        question = lineages.question(asked, lineage_in(request) if lineage is None else lineage)
         opened = self.keeper.participant.open(start, question, self.clock())  # refused before any work is done
         if opened.state.round.kind != (kind := asked.kind):
             raise PolicyError("changed-question", f"{self.name}: a round of '{opened.state.round.kind}' asks '{kind}'.")
@@ -128,10 +124,9 @@ class SecuredSite:
         contribution, after = self.site.contribute(asked, settled)
         layout = opened.plan.question_kinds[kind].layout
         key = answer_layout.rounding_key(answer_layout.question(asked), self.name)
-        # Distances are asked once in a run; in its other evaluations nothing is added to them.
-        unasked = {s.name: np.zeros(s.shape) for s in layout.segments if s.name == DISTANCES}
+        answered = answer_layout.completed({**contribution.means, **contribution.sums}, layout)
         try:
-            words = layout.encode({**unasked, **contribution.means, **contribution.sums}, contribution.weight, key)
+            words = layout.encode(answered, contribution.weight, key)
         except WeightsError as error:
             raise WeightsError(
                 f"{self.name}, asked for '{kind}': {error} Bounds follow from federation.weight_bound, the most cases "
@@ -163,12 +158,19 @@ class SecuredSite:
         with self.ledger.held():
             return self.keeper.step(sign), state
 
-    def release(self, request: Request, state: Tensors) -> tuple[Buffer, Tensors]:
-        """Give out the shares that unmask it; what the answer changed at this site holds from now on."""
+    def release(
+        self, request: Request, state: Tensors, note: Callable[[bytes], None] = lambda _: None
+    ) -> tuple[Buffer, Tensors]:
+        """Give out the shares that unmask it; what the answer changed at this site holds from now on.
+
+        Args:
+            note: is told the round_ctx before the shares leave, when nothing else can change any more.
+        """
         message = bytes_in(request, MESSAGE)
 
         def unmask(participant: Participant) -> PendingMessage:
             pending = participant.release(message)
+            note(participant.state.round.context)
             keys, over = self._told(participant, state)
             self.ledger.refuse_other(keys, over, self.name)  # another run may have told it since it was agreed on
             self.ledger.record(keys, over, self.binding.plan.digest)
@@ -195,12 +197,6 @@ class SecuredSite:
     def name(self) -> str:
         """The site's name."""
         return self.site.cases.name
-
-    @property
-    def agreed_context(self) -> bytes | None:
-        """round_ctx of the round whose shares may be released now; none where there is no such round."""
-        state = self.keeper.participant.state
-        return state.round.context if state.stage is ParticipantStage.AGREED else None
 
     def _told(self, participant: Participant, state: Tensors) -> tuple[list[bytes], bytes]:
         """What the sum of the round at hand tells, and over whom."""
@@ -237,29 +233,3 @@ def _settled(state: Tensors) -> Tensors:
     """Without what a round had begun that came to nothing."""
     old = (PENDING + "/", ASKED + "/")
     return {name: value for name, value in state.items() if not name.startswith(old)}
-
-
-def question_in(request: Request) -> Request:
-    """The question that a `secagg/submit` carries."""
-    tensors = {n: t for n, t in request.tensors.items() if n not in BESIDE}
-    settings = {n: s for n, s in request.settings.items() if n not in BESIDE}
-    return Request(str(request.settings.get("asked", "")), request.round, tensors, settings)
-
-
-def bytes_in(request: Request, name: str) -> bytes:
-    """An array of bytes.
-
-    Raises:
-        WireError: if there is none of that name.
-    """
-    array = request.tensors.get(name)
-    if array is None or array.dtype != np.uint8 or array.ndim != 1:
-        raise WireError(f"a request of kind {request.kind!r} without bytes under '{name}'.")
-    return array.tobytes()
-
-
-def _lineage_in(request: Request) -> bytes:
-    try:
-        return bytes.fromhex(str(request.settings["lineage"]))
-    except (KeyError, ValueError):
-        raise WireError("a question without its lineage.") from None

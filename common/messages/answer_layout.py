@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
+import numpy as np
+
 from common.config import Federation, Svm, Training
 from common.imaging import Pipeline
 from common.messages import wire
@@ -23,6 +25,7 @@ from common.models import Model
 from common.models.svm import LinearSvm
 from common.secagg import Layout, QuestionKind, Segment
 from common.trust.keys import digest
+from common.types import Tensors
 
 TRIALS = 4
 """Points at which the SVM's solver asks for the loss before it asks for one gradient."""
@@ -54,6 +57,12 @@ def rounding_key(question: bytes, site: str) -> bytes:
     """What a site's stochastic rounding is drawn from: the same for the same question, so that the same seed gives the
     same bits. It need not be secret, since the masks hide what is rounded; asking twice averages nothing out."""
     return digest("rounding", question, site.encode())
+
+
+def completed(answer: Tensors, layout: Layout) -> Tensors:
+    """An answer with zeros for distances that were not asked: they are, once in a run, beside an evaluation."""
+    unasked = {s.name: np.zeros(s.shape) for s in layout.segments if s.name == "distances"}
+    return {**unasked, **answer}
 
 
 def exchanges(

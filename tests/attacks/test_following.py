@@ -12,6 +12,7 @@ import pytest
 from common.algorithms.course import VOID, Course, Place
 from common.errors import ConsiliumError
 from common.messages.transport import Answer, Reply, Request
+from common.plans.approvals import NAME, Approvals
 from common.secagg.transcript import frame, read_frames
 from common.types import Tensors
 from server.rounds import loop
@@ -111,9 +112,6 @@ def test_the_initial_model_is_the_seeds(attack: Attack, tmp_path: Path) -> None:
     ):
         with attack(what, "model-does-not-follow"):
             asked(world, coordinator(world, tmp_path / what), place)
-    untold = coordinator(world, tmp_path / "untold", lambda r: None if r.kind == "secagg/follow" else r)
-    with attack("no word on the run before the first question", "missing-transcript"):
-        asked(world, untold, start)
 
 
 def test_what_is_asked_beside_the_model_follows_as_well(attack: Attack, tmp_path: Path) -> None:
@@ -272,60 +270,47 @@ def test_a_transcript_is_bounded_and_comes_in_order(attack: Attack, tmp_path: Pa
 
 
 def test_a_run_does_not_change_its_sites_under_way(attack: Attack, tmp_path: Path) -> None:
-    def renamed(names: str) -> Change:
+    def without(site: str, world: World) -> Change:
+        rest = {name: made for name, made in world.approvals.decisions.items() if name != site}
+        content = np.frombuffer(Approvals(world.approvals.plan, rest).encode(), np.uint8)
+
         def lie(request: Request) -> Request | None:
-            if request.kind != "secagg/follow":
-                return request
-            return replace(request, tensors={**request.tensors, "message": np.frombuffer(names.encode(), np.uint8)})
+            is_shown = request.kind in ("secagg/follow", "secagg/join")
+            return replace(request, tensors={**request.tensors, NAME: content}) if is_shown else request
 
         return lie
 
-    for what, names in (
-        ("a run without the site itself", "b\nc\nd\ne"),
-        ("a run with a site twice", "a\na\nb\nc"),
-        ("a run whose sites are not in order", "b\na\nc"),
-    ):
+    for what, site in (("a run without the site itself", "a"), ("a run with one site less", "c")):
         world = audited()
-        with attack(what, "other-sites"):
-            asked(world, coordinator(world, tmp_path / what, renamed(names)), world.course.start())
-    world = audited()
-    second = asked(world, honest := coordinator(world, tmp_path / "honest"), world.course.start())
-    later = coordinator(world, tmp_path / "later", renamed("a\nb\nc"))
-    later.transport.states.update(honest.transport.states)
-    with attack("other sites than the run began with", "other-sites"):
-        asked(world, later, second)
+        with attack(what, "other-approvals"):
+            asked(world, coordinator(world, tmp_path / what, without(site, world)), world.course.start())
 
 
 def test_the_sites_of_a_round_are_those_that_the_seed_draws(attack: Attack, tmp_path: Path) -> None:
-    world = audited(fraction=0.6)
-    course = world.course
-    start = course.start()
-    wanted = next(r for r in range(9) if "a" not in course.cohort(replace(start, round=r)) or r == 8)
-    chosen = tuple(sorted({"a", *course.cohort(replace(start, round=wanted))}))[:3]
-    place = replace(start, round=wanted)
-    with attack("a round with a site that was not drawn for it", "other-cohort"):
-        coordinator(world, tmp_path).total(course.request(place), chosen, 1.0, place)
+    world = audited(fraction=0.8)
+    course, start = world.course, world.course.start()
+    draws = [course.cohort(replace(start, round=number)) for number in range(5)]
+    other = next(draw for draw in draws if draw != draws[0] and "a" in draw)
+    with attack("the first round's question to the sites of another", "other-cohort"):
+        coordinator(world, tmp_path / "another").total(course.request(start), other, 1.0)
         raise_refusals(world)
+    undrawn = tuple(name for name in FIVE if name != next(iter(set(FIVE) - set(draws[0]))))
+    world = audited(fraction=0.8, rounds=1)
+    if undrawn not in draws[:1]:
+        with attack("a round of sites that no round draws", "other-cohort"):
+            coordinator(world, tmp_path / "undrawn").total(course.request(start), undrawn, 1.0)
+            raise_refusals(world)
 
 
 def test_who_comes_late_believes_no_model_that_it_is_told(attack: Attack, tmp_path: Path) -> None:
-    def given(place: Place) -> Change:
-        def lie(request: Request) -> Request | None:
-            if request.kind != "secagg/follow":
-                return request
-            tensors = {f"place/{name}": value for name, value in place.tensors().items()}
-            return replace(request, tensors={**tensors, "message": request.tensors["message"]})
-
-        return lie
-
-    for what, round, cause in (
-        ("a crafted model to begin at, told and asked", 0, "model-does-not-follow"),
-        ("a crafted model to begin at, late in the run", 3, "missing-transcript"),
+    for what, number, cause in (
+        ("a crafted model to begin at", 0, "model-does-not-follow"),
+        ("a crafted model late in the run", 3, "missing-transcript"),
     ):
         world = audited()
-        place = replace(one_weight(world.course.start()), round=round)
+        place = replace(one_weight(world.course.start()), round=number)
         with attack(what, cause):
-            asked(world, coordinator(world, tmp_path / what, given(place)), place)
+            asked(world, coordinator(world, tmp_path / what), place)
         assert nothing_was_sent(world, 0, "train")
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from common.plans.binding import refuse_other
 from common.secagg import (
     KeyPeriodOpening,
     KeyPeriodPlan,
@@ -77,7 +78,7 @@ PLANS: dict[str, tuple[str, Callable[[KeyPeriodPlan], dict[str, Any]]]] = {
     "a cohort without the site itself": ("not-in-cohort", lambda p: {"cohort": p.cohort[1:], "threshold": 3}),
     "a lowered threshold": ("wrong-threshold", lambda p: {"threshold": 1}),
     "a threshold just too low": ("wrong-threshold", lambda p: {"threshold": p.threshold - 1}),
-    "a raised threshold": ("wrong-threshold", lambda p: {"threshold": p.threshold + 1}),
+    "a threshold above the cohort": ("wrong-threshold", lambda p: {"threshold": len(p.cohort) + 1}),
     "a lowered n_min": ("cohort-too-small", lambda p: {"n_min": 1}),
     "another federation": ("other-federation", lambda p: {"federation": "others"}),
     "a plan for another roster": ("other-roster", lambda p: {"roster": bytes(32)}),
@@ -104,6 +105,12 @@ def test_a_plan_against_the_rules_is_refused(world: World, attack: Attack, what:
     cause, change = PLANS[what]
     with attack(f"plan: {what}", cause):
         join(world, replace(world.plan, **change(world.plan)))
+
+
+@pytest.mark.parametrize("by", [1, -1])
+def test_another_threshold_than_follows_from_the_signed_plan_is_refused(world: World, attack: Attack, by: int) -> None:
+    with attack(f"plan: a threshold off by {by}", "wrong-threshold"):
+        refuse_other(replace(world.plan, threshold=world.plan.threshold + by), world.plan)
 
 
 def test_the_untouched_plan_is_accepted(world: World) -> None:

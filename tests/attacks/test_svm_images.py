@@ -62,6 +62,7 @@ def test_gradients_at_the_points_of_one_line_would_show_an_image() -> None:
 
 
 @pytest.mark.skipif(not svm_images.DATA.exists(), reason=f"{svm_images.DATA} is not there")
+@pytest.mark.slow
 def test_second_moments_at_their_floor_hardly_tell_who_is_in_them_and_all_of_them_do() -> None:
     cases = svm_images.real_cases(4708)
     floor = local_floor(5 * 17 * 18 // 2, 5)
@@ -100,7 +101,7 @@ def test_the_course_asks_losses_and_one_gradient_and_a_gradient_again(tmp_path: 
     while place.round < 3:
         request = world.course.request(place)
         seen.append((place.number, request.kind))
-        place = world.course.after(place, aggregator.total(request, world.course.cohort(place), 1.0, place))
+        place = world.course.after(place, aggregator.total(request, world.course.cohort(place), 1.0))
     assert seen[:2] == [(5, "gram"), (6, "gradient")]
     assert seen[2:5] == [(8, "loss"), (9, "gradient"), (10, "evaluate")]
     assert place.asks == "train"

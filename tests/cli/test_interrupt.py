@@ -132,7 +132,7 @@ def test_an_interrupt_in_a_destructor_is_not_lost(tmp_path: Path) -> None:
         "import signal, threading\nfrom common.cli import interrupt\ninterrupt.arm()\n"
         "from common.cli.command import exit_status\n"
         "class Last:\n    def __del__(self): signal.raise_signal(signal.SIGINT)\n"
-        "def run():\n    Last()\n    threading.Event().wait(60)\n    return 0\n"
+        "def run():\n    Last()\n    threading.Event().wait(2)\n    return 0\n"
         "interrupt.program(lambda: exit_status(run, 'over.'))\n",
         encoding="utf-8",
     )

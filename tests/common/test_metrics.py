@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import log_loss, roc_auc_score
 
@@ -58,6 +58,7 @@ def test_the_loss_is_scikit_learns(seed: int, k: int) -> None:
     )
 
 
+@settings(max_examples=25)
 @given(seeds, st.sampled_from(["youden", "accuracy", 0.9, 0.5]))
 def test_no_threshold_is_better_than_the_operating_point(seed: int, rule: performance.Rule) -> None:
     logits, labels = outcomes(seed, 120, 2)

@@ -222,7 +222,7 @@ def test_what_cannot_be_exported_is_said(
     for run, more, hint in (
         ("nothing", [], "no folder with a result.json"),
         ("half", [], "no model.safetensors"),
-        (str(svm.run), ["--country", "Atlantis=Sea"], "no site of this run"),
+        (str(svm.run), ["--country", "Atlantis=Sea"], "trained nothing in this run; Lisbon, Nairobi, Osaka did"),
         (str(svm.run), ["--country", "Lisbon"], "SITE=COUNTRY"),
     ):
         assert server(["export", run, "--key", "k", *more]) == 2

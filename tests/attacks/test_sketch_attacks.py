@@ -12,6 +12,7 @@ from client.training.sent_vector import VectorFile
 from common.messages.transport import Request
 from common.secagg import DurableParticipant, Participant, ParticipantState, QuestionKind, RoundOpening, audit
 from common.secagg.audit import replay_transcript
+from common.secagg.durable_participant import StateInMemory
 from common.secagg.envelope import sender_in
 from common.secagg.round_messages import Agreement, Agreements, Masked, Release, Seeds, Start, Sum, Survivors
 from common.secagg.sketch import LimbSum
@@ -329,16 +330,17 @@ def test_a_site_that_lost_its_vector_does_not_agree_and_goes_on_with_the_next_ro
     played = Round(world, absent=(), silent=("site-000",))
     recorded: list[ParticipantState] = []
 
-    def full(_: object) -> None:
-        raise OSError(28, "No space left on device")
+    class Full(StateInMemory):
+        def record(self, state: ParticipantState) -> None:
+            raise OSError(28, "No space left on device")
 
     start = played.opening.requests()["site-000"]
-    keeper = DurableParticipant(world.sites["site-000"], full)
-    keeper.open(start, QUESTION, NOW_S)
+    one = world.sites["site-000"]
+    keeper = DurableParticipant(lambda state: replace(one, state=state), Full(one.state))
     words = played.vectors["site-000"] + np.uint32(1)
 
     def masked(site: Participant) -> Any:
-        pending = site.submit(words)
+        pending = site.open(start, QUESTION, NOW_S).submit(words)
         file.keep(words.data.cast("B"))
         return pending
 
