@@ -14,7 +14,8 @@ from common.cli import terminal
 from common.cli.command import Command
 from common.cli.terminal import Sheet
 from common.errors import LinkError
-from common.plans.decision import Verdict
+from common.plans import plan_page
+from common.plans.decision import Decision, Verdict
 from common.storage.files import read_json
 
 PLANS = """What the consortium asks for, in full: data, purpose, model, preprocessing, rounds, who else, until
@@ -40,6 +41,8 @@ Every few seconds the resident process asks for the newest signed head, and for 
 and the others have seen. If it does not, the site answers no plan until a data officer has found out why, by telephone,
 and accepts the root that the coordinator's people read out. docs/audit.md has the rest."""
 
+SUMS = {"statistics": "mean and variance", "likeness": "how images look", "validation": "evaluations"}
+"""The kinds of sums that an approval says there are cases enough for; all others are second moments."""
 PATIENCE_S = 60.0
 """How long a plan that is not here yet is asked for."""
 
@@ -57,7 +60,7 @@ def _plans(options: argparse.Namespace) -> int:
     if problem := sync.refresh(home):
         console.print(Text.assemble(("As far as known here", "yellow"), f": {problem}"))
     if options.plan:
-        console.print(inbox.plan(options.plan).describe(), highlight=False, markup=False)
+        console.print(plan_page.page(inbox.plan(options.plan)), highlight=False, markup=False)
         return 0
     table = Sheet("plan", "data set", "purpose", "until", "decision", prose=("decision",))
     for plan in inbox.plans():
@@ -105,7 +108,21 @@ def _decide(options: argparse.Namespace, verdict: Verdict) -> int:
     publishes = decision.commitment.publishes and verdict == "approve"
     note = " This site's own figures will be published in it (policy.publish in site.yaml)." if publishes else ""
     print(f"Plan {plan.name}: {verdict}d.{note}{delay}")
+    if verdict == "approve":
+        print(f"Signed, in {inbox.room(plan.digest) / 'decision.json'}: {_signed(decision)}")
     return 0
+
+
+def _signed(decision: Decision) -> str:
+    """What an approval binds the site to, for people."""
+    commitment = decision.commitment
+    kinds = ", ".join(dict.fromkeys(SUMS.get(kind, "second moments") for kind in commitment.fits))
+    carried = " It has itself seen what the plan carries." if commitment.knows else ""
+    return (
+        f"the plan's digest {decision.plan[:16]}…, the keys of all its sites as this site knows them (their digest "
+        f"{commitment.members[:16]}…), and this site's images as they are now ({commitment.data[:16]}…). They are "
+        f"enough for: {kinds}.{carried}"
+    )
 
 
 def _fetch_plan(home: Home, name: str) -> None:

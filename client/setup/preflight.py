@@ -23,6 +23,7 @@ from client.plans.log_witness import Witness
 from common.cli import terminal
 from common.errors import ConsiliumError
 from common.plans.plan import RunPlan
+from common.storage import file_lock
 from common.trust.joining import consortium_fingerprint
 from common.trust.release import VERSION, code_digest
 from common.trust.roster import refuse_expired
@@ -78,6 +79,12 @@ def _private(path: Path) -> str:
 
 
 def _settings(home: Home) -> Iterator[CheckResult]:
+    if not file_lock.excludes(home.folder / "ledger.lock"):
+        yield CheckResult(
+            False,
+            f"{home.folder}: its file system knows no locks, without which two processes may answer one question twice",
+            "Move the folder to a disk of this machine.",
+        )
     if home.settings.policy.audit is not None:
         yield CheckResult(
             True, "policy.audit in site.yaml has no effect: every site audits every run", "Take the line away."

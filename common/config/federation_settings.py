@@ -41,7 +41,7 @@ class Simulated(Frozen):
     slow: Fraction = 0.0
     """Probability that a site answers after the time-out, and so counts as silent."""
     auditors: Annotated[int, Field(ge=0)] = 0
-    """So many of the sites recompute every model from what all sites sent, and answer for no other."""
+    """So many of the sites recompute every model from the sums, and answer for no other; of real sites all do."""
 
 
 class Federation(Frozen):
@@ -54,7 +54,7 @@ class Federation(Frozen):
     server_momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
     local: Local = Local()
     fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
-    """Share of the sites asked in each round."""
+    """Share of the sites asked in each round; more than two thirds of the draw must then agree on a sum."""
     quorum: Count = 2
     """Fewer answers than this: the round is void, and the run goes on with the next."""
     timeout_s: Positive = 600.0

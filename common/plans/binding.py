@@ -34,6 +34,13 @@ def threshold_of(plan_sites: int, cohort: int, *, is_drawn: bool = False) -> int
     return max(threshold(cohort), (cohort + c) // 2 + 1, c + MIN_COHORT)
 
 
+def least_in_a_sum(approvals: Approvals) -> int:
+    """The fewest sites over which a sum of the run can be."""
+    asked = len(approvals.plan.content.cohort)
+    drawn = [threshold_of(asked, len(cohort), is_drawn=True) for cohort in draws(approvals)]
+    return max(MIN_COHORT, min([threshold(asked), *drawn]))
+
+
 def draws(approvals: Approvals) -> dict[tuple[str, ...], tuple[int, ...]]:
     """Every cohort that a round of the plan may have, with its rounds; none where all are asked in each."""
     content = approvals.plan.content

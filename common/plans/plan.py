@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Any, Self
 
-import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import Field, ValidationError
 
@@ -99,29 +98,6 @@ class RunPlan:
     def rounds(self) -> int:
         """How many rounds at most; in an evaluation one a model."""
         return len(self.content.models) or self.content.training.federation.rounds
-
-    def describe(self) -> str:
-        """Everything that it says, for people to decide by."""
-        content = self.content
-        day = "%Y-%m-%d %H:%M UTC"
-        head = {
-            "plan": f"{self.name}, digest {self.digest}",
-            "consortium": content.consortium,
-            "data set": f"{content.dataset}: {', '.join(content.labels)}; "
-            f"images of {'×'.join(map(str, content.shape))}",
-            "purpose": content.purpose,
-            "asked": ", ".join(content.cohort),
-            "made, ends": f"{time.strftime(day, time.gmtime(content.made_s))}, "
-            f"{time.strftime(day, time.gmtime(content.expires_s))}",
-            "release": f"{content.release}, code {content.code}",
-            "carries": _described(content.carried),
-            "what leaves": "masked vectors; the coordinator learns sums over more than two thirds of the sites",
-        }
-        lines = [f"{name:12} {value}" for name, value in head.items()]
-        if content.models:
-            return "\n".join([*lines, "", *_examination(content.models)])
-        training = content.training.model_dump(mode="json", exclude_defaults=True)
-        return "\n".join(lines) + "\n\n" + yaml.safe_dump(training, sort_keys=False, allow_unicode=True)
 
     @classmethod
     def from_config(
@@ -225,33 +201,8 @@ def _load_verified(file: bytes, pins: Pins) -> RunPlan:
     return RunPlan(content, document)
 
 
-def _described(carried: Carried | None) -> str:
-    if carried is None:
-        return "nothing: what is needed is asked of the sites"
-    words = {"recipe": "mean and variance", "likeness": "how images look", "gram": "second moments"}
-    parts = [words.get(part, part) for part, _ in carried.sha256] or ["no sums; it begins at another point"]
-    return f"from run {carried.name}: {', '.join(parts)}"
-
-
 def _content(fields: dict[str, Any]) -> PlanContent:
     try:
         return PlanContent.model_validate(fields)
     except ValidationError as error:
         raise WireError(f"a plan of another release ({first_fault(error)}). Bring both sides to one.") from None
-
-
-def _examination(models: Sequence[EvaluatedModel]) -> list[str]:
-    """What an evaluation asks, in plain words."""
-    lines = [
-        "Nothing is trained. Each site runs the models below on its own validation cases of this data set, and what",
-        "leaves is counts of how often they were right, masked and summed over the sites. A site's own counts leave",
-        "only where policy.publish in its site.yaml has `figures`.",
-    ]
-    for model in models:
-        kind = model.training.model.kind
-        lines += ["", f"model        {model.name} ({kind}), SHA-256 {model.sha256}",
-                  f"images       {'×'.join(map(str, model.shape))}, preprocessing {model.recipe}"]  # fmt: skip
-        steps = model.training.model_dump(mode="json", include={"preprocess"})
-        if model.training.preprocess:
-            lines += [f"  {line}" for line in yaml.safe_dump(steps, sort_keys=False).splitlines()]
-    return lines

@@ -20,3 +20,13 @@ def held(path: Path) -> Iterator[None]:
     with path.open("ab") as file:  # opened anew each time, so that two threads of one process exclude each other too
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def excludes(path: Path) -> bool:
+    """Whether a lock that is held is held against others on this file system."""
+    with held(path), path.open("ab") as other:
+        try:
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False

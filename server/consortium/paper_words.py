@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from common.config import first_fault
 from common.errors import IdentityError, WireError
+from common.plans import plan_page
 from common.plans.plan import PlanContent, RunPlan
 from common.trust.cosigning import RootPaper, SigningRequest
 from common.trust.documents import SignedDocument, fingerprint
@@ -88,7 +89,7 @@ def _plan(_: SigningRequest, paper: RootPaper) -> Iterator[str]:
         content = PlanContent.model_validate(paper.content)
     except ValidationError as error:
         raise WireError(f"a plan of another release ({first_fault(error)}). Bring both machines to one.") from None
-    yield RunPlan(content, SignedDocument("plan", paper.content, {})).describe()
+    yield plan_page.page(RunPlan(content, SignedDocument("plan", paper.content, {})))
 
 
 def _welcome(_: SigningRequest, paper: RootPaper) -> Iterator[str]:

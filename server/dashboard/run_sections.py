@@ -3,6 +3,7 @@
 from xml.etree.ElementTree import Element
 
 from common.cli.progress import duration
+from common.plans import plan_page
 from server.dashboard.consortium_view import STAGES, ConsortiumView, Marks, has_report
 from server.report import charts, rounds_table
 from server.report.markup import Child, el, figure
@@ -36,7 +37,7 @@ def _plan(run: Run) -> Element:
     files = el(
         "p", "Files of this run: ", el("code", f"runs/{run.name}"), " in the coordinator's folder.", class_="soft"
     )
-    return el("details", el("summary", "The plan, as sites decide on it"), el("pre", run.plan.describe()), files)
+    return el("details", el("summary", "The plan, as sites decide on it"), el("pre", plan_page.page(run.plan)), files)
 
 
 def _sentence(run: Run, stage: str, best_round: int | None) -> Marks:

@@ -211,19 +211,21 @@ def privacy(result: Result) -> list[str]:
         f"Secure aggregation was on: every vector was masked, and the coordinator saw sums over at least "
         f"{secure['least_in_a_sum']} of {secure['sites']} sites, and no site's own numbers.",
         _auditors(secure.get("auditors")),
-        "No noise was added (no differential privacy): what the sums and the finished model themselves tell of the "
-        "cases is not hidden.",
+        "The sums are exact: no noise was added (no differential privacy). A sum tells how many cases are in it and of "
+        "each class; mean and variance, and how images look, can tell whether an image was in them; sums that differ "
+        "by one site tell about that site; and what the finished model tells of its cases is not hidden.",
     ]
 
 
 def _auditors(many: int | None) -> str:
     if many is None:
         return (
-            "Whether a site audits, that is recomputes every model itself, is its own decision and not recorded here."
+            "Every site recomputed each model from the sums before it answered for it; so every site, too, has seen "
+            "every sum."
         )
     if not many:
-        return "No site audited the run: none recomputed the models from the masked vectors."
-    return f"{many} of the sites audited: they recomputed every model from the masked vectors."
+        return "No site audited the run: none recomputed the models from the sums."
+    return f"{many} of the sites audited: they recomputed every model from the sums."
 
 
 def silences(name: str, rounds: Sequence[Mapping[str, Any]]) -> str:

@@ -15,6 +15,8 @@ from rich.text import Text
 from common.cli.terminal import Cell, Sheet
 from common.metrics import performance
 from common.metrics.performance import Score
+from common.plans import binding
+from common.plans.approvals import Approvals
 from common.secagg.key_period_plan import threshold
 from common.storage import tensorfile
 from common.trust.release import VERSION, code_digest
@@ -152,9 +154,9 @@ def _secure(federation: Mapping[str, Any], sites: int) -> dict[str, Any]:
     return {"on": True, "sites": sites, "least_in_a_sum": max(MIN_COHORT, threshold(cohort)), "auditors": auditors}
 
 
-def sums_over(sites: int) -> dict[str, Any]:
+def sums_over(sites: int, approvals: Approvals) -> dict[str, Any]:
     """What a real run's secure aggregation let the coordinator see, of so many sites."""
-    return {"on": True, "sites": sites, "least_in_a_sum": max(MIN_COHORT, threshold(sites))}
+    return {"on": True, "sites": sites, "least_in_a_sum": binding.least_in_a_sum(approvals)}
 
 
 def likeness(is_wanted: bool, looks: Tensors) -> str:

@@ -11,11 +11,10 @@ from common.errors import PlanError
 from common.imaging import Pipeline
 from common.plans import carry
 from common.plans.plan import Carried, RunPlan
+from common.plans.plan_page import SUMMED
 from common.types import Tensors
 from server.consortium.home import Home
 from server.runs.run import OVER, Run
-
-WORDS = {"recipe": "mean and variance", "likeness": "how the images look", "gram": "second moments"}
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ def arrays_of(home: Home, plan: RunPlan) -> Tensors:
 
 def _words(run: Run, carried: Carried, cohort: tuple[str, ...]) -> str:
     before = run.approvals.sites
-    parts = ", ".join(WORDS[part] for part, _ in carried.sha256)
+    parts = ", ".join(SUMMED[part] for part, _ in carried.sha256)
     odd = sorted(set(before) ^ set(cohort))
     head = (
         f"Carried from run {run.name} ({', '.join(before)}): {parts}."

@@ -22,7 +22,7 @@ from common.errors import ConfigError, IdentityError, PlanError, PolicyError, Ru
 from common.messages.transport import Answer, Reply, Request
 from common.metrics import performance
 from common.package import load_verified_package
-from common.plans import approvals
+from common.plans import approvals, plan_page
 from common.plans.approvals import Approvals
 from common.plans.plan import RunPlan
 from common.plans.site_figures import ASKED
@@ -191,8 +191,8 @@ def test_a_row_is_the_sum_of_what_plain_computation_counts_at_every_site(consort
 
 def test_a_site_that_refused_is_sent_nothing(consortium: Consortium) -> None:
     plan = drawn_up(consortium, "of-four", cohort=",".join(FIVE))
-    assert "Nothing is trained" in plan.describe()
-    assert plan.content.models[0].recipe in plan.describe()
+    assert "Nothing is trained" in plan_page.page(plan)
+    assert plan.content.models[0].recipe in plan_page.page(plan)
     decide(consortium.sites["Quito"], plan, "refuse", "no")
     run = consortium.begun(plan, *FIVE[:4])
     consortium.bring("Quito", plan)

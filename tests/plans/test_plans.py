@@ -10,6 +10,7 @@ import pytest
 from client.plans.decide import decide
 from client.plans.inbox import PlanInbox
 from common.errors import ConfigError, IdentityError, PlanError, WireError
+from common.plans import plan_page
 from common.plans.decision import Decision
 from common.plans.plan import RunPlan
 from common.trust import release
@@ -35,7 +36,7 @@ def test_a_plan_says_all_that_decides_what_will_happen(consortium: Consortium) -
     assert told.expires_s - told.made_s == 30 * 86_400
     assert plan.name == f"small-svm-{plan.digest[:8]}"
     for text in (plan.digest, *NAMES, "training", "clear, disease", "16×16×1", VERSION, "normalise", "UTC"):
-        assert text in plan.describe()
+        assert text in plan_page.page(plan)
 
 
 def test_a_plan_comes_back_as_it_was_signed(consortium: Consortium) -> None:

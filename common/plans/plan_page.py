@@ -1,0 +1,93 @@
+"""A plan as people read it before they decide: what is asked, what leaves a site by it, and what that tells."""
+
+import time
+from collections.abc import Iterator, Sequence
+
+import yaml
+
+from common.imaging import Pipeline
+from common.plans.evaluated_model import EvaluatedModel
+from common.plans.plan import Carried, PlanContent, RunPlan
+from common.secagg.key_period_plan import threshold
+
+SUMMED = {"recipe": "mean and variance", "likeness": "how images look", "gram": "second moments"}
+"""What a plan may carry from an earlier run, in words."""
+
+
+def page(plan: RunPlan) -> str:
+    """Everything that a plan says."""
+    content = plan.content
+    day = "%Y-%m-%d %H:%M UTC"
+    head = {
+        "plan": f"{plan.name}, digest {plan.digest}",
+        "consortium": content.consortium,
+        "data set": f"{content.dataset}: {', '.join(content.labels)}; images of {'×'.join(map(str, content.shape))}",
+        "purpose": content.purpose,
+        "asked": ", ".join(content.cohort),
+        "made, ends": f"{time.strftime(day, time.gmtime(content.made_s))}, "
+        f"{time.strftime(day, time.gmtime(content.expires_s))}",
+        "release": f"{content.release}, code {content.code}",
+        "carries": _carried(content.carried),
+    }
+    lines = [*(f"{name:12} {value}" for name, value in head.items()), "", *_what_leaves(content), ""]
+    if content.models:
+        return "\n".join([*lines, *_examination(content.models)])
+    training = content.training.model_dump(mode="json", exclude_defaults=True)
+    return "\n".join(lines) + "\n" + yaml.safe_dump(training, sort_keys=False, allow_unicode=True)
+
+
+def _what_leaves(content: PlanContent) -> Iterator[str]:
+    """Which sums are asked, and what they tell whom."""
+    sites = len(content.cohort)
+    least = threshold(sites)
+    yield "WHAT LEAVES  masked vectors, signatures, this decision, codes of refusals. No image, no file name."
+    drawn = content.training.federation.fraction < 1 and not content.models
+    many = f"{least} of the {sites} sites at least" if least < sites else f"all {sites} sites"
+    over = "more than two thirds of the sites drawn for a round" if drawn else many
+    yield f"The coordinator, and every site, can read of it these sums alone, each over {over}:"
+    yield from (f"  - {line}" for line in (*_sums(content), "with each: how many cases, and of each class"))
+    yield ""
+    yield "WHAT IT TELLS  The sums are exact: no noise is added. What colluding sites put in can be taken off: the"
+    yield "sum of the others is left. A site that is absent once has told its own number of cases; sums of successive"
+    yield "models over sites that differ by one estimate its share. One lying site can set the next model, and so at"
+    yield "which model all are asked. What the finished model tells of its images, it tells. docs/for-reviewers.md"
+
+
+def _sums(content: PlanContent) -> Iterator[str]:
+    training, carried = content.training, {part for part, _ in content.carried.sha256} if content.carried else set()
+    if content.models:
+        yield "each model's outcomes on validation cases, by class and score"
+        if any(model.looks for model in content.models):
+            yield "how far the validation images are from a model's training images"
+        return
+    if Pipeline(training.preprocess).needs_statistics and not carried:
+        yield "mean and variance of every pixel, once; it can tell who is in it (AUC .98 at 60 cases, the least)"
+    if training.likeness and not carried:
+        yield "26 characteristics of how images look, once, if all have cases enough (AUC .71 at 260, the least)"
+    if training.model.kind == "svm":
+        if training.model.solver == "gram-lbfgs" and not carried:
+            yield "second moments of the images' lowest frequencies, once, if all have cases enough (AUC below .6)"
+        yield "loss and gradient at the models that follow, each round: a sum over the cases near the margin alone"
+    else:
+        yield "the models' change by training at all sites, each round"
+    yield "outcomes on validation cases, by class and score, after rounds that are evaluated"
+
+
+def _carried(carried: Carried | None) -> str:
+    if carried is None:
+        return "nothing: what is needed is asked of the sites"
+    parts = [SUMMED.get(part, part) for part, _ in carried.sha256] or ["no sums; it begins at another point"]
+    return f"from run {carried.name}: {', '.join(parts)}"
+
+
+def _examination(models: Sequence[EvaluatedModel]) -> Iterator[str]:
+    """What an evaluation asks, in plain words."""
+    yield "Nothing is trained. Each site runs the models below on its own validation cases of this data set. A site's"
+    yield "own counts leave only where policy.publish in its site.yaml has `figures`."
+    for model in models:
+        kind = model.training.model.kind
+        yield from ("", f"model        {model.name} ({kind}), SHA-256 {model.sha256}")
+        yield f"images       {'×'.join(map(str, model.shape))}, preprocessing {model.recipe}"
+        steps = model.training.model_dump(mode="json", include={"preprocess"})
+        if model.training.preprocess:
+            yield from (f"  {line}" for line in yaml.safe_dump(steps, sort_keys=False).splitlines())
