@@ -6,8 +6,8 @@ Caveats first. Times are the best of several, in one process on this machine, wi
 than times. A busy machine spoils what runs on two cores first. A site's time is everything it does in a round but
 training: checks, masks, hash, signatures, shares, and the bytes of its messages; turning floats into words is a column
 of its own, and both comparisons include it. The floor is bytes × (peers + 1) over the AES-256-CTR rate of ONE core,
-measured between the rounds of each row; masking uses up to four cores, the column `one core` says what it takes alone
-that, and `AES gain` how many times the AES of one core two of them give here, which is below two where they share units.
+measured between the rounds of each row; masking uses up to four cores, the column `one core` is without that, and
+`AES gain` how many times the AES of one core two of them give here, which is below two where they share units.
 Flower's figure is its own client's code of SecAgg+ (quantising, keys, shares, masks), CKKS is TenSEAL with NVFlare's
 defaults, encrypting and serialising one site's floats; each is left out where the package is not installed
 (`pip install -e ".[bench]"`).
