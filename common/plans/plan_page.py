@@ -43,17 +43,18 @@ def _what_leaves(content: PlanContent) -> Iterator[str]:
     """Which sums are asked, and what they tell whom."""
     sites = len(content.cohort)
     least = threshold(sites)
-    yield "WHAT LEAVES  masked vectors, signatures, this decision, codes of refusals. No image, no file name."
+    yield "WHAT LEAVES  masked vectors, signatures, this decision, codes of refusals. No image."
     drawn = content.training.federation.fraction < 1 and not content.models
     many = f"{least} of the {sites} sites at least" if least < sites else f"all {sites} sites"
     over = "more than two thirds of the sites drawn for a round" if drawn else many
-    yield f"The coordinator, and every site, can read of it these sums alone, each over {over}:"
+    yield f"Coordinator and sites can read of it these sums alone, each over {over}:"
     yield from (f"  - {line}" for line in (*_sums(content), "with each: how many cases, and of each class"))
     yield ""
-    yield "WHAT IT TELLS  The sums are exact: no noise is added. What colluding sites put in can be taken off: the"
-    yield "sum of the others is left. A site that is absent once has told its own number of cases; sums of successive"
-    yield "models over sites that differ by one estimate its share. One lying site can set the next model, and so at"
-    yield "which model all are asked. What the finished model tells of its images, it tells. docs/for-reviewers.md"
+    yield "WHAT IT TELLS  The sums are exact: no noise is added. What colluding sites put in can be"
+    yield "taken off: the sum of the others is left. A site that is absent once has told its own number"
+    yield "of cases; sums of successive models over sites that differ by one estimate its share. One"
+    yield "lying site can set the next model, and so at which model all are asked. What the finished"
+    yield "model tells of its images, it tells. docs/for-reviewers.md"
 
 
 def _sums(content: PlanContent) -> Iterator[str]:
@@ -64,16 +65,16 @@ def _sums(content: PlanContent) -> Iterator[str]:
             yield "how far the validation images are from a model's training images"
         return
     if Pipeline(training.preprocess).needs_statistics and not carried:
-        yield "mean and variance of every pixel, once; it can tell who is in it (AUC .98 at 60 cases, the least)"
+        yield "mean and variance of every pixel, once; can tell who is in it (AUC .98 at 60 cases)"
     if training.likeness and not carried:
-        yield "26 characteristics of how images look, once, if all have cases enough (AUC .71 at 260, the least)"
+        yield "how images look, once, if all have cases enough (AUC .71 at 260)"
     if training.model.kind == "svm":
         if training.model.solver == "gram-lbfgs" and not carried:
-            yield "second moments of the images' lowest frequencies, once, if all have cases enough (AUC below .6)"
-        yield "loss and gradient at the models that follow, each round: a sum over the cases near the margin alone"
+            yield "second moments of low frequencies, once, if all have cases enough (AUC below .6)"
+        yield "loss and gradient at the model, each round: over the cases near the margin alone"
     else:
         yield "the models' change by training at all sites, each round"
-    yield "outcomes on validation cases, by class and score, after rounds that are evaluated"
+    yield "outcomes on validation cases, by class and score, after evaluated rounds"
 
 
 def _carried(carried: Carried | None) -> str:
