@@ -55,11 +55,12 @@ def objection(home: Home, plan: RunPlan) -> str:
     """What this site's rules or its installation have against a plan; empty if nothing."""
     content, settings = plan.content, home.settings
     try:
-        if not content.made_s > restored_s(home) + CLOCKS_S:
+        if not content.made_s > (since_s := restored_s(home) + CLOCKS_S):
             # What was answered since the backup is not known here: the same could be answered again, differently.
+            minute = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(since_s + 60))
             raise PlanError(
-                "was made before this site was restored from a backup, so it is over here. Ask the coordinator "
-                "for a new plan."
+                "was made before this site was restored from a backup, so it is over here. Ask the coordinator for a "
+                f"new plan, made after {minute}: clocks may differ by {CLOCKS_S / 60:g} minutes."
             )
         plan.refuse_unfit(time.time())
         if content.purpose not in settings.policy.purposes:
