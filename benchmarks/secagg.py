@@ -7,7 +7,7 @@ than times. A busy machine spoils what runs on two cores first. A site's time is
 training: checks, masks, hash, signatures, shares, and the bytes of its messages; turning floats into words is a column
 of its own, and both comparisons include it. The floor is bytes × (peers + 1) over the AES-256-CTR rate of ONE core,
 measured between the rounds of each row; masking uses up to four cores, the column `one core` says what it takes without
-that, and `AES gain` how many times the AES of one core two of them give here, which is below two where they share units.
+that, and `AES gain` how many times the AES of one core two of them give here: below two where they share units.
 Flower's figure is its own client's code of SecAgg+ (quantising, keys, shares, masks), CKKS is TenSEAL with NVFlare's
 defaults, encrypting and serialising one site's floats; each is left out where the package is not installed
 (`pip install -e ".[bench]"`).
@@ -143,7 +143,8 @@ def site_row(length: int, sites: int, bits: int, repeats: int) -> dict[str, floa
     floor = rounds.words.nbytes * sites / rate
     return {
         "ms": 1e3 * best, "one_core_ms": 1e3 * alone, "floor_ms": 1e3 * floor, "over_floor": best / floor,
-        "encoding_ms": 1e3 * encoding, "upload_ratio": upload / (4 * length), "gb_per_s": rate / 1e9, "gain": pair / rate,
+        "encoding_ms": 1e3 * encoding, "upload_ratio": upload / (4 * length), "gb_per_s": rate / 1e9,
+        "gain": pair / rate,
     }  # fmt: skip
 
 
