@@ -143,7 +143,8 @@ def site_row(length: int, sites: int, bits: int, repeats: int) -> dict[str, floa
     floor = rounds.words.nbytes * sites / rate
     return {
         "ms": 1e3 * best, "one_core_ms": 1e3 * alone, "floor_ms": 1e3 * floor, "over_floor": best / floor,
-        "encoding_ms": 1e3 * encoding, "upload_ratio": upload / (4 * length), "gb_per_s": rate / 1e9, "gain": pair / rate,
+        "encoding_ms": 1e3 * encoding, "upload_ratio": upload / (4 * length), "gb_per_s": rate / 1e9,
+        "gain": pair / rate,
     }  # fmt: skip
 
 
