@@ -82,6 +82,12 @@ def _known(home: Home, plan: RunPlan, data: str) -> bool:
     """
     inbox, carried = PlanInbox(home), plan.content.carried
     if carried:
+        known = [earlier for earlier in inbox.plans() if earlier.digest == carried.plan]
+        if carried.sha256 and known and known[0].content.recipe != plan.content.recipe:
+            raise PolicyError(
+                "forged-carry",
+                f"{home.site}: {plan.name} carries sums of run {carried.name}, whose images were prepared otherwise.",
+            )
         own = inbox.summed(carried.plan)
         return carry.knows(carried, own) if own else not carried.sha256
     for earlier in inbox.plans():
@@ -98,7 +104,7 @@ def _known(home: Home, plan: RunPlan, data: str) -> bool:
                     "evaluated with this site before.",
                 )
             continue
-        if not _asks_the_same(earlier, plan) or not inbox.summed(earlier.digest):
+        if earlier.content.dataset != plan.content.dataset or earlier.content.models:
             continue
         what = (
             "its images here, or how they are divided, have changed since" if has_changed
@@ -112,11 +118,6 @@ def _known(home: Home, plan: RunPlan, data: str) -> bool:
                 "run summed (server run does so by itself).",
             )
     return False
-
-
-def _asks_the_same(one: RunPlan, other: RunPlan) -> bool:
-    alike = (one.content.dataset, one.content.recipe) == (other.content.dataset, other.content.recipe)
-    return alike and not one.content.models and not other.content.models
 
 
 def _evaluates_the_same(earlier: RunPlan, plan: RunPlan) -> bool:

@@ -7,12 +7,14 @@ when a person decides: the site's rules, its roster and its installation may hav
 """
 
 import time
+from collections.abc import Collection
 
 from client.access.policy_store import policy_store
 from client.home import Home
 from client.plans.inbox import PlanInbox
 from common.errors import AuditError, ConfigError, IdentityError, PlanError, PolicyError
 from common.plans import floors
+from common.plans.approvals import Approvals
 from common.plans.plan import RunPlan
 from common.storage.files import replace
 from common.trust.roster import MIN_COHORT
@@ -75,7 +77,7 @@ def objection(home: Home, plan: RunPlan) -> str:
             floors.refuse_newton(content.training)
             _refuse_small_share(content.training.federation.fraction, settings.policy.fraction)
             floors.refuse_small_draw(len(content.cohort), content.training.federation)
-        _refuse_near(PlanInbox(home), plan)
+        refuse_near(PlanInbox(home), plan, content.cohort)
     except (PlanError, PolicyError) as error:
         return str(error)
     return ""
@@ -91,22 +93,26 @@ def _refuse_small_share(fraction: float, least: float) -> None:
         )
 
 
-def _refuse_near(inbox: PlanInbox, plan: RunPlan) -> None:
-    """Refuse an evaluation whose sites are almost those of an earlier one.
+def refuse_near(inbox: PlanInbox, plan: RunPlan, sites: Collection[str]) -> None:
+    """Refuse an evaluation whose sites are almost those of another, or of a training on the same data set.
 
     Two sums over almost the same sites differ by what the odd sites added: with one odd site, the difference is that
-    site's own counts, which secure aggregation was to hide.
+    site's own counts, which secure aggregation was to hide; and a model that differs by next to nothing counts alike.
+
+    Raises:
+        PlanError: naming the other, and the odd sites.
     """
-    content = plan.content
-    for other in inbox.plans() if content.models else ():
-        earlier = other.content
-        odd = set(earlier.cohort) ^ set(content.cohort)
-        is_earlier = earlier.models and earlier.dataset == content.dataset and earlier.made_s < content.made_s
-        if not is_earlier or not 0 < len(odd) < MIN_COHORT:
+    for other in inbox.plans() if plan.content.models else ():
+        if other.digest == plan.digest or other.content.dataset != plan.content.dataset:
             continue
-        if (decision := inbox.decision(other)) and decision.verdict == "approve":
+        decision, papers = inbox.decision(other), inbox.papers(other).approvals()
+        if decision is None or decision.verdict != "approve":
+            continue
+        odd = set(Approvals.load(papers, other).sites if papers else other.content.cohort) ^ set(sites)
+        if 0 < len(odd) < MIN_COHORT:
+            what = "evaluation" if other.content.models else "run"
             raise PlanError(
-                f"its sites are those of evaluation {other.name} but for {', '.join(sorted(odd))}: two sums would "
+                f"its sites are those of {what} {other.name} but for {', '.join(sorted(odd))}: two sums would "
                 f"tell {'its' if len(odd) == 1 else 'their'} number of cases. Expected the same sites, or three "
                 "others at least."
             )

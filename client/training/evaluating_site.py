@@ -15,6 +15,7 @@ import numpy as np
 
 from client.dataset.for_plan import own_cases
 from client.home import Home
+from client.plans import judge
 from client.plans.inbox import PlanInbox
 from client.training.protocol_message import MESSAGE, bytes_in
 from client.training.secure_site import SecuredSite
@@ -110,6 +111,7 @@ class EvaluatingSite:
             return Reply({MESSAGE: np.frombuffer(message, np.uint8)}), after
         if request.kind == "secagg/join":
             approvals = self.secured.begin(request)
+            judge.refuse_near(PlanInbox(self.home), self.plan, approvals.sites)
             refuse_lone_figures(approvals.sites, approvals.publishing)
         elif request.kind == "secagg/agree":
             cohort = self.secured.keeper.participant.plan.cohort

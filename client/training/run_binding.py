@@ -20,9 +20,6 @@ from common.secagg.key_period_plan import KeyPeriodPlan, QuestionKind
 from common.trust.roster import Roster
 from common.types import Tensors
 
-DECIDE_NO_SUM = {"C", "solver", "tolerance"}
-"""Settings of a model on which what a case adds to a sum does not depend."""
-
 
 class RunPapers(Protocol):
     """What a site keeps of a run from its beginning on."""
@@ -128,13 +125,7 @@ class RunBinding:
 
     def answer_keys(self, request: Request) -> tuple[bytes, ...]:
         """What an answer tells, for the ledger; see `common.messages.answer_keys`."""
-        content = self.plan.content
-        features = (
-            ""
-            if content.models
-            else content.training.model_for(content.training.seeds[0]).model_dump_json(exclude=DECIDE_NO_SUM)
-        )
-        return answer_keys(request, content.dataset, features)
+        return answer_keys(request, self.plan.content.dataset)
 
     def check(self, proposal: KeyPeriodPlan, approvals: Approvals, roster: Roster) -> None:
         """Hold a key period's proposal against what follows from the signed plan.

@@ -2,50 +2,57 @@
 
 Two questions may tell the same in part: a gradient at a point that was asked for its loss before, an evaluation with
 and without distances, statistics with and without likeness. Asked over other sites, that part would tell single sites'
-own. Left out are the numbers of cases, which every sum tells.
+own. And a question that differs by next to nothing tells next to the same: under a preprocessing with one step more
+that changes nothing, with another learning rate, at other frequencies. So a name holds the data set and the model, and
+neither preprocessing nor settings. Left out are the numbers of cases, which every sum tells.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from typing import Any
 
-from common.messages import wire
+from numpy.typing import NDArray
+
 from common.messages.transport import Request
 from common.trust.keys import digest
 from common.types import Tensors, under
 
+Array = NDArray[Any]
 
-def answer_keys(request: Request, dataset: str, features: str) -> tuple[bytes, ...]:
+
+def answer_keys(request: Request, dataset: str) -> tuple[bytes, ...]:
     """32 bytes for everything that an answer to the request tells.
 
     Args:
         dataset: name of the data set.
-        features: what the SVM makes of an image, in any words.
     """
-    recipe = _arrays(under("recipe", request.tensors))
-    images = digest("images", dataset.encode(), str(request.settings.get("recipe", "")).encode(), recipe)
-    if request.kind not in ("statistics", "evaluate"):
-        images = digest("features", images, features.encode())
-    return tuple(digest("answer", group.encode(), images, content) for group, content in _groups(request))
+    return tuple(digest("answer", dataset.encode(), group.encode(), content) for group, content in _groups(request))
 
 
 def _groups(request: Request) -> Iterable[tuple[str, bytes]]:
     kind, settings, tensors = request.kind, request.settings, request.tensors
+    weights = under("weights", tensors)
     if kind == "statistics":
         return [(group, b"") for group in ("pixels", "likeness") if settings.get(group)]
+    if kind == "gram":
+        return [("gram", b"")]
     if kind == "evaluate":
         looks = under("likeness", tensors)
-        counts = ("counts", _arrays(under("weights", tensors)))
+        counts = ("counts", _arrays(weights))
         return [counts, ("distances", _arrays(looks))] if looks else [counts]
-    if kind in ("loss", "gradient", "hessian"):
-        alpha, intercept = tensors.get("weights/alpha"), tensors.get("weights/intercept")
-        if alpha is not None and intercept is not None and len(alpha) == len(intercept):
-            groups = [group for group in ("loss", "gradient", "hessian") if group in (kind, "loss")]
-            if kind == "hessian":
-                groups.append("gradient")
-            points = [alpha[i].tobytes() + intercept[i].tobytes() for i in range(len(alpha))]
-            return [(group, point) for group in groups for point in points]
-    if kind == "gram":
-        return [("gram", _settings(settings))]
-    return [(kind, wire.encode_request(request))]
+    alpha, intercept = weights.get("alpha"), weights.get("intercept")
+    if kind in ("loss", "gradient", "hessian") and alpha is not None and intercept is not None:
+        told = {"loss": ("loss",), "gradient": ("loss", "gradient"), "hessian": ("loss", "gradient", "hessian")}[kind]
+        if kind == "loss" and alpha.ndim == 3 and len(alpha) == len(intercept):
+            points = [_point(alpha[i], intercept[i]) for i in range(len(alpha))]
+        else:
+            points = [_point(alpha, intercept)]
+        return [(group, point) for group in told for point in points]
+    return [(kind, request.round.to_bytes(8, "little") + _arrays(weights))]
+
+
+def _point(alpha: Array, intercept: Array) -> bytes:
+    """The point where every descent begins that carries nothing is one, however many features there are."""
+    return alpha.tobytes() + intercept.tobytes() if alpha.any() or intercept.any() else b"0"
 
 
 def _arrays(tensors: Tensors) -> bytes:
@@ -55,7 +62,3 @@ def _arrays(tensors: Tensors) -> bytes:
         for part in (name.encode(), str(value.dtype).encode(), str(value.shape).encode(), value.tobytes())
     ]
     return digest("arrays", *parts)
-
-
-def _settings(settings: Mapping[str, float | int | str]) -> bytes:
-    return repr(sorted((name, value) for name, value in settings.items() if name != "recipe")).encode()

@@ -59,7 +59,13 @@ class Approvals:
                 f"{len(sites)} of the plan's {len(content.cohort)} sites approved {self.plan.name}, expected {least}: "
                 "more than two thirds. Draw up a plan for those who take part.",
             )
-        sums_pixels = Pipeline(content.training.preprocess).needs_statistics and not content.carried
+        needs_pixels = Pipeline(content.training.preprocess).needs_statistics and not content.models
+        if needs_pixels and content.carried and "recipe" not in dict(content.carried.sha256):
+            raise PolicyError(
+                "forged-carry",
+                f"{self.plan.name} needs mean and variance, and carries none from {content.carried.name}.",
+            )
+        sums_pixels = needs_pixels and not content.carried
         if sums_pixels and "statistics" not in self.fits:
             few = [site for site in sites if "statistics" not in self.decisions[site].commitment.fits]
             raise PolicyError(
@@ -114,7 +120,9 @@ class Approvals:
     def frequencies(self) -> int:
         """Of the SVM's second moments: as an earlier run asked for them, or the most that all have cases enough for."""
         carried = self.plan.content.carried
-        return carried.frequencies if carried and carried.frequencies else floors.most_frequencies(self.fits)
+        if carried and "gram" in dict(carried.sha256):  # then none are asked
+            return carried.frequencies
+        return floors.most_frequencies(self.fits)
 
     def data_of(self, sites: Iterable[str]) -> bytes:
         """Stands for these sites with their images, as they were approved with."""

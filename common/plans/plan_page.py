@@ -58,7 +58,8 @@ def _what_leaves(content: PlanContent) -> Iterator[str]:
 
 
 def _sums(content: PlanContent) -> Iterator[str]:
-    training, carried = content.training, {part for part, _ in content.carried.sha256} if content.carried else set()
+    training, carried = content.training, content.carried
+    parts = {part for part, _ in carried.sha256} if carried else set()
     if content.models:
         yield "each model's outcomes on validation cases, by class and score"
         if any(model.looks for model in content.models):
@@ -69,7 +70,7 @@ def _sums(content: PlanContent) -> Iterator[str]:
     if training.likeness and not carried:
         yield "how images look, once, if all have cases enough (AUC .71 at 260)"
     if training.model.kind == "svm":
-        if training.model.solver == "gram-lbfgs" and not carried:
+        if training.model.solver == "gram-lbfgs" and "gram" not in parts:
             yield "second moments of low frequencies, once, if all have cases enough (AUC below .6)"
         yield "loss and gradient at the model, each round: over the cases near the margin alone"
     else:

@@ -58,7 +58,40 @@ def foresee(home: Home, config: Config) -> Foresight:
         frequencies = run.approvals.frequencies if "gram" in parts else 0
         carried = Carried(name=run.name, plan=run.plan.digest, sha256=tuple(parts.items()), frequencies=frequencies)
         return Foresight(carried, _words(run, carried, cohort, config))
+    return _otherwise_prepared(home, config.plan, recipe, cohort)
+
+
+def _otherwise_prepared(home: Home, terms: PlanTerms, recipe: Pipeline, cohort: tuple[str, ...]) -> Foresight:
+    """Where no run prepared these images so: what sites allow beside runs that prepared them in other ways.
+
+    Raises:
+        PlanError: it needs sums that were made over other sites, and has none to carry.
+    """
+    for run in reversed(list(Run.all(home))):
+        plan, summed = run.plan.content, (run.folder / "approvals.json").exists() and bool(run.rounds())
+        before = _sites(run)
+        if plan.models or plan.dataset != terms.dataset or not summed or not set(before) & set(cohort):
+            continue
+        if set(before) == set(cohort):
+            return Foresight()
+        if recipe.needs_statistics:
+            raise PlanError(
+                f"run {run.name} summed mean and variance of these images over {', '.join(before)}, prepared otherwise. "
+                f"Over {', '.join(sorted(cohort))} such sums would tell what {_odd(before, cohort)} has, whatever the "
+                "preprocessing: sites refuse. Use that run's preprocessing, whose sums are carried; or normalise by "
+                "image; or ask the same sites (plan.cohort)."
+            )
+        carried = Carried(name=run.name, plan=run.plan.digest, sha256=())
+        return Foresight(
+            carried,
+            f"Run {run.name} asked {', '.join(before)} of the same images, prepared otherwise: nothing of it can be "
+            "carried. This plan begins at another point, and does not sum how images look.",
+        )
     return Foresight()
+
+
+def _odd(before: tuple[str, ...], cohort: tuple[str, ...]) -> str:
+    return ", ".join(sorted(set(before) ^ set(cohort)))
 
 
 def arrays_of(home: Home, plan: RunPlan) -> Tensors:
