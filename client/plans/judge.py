@@ -94,7 +94,7 @@ def _refuse_small_share(fraction: float, least: float) -> None:
 
 
 def refuse_near(inbox: PlanInbox, plan: RunPlan, sites: Collection[str]) -> None:
-    """Refuse an evaluation whose sites are almost those of another, or of a training on the same data set.
+    """Refuse an evaluation whose sites are almost those of another on the same data set.
 
     Two sums over almost the same sites differ by what the odd sites added: with one odd site, the difference is that
     site's own counts, which secure aggregation was to hide; and a model that differs by next to nothing counts alike.
@@ -103,16 +103,15 @@ def refuse_near(inbox: PlanInbox, plan: RunPlan, sites: Collection[str]) -> None
         PlanError: naming the other, and the odd sites.
     """
     for other in inbox.plans() if plan.content.models else ():
-        if other.digest == plan.digest or other.content.dataset != plan.content.dataset:
+        if other.digest == plan.digest or not other.content.models or other.content.dataset != plan.content.dataset:
             continue
         decision, papers = inbox.decision(other), inbox.papers(other).approvals()
         if decision is None or decision.verdict != "approve":
             continue
         odd = set(Approvals.load(papers, other).sites if papers else other.content.cohort) ^ set(sites)
         if 0 < len(odd) < MIN_COHORT:
-            what = "evaluation" if other.content.models else "run"
             raise PlanError(
-                f"its sites are those of {what} {other.name} but for {', '.join(sorted(odd))}: two sums would "
+                f"its sites are those of evaluation {other.name} but for {', '.join(sorted(odd))}: two sums would "
                 f"tell {'its' if len(odd) == 1 else 'their'} number of cases. Expected the same sites, or three "
                 "others at least."
             )

@@ -76,10 +76,10 @@ def _otherwise_prepared(home: Home, terms: PlanTerms, recipe: Pipeline, cohort: 
             return Foresight()
         if recipe.needs_statistics:
             raise PlanError(
-                f"run {run.name} summed mean and variance of these images over {', '.join(before)}, prepared otherwise. "
-                f"Over {', '.join(sorted(cohort))} such sums would tell what {_odd(before, cohort)} has, whatever the "
-                "preprocessing: sites refuse. Use that run's preprocessing, whose sums are carried; or normalise by "
-                "image; or ask the same sites (plan.cohort)."
+                f"run {run.name} summed mean and variance of these images, prepared otherwise, over "
+                f"{', '.join(before)}. Over {', '.join(sorted(cohort))} such sums would tell what {_odd(before, cohort)} "
+                "has, whatever the preprocessing: sites refuse. Use that run's preprocessing, whose sums are carried; "
+                "or normalise by image; or ask the same sites (plan.cohort)."
             )
         carried = Carried(name=run.name, plan=run.plan.digest, sha256=())
         return Foresight(

@@ -14,7 +14,7 @@ from client.setup import enrol
 from common import config as configuration
 from common.config import Config
 from common.plans.decision import Decision
-from common.plans.plan import RunPlan
+from common.plans.plan import Carried, RunPlan
 from common.trust.joining import Welcome
 from common.trust.roster import Roster
 from server.consortium import membership
@@ -92,9 +92,9 @@ class Consortium:
             site.take_roster(self.home.consortium.roster, self.home.rekeys())
         return self.home.roster
 
-    def plan(self, *overrides: str, tree: dict[str, Any] = SVM) -> RunPlan:
+    def plan(self, *overrides: str, tree: dict[str, Any] = SVM, carried: Carried | None = None) -> RunPlan:
         """A signed plan that every hospital has taken."""
-        plan = RunPlan.from_config(config_of(self.folder, tree, *overrides), self.roster(), self.roots)
+        plan = RunPlan.from_config(config_of(self.folder, tree, *overrides), self.roster(), self.roots, carried)
         for site in self.sites.values():
             PlanInbox(site).take_plan(plan.document.encode())
         return plan

@@ -24,7 +24,7 @@ from common.metrics import performance
 from common.package import load_verified_package
 from common.plans import approvals, plan_page
 from common.plans.approvals import Approvals
-from common.plans.plan import RunPlan
+from common.plans.plan import Carried, RunPlan
 from common.plans.site_figures import ASKED
 from common.trust.documents import sign_document
 from common.types import Tensors, under
@@ -70,7 +70,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Consortium:
                 if sites != FIVE
                 else []
             )
-            plan = consortium.plan(f"name={name}", *other, tree=TREE)
+            elsewhere = None if sites == FIVE else Carried(name=run.name, plan=run.plan.digest, sha256=())
+            plan = consortium.plan(f"name={name}", *other, tree=TREE, carried=elsewhere)
             run = consortium.begun(plan, *sites)
             way = Hospitals(consortium, plan)
             way._answers = {site: way._answers[site] for site in sites}
