@@ -78,7 +78,8 @@ def _otherwise_prepared(home: Home, terms: PlanTerms, recipe: Pipeline, cohort: 
             raise PlanError(
                 f"run {run.name} summed mean and variance of these images, prepared otherwise, over "
                 f"{', '.join(before)}. Over {', '.join(sorted(cohort))} such sums would tell what "
-                f"{_odd(before, cohort)} has, whatever the preprocessing: sites refuse. Use that run's preprocessing, whose sums are carried; "
+                f"{_odd(before, cohort)} has, whatever the preprocessing: sites refuse. Use that run's preprocessing, "
+                "whose sums are carried; "
                 "or normalise by image; or ask the same sites (plan.cohort)."
             )
         carried = Carried(name=run.name, plan=run.plan.digest, sha256=())

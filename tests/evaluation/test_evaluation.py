@@ -62,6 +62,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Consortium:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(hospital_site, "read_once", lru_cache(maxsize=None)(hospital_site.read_once.__wrapped__))
         consortium = Consortium(tmp_path_factory.mktemp("trained") / "life", FIVE, tree=TREE)
+        runs = list[Run]()
         for name, sites in (("one", FIVE), ("two", FIVE), ("of-four", FIVE[:4])):
             other = (
                 ["model.C=1.0"]
@@ -70,9 +71,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Consortium:
                 if sites != FIVE
                 else []
             )
-            elsewhere = None if sites == FIVE else Carried(name=run.name, plan=run.plan.digest, sha256=())
+            elsewhere = None if sites == FIVE else Carried(name=runs[0].name, plan=runs[0].plan.digest, sha256=())
             plan = consortium.plan(f"name={name}", *other, tree=TREE, carried=elsewhere)
-            run = consortium.begun(plan, *sites)
+            runs.append(run := consortium.begun(plan, *sites))
             way = Hospitals(consortium, plan)
             way._answers = {site: way._answers[site] for site in sites}
             driver.carry_out(run, way)
