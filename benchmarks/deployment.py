@@ -53,7 +53,7 @@ def write_config(path: Path, rounds: int) -> None:
         labels = "[normal, pneumonia]"
     else:
         data = {"kind": "synthetic", "sites": 3, "cases": 600, "size": 28}
-        labels, shape = "[clear, finding]", [28, 28, 1]
+        labels, shape = "[clear, disease]", [28, 28, 1]
     text = CONFIG.format(data=json.dumps(data), labels=labels, shape=shape, rounds=rounds)
     yaml.safe_load(text)
     path.write_text(text, encoding="utf-8")

@@ -113,7 +113,8 @@ class AuditingSite:
                 f"{self._name}: asked for '{inner.kind}' of round {inner.round}, and has answered question "
                 f"{notes.asked} before; expected a later one than {question_number}. {REMEDY}",
             )
-        if question_number >= place.number and course.over(place):
+        is_past = inner.kind != "statistics" and inner.round >= course.plan.rounds
+        if is_past or (question_number >= place.number and course.over(place)):
             raise PolicyError(
                 "run-is-over",
                 f"{self._name}: asked for '{inner.kind}' of round {inner.round}, and the run is over: "

@@ -1,7 +1,7 @@
 """Mask streams: AES-256-CTR under a key used once, added to a vector of words mod 2**k. NIST SP 800-38A.
 
-The vector is swept leaf by leaf, all streams over one leaf while it is in cache, and hashed while still there; on
-several cores.
+The vector is swept a few leaves at a time, all streams over them while they are in cache, and hashed while still there;
+on several cores.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,8 +23,8 @@ LEAF_BYTES = 2**17
 """The unit of the vector's hash, and of the work on it: part of the protocol."""
 BLOCK_BYTES = 16
 _LEAVES_A_RUN = 2
-"""What a core takes at a time."""
-_ZEROS = memoryview(bytes(LEAF_BYTES))
+"""What a core takes at a time, and every stream in one piece."""
+_ZEROS = memoryview(bytes(_LEAVES_A_RUN * LEAF_BYTES))
 
 # A word plus a mask word mod 2**k is uniform whatever the word was, as in a one-time pad; AES-CTR stretches one key of
 # 32 bytes into the pad. Words wrap round on purpose: a float plus a mask would round, and betray its size.
@@ -83,22 +83,19 @@ def hash_of(words: Words | NDArray[np.uint8]) -> bytes:
 def _sweeper(words: Words | NDArray[np.uint8], masks: Sequence[Mask]) -> Callable[[range], list[bytes]]:
     """What one core does with a run of leaves: add the streams, and hash every leaf."""
     a_leaf = LEAF_BYTES // words.itemsize
-    key_stream = bytearray(min(LEAF_BYTES, words.nbytes))
+    key_stream = bytearray(min(len(_ZEROS), words.nbytes))
     pad: NDArray[Any] = np.frombuffer(key_stream, words.dtype)
     streams = [(stream(m.key), np.subtract if m.subtract else np.add) for m in masks]
 
     def sweep(run: range) -> list[bytes]:
-        hashes = []
-        for source, _ in streams:
-            source.reset_nonce(_counter(run.start))
-        for leaf in run:
-            part = words[leaf * a_leaf : (leaf + 1) * a_leaf]
-            zeros, stretch = _ZEROS[: part.nbytes], pad[: len(part)]
-            for source, combine in streams:
-                source.update_into(zeros, key_stream)
-                combine(part, stretch, part)
-            hashes.append(blake3(part.view(np.uint8).data).digest())
-        return hashes
+        part, counter = words[run.start * a_leaf : run.stop * a_leaf], _counter(run.start)
+        zeros, stretch = _ZEROS[: part.nbytes], pad[: len(part)]
+        for source, combine in streams:
+            source.reset_nonce(counter)
+            source.update_into(zeros, key_stream)
+            combine(part, stretch, part)
+        content = part.view(np.uint8).data
+        return [blake3(content[at : at + LEAF_BYTES]).digest() for at in range(0, len(content), LEAF_BYTES)]
 
     return sweep
 

@@ -91,7 +91,7 @@ def test_a_model_that_does_not_follow_from_the_sum_is_refused_and_nothing_is_sen
         ("a model after the run's end", replace(second, round=5)),
     ):
         world, aggregator, _ = after_one_round(what)
-        cause = "missing-transcript" if place.round > 2 else "model-does-not-follow"
+        cause = "run-is-over" if place.round > 2 else "model-does-not-follow"
         since = len(world.sent)
         with attack(what, cause):
             asked(world, aggregator, place)

@@ -20,6 +20,7 @@ from common.trust.roster import Roster
 from server.consortium import membership
 from server.consortium.home import ConsortiumSettings, Home
 from server.gateway.site_api import FolderSiteApi
+from server.runs.carrying import arrays_of
 from server.runs.run import Run
 
 NAMES = ("Lisbon", "Nairobi", "Osaka")
@@ -100,7 +101,7 @@ class Consortium:
 
     def begun(self, plan: RunPlan, *approving: str) -> Run:
         """A run whose decisions have come in, as the keeper hands it to a ServerApp."""
-        run = Run.begin(self.home, plan, 0.0)
+        run = Run.begin(self.home, plan, 0.0, arrays_of(self.home, plan))
         for name in approving or tuple(self.sites):
             decide(self.sites[name], plan, "approve", "")
             self.bring(name, plan)
