@@ -33,7 +33,7 @@ from federation import Federation, free_port  # noqa: E402
 SITES = ("Lisbon", "Nairobi", "Osaka", "Quito")
 CONFIG = """
 name: faults
-data: {kind: synthetic, sites: 4, cases: 60, size: 16}
+data: {kind: synthetic, sites: 4, cases: 420, size: 16}
 sites: {split: natural, test: 0.1}
 plan: {dataset: phantoms, labels: [clear, disease], shape: [16, 16, 1]}
 model: {kind: cnn, architecture: plain, width: 4}

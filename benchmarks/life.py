@@ -166,7 +166,7 @@ class Life(InOneProcess, Federation):
         shown: dict[str, Any] = json.loads((out / "result.json").read_text(encoding="utf-8"))
         shutil.rmtree(out)
         (seed,) = shown["seeds"]
-        best = next(r for r in seed["curves"]["federated"] if r["round"] == seed["best_round"])
+        best = next(r for r in shown["rounds"] if r["round"] == seed["best_round"])
         return float(best["validation"]["auc"])
 
     def ill(self, site: str, run: str) -> None:

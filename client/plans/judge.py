@@ -59,7 +59,8 @@ def objection(home: Home, plan: RunPlan) -> str:
     try:
         if not content.made_s > (since_s := restored_s(home) + CLOCKS_S):
             # What was answered since the backup is not known here: the same could be answered again, differently.
-            minute = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(since_s + 60))
+            is_date = 0 <= since_s < 1e11  # whatever the note says
+            minute = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(since_s + 60)) if is_date else "the restoration"
             raise PlanError(
                 "was made before this site was restored from a backup, so it is over here. Ask the coordinator for a "
                 f"new plan, made after {minute}: clocks may differ by {CLOCKS_S / 60:g} minutes."

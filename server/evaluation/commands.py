@@ -44,7 +44,7 @@ def draw_up(home: Home, options: argparse.Namespace) -> RunPlan:
 
     Raises:
         ConfigError: models that do not tell the same classes apart, or a model twice; and what a plan may not say.
-        PlanError, RunError: a model that is not there, or was evaluated over some of these sites and some others.
+        PlanError, RunError: a model that is not there.
     """
     trusts = partial(_trusts, options.fingerprint)
     stored_models = [model_store.load(home, name, trusts) for name in options.models]
@@ -70,9 +70,7 @@ def draw_up(home: Home, options: argparse.Namespace) -> RunPlan:
         training = first_training.model_validate(first_training.model_dump() | {"name": options.name})
     except ValueError as error:
         raise ConfigError(f"--name, --dataset or --days: {error}") from None
-    plan = RunPlan.from_terms(terms, training, models, home.roster, ())
-    refuse_counted(home, plan.content)
-    return plan
+    return RunPlan.from_terms(terms, training, models, home.roster, ())
 
 
 def _trusts(fingerprint: str | None, package: ModelPackage) -> bool:
@@ -86,6 +84,7 @@ def _trusts(fingerprint: str | None, package: ModelPackage) -> bool:
 def _evaluate(options: argparse.Namespace) -> int:
     home = Home.at(options.home)
     plan = draw_up(home, options)
+    refuse_counted(home, plan.content)
     options.act.plan, options.act.facts["digest"] = plan.name, plan.digest
     return submit(home, plan, options)
 
