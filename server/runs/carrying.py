@@ -103,8 +103,9 @@ def arrays_of(home: Home, plan: RunPlan) -> Tensors:
     """
     if (carried := plan.content.carried) is None:
         return {}
-    arrays = Run.find(home, carried.plan).summed
-    if carry.fingerprints(arrays) != dict(carried.sha256):
+    named = dict(carried.sha256)
+    arrays = {name: value for name, value in Run.find(home, carried.plan).summed.items() if name.split("/")[0] in named}
+    if carry.fingerprints(arrays) != named:
         raise PlanError(
             f"run {carried.name}: its summed.safetensors is not what plan {plan.name} carries from it. Restore that "
             "run's folder, and draw the plan up again."
