@@ -82,8 +82,8 @@ def _known(home: Home, plan: RunPlan, data: str) -> bool:
     """
     inbox, carried = PlanInbox(home), plan.content.carried
     if carried:
-        known = [earlier for earlier in inbox.plans() if earlier.digest == carried.plan]
-        if carried.sha256 and known and known[0].content.recipe != plan.content.recipe:
+        is_known = bool(carried.sha256) and inbox.knows(carried.plan)
+        if is_known and inbox.plan(carried.plan).content.recipe != plan.content.recipe:
             raise PolicyError(
                 "forged-carry",
                 f"{home.site}: {plan.name} carries sums of run {carried.name}, whose images were prepared otherwise.",

@@ -22,7 +22,6 @@ from client.training.secure_site import SecuredSite
 from client.training.site import Contribution, Site
 from common.errors import PolicyError
 from common.imaging import Pipeline
-from common.messages.answer_layout import evaluation
 from common.messages.transport import Reply, Request
 from common.models import build
 from common.plans import lineage
@@ -30,7 +29,6 @@ from common.plans.approvals import Approvals, refuse_lone_figures
 from common.plans.evaluated_model import fingerprint_of
 from common.plans.plan import RunPlan
 from common.plans.site_figures import ASKED, SiteFigures
-from common.secagg import QuestionKind
 from common.secagg.round_messages import Survivors
 from common.storage import tensorfile
 from common.storage.files import read_json, write_json
@@ -43,8 +41,6 @@ class ModelEvaluator(Site):
 
     by_model: Mapping[str, Site] = field(kw_only=True)
     """By the model's SHA-256, the site with the images as that model's preprocessing makes them."""
-    looks: bool = field(kw_only=True)
-    """Whether distances from a model's training images are counted in this plan."""
 
     def contribute(self, request: Request, state: Tensors) -> tuple[Contribution, Tensors]:
         """The counts of a model.
@@ -80,13 +76,7 @@ def prepare(home: Home, plan: RunPlan) -> ModelEvaluator:
         network = build(training.model_for(training.seeds[0]), model.shape, len(content.labels))
         sites[model.sha256] = Site(cases, Pipeline(training.preprocess), network, training.federation.local)
     first = next(iter(sites.values()))
-    return ModelEvaluator(first.cases, first.preprocessing, first.model, first.local, by_model=sites, looks=plan.looks)
-
-
-def layouts(plan: RunPlan, sites: int) -> dict[str, QuestionKind]:
-    """What the sites of a plan may be asked."""
-    content = plan.content
-    return evaluation(content.training.federation.weight_bound, len(content.labels), sites, plan.looks)
+    return ModelEvaluator(first.cases, first.preprocessing, first.model, first.local, by_model=sites)
 
 
 @dataclass

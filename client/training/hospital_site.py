@@ -50,7 +50,7 @@ def prepare(home: Home, plan: RunPlan) -> NodeSite:
     if not _READING.acquire(timeout=PATIENCE_S):
         raise PlanError(f"{home.site}: the images of plan {plan.name} are still being read.")
     try:
-        has_begun = bool(PlanInbox(home).papers(plan).approvals())
+        has_begun = not plan.content.models and bool(PlanInbox(home).papers(plan).approvals())
         return read_once(home, plan.digest, (home.folder / "site.yaml").stat().st_mtime_ns, has_begun)
     finally:
         _READING.release()
@@ -62,14 +62,14 @@ def read_once(home: Home, digest: str, edited_ns: int, has_begun: bool) -> NodeS
 
     Args:
         edited_ns: when site.yaml was changed last, so that a corrected one is read again.
-        has_begun: whether the approvals are known that the run began with; what it sums depends on them.
+        has_begun: whether the approvals are known that a training began with; what it sums depends on them.
     """
     plan = judge.approved_plan(home, digest)
-    _refuse_changed(home, plan)
     content, room = plan.content, PlanInbox(home).room(digest)
     training = content.training
     binding = RunBinding(plan, _own_decision(home, plan), PlanInbox(home).papers(plan))
     if content.models:
+        _refuse_changed(home, plan)
         before = partial(evaluating_site.EvaluatingSite, home=home, plan=plan)
         site: Site = evaluating_site.prepare(home, plan)
         return NodeSite(site, binding, home=home.folder, room=room, before=lambda secured: before(secured).answer)
@@ -81,7 +81,9 @@ def read_once(home: Home, digest: str, edited_ns: int, has_begun: bool) -> NodeS
 
 @lru_cache(maxsize=1)
 def _images(home: Home, digest: str, edited_ns: int) -> SiteCases:
-    return own_cases(home, judge.approved_plan(home, digest))
+    plan = judge.approved_plan(home, digest)
+    _refuse_changed(home, plan)
+    return own_cases(home, plan)
 
 
 def _refuse_changed(home: Home, plan: RunPlan) -> None:

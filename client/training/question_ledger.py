@@ -46,10 +46,6 @@ class Ledger:
     append: Callable[[bytes], None]
     held: Callable[[], AbstractContextManager[None]] = nullcontext
 
-    def find(self, key: bytes) -> Answered | None:
-        """Over whom a sum was released; none if it never was."""
-        return self._records().get(key)
-
     def refuse_other(self, keys: Iterable[bytes], over: bytes, site: str) -> None:
         """Hold a sum that is about to be made against all that were.
 

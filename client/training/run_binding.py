@@ -6,6 +6,7 @@ compares it with what the coordinator proposes, before a key is made. The approv
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
 from common.errors import PolicyError, StageError
@@ -110,10 +111,14 @@ class RunBinding:
 
     def begun_approvals(self) -> Approvals:
         """Those that the run began with here."""
-        content = self.papers.approvals()
-        if not content:
+        if not self.papers.approvals():
             raise StageError("out-of-order", f"{self.own.site}: run {self.plan.name} has not begun here.")
-        return Approvals.load(content, self.plan)
+        return self._begun
+
+    @cached_property
+    def _begun(self) -> Approvals:
+        """Read once: every message asks for them, and once a run has begun they stay as they are."""
+        return Approvals.load(self.papers.approvals(), self.plan)
 
     def work(self) -> RunWork:
         """What the run asks, by the plan and the approvals that it began with."""

@@ -121,8 +121,9 @@ class Course:
     """Whether the run gathers how the images look."""
     asked: int = 0
     """Sites of the plan, of which more than two thirds stand behind every sum; 0: as many as `sites`."""
-    carried: Place | None = None
-    """Where a run begins that goes on from an earlier one's sums."""
+    carried: Tensors | None = None
+    """What an earlier run has summed, as `to_carry` gives it: none of it is asked, and the run begins where none of its
+    questions was asked before. None: it carries nothing."""
 
     @classmethod
     def of(cls, config: Training, model: Model, seed: int, sites: Sequence[str], asked: int = 0) -> Self:
@@ -137,20 +138,13 @@ class Course:
             pipeline.needs_statistics, config.likeness, asked,
         )  # fmt: skip
 
-    def carrying(self, normalisation: Tensors, appearance: Tensors, moments: Tensors) -> Self:
-        """The course that asks for none of what an earlier run has summed, and begins where none of its questions is.
-
-        Args:
-            moments: sums of the SVM's `gram`; empty where there are none.
-        """
-        state = self.algorithm.carry(self.algorithm.start(), moments, self.seed)
-        return replace(self, carried=Place(self.algorithm.asks(state), 0, state, normalisation, appearance))
-
     def start(self) -> Place:
         """The place before the first question of a run."""
-        if self.carried:
-            return self.carried
         state = self.algorithm.start()
+        if self.carried is not None:
+            state = self.algorithm.carry(state, under("gram", self.carried), self.seed)
+            looks = under("likeness", self.carried) | under("distances", self.carried)
+            return Place(self.algorithm.asks(state), 0, state, under("recipe", self.carried), looks)
         asks: Asks = "statistics" if self.normalises or self.likeness else self.algorithm.asks(state)
         return Place(asks, 0, state, {})
 

@@ -68,12 +68,3 @@ def knows(carried: Carried, own: Tensors) -> bool:
                 "approve it; tell the consortium.",
             )
     return set(named) & set(COMPARED) <= set(mine)
-
-
-def read(content: bytes) -> Tensors:
-    """Arrays from a file of them.
-
-    Raises:
-        WireError: for a damaged one.
-    """
-    return tensorfile.unpack(content)[0] if content else {}

@@ -26,7 +26,7 @@ from pydantic import Field
 from common.config import Federation, Frozen, Training
 from common.errors import PolicyError
 from common.metrics.out_of_distribution import TRAITS
-from common.secagg.key_period_plan import least_draw
+from common.secagg.key_period_plan import colluders, least_draw, threshold
 
 FREQUENCIES = (4, 8, 12, 16)
 """Cosine frequencies a side that second moments may be asked of."""
@@ -64,7 +64,7 @@ class CaseCounts:
 
 def honest(sites: int) -> int:
     """t - c: how many sites of every sum do not collude, of so many of the plan."""
-    return (2 * sites // 3 + 1) - (math.ceil(sites / 3) - 1)
+    return threshold(sites) - colluders(sites)
 
 
 def local_floor(cases: int, sites: int) -> int:

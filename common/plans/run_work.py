@@ -4,7 +4,7 @@ Coordinator and sites work it out alike. Which sums are asked follows from what 
 (`common.plans.floors`), as all of them have signed.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Self
 
@@ -12,10 +12,9 @@ from common.algorithms.course import Course
 from common.config import Training
 from common.messages.answer_layout import evaluation, exchanges
 from common.models import Model, build
-from common.plans import carry
 from common.plans.approvals import Approvals
 from common.secagg import QuestionKind
-from common.types import Tensors, under
+from common.types import Tensors
 
 NO_ARRAYS: Tensors = {}
 
@@ -45,8 +44,7 @@ class RunWork:
             model = _built(training.model_dump_json(), content.shape, len(content.labels), approvals.frequencies)
         course = Course.of(training, model, plan.seed, approvals.sites, len(content.cohort))
         if content.carried:
-            recipe, looks, distances, gram = (under(part, carried) for part in carry.PARTS)
-            course = course.carrying(recipe, looks | distances, gram)
+            course = replace(course, carried=carried)
         return cls(training, model, course, content.shape, len(content.labels))
 
     def question_kinds(self, sites: int) -> dict[str, QuestionKind]:

@@ -16,12 +16,12 @@ from typing import Any
 from common import refusals
 from common.algorithms import RoundTotal
 from common.errors import QuorumError, SecAggError, WireError
-from common.messages.answer_layout import evaluation
 from common.messages.transport import Request
 from common.metrics import performance
 from common.plans.approvals import Approvals, refuse_lone_figures
 from common.plans.binding import ATTEMPTS
 from common.plans.evaluated_model import EvaluatedModel
+from common.plans.run_work import NO_ARRAYS, question_kinds
 from common.plans.site_figures import ASKED, SiteFigures
 from common.refusals import RefusedError, final
 from common.storage import tensorfile
@@ -117,10 +117,8 @@ def evaluate(run: Run, transport: ConnectedTransport) -> Callable[[], object]:
 
 
 def _aggregator(run: Run, transport: ConnectedTransport, approvals: Approvals) -> SecureSum:
-    content = run.plan.content
-    layouts = partial(evaluation, content.training.federation.weight_bound, len(content.labels), looks=run.plan.looks)
     return SecureSum(
-        transport, run.home.consortium, approvals, layouts,
+        transport, run.home.consortium, approvals, partial(question_kinds, approvals, NO_ARRAYS),
         transcripts=Transcripts(run.folder / "transcripts", retry=until_there_is_room),
         current_consortium=lambda: run.home.consortium,
     )  # fmt: skip

@@ -7,7 +7,7 @@ A site that was silent is shown what it missed before it is asked again, and one
 question on: no site believes a model. So all transcripts of a run stay on disk until it is over.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -27,14 +27,15 @@ class Auditors:
     _next: dict[str, int] = field(default_factory=dict)
     """By site, the number of the question whose transcript it needs next, or that it has no use for any."""
 
-    def ask_new_sites(self, sites: Iterable[str], papers: Tensors, exchange: QuestionExchange) -> None:
+    def ask_new_sites(self, sites: Iterable[str], papers: Callable[[], Tensors], exchange: QuestionExchange) -> None:
         """Ask those of the sites that were not asked yet whether they audit, and which transcript they await.
 
         Args:
-            papers: roster and approvals, by which a site that comes late knows the run.
+            papers: gives roster and approvals, by which a site that comes late knows the run.
         """
-        unknown = sorted(set(sites) - set(self._next))
-        request = Request("secagg/follow", exchange.round, papers)
+        if not (unknown := sorted(set(sites) - set(self._next))):
+            return
+        request = Request("secagg/follow", exchange.round, papers())
         requests = dict.fromkeys(unknown, request)
         self._next |= {site: decode_number(message) for site, message in exchange.ask(requests)}
 

@@ -150,7 +150,7 @@ class SecureSum:
     def _inform_auditors(self, sites: Collection[str], exchange: QuestionExchange) -> None:
         """Let sites that audit see what they have not seen, before they are asked on; and the last sum after it."""
         if self._auditors:
-            self._auditors.ask_new_sites(sites, self._papers(), exchange)
+            self._auditors.ask_new_sites(sites, self._papers, exchange)
             self._auditors.send_transcripts(sites, exchange)
 
     def _papers(self) -> Tensors:

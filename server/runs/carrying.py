@@ -78,9 +78,8 @@ def _otherwise_prepared(home: Home, terms: PlanTerms, recipe: Pipeline, cohort: 
             raise PlanError(
                 f"run {run.name} summed mean and variance of these images, prepared otherwise, over "
                 f"{', '.join(before)}. Over {', '.join(sorted(cohort))} such sums would tell what "
-                f"{_odd(before, cohort)} has, whatever the preprocessing: sites refuse. Use that run's preprocessing, "
-                "whose sums are carried; "
-                "or normalise by image; or ask the same sites (plan.cohort)."
+                f"{', '.join(_odd(before, cohort))} has, whatever the preprocessing: sites refuse. Use that run's "
+                "preprocessing, whose sums are carried; or normalise by image; or ask the same sites (plan.cohort)."
             )
         carried = Carried(name=run.name, plan=run.plan.digest, sha256=())
         return Foresight(
@@ -91,8 +90,9 @@ def _otherwise_prepared(home: Home, terms: PlanTerms, recipe: Pipeline, cohort: 
     return Foresight()
 
 
-def _odd(before: tuple[str, ...], cohort: tuple[str, ...]) -> str:
-    return ", ".join(sorted(set(before) ^ set(cohort)))
+def _odd(before: tuple[str, ...], cohort: tuple[str, ...]) -> list[str]:
+    """The sites by which two sets differ."""
+    return sorted(set(before) ^ set(cohort))
 
 
 def arrays_of(home: Home, plan: RunPlan) -> Tensors:
@@ -125,7 +125,7 @@ def refuse_counted(home: Home, plan: PlanContent) -> None:
             continue
         for model in plan.models:
             for counted in _counted(run, model):
-                odd = sorted(set(counted) ^ set(plan.cohort))
+                odd = _odd(counted, plan.cohort)
                 if odd and set(counted) & set(plan.cohort):
                     raise PlanError(
                         f"model {model.name} was evaluated over {', '.join(counted)} in run {run.name}. Over "
@@ -160,7 +160,7 @@ def _sites(run: Run) -> tuple[str, ...]:
 
 
 def _of_an_older_release(run: Run, cohort: tuple[str, ...]) -> str:
-    odd = ", ".join(sorted(set(_sites(run)) ^ set(cohort)))
+    odd = ", ".join(_odd(_sites(run), cohort))
     return (
         f"Look again: run {run.name} is of an older release. What it summed over {', '.join(_sites(run))} cannot be "
         "carried, is asked again, and no site remembers that it answered then"
@@ -194,7 +194,7 @@ def _forgetful(run: Run, cohort: tuple[str, ...]) -> list[str]:
 def _words(run: Run, carried: Carried, cohort: tuple[str, ...], config: Config) -> str:
     before, named = run.approvals.sites, [part for part, _ in carried.sha256]
     parts = ", ".join(SUMMED[part] for part in named)
-    odd = sorted(set(before) ^ set(cohort))
+    odd = _odd(before, cohort)
     said = [
         f"Carried from run {run.name} ({', '.join(before)}): {parts}."
         if parts

@@ -13,11 +13,13 @@ from tests.attacks.test_promise_cohort import Ends
 
 pytestmark = pytest.mark.usefixtures("many_hospitals")
 FOUR_OF_SIX = CNN | {"federation": {"rounds": 3, "fraction": 0.6}}
+SHARES = {"fraction": 0.6}
+"""The policy of hospitals that take part where a share is asked; by default none does."""
 
 
 @pytest.fixture
 def coordinator(tmp_path: Path) -> HostileCoordinator:
-    hospitals = Hospitals(tmp_path, dict.fromkeys(SIX, (20, 8)), FOUR_OF_SIX)
+    hospitals = Hospitals(tmp_path, dict.fromkeys(SIX, (20, 8)), FOUR_OF_SIX, SHARES)
     return HostileCoordinator(hospitals, hospitals.approved("likeness=false"))
 
 
@@ -53,7 +55,7 @@ def test_a_round_is_over_its_own_draw(coordinator: HostileCoordinator, ends: End
 
 
 def test_what_is_asked_of_all_is_not_asked_of_a_draw(tmp_path: Path, ends: Ends) -> None:
-    hospitals = Hospitals(tmp_path, dict.fromkeys(SIX, (20, 8)), FOUR_OF_SIX)
+    hospitals = Hospitals(tmp_path, dict.fromkeys(SIX, (20, 8)), FOUR_OF_SIX, SHARES)
     coordinator = HostileCoordinator(hospitals, hospitals.approved())
     course, own = coordinator.course, draw(coordinator, 0)
     statistics = course.request(course.start())
