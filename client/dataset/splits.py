@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from client.dataset.twins import NONE, Twins, find
 from client.sources.case_table import SPLITS, Problem, Table, refuse
 from common.config import Sites
 from common.errors import ConfigError, DataError
@@ -36,6 +37,8 @@ class Division:
     text: str
     """For people: `5 simulated sites (Dirichlet 0.5 over labels)`."""
     problems: tuple[Problem, ...] = ()
+    twins: Twins = NONE
+    """Near-duplicates; each stays on the side of the other."""
 
 
 def divide(table: Table, sites: Sites, seed: int, on_error: Literal["stop", "report"] = "stop") -> Division:
@@ -48,6 +51,7 @@ def divide(table: Table, sites: Sites, seed: int, on_error: Literal["stop", "rep
     people = np.unique(table.people(), return_inverse=True)[1].astype(np.int64)
     own_split = None if table.split is None else np.array([SPLITS.index(s) for s in table.split], np.int64)
     is_left_out, problems = _on_both_sides(table, people, own_split, on_error)
+    people, twins = _with_twins(table, people, sites)
     if sites.split == "natural":
         if table.site is None:
             raise ConfigError(
@@ -71,7 +75,18 @@ def divide(table: Table, sites: Sites, seed: int, on_error: Literal["stop", "rep
         )
     site = np.where(is_left_out, -1, site)
     kind: Literal["natural", "simulated"] = "natural" if sites.split == "natural" else "simulated"
-    return Division(names, site, split, kind, text, problems)
+    return Division(names, site, split, kind, text, problems, twins)
+
+
+def _with_twins(table: Table, people: Ints, sites: Sites) -> tuple[Ints, Twins]:
+    """Who must not be parted, with the people of near-duplicates together; and these."""
+    if sites.near_duplicates is False:
+        return people, NONE
+    own_places = table.site if sites.split == "natural" and table.site else ("",) * len(table)
+    places = np.unique(np.array(own_places), return_inverse=True)[1].astype(np.int64)
+    thumbnails = [table.images.thumbnail(i) for i in range(len(table))]
+    twins = find(thumbnails, sites.near_duplicates, people, places)
+    return twins.together(people), twins
 
 
 def describe(sites: Sites) -> str:
@@ -131,7 +146,8 @@ def _simulate(table: Table, people: Ints, own_split: Ints | None, sites: Sites, 
     raise DataError(
         f"{DRAWS} draws left some of the {sites.count} sites with too few cases: at least {needed[0]} for training and "
         f"one of each split the data has are needed, the best draw gave {best} of {int(parts[0].sum())}. "
-        f"Lower sites.count or raise sites.alpha ({sites.alpha:g})."
+        f"Lower sites.count, raise sites.alpha ({sites.alpha:g}), or look at what must stay together: patients, "
+        "and near-duplicates (sites.near_duplicates)."
     )
 
 
@@ -162,20 +178,20 @@ def _strata(
 def _on_both_sides(
     table: Table, people: Ints, own_split: Ints | None, on_error: Literal["stop", "report"]
 ) -> tuple[NDArray[np.bool_], tuple[Problem, ...]]:
-    """Cases of known patients whom the data's own split has on both sides: refused, or left out of the lesser side."""
-    none = np.zeros(len(people), bool)
-    if own_split is None or table.patient is None:
-        return none, ()
+    """Cases of one person whom the data's own split has on both sides: refused, or left out of the lesser side."""
+    if own_split is None:
+        return np.zeros(len(people), bool), ()
+    known = [table.known(i) for i in range(len(table))]
     furthest = np.zeros(people.max() + 1, np.int64)
     np.maximum.at(furthest, people, own_split)
-    is_left_out = (own_split < furthest[people]) & np.array([who is not None for who in table.patient])
+    is_left_out = (own_split < furthest[people]) & np.array([who is not None for who in known])
     problems = tuple(
-        Problem(table.images.name(int(i)), None, f"patient '{table.patient[i]}' is in {SPLITS[own_split[i]]} and in "
-                f"{SPLITS[furthest[people[i]]]}")
+        Problem(table.images.name(int(i)), None, "{} '{}' is in {} and in {}".format(
+            *(known[i] or "").split(" ", 1), SPLITS[own_split[i]], SPLITS[furthest[people[i]]]))
         for i in np.flatnonzero(is_left_out)
     )  # fmt: skip
     if problems and on_error == "stop":
-        raise refuse(problems, "The data's own split has patients on both sides")
+        raise refuse(problems, "The data's own split has a patient, a study or a file on both sides")
     return is_left_out, problems
 
 

@@ -74,6 +74,9 @@ class Remarks:
     problems: tuple[str, ...]
     """Cases that were left out."""
     warnings: tuple[str, ...]
+    """What may make figures doubtful."""
+    doubts: tuple[str, ...]
+    """The same, without names of files and patients: a model card says it."""
 
 
 def as_json(config: Mapping[str, Any], data: Remarks, seeds: Sequence[SeedResult]) -> dict[str, Any]:
@@ -123,6 +126,7 @@ def as_json(config: Mapping[str, Any], data: Remarks, seeds: Sequence[SeedResult
         "secure_aggregation": _secure(config["federation"], len(first.sites)),
         "problems": list(data.problems),
         "warnings": list(data.warnings),
+        "doubts": list(data.doubts),
         "release": VERSION,
         "code": code_digest(),
         "config": dict(config),
@@ -203,19 +207,21 @@ def save_model(
 
 
 def show(result: Mapping[str, Any], console: Console) -> None:
-    """Print what each site reaches alone, together, and pooled: AUC and accuracy, with the number of training cases."""
+    """Print what each site reaches alone, together, and pooled: AUC and accuracy, with the cases of each site."""
     approaches = [a for a in APPROACHES if a in result["test"]]
     several = len(result["seeds"]) > 1
     titles = {"auc": "AUC on test cases", "accuracy": "Accuracy on test cases, operating point chosen on validation"}
+    counts = ("trained on", "tested on")
     for figure, title in titles.items():
-        table = Sheet("site", "cases", *approaches, right=("cases", *approaches), title=title)
+        table = Sheet("site", *counts, *approaches, right=(*counts, *approaches), title=title)
         for name, site in result["sites"].items():
             cells = [_cell(site[a], figure, several) for a in approaches]
-            table.add(name, str(site["cases"]["train"]), *_with_best_marked(cells, site, approaches, figure))
+            numbers = str(site["cases"]["train"]), str(site["federated"]["n"])
+            table.add(name, *numbers, *_with_best_marked(cells, site, approaches, figure))
         table.rule()
-        total = str(sum(site["cases"]["train"] for site in result["sites"].values()))
+        totals = str(result["cases"]["train"]), str(result["test"]["federated"]["n"])
         for title, row in (("mean of sites", "sites_mean"), ("all test cases", "test")):
-            table.add(title, total, *(_cell(result[row][a], figure, several) for a in approaches))
+            table.add(title, *totals, *(_cell(result[row][a], figure, several) for a in approaches))
         console.print(table)
     federated = result["test"]["federated"]
     console.print(
