@@ -1,7 +1,7 @@
 """What of a data set may be on both sides of a split: people who are not known, images that are there again."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,23 +34,27 @@ def _patients(data: Examined) -> Iterator[Finding]:
         yield Finding("ok", f"{len(set(data.people))} patients, none on both sides of a split")
     else:
         kept = [
-            f"{by[kind]} by {word} ({len({who for who in known if (who or '').startswith(kind + ' ')})})"
+            f"{by[kind]} by {word}, of which there are {_many(known, kind)}"
             for kind, word in _UNITS.items()
             if by[kind]
         ]
-        kept += [f"{by['nothing']} by nothing: each image counts as a person of its own"] if by["nothing"] else []
+        alone = f"each of {by['nothing']} images counts as a person" if by["nothing"] else ""
+        held = f" (kept together: {', '.join(kept)}{'; ' if alone else ''}{alone})" if kept else f" ({alone})"
         rule, example = _suggestion(data)
-        todo = f"if so, set data.patients: '{rule}'" if rule else "give a patient column, or a rule as data.patients"
         yield Finding(
             "warning",
             f"no patient is known for {len(known) - by['patient']} cases: images of one person may be on both sides of "
-            f"a split. Kept together are {', '.join(kept)}" + (". The names seem to tell patients:" if rule else ""),
-            todo,
+            f"a split{held}" + (". The names seem to tell patients:" if rule else ""),
+            f"if so, set data.patients: '{rule}'" if rule else "give a patient column, or a rule as data.patients",
             example,
         )
 
 
-_UNITS = {"study": "study (StudyInstanceUID)", "series": "series (SeriesInstanceUID)", "file": "file"}
+def _many(known: Sequence[str | None], kind: str) -> int:
+    return len({who for who in known if who and who.startswith(f"{kind} ")})
+
+
+_UNITS = {"study": "StudyInstanceUID", "series": "SeriesInstanceUID", "file": "file"}
 
 
 def _suggestion(data: Examined) -> tuple[str, tuple[str, ...]]:

@@ -23,6 +23,7 @@ Ints = NDArray[np.int64]
 DEAL, HOLD_OUT = 1, 2  # purposes of random streams
 DRAWS = 1000
 MIN_TRAIN = 10
+BOTH_SIDES = "The data's own split has a patient, a study or a file on both sides"
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,12 @@ def divide(table: Table, sites: Sites, seed: int, on_error: Literal["stop", "rep
         text = f"{len(names)} natural sites, as the data names them"
     else:
         names = tuple(f"site-{i + 1}" for i in range(sites.count))
-        site, text = _simulate(table, people, own_split, sites, seed), describe(sites)
+        try:
+            site, text = _simulate(table, people, own_split, sites, seed), describe(sites)
+        except DataError:
+            if problems:  # too few are left, since these are
+                raise refuse(problems, BOTH_SIDES) from None
+            raise
     # A test set that the data brings is nobody's to add to, even where a site has no part of it.
     plan = sites if own_split is None or not (own_split == 2).any() else sites.model_copy(update={"test": 0.0})
     split = np.empty(len(table), np.int64)
@@ -191,7 +197,7 @@ def _on_both_sides(
         for i in np.flatnonzero(is_left_out)
     )  # fmt: skip
     if problems and on_error == "stop":
-        raise refuse(problems, "The data's own split has a patient, a study or a file on both sides")
+        raise refuse(problems, BOTH_SIDES)
     return is_left_out, problems
 
 
