@@ -19,6 +19,9 @@ from client.sources.thumbnail import SIDE
 Ints = NDArray[np.int64]
 
 BLOCK = 1024
+"""Images a side of what is compared at once: 16 MiB."""
+PART = 1 << 15
+"""Pairs that are looked at exactly at once."""
 MOST = 100_000
 """Pairs that are named; all are counted."""
 _ROUNDING = 1e-4
@@ -114,8 +117,8 @@ def _blocks(whole: NDArray[np.int8], least: float) -> Iterator[Ints]:
                 products = one @ _parts(turned).transpose(0, 2, 1)
                 near |= np.abs(products, out=products).sum(0) > least - _ROUNDING
             pairs = np.argwhere(np.triu(near, 1) if top == left else near) + np.array([top, left])
-            for start in range(0, len(pairs), BLOCK**2 // 16):
-                yield pairs[start : start + BLOCK**2 // 16]
+            for start in range(0, len(pairs), PART):
+                yield pairs[start : start + PART]
 
 
 def _parts(images: NDArray[np.float32]) -> NDArray[np.float32]:

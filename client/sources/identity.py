@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 _NOBODY = re.compile(
-    r"(anon[a-z]*|deid[a-z]*|unknown|unk|none|null|nil|nan?|no|not|available|known|given|patient|subject|name|id|pid|"
+    r"(anon[^\W\d]*|deid[^\W\d]*|unknown|unk|none|null|nil|nan?|no|not|available|known|given|patient|subject|name|id|pid|"
     r"number|removed|redacted|hidden|masked|x+|unbekannt|inconnu|desconocido|sconosciuto)*"
 )
 """What stands for nobody, of letters alone: a number makes a pseudonym of it."""
