@@ -244,10 +244,15 @@ def test_the_table_says_how_many_cases_figures_stand_on(slices, capsys):
     assert simulate([str(slices), "--out", str(slices.parent / "run")]) == 0
     screen = capsys.readouterr().out
     result = json.loads((slices.parent / "run/result.json").read_text(encoding="utf-8"))
-    rows = [line.split() for line in screen.splitlines() if line.strip().startswith(("site-", "all test cases"))]
-    assert "trained on  tested on" in screen
-    assert rows[0][1:3] == [str(result["sites"]["site-1"]["cases"][part]) for part in ("train", "test")]
-    assert rows[2][3:5] == [str(result["cases"]["train"]), str(result["test"]["federated"]["n"])]
+    rows = [
+        line.split() for line in screen.splitlines() if line.strip().startswith(("site ", "site-", "all test cases"))
+    ]
+    assert rows[0][:2] == ["site", "train"]
+    assert rows[1][1] == str(result["sites"]["site-1"]["cases"]["train"])
+    assert rows[3][3] == str(result["cases"]["train"])
+    tested = [site["cases"]["test"] for site in result["sites"].values()]
+    span = f"{min(tested)} to {max(tested)}" if len(set(tested)) > 1 else str(tested[0])
+    assert f"stand on its own {span} test cases, the last row's on {sum(tested)}." in " ".join(screen.split())
 
 
 def test_a_hospitals_warnings_stay_with_its_cases(tmp_path):
