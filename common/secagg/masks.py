@@ -97,11 +97,8 @@ def _sweeper(words: Words | NDArray[np.uint8], masks: Sequence[Mask]) -> Callabl
 
     def sweep(leaf: int) -> bytes:
         part, nonce = words[leaf * a_leaf : (leaf + 1) * a_leaf], leaf.to_bytes(NONCE_BYTES, "big")
-        zeros, into, pad = (
-            _ZEROS[: part.nbytes],
-            drawn[: part.nbytes + TAG_BYTES],
-            drawn[: part.nbytes].view(words.dtype),
-        )
+        zeros, into = _ZEROS[: part.nbytes], drawn.data[: part.nbytes + TAG_BYTES]
+        pad = drawn[: part.nbytes].view(words.dtype)
         for source, combine in streams:
             source.encrypt_into(nonce, zeros, None, into)
             combine(part, pad, part)

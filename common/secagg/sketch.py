@@ -40,7 +40,7 @@ BLOCK = ROWS * COLUMNS
 _DIGITS = 8
 """A challenge of 128 bits is eight digits of 16 bits, which have a sign."""
 _HALF = 2.0**27
-"""A column's product, 2**32 · 2**13 · 256 = 2**53 at most, goes on as two halves: 2**27 · 2**15 · 128 columns = 2**49."""
+"""A column's product, 2**32 · 2**13 · 256 = 2**53 at most, goes on in halves: 2**27 · 2**15 · 128 columns = 2**49."""
 _LEAF = masks.LEAF_BYTES // 4
 """What a core takes at a time, in limbs: a few blocks that stay in cache, for which BLAS starts no threads."""
 _PIECE = 2**15

@@ -28,7 +28,6 @@ from server.rounds import checkpoint, loop
 from server.rounds.loop import LoopState
 from server.rounds.secure_sum import SecureSum
 from server.rounds.transcripts import Transcripts
-from tests.rounds.test_secure_sum import silent_at
 from tests.rounds.world import FIVE, SGD, World, config, same_bits
 
 LUCK = {"drop": 0.12, "slow": 0.08, "seed": 3}
