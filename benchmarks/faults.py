@@ -6,6 +6,10 @@ Caveats first. One machine, four sites, a tiny network, phantoms: the rounds are
 fault is injected at a random moment of a running federation, healed after a while, and timed until a second round is
 completed. A disk is made full by filling a small file system (needs the right to mount one; else these rows are left
 out, and said so). A wrong clock is one that the site's process reads; the machine's stays right.
+
+At the end every finished run is computed again in one process (`replay.py`), from its plan and from who was in each of
+its sums: the weights must be the same bits. `simulate.py` itself has other faults, so it is compared with a last run,
+which has none.
 """
 
 import argparse
@@ -29,6 +33,12 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "deployment")]
 
 from federation import Federation, free_port  # noqa: E402
+from replay import weights_of  # noqa: E402
+
+from client.home import Home as Hospital  # noqa: E402
+from server.consortium.home import Home  # noqa: E402
+from server.runs.run import Run  # noqa: E402
+from tests.deployment.whole import simulated  # noqa: E402
 
 SITES = ("Lisbon", "Nairobi", "Osaka", "Quito")
 CONFIG = """
@@ -326,6 +336,28 @@ def sent_twice(federation: Odd) -> int:
     return twice
 
 
+def other_bits(federation: Odd, runs: list[str]) -> list[str]:
+    """Finished runs whose weights are not those that one process computes from the same plan and the same sites."""
+    home, hospitals = Home.at(federation.home), {site: Hospital(federation.folder / site) for site in federation.sites}
+    expected = {name: weights_of(Run.find(home, name), hospitals) for name in runs}
+    return [name for name, sha in expected.items() if federation.result(name)["weights_sha256"] != sha]
+
+
+def undisturbed_bits(folder: Path) -> bool:
+    """Whether a run of its own consortium, without a fault, ends in the bits of `simulate.py`."""
+    (folder / "config.yaml").write_text(CONFIG, encoding="utf-8")
+    federation = Federation(folder, folder / "config.yaml", SITES, port=free_port())
+    try:
+        federation.found()
+        federation.start()
+        federation.ready()
+        run = federation.submit()
+        assert federation.wait(run, 600) == "finished"
+        return bool(federation.result(run)["weights_sha256"] == simulated(federation.config))
+    finally:
+        federation.stop()
+
+
 def mounted(folder: Path, megabytes: int) -> bool:
     folder.mkdir(parents=True, exist_ok=True)
     command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
@@ -366,10 +398,13 @@ def main() -> None:
             ledger.take(federation, run)
             (ledger.finished if stage == "finished" else ledger.ended_otherwise).append(run)
             lost, twice = ledger.lost(federation), sent_twice(federation)
+            other = other_bits(federation, ledger.finished)
         finally:
             federation.stop()
             for disk in mounts:
                 subprocess.run(["umount", "-l", str(disk)], check=False)
+    with tempfile.TemporaryDirectory() as name:
+        is_same = undisturbed_bits(Path(name))
     print(f"\n{'fault':34} {'times':>5} {'to the second round after, s':>30} {'rounds void':>12}")
     for name, found in outcomes.items():
         times = sorted(o.recovery_s for o in found)
@@ -383,6 +418,7 @@ def main() -> None:
     print(json.dumps({
         "injections": sum(map(len, outcomes.values())), "completed_rounds_lost": lost, "sent_twice": twice,
         "runs_finished": f"{len(ledger.finished)} of {len(ledger.finished) + len(ledger.ended_otherwise)}",
+        "runs_of_other_bits_than_replayed": len(other), "undisturbed_as_simulated": is_same,
     }))  # fmt: skip
 
 
