@@ -1,4 +1,4 @@
-"""A site whose rule is to approve: a plan that it refuses all the same holds up no other, and the coordinator hears why."""
+"""A site whose rule is to approve: a plan that it refuses holds up no other, and the coordinator hears why."""
 
 import logging
 from functools import lru_cache
