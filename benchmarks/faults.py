@@ -279,18 +279,18 @@ class Ledger:
         return missing
 
 
-def running(federation: Odd, ledger: Ledger, run: str) -> str:
+def running(federation: Odd, ledger: Ledger, run: str, slower: int) -> str:
     """A run that has rounds left; another one where this is over."""
     if run:
         stage = federation.state(run)["stage"]
         if stage == "running" and len(federation.rounds(run)) < 33:
             return run
-        stage = federation.wait(run, 300)
+        stage = federation.wait(run, 300 * slower)
         ledger.take(federation, run)
         (ledger.finished if stage == "finished" else ledger.ended_otherwise).append(run)
     name = federation.submit()
-    federation.wait(name, 90, ("running",))
-    wait_for(lambda: ledger.take(federation, name) > 0, 120)
+    federation.wait(name, 90 * slower, ("running",))
+    wait_for(lambda: ledger.take(federation, name) > 0, 120 * slower)
     return name
 
 
@@ -304,7 +304,7 @@ def wait_for(what: Callable[[], bool], most_s: float) -> float:
     return time.monotonic() - started
 
 
-def injected(federation: Odd, ledger: Ledger, run: str, name: str, rng: random.Random) -> Outcome:
+def injected(federation: Odd, ledger: Ledger, run: str, name: str, rng: random.Random, most_s: float) -> Outcome:
     time.sleep(rng.uniform(0, 3))
     before, rounds = ledger.take(federation, run), len(federation.rounds(run))
     site, started = rng.choice(SITES), time.monotonic()
@@ -313,9 +313,9 @@ def injected(federation: Odd, ledger: Ledger, run: str, name: str, rng: random.R
     since = len(federation.rounds(run))
     try:
         # Two rounds: the first may have been nearly done when the fault came.
-        wait_for(lambda: ledger.take(federation, run) >= before + 2 or over(federation, run), RECOVERY_S)
+        wait_for(lambda: ledger.take(federation, run) >= before + 2 or over(federation, run), most_s)
     except TimeoutError:
-        raise RuntimeError(f"{name} at {site}: no round for {RECOVERY_S} s\n{federation.logs()}") from None
+        raise RuntimeError(f"{name} at {site}: no round for {most_s} s\n{federation.logs()}") from None
     recovery_s = time.monotonic() - started
     heal()
     void = sum(r["void"] for r in federation.rounds(run)[min(rounds, since) :])
@@ -343,16 +343,16 @@ def other_bits(federation: Odd, runs: list[str]) -> list[str]:
     return [name for name, sha in expected.items() if federation.result(name)["weights_sha256"] != sha]
 
 
-def undisturbed_bits(folder: Path) -> bool:
+def undisturbed_bits(folder: Path, config: str) -> bool:
     """Whether a run of its own consortium, without a fault, ends in the bits of `simulate.py`."""
-    (folder / "config.yaml").write_text(CONFIG, encoding="utf-8")
+    (folder / "config.yaml").write_text(config, encoding="utf-8")
     federation = Federation(folder, folder / "config.yaml", SITES, port=free_port())
     try:
         federation.found()
         federation.start()
         federation.ready()
         run = federation.submit()
-        assert federation.wait(run, 600) == "finished"
+        assert federation.wait(run, 1800) == "finished"
         return bool(federation.result(run)["weights_sha256"] == simulated(federation.config))
     finally:
         federation.stop()
@@ -369,12 +369,16 @@ def main() -> None:
     parser.add_argument("--injections", type=int, default=65)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", help="one row of the table")
+    parser.add_argument(
+        "--slower", type=int, default=1, metavar="N", help="N times as long for everything: a busy machine"
+    )
     options = parser.parse_args()
     rng, ledger = random.Random(options.seed), Ledger()
+    config = CONFIG.replace("timeout_s: 12", f"timeout_s: {12 * options.slower}")
     names = [options.only] if options.only else list(FAULTS)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "config.yaml").write_text(CONFIG, encoding="utf-8")
+        (folder / "config.yaml").write_text(config, encoding="utf-8")
         federation = Odd(folder, folder / "config.yaml", SITES, port=free_port())
         disks = [folder / site for site in SITES] + [federation.home]
         mounts = [disk for disk in disks if mounted(disk, 300 if disk == federation.home else 20)]
@@ -390,11 +394,13 @@ def main() -> None:
             federation.ready()
             run = ""
             for number, name in enumerate(plan, 1):
-                run = running(federation, ledger, run)
-                outcomes[name].append(outcome := injected(federation, ledger, run, name, rng))
+                run = running(federation, ledger, run, options.slower)
+                outcomes[name].append(
+                    outcome := injected(federation, ledger, run, name, rng, RECOVERY_S * options.slower)
+                )
                 print(f"{number:3} of {len(plan)}  {name:34} {outcome.recovery_s:6.1f} s  void {outcome.void}  "
                       f"{outcome.seen[:150]}", flush=True)  # fmt: skip
-            stage = federation.wait(run, 600)
+            stage = federation.wait(run, 600 * options.slower)
             ledger.take(federation, run)
             (ledger.finished if stage == "finished" else ledger.ended_otherwise).append(run)
             lost, twice = ledger.lost(federation), sent_twice(federation)
@@ -404,7 +410,7 @@ def main() -> None:
             for disk in mounts:
                 subprocess.run(["umount", "-l", str(disk)], check=False)
     with tempfile.TemporaryDirectory() as name:
-        is_same = undisturbed_bits(Path(name))
+        is_same = undisturbed_bits(Path(name), config)
     print(f"\n{'fault':34} {'times':>5} {'to the second round after, s':>30} {'rounds void':>12}")
     for name, found in outcomes.items():
         times = sorted(o.recovery_s for o in found)
