@@ -39,15 +39,28 @@ def decode(path: ImageSource, frames: Frames) -> list[Picture]:
     """The chosen frames of a DICOM file."""
     header = parse(path)
     check(path, header)
-    indices = choose(path, frames, _frame_count(path, header))
+    indices = choose(path, frames, frame_count(header))
     check_size(path, header.Columns, header.Rows, len(indices))
-    stored = [_frame(path, header, index) for index in indices]
-    if header.PhotometricInterpretation == "PALETTE COLOR":
-        tables = lookup.read_palette(path, header, header.get("PixelRepresentation") == 1, grey.is_little(header))
-        return [_coloured(frame, tables) for frame in stored]
-    if header.SamplesPerPixel > 1:
-        return [Picture(frame.astype(np.float32), 0.0, 2.0**header.BitsStored - 1) for frame in stored]
-    return grey.pictures(path, header, stored, indices)
+    return pictures(header, [stored_frame(path, header, index) for index in indices], indices)
+
+
+def pictures(header: Dataset, stored: list[Array], indices: list[int]) -> list[Picture]:
+    """What frames, as `stored_frame` gives them, show by their header."""
+    if header.SamplesPerPixel > 1 or header.PhotometricInterpretation == "PALETTE COLOR":
+        high = 2.0 ** stored_bits(header) - 1
+        return [Picture(frame.astype(np.float32), 0.0, high) for frame in stored]
+    return grey.pictures(_name(header), header, stored, indices)
+
+
+def stored_bits(header: Dataset) -> int:
+    """Of a sample of `stored_frame`."""
+    if header.PhotometricInterpretation != "PALETTE COLOR":
+        return int(header.BitsStored)
+    return int(_palette(header)[0].high).bit_length()
+
+
+def _name(header: Dataset) -> str:
+    return str(getattr(header, "filename", None) or "a DICOM object")
 
 
 def patient(path: ImageSource) -> str | None:
@@ -68,6 +81,7 @@ def parse(path: ImageSource) -> FileDataset:
         _refuse_bomb(path, 144 + int(meta.get("FileMetaInformationGroupLength", 0)))
     with path.open() as stream:
         header = pydicom.dcmread(stream, force=True)
+    header.filename = str(path)
     if "TransferSyntaxUID" not in header.file_meta:
         implicit, little = header.original_encoding
         plain = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
@@ -108,20 +122,23 @@ def check(path: ImageSource, header: Dataset) -> None:
         raise ImageError(f"{path}: {header.SamplesPerPixel} samples a pixel; expected 1 (grey) or 3 (colour).")
 
 
-def _frame_count(path: ImageSource, header: Dataset) -> int:
-    count = grey.number(path, header, "NumberOfFrames", 1) or 1.0  # some devices write 0 and mean 1
+def frame_count(header: Dataset) -> int:
+    """Frames in a file, one at least."""
+    count = grey.number(_name(header), header, "NumberOfFrames", 1) or 1.0  # some devices write 0 and mean 1
     if count != int(count) or count < 0:
-        raise ImageError(f"{path}: NumberOfFrames (0028,0008) is {count:g}; expected a whole number. Export it again.")
+        raise ImageError(
+            f"{_name(header)}: NumberOfFrames (0028,0008) is {count:g}; expected a whole number. Export it again."
+        )
     return int(count)
 
 
-def _frame(path: ImageSource, header: Dataset, index: int) -> Array:
+def stored_frame(path: ImageSource, header: Dataset, index: int) -> Array:
     """One decoded frame: [h, w, c], still in stored values; colour as RGB."""
     syntax = header.file_meta.TransferSyntaxUID
     if not syntax.is_encapsulated and header.PhotometricInterpretation == "YBR_FULL_422" and header.Columns % 2:
         return _odd_422(path, header, index)
     if syntax.is_encapsulated:
-        stream = get_frame(header.PixelData, index, number_of_frames=_frame_count(path, header))
+        stream = get_frame(header.PixelData, index, number_of_frames=frame_count(header))
         codecs.refuse_false(path, stream, header)
     try:
         plugin = codecs.PLUGIN if syntax.is_encapsulated else ""
@@ -138,6 +155,9 @@ def _frame(path: ImageSource, header: Dataset, index: int) -> Array:
             "read here; export it as MONOCHROME2 or RGB."
         )
     pixels = _without_unused_bits(path, header, pixels)
+    if colours.startswith("PALETTE"):
+        tables = _palette(header)
+        pixels = np.dstack([table(pixels) for table in tables]).astype(np.uint8 if tables[0].high < 256 else np.uint16)
     return pixels if pixels.ndim == 3 else pixels[:, :, None]
 
 
@@ -169,7 +189,7 @@ def _odd_422(path: ImageSource, header: Dataset, index: int) -> Array:
     rows, columns, pairs = header.Rows, header.Columns, header.Columns // 2 + 1
     size = rows * pairs * 4
     content = header.PixelData
-    if header.BitsAllocated != 8 or len(content) != size * _frame_count(path, header):
+    if header.BitsAllocated != 8 or len(content) != size * frame_count(header):
         raise ImageError(
             f"{path}: YBR_FULL_422 of odd width in {len(content):,} bytes; expected {size:,} a frame. Export it as RGB."
         )
@@ -180,6 +200,5 @@ def _odd_422(path: ImageSource, header: Dataset, index: int) -> Array:
     return rgb
 
 
-def _coloured(stored: Array, tables: list[lookup.Lookup]) -> Picture:
-    pixels = np.concatenate([table(stored) for table in tables], axis=2)
-    return Picture(pixels.astype(np.float32), 0.0, tables[0].high)
+def _palette(header: Dataset) -> list[lookup.Lookup]:
+    return lookup.read_palette(_name(header), header, header.get("PixelRepresentation") == 1, grey.is_little(header))

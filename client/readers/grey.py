@@ -8,14 +8,13 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 
 from client.readers import lookup
-from client.readers.source import ImageSource
 from common.errors import ImageError
 from common.imaging import Picture
 
 Array = NDArray[Any]
 
 
-def pictures(path: ImageSource, header: Dataset, frames: list[Array], indices: list[int]) -> list[Picture]:
+def pictures(path: object, header: Dataset, frames: list[Array], indices: list[int]) -> list[Picture]:
     """Frames of stored values as pictures; without a window they share the range of all of them, padding apart.
 
     Raises:
@@ -26,13 +25,13 @@ def pictures(path: ImageSource, header: Dataset, frames: list[Array], indices: l
     return [_picture(path, header, values, index, seen) for values, index in zip(natural, indices, strict=True)]
 
 
-def number(path: ImageSource, place: Dataset, keyword: str, default: float) -> float:
+def number(path: object, place: Dataset, keyword: str, default: float) -> float:
     """One number of a header, or the default where it has none."""
     value = optional_number(path, place, keyword)
     return default if value is None else value
 
 
-def optional_number(path: ImageSource, place: Dataset, keyword: str) -> float | None:
+def optional_number(path: object, place: Dataset, keyword: str) -> float | None:
     """One number of a header.
 
     Raises:
@@ -57,7 +56,7 @@ def optional_number(path: ImageSource, place: Dataset, keyword: str) -> float | 
     return value
 
 
-def rescale(path: ImageSource, header: Dataset, stored: Array, index: int) -> Array:
+def rescale(path: object, header: Dataset, stored: Array, index: int) -> Array:
     """Stored values to natural units, float64: by the modality LUT, else by slope and intercept, or either alone."""
     place = functional_group(header, index, "PixelValueTransformationSequence")
     if luts := place.get("ModalityLUTSequence"):
@@ -86,7 +85,7 @@ def functional_group(header: Dataset, index: int, name: str) -> Dataset:
     return header
 
 
-def _range_seen(path: ImageSource, header: Dataset, stored: list[Array], natural: list[Array]) -> tuple[float, float]:
+def _range_seen(path: object, header: Dataset, stored: list[Array], natural: list[Array]) -> tuple[float, float]:
     """The range of all frames read, padding apart."""
     padding = optional_number(path, header, "PixelPaddingValue")
     if padding is not None:
@@ -106,7 +105,7 @@ def _as_stored(header: Dataset, value: float) -> float:
     return float(wrapped - 2**bits if is_signed and wrapped >= 2 ** (bits - 1) else wrapped)
 
 
-def _picture(path: ImageSource, header: Dataset, natural: Array, index: int, seen: tuple[float, float]) -> Picture:
+def _picture(path: object, header: Dataset, natural: Array, index: int, seen: tuple[float, float]) -> Picture:
     place = functional_group(header, index, "FrameVOILUTSequence")
     is_dark_high = header.PhotometricInterpretation == "MONOCHROME1"
     if (curve := _curve(path, header, place, natural)) is not None:
@@ -120,7 +119,7 @@ def _picture(path: ImageSource, header: Dataset, natural: Array, index: int, see
     return Picture(natural.astype(np.float32), low, high)
 
 
-def _mirror(path: ImageSource, header: Dataset, index: int, seen: tuple[float, float]) -> float:
+def _mirror(path: object, header: Dataset, index: int, seen: tuple[float, float]) -> float:
     """What a value and its reverse add up to: of up to 16 bits the ends of what they can hold, else of what they do."""
     bits, is_signed = int(header.BitsStored), header.get("PixelRepresentation") == 1
     if bits > 16:
@@ -129,7 +128,7 @@ def _mirror(path: ImageSource, header: Dataset, index: int, seen: tuple[float, f
     return float(rescale(path, header, np.array(ends), index).sum())
 
 
-def _first(path: ImageSource, place: Dataset, keyword: str) -> float | None:
+def _first(path: object, place: Dataset, keyword: str) -> float | None:
     """The first of several numbers, as of WindowCenter."""
     try:
         value = place.get(keyword)
@@ -140,7 +139,7 @@ def _first(path: ImageSource, place: Dataset, keyword: str) -> float | None:
     return optional_number(path, single, keyword)
 
 
-def _voi(path: ImageSource, place: Dataset) -> tuple[str, float, float] | None:
+def _voi(path: object, place: Dataset) -> tuple[str, float, float] | None:
     """Function, center and width of the first window; None where there is none, as a width below the least says."""
     center, width = _first(path, place, "WindowCenter"), _first(path, place, "WindowWidth")
     if center is None or width is None:
@@ -155,7 +154,7 @@ def _voi(path: ImageSource, place: Dataset) -> tuple[str, float, float] | None:
     return (function, center, width) if width >= (1 if function == "LINEAR" else 1e-9) else None
 
 
-def _window(path: ImageSource, place: Dataset) -> tuple[float, float] | None:
+def _window(path: object, place: Dataset) -> tuple[float, float] | None:
     """Values shown as black and white by a straight line, C.11.2.1.2 and C.11.2.1.3.2."""
     if not (window := _voi(path, place)):
         return None
@@ -165,7 +164,7 @@ def _window(path: ImageSource, place: Dataset) -> tuple[float, float] | None:
     return float(low), float(max(high, np.nextafter(low, np.float32(np.inf))))  # a width of 1 is a threshold
 
 
-def _curve(path: ImageSource, header: Dataset, place: Dataset, natural: Array) -> Array | None:
+def _curve(path: object, header: Dataset, place: Dataset, natural: Array) -> Array | None:
     """What is shown, 0..1, where it is no straight line: a sigmoid window (C.11.2.1.3.1), or a VOI LUT."""
     if window := _voi(path, place):
         function, center, width = window

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from client.readers.source import ImageSource
 from common.errors import ImageError
 
 MOST = 1 << 16
@@ -35,7 +34,7 @@ class Lookup:
         return found
 
 
-def read(path: ImageSource, item: Dataset, is_signed: bool, is_little: bool) -> Lookup:
+def read(path: object, item: Dataset, is_signed: bool, is_little: bool) -> Lookup:
     """The table of an item of a modality or VOI LUT sequence.
 
     Args:
@@ -50,7 +49,7 @@ def read(path: ImageSource, item: Dataset, is_signed: bool, is_little: bool) -> 
     return Lookup(first, entries, _white(entries, bits))
 
 
-def read_palette(path: ImageSource, header: Dataset, is_signed: bool, is_little: bool) -> list[Lookup]:
+def read_palette(path: object, header: Dataset, is_signed: bool, is_little: bool) -> list[Lookup]:
     """Red, green and blue, with one white.
 
     Raises:
@@ -72,7 +71,7 @@ def read_palette(path: ImageSource, header: Dataset, is_signed: bool, is_little:
     return [Lookup(first, entries, high) for first, entries, _ in tables]
 
 
-def _descriptor(path: ImageSource, place: Dataset, name: str, is_signed: bool) -> tuple[int, int, int]:
+def _descriptor(path: object, place: Dataset, name: str, is_signed: bool) -> tuple[int, int, int]:
     """Number of entries, the first value that is looked up, and bits of an entry."""
     said = place.get(name)
     try:
@@ -90,7 +89,7 @@ def _white(entries: NDArray[np.int64], bits: int) -> float:
     return float(2**bits - 1) if brightest < 2**bits else 65535.0
 
 
-def _entries(path: ImageSource, place: Dataset, name: str, count: int, is_little: bool) -> NDArray[np.int64]:
+def _entries(path: object, place: Dataset, name: str, count: int, is_little: bool) -> NDArray[np.int64]:
     content = _bytes(place.get(name), is_little)
     if len(content) == 2 * count:
         return np.frombuffer(content, "<u2").astype(np.int64)
@@ -108,7 +107,7 @@ def _bytes(value: bytes | int | Sequence[int] | None, is_little: bool) -> bytes:
     return (np.atleast_1d(np.array([] if value is None else value, np.int64)) & 0xFFFF).astype("<u2").tobytes()
 
 
-def _expand(path: ImageSource, place: Dataset, name: str, bits: int, is_little: bool) -> NDArray[np.int64]:
+def _expand(path: object, place: Dataset, name: str, bits: int, is_little: bool) -> NDArray[np.int64]:
     """Segments to entries, C.7.9.2: runs that are listed, and straight lines from the last entry to a value."""
     words = np.frombuffer(_bytes(place.get(name), is_little), "<u2" if bits == 16 else np.uint8).tolist()
     entries: list[int] = []
