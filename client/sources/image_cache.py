@@ -54,6 +54,8 @@ class CachedImage:
     facts: tuple[Facts, ...]
     ranges: tuple[tuple[float, float], ...]
     """Nominal black and white of each frame."""
+    is_shown: bool
+    """Whether the pixels are what a curve of the file shows (`Picture.is_shown`)."""
     belonging: Mapping[str, str | None]
     """Patient, study and series of a DICOM header."""
     thumbnails: tuple[str | None, ...]
@@ -100,7 +102,7 @@ def picture(image: CachedImage, index: int) -> Picture:
     except DAMAGED:
         build(image.entry.parent.parent, image.origin, image.frames)
         pixels = _frame(image.entry, image, index)
-    return Picture(pixels.astype(np.float32), *image.ranges[index], name=str(image.origin))
+    return Picture(pixels.astype(np.float32), *image.ranges[index], str(image.origin), image.is_shown)
 
 
 def _frame(entry: Path, image: CachedImage, index: int) -> NDArray[Any]:
@@ -193,9 +195,10 @@ def _cached_image(origin: ImageSource, frames: Frames, entry: Path | None, conte
         for f in content["frames"]
     )
     ranges = tuple((float(f["low"]), float(f["high"])) for f in content["frames"])
+    is_shown = any(f.get("is_shown") for f in content["frames"])
     belonging = {key: content.get(key) for key in ("patient", "study", "series")}
     thumbnails = tuple(f.get("thumbnail") for f in content["frames"])
-    return CachedImage(origin, frames, entry, frame_facts, ranges, belonging, thumbnails)
+    return CachedImage(origin, frames, entry, frame_facts, ranges, is_shown, belonging, thumbnails)
 
 
 def facts(picture: Picture) -> dict[str, Any]:
@@ -203,15 +206,9 @@ def facts(picture: Picture) -> dict[str, Any]:
     pixels = picture.pixels
     digest = hashlib.blake2b(repr(pixels.shape).encode() + pixels.tobytes(), digest_size=16).hexdigest()
     ends = {"darkest": float(pixels.min()), "brightest": float(pixels.max())}
-    look = base64.b64encode(thumbnail(pixels)).decode()
-    return {
-        "shape": pixels.shape,
-        **ends,
-        "digest": digest,
-        "low": picture.low,
-        "high": picture.high,
-        "thumbnail": look,
-    }
+    known = {"shape": pixels.shape, **ends, "digest": digest, "low": picture.low, "high": picture.high}
+    known |= {"thumbnail": base64.b64encode(thumbnail(pixels)).decode()}
+    return known | ({"is_shown": True} if picture.is_shown else {})
 
 
 def smallest(pixels: NDArray[np.float32]) -> NDArray[Any]:
