@@ -16,6 +16,7 @@ from common.plans.evaluated_model import EvaluatedModel
 from common.plans.plan import Carried, PlanContent, RunPlan
 from common.plans.plan_page import SUMMED
 from common.storage.files import read_json
+from common.trust.roster import MIN_COHORT
 from common.types import Tensors
 from server.consortium.home import Home
 from server.runs.run import OVER, Run
@@ -114,15 +115,16 @@ def arrays_of(home: Home, plan: RunPlan) -> Tensors:
 
 
 def refuse_counted(home: Home, plan: PlanContent) -> None:
-    """Refuse to have models evaluated that an earlier run evaluated over some of the plan's sites and some others.
+    """Refuse to have models evaluated that an earlier run evaluated over some of the plan's sites and some others; or
+    others than these sites' own, where any were evaluated over almost the same sites.
 
     Raises:
         PlanError: naming the run, and the sites with which it can be asked again.
     """
-    for run in Run.all(home):
-        content = run.plan.content
-        if content.dataset != plan.dataset:
-            continue
+    runs = [run for run in Run.all(home) if run.plan.content.dataset == plan.dataset]
+    own = {run.name for run in runs if not run.plan.content.models and not _odd(_sites(run), plan.cohort)}
+    are_own = {model.name for model in plan.models} <= own
+    for run in runs:
         for model in plan.models:
             for counted in _counted(run, model):
                 odd = _odd(counted, plan.cohort)
@@ -133,6 +135,14 @@ def refuse_counted(home: Home, plan: PlanContent) -> None:
                         "who answered then would refuse (repeated-question). Expected the same sites (--cohort "
                         f"{','.join(counted)}), or none of them."
                     )
+        odd, has_begun = _odd(_sites(run), plan.cohort), (run.folder / "approvals.json").exists()
+        if has_begun and 0 < len(odd) < MIN_COHORT and not are_own:
+            raise PlanError(
+                f"run {run.name} has evaluated models over {', '.join(_sites(run))}. Whatever the model, over "
+                f"{', '.join(plan.cohort)} a second sum could tell how it does at {', '.join(odd)}: sites refuse "
+                f"(repeated-question). Expected the same sites, {MIN_COHORT} others at least, or models of a run over "
+                "just these."
+            )
 
 
 def _counted(run: Run, model: EvaluatedModel) -> Iterator[tuple[str, ...]]:
