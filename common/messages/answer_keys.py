@@ -30,6 +30,12 @@ def answer_keys(request: Request, datasets: Collection[str]) -> tuple[bytes, ...
     return tuple(digest("answer", name.encode(), group.encode(), told) for name in datasets for group, told in groups)
 
 
+def image_keys(datasets: Collection[str]) -> tuple[bytes, ...]:
+    """The same of all that is asked of the images alone, whatever the model: it is summed once, then carried."""
+    statistics = Request("statistics", 0, settings={"pixels": 1, "likeness": 1})
+    return answer_keys(statistics, datasets) + answer_keys(Request("gram", 0), datasets)
+
+
 def _groups(request: Request) -> Iterable[tuple[str, bytes]]:
     kind, settings, tensors = request.kind, request.settings, request.tensors
     weights = under("weights", tensors)

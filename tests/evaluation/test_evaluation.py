@@ -34,7 +34,7 @@ from server.export.model_card import CardTerms
 from server.export.package import SigningPublisher, export
 from server.results.cross_site import summed
 from server.runs import driver
-from server.runs.carrying import refuse_counted
+from server.runs.evaluated_before import refuse_counted
 from server.runs.run import Run
 from simulate import main as simulate
 from tests.consortium.consortium import SVM, Consortium
