@@ -3,8 +3,9 @@
 Which models an evaluation runs is the coordinator's choice, and one that differs by next to nothing from a model that
 was evaluated before has next to the same outcomes. Two such sums over sites that differ by one or two, or by what one
 or two have imported, would tell those sites' own. How near two models are cannot be told from their numbers. So it
-does not matter which they are: of all that share images, three sites at least differ, or none. Free of that is what
-tells nothing new: a model that was evaluated over just these sites and images, as every run does with its own.
+does not matter which they are: of all that share images, three sites at least differ (more, where more may lie), or
+none. Free of that is what tells nothing new: a model that was evaluated over just these sites and images, as every run
+does with its own.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,8 +14,8 @@ from client.plans.inbox import PlanInbox
 from common.errors import PolicyError
 from common.plans.approvals import Approvals
 from common.plans.plan import RunPlan
+from common.secagg.key_period_plan import least_apart
 from common.storage.files import read_json
-from common.trust.roster import MIN_COHORT
 
 Over = Mapping[str, str | None]
 """Sites of a sum with the digests of their cases (`Commitment.data`); None: whichever they are."""
@@ -65,10 +66,11 @@ def _odd(one: Over, other: Over) -> list[str]:
 
 
 def _refuse_few(plan: RunPlan, other: RunPlan, odd: list[str]) -> None:
-    if 0 < len(odd) < MIN_COHORT:
+    least = max(least_apart(len(one.content.cohort)) for one in (plan, other))
+    if 0 < len(odd) < least:
         raise PolicyError(
             "repeated-question",
             f"evaluation {plan.name} has the sites and images of {other.name} but for {', '.join(odd)}: two sums of "
             f"models that are alike would tell {'its' if len(odd) == 1 else 'their'} own outcomes. Expected the same, "
-            f"{MIN_COHORT} others at least, or the models of a run over just these.",
+            f"{least} others at least, or the models of a run over just these.",
         )

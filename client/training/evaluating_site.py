@@ -103,12 +103,12 @@ class EvaluatingSite:
         if request.kind == "secagg/join":
             approvals = self.secured.begin(request)
             near.refuse_planned(PlanInbox(self.home), self.plan, _over(approvals, approvals.sites))
-            refuse_lone_figures(approvals.sites, approvals.publishing)
+            self._refuse_lone(approvals.sites, approvals)
         elif request.kind == "secagg/agree":
             cohort = self.secured.keeper.participant.plan.cohort
             members = Survivors.decode(bytes_in(request, MESSAGE)).members
             sites = [cohort[m] for m in members if m < len(cohort)]
-            refuse_lone_figures(sites, self._approvals().publishing)
+            self._refuse_lone(sites, self._approvals())
             self._refuse_near(sites, state)
         elif request.kind == "secagg/release":
             message, after = self.secured.release(request, state, lambda _: self._note_release(state))
@@ -117,6 +117,9 @@ class EvaluatingSite:
 
     def _approvals(self) -> Approvals:
         return self.secured.binding.begun_approvals()
+
+    def _refuse_lone(self, sites: Iterable[str], approvals: Approvals) -> None:
+        refuse_lone_figures(sites, approvals.publishing, len(self.plan.content.cohort))
 
     def _refuse_near(self, sites: Sequence[str], state: Tensors) -> None:
         approvals = self._approvals()
@@ -145,7 +148,7 @@ class EvaluatingSite:
         released_sum = read_json(self._room / f"released-{asked.hex()}.json")
         if released_sum is None or name not in approvals.publishing:
             raise PolicyError("not-published", f"{name}: asked for figures that are in no sum of this plan.")
-        refuse_lone_figures(released_sum["sites"], approvals.publishing)
+        self._refuse_lone(released_sum["sites"], approvals)
         contribution, _ = self.secured.site.contribute(evaluate, {})
         model = fingerprint_of(evaluate.tensors)
         tensorfile.write_atomically(

@@ -56,7 +56,7 @@ def _groups(request: Request) -> Iterable[tuple[str, bytes]]:
         else:
             points = [_point(alpha, intercept)]
         return [(group, point) for group in told for point in points]
-    return [(kind, request.round.to_bytes(8, "little") + _arrays(weights))]
+    return [(kind, _arrays(weights))]
 
 
 def _point(alpha: Array, intercept: Array) -> bytes:

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from common.errors import PlanError
 from common.plans.evaluated_model import EvaluatedModel
 from common.plans.plan import PlanContent
+from common.secagg.key_period_plan import least_apart
 from common.storage.files import read_json
-from common.trust.roster import MIN_COHORT
 from server.consortium.home import Home
 from server.runs.carrying import sites_of
 from server.runs.run import Run
@@ -34,11 +34,12 @@ def refuse_counted(home: Home, plan: PlanContent) -> None:
     own = {run.name for run in runs if not run.plan.content.models and set(sites_of(run)) == set(plan.cohort)}
     for run in runs if not {model.name for model in plan.models} <= own else ():
         odd = sorted(set(before := sites_of(run)) ^ set(plan.cohort))
-        if (run.folder / "approvals.json").exists() and 0 < len(odd) < MIN_COHORT:
+        least = least_apart(max(len(plan.cohort), len(run.plan.content.cohort)))
+        if (run.folder / "approvals.json").exists() and 0 < len(odd) < least:
             raise PlanError(
                 f"run {run.name} has evaluated models over {', '.join(before)}. Whatever the model, over "
                 f"{', '.join(plan.cohort)} a second sum could tell how it does at {', '.join(odd)}: sites refuse "
-                f"(repeated-question). Expected the same sites, {MIN_COHORT} others at least, or models of a run over "
+                f"(repeated-question). Expected the same sites, {least} others at least, or models of a run over "
                 "just these."
             )
 

@@ -9,8 +9,11 @@ import pytest
 
 from client.plans import judge, near
 from client.plans.inbox import PlanInbox
+from common.errors import PolicyError
+from common.plans.approvals import refuse_lone_figures
 from common.plans.evaluated_model import EvaluatedModel, fingerprint_of
 from common.plans.plan import RunPlan
+from common.secagg.key_period_plan import colluders, least_apart
 from common.trust.documents import sign_document
 from common.types import Tensors
 from tests.attacks.conftest import Attack
@@ -138,6 +141,28 @@ def test_a_model_next_to_one_that_was_trained_is_not_evaluated_over_all_but_one(
     for model in (own, beside(own), MODEL):  # over all of them
         coordinator, sums = evaluated(hospitals, plan_of(hospitals, FOUR, model), model)
         assert all(sums), coordinator.codes()
+
+
+def test_colluders_that_come_and_go_leave_no_site_alone(tmp_path: Path, attack: Attack) -> None:
+    seven, come = (*SIX, "Rabat"), ("Suva", "Tunis")
+    hospitals = Hospitals(tmp_path, dict.fromkeys((*seven, *come), (20, 10)), TREE)
+    _, sums = evaluated(hospitals, plan_of(hospitals, seven, MODEL), MODEL)
+    assert all(sums)
+    plan = plan_of(hospitals, (*SIX, *come), beside(MODEL))  # it differs by three sites, of which two may lie
+    for site in SIX:
+        with attack(f"an evaluation with two that may lie in the place of one, at {site}", "repeated-question"):
+            near.refuse_planned(PlanInbox(hospitals.sites[site]), plan, dict.fromkeys(plan.content.cohort))
+
+
+@pytest.mark.parametrize("sites", range(3, 31))
+def test_what_is_left_of_two_sums_or_of_one_without_what_is_published_is_never_one_honest_site(sites: int) -> None:
+    names, may_lie = [f"site-{i}" for i in range(sites)], colluders(sites)
+    assert least_apart(sites) >= max(3, may_lie + 2)
+    for kept in range(1, min(max(3, may_lie + 2), sites)):
+        with pytest.raises(PolicyError) as refused:
+            refuse_lone_figures(names, names[kept:], sites)
+        assert refused.value.cause == "lone-figures"
+    refuse_lone_figures(names, names, sites)
 
 
 def test_of_two_evaluations_at_once_one_is_told(hospitals: Hospitals, ends: Ends) -> None:
