@@ -6,6 +6,7 @@ pins.json, roster, authority.crt, address      pinned when the site joined
 roots/               the changes of the consortium's roots since then
 accepted-keys        other members' new keys that a data officer accepted; roster.refused waits for that
 ledger, ledger.key   what it has ever answered, and over whom; what hides which images they were
+ledger.images        under which name each image was first approved with
 plans/DIGEST/        plan.json, decision.json, and what the site keeps of that run; its `state` is sealed
 published/           an empty file for every model of which this site has published its figures
 restored             since when this folder goes on from a backup: no plan from before is answered

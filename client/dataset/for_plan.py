@@ -28,8 +28,8 @@ def site_config(home: Home, plan: RunPlan) -> tuple[Config, str | None]:
     return configuration.from_tree(tree, home.folder / "site.yaml"), dataset.take
 
 
-Row = tuple[str, str, str]
-"""Of a case: its image's digest, its class, and the part that it falls to."""
+Row = tuple[str, str, str, str]
+"""Of a case: the digest of what its image was taken from, its class, its part, and the digest of the image itself."""
 
 
 def own_rows(home: Home, plan: RunPlan) -> list[Row]:
@@ -44,7 +44,12 @@ def own_rows(home: Home, plan: RunPlan) -> list[Row]:
     division = splits.divide(table, config.sites, plan.content.training.seeds[0], config.data.on_error)
     place = division.names.index(take) if take in division.names else 0
     return [
-        (table.images.content(i), table.classes[table.labels[i]], SPLITS[division.split[i]])
+        (
+            table.images.content(i),
+            table.classes[table.labels[i]],
+            SPLITS[division.split[i]],
+            table.images.facts(i).digest.hex(),
+        )
         for i in np.flatnonzero(division.site == place).tolist()
     ]
 

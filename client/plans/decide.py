@@ -1,23 +1,19 @@
 """A site's decision on a plan: what it commits to when it approves, looked up here and now, signed and written down."""
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 
 from client.dataset.for_plan import Row, own_rows
 from client.home import Home
-from client.plans import question_ledger
+from client.plans import own_images, question_ledger
 from client.plans.inbox import PlanInbox
-from common.errors import ConfigError, PolicyError
+from common.errors import PolicyError
 from common.messages.answer_keys import image_keys
 from common.plans import carry, floors
 from common.plans.approvals import Approvals
 from common.plans.decision import Commitment, Decision, Verdict, members_digest
 from common.plans.floors import CaseCounts
 from common.plans.plan import RunPlan
-from common.storage import file_lock
-from common.storage.files import replace
-from common.trust.keys import DIGEST_BYTES, digest
 
 
 def decide(home: Home, plan: RunPlan, verdict: Verdict, reason: str) -> Decision:
@@ -56,7 +52,8 @@ def committed(home: Home, plan: RunPlan) -> Commitment:
             f"class), expected {least.validation} at least, and of each class none or {least.of_each_class}. Give "
             "validation a larger share of the data set, or import more cases.",
         )
-    data = data_digest(home, rows)
+    data, names = own_images.data_digest(home, rows), own_images.names(home, content.dataset, rows)
+    inbox.keep_datasets(plan, names)
     knows = _known(home, plan, data)
     # What was published of a model once stays published: whoever is in a sum with this site has to reckon with it.
     is_published = any(inbox.published_file(model.sha256).exists() for model in content.models)
@@ -64,14 +61,9 @@ def committed(home: Home, plan: RunPlan) -> Commitment:
     return Commitment(members_digest(plan, home.roster), data, publishes, fits, knows)
 
 
-def data_digest(home: Home, rows: Sequence[Row]) -> str:
-    """Stands for this site's cases of a data set; without the site's key nobody can tell which they are."""
-    return digest("cases", _cases_key(home), *sorted(" ".join(row).encode() for row in rows)).hex()[:32]
-
-
 def case_counts(rows: Sequence[Row], labels: Sequence[str]) -> CaseCounts:
     """Cases by class, in training and in validation."""
-    by_part = {part: Counter(label for _, label, where in rows if where == part) for part in ("train", "validation")}
+    by_part = {part: Counter(label for _, label, where, _ in rows if where == part) for part in ("train", "validation")}
     train, validation = (tuple(by_part[part][label] for label in labels) for part in ("train", "validation"))
     return CaseCounts(train, validation)
 
@@ -106,7 +98,7 @@ def _refuse_counted(home: Home, plan: RunPlan, data: str) -> None:
         decision = inbox.decision(earlier)
         if earlier.digest == plan.digest or decision is None or not inbox.papers(earlier).approvals():
             continue
-        if decision.commitment.data != data and _evaluates_the_same(earlier, plan):
+        if decision.commitment.data != data and _evaluates_the_same(inbox, earlier, plan):
             raise PolicyError(
                 "repeated-question",
                 f"{home.site}: a model of plan {plan.name} was evaluated in run {earlier.name}, and the cases here "
@@ -117,11 +109,13 @@ def _refuse_counted(home: Home, plan: RunPlan, data: str) -> None:
 
 def _refuse_summed(home: Home, plan: RunPlan, data: str) -> None:
     """Refuse to sum anew what was summed of the same images over other sites, or of others."""
-    inbox, dataset = PlanInbox(home), plan.content.dataset
-    answered = question_ledger.in_folder(home.folder).plans_of(image_keys(dataset))
+    inbox = PlanInbox(home)
+    answered = question_ledger.in_folder(home.folder).plans_of(image_keys(inbox.papers(plan).datasets()))
     for earlier in inbox.plans():
-        is_alike = earlier.content.dataset == dataset and not earlier.content.models and earlier.digest != plan.digest
-        if not is_alike or not (earlier.digest in answered or inbox.summed(earlier.digest)):
+        if earlier.content.models or earlier.digest == plan.digest:
+            continue
+        was_summed = inbox.share_images(earlier, plan) and inbox.summed(earlier.digest)
+        if not was_summed and earlier.digest not in answered:
             continue
         # A site that was restored has plan and ledger, and not who was in the sums: at most all that were asked.
         papers, decision = inbox.papers(earlier).approvals(), inbox.decision(earlier)
@@ -140,20 +134,9 @@ def _refuse_summed(home: Home, plan: RunPlan, data: str) -> None:
             )
 
 
-def _evaluates_the_same(earlier: RunPlan, plan: RunPlan) -> bool:
+def _evaluates_the_same(inbox: PlanInbox, earlier: RunPlan, plan: RunPlan) -> bool:
     """Whether a model that is to be evaluated was, as far as a plan tells, or was trained in that run."""
-    if earlier.content.dataset != plan.content.dataset:
+    if not inbox.share_images(earlier, plan):
         return False
     names = {model.sha256 for model in earlier.content.models} | {earlier.name}
     return any(model.sha256 in names or model.name in names for model in plan.content.models)
-
-
-def _cases_key(home: Home) -> bytes:
-    """Made when it is needed first. `rekey` keeps it: the same images are the same to the ledgers of all sites."""
-    path = home.folder / "ledger.key"
-    with file_lock.held(home.folder / "ledger.lock"):
-        if not path.exists():
-            replace(path, os.urandom(DIGEST_BYTES))
-    if len(key := path.read_bytes()) != DIGEST_BYTES:
-        raise ConfigError(f"{path}: damaged, expected {DIGEST_BYTES} bytes. Restore it from a backup.")
-    return key

@@ -4,12 +4,13 @@
     plans/DIGEST/decision.json    approve or refuse, signed by this site; a later decision takes its place
     plans/DIGEST/approvals.json   all approvals that its run began with; others are not taken later
     plans/DIGEST/decision.sent    the same bytes, once the coordinator has got them
+    plans/DIGEST/datasets.json    the names by which its data set goes here (`client.plans.own_images`)
     published/SHA256              an empty file for every model of which this site has published its figures
 
 Nothing here judges: whether a plan may run at this site, `client.plans.judge` says.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from common.errors import IdentityError, PlanError, WireError
 from common.plans.decision import Decision
 from common.plans.plan import RunPlan
 from common.storage import tensorfile
-from common.storage.files import replace
+from common.storage.files import read_json, replace, write_json
 from common.types import Tensors
 
 
@@ -77,15 +78,23 @@ class PlanInbox:
         """Write down what was decided, in the place of what was decided before."""
         tensorfile.write_atomically(self.room(decision.plan) / "decision.json", decision.document.encode())
 
+    def keep_datasets(self, plan: RunPlan, names: Collection[str]) -> None:
+        """Write down by which names a plan's data set goes here."""
+        write_json(self.room(plan.digest) / "datasets.json", sorted(names))
+
+    def share_images(self, one: RunPlan, other: RunPlan) -> bool:
+        """Whether two plans are on the same data set, or on two with an image in common."""
+        return not set(self.papers(one).datasets()).isdisjoint(self.papers(other).datasets())
+
     def papers(self, plan: RunPlan) -> "PlanPapers":
         """What the run of a plan began with at this site."""
-        return PlanPapers(self.room(plan.digest))
+        return PlanPapers(self.room(plan.digest), plan.content.dataset)
 
     def summed(self, plan: str) -> Tensors:
         """What this site knows of a run (its plan's digest) that a later one may carry: what it has itself seen summed
         in it, and what it carried already."""
         path = self.room(plan) / "lineage-summed"
-        return {**PlanPapers(self.room(plan)).carried(), **(tensorfile.load(path)[0] if path.exists() else {})}
+        return {**PlanPapers(self.room(plan), "").carried(), **(tensorfile.load(path)[0] if path.exists() else {})}
 
     def is_delivered(self, plan: RunPlan) -> bool:
         """Whether the coordinator has got this site's decision."""
@@ -122,6 +131,11 @@ class PlanPapers:
     """The approvals that a run began with, and what it carries: written down once, for good."""
 
     room: Path
+    dataset: str
+
+    def datasets(self) -> tuple[str, ...]:
+        """The names by which the plan's data set goes, as of this site's approval."""
+        return tuple(read_json(self.room / "datasets.json") or (self.dataset,))
 
     def approvals(self) -> bytes:
         """All approvals, as they were shown first; empty before the run has begun here."""

@@ -7,17 +7,15 @@ when a person decides: the site's rules, its roster and its installation may hav
 """
 
 import time
-from collections.abc import Collection
 
 from client.access.policy_store import policy_store
 from client.home import Home
+from client.plans import near
 from client.plans.inbox import PlanInbox
 from common.errors import AuditError, ConfigError, IdentityError, PlanError, PolicyError
 from common.plans import floors
-from common.plans.approvals import Approvals
 from common.plans.plan import RunPlan
 from common.storage.files import replace
-from common.trust.roster import MIN_COHORT
 
 CLOCKS_S = 600.0
 """How much the clocks of the coordinator and of this site may differ, where a plan is from before a restoration."""
@@ -78,7 +76,7 @@ def objection(home: Home, plan: RunPlan) -> str:
             floors.refuse_newton(content.training)
             _refuse_small_share(content.training.federation.fraction, settings.policy.fraction)
             floors.refuse_small_draw(len(content.cohort), content.training.federation)
-        refuse_near(PlanInbox(home), plan, content.cohort)
+        near.refuse_planned(PlanInbox(home), plan, dict.fromkeys(content.cohort))
     except (PlanError, PolicyError) as error:
         return str(error)
     return ""
@@ -92,30 +90,6 @@ def _refuse_small_share(fraction: float, least: float) -> None:
             f"expects {least:g} at least: of a share, fewer than two thirds of the plan's sites stand behind a sum. "
             "The data officer may lower it.",
         )
-
-
-def refuse_near(inbox: PlanInbox, plan: RunPlan, sites: Collection[str]) -> None:
-    """Refuse an evaluation whose sites are almost those of another on the same data set.
-
-    Two sums over almost the same sites differ by what the odd sites added: with one odd site, the difference is that
-    site's own counts, which secure aggregation was to hide; and a model that differs by next to nothing counts alike.
-
-    Raises:
-        PlanError: naming the other, and the odd sites.
-    """
-    for other in inbox.plans() if plan.content.models else ():
-        if other.digest == plan.digest or not other.content.models or other.content.dataset != plan.content.dataset:
-            continue
-        decision, papers = inbox.decision(other), inbox.papers(other).approvals()
-        if decision is None or decision.verdict != "approve":
-            continue
-        odd = set(Approvals.load(papers, other).sites if papers else other.content.cohort) ^ set(sites)
-        if 0 < len(odd) < MIN_COHORT:
-            raise PlanError(
-                f"its sites are those of evaluation {other.name} but for {', '.join(sorted(odd))}: two sums would "
-                f"tell {'its' if len(odd) == 1 else 'their'} number of cases. Expected the same sites, or three "
-                "others at least."
-            )
 
 
 def restored_s(home: Home) -> float:

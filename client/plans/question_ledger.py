@@ -62,6 +62,11 @@ class Ledger:
                     "earlier sums (server run), or asks something else.",
                 )
 
+    def has(self, keys: Iterable[bytes], over: bytes) -> bool:
+        """Whether all of it was told before, over just these sites and images."""
+        records = self._records()
+        return all((earlier := records.get(key)) and earlier.over == over for key in keys)
+
     def record(self, keys: Iterable[bytes], over: bytes, plan: str) -> None:
         """Write down what is about to be told; what is there already stays as it is."""
         known = self._records()

@@ -1,13 +1,14 @@
 """A site in an evaluation: it runs the models that its approved plan names on its validation cases, and trains nothing.
 
-secagg/join          no sum is begun that published figures would take apart (`approvals.refuse_lone_figures`)
+secagg/join          no sum is begun that published figures would take apart (`approvals.refuse_lone_figures`), or that
+                     is over almost the sites or images of an earlier one (`client.plans.near`)
 secagg/submit        a model, by the SHA-256 that the plan names; its counts leave masked
-secagg/agree         nor is one unmasked
+secagg/agree         nor is one signed, or unmasked
 evaluation/figures   this site's own counts of a model, signed: only where its policy and its decision say so, and
                      after it helped to unmask the sum that they are in
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from client.dataset.for_plan import own_cases
 from client.home import Home
-from client.plans import judge
+from client.plans import near
 from client.plans.inbox import PlanInbox
 from client.training.protocol_message import MESSAGE, bytes_in
 from client.training.secure_site import SecuredSite
@@ -101,26 +102,37 @@ class EvaluatingSite:
             return Reply({MESSAGE: np.frombuffer(message, np.uint8)}), after
         if request.kind == "secagg/join":
             approvals = self.secured.begin(request)
-            judge.refuse_near(PlanInbox(self.home), self.plan, approvals.sites)
-            refuse_lone_figures(approvals.sites, approvals.publishing)
+            near.refuse_planned(PlanInbox(self.home), self.plan, _over(approvals, approvals.sites))
+            self._refuse_lone(approvals.sites, approvals)
         elif request.kind == "secagg/agree":
             cohort = self.secured.keeper.participant.plan.cohort
             members = Survivors.decode(bytes_in(request, MESSAGE)).members
-            refuse_lone_figures([cohort[m] for m in members if m < len(cohort)], self._approvals().publishing)
-        answer = self.secured.answer(request, state)
-        if request.kind == "secagg/release":
-            self._note_release()
-        return answer
+            sites = [cohort[m] for m in members if m < len(cohort)]
+            self._refuse_lone(sites, self._approvals())
+            self._refuse_near(sites, state)
+        elif request.kind == "secagg/release":
+            message, after = self.secured.release(request, state, lambda _: self._note_release(state))
+            return Reply({MESSAGE: np.frombuffer(message, np.uint8)}), after
+        return self.secured.answer(request, state)
 
     def _approvals(self) -> Approvals:
         return self.secured.binding.begun_approvals()
 
-    def _note_release(self) -> None:
-        """Remember a sum that this site helped to unmask."""
+    def _refuse_lone(self, sites: Iterable[str], approvals: Approvals) -> None:
+        refuse_lone_figures(sites, approvals.publishing, len(self.plan.content.cohort))
+
+    def _refuse_near(self, sites: Sequence[str], state: Tensors) -> None:
+        approvals = self._approvals()
+        if not self.secured.is_known(state, sites):
+            near.refuse_sum(PlanInbox(self.home), self.plan, _over(approvals, sites))
+
+    def _note_release(self, state: Tensors) -> None:
+        """Remember a sum that this site helps to unmask, before it does: another may have been since it agreed."""
         participant = self.secured.keeper.participant
         at_hand = participant.state.round
-        content = {"sites": [participant.plan.cohort[m] for m in at_hand.survivors]}
-        write_json(self._room / f"released-{at_hand.question.hex()}.json", content)
+        sites = [participant.plan.cohort[m] for m in at_hand.survivors]
+        self._refuse_near(sites, state)
+        write_json(self._room / f"released-{at_hand.question.hex()}.json", {"sites": sites})
 
     def _signed_figures(self, request: Request) -> bytes:
         """This site's own counts of a model, signed."""
@@ -136,7 +148,7 @@ class EvaluatingSite:
         released_sum = read_json(self._room / f"released-{asked.hex()}.json")
         if released_sum is None or name not in approvals.publishing:
             raise PolicyError("not-published", f"{name}: asked for figures that are in no sum of this plan.")
-        refuse_lone_figures(released_sum["sites"], approvals.publishing)
+        self._refuse_lone(released_sum["sites"], approvals)
         contribution, _ = self.secured.site.contribute(evaluate, {})
         model = fingerprint_of(evaluate.tensors)
         tensorfile.write_atomically(
@@ -148,3 +160,7 @@ class EvaluatingSite:
     @property
     def _room(self) -> Path:
         return PlanInbox(self.home).room(self.plan.digest)
+
+
+def _over(approvals: Approvals, sites: Iterable[str]) -> near.Over:
+    return {site: approvals.decisions[site].commitment.data for site in sites}

@@ -7,8 +7,8 @@ from functools import lru_cache, partial
 from client.dataset.for_plan import own_cases, own_rows
 from client.home import Home
 from client.plans import judge
-from client.plans.decide import data_digest
 from client.plans.inbox import PlanInbox
+from client.plans.own_images import data_digest
 from client.training import evaluating_site
 from client.training.node_site import NodeSite
 from client.training.run_binding import RunBinding

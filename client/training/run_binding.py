@@ -25,6 +25,10 @@ from common.types import Tensors
 class RunPapers(Protocol):
     """What a site keeps of a run from its beginning on."""
 
+    def datasets(self) -> tuple[str, ...]:
+        """The names by which its data set goes at this site."""
+        ...
+
     def approvals(self) -> bytes:
         """Those that the run began with here; empty before it has."""
         ...
@@ -48,6 +52,10 @@ class PapersInMemory:
 
     content: bytes = b""
     arrays: Tensors = field(default_factory=dict)
+
+    def datasets(self) -> tuple[str, ...]:
+        """A simulated site has one, without a name."""
+        return ("",)
 
     def approvals(self) -> bytes:
         """As `RunPapers.approvals`."""
@@ -130,7 +138,7 @@ class RunBinding:
 
     def answer_keys(self, request: Request) -> tuple[bytes, ...]:
         """What an answer tells, for the ledger; see `common.messages.answer_keys`."""
-        return answer_keys(request, self.plan.content.dataset)
+        return answer_keys(request, self.papers.datasets())
 
     def check(self, proposal: KeyPeriodPlan, approvals: Approvals, roster: Roster) -> None:
         """Hold a key period's proposal against what follows from the signed plan.

@@ -12,7 +12,7 @@ control variate) becomes its state only when the round's shares are released, th
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -170,9 +170,9 @@ class SecuredSite:
 
         def unmask(participant: Participant) -> PendingMessage:
             pending = participant.release(message)
-            note(participant.state.round.context)
             keys, over = self._told(participant, state)
             self.ledger.refuse_other(keys, over, self.name)  # another run may have told it since it was agreed on
+            note(participant.state.round.context)
             self.ledger.record(keys, over, self.binding.plan.digest)
             return pending
 
@@ -197,6 +197,11 @@ class SecuredSite:
     def name(self) -> str:
         """The site's name."""
         return self.site.cases.name
+
+    def is_known(self, state: Tensors, sites: Iterable[str]) -> bool:
+        """Whether the round at hand asks nothing that was not told before, over just these sites and images."""
+        keys, _ = self._told(self.keeper.participant, state)
+        return self.ledger.has(keys, self.binding.begun_approvals().data_of(sites))
 
     def _told(self, participant: Participant, state: Tensors) -> tuple[list[bytes], bytes]:
         """What the sum of the round at hand tells, and over whom."""

@@ -4,10 +4,11 @@ Two questions may tell the same in part: a gradient at a point that was asked fo
 and without distances, statistics with and without likeness. Asked over other sites, that part would tell single sites'
 own. And a question that differs by next to nothing tells next to the same: under a preprocessing with one step more
 that changes nothing, with another learning rate, at other frequencies. So a name holds the data set and the model, and
-neither preprocessing nor settings. Left out are the numbers of cases, which every sum tells.
+neither preprocessing nor settings. Left out are the numbers of cases, which every sum tells. Only `model` has them: by
+it a site knows an evaluation that would tell just what was told before (`client.training.evaluating_site`).
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from numpy.typing import NDArray
@@ -19,19 +20,20 @@ from common.types import Tensors, under
 Array = NDArray[Any]
 
 
-def answer_keys(request: Request, dataset: str) -> tuple[bytes, ...]:
+def answer_keys(request: Request, datasets: Collection[str]) -> tuple[bytes, ...]:
     """32 bytes for everything that an answer to the request tells.
 
     Args:
-        dataset: name of the data set.
+        datasets: names by which the data set goes: two that share images share a name.
     """
-    return tuple(digest("answer", dataset.encode(), group.encode(), content) for group, content in _groups(request))
+    groups = list(_groups(request))
+    return tuple(digest("answer", name.encode(), group.encode(), told) for name in datasets for group, told in groups)
 
 
-def image_keys(dataset: str) -> tuple[bytes, ...]:
+def image_keys(datasets: Collection[str]) -> tuple[bytes, ...]:
     """The same of all that is asked of the images alone, whatever the model: it is summed once, then carried."""
     statistics = Request("statistics", 0, settings={"pixels": 1, "likeness": 1})
-    return answer_keys(statistics, dataset) + answer_keys(Request("gram", 0), dataset)
+    return answer_keys(statistics, datasets) + answer_keys(Request("gram", 0), datasets)
 
 
 def _groups(request: Request) -> Iterable[tuple[str, bytes]]:
@@ -43,8 +45,9 @@ def _groups(request: Request) -> Iterable[tuple[str, bytes]]:
         return [("gram", b"")]
     if kind == "evaluate":
         looks = under("likeness", tensors)
-        counts = ("counts", _arrays(weights))
-        return [counts, ("distances", _arrays(looks))] if looks else [counts]
+        exactly = str(settings.get("recipe")).encode() + _arrays(under("recipe", tensors)) + _arrays(weights)
+        counts = [("counts", _arrays(weights)), ("model", exactly)]
+        return [*counts, ("distances", _arrays(looks))] if looks else counts
     alpha, intercept = weights.get("alpha"), weights.get("intercept")
     if kind in ("loss", "gradient", "hessian") and alpha is not None and intercept is not None:
         told = {"loss": ("loss",), "gradient": ("loss", "gradient"), "hessian": ("loss", "gradient", "hessian")}[kind]
@@ -53,7 +56,7 @@ def _groups(request: Request) -> Iterable[tuple[str, bytes]]:
         else:
             points = [_point(alpha, intercept)]
         return [(group, point) for group in told for point in points]
-    return [(kind, request.round.to_bytes(8, "little") + _arrays(weights))]
+    return [(kind, _arrays(weights))]
 
 
 def _point(alpha: Array, intercept: Array) -> bytes:

@@ -5,7 +5,7 @@ different ones derive different keys, and make no sum together; and since more t
 be in them, there cannot be two sets with which more than a third of lying sites would not have to agree.
 
 What a site publishes of its own figures can be taken off a sum that it is in. So what is left of every sum must be the
-sum of nobody, or of three sites at least that do not publish (`refuse_lone_figures`).
+sum of nobody, or of three sites at least that do not publish, more where more may lie (`refuse_lone_figures`).
 """
 
 import json
@@ -20,9 +20,9 @@ from common.imaging import Pipeline
 from common.plans import floors
 from common.plans.decision import Decision, members_digest
 from common.plans.plan import RunPlan
-from common.secagg.key_period_plan import RUN_BYTES, threshold
+from common.secagg.key_period_plan import RUN_BYTES, least_apart, threshold
 from common.trust.keys import digest
-from common.trust.roster import MIN_COHORT, Roster
+from common.trust.roster import Roster
 
 NAME = "approvals"
 """The array that carries them."""
@@ -184,17 +184,20 @@ def _papers(content: bytes) -> list[tuple[str, bytes]]:
         raise WireError("no list of decisions. Bring both sides to one release.") from None
 
 
-def refuse_lone_figures(summed: Iterable[str], publishers: Iterable[str]) -> None:
+def refuse_lone_figures(summed: Iterable[str], publishers: Iterable[str], asked: int) -> None:
     """Hold a sum against those that publish.
 
+    Args:
+        asked: sites of the plan.
+
     Raises:
-        PolicyError: if one or two sites of it would be left that do not.
+        PolicyError: if so few sites of it would be left that do not, that all but one of them may lie.
     """
-    others = sorted(set(summed) - set(publishers))
-    if 0 < len(others) < MIN_COHORT:
+    others, least = sorted(set(summed) - set(publishers)), least_apart(asked)
+    if 0 < len(others) < least:
         raise PolicyError(
             "lone-figures",
             f"of a sum with {', '.join(others)} in it all others publish their figures: what is left would tell "
-            f"{'its' if len(others) == 1 else 'their'} own. Expected {MIN_COHORT} sites at least that do not publish, "
+            f"{'its' if len(others) == 1 else 'their'} own. Expected {least} sites at least that do not publish, "
             "or none. Ask more sites, or have fewer publish.",
         )

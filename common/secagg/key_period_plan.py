@@ -116,6 +116,11 @@ def colluders(sites: int) -> int:
     return -(-sites // 3) - 1
 
 
+def least_apart(sites: int) -> int:
+    """By how many sites two sums must differ, so that beside all that may lie, of so many, two honest ones do."""
+    return max(MIN_COHORT, colluders(sites) + 2)
+
+
 def least_draw(sites: int) -> int:
     """Of so many sites of a plan, how many a round must ask at least: three honest ones beside all that may lie."""
     return min(sites, colluders(sites) + MIN_COHORT)

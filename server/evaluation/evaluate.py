@@ -94,7 +94,7 @@ def evaluate(run: Run, transport: ConnectedTransport) -> Callable[[], object]:
     plan, sites = run.plan, transport.sites()
     path = run.folder / "evaluation.checkpoint"
     approvals = run.approvals
-    refuse_lone_figures(sites, publishing := approvals.publishing)
+    refuse_lone_figures(sites, publishing := approvals.publishing, len(run.plan.content.cohort))
     aggregator = _aggregator(run, transport, approvals)
     progress = EvaluationProgress.load(path, plan.digest)
     for number, model in enumerate(plan.content.models):

@@ -28,6 +28,7 @@ class StoredModel:
     cohort: tuple[str, ...] = ()
 
 
+LOOKS = "likeness/"
 Trusts = Callable[[ModelPackage], bool]
 """Whether a package of somebody else's is to be used."""
 
@@ -53,10 +54,11 @@ def _of_run(home: Home, name: str) -> StoredModel:
         threshold = json.loads(about["threshold"].replace("None", "null"))
     except (OSError, KeyError, ValueError, WireError):
         raise RunError(f"{path}: no model; expected a run that has finished. See python -m server history.") from None
-    arrays = arrays_of(file)
+    # How far the sites' images are from the training's they have answered, in this run or in one that it carries from.
+    arrays = {name: value for name, value in arrays_of(file).items() if not name.startswith(LOOKS)}
     model = EvaluatedModel(
         name=run.name, sha256=fingerprint_of(arrays), training=plan.training, shape=plan.shape, recipe=plan.recipe,
-        threshold=threshold, looks=_looks(arrays),
+        threshold=threshold,
     )  # fmt: skip
     return _store(home, arrays, StoredModel(model, plan.labels, plan.dataset, plan.purpose, run.state.cohort))
 
@@ -80,7 +82,7 @@ def _of_package(home: Home, path: Path, trusts: Trusts) -> StoredModel:
 
 
 def _looks(arrays: Tensors) -> bool:
-    return any(name.startswith("likeness/") for name in arrays)
+    return any(name.startswith(LOOKS) for name in arrays)
 
 
 def _store(home: Home, arrays: Tensors, model: StoredModel) -> StoredModel:

@@ -40,7 +40,7 @@ def foresee(home: Home, config: Config) -> Foresight:
     cohort, recipe = config.plan.cohort or tuple(home.roster.active), Pipeline(config.preprocess)
     for run in _alike(home, config.plan, recipe):
         began = (run.folder / "approvals.json").exists()
-        if not set(_sites(run)) & set(cohort):
+        if not set(sites_of(run)) & set(cohort):
             continue  # over other sites altogether: the two sums tell nobody apart
         if run.state.stage not in OVER:
             raise PlanError(
@@ -97,7 +97,7 @@ def _otherwise_prepared(home: Home, terms: PlanTerms, recipe: Pipeline, cohort: 
     """
     for run in reversed(list(Run.all(home))):
         plan, summed = run.plan.content, (run.folder / "approvals.json").exists() and bool(run.rounds())
-        before = _sites(run)
+        before = sites_of(run)
         if plan.models or plan.dataset != terms.dataset or not summed or not set(before) & set(cohort):
             continue
         if set(before) == set(cohort):
@@ -150,15 +150,15 @@ def _alike(home: Home, terms: PlanTerms, recipe: Pipeline) -> Iterator[Run]:
             yield run
 
 
-def _sites(run: Run) -> tuple[str, ...]:
+def sites_of(run: Run) -> tuple[str, ...]:
     """Who was, or may yet be, in its sums."""
     return run.state.cohort or run.plan.content.cohort
 
 
 def _of_an_older_release(run: Run, cohort: tuple[str, ...]) -> str:
-    odd = ", ".join(_odd(_sites(run), cohort))
+    odd = ", ".join(_odd(sites_of(run), cohort))
     return (
-        f"Look again: run {run.name} is of an older release. What it summed over {', '.join(_sites(run))} cannot be "
+        f"Look again: run {run.name} is of an older release. What it summed over {', '.join(sites_of(run))} cannot be "
         "carried, is asked again, and no site remembers that it answered then"
         + (f": beside that run's sums, the new ones would tell those of {odd}." if odd else ".")
     )

@@ -13,6 +13,7 @@ from client.training.hospital_site import prepare
 from client.training.site import Site
 from common.errors import ConsiliumError
 from common.messages.transport import Request
+from common.plans import floors
 from common.types import Cases, SiteCases, Stack, Tensors
 from tests.attacks.honest import honest_beginning
 from tests.attacks.hospitals import SIX, SIZE, SVM, Hospitals, pictures
@@ -84,6 +85,37 @@ def test_whether_a_patient_is_among_few(tmp_path: Path, cases: int, show: Show) 
         assert told < 0.6
     if not grams:
         show(f"A5 {cases} cases → no second moments are asked")
+
+
+def best_guess(second_moments: Floats, cases: int, members: Floats, others: Floats) -> float:
+    """AUC of who is in a sum by what its second moments have more of than others' have, by the best ridge of nine."""
+    outside, reference = others[::2], others[1::2]
+    total, usual, told = second_moments / cases, reference.T @ reference / len(reference), [0.5]
+    for ridge in 10.0 ** np.arange(-6, 3) * np.trace(usual) / len(usual):
+        eye = ridge * np.eye(len(usual))
+        way = np.linalg.inv(total + eye) - np.linalg.inv(usual + eye)
+        inside_scores, outside_scores = (np.einsum("ni,ij,nj->n", part, way, part) for part in (members, outside))
+        told.append(auc(inside_scores, outside_scores))
+    return max(told)
+
+
+def test_second_moments_that_are_asked_hardly_tell_who_is_in_them(tmp_path: Path, show: Show) -> None:
+    each = floors.local_floor(floors.CASES_A_NUMBER * 17 * 18 // 2, len(FIVE))
+    hospitals = Hospitals(tmp_path, dict.fromkeys(FIVE, (each, 40)), SVM, least=False)
+    plan = hospitals.plan(tree=SVM)
+    begun = honest_beginning(hospitals, plan, rounds=1)
+    total, cases = matrix_of(begun.sums["gram"]), len(FIVE) * each
+    assert total.shape == (17, 17)
+    question = next(request for request in begun.coordinator.asked if request.kind == "gram")
+    sites = [prepare(home, judge.approved_plan(home, plan.digest)).site for home in hospitals.sites.values()]
+    members = np.concatenate([each_alone(site, question, site.cases.train.images) for site in sites])
+    assert np.allclose(members.T @ members, total, atol=0.1)  # it is the sum over just these
+    dealt = len(FIVE) * (each + 40)
+    drawn = pictures("train", dealt + 1200)[0][dealt:]  # of the same hospital and years: test images are of others
+    others = each_alone(sites[0], question, drawn.astype(np.float32)[..., None] / 255)
+    told = best_guess(total, cases, members, others)
+    show(f"A5 {each} cases a site → second moments of 16 frequencies are asked, membership AUC {told:.3f}")
+    assert told < 0.6
 
 
 @pytest.mark.parametrize("cases", [10, 20])

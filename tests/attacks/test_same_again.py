@@ -124,7 +124,7 @@ PAIRS = {
 @pytest.mark.parametrize("what", PAIRS)
 def test_a_part_of_what_was_told_is_not_told_over_others(what: str, attack: Attack) -> None:
     ledger, plan = question_ledger.in_memory(), "ab" * 32
-    one, other = (answer_keys(request, "chest") for request in PAIRS[what])
+    one, other = (answer_keys(request, ["chest"]) for request in PAIRS[what])
     for first, second in ((one, other), (other, one)):
         ledger = question_ledger.in_memory()
         ledger.record(first, b"1" * 32, plan)
@@ -135,7 +135,7 @@ def test_a_part_of_what_was_told_is_not_told_over_others(what: str, attack: Atta
 
 def test_other_things_are_told_over_others() -> None:
     ledger = question_ledger.in_memory()
-    ledger.record(answer_keys(Request("gradient", 1, WEIGHTS), "chest"), b"1" * 32, "ab" * 32)
+    ledger.record(answer_keys(Request("gradient", 1, WEIGHTS), ["chest"]), b"1" * 32, "ab" * 32)
     elsewhere = {name: value + 1e-16 + np.spacing(value) for name, value in WEIGHTS.items()}
-    ledger.refuse_other(answer_keys(Request("gradient", 1, elsewhere), "chest"), b"2" * 32, "a")
-    ledger.refuse_other(answer_keys(Request("gradient", 1, WEIGHTS), "bones"), b"2" * 32, "a")
+    ledger.refuse_other(answer_keys(Request("gradient", 1, elsewhere), ["chest"]), b"2" * 32, "a")
+    ledger.refuse_other(answer_keys(Request("gradient", 1, WEIGHTS), ["bones"]), b"2" * 32, "a")

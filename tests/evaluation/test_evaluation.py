@@ -34,6 +34,7 @@ from server.export.model_card import CardTerms
 from server.export.package import SigningPublisher, export
 from server.results.cross_site import summed
 from server.runs import driver
+from server.runs.evaluated_before import refuse_counted
 from server.runs.run import Run
 from simulate import main as simulate
 from tests.consortium.consortium import SVM, Consortium
@@ -281,7 +282,12 @@ def test_a_package_of_others_is_taken_once_its_fingerprint_is_confirmed(consorti
     with pytest.raises(IdentityError, match="'others' is not this consortium, and its fingerprint was not confirmed"):
         drawn_up(consortium, str(path), dataset="chest", fingerprint="00000 " * 6)
     digits = load_verified_package(file, "it").fingerprint
-    run, _ = evaluated(consortium, str(path), dataset="chest", fingerprint=digits)
+    options = {"dataset": "chest", "fingerprint": digits}
+    near, _ = evaluated(consortium, str(path), **options)
+    assert near.state.why.startswith("4 of 5 refused: repeated-question"), "four of them have trained without the fifth"
+    for site in consortium.sites.values():
+        shutil.rmtree(PlanInbox(site).room(run_of(consortium, "of-four").plan.digest))
+    run, _ = evaluated(consortium, str(path), **options)
     assert result_of(run)["cross_site"]["models"] == [load_verified_package(file, "it").content.name]
     assert sorted(result_of(run)["sites"]) == list(FIVE)
 
@@ -425,7 +431,7 @@ def test_two_sums_of_one_model_over_sites_that_differ_are_refused_also_across_tr
     told = f"4 of 4 refused: repeated-question (over other sites than in run {model.name})."
     assert run.state.why.startswith(told)
     assert [kind for _, kind in way.heard].count("secagg/submit") == 4  # asked once: they would refuse it again
-    assert any("the same was asked in plan" in error for error in way.errors)
+    assert any("but for Quito: two sums" in error for error in way.errors)
 
 
 def test_over_the_sites_of_its_training_a_model_counts_what_it_counted_then(consortium: Consortium) -> None:
@@ -437,12 +443,15 @@ def test_over_the_sites_of_its_training_a_model_counts_what_it_counted_then(cons
 
 def test_an_evaluation_over_almost_the_same_sites_as_another_is_refused(consortium: Consortium) -> None:
     first, _ = evaluated(consortium, "one")
-    near = drawn_up(consortium, "of-four", cohort=",".join(FIVE[:4]))
+    near, own = (drawn_up(consortium, name, cohort=",".join(FIVE[:4])) for name in ("two", "of-four"))
     lisbon = consortium.sites["Lisbon"]
-    assert f"its sites are those of evaluation {first.name} but for Quito" in judge.objection(lisbon, near)
-    assert not judge.objection(lisbon, first.plan)
-    decide(lisbon, first.plan, "refuse", "")
-    assert not judge.objection(lisbon, near)  # what it takes no part in does not count
+    assert f"has the sites and images of {first.name} but for Quito" in judge.objection(lisbon, near)
+    others = near.content.models[0].model_copy(update={"name": "others-1", "sha256": "0" * 64})
+    with pytest.raises(PlanError, match=r"has evaluated models over Hanoi.* could tell how it does at Quito"):
+        refuse_counted(consortium.home, near.content.model_copy(update={"models": (others,)}))
+    for plan in (first.plan, own):  # what it was trained over counts nothing new
+        assert not judge.objection(lisbon, plan)
+        refuse_counted(consortium.home, plan.content)
 
 
 def test_who_published_once_declares_it_ever_after(consortium: Consortium) -> None:

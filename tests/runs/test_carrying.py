@@ -17,6 +17,8 @@ from client.training import hospital_site
 from common.errors import PlanError, PolicyError
 from common.plans import carry
 from common.plans.plan import RunPlan
+from common.trust.documents import sign_document
+from server.evaluation import evaluate
 from server.evaluation.commands import COMMANDS, draw_up
 from server.runs import driver
 from server.runs.carrying import Foresight, arrays_of, foresee
@@ -118,6 +120,13 @@ def test_a_life_with_a_site_that_leaves_one_that_joins_and_a_network_between_kee
     assert f"Carried from run {second.name}" in life.foresight_words
     before, after = first.rounds(), third.rounds()
     assert after[-1]["validation"]["auc"] == pytest.approx(before[-1]["validation"]["auc"], abs=0.1)
+    COMMANDS["evaluate"].arguments(parser := argparse.ArgumentParser())
+    refuse_counted(life.home, (drawn := draw_up(life.home, parser.parse_args([third.name]))).content)
+    look = RunPlan(drawn.content, sign_document("plan", drawn.document.content, life.roots))
+    for site in life.sites.values():
+        PlanInbox(site).take_plan(look.document.encode())
+    driver.carry_out(run := life.begun_with(look), life.hospitals(run), evaluate.evaluate)
+    assert run.rounds()[-1]["validation"]["auc"] == after[-1]["validation"]["auc"]  # its own model, over its own sites
 
 
 def test_too_few_who_were_there_are_said_before_anybody_signs(kept: Life) -> None:

@@ -1,0 +1,53 @@
+"""Which cases a site has, as digests that tell nobody what they are; and which of its data sets have images in common.
+
+The ledger of answers goes by data set. Under another name in site.yaml the same images would be another data set, and
+what was summed of them could be asked again over other sites. So the site keeps of every image with which it ever
+approved under which name that was first; and a data set goes by its own name and by those of all its images.
+
+    ledger.key                  what the digests are made with
+    ledger.images               JSON: by the image's digest, the name
+    plans/DIGEST/datasets.json  the names by which a plan's data set goes, as of the approval (`client.plans.inbox`)
+"""
+
+import json
+import os
+from collections.abc import Sequence
+
+from client.dataset.for_plan import Row
+from client.home import Home
+from common.errors import ConfigError
+from common.storage import file_lock
+from common.storage.files import read_json, replace
+from common.trust.keys import DIGEST_BYTES, digest
+
+
+def data_digest(home: Home, rows: Sequence[Row]) -> str:
+    """Stands for this site's cases of a data set; without the site's key nobody can tell which they are."""
+    with file_lock.held(home.folder / "ledger.lock"):
+        key = _key(home)
+    return digest("cases", key, *sorted(" ".join(row[:3]).encode() for row in rows)).hex()[:32]
+
+
+def names(home: Home, dataset: str, rows: Sequence[Row]) -> tuple[str, ...]:
+    """The names by which a data set goes, its own among them; images that are new here are written down under that.
+
+    Raises:
+        ConfigError, RunError: ledger.key or ledger.images is damaged.
+    """
+    path = home.folder / "ledger.images"
+    with file_lock.held(home.folder / "ledger.lock"):
+        key, known = _key(home), read_json(path) or {}
+        images = {digest("image", key, image.encode()).hex()[:32] for *_, image in rows}
+        if new := dict.fromkeys(sorted(images - known.keys()), dataset):
+            replace(path, json.dumps(known | new, indent=0).encode())
+    return tuple(sorted({dataset, *(known[image] for image in images & known.keys())}))
+
+
+def _key(home: Home) -> bytes:
+    """Made when it is needed first. `rekey` keeps it: the same images are the same to the ledgers of all sites."""
+    path = home.folder / "ledger.key"
+    if not path.exists():
+        replace(path, os.urandom(DIGEST_BYTES))
+    if len(key := path.read_bytes()) != DIGEST_BYTES:
+        raise ConfigError(f"{path}: damaged, expected {DIGEST_BYTES} bytes. Restore it from a backup.")
+    return key
