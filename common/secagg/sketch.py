@@ -87,10 +87,10 @@ class LimbSum:
 
     def words(self, dtype: np.dtype[Any]) -> masks.Words:
         """The sum as words mod 2**32 or mod 2**64."""
-        if dtype.itemsize == 4:
-            return self.low.copy()
-        words: masks.Words = self.low.view("<u8").copy()
-        words += self.carry[::2].astype(np.uint64) << np.uint64(32)  # the upper limb's own carry is beyond 2**64
+        words = masks.room(self.low.nbytes // dtype.itemsize, dtype)
+        words[:] = self.low.view(dtype)
+        if dtype.itemsize == 8:
+            words += self.carry[::2].astype(np.uint64) << np.uint64(32)  # the upper limb's own carry is beyond 2**64
         return words
 
 
