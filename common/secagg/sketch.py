@@ -149,8 +149,8 @@ class Challenge:
         products = np.empty((self._blocks, CHALLENGES, COLUMNS))
 
         def core() -> Callable[[int], bytes]:
-            blocks = np.empty((_LEAF // BLOCK, ROWS, COLUMNS))
-            flat = blocks.reshape(-1)
+            flat = masks.room(_LEAF, np.dtype(np.float64))
+            blocks = flat.reshape(-1, ROWS, COLUMNS)
 
             def multiply(start: int) -> bytes:
                 leaf, first = limbs[start : start + _LEAF], start // BLOCK
