@@ -7,7 +7,8 @@ than times. A busy machine spoils what runs on two cores first. A site's time is
 training: checks, masks, hash, signatures, shares, and the bytes of its messages; turning floats into words is a column
 of its own, and both comparisons include it. The floor is bytes × (peers + 1) over the AES-256-CTR rate of ONE core,
 measured between the rounds of each row; masking uses up to four cores, the column `one core` is without that, and
-`AES gain` how many times the AES of one core two of them give here, which is below two where they share units.
+`AES gain` how many times the AES of one core two of them give here, which is below two where they share units. Masks
+are drawn by way of GCM, which may be faster than the floor: it stays what it was, so that releases can be compared.
 Flower's figure is its own client's code of SecAgg+ (quantising, keys, shares, masks), CKKS is TenSEAL with NVFlare's
 defaults, encrypting and serialising one site's floats; each is left out where the package is not installed
 (`pip install -e ".[bench]"`).

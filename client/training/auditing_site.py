@@ -121,7 +121,7 @@ class AuditingSite:
                 f"its rounds are done, or no evaluation was better for as long as federation.patience says. {REMEDY}",
             )
         reached = course.reached(place, question_number)
-        if reached is None or _question(course, reached) != answer_layout.question(inner):
+        if reached is None or answer_layout.content(course.request(reached)) != answer_layout.content(inner):
             if question_number > place.number:
                 raise self._missing_transcript(inner)
             raise self._does_not_follow(course.request(reached or place), inner)
@@ -256,10 +256,6 @@ class AuditingSite:
             f"{self._name}: asked for '{request.kind}' of round {request.round}, which does not follow from the sums "
             f"before it: {difference(own_request, request)}. {REMEDY}",
         )
-
-
-def _question(course: Course, place: Place) -> bytes:
-    return answer_layout.question(course.request(place))
 
 
 def _asks(course: Course, place: Place, lineage: bytes) -> tuple[str, bytes]:

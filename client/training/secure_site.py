@@ -116,14 +116,15 @@ class SecuredSite:
             confirm: asked again before the answer leaves, when nothing else can change any more; raises.
         """
         asked, start = question_in(request), bytes_in(request, MESSAGE)
-        question = lineages.question(asked, lineage_in(request) if lineage is None else lineage)
+        asked_hash = answer_layout.question(asked)
+        question = lineages.question_after(lineage_in(request) if lineage is None else lineage, asked_hash)
         opened = self.keeper.participant.open(start, question, self.clock())  # refused before any work is done
         if opened.state.round.kind != (kind := asked.kind):
             raise PolicyError("changed-question", f"{self.name}: a round of '{opened.state.round.kind}' asks '{kind}'.")
         settled = _settled(state)
         contribution, after = self.site.contribute(asked, settled)
         layout = opened.plan.question_kinds[kind].layout
-        key = answer_layout.rounding_key(answer_layout.question(asked), self.name)
+        key = answer_layout.rounding_key(asked_hash, self.name)
         answered = answer_layout.completed({**contribution.means, **contribution.sums}, layout)
         try:
             words = layout.encode(answered, contribution.weight, key)

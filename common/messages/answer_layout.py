@@ -45,12 +45,17 @@ Arrays = dict[str, tuple[tuple[int, ...], float]]
 
 
 def question(request: Request) -> bytes:
-    """The hash of what is asked, which every site computes of what it was really asked.
+    """The hash of what is asked, which every site computes of what it was really asked."""
+    return digest("request", content(request))
+
+
+def content(request: Request) -> bytes:
+    """What is asked, as bytes.
 
     Only training depends on the round's number. Everything else is the same question in whatever round it is asked, so
     that a site notices when it is to answer it again, and with whom.
     """
-    return digest("request", wire.encode_request(request if request.kind == "train" else replace(request, round=0)))
+    return wire.encode_request(request if request.kind == "train" else replace(request, round=0))
 
 
 def rounding_key(question: bytes, site: str) -> bytes:

@@ -28,4 +28,9 @@ def following(round_context: bytes, survivors: Sequence[str], words: masks.Words
 
 def question(request: Request, lineage: bytes) -> bytes:
     """The hash of what is asked, and of all sums before it: 32 bytes."""
-    return digest("asked", lineage, answer_layout.question(request))
+    return question_after(lineage, answer_layout.question(request))
+
+
+def question_after(lineage: bytes, asked: bytes) -> bytes:
+    """The same, of a request whose hash is known: a model is long."""
+    return digest("asked", lineage, asked)

@@ -29,7 +29,9 @@ _ZEROS = memoryview(bytes(LEAF_BYTES))
 # 32 bytes into the pad. Words wrap round on purpose: a float plus a mask would round, and betray its size.
 
 LEAD_BYTES, TAIL_BYTES = 48, 64
-"""Room before and after a vector for the rest of its message; the words stay aligned."""
+"""Room before and after a vector for the rest of its message."""
+LINE_BYTES = 64
+"""Of a processor's cache: adding to a vector that begins at a line, or multiplying it, takes two thirds of the time."""
 
 
 @dataclass(frozen=True)
@@ -41,18 +43,21 @@ class Mask:
     subtract: bool
 
 
-def room(length: int, dtype: np.dtype[Any]) -> Words:
-    """An empty vector that lies where its message will, so that sending it needs no copy."""
-    whole = np.empty(LEAD_BYTES + length * dtype.itemsize + TAIL_BYTES, np.uint8)
-    return whole[LEAD_BYTES : len(whole) - TAIL_BYTES].view(dtype)
+def room(length: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """An empty vector that begins at a cache line and lies where its message will, so that sending it needs no copy."""
+    size = length * dtype.itemsize
+    whole = np.empty(LEAD_BYTES + size + TAIL_BYTES + LINE_BYTES, np.uint8)
+    start = LEAD_BYTES + -(whole.ctypes.data + LEAD_BYTES) % LINE_BYTES
+    return whole[start : start + size].view(dtype)
 
 
 def room_of(words: Words) -> NDArray[np.uint8] | None:
     """The bytes around a vector that was made by `room`; none for any other."""
-    whole = words.base
-    if not isinstance(whole, np.ndarray) or whole.nbytes != LEAD_BYTES + words.nbytes + TAIL_BYTES:
+    whole, size = words.base, LEAD_BYTES + words.nbytes + TAIL_BYTES
+    if not isinstance(whole, np.ndarray) or whole.nbytes != size + LINE_BYTES or not whole.flags.writeable:
         return None
-    return whole if words.ctypes.data == whole.ctypes.data + LEAD_BYTES and whole.flags.writeable else None
+    start = words.ctypes.data - whole.ctypes.data - LEAD_BYTES
+    return whole[start : start + size] if 0 <= start < LINE_BYTES else None
 
 
 def stream(key: bytes) -> CipherContext:

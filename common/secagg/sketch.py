@@ -87,10 +87,10 @@ class LimbSum:
 
     def words(self, dtype: np.dtype[Any]) -> masks.Words:
         """The sum as words mod 2**32 or mod 2**64."""
-        if dtype.itemsize == 4:
-            return self.low.copy()
-        words: masks.Words = self.low.view("<u8").copy()
-        words += self.carry[::2].astype(np.uint64) << np.uint64(32)  # the upper limb's own carry is beyond 2**64
+        words = masks.room(self.low.nbytes // dtype.itemsize, dtype)
+        words[:] = self.low.view(dtype)
+        if dtype.itemsize == 8:
+            words += self.carry[::2].astype(np.uint64) << np.uint64(32)  # the upper limb's own carry is beyond 2**64
         return words
 
 
@@ -149,8 +149,8 @@ class Challenge:
         products = np.empty((self._blocks, CHALLENGES, COLUMNS))
 
         def core() -> Callable[[int], bytes]:
-            blocks = np.empty((_LEAF // BLOCK, ROWS, COLUMNS))
-            flat = blocks.reshape(-1)
+            flat = masks.room(_LEAF, np.dtype(np.float64))
+            blocks = flat.reshape(-1, ROWS, COLUMNS)
 
             def multiply(start: int) -> bytes:
                 leaf, first = limbs[start : start + _LEAF], start // BLOCK

@@ -68,16 +68,17 @@ def test_a_message_written_around_its_vector_is_the_same_message(dtype: str) -> 
     around = Masked(b"c" * 32, 3, vector, signature=b"s" * 64).in_place()
     assert bytes(around) == apart.encode() == apart.in_place()
     assert np.shares_memory(np.frombuffer(around, np.uint8), vector)
-    assert vector.ctypes.data % 8 == masks.room(1, np.dtype(dtype)).ctypes.data % 8
+    assert vector.ctypes.data % 64 == masks.room(1, np.dtype(dtype)).ctypes.data % 64 == 0
     np.testing.assert_array_equal(Masked.decode(around).words, vector)
 
 
 def test_a_part_of_a_larger_array_is_no_room() -> None:
-    whole = np.zeros(masks.LEAD_BYTES + 80 + masks.TAIL_BYTES, np.uint8)
+    whole = np.zeros(masks.LEAD_BYTES + 80 + masks.TAIL_BYTES + 64, np.uint8)
     assert masks.room_of(whole[masks.LEAD_BYTES : masks.LEAD_BYTES + 80].view("<u4")) is not None
     assert masks.room_of(whole[:80].view("<u4")) is None
+    assert masks.room_of(whole[masks.LEAD_BYTES + 64 : masks.LEAD_BYTES + 144].view("<u4")) is None
     assert masks.room_of(whole[masks.LEAD_BYTES : masks.LEAD_BYTES + 40].view("<u4")) is None
-    assert masks.room_of(np.frombuffer(bytes(192), "<u4")[12:32]) is None
+    assert masks.room_of(np.frombuffer(bytes(256), "<u4")[12:32]) is None
 
 
 def test_a_key_does_not_print() -> None:
