@@ -330,7 +330,7 @@ def main() -> None:
     totals = {
         key: sum(each[key] for each in found.values()) for key in ("injections", "states_recovered", "bytes_lost")
     }
-    print(json.dumps(totals | {"bytes_compared": sum(each["bytes_compared"] for each in found.values())} | by_name))
+    print(json.dumps(totals | {"bytes_compared": sum(each["bytes_compared"] for each in found.values())} | found))
 
 
 if __name__ == "__main__":
