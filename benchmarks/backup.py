@@ -92,10 +92,10 @@ def costs(scratch: Path, images: int) -> dict[str, float]:
         "verify_gb_per_s": verify.size_bytes(vault) / timed(lambda: list(verify.verify(vault, place.custody))) / 1e9
     }
     began = time.perf_counter()
-    told = drill.run(vault, place.custody, None, scratch)
-    print(told.text())
-    found |= {"drill_s": time.perf_counter() - began, "drill_gb_per_s": told.rate, "drill_hashes": told.hashes}
-    found |= {"drill_images": told.images, "drill_problems": len(told.problems)}
+    report = drill.run(vault, place.custody, None, scratch)
+    print(report.text())
+    found |= {"drill_s": time.perf_counter() - began, "drill_gb_per_s": report.rate, "drill_hashes": report.hashes}
+    found |= {"drill_images": report.images, "drill_problems": len(report.problems)}
     if shutil.which("restic"):
         run = restic(scratch / "restic", place.home.folder)
         found |= {"restic_first_gb_per_s": size / timed(lambda: run("backup", ".")) / 1e9}
@@ -115,18 +115,18 @@ def flips(scratch: Path) -> dict[str, float]:
     place = Place(scratch / "small")
     place.bring(1, size=2)
     place.backup()
-    told = {"flipped": 0, "named_by_verify": 0, "named_by_restore": 0}
+    counts = {"flipped": 0, "named_by_verify": 0, "named_by_restore": 0}
     for path in [path for path in sorted(place.disk.rglob("*")) if path.is_file() and path.name != ".lock"]:
         whole = path.read_bytes()
         for at in range(len(whole)):
             path.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :])
-            told["flipped"] += 1
-            told["named_by_verify"] += _names(path, place.problems)
-            told["named_by_restore"] += _names(path, lambda: place.restored()[0].problems)
-            told["named_by_restore"] -= (place.folder / "new" / "site.yaml").exists()
+            counts["flipped"] += 1
+            counts["named_by_verify"] += _names(path, place.problems)
+            counts["named_by_restore"] += _names(path, lambda: place.restored()[0].problems)
+            counts["named_by_restore"] -= (place.folder / "new" / "site.yaml").exists()
             shutil.rmtree(place.folder / "new", ignore_errors=True)
         path.write_bytes(whole)
-    return dict(told)
+    return dict(counts)
 
 
 def _names(path: Path, work: Callable[[], list[str]]) -> bool:

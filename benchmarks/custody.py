@@ -207,8 +207,8 @@ def federation(case: Case, scratch: Path, encrypted: bool) -> tuple[float, float
     command = [sys.executable, "simulate.py", "configs/custody.yaml", f"data.kind={kind}", f"data.path={path}"]
     command += [f"data.cache={scratch / 'cache'}", "baselines=[]", "--out", str(scratch / f"run-{kind}")]
     subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", check=True)
-    told = json.loads((scratch / f"run-{kind}" / "result.json").read_text(encoding="utf-8"))
-    return time.perf_counter() - started, float(told["test"]["federated"]["auc"])
+    result = json.loads((scratch / f"run-{kind}" / "result.json").read_text(encoding="utf-8"))
+    return time.perf_counter() - started, float(result["test"]["federated"]["auc"])
 
 
 def pydicom_files(scratch: Path) -> str:

@@ -272,9 +272,9 @@ def injections(operation: Operation, wanted: int, draw: random.Random) -> dict[s
     began = time.perf_counter()
     operation.act()
     took_s = time.perf_counter() - began
-    told = {"injections": 0, "states_recovered": 0, "bytes_lost": 0, "bytes_compared": 0, "write_points": points}
+    counts = {"injections": 0, "states_recovered": 0, "bytes_lost": 0, "bytes_compared": 0, "write_points": points}
     at = 0
-    while told["injections"] < wanted:
+    while counts["injections"] < wanted:
         operation.reset()
         before, whole, kills = operation.kept(), True, 0
         try:
@@ -290,22 +290,22 @@ def injections(operation: Operation, wanted: int, draw: random.Random) -> dict[s
                     break
                 kills += 1
                 after = operation.kept()
-                told["bytes_lost"] += lost(before, after)
-                told["bytes_compared"] += sum(map(len, before.values()))
+                counts["bytes_lost"] += lost(before, after)
+                counts["bytes_compared"] += sum(map(len, before.values()))
                 whole &= not lost(before, after)
                 before = after
             if not kills:
                 continue
             operation.act()
             after = operation.kept()
-            told["bytes_lost"] += lost(before, after)
+            counts["bytes_lost"] += lost(before, after)
             whole &= not lost(before, after) and operation.complete(after)
         except (ConsiliumError, OSError) as error:
             print(f"  not whole: {error}")
             whole = False
-        told["injections"] += kills
-        told["states_recovered"] += kills * whole
-    return told
+        counts["injections"] += kills
+        counts["states_recovered"] += kills * whole
+    return counts
 
 
 def main() -> None:
@@ -314,12 +314,12 @@ def main() -> None:
     parser.add_argument("--injections", type=int, default=1100, metavar="N")
     wanted = parser.parse_args().injections
     importer.COMMIT_S = importer.COMMIT_SHARE = 0.0  # after every image
-    draw, told = random.Random(1), {}
+    draw, found = random.Random(1), {}
     with tempfile.TemporaryDirectory() as temporary:
         for name, kind in OPERATIONS.items():
             began = time.perf_counter()
-            told[name] = injections(kind(Path(temporary) / name), round(kind.share * wanted), draw)
-            each = told[name]
+            found[name] = injections(kind(Path(temporary) / name), round(kind.share * wanted), draw)
+            each = found[name]
             print(
                 f"{name:9} {each['injections']:5} kills at {each['write_points']} points and between: "
                 f"{each['states_recovered']} recovered, {each['bytes_lost']} of {each['bytes_compared']:,} bytes lost, "
@@ -327,8 +327,10 @@ def main() -> None:
                 flush=True,
             )
     print()
-    totals = {key: sum(each[key] for each in told.values()) for key in ("injections", "states_recovered", "bytes_lost")}
-    print(json.dumps(totals | {"bytes_compared": sum(each["bytes_compared"] for each in told.values())} | told))
+    totals = {
+        key: sum(each[key] for each in found.values()) for key in ("injections", "states_recovered", "bytes_lost")
+    }
+    print(json.dumps(totals | {"bytes_compared": sum(each["bytes_compared"] for each in found.values())} | found))
 
 
 if __name__ == "__main__":

@@ -168,8 +168,8 @@ def stock(folder: Path, rounds: int) -> dict[str, Any]:
                 "--node-config", node)  # fmt: skip
         time.sleep(4)
         out = folder / "stamps.json"
-        told = f'config="{config}" out="{out}" rounds={rounds}'
-        subprocess.run(["flwr", "run", str(app), "remote", "--run-config", told], env=env, check=True, stdout=log)
+        settings = f'config="{config}" out="{out}" rounds={rounds}'
+        subprocess.run(["flwr", "run", str(app), "remote", "--run-config", settings], env=env, check=True, stdout=log)
         deadline = time.monotonic() + 90 * (rounds + 1)
         while not out.exists() and time.monotonic() < deadline:
             time.sleep(0.5)

@@ -331,8 +331,8 @@ def sent_twice(federation: Odd) -> int:
     twice = 0
     for site in federation.sites:
         path = federation.folder / f"{site}.odd" / "submits.jsonl"
-        told = [line for line in path.read_text(encoding="utf-8").splitlines() if '"asked": "train"' in line]
-        twice += len(told) - len(set(told))
+        sent = [line for line in path.read_text(encoding="utf-8").splitlines() if '"asked": "train"' in line]
+        twice += len(sent) - len(set(sent))
     return twice
 
 

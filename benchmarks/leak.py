@@ -151,8 +151,8 @@ def main() -> None:
         shown.append([image, *guesses, mean])
     table = Table("image", "from the plain update", "found", "from the masked one", "found", "mean image")
     for number, ((plain, masked, guess), found) in enumerate(zip(rows, hits, strict=True)):
-        told = ["yes" if hit else "no" for hit in found]
-        table.add_row(str(number), f"{plain:.1f}", told[0], f"{masked:.1f}", told[1], f"{guess:.1f}")
+        answers = ["yes" if hit else "no" for hit in found]
+        table.add_row(str(number), f"{plain:.1f}", answers[0], f"{masked:.1f}", answers[1], f"{guess:.1f}")
     terminal.console().print(table)
     if options.picture:
         import matplotlib.pyplot as plt

@@ -71,7 +71,7 @@ def folder_s(path: Path, images: Path) -> float:
     times = []
     for _ in range(3):
         begun = time.perf_counter()
-        assert sum(isinstance(told, Outcome) for told in outcomes(shared, model, named)) == len(named)
+        assert sum(isinstance(outcome, Outcome) for outcome in outcomes(shared, model, named)) == len(named)
         times.append(time.perf_counter() - begun)
     return min(times)
 

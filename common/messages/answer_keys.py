@@ -50,12 +50,12 @@ def _groups(request: Request) -> Iterable[tuple[str, bytes]]:
         return [*counts, ("distances", _arrays(looks))] if looks else counts
     alpha, intercept = weights.get("alpha"), weights.get("intercept")
     if kind in ("loss", "gradient", "hessian") and alpha is not None and intercept is not None:
-        told = {"loss": ("loss",), "gradient": ("loss", "gradient"), "hessian": ("loss", "gradient", "hessian")}[kind]
+        parts = {"loss": ("loss",), "gradient": ("loss", "gradient"), "hessian": ("loss", "gradient", "hessian")}[kind]
         if kind == "loss" and alpha.ndim == 3 and len(alpha) == len(intercept):
             points = [_point(alpha[i], intercept[i]) for i in range(len(alpha))]
         else:
             points = [_point(alpha, intercept)]
-        return [(group, point) for group in told for point in points]
+        return [(group, point) for group in parts for point in points]
     return [(kind, _arrays(weights))]
 
 

@@ -37,6 +37,7 @@ def page(plan: RunPlan) -> str:
     if content.models:
         return "\n".join([*lines, *_examination(content.models)])
     training = content.training.model_dump(mode="json", exclude_defaults=True)
+    lines += ["SETTINGS  those that are not the defaults of docs/configuration.md:", ""]
     return "\n".join(lines) + "\n" + yaml.safe_dump(training, sort_keys=False, allow_unicode=True)
 
 

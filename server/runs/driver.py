@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from common import refusals
-from common.errors import ConsiliumError
+from common.errors import ConsiliumError, RunError
 from common.messages.transport import Transport
 from common.metrics import performance
 from common.plans import carry
@@ -20,6 +20,7 @@ from common.plans.run_work import RunWork
 from common.refusals import RefusedError
 from common.storage import tensorfile
 from common.storage.files import write_json
+from common.trust.release import VERSION, code_digest
 from common.types import prefixed
 from server import report
 from server.report import participation
@@ -63,6 +64,7 @@ def carry_out(run: Run, transport: ConnectedTransport, workload: Workload = trai
         Exception: for a defect of ours; the scheduler starts the run again.
     """
     try:
+        _refuse_other_code(run)
         until_there_is_room(lambda: run.home.log.record("run", "begun", plan=run.name))
         until_there_is_room(workload(run, transport))
     except ConsiliumError as error:
@@ -71,6 +73,21 @@ def carry_out(run: Run, transport: ConnectedTransport, workload: Workload = trai
         until_there_is_room(lambda: run.end("failed", reason))
     else:
         until_there_is_room(lambda: run.end("finished"))
+
+
+def _refuse_other_code(run: Run) -> None:
+    """A coordinator that was brought to another release in the middle of a run would not understand its sites.
+
+    Raises:
+        RunError: with both releases.
+    """
+    content = run.approvals.plan.content
+    if content.code != code_digest():
+        raise RunError(
+            f"run {run.name} cannot be continued: it is for release {content.release}, code {content.code[:12]}…; "
+            f"installed here is {VERSION}, {code_digest()[:12]}…. Draw up the plan again, and change releases "
+            "between runs."
+        )
 
 
 @dataclass(frozen=True)

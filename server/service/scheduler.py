@@ -21,7 +21,9 @@ log = logging.getLogger("consilium")
 FLOWER_ENDED = ("finished",)
 """How Flower calls a run that is over, however it ended."""
 GONE_AFTER_S = 20.0
-"""A Flower run whose ServerApp has not shown up after so long is begun again."""
+"""A Flower run whose ServerApp has not shown up after so long is begun again; the next is given as much more, since on
+a busy machine it would be ended each time before it has started."""
+MOST_GONE_AFTER_S = 300.0
 MOST_WAIT_S = 60.0
 
 
@@ -119,7 +121,8 @@ class Scheduler:
             self._started.add(run.name)
             return
         has_ended = self.control.runs().get(state.flower_run, "finished").startswith(FLOWER_ENDED)
-        is_starting = since is not None and run.name not in self._started and time.monotonic() - since < GONE_AFTER_S
+        patience_s = min(MOST_GONE_AFTER_S, GONE_AFTER_S * max(1, state.attempts))
+        is_starting = since is not None and run.name not in self._started and time.monotonic() - since < patience_s
         if is_starting and not has_ended:
             return
         if run.state.stage in OVER:  # it ended while we looked

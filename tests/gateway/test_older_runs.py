@@ -48,3 +48,15 @@ def test_a_process_that_is_handed_such_a_run_asks_no_site(tmp_path: Path) -> Non
     assert run.state.stage == "failed"
     assert WHY in run.state.why
     assert way.submitted == []
+
+
+def test_a_coordinator_of_another_release_than_the_plan_asks_no_site_and_says_which(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    consortium = Consortium(tmp_path)
+    run = consortium.begun(consortium.plan())
+    monkeypatch.setattr(driver, "code_digest", lambda: "f" * 64)
+    driver.carry_out(run, way := Hospitals(consortium, run.plan))
+    assert run.state.stage == "failed"
+    assert f"code {run.plan.content.code[:12]}…; installed here is" in run.state.why
+    assert way.submitted == []
