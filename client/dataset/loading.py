@@ -46,8 +46,11 @@ def load(config: Config, seed: int, owner: str = "") -> PreparedData:
         ConfigError: the configuration does not fit the data.
         DataError: the data cannot be used; the message names file, row or site, and what to do.
     """
-    table = open_table(config.data)
+    table = open_table(config.data, natural=config.sites.split == "natural" and not owner)
     table = table.of(owner) if owner else table
+    if not owner and len(set(table.labels.tolist())) < 2:
+        name = table.classes[table.labels[0]]
+        raise DataError(f"All cases are '{name}'; a simulation needs at least two classes to tell apart.")
     division = splits.divide(table, config.sites, seed, config.data.on_error)
     division, empty = _without_empty_sites(table, division, config)
     # Ordered by split, then site: each site's part and the common test set are slices of one array, without a copy.
@@ -65,13 +68,20 @@ def load(config: Config, seed: int, owner: str = "") -> PreparedData:
         kind="synthetic" if isinstance(config.data, Synthetic) else division.kind,
         origin=_origin(config, division),
         problems=table.problems + division.problems + empty,
-        warnings=_warnings(sites, table.classes),
+        warnings=(*table.unused, *_warnings(sites, table.classes)),
         pipeline=pipeline,
     )
 
 
-def open_table(source: DataSource) -> Table:
-    """The cases of any kind of source."""
+def open_table(source: DataSource, natural: bool = False) -> Table:
+    """The cases of any kind of source.
+
+    Args:
+        natural: whether the data has to name sites; a list that names none is refused before its images are decoded.
+
+    Raises:
+        ConfigError, DataError: the data cannot be used as it is.
+    """
     if isinstance(source, Synthetic):
         from client.sources import synthetic
 
@@ -87,7 +97,7 @@ def open_table(source: DataSource) -> Table:
     if isinstance(source, Folder | Manifest):
         from client.sources import file_list
 
-        return file_list.read(source)
+        return file_list.read(source, natural)
     raise TypeError(type(source))
 
 

@@ -35,7 +35,8 @@ def examine(config: Config) -> Report:
         ConfigError: the configuration does not fit the data.
         DataError: the data cannot even be listed.
     """
-    table = loading.open_table(config.data.model_copy(update={"on_error": "report"}))
+    source = config.data.model_copy(update={"on_error": "report"})
+    table = loading.open_table(source, natural=config.sites.split == "natural")
     division = splits.divide(table, config.sites, config.seeds[0], "report")
     facts = [table.images.facts(i) for i in range(len(table))]
     data = _Data(config, table, division, facts, table.people())
@@ -76,6 +77,16 @@ def _unusable(data: _Data) -> Iterator[Finding]:
     level: Level = "error" if data.config.data.on_error == "stop" else "warning"
     todo = "mend or remove them" + ("; or data.on_error: report" if level == "error" else "; a run leaves them out")
     yield Finding(level, f"{len(problems)} bad cases:", todo, tuple(map(str, problems)))
+
+
+def _unused(data: _Data) -> Iterator[Finding]:
+    yield from (Finding("warning", what) for what in data.table.unused)
+
+
+def _classes(data: _Data) -> Iterator[Finding]:
+    if len(present := set(data.table.labels.tolist())) < 2:
+        what = f"all cases are '{data.table.classes[present.pop()]}': one site of several may be so, a simulation not"
+        yield Finding("warning", what, "alone it has no figures; bring cases of another class if there are any")
 
 
 def _sizes_after(data: _Data) -> Iterator[Finding]:
@@ -177,5 +188,5 @@ def _constant(data: _Data) -> Iterator[Finding]:
 
 
 _LOOKS: tuple[Callable[[_Data], Iterator[Finding]], ...] = (
-    _unusable, _sizes_after, _patients, _shared_numbers, _duplicates, _constant, _gaps,
+    _unusable, _unused, _classes, _sizes_after, _patients, _shared_numbers, _duplicates, _constant, _gaps,
 )  # fmt: skip

@@ -13,9 +13,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from client.sources.case_table import SPLITS, Problem, Table, refuse
+from client.sources.case_table import SPLITS, Problem, Table, no_sites, refuse
 from common.config import Sites
-from common.errors import ConfigError, DataError
+from common.errors import DataError
 
 Ints = NDArray[np.int64]
 
@@ -50,10 +50,7 @@ def divide(table: Table, sites: Sites, seed: int, on_error: Literal["stop", "rep
     is_left_out, problems = _on_both_sides(table, people, own_split, on_error)
     if sites.split == "natural":
         if table.site is None:
-            raise ConfigError(
-                "sites.split is natural, but the data names no site. Give a site column (data.site for an .npz), "
-                "or simulate sites: iid, dirichlet, size or scanner."
-            )
+            raise no_sites()
         names = tuple(sorted(set(table.site)))
         site = np.array([names.index(s) for s in table.site], np.int64)
         text = f"{len(names)} natural sites, as the data names them"
