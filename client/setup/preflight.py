@@ -3,7 +3,6 @@
 import importlib.util
 import os
 import shutil
-import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from rich.text import Text
 
 from client.access.policy_change import lone_officer_warning
 from client.access.policy_store import policy_store
+from client.connection.proxy import connect, proxy_for
 from client.dataset.for_plan import own_cases
 from client.home import Home
 from client.plans import judge, sync
@@ -147,13 +147,15 @@ def _address(home: Home) -> Iterator[CheckResult]:
     context = ssl.create_default_context(cafile=str(home.authority))
     try:
         with (
-            socket.create_connection((host.strip("[]"), int(port)), CONNECT_S) as raw,
+            connect(host.strip("[]"), int(port), CONNECT_S) as raw,
             context.wrap_socket(raw, server_hostname=host.strip("[]")) as secured,
         ):
             peer = secured.getpeercert() or {}
             until = ssl.cert_time_to_seconds(str(peer["notAfter"]))
             days = (until - time.time()) / 86_400
-            yield CheckResult(True, f"{home.address}, certificate valid for {days:.0f} days, {secured.version()}")
+            through = f", through the proxy {proxy}" if (proxy := proxy_for(host.strip("[]"))) else ""
+            text = f"{home.address}, certificate valid for {days:.0f} days, {secured.version()}{through}"
+            yield CheckResult(True, text)
     except ssl.SSLCertVerificationError as error:
         yield CheckResult(
             False,
@@ -166,8 +168,13 @@ def _address(home: Home) -> Iterator[CheckResult]:
             False,
             f"{home.address}: {error.strerror or error}",
             f"Ask your network people to let this machine out to {host}, TCP port {port}; and the coordinator whether "
-            "the server is up.",
+            f"the server is up.{_about_proxy(host.strip('[]'))}",
         )
+
+
+def _about_proxy(host: str) -> str:
+    name = "HTTPS_PROXY" if (proxy := proxy_for(host)) else ""
+    return f" {name} or ALL_PROXY names {proxy}, and is obeyed; NO_PROXY={host} goes past it." if name else ""
 
 
 def _clock(home: Home) -> Iterator[CheckResult]:

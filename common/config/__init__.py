@@ -8,7 +8,7 @@ A module a subject: `data_settings`, `model_settings`, `federation_settings`, an
 """
 
 from common.config.config_faults import first_fault, readable
-from common.config.config_file import from_tree, lay_over, load
+from common.config.config_file import from_tree, lay_over, load, resolve_data
 from common.config.data_settings import (
     Column,
     Data,
@@ -58,4 +58,5 @@ __all__ = [
     "load",
     "parse_yaml",
     "readable",
+    "resolve_data",
 ]
