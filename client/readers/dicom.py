@@ -43,11 +43,15 @@ def decode(path: ImageSource, frames: Frames) -> list[Picture]:
     """The chosen frames of a DICOM file."""
     header = parse(path)
     check(path, header)
-    indices = choose(path, frames, _frame_count(header))
+    indices = choose(path, frames, frame_count(header))
     check_size(path, header.Columns, header.Rows, len(indices))
-    raw = [_frame(path, header, index) for index in indices]
+    return pictures(header, [stored_frame(path, header, index) for index in indices], indices)
+
+
+def pictures(header: Dataset, raw: list[Array], indices: list[int]) -> list[Picture]:
+    """What frames, as `stored_frame` gives them, show by their header."""
     if header.SamplesPerPixel > 1 or header.PhotometricInterpretation == "PALETTE COLOR":
-        high = 2.0 ** (_palette_bits(header) or header.BitsStored) - 1
+        high = 2.0 ** stored_bits(header) - 1
         return [Picture(frame.astype(np.float32), 0.0, high) for frame in raw]
     natural = [_rescale(header, frame, index).astype(np.float32) for frame, index in zip(raw, indices, strict=True)]
     value_range = _range_seen(header, raw, natural)
@@ -112,15 +116,16 @@ def check(path: ImageSource, header: Dataset) -> None:
         raise ImageError(f"{path}: {header.SamplesPerPixel} samples a pixel; expected 1 (grey) or 3 (colour).")
 
 
-def _frame_count(header: Dataset) -> int:
+def frame_count(header: Dataset) -> int:
+    """Frames in a file, one at least."""
     return max(1, int(header.get("NumberOfFrames") or 1))  # some devices write 0 and mean 1
 
 
-def _frame(path: ImageSource, header: Dataset, index: int) -> Array:
+def stored_frame(path: ImageSource, header: Dataset, index: int) -> Array:
     """One decoded frame: [h, w, c], still in stored values; colour as RGB."""
     if header.file_meta.TransferSyntaxUID.is_encapsulated:
         # A codestream may claim another size than the header: its decoder would take memory for that one.
-        stream = get_frame(header.PixelData, index, number_of_frames=_frame_count(header))
+        stream = get_frame(header.PixelData, index, number_of_frames=frame_count(header))
         if (claimed := claimed_size(stream)) and claimed != (header.Columns, header.Rows):
             raise ImageError(
                 f"{path}: the header says {header.Columns}×{header.Rows} pixels, the compressed image "
@@ -135,9 +140,10 @@ def _frame(path: ImageSource, header: Dataset, index: int) -> Array:
     return pixels if pixels.ndim == 3 else pixels[:, :, None]
 
 
-def _palette_bits(header: Dataset) -> int:
+def stored_bits(header: Dataset) -> int:
+    """Of a sample of `stored_frame`."""
     if header.PhotometricInterpretation != "PALETTE COLOR":
-        return 0
+        return int(header.BitsStored)
     descriptor = header.get("RedPaletteColorLookupTableDescriptor")
     return int(descriptor[2]) if descriptor else 16
 
