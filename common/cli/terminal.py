@@ -66,6 +66,14 @@ class _HarmlessStream:
 class _HarmlessConsole(Console):
     """A console whose own styles are the only escapes that it writes."""
 
+    def on_broken_pipe(self) -> None:
+        """Who reads has gone: the command line says with which status that ends, not Rich.
+
+        Raises:
+            BrokenPipeError: always.
+        """
+        raise BrokenPipeError
+
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
         """What is to be printed, piece by piece."""
         for piece in super().render(renderable, options):

@@ -35,7 +35,7 @@ def checked_name(name: str, what: str) -> str:
         ConfigError: for any other.
     """
     if not NAME.fullmatch(name):
-        raise ConfigError(f"{what}: {name!r}; expected up to 63 letters, digits, dots, dashes, without spaces.")
+        raise ConfigError(f"{what}: {name[:80]!r}; expected up to 63 letters, digits, dots, dashes, without spaces.")
     return name
 
 
