@@ -1,10 +1,11 @@
 """What a CSV or a folder lists: a row an image, none of them opened yet, and what is wrong with others."""
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from client.readers import Frames
 from client.readers.source import ImageSource
-from client.sources import spelling
+from client.sources import identity, spelling
 from client.sources.case_table import Problem, Split
 from common.config import DataSource
 
@@ -37,6 +38,19 @@ class Listing:
     unused: tuple[str, ...] = ()
     """What was found and not used, counted and named."""
 
+    def name_patients(self, rule: str | None, base: Path) -> None:
+        """Take the patients that a rule reads out of the column patient, else of the paths below `base`."""
+        if rule is None:
+            return
+        rows, self.rows = self.rows, []
+        for row in rows:
+            text = row.patient or str(row.origin).removeprefix(f"{base}/")
+            if patient := identity.by_rule(rule, text):
+                self.rows.append(replace(row, patient=patient))
+            else:
+                what = f"data.patients, {rule!r}, matches nothing in '{text}'; mend the rule so that it fits all, or it"
+                self.problems.append(Problem(str(row.origin), row.number, what))
+
     def settle(self, where: str, source: DataSource) -> None:
         """One spelling for each label, site and patient, as `data.spelling` has it.
 
@@ -48,7 +62,8 @@ class Listing:
         self._settle_column(where, "patient", "patients", source)
 
     def _settle_column(self, where: str, name: str, what: str, source: DataSource) -> None:
-        rows = {i: word for i, row in enumerate(self.rows) if (word := getattr(row, name)) is not None}
+        words = [(i, getattr(row, name)) for i, row in enumerate(self.rows)]
+        rows = {i: w for i, w in words if w is not None and (name != "patient" or identity.is_somebody(w))}
         at = list(rows)
         around = [self.rows[i].site or "" for i in at] if name == "patient" else ()
         settled = spelling.settle(where, what, list(rows.values()), source, lambda i: self.rows[at[i]].place, around)

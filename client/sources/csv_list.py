@@ -121,7 +121,8 @@ class _CsvRows:
     def _wrong(self, cells: Mapping[str, str], split: object) -> str | None:
         """What is wrong with the cells of a row."""
         for name, cell in cells.items():
-            if (name not in ("frame", "label") and says_nothing(cell)) or (not cell and name == "label"):
+            may_say_nothing = name in ("frame", "label", "patient")  # a patient who is not known is nobody's
+            if (not cell and name != "frame") or (not may_say_nothing and says_nothing(cell)):
                 shown = f"says '{legible(cell)}', which is nothing" if cell else "is empty"
                 return f"the cell '{name}' {shown}"
         if is_cut_number(cells.get("patient", "")):

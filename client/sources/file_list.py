@@ -4,13 +4,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from client.sources import image_cache
+from client.sources import identity, image_cache, spelling
 from client.sources.case_row import CaseRow, Listing
 from client.sources.case_table import Facts, Problem, Table, encode, located, merge, no_sites, refuse
 from client.sources.csv_list import rows_in_csv
 from client.sources.folder_list import rows_in_folder
 from client.sources.image_cache import CachedImage
-from common.config import Encrypted, Folder, Manifest
+from common.config import DataSource, Encrypted, Folder, Manifest
 from common.errors import ImageError
 from common.imaging import Picture
 
@@ -44,6 +44,10 @@ class FileImages:
         """All frames of a file show one person."""
         return self.cases[index][0].content()
 
+    def thumbnail(self, index: int) -> bytes:
+        """How it looks."""
+        return image_cache.look(*self.cases[index])
+
     def pictures(self, indices: Sequence[int]) -> Iterator[Picture]:
         """The images as read."""
         return (image_cache.picture(*self.cases[index]) for index in indices)
@@ -76,7 +80,9 @@ def rows(source: Folder | Manifest, base: Path | None = None) -> Listing:
         DataError: neither, or words that are spelt in several ways.
     """
     path = located(source.path)
-    listing = rows_in_folder(source) if isinstance(source, Folder) else rows_in_csv(path, base or path.parent, source)
+    base = path if isinstance(source, Folder) else base or path.parent
+    listing = rows_in_folder(source) if isinstance(source, Folder) else rows_in_csv(path, base, source)
+    listing.name_patients(source.patients, base)
     listing.settle(str(path), source)
     return listing
 
@@ -110,7 +116,8 @@ def table(path: Path, listing: Listing, source: Manifest | Folder | Encrypted) -
         encode(names, classes),
         FileImages(tuple((image, i) for _, image, i in cases)),
         site=tuple(sites) if len(sites) == len(cases) else None,
-        patient=_patients(cases),
+        patient=_patients(str(path), cases, source),
+        unit=identity.units([image.belonging for _, image, _ in cases], [str(row.origin) for row, _, _ in cases]),
         split=tuple(splits) if len(splits) == len(cases) else None,
         problems=tuple(problems),
         unused=listing.unused,
@@ -124,9 +131,18 @@ def _unreadable(path: Path, row: CaseRow, error: ImageError) -> Problem:
     return Problem(str(path), row.number, what)
 
 
-def _patients(cases: Sequence[tuple[CaseRow, CachedImage, int]]) -> tuple[str | None, ...] | None:
-    """The manifest's patients; else the DICOM headers', unless all are alike, as some anonymisers leave them."""
-    if all(row.patient for row, _, _ in cases):
-        return tuple(row.patient for row, _, _ in cases)
-    headers = tuple(image.patient for _, image, _ in cases)
-    return headers if len(set(headers) - {None}) > 1 else None
+def _patients(
+    where: str, cases: Sequence[tuple[CaseRow, CachedImage, int]], source: DataSource
+) -> tuple[str | None, ...] | None:
+    """The list's patients; else the DICOM headers', in one spelling."""
+    if any(row.patient for row, _, _ in cases):
+        return tuple(row.patient if identity.is_somebody(row.patient) else None for row, _, _ in cases)
+    headers = [image.belonging["patient"] for _, image, _ in cases]
+    known = [i for i, who in enumerate(headers) if identity.is_somebody(who)]
+    words, around = [str(headers[i]) for i in known], [cases[i][0].site or "" for i in known]
+    place = [str(row.origin) for row, _, _ in cases]
+    for i, word in zip(
+        known, spelling.settle(where, "patients", words, source, lambda k: place[known[k]], around), strict=True
+    ):
+        headers[i] = word
+    return identity.patients(headers)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from client.sources import npz_names, safe_npz
 from client.sources.case_table import SPLITS, Facts, Problem, Split, Table, as_split, encode, located, refuse
+from client.sources.thumbnail import thumbnail
 from common.cli.terminal import legible
 from common.config import Npz
 from common.errors import DataError
@@ -62,6 +63,11 @@ class ArrayImages:
     def content(self, index: int) -> str:
         """The digest of the image."""
         return self.facts(index).digest.hex()
+
+    def thumbnail(self, index: int) -> bytes:
+        """How it looks."""
+        image = self._find(index)[2].astype(np.float32)
+        return thumbnail(image if image.ndim == 3 else image[:, :, None])
 
     def pictures(self, indices: Sequence[int]) -> Iterator[Picture]:
         """The images as float32[h, w, c]."""

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from client.sources import identity
 from client.sources.case_table import merge
 from client.sources.spelling import says_nothing, settle, wrong_label
 from common.cli.terminal import legible
@@ -94,21 +95,36 @@ def _class_names(path: Path, target: str, labels: Array, arrays: Mapping[str, Ar
 
 def sites_and_patients(
     path: Path, arrays: Mapping[str, Array], source: Npz, cases: int, keep: Array
-) -> tuple[tuple[str, ...] | None, tuple[str, ...] | None]:
+) -> tuple[tuple[str, ...] | None, tuple[str | None, ...] | None]:
     """The columns that the configuration names; None where it names none."""
-    sites = patients = None
+    sites: tuple[str, ...] | None = None
+    patients: tuple[str | None, ...] | None = None
     if name := source.site:
         sites = column(path, arrays, name, cases, keep)
         table = arrays.get(f"{name}_names")
         if table is not None and arrays[name].dtype.kind in "ui":
             sites = tuple(_name_of(path, name, int(i), table) for i in sites)
         sites = tuple(settle(str(path), "sites", sites, source, lambda i: f"{name}[{keep[i]}]"))
-    if source.patient:
-        patients = column(path, arrays, source.patient, cases, keep)
-        patients = tuple(
-            settle(str(path), "patients", patients, source, lambda i: f"{source.patient}[{keep[i]}]", sites or ())
-        )
+    if name := source.patient:
+        patients = _patients(path, name, column(path, arrays, name, cases, keep, is_told=False), source)
+        known = [i for i, who in enumerate(patients) if who]
+        words, around = [str(patients[i]) for i in known], [sites[i] for i in known] if sites else ()
+        settled = settle(str(path), "patients", words, source, lambda i: f"{name}[{keep[known[i]]}]", around)
+        spelt = dict(zip(known, settled, strict=True))
+        patients = tuple(spelt.get(i) for i in range(len(patients)))
     return sites, patients
+
+
+def _patients(path: Path, name: str, words: tuple[str, ...], source: Npz) -> tuple[str | None, ...]:
+    if source.patients is None:
+        return tuple(word if identity.is_somebody(word) else None for word in words)
+    read = tuple(identity.by_rule(source.patients, word) for word in words)
+    if None in read:
+        raise DataError(
+            f"{path}: data.patients, {source.patients!r}, matches nothing in '{legible(words[read.index(None)])}' of "
+            f"array '{name}'; mend the rule so that it fits all."
+        )
+    return read
 
 
 def _name_of(path: Path, name: str, index: int, table: Array) -> str:
@@ -117,8 +133,13 @@ def _name_of(path: Path, name: str, index: int, table: Array) -> str:
     return str(table.ravel()[index]).strip()
 
 
-def column(path: Path, arrays: Mapping[str, Array], name: str, cases: int, keep: Array) -> tuple[str, ...]:
+def column(
+    path: Path, arrays: Mapping[str, Array], name: str, cases: int, keep: Array, *, is_told: bool = True
+) -> tuple[str, ...]:
     """An array of a word a case.
+
+    Args:
+        is_told: whether every word has to say something.
 
     Raises:
         ConfigError, DataError: it is not there, has another length, or says nothing of a case.
@@ -128,7 +149,7 @@ def column(path: Path, arrays: Mapping[str, Array], name: str, cases: int, keep:
         raise DataError(
             f"{path}: array '{name}' is {words.dtype}{list(words.shape)}; expected {cases} names or numbers."
         )
-    if words.dtype.kind == "U" and (nothing := [int(i) for i in keep if says_nothing(str(words[i]))]):
+    if words.dtype.kind == "U" and is_told and (nothing := [int(i) for i in keep if says_nothing(str(words[i]))]):
         raise DataError(
             f"{path}: {name}[{nothing[0]}] says '{legible(str(words[nothing[0]]))}', which is nothing "
             f"({len(nothing)} such cases)."

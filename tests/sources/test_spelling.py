@@ -178,9 +178,7 @@ def test_a_label_that_says_nothing_is_a_bad_row_unless_it_is_named_as_a_class(fo
     assert table(folder, rows, labels=("ill", "well", word)).labels.tolist() == [0, 2, 1]
 
 
-@pytest.mark.parametrize(
-    ("column", "word"), [("patient", "NA"), ("patient", "unknown"), ("site", "nan"), ("split", "null"), ("path", "-")]
-)
+@pytest.mark.parametrize(("column", "word"), [("site", "nan"), ("split", "null"), ("path", "-")])
 def test_other_cells_that_say_nothing_are_bad_rows(folder, column, word):
     head = f"path,label,{column}" if column != "path" else "name,label,path"
     good = {"split": "train"}.get(column, "x")
@@ -192,6 +190,11 @@ def test_other_cells_that_say_nothing_are_bad_rows(folder, column, word):
 def test_a_patient_number_that_a_spreadsheet_cut_is_a_bad_row(folder):
     with pytest.raises(DataError, match=r"row 2: patient '1.23457E\+11' is a number that a spreadsheet has cut"):
         table(folder, [("ill", "1.23457E+11"), ("well", "2")], "path,label,patient")
+
+
+def test_patients_who_are_nobody_are_not_held_against_each_other(folder):
+    found = table(folder, [("ill", "NA"), ("well", "na"), ("ill", "unknown"), ("well", "7")], "path,label,patient")
+    assert found.patient == (None, None, None, "7")
 
 
 def test_a_label_that_is_spelt_like_a_configured_one_is_pointed_out_or_taken_for_it(folder):
