@@ -22,7 +22,7 @@ from typing import get_args
 from rich.text import Text
 
 from common import config as configuration
-from common.cli import terminal
+from common.cli import logs, terminal
 from common.cli.command import CommandParser, exit_status
 from common.storage.run_folder import run_folder
 from server.report import sentences
@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
     console = terminal.console()
     config = configuration.load(options.config, options.overrides)
     with run_folder(options.out, config.name, options.resume) as folder:
-        handler = logging.FileHandler(folder / "log.txt", encoding="utf-8")
+        handler = logs.Patient(folder / "log.txt", encoding="utf-8")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         log.addHandler(handler)
         log.setLevel(logging.INFO)

@@ -185,7 +185,7 @@ def epochs(case: Case, scratch: Path, turns: int) -> dict[str, float]:
 
 def importing(case: Case, scratch: Path) -> tuple[float, float]:
     """Images a second: imported, and decoded alone."""
-    files = [row.origin for row in importer.file_list.rows(case.source)[0]]
+    files = [row.origin for row in importer.file_list.rows(case.source).rows]
 
     def bring() -> None:
         shutil.rmtree(scratch / "again", ignore_errors=True)

@@ -60,6 +60,6 @@ def _solve_alone(experiment: Experiment, name: str, cases: SiteCases) -> Trained
     weights = model.fit({}, site.ready("train", normalisation), Work(config.federation.local, 0.0, seed)).weights
     validation = site.ready("validation", normalisation)
     counts = performance.count(model.scores(weights, validation.images), validation.labels)
-    experiment.watch.advance(experiment.training_cases((cases.name,)), name)
+    experiment.watch.advance(experiment.work((cases.name,)), name)
     threshold = performance.operating_point(counts, config.operating_point)
     return TrainedModel(weights, normalisation, threshold, records=(), best_round=-1, counts=counts)

@@ -49,6 +49,7 @@ class TrainedModels:
 def compare(experiment: Experiment) -> SeedResult:
     """Everything that one seed gives."""
     data, models = experiment.data, train_all(experiment)
+    experiment.watch.advance(0, f"seed {experiment.seed}: every model on every site's cases", milestone=True)
     federated, baselines = models.federated, models.baselines()
     all_models = {"federated": federated} | baselines
     return SeedResult(

@@ -78,10 +78,9 @@ class Experiment:
         """The site that answers for these cases; no patient's, or on one machine: it may be a handful of them."""
         return Site(cases, self.data.pipeline, self.model, local or self.config.federation.local, least_active=1)
 
-    def training_cases(self, members: Sequence[str]) -> int:
-        """Number of training cases of these members, which says how long their rounds take; of all sites for others."""
-        sizes = {s.name: len(s.train) for s in self.data.sites}
-        return sum(sizes.get(name, sum(sizes.values())) for name in members)
+    def work(self, members: Sequence[str]) -> int:
+        """How long the rounds of these members take, in training cases (`work_of`)."""
+        return work_of(self.config, self.data, members)
 
     def digest(self) -> str:
         """SHA-256 of configuration and data: a checkpoint of anything else is refused."""
@@ -91,3 +90,14 @@ class Experiment:
             sha.update(np.ascontiguousarray(cases.images).data)
             sha.update(np.ascontiguousarray(cases.labels).data)
         return sha.hexdigest()
+
+
+def work_of(config: Config, data: PreparedData, members: Sequence[str]) -> int:
+    """How long the rounds of these members take, in training cases: their own, of all sites for others than sites.
+
+    Where a round is so many steps, it takes as long at a small site as at a large one.
+    """
+    local, sizes = config.federation.local, {s.name: len(s.train) for s in data.sites}
+    if local.steps and config.model.kind != "svm":
+        return local.steps * local.batch * len(members)
+    return sum(sizes.get(name, sum(sizes.values())) for name in members)

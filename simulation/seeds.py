@@ -18,7 +18,7 @@ from server.report import participation
 from server.results import result_json
 from server.results.result_json import SeedResult
 from simulation.compare import compare
-from simulation.experiment import Engine, Experiment
+from simulation.experiment import Engine, Experiment, work_of
 
 
 def simulate(
@@ -67,9 +67,11 @@ def _of_seeds(texts: Mapping[str, Sequence[int]], seeds: Sequence[int]) -> tuple
 
 
 def _units(config: Config, data: PreparedData) -> int:
-    """The whole work, for the progress line: training cases, once for each way of training and seed."""
-    ways = 1 + len(config.baselines) + (config.personalise.mix and "local" not in config.baselines)
-    return sum(len(s.train) for s in data.sites) * ways * len(config.seeds)
+    """The whole work, for the progress line: of each way of training and seed."""
+    sites = [site.name for site in data.sites]
+    alone = sites if "local" in config.baselines or config.personalise.mix else []
+    pooled = ["pooled"] if "pooled" in config.baselines else []
+    return work_of(config, data, [*sites, *alone, *pooled]) * len(config.seeds)
 
 
 def _write(folder: Path, result: dict[str, Any], seeds: Sequence[int]) -> None:

@@ -30,7 +30,7 @@ def train(experiment: Experiment, name: str, config: Config, aggregator: Aggrega
         transport.states.update(states)
     else:
         state = loop.begin(course, aggregator)
-    units = experiment.training_cases(transport.sites()) / config.federation.rounds
+    units = experiment.work(transport.sites()) / config.federation.rounds
     experiment.watch.skip(units * state.round)
     for state in loop.run(course, aggregator, state):  # noqa: B020 each goes on from the last
         checkpoint.save(path, state, transport.states, digest)

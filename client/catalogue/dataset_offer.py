@@ -9,6 +9,7 @@ from client.home import Home, SiteDataset
 from client.sources.case_table import Table
 from common.catalogue.offer_from_file import Descriptions, offer_content
 from common.catalogue.offers import DatasetDescription, DatasetOffer, OfferContent, Span
+from common.config import resolve_data
 from common.errors import CatalogueError, ConfigError
 
 EXAMPLE = """    about:
@@ -34,6 +35,7 @@ def of_dataset(home: Home, name: str, descriptions: Descriptions, versions: dict
             f"{EXAMPLE}"
         )
     purposes = _purposes(home, about)
+    dataset = dataset.model_copy(update={"data": resolve_data(dataset.data, home.folder.resolve())})
     offer = _count(home.site, name, dataset, about, purposes)
     complete = Descriptions(
         descriptions.name or name,

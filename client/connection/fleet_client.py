@@ -27,6 +27,7 @@ from flwr.supercore.primitives.asymmetric import public_key_to_bytes, sign_messa
 from flwr.supercore.protobuf.client import ProtobufCall, ProtobufRequestContext
 from flwr.supernode.fleet_http_client import FleetHttpClient
 
+from client.connection.proxy import proxy_for
 from common.errors import ConfigError, LinkError
 
 log = logging.getLogger("consilium")
@@ -210,6 +211,15 @@ def unreachable(error: httpx.RequestError) -> str:
             f"has not the certificate that is expected ({why}); nothing was sent. Is the address right, and this "
             "machine's date? Does something on the way open encrypted connections? Else ask the coordinator."
         )
+    try:
+        proxy = proxy_for(error.request.url.host)
+    except RuntimeError:  # an error that no request belongs to
+        proxy = ""
+    check = "Check the network, the firewall and the address."
+    if proxy:
+        check = (
+            f"The way goes through the proxy {proxy}, which HTTPS_PROXY or ALL_PROXY names: check it, or set NO_PROXY."
+        )
     if isinstance(error, httpx.TimeoutException):
-        return "does not answer in time. Check the network, the firewall and the address."
-    return f"cannot be reached ({text or type(error).__name__}). Check the network, the firewall and the address."
+        return f"does not answer in time. {check}"
+    return f"cannot be reached ({text or type(error).__name__}). {check}"

@@ -132,6 +132,8 @@ def _show(outcome: "ImportReport", most: int, console: Console) -> None:
         console.print(f"left out  {problem}", highlight=False, markup=False)
     if len(outcome.problems) > most:
         console.print(f"left out  and {len(outcome.problems) - most} more; --list-all names them", highlight=False)
+    for what in outcome.unused:
+        console.print(what, highlight=False, markup=False)
     counts = [f"{outcome.added} cases are in", f"{outcome.already} were in before", f"{len(outcome.problems)} left out"]
     console.print(f"{', '.join(counts)}. In a configuration:", highlight=False)
     data = {"data": {"kind": "encrypted", "path": str(outcome.folder)}}

@@ -14,8 +14,8 @@ from client.home import Home
 from client.readers import Frames
 from client.readers.source import BytesFile
 from client.sources import file_list
-from client.sources.case_table import Problem, Table, located
-from client.sources.csv_list import CaseRow
+from client.sources.case_row import CaseRow, Listing
+from client.sources.case_table import Table, located
 from common.config import Encrypted
 from common.errors import ConfigError, CustodyError, ImageError
 
@@ -94,9 +94,10 @@ def read(source: Encrypted) -> Table:
         CustodyError: it is not what was stored last.
         DataError: bad images, all listed (`on_error: stop`), or none.
     """
-    store, problems = open_store(source), list[Problem]()
-    rows = [_row(store, case, source) for case in store.index.cases]
-    return file_list.table(store.folder, rows, problems, source)
+    store = open_store(source)
+    listing = Listing([_row(store, case, source) for case in store.index.cases])
+    listing.settle(str(store.folder), source)
+    return file_list.table(store.folder, listing, source)
 
 
 def origin(source: Encrypted, name: str) -> EncryptedImage:

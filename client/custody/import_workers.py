@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from client.custody.dataset_writer import SealedObject
 from client.custody.intake import AlreadyStored, Intake
-from client.sources.csv_list import CaseRow
+from client.sources.case_row import CaseRow
 from common.errors import ImageError
 
 IntakeResult = SealedObject | AlreadyStored | ImageError

@@ -22,8 +22,9 @@ from client.custody.key_ring import Custody
 from client.custody.pseudonyms import Pseudonyms
 from client.readers.source import ImageFile
 from client.sources import file_list, npz
+from client.sources.case_row import CaseRow
 from client.sources.case_table import Problem, located
-from client.sources.csv_list import CaseRow
+from client.sources.folder_walk import Found
 from client.sources.identity import is_somebody
 from common.config import Folder, Manifest, Npz
 from common.errors import ConfigError, DataError, ImageError
@@ -60,6 +61,8 @@ class ImportReport:
     already: int = 0
     """Cases that were in before."""
     problems: list[Problem] = field(default_factory=list)
+    unused: tuple[str, ...] = ()
+    """What was found beside the images."""
 
 
 def run(
@@ -187,9 +190,10 @@ def _from_files(
 ) -> Iterator[tuple[CaseRow, IntakeResult]]:
     if isinstance(request.source, Npz):
         raise TypeError(type(request.source))
-    list_rows, problems = file_list.rows(request.source, request.base)
-    outcome.problems += problems
-    rows = [file_row for row in list_rows for file_row in _expand_folder(row, outcome.problems)]
+    listing, found = file_list.rows(request.source, request.base), Found()
+    rows = [file_row for row in listing.rows for file_row in _expand_folder(row, found)]
+    outcome.problems += listing.problems + found.problems
+    outcome.unused += listing.unused + found.unused()
     names = Pseudonyms(writer.store.secrets.pseudonyms)
     desk = Intake(writer.store, request.allow_burned_in)
     for row, result in import_workers.take_all(desk, rows, request.processes):
@@ -200,14 +204,14 @@ def _from_files(
         advance(len(rows))
 
 
-def _expand_folder(row: CaseRow, problems: list[Problem]) -> list[CaseRow]:
+def _expand_folder(row: CaseRow, found: Found) -> list[CaseRow]:
     """A row that names a folder stands for all files in it: a study with its series."""
     path = row.origin.path if isinstance(row.origin, ImageFile) else None
     if path is None or not path.is_dir():
         return [row]
-    files = file_list.files_in(path)
+    files = found.walk(path)
     if not files:
-        problems.append(_problem(row, "an empty folder; expected images"))
+        found.problems.append(_problem(row, "an empty folder; expected images"))
     return [replace(row, origin=ImageFile(file)) for file in files]
 
 

@@ -20,7 +20,7 @@ from client.custody.sealing import subkey
 from client.readers import custody_pixels, dicom
 from client.readers.source import ImageBytes
 from client.sources import image_cache
-from client.sources.csv_list import CaseRow
+from client.sources.case_row import CaseRow
 from common.errors import ImageError
 from common.imaging import Picture
 

@@ -4,8 +4,15 @@ from client.sources.case_table import Table
 from common.config import DataSource, Encrypted, Folder, Manifest, Npz, Synthetic
 
 
-def open_table(source: DataSource) -> Table:
-    """The cases of any kind of source."""
+def open_table(source: DataSource, natural: bool = False) -> Table:
+    """The cases of any kind of source.
+
+    Args:
+        natural: whether the data has to name sites; a list that names none is refused before its images are decoded.
+
+    Raises:
+        ConfigError, DataError: the data cannot be used as it is.
+    """
     if isinstance(source, Synthetic):
         from client.sources import synthetic
 
@@ -21,5 +28,5 @@ def open_table(source: DataSource) -> Table:
     if isinstance(source, Folder | Manifest):
         from client.sources import file_list
 
-        return file_list.read(source)
+        return file_list.read(source, natural)
     raise TypeError(type(source))

@@ -48,8 +48,11 @@ def load(config: Config, seed: int, owner: str = "") -> PreparedData:
         ConfigError: the configuration does not fit the data.
         DataError: the data cannot be used; the message names file, row or site, and what to do.
     """
-    table = open_table(config.data)
+    table = open_table(config.data, natural=config.sites.split == "natural" and not owner)
     table = table.of(owner) if owner else table
+    if not owner and len(set(table.labels.tolist())) < 2:
+        name = table.classes[table.labels[0]]
+        raise DataError(f"All cases are '{name}'; a simulation needs at least two classes to tell apart.")
     division = splits.divide(table, config.sites, seed, config.data.on_error)
     division, empty = _without_empty_sites(table, division, config)
     # Ordered by split, then site: each site's part and the common test set are slices of one array, without a copy.

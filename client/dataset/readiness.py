@@ -19,6 +19,10 @@ FEW = 10
 """Fewer training cases of a class than this, or fewer held-out ones than half of it, are pointed out."""
 
 
+NOT_USED = "something of the data was not used, or was read in a way to look at"
+"""What a model card says of it, where names have no place."""
+
+
 def examine(config: Config) -> Report:
     """Read everything, divide it as the first seed would, and look at it.
 
@@ -26,7 +30,8 @@ def examine(config: Config) -> Report:
         ConfigError: the configuration does not fit the data.
         DataError: the data cannot even be listed.
     """
-    table = open_table(config.data.model_copy(update={"on_error": "report"}))
+    source = config.data.model_copy(update={"on_error": "report"})
+    table = open_table(source, natural=config.sites.split == "natural")
     division = splits.divide(table, config.sites, config.seeds[0], "report")
     data = _data(config, table, division)
     kind = "synthetic phantoms, " if isinstance(config.data, Synthetic) else ""
@@ -76,6 +81,16 @@ def _unusable(data: Examined) -> Iterator[Finding]:
     level: Level = "error" if data.config.data.on_error == "stop" else "warning"
     todo = "mend or remove them" + ("; or data.on_error: report" if level == "error" else "; a run leaves them out")
     yield Finding(level, f"{len(problems)} bad cases:", todo, tuple(map(str, problems)))
+
+
+def _unused(data: Examined) -> Iterator[Finding]:
+    yield from (Finding("warning", what, nameless=NOT_USED) for what in data.table.unused)
+
+
+def _classes(data: Examined) -> Iterator[Finding]:
+    if len(present := set(data.table.labels.tolist())) < 2:
+        what = f"all cases are '{data.table.classes[present.pop()]}': one site of several may be so, a simulation not"
+        yield Finding("warning", what, "alone it has no figures; bring cases of another class if there are any")
 
 
 def _sizes_after(data: Examined) -> Iterator[Finding]:
@@ -143,5 +158,5 @@ def _few_bits(data: Examined) -> Iterator[Finding]:
 _DEEPEST = 65535
 
 _LOOKS: tuple[Callable[[Examined], Iterator[Finding]], ...] = (
-    _unusable, _sizes_after, *leaks.LOOKS, _constant, _few_bits, _gaps,
+    _unusable, *leaks.LOOKS, _unused, _classes, _sizes_after, _constant, _few_bits, _gaps,
 )  # fmt: skip

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from client.dataset.twins import NONE, Twins, find
-from client.sources.case_table import SPLITS, Problem, Table, refuse
+from client.sources.case_table import SPLITS, Problem, Table, no_sites, refuse
 from common.config import Sites
-from common.errors import ConfigError, DataError
+from common.errors import DataError
 
 Ints = NDArray[np.int64]
 
@@ -55,10 +55,7 @@ def divide(table: Table, sites: Sites, seed: int, on_error: Literal["stop", "rep
     people, twins = _with_twins(table, people, sites)
     if sites.split == "natural":
         if table.site is None:
-            raise ConfigError(
-                "sites.split is natural, but the data names no site. Give a site column (data.site for an .npz), "
-                "or simulate sites: iid, dirichlet, size or scanner."
-            )
+            raise no_sites()
         names = tuple(sorted(set(table.site)))
         site = np.array([names.index(s) for s in table.site], np.int64)
         text = f"{len(names)} natural sites, as the data names them"

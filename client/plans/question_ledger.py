@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from common.errors import PolicyError
-from common.storage import file_lock
+from common.storage import file_lock, tensorfile
 from common.trust.keys import DIGEST_BYTES
 
 RECORD_BYTES = 3 * DIGEST_BYTES
@@ -107,7 +107,7 @@ def _read(path: Path) -> bytes:
 
 
 def _append(path: Path, records: bytes) -> None:
-    with path.open("a+b") as file:
+    with tensorfile.naming(path), path.open("a+b") as file:
         size = file.seek(0, os.SEEK_END)
         file.truncate(size - size % RECORD_BYTES)
         file.write(records)

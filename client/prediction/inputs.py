@@ -14,14 +14,13 @@ from client import readers
 from client.readers import Frames
 from client.readers.source import ImageFile, ImageSource
 from client.sources import safe_npz
-from client.sources.file_list import files_in
+from client.sources.folder_walk import Found
 from client.sources.npz import ArrayImages, value_range
+from common.cli.terminal import legible
 from common.config import Encrypted
 from common.errors import DataError
 from common.imaging import Picture
 
-_ODD = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Control characters, what breaks lines or turns the direction of writing, and bytes of names that are no UTF-8."""
 _ENCRYPTED_NAME = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)/(?P<number>\d+)")
 
 
@@ -37,11 +36,6 @@ class Image:
     Raises:
         DataError: it cannot be read.
     """
-
-
-def legible(text: str) -> str:
-    """What can be shown and written anywhere: a file may be called anything, and its name is not to move the cursor."""
-    return _ODD.sub(lambda odd: odd[0].encode("unicode_escape").decode(), text)
 
 
 def images(names: Sequence[str], home: Path, frames: Frames) -> list[Image]:
@@ -68,10 +62,12 @@ def _images_of(name: str, home: Path, frames: Frames) -> Iterator[Image]:
     elif (path / "index").is_file() and (path / "packs").is_dir():
         yield from _encrypted_images(path, home, frames, None)
     elif path.is_dir():
-        files = files_in(path)
-        for file in files:
+        found = Found()
+        for file in found.walk(path):
             yield from _file(file, frames)
-        if not files:
+        for problem in found.problems:
+            yield _unusable(problem.file, DataError(str(problem)))
+        if not found.files and not found.problems:
             yield _unusable(path, DataError(f"{path}: a folder without files; expected images."))
     else:
         yield from _file(path, frames)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from client.prediction.inputs import Image, legible
+from client.prediction.inputs import Image
+from common.cli.terminal import legible
 from common.errors import DataError
 from common.imaging import Picture
 from common.metrics import calibration, performance

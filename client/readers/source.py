@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
+from common.cli.terminal import legible
 from common.errors import ImageError
 
 
@@ -56,7 +57,7 @@ class ImageFile:
     path: Path
 
     def __str__(self) -> str:
-        return str(self.path)
+        return legible(str(self.path))
 
     @property
     def sealer(self) -> None:
@@ -67,15 +68,15 @@ class ImageFile:
         """The file, to be read from its beginning."""
         try:
             if self.path.is_dir():
-                raise ImageError(f"{self.path}: a folder, expected an image file.")
+                raise ImageError(f"{self}: a folder, expected an image file.")
             if not self.path.is_file():
                 raise ImageError(
-                    f"{self.path}: there is no such file; check the path and its upper and lower case."
+                    f"{self}: there is no such file; check the path and its upper and lower case."
                 )  # fmt: skip
             return self.path.open("rb")
         except (OSError, ValueError) as error:
             raise ImageError(
-                f"{self.path}: cannot be opened ({getattr(error, 'strerror', None) or error})."
+                f"{self}: cannot be opened ({getattr(error, 'strerror', None) or error})."
             ) from None  # fmt: skip
 
     def state(self) -> str:

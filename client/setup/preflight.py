@@ -3,11 +3,8 @@
 import importlib.util
 import os
 import shutil
-import socket
-import ssl
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -20,6 +17,8 @@ from client.home import Home
 from client.plans import judge, sync
 from client.plans.inbox import PlanInbox
 from client.plans.log_witness import Witness
+from client.setup import address_check
+from client.setup.address_check import CheckResult
 from common.cli import terminal
 from common.errors import ConsiliumError
 from common.plans.plan import RunPlan
@@ -31,16 +30,6 @@ from common.trust.roster import refuse_expired
 NEEDED_BYTES = 2 * 2**30
 CLOCK_S = 30.0
 ROSTER_SOON_S = 30 * 86_400
-CONNECT_S = 10.0
-
-
-@dataclass(frozen=True)
-class CheckResult:
-    """One thing that was looked at."""
-
-    ok: bool
-    what: str
-    todo: str = ""
 
 
 def check(home: Home, console: Console) -> int:
@@ -142,34 +131,6 @@ def _roots(home: Home) -> Iterator[CheckResult]:
     yield CheckResult(True, f"{len(home.pins.roots)} that all sign, fingerprint {consortium_fingerprint(home.pins)}")
 
 
-def _address(home: Home) -> Iterator[CheckResult]:
-    host, _, port = home.address.rpartition(":")
-    context = ssl.create_default_context(cafile=str(home.authority))
-    try:
-        with (
-            socket.create_connection((host.strip("[]"), int(port)), CONNECT_S) as raw,
-            context.wrap_socket(raw, server_hostname=host.strip("[]")) as secured,
-        ):
-            peer = secured.getpeercert() or {}
-            until = ssl.cert_time_to_seconds(str(peer["notAfter"]))
-            days = (until - time.time()) / 86_400
-            yield CheckResult(True, f"{home.address}, certificate valid for {days:.0f} days, {secured.version()}")
-    except ssl.SSLCertVerificationError as error:
-        yield CheckResult(
-            False,
-            f"{home.address}: the certificate is not the consortium's ({error.verify_message})",
-            "Something between here and there opens TLS (a proxy?), or the address is another's. Do not go on; ask "
-            "your network people to let this one address through untouched.",
-        )
-    except OSError as error:
-        yield CheckResult(
-            False,
-            f"{home.address}: {error.strerror or error}",
-            f"Ask your network people to let this machine out to {host}, TCP port {port}; and the coordinator whether "
-            "the server is up.",
-        )
-
-
 def _clock(home: Home) -> Iterator[CheckResult]:
     off = sync.clock_offset_s(home)
     if off is None:
@@ -256,7 +217,7 @@ CHECKS: dict[str, Callable[[Home], Iterator[CheckResult]]] = {
     "access": _access,
     "roster": _roster,
     "roots": _roots,
-    "address": _address,
+    "address": address_check.look,
     "clock": _clock,
     "disk": _disk,
     "release": _release,

@@ -11,11 +11,14 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from common.errors import DataError
+from common.cli.terminal import legible
+from common.errors import ConfigError, DataError
 from common.imaging import Picture
 from common.types import Labels
 
 Split = Literal["train", "validation", "test"]
+Unused = Literal["unused"]
+"""What a data set sets aside."""
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
@@ -29,7 +32,7 @@ class Problem:
     what: str
 
     def __str__(self) -> str:
-        return f"{self.file}{'' if self.row is None else f', row {self.row}'}: {self.what}"
+        return f"{legible(self.file)}{'' if self.row is None else f', row {self.row}'}: {self.what}"
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,8 @@ class Table:
     split: tuple[Split, ...] | None = None
     problems: tuple[Problem, ...] = ()
     """Cases that were left out (`on_error: report`)."""
+    unused: tuple[str, ...] = ()
+    """What was found and not used, counted and named; and what else to look at."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -118,14 +123,26 @@ def refuse(problems: Sequence[Problem], what: str) -> DataError:
     return DataError("\n".join([f"{what}: {len(problems)} bad case{'s' * (len(problems) > 1)}.", *lines, advice]))
 
 
+def no_sites() -> ConfigError:
+    """The error where sites are to be natural, and the data names none."""
+    return ConfigError(
+        "sites.split is natural, but the data names no site. Give a site column (data.site for an .npz, "
+        "data.site_folders for folders), or simulate sites: iid, dirichlet, size or scanner."
+    )
+
+
 def located(path: Path | tuple[Path, ...]) -> Path:
     """The path of a source; of several, which a loaded configuration has no more, the last."""
     return path if isinstance(path, Path) else path[-1]
 
 
-def as_split(word: str) -> Split | None:
-    """The split that a word in a data set means; None if it means none."""
-    return _SPLIT_WORDS.get(word.strip().lower())
+def as_split(word: str, meanings: Mapping[str, Split | Unused] | None = None) -> Split | Unused | None:
+    """The split that a word in a data set means; None if it means none.
+
+    Args:
+        meanings: of the words of this data set, as `data.splits` has them.
+    """
+    return (meanings or {}).get(word.strip()) or _SPLIT_WORDS.get(word.strip().lower())
 
 
 _SPLIT_WORDS: dict[str, Split] = {
@@ -164,6 +181,6 @@ def merge(
     order = tuple(asked_order or own_order)
     if strange := sorted(set(names) - set(order)):
         raise DataError(f"{where}: label '{strange[0]}' is none of data.labels ({', '.join(order)}).")
-    if len(set(names)) < 2:
+    if len(order) < 2:
         raise DataError(f"{where}: all cases are '{names[0]}'; expected at least two classes to tell apart.")
     return list(names), order

@@ -1,35 +1,26 @@
 """A CSV with a row an image: path and label, and where known site, patient, split and frame."""
 
-import csv
 import difflib
+import os
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from client.readers import Frames
-from client.readers.source import ImageFile, ImageSource
-from client.sources.case_table import SPLITS, Problem, Split, as_split
-from common.config import Folder, Manifest
+from client.readers.source import ImageFile
+from client.sources import csv_text
+from client.sources.case_row import CaseRow, Listing
+from client.sources.case_table import SPLITS, Problem, as_split
+from client.sources.spelling import is_cut_number, likeness, says_nothing, wrong_label
+from common.cli.terminal import legible
+from common.config import Column, Manifest
 from common.errors import DataError
 
-COLUMNS = ("path", "label", "site", "patient", "split", "frame")
+COLUMNS: tuple[Column, ...] = ("path", "label", "site", "patient", "split", "frame")
 
 
-@dataclass(frozen=True)
-class CaseRow:
-    """One file, or one frame of it, as the data set lists it."""
-
-    origin: ImageSource
-    label: str
-    number: int | None = None
-    """Row of the CSV; the header is row 1."""
-    site: str | None = None
-    patient: str | None = None
-    split: Split | None = None
-    frames: Frames = "middle"
-
-
-def rows_in_csv(path: Path, base: Path, source: Manifest) -> tuple[list[CaseRow], list[Problem]]:
+def rows_in_csv(path: Path, base: Path, source: Manifest) -> Listing:
     """The rows of a CSV, and what is wrong with others.
 
     Args:
@@ -38,42 +29,49 @@ def rows_in_csv(path: Path, base: Path, source: Manifest) -> tuple[list[CaseRow]
     Raises:
         DataError: it cannot be read, or is no such CSV.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            head = file.readline()
-            file.seek(0)
-            records = list(csv.reader(file, delimiter=max(",;\t", key=head.count), strict=True))
-    except OSError as error:
-        raise DataError(
-            f"{path}: cannot be read ({error.strerror}); expected a CSV with the columns path, label."
-        ) from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 at byte {error.start}; save the CSV as UTF-8.") from None
-    except csv.Error as error:
-        raise DataError(f"{path}: not a CSV ({error}); check the quotes around cells.") from None
-    columns = _header(path, records)
-    reading = _CsvRows(path, base, columns, source)
-    for number, record in enumerate(records[1:], start=2):
-        if record:  # an empty line is no row
-            reading.take(number, record)
-    return reading.rows, reading.problems
+    cells = csv_text.read(path, source.encoding)
+    (first, header), *records = cells.records or [(1, [])]
+    columns = _columns(path, first, header, source)
+    if not records:
+        raise DataError(f"{path}: an empty list: no row below the header. Expected a row an image.")
+    reading, unused = _CsvRows(path, base, columns, _headed(header, records), source), list(cells.remarks)
+    for number, record in records:
+        reading.take(number, record)
+    used = set(columns.values())
+    if others := [legible(name.strip()) for i, name in enumerate(header) if name.strip() and i not in used]:
+        unused.append(f"found and not used: {len(others)} columns of {path.name}: {', '.join(others)}")
+    if reading.left_out:
+        unused.append(f"found and not used: {reading.left_out} rows of {path.name}, as data.splits says")
+    return Listing(reading.rows, reading.problems, tuple(unused))
 
 
-def _header(path: Path, records: Sequence[Sequence[str]]) -> dict[str, int]:
+def _columns(path: Path, row: int, header: Sequence[str], source: Manifest) -> dict[str, int]:
     """Where each column is. A misspelt column is refused: one of patients must not be missed."""
-    names = [name.strip().lower() for name in records[0]] if records else []
-    for name in names:
-        near = difflib.get_close_matches(name, COLUMNS, 1, 0.75)
-        if name not in COLUMNS and near and near[0] not in names:
-            raise DataError(f"{path}, row 1: unknown column '{name}'; did you mean '{near[0]}'?")
-    if missing := [name for name in ("path", "label") if name not in names]:
-        raise DataError(
-            f"{path}, row 1: no column '{missing[0]}' (found {', '.join(names) or 'nothing'}). Expected path and "
-            "label, and where known site, patient, split, frame."
-        )
-    if twice := [name for name in COLUMNS if names.count(name) > 1]:
-        raise DataError(f"{path}, row 1: the column '{twice[0]}' is there twice.")
-    return {name: i for i, name in enumerate(names)}
+    where, headings = f"{path}, row {row}", [likeness(name) for name in header]
+    shown = ", ".join(legible(name.strip()) for name in header if name.strip()) or "nothing"
+    names = {name: source.columns.get(name, name) for name in COLUMNS}
+    wanted: dict[str, str] = {column: likeness(name) for column, name in names.items()}
+    for name, heading in zip(header, headings, strict=True):
+        near = difflib.get_close_matches(heading, COLUMNS, 1, 0.75)
+        if heading not in wanted.values() and near and wanted[near[0]] not in headings:
+            raise DataError(f"{where}: unknown column '{legible(name.strip())}'; did you mean '{near[0]}'?")
+    for name in COLUMNS:
+        if (name in ("path", "label") or name in source.columns) and wanted[name] not in headings:
+            raise DataError(
+                f"{where}: no column '{legible(names[name])}' (found {shown}). Expected path and label, and "
+                f"where known site, patient, split, frame; data.columns: {{{name}: …}} names another column."
+            )
+        if headings.count(wanted[name]) > 1:
+            raise DataError(f"{where}: the column '{legible(names[name])}' is there twice.")
+    return {name: headings.index(heading) for name, heading in wanted.items() if heading in headings}
+
+
+def _headed(header: Sequence[str], records: Sequence[tuple[int, Sequence[str]]]) -> list[bool]:
+    """Which columns may hold something: those with a heading, and those filled in every row, as an index is."""
+    return [
+        bool(name.strip()) or all(i < len(record) and record[i].strip() for _, record in records)
+        for i, name in enumerate(header)
+    ]
 
 
 @dataclass
@@ -83,46 +81,77 @@ class _CsvRows:
     path: Path
     base: Path
     columns: Mapping[str, int]
+    headed: Sequence[bool]
     source: Manifest
     rows: list[CaseRow] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
-    row_of_image: dict[tuple[Path, Frames], int] = field(default_factory=dict)
+    left_out: int = 0
+    row_of_image: dict[tuple[str, Frames], int] = field(default_factory=dict)
 
     def take(self, number: int, record: Sequence[str]) -> None:
-        if len(record) != len(self.columns):
-            self._bad(number, f"has {len(record)} cells, the header has {len(self.columns)}")
+        """Read one row."""
+        cells = {name: record[i].strip() if i < len(record) else "" for name, i in self.columns.items()}
+        split = as_split(cells["split"], self.source.splits) if "split" in cells else None
+        if wrong := self._shape(record) or self._wrong(cells, split):
+            self.problems.append(Problem(str(self.path), number, wrong))
             return
-        cells = {name: record[self.columns[name]].strip() for name in COLUMNS if name in self.columns}
-        if empty := [name for name, cell in cells.items() if not cell and name != "frame"]:
-            self._bad(number, f"the cell '{empty[0]}' is empty")
+        if split == "unused":
+            self.left_out += 1
             return
-        frames: Frames = self.source.frames
-        if frame := cells.get("frame"):
-            if not frame.isdecimal():
-                self._bad(number, f"frame '{frame}'; expected a whole number from 0")
-                return
-            frames = int(frame)
-        split = as_split(cells["split"]) if "split" in cells else None
-        file = self.base / cells["path"]
-        if "split" in cells and not split:
-            self._bad(number, f"split '{cells['split']}'; expected {', '.join(SPLITS)}")
-        elif wrong := wrong_label(cells["label"], self.source):
-            self._bad(number, wrong)
-        elif (file, frames) in self.row_of_image:
-            self._bad(number, f"the same image as in row {self.row_of_image[file, frames]}: {cells['path']}")
-        else:
-            self.row_of_image[file, frames] = number
-            self.rows.append(
-                CaseRow(ImageFile(file), cells["label"], number, cells.get("site"), cells.get("patient"), split, frames)
-            )  # fmt: skip
+        frame = likeness(cells.get("frame", ""))
+        frames: Frames = int(frame) if frame.isdecimal() else self.source.frames
+        file = _existing(self.base, cells["path"])
+        first = self.row_of_image.setdefault((_real(file), frames), number)
+        if first != number:
+            self.problems.append(
+                Problem(str(self.path), number, f"the same image as in row {first}: {legible(cells['path'])}")
+            )
+            return
+        self.rows.append(
+            CaseRow(ImageFile(file), cells["label"], number, cells.get("site"), cells.get("patient"), split, frames)
+        )  # fmt: skip
 
-    def _bad(self, number: int, what: str) -> None:
-        self.problems.append(Problem(str(self.path), number, what))
+    def _shape(self, record: Sequence[str]) -> str | None:
+        last = max(i for i, is_headed in enumerate(self.headed) if is_headed) + 1
+        odd = [i for i, cell in enumerate(record) if cell.strip() and (i >= len(self.headed) or not self.headed[i])]
+        if len(record) < last or any(i >= len(self.headed) for i in odd):
+            return f"has {len(record)} cells, the header has {last}; are cells with a comma in quotes?"
+        return f"the cell '{legible(record[odd[0]].strip())}' stands in a column without a heading" if odd else None
+
+    def _wrong(self, cells: Mapping[str, str], split: object) -> str | None:
+        """What is wrong with the cells of a row."""
+        for name, cell in cells.items():
+            if (name not in ("frame", "label") and says_nothing(cell)) or (not cell and name == "label"):
+                shown = f"says '{legible(cell)}', which is nothing" if cell else "is empty"
+                return f"the cell '{name}' {shown}"
+        if is_cut_number(cells.get("patient", "")):
+            return (
+                f"patient '{cells['patient']}' is a number that a spreadsheet has cut short; export the column as text"
+            )
+        frame = cells.get("frame", "")
+        if not says_nothing(frame) and not (likeness(frame).isdecimal() and len(likeness(frame)) < 10):
+            return f"frame '{legible(frame)}'; expected a whole number from 0"
+        if "split" in cells and split is None:
+            return f"split '{legible(cells['split'])}'; expected {', '.join(SPLITS)}, or say in data.splits which it is"
+        return wrong_label(cells["label"], self.source)
 
 
-def wrong_label(label: str, source: Manifest | Folder) -> str | None:
-    """Why a label is none of the configured ones; None if it is one."""
-    labels = tuple(source.groups) or source.labels
-    if not labels or label in labels:
-        return None
-    return f"label '{label}' is none of {', '.join(labels)}"
+def _existing(base: Path, text: str) -> Path:
+    """The file that a cell means; also with the slashes of Windows, or its accents written in the other way."""
+    spellings = dict.fromkeys((text, text.replace("\\", "/")))
+    forms = [base / unicodedata.normalize(form, t) for t in spellings for form in ("NFC", "NFD")]
+    return next((file for file in [base / t for t in spellings] + forms if _is_there(file)), base / text)
+
+
+def _is_there(file: Path) -> bool:
+    try:
+        return file.exists()
+    except (OSError, ValueError):  # a name that is too long, or holds a zero byte
+        return False
+
+
+def _real(file: Path) -> str:
+    try:
+        return os.path.realpath(file)
+    except ValueError:
+        return str(file)

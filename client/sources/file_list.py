@@ -4,17 +4,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from client.readers.source import ImageFile
 from client.sources import identity, image_cache
-from client.sources.case_table import Facts, Problem, Table, as_split, encode, located, merge, refuse
-from client.sources.csv_list import CaseRow, rows_in_csv, wrong_label
+from client.sources.case_row import CaseRow, Listing
+from client.sources.case_table import Facts, Problem, Table, encode, located, merge, no_sites, refuse
+from client.sources.csv_list import rows_in_csv
+from client.sources.folder_list import rows_in_folder
 from client.sources.image_cache import CachedImage
 from common.config import Encrypted, Folder, Manifest
-from common.errors import DataError, ImageError
+from common.errors import ImageError
 from common.imaging import Picture
-
-_LITTER = {"thumbs.db", "desktop.ini", "__macosx"}
-"""What operating systems leave in folders, beside names that begin with a dot."""
 
 
 @dataclass(frozen=True)
@@ -55,94 +53,61 @@ class FileImages:
         return (image_cache.picture(*self.cases[index]) for index in indices)
 
 
-def read(source: Manifest | Folder) -> Table:
+def read(source: Manifest | Folder, natural: bool = False) -> Table:
     """The table of a CSV (path and label, and where known site, patient, split and frame), or of a folder a class:
     `<label>/…`, `<split>/<label>/…`, or with site_folders `<site>/…` around either.
 
+    Args:
+        natural: whether sites have to be named; decoding all images to find that they are not would take hours.
+
     Raises:
+        ConfigError: they are not.
         DataError: neither, or bad rows and images, all listed (`on_error: stop`).
     """
-    return table(located(source.path), *rows(source), source)
+    listing = rows(source)
+    if natural and listing.rows and not all(row.site for row in listing.rows):
+        raise no_sites()
+    return table(located(source.path), listing, source)
 
 
-def rows(source: Folder | Manifest, base: Path | None = None) -> tuple[list[CaseRow], list[Problem]]:
+def rows(source: Folder | Manifest, base: Path | None = None) -> Listing:
     """The images that a CSV or a folder lists, none of them opened yet, and what is wrong with the list.
 
     Args:
         base: what the paths of a CSV are relative to; None: where it lies.
 
     Raises:
-        DataError: neither.
+        DataError: neither, or words that are spelt in several ways.
     """
     path = located(source.path)
-    if isinstance(source, Folder):
-        return _by_rule(*_in_folder(source), source.patients, path)
-    base = base or path.parent
-    return _by_rule(*rows_in_csv(path, base, source), source.patients, base)
+    listing = rows_in_folder(source) if isinstance(source, Folder) else rows_in_csv(path, base or path.parent, source)
+    if source.patients:
+        _read_patients(listing, source.patients, base or (path if isinstance(source, Folder) else path.parent))
+    listing.settle(str(path), source)
+    return listing
 
 
-def _by_rule(
-    rows: list[CaseRow], problems: list[Problem], rule: str | None, base: Path
-) -> tuple[list[CaseRow], list[Problem]]:
-    """With the patients that a rule reads out of the column patient, else of the paths below `base`."""
-    if rule is None:
-        return rows, problems
-    texts = [row.patient or str(row.origin).removeprefix(f"{base}/") for row in rows]
-    read = [replace(row, patient=identity.by_rule(rule, text)) for row, text in zip(rows, texts, strict=True)]
-    what = "data.patients, {!r}, matches nothing in '{}'; mend the rule so that it fits all, or the name"
-    wrong = [Problem(str(row.origin), row.number, what.format(rule, text))
-             for row, text in zip(read, texts, strict=True) if row.patient is None]  # fmt: skip
-    return [row for row in read if row.patient], problems + wrong
-
-
-def _in_folder(source: Folder) -> tuple[list[CaseRow], list[Problem]]:
-    path = located(source.path)
-    if not path.is_dir():
-        raise DataError(f"{path}: expected a folder with one folder a class.")
-    rows_here: list[CaseRow] = []
-    problems: list[Problem] = []
-    for place in _folders(path) if source.site_folders else [path]:
-        site = place.name if source.site_folders else None
-        inside = _folders(place)
-        if inside and all(as_split(folder.name) for folder in inside):
-            labelled = [(folder, as_split(part.name)) for part in inside for folder in _folders(part)]
+def _read_patients(listing: Listing, rule: str, base: Path) -> None:
+    """The patients that a rule reads out of the column patient, else of the paths below `base`."""
+    rows, listing.rows = listing.rows, []
+    for row in rows:
+        text = row.patient or str(row.origin).removeprefix(f"{base}/")
+        if patient := identity.by_rule(rule, text):
+            listing.rows.append(replace(row, patient=patient))
         else:
-            labelled = [(folder, None) for folder in inside]
-        if not labelled:
-            problems.append(Problem(str(place), None, "holds no folder; expected one folder a class"))
-        for folder, split in labelled:
-            files = files_in(folder)
-            if wrong := wrong_label(folder.name, source):
-                problems.append(Problem(str(folder), None, wrong))
-            elif not files:
-                problems.append(Problem(str(folder), None, "an empty folder; expected the images of this class"))
-            else:
-                rows_here += [
-                    CaseRow(ImageFile(f), folder.name, site=site, split=split, frames=source.frames) for f in files
-                ]
-    return rows_here, problems
+            what = (
+                f"data.patients, {rule!r}, matches nothing in '{text}'; mend the rule so that it fits all, or the name"
+            )
+            listing.problems.append(Problem(str(row.origin), row.number, what))
 
 
-def _folders(path: Path) -> list[Path]:
-    return [p for p in sorted(path.iterdir()) if p.is_dir() and not _is_litter(p.relative_to(path))]
-
-
-def files_in(folder: Path) -> list[Path]:
-    """All files below a folder but litter, in order."""
-    return [file for file in sorted(folder.rglob("*")) if file.is_file() and not _is_litter(file.relative_to(folder))]
-
-
-def _is_litter(path: Path) -> bool:
-    return any(part.startswith(".") or part.lower() in _LITTER for part in path.parts)
-
-
-def table(path: Path, rows: Sequence[CaseRow], problems: list[Problem], source: Manifest | Folder | Encrypted) -> Table:
+def table(path: Path, listing: Listing, source: Manifest | Folder | Encrypted) -> Table:
     """Read all images; a table of those that can be read.
 
     Raises:
         DataError: bad rows and images, all listed (`on_error: stop`), or no good one.
     """
-    stop = source.on_error == "stop"
+    stop, rows, problems = source.on_error == "stop", listing.rows, listing.problems
     if problems and stop:
         raise refuse(problems, str(path))
     cases: list[tuple[CaseRow, CachedImage, int]] = []
@@ -169,6 +134,7 @@ def table(path: Path, rows: Sequence[CaseRow], problems: list[Problem], source: 
         unit=identity.units([image.belonging for _, image, _ in cases], [str(row.origin) for row, _, _ in cases]),
         split=tuple(splits) if len(splits) == len(cases) else None,
         problems=tuple(problems),
+        unused=listing.unused,
     )
 
 

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from client.sources import identity, safe_npz
-from client.sources.case_table import SPLITS, Facts, Problem, Split, Table, as_split, encode, located, merge, refuse
+from client.sources import identity, npz_names, safe_npz
+from client.sources.case_table import SPLITS, Facts, Problem, Split, Table, as_split, encode, located, refuse
 from client.sources.thumbnail import thumbnail
+from common.cli.terminal import legible
 from common.config import Npz
-from common.errors import ConfigError, DataError
+from common.errors import DataError
 from common.imaging import Picture
 
 Array = NDArray[Any]
@@ -93,19 +94,19 @@ def read(source: Npz) -> Table:
         _check_part(path, part)
     images = [(part.images_name, part.images) for part in parts]
     labels = np.concatenate([part.labels for part in parts])
-    names, classes = _classes(path, labels, arrays, source)
+    names, classes = npz_names.classes(path, parts[0].labels_name, labels, arrays, source)
     problems = _not_finite(path, parts)
     if problems and source.on_error == "stop":
         raise refuse(problems, str(path))
     keep = np.setdiff1d(np.arange(len(labels)), [p.row for p in problems]).astype(np.int64)
-    columns = {key: _column(path, arrays, getattr(source, key), len(labels), keep) for key in ("site", "patient")}
+    site, patient = npz_names.sites_and_patients(path, arrays, source, len(labels), keep)
     low, high = value_range([part.images for part in parts] if not problems else _only(parts, keep))
     return Table(
         classes,
         encode(names, classes)[keep],
         ArrayImages(str(path), tuple(images), keep, low, high),
-        site=columns["site"],
-        patient=_patients(path, columns["patient"], source),
+        site=site,
+        patient=patient and tuple(who if identity.is_somebody(who) else None for who in patient),
         split=_splits(path, arrays, source, parts, keep),
         problems=tuple(problems),
     )
@@ -120,34 +121,33 @@ class _NpzPart:
     split: Split | None
 
 
+_MEDMNIST: dict[str, Split] = {"train": "train", "val": "validation", "test": "test"}
+
+
 def _find_parts(path: Path, arrays: Mapping[str, Array], source: Npz) -> list[_NpzPart]:
     """MedMNIST's three parts, or the one that the configuration names."""
     if source.images is None and source.targets is None and "train_images" in arrays:
-        keys = {
-            key: split for key in ("train", "val", "test") if (split := as_split(key)) and f"{key}_images" in arrays
-        }
+        keys = {key: split for key, split in _MEDMNIST.items() if f"{key}_images" in arrays}
         return [
             _NpzPart(
-                f"{key}_images", arrays[f"{key}_images"], f"{key}_labels", _flat(_get(path, arrays, f"{key}_labels")), s
+                f"{key}_images",
+                arrays[f"{key}_images"],
+                f"{key}_labels",
+                npz_names.flat(npz_names.get(path, arrays, f"{key}_labels")),
+                s,
             )
             for key, s in keys.items()
         ]
     images, targets = source.images or "images", source.targets or "labels"
-    return [_NpzPart(images, _get(path, arrays, images), targets, _flat(_get(path, arrays, targets)), None)]
-
-
-def _get(path: Path, arrays: Mapping[str, Array], name: str) -> Array:
-    if name not in arrays:
-        raise ConfigError(
-            f"{path}: no array '{name}'; there are {', '.join(sorted(arrays)) or 'none'}. "
-            "Name them in the configuration: data.images, data.targets, data.site …"
+    return [
+        _NpzPart(
+            images,
+            npz_names.get(path, arrays, images),
+            targets,
+            npz_names.flat(npz_names.get(path, arrays, targets)),
+            None,
         )
-    return arrays[name]
-
-
-def _flat(labels: Array) -> Array:
-    """MedMNIST keeps labels as (n, 1)."""
-    return labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+    ]
 
 
 def _check_part(path: Path, part: _NpzPart) -> None:
@@ -173,28 +173,6 @@ def _check_part(path: Path, part: _NpzPart) -> None:
         )
     if min(images.shape[1:3]) < 1:
         raise DataError(f"{path}: the images in '{part.images_name}' have no pixels: {list(images.shape)}.")
-
-
-def _classes(path: Path, labels: Array, arrays: Mapping[str, Array], source: Npz) -> tuple[list[str], tuple[str, ...]]:
-    """The name of each case's class after merging, and all names in the order of their index."""
-    if labels.dtype.kind == "U":
-        names, class_names = [str(label) for label in labels], tuple(sorted({str(label) for label in labels}))
-    else:
-        table = arrays.get("class_names") if source.names is None else _get(path, arrays, source.names)
-        if table is not None:
-            class_names = tuple(str(name) for name in table.ravel())
-        elif source.labels and not source.groups:
-            class_names = source.labels
-        else:
-            class_names = tuple(str(i) for i in range(int(labels.max()) + 1))
-        wrong = np.flatnonzero((labels < 0) | (labels >= len(class_names)))
-        if len(wrong):
-            raise DataError(
-                f"{path}: label {labels[wrong[0]]} of case {wrong[0]} ({len(wrong)} such cases): expected 0 to "
-                f"{len(class_names) - 1} ({', '.join(class_names)})."
-            )
-        names = [class_names[int(label)] for label in labels]
-    return merge(str(path), names, class_names, source.groups, source.labels)
 
 
 def _not_finite(path: Path, parts: Sequence[_NpzPart]) -> list[Problem]:
@@ -226,44 +204,18 @@ def value_range(parts: Sequence[Array]) -> tuple[float, float]:
     return low, high if high > low else low + 1
 
 
-def _column(
-    path: Path, arrays: Mapping[str, Array], name: str | None, cases: int, keep: Array
-) -> tuple[str, ...] | None:
-    if name is None:
-        return None
-    column = _flat(_get(path, arrays, name))
-    if column.shape != (cases,) or column.dtype.kind not in "uiU":
-        raise DataError(
-            f"{path}: array '{name}' is {column.dtype}{list(column.shape)}; expected {cases} names or numbers."
-        )
-    return tuple(str(value) for value in column[keep])
-
-
-def _patients(path: Path, column: tuple[str, ...] | None, source: Npz) -> tuple[str | None, ...] | None:
-    if column is None:
-        return None
-    if source.patients is None:
-        return tuple(word if identity.is_somebody(word) else None for word in column)
-    read = tuple(identity.by_rule(source.patients, word) for word in column)
-    if None in read:
-        raise DataError(
-            f"{path}: data.patients, {source.patients!r}, matches nothing in '{column[read.index(None)]}' of array "
-            f"'{source.patient}'; mend the rule so that it fits all."
-        )
-    return read
-
-
 def _splits(
     path: Path, arrays: Mapping[str, Array], source: Npz, parts: Sequence[_NpzPart], keep: Array
 ) -> tuple[Split, ...] | None:
     cases = sum(len(part.labels) for part in parts)
     if source.split is not None:
-        words = _column(path, arrays, source.split, cases, keep) or ()
-        splits = [as_split(word) for word in words]
-        if None in splits:
+        words = npz_names.column(path, arrays, source.split, cases, keep)
+        splits = [as_split(word, source.splits) for word in words]
+        if strange := [word for word, split in zip(words, splits, strict=True) if split in (None, "unused")]:
             raise DataError(
-                f"{path}: array '{source.split}' says '{words[splits.index(None)]}'; expected {', '.join(SPLITS)}."
+                f"{path}: array '{source.split}' says '{legible(strange[0])}'; expected {', '.join(SPLITS)}, or say in "
+                "data.splits which of them it is."
             )
-        return tuple(split for split in splits if split)
+        return tuple(split for split in splits if split and split != "unused")
     own_split = [part.split for part in parts for _ in range(len(part.labels)) if part.split]
     return tuple(own_split[i] for i in keep) if own_split else None

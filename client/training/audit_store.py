@@ -100,7 +100,7 @@ class FolderStore:
         """As `AuditStore.add`."""
         path = self._path("transcript")
         _demand_next(at, path.stat().st_size if path.exists() else 0)
-        with path.open("ab" if at else "wb") as file:
+        with tensorfile.naming(path), path.open("ab" if at else "wb") as file:
             file.write(piece)
         return at + len(piece)
 

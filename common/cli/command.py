@@ -1,6 +1,8 @@
 """Command lines: subcommands that teach, and one message without a traceback for what the user can mend."""
 
 import argparse
+import os
+import select
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +11,9 @@ from typing import Any
 from common.cli import interrupt
 from common.cli.terminal import UNBOUNDED, spell_out_what_cannot_be_shown
 from common.errors import ConsiliumError, SecAggError
+
+CLOSED = 141
+"""Exit status where who reads the output has gone, as of any program that SIGPIPE ends: `… | head`."""
 
 
 @dataclass(frozen=True)
@@ -54,14 +59,18 @@ def dispatch(
 
 
 def exit_status(run: Callable[[], int], interrupted: str) -> int:
-    """Run a command. 2 for an error that the user can mend, 130 when interrupted, else what the command returns."""
+    """Run a command. 2 for an error that the user can mend, 130 when interrupted, 141 when nobody reads its output any
+    more, else what the command returns."""
     try:
         status = interrupt.raising(run)
+        sys.stdout.flush()  # what reads a pipe may be gone: said here, and not when Python has ended
     except ConsiliumError as error:
         code = f"{error.code}, {error.cause}" if isinstance(error, SecAggError) else error.code
         print(f"error: {error} [{code}: docs/errors.md]", file=sys.stderr)
         return 2
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            return CLOSED
         what = f"{error.filename or 'a file'}: {error.strerror or error}."
         print(f"error: {what} [DISK: docs/errors.md]", file=sys.stderr)
         return 2
@@ -70,6 +79,20 @@ def exit_status(run: Callable[[], int], interrupted: str) -> int:
     if status == interrupt.STATUS:
         print(f"\ninterrupted; {interrupted}", file=sys.stderr)
     return status
+
+
+def _nobody_reads() -> bool:
+    """Whether the pipe to which the output goes is closed at its other end; what is left for it then goes nowhere."""
+    try:
+        output = sys.stdout.fileno()
+    except (OSError, ValueError):
+        return False
+    look = select.poll()
+    look.register(output, 0)
+    if not any(event & (select.POLLERR | select.POLLHUP) for _, event in look.poll(0)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+    return True
 
 
 def confirm_fingerprint(question: str, fingerprint: str, typed_fingerprint: str | None) -> bool:

@@ -51,7 +51,8 @@ class Watch:
             now = time.monotonic()
             if not self._console.is_terminal and (milestone or now - self._last_line >= LINE_EVERY_S):
                 self._last_line = now
-                share = f"{100 * self._done / self._total:.0f} %{self._remaining(now)}"
+                # Nothing is done before it is done: 99.6 % is not 100.
+                share = f"{int(100 * self._done / self._total + 1e-9)} %{self._remaining(now)}"
                 self._console.print(f"{text}  ({share})", highlight=False)
             # The first unit carries the start-up (compiling the graphs), so time is counted from here.
             self._timed_from = self._timed_from or (now, self._done)

@@ -3,13 +3,18 @@
 A pipe has no width: whatever COLUMNS says, nothing that goes there is wrapped, cut or shortened, and a row of a table
 is one line, so that `grep` finds it. On a screen a `Sheet` whose names and figures do not fit beside each other becomes
 a list, a line a cell. Text is text: only what the program styles has colours, and brackets in a name are no markup.
+
+Names come from outside: of files, in headers, cells and requests. Whatever goes through the standard streams is made
+harmless here, in one place: what would move a cursor, change colours or turn the direction of writing is spelt out.
 """
 
 import io
+import re
 import shlex
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, TextIO
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -22,15 +27,66 @@ UNBOUNDED = 1_000_000
 READABLE = 24
 """Columns below which prose is not squeezed on a screen."""
 
+_HARMFUL = "\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
+"""Control characters, what breaks lines or turns the direction of writing, and bytes of names that are no UTF-8."""
+_IN_TEXT = re.compile(f"[{_HARMFUL}]")
+_IN_NAME = re.compile(f"[{_HARMFUL}\t\n\xad\u180e\u200b\u2060-\u2064\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]")
+
 Cell = str | Text
+
+
+def legible(name: str) -> str:
+    """A name from outside as part of a line: all of it can be seen, and it ends no line."""
+    return _IN_NAME.sub(_spell_out, name)
+
+
+def harmless(text: str) -> str:
+    """Lines to be printed, whatever names are in them."""
+    return text if text.isascii() and text.isprintable() else _IN_TEXT.sub(_spell_out, text)
+
+
+def _spell_out(odd: re.Match[str]) -> str:
+    return odd[0].encode("unicode_escape").decode()
+
+
+class _HarmlessStream:
+    """A standard stream through which nothing harmful goes."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.raw = stream
+
+    def write(self, text: str) -> int:
+        """Write lines."""
+        return self.raw.write(harmless(text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.raw, name)
+
+
+class _HarmlessConsole(Console):
+    """A console whose own styles are the only escapes that it writes."""
+
+    def on_broken_pipe(self) -> None:
+        """Who reads has gone: the command line says with which status that ends, not Rich.
+
+        Raises:
+            BrokenPipeError: always.
+        """
+        raise BrokenPipeError
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """What is to be printed, piece by piece."""
+        for piece in super().render(renderable, options):
+            yield piece if piece.control else Segment(harmless(piece.text), piece.style)
 
 
 def console(*, errors: bool = False) -> Console:
     """The standard output, or the standard error stream, to print for people."""
     stream = sys.stderr if errors else sys.stdout
-    screen = stream.isatty()
-    return Console(
-        stderr=errors, soft_wrap=True, width=None if screen else UNBOUNDED, force_terminal=screen,
+    raw = stream.raw if isinstance(stream, _HarmlessStream) else stream
+    screen = raw.isatty()
+    return _HarmlessConsole(
+        file=raw, soft_wrap=True, width=None if screen else UNBOUNDED, force_terminal=screen,
         markup=False, emoji=False, highlight=False,
     )  # fmt: skip
 
@@ -48,10 +104,13 @@ def word(path: Path | str) -> str:
 
 
 def spell_out_what_cannot_be_shown() -> None:
-    """A letter that a terminal or a file does not have is written as its number, and ends nothing."""
-    for stream in (sys.stdout, sys.stderr):
+    """What is printed from now on is harmless; a letter that a terminal or a file lacks is written as its number."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+        if stream is not None and not isinstance(stream, _HarmlessStream):
+            setattr(sys, name, _HarmlessStream(stream))
 
 
 class Sheet:
@@ -70,7 +129,7 @@ class Sheet:
 
     def add(self, *cells: Cell) -> None:
         """One more row."""
-        self._rows.append([cell if isinstance(cell, Text) else Text(cell) for cell in cells])
+        self._rows.append([cell if isinstance(cell, Text) else Text(harmless(cell)) for cell in cells])
 
     def rule(self) -> None:
         """A gap below what is there so far."""

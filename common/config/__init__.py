@@ -8,8 +8,9 @@ A module a subject: `data_settings`, `model_settings`, `federation_settings`, an
 """
 
 from common.config.config_faults import first_fault, readable
-from common.config.config_file import from_tree, lay_over, load
+from common.config.config_file import from_tree, lay_over, load, resolve_data
 from common.config.data_settings import (
+    Column,
     Data,
     DataSource,
     Download,
@@ -28,6 +29,7 @@ from common.config.yaml_text import parse_yaml
 
 __all__ = [
     "Cnn",
+    "Column",
     "Config",
     "Count",
     "Data",
@@ -56,4 +58,5 @@ __all__ = [
     "load",
     "parse_yaml",
     "readable",
+    "resolve_data",
 ]

@@ -45,6 +45,8 @@ def _explanation(fault: ErrorDetails, section: type[BaseModel]) -> str:
         return f"{discriminator} is missing or unknown; expected {kinds}"
     if kind in ("model_type", "model_attributes_type", "dict_type"):
         return "expected a section: `key: value` lines below it, or {key: value}"
+    if kind == "tuple_type":
+        return f"expected a list: [{value}]" if isinstance(value, str | int | float) else "expected a list: [a, b]"
     if kind == "string_type" and isinstance(value, bool | int | float):
         return f"expected text, got {value!r}: put it in quotes (YAML reads yes, no and 3 otherwise)"
     if kind == "missing":

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from common.config.config_faults import readable
-from common.config.data_settings import Encrypted, Npz, Synthetic
+from common.config.data_settings import Data, Encrypted, Npz, Synthetic
 from common.config.run_settings import Config
 from common.config.yaml_text import parse_yaml
 from common.errors import ConfigError
@@ -67,21 +67,29 @@ def lay_over(tree: dict[str, Any], override: str) -> None:
 
 
 def _resolve_paths(config: Config, base: Path) -> Config:
-    """Resolve the data paths: relative to the config file, else to the working folder; the first that exists."""
-    if isinstance(config.data, Synthetic):
-        return config
-    paths = config.data.path if isinstance(config.data.path, tuple) else (config.data.path,)
+    return config.model_copy(update={"data": resolve_data(config.data, base)})
+
+
+def resolve_data(data: Data, base: Path) -> Data:
+    """Resolve the data paths: relative to the config file, else to the working folder; the first that exists.
+
+    Raises:
+        ConfigError: none of them does.
+    """
+    if isinstance(data, Synthetic):
+        return data
+    paths = data.path if isinstance(data.path, tuple) else (data.path,)
     candidates = [root / p.expanduser() for p in paths for root in (base, Path.cwd())]
     # An encrypted set is known by its name and by the site's folder around it, also where it is a link to another disk.
-    resolve = Path.absolute if isinstance(config.data, Encrypted) else Path.resolve
+    resolve = Path.absolute if isinstance(data, Encrypted) else Path.resolve
     path = next((resolve(c) for c in candidates if c.exists()), None)
     if path is None:
-        if isinstance(config.data, Npz) and config.data.download:
+        if isinstance(data, Npz) and data.download:
             target = (base / paths[-1].expanduser()).resolve()
-            return config.model_copy(update={"data": config.data.model_copy(update={"path": target})})
+            return data.model_copy(update={"path": target})
         tried = "\n".join(f"  {c}" for c in dict.fromkeys(candidates))
         raise ConfigError(f"data.path: none of these exists:\n{tried}\nGive another with data.path=/where/it/is.")
-    update = {"path": path}
-    if isinstance(config.data, Encrypted) and config.data.home:
-        update["home"] = base / config.data.home.expanduser()
-    return config.model_copy(update={"data": config.data.model_copy(update=update)})
+    update: dict[str, object] = {"path": path}
+    if isinstance(data, Encrypted) and data.home:
+        update["home"] = base / data.home.expanduser()
+    return data.model_copy(update=update)

@@ -8,6 +8,9 @@ from pydantic import AfterValidator, Field, model_validator
 
 from common.config.section import Fraction, Frozen, Positive
 
+Column = Literal["path", "label", "site", "patient", "split", "frame"]
+Splits = dict[str, Literal["train", "validation", "test", "unused"]]
+
 
 def _expression(text: str) -> str:
     try:
@@ -30,6 +33,9 @@ class DataSource(Frozen):
     """An unreadable image or a bad row: stop the run, or leave the case out and list it in the report."""
     cache: Path | None = None
     """Folder for decoded images; none: `cache/` in the working folder, never inside the data set."""
+    spelling: Literal["refuse", "merge", "keep"] = "refuse"
+    """Labels, sites or patients that differ in their spelling alone (case, blanks, 1 and 1.0): an error; one and the
+    same; or each another."""
 
 
 class Synthetic(DataSource):
@@ -78,6 +84,8 @@ class Npz(DataSource):
     """Names of the arrays that say, case by case, site, patient, and train, validation or test."""
     patients: Rule | None = None
     """A regular expression for what the array patient says, of which only a part names the patient."""
+    splits: Splits = Field(default={})
+    """What words in the array split mean, e.g. {fold1: train, holdout: test}."""
     groups: dict[str, str] = Field(default={})
     """Class names merged into new ones, e.g. {normal: harmless, benign: harmless, malignant: malignant}."""
 
@@ -98,6 +106,9 @@ class Folder(DataSource):
     patients: Rule | None = None
     """A regular expression for paths below the folder: what its groups match names the patient, as "patient(\\d+)"."""
     groups: dict[str, str] = Field(default={})
+    splits: Splits = Field(default={})
+    """Which part the folders around the classes are, e.g. {fold1: train, holdout: test, old: unused}; train, val, test
+    and the like need not be said."""
 
 
 class Manifest(DataSource):
@@ -110,6 +121,12 @@ class Manifest(DataSource):
     """A regular expression for the column patient, and for paths where there is none: what its groups match names the
     patient, e.g. "patient(\\d+)"."""
     groups: dict[str, str] = Field(default={})
+    columns: dict[Column, str] = Field(default={})
+    """What the CSV calls a column, e.g. {path: file name, label: diagnosis}."""
+    splits: Splits = Field(default={})
+    """What words in the column split mean, e.g. {fold1: train, holdout: test, old: unused}."""
+    encoding: str | None = None
+    """Of the CSV, e.g. cp1250 or utf-16-le; none: UTF-8, what its first bytes say, else Windows-1252 with a remark."""
 
 
 class Encrypted(DataSource):

@@ -4,7 +4,7 @@ import hashlib
 import json
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from common.config.data_settings import Data, Sites
 from common.config.federation_settings import Federation
@@ -36,6 +36,11 @@ class Training(Frozen):
     images of another kind (docs/sharing.md)."""
     operating_point: Literal["youden", "accuracy"] | Annotated[float, Field(gt=0.0, lt=1.0)] = "youden"
     """Threshold chosen on summed validation counts: best Youden index, best accuracy, or at least this sensitivity."""
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _one_seed(cls, seeds: object) -> object:
+        return (seeds,) if isinstance(seeds, int) and not isinstance(seeds, bool) else seeds
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -14,23 +14,75 @@ from common.errors import ConfigError
 Parents = tuple[str, ...]
 """Keys of the sections around a node, outermost first."""
 
+MOST_CHARACTERS = 1 << 17
+"""Of one text; a configuration has some thousand."""
+MOST_VALUES = 100_000
+"""In one text, those that aliases (`*name`) repeat counted each time: a page of aliases can mean billions."""
+MOST_LEVELS = 50
+"""Of sections in sections."""
+MOST_DIGITS = 40
+"""Of a whole number; Python refuses to show one of thousands."""
+
+_STEPS = bytes(byte in b"[{" for byte in range(256))
+_OTHERS = bytes(byte for byte in range(256) if byte not in b"[]{}")
+
 
 def parse_yaml(text: str | bytes, place: Path | str) -> Any:
     """The values in a YAML text; `place`, the file it is from, is for the errors alone.
 
     Raises:
-        ConfigError: the text is not valid YAML, or a key occurs twice in one section; it names file, key and lines.
+        ConfigError: the text is not valid YAML, far too long or deep, or a key occurs twice in one section; it names
+            file, key and lines.
     """
+    if len(text) > MOST_CHARACTERS:
+        raise ConfigError(f"{place}: {len(text):,} characters of YAML, expected at most {MOST_CHARACTERS:,}.")
+    if _depth_of_brackets(text) > 10 * MOST_LEVELS:  # PyYAML would look at it for hours
+        raise ConfigError(f"{place}: brackets in more than {10 * MOST_LEVELS} brackets.")
     try:
         loader = yaml.SafeLoader(text)
         try:
             root = loader.get_single_node()
+            _refuse_too_much(root, place)
             _refuse_repeated_keys(root, place, (), set())
             return None if root is None else loader.construct_document(root)
         finally:
             loader.dispose()
-    except (yaml.YAMLError, UnicodeError) as error:
-        raise ConfigError(f"{place}: not valid YAML: {' '.join(str(error).split())}") from None
+    # Of a date that there is none of, or a tag that its value does not have, PyYAML raises errors of Python's own.
+    except (yaml.YAMLError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
+        what = "sections in sections without end" if isinstance(error, RecursionError) else " ".join(str(error).split())
+        raise ConfigError(f"{place}: not valid YAML: {what}") from None
+
+
+def _depth_of_brackets(text: str | bytes) -> int:
+    depth = deepest = 0
+    for step in (text if isinstance(text, bytes) else text.encode(errors="replace")).translate(_STEPS, _OTHERS):
+        depth += 1 if step else -1
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def _refuse_too_much(root: yaml.Node | None, place: Path | str) -> None:
+    """Refuse what is too deep, or means too many values; an alias within its own section means endlessly many."""
+    sizes: dict[int, int] = {}
+
+    def size(node: yaml.Node, depth: int) -> int:
+        if depth > MOST_LEVELS:
+            line = node.start_mark.line + 1
+            raise ConfigError(f"{place}, line {line}: sections in more than {MOST_LEVELS} sections, or in themselves.")
+        if node.tag.endswith(":int") and len(node.value) > MOST_DIGITS:
+            line = node.start_mark.line + 1
+            raise ConfigError(
+                f"{place}, line {line}: a number of {len(node.value)} digits, expected {MOST_DIGITS} at most."
+            )
+        if id(node) not in sizes:
+            children = node.value if isinstance(node, yaml.CollectionNode) else ()
+            if isinstance(node, yaml.MappingNode):
+                children = [part for pair in node.value for part in pair]
+            sizes[id(node)] = 1 + sum(size(child, depth + 1) for child in children)
+        return sizes[id(node)]
+
+    if root is not None and size(root, 0) > MOST_VALUES:
+        raise ConfigError(f"{place}: means more than {MOST_VALUES:,} values; write out fewer aliases (*name).")
 
 
 def _refuse_repeated_keys(node: yaml.Node | None, place: Path | str, parents: Parents, visited: set[int]) -> None:

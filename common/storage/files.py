@@ -62,7 +62,7 @@ def write_secret(path: Path, content: bytes) -> None:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         raise ConfigError(f"{path}: exists already, and a key is never written over.") from None
-    with os.fdopen(handle, "wb") as file:
+    with tensorfile.naming(path), os.fdopen(handle, "wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

@@ -7,7 +7,8 @@ import json
 import os
 import struct
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,16 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         raise WireError(f"{path}: {error}") from None
 
 
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """What a disk says while this file is written names it: of a full one, the system names no file."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
 def write_atomically(path: Path, content: bytes | Iterable[bytes], *, durably: bool = True, mode: int = 0o644) -> None:
     """Replace a file's content so that a crash at any moment leaves the old file or the new one.
 
@@ -73,7 +84,7 @@ def write_atomically(path: Path, content: bytes | Iterable[bytes], *, durably: b
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with naming(path), os.fdopen(handle, "wb") as file:
             file.writelines((content,) if isinstance(content, bytes) else content)
             file.flush()
             if durably:

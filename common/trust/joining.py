@@ -35,7 +35,7 @@ def checked_name(name: str, what: str) -> str:
         ConfigError: for any other.
     """
     if not NAME.fullmatch(name):
-        raise ConfigError(f"{what}: {name!r}; expected up to 63 letters, digits, dots, dashes, without spaces.")
+        raise ConfigError(f"{what}: {name[:80]!r}; expected up to 63 letters, digits, dots, dashes, without spaces.")
     return name
 
 
@@ -108,16 +108,17 @@ class JoinRequest:
             if _openssh(key) != node or len(contact) > MOST_CONTACT or not contact.isprintable():
                 raise ValueError
             rekey = json.dumps(content["rekey"]).encode() if "rekey" in content else b""
-        except (KeyError, TypeError, ValueError, AttributeError, UnsupportedAlgorithm):
+            proven = _proof(checked_name(site, "site"), identity)
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError, UnsupportedAlgorithm):
             raise WireError("a request without name, identity or node key. Write it again: client init.") from None
         document.verify([identity], f"site {site}")
         try:
-            key.verify(proof, _proof(site, identity), ec.ECDSA(hashes.SHA384()))
+            key.verify(proof, proven, ec.ECDSA(hashes.SHA384()))
         except InvalidSignature:
             raise IdentityError("bad-signature", f"request of {site}: its node key has not signed it.") from None
         if rekey and read_rekey(rekey)[::2] != (site, identity):
             raise IdentityError("swapped-key", f"request of {site}: its old key speaks for another key or site.")
-        return cls(checked_name(site, "site"), contact, identity, node, made_s, file, rekey)
+        return cls(site, contact, identity, node, made_s, file, rekey)
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ class Packages:
                 raise CatalogueError(
                     f"the package has more than {MOST_PACKAGE:,} bytes, which is the most there may be."
                 )
-            with path.open("ab") as file:
+            with tensorfile.naming(path), path.open("ab") as file:
                 file.write(data)
             return there + len(data)
 

@@ -63,7 +63,12 @@ def _init(options: argparse.Namespace) -> int:
     home, port = Home(options.home), options.address.rpartition(":")[2]
     if not port.isdigit():
         raise ConfigError(f"--address {options.address}: expected HOST:PORT, for example train.hospital.example:8443.")
-    content = {"consortium": options.name, "address": options.address, "port": options.port or int(port)}
+    content: dict[str, object] = {"consortium": options.name, "address": options.address}
+    content["port"] = options.port or int(port)
+    if options.address.startswith("["):
+        content["listen"] = "::"
+    if content["port"] == ConsortiumSettings.model_fields["superlink_port"].default:
+        content["superlink_port"] = int(port) + 1
     settings = ConsortiumSettings.parse(content)
     purposes = tuple(options.purpose) or (PURPOSE,)
     membership.refuse_unusable(home, settings, purposes, options.days)  # before anybody types a passphrase

@@ -19,7 +19,7 @@ from typing import Annotated, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_public_key
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from common import config as configuration
 from common.audit.log import Log
@@ -47,6 +47,22 @@ class ConsortiumSettings(Frozen):
     """The gateway's port on this machine."""
     superlink_port: Port = 18000
     """Flower's own API, on loopback alone."""
+
+    @model_validator(mode="after")
+    def _two_ports(self) -> Self:
+        if self.port == self.superlink_port:
+            raise ValueError(f"port and superlink_port are both {self.port}; expected two that differ")
+        return self
+
+    @property
+    def host(self) -> str:
+        """Of the address, without brackets."""
+        return self.address.rpartition(":")[0].strip("[]")
+
+    @property
+    def own_host(self) -> str:
+        """Where the gateway answers to this machine itself."""
+        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.listen, self.listen)  # noqa: S104 compared, not listened on
 
     @classmethod
     def parse(cls, content: object) -> Self:

@@ -68,7 +68,7 @@ def begin(
     if len(set(roots)) < len(roots) or len(roots) > MAX_ROOTS:
         raise ConfigError(f"--roots: {len(roots)} keys, expected up to {MAX_ROOTS} that differ.")
     ca, ca_key = tls.make_authority(settings.consortium)
-    certificate, key = tls.issue((ca, ca_key), [_host(settings)], CERTIFICATE_DAYS)
+    certificate, key = tls.issue((ca, ca_key), [settings.host], CERTIFICATE_DAYS)
     own = [] if roots else [root_key.make(home.folder / "root.key", passphrase)]
     write_secret(home.folder / "tls" / "ca.key", ca_key)
     write_secret(home.folder / "tls" / "server.key", key)
@@ -171,7 +171,7 @@ def renew(home: Home, days: int, roots: Roots) -> Outcome:
     expires_s, settings = _until(days), home.settings
     key_file = home.folder / "tls" / "server.key"
     pair = home.authority.read_bytes(), (home.folder / "tls" / "ca.key").read_bytes()
-    certificate, key = tls.issue(pair, [_host(settings)], CERTIFICATE_DAYS)
+    certificate, key = tls.issue(pair, [settings.host], CERTIFICATE_DAYS)
     with alone(home):
         key_file.unlink(missing_ok=True)
         write_secret(key_file, key)
@@ -204,10 +204,6 @@ def rotate(home: Home, new: Sequence[bytes], roots: Roots) -> Outcome:
         papers = [RootPaper.of(change.document), RootPaper.of_roster(roster), *vouchers(home, anew=True)]
         request = replace(request_of(home, "rotate", f"rotate-{change.number}", papers), roots=change.signers)
         return sign(home, request, {}, roots, FINISH["rotate"])
-
-
-def _host(settings: ConsortiumSettings) -> str:
-    return settings.address.rpartition(":")[0].strip("[]")
 
 
 def _until(days: int) -> int:

@@ -54,7 +54,10 @@ class Transcripts:
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.path(request)
         part = path.with_name(f".{path.name}")
-        with part.open("w+b", buffering=0) as file:  # a process that is killed has lost nothing that it had written
+        with (
+            tensorfile.naming(part),
+            part.open("w+b", buffering=0) as file,
+        ):  # a process that is killed has lost nothing that it had written
             spool = Spool(file, self.retry)
             for message in opening.beginning(roster):
                 spool.append(message)
@@ -99,7 +102,7 @@ class Transcripts:
     def note_lineage(self, number: int, lineage: bytes) -> None:
         """Write down the lineage after a question's sum, before anything follows from it."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "lineages").open("ab") as file:
+        with tensorfile.naming(self.folder / "lineages"), (self.folder / "lineages").open("ab") as file:
             self.retry(lambda: file.write(f"{number} {lineage.hex()}\n".encode()))
             self.retry(file.flush)
             self.retry(lambda: os.fsync(file.fileno()))

@@ -260,7 +260,7 @@ class Run:
         for fields in new:
             facts = {"round": fields["round"], "sites": len(fields["sites"])}
             self.home.log.record("round", "failed" if fields["void"] else "done", plan=self.name, facts=facts)
-        with (self.folder / "rounds.jsonl").open("a+b") as file:
+        with tensorfile.naming(self.folder / "rounds.jsonl"), (self.folder / "rounds.jsonl").open("a+b") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
             is_torn = file.read() not in (b"", b"\n")  # a process was killed, or the disk full, in the middle of a line
             file.write(b"\n" * is_torn + b"".join(json.dumps(fields).encode() + b"\n" for fields in new))

@@ -42,7 +42,8 @@ def start(home: Home) -> int:
 def _start(home: Home, stop: threading.Event) -> None:
     settings = home.settings
     logs.begin(home.live / "server.jsonl")
-    _refuse_taken(settings.port, settings.listen)
+    _refuse_taken(settings.port, settings.listen, "port")
+    _refuse_taken(settings.superlink_port, "127.0.0.1", "superlink_port")
     supervisor = Supervisor(children(home), home.live / "log")
     supervisor.start(stop)
     scheduling = threading.Thread(target=_schedule, args=(home, stop))
@@ -68,7 +69,7 @@ def children(home: Home) -> tuple[ManagedProcess, ...]:
         ManagedProcess("superlink", flower["superlink"].command, flower["superlink"].env, superlink_answers),
         ManagedProcess("superexec", flower["superexec"].command, flower["superexec"].env),
         ManagedProcess("gateway", gateway, {"PYTHONPATH": str(Path(__file__).parents[2])},
-              _answers("127.0.0.1", settings.port, home.authority)),
+              _answers(settings.own_host, settings.port, home.authority)),
     )  # fmt: skip
 
 
@@ -92,7 +93,10 @@ def _answers(host: str, port: int, authority: Path) -> Callable[[], bool]:
     def is_up() -> bool:
         try:
             context = ssl.create_default_context(cafile=str(authority))
-            with socket.create_connection((host, port), 2.0) as raw, context.wrap_socket(raw, server_hostname=host):
+            with (
+                socket.create_connection((host, port), 2.0) as raw,
+                context.wrap_socket(raw, server_hostname="localhost"),  # in every certificate of ours
+            ):
                 return True
         except OSError:
             return False
@@ -100,7 +104,7 @@ def _answers(host: str, port: int, authority: Path) -> Callable[[], bool]:
     return is_up
 
 
-def _refuse_taken(port: int, listen: str) -> None:
+def _refuse_taken(port: int, listen: str, key: str) -> None:
     with socket.socket(socket.AF_INET6 if ":" in listen else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -108,5 +112,5 @@ def _refuse_taken(port: int, listen: str) -> None:
         except OSError as error:
             raise RunError(
                 f"{listen}:{port}: {error.strerror}. Is `python -m server start` running already, or another program "
-                "on this port? Another port can be set in consortium.yaml."
+                f"on this port? Another can be set as {key} in consortium.yaml."
             ) from None

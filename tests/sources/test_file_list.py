@@ -77,11 +77,6 @@ def test_a_bad_row_stops_the_run_and_is_named(images, text, settings, what):
         read(images, text, **settings)
 
 
-def test_a_csv_that_is_not_utf_8_is_an_error(images):
-    with pytest.raises(DataError, match="not UTF-8"):
-        read(images, "path,label\na.png,krank\nb.png,üblich\n", "latin-1")
-
-
 def test_all_bad_rows_are_listed_up_to_twenty_and_counted(images):
     text = "path,label\n" + GOOD + "".join(f"none{i}.png,ill\n" for i in range(25))
     with pytest.raises(DataError) as caught:

@@ -146,3 +146,46 @@ def test_a_damaged_archive_is_an_error(tmp_path):
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"data.npz"):
         npz.read(source(path))
+
+
+def test_a_target_does_not_take_the_class_names_of_another(tmp_path):
+    path = saved(
+        tmp_path, images=images(4), labels=np.array([0, 1, 2, 0]), sex=np.array([0, 1, 0, 1]),
+        class_names=np.array(["normal", "benign", "malignant"]),
+    )  # fmt: skip
+    with pytest.raises(ConfigError, match="whose names are in the array 'class_names', those of 'sex'"):
+        npz.read(source(path, targets="sex"))
+    assert npz.read(source(path, targets="sex", labels=("female", "male"))).classes == ("female", "male")
+    assert npz.read(source(path)).classes == ("normal", "benign", "malignant")
+    path = saved(
+        tmp_path, images=images(4), labels=np.array([0, 1, 2, 0]), sex=np.array([0, 1, 0, 1]),
+        class_names=np.array(["normal", "benign", "malignant"]), sex_names=np.array(["f", "m"]),
+    )  # fmt: skip
+    assert npz.read(source(path, targets="sex")).classes == ("f", "m")
+
+
+def test_names_of_sites_are_used(tmp_path):
+    content = {"images": images(4), "labels": np.array([0, 1, 0, 1]), "site": np.array([0, 0, 1, 1])}
+    path = saved(tmp_path, **content, site_names=np.array(["Lisbon", "Porto"]))
+    assert npz.read(source(path, site="site")).site == ("Lisbon", "Lisbon", "Porto", "Porto")
+    path = saved(tmp_path, **content, site_names=np.array(["Lisbon"]))
+    with pytest.raises(DataError, match="array 'site' says 1, and 'site_names' has 1 names"):
+        npz.read(source(path, site="site"))
+
+
+@pytest.mark.parametrize("labels", [[1, 2, 1, 2], [0, 1, 255, 1], [0, 2, 0, 2]])
+def test_labels_with_a_gap_have_to_be_named(tmp_path, labels):
+    path = saved(tmp_path, images=images(4), labels=np.array(labels, np.uint8))
+    with pytest.raises(DataError, match=r"the labels in 'labels' are .*, and no case has [012]"):
+        npz.read(source(path))
+
+
+def test_names_that_are_there_twice_are_refused(tmp_path):
+    path = saved(tmp_path, images=images(3), labels=np.array([0, 1, 2]), class_names=np.array(["a", "b", "a"]))
+    with pytest.raises(DataError, match="array 'class_names' has the name 'a' twice"):
+        npz.read(source(path))
+
+
+def test_site_of_one_class_is_taken_where_its_labels_are_named(tmp_path):
+    path = saved(tmp_path, images=images(3), labels=np.array([0, 0, 0]))
+    assert npz.read(source(path, labels=("well", "ill"))).classes == ("well", "ill")

@@ -1,0 +1,56 @@
+"""Is the coordinator's address reached from this machine, on the way that the site's own connection takes?"""
+
+import ssl
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from client.connection.proxy import connect, proxy_for
+from client.home import Home
+
+CONNECT_S = 10.0
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """One thing that was looked at."""
+
+    ok: bool
+    what: str
+    todo: str = ""
+
+
+def look(home: Home) -> Iterator[CheckResult]:
+    """The gateway, its certificate, and the proxy between where the environment names one."""
+    host, _, port = home.address.rpartition(":")
+    context = ssl.create_default_context(cafile=str(home.authority))
+    try:
+        with (
+            connect(host.strip("[]"), int(port), CONNECT_S) as raw,
+            context.wrap_socket(raw, server_hostname=host.strip("[]")) as secured,
+        ):
+            peer = secured.getpeercert() or {}
+            until = ssl.cert_time_to_seconds(str(peer["notAfter"]))
+            days = (until - time.time()) / 86_400
+            through = f", through the proxy {proxy}" if (proxy := proxy_for(host.strip("[]"))) else ""
+            text = f"{home.address}, certificate valid for {days:.0f} days, {secured.version()}{through}"
+            yield CheckResult(True, text)
+    except ssl.SSLCertVerificationError as error:
+        yield CheckResult(
+            False,
+            f"{home.address}: the certificate is not the consortium's ({error.verify_message})",
+            "Something between here and there opens TLS (a proxy?), or the address is another's. Do not go on; ask "
+            "your network people to let this one address through untouched.",
+        )
+    except OSError as error:
+        yield CheckResult(
+            False,
+            f"{home.address}: {error.strerror or error}",
+            f"Ask your network people to let this machine out to {host}, TCP port {port}; and the coordinator whether "
+            f"the server is up.{_about_proxy(host.strip('[]'))}",
+        )
+
+
+def _about_proxy(host: str) -> str:
+    name = "HTTPS_PROXY" if (proxy := proxy_for(host)) else ""
+    return f" {name} or ALL_PROXY names {proxy}, and is obeyed; NO_PROXY={host} goes past it." if name else ""

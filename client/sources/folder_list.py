@@ -1,0 +1,128 @@
+"""A folder a class as a list of cases: `<label>/…`, `<split>/<label>/…`, `<label>/<split>/…`, each in a site's folder.
+
+A folder is taken for what its name says only where that is sure. `train`, `test` and a third folder beside them are
+neither three classes nor two splits: it is an error that says how to tell.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from client.readers.source import ImageFile
+from client.sources.case_row import CaseRow, Listing
+from client.sources.case_table import Problem, Split, Unused, as_split, located
+from client.sources.folder_walk import Found
+from client.sources.spelling import configured_names, wrong_label
+from common.config import Folder
+from common.errors import DataError
+
+Labelled = tuple[Path, str, Split | None]
+"""A folder of images, their label, and their split where folders say it."""
+
+_SPLIT_WORD = re.compile(
+    r"(train|trn|test|tst|val|valid|dev|eval|hold|held|out|fold|cv)(ing|s|ation|idation|ate|idate|uation|out|val)?"
+    r"(set|data|images?)?",
+    re.IGNORECASE,
+)
+_FILLER = re.compile(
+    r"sets?|data(set)?|images?|imgs?|samples|cases|split|part|only|new|old|final|internal|external|tr|ts", re.IGNORECASE
+)
+
+
+def rows_in_folder(source: Folder) -> Listing:
+    """The images below a folder.
+
+    Raises:
+        DataError: it is no folder.
+    """
+    path = located(source.path)
+    if not path.is_dir():
+        raise DataError(f"{path}: expected a folder with one folder a class.")
+    found, listing = Found(), Listing()
+    places = found.folders(path) if source.site_folders else [path]
+    if source.site_folders and (likely := [place.name for place in places if as_split(place.name)]):
+        what = f"'{likely[0]}' is no site: with site_folders, the folders of splits lie in those of the sites"
+        listing.problems.append(Problem(str(path), None, what))
+        places = []
+    for place in places:
+        for folder, label, split in _labelled(place, source, found, listing.problems):
+            files = found.walk(folder)
+            if wrong := wrong_label(label, source):
+                listing.problems.append(Problem(str(folder), None, wrong))
+            elif not files:
+                listing.problems.append(
+                    Problem(str(folder), None, "an empty folder; expected the images of this class")
+                )
+            site = place.name if source.site_folders else None
+            listing.rows += (
+                []
+                if wrong
+                else [CaseRow(ImageFile(file), label, site=site, split=split, frames=source.frames) for file in files]
+            )
+    listing.problems += found.problems
+    listing.unused += found.unused()
+    return listing
+
+
+def _labelled(place: Path, source: Folder, found: Found, problems: list[Problem]) -> list[Labelled]:
+    """The folders of images of one place."""
+    inside = found.folders(place)
+    if not inside:
+        problems.append(Problem(str(place), None, "holds no folder; expected one folder a class"))
+    labelled: list[Labelled] = []
+    if (parts := _splits(place, inside, source, problems)) is not None:
+        found.beside += [part for part, split in parts.items() if split == "unused"]
+        for part, part_split in parts.items():
+            if part_split != "unused":
+                labelled += [(folder, folder.name, part_split) for folder in found.folders(part)]
+        return labelled
+    for folder in inside:
+        labelled += _of_class(folder, source, found, problems)
+    return labelled
+
+
+def _of_class(folder: Path, source: Folder, found: Found, problems: list[Problem]) -> list[Labelled]:
+    """A class's folder, or the folders of splits inside of it."""
+    inner = Found()
+    halves = inner.folders(folder)
+    splits = {half: split for half in halves if (split := as_split(half.name, source.splits))}
+    if not splits:
+        return [(folder, folder.name, None)]
+    if strange := [path.name for path in (*halves, *inner.beside) if path not in splits]:
+        names = ", ".join(half.name for half in splits)
+        what = f"'{strange[0]}' lies beside folders of splits ({names}); move it into one, or name it in data.splits"
+        problems.append(Problem(str(folder), None, what))
+        return []
+    found.litter += inner.litter
+    found.beside += [half for half, split in splits.items() if split == "unused"]
+    return [(half, folder.name, split) for half, split in splits.items() if split != "unused"]
+
+
+def _splits(
+    place: Path, folders: Sequence[Path], source: Folder, problems: list[Problem]
+) -> dict[Path, Split | Unused] | None:
+    """The splits that folders are; None where they are classes. Some of either is a problem."""
+    classes = configured_names(source)
+    if not any(f.name not in classes and (f.name in source.splits or is_like_a_split(f.name)) for f in folders):
+        return None
+    splits: dict[Path, Split | Unused] = {}
+    for folder in folders:
+        if split := as_split(folder.name, source.splits):
+            splits[folder] = split
+    if strange := [folder.name for folder in folders if folder not in splits]:
+        names = ", ".join(folder.name for folder in folders)
+        what = (
+            f"{names}: names of splits, and '{strange[0]}' is not known as one. Say what it is, data.splits: "
+            f"{{{strange[0]}: test}} or unused; or name all of them in data.labels if they are classes"
+        )
+        problems.append(Problem(str(place), None, what))
+        return {}
+    return splits
+
+
+def is_like_a_split(name: str) -> bool:
+    """Whether a folder is called as parts of a data set are: train2, Test images, fold_3, holdout."""
+    words = [word for word in re.split(r"[\W_\d]+|(?<=[a-z])(?=[A-Z])", name) if word]
+    return any(map(_SPLIT_WORD.fullmatch, words)) and all(
+        _SPLIT_WORD.fullmatch(w) or _FILLER.fullmatch(w) for w in words
+    )

@@ -1,0 +1,149 @@
+"""What the arrays of an .npz call their cases: class names, sites, patients; never by the names of another array."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from client.sources import identity
+from client.sources.case_table import merge
+from client.sources.spelling import says_nothing, settle, wrong_label
+from common.cli.terminal import legible
+from common.config import Npz
+from common.errors import ConfigError, DataError
+
+Array = NDArray[Any]
+
+_PLAIN_TARGETS = ("labels", "label", "classes", "class", "targets", "target", "y")
+"""Arrays of labels whose names `class_names` has, unless the configuration says otherwise."""
+
+
+def get(path: Path, arrays: Mapping[str, Array], name: str) -> Array:
+    """An array by its name.
+
+    Raises:
+        ConfigError: it is not there.
+    """
+    if name not in arrays:
+        raise ConfigError(
+            f"{path}: no array '{name}'; there are {', '.join(map(legible, sorted(arrays))) or 'none'}. "
+            "Name them in the configuration: data.images, data.targets, data.site …"
+        )
+    return arrays[name]
+
+
+def flat(labels: Array) -> Array:
+    """MedMNIST keeps labels as (n, 1)."""
+    return labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+
+
+def classes(
+    path: Path, target: str, labels: Array, arrays: Mapping[str, Array], source: Npz
+) -> tuple[list[str], tuple[str, ...]]:
+    """The name of each case's class after merging, and all names in the order of their index.
+
+    Raises:
+        ConfigError, DataError: labels without a name, of the wrong one, or in several spellings.
+    """
+    if labels.dtype.kind == "U":
+        names = [str(label).strip() for label in labels]
+        for i, name in enumerate(names):
+            if wrong := wrong_label(name, source):
+                raise DataError(f"{path}: {target}[{i}]: {wrong}.")
+        names = settle(str(path), "labels", names, source, lambda i: f"{target}[{i}]")
+        class_names = tuple(sorted(set(names)))
+    else:
+        class_names = _class_names(path, target, labels, arrays, source)
+        strange = np.flatnonzero((labels < 0) | (labels >= len(class_names)))
+        if len(strange):
+            raise DataError(
+                f"{path}: label {labels[strange[0]]} of case {strange[0]} ({len(strange)} such cases): expected 0 to "
+                f"{len(class_names) - 1} ({', '.join(map(legible, class_names))})."
+            )
+        names = [class_names[int(label)] for label in labels]
+    return merge(str(path), names, class_names, source.groups, source.labels)
+
+
+def _class_names(path: Path, target: str, labels: Array, arrays: Mapping[str, Array], source: Npz) -> tuple[str, ...]:
+    """What the indices of an array of labels are called."""
+    table = source.names or next((n for n in (f"{target}_names", f"{target}_name") if n in arrays), None)
+    if table is None and "class_names" in arrays and not (source.labels and not source.groups):
+        if target not in (*_PLAIN_TARGETS, "train_labels"):
+            raise ConfigError(
+                f"{path}: whose names are in the array 'class_names', those of '{target}'? Say so with "
+                f"data.names: class_names, name another array, or name the classes in data.labels."
+            )
+        table = "class_names"
+    if table is not None:
+        names = tuple(str(name).strip() for name in get(path, arrays, table).ravel())
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise DataError(f"{path}: array '{table}' has the name '{legible(twice[0])}' twice.")
+        return names
+    if source.labels and not source.groups:
+        return source.labels
+    present = np.unique(labels)
+    if len(present) and present[0] >= 0 and len(present) <= int(present[-1]):
+        gap = int(np.setdiff1d(np.arange(len(present) + 1), present)[0])
+        raise DataError(
+            f"{path}: the labels in '{target}' are {', '.join(map(str, present[:10]))}, and no case has {gap}. Do they "
+            "count from 1, or is one of them no label? Name all classes from 0 on in data.labels."
+        )
+    return tuple(str(i) for i in range(int(labels.max()) + 1))
+
+
+def sites_and_patients(
+    path: Path, arrays: Mapping[str, Array], source: Npz, cases: int, keep: Array
+) -> tuple[tuple[str, ...] | None, tuple[str, ...] | None]:
+    """The columns that the configuration names; None where it names none."""
+    sites = patients = None
+    if name := source.site:
+        sites = column(path, arrays, name, cases, keep)
+        table = arrays.get(f"{name}_names")
+        if table is not None and arrays[name].dtype.kind in "ui":
+            sites = tuple(_name_of(path, name, int(i), table) for i in sites)
+        sites = tuple(settle(str(path), "sites", sites, source, lambda i: f"{name}[{keep[i]}]"))
+    if source.patient:
+        patients = _by_rule(path, column(path, arrays, source.patient, cases, keep), source)
+        patients = tuple(
+            settle(str(path), "patients", patients, source, lambda i: f"{source.patient}[{keep[i]}]", sites or ())
+        )
+    return sites, patients
+
+
+def _by_rule(path: Path, words: tuple[str, ...], source: Npz) -> tuple[str, ...]:
+    if source.patients is None:
+        return words
+    patients = [identity.by_rule(source.patients, word) for word in words]
+    if None in patients:
+        raise DataError(
+            f"{path}: data.patients, {source.patients!r}, matches nothing in "
+            f"'{legible(words[patients.index(None)])}' of array '{source.patient}'; mend the rule so that it fits all."
+        )
+    return tuple(patient for patient in patients if patient)
+
+
+def _name_of(path: Path, name: str, index: int, table: Array) -> str:
+    if not 0 <= index < table.size:
+        raise DataError(f"{path}: array '{name}' says {index}, and '{name}_names' has {table.size} names, from 0 on.")
+    return str(table.ravel()[index]).strip()
+
+
+def column(path: Path, arrays: Mapping[str, Array], name: str, cases: int, keep: Array) -> tuple[str, ...]:
+    """An array of a word a case.
+
+    Raises:
+        ConfigError, DataError: it is not there, has another length, or says nothing of a case.
+    """
+    words = flat(get(path, arrays, name))
+    if words.shape != (cases,) or words.dtype.kind not in "uiU":
+        raise DataError(
+            f"{path}: array '{name}' is {words.dtype}{list(words.shape)}; expected {cases} names or numbers."
+        )
+    if words.dtype.kind == "U" and (nothing := [int(i) for i in keep if says_nothing(str(words[i]))]):
+        raise DataError(
+            f"{path}: {name}[{nothing[0]}] says '{legible(str(words[nothing[0]]))}', which is nothing "
+            f"({len(nothing)} such cases)."
+        )
+    return tuple(str(value).strip() for value in words[keep])
