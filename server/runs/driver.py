@@ -196,7 +196,7 @@ def _write_result(run: Run, outcome: TrainingOutcome) -> None:
         "validation": performance.summary_of_counts(state.best_counts) if state.best_counts else {},
         "counts": {"validation": outcome_counts.of_sum(state.best_counts, threshold)} if state.best_counts else {},
         "threshold": threshold,
-        "secure_aggregation": result_json.sums_over(len(outcome.sites), run.approvals),
+        "secure_aggregation": result_json.sums_over(len(outcome.sites), plan),
         "preprocess": plan.recipe,
         "release": plan.release,
         "code": plan.code,

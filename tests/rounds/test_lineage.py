@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from client.plans import question_ledger
 from client.plans.inbox import PlanPapers
-from client.training import question_ledger
 from client.training.audit_store import AuditNotes, FolderStore, StateStore
 from client.training.auditing_site import AuditingSite
 from client.training.run_binding import RunBinding
