@@ -87,9 +87,8 @@ def main() -> None:
             taken = time.perf_counter() - started
             found = remains(folder, name, said, [*planted, folder / "source", folder / "list.csv"])
             remaining = left(planted.values(), found)
-            print(
-                f"\n{name}: {len(found)} places of {sum(map(len, found.values())) / 1e6:.1f} MB searched, import {taken:.0f} s"
-            )
+            size_mb = sum(map(len, found.values())) / 1e6
+            print(f"\n{name}: {len(found)} places of {size_mb:.1f} MB searched, import {taken:.0f} s")
             print("\n".join(re.sub(r"^left out  .*?: ", "left out  ", line) for line in said.splitlines()[-4:-2]))
             for where, trace in remaining[:20]:
                 print(f"  left in {where}: {trace!r}")

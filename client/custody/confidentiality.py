@@ -28,20 +28,21 @@ TEMPORAL = {"DA", "DT", "TM"}
 KEPT = {
     tag_for_keyword(keyword)
     for keyword in (
-        "SOPClassUID PixelAspectRatio PixelSpacing ImagerPixelSpacing SliceThickness SpacingBetweenSlices PixelPaddingValue "
-        "PixelPaddingRangeLimit RescaleIntercept RescaleSlope WindowCenter WindowWidth LUTDescriptor LUTData "
-        "ModalityLUTSequence VOILUTSequence SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence "
-        "PixelValueTransformationSequence FrameVOILUTSequence PixelMeasuresSequence"
-    ).split()
-}
+        "SOPClassUID", "PixelAspectRatio", "PixelSpacing", "ImagerPixelSpacing", "SliceThickness",
+        "SpacingBetweenSlices", "PixelPaddingValue", "PixelPaddingRangeLimit", "RescaleIntercept", "RescaleSlope",
+        "WindowCenter", "WindowWidth", "LUTDescriptor", "LUTData", "ModalityLUTSequence", "VOILUTSequence",
+        "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "PixelValueTransformationSequence",
+        "FrameVOILUTSequence", "PixelMeasuresSequence",
+    )
+}  # fmt: skip
 """Numbers, classes and tables that say what pixels mean, and what holds them. Pixels themselves: `pixels_anew`."""
 TERMS = {
     tag_for_keyword(keyword): frozenset(terms.split())
     for keyword, terms in {
         "Modality": "CR CT DX ES IO IVOCT IVUS MG MR NM OCT OP OPT OT PT PX RF RG SC SM US XA XC",
         "ImageType": "ORIGINAL DERIVED PRIMARY SECONDARY AXIAL LOCALIZER",
-        "BodyPartExamined": "ABDOMEN ANKLE BREAST CHEST ELBOW EYE FOOT HAND HEAD HEART HIP KNEE LUNG NECK PELVIS SHOULDER "
-        "SKULL SPINE WRIST",
+        "BodyPartExamined": "ABDOMEN ANKLE BREAST CHEST ELBOW EYE FOOT HAND HEAD HEART HIP KNEE LUNG NECK PELVIS "
+        "SHOULDER SKULL SPINE WRIST",
         "ViewPosition": "AP PA LL RL CC MLO",
         "Laterality": "L R",
         "ImageLaterality": "L R U B",

@@ -1,13 +1,14 @@
 """Words that say who somebody is, read from a file's header, and where they are left: in texts, and among pixels.
 
-Defence in depth: a file is written anew, and nothing should hold them (`deidentify`). Pixels can: some devices write the
-header into the first rows.
+Defence in depth: a file is written anew, and nothing should hold them (`deidentify`). Pixels can: some devices write
+the header into the first rows.
 """
 
 import re
 from collections.abc import Iterator
 
 from pydicom.charset import convert_encodings
+from pydicom.datadict import dictionary_has_tag, dictionary_VR
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
@@ -28,15 +29,16 @@ def text_words(header: Dataset) -> frozenset[str]:
 
     Of two letters or four digits and more: they are compared with whole words of texts that an option keeps.
     """
-    names = re.findall(r"\w+", plain(" ".join(str(e.value) for e in _elements(header) if e.VR == "PN")))
+    names = re.findall(r"\w+", plain(" ".join(str(name.value) for name in _names(header))))
     numbers = re.findall(r"\w+", plain(" ".join(text for key in NUMBERS for text in _texts(header, key))))
     return frozenset(word for word in names if len(word) > 1) | {word for word in numbers if len(word) > 3}
 
 
-def _elements(header: Dataset) -> Iterator[DataElement]:
+def _names(header: Dataset) -> Iterator[DataElement]:
     for tag in list(header.keys()):
-        if getattr(header.get_item(tag), "VR", None) in ("PN", None) and (element := header[tag]).VR == "PN":
-            yield element
+        vr = getattr(header.get_item(tag), "VR", None) or (dictionary_VR(tag) if dictionary_has_tag(tag) else "")
+        if vr == "PN":
+            yield header[tag]
 
 
 def identifying_words(header: Dataset) -> list[bytes]:

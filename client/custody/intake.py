@@ -88,8 +88,8 @@ class Intake:
         clean = deidentifier.clean(header, image, counts)
         if are_in(words, clean):
             raise ImageError(
-                f"{image}: the bytes of its pixels spell the patient's name or number. Look at its first and last rows, "
-                "and export it without, or leave it out."
+                f"{image}: the bytes of its pixels spell the patient's name or number. Look at its first and last "
+                "rows, and export it without, or leave it out."
             )
         return clean, counts
 
