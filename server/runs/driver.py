@@ -116,6 +116,7 @@ def _rounds(run: Run, transport: ConnectedTransport) -> TrainingOutcome:
         wait_for_quorum(run, transport, quorum, whole_s)
         until_there_is_room(lambda number=state.round: run.begin_round(number))  # type: ignore[misc]
         state = save(loop.run_round(course, aggregator, state))
+    aggregator.finish(course.plan.timeout_s)
     loop.refuse_untrained(course, state)
     return TrainingOutcome(state, transport.sites())
 
