@@ -28,6 +28,8 @@ from client.sources.csv_list import CaseRow
 from common.errors import ImageError
 from common.imaging import Picture
 
+_QUOTED = re.compile(r"(?<!\w)(['\"]).*?\1(?!\w)")
+
 
 @dataclass(frozen=True)
 class AlreadyStored:
@@ -75,7 +77,7 @@ class Intake:
             except Exception as error:
                 # What is wrong with a file is often told by its values, and they can be names.
                 refusal = error if isinstance(error, ImageError) else _damaged(row, error)
-                reason = str(refusal).removeprefix(f"{row.origin}")
+                reason = _QUOTED.sub("…", str(refusal).removeprefix(f"{row.origin}"))
                 raise ImageError(f"{row.origin}{without_words(reason, text_words(header))}") from None
         return SealedObject(*seal(self.store.wraps, self.store.secrets, clean), source, None, counts)
 
@@ -102,7 +104,7 @@ class Intake:
 
 
 def _damaged(row: CaseRow, error: Exception) -> ImageError:
-    reason = re.sub(r"(['\"]).*?\1", "…", " ".join(str(error).split()))[:300] or type(error).__name__
+    reason = _QUOTED.sub("…", " ".join(str(error).split()))[:300] or type(error).__name__
     return ImageError(f"{row.origin}: damaged or unusual ({reason}). Export it again, or leave it out.")
 
 

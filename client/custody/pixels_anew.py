@@ -11,7 +11,7 @@ from typing import Any
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.dataset import Dataset, FileDataset
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.pixels.utils import get_expected_length
 from pydicom.uid import UID, ExplicitVRLittleEndian, JPEGLSLossless
@@ -73,6 +73,9 @@ def _describe(header: Dataset, clean: Dataset, frame: NDArray[Any]) -> None:
     bits = dicom.stored_bits(header)
     clean.BitsStored = bits
     clean.BitsAllocated = max(8 * frame.itemsize, next(size for size in (8, 16, 32, 64) if size >= bits))
+    clean.file_meta = FileMetaDataset()  # readers ask how values lie, and of what kind pixels are
+    clean.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    setattr(clean, FLOATS[clean.BitsAllocated] if frame.dtype.kind == "f" else "PixelData", b"")
     if frame.dtype.kind != "f":
         clean.HighBit, clean.PixelRepresentation = bits - 1, int(frame.dtype.kind == "i")
     if clean.SamplesPerPixel > 1:

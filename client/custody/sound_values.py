@@ -77,12 +77,12 @@ def _age(text: str) -> str:
 
 def _table(found: DataElement, header: Dataset) -> DataElement | None:
     """The entries of a look-up table that its descriptor announces, and none behind them."""
-    entries, _, bits = (int(value) & 0xFFFF for value in header[_LUT_DESCRIPTOR].value)
+    entries = int(header[_LUT_DESCRIPTOR].value[0]) & 0xFFFF
     entries = entries or 1 << 16
     if not isinstance(found.value, bytes):
         values = list(found.value)
         return DataElement(_LUT_DATA, "US", values[:entries]) if len(values) >= entries else None
-    size = entries if bits <= 8 and len(found.value) < 2 * entries else 2 * entries
+    size = entries if len(found.value) < 2 * entries else 2 * entries  # whatever bits it says
     content = found.value[:size]
     if header.original_encoding[1] is False and size > entries:
         content = np.frombuffer(content[: len(content) // 2 * 2], ">u2").astype("<u2").tobytes()
