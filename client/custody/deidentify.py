@@ -28,6 +28,7 @@ from client.custody.dataset_index import OPTIONS, Option
 from client.custody.identity_words import text_words
 from client.custody.pseudonyms import Pseudonyms
 from client.readers.source import ImageFile, ImageSource
+from client.sources.identity import is_somebody
 
 UNNAMED = ImageFile(Path("this image"))
 DUMMIES: dict[str, Any] = {
@@ -58,7 +59,8 @@ class Deidentifier:
         """
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            person = str(header.get("PatientID", "")) or str(header.get("StudyInstanceUID", ""))
+            number = str(header.get("PatientID", ""))
+            person = number if is_somebody(number) else str(header.get("StudyInstanceUID", ""))
             one = _OneFile(
                 self.names, self.options, person, text_words(header), Counter() if counts is None else counts
             )
@@ -122,7 +124,7 @@ class _OneFile:
 
     def _pseudonym(self, header: Dataset, tag: int) -> DataElement:
         name = str(header[tag].value or "").strip()
-        return DataElement(tag, "LO", self.names.patient(name) if name else "")
+        return DataElement(tag, "LO", self.names.patient(name) if is_somebody(name) else "")
 
     def _dummy(self, header: Dataset, tag: int) -> DataElement:
         vr = dictionary_VR(tag)
