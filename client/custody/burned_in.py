@@ -38,7 +38,7 @@ def why_dicom(header: Dataset) -> str:
         if of_class == uid or of_class.startswith(f"{uid}."):
             return what
     if header.get("ConversionType"):
-        return f"converted from something else ({header.ConversionType})"
+        return "converted from something else"
     words = f"{header.get('ImageType', '')} {header.get('SeriesDescription', '')}"
     return "a picture of a screen" if _SCREEN.search(words) else ""
 

@@ -134,6 +134,9 @@ def _show(outcome: "ImportReport", most: int, console: Console) -> None:
         console.print(f"left out  and {len(outcome.problems) - most} more; --list-all names them", highlight=False)
     for what in outcome.unused:
         console.print(what, highlight=False, markup=False)
+    if outcome.taken_out:
+        kinds = [f"{count:,} {kind}" for kind, count in sorted(outcome.taken_out.items())]
+        console.print(f"not carried over: {'; '.join(kinds)}.", highlight=False)
     counts = [f"{outcome.added} cases are in", f"{outcome.already} were in before", f"{len(outcome.problems)} left out"]
     console.print(f"{', '.join(counts)}. In a configuration:", highlight=False)
     data = {"data": {"kind": "encrypted", "path": str(outcome.folder)}}

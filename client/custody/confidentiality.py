@@ -2,6 +2,9 @@
 
 Combined actions ("X/Z/D": remove, empty or a dummy, whichever the object's definition allows) become the one that every
 definition allows: a dummy where D is offered, else empty. The identity is gone either way.
+
+What the table does not list, the profile would keep; here it is kept only where reading an image needs it (`KEPT`, and
+the terms of `TERMS`). People write names everywhere: a list of what may hold none is short, one of what may is not.
 """
 
 import csv
@@ -10,7 +13,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Literal
 
-from pydicom.datadict import dictionary_has_tag, dictionary_VR
+from pydicom.datadict import dictionary_has_tag, dictionary_VR, tag_for_keyword
 
 from client.custody.dataset_index import Option
 
@@ -22,13 +25,42 @@ ACTIONS: dict[str, Action] = {
 }  # fmt: skip
 
 TEMPORAL = {"DA", "DT", "TM"}
-FREE_TEXT = {"LT", "ST", "UT", "UC", "UR", "PN"}
-"""What people type, and links: removed wherever the table does not say otherwise."""
-CLASSES = {
-    0x00080016, 0x0008001A, 0x0008001B, 0x00080062, 0x0008040E, 0x00081150, 0x0008115A, 0x00083002,
-    0x00340003, 0x04000010, 0x04000510, 0x30100052, 0x30100053,
+KEPT = {
+    tag_for_keyword(keyword)
+    for keyword in (
+        "SOPClassUID", "PixelAspectRatio", "PixelSpacing", "ImagerPixelSpacing", "SliceThickness",
+        "SpacingBetweenSlices", "PixelPaddingValue", "PixelPaddingRangeLimit", "RescaleIntercept", "RescaleSlope",
+        "WindowCenter", "WindowWidth", "LUTDescriptor", "LUTData", "ModalityLUTSequence", "VOILUTSequence",
+        "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "PixelValueTransformationSequence",
+        "FrameVOILUTSequence", "PixelMeasuresSequence",
+    )
 }  # fmt: skip
-"""UIDs outside the table that say of what class or syntax something is, and not which one."""
+"""Numbers, classes and tables that say what pixels mean, and what holds them. Pixels themselves: `pixels_anew`."""
+TERMS = {
+    tag_for_keyword(keyword): frozenset(terms.split())
+    for keyword, terms in {
+        "Modality": "CR CT DX ES IO IVOCT IVUS MG MR NM OCT OP OPT OT PT PX RF RG SC SM US XA XC",
+        "ImageType": "ORIGINAL DERIVED PRIMARY SECONDARY AXIAL LOCALIZER",
+        "BodyPartExamined": "ABDOMEN ANKLE BREAST CHEST ELBOW EYE FOOT HAND HEAD HEART HIP KNEE LUNG NECK PELVIS "
+        "SHOULDER SKULL SPINE WRIST",
+        "ViewPosition": "AP PA LL RL CC MLO",
+        "Laterality": "L R",
+        "ImageLaterality": "L R U B",
+        "RescaleType": "HU OD US",
+        "VOILUTFunction": "LINEAR LINEAR_EXACT SIGMOID",
+        "PresentationLUTShape": "IDENTITY INVERSE",
+        "BurnedInAnnotation": "YES NO",
+        "LossyImageCompression": "00 01",
+        "PatientSex": "M F O",
+        "PatientSexNeutered": "ALTERED UNALTERED",
+        "SmokingStatus": "YES NO UNKNOWN",
+    }.items()
+}
+"""Terms that stay, where a value is one of them: codes could hold a name as well."""
+CODES = {0x00080100, 0x00080102, 0x00080104}
+"""A code, its scheme and its meaning: they stay in the items of a sequence that an option keeps."""
+MAKER = {0x00080070, 0x00081090}
+"""Manufacturer and model: the table is silent on them, and they stay with the device's identity alone."""
 PATIENT_ID = 0x00100020
 NEVER_SHIFTED = {0x00100030, 0x00100032, 0x00160077}
 """Times of birth, and of a place: temporal, but outside the option on dates."""
@@ -67,11 +99,11 @@ def action(tag: int, found_as: str | None, options: frozenset[Option]) -> Action
         return "pseudonym"  # a dummy, as the table has it, that tells people apart
     if rule := table().get(f"{tag:08X}"):
         return _option(tag, rule, kinds, options) or rule.action
-    if kinds & (FREE_TEXT | TEMPORAL):
+    if tag not in KEPT and tag not in TERMS and not (tag in MAKER and "device" in options):
         return "remove"
-    if "SQ" in kinds:
+    if standard == "SQ":
         return "inside"
-    return "uid" if "UI" in kinds and tag not in CLASSES else "keep"
+    return "uid" if standard == "UI" else "keep"
 
 
 def _option(tag: int, rule: TagRule, kinds: set[str], options: frozenset[Option]) -> Action | None:
@@ -82,3 +114,9 @@ def _option(tag: int, rule: TagRule, kinds: set[str], options: frozenset[Option]
     if rule.kept_by in options:
         return "inside" if "SQ" in kinds else "keep"
     return None
+
+
+def is_kept_by_option(tag: int, options: frozenset[Option]) -> bool:
+    """Whether the table keeps an attribute for the sake of an option."""
+    rule = table().get(f"{tag:08X}")
+    return rule is not None and rule.kept_by in options

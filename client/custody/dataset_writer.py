@@ -2,6 +2,7 @@
 
 import os
 import secrets
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ class SealedObject:
     sealed: bytes
     source: str
     frame_facts: dict[str, Any] | None
+    taken_out: Counter[str]
+    """What was not carried over from the file, by kind."""
 
 
 class AppendedFile:

@@ -1,39 +1,36 @@
 """DICOM files without identity: PS3.15 Annex E, Basic Application Level Confidentiality Profile, in all nested items.
 
-Pixels and transfer syntax stay as they are: what is not changed is copied byte by byte. Preamble and file meta
-information are written again from what is known.
-
-Which action an element gets (keep, remove, empty, dummy, pseudonym, uid, shift, inside) is said by `confidentiality`,
-from table E.1-1; here is what each action does. Names inside pixels are not seen here: `burned_in`.
+The file is written anew. Nothing of the old one is copied: elements come one by one, by what `confidentiality` says of
+each (keep, remove, empty, dummy, pseudonym, uid, shift, inside), with values that are what their kind allows
+(`sound_values`); pixels are decoded and encoded again (`pixels_anew`). So what lies between, behind or beside them has
+no way through, whatever it is. Names that can be seen in pixels: `burned_in`.
 """
 
 import io
-import re
 import warnings
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pydicom
 from pydicom.datadict import dictionary_VR
-from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 from pydicom.uid import PYDICOM_IMPLEMENTATION_UID
 
-from client.custody.confidentiality import action
+from client.custody import pixels_anew, sound_values
+from client.custody.confidentiality import CODES, action, is_kept_by_option
 from client.custody.dataset_index import OPTIONS, Option
+from client.custody.identity_words import text_words
 from client.custody.pseudonyms import Pseudonyms
+from client.readers.source import ImageFile, ImageSource
 from client.sources.identity import is_somebody
 
-PATIENT_AGE = 0x00101010
-NAMES, NUMBERS = ("PatientName", "OtherPatientNames"), ("PatientID", "AccessionNumber", "PatientBirthDate")
-TELLING = 6
-"""Letters of a name, or digits of a number."""
-OLDEST = "090Y"
-"""Older people are few enough to be recognised: their age is kept as this one."""
-
+UNNAMED = ImageFile(Path("this image"))
 DUMMIES: dict[str, Any] = {
     "AE": "ANONYMOUS", "AS": "000Y", "CS": "ANONYMOUS", "DA": "19000101", "DS": "0", "DT": "19000101000000",
     "IS": "0", "LO": "ANONYMOUS", "LT": "ANONYMOUS", "PN": "ANONYMOUS", "SH": "ANONYMOUS", "ST": "ANONYMOUS",
@@ -49,79 +46,114 @@ class Deidentifier:
     names: Pseudonyms
     options: frozenset[Option]
 
-    def clean(self, header: FileDataset) -> bytes:
-        """The file without identity; `header` is changed."""
+    def clean(self, header: FileDataset, image: ImageSource = UNNAMED, counts: Counter[str] | None = None) -> bytes:
+        """The file without identity, with the same pixels.
+
+        Args:
+            header: a whole file (`client.readers.dicom.parse`), which was checked (`check`).
+            image: what errors call it.
+            counts: what was taken out, by kind; added to.
+
+        Raises:
+            ImageError: a frame cannot be decoded, or its pixels would mean something else afterwards.
+        """
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             number = str(header.get("PatientID", ""))
             person = number if is_somebody(number) else str(header.get("StudyInstanceUID", ""))
-            self._clean(header, person)
-            self._mark(header)
-            return _encode(header)
+            one = _OneFile(
+                self.names, self.options, person, text_words(header), Counter() if counts is None else counts
+            )
+            clean = one.clean(header)
+            syntax = pixels_anew.put(image, header, clean, one.counts)
+            self._mark(clean)
+            return _encode(clean, syntax)
 
-    def _clean(self, header: Dataset, person: str) -> None:
-        for tag in list(header.keys()):
-            element = header.get_item(tag)
-            change = getattr(self, f"_{action(int(tag), getattr(element, 'VR', None), self.options)}")
-            change(header, int(tag), person)
-
-    def _keep(self, header: Dataset, tag: int, person: str) -> None:
-        if tag == PATIENT_AGE and (age := str(header[tag].value or ""))[-1:] == "Y" and age[:-1].isdecimal():
-            header[tag].value = min(age, OLDEST)
-
-    def _remove(self, header: Dataset, tag: int, person: str) -> None:
-        del header[tag]
-
-    def _empty(self, header: Dataset, tag: int, person: str) -> None:
-        vr = dictionary_VR(tag)
-        header[tag] = DataElement(tag, vr, Sequence() if vr == "SQ" else None)
-
-    def _pseudonym(self, header: Dataset, tag: int, person: str) -> None:
-        name = str(header[tag].value or "").strip()
-        header[tag] = DataElement(tag, "LO", self.names.patient(name) if is_somebody(name) else "")
-
-    def _dummy(self, header: Dataset, tag: int, person: str) -> None:
-        vr = dictionary_VR(tag)
-        if vr == "UI":
-            self._uid(header, tag, person)
-        elif vr in DUMMIES:
-            header[tag] = DataElement(tag, vr, DUMMIES[vr])
-        else:
-            self._empty(header, tag, person)
-
-    def _uid(self, header: Dataset, tag: int, person: str) -> None:
-        header[tag] = DataElement(tag, "UI", [self.names.uid(str(uid)) for uid in _values(header[tag].value)])
-
-    def _inside(self, header: Dataset, tag: int, person: str) -> None:
-        if not isinstance(items := header[tag].value, Sequence):
-            del header[tag]
-            return
-        for item in items:
-            self._clean(item, person)
-
-    def _shift(self, header: Dataset, tag: int, person: str) -> None:
-        dates = [self.names.shifted(str(value), person) for value in _values(header[tag].value)]
-        header[tag] = DataElement(tag, dictionary_VR(tag), dates)
-
-    def _mark(self, header: Dataset) -> None:
+    def _mark(self, clean: Dataset) -> None:
         """Say what was done, in the standard's own words (E.1.1, items 6 and 7)."""
         codes = [("113100", "Basic Application Confidentiality Profile")]
         codes += [OPTIONS[option] for option in sorted(self.options)]
-        header.PatientIdentityRemoved = "YES"
-        header.DeidentificationMethod = [f"Consilium, DICOM PS3.15 Annex E, {code}" for code, _ in codes]
-        header.DeidentificationMethodCodeSequence = Sequence(_code(*code) for code in codes)
-        header.LongitudinalTemporalInformationModified = "MODIFIED" if "dates" in self.options else "REMOVED"
+        clean.SpecificCharacterSet = "ISO_IR 192"
+        clean.PatientIdentityRemoved = "YES"
+        clean.DeidentificationMethod = [f"Consilium, DICOM PS3.15 Annex E, {code}" for code, _ in codes]
+        clean.DeidentificationMethodCodeSequence = Sequence(_code(*code) for code in codes)
+        clean.LongitudinalTemporalInformationModified = "MODIFIED" if "dates" in self.options else "REMOVED"
 
 
-def identifying_words(header: Dataset) -> list[bytes]:
-    """Names and numbers of the patient that are long enough not to occur by chance, as they are and in capitals.
+@dataclass(frozen=True)
+class _OneFile:
+    """The elements of one file, each as what is done with it makes it; None: it has no way through."""
 
-    No element may hold them after `clean`, but where no element is known they can be: in a comment inside a JPEG.
-    """
-    words = [word for key in NUMBERS for word in [str(header.get(key, "")).strip()]]
-    words += [word for key in NAMES for word in re.split(r"[\^= ,]+", str(header.get(key, "")))]
-    long = {word for word in words if len(word) >= TELLING and word.upper() not in DUMMIES.values()}
-    return [word.encode(errors="ignore") for word in long | {word.upper() for word in long}]
+    names: Pseudonyms
+    options: frozenset[Option]
+    person: str
+    words: frozenset[str]
+    counts: Counter[str]
+
+    def clean(self, header: Dataset, codes: bool = False) -> Dataset:
+        """A data set, or an item of one.
+
+        Args:
+            codes: it is an item of a sequence that an option keeps, whose codes stay.
+        """
+        clean = Dataset()
+        clean.set_original_encoding(False, True)  # pydicom asks when it reads look-up tables
+        for tag in header.keys():  # noqa: SIM118 (iterating over a data set reads every value)
+            what = action(int(tag), getattr(header.get_item(tag), "VR", None), self.options)
+            what = "keep" if codes and tag in CODES else what
+            change: Callable[[Dataset, int], DataElement | None] = getattr(self, f"_{what}")
+            if (element := change(header, int(tag))) is not None:
+                clean.add(element)
+            if what != "keep":
+                self.counts[_kind(int(tag), what)] += 1
+        return clean
+
+    def _keep(self, header: Dataset, tag: int) -> DataElement | None:
+        element = sound_values.element(tag, header)
+        if element is None or not sound_values.holds(element, self.words):
+            return element
+        self.counts["names in values that stay"] += 1
+        return None
+
+    def _remove(self, header: Dataset, tag: int) -> None:
+        return None
+
+    def _empty(self, header: Dataset, tag: int) -> DataElement:
+        vr = dictionary_VR(tag)
+        return DataElement(tag, vr, Sequence() if vr == "SQ" else None)
+
+    def _pseudonym(self, header: Dataset, tag: int) -> DataElement:
+        name = str(header[tag].value or "").strip()
+        return DataElement(tag, "LO", self.names.patient(name) if is_somebody(name) else "")
+
+    def _dummy(self, header: Dataset, tag: int) -> DataElement:
+        vr = dictionary_VR(tag)
+        if vr == "UI":
+            return self._uid(header, tag)
+        return DataElement(tag, vr, DUMMIES[vr]) if vr in DUMMIES else self._empty(header, tag)
+
+    def _uid(self, header: Dataset, tag: int) -> DataElement:
+        return DataElement(tag, "UI", [self.names.uid(str(uid)) for uid in _values(header[tag].value)])
+
+    def _inside(self, header: Dataset, tag: int) -> DataElement | None:
+        if not isinstance(items := header[tag].value, Sequence):
+            return None
+        codes = is_kept_by_option(tag, self.options)
+        return DataElement(tag, "SQ", Sequence(self.clean(item, codes) for item in items))
+
+    def _shift(self, header: Dataset, tag: int) -> DataElement:
+        dates = [self.names.shifted(str(value), self.person) for value in _values(header[tag].value)]
+        return DataElement(tag, dictionary_VR(tag), dates)
+
+
+def _kind(tag: int, what: str) -> str:
+    if tag >> 16 & 1:
+        return "private elements"
+    if tag >> 24 in (0x50, 0x60):
+        return "elements of overlays and curves"
+    return {"remove": "elements removed", "uid": "UIDs", "shift": "dates moved"}.get(
+        what, "elements emptied or replaced"
+    )
 
 
 def _code(value: str, meaning: str) -> Dataset:
@@ -135,25 +167,14 @@ def _values(value: Any) -> Iterator[Any]:
     return (one for one in many if one not in (None, ""))
 
 
-def _matches_its_syntax(header: FileDataset) -> bool:
-    """Whether all elements are in the encoding that the transfer syntax names; some devices mix them up."""
-    syntax = header.file_meta.TransferSyntaxUID
-    expected_encoding = syntax.is_implicit_VR, syntax.is_little_endian
-    raw = (element for element in map(header.get_item, header.keys()) if isinstance(element, RawDataElement))
-    return all((element.is_implicit_VR, element.is_little_endian) == expected_encoding for element in raw)
-
-
-def _encode(header: FileDataset) -> bytes:
+def _encode(clean: Dataset, syntax: str) -> bytes:
     meta = FileMetaDataset()
     meta.FileMetaInformationGroupLength = 0  # filled in by what writes it
     meta.FileMetaInformationVersion = b"\0\1"
-    meta.MediaStorageSOPClassUID = header.get("SOPClassUID", "")
-    meta.MediaStorageSOPInstanceUID = header.get("SOPInstanceUID", "")
-    meta.TransferSyntaxUID = header.file_meta.TransferSyntaxUID
+    meta.MediaStorageSOPClassUID = clean.get("SOPClassUID", "")
+    meta.MediaStorageSOPInstanceUID = clean.get("SOPInstanceUID", "")
+    meta.TransferSyntaxUID = syntax
     meta.ImplementationClassUID = PYDICOM_IMPLEMENTATION_UID
-    header.file_meta, header.preamble = meta, bytes(128)
-    if not _matches_its_syntax(header):
-        for _ in header.iterall():  # reads every value, so that values are written and not bytes copied
-            pass
-    pydicom.dcmwrite(content := io.BytesIO(), header)
+    file = FileDataset(None, clean, bytes(128), meta, is_implicit_VR=False, is_little_endian=True)
+    pydicom.dcmwrite(content := io.BytesIO(), file)
     return content.getvalue()

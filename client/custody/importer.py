@@ -4,6 +4,7 @@ Workers take files in (`intake`); this process alone writes. Every few seconds w
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -63,6 +64,8 @@ class ImportReport:
     problems: list[Problem] = field(default_factory=list)
     unused: tuple[str, ...] = ()
     """What was found beside the images."""
+    taken_out: Counter[str] = field(default_factory=Counter)
+    """What files held that was not carried over, by kind."""
 
 
 def run(
@@ -156,6 +159,7 @@ def _enter(writer: DatasetWriter, row: CaseRow, result: IntakeResult, outcome: I
         return
     if isinstance(result, SealedObject) and result.source not in writer.index.numbers:
         writer.add(result)
+        outcome.taken_out += result.taken_out
     number = writer.index.numbers[result.source]
     frame = row.frames if isinstance(row.frames, int) and writer.index.objects[number].frame_facts is None else None
     case = Case(number, row.label, frame, row.site, row.patient, row.split)

@@ -1,20 +1,24 @@
-"""One file on its way in: looked at, its identity taken out, decoded once as a trial, sealed. Nothing is written here.
+"""One file on its way in: looked at, decoded, its identity taken out, sealed. Nothing is written here.
 
 This runs in processes of their own, since a file from outside may break its decoder.
 """
 
 import json
+import re
 import warnings
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 from blake3 import blake3
+from pydicom.dataset import FileDataset
 
 from client import readers
 from client.custody import burned_in
 from client.custody.dataset_writer import SealedObject, seal
-from client.custody.deidentify import Deidentifier, identifying_words
+from client.custody.deidentify import Deidentifier
 from client.custody.encrypted_dataset import EncryptedDataset
+from client.custody.identity_words import are_in, identifying_words, text_words, without_words
 from client.custody.pseudonyms import Pseudonyms
 from client.custody.sealing import subkey
 from client.readers import custody_pixels, dicom
@@ -23,6 +27,8 @@ from client.sources import image_cache
 from client.sources.case_row import CaseRow
 from common.errors import ImageError
 from common.imaging import Picture
+
+_QUOTED = re.compile(r"(?<!\w)(['\"]).*?\1(?!\w)")
 
 
 @dataclass(frozen=True)
@@ -46,8 +52,7 @@ class Intake:
         except ImageError as error:
             return error
         except Exception as error:  # a hostile file makes parsers raise anything
-            reason = " ".join(str(error).split())[:300] or type(error).__name__
-            return ImageError(f"{row.origin}: damaged or unusual ({reason}). Export it again, or leave it out.")
+            return _damaged(row, error)
 
     def _take(self, row: CaseRow) -> SealedObject | AlreadyStored:
         kind = readers.detect(row.origin)
@@ -64,19 +69,31 @@ class Intake:
         return pixels(self.store, readers.read(image, row.frames), source)
 
     def _dicom(self, image: ImageBytes, row: CaseRow, source: str) -> SealedObject:
-        deidentifier = Deidentifier(Pseudonyms(self.store.secrets.pseudonyms), self.store.index.retain)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             header = dicom.parse(image)
-            dicom.check(image, header)
-            self._refuse(image, burned_in.why_dicom(header))
-            words = identifying_words(header)
-            clean = deidentifier.clean(header)
-        if any(word in clean for word in words):
-            self._refuse(image, "the patient's name or number occurs in it once more, outside of all known elements")
-        # What cannot be decoded must be named now: once it is in, it has no name.
-        readers.read(ImageBytes(image.path, clean), row.frames)
-        return SealedObject(*seal(self.store.wraps, self.store.secrets, clean), source, None)
+            try:
+                clean, counts = self._clean(image, header, row)
+            except Exception as error:
+                # What is wrong with a file is often told by its values, and they can be names.
+                refusal = error if isinstance(error, ImageError) else _damaged(row, error)
+                reason = _QUOTED.sub("…", str(refusal).removeprefix(f"{row.origin}"))
+                raise ImageError(f"{row.origin}{without_words(reason, text_words(header))}") from None
+        return SealedObject(*seal(self.store.wraps, self.store.secrets, clean), source, None, counts)
+
+    def _clean(self, image: ImageBytes, header: FileDataset, row: CaseRow) -> tuple[bytes, Counter[str]]:
+        dicom.check(image, header)
+        self._refuse(image, burned_in.why_dicom(header))
+        readers.choose(image, row.frames, dicom.frame_count(header))
+        words, counts = identifying_words(header), Counter[str]()
+        deidentifier = Deidentifier(Pseudonyms(self.store.secrets.pseudonyms), self.store.index.retain)
+        clean = deidentifier.clean(header, image, counts)
+        if are_in(words, clean):
+            raise ImageError(
+                f"{image}: the bytes of its pixels spell the patient's name or number. Look at its first and last "
+                "rows, and export it without, or leave it out."
+            )
+        return clean, counts
 
     def _refuse(self, image: ImageBytes, why: str) -> None:
         if why and not self.allow_burned_in:
@@ -84,6 +101,11 @@ class Intake:
                 f"{image}: may show a name in its pixels: {why}. Look at it, and if there is none, import it with "
                 "--allow-burned-in."
             )
+
+
+def _damaged(row: CaseRow, error: Exception) -> ImageError:
+    reason = _QUOTED.sub("…", " ".join(str(error).split()))[:300] or type(error).__name__
+    return ImageError(f"{row.origin}: damaged or unusual ({reason}). Export it again, or leave it out.")
 
 
 def digest(store: EncryptedDataset, content: bytes | memoryview, which: str) -> str:
@@ -98,4 +120,5 @@ def pixels(store: EncryptedDataset, pictures: list[Picture], source: str) -> Sea
     """Decoded frames as an object, with what is known of them."""
     content = custody_pixels.encode(pictures, [image_cache.smallest(picture.pixels) for picture in pictures])
     frame_facts = json.loads(json.dumps({"frames": [image_cache.facts(picture) for picture in pictures]}))
-    return SealedObject(*seal(store.wraps, store.secrets, content), source, frame_facts)
+    counts = Counter({"pictures, of which pixels alone are stored": 1})
+    return SealedObject(*seal(store.wraps, store.secrets, content), source, frame_facts, counts)

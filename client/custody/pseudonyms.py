@@ -2,14 +2,18 @@
 
 import base64
 import hashlib
+import re
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from pydicom.uid import UID_dictionary
+
 from client.custody.sealing import subkey
 
-DICOM_ROOT = "1.2.840.10008."
-"""UIDs of the standard itself; they name no image and no patient."""
 MOST_DAYS = 3650
+_CLOCK = r"(?:\d{2}(?:\d{2}(?:\d{2}(?:\.\d{1,6})?)?)?)?(?:[+-]\d{4})?"
+_DATE = re.compile(rf"(\d{{8}})({_CLOCK})(?:(-)(\d{{8}})({_CLOCK}))?")
+"""A DICOM date, or date and time, or a range of them (PS3.5, table 6.2-1)."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +27,8 @@ class Pseudonyms:
         return "P-" + base64.b32encode(self._digest("patient", name.strip())[:10]).decode()
 
     def uid(self, uid: str) -> str:
-        """A UID below 2.25 (PS3.5 B.2), of a UUID of version 8 (RFC 9562); those of the standard stay."""
-        if not uid or uid.startswith(DICOM_ROOT):
+        """A UID below 2.25 (PS3.5 B.2), of a UUID of version 8 (RFC 9562); those that the standard lists stay."""
+        if not uid or uid in UID_dictionary:
             return uid
         number = int.from_bytes(self._digest("uid", uid)[:16], "big")
         number = number & ~(0xF << 76) | 8 << 76
@@ -32,16 +36,23 @@ class Pseudonyms:
         return f"2.25.{number}"
 
     def shifted(self, value: str, person: str) -> str:
-        """A DICOM date, or date and time, some days to ten years earlier: the same span for all of one person.
+        """A DICOM date, date and time, or range, some days to ten years earlier: the same span for all of one person.
 
         What is no date becomes empty.
         """
         days = 1 + int.from_bytes(self._digest("days", person.strip())[:8], "big") % MOST_DAYS
+        if (found := _DATE.fullmatch(value.strip(" \0"))) is None:
+            return ""
+        first, clock, between, last, last_clock = (part or "" for part in found.groups())
         try:
-            day = datetime.strptime(value.strip()[:8], "%Y%m%d") - timedelta(days=days)
+            return _earlier(first, days) + clock + (between and between + _earlier(last, days) + last_clock)
         except (ValueError, OverflowError):
             return ""
-        return f"{day.year:04d}{day:%m%d}{value.strip()[8:]}"
 
     def _digest(self, purpose: str, name: str) -> bytes:
         return hashlib.blake2b(name.encode(), key=subkey(self.key, purpose), digest_size=32).digest()
+
+
+def _earlier(date: str, days: int) -> str:
+    day = datetime.strptime(date, "%Y%m%d") - timedelta(days=days)
+    return f"{day.year:04d}{day:%m%d}"

@@ -176,7 +176,7 @@ def test_a_name_where_no_element_is_known_for_it_is_noticed(custody, tmp_path):
     (source / "ill" / "hidden.dcm").write_bytes(written(hidden))
     outcome = taken_in(custody, source)
     assert outcome.added == 2
-    assert "name or number occurs in it once more" in str(outcome.problems[0])
+    assert "bytes of its pixels spell the patient's name or number" in str(outcome.problems[0])
 
 
 def png(software):
