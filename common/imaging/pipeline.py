@@ -12,7 +12,7 @@ from common.errors import ConfigError, DataError
 from common.imaging.picture import Picture
 from common.imaging.step_base import Transform
 from common.imaging.step_order import AnyStep, in_order
-from common.imaging.steps import Normalise, Window
+from common.imaging.steps import Embed, Normalise, Window
 from common.imaging.window import standardise
 from common.types import Stack
 
@@ -61,6 +61,17 @@ class Pipeline:
             for array in (self.statistics.mean, self.statistics.deviation):
                 digest.update(json.dumps(array.shape).encode() + array.astype("<f4").tobytes())
         return digest.hexdigest()
+
+    def early_fingerprint(self) -> str:
+        """SHA-256 over the steps that `before` takes and the implementation's version."""
+        steps = [self._window, *self._rest[: self._split]]
+        description = {"implementation": IMPLEMENTATION, "steps": [step.model_dump(mode="json") for step in steps]}
+        return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def embeds(self) -> bool:
+        """Whether an encoder's numbers take the place of the image."""
+        return any(isinstance(step, Embed) for step in self._rest)
 
     def with_statistics(self, mean: NDArray[np.floating], variance: NDArray[np.floating]) -> "Pipeline":
         """The same pipeline with the federated statistics [h, w, c]; they are pooled here where it is per channel.

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.config import Cnn, Local
+from common.encoders import tensorflow_loading
 from common.errors import WeightsError
 from common.imaging.augment import Augment
-from common.models import Evidence, Fitted, Logits, Work, tensorflow_loading
+from common.models import Evidence, Fitted, Logits, Work
 from common.types import Cases, Stack, Tensors
 
 # One thread inside an operation: the bits then do not depend on the number of cores, and small images are no slower.
