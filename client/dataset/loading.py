@@ -96,7 +96,7 @@ def _prepare(
     table: Table, order: NDArray[np.int64], division: Division, config: Config, seed: int, pipeline: Pipeline
 ) -> Stack:
     indices, sites = [int(i) for i in order], config.sites
-    if pipeline.embeds and sites.split != "scanner":
+    if pipeline.embed and sites.split != "scanner":
         stack = embedding_cache.embed(config.data.cache or Path("cache"), pipeline, table.images, indices)
     else:
         pictures = iter(table.images.pictures(indices))

@@ -1,8 +1,8 @@
 """What an encoder makes of images, kept on disk, so that it looks at each image once for a recipe.
 
-One file a recipe, to which records are added: the image's key, and its numbers. What comes from an encrypted data set is
-sealed under that set's key. A record that is cut or damaged is made again, so the folder may be deleted at any time, and
-a computation that was interrupted goes on where it was.
+One file a recipe, to which records are added: the image's key, and its numbers. What comes from an encrypted data set
+is sealed under that set's key. A record that is cut or damaged is made again, so the folder may be deleted at any time,
+and a computation that was interrupted goes on where it was.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""An encoder's operations run by TensorFlow: from images to the means of its layers' maps, and to the maps themselves."""
+"""An encoder's operations run by TensorFlow: from images to its layers' maps, and to their means."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from common.encoders.encoder_graph import IMAGES, Activation, AnyOperation, Comb
 from common.types import Stack, Tensors
 
 BATCH = 32
-"""Images that the network sees at once, the last filled up with zeros: so an image's numbers do not hang on its batch."""
+"""Images that the network sees at once, the last filled up with zeros: an image's numbers do not hang on its batch."""
 
 _ONE = threading.Lock()
 
@@ -40,12 +40,16 @@ class EncoderNetwork:
                 results[operation.name] = _run(tf, operation, [results[name] for name in operation.inputs], constants)
             return [results[layer] for layer in layers]
 
-        self.maps: Callable[[Any], list[Any]] = tf.function(run)
+        self._maps: Callable[[Any], list[Any]] = tf.function(run)
 
         def means(images: Any) -> Any:
             return tf.concat([tf.reduce_mean(one, axis=(1, 2)) for one in run(images)], axis=1)
 
         self._means = tf.function(means, reduce_retracing=True)
+
+    def maps(self, images: Stack) -> list[NDArray[np.float32]]:
+        """What the layers give, of which `embed` takes the means: float32[n, h', w', c] each."""
+        return [one.numpy() for one in self._maps(images)]
 
     def embed(self, images: Stack) -> NDArray[np.float32]:
         """Means of the layers' maps, one layer behind the other: float32[n, h, w, 3] to float32[n, d]."""
@@ -128,6 +132,6 @@ _FUNCTIONS: dict[str, Callable[[Any, Any], Any]] = {
     "sigmoid": lambda tf, x: tf.nn.sigmoid(x),
     "hard_sigmoid": lambda tf, x: tf.nn.relu6(x + 3.0) / 6.0,
     "hard_swish": lambda tf, x: x * tf.nn.relu6(x + 3.0) / 6.0,
-    "gelu": lambda tf, x: tf.nn.gelu(x),
+    "gelu": lambda tf, x: tf.nn.gelu(x, approximate=False),
     "tanh": lambda tf, x: tf.nn.tanh(x),
 }

@@ -14,6 +14,7 @@ NEEDLESS = ("sklearn", "matplotlib", "pandas")
 
 def load(module: str) -> None:
     """Import a module; what it writes to standard error meanwhile is passed on, save for the lines of CHATTER."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with _hide(NEEDLESS), _filter_stderr():
         importlib.import_module(module)
 

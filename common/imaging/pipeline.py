@@ -69,9 +69,18 @@ class Pipeline:
         return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
 
     @property
-    def embeds(self) -> bool:
-        """Whether an encoder's numbers take the place of the image."""
-        return any(isinstance(step, Embed) for step in self._rest)
+    def embed(self) -> Embed | None:
+        """The step that puts an encoder's numbers in the place of the image, if there is one."""
+        return next((step for step in self._rest if isinstance(step, Embed)), None)
+
+    def shown_to_encoder(self, picture: Picture) -> Stack:
+        """One picture after all steps before `embed`, as the encoder takes it: float32[1, size, size, 3]."""
+        stack = self._to_unit([picture])
+        for step in self._rest:
+            if isinstance(step, Embed):
+                return step.inputs(stack)
+            stack = step.apply(stack)
+        raise ValueError("this pipeline has no encoder")
 
     def with_statistics(self, mean: NDArray[np.floating], variance: NDArray[np.floating]) -> "Pipeline":
         """The same pipeline with the federated statistics [h, w, c]; they are pooled here where it is per channel.

@@ -256,6 +256,15 @@ class Embed(Transform):
         settled = {"sha256": encoder.sha256, "layers": self.layers or about.usual, "size": self.size or about.size}
         return self.model_copy(update=settled)
 
+    def shows(self) -> str:
+        """For people: what the encoder makes of an image before it looks at it."""
+        about = encoder_library.load(self._digest).about
+        scale = (
+            f"minus {about.mean}, divided by {about.deviation}" if self.range == "encoder"
+            else f"black {self.range[0]:g}, white {self.range[1]:g}"
+        )  # fmt: skip
+        return f"resize: {self.size}×{self.size}; red, green and blue, {scale}"
+
     def dimensions(self) -> int:
         """How many numbers an image becomes."""
         layers = encoder_library.load(self._digest).about.layers

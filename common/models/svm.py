@@ -16,6 +16,7 @@ The model never contains an image.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,9 +40,9 @@ _ONE_SIDED_WEIGHT = 1e-12  # of the made-up case beside a class that has no case
 class MarginLoss:
     """A loss l(m) of margins m = s f(x), any shape, with its first and second derivative."""
 
-    value: Callable[[Floats], Floats]
-    slope: Callable[[Floats], Floats]
-    curve: Callable[[Floats], Floats]
+    value: Callable[[Floats], NDArray[Any]]
+    slope: Callable[[Floats], NDArray[Any]]
+    curve: Callable[[Floats], NDArray[Any]]
     steepest: float
     """The largest second derivative."""
 
@@ -127,12 +128,15 @@ class LinearSvm:
         Integrated gradients (Sundararajan, Taly and Yan, ICML 2017) by the midpoint rule: the map sums to f(x) - f(0).
         Zero is the average training image where the preprocessing ends in the federated normalisation.
         """
+        by_input = self.slopes(weights, image, label) * image.reshape(-1)
+        return Evidence(by_input.reshape(image.shape[1:]).sum(axis=2).astype(np.float32), is_signed=True)
+
+    def slopes(self, weights: Tensors, image: Stack, label: int) -> Floats:
+        """How the score of a class changes with each input, on average from zeros to this image: float64[inputs]."""
         alpha = self._points(weights)[0 if self.classes == 2 else label, :-1]
-        flat = image.reshape(1, -1)
         steps = (np.arange(_STEPS, dtype=np.float32)[:, None] + 0.5) / _STEPS
-        along = self.features.gradient((steps * flat).astype(np.float32), alpha).mean(axis=0) * flat[0]
-        by_pixel = along.reshape(image.shape[1:]).sum(axis=2).astype(np.float32)
-        return Evidence(-by_pixel if self.classes == 2 and label == 0 else by_pixel, is_signed=True)
+        mean: Floats = self.features.gradient((steps * image.reshape(1, -1)).astype(np.float32), alpha).mean(axis=0)
+        return -mean if self.classes == 2 and label == 0 else mean
 
     def gram(self, images: Stack) -> Tensors:
         """Second moments at the lowest frequencies: `gram` float64[r (r + 1) / 2], the intercept last; `rest`
@@ -255,8 +259,11 @@ class LinearSvm:
             signs, weight = np.append(signs, -signs[0]), np.append(weight, _ONE_SIDED_WEIGHT)
         settings = {"C": self.config.C, "dual": False, "tol": 1e-6, "max_iter": 10_000}
         # liblinear alone penalises the intercept, as the objective does.
-        solver = LinearSVC(**settings) if self.config.loss == "squared_hinge" else LogisticRegression(
-            solver="liblinear", **settings)
+        solver = (
+            LinearSVC(**settings)
+            if self.config.loss == "squared_hinge"
+            else LogisticRegression(solver="liblinear", **settings)
+        )
         fitted = solver.fit(features, signs, weight)
         return np.append(fitted.coef_[0], fitted.intercept_[0])
 
