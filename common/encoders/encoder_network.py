@@ -1,7 +1,9 @@
 """An encoder's operations run by TensorFlow: from images to its layers' maps, and to their means."""
 
+import os
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
 
@@ -53,13 +55,16 @@ class EncoderNetwork:
 
     def embed(self, images: Stack) -> NDArray[np.float32]:
         """Means of the layers' maps, one layer behind the other: float32[n, h, w, 3] to float32[n, d]."""
-        parts = []
-        for start in range(0, len(images), BATCH):
-            part = images[start : start + BATCH]
-            batch = np.zeros((BATCH, *images.shape[1:]), np.float32)
-            batch[: len(part)] = part
-            parts.append(self._means(batch).numpy()[: len(part)])
-        return np.concatenate(parts)
+        starts = range(0, len(images), BATCH)
+        with ThreadPoolExecutor(max(1, min(len(starts), os.cpu_count() or 1))) as pool:  # an operation takes one thread
+            parts = pool.map(lambda start: self._batch(images[start : start + BATCH]), starts)
+            return np.concatenate(list(parts))
+
+    def _batch(self, images: Stack) -> NDArray[np.float32]:
+        batch = np.zeros((BATCH, *images.shape[1:]), np.float32)
+        batch[: len(images)] = images
+        means: NDArray[np.float32] = self._means(batch).numpy()
+        return means[: len(images)]
 
 
 def network(encoder: Encoder, layers: Sequence[str]) -> EncoderNetwork:

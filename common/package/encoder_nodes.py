@@ -45,11 +45,16 @@ def add_encoder(build: GraphBuilder, x: str, encoder: Encoder, layers: Sequence[
 def _add(build: GraphBuilder, operation: AnyOperation, inputs: list[str], encoder: Encoder) -> str:
     x, arrays = inputs[0], encoder.arrays
     if isinstance(operation, Convolution):
-        parts = [x, build.constant(arrays[f"{operation.name}/kernel"].transpose(3, 2, 0, 1))]
+        kernel = arrays[f"{operation.name}/kernel"]
+        parts = [x, build.constant(kernel.transpose(3, 2, 0, 1))]
         if (bias := arrays.get(f"{operation.name}/bias")) is not None:
             parts.append(build.constant(bias))
         settings: dict[str, Any] = {"strides": list(operation.strides), "dilations": list(operation.dilation)}
-        return build.node("Conv", parts, group=operation.groups, **settings, **_padding(operation.padding))
+        padding = operation.padding
+        if padding == "same" and operation.dilation != (1, 1):  # ONNX Runtime pads by itself where nothing is spread
+            reach = [spread * (side - 1) for spread, side in zip(operation.dilation, kernel.shape[:2], strict=True)]
+            padding = (reach[0] // 2, reach[0] - reach[0] // 2, reach[1] // 2, reach[1] - reach[1] // 2)
+        return build.node("Conv", parts, group=operation.groups, **settings, **_padding(padding))
     if isinstance(operation, Scale):
         scaled = build.node("Mul", [x, build.constant(arrays[f"{operation.name}/scale"][:, None, None])])
         return build.node("Add", [scaled, build.constant(arrays[f"{operation.name}/offset"][:, None, None])])
