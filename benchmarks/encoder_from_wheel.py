@@ -5,7 +5,7 @@
     python -m client encoders add efficientnet-lite0.encoder
 
 The weights lie in a pickle. It is not run: its opcodes are read one by one; whatever is no array's name, type,
-shape or place is an error. (EfficientNet: Tan and Le, ICML 2019; Lite0 leaves out squeeze-and-excitation and clips at 6.)
+shape or place is an error. (EfficientNet: Tan and Le, ICML 2019; Lite0 has no squeeze-and-excitation and clips at 6.)
 """
 
 import hashlib

@@ -27,7 +27,7 @@ def test_an_encoder_lies_under_its_digest_and_is_found_by_its_name(encoder: Enco
     assert encoder_library.find("drawn").sha256 == encoder.sha256
     with pytest.raises(EncoderError, match="encoder other is not on this machine; there are: drawn"):
         encoder_library.find("other")
-    with pytest.raises(EncoderError, match="SHA-256 0000.* is not on this machine"):
+    with pytest.raises(EncoderError, match=r"SHA-256 0000.* is not on this machine"):
         encoder_library.load("0" * 64)
 
 
@@ -36,7 +36,7 @@ def test_two_of_one_name_need_a_digest(encoder: Encoder, library: Path) -> None:
     other = Encoder.of(about(), EncoderGraph.model_validate({"operations": operations}), arrays)
     assert other.sha256 != encoder.sha256
     encoder_library.add(other)
-    with pytest.raises(EncoderError, match=f"2 encoders are called drawn; say which.*{encoder.sha256}"):
+    with pytest.raises(EncoderError, match=rf"2 encoders are called drawn; say which.*{encoder.sha256}"):
         encoder_library.find("drawn")
 
 
@@ -99,7 +99,7 @@ def test_a_graph_that_is_none_is_named(change: dict[str, Any], why: str, tmp_pat
 @pytest.mark.parametrize("content", [b"", b"GIF89a", b"\x80\x02}q\x00." * 40, b"\xff" * 64])
 def test_what_is_no_encoder_is_refused(content: bytes, tmp_path: Path) -> None:
     (path := tmp_path / "model.pkl").write_bytes(content)
-    with pytest.raises(EncoderError, match="model.pkl: .*as `python -m client encoders add` makes one"):
+    with pytest.raises(EncoderError, match=r"model.pkl: .*as `python -m client encoders add` makes one"):
         read_encoder(path)
 
 
