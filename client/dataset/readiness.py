@@ -14,6 +14,7 @@ from client.sources.case_table import SPLITS, Facts, Table
 from common.config import Config, Synthetic
 from common.errors import ConfigError, DataError
 from common.imaging import Pipeline
+from common.imaging.steps import Window
 
 FEW = 10
 """Fewer training cases of a class than this, or fewer held-out ones than half of it, are pointed out."""
@@ -176,6 +177,28 @@ def _constant(data: _Data) -> Iterator[Finding]:
         yield Finding("warning", f"{len(flat)} images have one value everywhere:", "look at them", tuple(flat))
 
 
+def _few_bits(data: _Data) -> Iterator[Finding]:
+    """Images of 16 bits by their file of which few are used come out nearly black unless a window says which."""
+    window = Pipeline(data.config.preprocess).steps[0]
+    if not (isinstance(window, Window) and window.source == "file" and window.center is None):
+        return
+    deep = [i for i in range(len(data.facts)) if data.table.images.nominal(i) == (0, _DEEPEST)]
+    dark = [i for i in deep if data.facts[i].brightest < _DEEPEST / 8]
+    if dark and len(dark) >= len(deep) / 2:
+        brightest = max(data.facts[i].brightest for i in dark)
+        bits = max(8, int(brightest).bit_length())
+        high = 2**bits - 1
+        yield Finding(
+            "warning",
+            f"{len(dark)} images are of 16 bits and use {bits} of them (the brightest value is {brightest:g}): they "
+            "come out nearly black",
+            f"put {{step: window, center: {high / 2:g}, width: {high}}} first in preprocess",
+            tuple(data.table.images.name(i) for i in dark),
+        )
+
+
+_DEEPEST = 65535
+
 _LOOKS: tuple[Callable[[_Data], Iterator[Finding]], ...] = (
-    _unusable, _sizes_after, _patients, _shared_numbers, _duplicates, _constant, _gaps,
+    _unusable, _sizes_after, _patients, _shared_numbers, _duplicates, _constant, _few_bits, _gaps,
 )  # fmt: skip

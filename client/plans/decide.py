@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 from client.dataset.for_plan import Row, own_rows
 from client.home import Home
+from client.plans import question_ledger
 from client.plans.inbox import PlanInbox
 from common.errors import ConfigError, PolicyError
+from common.messages.answer_keys import image_keys
 from common.plans import carry, floors
 from common.plans.approvals import Approvals
 from common.plans.decision import Commitment, Decision, Verdict, members_digest
@@ -90,23 +92,41 @@ def _known(home: Home, plan: RunPlan, data: str) -> bool:
             )
         own = inbox.summed(carried.plan)
         return carry.knows(carried, own) if own else not carried.sha256
+    if plan.content.models:
+        _refuse_counted(home, plan, data)
+    else:
+        _refuse_summed(home, plan, data)
+    return False
+
+
+def _refuse_counted(home: Home, plan: RunPlan, data: str) -> None:
+    """Refuse to evaluate a model again, on cases that have changed since."""
+    inbox = PlanInbox(home)
     for earlier in inbox.plans():
-        if earlier.digest == plan.digest or not (papers := inbox.papers(earlier).approvals()):
+        decision = inbox.decision(earlier)
+        if earlier.digest == plan.digest or decision is None or not inbox.papers(earlier).approvals():
             continue
-        sites, decision = Approvals.load(papers, earlier).sites, inbox.decision(earlier)
+        if decision.commitment.data != data and _evaluates_the_same(earlier, plan):
+            raise PolicyError(
+                "repeated-question",
+                f"{home.site}: a model of plan {plan.name} was evaluated in run {earlier.name}, and the cases here "
+                "have changed since. The two sums would tell how it does on those. Expected a model that was not "
+                "evaluated with this site before.",
+            )
+
+
+def _refuse_summed(home: Home, plan: RunPlan, data: str) -> None:
+    """Refuse to sum anew what was summed of the same images over other sites, or of others."""
+    inbox, dataset = PlanInbox(home), plan.content.dataset
+    answered = question_ledger.in_folder(home.folder).plans_of(image_keys(dataset))
+    for earlier in inbox.plans():
+        is_alike = earlier.content.dataset == dataset and not earlier.content.models and earlier.digest != plan.digest
+        if not is_alike or not (earlier.digest in answered or inbox.summed(earlier.digest)):
+            continue
+        # A site that was restored has plan and ledger, and not who was in the sums: at most all that were asked.
+        papers, decision = inbox.papers(earlier).approvals(), inbox.decision(earlier)
+        sites = Approvals.load(papers, earlier).sites if papers else earlier.content.cohort
         has_changed = decision is not None and decision.commitment.data != data
-        if plan.content.models:
-            if has_changed and _evaluates_the_same(earlier, plan):
-                raise PolicyError(
-                    "repeated-question",
-                    f"{home.site}: a model of plan {plan.name} was evaluated in run {earlier.name}, and the cases here "
-                    "have changed since. The two sums would tell how it does on those. Expected a model that was not "
-                    "evaluated with this site before.",
-                )
-            continue
-        is_alike = earlier.content.dataset == plan.content.dataset and not earlier.content.models
-        if not is_alike or not inbox.summed(earlier.digest):
-            continue
         what = (
             "its images here, or how they are divided, have changed since" if has_changed
             else f"it was over {', '.join(sites)}" if set(sites) != set(plan.content.cohort) else ""
@@ -118,7 +138,6 @@ def _known(home: Home, plan: RunPlan, data: str) -> bool:
                 "The two sums would tell single sites' images. Ask the coordinator for a plan that carries what that "
                 "run summed (server run does so by itself).",
             )
-    return False
 
 
 def _evaluates_the_same(earlier: RunPlan, plan: RunPlan) -> bool:

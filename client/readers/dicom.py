@@ -1,7 +1,8 @@
 """DICOM by pydicom: natural units by the modality LUT, the first VOI window as nominal range, brighter always higher.
 
-Values are rescaled (PS3.3 C.7.6.3, C.11.1), a window is C.11.2's linear function, MONOCHROME1 is reversed within the
-range that its bits can hold, palettes and YBR become RGB. Enhanced objects keep rescale and window by frame (C.7.6.16).
+Values are rescaled (PS3.3 C.7.6.3, C.11.1) and a window is C.11.2's linear function; what a sigmoid or a VOI LUT shows
+comes as 0..1. MONOCHROME1 is reversed within the range that its bits can hold, palettes and YBR become RGB. Enhanced
+objects keep rescale and window by frame (C.7.6.16).
 """
 
 import logging
@@ -14,27 +15,22 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.encaps import get_frame
 from pydicom.filereader import read_dataset
-from pydicom.pixels import apply_color_lut, apply_modality_lut
-from pydicom.pixels.decoders import JPEGLosslessDecoder, JPEGLosslessSV1Decoder
-from pydicom.pixels.utils import pixel_array
+from pydicom.pixels import convert_color_space
+from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    RLELossless,
 )
 
-from client.readers import MAX_BYTES, Frames, check_size, choose
-from client.readers.codestream import claimed_size
+from client.readers import MAX_BYTES, Frames, check_size, choose, codecs, grey, lookup
 from client.readers.source import ImageSource
 from common.errors import ImageError
 from common.imaging import Picture
 
-for _name in ("pydicom", "pylibjpeg", "openjpeg", "rle", "jpeg_ls"):
-    logging.getLogger(_name).setLevel(logging.CRITICAL + 1)
-
-for _decoder in (JPEGLosslessDecoder, JPEGLosslessSV1Decoder):
-    _decoder.add_plugin("consilium", ("client.readers.lossless", "decode_frame"))
+logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
 
 Array = NDArray[Any]
 
@@ -43,15 +39,28 @@ def decode(path: ImageSource, frames: Frames) -> list[Picture]:
     """The chosen frames of a DICOM file."""
     header = parse(path)
     check(path, header)
-    indices = choose(path, frames, _frame_count(header))
+    indices = choose(path, frames, frame_count(header))
     check_size(path, header.Columns, header.Rows, len(indices))
-    raw = [_frame(path, header, index) for index in indices]
+    return pictures(header, [stored_frame(path, header, index) for index in indices], indices)
+
+
+def pictures(header: Dataset, stored: list[Array], indices: list[int]) -> list[Picture]:
+    """What frames, as `stored_frame` gives them, show by their header."""
     if header.SamplesPerPixel > 1 or header.PhotometricInterpretation == "PALETTE COLOR":
-        high = 2.0 ** (_palette_bits(header) or header.BitsStored) - 1
-        return [Picture(frame.astype(np.float32), 0.0, high) for frame in raw]
-    natural = [_rescale(header, frame, index).astype(np.float32) for frame, index in zip(raw, indices, strict=True)]
-    value_range = _range_seen(header, raw, natural)
-    return [_grey(header, frame, index, value_range) for frame, index in zip(natural, indices, strict=True)]
+        high = 2.0 ** stored_bits(header) - 1
+        return [Picture(frame.astype(np.float32), 0.0, high) for frame in stored]
+    return grey.pictures(_name(header), header, stored, indices)
+
+
+def stored_bits(header: Dataset) -> int:
+    """Of a sample of `stored_frame`."""
+    if header.PhotometricInterpretation != "PALETTE COLOR":
+        return int(header.BitsStored)
+    return int(_palette(header)[0].high).bit_length()
+
+
+def _name(header: Dataset) -> str:
+    return str(getattr(header, "filename", None) or "a DICOM object")
 
 
 def patient(path: ImageSource) -> str | None:
@@ -72,6 +81,7 @@ def parse(path: ImageSource) -> FileDataset:
         _refuse_bomb(path, 144 + int(meta.get("FileMetaInformationGroupLength", 0)))
     with path.open() as stream:
         header = pydicom.dcmread(stream, force=True)
+    header.filename = str(path)
     if "TransferSyntaxUID" not in header.file_meta:
         implicit, little = header.original_encoding
         plain = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
@@ -108,97 +118,87 @@ def check(path: ImageSource, header: Dataset) -> None:
         raise ImageError(f"{path}: the header lacks {', '.join(missing)}; export the image again.")
     if header.get("BitsStored") in (None, ""):
         header.BitsStored = header.BitsAllocated
-    if header.SamplesPerPixel not in (1, 3, 4):
+    if header.SamplesPerPixel not in (1, 3):
         raise ImageError(f"{path}: {header.SamplesPerPixel} samples a pixel; expected 1 (grey) or 3 (colour).")
 
 
-def _frame_count(header: Dataset) -> int:
-    return max(1, int(header.get("NumberOfFrames") or 1))  # some devices write 0 and mean 1
+def frame_count(header: Dataset) -> int:
+    """Frames in a file, one at least."""
+    count = grey.number(_name(header), header, "NumberOfFrames", 1) or 1.0  # some devices write 0 and mean 1
+    if count != int(count) or count < 0:
+        raise ImageError(
+            f"{_name(header)}: NumberOfFrames (0028,0008) is {count:g}; expected a whole number. Export it again."
+        )
+    return int(count)
 
 
-def _frame(path: ImageSource, header: Dataset, index: int) -> Array:
+def stored_frame(path: ImageSource, header: Dataset, index: int) -> Array:
     """One decoded frame: [h, w, c], still in stored values; colour as RGB."""
-    if header.file_meta.TransferSyntaxUID.is_encapsulated:
-        # A codestream may claim another size than the header: its decoder would take memory for that one.
-        stream = get_frame(header.PixelData, index, number_of_frames=_frame_count(header))
-        if (claimed := claimed_size(stream)) and claimed != (header.Columns, header.Rows):
-            raise ImageError(
-                f"{path}: the header says {header.Columns}×{header.Rows} pixels, the compressed image "
-                f"{claimed[0]}×{claimed[1]}. Export it again."
-            )
+    syntax = header.file_meta.TransferSyntaxUID
+    if not syntax.is_encapsulated and header.PhotometricInterpretation == "YBR_FULL_422" and header.Columns % 2:
+        return _odd_422(path, header, index)
+    if syntax.is_encapsulated:
+        stream = get_frame(header.PixelData, index, number_of_frames=frame_count(header))
+        codecs.refuse_false(path, stream, header)
     try:
-        pixels: Array = pixel_array(header, index=index)
+        plugin = codecs.PLUGIN if syntax.is_encapsulated else ""
+        pixels, said = get_decoder(syntax).as_array(
+            header, index=index, decoding_plugin=plugin, correct_unused_bits=False
+        )
     except NotImplementedError as error:
-        raise ImageError(f"{path}: {header.file_meta.TransferSyntaxUID.name} cannot be decoded: {error}") from None
-    if header.PhotometricInterpretation == "PALETTE COLOR":
-        pixels = apply_color_lut(pixels, header)
+        raise ImageError(f"{path}: {syntax.name} cannot be decoded: {error}") from None
+    colours = str(said["photometric_interpretation"])
+    is_right = colours == "RGB" if header.SamplesPerPixel > 1 else colours.startswith(("MONO", "PALETTE"))
+    if not is_right or (header.SamplesPerPixel > 1 and header.get("PixelRepresentation") == 1):
+        raise ImageError(
+            f"{path}: {header.SamplesPerPixel} sample(s) a pixel as {colours} (PhotometricInterpretation) cannot be "
+            "read here; export it as MONOCHROME2 or RGB."
+        )
+    pixels = _without_unused_bits(path, header, pixels)
+    if colours.startswith("PALETTE"):
+        tables = _palette(header)
+        pixels = np.dstack([table(pixels) for table in tables]).astype(np.uint8 if tables[0].high < 256 else np.uint16)
     return pixels if pixels.ndim == 3 else pixels[:, :, None]
 
 
-def _palette_bits(header: Dataset) -> int:
-    if header.PhotometricInterpretation != "PALETTE COLOR":
-        return 0
-    descriptor = header.get("RedPaletteColorLookupTableDescriptor")
-    return int(descriptor[2]) if descriptor else 16
+def _without_unused_bits(path: ImageSource, header: Dataset, pixels: Array) -> Array:
+    """BitsStored bits from HighBit down, whatever lies beside them (overlays, rubbish); the sign is extended."""
+    syntax, stored = header.file_meta.TransferSyntaxUID, int(header.BitsStored)
+    size, high = 8 * pixels.dtype.itemsize, grey.number(path, header, "HighBit", stored - 1)
+    if pixels.dtype.kind == "f" or header.BitsAllocated == 1:
+        return pixels
+    below = int(high) + 1 - stored
+    is_shifted_file = not syntax.is_encapsulated or syntax == RLELossless  # other codecs hold values, not words
+    if below < 0 or below + stored > header.BitsAllocated or (below and not is_shifted_file):
+        raise ImageError(
+            f"{path}: HighBit (0028,0102) is {high:g} beside BitsStored {stored} of BitsAllocated "
+            f"{header.BitsAllocated}; expected {stored - 1}. Export it again."
+        )
+    if syntax in codecs.PRECISE or stored >= size:
+        return pixels
+    if below and (pixels & ((1 << below) - 1)).any() and not (pixels >> stored).any():
+        raise ImageError(
+            f"{path}: HighBit (0028,0102) says that the {stored} bits lie high, but they lie low. Export it again."
+        )
+    shifted: Array = (pixels << (size - below - stored)) >> (size - stored)
+    return shifted
 
 
-def _group(header: Dataset, index: int, name: str) -> Dataset:
-    """A functional group of one frame of an enhanced object, else the header itself."""
-    frames = header.get("PerFrameFunctionalGroupsSequence") or []
-    own_groups = frames[index] if index < len(frames) else Dataset()
-    shared_groups = (header.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
-    for place in (own_groups, shared_groups):
-        if place.get(name):
-            group: Dataset = place[name].value[0]
-            return group
-    return header
+def _odd_422(path: ImageSource, header: Dataset, index: int) -> Array:
+    """Y Y Cb Cr for each two pixels, where each row of odd length has one Y too many."""
+    rows, columns, pairs = header.Rows, header.Columns, header.Columns // 2 + 1
+    size = rows * pairs * 4
+    content = header.PixelData
+    if header.BitsAllocated != 8 or len(content) != size * frame_count(header):
+        raise ImageError(
+            f"{path}: YBR_FULL_422 of odd width in {len(content):,} bytes; expected {size:,} a frame. Export it as RGB."
+        )
+    parts = np.frombuffer(content, np.uint8, size, index * size).reshape(rows, pairs, 4)
+    chroma = parts[:, :, 2:].repeat(2, axis=1)[:, :columns]
+    pixels = np.dstack([parts[:, :, :2].reshape(rows, -1)[:, :columns], chroma])
+    rgb: Array = convert_color_space(pixels, "YBR_FULL", "RGB")
+    return rgb
 
 
-def _rescale(header: Dataset, frame: Array, index: int) -> Array:
-    group = _group(header, index, "PixelValueTransformationSequence")
-    rescaled: Array = apply_modality_lut(frame, group)
-    return rescaled
-
-
-def _range_seen(header: Dataset, raw: list[Array], natural: list[Array]) -> tuple[float, float]:
-    """The range of all frames read, padding apart."""
-    padding = header.get("PixelPaddingValue")
-    low, high = sorted((padding, header.get("PixelPaddingRangeLimit", padding))) if padding is not None else (1, 0)
-    unpadded = [n[(r < low) | (r > high)] for r, n in zip(raw, natural, strict=True)]
-    unpadded = [k for k in unpadded if k.size] or natural
-    return min(float(k.min()) for k in unpadded), max(float(k.max()) for k in unpadded)
-
-
-def _grey(header: Dataset, pixels: Array, index: int, value_range: tuple[float, float]) -> Picture:
-    low, high = _window(_group(header, index, "FrameVOILUTSequence"), header) or value_range
-    if high <= low:
-        low, high = low, low + 1
-    if header.PhotometricInterpretation == "MONOCHROME1":
-        mirror = sum(_range_of_bits(header, index))
-        pixels, low, high = np.float32(mirror) - pixels, mirror - high, mirror - low
-    return Picture(pixels, float(low), float(high))
-
-
-def _range_of_bits(header: Dataset, index: int) -> tuple[float, float]:
-    """What the stored bits can hold, in natural units."""
-    bits, is_signed = int(header.BitsStored), header.get("PixelRepresentation") == 1
-    ends = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if is_signed else (0, 2**bits - 1)
-    natural = _rescale(header, np.array(ends, np.int64 if bits > 16 else np.int32), index)
-    return float(natural.min()), float(natural.max())
-
-
-def _window(group: Dataset, header: Dataset) -> tuple[float, float] | None:
-    """Values shown as black and white: first VOI window, else the VOI LUT, else what 8 bits hold."""
-    centers, widths = group.get("WindowCenter"), group.get("WindowWidth")
-    if centers not in (None, "") and widths not in (None, ""):
-        center, width = float(np.atleast_1d(centers)[0]), float(np.atleast_1d(widths)[0])
-        exact = str(group.get("VOILUTFunction") or "LINEAR") != "LINEAR"
-        if width > (0 if exact else 1) and np.isfinite([center, width]).all():
-            return (center - width / 2, center + width / 2) if exact else (center - width / 2, center + width / 2 - 1)
-    if luts := group.get("VOILUTSequence"):
-        entries, first, _ = luts[0].LUTDescriptor
-        return float(first), float(first + (entries or 2**16) - 1)
-    plain = header.BitsStored == 8 and not header.get("PixelRepresentation")
-    if plain and not any(key in header for key in ("RescaleSlope", "ModalityLUTSequence")):
-        return 0.0, 255.0
-    return None
+def _palette(header: Dataset) -> list[lookup.Lookup]:
+    return lookup.read_palette(_name(header), header, header.get("PixelRepresentation") == 1, grey.is_little(header))

@@ -58,6 +58,10 @@ class Images(Protocol):
         """Size, range and digest."""
         ...
 
+    def nominal(self, index: int) -> tuple[float, float]:
+        """What is shown as black and white."""
+        ...
+
     def content(self, index: int) -> str:
         """A digest of what the image was taken from: cases with the same one show one person."""
         ...

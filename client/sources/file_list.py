@@ -37,6 +37,11 @@ class FileImages:
         image, frame = self.cases[index]
         return image.facts[frame]
 
+    def nominal(self, index: int) -> tuple[float, float]:
+        """Black and white of the file."""
+        image, frame = self.cases[index]
+        return image.ranges[frame]
+
     def content(self, index: int) -> str:
         """All frames of a file show one person."""
         return self.cases[index][0].content()

@@ -52,6 +52,8 @@ class CachedImage:
     facts: tuple[Facts, ...]
     ranges: tuple[tuple[float, float], ...]
     """Nominal black and white of each frame."""
+    is_shown: bool
+    """Whether the pixels are what a curve of the file shows (`Picture.is_shown`)."""
     patient: str | None
     """The PatientID of a DICOM header."""
 
@@ -90,7 +92,7 @@ def picture(image: CachedImage, index: int) -> Picture:
     except DAMAGED:
         build(image.entry.parent.parent, image.origin, image.frames)
         pixels = _frame(image.entry, image, index)
-    return Picture(pixels.astype(np.float32), *image.ranges[index], name=str(image.origin))
+    return Picture(pixels.astype(np.float32), *image.ranges[index], str(image.origin), image.is_shown)
 
 
 def _frame(entry: Path, image: CachedImage, index: int) -> NDArray[Any]:
@@ -183,7 +185,8 @@ def _cached_image(origin: ImageSource, frames: Frames, entry: Path | None, conte
         for f in content["frames"]
     )
     ranges = tuple((float(f["low"]), float(f["high"])) for f in content["frames"])
-    return CachedImage(origin, frames, entry, frame_facts, ranges, content["patient"])
+    is_shown = any(f.get("is_shown") for f in content["frames"])
+    return CachedImage(origin, frames, entry, frame_facts, ranges, is_shown, content["patient"])
 
 
 def facts(picture: Picture) -> dict[str, Any]:
@@ -191,7 +194,8 @@ def facts(picture: Picture) -> dict[str, Any]:
     pixels = picture.pixels
     digest = hashlib.blake2b(repr(pixels.shape).encode() + pixels.tobytes(), digest_size=16).hexdigest()
     ends = {"darkest": float(pixels.min()), "brightest": float(pixels.max())}
-    return {"shape": pixels.shape, **ends, "digest": digest, "low": picture.low, "high": picture.high}
+    known = {"shape": pixels.shape, **ends, "digest": digest, "low": picture.low, "high": picture.high}
+    return known | ({"is_shown": True} if picture.is_shown else {})
 
 
 def smallest(pixels: NDArray[np.float32]) -> NDArray[Any]:

@@ -54,6 +54,10 @@ class ArrayImages:
         digest = hashlib.blake2b(repr(shape).encode() + image.tobytes(), digest_size=16).digest()
         return Facts(shape, float(image.min()), float(image.max()), digest)
 
+    def nominal(self, index: int) -> tuple[float, float]:
+        """Black and white of the arrays' type."""
+        return self.low, self.high
+
     def content(self, index: int) -> str:
         """The digest of the image."""
         return self.facts(index).digest.hex()

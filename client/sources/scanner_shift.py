@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -66,12 +66,7 @@ def shift_scanners(
         span = max(picture.high - picture.low, 1e-12)
         channels = ((picture.pixels - picture.low) / span).transpose(2, 0, 1)
         scanned = devices[site].scan(channels.astype(np.float32), _stream(seed, site, case))
-        yield Picture(
-            scanned.transpose(1, 2, 0) * np.float32(span) + np.float32(picture.low),
-            picture.low,
-            picture.high,
-            picture.name,
-        )
+        yield replace(picture, pixels=scanned.transpose(1, 2, 0) * np.float32(span) + np.float32(picture.low))
 
 
 def _stream(seed: int, *purpose: int) -> np.random.Generator:

@@ -55,6 +55,10 @@ class Phantoms:
         image = self.stack[index]
         return Facts((*image.shape, 1), float(image.min()), float(image.max()), index.to_bytes(16, "big"))
 
+    def nominal(self, index: int) -> tuple[float, float]:
+        """Phantoms lie in 0..1."""
+        return 0.0, 1.0
+
     def content(self, index: int) -> str:
         """Each image shows somebody else."""
         return str(index)

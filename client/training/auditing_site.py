@@ -2,7 +2,8 @@
 
     secagg/follow   the run's approvals; which question's transcript the site awaits
     secagg/audit    the transcript of a question, in pieces: audited, added up, and taken into the course
-    secagg/submit   what is asked must be what follows; else nothing is sent
+    secagg/submit   what is asked must be what follows; else nothing is sent. The transcript of the question before may
+                    come with it, and is audited first
 
 Between two questions the site is at a `Place`. A transcript takes it to the next one; questions that came to nothing
 leave the model as it is and need no transcript, unless this site has released its shares: then it is owed an account.
@@ -13,15 +14,13 @@ on, so sites that saw different histories make no sum together.
 """
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from client.training.audit_store import AuditNotes, AuditStore, FolderStore, StateStore
-from client.training.protocol_message import MESSAGE, bytes_in, question_in
+from client.training.protocol_message import MESSAGE, bytes_in, page_in, question_in
 from client.training.question_difference import difference
 from client.training.secure_site import SecuredSite
 from common.algorithms import RoundTotal
@@ -70,9 +69,10 @@ class AuditingSite:
         store: AuditStore = FolderStore(self.folder) if self.folder else inside
         if request.kind in ("secagg/follow", "secagg/audit"):
             step = self._follow if request.kind == "secagg/follow" else self._audit
-            with self._held(request.kind):
-                reply = Reply({MESSAGE: np.frombuffer(encode_number(step(request, store)), np.uint8)})
+            reply = Reply({MESSAGE: np.frombuffer(encode_number(step(request, store)), np.uint8)})
         elif request.kind == "secagg/submit":
+            if page := page_in(request):
+                self._audit(page, store)
             self._check(request, store)
             lineage = self._lineage(store)
             # Once more when nobody else can change anything; what is answered is noted before it leaves.
@@ -143,6 +143,11 @@ class AuditingSite:
 
     def _audit(self, request: Request, store: AuditStore) -> int:
         """Take a piece of a transcript; with the last one, take the step that follows from it."""
+        # One step: what it reads, nobody else changes meanwhile.
+        with self.secured.ledger.held(), self.secured.store.held():  # always in this order
+            return self._take_piece(request, store)
+
+    def _take_piece(self, request: Request, store: AuditStore) -> int:
         notes, piece = AuditNotes.load(store), bytes_in(request, MESSAGE)
         question_number, at, size = (_whole_number(request, name) for name in ("number", "at", "of"))
         approvals = self._approvals()
@@ -218,15 +223,6 @@ class AuditingSite:
     @property
     def _name(self) -> str:
         return self.secured.name
-
-    @contextmanager
-    def _held(self, kind: str) -> Iterator[None]:
-        """An audit is one step: what it reads, nobody else changes meanwhile."""
-        if kind != "secagg/audit":
-            yield
-            return
-        with self.secured.ledger.held(), self.secured.store.held():  # always in this order
-            yield
 
     def _approvals(self) -> Approvals:
         return self.secured.binding.begun_approvals()

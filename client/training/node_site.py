@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Protocol
 
 from client.home import Home
-from client.training import question_ledger
+from client.plans import question_ledger
+from client.plans.question_ledger import Ledger
 from client.training.auditing_site import AuditingSite
 from client.training.protocol_message import question_in
-from client.training.question_ledger import Ledger
 from client.training.run_binding import RunBinding
 from client.training.secure_site import SecuredSite
 from client.training.sent_vector import VectorFile

@@ -3,10 +3,11 @@
 import numpy as np
 
 from common.errors import WireError
+from common.messages.answer_layout import PAGE
 from common.messages.transport import Request
 
 MESSAGE = "message"
-BESIDE = (MESSAGE, "asked", "lineage")
+BESIDE = (MESSAGE, PAGE, "asked", "lineage")
 """What a `secagg/submit` carries beside its question."""
 
 
@@ -15,6 +16,17 @@ def question_in(request: Request) -> Request:
     tensors = {n: t for n, t in request.tensors.items() if n not in BESIDE}
     settings = {n: s for n, s in request.settings.items() if n not in BESIDE}
     return Request(str(request.settings.get("asked", "")), request.round, tensors, settings)
+
+
+def page_in(request: Request) -> Request | None:
+    """The transcript that came with a question, as if it had come by itself."""
+    if PAGE not in request.tensors:
+        return None
+    page = request.tensors[PAGE]
+    return Request(
+        "secagg/audit", request.round, {MESSAGE: page},
+        {"number": request.settings.get(PAGE, -1), "at": 0, "of": page.nbytes},
+    )  # fmt: skip
 
 
 def bytes_in(request: Request, name: str) -> bytes:

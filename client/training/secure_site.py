@@ -18,9 +18,9 @@ from functools import partial
 
 import numpy as np
 
-from client.training import question_ledger
+from client.plans import question_ledger
+from client.plans.question_ledger import Ledger
 from client.training.protocol_message import MESSAGE, bytes_in, lineage_in, question_in
-from client.training.question_ledger import Ledger
 from client.training.run_binding import RunBinding
 from client.training.sent_vector import SentVector, VectorInMemory
 from client.training.site import Site

@@ -16,12 +16,15 @@ class Picture:
         low: value shown as black, mapped to 0.
         high: value shown as white, mapped to 1: 0..255 for 8 bits; for DICOM the file's window, else its range.
         name: what an error should call it, such as its path; empty: its number.
+        is_shown: the file shows its values by a curve (VOI LUT, sigmoid), and the pixels are what that gives, 0..1.
+            A fixed window, in natural units, does not fit them.
     """
 
     pixels: Stack
     low: float
     high: float
     name: str = ""
+    is_shown: bool = False
 
     def __post_init__(self) -> None:
         if self.pixels.ndim != 3 or self.pixels.dtype != np.float32 or not self.pixels.size:

@@ -195,6 +195,11 @@ class Pipeline:
             yield _StepGroup([number for number, _ in group], picture.name or f"image {first}", stack)
 
     def _to_unit(self, pictures: list[Picture]) -> Stack:
+        if self._window.center is not None and (shown := [p.name for p in pictures if p.is_shown]):
+            raise DataError(
+                f"{shown[0] or 'an image'}: its file shows its values by a curve (VOI LUT or SIGMOID), to which a "
+                "fixed window in natural units does not apply. Use {step: window, source: file} or source: percentile."
+            )
         stack = np.stack([picture.pixels for picture in pictures])
         low = np.array([picture.low for picture in pictures], np.float32)
         return self._window.to_unit(stack, low, np.array([picture.high for picture in pictures], np.float32))

@@ -28,6 +28,12 @@ def answer_keys(request: Request, dataset: str) -> tuple[bytes, ...]:
     return tuple(digest("answer", dataset.encode(), group.encode(), content) for group, content in _groups(request))
 
 
+def image_keys(dataset: str) -> tuple[bytes, ...]:
+    """The same of all that is asked of the images alone, whatever the model: it is summed once, then carried."""
+    statistics = Request("statistics", 0, settings={"pixels": 1, "likeness": 1})
+    return answer_keys(statistics, dataset) + answer_keys(Request("gram", 0), dataset)
+
+
 def _groups(request: Request) -> Iterable[tuple[str, bytes]]:
     kind, settings, tensors = request.kind, request.settings, request.tensors
     weights = under("weights", tensors)

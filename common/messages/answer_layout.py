@@ -165,10 +165,12 @@ def _fraction_bits(bound: float, bits: int, sites: int) -> int:
 # --- the questions of a site that audits ------------------------------------------------------------------------------
 #
 # `secagg/follow` and every piece of `secagg/audit` are answered with a number: the question whose transcript the site
-# awaits next (`common.algorithms.course.number`), or that it audits none.
+# awaits next (`common.algorithms.course.number`), or that it audits none. The transcript of the question before, where
+# it fits into one piece, goes with `secagg/submit`: its bytes and its number under one name.
 
 PIECE_BYTES = 2**24
 """Of a transcript, in one message."""
+PAGE = "page"
 AWAITS_NOTHING = -1
 """The site does not audit."""
 

@@ -11,6 +11,7 @@ image. With N sites in the plan, fewer than a third of which lie (c at most):
 
 from collections.abc import Mapping
 
+from common.config import Federation
 from common.errors import PolicyError
 from common.plans.approvals import Approvals
 from common.secagg.key_period_plan import KeyPeriodPlan, QuestionKind, colluders, least_draw, threshold
@@ -29,11 +30,15 @@ def threshold_of(plan_sites: int, cohort: int, *, is_drawn: bool = False) -> int
     return max(threshold(cohort), (cohort + c) // 2 + 1, c + MIN_COHORT)
 
 
-def least_in_a_sum(approvals: Approvals) -> int:
-    """The fewest sites over which a sum of the run can be."""
-    asked = len(approvals.plan.content.cohort)
-    drawn = [threshold_of(asked, len(cohort), is_drawn=True) for cohort in draws(approvals)]
-    return max(MIN_COHORT, min([threshold(asked), *drawn]))
+def least_in_a_sum(federation: Federation, sites: int) -> int:
+    """The fewest sites over which a sum of a run can be, of so many that its plan asks."""
+    drawn = drawn_of(federation, sites)
+    return max(MIN_COHORT, threshold_of(sites, drawn, is_drawn=drawn < sites))
+
+
+def drawn_of(federation: Federation, sites: int) -> int:
+    """How many of so many sites a round of a plan asks to train; all other questions are asked of everybody."""
+    return min(sites, max(federation.quorum, least_draw(sites), round(federation.fraction * sites)))
 
 
 def draws(approvals: Approvals) -> dict[tuple[str, ...], tuple[int, ...]]:

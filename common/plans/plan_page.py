@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 import yaml
 
 from common.imaging import Pipeline
+from common.plans import binding
 from common.plans.evaluated_model import EvaluatedModel
 from common.plans.plan import Carried, PlanContent, RunPlan
 from common.secagg.key_period_plan import threshold
@@ -44,10 +45,8 @@ def _what_leaves(content: PlanContent) -> Iterator[str]:
     sites = len(content.cohort)
     least = threshold(sites)
     yield "WHAT LEAVES  masked vectors, signatures, this decision, codes of refusals. No image."
-    drawn = content.training.federation.fraction < 1 and not content.models
     many = f"{least} of the {sites} sites at least" if least < sites else f"all {sites} sites"
-    over = "more than two thirds of the sites drawn for a round" if drawn else many
-    yield f"Coordinator and sites can read of it these sums alone, each over {over}:"
+    yield f"Coordinator and sites can read of it these sums alone, each over {many}:"
     yield from (f"  - {line}" for line in (*_sums(content), "with each: how many cases, and of each class"))
     yield ""
     yield "WHAT IT TELLS  The sums are exact: no noise is added. What colluding sites put in can be"
@@ -74,7 +73,10 @@ def _sums(content: PlanContent) -> Iterator[str]:
             yield "second moments of low frequencies, once, if all have cases enough (AUC below .6)"
         yield "loss and gradient at the model, each round: over the cases near the margin alone"
     else:
-        yield "the models' change by training at all sites, each round"
+        plan, many = training.federation, len(content.cohort)
+        drawn = binding.drawn_of(plan, many)
+        over = f"{binding.least_in_a_sum(plan, many)} at least of the {drawn} sites that a round draws"
+        yield f"the models' change by training at {over if drawn < many else 'all sites'}, each round"
     yield "outcomes on validation cases, by class and score, after evaluated rounds"
 
 

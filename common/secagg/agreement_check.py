@@ -24,9 +24,10 @@ def own_sketch(vector: bytes | memoryview, current: ParticipantRound, layout: La
     """
     if memoryview(vector).nbytes == layout.length * layout.dtype.itemsize:
         words: masks.Words = np.frombuffer(vector, layout.dtype)
-        if masks.hash_of(words) == current.root:
-            key = key_of(current.context, current.survivors, current.sum)
-            return Challenge(key, len(limbs_of(words))).sketch(words)
+        key = key_of(current.context, current.survivors, current.sum)
+        sketch, root = Challenge(key, len(limbs_of(words))).sketch_and_hash(words)
+        if root == current.root:
+            return sketch
     raise StageError("lost-vector", "the masked vector that this site sent in the round is gone, or another is there.")
 
 

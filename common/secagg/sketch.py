@@ -1,20 +1,21 @@
-"""Sketches: four numbers of each masked vector, by which anybody sees that a claimed sum is the sum of all vectors.
+"""Sketches: eight numbers of each masked vector, by which anybody sees that a claimed sum is the sum of all vectors.
 
-A vector is viewed as 32-bit limbs (a 64-bit word is two) y[p][q], in rows of 1024. The coordinator commits to the sum,
-limb by limb over the integers; from this commitment C follow challenges a, b of 32 bits, and each site signs
+A vector is viewed as 32-bit limbs (a 64-bit word is two), in columns y[c] of 256 limbs. The coordinator commits to the
+sum, limb by limb over the integers; from this commitment C follow challenges, b of 14 bits and a of 128, and each site
+signs
 
-    sketch_i[c] = Σ_p a[p][c] · Σ_q b[q][c] · y_i[p][q]      c = 0..3, over the integers
+    sketch_i[j] = Σ_c a[c] · Σ_r b[j][r] · y_i[c][r]      j = 0..7, over the integers
 
 Linear, so Σ_i sketch_i is the sketch of the sum. After Freivalds, 1977.
 """
 
-# What it proves. Let the claimed sum differ from the true one, both fixed before the challenges. Some row of the
-# difference is not zero; its product with b is zero for one b[q] in 2**32 at most; if it is not, then all rows together
-# are zero for one a[p] in 2**32 at most. So one of the four holds with probability 2**-31 at most, all with 2**-124.
-# The coordinator can try other commitments, 2**80 of them with 2**-44; what it tries is of no use in another round or
-# for other survivors, since the key takes these in.
+# What it proves. Let the claimed sum differ from the true one, both fixed before the challenges. Some column of the
+# difference is not zero; its product with b[j] is zero for one b[j][r] in 2**14 at most, with all eight for one in
+# 2**112. If one is not, then all columns together are zero for one a[c] in 2**128 at most. So a false sum passes with
+# probability 2**-111 at most. The coordinator can try other commitments, 2**80 of them with 2**-31; what it tries is of
+# no use in another round or for other survivors, since the key takes these in.
 # Integers, and no field: modulo a prime or a power of two there are multiples that pass, and 64-bit words hold them.
-# Exact all the same in float64, which BLAS multiplies fast: below, no sum of products reaches 2**53.
+# Exact all the same in float64, which BLAS multiplies fast: below, no sum of products goes beyond 2**53.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -29,26 +30,24 @@ from common.secagg.parallel import run_on_cores
 from common.secagg.protocol import digest
 from common.secagg.schedule import u16
 
-CHALLENGES = 4
-NUMBER_BYTES = 16
-"""Of one of the four numbers: 2**20 rows · 2**32 · 1024 · 2**32 · 2**32 at most."""
+CHALLENGES = 8
+NUMBER_BYTES = 32
+"""Of one of the eight numbers, which has a sign: 2**22 columns · 2**53 · 2**127 at most."""
 SKETCH_BYTES = CHALLENGES * NUMBER_BYTES
-ROW = 1024
-"""Limbs of a row: part of the protocol."""
-_DIGITS = 4
-"""A challenge is four digits of 8 bits: 2**32 · 2**8 · 1024 = 2**50."""
-_COLUMNS = CHALLENGES * _DIGITS
-_HALF_BITS = 25
-"""A row's product goes on as two halves: 2**25 · 2**8 · 2**20 rows = 2**53."""
-_BLOCK = 32
-"""Rows multiplied at a time: they stay in cache, and BLAS starts no threads for them."""
-_RUN = 4 * _BLOCK
-"""Rows that a core takes at a time."""
+ROWS, COLUMNS = 256, 128
+"""Limbs of a column, and columns of a block, in which limb r of column c is at 128 · r + c: part of the protocol."""
+BLOCK = ROWS * COLUMNS
+_DIGITS = 8
+"""A challenge of 128 bits is eight digits of 16 bits, which have a sign."""
+_HALF = 2.0**27
+"""A column's product, 2**32 · 2**13 · 256 = 2**53 at most, goes on in halves: 2**27 · 2**15 · 128 columns = 2**49."""
+_LEAF = masks.LEAF_BYTES // 4
+"""What a core takes at a time, in limbs: a few blocks that stay in cache, for which BLAS starts no threads."""
 _PIECE = 2**15
 """Limbs that are added at a time."""
 
-Four = tuple[int, ...]
-"""The four numbers of a sketch, or of a sum of sketches."""
+Numbers = tuple[int, ...]
+"""The eight numbers of a sketch, or of a sum of sketches."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,65 +113,82 @@ class Challenge:
     """
 
     def __init__(self, key: bytes, limbs: int) -> None:
-        self._limbs, self._rows = limbs, -(-limbs // ROW)
-        # Block j of AES-256-CTR is four challenges, each four digits: first those within a row, then those of the rows.
-        blocks = np.frombuffer(masks.stream(key).update(bytes(_COLUMNS * (ROW + self._rows))), np.uint8)
-        digits = blocks.reshape(-1, _COLUMNS).astype(np.float64)
-        self._within, self._of_rows = digits[:ROW], digits[ROW:]
+        self._limbs, self._blocks = limbs, -(-limbs // BLOCK)
+        # AES-256-CTR as 16-bit numbers with a sign: first those within a column, of which the 14 upper bits are taken,
+        # then the digits of the columns' challenges, the lowest first.
+        count = CHALLENGES * ROWS + self._blocks * COLUMNS * _DIGITS
+        numbers = np.frombuffer(masks.stream(key).update(bytes(2 * count)), "<i2")
+        within, digits = np.split(numbers, [CHALLENGES * ROWS])
+        self._within = (within >> 2).reshape(CHALLENGES, ROWS).astype(np.float64)
+        self._digits = digits.reshape(self._blocks, COLUMNS, _DIGITS).astype(np.float64)
 
     def sketch(self, words: masks.Words) -> bytes:
-        """The sketch of one masked vector: 64 bytes."""
-        return encode(self._numbers(limbs_of(words)))
+        """The sketch of one masked vector: 256 bytes."""
+        return encode(self._numbers(self._sweep(limbs_of(words))[0]))
 
-    def expected(self, total: LimbSum) -> Four:
+    def sketch_and_hash(self, words: masks.Words) -> tuple[bytes, bytes]:
+        """The sketch of a vector, and what `masks.hash_of` gives, in one sweep."""
+        products, leaves = self._sweep(limbs_of(words), masks.leaf_hash)
+        return encode(self._numbers(products)), masks.hash_of_leaves(words.nbytes, leaves)
+
+    def expected(self, total: LimbSum) -> Numbers:
         """What the sketches of all vectors must add up to, if `total` is their sum."""
-        low, carry = self._numbers(total.low), self._numbers(total.carry)
+        low, carry = (self._numbers(self._sweep(limbs)[0]) for limbs in (total.low, total.carry))
         return tuple(a + (b << 32) for a, b in zip(low, carry, strict=True))
 
-    def _numbers(self, limbs: NDArray[np.uint32] | NDArray[np.uint8]) -> Four:
+    def _sweep(
+        self, limbs: NDArray[Any], visit: Callable[[NDArray[Any]], bytes] = lambda leaf: b""
+    ) -> tuple[NDArray[np.float64], list[bytes]]:
+        """Every column's products with the challenges within it, by block, challenge, column.
+
+        Args:
+            visit: is shown every leaf while it is in cache; what it gives is given beside.
+        """
         if len(limbs) != self._limbs:
             raise ValueError(f"{len(limbs)} limbs, expected {self._limbs}")
-        starts = range(0, self._rows, _RUN)
-        products = np.concatenate(run_on_cores(starts, lambda: self._multiplier(limbs)))
-        whole = products.astype(np.int64)
-        halves = np.concatenate([whole & (2**_HALF_BITS - 1), whole >> _HALF_BITS], axis=1).astype(np.float64)
-        table = (self._of_rows.T @ halves).astype(np.int64).reshape(CHALLENGES, _DIGITS, 2, CHALLENGES, _DIGITS)
-        own: list[list[list[list[int]]]] = np.einsum("cihck->chik", table).tolist()  # each challenge with itself
+        products = np.empty((self._blocks, CHALLENGES, COLUMNS))
+
+        def core() -> Callable[[int], bytes]:
+            blocks = np.empty((_LEAF // BLOCK, ROWS, COLUMNS))
+            flat = blocks.reshape(-1)
+
+            def multiply(start: int) -> bytes:
+                leaf, first = limbs[start : start + _LEAF], start // BLOCK
+                beside = visit(leaf)
+                flat[: len(leaf)] = leaf
+                flat[len(leaf) :] = 0.0  # behind the last limb
+                out = products[first : first + len(blocks)]
+                np.matmul(self._within, blocks[: len(out)], out=out)
+                return beside
+
+            return multiply
+
+        return products, run_on_cores(range(0, len(limbs), _LEAF), core)
+
+    def _numbers(self, products: NDArray[np.float64]) -> Numbers:
+        """The sketch, from the products of its columns."""
+        upper = np.floor(products * (1 / _HALF))
+        products -= upper * _HALF
+        # By half, block, challenge, digit.
+        table = np.array([np.matmul(half, self._digits) for half in (products, upper)]).astype(np.int64)
+        low, high = (part.sum(axis=1).tolist() for part in (table & 0xFFFFFFFF, table >> 32))
         return tuple(
             sum(
-                product << (8 * (i + k) + _HALF_BITS * half)
-                for half, pair in enumerate(halves_of_one)
-                for i, row in enumerate(pair)
-                for k, product in enumerate(row)
+                (low[half][j][k] + (high[half][j][k] << 32)) << (27 * half + 16 * k)
+                for half in range(2)
+                for k in range(_DIGITS)
             )
-            for halves_of_one in own
+            for j in range(CHALLENGES)
         )
 
-    def _multiplier(self, limbs: NDArray[Any]) -> Callable[[int], NDArray[np.float64]]:
-        """What one core does with a run of rows: their products with the challenges within a row."""
-        block = np.empty((_BLOCK, ROW))
 
-        def multiply(first: int) -> NDArray[np.float64]:
-            rows = min(_RUN, self._rows - first)
-            products = np.empty((rows, _COLUMNS))
-            for row in range(0, rows, _BLOCK):
-                part = limbs[(first + row) * ROW : (first + min(row + _BLOCK, rows)) * ROW]
-                flat = block.reshape(-1)
-                flat[: len(part)] = part
-                flat[len(part) :] = 0.0  # behind the last limb
-                count = min(_BLOCK, rows - row)
-                np.matmul(block[:count], self._within, out=products[row : row + count])
-            return products
-
-        return multiply
-
-
-def encode(four: Four) -> bytes:
+def encode(numbers: Numbers) -> bytes:
     """A sketch as bytes."""
-    return b"".join(number.to_bytes(NUMBER_BYTES, "little") for number in four)
+    return b"".join(number.to_bytes(NUMBER_BYTES, "little", signed=True) for number in numbers)
 
 
-def total_of(sketches: Iterable[bytes]) -> Four:
-    """Sketches of 64 bytes, added up."""
-    numbers = [[int.from_bytes(s[16 * c : 16 * (c + 1)], "little") for c in range(CHALLENGES)] for s in sketches]
+def total_of(sketches: Iterable[bytes]) -> Numbers:
+    """Sketches of 256 bytes, added up."""
+    places = range(0, SKETCH_BYTES, NUMBER_BYTES)
+    numbers = [[int.from_bytes(s[at : at + NUMBER_BYTES], "little", signed=True) for at in places] for s in sketches]
     return tuple(sum(column) for column in zip(*numbers, strict=True)) or (0,) * CHALLENGES

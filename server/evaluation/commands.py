@@ -12,8 +12,8 @@ from common.trust.enrolment import PURPOSE
 from server.consortium.arguments import add_root
 from server.consortium.home import Home
 from server.evaluation import model_store
-from server.runs.carrying import refuse_counted
 from server.runs.commands import submit
+from server.runs.evaluated_before import refuse_counted
 
 EVALUATE = """Have every site run models on its validation cases. Nothing is trained.
 
@@ -43,7 +43,8 @@ def draw_up(home: Home, options: argparse.Namespace) -> RunPlan:
     """The plan of an evaluation, which nobody has signed yet, from what the command line says.
 
     Raises:
-        ConfigError: models that do not tell the same classes apart, or a model twice; and what a plan may not say.
+        ConfigError: models of other classes or another seed than the first, or a model twice; and what a plan may not
+            say.
         PlanError, RunError: a model that is not there.
     """
     trusts = partial(_trusts, options.fingerprint)
@@ -54,6 +55,13 @@ def draw_up(home: Home, options: argparse.Namespace) -> RunPlan:
             raise ConfigError(
                 f"{one.model.name} tells apart {', '.join(one.labels)}; {first.model.name} {', '.join(first.labels)}. "
                 "Evaluate them in plans of their own."
+            )
+        (seed, *_), (other, *_) = first.model.training.seeds, one.model.training.seeds
+        if seed != other:
+            # An approval binds a site to its cases as one seed divides them, and so does what it has answered before.
+            raise ConfigError(
+                f"{one.model.name} was trained with seed {other}, {first.model.name} with {seed}: sites divide their "
+                "cases by it, and a plan is over one division. Evaluate them in plans of their own."
             )
     if len({m.sha256 for m in models}) < len(models) or len({m.name for m in models}) < len(models):
         raise ConfigError(f"{', '.join(m.name for m in models)}: a model twice, expected each once.")

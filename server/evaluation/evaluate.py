@@ -212,7 +212,7 @@ def _write_result(run: Run, sites: Sequence[str], publishing: Sequence[str], pro
         "counts": {names[m]: outcome_counts.of_sum(counts, points[m]) for m, counts in progress.sums.items()},
         "rounds": rounds,
         "cost": result_json.cost(rounds),
-        "secure_aggregation": result_json.sums_over(len(sites), run.approvals),
+        "secure_aggregation": result_json.sums_over(len(sites), run.plan.content),
         "release": plan.release,
         "code": plan.code,
         "versions": result_json.versions(),

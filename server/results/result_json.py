@@ -13,14 +13,14 @@ from rich.console import Console
 from rich.text import Text
 
 from common.cli.terminal import Cell, Sheet
+from common.config import Federation
 from common.metrics import performance
 from common.metrics.performance import Score
 from common.plans import binding
-from common.plans.approvals import Approvals
+from common.plans.plan import PlanContent
 from common.secagg.key_period_plan import threshold
 from common.storage import tensorfile
 from common.trust.release import VERSION, code_digest
-from common.trust.roster import MIN_COHORT
 from common.types import Tensors, prefixed
 from server.results import cross_site as matrix
 from server.results import outcome_counts
@@ -120,7 +120,7 @@ def as_json(config: Mapping[str, Any], data: Remarks, seeds: Sequence[SeedResult
             for s in seeds
         ],
         **_cross_site(seeds),
-        "secure_aggregation": _secure(config["federation"], len(first.sites)),
+        "secure_aggregation": _secure(Federation.model_validate(config["federation"]), len(first.sites)),
         "problems": list(data.problems),
         "warnings": list(data.warnings),
         "release": VERSION,
@@ -145,18 +145,19 @@ def _test(approach: str, seeds: Sequence[SeedResult]) -> dict[str, Any]:
     return outcome_counts.with_intervals(figures, counts["by_class"])
 
 
-def _secure(federation: Mapping[str, Any], sites: int) -> dict[str, Any]:
+def _secure(plan: Federation, sites: int) -> dict[str, Any]:
     """Whether it was on, and the least number of sites whose sum the coordinator saw."""
-    if not federation["secure"]:
+    if not plan.secure:
         return {"on": False}
-    auditors = min(sites, federation["simulate"]["auditors"])
-    cohort = max(MIN_COHORT, round(federation["fraction"] * sites))
-    return {"on": True, "sites": sites, "least_in_a_sum": max(MIN_COHORT, threshold(cohort)), "auditors": auditors}
+    least, auditors = binding.least_in_a_sum(plan, sites), min(sites, plan.simulate.auditors)
+    return {"on": True, "sites": sites, "least_in_a_sum": least, "auditors": auditors}
 
 
-def sums_over(sites: int, approvals: Approvals) -> dict[str, Any]:
+def sums_over(sites: int, plan: PlanContent) -> dict[str, Any]:
     """What a real run's secure aggregation let the coordinator see, of so many sites."""
-    return {"on": True, "sites": sites, "least_in_a_sum": binding.least_in_a_sum(approvals)}
+    asked = len(plan.cohort)
+    least = threshold(asked) if plan.models else binding.least_in_a_sum(plan.training.federation, asked)
+    return {"on": True, "sites": sites, "least_in_a_sum": least}
 
 
 def likeness(is_wanted: bool, looks: Tensors) -> str:

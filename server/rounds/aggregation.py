@@ -27,6 +27,10 @@ class Aggregator(Protocol):
         """Ask every site of the cohort and add up what they contribute; silence is a dropout, a refusal is named."""
         ...
 
+    def finish(self, timeout_s: float) -> None:
+        """Nothing more is asked."""
+        ...
+
 
 @dataclass(frozen=True)
 class PlainSum:
@@ -50,6 +54,9 @@ class PlainSum:
         bytes_up = sum(nbytes(reply.sums) for reply in replies.values())
         bytes_down = nbytes(request.tensors) * len(cohort)
         return RoundTotal(sums, contributors, silent, bytes_up, bytes_down, refused)
+
+    def finish(self, timeout_s: float) -> None:
+        """As `Aggregator.finish`."""
 
 
 def _add(sums: dict[str, np.ndarray], reply: Reply) -> None:

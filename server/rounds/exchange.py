@@ -2,11 +2,12 @@
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from common.errors import SecAggError, WireError
+from common.messages.answer_layout import PAGE
 from common.messages.transport import Refusal, Reply, Request, Transport
 from common.refusals import worse
 from common.secagg.coordinator import CoordinatorMachine
@@ -16,6 +17,21 @@ log = logging.getLogger("consilium")
 
 NO_TENSORS: Tensors = {}
 NO_SETTINGS: Mapping[str, float | int | str] = {}
+
+
+@dataclass(frozen=True)
+class Page:
+    """A transcript that goes with the next question, to the sites that have seen all before it."""
+
+    number: int
+    """Of the question that it is of."""
+    content: bytes = field(repr=False)
+    sites: frozenset[str]
+
+    def beside(self, request: Request) -> Request:
+        """The request with it."""
+        page = {PAGE: np.frombuffer(self.content, np.uint8)}
+        return replace(request, tensors={**request.tensors, **page}, settings={**request.settings, PAGE: self.number})
 
 
 def forget(message: memoryview) -> None:
@@ -64,6 +80,7 @@ class QuestionExchange:
         tensors: Tensors = NO_TENSORS,
         settings: Mapping[str, float | int | str] = NO_SETTINGS,
         keep: Callable[[memoryview], None] = forget,
+        page: Page | None = None,
     ) -> None:
         """Take a machine of `common.secagg` through one of its stages; `keep` is handed every message that it took.
 
@@ -75,8 +92,12 @@ class QuestionExchange:
             content: Request(kind, self.round, {**tensors, "message": np.frombuffer(content, np.uint8)}, settings)
             for content in set(contents.values())
         }
+        with_page = {content: page.beside(request) for content, request in requests.items()} if page else requests
+        receivers = page.sites if page else frozenset()
         senders = set()
-        for site, message in self.ask({site: requests[content] for site, content in contents.items()}):
+        for site, message in self.ask(
+            {site: (with_page if site in receivers else requests)[content] for site, content in contents.items()}
+        ):
             try:
                 senders.add(machine.receive(message))
             except (WireError, SecAggError) as error:  # nothing has changed in the machine: the site has dropped out

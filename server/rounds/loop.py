@@ -140,6 +140,8 @@ def run(course: Course, aggregator: Aggregator, state: LoopState | None = None) 
     state = state or begin(course, aggregator)
     while not is_over(course, state):
         state = run_round(course, aggregator, state)
+        if is_over(course, state):
+            aggregator.finish(course.plan.timeout_s)
         yield state
     refuse_untrained(course, state)
 

@@ -78,6 +78,10 @@ class SecureSum:
     """The next question's number within the key period."""
     _silent: frozenset[str] = frozenset()
     """Sites that were missing in a step since the last round."""
+    _present: frozenset[str] | None = None
+    """Those that were not, in the last question; none: this process has asked no question."""
+    _round: int = 0
+    """That of the last question."""
     _lineages: dict[int, bytes] = field(default_factory=dict)
     """By question, the lineage after its sum."""
     _auditors: Auditors | None = field(init=False, default=None)
@@ -102,18 +106,23 @@ class SecureSum:
             else:
                 period = self._period_for(tuple(sorted(cohort)), exchange)
                 ready = {period.plan.cohort[i] for i in period.ready}
-                self._inform_auditors((ready - self._silent) | exchange.responders, exchange)
+                self._inform_auditors((ready - self._silent) | exchange.responders, exchange, but_newest=True)
                 sums = self._ask_round(period, request, exchange)
         except (QuorumError, ShareError) as error:
             log.warning("round %d, %s: %s", request.round, request.kind, error)
         contributors = tuple(sorted(exchange.contributors))
         self._silent = frozenset(exchange.missing | set(cohort) - exchange.responders)
-        self._inform_auditors(exchange.responders - exchange.missing, exchange)
+        self._present, self._round = frozenset(exchange.responders - exchange.missing), request.round
         refused = {site: exchange.refused[site] for site in sorted(set(exchange.refused) - set(contributors))}
         if refused:
             log.warning("round %d, %s: %s", request.round, request.kind, sentence(refused, len(cohort)))
         dropped = tuple(sorted(set(cohort) - set(contributors) - set(refused)))
         return RoundTotal(sums, contributors, dropped, exchange.bytes_up, exchange.bytes_down, refused)
+
+    def finish(self, timeout_s: float) -> None:
+        """As `Aggregator.finish`: the last sum is shown to whoever was there when it was made, or may have been."""
+        sites = self.transport.sites() if self._present is None else self._present
+        self._inform_auditors(sites, QuestionExchange(self.transport, self._round, timeout_s))
 
     def _recorded(self, request: Request) -> TranscriptAccount | None:
         """What became of a question that an earlier process asked: it is not asked again."""
@@ -147,11 +156,11 @@ class SecureSum:
         exchange.contributors = set(record.total.survivors)
         return record.plan.question_kinds[record.start.kind].layout.decode(record.total.words)
 
-    def _inform_auditors(self, sites: Collection[str], exchange: QuestionExchange) -> None:
-        """Let sites that audit see what they have not seen, before they are asked on; and the last sum after it."""
+    def _inform_auditors(self, sites: Collection[str], exchange: QuestionExchange, *, but_newest: bool = False) -> None:
+        """Let sites that audit see what they have not seen; the newest goes with what they are asked next."""
         if self._auditors:
             self._auditors.ask_new_sites(sites, self._papers, exchange)
-            self._auditors.send_transcripts(sites, exchange)
+            self._auditors.send_transcripts(sites, exchange, but_newest=but_newest)
 
     def _papers(self) -> Tensors:
         """What a site holds a run against: who is a member, and who has approved."""
@@ -206,7 +215,10 @@ class SecureSum:
         self._slot += 1  # before anything is sent: a slot's masks hide one vector, and none are used twice
         with self._spool(request, opening) as spool:
             settings = {**request.settings, "asked": request.kind, "lineage": self._lineage_before(request).hex()}
-            exchange.step(opening, "secagg/submit", request.tensors, settings, spool.append)
+            page = self._auditors.page(opening.requests()) if self._auditors else None
+            exchange.step(opening, "secagg/submit", request.tensors, settings, spool.append, page)
+            if self._auditors and page:
+                self._auditors.note_answers(page, exchange.contributors)
             exchange.step(opening, "secagg/agree", keep=spool.append)
             spool.agree()
             exchange.step(opening, "secagg/release", keep=spool.append)

@@ -12,13 +12,12 @@ from common.config import Config, PlanTerms
 from common.errors import IdentityError, PlanError
 from common.imaging import Pipeline
 from common.plans import carry
-from common.plans.evaluated_model import EvaluatedModel
-from common.plans.plan import Carried, PlanContent, RunPlan
+from common.plans.plan import Carried, RunPlan
 from common.plans.plan_page import SUMMED
-from common.storage.files import read_json
 from common.types import Tensors
 from server.consortium.home import Home
 from server.runs.run import OVER, Run
+from server.runs.unsaved_sums import RunSums, all_sums
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,8 @@ def foresee(home: Home, config: Config) -> Foresight:
     """What a plan from this configuration has to carry; nothing where no earlier run has asked its sites the same.
 
     Raises:
-        PlanError: an earlier run on these images is not over, or too few of the plan's sites were in it.
+        PlanError: an earlier run on these images is not over, too few of the plan's sites were in it, or it was stopped
+            when sites had answered and seen no sum.
     """
     if config.plan is None:
         return Foresight()
@@ -49,16 +49,44 @@ def foresee(home: Home, config: Config) -> Foresight:
             )
         if not began and run.rounds():
             return Foresight(words=_of_an_older_release(run, cohort))
-        arrays = run.summed if began else {}
-        parts = carry.fingerprints(arrays)
-        asked_nothing = set(parts) <= set(carry.fingerprints(run.carried)) and not run.rounds()
-        if not began or asked_nothing or (recipe.needs_statistics and "recipe" not in parts):
+        sums = all_sums(run) if began else RunSums({}, ())
+        parts = carry.fingerprints(sums.seen)
+        if recipe.needs_statistics and "recipe" not in parts:
+            if sums.unseen:
+                return Foresight(words=_asked_again(run, cohort))
             continue  # it came to nothing before anything was summed
+        asked_nothing = set(parts) <= set(carry.fingerprints(run.carried)) and not run.rounds() and not sums.unseen
+        if not began or asked_nothing:
+            continue
         _refuse_unknown(run, cohort)
         frequencies = run.approvals.frequencies if "gram" in parts else 0
         carried = Carried(name=run.name, plan=run.plan.digest, sha256=tuple(parts.items()), frequencies=frequencies)
         return Foresight(carried, _words(run, carried, cohort, config))
     return _otherwise_prepared(home, config.plan, recipe, cohort)
+
+
+def foresee_anew(home: Home, config: Config) -> Foresight:
+    """Nothing is carried; who will refuse that, and who could not know."""
+    try:
+        ahead = foresee(home, config)
+    except PlanError as error:
+        return Foresight(words=f"Asked anew all the same. Without --ask-anew: {error}")
+    if ahead.carried is None or config.plan is None:
+        return ahead
+    run, cohort = Run.find(home, ahead.carried.plan), config.plan.cohort or tuple(home.roster.active)
+    before, forgetful = set(run.approvals.sites), _forgetful(run, cohort)
+    words = (
+        f"Asked anew: {', '.join(sorted(before & set(cohort)))} answered in run {run.name}, over "
+        f"{', '.join(sorted(before))}. "
+    )
+    words += (
+        "They approve only where their images are as they were then."
+        if before == set(cohort)
+        else "They refuse when they are to approve (repeated-question)."
+    )
+    if forgetful:
+        words += f" {', '.join(forgetful)}: other keys since then; what was answered after the backup is forgotten."
+    return Foresight(words=words)
 
 
 def _otherwise_prepared(home: Home, terms: PlanTerms, recipe: Pipeline, cohort: tuple[str, ...]) -> Foresight:
@@ -113,38 +141,6 @@ def arrays_of(home: Home, plan: RunPlan) -> Tensors:
     return arrays
 
 
-def refuse_counted(home: Home, plan: PlanContent) -> None:
-    """Refuse to have models evaluated that an earlier run evaluated over some of the plan's sites and some others.
-
-    Raises:
-        PlanError: naming the run, and the sites with which it can be asked again.
-    """
-    for run in Run.all(home):
-        content = run.plan.content
-        if content.dataset != plan.dataset:
-            continue
-        for model in plan.models:
-            for counted in _counted(run, model):
-                odd = _odd(counted, plan.cohort)
-                if odd and set(counted) & set(plan.cohort):
-                    raise PlanError(
-                        f"model {model.name} was evaluated over {', '.join(counted)} in run {run.name}. Over "
-                        f"{', '.join(plan.cohort)} the difference would tell how it does at {', '.join(odd)}: those "
-                        "who answered then would refuse (repeated-question). Expected the same sites (--cohort "
-                        f"{','.join(counted)}), or none of them."
-                    )
-
-
-def _counted(run: Run, model: EvaluatedModel) -> Iterator[tuple[str, ...]]:
-    """The sites over which a run evaluated a model: the one that it trained, or was asked for."""
-    models, result = run.plan.content.models, read_json(run.folder / "result.json") or {}
-    for record in run.rounds():
-        number = record["round"]
-        is_it = models[number].sha256 == model.sha256 if models else number == result.get("best_round")
-        if record["validation"] and is_it and (models or run.name == model.name):
-            yield tuple(record.get("judges") or record["sites"])
-
-
 def _alike(home: Home, terms: PlanTerms, recipe: Pipeline) -> Iterator[Run]:
     """Trainings on the same images by the same preprocessing, newest first."""
     asked = terms.dataset, recipe.fingerprint(), terms.shape
@@ -165,6 +161,26 @@ def _of_an_older_release(run: Run, cohort: tuple[str, ...]) -> str:
         f"Look again: run {run.name} is of an older release. What it summed over {', '.join(_sites(run))} cannot be "
         "carried, is asked again, and no site remembers that it answered then"
         + (f": beside that run's sums, the new ones would tell those of {odd}." if odd else ".")
+    )
+
+
+def _asked_again(run: Run, cohort: tuple[str, ...]) -> str:
+    """Of a run that was stopped between the sum of mean and variance and what sites are shown of it.
+
+    Raises:
+        PlanError: the plan is over other sites.
+    """
+    before = ", ".join(run.approvals.sites)
+    stopped = f"Run {run.name} was stopped after it had summed mean and variance over {before}, and before its sites "
+    if odd := _odd(run.approvals.sites, cohort):
+        raise PlanError(
+            f"{stopped}were shown them: none could say that what a plan carries is that. Over "
+            f"{', '.join(sorted(cohort))} they would be refused (repeated-question), since the difference would tell "
+            f"{', '.join(odd)}'s. First ask just the same sites once more: plan.cohort=[{before}]; a run of theirs is "
+            "carried again."
+        )
+    return (
+        f"{stopped}were shown them: these same sites are asked once more. One whose images have changed since refuses."
     )
 
 

@@ -14,7 +14,7 @@ from server.consortium.home import Home
 from server.consortium.log_proofs import keep_voucher, vouchers
 from server.consortium.signing import Finish, Rest, request_of, sign
 from server.runs import run_display
-from server.runs.carrying import Foresight, arrays_of, foresee
+from server.runs.carrying import arrays_of, foresee, foresee_anew
 from server.runs.run import OVER, Run
 
 RUN = """Sign a plan, ask the sites for it, and follow the run. Ctrl-C ends the following, not the run.
@@ -63,7 +63,7 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> int:
     home = Home.at(options.home)
     config = configuration.load(options.config, options.overrides)
-    ahead = Foresight() if options.ask_anew else foresee(home, config)
+    ahead = foresee_anew(home, config) if options.ask_anew else foresee(home, config)
     plan = RunPlan.from_config(config, home.roster, (), ahead.carried)
     if ahead.words:
         print(ahead.words)

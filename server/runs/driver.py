@@ -116,6 +116,7 @@ def _rounds(run: Run, transport: ConnectedTransport) -> TrainingOutcome:
         wait_for_quorum(run, transport, quorum, whole_s)
         until_there_is_room(lambda number=state.round: run.begin_round(number))  # type: ignore[misc]
         state = save(loop.run_round(course, aggregator, state))
+    aggregator.finish(course.plan.timeout_s)
     loop.refuse_untrained(course, state)
     return TrainingOutcome(state, transport.sites())
 
@@ -196,7 +197,7 @@ def _write_result(run: Run, outcome: TrainingOutcome) -> None:
         "validation": performance.summary_of_counts(state.best_counts) if state.best_counts else {},
         "counts": {"validation": outcome_counts.of_sum(state.best_counts, threshold)} if state.best_counts else {},
         "threshold": threshold,
-        "secure_aggregation": result_json.sums_over(len(outcome.sites), run.approvals),
+        "secure_aggregation": result_json.sums_over(len(outcome.sites), plan),
         "preprocess": plan.recipe,
         "release": plan.release,
         "code": plan.code,

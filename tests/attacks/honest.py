@@ -84,3 +84,6 @@ class Recorder:
         total = self.inner.total(request, cohort, timeout_s)
         self.sums.append((request, total.sums))
         return total
+
+    def finish(self, timeout_s: float) -> None:
+        self.inner.finish(timeout_s)

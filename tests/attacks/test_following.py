@@ -54,9 +54,15 @@ def one_weight(place: Place) -> Place:
     return replace(place, state=place.state | {name: changed})
 
 
-def asked(world: World, aggregator: SecureSum, place: Place) -> Place:
-    """One honest step; what a site refuses in it is raised."""
+def asked(world: World, aggregator: SecureSum, place: Place, *, page_alone: bool = True) -> Place:
+    """One honest step; what a site refuses in it is raised.
+
+    Args:
+        page_alone: show the sum's page at once, and not with the next question.
+    """
     total = loop.ask(world.course, aggregator, place)
+    if page_alone:
+        aggregator.finish(60.0)
     raise_refusals(world)
     return world.course.after(place, total)
 
@@ -156,7 +162,8 @@ def test_an_svms_points_are_not_moved_further_than_another_processor_would(attac
 
 def test_an_omitted_transcript_is_missed(attack: Attack, tmp_path: Path) -> None:
     def hidden(request: Request) -> Request | None:
-        return None if request.kind == "secagg/audit" else request
+        tensors = {name: value for name, value in request.tensors.items() if name != "page"}
+        return None if request.kind == "secagg/audit" else replace(request, tensors=tensors)
 
     for what, discards in (
         ("an omitted transcript", False),
@@ -197,11 +204,16 @@ def test_another_transcript_does_not_pass(attack: Attack, tmp_path: Path) -> Non
         ("no transcript at all", lambda true: true[:0] + b"\0" * 8, "WireError"),
     ]
     for what, change, cause in cases:
-        world = audited()
-        with attack(what, cause):
-            lying = coordinator(world, tmp_path / what, partial(replaced, change))
-            second = asked(world, lying, world.course.start())
-            asked(world, lying, second)
+        for alone in (True, False):
+            world, named = audited(), what if alone else f"{what}, with the next question"
+            with attack(named, cause):
+                lying = coordinator(world, tmp_path / named, partial(replaced, change))
+                second = asked(world, lying, world.course.start(), page_alone=alone)
+                since = len(world.sent)
+                try:
+                    asked(world, lying, second, page_alone=alone)
+                finally:
+                    assert nothing_was_sent(world, since, second.asks)
 
 
 def rewritten(change: Callable[[list[bytes]], list[bytes]]) -> Callable[[bytes], bytes]:
@@ -216,6 +228,9 @@ def rewritten(change: Callable[[list[bytes]], list[bytes]]) -> Callable[[bytes],
 
 
 def replaced(change: Callable[[bytes], bytes], request: Request) -> Request | None:
+    if request.kind == "secagg/submit" and "page" in request.tensors:
+        page = np.frombuffer(change(request.tensors["page"].tobytes()), np.uint8)
+        return replace(request, tensors={**request.tensors, "page": page})
     if request.kind != "secagg/audit":
         return request
     content = change(request.tensors["message"].tobytes())
@@ -233,6 +248,7 @@ def test_an_old_transcript_is_not_taken_for_a_new_one(attack: Attack, tmp_path: 
         def old(request: Request, left_out: bool = left_out, first: list[bytes] = first) -> Request | None:
             if request.kind == "secagg/audit":
                 first.append(request.tensors["message"].tobytes())
+            if "page" in request.tensors or request.kind == "secagg/audit":
                 return replaced(lambda true: first[0], request)
             return None if left_out and request.kind == "secagg/submit" and request.round == 1 else request
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from client.plans import question_ledger
 from client.plans.decide import decide
 from client.plans.inbox import PlanInbox
-from client.training import question_ledger
 from common.messages.answer_keys import answer_keys
 from common.messages.transport import Request
 from common.plans.plan import RunPlan

@@ -15,7 +15,7 @@ from common.secagg.audit import replay_transcript
 from common.secagg.durable_participant import StateInMemory
 from common.secagg.envelope import sender_in
 from common.secagg.round_messages import Agreement, Agreements, Masked, Release, Seeds, Start, Sum, Survivors
-from common.secagg.sketch import LimbSum
+from common.secagg.sketch import SKETCH_BYTES, LimbSum
 from common.secagg.transcript_reading import TranscriptAccount
 from server.rounds.transcripts import Transcripts
 from tests.attacks.conftest import Attack
@@ -195,7 +195,7 @@ def test_a_sketch_serves_its_own_site_and_round_alone(attack: Attack) -> None:
 
 
 def false_sketch(*liars: int) -> Callable[[Agreement], Agreement]:
-    return lambda a: replace(a, sketch=b"\7" * 64) if a.sender in liars else a
+    return lambda a: replace(a, sketch=b"\7" * SKETCH_BYTES) if a.sender in liars else a
 
 
 @pytest.mark.parametrize("liars", [(2,), (0, 4)])

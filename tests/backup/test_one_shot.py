@@ -8,11 +8,11 @@ import pytest
 from client.backup import create, restore, unlock
 from client.custody.key_ring import Custody
 from client.home import Home
-from client.plans import judge
+from client.plans import judge, question_ledger
 from client.plans.decide import decide
 from client.plans.inbox import PlanInbox
 from client.setup import enrol
-from client.training import hospital_site, question_ledger
+from client.training import hospital_site
 from client.training.site_storage import SealedStateFile
 from common.errors import ConsiliumError, IdentityError, PlanError, PolicyError
 from common.trust.joining import JoinRequest, Welcome

@@ -105,6 +105,18 @@ def test_gaps_flat_images_and_sizes_are_named(tmp_path, capsys):
     assert check(capsys, prepare(tmp_path, rows, preprocess="[{step: resize, size: 4}]"))[0] == 0
 
 
+def test_few_bits_in_sixteen_are_named_with_the_window_that_shows_them(tmp_path, capsys):
+    path = prepare(tmp_path, enough("A") + enough("B"))
+    for number, file in enumerate(sorted(tmp_path.rglob("*.png"))):
+        pixels = np.random.default_rng(number).integers(0, 4096, (9, 9), np.uint16)
+        pixels[0, 0] = 4095
+        Image.fromarray(pixels).save(file)
+    assert "use 12 of them (the brightest value is 4095)" in (said := check(capsys, path)[1])
+    assert "put {step: window, center: 2047.5, width: 4095} first in preprocess" in said
+    path = prepare(tmp_path, enough("A") + enough("B"), preprocess="[{step: window, center: 2047.5, width: 4095}]")
+    assert "use 12 of them" not in check(capsys, path)[1]
+
+
 def test_a_site_without_training_cases_is_an_error(tmp_path, capsys):
     status, said = check(capsys, prepare(tmp_path, [*enough("A"), (some(), "ill", "B", "test")]))
     assert status == 1

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from client.plans import question_ledger
 from client.plans.inbox import PlanPapers
-from client.training import question_ledger
 from client.training.audit_store import AuditNotes, FolderStore, StateStore
 from client.training.auditing_site import AuditingSite
 from client.training.run_binding import RunBinding
@@ -28,7 +28,6 @@ from server.rounds import checkpoint, loop
 from server.rounds.loop import LoopState
 from server.rounds.secure_sum import SecureSum
 from server.rounds.transcripts import Transcripts
-from tests.rounds.test_secure_sum import silent_at
 from tests.rounds.world import FIVE, SGD, World, config, same_bits
 
 LUCK = {"drop": 0.12, "slow": 0.08, "seed": 3}
@@ -45,6 +44,13 @@ def kept(folder: Path) -> Transcripts:
 def where(aggregator: SecureSum, site: str = "a") -> Place:
     """Where a simulated site that audits stands."""
     return Place.of(under("lineage/place", aggregator.transport.states[site]))
+
+
+def pages_shown(world: World, site: str = "a") -> list[tuple[int, int]]:
+    """Numbers of the questions whose pages a site was shown, alone or with a question, and in which rounds."""
+    names = {"secagg/audit": "number", "secagg/submit": "page"}
+    shown = [(r.settings.get(names.get(r.kind, "")), r.round) for name, r, _ in world.sent if name == site]
+    return [(int(number), round) for number, round in shown if number is not None]
 
 
 def normalised(told: Config) -> Config:
@@ -93,8 +99,7 @@ def test_a_site_that_was_away_is_shown_what_it_missed_before_it_is_asked_again(t
     last = world.run(aggregator := world.secure(between, kept(tmp_path)))
     assert last.records[1].dropped == ("a",)
     assert last.records[2].dropped == ()
-    shown = [(r.settings["number"], r.round) for n, r, reply in world.sent if n == "a" and r.kind == "secagg/audit"]
-    assert (8, 2) in shown  # round 1's training, in round 2
+    assert (8, 2) in pages_shown(world)  # round 1's training, in round 2
     assert same_bits(where(aggregator).state, last.state)
 
 
@@ -121,6 +126,26 @@ def test_a_simulation_resumed_from_any_checkpoint_is_audited_to_the_same_bits(st
     assert same_bits(standing.state, last.state)
 
 
+def test_a_page_goes_with_the_next_question_and_the_last_one_by_itself(tmp_path: Path) -> None:
+    world = World(audited(rounds=3, auditors=2))
+    world.run(world.secure(transcripts=kept(tmp_path)))
+    alone = [(name, r.settings["number"]) for name, r, _ in world.sent if r.kind == "secagg/audit"]
+    *before, last = [number for number, _ in kept(tmp_path).numbered()]
+    assert alone == [("a", last), ("b", last)]
+    for name in FIVE:
+        assert [number for number, _ in pages_shown(world, name)] == ([*before, last] if name in "ab" else [])
+
+
+def test_a_coordinator_that_ends_before_the_last_page_was_shown_shows_it_in_its_next_process(tmp_path: Path) -> None:
+    world, keep = real(tmp_path, audited(rounds=3, auditors=1)), kept(tmp_path)
+    standing = loop.begin(world.course, aggregator := world.secure(transcripts=keep))
+    while not loop.is_over(world.course, standing):
+        standing = loop.run_round(world.course, aggregator, standing)
+    assert not same_bits(Place.of(FolderStore(tmp_path / "a").load("place")).tensors(), standing.place.tensors())
+    world.secure(transcripts=keep).finish(1.0)
+    assert same_bits(Place.of(FolderStore(tmp_path / "a").load("place")).tensors(), standing.place.tensors())
+
+
 def test_a_site_that_comes_late_is_shown_all_from_the_first_question_on(tmp_path: Path) -> None:
     told = audited(rounds=5, strategy="fedavgm", auditors=1)
     world, late = World(told), World(told)
@@ -129,8 +154,7 @@ def test_a_site_that_comes_late_is_shown_all_from_the_first_question_on(tmp_path
     for _ in range(2):
         standing = loop.run_round(world.course, early, standing)
     last = late.run(aggregator := late.secure(transcripts=kept(tmp_path)), standing)
-    shown = [r.settings["number"] for n, r, _ in late.sent if n == "a" and r.kind == "secagg/audit"]
-    assert shown == [number for number, _ in kept(tmp_path).numbered()]
+    assert [number for number, _ in pages_shown(late)] == [number for number, _ in kept(tmp_path).numbered()]
     assert same_bits(where(aggregator).state, last.state)
     turned = {n: v + 1e-6 if n == "weights/dense/bias" else v for n, v in last.state.items()}
     place = replace(last.place, round=4, state=turned)
@@ -150,6 +174,7 @@ def test_rounds_that_came_to_nothing_need_no_transcript(tmp_path: Path) -> None:
     world = World(audited(rounds=5, auditors=1))
     place = replace(world.course.start(), round=2)
     loop.ask(world.course, aggregator := world.secure(transcripts=kept(tmp_path)), place)
+    aggregator.finish(1.0)
     assert where(aggregator).asks == "evaluate"
 
 
@@ -232,7 +257,7 @@ def test_a_round_in_which_the_coordinator_was_killed_is_void_and_the_run_goes_on
 ) -> None:
     folder = tmp_path / "transcripts"
     world, keep = real(tmp_path, audited(rounds=3, auditors=1)), kept(tmp_path)
-    first = world.secure(silent_at("secagg/audit", "a"), keep)
+    first = world.secure(transcripts=keep)
     ask_and_die(world, first, "secagg/release")
     with (folder / ".0000-train").open("rb+") as file:
         file.truncate((folder / ".0000-train").stat().st_size - 500)  # in the middle of the releases

@@ -19,7 +19,8 @@ from common.plans import carry
 from common.plans.plan import RunPlan
 from server.evaluation.commands import COMMANDS, draw_up
 from server.runs import driver
-from server.runs.carrying import Foresight, arrays_of, foresee, refuse_counted
+from server.runs.carrying import Foresight, arrays_of, foresee
+from server.runs.evaluated_before import refuse_counted
 from server.runs.run import Run
 from server.runs.status import describe_run
 from tests.consortium.consortium import LEAST, SVM, Consortium, config_of

@@ -10,6 +10,7 @@ import hmac
 import json
 import os
 import struct
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -96,7 +97,7 @@ def verify(file: bytes, root: bytes) -> list[int]:
         assert message[4] == 10
         check_signature(keys[cohort[sender]], signature, H("Agreement", round_ctx, u16(sender), body))
         assert body[: len(members) + 32] == members + commitment
-        sketches[sender] = [int.from_bytes(body[-64:][16 * c :][:16], "little") for c in range(4)]
+        sketches[sender] = [signed(body[-256:][32 * j :][:32]) for j in range(8)]
     assert len(sketches) >= threshold
     assert sorted(sketches) == survivors, "every survivor's sketch is there, so no vector is"
 
@@ -115,14 +116,14 @@ def verify(file: bytes, root: bytes) -> list[int]:
         mask_key, commitment = adverts[i][75 + 64 * slot :][:32], adverts[i][107 + 64 * slot :][:32]
         if i in survivors:
             assert H("self-mask", period_ctx, u16(i) + u16(slot), seed) == commitment
-            pad = stream(hkdf(seed, round_ctx, b"self-mask"), len(total))
+            pad = mask(hkdf(seed, round_ctx, b"self-mask"), len(total))
             total = [(a - b) % 2**32 for a, b in zip(total, pad, strict=True)]
             continue
         private = hkdf(seed, period_ctx, b"mask-key" + u16(slot))
         assert x25519(private, (9).to_bytes(32, "little")) == mask_key
         for j in survivors:
             secret = x25519(private, adverts[j][75 + 64 * slot :][:32])
-            pad = stream(hkdf(secret, round_ctx, b"pair-mask" + u16(min(i, j)) + u16(max(i, j))), len(total))
+            pad = mask(hkdf(secret, round_ctx, b"pair-mask" + u16(min(i, j)) + u16(max(i, j))), len(total))
             sign = 1 if i < j else -1
             total = [(a + sign * b) % 2**32 for a, b in zip(total, pad, strict=True)]
     return total
@@ -189,24 +190,34 @@ def hkdf(secret: bytes, salt: bytes, info: bytes) -> bytes:
     return hmac.digest(extracted, b"consilium/secagg/2/" + info + b"\1", "sha256")
 
 
-def stream(key: bytes, words: int) -> list[int]:
+def stream(key: bytes, counters: Iterable[bytes]) -> bytes:
     block = Cipher(algorithms.AES(key), modes.ECB()).encryptor()  # noqa: S305
-    data = b"".join(block.update(struct.pack(">QQ", 0, i)) for i in range(-(-words // 4)))
+    return b"".join(map(block.update, counters))
+
+
+def mask(key: bytes, words: int) -> list[int]:
+    """Of one leaf, whose number is 0: the counter begins at 2, as in GCM."""
+    assert words <= 2**16
+    data = stream(key, (struct.pack(">QII", 0, 0, 2 + i) for i in range(-(-words // 4))))
     return list(struct.unpack(f"<{words}I", data[: 4 * words]))
 
 
 def vector_hash(data: bytes) -> bytes:
-    leaf_hashes = b"".join(blake3(data[i : i + 2**17]).digest() for i in range(0, len(data), 2**17))
+    leaf_hashes = b"".join(blake3(data[i : i + 2**18]).digest() for i in range(0, len(data), 2**18))
     return H("words", struct.pack("<Q", len(data)), leaf_hashes)
 
 
+def signed(data: bytes) -> int:
+    return int.from_bytes(data, "little", signed=True)
+
+
 def sketch(key: bytes, limbs: list[int]) -> list[int]:
-    rows = -(-len(limbs) // 1024)
-    challenges = stream(key, 4 * (1024 + rows))
-    return [
-        sum(challenges[4 * (1024 + j // 1024) + c] * challenges[4 * (j % 1024) + c] * v for j, v in enumerate(limbs))
-        for c in range(4)
-    ]
+    """Of one block: 256 rows of 128 columns."""
+    assert len(limbs) <= 256 * 128
+    drawn = stream(key, (struct.pack(">QQ", 0, i) for i in range(2 * 8 * 256 // 16 + 128)))
+    within = [[signed(drawn[512 * j + 2 * r :][:2]) >> 2 for r in range(256)] for j in range(8)]
+    of_columns = [sum(signed(drawn[4096 + 16 * c + 2 * k :][:2]) << 16 * k for k in range(8)) for c in range(128)]
+    return [sum(of_columns[i % 128] * within[j][i // 128] * v for i, v in enumerate(limbs)) for j in range(8)]
 
 
 def x25519(scalar: bytes, point: bytes) -> bytes:

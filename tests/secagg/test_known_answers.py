@@ -2,11 +2,12 @@
 
 import hashlib
 
+import numpy as np
 import pytest
 from blake3 import blake3
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
@@ -103,13 +104,30 @@ def test_aes_256_in_counter_mode_gives_nist_sp_800_38a_f_5_5() -> None:
     assert Cipher(algorithms.AES(key), modes.CTR(counter)).encryptor().update(plain) == cipher
 
 
-def test_our_mask_stream_is_the_encrypted_counter_and_can_be_entered_at_any_leaf() -> None:
+def test_our_masks_are_encrypted_counters_leaf_by_leaf() -> None:
     key = hashlib.sha256(b"a key").digest()
     blocks = Cipher(algorithms.AES(key), modes.ECB()).encryptor()  # noqa: S305
-    by_hand = b"".join(blocks.update(i.to_bytes(16, "big")) for i in range(4))
-    assert masks.stream(key).update(bytes(64)) == by_hand
-    whole = masks.stream(key).update(bytes(masks.LEAF_BYTES + 32))
-    assert masks.stream(key, 1).update(bytes(32)) == whole[-32:]
+    assert masks.stream(key).update(bytes(64)) == b"".join(blocks.update(i.to_bytes(16, "big")) for i in range(4))
+    vector = np.zeros(2 * masks.LEAF_BYTES + 40, np.uint8)
+    masks.apply(vector, [masks.Mask(key, subtract=False)])
+    for leaf in range(3):  # counted as in NIST SP 800-38D: from 2 on, after a nonce, which is the leaf's number
+        stretch = b"".join(blocks.update(leaf.to_bytes(12, "big") + (2 + i).to_bytes(4, "big")) for i in range(3))
+        assert vector[leaf * masks.LEAF_BYTES :][:40].tobytes() == stretch[:40]
+    last = blocks.update(bytes(12) + (1 + masks.LEAF_BYTES // 16).to_bytes(4, "big"))
+    assert vector[masks.LEAF_BYTES - 16 : masks.LEAF_BYTES].tobytes() == last
+
+
+def test_aes_256_in_galois_counter_mode_gives_case_16_of_its_specification() -> None:
+    plain = h(
+        "d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a721c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b39"
+    )
+    sealed = AESGCM(h("feffe9928665731c6d6a8f9467308308" * 2)).encrypt(
+        h("cafebabefacedbaddecaf888"), plain, h("feedfacedeadbeeffeedfacedeadbeefabaddad2")
+    )
+    assert sealed.hex() == (
+        "522dc1f099567d07f47f37a32a84427d643a8cdcbfe5c0c97598a2bd2555d1aa8cb08e48590dbb3da7b08b1056828838c5f61e6393ba7a0abcc9f662"
+        "76fc6ece0f4e1768cddf8853bb2d551b"
+    )
 
 
 def test_chacha20_poly1305_gives_rfc_8439_section_2_8_2() -> None:

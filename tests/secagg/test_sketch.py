@@ -9,28 +9,35 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.secagg import masks
-from common.secagg.sketch import ROW, SKETCH_BYTES, Challenge, LimbSum, key_of, limbs_of, total_of
+from common.secagg.sketch import BLOCK, COLUMNS, ROWS, SKETCH_BYTES, Challenge, LimbSum, key_of, limbs_of, total_of
 from common.trust.roster import MAX_SITES
 
 KEY = hashlib.sha256(b"a round's challenge").digest()
 
 
-def plain_sketch(key: bytes, limbs: list[int]) -> tuple[int, ...]:
-    """Python's own integers, a limb at a time: AES block by block, no matrix, no digits."""
+def challenges(key: bytes, blocks: int) -> tuple[list[list[int]], list[int]]:
+    """b by number and row, and a by column: AES block by block, no matrix, no digits."""
     block = Cipher(algorithms.AES(key), modes.ECB()).encryptor()  # noqa: S305
+    count = 2 * 8 * ROWS // 16
+    stretch = block.update(b"".join(j.to_bytes(16, "big") for j in range(count + blocks * COLUMNS)))
 
-    def challenges(j: int) -> list[int]:
-        stretch = block.update(j.to_bytes(16, "big"))
-        return [int.from_bytes(stretch[4 * c : 4 * c + 4], "little") for c in range(4)]
+    def signed(at: int) -> int:
+        return int.from_bytes(stretch[at : at + 2], "little", signed=True)
 
-    within = [challenges(q) for q in range(min(ROW, len(limbs)))]
-    four = [0] * 4
-    for p in range(-(-len(limbs) // ROW)):
-        of_row = challenges(ROW + p)
-        for q, limb in enumerate(limbs[p * ROW : (p + 1) * ROW]):
-            for c in range(4):
-                four[c] += of_row[c] * within[q][c] * limb
-    return tuple(four)
+    within = [[signed(2 * (ROWS * j + r)) // 4 for r in range(ROWS)] for j in range(8)]
+    starts = range(16 * count, len(stretch), 16)
+    return within, [sum(signed(at + 2 * k) << (16 * k) for k in range(8)) for at in starts]
+
+
+def plain_sketch(key: bytes, limbs: list[int]) -> tuple[int, ...]:
+    """Python's own integers, a limb at a time."""
+    within, of_columns = challenges(key, -(-len(limbs) // BLOCK))
+    sums = [[0] * len(of_columns) for _ in range(8)]
+    for place, limb in enumerate(limbs):
+        block, (row, column) = place // BLOCK, divmod(place % BLOCK, COLUMNS)
+        for j in range(8):
+            sums[j][COLUMNS * block + column] += within[j][row] * limb
+    return tuple(sum(a * b for a, b in zip(of_columns, one, strict=True)) for one in sums)
 
 
 def numbers(content: bytes) -> tuple[int, ...]:
@@ -45,36 +52,41 @@ def words_of(length: int, bits: int = 32, seed: int = 0) -> masks.Words:
 
 def test_known_answers() -> None:
     # The sketch of 1 at one place is the product of that place's two challenges.
-    stretch = Cipher(algorithms.AES(KEY), modes.CTR(bytes(16))).encryptor().update(bytes(16 * (ROW + 2)))
-    for place in (0, 1, ROW - 1, ROW, ROW + 5):
-        one = np.zeros(ROW + 6, "<u4")
+    within, of_columns = challenges(KEY, 2)
+    assert all(-(2**13) <= b < 2**13 for row in within for b in row)
+    assert max(map(abs, of_columns)) > 2**125
+    for place in (0, 1, COLUMNS - 1, COLUMNS, 5 * COLUMNS + 7, BLOCK - 1, BLOCK, BLOCK + COLUMNS + 3):
+        one = np.zeros(BLOCK + 2 * COLUMNS, "<u4")
         one[place] = 1
-        row, column = divmod(place, ROW)
-        for c, number in enumerate(numbers(Challenge(KEY, len(one)).sketch(one))):
-            b = int.from_bytes(stretch[16 * column + 4 * c :][:4], "little")
-            a = int.from_bytes(stretch[16 * (ROW + row) + 4 * c :][:4], "little")
-            assert number == a * b
+        row, column = divmod(place % BLOCK, COLUMNS)
+        expected = [within[j][row] * of_columns[COLUMNS * (place // BLOCK) + column] for j in range(8)]
+        assert list(numbers(Challenge(KEY, len(one)).sketch(one))) == expected
     counted = Challenge(KEY, 5000).sketch(np.arange(5000, dtype="<u4"))
-    assert hashlib.sha256(counted).hexdigest() == "669461daa95b17296172d2ac912ac0778381e6c67a4df7df53cfa2474c9c75e7"
+    assert hashlib.sha256(counted).hexdigest() == "192ac45d4d1518074c0f27fc86fe4294c971c62b8e4a192d8ebe6188aabaa827"
 
 
 @pytest.mark.parametrize("bits", [32, 64])
-@pytest.mark.parametrize("length", [1, 2, ROW - 1, ROW, ROW + 1, 8 * ROW - 1, 8 * ROW, 8 * ROW + 1, 32_767, 32_769])
+@pytest.mark.parametrize("length", [1, 2, COLUMNS, COLUMNS + 1, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 1])
 def test_a_second_implementation_gives_the_same(length: int, bits: int) -> None:
     words = words_of(length, bits, seed=length)
     limbs = limbs_of(words)
     assert len(limbs) == length * bits // 32
     assert int(words[0]) == sum(int(limb) << (32 * i) for i, limb in enumerate(limbs[: bits // 32]))
-    assert numbers(Challenge(KEY, len(limbs)).sketch(words)) == plain_sketch(KEY, [int(limb) for limb in limbs])
+    sketch, root = Challenge(KEY, len(limbs)).sketch_and_hash(words)
+    assert numbers(sketch) == plain_sketch(KEY, [int(limb) for limb in limbs])
+    assert sketch == Challenge(KEY, len(limbs)).sketch(words)
+    assert root == masks.hash_of(words)
 
 
-def test_the_largest_words_of_many_rows_stay_exact() -> None:
-    rows = 300
-    words = np.full(rows * ROW, 2**32 - 1, "<u4")
-    stretch = np.frombuffer(masks.stream(KEY).update(bytes(16 * (ROW + rows))), "<u4").reshape(-1, 4)
-    for c, number in enumerate(numbers(Challenge(KEY, len(words)).sketch(words))):
-        within, of_rows = sum(map(int, stretch[:ROW, c])), sum(map(int, stretch[ROW:, c]))
-        assert number == (2**32 - 1) * within * of_rows
+@pytest.mark.parametrize("within", [-(2**13), 2**13 - 1])
+@pytest.mark.parametrize("digit", [-(2**15), 2**15 - 1])
+def test_the_largest_words_under_the_largest_challenges_stay_exact(within: int, digit: int) -> None:
+    blocks = 9
+    words = np.full(blocks * BLOCK, 2**32 - 1, "<u4")
+    challenge = Challenge(KEY, len(words))
+    challenge._within[:], challenge._digits[:] = within, digit  # no key gives these
+    number = (2**32 - 1) * ROWS * within * blocks * COLUMNS * sum(digit << (16 * k) for k in range(8))
+    assert numbers(challenge.sketch(words)) == (number,) * 8
 
 
 @pytest.mark.parametrize("bits", [32, 64])

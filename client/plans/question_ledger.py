@@ -69,6 +69,11 @@ class Ledger:
         if records:
             self.append(b"".join(records))
 
+    def plans_of(self, keys: Iterable[bytes]) -> set[str]:
+        """Digests of the plans in which any of this was answered first."""
+        records = self._records()
+        return {records[key].plan for key in keys if key in records}
+
     def _records(self) -> dict[bytes, Answered]:
         content, size, records = self.read(), DIGEST_BYTES, dict[bytes, Answered]()
         for at in range(0, len(content) - RECORD_BYTES + 1, RECORD_BYTES):
