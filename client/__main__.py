@@ -22,6 +22,7 @@
 
     python -m client check configs/demo.yaml          is the data of a configuration ready to train on?
     python -m client preview image.dcm --config C     one image after every step of the preprocessing
+    python -m client encoders [add FILE]              pretrained encoders on this machine
     python -m client predict MODEL IMAGE…             run a shared model on images of this site
     python -m client compare MODEL                    what a federated model is worth here, beside one trained alone
 
@@ -45,6 +46,7 @@ from client.catalogue import commands as catalogue
 from client.comparison import commands as comparison
 from client.custody import commands as custody
 from client.dataset import commands as dataset
+from client.encoders import commands as encoders
 from client.home import Home, home_option
 from client.plans import commands as plans
 from client.prediction import commands as prediction
@@ -83,6 +85,7 @@ COMMANDS = gate.guard(
         **comparison.COMMANDS,
         **prediction.COMMANDS,
         **dataset.COMMANDS,
+        **encoders.COMMANDS,
         **catalogue.COMMANDS,
         **custody.COMMANDS,
         **backup.COMMANDS,

@@ -19,6 +19,7 @@ ConsiliumError
 ├── PlanError           a plan that this site does not run: not approved, expired, for other code
 ├── AuditError          a log of what was done that is not what was written, or a history that was changed
 ├── AccessError         something that the policy lets somebody else do
+├── EncoderError        a file that is no encoder, or an encoder that is not here
 ├── PackageError        a shared model that is damaged, changed, or of a publisher that is not trusted here
 ├── CatalogueError      an entry that cannot be made, taken or shown, or a catalogue that contradicts what was seen
 └── RunError            a run's folder: occupied, damaged, or of another configuration
@@ -143,6 +144,12 @@ class AccessError(ConsiliumError):
     """Something that the site's policy lets somebody else do."""
 
     code = "ACCESS"
+
+
+class EncoderError(ConsiliumError):
+    """A file that is no encoder, or an encoder that is asked for and is not here."""
+
+    code = "ENCODER"
 
 
 class PackageError(ConsiliumError):

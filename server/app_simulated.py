@@ -17,9 +17,9 @@ from flwr.app import ConfigRecord, Context, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 
+from common.encoders import tensorflow_loading
 from common.errors import ConfigError, QuorumError
 from common.messages.transport import NONE, Misfortunes
-from common.models import tensorflow_loading
 from server.superlink.flower_transport import POLL_S, FlowerTransport, ask
 
 T = TypeVar("T")

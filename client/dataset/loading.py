@@ -1,6 +1,7 @@
 """From a configuration to each site's cases: find them, read them, divide them, prepare them. *Read this first.*"""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -10,7 +11,7 @@ from client.dataset import readiness, splits
 from client.dataset.case_source import open_table
 from client.dataset.readiness_report import Finding
 from client.dataset.splits import Division
-from client.sources import scanner_shift
+from client.sources import embedding_cache, scanner_shift
 from client.sources.case_table import SPLITS, Problem, Table, located
 from common.config import Config, Sites, Synthetic
 from common.errors import DataError
@@ -59,7 +60,7 @@ def load(config: Config, seed: int, owner: str = "") -> PreparedData:
     order = np.lexsort((np.arange(len(table)), division.site, division.split))
     order = order[division.site[order] >= 0]
     pipeline = Pipeline(config.preprocess)
-    images = _prepare(table, order, division, config.sites, seed, pipeline)
+    images = _prepare(table, order, division, config, seed, pipeline)
     cases = _Slices(images, table.labels[order], division.split[order], division.site[order])
     common = cases.of(SPLITS.index("test"))
     sites = tuple(_site(cases, i, name, common, config.sites) for i, name in enumerate(division.names))
@@ -76,13 +77,16 @@ def load(config: Config, seed: int, owner: str = "") -> PreparedData:
 
 
 def _prepare(
-    table: Table, order: NDArray[np.int64], division: Division, sites: Sites, seed: int, pipeline: Pipeline
+    table: Table, order: NDArray[np.int64], division: Division, config: Config, seed: int, pipeline: Pipeline
 ) -> Stack:
-    indices = [int(i) for i in order]
-    pictures = iter(table.images.pictures(indices))
-    if sites.split == "scanner":
-        pictures = scanner_shift.shift_scanners(pictures, indices, division.site[order].tolist(), sites.shift, seed)
-    stack = pipeline.before(pictures)
+    indices, sites = [int(i) for i in order], config.sites
+    if pipeline.embed and sites.split != "scanner":
+        stack = embedding_cache.embed(config.data.cache or Path("cache"), pipeline, table.images, indices)
+    else:
+        pictures = iter(table.images.pictures(indices))
+        if sites.split == "scanner":
+            pictures = scanner_shift.shift_scanners(pictures, indices, division.site[order].tolist(), sites.shift, seed)
+        stack = pipeline.before(pictures)
     stack.flags.writeable = False
     return stack
 

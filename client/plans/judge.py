@@ -12,7 +12,8 @@ from client.access.policy_store import policy_store
 from client.home import Home
 from client.plans import near
 from client.plans.inbox import PlanInbox
-from common.errors import AuditError, ConfigError, IdentityError, PlanError, PolicyError
+from common.errors import AuditError, ConfigError, EncoderError, IdentityError, PlanError, PolicyError
+from common.imaging.steps import Embed
 from common.plans import floors
 from common.plans.plan import RunPlan
 from common.storage.files import replace
@@ -72,12 +73,15 @@ def objection(home: Home, plan: RunPlan) -> str:
             raise PlanError("policy.plans of site.yaml is refuse.")
         if content.dataset not in settings.datasets:
             raise PlanError(f"there is no data set '{content.dataset}' under datasets in site.yaml.")
+        for step in content.training.preprocess:
+            if isinstance(step, Embed):
+                step.settled()
         if not content.models:
             floors.refuse_newton(content.training)
             _refuse_small_share(content.training.federation.fraction, settings.policy.fraction)
             floors.refuse_small_draw(len(content.cohort), content.training.federation)
         near.refuse_planned(PlanInbox(home), plan, dict.fromkeys(content.cohort))
-    except (PlanError, PolicyError) as error:
+    except (PlanError, PolicyError, EncoderError) as error:
         return str(error)
     return ""
 

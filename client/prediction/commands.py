@@ -13,6 +13,7 @@ from rich.text import Text
 
 from client.home import home_option
 from client.prediction import inputs, outcome_table, trust
+from client.prediction.evidence import evidence_of
 from client.prediction.inputs import Image
 from client.prediction.outcome import Failure, Outcome, blindness, outcomes, warning
 from client.prediction.outcome_table import OutcomeRow
@@ -128,7 +129,7 @@ def _run(package: ModelPackage, model: Model, images: Sequence[Image], out: Path
 def _draw(package: ModelPackage, model: Model, outcome: Outcome, unlike: str, out: Path, number: int) -> None:
     from client.prediction import drawing  # matplotlib takes a while
 
-    evidence = model.evidence(package.weights, package.pipeline.after(outcome.model_input), outcome.answer)
+    evidence = evidence_of(package, model, outcome)
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(outcome.name).name).strip("-.")[:80]
     drawing.draw(outcome, evidence, package.content, unlike, out / f"{number:04d}-{stem}.png")
 

@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+from client.readers.source import Sealer
 from common.cli.terminal import legible
 from common.errors import ConfigError, DataError
 from common.imaging import Picture
@@ -74,6 +75,14 @@ class Images(Protocol):
 
     def pictures(self, indices: Sequence[int]) -> Iterable[Picture]:
         """The images as read, one by one."""
+        ...
+
+    def view(self, index: int) -> bytes:
+        """What decides how an image looks: the digest of its pixels, black and white."""
+        ...
+
+    def sealer(self, index: int) -> Sealer | None:
+        """Through what numbers made of an image have to go before they may lie on a disk; None: as they are."""
         ...
 
 

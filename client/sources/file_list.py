@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from client.readers.source import Sealer
 from client.sources import identity, image_cache, spelling
 from client.sources.case_row import CaseRow, Listing
 from client.sources.case_table import Facts, Problem, Table, encode, located, merge, no_sites, refuse
@@ -51,6 +52,15 @@ class FileImages:
     def pictures(self, indices: Sequence[int]) -> Iterator[Picture]:
         """The images as read."""
         return (image_cache.picture(*self.cases[index]) for index in indices)
+
+    def view(self, index: int) -> bytes:
+        """The frame's digest, black and white."""
+        image, frame = self.cases[index]
+        return image.facts[frame].digest + repr(image.ranges[frame]).encode()
+
+    def sealer(self, index: int) -> Sealer | None:
+        """The file's."""
+        return self.cases[index][0].origin.sealer
 
 
 def read(source: Manifest | Folder, natural: bool = False) -> Table:

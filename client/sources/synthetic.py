@@ -5,6 +5,7 @@ darkens by exp(-sum). Hospitals differ in scanner, noise, prevalence and size. N
 something of the right shape to see a federation learn on.
 """
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -70,6 +71,13 @@ class Phantoms:
         """The images as read."""
         for index in indices:
             yield Picture(self.stack[index, :, :, None], 0.0, 1.0, self.name(index))
+
+    def view(self, index: int) -> bytes:
+        """The phantom's pixels."""
+        return hashlib.blake2b(self.stack[index].tobytes(), digest_size=16).digest()
+
+    def sealer(self, index: int) -> None:
+        """None: it shows nobody."""
 
 
 def draw(source: Synthetic) -> Table:

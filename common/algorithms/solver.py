@@ -148,7 +148,7 @@ class SvmSolver:
         return self._stepped(attended, total.sums)
 
     def _preconditioned(self, state: State, sums: Tensors) -> State:
-        preconditioner = preconditioned(self.model, 2 * self.config.C * ACTIVE, sums)
+        preconditioner = preconditioned(self.model, self.model.loss_of.steepest * self.config.C * ACTIVE, sums)
         return state | preconditioner | {"stage": np.array(SolverStage.PLACE, np.int64)}
 
     def _searched(self, state: State, sums: Tensors) -> State:

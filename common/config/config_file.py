@@ -10,7 +10,8 @@ from common.config.config_faults import readable
 from common.config.data_settings import Data, Encrypted, Npz, Synthetic
 from common.config.run_settings import Config
 from common.config.yaml_text import parse_yaml
-from common.errors import ConfigError
+from common.errors import ConfigError, EncoderError
+from common.imaging.steps import Embed
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -46,7 +47,7 @@ def from_tree(tree: dict[str, Any], path: Path) -> Config:
         config = Config.model_validate(tree)
     except ValidationError as error:
         raise ConfigError(readable(path, error, Config)) from None
-    return _resolve_paths(config, path.resolve().parent)
+    return _resolve_paths(_settle_encoders(config, path), path.resolve().parent)
 
 
 def lay_over(tree: dict[str, Any], override: str) -> None:
@@ -64,6 +65,15 @@ def lay_over(tree: dict[str, Any], override: str) -> None:
         if not isinstance(tree, dict):
             raise ConfigError(f"'{override}': {parent} holds a value, not a section.")
     tree[last] = parse_yaml(value, f"'{override}'")
+
+
+def _settle_encoders(config: Config, path: Path) -> Config:
+    """With the digest of each encoder that the preprocessing names, and what the configuration leaves to it."""
+    try:
+        steps = tuple(step.settled() if isinstance(step, Embed) else step for step in config.preprocess)
+    except EncoderError as error:
+        raise EncoderError(f"{path}: preprocess: {error}") from None
+    return config.model_copy(update={"preprocess": steps})
 
 
 def _resolve_paths(config: Config, base: Path) -> Config:

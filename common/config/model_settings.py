@@ -19,7 +19,7 @@ class Cnn(Frozen):
 
 
 class Svm(Frozen):
-    """A linear support vector machine, squared hinge, one-vs-rest, on the image or on random Fourier features of it."""
+    """A linear support vector machine, one-vs-rest, on the image, an encoder's numbers, or random Fourier features."""
 
     kind: Literal["svm"]
     features: Literal["identity", "fourier"] = "identity"
@@ -27,6 +27,8 @@ class Svm(Frozen):
     """Number of random Fourier features."""
     gamma: Positive | None = None
     """Kernel width exp(-gamma |x-y|²); none: 1 / number of inputs."""
+    loss: Literal["squared_hinge", "logistic"] = "squared_hinge"
+    """Logistic: it is logistic regression then, whose scores are log-odds."""
     C: Positive = 0.01
     solver: Literal["lbfgs", "gram-lbfgs", "newton"] = "gram-lbfgs"
     tolerance: Annotated[float, Field(gt=0, lt=1)] = 1e-6

@@ -12,7 +12,7 @@ from common.errors import ConfigError, DataError
 from common.imaging.picture import Picture
 from common.imaging.step_base import Transform
 from common.imaging.step_order import AnyStep, in_order
-from common.imaging.steps import Normalise, Window
+from common.imaging.steps import Embed, Normalise, Window
 from common.imaging.window import standardise
 from common.types import Stack
 
@@ -61,6 +61,26 @@ class Pipeline:
             for array in (self.statistics.mean, self.statistics.deviation):
                 digest.update(json.dumps(array.shape).encode() + array.astype("<f4").tobytes())
         return digest.hexdigest()
+
+    def early_fingerprint(self) -> str:
+        """SHA-256 over the steps that `before` takes and the implementation's version."""
+        steps = [self._window, *self._rest[: self._split]]
+        description = {"implementation": IMPLEMENTATION, "steps": [step.model_dump(mode="json") for step in steps]}
+        return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def embed(self) -> Embed | None:
+        """The step that puts an encoder's numbers in the place of the image, if there is one."""
+        return next((step for step in self._rest if isinstance(step, Embed)), None)
+
+    def shown_to_encoder(self, picture: Picture) -> Stack:
+        """One picture after all steps before `embed`, as the encoder takes it: float32[1, size, size, 3]."""
+        stack = self._to_unit([picture])
+        for step in self._rest:
+            if isinstance(step, Embed):
+                return step.inputs(stack)
+            stack = step.apply(stack)
+        raise ValueError("this pipeline has no encoder")
 
     def with_statistics(self, mean: NDArray[np.floating], variance: NDArray[np.floating]) -> "Pipeline":
         """The same pipeline with the federated statistics [h, w, c]; they are pooled here where it is per channel.

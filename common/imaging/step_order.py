@@ -10,6 +10,7 @@ from common.imaging.steps import (
     Clusters,
     Crop,
     Edges,
+    Embed,
     Gaussian,
     Grey,
     Mean,
@@ -19,7 +20,8 @@ from common.imaging.steps import (
 )
 
 AnyStep = Annotated[
-    Window | Resize | Crop | Grey | Mean | Gaussian | Edges | Clusters | Clahe | Normalise, Field(discriminator="step")
+    Window | Resize | Crop | Grey | Mean | Gaussian | Edges | Clusters | Clahe | Embed | Normalise,
+    Field(discriminator="step"),
 ]
 
 
@@ -44,6 +46,11 @@ def in_order(steps: Sequence[AnyStep]) -> tuple[AnyStep, ...]:
     added = [i for i, step in enumerate(rest) if isinstance(step, Edges | Clusters) and step.output == "channel"]
     if added and any(isinstance(step, Grey) for step in rest[added[0] :]):
         raise ValueError("grey would mix the channels that edges and clusters add: put it before them")
+    embeds = [i for i, step in enumerate(rest) if isinstance(step, Embed)]
+    if embeds and any(not isinstance(step, Normalise) for step in rest[embeds[0] + 1 :]):
+        raise ValueError("embed turns an image into numbers without a place: only normalise may come after it")
+    if embeds and normalised and normalised[0] < embeds[0]:
+        raise ValueError("embed sees intensities of 0..1: put normalise after it")
     if len(added) > 1 and any(isinstance(step, Edges | Clusters | Clahe) for step in rest[added[1] + 1 :]):
         raise ValueError("a grey image with two added channels would be taken for RGB: add at most two, and last")
     return steps

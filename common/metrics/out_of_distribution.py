@@ -9,6 +9,7 @@ It tells another part of the body, another kind of image, an inverted or empty o
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Self
 
 import numpy as np
@@ -28,6 +29,8 @@ BEYOND = 0.01
 RIDGE = 1e-5
 """Added to every variance: of what is the same in all training images a difference of 0.003 is one deviation."""
 TOGETHER_PIXELS = 1 << 18
+DIRECTIONS = 1
+"""Draws the directions that an encoder's numbers are summed along."""
 
 Floats = NDArray[np.float64]
 
@@ -36,8 +39,11 @@ def traits(stack: Stack) -> Floats:
     """Characteristics of every image, each within -1 and 1: float32[n, h, w, c] -> float64[n, TRAITS].
 
     Coarse layout (a grid of 4 × 4), mean and deviation, skewness and kurtosis, edges along both axes at two scales, and
-    shares of the darkest and the brightest value.
+    shares of the darkest and the brightest value. Of an encoder's numbers, which have no layout, sums along TRAITS
+    directions, the same everywhere (a random projection: Johnson and Lindenstrauss, 1984).
     """
+    if stack.shape[1:3] == (1, 1):
+        return _squashed(stack[:, 0, 0].astype(np.float64) @ _directions(stack.shape[3]))
     size = max(1, TOGETHER_PIXELS // max(1, stack[0].size)) if len(stack) else 1
     parts = [_traits(geometry.intensity(stack[i : i + size])) for i in range(0, len(stack), size)]
     return np.concatenate(parts) if parts else np.zeros((0, TRAITS))
@@ -133,8 +139,17 @@ def _traits(grey: NDArray[np.float32]) -> Floats:
     ]
     grid = geometry.resize(z[..., None], GRID, GRID).reshape(n, -1).astype(np.float64)
     all_of_them = np.concatenate([grid, np.stack(columns, axis=1)], axis=1)
-    squashed: Floats = all_of_them / (1 + np.abs(all_of_them))
-    return squashed
+    return _squashed(all_of_them)
+
+
+def _squashed(values: Floats) -> Floats:
+    return np.asarray(values / (1 + np.abs(values)))
+
+
+@lru_cache(maxsize=4)
+def _directions(inputs: int) -> Floats:
+    draw = np.random.Generator(np.random.PCG64(DIRECTIONS)).standard_normal((inputs, TRAITS))
+    return np.asarray(draw / np.sqrt(inputs))
 
 
 def _steps(image: NDArray[Any], axis: int) -> Floats:

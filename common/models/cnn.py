@@ -12,15 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.config import Cnn, Local
+from common.encoders import tensorflow_loading
 from common.errors import WeightsError
 from common.imaging.augment import Augment
-from common.models import Evidence, Fitted, Logits, Work, tensorflow_loading
+from common.models import Evidence, Fitted, Logits, Work
 from common.types import Cases, Stack, Tensors
 
-# One thread inside an operation: the bits then do not depend on the number of cores, and small images are no slower.
-# For large images on many cores set TF_NUM_INTRAOP_THREADS; the bits then hold for that number.
-os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ["KERAS_BACKEND"] = "tensorflow"
 tensorflow_loading.load("tensorflow")
 

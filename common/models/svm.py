@@ -1,22 +1,26 @@
 """A linear support vector machine on the image or on random Fourier features of it, and the sums that a site computes.
 
 f(x) = α·φ(x) + b; one row of α for two classes (the direction of class 1), one row a class for more (one-vs-rest). The
-objective of a row is LinearSVC's, which penalises the intercept: ½(|α|² + b²) + C Σ max(0, 1 - s f(x))², s = ±1.
+objective of a row penalises the intercept, as LinearSVC's does: ½(|α|² + b²) + C Σ l(s f(x)), s = ±1. The loss is the
+squared hinge l(m) = max(0, 1 - m)², or log(1 + exp(-m)), which makes it logistic regression.
 
 Everything here is a plain function of weights and cases, so that sums over sites are the sums over the pooled cases:
 
     gram      Σ z zᵀ at low frequencies    z = (φ(x), 1); no labels in it: one serves every class and every C
-    loss      Σ h² at several points       h = max(0, 1 - s f(x)); no C, no penalty in it
-    gradient  Σ h² and Σ -2 h s z          at one point
-    hessian   the two, and Σ 2 z zᵀ        at one point, the last over the cases with h > 0
+    loss      Σ l at several points        no C, no penalty in it
+    gradient  Σ l and Σ l' s z             at one point
+    hessian   the two, and Σ l'' z zᵀ      at one point
 
 The model never contains an image.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from common.config import Svm
 from common.errors import DataError, WeightsError
@@ -30,6 +34,29 @@ Floats = NDArray[np.float64]
 _BATCH_ELEMENTS = 2**21  # features held at a time: 16 MB
 _STEPS = 64  # from nothing to the image, for `evidence`
 _ONE_SIDED_WEIGHT = 1e-12  # of the made-up case beside a class that has no cases, or all of them
+
+
+@dataclass(frozen=True)
+class MarginLoss:
+    """A loss l(m) of margins m = s f(x), any shape, with its first and second derivative."""
+
+    value: Callable[[Floats], NDArray[Any]]
+    slope: Callable[[Floats], NDArray[Any]]
+    curve: Callable[[Floats], NDArray[Any]]
+    steepest: float
+    """The largest second derivative."""
+
+
+LOSSES = {
+    "squared_hinge": MarginLoss(
+        value=lambda m: np.square(np.maximum(0.0, 1 - m)), slope=lambda m: -2 * np.maximum(0.0, 1 - m),
+        curve=lambda m: 2.0 * (m < 1), steepest=2.0,
+    ),
+    "logistic": MarginLoss(
+        value=lambda m: np.logaddexp(0.0, -m), slope=lambda m: -expit(-m), curve=lambda m: expit(m) * expit(-m),
+        steepest=0.25,
+    ),
+}  # fmt: skip
 
 
 class LinearSvm:
@@ -46,6 +73,7 @@ class LinearSvm:
         self.config, self.shape, self.classes = config, shape, classes
         self.rows = 1 if classes == 2 else classes
         gamma = config.gamma if config.gamma is not None else 1 / inputs
+        self.loss_of = LOSSES[config.loss]
         self.features: Identity | Fourier = (
             Identity(inputs)
             if config.features == "identity"
@@ -69,10 +97,10 @@ class LinearSvm:
         anchor: Tensors | None = None,
         correction: Tensors | None = None,
     ) -> Fitted:
-        """The optimum on these cases by scikit-learn's LinearSVC, row by row, from wherever the weights are.
+        """The optimum on these cases by scikit-learn, row by row, from wherever the weights are.
 
-        `loss_sum` is Σ h² over rows and cases. A row whose cases all lie on one side has an optimum too, which
-        LinearSVC refuses to look for: a made-up case at the origin, of weight 1e-12, lets it.
+        `loss_sum` is Σ l over rows and cases. A row whose cases all lie on one side has an optimum too, which
+        scikit-learn refuses to look for: a made-up case at the origin, of weight 1e-12, lets it.
 
         Raises:
             DataError: without cases.
@@ -83,9 +111,9 @@ class LinearSvm:
         signs = self._signs(cases.labels)
         optima = np.stack([self._optimum(z[:, :-1], signs[:, row]) for row in range(self.rows)])
         new = {"alpha": optima[:, :-1], "intercept": optima[:, -1]}
-        hinge = np.maximum(0.0, 1 - signs * (z @ optima.T))
+        loss = self.loss_of.value(signs * (z @ optima.T))
         right = np.argmax(self.scores(new, cases.images), axis=1) == cases.labels
-        return Fitted(new, {}, self.rows, len(cases), float(np.square(hinge).sum()), int(right.sum()))
+        return Fitted(new, {}, self.rows, len(cases), float(loss.sum()), int(right.sum()))
 
     def scores(self, weights: Tensors, images: Stack) -> Logits:
         """Decision values float32[n, classes]; for two classes the columns are [-f, f]."""
@@ -100,12 +128,15 @@ class LinearSvm:
         Integrated gradients (Sundararajan, Taly and Yan, ICML 2017) by the midpoint rule: the map sums to f(x) - f(0).
         Zero is the average training image where the preprocessing ends in the federated normalisation.
         """
+        by_input = self.slopes(weights, image, label) * image.reshape(-1)
+        return Evidence(by_input.reshape(image.shape[1:]).sum(axis=2).astype(np.float32), is_signed=True)
+
+    def slopes(self, weights: Tensors, image: Stack, label: int) -> Floats:
+        """How the score of a class changes with each input, on average from zeros to this image: float64[inputs]."""
         alpha = self._points(weights)[0 if self.classes == 2 else label, :-1]
-        flat = image.reshape(1, -1)
         steps = (np.arange(_STEPS, dtype=np.float32)[:, None] + 0.5) / _STEPS
-        along = self.features.gradient((steps * flat).astype(np.float32), alpha).mean(axis=0) * flat[0]
-        by_pixel = along.reshape(image.shape[1:]).sum(axis=2).astype(np.float32)
-        return Evidence(-by_pixel if self.classes == 2 and label == 0 else by_pixel, is_signed=True)
+        mean: Floats = self.features.gradient((steps * image.reshape(1, -1)).astype(np.float32), alpha).mean(axis=0)
+        return -mean if self.classes == 2 and label == 0 else mean
 
     def gram(self, images: Stack) -> Tensors:
         """Second moments at the lowest frequencies: `gram` float64[r (r + 1) / 2], the intercept last; `rest`
@@ -136,7 +167,7 @@ class LinearSvm:
         flat, loss = points.reshape(-1, points.shape[-1]), np.zeros(points[..., 0].size)
         for z, part in self._batches(cases.images):
             signs = np.tile(self._signs(cases.labels[part]), len(points))
-            loss += np.square(np.maximum(0.0, 1 - signs * (z @ flat.T))).sum(axis=0)
+            loss += self.loss_of.value(signs * (z @ flat.T)).sum(axis=0)
         return {"loss": loss.reshape(points.shape[:2]), "n": np.array([float(len(cases))])}
 
     def gradient(self, weights: Tensors, cases: Cases) -> Tensors:
@@ -152,9 +183,9 @@ class LinearSvm:
         loss, gradient = np.zeros(self.rows), np.zeros(point.shape)
         for z, part in self._batches(cases.images):
             signs = self._signs(cases.labels[part])
-            hinge = np.maximum(0.0, 1 - signs * (z @ point.T))
-            loss += np.square(hinge).sum(axis=0)
-            gradient -= 2 * (signs * hinge).T @ z
+            margins = signs * (z @ point.T)
+            loss += self.loss_of.value(margins).sum(axis=0)
+            gradient += (signs * self.loss_of.slope(margins)).T @ z
         return {"loss": loss, "gradient": gradient, "n": np.array([float(len(cases))])}
 
     def hessian(self, weights: Tensors, cases: Cases) -> Tensors:
@@ -162,18 +193,19 @@ class LinearSvm:
         point = self._points(weights)
         total = np.zeros((self.rows, point.shape[1], point.shape[1]))
         for z, part in self._batches(cases.images):
-            active = self._signs(cases.labels[part]) * (z @ point.T) < 1
+            curves = self.loss_of.curve(self._signs(cases.labels[part]) * (z @ point.T))
             for row in range(self.rows):
-                inside = z[active[:, row]]
-                total[row] += 2 * inside.T @ inside
+                inside = z[curves[:, row] > 0]
+                total[row] += (curves[curves[:, row] > 0, row, None] * inside).T @ inside
         return dict(self.gradient(weights, cases)) | {"hessian": np.stack([pack(h) for h in total])}
 
     def active(self, weights: Tensors, cases: Cases) -> NDArray[np.int64]:
-        """How many cases are inside the margin at a point, int64[rows, 2]: outside of the row's class, and of it."""
+        """How many cases a gradient at a point is a sum of, int64[rows, 2]: outside of the row's class, and of it. With
+        the squared hinge those inside the margin, else all."""
         point, counts = self._points(weights), np.zeros((self.rows, 2), np.int64)
         for z, part in self._batches(cases.images):
             signs = self._signs(cases.labels[part])
-            inside = signs * (z @ point.T) < 1
+            inside = self.loss_of.slope(signs * (z @ point.T)) < 0
             counts += np.stack([(inside & (signs < 0)).sum(axis=0), (inside & (signs > 0)).sum(axis=0)], axis=1)
         return counts
 
@@ -218,14 +250,22 @@ class LinearSvm:
 
     def _optimum(self, features: Floats, signs: Floats) -> Floats:
         """One row's (α, b), float64[d]."""
-        from sklearn.svm import LinearSVC  # heavy: only training alone or pooled needs it
+        from sklearn.linear_model import LogisticRegression  # heavy: only training alone or pooled needs it
+        from sklearn.svm import LinearSVC
 
         weight = np.ones(len(signs))
         if abs(signs.sum()) == len(signs):
             features = np.concatenate([features, np.zeros((1, features.shape[1]))])
             signs, weight = np.append(signs, -signs[0]), np.append(weight, _ONE_SIDED_WEIGHT)
-        svc = LinearSVC(C=self.config.C, dual=False, tol=1e-6, max_iter=10_000).fit(features, signs, weight)
-        return np.append(svc.coef_[0], svc.intercept_[0])
+        settings = {"C": self.config.C, "dual": False, "tol": 1e-6, "max_iter": 10_000}
+        # liblinear alone penalises the intercept, as the objective does.
+        solver = (
+            LinearSVC(**settings)
+            if self.config.loss == "squared_hinge"
+            else LogisticRegression(solver="liblinear", **settings)
+        )
+        fitted = solver.fit(features, signs, weight)
+        return np.append(fitted.coef_[0], fitted.intercept_[0])
 
 
 def pack(symmetric: Floats) -> Floats:

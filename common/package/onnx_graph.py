@@ -1,7 +1,8 @@
 """A model as an ONNX graph, for programs of others: built node by node, from the same weights and the same order.
 
 Input `images`: float32[n, h, w, c] after the preprocessing; where that ends in the federated normalisation, it is in
-the graph, and the input is what `Pipeline.before` gives. Outputs: `logits` float32[n, classes] as this program's models
+the graph, and the input is what `Pipeline.before` gives. An encoder is in the graph too, and the input then is what it
+is shown (`Pipeline.shown_to_encoder`). Outputs: `logits` float32[n, classes] as this program's models
 give them, and for the CNN `probabilities`.
 
 Group normalisation is spelt by instance normalisation over reshaped groups, which every runtime since operator set 13
@@ -17,12 +18,14 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from common.config import Cnn, ModelConfig, Svm
+from common.encoders import encoder_library
 from common.errors import PackageError
 from common.imaging import Pipeline
 from common.imaging.steps import Normalise
 from common.imaging.window import LEAST_DEVIATION
 from common.models.features import Fourier
 from common.models.svm import LinearSvm
+from common.package.encoder_nodes import add_encoder
 from common.types import Tensors
 
 OPSET, IR = 17, 9
@@ -38,8 +41,12 @@ def graph(
     Raises:
         PackageError: there is no graph for this kind of model, or it does not pass ONNX's own check: a defect.
     """
-    build = _Builder(weights)
-    x = _normalised(build, "images", pipeline)
+    build, input_shape, x = _Builder(weights), shape, "images"
+    if (step := pipeline.embed) and step.sha256:
+        input_shape = (step.size or 0, step.size or 0, 3)
+        means = add_encoder(build, x, encoder_library.load(step.sha256), step.layers)
+        x = build.node("Reshape", [means, build.shape(0, *shape)])
+    x = _normalised(build, x, pipeline)
     if isinstance(config, Svm):
         outputs = [_svm(build, x, config, shape, len(labels))]
     elif isinstance(config, Cnn):
@@ -47,7 +54,7 @@ def graph(
         build.node("Softmax", ["logits"], "probabilities", axis=1)
     else:
         raise PackageError(f"a model of kind {config.kind} has no ONNX graph in {__name__}. Export it without --onnx.")
-    inputs = [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["n", *shape])]
+    inputs = [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["n", *input_shape])]
     onnx_graph = helper.make_graph(
         build.nodes, "consilium", inputs,
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", len(labels)]) for name in outputs],
@@ -70,7 +77,10 @@ def inside(pipeline: Pipeline) -> bool:
 
 
 def _doc(pipeline: Pipeline) -> str:
-    steps = [step.label() for step in pipeline.steps if not (inside(pipeline) and step is pipeline.steps[-1])]
+    outside = list(pipeline.steps[:-1] if inside(pipeline) else pipeline.steps)
+    if pipeline.embed:
+        outside = outside[: outside.index(pipeline.embed)]
+    steps = [step.label() for step in outside] + ([pipeline.embed.shows()] if pipeline.embed else [])
     return (
         "Input images: float32[n, height, width, channels] after these steps: " + "; ".join(steps) + ". Output logits: "
         "the class of the largest is the answer, or for two classes by the operating point in package.json. Research "

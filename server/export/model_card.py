@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from xml.etree.ElementTree import Element
 
+from common.encoders import encoder_library
+from common.imaging.steps import Embed
 from common.metrics import intervals
 from common.package import PackageContent
 from server.report import participation, sentences
@@ -64,7 +66,7 @@ def sections(content: PackageContent, result: Result, terms: CardTerms) -> list[
         _operating_point(content),
         Section("Images unlike the training's", [sentences.lost_likeness(result) or _likeness(content)]),
         Section("Privacy", sentences.privacy(result)),
-        Section("Licence", [terms.licence]),
+        Section("Licence", [terms.licence, *_encoder(content)]),
         _provenance(content),
     ]
 
@@ -118,6 +120,17 @@ def _images(content: PackageContent) -> str:
     return (
         f"after preprocessing {height}×{width} pixels, {'grey' if channels == 1 else f'{channels} channels'} ({steps})"
     )
+
+
+def _encoder(content: PackageContent) -> list[str]:
+    """What is known of the encoder that looks at the images first."""
+    steps = [step for step in content.preprocess if isinstance(step, Embed) and step.sha256]
+    abouts = [(encoder_library.load(str(step.sha256)).about, step.sha256) for step in steps]
+    return [
+        f"Its encoder {about.name} (SHA-256 {sha256}) is not in this file: {about.licence}; {about.source}. It was "
+        f"trained on {about.trained_on}."
+        for about, sha256 in abouts
+    ]
 
 
 def _data(result: Result, terms: CardTerms) -> Section:

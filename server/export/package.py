@@ -107,10 +107,15 @@ def difference(package: ModelPackage, images: int) -> float | None:
     from common.package.onnx_graph import inside
 
     session = onnxruntime.InferenceSession(package.members[GRAPH], providers=["CPUExecutionProvider"])
-    images_array = np.random.default_rng(1).random((images, *package.content.shape), dtype=np.float32)
-    graph_input = images_array if inside(package.pipeline) else package.pipeline.after(images_array)
+    rng, step = np.random.default_rng(1), package.pipeline.embed
+    if step:
+        pictures = rng.random((images, 64, 64, 3), dtype=np.float32)
+        graph_input, before = step.inputs(pictures), step.apply(pictures)
+    else:
+        before = rng.random((images, *package.content.shape), dtype=np.float32)
+        graph_input = before if inside(package.pipeline) else package.pipeline.after(before)
     theirs = session.run(["logits"], {"images": graph_input})[0]
-    return float(np.abs(theirs - package.scores(package.model(), images_array)).max())
+    return float(np.abs(theirs - package.scores(package.model(), before)).max())
 
 
 def _model(folder: Path) -> tuple[Tensors, Mapping[str, str]]:

@@ -14,6 +14,10 @@ NEEDLESS = ("sklearn", "matplotlib", "pandas")
 
 def load(module: str) -> None:
     """Import a module; what it writes to standard error meanwhile is passed on, save for the lines of CHATTER."""
+    # One thread inside an operation: the bits then do not hang on the number of cores, and small images are no slower.
+    # For large images on many cores set TF_NUM_INTRAOP_THREADS; the bits then hold for that number.
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with _hide(NEEDLESS), _filter_stderr():
         importlib.import_module(module)
 

@@ -1,0 +1,134 @@
+"""The file of an encoder: arrays in safetensors format, and what they are, in its header."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from common.encoders.encoder_graph import EncoderGraph
+from common.errors import ConsiliumError, EncoderError
+from common.storage import tensorfile
+from common.types import Tensors
+
+SUFFIX = ".encoder"
+LARGEST_BYTES = 2 << 30
+
+Words = Annotated[str, Field(min_length=1, max_length=500)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+
+
+class EncoderAbout(BaseModel):
+    """What people and plans have to know of an encoder."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=60)]
+    licence: Words
+    """SPDX identifier, or the licence's name."""
+    source: Words
+    """Who made it, and where it is to be had."""
+    trained_on: Words
+    """The images that it was trained on, and their terms."""
+    size: Annotated[int, Field(ge=16, le=2048)]
+    """Side of its images in pixels; it takes others as well."""
+    mean: tuple[Number, Number, Number]
+    """Of each channel of images in 0..1, subtracted from them."""
+    deviation: tuple[Positive, Positive, Positive]
+    """What each channel is divided by."""
+    layers: Annotated[dict[str, Annotated[int, Field(ge=1, le=65536)]], Field(min_length=1)]
+    """Results of operations that may be asked for, from the first to the last, and how many channels each has."""
+    usual: Annotated[tuple[str, ...], Field(min_length=1)]
+    """The layers that are joined where a configuration names none."""
+
+    @model_validator(mode="after")
+    def _usual_are_layers(self) -> Self:
+        if strange := sorted(set(self.usual) - set(self.layers)):
+            raise ValueError(f"usual: {strange[0]} is none of its layers")
+        return self
+
+
+@dataclass(frozen=True, eq=False)
+class Encoder:
+    """A frozen network and what is said of it."""
+
+    about: EncoderAbout
+    graph: EncoderGraph
+    arrays: Tensors = field(repr=False)
+    sha256: str
+    """Of the file."""
+
+    @classmethod
+    def of(cls, about: EncoderAbout, graph: EncoderGraph, arrays: Tensors) -> Self:
+        """One that is in no file yet.
+
+        Raises:
+            EncoderError: its parts do not fit together.
+        """
+        content = pack(about, graph, arrays)
+        _refuse_misfit(about, graph, arrays)
+        return cls(about, graph, arrays, hashlib.sha256(content).hexdigest())
+
+    @property
+    def content(self) -> bytes:
+        """The file."""
+        return pack(self.about, self.graph, self.arrays)
+
+
+def pack(about: EncoderAbout, graph: EncoderGraph, arrays: Tensors) -> bytes:
+    """An encoder as a file; the same parts give the same bytes."""
+    return tensorfile.pack(arrays, {"encoder": about.model_dump_json(), "graph": graph.model_dump_json()})
+
+
+def read_encoder(path: Path) -> Encoder:
+    """An encoder from its file.
+
+    Raises:
+        EncoderError: it cannot be read, or is none.
+    """
+    try:
+        if path.stat().st_size > LARGEST_BYTES:
+            raise EncoderError(f"{path}: {path.stat().st_size >> 20} MiB, expected at most {LARGEST_BYTES >> 20}.")
+        return parse(path.read_bytes(), str(path))
+    except OSError as error:
+        raise EncoderError(f"{path}: cannot be read ({error.strerror}).") from None
+
+
+def parse(content: bytes, name: str) -> Encoder:
+    """An encoder from a file's bytes.
+
+    Raises:
+        EncoderError: naming the file, if it is none.
+    """
+    expected = "expected an encoder's file, as `python -m client encoders add` makes one"
+    try:
+        arrays, header = tensorfile.unpack(content)
+        about = EncoderAbout.model_validate_json(header["encoder"])
+        graph = EncoderGraph.model_validate_json(header["graph"])
+    except KeyError as error:
+        raise EncoderError(f"{name}: says nothing of its {error.args[0]}; {expected}.") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise EncoderError(f"{name}: {where}: {first['msg']}; {expected}.") from None
+    except ConsiliumError as error:
+        raise EncoderError(f"{name}: {error} {expected[0].upper()}{expected[1:]}.") from None
+    try:
+        _refuse_misfit(about, graph, arrays)
+    except EncoderError as error:
+        raise EncoderError(f"{name}: {error}") from None
+    return Encoder(about, graph, arrays, hashlib.sha256(content).hexdigest())
+
+
+def _refuse_misfit(about: EncoderAbout, graph: EncoderGraph, arrays: Mapping[str, np.ndarray]) -> None:
+    for name, array in arrays.items():
+        if array.dtype != np.float32 or not np.isfinite(array).all():
+            raise EncoderError(f"array {name} is {array.dtype} or holds infinite numbers, expected finite float32.")
+    if missing := graph.missing_arrays({name: array.shape for name, array in arrays.items()}):
+        raise EncoderError(f"array {missing[0]} is missing, which its graph needs.")
+    names = {operation.name for operation in graph.operations}
+    if unknown := sorted(set(about.layers) - names):
+        raise EncoderError(f"layer {unknown[0]} is none of its operations.")

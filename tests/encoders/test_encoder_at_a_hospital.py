@@ -1,0 +1,65 @@
+"""A hospital with a plan whose images an encoder looks at: what it needs, and what lies on its disk."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from client.dataset import loading
+from client.plans import judge
+from client.training import hospital_site
+from common import config as configuration
+from common.encoders import Encoder, encoder_library
+from common.errors import ConsiliumError
+from tests.attacks.hospitals import SVM, Hospitals
+from tests.custody.hospital import folder_of_dicoms, open_hospital, taken_in
+
+STEPS = [{"step": "embed", "encoder": "drawn"}, {"step": "normalise", "by": "federated"}]
+NAMES = ("Hanoi", "Lima", "Lisbon")
+
+
+@pytest.fixture
+def hospitals(tmp_path: Path, library: Path) -> Hospitals:
+    plan = SVM["plan"] | {"shape": [1, 1, 32]}
+    return Hospitals(tmp_path, dict.fromkeys(NAMES, (24, 8)), SVM | {"preprocess": STEPS, "plan": plan})
+
+
+def test_a_plan_carries_the_digest_and_its_cases_are_embedded(hospitals: Hospitals, encoder: Encoder) -> None:
+    plan = hospitals.approved().plan
+    assert plan.content.training.preprocess[1].model_dump()["sha256"] == encoder.sha256
+    site = hospitals.sites["Lima"]
+    cases = hospital_site.own_cases(site, plan)
+    assert cases.train.images.shape == (24, 1, 1, 32)
+    assert np.isfinite(cases.train.images).all()
+
+
+def test_a_site_without_the_encoder_says_so_and_answers_nothing(hospitals: Hospitals, library: Path) -> None:
+    plan, lima = hospitals.approved().plan, hospitals.sites["Lima"]
+    assert judge.objection(lima, plan) == ""
+    for file in library.glob("*.encoder"):
+        file.unlink()
+    encoder_library._load.cache_clear()
+    assert "is not on this machine. Add it: python -m client encoders add" in judge.objection(lima, plan)
+    with pytest.raises(ConsiliumError, match="is not on this machine"):
+        judge.approved_plan(lima, plan.digest)
+
+
+def test_what_an_encoder_makes_of_images_in_custody_is_sealed(tmp_path: Path, library: Path) -> None:
+    custody = open_hospital(tmp_path / "hospital")
+    taken_in(custody, folder_of_dicoms(tmp_path / "source", 8))
+    home = custody.home.folder
+    tree = {
+        "name": "sealed", "data": {"kind": "encrypted", "path": str(home / "sets" / "chest"),
+                                   "cache": str(tmp_path / "cache")},
+        "sites": {"split": "iid", "count": 1, "validation": 0.0, "test": 0.0}, "preprocess": STEPS,
+        "model": {"kind": "svm"},
+    }  # fmt: skip
+    config = configuration.from_tree(tree, tmp_path / "plan.yaml")
+    seen = loading.load(config, 1, "lisbon").sites[0].train.images
+    [path] = [p for p in (tmp_path / "cache" / "embeddings").iterdir() if not p.suffix]
+    content = path.read_bytes()
+    assert len(content) > seen.nbytes
+    assert not any(vector[0, 0].tobytes()[:16] in content for vector in seen)
+    assert np.array_equal(loading.load(config, 1, "lisbon").sites[0].train.images, seen)
+    path.write_bytes(content[:40] + bytes([content[40] ^ 1]) + content[41:])  # a record that was changed is made again
+    assert np.array_equal(loading.load(config, 1, "lisbon").sites[0].train.images, seen)
