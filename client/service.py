@@ -24,6 +24,7 @@ from client.training.hospital_site import prepare
 from common.cli import interrupt, logs
 from common.errors import ConsiliumError
 from common.plans.plan import RunPlan
+from common.refusals import code_of
 
 log = logging.getLogger("consilium")
 
@@ -47,8 +48,8 @@ class ResidentProcess:
     _last_problem: str = ""
     _over: frozenset[str] = frozenset()
     """Digests of the plans that the coordinator names no more."""
-    _not_approved: float = 0.0
-    """The state of site.yaml by which a plan could not be approved by rule."""
+    _not_approved: dict[str, float] = field(default_factory=dict)
+    """Plans that could not be approved by rule, by digest, with the state of site.yaml by which they could not."""
     _ready: dict[str, float] = field(default_factory=dict)
     """Plans whose images are read and fit, by digest, with the state of site.yaml by which they do."""
 
@@ -111,13 +112,11 @@ class ResidentProcess:
 
     def _approve(self) -> None:
         edited = self._edited()
-        if edited == self._not_approved:
-            return
-        try:
-            sync.approve_by_rule(self.home)
-        except (ConsiliumError, OSError) as error:
-            log.error("a plan is not approved, though policy.plans is approve: %s", error)
-            self._not_approved = edited  # until site.yaml is edited
+        tried = [plan for plan, then in self._not_approved.items() if then == edited]
+        for plan, error in sync.approve_by_rule(self.home, tried):
+            log.error("plan %s is not approved, though policy.plans is approve: %s", plan.name, error)
+            self._not_approved[plan.digest] = edited
+            self._note(sync.ImageState(plan.name, code_of(error)))  # the coordinator waits for a decision
 
     def _edited(self) -> float:
         return (self.home.folder / "site.yaml").stat().st_mtime
@@ -136,12 +135,12 @@ class ResidentProcess:
         try:
             prepare(self.home, plan)
             log.info("the images of plan %s are read and fit", plan.name)
-            self._record_images(plan)
+            self._report_images(plan)
             self._note(sync.READY)
             return True
         except (ConsiliumError, OSError) as error:
             log.error("plan %s cannot run here: %s", plan.name, error)
-            self._note(sync.ImageState(plan.name, error.code if isinstance(error, ConsiliumError) else "DISK"))
+            self._note(sync.ImageState(plan.name, code_of(error)))
         edited = self._edited()
         for _ in range(int(AGAIN_S)):
             if self.stop.wait(1.0) or self._edited() != edited:
@@ -151,9 +150,16 @@ class ResidentProcess:
                 break
         return False
 
-    def _record_images(self, plan: RunPlan) -> None:
+    def _report_images(self, plan: RunPlan) -> None:
+        """Into the log; what is to be doubted of them is named on the screen alone, and stays here."""
         cases = prepare(self.home, plan).site.cases
-        facts = {"training": len(cases.train.labels), "validation": len(cases.validation.labels)}
+        for warning in cases.warnings:
+            log.warning("data set %s: %s", plan.content.dataset, warning)
+        facts = {
+            "training": len(cases.train.labels),
+            "validation": len(cases.validation.labels),
+            "warnings": len(cases.warnings),
+        }
         self.home.log.record("images read", plan=plan.name, dataset=plan.content.dataset, facts=facts)
 
     def _note(self, images: sync.ImageState) -> None:

@@ -2,7 +2,7 @@
 
 import base64
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from client.plans.inbox import PlanInbox
 from client.plans.log_witness import Witness
 from common.errors import ConsiliumError, PlanError, SecAggError, WireError
 from common.plans.decision import Decision
+from common.plans.plan import RunPlan
 from common.trust.release import VERSION
 
 log = logging.getLogger("consilium")
@@ -143,17 +144,27 @@ def _take(home: Home, answer: dict[str, Any], new_plan: Callable[[str], None]) -
     return plans
 
 
-def approve_by_rule(home: Home) -> None:
+def approve_by_rule(home: Home, but: Collection[str] = ()) -> list[tuple[RunPlan, Exception]]:
     """Approve what waits, where `policy.plans` of site.yaml is approve and the images fit; that can take their reading.
 
-    Raises:
-        ConfigError, DataError: the images of a plan are not what it is for.
+    Args:
+        but: digests of plans that are left alone.
+
+    Returns:
+        The plans that this site does not approve after all, each with why: its images, or what it answered before.
     """
+    failures: list[tuple[RunPlan, Exception]] = []
     for plan in PlanInbox(home).plans() if home.settings.policy.plans == "approve" else ():
-        if PlanInbox(home).decision(plan) is None and not judge.objection(home, plan):
+        if plan.digest in but or PlanInbox(home).decision(plan) or judge.objection(home, plan):
+            continue
+        try:
             decide(home, plan, "approve", "policy.plans of this site is approve")
-            facts = {"digest": plan.digest, "purpose": plan.content.purpose}
-            home.log.record("plan approved by site.yaml", plan=plan.name, dataset=plan.content.dataset, facts=facts)
+        except (ConsiliumError, OSError) as error:  # of one plan: the next may fit
+            failures.append((plan, error))
+            continue
+        facts = {"digest": plan.digest, "purpose": plan.content.purpose}
+        home.log.record("plan approved by site.yaml", plan=plan.name, dataset=plan.content.dataset, facts=facts)
+    return failures
 
 
 def _deliver(home: Home, gateway: GatewayClient, decision: Decision) -> None:

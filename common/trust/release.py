@@ -4,7 +4,7 @@ import hashlib
 from functools import lru_cache
 from pathlib import Path
 
-VERSION = "0.2.0"
+VERSION = "0.3.0"
 ROOT = Path(__file__).parents[2]
 SHIPPED = ("common", "client")
 """What runs at a hospital."""

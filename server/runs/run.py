@@ -199,8 +199,8 @@ class Run:
             return Approvals.load((self.folder / "approvals.json").read_bytes(), self.plan)
         except FileNotFoundError:
             raise RunError(
-                f"run {self.name}: no approvals.json: a run of release 0.1 cannot be continued. Draw up the plan "
-                "again: python -m server run PLAN"
+                f"run {self.name}: no approvals.json: a run of release 0.1 or 0.2 cannot be continued. Draw up the "
+                "plan again: python -m server run PLAN"
             ) from None
 
     @property

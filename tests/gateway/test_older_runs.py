@@ -12,7 +12,7 @@ from tests.consortium.consortium import NAMES, Consortium
 from tests.gateway.running_gateway import Door
 from tests.runs.test_runs import Hospitals
 
-WHY = "a run of release 0.1 cannot be continued"
+WHY = "a run of release 0.1 or 0.2 cannot be continued"
 
 
 def of_an_older_release(consortium: Consortium) -> Run:
