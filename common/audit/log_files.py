@@ -9,7 +9,6 @@ over whole lines, cuts off half of one, and says so in an entry of its own. A lo
 there before the first line.
 """
 
-import fcntl
 import os
 import time
 from collections.abc import Iterator
@@ -24,7 +23,7 @@ from common.audit.entries import Entry, decode
 from common.audit.heads import LogHead
 from common.audit.merkle_tree import Frontier, leaf_hash
 from common.errors import AuditError, ConsiliumError, RunError
-from common.storage import files, tensorfile
+from common.storage import file_lock, files, tensorfile
 from common.trust.keys import public_of
 
 PATIENCE_S = 30.0
@@ -82,15 +81,8 @@ class LogFiles:
     def _alone(self) -> Iterator[None]:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with (self.folder / ".lock").open("w", encoding="utf-8") as lock:
-            deadline = time.monotonic() + PATIENCE_S
-            while True:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except OSError:
-                    if time.monotonic() > deadline:
-                        raise RunError(f"{self.folder}: another process holds the log. Find it, and stop it.") from None
-                    time.sleep(0.005)
+            if not file_lock.take(lock, PATIENCE_S):
+                raise RunError(f"{self.folder}: another process holds the log. Find it, and stop it.")
             yield
 
     def _initial_head(self) -> LogHead:

@@ -16,7 +16,7 @@ from common.imaging.steps import Embed, Normalise, Window
 from common.imaging.window import standardise
 from common.types import Stack
 
-IMPLEMENTATION = "1"  # Raise it whenever a step's arithmetic changes: sites of different releases then refuse to mix.
+IMPLEMENTATION = "2"  # Raise it whenever a step's arithmetic changes: sites of different releases then refuse to mix.
 BATCH_PIXELS = 1 << 18  # read, grouped and processed at once, so that memory stays small and most of it in cache
 
 

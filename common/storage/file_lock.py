@@ -1,9 +1,14 @@
 """A lock that processes share: held as long as a block lasts, and released by the kernel with the process."""
 
 import fcntl
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, Any
+
+PAUSE_S = 0.005
+"""Between two attempts."""
 
 
 @contextmanager
@@ -25,8 +30,17 @@ def held(path: Path) -> Iterator[None]:
 def excludes(path: Path) -> bool:
     """Whether a lock that is held is held against others on this file system."""
     with held(path), path.open("ab") as other:
+        return not take(other)
+
+
+def take(file: IO[Any], patience_s: float = 0.0) -> bool:
+    """Take the lock of an open file, which the kernel releases when it is closed; whether it was free in that time."""
+    deadline = time.monotonic() + patience_s
+    while True:
         try:
-            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
-        return False
+        except OSError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(PAUSE_S)

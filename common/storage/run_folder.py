@@ -1,11 +1,11 @@
 """A run's own folder: nothing in it is overwritten, and one process at a time works in it."""
 
-import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from common.errors import RunError
+from common.storage import file_lock
 
 LEFT_BEHIND = {".lock", "config.yaml", "log.txt"}
 
@@ -35,10 +35,8 @@ def lock_folder(folder: Path, otherwise: str) -> Iterator[None]:
         RunError: saying `otherwise`, if another process holds it.
     """
     with (folder / ".lock").open("w", encoding="utf-8") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise RunError(otherwise) from None
+        if not file_lock.take(lock):
+            raise RunError(otherwise)
         yield
 
 

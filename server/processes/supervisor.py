@@ -6,7 +6,6 @@ inherits a mark in its environment: what is left running nevertheless, the next 
 One thread and no locks: a `Supervisor` belongs to the thread that starts it, which must live as long as the children.
 """
 
-import fcntl
 import logging
 import math
 import os
@@ -24,6 +23,7 @@ from typing import IO
 import psutil
 
 from common.errors import RunError
+from common.storage import file_lock
 from server.processes import process_table
 from server.processes.output_log import OutputLog
 from server.processes.process_table import ProcessState
@@ -96,11 +96,9 @@ class Supervisor:
         """
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock = (self._folder / "lock").open("a", encoding="utf-8")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not file_lock.take(self._lock):
             self._lock.close()
-            raise RunError(f"{self._folder}: the processes are running already. Stop them first.") from None
+            raise RunError(f"{self._folder}: the processes are running already. Stop them first.")
         try:
             self._end_what_is_left()
             for record in self._records:

@@ -1,17 +1,15 @@
 """One process at a time carries out a run: the lock on its folder, which ends with the process that holds it."""
 
-import fcntl
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from common.errors import RunError
+from common.storage import file_lock
 
-ATTEMPTS, PAUSE_S = 20, 0.1
+PATIENCE_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,8 @@ class RunLock:
             RunError: another process holds it.
         """
         with self.path.open("a+", encoding="utf-8") as file:
-            self._take(file)
+            if not file_lock.take(file, PATIENCE_S):  # `holder` takes the lock for a moment, to see whether it is free
+                raise RunError(f"run {self.run}: another process conducts it.")
             file.truncate(0)
             file.write(str(os.getpid()))
             file.flush()
@@ -44,18 +43,6 @@ class RunLock:
         """The process that holds it; None if there is none."""
         try:
             with self.path.open("r+", encoding="utf-8") as file:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except OSError:
-                    return int(file.read() or 0) or None
-                return None
+                return None if file_lock.take(file) else int(file.read() or 0) or None
         except FileNotFoundError:
             return None
-
-    def _take(self, file: IO[str]) -> None:
-        for _ in range(ATTEMPTS):  # `holder` takes the lock for a moment, to see whether it is free
-            try:
-                return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                time.sleep(PAUSE_S)
-        raise RunError(f"run {self.run}: another process conducts it.")

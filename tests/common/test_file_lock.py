@@ -42,3 +42,12 @@ def test_it_is_seen_whether_a_file_system_keeps_others_out(tmp_path: Path) -> No
     assert file_lock.excludes(tmp_path / "lock")
     with file_lock.held(tmp_path / "lock"):
         assert (tmp_path / "lock").exists()
+
+
+def test_a_lock_that_is_waited_for_is_taken_once_it_is_free_and_not_before(tmp_path: Path) -> None:
+    with (tmp_path / "lock").open("w") as one, (tmp_path / "lock").open("w") as two:
+        assert file_lock.take(one)
+        assert not file_lock.take(two)
+        assert not file_lock.take(two, 0.05)
+        threading.Timer(0.1, one.close).start()
+        assert file_lock.take(two, 10)

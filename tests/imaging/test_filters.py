@@ -146,3 +146,16 @@ def test_every_row_of_a_band_sums_to_one():
     ((_, columns, dense),) = made.blocks
     assert columns == slice(0, 5)
     assert dense == pytest.approx(np.array([[0.5, 0.5, 0, 0, 0], [0, 0, 0, 0, 1]]))
+
+
+@pytest.mark.parametrize("shape", [(2, 200, 190, 1), (1, 1, 40000, 3), (1, 40000, 1, 1), (2, 181, 182, 5)])
+@pytest.mark.parametrize(("smooth", "setting"), [
+    (filters.mean, 1), (filters.mean, 256), (filters.gaussian, 0.3), (filters.gaussian, 9.0),
+])  # fmt: skip
+def test_large_images_get_the_values_that_small_ones_get(monkeypatch, shape, smooth, setting):
+    stack = np.random.default_rng(4).random(shape, dtype=np.float32)
+    by_opencv = smooth(stack, setting)
+    monkeypatch.setattr(filters, "LARGE", 1 << 60)
+    np.testing.assert_allclose(by_opencv, smooth(stack, setting), atol=1e-6)
+    assert by_opencv.shape == shape
+    assert by_opencv.dtype == np.float32

@@ -374,7 +374,8 @@ def test_pixels_that_are_not_finite_are_refused(tmp_path):
 SEEDS = [
     *((SMALL / name).read_bytes() for name in (
         "MR_small.dcm", "MR_small_jp2klossless.dcm", "MR_small_jpeg_ls_lossless.dcm", "MR_small_RLE.dcm",
-        "SC_rgb_small_odd_jpeg.dcm", "image_dfl.dcm", "ExplVR_BigEnd.dcm",
+        "SC_rgb_small_odd_jpeg.dcm", "image_dfl.dcm", "ExplVR_BigEnd.dcm", "SC_rgb_jls_lossy_line.dcm",
+        "SC_rgb_jpeg_gdcm.dcm", "JPGExtended.dcm",
     )),
     saved(GREY16, "PNG"), saved(RGB8, "JPEG"), saved(RGB8, "TIFF", compression="tiff_lzw"), saved(GREY16, "TIFF"),
 ]  # fmt: skip
