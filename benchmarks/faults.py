@@ -33,8 +33,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "deployment")]
 
 from federation import Federation, free_port  # noqa: E402
-from replay import weights_of  # noqa: E402
 
+from benchmarks.replay import weights_of  # noqa: E402
 from client.home import Home as Hospital  # noqa: E402
 from server.consortium.home import Home  # noqa: E402
 from server.runs.run import Run  # noqa: E402
