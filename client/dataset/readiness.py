@@ -19,6 +19,10 @@ FEW = 10
 """Fewer training cases of a class than this, or fewer held-out ones than half of it, are pointed out."""
 
 
+_NOT_USED = "something of the data was not used, or was read in a way to look at"
+"""What a model card says of it, where names have no place."""
+
+
 def examine(config: Config) -> Report:
     """Read everything, divide it as the first seed would, and look at it.
 
@@ -80,7 +84,7 @@ def _unusable(data: Examined) -> Iterator[Finding]:
 
 
 def _unused(data: Examined) -> Iterator[Finding]:
-    yield from (Finding("warning", what) for what in data.table.unused)
+    yield from (Finding("warning", what, nameless=_NOT_USED) for what in data.table.unused)
 
 
 def _classes(data: Examined) -> Iterator[Finding]:
@@ -154,5 +158,5 @@ def _few_bits(data: Examined) -> Iterator[Finding]:
 _DEEPEST = 65535
 
 _LOOKS: tuple[Callable[[Examined], Iterator[Finding]], ...] = (
-    _unusable, _unused, _classes, _sizes_after, *leaks.LOOKS, _constant, _few_bits, _gaps,
+    _unusable, *leaks.LOOKS, _unused, _classes, _sizes_after, _constant, _few_bits, _gaps,
 )  # fmt: skip

@@ -26,10 +26,12 @@ class Finding:
     todo: str = ""
     items: tuple[str, ...] = ()
     """One by one, where what is said is about several. They may name files and patients; `what` and `todo` do not."""
+    nameless: str = ""
+    """Said in place of a `what` that does."""
 
     def doubt(self) -> str:
         """It in a sentence, without names."""
-        return self.what.rstrip(":") + (f"; {self.todo}" if self.todo else "")
+        return (self.nameless or self.what.rstrip(":")) + (f"; {self.todo}" if self.todo else "")
 
     def text(self) -> str:
         """All of it in a sentence, with the first few of the items."""
