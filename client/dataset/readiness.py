@@ -19,7 +19,7 @@ FEW = 10
 """Fewer training cases of a class than this, or fewer held-out ones than half of it, are pointed out."""
 
 
-NOT_USED = "something of the data was not used, or was read in a way to look at"
+_NOT_USED = "something of the data was not used, or was read in a way to look at"
 """What a model card says of it, where names have no place."""
 
 
@@ -84,7 +84,7 @@ def _unusable(data: Examined) -> Iterator[Finding]:
 
 
 def _unused(data: Examined) -> Iterator[Finding]:
-    yield from (Finding("warning", what, nameless=NOT_USED) for what in data.table.unused)
+    yield from (Finding("warning", what, nameless=_NOT_USED) for what in data.table.unused)
 
 
 def _classes(data: Examined) -> Iterator[Finding]:

@@ -210,6 +210,7 @@ def test_one_object_twice_is_one_person(tmp_path):
 
 def test_all_that_check_warns_of_a_run_says_and_its_report_first(slices, capsys):
     save(slices.parent / "data/ill/patient000_again.jpg", texture(5, 24))
+    (slices.parent / "data/patient000.txt").write_text("a note", encoding="utf-8")
     _, said = check(capsys, slices)
     expected = [text.split(" Kept")[0].split(":")[0] for text in warned(said)]
     assert len(expected) >= 3
