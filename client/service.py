@@ -135,7 +135,7 @@ class ResidentProcess:
         try:
             prepare(self.home, plan)
             log.info("the images of plan %s are read and fit", plan.name)
-            self._record_images(plan)
+            self._report_images(plan)
             self._note(sync.READY)
             return True
         except (ConsiliumError, OSError) as error:
@@ -150,9 +150,16 @@ class ResidentProcess:
                 break
         return False
 
-    def _record_images(self, plan: RunPlan) -> None:
+    def _report_images(self, plan: RunPlan) -> None:
+        """Into the log; what is to be doubted of them is named on the screen alone, and stays here."""
         cases = prepare(self.home, plan).site.cases
-        facts = {"training": len(cases.train.labels), "validation": len(cases.validation.labels)}
+        for warning in cases.warnings:
+            log.warning("data set %s: %s", plan.content.dataset, warning)
+        facts = {
+            "training": len(cases.train.labels),
+            "validation": len(cases.validation.labels),
+            "warnings": len(cases.warnings),
+        }
         self.home.log.record("images read", plan=plan.name, dataset=plan.content.dataset, facts=facts)
 
     def _note(self, images: sync.ImageState) -> None:

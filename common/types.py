@@ -40,6 +40,8 @@ class SiteCases:
     train: Cases
     validation: Cases
     test: Cases
+    warnings: tuple[str, ...] = ()
+    """What is to be doubted of them, for the site alone: it may name files and patients."""
 
 
 def join(parts: list[Cases]) -> Cases:

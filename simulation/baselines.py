@@ -46,7 +46,8 @@ def train_alone(experiment: Experiment, name: str, cases: SiteCases) -> TrainedM
 
 def pool(sites: Sequence[SiteCases]) -> SiteCases:
     """All sites' cases in one place, which only a simulation can have."""
-    return SiteCases("pooled", *(join([getattr(s, part) for s in sites]) for part in PARTS))
+    train, validation, test = (join([getattr(s, part) for s in sites]) for part in PARTS)
+    return SiteCases("pooled", train, validation, test)
 
 
 def _solve_alone(experiment: Experiment, name: str, cases: SiteCases) -> TrainedModel:

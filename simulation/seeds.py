@@ -1,6 +1,6 @@
 """A whole simulation: every seed by itself, then one result with their means, and the files of the run's folder."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,28 +28,42 @@ def simulate(
     settings = yaml.safe_dump(config.model_dump(mode="json", exclude_none=True), sort_keys=False)
     tensorfile.write_atomically(folder / "config.yaml", settings.encode())
     outcomes: list[SeedResult] = []
+    remarks: dict[str, list[int]] = {}
+    doubts: dict[str, list[int]] = {}
     problems: dict[str, None] = {}
-    warnings: dict[str, None] = {}
     watch: Watch | None = None
     for seed in config.seeds:
         data = loading.load(config, seed)
         if watch is None:
             console.print(Text.assemble((config.name, "bold"), f": {data.origin}."))
             watch = Watch(_units(config, data), console)
-        for remark in dict.fromkeys(map(str, (*data.problems, *data.warnings))):
-            if remark not in problems:
+        texts = {finding.text(): finding.doubt() for finding in data.warnings}
+        for remark in dict.fromkeys((*map(str, data.problems), *texts)):
+            if remark not in problems and remark not in remarks:
                 console.print(Text("warning", "yellow"), f"seed {seed}: {remark}")
         problems |= dict.fromkeys(map(str, data.problems))
-        warnings |= dict.fromkeys(f"seed {seed}: {warning}" for warning in data.warnings)
+        for text, doubt in texts.items():
+            remarks.setdefault(text, []).append(seed)
+            doubts.setdefault(doubt, []).append(seed)
         into = folder / f"seed-{seed}"
         experiment = Experiment.with_model(config, seed, data, into, watch, engine, transcripts)
         with watch:
             outcomes.append(compare(experiment))
-    remarks = result_json.Remarks(data.origin, data.labels, tuple(problems), tuple(warnings))
-    result = result_json.as_json(config.model_dump(mode="json"), remarks, outcomes)
+    said = result_json.Remarks(
+        data.origin, data.labels, tuple(problems), _of_seeds(remarks, config.seeds), _of_seeds(doubts, config.seeds)
+    )
+    result = result_json.as_json(config.model_dump(mode="json"), said, outcomes)
     result["participation"] = participation.of_result(result)
     _write(folder, result, config.seeds)
     return result
+
+
+def _of_seeds(texts: Mapping[str, Sequence[int]], seeds: Sequence[int]) -> tuple[str, ...]:
+    """Each text once, with the seeds whose division it is of where it is not of all."""
+    return tuple(
+        text if len(of) == len(seeds) else f"seed{'s' * (len(of) > 1)} {', '.join(map(str, of))}: {text}"
+        for text, of in texts.items()
+    )
 
 
 def _units(config: Config, data: PreparedData) -> int:

@@ -4,7 +4,7 @@ import numpy as np
 
 from client.access.policy_store import policy_store
 from client.dataset import splits
-from client.dataset.loading import open_table
+from client.dataset.case_source import open_table
 from client.home import Home, SiteDataset
 from client.sources.case_table import Table
 from common.catalogue.offer_from_file import Descriptions, offer_content

@@ -25,6 +25,7 @@ from pydicom.uid import PYDICOM_IMPLEMENTATION_UID
 from client.custody.confidentiality import action
 from client.custody.dataset_index import OPTIONS, Option
 from client.custody.pseudonyms import Pseudonyms
+from client.sources.identity import is_somebody
 
 PATIENT_AGE = 0x00101010
 NAMES, NUMBERS = ("PatientName", "OtherPatientNames"), ("PatientID", "AccessionNumber", "PatientBirthDate")
@@ -52,7 +53,8 @@ class Deidentifier:
         """The file without identity; `header` is changed."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            person = str(header.get("PatientID", "")) or str(header.get("StudyInstanceUID", ""))
+            number = str(header.get("PatientID", ""))
+            person = number if is_somebody(number) else str(header.get("StudyInstanceUID", ""))
             self._clean(header, person)
             self._mark(header)
             return _encode(header)
@@ -76,7 +78,7 @@ class Deidentifier:
 
     def _pseudonym(self, header: Dataset, tag: int, person: str) -> None:
         name = str(header[tag].value or "").strip()
-        header[tag] = DataElement(tag, "LO", self.names.patient(name) if name else "")
+        header[tag] = DataElement(tag, "LO", self.names.patient(name) if is_somebody(name) else "")
 
     def _dummy(self, header: Dataset, tag: int, person: str) -> None:
         vr = dictionary_VR(tag)

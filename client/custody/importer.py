@@ -24,6 +24,7 @@ from client.readers.source import ImageFile
 from client.sources import file_list, npz
 from client.sources.case_table import Problem, located
 from client.sources.csv_list import CaseRow
+from client.sources.identity import is_somebody
 from common.config import Folder, Manifest, Npz
 from common.errors import ConfigError, DataError, ImageError
 
@@ -192,7 +193,10 @@ def _from_files(
     names = Pseudonyms(writer.store.secrets.pseudonyms)
     desk = Intake(writer.store, request.allow_burned_in)
     for row, result in import_workers.take_all(desk, rows, request.processes):
-        yield replace(row, patient=names.patient(row.patient) if row.patient else None), result
+        yield (
+            replace(row, patient=names.patient(row.patient) if row.patient and is_somebody(row.patient) else None),
+            result,
+        )
         advance(len(rows))
 
 

@@ -97,7 +97,5 @@ def digest(store: EncryptedDataset, content: bytes | memoryview, which: str) -> 
 def pixels(store: EncryptedDataset, pictures: list[Picture], source: str) -> SealedObject:
     """Decoded frames as an object, with what is known of them."""
     content = custody_pixels.encode(pictures, [image_cache.smallest(picture.pixels) for picture in pictures])
-    frame_facts = json.loads(
-        json.dumps({"frames": [image_cache.facts(picture) for picture in pictures], "patient": None})
-    )
+    frame_facts = json.loads(json.dumps({"frames": [image_cache.facts(picture) for picture in pictures]}))
     return SealedObject(*seal(store.wraps, store.secrets, content), source, frame_facts)

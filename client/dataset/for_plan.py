@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from client.dataset import loading, splits
+from client.dataset.case_source import open_table
 from client.home import Home
 from client.sources.case_table import SPLITS
 from common import config as configuration
@@ -38,7 +39,7 @@ def own_rows(home: Home, plan: RunPlan) -> list[Row]:
         ConfigError, DataError: as `own_cases`, as far as that can be told before preprocessing.
     """
     config, take = site_config(home, plan)
-    table = loading.open_table(config.data).of(home.site)
+    table = open_table(config.data).of(home.site)
     _refuse_other_labels(plan, table.classes)
     division = splits.divide(table, config.sites, plan.content.training.seeds[0], config.data.on_error)
     place = division.names.index(take) if take in division.names else 0
@@ -85,7 +86,7 @@ def own_cases(home: Home, plan: RunPlan) -> SiteCases:
             f"data set '{name}' has {len(cases.train)} training cases; plan {plan.name} has room for {most:g}. Ask the "
             "coordinator for a plan with a larger federation.weight_bound."
         )
-    return replace(cases, name=home.site)
+    return replace(cases, name=home.site, warnings=tuple(finding.text() for finding in data.warnings))
 
 
 def _refuse_other_labels(plan: RunPlan, labels: tuple[str, ...]) -> None:

@@ -1,17 +1,18 @@
 """From a configuration to each site's cases: find them, read them, divide them, prepare them. *Read this first.*"""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from client.dataset import splits
+from client.dataset import readiness, splits
+from client.dataset.case_source import open_table
+from client.dataset.readiness_report import Finding
 from client.dataset.splits import Division
 from client.sources import scanner_shift
 from client.sources.case_table import SPLITS, Problem, Table, located
-from common.config import Config, DataSource, Encrypted, Folder, Manifest, Npz, Sites, Synthetic
+from common.config import Config, Sites, Synthetic
 from common.errors import DataError
 from common.imaging.pipeline import Pipeline
 from common.types import Cases, SiteCases, Stack
@@ -32,7 +33,8 @@ class PreparedData:
     """The same for people, in a sentence."""
     problems: tuple[Problem, ...]
     """Cases that were left out (`on_error: report`)."""
-    warnings: tuple[str, ...]
+    warnings: tuple[Finding, ...]
+    """What `check` warns of."""
     pipeline: Pipeline
 
 
@@ -65,30 +67,9 @@ def load(config: Config, seed: int, owner: str = "") -> PreparedData:
         kind="synthetic" if isinstance(config.data, Synthetic) else division.kind,
         origin=_origin(config, division),
         problems=table.problems + division.problems + empty,
-        warnings=_warnings(sites, table.classes),
+        warnings=readiness.warnings(config, table, division),
         pipeline=pipeline,
     )
-
-
-def open_table(source: DataSource) -> Table:
-    """The cases of any kind of source."""
-    if isinstance(source, Synthetic):
-        from client.sources import synthetic
-
-        return synthetic.draw(source)
-    if isinstance(source, Npz):
-        from client.sources import npz
-
-        return npz.read(source)
-    if isinstance(source, Encrypted):
-        from client.custody import encrypted_cases
-
-        return encrypted_cases.read(source)
-    if isinstance(source, Folder | Manifest):
-        from client.sources import file_list
-
-        return file_list.read(source)
-    raise TypeError(type(source))
 
 
 def _prepare(
@@ -137,25 +118,6 @@ def _without_empty_sites(table: Table, division: Division, config: Config) -> tu
     problems = tuple(Problem(f"site {division.names[i]}", None, "left out: no case to train on") for i in empty)
     site = np.where(np.isin(division.site, empty), -1, division.site)
     return replace(division, site=site), problems
-
-
-def _warnings(sites: Sequence[SiteCases], classes: Sequence[str]) -> tuple[str, ...]:
-    warnings = []
-    for site in sites:
-        if not len(site.train):
-            continue
-        for split, cases in (("training", site.train), ("validation", site.validation), ("test", site.test)):
-            counts = np.bincount(cases.labels, minlength=len(classes))
-            missing = [name for name, count in zip(classes, counts, strict=True) if not count]
-            if not len(cases):
-                warnings.append(f"Site '{site.name}' has no {split} cases.")
-            elif missing:
-                warnings.append(f"Site '{site.name}' has no {split} case of {_in_words(missing)}.")
-    return tuple(warnings)
-
-
-def _in_words(names: Sequence[str]) -> str:
-    return " or ".join(f"'{name}'" for name in names)
 
 
 def _origin(config: Config, division: Division) -> str:

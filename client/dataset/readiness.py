@@ -1,13 +1,12 @@
 """Is a data set ready to train on? Counts, sizes, ranges, duplicates and gaps, each with what to do about it."""
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from client.dataset import loading, splits
+from client.dataset import leaks, splits
+from client.dataset.case_source import open_table
+from client.dataset.leaks import Examined
 from client.dataset.readiness_report import Finding, Level, Report, SiteSummary
 from client.dataset.splits import Division
 from client.sources.case_table import SPLITS, Facts, Table
@@ -20,15 +19,6 @@ FEW = 10
 """Fewer training cases of a class than this, or fewer held-out ones than half of it, are pointed out."""
 
 
-@dataclass(frozen=True)
-class _Data:
-    config: Config
-    table: Table
-    division: Division
-    facts: list[Facts]
-    people: list[str]
-
-
 def examine(config: Config) -> Report:
     """Read everything, divide it as the first seed would, and look at it.
 
@@ -36,10 +26,9 @@ def examine(config: Config) -> Report:
         ConfigError: the configuration does not fit the data.
         DataError: the data cannot even be listed.
     """
-    table = loading.open_table(config.data.model_copy(update={"on_error": "report"}))
+    table = open_table(config.data.model_copy(update={"on_error": "report"}))
     division = splits.divide(table, config.sites, config.seeds[0], "report")
-    facts = [table.images.facts(i) for i in range(len(table))]
-    data = _Data(config, table, division, facts, table.people())
+    data = _data(config, table, division)
     kind = "synthetic phantoms, " if isinstance(config.data, Synthetic) else ""
     return Report(
         origin=f"{kind}{division.text}",
@@ -49,7 +38,17 @@ def examine(config: Config) -> Report:
     )
 
 
-def _summary(data: _Data, site: int) -> SiteSummary:
+def warnings(config: Config, table: Table, division: Division) -> tuple[Finding, ...]:
+    """What is to be doubted of data that a run takes as they are."""
+    data = _data(config, table, division)
+    return tuple(finding for look in _LOOKS for finding in look(data) if finding.level == "warning")
+
+
+def _data(config: Config, table: Table, division: Division) -> Examined:
+    return Examined(config, table, division, [table.images.facts(i) for i in range(len(table))], table.people())
+
+
+def _summary(data: Examined, site: int) -> SiteSummary:
     here = np.flatnonzero(data.division.site == site)
     counts = np.zeros((len(SPLITS), len(data.table.classes)), np.int64)
     np.add.at(counts, (data.division.split[here], data.table.labels[here]), 1)
@@ -69,7 +68,7 @@ def _sizes(facts: Sequence[Facts]) -> str:
 # --- what is looked at ----------------------------------------------------------------------------------------------
 
 
-def _unusable(data: _Data) -> Iterator[Finding]:
+def _unusable(data: Examined) -> Iterator[Finding]:
     problems = data.table.problems + data.division.problems
     if not problems:
         yield Finding("ok", f"all {len(data.table)} cases have a label and an image that can be read")
@@ -79,7 +78,7 @@ def _unusable(data: _Data) -> Iterator[Finding]:
     yield Finding(level, f"{len(problems)} bad cases:", todo, tuple(map(str, problems)))
 
 
-def _sizes_after(data: _Data) -> Iterator[Finding]:
+def _sizes_after(data: Examined) -> Iterator[Finding]:
     """Run the pipeline on one image of every size."""
     examples = {fact.shape: i for i, fact in enumerate(data.facts)}
     try:
@@ -91,63 +90,7 @@ def _sizes_after(data: _Data) -> Iterator[Finding]:
     yield Finding("ok", f"images of {len(examples)} size(s) become {shape[1]}×{shape[2]}×{shape[3]} for the model")
 
 
-def _patients(data: _Data) -> Iterator[Finding]:
-    patients = data.table.patient
-    if isinstance(data.config.data, Synthetic):
-        yield Finding("ok", "every phantom is a person of its own")
-    elif patients is None or not all(patients):
-        unknown = len(data.table) if patients is None else patients.count(None)
-        yield Finding(
-            "warning",
-            f"no patient is known for {unknown} cases: images of one person may be on both sides of a split",
-            "give a patient column; until then identical images and frames of a file count as one person",
-        )
-    else:
-        yield Finding("ok", f"{len(set(data.people))} patients, none on both sides of a split")
-
-
-def _shared_numbers(data: _Data) -> Iterator[Finding]:
-    if data.table.patient is None or data.table.site is None:
-        return
-    sites = defaultdict(set)
-    for patient, site in zip(data.table.patient, data.table.site, strict=True):
-        sites[patient].add(site)
-    if shared_numbers := [patient for patient, at in sites.items() if patient and len(at) > 1]:
-        yield Finding(
-            "warning",
-            f"{len(shared_numbers)} patient numbers are in use at several sites:",
-            "if they are the same people, merge their cases at one site",
-            tuple(shared_numbers),
-        )
-
-
-def _duplicates(data: _Data) -> Iterator[Finding]:
-    groups = defaultdict(list)
-    for i, fact in enumerate(data.facts):
-        if data.division.site[i] >= 0:
-            groups[fact.digest].append(i)
-    again = [group for group in groups.values() if len(group) > 1]
-    if not again:
-        yield Finding("ok", "no image is there twice")
-    kinds: list[tuple[str, str, Callable[[list[int]], bool]]] = [
-        ("with different labels", "correct the labels", _differ(data.table.labels)),
-        ("across splits", "take them out of one side: what is tested must be new", _differ(data.division.split)),
-        ("across sites", "keep each at one site", _differ(data.division.site)),
-        ("within one split", "keep one of each", lambda _: True),
-    ]
-    for where, todo, belongs in kinds:
-        if groups_here := [group for group in again if belongs(group)]:
-            pairs = [(g[0], next((i for i in g[1:] if belongs([g[0], i])), g[1])) for g in groups_here]
-            names = tuple(f"{data.table.images.name(i)} = {data.table.images.name(j)}" for i, j in pairs)
-            yield Finding("warning", f"{len(groups_here)} images are there again {where}:", todo, names)
-            again = [group for group in again if group not in groups_here]
-
-
-def _differ(column: NDArray[np.int64]) -> Callable[[list[int]], bool]:
-    return lambda group: len(set(column[group])) > 1
-
-
-def _gaps(data: _Data) -> Iterator[Finding]:
+def _gaps(data: Examined) -> Iterator[Finding]:
     fine = True
     for site, name in enumerate(data.division.names):
         counts = _summary(data, site).counts
@@ -171,13 +114,13 @@ def _gaps(data: _Data) -> Iterator[Finding]:
         yield Finding("ok", "every site has enough cases of every class in every split")
 
 
-def _constant(data: _Data) -> Iterator[Finding]:
+def _constant(data: Examined) -> Iterator[Finding]:
     flat = [data.table.images.name(i) for i, f in enumerate(data.facts) if f.darkest == f.brightest]
     if flat:
         yield Finding("warning", f"{len(flat)} images have one value everywhere:", "look at them", tuple(flat))
 
 
-def _few_bits(data: _Data) -> Iterator[Finding]:
+def _few_bits(data: Examined) -> Iterator[Finding]:
     """Images of 16 bits by their file of which few are used come out nearly black unless a window says which."""
     window = Pipeline(data.config.preprocess).steps[0]
     if not (isinstance(window, Window) and window.source == "file" and window.center is None):
@@ -199,6 +142,6 @@ def _few_bits(data: _Data) -> Iterator[Finding]:
 
 _DEEPEST = 65535
 
-_LOOKS: tuple[Callable[[_Data], Iterator[Finding]], ...] = (
-    _unusable, _sizes_after, _patients, _shared_numbers, _duplicates, _constant, _few_bits, _gaps,
+_LOOKS: tuple[Callable[[Examined], Iterator[Finding]], ...] = (
+    _unusable, _sizes_after, *leaks.LOOKS, _constant, _few_bits, _gaps,
 )  # fmt: skip

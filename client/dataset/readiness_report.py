@@ -13,6 +13,8 @@ from common.cli import terminal
 from common.cli.terminal import Sheet
 
 Level = Literal["ok", "warning", "error"]
+SHOWN = 3
+"""Items in a sentence."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,16 @@ class Finding:
     what: str
     todo: str = ""
     items: tuple[str, ...] = ()
-    """One by one, where what is said is about several."""
+    """One by one, where what is said is about several. They may name files and patients; `what` and `todo` do not."""
+
+    def doubt(self) -> str:
+        """It in a sentence, without names."""
+        return self.what.rstrip(":") + (f"; {self.todo}" if self.todo else "")
+
+    def text(self) -> str:
+        """All of it in a sentence, with the first few of the items."""
+        items = [*self.items[:SHOWN], *([f"and {len(self.items) - SHOWN} more"] if len(self.items) > SHOWN else [])]
+        return " ".join(filter(None, (self.what, ", ".join(items)))) + (f"; {self.todo}" if self.todo else "")
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from client.dataset.twins import NONE, Twins, find
 from client.sources.case_table import SPLITS, Problem, Table, refuse
 from common.config import Sites
 from common.errors import ConfigError, DataError
@@ -22,6 +23,7 @@ Ints = NDArray[np.int64]
 DEAL, HOLD_OUT = 1, 2  # purposes of random streams
 DRAWS = 1000
 MIN_TRAIN = 10
+BOTH_SIDES = "The data's own split has a patient, a study or a file on both sides"
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class Division:
     text: str
     """For people: `5 simulated sites (Dirichlet 0.5 over labels)`."""
     problems: tuple[Problem, ...] = ()
+    twins: Twins = NONE
+    """Near-duplicates; each stays on the side of the other."""
 
 
 def divide(table: Table, sites: Sites, seed: int, on_error: Literal["stop", "report"] = "stop") -> Division:
@@ -48,6 +52,7 @@ def divide(table: Table, sites: Sites, seed: int, on_error: Literal["stop", "rep
     people = np.unique(table.people(), return_inverse=True)[1].astype(np.int64)
     own_split = None if table.split is None else np.array([SPLITS.index(s) for s in table.split], np.int64)
     is_left_out, problems = _on_both_sides(table, people, own_split, on_error)
+    people, twins = _with_twins(table, people, sites)
     if sites.split == "natural":
         if table.site is None:
             raise ConfigError(
@@ -59,7 +64,12 @@ def divide(table: Table, sites: Sites, seed: int, on_error: Literal["stop", "rep
         text = f"{len(names)} natural sites, as the data names them"
     else:
         names = tuple(f"site-{i + 1}" for i in range(sites.count))
-        site, text = _simulate(table, people, own_split, sites, seed), describe(sites)
+        try:
+            site, text = _simulate(table, people, own_split, sites, seed), describe(sites)
+        except DataError:
+            if problems:  # too few are left, since these are
+                raise refuse(problems, BOTH_SIDES) from None
+            raise
     # A test set that the data brings is nobody's to add to, even where a site has no part of it.
     plan = sites if own_split is None or not (own_split == 2).any() else sites.model_copy(update={"test": 0.0})
     split = np.empty(len(table), np.int64)
@@ -71,7 +81,18 @@ def divide(table: Table, sites: Sites, seed: int, on_error: Literal["stop", "rep
         )
     site = np.where(is_left_out, -1, site)
     kind: Literal["natural", "simulated"] = "natural" if sites.split == "natural" else "simulated"
-    return Division(names, site, split, kind, text, problems)
+    return Division(names, site, split, kind, text, problems, twins)
+
+
+def _with_twins(table: Table, people: Ints, sites: Sites) -> tuple[Ints, Twins]:
+    """Who must not be parted, with the people of near-duplicates together; and these."""
+    if sites.near_duplicates is False:
+        return people, NONE
+    own_places = table.site if sites.split == "natural" and table.site else ("",) * len(table)
+    places = np.unique(np.array(own_places), return_inverse=True)[1].astype(np.int64)
+    thumbnails = [table.images.thumbnail(i) for i in range(len(table))]
+    twins = find(thumbnails, sites.near_duplicates, people, places)
+    return twins.together(people), twins
 
 
 def describe(sites: Sites) -> str:
@@ -131,7 +152,8 @@ def _simulate(table: Table, people: Ints, own_split: Ints | None, sites: Sites, 
     raise DataError(
         f"{DRAWS} draws left some of the {sites.count} sites with too few cases: at least {needed[0]} for training and "
         f"one of each split the data has are needed, the best draw gave {best} of {int(parts[0].sum())}. "
-        f"Lower sites.count or raise sites.alpha ({sites.alpha:g})."
+        f"Lower sites.count, raise sites.alpha ({sites.alpha:g}), or look at what must stay together: patients, "
+        "and near-duplicates (sites.near_duplicates)."
     )
 
 
@@ -162,20 +184,20 @@ def _strata(
 def _on_both_sides(
     table: Table, people: Ints, own_split: Ints | None, on_error: Literal["stop", "report"]
 ) -> tuple[NDArray[np.bool_], tuple[Problem, ...]]:
-    """Cases of known patients whom the data's own split has on both sides: refused, or left out of the lesser side."""
-    none = np.zeros(len(people), bool)
-    if own_split is None or table.patient is None:
-        return none, ()
+    """Cases of one person whom the data's own split has on both sides: refused, or left out of the lesser side."""
+    if own_split is None:
+        return np.zeros(len(people), bool), ()
+    known = [table.known(i) for i in range(len(table))]
     furthest = np.zeros(people.max() + 1, np.int64)
     np.maximum.at(furthest, people, own_split)
-    is_left_out = (own_split < furthest[people]) & np.array([who is not None for who in table.patient])
+    is_left_out = (own_split < furthest[people]) & np.array([who is not None for who in known])
     problems = tuple(
-        Problem(table.images.name(int(i)), None, f"patient '{table.patient[i]}' is in {SPLITS[own_split[i]]} and in "
-                f"{SPLITS[furthest[people[i]]]}")
+        Problem(table.images.name(int(i)), None, "{} '{}' is in {} and in {}".format(
+            *(known[i] or "").split(" ", 1), SPLITS[own_split[i]], SPLITS[furthest[people[i]]]))
         for i in np.flatnonzero(is_left_out)
     )  # fmt: skip
     if problems and on_error == "stop":
-        raise refuse(problems, "The data's own split has patients on both sides")
+        raise refuse(problems, BOTH_SIDES)
     return is_left_out, problems
 
 

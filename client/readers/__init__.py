@@ -15,7 +15,7 @@ from client.readers.source import ImageFile, ImageSource, size_bytes
 from common.errors import ImageError
 from common.imaging import Picture
 
-VERSION = 2
+VERSION = 3
 """Of the readers: raise it when a reader gives other pixels for the same file, so that caches are rebuilt."""
 
 MAX_PIXELS = 1 << 27
@@ -61,14 +61,14 @@ def read(image: Path | ImageSource, frames: Frames = "middle") -> list[Picture]:
     return pictures
 
 
-def patient(path: ImageSource) -> str | None:
-    """Whom an image shows, as its header says: DICOM alone does."""
+def belonging(path: ImageSource) -> dict[str, str | None]:
+    """What an image belongs to, as its header says: `patient`, `study`, `series`; DICOM alone says it."""
     if detect(path) != "DICOM":
-        return None
+        return {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        name: str | None = importlib.import_module(FORMATS["DICOM"]).patient(path)
-    return name
+        said: dict[str, str | None] = importlib.import_module(FORMATS["DICOM"]).belonging(path)
+    return said
 
 
 def detect(path: ImageSource) -> str:

@@ -63,14 +63,17 @@ def _name(header: Dataset) -> str:
     return str(getattr(header, "filename", None) or "a DICOM object")
 
 
-def patient(path: ImageSource) -> str | None:
-    """The PatientID of a file; None if it has none or cannot be read (reading it will say why)."""
+BELONGING = {"patient": "PatientID", "study": "StudyInstanceUID", "series": "SeriesInstanceUID"}
+
+
+def belonging(path: ImageSource) -> dict[str, str | None]:
+    """Patient, study and series; None where a file has none or cannot be read (reading it will say why)."""
     try:
         with path.open() as stream:
-            header = pydicom.dcmread(stream, specific_tags=["PatientID"], stop_before_pixels=True, force=True)
-        return str(header.get("PatientID", "")).strip() or None
+            header = pydicom.dcmread(stream, specific_tags=[*BELONGING.values()], stop_before_pixels=True, force=True)
+        return {key: str(header.get(name) or "").strip() or None for key, name in BELONGING.items()}
     except Exception:  # as in `read`: anything may come, and the image's own reading reports it
-        return None
+        return {}
 
 
 def parse(path: ImageSource) -> FileDataset:

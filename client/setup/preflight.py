@@ -227,6 +227,8 @@ def _images(home: Home) -> Iterator[CheckResult]:
             f"{label} {int((cases.train.labels == index).sum())}" for index, label in enumerate(plan.content.labels)
         )
         yield CheckResult(True, f"{plan.content.dataset} for {plan.name}: to train on {counts}")
+        for warning in cases.warnings:
+            yield CheckResult(True, f"{plan.content.dataset}, to look at: {warning}")
     for name in sorted(names - {plan.content.dataset for plan in plans}):
         path = getattr(home.settings.datasets[name].data, "path", None)
         there = [p for p in (path if isinstance(path, tuple) else (path,)) if p and _exists(home, p)]

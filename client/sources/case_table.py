@@ -65,6 +65,10 @@ class Images(Protocol):
         """A digest of what the image was taken from: cases with the same one show one person."""
         ...
 
+    def thumbnail(self, index: int) -> bytes:
+        """How it looks (`client.sources.thumbnail`); empty: it is compared with none."""
+        ...
+
     def pictures(self, indices: Sequence[int]) -> Iterable[Picture]:
         """The images as read, one by one."""
         ...
@@ -79,6 +83,8 @@ class Table:
     images: Images
     site: tuple[str, ...] | None = None
     patient: tuple[str | None, ...] | None = None
+    unit: tuple[str | None, ...] | None = None
+    """What surely shows one person where no patient is known: `study …`, `series …`, or `file …` of several frames."""
     split: tuple[Split, ...] | None = None
     problems: tuple[Problem, ...] = ()
     """Cases that were left out (`on_error: report`)."""
@@ -91,16 +97,18 @@ class Table:
         return self if self.site is not None else replace(self, site=(site,) * len(self))
 
     def people(self) -> list[str]:
-        """Whom each case shows, site by site. Where no patient is known, identical images count as one person.
+        """Whom each case shows, site by site: by patient, else by unit, else by content.
 
         Hospitals number their patients alike, so the same number at two sites is taken for two people.
         """
         sites = self.site or ("",) * len(self)
-        patients = self.patient or (None,) * len(self)
-        return [
-            f"{site}\n" + (f"patient {who}" if who else f"content {self.images.content(i)}")
-            for i, (site, who) in enumerate(zip(sites, patients, strict=True))
-        ]
+        return [f"{site}\n{self.known(i) or f'content {self.images.content(i)}'}" for i, site in enumerate(sites)]
+
+    def known(self, index: int) -> str | None:
+        """By what a case is known to show one person with others: `patient P-17`, `study 1.2.3`; None: nothing."""
+        if self.patient and (patient := self.patient[index]):
+            return f"patient {patient}"
+        return self.unit[index] if self.unit else None
 
 
 def refuse(problems: Sequence[Problem], what: str) -> DataError:

@@ -1,11 +1,11 @@
 """Tables of image files: a CSV with a row an image, or a folder a class."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from client.readers.source import ImageFile
-from client.sources import image_cache
+from client.sources import identity, image_cache
 from client.sources.case_table import Facts, Problem, Table, as_split, encode, located, merge, refuse
 from client.sources.csv_list import CaseRow, rows_in_csv, wrong_label
 from client.sources.image_cache import CachedImage
@@ -46,6 +46,10 @@ class FileImages:
         """All frames of a file show one person."""
         return self.cases[index][0].content()
 
+    def thumbnail(self, index: int) -> bytes:
+        """How it looks."""
+        return image_cache.look(*self.cases[index])
+
     def pictures(self, indices: Sequence[int]) -> Iterator[Picture]:
         """The images as read."""
         return (image_cache.picture(*self.cases[index]) for index in indices)
@@ -70,10 +74,25 @@ def rows(source: Folder | Manifest, base: Path | None = None) -> tuple[list[Case
     Raises:
         DataError: neither.
     """
-    if isinstance(source, Folder):
-        return _in_folder(source)
     path = located(source.path)
-    return rows_in_csv(path, base or path.parent, source)
+    if isinstance(source, Folder):
+        return _by_rule(*_in_folder(source), source.patients, path)
+    base = base or path.parent
+    return _by_rule(*rows_in_csv(path, base, source), source.patients, base)
+
+
+def _by_rule(
+    rows: list[CaseRow], problems: list[Problem], rule: str | None, base: Path
+) -> tuple[list[CaseRow], list[Problem]]:
+    """With the patients that a rule reads out of the column patient, else of the paths below `base`."""
+    if rule is None:
+        return rows, problems
+    texts = [row.patient or str(row.origin).removeprefix(f"{base}/") for row in rows]
+    read = [replace(row, patient=identity.by_rule(rule, text)) for row, text in zip(rows, texts, strict=True)]
+    what = "data.patients, {!r}, matches nothing in '{}'; mend the rule so that it fits all, or the name"
+    wrong = [Problem(str(row.origin), row.number, what.format(rule, text))
+             for row, text in zip(read, texts, strict=True) if row.patient is None]  # fmt: skip
+    return [row for row in read if row.patient], problems + wrong
 
 
 def _in_folder(source: Folder) -> tuple[list[CaseRow], list[Problem]]:
@@ -147,6 +166,7 @@ def table(path: Path, rows: Sequence[CaseRow], problems: list[Problem], source: 
         FileImages(tuple((image, i) for _, image, i in cases)),
         site=tuple(sites) if len(sites) == len(cases) else None,
         patient=_patients(cases),
+        unit=identity.units([image.belonging for _, image, _ in cases], [str(row.origin) for row, _, _ in cases]),
         split=tuple(splits) if len(splits) == len(cases) else None,
         problems=tuple(problems),
     )
@@ -160,8 +180,7 @@ def _unreadable(path: Path, row: CaseRow, error: ImageError) -> Problem:
 
 
 def _patients(cases: Sequence[tuple[CaseRow, CachedImage, int]]) -> tuple[str | None, ...] | None:
-    """The manifest's patients; else the DICOM headers', unless all are alike, as some anonymisers leave them."""
-    if all(row.patient for row, _, _ in cases):
-        return tuple(row.patient for row, _, _ in cases)
-    headers = tuple(image.patient for _, image, _ in cases)
-    return headers if len(set(headers) - {None}) > 1 else None
+    """The list's patients; else the DICOM headers'."""
+    if any(row.patient for row, _, _ in cases):
+        return tuple(row.patient if identity.is_somebody(row.patient) else None for row, _, _ in cases)
+    return identity.patients([image.belonging["patient"] for _, image, _ in cases])

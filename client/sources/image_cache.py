@@ -6,6 +6,7 @@ folder may be deleted at any time. It holds images and patient numbers: it belon
 from an encrypted data set is sealed under that set's key.
 """
 
+import base64
 import hashlib
 import multiprocessing
 import os
@@ -15,7 +16,7 @@ import tempfile
 import time
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
@@ -30,6 +31,7 @@ from client.readers import Frames
 from client.readers.source import ImageSource
 from client.sources import cache_entry
 from client.sources.case_table import Facts
+from client.sources.thumbnail import thumbnail
 from common.cli import terminal
 from common.cli.progress import Watch
 from common.errors import DataError, ImageError
@@ -54,8 +56,10 @@ class CachedImage:
     """Nominal black and white of each frame."""
     is_shown: bool
     """Whether the pixels are what a curve of the file shows (`Picture.is_shown`)."""
-    patient: str | None
-    """The PatientID of a DICOM header."""
+    belonging: Mapping[str, str | None]
+    """Patient, study and series of a DICOM header."""
+    thumbnails: tuple[str | None, ...]
+    """Of each frame, in base64; None: not known, by an older release."""
 
     def content(self) -> str:
         """A digest of all chosen frames: files with one digest hold the same images."""
@@ -81,6 +85,12 @@ def gather(folder: Path, files: Sequence[tuple[ImageSource, Frames]]) -> list[Ca
             break
         images[i] = _attempt(folder, *files[i])
     return [image for image in images if image is not None]
+
+
+def look(image: CachedImage, index: int) -> bytes:
+    """The thumbnail of one of the frames, from what is known of it, or else from its pixels."""
+    known = image.thumbnails[index]
+    return thumbnail(picture(image, index).pixels) if known is None else base64.b64decode(known)
 
 
 def picture(image: CachedImage, index: int) -> Picture:
@@ -124,7 +134,7 @@ def build(folder: Path, origin: ImageSource, frames: Frames) -> CachedImage:
         DataError: the folder cannot be written.
     """
     pictures = readers.read(origin, frames)
-    content = {"frames": [facts(p) for p in pictures], "patient": readers.patient(origin)}
+    content = {"frames": [facts(p) for p in pictures], **readers.belonging(origin)}
     entry = _entry(folder, origin, frames)
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
@@ -186,7 +196,9 @@ def _cached_image(origin: ImageSource, frames: Frames, entry: Path | None, conte
     )
     ranges = tuple((float(f["low"]), float(f["high"])) for f in content["frames"])
     is_shown = any(f.get("is_shown") for f in content["frames"])
-    return CachedImage(origin, frames, entry, frame_facts, ranges, is_shown, content["patient"])
+    belonging = {key: content.get(key) for key in ("patient", "study", "series")}
+    thumbnails = tuple(f.get("thumbnail") for f in content["frames"])
+    return CachedImage(origin, frames, entry, frame_facts, ranges, is_shown, belonging, thumbnails)
 
 
 def facts(picture: Picture) -> dict[str, Any]:
@@ -195,6 +207,7 @@ def facts(picture: Picture) -> dict[str, Any]:
     digest = hashlib.blake2b(repr(pixels.shape).encode() + pixels.tobytes(), digest_size=16).hexdigest()
     ends = {"darkest": float(pixels.min()), "brightest": float(pixels.max())}
     known = {"shape": pixels.shape, **ends, "digest": digest, "low": picture.low, "high": picture.high}
+    known |= {"thumbnail": base64.b64encode(thumbnail(pixels)).decode()}
     return known | ({"is_shown": True} if picture.is_shown else {})
 
 

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from client.sources import safe_npz
+from client.sources import identity, safe_npz
 from client.sources.case_table import SPLITS, Facts, Problem, Split, Table, as_split, encode, located, merge, refuse
+from client.sources.thumbnail import thumbnail
 from common.config import Npz
 from common.errors import ConfigError, DataError
 from common.imaging import Picture
@@ -62,6 +63,11 @@ class ArrayImages:
         """The digest of the image."""
         return self.facts(index).digest.hex()
 
+    def thumbnail(self, index: int) -> bytes:
+        """How it looks."""
+        image = self._find(index)[2].astype(np.float32)
+        return thumbnail(image if image.ndim == 3 else image[:, :, None])
+
     def pictures(self, indices: Sequence[int]) -> Iterator[Picture]:
         """The images as float32[h, w, c]."""
         for index in indices:
@@ -99,7 +105,7 @@ def read(source: Npz) -> Table:
         encode(names, classes)[keep],
         ArrayImages(str(path), tuple(images), keep, low, high),
         site=columns["site"],
-        patient=columns["patient"],
+        patient=_patients(path, columns["patient"], source),
         split=_splits(path, arrays, source, parts, keep),
         problems=tuple(problems),
     )
@@ -231,6 +237,20 @@ def _column(
             f"{path}: array '{name}' is {column.dtype}{list(column.shape)}; expected {cases} names or numbers."
         )
     return tuple(str(value) for value in column[keep])
+
+
+def _patients(path: Path, column: tuple[str, ...] | None, source: Npz) -> tuple[str | None, ...] | None:
+    if column is None:
+        return None
+    if source.patients is None:
+        return tuple(word if identity.is_somebody(word) else None for word in column)
+    read = tuple(identity.by_rule(source.patients, word) for word in column)
+    if None in read:
+        raise DataError(
+            f"{path}: data.patients, {source.patients!r}, matches nothing in '{column[read.index(None)]}' of array "
+            f"'{source.patient}'; mend the rule so that it fits all."
+        )
+    return read
 
 
 def _splits(

@@ -62,6 +62,10 @@ class Phantoms:
         """Each image shows somebody else."""
         return str(index)
 
+    def thumbnail(self, index: int) -> bytes:
+        """None: each image shows somebody else."""
+        return b""
+
     def pictures(self, indices: Sequence[int]) -> Iterator[Picture]:
         """The images as read."""
         for index in indices:

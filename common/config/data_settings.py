@@ -1,11 +1,24 @@
 """Sections `data` and `sites`: where the cases come from, and how they fall to the sites."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from common.config.section import Fraction, Frozen, Positive
+
+
+def _expression(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"not a regular expression ({error}); expected one such as patient(\\d+)") from None
+    return text
+
+
+Rule = Annotated[str, Field(min_length=1), AfterValidator(_expression)]
+"""A regular expression."""
 
 
 class DataSource(Frozen):
@@ -63,8 +76,16 @@ class Npz(DataSource):
     patient: str | None = None
     split: str | None = None
     """Names of the arrays that say, case by case, site, patient, and train, validation or test."""
+    patients: Rule | None = None
+    """A regular expression for what the array patient says, of which only a part names the patient."""
     groups: dict[str, str] = Field(default={})
     """Class names merged into new ones, e.g. {normal: harmless, benign: harmless, malignant: malignant}."""
+
+    @model_validator(mode="after")
+    def _rule_over_something(self) -> "Npz":
+        if self.patients and not self.patient:
+            raise ValueError("patients is a rule for what an array says; name the array as patient")
+        return self
 
 
 class Folder(DataSource):
@@ -74,6 +95,8 @@ class Folder(DataSource):
     path: Path | tuple[Path, ...]
     site_folders: bool = False
     frames: Literal["first", "middle", "all"] = "middle"
+    patients: Rule | None = None
+    """A regular expression for paths below the folder: what its groups match names the patient, as "patient(\\d+)"."""
     groups: dict[str, str] = Field(default={})
 
 
@@ -83,6 +106,9 @@ class Manifest(DataSource):
     kind: Literal["manifest"]
     path: Path | tuple[Path, ...]
     frames: Literal["first", "middle", "all"] = "middle"
+    patients: Rule | None = None
+    """A regular expression for the column patient, and for paths where there is none: what its groups match names the
+    patient, e.g. "patient(\\d+)"."""
     groups: dict[str, str] = Field(default={})
 
 
@@ -114,6 +140,9 @@ class Sites(Frozen):
     validation: Fraction = 0.15
     test: Fraction = 0.15
     """Shares held out where the data brings no split of its own; by patient."""
+    near_duplicates: Annotated[float, Field(ge=0.8, le=1.0)] | Literal[False] = 0.95
+    """From which correlation of their thumbnails on two images count as one, which is kept on one side; false: not
+    looked for (docs/data.md)."""
     test_on: Literal["own", "common"] = "own"
     """Test every site's models on the site's own test cases, or on one common test set."""
 

@@ -165,15 +165,21 @@ def _sites(result: Result) -> list[Element]:
     chart = charts.areas("AUC of every approach at every site", rows, names)
     legend = charts.legend([(STYLES[a], f"{a}: {MEANING[a]}") for a in names])
     rows_shown: list[list[Child]] = [
-        [name, count(site["cases"]["train"]), *_row(site, names)] for name, site in result["sites"].items()
+        [name, count(site["cases"]["train"]), count(site["federated"]["n"]), *_row(site, names)]
+        for name, site in result["sites"].items()
     ]
     for title, key in (("mean of sites", "sites_mean"), ("all test cases", "test")):
         rows_shown.append(
-            [title, count(result["cases"]["train"]), *(with_interval(result[key][a], "auc") for a in names)]
+            [
+                title,
+                count(result["cases"]["train"]),
+                count(result["test"]["federated"]["n"]),
+                *(with_interval(result[key][a], "auc") for a in names),
+            ]
         )
     caption = "AUC on test cases with 95 % intervals; bold: the best that the site can have"
     return [heading, el("figure", chart, legend) if chart else el("p", "No site has test cases of both classes."),
-            table(caption, ["site", "training cases", *names], rows_shown, foot=2)]  # fmt: skip
+            table(caption, ["site", "training cases", "test cases", *names], rows_shown, foot=2)]  # fmt: skip
 
 
 def _row(site: Mapping[str, Any], names: Sequence[str]) -> list[Child]:

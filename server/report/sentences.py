@@ -99,8 +99,9 @@ def when(result: Result) -> str:
 
 
 def limits(result: Result) -> list[str]:
-    """What the model is not good for, and what to doubt."""
-    texts = ["It is research software, not a medical device: no decision about a patient may rest on it."]
+    """What the model is not good for, and what to doubt; first what was found in the data."""
+    texts = [f"{doubt[:1].upper()}{doubt[1:]}." for doubt in result.get("doubts", ())]
+    texts.append("It is research software, not a medical device: no decision about a patient may rest on it.")
     texts += _of_the_data(result) if is_simulated(result) else _of_a_real_run()
     texts += _small_numbers(result)
     texts.append(
@@ -134,6 +135,8 @@ def _of_a_real_run() -> list[str]:
         "the model. It was not tested on cases held apart.",
         "How it does at each single site is not known here, since only sums leave the sites: at some site, or for some "
         "group of patients, it may do much worse. Test it on your own cases before any use.",
+        "What the sites' own checks found in their images (people who are not known, near-duplicates, few cases of a "
+        "class) stays at the sites, and is not known here.",
     ]
 
 

@@ -31,6 +31,9 @@ class Numbered:
     def facts(self, index):
         return Facts((1, 1, 1), 0, 0, self.digests[index].to_bytes(8, "big"))
 
+    def thumbnail(self, index):
+        return b""
+
     def pictures(self, indices):
         raise NotImplementedError
 
