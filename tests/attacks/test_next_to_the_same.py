@@ -4,6 +4,7 @@ A stranger to the code, who had the documents alone, got a site's own numbers wi
 `test_evaluated_before`.
 """
 
+import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,6 +16,7 @@ import pytest
 import yaml
 
 from client.home import Home
+from client.plans.inbox import PlanInbox
 from client.training import hospital_site
 from common.plans import carry
 from common.plans.plan import Carried, RunPlan
@@ -109,6 +111,15 @@ def first_of(
     return coordinator, coordinator.attempt(lambda: coordinator.sum((), coordinator.asked[0]))
 
 
+def told(hospitals: Hospitals, tree: dict[str, Any]) -> HostileCoordinator:
+    """The first question is told over four, and the papers of that run are put away: the ledger alone has it."""
+    coordinator, sums = first_of(hospitals, plan_of(hospitals, tree, FOUR))
+    assert sums, coordinator.codes()
+    for site in hospitals.sites.values():
+        shutil.rmtree(PlanInbox(site).room(coordinator.plan.digest))
+    return coordinator
+
+
 @pytest.fixture(scope="module", autouse=True)
 def each_hospital_has_its_images() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
@@ -121,9 +132,7 @@ def asked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     kind, policy = request.param, {"least": LEAST | {"a_number": 1}}
     sizes = dict.fromkeys(FOUR, (80 if kind == "gram" else 30, 10))
     hospitals = Hospitals(tmp_path_factory.mktemp(kind), sizes, TREES[kind], policy)
-    coordinator, sums = first_of(hospitals, plan_of(hospitals, TREES[kind], FOUR))
-    assert sums, coordinator.codes()
-    assert coordinator.asked[0].kind == kind
+    assert told(hospitals, TREES[kind]).asked[0].kind == kind
     return Asked(hospitals, kind)
 
 
@@ -151,7 +160,7 @@ def test_over_the_same_sites_and_images_it_is_told_again(asked: Asked) -> None:
 @pytest.mark.parametrize("lost", [1, 95, 96])
 def test_a_ledger_that_was_cut_in_its_last_record_still_has_those_before(tmp_path: Path, lost: int, ends: Ends) -> None:
     hospitals = Hospitals(tmp_path, dict.fromkeys(FOUR, (30, 10)), SVM)
-    first_of(hospitals, plan_of(hospitals, SVM, FOUR))
+    told(hospitals, SVM)
     for site in THREE:
         ledger = hospitals.sites[site].folder / "ledger"
         ledger.write_bytes(ledger.read_bytes()[:-lost])
@@ -172,7 +181,7 @@ def rename(site: Home, **datasets: dict[str, Any]) -> Home:
 @pytest.mark.parametrize("way", ["a second name", "another name", "another name, and an image more", "a name between"])
 def test_the_same_images_under_another_name_are_the_same_data_set(tmp_path: Path, way: str, ends: Ends) -> None:
     hospitals = Hospitals(tmp_path, dict.fromkeys(FOUR, (30, 10)), SVM)
-    first_of(hospitals, plan_of(hospitals, SVM, FOUR))
+    told(hospitals, SVM)
     for name, site in hospitals.sites.items():
         chest = yaml.safe_load((site.folder / "site.yaml").read_text())["datasets"]["chest"]
         kept = {"chest": chest} if way == "a second name" else {}
@@ -190,7 +199,7 @@ def test_the_same_images_under_another_name_are_the_same_data_set(tmp_path: Path
 def test_other_images_are_another_data_set(tmp_path: Path) -> None:
     hospitals = Hospitals(tmp_path / "one", dict.fromkeys(FOUR, (30, 10)), SVM)
     elsewhere = Hospitals(tmp_path / "two", dict.fromkeys(SIX, (30, 10)), SVM)
-    first_of(hospitals, plan_of(hospitals, SVM, FOUR))
+    told(hospitals, SVM)
     for name, other in zip(THREE, SIX[3:], strict=True):
         bones = yaml.safe_load((elsewhere.sites[other].folder / "site.yaml").read_text())["datasets"]["chest"]
         with np.load(path := elsewhere.sites[other].folder / "images.npz") as file:
