@@ -61,6 +61,8 @@ class ImportReport:
     already: int = 0
     """Cases that were in before."""
     problems: list[Problem] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+    """Pictures, whose names alone could tell the patient."""
     unused: tuple[str, ...] = ()
     """What was found beside the images."""
 
@@ -163,6 +165,8 @@ def _enter(writer: DatasetWriter, row: CaseRow, result: IntakeResult, outcome: I
     if there is None:
         writer.index.add_case(case)
         outcome.added += 1
+        if not row.patient and writer.index.objects[number].frame_facts is not None:
+            outcome.unknown.append(str(row.origin))
     elif there == case:
         outcome.already += 1
     else:
