@@ -16,6 +16,7 @@ from client.custody.encrypted_dataset import EncryptedDataset
 from client.custody.events import Event, Record
 from client.custody.key_ring import Custody
 from client.home import Home, home_option
+from client.sources import identity
 from common import config as configuration
 from common.cli import terminal
 from common.cli.command import Command
@@ -137,6 +138,13 @@ def _show(outcome: "ImportReport", most: int, console: Console) -> None:
     if outcome.taken_out:
         kinds = [f"{count:,} {kind}" for kind, count in sorted(outcome.taken_out.items())]
         console.print(f"not carried over: {'; '.join(kinds)}.", highlight=False)
+    if outcome.unknown:
+        rule, people = identity.suggestion(outcome.unknown, 2) or ("", 0)
+        seems = f": they seem to tell {people} patients. If so, import into another set, with --data 'patients={rule}'"
+        console.print(
+            f"no patient is known of {len(outcome.unknown)} pictures, whose names are not kept{seems if rule else ''}",
+            highlight=False, markup=False,
+        )  # fmt: skip
     counts = [f"{outcome.added} cases are in", f"{outcome.already} were in before", f"{len(outcome.problems)} left out"]
     console.print(f"{', '.join(counts)}. In a configuration:", highlight=False)
     data = {"data": {"kind": "encrypted", "path": str(outcome.folder)}}

@@ -62,6 +62,8 @@ class ImportReport:
     already: int = 0
     """Cases that were in before."""
     problems: list[Problem] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+    """Pictures, whose names alone could tell the patient."""
     unused: tuple[str, ...] = ()
     """What was found beside the images."""
     taken_out: Counter[str] = field(default_factory=Counter)
@@ -167,6 +169,8 @@ def _enter(writer: DatasetWriter, row: CaseRow, result: IntakeResult, outcome: I
     if there is None:
         writer.index.add_case(case)
         outcome.added += 1
+        if not row.patient and writer.index.objects[number].frame_facts is not None:
+            outcome.unknown.append(str(row.origin))
     elif there == case:
         outcome.already += 1
     else:

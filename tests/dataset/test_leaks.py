@@ -8,6 +8,7 @@ import pytest
 from pydicom.uid import generate_uid
 
 from client.__main__ import main as client
+from client.access.policy_change import begin_policy
 from client.custody.encrypted_cases import read as read_encrypted
 from client.dataset import loading
 from client.dataset.case_source import open_table
@@ -163,6 +164,21 @@ def test_custody_keeps_together_what_belonged_together(tmp_path):
     divisions = [divide(read_encrypted(source), Sites(split="iid", count=1), 1) for _ in range(2)]
     assert divisions[0].twins.count == 1
     assert (divisions[0].split == divisions[1].split).all()
+
+
+def test_import_says_that_it_forgets_names_which_tell_patients(tmp_path, capsys):
+    custody = open_hospital(tmp_path / "site")
+    begin_policy(custody.home)
+    folder_of(tmp_path / "data", lambda i: f"patient{i // 4:03d}_slice{i % 4}.png")
+    options = ["import", str(tmp_path / "data"), "--home", str(custody.home.folder), "--processes", "1", "--name"]
+    assert client([*options, "one"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "no patient is known of 48 pictures, whose names are not kept: they seem to tell 12 patients" in said
+    assert r"--data 'patients=patient(\d+)'" in said
+    assert client([*options, "two", "--data", r"patients='patient(\d+)'"]) == 0
+    assert "no patient is known" not in capsys.readouterr().out
+    source = Encrypted(kind="encrypted", path=custody.home.folder / "sets/two", cache=tmp_path / "cache")
+    assert len(set(read_encrypted(source).people())) == 12
 
 
 # --- images that are there again ------------------------------------------------------------------------------------
