@@ -13,7 +13,7 @@ from client.home import Home
 from client.plans import near
 from client.plans.inbox import PlanInbox
 from common.errors import AuditError, ConfigError, EncoderError, IdentityError, PlanError, PolicyError
-from common.imaging.steps import Embed
+from common.imaging.embedding import Embed
 from common.plans import floors
 from common.plans.plan import RunPlan
 from common.storage.files import replace

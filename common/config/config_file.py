@@ -11,7 +11,7 @@ from common.config.data_settings import Data, Encrypted, Npz, Synthetic
 from common.config.run_settings import Config
 from common.config.yaml_text import parse_yaml
 from common.errors import ConfigError, EncoderError
-from common.imaging.steps import Embed
+from common.imaging.embedding import Embed
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import ConfigError, DataError
+from common.imaging.embedding import Embed
 from common.imaging.picture import Picture
 from common.imaging.step_base import Transform
 from common.imaging.step_order import AnyStep, in_order
-from common.imaging.steps import Embed, Normalise, Window
+from common.imaging.steps import Normalise, Window
 from common.imaging.window import standardise
 from common.types import Stack
 

@@ -5,12 +5,12 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from common.imaging.embedding import Embed
 from common.imaging.steps import (
     Clahe,
     Clusters,
     Crop,
     Edges,
-    Embed,
     Gaussian,
     Grey,
     Mean,

@@ -11,7 +11,7 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from common.encoders import encoder_library
-from common.imaging.steps import Embed
+from common.imaging.embedding import Embed
 from common.metrics import intervals
 from common.package import PackageContent
 from server.report import participation, sentences

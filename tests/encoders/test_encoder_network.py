@@ -9,7 +9,7 @@ from onnx import TensorProto, helper
 from common.encoders import Encoder
 from common.encoders.encoder_network import BATCH, network
 from common.errors import EncoderError
-from common.imaging.steps import Embed
+from common.imaging.embedding import Embed
 from common.package.encoder_nodes import add_encoder
 from common.package.onnx_graph import IR, OPSET, _Builder
 
