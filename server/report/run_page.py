@@ -165,7 +165,12 @@ def _sites(result: Result) -> list[Element]:
     chart = charts.areas("AUC of every approach at every site", rows, names)
     legend = charts.legend([(STYLES[a], f"{a}: {MEANING[a]}") for a in names])
     rows_shown: list[list[Child]] = [
-        [name, count(site["cases"]["train"]), count(site["federated"]["n"]), *_row(site, names)]
+        [
+            name,
+            count(site["cases"]["train"]),
+            count(site["federated"].get("n", site["cases"]["test"])),
+            *_row(site, names),
+        ]
         for name, site in result["sites"].items()
     ]
     for title, key in (("mean of sites", "sites_mean"), ("all test cases", "test")):
