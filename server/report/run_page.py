@@ -164,8 +164,14 @@ def _sites(result: Result) -> list[Element]:
     names, rows = approaches(result), [*result["sites"].items(), ("all test cases", result["test"])]
     chart = charts.areas("AUC of every approach at every site", rows, names)
     legend = charts.legend([(STYLES[a], f"{a}: {MEANING[a]}") for a in names])
+    is_common = result["config"]["sites"]["test_on"] == "common"
     rows_shown: list[list[Child]] = [
-        [name, count(site["cases"]["train"]), count(site["federated"]["n"]), *_row(site, names)]
+        [
+            name,
+            count(site["cases"]["train"]),
+            count((result if is_common else site)["cases"]["test"]),
+            *_row(site, names),
+        ]
         for name, site in result["sites"].items()
     ]
     for title, key in (("mean of sites", "sites_mean"), ("all test cases", "test")):
@@ -173,7 +179,7 @@ def _sites(result: Result) -> list[Element]:
             [
                 title,
                 count(result["cases"]["train"]),
-                count(result["test"]["federated"]["n"]),
+                count(result["cases"]["test"]),
                 *(with_interval(result[key][a], "auc") for a in names),
             ]
         )
