@@ -208,22 +208,20 @@ def save_model(
 
 
 def show(result: Mapping[str, Any], console: Console) -> None:
-    """Print what each site reaches alone, together, and pooled: AUC and accuracy, with the cases of each site."""
+    """Print what each site reaches alone, together, and pooled: AUC and accuracy, with the test cases of each site."""
     approaches = [a for a in APPROACHES if a in result["test"]]
     several = len(result["seeds"]) > 1
     titles = {"auc": "AUC on test cases", "accuracy": "Accuracy on test cases, operating point chosen on validation"}
     for figure, title in titles.items():
-        table = Sheet("site", "train", *approaches, right=("train", *approaches), title=title)
+        table = Sheet("site", "cases", *approaches, right=("cases", *approaches), title=title)
         for name, site in result["sites"].items():
             cells = [_cell(site[a], figure, several) for a in approaches]
-            table.add(name, str(site["cases"]["train"]), *_with_best_marked(cells, site, approaches, figure))
+            table.add(name, str(site["federated"]["n"]), *_with_best_marked(cells, site, approaches, figure))
         table.rule()
         for title, row in (("mean of sites", "sites_mean"), ("all test cases", "test")):
-            table.add(
-                title, str(result["cases"]["train"]), *(_cell(result[row][a], figure, several) for a in approaches)
-            )
+            cases = str(result["test"]["federated"]["n"])
+            table.add(title, cases, *(_cell(result[row][a], figure, several) for a in approaches))
         console.print(table)
-    console.print(_stand_on(result), highlight=False)
     federated = result["test"]["federated"]
     console.print(
         f"Federated on all {federated['n']} test cases: sensitivity {_number(federated['sensitivity'])}, "
@@ -247,17 +245,6 @@ def show(result: Mapping[str, Any], console: Console) -> None:
     if many := len(result["warnings"]):
         console.print(Text(f"{many} warning{'s' * (many > 1)} of the data", "yellow"), "(above; first in report.html).")
     console.print(f"{result['origin']}. Research software, not a medical device.", style="dim", highlight=False)
-
-
-def _stand_on(result: Mapping[str, Any]) -> str:
-    """On how many cases a site trained and was tested, for whoever reads the tables."""
-    tested = [site["federated"]["n"] for site in result["sites"].values()]
-    span = str(min(tested)) if min(tested) == max(tested) else f"{min(tested)} to {max(tested)}"
-    own = "the same" if result["config"]["sites"]["test_on"] == "common" else "its own"
-    return (
-        f"train: cases that a site trained on. A site's figures stand on {own} {span} test cases, the last row's on "
-        f"{result['test']['federated']['n']}."
-    )
 
 
 def _over_seeds(scores: Sequence[Sequence[Score]]) -> dict[str, Any]:

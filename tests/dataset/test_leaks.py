@@ -264,12 +264,9 @@ def test_the_table_says_how_many_cases_figures_stand_on(slices, capsys):
     rows = [
         line.split() for line in screen.splitlines() if line.strip().startswith(("site ", "site-", "all test cases"))
     ]
-    assert rows[0][:2] == ["site", "train"]
-    assert rows[1][1] == str(result["sites"]["site-1"]["cases"]["train"])
-    assert rows[3][3] == str(result["cases"]["train"])
-    tested = [site["cases"]["test"] for site in result["sites"].values()]
-    span = f"{min(tested)} to {max(tested)}" if len(set(tested)) > 1 else str(tested[0])
-    assert f"stand on its own {span} test cases, the last row's on {sum(tested)}." in " ".join(screen.split())
+    assert rows[0][:2] == ["site", "cases"]
+    assert rows[1][1] == str(result["sites"]["site-1"]["cases"]["test"])
+    assert rows[3][3] == str(sum(site["cases"]["test"] for site in result["sites"].values()))
 
 
 def test_a_hospitals_warnings_stay_with_its_cases(tmp_path):
