@@ -148,7 +148,7 @@ def _few_bits(data: Examined) -> Iterator[Finding]:
         high = 2**bits - 1
         yield Finding(
             "warning",
-            f"{len(dark)} images are of 16 bits and use {bits} of them, a sliver of their range (the brightest value is "
+            f"{len(dark)} images are of 16 bits and use {bits} of them, a sliver of the range (the brightest value is "
             f"{brightest:g}): they come out dark",
             f"put {{step: window, center: {high / 2:g}, width: {high}}} first in preprocess",
             tuple(data.table.images.name(i) for i in dark),

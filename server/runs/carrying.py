@@ -43,10 +43,7 @@ def foresee(home: Home, config: Config) -> Foresight:
         if not set(sites_of(run)) & set(cohort):
             continue  # over other sites altogether: the two sums tell nobody apart
         if run.state.stage not in OVER:
-            raise PlanError(
-                f"run {run.name} asks the same of the same images, and is not over: a second one would be refused. "
-                "Wait for it, or stop it: python -m server stop"
-            )
+            raise _not_over(run)
         if not began and run.rounds():
             return Foresight(words=_of_an_older_release(run, cohort))
         sums = all_sums(run) if began else RunSums({}, ())
@@ -96,10 +93,13 @@ def _otherwise_prepared(home: Home, terms: PlanTerms, recipe: Pipeline, cohort: 
         PlanError: it needs sums that were made over other sites, and has none to carry.
     """
     for run in reversed(list(Run.all(home))):
-        plan, summed = run.plan.content, (run.folder / "approvals.json").exists() and bool(run.rounds())
-        before = sites_of(run)
-        if plan.models or plan.dataset != terms.dataset or not summed or not set(before) & set(cohort):
+        plan, before, has_rounds = run.plan.content, sites_of(run), bool(run.rounds())
+        if plan.models or plan.dataset != terms.dataset or not has_rounds or not set(before) & set(cohort):
             continue
+        if run.state.stage not in OVER:
+            raise _not_over(run)
+        if not (run.folder / "approvals.json").exists():
+            return Foresight(words=_of_an_older_release(run, cohort))
         if set(before) == set(cohort):
             return Foresight()
         if recipe.needs_statistics:
@@ -116,6 +116,13 @@ def _otherwise_prepared(home: Home, terms: PlanTerms, recipe: Pipeline, cohort: 
             "carried. This plan begins at another point, and does not sum how images look.",
         )
     return Foresight()
+
+
+def _not_over(run: Run) -> PlanError:
+    return PlanError(
+        f"run {run.name} asks the same of the same images, and is not over: a second one would be refused. "
+        "Wait for it, or stop it: python -m server stop"
+    )
 
 
 def _odd(before: tuple[str, ...], cohort: tuple[str, ...]) -> list[str]:

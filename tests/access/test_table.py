@@ -33,6 +33,9 @@ TYPED = {
     "check": "check",
     "check CONFIG": "check open.yaml",
     "check CONFIG, encrypted": "check sealed.yaml",
+    "encoders": "encoders",
+    "encoders add": "encoders add gone.encoder",
+    "encoders show": "encoders show gone",
     "preview": "preview gone.dcm --config open.yaml",
     "preview, encrypted": "preview chest/1 --config sealed.yaml",
     "compare": "compare gone.consilium",
@@ -73,7 +76,7 @@ TYPED = {
     "audit export": "audit export site/site.yaml",
 }
 """What is typed for each row. What is let in then ends in an error of its own, for nothing that is named is there."""
-HOMELESS = ("preview", "access person")
+HOMELESS = ("preview", "encoders", "encoders add", "encoders show", "access person")
 
 
 @pytest.fixture

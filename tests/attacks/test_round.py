@@ -22,6 +22,7 @@ from common.secagg.durable_participant import StateInMemory
 from common.secagg.envelope import kind_of
 from common.secagg.key_period_messages import Delivery
 from common.secagg.round_messages import Agreement, Agreements, Masked, Release, Start, Survivors
+from common.secagg.sketch import SKETCH_BYTES
 from common.trust.keys import seal_state, unseal_state
 from tests.attacks.conftest import Attack
 from tests.secagg.world import NOW_S, QUESTION, World, expected, forget, identity, plain
@@ -74,7 +75,7 @@ def restarted(site: Participant) -> Participant:
 
 def signatures(context: bytes, members: tuple[int, ...], signers: tuple[int, ...]) -> bytes:
     """Agreements that are signed with the sites' true keys, as if these sites were the coordinator's."""
-    signed = (Agreement(context, i, members, SUM, bytes(64)).sign(identity(f"site-{i:03d}")) for i in signers)
+    signed = (Agreement(context, i, members, SUM, bytes(SKETCH_BYTES)).sign(identity(f"site-{i:03d}")) for i in signers)
     return Agreements(context, SUM, tuple((a.sender, a.sketch, a.signature) for a in signed)).encode()
 
 
@@ -162,7 +163,7 @@ def test_split_survivors_are_never_unmasked(world: World, attack: Attack) -> Non
     with attack("signatures of another round", "other-round"):
         site.release(signatures(OTHER, one, one))
     with attack("signatures of the coordinator's own making", "bad-signature"):
-        forged = tuple((i, bytes(64), identity("the coordinator").sign(b"x")) for i in one)
+        forged = tuple((i, bytes(SKETCH_BYTES), identity("the coordinator").sign(b"x")) for i in one)
         site.release(Agreements(opening.context, SUM, forged).encode())
 
 
