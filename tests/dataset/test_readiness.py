@@ -111,7 +111,7 @@ def test_few_bits_in_sixteen_are_named_with_the_window_that_shows_them(tmp_path,
         pixels = np.random.default_rng(number).integers(0, 4096, (9, 9), np.uint16)
         pixels[0, 0] = 4095
         Image.fromarray(pixels).save(file)
-    assert "use 12 of them (the brightest value is 4095)" in (said := check(capsys, path)[1])
+    assert "use 12 of them, a sliver of the range (the brightest value is 4095)" in (said := check(capsys, path)[1])
     assert "put {step: window, center: 2047.5, width: 4095} first in preprocess" in said
     path = prepare(tmp_path, enough("A") + enough("B"), preprocess="[{step: window, center: 2047.5, width: 4095}]")
     assert "use 12 of them" not in check(capsys, path)[1]
