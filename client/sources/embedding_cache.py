@@ -6,6 +6,7 @@ and a computation that was interrupted goes on where it was.
 """
 
 import hashlib
+import os
 import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -43,14 +44,14 @@ def embed(folder: Path, pipeline: Pipeline, images: Images, indices: Sequence[in
     recipe = pipeline.early_fingerprint()
     path = folder / "embeddings" / recipe[:32]
     keys = [_key(recipe, images, i) for i in indices]
-    vectors = _read(path, {key: images.sealer(i) for key, i in zip(keys, indices, strict=True)})
+    vectors, end = _read(path, {key: images.sealer(i) for key, i in zip(keys, indices, strict=True)})
     missing = [(key, i) for key, i in dict(zip(keys, indices, strict=True)).items() if key not in vectors]
     with Watch(len(missing), terminal.console(errors=True)) as watch:
         for start in range(0, len(missing), TOGETHER):
             part = missing[start : start + TOGETHER]
             stack = pipeline.before(images.pictures([i for _, i in part]))
             records = [(key, stack[j, 0, 0], images.sealer(i)) for j, (key, i) in enumerate(part)]
-            _append(path, records)
+            end = _append(path, records, end)
             vectors |= {key: vector for key, vector, _ in records}
             watch.advance(len(part), "embedding images")
     return np.stack([vectors[key] for key in keys])[:, None, None, :]
@@ -60,15 +61,17 @@ def _key(recipe: str, images: Images, index: int) -> bytes:
     return hashlib.blake2b(recipe.encode() + images.view(index), digest_size=16).digest()
 
 
-def _read(path: Path, wanted: dict[bytes, Sealer | None]) -> dict[bytes, Vector]:
+def _read(path: Path, wanted: dict[bytes, Sealer | None]) -> tuple[dict[bytes, Vector], int]:
+    """What is known of the images that are wanted, and where the whole records end."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        return {}
+        return {}, 0
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}). Give another folder as data.cache.") from None
-    vectors = {}
+    vectors, end = {}, 0
     for key, record in _records(content):
+        end += HEAD.size + len(record)
         if key in wanted:
             sealer = wanted[key]
             try:
@@ -79,7 +82,7 @@ def _read(path: Path, wanted: dict[bytes, Sealer | None]) -> dict[bytes, Vector]
                 vectors[key] = vector
     lengths = [len(vector) for vector in vectors.values()]
     usual = max(lengths, key=lengths.count, default=0)
-    return {key: vector for key, vector in vectors.items() if len(vector) == usual}
+    return {key: vector for key, vector in vectors.items() if len(vector) == usual}, end
 
 
 def _records(content: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -93,17 +96,25 @@ def _records(content: bytes) -> Iterator[tuple[bytes, bytes]]:
         at += HEAD.size + length
 
 
-def _append(path: Path, records: Sequence[tuple[bytes, Vector, Sealer | None]]) -> None:
+def _append(path: Path, records: Sequence[tuple[bytes, Vector, Sealer | None]], end: int) -> int:
+    """Write records behind the whole ones; where they end then.
+
+    Args:
+        end: where whole records ended when it was looked at last; what others have written since then is read alone.
+    """
     contents = []
     for key, vector, sealer in records:
         numbers = vector.astype("<f4").tobytes()
         record = sealer.seal(numbers, f"embedding/{key.hex()}") if sealer else numbers
         contents.append(HEAD.pack(key, len(record)) + record)
     try:
-        with file_lock.held(path.with_suffix(".lock")), path.open("ab") as file:
-            whole = sum(HEAD.size + len(record) for _, record in _records(path.read_bytes()))
-            file.truncate(whole)  # what a process left half written
+        with file_lock.held(path.with_suffix(".lock")), path.open("a+b") as file:
+            end = end if file.seek(0, os.SEEK_END) >= end else 0  # somebody deleted the folder meanwhile
+            file.seek(end)
+            end += sum(HEAD.size + len(record) for _, record in _records(file.read()))
+            file.truncate(end)  # what a process left half written
             file.writelines(contents)
+            return end + sum(map(len, contents))
     except OSError as error:
         raise DataError(
             f"{path}: what the encoder made of images cannot be kept here ({error.strerror}). Free some space, or give "

@@ -56,8 +56,7 @@ class Pipeline:
 
     def fingerprint(self) -> str:
         """SHA-256 over the steps and their settings, the implementation's version, and the statistics once known."""
-        description = {"implementation": IMPLEMENTATION, "steps": [step.model_dump(mode="json") for step in self.steps]}
-        digest = hashlib.sha256(json.dumps(description, sort_keys=True, separators=(",", ":")).encode())
+        digest = hashlib.sha256(_described(self.steps))
         if self.statistics:
             for array in (self.statistics.mean, self.statistics.deviation):
                 digest.update(json.dumps(array.shape).encode() + array.astype("<f4").tobytes())
@@ -65,9 +64,7 @@ class Pipeline:
 
     def early_fingerprint(self) -> str:
         """SHA-256 over the steps that `before` takes and the implementation's version."""
-        steps = [self._window, *self._rest[: self._split]]
-        description = {"implementation": IMPLEMENTATION, "steps": [step.model_dump(mode="json") for step in steps]}
-        return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(_described([self._window, *self._rest[: self._split]])).hexdigest()
 
     @property
     def embed(self) -> Embed | None:
@@ -214,6 +211,12 @@ class _StepGroup:
     example: str
     """What an error should call one of them."""
     stack: Stack
+
+
+def _described(steps: Iterable[AnyStep | Transform]) -> bytes:
+    """What a fingerprint is of: the steps with their settings, and how this release computes them."""
+    description = {"implementation": IMPLEMENTATION, "steps": [step.model_dump(mode="json") for step in steps]}
+    return json.dumps(description, sort_keys=True, separators=(",", ":")).encode()
 
 
 def _apart(steps: tuple[AnyStep, ...]) -> tuple[Window, tuple[Transform, ...]]:
