@@ -61,7 +61,7 @@ def compare(experiment: Experiment) -> SeedResult:
             "validation": outcome_counts.of_sum(federated.counts, federated.threshold),
             "test": {way: outcomes(experiment, model, data.test) for way, model in models.global_models().items()},
         },
-        mix={name: model.mix.own_share for name, model in models.personalised.items()},
+        blends={name: model.blend.as_json() for name, model in models.personalised.items()},
         rounds=[asdict(record) for record in federated.records],
         curves={name: [asdict(record) for record in model.records] for name, model in baselines.items()},
         best_round=federated.best_round,

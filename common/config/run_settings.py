@@ -19,7 +19,9 @@ class Personalise(Frozen):
 
     fine_tune_epochs: Annotated[float, Field(ge=0.0)] = 0.0
     mix: bool = True
-    """Mix the logits of the site's own and the federated model; weight from {0, ¼, ½, ¾, 1} by validation log-loss."""
+    """Blend the site's own model with the federated one, by how likely each mix makes the site's validation cases."""
+    ridge: bool = True
+    """Of the SVM, blend in heads that fit the site's cases and are held to the federated one."""
 
 
 class Training(Frozen):

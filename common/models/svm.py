@@ -116,11 +116,13 @@ class LinearSvm:
         return Fitted(new, {}, self.rows, len(cases), float(loss.sum()), int(right.sum()))
 
     def scores(self, weights: Tensors, images: Stack) -> Logits:
-        """Decision values float32[n, classes]; for two classes the columns are [-f, f]."""
+        """Decision values float32[n, classes]; for two classes the columns are [-f, f], halved where f is log-odds."""
         points = self._points(weights)
         parts = [z @ points.T for z, _ in self._batches(images)]
         f = np.concatenate(parts) if parts else np.zeros((0, self.rows))
-        return (np.concatenate([-f, f], axis=1) if self.classes == 2 else f).astype(np.float32)
+        if self.classes == 2:  # the difference of the columns is what counts as log-odds
+            f = np.concatenate([-f, f], axis=1) * (0.5 if self.config.loss == "logistic" else 1.0)
+        return f.astype(np.float32)
 
     def evidence(self, weights: Tensors, image: Stack, label: int) -> Evidence:
         """What every pixel adds to f, on the way from an image of zeros to this one: α x where φ(x) = x.

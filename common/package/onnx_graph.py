@@ -138,7 +138,8 @@ def _svm(build: _Builder, x: str, config: Svm, shape: tuple[int, int, int], clas
         x = build.node("Mul", [both, build.constant(np.array(np.sqrt(2 / features.dimension), np.float32))])
     alpha, intercept = build.weights["alpha"], build.weights["intercept"]
     if classes == 2:
-        alpha, intercept = np.concatenate([-alpha, alpha]), np.concatenate([-intercept, intercept])
+        share = 0.5 if config.loss == "logistic" else 1.0
+        alpha, intercept = (share * np.concatenate([-array, array]) for array in (alpha, intercept))
     wide = build.node("Cast", [x], to=TensorProto.DOUBLE)
     scores = build.node("MatMul", [wide, build.constant(alpha.T.astype(np.float64))])
     scores = build.node("Add", [scores, build.constant(intercept.astype(np.float64))])

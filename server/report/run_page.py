@@ -15,7 +15,7 @@ ORDER = ("local", "federated", "personalised", "pooled")
 MEANING = {
     "local": "each site alone",
     "federated": "all sites together",
-    "personalised": "a site's own mix of the two",
+    "personalised": "a site's own blend of the two",
     "pooled": "all images in one place",
 }
 
@@ -185,7 +185,15 @@ def _sites(result: Result) -> list[Element]:
         )
     caption = "AUC on test cases with 95 % intervals; bold: the best that the site can have"
     return [heading, el("figure", chart, legend) if chart else el("p", "No site has test cases of both classes."),
-            table(caption, ["site", "training cases", "test cases", *names], rows_shown, foot=2)]  # fmt: skip
+            table(caption, ["site", "training cases", "test cases", *names], rows_shown, foot=2), *_blends(result)]  # fmt: skip
+
+
+def _blends(result: Result) -> list[Element]:
+    """What each site's personalised model is made of, and why."""
+    sites = result["sites"].items()
+    items = [f"{name}: {site['personalised_by']}." for name, site in sites if "personalised_by" in site]
+    about = "What the personalised models are made of, as each site's validation cases speak for it (first seed)"
+    return [el("p", about, class_="soft"), bullet_list(items)] if items else []
 
 
 def _row(site: Mapping[str, Any], names: Sequence[str]) -> list[Child]:

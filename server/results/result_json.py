@@ -45,8 +45,8 @@ class SeedResult:
     """Numbers of training, validation and test cases of every class by site."""
     counts: Mapping[str, Any]
     """Outcomes as in `server.results.outcome_counts`: of the validation cases summed, of the test cases by approach."""
-    mix: Mapping[str, float]
-    """Weight of the site's own model in its personalised one."""
+    blends: Mapping[str, Mapping[str, Any]]
+    """By site, what its personalised model is made of, and why (`client.training.personalise.Blend`)."""
     rounds: Sequence[Mapping[str, Any]]
     """Records of the federated rounds."""
     curves: Mapping[str, Sequence[Mapping[str, Any]]]
@@ -94,7 +94,7 @@ def as_json(config: Mapping[str, Any], data: Remarks, seeds: Sequence[SeedResult
                 for a in APPROACHES
                 if a in first.sites[name]
             }
-            | ({"own_share": _mean([s.mix[name] for s in seeds])} if name in first.mix else {})
+            | _blend(seeds, name)
             for name, parts in first.by_class.items()
         },
         "cases": {p: sum(sum(by[p]) for by in first.by_class.values()) for p in ("train", "validation", "test")},
@@ -118,6 +118,7 @@ def as_json(config: Mapping[str, Any], data: Remarks, seeds: Sequence[SeedResult
                 "weights_sha256": s.weights_sha256,
                 "sites": {n: {a: score.as_json() for a, score in by.items()} for n, by in s.sites.items()},
                 "test": {a: [score.as_json() for score in scores] for a, scores in s.test.items()},
+                "blends": dict(s.blends),
                 "curves": {name: list(records) for name, records in s.curves.items()},
             }
             for s in seeds
@@ -132,6 +133,14 @@ def as_json(config: Mapping[str, Any], data: Remarks, seeds: Sequence[SeedResult
         "config": dict(config),
         "versions": versions(),
     }
+
+
+def _blend(seeds: Sequence[SeedResult], site: str) -> dict[str, Any]:
+    """What a site's personalised model is made of: the mean own share, and the first seed's reason."""
+    if site not in seeds[0].blends:
+        return {}
+    shares = [s.blends[site]["own_share"] for s in seeds]
+    return {"own_share": _mean(shares), "personalised_by": seeds[0].blends[site]["reason"]}
 
 
 def _cross_site(seeds: Sequence[SeedResult]) -> dict[str, Any]:
@@ -222,6 +231,7 @@ def show(result: Mapping[str, Any], console: Console) -> None:
             cases = str(result["test"]["federated"]["n"])
             table.add(title, cases, *(_cell(result[row][a], figure, several) for a in approaches))
         console.print(table)
+    _show_blends(result, console)
     federated = result["test"]["federated"]
     console.print(
         f"Federated on all {federated['n']} test cases: sensitivity {_number(federated['sensitivity'])}, "
@@ -245,6 +255,18 @@ def show(result: Mapping[str, Any], console: Console) -> None:
     if many := len(result["warnings"]):
         console.print(Text(f"{many} warning{'s' * (many > 1)} of the data", "yellow"), "(above; first in report.html).")
     console.print(f"{result['origin']}. Research software, not a medical device.", style="dim", highlight=False)
+
+
+def _show_blends(result: Mapping[str, Any], console: Console) -> None:
+    """What each site's personalised model is made of, and why."""
+    several = " (first seed)" if len(result["seeds"]) > 1 else ""
+    reasons = {name: site["personalised_by"] for name, site in result["sites"].items() if "personalised_by" in site}
+    if len(same := set(reasons.values())) == 1:
+        console.print(f"Personalised{several}, every site: {same.pop()}.", highlight=False)
+    elif reasons:
+        console.print(f"Personalised{several}:", highlight=False)
+        for name, reason in reasons.items():
+            console.print(f"  {name}: {reason}.", highlight=False)
 
 
 def _over_seeds(scores: Sequence[Sequence[Score]]) -> dict[str, Any]:
