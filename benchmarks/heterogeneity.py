@@ -7,10 +7,13 @@
 Four hospitals are made of PneumoniaMNIST: each has two devices of its own, and which of them a patient is imaged with
 goes with the disease, at each hospital in another way (the ill lie in bed, and get the portable one; or the other way
 round). So each can see the disease by its device, and what it sees so is wrong elsewhere. They differ in size, and in
-how many cases are clear, the class to be found: 41 % to 0.7 %. One shows its images as negatives.
+how many cases are clear, the class to be found: 41 % to 0.7 %. One shows its images as negatives. Each seed draws other
+patients. All are tested on as many cases of both classes, or the AUC of the one with seven clear cases in a thousand
+would be a matter of luck.
 
 The last line is JSON: `cells` (site and seed), `worse` (of them, where the personalised model's AUC on test cases is
-more than .01 below that of the site's own), mean AUC and log-loss of each way of training.
+more than .01 below that of the site's own), `federated_worse` (the same of the federated model), mean AUC of each way
+of training, and `worst`, the least gain over the own model.
 """
 
 import argparse
@@ -33,13 +36,16 @@ from simulation.seeds import simulate  # noqa: E402
 
 CHEST = ROOT.parent / "shared" / "data" / "pneumoniamnist.npz"
 HOSPITALS: dict[str, tuple[int, int, Scanner, Scanner, tuple[float, float]]] = {
-    "clinic": (450, 650, Scanner(1.0, 1.0, 0.02, 0.10), Scanner(0.8, 1.4, 0.04, 0.18), (0.80, 0.25)),
-    "ward": (240, 1260, Scanner(0.7, 1.6, 0.03, 0.12), Scanner(0.9, 0.8, 0.04, 0.20), (0.20, 0.75)),
-    "screening": (14, 1986, Scanner(1.0, 0.7, 0.03, 0.12), Scanner(0.8, 1.3, 0.05, 0.15), (0.25, 0.70)),
-    "village": (36, 264, Scanner(0.8, 1.3, 0.05, 0.14), Scanner(0.7, 1.0, 0.05, 0.20), (0.75, 0.30)),
+    "clinic": (400, 575, Scanner(1.0, 1.0, 0.02, 0.10), Scanner(0.8, 1.4, 0.04, 0.18), (0.80, 0.25)),
+    "ward": (200, 900, Scanner(0.7, 1.6, 0.03, 0.12), Scanner(0.9, 0.8, 0.04, 0.20), (0.20, 0.75)),
+    "screening": (11, 1560, Scanner(1.0, 0.7, 0.03, 0.12), Scanner(0.8, 1.3, 0.05, 0.15), (0.25, 0.70)),
+    "village": (30, 220, Scanner(0.8, 1.3, 0.05, 0.14), Scanner(0.7, 1.0, 0.05, 0.20), (0.75, 0.30)),
 }
 """Clear cases, cases of pneumonia, the fixed device, the portable one, and its share of the ill and of the clear."""
 NEGATIVES = {"screening"}
+TESTED = (200, 250)
+"""Clear cases and cases of pneumonia on which each hospital's models are tested."""
+VALIDATION = 0.15
 WORSE = 0.01
 WAYS = ("local", "federated", "personalised")
 
@@ -54,28 +60,30 @@ def main() -> None:
     if options.make:
         options.make.parent.mkdir(parents=True, exist_ok=True)
         return make(options.make)
+    seeds: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "heterogeneity.npz"
-        make(file)
-        config = load(options.config, [f"data.path={file}", *options.overrides])
-        result = simulate(config, Path(folder), terminal.console())
-    print(json.dumps(figures(result)))
+        for seed in load(options.config, options.overrides).seeds:
+            make(file := Path(folder) / f"{seed}.npz", seed)
+            config = load(options.config, [*options.overrides, f"data.path={file}", f"seeds=[{seed}]"])
+            seeds += simulate(config, Path(folder) / str(seed), terminal.console())["seeds"]
+    print(json.dumps(figures(seeds)))
 
 
-def figures(result: dict[str, Any]) -> dict[str, Any]:
-    """What the seeds come to, from result.json."""
-    cells = [(seed["seed"], name, ways) for seed in result["seeds"] for name, ways in seed["sites"].items()]
-    gaps = {f"{name} {seed}": ways["personalised"]["auc"] - ways["local"]["auc"] for seed, name, ways in cells}
-    over = {f"{way}_{what}": round(float(np.mean([ways[way][what] for _, _, ways in cells])), 4)
-            for what in ("auc", "log_loss") for way in WAYS}  # fmt: skip
-    worse = {cell: round(gap, 3) for cell, gap in gaps.items() if gap < -WORSE}
-    federated_worse = sum(ways["federated"]["auc"] < ways["local"]["auc"] - WORSE for _, _, ways in cells)
-    return {"cells": len(cells), "worse": len(worse), "worse_cells": worse, "federated_worse": federated_worse,
-            "worst": round(min(gaps.values()), 4), **over}  # fmt: skip
+def figures(seeds: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the seeds come to, each as result.json has it."""
+    cells = [(f"{name} {seed['seed']}", ways) for seed in seeds for name, ways in seed["sites"].items()]
+    gaps = {way: {cell: ways[way]["auc"] - ways["local"]["auc"] for cell, ways in cells} for way in WAYS}
+    worse = {
+        way: {cell: round(gap, 3) for cell, gap in by_cell.items() if gap < -WORSE} for way, by_cell in gaps.items()
+    }
+    means = {f"{way}_auc": round(float(np.mean([ways[way]["auc"] for _, ways in cells])), 4) for way in WAYS}
+    own, common = worse["personalised"], worse["federated"]
+    return {"cells": len(cells), "worse": len(own), "worse_cells": own, "federated_worse": len(common),
+            "worst": round(min(gaps["personalised"].values()), 4), **means}  # fmt: skip
 
 
 def make(path: Path, seed: int = 1) -> None:
-    """The hospitals' images as .npz: images uint8[n, 28, 28], labels (1: clear), class_names, site."""
+    """The hospitals' images as .npz: images uint8[n, 28, 28], labels (1: clear), class_names, site, split."""
     chest, random = np.load(CHEST), np.random.default_rng(seed)
     parts = ("train", "val", "test")
     pixels = np.concatenate([chest[f"{part}_images"] for part in parts]).astype(np.float32) / 255
@@ -84,19 +92,22 @@ def make(path: Path, seed: int = 1) -> None:
     images: list[NDArray[np.uint8]] = []
     labels: list[int] = []
     sites: list[str] = []
+    splits: list[str] = []
     for name, (clear, ill, fixed, portable, shares) in HOSPITALS.items():
-        for label, count in ((1, clear), (0, ill)):
-            rows = [next(stock[label]) for _ in range(count)]
-            is_portable = random.random(count) < shares[label]
+        for label, count, tested in ((1, clear, TESTED[0]), (0, ill, TESTED[1])):
+            rows = [next(stock[label]) for _ in range(count + tested)]
+            is_portable = random.random(len(rows)) < shares[label]
             scanned = np.where(
                 is_portable[:, None, None], portable.scan(pixels[rows], random), fixed.scan(pixels[rows], random)
             )
             shown = 1 - scanned if name in NEGATIVES else scanned
             images.append(np.round(255 * shown).astype(np.uint8))
-            labels += [label] * count
-            sites += [name] * count
+            validated = max(1, round(VALIDATION * count))
+            splits += ["train"] * (count - validated) + ["validation"] * validated + ["test"] * tested
+            labels += [label] * len(rows)
+            sites += [name] * len(rows)
     arrays = {"images": np.concatenate(images), "labels": np.array(labels), "site": np.array(sites)}
-    np.savez_compressed(path, class_names=np.array(["pneumonia", "clear"]), **arrays)
+    np.savez_compressed(path, class_names=np.array(["pneumonia", "clear"]), split=np.array(splits), **arrays)
 
 
 if __name__ == "__main__":

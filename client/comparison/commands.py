@@ -35,10 +35,11 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 def _compare(options: argparse.Namespace) -> int:
     from client.comparison import comparison  # and with it what trains
+    from client.plans import own_layers
 
     home, console, package = Home.at(options.home), terminal.console(), package_file.read_package(options.model)
     trust.settle(package, options.home, options.publisher)
-    plan = comparison.plan_of(home, package)
+    package, plan = own_layers.completed(package, home.folder), comparison.plan_of(home, package)
     options.act.plan, options.act.dataset = plan.name, plan.content.dataset
     with Watch(1.0, terminal.console(errors=True)) as watch:
         result = comparison.compare(home, package, plan, watch.advance)

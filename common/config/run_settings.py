@@ -50,6 +50,14 @@ class Training(Frozen):
             raise ValueError("seeds: every seed once")
         if self.model.kind == "svm" and self.federation.rounds < 3:
             raise ValueError("federation.rounds: the SVM's first two rounds prepare, expected 3 at least")
+        if private := self.federation.local.private:
+            if self.model.kind != "cnn":
+                raise ValueError("federation.local.private: the SVM has one layer; personalise blends it for each site")
+            if "norm" in private and self.model.architecture == "plain":
+                raise ValueError(
+                    "federation.local.private: architecture plain has no normalisation to keep private; take groupnorm "
+                    "or resnet, or [head] alone"
+                )
         if self.model.kind == "svm" and self.federation.fraction < 1:
             raise ValueError("federation.fraction: the SVM's sums need every site each round, expected 1.0")
         return self
@@ -93,3 +101,12 @@ class Config(Training):
     """In a simulation, run every site's own model, the federated and the pooled one on every site's validation
     cases."""
     plan: PlanTerms | None = None
+
+    @model_validator(mode="after")
+    def _tests_where_it_can(self) -> Self:
+        if self.federation.local.private and self.sites.test_on == "common":
+            raise ValueError(
+                "sites.test_on: with federation.local.private each site has a model of its own, for its own cases; "
+                "expected own"
+            )
+        return self

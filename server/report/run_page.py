@@ -184,8 +184,9 @@ def _sites(result: Result) -> list[Element]:
             ]
         )
     caption = "AUC on test cases with 95 % intervals; bold: the best that the site can have"
-    return [heading, el("figure", chart, legend) if chart else el("p", "No site has test cases of both classes."),
-            table(caption, ["site", "training cases", "test cases", *names], rows_shown, foot=2), *_blends(result)]  # fmt: skip
+    figures = table(caption, ["site", "training cases", "test cases", *names], rows_shown, foot=2)
+    areas = el("figure", chart, legend) if chart else el("p", "No site has test cases of both classes.")
+    return [heading, areas, figures, *_blends(result)]
 
 
 def _blends(result: Result) -> list[Element]:

@@ -48,7 +48,9 @@ def test_a_blend_is_no_worse_on_validation_than_the_worse_of_the_two(n: int, own
 def test_one_case_of_a_class_is_enough_to_choose_by(positives: int) -> None:
     labels = np.array([1] * positives + [0] * 40)
     blend = blend_of(labels, 4.0, -4.0, labels)
-    assert blend.own_share > 0.8 and "own" in blend.reason and not blend.is_unchanged
+    assert blend.own_share > 0.8
+    assert "own" in blend.reason
+    assert not blend.is_unchanged
 
 
 @pytest.mark.parametrize(("train", "validation", "part"), [
@@ -60,7 +62,9 @@ def test_where_a_class_is_missing_the_federated_model_stays_and_the_reason_is_sa
     train: list[int], validation: list[int], part: str
 ) -> None:
     blend = blend_of(np.array(validation, np.int64), 4.0, -4.0, np.array(train, np.int64))
-    assert blend.parts == {"federated": 1.0} and blend.own_share == 0 and part in blend.reason
+    assert blend.parts == {"federated": 1.0}
+    assert blend.own_share == 0
+    assert part in blend.reason
     same = blend({"federated": logits(2, np.array([0, 1]), 1.0)})
     assert (np.argsort(same[:, 1] - same[:, 0]) == np.argsort(np.diff(logits(2, np.array([0, 1]), 1.0))[:, 0])).all()
 
@@ -93,7 +97,8 @@ def test_heads_lie_between_the_own_and_the_federated_one_and_are_its_optimum(los
     federated = {"alpha": random.normal(size=(model.rows, 8)), "intercept": random.normal(size=model.rows)}
     heads = heads_near(model, federated, Cases(images, labels))
     away = {name: np.square(head["alpha"] - federated["alpha"]).sum() for name, head in heads.items()}
-    assert set(heads) == set(RIDGES) and 0 < away["tight"] < away["loose"]
+    assert set(heads) == set(RIDGES)
+    assert 0 < away["tight"] < away["loose"]
     slope = model.gradient(heads["loose"], Cases(images, labels))["gradient"][:, :-1] * 0.3 / RIDGES["loose"]
     np.testing.assert_allclose(slope + heads["loose"]["alpha"] - federated["alpha"], 0, atol=2e-3)
 
