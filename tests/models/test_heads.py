@@ -59,9 +59,7 @@ class Federation:
 
     def train(self) -> LoopState:
         way = InMemory({cases.name: self.site(cases).answer for cases in self.parts})
-        for standing in loop.run(Course.of(self.told, self.model, 1, way.sites()), PlainSum(way)):
-            pass
-        return standing
+        return list(loop.run(Course.of(self.told, self.model, 1, way.sites()), PlainSum(way)))[-1]
 
     def alone(self) -> tuple[Tensors, Tensors]:
         """All cases in one place, by scikit-learn."""
