@@ -76,6 +76,8 @@ def objection(home: Home, plan: RunPlan) -> str:
         for step in content.training.preprocess:
             if isinstance(step, Embed):
                 step.settled()
+        if content.training.model.multilabel or any(model.training.model.multilabel for model in content.models):
+            raise PlanError("model.multilabel: several findings an image are for simulations alone in this release.")
         if not content.models:
             floors.refuse_newton(content.training)
             _refuse_small_share(content.training.federation.fraction, settings.policy.fraction)

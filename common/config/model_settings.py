@@ -7,7 +7,15 @@ from pydantic import Field
 from common.config.section import Frozen, Positive
 
 
-class Cnn(Frozen):
+class Answers(Frozen):
+    """What a model is asked."""
+
+    multilabel: bool = False
+    """Several findings an image, each present or not by itself: a score each, and unknown ones left out of all sums
+    (docs/multilabel.md). Else an image is of one class."""
+
+
+class Cnn(Answers):
     """A convolutional network (TensorFlow/Keras)."""
 
     kind: Literal["cnn"]
@@ -18,7 +26,7 @@ class Cnn(Frozen):
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
 
 
-class Svm(Frozen):
+class Svm(Answers):
     """A linear support vector machine, one-vs-rest, on the image, an encoder's numbers, or random Fourier features."""
 
     kind: Literal["svm"]

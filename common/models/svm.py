@@ -1,6 +1,7 @@
 """A linear support vector machine on the image or on random Fourier features of it, and the sums that a site computes.
 
-f(x) = α·φ(x) + b; one row of α for two classes (the direction of class 1), one row a class for more (one-vs-rest). The
+f(x) = α·φ(x) + b; one row of α for two classes (the direction of class 1), one row a class for more (one-vs-rest), one
+row a finding for several findings an image, where a row's sums run over the cases that know its finding. The
 objective of a row penalises the intercept, as LinearSVC's does: ½(|α|² + b²) + C Σ l(s f(x)), s = ±1. The loss is the
 squared hinge l(m) = max(0, 1 - m)², or log(1 + exp(-m)), which makes it logistic regression.
 
@@ -27,7 +28,7 @@ from common.errors import DataError, WeightsError
 from common.models import Evidence, Fitted, Logits, Work
 from common.models.features import Fourier, Identity
 from common.models.moments import Moments, cosines
-from common.types import Cases, Labels, Stack, Tensors
+from common.types import UNKNOWN, Cases, Labels, Stack, Tensors
 
 Floats = NDArray[np.float64]
 
@@ -71,7 +72,8 @@ class LinearSvm:
     def __init__(self, config: Svm, shape: tuple[int, int, int], classes: int, frequencies: int = 0) -> None:
         inputs = int(np.prod(shape))
         self.config, self.shape, self.classes = config, shape, classes
-        self.rows = 1 if classes == 2 else classes
+        self.multilabel = config.multilabel
+        self.rows = 1 if classes == 2 and not self.multilabel else classes
         gamma = config.gamma if config.gamma is not None else 1 / inputs
         self.loss_of = LOSSES[config.loss]
         self.features: Identity | Fourier = (
@@ -111,16 +113,16 @@ class LinearSvm:
         signs = self._signs(cases.labels)
         optima = np.stack([self._optimum(z[:, :-1], signs[:, row]) for row in range(self.rows)])
         new = {"alpha": optima[:, :-1], "intercept": optima[:, -1]}
-        loss = self.loss_of.value(signs * (z @ optima.T))
-        right = np.argmax(self.scores(new, cases.images), axis=1) == cases.labels
+        loss = self.loss_of.value(signs * (z @ optima.T)) * (signs != 0)
+        right = self._right(self.scores(new, cases.images), cases.labels)
         return Fitted(new, {}, self.rows, len(cases), float(loss.sum()), int(right.sum()))
 
     def scores(self, weights: Tensors, images: Stack) -> Logits:
-        """Decision values float32[n, classes]; for two classes the columns are [-f, f]."""
+        """Decision values float32[n, classes]; for two classes the columns are [-f, f]; of findings, one each."""
         points = self._points(weights)
         parts = [z @ points.T for z, _ in self._batches(images)]
         f = np.concatenate(parts) if parts else np.zeros((0, self.rows))
-        return (np.concatenate([-f, f], axis=1) if self.classes == 2 else f).astype(np.float32)
+        return (np.concatenate([-f, f], axis=1) if self._is_binary else f).astype(np.float32)
 
     def evidence(self, weights: Tensors, image: Stack, label: int) -> Evidence:
         """What every pixel adds to f, on the way from an image of zeros to this one: α x where φ(x) = x.
@@ -133,10 +135,10 @@ class LinearSvm:
 
     def slopes(self, weights: Tensors, image: Stack, label: int) -> Floats:
         """How the score of a class changes with each input, on average from zeros to this image: float64[inputs]."""
-        alpha = self._points(weights)[0 if self.classes == 2 else label, :-1]
+        alpha = self._points(weights)[0 if self._is_binary else label, :-1]
         steps = (np.arange(_STEPS, dtype=np.float32)[:, None] + 0.5) / _STEPS
         mean: Floats = self.features.gradient((steps * image.reshape(1, -1)).astype(np.float32), alpha).mean(axis=0)
-        return -mean if self.classes == 2 and label == 0 else mean
+        return -mean if self._is_binary and label == 0 else mean
 
     def gram(self, images: Stack) -> Tensors:
         """Second moments at the lowest frequencies: `gram` float64[r (r + 1) / 2], the intercept last; `rest`
@@ -167,7 +169,7 @@ class LinearSvm:
         flat, loss = points.reshape(-1, points.shape[-1]), np.zeros(points[..., 0].size)
         for z, part in self._batches(cases.images):
             signs = np.tile(self._signs(cases.labels[part]), len(points))
-            loss += self.loss_of.value(signs * (z @ flat.T)).sum(axis=0)
+            loss += (self.loss_of.value(signs * (z @ flat.T)) * (signs != 0)).sum(axis=0)
         return {"loss": loss.reshape(points.shape[:2]), "n": np.array([float(len(cases))])}
 
     def gradient(self, weights: Tensors, cases: Cases) -> Tensors:
@@ -184,7 +186,7 @@ class LinearSvm:
         for z, part in self._batches(cases.images):
             signs = self._signs(cases.labels[part])
             margins = signs * (z @ point.T)
-            loss += self.loss_of.value(margins).sum(axis=0)
+            loss += (self.loss_of.value(margins) * (signs != 0)).sum(axis=0)
             gradient += (signs * self.loss_of.slope(margins)).T @ z
         return {"loss": loss, "gradient": gradient, "n": np.array([float(len(cases))])}
 
@@ -193,7 +195,8 @@ class LinearSvm:
         point = self._points(weights)
         total = np.zeros((self.rows, point.shape[1], point.shape[1]))
         for z, part in self._batches(cases.images):
-            curves = self.loss_of.curve(self._signs(cases.labels[part]) * (z @ point.T))
+            signs = self._signs(cases.labels[part])
+            curves = self.loss_of.curve(signs * (z @ point.T)) * (signs != 0)
             for row in range(self.rows):
                 inside = z[curves[:, row] > 0]
                 total[row] += (curves[curves[:, row] > 0, row, None] * inside).T @ inside
@@ -243,8 +246,20 @@ class LinearSvm:
             )
         return points
 
+    @property
+    def _is_binary(self) -> bool:
+        return self.classes == 2 and not self.multilabel
+
+    def _right(self, scores: Logits, labels: Labels) -> NDArray[np.bool_]:
+        """Which cases are answered right; of several findings, in all that are known."""
+        if self.multilabel:
+            return np.asarray((((scores > 0) == (labels == 1)) | (labels == UNKNOWN)).all(axis=1))
+        return np.asarray(np.argmax(scores, axis=1) == labels)
+
     def _signs(self, labels: Labels) -> Floats:
-        """±1, float64[n, rows]: whether a case is of the row's class."""
+        """±1, float64[n, rows]: whether a case is of the row's class, or has its finding; 0 where that is not known."""
+        if self.multilabel:
+            return np.where(labels == UNKNOWN, 0.0, np.where(labels == 1, 1.0, -1.0))
         positive = np.ones(1, int) if self.classes == 2 else np.arange(self.classes)
         return np.where(labels[:, None] == positive, 1.0, -1.0)
 
@@ -253,6 +268,10 @@ class LinearSvm:
         from sklearn.linear_model import LogisticRegression  # heavy: only training alone or pooled needs it
         from sklearn.svm import LinearSVC
 
+        if not (known := signs != 0).all():
+            features, signs = features[known], signs[known]
+        if not len(signs):  # nobody knows the finding: what is left of the objective is the penalty
+            return np.zeros(features.shape[1] + 1)
         weight = np.ones(len(signs))
         if abs(signs.sum()) == len(signs):
             features = np.concatenate([features, np.zeros((1, features.shape[1]))])
