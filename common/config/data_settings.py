@@ -132,7 +132,6 @@ class Npz(WithFindings):
 class Folder(DataSource):
     """A folder a class: `path/<label>/…`, or `path/<site>/<label>/…` where `site_folders` is set."""
 
-
     kind: Literal["folder"]
     path: Path | tuple[Path, ...]
     site_folders: bool = False
