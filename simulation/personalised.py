@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from client.training.personalise import Mix, choose_mix, fine_tune
 from common.metrics import performance
-from common.metrics.performance import Score
+from common.metrics.performance import Score, Threshold
 from common.types import Cases, SiteCases
 from simulation.experiment import Experiment, TrainedModel
 from simulation.scoring import logits
@@ -19,7 +19,7 @@ class Personalised:
     federated: TrainedModel
     """Fine-tuned where the configuration asks for it."""
     mix: Mix
-    threshold: float | None
+    threshold: Threshold
     """The operating point of the mixture."""
 
 

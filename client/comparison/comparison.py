@@ -24,6 +24,7 @@ from common.config import Training
 from common.errors import DataError, PlanError
 from common.imaging import Pipeline
 from common.metrics import intervals, performance
+from common.metrics.performance import Threshold
 from common.models import Logits, Model
 from common.package import ModelPackage
 from common.plans.plan import RunPlan
@@ -85,7 +86,7 @@ def compare(home: Home, package: ModelPackage, plan: RunPlan, advance: Advance) 
     mixed_counts = performance.count(mix(*both(cases.validation)), cases.validation.labels)
     rule, threshold = content.training.operating_point, package.content.threshold
     alone, together = both(cases.test)
-    models: dict[str, tuple[NDArray[Any], float | None]] = {
+    models: dict[str, tuple[NDArray[Any], Threshold]] = {
         "local": (alone, performance.operating_point(local.counts, rule)),
         "federated": (together, threshold),
         "personalised": (
@@ -152,7 +153,7 @@ def difference(alone: Logits, together: Logits, labels: Labels) -> dict[str, Any
     return {"auc": gap(np.concatenate(sides)), "interval": [float(low), float(high)]}
 
 
-def _figures(scores: NDArray[Any], threshold: float | None, labels: Labels, by_class: list[int]) -> dict[str, Any]:
+def _figures(scores: NDArray[Any], threshold: Threshold, labels: Labels, by_class: list[int]) -> dict[str, Any]:
     figures = performance.score(scores, labels, threshold).as_json()
     return figures | intervals.of_figures(figures, by_class)
 

@@ -8,7 +8,15 @@ from pydantic import Field, model_validator
 from common.config.section import Frozen, Positive
 
 
-class Cnn(Frozen):
+class Answers(Frozen):
+    """What a model is asked."""
+
+    multilabel: bool = False
+    """Several findings an image, each present or not by itself: a score each, and unknown ones left out of all sums
+    (docs/multilabel.md). Else an image is of one class."""
+
+
+class Cnn(Answers):
     """A convolutional network (TensorFlow/Keras)."""
 
     kind: Literal["cnn"]
@@ -19,7 +27,7 @@ class Cnn(Frozen):
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
 
 
-class Svm(Frozen):
+class Svm(Answers):
     """A linear support vector machine, one-vs-rest, on the image, an encoder's numbers, or random Fourier features."""
 
     kind: Literal["svm"]
@@ -50,6 +58,8 @@ class Svm(Frozen):
     def _fits_together(self) -> Self:
         if any(weaker <= stronger for stronger, weaker in pairwise(self.candidates)):
             raise ValueError("C: several are tried from strong regularisation to weak: expected rising numbers")
+        if self.multilabel and (self.loss == "softmax" or self.class_weight):
+            raise ValueError("softmax and class_weight are for classes that exclude each other, and findings do not")
         if self.loss == "softmax" and self.solver == "newton":
             raise ValueError("solver newton takes each class by itself, and softmax takes all together: use lbfgs")
         return self

@@ -1,7 +1,7 @@
 """What a case costs a linear model: losses of its decision values, with their derivatives.
 
 Decision values f are float64[n, ..., rows]: of n cases, at one point or several, one a row of the model. One-vs-rest,
-each row is a problem of its own, with s = ±1 for cases outside and inside its class:
+each row is a problem of its own, with s = ±1 for cases outside and inside its class, 0 where that is not known:
 
     squared_hinge   max(0, 1 - s f)²
     logistic        log(1 + exp(-s f))
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logsumexp, softmax
 
-from common.types import Labels
+from common.types import UNKNOWN, Labels
 
 Floats = NDArray[np.float64]
 
@@ -62,7 +62,8 @@ class OneVsRest:
 
     def values(self, f: Floats, labels: Labels) -> Floats:
         """l(m)."""
-        return np.asarray(self.value(_signs_like(f, labels) * f))
+        signs = _signs_like(f, labels)
+        return np.asarray(self.value(signs * f) * (signs != 0))
 
     def slopes(self, f: Floats, labels: Labels) -> Floats:
         """s l'(m)."""
@@ -71,7 +72,8 @@ class OneVsRest:
 
     def curves(self, f: Floats, labels: Labels) -> Floats:
         """l''(m)."""
-        return np.asarray(self.curve(_signs_like(f, labels) * f))
+        signs = _signs_like(f, labels)
+        return np.asarray(self.curve(signs * f) * (signs != 0))
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,10 @@ def loss_named(name: str, classes: int) -> Loss:
 
 
 def signs(labels: Labels, rows: int) -> Floats:
-    """±1, float64[n, rows]: whether a case is of the row's class; a single row's is the second of two."""
+    """±1, float64[n, rows]: whether a case is of the row's class (of a single row the second), or has the row's
+    finding; 0 where that is not known."""
+    if labels.ndim == 2:
+        return np.where(labels == UNKNOWN, 0.0, np.where(labels == 1, 1.0, -1.0))
     positive = np.ones(1, int) if rows == 1 else np.arange(rows)
     return np.where(labels[:, None] == positive, 1.0, -1.0)
 

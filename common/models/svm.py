@@ -1,8 +1,9 @@
 """A linear support vector machine on the image or on random Fourier features of it, and the sums that a site computes.
 
-f(x) = α·φ(x) + b; one row of α for two classes (the direction of class 1), one row a class for more. The objective
-penalises the intercept, as LinearSVC's does: ½(|α|² + b²) + C Σ loss, row by row (one-vs-rest) or, with softmax, of all
-rows together (`common.models.losses`). With weights by class a case's loss counts as often as its class says.
+f(x) = α·φ(x) + b; one row of α for two classes (the direction of class 1), one row a class for more, one row a finding
+for several findings an image, where a row's sums run over the cases that know its finding. The objective penalises the
+intercept, as LinearSVC's does: ½(|α|² + b²) + C Σ loss, row by row (one-vs-rest) or, with softmax, of all rows together
+(`common.models.losses`). With weights by class a case's loss counts as often as its class says.
 
 Everything here is a plain function of weights and cases, so that sums over sites are the sums over the pooled cases:
 
@@ -28,7 +29,7 @@ from common.models import Evidence, Fitted, Logits, Work
 from common.models.features import Fourier, Identity
 from common.models.losses import loss_named, signs
 from common.models.moments import Moments, cosines
-from common.types import Cases, Labels, Stack, Tensors
+from common.types import UNKNOWN, Cases, Labels, Stack, Tensors
 
 Floats = NDArray[np.float64]
 
@@ -49,7 +50,8 @@ class LinearSvm:
     def __init__(self, config: Svm, shape: tuple[int, int, int], classes: int, frequencies: int = 0) -> None:
         inputs = int(np.prod(shape))
         self.config, self.shape, self.classes = config, shape, classes
-        self.rows = 1 if classes == 2 else classes
+        self.multilabel = config.multilabel
+        self.rows = 1 if classes == 2 and not self.multilabel else classes
         gamma = config.gamma if config.gamma is not None else 1 / inputs
         self.loss_of = loss_named(config.loss, classes)
         self.problems = self.loss_of.problems(self.rows)
@@ -87,20 +89,22 @@ class LinearSvm:
         if not len(cases):
             raise DataError("no cases to train on: expected at least one. Give the site cases, or leave it out.")
         z = np.concatenate([phi for phi, _ in self._batches(cases.images)])
-        weight = self.balance(np.bincount(cases.labels, minlength=self.classes))[cases.labels]
+        weight = np.ones(len(cases))
+        if self.config.class_weight:
+            weight = self.balance(self.count(cases)["classes"])[cases.labels]
         optima = self._optimum_of_all(z, cases.labels, weight)
         new = {"alpha": optima[:, :-1], "intercept": optima[:, -1]}
         loss = self.loss_of.values(z @ optima.T, cases.labels)
-        right = np.argmax(self.scores(new, cases.images), axis=1) == cases.labels
+        right = self._right(self.scores(new, cases.images), cases.labels)
         return Fitted(new, {}, self.rows, len(cases), float(loss.sum()), int(right.sum()))
 
     def scores(self, weights: Tensors, images: Stack) -> Logits:
         """Decision values float32[n, classes]; for two classes the columns are [-f, f], or half of these where f is
-        log-odds: their difference is."""
+        log-odds: their difference is. Of findings, f of each."""
         points = self._points(weights)
         parts = [z @ points.T for z, _ in self._batches(images)]
         f = np.concatenate(parts) if parts else np.zeros((0, self.rows))
-        return (f @ self.columns if self.classes == 2 else f).astype(np.float32)
+        return (f @ self.columns if self._is_binary else f).astype(np.float32)
 
     @property
     def columns(self) -> Floats:
@@ -119,10 +123,10 @@ class LinearSvm:
 
     def slopes(self, weights: Tensors, image: Stack, label: int) -> Floats:
         """How the score of a class changes with each input, on average from zeros to this image: float64[inputs]."""
-        alpha = self._points(weights)[0 if self.classes == 2 else label, :-1]
+        alpha = self._points(weights)[0 if self._is_binary else label, :-1]
         steps = (np.arange(_STEPS, dtype=np.float32)[:, None] + 0.5) / _STEPS
         mean: Floats = self.features.gradient((steps * image.reshape(1, -1)).astype(np.float32), alpha).mean(axis=0)
-        return -mean if self.classes == 2 and label == 0 else mean
+        return -mean if self._is_binary and label == 0 else mean
 
     def candidates(self) -> Iterator["LinearSvm"]:
         """This model with each C that it may be trained with, from strong regularisation to weak."""
@@ -253,6 +257,16 @@ class LinearSvm:
             )
         return points
 
+    @property
+    def _is_binary(self) -> bool:
+        return self.classes == 2 and not self.multilabel
+
+    def _right(self, scores: Logits, labels: Labels) -> NDArray[np.bool_]:
+        """Which cases are answered right; of several findings, in all that are known."""
+        if self.multilabel:
+            return np.asarray((((scores > 0) == (labels == 1)) | (labels == UNKNOWN)).all(axis=1))
+        return np.asarray(np.argmax(scores, axis=1) == labels)
+
     def _optimum_of_all(self, z: Floats, labels: Labels, weight: Floats) -> Floats:
         """(α, b) of every row, float64[rows, d]."""
         if self.problems == self.rows:
@@ -272,6 +286,10 @@ class LinearSvm:
         from sklearn.linear_model import LogisticRegression  # heavy: only training alone or pooled needs it
         from sklearn.svm import LinearSVC
 
+        if not (known := sides != 0).all():
+            features, sides, weight = features[known], sides[known], weight[known]
+        if not len(sides):  # nobody knows the finding: what is left of the objective is the penalty
+            return np.zeros(features.shape[1] + 1)
         if abs(sides.sum()) == len(sides):
             features = np.concatenate([features, np.zeros((1, features.shape[1]))])
             sides, weight = np.append(sides, -sides[0]), np.append(weight, _ONE_SIDED_WEIGHT)
