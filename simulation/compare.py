@@ -8,12 +8,10 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-import numpy as np
-
 from common.metrics import performance
 from common.metrics.performance import Score
 from common.storage import tensorfile
-from common.types import Cases, SiteCases, Tensors
+from common.types import UNKNOWN, Cases, SiteCases, Tensors, cases_by_class
 from server.results import outcome_counts, result_json
 from server.results.result_json import SeedResult
 from simulation.baselines import train_baselines
@@ -56,7 +54,9 @@ def compare(experiment: Experiment) -> SeedResult:
         seed=experiment.seed,
         sites={s.name: _scores_of_site(experiment, models, s) for s in data.sites},
         test=_scores_of_all(experiment, models),
+        cases={s.name: {part: len(getattr(s, part)) for part in PARTS} for s in data.sites},
         by_class={s.name: _cases_by_class(s, len(data.labels)) for s in data.sites},
+        known={s.name: known for s in data.sites if (known := _known(s))},
         counts={
             "validation": outcome_counts.of_sum(federated.counts, federated.threshold),
             "test": {way: outcomes(experiment, model) for way, model in models.global_models().items()},
@@ -107,7 +107,13 @@ def _scores_of_own(experiment: Experiment, models: TrainedModels, site: str, cas
 
 
 def _cases_by_class(site: SiteCases, classes: int) -> dict[str, list[int]]:
-    return {part: np.bincount(getattr(site, part).labels, minlength=classes).tolist() for part in PARTS}
+    return {part: cases_by_class(getattr(site, part).labels, classes).tolist() for part in PARTS}
+
+
+def _known(site: SiteCases) -> dict[str, list[int]]:
+    """Cases that know each finding, where labels are of findings."""
+    parts = {part: getattr(site, part).labels for part in PARTS}
+    return {part: (labels != UNKNOWN).sum(axis=0).tolist() for part, labels in parts.items() if labels.ndim == 2}
 
 
 def _cross_site_counts(experiment: Experiment, models: Mapping[str, TrainedModel]) -> dict[str, dict[str, Tensors]]:

@@ -13,6 +13,7 @@ from client.dataset.loading import PreparedData
 from client.training.site import Site
 from common.cli.progress import Watch
 from common.config import Config, Local
+from common.metrics.performance import Threshold
 from common.models import Model, build
 from common.plans import floors
 from common.types import SiteCases, Tensors
@@ -29,7 +30,7 @@ class TrainedModel:
     weights: Tensors
     normalisation: Tensors
     """Mean and variance over the training images, float64[h, w, c] each, where the preprocessing needs them."""
-    threshold: float | None
+    threshold: Threshold
     """The operating point, chosen on `counts`."""
     records: tuple[RoundRecord, ...]
     best_round: int

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from client.training.personalise import UNCHANGED, Blend, Scored, choose_blend, fine_tune, heads_near
 from common.metrics import performance
-from common.metrics.performance import Score
+from common.metrics.performance import Score, Threshold
 from common.models import Logits
 from common.types import Cases, SiteCases
 from simulation.experiment import Experiment, TrainedModel
@@ -19,7 +19,7 @@ class Personalised:
     models: Mapping[str, TrainedModel]
     """By part of the blend; the federated one fine-tuned where the configuration asks for it."""
     blend: Blend
-    threshold: float | None
+    threshold: Threshold
     """The operating point of the blend."""
 
     def logits(self, experiment: Experiment, cases: Cases) -> dict[str, Logits]:

@@ -17,13 +17,15 @@ from client.home import Home
 from client.plans.inbox import PlanInbox
 from client.training.personalise import Scored, choose_blend, heads_near
 from client.training.site import Site
+from client.training.solved_alone import solve_alone
 from common.algorithms import RoundTotal
 from common.algorithms.course import Course, for_one
 from common.config import Training
 from common.errors import DataError, PlanError
 from common.imaging import Pipeline
 from common.metrics import intervals, performance
-from common.models import Logits, Model, Work
+from common.metrics.performance import Threshold
+from common.models import Logits, Model
 from common.package import ModelPackage
 from common.plans.plan import RunPlan
 from common.types import Cases, Labels, SiteCases, Tensors
@@ -97,7 +99,7 @@ def compare(home: Home, package: ModelPackage, plan: RunPlan, advance: Advance) 
     counts = performance.count(blend(validation.logits), validation.labels)
     rule, scored = content.training.operating_point, parts.scored(cases.test)
     alone, together, labels = scored.logits["own"], scored.logits["federated"], scored.labels
-    models: dict[str, tuple[NDArray[Any], float | None]] = {
+    models: dict[str, tuple[NDArray[Any], Threshold]] = {
         "local": (alone, performance.operating_point(local.counts, rule)),
         "federated": (together, package.content.threshold),
         "personalised": (blend(scored.logits), performance.operating_point(counts, rule)),
@@ -123,9 +125,7 @@ def train_alone(cases: SiteCases, training: Training, model: Model, advance: Adv
     weights, counts = dict[str, Any](course.algorithm.weights(place.state)), dict[str, Any]()
     while not course.over(place):
         if place.asks != "statistics" and training.model.kind == "svm":
-            weights = dict(model.fit({}, site.ready("train", place.normalisation), Work(site.local, 0.0, seed)).weights)
-            validation = site.ready("validation", place.normalisation)
-            counts = dict(performance.count(model.scores(weights, validation.images), validation.labels))
+            weights, counts = map(dict, solve_alone(site, course, place.normalisation))
             break
         contribution, after = site.contribute(course.request(place), state)
         state, following = dict(after), course.after(place, RoundTotal(contribution.weighted(), (cases.name,), ()))
@@ -163,7 +163,7 @@ def difference(alone: Logits, together: Logits, labels: Labels) -> dict[str, Any
     return {"auc": gap(np.concatenate(sides)), "interval": [float(low), float(high)]}
 
 
-def _figures(scores: NDArray[Any], threshold: float | None, labels: Labels, by_class: list[int]) -> dict[str, Any]:
+def _figures(scores: NDArray[Any], threshold: Threshold, labels: Labels, by_class: list[int]) -> dict[str, Any]:
     figures = performance.score(scores, labels, threshold).as_json()
     return figures | intervals.of_figures(figures, by_class)
 

@@ -5,11 +5,11 @@
     loose, tight  linear heads that fit the site's own cases, and are held to the federated head by a ridge
 
 The personalised model is a blend: the mean of all ways to mix them, each weighted by how likely it makes the site's
-validation cases (Bayesian model averaging: Hoeting et al., Statistical Science 1999). So no number of cases is needed
-to begin with: few cases leave the mean near the middle of all, which is seldom worse than the worse and often better
-than the better; many single one way out. Where a class was never seen here there is nothing to tell classes apart by,
-and the federated model stays, with its intercepts moved. Before that, a CNN may be fine-tuned; it stays as it was where
-that does not help.
+validation cases (Bayesian model averaging: Hoeting et al., Statistical Science 1999), to the power of ½, since no mix
+is the truth (Grünwald and van Ommen, Bayesian Analysis 2017). So no number of cases is needed to begin with: few cases
+leave the mean near the middle of all, which is seldom worse than the worse and often better than the better; many
+single one way out. Where a class was never seen here there is nothing to tell classes apart by, and the federated model
+stays, with its intercepts moved. Before that, a CNN may be fine-tuned; it stays as it was where that does not help.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,6 +34,8 @@ SCALES = (0.5, 1.0)
 """Of all logits: a model that few cases made is too sure of itself."""
 RIDGES = {"loose": 4.0, "tight": 64.0}
 """How many times as strongly as the own model to zero a head is held to the federated one."""
+POWER = 0.5
+"""Of the likelihood."""
 PSEUDO_CASES = 0.5
 """Of each class, so that one that was never seen here is rare and not impossible."""
 FINE_TUNING_SLOWDOWN = 0.1  # of the learning rate of the rounds
@@ -72,6 +74,7 @@ class Blend:
 
 
 UNCHANGED = Blend({"federated": 1.0}, 0.0, "the federated model as it is: personalise.mix is off")
+OF_FINDINGS = Blend({"federated": 1.0}, 0.0, "the federated model as it is: several findings an image are not blended")
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,8 @@ def choose_blend(train: Scored, validation: Scored, names: Sequence[str]) -> Ble
         train: with the federated logits; the validation cases have those of `own` too, and of heads in between.
         names: of the classes.
     """
+    if validation.labels.ndim > 1:
+        return OF_FINDINGS
     common, labels = np.concatenate([s.logits["federated"] for s in (train, validation)]), validation.labels
     shift = intercepts(common, np.concatenate([train.labels, labels]))
     if missing := _missing(train.labels, labels, names):
@@ -104,7 +109,7 @@ def _chosen(validation: Mapping[str, Logits], labels: Labels, shift: Floats) -> 
     mixes = [(own, head, scale) for own, head, scale in product(SHARES, heads, SCALES)]
     parts = [_parts(*mix) for mix in mixes]
     likely = np.array([-performance.log_losses(_mixed(p, validation, shift), labels).sum() for p in parts])
-    weights = np.exp(likely - likely.max())
+    weights = np.exp(POWER * (likely - likely.max()))
     weights /= weights.sum()
     blended = {name: float(weights @ [p.get(name, 0.0) for p in parts]) for name in validation}
     losses = {name: _loss(validation[name], labels) for name in ("own", "federated")}
@@ -130,7 +135,7 @@ def intercepts(logits: Logits, labels: Labels) -> Floats:
 def heads_near(model: Model, federated: Tensors, train: Cases) -> dict[str, Tensors]:
     """Linear heads that fit a site's training cases and are held to the federated one: for each strength of RIDGES the
     optimum of C Σ loss + ½ strength |w - federated|². Empty for another model, and without cases."""
-    if not isinstance(model, LinearSvm) or not len(train):
+    if not isinstance(model, LinearSvm) or model.multilabel or not len(train):
         return {}
     rows, width = federated["alpha"].shape
     anchor = np.concatenate([federated["alpha"], federated["intercept"][:, None]], axis=1).astype(np.float64).ravel()
@@ -140,12 +145,13 @@ def heads_near(model: Model, federated: Tensors, train: Cases) -> dict[str, Tens
         return {"alpha": w[:, :-1], "intercept": w[:, -1]}
 
     def objective(point: Floats, C: float) -> tuple[float, Floats]:
-        sums, away = model.gradient(weights(point), train), point - anchor
+        sums, away = model.gradient(weights(point), train, by_class), point - anchor
         return C * sums["loss"].sum() + 0.5 * away @ away, C * sums["gradient"].ravel() + away
 
     heads, start = dict[str, Tensors](), anchor
+    by_class = model.balance(model.count(train)["classes"])
     for name in sorted(RIDGES, key=RIDGES.__getitem__, reverse=True):  # from the strongest: each starts from the last
-        C = model.config.C / RIDGES[name]
+        C = float(np.exp(np.mean(np.log(model.config.candidates)))) / RIDGES[name]
         found = minimize(objective, start, (C,), method="L-BFGS-B", jac=True, options={"maxiter": STEPS, "gtol": 1e-4})
         heads[name], start = weights(found.x), found.x
     return heads

@@ -48,8 +48,12 @@ class Training(Frozen):
     def _fits_together(self) -> Self:
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError("seeds: every seed once")
-        if self.model.kind == "svm" and self.federation.rounds < 3:
-            raise ValueError("federation.rounds: the SVM's first two rounds prepare, expected 3 at least")
+        if self.model.kind == "svm" and self.federation.rounds < (least := 4 if self.model.class_weight else 3):
+            raise ValueError(
+                f"federation.rounds: the SVM's first {least - 1} rounds prepare, expected {least} at least"
+            )
+        if self.model.kind == "svm" and len(self.model.candidates) > 1 and self.federation.select == "last":
+            raise ValueError("model.C: validation chooses among several: expected federation.select: loss or auc")
         if private := self.federation.local.private:
             if self.model.kind != "cnn":
                 raise ValueError("federation.local.private: the SVM has one layer; personalise blends it for each site")
@@ -109,4 +113,18 @@ class Config(Training):
                 "sites.test_on: with federation.local.private each site has a model of its own, for its own cases; "
                 "expected own"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _findings_for_a_model_of_findings(self) -> Self:
+        findings = self.data.findings
+        if findings and not self.model.multilabel:
+            raise ValueError("data.findings names several an image, expected model.multilabel: true")
+        if self.model.multilabel and not findings:
+            raise ValueError("model.multilabel: true, expected the names of the findings in data.findings")
+        if findings and (self.personalise.mix or self.personalise.fine_tune_epochs):
+            raise ValueError("personalise: of several findings no model is made for each site; set {mix: false}")
+        for site, names in self.sites.unlabelled.items():
+            if strange := [name for name in names if name not in findings]:
+                raise ValueError(f"sites.unlabelled: {site}: '{strange[0]}' is none of data.findings")
         return self
