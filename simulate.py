@@ -26,7 +26,7 @@ from common.cli import logs, terminal
 from common.cli.command import CommandParser, exit_status
 from common.storage.run_folder import run_folder
 from server.report import sentences
-from server.results import result_json
+from server.results import screen
 from simulation.experiment import Engine
 from simulation.seeds import simulate
 
@@ -64,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
         log.addHandler(handler)
         log.setLevel(logging.INFO)
         result = simulate(config, folder, console, options.engine, options.transcripts)
-        result_json.show(result, console)
+        screen.show(result, console)
         for remark in sentences.remarks(result):
             console.print(Text(remark, "yellow"))
         from common.cli import curves_picture

@@ -202,7 +202,7 @@ ATTRIBUTES = {
     "server.processes": ("server.processes.supervisor", "Child=ManagedProcess Supervisor"),
     "server.results": (
         "server.results.result_json",
-        "Scores SeedResult Remarks as_json sums_over cost versions write save_model show",
+        "Scores SeedResult Remarks as_json sums_over cost versions write save_model show=server.results.screen.show",
     ),
     "server.runs": (
         "server.runs.run",

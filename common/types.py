@@ -11,7 +11,10 @@ Stack = NDArray[np.float32]
 """Images of one shape: float32[n, h, w, c]."""
 
 Labels = NDArray[np.int64]
-"""Class indices: int64[n]."""
+"""Class indices, int64[n]; or of several findings an image, int64[n, findings]: 1, 0, or UNKNOWN."""
+
+UNKNOWN = -1
+"""Of a finding that nobody has looked for in an image: it is left out of every sum."""
 
 Tensors = Mapping[str, NDArray[Any]]
 """Named arrays in a fixed order: weights, optimiser states, sums."""
@@ -19,7 +22,7 @@ Tensors = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class Cases:
-    """Images with their labels, in one order: float32[n, h, w, c] and int64[n]."""
+    """Images with their labels, in one order: float32[n, h, w, c], and int64[n] or int64[n, findings]."""
 
     images: Stack
     labels: Labels
@@ -47,6 +50,13 @@ class SiteCases:
 def join(parts: list[Cases]) -> Cases:
     """Pool several sets of cases into one (only a simulation may)."""
     return Cases(np.concatenate([p.images for p in parts]), np.concatenate([p.labels for p in parts]))
+
+
+def cases_by_class(labels: Labels, classes: int) -> NDArray[np.int64]:
+    """How many cases are of each class, int64[classes]; of several findings, how many have each, of those known."""
+    if labels.ndim == 2:
+        return np.asarray((labels == 1).sum(axis=0), np.int64)
+    return np.bincount(labels, minlength=classes).astype(np.int64)
 
 
 def prefixed(prefix: str, tensors: Tensors) -> dict[str, NDArray[Any]]:

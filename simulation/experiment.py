@@ -2,8 +2,8 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Self
 
@@ -13,6 +13,7 @@ from client.dataset.loading import PreparedData
 from client.training.site import Site
 from common.cli.progress import Watch
 from common.config import Config, Local
+from common.metrics.performance import Threshold
 from common.models import Model, build
 from common.plans import floors
 from common.types import SiteCases, Tensors
@@ -29,7 +30,7 @@ class TrainedModel:
     weights: Tensors
     normalisation: Tensors
     """Mean and variance over the training images, float64[h, w, c] each, where the preprocessing needs them."""
-    threshold: float | None
+    threshold: Threshold
     """The operating point, chosen on `counts`."""
     records: tuple[RoundRecord, ...]
     best_round: int
@@ -41,6 +42,12 @@ class TrainedModel:
     """What came of the question before the first round, where there was one."""
     ended: str = ""
     """Why the rounds ended before all were done: who refused; empty where nobody did for good."""
+    private: Mapping[str, Tensors] = field(default_factory=dict)
+    """By site, the layers that it keeps for itself; empty where all are shared."""
+
+    def at(self, site: str) -> Self:
+        """The model as a site has it: with its own private layers, as they began at one that trained none."""
+        return replace(self, weights={**self.weights, **self.private.get(site, {})})
 
 
 @dataclass

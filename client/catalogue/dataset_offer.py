@@ -61,6 +61,8 @@ def _count(
     site: str, name: str, dataset: SiteDataset, about: DatasetDescription, purposes: tuple[str, ...]
 ) -> DatasetOffer:
     table = open_table(dataset.data).of(site)
+    if dataset.data.findings:
+        raise CatalogueError("data.findings: several findings an image have no form in the catalogue yet.")
     division = splits.divide(table, dataset.sites, 1, dataset.data.on_error)
     if dataset.take is not None and dataset.take not in division.names:
         raise ConfigError(f"take is {dataset.take!r}, expected one of: {', '.join(division.names)}.")

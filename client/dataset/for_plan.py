@@ -42,11 +42,12 @@ def own_rows(home: Home, plan: RunPlan) -> list[Row]:
     table = open_table(config.data).of(home.site)
     _refuse_other_labels(plan, table.classes)
     division = splits.divide(table, config.sites, plan.content.training.seeds[0], config.data.on_error)
+    table = splits.hide(table, division, config.sites.unlabelled)
     place = division.names.index(take) if take in division.names else 0
     return [
         (
             table.images.content(i),
-            table.classes[table.labels[i]],
+            table.word(i),
             SPLITS[division.split[i]],
             table.images.facts(i).digest.hex(),
         )

@@ -51,10 +51,10 @@ def load(config: Config, seed: int, owner: str = "") -> PreparedData:
     """
     table = open_table(config.data, natural=config.sites.split == "natural" and not owner)
     table = table.of(owner) if owner else table
-    if not owner and len(set(table.labels.tolist())) < 2:
-        name = table.classes[table.labels[0]]
-        raise DataError(f"All cases are '{name}'; a simulation needs at least two classes to tell apart.")
+    if not owner:
+        _refuse_one_answer(table)
     division = splits.divide(table, config.sites, seed, config.data.on_error)
+    table = splits.hide(table, division, config.sites.unlabelled)
     division, empty = _without_empty_sites(table, division, config)
     # Ordered by split, then site: each site's part and the common test set are slices of one array, without a copy.
     order = np.lexsort((np.arange(len(table)), division.site, division.split))
@@ -74,6 +74,19 @@ def load(config: Config, seed: int, owner: str = "") -> PreparedData:
         warnings=readiness.warnings(config, table, division),
         pipeline=pipeline,
     )
+
+
+def _refuse_one_answer(table: Table) -> None:
+    """A simulation needs something to tell apart: two classes, or of every finding both answers."""
+    if table.labels.ndim == 1 and len(np.unique(table.labels)) < 2:
+        name = table.classes[table.labels[0]]
+        raise DataError(f"All cases are '{name}'; a simulation needs at least two classes to tell apart.")
+    for name, column in zip(table.classes, table.labels.T, strict=True) if table.labels.ndim == 2 else ():
+        if not ((column == 0).any() and (column == 1).any()):
+            raise DataError(
+                f"No case {'without' if (column == 1).any() else 'with'} '{name}'; a simulation needs both answers of "
+                "every finding. Leave it out of data.findings, or bring such cases."
+            )
 
 
 def _prepare(

@@ -14,6 +14,7 @@ from common.config import Config, Synthetic
 from common.errors import ConfigError, DataError
 from common.imaging import Pipeline
 from common.imaging.steps import Window
+from common.types import UNKNOWN, cases_by_class
 
 FEW = 10
 """Fewer training cases of a class than this, or fewer held-out ones than half of it, are pointed out."""
@@ -33,6 +34,7 @@ def examine(config: Config) -> Report:
     source = config.data.model_copy(update={"on_error": "report"})
     table = open_table(source, natural=config.sites.split == "natural")
     division = splits.divide(table, config.sites, config.seeds[0], "report")
+    table = splits.hide(table, division, config.sites.unlabelled)
     data = _data(config, table, division)
     kind = "synthetic phantoms, " if isinstance(config.data, Synthetic) else ""
     return Report(
@@ -55,12 +57,16 @@ def _data(config: Config, table: Table, division: Division) -> Examined:
 
 def _summary(data: Examined, site: int) -> SiteSummary:
     here = np.flatnonzero(data.division.site == site)
-    counts = np.zeros((len(SPLITS), len(data.table.classes)), np.int64)
-    np.add.at(counts, (data.division.split[here], data.table.labels[here]), 1)
+    of_parts = [data.table.labels[here[data.division.split[here] == part]] for part in range(len(SPLITS))]
+    counts = np.stack([cases_by_class(labels, len(data.table.classes)) for labels in of_parts])
+    several = data.table.labels.ndim == 2
+    known = np.stack([(labels != UNKNOWN).sum(axis=0) for labels in of_parts]) if several else None
     facts = [data.facts[i] for i in here]
     darkest, brightest = min((f.darkest for f in facts), default=0), max((f.brightest for f in facts), default=0)
     people = len({data.people[i] for i in here})
-    return SiteSummary(data.division.names[site], counts, people, _sizes(facts), f"{darkest:.4g}…{brightest:.4g}")
+    return SiteSummary(
+        data.division.names[site], counts, known, people, _sizes(facts), f"{darkest:.4g}…{brightest:.4g}"
+    )
 
 
 def _sizes(facts: Sequence[Facts]) -> str:
@@ -88,9 +94,25 @@ def _unused(data: Examined) -> Iterator[Finding]:
 
 
 def _classes(data: Examined) -> Iterator[Finding]:
-    if len(present := set(data.table.labels.tolist())) < 2:
+    if data.table.labels.ndim == 2:
+        yield from _findings(data)
+    elif len(present := set(data.table.labels.tolist())) < 2:
         what = f"all cases are '{data.table.classes[present.pop()]}': one site of several may be so, a simulation not"
         yield Finding("warning", what, "alone it has no figures; bring cases of another class if there are any")
+
+
+def _findings(data: Examined) -> Iterator[Finding]:
+    """Which findings are known where."""
+    names, sites, known = data.table.classes, data.division.names, data.table.labels != UNKNOWN
+    for j, name in enumerate(names):
+        here = data.table.labels[known[:, j], j]
+        if len(set(here.tolist())) < 2:
+            what = f"no case {'without' if here.any() else 'with'} '{name}'" if len(here) else f"'{name}' is unknown"
+            yield Finding("warning", f"{what}: one site of several may be so, a simulation not", "bring such cases")
+        lacking = [site for i, site in enumerate(sites) if not known[data.division.site == i, j].any()]
+        if 0 < len(lacking) < len(sites):
+            what = f"nobody has looked for '{name}' at {', '.join(lacking)}"
+            yield Finding("warning", what, f"it is learned and judged at {len(sites) - len(lacking)} sites alone")
 
 
 def _sizes_after(data: Examined) -> Iterator[Finding]:
@@ -108,8 +130,14 @@ def _sizes_after(data: Examined) -> Iterator[Finding]:
 def _gaps(data: Examined) -> Iterator[Finding]:
     fine = True
     for site, name in enumerate(data.division.names):
-        counts = _summary(data, site).counts
-        if not counts[0].sum():
+        summary = _summary(data, site)
+        counts, names = summary.counts, data.table.classes
+        if summary.known is not None:  # of both answers; a finding that is unknown is another matter
+            names = (*names, *(f"without {name}" for name in names))
+            counts = np.concatenate([counts, summary.known - counts], axis=1)
+            here = np.tile(summary.known.any(axis=0), 2)
+            counts, names = counts[:, here], tuple(name for name, is_here in zip(names, here, strict=True) if is_here)
+        if not ((data.division.site == site) & (data.division.split == 0)).any():
             level: Level = "error" if data.config.data.on_error == "stop" else "warning"
             yield Finding(
                 level, f"site '{name}' has nothing to train on", "bring it cases, or lower validation and test"
@@ -119,7 +147,7 @@ def _gaps(data: Examined) -> Iterator[Finding]:
         scarce = []
         for split, of_split in zip(SPLITS, counts, strict=True):
             few = FEW if split == "train" else FEW // 2
-            few_of_class = [f"{n} of '{c}'" for n, c in zip(of_split, data.table.classes, strict=True) if n < few]
+            few_of_class = [f"{n} of '{c}'" for n, c in zip(of_split, names, strict=True) if n < few]
             scarce += [f"{split} {', '.join(few_of_class)}"] if few_of_class else []
         if scarce:
             what = f"site '{name}' has few cases: {'; '.join(scarce)}"

@@ -45,10 +45,21 @@ class SiteSummary:
 
     name: str
     counts: NDArray[np.int64]
-    """int64[3, classes]: cases by split and class."""
+    """int64[3, classes]: cases by split and class; of several findings, those that have each."""
+    known: NDArray[np.int64] | None
+    """int64[3, findings]: cases that know each; None where labels are classes."""
     people: int
     sizes: str
     intensities: str
+
+    def cells(self) -> list[str]:
+        """Of every split: 12/80 cases of two classes; or 12:80 0:– of findings, one that nobody looked for last."""
+        if self.known is None:
+            return ["/".join(map(str, row)) for row in self.counts]
+        return [
+            " ".join(f"{present}:{known or '–'}" for present, known in zip(row, of, strict=True))
+            for row, of in zip(self.counts, self.known, strict=True)
+        ]
 
 
 @dataclass(frozen=True)
@@ -71,12 +82,13 @@ _MARKS: dict[Level, tuple[str, str]] = {"ok": ("ok", "green"), "warning": ("warn
 
 def show(report: Report, console: Console) -> None:
     """The report for people."""
-    console.print(f"{report.origin}\nclasses: {', '.join(report.labels)}\n")
+    several = any(site.known is not None for site in report.sites)
+    console.print(f"{report.origin}\n{'findings' if several else 'classes'}: {', '.join(report.labels)}\n")
     figures = (*SPLITS, "people", "size", "intensities")
-    sheet = Sheet("site", *figures, right=figures, title="cases by class")
+    title = "cases that have each finding, of those that know it" if several else "cases by class"
+    sheet = Sheet("site", *figures, right=figures, title=title)
     for site in report.sites:
-        counts = ["/".join(map(str, row)) for row in site.counts]
-        sheet.add(site.name, *counts, str(site.people), site.sizes, site.intensities)
+        sheet.add(site.name, *site.cells(), str(site.people), site.sizes, site.intensities)
     console.print(sheet)
     for finding in report.findings:
         mark, colour = _MARKS[finding.level]

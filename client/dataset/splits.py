@@ -7,7 +7,8 @@ site, so that a real hospital derives its own split without knowing the others'.
 Dirichlet over labels: Hsu, Qi & Brown 2019, arXiv:1909.06335 (per class, shares of the sites ~ Dir(α)).
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -16,7 +17,8 @@ from numpy.typing import NDArray
 from client.dataset.twins import NONE, Twins, find
 from client.sources.case_table import SPLITS, Problem, Table, no_sites, refuse
 from common.config import Sites
-from common.errors import DataError
+from common.errors import ConfigError, DataError
+from common.types import UNKNOWN
 
 Ints = NDArray[np.int64]
 
@@ -68,14 +70,13 @@ def divide(table: Table, sites: Sites, seed: int, on_error: Literal["stop", "rep
                 raise refuse(problems, BOTH_SIDES) from None
             raise
     # A test set that the data brings is nobody's to add to, even where a site has no part of it.
+    strata = table.strata()[0]
     plan = sites if own_split is None or not (own_split == 2).any() else sites.model_copy(update={"test": 0.0})
     split = np.empty(len(table), np.int64)
     for i, name in enumerate(names):
         here = np.flatnonzero(site == i)
         rng = _stream(seed, HOLD_OUT, *name.encode())
-        split[here] = hold_out(
-            rng, table.labels[here], people[here], None if own_split is None else own_split[here], plan
-        )
+        split[here] = hold_out(rng, strata[here], people[here], None if own_split is None else own_split[here], plan)
     site = np.where(is_left_out, -1, site)
     kind: Literal["natural", "simulated"] = "natural" if sites.split == "natural" else "simulated"
     return Division(names, site, split, kind, text, problems, twins)
@@ -125,15 +126,32 @@ def hold_out(rng: np.random.Generator, labels: Ints, people: Ints, own_split: In
     return split
 
 
+def hide(table: Table, division: Division, unlabelled: Mapping[str, Sequence[str]]) -> Table:
+    """The table without what nobody has looked for at these sites: its labels become unknown.
+
+    Raises:
+        ConfigError: there is no such site.
+    """
+    if strange := sorted(set(unlabelled) - set(division.names)):
+        raise ConfigError(
+            f"sites.unlabelled: there is no site '{strange[0]}'; expected some of {', '.join(division.names)}."
+        )
+    labels = table.labels.copy() if unlabelled else table.labels
+    for name, hidden in unlabelled.items():
+        here = np.flatnonzero(division.site == division.names.index(name))
+        labels[np.ix_(here, np.array([table.classes.index(finding) for finding in hidden], np.int64))] = UNKNOWN
+    return replace(table, labels=labels)
+
+
 def _simulate(table: Table, people: Ints, own_split: Ints | None, sites: Sites, seed: int) -> Ints:
     """Deal the people of each class to the sites by shares; the data's own splits are dealt alike."""
-    rng, classes = _stream(seed, DEAL), len(table.classes)
+    rng, (labels, classes) = _stream(seed, DEAL), table.strata()
     parts = (
         [np.ones(len(people), bool)]
         if own_split is None
         else [own_split == s for s in range(len(SPLITS)) if (own_split == s).any()]
     )
-    strata = [_strata(rng, table.labels, people, part, classes) for part in parts]
+    strata = [_strata(rng, labels, people, part, classes) for part in parts]
     # People whom the data's own split has in two parts are refused earlier, so each is dealt once.
     needed = [min(MIN_TRAIN, int(parts[0].sum()) // (2 * sites.count))] + [1] * (len(parts) - 1)
     site_of, best = np.empty(people.max() + 1, np.int64), 0

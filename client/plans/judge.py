@@ -72,6 +72,8 @@ def objection(home: Home, plan: RunPlan) -> str:
             raise PlanError("policy.plans of site.yaml is refuse.")
         if content.dataset not in settings.datasets:
             raise PlanError(f"there is no data set '{content.dataset}' under datasets in site.yaml.")
+        if content.training.model.multilabel or any(model.training.model.multilabel for model in content.models):
+            raise PlanError("model.multilabel: several findings an image are for simulations alone in this release.")
         plan_encoders.refuse_unfit(home, plan)
         if not content.models:
             floors.refuse_newton(content.training)

@@ -16,6 +16,7 @@ class CaseRow:
 
     origin: ImageSource
     label: str
+    """Its class, or its findings (`client.sources.findings`)."""
     number: int | None = None
     """Row of the CSV; the header is row 1."""
     site: str | None = None
@@ -57,7 +58,8 @@ class Listing:
         Raises:
             DataError: several, and nothing says whether they are the same.
         """
-        self._settle_column(where, "label", "labels", source)
+        if not source.findings:
+            self._settle_column(where, "label", "labels", source)
         self._settle_column(where, "site", "sites", source)
         self._settle_column(where, "patient", "patients", source)
 

@@ -91,6 +91,7 @@ class Table:
     """Cases in the order of the data set; columns that the data set lacks are None."""
 
     classes: tuple[str, ...]
+    """Or findings, where labels have two axes."""
     labels: Labels
     images: Images
     site: tuple[str, ...] | None = None
@@ -105,6 +106,22 @@ class Table:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def strata(self) -> tuple[Labels, int]:
+        """By what cases are divided, int64[n] from 0 on, and how many such there are: their class; of several findings
+        the rarest that is present, the rarer the higher, and 0 where none is."""
+        if self.labels.ndim == 1:
+            return self.labels, len(self.classes)
+        present = self.labels == 1
+        rank = np.empty(len(self.classes), np.int64)
+        rank[np.argsort(-present.sum(axis=0), kind="stable")] = np.arange(1, len(self.classes) + 1)
+        return np.max(present * rank, axis=1, initial=0), len(self.classes) + 1
+
+    def word(self, index: int) -> str:
+        """The class of a case, or its findings, as a word."""
+        if self.labels.ndim == 1:
+            return self.classes[int(self.labels[index])]
+        return "|".join(f"{name}={label}" for name, label in zip(self.classes, self.labels[index], strict=True))
 
     def of(self, site: str) -> "Table":
         """The same cases, all of this site where the data name none."""

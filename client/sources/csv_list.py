@@ -9,7 +9,7 @@ from pathlib import Path
 
 from client.readers import Frames
 from client.readers.source import ImageFile
-from client.sources import csv_text
+from client.sources import csv_text, findings
 from client.sources.case_row import CaseRow, Listing
 from client.sources.case_table import SPLITS, Problem, as_split
 from client.sources.spelling import is_cut_number, likeness, says_nothing, wrong_label
@@ -31,21 +31,31 @@ def rows_in_csv(path: Path, base: Path, source: Manifest) -> Listing:
     """
     cells = csv_text.read(path, source.encoding)
     (first, header), *records = cells.records or [(1, [])]
-    columns = _columns(path, first, header, source)
+    finding_columns = findings.columns(f"{path}, row {first}", header, source) if source.findings else {}
+    columns = _columns(path, first, header, source, required=("path",) if finding_columns else ("path", "label"))
     if not records:
         raise DataError(f"{path}: an empty list: no row below the header. Expected a row an image.")
-    reading, unused = _CsvRows(path, base, columns, _headed(header, records), source), list(cells.remarks)
+    if finding_columns:
+        columns.pop("label", None)
+    headed = _headed(header, records)
+    reading, unused = _CsvRows(path, base, columns, headed, source, finding_columns), list(cells.remarks)
     for number, record in records:
         reading.take(number, record)
-    used = set(columns.values())
+    used = {*columns.values(), *finding_columns.values()}
     if others := [legible(name.strip()) for i, name in enumerate(header) if name.strip() and i not in used]:
         unused.append(f"found and not used: {len(others)} columns of {path.name}: {', '.join(others)}")
     if reading.left_out:
         unused.append(f"found and not used: {reading.left_out} rows of {path.name}, as data.splits says")
+    if missing := [legible(name) for name in source.findings if finding_columns and name not in finding_columns]:
+        unused.append(f"{path.name} has no column for {', '.join(missing)}: unknown in all its rows")
+    if reading.unread:
+        unused.append(f"found and not used: {reading.unread} rows of {path.name} in which no finding is known")
     return Listing(reading.rows, reading.problems, tuple(unused))
 
 
-def _columns(path: Path, row: int, header: Sequence[str], source: Manifest) -> dict[str, int]:
+def _columns(
+    path: Path, row: int, header: Sequence[str], source: Manifest, required: Sequence[str]
+) -> dict[str, int]:  # fmt: skip
     """Where each column is. A misspelt column is refused: one of patients must not be missed."""
     where, headings = f"{path}, row {row}", [likeness(name) for name in header]
     shown = ", ".join(legible(name.strip()) for name in header if name.strip()) or "nothing"
@@ -56,7 +66,7 @@ def _columns(path: Path, row: int, header: Sequence[str], source: Manifest) -> d
         if heading not in wanted.values() and near and wanted[near[0]] not in headings:
             raise DataError(f"{where}: unknown column '{legible(name.strip())}'; did you mean '{near[0]}'?")
     for name in COLUMNS:
-        if (name in ("path", "label") or name in source.columns) and wanted[name] not in headings:
+        if (name in required or name in source.columns) and wanted[name] not in headings:
             raise DataError(
                 f"{where}: no column '{legible(names[name])}' (found {shown}). Expected path and label, and "
                 f"where known site, patient, split, frame; data.columns: {{{name}: …}} names another column."
@@ -83,9 +93,12 @@ class _CsvRows:
     columns: Mapping[str, int]
     headed: Sequence[bool]
     source: Manifest
+    finding_columns: Mapping[str, int]
     rows: list[CaseRow] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     left_out: int = 0
+    unread: int = 0
+    """Rows in which no finding is known."""
     row_of_image: dict[tuple[str, Frames], int] = field(default_factory=dict)
 
     def take(self, number: int, record: Sequence[str]) -> None:
@@ -98,6 +111,15 @@ class _CsvRows:
         if split == "unused":
             self.left_out += 1
             return
+        if self.source.findings:
+            known = self._findings(cells, record)
+            if isinstance(known, str):
+                self.problems.append(Problem(str(self.path), number, known))
+                return
+            if not (joined := findings.joined(known)):
+                self.unread += 1
+                return
+            cells["label"] = joined
         frame = likeness(cells.get("frame", ""))
         frames: Frames = int(frame) if frame.isdecimal() else self.source.frames
         file = _existing(self.base, cells["path"])
@@ -111,6 +133,17 @@ class _CsvRows:
             CaseRow(ImageFile(file), cells["label"], number, cells.get("site"), cells.get("patient"), split, frames)
         )  # fmt: skip
 
+    def _findings(self, cells: Mapping[str, str], record: Sequence[str]) -> dict[str, int] | str:
+        """What a row says of every finding, or what is wrong with it."""
+        if not self.finding_columns:
+            return findings.listed(cells["label"], self.source)
+        words = {name: record[i].strip() if i < len(record) else "" for name, i in self.finding_columns.items()}
+        values = {name: findings.meaning(word, self.source) for name, word in words.items()}
+        wrong = next((name for name, value in values.items() if value is None), None)
+        if wrong:
+            return findings.wrong_word(wrong, words[wrong], self.source)
+        return {name: value for name, value in values.items() if value is not None}
+
     def _shape(self, record: Sequence[str]) -> str | None:
         last = max(i for i, is_headed in enumerate(self.headed) if is_headed) + 1
         odd = [i for i, cell in enumerate(record) if cell.strip() and (i >= len(self.headed) or not self.headed[i])]
@@ -122,6 +155,8 @@ class _CsvRows:
         """What is wrong with the cells of a row."""
         for name, cell in cells.items():
             may_say_nothing = name in ("frame", "label", "patient")  # a patient who is not known is nobody's
+            if self.source.findings and name == "label":
+                continue
             if (not cell and name != "frame") or (not may_say_nothing and says_nothing(cell)):
                 shown = f"says '{legible(cell)}', which is nothing" if cell else "is empty"
                 return f"the cell '{name}' {shown}"
@@ -134,7 +169,7 @@ class _CsvRows:
             return f"frame '{legible(frame)}'; expected a whole number from 0"
         if "split" in cells and split is None:
             return f"split '{legible(cells['split'])}'; expected {', '.join(SPLITS)}, or say in data.splits which it is"
-        return wrong_label(cells["label"], self.source)
+        return None if self.source.findings else wrong_label(cells["label"], self.source)
 
 
 def _existing(base: Path, text: str) -> Path:

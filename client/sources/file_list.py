@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from client.readers.source import Sealer
-from client.sources import identity, image_cache, spelling
+from client.sources import findings, identity, image_cache, spelling
 from client.sources.case_row import CaseRow, Listing
 from client.sources.case_table import Facts, Problem, Table, encode, located, merge, no_sites, refuse
 from client.sources.csv_list import rows_in_csv
@@ -117,13 +117,17 @@ def table(path: Path, listing: Listing, source: Manifest | Folder | Encrypted) -
         raise refuse(problems, str(path))
     if not cases:
         raise refuse(problems, f"{path}: no image that can be read")
-    labels = [row.label for row, _, _ in cases]
-    names, classes = merge(str(path), labels, sorted(set(labels)), source.groups, source.labels)
+    names = [row.label for row, _, _ in cases]
+    if source.findings:
+        classes, labels = source.findings, findings.matrix(names, source.findings)
+    else:
+        names, classes = merge(str(path), names, sorted(set(names)), source.groups, source.labels)
+        labels = encode(names, classes)
     sites = [row.site for row, _, _ in cases if row.site]
     splits = [row.split for row, _, _ in cases if row.split]
     return Table(
         classes,
-        encode(names, classes),
+        labels,
         FileImages(tuple((image, i) for _, image, i in cases)),
         site=tuple(sites) if len(sites) == len(cases) else None,
         patient=_patients(str(path), cases, source),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from client.sources import npz_names, safe_npz
+from client.sources import findings, npz_names, safe_npz
 from client.sources.case_table import SPLITS, Facts, Problem, Split, Table, as_split, encode, located, refuse
 from client.sources.thumbnail import thumbnail
 from common.cli.terminal import legible
@@ -98,10 +98,14 @@ def read(source: Npz) -> Table:
     arrays = safe_npz.load(path)
     parts = _find_parts(path, arrays, source)
     for part in parts:
-        _check_part(path, part)
+        _check_part(path, part, source)
     images = [(part.images_name, part.images) for part in parts]
     labels = np.concatenate([part.labels for part in parts])
-    names, classes = npz_names.classes(path, parts[0].labels_name, labels, arrays, source)
+    if source.findings:
+        classes, labels = source.findings, findings.of_array(path, parts[0].labels_name, labels, source)
+    else:
+        names, classes = npz_names.classes(path, parts[0].labels_name, labels, arrays, source)
+        labels = encode(names, classes)
     problems = _not_finite(path, parts)
     if problems and source.on_error == "stop":
         raise refuse(problems, str(path))
@@ -110,7 +114,7 @@ def read(source: Npz) -> Table:
     low, high = value_range([part.images for part in parts] if not problems else _only(parts, keep))
     return Table(
         classes,
-        encode(names, classes)[keep],
+        labels[keep],
         ArrayImages(str(path), tuple(images), keep, low, high),
         site=site,
         patient=patient,
@@ -157,7 +161,7 @@ def _find_parts(path: Path, arrays: Mapping[str, Array], source: Npz) -> list[_N
     ]
 
 
-def _check_part(path: Path, part: _NpzPart) -> None:
+def _check_part(path: Path, part: _NpzPart, source: Npz) -> None:
     images, labels = part.images, part.labels
     if (
         images.ndim not in (3, 4)
@@ -168,10 +172,10 @@ def _check_part(path: Path, part: _NpzPart) -> None:
             f"{path}: array '{part.images_name}' is {images.dtype}{list(images.shape)}; expected numbers of shape "
             "[n, height, width] or [n, height, width, 1 or 3]."
         )
-    if labels.ndim != 1 or labels.dtype.kind not in "uibU":
+    if not source.findings and (labels.ndim != 1 or labels.dtype.kind not in "uibU"):
         raise DataError(
             f"{path}: array '{part.labels_name}' is {labels.dtype}{list(labels.shape)}; expected one whole number or "
-            "one class name for each image, [n] or [n, 1]."
+            "one class name for each image, [n] or [n, 1]; of several findings an image, name them in data.findings."
         )
     if len(images) != len(labels) or not len(labels):
         raise DataError(

@@ -1,28 +1,27 @@
 """Radiograph-like chest phantoms of several hospitals. Synthetic, and called so wherever they appear.
 
-Each image is a sum of attenuations (body, lungs, heart, spine, ribs, and for the ill a shadow in a lung) that a film
-darkens by exp(-sum). Hospitals differ in scanner, noise, prevalence and size. Nothing here is a model of disease: it is
-something of the right shape to see a federation learn on.
+Hospitals differ in scanner, noise, prevalence and size; how a chest is drawn: `radiographs`. Nothing here is a model of
+disease: it is something of the right shape to see a federation learn on.
 """
 
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from client.sources.case_table import Facts, Table
+from client.sources.radiographs import only, radiographs
 from client.sources.scanner_shift import Scanner
-from common.config import Synthetic
+from common.config import DRAWN, Synthetic
 from common.imaging import Picture
 from common.types import Labels, Stack
 
 CITIES = ("Lisbon", "Nairobi", "Osaka", "Quito", "Tromsø", "Hanoi", "Leeds", "Lima", "Pune", "Perth")
 CLASSES = ("clear", "opacity", "effusion", "nodule")
-Floats = NDArray[np.floating[Any]]
 
+FINDING_SHARE = 0.6
+"""Of a hospital's prevalence, that of each finding."""
 _CHUNK = 64
 """Images drawn at once: their arrays stay in the processor's cache."""
 
@@ -87,7 +86,7 @@ def draw(source: Synthetic) -> Table:
     stacks = [
         _scan(source, place, i, labels_here) for i, (place, labels_here) in enumerate(zip(places, labels, strict=True))
     ]
-    classes = ("clear", "disease") if source.classes == 2 else CLASSES[: source.classes]
+    classes = source.findings or (("clear", "disease") if source.classes == 2 else CLASSES[: source.classes])
     names = tuple(place.name for place in places for _ in range(place.cases))
     return Table(source.labels or classes, np.concatenate(labels), Phantoms(np.concatenate(stacks)), site=names)
 
@@ -113,6 +112,10 @@ def hospitals(source: Synthetic) -> list[Hospital]:
 
 def _labels(source: Synthetic, place: Hospital, index: int) -> Labels:
     rng = _stream(source, 1, index)
+    if k := len(source.findings):
+        labels = (rng.random((place.cases, k)) < place.prevalence * FINDING_SHARE).astype(np.int64)
+        labels[: 2 * k] = np.tile(np.eye(k, dtype=np.int64), (2, 1))  # no site without a finding
+        return rng.permutation(labels)
     ill = rng.random(place.cases) < place.prevalence
     labels = np.where(ill, rng.integers(1, source.classes, place.cases), 0)
     labels[: source.classes] = np.arange(source.classes)  # no site without a class
@@ -121,125 +124,15 @@ def _labels(source: Synthetic, place: Hospital, index: int) -> Labels:
 
 def _scan(source: Synthetic, place: Hospital, index: int, labels: Labels) -> Stack:
     rng = _stream(source, 2, index)
-    # Two classes: the ill have any of the three kinds. More: each kind is a class of its own.
-    kinds = np.where(labels > 0, rng.integers(1, 4, len(labels)), 0) if source.classes == 2 else labels
-    chunks = [kinds[i : i + _CHUNK] for i in range(0, len(kinds), _CHUNK)]
+    if source.findings:
+        present = np.zeros((len(labels), len(DRAWN)), bool)
+        present[:, [DRAWN.index(name) for name in source.findings]] = labels == 1
+    else:
+        # Two classes: the ill have any of the three kinds. More: each kind is a class of its own.
+        kinds = np.where(labels > 0, rng.integers(1, 4, len(labels)), 0) if source.classes == 2 else labels
+        present = only(kinds)
+    chunks = [present[i : i + _CHUNK] for i in range(0, len(present), _CHUNK)]
     return np.concatenate([place.scanner.scan(radiographs(chunk, source.size, rng), rng) for chunk in chunks])
-
-
-def radiographs(kinds: Labels, size: int, rng: np.random.Generator) -> Stack:
-    """Draw chests: float32[n, size, size] of 0..1, `kinds` indexing CLASSES."""
-    n = len(kinds)
-    line: Stack = np.linspace(-1, 1, size, dtype=np.float32)
-    x, y = line[None, None, :], line[None, :, None]
-
-    def some(low: float, high: float) -> Stack:
-        """One number an image: float32[n, 1, 1]."""
-        return rng.uniform(low, high, (n, 1, 1)).astype(np.float32)
-
-    x, y = x - some(-0.06, 0.06), y - some(-0.06, 0.06)
-    width, tall = some(0.92, 1.08), some(0.92, 1.08)
-    x, y = x / width, y / tall
-    side = np.abs(x)
-
-    shoulder = _step(-y - 0.62, 0.08)
-    half = 0.80 + 0.06 * y + 0.35 * shoulder - 1.0 * _step(-y - 0.93, 0.05)
-    body = _dome(np.square(side / np.maximum(half, 0.05)), np.float32(0))
-
-    # The domes of the diaphragm; the patient's right one (left in the image) is higher. An effusion lifts one's edge.
-    dome = 0.52 - 0.05 * _step(-x, 0.05) + some(-0.1, 0.1) + 1.5 * (side - 0.34) ** 2
-    side_sign = np.where(rng.random((n, 1, 1)) < 0.5, -1, 1).astype(np.float32)
-    this_side = _step(side_sign * x - 0.05, 0.04)
-    subtle = rng.lognormal(0.2, 0.35, (n, 1, 1)).astype(np.float32)
-    effusion = np.where(kinds == 2, 1, 0)[:, None, None].astype(np.float32) * subtle
-    meniscus = 0.20 + 0.5 * np.clip(side - 0.3, 0, 1)
-    level = dome - this_side * effusion * meniscus
-
-    def lung(centre: float, reach: float) -> Floats:
-        return _dome((x - centre - 0.10 * centre * y) / reach, (y + 0.02) / 0.76)
-
-    lungs = np.sqrt(lung(-0.40, 0.29) + lung(0.40, 0.27)) * _step(level - y, 0.025)
-    heart_size = some(0.85, 1.15)
-    tilted_x, tilted_y = (x - 0.13) + 0.45 * (y - 0.25), (y - 0.25) - 0.35 * (x - 0.13)
-    heart = _dome(tilted_x / (0.29 * heart_size), tilted_y / (0.30 * heart_size))
-    middle = np.exp(-((x / 0.11) ** 2)) * _step(0.7 - y, 0.1) + 0.5 * _blob(x - 0.13, y + 0.33, 0.09)
-    spine = np.exp(-((x / 0.065) ** 2)) * (1 + 0.2 * np.cos(some(30, 38) * y))
-
-    beat, phase = some(17.0, 21.0), some(0, 6.3)
-    inside = _step(half - 0.06 - side, 0.03) * _step(0.72 - y, 0.06) * _step(y + 0.72, 0.06)
-    back = _crest(beat * y + (beat * (0.55 * (side - 0.45) ** 2 - 0.12 * side) + phase))
-    front = _crest(beat * y + (phase + 1.5 - beat * 0.75 * side)) * _step(side - 0.3, 0.1)
-    ribs = (back + 0.55 * front) * inside * (0.35 + side)
-    collar = np.exp(-(((y + 0.66 + 0.16 * side) / 0.035) ** 2)) * _step(side - 0.06, 0.03) * _step(0.62 - side, 0.04)
-
-    hila = _blob(x + 0.20, y - 0.02, 0.13) + _blob(x - 0.20, y + 0.02, 0.13)
-    markings = _texture(rng, n, size)
-    shadow = _shadow(rng, kinds, x, y, side_sign, subtle, markings)
-
-    sum_of_all = (
-        body * (1.15 + 0.15 * y + some(-0.08, 0.08)) - 1.05 * lungs * (1 - 0.22 * hila)
-        + 0.75 * heart + 0.45 * middle + 0.30 * spine + 0.20 * ribs * body + 0.22 * collar
-        + lungs * (0.10 * markings * (0.5 + hila) + shadow)
-    )  # fmt: skip
-    film = 1.12 * (1 - np.exp(-np.float32(1.05) * np.clip(sum_of_all, 0.02, None)))
-    image: Stack = np.clip(film, 0, 1).astype(np.float32)
-    return image
-
-
-def _shadow(
-    rng: np.random.Generator, kinds: Labels, x: Floats, y: Floats, side_sign: Stack, subtle: Stack, markings: Stack
-) -> Stack:
-    """What lies over a lung: opacity and nodule of the ill, and in everyone faint patches that mean nothing."""
-    shape = (len(kinds), 1, 1)
-    at_x = (side_sign * rng.uniform(0.24, 0.54, shape)).astype(np.float32)
-    at_y = rng.uniform(-0.4, 0.38, shape).astype(np.float32)
-    opacity = (kinds == 1)[:, None, None] * subtle * rng.uniform(0.5, 0.75, shape).astype(np.float32)
-    nodule = (kinds == 3)[:, None, None] * subtle * rng.uniform(0.6, 0.9, shape).astype(np.float32)
-    wide = rng.uniform(0.15, 0.26, shape).astype(np.float32)
-    shadow = opacity * _blob(x - at_x, y - at_y, wide) * np.clip(1 + 0.5 * markings, 0, 2)
-    shadow += nodule * _blob(x - at_x, y - at_y, rng.uniform(0.09, 0.13, shape).astype(np.float32))
-    for _ in range(2):
-        patch_x = (rng.uniform(0.2, 0.55, shape) * rng.choice([-1, 1], shape)).astype(np.float32)
-        patch_y = rng.uniform(-0.5, 0.45, shape).astype(np.float32)
-        shadow += rng.uniform(0, 0.16, shape).astype(np.float32) * _blob(x - patch_x, y - patch_y, wide)
-    image: Stack = shadow.astype(np.float32)
-    return image
-
-
-def _texture(rng: np.random.Generator, n: int, size: int) -> Stack:
-    """Smooth noise of deviation about 1, float32[n, size, size], from coarse grids stretched bilinearly."""
-    total = np.zeros((n, size, size), np.float32)
-    for cells in (6, 12, 20):
-        place = np.linspace(0, cells - 1, size, dtype=np.float32)
-        stretch = np.clip(1 - np.abs(place[:, None] - np.arange(cells, dtype=np.float32)), 0, 1)
-        total += stretch @ rng.standard_normal((n, cells, cells), np.float32) @ stretch.T
-    total /= np.float32(1.2)
-    return total
-
-
-def _crest(angle: Floats) -> Floats:
-    """Waves with flat valleys: the fourth power of the cosine where that is above 0."""
-    crest: Floats = np.square(np.square(np.maximum(np.cos(angle), 0)))
-    return crest
-
-
-def _dome(x: Floats, y: Floats | np.float32) -> Floats:
-    """Thickness of the unit ball seen from above."""
-    dome: Floats = np.sqrt(np.maximum(1 - x * x - y * y, 0))
-    return dome
-
-
-def _blob(x: Floats, y: Floats, radius: float | Floats) -> Floats:
-    # A product of two lines, not a plane of exponentials: x varies along the width alone, y along the height.
-    blob: Floats = np.exp(-((x / radius) ** 2)) * np.exp(-((y / radius) ** 2))
-    return blob
-
-
-def _step(distance: Floats, soft: float) -> Floats:
-    """0 to 1 where `distance` passes 0, over about `soft`; a rational curve, for exp would cost most of the drawing."""
-    scaled = distance * np.float32(1 / soft)
-    step: Floats = 0.5 + 0.5 * scaled / (1 + np.abs(scaled))
-    return step
 
 
 def _stream(source: Synthetic, *purpose: int) -> np.random.Generator:

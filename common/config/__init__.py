@@ -10,6 +10,7 @@ A module a subject: `data_settings`, `model_settings`, `federation_settings`, an
 from common.config.config_faults import first_fault, readable
 from common.config.config_file import from_tree, lay_over, load, resolve_data
 from common.config.data_settings import (
+    DRAWN,
     Column,
     Data,
     DataSource,
@@ -20,6 +21,7 @@ from common.config.data_settings import (
     Npz,
     Sites,
     Synthetic,
+    WithFindings,
 )
 from common.config.federation_settings import Federation, Local, Simulated
 from common.config.model_settings import Cnn, ModelConfig, Svm
@@ -28,6 +30,7 @@ from common.config.section import Count, Fraction, Frozen, Positive
 from common.config.yaml_text import parse_yaml
 
 __all__ = [
+    "DRAWN",
     "Cnn",
     "Column",
     "Config",
@@ -52,6 +55,7 @@ __all__ = [
     "Svm",
     "Synthetic",
     "Training",
+    "WithFindings",
     "first_fault",
     "from_tree",
     "lay_over",

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -24,11 +24,16 @@ Rule = Annotated[str, Field(min_length=1), AfterValidator(_expression)]
 """A regular expression."""
 
 
+Word = Annotated[str, Field(pattern=r"^[^|=\n]+$")]
+
+
 class DataSource(Frozen):
     """What every kind of data source has."""
 
     labels: tuple[str, ...] = ()
     """Names of the classes in the order of their index; empty: taken from the data, sorted."""
+    findings: tuple[Word, ...] = ()
+    """Names of findings, of which an image may have several (docs/multilabel.md); empty: an image is of one class."""
     on_error: Literal["stop", "report"] = "stop"
     """An unreadable image or a bad row: stop the run, or leave the case out and list it in the report."""
     cache: Path | None = None
@@ -36,6 +41,27 @@ class DataSource(Frozen):
     spelling: Literal["refuse", "merge", "keep"] = "refuse"
     """Labels, sites or patients that differ in their spelling alone (case, blanks, 1 and 1.0): an error; one and the
     same; or each another."""
+
+    @model_validator(mode="after")
+    def _findings_or_classes(self) -> Self:
+        if self.findings and (self.labels or getattr(self, "groups", None)):
+            raise ValueError("give findings, or labels and groups of classes, not both")
+        if len(set(self.findings)) != len(self.findings) or len(self.findings) == 1:
+            raise ValueError("findings: expected two names at least, each once; of one finding make two classes")
+        return self
+
+
+class WithFindings(DataSource):
+    """A data source whose cells or arrays may say of each finding whether it is there."""
+
+    unknown: tuple[Word, ...] = ()
+    """What says, beside an empty cell and NaN, that nobody has looked for a finding, e.g. [not read]."""
+    uncertain: Literal["refuse", "unknown", "present", "absent"] = "refuse"
+    """What an uncertain finding (-1, u, uncertain) counts as: an error, or the one or the other."""
+
+
+DRAWN = ("opacity", "effusion", "nodule", "large heart", "pacemaker")
+"""Findings that the program can draw."""
 
 
 class Synthetic(DataSource):
@@ -47,7 +73,14 @@ class Synthetic(DataSource):
     """Mean number of cases a site; the sites differ in size."""
     size: Annotated[int, Field(ge=16, le=512)] = 64
     classes: Annotated[int, Field(ge=2, le=4)] = 2
+    """Passed over where findings are named: opacity, effusion, nodule, large heart, pacemaker, drawn independently."""
     seed: int = 1
+
+    @model_validator(mode="after")
+    def _known_findings(self) -> Self:
+        if strange := [name for name in self.findings if name not in DRAWN]:
+            raise ValueError(f"findings: no phantom shows '{strange[0]}'; expected some of {', '.join(DRAWN)}")
+        return self
 
 
 class Download(Frozen):
@@ -64,7 +97,7 @@ class Download(Frozen):
         return self
 
 
-class Npz(DataSource):
+class Npz(WithFindings):
     """Arrays in one .npz: MedMNIST's layout by itself, any other by the names of its arrays."""
 
     kind: Literal["npz"]
@@ -110,9 +143,16 @@ class Folder(DataSource):
     """Which part the folders around the classes are, e.g. {fold1: train, holdout: test, old: unused}; train, val, test
     and the like need not be said."""
 
+    @model_validator(mode="after")
+    def _no_findings(self) -> Self:
+        if self.findings:
+            raise ValueError("findings: of an image in one folder no more than one can be said; list them in a CSV")
+        return self
 
-class Manifest(DataSource):
-    """A CSV with the columns path and label, and where known site, patient, split (train, validation, test), frame."""
+
+class Manifest(WithFindings):
+    """A CSV with the columns path and label, and where known site, patient, split (train, validation, test), frame.
+    Where findings are named, a column for each (1, 0 or empty), or a column label that lists those present: a|b."""
 
     kind: Literal["manifest"]
     path: Path | tuple[Path, ...]
@@ -121,6 +161,8 @@ class Manifest(DataSource):
     """A regular expression for the column patient, and for paths where there is none: what its groups match names the
     patient, e.g. "patient(\\d+)"."""
     groups: dict[str, str] = Field(default={})
+    other_findings: tuple[Word, ...] = ()
+    """Words in a list of those present that are passed over, e.g. [No Finding, Hernia]."""
     columns: dict[Column, str] = Field(default={})
     """What the CSV calls a column, e.g. {path: file name, label: diagnosis}."""
     splits: Splits = Field(default={})
@@ -162,6 +204,8 @@ class Sites(Frozen):
     looked for (docs/data.md)."""
     test_on: Literal["own", "common"] = "own"
     """Test every site's models on the site's own test cases, or on one common test set."""
+    unlabelled: dict[str, tuple[str, ...]] = Field(default={})
+    """Findings that nobody has looked for at a site, e.g. {site-4: [nodule]}: a simulation takes its labels away."""
 
     @model_validator(mode="after")
     def _room_to_train(self) -> "Sites":

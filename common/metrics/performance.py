@@ -4,6 +4,9 @@
 log-loss and the operating point are read off the sum. Exact figures on cases in one place come from `score`.
 AUC from a histogram counts ties within a bin as half (Mann & Whitney 1947); the bins are fine enough for ±0.001,
 unless scores are spread by less than 0.1 or lie beyond the outermost.
+
+Of several findings an image (labels int64[n, k]) each is counted and scored as two classes, over the cases in which it
+is known; what is said of all of them is the mean over findings.
 """
 
 from collections.abc import Mapping
@@ -13,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from common.types import Labels, Tensors
+from common.types import UNKNOWN, Labels, Tensors
 
 BINS = 1024
 MARGIN_LIMIT = 16.0
@@ -22,6 +25,8 @@ MARGIN_LIMIT = 16.0
 Floats = NDArray[np.float64]
 Rule = Literal["youden", "accuracy"] | float
 """How the operating point is chosen: best Youden index, best accuracy, or at least this sensitivity."""
+Threshold = float | tuple[float, ...] | None
+"""Log-odds above which a case counts as positive: of two classes; of every finding; None for more classes than two."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,13 @@ class Score:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class FindingsScore(Score):
+    """Figures of several findings: means over them, and each by itself; `n` of a finding is where it is known."""
+
+    findings: tuple[Score, ...] = ()
+
+
 def margins(logits: NDArray[Any]) -> Floats:
     """One-vs-rest log-odds of every class: float[n, k] -> float64[n, k]; [n, 1] (the second class) for two classes."""
     z = np.asarray(logits, np.float64)
@@ -52,8 +64,17 @@ def margins(logits: NDArray[Any]) -> Floats:
     return margin
 
 
+def of_finding(logits: NDArray[Any], labels: Labels, j: int) -> tuple[Floats, Labels]:
+    """One of several findings as two classes: logits float64[m, 2] and labels int64[m] of the cases that know it."""
+    known = labels[:, j] != UNKNOWN
+    log_odds = np.asarray(logits, np.float64)[known, j]
+    return np.stack([np.zeros_like(log_odds), log_odds], axis=1), labels[known, j]
+
+
 def log_losses(logits: NDArray[Any], labels: Labels) -> Floats:
-    """Cross-entropy of every case, float64[n]."""
+    """Cross-entropy of every case, float64[n]; of several findings, of every label that is known."""
+    if labels.ndim == 2:
+        return np.concatenate([log_losses(*of_finding(logits, labels, j)) for j in range(labels.shape[1])])
     z = np.asarray(logits, np.float64)
     z = z - z.max(axis=1, keepdims=True)
     losses: Floats = np.log(np.exp(z).sum(axis=1)) - z[np.arange(len(z)), labels]
@@ -64,7 +85,12 @@ def count(logits: NDArray[Any], labels: Labels) -> dict[str, Floats]:
     """A model's outcomes as vectors to be summed: n, correct, loss_sum, confusion[k, k], histogram[m, 2, BINS].
 
     The histogram counts, for every scored class, the margins of the cases outside [.., 0, :] and inside [.., 1, :] it.
+    Of several findings: n, and for each of them correct, loss_sum [k], confusion [k, 2, 2], histogram [k, 2, BINS].
     """
+    if labels.ndim == 2:
+        parts = [count(*of_finding(logits, labels, j)) for j in range(labels.shape[1])]
+        joined = {name: np.concatenate([part[name] for part in parts]) for name in ("correct", "loss_sum", "histogram")}
+        return {"n": np.array([float(len(labels))])} | joined | {"confusion": np.stack([p["confusion"] for p in parts])}
     k = logits.shape[1]
     predicted = logits.argmax(axis=1)
     margin = margins(logits)
@@ -85,32 +111,50 @@ def count(logits: NDArray[Any], labels: Labels) -> dict[str, Floats]:
 
 
 def auc_of_counts(counts: Tensors) -> float | None:
-    """Area under the ROC curve read off summed histograms; the mean over classes for more than two."""
+    """Area under the ROC curve read off summed histograms; the mean over findings or more classes than two."""
     areas = [_area(out, into) for out, into in counts["histogram"]]
     defined = [a for a in areas if a is not None]
     return float(np.mean(defined)) if defined else None
 
 
+def count_shapes(classes: int, multilabel: bool) -> dict[str, tuple[int, ...]]:
+    """The shapes of what `count` gives, by name."""
+    k = classes
+    if multilabel:
+        return {"n": (1,), "correct": (k,), "loss_sum": (k,), "confusion": (k, 2, 2), "histogram": (k, 2, BINS)}
+    rows = k if k > 2 else 1
+    return {"n": (1,), "correct": (1,), "loss_sum": (1,), "confusion": (k, k), "histogram": (rows, 2, BINS)}
+
+
+def are_findings(counts: Tensors) -> bool:
+    """Whether counts are of several findings, and not of classes."""
+    return bool(np.asarray(counts["confusion"]).ndim == 3)
+
+
 def summary_of_counts(counts: Tensors) -> dict[str, float | None]:
-    """The figures that a round's record shows: n, loss, accuracy, auc."""
-    n = float(counts["n"][0])
-    return {
-        "n": n,
-        "loss": float(counts["loss_sum"][0]) / n if n else None,
-        "accuracy": float(counts["correct"][0]) / n if n else None,
-        "auc": auc_of_counts(counts),
-    }
+    """The figures that a round's record shows: n, loss, accuracy, auc; of several findings their means."""
+    n = counts["confusion"].sum(axis=(1, 2)) if are_findings(counts) else counts["n"]
+    there = n > 0
+    loss, accuracy = (
+        float(np.mean(counts[name][there] / n[there])) if there.any() else None for name in ("loss_sum", "correct")
+    )
+    return {"n": float(counts["n"][0]), "loss": loss, "accuracy": accuracy, "auc": auc_of_counts(counts)}
 
 
-def operating_point(counts: Tensors, rule: Rule) -> float | None:
+def operating_point(counts: Tensors, rule: Rule) -> Threshold:
     """The log-odds threshold that a rule chooses on summed counts; the middle of the best stretch where several serve.
 
     Returns:
-        None for more than two classes; 0 where a class has no cases, since nothing can be chosen then.
+        One for every finding; None for more than two classes; 0 where a class has no cases, since nothing can be chosen
+        then.
     """
-    if len(counts["histogram"]) > 1:
-        return None
-    out, into = counts["histogram"][0]
+    if are_findings(counts):
+        return tuple(_operating_point(histogram, rule) for histogram in counts["histogram"])
+    return _operating_point(counts["histogram"][0], rule) if len(counts["histogram"]) == 1 else None
+
+
+def _operating_point(histogram: Floats, rule: Rule) -> float:
+    out, into = histogram
     if not out.sum() or not into.sum():
         return 0.0
     edges = np.linspace(-MARGIN_LIMIT, MARGIN_LIMIT, BINS + 1)
@@ -128,8 +172,11 @@ def operating_point(counts: Tensors, rule: Rule) -> float | None:
     return float((edges[stretch[0]] + edges[stretch[-1]]) / 2)
 
 
-def score(logits: NDArray[Any], labels: Labels, threshold: float | None) -> Score:
-    """Exact figures on cases in one place: logits float[n, k], labels int64[n]."""
+def score(logits: NDArray[Any], labels: Labels, threshold: Threshold) -> Score:
+    """Exact figures on cases in one place: logits float[n, k], labels int64[n] or int64[n, k]."""
+    if labels.ndim == 2:
+        return _score_of_findings(logits, labels, threshold)
+    threshold = None if isinstance(threshold, tuple) else threshold
     k = logits.shape[1]
     margin = margins(logits)
     positive = margin[:, 0] > threshold if k == 2 and threshold is not None else None
@@ -145,6 +192,20 @@ def score(logits: NDArray[Any], labels: Labels, threshold: float | None) -> Scor
         log_loss=float(log_losses(logits, labels).mean()) if len(labels) else 0.0,
         threshold=threshold if k == 2 else None,
     )
+
+
+def _score_of_findings(logits: NDArray[Any], labels: Labels, threshold: Threshold) -> FindingsScore:
+    points = threshold if isinstance(threshold, tuple) else (0.0,) * labels.shape[1]
+    each = tuple(score(*of_finding(logits, labels, j), points[j]) for j in range(labels.shape[1]))
+    known = [one for one in each if one.n]
+
+    def mean(figure: str) -> float | None:
+        return mean_and_deviation([getattr(one, figure) for one in known])["mean"]
+
+    return FindingsScore(
+        n=len(labels), auc=mean("auc"), accuracy=mean("accuracy") or 0.0, sensitivity=mean("sensitivity"),
+        specificity=mean("specificity"), log_loss=mean("log_loss") or 0.0, threshold=None, findings=each,
+    )  # fmt: skip
 
 
 def exact_auc(margin: Floats, positive: NDArray[np.bool_]) -> float | None:

@@ -15,7 +15,8 @@ from common.imaging.augment import Augment
 from common.types import Cases, Stack, Tensors
 
 Logits = NDArray[np.float32]
-"""float32[n, classes]: log-probabilities up to a constant a row (CNN), or one-vs-rest decision values (SVM)."""
+"""float32[n, classes]: log-probabilities up to a constant a row (CNN), or one-vs-rest decision values (SVM). Of several
+findings float32[n, findings], the log-odds of each, or its decision values."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,8 @@ class Model(Protocol):
     """A trainable classifier."""
 
     kind: str
+    multilabel: bool
+    """Whether labels are int64[n, findings], UNKNOWN among them, and every finding has a score by itself."""
 
     def init(self, seed: int) -> Tensors:
         """Fresh weights; the same seed, the same bits, at every site."""

@@ -35,6 +35,7 @@ class KerasCnn:
     kind: str = "cnn"
 
     def __init__(self, config: Cnn, shape: Shape, classes: int, augment: Augment | None = None) -> None:
+        self.multilabel = config.multilabel
         self._graphs = graphs(config, shape, classes, augment)
         self._together = max(1, SCORED_TOGETHER_PX // (shape[0] * shape[1]))
 
@@ -83,7 +84,7 @@ class KerasCnn:
         )
 
     def scores(self, weights: Tensors, images: Stack) -> Logits:
-        """Logits of every image: float32[n, classes]."""
+        """Logits of every image, float32[n, classes]; of several findings, the log-odds of each."""
         flat = self._graphs.flat(weights, "weights")
         parts = [images[i : i + self._together] for i in range(0, len(images), self._together)]
         none = np.zeros((0, self._graphs.classes), np.float32)

@@ -64,6 +64,7 @@ class Graphs:
 
     def __init__(self, config: Cnn, shape: Shape, classes: int, augment: Augment | None) -> None:
         self.network = network(config, shape, classes)
+        self._judged = _of_findings if config.multilabel else _of_classes
         self._augment = augment
         self.classes = classes
         self.start = {v.path: np.asarray(v) for v in self.network.trainable_variables}
@@ -72,7 +73,8 @@ class Graphs:
         self.count = sum(self._sizes)
         self._kernels = np.concatenate([np.full(a.size, a.ndim > 1, np.float32) for a in self.start.values()])
         images, vector, number = tf.TensorSpec([None, *shape]), tf.TensorSpec([self.count]), tf.TensorSpec([])
-        labels, order = tf.TensorSpec([None], tf.int32), tf.TensorSpec([None, None], tf.int32)
+        labels = tf.TensorSpec([None, classes] if config.multilabel else [None], tf.int32)
+        order = tf.TensorSpec([None, None], tf.int32)
         seed = tf.TensorSpec([2], tf.int32)
         state = OptimizerState(vector, vector, vector, number)
         course = TrainingInputs(order, tf.TensorSpec([None]), seed, vector, number, vector, number)
@@ -143,7 +145,7 @@ class Graphs:
             with tf.GradientTape() as tape:
                 tape.watch(state.weights)
                 logits = self._logits(batch, state.weights, seeds[1])
-                losses = tf.nn.sparse_softmax_cross_entropy_with_logits(truth, logits)
+                losses, right = self._judged(truth, logits)
                 loss = tf.reduce_mean(losses)
             gradient = tape.gradient(loss, state.weights) + course.correction
             gradient += course.proximal * (state.weights - course.anchor)
@@ -151,8 +153,26 @@ class Graphs:
             decayed = state.weights * (1.0 - rate * course.decay * self._kernels)
             state = rule(state._replace(weights=decayed), gradient, rate)
             loss_sum += tf.reduce_sum(losses)
-            correct += tf.math.count_nonzero(tf.argmax(logits, 1, tf.int32) == truth, dtype=tf.int32)
+            correct += tf.math.count_nonzero(right, dtype=tf.int32)
         return state, loss_sum, correct
+
+
+def _of_classes(truth: tf.Tensor, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Loss of every case, and whether the largest logit is right."""
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(truth, logits)
+    return losses, tf.argmax(logits, 1, tf.int32) == truth
+
+
+def _of_findings(truth: tf.Tensor, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Loss of every case, and whether all that is known of it is right.
+
+    A case's loss is Σ over its known findings by the number of all, and not by that of the known: so that the mean over
+    the cases of several sites is that over the pooled ones.
+    """
+    known, present = tf.cast(truth >= 0, tf.float32), tf.cast(truth > 0, tf.float32)
+    losses = tf.nn.sigmoid_cross_entropy_with_logits(present, logits) * known
+    wrong = tf.not_equal(logits > 0, truth > 0) & (truth >= 0)
+    return tf.reduce_mean(losses, axis=1), tf.logical_not(tf.reduce_any(wrong, axis=1))
 
 
 Rule = Callable[[OptimizerState, tf.Tensor, tf.Tensor], OptimizerState]

@@ -126,6 +126,10 @@ class RunPlan:
             ConfigError: terms that the consortium does not allow, or for members that are not active.
             PolicyError: a solver whose sums tell too much, or rounds that ask too few.
         """
+        if training.model.multilabel:
+            raise ConfigError(
+                "model.multilabel: a plan for several findings an image is not possible yet, a simulation is."
+            )
         now_s, cohort = time.time(), tuple(sorted(set(terms.cohort or roster.active)))
         if strangers := sorted(set(cohort) - set(roster.active)):
             raise ConfigError(f"plan.cohort: {', '.join(strangers)}: not an active member of the consortium.")

@@ -57,7 +57,8 @@ def question_kinds(approvals: Approvals, carried: Tensors, sites: int) -> dict[s
     content = approvals.plan.content
     if content.models:
         most = content.training.federation.weight_bound
-        return evaluation(most, len(content.labels), sites, approvals.plan.looks)
+        multilabel = content.training.model.multilabel
+        return evaluation(most, len(content.labels), sites, approvals.plan.looks, multilabel=multilabel)
     return RunWork.of(approvals, carried).question_kinds(sites)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from common.errors import PolicyError, WireError
-from common.metrics.performance import BINS
+from common.metrics.performance import count_shapes
 from common.plans.plan import RunPlan
 from common.trust.documents import SignedDocument, read_document, sign_document
 from common.types import Tensors
@@ -52,8 +52,7 @@ class SiteFigures:
         if (content.get("site"), content.get("plan"), content.get("model")) != (site, plan.digest, model):
             raise PolicyError("other-figures", f"figures of {content.get('site')}, expected {site}'s for this plan.")
         k = len(plan.content.labels)
-        shapes = {"n": (1,), "correct": (1,), "loss_sum": (1,), "confusion": (k, k)}
-        shapes |= {"histogram": (k if k > 2 else 1, 2, BINS)}
+        shapes = count_shapes(k, plan.content.training.model.multilabel)
         try:
             counts = {name: np.array(content["counts"][name], np.float64) for name in shapes}
         except (KeyError, TypeError, ValueError):

@@ -80,6 +80,8 @@ def draw_up(
         raise RunError(f"{folder}: no result.json. A run is exported when it has finished.")
     if strangers := sorted(set(terms.countries) - set(trainers := sentences.trainers(result))):
         raise ConfigError(f"--country {strangers[0]}=…: trained nothing in this run; {', '.join(trainers)} did.")
+    if sentences.has_findings(result):
+        raise RunError(f"{folder}: a model of several findings an image cannot be exported yet.")
     fields = _content(result, arrays, header, publisher, terms)
     try:
         content = PackageContent.model_validate(fields | {"members": {}})
@@ -138,6 +140,7 @@ def _content(
         "publisher": {"name": publisher.name, "roots": [root.hex() for root in publisher.roots]},
         "labels": result["labels"],
         "model": TypeAdapter[Any](ModelConfig).validate_json(header["model"]).model_dump(mode="json"),
+        "private": config["federation"]["local"].get("private", ()),
         "shape": [int(side) for side in header["shape"].split("×")],
         "preprocess": config["preprocess"],
         "recipe": header["preprocess"],

@@ -34,7 +34,7 @@ def presence(caption: str, sites: Sequence[str], rounds: Sequence[Mapping[str, A
     for name in sites:
         signs_of_rounds = [_presence(name, r) for r in rounds]
         strip = el("span", *(el("span", symbols[t], class_=t) for t in signs_of_rounds), class_="strip", role="img",
-                   aria_label=sentences.silences(name, rounds))  # fmt: skip
+                   aria_label=_silences(name, rounds))  # fmt: skip
         rows.append(
             [name, f"{signs_of_rounds.count('a') + signs_of_rounds.count('v')} of {len(signs_of_rounds)}", strip]
         )
@@ -84,3 +84,13 @@ def origin(result: Result) -> list[Element]:
         return elements
     settings = json.dumps(result["config"], indent=1, ensure_ascii=False)
     return [*elements, el("details", el("summary", "All settings"), el("pre", settings))]
+
+
+def _silences(name: str, rounds: Sequence[Mapping[str, Any]]) -> str:
+    """In which rounds a site refused or was silent, or the round void, for whoever cannot see the strip."""
+    refused = [f"{r['round'] + 1} ({r['refused'][name]})" for r in rounds if name in r.get("refused", {})]
+    silent = [str(r["round"] + 1) for r in rounds if name in r["dropped"]]
+    void = [str(r["round"] + 1) for r in rounds if r["void"]]
+    kinds = ("refused", refused), ("silent", silent), ("void", void)
+    parts = [f"{what} in rounds {', '.join(which)}" for what, which in kinds if which]
+    return "; ".join(parts) or "answered in every round"

@@ -26,6 +26,7 @@ def section(result: Result) -> list[Element]:
     is_simulated = sentences.is_simulated(result)
     on = "the test cases" if is_simulated else "the validation cases of all sites, summed"
     pooled_counts = result["counts"]["test"].get("pooled") if is_simulated else None
+    outcomes = _findings if sentences.has_findings(result) else _confusion
     charts_row: list[Child] = []
     for i, one in enumerate(counts["classes"]):
         label = result["labels"][one["class"]]
@@ -37,14 +38,14 @@ def section(result: Result) -> list[Element]:
             _calibration(label, one),
         ]
     note = el("p", f"On {on}. {sentences.operating_point(result)}")
-    return [heading, note, el("div", *charts_row, class_="charts"), *_confusion(result, counts)]
+    return [heading, note, el("div", *charts_row, class_="charts"), *outcomes(result, counts)]
 
 
 def _roc(label: str, one: Any, pooled_class: Any, counts: Any) -> Element:
     classes = [(STYLES["federated"], "federated", one)] + (
         [(STYLES["pooled"], "pooled", pooled_class)] if pooled_class else []
     )
-    point = counts["figures"] if len(counts["by_class"]) == 2 else None
+    point = one.get("figures") or (counts["figures"] if len(counts["by_class"]) == 2 else None)
     legend = charts.legend([(style, el("span", f"{name}, AUC ", figure(c["auc"], c["auc_interval"])))
                             for style, name, c in classes])  # fmt: skip
     at_work = " The mark: the operating point." if point else ""
@@ -59,6 +60,18 @@ def _calibration(label: str, one: Any) -> Element:
         "On the diagonal, 70 % of the cases called 70 % likely are so. Bars: how many cases. Whiskers: 95 % intervals."
     )
     return charts.captioned(title, charts.calibration(title, one["calibration"]), below)
+
+
+def _findings(result: Result, counts: Any) -> list[Element]:
+    """A row a finding, over the cases that know it."""
+    rows: list[list[Child]] = [
+        [result["labels"][one["class"]], *map(count, reversed(one["by_class"])),
+         *(with_interval(one["figures"], figure) for figure in SHOWN)]
+        for one in counts["classes"]
+    ]  # fmt: skip
+    caption = "Every finding on the cases that know it, at its own operating point, with 95 % intervals"
+    head = ["finding", "cases with it", "without", *(NAMES[figure] for figure in SHOWN)]
+    return [el("h3", "Finding by finding"), table(caption, head, rows)]
 
 
 def _confusion(result: Result, counts: Any) -> list[Element]:

@@ -15,7 +15,7 @@ ORDER = ("local", "federated", "personalised", "pooled")
 MEANING = {
     "local": "each site alone",
     "federated": "all sites together",
-    "personalised": "a site's own mix of the two",
+    "personalised": "a site's own blend of the two",
     "pooled": "all images in one place",
 }
 
@@ -98,11 +98,22 @@ def _data(result: Result) -> list[Element]:
         return [heading, about, el("p", privacy_note), *sums]
     head = ["site", *(f"{part}: {label}" for part in ("training", "validation", "test") for label in result["labels"])]
     rows = [
-        [name, *(count(n) for part in ("train", "validation", "test") for n in site["by_class"][part])]
+        [name, *(cell for part in ("train", "validation", "test") for cell in _cases(site, part))]
         for name, site in result["sites"].items()
     ]
-    cases_table = table("Cases of every class at every site (first seed)", head, rows)
+    caption = "Cases of every class at every site (first seed)"
+    if sentences.has_findings(result):
+        caption = "Cases with every finding, of those that know it, at every site (first seed); –: nobody looked for it"
+    cases_table = table(caption, head, rows)
     return [heading, about, cases_table, *_remarks(result)]
+
+
+def _cases(site: Mapping[str, Any], part: str) -> list[Child]:
+    """Cases of every class, or with every finding of those that know it."""
+    if "known" not in site:
+        return [count(n) for n in site["by_class"][part]]
+    pairs = zip(site["by_class"][part], site["known"][part], strict=True)
+    return [f"{n:,} of {known:,}" if known else "–" for n, known in pairs]
 
 
 def _classes(result: Result, by_class: Sequence[int]) -> list[Child]:
@@ -183,9 +194,27 @@ def _sites(result: Result) -> list[Element]:
                 *(with_interval(result[key][a], "auc") for a in names),
             ]
         )
+    if sentences.has_findings(result):
+        for j, name in enumerate(result["labels"]):
+            rows_shown.append([f"all test cases: {name}", *_known(result, j),
+                               *(with_interval(result["test"][a]["findings"][j], "auc") for a in names)])  # fmt: skip
     caption = "AUC on test cases with 95 % intervals; bold: the best that the site can have"
+    head, foot = ["site", "training cases", "test cases", *names], len(rows_shown) - len(result["sites"])
     return [heading, el("figure", chart, legend) if chart else el("p", "No site has test cases of both classes."),
-            table(caption, ["site", "training cases", "test cases", *names], rows_shown, foot=2)]  # fmt: skip
+            table(caption, head, rows_shown, foot=foot), *_blends(result)]  # fmt: skip
+
+
+def _known(result: Result, finding: int) -> list[Child]:
+    """Training and test cases that know a finding, of all sites."""
+    return [count(sum(s["known"][part][finding] for s in result["sites"].values())) for part in ("train", "test")]
+
+
+def _blends(result: Result) -> list[Element]:
+    """What each site's personalised model is made of, and why."""
+    sites = result["sites"].items()
+    items = [f"{name}: {site['personalised_by']}." for name, site in sites if "personalised_by" in site]
+    about = "What the personalised models are made of, as each site's validation cases speak for it (first seed)"
+    return [el("p", about, class_="soft"), bullet_list(items)] if items else []
 
 
 def _row(site: Mapping[str, Any], names: Sequence[str]) -> list[Child]:

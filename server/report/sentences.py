@@ -1,7 +1,7 @@
 """What is to be said of a run in plain words, from the content of result.json alone."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from common import refusals
@@ -18,6 +18,11 @@ def model_kind(result: Result) -> str:
     """The kind of model in words."""
     kind = result["config"]["model"]["kind"]
     return MODELS.get(kind, f"a model of kind {kind}")
+
+
+def has_findings(result: Result) -> bool:
+    """Whether the labels are findings, of which an image may have several, and not classes."""
+    return bool(result["config"]["model"].get("multilabel"))
 
 
 def is_simulated(result: Result) -> bool:
@@ -46,11 +51,12 @@ def summary(result: Result) -> str:
     """What happened, in a sentence or two."""
     kind = model_kind(result)
     many, labels = len(trainers(result)), ", ".join(result["labels"])
+    what = "to find" if has_findings(result) else "to tell apart"
     if is_simulated(result):
-        return f"{many} sites trained {kind} together, to tell apart: {labels}. {result['origin']}."
+        return f"{many} sites trained {kind} together, {what}: {labels}. {result['origin']}."
     return (
         f"{many} sites of {result['consortium']} trained {kind} together on their own data sets "
-        f"“{result['dataset']}”, to tell apart: {labels}. Purpose: {result['purpose']}. No image left a site."
+        f"“{result['dataset']}”, {what}: {labels}. Purpose: {result['purpose']}. No image left a site."
     )
 
 
@@ -104,9 +110,13 @@ def limits(result: Result) -> list[str]:
     texts.append("It is research software, not a medical device: no decision about a patient may rest on it.")
     texts += _of_the_data(result) if is_simulated(result) else _of_a_real_run()
     texts += _small_numbers(result)
+    labels = ", ".join(result["labels"])
+    only = f"It knows these answers alone: {labels}. Whatever else an image shows gets one of them."
+    if has_findings(result):
+        only = f"It looks for these findings alone: {labels}. Of whatever else an image shows it says nothing."
     texts.append(
-        f"It knows these answers alone: {', '.join(result['labels'])}. Whatever else an image shows gets one of them. "
-        "Of images unlike those that it was trained on (another device, view, age, part of the body) nothing is known."
+        f"{only} Of images unlike those that it was trained on (another device, view, age, part of the body) nothing "
+        "is known."
     )
     if result["config"]["model"]["kind"] == "svm":
         texts.append(
@@ -179,6 +189,11 @@ def best_round(result: Result) -> int:
 
 def operating_point(result: Result) -> str:
     """What it is and how it was chosen."""
+    if has_findings(result):
+        return (
+            "The operating point of each finding, the score from which it is said to be there, was chosen on the "
+            f"validation cases that know it: {aim(result['config']['operating_point'])}."
+        )
     if len(result["labels"]) > 2:
         return "The class of the largest score is the answer."
     return (
@@ -229,13 +244,3 @@ def _auditors(many: int | None) -> str:
     if not many:
         return "No site audited the run: none recomputed the models from the sums."
     return f"{many} of the sites audited: they recomputed every model from the sums."
-
-
-def silences(name: str, rounds: Sequence[Mapping[str, Any]]) -> str:
-    """In which rounds a site refused or was silent, or the round void, for whoever cannot see the strip."""
-    refused = [f"{r['round'] + 1} ({r['refused'][name]})" for r in rounds if name in r.get("refused", {})]
-    silent = [str(r["round"] + 1) for r in rounds if name in r["dropped"]]
-    void = [str(r["round"] + 1) for r in rounds if r["void"]]
-    kinds = ("refused", refused), ("silent", silent), ("void", void)
-    parts = [f"{what} in rounds {', '.join(which)}" for what, which in kinds if which]
-    return "; ".join(parts) or "answered in every round"

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from common.metrics import intervals, performance
+from common.metrics.performance import Threshold
 from common.types import Tensors
 from server.results import outcome_counts
 
@@ -21,11 +22,15 @@ Grid = Mapping[str, Mapping[str, Tensors]]
 """Outcomes as `metrics.count` has them, by model and site."""
 
 
-def cell(counts: Tensors, threshold: float | None) -> dict[str, Any]:
+def cell(counts: Tensors, threshold: Threshold) -> dict[str, Any]:
     """One model on one set of cases."""
     outcome = outcome_counts.of_sum(counts, threshold)
     figures: dict[str, Any] = outcome["figures"]
-    return {"n": outcome["n"], "by_class": outcome["by_class"], "confusion": outcome["confusion"]} | figures
+    counted = {name: outcome[name] for name in ("n", "by_class", "confusion")}
+    if not performance.are_findings(counts):
+        return counted | figures
+    each = [{"n": one["n"], "by_class": one["by_class"]} | one["figures"] for one in outcome["classes"]]
+    return counted | figures | {"findings": each}
 
 
 def summed(row: Mapping[str, Tensors]) -> dict[str, np.ndarray]:
@@ -34,7 +39,7 @@ def summed(row: Mapping[str, Tensors]) -> dict[str, np.ndarray]:
     return {name: sum((other[name] for other in others), start=np.asarray(value)) for name, value in first.items()}
 
 
-def of_grids(seeds: Sequence[tuple[Grid, Mapping[str, float | None]]]) -> dict[str, Any]:
+def of_grids(seeds: Sequence[tuple[Grid, Mapping[str, Threshold]]]) -> dict[str, Any]:
     """The matrix of a simulation, with each model's operating point: means over the seeds, with `<figure>_sd`."""
     grids = [grid for grid, _ in seeds]
     models, sites = list(grids[0]), list(next(iter(grids[0].values()), {}))
@@ -51,4 +56,7 @@ def _over(cells: Sequence[dict[str, Any]]) -> dict[str, Any]:
     for figure in FIGURES:
         over = performance.mean_and_deviation([one[figure] for one in cells])
         mean |= {figure: over["mean"], f"{figure}_sd": over["sd"]}
-    return mean | intervals.of_figures(mean, mean["by_class"])
+    if "findings" not in cells[0]:
+        return mean | intervals.of_figures(mean, mean["by_class"])
+    each = range(len(cells[0]["findings"]))
+    return mean | {"findings": [_over([cell["findings"][j] for cell in cells]) for j in each]}

@@ -2,7 +2,9 @@
 
 One set of cases is {n, by_class, confusion, figures, classes}: the confusion counts at the operating point (a row a
 true class, a column a predicted one) with the figures that follow, and for every scored class its histogram of log-odds
-(the bins that hold a case), AUC, ROC and calibration with intervals. For two classes the second alone is scored.
+(the bins that hold a case), AUC, ROC and calibration with intervals. For two classes the second alone is scored. Of
+several findings each is such two classes over the cases that know it, with n, by_class, confusion and figures of its
+own under `classes`; `by_class` outside counts the cases that have it, and `figures` are means.
 """
 
 from collections.abc import Sequence
@@ -13,18 +15,21 @@ from numpy.typing import NDArray
 
 from common.metrics import intervals, performance
 from common.metrics.intervals import Interval
-from common.metrics.performance import BINS, MARGIN_LIMIT, Floats
-from common.models import Logits
+from common.metrics.performance import BINS, MARGIN_LIMIT, Floats, Threshold
 from common.types import Labels, Tensors
 
 DECILES = 10
 """Bins of predicted probability, of the same width, that calibration is shown in."""
 
 
-def of_cases(logits: Logits, labels: Labels, threshold: float | None) -> dict[str, Any]:
+def of_cases(logits: NDArray[Any], labels: Labels, threshold: Threshold) -> dict[str, Any]:
     """Of cases in one place: confusion counts and AUC with its interval are exact, as `metrics.score`."""
+    if labels.ndim == 2:
+        points = threshold if isinstance(threshold, tuple) else (0.0,) * labels.shape[1]
+        parts = [performance.of_finding(logits, labels, j) for j in range(labels.shape[1])]
+        return _of_findings(len(labels), [of_cases(*part, point) for part, point in zip(parts, points, strict=True)])
     counts, margins = dict(performance.count(logits, labels)), performance.margins(logits)
-    if threshold is not None and logits.shape[1] == 2:
+    if isinstance(threshold, float) and logits.shape[1] == 2:
         counts["confusion"] = np.zeros((2, 2))
         np.add.at(counts["confusion"], (labels, (margins[:, 0] > threshold).astype(np.int64)), 1.0)
     classes = range(logits.shape[1]) if logits.shape[1] > 2 else [1]
@@ -33,17 +38,36 @@ def of_cases(logits: Logits, labels: Labels, threshold: float | None) -> dict[st
     return _outcome(counts["n"], counts["confusion"], counts["histogram"], areas, sure)
 
 
-def of_sum(counts: Tensors, threshold: float | None) -> dict[str, Any]:
+def of_sum(counts: Tensors, threshold: Threshold) -> dict[str, Any]:
     """Of counts summed over sites: with a threshold the confusion is read off the histogram, right to a bin's width."""
     histograms = counts["histogram"]
-    confusion = counts["confusion"] if threshold is None else _confusion(histograms[0], threshold)
+    if performance.are_findings(counts):
+        points = threshold if isinstance(threshold, tuple) else (0.0,) * len(histograms)
+        parts = [{"n": h.sum(keepdims=True).reshape(1), "confusion": c, "histogram": h[None]}
+                 for c, h in zip(counts["confusion"], histograms, strict=True)]  # fmt: skip
+        each = [of_sum(part, point) for part, point in zip(parts, points, strict=True)]
+        return _of_findings(int(counts["n"][0]), each)
+    confusion = _confusion(histograms[0], threshold) if isinstance(threshold, float) else counts["confusion"]
     areas = [performance.auc_of_counts({"histogram": histogram[None]}) for histogram in histograms]
     sure = [intervals.auc_of_histogram(*histogram) for histogram in histograms]
     return _outcome(counts["n"], confusion, histograms, areas, sure)
 
 
+def _of_findings(n: int, each: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Of several findings: their means, and each as two classes over the cases that know it."""
+    own = ("n", "by_class", "confusion", "figures")
+    classes = [one["classes"][0] | {"class": j} | {name: one[name] for name in own} for j, one in enumerate(each)]
+    known = [one["figures"] for one in each if one["n"]]
+    names = ("auc", "accuracy", "sensitivity", "specificity")
+    figures = {name: performance.mean_and_deviation([f[name] for f in known])["mean"] for name in names}
+    confusion, present = [one["confusion"] for one in each], [one["by_class"][1] for one in each]
+    return {"n": n, "by_class": present, "confusion": confusion, "figures": figures, "classes": classes}
+
+
 def with_intervals(score: dict[str, Any], cases: Sequence[int]) -> dict[str, Any]:
-    """A score's figures, with intervals by the numbers of its cases of every class."""
+    """A score's figures, with intervals by the numbers of its cases of every class; a mean over findings has none."""
+    if "findings" in score:
+        return score
     return score | intervals.of_figures(score, cases)
 
 

@@ -1,4 +1,4 @@
-"""What comes out of a run: `result.json`, and the same as a table on the screen. The layout is in docs/results.md."""
+"""What comes out of a run: `result.json`. The layout is in docs/results.md, its tables on the screen in `screen`."""
 
 import json
 import platform
@@ -9,13 +9,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.text import Text
-
-from common.cli.terminal import Cell, Sheet
 from common.config import Federation
 from common.metrics import performance
-from common.metrics.performance import Score
+from common.metrics.performance import Score, Threshold
 from common.plans import binding
 from common.plans.plan import PlanContent
 from common.secagg.key_period_plan import threshold
@@ -41,12 +37,14 @@ class SeedResult:
     sites: Mapping[str, Scores]
     test: Mapping[str, Sequence[Score]]
     """On the common test set: one score for a common model, one for each site's model otherwise."""
+    cases: Mapping[str, Mapping[str, int]]
+    """Numbers of training, validation and test cases by site."""
     by_class: Mapping[str, Mapping[str, Sequence[int]]]
-    """Numbers of training, validation and test cases of every class by site."""
+    """The same of every class, or that have each finding."""
     counts: Mapping[str, Any]
     """Outcomes as in `server.results.outcome_counts`: of the validation cases summed, of the test cases by approach."""
-    mix: Mapping[str, float]
-    """Weight of the site's own model in its personalised one."""
+    blends: Mapping[str, Mapping[str, Any]]
+    """By site, what its personalised model is made of, and why (`client.training.personalise.Blend`)."""
     rounds: Sequence[Mapping[str, Any]]
     """Records of the federated rounds."""
     curves: Mapping[str, Sequence[Mapping[str, Any]]]
@@ -61,8 +59,10 @@ class SeedResult:
     """Why the rounds ended before all were done; empty where they did not."""
     cross_site: matrix.Grid | None = None
     """Every model's outcomes on every site's validation cases."""
-    operating_points: Mapping[str, float | None] = field(default_factory=dict)
+    operating_points: Mapping[str, Threshold] = field(default_factory=dict)
     """By model: from which score a case counts as positive."""
+    known: Mapping[str, Mapping[str, Sequence[int]]] = field(default_factory=dict)
+    """As `by_class`, how many cases know each finding; empty where labels are classes."""
 
 
 @dataclass(frozen=True)
@@ -88,16 +88,17 @@ def as_json(config: Mapping[str, Any], data: Remarks, seeds: Sequence[SeedResult
         "origin": data.origin,
         "labels": list(data.labels),
         "sites": {
-            name: {"cases": {p: sum(n) for p, n in parts.items()}, "by_class": {p: list(n) for p, n in parts.items()}}
+            name: {"cases": dict(first.cases[name]), "by_class": {p: list(n) for p, n in parts.items()}}
+            | ({"known": {p: list(n) for p, n in first.known[name].items()}} if name in first.known else {})
             | {
                 a: outcome_counts.with_intervals(_over_seeds([[s.sites[name][a]] for s in seeds]), parts["test"])
                 for a in APPROACHES
                 if a in first.sites[name]
             }
-            | ({"own_share": _mean([s.mix[name] for s in seeds])} if name in first.mix else {})
+            | _blend(seeds, name)
             for name, parts in first.by_class.items()
         },
-        "cases": {p: sum(sum(by[p]) for by in first.by_class.values()) for p in ("train", "validation", "test")},
+        "cases": {p: sum(cases[p] for cases in first.cases.values()) for p in ("train", "validation", "test")},
         "sites_mean": {
             a: _over_seeds([[by[a] for by in s.sites.values()] for s in seeds])
             | {"n": sum(by[a].n for by in first.sites.values())}
@@ -118,6 +119,7 @@ def as_json(config: Mapping[str, Any], data: Remarks, seeds: Sequence[SeedResult
                 "weights_sha256": s.weights_sha256,
                 "sites": {n: {a: score.as_json() for a, score in by.items()} for n, by in s.sites.items()},
                 "test": {a: [score.as_json() for score in scores] for a, scores in s.test.items()},
+                "blends": dict(s.blends),
                 "curves": {name: list(records) for name, records in s.curves.items()},
             }
             for s in seeds
@@ -132,6 +134,14 @@ def as_json(config: Mapping[str, Any], data: Remarks, seeds: Sequence[SeedResult
         "config": dict(config),
         "versions": versions(),
     }
+
+
+def _blend(seeds: Sequence[SeedResult], site: str) -> dict[str, Any]:
+    """What a site's personalised model is made of: the mean own share, and the first seed's reason."""
+    if site not in seeds[0].blends:
+        return {}
+    shares = [s.blends[site]["own_share"] for s in seeds]
+    return {"own_share": _mean(shares), "personalised_by": seeds[0].blends[site]["reason"]}
 
 
 def _cross_site(seeds: Sequence[SeedResult]) -> dict[str, Any]:
@@ -207,46 +217,6 @@ def save_model(
     tensorfile.save(path, arrays | prefixed("likeness", looks), about)
 
 
-def show(result: Mapping[str, Any], console: Console) -> None:
-    """Print what each site reaches alone, together, and pooled: AUC and accuracy, with the test cases of each site."""
-    approaches = [a for a in APPROACHES if a in result["test"]]
-    several = len(result["seeds"]) > 1
-    titles = {"auc": "AUC on test cases", "accuracy": "Accuracy on test cases, operating point chosen on validation"}
-    for figure, title in titles.items():
-        table = Sheet("site", "cases", *approaches, right=("cases", *approaches), title=title)
-        for name, site in result["sites"].items():
-            cells = [_cell(site[a], figure, several) for a in approaches]
-            table.add(name, str(site["federated"]["n"]), *_with_best_marked(cells, site, approaches, figure))
-        table.rule()
-        for title, row in (("mean of sites", "sites_mean"), ("all test cases", "test")):
-            cases = str(result["test"]["federated"]["n"])
-            table.add(title, cases, *(_cell(result[row][a], figure, several) for a in approaches))
-        console.print(table)
-    federated = result["test"]["federated"]
-    console.print(
-        f"Federated on all {federated['n']} test cases: sensitivity {_number(federated['sensitivity'])}, "
-        f"specificity {_number(federated['specificity'])}.",
-        highlight=False,
-    )
-    secure = result["secure_aggregation"]
-    if secure["on"]:
-        console.print(
-            f"Secure aggregation: the coordinator saw sums over at least {secure['least_in_a_sum']} of "
-            f"{secure['sites']} sites, and no site's own numbers."
-            + (f" {secure['auditors']} of them recomputed every model." if secure["auditors"] else ""),
-            highlight=False,
-        )
-    else:
-        console.print(
-            Text("Secure aggregation was OFF", "yellow"),
-            "(federation.secure=false): the coordinator saw what each site sent, in the clear. For comparison in a "
-            "simulation only.",
-        )
-    if many := len(result["warnings"]):
-        console.print(Text(f"{many} warning{'s' * (many > 1)} of the data", "yellow"), "(above; first in report.html).")
-    console.print(f"{result['origin']}. Research software, not a medical device.", style="dim", highlight=False)
-
-
 def _over_seeds(scores: Sequence[Sequence[Score]]) -> dict[str, Any]:
     """Means over a seed's scores, then mean and standard deviation over the seeds."""
     figures: dict[str, Any] = {"n": scores[0][0].n}
@@ -255,29 +225,12 @@ def _over_seeds(scores: Sequence[Sequence[Score]]) -> dict[str, Any]:
         figures[figure] = over["mean"]
         if len(scores) > 1:
             figures[f"{figure}_sd"] = over["sd"]
+    many = [[getattr(score, "findings", ()) for score in seed] for seed in scores]
+    if many[0][0]:
+        each = range(len(many[0][0]))
+        figures["findings"] = [_over_seeds([[findings[j] for findings in seed] for seed in many]) for j in each]
     return figures
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
     return performance.mean_and_deviation(list(values))["mean"]
-
-
-def _cell(scores: Mapping[str, Any], figure: str, several: bool) -> str:
-    text = _number(scores[figure])
-    if not several or scores[figure] is None:
-        return text
-    return f"{text} ±{scores[f'{figure}_sd']:.3f}".replace("±0", "±")
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
-
-
-def _with_best_marked(cells: list[str], site: Mapping[str, Any], approaches: Sequence[str], figure: str) -> list[Cell]:
-    """The best of what the site can have (pooling is not among it) in bold."""
-    possible = [site[a][figure] for a in approaches if a != "pooled" and site[a][figure] is not None]
-    best = max(possible, default=None)
-    return [
-        Text(c, "bold green") if best is not None and a != "pooled" and site[a][figure] == best else c
-        for c, a in zip(cells, approaches, strict=True)
-    ]

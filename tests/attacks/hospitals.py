@@ -16,7 +16,7 @@ from client.home import Home as Hospital
 from client.plans.decide import decide
 from client.plans.inbox import PlanInbox
 from client.setup import enrol
-from client.sources.synthetic import radiographs
+from client.sources.radiographs import only, radiographs
 from common.plans.approvals import Approvals
 from common.plans.decision import Decision
 from common.plans.plan import RunPlan
@@ -55,7 +55,7 @@ def pictures(part: str, number: int, seed: int = 7) -> tuple[NDArray[np.uint8], 
         chosen = rng.permutation(len(images))[:number]
         return images[chosen], labels[chosen]
     labels = rng.integers(0, 2, number)
-    stack = radiographs(labels * rng.integers(1, 4, number), SIZE, rng)
+    stack = radiographs(only(labels * rng.integers(1, 4, number)), SIZE, rng)
     film = np.exp(-stack + rng.normal(0, 0.02, stack.shape))
     return np.round(255 * np.clip(film, 0, 1)).astype(np.uint8), labels
 
