@@ -6,9 +6,10 @@ masked, through `client.training.secure_site.SecuredSite`; in the clear (`Site.a
     statistics  Σx and Σx² of every pixel, how images look     before training, where the run asks for it
     train       model difference, to be weighted by examples   averaging
     evaluate    outcome counts on the site's validation cases  after a round
-    gram, loss, gradient, hessian                              the SVM's sums
+    classes, gram, loss, gradient, hessian                     the SVM's sums
 
-The state is plain arrays that the site keeps from round to round (SCAFFOLD's control variate); the caller stores it.
+The state is plain arrays that the site keeps from round to round (SCAFFOLD's control variate, layers
+that are its own); the caller stores it.
 """
 
 import zlib
@@ -25,6 +26,7 @@ from common.messages.transport import Reply, Request
 from common.metrics import out_of_distribution, performance
 from common.metrics.out_of_distribution import Floats, Reference
 from common.models import Model, Work
+from common.models.private_layers import PRIVATE, PRIVATE_MOMENTS, private_names
 from common.models.svm import LinearSvm
 from common.types import Cases, SiteCases, Tensors, prefixed, under
 
@@ -152,23 +154,31 @@ def _statistics(site: Site, request: Request, state: Tensors) -> tuple[Contribut
 
 def _train(site: Site, request: Request, state: Tensors) -> tuple[Contribution, Tensors]:
     cases = site.ready("train", under("recipe", request.tensors))
-    weights, control = under("weights", request.tensors), under("control", request.tensors)
+    shared, control = under("weights", request.tensors), under("control", request.tensors)
+    stays = private_names(shared, site.local.private)
+    weights = shared | under(PRIVATE, state)
     rate = float(request.settings["learning_rate"])
     own_control = under("control", state) or {name: np.zeros_like(c) for name, c in control.items()}
     fitted = site.model.fit(
         weights,
         cases,
         Work(site.local, rate, _seed(int(request.settings["seed"]), request.round, site.cases.name)),
-        moments=under("moments", request.tensors) or None,
+        moments=_moments(weights, under("moments", request.tensors), under(PRIVATE_MOMENTS, state)),
         anchor=weights if site.local.proximal else None,
         correction={name: c - own_control[name] for name, c in control.items()} or None,
     )
     delta = {name: new - weights[name] for name, new in fitted.weights.items()}
     _refuse_if_not_finite(site, delta)
+    if stays:
+        delta = {name: moved for name, moved in delta.items() if name not in stays}
+        state = dict(state) | prefixed(PRIVATE, {name: fitted.weights[name] for name in sorted(stays)})
     n = np.float32(len(cases))
     sums = {"weight": np.array([float(n)]), "loss_sum": np.array([fitted.loss_sum])}
     if site.local.moments == "averaged":
-        sums |= prefixed("moments", {name: n * m for name, m in fitted.moments.items()})
+        own = {name for name in fitted.moments if name.partition("/")[2] in stays}
+        sums |= prefixed("moments", {name: n * m for name, m in fitted.moments.items() if name not in own})
+        if own:
+            state = dict(state) | prefixed(PRIVATE_MOMENTS, {name: fitted.moments[name] for name in sorted(own)})
     sums |= {"examples": np.array([float(fitted.examples)]), "correct": np.array([float(fitted.correct)])}
     if control:
         scale = np.float32(1 / (max(fitted.steps, 1) * rate))
@@ -178,17 +188,34 @@ def _train(site: Site, request: Request, state: Tensors) -> tuple[Contribution, 
     return Contribution(sums, prefixed("delta", delta), float(n)), state
 
 
+def _moments(weights: Tensors, shared: Tensors, own: Tensors) -> Tensors | None:
+    """Adam's moments to start from: those of private layers the site's own, from zero in its first round."""
+    if not shared:
+        return None
+    zeros = {f"{which}/{name}": np.zeros_like(w) for which in ("first", "second") for name, w in weights.items()}
+    return zeros | dict(own) | dict(shared)
+
+
 def _evaluate(site: Site, request: Request, state: Tensors) -> tuple[Contribution, Tensors]:
     cases = site.ready("validation", under("recipe", request.tensors))
-    scores = site.model.scores(under("weights", request.tensors), cases.images)
+    scores = site.model.scores(under("weights", request.tensors) | under(PRIVATE, state), cases.images)
     counts = performance.count(scores, cases.labels)
     if looks := under("likeness", request.tensors):
         counts["distances"] = site.distances(looks)
     return Contribution(counts), state
 
 
+def _classes(site: Site, request: Request, state: Tensors) -> tuple[Contribution, Tensors]:
+    svm = svm_of(site)
+    if svm.config.class_weight is None:
+        raise PolicyError(
+            "changed-question", f"{site.cases.name}: asked how many cases it has of each class, and none are balanced."
+        )
+    return Contribution(svm.count(site.cases.train)), state
+
+
 def _gram(site: Site, request: Request, state: Tensors) -> tuple[Contribution, Tensors]:
-    svm, asked = _svm(site), request.settings["frequencies"]
+    svm, asked = svm_of(site), request.settings["frequencies"]
     if asked != svm.frequencies or type(asked) is not int:
         raise PolicyError(
             "changed-question",
@@ -199,14 +226,25 @@ def _gram(site: Site, request: Request, state: Tensors) -> tuple[Contribution, T
 
 def _loss(site: Site, request: Request, state: Tensors) -> tuple[Contribution, Tensors]:
     cases = site.ready("train", under("recipe", request.tensors))
-    return Contribution(_svm(site).loss(under("weights", request.tensors), cases)), state
+    return Contribution(svm_of(site).loss(under("weights", request.tensors), cases, _shares(site, request))), state
 
 
 def _derivatives(site: Site, request: Request, state: Tensors) -> tuple[Contribution, Tensors]:
-    cases, svm = site.ready("train", under("recipe", request.tensors)), _svm(site)
+    cases, svm = site.ready("train", under("recipe", request.tensors)), svm_of(site)
     weights = under("weights", request.tensors)
     _refuse_few_active(site, svm.active(weights, cases))
-    return Contribution((svm.gradient if request.kind == "gradient" else svm.hessian)(weights, cases)), state
+    derivatives = svm.gradient if request.kind == "gradient" else svm.hessian
+    return Contribution(derivatives(weights, cases, _shares(site, request))), state
+
+
+def _shares(site: Site, request: Request) -> NDArray[np.float64] | None:
+    """What a case of each class counts in a sum, where classes are balanced: at most 1, as without."""
+    shares, svm = request.tensors.get("classes/share"), svm_of(site)
+    if (shares is None) != (svm.config.class_weight is None):
+        raise PolicyError("changed-question", f"{site.cases.name}: asked for sums over classes weighted otherwise.")
+    if shares is not None and not (shares.shape == (svm.classes,) and ((shares > 0) & (shares <= 1)).all()):
+        raise WireError(f"{site.cases.name}: weights of classes that are not {svm.classes} numbers up to 1.")
+    return shares
 
 
 def _refuse_few_active(site: Site, active: NDArray[np.int64]) -> None:
@@ -227,12 +265,13 @@ ASKED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "train": (("learning_rate", "seed"), (*WEIGHTS, "moments", "control")),
     "evaluate": ((), (*WEIGHTS, "likeness")),
     "gram": (("frequencies",), ("recipe",)),
-    "loss": ((), WEIGHTS),
-    "gradient": ((), WEIGHTS),
-    "hessian": ((), WEIGHTS),
+    "classes": ((), ("recipe",)),
+    "loss": ((), (*WEIGHTS, "classes")),
+    "gradient": ((), (*WEIGHTS, "classes")),
+    "hessian": ((), (*WEIGHTS, "classes")),
 }
 """Settings of a kind of request, beside the recipe, and groups of arrays."""
-PARTS = {"recipe": ("mean", "variance"), "likeness": tuple(out_of_distribution.of_nobody())}
+PARTS = {"recipe": ("mean", "variance"), "classes": ("share",), "likeness": tuple(out_of_distribution.of_nobody())}
 """Arrays of a group, where they are not the model's."""
 
 Handler = Callable[[Site, Request, Tensors], tuple[Contribution, Tensors]]
@@ -241,6 +280,7 @@ HANDLERS: dict[str, Handler] = {
     "statistics": _statistics,
     "train": _train,
     "evaluate": _evaluate,
+    "classes": _classes,
     "gram": _gram,
     "loss": _loss,
     "gradient": _derivatives,
@@ -248,7 +288,12 @@ HANDLERS: dict[str, Handler] = {
 }
 
 
-def _svm(site: Site) -> LinearSvm:
+def svm_of(site: Site) -> LinearSvm:
+    """The site's model, for sums that no other model has.
+
+    Raises:
+        WireError: if it is another.
+    """
     if not isinstance(site.model, LinearSvm):
         raise WireError(
             f"{site.cases.name}: asked for the SVM's sums, but the configured model is a {site.model.kind}."

@@ -22,6 +22,7 @@ from common.messages.transport import Request
 from common.metrics import out_of_distribution
 from common.metrics.performance import count_shapes
 from common.models import Model
+from common.models.private_layers import private_names
 from common.models.svm import LinearSvm
 from common.secagg import Layout, QuestionKind, Segment
 from common.trust.keys import digest
@@ -110,7 +111,9 @@ def evaluation(
 
 def _training(plan: Federation, model: Model, sites: int) -> Layout:
     """Differences of the weights, times the number of examples, with what is summed beside them."""
-    most, shapes = plan.weight_bound, {name: w.shape for name, w in model.init(0).items()}
+    most, weights = plan.weight_bound, model.init(0)
+    stays = private_names(weights, plan.local.private)
+    shapes = {name: w.shape for name, w in weights.items() if name not in stays}
     bits: Literal[32, 64] = 64 if plan.local.moments == "averaged" else 32
     cases = most * max(1.0, math.ceil(plan.local.epochs or 1.0))
     if plan.local.steps:
@@ -135,13 +138,15 @@ def _of_the_svm(config: Svm, model: LinearSvm, most: float, sites: int) -> dict[
     d, rows = model.features.dimension + 1, model.rows
     largest = 1.0 if config.features == "fourier" else INTENSITY
     triangle, second = d * (d + 1) // 2, most * largest**2
-    arrays_by_kind: dict[str, Arrays] = {}
+    arrays_by_kind: dict[str, Arrays] = (
+        {"classes": {"classes": ((model.classes,), most)}} if config.class_weight else {}
+    )
     if model.moments:
         # A frequency is as large as the image is long; images as bright as can be in every pixel are left out of it.
         r, longest = model.moments.size, second * math.sqrt(d)
         arrays_by_kind["gram"] = {"gram": ((r * (r + 1) // 2,), longest), "rest": ((1,), longest)}
-    arrays_by_kind["loss"] = {"loss": ((TRIALS, rows), most * HINGE**2)}
-    slope: Arrays = {"loss": ((rows,), most * HINGE**2), "gradient": ((rows, d), 2 * most * HINGE * largest)}
+    arrays_by_kind["loss"] = {"loss": ((TRIALS, model.problems), most * HINGE**2)}
+    slope: Arrays = {"loss": ((model.problems,), most * HINGE**2), "gradient": ((rows, d), 2 * most * HINGE * largest)}
     if config.solver == "newton":
         arrays_by_kind["hessian"] = slope | {"hessian": ((rows, triangle), 2 * second)}
     else:
