@@ -1,16 +1,16 @@
 """What federated training is compared with: each site alone, and all images pooled in one place.
 
-The CNN runs the same loop with a single member. The SVM is solved by scikit-learn's LinearSVC, which the federated
-solver must equal.
+The CNN runs the same loop with a single member. The SVM is solved by scikit-learn, which the federated solver must
+equal.
 """
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from client.training.solved_alone import solve_alone
 from common.algorithms.course import Course, for_one
 from common.messages.transport import InMemory
 from common.metrics import performance
-from common.models import Work
 from common.types import SiteCases, join
 from server.rounds import loop
 from server.rounds.aggregation import PlainSum
@@ -57,9 +57,7 @@ def _solve_alone(experiment: Experiment, name: str, cases: SiteCases) -> Trained
     transport = InMemory({cases.name: site.answer})
     course = Course.of(config, model, seed, transport.sites())
     normalisation = loop.begin(course, PlainSum(transport)).normalisation
-    weights = model.fit({}, site.ready("train", normalisation), Work(config.federation.local, 0.0, seed)).weights
-    validation = site.ready("validation", normalisation)
-    counts = performance.count(model.scores(weights, validation.images), validation.labels)
+    weights, counts = solve_alone(site, course, normalisation)
     experiment.watch.advance(experiment.work((cases.name,)), name)
     threshold = performance.operating_point(counts, config.operating_point)
     return TrainedModel(weights, normalisation, threshold, records=(), best_round=-1, counts=counts)

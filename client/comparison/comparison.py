@@ -17,6 +17,7 @@ from client.home import Home
 from client.plans.inbox import PlanInbox
 from client.training.personalise import choose_mix
 from client.training.site import Site
+from client.training.solved_alone import solve_alone
 from common.algorithms import RoundTotal
 from common.algorithms.course import Course, for_one
 from common.config import Training
@@ -24,7 +25,7 @@ from common.errors import DataError, PlanError
 from common.imaging import Pipeline
 from common.metrics import intervals, performance
 from common.metrics.performance import Threshold
-from common.models import Logits, Model, Work
+from common.models import Logits, Model
 from common.package import ModelPackage
 from common.plans.plan import RunPlan
 from common.types import Cases, Labels, SiteCases, Tensors
@@ -114,9 +115,7 @@ def train_alone(cases: SiteCases, training: Training, model: Model, advance: Adv
     weights, counts = dict[str, Any](course.algorithm.weights(place.state)), dict[str, Any]()
     while not course.over(place):
         if place.asks != "statistics" and training.model.kind == "svm":
-            weights = dict(model.fit({}, site.ready("train", place.normalisation), Work(site.local, 0.0, seed)).weights)
-            validation = site.ready("validation", place.normalisation)
-            counts = dict(performance.count(model.scores(weights, validation.images), validation.labels))
+            weights, counts = map(dict, solve_alone(site, course, place.normalisation))
             break
         contribution, after = site.contribute(course.request(place), state)
         state, following = dict(after), course.after(place, RoundTotal(contribution.weighted(), (cases.name,), ()))

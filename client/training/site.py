@@ -6,7 +6,7 @@ masked, through `client.training.secure_site.SecuredSite`; in the clear (`Site.a
     statistics  Σx and Σx² of every pixel, how images look     before training, where the run asks for it
     train       model difference, to be weighted by examples   averaging
     evaluate    outcome counts on the site's validation cases  after a round
-    gram, loss, gradient, hessian                              the SVM's sums
+    classes, gram, loss, gradient, hessian                     the SVM's sums
 
 The state is plain arrays that the site keeps from round to round (SCAFFOLD's control variate); the caller stores it.
 """
@@ -187,8 +187,17 @@ def _evaluate(site: Site, request: Request, state: Tensors) -> tuple[Contributio
     return Contribution(counts), state
 
 
+def _classes(site: Site, request: Request, state: Tensors) -> tuple[Contribution, Tensors]:
+    svm = svm_of(site)
+    if svm.config.class_weight is None:
+        raise PolicyError(
+            "changed-question", f"{site.cases.name}: asked how many cases it has of each class, and none are balanced."
+        )
+    return Contribution(svm.count(site.cases.train)), state
+
+
 def _gram(site: Site, request: Request, state: Tensors) -> tuple[Contribution, Tensors]:
-    svm, asked = _svm(site), request.settings["frequencies"]
+    svm, asked = svm_of(site), request.settings["frequencies"]
     if asked != svm.frequencies or type(asked) is not int:
         raise PolicyError(
             "changed-question",
@@ -199,14 +208,25 @@ def _gram(site: Site, request: Request, state: Tensors) -> tuple[Contribution, T
 
 def _loss(site: Site, request: Request, state: Tensors) -> tuple[Contribution, Tensors]:
     cases = site.ready("train", under("recipe", request.tensors))
-    return Contribution(_svm(site).loss(under("weights", request.tensors), cases)), state
+    return Contribution(svm_of(site).loss(under("weights", request.tensors), cases, _shares(site, request))), state
 
 
 def _derivatives(site: Site, request: Request, state: Tensors) -> tuple[Contribution, Tensors]:
-    cases, svm = site.ready("train", under("recipe", request.tensors)), _svm(site)
+    cases, svm = site.ready("train", under("recipe", request.tensors)), svm_of(site)
     weights = under("weights", request.tensors)
     _refuse_few_active(site, svm.active(weights, cases))
-    return Contribution((svm.gradient if request.kind == "gradient" else svm.hessian)(weights, cases)), state
+    derivatives = svm.gradient if request.kind == "gradient" else svm.hessian
+    return Contribution(derivatives(weights, cases, _shares(site, request))), state
+
+
+def _shares(site: Site, request: Request) -> NDArray[np.float64] | None:
+    """What a case of each class counts in a sum, where classes are balanced: at most 1, as without."""
+    shares, svm = request.tensors.get("classes/share"), svm_of(site)
+    if (shares is None) != (svm.config.class_weight is None):
+        raise PolicyError("changed-question", f"{site.cases.name}: asked for sums over classes weighted otherwise.")
+    if shares is not None and not (shares.shape == (svm.classes,) and ((shares > 0) & (shares <= 1)).all()):
+        raise WireError(f"{site.cases.name}: weights of classes that are not {svm.classes} numbers up to 1.")
+    return shares
 
 
 def _refuse_few_active(site: Site, active: NDArray[np.int64]) -> None:
@@ -227,12 +247,13 @@ ASKED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "train": (("learning_rate", "seed"), (*WEIGHTS, "moments", "control")),
     "evaluate": ((), (*WEIGHTS, "likeness")),
     "gram": (("frequencies",), ("recipe",)),
-    "loss": ((), WEIGHTS),
-    "gradient": ((), WEIGHTS),
-    "hessian": ((), WEIGHTS),
+    "classes": ((), ("recipe",)),
+    "loss": ((), (*WEIGHTS, "classes")),
+    "gradient": ((), (*WEIGHTS, "classes")),
+    "hessian": ((), (*WEIGHTS, "classes")),
 }
 """Settings of a kind of request, beside the recipe, and groups of arrays."""
-PARTS = {"recipe": ("mean", "variance"), "likeness": tuple(out_of_distribution.of_nobody())}
+PARTS = {"recipe": ("mean", "variance"), "classes": ("share",), "likeness": tuple(out_of_distribution.of_nobody())}
 """Arrays of a group, where they are not the model's."""
 
 Handler = Callable[[Site, Request, Tensors], tuple[Contribution, Tensors]]
@@ -241,6 +262,7 @@ HANDLERS: dict[str, Handler] = {
     "statistics": _statistics,
     "train": _train,
     "evaluate": _evaluate,
+    "classes": _classes,
     "gram": _gram,
     "loss": _loss,
     "gradient": _derivatives,
@@ -248,7 +270,12 @@ HANDLERS: dict[str, Handler] = {
 }
 
 
-def _svm(site: Site) -> LinearSvm:
+def svm_of(site: Site) -> LinearSvm:
+    """The site's model, for sums that no other model has.
+
+    Raises:
+        WireError: if it is another.
+    """
     if not isinstance(site.model, LinearSvm):
         raise WireError(
             f"{site.cases.name}: asked for the SVM's sums, but the configured model is a {site.model.kind}."

@@ -41,6 +41,11 @@ class Algorithm(Protocol):
     """One way to train a model by rounds of summed replies."""
 
     @property
+    def chooses(self) -> bool:
+        """The run tries one setting after the other, and the validation figure says which model is kept."""
+        ...
+
+    @property
     def cohort_must_be_whole(self) -> bool:
         """Sums over a part of the sites are of no use: the loop asks every site each round, with no sampling."""
         ...
@@ -73,6 +78,10 @@ class Algorithm(Protocol):
 
     def weights(self, state: State) -> Tensors:
         """The model to evaluate now."""
+        ...
+
+    def settled(self, state: State) -> bool:
+        """The model is one to choose from; of an algorithm that tries no settings, every one is."""
         ...
 
     def finished(self, state: State) -> bool:

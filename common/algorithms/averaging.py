@@ -27,6 +27,7 @@ class Averaging:
     members: int
     """Sites in the federation; SCAFFOLD's control variate is a mean over all of them."""
     cohort_must_be_whole: bool = False
+    chooses: bool = False
 
     @property
     def _strategy(self) -> Strategy:
@@ -79,6 +80,10 @@ class Averaging:
     def weights(self, state: State) -> Tensors:
         """The weights that all sites share after the last round."""
         return under("weights", state)
+
+    def settled(self, state: State) -> bool:
+        """Every model is."""
+        return True
 
     def finished(self, state: State) -> bool:
         """Averaging ends with its rounds, or when the loop's patience does."""

@@ -185,7 +185,7 @@ class Course:
         if place.asks == "statistics":
             return self._after_statistics(place, total)
         if place.asks == "evaluate":
-            judged = replace(place, selection=self._select(place.selection, total.sums))
+            judged = replace(place, selection=self.select(place.selection, total.sums))
             if place.appearance and DISTANCES not in place.appearance and DISTANCES in total.sums:
                 judged = replace(judged, appearance={**place.appearance, DISTANCES: total.sums[DISTANCES]})
             return self._next_round(judged)
@@ -195,11 +195,16 @@ class Course:
         trained_place = replace(place, state=state)
         if place.asks == "train" and self.algorithm.asks(state) == "slope":
             return replace(trained_place, asks="slope")
-        # A descent may find its end in a round that moves nothing; then the model before it was not always evaluated.
-        ends = self.algorithm.finished(state) and self.plan.evaluate_every > 1
-        if (ends or self.moved(place, trained_place)) and self._evaluates(trained_place):
+        if self._is_judged(place, trained_place):
             return replace(trained_place, asks="evaluate")
         return self._next_round(trained_place)
+
+    def _is_judged(self, before: Place, after: Place) -> bool:
+        if self.algorithm.chooses:
+            return self.algorithm.settled(after.state) or after.round == self.plan.rounds - 1
+        # A descent may find its end in a round that moves nothing; then the model before it was not always evaluated.
+        ends = self.algorithm.finished(after.state) and self.plan.evaluate_every > 1
+        return (ends or self.moved(before, after)) and self._evaluates(after)
 
     def _next_round(self, place: Place) -> Place:
         return replace(place, asks=self.algorithm.asks(place.state), round=place.round + 1)
@@ -239,9 +244,14 @@ class Course:
         nobody answers with mean and variance."""
         if place.asks == "statistics":
             return place.round >= STATISTICS_ATTEMPTS
-        out_of_patience = self.plan.patience is not None and place.since >= self.plan.patience
+        out_of_patience = self.patience is not None and place.since >= self.patience
         done = out_of_patience or place.round >= self.plan.rounds or self.algorithm.finished(place.state)
         return place.asks != "evaluate" and done
+
+    @property
+    def patience(self) -> int | None:
+        """Evaluations without a better one after which the run ends; of settings in a row, the first that is worse."""
+        return self.plan.patience or (1 if self.algorithm.chooses else None)
 
     def reached(self, place: Place, number: int) -> Place | None:
         """The place of a later question, if all before it came to nothing; none where the run does not ask it so."""
@@ -249,7 +259,7 @@ class Course:
             place = self.after(place, VOID)
         return place if place.number == number and not self.over(place) else None
 
-    def _select(self, selection: Tensors, counts: Tensors) -> Tensors:
+    def select(self, selection: Tensors, counts: Tensors) -> Tensors:
         """Whether this evaluation is the best, by the figure that the plan selects by, read off the sum."""
         if not counts:
             return selection

@@ -1,5 +1,6 @@
 """The SVM trained over sites to the pooled optimum: quasi-Newton steps on sums, and on nothing else.
 
+    count    classes    cases of each class, once, where classes are balanced
     gather   gram       Σ z zᵀ at the images' lowest frequencies, once; it preconditions all after  (gram-lbfgs)
     place    gradient   loss and gradient where the weights are
     search   loss       at four step lengths along one direction; the best is taken
@@ -9,8 +10,11 @@ Never more than two gradients lie on one line: with three, the sums of an honest
 them the summed gradient is linear but for the cases that cross the margin. So losses choose the step.
 
 `newton` asks for `hessian` in place of `gradient`, and preconditions with the newest; `lbfgs` goes without a
-preconditioner. All classes move in lockstep, each with its own step and its own memory. (L-BFGS: Nocedal,
-Math. Comp. 1980; Newton for this loss: Keerthi and DeCoste, JMLR 2005.)
+preconditioner. All problems (classes, where they do not depend on each other) move in lockstep, each with its own step
+and its own memory. (L-BFGS: Nocedal, Math. Comp. 1980; Newton for this loss: Keerthi and DeCoste, JMLR 2005.)
+
+Of several C each is a descent that begins where the one before, with stronger regularisation, has ended, and remembers
+what it has seen: the sums have no C in them. Where one ends the model is one to be validated (`settled`).
 
 Sums over another set of sites are another function. So a round in which a counted site is silent is thrown away and
 asked again; a site that is silent `patience` rounds in a row is counted out, one that answers again is counted in, and
@@ -32,7 +36,7 @@ import numpy as np
 from common.algorithms import RoundTotal, State, WorkQuestion, descent
 from common.algorithms.descent import Flags, Floats
 from common.algorithms.exact import dot, dots
-from common.algorithms.solver_steps import checked_sum, found_best, preconditioned, solved_low, step_to_found
+from common.algorithms.solver_steps import checked_sum, found_best, preconditioned, solved_low, step_to_found, weakened
 from common.config import Svm
 from common.errors import ConfigError
 from common.messages.transport import Request
@@ -67,10 +71,11 @@ PESSIMISM = 100
 class SolverStage(IntEnum):
     """What the next question is for."""
 
-    GATHER = 0
-    PLACE = 1
-    SEARCH = 2
-    STEP = 3
+    COUNT = 0
+    GATHER = 1
+    PLACE = 2
+    SEARCH = 3
+    STEP = 4
 
 
 @dataclass(frozen=True)
@@ -105,16 +110,19 @@ class SvmSolver:
 
     def start(self) -> State:
         """All weights zero, every site counted. Second moments are asked of as many frequencies as the model has."""
-        rows, d, gathers = self.model.rows, self._dimension, self.model.moments is not None
+        problems, size = self._shape
+        first = SolverStage.COUNT if self.config.class_weight else self._stage_after_count({})
         return self._forgetful() | {
-            "stage": np.array(SolverStage.GATHER if gathers else SolverStage.PLACE, np.int64),
-            "point": np.zeros((rows, d)),
-            "objective": np.zeros(rows),
-            "gradient": np.zeros((rows, d)),
-            "trials": np.zeros((len(STEPS), rows, d)),
-            "found": np.zeros((rows, d)),
-            "found_objective": np.zeros(rows),
-            "good": np.zeros(rows, np.bool_),
+            "stage": np.array(first, np.int64),
+            "candidate": np.array(0, np.int64),
+            "settled": np.array(False),
+            "point": np.zeros((problems, size)),
+            "objective": np.zeros(problems),
+            "gradient": np.zeros((problems, size)),
+            "trials": np.zeros((len(STEPS), problems, size)),
+            "found": np.zeros((problems, size)),
+            "found_objective": np.zeros(problems),
+            "good": np.zeros(problems, np.bool_),
             "missed": np.zeros(len(self.sites), np.int64),
             "counted": np.ones(len(self.sites), np.bool_),
         }
@@ -124,13 +132,16 @@ class SvmSolver:
         return "slope" if state["stage"] in (SolverStage.PLACE, SolverStage.STEP) else "train"
 
     def ask(self, state: State, round: int) -> Request:
-        """The second moments, the losses where to try, or the gradient where it goes."""
+        """The classes, the second moments, the losses where to try, or the gradient where it goes."""
+        if state["stage"] == SolverStage.COUNT:
+            return Request("classes", round)
         if state["stage"] == SolverStage.GATHER:
             return Request("gram", round, settings={"frequencies": self.model.frequencies})
+        beside: State = {"classes/share": state["share"]} if self.config.class_weight else {}
         if state["stage"] == SolverStage.SEARCH:
-            return Request("loss", round, _weights(state["trials"]))
+            return Request("loss", round, {**self._weights(state["trials"]), **beside})
         point = state["point"] if state["stage"] == SolverStage.PLACE else state["found"]
-        return Request("hessian" if self._newton else "gradient", round, _weights(point))
+        return Request("hessian" if self._newton else "gradient", round, {**self._weights(point), **beside})
 
     def tell(self, state: State, total: RoundTotal) -> State:
         """One question further; after a silence, only the attendance is noted.
@@ -141,14 +152,28 @@ class SvmSolver:
         attended = self._attended(state, total)
         if not total.sums or not self._whole(attended, total) or attended["stage"] != state["stage"]:
             return attended
+        attended = attended | {"settled": np.array(False)}
+        if state["stage"] == SolverStage.COUNT:
+            return self._balanced(attended, total.sums)
         if state["stage"] == SolverStage.GATHER:
             return self._preconditioned(attended, total.sums)
         if state["stage"] == SolverStage.SEARCH:
             return self._searched(attended, total.sums)
         return self._stepped(attended, total.sums)
 
+    def _balanced(self, state: State, sums: Tensors) -> State:
+        """What a case of each class counts beside one of the rarest, and how much that one does: so all that the sites
+        sum stays as large as without weights."""
+        weights = self.model.balance(checked_sum(sums, "classes", (self.model.classes,)))
+        heaviest = weights.max()
+        balanced = state | {"share": weights / heaviest, "heaviest": np.array(heaviest)}
+        return balanced | {"stage": np.array(self._stage_after_count(state), np.int64)}
+
+    def _stage_after_count(self, state: State) -> SolverStage:
+        return SolverStage.GATHER if self.model.moments and "factor" not in state else SolverStage.PLACE
+
     def _preconditioned(self, state: State, sums: Tensors) -> State:
-        preconditioner = preconditioned(self.model, self.model.loss_of.steepest * self.config.C * ACTIVE, sums)
+        preconditioner = preconditioned(self.model, self.model.loss_of.steepest * self._strength(state) * ACTIVE, sums)
         return state | preconditioner | {"stage": np.array(SolverStage.PLACE, np.int64)}
 
     def _searched(self, state: State, sums: Tensors) -> State:
@@ -156,41 +181,58 @@ class SvmSolver:
         points = state["trials"]
         loss = checked_sum(sums, "loss", points.shape[:2])
         # Objective ½ |w|² + C Σ loss: what the sites sum has no C and no ½ |w|², both are added here once.
-        found = found_best(state, (points, 0.5 * dots(points, points) + self.config.C * loss))
+        found = found_best(state, (points, 0.5 * dots(points, points) + self._strength(state) * loss))
         if not found["good"].any():
-            return found | self._aimed(found)
+            return self._aimed(found)
         return found | {"stage": np.array(SolverStage.STEP, np.int64)}
 
     def _stepped(self, state: State, sums: Tensors) -> State:
         """After the gradient where the classes are, or where they go: there, with the next points to try."""
         begins = state["stage"] == SolverStage.PLACE
         point = state["point"] if begins else state["found"]
-        slope = point + self.config.C * checked_sum(sums, "gradient", point.shape)
+        gradient = checked_sum(sums, "gradient", (self.model.rows, self._dimension)).reshape(point.shape)
+        slope = point + self._strength(state) * gradient
         if begins:
             loss = checked_sum(sums, "loss", point.shape[:1])
-            objective = 0.5 * dots(point, point) + self.config.C * loss
+            objective = 0.5 * dots(point, point) + self._strength(state) * loss
             stepped = state | {"objective": objective, "gradient": slope}
         else:
             stepped = step_to_found(state, slope)
         if self._newton:
             stepped["factor"] = self._refactored(state, sums, np.ones_like(state["good"]) if begins else state["good"])
-        return stepped | {"stage": np.array(SolverStage.SEARCH, np.int64)} | self._aimed(stepped)
+        return self._aimed(stepped | {"stage": np.array(SolverStage.SEARCH, np.int64)})
 
     def carry(self, state: State, moments: Tensors, seed: int) -> State:
         """With an earlier run's second moments, and at a point of its own where scores differ by some .5: there the
         gradient is none that was summed before, over other sites."""
-        rows, d = state["point"].shape
-        draw = np.random.Generator(np.random.PCG64(seed)).standard_normal((rows, d))
-        state = state | {"point": np.round(draw * BEGINS / math.sqrt(d), 12)}
-        return self._preconditioned(state, moments) if moments and self.model.moments else state
+        draw = np.random.Generator(np.random.PCG64(seed)).standard_normal(state["point"].shape)
+        state = state | {"point": np.round(draw * BEGINS / math.sqrt(self._dimension), 12)}
+        if not moments or not self.model.moments:
+            return state
+        preconditioned = self._preconditioned(state, moments)
+        return preconditioned | {"stage": state["stage"]} if self.config.class_weight else preconditioned
 
     def weights(self, state: State) -> Tensors:
         """`alpha` and `intercept` of the best point so far."""
-        return {"alpha": state["point"][:, :-1].copy(), "intercept": state["point"][:, -1].copy()}
+        rows = state["point"].reshape(self.model.rows, self._dimension)
+        return {"alpha": rows[:, :-1].copy(), "intercept": rows[:, -1].copy()}
+
+    @property
+    def chooses(self) -> bool:
+        """Of several C the validation figure tells which."""
+        return len(self.config.candidates) > 1
+
+    def settled(self, state: State) -> bool:
+        """The point is the optimum for a C, or there is but one and every point leads to it."""
+        return not self.chooses or bool(state["settled"])
 
     def finished(self, state: State) -> bool:
-        """Every class is within the tolerance, or at what the arithmetic can tell apart."""
+        """With the last C, every class is within the tolerance, or at what the arithmetic can tell apart."""
         return bool(state["done"].all())
+
+    def _strength(self, state: State) -> float:
+        """Of the rarest class, where classes are balanced."""
+        return self.config.candidates[int(state["candidate"])] * float(state.get("heaviest", 1.0))
 
     def counted_sites(self, state: State) -> tuple[str, ...]:
         """Names of the sites that the sums run over."""
@@ -199,6 +241,11 @@ class SvmSolver:
     @property
     def _dimension(self) -> int:
         return self.model.features.dimension + 1
+
+    @property
+    def _shape(self) -> tuple[int, int]:
+        """Problems, and how many numbers each has."""
+        return self.model.problems, self.model.rows * self._dimension // self.model.problems
 
     @property
     def _triangle_size(self) -> int:
@@ -210,9 +257,9 @@ class SvmSolver:
 
     def _forgetful(self) -> State:
         """No memory, full steps, nothing done."""
-        rows = self.model.rows
-        memory = np.zeros((rows, 0 if self._newton else MEMORY, self._dimension))
-        return {"moves": memory, "changes": memory, "scale": np.ones(rows), "done": np.zeros(rows, np.bool_)}
+        problems, size = self._shape
+        memory = np.zeros((problems, 0 if self._newton else MEMORY, size))
+        return {"moves": memory, "changes": memory, "scale": np.ones(problems), "done": np.zeros(problems, np.bool_)}
 
     def _attended(self, state: State, total: RoundTotal) -> State:
         """The state with this round's silences noted; begun anew from the same point if other sites count now."""
@@ -233,10 +280,10 @@ class SvmSolver:
 
     def _refactored(self, state: State, sums: Tensors, moved: Flags) -> Floats:
         """Newton's preconditioners, one a class: the newest where it moved, float64[rows, d (d + 1) / 2]."""
-        hessian = checked_sum(sums, "hessian", (self.model.rows, self._triangle_size))
+        hessian, strength = checked_sum(sums, "hessian", (self.model.rows, self._triangle_size)), self._strength(state)
         return np.stack(
             [
-                descent.factored(self.config.C * h, self._dimension) if new else state["factor"][row]
+                descent.factored(strength * h, self._dimension) if new else state["factor"][row]
                 for row, (h, new) in enumerate(zip(hessian, moved, strict=True))
             ]
         )
@@ -247,7 +294,16 @@ class SvmSolver:
         return partial(solved_low, self.model.moments, factor, float(state["rest"][0]))
 
     def _aimed(self, state: State) -> State:
-        """Each class's next trials; where it is, for those that can gain no more than the tolerance."""
+        """The state with the next points to try; on to the next C where every problem is done with this one."""
+        aimed = state | self._trials(state)
+        if not aimed["done"].all() or aimed["candidate"] + 1 == len(self.config.candidates):
+            return aimed | {"settled": np.array(aimed["done"].all())}
+        strength, following = self._strength(aimed), aimed | {"candidate": aimed["candidate"] + 1}
+        weaker = weakened(following, self._strength(following) / strength)
+        return weaker | self._trials(weaker) | {"settled": np.array(True)}
+
+    def _trials(self, state: State) -> State:
+        """Each problem's next trials; where it is, for those that can gain no more than the tolerance."""
         direction, finished = np.zeros_like(state["point"]), state["done"].copy()
         factors = state.get("factor")
         for row in np.flatnonzero(~finished):
@@ -261,7 +317,7 @@ class SvmSolver:
         lengths = np.where(begins, np.array(FIRST_STEPS)[:, None], np.array(STEPS)[:, None]) * state["scale"]
         return {"trials": state["point"] + lengths[:, :, None] * direction, "done": finished}
 
-
-def _weights(points: Floats) -> Tensors:
-    """Of a request, from float64[..., rows, d]."""
-    return prefixed("weights", {"alpha": points[..., :-1].copy(), "intercept": points[..., -1].copy()})
+    def _weights(self, points: Floats) -> Tensors:
+        """Of a request, from float64[..., problems, size]."""
+        rows = points.reshape(*points.shape[:-2], self.model.rows, self._dimension)
+        return prefixed("weights", {"alpha": rows[..., :-1].copy(), "intercept": rows[..., -1].copy()})

@@ -39,6 +39,25 @@ def step_to_found(state: State, gradient: Floats) -> State:
     }
 
 
+def weakened(state: State, times: float) -> State:
+    """Where a descent goes on with C so many times as large: objective, slope and memory are those of the new function.
+
+    Each is that of ½ |w|² and C times the loss's own, so what has no C in it is scaled by nothing.
+    """
+
+    def scaled(own: Floats, penalty: Floats) -> Floats:
+        return penalty + times * (own - penalty)
+
+    point, moves = state["point"], state["moves"]
+    return state | {
+        "objective": scaled(state["objective"], 0.5 * exact.dots(point, point)),
+        "gradient": scaled(state["gradient"], point),
+        "changes": scaled(state["changes"], moves),
+        "scale": np.ones_like(state["scale"]),
+        "done": np.zeros_like(state["done"]),
+    }
+
+
 def preconditioned(model: LinearSvm, scale: float, sums: Tensors) -> State:
     """I + scale · Σ z zᵀ, as far as the sums tell: `factor` float64[1, r, r] of the low frequencies' part, and `rest`
     float64[1], what every other direction is multiplied by; with the sums themselves, for a run that carries them.
@@ -59,9 +78,13 @@ def preconditioned(model: LinearSvm, scale: float, sums: Tensors) -> State:
 
 
 def solved_low(moments: Moments, factor: Floats, rest: float, vector: Floats) -> Floats:
-    """M⁻¹ v for the M of `preconditioned`."""
-    low = np.append(exact.dots(moments.basis.T, vector[:-1]), vector[-1])
-    return np.asarray((vector - _lifted(moments, low)) / rest + _lifted(moments, exact.solve(factor, low)))
+    """M⁻¹ v for the M of `preconditioned`, for each class of a vector that joins several."""
+    d = len(moments.basis) + 1
+    parts = []
+    for part in vector.reshape(-1, d):
+        low = np.append(exact.dots(moments.basis.T, part[:-1]), part[-1])
+        parts.append((part - _lifted(moments, low)) / rest + _lifted(moments, exact.solve(factor, low)))
+    return np.concatenate(parts)
 
 
 def _lifted(moments: Moments, low: Floats) -> Floats:

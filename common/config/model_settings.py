@@ -1,8 +1,9 @@
 """Section `model`: the convolutional network or the support vector machine."""
 
-from typing import Annotated, Literal
+from itertools import pairwise
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from common.config.section import Frozen, Positive
 
@@ -35,14 +36,33 @@ class Svm(Answers):
     """Number of random Fourier features."""
     gamma: Positive | None = None
     """Kernel width exp(-gamma |x-y|²); none: 1 / number of inputs."""
-    loss: Literal["squared_hinge", "logistic"] = "squared_hinge"
-    """Logistic: it is logistic regression then, whose scores are log-odds."""
-    C: Positive = 0.01
+    loss: Literal["squared_hinge", "logistic", "softmax"] = "squared_hinge"
+    """Logistic: it is logistic regression then, whose scores are log-odds; softmax: of all classes together."""
+    class_weight: Literal["balanced"] | None = None
+    """Balanced: every class counts alike, however many cases all sites together have of it."""
+    C: Positive | Annotated[tuple[Positive, ...], Field(min_length=1, max_length=16)] = 0.01
+    """Regularisation, weaker the larger. Several, rising: one after the other is trained, until the validation figure
+    of `federation.select` gets worse; the best is kept."""
     solver: Literal["lbfgs", "gram-lbfgs", "newton"] = "gram-lbfgs"
     tolerance: Annotated[float, Field(gt=0, lt=1)] = 1e-6
     """Stop when the relative decrease that the next step can still bring is below this."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] | None = None
     """Draws the Fourier features, the same at every site; none: the run's seed."""
+
+    @property
+    def candidates(self) -> tuple[float, ...]:
+        """Every C, from strong regularisation to weak."""
+        return self.C if isinstance(self.C, tuple) else (self.C,)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if any(weaker <= stronger for stronger, weaker in pairwise(self.candidates)):
+            raise ValueError("C: several are tried from strong regularisation to weak: expected rising numbers")
+        if self.multilabel and (self.loss == "softmax" or self.class_weight):
+            raise ValueError("softmax and class_weight are for classes that exclude each other, and findings do not")
+        if self.loss == "softmax" and self.solver == "newton":
+            raise ValueError("solver newton takes each class by itself, and softmax takes all together: use lbfgs")
+        return self
 
 
 ModelConfig = Annotated[Cnn | Svm, Field(discriminator="kind")]

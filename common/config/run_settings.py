@@ -46,8 +46,12 @@ class Training(Frozen):
     def _fits_together(self) -> Self:
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError("seeds: every seed once")
-        if self.model.kind == "svm" and self.federation.rounds < 3:
-            raise ValueError("federation.rounds: the SVM's first two rounds prepare, expected 3 at least")
+        if self.model.kind == "svm" and self.federation.rounds < (least := 4 if self.model.class_weight else 3):
+            raise ValueError(
+                f"federation.rounds: the SVM's first {least - 1} rounds prepare, expected {least} at least"
+            )
+        if self.model.kind == "svm" and len(self.model.candidates) > 1 and self.federation.select == "last":
+            raise ValueError("model.C: validation chooses among several: expected federation.select: loss or auc")
         if self.model.kind == "svm" and self.federation.fraction < 1:
             raise ValueError("federation.fraction: the SVM's sums need every site each round, expected 1.0")
         return self

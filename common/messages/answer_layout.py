@@ -135,13 +135,15 @@ def _of_the_svm(config: Svm, model: LinearSvm, most: float, sites: int) -> dict[
     d, rows = model.features.dimension + 1, model.rows
     largest = 1.0 if config.features == "fourier" else INTENSITY
     triangle, second = d * (d + 1) // 2, most * largest**2
-    arrays_by_kind: dict[str, Arrays] = {}
+    arrays_by_kind: dict[str, Arrays] = (
+        {"classes": {"classes": ((model.classes,), most)}} if config.class_weight else {}
+    )
     if model.moments:
         # A frequency is as large as the image is long; images as bright as can be in every pixel are left out of it.
         r, longest = model.moments.size, second * math.sqrt(d)
         arrays_by_kind["gram"] = {"gram": ((r * (r + 1) // 2,), longest), "rest": ((1,), longest)}
-    arrays_by_kind["loss"] = {"loss": ((TRIALS, rows), most * HINGE**2)}
-    slope: Arrays = {"loss": ((rows,), most * HINGE**2), "gradient": ((rows, d), 2 * most * HINGE * largest)}
+    arrays_by_kind["loss"] = {"loss": ((TRIALS, model.problems), most * HINGE**2)}
+    slope: Arrays = {"loss": ((model.problems,), most * HINGE**2), "gradient": ((rows, d), 2 * most * HINGE * largest)}
     if config.solver == "newton":
         arrays_by_kind["hessian"] = slope | {"hessian": ((rows, triangle), 2 * second)}
     else:

@@ -1,12 +1,13 @@
 """A linear support vector machine on the image or on random Fourier features of it, and the sums that a site computes.
 
-f(x) = α·φ(x) + b; one row of α for two classes (the direction of class 1), one row a class for more (one-vs-rest), one
-row a finding for several findings an image, where a row's sums run over the cases that know its finding. The
-objective of a row penalises the intercept, as LinearSVC's does: ½(|α|² + b²) + C Σ l(s f(x)), s = ±1. The loss is the
-squared hinge l(m) = max(0, 1 - m)², or log(1 + exp(-m)), which makes it logistic regression.
+f(x) = α·φ(x) + b; one row of α for two classes (the direction of class 1), one row a class for more, one row a finding
+for several findings an image, where a row's sums run over the cases that know its finding. The objective penalises the
+intercept, as LinearSVC's does: ½(|α|² + b²) + C Σ loss, row by row (one-vs-rest) or, with softmax, of all rows together
+(`common.models.losses`). With weights by class a case's loss counts as often as its class says.
 
 Everything here is a plain function of weights and cases, so that sums over sites are the sums over the pooled cases:
 
+    classes   how many cases of each class
     gram      Σ z zᵀ at low frequencies    z = (φ(x), 1); no labels in it: one serves every class and every C
     loss      Σ l at several points        no C, no penalty in it
     gradient  Σ l and Σ l' s z             at one point
@@ -15,18 +16,18 @@ Everything here is a plain function of weights and cases, so that sums over site
 The model never contains an image.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import copy
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
 
 from common.config import Svm
 from common.errors import DataError, WeightsError
 from common.models import Evidence, Fitted, Logits, Work
 from common.models.features import Fourier, Identity
+from common.models.losses import loss_named, signs
 from common.models.moments import Moments, cosines
 from common.types import UNKNOWN, Cases, Labels, Stack, Tensors
 
@@ -35,29 +36,6 @@ Floats = NDArray[np.float64]
 _BATCH_ELEMENTS = 2**21  # features held at a time: 16 MB
 _STEPS = 64  # from nothing to the image, for `evidence`
 _ONE_SIDED_WEIGHT = 1e-12  # of the made-up case beside a class that has no cases, or all of them
-
-
-@dataclass(frozen=True)
-class MarginLoss:
-    """A loss l(m) of margins m = s f(x), any shape, with its first and second derivative."""
-
-    value: Callable[[Floats], NDArray[Any]]
-    slope: Callable[[Floats], NDArray[Any]]
-    curve: Callable[[Floats], NDArray[Any]]
-    steepest: float
-    """The largest second derivative."""
-
-
-LOSSES = {
-    "squared_hinge": MarginLoss(
-        value=lambda m: np.square(np.maximum(0.0, 1 - m)), slope=lambda m: -2 * np.maximum(0.0, 1 - m),
-        curve=lambda m: 2.0 * (m < 1), steepest=2.0,
-    ),
-    "logistic": MarginLoss(
-        value=lambda m: np.logaddexp(0.0, -m), slope=lambda m: -expit(-m), curve=lambda m: expit(m) * expit(-m),
-        steepest=0.25,
-    ),
-}  # fmt: skip
 
 
 class LinearSvm:
@@ -75,7 +53,8 @@ class LinearSvm:
         self.multilabel = config.multilabel
         self.rows = 1 if classes == 2 and not self.multilabel else classes
         gamma = config.gamma if config.gamma is not None else 1 / inputs
-        self.loss_of = LOSSES[config.loss]
+        self.loss_of = loss_named(config.loss, classes)
+        self.problems = self.loss_of.problems(self.rows)
         self.features: Identity | Fourier = (
             Identity(inputs)
             if config.features == "identity"
@@ -99,9 +78,9 @@ class LinearSvm:
         anchor: Tensors | None = None,
         correction: Tensors | None = None,
     ) -> Fitted:
-        """The optimum on these cases by scikit-learn, row by row, from wherever the weights are.
+        """The optimum on these cases by scikit-learn, from wherever the weights are, for the first of several C.
 
-        `loss_sum` is Σ l over rows and cases. A row whose cases all lie on one side has an optimum too, which
+        `loss_sum` is Σ l over rows and cases. Where a class has no cases, or all, there is an optimum too, which
         scikit-learn refuses to look for: a made-up case at the origin, of weight 1e-12, lets it.
 
         Raises:
@@ -110,19 +89,28 @@ class LinearSvm:
         if not len(cases):
             raise DataError("no cases to train on: expected at least one. Give the site cases, or leave it out.")
         z = np.concatenate([phi for phi, _ in self._batches(cases.images)])
-        signs = self._signs(cases.labels)
-        optima = np.stack([self._optimum(z[:, :-1], signs[:, row]) for row in range(self.rows)])
+        weight = np.ones(len(cases))
+        if self.config.class_weight:
+            weight = self.balance(self.count(cases)["classes"])[cases.labels]
+        optima = self._optimum_of_all(z, cases.labels, weight)
         new = {"alpha": optima[:, :-1], "intercept": optima[:, -1]}
-        loss = self.loss_of.value(signs * (z @ optima.T)) * (signs != 0)
+        loss = self.loss_of.values(z @ optima.T, cases.labels)
         right = self._right(self.scores(new, cases.images), cases.labels)
         return Fitted(new, {}, self.rows, len(cases), float(loss.sum()), int(right.sum()))
 
     def scores(self, weights: Tensors, images: Stack) -> Logits:
-        """Decision values float32[n, classes]; for two classes the columns are [-f, f]; of findings, one each."""
+        """Decision values float32[n, classes]; for two classes the columns are [-f, f], or half of these where f is
+        log-odds: their difference is. Of findings, f of each."""
         points = self._points(weights)
         parts = [z @ points.T for z, _ in self._batches(images)]
         f = np.concatenate(parts) if parts else np.zeros((0, self.rows))
-        return (np.concatenate([-f, f], axis=1) if self._is_binary else f).astype(np.float32)
+        return (f @ self.columns if self._is_binary else f).astype(np.float32)
+
+    @property
+    def columns(self) -> Floats:
+        """Of two classes: what the score of each is times f, float64[1, 2]."""
+        share = 1.0 if self.config.loss == "squared_hinge" else 0.5
+        return np.array([[-share, share]])
 
     def evidence(self, weights: Tensors, image: Stack, label: int) -> Evidence:
         """What every pixel adds to f, on the way from an image of zeros to this one: α x where φ(x) = x.
@@ -139,6 +127,26 @@ class LinearSvm:
         steps = (np.arange(_STEPS, dtype=np.float32)[:, None] + 0.5) / _STEPS
         mean: Floats = self.features.gradient((steps * image.reshape(1, -1)).astype(np.float32), alpha).mean(axis=0)
         return -mean if self._is_binary and label == 0 else mean
+
+    def candidates(self) -> Iterator["LinearSvm"]:
+        """This model with each C that it may be trained with, from strong regularisation to weak."""
+        for strength in self.config.candidates:
+            own = copy.copy(self)
+            own.config = self.config.model_copy(update={"C": strength})
+            yield own
+
+    def balance(self, by_class: NDArray[Any]) -> Floats:
+        """What a case of each class counts, float64[classes]: with balanced weights n / (k n_c), so that all k classes
+        that have cases count alike; else 1."""
+        counts = np.asarray(by_class, np.float64)
+        if self.config.class_weight is None:
+            return np.ones(self.classes)
+        return np.where(counts > 0, counts.sum() / np.maximum(1, (counts > 0).sum() * counts), 1.0)
+
+    def count(self, cases: Cases) -> Tensors:
+        """How many cases of each class: `classes` float64[classes]; `n` float64[1]."""
+        by_class = np.bincount(cases.labels, minlength=self.classes).astype(np.float64)
+        return {"classes": by_class, "n": np.array([float(len(cases))])}
 
     def gram(self, images: Stack) -> Tensors:
         """Second moments at the lowest frequencies: `gram` float64[r (r + 1) / 2], the intercept last; `rest`
@@ -159,57 +167,60 @@ class LinearSvm:
         rest = max(0.0, squares - float(np.trace(total)))
         return {"gram": pack(total), "rest": np.array([rest]), "n": np.array([float(len(images))])}
 
-    def loss(self, weights: Tensors, cases: Cases) -> Tensors:
-        """The loss alone, at several points: `loss` float64[points, rows], `n` float64[1].
+    def loss(self, weights: Tensors, cases: Cases, by_class: Floats | None = None) -> Tensors:
+        """The loss alone, at several points: `loss` float64[points, problems], `n` float64[1].
 
         Args:
             weights: `alpha` float64[points, rows, features], `intercept` float64[points, rows].
+            by_class: what a case of each class counts, float64[classes]; none: 1.
         """
         points = self._points(weights, axes=1)
-        flat, loss = points.reshape(-1, points.shape[-1]), np.zeros(points[..., 0].size)
+        flat, loss = points.reshape(-1, points.shape[-1]), np.zeros((len(points), self.problems))
         for z, part in self._batches(cases.images):
-            signs = np.tile(self._signs(cases.labels[part]), len(points))
-            loss += (self.loss_of.value(signs * (z @ flat.T)) * (signs != 0)).sum(axis=0)
-        return {"loss": loss.reshape(points.shape[:2]), "n": np.array([float(len(cases))])}
+            labels = cases.labels[part]
+            values = self.loss_of.values((z @ flat.T).reshape(len(z), *points.shape[:2]), labels)
+            loss += _weighted(values, labels, by_class).sum(axis=0)
+        return {"loss": loss, "n": np.array([float(len(cases))])}
 
-    def gradient(self, weights: Tensors, cases: Cases) -> Tensors:
-        """Loss and its gradient: `loss` float64[rows], `gradient` float64[rows, features + 1], `n` float64[1].
+    def gradient(self, weights: Tensors, cases: Cases, by_class: Floats | None = None) -> Tensors:
+        """Loss and its gradient: `loss` float64[problems], `gradient` float64[rows, features + 1], `n` float64[1].
 
         At one point, never at several: along a line the second difference of the summed gradient is the image of the
         case that crossed the margin there.
 
         Args:
             weights: `alpha` float64[rows, features], `intercept` float64[rows].
+            by_class: as of `loss`.
         """
         point = self._points(weights)
-        loss, gradient = np.zeros(self.rows), np.zeros(point.shape)
+        loss, gradient = np.zeros(self.problems), np.zeros(point.shape)
         for z, part in self._batches(cases.images):
-            signs = self._signs(cases.labels[part])
-            margins = signs * (z @ point.T)
-            loss += (self.loss_of.value(margins) * (signs != 0)).sum(axis=0)
-            gradient += (signs * self.loss_of.slope(margins)).T @ z
+            f, labels = z @ point.T, cases.labels[part]
+            loss += _weighted(self.loss_of.values(f, labels), labels, by_class).sum(axis=0)
+            gradient += _weighted(self.loss_of.slopes(f, labels), labels, by_class).T @ z
         return {"loss": loss, "gradient": gradient, "n": np.array([float(len(cases))])}
 
-    def hessian(self, weights: Tensors, cases: Cases) -> Tensors:
+    def hessian(self, weights: Tensors, cases: Cases, by_class: Floats | None = None) -> Tensors:
         """What `gradient` gives, and `hessian` float64[rows, d (d + 1) / 2], packed as in `gram`."""
         point = self._points(weights)
         total = np.zeros((self.rows, point.shape[1], point.shape[1]))
         for z, part in self._batches(cases.images):
-            signs = self._signs(cases.labels[part])
-            curves = self.loss_of.curve(signs * (z @ point.T)) * (signs != 0)
+            labels = cases.labels[part]
+            curves = _weighted(self.loss_of.curves(z @ point.T, labels), labels, by_class)
             for row in range(self.rows):
                 inside = z[curves[:, row] > 0]
                 total[row] += (curves[curves[:, row] > 0, row, None] * inside).T @ inside
-        return dict(self.gradient(weights, cases)) | {"hessian": np.stack([pack(h) for h in total])}
+        derivatives = self.gradient(weights, cases, by_class)
+        return dict(derivatives) | {"hessian": np.stack([pack(h) for h in total])}
 
     def active(self, weights: Tensors, cases: Cases) -> NDArray[np.int64]:
         """How many cases a gradient at a point is a sum of, int64[rows, 2]: outside of the row's class, and of it. With
         the squared hinge those inside the margin, else all."""
         point, counts = self._points(weights), np.zeros((self.rows, 2), np.int64)
         for z, part in self._batches(cases.images):
-            signs = self._signs(cases.labels[part])
-            inside = self.loss_of.slope(signs * (z @ point.T)) < 0
-            counts += np.stack([(inside & (signs < 0)).sum(axis=0), (inside & (signs > 0)).sum(axis=0)], axis=1)
+            labels = cases.labels[part]
+            inside, sides = self.loss_of.slopes(z @ point.T, labels) != 0, signs(labels, self.rows)
+            counts += np.stack([(inside & (sides < 0)).sum(axis=0), (inside & (sides > 0)).sum(axis=0)], axis=1)
         return counts
 
     def _batches(self, images: Stack) -> Iterator[tuple[Floats, slice]]:
@@ -256,35 +267,46 @@ class LinearSvm:
             return np.asarray((((scores > 0) == (labels == 1)) | (labels == UNKNOWN)).all(axis=1))
         return np.asarray(np.argmax(scores, axis=1) == labels)
 
-    def _signs(self, labels: Labels) -> Floats:
-        """±1, float64[n, rows]: whether a case is of the row's class, or has its finding; 0 where that is not known."""
-        if self.multilabel:
-            return np.where(labels == UNKNOWN, 0.0, np.where(labels == 1, 1.0, -1.0))
-        positive = np.ones(1, int) if self.classes == 2 else np.arange(self.classes)
-        return np.where(labels[:, None] == positive, 1.0, -1.0)
+    def _optimum_of_all(self, z: Floats, labels: Labels, weight: Floats) -> Floats:
+        """(α, b) of every row, float64[rows, d]."""
+        if self.problems == self.rows:
+            sides = signs(labels, self.rows)
+            return np.stack([self._optimum(z[:, :-1], sides[:, row], weight) for row in range(self.rows)])
+        from sklearn.linear_model import LogisticRegression
 
-    def _optimum(self, features: Floats, signs: Floats) -> Floats:
+        absent = np.setdiff1d(np.arange(self.classes), labels)
+        z = np.concatenate([z, np.zeros((len(absent), z.shape[1]))])
+        labels, weight = np.append(labels, absent), np.append(weight, np.full(len(absent), _ONE_SIDED_WEIGHT))
+        # The constant 1 is one of the features here, so that the intercept is penalised as the objective does.
+        solver = LogisticRegression(C=self.config.candidates[0], fit_intercept=False, tol=1e-9, max_iter=10_000)
+        return np.asarray(solver.fit(z, labels, weight).coef_)
+
+    def _optimum(self, features: Floats, sides: Floats, weight: Floats) -> Floats:
         """One row's (α, b), float64[d]."""
         from sklearn.linear_model import LogisticRegression  # heavy: only training alone or pooled needs it
         from sklearn.svm import LinearSVC
 
-        if not (known := signs != 0).all():
-            features, signs = features[known], signs[known]
-        if not len(signs):  # nobody knows the finding: what is left of the objective is the penalty
+        if not (known := sides != 0).all():
+            features, sides, weight = features[known], sides[known], weight[known]
+        if not len(sides):  # nobody knows the finding: what is left of the objective is the penalty
             return np.zeros(features.shape[1] + 1)
-        weight = np.ones(len(signs))
-        if abs(signs.sum()) == len(signs):
+        if abs(sides.sum()) == len(sides):
             features = np.concatenate([features, np.zeros((1, features.shape[1]))])
-            signs, weight = np.append(signs, -signs[0]), np.append(weight, _ONE_SIDED_WEIGHT)
-        settings = {"C": self.config.C, "dual": False, "tol": 1e-6, "max_iter": 10_000}
+            sides, weight = np.append(sides, -sides[0]), np.append(weight, _ONE_SIDED_WEIGHT)
+        settings = {"C": self.config.candidates[0], "dual": False, "tol": 1e-6, "max_iter": 10_000}
         # liblinear alone penalises the intercept, as the objective does.
         solver = (
             LinearSVC(**settings)
             if self.config.loss == "squared_hinge"
             else LogisticRegression(solver="liblinear", **settings)
         )
-        fitted = solver.fit(features, signs, weight)
+        fitted = solver.fit(features, sides, weight)
         return np.append(fitted.coef_[0], fitted.intercept_[0])
+
+
+def _weighted(each: Floats, labels: Labels, by_class: Floats | None) -> Floats:
+    """Numbers of each case, float64[n, ...], as often as its class counts."""
+    return each if by_class is None else each * by_class[labels].reshape(-1, *(1,) * (each.ndim - 1))
 
 
 def pack(symmetric: Floats) -> Floats:

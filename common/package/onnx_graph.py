@@ -130,7 +130,8 @@ def _normalised(build: _Builder, x: str, pipeline: Pipeline) -> str:
 
 def _svm(build: _Builder, x: str, config: Svm, shape: tuple[int, int, int], classes: int) -> str:
     """Features in single precision, the products with the weights in double: as `LinearSvm.scores`."""
-    features = LinearSvm(config, shape, classes).features
+    model = LinearSvm(config, shape, classes)
+    features = model.features
     x = build.node("Flatten", [x], axis=1)
     if isinstance(features, Fourier):
         angles = build.node("MatMul", [x, build.constant(features.frequencies)])
@@ -141,7 +142,7 @@ def _svm(build: _Builder, x: str, config: Svm, shape: tuple[int, int, int], clas
         x = build.node("Mul", [both, build.constant(np.array(np.sqrt(2 / features.dimension), np.float32))])
     alpha, intercept = build.weights["alpha"], build.weights["intercept"]
     if classes == 2 and not config.multilabel:
-        alpha, intercept = np.concatenate([-alpha, alpha]), np.concatenate([-intercept, intercept])
+        alpha, intercept = model.columns.T * alpha, model.columns[0] * intercept
     wide = build.node("Cast", [x], to=TensorProto.DOUBLE)
     scores = build.node("MatMul", [wide, build.constant(alpha.T.astype(np.float64))])
     scores = build.node("Add", [scores, build.constant(intercept.astype(np.float64))])

@@ -108,7 +108,8 @@ def test_federated_is_pooled_and_the_package_explains_itself(config: Path, tmp_p
     [seen] = outcomes(package, model, images_of([str(tmp_path / "one.png")], Path("site"), "middle"))
     assert isinstance(seen, Outcome)
     heat = evidence_of(package, model, seen)
-    score = seen.logits[seen.answer] - (1 if seen.answer else -1) * float(package.weights["intercept"][0])
+    log_odds = seen.logits[seen.answer] - seen.logits[1 - seen.answer]
+    score = log_odds - (1 if seen.answer else -1) * float(package.weights["intercept"][0])
     assert heat.is_signed
     assert float(heat.map.sum()) == pytest.approx(score, rel=0.05, abs=0.05)  # maps are enlarged to one size
 
