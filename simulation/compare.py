@@ -5,7 +5,7 @@ each site makes of the federated model), `pooled` (all images in one place, whic
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from common.metrics import performance
@@ -18,7 +18,7 @@ from simulation.baselines import train_baselines
 from simulation.experiment import PARTS, Experiment, TrainedModel
 from simulation.model_file import save_model
 from simulation.personalised import Personalised, personalise, score_personalised
-from simulation.scoring import logits, outcomes, score
+from simulation.scoring import logits, outcomes, score, score_all
 from simulation.together import train_together
 
 
@@ -53,15 +53,15 @@ def compare(experiment: Experiment) -> SeedResult:
     return SeedResult(
         seed=experiment.seed,
         sites={s.name: _scores_of_site(experiment, models, s) for s in data.sites},
-        test=_scores(experiment, models, data.test, [s.name for s in data.sites]),
+        test=_scores_of_all(experiment, models),
         cases={s.name: {part: len(getattr(s, part)) for part in PARTS} for s in data.sites},
         by_class={s.name: _cases_by_class(s, len(data.labels)) for s in data.sites},
         known={s.name: known for s in data.sites if (known := _known(s))},
         counts={
             "validation": outcome_counts.of_sum(federated.counts, federated.threshold),
-            "test": {way: outcomes(experiment, model, data.test) for way, model in models.global_models().items()},
+            "test": {way: outcomes(experiment, model) for way, model in models.global_models().items()},
         },
-        mix={name: model.mix.own_share for name, model in models.personalised.items()},
+        blends={name: model.blend.as_json() for name, model in models.personalised.items()},
         rounds=[asdict(record) for record in federated.records],
         curves={name: [asdict(record) for record in model.records] for name, model in baselines.items()},
         best_round=federated.best_round,
@@ -79,26 +79,31 @@ def train_all(experiment: Experiment) -> TrainedModels:
     federated = train_together(experiment)
     save_model(experiment, "federated", federated)
     pooled, local = train_baselines(experiment)
-    personalised = {s.name: personalise(experiment, s, local.get(s.name), federated) for s in experiment.data.sites}
+    personalised = {
+        s.name: personalise(experiment, s, local.get(s.name), federated.at(s.name)) for s in experiment.data.sites
+    }
     return TrainedModels(federated, pooled, local, personalised)
 
 
-def _scores(
-    experiment: Experiment, models: TrainedModels, cases: Cases, members: Sequence[str]
-) -> dict[str, list[Score]]:
-    """Figures on some test cases by way of training: one of a shared model, else one for each of these sites."""
-    scores = {"federated": [score(experiment, models.federated, cases)]}
-    if "local" in experiment.config.baselines:
-        scores["local"] = [score(experiment, models.local[name], cases) for name in members]
-    scores["personalised"] = [score_personalised(experiment, models.personalised[name], cases) for name in members]
-    if models.pooled:
-        scores["pooled"] = [score(experiment, models.pooled, cases)]
-    return scores
+def _scores_of_all(experiment: Experiment, models: TrainedModels) -> dict[str, list[Score]]:
+    """Figures on all test cases by way of training: one of a shared model, else one for each site's."""
+    scores = {way: [score_all(experiment, model)] for way, model in models.global_models().items()}
+    by_site = [_scores_of_own(experiment, models, s.name, experiment.data.test) for s in experiment.data.sites]
+    return scores | {way: [own[way] for own in by_site] for way in by_site[0]}
 
 
 def _scores_of_site(experiment: Experiment, models: TrainedModels, site: SiteCases) -> dict[str, Score]:
     """Figures on a site's own test cases."""
-    return {way: scores[0] for way, scores in _scores(experiment, models, site.test, [site.name]).items()}
+    shared = {way: score(experiment, m.at(site.name), site.test) for way, m in models.global_models().items()}
+    return shared | _scores_of_own(experiment, models, site.name, site.test)
+
+
+def _scores_of_own(experiment: Experiment, models: TrainedModels, site: str, cases: Cases) -> dict[str, Score]:
+    """Figures of the models that are a site's own."""
+    own = {"personalised": score_personalised(experiment, models.personalised[site], cases)}
+    if "local" in experiment.config.baselines:
+        own["local"] = score(experiment, models.local[site], cases)
+    return own
 
 
 def _cases_by_class(site: SiteCases, classes: int) -> dict[str, list[int]]:
@@ -118,4 +123,4 @@ def _cross_site_counts(experiment: Experiment, models: Mapping[str, TrainedModel
         return performance.count(logits(experiment, model, cases), cases.labels)
 
     sites = experiment.data.sites
-    return {name: {s.name: counts(model, s.validation) for s in sites} for name, model in models.items()}
+    return {name: {s.name: counts(model.at(s.name), s.validation) for s in sites} for name, model in models.items()}

@@ -2,8 +2,8 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Self
 
@@ -42,6 +42,12 @@ class TrainedModel:
     """What came of the question before the first round, where there was one."""
     ended: str = ""
     """Why the rounds ended before all were done: who refused; empty where nobody did for good."""
+    private: Mapping[str, Tensors] = field(default_factory=dict)
+    """By site, the layers that it keeps for itself; empty where all are shared."""
+
+    def at(self, site: str) -> Self:
+        """The model as a site has it: with its own private layers, as they began at one that trained none."""
+        return replace(self, weights={**self.weights, **self.private.get(site, {})})
 
 
 @dataclass

@@ -1,10 +1,12 @@
-"""What each site makes of the federated model for itself: fine-tuned, mixed with the site's own."""
+"""What each site makes of the federated model for itself: fine-tuned, blended with the site's own."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from client.training.personalise import Mix, choose_mix, fine_tune
+from client.training.personalise import UNCHANGED, Blend, Scored, choose_blend, fine_tune, heads_near
 from common.metrics import performance
 from common.metrics.performance import Score, Threshold
+from common.models import Logits
 from common.types import Cases, SiteCases
 from simulation.experiment import Experiment, TrainedModel
 from simulation.scoring import logits
@@ -12,15 +14,17 @@ from simulation.scoring import logits
 
 @dataclass(frozen=True)
 class Personalised:
-    """A site's two models, and how it mixes them."""
+    """A site's models, and how it blends them."""
 
-    local: TrainedModel
-    """TrainedModel by the site alone."""
-    federated: TrainedModel
-    """Fine-tuned where the configuration asks for it."""
-    mix: Mix
+    models: Mapping[str, TrainedModel]
+    """By part of the blend; the federated one fine-tuned where the configuration asks for it."""
+    blend: Blend
     threshold: Threshold
-    """The operating point of the mixture."""
+    """The operating point of the blend."""
+
+    def logits(self, experiment: Experiment, cases: Cases) -> dict[str, Logits]:
+        """Of every part, on cases as they are before the federated normalisation."""
+        return {name: logits(experiment, model, cases) for name, model in self.models.items()}
 
 
 def personalise(
@@ -28,23 +32,33 @@ def personalise(
 ) -> Personalised:
     """One site's personalised model, as far as the configuration asks for one."""
     tuned = _fine_tuned(experiment, cases, federated)
-    local = local or tuned
-    labels = cases.validation.labels
-    own_logits = logits(experiment, local, cases.validation)
-    federated_logits = logits(experiment, tuned, cases.validation)
-    mix = choose_mix(own_logits, federated_logits, labels) if experiment.config.personalise.mix else Mix(0.0)
-    if not mix.own_share and tuned is federated:
-        return Personalised(local, tuned, mix, federated.threshold)
-    counts = performance.count(mix(own_logits, federated_logits), labels)
-    threshold = performance.operating_point(counts, experiment.config.operating_point)
-    return Personalised(local, tuned, mix, threshold)
+    models = {"federated": tuned}
+    if experiment.config.personalise.mix and local is not None:
+        models = {"own": local, **models, **_heads(experiment, cases, tuned)}
+    made = Personalised(models, UNCHANGED, federated.threshold)
+    if len(models) == 1 and tuned is federated:
+        return made
+    validation = Scored(made.logits(experiment, cases.validation), cases.validation.labels)
+    if len(models) > 1:
+        train = Scored({"federated": logits(experiment, tuned, cases.train)}, cases.train.labels)
+        made = replace(made, blend=choose_blend(train, validation, experiment.data.labels))
+    counts = performance.count(made.blend(validation.logits), validation.labels)
+    return replace(made, threshold=performance.operating_point(counts, experiment.config.operating_point))
 
 
 def score_personalised(experiment: Experiment, personalised: Personalised, cases: Cases) -> Score:
     """A personalised model's figures on test cases."""
-    local = logits(experiment, personalised.local, cases)
-    federated = logits(experiment, personalised.federated, cases)
-    return performance.score(personalised.mix(local, federated), cases.labels, personalised.threshold)
+    blended = personalised.blend(personalised.logits(experiment, cases))
+    return performance.score(blended, cases.labels, personalised.threshold)
+
+
+def _heads(experiment: Experiment, cases: SiteCases, federated: TrainedModel) -> dict[str, TrainedModel]:
+    """Linear heads between the site's own and the federated one."""
+    if not experiment.config.personalise.ridge:
+        return {}
+    train = experiment.site(cases).ready("train", federated.normalisation)
+    heads = heads_near(experiment.model, federated.weights, train)
+    return {name: replace(federated, weights=weights) for name, weights in heads.items()}
 
 
 def _fine_tuned(experiment: Experiment, cases: SiteCases, federated: TrainedModel) -> TrainedModel:

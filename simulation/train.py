@@ -7,6 +7,8 @@ from common import refusals
 from common.algorithms.course import Course
 from common.config import Config
 from common.metrics import performance
+from common.models.private_layers import PRIVATE
+from common.types import under
 from server.rounds import checkpoint, loop
 from server.rounds.aggregation import Aggregator
 from server.rounds.loop import LoopState, RoundRecord
@@ -51,6 +53,7 @@ def train(experiment: Experiment, name: str, config: Config, aggregator: Aggrega
         likeness=state.place.appearance,
         statistics=state.statistics,
         ended=refusals.sentence(state.refused, len(course.sites)),
+        private={name: own for name, kept in transport.states.items() if (own := under(PRIVATE, kept))},
     )
 
 

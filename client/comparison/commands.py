@@ -19,9 +19,9 @@ COMPARE = """What a federated model is worth here: beside one that this hospital
 
   python -m client compare pneumonia-1a2b3c4d.consilium
 
-Trains a model on this site's images alone, by the plan that the federated one was trained by; mixes the two as the
-validation cases choose; and scores all three on the test cases, which no training has seen. Nothing leaves this
-machine: a table here, and HOME/comparisons/ has figures and picture. docs/evaluation.md says how to read them.
+Trains a model on this site's images alone, by the plan that the federated one was trained by; blends the two as
+the validation cases speak for it; and scores all three on the test cases, which no training has seen. Nothing leaves
+this machine: a table here, and HOME/comparisons/ has figures and picture. docs/evaluation.md says how to read them.
 Research software, not a medical device."""
 NAMES = {"local": "here alone", "federated": "federated", "personalised": "personalised"}
 COLUMNS = ("auc", "accuracy", "sensitivity", "specificity")
@@ -35,10 +35,11 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 def _compare(options: argparse.Namespace) -> int:
     from client.comparison import comparison  # and with it what trains
+    from client.plans import own_layers
 
     home, console, package = Home.at(options.home), terminal.console(), package_file.read_package(options.model)
     trust.settle(package, options.home, options.publisher)
-    plan = comparison.plan_of(home, package)
+    package, plan = own_layers.completed(package, home.folder), comparison.plan_of(home, package)
     options.act.plan, options.act.dataset = plan.name, plan.content.dataset
     with Watch(1.0, terminal.console(errors=True)) as watch:
         result = comparison.compare(home, package, plan, watch.advance)
@@ -46,8 +47,8 @@ def _compare(options: argparse.Namespace) -> int:
     write_json(folder / f"{package.content.name}.json", result)
     curves_picture.worth(result, comparison.verdict(result), folder / f"{package.content.name}.png")
     console.print(_table(result))
-    console.print(f"{comparison.verdict(result)}\nThe personalised model takes {100 * result['own_share']:.0f} % of "
-                  "the one trained here. Test cases took no part in any training.", highlight=False)  # fmt: skip
+    console.print(f"{comparison.verdict(result)}\nThe personalised model: {result['personalised_by']}. "
+                  "Test cases took no part in any training.", highlight=False)  # fmt: skip
     if result["origin"] != "hospital":
         console.print(f"Not real: {ORIGINS[result['origin']]}.", highlight=False)
     console.print(f"In {folder}: figures and picture. Research software, not a medical device.", highlight=False)

@@ -1,8 +1,8 @@
 """What a federated model is worth at this hospital, on its own test cases, which took no part in training.
 
-Beside it: a model that this hospital trains alone by the same plan, and the mix of the two that its validation cases
-choose (`client.training.personalise`). The coordinator never learns a site's figures, so this is done here, and stays
-here.
+Beside it: a model that this hospital trains alone by the same plan, and the blend of the two that its validation cases
+speak for (`client.training.personalise`). The coordinator never learns a site's figures, so this is done here, and
+stays here.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from client.dataset.for_plan import own_cases
 from client.home import Home
 from client.plans.inbox import PlanInbox
-from client.training.personalise import choose_mix
+from client.training.personalise import Scored, choose_blend, heads_near
 from client.training.site import Site
 from client.training.solved_alone import solve_alone
 from common.algorithms import RoundTotal
@@ -43,6 +43,22 @@ class LocalModel:
     pipeline: Pipeline
     counts: Tensors
     """Outcomes on its validation cases."""
+
+
+class _Parts:
+    """The parts of a blend, as functions of cases before the federated normalisation."""
+
+    def __init__(self, model: Model, package: ModelPackage, local: LocalModel, train: Cases) -> None:
+        common = package.pipeline
+        heads = heads_near(model, package.weights, Cases(common.after(train.images), train.labels))
+        federated = {"federated": package.weights, **heads}
+        self.model = model
+        self.parts = {"own": (local.weights, local.pipeline)} | {name: (w, common) for name, w in federated.items()}
+
+    def scored(self, cases: Cases) -> Scored:
+        """Every part's logits."""
+        parts = self.parts.items()
+        return Scored({n: self.model.scores(w, p.after(cases.images)) for n, (w, p) in parts}, cases.labels)
 
 
 def plan_of(home: Home, package: ModelPackage) -> RunPlan:
@@ -78,28 +94,22 @@ def compare(home: Home, package: ModelPackage, plan: RunPlan, advance: Advance) 
     model = package.model()
     local = train_alone(cases, content.training, model, advance)
 
-    def both(part: Cases) -> tuple[Logits, Logits]:
-        alone = model.scores(local.weights, local.pipeline.after(part.images))
-        return alone, package.scores(model, part.images)
-
-    mix = choose_mix(*both(cases.validation), cases.validation.labels)
-    mixed_counts = performance.count(mix(*both(cases.validation)), cases.validation.labels)
-    rule, threshold = content.training.operating_point, package.content.threshold
-    alone, together = both(cases.test)
+    parts = _Parts(model, package, local, cases.train)
+    blend = choose_blend(parts.scored(cases.train), validation := parts.scored(cases.validation), content.labels)
+    counts = performance.count(blend(validation.logits), validation.labels)
+    rule, scored = content.training.operating_point, parts.scored(cases.test)
+    alone, together, labels = scored.logits["own"], scored.logits["federated"], scored.labels
     models: dict[str, tuple[NDArray[Any], Threshold]] = {
         "local": (alone, performance.operating_point(local.counts, rule)),
-        "federated": (together, threshold),
-        "personalised": (
-            mix(alone, together),
-            performance.operating_point(mixed_counts, rule) if mix.own_share else threshold,
-        ),
+        "federated": (together, package.content.threshold),
+        "personalised": (blend(scored.logits), performance.operating_point(counts, rule)),
     }
-    labels = cases.test.labels
     by_class = np.bincount(labels, minlength=len(content.labels)).tolist()
     return {
         "site": home.site, "plan": plan.name, "model": package.content.name, "package": package.digest,
         "labels": list(content.labels), "training_cases": len(cases.train), "by_class": by_class,
-        "own_share": mix.own_share, "origin": home.settings.datasets[content.dataset].origin,
+        "own_share": blend.own_share, "personalised_by": blend.reason, "blend": blend.as_json(),
+        "origin": home.settings.datasets[content.dataset].origin,
         "figures": {name: _figures(*scored, labels, by_class) for name, scored in models.items()},
         "better_by": difference(alone, together, labels),
     }  # fmt: skip

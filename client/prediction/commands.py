@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from client.home import home_option
+from client.plans import own_layers
 from client.prediction import inputs, outcome_table, trust
 from client.prediction.evidence import evidence_of
 from client.prediction.inputs import Image
@@ -71,6 +72,7 @@ def _predict(options: argparse.Namespace) -> int:
     package = package_file.read_package(options.model)
     why = trust.settle(package, options.home, options.publisher, options.trusted)
     console.print(Text.assemble((package.content.name, "bold"), f": {why}."))
+    package = own_layers.completed(package, options.home)
     images = inputs.images(options.images, options.home, options.frames)
     model = package.model()
     if remark := blindness(package.content):

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from client.home import Home
-from client.plans import question_ledger
+from client.plans import kept_state, question_ledger
 from client.plans.question_ledger import Ledger
 from client.training.auditing_site import AuditingSite
 from client.training.protocol_message import question_in
@@ -24,6 +24,7 @@ from client.training.secure_site import SecuredSite
 from client.training.sent_vector import VectorFile
 from client.training.site import Site
 from client.training.site_storage import SealedStateFile
+from common.errors import PolicyError
 from common.messages.transport import Answer, Reply, Request
 from common.secagg import ParticipantState
 from common.storage import tensorfile
@@ -87,7 +88,7 @@ class NodeSite:
         if after is before:
             return reply, None
         if self.room:
-            tensorfile.save(self.room / "kept.safetensors", after, {})
+            kept_state.write(self.room, self._key, after)
         else:
             simulated_state.write("state", tensorfile.pack(after, {}))
         return reply, after
@@ -133,10 +134,13 @@ class NodeSite:
         if not self.room:
             content = simulated_state.read("state")
             return {} if content is None else tensorfile.unpack(content)[0]
-        try:
-            return tensorfile.load(self.room / "kept.safetensors")[0]
-        except FileNotFoundError:
-            return {}
+        return kept_state.read(self.room, self._key)
+
+    @property
+    def _key(self) -> bytes:
+        if self.enrolment is None:
+            raise PolicyError("plaintext", "a real site answers under secure aggregation alone.")
+        return self.enrolment.sealing_key
 
 
 @dataclass(frozen=True)

@@ -1,45 +1,160 @@
 """What a site makes of the federated model for itself, after the rounds. Nothing of this leaves the site.
 
-The site's own and the federated model's logits are mixed, the own share chosen from {0, ¼, ½, ¾, 1} by log-loss on the
-site's validation cases; so a hospital whose patients differ keeps what it knows, and one with few cases takes what the
-others know. A site that cannot choose, for it has hardly a case of some class, keeps the federated model. Before that,
-the federated model may be fine-tuned; it stays as it was where that does not help.
+    own           the model that the site trained alone
+    federated     the common one, its intercepts moved to how often each class is seen here
+    loose, tight  linear heads that fit the site's own cases, and are held to the federated head by a ridge
+
+The personalised model is a blend: the mean of all ways to mix them, each weighted by how likely it makes the site's
+validation cases (Bayesian model averaging: Hoeting et al., Statistical Science 1999), to the power of ½, since no mix
+is the truth (Grünwald and van Ommen, Bayesian Analysis 2017). So no number of cases is needed to begin with: few cases
+leave the mean near the middle of all, which is seldom worse than the worse and often better than the better; many
+single one way out. Where a class was never seen here there is nothing to tell classes apart by, and the federated model
+stays, with its intercepts moved. Before that, a CNN may be fine-tuned; it stays as it was where that does not help.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import minimize
 
 from common.config import Local, Personalise
 from common.metrics import performance
 from common.models import Logits, Model, Work
+from common.models.svm import LinearSvm
 from common.types import Cases, Labels, Tensors
 
-FEWEST = 5
-"""Validation cases of every class below which nothing is chosen by them."""
+Floats = NDArray[np.float64]
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""Of the site's own model in a mix."""
+SCALES = (0.5, 1.0)
+"""Of all logits: a model that few cases made is too sure of itself."""
+RIDGES = {"loose": 4.0, "tight": 64.0}
+"""How many times as strongly as the own model to zero a head is held to the federated one."""
+POWER = 0.5
+"""Of the likelihood."""
+PSEUDO_CASES = 0.5
+"""Of each class, so that one that was never seen here is rare and not impossible."""
 FINE_TUNING_SLOWDOWN = 0.1  # of the learning rate of the rounds
+STEPS = 200
 
 
 @dataclass(frozen=True)
-class Mix:
-    """How much of the site's own model goes into its personalised one."""
+class Blend:
+    """What a personalised model is made of, and why."""
 
+    parts: Mapping[str, float]
+    """By part, what its logits are multiplied by; a part that is left out has no share."""
     own_share: float
+    """Of the site's own model, of 1."""
+    reason: str
+    """In words."""
+    log_losses: Mapping[str, float] = field(default_factory=dict)
+    """On the site's validation cases: own, federated, personalised; empty where nothing was chosen by them."""
+    shift: Floats | None = None
+    """float64[k]: added to the federated logits; None: they stay as they are."""
 
-    def __call__(self, local: Logits, federated: Logits) -> NDArray[np.float64]:
-        """Mixed logits, float64[n, k]."""
-        return self.own_share * np.asarray(local, np.float64) + (1 - self.own_share) * np.asarray(federated, np.float64)
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether it is the federated model as it is."""
+        return self.shift is None and self.parts == {"federated": 1.0}
+
+    def __call__(self, logits: Mapping[str, Logits]) -> Floats:
+        """Blended logits, float64[n, k], from those of its parts at least."""
+        return _mixed(self.parts, logits, self.shift)
+
+    def as_json(self) -> dict[str, object]:
+        """Plain values for result.json."""
+        shift = None if self.shift is None else self.shift.tolist()
+        return {"own_share": self.own_share, "parts": dict(self.parts), "shift": shift,
+                "log_loss": dict(self.log_losses), "reason": self.reason}  # fmt: skip
 
 
-def choose_mix(local: Logits, federated: Logits, labels: Labels) -> Mix:
-    """The mix with the lowest log-loss on these (validation) cases; at a tie the more federated one."""
-    if np.bincount(labels, minlength=local.shape[1]).min() < FEWEST:
-        return Mix(0.0)
-    losses = [performance.log_losses(Mix(share)(local, federated), labels).mean() for share in SHARES]
-    return Mix(SHARES[int(np.argmin(losses))])
+UNCHANGED = Blend({"federated": 1.0}, 0.0, "the federated model as it is: personalise.mix is off")
+OF_FINDINGS = Blend({"federated": 1.0}, 0.0, "the federated model as it is: several findings an image are not blended")
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A site's cases of one part, as every part of a blend scores them."""
+
+    logits: Mapping[str, Logits]
+    """By part: `federated`, and of the validation cases all the others."""
+    labels: Labels
+
+
+def choose_blend(train: Scored, validation: Scored, names: Sequence[str]) -> Blend:
+    """The blend that a site's cases speak for.
+
+    Args:
+        train: with the federated logits; the validation cases have those of `own` too, and of heads in between.
+        names: of the classes.
+    """
+    if validation.labels.ndim > 1:
+        return OF_FINDINGS
+    common, labels = np.concatenate([s.logits["federated"] for s in (train, validation)]), validation.labels
+    shift = intercepts(common, np.concatenate([train.labels, labels]))
+    if missing := _missing(train.labels, labels, names):
+        reason = f"the federated model, its intercepts moved to how often each class is seen here: {missing}"
+        return Blend({"federated": 1.0}, 0.0, reason, shift=shift)
+    return _chosen(validation.logits, labels, shift)
+
+
+def _chosen(validation: Mapping[str, Logits], labels: Labels, shift: Floats) -> Blend:
+    """The mean of all mixes, weighted by likelihood."""
+    heads = [name for name in validation if name != "own"]
+    mixes = [(own, head, scale) for own, head, scale in product(SHARES, heads, SCALES)]
+    parts = [_parts(*mix) for mix in mixes]
+    likely = np.array([-performance.log_losses(_mixed(p, validation, shift), labels).sum() for p in parts])
+    weights = np.exp(POWER * (likely - likely.max()))
+    weights /= weights.sum()
+    blended = {name: float(weights @ [p.get(name, 0.0) for p in parts]) for name in validation}
+    losses = {name: _loss(validation[name], labels) for name in ("own", "federated")}
+    losses["personalised"] = _loss(_mixed(blended, validation, shift), labels)
+    own_share = float(weights @ [own for own, _, _ in mixes])
+    return Blend(blended, own_share, _reason(blended, losses, labels), losses, shift)
+
+
+def intercepts(logits: Logits, labels: Labels) -> Floats:
+    """What moves logits float[n, k] to the labels' shares of each class, float64[k]: the most likely intercepts, found
+    by proportional fitting; zeros without cases."""
+    classes, shift = logits.shape[1], np.zeros(logits.shape[1])
+    if not len(labels):
+        return shift
+    shares = (np.bincount(labels, minlength=classes) + PSEUDO_CASES) / (len(labels) + classes * PSEUDO_CASES)
+    for _ in range(STEPS):
+        z = np.asarray(logits, np.float64) + shift
+        p = np.exp(z - z.max(axis=1, keepdims=True))
+        shift = shift + np.log(shares / np.maximum((p / p.sum(axis=1, keepdims=True)).mean(axis=0), 1e-12))
+    return np.asarray(shift - shift.mean())
+
+
+def heads_near(model: Model, federated: Tensors, train: Cases) -> dict[str, Tensors]:
+    """Linear heads that fit a site's training cases and are held to the federated one: for each strength of RIDGES the
+    optimum of C Σ loss + ½ strength |w - federated|². Empty for another model, and without cases."""
+    if not isinstance(model, LinearSvm) or model.multilabel or not len(train):
+        return {}
+    rows, width = federated["alpha"].shape
+    anchor = np.concatenate([federated["alpha"], federated["intercept"][:, None]], axis=1).astype(np.float64).ravel()
+
+    def weights(point: Floats) -> Tensors:
+        w = point.reshape(rows, width + 1)
+        return {"alpha": w[:, :-1], "intercept": w[:, -1]}
+
+    def objective(point: Floats, C: float) -> tuple[float, Floats]:
+        sums, away = model.gradient(weights(point), train, by_class), point - anchor
+        return C * sums["loss"].sum() + 0.5 * away @ away, C * sums["gradient"].ravel() + away
+
+    heads, start = dict[str, Tensors](), anchor
+    by_class = model.balance(model.count(train)["classes"])
+    for name in sorted(RIDGES, key=RIDGES.__getitem__, reverse=True):  # from the strongest: each starts from the last
+        C = float(np.exp(np.mean(np.log(model.config.candidates)))) / RIDGES[name]
+        found = minimize(objective, start, (C,), method="L-BFGS-B", jac=True, options={"maxiter": STEPS, "gtol": 1e-4})
+        heads[name], start = weights(found.x), found.x
+    return heads
 
 
 def fine_tune(
@@ -55,3 +170,38 @@ def fine_tune(
         performance.log_losses(model.scores(w, validation.images), validation.labels).mean() for w in (weights, tuned)
     )
     return tuned if after < before else weights
+
+
+def _parts(own: float, head: str, scale: float) -> dict[str, float]:
+    return {"own": scale * own, head: scale * (1 - own)}
+
+
+def _mixed(parts: Mapping[str, float], logits: Mapping[str, Logits], shift: Floats | None) -> Floats:
+    total = np.zeros(logits["federated"].shape)
+    for name, share in parts.items():
+        part = np.asarray(logits[name], np.float64)
+        total += share * (part + shift if name == "federated" and shift is not None else part)
+    return total
+
+
+def _loss(logits: NDArray[np.floating], labels: Labels) -> float:
+    return float(performance.log_losses(logits, labels).mean())
+
+
+def _missing(train: Labels, validation: Labels, names: Sequence[str]) -> str:
+    """Which part of the cases lacks a class, in words; empty where none does."""
+    for part, labels in (("training", train), ("validation", validation)):
+        counts = np.bincount(labels, minlength=len(names))
+        if lacking := [name for name, n in zip(names, counts, strict=True) if not n]:
+            return f"no {part} case of {', '.join(lacking)} says how much of its own model to take"
+    return ""
+
+
+def _reason(parts: Mapping[str, float], losses: Mapping[str, float], labels: Labels) -> str:
+    whole, between = sum(parts.values()), sum(parts.get(name, 0.0) for name in RIDGES)
+    words = [("own", parts["own"]), ("federated", parts["federated"]), ("in between", between)]
+    shares = ", ".join(f"{share / whole:.0%} {name}" for name, share in words if share)
+    return (
+        f"{shares}; log-loss on {len(labels)} validation cases {losses['personalised']:.3f}, "
+        f"own {losses['own']:.3f}, federated {losses['federated']:.3f}"
+    )

@@ -8,7 +8,8 @@ masked, through `client.training.secure_site.SecuredSite`; in the clear (`Site.a
     evaluate    outcome counts on the site's validation cases  after a round
     classes, gram, loss, gradient, hessian                     the SVM's sums
 
-The state is plain arrays that the site keeps from round to round (SCAFFOLD's control variate); the caller stores it.
+The state is plain arrays that the site keeps from round to round (SCAFFOLD's control variate, layers
+that are its own); the caller stores it.
 """
 
 import zlib
@@ -25,6 +26,7 @@ from common.messages.transport import Reply, Request
 from common.metrics import out_of_distribution, performance
 from common.metrics.out_of_distribution import Floats, Reference
 from common.models import Model, Work
+from common.models.private_layers import PRIVATE, PRIVATE_MOMENTS, private_names
 from common.models.svm import LinearSvm
 from common.types import Cases, SiteCases, Tensors, prefixed, under
 
@@ -152,23 +154,31 @@ def _statistics(site: Site, request: Request, state: Tensors) -> tuple[Contribut
 
 def _train(site: Site, request: Request, state: Tensors) -> tuple[Contribution, Tensors]:
     cases = site.ready("train", under("recipe", request.tensors))
-    weights, control = under("weights", request.tensors), under("control", request.tensors)
+    shared, control = under("weights", request.tensors), under("control", request.tensors)
+    stays = private_names(shared, site.local.private)
+    weights = shared | under(PRIVATE, state)
     rate = float(request.settings["learning_rate"])
     own_control = under("control", state) or {name: np.zeros_like(c) for name, c in control.items()}
     fitted = site.model.fit(
         weights,
         cases,
         Work(site.local, rate, _seed(int(request.settings["seed"]), request.round, site.cases.name)),
-        moments=under("moments", request.tensors) or None,
+        moments=_moments(weights, under("moments", request.tensors), under(PRIVATE_MOMENTS, state)),
         anchor=weights if site.local.proximal else None,
         correction={name: c - own_control[name] for name, c in control.items()} or None,
     )
     delta = {name: new - weights[name] for name, new in fitted.weights.items()}
     _refuse_if_not_finite(site, delta)
+    if stays:
+        delta = {name: moved for name, moved in delta.items() if name not in stays}
+        state = dict(state) | prefixed(PRIVATE, {name: fitted.weights[name] for name in sorted(stays)})
     n = np.float32(len(cases))
     sums = {"weight": np.array([float(n)]), "loss_sum": np.array([fitted.loss_sum])}
     if site.local.moments == "averaged":
-        sums |= prefixed("moments", {name: n * m for name, m in fitted.moments.items()})
+        own = {name for name in fitted.moments if name.partition("/")[2] in stays}
+        sums |= prefixed("moments", {name: n * m for name, m in fitted.moments.items() if name not in own})
+        if own:
+            state = dict(state) | prefixed(PRIVATE_MOMENTS, {name: fitted.moments[name] for name in sorted(own)})
     sums |= {"examples": np.array([float(fitted.examples)]), "correct": np.array([float(fitted.correct)])}
     if control:
         scale = np.float32(1 / (max(fitted.steps, 1) * rate))
@@ -178,9 +188,17 @@ def _train(site: Site, request: Request, state: Tensors) -> tuple[Contribution, 
     return Contribution(sums, prefixed("delta", delta), float(n)), state
 
 
+def _moments(weights: Tensors, shared: Tensors, own: Tensors) -> Tensors | None:
+    """Adam's moments to start from: those of private layers the site's own, from zero in its first round."""
+    if not shared:
+        return None
+    zeros = {f"{which}/{name}": np.zeros_like(w) for which in ("first", "second") for name, w in weights.items()}
+    return zeros | dict(own) | dict(shared)
+
+
 def _evaluate(site: Site, request: Request, state: Tensors) -> tuple[Contribution, Tensors]:
     cases = site.ready("validation", under("recipe", request.tensors))
-    scores = site.model.scores(under("weights", request.tensors), cases.images)
+    scores = site.model.scores(under("weights", request.tensors) | under(PRIVATE, state), cases.images)
     counts = performance.count(scores, cases.labels)
     if looks := under("likeness", request.tensors):
         counts["distances"] = site.distances(looks)

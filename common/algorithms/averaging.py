@@ -14,6 +14,7 @@ from common.algorithms.strategies import STRATEGIES, Strategy
 from common.config import Federation
 from common.messages.transport import Request
 from common.models import Model
+from common.models.private_layers import private_names
 from common.types import Tensors, prefixed, under
 
 
@@ -36,7 +37,8 @@ class Averaging:
     def start(self) -> State:
         """Fresh weights, everything else zero."""
         weights = self.model.init(self.seed)
-        zeros = {name: np.zeros_like(w) for name, w in weights.items()}
+        stays = private_names(weights, self.plan.local.private)
+        zeros = {name: np.zeros_like(w) for name, w in weights.items() if name not in stays}
         state = dict(prefixed("weights", weights))
         for name in self._strategy.memory:
             state |= prefixed(name, zeros)
@@ -62,7 +64,7 @@ class Averaging:
         strategy, rate = self._strategy, self.plan.server_learning_rate
         step, memory = strategy.step(self.plan, mean, {name: under(name, state) for name in strategy.memory})
         rate = strategy.rate if rate is None else rate
-        moved = {n: (w + rate * step[n]).astype(w.dtype) for n, w in weights.items()}
+        moved = {n: (weights[n] + rate * s).astype(weights[n].dtype) for n, s in step.items()}  # private ones stay
         new: State = state | prefixed("weights", moved)
         for name, arrays in memory.items():
             new |= prefixed(name, arrays)
@@ -78,7 +80,7 @@ class Averaging:
         return state
 
     def weights(self, state: State) -> Tensors:
-        """The weights that all sites share after the last round."""
+        """The weights that all sites share after the last round; private layers are as at the start."""
         return under("weights", state)
 
     def settled(self, state: State) -> bool:

@@ -99,7 +99,7 @@ def for_one(config: TrainingT) -> TrainingT:
     """The same training by one member alone; Adam's moments go on from round to round, as if it were one training."""
     plan = config.federation
     moments = "averaged" if plan.local.optimizer == "adam" else "fresh"
-    local = plan.local.model_copy(update={"moments": moments, "proximal": 0.0})
+    local = plan.local.model_copy(update={"moments": moments, "proximal": 0.0, "private": ()})
     changes = {"local": local, "strategy": "fedavg", "fraction": 1.0, "quorum": 1, "server_learning_rate": None}
     return config.model_copy(update={"federation": plan.model_copy(update=changes)})
 

@@ -25,6 +25,9 @@ class Local(Frozen):
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
     proximal: Annotated[float, Field(ge=0.0)] = 0.0
     """FedProx's μ; used by strategy fedprox."""
+    private: tuple[Literal["norm", "head"], ...] = ()
+    """Layers of a CNN that stay at each site, trained there and in no sum: its normalisation (FedBN), its last layer
+    (FedPer), or both. Needs federation.select: last."""
 
     @model_validator(mode="after")
     def _one_measure(self) -> "Local":
@@ -80,6 +83,13 @@ class Federation(Frozen):
             raise ValueError("strategy scaffold corrects plain gradients: set local.optimizer to sgd")
         if self.strategy == "fedprox" and not self.local.proximal:
             raise ValueError("strategy fedprox needs local.proximal above 0, for example 0.01")
+        if self.local.private and self.strategy == "scaffold":
+            raise ValueError("local.private: strategy scaffold corrects all layers alike; choose another")
+        if self.local.private and (self.select != "last" or self.patience is not None):
+            raise ValueError(
+                "local.private: what sites keep for themselves is of the last round, so the model must be too: set "
+                "select to last, and no patience"
+            )
         if self.simulate.auditors and not self.secure:
             raise ValueError("simulate.auditors recompute the masked sums: leave secure on, or auditors at 0")
         return self

@@ -19,7 +19,9 @@ class Personalise(Frozen):
 
     fine_tune_epochs: Annotated[float, Field(ge=0.0)] = 0.0
     mix: bool = True
-    """Mix the logits of the site's own and the federated model; weight from {0, ¼, ½, ¾, 1} by validation log-loss."""
+    """Blend the site's own model with the federated one, by how likely each mix makes the site's validation cases."""
+    ridge: bool = True
+    """Of the SVM, blend in heads that fit the site's cases and are held to the federated one."""
 
 
 class Training(Frozen):
@@ -52,6 +54,14 @@ class Training(Frozen):
             )
         if self.model.kind == "svm" and len(self.model.candidates) > 1 and self.federation.select == "last":
             raise ValueError("model.C: validation chooses among several: expected federation.select: loss or auc")
+        if private := self.federation.local.private:
+            if self.model.kind != "cnn":
+                raise ValueError("federation.local.private: the SVM has one layer; personalise blends it for each site")
+            if "norm" in private and self.model.architecture == "plain":
+                raise ValueError(
+                    "federation.local.private: architecture plain has no normalisation to keep private; take groupnorm "
+                    "or resnet, or [head] alone"
+                )
         if self.model.kind == "svm" and self.federation.fraction < 1:
             raise ValueError("federation.fraction: the SVM's sums need every site each round, expected 1.0")
         return self
@@ -95,6 +105,15 @@ class Config(Training):
     """In a simulation, run every site's own model, the federated and the pooled one on every site's validation
     cases."""
     plan: PlanTerms | None = None
+
+    @model_validator(mode="after")
+    def _tests_where_it_can(self) -> Self:
+        if self.federation.local.private and self.sites.test_on == "common":
+            raise ValueError(
+                "sites.test_on: with federation.local.private each site has a model of its own, for its own cases; "
+                "expected own"
+            )
+        return self
 
     @model_validator(mode="after")
     def _findings_for_a_model_of_findings(self) -> Self:

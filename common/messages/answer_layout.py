@@ -22,6 +22,7 @@ from common.messages.transport import Request
 from common.metrics import out_of_distribution
 from common.metrics.performance import count_shapes
 from common.models import Model
+from common.models.private_layers import private_names
 from common.models.svm import LinearSvm
 from common.secagg import Layout, QuestionKind, Segment
 from common.trust.keys import digest
@@ -110,7 +111,9 @@ def evaluation(
 
 def _training(plan: Federation, model: Model, sites: int) -> Layout:
     """Differences of the weights, times the number of examples, with what is summed beside them."""
-    most, shapes = plan.weight_bound, {name: w.shape for name, w in model.init(0).items()}
+    most, weights = plan.weight_bound, model.init(0)
+    stays = private_names(weights, plan.local.private)
+    shapes = {name: w.shape for name, w in weights.items() if name not in stays}
     bits: Literal[32, 64] = 64 if plan.local.moments == "averaged" else 32
     cases = most * max(1.0, math.ceil(plan.local.epochs or 1.0))
     if plan.local.steps:

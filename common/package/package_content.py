@@ -91,6 +91,8 @@ class PackageContent(Frozen):
     publisher: PackagePublisher
     labels: Annotated[tuple[Word, ...], Field(min_length=2, max_length=1000)]
     model: ModelConfig
+    private: tuple[Literal["norm", "head"], ...] = ()
+    """Layers that stayed at each hospital: the arrays hold what they began with, of no use without own ones."""
     shape: tuple[Count, Count, Count]
     """Of an image after preprocessing: height, width, channels."""
     preprocess: Steps

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -21,6 +21,7 @@ from common.imaging import Pipeline
 from common.imaging.step_order import AnyStep
 from common.metrics import out_of_distribution
 from common.models import Logits, Model, build
+from common.models.private_layers import private_names
 from common.package import zip_archive
 from common.package.package_content import PackageContent
 from common.storage import tensorfile
@@ -46,6 +47,8 @@ class ModelPackage:
     pipeline: Pipeline
     """The whole preprocessing, with the federated mean and variance."""
     members: Mapping[str, bytes]
+    has_own_layers: bool = False
+    """Whether a hospital's private layers have been put in."""
 
     @property
     def fingerprint(self) -> str:
@@ -64,12 +67,31 @@ class ModelPackage:
             raise PackageError(f"{self.content.name}: its weights do not fit the model that it names. {ASK}")
         return model
 
+    def completed(self, own: Tensors) -> Self:
+        """With a hospital's own private layers in the place of those that the training began with; the same package
+        where all its layers are shared.
+
+        Raises:
+            PackageError: they are not all there, or of other shapes.
+        """
+        stays = private_names(self.weights, self.content.private)
+        if {name: array.shape for name, array in own.items()} != {name: self.weights[name].shape for name in stays}:
+            raise PackageError(
+                f"{self.content.name}: its {' and '.join(self.content.private)} layers stayed at the hospitals that "
+                "trained it, each its own, and this one has none. Begin a training with it (model.initial), or use a "
+                "model whose layers are all shared."
+            )
+        return replace(self, weights={**self.weights, **own}, has_own_layers=True)
+
     def scores(self, model: Model, before: Stack) -> Logits:
         """Logits of images as `pipeline.before` makes them.
 
         Raises:
+            PackageError: it lacks private layers (`completed`).
             DataError: they are not of the model's shape.
         """
+        if self.content.private and not self.has_own_layers:
+            self.completed({})
         if before.shape[1:] != self.content.shape:
             raise DataError(
                 f"{_size(before.shape[1:])} after the model's preprocessing, which has no step that makes it the "

@@ -1,7 +1,7 @@
 """Models to be evaluated: finished runs by name, and packages; their arrays are kept until the sites are asked."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +47,7 @@ def load(home: Home, name: str, trusts: Trusts) -> StoredModel:
 def _of_run(home: Home, name: str) -> StoredModel:
     run = Run.find(home, name)
     plan, path = run.plan.content, run.folder / "model.safetensors"
+    _refuse_private(name, plan.training.federation.local.private)
     if plan.models:
         raise RunError(f"run {run.name} is an evaluation, expected one that has trained a model.")
     try:
@@ -72,6 +73,7 @@ def _of_package(home: Home, path: Path, trusts: Trusts) -> StoredModel:
             "fingerprint", f"{path}: '{content.publisher.name}' is not this consortium, and its fingerprint was not "
             'confirmed. Compare it with the publisher, and answer yes, or give --fingerprint "…".',
         )  # fmt: skip
+    _refuse_private(str(path), content.private)
     arrays = arrays_of(tensorfile.unpack(package.members[ARRAYS])[0])
     model = EvaluatedModel(
         name=content.name, sha256=fingerprint_of(arrays), shape=content.shape, recipe=content.recipe,
@@ -79,6 +81,14 @@ def _of_package(home: Home, path: Path, trusts: Trusts) -> StoredModel:
         training=Training(name=content.name, preprocess=content.preprocess, model=content.model), looks=_looks(arrays),
     )  # fmt: skip
     return _store(home, arrays, StoredModel(model, content.labels))
+
+
+def _refuse_private(name: str, layers: Sequence[str]) -> None:
+    if layers:
+        raise RunError(
+            f"{name}: its {' and '.join(layers)} layers stayed at each hospital, so there is no one model to evaluate: "
+            "its rounds were evaluated with each site's own. Expected a model whose layers are all shared."
+        )
 
 
 def _looks(arrays: Tensors) -> bool:

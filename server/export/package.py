@@ -139,6 +139,7 @@ def _content(
         "publisher": {"name": publisher.name, "roots": [root.hex() for root in publisher.roots]},
         "labels": result["labels"],
         "model": TypeAdapter[Any](ModelConfig).validate_json(header["model"]).model_dump(mode="json"),
+        "private": config["federation"]["local"].get("private", ()),
         "shape": [int(side) for side in header["shape"].split("×")],
         "preprocess": config["preprocess"],
         "recipe": header["preprocess"],

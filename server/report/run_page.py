@@ -15,7 +15,7 @@ ORDER = ("local", "federated", "personalised", "pooled")
 MEANING = {
     "local": "each site alone",
     "federated": "all sites together",
-    "personalised": "a site's own mix of the two",
+    "personalised": "a site's own blend of the two",
     "pooled": "all images in one place",
 }
 
@@ -201,12 +201,20 @@ def _sites(result: Result) -> list[Element]:
     caption = "AUC on test cases with 95 % intervals; bold: the best that the site can have"
     head, foot = ["site", "training cases", "test cases", *names], len(rows_shown) - len(result["sites"])
     return [heading, el("figure", chart, legend) if chart else el("p", "No site has test cases of both classes."),
-            table(caption, head, rows_shown, foot=foot)]  # fmt: skip
+            table(caption, head, rows_shown, foot=foot), *_blends(result)]  # fmt: skip
 
 
 def _known(result: Result, finding: int) -> list[Child]:
     """Training and test cases that know a finding, of all sites."""
     return [count(sum(s["known"][part][finding] for s in result["sites"].values())) for part in ("train", "test")]
+
+
+def _blends(result: Result) -> list[Element]:
+    """What each site's personalised model is made of, and why."""
+    sites = result["sites"].items()
+    items = [f"{name}: {site['personalised_by']}." for name, site in sites if "personalised_by" in site]
+    about = "What the personalised models are made of, as each site's validation cases speak for it (first seed)"
+    return [el("p", about, class_="soft"), bullet_list(items)] if items else []
 
 
 def _row(site: Mapping[str, Any], names: Sequence[str]) -> list[Child]:

@@ -43,8 +43,8 @@ class SeedResult:
     """The same of every class, or that have each finding."""
     counts: Mapping[str, Any]
     """Outcomes as in `server.results.outcome_counts`: of the validation cases summed, of the test cases by approach."""
-    mix: Mapping[str, float]
-    """Weight of the site's own model in its personalised one."""
+    blends: Mapping[str, Mapping[str, Any]]
+    """By site, what its personalised model is made of, and why (`client.training.personalise.Blend`)."""
     rounds: Sequence[Mapping[str, Any]]
     """Records of the federated rounds."""
     curves: Mapping[str, Sequence[Mapping[str, Any]]]
@@ -95,7 +95,7 @@ def as_json(config: Mapping[str, Any], data: Remarks, seeds: Sequence[SeedResult
                 for a in APPROACHES
                 if a in first.sites[name]
             }
-            | ({"own_share": _mean([s.mix[name] for s in seeds])} if name in first.mix else {})
+            | _blend(seeds, name)
             for name, parts in first.by_class.items()
         },
         "cases": {p: sum(cases[p] for cases in first.cases.values()) for p in ("train", "validation", "test")},
@@ -119,6 +119,7 @@ def as_json(config: Mapping[str, Any], data: Remarks, seeds: Sequence[SeedResult
                 "weights_sha256": s.weights_sha256,
                 "sites": {n: {a: score.as_json() for a, score in by.items()} for n, by in s.sites.items()},
                 "test": {a: [score.as_json() for score in scores] for a, scores in s.test.items()},
+                "blends": dict(s.blends),
                 "curves": {name: list(records) for name, records in s.curves.items()},
             }
             for s in seeds
@@ -133,6 +134,14 @@ def as_json(config: Mapping[str, Any], data: Remarks, seeds: Sequence[SeedResult
         "config": dict(config),
         "versions": versions(),
     }
+
+
+def _blend(seeds: Sequence[SeedResult], site: str) -> dict[str, Any]:
+    """What a site's personalised model is made of: the mean own share, and the first seed's reason."""
+    if site not in seeds[0].blends:
+        return {}
+    shares = [s.blends[site]["own_share"] for s in seeds]
+    return {"own_share": _mean(shares), "personalised_by": seeds[0].blends[site]["reason"]}
 
 
 def _cross_site(seeds: Sequence[SeedResult]) -> dict[str, Any]:

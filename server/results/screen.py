@@ -27,6 +27,7 @@ def show(result: Mapping[str, Any], console: Console) -> None:
         console.print(table)
     if "findings" in result["test"]["federated"]:
         console.print(_findings(result, approaches, several))
+    _show_blends(result, console)
     federated = result["test"]["federated"]
     console.print(
         f"Federated on all {federated['n']} test cases: sensitivity {_number(federated['sensitivity'])}, "
@@ -50,6 +51,18 @@ def show(result: Mapping[str, Any], console: Console) -> None:
     if many := len(result["warnings"]):
         console.print(Text(f"{many} warning{'s' * (many > 1)} of the data", "yellow"), "(above; first in report.html).")
     console.print(f"{result['origin']}. Research software, not a medical device.", style="dim", highlight=False)
+
+
+def _show_blends(result: Mapping[str, Any], console: Console) -> None:
+    """What each site's personalised model is made of, and why."""
+    several = " (first seed)" if len(result["seeds"]) > 1 else ""
+    reasons = {name: site["personalised_by"] for name, site in result["sites"].items() if "personalised_by" in site}
+    if len(same := set(reasons.values())) == 1:
+        console.print(f"Personalised{several}, every site: {same.pop()}.", highlight=False)
+    elif reasons:
+        console.print(f"Personalised{several}:", highlight=False)
+        for name, reason in reasons.items():
+            console.print(f"  {name}: {reason}.", highlight=False)
 
 
 def _findings(result: Mapping[str, Any], approaches: Sequence[str], several: bool) -> Sheet:

@@ -95,7 +95,7 @@ def test_hospitals_reach_the_bits_of_the_simulation(tree: dict[str, Any], tmp_pa
     )
     assert same_bits(under("weights", found), under("weights", expected))
     assert [told["round"] for told in run.rounds()] == list(range(tree["federation"]["rounds"]))
-    kept = [path for site in consortium.sites.values() for path in site.folder.rglob("kept.safetensors")]
+    kept = [path for site in consortium.sites.values() for path in site.folder.rglob("kept")]
     parts = [{name.split("/")[0] for name in tensorfile.load(path)[0]} for path in kept]
     assert parts == [{"asked", "control"} if tree is CNN else {"asked"}] * 3
 

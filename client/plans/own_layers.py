@@ -1,0 +1,24 @@
+"""The layers that this hospital kept for itself when it trained a model (`federation.local.private`)."""
+
+from pathlib import Path
+
+from client.home import Home
+from client.plans import kept_state
+from client.plans.inbox import PlanInbox
+from common.models.private_layers import PRIVATE
+from common.package import ModelPackage
+from common.types import under
+
+
+def completed(package: ModelPackage, home: Path) -> ModelPackage:
+    """A package with this hospital's own layers, where some of its layers were private; else as it is.
+
+    Raises:
+        PackageError: this hospital trained none of them.
+        IdentityError: what it kept is damaged.
+    """
+    plan = package.content.provenance.plan
+    if not package.content.private or plan is None or not (home / "pins.json").exists():
+        return package.completed({})
+    here = Home(home)
+    return package.completed(under(PRIVATE, kept_state.read(PlanInbox(here).room(plan), here.enrolment.sealing_key)))
