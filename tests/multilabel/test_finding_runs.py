@@ -11,13 +11,18 @@ from rich.console import Console
 
 from client.__main__ import main as client
 from client.dataset import loading
+from client.plans import judge
 from common import config as configuration
+from common.errors import ConfigError
 from common.package import load_verified_package, package_file
+from common.plans.plan import RunPlan
+from common.trust.documents import sign_document
 from common.trust.keys import public_of
 from server.export.model_card import CardTerms
 from server.export.package import SigningPublisher, difference, export
 from server.results import screen
 from simulation.seeds import simulate
+from tests.consortium.consortium import Consortium
 from tests.package.shop import KEY, ROOT
 
 FINDINGS = ["effusion", "nodule", "pacemaker"]
@@ -34,7 +39,7 @@ def made(folder: Path, *more: str) -> dict[str, object]:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("findings") / "svm"
-    made(folder, "model.C=0.1", "federation.rounds=40", "seeds=[1]")
+    made(folder, "model.C=0.1", "federation.rounds=40")
     return folder
 
 
@@ -48,6 +53,7 @@ def test_over_sites_every_finding_is_learned_as_from_the_pooled_cases_that_know_
     result = json.loads((run / "result.json").read_text(encoding="utf-8"))
     assert result["sites"]["Osaka"]["known"]["train"][2] == 0
     assert result["sites"]["Osaka"]["federated"]["findings"][2]["auc"] is None
+    assert result["seeds"][0]["blends"]["Osaka"]["parts"] == {"federated": 1.0}
     federated, pooled = (result["test"][way]["findings"] for way in ("federated", "pooled"))
     for j in range(len(FINDINGS)):
         known = sum(site["known"]["test"][j] for site in result["sites"].values())
@@ -92,3 +98,16 @@ def test_a_cnn_of_findings_trains_and_leaves_as_a_graph_with_a_probability_each(
     logits, probabilities = session.run(["logits", "probabilities"], {"images": images})
     np.testing.assert_allclose(probabilities, 1 / (1 + np.exp(-logits)), atol=1e-5)
     assert package.model().evidence(package.weights, images[:1], 2).map.min() >= 0
+
+
+def test_a_consortium_draws_up_no_plan_for_findings_and_no_site_takes_one(tmp_path: Path) -> None:
+    consortium = Consortium(tmp_path)
+    roster, terms = consortium.home.roster, "plan={dataset: chest, labels: [effusion, nodule], shape: [16, 16, 1]}"
+    config = configuration.load(ROOT / "configs" / "multilabel.yaml", [*SMALL, terms])
+    with pytest.raises(ConfigError, match=r"model\.multilabel"):
+        RunPlan.from_config(config, roster, consortium.roots)
+    allowed = RunPlan.from_config(consortium.config, roster, consortium.roots).content
+    training = allowed.training.model_copy(update={"model": config.model})
+    content = allowed.model_copy(update={"training": training})
+    forged = RunPlan(content, sign_document("plan", content.model_dump(mode="json"), consortium.roots))
+    assert "several findings" in judge.objection(consortium.sites["Osaka"], forged)
