@@ -60,7 +60,8 @@ class LinearSvm:
             if config.features == "identity"
             else Fourier(inputs, config.dimension, gamma, config.seed or 0)
         )
-        asks = config.solver == "gram-lbfgs" and config.features == "identity"
+        # An encoder's numbers and random features have no neighbours, and so no frequencies.
+        asks = config.solver == "gram-lbfgs" and config.features == "identity" and max(shape[:2]) > 1
         self.frequencies = frequencies if asks else 0
         self.moments = Moments(cosines(shape, self.frequencies)) if self.frequencies else None
 

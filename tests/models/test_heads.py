@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
+from benchmarks.svm_images import Watched, lines
 from client.training.site import Site
 from client.training.solved_alone import solve_alone
 from common.algorithms.course import Course
@@ -160,6 +161,14 @@ def test_a_descent_that_goes_on_asks_less_than_one_that_begins_again() -> None:
     apart = [Federation(config(told | {"C": C}, select="last")).train() for C in several]
     assert len([r for r in together.records if r.validation]) == len(several)
     assert len(together.records) < 0.8 * sum(len(state.records) for state in apart)
+
+
+@pytest.mark.parametrize("loss", ["squared_hinge", "logistic"])
+def test_never_more_than_two_gradients_of_all_c_lie_on_one_line(loss: str) -> None:
+    told = config({"loss": loss, "C": (0.01, 0.03, 0.1, 0.3), "tolerance": 0.01}, patience=9)
+    points, gradients = Watched.run(cases_of(300, 1, 2), told).gradients()
+    assert len(gradients) > 8
+    assert lines(points) == 2
 
 
 def test_masked_and_audited_sums_choose_the_same(tmp_path: Path) -> None:

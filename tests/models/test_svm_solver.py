@@ -307,6 +307,15 @@ def test_all_frequencies_of_an_image_are_the_whole_matrix() -> None:
     np.testing.assert_allclose(solved, np.linalg.solve(np.eye(65) + 0.3 * z.T @ z, vector), rtol=1e-5, atol=1e-6)
 
 
+def test_of_an_encoders_numbers_no_second_moments_are_asked() -> None:
+    """They would be a list of members where there are fewer cases than numbers."""
+    drawn = blobs(d=30)
+    numbers = Cases(drawn.images.reshape(len(drawn), 1, 1, 30), drawn.labels)
+    hospital = Hospital(numbers, 2, Svm(kind="svm", loss="logistic", tolerance=1e-3), frequencies=16)
+    hospital.train()
+    assert set(hospital.requests) == {"loss", "gradient"}
+
+
 def test_frequencies_are_orthonormal_and_fourier_features_have_none() -> None:
     for shape, q, k in (((12, 9, 1), 4, 16), ((5, 6, 3), 8, 30)):
         basis = cosines(shape, q)
