@@ -1,6 +1,8 @@
 """Pretrained encoders: frozen networks that turn an image into a few hundred numbers, which small data can learn from.
 
 encoder_file      one file of arrays and a description: licence, source, input, layers, the network's graph
+keras_file        the same made of a Keras model, whose file is read as data
+keras_weights     its arrays
 encoder_library   the encoders that this machine has, by the digest of their file
 encoder_graph     the network as a list of operations, of which none can do anything but arithmetic
 encoder_shapes    the shapes of its maps, reckoned without running it

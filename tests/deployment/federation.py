@@ -35,6 +35,8 @@ class Federation:
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.prefix: dict[str, list[str]] = {}
         """What a process's command is put behind, such as `ip netns exec NAME`."""
+        self.variables: dict[str, dict[str, str]] = {}
+        """Variables of the environment of a process's own."""
 
     # --- the commands ---
 
@@ -49,7 +51,7 @@ class Federation:
     def _command(self, who: str, *arguments: str) -> str:
         done = subprocess.run(
             [*self.prefix.get(who, []), sys.executable, "-m", *arguments],
-            cwd=ROOT, capture_output=True, encoding="utf-8", timeout=400, env=self._env(),
+            cwd=ROOT, capture_output=True, encoding="utf-8", timeout=400, env=self._env(who),
         )  # fmt: skip
         assert done.returncode == 0, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout
@@ -81,7 +83,7 @@ class Federation:
             with (self.folder / f"{name}.out").open("ab") as out:
                 self.processes[name] = subprocess.Popen(
                     [*self.prefix.get(name, []), sys.executable, "-m", *arguments, "--home", str(home)],
-                    cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, env=self._env(), start_new_session=True,
+                    cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, env=self._env(name), start_new_session=True,
                 )  # fmt: skip
 
     def ready(self, timeout_s: float = 200.0) -> None:
@@ -108,8 +110,9 @@ class Federation:
         self.processes[name].kill()
         self.processes[name].wait()
 
-    def _env(self) -> dict[str, str]:
-        return {**os.environ, "PYTHONUNBUFFERED": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
+    def _env(self, who: str) -> dict[str, str]:
+        always = {"PYTHONUNBUFFERED": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
+        return {**os.environ, **always, **self.variables.get(who, {})}
 
     # --- runs ---
 
