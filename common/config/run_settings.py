@@ -122,8 +122,6 @@ class Config(Training):
             raise ValueError("data.findings names several an image, expected model.multilabel: true")
         if self.model.multilabel and not findings:
             raise ValueError("model.multilabel: true, expected the names of the findings in data.findings")
-        if findings and (self.personalise.mix or self.personalise.fine_tune_epochs):
-            raise ValueError("personalise: of several findings no model is made for each site; set {mix: false}")
         for site, names in self.sites.unlabelled.items():
             if strange := [name for name in names if name not in findings]:
                 raise ValueError(f"sites.unlabelled: {site}: '{strange[0]}' is none of data.findings")
