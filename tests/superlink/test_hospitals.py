@@ -18,6 +18,7 @@ from flwr.serverapp import Grid
 from client import app as site_edge
 from client.connection import records
 from client.home import Home as Hospital
+from client.plans import kept_state
 from client.plans.decide import decide
 from client.plans.inbox import PlanInbox
 from client.training import hospital_site
@@ -82,7 +83,14 @@ def same_bits(one: Tensors, two: Tensors) -> bool:
     return set(one) == set(two) and all(np.array_equal(one[n], two[n]) for n in one)
 
 
-@pytest.mark.parametrize("tree", [CNN, SVM], ids=["cnn-scaffold", "svm"])
+PRIVATE: dict[str, Any] = CNN | {
+    "name": "private-cnn",
+    "model": {"kind": "cnn", "architecture": "groupnorm", "width": 4},
+    "federation": {"rounds": 3, "select": "last", "local": {"steps": 2, "batch": 8, "private": ["norm", "head"]}},
+}
+
+
+@pytest.mark.parametrize("tree", [CNN, SVM, PRIVATE], ids=["cnn-scaffold", "svm", "cnn-private"])
 def test_hospitals_reach_the_bits_of_the_simulation(tree: dict[str, Any], tmp_path: Path) -> None:
     consortium = Consortium(tmp_path)
     run = consortium.begun(consortium.plan(tree=tree))
@@ -95,9 +103,11 @@ def test_hospitals_reach_the_bits_of_the_simulation(tree: dict[str, Any], tmp_pa
     )
     assert same_bits(under("weights", found), under("weights", expected))
     assert [told["round"] for told in run.rounds()] == list(range(tree["federation"]["rounds"]))
-    kept = [path for site in consortium.sites.values() for path in site.folder.rglob("kept")]
-    parts = [{name.split("/")[0] for name in tensorfile.load(path)[0]} for path in kept]
-    assert parts == [{"asked", "control"} if tree is CNN else {"asked"}] * 3
+    homes = [(site, path.parent) for site in consortium.sites.values() for path in site.folder.rglob(kept_state.FILE)]
+    states = [kept_state.read(room, home.enrolment.sealing_key) for home, room in homes]
+    parts = [{name.split("/")[0] for name in state} for state in states]
+    keeps = {"small-cnn": {"asked", "control"}, "private-cnn": {"asked", "private"}}
+    assert parts == [keeps.get(tree["name"], {"asked"})] * 3
 
 
 @pytest.mark.parametrize("small", [0, 2**20], ids=["in-pieces", "in-one"])
