@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: help demo test check docs bench lock clean
+.PHONY: help demo test test-slow check docs bench lock clean
 
 help:
 	@echo "make demo    set up, then let five synthetic hospitals train one model together (SVM, then CNN)"
@@ -40,6 +40,9 @@ demo: .venv/run
 
 test: .venv/dev
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-slow: .venv/dev
+	@$(BIN)/python -m pytest -m slow -n 2 --dist loadfile
 
 check: .venv/dev
 	@$(BIN)/ruff check .

@@ -1,5 +1,6 @@
 """A trained model on disk: its weights, and what is needed to use them."""
 
+from common.metrics import performance
 from server.results import result_json
 from simulation.experiment import Experiment, TrainedModel
 
@@ -11,7 +12,7 @@ def save_model(experiment: Experiment, name: str, model: TrainedModel) -> None:
         "preprocess": experiment.data.pipeline.fingerprint(),
         "labels": "\n".join(experiment.data.labels),
         "shape": "×".join(map(str, experiment.data.sites[0].train.images.shape[1:])),
-        "threshold": repr(model.threshold),
+        "threshold": performance.threshold_text(model.threshold),
         "origin": experiment.data.origin,
     }
     path = experiment.folder / f"{name}.safetensors"

@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import os
 import shutil
 from collections.abc import Iterator
 
@@ -13,6 +14,10 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 # Machines of every speed run these tests: a slow example is no failure. The same examples each time.
 settings.register_profile("consilium", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("consilium")
+
+# A test can kill a process and not the machine: what was written is there with or without waiting for the disk, and the
+# waits are a fifth of the time of these tests. Processes that tests start do wait.
+os.fsync = lambda file: None
 
 
 @pytest.fixture(scope="session")

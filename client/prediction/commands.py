@@ -24,7 +24,7 @@ from common.cli.command import Command
 from common.cli.progress import Watch
 from common.errors import DataError
 from common.models import Model
-from common.package import ModelPackage, package_file
+from common.package import ModelPackage, PackageContent, package_file
 from common.storage import tensorfile
 
 PREDICT = """Run a shared model on images of this hospital. Nothing leaves this machine.
@@ -113,27 +113,40 @@ class _Answers:
 def _run(package: ModelPackage, model: Model, images: Sequence[Image], out: Path | None, console: Console) -> _Answers:
     answers = _Answers()
     with Watch(len(images), console) as watch:
-        for number, result in enumerate(outcomes(package, model, images), start=1):
+        number = 0
+        for result in outcomes(package, model, images):
+            number += isinstance(result, Failure) or not result.finding
             if isinstance(result, Failure):
                 answers.failures.append(result)
             else:
-                unlike = warning(package.content, result)
-                answers.rows.append(outcome_table.row(package.content, result, unlike))
-                if out is not None and not answers.unwritten:
+                content = package.content if result.finding is None else package.content.of_finding(result.finding)
+                unlike = warning(content, result)
+                answers.rows.append(outcome_table.row(content, result, unlike))
+                is_said = result.finding is None or result.answer == 1  # of what is not there nothing is drawn
+                if out is not None and is_said and not answers.unwritten:
                     try:
-                        _draw(package, model, result, unlike, out, number)
+                        path = out / f"{number:04d}-{_stem(content, result)}.png"
+                        _draw(package, content, model, result, unlike, path)
                     except DataError as error:
                         answers.unwritten.append(f"{error} No more pictures were drawn.")
-            watch.advance(1, f"{number} of {len(images)} images")
+            if isinstance(result, Failure) or not result.finding:
+                watch.advance(1, f"{number} of {len(images)} images")
     return answers
 
 
-def _draw(package: ModelPackage, model: Model, outcome: Outcome, unlike: str, out: Path, number: int) -> None:
+def _stem(content: PackageContent, outcome: Outcome) -> str:
+    """A picture's name: the image's, and of several findings the finding's."""
+    name = Path(outcome.name).name if outcome.finding is None else f"{Path(outcome.name).name}-{content.labels[1]}"
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:80]
+
+
+def _draw(
+    package: ModelPackage, content: PackageContent, model: Model, outcome: Outcome, unlike: str, path: Path
+) -> None:  # fmt: skip
     from client.prediction import drawing  # matplotlib takes a while
 
     evidence = evidence_of(package, model, outcome)
-    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(outcome.name).name).strip("-.")[:80]
-    drawing.draw(outcome, evidence, package.content, unlike, out / f"{number:04d}-{stem}.png")
+    drawing.draw(outcome, evidence, content, unlike, path)
 
 
 def _show(rows: Sequence[OutcomeRow], failures: Sequence[Failure], console: Console) -> None:
@@ -144,7 +157,11 @@ def _show(rows: Sequence[OutcomeRow], failures: Sequence[Failure], console: Cons
         console.print(f"… and {len(rows) - most} more; --csv FILE writes all of them.", highlight=False)
     for failure in failures:
         print(f"not used: {failure.name}: {failure.why}", file=sys.stderr)
-    summary = f"{len(rows)} images answered" + (f", {len(failures)} not used" if failures else "")
+    findings = len({row.values["finding"] for row in rows if "finding" in row.values})
+    summary = f"{len(rows) // (findings or 1)} images answered"
+    summary += (f", each for {findings} findings" if findings else "") + (
+        f", {len(failures)} not used" if failures else ""
+    )
     console.print(f"{summary}. Research software, not a medical device.", highlight=False)
 
 

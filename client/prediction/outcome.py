@@ -1,7 +1,7 @@
 """What a shared model says of an image, and how far that can be believed."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -39,6 +39,13 @@ class Outcome:
     """Validation cases that were scored like this one; `of_class` counts those of the answer."""
     distance: float | None
     """From the training images (`common.metrics.out_of_distribution`); None where it does not know their look."""
+    finding: int | None = None
+    """Which of several findings it is about: its two classes are without it, and with it."""
+
+    @property
+    def label(self) -> int:
+        """The model's own number of the answer, or of the finding."""
+        return self.answer if self.finding is None else self.finding
 
 
 @dataclass(frozen=True)
@@ -50,7 +57,8 @@ class Failure:
 
 
 def outcomes(package: ModelPackage, model: Model, images: Sequence[Image]) -> Iterator[Outcome | Failure]:
-    """One for every image, in no more memory than a batch needs; what cannot be read is named, and the rest goes on."""
+    """One for every image, or for every finding of it, in no more memory than a batch needs; what cannot be read is
+    named, and the rest goes on."""
     waiting: list[tuple[str, Picture]] = []
     pixels = 0
     for image in images:
@@ -87,16 +95,24 @@ def _score(package: ModelPackage, model: Model, batch: Sequence[tuple[str, Pictu
             low, high = float(picture.pixels.min()), float(picture.pixels.max())
             yield Failure(name, f"its pixels reach from {low:.3g} to {high:.3g}, of which the model makes no number.")
             continue
-        yield outcome(package.content, name, picture, model_input[i : i + 1], logits[i : i + 1], distances[i])
+        seen, scores = model_input[i : i + 1], logits[i : i + 1]
+        if package.content.model.multilabel:
+            for j in range(scores.shape[1]):
+                pair = np.array([[0.0, scores[0, j]]], np.float32)
+                about = outcome(package.content.of_finding(j), name, picture, seen, pair, distances[i])
+                yield replace(about, finding=j)
+        else:
+            yield outcome(package.content, name, picture, seen, scores, distances[i])
 
 
 def outcome(
     content: PackageContent, name: str, picture: Picture, model_input: Stack, logits: Logits, distance: float | None
 ) -> Outcome:
-    """What logits float32[1, k] mean."""
+    """What logits float32[1, k] mean, of classes; of several findings, `content.of_finding` and two logits."""
     margins = performance.margins(logits)[0]
     two = len(content.labels) == 2
-    answer = int(margins[0] > (content.threshold or 0.0)) if two else int(logits[0].argmax())
+    threshold = 0.0 if isinstance(content.threshold, tuple) else content.threshold or 0.0
+    answer = int(margins[0] > threshold) if two else int(logits[0].argmax())
     scored = {one.label: (one, float(margin)) for one, margin in zip(content.calibration, margins, strict=False)}
     probabilities: tuple[float, ...] | None = None
     point, alike = None, None
@@ -106,7 +122,7 @@ def outcome(
         if two:
             probabilities = (1 - by_class[1], by_class[1])
             one = scored[1][0]
-            point = float(calibration.probability(content.threshold or 0.0, one.slope, one.intercept))
+            point = float(calibration.probability(threshold, one.slope, one.intercept))
         else:
             total = sum(by_class.values())
             probabilities = tuple(by_class[k] / total for k in range(len(content.labels)))

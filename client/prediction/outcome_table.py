@@ -40,6 +40,9 @@ def row(content: PackageContent, result: Outcome, unlike: str) -> OutcomeRow:
     low, high = (alike.interval if alike else None) or (None, None)
     probability = None if result.probabilities is None else result.probabilities[result.answer]
     values: dict[str, Any] = {"image": result.name, "answer": answer, "probability": probability}
+    if result.finding is not None:
+        values |= {"finding": content.labels[1], "answer": ("absent", "present")[result.answer]}
+        content = content.model_copy(update={"labels": ("absent", "present")})
     for name, p in zip(content.labels, result.probabilities or (None,) * len(content.labels), strict=True):
         values[f"probability of {name}"] = p
     values |= {"operating point": result.point, "validation cases alike": alike.n if alike else None}

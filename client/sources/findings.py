@@ -47,8 +47,15 @@ def joined(values: Mapping[str, int]) -> str:
 
 
 def matrix(words: Iterable[str], names: Sequence[str]) -> Labels:
-    """Labels int64[n, findings] of such words; findings that are not among the names are passed over."""
-    parts = [dict(part.rpartition("=")[::2] for part in word.split("|")) for word in words]
+    """Labels int64[n, findings] of such words; findings that are not among the names are passed over.
+
+    Raises:
+        DataError: a word that is a class.
+    """
+    words = list(words)
+    if strange := [word for word in words if word and "=" not in word]:
+        raise DataError(f"label '{legible(strange[0])}' is a class, no findings; name it in data.labels instead.")
+    parts = [dict(part.rpartition("=")[::2] for part in word.split("|") if part) for word in words]
     return np.array([[int(part.get(name, UNKNOWN)) for name in names] for part in parts], np.int64).reshape(
         -1, len(names)
     )

@@ -32,6 +32,9 @@ class Training(Frozen):
     preprocess: Steps = ()
     augment: Augment | None = None
     model: ModelConfig
+    initial: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    """Digest of a package from whose weights the training begins, last year's or a partner's, in the place of fresh
+    ones; every site needs it (`python -m client packages`)."""
     federation: Federation = Federation()
     likeness: bool = True
     """Gather, as sums, how the training images look in a few characteristics: who uses the model is warned by them of
@@ -122,8 +125,6 @@ class Config(Training):
             raise ValueError("data.findings names several an image, expected model.multilabel: true")
         if self.model.multilabel and not findings:
             raise ValueError("model.multilabel: true, expected the names of the findings in data.findings")
-        if findings and (self.personalise.mix or self.personalise.fine_tune_epochs):
-            raise ValueError("personalise: of several findings no model is made for each site; set {mix: false}")
         for site, names in self.sites.unlabelled.items():
             if strange := [name for name in names if name not in findings]:
                 raise ValueError(f"sites.unlabelled: {site}: '{strange[0]}' is none of data.findings")

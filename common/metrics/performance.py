@@ -172,6 +172,11 @@ def _operating_point(histogram: Floats, rule: Rule) -> float:
     return float((edges[stretch[0]] + edges[stretch[-1]]) / 2)
 
 
+def threshold_text(threshold: Threshold) -> str:
+    """An operating point as a word of a model's file: a number, a list of them, or None."""
+    return repr(list(threshold)) if isinstance(threshold, tuple) else repr(threshold)
+
+
 def score(logits: NDArray[Any], labels: Labels, threshold: Threshold) -> Score:
     """Exact figures on cases in one place: logits float[n, k], labels int64[n] or int64[n, k]."""
     if labels.ndim == 2:

@@ -27,7 +27,8 @@ def grad_cam(graphs: Graphs, weights: Flat, image: Stack, label: int) -> NDArray
             [v.value for v in both.non_trainable_variables], pixels, training=False,
         )  # fmt: skip
         # Against the other classes: what raises all logits alike raises none of the probabilities.
-        score = logits[0, label] - tf.reduce_mean(logits[0])
+        # A finding has a probability of its own.
+        score = logits[0, label] - (0.0 if graphs.multilabel else tf.reduce_mean(logits[0]))
     importance = tf.reduce_mean(tape.gradient(score, maps), axis=(1, 2), keepdims=True)
     heat: NDArray[np.float32] = tf.nn.relu(tf.reduce_sum(importance * maps, axis=3))[0].numpy()
     return heat

@@ -64,6 +64,7 @@ class Graphs:
 
     def __init__(self, config: Cnn, shape: Shape, classes: int, augment: Augment | None) -> None:
         self.network = network(config, shape, classes)
+        self.multilabel = config.multilabel
         self._judged = _of_findings if config.multilabel else _of_classes
         self._augment = augment
         self.classes = classes

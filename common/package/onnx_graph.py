@@ -3,7 +3,7 @@
 Input `images`: float32[n, h, w, c] after the preprocessing; where that ends in the federated normalisation, it is in
 the graph, and the input is what `Pipeline.before` gives. An encoder is in the graph too, and the input then is what it
 is shown (`Pipeline.shown_to_encoder`). Outputs: `logits` float32[n, classes] as this program's models
-give them, and for the CNN `probabilities`.
+give them, and for the CNN `probabilities`; of several findings each has its own.
 
 Group normalisation is spelt by instance normalisation over reshaped groups, which every runtime since operator set 13
 computes alike. ONNX 1.19, operator set 17.
@@ -51,7 +51,10 @@ def graph(
         outputs = [_svm(build, x, config, shape, len(labels))]
     elif isinstance(config, Cnn):
         outputs = [_cnn(build, x, config, shape), "probabilities"]
-        build.node("Softmax", ["logits"], "probabilities", axis=1)
+        if config.multilabel:
+            build.node("Sigmoid", ["logits"], "probabilities")
+        else:
+            build.node("Softmax", ["logits"], "probabilities", axis=1)
     else:
         raise PackageError(f"a model of kind {config.kind} has no ONNX graph in {__name__}. Export it without --onnx.")
     inputs = [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["n", *input_shape])]
@@ -83,8 +86,8 @@ def _doc(pipeline: Pipeline) -> str:
     steps = [step.label() for step in outside] + ([pipeline.embed.shows()] if pipeline.embed else [])
     return (
         "Input images: float32[n, height, width, channels] after these steps: " + "; ".join(steps) + ". Output logits: "
-        "the class of the largest is the answer, or for two classes by the operating point in package.json. Research "
-        "software, not a medical device."
+        "the class of the largest is the answer, or for two classes, and for each of several findings, by the "
+        "operating point in package.json. Research software, not a medical device."
     )
 
 
@@ -138,7 +141,7 @@ def _svm(build: _Builder, x: str, config: Svm, shape: tuple[int, int, int], clas
             both = build.node("Slice", [both, *ends])
         x = build.node("Mul", [both, build.constant(np.array(np.sqrt(2 / features.dimension), np.float32))])
     alpha, intercept = build.weights["alpha"], build.weights["intercept"]
-    if classes == 2:
+    if classes == 2 and not config.multilabel:
         alpha, intercept = model.columns.T * alpha, model.columns[0] * intercept
     wide = build.node("Cast", [x], to=TensorProto.DOUBLE)
     scores = build.node("MatMul", [wide, build.constant(alpha.T.astype(np.float64))])

@@ -100,8 +100,9 @@ class PackageContent(Frozen):
     """Fingerprint of the preprocessing that the sites shared."""
     fingerprint: Digest
     """The same with the federated mean and deviation, which are known now."""
-    threshold: Number | None
-    """Operating point: log-odds above which a case counts as the second class; None for more than two classes."""
+    threshold: Number | tuple[Number, ...] | None
+    """Operating point: log-odds above which a case counts as the second class; of several findings, one for each; None
+    for more than two classes."""
     rule: Literal["youden", "accuracy"] | Fraction
     """How it was chosen on validation counts."""
     calibration: tuple[Calibration, ...]
@@ -112,11 +113,22 @@ class PackageContent(Frozen):
     members: dict[str, Digest]
     """SHA-256 of every other member."""
 
+    def of_finding(self, j: int) -> Self:
+        """What is said of one of several findings, as of two classes."""
+        name, points = self.labels[j], self.threshold
+        one = [entry.model_copy(update={"label": 1}) for entry in self.calibration if entry.label == j]
+        point = points[j] if isinstance(points, tuple) else 0.0
+        return self.model_copy(update={"labels": (f"no {name}", name), "threshold": point, "calibration": tuple(one)})
+
     @model_validator(mode="after")
     def _of_these_classes(self) -> Self:
         if len(set(self.labels)) != len(self.labels):
             raise ValueError("two classes have one label")
-        scored = [1] if len(self.labels) == 2 else list(range(len(self.labels)))
+        several = self.model.multilabel
+        scored = [1] if len(self.labels) == 2 and not several else list(range(len(self.labels)))
+        points = len(self.threshold) if isinstance(self.threshold, tuple) else 0
+        if points != (len(self.labels) if several else 0):
+            raise ValueError("an operating point for each finding, where a model is of findings, and else one at most")
         if self.calibration and [one.label for one in self.calibration] != scored:
             raise ValueError(f"calibration is of the classes {scored}, or of none")
         return self

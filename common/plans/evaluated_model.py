@@ -34,8 +34,8 @@ class EvaluatedModel(Frozen):
     """Of an image after preprocessing: height, width, channels."""
     recipe: str
     """Fingerprint of the preprocessing."""
-    threshold: float | None
-    """Its operating point, log-odds; none for more than two classes."""
+    threshold: float | tuple[float, ...] | None
+    """Its operating point, log-odds, of several findings one for each; none for more than two classes."""
     looks: bool = False
     """Whether it knows how its training images looked, so that distances from them are counted too."""
 

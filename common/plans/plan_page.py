@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 import yaml
 
 from common.encoders import encoder_library
-from common.errors import EncoderError
+from common.errors import EncoderError, PackageError
 from common.imaging import Pipeline
+from common.package import package_library
 from common.plans import binding
 from common.plans.evaluated_model import EvaluatedModel
 from common.plans.plan import Carried, PlanContent, RunPlan
@@ -35,6 +36,7 @@ def page(plan: RunPlan) -> str:
         "release": f"{content.release}, code {content.code}",
         "carries": _carried(content.carried),
         "encoder": _encoder(content),
+        "begins from": _beginning(content.training.initial),
     }
     lines = [*(f"{name:12} {value}" for name, value in head.items() if value), "", *_what_leaves(content), ""]
     if content.models:
@@ -54,6 +56,17 @@ def _encoder(content: PlanContent) -> str:
     except EncoderError as error:
         return f"{step.encoder}: {error}"
     return f"{about.name}, licence {about.licence}, trained on {about.trained_on}; SHA-256 {step.sha256}"
+
+
+def _beginning(digest: str | None) -> str:
+    """The package whose weights the training begins from; empty for fresh ones."""
+    if digest is None:
+        return ""
+    try:
+        about = package_library.load(digest).content
+    except PackageError as error:
+        return str(error)
+    return f"{about.name}, published by {about.publisher.name}, licence {about.licence}; digest {digest}"
 
 
 def _what_leaves(content: PlanContent) -> Iterator[str]:
@@ -85,9 +98,11 @@ def _sums(content: PlanContent) -> Iterator[str]:
     if training.likeness and not carried:
         yield "how images look, once, if all have cases enough (AUC .71 at 260)"
     if training.model.kind == "svm":
-        if training.model.solver == "gram-lbfgs" and "gram" not in parts:
+        svm, has_frequencies = training.model, max(content.shape[:2]) > 1 and training.model.features == "identity"
+        if svm.solver == "gram-lbfgs" and has_frequencies and "gram" not in parts:
             yield "second moments of low frequencies, once, if all have cases enough (AUC below .6)"
-        yield "loss and gradient at the model, each round: over the cases near the margin alone"
+        over = "the cases near the margin alone" if svm.loss == "squared_hinge" else "all training cases"
+        yield f"loss and gradient at the model, each round: over {over}"
     else:
         plan, many = training.federation, len(content.cohort)
         drawn = binding.drawn_of(plan, many)

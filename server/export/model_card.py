@@ -159,7 +159,8 @@ def _data(result: Result, terms: CardTerms) -> Section:
         "sites",
         *(f"{part_names.get(part, part)}: {name}" for part in parts for name in result["labels"]),
     ]
-    lines = [f"{result['origin']}.", "Cases of every class (first seed); countries as the publisher says."]
+    what = "with every finding, as far as it is known" if sentences.has_findings(result) else "of every class"
+    lines = [f"{result['origin']}.", f"Cases {what} (first seed); countries as the publisher says."]
     return Section("Data", lines, head, rows)
 
 
@@ -188,6 +189,9 @@ def _performance(result: Result) -> Section:
     if counts is None:
         return Section("Performance", ["Nothing was evaluated, so nothing can be said."])
     rows = [_figures("all sites together", counts["n"], counts["figures"])]
+    if sentences.has_findings(result):
+        rows[0][0] += ", mean of the findings"
+        rows += [_figures(result["labels"][one["class"]], one["n"], one["figures"]) for one in counts["classes"]]
     if sentences.is_simulated(result):
         lines = ["On test cases that took no part in training; in brackets 95 % intervals."]
     if sentences.is_simulated(result) and _common_test(result):
@@ -211,7 +215,13 @@ def _figures(name: str, n: int, figures: Mapping[str, Any]) -> list[str]:
 
 def _operating_point(content: PackageContent) -> Section:
     lines = []
-    if content.threshold is not None:
+    if isinstance(content.threshold, tuple):
+        points = ", ".join(f"{point:.4g} {name}" for point, name in zip(content.threshold, content.labels, strict=True))
+        lines.append(
+            f"Log-odds above so much say that a finding is there: {points}. Each was chosen on the summed counts of "
+            f"the validation cases that know it, for {sentences.aim(content.rule)}."
+        )
+    elif content.threshold is not None:
         lines.append(
             f"Log-odds above {content.threshold:.4g} count as {content.labels[1]}: chosen on the summed validation "
             f"counts for {sentences.aim(content.rule)}."

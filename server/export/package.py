@@ -1,5 +1,6 @@
 """A finished run as one signed package: `python -m server export RUN`. What is in it: docs/sharing.md."""
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -80,8 +81,6 @@ def draw_up(
         raise RunError(f"{folder}: no result.json. A run is exported when it has finished.")
     if strangers := sorted(set(terms.countries) - set(trainers := sentences.trainers(result))):
         raise ConfigError(f"--country {strangers[0]}=…: trained nothing in this run; {', '.join(trainers)} did.")
-    if sentences.has_findings(result):
-        raise RunError(f"{folder}: a model of several findings an image cannot be exported yet.")
     fields = _content(result, arrays, header, publisher, terms)
     try:
         content = PackageContent.model_validate(fields | {"members": {}})
@@ -145,7 +144,7 @@ def _content(
         "preprocess": config["preprocess"],
         "recipe": header["preprocess"],
         "fingerprint": whole.fingerprint(),
-        "threshold": None if threshold == "None" else float(threshold),
+        "threshold": json.loads(threshold.replace("None", "null")),
         "rule": config["operating_point"],
         "calibration": _calibration(result),
         "likeness": _likeness(under("likeness", arrays)),

@@ -189,7 +189,7 @@ def _write_result(run: Run, outcome: TrainingOutcome) -> None:
         "preprocess": plan.recipe,
         "labels": "\n".join(plan.labels),
         "shape": "×".join(map(str, plan.shape)),
-        "threshold": repr(threshold),
+        "threshold": performance.threshold_text(threshold),
         "origin": f"{len(trainers)} sites of {plan.consortium}, data set {plan.dataset}, plan {run.plan.digest}",
     }
     result_json.save_model(

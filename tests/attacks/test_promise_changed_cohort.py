@@ -78,7 +78,7 @@ def looks(run: Run) -> float:
     return float(under("likeness", arrays)["n"][0])
 
 
-@pytest.mark.parametrize("kind", SHORT)
+@pytest.mark.parametrize("kind", ["svm", pytest.param("cnn", marks=pytest.mark.slow)])
 def test_hospitals_leave_and_join(tmp_path: Path, kind: str, show: Callable[[str], None]) -> None:
     hospitals = Hospitals(tmp_path, dict.fromkeys(FOUR, (30, 10)), SHORT[kind])
     runs = {"four": conducted(hospitals, "four", FOUR)}
@@ -90,7 +90,7 @@ def test_hospitals_leave_and_join(tmp_path: Path, kind: str, show: Callable[[str
     told(show, f"changed cohort, {kind}", runs)
 
 
-@pytest.mark.parametrize("kind", SHORT)
+@pytest.mark.parametrize("kind", ["svm", pytest.param("cnn", marks=pytest.mark.slow)])
 def test_a_hospital_was_ill_in_the_first_round(tmp_path: Path, kind: str, show: Callable[[str], None]) -> None:
     hospitals = Hospitals(tmp_path, dict.fromkeys(FOUR, (30, 10)), SHORT[kind])
     runs = {"one-ill": conducted(hospitals, "one-ill", FOUR, ill=FOUR[2])}

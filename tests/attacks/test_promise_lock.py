@@ -28,7 +28,7 @@ from tests.attacks.hostile import HostileCoordinator, as_bytes, tell
 pytestmark = pytest.mark.usefixtures("many_hospitals")
 FOUR = ("Hanoi", "Lima", "Lisbon", "Nairobi")
 VICTIM = "Hanoi"
-TRIES = 12
+TRIES = 6
 REPEATED = "repeated-question"
 ROOT = Path(__file__).parents[2]
 

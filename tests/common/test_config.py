@@ -1,15 +1,18 @@
 """A configuration is right as a whole, or the error names the key, what was expected, and the file."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
 import pytest
 import yaml
 
+from benchmarks import encoder_from_wheel
 from common import config as configuration
 from common.algorithms.strategies import STRATEGIES
 from common.config import Config, Federation, ModelConfig, PlanTerms
+from common.encoders import encoder_library
 from common.errors import ConfigError
 from common.imaging import Pipeline
 from common.models import MODELS
@@ -34,6 +37,18 @@ def minimal(folder: Path, more: str = "") -> Path:
     )
 
 
+@pytest.fixture(scope="module")
+def encoder_of_wheel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The encoder that configurations name, in a library of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CONSILIUM_ENCODERS", str(tmp_path_factory.mktemp("encoders")))
+        lite = encoder_from_wheel.installed()
+        assert lite is not None
+        encoder_library.add(lite)
+        yield
+
+
+@pytest.mark.usefixtures("encoder_of_wheel")
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda p: p.name)
 def test_every_configuration_of_the_project_is_valid(path: Path, tmp_path: Path) -> None:
     data = tmp_path / "any.npz"

@@ -31,7 +31,7 @@ MORE: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("tree", [SVM, CNN], ids=["svm", "cnn"])
+@pytest.mark.parametrize("tree", [SVM, pytest.param(CNN, marks=pytest.mark.slow)], ids=["svm", "cnn"])
 def test_a_hospital_finds_the_figures_that_a_simulation_gives_it(
     tree: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

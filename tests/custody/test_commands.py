@@ -85,6 +85,7 @@ def test_a_bad_file_is_listed_and_the_status_says_so(home, capsys):
     assert "bad.dcm" in said
 
 
+@pytest.mark.slow
 def test_a_federation_trains_on_encrypted_images_those_that_pydicom_brings_among_them(home, capsys):
     random, source = np.random.default_rng(1), home / "source"
     for i in range(300):

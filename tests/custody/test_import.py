@@ -196,6 +196,7 @@ def test_a_file_that_kills_its_decoder_is_named_and_the_rest_goes_on(custody, tm
     assert "IM00002: breaks its decoder" in str(outcome.problems[0])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="asks Linux which processes there are")
 def test_a_killed_import_leaves_no_process_behind(custody, tmp_path):
     begin_policy(custody.home, "")

@@ -484,6 +484,7 @@ def test_a_silent_site_is_left_out_of_the_sum(consortium: Consortium) -> None:
     assert cell["n"] == record["validation"]["n"]
 
 
+@pytest.mark.slow
 def test_a_coordinator_killed_between_any_two_writes_ends_with_the_same_matrix(
     consortium: Consortium, tmp_path: Path
 ) -> None:

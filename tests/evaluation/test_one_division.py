@@ -26,6 +26,7 @@ def drawn_up(life: Life, *runs: Run) -> RunPlan:
     return draw_up(life.home, parser.parse_args([run.name for run in runs]))
 
 
+@pytest.mark.slow
 def test_models_of_other_seeds_need_plans_of_their_own_and_those_of_one_are_evaluated_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -126,7 +126,7 @@ def test_another_configuration_cannot_resume_a_run(finished: tuple[Path, str]) -
         (["configs/none.yaml"], "cannot read this configuration"),
         (["configs/demo.yaml", "federation.roundz=3"], "did you mean 'federation.rounds'"),
         (["configs/demo.yaml", "federation.quorum=9", *SMALL], "quorum"),
-        (["configs/demo.yaml", *SMALL, "federation.simulate.drop=1"], "nothing was trained"),
+        (["configs/demo-svm.yaml", *SMALL, "federation.simulate.drop=1"], "nothing was trained"),
         (["configs/demo-svm.yaml", *SMALL, "federation.weight_bound=5"], "raise federation.weight_bound"),
     ],
 )

@@ -149,6 +149,7 @@ def test_a_message_whose_answer_the_line_lost_comes_again(grid: StoreGrid, lisbo
     assert lisbon.way.take("") == parts
 
 
+@pytest.mark.slow
 def test_a_question_on_a_dead_line_takes_nothing_away_from_the_next(
     grid: StoreGrid, lisbon: Member, monkeypatch: pytest.MonkeyPatch
 ) -> None:

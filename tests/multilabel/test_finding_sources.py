@@ -21,7 +21,6 @@ MULTI = {
     "data": {"kind": "synthetic", "sites": 3, "cases": 40, "size": 16, "findings": ["opacity", "nodule"]},
     "sites": {"split": "natural"},
     "model": {"kind": "svm", "multilabel": True},
-    "personalise": {"mix": False},
 }
 
 
@@ -83,6 +82,11 @@ def test_findings_travel_as_a_word(rows):
     np.testing.assert_array_equal(findings.matrix(words, NAMES), rows)
 
 
+def test_a_class_is_no_word_of_findings():
+    with pytest.raises(DataError, match=r"'ill' is a class"):
+        findings.matrix(["edema=1", "ill"], NAMES)
+
+
 def arrays(tmp_path, labels, **settings):
     images = np.random.default_rng(0).integers(0, 256, (len(labels), 4, 4), np.uint8)
     np.savez(tmp_path / "data.npz", images=images, labels=labels)
@@ -122,7 +126,6 @@ def test_an_array_of_findings_that_nobody_named_is_refused_with_advice(tmp_path)
     [
         ({"model": {"kind": "svm"}}, r"expected model\.multilabel: true"),
         ({"data": {"kind": "synthetic"}}, r"names of the findings in data\.findings"),
-        ({"personalise": {"fine_tune_epochs": 1.0}}, "set {mix: false}"),
         ({"sites": {"split": "natural", "unlabelled": {"Osaka": ["mass"]}}}, r"'mass' is none of data\.findings"),
         ({"data": {"kind": "synthetic", "findings": ["opacity"]}}, "two names at least"),
         ({"data": {"kind": "synthetic", "findings": ["opacity", "opacity"]}}, "each once"),

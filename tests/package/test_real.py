@@ -14,6 +14,7 @@ from tests.consortium.consortium import NAMES, Consortium
 from tests.runs.test_runs import Hospitals
 
 
+@pytest.mark.slow
 def test_a_consortium_s_model_says_where_it_comes_from_and_nothing_of_a_single_site(tmp_path: Path) -> None:
     consortium = Consortium(tmp_path / "life")
     plan = consortium.plan("federation.rounds=12")

@@ -107,6 +107,7 @@ def parts(plan: RunPlan) -> set[str]:
     return {part for part, _ in plan.content.carried.sha256}
 
 
+@pytest.mark.slow
 def test_a_life_with_a_site_that_leaves_one_that_joins_and_a_network_between_keeps_its_sums(tmp_path: Path) -> None:
     life = Life(tmp_path / "life")
     first = life.lived(FOUR)
@@ -169,6 +170,7 @@ def test_a_run_that_is_not_over_keeps_others_from_its_images_whether_it_has_begu
     assert life.foresight(THREE) == Foresight()  # it came to nothing
 
 
+@pytest.mark.slow
 def test_a_run_stopped_after_its_statistics_hands_them_on_and_one_that_asked_nothing_does_not(tmp_path: Path) -> None:
     life = Life(tmp_path / "life")
     first = life.begun_with(life.drawn_up(FOUR))

@@ -311,6 +311,7 @@ def weights_of(run: Run) -> str:
     return str(json.loads((run.folder / "result.json").read_text(encoding="utf-8"))["weights_sha256"])
 
 
+@pytest.mark.slow
 def test_a_run_killed_between_any_two_writes_loses_no_completed_round_and_sends_nothing_twice(
     consortium: Consortium, tmp_path: Path
 ) -> None:

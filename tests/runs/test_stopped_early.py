@@ -67,6 +67,7 @@ def stopped(life: Life, at_save: int) -> Run:
     return run
 
 
+@pytest.mark.slow
 def test_what_was_summed_in_a_round_that_was_never_written_is_read_from_its_transcripts(tmp_path: Path) -> None:
     life = Life(tmp_path / "life")
     run = stopped(life, at_save=1)  # statistics are on the disk; of the first round nothing is
@@ -80,7 +81,9 @@ def test_what_was_summed_in_a_round_that_was_never_written_is_read_from_its_tran
     assert again.state.stage == "finished", again.state.why
 
 
-@pytest.mark.parametrize("where", ["after the sites were shown it", "in the middle of the release"])
+@pytest.mark.parametrize(
+    "where", [pytest.param("after the sites were shown it", marks=pytest.mark.slow), "in the middle of the release"]
+)
 def test_a_sum_that_nobody_was_surely_shown_is_asked_again_of_the_same_sites_and_of_no_others(
     where: str, tmp_path: Path
 ) -> None:
@@ -106,6 +109,7 @@ def test_a_sum_that_nobody_was_surely_shown_is_asked_again_of_the_same_sites_and
     assert parts(life.drawn_up(THREE)) == {"recipe", "likeness", "distances", "gram"}
 
 
+@pytest.mark.slow
 def test_a_stopped_run_is_looked_through_once_and_one_that_goes_on_is_left_alone(tmp_path: Path) -> None:
     life = Life(tmp_path / "life")
     run = stopped(life, at_save=1)
@@ -132,6 +136,7 @@ def test_a_restored_site_refuses_to_be_asked_anew_by_its_ledger_alone(tmp_path: 
     assert not decide(lisbon, life.drawn_up(THREE), "approve", "").commitment.knows  # carried: nothing is asked
 
 
+@pytest.mark.slow
 def test_the_coordinator_who_asks_anew_reads_who_will_refuse(tmp_path: Path) -> None:
     life = Life(tmp_path / "life")
     run = life.lived(FOUR, *CNN)

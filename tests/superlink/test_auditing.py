@@ -15,6 +15,7 @@ from tests.consortium.consortium import LEAST, NAMES, SVM, Consortium
 from tests.superlink.test_hospitals import CNN, carried, hospitals, same_bits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tree", [CNN, SVM], ids=["cnn-scaffold", "svm-normalised"])
 def test_every_hospital_audits_and_ends_at_the_runs_model(
     tree: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
