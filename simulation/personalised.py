@@ -42,6 +42,8 @@ def personalise(
     if len(models) > 1:
         train = Scored({"federated": logits(experiment, tuned, cases.train)}, cases.train.labels)
         made = replace(made, blend=choose_blend(train, validation, experiment.data.labels))
+    if made.blend.is_unchanged and tuned is federated:
+        return made  # with the federated operating points: they stand on more cases
     counts = performance.count(made.blend(validation.logits), validation.labels)
     return replace(made, threshold=performance.operating_point(counts, experiment.config.operating_point))
 
