@@ -85,9 +85,11 @@ def _sums(content: PlanContent) -> Iterator[str]:
     if training.likeness and not carried:
         yield "how images look, once, if all have cases enough (AUC .71 at 260)"
     if training.model.kind == "svm":
-        if training.model.solver == "gram-lbfgs" and "gram" not in parts:
+        svm, has_frequencies = training.model, max(content.shape[:2]) > 1 and training.model.features == "identity"
+        if svm.solver == "gram-lbfgs" and has_frequencies and "gram" not in parts:
             yield "second moments of low frequencies, once, if all have cases enough (AUC below .6)"
-        yield "loss and gradient at the model, each round: over the cases near the margin alone"
+        over = "the cases near the margin alone" if svm.loss == "squared_hinge" else "all training cases"
+        yield f"loss and gradient at the model, each round: over {over}"
     else:
         plan, many = training.federation, len(content.cohort)
         drawn = binding.drawn_of(plan, many)

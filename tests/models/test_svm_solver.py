@@ -1,6 +1,7 @@
 """The federated solver reaches the pooled optimum, whoever is silent, from wherever it is resumed."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -229,9 +230,11 @@ def test_losses_first_and_one_gradient_are_the_same_descent_bit_for_bit(classes:
         np.testing.assert_array_equal(state[name], before[name])
 
 
-@pytest.mark.parametrize("solver", SOLVERS)
-def test_a_resumed_run_gives_the_same_bits(solver: str) -> None:
-    hospital = Hospital(blobs(classes=3), 3, Svm(kind="svm", solver=solver))
+@pytest.mark.parametrize(
+    "told", [*({"solver": solver} for solver in SOLVERS), {"loss": "softmax", "C": (0.001, 0.01)}], ids=str
+)
+def test_a_resumed_run_gives_the_same_bits(told: dict[str, Any]) -> None:
+    hospital = Hospital(blobs(classes=3), 3, Svm(kind="svm", **told))
     silent = {2: {"s1"}, 5: {"s0", "s4"}}
     state, undisturbed = hospital.solver.start(), hospital.train(silent=lambda r: silent.get(r, set()))
     for round in range(1000):
