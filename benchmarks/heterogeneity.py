@@ -62,7 +62,7 @@ def main() -> None:
         return make(options.make)
     seeds: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
-        for seed in load(options.config, options.overrides).seeds:
+        for seed in load(options.config, [*options.overrides, f"data.path={CHEST}"]).seeds:
             make(file := Path(folder) / f"{seed}.npz", seed)
             config = load(options.config, [*options.overrides, f"data.path={file}", f"seeds=[{seed}]"])
             seeds += simulate(config, Path(folder) / str(seed), terminal.console())["seeds"]

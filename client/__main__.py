@@ -23,6 +23,7 @@
     python -m client check configs/demo.yaml          is the data of a configuration ready to train on?
     python -m client preview image.dcm --config C     one image after every step of the preprocessing
     python -m client encoders [add FILE]              pretrained encoders on this machine
+    python -m client packages [add MODEL]             models for a training to begin from
     python -m client predict MODEL IMAGE…             run a shared model on images of this site
     python -m client compare MODEL                    what a federated model is worth here, beside one trained alone
 
@@ -50,6 +51,7 @@ from client.encoders import commands as encoders
 from client.home import Home, home_option
 from client.plans import commands as plans
 from client.prediction import commands as prediction
+from client.prediction import package_commands
 from client.setup import commands as setup
 from common.cli.command import Command, dispatch
 
@@ -84,6 +86,7 @@ COMMANDS = gate.guard(
         ),
         **comparison.COMMANDS,
         **prediction.COMMANDS,
+        **package_commands.COMMANDS,
         **dataset.COMMANDS,
         **encoders.COMMANDS,
         **catalogue.COMMANDS,

@@ -35,17 +35,17 @@ def personalise(
     models = {"federated": tuned}
     if experiment.config.personalise.mix and local is not None:
         models = {"own": local, **models, **_heads(experiment, cases, tuned)}
-    made = Personalised(models, UNCHANGED, federated.threshold)
+    personalised = Personalised(models, UNCHANGED, federated.threshold)
     if len(models) == 1 and tuned is federated:
-        return made
-    validation = Scored(made.logits(experiment, cases.validation), cases.validation.labels)
+        return personalised
+    validation = Scored(personalised.logits(experiment, cases.validation), cases.validation.labels)
     if len(models) > 1:
         train = Scored({"federated": logits(experiment, tuned, cases.train)}, cases.train.labels)
-        made = replace(made, blend=choose_blend(train, validation, experiment.data.labels))
-    if made.blend.is_unchanged and tuned is federated:
-        return made  # with the federated operating points: they stand on more cases
-    counts = performance.count(made.blend(validation.logits), validation.labels)
-    return replace(made, threshold=performance.operating_point(counts, experiment.config.operating_point))
+        personalised = replace(personalised, blend=choose_blend(train, validation, experiment.data.labels))
+    if personalised.blend.is_unchanged and tuned is federated:
+        return personalised  # with the federated operating points: they stand on more cases
+    counts = performance.count(personalised.blend(validation.logits), validation.labels)
+    return replace(personalised, threshold=performance.operating_point(counts, experiment.config.operating_point))
 
 
 def score_personalised(experiment: Experiment, personalised: Personalised, cases: Cases) -> Score:

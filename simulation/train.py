@@ -1,13 +1,14 @@
 """The rounds of one training, with a checkpoint after each: whatever kills the program, `--resume` goes on from it."""
 
 import logging
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from common import refusals
 from common.algorithms.course import Course
 from common.config import Config
 from common.metrics import performance
 from common.models.private_layers import PRIVATE
+from common.plans.first_weights import first_weights
 from common.types import under
 from server.rounds import checkpoint, loop
 from server.rounds.aggregation import Aggregator
@@ -23,6 +24,7 @@ def train(experiment: Experiment, name: str, config: Config, aggregator: Aggrega
     path, digest = experiment.folder / f"{name}.checkpoint", experiment.digest()
     transport = aggregator.transport
     course = Course.of(config, experiment.model, experiment.seed, transport.sites())
+    course = replace(course, initial=first_weights(config, experiment.model, experiment.data.labels))
     saved = checkpoint.load(path, transport.sites(), digest)
     if isinstance(aggregator, SecureSum) and aggregator.transcripts:
         # the sites go on from the checkpoint, so what was kept of later questions will be written again

@@ -57,6 +57,8 @@ RULES: dict[str, CommandRule] = {
     "encoders": ANYBODY,
     "encoders add": ANYBODY,
     "encoders show": ANYBODY,
+    "packages": ANYBODY,
+    "packages add": ANYBODY,
     "preview, encrypted": _may(OFFICER, RESEARCHER),
     "compare": _may(OFFICER, RESEARCHER),
     "predict": _may(OFFICER, RESEARCHER),

@@ -5,8 +5,8 @@ speak for (`client.training.personalise`). The coordinator never learns a site's
 stays here.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ from common.metrics import intervals, performance
 from common.metrics.performance import Threshold
 from common.models import Logits, Model
 from common.package import ModelPackage
+from common.plans.first_weights import first_weights
 from common.plans.plan import RunPlan
 from common.types import Cases, Labels, SiteCases, Tensors
 
@@ -92,7 +93,7 @@ def compare(home: Home, package: ModelPackage, plan: RunPlan, advance: Advance) 
             "for testing."
         )
     model = package.model()
-    local = train_alone(cases, content.training, model, advance)
+    local = train_alone(cases, content.training, model, content.labels, advance)
 
     parts = _Parts(model, package, local, cases.train)
     blend = choose_blend(parts.scored(cases.train), validation := parts.scored(cases.validation), content.labels)
@@ -115,12 +116,15 @@ def compare(home: Home, package: ModelPackage, plan: RunPlan, advance: Advance) 
     }  # fmt: skip
 
 
-def train_alone(cases: SiteCases, training: Training, model: Model, advance: Advance) -> LocalModel:
+def train_alone(
+    cases: SiteCases, training: Training, model: Model, labels: Sequence[str], advance: Advance
+) -> LocalModel:
     """This hospital's own model, by the plan's recipe: the CNN's rounds with one site, the SVM's exact optimum."""
     training = for_one(training)
     seed, pipeline = training.seeds[0], Pipeline(training.preprocess)
     site = Site(cases, pipeline, model, training.federation.local)
     course, state, total = Course.of(training, model, seed, (cases.name,)), dict[str, Any](), training.federation.rounds
+    course = replace(course, initial=first_weights(training, model, labels))
     place = course.start()
     weights, counts = dict[str, Any](course.algorithm.weights(place.state)), dict[str, Any]()
     while not course.over(place):

@@ -64,7 +64,7 @@ class Blend:
 
     def __call__(self, logits: Mapping[str, Logits]) -> Floats:
         """Blended logits, float64[n, k], from those of its parts at least."""
-        return _mixed(self.parts, logits, self.shift)
+        return _mix(self.parts, logits, self.shift)
 
     def as_json(self) -> dict[str, object]:
         """Plain values for result.json."""
@@ -100,20 +100,20 @@ def choose_blend(train: Scored, validation: Scored, names: Sequence[str]) -> Ble
     if missing := _missing(train.labels, labels, names):
         reason = f"the federated model, its intercepts moved to how often each class is seen here: {missing}"
         return Blend({"federated": 1.0}, 0.0, reason, shift=shift)
-    return _chosen(validation.logits, labels, shift)
+    return _choose(validation.logits, labels, shift)
 
 
-def _chosen(validation: Mapping[str, Logits], labels: Labels, shift: Floats) -> Blend:
+def _choose(validation: Mapping[str, Logits], labels: Labels, shift: Floats) -> Blend:
     """The mean of all mixes, weighted by likelihood."""
     heads = [name for name in validation if name != "own"]
     mixes = [(own, head, scale) for own, head, scale in product(SHARES, heads, SCALES)]
     parts = [_parts(*mix) for mix in mixes]
-    likely = np.array([-performance.log_losses(_mixed(p, validation, shift), labels).sum() for p in parts])
+    likely = np.array([-performance.log_losses(_mix(p, validation, shift), labels).sum() for p in parts])
     weights = np.exp(POWER * (likely - likely.max()))
     weights /= weights.sum()
     blended = {name: float(weights @ [p.get(name, 0.0) for p in parts]) for name in validation}
     losses = {name: _loss(validation[name], labels) for name in ("own", "federated")}
-    losses["personalised"] = _loss(_mixed(blended, validation, shift), labels)
+    losses["personalised"] = _loss(_mix(blended, validation, shift), labels)
     own_share = float(weights @ [own for own, _, _ in mixes])
     return Blend(blended, own_share, _reason(blended, losses, labels), losses, shift)
 
@@ -152,8 +152,10 @@ def heads_near(model: Model, federated: Tensors, train: Cases) -> dict[str, Tens
     by_class = model.balance(model.count(train)["classes"])
     for name in sorted(RIDGES, key=RIDGES.__getitem__, reverse=True):  # from the strongest: each starts from the last
         C = float(np.exp(np.mean(np.log(model.config.candidates)))) / RIDGES[name]
-        found = minimize(objective, start, (C,), method="L-BFGS-B", jac=True, options={"maxiter": STEPS, "gtol": 1e-4})
-        heads[name], start = weights(found.x), found.x
+        optimum = minimize(
+            objective, start, (C,), method="L-BFGS-B", jac=True, options={"maxiter": STEPS, "gtol": 1e-4}
+        )
+        heads[name], start = weights(optimum.x), optimum.x
     return heads
 
 
@@ -176,7 +178,7 @@ def _parts(own: float, head: str, scale: float) -> dict[str, float]:
     return {"own": scale * own, head: scale * (1 - own)}
 
 
-def _mixed(parts: Mapping[str, float], logits: Mapping[str, Logits], shift: Floats | None) -> Floats:
+def _mix(parts: Mapping[str, float], logits: Mapping[str, Logits], shift: Floats | None) -> Floats:
     total = np.zeros(logits["federated"].shape)
     for name, share in parts.items():
         part = np.asarray(logits[name], np.float64)
@@ -192,8 +194,8 @@ def _missing(train: Labels, validation: Labels, names: Sequence[str]) -> str:
     """Which part of the cases lacks a class, in words; empty where none does."""
     for part, labels in (("training", train), ("validation", validation)):
         counts = np.bincount(labels, minlength=len(names))
-        if lacking := [name for name, n in zip(names, counts, strict=True) if not n]:
-            return f"no {part} case of {', '.join(lacking)} says how much of its own model to take"
+        if gaps := [name for name, n in zip(names, counts, strict=True) if not n]:
+            return f"no {part} case of {', '.join(gaps)} says how much of its own model to take"
     return ""
 
 

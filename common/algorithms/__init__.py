@@ -76,6 +76,10 @@ class Algorithm(Protocol):
         """
         ...
 
+    def begin_at(self, state: State, weights: Tensors) -> State:
+        """The state of `start`, with these weights for fresh ones."""
+        ...
+
     def weights(self, state: State) -> Tensors:
         """The model to evaluate now."""
         ...

@@ -79,6 +79,10 @@ class Averaging:
         """As it is: the first weights are drawn from the seed, and no averaging asks for second moments."""
         return state
 
+    def begin_at(self, state: State, weights: Tensors) -> State:
+        """With these weights for fresh ones."""
+        return state | prefixed("weights", weights)
+
     def weights(self, state: State) -> Tensors:
         """The weights that all sites share after the last round; private layers are as at the start."""
         return under("weights", state)

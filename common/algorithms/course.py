@@ -124,6 +124,8 @@ class Course:
     carried: Tensors | None = None
     """What an earlier run has summed, as `to_carry` gives it: none of it is asked, and the run begins where none of its
     questions was asked before. None: it carries nothing."""
+    initial: Tensors | None = None
+    """Weights to begin from; none: fresh ones."""
 
     @classmethod
     def of(cls, config: Training, model: Model, seed: int, sites: Sequence[str], asked: int = 0) -> Self:
@@ -141,6 +143,8 @@ class Course:
     def start(self) -> Place:
         """The place before the first question of a run."""
         state = self.algorithm.start()
+        if self.initial is not None:
+            state = self.algorithm.begin_at(state, self.initial)
         if self.carried is not None:
             state = self.algorithm.carry(state, under("gram", self.carried), self.seed)
             looks = under("likeness", self.carried) | under("distances", self.carried)

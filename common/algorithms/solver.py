@@ -202,11 +202,16 @@ class SvmSolver:
             stepped["factor"] = self._refactored(state, sums, np.ones_like(state["good"]) if begins else state["good"])
         return self._aimed(stepped | {"stage": np.array(SolverStage.SEARCH, np.int64)})
 
+    def begin_at(self, state: State, weights: Tensors) -> State:
+        """From another point than zero: the optimum is the same, and may be nearer."""
+        rows = np.concatenate([weights["alpha"], weights["intercept"][:, None]], axis=1)
+        return state | {"point": rows.astype(np.float64).reshape(self._shape)}
+
     def carry(self, state: State, moments: Tensors, seed: int) -> State:
         """With an earlier run's second moments, and at a point of its own where scores differ by some .5: there the
         gradient is none that was summed before, over other sites."""
         draw = np.random.Generator(np.random.PCG64(seed)).standard_normal(state["point"].shape)
-        state = state | {"point": np.round(draw * BEGINS / math.sqrt(self._dimension), 12)}
+        state = state | {"point": state["point"] + np.round(draw * BEGINS / math.sqrt(self._dimension), 12)}
         if not moments or not self.model.moments:
             return state
         preconditioned = self._preconditioned(state, moments)

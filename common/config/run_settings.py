@@ -32,6 +32,9 @@ class Training(Frozen):
     preprocess: Steps = ()
     augment: Augment | None = None
     model: ModelConfig
+    initial: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    """Digest of a package from whose weights the training begins, last year's or a partner's, in the place of fresh
+    ones; every site needs it (`python -m client packages`)."""
     federation: Federation = Federation()
     likeness: bool = True
     """Gather, as sums, how the training images look in a few characteristics: who uses the model is warned by them of

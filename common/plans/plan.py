@@ -17,8 +17,10 @@ from pydantic import Field, ValidationError
 from common.config import Config, Count, Frozen, PlanTerms, Training, first_fault
 from common.errors import ConfigError, PlanError, WireError
 from common.imaging import Pipeline
+from common.models import build
 from common.plans import floors
 from common.plans.evaluated_model import EvaluatedModel
+from common.plans.first_weights import first_weights
 from common.trust.documents import SignedDocument, read_document, sign_document
 from common.trust.keys import digest
 from common.trust.release import VERSION, code_digest
@@ -124,6 +126,7 @@ class RunPlan:
 
         Raises:
             ConfigError: terms that the consortium does not allow, or for members that are not active.
+            PackageError: the package that it begins from is not here, or does not fit.
             PolicyError: a solver whose sums tell too much, or rounds that ask too few.
         """
         if training.model.multilabel:
@@ -142,6 +145,9 @@ class RunPlan:
             purposes = ", ".join(roster.policy.purposes)
             raise ConfigError(f"plan.purpose: {terms.purpose!r}, the consortium allows {purposes}.")
         if not models:
+            if training.initial is not None:
+                first = build(training.model_for(training.seeds[0]), terms.shape, len(terms.labels))
+                first_weights(training, first, terms.labels)
             floors.refuse_newton(training)
             floors.refuse_small_draw(len(cohort), training.federation)
         content = PlanContent(

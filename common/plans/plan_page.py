@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 import yaml
 
 from common.encoders import encoder_library
-from common.errors import EncoderError
+from common.errors import EncoderError, PackageError
 from common.imaging import Pipeline
+from common.package import package_library
 from common.plans import binding
 from common.plans.evaluated_model import EvaluatedModel
 from common.plans.plan import Carried, PlanContent, RunPlan
@@ -35,6 +36,7 @@ def page(plan: RunPlan) -> str:
         "release": f"{content.release}, code {content.code}",
         "carries": _carried(content.carried),
         "encoder": _encoder(content),
+        "begins from": _beginning(content.training.initial),
     }
     lines = [*(f"{name:12} {value}" for name, value in head.items() if value), "", *_what_leaves(content), ""]
     if content.models:
@@ -54,6 +56,17 @@ def _encoder(content: PlanContent) -> str:
     except EncoderError as error:
         return f"{step.encoder}: {error}"
     return f"{about.name}, licence {about.licence}, trained on {about.trained_on}; SHA-256 {step.sha256}"
+
+
+def _beginning(digest: str | None) -> str:
+    """The package whose weights the training begins from; empty for fresh ones."""
+    if digest is None:
+        return ""
+    try:
+        about = package_library.load(digest).content
+    except PackageError as error:
+        return str(error)
+    return f"{about.name}, published by {about.publisher.name}, licence {about.licence}; digest {digest}"
 
 
 def _what_leaves(content: PlanContent) -> Iterator[str]:

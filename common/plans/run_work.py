@@ -13,6 +13,7 @@ from common.config import Training
 from common.messages.answer_layout import evaluation, exchanges
 from common.models import Model, build
 from common.plans.approvals import Approvals
+from common.plans.first_weights import first_weights
 from common.secagg import QuestionKind
 from common.types import Tensors
 
@@ -43,6 +44,8 @@ class RunWork:
         if model is None:
             model = _built(training.model_dump_json(), content.shape, len(content.labels), approvals.frequencies)
         course = Course.of(training, model, plan.seed, approvals.sites, len(content.cohort))
+        if (weights := first_weights(training, model, content.labels)) is not None:
+            course = replace(course, initial=weights)
         if content.carried:
             course = replace(course, carried=carried)
         return cls(training, model, course, content.shape, len(content.labels))

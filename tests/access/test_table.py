@@ -36,6 +36,8 @@ TYPED = {
     "encoders": "encoders",
     "encoders add": "encoders add gone.encoder",
     "encoders show": "encoders show gone",
+    "packages": "packages",
+    "packages add": "packages add gone.consilium",
     "preview": "preview gone.dcm --config open.yaml",
     "preview, encrypted": "preview chest/1 --config sealed.yaml",
     "compare": "compare gone.consilium",

@@ -1,0 +1,65 @@
+"""The packages that this machine has for trainings to begin from: files under their digest, in an account's folder.
+
+The folder is `~/.consilium/packages`, or the one that CONSILIUM_PACKAGES names (for a service without a home folder).
+"""
+
+import os
+from functools import lru_cache
+from pathlib import Path
+
+from common.errors import PackageError
+from common.package.package_file import SUFFIX, ModelPackage, read_package
+from common.storage.tensorfile import write_atomically
+
+VARIABLE = "CONSILIUM_PACKAGES"
+FOLDER = Path("~/.consilium/packages")
+HOW = (
+    "Take it from who gave it to the consortium, or from the catalogue, and keep it here: "
+    "python -m client packages add FILE."
+)
+
+
+def folder() -> Path:
+    """Where they lie.
+
+    Raises:
+        PackageError: this account has no home folder, and the variable names none.
+    """
+    try:
+        return Path(os.environ.get(VARIABLE) or FOLDER).expanduser()
+    except RuntimeError:
+        raise PackageError(f"this account has no home folder for packages. Name one in {VARIABLE}.") from None
+
+
+def add(package: ModelPackage, file: bytes) -> Path:
+    """Keep a package, whose publisher is trusted here, under its digest; adding it again changes nothing."""
+    path = folder() / f"{package.digest}{SUFFIX}"
+    write_atomically(path, file)
+    return path
+
+
+def digests() -> list[str]:
+    """Of all packages here."""
+    return sorted(path.name.removesuffix(SUFFIX) for path in folder().glob(f"*{SUFFIX}"))
+
+
+def load(digest: str) -> ModelPackage:
+    """The package of a digest, with every check of a package.
+
+    Raises:
+        PackageError: it is not here, or its file was changed.
+    """
+    path = folder() / f"{digest}{SUFFIX}"
+    try:
+        changed_ns = path.stat().st_mtime_ns
+    except OSError:
+        raise PackageError(f"the package {digest} is not on this machine. {HOW}") from None
+    return _load(path, digest, changed_ns)
+
+
+@lru_cache(maxsize=4)
+def _load(path: Path, digest: str, changed_ns: int) -> ModelPackage:
+    package = read_package(path)
+    if package.digest != digest:
+        raise PackageError(f"{path}: is the package {package.digest}. Remove the file, and add the right one anew.")
+    return package
