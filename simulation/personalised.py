@@ -42,6 +42,8 @@ def personalise(
     if len(models) > 1:
         train = Scored({"federated": logits(experiment, tuned, cases.train)}, cases.train.labels)
         personalised = replace(personalised, blend=choose_blend(train, validation, experiment.data.labels))
+    if personalised.blend.is_unchanged and tuned is federated:
+        return personalised  # with the federated operating points: they stand on more cases
     counts = performance.count(personalised.blend(validation.logits), validation.labels)
     return replace(personalised, threshold=performance.operating_point(counts, experiment.config.operating_point))
 

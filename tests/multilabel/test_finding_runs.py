@@ -54,6 +54,8 @@ def test_over_sites_every_finding_is_learned_as_from_the_pooled_cases_that_know_
     assert result["sites"]["Osaka"]["known"]["train"][2] == 0
     assert result["sites"]["Osaka"]["federated"]["findings"][2]["auc"] is None
     assert result["seeds"][0]["blends"]["Osaka"]["parts"] == {"federated": 1.0}
+    for site in result["sites"].values():
+        assert site["personalised"]["accuracy"] == site["federated"]["accuracy"]
     federated, pooled = (result["test"][way]["findings"] for way in ("federated", "pooled"))
     for j in range(len(FINDINGS)):
         known = sum(site["known"]["test"][j] for site in result["sites"].values())
