@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from common.algorithms.course import Course, for_one
+from common.image_stack import join
 from common.messages.transport import InMemory
 from common.metrics import performance
 from common.models import Work
-from common.types import SiteCases, join
+from common.types import SiteCases
 from server.rounds import loop
 from server.rounds.aggregation import PlainSum
 from simulation.experiment import PARTS, Experiment, TrainedModel

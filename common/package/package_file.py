@@ -25,7 +25,7 @@ from common.package import zip_archive
 from common.package.package_content import PackageContent
 from common.storage import tensorfile
 from common.trust.documents import SignedDocument, canonical, fingerprint, read_document, sign_document
-from common.types import Stack, Tensors, under
+from common.types import Images, Tensors, under
 
 SUFFIX = ".consilium"
 DOCUMENT, ARRAYS, CARD, PAGE, GRAPH = "package.json", "model.safetensors", "card.md", "card.html", "model.onnx"
@@ -64,7 +64,7 @@ class ModelPackage:
             raise PackageError(f"{self.content.name}: its weights do not fit the model that it names. {ASK}")
         return model
 
-    def scores(self, model: Model, before: Stack) -> Logits:
+    def scores(self, model: Model, before: Images) -> Logits:
         """Logits of images as `pipeline.before` makes them.
 
         Raises:
