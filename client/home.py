@@ -42,6 +42,12 @@ from common.trust.rekey import read_rekey, refuse_swapped_keys
 from common.trust.root_change import RootChange
 from common.trust.roster import Pins, Roster, load_verified_roster
 
+OPEN_LICENCES = (
+    "Apache-2.0", "MIT", "MIT-0", "BSD-2-Clause", "BSD-3-Clause", "BSD-3-Clause-Clear", "ISC", "Zlib", "Unlicense",
+    "0BSD", "BSL-1.0", "CC0-1.0", "CC-BY-4.0", "CC-BY-SA-4.0",
+)  # fmt: skip
+"""Licences that let anybody use a work for anything; terms for research alone are none of them."""
+
 
 class SiteDataset(Frozen):
     """One data set of this hospital."""
@@ -73,6 +79,8 @@ class SiteRules(Frozen):
     """How many cases a sum must have; the data officer raises or lowers it."""
     fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     """The least `federation.fraction` of a plan: with all sites asked, more than two thirds stand behind each sum."""
+    encoder_licences: tuple[str, ...] = OPEN_LICENCES
+    """Licences of the encoders that may look at images here, as their description has them; `*`: any."""
     publish: tuple[Literal["figures"], ...] = ()
     """What of this site alone may leave it: `figures`, its counts in an evaluation. Nothing else ever does."""
 

@@ -1,15 +1,18 @@
 """The command `catalogue` of `python -m client`."""
 
 import argparse
+import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from client.catalogue import dataset_offer
 from client.catalogue.listing_check import SiteCatalogue, fetch, send
 from client.home import Home, home_option
+from client.plans import plan_encoders
 from common.catalogue import command_parts, listing_view
 from common.catalogue.listing import SHOWN, Listing, roots_named
 from common.catalogue.offer_from_file import of_file
-from common.catalogue.offers import ModelOffer, OfferContent, withdrawal
+from common.catalogue.offers import EncoderOffer, ModelOffer, OfferContent, withdrawal
 from common.cli import terminal
 from common.cli.command import Command, confirm_fingerprint
 from common.cli.progress import Watch
@@ -17,13 +20,18 @@ from common.errors import CatalogueError, IdentityError, LinkError
 from common.package import package_file
 from common.trust.joining import consortium_fingerprint
 
-CATALOGUE = """What partners offer each other: data sets, described and counted (no image leaves), models, and plans.
+if TYPE_CHECKING:
+    from client.connection.gateway_client import GatewayClient
+
+CATALOGUE = """What partners offer: data sets, described and counted (no image leaves); models, encoders, plans.
 
   python -m client catalogue                            all of it
   python -m client catalogue show lisbon/chest          everything about one
   python -m client catalogue take pneumonia-1a2b3c4d    a model as a package, or a plan as a configuration
+  python -m client catalogue take efficientnet-lite0    an encoder, kept on this machine; its SHA-256 does as well
   python -m client catalogue offer chest                a data set of site.yaml, as its section `about` describes it
   python -m client catalogue offer ours.consilium       a model in a package
+  python -m client catalogue offer ours.encoder         a pretrained encoder
   python -m client catalogue offer configs/plan-template.yaml    a plan that others are invited to
   python -m client catalogue withdraw chest
   python -m client catalogue read FILE                  one that somebody exported, at a site or anywhere
@@ -75,8 +83,11 @@ def _take(options: argparse.Namespace) -> int:
     home = Home.at(options.home)
     with gateway_of(home) as gateway:
         content = SiteCatalogue(home).look(gateway)[0].find(command_parts.what(options)).content
-        path = command_parts.target(options, content)
         options.act.facts |= _facts(content)
+        if isinstance(content.offer, EncoderOffer):
+            _take_encoder(home, gateway, content, content.offer)
+            return 0
+        path = command_parts.target(options, content)
         if not isinstance(model := content.offer, ModelOffer):
             command_parts.write_plan(path, content)
             return 0
@@ -95,6 +106,13 @@ def _take(options: argparse.Namespace) -> int:
         f"{listing_view.RESEARCH}"
     )
     return 0
+
+
+def _take_encoder(home: Home, gateway: "GatewayClient", content: OfferContent, offer: EncoderOffer) -> None:
+    plan_encoders.refuse_licence(home, offer.about)
+    with tempfile.TemporaryDirectory() as folder, Watch(offer.size, terminal.console(errors=True)) as watch:
+        file = fetch(gateway, offer, Path(folder), lambda size: watch.advance(size, "fetching")).read_bytes()
+    command_parts.keep_encoder(content, offer, file)
 
 
 def _offer(options: argparse.Namespace) -> int:
@@ -168,7 +186,7 @@ def _file_of(home: Home, what: str) -> Path:
         names = ", ".join(home.settings.datasets) or "none yet"
         raise CatalogueError(
             f"{what}: neither a data set of {home.folder / 'site.yaml'} ({names}), nor a file. Expected one of these, "
-            "a package (.consilium) or a configuration with a section `plan`."
+            "a package (.consilium), an encoder (.encoder) or a configuration with a section `plan`."
         )
     return path
 
@@ -179,6 +197,6 @@ def _facts(content: OfferContent) -> dict[str, int | str]:
 
 
 COMMANDS = {
-    "catalogue": Command("what partners offer: data sets, models, plans", CATALOGUE, _arguments, _run,
+    "catalogue": Command("what partners offer: data sets, models, encoders, plans", CATALOGUE, _arguments, _run,
                          "a package that was half sent or fetched goes on, or begins again."),
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""The catalogue as this site is shown it, held against what it saw before; and packages, sent and fetched in pieces.
+"""The catalogue as this site is shown it, held against what it saw before; and files, sent and fetched in pieces.
 
 catalogue/listing       the newest that was seen
 catalogue/own/NAME      what this site offers, as it signed it
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from client.home import Home
 from common.catalogue.listing import Listing
-from common.catalogue.offers import PIECE, ModelOffer, Offer, OfferContent
+from common.catalogue.offers import PIECE, FileOffer, Offer, OfferContent
 from common.errors import CatalogueError, WireError
 from common.storage.files import replace
 from common.trust.documents import read_document
@@ -111,7 +111,7 @@ class SiteCatalogue:
 
 
 def send(gateway: "GatewayClient", package: bytes, advance: Advance) -> None:
-    """Send a package that will be offered; one that was cut off goes on where it was."""
+    """Send a file that will be offered; one that was cut off goes on where it was."""
     sha256, here = hashlib.sha256(package).hexdigest(), 0
     while here < len(package):
         piece = package[here : here + PIECE]
@@ -123,8 +123,8 @@ def send(gateway: "GatewayClient", package: bytes, advance: Advance) -> None:
         here = there
 
 
-def fetch(gateway: "GatewayClient", model: ModelOffer, folder: Path, advance: Advance) -> Path:
-    """A package that is offered, whole, in a new file in a folder; the caller names it.
+def fetch(gateway: "GatewayClient", offer: FileOffer, folder: Path, advance: Advance) -> Path:
+    """A file that is offered, whole, in a new file in a folder; the caller names it.
 
     Raises:
         CatalogueError: it is not the one that its entry names.
@@ -133,16 +133,16 @@ def fetch(gateway: "GatewayClient", model: ModelOffer, folder: Path, advance: Ad
     with tempfile.NamedTemporaryFile(dir=folder, prefix=".package-", delete=False) as file:
         path = Path(file.name)
         try:
-            while there < model.size:
-                piece = _bytes(gateway.package({"sha256": model.sha256, "offset": there}).get("data"))
-                if not piece or there + len(piece) > model.size:
-                    raise CatalogueError(f"{model.model}: its package is not of the size that its entry names. {ASK}")
+            while there < offer.size:
+                piece = _bytes(gateway.package({"sha256": offer.sha256, "offset": there}).get("data"))
+                if not piece or there + len(piece) > offer.size:
+                    raise CatalogueError(f"the file is not of the size that its entry names. {ASK}")
                 digest.update(piece)
                 file.write(piece)
                 advance(len(piece))
                 there += len(piece)
-            if digest.hexdigest() != model.sha256:
-                raise CatalogueError(f"{model.model}: its package is not the one that its entry names. {ASK}")
+            if digest.hexdigest() != offer.sha256:
+                raise CatalogueError(f"the file is not the one that its entry names. {ASK}")
         except BaseException:
             path.unlink()
             raise

@@ -55,14 +55,13 @@ def _list() -> None:
 def describe(encoder: Encoder) -> str:
     """What there is to know of an encoder before it is used, a line each."""
     about = encoder.about
-    layers = ", ".join(f"{name} ({channels})" for name, channels in about.layers.items())
     return "\n".join([
         f"{about.name}, {len(encoder.content) / 1e6:.1f} MB, SHA-256 {encoder.sha256}",
         f"  licence     {about.licence}",
         f"  source      {about.source}",
         f"  trained on  {about.trained_on}",
         f"  images      {about.size}×{about.size}, red, green and blue",
-        f"  layers      {layers}; usual: {', '.join(about.usual)}",
+        f"  layers      {about.all_layers}",
     ])  # fmt: skip
 
 

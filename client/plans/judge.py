@@ -10,10 +10,9 @@ import time
 
 from client.access.policy_store import policy_store
 from client.home import Home
-from client.plans import near
+from client.plans import near, plan_encoders
 from client.plans.inbox import PlanInbox
 from common.errors import AuditError, ConfigError, EncoderError, IdentityError, PlanError, PolicyError
-from common.imaging.embedding import Embed
 from common.plans import floors
 from common.plans.plan import RunPlan
 from common.storage.files import replace
@@ -73,9 +72,7 @@ def objection(home: Home, plan: RunPlan) -> str:
             raise PlanError("policy.plans of site.yaml is refuse.")
         if content.dataset not in settings.datasets:
             raise PlanError(f"there is no data set '{content.dataset}' under datasets in site.yaml.")
-        for step in content.training.preprocess:
-            if isinstance(step, Embed):
-                step.settled()
+        plan_encoders.refuse_unfit(home, plan)
         if not content.models:
             floors.refuse_newton(content.training)
             _refuse_small_share(content.training.federation.fraction, settings.policy.fraction)

@@ -1,4 +1,4 @@
-"""What partners offer each other: data sets (described and counted, never sent), models in packages, and plans.
+"""What partners offer each other: data sets (described and counted, never sent), models in packages, encoders, plans.
 
 offers             one signed entry, and what people say of a data set
 offer_from_file    one made from what a person wrote
@@ -11,6 +11,8 @@ from common.catalogue.listing import Listing
 from common.catalogue.offers import (
     DatasetDescription,
     DatasetOffer,
+    EncoderOffer,
+    FileOffer,
     ModelOffer,
     Offer,
     OfferContent,
@@ -22,6 +24,8 @@ from common.catalogue.offers import (
 __all__ = [
     "DatasetDescription",
     "DatasetOffer",
+    "EncoderOffer",
+    "FileOffer",
     "Listing",
     "ModelOffer",
     "Offer",

@@ -9,15 +9,16 @@ from rich.console import Console
 from common.catalogue import listing_view
 from common.catalogue.listing import Listing
 from common.catalogue.offer_from_file import Descriptions, as_configuration
-from common.catalogue.offers import ModelOffer, OfferContent
+from common.catalogue.offers import EncoderOffer, ModelOffer, OfferContent
 from common.cli import terminal
+from common.encoders import encoder_file, encoder_library
 from common.errors import CatalogueError, ConfigError
 from common.package import SUFFIX
 from common.storage import tensorfile
 
 NEEDS = {
     "show": "what is offered: lisbon/chest",
-    "take": "what is offered: a model or a plan",
+    "take": "what is offered: a model, an encoder or a plan",
     "offer": "what to offer",
     "withdraw": "what of your own to withdraw",
     "read": "the file of an exported catalogue",
@@ -84,12 +85,27 @@ def target(options: argparse.Namespace, content: OfferContent) -> Path:
     """
     kind = content.offer.kind
     if kind not in ("model", "plan"):
-        raise CatalogueError(f"{content.address}: {listing_view.STAY} Expected a model or a plan.")
+        raise CatalogueError(f"{content.address}: {listing_view.STAY} Expected a model, an encoder or a plan.")
     stem = content.offer.model if isinstance(content.offer, ModelOffer) else content.name
     path: Path = options.out or Path(stem + (SUFFIX if kind == "model" else ".yaml"))
     if path.exists():
         raise ConfigError(f"{path}: exists already, and is not written over. Give another file with --out.")
     return path
+
+
+def keep_encoder(content: OfferContent, offer: EncoderOffer, file: bytes) -> None:
+    """An encoder that is offered, into this machine's library: nothing in it is executed.
+
+    Raises:
+        CatalogueError: it is not the file that its entry names, or describes itself otherwise.
+        EncoderError: it is none.
+    """
+    encoder = encoder_file.parse(file, content.address)
+    if (encoder.sha256, encoder.about) != (offer.sha256, offer.about):
+        raise CatalogueError(f"{content.address}: its file is another than its entry names. Do not use it.")
+    print(f"Kept in {encoder_library.add(encoder)}: {offer.about.name}, {offer.size:,} bytes.")
+    print(f"  licence     {offer.about.licence}\n  trained on  {offer.about.trained_on}")
+    print(f"A configuration names it in its preprocessing: {{step: embed, encoder: {offer.about.name}}}.")
 
 
 def write_plan(path: Path, content: OfferContent) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Self
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from common.audit.heads import load_verified_log_key
-from common.catalogue.offers import Offer
+from common.catalogue.offers import FileOffer, Offer
 from common.errors import CatalogueError, ConsiliumError
 from common.trust.documents import MOST_BYTES, SignedDocument, read_document, sign_document
 from common.trust.roster import Pins, Roster, load_verified_roster
@@ -22,7 +22,7 @@ from common.trust.roster import Pins, Roster, load_verified_roster
 MOST_BYTES = MOST_BYTES
 LAST_S = 1e11
 """Later than this nothing was made, and no calendar has it."""
-SHOWN = ("dataset", "model", "plan")
+SHOWN = ("dataset", "model", "encoder", "plan")
 """Kinds, in the order in which people see them."""
 
 
@@ -100,8 +100,17 @@ class Listing:
         """What is offered of a kind, by address."""
         return of_kind(self.offers, kind)
 
+    def of_file(self, sha256: str) -> list[Offer]:
+        """What is offered as the file of this SHA-256, or of one that begins so (8 digits at least), a file once."""
+        found: dict[str, Offer] = {}
+        for one in self.offers if len(sha256) >= 8 else ():
+            if isinstance(file := one.content.offer, FileOffer) and file.sha256.startswith(sha256):
+                found.setdefault(file.sha256, one)
+        return list(found.values())
+
     def find(self, address: str) -> Offer:
-        """What is offered under an address, or under so much of its end or beginning as is unique.
+        """What is offered under an address, or under so much of its end or beginning as is unique; a file also under
+        its SHA-256.
 
         Raises:
             CatalogueError: nothing, or several.
@@ -109,6 +118,7 @@ class Listing:
         there = [offer for kind in SHOWN for offer in self.of(kind)]
         exact = [o for o in there if o.content.address == address]
         near = exact or [o for o in there if o.content.address.startswith(address) or o.content.name == address]
+        near = near or self.of_file(address)
         if len(near) != 1:
             addresses = ", ".join(o.content.address for o in near or there) or "nothing yet"
             raise CatalogueError(

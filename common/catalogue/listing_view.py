@@ -7,13 +7,14 @@ import yaml
 from rich.console import Group
 
 from common.catalogue.listing import SHOWN, Listing
-from common.catalogue.offers import DatasetOffer, ModelOffer, Offer, OfferContent, PlanOffer
+from common.catalogue.offers import DatasetOffer, EncoderOffer, ModelOffer, Offer, OfferContent, PlanOffer
 from common.cli.terminal import Sheet
 
-HEADINGS = {"dataset": "Data sets", "model": "Models", "plan": "Plans"}
+HEADINGS = {"dataset": "Data sets", "model": "Models", "encoder": "Encoders", "plan": "Plans"}
 COLUMNS = {
     "dataset": ("data set", "title", "images", "cases", "purposes"),
     "model": ("model", "title", "tells apart", "trained by", "licence"),
+    "encoder": ("encoder", "title", "numbers an image", "licence"),
     "plan": ("plan", "title", "data set", "tells apart", "model", "rounds"),
 }
 PROSE = ("title", "images", "cases", "purposes", "tells apart", "trained by")
@@ -40,6 +41,8 @@ def cells(content: OfferContent) -> tuple[str, ...]:
         return (*first, images, cases(offer), ", ".join(offer.purposes))
     if isinstance(offer, ModelOffer):
         return (*first, ", ".join(offer.labels), TRAINED[offer.trained], offer.licence)
+    if isinstance(offer, EncoderOffer):
+        return (*first, str(offer.about.dimensions()), offer.about.licence)
     if isinstance(offer, PlanOffer):
         terms, model = offer.terms, offer.training.model.kind
         return (*first, terms.dataset, ", ".join(terms.labels), model, str(offer.training.federation.rounds))
@@ -47,7 +50,7 @@ def cells(content: OfferContent) -> tuple[str, ...]:
 
 
 def tables(listing: Listing) -> Group:
-    """The catalogue as tables, one for data sets, models and plans each."""
+    """The catalogue as tables, one for data sets, models, encoders and plans each."""
     parts: list[Sheet | str] = []
     for kind in SHOWN:
         if offers := listing.of(kind):
@@ -71,6 +74,11 @@ def facts(content: OfferContent) -> dict[str, str]:
                   "images": f"{size(offer.shape)} after its preprocessing", "licence": offer.licence,
                   "publisher": f"{offer.publisher}, fingerprint {offer.fingerprint}",
                   "package": f"{offer.package[:16]}…, {offer.size:,} bytes"}  # fmt: skip
+    elif isinstance(offer, EncoderOffer):
+        about = offer.about
+        rows |= {"encoder": about.name, "licence": about.licence, "source": about.source,
+                 "trained on": about.trained_on, "layers": about.all_layers,
+                 "file": f"SHA-256 {offer.sha256}, {offer.size:,} bytes"}  # fmt: skip
     elif isinstance(offer, PlanOffer):
         terms = offer.terms
         rows |= {"data set": terms.dataset, "purpose": terms.purpose, "tells apart": ", ".join(terms.labels),
@@ -129,5 +137,5 @@ def day(at_s: float) -> str:
 def summary(offers: Sequence[Offer]) -> str:
     """How much there is of each kind."""
     counts = [sum(offer.content.offer.kind == kind for offer in offers) for kind in SHOWN]
-    words = zip(counts, ("data set", "model", "plan"), strict=True)
+    words = zip(counts, ("data set", "model", "encoder", "plan"), strict=True)
     return ", ".join(f"{n} {word}{'' if n == 1 else 's'}" for n, word in words)

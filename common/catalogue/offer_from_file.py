@@ -1,4 +1,4 @@
-"""Entries for what lies in a file: a package, or a configuration with a section `plan`."""
+"""Entries for what lies in a file: a package, an encoder, or a configuration with a section `plan`."""
 
 import hashlib
 import time
@@ -10,8 +10,9 @@ from pydantic import ValidationError
 
 from common import config as configuration
 from common.catalogue import listing_view
-from common.catalogue.offers import DatasetOffer, ModelOffer, OfferContent, PlanOffer
+from common.catalogue.offers import DatasetOffer, EncoderOffer, ModelOffer, OfferContent, PlanOffer
 from common.config import Cnn, Config, Training, first_fault
+from common.encoders import encoder_file
 from common.errors import CatalogueError
 from common.package import SUFFIX, ModelPackage, package_file
 from common.package.package_file import CARD
@@ -37,21 +38,27 @@ class Descriptions:
 def of_file(
     path: Path, descriptions: Descriptions, consortium: str, owner: str, versions: dict[str, int]
 ) -> tuple[OfferContent, bytes]:
-    """The entry of a package or of a configuration, and the package.
+    """The entry of a package, an encoder or a configuration, and the file that the coordinator is to hold, if any.
 
     Args:
         versions: by name, the version that the next entry must have.
 
     Raises:
-        CatalogueError, ConfigError, PackageError: it is neither, or cannot be offered.
+        CatalogueError, ConfigError, EncoderError, PackageError: it is none of them, or cannot be offered.
     """
-    package = b""
+    file = b""
+    offer: ModelOffer | EncoderOffer | PlanOffer
     if path.suffix == SUFFIX:
         model_package = package_file.read_package(path)
-        package = path.read_bytes()
-        offer: ModelOffer | PlanOffer = _model(model_package, package)
+        file = path.read_bytes()
+        offer = _model(model_package, file)
         name = model_package.content.name
         title = f"Tells {' from '.join(model_package.content.labels)}"
+    elif path.suffix == encoder_file.SUFFIX:
+        encoder = encoder_file.read_encoder(path)
+        file = path.read_bytes()
+        offer = EncoderOffer(sha256=hashlib.sha256(file).hexdigest(), size=len(file), about=encoder.about)
+        name, title = encoder.about.name, f"Sees {encoder.about.dimensions()} numbers in an image"
     else:
         config = configuration.load(path)
         offer = _plan(path, config)
@@ -60,14 +67,14 @@ def of_file(
     completed = Descriptions(
         descriptions.name or name, descriptions.title or title[:120], descriptions.description, descriptions.contact
     )
-    return offer_content(consortium, owner, completed, offer, versions), package
+    return offer_content(consortium, owner, completed, offer, versions), file
 
 
 def offer_content(
     consortium: str,
     owner: str,
     descriptions: Descriptions,
-    offer: DatasetOffer | ModelOffer | PlanOffer,
+    offer: DatasetOffer | ModelOffer | EncoderOffer | PlanOffer,
     versions: dict[str, int],
 ) -> OfferContent:
     """What is to be signed.

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import Field, ValidationError, model_validator
 
 from common.config import Count, Frozen, PlanTerms, Training, first_fault
+from common.encoders import EncoderAbout
 from common.errors import CatalogueError, IdentityError
 from common.package.package_content import Digest, Word
 from common.trust.documents import SignedDocument, read_document, sign_document
@@ -25,7 +26,7 @@ FEW = 10
 MOST_BYTES = 48 * 1024
 """One entry with its signatures."""
 PIECE = 256 * 1024
-"""Bytes of a package that go in one message."""
+"""Bytes of a file that go in one message."""
 
 Name = Annotated[str, Field(pattern=NAME)]
 Line = Annotated[str, Field(max_length=200, pattern=r"^[^\n]*$")]
@@ -109,17 +110,22 @@ class DatasetOffer(Frozen):
         return self
 
 
-class ModelOffer(Frozen):
-    """A package that the coordinator holds for all members (docs/sharing.md)."""
+class FileOffer(Frozen):
+    """A file that the coordinator holds for all members."""
+
+    sha256: Digest
+    """Of the file."""
+    size: Annotated[int, Field(strict=True, ge=1, le=2**30)]
+    """In bytes."""
+
+
+class ModelOffer(FileOffer):
+    """A model in a package (docs/sharing.md)."""
 
     kind: Literal["model"] = "model"
     model: Name
     package: Digest
     """The package's own name for itself: digest of what its publisher signed."""
-    sha256: Digest
-    """Of the package's file."""
-    size: Annotated[int, Field(strict=True, ge=1, le=2**30)]
-    """In bytes."""
     architecture: Line
     labels: Annotated[tuple[Word, ...], Field(min_length=2, max_length=1000)]
     shape: tuple[Count, Count, Count]
@@ -129,6 +135,13 @@ class ModelOffer(Frozen):
     licence: Word
     card: Annotated[str, Field(max_length=20_000)]
     """The model card, Markdown."""
+
+
+class EncoderOffer(FileOffer):
+    """A pretrained encoder (docs/encoders.md)."""
+
+    kind: Literal["encoder"] = "encoder"
+    about: EncoderAbout
 
 
 class PlanOffer(Frozen):
@@ -157,7 +170,7 @@ class OfferContent(Frozen):
     title: Line
     description: Prose
     contact: Line
-    offer: Annotated[DatasetOffer | ModelOffer | PlanOffer | WithdrawnOffer, Field(discriminator="kind")]
+    offer: Annotated[DatasetOffer | ModelOffer | EncoderOffer | PlanOffer | WithdrawnOffer, Field(discriminator="kind")]
 
     @property
     def address(self) -> str:

@@ -3,6 +3,7 @@
 encoder_file      one file of arrays and a description: licence, source, input, layers, the network's graph
 encoder_library   the encoders that this machine has, by the digest of their file
 encoder_graph     the network as a list of operations, of which none can do anything but arithmetic
+encoder_shapes    the shapes of its maps, reckoned without running it
 encoder_network   the operations run by TensorFlow
 
 A configuration names an encoder (`{step: embed, encoder: NAME}`); a plan names the digest of its file. Nothing is

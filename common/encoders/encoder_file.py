@@ -1,7 +1,7 @@
 """The file of an encoder: arrays in safetensors format, and what they are, in its header."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Self
@@ -9,6 +9,7 @@ from typing import Annotated, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from common.encoders import encoder_shapes
 from common.encoders.encoder_graph import EncoderGraph
 from common.errors import ConsiliumError, EncoderError
 from common.storage import tensorfile
@@ -17,7 +18,7 @@ from common.types import Tensors
 SUFFIX = ".encoder"
 LARGEST_BYTES = 2 << 30
 
-Words = Annotated[str, Field(min_length=1, max_length=500)]
+Words = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 
@@ -43,6 +44,16 @@ class EncoderAbout(BaseModel):
     """Results of operations that may be asked for, from the first to the last, and how many channels each has."""
     usual: Annotated[tuple[str, ...], Field(min_length=1)]
     """The layers that are joined where a configuration names none."""
+
+    def dimensions(self, layers: Sequence[str] = ()) -> int:
+        """How many numbers an image becomes by these layers, or by the usual ones."""
+        return sum(self.layers[layer] for layer in layers or self.usual)
+
+    @property
+    def all_layers(self) -> str:
+        """The layers for people, each with its channels, and which are usual."""
+        layers = ", ".join(f"{name} ({channels})" for name, channels in self.layers.items())
+        return f"{layers}; usual: {', '.join(self.usual)}"
 
     @model_validator(mode="after")
     def _usual_are_layers(self) -> Self:
@@ -71,6 +82,17 @@ class Encoder:
         content = pack(about, graph, arrays)
         _refuse_misfit(about, graph, arrays)
         return cls(about, graph, arrays, hashlib.sha256(content).hexdigest())
+
+    def refuse_size(self, size: int) -> None:
+        """Refuse images of a size at which a layer's maps would be empty, or too large.
+
+        Raises:
+            EncoderError: naming the operation.
+        """
+        try:
+            encoder_shapes.shapes(self.graph, {name: array.shape for name, array in self.arrays.items()}, size)
+        except EncoderError as error:
+            raise EncoderError(f"encoder {self.about.name}: {error}") from None
 
     @property
     def content(self) -> bytes:
@@ -132,3 +154,7 @@ def _refuse_misfit(about: EncoderAbout, graph: EncoderGraph, arrays: Mapping[str
     names = {operation.name for operation in graph.operations}
     if unknown := sorted(set(about.layers) - names):
         raise EncoderError(f"layer {unknown[0]} is none of its operations.")
+    shapes = encoder_shapes.shapes(graph, {name: array.shape for name, array in arrays.items()}, about.size)
+    if wrong := [layer for layer, channels in about.layers.items() if shapes[layer][2] != channels]:
+        said, real = about.layers[wrong[0]], shapes[wrong[0]][2]
+        raise EncoderError(f"layer {wrong[0]} has {real} channels, and its description says {said}.")

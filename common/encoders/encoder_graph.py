@@ -87,13 +87,22 @@ class Pool(Operation):
     padding: Padding = "valid"
 
 
+class Pad(Operation):
+    """Zeros around the maps: top, bottom, left, right."""
+
+    op: Literal["pad"]
+    zeros: tuple[Zeros, Zeros, Zeros, Zeros]
+
+
 class GlobalMean(Operation):
     """Mean of all pixels of a channel: [n, 1, 1, c]."""
 
     op: Literal["global_mean"]
 
 
-AnyOperation = Annotated[Convolution | Scale | Activation | Combination | Pool | GlobalMean, Field(discriminator="op")]
+AnyOperation = Annotated[
+    Convolution | Scale | Activation | Combination | Pool | Pad | GlobalMean, Field(discriminator="op")
+]
 
 
 class EncoderGraph(BaseModel):

@@ -13,7 +13,7 @@ from common.storage.tensorfile import write_atomically
 
 VARIABLE = "CONSILIUM_ENCODERS"
 FOLDER = Path("~/.consilium/encoders")
-HOW = "Add it: python -m client encoders add FILE (docs/encoders.md)."
+HOW = "Add its file, python -m client encoders add FILE, or take it from the catalogue: docs/encoders.md."
 
 
 def folder() -> Path:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.encoders.encoder_file import Encoder
-from common.encoders.encoder_graph import IMAGES, Activation, AnyOperation, Combination, Convolution, Pool, Scale
+from common.encoders.encoder_graph import IMAGES, Activation, AnyOperation, Combination, Convolution, Pad, Pool, Scale
 from common.types import Stack, Tensors
 
 BATCH = 8
@@ -92,6 +92,8 @@ def _run(tf: Any, operation: AnyOperation, inputs: list[Any], arrays: Tensors) -
         return _combined(tf, operation, inputs)
     if isinstance(operation, Pool):
         return _pooled(tf, operation, x)
+    if isinstance(operation, Pad):
+        return tf.pad(x, _zeros(operation.zeros))
     return tf.reduce_mean(x, axis=(1, 2), keepdims=True)
 
 

@@ -36,7 +36,7 @@ class Embed(Transform):
         """The same, with everything that it leaves to the encoder.
 
         Raises:
-            EncoderError: the encoder is not here, or has no such layer.
+            EncoderError: the encoder is not here, has no such layer, or does not take images of this size.
         """
         encoder = encoder_library.load(self.sha256) if self.sha256 else encoder_library.find(self.encoder)
         about = encoder.about
@@ -44,7 +44,8 @@ class Embed(Transform):
             raise EncoderError(f"the encoder with SHA-256 {encoder.sha256} is {about.name}, expected {self.encoder}.")
         if strange := [layer for layer in self.layers if layer not in about.layers]:
             raise EncoderError(f"encoder {about.name} has no layer {strange[0]}; expected {', '.join(about.layers)}.")
-        settled = {"sha256": encoder.sha256, "layers": self.layers or about.usual, "size": self.size or about.size}
+        encoder.refuse_size(size := self.size or about.size)
+        settled = {"sha256": encoder.sha256, "layers": self.layers or about.usual, "size": size}
         return self.model_copy(update=settled)
 
     def shows(self) -> str:
@@ -58,8 +59,7 @@ class Embed(Transform):
 
     def dimensions(self) -> int:
         """How many numbers an image becomes."""
-        layers = encoder_library.load(self._digest).about.layers
-        return sum(layers[layer] for layer in self.layers)
+        return encoder_library.load(self._digest).about.dimensions(self.layers)
 
     def apply(self, stack: Stack) -> Stack:
         """float32[n, h, w, 1 or 3] of 0..1 -> float32[n, 1, 1, d]."""

@@ -14,6 +14,7 @@ from common.encoders.encoder_graph import (
     Combination,
     Convolution,
     GlobalMean,
+    Pad,
     Padding,
     Pool,
     Scale,
@@ -66,6 +67,9 @@ def _add(build: GraphBuilder, operation: AnyOperation, inputs: list[str], encode
         kind = "MaxPool" if operation.by == "max" else "AveragePool"
         sizes: dict[str, Any] = {"kernel_shape": list(operation.size), "strides": list(operation.strides)}
         return build.node(kind, [x], **sizes, **_padding(operation.padding))
+    if isinstance(operation, Pad):
+        top, bottom, left, right = operation.zeros
+        return build.node("Pad", [x, build.constant(np.array([0, 0, top, left, 0, 0, bottom, right], np.int64))])
     assert isinstance(operation, GlobalMean)  # noqa: S101 - there is no other
     return build.node("GlobalAveragePool", [x])
 

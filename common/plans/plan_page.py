@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 
 import yaml
 
+from common.encoders import encoder_library
+from common.errors import EncoderError
 from common.imaging import Pipeline
 from common.plans import binding
 from common.plans.evaluated_model import EvaluatedModel
@@ -32,13 +34,26 @@ def page(plan: RunPlan) -> str:
         f"{time.strftime(day, time.gmtime(content.expires_s))}",
         "release": f"{content.release}, code {content.code}",
         "carries": _carried(content.carried),
+        "encoder": _encoder(content),
     }
-    lines = [*(f"{name:12} {value}" for name, value in head.items()), "", *_what_leaves(content), ""]
+    lines = [*(f"{name:12} {value}" for name, value in head.items() if value), "", *_what_leaves(content), ""]
     if content.models:
         return "\n".join([*lines, *_examination(content.models)])
     training = content.training.model_dump(mode="json", exclude_defaults=True)
     lines += ["SETTINGS  those that are not the defaults of docs/configuration.md:", ""]
     return "\n".join(lines) + "\n" + yaml.safe_dump(training, sort_keys=False, allow_unicode=True)
+
+
+def _encoder(content: PlanContent) -> str:
+    """What looks at the images, its licence and what it was trained on; empty where pixels are looked at."""
+    step = Pipeline(content.training.preprocess).embed
+    if step is None:
+        return ""
+    try:
+        about = encoder_library.load(step.sha256 or "").about
+    except EncoderError as error:
+        return f"{step.encoder}: {error}"
+    return f"{about.name}, licence {about.licence}, trained on {about.trained_on}; SHA-256 {step.sha256}"
 
 
 def _what_leaves(content: PlanContent) -> Iterator[str]:

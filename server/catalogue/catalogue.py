@@ -1,7 +1,7 @@
 """The coordinator's catalogue: takes what members offer, keeps every version of it, and shows all of it signed.
 
 catalogue/000001.json …     entries and withdrawals in the order in which they were taken, none ever changed
-catalogue/packages/         the packages of the models that are offered, and incoming/: server/catalogue/packages.py
+catalogue/packages/         the files that are offered, and incoming/: server/catalogue/packages.py
 """
 
 import time
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from common.catalogue import DatasetOffer, Listing, ModelOffer, Offer, OfferContent, WithdrawnOffer
+from common.catalogue import DatasetOffer, FileOffer, Listing, Offer, OfferContent, WithdrawnOffer
 from common.catalogue.listing import newest
 from common.catalogue.offers import PIECE
 from common.errors import AuditError, CatalogueError, IdentityError
@@ -45,7 +45,7 @@ class Catalogue:
 
     @property
     def packages(self) -> Packages:
-        """The packages of the models that are offered."""
+        """The files of the models and encoders that are offered."""
         return Packages(self.folder)
 
     # --- reading ----------------------------------------------------------------------------------------------------
@@ -128,7 +128,7 @@ class Catalogue:
 
         Args:
             owner: who brought it: a site; empty: the coordinator itself.
-            package: of a model that the coordinator offers; a site has sent it before.
+            package: the file that the coordinator offers; a site has sent it before.
 
         Raises:
             WireError, IdentityError: it is none, or another's.
@@ -144,8 +144,8 @@ class Catalogue:
         self.folder.mkdir(parents=True, exist_ok=True)
         with lock_folder(self.folder, f"{self.folder}: somebody else is changing the catalogue. Try again."):
             self._refuse_unfit(offer)
-            if isinstance(model := content.offer, ModelOffer):
-                self.packages.settle(owner, model, package)
+            if isinstance(content.offer, FileOffer):
+                self.packages.settle(owner, content.offer, content.address, package)
             facts: dict[str, int | str] = {"offer": content.address.replace("/", ":"), "version": content.version}
             facts |= {"kind": content.offer.kind, "digest": offer.digest}
             self.home.log.record("offer withdrawn" if offer.withdrawn else "offer taken", facts=facts)
@@ -174,7 +174,7 @@ class Catalogue:
 
     def _offered_packages(self) -> set[str]:
         """SHA-256 of the packages that are offered."""
-        return {one.content.offer.sha256 for one in self.offers() if isinstance(one.content.offer, ModelOffer)}
+        return {one.content.offer.sha256 for one in self.offers() if isinstance(one.content.offer, FileOffer)}
 
     def _refuse_unfit(self, offer: Offer) -> None:
         content = offer.content
@@ -208,7 +208,7 @@ class Catalogue:
             raise CatalogueError(
                 f"{content.by} offers {MOST_OFFERS} things, {MOST_OFFERS} at most. Withdraw one first."
             )
-        packages = sum({one.sha256: one.size for one in there if isinstance(one, ModelOffer)}.values())
+        packages = sum({one.sha256: one.size for one in there if isinstance(one, FileOffer)}.values())
         if packages > MOST_HELD:
             raise CatalogueError(
                 f"{content.by}: packages of {packages:,} bytes, {MOST_HELD:,} at most. Withdraw one first."

@@ -4,7 +4,7 @@ import argparse
 import base64
 from pathlib import Path
 
-from common.catalogue import ModelOffer, Offer, command_parts, listing_view
+from common.catalogue import EncoderOffer, ModelOffer, Offer, command_parts, listing_view
 from common.catalogue.offer_from_file import of_file
 from common.catalogue.offers import WithdrawnOffer, withdrawal
 from common.cli import terminal
@@ -17,14 +17,15 @@ from server.consortium.arguments import add_root
 from server.consortium.home import Home
 from server.consortium.signing import Finish, Rest, request_of, sign
 
-CATALOGUE = """What partners offer each other: data sets, described and counted (no image leaves), models, and plans.
+CATALOGUE = """What partners offer: data sets, described and counted (no image leaves); models, encoders, plans.
 
   python -m server catalogue                                  all of it
   python -m server catalogue show lisbon/chest                everything about one
   python -m server catalogue offer pneumonia.consilium        a model, in the package that `server export` wrote
+  python -m server catalogue offer ours.encoder               a pretrained encoder
   python -m server catalogue offer configs/plan-template.yaml          a plan that members are invited to
   python -m server catalogue withdraw pneumonia-1a2b3c4d
-  python -m server catalogue take lisbon/ours                 a plan to run, or a member's model
+  python -m server catalogue take lisbon/ours                 a plan to run, a member's model, an encoder
   python -m server catalogue export catalogue.json            signed, for partners: python -m client catalogue read
   python -m server catalogue export catalogue.html            the same to look at
 
@@ -54,6 +55,9 @@ def _show(catalogue: Catalogue, options: argparse.Namespace) -> int:
 
 def _take(catalogue: Catalogue, options: argparse.Namespace) -> int:
     content = catalogue.listing().find(command_parts.what(options)).content
+    if isinstance(content.offer, EncoderOffer):
+        command_parts.keep_encoder(content, content.offer, catalogue.package(content.offer.sha256).read_bytes())
+        return 0
     path = command_parts.target(options, content)
     if isinstance(model := content.offer, ModelOffer):
         tensorfile.write_atomically(path, catalogue.package(model.sha256).read_bytes())
@@ -66,7 +70,7 @@ def _take(catalogue: Catalogue, options: argparse.Namespace) -> int:
 def _offer(catalogue: Catalogue, options: argparse.Namespace) -> int:
     home, path = catalogue.home, Path(command_parts.what(options))
     if not path.is_file():
-        raise ConfigError(f"{path}: no such file; expected a package (.consilium) or a configuration of a plan.")
+        raise ConfigError(f"{path}: no such file; expected a package (.consilium), an encoder (.encoder) or a plan.")
     content, package = of_file(
         path, command_parts.descriptions(options), home.pins.federation, "", catalogue.next_versions("")
     )
@@ -122,4 +126,6 @@ def _export(catalogue: Catalogue, options: argparse.Namespace) -> int:
     return 0
 
 
-COMMANDS = {"catalogue": Command("what partners offer: data sets, models, plans", CATALOGUE, _arguments, _run)}
+COMMANDS = {
+    "catalogue": Command("what partners offer: data sets, models, encoders, plans", CATALOGUE, _arguments, _run)
+}

@@ -1,4 +1,4 @@
-"""The packages of the models in the catalogue: how they come in pieces, are kept by their SHA-256, and go again.
+"""The files of the models and encoders in the catalogue: how they come in pieces, are kept by their SHA-256, and go.
 
 packages/SHA256       those that are offered
 incoming/SITE/        one that a site is just sending
@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.catalogue import ModelOffer
+from common.catalogue import FileOffer
 from common.errors import CatalogueError
 from common.storage import tensorfile
 from common.storage.run_folder import lock_folder
@@ -61,8 +61,8 @@ class Packages:
                 file.write(data)
             return there + len(data)
 
-    def settle(self, owner: str, model: ModelOffer, package: bytes) -> None:
-        """A model's package in its place, if it is the one that its entry names.
+    def settle(self, owner: str, offer: FileOffer, address: str, package: bytes) -> None:
+        """A package in its place, if it is the one that its entry names.
 
         Args:
             package: the coordinator's own; a site has sent its before.
@@ -70,9 +70,9 @@ class Packages:
         Raises:
             CatalogueError: it is not, or not whole.
         """
-        if (path := self.path(model.sha256)).exists():
-            if path.stat().st_size != model.size:
-                raise CatalogueError(f"{model.model}: its package is not of the size that its entry names.")
+        if (path := self.path(offer.sha256)).exists():
+            if path.stat().st_size != offer.size:
+                raise CatalogueError(f"{address}: its package is not of the size that its entry names.")
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         if package:
@@ -80,18 +80,18 @@ class Packages:
             return
         incoming = self._incoming(owner) / "package"
         if not (owner and incoming.exists()):
-            raise CatalogueError(f"{model.model}: its package has not come, or not whole. Offer it again.")
+            raise CatalogueError(f"{address}: its package has not come, or not whole. Offer it again.")
         with self._at_hand(incoming.parent):
-            if incoming.stat().st_size != model.size:
-                raise CatalogueError(f"{model.model}: its package has not come, or not whole. Offer it again.")
+            if incoming.stat().st_size != offer.size:
+                raise CatalogueError(f"{address}: its package has not come, or not whole. Offer it again.")
             with incoming.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
                 os.fsync(file.fileno())
-            if digest == model.sha256:
+            if digest == offer.sha256:
                 incoming.rename(path)
             shutil.rmtree(incoming.parent)
-        if digest != model.sha256:
-            raise CatalogueError(f"{model.model}: its package came damaged. Offer it again.")
+        if digest != offer.sha256:
+            raise CatalogueError(f"{address}: its package came damaged. Offer it again.")
 
     def forget(self, digests: Collection[str]) -> None:
         """Remove the packages that nobody offers any more."""

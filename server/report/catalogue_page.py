@@ -1,14 +1,14 @@
 """The catalogue as a page: what partners offer, a card an entry; and in short for the live page."""
 
-from common.catalogue import Listing, ModelOffer, Offer, PlanOffer, listing_view
+from common.catalogue import EncoderOffer, Listing, ModelOffer, Offer, PlanOffer, listing_view
 from common.catalogue.listing import SHOWN
 from common.catalogue.offers import OfferContent
 from server.report.markup import Child, document, el, style
 
 NOTHING = "Nothing is offered yet."
 HOW = (
-    ("A hospital offers a data set, a model or a plan: ", "python -m client catalogue offer NAME_OR_FILE"),
-    ("The consortium offers a model or a plan: ", "python -m server catalogue offer FILE"),
+    ("A hospital offers a data set, a model, an encoder or a plan: ", "python -m client catalogue offer NAME_OR_FILE"),
+    ("The consortium offers a model, an encoder or a plan: ", "python -m server catalogue offer FILE"),
 )
 
 
@@ -67,6 +67,8 @@ def _more(entry: OfferContent) -> list[Child]:
     if isinstance(offer, ModelOffer):
         get = el("p", "A member gets it: ", el("code", f"python -m client catalogue take {entry.address}"))
         return [get, el("details", el("summary", "Model card"), el("pre", offer.card))]
+    if isinstance(offer, EncoderOffer):
+        return [el("p", "A member gets it: ", el("code", f"python -m client catalogue take {entry.address}"))]
     if isinstance(offer, PlanOffer):
         get = el("p", "To run it: ", el("code", f"python -m server catalogue take {entry.address}"))
         return [get, el("details", el("summary", "The training"), el("pre", listing_view.training(offer)))]

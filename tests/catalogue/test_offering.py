@@ -133,7 +133,7 @@ def test_the_coordinator_offers_under_the_roots_and_a_later_version_takes_the_pl
     assert fair.at("Osaka") == 0
     said = capsys.readouterr().out
     assert "finder" in said
-    assert "0 data sets, 1 model, 0 plans" in said
+    assert "0 data sets, 1 model, 0 encoders, 0 plans" in said
 
 
 def test_what_is_withdrawn_is_gone_with_its_package_and_does_not_come_back(fair: Fair, model: Made) -> None:

@@ -121,7 +121,7 @@ def test_a_package_without_its_encoder_says_so(config: Path, tmp_path: Path, lib
         file.unlink()
     encoder_library._load.cache_clear()
     package = package_file.read_package(out)
-    with pytest.raises(EncoderError, match=r"is not on this machine. Add it: python -m client encoders add"):
+    with pytest.raises(EncoderError, match=r"is not on this machine. Add its file, python -m client encoders add"):
         package.pipeline.embed.settled()  # type: ignore[union-attr]
 
 

@@ -4,15 +4,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from client.dataset import loading
-from client.plans import judge
+from client.plans import judge, plan_encoders
 from client.training import hospital_site
 from common import config as configuration
 from common.encoders import Encoder, encoder_library
-from common.errors import ConsiliumError
+from common.errors import ConsiliumError, PolicyError
 from tests.attacks.hospitals import SVM, Hospitals
 from tests.custody.hospital import folder_of_dicoms, open_hospital, taken_in
+from tests.encoders.conftest import about
 
 STEPS = [{"step": "embed", "encoder": "drawn"}, {"step": "normalise", "by": "federated"}]
 NAMES = ("Hanoi", "Lima", "Lisbon")
@@ -33,15 +35,37 @@ def test_a_plan_carries_the_digest_and_its_cases_are_embedded(hospitals: Hospita
     assert np.isfinite(cases.train.images).all()
 
 
-def test_a_site_without_the_encoder_says_so_and_answers_nothing(hospitals: Hospitals, library: Path) -> None:
+def test_a_site_without_the_encoder_says_so_and_answers_nothing(
+    hospitals: Hospitals, library: Path, encoder: Encoder
+) -> None:
     plan, lima = hospitals.approved().plan, hospitals.sites["Lima"]
     assert judge.objection(lima, plan) == ""
     for file in library.glob("*.encoder"):
         file.unlink()
     encoder_library._load.cache_clear()
-    assert "is not on this machine. Add it: python -m client encoders add" in judge.objection(lima, plan)
+    why = judge.objection(lima, plan)
+    assert "is not on this machine. Add its file, python -m client encoders add FILE" in why
+    assert f"If it is in the catalogue: python -m client catalogue take {encoder.sha256[:16]}" in why
     with pytest.raises(ConsiliumError, match="is not on this machine"):
         judge.approved_plan(lima, plan.digest)
+
+
+def test_a_licence_that_the_policy_does_not_allow_is_refused_before_training(
+    hospitals: Hospitals, encoder: Encoder
+) -> None:
+    plan, lima = hospitals.approved().plan, hospitals.sites["Lima"]
+    path = lima.folder / "site.yaml"
+    settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    for licences, fits in ((["MIT"], False), ([], False), (["*"], True), (["cc0-1.0"], True)):
+        settings["policy"]["encoder_licences"] = licences
+        path.write_text(yaml.safe_dump(settings), encoding="utf-8")
+        assert ("the licence of encoder drawn is 'CC0-1.0'" in judge.objection(lima, plan)) != fits
+    with pytest.raises(PolicyError, match=r"allows Apache-2.0"):
+        plan_encoders.refuse_licence(hospitals.sites["Hanoi"], about(licence="research only"))
+    for licence in ("GPL-3.0-only OR MIT", "Apache-2.0 AND BSD-3-Clause", "apache-2.0"):
+        plan_encoders.refuse_licence(hospitals.sites["Hanoi"], about(licence=licence))
+    with pytest.raises(PolicyError, match="licence of encoder drawn is 'MIT AND"):
+        plan_encoders.refuse_licence(hospitals.sites["Hanoi"], about(licence="MIT AND GPL-3.0-only"))
 
 
 def test_what_an_encoder_makes_of_images_in_custody_is_sealed(tmp_path: Path, library: Path) -> None:
