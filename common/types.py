@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,19 +16,37 @@ Labels = NDArray[np.int64]
 UNKNOWN = -1
 """Of a finding that nobody has looked for in an image: it is left out of every sum."""
 
+Places = NDArray[np.int64]
+"""Which ones of several: int64[n]."""
+
 Tensors = Mapping[str, NDArray[Any]]
 """Named arrays in a fixed order: weights, optimiser states, sums."""
+
+
+class Images(Protocol):
+    """Images of one shape, taken a batch at a time: a `Stack`, or `common.image_stack.StoredImages`."""
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(n, h, w, c)."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, which: Any, /) -> Stack:
+        """Those of a slice or of places int64[k]: float32[k, h, w, c]."""
+        ...
 
 
 @dataclass(frozen=True)
 class Cases:
     """Images with their labels, in one order: float32[n, h, w, c], and int64[n] or int64[n, findings]."""
 
-    images: Stack
+    images: Images
     labels: Labels
 
     def __post_init__(self) -> None:
-        if self.images.ndim != 4 or len(self.images) != len(self.labels):
+        if len(self.images.shape) != 4 or len(self.images) != len(self.labels):
             raise ValueError(f"images {self.images.shape} and labels {self.labels.shape} do not belong together")
 
     def __len__(self) -> int:
@@ -45,11 +63,6 @@ class SiteCases:
     test: Cases
     warnings: tuple[str, ...] = ()
     """What is to be doubted of them, for the site alone: it may name files and patients."""
-
-
-def join(parts: list[Cases]) -> Cases:
-    """Pool several sets of cases into one (only a simulation may)."""
-    return Cases(np.concatenate([p.images for p in parts]), np.concatenate([p.labels for p in parts]))
 
 
 def cases_by_class(labels: Labels, classes: int) -> NDArray[np.int64]:

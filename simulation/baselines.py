@@ -9,9 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 from client.training.solved_alone import solve_alone
 from common.algorithms.course import Course, for_one
+from common.image_stack import join
 from common.messages.transport import InMemory
 from common.metrics import performance
-from common.types import SiteCases, join
+from common.types import SiteCases
 from server.rounds import loop
 from server.rounds.aggregation import PlainSum
 from simulation.experiment import PARTS, Experiment, TrainedModel

@@ -13,6 +13,7 @@ from client.dataset.loading import PreparedData
 from client.training.site import Site
 from common.cli.progress import Watch
 from common.config import Config, Local
+from common.image_stack import batches, slices, together
 from common.metrics.performance import Threshold
 from common.models import Model, build
 from common.plans import floors
@@ -91,10 +92,12 @@ class Experiment:
 
     def digest(self) -> str:
         """SHA-256 of configuration and data: a checkpoint of anything else is refused."""
-        settings = self.config.model_dump(mode="json", exclude={"seeds": True, "data": {"path", "cache", "home"}})
+        places = {"path", "home", "cache", "cache_gb", "in_memory_mb"}
+        settings = self.config.model_dump(mode="json", exclude={"seeds": True, "data": places})
         sha = hashlib.sha256(repr((settings, self.seed)).encode())
         for cases in [part for s in self.data.sites for part in (s.train, s.validation, s.test)]:
-            sha.update(np.ascontiguousarray(cases.images).data)
+            for stack in batches(cases.images, slices(len(cases), together(cases.images))):
+                sha.update(np.ascontiguousarray(stack).data)
             sha.update(np.ascontiguousarray(cases.labels).data)
         return sha.hexdigest()
 

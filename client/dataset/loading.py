@@ -1,5 +1,6 @@
 """From a configuration to each site's cases: find them, read them, divide them, prepare them. *Read this first.*"""
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -11,17 +12,20 @@ from client.dataset import readiness, splits
 from client.dataset.case_source import open_table
 from client.dataset.readiness_report import Finding
 from client.dataset.splits import Division
-from client.sources import embedding_cache, scanner_shift
+from client.sources import prepared_cache
 from client.sources.case_table import SPLITS, Problem, Table, located
+from client.sources.scanner_shift import ShiftedImages
 from common.config import Config, Sites, Synthetic
 from common.errors import DataError
+from common.image_stack import part
 from common.imaging.pipeline import Pipeline
-from common.types import Cases, SiteCases, Stack
+from common.types import Cases, Images, Places, SiteCases
 
 
 @dataclass(frozen=True)
 class PreparedData:
-    """Everything that a simulation trains and tests on. All images are parts of one array, which nobody may change."""
+    """Everything that a simulation trains and tests on. All images are parts of one array, which nobody may change, or
+    of one file of the cache."""
 
     sites: tuple[SiteCases, ...]
     test: Cases
@@ -89,34 +93,41 @@ def _refuse_one_answer(table: Table) -> None:
             )
 
 
-def _prepare(
-    table: Table, order: NDArray[np.int64], division: Division, config: Config, seed: int, pipeline: Pipeline
-) -> Stack:
-    indices, sites = [int(i) for i in order], config.sites
-    if pipeline.embed and sites.split != "scanner":
-        stack = embedding_cache.embed(config.data.cache or Path("cache"), pipeline, table.images, indices)
+def _prepare(table: Table, order: Places, division: Division, config: Config, seed: int, pipeline: Pipeline) -> Images:
+    """The images in this order: in memory, or on the disk where they are larger than `data.in_memory_mb`."""
+    source, indices, most_bytes = config.data, order.tolist(), config.data.in_memory_mb << 20
+    images: prepared_cache.Source = table.images
+    if config.sites.split == "scanner":
+        images = ShiftedImages(table.images, division.site.tolist(), config.sites.shift, seed)
+    if pipeline.embed or _bytes(len(indices), pipeline.before(images.pictures(indices[:1])).shape) > most_bytes:
+        stored = prepared_cache.prepare(source.cache or Path("cache"), pipeline, images, indices)
+        if _bytes(len(stored), stored.shape) > most_bytes:
+            return stored
+        stack = stored[:]
     else:
-        pictures = iter(table.images.pictures(indices))
-        if sites.split == "scanner":
-            pictures = scanner_shift.shift_scanners(pictures, indices, division.site[order].tolist(), sites.shift, seed)
-        stack = pipeline.before(pictures)
+        stack = pipeline.before(images.pictures(indices))
     stack.flags.writeable = False
     return stack
+
+
+def _bytes(count: int, shape: tuple[int, ...]) -> int:
+    """Of so many images of a shape in memory."""
+    return 4 * count * math.prod(shape[-3:])
 
 
 @dataclass(frozen=True)
 class _Slices:
     """Cases sorted by split, then site."""
 
-    images: Stack
+    images: Images
     labels: NDArray[np.int64]
     split: NDArray[np.int64]
     site: NDArray[np.int64]
 
     def of(self, split: int, site: int | None = None) -> Cases:
         here = np.flatnonzero((self.split == split) & (True if site is None else self.site == site))
-        part = slice(here[0], here[-1] + 1) if len(here) else slice(0, 0)
-        return Cases(self.images[part], self.labels[part])
+        which = slice(here[0], here[-1] + 1) if len(here) else slice(0, 0)
+        return Cases(part(self.images, which), self.labels[which])
 
 
 def _site(cases: _Slices, index: int, name: str, common: Cases, sites: Sites) -> SiteCases:

@@ -13,7 +13,7 @@ from common.package import ModelPackage
 
 def evidence_of(package: ModelPackage, model: Model, outcome: Outcome) -> Evidence:
     """What the model says of it; where an encoder looks at the image first, through the encoder."""
-    seen = package.pipeline.after(outcome.model_input)
+    seen = package.pipeline.after(outcome.model_input)[:]
     if package.pipeline.embed is None or not isinstance(model, LinearSvm):
         return model.evidence(package.weights, seen, outcome.label)
     return _through_encoder(package, model.slopes(package.weights, seen, outcome.label), outcome)
@@ -29,9 +29,7 @@ def _through_encoder(package: ModelPackage, slopes: np.ndarray, outcome: Outcome
     step, statistics = package.pipeline.embed, package.pipeline.statistics
     if step is None or step.sha256 is None:
         raise ValueError("this package has no encoder")
-    maps = network(encoder_library.load(step.sha256), step.layers).maps(
-        package.pipeline.shown_to_encoder(outcome.picture)
-    )
+    maps = network(encoder_library.load(step.sha256), step.layers).maps(package.pipeline.shown([outcome.picture]))
     mean: np.ndarray = np.zeros(len(slopes), np.float32)
     deviation: np.ndarray = np.ones(len(slopes), np.float32)
     if statistics:

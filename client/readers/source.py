@@ -12,6 +12,10 @@ from common.errors import ImageError
 class Sealer(Protocol):
     """Encrypts what would otherwise lie on a disk in the clear."""
 
+    def state(self) -> str:
+        """Another state, another key or place: what is sealed by one is not opened by another."""
+        ...
+
     def seal(self, content: bytes, part: str) -> bytes:
         """A part of a decoded image, as it may lie on a disk."""
         ...

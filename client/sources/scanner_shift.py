@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from client.readers.source import Sealer
+from client.sources.case_table import Images
 from common.imaging import Picture
 from common.types import Stack
 
@@ -57,16 +59,32 @@ def _smoother(size: int, sigma: float) -> Stack:
     return rows
 
 
-def shift_scanners(
-    pictures: Iterator[Picture], cases: Sequence[int], sites: Sequence[int], shift: float, seed: int
-) -> Iterator[Picture]:
-    """Each picture as its site's simulated device would show it, in its own range; noise follows seed and case."""
-    devices = {site: draw(_stream(seed, site), shift) for site in sorted(set(sites))}
-    for picture, case, site in zip(pictures, cases, sites, strict=True):
-        span = max(picture.high - picture.low, 1e-12)
-        channels = ((picture.pixels - picture.low) / span).transpose(2, 0, 1)
-        scanned = devices[site].scan(channels.astype(np.float32), _stream(seed, site, case))
-        yield replace(picture, pixels=scanned.transpose(1, 2, 0) * np.float32(span) + np.float32(picture.low))
+class ShiftedImages:
+    """Images as their sites' simulated devices would show them, each in its own range; noise follows seed and case."""
+
+    def __init__(self, images: Images, sites: Sequence[int], shift: float, seed: int) -> None:
+        self._images, self._sites, self._shift, self._seed = images, sites, shift, seed
+        self._devices = {site: draw(_stream(seed, site), shift) for site in sorted(set(sites))}
+
+    def name(self, index: int) -> str:
+        """The image's."""
+        return self._images.name(index)
+
+    def sealer(self, index: int) -> Sealer | None:
+        """The image's."""
+        return self._images.sealer(index)
+
+    def view(self, index: int) -> bytes:
+        """What decides how the image looks: also its device and its noise."""
+        return self._images.view(index) + repr((self._shift, self._seed, self._sites[index], index)).encode()
+
+    def pictures(self, indices: Sequence[int]) -> Iterator[Picture]:
+        """The images as these devices show them."""
+        for picture, index in zip(self._images.pictures(indices), indices, strict=True):
+            site, span = self._sites[index], max(picture.high - picture.low, 1e-12)
+            channels = ((picture.pixels - picture.low) / span).transpose(2, 0, 1)
+            scanned = self._devices[site].scan(channels.astype(np.float32), _stream(self._seed, site, index))
+            yield replace(picture, pixels=scanned.transpose(1, 2, 0) * np.float32(span) + np.float32(picture.low))
 
 
 def _stream(seed: int, *purpose: int) -> np.random.Generator:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from common.config import Local
 from common.errors import DataError, PolicyError, WireError
+from common.image_stack import batches, slices, together
 from common.imaging import Pipeline
 from common.messages.transport import Reply, Request
 from common.metrics import out_of_distribution, performance
@@ -145,8 +146,8 @@ def _statistics(site: Site, request: Request, state: Tensors) -> tuple[Contribut
     if not request.settings.get("pixels"):
         return Contribution(sums), state
     sums |= {"x": np.zeros(images.shape[1:]), "xx": np.zeros(images.shape[1:])}
-    for start in range(0, len(images), STATISTICS_TOGETHER):
-        pixels = images[start : start + STATISTICS_TOGETHER].astype(np.float64)
+    for stack in batches(images, slices(len(images), min(STATISTICS_TOGETHER, together(images)))):
+        pixels = stack.astype(np.float64)
         sums["x"] += pixels.sum(axis=0)
         sums["xx"] += np.square(pixels).sum(axis=0)
     return Contribution(sums), state

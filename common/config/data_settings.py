@@ -37,7 +37,12 @@ class DataSource(Frozen):
     on_error: Literal["stop", "report"] = "stop"
     """An unreadable image or a bad row: stop the run, or leave the case out and list it in the report."""
     cache: Path | None = None
-    """Folder for decoded images; none: `cache/` in the working folder, never inside the data set."""
+    """Folder for decoded and prepared images; none: `cache/` in the working folder, never inside the data set."""
+    cache_gb: Positive = 50.0
+    """What a run leaves in that folder at most, beside what it used itself: what was used longest ago goes first."""
+    in_memory_mb: Annotated[int, Field(ge=0)] = 512
+    """Prepared images that are larger together stay on the disk, and are read a batch at a time; the results are the
+    same."""
     spelling: Literal["refuse", "merge", "keep"] = "refuse"
     """Labels, sites or patients that differ in their spelling alone (case, blanks, 1 and 1.0): an error; one and the
     same; or each another."""

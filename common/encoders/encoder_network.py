@@ -14,7 +14,7 @@ from common.encoders.encoder_file import Encoder
 from common.encoders.encoder_graph import IMAGES, Activation, AnyOperation, Combination, Convolution, Pad, Pool, Scale
 from common.types import Stack, Tensors
 
-BATCH = 32
+BATCH = 8
 """Images that the network sees at once, the last filled up with zeros: an image's numbers do not hang on its batch."""
 
 _ONE = threading.Lock()

@@ -63,24 +63,32 @@ class Embed(Transform):
 
     def apply(self, stack: Stack) -> Stack:
         """float32[n, h, w, 1 or 3] of 0..1 -> float32[n, 1, 1, d]."""
+        return self.numbers(self.inputs(stack))
+
+    def numbers(self, inputs: Stack) -> Stack:
+        """What the encoder makes of what it is shown: float32[n, size, size, 3] to float32[n, 1, 1, d].
+
+        Raises:
+            EncoderError: it is not here, or its numbers are not finite.
+        """
         from common.encoders.encoder_network import network
 
-        encoder = encoder_library.load(self._digest)
-        numbers = network(encoder, self.layers).embed(self.inputs(stack))
-        if not np.isfinite(numbers).all():
-            raise EncoderError(f"encoder {self.encoder} makes numbers that are not finite of these images.")
+        numbers = network(encoder_library.load(self._digest), self.layers).embed(inputs)
+        if not (finite := np.isfinite(numbers).all(axis=1)).all():
+            raise EncoderError(
+                f"encoder {self.encoder} makes numbers that are not finite of {int((~finite).sum())} of these images."
+            )
         return numbers[:, None, None, :]
 
     def inputs(self, stack: Stack) -> Stack:
         """What the encoder is shown: float32[n, size, size, 3]."""
         if stack.shape[3] not in (1, 3):
             raise EncoderError(f"images of {stack.shape[3]} channels, expected grey or RGB: embed comes before others.")
-        size = self.size or 0
+        about, size = encoder_library.load(self._digest).about, self.size or 0
         resized = np.repeat(geometry.resize(stack, size, size), 3 // stack.shape[3], axis=3)
         if self.range != "encoder":
             black, white = self.range
             return resized * np.float32(white - black) + np.float32(black)
-        about = encoder_library.load(self._digest).about
         return window.standardise(resized, np.array(about.mean, np.float32), np.array(about.deviation, np.float32))
 
     @property

@@ -2,20 +2,21 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import ConfigError, DataError
+from common.image_stack import with_step
 from common.imaging.embedding import Embed
 from common.imaging.picture import Picture
 from common.imaging.step_base import Transform
 from common.imaging.step_order import AnyStep, in_order
 from common.imaging.steps import Normalise, Window
 from common.imaging.window import standardise
-from common.types import Stack
+from common.types import Images, Stack
 
 IMPLEMENTATION = "2"  # Raise it whenever a step's arithmetic changes: sites of different releases then refuse to mix.
 BATCH_PIXELS = 1 << 18  # read, grouped and processed at once, so that memory stays small and most of it in cache
@@ -48,6 +49,8 @@ class Pipeline:
         self._window, self._rest = _apart(self.steps)
         federated = [i for i, step in enumerate(self._rest) if isinstance(step, Normalise) and step.by == "federated"]
         self._split = federated[0] if federated else len(self._rest)
+        embeds = [i for i, step in enumerate(self._rest) if isinstance(step, Embed)]
+        self._shown = embeds[0] if embeds else self._split
 
     @property
     def needs_statistics(self) -> bool:
@@ -71,14 +74,37 @@ class Pipeline:
         """The step that puts an encoder's numbers in the place of the image, if there is one."""
         return next((step for step in self._rest if isinstance(step, Embed)), None)
 
-    def shown_to_encoder(self, picture: Picture) -> Stack:
-        """One picture after all steps before `embed`, as the encoder takes it: float32[1, size, size, 3]."""
-        stack = self._to_unit([picture])
-        for step in self._rest:
-            if isinstance(step, Embed):
-                return step.inputs(stack)
+    def shown(self, pictures: Iterable[Picture]) -> Stack:
+        """All steps before `embed`, as the encoder takes what comes of them: float32[n, size, size, 3]; without an
+        encoder what `before` gives. Pictures may differ in size as long as a step makes them one; they are read as they
+        are needed.
+
+        Raises:
+            DataError: naming a picture that is not finite, or the sizes that remain different.
+        """
+        parts = list(self._in_batches(pictures))
+        if not parts:
+            raise DataError("no image to preprocess.")
+        examples = dict[tuple[int, int, int], str]()
+        for part in parts:
+            _, height, width, channels = part.stack.shape
+            examples.setdefault((height, width, channels), part.example)
+        refuse_different_shapes(examples)
+        result = np.empty((sum(len(part.numbers) for part in parts), *parts[0].stack.shape[1:]), np.float32)
+        while parts:  # freed one by one, so that nothing is held twice
+            part = parts.pop()
+            result[part.numbers] = part.stack
+        return result
+
+    def seen(self, shown: Stack) -> Stack:
+        """What the encoder makes of what it is shown, and the steps after it up to the federated normalisation; without
+        an encoder the stack as it is."""
+        if self.embed is None:
+            return shown
+        stack = self.embed.numbers(shown)
+        for step in self._rest[self._shown + 1 : self._split]:
             stack = step.apply(stack)
-        raise ValueError("this pipeline has no encoder")
+        return stack
 
     def with_statistics(self, mean: NDArray[np.floating], variance: NDArray[np.floating]) -> "Pipeline":
         """The same pipeline with the federated statistics [h, w, c]; they are pooled here where it is per channel.
@@ -110,42 +136,38 @@ class Pipeline:
     def before(self, pictures: Iterable[Picture]) -> Stack:
         """All steps up to the federated normalisation (all there are, where there is none): float32[n, h, w, c].
 
-        Pictures may differ in size as long as a resize or crop makes them one; they are read as they are needed.
-
         Raises:
-            DataError: naming a picture that is not finite, or the sizes that remain different.
+            DataError: as `shown`.
+            EncoderError: the encoder is not here, or makes numbers that are not finite.
         """
-        parts = list(self._in_batches(pictures))
-        if not parts:
-            raise DataError("no image to preprocess.")
-        _refuse_different_shapes(parts)
-        result = np.empty((sum(len(part.numbers) for part in parts), *parts[0].stack.shape[1:]), np.float32)
-        while parts:  # freed one by one, so that nothing is held twice
-            part = parts.pop()
-            result[part.numbers] = part.stack
-        return result
+        return self.seen(self.shown(pictures))
 
-    def after(self, stack: Stack) -> Stack:
-        """The steps from the federated normalisation on; where there is none, the stack as it is."""
+    def after(self, images: Images) -> Images:
+        """The steps from the federated normalisation on; where there is none, the images as they are."""
         if self._split == len(self._rest):
-            return stack
+            return images
         if self.statistics is None:
             raise ValueError("the federated statistics are not known yet: Pipeline.resolved(mean, variance)")
-        if self.statistics.mean.shape[-1] != stack.shape[3] or (
-            self.statistics.mean.ndim == 3 and self.statistics.mean.shape != stack.shape[1:]
+        if self.statistics.mean.shape[-1] != images.shape[3] or (
+            self.statistics.mean.ndim == 3 and self.statistics.mean.shape != images.shape[1:]
         ):
             raise DataError(
-                f"images of {_size(stack.shape[1:])}, but the federated statistics are of "
+                f"images of {_size(images.shape[1:])}, but the federated statistics are of "
                 f"{_size(self.statistics.mean.shape)}. Every site must bring images of one size: add a resize."
             )
+        return with_step(images, self._last_steps)
+
+    def apply(self, pictures: Iterable[Picture]) -> Stack:
+        """The whole pipeline."""
+        return self.after(self.before(pictures))[:]
+
+    def _last_steps(self, stack: Stack) -> Stack:
+        if self.statistics is None:
+            raise ValueError("the federated statistics are not known yet")
         stack = standardise(stack, self.statistics.mean, self.statistics.deviation)
         for step in self._rest[self._split + 1 :]:
             stack = step.apply(stack)
         return stack
-
-    def apply(self, pictures: Iterable[Picture]) -> Stack:
-        """The whole pipeline."""
-        return self.after(self.before(pictures))
 
     def trace(self, picture: Picture) -> list[tuple[str, Stack]]:
         """The picture as read and after every step, each with the step's label: float32[h, w, c].
@@ -187,8 +209,9 @@ class Pipeline:
             groups.setdefault(picture.pixels.shape, []).append((number, picture))
         for group in groups.values():
             stack = self._to_unit([picture for _, picture in group])
-            for step in self._rest[: self._split]:
+            for step in self._rest[: self._shown]:
                 stack = step.apply(stack)
+            stack = self.embed.inputs(stack) if self.embed else stack
             first, picture = group[0]
             yield _StepGroup([number for number, _ in group], picture.name or f"image {first}", stack)
 
@@ -236,10 +259,12 @@ def _refuse_not_finite(number: int, picture: Picture) -> None:
         )
 
 
-def _refuse_different_shapes(parts: list[_StepGroup]) -> None:
-    examples: dict[tuple[int, ...], str] = {}
-    for part in parts:
-        examples.setdefault(part.stack.shape[1:], part.example)
+def refuse_different_shapes(examples: Mapping[tuple[int, int, int], str]) -> None:
+    """Refuse images of several shapes, given the name of one of each.
+
+    Raises:
+        DataError: naming them.
+    """
     if len(examples) > 1:
         some = [f"{_size(shape)} (such as {example})" for shape, example in list(examples.items())[:5]]
         more = f" and {len(examples) - 5} more" if len(examples) > 5 else ""

@@ -15,8 +15,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from common.image_stack import batches, slices, together
 from common.imaging import geometry
-from common.types import Stack, Tensors
+from common.types import Images, Tensors
 
 GRID = 4
 TRAITS = GRID * GRID + 10
@@ -35,23 +36,26 @@ DIRECTIONS = 1
 Floats = NDArray[np.float64]
 
 
-def traits(stack: Stack) -> Floats:
+def traits(images: Images) -> Floats:
     """Characteristics of every image, each within -1 and 1: float32[n, h, w, c] -> float64[n, TRAITS].
 
     Coarse layout (a grid of 4 × 4), mean and deviation, skewness and kurtosis, edges along both axes at two scales, and
     shares of the darkest and the brightest value. Of an encoder's numbers, which have no layout, sums along TRAITS
     directions, the same everywhere (a random projection: Johnson and Lindenstrauss, 1984).
     """
-    if stack.shape[1:3] == (1, 1):
-        return _squashed(stack[:, 0, 0].astype(np.float64) @ _directions(stack.shape[3]))
-    size = max(1, TOGETHER_PIXELS // max(1, stack[0].size)) if len(stack) else 1
-    parts = [_traits(geometry.intensity(stack[i : i + size])) for i in range(0, len(stack), size)]
+    numbers = int(np.prod(images.shape[1:]))
+    if images.shape[1:3] == (1, 1):
+        stacks = batches(images, slices(len(images), together(images)))
+        parts = [_squashed(stack[:, 0, 0].astype(np.float64) @ _directions(numbers)) for stack in stacks]
+    else:
+        stacks = batches(images, slices(len(images), max(1, TOGETHER_PIXELS // numbers)))
+        parts = [_traits(geometry.intensity(stack)) for stack in stacks]
     return np.concatenate(parts) if parts else np.zeros((0, TRAITS))
 
 
-def sums(stack: Stack) -> dict[str, Floats]:
+def sums(images: Images) -> dict[str, Floats]:
     """What a site adds: `n` [1], `sum` [TRAITS] and `products` [PRODUCTS], the upper triangle row by row."""
-    values = traits(stack)
+    values = traits(images)
     return {
         "n": np.array([float(len(values))]),
         "sum": values.sum(axis=0),
@@ -112,9 +116,9 @@ class Reference:
         values, vectors = np.linalg.eigh(shrunk)
         return cls(mean, vectors / np.sqrt(np.maximum(values, RIDGE) * TRAITS))
 
-    def distances(self, stack: Stack) -> Floats:
+    def distances(self, images: Images) -> Floats:
         """Of every image, float64[n]; about 1 for one like the training's."""
-        distances: Floats = np.sqrt(np.square((traits(stack) - self.mean) @ self.root).sum(axis=1))
+        distances: Floats = np.sqrt(np.square((traits(images) - self.mean) @ self.root).sum(axis=1))
         return distances
 
 

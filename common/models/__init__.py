@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from common.config import Local, ModelConfig
 from common.imaging.augment import Augment
-from common.types import Cases, Stack, Tensors
+from common.types import Cases, Images, Stack, Tensors
 
 Logits = NDArray[np.float32]
 """float32[n, classes]: log-probabilities up to a constant a row (CNN), or one-vs-rest decision values (SVM). Of several
@@ -86,7 +86,7 @@ class Model(Protocol):
         """
         ...
 
-    def scores(self, weights: Tensors, images: Stack) -> Logits:
+    def scores(self, weights: Tensors, images: Images) -> Logits:
         """Logits of every image."""
         ...
 

@@ -6,6 +6,7 @@
 # ruff: noqa: E402
 
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,17 +15,19 @@ from numpy.typing import NDArray
 from common.config import Cnn, Local
 from common.encoders import tensorflow_loading
 from common.errors import WeightsError
+from common.image_stack import StoredImages, batches, slices, together
 from common.imaging.augment import Augment
 from common.models import Evidence, Fitted, Logits, Work
-from common.types import Cases, Stack, Tensors
+from common.types import Cases, Images, Stack, Tensors
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
 tensorflow_loading.load("tensorflow")
 
 from common.models.architectures import Shape
 from common.models.gradcam import grad_cam
-from common.models.training_graphs import OptimizerState, TrainingInputs, graphs
+from common.models.training_graphs import OptimizerState, Progress, TrainingInputs, graphs
 
+NOTHING_DONE = Progress(np.int32(0), np.float32(0.0), np.int32(0))
 SCORED_TOGETHER_PX = 1 << 18
 """Pixels in one batch of `scores`: bounds the memory, whatever the size of the images."""
 
@@ -71,22 +74,22 @@ class KerasCnn:
             none if correction is None else flat(correction, "correction"),
             np.float32(work.local.weight_decay),
         )
-        state, loss_sum, correct = self._graphs.train[work.local.optimizer](
-            cases.images, cases.labels.astype(np.int32), OptimizerState(start, *self._unpack(moments, none)), course
-        )
+        state, progress = OptimizerState(start, *self._unpack(moments, none)), NOTHING_DONE
+        for images, labels, portion in _portions(cases, course):
+            state, progress = self._graphs.train[work.local.optimizer](images, labels, state, progress, portion)
         return Fitted(
             weights=self._graphs.split(state.weights),
             moments=self._pack(state) if work.local.optimizer == "adam" else {},
             steps=len(order),
             examples=int((order >= 0).sum()),
-            loss_sum=float(loss_sum),
-            correct=int(correct),
+            loss_sum=float(progress.loss_sum),
+            correct=int(progress.correct),
         )
 
-    def scores(self, weights: Tensors, images: Stack) -> Logits:
+    def scores(self, weights: Tensors, images: Images) -> Logits:
         """Logits of every image, float32[n, classes]; of several findings, the log-odds of each."""
         flat = self._graphs.flat(weights, "weights")
-        parts = [images[i : i + self._together] for i in range(0, len(images), self._together)]
+        parts = batches(images, slices(len(images), self._together))
         none = np.zeros((0, self._graphs.classes), np.float32)
         return np.concatenate([none, *(self._graphs.logits(part, flat).numpy() for part in parts)])
 
@@ -105,6 +108,21 @@ class KerasCnn:
     def _pack(self, state: OptimizerState) -> Tensors:
         moments = self._graphs.split(state.first, "first/") | self._graphs.split(state.second, "second/")
         return moments | {"steps": state.time.numpy().reshape(1)}
+
+
+def _portions(cases: Cases, course: TrainingInputs) -> Iterator[tuple[Stack, NDArray[np.int32], TrainingInputs]]:
+    """Images, labels and the steps that they are for: all at once, or as many as are read at a time."""
+    labels = cases.labels.astype(np.int32)
+    if not isinstance(cases.images, StoredImages) or not len(cases):
+        yield cases.images[:], labels, course
+        return
+    count, width = course.order.shape
+    parts = slices(count, max(1, together(cases.images) // width))
+    wanted = [course.order[part][course.order[part] >= 0] for part in parts]
+    for part, places, images in zip(parts, wanted, batches(cases.images, wanted), strict=True):
+        order = np.full((part.stop - part.start, width), -1, np.int32)
+        order[course.order[part] >= 0] = np.arange(len(places))
+        yield images, labels[places], course._replace(order=order, rates=course.rates[part])
 
 
 def _order(cases: int, local: Local, seed: int) -> NDArray[np.int32]:

@@ -25,11 +25,12 @@ from numpy.typing import NDArray
 
 from common.config import Svm
 from common.errors import DataError, WeightsError
+from common.image_stack import batches, slices
 from common.models import Evidence, Fitted, Logits, Work
 from common.models.features import Fourier, Identity
 from common.models.losses import loss_named, signs
 from common.models.moments import Moments, cosines
-from common.types import UNKNOWN, Cases, Labels, Stack, Tensors
+from common.types import UNKNOWN, Cases, Images, Labels, Stack, Tensors
 
 Floats = NDArray[np.float64]
 
@@ -99,7 +100,7 @@ class LinearSvm:
         right = self._right(self.scores(new, cases.images), cases.labels)
         return Fitted(new, {}, self.rows, len(cases), float(loss.sum()), int(right.sum()))
 
-    def scores(self, weights: Tensors, images: Stack) -> Logits:
+    def scores(self, weights: Tensors, images: Images) -> Logits:
         """Decision values float32[n, classes]; for two classes the columns are [-f, f], or half of these where f is
         log-odds: their difference is. Of findings, f of each."""
         points = self._points(weights)
@@ -149,7 +150,7 @@ class LinearSvm:
         by_class = np.bincount(cases.labels, minlength=self.classes).astype(np.float64)
         return {"classes": by_class, "n": np.array([float(len(cases))])}
 
-    def gram(self, images: Stack) -> Tensors:
+    def gram(self, images: Images) -> Tensors:
         """Second moments at the lowest frequencies: `gram` float64[r (r + 1) / 2], the intercept last; `rest`
         float64[1], what is left of Σ |z|²; `n` float64[1].
 
@@ -224,16 +225,14 @@ class LinearSvm:
             counts += np.stack([(inside & (sides < 0)).sum(axis=0), (inside & (sides > 0)).sum(axis=0)], axis=1)
         return counts
 
-    def _batches(self, images: Stack) -> Iterator[tuple[Floats, slice]]:
+    def _batches(self, images: Images) -> Iterator[tuple[Floats, slice]]:
         """z = (φ(x), 1) of a few images at a time, float64[k, d], and which they are."""
         if images.shape[1:] != self.shape:
             raise DataError(f"images of shape {images.shape[1:]}, expected {self.shape}: resize them in `preprocess`.")
-        size = max(1, _BATCH_ELEMENTS // (self.features.dimension + 1))
-        for start in range(0, len(images), size):
-            part = slice(start, min(start + size, len(images)))
-            flat = images[part].reshape(part.stop - start, -1)
-            z = np.ones((len(flat), self.features.dimension + 1))
-            z[:, :-1] = self.features(flat)
+        parts = slices(len(images), max(1, _BATCH_ELEMENTS // (self.features.dimension + 1)))
+        for part, stack in zip(parts, batches(images, parts), strict=True):
+            z = np.ones((len(stack), self.features.dimension + 1))
+            z[:, :-1] = self.features(stack.reshape(len(stack), -1))
             yield z, part
 
     def _points(self, weights: Tensors, axes: int = 0) -> Floats:

@@ -59,8 +59,19 @@ class OptimizerState(NamedTuple):
     """float32: steps that the moments have seen (an average of sites may fall between)."""
 
 
+class Progress(NamedTuple):
+    """How far a call of training is. Images that are not all in memory come in portions, and the next goes on here."""
+
+    steps: Any
+    """int32: done."""
+    loss_sum: Any
+    """float32."""
+    correct: Any
+    """int32."""
+
+
 class Graphs:
-    """One network, compiled: `train[optimizer](images, labels, state, course)` and `logits(images, weights)`."""
+    """One network, compiled: `train[optimizer](images, labels, state, progress, course)`, `logits(images, weights)`."""
 
     def __init__(self, config: Cnn, shape: Shape, classes: int, augment: Augment | None) -> None:
         self.network = network(config, shape, classes)
@@ -79,9 +90,10 @@ class Graphs:
         seed = tf.TensorSpec([2], tf.int32)
         state = OptimizerState(vector, vector, vector, number)
         course = TrainingInputs(order, tf.TensorSpec([None]), seed, vector, number, vector, number)
+        progress = Progress(tf.TensorSpec([], tf.int32), number, tf.TensorSpec([], tf.int32))
+        signature = [images, labels, state, progress, course]
         self.train: dict[str, Callable[..., Any]] = {
-            rule.__name__: tf.function(partial(self._train, rule), input_signature=[images, labels, state, course])
-            for rule in (adam, sgd)
+            rule.__name__: tf.function(partial(self._train, rule), input_signature=signature) for rule in (adam, sgd)
         }
         self.logits = tf.function(self._logits, input_signature=[images, vector])
 
@@ -133,14 +145,15 @@ class Graphs:
         return logits
 
     def _train(
-        self, rule: "Rule", images: tf.Tensor, labels: tf.Tensor, state: OptimizerState, course: TrainingInputs
-    ) -> tuple[OptimizerState, tf.Tensor, tf.Tensor]:
-        """All steps of one call; also the sum of the losses and the number of right answers along the way."""
-        loss_sum, correct = tf.constant(0.0), tf.constant(0)
+        self, rule: "Rule", images: tf.Tensor, labels: tf.Tensor, state: OptimizerState, progress: Progress,
+        course: TrainingInputs,
+    ) -> tuple[OptimizerState, Progress]:  # fmt: skip
+        """All steps of `course.order`; along the way the losses are summed and the right answers counted."""
+        steps, loss_sum, correct = progress
         for step in tf.range(tf.shape(course.order)[0]):
             row = course.order[step]
             rows = row[: tf.math.count_nonzero(row >= 0, dtype=tf.int32)]
-            seeds = tf.random.split(tf.random.fold_in(course.seed, step))
+            seeds = tf.random.split(tf.random.fold_in(course.seed, steps + step))
             batch = augmented(tf.gather(images, rows), self._augment, seeds[0])
             truth = tf.gather(labels, rows)
             with tf.GradientTape() as tape:
@@ -155,7 +168,7 @@ class Graphs:
             state = rule(state._replace(weights=decayed), gradient, rate)
             loss_sum += tf.reduce_sum(losses)
             correct += tf.math.count_nonzero(right, dtype=tf.int32)
-        return state, loss_sum, correct
+        return state, Progress(steps + tf.shape(course.order)[0], loss_sum, correct)
 
 
 def _of_classes(truth: tf.Tensor, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

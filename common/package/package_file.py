@@ -26,7 +26,7 @@ from common.package import zip_archive
 from common.package.package_content import PackageContent
 from common.storage import tensorfile
 from common.trust.documents import SignedDocument, canonical, fingerprint, read_document, sign_document
-from common.types import Stack, Tensors, under
+from common.types import Images, Tensors, under
 
 SUFFIX = ".consilium"
 DOCUMENT, ARRAYS, CARD, PAGE, GRAPH = "package.json", "model.safetensors", "card.md", "card.html", "model.onnx"
@@ -83,7 +83,7 @@ class ModelPackage:
             )
         return replace(self, weights={**self.weights, **own}, has_own_layers=True)
 
-    def scores(self, model: Model, before: Stack) -> Logits:
+    def scores(self, model: Model, before: Images) -> Logits:
         """Logits of images as `pipeline.before` makes them.
 
         Raises:

@@ -27,6 +27,16 @@ def held(path: Path) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def locked(file: IO[Any]) -> Iterator[None]:
+    """Hold the lock of a file that is open. Threads that share the open file do not exclude each other by it."""
+    fcntl.flock(file, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.flock(file, fcntl.LOCK_UN)
+
+
 def excludes(path: Path) -> bool:
     """Whether a lock that is held is held against others on this file system."""
     with held(path), path.open("ab") as other:

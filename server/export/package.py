@@ -114,7 +114,7 @@ def difference(package: ModelPackage, images: int) -> float | None:
         graph_input, before = step.inputs(pictures), step.apply(pictures)
     else:
         before = rng.random((images, *package.content.shape), dtype=np.float32)
-        graph_input = before if inside(package.pipeline) else package.pipeline.after(before)
+        graph_input = before if inside(package.pipeline) else package.pipeline.after(before)[:]
     theirs = session.run(["logits"], {"images": graph_input})[0]
     return float(np.abs(theirs - package.scores(package.model(), before)).max())
 

@@ -14,7 +14,7 @@ from client.dataset import loading
 from client.prediction.evidence import evidence_of
 from client.prediction.inputs import images as images_of
 from client.prediction.outcome import Outcome, outcomes
-from client.sources import embedding_cache
+from client.sources import prepared_cache
 from common import config as configuration
 from common.encoders import Encoder, encoder_library
 from common.errors import ConfigError, EncoderError
@@ -68,9 +68,9 @@ def test_an_order_that_means_nothing_is_refused(config: Path, steps: str, why: s
 def test_an_image_is_looked_at_once(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = configuration.load(config)
     data = loading.load(loaded, 1)
-    [path] = [p for p in Path("cache/embeddings").iterdir() if not p.suffix]
+    [path] = [p for p in Path("cache/prepared").iterdir() if not p.suffix]
     size = path.stat().st_size
-    monkeypatch.setattr(embedding_cache, "_append", None)  # whatever is to be written down now, fails
+    monkeypatch.setattr(prepared_cache.PreparedImages, "_append", None)  # whatever is to be written down now, fails
     again = loading.load(loaded, 1)
     assert np.array_equal(again.sites[0].train.images, data.sites[0].train.images)
     assert path.stat().st_size == size
@@ -79,7 +79,7 @@ def test_an_image_is_looked_at_once(config: Path, monkeypatch: pytest.MonkeyPatc
 def test_what_was_cut_or_damaged_is_made_again(config: Path) -> None:
     loaded = configuration.load(config)
     data = loading.load(loaded, 1)
-    [path] = [p for p in Path("cache/embeddings").iterdir() if not p.suffix]
+    [path] = [p for p in Path("cache/prepared").iterdir() if not p.suffix]
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2 + 3])
     again = loading.load(loaded, 1)

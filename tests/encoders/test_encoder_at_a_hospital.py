@@ -80,7 +80,7 @@ def test_what_an_encoder_makes_of_images_in_custody_is_sealed(tmp_path: Path, li
     }  # fmt: skip
     config = configuration.from_tree(tree, tmp_path / "plan.yaml")
     seen = loading.load(config, 1, "lisbon").sites[0].train.images
-    [path] = [p for p in (tmp_path / "cache" / "embeddings").iterdir() if not p.suffix]
+    [path] = [p for p in (tmp_path / "cache" / "prepared").iterdir() if not p.suffix]
     content = path.read_bytes()
     assert len(content) > seen.nbytes
     assert not any(vector[0, 0].tobytes()[:16] in content for vector in seen)

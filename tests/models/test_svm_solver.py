@@ -15,10 +15,11 @@ from common.algorithms.solver import SvmSolver
 from common.algorithms.solver_steps import preconditioned, solved_low
 from common.config import Svm
 from common.errors import ConfigError, WireError
+from common.image_stack import join
 from common.models.moments import cosines
 from common.models.svm import LinearSvm
 from common.storage import tensorfile
-from common.types import Cases, Tensors, join, under
+from common.types import Cases, Tensors, under
 
 SOLVERS = ("gram-lbfgs", "newton", "lbfgs")
 

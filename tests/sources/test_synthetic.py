@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from client.sources import scanner_shift, synthetic
+from client.sources import synthetic
+from client.sources.npz import ArrayImages
 from client.sources.radiographs import only, radiographs
-from client.sources.scanner_shift import Scanner
+from client.sources.scanner_shift import Scanner, ShiftedImages
 from common.config import Synthetic
-from common.imaging import Picture
 
 
 def source(**settings_):
@@ -59,12 +59,13 @@ def test_the_ill_have_a_shadow_where_the_healthy_have_lung(kind):
 def test_the_plain_scanner_changes_nothing_and_noise_follows_seed_and_case():
     stack = np.random.default_rng(0).random((2, 8, 9), np.float32)
     np.testing.assert_array_equal(Scanner(1, 1, 0, 0).scan(stack, np.random.default_rng(1)), stack)
-    pictures = [Picture(image[:, :, None] * 100 - 50, -50.0, 50.0) for image in stack]
-    forward = list(scanner_shift.shift_scanners(iter(pictures), [0, 1], [0, 1], 0.5, 3))
-    backward = list(scanner_shift.shift_scanners(iter(pictures[::-1]), [1, 0], [1, 0], 0.5, 3))
+    images = ArrayImages("a.npz", (("images", stack * 100 - 50),), np.arange(2), -50.0, 50.0)
+    shifted = ShiftedImages(images, [0, 1], 0.5, 3)
+    forward, backward = list(shifted.pictures([0, 1])), list(shifted.pictures([1, 0]))
     np.testing.assert_array_equal(forward[0].pixels, backward[1].pixels)
     assert forward[0].pixels.min() >= -50
     assert forward[0].pixels.max() <= 50
+    assert len({shifted.view(0), ShiftedImages(images, [0, 1], 0.5, 4).view(0), images.view(0)}) == 3
 
 
 def test_a_scanner_blurs_within_the_image():
