@@ -27,8 +27,9 @@ from benchmarks.svm_frequencies import RIDGES, auc
 from benchmarks.svm_images import DATA, SEED, Watched, configuration
 from client.dataset import loading
 from common.config import Config, config_file
+from common.image_stack import join
 from common.models.svm import LinearSvm
-from common.types import Cases, join, under
+from common.types import Cases, under
 
 Floats = NDArray[np.float64]
 

@@ -1,6 +1,7 @@
 """From a configuration to each site's cases: find them, read them, divide them, prepare them. *Read this first.*"""
 
 import math
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -12,7 +13,7 @@ from client.dataset import readiness, splits
 from client.dataset.case_source import open_table
 from client.dataset.readiness_report import Finding
 from client.dataset.splits import Division
-from client.sources import prepared_cache
+from client.sources import cache_trim, prepared_cache
 from client.sources.case_table import SPLITS, Problem, Table, located
 from client.sources.scanner_shift import ShiftedImages
 from common.config import Config, Sites, Synthetic
@@ -53,6 +54,7 @@ def load(config: Config, seed: int, owner: str = "") -> PreparedData:
         ConfigError: the configuration does not fit the data.
         DataError: the data cannot be used; the message names file, row or site, and what to do.
     """
+    begun = time.time()
     table = open_table(config.data, natural=config.sites.split == "natural" and not owner)
     table = table.of(owner) if owner else table
     if not owner:
@@ -65,6 +67,7 @@ def load(config: Config, seed: int, owner: str = "") -> PreparedData:
     order = order[division.site[order] >= 0]
     pipeline = Pipeline(config.preprocess)
     images = _prepare(table, order, division, config, seed, pipeline)
+    cache_trim.trim(config.data.cache or Path("cache"), config.data.cache_gb, begun)
     cases = _Slices(images, table.labels[order], division.split[order], division.site[order])
     common = cases.of(SPLITS.index("test"))
     sites = tuple(_site(cases, i, name, common, config.sites) for i, name in enumerate(division.names))

@@ -30,6 +30,7 @@ from client import readers
 from client.readers import Frames
 from client.readers.source import ImageSource
 from client.sources import cache_entry
+from client.sources.cache_trim import touch
 from client.sources.case_table import Facts
 from client.sources.thumbnail import thumbnail
 from common.cli import terminal
@@ -121,9 +122,11 @@ def look_up(folder: Path, origin: ImageSource, frames: Frames) -> CachedImage | 
     try:
         entry = _entry(folder, origin, frames)
         with entry.open("rb") as file:
-            return _cached_image(origin, frames, entry, cache_entry.read_facts(file, _seal(entry, origin)))
+            known = cache_entry.read_facts(file, _seal(entry, origin))
     except DAMAGED:
         return None
+    touch(entry)
+    return _cached_image(origin, frames, entry, known)
 
 
 def build(folder: Path, origin: ImageSource, frames: Frames) -> CachedImage:

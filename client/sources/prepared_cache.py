@@ -20,6 +20,7 @@ from typing import Protocol
 import numpy as np
 
 from client.readers.source import Sealer
+from client.sources import cache_trim
 from common.cli import terminal
 from common.cli.progress import Watch
 from common.errors import DataError, EncoderError
@@ -115,7 +116,7 @@ class PreparedImages:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._path.open("a+b", buffering=0)  # the same file to the end, also where somebody deletes it
-            os.utime(self._path)  # when it was used last
+            cache_trim.touch(self._path)
         except OSError as error:
             raise self._unwritable(error) from None
         self._records, self._end = dict[bytes, Record](), 0

@@ -15,11 +15,12 @@ from client.training.solved_alone import solve_alone
 from common.algorithms.course import Course
 from common.config import Config, Local
 from common.errors import PolicyError, WireError
+from common.image_stack import join
 from common.imaging import Pipeline
 from common.messages.transport import InMemory, Request
 from common.metrics import performance
 from common.models.svm import LinearSvm
-from common.types import Cases, SiteCases, Tensors, join
+from common.types import Cases, SiteCases, Tensors
 from server.rounds import loop
 from server.rounds.aggregation import PlainSum
 from server.rounds.loop import LoopState
