@@ -84,7 +84,7 @@ def test_the_step_of_the_page_runs_in_a_simulation(printed: tuple[Path, dict[str
 
 def test_the_model_of_the_page_learns_under_secure_aggregation(printed: tuple[Path, dict[str, str]]) -> None:
     outcome = result(printed[0], "softmax")
-    assert outcome["config"]["model"] == {"kind": "softmax", "decay": 0.001}
+    assert outcome["config"]["model"] == {"kind": "softmax", "multilabel": False, "decay": 0.001}
     assert outcome["secure_aggregation"]["on"]
     assert outcome["sites_mean"]["federated"]["auc"] > 0.5
     assert "a model of kind softmax" in (printed[0] / "runs" / "softmax" / "report.html").read_text(encoding="utf-8")
