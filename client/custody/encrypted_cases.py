@@ -14,7 +14,7 @@ from client.home import Home
 from client.readers import Frames
 from client.readers.source import BytesFile
 from client.sources import file_list
-from client.sources.case_row import CaseRow, Listing
+from client.sources.case_row import CaseListing, CaseRow
 from client.sources.case_table import Table, located
 from common.config import Encrypted
 from common.errors import ConfigError, CustodyError, ImageError
@@ -95,7 +95,7 @@ def read(source: Encrypted) -> Table:
         DataError: bad images, all listed (`on_error: stop`), or none.
     """
     store = open_store(source)
-    listing = Listing([_row(store, case, source) for case in store.index.cases])
+    listing = CaseListing([_row(store, case, source) for case in store.index.cases])
     listing.settle(str(store.folder), source)
     return file_list.table(store.folder, listing, source)
 

@@ -31,7 +31,7 @@ class CaseRow:
 
 
 @dataclass
-class Listing:
+class CaseListing:
     """All rows of a list."""
 
     rows: list[CaseRow] = field(default_factory=list)

@@ -48,7 +48,7 @@ class Facts:
     """Of shape and pixels: two images with one digest are the same image."""
 
 
-class Images(Protocol):
+class TableImages(Protocol):
     """The images of a table, in its order."""
 
     def __len__(self) -> int: ...
@@ -93,7 +93,7 @@ class Table:
     classes: tuple[str, ...]
     """Or findings, where labels have two axes."""
     labels: Labels
-    images: Images
+    images: TableImages
     site: tuple[str, ...] | None = None
     patient: tuple[str | None, ...] | None = None
     unit: tuple[str | None, ...] | None = None

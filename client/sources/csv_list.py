@@ -10,7 +10,7 @@ from pathlib import Path
 from client.readers import Frames
 from client.readers.source import ImageFile
 from client.sources import csv_text, findings
-from client.sources.case_row import CaseRow, Listing
+from client.sources.case_row import CaseListing, CaseRow
 from client.sources.case_table import SPLITS, Problem, as_split
 from client.sources.spelling import is_cut_number, likeness, says_nothing, wrong_label
 from common.cli.terminal import legible
@@ -20,7 +20,7 @@ from common.errors import DataError
 COLUMNS: tuple[Column, ...] = ("path", "label", "site", "patient", "split", "frame")
 
 
-def rows_in_csv(path: Path, base: Path, source: Manifest) -> Listing:
+def rows_in_csv(path: Path, base: Path, source: Manifest) -> CaseListing:
     """The rows of a CSV, and what is wrong with others.
 
     Args:
@@ -50,7 +50,7 @@ def rows_in_csv(path: Path, base: Path, source: Manifest) -> Listing:
         unused.append(f"{path.name} has no column for {', '.join(missing)}: unknown in all its rows")
     if reading.unread:
         unused.append(f"found and not used: {reading.unread} rows of {path.name} in which no finding is known")
-    return Listing(reading.rows, reading.problems, tuple(unused))
+    return CaseListing(reading.rows, reading.problems, tuple(unused))
 
 
 def _columns(

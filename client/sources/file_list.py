@@ -6,7 +6,7 @@ from pathlib import Path
 
 from client.readers.source import Sealer
 from client.sources import findings, identity, image_cache, spelling
-from client.sources.case_row import CaseRow, Listing
+from client.sources.case_row import CaseListing, CaseRow
 from client.sources.case_table import Facts, Problem, Table, encode, located, merge, no_sites, refuse
 from client.sources.csv_list import rows_in_csv
 from client.sources.folder_list import rows_in_folder
@@ -80,7 +80,7 @@ def read(source: Manifest | Folder, natural: bool = False) -> Table:
     return table(located(source.path), listing, source)
 
 
-def rows(source: Folder | Manifest, base: Path | None = None) -> Listing:
+def rows(source: Folder | Manifest, base: Path | None = None) -> CaseListing:
     """The images that a CSV or a folder lists, none of them opened yet, and what is wrong with the list.
 
     Args:
@@ -97,7 +97,7 @@ def rows(source: Folder | Manifest, base: Path | None = None) -> Listing:
     return listing
 
 
-def table(path: Path, listing: Listing, source: Manifest | Folder | Encrypted) -> Table:
+def table(path: Path, listing: CaseListing, source: Manifest | Folder | Encrypted) -> Table:
     """Read all images; a table of those that can be read.
 
     Raises:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from client.readers.source import ImageFile
-from client.sources.case_row import CaseRow, Listing
+from client.sources.case_row import CaseListing, CaseRow
 from client.sources.case_table import Problem, Split, Unused, as_split, located
 from client.sources.folder_walk import Found
 from client.sources.spelling import configured_names, wrong_label
@@ -29,7 +29,7 @@ _FILLER = re.compile(
 )
 
 
-def rows_in_folder(source: Folder) -> Listing:
+def rows_in_folder(source: Folder) -> CaseListing:
     """The images below a folder.
 
     Raises:
@@ -38,7 +38,7 @@ def rows_in_folder(source: Folder) -> Listing:
     path = located(source.path)
     if not path.is_dir():
         raise DataError(f"{path}: expected a folder with one folder a class.")
-    found, listing = Found(), Listing()
+    found, listing = Found(), CaseListing()
     places = found.folders(path) if source.site_folders else [path]
     if source.site_folders and (likely := [place.name for place in places if as_split(place.name)]):
         what = f"'{likely[0]}' is no site: with site_folders, the folders of splits lie in those of the sites"

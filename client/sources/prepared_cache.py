@@ -43,7 +43,7 @@ Shape = tuple[int, int, int]
 
 
 class Source(Protocol):
-    """Images as read (`client.sources.case_table.Images`)."""
+    """Images as read (`client.sources.case_table.TableImages`)."""
 
     def name(self, index: int) -> str:
         """What a message calls it."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from client.readers.source import Sealer
-from client.sources.case_table import Images
+from client.sources.case_table import TableImages
 from common.imaging import Picture
 from common.types import Stack
 
@@ -62,7 +62,7 @@ def _smoother(size: int, sigma: float) -> Stack:
 class ShiftedImages:
     """Images as their sites' simulated devices would show them, each in its own range; noise follows seed and case."""
 
-    def __init__(self, images: Images, sites: Sequence[int], shift: float, seed: int) -> None:
+    def __init__(self, images: TableImages, sites: Sequence[int], shift: float, seed: int) -> None:
         self._images, self._sites, self._shift, self._seed = images, sites, shift, seed
         self._devices = {site: draw(_stream(seed, site), shift) for site in sorted(set(sites))}
 

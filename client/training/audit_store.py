@@ -117,7 +117,7 @@ class FolderStore:
 
 
 @dataclass
-class StateStore:
+class AuditStateStore:
     """In a simulated site's state, among what it keeps anyway."""
 
     arrays: Tensors

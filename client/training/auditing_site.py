@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from client.training.audit_store import AuditNotes, AuditStore, FolderStore, StateStore
+from client.training.audit_store import AuditNotes, AuditStateStore, AuditStore, FolderStore
 from client.training.protocol_message import MESSAGE, bytes_in, page_in, question_in
 from client.training.question_difference import difference
 from client.training.secure_site import SecuredSite
@@ -65,7 +65,7 @@ class AuditingSite:
                 hold; and all that `SecuredSite` and `common.secagg.audit` raise. Nothing leaves then.
         """
         site_state: Tensors = {name: value for name, value in state.items() if not name.startswith(PREFIX + "/")}
-        after, inside = site_state, StateStore(under(PREFIX, state))
+        after, inside = site_state, AuditStateStore(under(PREFIX, state))
         store: AuditStore = FolderStore(self.folder) if self.folder else inside
         if request.kind in ("secagg/follow", "secagg/audit"):
             step = self._follow if request.kind == "secagg/follow" else self._audit

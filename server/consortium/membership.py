@@ -38,7 +38,7 @@ from server.consortium import root_key, tls
 from server.consortium.home import ConsortiumSettings, Home
 from server.consortium.log_proofs import vouchers
 from server.consortium.publishing import FINISH, alone
-from server.consortium.signing import Outcome, highest_version, request_of, sign
+from server.consortium.signing import SigningOutcome, highest_version, request_of, sign
 
 Roots = Sequence[Ed25519PrivateKey]
 DAY_S = 86_400
@@ -54,7 +54,7 @@ def begin(
     *,
     passphrase: str | None = None,
     roots: Sequence[bytes] = (),
-) -> Outcome:
+) -> SigningOutcome:
     """Make a consortium without members: roots, TLS authority and certificate, policy, roster version 1.
 
     Args:
@@ -99,7 +99,7 @@ def refuse_unusable(home: Home, settings: ConsortiumSettings, purposes: tuple[st
         raise ConfigError(f"{home.folder}: there is a consortium here already. Give another folder with --home.")
 
 
-def admit(home: Home, request: JoinRequest, roots: Roots, *, new_keys: bool = False) -> Outcome:
+def admit(home: Home, request: JoinRequest, roots: Roots, *, new_keys: bool = False) -> SigningOutcome:
     """Put a site on the roster, and write its welcome.
 
     Args:
@@ -146,7 +146,7 @@ def _with_site(home: Home, request: JoinRequest, new_keys: bool) -> Roster | Non
     return _next(home, (*others, member)) if before != member else None
 
 
-def revoke(home: Home, site: str, roots: Roots) -> Outcome:
+def revoke(home: Home, site: str, roots: Roots) -> SigningOutcome:
     """Suspend a site: the gateway lets it in no more, and no plan is for it.
 
     Raises:
@@ -161,7 +161,7 @@ def revoke(home: Home, site: str, roots: Roots) -> Outcome:
         return _sign(home, "revoke", f"revoke-{site}"[:63], _next(home, members), roots)
 
 
-def renew(home: Home, days: int, roots: Roots) -> Outcome:
+def renew(home: Home, days: int, roots: Roots) -> SigningOutcome:
     """The same members, valid for so many days from now; the gateway gets a new certificate.
 
     Raises:
@@ -182,13 +182,13 @@ def renew(home: Home, days: int, roots: Roots) -> Outcome:
 
 def _sign(
     home: Home, act: str, name: str, roster: Roster | None, roots: Roots, *documents: SignedDocument, **shown: str
-) -> Outcome:
+) -> SigningOutcome:
     papers = [RootPaper.of_roster(roster)] if roster else []
     papers += [*map(RootPaper.of, documents), *vouchers(home)]
     return sign(home, request_of(home, act, name, papers, **shown), {}, roots, FINISH[act])
 
 
-def rotate(home: Home, new: Sequence[bytes], roots: Roots) -> Outcome:
+def rotate(home: Home, new: Sequence[bytes], roots: Roots) -> SigningOutcome:
     """Change the roots: all old and all new sign the change, the next roster, and the voucher for the log.
 
     Raises:

@@ -29,7 +29,7 @@ Finish = Callable[[Home, SigningRequest, Rest], str]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SigningOutcome:
     """What became of a signing request."""
 
     request: SigningRequest
@@ -46,7 +46,7 @@ def request_of(home: Home, act: str, name: str, papers: Sequence[RootPaper], **s
 
 def sign(
     home: Home, request: SigningRequest, rest: Rest, roots: Sequence[Ed25519PrivateKey], finish: Finish
-) -> Outcome:
+) -> SigningOutcome:
     """Sign with the keys at hand, and go on if that is all of them; else the request waits.
 
     Args:
@@ -65,12 +65,12 @@ def sign(
         raise ConfigError(f"{request.name} waits for signatures already: python -m server pending")
     request = request.signed(roots)
     if not request.missing:
-        return Outcome(request, finish(home, request, rest))
+        return SigningOutcome(request, finish(home, request, rest))
     write_json(_rest(home, request.name), rest)
     return _kept(home, request)
 
 
-def take(home: Home, file: bytes, acts: dict[str, Finish]) -> Outcome:
+def take(home: Home, file: bytes, acts: dict[str, Finish]) -> SigningOutcome:
     """Take a request back that others have signed, and go on where it waited, if nobody is missing any more.
 
     Args:
@@ -93,7 +93,7 @@ def take(home: Home, file: bytes, acts: dict[str, Finish]) -> Outcome:
     words = acts[request.act](home, request, read_json(_rest(home, request.name)) or {})
     for path in (_unsigned(home, request.name), _rest(home, request.name)):
         path.unlink(missing_ok=True)
-    return Outcome(request, words)
+    return SigningOutcome(request, words)
 
 
 def load(home: Home, name: str) -> SigningRequest:
@@ -149,9 +149,9 @@ def describe_missing(home: Home, request: SigningRequest) -> str:
     return "\n".join(lines)
 
 
-def _kept(home: Home, request: SigningRequest) -> Outcome:
+def _kept(home: Home, request: SigningRequest) -> SigningOutcome:
     tensorfile.write_atomically(_unsigned(home, request.name), request.file)
-    return Outcome(request, describe_missing(home, request))
+    return SigningOutcome(request, describe_missing(home, request))
 
 
 def _unsigned(home: Home, name: str) -> Path:

@@ -11,7 +11,7 @@ import pytest
 
 from client.plans import question_ledger
 from client.plans.inbox import PlanPapers
-from client.training.audit_store import AuditNotes, FolderStore, StateStore
+from client.training.audit_store import AuditNotes, AuditStateStore, FolderStore
 from client.training.auditing_site import AuditingSite
 from client.training.run_binding import RunBinding
 from client.training.secure_site import SecuredSite
@@ -342,7 +342,7 @@ def test_transcripts_stay_for_the_whole_run_and_hold_no_vector(tmp_path: Path) -
 
 @pytest.mark.parametrize("kind", ["folder", "state"])
 def test_a_transcript_in_pieces_is_put_together_in_order_alone(kind: str, tmp_path: Path) -> None:
-    shelf = FolderStore(tmp_path) if kind == "folder" else StateStore({})
+    shelf = FolderStore(tmp_path) if kind == "folder" else AuditStateStore({})
     assert shelf.add(0, b"ab") == 2
     assert shelf.add(2, b"cd") == 4
     for wrong in (3, 5, 2):
