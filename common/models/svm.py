@@ -30,13 +30,13 @@ from common.models import Evidence, Fitted, Logits, Work
 from common.models.features import Fourier, Identity
 from common.models.losses import loss_named, signs
 from common.models.moments import Moments, cosines
+from common.models.svm_optimum import optimum
 from common.types import UNKNOWN, Cases, Images, Labels, Stack, Tensors
 
 Floats = NDArray[np.float64]
 
 _BATCH_ELEMENTS = 2**21  # features held at a time: 16 MB
 _STEPS = 64  # from nothing to the image, for `evidence`
-_ONE_SIDED_WEIGHT = 1e-12  # of the made-up case beside a class that has no cases, or all of them
 
 
 class LinearSvm:
@@ -82,8 +82,7 @@ class LinearSvm:
     ) -> Fitted:
         """The optimum on these cases by scikit-learn, from wherever the weights are, for the first of several C.
 
-        `loss_sum` is Σ l over rows and cases. Where a class has no cases, or all, there is an optimum too, which
-        scikit-learn refuses to look for: a made-up case at the origin, of weight 1e-12, lets it.
+        `loss_sum` is Σ l over rows and cases.
 
         Raises:
             DataError: without cases.
@@ -94,7 +93,7 @@ class LinearSvm:
         weight = np.ones(len(cases))
         if self.config.class_weight:
             weight = self.balance(self.count(cases)["classes"])[cases.labels]
-        optima = self._optimum_of_all(z, cases.labels, weight)
+        optima = optimum(self.config, z, cases.labels, weight, self.rows, self.problems)
         new = {"alpha": optima[:, :-1], "intercept": optima[:, -1]}
         loss = self.loss_of.values(z @ optima.T, cases.labels)
         right = self._right(self.scores(new, cases.images), cases.labels)
@@ -266,42 +265,6 @@ class LinearSvm:
         if self.multilabel:
             return np.asarray((((scores > 0) == (labels == 1)) | (labels == UNKNOWN)).all(axis=1))
         return np.asarray(np.argmax(scores, axis=1) == labels)
-
-    def _optimum_of_all(self, z: Floats, labels: Labels, weight: Floats) -> Floats:
-        """(α, b) of every row, float64[rows, d]."""
-        if self.problems == self.rows:
-            sides = signs(labels, self.rows)
-            return np.stack([self._optimum(z[:, :-1], sides[:, row], weight) for row in range(self.rows)])
-        from sklearn.linear_model import LogisticRegression
-
-        absent = np.setdiff1d(np.arange(self.classes), labels)
-        z = np.concatenate([z, np.zeros((len(absent), z.shape[1]))])
-        labels, weight = np.append(labels, absent), np.append(weight, np.full(len(absent), _ONE_SIDED_WEIGHT))
-        # The constant 1 is one of the features here, so that the intercept is penalised as the objective does.
-        solver = LogisticRegression(C=self.config.candidates[0], fit_intercept=False, tol=1e-9, max_iter=10_000)
-        return np.asarray(solver.fit(z, labels, weight).coef_)
-
-    def _optimum(self, features: Floats, sides: Floats, weight: Floats) -> Floats:
-        """One row's (α, b), float64[d]."""
-        from sklearn.linear_model import LogisticRegression  # heavy: only training alone or pooled needs it
-        from sklearn.svm import LinearSVC
-
-        if not (known := sides != 0).all():
-            features, sides, weight = features[known], sides[known], weight[known]
-        if not len(sides):  # nobody knows the finding: what is left of the objective is the penalty
-            return np.zeros(features.shape[1] + 1)
-        if abs(sides.sum()) == len(sides):
-            features = np.concatenate([features, np.zeros((1, features.shape[1]))])
-            sides, weight = np.append(sides, -sides[0]), np.append(weight, _ONE_SIDED_WEIGHT)
-        settings = {"C": self.config.candidates[0], "dual": False, "tol": 1e-6, "max_iter": 10_000}
-        # liblinear alone penalises the intercept, as the objective does.
-        solver = (
-            LinearSVC(**settings)
-            if self.config.loss == "squared_hinge"
-            else LogisticRegression(solver="liblinear", **settings)
-        )
-        fitted = solver.fit(features, sides, weight)
-        return np.append(fitted.coef_[0], fitted.intercept_[0])
 
 
 def _weighted(each: Floats, labels: Labels, by_class: Floats | None) -> Floats:
