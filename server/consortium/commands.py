@@ -72,7 +72,7 @@ def _init(options: argparse.Namespace) -> int:
     settings = ConsortiumSettings.parse(content)
     purposes = tuple(options.purpose) or (PURPOSE,)
     membership.refuse_unusable(home, settings, purposes, options.days)  # before anybody types a passphrase
-    roots = [root_key.read_public(Path(name)) for name in filter(None, options.roots.split(","))]
+    roots = root_key.read_publics(options.roots)
     own = home.folder / "root.key"
     passphrase = None if roots or options.no_passphrase else root_key.new_passphrase(own)
     outcome = membership.begin(home, settings, purposes, options.days, passphrase=passphrase, roots=roots)

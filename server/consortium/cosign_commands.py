@@ -61,7 +61,7 @@ def _root(options: argparse.Namespace) -> int:
     path: Path | None = options.file
     if options.action == "rotate":
         home = Home.at(options.home)
-        new = [root_key.read_public(Path(name)) for name in filter(None, options.to.split(","))]
+        new = root_key.read_publics(options.to)
         print(membership.rotate(home, new, home.root_keys(*options.root)).words)
         return 0
     if path is None:

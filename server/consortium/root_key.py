@@ -48,6 +48,21 @@ def make(path: Path, passphrase: str | None) -> Ed25519PrivateKey:
     return key
 
 
+def read_publics(paths: str) -> list[bytes]:
+    """The public halves in files named with commas between them; a path may have commas of its own, where it is there.
+
+    Raises:
+        ConfigError: one cannot be read.
+    """
+    publics, parts = [], paths.split(",") if paths else []
+    while parts:
+        count = next((n for n in range(1, len(parts) + 1) if Path(",".join(parts[:n])).is_file()), 1)
+        name, parts = ",".join(parts[:count]), parts[count:]
+        if name:
+            publics.append(read_public(Path(name)))
+    return publics
+
+
 def read_public(path: Path) -> bytes:
     """The public half, from the `.pub` file that `make` wrote; its owner had the private half.
 
