@@ -14,7 +14,7 @@ from client.dataset.case_source import open_table
 from client.dataset.readiness_report import Finding
 from client.dataset.splits import Division
 from client.sources import cache_trim, prepared_cache
-from client.sources.case_table import SPLITS, Problem, Table, located
+from client.sources.case_table import SPLITS, ImagesAsRead, Problem, Table, located
 from client.sources.scanner_shift import ShiftedImages
 from common.config import Config, Sites, Synthetic
 from common.errors import DataError
@@ -99,7 +99,7 @@ def _refuse_one_answer(table: Table) -> None:
 def _prepare(table: Table, order: Places, division: Division, config: Config, seed: int, pipeline: Pipeline) -> Images:
     """The images in this order: in memory, or on the disk where they are larger than `data.in_memory_mb`."""
     source, indices, most_bytes = config.data, order.tolist(), config.data.in_memory_mb << 20
-    images: prepared_cache.Source = table.images
+    images: ImagesAsRead = table.images
     if config.sites.split == "scanner":
         images = ShiftedImages(table.images, division.site.tolist(), config.sites.shift, seed)
     if pipeline.embed or _bytes(len(indices), pipeline.before(images.pictures(indices[:1])).shape) > most_bytes:

@@ -13,9 +13,8 @@ from client.home import Home
 from client.plans import near, plan_encoders
 from client.plans.inbox import PlanInbox
 from common.errors import AuditError, ConfigError, EncoderError, IdentityError, PackageError, PlanError, PolicyError
-from common.models import build
 from common.plans import floors
-from common.plans.first_weights import first_weights
+from common.plans.first_weights import refuse_unfit_beginning
 from common.plans.plan import RunPlan
 from common.storage.files import replace
 
@@ -78,7 +77,7 @@ def objection(home: Home, plan: RunPlan) -> str:
             raise PlanError("model.multilabel: several findings an image are for simulations alone in this release.")
         plan_encoders.refuse_unfit(home, plan)
         if not content.models:
-            _refuse_other_beginning(plan)
+            refuse_unfit_beginning(content.training, content.shape, content.labels)
             floors.refuse_newton(content.training)
             _refuse_small_share(content.training.federation.fraction, settings.policy.fraction)
             floors.refuse_small_draw(len(content.cohort), content.training.federation)
@@ -86,14 +85,6 @@ def objection(home: Home, plan: RunPlan) -> str:
     except (PlanError, PolicyError, EncoderError, PackageError) as error:
         return str(error)
     return ""
-
-
-def _refuse_other_beginning(plan: RunPlan) -> None:
-    """The package that a training begins from is here, and fits."""
-    content, training = plan.content, plan.content.training
-    if training.initial is not None:
-        model = build(training.model_for(training.seeds[0]), content.shape, len(content.labels))
-        first_weights(training, model, content.labels)
 
 
 def _refuse_small_share(fraction: float, least: float) -> None:

@@ -115,7 +115,8 @@ def _run(package: ModelPackage, model: Model, images: Sequence[Image], out: Path
     with Watch(len(images), console) as watch:
         number = 0
         for result in outcomes(package, model, images):
-            number += isinstance(result, Failure) or not result.finding
+            is_another_image = isinstance(result, Failure) or not result.finding
+            number += is_another_image
             if isinstance(result, Failure):
                 answers.failures.append(result)
             else:
@@ -129,7 +130,7 @@ def _run(package: ModelPackage, model: Model, images: Sequence[Image], out: Path
                         _draw(package, content, model, result, unlike, path)
                     except DataError as error:
                         answers.unwritten.append(f"{error} No more pictures were drawn.")
-            if isinstance(result, Failure) or not result.finding:
+            if is_another_image:
                 watch.advance(1, f"{number} of {len(images)} images")
     return answers
 
@@ -159,9 +160,8 @@ def _show(rows: Sequence[OutcomeRow], failures: Sequence[Failure], console: Cons
         print(f"not used: {failure.name}: {failure.why}", file=sys.stderr)
     findings = len({row.values["finding"] for row in rows if "finding" in row.values})
     summary = f"{len(rows) // (findings or 1)} images answered"
-    summary += (f", each for {findings} findings" if findings else "") + (
-        f", {len(failures)} not used" if failures else ""
-    )
+    summary += f", each for {findings} findings" if findings else ""
+    summary += f", {len(failures)} not used" if failures else ""
     console.print(f"{summary}. Research software, not a medical device.", highlight=False)
 
 

@@ -48,14 +48,30 @@ class Facts:
     """Of shape and pixels: two images with one digest are the same image."""
 
 
-class TableImages(Protocol):
-    """The images of a table, in its order."""
-
-    def __len__(self) -> int: ...
+class ImagesAsRead(Protocol):
+    """Images by number, before the preprocessing."""
 
     def name(self, index: int) -> str:
         """What a message calls this image: its path, or array and index."""
         ...
+
+    def pictures(self, indices: Sequence[int]) -> Iterable[Picture]:
+        """The images as read, one by one."""
+        ...
+
+    def view(self, index: int) -> bytes:
+        """What decides how an image looks: the digest of its pixels, black and white."""
+        ...
+
+    def sealer(self, index: int) -> Sealer | None:
+        """Through what numbers made of an image have to go before they may lie on a disk; None: as they are."""
+        ...
+
+
+class TableImages(ImagesAsRead, Protocol):
+    """The images of a table, in its order."""
+
+    def __len__(self) -> int: ...
 
     def facts(self, index: int) -> Facts:
         """Size, range and digest."""
@@ -71,18 +87,6 @@ class TableImages(Protocol):
 
     def thumbnail(self, index: int) -> bytes:
         """How it looks (`client.sources.thumbnail`); empty: it is compared with none."""
-        ...
-
-    def pictures(self, indices: Sequence[int]) -> Iterable[Picture]:
-        """The images as read, one by one."""
-        ...
-
-    def view(self, index: int) -> bytes:
-        """What decides how an image looks: the digest of its pixels, black and white."""
-        ...
-
-    def sealer(self, index: int) -> Sealer | None:
-        """Through what numbers made of an image have to go before they may lie on a disk; None: as they are."""
         ...
 
 

@@ -12,20 +12,19 @@ import os
 import struct
 import threading
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
 from client.readers.source import Sealer
 from client.sources import cache_trim
+from client.sources.case_table import ImagesAsRead
 from common.cli import terminal
 from common.cli.progress import Watch
 from common.errors import DataError, EncoderError
 from common.image_stack import StoredImages, batches, slices
-from common.imaging import Picture
 from common.imaging.pipeline import Pipeline, refuse_different_shapes
 from common.storage import file_lock
 from common.types import Places, Stack
@@ -40,26 +39,6 @@ TYPES = {255: "<u1", 65535: "<u2", 1: "<f4"}
 """Of the values, by what they are divided."""
 
 Shape = tuple[int, int, int]
-
-
-class Source(Protocol):
-    """Images as read (`client.sources.case_table.TableImages`)."""
-
-    def name(self, index: int) -> str:
-        """What a message calls it."""
-        ...
-
-    def pictures(self, indices: Sequence[int]) -> Iterable[Picture]:
-        """The images as read, one by one."""
-        ...
-
-    def view(self, index: int) -> bytes:
-        """What decides how it looks."""
-        ...
-
-    def sealer(self, index: int) -> Sealer | None:
-        """Through what numbers made of it have to go before they may lie on a disk."""
-        ...
 
 
 class Checksum:
@@ -91,7 +70,7 @@ class Record:
     divisor: int
 
 
-def prepare(folder: Path, pipeline: Pipeline, images: Source, indices: Sequence[int]) -> StoredImages:
+def prepare(folder: Path, pipeline: Pipeline, images: ImagesAsRead, indices: Sequence[int]) -> StoredImages:
     """Images after all steps before the federated normalisation, those that are not there yet made now.
 
     Progress goes to the standard error stream.
@@ -108,7 +87,7 @@ def prepare(folder: Path, pipeline: Pipeline, images: Source, indices: Sequence[
 class PreparedImages:
     """The images of a data set in the file of a recipe. Threads may read beside each other."""
 
-    def __init__(self, folder: Path, pipeline: Pipeline, images: Source, indices: Sequence[int]) -> None:
+    def __init__(self, folder: Path, pipeline: Pipeline, images: ImagesAsRead, indices: Sequence[int]) -> None:
         self._pipeline, self._images, self._indices = pipeline, images, indices
         recipe = pipeline.early_fingerprint()
         self._keys = [self._key(recipe, index) for index in indices]

@@ -57,7 +57,7 @@ def of_file(
     elif path.suffix == encoder_file.SUFFIX:
         encoder = encoder_file.read_encoder(path)
         file = path.read_bytes()
-        offer = EncoderOffer(sha256=hashlib.sha256(file).hexdigest(), size=len(file), about=encoder.about)
+        offer = EncoderOffer(sha256=encoder.sha256, size=len(file), about=encoder.about)
         name, title = encoder.about.name, f"Sees {encoder.about.dimensions()} numbers in an image"
     else:
         config = configuration.load(path)

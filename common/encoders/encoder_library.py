@@ -3,42 +3,27 @@
 The folder is `~/.consilium/encoders`, or the one that CONSILIUM_ENCODERS names (for a service without a home folder).
 """
 
-import os
 from functools import lru_cache
 from pathlib import Path
 
 from common.encoders.encoder_file import SUFFIX, Encoder, read_encoder
 from common.errors import EncoderError
+from common.storage.digest_library import DigestLibrary
 from common.storage.tensorfile import write_atomically
 
-VARIABLE = "CONSILIUM_ENCODERS"
-FOLDER = Path("~/.consilium/encoders")
 HOW = "Add its file, python -m client encoders add FILE, or take it from the catalogue: docs/encoders.md."
 
 
-def folder() -> Path:
-    """Where they lie.
-
-    Raises:
-        EncoderError: this account has no home folder, and the variable names none.
-    """
-    try:
-        return Path(os.environ.get(VARIABLE) or FOLDER).expanduser()
-    except RuntimeError:
-        raise EncoderError(f"this account has no home folder for encoders. Name one in {VARIABLE}.") from None
+_LIBRARY = DigestLibrary("encoders", SUFFIX, EncoderError)
+VARIABLE, folder, digests = _LIBRARY.variable, _LIBRARY.folder, _LIBRARY.digests
 
 
 def add(encoder: Encoder) -> Path:
     """Keep an encoder under its digest; adding it again changes nothing."""
-    path = folder() / f"{encoder.sha256}{SUFFIX}"
+    path = _LIBRARY.path(encoder.sha256)
     if not path.exists():
         write_atomically(path, encoder.content)
     return path
-
-
-def digests() -> list[str]:
-    """Of all encoders here."""
-    return sorted(path.name.removesuffix(SUFFIX) for path in folder().glob(f"*{SUFFIX}"))
 
 
 def load(sha256: str) -> Encoder:
@@ -47,7 +32,7 @@ def load(sha256: str) -> Encoder:
     Raises:
         EncoderError: it is not here, or its file was changed.
     """
-    return _load(folder(), sha256)
+    return _load(_LIBRARY.path(sha256), sha256)
 
 
 def find(name: str) -> Encoder:
@@ -68,8 +53,7 @@ def find(name: str) -> Encoder:
 
 
 @lru_cache(maxsize=4)
-def _load(where: Path, sha256: str) -> Encoder:
-    path = where / f"{sha256}{SUFFIX}"
+def _load(path: Path, sha256: str) -> Encoder:
     if not path.exists():
         raise EncoderError(f"the encoder with SHA-256 {sha256} is not on this machine. {HOW}")
     encoder = read_encoder(path)

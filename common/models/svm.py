@@ -31,7 +31,7 @@ from common.models.features import Fourier, Identity
 from common.models.losses import loss_named, signs
 from common.models.moments import Moments, cosines
 from common.models.svm_optimum import optimum
-from common.types import UNKNOWN, Cases, Images, Labels, Stack, Tensors
+from common.types import UNKNOWN, Cases, Images, Labels, Stack, Tensors, cases_by_class
 
 Floats = NDArray[np.float64]
 
@@ -146,7 +146,7 @@ class LinearSvm:
 
     def count(self, cases: Cases) -> Tensors:
         """How many cases of each class: `classes` float64[classes]; `n` float64[1]."""
-        by_class = np.bincount(cases.labels, minlength=self.classes).astype(np.float64)
+        by_class = cases_by_class(cases.labels, self.classes).astype(np.float64)
         return {"classes": by_class, "n": np.array([float(len(cases))])}
 
     def gram(self, images: Images) -> Tensors:

@@ -3,44 +3,29 @@
 The folder is `~/.consilium/packages`, or the one that CONSILIUM_PACKAGES names (for a service without a home folder).
 """
 
-import os
 from functools import lru_cache
 from pathlib import Path
 
 from common.errors import PackageError
 from common.package.package_file import SUFFIX, ModelPackage, read_package
+from common.storage.digest_library import DigestLibrary
 from common.storage.tensorfile import write_atomically
 
-VARIABLE = "CONSILIUM_PACKAGES"
-FOLDER = Path("~/.consilium/packages")
 HOW = (
     "Take it from who gave it to the consortium, or from the catalogue, and keep it here: "
     "python -m client packages add FILE."
 )
 
 
-def folder() -> Path:
-    """Where they lie.
-
-    Raises:
-        PackageError: this account has no home folder, and the variable names none.
-    """
-    try:
-        return Path(os.environ.get(VARIABLE) or FOLDER).expanduser()
-    except RuntimeError:
-        raise PackageError(f"this account has no home folder for packages. Name one in {VARIABLE}.") from None
+_LIBRARY = DigestLibrary("packages", SUFFIX, PackageError)
+VARIABLE, folder, digests = _LIBRARY.variable, _LIBRARY.folder, _LIBRARY.digests
 
 
 def add(package: ModelPackage, file: bytes) -> Path:
     """Keep a package, whose publisher is trusted here, under its digest; adding it again changes nothing."""
-    path = folder() / f"{package.digest}{SUFFIX}"
+    path = _LIBRARY.path(package.digest)
     write_atomically(path, file)
     return path
-
-
-def digests() -> list[str]:
-    """Of all packages here."""
-    return sorted(path.name.removesuffix(SUFFIX) for path in folder().glob(f"*{SUFFIX}"))
 
 
 def load(digest: str) -> ModelPackage:
@@ -49,7 +34,7 @@ def load(digest: str) -> ModelPackage:
     Raises:
         PackageError: it is not here, or its file was changed.
     """
-    path = folder() / f"{digest}{SUFFIX}"
+    path = _LIBRARY.path(digest)
     try:
         changed_ns = path.stat().st_mtime_ns
     except OSError:

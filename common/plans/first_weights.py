@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from common.config import Training
 from common.errors import PackageError
 from common.imaging import Pipeline
-from common.models import Model
+from common.models import Model, build
 from common.package import package_library
 from common.types import Tensors
 
@@ -40,3 +40,13 @@ def first_weights(training: Training, model: Model, labels: Sequence[str]) -> Te
             "package's."
         )
     return package.weights
+
+
+def refuse_unfit_beginning(training: Training, shape: tuple[int, int, int], labels: Sequence[str]) -> None:
+    """Refuse a training whose package is not here, or does not fit; shape is of an image after the preprocessing.
+
+    Raises:
+        PackageError: as `first_weights`.
+    """
+    if training.initial is not None:
+        first_weights(training, build(training.model_for(training.seeds[0]), shape, len(labels)), labels)

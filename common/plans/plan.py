@@ -17,10 +17,9 @@ from pydantic import Field, ValidationError
 from common.config import Config, Count, Frozen, PlanTerms, Training, first_fault
 from common.errors import ConfigError, PlanError, WireError
 from common.imaging import Pipeline
-from common.models import build
 from common.plans import floors
 from common.plans.evaluated_model import EvaluatedModel
-from common.plans.first_weights import first_weights
+from common.plans.first_weights import refuse_unfit_beginning
 from common.trust.documents import SignedDocument, read_document, sign_document
 from common.trust.keys import digest
 from common.trust.release import VERSION, code_digest
@@ -145,9 +144,7 @@ class RunPlan:
             purposes = ", ".join(roster.policy.purposes)
             raise ConfigError(f"plan.purpose: {terms.purpose!r}, the consortium allows {purposes}.")
         if not models:
-            if training.initial is not None:
-                first = build(training.model_for(training.seeds[0]), terms.shape, len(terms.labels))
-                first_weights(training, first, terms.labels)
+            refuse_unfit_beginning(training, terms.shape, terms.labels)
             floors.refuse_newton(training)
             floors.refuse_small_draw(len(cohort), training.federation)
         content = PlanContent(
