@@ -211,10 +211,10 @@ class Home:
         """
         pins = self.pins
         for change in sorted((RootChange.load_verified(f, pins.federation) for f in files), key=lambda c: c.number):
-            known = {c.number: c for c in self.root_changes}
-            before = known.get(change.number - 1)
+            by_number = {c.number: c for c in self.root_changes}
+            before = by_number.get(change.number - 1)
             number, roots = (before.number, before.new) if before else (pins.changes, pins.roots)
-            if change.number not in known and (number + 1, roots) == (change.number, change.old):
+            if change.number not in by_number and (number + 1, roots) == (change.number, change.old):
                 keep_root_change(self.folder, change)
                 self.log.record("roots change", facts={"number": change.number, "new": change.words[1]})
 

@@ -144,11 +144,13 @@ class _SnapshotWriter:
                 size += len(content)
                 self._progress(len(content))
         self.report.read_bytes += size
-        self.files.append(FileEntry(path=source.path, size=size, mode=mode, sealed=source.sealed, pieces=tuple(pieces)))
+        self.files.append(
+            FileEntry(path=source.path, size=size, mode=mode, sealed=source.is_sealed, pieces=tuple(pieces))
+        )
 
     def _piece(self, source: SelectedFile, number: int, content: bytes) -> Piece:
         digest = hash_of(content)
-        if source.sealed:
+        if source.is_sealed:
             name, length = self._known.get((source.path, number, digest), ("", 0))
             if name and self.repository.has(name, length):
                 return digest, name

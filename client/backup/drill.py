@@ -35,7 +35,7 @@ class DrillReport:
     """Compared: of every object, and of every piece of a file."""
     unchanged: int = 0
     """Files that are the same at the site now, byte by byte."""
-    changed: int = 0
+    changes: int = 0
     """Files that have changed there since, or are gone."""
     images: int = 0
     """How many were decrypted."""
@@ -52,7 +52,7 @@ class DrillReport:
         return {
             "site": site, "at_s": round(at_s, 3), "release": VERSION, "snapshot": self.snapshot, "files": self.files,
             "bytes": self.bytes, "restore_s": round(self.restore_s, 3), "gb_per_s": round(self.rate, 4),
-            "hashes": self.hashes, "unchanged": self.unchanged, "changed": self.changed, "images": self.images,
+            "hashes": self.hashes, "unchanged": self.unchanged, "changed": self.changes, "images": self.images,
             "models": self.models, "problems": self.problems,
         }  # fmt: skip
 
@@ -64,7 +64,7 @@ class DrillReport:
             f"  restored    {self.files:,} files, {self.bytes / 1e6:,.1f} MB in {self.restore_s:.1f} s "
             f"({self.rate:.3f} GB/s)",
             f"  compared    {self.hashes:,} hashes; {self.unchanged:,} files are the same at the site, "
-            f"{self.changed:,} have changed since",
+            f"{self.changes:,} have changed since",
             f"  decrypted   {self.images:,} images",
             f"  models      {'; '.join(self.models) or 'none in the backup'}",
         ]
@@ -118,7 +118,7 @@ def _compare(drill: DrillReport, manifest: Snapshot, home: Path, progress: Progr
     for file in manifest.files:
         same = _same(file, home / file.path)
         drill.unchanged += same
-        drill.changed += not same
+        drill.changes += not same
         drill.hashes += len(file.pieces)
         progress(file.size)
 

@@ -32,7 +32,7 @@ class SelectedFile:
     path: str
     """In the site's folder, with slashes."""
     file: Path
-    sealed: bool
+    is_sealed: bool
     """Whether it has to be encrypted on its way; packs are already."""
 
 
@@ -44,17 +44,17 @@ def small_files(custody: Custody) -> Iterator[SelectedFile]:
         folders[:] = sorted(name for name in folders if not _is_excluded(inside / name))
         for name in sorted(files):  # a log's head before the log, which then has at least what the head says
             if not name.startswith(".") and not _is_excluded(inside / name):
-                yield SelectedFile((inside / name).as_posix(), Path(place) / name, sealed=True)
+                yield SelectedFile((inside / name).as_posix(), Path(place) / name, is_sealed=True)
     for folder in lifecycle.data_sets(custody):
         for name in sorted(SMALL):
             if (folder / name).exists():
-                yield SelectedFile(f"sets/{folder.name}/{name}", folder / name, sealed=True)
+                yield SelectedFile(f"sets/{folder.name}/{name}", folder / name, is_sealed=True)
 
 
 def pack_files(folder: Path) -> Iterator[SelectedFile]:
     """The packs of a data set: encrypted already, and they only grow."""
     for file in sorted((folder / "packs").iterdir()):
-        yield SelectedFile(f"sets/{folder.name}/packs/{file.name}", file, sealed=False)
+        yield SelectedFile(f"sets/{folder.name}/packs/{file.name}", file, is_sealed=False)
 
 
 def _is_excluded(path: Path) -> bool:

@@ -10,10 +10,10 @@ MOST_HEAD = 65_536
 def proxy_for(host: str) -> str:
     """The proxy through which `host` is reached, without user and password; empty: none."""
     proxies = urllib.request.getproxies_environment()
-    named = proxies.get("https") or proxies.get("all") or ""
-    if not named or urllib.request.proxy_bypass(host):
+    proxy = proxies.get("https") or proxies.get("all") or ""
+    if not proxy or urllib.request.proxy_bypass(host):
         return ""
-    parts = urlsplit(named if "://" in named else f"http://{named}")
+    parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
     return f"{parts.scheme}://{parts.hostname}:{parts.port or 80}"
 
 

@@ -27,7 +27,7 @@ class SealedObject:
     """An object that is sealed and not yet written."""
 
     id: str
-    sealed: bytes
+    ciphertext: bytes
     source: str
     frame_facts: dict[str, Any] | None
     taken_out: Counter[str]
@@ -86,9 +86,11 @@ class DatasetWriter:
         Raises:
             OSError: the disk is full.
         """
-        offset = self._pack_with_room().append(entry.sealed)
+        offset = self._pack_with_room().append(entry.ciphertext)
         pack = len(self.index.packs) - 1
-        return self.index.add_object(Object(entry.id, pack, offset, len(entry.sealed), entry.source, entry.frame_facts))
+        return self.index.add_object(
+            Object(entry.id, pack, offset, len(entry.ciphertext), entry.source, entry.frame_facts)
+        )
 
     def commit(self) -> None:
         """All that was added is in when this returns; where nothing was, nothing is written.

@@ -65,7 +65,7 @@ class Deidentifier:
                 self.names, self.options, person, text_words(header), Counter() if counts is None else counts
             )
             clean = one.clean(header)
-            syntax = pixels_anew.put(image, header, clean, one.counts)
+            syntax = pixels_anew.put_pixels(image, header, clean, one.counts)
             self._mark(clean)
             return _encode(clean, syntax)
 

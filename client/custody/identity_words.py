@@ -76,4 +76,4 @@ def are_in(words: list[bytes], content: bytes) -> bool:
 
 def without_words(text: str, words: frozenset[str]) -> str:
     """A text in which dots stand for the words of `text_words`."""
-    return re.sub(r"\w+", lambda found: "…" if plain(found[0]) in words else found[0], text)
+    return re.sub(r"\w+", lambda word: "…" if plain(word[0]) in words else word[0], text)

@@ -198,10 +198,10 @@ def _from_files(
 ) -> Iterator[tuple[CaseRow, IntakeResult]]:
     if isinstance(request.source, Npz):
         raise TypeError(type(request.source))
-    listing, found = file_list.rows(request.source, request.base), Found()
-    rows = [file_row for row in listing.rows for file_row in _expand_folder(row, found)]
-    outcome.problems += listing.problems + found.problems
-    outcome.unused += listing.unused + found.unused()
+    listing, search = file_list.rows(request.source, request.base), Found()
+    rows = [file_row for row in listing.rows for file_row in _expand_folder(row, search)]
+    outcome.problems += listing.problems + search.problems
+    outcome.unused += listing.unused + search.unused()
     names = Pseudonyms(writer.store.secrets.pseudonyms)
     desk = Intake(writer.store, request.allow_burned_in)
     for row, result in import_workers.take_all(desk, rows, request.processes):
@@ -212,14 +212,14 @@ def _from_files(
         advance(len(rows))
 
 
-def _expand_folder(row: CaseRow, found: Found) -> list[CaseRow]:
+def _expand_folder(row: CaseRow, search: Found) -> list[CaseRow]:
     """A row that names a folder stands for all files in it: a study with its series."""
     path = row.origin.path if isinstance(row.origin, ImageFile) else None
     if path is None or not path.is_dir():
         return [row]
-    files = found.walk(path)
+    files = search.walk(path)
     if not files:
-        found.problems.append(_problem(row, "an empty folder; expected images"))
+        search.problems.append(_problem(row, "an empty folder; expected images"))
     return [replace(row, origin=ImageFile(file)) for file in files]
 
 

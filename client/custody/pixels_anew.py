@@ -25,7 +25,7 @@ SAMPLED = 1 << 12
 """Pixels of a frame by which it is seen whether it means the same afterwards."""
 
 
-def put(image: ImageSource, header: FileDataset, clean: Dataset, counts: Counter[str]) -> UID:
+def put_pixels(image: ImageSource, header: FileDataset, clean: Dataset, counts: Counter[str]) -> UID:
     """Put all frames of `header` into `clean`; its transfer syntax.
 
     Raises:
@@ -40,7 +40,7 @@ def put(image: ImageSource, header: FileDataset, clean: Dataset, counts: Counter
         _compare(image, header, clean, frame, index)
         frame = frame.astype(frame.dtype.newbyteorder("<").str[:2] + str(clean.BitsAllocated // 8), copy=False)
         is_packed = was_packed and clean.BitsAllocated <= 16
-        frames.append(_packed(frame) if is_packed else frame.tobytes())
+        frames.append(_pack(frame) if is_packed else frame.tobytes())
     if was_packed:
         counts["compressed images, encoded anew"] += 1
     elif len(header.get("PixelData", b"")) > get_expected_length(header) + 1:
@@ -48,7 +48,7 @@ def put(image: ImageSource, header: FileDataset, clean: Dataset, counts: Counter
     return _write(clean, frames, frame.dtype.kind, is_packed)
 
 
-def _packed(frame: NDArray[Any]) -> bytes:
+def _pack(frame: NDArray[Any]) -> bytes:
     return bytes(imagecodecs.jpegls_encode(np.ascontiguousarray(frame).view(f"u{frame.itemsize}")))
 
 

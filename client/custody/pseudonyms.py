@@ -41,9 +41,9 @@ class Pseudonyms:
         What is no date becomes empty.
         """
         days = 1 + int.from_bytes(self._digest("days", person.strip())[:8], "big") % MOST_DAYS
-        if (found := _DATE.fullmatch(value.strip(" \0"))) is None:
+        if (match := _DATE.fullmatch(value.strip(" \0"))) is None:
             return ""
-        first, clock, between, last, last_clock = (part or "" for part in found.groups())
+        first, clock, between, last, last_clock = (part or "" for part in match.groups())
         try:
             return _earlier(first, days) + clock + (between and between + _earlier(last, days) + last_clock)
         except (ValueError, OverflowError):

@@ -36,13 +36,13 @@ _WORD = re.compile(r"\w+")
 def element(tag: int, header: Dataset) -> DataElement | None:
     """An element with its sound values; None where it has none, or another among them."""
     try:
-        found = header[tag]
+        original = header[tag]
         if tag == _LUT_DATA:
-            return _table(found, header)
-        values = list(found.value) if isinstance(found.value, MultiValue | list) else [found.value]
+            return _table(original, header)
+        values = list(original.value) if isinstance(original.value, MultiValue | list) else [original.value]
     except Exception:  # bytes that are no value of their kind: pydicom raises anything
         return None
-    vr = found.VR if found.VR in NUMBERS else dictionary_VR(tag)
+    vr = original.VR if original.VR in NUMBERS else dictionary_VR(tag)
     if tag in TERMS:
         values = [value for value in map(_text, values) if value in TERMS[tag]]
     elif vr in NUMBERS:
@@ -75,25 +75,25 @@ def _age(text: str) -> str:
     return f"{min(number, OLDEST_YEARS) if unit == 'Y' else number:03d}{unit}"
 
 
-def _table(found: DataElement, header: Dataset) -> DataElement | None:
+def _table(original: DataElement, header: Dataset) -> DataElement | None:
     """The entries of a look-up table that its descriptor announces, and none behind them."""
     entries = int(header[_LUT_DESCRIPTOR].value[0]) & 0xFFFF
     entries = entries or 1 << 16
-    if not isinstance(found.value, bytes):
-        values = list(found.value)
+    if not isinstance(original.value, bytes):
+        values = list(original.value)
         return DataElement(_LUT_DATA, "US", values[:entries]) if len(values) >= entries else None
-    size = entries if len(found.value) < 2 * entries else 2 * entries  # whatever bits it says
-    content = found.value[:size]
+    size = entries if len(original.value) < 2 * entries else 2 * entries  # whatever bits it says
+    content = original.value[:size]
     if header.original_encoding[1] is False and size > entries:
         content = np.frombuffer(content[: len(content) // 2 * 2], ">u2").astype("<u2").tobytes()
     return DataElement(_LUT_DATA, "OW", content + b"\0" * (size % 2)) if len(content) == size else None
 
 
-def holds(kept: DataElement, words: frozenset[str]) -> bool:
+def holds(entry: DataElement, words: frozenset[str]) -> bool:
     """Whether a text holds one of the words as a whole word, in any case and spelling of its letters."""
-    if kept.VR not in PATTERNS:
+    if entry.VR not in PATTERNS:
         return False
-    return not words.isdisjoint(_WORD.findall(plain(str(kept.value))))
+    return not words.isdisjoint(_WORD.findall(plain(str(entry.value))))
 
 
 def plain(text: str) -> str:

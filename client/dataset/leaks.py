@@ -26,32 +26,32 @@ class Examined:
 
 
 def _patients(data: Examined) -> Iterator[Finding]:
-    known = [data.table.known(i) for i in range(len(data.table))]
-    by = Counter((who or "nothing").partition(" ")[0] for who in known)
+    persons = [data.table.person(i) for i in range(len(data.table))]
+    by = Counter((who or "nothing").partition(" ")[0] for who in persons)
     if isinstance(data.config.data, Synthetic):
         yield Finding("ok", "every phantom is a person of its own")
-    elif by["patient"] == len(known):
+    elif by["patient"] == len(persons):
         yield Finding("ok", f"{len(set(data.people))} patients, none on both sides of a split")
     else:
-        kept = [
-            f"{by[kind]} by {word}, of which there are {_many(known, kind)}"
+        groups = [
+            f"{by[kind]} by {word}, of which there are {_many(persons, kind)}"
             for kind, word in _UNITS.items()
             if by[kind]
         ]
         alone = f"each of {by['nothing']} images counts as a person" if by["nothing"] else ""
-        held = f" (kept together: {', '.join(kept)}{'; ' if alone else ''}{alone})" if kept else f" ({alone})"
+        remark = f" (kept together: {', '.join(groups)}{'; ' if alone else ''}{alone})" if groups else f" ({alone})"
         rule, example = _suggestion(data)
         yield Finding(
             "warning",
-            f"no patient is known for {len(known) - by['patient']} cases: images of one person may be on both sides of "
-            f"a split{held}" + (". The names seem to tell patients:" if rule else ""),
+            f"no patient is known for {len(persons) - by['patient']} cases: images of one person may be on both sides "
+            f"of a split{remark}" + (". The names seem to tell patients:" if rule else ""),
             f"if so, set data.patients: '{rule}'" if rule else "give a patient column, or a rule as data.patients",
             example,
         )
 
 
-def _many(known: Sequence[str | None], kind: str) -> int:
-    return len({who for who in known if who and who.startswith(f"{kind} ")})
+def _many(persons: Sequence[str | None], kind: str) -> int:
+    return len({who for who in persons if who and who.startswith(f"{kind} ")})
 
 
 _UNITS = {"study": "StudyInstanceUID", "series": "SeriesInstanceUID", "file": "file"}
@@ -66,9 +66,9 @@ def _suggestion(data: Examined) -> tuple[str, tuple[str, ...]]:
     names = [
         data.table.images.name(i).removeprefix(f"{root}/").partition(" (frame ")[0] for i in range(len(data.table))
     ]
-    if (found := identity.suggestion(names, len(data.table.classes))) is None:
+    if (suggestion := identity.suggestion(names, len(data.table.classes))) is None:
         return "", ()
-    rule, people = found
+    rule, people = suggestion
     return rule, (f"{names[0]} shows '{identity.by_rule(rule, names[0])}', one of {people} in {len(names)} images",)
 
 

@@ -54,7 +54,7 @@ def load(config: Config, seed: int, owner: str = "") -> PreparedData:
         ConfigError: the configuration does not fit the data.
         DataError: the data cannot be used; the message names file, row or site, and what to do.
     """
-    begun = time.time()
+    start_s = time.time()
     table = open_table(config.data, natural=config.sites.split == "natural" and not owner)
     table = table.of(owner) if owner else table
     if not owner:
@@ -67,7 +67,7 @@ def load(config: Config, seed: int, owner: str = "") -> PreparedData:
     order = order[division.site[order] >= 0]
     pipeline = Pipeline(config.preprocess)
     images = _prepare(table, order, division, config, seed, pipeline)
-    cache_trim.trim(config.data.cache or Path("cache"), config.data.cache_gb, begun)
+    cache_trim.trim(config.data.cache or Path("cache"), config.data.cache_gb, start_s)
     cases = _Slices(images, table.labels[order], division.split[order], division.site[order])
     common = cases.of(SPLITS.index("test"))
     sites = tuple(_site(cases, i, name, common, config.sites) for i, name in enumerate(division.names))
@@ -103,10 +103,10 @@ def _prepare(table: Table, order: Places, division: Division, config: Config, se
     if config.sites.split == "scanner":
         images = ShiftedImages(table.images, division.site.tolist(), config.sites.shift, seed)
     if pipeline.embed or _bytes(len(indices), pipeline.before(images.pictures(indices[:1])).shape) > most_bytes:
-        stored = prepared_cache.prepare(source.cache or Path("cache"), pipeline, images, indices)
-        if _bytes(len(stored), stored.shape) > most_bytes:
-            return stored
-        stack = stored[:]
+        disk_images = prepared_cache.prepare(source.cache or Path("cache"), pipeline, images, indices)
+        if _bytes(len(disk_images), disk_images.shape) > most_bytes:
+            return disk_images
+        stack = disk_images[:]
     else:
         stack = pipeline.before(images.pictures(indices))
     stack.flags.writeable = False

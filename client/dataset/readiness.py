@@ -60,12 +60,12 @@ def _summary(data: Examined, site: int) -> SiteSummary:
     of_parts = [data.table.labels[here[data.division.split[here] == part]] for part in range(len(SPLITS))]
     counts = np.stack([cases_by_class(labels, len(data.table.classes)) for labels in of_parts])
     several = data.table.labels.ndim == 2
-    known = np.stack([(labels != UNKNOWN).sum(axis=0) for labels in of_parts]) if several else None
+    label_counts = np.stack([(labels != UNKNOWN).sum(axis=0) for labels in of_parts]) if several else None
     facts = [data.facts[i] for i in here]
     darkest, brightest = min((f.darkest for f in facts), default=0), max((f.brightest for f in facts), default=0)
     people = len({data.people[i] for i in here})
     return SiteSummary(
-        data.division.names[site], counts, known, people, _sizes(facts), f"{darkest:.4g}…{brightest:.4g}"
+        data.division.names[site], counts, label_counts, people, _sizes(facts), f"{darkest:.4g}…{brightest:.4g}"
     )
 
 
@@ -103,16 +103,16 @@ def _classes(data: Examined) -> Iterator[Finding]:
 
 def _findings(data: Examined) -> Iterator[Finding]:
     """Which findings are known where."""
-    names, sites, known = data.table.classes, data.division.names, data.table.labels != UNKNOWN
+    names, sites, is_known = data.table.classes, data.division.names, data.table.labels != UNKNOWN
     for j, name in enumerate(names):
-        here = data.table.labels[known[:, j], j]
+        here = data.table.labels[is_known[:, j], j]
         if len(set(here.tolist())) < 2:
             what = f"no case {'without' if here.any() else 'with'} '{name}'" if len(here) else f"'{name}' is unknown"
             yield Finding("warning", f"{what}: one site of several may be so, a simulation not", "bring such cases")
-        lacking = [site for i, site in enumerate(sites) if not known[data.division.site == i, j].any()]
-        if 0 < len(lacking) < len(sites):
-            what = f"nobody has looked for '{name}' at {', '.join(lacking)}"
-            yield Finding("warning", what, f"it is learned and judged at {len(sites) - len(lacking)} sites alone")
+        sites_without = [site for i, site in enumerate(sites) if not is_known[data.division.site == i, j].any()]
+        if 0 < len(sites_without) < len(sites):
+            what = f"nobody has looked for '{name}' at {', '.join(sites_without)}"
+            yield Finding("warning", what, f"it is learned and judged at {len(sites) - len(sites_without)} sites alone")
 
 
 def _sizes_after(data: Examined) -> Iterator[Finding]:
@@ -132,10 +132,10 @@ def _gaps(data: Examined) -> Iterator[Finding]:
     for site, name in enumerate(data.division.names):
         summary = _summary(data, site)
         counts, names = summary.counts, data.table.classes
-        if summary.known is not None:  # of both answers; a finding that is unknown is another matter
+        if summary.label_counts is not None:  # of both answers; a finding that is unknown is another matter
             names = (*names, *(f"without {name}" for name in names))
-            counts = np.concatenate([counts, summary.known - counts], axis=1)
-            here = np.tile(summary.known.any(axis=0), 2)
+            counts = np.concatenate([counts, summary.label_counts - counts], axis=1)
+            here = np.tile(summary.label_counts.any(axis=0), 2)
             counts, names = counts[:, here], tuple(name for name, is_here in zip(names, here, strict=True) if is_here)
         if not ((data.division.site == site) & (data.division.split == 0)).any():
             level: Level = "error" if data.config.data.on_error == "stop" else "warning"

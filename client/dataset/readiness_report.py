@@ -46,7 +46,7 @@ class SiteSummary:
     name: str
     counts: NDArray[np.int64]
     """int64[3, classes]: cases by split and class; of several findings, those that have each."""
-    known: NDArray[np.int64] | None
+    label_counts: NDArray[np.int64] | None
     """int64[3, findings]: cases that know each; None where labels are classes."""
     people: int
     sizes: str
@@ -54,11 +54,11 @@ class SiteSummary:
 
     def cells(self) -> list[str]:
         """Of every split: 12/80 cases of two classes; or 12:80 0:– of findings, one that nobody looked for last."""
-        if self.known is None:
+        if self.label_counts is None:
             return ["/".join(map(str, row)) for row in self.counts]
         return [
-            " ".join(f"{present}:{known or '–'}" for present, known in zip(row, of, strict=True))
-            for row, of in zip(self.counts, self.known, strict=True)
+            " ".join(f"{present}:{total or '–'}" for present, total in zip(row, of, strict=True))
+            for row, of in zip(self.counts, self.label_counts, strict=True)
         ]
 
 
@@ -82,7 +82,7 @@ _MARKS: dict[Level, tuple[str, str]] = {"ok": ("ok", "green"), "warning": ("warn
 
 def show(report: Report, console: Console) -> None:
     """The report for people."""
-    several = any(site.known is not None for site in report.sites)
+    several = any(site.label_counts is not None for site in report.sites)
     console.print(f"{report.origin}\n{'findings' if several else 'classes'}: {', '.join(report.labels)}\n")
     figures = (*SPLITS, "people", "size", "intensities")
     title = "cases that have each finding, of those that know it" if several else "cases by class"

@@ -137,9 +137,9 @@ def hide(table: Table, division: Division, unlabelled: Mapping[str, Sequence[str
             f"sites.unlabelled: there is no site '{strange[0]}'; expected some of {', '.join(division.names)}."
         )
     labels = table.labels.copy() if unlabelled else table.labels
-    for name, hidden in unlabelled.items():
+    for name, names in unlabelled.items():
         here = np.flatnonzero(division.site == division.names.index(name))
-        labels[np.ix_(here, np.array([table.classes.index(finding) for finding in hidden], np.int64))] = UNKNOWN
+        labels[np.ix_(here, np.array([table.classes.index(finding) for finding in names], np.int64))] = UNKNOWN
     return replace(table, labels=labels)
 
 
@@ -202,13 +202,13 @@ def _on_both_sides(
     """Cases of one person whom the data's own split has on both sides: refused, or left out of the lesser side."""
     if own_split is None:
         return np.zeros(len(people), bool), ()
-    known = [table.known(i) for i in range(len(table))]
+    persons = [table.person(i) for i in range(len(table))]
     furthest = np.zeros(people.max() + 1, np.int64)
     np.maximum.at(furthest, people, own_split)
-    is_left_out = (own_split < furthest[people]) & np.array([who is not None for who in known])
+    is_left_out = (own_split < furthest[people]) & np.array([who is not None for who in persons])
     problems = tuple(
         Problem(table.images.name(int(i)), None, "{} '{}' is in {} and in {}".format(
-            *(known[i] or "").split(" ", 1), SPLITS[own_split[i]], SPLITS[furthest[people[i]]]))
+            *(persons[i] or "").split(" ", 1), SPLITS[own_split[i]], SPLITS[furthest[people[i]]]))
         for i in np.flatnonzero(is_left_out)
     )  # fmt: skip
     if problems and on_error == "stop":

@@ -67,18 +67,18 @@ def _find(thumbnails: tuple[bytes, ...], least: float, people_bytes: bytes, plac
     if not len(has_one):
         return NONE
     whole = np.frombuffer(b"".join(thumbnails), np.int8).reshape(-1, SIDE, SIDE)
-    kept, links, count, group = [NONE.pairs], NONE.links, 0, people
+    chunks, links, count, group = [NONE.pairs], NONE.links, 0, people
     for near in _blocks(whole, least):
         pairs = has_one[near]
         pairs = pairs[group[pairs[:, 0]] != group[pairs[:, 1]]]
         pairs = pairs[_are_twins(whole, np.searchsorted(has_one, pairs), least)]
-        kept.append(pairs[: max(0, MOST - count)])
+        chunks.append(pairs[: max(0, MOST - count)])
         count += len(pairs)
         linked = pairs[places[pairs[:, 0]] == places[pairs[:, 1]]]
         links = np.concatenate([links, _spanning(linked)])
         if count >= MOST and len(linked):  # where all images are alike, what hangs together already is not looked at
             group = Twins(NONE.pairs, count, links).together(people)
-    return Twins(np.concatenate(kept), count, links)
+    return Twins(np.concatenate(chunks), count, links)
 
 
 def _components(n: int, links: Ints) -> Ints:

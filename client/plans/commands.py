@@ -109,19 +109,19 @@ def _decide(options: argparse.Namespace, verdict: Verdict) -> int:
     note = " This site's own figures will be published in it (policy.publish in site.yaml)." if publishes else ""
     print(f"Plan {plan.name}: {verdict}d.{note}{delay}")
     if verdict == "approve":
-        print(f"Signed, in {inbox.room(plan.digest) / 'decision.json'}: {_signed(decision)}")
+        print(f"Signed, in {inbox.room(plan.digest) / 'decision.json'}: {_summary(decision)}")
     return 0
 
 
-def _signed(decision: Decision) -> str:
+def _summary(decision: Decision) -> str:
     """What an approval binds the site to, for people."""
     commitment = decision.commitment
     kinds = ", ".join(dict.fromkeys(SUMS.get(kind, "second moments") for kind in commitment.fits))
-    carried = " It has itself seen what the plan carries." if commitment.knows else ""
+    remark = " It has itself seen what the plan carries." if commitment.knows else ""
     return (
         f"the plan's digest {decision.plan[:16]}…, the keys of all its sites as this site knows them (their digest "
         f"{commitment.members[:16]}…), and this site's images as they are now ({commitment.data[:16]}…). They are "
-        f"enough for: {kinds}.{carried}"
+        f"enough for: {kinds}.{remark}"
     )
 
 

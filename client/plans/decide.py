@@ -54,7 +54,7 @@ def committed(home: Home, plan: RunPlan) -> Commitment:
         )
     data, names = own_images.data_digest(home, rows), own_images.names(home, content.dataset, rows)
     inbox.keep_datasets(plan, names)
-    knows = _known(home, plan, data)
+    knows = _knows_sums(home, plan, data)
     # What was published of a model once stays published: whoever is in a sum with this site has to reckon with it.
     is_published = any(inbox.published_file(model.sha256).exists() for model in content.models)
     publishes = bool(content.models) and (is_published or "figures" in home.settings.policy.publish)
@@ -68,22 +68,22 @@ def case_counts(rows: Sequence[Row], labels: Sequence[str]) -> CaseCounts:
     return CaseCounts(train, validation)
 
 
-def _known(home: Home, plan: RunPlan, data: str) -> bool:
+def _knows_sums(home: Home, plan: RunPlan, data: str) -> bool:
     """Whether this site knows what a plan carries; a plan that asks again must ask it of the same sites and images.
 
     Raises:
         PolicyError: a plan that carries something else than this site knows, or asks what was told over others.
     """
-    inbox, carried = PlanInbox(home), plan.content.carried
-    if carried:
-        is_known = bool(carried.sha256) and inbox.knows(carried.plan)
-        if is_known and inbox.plan(carried.plan).content.recipe != plan.content.recipe:
+    inbox, source = PlanInbox(home), plan.content.carried
+    if source:
+        is_known = bool(source.sha256) and inbox.knows(source.plan)
+        if is_known and inbox.plan(source.plan).content.recipe != plan.content.recipe:
             raise PolicyError(
                 "forged-carry",
-                f"{home.site}: {plan.name} carries sums of run {carried.name}, whose images were prepared otherwise.",
+                f"{home.site}: {plan.name} carries sums of run {source.name}, whose images were prepared otherwise.",
             )
-        own = inbox.summed(carried.plan)
-        return carry.knows(carried, own) if own else not carried.sha256
+        own_sums = inbox.summed(source.plan)
+        return carry.knows(source, own_sums) if own_sums else not source.sha256
     if plan.content.models:
         _refuse_counted(home, plan, data)
     else:
@@ -110,12 +110,12 @@ def _refuse_counted(home: Home, plan: RunPlan, data: str) -> None:
 def _refuse_summed(home: Home, plan: RunPlan, data: str) -> None:
     """Refuse to sum anew what was summed of the same images over other sites, or of others."""
     inbox = PlanInbox(home)
-    answered = question_ledger.in_folder(home.folder).plans_of(image_keys(inbox.papers(plan).datasets()))
+    answered_plans = question_ledger.in_folder(home.folder).plans_of(image_keys(inbox.papers(plan).datasets()))
     for earlier in inbox.plans():
         if earlier.content.models or earlier.digest == plan.digest:
             continue
         was_summed = inbox.share_images(earlier, plan) and inbox.summed(earlier.digest)
-        if not was_summed and earlier.digest not in answered:
+        if not was_summed and earlier.digest not in answered_plans:
             continue
         # A site that was restored has plan and ledger, and not who was in the sums: at most all that were asked.
         papers, decision = inbox.papers(earlier).approvals(), inbox.decision(earlier)

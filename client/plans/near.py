@@ -28,8 +28,8 @@ def refuse_planned(inbox: PlanInbox, plan: RunPlan, over: Over) -> None:
         PolicyError: repeated-question, naming the other, and the odd sites.
     """
     others = [(other, _odd(earlier, over)) for other, earlier in _evaluated(inbox, plan) if other.digest != plan.digest]
-    own = {other.name for other, odd in others if not other.content.models and not odd}
-    if {model.name for model in plan.content.models} <= own:  # by name; by its numbers when it is summed
+    own_models = {other.name for other, odd in others if not other.content.models and not odd}
+    if {model.name for model in plan.content.models} <= own_models:  # by name; by its numbers when it is summed
         return
     for other, odd in others:
         if other.content.models:
@@ -61,8 +61,8 @@ def _evaluated(inbox: PlanInbox, plan: RunPlan) -> Iterator[tuple[RunPlan, Over]
 def _odd(one: Over, other: Over) -> list[str]:
     """The sites by which two sums differ, or by whose images."""
     both = one.keys() & other.keys()
-    changed = {site for site in both if one[site] and other[site] and one[site] != other[site]}
-    return sorted((one.keys() ^ other.keys()) | changed)
+    changes = {site for site in both if one[site] and other[site] and one[site] != other[site]}
+    return sorted((one.keys() ^ other.keys()) | changes)
 
 
 def _refuse_few(plan: RunPlan, other: RunPlan, odd: list[str]) -> None:

@@ -36,11 +36,11 @@ def names(home: Home, dataset: str, rows: Sequence[Row]) -> tuple[str, ...]:
     """
     path = home.folder / "ledger.images"
     with file_lock.held(home.folder / "ledger.lock"):
-        key, known = _key(home), read_json(path) or {}
+        key, datasets = _key(home), read_json(path) or {}
         images = {digest("image", key, image.encode()).hex()[:32] for *_, image in rows}
-        if new := dict.fromkeys(sorted(images - known.keys()), dataset):
-            replace(path, json.dumps(known | new, indent=0).encode())
-    return tuple(sorted({dataset, *(known[image] for image in images & known.keys())}))
+        if new := dict.fromkeys(sorted(images - datasets.keys()), dataset):
+            replace(path, json.dumps(datasets | new, indent=0).encode())
+    return tuple(sorted({dataset, *(datasets[image] for image in images & datasets.keys())}))
 
 
 def _key(home: Home) -> bytes:

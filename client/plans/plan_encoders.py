@@ -34,9 +34,9 @@ def refuse_licence(home: Home, about: EncoderAbout) -> None:
     Raises:
         PolicyError: naming the licence and those that are allowed.
     """
-    allowed = {licence.lower() for licence in home.settings.policy.encoder_licences}
+    licences = {licence.lower() for licence in home.settings.policy.encoder_licences}
     choices = [choice.split(" AND ") for choice in about.licence.split(" OR ")]
-    if "*" in allowed or any(all(one.strip().lower() in allowed for one in choice) for choice in choices):
+    if "*" in licences or any(all(one.strip().lower() in licences for one in choice) for choice in choices):
         return
     raise PolicyError(
         "encoder-licence",

@@ -69,8 +69,8 @@ class Ledger:
 
     def record(self, keys: Iterable[bytes], over: bytes, plan: str) -> None:
         """Write down what is about to be told; what is there already stays as it is."""
-        known = self._records()
-        records = [key + over + bytes.fromhex(plan) for key in dict.fromkeys(keys) if key not in known]
+        earlier = self._records()
+        records = [key + over + bytes.fromhex(plan) for key in dict.fromkeys(keys) if key not in earlier]
         if records:
             self.append(b"".join(records))
 

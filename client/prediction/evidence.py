@@ -13,10 +13,10 @@ from common.package import ModelPackage
 
 def evidence_of(package: ModelPackage, model: Model, outcome: Outcome) -> Evidence:
     """What the model says of it; where an encoder looks at the image first, through the encoder."""
-    seen = package.pipeline.after(outcome.model_input)[:]
+    network_input = package.pipeline.after(outcome.model_input)[:]
     if package.pipeline.embed is None or not isinstance(model, LinearSvm):
-        return model.evidence(package.weights, seen, outcome.label)
-    return _through_encoder(package, model.slopes(package.weights, seen, outcome.label), outcome)
+        return model.evidence(package.weights, network_input, outcome.label)
+    return _through_encoder(package, model.slopes(package.weights, network_input, outcome.label), outcome)
 
 
 def _through_encoder(package: ModelPackage, slopes: np.ndarray, outcome: Outcome) -> Evidence:

@@ -62,12 +62,12 @@ def _images_of(name: str, home: Path, frames: Frames) -> Iterator[Image]:
     elif (path / "index").is_file() and (path / "packs").is_dir():
         yield from _encrypted_images(path, home, frames, None)
     elif path.is_dir():
-        found = Found()
-        for file in found.walk(path):
+        search = Found()
+        for file in search.walk(path):
             yield from _file(file, frames)
-        for problem in found.problems:
+        for problem in search.problems:
             yield _unusable(problem.file, DataError(str(problem)))
-        if not found.files and not found.problems:
+        if not search.files and not search.problems:
             yield _unusable(path, DataError(f"{path}: a folder without files; expected images."))
     else:
         yield from _file(path, frames)

@@ -95,14 +95,14 @@ def _score(package: ModelPackage, model: Model, batch: Sequence[tuple[str, Pictu
             low, high = float(picture.pixels.min()), float(picture.pixels.max())
             yield Failure(name, f"its pixels reach from {low:.3g} to {high:.3g}, of which the model makes no number.")
             continue
-        seen, scores = model_input[i : i + 1], logits[i : i + 1]
+        single, scores = model_input[i : i + 1], logits[i : i + 1]
         if package.content.model.multilabel:
             for j in range(scores.shape[1]):
                 pair = np.array([[0.0, scores[0, j]]], np.float32)
-                about = outcome(package.content.of_finding(j), name, picture, seen, pair, distances[i])
+                about = outcome(package.content.of_finding(j), name, picture, single, pair, distances[i])
                 yield replace(about, finding=j)
         else:
-            yield outcome(package.content, name, picture, seen, scores, distances[i])
+            yield outcome(package.content, name, picture, single, scores, distances[i])
 
 
 def outcome(

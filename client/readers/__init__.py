@@ -67,8 +67,8 @@ def belonging(path: ImageSource) -> dict[str, str | None]:
         return {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        said: dict[str, str | None] = importlib.import_module(FORMATS["DICOM"]).belonging(path)
-    return said
+        identity: dict[str, str | None] = importlib.import_module(FORMATS["DICOM"]).belonging(path)
+    return identity
 
 
 def detect(path: ImageSource) -> str:

@@ -44,12 +44,12 @@ def decode(path: ImageSource, frames: Frames) -> list[Picture]:
     return pictures(header, [stored_frame(path, header, index) for index in indices], indices)
 
 
-def pictures(header: Dataset, stored: list[Array], indices: list[int]) -> list[Picture]:
+def pictures(header: Dataset, frames: list[Array], indices: list[int]) -> list[Picture]:
     """What frames, as `stored_frame` gives them, show by their header."""
     if header.SamplesPerPixel > 1 or header.PhotometricInterpretation == "PALETTE COLOR":
         high = 2.0 ** stored_bits(header) - 1
-        return [Picture(frame.astype(np.float32), 0.0, high) for frame in stored]
-    return grey.pictures(_name(header), header, stored, indices)
+        return [Picture(frame.astype(np.float32), 0.0, high) for frame in frames]
+    return grey.pictures(_name(header), header, frames, indices)
 
 
 def stored_bits(header: Dataset) -> int:
@@ -145,12 +145,12 @@ def stored_frame(path: ImageSource, header: Dataset, index: int) -> Array:
         codecs.refuse_false(path, stream, header)
     try:
         plugin = codecs.PLUGIN if syntax.is_encapsulated else ""
-        pixels, said = get_decoder(syntax).as_array(
+        pixels, properties = get_decoder(syntax).as_array(
             header, index=index, decoding_plugin=plugin, correct_unused_bits=False
         )
     except NotImplementedError as error:
         raise ImageError(f"{path}: {syntax.name} cannot be decoded: {error}") from None
-    colours = str(said["photometric_interpretation"])
+    colours = str(properties["photometric_interpretation"])
     is_right = colours == "RGB" if header.SamplesPerPixel > 1 else colours.startswith(("MONO", "PALETTE"))
     if not is_right or (header.SamplesPerPixel > 1 and header.get("PixelRepresentation") == 1):
         raise ImageError(
@@ -166,24 +166,24 @@ def stored_frame(path: ImageSource, header: Dataset, index: int) -> Array:
 
 def _without_unused_bits(path: ImageSource, header: Dataset, pixels: Array) -> Array:
     """BitsStored bits from HighBit down, whatever lies beside them (overlays, rubbish); the sign is extended."""
-    syntax, stored = header.file_meta.TransferSyntaxUID, int(header.BitsStored)
-    size, high = 8 * pixels.dtype.itemsize, grey.number(path, header, "HighBit", stored - 1)
+    syntax, bits_stored = header.file_meta.TransferSyntaxUID, int(header.BitsStored)
+    size, high = 8 * pixels.dtype.itemsize, grey.number(path, header, "HighBit", bits_stored - 1)
     if pixels.dtype.kind == "f" or header.BitsAllocated == 1:
         return pixels
-    below = int(high) + 1 - stored
+    below = int(high) + 1 - bits_stored
     is_shifted_file = not syntax.is_encapsulated or syntax == RLELossless  # other codecs hold values, not words
-    if below < 0 or below + stored > header.BitsAllocated or (below and not is_shifted_file):
+    if below < 0 or below + bits_stored > header.BitsAllocated or (below and not is_shifted_file):
         raise ImageError(
-            f"{path}: HighBit (0028,0102) is {high:g} beside BitsStored {stored} of BitsAllocated "
-            f"{header.BitsAllocated}; expected {stored - 1}. Export it again."
+            f"{path}: HighBit (0028,0102) is {high:g} beside BitsStored {bits_stored} of BitsAllocated "
+            f"{header.BitsAllocated}; expected {bits_stored - 1}. Export it again."
         )
-    if syntax in codecs.PRECISE or stored >= size:
+    if syntax in codecs.PRECISE or bits_stored >= size:
         return pixels
-    if below and (pixels & ((1 << below) - 1)).any() and not (pixels >> stored).any():
+    if below and (pixels & ((1 << below) - 1)).any() and not (pixels >> bits_stored).any():
         raise ImageError(
-            f"{path}: HighBit (0028,0102) says that the {stored} bits lie high, but they lie low. Export it again."
+            f"{path}: HighBit (0028,0102) says that the {bits_stored} bits lie high, but they lie low. Export it again."
         )
-    shifted: Array = (pixels << (size - below - stored)) >> (size - stored)
+    shifted: Array = (pixels << (size - below - bits_stored)) >> (size - bits_stored)
     return shifted
 
 

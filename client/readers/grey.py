@@ -21,8 +21,8 @@ def pictures(path: object, header: Dataset, frames: list[Array], indices: list[i
         ImageError: an element of the transform or the window makes no sense.
     """
     natural = [rescale(path, header, frame, index) for frame, index in zip(frames, indices, strict=True)]
-    seen = _range_seen(path, header, frames, natural)
-    return [_picture(path, header, values, index, seen) for values, index in zip(natural, indices, strict=True)]
+    value_range = _range_seen(path, header, frames, natural)
+    return [_picture(path, header, values, index, value_range) for values, index in zip(natural, indices, strict=True)]
 
 
 def number(path: object, place: Dataset, keyword: str, default: float) -> float:
@@ -39,8 +39,8 @@ def optional_number(path: object, place: Dataset, keyword: str) -> float | None:
     """
     tag = tag_for_keyword(keyword) or 0
     element = place.get_item(tag) if tag in place else None
-    said = None if element is None else element.value
-    if said in (None, "", b"") or (isinstance(said, bytes) and not said.strip(b" \0")):
+    content = None if element is None else element.value
+    if content in (None, "", b"") or (isinstance(content, bytes) and not content.strip(b" \0")):
         return None
     try:
         values = {float(one) for one in np.atleast_1d(np.asarray(place[tag].value, object)).tolist()}
@@ -48,24 +48,24 @@ def optional_number(path: object, place: Dataset, keyword: str) -> float | None:
     except (TypeError, ValueError, ArithmeticError):
         value = np.nan
     if not np.isfinite(value):
-        shown = said.decode("latin-1").strip() if isinstance(said, bytes) else str(said)
+        text = content.decode("latin-1").strip() if isinstance(content, bytes) else str(content)
         raise ImageError(
-            f"{path}: {keyword} ({tag >> 16:04x},{tag & 0xFFFF:04x}) is {shown[:40]!r}; expected one number. "
+            f"{path}: {keyword} ({tag >> 16:04x},{tag & 0xFFFF:04x}) is {text[:40]!r}; expected one number. "
             "Export the image again, or leave it out."
         )
     return value
 
 
-def rescale(path: object, header: Dataset, stored: Array, index: int) -> Array:
+def rescale(path: object, header: Dataset, values: Array, index: int) -> Array:
     """Stored values to natural units, float64: by the modality LUT, else by slope and intercept, or either alone."""
     place = functional_group(header, index, "PixelValueTransformationSequence")
     if luts := place.get("ModalityLUTSequence"):
         table = lookup.read(path, luts[0], header.get("PixelRepresentation") == 1, is_little(header))
-        return table(stored).astype(np.float64)
+        return table(values).astype(np.float64)
     slope, intercept = number(path, place, "RescaleSlope", 1), number(path, place, "RescaleIntercept", 0)
     if slope == 0:
         raise ImageError(f"{path}: RescaleSlope (0028,1053) is 0, which makes all pixels alike. Export it again.")
-    return np.asarray(stored, np.float64) * slope + intercept
+    return np.asarray(values, np.float64) * slope + intercept
 
 
 def is_little(header: Dataset) -> bool:
@@ -85,14 +85,14 @@ def functional_group(header: Dataset, index: int, name: str) -> Dataset:
     return header
 
 
-def _range_seen(path: object, header: Dataset, stored: list[Array], natural: list[Array]) -> tuple[float, float]:
+def _range_seen(path: object, header: Dataset, frames: list[Array], natural: list[Array]) -> tuple[float, float]:
     """The range of all frames read, padding apart."""
     padding = optional_number(path, header, "PixelPaddingValue")
     if padding is not None:
         limit = number(path, header, "PixelPaddingRangeLimit", padding)
         low, high = sorted(_as_stored(header, value) for value in (padding, limit))
-        kept = [n[(s < low) | (s > high)] for s, n in zip(stored, natural, strict=True)]
-        natural = [k for k in kept if k.size] or natural
+        inside = [n[(s < low) | (s > high)] for s, n in zip(frames, natural, strict=True)]
+        natural = [k for k in inside if k.size] or natural
     return min(float(k.min()) for k in natural), max(float(k.max()) for k in natural)
 
 
@@ -105,25 +105,25 @@ def _as_stored(header: Dataset, value: float) -> float:
     return float(wrapped - 2**bits if is_signed and wrapped >= 2 ** (bits - 1) else wrapped)
 
 
-def _picture(path: object, header: Dataset, natural: Array, index: int, seen: tuple[float, float]) -> Picture:
+def _picture(path: object, header: Dataset, natural: Array, index: int, value_range: tuple[float, float]) -> Picture:
     place = functional_group(header, index, "FrameVOILUTSequence")
     is_dark_high = header.PhotometricInterpretation == "MONOCHROME1"
     if (curve := _curve(path, header, place, natural)) is not None:
         return Picture((1 - curve if is_dark_high else curve).astype(np.float32), 0.0, 1.0, is_shown=True)
-    low, high = _window(path, place) or _nominal(header) or seen
+    low, high = _window(path, place) or _nominal(header) or value_range
     if high <= low:
         high = low + 1
     if is_dark_high:
-        mirror = _mirror(path, header, index, seen)
+        mirror = _mirror(path, header, index, value_range)
         natural, low, high = mirror - natural, mirror - high, mirror - low
     return Picture(natural.astype(np.float32), low, high)
 
 
-def _mirror(path: object, header: Dataset, index: int, seen: tuple[float, float]) -> float:
+def _mirror(path: object, header: Dataset, index: int, value_range: tuple[float, float]) -> float:
     """What a value and its reverse add up to: of up to 16 bits the ends of what they can hold, else of what they do."""
     bits, is_signed = int(header.BitsStored), header.get("PixelRepresentation") == 1
     if bits > 16:
-        return sum(seen)
+        return sum(value_range)
     ends = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if is_signed else (0, 2**bits - 1)
     return float(rescale(path, header, np.array(ends), index).sum())
 

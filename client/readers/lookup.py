@@ -30,8 +30,8 @@ class Lookup:
     def __call__(self, values: NDArray[Any]) -> NDArray[np.int64]:
         """The entry of each value; the nearest, for values between two."""
         place = np.rint(values).astype(np.int64) - self.first
-        found: NDArray[np.int64] = self.entries[np.clip(place, 0, len(self.entries) - 1)]
-        return found
+        entries: NDArray[np.int64] = self.entries[np.clip(place, 0, len(self.entries) - 1)]
+        return entries
 
 
 def read(path: object, item: Dataset, is_signed: bool, is_little: bool) -> Lookup:
@@ -73,11 +73,11 @@ def read_palette(path: object, header: Dataset, is_signed: bool, is_little: bool
 
 def _descriptor(path: object, place: Dataset, name: str, is_signed: bool) -> tuple[int, int, int]:
     """Number of entries, the first value that is looked up, and bits of an entry."""
-    said = place.get(name)
+    descriptor = place.get(name)
     try:
-        count, first, bits = (int(number) & 0xFFFF for number in said)
+        count, first, bits = (int(number) & 0xFFFF for number in descriptor)
     except (TypeError, ValueError):
-        raise ImageError(f"{path}: {name} is {said!r}; expected three numbers. Export the image again.") from None
+        raise ImageError(f"{path}: {name} is {descriptor!r}; expected three numbers. Export the image again.") from None
     return count or MOST, first - MOST if is_signed and first >= MOST // 2 else first, bits
 
 

@@ -101,8 +101,8 @@ def _fingerprint_arguments(parser: argparse.ArgumentParser) -> None:
 def _fingerprint(options: argparse.Namespace) -> int:
     home = Home(options.home)
     request = JoinRequest.read((home.folder / f"{home.site}.request").read_bytes())
-    own = f"Its key alone, for other sites that ask: {fingerprint(request.identity)}"
-    print(request.fingerprint if options.plain else f"Site {request.site}:\n\n    {request.fingerprint}\n\n{own}")
+    key_line = f"Its key alone, for other sites that ask: {fingerprint(request.identity)}"
+    print(request.fingerprint if options.plain else f"Site {request.site}:\n\n    {request.fingerprint}\n\n{key_line}")
     return 0
 
 
@@ -136,10 +136,10 @@ def _accept(options: argparse.Namespace) -> int:
     home, site = Home.at(options.home), options.site
     if not home.refused_roster.exists():
         raise ConfigError(f"{site}: no roster was refused here. python -m client check fetches the newest.")
-    refused = load_verified_roster(home.refused_roster.read_bytes(), home.pins)
-    key = {member.site: member.key for member in refused.members}.get(site, b"")
+    roster = load_verified_roster(home.refused_roster.read_bytes(), home.pins)
+    key = {member.site: member.key for member in roster.members}.get(site, b"")
     digits = fingerprint(key)
-    print(f"Roster {refused.version} has {site} under another key. Its fingerprint:\n\n    {digits}\n")
+    print(f"Roster {roster.version} has {site} under another key. Its fingerprint:\n\n    {digits}\n")
     if not confirm_fingerprint(f"Have you compared it with {site} by telephone?", digits, options.fingerprint):
         raise IdentityError("fingerprint", "the fingerprint was not confirmed, so the roster stays refused.")
     home.accept_key(site, key)

@@ -35,11 +35,11 @@ def trim(folder: Path, most_gb: float, used_since: float) -> int:
     files = []
     for path in folder.glob("*/*"):
         if OURS.fullmatch(path.relative_to(folder).as_posix()):
-            files += _seen(path)
+            files += _uses(path)
     too_much = sum(size for _, size, _ in files) - most_gb * 1e9
     freed = 0
-    for used, size, path in sorted(files):
-        if freed >= too_much or used >= used_since:
+    for last_use, size, path in sorted(files):
+        if freed >= too_much or last_use >= used_since:
             break
         try:
             path.unlink()
@@ -54,7 +54,7 @@ def trim(folder: Path, most_gb: float, used_since: float) -> int:
     return freed
 
 
-def _seen(path: Path) -> list[tuple[float, int, Path]]:
+def _uses(path: Path) -> list[tuple[float, int, Path]]:
     """When a file was used last, and its bytes; nothing where it went meanwhile."""
     try:
         state = path.lstat()

@@ -137,9 +137,9 @@ class Table:
         Hospitals number their patients alike, so the same number at two sites is taken for two people.
         """
         sites = self.site or ("",) * len(self)
-        return [f"{site}\n{self.known(i) or f'content {self.images.content(i)}'}" for i, site in enumerate(sites)]
+        return [f"{site}\n{self.person(i) or f'content {self.images.content(i)}'}" for i, site in enumerate(sites)]
 
-    def known(self, index: int) -> str | None:
+    def person(self, index: int) -> str | None:
         """By what a case is known to show one person with others: `patient P-17`, `study 1.2.3`; None: nothing."""
         if self.patient and (patient := self.patient[index]):
             return f"patient {patient}"

@@ -41,11 +41,11 @@ def rows_in_csv(path: Path, base: Path, source: Manifest) -> CaseListing:
     reading, unused = _CsvRows(path, base, columns, headed, source, finding_columns), list(cells.remarks)
     for number, record in records:
         reading.take(number, record)
-    used = {*columns.values(), *finding_columns.values()}
-    if others := [legible(name.strip()) for i, name in enumerate(header) if name.strip() and i not in used]:
+    columns_in_use = {*columns.values(), *finding_columns.values()}
+    if others := [legible(name.strip()) for i, name in enumerate(header) if name.strip() and i not in columns_in_use]:
         unused.append(f"found and not used: {len(others)} columns of {path.name}: {', '.join(others)}")
-    if reading.left_out:
-        unused.append(f"found and not used: {reading.left_out} rows of {path.name}, as data.splits says")
+    if reading.omissions:
+        unused.append(f"found and not used: {reading.omissions} rows of {path.name}, as data.splits says")
     if missing := [legible(name) for name in source.findings if finding_columns and name not in finding_columns]:
         unused.append(f"{path.name} has no column for {', '.join(missing)}: unknown in all its rows")
     if reading.unread:
@@ -58,22 +58,22 @@ def _columns(
 ) -> dict[str, int]:  # fmt: skip
     """Where each column is. A misspelt column is refused: one of patients must not be missed."""
     where, headings = f"{path}, row {row}", [likeness(name) for name in header]
-    shown = ", ".join(legible(name.strip()) for name in header if name.strip()) or "nothing"
+    header_names = ", ".join(legible(name.strip()) for name in header if name.strip()) or "nothing"
     names = {name: source.columns.get(name, name) for name in COLUMNS}
-    wanted: dict[str, str] = {column: likeness(name) for column, name in names.items()}
+    likenesses: dict[str, str] = {column: likeness(name) for column, name in names.items()}
     for name, heading in zip(header, headings, strict=True):
         near = difflib.get_close_matches(heading, COLUMNS, 1, 0.75)
-        if heading not in wanted.values() and near and wanted[near[0]] not in headings:
+        if heading not in likenesses.values() and near and likenesses[near[0]] not in headings:
             raise DataError(f"{where}: unknown column '{legible(name.strip())}'; did you mean '{near[0]}'?")
     for name in COLUMNS:
-        if (name in required or name in source.columns) and wanted[name] not in headings:
+        if (name in required or name in source.columns) and likenesses[name] not in headings:
             raise DataError(
-                f"{where}: no column '{legible(names[name])}' (found {shown}). Expected path and label, and "
+                f"{where}: no column '{legible(names[name])}' (found {header_names}). Expected path and label, and "
                 f"where known site, patient, split, frame; data.columns: {{{name}: …}} names another column."
             )
-        if headings.count(wanted[name]) > 1:
+        if headings.count(likenesses[name]) > 1:
             raise DataError(f"{where}: the column '{legible(names[name])}' is there twice.")
-    return {name: headings.index(heading) for name, heading in wanted.items() if heading in headings}
+    return {name: headings.index(heading) for name, heading in likenesses.items() if heading in headings}
 
 
 def _headed(header: Sequence[str], records: Sequence[tuple[int, Sequence[str]]]) -> list[bool]:
@@ -96,7 +96,7 @@ class _CsvRows:
     finding_columns: Mapping[str, int]
     rows: list[CaseRow] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
-    left_out: int = 0
+    omissions: int = 0
     unread: int = 0
     """Rows in which no finding is known."""
     row_of_image: dict[tuple[str, Frames], int] = field(default_factory=dict)
@@ -109,17 +109,17 @@ class _CsvRows:
             self.problems.append(Problem(str(self.path), number, wrong))
             return
         if split == "unused":
-            self.left_out += 1
+            self.omissions += 1
             return
         if self.source.findings:
-            known = self._findings(cells, record)
-            if isinstance(known, str):
-                self.problems.append(Problem(str(self.path), number, known))
+            values = self._findings(cells, record)
+            if isinstance(values, str):
+                self.problems.append(Problem(str(self.path), number, values))
                 return
-            if not (joined := findings.joined(known)):
+            if not (label := findings.join(values)):
                 self.unread += 1
                 return
-            cells["label"] = joined
+            cells["label"] = label
         frame = likeness(cells.get("frame", ""))
         frames: Frames = int(frame) if frame.isdecimal() else self.source.frames
         file = _existing(self.base, cells["path"])
@@ -136,7 +136,7 @@ class _CsvRows:
     def _findings(self, cells: Mapping[str, str], record: Sequence[str]) -> dict[str, int] | str:
         """What a row says of every finding, or what is wrong with it."""
         if not self.finding_columns:
-            return findings.listed(cells["label"], self.source)
+            return findings.read_list(cells["label"], self.source)
         words = {name: record[i].strip() if i < len(record) else "" for name, i in self.finding_columns.items()}
         values = {name: findings.meaning(word, self.source) for name, word in words.items()}
         wrong = next((name for name, value in values.items() if value is None), None)
@@ -158,8 +158,8 @@ class _CsvRows:
             if self.source.findings and name == "label":
                 continue
             if (not cell and name != "frame") or (not may_say_nothing and says_nothing(cell)):
-                shown = f"says '{legible(cell)}', which is nothing" if cell else "is empty"
-                return f"the cell '{name}' {shown}"
+                what = f"says '{legible(cell)}', which is nothing" if cell else "is empty"
+                return f"the cell '{name}' {what}"
         if is_cut_number(cells.get("patient", "")):
             return (
                 f"patient '{cells['patient']}' is a number that a spreadsheet has cut short; export the column as text"

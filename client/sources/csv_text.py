@@ -64,17 +64,17 @@ def _decode(path: Path, content: bytes, encoding: str | None) -> tuple[str, tupl
     for beginning, what in _OTHER_FILES.items():
         if content.startswith(beginning):
             raise DataError(f"{path}: {what}, expected a CSV. Save it as «CSV UTF-8» in a spreadsheet.")
-    known = encoding or next((name for mark, name in _MARKS if content.startswith(mark)), None)
+    codec = encoding or next((name for mark, name in _MARKS if content.startswith(mark)), None)
     try:
-        text = content.decode(known or "utf-8-sig")
+        text = content.decode(codec or "utf-8-sig")
     except UnicodeDecodeError as error:
-        if known:
+        if codec:
             row = content[: error.start].count(b"\n") + 1
-            raise DataError(f"{path}, line {row}: not {known} at byte {error.start}; save the CSV as UTF-8.") from None
+            raise DataError(f"{path}, line {row}: not {codec} at byte {error.start}; save the CSV as UTF-8.") from None
         return _as_windows(path, content, error.start)
     except (LookupError, UnicodeError):
         raise DataError(
-            f"{path}: data.encoding '{legible(known or '')}' is not known; expected one like utf-8 or cp1252."
+            f"{path}: data.encoding '{legible(codec or '')}' is not known; expected one like utf-8 or cp1252."
         ) from None
     if (zero := text.find("\0")) >= 0:
         row = text[:zero].count("\n") + 1

@@ -152,11 +152,11 @@ def _patients(
     if any(row.patient for row, _, _ in cases):
         return tuple(row.patient if identity.is_somebody(row.patient) else None for row, _, _ in cases)
     headers = [image.belonging["patient"] for _, image, _ in cases]
-    known = [i for i, who in enumerate(headers) if identity.is_somebody(who)]
-    words, around = [str(headers[i]) for i in known], [cases[i][0].site or "" for i in known]
+    numbers = [i for i, who in enumerate(headers) if identity.is_somebody(who)]
+    words, around = [str(headers[i]) for i in numbers], [cases[i][0].site or "" for i in numbers]
     place = [str(row.origin) for row, _, _ in cases]
     for i, word in zip(
-        known, spelling.settle(where, "patients", words, source, lambda k: place[known[k]], around), strict=True
+        numbers, spelling.settle(where, "patients", words, source, lambda k: place[numbers[k]], around), strict=True
     ):
         headers[i] = word
     return identity.patients(headers)

@@ -41,7 +41,7 @@ def wrong_word(name: str, word: str, source: WithFindings) -> str:
     return f"'{name}' says '{legible(word)}'; expected 1, 0 or nothing, or name the word in data.unknown"
 
 
-def joined(values: Mapping[str, int]) -> str:
+def join(values: Mapping[str, int]) -> str:
     """A case's findings as one word; empty where none is known."""
     return "|".join(f"{name}={value}" for name, value in values.items() if value != UNKNOWN)
 
@@ -83,19 +83,19 @@ def columns(where: str, header: Sequence[str], source: Manifest) -> dict[str, in
     return at
 
 
-def listed(cell: str, source: Manifest) -> dict[str, int] | str:
+def read_list(cell: str, source: Manifest) -> dict[str, int] | str:
     """What a list of those present says, `a|b`; or why it says nothing. An empty cell knows nothing."""
     if says_nothing(cell):
         return {}
     words = [part.strip() for part in cell.split("|") if part.strip()]
-    known = {likeness(name): name for name in source.findings}
+    by_likeness = {likeness(name): name for name in source.findings}
     others = set(map(likeness, source.other_findings))
-    if strange := [w for w in words if likeness(w) not in known and likeness(w) not in others]:
+    if strange := [w for w in words if likeness(w) not in by_likeness and likeness(w) not in others]:
         return (
             f"'{legible(strange[0])}' is none of data.findings ({', '.join(map(legible, source.findings))}); if it is "
             "to be passed over, name it in data.other_findings"
         )
-    present = {known.get(likeness(w)) for w in words}
+    present = {by_likeness.get(likeness(w)) for w in words}
     return {name: int(name in present) for name in source.findings}
 
 
@@ -115,10 +115,10 @@ def of_array(path: Path, target: str, values: NDArray[Any], source: WithFindings
     for value in np.unique(values):
         text = str(int(value)) if values.dtype.kind in "uib" else f"{value:g}" if values.dtype.kind == "f" else value
         here = np.isnan(values) if values.dtype.kind == "f" and np.isnan(value) else values == value
-        said = meaning(str(text), source)
-        if said is None:
+        code = meaning(str(text), source)
+        if code is None:
             row, column = map(int, np.argwhere(here)[0])
             what = wrong_word(source.findings[column], str(text), source)
             raise DataError(f"{path}: {target}[{row}]: {what} ({int(here.sum())} such values).")
-        labels[here] = said
+        labels[here] = code
     return labels

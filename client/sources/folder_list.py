@@ -38,15 +38,15 @@ def rows_in_folder(source: Folder) -> CaseListing:
     path = located(source.path)
     if not path.is_dir():
         raise DataError(f"{path}: expected a folder with one folder a class.")
-    found, listing = Found(), CaseListing()
-    places = found.folders(path) if source.site_folders else [path]
+    search, listing = Found(), CaseListing()
+    places = search.folders(path) if source.site_folders else [path]
     if source.site_folders and (likely := [place.name for place in places if as_split(place.name)]):
         what = f"'{likely[0]}' is no site: with site_folders, the folders of splits lie in those of the sites"
         listing.problems.append(Problem(str(path), None, what))
         places = []
     for place in places:
-        for folder, label, split in _labelled(place, source, found, listing.problems):
-            files = found.walk(folder)
+        for folder, label, split in _labelled(place, source, search, listing.problems):
+            files = search.walk(folder)
             if wrong := wrong_label(label, source):
                 listing.problems.append(Problem(str(folder), None, wrong))
             elif not files:
@@ -59,29 +59,29 @@ def rows_in_folder(source: Folder) -> CaseListing:
                 if wrong
                 else [CaseRow(ImageFile(file), label, site=site, split=split, frames=source.frames) for file in files]
             )
-    listing.problems += found.problems
-    listing.unused += found.unused()
+    listing.problems += search.problems
+    listing.unused += search.unused()
     return listing
 
 
-def _labelled(place: Path, source: Folder, found: Found, problems: list[Problem]) -> list[Labelled]:
+def _labelled(place: Path, source: Folder, search: Found, problems: list[Problem]) -> list[Labelled]:
     """The folders of images of one place."""
-    inside = found.folders(place)
+    inside = search.folders(place)
     if not inside:
         problems.append(Problem(str(place), None, "holds no folder; expected one folder a class"))
     labelled: list[Labelled] = []
     if (parts := _splits(place, inside, source, problems)) is not None:
-        found.beside += [part for part, split in parts.items() if split == "unused"]
+        search.beside += [part for part, split in parts.items() if split == "unused"]
         for part, part_split in parts.items():
             if part_split != "unused":
-                labelled += [(folder, folder.name, part_split) for folder in found.folders(part)]
+                labelled += [(folder, folder.name, part_split) for folder in search.folders(part)]
         return labelled
     for folder in inside:
-        labelled += _of_class(folder, source, found, problems)
+        labelled += _of_class(folder, source, search, problems)
     return labelled
 
 
-def _of_class(folder: Path, source: Folder, found: Found, problems: list[Problem]) -> list[Labelled]:
+def _of_class(folder: Path, source: Folder, search: Found, problems: list[Problem]) -> list[Labelled]:
     """A class's folder, or the folders of splits inside of it."""
     inner = Found()
     halves = inner.folders(folder)
@@ -93,8 +93,8 @@ def _of_class(folder: Path, source: Folder, found: Found, problems: list[Problem
         what = f"'{strange[0]}' lies beside folders of splits ({names}); move it into one, or name it in data.splits"
         problems.append(Problem(str(folder), None, what))
         return []
-    found.litter += inner.litter
-    found.beside += [half for half, split in splits.items() if split == "unused"]
+    search.litter += inner.litter
+    search.beside += [half for half, split in splits.items() if split == "unused"]
     return [(half, folder.name, split) for half, split in splits.items() if split != "unused"]
 
 

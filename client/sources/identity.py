@@ -29,8 +29,8 @@ def patients(headers: Sequence[str | None]) -> tuple[str | None, ...] | None:
     Zeros name somebody only where people are numbered: where there is a 1.
     """
     is_numbered = any((who or "").lstrip("0") == "1" for who in headers)
-    named = tuple(who if is_somebody(who) and (is_numbered or str(who).strip("0")) else None for who in headers)
-    return named if len(set(named)) > 1 else None
+    names = tuple(who if is_somebody(who) and (is_numbered or str(who).strip("0")) else None for who in headers)
+    return names if len(set(names)) > 1 else None
 
 
 def units(belongings: Sequence[Belonging], files: Sequence[str]) -> tuple[str | None, ...]:
@@ -39,13 +39,13 @@ def units(belongings: Sequence[Belonging], files: Sequence[str]) -> tuple[str | 
     Args:
         files: in which each case is; it holds together where several are in one.
     """
-    shared = Counter(files)
+    counts = Counter(files)
     columns = [[belonging.get(key) for belonging in belongings] for key in ("study", "series")]
     telling = [len(set(column)) > 1 for column in columns]  # one for all tells nothing apart
     return tuple(
         f"study {study}" if study and telling[0]
         else f"series {series}" if series and telling[1]
-        else f"file {file}" if shared[file] > 1
+        else f"file {file}" if counts[file] > 1
         else None
         for study, series, file in zip(*columns, files, strict=True)
     )  # fmt: skip

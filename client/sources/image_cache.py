@@ -90,8 +90,8 @@ def gather(folder: Path, files: Sequence[tuple[ImageSource, Frames]]) -> list[Ca
 
 def look(image: CachedImage, index: int) -> bytes:
     """The thumbnail of one of the frames, from what is known of it, or else from its pixels."""
-    known = image.thumbnails[index]
-    return thumbnail(picture(image, index).pixels) if known is None else base64.b64decode(known)
+    thumbnail64 = image.thumbnails[index]
+    return thumbnail(picture(image, index).pixels) if thumbnail64 is None else base64.b64decode(thumbnail64)
 
 
 def picture(image: CachedImage, index: int) -> Picture:
@@ -122,11 +122,11 @@ def look_up(folder: Path, origin: ImageSource, frames: Frames) -> CachedImage | 
     try:
         entry = _entry(folder, origin, frames)
         with entry.open("rb") as file:
-            known = cache_entry.read_facts(file, _seal(entry, origin))
+            entry_facts = cache_entry.read_facts(file, _seal(entry, origin))
     except DAMAGED:
         return None
     touch(entry)
-    return _cached_image(origin, frames, entry, known)
+    return _cached_image(origin, frames, entry, entry_facts)
 
 
 def build(folder: Path, origin: ImageSource, frames: Frames) -> CachedImage:
@@ -209,9 +209,9 @@ def facts(picture: Picture) -> dict[str, Any]:
     pixels = picture.pixels
     digest = hashlib.blake2b(repr(pixels.shape).encode() + pixels.tobytes(), digest_size=16).hexdigest()
     ends = {"darkest": float(pixels.min()), "brightest": float(pixels.max())}
-    known = {"shape": pixels.shape, **ends, "digest": digest, "low": picture.low, "high": picture.high}
-    known |= {"thumbnail": base64.b64encode(thumbnail(pixels)).decode()}
-    return known | ({"is_shown": True} if picture.is_shown else {})
+    content = {"shape": pixels.shape, **ends, "digest": digest, "low": picture.low, "high": picture.high}
+    content |= {"thumbnail": base64.b64encode(thumbnail(pixels)).decode()}
+    return content | ({"is_shown": True} if picture.is_shown else {})
 
 
 def smallest(pixels: NDArray[np.float32]) -> NDArray[Any]:

@@ -107,10 +107,10 @@ def sites_and_patients(
         sites = tuple(settle(str(path), "sites", sites, source, lambda i: f"{name}[{keep[i]}]"))
     if name := source.patient:
         patients = _patients(path, name, column(path, arrays, name, cases, keep, is_told=False), source)
-        known = [i for i, who in enumerate(patients) if who]
-        words, around = [str(patients[i]) for i in known], [sites[i] for i in known] if sites else ()
-        settled = settle(str(path), "patients", words, source, lambda i: f"{name}[{keep[known[i]]}]", around)
-        spelt = dict(zip(known, settled, strict=True))
+        numbers = [i for i, who in enumerate(patients) if who]
+        words, around = [str(patients[i]) for i in numbers], [sites[i] for i in numbers] if sites else ()
+        settled = settle(str(path), "patients", words, source, lambda i: f"{name}[{keep[numbers[i]]}]", around)
+        spelt = dict(zip(numbers, settled, strict=True))
         patients = tuple(spelt.get(i) for i in range(len(patients)))
     return sites, patients
 

@@ -79,9 +79,9 @@ def prepare(folder: Path, pipeline: Pipeline, images: ImagesAsRead, indices: Seq
         DataError: naming an image that cannot be used, sizes that differ, or the folder that cannot be written.
         EncoderError: the encoder is not here, or makes of an image, which is named, numbers that are not finite.
     """
-    prepared = PreparedImages(folder, pipeline, images, indices)
-    prepared.complete()
-    return StoredImages(prepared.read, np.arange(len(indices)), prepared.shape())
+    cache = PreparedImages(folder, pipeline, images, indices)
+    cache.complete()
+    return StoredImages(cache.read, np.arange(len(indices)), cache.shape())
 
 
 class PreparedImages:
@@ -136,12 +136,12 @@ class PreparedImages:
         """float32[h, w, c]; what turns out to be damaged is made again."""
         record = self._records[self._keys[place]]
         try:
-            sealed = os.pread(self._file.fileno(), record.length, record.offset)
-            values = np.frombuffer(self._sealer(place).unseal(sealed, self._part(place)), TYPES[record.divisor])
+            ciphertext = os.pread(self._file.fileno(), record.length, record.offset)
+            values = np.frombuffer(self._sealer(place).unseal(ciphertext, self._part(place)), TYPES[record.divisor])
             stack = values.reshape(record.shape)
         except (ValueError, KeyError):
-            self._append([place], made := self._make(np.array([place])))
-            stack, record = made[0], replace(record, divisor=1)
+            self._append([place], images := self._make(np.array([place])))
+            stack, record = images[0], replace(record, divisor=1)
         image: Stack = np.array(stack, np.float32)
         if record.divisor > 1:
             image /= np.float32(record.divisor)
@@ -167,7 +167,7 @@ class PreparedImages:
     def _part(self, place: int) -> str:
         return f"{FOLDER}/{self._keys[place].hex()}"
 
-    def _look(self, wanted: set[bytes]) -> None:
+    def _look(self, keys: set[bytes]) -> None:
         """Look at the records that were added since it was looked at last; `_end` is behind the last whole one."""
         size = os.fstat(self._file.fileno()).st_size
         while self._end + HEAD.size <= size:
@@ -177,13 +177,13 @@ class PreparedImages:
             start = self._end + HEAD.size
             if length > MOST_BYTES or start + length > size:
                 return
-            if key in wanted:
+            if key in keys:
                 self._records[key] = Record(start, length, (height, width, channels), divisor)
             self._end = start + length
 
     def _append(self, places: Sequence[int] | Places, stack: Stack) -> None:
         """Write records behind the whole ones, also behind those that others wrote meanwhile."""
-        contents = list(self._packed(places, stack))
+        contents = list(self._entries(places, stack))
         try:
             with self._lock, file_lock.locked(self._file):
                 self._look(set())
@@ -196,13 +196,13 @@ class PreparedImages:
         except OSError as error:
             raise self._unwritable(error) from None
 
-    def _packed(self, places: Sequence[int] | Places, stack: Stack) -> Iterator[tuple[bytes, Record, bytes]]:
+    def _entries(self, places: Sequence[int] | Places, stack: Stack) -> Iterator[tuple[bytes, Record, bytes]]:
         for place, image in zip(map(int, places), stack, strict=True):
             divisor, values = smallest(image)
-            sealed = self._sealer(place).seal(values, self._part(place))
+            ciphertext = self._sealer(place).seal(values, self._part(place))
             height, width, channels = image.shape
-            head = HEAD.pack(self._keys[place], height, width, channels, divisor, len(sealed))
-            yield self._keys[place], Record(0, len(sealed), (height, width, channels), divisor), head + sealed
+            head = HEAD.pack(self._keys[place], height, width, channels, divisor, len(ciphertext))
+            yield self._keys[place], Record(0, len(ciphertext), (height, width, channels), divisor), head + ciphertext
 
     def _unwritable(self, error: OSError) -> DataError:
         return DataError(

@@ -87,7 +87,7 @@ def settle(
         alike.setdefault((pair[0], likeness(pair[1])), []).append(pair)
     several = [spellings for spellings in alike.values() if len(spellings) > 1]
     if source.spelling == "refuse" and several:
-        raise _refuse(where, what, [", ".join(f"{_shown(p[1])} ({place(first[p])})" for p in line) for line in several])
+        raise _refuse(where, what, [", ".join(f"{_quote(p[1])} ({place(first[p])})" for p in line) for line in several])
     configured = {likeness(name): name for name in configured_names(source)} if what == "labels" else {}
     name_of = {
         pair: configured.get(key) or max(spellings, key=lambda pair: (counts[pair], -first[pair]))[1]
@@ -99,14 +99,14 @@ def settle(
 
 def _refuse(where: str, what: str, lines: Sequence[str]) -> DataError:
     more = [f"  … and {len(lines) - _LISTED} more"] * (len(lines) > _LISTED)
-    listed = "\n".join([*(f"  {line}" for line in lines[:_LISTED]), *more])
+    listing = "\n".join([*(f"  {line}" for line in lines[:_LISTED]), *more])
     return DataError(
-        f"{where}: {what} that are spelt in several ways, {len(lines)} of them:\n{listed}\nCorrect them, or set "
+        f"{where}: {what} that are spelt in several ways, {len(lines)} of them:\n{listing}\nCorrect them, or set "
         "data.spelling: merge takes those of a line for one and the same, keep takes each for another."
     )
 
 
-def _shown(word: str) -> str:
+def _quote(word: str) -> str:
     """A word, and its letters one by one where others may look like it."""
     text = legible(word)
     return f"'{text}'" if text.isascii() else f"'{text}' = {word!a}"

@@ -106,7 +106,7 @@ def choose_blend(train: Scored, validation: Scored, names: Sequence[str]) -> Ble
 def _choose(validation: Mapping[str, Logits], labels: Labels, shift: Floats) -> Blend:
     """The mean of all mixes, weighted by likelihood."""
     heads = [name for name in validation if name != "own"]
-    mixes = [(own, head, scale) for own, head, scale in product(SHARES, heads, SCALES)]
+    mixes = [(share, head, scale) for share, head, scale in product(SHARES, heads, SCALES)]
     parts = [_parts(*mix) for mix in mixes]
     likely = np.array([-performance.log_losses(_mix(p, validation, shift), labels).sum() for p in parts])
     weights = np.exp(POWER * (likely - likely.max()))
@@ -114,7 +114,7 @@ def _choose(validation: Mapping[str, Logits], labels: Labels, shift: Floats) -> 
     blended = {name: float(weights @ [p.get(name, 0.0) for p in parts]) for name in validation}
     losses = {name: _loss(validation[name], labels) for name in ("own", "federated")}
     losses["personalised"] = _loss(_mix(blended, validation, shift), labels)
-    own_share = float(weights @ [own for own, _, _ in mixes])
+    own_share = float(weights @ [share for share, _, _ in mixes])
     return Blend(blended, own_share, _reason(blended, losses, labels), losses, shift)
 
 
@@ -174,8 +174,8 @@ def fine_tune(
     return tuned if after < before else weights
 
 
-def _parts(own: float, head: str, scale: float) -> dict[str, float]:
-    return {"own": scale * own, head: scale * (1 - own)}
+def _parts(own_share: float, head: str, scale: float) -> dict[str, float]:
+    return {"own": scale * own_share, head: scale * (1 - own_share)}
 
 
 def _mix(parts: Mapping[str, float], logits: Mapping[str, Logits], shift: Floats | None) -> Floats:

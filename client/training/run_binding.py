@@ -79,25 +79,25 @@ class RunBinding:
     """One run, as one site signed it.
 
     Args:
-        own: this site's newest approval.
+        decision: this site's newest approval.
         papers: the approvals that this site has answered with before, and what the plan carries.
     """
 
     plan: RunPlan
-    own: Decision
+    decision: Decision
     papers: RunPapers = field(default_factory=PapersInMemory)
 
-    def approvals(self, content: bytes, roster: Roster, carried: Tensors) -> Approvals:
+    def approvals(self, content: bytes, roster: Roster, sums: Tensors) -> Approvals:
         """Who takes part; the approvals are taken once, and no others later.
 
         Args:
-            carried: the arrays that came with them.
+            sums: the arrays that came with them.
 
         Raises:
             PolicyError, IdentityError, WireError: for others than this run began with here, without this site's own
                 newest one, or that no run may begin with.
         """
-        site, before = self.own.site, self.papers.approvals()
+        site, before = self.decision.site, self.papers.approvals()
         if before and before != content:
             raise PolicyError(
                 "other-approvals",
@@ -106,25 +106,25 @@ class RunBinding:
             )
         approvals = Approvals.load_verified(content, self.plan, roster)
         if not before:
-            own = approvals.decisions.get(site)
-            if own is None or own.document.digest != self.own.document.digest:
+            decision = approvals.decisions.get(site)
+            if decision is None or decision.document.digest != self.decision.document.digest:
                 raise PolicyError(
                     "other-decision",
                     f"{site}: the coordinator shows another decision on {self.plan.name} than this site's newest.",
                 )
             if self.plan.content.carried:
-                self.papers.keep_carried(carry.verified(self.plan.content.carried, carried))
+                self.papers.keep_carried(carry.verified(self.plan.content.carried, sums))
             self.papers.keep_approvals(content)
         return approvals
 
     def begun_approvals(self) -> Approvals:
         """Those that the run began with here."""
         if not self.papers.approvals():
-            raise StageError("out-of-order", f"{self.own.site}: run {self.plan.name} has not begun here.")
-        return self._begun
+            raise StageError("out-of-order", f"{self.decision.site}: run {self.plan.name} has not begun here.")
+        return self._first_approvals
 
     @cached_property
-    def _begun(self) -> Approvals:
+    def _first_approvals(self) -> Approvals:
         """Read once: every message asks for them, and once a run has begun they stay as they are."""
         return Approvals.load(self.papers.approvals(), self.plan)
 
@@ -147,9 +147,9 @@ class RunBinding:
             PolicyError: naming the first field that differs.
         """
         cohort = approvals.sites
-        for drawn in binding.draws(approvals):
-            if binding.remaining(drawn, roster) == proposal.cohort:
-                cohort = drawn
+        for draw in binding.draws(approvals):
+            if binding.remaining(draw, roster) == proposal.cohort:
+                cohort = draw
         kinds = self.question_kinds(len(binding.remaining(cohort, roster)))
         derived = binding.key_period_plan(approvals, roster, proposal.number, cohort, kinds)
         binding.refuse_other(proposal, derived)

@@ -408,7 +408,7 @@ def test_a_drill_restores_compares_opens_and_signs_its_report(place):
     place.bring(4)
     told = drill.run(place.vault, place.custody, None, place.folder)
     assert (told.images, told.problems) == (2, [])
-    assert told.changed >= 2  # index and note
+    assert told.changes >= 2  # index and note
     assert told.hashes == 3 * sum(len(file.pieces) for file in place.vault.snapshot(1).files)
     assert not list(place.folder.glob("consilium-drill-*"))
     path = drill.write(told, place.home, 1_800_000_000)

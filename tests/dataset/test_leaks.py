@@ -158,7 +158,7 @@ def test_custody_keeps_together_what_belonged_together(tmp_path):
     home = custody.home.folder
     source = Encrypted(kind="encrypted", path=home / "sets/chest", cache=home / "cache")
     table = read_encrypted(source)
-    dicoms = [who for who in map(table.known, range(len(table))) if who]
+    dicoms = [who for who in map(table.person, range(len(table))) if who]
     assert len(set(dicoms)) == 4 + 2
     assert "ANON" not in " ".join(dicoms)
     divisions = [divide(read_encrypted(source), Sites(split="iid", count=1), 1) for _ in range(2)]

@@ -78,7 +78,7 @@ def test_what_says_nothing_clear_of_a_finding_is_refused_by_name_and_row(tmp_pat
 
 @given(st.lists(st.tuples(*[st.sampled_from([0, 1, UNKNOWN])] * 3), min_size=1, max_size=9))
 def test_findings_travel_as_a_word(rows):
-    words = [findings.joined(dict(zip(NAMES, row, strict=True))) for row in rows]
+    words = [findings.join(dict(zip(NAMES, row, strict=True))) for row in rows]
     np.testing.assert_array_equal(findings.matrix(words, NAMES), rows)
 
 

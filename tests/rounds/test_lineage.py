@@ -281,7 +281,7 @@ class Real(World):
         (room := self.folder / name).mkdir(exist_ok=True)
         enrolment, own = self.enrolled[name], self.site(name)
         store, begun = SealedStateFile(room / "state", enrolment.sealing_key), self.binding(name)
-        binding = RunBinding(begun.plan, begun.own, PlanPapers(room, begun.plan.content.dataset))
+        binding = RunBinding(begun.plan, begun.decision, PlanPapers(room, begun.plan.content.dataset))
 
         def restarted(request: Request, state: Tensors) -> tuple[Reply, Tensors]:
             secured = SecuredSite(
