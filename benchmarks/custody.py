@@ -35,6 +35,7 @@ from client.custody.encrypted_dataset import EncryptedDataset
 from client.custody.importer import ImportRequest
 from client.custody.key_ring import Custody
 from client.dataset import loading
+from client.sources import file_list
 from common import config as configuration
 from common.config import Folder, Local, Manifest
 from common.models import Work, build
@@ -185,7 +186,7 @@ def epochs(case: Case, scratch: Path, turns: int) -> dict[str, float]:
 
 def importing(case: Case, scratch: Path) -> tuple[float, float]:
     """Images a second: imported, and decoded alone."""
-    files = [row.origin for row in importer.file_list.rows(case.source).rows]
+    files = [row.origin for row in file_list.rows(case.source).rows]
 
     def bring() -> None:
         shutil.rmtree(scratch / "again", ignore_errors=True)

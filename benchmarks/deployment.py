@@ -29,9 +29,9 @@ import psutil
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "deployment")]
+sys.path.insert(0, str(ROOT))
 
-from federation import SITES, Federation, free_port  # noqa: E402
+from tests.deployment.federation import SITES, Federation, free_port  # noqa: E402
 
 CONFIG = """
 name: benchmark
@@ -62,22 +62,19 @@ def write_config(path: Path, rounds: int) -> None:
 class TimedFederation(Federation):
     """Sites that note how long they compute."""
 
-    def _env(self) -> dict[str, str]:
-        return super()._env() | {"CONSILIUM_BENCHMARK_TIMES": str(self.folder / f"{self.starting}.times")}
-
-    starting = ""
+    def _env(self, who: str) -> dict[str, str]:
+        return super()._env(who) | {"CONSILIUM_BENCHMARK_TIMES": str(self.folder / f"{who}.times")}
 
     def start(self, *names: str) -> None:
         for name in names or ("server", *self.sites):
             if name == "server":
                 super().start(name)
                 continue
-            self.starting = name
             with (self.folder / f"{name}.out").open("ab") as out:
                 self.processes[name] = subprocess.Popen(
                     [sys.executable, str(ROOT / "benchmarks" / "timed_client.py"), "run", "--home",
                      str(self.folder / name)],
-                    cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, env=self._env(), start_new_session=True,
+                    cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, env=self._env(name), start_new_session=True,
                 )  # fmt: skip
 
 

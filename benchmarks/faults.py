@@ -30,14 +30,13 @@ from typing import Any
 import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "deployment")]
-
-from federation import Federation, free_port  # noqa: E402
+sys.path.insert(0, str(ROOT))
 
 from benchmarks.replay import weights_of  # noqa: E402
 from client.home import Home as Hospital  # noqa: E402
 from server.consortium.home import Home  # noqa: E402
 from server.runs.run import Run  # noqa: E402
+from tests.deployment.federation import Federation, free_port  # noqa: E402
 from tests.deployment.whole import simulated  # noqa: E402
 
 SITES = ("Lisbon", "Nairobi", "Osaka", "Quito")
@@ -119,7 +118,7 @@ class Odd(Federation):
                 continue
             odd = self.folder / f"{name}.odd"
             odd.mkdir(exist_ok=True)
-            env = self._env() | {"ODD_FOLDER": str(odd), "ODD_CLOCK_S": str(self.clocks.get(name, 0.0))}
+            env = self._env(name) | {"ODD_FOLDER": str(odd), "ODD_CLOCK_S": str(self.clocks.get(name, 0.0))}
             with (self.folder / f"{name}.out").open("ab") as out:
                 self.processes[name] = subprocess.Popen(
                     [sys.executable, str(ROOT / "benchmarks" / "odd_client.py"), "run", "--home",

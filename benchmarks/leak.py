@@ -13,6 +13,7 @@ image of the training set. PSNR in dB, images in 0..1; above about 20 the image 
 import argparse
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ from common.cli import terminal
 from common.config import Cnn, Config
 from common.imaging import Pipeline
 from common.messages.answer_layout import exchanges
-from common.messages.transport import InMemory, Reply, Request
+from common.messages.transport import Answer, InMemory, Reply, Request
 from common.models import Model, build
 from common.plans.simulated_run import simulated_approvals
 from common.secagg.round_messages import Masked
@@ -55,7 +56,7 @@ def updates(model: Model, weights: Tensors, image: Stack, label: int) -> tuple[T
     plain = under("delta", sites["victim"].contribute(request, {})[0].means)
     seen: list[bytes] = []
 
-    def answer(secured: SecuredSite) -> object:
+    def answer(secured: SecuredSite) -> Answer:
         def listen(asked: Request, state: Tensors) -> tuple[Reply, Tensors]:
             reply, state = secured.answer(asked, state)
             if asked.kind == "secagg/submit" and secured is first:
@@ -65,14 +66,14 @@ def updates(model: Model, weights: Tensors, image: Stack, label: int) -> tuple[T
         return listen
 
     consortium, enrolled = simulated_consortium(names, CONFIG.federation)
-    layouts = lambda n: exchanges(CONFIG, model, SHAPE, 2, n)  # noqa: E731
-    approvals = simulated_approvals(CONFIG, 1, (SHAPE, ("none", "some")), consortium, enrolled)
+    layouts = partial(exchanges, CONFIG, model, SHAPE, 2)
+    about, cases = (SHAPE, ("none", "some")), dict.fromkeys(names, 1)
+    approvals = simulated_approvals(CONFIG, 1, about, consortium, enrolled, cases)
     secured = {
-        name: SecuredSite(site, enrolled[name], simulated_binding(approvals, name, layouts))
-        for name, site in sites.items()
+        name: SecuredSite(site, enrolled[name], simulated_binding(approvals, name)) for name, site in sites.items()
     }
     first = secured["victim"]
-    way = InMemory({name: answer(s) for name, s in secured.items()})  # type: ignore[misc]
+    way = InMemory({name: answer(s) for name, s in secured.items()})
     SecureSum(way, consortium, approvals, layouts).total(request, names, 60.0)
     masked = layouts(3)["train"].layout.decode(Masked.decode(seen[0]).words)
     return plain, under("delta", masked)
@@ -143,7 +144,8 @@ def main() -> None:
         mean = (found["train_images"].mean(axis=0)[:, :, None] / 255).astype(np.float32)
     model = build(Cnn(kind="cnn"), SHAPE, 2)
     weights = model.init(1)
-    attacker, rows, hits, shown = Attacker(weights), [], [], []
+    attacker, rows, shown = Attacker(weights), [], []
+    hits: list[list[bool]] = []
     for image, label in zip(every, labels, strict=False):
         guesses = [attacker(delta, mean) for delta in updates(model, weights, image, int(label))]
         rows.append([psnr(guess, image) for guess in (*guesses, mean)])

@@ -141,7 +141,7 @@ class Life(InOneProcess, Federation):
     @contextmanager
     def followed(self, run: str) -> Iterator[None]:
         """`server follow`, on the screen once it has ended."""
-        env = self._env() | {"COLUMNS": "150"}
+        env = self._env("server") | {"COLUMNS": "150"}
         follower = subprocess.Popen(
             [sys.executable, "-m", "server", "follow", run, "--home", str(self.home)],
             cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", env=env,

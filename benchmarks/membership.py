@@ -77,7 +77,7 @@ class Attacker:
         asked = [(request, sums) for request, sums in watched.asked if request.kind in kinds]
         told, added = [], []
         some = Cases(cases.images[picked], cases.labels[picked])
-        flat = some.images.reshape(len(picked), -1).astype(np.float64)
+        flat = some.images[:].reshape(len(picked), -1).astype(np.float64)
         z = np.concatenate([flat, np.ones((len(flat), 1))], axis=1)
         for request, sums in asked:
             weights = under("weights", request.tensors)
@@ -91,7 +91,7 @@ class Attacker:
                 added.append(model.loss_of.values(f, some.labels)[..., 0])
                 told.append(sums["loss"].ravel())
         if len(kinds) > 1:  # mean and variance were summed before
-            members = watched.cases.images.reshape(self.n, -1).astype(np.float64)
+            members = watched.cases.images[:].reshape(self.n, -1).astype(np.float64)
             added += [flat, np.square(flat)]
             told += [members.sum(axis=0), np.square(members).sum(axis=0)]
         self.gradients = sum(request.kind == "gradient" for request, _ in asked)
@@ -120,7 +120,7 @@ class Attacker:
 
 def leverage(cases: Cases, n: int) -> float:
     """AUC of members by their leverage in the Gram sum."""
-    flat = cases.images.reshape(len(cases), -1).astype(np.float64)
+    flat = cases.images[:].reshape(len(cases), -1).astype(np.float64)
     z = np.concatenate([flat, np.ones((len(flat), 1))], axis=1)
     total, best = z[:n].T @ z[:n], 0.5
     tried = z[np.r_[0:CANDIDATES, n : n + CANDIDATES]]

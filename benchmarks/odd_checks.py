@@ -10,6 +10,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from client.sources import file_list
+from client.sources.case_table import refuse
 from common.config import Folder, Manifest
 from common.errors import ConsiliumError
 
@@ -63,7 +64,7 @@ def cases_of(source: Folder | Manifest) -> list[Case]:
     """What a list says, without opening an image; what is wrong with rows is an error."""
     listing = file_list.rows(source)
     if listing.problems:
-        raise file_list.refuse(listing.problems, str(source.path))
+        raise refuse(listing.problems, str(source.path))
     base = source.path if isinstance(source, Folder) else source.path.parent
     return [
         (str(Path(str(row.origin)).relative_to(base)), row.label, row.site, row.patient, row.split)

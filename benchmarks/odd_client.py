@@ -22,7 +22,7 @@ if OFF_S:
 
     class OddDatetime(datetime.datetime):
         @classmethod
-        def now(cls, tz: datetime.tzinfo | None = None) -> datetime.datetime:
+        def now(cls, tz: datetime.tzinfo | None = None) -> datetime.datetime:  # type: ignore[override]
             return datetime.datetime.fromtimestamp(time.time(), tz)
 
     import flwr.supercore.date as flowers_clock
@@ -51,6 +51,6 @@ def noted(self: SecuredSite, request: Any, *rest: Any) -> Any:
     return out
 
 
-Site.contribute = hanging  # type: ignore[method-assign]
-SecuredSite.submit = noted  # type: ignore[method-assign]
+Site.contribute = hanging  # type: ignore[method-assign, assignment]
+SecuredSite.submit = noted  # type: ignore[method-assign, assignment]
 sys.exit(main())

@@ -22,11 +22,11 @@ from typing import Any
 
 import numpy as np
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from common.errors import ConsiliumError  # noqa: E402
 
-PARTS = ("odd_images", "odd_tables")
+PARTS = ("benchmarks.odd_images", "benchmarks.odd_tables")
 """Modules with `situations(folder, rng)`."""
 PATIENCE_S = 60
 

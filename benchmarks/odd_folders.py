@@ -5,8 +5,8 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-from odd_checks import NOTHING, SPLITS, Case, Check, Rng, cases_of, pick, refusal, same
 
+from benchmarks.odd_checks import NOTHING, SPLITS, Case, Check, Rng, cases_of, pick, refusal, same
 from client.sources import file_list, npz
 from common.config import Folder, Npz
 
@@ -43,8 +43,8 @@ def good_folder(place: Path, image: Path, rng: Rng) -> Check:
             )
     litter = 0
     for _ in range(int(rng.integers(0, 4))):
-        path, name = Path(cases[int(rng.integers(len(cases)))][0]), pick(rng, LITTER)
-        around = data / pick(rng, [str(parent) for parent in path.parents])
+        case, name = Path(cases[int(rng.integers(len(cases)))][0]), pick(rng, LITTER)
+        around = data / pick(rng, [str(parent) for parent in case.parents])
         if not (around / name).exists():
             (around / name).mkdir()
             shutil.copy(image, around / name / "9.png")

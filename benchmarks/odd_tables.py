@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-from odd_checks import NOTHING, SPLITS, Case, Check, Rng, Situation, cases_of, pick, refusal, same
-from odd_folders import bad_arrays, bad_folder, good_arrays, good_folder
 from PIL import Image
 
+from benchmarks.odd_checks import NOTHING, SPLITS, Case, Check, Rng, Situation, cases_of, pick, refusal, same
+from benchmarks.odd_folders import bad_arrays, bad_folder, good_arrays, good_folder
 from client.sources import file_list
 from common.config import Manifest
 

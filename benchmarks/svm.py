@@ -88,7 +88,7 @@ def transport(task: Task, cases: Cases, model: LinearSvm) -> InMemory:
 
 def pooled(C: float, cases: Cases, model: LinearSvm) -> tuple[np.ndarray, np.ndarray]:
     """LinearSVC's objective of each row, and the class it gives to every case."""
-    flat = cases.images.reshape(len(cases), -1).astype(np.float64)
+    flat = cases.images[:].reshape(len(cases), -1).astype(np.float64)
     fitted = LinearSVC(C=C, dual=False, tol=1e-8, max_iter=10**6).fit(flat, cases.labels)
     weights = {"alpha": fitted.coef_, "intercept": fitted.intercept_}
     return objective(model, weights, cases), fitted.predict(flat)

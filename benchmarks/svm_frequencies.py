@@ -44,7 +44,7 @@ def from_moments(cases: Cases, n: int, frequencies: int) -> float:
     """AUC of telling the first n images, which are in the sum, from as many others."""
     moments = model_of(0.01, frequencies).moments
     assert moments is not None
-    flat = cases.images.reshape(len(cases), -1).astype(np.float64)
+    flat = cases.images[:].reshape(len(cases), -1).astype(np.float64)
     low = moments.low(np.concatenate([flat, np.ones((len(flat), 1))], axis=1))
     inside, outside, reference = low[:n], low[n : 2 * n], low[2 * n :]
     total, usual = inside.T @ inside / n, reference.T @ reference / len(reference)

@@ -191,7 +191,7 @@ def main() -> None:
         cases = real_cases(n)
         watched = Watched.run(cases, configuration(C), FREQUENCIES)
         points, gradients = watched.gradients()
-        far = worst_pixels(found := leftovers(points, gradients), cases.images.reshape(n, -1))
+        far = worst_pixels(found := leftovers(points, gradients), cases.images[:].reshape(n, -1))
         row = {
             "cases": n, "C": C, "gradients": len(points), "on_a_line": lines(points), "candidates": len(found),
             "nearest": float(far.min(initial=np.inf)), "within_0.02": int((far < 0.02).sum()),

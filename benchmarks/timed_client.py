@@ -25,5 +25,5 @@ def timed(self: Site, *arguments: Any) -> Any:
             file.write(json.dumps({"at": time.time(), "seconds": time.monotonic() - started}) + "\n")
 
 
-Site.contribute = timed  # type: ignore[method-assign]
+Site.contribute = timed  # type: ignore[method-assign, assignment]
 sys.exit(main())
