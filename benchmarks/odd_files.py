@@ -24,7 +24,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from common.errors import ConsiliumError  # noqa: E402
+from common.errors import ConsiliumError
 
 PARTS = ("benchmarks.odd_images", "benchmarks.odd_tables")
 """Modules with `situations(folder, rng)`."""
