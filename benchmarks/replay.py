@@ -52,7 +52,7 @@ class RecordedSums:
 def weights_of(run: Run, hospitals: Mapping[str, Hospital]) -> str:
     """SHA-256 of the weights to which a finished run's records lead, as `weights_sha256` of its result."""
     approvals = run.approvals
-    work = RunWork.of(approvals, run.carried)
+    work = RunWork.of(approvals, run.carried_sums)
     sites = {name: hospital_site.prepare(hospitals[name], run.plan).site for name in approvals.sites}
     records = {record["round"]: record for record in run.rounds()}
     sums = RecordedSums(sites, work.question_kinds(len(approvals.sites)), records)

@@ -56,7 +56,7 @@ def compare(experiment: Experiment) -> SeedResult:
         test=_scores_of_all(experiment, models),
         cases={s.name: {part: len(getattr(s, part)) for part in PARTS} for s in data.sites},
         by_class={s.name: _cases_by_class(s, len(data.labels)) for s in data.sites},
-        known={s.name: known for s in data.sites if (known := _known(s))},
+        label_counts={s.name: label_counts for s in data.sites if (label_counts := _label_counts(s))},
         counts={
             "validation": outcome_counts.of_sum(federated.counts, federated.threshold),
             "test": {way: outcomes(experiment, model) for way, model in models.global_models().items()},
@@ -69,7 +69,7 @@ def compare(experiment: Experiment) -> SeedResult:
         cross_site=_cross_site_counts(experiment, all_models) if experiment.config.cross_site else None,
         statistics=asdict(federated.statistics) if federated.statistics else None,
         likeness=result_json.likeness(experiment.config.likeness, federated.likeness),
-        ended=federated.ended,
+        early_end=federated.early_end,
         operating_points={name: model.threshold for name, model in all_models.items()},
     )
 
@@ -78,39 +78,39 @@ def train_all(experiment: Experiment) -> TrainedModels:
     """Train in every way; the federated model is on disk before the others begin."""
     federated = train_together(experiment)
     save_model(experiment, "federated", federated)
-    pooled, local = train_baselines(experiment)
+    pooled_model, local = train_baselines(experiment)
     personalised = {
         s.name: personalise(experiment, s, local.get(s.name), federated.at(s.name)) for s in experiment.data.sites
     }
-    return TrainedModels(federated, pooled, local, personalised)
+    return TrainedModels(federated, pooled_model, local, personalised)
 
 
 def _scores_of_all(experiment: Experiment, models: TrainedModels) -> dict[str, list[Score]]:
     """Figures on all test cases by way of training: one of a shared model, else one for each site's."""
     scores = {way: [score_all(experiment, model)] for way, model in models.global_models().items()}
     by_site = [_scores_of_own(experiment, models, s.name, experiment.data.test) for s in experiment.data.sites]
-    return scores | {way: [own[way] for own in by_site] for way in by_site[0]}
+    return scores | {way: [scores_at[way] for scores_at in by_site] for way in by_site[0]}
 
 
 def _scores_of_site(experiment: Experiment, models: TrainedModels, site: SiteCases) -> dict[str, Score]:
     """Figures on a site's own test cases."""
-    shared = {way: score(experiment, m.at(site.name), site.test) for way, m in models.global_models().items()}
-    return shared | _scores_of_own(experiment, models, site.name, site.test)
+    scores = {way: score(experiment, m.at(site.name), site.test) for way, m in models.global_models().items()}
+    return scores | _scores_of_own(experiment, models, site.name, site.test)
 
 
 def _scores_of_own(experiment: Experiment, models: TrainedModels, site: str, cases: Cases) -> dict[str, Score]:
     """Figures of the models that are a site's own."""
-    own = {"personalised": score_personalised(experiment, models.personalised[site], cases)}
+    scores = {"personalised": score_personalised(experiment, models.personalised[site], cases)}
     if "local" in experiment.config.baselines:
-        own["local"] = score(experiment, models.local[site], cases)
-    return own
+        scores["local"] = score(experiment, models.local[site], cases)
+    return scores
 
 
 def _cases_by_class(site: SiteCases, classes: int) -> dict[str, list[int]]:
     return {part: cases_by_class(getattr(site, part).labels, classes).tolist() for part in PARTS}
 
 
-def _known(site: SiteCases) -> dict[str, list[int]]:
+def _label_counts(site: SiteCases) -> dict[str, list[int]]:
     """Cases that know each finding, where labels are of findings."""
     parts = {part: getattr(site, part).labels for part in PARTS}
     return {part: (labels != UNKNOWN).sum(axis=0).tolist() for part, labels in parts.items() if labels.ndim == 2}

@@ -41,7 +41,7 @@ class TrainedModel:
     """How the training images look, where the run gathers it."""
     statistics: RoundRecord | None = None
     """What came of the question before the first round, where there was one."""
-    ended: str = ""
+    early_end: str = ""
     """Why the rounds ended before all were done: who refused; empty where nobody did for good."""
     private: Mapping[str, Tensors] = field(default_factory=dict)
     """By site, the layers that it keeps for itself; empty where all are shared."""

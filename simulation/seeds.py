@@ -49,10 +49,10 @@ def simulate(
         experiment = Experiment.with_model(config, seed, data, into, watch, engine, transcripts)
         with watch:
             outcomes.append(compare(experiment))
-    said = result_json.Remarks(
+    content = result_json.Remarks(
         data.origin, data.labels, tuple(problems), _of_seeds(remarks, config.seeds), _of_seeds(doubts, config.seeds)
     )
-    result = result_json.as_json(config.model_dump(mode="json"), said, outcomes)
+    result = result_json.as_json(config.model_dump(mode="json"), content, outcomes)
     result["participation"] = participation.of_result(result)
     _write(folder, result, config.seeds)
     return result
@@ -70,8 +70,8 @@ def _units(config: Config, data: PreparedData) -> int:
     """The whole work, for the progress line: of each way of training and seed."""
     sites = [site.name for site in data.sites]
     alone = sites if "local" in config.baselines or config.personalise.mix else []
-    pooled = ["pooled"] if "pooled" in config.baselines else []
-    return work_of(config, data, [*sites, *alone, *pooled]) * len(config.seeds)
+    pooled_unit = ["pooled"] if "pooled" in config.baselines else []
+    return work_of(config, data, [*sites, *alone, *pooled_unit]) * len(config.seeds)
 
 
 def _write(folder: Path, result: dict[str, Any], seeds: Sequence[int]) -> None:

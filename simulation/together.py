@@ -44,8 +44,10 @@ def train_together(experiment: Experiment) -> TrainedModel:
 
     cores = (os.cpu_count() or 1) // experiment.workers
     engine = app_simulated.Engine(len(sites), config.federation.timeout_s, cores, misfortunes)
-    packed = secure.approvals.pack() if secure else b""
-    return app_simulated.simulate(client_app.simulated_app(config, experiment.seed, enrolments, packed), engine, drive)
+    approvals = secure.approvals.pack() if secure else b""
+    return app_simulated.simulate(
+        client_app.simulated_app(config, experiment.seed, enrolments, approvals), engine, drive
+    )
 
 
 @dataclass(frozen=True)

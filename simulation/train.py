@@ -54,8 +54,8 @@ def train(experiment: Experiment, name: str, config: Config, aggregator: Aggrega
         counts=state.best_counts,
         likeness=state.place.appearance,
         statistics=state.statistics,
-        ended=refusals.sentence(state.refused, len(course.sites)),
-        private={name: own for name, kept in transport.states.items() if (own := under(PRIVATE, kept))},
+        early_end=refusals.sentence(state.refusals, len(course.sites)),
+        private={name: part for name, arrays in transport.states.items() if (part := under(PRIVATE, arrays))},
     )
 
 
@@ -67,7 +67,7 @@ def _is_first_evaluation(state: LoopState) -> bool:
 def _description(name: str, record: RoundRecord, rounds: int) -> str:
     """A round in a few words, for the progress line."""
     text = f"{name}: round {record.round + 1} of {rounds}"
-    absent = "; ".join(filter(None, (_refused(record), f"{len(record.dropped)} silent" if record.dropped else "")))
+    absent = "; ".join(filter(None, (_refusals(record), f"{len(record.dropped)} silent" if record.dropped else "")))
     if record.void:
         return f"{text}, void ({absent or 'too few answered'})"
     if (auc := record.validation.get("auc")) is not None:
@@ -75,6 +75,6 @@ def _description(name: str, record: RoundRecord, rounds: int) -> str:
     return text + (f", {absent}" if absent else "")
 
 
-def _refused(record: RoundRecord) -> str:
+def _refusals(record: RoundRecord) -> str:
     codes = ", ".join(sorted(set(record.refused.values())))
     return f"{len(record.refused)} refused: {codes}" if record.refused else ""

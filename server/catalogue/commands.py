@@ -75,10 +75,10 @@ def _offer(catalogue: Catalogue, options: argparse.Namespace) -> int:
         path, command_parts.descriptions(options), home.pins.federation, "", catalogue.next_versions("")
     )
     command_parts.confirm_offer(options, content)
-    return _signed(catalogue, options, Offer.make(content, ()), package)
+    return _sign(catalogue, options, Offer.make(content, ()), package)
 
 
-def _signed(catalogue: Catalogue, options: argparse.Namespace, offer: Offer, package: bytes = b"") -> int:
+def _sign(catalogue: Catalogue, options: argparse.Namespace, offer: Offer, package: bytes = b"") -> int:
     """Have an entry signed, and put it into the catalogue; where a root is missing, say who."""
     home, content = catalogue.home, offer.content
     name = f"offer-{content.name}"[:56] + f"-{content.version}"
@@ -107,7 +107,7 @@ def _withdraw(catalogue: Catalogue, options: argparse.Namespace) -> int:
             f"{name}: the consortium itself offers no such thing; it offers {', '.join(own_offers) or 'nothing'}. What "
             "a site offers it withdraws itself."
         )
-    return _signed(catalogue, options, Offer.make(withdrawal(own_offers[name]), ()))
+    return _sign(catalogue, options, Offer.make(withdrawal(own_offers[name]), ()))
 
 
 def _export(catalogue: Catalogue, options: argparse.Namespace) -> int:

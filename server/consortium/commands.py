@@ -73,15 +73,17 @@ def _init(options: argparse.Namespace) -> int:
     purposes = tuple(options.purpose) or (PURPOSE,)
     membership.refuse_unusable(home, settings, purposes, options.days)  # before anybody types a passphrase
     roots = root_key.read_publics(options.roots)
-    own = home.folder / "root.key"
-    passphrase = None if roots or options.no_passphrase else root_key.new_passphrase(own)
+    key_file = home.folder / "root.key"
+    passphrase = None if roots or options.no_passphrase else root_key.new_passphrase(key_file)
     outcome = membership.begin(home, settings, purposes, options.days, passphrase=passphrase, roots=roots)
     print(f"Consortium {options.name} made in {home.folder}. Its fingerprint, for the hospitals to compare:\n")
     print(f"    {consortium_fingerprint(home.pins)}\n")
     if roots:
         print(outcome.words)
         return 0
-    print(f"Keep {own} safe and back it up{_IN_THE_CLEAR if passphrase is None else ', and its passphrase apart'}.")
+    print(
+        f"Keep {key_file} safe and back it up{_IN_THE_CLEAR if passphrase is None else ', and its passphrase apart'}."
+    )
     print("Next: hospitals run `python -m client init`, and send you their request; `python -m server admit REQUEST`")
     print("answers it.")
     return 0

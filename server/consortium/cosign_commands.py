@@ -67,8 +67,8 @@ def _root(options: argparse.Namespace) -> int:
     if path is None:
         raise ConfigError(f"root {options.action}: expected the key's file. See python -m server root --help.")
     if options.action == "seal":
-        changed = root_key.seal(path)
-        print(f"{path} is under {'another' if changed else 'a'} passphrase now. Copies made before are not.")
+        had_passphrase = root_key.seal(path)
+        print(f"{path} is under {'another' if had_passphrase else 'a'} passphrase now. Copies made before are not.")
         return 0
     path = path if path.suffix else path.with_name(f"{path.name}.key")
     key = root_key.make(path, None if options.no_passphrase else root_key.new_passphrase(path))

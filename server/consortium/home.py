@@ -172,8 +172,8 @@ class Home:
             ConfigError: a file is not there, or not of a root of this consortium, or one is named twice.
             IdentityError: a wrong passphrase.
         """
-        own = self.folder / "root.key"
-        paths = elsewhere or ((own,) if own.exists() or len(self.signers) == 1 else ())
+        key_file = self.folder / "root.key"
+        paths = elsewhere or ((key_file,) if key_file.exists() or len(self.signers) == 1 else ())
         keys = [root_key.load(path) for path in paths]
         for path, key in zip(paths, keys, strict=True):
             if public_of(key) not in self.signers:

@@ -69,16 +69,16 @@ def begin(
         raise ConfigError(f"--roots: {len(roots)} keys, expected up to {MAX_ROOTS} that differ.")
     ca, ca_key = tls.make_authority(settings.consortium)
     certificate, key = tls.issue((ca, ca_key), [settings.host], CERTIFICATE_DAYS)
-    own = [] if roots else [root_key.make(home.folder / "root.key", passphrase)]
+    keys = [] if roots else [root_key.make(home.folder / "root.key", passphrase)]
     write_secret(home.folder / "tls" / "ca.key", ca_key)
     write_secret(home.folder / "tls" / "server.key", key)
     tensorfile.write_atomically(home.authority, ca)
     tensorfile.write_atomically(home.folder / "tls" / "server.crt", certificate)
-    write_pins(home.folder / "pins.json", Pins(settings.consortium, tuple(roots) or tuple(map(public_of, own))))
+    write_pins(home.folder / "pins.json", Pins(settings.consortium, tuple(roots) or tuple(map(public_of, keys))))
     plan = Federation()
     policy = ConsortiumPolicy(MIN_COHORT, plan.clip, plan.weight_bound, tuple(sorted(set(purposes))))
     first = Roster(settings.consortium, 1, _until(days), policy, ())
-    outcome = _sign(home, "init", "first-roster", first, own)
+    outcome = _sign(home, "init", "first-roster", first, keys)
     # Last: the folder is a consortium when this file is there.
     text = yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)
     tensorfile.write_atomically(home.folder / "consortium.yaml", text.encode())
@@ -112,10 +112,10 @@ def admit(home: Home, request: JoinRequest, roots: Roots, *, new_keys: bool = Fa
     """
     with alone(home):
         roster, ca = _with_site(home, request, new_keys), home.authority.read_text(encoding="utf-8")
-        drawn = Welcome.draw_up(
+        welcome = Welcome.draw_up(
             request.site, request.identity, home.settings.address, ca, home.pins, roster or home.roster
         )
-        return _sign(home, "admit", f"admit-{request.site}"[:63], roster, roots, drawn, request=request.file.decode())
+        return _sign(home, "admit", f"admit-{request.site}"[:63], roster, roots, welcome, request=request.file.decode())
 
 
 def _with_site(home: Home, request: JoinRequest, new_keys: bool) -> Roster | None:
@@ -181,11 +181,11 @@ def renew(home: Home, days: int, roots: Roots) -> SigningOutcome:
 
 
 def _sign(
-    home: Home, act: str, name: str, roster: Roster | None, roots: Roots, *documents: SignedDocument, **shown: str
+    home: Home, act: str, name: str, roster: Roster | None, roots: Roots, *documents: SignedDocument, **words: str
 ) -> SigningOutcome:
     papers = [RootPaper.of_roster(roster)] if roster else []
     papers += [*map(RootPaper.of, documents), *vouchers(home)]
-    return sign(home, request_of(home, act, name, papers, **shown), {}, roots, FINISH[act])
+    return sign(home, request_of(home, act, name, papers, **words), {}, roots, FINISH[act])
 
 
 def rotate(home: Home, new: Sequence[bytes], roots: Roots) -> SigningOutcome:

@@ -23,8 +23,10 @@ def describe(request: SigningRequest) -> str:
     Raises:
         WireError, IdentityError, PolicyError: a paper is not well formed, or does not fit the others.
     """
-    own = consortium_fingerprint(Pins(request.consortium, request.roots))
-    lines = [f"{request.name}, for consortium {request.consortium}, whose roots together have the fingerprint {own}:"]
+    digits = consortium_fingerprint(Pins(request.consortium, request.roots))
+    lines = [
+        f"{request.name}, for consortium {request.consortium}, whose roots together have the fingerprint {digits}:"
+    ]
     for root in request.roots:
         lines.append(f"  {'signed ' if root in request.signers else 'missing'}  {fingerprint(root)}")
     for paper in request.papers:

@@ -66,8 +66,8 @@ def _finish_admit(home: Home, request: SigningRequest, _: Rest) -> str:
 def _finish_revoke(home: Home, request: SigningRequest, _: Rest) -> str:
     before = home.roster.active
     roster = publish(home, request)
-    gone = ", ".join(sorted(set(before) - set(roster.active)))
-    return f"Site {gone} suspended: roster version {roster.version}, {len(roster.active)} active members."
+    site = ", ".join(sorted(set(before) - set(roster.active)))
+    return f"Site {site} suspended: roster version {roster.version}, {len(roster.active)} active members."
 
 
 def _finish_renew(home: Home, request: SigningRequest, _: Rest) -> str:

@@ -88,8 +88,8 @@ def load(path: Path) -> Ed25519PrivateKey:
         ConfigError: the file cannot be read, or nobody can be asked for its passphrase.
         IdentityError: `wrong-passphrase`.
     """
-    key, sealed = _open(path)
-    if not sealed:
+    key, ciphertext = _open(path)
+    if not ciphertext:
         print(
             f"warning: {path} lies in the clear: whoever copies it can sign. Seal it: python -m server root seal "
             f"{terminal.word(path)}",
@@ -121,8 +121,8 @@ def new_passphrase(path: Path) -> str:
     """
     passphrase = _from_file()
     if passphrase is None:
-        passphrase = _typed(f"New passphrase for {path}: ", path)
-        if passphrase != _typed("The same again: ", path):
+        passphrase = _ask(f"New passphrase for {path}: ", path)
+        if passphrase != _ask("The same again: ", path):
             raise ConfigError("the two passphrases differ, so nothing was made. Give the command again.")
     if len(passphrase) < LEAST_CHARACTERS:
         raise ConfigError(
@@ -137,8 +137,8 @@ def _encode(key: Ed25519PrivateKey, passphrase: str | None) -> bytes:
     if passphrase is None:
         return secret.hex().encode()
     salt, public = secrets.token_bytes(SALT_BYTES), public_of(key)
-    sealed = seal_once(_sealing_key(passphrase, salt), secret, _CONTEXT + public)
-    fields = {"root": public.hex(), "salt": salt.hex(), "sealed": sealed.hex()}
+    ciphertext = seal_once(_sealing_key(passphrase, salt), secret, _CONTEXT + public)
+    fields = {"root": public.hex(), "salt": salt.hex(), "sealed": ciphertext.hex()}
     return (json.dumps(fields, indent=1) + "\n").encode()
 
 
@@ -148,7 +148,7 @@ def _open(path: Path) -> tuple[Ed25519PrivateKey, bool]:
         if not text.startswith("{"):
             return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(text)), False
         fields = json.loads(text)
-        public, salt, sealed = (bytes.fromhex(fields[name]) for name in ("root", "salt", "sealed"))
+        public, salt, ciphertext = (bytes.fromhex(fields[name]) for name in ("root", "salt", "sealed"))
         if len(public) != KEY_BYTES or len(salt) != SALT_BYTES:
             raise ValueError
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -156,9 +156,11 @@ def _open(path: Path) -> tuple[Ed25519PrivateKey, bool]:
         raise ConfigError(f"{path}: {what}. It signs rosters and plans; name its file with --root.") from None
     passphrase = _from_file()
     if passphrase is None:
-        passphrase = _typed(f"Passphrase of {path}: ", path)
+        passphrase = _ask(f"Passphrase of {path}: ", path)
     try:
-        secret = open_once(_sealing_key(passphrase, salt), sealed, _CONTEXT + public, who=str(path), what="root key")
+        secret = open_once(
+            _sealing_key(passphrase, salt), ciphertext, _CONTEXT + public, who=str(path), what="root key"
+        )
     except IdentityError:
         raise IdentityError(
             "wrong-passphrase", f"{path}: not with this passphrase, or the file was changed. Nothing was signed."
@@ -179,7 +181,7 @@ def _from_file() -> str | None:
         raise ConfigError(f"{PASSPHRASE_FILE}: {name} cannot be read; expected a file with the passphrase.") from None
 
 
-def _typed(question: str, path: Path) -> str:
+def _ask(question: str, path: Path) -> str:
     if not sys.stdin.isatty():
         raise ConfigError(
             f"{path}: wants a passphrase, and there is no terminal to ask at. Name a file that holds it with "

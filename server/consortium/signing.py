@@ -37,11 +37,11 @@ class SigningOutcome:
     """For the screen: what was done, or who is missing and what they type."""
 
 
-def request_of(home: Home, act: str, name: str, papers: Sequence[RootPaper], **shown: str) -> SigningRequest:
+def request_of(home: Home, act: str, name: str, papers: Sequence[RootPaper], **words: str) -> SigningRequest:
     """A signing request that nobody has signed yet, for all who sign for the consortium."""
     roster = home.folder / "roster"
     before = roster.read_bytes() if roster.exists() else b""
-    return SigningRequest(home.pins.federation, home.signers, act, name, tuple(papers), before, shown)
+    return SigningRequest(home.pins.federation, home.signers, act, name, tuple(papers), before, words)
 
 
 def sign(
@@ -67,7 +67,7 @@ def sign(
     if not request.missing:
         return SigningOutcome(request, finish(home, request, rest))
     write_json(_rest(home, request.name), rest)
-    return _kept(home, request)
+    return _keep(home, request)
 
 
 def take(home: Home, file: bytes, acts: dict[str, Finish]) -> SigningOutcome:
@@ -89,7 +89,7 @@ def take(home: Home, file: bytes, acts: dict[str, Finish]) -> SigningOutcome:
             "again.",
         )  # fmt: skip
     if request.missing:
-        return _kept(home, request)
+        return _keep(home, request)
     words = acts[request.act](home, request, read_json(_rest(home, request.name)) or {})
     for path in (_unsigned(home, request.name), _rest(home, request.name)):
         path.unlink(missing_ok=True)
@@ -149,7 +149,7 @@ def describe_missing(home: Home, request: SigningRequest) -> str:
     return "\n".join(lines)
 
 
-def _kept(home: Home, request: SigningRequest) -> SigningOutcome:
+def _keep(home: Home, request: SigningRequest) -> SigningOutcome:
     tensorfile.write_atomically(_unsigned(home, request.name), request.file)
     return SigningOutcome(request, describe_missing(home, request))
 

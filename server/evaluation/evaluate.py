@@ -108,10 +108,10 @@ def evaluate(run: Run, transport: ConnectedTransport) -> Callable[[], object]:
         last = progress.records[-1]
         if too_many := _refused_for_good(run, last.refused, len(sites)):
             raise RefusedError(too_many, len(sites))
-        refused, silent = refusals.sentence(last.refused, len(sites)), ", ".join(last.dropped)
+        refusal, silent = refusals.sentence(last.refused, len(sites)), ", ".join(last.dropped)
         raise QuorumError(
             f"no sum of any model: each was asked for {ATTEMPTS} times at most, and too few sites answered. "
-            f"{f'{refused}. ' if refused else ''}{f'Silent: {silent}.' if silent else ''}".strip()
+            f"{f'{refusal}. ' if refusal else ''}{f'Silent: {silent}.' if silent else ''}".strip()
         )
     return partial(_write_result, run, sites, publishing, progress)
 
@@ -161,10 +161,10 @@ def _evaluate_model(
     return EvaluationProgress(sums, cells, (*progress.records, record))
 
 
-def _refused_for_good(run: Run, refused: Mapping[str, str], sites: int) -> dict[str, str]:
+def _refused_for_good(run: Run, codes: Mapping[str, str], sites: int) -> dict[str, str]:
     """Refusals that stand however often a model is asked for, if without these sites there is no sum; else none."""
-    standing = final(refused, same_again=True)
-    return standing if len(standing) > sites - run.quorum else {}
+    for_good = final(codes, same_again=True)
+    return for_good if len(for_good) > sites - run.quorum else {}
 
 
 def _publish(

@@ -61,7 +61,7 @@ def _export(options: argparse.Namespace) -> int:
             raise ConfigError("--key: is for simulated runs; the roots of the consortium sign a real one.")
         publisher = SigningPublisher(options.publisher, [publisher_key(options.key)])
         terms = CardTerms(options.intended, options.licence, own_countries)
-        print(_written(export(folder, publisher, terms, onnx=options.onnx), options.out))
+        print(_write(export(folder, publisher, terms, onnx=options.onnx), options.out))
         return 0
     home = Home.at(options.home)
     result = read_json(folder / "result.json")
@@ -82,13 +82,13 @@ def _finish_export(_: Home, request: SigningRequest, rest: Rest) -> str:
     from common.package import pack_package
 
     members = {name: base64.b64decode(content) for name, content in rest["members"].items()}
-    return _written(pack_package(request.papers[0].file, members), Path(rest["out"]) if rest["out"] else None)
+    return _write(pack_package(request.papers[0].file, members), Path(rest["out"]) if rest["out"] else None)
 
 
 FINISH: dict[str, Finish] = {"export": _finish_export}
 
 
-def _written(file: bytes, out: Path | None) -> str:
+def _write(file: bytes, out: Path | None) -> str:
     """Write a package; what there is to say of it."""
     from common.package import SUFFIX, load_verified_package
     from common.package.package_file import GRAPH

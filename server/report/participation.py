@@ -21,8 +21,8 @@ def of_rounds(sites: Iterable[str], rounds: Rounds, best_round: int) -> Particip
 
 def _of_site(site: str, rounds: Rounds, best_round: int) -> dict[str, Any]:
     in_model = sum(site in r["sites"] and not r["void"] and r["round"] <= best_round for r in rounds)
-    refused = Counter(r["refused"][site] for r in rounds if site in r.get("refused", {}))
-    return {"rounds": in_model, "refused": dict(sorted(refused.items())), "silent": silent_rounds(site, rounds)}
+    codes = Counter(r["refused"][site] for r in rounds if site in r.get("refused", {}))
+    return {"rounds": in_model, "refused": dict(sorted(codes.items())), "silent": silent_rounds(site, rounds)}
 
 
 def silent_rounds(site: str, rounds: Rounds) -> int:

@@ -88,9 +88,9 @@ def origin(result: Result) -> list[Element]:
 
 def _silences(name: str, rounds: Sequence[Mapping[str, Any]]) -> str:
     """In which rounds a site refused or was silent, or the round void, for whoever cannot see the strip."""
-    refused = [f"{r['round'] + 1} ({r['refused'][name]})" for r in rounds if name in r.get("refused", {})]
+    codes = [f"{r['round'] + 1} ({r['refused'][name]})" for r in rounds if name in r.get("refused", {})]
     silent = [str(r["round"] + 1) for r in rounds if name in r["dropped"]]
     void = [str(r["round"] + 1) for r in rounds if r["void"]]
-    kinds = ("refused", refused), ("silent", silent), ("void", void)
+    kinds = ("refused", codes), ("silent", silent), ("void", void)
     parts = [f"{what} in rounds {', '.join(which)}" for what, which in kinds if which]
     return "; ".join(parts) or "answered in every round"

@@ -54,8 +54,8 @@ def _row(record: Mapping[str, Any]) -> list[Child]:
 
 def without(record: Mapping[str, Any]) -> str:
     """Who was asked in a round and is not in its sum: silent by name alone, refusing with the code."""
-    refused = [f"{site} ({code})" for site, code in record.get("refused", {}).items()]
-    return ", ".join([*record["dropped"], *refused])
+    refusals = [f"{site} ({code})" for site, code in record.get("refused", {}).items()]
+    return ", ".join([*record["dropped"], *refusals])
 
 
 def download(name: str, runs: Sequence[Run]) -> Element:

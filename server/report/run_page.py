@@ -113,7 +113,7 @@ def _cases(site: Mapping[str, Any], part: str) -> list[Child]:
     if "known" not in site:
         return [count(n) for n in site["by_class"][part]]
     pairs = zip(site["by_class"][part], site["known"][part], strict=True)
-    return [f"{n:,} of {known:,}" if known else "–" for n, known in pairs]
+    return [f"{n:,} of {total:,}" if total else "–" for n, total in pairs]
 
 
 def _classes(result: Result, by_class: Sequence[int]) -> list[Child]:
@@ -196,7 +196,7 @@ def _sites(result: Result) -> list[Element]:
         )
     if sentences.has_findings(result):
         for j, name in enumerate(result["labels"]):
-            rows_shown.append([f"all test cases: {name}", *_known(result, j),
+            rows_shown.append([f"all test cases: {name}", *_label_counts(result, j),
                                *(with_interval(result["test"][a]["findings"][j], "auc") for a in names)])  # fmt: skip
     caption = "AUC on test cases with 95 % intervals; bold: the best that the site can have"
     head, foot = ["site", "training cases", "test cases", *names], len(rows_shown) - len(result["sites"])
@@ -204,7 +204,7 @@ def _sites(result: Result) -> list[Element]:
             table(caption, head, rows_shown, foot=foot), *_blends(result)]  # fmt: skip
 
 
-def _known(result: Result, finding: int) -> list[Child]:
+def _label_counts(result: Result, finding: int) -> list[Child]:
     """Training and test cases that know a finding, of all sites."""
     return [count(sum(s["known"][part][finding] for s in result["sites"].values())) for part in ("train", "test")]
 

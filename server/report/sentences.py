@@ -88,8 +88,8 @@ def lost_likeness(result: Result) -> str:
 
 def remarks(result: Result) -> list[str]:
     """What a person is to know at once of a run that has finished: its early end, who is not in it, what was lost."""
-    ended = f"It ended before its rounds: {result['ended']}." if result.get("ended") else ""
-    return [text for text in (ended, without_part(result), lost_likeness(result)) if text]
+    early_end = f"It ended before its rounds: {result['ended']}." if result.get("ended") else ""
+    return [text for text in (early_end, without_part(result), lost_likeness(result)) if text]
 
 
 def when(result: Result) -> str:
@@ -122,7 +122,7 @@ def limits(result: Result) -> list[str]:
         texts.append(
             "Its scores are distances from a boundary, not probabilities: read its calibration with that in mind."
         )
-    texts += [lost] if (lost := lost_likeness(result)) else []
+    texts += [loss] if (loss := lost_likeness(result)) else []
     return texts + _left_behind(result) + _hardly_there(result)
 
 
@@ -175,8 +175,8 @@ def _left_behind(result: Result) -> list[str]:
 def _hardly_there(result: Result) -> list[str]:
     """Sites from whose answers the model can have learned little."""
     rounds = [r for r in result["rounds"] if not r["void"]]
-    missed = {s: sum(s in r["dropped"] or s in r.get("refused", {}) for r in rounds) for s in trainers(result)}
-    absent = [site for site, many in missed.items() if many * 2 > len(rounds)]
+    absences = {s: sum(s in r["dropped"] or s in r.get("refused", {}) for r in rounds) for s in trainers(result)}
+    absent = [site for site, many in absences.items() if many * 2 > len(rounds)]
     hardly = "Silent or refusing in more than half of the rounds, so hardly in the model"
     texts = [f"{hardly}: {', '.join(absent)}."] if absent else []
     return texts + ([away] if (away := without_part(result)) else [])
@@ -213,8 +213,8 @@ def choice_of_model(result: Result) -> str:
     best = best_round(result)
     select = result["config"]["federation"]["select"]
     why = "the last one trained" if select == "last" else f"the best by {select} on validation cases"
-    ended = f" The run ended before its rounds: {result['ended']}." if result.get("ended") else ""
-    return f"Kept was the model of round {best + 1}, {why}.{ended}"
+    early_end = f" The run ended before its rounds: {result['ended']}." if result.get("ended") else ""
+    return f"Kept was the model of round {best + 1}, {why}.{early_end}"
 
 
 def privacy(result: Result) -> list[str]:

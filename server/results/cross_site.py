@@ -26,11 +26,11 @@ def cell(counts: Tensors, threshold: Threshold) -> dict[str, Any]:
     """One model on one set of cases."""
     outcome = outcome_counts.of_sum(counts, threshold)
     figures: dict[str, Any] = outcome["figures"]
-    counted = {name: outcome[name] for name in ("n", "by_class", "confusion")}
+    parts = {name: outcome[name] for name in ("n", "by_class", "confusion")}
     if not performance.are_findings(counts):
-        return counted | figures
+        return parts | figures
     each = [{"n": one["n"], "by_class": one["by_class"]} | one["figures"] for one in outcome["classes"]]
-    return counted | figures | {"findings": each}
+    return parts | figures | {"findings": each}
 
 
 def summed(row: Mapping[str, Tensors]) -> dict[str, np.ndarray]:

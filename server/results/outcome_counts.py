@@ -55,11 +55,11 @@ def of_sum(counts: Tensors, threshold: Threshold) -> dict[str, Any]:
 
 def _of_findings(n: int, each: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Of several findings: their means, and each as two classes over the cases that know it."""
-    own = ("n", "by_class", "confusion", "figures")
-    classes = [one["classes"][0] | {"class": j} | {name: one[name] for name in own} for j, one in enumerate(each)]
-    known = [one["figures"] for one in each if one["n"]]
+    parts = ("n", "by_class", "confusion", "figures")
+    classes = [one["classes"][0] | {"class": j} | {name: one[name] for name in parts} for j, one in enumerate(each)]
+    of_each = [one["figures"] for one in each if one["n"]]
     names = ("auc", "accuracy", "sensitivity", "specificity")
-    figures = {name: performance.mean_and_deviation([f[name] for f in known])["mean"] for name in names}
+    figures = {name: performance.mean_and_deviation([f[name] for f in of_each])["mean"] for name in names}
     confusion, present = [one["confusion"] for one in each], [one["by_class"][1] for one in each]
     return {"n": n, "by_class": present, "confusion": confusion, "figures": figures, "classes": classes}
 

@@ -55,13 +55,13 @@ class SeedResult:
     """Record of the question before the first round, where there was one."""
     likeness: str = "not wanted"
     """As of `likeness`."""
-    ended: str = ""
+    early_end: str = ""
     """Why the rounds ended before all were done; empty where they did not."""
     cross_site: matrix.Grid | None = None
     """Every model's outcomes on every site's validation cases."""
     operating_points: Mapping[str, Threshold] = field(default_factory=dict)
     """By model: from which score a case counts as positive."""
-    known: Mapping[str, Mapping[str, Sequence[int]]] = field(default_factory=dict)
+    label_counts: Mapping[str, Mapping[str, Sequence[int]]] = field(default_factory=dict)
     """As `by_class`, how many cases know each finding; empty where labels are classes."""
 
 
@@ -89,7 +89,11 @@ def as_json(config: Mapping[str, Any], data: Remarks, seeds: Sequence[SeedResult
         "labels": list(data.labels),
         "sites": {
             name: {"cases": dict(first.cases[name]), "by_class": {p: list(n) for p, n in parts.items()}}
-            | ({"known": {p: list(n) for p, n in first.known[name].items()}} if name in first.known else {})
+            | (
+                {"known": {p: list(n) for p, n in first.label_counts[name].items()}}
+                if name in first.label_counts
+                else {}
+            )
             | {
                 a: outcome_counts.with_intervals(_over_seeds([[s.sites[name][a]] for s in seeds]), parts["test"])
                 for a in APPROACHES
@@ -111,7 +115,7 @@ def as_json(config: Mapping[str, Any], data: Remarks, seeds: Sequence[SeedResult
         "cost": cost([r for s in seeds for r in s.rounds]),
         "statistics": first.statistics,
         "likeness": first.likeness,
-        "ended": first.ended,
+        "ended": first.early_end,
         "seeds": [
             {
                 "seed": s.seed,
@@ -169,8 +173,8 @@ def _secure(plan: Federation, sites: int) -> dict[str, Any]:
 
 def sums_over(sites: int, plan: PlanContent) -> dict[str, Any]:
     """What a real run's secure aggregation let the coordinator see, of so many sites."""
-    asked = len(plan.cohort)
-    least = threshold(asked) if plan.models else binding.least_in_a_sum(plan.training.federation, asked)
+    many = len(plan.cohort)
+    least = threshold(many) if plan.models else binding.least_in_a_sum(plan.training.federation, many)
     return {"on": True, "sites": sites, "least_in_a_sum": least}
 
 

@@ -40,20 +40,20 @@ class PlainSum:
 
     def total(self, request: Request, cohort: Sequence[str], timeout_s: float) -> RoundTotal:
         """As `Aggregator.total`."""
-        replies, refused = dict[str, Reply](), dict[str, str]()
+        replies, codes = dict[str, Reply](), dict[str, str]()
         for site, outcome in self.transport.exchange(dict.fromkeys(cohort, request), timeout_s):
             if isinstance(outcome, Refusal):
-                refused[site] = outcome.code
+                codes[site] = outcome.code
             else:
                 replies[site] = outcome
         contributors = tuple(sorted(replies))  # floats add up to the same bits only in the same order
         sums: dict[str, np.ndarray] = {}
         for site in contributors:
             _add(sums, replies[site])
-        silent = tuple(sorted(set(cohort) - set(contributors) - set(refused)))
+        silent = tuple(sorted(set(cohort) - set(contributors) - set(codes)))
         bytes_up = sum(nbytes(reply.sums) for reply in replies.values())
         bytes_down = nbytes(request.tensors) * len(cohort)
-        return RoundTotal(sums, contributors, silent, bytes_up, bytes_down, refused)
+        return RoundTotal(sums, contributors, silent, bytes_up, bytes_down, codes)
 
     def finish(self, timeout_s: float) -> None:
         """As `Aggregator.finish`."""

@@ -75,7 +75,7 @@ def load(path: Path, sites: tuple[str, ...], digest: str) -> tuple[LoopState, di
         best_counts=under("counts", tensors),
         records=tuple(record_of(r) for r in about["records"]),
         statistics=record_of(about["statistics"]) if about.get("statistics") else None,
-        refused=about.get("refused", {}),
+        refusals=about.get("refused", {}),
     )
     return state, {name: under(f"site/{name}", tensors) for name in sites}
 

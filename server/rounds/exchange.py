@@ -54,7 +54,7 @@ class QuestionExchange:
     """Sites that said anything of use."""
     missing: set[str] = field(default_factory=set)
     """Sites that took no part in a step: silent, or their message could not be used, or they refused."""
-    refused: dict[str, str] = field(default_factory=dict)
+    refusals: dict[str, str] = field(default_factory=dict)
     """By site, the code by which it refused a step."""
     contributors: set[str] = field(default_factory=set)
     """Sites that answered the last step, in the end those in the sum."""
@@ -66,7 +66,7 @@ class QuestionExchange:
         self.bytes_down += sum(nbytes(r.tensors) for r in requests.values())
         for site, reply in self.transport.exchange(requests, self.timeout_s):
             if isinstance(reply, Refusal):
-                self.refused[site] = worse(self.refused.get(site, reply.code), reply.code)
+                self.refusals[site] = worse(self.refusals.get(site, reply.code), reply.code)
                 continue
             self.bytes_up += nbytes(reply.sums)
             if message := _message(site, reply):

@@ -72,7 +72,7 @@ class LoopState:
     records: tuple[RoundRecord, ...]
     statistics: RoundRecord | None = None
     """What came of the question before the first round, where there was one."""
-    refused: dict[str, str] = field(default_factory=dict)
+    refusals: dict[str, str] = field(default_factory=dict)
     """Why the run ended before its rounds: codes of sites that would refuse for good; empty where it did not."""
 
     @property
@@ -98,7 +98,7 @@ class LoopState:
             "best_round": self.best_round,
             "records": [asdict(r) for r in self.records],
             "statistics": asdict(self.statistics) if self.statistics else None,
-            "refused": self.refused,
+            "refused": self.refusals,
         }
 
 
@@ -114,11 +114,11 @@ def begin(course: Course, aggregator: Aggregator) -> LoopState:
         total = ask(course, aggregator, before)
         place = course.after(before, total)
         record = _record(before, total, started_s, void=not total.sums)
-        if refused := refused_for_good(course, before, total):
+        if codes := refused_for_good(course, before, total):
             place = course.without_statistics(before)
         if course.over(place):
-            if refused:
-                raise RefusedError(refused, len(course.sites))
+            if codes:
+                raise RefusedError(codes, len(course.sites))
             raise QuorumError(
                 f"{len(total.sites)} of {len(course.sites)} sites answered, expected at least {course.plan.quorum} "
                 f"(federation.quorum; with federation.secure more than two thirds). {_absent(course, record)}"
@@ -148,7 +148,7 @@ def run(course: Course, aggregator: Aggregator, state: LoopState | None = None) 
 
 def is_over(course: Course, state: LoopState) -> bool:
     """The run has come to its end, or so many sites refuse for good that no sum comes about any more."""
-    return bool(state.refused) or course.over(state.place)
+    return bool(state.refusals) or course.over(state.place)
 
 
 def refuse_untrained(course: Course, state: LoopState) -> None:
@@ -159,8 +159,8 @@ def refuse_untrained(course: Course, state: LoopState) -> None:
     """
     if state.best_round >= 0:
         return
-    if state.refused:
-        raise RefusedError(state.refused, len(course.sites))
+    if state.refusals:
+        raise RefusedError(state.refusals, len(course.sites))
     void, sites = sum(r.void for r in state.records), len(course.sites)
     raise QuorumError(
         f"nothing was trained: {void} of {len(state.records)} rounds did not have the answers they need (quorum "
@@ -177,8 +177,8 @@ def refused_for_good(course: Course, place: Place, total: RoundTotal) -> dict[st
         return {}
     following = course.after(place, total)
     same_again = not course.over(following) and _question(course, place) == _question(course, following)
-    refused, sites = final(total.refused, same_again=same_again), len(course.sites)
-    return refused if len(refused) > sites - course.least else {}
+    codes, sites = final(total.refused, same_again=same_again), len(course.sites)
+    return codes if len(codes) > sites - course.least else {}
 
 
 def _question(course: Course, place: Place) -> bytes:
@@ -187,9 +187,9 @@ def _question(course: Course, place: Place) -> bytes:
 
 def _absent(course: Course, record: RoundRecord) -> str:
     """Who gave nothing, and why, in a sentence or two."""
-    refused = refusals.sentence(record.refused, len(course.sites))
+    refusal = refusals.sentence(record.refused, len(course.sites))
     silent = f"Silent: {', '.join(record.dropped)}" if record.dropped else ""
-    texts = [refused, refusals.advice(record.refused.values()).rstrip("."), silent]
+    texts = [refusal, refusals.advice(record.refused.values()).rstrip("."), silent]
     return " ".join(f"{text}." for text in texts if text)
 
 
@@ -207,13 +207,13 @@ def run_round(course: Course, aggregator: Aggregator, state: LoopState) -> LoopS
     work: list[RoundTotal] = []
     counts: Tensors = {}
     judges: tuple[str, ...] = ()
-    refused, unjudged = dict[str, str](), dict[str, str]()
+    codes, unjudged = dict[str, str](), dict[str, str]()
     bytes_up = bytes_down = 0
     while place.round == before.round:
-        asked, total = place, ask(course, aggregator, place)
+        question_place, total = place, ask(course, aggregator, place)
         bytes_up, bytes_down = bytes_up + total.bytes_up, bytes_down + total.bytes_down
-        refused, place = refused_for_good(course, asked, total), course.after(asked, total)
-        if asked.asks == "evaluate":
+        codes, place = refused_for_good(course, question_place, total), course.after(question_place, total)
+        if question_place.asks == "evaluate":
             counts, unjudged, judges = dict(total.sums), dict(total.refused), total.sites if total.sums else ()
         else:
             work.append(total)
@@ -234,7 +234,7 @@ def run_round(course: Course, aggregator: Aggregator, state: LoopState) -> LoopS
         unjudged=unjudged,
         judges=judges,
     )
-    after = replace(state, place=place, records=(*state.records, record), refused=refused)
+    after = replace(state, place=place, records=(*state.records, record), refusals=codes)
     if counts and DISTANCES in place.appearance:  # asked once, for all models
         counts = {**counts, DISTANCES: place.appearance[DISTANCES]}
     if counts and place.since == 0:  # no evaluation has come after the best one: this is it

@@ -113,11 +113,11 @@ class SecureSum:
         contributors = tuple(sorted(exchange.contributors))
         self._silent = frozenset(exchange.missing | set(cohort) - exchange.responders)
         self._present, self._round = frozenset(exchange.responders - exchange.missing), request.round
-        refused = {site: exchange.refused[site] for site in sorted(set(exchange.refused) - set(contributors))}
-        if refused:
-            log.warning("round %d, %s: %s", request.round, request.kind, sentence(refused, len(cohort)))
-        dropped = tuple(sorted(set(cohort) - set(contributors) - set(refused)))
-        return RoundTotal(sums, contributors, dropped, exchange.bytes_up, exchange.bytes_down, refused)
+        codes = {site: exchange.refusals[site] for site in sorted(set(exchange.refusals) - set(contributors))}
+        if codes:
+            log.warning("round %d, %s: %s", request.round, request.kind, sentence(codes, len(cohort)))
+        dropouts = tuple(sorted(set(cohort) - set(contributors) - set(codes)))
+        return RoundTotal(sums, contributors, dropouts, exchange.bytes_up, exchange.bytes_down, codes)
 
     def finish(self, timeout_s: float) -> None:
         """As `Aggregator.finish`: the last sum is shown to whoever was there when it was made, or may have been."""
@@ -134,17 +134,20 @@ class SecureSum:
 
     def _lineage_before(self, request: Request) -> bytes:
         """Of all sums before a question; an evaluation's questions do not follow from one another."""
-        asked = number(request.kind, request.round)
-        earlier = [question for question in self._lineages if question < asked]
+        question_number = number(request.kind, request.round)
+        earlier = [question for question in self._lineages if question < question_number]
         if self.approvals.plan.content.models or not earlier:
             return lineages.start(self.approvals)
         return self._lineages[max(earlier)]
 
     def _note_sum(self, request: Request, context: bytes, total: UnmaskedSum) -> None:
-        asked, lineage = number(request.kind, request.round), lineages.following(context, total.survivors, total.words)
-        self._lineages[asked] = lineage
+        question_number, lineage = (
+            number(request.kind, request.round),
+            lineages.following(context, total.survivors, total.words),
+        )
+        self._lineages[question_number] = lineage
         if self.transcripts:
-            self.transcripts.note_lineage(asked, lineage)
+            self.transcripts.note_lineage(question_number, lineage)
 
     def _sums_of_record(self, record: TranscriptAccount, request: Request, exchange: QuestionExchange) -> Tensors:
         """The sums that follow from a transcript of an earlier process."""

@@ -24,7 +24,7 @@ from server.runs.unsaved_sums import RunSums, all_sums
 class Foresight:
     """What to carry, and why, for people."""
 
-    carried: Carried | None = None
+    source: Carried | None = None
     words: str = ""
 
 
@@ -47,18 +47,18 @@ def foresee(home: Home, config: Config) -> Foresight:
         if not began and run.rounds():
             return Foresight(words=_of_an_older_release(run, cohort))
         sums = all_sums(run) if began else RunSums({}, ())
-        parts = carry.fingerprints(sums.seen)
+        parts = carry.fingerprints(sums.arrays)
         if recipe.needs_statistics and "recipe" not in parts:
             if sums.unseen:
                 return Foresight(words=_asked_again(run, cohort))
             continue  # it came to nothing before anything was summed
-        asked_nothing = set(parts) <= set(carry.fingerprints(run.carried)) and not run.rounds() and not sums.unseen
+        asked_nothing = set(parts) <= set(carry.fingerprints(run.carried_sums)) and not run.rounds() and not sums.unseen
         if not began or asked_nothing:
             continue
         _refuse_unknown(run, cohort)
         frequencies = run.approvals.frequencies if "gram" in parts else 0
-        carried = Carried(name=run.name, plan=run.plan.digest, sha256=tuple(parts.items()), frequencies=frequencies)
-        return Foresight(carried, _words(run, carried, cohort, config))
+        source = Carried(name=run.name, plan=run.plan.digest, sha256=tuple(parts.items()), frequencies=frequencies)
+        return Foresight(source, _words(run, source, cohort, config))
     return _otherwise_prepared(home, config.plan, recipe, cohort)
 
 
@@ -68,9 +68,9 @@ def foresee_anew(home: Home, config: Config) -> Foresight:
         ahead = foresee(home, config)
     except PlanError as error:
         return Foresight(words=f"Asked anew all the same. Without --ask-anew: {error}")
-    if ahead.carried is None or config.plan is None:
+    if ahead.source is None or config.plan is None:
         return ahead
-    run, cohort = Run.find(home, ahead.carried.plan), config.plan.cohort or tuple(home.roster.active)
+    run, cohort = Run.find(home, ahead.source.plan), config.plan.cohort or tuple(home.roster.active)
     before, forgetful = set(run.approvals.sites), _forgetful(run, cohort)
     words = (
         f"Asked anew: {', '.join(sorted(before & set(cohort)))} answered in run {run.name}, over "
@@ -109,9 +109,9 @@ def _otherwise_prepared(home: Home, terms: PlanTerms, recipe: Pipeline, cohort: 
                 f"{', '.join(_odd(before, cohort))} has, whatever the preprocessing: sites refuse. Use that run's "
                 "preprocessing, whose sums are carried; or normalise by image; or ask the same sites (plan.cohort)."
             )
-        carried = Carried(name=run.name, plan=run.plan.digest, sha256=())
+        source = Carried(name=run.name, plan=run.plan.digest, sha256=())
         return Foresight(
-            carried,
+            source,
             f"Run {run.name} asked {', '.join(before)} of the same images, prepared otherwise: nothing of it can be "
             "carried. This plan begins at another point, and does not sum how images look.",
         )
@@ -136,13 +136,15 @@ def arrays_of(home: Home, plan: RunPlan) -> Tensors:
     Raises:
         PlanError: the earlier run's folder has them no more.
     """
-    if (carried := plan.content.carried) is None:
+    if (source := plan.content.carried) is None:
         return {}
-    named = dict(carried.sha256)
-    arrays = {name: value for name, value in Run.find(home, carried.plan).summed.items() if name.split("/")[0] in named}
-    if carry.fingerprints(arrays) != named:
+    fingerprints = dict(source.sha256)
+    arrays = {
+        name: value for name, value in Run.find(home, source.plan).summed.items() if name.split("/")[0] in fingerprints
+    }
+    if carry.fingerprints(arrays) != fingerprints:
         raise PlanError(
-            f"run {carried.name}: its summed.safetensors is not what plan {plan.name} carries from it. Restore that "
+            f"run {source.name}: its summed.safetensors is not what plan {plan.name} carries from it. Restore that "
             "run's folder, and draw the plan up again."
         )
     return arrays
@@ -150,10 +152,10 @@ def arrays_of(home: Home, plan: RunPlan) -> Tensors:
 
 def _alike(home: Home, terms: PlanTerms, recipe: Pipeline) -> Iterator[Run]:
     """Trainings on the same images by the same preprocessing, newest first."""
-    asked = terms.dataset, recipe.fingerprint(), terms.shape
+    question = terms.dataset, recipe.fingerprint(), terms.shape
     for run in reversed(list(Run.all(home))):
         plan = run.plan.content
-        if not plan.models and (plan.dataset, plan.recipe, plan.shape) == asked:
+        if not plan.models and (plan.dataset, plan.recipe, plan.shape) == question:
             yield run
 
 
@@ -214,29 +216,29 @@ def _forgetful(run: Run, cohort: tuple[str, ...]) -> list[str]:
     return forgetful
 
 
-def _words(run: Run, carried: Carried, cohort: tuple[str, ...], config: Config) -> str:
-    before, named = run.approvals.sites, [part for part, _ in carried.sha256]
-    parts = ", ".join(SUMMED[part] for part in named)
+def _words(run: Run, source: Carried, cohort: tuple[str, ...], config: Config) -> str:
+    before, part_names = run.approvals.sites, [part for part, _ in source.sha256]
+    parts = ", ".join(SUMMED[part] for part in part_names)
     odd = _odd(before, cohort)
-    said = [
+    texts = [
         f"Carried from run {run.name} ({', '.join(before)}): {parts}."
         if parts
         else f"Run {run.name} asked {', '.join(before)} the same first question; this plan begins at another point."
     ]
-    if config.likeness and "likeness" not in named:
-        said.append(f"How images look is not known in this run, since it was not summed in {run.name}.")
+    if config.likeness and "likeness" not in part_names:
+        texts.append(f"How images look is not known in this run, since it was not summed in {run.name}.")
     if odd:
         whose = "'s own" if len(odd) == 1 else "' own"
-        said.append(
+        texts.append(
             f"Asked again over {', '.join(sorted(cohort))}, the difference would tell {', '.join(odd)}{whose}: sites "
             "refuse that (--ask-anew asks all the same). What they add can still be estimated from the two models."
         )
     else:
-        said.append("They are not asked again; --ask-anew does, which sites refuse whose images have changed.")
+        texts.append("They are not asked again; --ask-anew does, which sites refuse whose images have changed.")
     if forgetful := _forgetful(run, cohort):
         knowing = len(set(before) & set(cohort)) - len(forgetful)
-        said.append(
+        texts.append(
             f"{', '.join(forgetful)}: other keys since then, so perhaps restored, and without notes of that run; "
             f"{knowing} others were in it, {len(cohort) // 3 + 1} of {len(cohort)} have to know it."
         )
-    return " ".join(said)
+    return " ".join(texts)

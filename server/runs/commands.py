@@ -64,7 +64,7 @@ def _run(options: argparse.Namespace) -> int:
     home = Home.at(options.home)
     config = configuration.load(options.config, options.overrides)
     ahead = foresee_anew(home, config) if options.ask_anew else foresee(home, config)
-    plan = RunPlan.from_config(config, home.roster, (), ahead.carried)
+    plan = RunPlan.from_config(config, home.roster, (), ahead.source)
     if ahead.words:
         print(ahead.words)
     for doubt in Catalogue(home).doubts(plan.content):
@@ -90,8 +90,8 @@ def _finish_plan(home: Home, request: SigningRequest, rest: Rest) -> str:
     plan = RunPlan.load_verified(paper.file, home.pins)
     run = Run.begin(home, plan, float(rest["wait_s"]), arrays_of(home, plan))
     models = f" to evaluate {', '.join(model.name for model in plan.content.models)}" if plan.content.models else ""
-    asked = ", ".join(plan.content.cohort)
-    return f"Run {run.name}: asking {asked}{models}. Each decides: python -m client approve {run.name}"
+    sites = ", ".join(plan.content.cohort)
+    return f"Run {run.name}: asking {sites}{models}. Each decides: python -m client approve {run.name}"
 
 
 FINISH: dict[str, Finish] = {"plan": _finish_plan}

@@ -99,11 +99,11 @@ class TrainingOutcome:
 
 
 def _rounds(run: Run, transport: ConnectedTransport) -> TrainingOutcome:
-    carried = run.carried
-    work = RunWork.of(run.approvals, carried)
+    sums = run.carried_sums
+    work = RunWork.of(run.approvals, sums)
     aggregator = SecureSum(
         transport, run.home.consortium, run.approvals, work.question_kinds,
-        attachments=prefixed(carry.NAME, carried),
+        attachments=prefixed(carry.NAME, sums),
         transcripts=Transcripts(run.folder / "transcripts", retry=until_there_is_room),
         current_consortium=lambda: run.home.consortium,
     )  # fmt: skip
@@ -207,7 +207,7 @@ def _write_result(run: Run, outcome: TrainingOutcome) -> None:
         "participation": parts,
         "statistics": asdict(state.statistics) if state.statistics else None,
         "likeness": result_json.likeness(plan.training.likeness, state.place.appearance),
-        "ended": refusals.sentence(state.refused, len(outcome.sites), run_refusals.words(run)),
+        "ended": refusals.sentence(state.refusals, len(outcome.sites), run_refusals.words(run)),
         "rounds": rounds,
         "cost": result_json.cost(rounds),
         "best_round": state.best_round,

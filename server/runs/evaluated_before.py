@@ -22,17 +22,17 @@ def refuse_counted(home: Home, plan: PlanContent) -> None:
     runs = [run for run in Run.all(home) if run.plan.content.dataset == plan.dataset]
     for run in runs:
         for model in plan.models:
-            for counted in _counted(run, model):
-                odd = sorted(set(counted) ^ set(plan.cohort))
-                if odd and set(counted) & set(plan.cohort):
+            for cohort in _cohorts(run, model):
+                odd = sorted(set(cohort) ^ set(plan.cohort))
+                if odd and set(cohort) & set(plan.cohort):
                     raise PlanError(
-                        f"model {model.name} was evaluated over {', '.join(counted)} in run {run.name}. Over "
+                        f"model {model.name} was evaluated over {', '.join(cohort)} in run {run.name}. Over "
                         f"{', '.join(plan.cohort)} the difference would tell how it does at {', '.join(odd)}: those "
                         "who answered then would refuse (repeated-question). Expected the same sites (--cohort "
-                        f"{','.join(counted)}), or none of them."
+                        f"{','.join(cohort)}), or none of them."
                     )
-    own = {run.name for run in runs if not run.plan.content.models and set(sites_of(run)) == set(plan.cohort)}
-    for run in runs if not {model.name for model in plan.models} <= own else ():
+    own_runs = {run.name for run in runs if not run.plan.content.models and set(sites_of(run)) == set(plan.cohort)}
+    for run in runs if not {model.name for model in plan.models} <= own_runs else ():
         odd = sorted(set(before := sites_of(run)) ^ set(plan.cohort))
         least = least_apart(max(len(plan.cohort), len(run.plan.content.cohort)))
         if (run.folder / "approvals.json").exists() and 0 < len(odd) < least:
@@ -44,7 +44,7 @@ def refuse_counted(home: Home, plan: PlanContent) -> None:
             )
 
 
-def _counted(run: Run, model: EvaluatedModel) -> Iterator[tuple[str, ...]]:
+def _cohorts(run: Run, model: EvaluatedModel) -> Iterator[tuple[str, ...]]:
     """The sites over which a run evaluated a model: the one that it trained, or was asked for."""
     models, result = run.plan.content.models, read_json(run.folder / "result.json") or {}
     for record in run.rounds():

@@ -69,11 +69,11 @@ class Run:
     folder: Path
 
     @classmethod
-    def begin(cls, home: Home, plan: RunPlan, wait_s: float, carried: Tensors = NOTHING) -> Self:
+    def begin(cls, home: Home, plan: RunPlan, wait_s: float, sums: Tensors = NOTHING) -> Self:
         """A new run, which waits for the sites' decisions.
 
         Args:
-            carried: the arrays that the plan carries from an earlier run.
+            sums: the arrays that the plan carries from an earlier run.
 
         Raises:
             PlanError: if there is one of this plan.
@@ -81,8 +81,8 @@ class Run:
         run = cls(home, home.folder / "runs" / plan.name)
         if (run.folder / "plan.json").exists():
             raise PlanError(f"there is a run of this plan already: {run.folder}.")
-        if carried:
-            tensorfile.save(run.folder / "carried.safetensors", carried, {})
+        if sums:
+            tensorfile.save(run.folder / "carried.safetensors", sums, {})
         run.write_state(RunState(begin_at_s=time.time() + wait_s))
         tensorfile.write_atomically(run.folder / "plan.json", plan.document.encode())
         return run
@@ -204,7 +204,7 @@ class Run:
             ) from None
 
     @property
-    def carried(self) -> Tensors:
+    def carried_sums(self) -> Tensors:
         """The arrays that the plan carries from an earlier run; none where it carries none."""
         path = self.folder / "carried.safetensors"
         return tensorfile.load(path)[0] if path.exists() else {}
@@ -213,11 +213,11 @@ class Run:
     def summed(self) -> Tensors:
         """What this run has summed that a later one may carry, or has carried itself."""
         path = self.folder / "summed.safetensors"
-        return {**self.carried, **(tensorfile.load(path)[0] if path.exists() else {})}
+        return {**self.carried_sums, **(tensorfile.load(path)[0] if path.exists() else {})}
 
     def keep_summed(self, arrays: Tensors) -> None:
         """Write that down, where it has changed."""
-        if carry.fingerprints({**self.carried, **arrays}) != carry.fingerprints(self.summed):
+        if carry.fingerprints({**self.carried_sums, **arrays}) != carry.fingerprints(self.summed):
             tensorfile.save(self.folder / "summed.safetensors", arrays, {})
 
     @property

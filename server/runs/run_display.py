@@ -105,7 +105,7 @@ def _line(run: Run, record: dict[str, Any], rounds: list[dict[str, Any]]) -> str
         text += f", validation AUC {auc:.3f}"
     if record["dropped"] or record.get("refused"):
         text += f", {_absent(run, record)}"
-    if unjudged := _refused(run, record, "unjudged"):
+    if unjudged := _refusals(run, record, "unjudged"):
         text += f", the evaluation {unjudged}"
     rest_s = typical_round_s(rounds) * (total - record["round"] - 1)
     return f"{text}, {record['seconds']:.1f} s" + (f", about {duration(rest_s)} left" if rest_s else "")
@@ -114,14 +114,14 @@ def _line(run: Run, record: dict[str, Any], rounds: list[dict[str, Any]]) -> str
 def _absent(run: Run, record: dict[str, Any]) -> str:
     """Who is not in a round's sum, and why."""
     silent = f"silent: {', '.join(record['dropped'])}" if record["dropped"] else ""
-    return "; ".join(filter(None, (_refused(run, record, "refused"), silent))) or "none silent"
+    return "; ".join(filter(None, (_refusals(run, record, "refused"), silent))) or "none silent"
 
 
-def _refused(run: Run, record: dict[str, Any], which: str) -> str:
-    refused = {
+def _refusals(run: Run, record: dict[str, Any], which: str) -> str:
+    codes = {
         site: code for site, code in record.get(which, {}).items() if which == "refused" or site in record["sites"]
     }
-    return refusals.sentence(refused, len(run.state.cohort), run_refusals.words(run))
+    return refusals.sentence(codes, len(run.state.cohort), run_refusals.words(run))
 
 
 def _over(run: Run, console: Console) -> int:

@@ -157,19 +157,19 @@ def describe_run(run: Run) -> str:
 
 def _describe_slack(run: Run) -> str:
     """That no site may be silent, where just so many approved as every sum needs; with a blank behind it."""
-    asked, approved = len(run.plan.content.cohort), len(run.state.cohort)
-    if not approved or approved == asked or approved > threshold(asked):
+    many, approvals = len(run.plan.content.cohort), len(run.state.cohort)
+    if not approvals or approvals == many or approvals > threshold(many):
         return ""
-    spare = approved - threshold(approved)
-    way = f"; draw it up for these {approved} to allow {spare} dropout{'s' * (spare > 1)}" if spare else ""
-    return f"{approved} of {asked} approved: every site must answer every time{way}. "
+    spare = approvals - threshold(approvals)
+    way = f"; draw it up for these {approvals} to allow {spare} dropout{'s' * (spare > 1)}" if spare else ""
+    return f"{approvals} of {many} approved: every site must answer every time{way}. "
 
 
 def describe_refusals(run: Run) -> str:
     """Who refused in the last round and why, with a blank behind it; empty if nobody."""
-    refused = last_refusals(run)
-    said = refusals.sentence(refused, len(run.state.cohort), run_refusals.words(run))
-    return f"In the last, {said}. {refusals.advice(refused.values())} " if refused else ""
+    codes = last_refusals(run)
+    sentence = refusals.sentence(codes, len(run.state.cohort), run_refusals.words(run))
+    return f"In the last, {sentence}. {refusals.advice(codes.values())} " if codes else ""
 
 
 def last_refusals(run: Run) -> dict[str, str]:

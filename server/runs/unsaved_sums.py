@@ -23,7 +23,7 @@ from server.runs.run import Run
 class RunSums:
     """What a run has summed of the images, as `Course.to_carry` gives it."""
 
-    seen: Tensors
+    arrays: Tensors
     """What its sites were shown."""
     unseen: tuple[str, ...]
     """The parts (`common.plans.carry`) that were released last, before a site was surely shown them."""
@@ -38,19 +38,19 @@ def all_sums(run: Run) -> RunSums:
     if run.state.stage == "finished":
         return RunSums(run.summed, ())
     with run.lock.hold():
-        work, transcripts = RunWork.of(run.approvals, run.carried), Transcripts(run.folder / "transcripts")
+        work, transcripts = RunWork.of(run.approvals, run.carried_sums), Transcripts(run.folder / "transcripts")
         transcripts.salvage(run.home.pins)
         saved = checkpoint.load(run.folder / "federated.checkpoint", (), run.plan.digest)
         course, place = work.course, saved[0].place if saved else work.course.start()
-        seen = course.to_carry(place)
+        sums = course.to_carry(place)
         for number, _ in transcripts.numbered():
             if number < place.number or (reached := course.reached(place, number)) is None:
                 continue
-            seen = course.to_carry(place)
+            sums = course.to_carry(place)
             account = transcripts.read(course.request(reached), run.home.pins)
             place = course.after(reached, _total(account))
-        if set(carry.fingerprints(seen)) > set(carry.fingerprints(run.summed)):
-            run.keep_summed(seen)
+        if set(carry.fingerprints(sums)) > set(carry.fingerprints(run.summed)):
+            run.keep_summed(sums)
         unseen = set(carry.fingerprints(course.to_carry(place))) - set(carry.fingerprints(run.summed))
         return RunSums(run.summed, tuple(sorted(unseen - {"distances"})))
 

@@ -140,16 +140,16 @@ class FlowerTransport:
         self._on_progress(progress)
         by_node = {self._nodes[site]: content for site, content in contents.items()}
         for node, message in ask(self._grid, "query.answer", by_node, timeout_s, self._wait, self._signal_nodes):
-            site, refused = names[node], dict(progress.refused)
+            site, codes = names[node], dict(progress.refused)
             refusal = _refusal(message)
             if refusal:
                 log.warning("site %s refuses %s of round %d: %s", site, request.kind, request.round, refusal.code)
-                refused[site] = refusal.code
+                codes[site] = refusal.code
             elif message.has_error():
                 reason = f"Flower's error {message.error.code}: {message.error.reason}"
                 log.warning("site %s did not answer %s of round %d: %s", site, request.kind, request.round, reason)
             waiting = tuple(name for name in progress.waiting if name != site)
-            progress = replace(progress, waiting=waiting, refused=refused)
+            progress = replace(progress, waiting=waiting, refused=codes)
             self._on_progress(progress)
             if refusal:
                 yield site, refusal

@@ -66,7 +66,7 @@ def carrying(hospitals: Hospitals, name: str, cohort: Sequence[str]) -> RunPlan:
     terms = f"name={name}", f"plan.cohort=[{', '.join(cohort)}]"
     config = config_of(hospitals.folder, hospitals.tree, *terms)
     ahead = foresee(hospitals.home, config)
-    plan = RunPlan.from_config(config, hospitals.roster(), hospitals.roots, ahead.carried)
+    plan = RunPlan.from_config(config, hospitals.roster(), hospitals.roots, ahead.source)
     for site in hospitals.sites.values():
         PlanInbox(site).take_plan(plan.document.encode())
     return plan

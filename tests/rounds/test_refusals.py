@@ -102,7 +102,7 @@ def test_a_model_that_was_kept_before_the_end_is_not_lost() -> None:
     found = states(world, lambda name, request: request.round >= 3, "run-is-over")
     assert [record.round for record in found[-1].records] == [0, 1, 2, 3]
     assert 0 <= found[-1].best_round <= 2
-    assert found[-1].refused == dict.fromkeys(FIVE, "run-is-over")
+    assert found[-1].refusals == dict.fromkeys(FIVE, "run-is-over")
     assert loop.is_over(world.course, found[-1])
     assert not loop.is_over(world.course, found[-2])
 
@@ -148,11 +148,11 @@ def test_lost_likeness_is_remembered_with_its_reason_and_the_run_goes_on() -> No
 def test_a_checkpoint_brings_it_back_and_one_of_before_still_reads(tmp_path: Path) -> None:
     world = World(config(likeness=True, **CNN))
     last = states(world, lambda name, request: name == "c")[-1]
-    told = replace(last, refused={"c": "run-is-over"})
+    told = replace(last, refusals={"c": "run-is-over"})
     checkpoint.save(tmp_path / "c", told, {}, "digest")
     found = checkpoint.load(tmp_path / "c", tuple(FIVE), "digest")
     assert found is not None
-    assert (found[0].records, found[0].statistics, found[0].refused) == (last.records, last.statistics, told.refused)
+    assert (found[0].records, found[0].statistics, found[0].refusals) == (last.records, last.statistics, told.refusals)
     tensors, header = tensorfile.load(tmp_path / "c")
     standing = json.loads(header["standing"])
     del standing["statistics"], standing["refused"], header["sha256"]

@@ -64,7 +64,7 @@ class Life(Consortium):
         ahead = self.foresight(cohort, *overrides) if not anew else Foresight()
         self.foresight_words = ahead.words
         told = config_of(self.folder, DESCENT, f"plan.cohort=[{', '.join(cohort)}]", *overrides)
-        plan = RunPlan.from_config(told, self.roster(), self.roots, ahead.carried)
+        plan = RunPlan.from_config(told, self.roster(), self.roots, ahead.source)
         for site in self.sites.values():
             PlanInbox(site).take_plan(plan.document.encode())
         return plan
@@ -134,7 +134,7 @@ def test_too_few_who_were_there_are_said_before_anybody_signs(kept: Life) -> Non
     newcomers = tuple(f"New-{letter}" for letter in "abcdef")
     with pytest.raises(PlanError, match=r"only Lisbon of .* was in run small-svm-.*: 3 are needed .*\(unknown-carry\)"):
         kept.foresight(("Lisbon", *newcomers))
-    assert kept.foresight((*THREE, *newcomers[:3])).carried
+    assert kept.foresight((*THREE, *newcomers[:3])).source
     assert kept.foresight(newcomers) == Foresight()  # over others altogether: nobody is told apart
 
 
@@ -198,7 +198,7 @@ def test_an_older_release_left_sums_that_cannot_be_carried_and_that_is_said(tmp_
     run = life.lived(FOUR, *CNN)
     (run.folder / "approvals.json").unlink()
     ahead = life.foresight(THREE)
-    assert ahead.carried is None
+    assert ahead.source is None
     assert f"run {run.name} is of an older release" in ahead.words
     assert "would tell those of Quito" in ahead.words
 

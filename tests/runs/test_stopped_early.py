@@ -115,12 +115,12 @@ def test_a_stopped_run_is_looked_through_once_and_one_that_goes_on_is_left_alone
     run = stopped(life, at_save=1)
     first = all_sums(run)
     written = (run.folder / "summed.safetensors").stat().st_mtime_ns
-    assert carry.fingerprints(all_sums(run).seen) == carry.fingerprints(first.seen)
+    assert carry.fingerprints(all_sums(run).arrays) == carry.fingerprints(first.arrays)
     assert (run.folder / "summed.safetensors").stat().st_mtime_ns == written
     run.write_state(replace(run.state, stage="running"))  # it was not stopped after all
     driver.carry_out(run, life.hospitals(run))
     assert run.state.stage == "finished", run.state.why
-    assert carry.fingerprints(run.summed)["gram"] == carry.fingerprints(first.seen)["gram"]
+    assert carry.fingerprints(run.summed)["gram"] == carry.fingerprints(first.arrays)["gram"]
 
 
 def test_a_restored_site_refuses_to_be_asked_anew_by_its_ledger_alone(tmp_path: Path) -> None:

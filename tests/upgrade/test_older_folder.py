@@ -80,7 +80,7 @@ def test_server_run_foresees_it_and_a_new_plan_ends_in_a_model(life: Consortium)
         foresee(life.home, config_of(life.folder))
     second.end("failed", "of an older release")
     ahead = foresee(life.home, config_of(life.folder))
-    assert ahead.carried is None
+    assert ahead.source is None
     assert f"run {second.name} is of an older release" in ahead.words
     assert "no site remembers that it answered then" in ahead.words
     plan = life.plan("name=third")
