@@ -85,9 +85,9 @@ def slices(count: int, size: int) -> list[slice]:
 def join(parts: Sequence[Cases]) -> Cases:
     """Pool several sets of cases into one (only a simulation may), whose images are all read in one way."""
     labels = np.concatenate([p.labels for p in parts])
-    stored = [p.images for p in parts if isinstance(p.images, StoredImages)]
-    if not stored:
+    disk_images = [p.images for p in parts if isinstance(p.images, StoredImages)]
+    if not disk_images:
         return Cases(np.concatenate([p.images[:] for p in parts]), labels)
-    if len(stored) < len(parts) or any(images.read is not stored[0].read for images in stored):
+    if len(disk_images) < len(parts) or any(images.read is not disk_images[0].read for images in disk_images):
         raise ValueError("images that are read in different ways, expected parts of one data set")
-    return Cases(replace(stored[0], places=np.concatenate([images.places for images in stored])), labels)
+    return Cases(replace(disk_images[0], places=np.concatenate([images.places for images in disk_images])), labels)

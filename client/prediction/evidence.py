@@ -29,7 +29,9 @@ def _through_encoder(package: ModelPackage, slopes: np.ndarray, outcome: Outcome
     step, statistics = package.pipeline.embed, package.pipeline.statistics
     if step is None or step.sha256 is None:
         raise ValueError("this package has no encoder")
-    maps = network(encoder_library.load(step.sha256), step.layers).maps(package.pipeline.shown([outcome.picture]))
+    maps = network(encoder_library.load(step.sha256), step.layers).maps(
+        package.pipeline.encoder_input([outcome.picture])
+    )
     mean: np.ndarray = np.zeros(len(slopes), np.float32)
     deviation: np.ndarray = np.ones(len(slopes), np.float32)
     if statistics:

@@ -102,11 +102,11 @@ class Listing:
 
     def of_file(self, sha256: str) -> list[Offer]:
         """What is offered as the file of this SHA-256, or of one that begins so (8 digits at least), a file once."""
-        found: dict[str, Offer] = {}
+        offers: dict[str, Offer] = {}
         for one in self.offers if len(sha256) >= 8 else ():
             if isinstance(file := one.content.offer, FileOffer) and file.sha256.startswith(sha256):
-                found.setdefault(file.sha256, one)
-        return list(found.values())
+                offers.setdefault(file.sha256, one)
+        return list(offers.values())
 
     def find(self, address: str) -> Offer:
         """What is offered under an address, or under so much of its end or beginning as is unique; a file also under

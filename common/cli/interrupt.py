@@ -30,7 +30,7 @@ def arm() -> None:
 def program(main: Callable[[], int]) -> NoReturn:
     """Run a command line, and exit with its status."""
     try:
-        _ended(status := main())
+        _exit(status := main())
     except KeyboardInterrupt:  # once more, or after the command
         os._exit(STATUS)
     sys.exit(status)
@@ -97,7 +97,7 @@ def _nothing_begun(number: int, frame: FrameType | None) -> None:
     os._exit(STATUS)
 
 
-def _ended(status: int) -> None:
+def _exit(status: int) -> None:
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, lambda *_: os._exit(status))
 

@@ -104,5 +104,5 @@ class Federation(Frozen):
         share = max(self.quorum, least, round(self.fraction * len(sites)))
         if share >= len(sites):
             return tuple(sites)
-        drawn = np.random.default_rng([seed, number]).choice(len(sites), share, replace=False)
-        return tuple(sites[i] for i in sorted(drawn))
+        places = np.random.default_rng([seed, number]).choice(len(sites), share, replace=False)
+        return tuple(sites[i] for i in sorted(places))

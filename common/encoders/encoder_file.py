@@ -125,19 +125,19 @@ def parse(content: bytes, name: str) -> Encoder:
     Raises:
         EncoderError: naming the file, if it is none.
     """
-    expected = "expected an encoder's file, as `python -m client encoders add` makes one"
+    what = "expected an encoder's file, as `python -m client encoders add` makes one"
     try:
         arrays, header = tensorfile.unpack(content)
         about = EncoderAbout.model_validate_json(header["encoder"])
         graph = EncoderGraph.model_validate_json(header["graph"])
     except KeyError as error:
-        raise EncoderError(f"{name}: says nothing of its {error.args[0]}; {expected}.") from None
+        raise EncoderError(f"{name}: says nothing of its {error.args[0]}; {what}.") from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise EncoderError(f"{name}: {where}: {first['msg']}; {expected}.") from None
+        raise EncoderError(f"{name}: {where}: {first['msg']}; {what}.") from None
     except ConsiliumError as error:
-        raise EncoderError(f"{name}: {error} {expected[0].upper()}{expected[1:]}.") from None
+        raise EncoderError(f"{name}: {error} {what[0].upper()}{what[1:]}.") from None
     try:
         _refuse_misfit(about, graph, arrays)
     except EncoderError as error:
@@ -156,5 +156,5 @@ def _refuse_misfit(about: EncoderAbout, graph: EncoderGraph, arrays: Mapping[str
         raise EncoderError(f"layer {unknown[0]} is none of its operations.")
     shapes = encoder_shapes.shapes(graph, {name: array.shape for name, array in arrays.items()}, about.size)
     if wrong := [layer for layer, channels in about.layers.items() if shapes[layer][2] != channels]:
-        said, real = about.layers[wrong[0]], shapes[wrong[0]][2]
-        raise EncoderError(f"layer {wrong[0]} has {real} channels, and its description says {said}.")
+        described_channels, real = about.layers[wrong[0]], shapes[wrong[0]][2]
+        raise EncoderError(f"layer {wrong[0]} has {real} channels, and its description says {described_channels}.")

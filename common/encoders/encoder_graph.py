@@ -113,23 +113,23 @@ class EncoderGraph(BaseModel):
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
-        known = {IMAGES}
+        names = {IMAGES}
         for operation in self.operations:
-            if operation.name in known:
+            if operation.name in names:
                 raise ValueError(f"two operations are called {operation.name}")
-            if missing := sorted(set(operation.inputs) - known):
+            if missing := sorted(set(operation.inputs) - names):
                 raise ValueError(f"{operation.name} takes {missing[0]}, which no operation before it gives")
             if len(operation.inputs) != 1 and not isinstance(operation, Combination):
                 raise ValueError(f"{operation.name} takes {len(operation.inputs)} inputs, expected one")
-            known.add(operation.name)
+            names.add(operation.name)
         return self
 
     def needed_for(self, names: Sequence[str]) -> tuple[AnyOperation, ...]:
         """The operations that these results need, in order."""
-        wanted, needed = set(names), []
+        targets, needed = set(names), []
         for operation in reversed(self.operations):
-            if operation.name in wanted:
-                wanted |= set(operation.inputs)
+            if operation.name in targets:
+                targets |= set(operation.inputs)
                 needed.append(operation)
         return tuple(reversed(needed))
 

@@ -42,14 +42,14 @@ def find(name: str) -> Encoder:
         EncoderError: there is none, or there are several.
     """
     here = [load(sha256) for sha256 in digests()]
-    named = [encoder for encoder in here if encoder.about.name == name]
-    if not named:
+    namesakes = [encoder for encoder in here if encoder.about.name == name]
+    if not namesakes:
         names = ", ".join(sorted({encoder.about.name for encoder in here})) or "none yet"
         raise EncoderError(f"encoder {name} is not on this machine; there are: {names}. {HOW}")
-    if len(named) > 1:
-        choices = ", ".join(encoder.sha256 for encoder in named)
-        raise EncoderError(f"{len(named)} encoders are called {name}; say which with sha256: {choices}.")
-    return named[0]
+    if len(namesakes) > 1:
+        choices = ", ".join(encoder.sha256 for encoder in namesakes)
+        raise EncoderError(f"{len(namesakes)} encoders are called {name}; say which with sha256: {choices}.")
+    return namesakes[0]
 
 
 @lru_cache(maxsize=4)

@@ -91,7 +91,7 @@ def _run(tf: Any, operation: AnyOperation, inputs: list[Any], arrays: Tensors) -
     if isinstance(operation, Combination):
         return _combined(tf, operation, inputs)
     if isinstance(operation, Pool):
-        return _pooled(tf, operation, x)
+        return _pool(tf, operation, x)
     if isinstance(operation, Pad):
         return tf.pad(x, _zeros(operation.zeros))
     return tf.reduce_mean(x, axis=(1, 2), keepdims=True)
@@ -115,7 +115,7 @@ def _combined(tf: Any, operation: Combination, inputs: list[Any]) -> Any:
     return result
 
 
-def _pooled(tf: Any, operation: Pool, x: Any) -> Any:
+def _pool(tf: Any, operation: Pool, x: Any) -> Any:
     padding, sizes = operation.padding, ([1, *operation.size, 1], [1, *operation.strides, 1])
     if not isinstance(padding, tuple):
         pool = tf.nn.max_pool2d if operation.by == "max" else tf.nn.avg_pool2d

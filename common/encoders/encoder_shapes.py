@@ -32,9 +32,9 @@ def shapes(graph: EncoderGraph, arrays: Mapping[str, tuple[int, ...]], side: int
     Raises:
         EncoderError: naming the operation whose array or inputs do not fit, or whose maps are empty or too large.
     """
-    known: dict[str, Shape] = {IMAGES: (side, side, 3)}
+    by_name: dict[str, Shape] = {IMAGES: (side, side, 3)}
     for operation in graph.operations:
-        inputs = [known[name] for name in operation.inputs]
+        inputs = [by_name[name] for name in operation.inputs]
         needed = {name: arrays.get(name, ()) for name in operation.arrays}
         shape = _result(operation, inputs, needed, arrays.get(f"{operation.name}/bias"))
         if min(shape) < 1 or shape[0] * shape[1] * shape[2] > MOST_NUMBERS:
@@ -42,8 +42,8 @@ def shapes(graph: EncoderGraph, arrays: Mapping[str, tuple[int, ...]], side: int
                 f"operation {operation.name} makes maps of {_text(shape)} of images of {side}×{side}, expected one "
                 f"number at least and {MOST_NUMBERS:,} at most: another size."
             )
-        known[operation.name] = shape
-    return known
+        by_name[operation.name] = shape
+    return by_name
 
 
 def _result(

@@ -126,9 +126,9 @@ class _Conversion:
         convert = None if layer.get("registered_name") else getattr(self, f"_{kind.lower()}", None)
         if convert is None or kind not in KINDS:
             raise EncoderError(f"layer {name} is a {kind}, expected one of {', '.join(KINDS)}.")
-        for setting, known in SETTLED.items():
-            if config.get(setting) is not None and config[setting] not in known:
-                raise EncoderError(f"layer {name} has {setting} {config[setting]}, expected {known[0]}.")
+        for setting, values in SETTLED.items():
+            if config.get(setting) is not None and config[setting] not in values:
+                raise EncoderError(f"layer {name} has {setting} {config[setting]}, expected {values[0]}.")
         inputs = [self._results[source] for source in layer["inputs"]] or [IMAGES]
         self._results[name] = convert(name.replace("/", "."), config, inputs, arrays)
 
@@ -139,11 +139,13 @@ class _Conversion:
             self._pixels.add(name)
         return name
 
-    def _activated(self, name: str, function: Any, given: str) -> str:
+    def _activated(self, name: str, function: Any, source: str) -> str:
         """The layer's result behind its activation."""
         if function not in ACTIVATIONS:
             raise EncoderError(f"layer {name} has activation {function}, expected one of {', '.join(ACTIVATIONS)}.")
-        return self._op("activation", name, [given], function=ACTIVATIONS[function]) if ACTIVATIONS[function] else given
+        return (
+            self._op("activation", name, [source], function=ACTIVATIONS[function]) if ACTIVATIONS[function] else source
+        )
 
     def _convolved(self, name: str, config: Layer, x: str, kernel: NDArray[np.float32], arrays: Arrays,
                    **settings: Any) -> str:  # fmt: skip
@@ -184,8 +186,8 @@ class _Conversion:
         return self._scaled(name, inputs[0], np.array(config["scale"], float), np.array(config["offset"], float))
 
     def _normalization(self, name: str, config: Layer, inputs: list[str], arrays: Arrays) -> str:
-        given = arrays[:2] or [config["mean"], config["variance"]]
-        mean, variance = (np.array(one, float).reshape(-1) for one in given)
+        moments = arrays[:2] or [config["mean"], config["variance"]]
+        mean, variance = (np.array(one, float).reshape(-1) for one in moments)
         factor = 1 / np.maximum(np.sqrt(variance), 1e-7)
         return self._scaled(name, inputs[0], factor, -mean * factor)
 
@@ -202,12 +204,12 @@ class _Conversion:
         return self._op("pad", name, inputs, zeros=[side for pair in config["padding"] for side in pair])
 
     def _maxpooling2d(self, name: str, config: Layer, inputs: list[str], arrays: Arrays) -> str:
-        return self._pooled("max", name, config, inputs)
+        return self._pool("max", name, config, inputs)
 
     def _averagepooling2d(self, name: str, config: Layer, inputs: list[str], arrays: Arrays) -> str:
-        return self._pooled("mean", name, config, inputs)
+        return self._pool("mean", name, config, inputs)
 
-    def _pooled(self, by: str, name: str, config: Layer, inputs: list[str]) -> str:
+    def _pool(self, by: str, name: str, config: Layer, inputs: list[str]) -> str:
         steps = {"strides": config["strides"] or config["pool_size"], "padding": config["padding"]}
         return self._op("pool", name, inputs, by=by, size=config["pool_size"], **steps)
 

@@ -25,14 +25,14 @@ def arrays(file: BinaryIO, classes: Sequence[str]) -> list[list[NDArray[np.float
         EncoderError: an array that is none of numbers, or lies in another file.
     """
     counts: Counter[str] = Counter()
-    found = []
+    result = []
     with h5py.File(file, "r") as weights:
         for kind in classes:
             name = _snake(kind)
             place = ("layers", f"{name}_{counts[name]}" if counts[name] else name, "vars")
             counts[name] += 1
-            found.append(_arrays_of(weights, place))
-    return found
+            result.append(_arrays_of(weights, place))
+    return result
 
 
 def _arrays_of(group: Any, place: Sequence[str]) -> list[NDArray[np.float32]]:

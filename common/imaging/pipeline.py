@@ -59,7 +59,7 @@ class Pipeline:
 
     def fingerprint(self) -> str:
         """SHA-256 over the steps and their settings, the implementation's version, and the statistics once known."""
-        digest = hashlib.sha256(_described(self.steps))
+        digest = hashlib.sha256(_describe(self.steps))
         if self.statistics:
             for array in (self.statistics.mean, self.statistics.deviation):
                 digest.update(json.dumps(array.shape).encode() + array.astype("<f4").tobytes())
@@ -67,14 +67,14 @@ class Pipeline:
 
     def early_fingerprint(self) -> str:
         """SHA-256 over the steps that `before` takes and the implementation's version."""
-        return hashlib.sha256(_described([self._window, *self._rest[: self._split]])).hexdigest()
+        return hashlib.sha256(_describe([self._window, *self._rest[: self._split]])).hexdigest()
 
     @property
     def embed(self) -> Embed | None:
         """The step that puts an encoder's numbers in the place of the image, if there is one."""
         return next((step for step in self._rest if isinstance(step, Embed)), None)
 
-    def shown(self, pictures: Iterable[Picture]) -> Stack:
+    def encoder_input(self, pictures: Iterable[Picture]) -> Stack:
         """All steps before `embed`, as the encoder takes what comes of them: float32[n, size, size, 3]; without an
         encoder what `before` gives. Pictures may differ in size as long as a step makes them one; they are read as they
         are needed.
@@ -96,12 +96,12 @@ class Pipeline:
             result[part.numbers] = part.stack
         return result
 
-    def seen(self, shown: Stack) -> Stack:
+    def encoder_output(self, stack: Stack) -> Stack:
         """What the encoder makes of what it is shown, and the steps after it up to the federated normalisation; without
         an encoder the stack as it is."""
         if self.embed is None:
-            return shown
-        stack = self.embed.numbers(shown)
+            return stack
+        stack = self.embed.numbers(stack)
         for step in self._rest[self._shown + 1 : self._split]:
             stack = step.apply(stack)
         return stack
@@ -137,10 +137,10 @@ class Pipeline:
         """All steps up to the federated normalisation (all there are, where there is none): float32[n, h, w, c].
 
         Raises:
-            DataError: as `shown`.
+            DataError: as `encoder_input`.
             EncoderError: the encoder is not here, or makes numbers that are not finite.
         """
-        return self.seen(self.shown(pictures))
+        return self.encoder_output(self.encoder_input(pictures))
 
     def after(self, images: Images) -> Images:
         """The steps from the federated normalisation on; where there is none, the images as they are."""
@@ -216,9 +216,9 @@ class Pipeline:
             yield _StepGroup([number for number, _ in group], picture.name or f"image {first}", stack)
 
     def _to_unit(self, pictures: list[Picture]) -> Stack:
-        if self._window.center is not None and (shown := [p.name for p in pictures if p.is_shown]):
+        if self._window.center is not None and (names := [p.name for p in pictures if p.is_shown]):
             raise DataError(
-                f"{shown[0] or 'an image'}: its file shows its values by a curve (VOI LUT or SIGMOID), to which a "
+                f"{names[0] or 'an image'}: its file shows its values by a curve (VOI LUT or SIGMOID), to which a "
                 "fixed window in natural units does not apply. Use {step: window, source: file} or source: percentile."
             )
         stack = np.stack([picture.pixels for picture in pictures])
@@ -236,7 +236,7 @@ class _StepGroup:
     stack: Stack
 
 
-def _described(steps: Iterable[AnyStep | Transform]) -> bytes:
+def _describe(steps: Iterable[AnyStep | Transform]) -> bytes:
     """What a fingerprint is of: the steps with their settings, and how this release computes them."""
     description = {"implementation": IMPLEMENTATION, "steps": [step.model_dump(mode="json") for step in steps]}
     return json.dumps(description, sort_keys=True, separators=(",", ":")).encode()

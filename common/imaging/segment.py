@@ -82,8 +82,8 @@ def histogram(levels: Levels, bins: int) -> NDArray[np.int64]:
     if PIECE <= pixels < 1 << 24:  # OpenCV counts in float32
         import cv2
 
-        counted = [cv2.calcHist([one], [0], None, [bins], [0, bins]) for one in flat]
-        return np.stack(counted).reshape(n, bins).astype(np.int64)
+        each = [cv2.calcHist([one], [0], None, [bins], [0, bins]) for one in flat]
+        return np.stack(each).reshape(n, bins).astype(np.int64)
     many = max(1, PIECE // pixels)
     counts = np.zeros((n, bins), np.int64)
     for start in range(0, n, many):

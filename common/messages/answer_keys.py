@@ -27,7 +27,9 @@ def answer_keys(request: Request, datasets: Collection[str]) -> tuple[bytes, ...
         datasets: names by which the data set goes: two that share images share a name.
     """
     groups = list(_groups(request))
-    return tuple(digest("answer", name.encode(), group.encode(), told) for name in datasets for group, told in groups)
+    return tuple(
+        digest("answer", name.encode(), group.encode(), content) for name in datasets for group, content in groups
+    )
 
 
 def image_keys(datasets: Collection[str]) -> tuple[bytes, ...]:

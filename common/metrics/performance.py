@@ -66,9 +66,9 @@ def margins(logits: NDArray[Any]) -> Floats:
 
 def of_finding(logits: NDArray[Any], labels: Labels, j: int) -> tuple[Floats, Labels]:
     """One of several findings as two classes: logits float64[m, 2] and labels int64[m] of the cases that know it."""
-    known = labels[:, j] != UNKNOWN
-    log_odds = np.asarray(logits, np.float64)[known, j]
-    return np.stack([np.zeros_like(log_odds), log_odds], axis=1), labels[known, j]
+    is_known = labels[:, j] != UNKNOWN
+    log_odds = np.asarray(logits, np.float64)[is_known, j]
+    return np.stack([np.zeros_like(log_odds), log_odds], axis=1), labels[is_known, j]
 
 
 def log_losses(logits: NDArray[Any], labels: Labels) -> Floats:
@@ -89,8 +89,8 @@ def count(logits: NDArray[Any], labels: Labels) -> dict[str, Floats]:
     """
     if labels.ndim == 2:
         parts = [count(*of_finding(logits, labels, j)) for j in range(labels.shape[1])]
-        joined = {name: np.concatenate([part[name] for part in parts]) for name in ("correct", "loss_sum", "histogram")}
-        return {"n": np.array([float(len(labels))])} | joined | {"confusion": np.stack([p["confusion"] for p in parts])}
+        arrays = {name: np.concatenate([part[name] for part in parts]) for name in ("correct", "loss_sum", "histogram")}
+        return {"n": np.array([float(len(labels))])} | arrays | {"confusion": np.stack([p["confusion"] for p in parts])}
     k = logits.shape[1]
     predicted = logits.argmax(axis=1)
     margin = margins(logits)
@@ -202,10 +202,10 @@ def score(logits: NDArray[Any], labels: Labels, threshold: Threshold) -> Score:
 def _score_of_findings(logits: NDArray[Any], labels: Labels, threshold: Threshold) -> FindingsScore:
     points = threshold if isinstance(threshold, tuple) else (0.0,) * labels.shape[1]
     each = tuple(score(*of_finding(logits, labels, j), points[j]) for j in range(labels.shape[1]))
-    known = [one for one in each if one.n]
+    with_cases = [one for one in each if one.n]
 
     def mean(figure: str) -> float | None:
-        return mean_and_deviation([getattr(one, figure) for one in known])["mean"]
+        return mean_and_deviation([getattr(one, figure) for one in with_cases])["mean"]
 
     return FindingsScore(
         n=len(labels), auc=mean("auc"), accuracy=mean("accuracy") or 0.0, sensitivity=mean("sensitivity"),

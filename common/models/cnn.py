@@ -118,8 +118,8 @@ def _portions(cases: Cases, course: TrainingInputs) -> Iterator[tuple[Stack, NDA
         return
     count, width = course.order.shape
     parts = slices(count, max(1, together(cases.images) // width))
-    wanted = [course.order[part][course.order[part] >= 0] for part in parts]
-    for part, places, images in zip(parts, wanted, batches(cases.images, wanted), strict=True):
+    case_places = [course.order[part][course.order[part] >= 0] for part in parts]
+    for part, places, images in zip(parts, case_places, batches(cases.images, case_places), strict=True):
         order = np.full((part.stop - part.start, width), -1, np.int32)
         order[course.order[part] >= 0] = np.arange(len(places))
         yield images, labels[places], course._replace(order=order, rates=course.rates[part])

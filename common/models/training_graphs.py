@@ -183,8 +183,8 @@ def _of_findings(truth: tf.Tensor, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Ten
     A case's loss is Σ over its known findings by the number of all, and not by that of the known: so that the mean over
     the cases of several sites is that over the pooled ones.
     """
-    known, present = tf.cast(truth >= 0, tf.float32), tf.cast(truth > 0, tf.float32)
-    losses = tf.nn.sigmoid_cross_entropy_with_logits(present, logits) * known
+    is_known, present = tf.cast(truth >= 0, tf.float32), tf.cast(truth > 0, tf.float32)
+    losses = tf.nn.sigmoid_cross_entropy_with_logits(present, logits) * is_known
     wrong = tf.not_equal(logits > 0, truth > 0) & (truth >= 0)
     return tf.reduce_mean(losses, axis=1), tf.logical_not(tf.reduce_any(wrong, axis=1))
 

@@ -53,7 +53,7 @@ def _add(build: GraphBuilder, operation: AnyOperation, inputs: list[str], encode
         settings: dict[str, Any] = {"strides": list(operation.strides), "dilations": list(operation.dilation)}
         padding = operation.padding
         if padding == "same" and operation.dilation != (1, 1):  # ONNX Runtime pads by itself where nothing is spread
-            reach = [spread * (side - 1) for spread, side in zip(operation.dilation, kernel.shape[:2], strict=True)]
+            reach = [dilation * (side - 1) for dilation, side in zip(operation.dilation, kernel.shape[:2], strict=True)]
             padding = (reach[0] // 2, reach[0] - reach[0] // 2, reach[1] // 2, reach[1] - reach[1] // 2)
         return build.node("Conv", parts, group=operation.groups, **settings, **_padding(padding))
     if isinstance(operation, Scale):

@@ -2,7 +2,7 @@
 
 Input `images`: float32[n, h, w, c] after the preprocessing; where that ends in the federated normalisation, it is in
 the graph, and the input is what `Pipeline.before` gives. An encoder is in the graph too, and the input then is what it
-is shown (`Pipeline.shown`). Outputs: `logits` float32[n, classes] as this program's models
+is shown (`Pipeline.encoder_input`). Outputs: `logits` float32[n, classes] as this program's models
 give them, and for the CNN `probabilities`; of several findings each has its own.
 
 Group normalisation is spelt by instance normalisation over reshaped groups, which every runtime since operator set 13

@@ -67,7 +67,7 @@ class ModelPackage:
             raise PackageError(f"{self.content.name}: its weights do not fit the model that it names. {ASK}")
         return model
 
-    def completed(self, own: Tensors) -> Self:
+    def completed(self, layers: Tensors) -> Self:
         """With a hospital's own private layers in the place of those that the training began with; the same package
         where all its layers are shared.
 
@@ -75,13 +75,13 @@ class ModelPackage:
             PackageError: they are not all there, or of other shapes.
         """
         stays = private_names(self.weights, self.content.private)
-        if {name: array.shape for name, array in own.items()} != {name: self.weights[name].shape for name in stays}:
+        if {name: array.shape for name, array in layers.items()} != {name: self.weights[name].shape for name in stays}:
             raise PackageError(
                 f"{self.content.name}: its {' and '.join(self.content.private)} layers stayed at the hospitals that "
                 "trained it, each its own, and this one has none. Begin a training with it (model.initial), or use a "
                 "model whose layers are all shared."
             )
-        return replace(self, weights={**self.weights, **own}, has_own_layers=True)
+        return replace(self, weights={**self.weights, **layers}, has_own_layers=True)
 
     def scores(self, model: Model, before: Images) -> Logits:
         """Logits of images as `pipeline.before` makes them.

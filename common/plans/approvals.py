@@ -44,8 +44,8 @@ class Approvals:
         """
         content, sites = self.plan.content, self.sites
         for site, decision in self.decisions.items():
-            named = (decision.site, decision.plan, decision.verdict)
-            if named != (site, self.plan.digest, "approve") or site not in content.cohort:
+            content_of_decision = (decision.site, decision.plan, decision.verdict)
+            if content_of_decision != (site, self.plan.digest, "approve") or site not in content.cohort:
                 raise PolicyError("other-decision", f"{site}: expected one decision that approves {self.plan.name}.")
         if len({decision.commitment.members for decision in self.decisions.values()}) > 1:
             raise PolicyError(
@@ -112,16 +112,16 @@ class Approvals:
     def training(self) -> Training:
         """The plan's training; how images look is gathered only where every site has cases enough."""
         training = self.plan.content.training
-        carried = self.plan.content.carried
-        gathers = "likeness" in (dict(carried.sha256) if carried else self.fits)
+        source = self.plan.content.carried
+        gathers = "likeness" in (dict(source.sha256) if source else self.fits)
         return training if gathers else training.model_copy(update={"likeness": False})
 
     @property
     def frequencies(self) -> int:
         """Of the SVM's second moments: as an earlier run asked for them, or the most that all have cases enough for."""
-        carried = self.plan.content.carried
-        if carried and "gram" in dict(carried.sha256):  # then none are asked
-            return carried.frequencies
+        source = self.plan.content.carried
+        if source and "gram" in dict(source.sha256):  # then none are asked
+            return source.frequencies
         return floors.most_frequencies(self.fits)
 
     def data_of(self, sites: Iterable[str]) -> bytes:
@@ -184,16 +184,16 @@ def _papers(content: bytes) -> list[tuple[str, bytes]]:
         raise WireError("no list of decisions. Bring both sides to one release.") from None
 
 
-def refuse_lone_figures(summed: Iterable[str], publishers: Iterable[str], asked: int) -> None:
+def refuse_lone_figures(summed: Iterable[str], publishers: Iterable[str], many: int) -> None:
     """Hold a sum against those that publish.
 
     Args:
-        asked: sites of the plan.
+        many: sites of the plan.
 
     Raises:
         PolicyError: if so few sites of it would be left that do not, that all but one of them may lie.
     """
-    others, least = sorted(set(summed) - set(publishers)), least_apart(asked)
+    others, least = sorted(set(summed) - set(publishers)), least_apart(many)
     if 0 < len(others) < least:
         raise PolicyError(
             "lone-figures",

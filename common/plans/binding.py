@@ -32,8 +32,8 @@ def threshold_of(plan_sites: int, cohort: int, *, is_drawn: bool = False) -> int
 
 def least_in_a_sum(federation: Federation, sites: int) -> int:
     """The fewest sites over which a sum of a run can be, of so many that its plan asks."""
-    drawn = drawn_of(federation, sites)
-    return max(MIN_COHORT, threshold_of(sites, drawn, is_drawn=drawn < sites))
+    many = drawn_of(federation, sites)
+    return max(MIN_COHORT, threshold_of(sites, many, is_drawn=many < sites))
 
 
 def drawn_of(federation: Federation, sites: int) -> int:
@@ -48,8 +48,8 @@ def draws(approvals: Approvals) -> dict[tuple[str, ...], tuple[int, ...]]:
     if content.models or settings.fraction == 1:
         return {}
     for number in range(settings.rounds):
-        drawn = settings.draw(approvals.sites, approvals.plan.seed, number, least_draw(len(content.cohort)))
-        cohorts[drawn] = (*cohorts.get(drawn, ()), number)
+        cohort = settings.draw(approvals.sites, approvals.plan.seed, number, least_draw(len(content.cohort)))
+        cohorts[cohort] = (*cohorts.get(cohort, ()), number)
     return {cohort: rounds for cohort, rounds in cohorts.items() if cohort != approvals.sites}
 
 
@@ -110,9 +110,9 @@ def refuse_other(proposal: KeyPeriodPlan, derived: KeyPeriodPlan) -> None:
             f"{proposal.threshold} sites are to agree on a sum, {derived.threshold} by the signed plan. Nothing was "
             "sent.",
         )
-    for name, own in vars(derived).items():
-        if (proposed := vars(proposal).get(name)) != own and name in KeyPeriodPlan.__dataclass_fields__:
-            what = f"{_short(proposed)}, by the signed plan {_short(own)}"
+    for name, value in vars(derived).items():
+        if (proposed := vars(proposal).get(name)) != value and name in KeyPeriodPlan.__dataclass_fields__:
+            what = f"{_short(proposed)}, by the signed plan {_short(value)}"
             raise PolicyError("changed-plan", f"the key period's '{name}' is {what}. Nothing was sent.")
 
 

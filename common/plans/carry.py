@@ -35,36 +35,36 @@ def fingerprints(arrays: Tensors) -> dict[str, str]:
     }
 
 
-def verified(carried: Carried, arrays: Tensors) -> Tensors:
+def verified(source: Carried, arrays: Tensors) -> Tensors:
     """The arrays that came, if they are those that the plan names.
 
     Raises:
         PolicyError: if they are not.
     """
-    known = {name: value for name, value in arrays.items() if name.partition("/")[0] in PARTS}
-    if fingerprints(known) != dict(carried.sha256):
+    parts = {name: value for name, value in arrays.items() if name.partition("/")[0] in PARTS}
+    if fingerprints(parts) != dict(source.sha256):
         raise PolicyError(
             "forged-carry",
-            f"the arrays that came with the plan are not those that it carries from {carried.name}. Nothing was sent.",
+            f"the arrays that came with the plan are not those that it carries from {source.name}. Nothing was sent.",
         )
-    return known
+    return parts
 
 
-def knows(carried: Carried, own: Tensors) -> bool:
+def knows(source: Carried, notes: Tensors) -> bool:
     """Whether a site's own notes of the earlier run have all that a plan carries from it.
 
     Args:
-        own: parts that the site recomputed itself; those that it lacks it cannot compare.
+        notes: parts that the site recomputed itself; those that it lacks it cannot compare.
 
     Raises:
         PolicyError: if a part is another than this site's own.
     """
-    mine, named = fingerprints(own), dict(carried.sha256)
-    for part, value in named.items():
+    mine, parts = fingerprints(notes), dict(source.sha256)
+    for part, value in parts.items():
         if mine.get(part, value) != value:
             raise PolicyError(
                 "forged-carry",
-                f"the plan carries other numbers ('{part}') from {carried.name} than this site has of that run. Do not "
+                f"the plan carries other numbers ('{part}') from {source.name} than this site has of that run. Do not "
                 "approve it; tell the consortium.",
             )
-    return set(named) & set(COMPARED) <= set(mine)
+    return set(parts) & set(COMPARED) <= set(mine)

@@ -31,6 +31,6 @@ def question(request: Request, lineage: bytes) -> bytes:
     return question_after(lineage, answer_layout.question(request))
 
 
-def question_after(lineage: bytes, asked: bytes) -> bytes:
+def question_after(lineage: bytes, content: bytes) -> bytes:
     """The same, of a request whose hash is known: a model is long."""
-    return digest("asked", lineage, asked)
+    return digest("asked", lineage, content)

@@ -102,7 +102,7 @@ class RunPlan:
 
     @classmethod
     def from_config(
-        cls, config: Config, roster: Roster, roots: Sequence[Ed25519PrivateKey], carried: Carried | None = None
+        cls, config: Config, roster: Roster, roots: Sequence[Ed25519PrivateKey], source: Carried | None = None
     ) -> Self:
         """A new plan from a configuration that has a section `plan`.
 
@@ -114,12 +114,12 @@ class RunPlan:
         if not config.federation.secure:
             raise ConfigError("federation.secure: false, expected true: it can be switched off in a simulation alone.")
         training = config.model_dump(mode="json", include=set(Training.model_fields))
-        return cls.from_terms(config.plan, Training.model_validate(training), (), roster, roots, carried)
+        return cls.from_terms(config.plan, Training.model_validate(training), (), roster, roots, source)
 
     @classmethod
     def from_terms(
         cls, terms: PlanTerms, training: Training, models: tuple[EvaluatedModel, ...], roster: Roster,
-        roots: Sequence[Ed25519PrivateKey], carried: Carried | None = None,
+        roots: Sequence[Ed25519PrivateKey], source: Carried | None = None,
     ) -> Self:  # fmt: skip
         """A new plan: to train, or where models are given to evaluate these.
 
@@ -151,7 +151,7 @@ class RunPlan:
             consortium=roster.federation, dataset=terms.dataset, purpose=terms.purpose, labels=terms.labels,
             shape=terms.shape, cohort=cohort, training=training, recipe=Pipeline(training.preprocess).fingerprint(),
             release=VERSION, code=code_digest(), made_s=now_s, expires_s=now_s + terms.expires_days * DAY_S,
-            models=models, carried=carried,
+            models=models, carried=source,
         )  # fmt: skip
         return cls(content, sign_document("plan", content.model_dump(mode="json"), roots))
 

@@ -34,7 +34,7 @@ def page(plan: RunPlan) -> str:
         "made, ends": f"{time.strftime(day, time.gmtime(content.made_s))}, "
         f"{time.strftime(day, time.gmtime(content.expires_s))}",
         "release": f"{content.release}, code {content.code}",
-        "carries": _carried(content.carried),
+        "carries": _carried_sums(content.carried),
         "encoder": _encoder(content),
         "begins from": _beginning(content.training.initial),
     }
@@ -86,16 +86,16 @@ def _what_leaves(content: PlanContent) -> Iterator[str]:
 
 
 def _sums(content: PlanContent) -> Iterator[str]:
-    training, carried = content.training, content.carried
-    parts = {part for part, _ in carried.sha256} if carried else set()
+    training, source = content.training, content.carried
+    parts = {part for part, _ in source.sha256} if source else set()
     if content.models:
         yield "each model's outcomes on validation cases, by class and score"
         if any(model.looks for model in content.models):
             yield "how far the validation images are from a model's training images"
         return
-    if Pipeline(training.preprocess).needs_statistics and not carried:
+    if Pipeline(training.preprocess).needs_statistics and not source:
         yield "mean and variance of every pixel, once; can tell who is in it (AUC .98 at 60 cases)"
-    if training.likeness and not carried:
+    if training.likeness and not source:
         yield "how images look, once, if all have cases enough (AUC .71 at 260)"
     if training.model.kind == "svm":
         svm, has_frequencies = training.model, max(content.shape[:2]) > 1 and training.model.features == "identity"
@@ -105,17 +105,17 @@ def _sums(content: PlanContent) -> Iterator[str]:
         yield f"loss and gradient at the model, each round: over {over}"
     else:
         plan, many = training.federation, len(content.cohort)
-        drawn = binding.drawn_of(plan, many)
-        over = f"{binding.least_in_a_sum(plan, many)} at least of the {drawn} sites that a round draws"
-        yield f"the models' change by training at {over if drawn < many else 'all sites'}, each round"
+        draw = binding.drawn_of(plan, many)
+        over = f"{binding.least_in_a_sum(plan, many)} at least of the {draw} sites that a round draws"
+        yield f"the models' change by training at {over if draw < many else 'all sites'}, each round"
     yield "outcomes on validation cases, by class and score, after evaluated rounds"
 
 
-def _carried(carried: Carried | None) -> str:
-    if carried is None:
+def _carried_sums(source: Carried | None) -> str:
+    if source is None:
         return "nothing: what is needed is asked of the sites"
-    parts = [SUMMED.get(part, part) for part, _ in carried.sha256] or ["no sums; it begins at another point"]
-    return f"from run {carried.name}: {', '.join(parts)}"
+    parts = [SUMMED.get(part, part) for part, _ in source.sha256] or ["no sums; it begins at another point"]
+    return f"from run {source.name}: {', '.join(parts)}"
 
 
 def _examination(models: Sequence[EvaluatedModel]) -> Iterator[str]:

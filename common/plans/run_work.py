@@ -32,11 +32,11 @@ class RunWork:
     classes: int
 
     @classmethod
-    def of(cls, approvals: Approvals, carried: Tensors = NO_ARRAYS, model: Model | None = None) -> Self:
+    def of(cls, approvals: Approvals, sums: Tensors = NO_ARRAYS, model: Model | None = None) -> Self:
         """From the approvals.
 
         Args:
-            carried: the arrays that the plan carries from an earlier run.
+            sums: the arrays that the plan carries from an earlier run.
             model: the same as would be built, where it is at hand.
         """
         plan = approvals.plan
@@ -47,7 +47,7 @@ class RunWork:
         if (weights := first_weights(training, model, content.labels)) is not None:
             course = replace(course, initial=weights)
         if content.carried:
-            course = replace(course, carried=carried)
+            course = replace(course, carried=sums)
         return cls(training, model, course, content.shape, len(content.labels))
 
     def question_kinds(self, sites: int) -> dict[str, QuestionKind]:
@@ -55,14 +55,14 @@ class RunWork:
         return exchanges(self.training, self.model, self.shape, self.classes, sites)
 
 
-def question_kinds(approvals: Approvals, carried: Tensors, sites: int) -> dict[str, QuestionKind]:
+def question_kinds(approvals: Approvals, sums: Tensors, sites: int) -> dict[str, QuestionKind]:
     """The layouts of a run's questions, of a training or an evaluation, for a cohort of so many sites."""
     content = approvals.plan.content
     if content.models:
         most = content.training.federation.weight_bound
         multilabel = content.training.model.multilabel
         return evaluation(most, len(content.labels), sites, approvals.plan.looks, multilabel=multilabel)
-    return RunWork.of(approvals, carried).question_kinds(sites)
+    return RunWork.of(approvals, sums).question_kinds(sites)
 
 
 @lru_cache(maxsize=4)

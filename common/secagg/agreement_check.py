@@ -52,8 +52,8 @@ def verify_agreements(
         raise IdentityError("unknown-site", "a signature under the survivors by one that is not among them.")
     others = [signature for signature in message.signatures if signature[0] != position]
 
-    def check(signed: tuple[int, bytes, bytes]) -> None:
-        sender, sketch, signature = signed
+    def check(statement: tuple[int, bytes, bytes]) -> None:
+        sender, sketch, signature = statement
         agreement = Agreement(current.context, sender, current.survivors, current.sum, sketch, signature=signature)
         agreement.verify(roster.active[plan.cohort[sender]], who=plan.cohort[sender])
 

@@ -97,13 +97,13 @@ def _sweeper(words: Words | NDArray[np.uint8], masks: Sequence[Mask]) -> Callabl
     # Counter mode by way of GCM, twice as fast as by itself where a processor has AES on wide vectors; its tag is of no
     # use here. Nonces are the leaves' numbers under every key, since each key is derived for one stream.
     a_leaf = LEAF_BYTES // words.itemsize
-    drawn = np.empty(min(LEAF_BYTES, words.nbytes) + TAG_BYTES, np.uint8)
+    stream = np.empty(min(LEAF_BYTES, words.nbytes) + TAG_BYTES, np.uint8)
     streams = [(AESGCM(m.key), np.subtract if m.subtract else np.add) for m in masks]
 
     def sweep(leaf: int) -> bytes:
         part, nonce = words[leaf * a_leaf : (leaf + 1) * a_leaf], leaf.to_bytes(NONCE_BYTES, "big")
-        zeros, into = _ZEROS[: part.nbytes], drawn.data[: part.nbytes + TAG_BYTES]
-        pad = drawn[: part.nbytes].view(words.dtype)
+        zeros, into = _ZEROS[: part.nbytes], stream.data[: part.nbytes + TAG_BYTES]
+        pad = stream[: part.nbytes].view(words.dtype)
         for source, combine in streams:
             source.encrypt_into(nonce, zeros, None, into)
             combine(part, pad, part)

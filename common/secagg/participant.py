@@ -187,9 +187,9 @@ class Participant:
         if plan.question_kinds[current.kind].whole and len(members) < len(plan.cohort):
             raise PolicyError("not-whole", f"a '{current.kind}' sum over {len(members)} of {len(plan.cohort)} sites.")
         following = replace(current, survivors=members, sum=message.sum)
-        own = own_sketch(vector, following, plan.question_kinds[current.kind].layout)
+        sketch = own_sketch(vector, following, plan.question_kinds[current.kind].layout)
         state = replace(self.state, stage=stage, round=following)
-        agreement = Agreement(current.context, position, members, message.sum, own).sign(self.identity)
+        agreement = Agreement(current.context, position, members, message.sum, sketch).sign(self.identity)
         return PendingMessage(replace(self, state=state), agreement.encode())
 
     def release(self, agreements: bytes) -> PendingMessage:

@@ -93,7 +93,9 @@ class RoundOpening(CoordinatorMachine):
         claimed = {sender: agreement.sketch for sender, agreement in self._agreements.items()}
         silent = [sender for sender in self.survivors if sender not in claimed]
         total = total_of([*claimed.values(), *map(computed, silent)])
-        liars = set() if total == challenge.expected(self._sum) else {s for s in claimed if computed(s) != claimed[s]}
+        liars = (
+            set() if total == challenge.expectation(self._sum) else {s for s in claimed if computed(s) != claimed[s]}
+        )
         self._sketchless, self._blamed = tuple(sorted({*silent, *liars})), self._blamed | liars
 
     def total(self) -> UnmaskedSum:

@@ -131,7 +131,7 @@ class Challenge:
         products, leaves = self._sweep(limbs_of(words), masks.leaf_hash)
         return encode(self._numbers(products)), masks.hash_of_leaves(words.nbytes, leaves)
 
-    def expected(self, total: LimbSum) -> Numbers:
+    def expectation(self, total: LimbSum) -> Numbers:
         """What the sketches of all vectors must add up to, if `total` is their sum."""
         low, carry = (self._numbers(self._sweep(limbs)[0]) for limbs in (total.low, total.carry))
         return tuple(a + (b << 32) for a, b in zip(low, carry, strict=True))

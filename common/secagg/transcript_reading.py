@@ -98,7 +98,7 @@ class TranscriptReading:
 
     def _read_agreements(self, messages: list[Agreement]) -> None:
         """At least t of the survivors have signed them, and one sum."""
-        self._agreements = self._signed(messages, set(self._members))
+        self._agreements = self._read_signed(messages, set(self._members))
         for agreement in messages:
             if (agreement.members, agreement.sum) != (self._members, self._commitment):
                 raise StageError("split-survivors", "a site signed other survivors, or another sum.")
@@ -111,10 +111,10 @@ class TranscriptReading:
 
     def _read_vectors(self, messages: Iterator[Masked]) -> None:
         """Of sites that signed no sketch, or a false one, as their vectors then prove."""
-        awaited = set(self._members)
+        senders = set(self._members)
         for message in messages:
-            self._signed([message], awaited)
-            awaited.remove(message.sender)
+            self._read_signed([message], senders)
+            senders.remove(message.sender)
             if message.words.dtype != self._layout.dtype or len(message.words) != self._layout.length:
                 what = f"{len(message.words)} words of {message.words.dtype}"
                 raise StageError(
@@ -143,7 +143,7 @@ class TranscriptReading:
             raise _forged("it is not the sum that the sites signed")
         if set(self._sketches) != set(self._members):
             raise _forged("neither a sketch nor a vector is there of some survivor")
-        if total_of(self._sketches.values()) != self._challenge.expected(total):
+        if total_of(self._sketches.values()) != self._challenge.expectation(total):
             raise _forged("it is not the sum of what the sites sent, by their sketches")
         words = total.words(self._layout.dtype)
         self._unmasking.take_off(words, self._seeds)
@@ -152,7 +152,7 @@ class TranscriptReading:
         self._total = UnmaskedSum(words, *map(self._names, (self._members, dropouts, self._liars)))
 
     def _read_releases(self, messages: list[Release]) -> None:
-        self._releases = self._signed(messages, set(self._agreements))
+        self._releases = self._read_signed(messages, set(self._agreements))
         if any(len(release.shares) != SHARE_BYTES * len(self._participants) for release in messages):
             raise ShareError("bad-share", "a site did not release one share for each participant.")
 
@@ -183,7 +183,7 @@ class TranscriptReading:
     def _challenge(self) -> Challenge:
         return Challenge(key_of(self._opening.context, self._members, self._commitment), self._limbs)
 
-    def _signed(self, messages: list[FromSiteT], senders: set[int]) -> dict[int, FromSiteT]:
+    def _read_signed(self, messages: list[FromSiteT], senders: set[int]) -> dict[int, FromSiteT]:
         """Messages by sender, if each is of this round, by another of these senders, and signed by it."""
 
         def check(message: FromSiteT) -> None:

@@ -73,7 +73,7 @@ class Unmasking:
         # Over the sum lie the self masks of the survivors, and, of each pair of a survivor with a dropout, the one half
         # that the survivor added. Pairs of two survivors have cancelled already.
         plan, adverts = self.key_period.plan, self.key_period.adverts
-        own = [schedule.self_mask(seeds[i], self.context, subtract=True) for i in self.survivors]
+        self_masks = [schedule.self_mask(seeds[i], self.context, subtract=True) for i in self.survivors]
 
         def pairs(dropout: int) -> list[masks.Mask]:
             key = schedule.mask_key(seeds[dropout], plan.context, self.slot)
@@ -86,7 +86,7 @@ class Unmasking:
             ]
 
         dropouts = [i for i in adverts if i not in self.survivors]
-        masks.apply(words, own + [mask for part in run_on_cores(dropouts, lambda: pairs) for mask in part])
+        masks.apply(words, self_masks + [mask for part in run_on_cores(dropouts, lambda: pairs) for mask in part])
 
     def _corrected(self, owner: int, shares: dict[int, bytes]) -> tuple[bytes, set[int]]:
         """A seed in spite of wrong shares: decode all of them, else without one, and let the commitment decide."""

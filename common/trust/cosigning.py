@@ -74,7 +74,7 @@ class SigningRequest:
     papers: tuple[RootPaper, ...]
     before: bytes = b""
     """The signed roster that sites have now; empty before the first."""
-    shown: Mapping[str, str] = field(default_factory=dict)
+    words: Mapping[str, str] = field(default_factory=dict)
     """What else people read before they sign: a site's request, by the name `request`."""
 
     @property
@@ -87,7 +87,7 @@ class SigningRequest:
         """Who has not signed yet."""
         return tuple(root for root in self.roots if root not in self.signers)
 
-    def signed(self, keys: Sequence[Ed25519PrivateKey]) -> Self:
+    def sign(self, keys: Sequence[Ed25519PrivateKey]) -> Self:
         """The same, with the signatures of these keys too.
 
         Raises:
@@ -128,7 +128,7 @@ class SigningRequest:
         """As it is carried."""
         papers = [SignedDocument(p.kind, p.content, dict(p.signatures)).to_json() for p in self.papers]
         content: dict[str, Any] = {"consortium": self.consortium, "act": self.act, "name": self.name, "papers": papers}
-        content |= {"roots": [root.hex() for root in self.roots], "shown": dict(self.shown)}
+        content |= {"roots": [root.hex() for root in self.roots], "shown": dict(self.words)}
         content["before"] = base64.b64encode(self.before).decode()
         return sign_document("cosign", content, ()).encode()
 
@@ -144,12 +144,12 @@ class SigningRequest:
             content = read_document(file, "cosign").content
             roots = tuple(bytes.fromhex(root) for root in content["roots"])
             papers = tuple(_paper(fields) for fields in content["papers"])
-            shown = {str(name): str(text) for name, text in content["shown"].items()}
+            words = {str(name): str(text) for name, text in content["shown"].items()}
             before = base64.b64decode(content["before"], validate=True)
             if not 0 < len(papers) <= MOST_PAPERS or not 0 < len(set(roots)) == len(roots) <= 2 * MAX_ROOTS:
                 raise ValueError
             request = cls(
-                str(content["consortium"]), roots, str(content["act"]), str(content["name"]), papers, before, shown
+                str(content["consortium"]), roots, str(content["act"]), str(content["name"]), papers, before, words
             )
             _ = _digests(request)
         except (KeyError, TypeError, ValueError, AttributeError):

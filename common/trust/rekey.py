@@ -43,25 +43,25 @@ def read_rekey(file: bytes) -> Move:
 
 
 def refuse_swapped_keys(
-    before: Roster, after: Roster, moves: Iterable[Move], accepted: Mapping[str, bytes], own: str
+    before: Roster, after: Roster, moves: Iterable[Move], accepted: Mapping[str, bytes], site_name: str
 ) -> None:
     """Refuse a roster that gives a member another key than before without that key's word, or drops it.
 
     Args:
         moves: what old keys have said.
         accepted: keys that people here have accepted, by site.
-        own: the site itself, which knows its own keys.
+        site_name: the site itself, which knows its own keys.
 
     Raises:
         PolicyError: `swapped-key`, naming the site.
     """
-    said, now = set(moves), {member.site: member.key for member in after.members}
+    statements, now = set(moves), {member.site: member.key for member in after.members}
     for member in before.members:
         key = now.get(member.site, b"")
         reached, new = {member.key}, {member.key}
-        while new := {to for site, old, to in said if site == member.site and old in reached} - reached:
+        while new := {to for site, old, to in statements if site == member.site and old in reached} - reached:
             reached |= new
-        if member.site != own and key not in reached and accepted.get(member.site) != key:
+        if member.site != site_name and key not in reached and accepted.get(member.site) != key:
             what = f"gives {member.site} another key ({fingerprint(key)})" if key else f"no longer lists {member.site}"
             raise PolicyError(
                 "swapped-key",

@@ -94,7 +94,7 @@ def _cosign(options: argparse.Namespace) -> int:
         raise PolicyError(
             "not-confirmed", f"{request.name}: nothing was signed. Answer yes, or in a script give --yes."
         )
-    request = request.signed([root_key.load(options.root)])
+    request = request.sign([root_key.load(options.root)])
     tensorfile.write_atomically(options.paper, request.file)
     print(f"\nSigned: {options.paper}, by {len(request.signers)} of {len(request.roots)} roots now.")
     print("Carry it on to the next." if request.missing else "All have signed. Carry it back to the coordinator.")

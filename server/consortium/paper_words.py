@@ -53,8 +53,8 @@ def _roster(request: SigningRequest, paper: RootPaper) -> Iterator[str]:
         yield f"against version {before.version}, which the same roots signed:"
     changes = list(_changes(before, roster))
     yield from changes or ["  the same members"]
-    if request.shown.get("request"):
-        yield from _request(roster, JoinRequest.read(request.shown["request"].encode()))
+    if request.words.get("request"):
+        yield from _request(roster, JoinRequest.read(request.words["request"].encode()))
 
 
 def _who_signed_before(request: SigningRequest) -> tuple[bytes, ...]:

@@ -47,7 +47,7 @@ def _finish_init(home: Home, request: SigningRequest, _: Rest) -> str:
 
 
 def _finish_admit(home: Home, request: SigningRequest, _: Rest) -> str:
-    joins, welcome = JoinRequest.read(request.shown["request"].encode()), request.paper("welcome")
+    joins, welcome = JoinRequest.read(request.words["request"].encode()), request.paper("welcome")
     if joins.rekey:  # first: no site shall see the roster without it
         name = f"{joins.site}-{joins.identity.hex()[:16]}.json"
         tensorfile.write_atomically(home.folder / "rekeys" / name, joins.rekey)

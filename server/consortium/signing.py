@@ -63,7 +63,7 @@ def sign(
         )
     if _unsigned(home, request.name).exists():
         raise ConfigError(f"{request.name} waits for signatures already: python -m server pending")
-    request = request.signed(roots)
+    request = request.sign(roots)
     if not request.missing:
         return SigningOutcome(request, finish(home, request, rest))
     write_json(_rest(home, request.name), rest)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.etree.ElementTree import Element
 
-from common.refusals import CODES, listed
+from common.refusals import CODES, public_code
 from server.report import participation, sentences
 from server.report.markup import Child, count, el, seconds, size, table
 from server.report.sentences import Result
@@ -43,7 +43,7 @@ def presence(caption: str, sites: Sequence[str], rounds: Sequence[Mapping[str, A
     signs = ("■ answered", "⊘ refused", "□ silent", "× answered, but too few did: void", "· not asked")
     legend = el("ul", *(el("li", sign) for sign in signs), class_="legend")
     codes = sorted({code for r in rounds for code in r.get("refused", {}).values()})
-    meanings = [el("li", el("code", code), f" {CODES[listed(code)].happened}") for code in codes]
+    meanings = [el("li", el("code", code), f" {CODES[public_code(code)].happened}") for code in codes]
     why = [el("p", "What was refused, and why:"), el("ul", *meanings)] if codes else []
     return [legend, element, *why]
 

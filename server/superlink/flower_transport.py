@@ -22,7 +22,7 @@ from flwr.serverapp import Grid
 from common.errors import WireError
 from common.messages import wire
 from common.messages.transport import NONE, Misfortunes, Outcome, Refusal, Reply, Request
-from common.refusals import listed
+from common.refusals import public_code
 from common.storage import tensorfile
 from common.types import Tensors
 from server.superlink.exchange_progress import ExchangeProgress
@@ -214,5 +214,5 @@ def _refusal(message: Message) -> Refusal | None:
     if not message.has_error():
         return None
     if message.error.code == CLIENT_APP_ERROR:
-        return Refusal(listed(message.error.reason or ""))
+        return Refusal(public_code(message.error.reason or ""))
     return Refusal("DEFECT") if message.error.code == ErrorCode.CLIENT_APP_RAISED_EXCEPTION else None

@@ -35,7 +35,7 @@ def home(tmp_path: Path) -> Home:
     home = Home(tmp_path / "consortium")
     settings = ConsortiumSettings(consortium="pilot", address="127.0.0.1:8443")
     begun = membership.begin(home, settings, roots=(public_of(ANA), public_of(BEN)))
-    signing.take(home, begun.request.signed([ANA, BEN]).file, FINISH)
+    signing.take(home, begun.request.sign([ANA, BEN]).file, FINISH)
     request = enrol.begin(Hospital(tmp_path / "Lisbon"), "Lisbon", "")
     membership.admit(home, request, [ANA, BEN])
     enrol.join(Hospital(tmp_path / "Lisbon"), Welcome.read(home.welcome("Lisbon").read_bytes()))
@@ -64,9 +64,9 @@ def test_one_root_alone_signs_nothing(attack: Attack, home: Home, tmp_path: Path
     with attack("a roster that one of two roots signed, with its signature twice", "bad-signature"):
         site.take_roster(replace(roster, signatures={public_of(BEN): roster.signatures[public_of(ANA)]}).file)
     with attack("the one root again", "signed-already"):
-        outcome.request.signed([ANA])
+        outcome.request.sign([ANA])
     with attack("a stranger in the place of the missing root", "other-root"):
-        outcome.request.signed([EVE])
+        outcome.request.sign([EVE])
     assert "Lisbon" in home.identities()
 
 
@@ -110,19 +110,19 @@ def test_a_paper_that_is_changed_before_the_first_signature_is_not_taken_back(at
     eve = RootPaper.of_roster(replace(roster, members=(Member("Eve", public_of(EVE)), *roster.members)))
     before = files(home)
     for what, other in {
-        "another roster, signed by both": replace(waits, papers=(eve, *waits.papers[1:])).signed([ANA, BEN]),
-        "a paper more": replace(waits, papers=(*waits.papers, eve)).signed([ANA, BEN]),
-        "other roots": replace(waits, roots=(public_of(ANA),)).signed([ANA]),
-        "another consortium's": replace(waits, consortium="other").signed([ANA, BEN]),
+        "another roster, signed by both": replace(waits, papers=(eve, *waits.papers[1:])).sign([ANA, BEN]),
+        "a paper more": replace(waits, papers=(*waits.papers, eve)).sign([ANA, BEN]),
+        "other roots": replace(waits, roots=(public_of(ANA),)).sign([ANA]),
+        "another consortium's": replace(waits, consortium="other").sign([ANA, BEN]),
     }.items():
         with attack(what, "changed-paper"):
             signing.take(home, other.file, FINISH)
     with attack("a paper that nobody here drew up", "ConfigError"):
-        signing.take(home, replace(waits, name="other").signed([ANA, BEN]).file, FINISH)
+        signing.take(home, replace(waits, name="other").sign([ANA, BEN]).file, FINISH)
     with attack("a name that leads out of the folder", "ConfigError"):
-        signing.take(home, replace(waits, name="../../roster").signed([ANA, BEN]).file, FINISH)
+        signing.take(home, replace(waits, name="../../roster").sign([ANA, BEN]).file, FINISH)
     assert files(home) == before
-    signing.take(home, waits.signed([ANA, BEN]).file, FINISH)
+    signing.take(home, waits.sign([ANA, BEN]).file, FINISH)
     assert "Lisbon" not in home.identities()
 
 
@@ -148,7 +148,7 @@ def test_two_rosters_of_one_version_are_never_drawn_up(attack: Attack, home: Hom
     membership.renew(home, 10, [ANA, BEN])
     assert home.roster.version == 4
     with attack("what was given up, signed all the same", "ConfigError"):
-        signing.take(home, waits.signed([BEN]).file, FINISH)
+        signing.take(home, waits.sign([BEN]).file, FINISH)
 
 
 def test_a_root_key_is_of_no_use_to_who_finds_it(
@@ -202,7 +202,7 @@ def test_roots_change_when_all_old_and_all_new_have_signed(
     words = paper_words.describe(waits)
     assert all(what in words for what in ("stays", "GOES", "COMES"))
     for what, keys in {"one old root missing": [EVE], "the new root missing": [BEN]}.items():
-        signed = waits.signed(keys)
+        signed = waits.sign(keys)
         paper = signed.paper("roots")
         assert paper is not None
         with attack(f"{what}, at a site", "bad-signature"):
@@ -211,7 +211,7 @@ def test_roots_change_when_all_old_and_all_new_have_signed(
         signing.drop(home, waits.name)
         assert files(home) == before
         waits = membership.rotate(home, [public_of(ANA), public_of(EVE)], [ANA]).request
-    signing.take(home, waits.signed([BEN, EVE]).file, FINISH)
+    signing.take(home, waits.sign([BEN, EVE]).file, FINISH)
     with attack("a second change before the first is in force", "ConfigError"):
         membership.rotate(home, [public_of(ANA)], [ANA, BEN, EVE])
 

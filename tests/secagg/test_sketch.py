@@ -99,7 +99,7 @@ def test_200_sites_at_the_maximum_carry_199_and_add_up(bits: int) -> None:
     assert set(total.carry.tolist()) == {MAX_SITES - 1}
     assert [int(w) for w in total.words(highest.dtype)] == [MAX_SITES * (2**bits - 1) % 2**bits] * length
     challenge = Challenge(KEY, len(total.low))
-    assert total_of([challenge.sketch(highest)] * MAX_SITES) == challenge.expected(total)
+    assert total_of([challenge.sketch(highest)] * MAX_SITES) == challenge.expectation(total)
 
 
 @settings(max_examples=60, deadline=None)
@@ -114,7 +114,7 @@ def test_the_sketches_of_vectors_add_up_to_that_of_their_sum(seeds: list[int], l
     for words in sites:
         total.add(words)
     challenge = Challenge(KEY, len(total.low))
-    assert total_of(map(challenge.sketch, sites)) == challenge.expected(total)
+    assert total_of(map(challenge.sketch, sites)) == challenge.expectation(total)
     exact = [sum(int(words[j]) for words in sites) % 2**bits for j in range(length)]
     assert [int(w) for w in total.words(sites[0].dtype)] == exact
     limbs = [sum(int(limbs_of(words)[j]) for words in sites) for j in range(len(total.low))]
@@ -128,10 +128,10 @@ def test_a_sum_that_differs_anywhere_has_another_sketch(place: int, change: int)
     total = LimbSum.zero(5000, words.dtype)
     total.add(words)
     challenge = Challenge(KEY, 5000)
-    true = challenge.expected(total)
+    true = challenge.expectation(total)
     limb = (int(total.low[place]) + (int(total.carry[place]) << 32) + change) % 2**40
     total.low[place], total.carry[place] = limb % 2**32, limb >> 32
-    changed = challenge.expected(total)
+    changed = challenge.expectation(total)
     assert all(one != other for one, other in zip(true, changed, strict=True))
 
 
