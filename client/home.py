@@ -1,6 +1,6 @@
 """A hospital's folder: its keys, its settings, and what it pinned when it joined a consortium.
 
-site.yaml            name, data sets, policy; the one file that its engineer edits
+site.yaml            name, data sets, policy; the one file that its engineer edits (client/site_settings.py)
 identity, node       private keys, made here; they never leave
 pins.json, roster, authority.crt, address      pinned when the site joined
 roots/               the changes of the consortium's roots since then
@@ -20,77 +20,23 @@ catalogue/           the catalogue as it was seen last, and what this site offer
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Self
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from pydantic import Field, ValidationError
 
-from common import config as configuration
+from client import site_settings
+from client.site_settings import SiteSettings
 from common.audit.log import Log
-from common.catalogue.offers import DatasetDescription, Origin
-from common.config import Data, Frozen, Sites, Synthetic
 from common.errors import ConfigError, PolicyError
-from common.plans.floors import Floors
 from common.storage import tensorfile
 from common.storage.files import read_json, write_json
-from common.trust.enrolment import PURPOSE, Enrolment, keep_root_change, pins_in_force, root_changes
+from common.trust.enrolment import Enrolment, keep_root_change, pins_in_force, root_changes
 from common.trust.rekey import read_rekey, refuse_swapped_keys
 from common.trust.root_change import RootChange
 from common.trust.roster import Pins, Roster, load_verified_roster
-
-OPEN_LICENCES = (
-    "Apache-2.0", "MIT", "MIT-0", "BSD-2-Clause", "BSD-3-Clause", "BSD-3-Clause-Clear", "ISC", "Zlib", "Unlicense",
-    "0BSD", "BSL-1.0", "CC0-1.0", "CC-BY-4.0", "CC-BY-SA-4.0",
-)  # fmt: skip
-"""Licences that let anybody use a work for anything; terms for research alone are none of them."""
-
-
-class SiteDataset(Frozen):
-    """One data set of this hospital."""
-
-    data: Data
-    sites: Sites = Sites(split="natural")
-    """How the cases fall to training, validation and test."""
-    take: str | None = None
-    """Only the cases of this site in the data; needed where the data have several."""
-    about: DatasetDescription | None = None
-    """What the catalogue says of it, if it is offered there: `client catalogue offer NAME`."""
-
-    @property
-    def origin(self) -> Origin:
-        """What it is, whatever anybody says of it."""
-        if isinstance(self.data, Synthetic):
-            return "synthetic"
-        return "hospital" if self.sites.split == "natural" or self.sites.count == 1 else "simulated"
-
-
-class SiteRules(Frozen):
-    """What this hospital agrees to."""
-
-    plans: Literal["ask", "refuse", "approve"] = "ask"
-    purposes: tuple[str, ...] = (PURPOSE,)
-    audit: bool | None = None
-    """Of older releases, without effect: every site recomputes every model of a run, and answers for no other."""
-    least: Floors = Floors()
-    """How many cases a sum must have; the data officer raises or lowers it."""
-    fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
-    """The least `federation.fraction` of a plan: with all sites asked, more than two thirds stand behind each sum."""
-    encoder_licences: tuple[str, ...] = OPEN_LICENCES
-    """Licences of the encoders that may look at images here, as their description has them; `*`: any."""
-    publish: tuple[Literal["figures"], ...] = ()
-    """What of this site alone may leave it: `figures`, its counts in an evaluation. Nothing else ever does."""
-
-
-class SiteSettings(Frozen):
-    """What an engineer writes into `site.yaml`."""
-
-    site: Annotated[str, Field(min_length=1)]
-    datasets: dict[str, SiteDataset] = Field(default_factory=dict)
-    policy: SiteRules = SiteRules()
 
 
 @dataclass(frozen=True)
@@ -121,7 +67,7 @@ class Home:
         """
         path = self.folder / "site.yaml"
         try:
-            return _settings(path, path.read_bytes())
+            return site_settings.read(path, path.read_bytes())
         except FileNotFoundError:
             raise ConfigError(
                 f"{self.folder}: no site.yaml. Make this site's folder with `python -m client init NAME`, or name it "
@@ -265,15 +211,6 @@ class Home:
 def home_option(parser: argparse.ArgumentParser) -> None:
     """The option `--home`, of every command of a site."""
     parser.add_argument("--home", type=Path, default=Path("site"), metavar="DIR", help="the site's folder (site)")
-
-
-@lru_cache(maxsize=8)
-def _settings(path: Path, text: bytes) -> SiteSettings:
-    """Read once: every message asks for them."""
-    try:
-        return SiteSettings.model_validate(configuration.parse_yaml(text, path))
-    except ValidationError as error:
-        raise ConfigError(configuration.readable(path, error, SiteSettings)) from None
 
 
 def _identity(path: Path) -> Ed25519PrivateKey:

@@ -206,7 +206,8 @@ ATTRIBUTES = {
     ),
     "server.runs": (
         "server.runs.run",
-        "Stage State=RunState Asking=server.superlink.exchange_progress.ExchangeProgress Run",
+        "Stage=server.runs.run_state.Stage State=server.runs.run_state.RunState "
+        "Asking=server.superlink.exchange_progress.ExchangeProgress Run",
     ),
     "server.superlink": (
         "server.superlink.control", "Command=ProcessCommand commands bundle Node=RegisteredNode Control=ControlApi",

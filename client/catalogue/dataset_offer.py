@@ -5,7 +5,8 @@ import numpy as np
 from client.access.policy_store import policy_store
 from client.dataset import splits
 from client.dataset.case_source import open_table
-from client.home import Home, SiteDataset
+from client.home import Home
+from client.site_settings import SiteDataset
 from client.sources.case_table import Table
 from common.catalogue.offer_from_file import Descriptions, offer_content
 from common.catalogue.offers import DatasetDescription, DatasetOffer, OfferContent, Span

@@ -12,7 +12,7 @@ from server.dashboard.consortium_view import STAGES, ConsortiumView, Marks, has_
 from server.processes import process_table
 from server.report import catalogue_page as report
 from server.report.markup import Child, el, figure, table
-from server.runs.run import OVER
+from server.runs.run_state import OVER
 from server.runs.status import MemberStatus, RunSummary, ago, is_service_running, run_history
 
 SIGNS = {"connected": "●", "silent": "◐", "lost": "✕", "stopped": "■", "away": "○"}

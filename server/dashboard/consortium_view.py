@@ -9,7 +9,8 @@ from typing import Any
 from common.storage.files import read_json
 from server.consortium.home import Home
 from server.report.markup import Child
-from server.runs.run import OVER, Run
+from server.runs.run import Run
+from server.runs.run_state import OVER
 from server.runs.status import MemberStatus, current_run, site_statuses
 
 STAGES = {"waiting": "◔ waiting", "running": "▶ running", "finished": "✓ finished", "failed": "✕ failed",

@@ -1,21 +1,19 @@
 """The model card: what a shared model is, what it was trained on, how good it is, and what it is not good for.
 
-After Mitchell et al., Model Cards for Model Reporting, FAT* 2019. One content, as Markdown and as a page.
+After Mitchell et al., Model Cards for Model Reporting, FAT* 2019. `server.export.card_page` writes it.
 """
 
-import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from xml.etree.ElementTree import Element
 
 from common.encoders import encoder_library
 from common.imaging.embedding import Embed
 from common.metrics import intervals
 from common.package import PackageContent
+from server.export.card_page import Section
 from server.report import participation, sentences
-from server.report.markup import Child, bullet_list, contents, document, el, style, table
 from server.report.quality_section import NAMES, SHOWN
 from server.report.sentences import Result
 from server.results import outcome_counts
@@ -38,17 +36,6 @@ class CardTerms:
     """Each site's country, by the site's name."""
 
 
-@dataclass(frozen=True)
-class Section:
-    """A part of the card."""
-
-    title: str
-    lines: Sequence[str] = ()
-    head: Sequence[str] = ()
-    rows: Sequence[Sequence[str]] = ()
-    """A table, where there is one."""
-
-
 def sections(content: PackageContent, result: Result, terms: CardTerms) -> list[Section]:
     """All sections of the card."""
     provenance = content.provenance
@@ -69,49 +56,6 @@ def sections(content: PackageContent, result: Result, terms: CardTerms) -> list[
         Section("Licence", [terms.licence, *_encoder(content)]),
         _provenance(content),
     ]
-
-
-def markdown(content: PackageContent, result: Result, terms: CardTerms) -> bytes:
-    """The card as text."""
-    parts = [f"# {content.name}: model card"]
-    for section in sections(content, result, terms):
-        parts.append(f"## {section.title}")
-        parts.append("\n".join(f"- {_plain(line)}" for line in section.lines))
-        if section.rows:
-            lines = [section.head, ["---"] * len(section.head), *section.rows]
-            parts.append("\n".join("| " + " | ".join(map(_plain, line)) + " |" for line in lines))
-    return ("\n\n".join(part for part in parts if part) + "\n").encode()
-
-
-def page(content: PackageContent, result: Result, terms: CardTerms) -> bytes:
-    """The card as a page that loads nothing."""
-    top, body = [el("p", "Model card", class_="kind"), el("h1", content.name)], list[Element]()
-    for section in sections(content, result, terms):
-        warn = "warn" if section.title == "What it is not good for" else None
-        parts = [el("h2", section.title), bullet_list(section.lines), _table(section) if section.rows else None]
-        body.append(el("section", *parts, class_=warn))
-    return document(f"{content.name}: model card", style(), *top, contents(body), *body)
-
-
-def _table(section: Section) -> Element:
-    """As everywhere: intervals below their figures, digests that may break, words from the left."""
-    element = table(section.title, section.head, [[*map(_cell, row)] for row in section.rows])
-    if any(cell[:1].isalpha() for row in section.rows for cell in row[1:]):
-        element[0].set("class", "words")
-    return element
-
-
-def _cell(text: str) -> Child:
-    if re.search(r"[0-9a-f]{64}", text):
-        return el("code", text)
-    if match := re.fullmatch(r"(\d\.\d{3}) (\(.*\))", text):
-        return el("span", match[1], " ", el("small", match[2]))
-    return text
-
-
-def _plain(text: str) -> str:
-    """Text that Markdown takes for nothing else."""
-    return " ".join("".join("\\" + c if c in "\\`*_[]<>|#" else c for c in text).split())
 
 
 def _images(content: PackageContent) -> str:

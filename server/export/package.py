@@ -23,7 +23,7 @@ from common.trust.documents import SignedDocument, sign_document
 from common.trust.keys import public_of
 from common.types import Tensors, under
 from server.consortium.home import Home
-from server.export import model_card
+from server.export import card_page, model_card
 from server.export.model_card import CardTerms
 from server.report import sentences
 
@@ -86,10 +86,11 @@ def draw_up(
         content = PackageContent.model_validate(fields | {"members": {}})
     except ValidationError as error:
         raise RunError(f"{folder}: {first_fault(error)}; cannot be exported.") from None
+    sections = model_card.sections(content, result, terms)
     members = {
         ARRAYS: tensorfile.pack(arrays, {}),
-        CARD: model_card.markdown(content, result, terms),
-        PAGE: model_card.page(content, result, terms),
+        CARD: card_page.markdown(content.name, sections),
+        PAGE: card_page.page(content.name, sections),
     }
     if onnx:
         from common.package.onnx_graph import graph  # onnx takes a while

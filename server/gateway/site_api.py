@@ -21,7 +21,8 @@ from common.trust.release import VERSION, code_digest
 from server.catalogue.catalogue import Catalogue
 from server.consortium.home import Home
 from server.consortium.log_proofs import LogProofs
-from server.runs.run import OVER, Run
+from server.runs.run import Run
+from server.runs.run_state import OVER
 from server.runs.site_reports import SiteReports
 
 Json = dict[str, Any]

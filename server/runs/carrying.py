@@ -16,7 +16,8 @@ from common.plans.plan import Carried, RunPlan
 from common.plans.plan_page import SUMMED
 from common.types import Tensors
 from server.consortium.home import Home
-from server.runs.run import OVER, Run
+from server.runs.run import Run
+from server.runs.run_state import OVER
 from server.runs.unsaved_sums import RunSums, all_sums
 
 

@@ -15,7 +15,8 @@ from server.consortium.log_proofs import keep_voucher, vouchers
 from server.consortium.signing import Finish, Rest, request_of, sign
 from server.runs import run_display
 from server.runs.carrying import arrays_of, foresee, foresee_anew
-from server.runs.run import OVER, Run
+from server.runs.run import Run
+from server.runs.run_state import OVER
 
 RUN = """Sign a plan, ask the sites for it, and follow the run. Ctrl-C ends the following, not the run.
 

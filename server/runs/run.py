@@ -11,15 +11,13 @@ rounds.jsonl    a line a round; log.jsonl what the ServerApp has to say
 federated.checkpoint and its copy, model.safetensors, result.json
 """
 
-import json
 import logging
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from common.audit.entries import Outcome
 from common.errors import AuditError, IdentityError, PlanError, RunError, WireError
@@ -34,31 +32,14 @@ from common.storage.files import replace as replace_file
 from common.types import Tensors
 from server.consortium.home import Home
 from server.rounds.loop import RoundRecord
+from server.runs import round_lines
 from server.runs.run_lock import RunLock
+from server.runs.run_state import RunState, Stage
 from server.superlink.exchange_progress import ExchangeProgress
 
 log = logging.getLogger("consilium")
 
-Stage = Literal["waiting", "running", "finished", "failed", "stopped"]
 NOTHING: Tensors = {}
-OVER: tuple[Stage, ...] = ("finished", "failed", "stopped")
-
-
-@dataclass(frozen=True)
-class RunState:
-    """The stage of a run, and what it needs to go on."""
-
-    stage: Stage = "waiting"
-    why: str = ""
-    cohort: tuple[str, ...] = ()
-    """Who takes part: fixed when the first round begins."""
-    flower_run: int = 0
-    """The run at the SuperLink that carries it; another one after a crash."""
-    attempts: int = 0
-    begin_at_s: float = 0.0
-    """When to begin without those who have not decided."""
-    started_s: float = 0.0
-    ended_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -260,10 +241,7 @@ class Run:
         for fields in new:
             facts = {"round": fields["round"], "sites": len(fields["sites"])}
             self.home.log.record("round", "failed" if fields["void"] else "done", plan=self.name, facts=facts)
-        with tensorfile.naming(self.folder / "rounds.jsonl"), (self.folder / "rounds.jsonl").open("a+b") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
-            is_torn = file.read() not in (b"", b"\n")  # a process was killed, or the disk full, in the middle of a line
-            file.write(b"\n" * is_torn + b"".join(json.dumps(fields).encode() + b"\n" for fields in new))
+        round_lines.append(self.folder / "rounds.jsonl", new)
 
     def forget_rounds(self) -> None:
         """Remove the rounds: without a checkpoint a run begins again."""
@@ -271,16 +249,7 @@ class Run:
 
     def rounds(self) -> list[dict[str, Any]]:
         """The records of all rounds so far."""
-        try:
-            lines = (self.folder / "rounds.jsonl").read_bytes().splitlines()
-        except FileNotFoundError:
-            return []
-        records: dict[int, dict[str, Any]] = {}
-        for line in lines:
-            with suppress(ValueError):  # half a line, of a process that was killed
-                record = json.loads(line)
-                records[record["round"]] = record
-        return [records[number] for number in sorted(records)]
+        return round_lines.read(self.folder / "rounds.jsonl")
 
 
 def result_folder(home: Path, name: str) -> Path:

@@ -14,7 +14,8 @@ from server.consortium.home import Home
 from server.processes import process_table
 from server.report import sentences
 from server.runs import run_refusals
-from server.runs.run import OVER, Run
+from server.runs.run import Run
+from server.runs.run_state import OVER
 from server.runs.status import (
     MemberStatus,
     ago,

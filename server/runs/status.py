@@ -11,7 +11,8 @@ from common.secagg.key_period_plan import threshold
 from common.storage.files import glance, read_json
 from server.consortium.home import Home
 from server.runs import run_refusals
-from server.runs.run import OVER, Run
+from server.runs.run import Run
+from server.runs.run_state import OVER
 from server.runs.site_reports import SiteReports
 
 CONNECTED_S = 45.0

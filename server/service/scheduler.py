@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from common.errors import ConfigError, ConsiliumError, PolicyError
 from common.storage.files import read_json, write_json
 from server.consortium.home import Home
-from server.runs.run import OVER, Run
+from server.runs.run import Run
+from server.runs.run_state import OVER
 from server.superlink.control import ControlApi, bundle
 
 log = logging.getLogger("consilium")

@@ -1,0 +1,77 @@
+"""What a hospital's engineer writes into `site.yaml`: its name, its data sets, and what it agrees to."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError
+
+from common import config as configuration
+from common.catalogue.offers import DatasetDescription, Origin
+from common.config import Data, Frozen, Sites, Synthetic
+from common.errors import ConfigError
+from common.plans.floors import Floors
+from common.trust.enrolment import PURPOSE
+
+OPEN_LICENCES = (
+    "Apache-2.0", "MIT", "MIT-0", "BSD-2-Clause", "BSD-3-Clause", "BSD-3-Clause-Clear", "ISC", "Zlib", "Unlicense",
+    "0BSD", "BSL-1.0", "CC0-1.0", "CC-BY-4.0", "CC-BY-SA-4.0",
+)  # fmt: skip
+"""Licences that let anybody use a work for anything; terms for research alone are none of them."""
+
+
+class SiteDataset(Frozen):
+    """One data set of this hospital."""
+
+    data: Data
+    sites: Sites = Sites(split="natural")
+    """How the cases fall to training, validation and test."""
+    take: str | None = None
+    """Only the cases of this site in the data; needed where the data have several."""
+    about: DatasetDescription | None = None
+    """What the catalogue says of it, if it is offered there: `client catalogue offer NAME`."""
+
+    @property
+    def origin(self) -> Origin:
+        """What it is, whatever anybody says of it."""
+        if isinstance(self.data, Synthetic):
+            return "synthetic"
+        return "hospital" if self.sites.split == "natural" or self.sites.count == 1 else "simulated"
+
+
+class SiteRules(Frozen):
+    """What this hospital agrees to."""
+
+    plans: Literal["ask", "refuse", "approve"] = "ask"
+    purposes: tuple[str, ...] = (PURPOSE,)
+    audit: bool | None = None
+    """Of older releases, without effect: every site recomputes every model of a run, and answers for no other."""
+    least: Floors = Floors()
+    """How many cases a sum must have; the data officer raises or lowers it."""
+    fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """The least `federation.fraction` of a plan: with all sites asked, more than two thirds stand behind each sum."""
+    encoder_licences: tuple[str, ...] = OPEN_LICENCES
+    """Licences of the encoders that may look at images here, as their description has them; `*`: any."""
+    publish: tuple[Literal["figures"], ...] = ()
+    """What of this site alone may leave it: `figures`, its counts in an evaluation. Nothing else ever does."""
+
+
+class SiteSettings(Frozen):
+    """What an engineer writes into `site.yaml`."""
+
+    site: Annotated[str, Field(min_length=1)]
+    datasets: dict[str, SiteDataset] = Field(default_factory=dict)
+    policy: SiteRules = SiteRules()
+
+
+@lru_cache(maxsize=8)
+def read(path: Path, text: bytes) -> SiteSettings:
+    """The settings in a file, read once: every message asks for them.
+
+    Raises:
+        ConfigError: naming the file and the key.
+    """
+    try:
+        return SiteSettings.model_validate(configuration.parse_yaml(text, path))
+    except ValidationError as error:
+        raise ConfigError(configuration.readable(path, error, SiteSettings)) from None
