@@ -35,19 +35,10 @@ from flwr.proto.fleet_pb2 import PullMessagesRequest, PullMessagesResponse, Push
 from flwr.proto.message_pb2 import ConfirmMessageReceivedRequest
 from flwr.proto.node_pb2 import Node
 from flwr.supercore.inflatable.inflatable_object import is_valid_sha256_hash
-from flwr.supercore.inflatable.inflatable_protobuf_utils import (
-    make_pull_object_fn_protobuf,
-    make_push_object_fn_protobuf,
-)
-from flwr.supercore.inflatable.inflatable_utils import (
-    ObjectPullError,
-    ObjectPushError,
-    pull_objects,
-    push_object_contents_from_iterable,
-)
 from flwr.supernode.fleet_http_client import FleetHttpClient
 from google.protobuf.message import DecodeError
 
+from client.connection import content_transfer
 from client.connection.fast_path import MOST_BYTES, FastPath, UnknownWayError
 from client.connection.fleet_client import NobodyWaitsError, ask
 from client.connection.message_journal import GOT, MESSAGE, REPLY, Journal
@@ -61,13 +52,10 @@ from client.connection.message_parts import (
     object_ids,
     with_content,
 )
-from client.connection.retry import RetryLoop, StoppedError
-from common.errors import LinkError, WireError
+from client.connection.retry import RetryLoop
+from common.errors import WireError
 
 log = logging.getLogger("consilium")
-
-TOGETHER = 4
-"""Objects under way at a time; Flower cuts arrays into pieces of 5 MB."""
 
 
 @dataclass
@@ -164,32 +152,11 @@ class MessageHandler:
         contents = dict(zip(ids, parts, strict=False))
         if len(contents) < len(ids):
             run_id = pulled.messages_list[0].metadata.run_id
-            self.retry.until_done(lambda: self._fetch(run_id, ids, contents, until_s), until_s)
+            pull = partial(content_transfer.pull, self.retry, self.client, self.node, run_id, ids, contents, until_s)
+            self.retry.until_done(pull, until_s)
             complete = [head, *(contents[object_id] for object_id in ids)]
             self.retry.until_done(lambda: self.journal.write(name + MESSAGE, complete), until_s)
         return pulled, contents
-
-    def _fetch(self, run_id: int, ids: list[str], contents: dict[str, bytes], until_s: float) -> None:
-        """Pull what is missing; what has come stays, so that a link that fails costs a piece and not the whole."""
-        endpoint = self.retry.endpoint
-        pull = make_pull_object_fn_protobuf(lambda r: ask(endpoint, self.client.PullObject, r), self.node, run_id)
-
-        def pull_one(object_id: str) -> bytes:
-            if self.retry.stop.is_set():
-                raise StoppedError
-            contents[object_id] = pull(object_id)
-            return b""
-
-        missing = [object_id for object_id in ids if object_id not in contents]
-        remaining_s = until_s - self.retry.clock.now()
-        try:
-            # The coordinator may still be writing what it announced: Flower would look again after a second.
-            pull_objects(
-                missing, pull_one, max_concurrent_pulls=TOGETHER, max_time=remaining_s, max_tries_per_object=None,
-                initial_backoff=0.01, backoff_cap=0.5,
-            )  # fmt: skip
-        except ObjectPullError as error:
-            raise NobodyWaitsError(f"its content is not there ({error})") from None
 
     # --- answering --------------------------------------------------------------------------------------------------
 
@@ -270,14 +237,4 @@ class MessageHandler:
                 self.uses_fast_path = False
         if not request.message_object_trees:
             raise NobodyWaitsError("the coordinator's gateway knows the short way no more")
-        endpoint, run_id = self.retry.endpoint, request.messages_list[0].metadata.run_id
-        response = ask(endpoint, self.client.PushMessages, request)
-        push = make_push_object_fn_protobuf(
-            lambda r: ask(endpoint, self.client.PushObject, r), self.node, run_id, response.session_id
-        )
-        try:
-            push_object_contents_from_iterable(
-                ((i, contents[i]) for i in response.objects_to_push), push, max_concurrent_pushes=TOGETHER
-            )
-        except ObjectPushError:
-            raise LinkError(f"{endpoint.address} did not store a part of the reply. It may be short of disk.") from None
+        content_transfer.push(self.retry.endpoint, self.client, self.node, request, contents)

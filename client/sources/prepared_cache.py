@@ -25,7 +25,8 @@ from common.cli import terminal
 from common.cli.progress import Watch
 from common.errors import DataError, EncoderError
 from common.image_stack import StoredImages, batches, slices
-from common.imaging.pipeline import Pipeline, refuse_different_shapes
+from common.imaging.picture_checks import refuse_different_shapes
+from common.imaging.pipeline import Pipeline
 from common.storage import file_lock
 from common.types import Places, Stack
 

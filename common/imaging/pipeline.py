@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ from common.errors import ConfigError, DataError
 from common.image_stack import with_step
 from common.imaging.embedding import Embed
 from common.imaging.picture import Picture
+from common.imaging.picture_checks import refuse_different_shapes, refuse_not_finite, size_words
 from common.imaging.step_base import Transform
 from common.imaging.step_order import AnyStep, in_order
 from common.imaging.steps import Normalise, Window
@@ -152,8 +153,8 @@ class Pipeline:
             self.statistics.mean.ndim == 3 and self.statistics.mean.shape != images.shape[1:]
         ):
             raise DataError(
-                f"images of {_size(images.shape[1:])}, but the federated statistics are of "
-                f"{_size(self.statistics.mean.shape)}. Every site must bring images of one size: add a resize."
+                f"images of {size_words(images.shape[1:])}, but the federated statistics are of "
+                f"{size_words(self.statistics.mean.shape)}. Every site must bring images of one size: add a resize."
             )
         return with_step(images, self._last_steps)
 
@@ -174,7 +175,7 @@ class Pipeline:
 
         Without federated statistics the image's own stand in, and the label says so.
         """
-        _refuse_not_finite(0, picture)
+        refuse_not_finite(0, picture)
         images = [("as read", picture.pixels)]
         stack = self._to_unit([picture])
         images.append((self._window.label(), stack[0]))
@@ -194,7 +195,7 @@ class Pipeline:
         waiting: list[tuple[int, Picture]] = []
         pixels = 0
         for number, picture in enumerate(pictures):
-            _refuse_not_finite(number, picture)
+            refuse_not_finite(number, picture)
             waiting.append((number, picture))
             pixels += picture.pixels.size
             if pixels >= BATCH_PIXELS:
@@ -247,33 +248,3 @@ def _apart(steps: tuple[AnyStep, ...]) -> tuple[Window, tuple[Transform, ...]]:
     first = steps[0]
     assert isinstance(first, Window)  # noqa: S101 - in_order has seen to it
     return first, rest
-
-
-def _refuse_not_finite(number: int, picture: Picture) -> None:
-    what = "" if np.isfinite((picture.low, picture.high)).all() else "bounds"
-    what = what if np.isfinite(picture.pixels).all() else "pixels"
-    if what:
-        raise DataError(
-            f"{picture.name or f'image {number}'}: holds NaN or infinite {what}, expected finite numbers. "
-            "Mend or leave out this image."
-        )
-
-
-def refuse_different_shapes(examples: Mapping[tuple[int, int, int], str]) -> None:
-    """Refuse images of several shapes, given the name of one of each.
-
-    Raises:
-        DataError: naming them.
-    """
-    if len(examples) > 1:
-        some = [f"{_size(shape)} (such as {example})" for shape, example in list(examples.items())[:5]]
-        more = f" and {len(examples) - 5} more" if len(examples) > 5 else ""
-        channels = len({shape[2] for shape in examples}) > 1
-        raise DataError(
-            f"after preprocessing the images differ in size: {', '.join(some)}{more}. Add a step to `preprocess` that "
-            f"makes them one, such as {{step: resize, size: 64}}{' and {step: grey}' if channels else ''}."
-        )
-
-
-def _size(shape: tuple[int, ...]) -> str:
-    return "×".join(map(str, shape))
