@@ -134,7 +134,7 @@ def test_the_other_root_sees_what_changes(attack: Attack, home: Home, tmp_path: 
     assert request.fingerprint in words
     other = enrol.begin(Hospital(tmp_path / "Other"), "Quito", "")
     with attack("another site's request beside the roster", "changed-paper"):
-        paper_words.describe(replace(waits, shown={"request": other.file.decode()}))
+        paper_words.describe(replace(waits, words={"request": other.file.decode()}))
     forged = load_verified_roster(home.consortium.roster, home.pins)
     with attack("a last roster that the roots did not sign", "bad-signature"):
         paper_words.describe(replace(waits, before=replace(forged, version=1).sign([ANA, EVE])))

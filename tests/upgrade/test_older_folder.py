@@ -92,6 +92,6 @@ def test_server_run_foresees_it_and_a_new_plan_ends_in_a_model(life: Consortium)
     third = life.begun(plan)
     driver.carry_out(third, Hospitals(life, plan))
     assert third.state.stage == "finished", third.state.why
-    assert foresee(life.home, config_of(life.folder)).carried is not None
+    assert foresee(life.home, config_of(life.folder)).source is not None
     assert np.isfinite(third.rounds()[-1]["validation"]["auc"])
     assert PlanInbox(life.sites["Lisbon"]).summed(plan.digest)
