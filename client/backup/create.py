@@ -9,12 +9,13 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from client.backup import file_selection, known_backups
 from client.backup.file_selection import SelectedFile
 from client.backup.repository import BackupRepository
 from client.backup.snapshot import PIECE_BYTES, FileEntry, Piece, Snapshot, hash_of
-from client.custody import lifecycle
+from client.custody import lifecycle, wrapped_keys
 from client.custody.encrypted_dataset import EncryptedDataset
 from client.custody.key_ring import Custody
 from common.errors import AuditError, BackupError, CustodyError
@@ -107,14 +108,25 @@ class _SnapshotWriter:
         for folder in lifecycle.data_sets(custody):
             count = len(self.files)
             try:
-                EncryptedDataset.open(custody, folder)
+                store = EncryptedDataset.open(custody, folder)
                 if folder.name in indexed:  # another has come since: the next backup has it
+                    self._refuse_written_again(folder)
+                    first = f"{store.index.first:05d}"  # those before it are of the set before it was written again
                     for source in file_selection.pack_files(folder):
-                        self._take(source)
+                        if source.file.name >= first:
+                            self._take(source)
             except (CustodyError, FileNotFoundError) as error:
                 del self.files[count:]
                 self.files = [file for file in self.files if not file.path.startswith(f"sets/{folder.name}/")]
                 self.report.problems.append(str(error))
+
+    def _refuse_written_again(self, folder: Path) -> None:
+        """Packs go with the keys that were taken: a patient may have been taken out of the set since."""
+        (keys,) = (file for file in self.files if file.path == f"sets/{folder.name}/{wrapped_keys.FILE}")
+        content = (folder / wrapped_keys.FILE).read_bytes()
+        now = [hash_of(content[at : at + PIECE_BYTES]) for at in range(0, len(content), PIECE_BYTES)]
+        if now != [digest for digest, _ in keys.pieces]:
+            raise CustodyError(f"{folder}: its keys were replaced while it was backed up. Give the command again.")
 
     def manifest(self, custody: Custody) -> Snapshot:
         """What names all of it."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from client.custody import lifecycle
+from client.custody.encrypted_dataset import INDEX, NEXT_INDEX
 from client.custody.key_ring import Custody
 
 EXCLUDED = {"identity", "node", "state", "ledger.lock", "journal", "restored", "old", "sets", "cache", "drills"}
@@ -21,7 +22,7 @@ OF_A_RUN = {"plan.json", "decision.json"}
 """Of `plans/DIGEST`; all else there is a run's state."""
 NOTES = "custody/backups"
 """How far each backup had come: of this machine, not of what is in one."""
-SMALL = {"keys", "index"}
+SMALL = {"keys", INDEX, NEXT_INDEX}
 """Of a data set: replaced as a whole, and read before the packs, which only grow."""
 
 

@@ -217,5 +217,5 @@ def adopt_all(custody: Custody) -> tuple[dict[str, int], list[str]]:
 def _never_set_back(file: FileEntry) -> bool:
     """Taken from the newest snapshot, whichever is restored: what was destroyed, answered, published, done or seen."""
     return file.path in ("ledger", "ledger.key", "ledger.images") or file.path.startswith(
-        ("custody/seen/", "published/", "witness/", "access/", "audit/")
+        ("custody/seen/", "custody/withdrawn/", "published/", "witness/", "access/", "audit/")
     )

@@ -1,8 +1,9 @@
 """The index of a data set: which object is where in the packs, and which cases it has. It is encrypted like an image.
 
 An object is what was one file: a de-identified DICOM file, or pixels. A case is an object, or a frame of it, with what
-the hospital said of it. Both are only ever added to, so that their numbers stay: a case names its object by its place
-in the list, and what people read as `chest/17` is object 17 of the set `chest`.
+the hospital said of it. A case names its object by its place in the list, and what people read as `chest/17` is object
+17 of the set `chest`. Import only adds, so that numbers stay; where a patient is taken out, the set is written again
+(`rewriting`), and the objects behind move up.
 
 Who reads and writes the file `index`, and against what it is checked: `encrypted_dataset`.
 """
@@ -59,6 +60,10 @@ class Index:
     """What de-identification left in, of all images of the set alike."""
     packs: list[int] = field(default_factory=list)
     """Bytes of each pack that count."""
+    first: int = 0
+    """Number of the first of them: packs before it are of the set as it was before it was written again."""
+    source_key: str = field(default="", repr=False)
+    """What `Object.source` is made with, hexadecimal; empty: a key from the data key, as long as that is the first."""
     objects: list[Object] = field(default_factory=list)
     cases: list[Case] = field(default_factory=list)
     numbers: dict[str, int] = field(default_factory=dict)
@@ -82,13 +87,15 @@ class Index:
         objects = [[o.id, o.pack, o.offset, o.length, o.source, o.frame_facts] for o in self.objects]
         cases = [[c.object, c.label, c.frame, c.site, c.patient, c.split] for c in self.cases]
         content_json = {"retain": sorted(self.retain), "packs": self.packs, "objects": objects, "cases": cases}
+        content_json |= {"first": self.first, "source_key": self.source_key}
         return json.dumps(content_json, separators=(",", ":")).encode()
 
     @classmethod
     def decode(cls, content: bytes) -> "Index":
         """What `encode` made; it was authenticated before, so it is what this program wrote."""
         fields = json.loads(content)
-        index = cls(frozenset(fields["retain"]), list(fields["packs"]))
+        first, source_key = fields.get("first", 0), fields.get("source_key", "")
+        index = cls(frozenset(fields["retain"]), list(fields["packs"]), first, source_key)
         for entry in fields["objects"]:
             index.add_object(Object(*entry))
         for case in fields["cases"]:

@@ -87,7 +87,7 @@ class DatasetWriter:
             OSError: the disk is full.
         """
         offset = self._pack_with_room().append(entry.ciphertext)
-        pack = len(self.index.packs) - 1
+        pack = self.index.first + len(self.index.packs) - 1
         return self.index.add_object(
             Object(entry.id, pack, offset, len(entry.ciphertext), entry.source, entry.frame_facts)
         )
@@ -100,14 +100,22 @@ class DatasetWriter:
         """
         if self._committed == (size := (len(self.index.objects), len(self.index.cases))):
             return
-        if self._pack:
-            self._pack.flush()
-            flush_folder(self._pack.path.parent)
-            self.index.packs[-1] = self._pack.length
+        self.flush()
         store = self.store
         write_index(store.custody, store.folder, store.wraps, store.secrets, self.version + 1, self.index)
         self.version += 1
         self._committed = size
+
+    def flush(self) -> None:
+        """What was added is on the disk when this returns; it counts with the next commit.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        if self._pack:
+            self._pack.flush()
+            flush_folder(self._pack.path.parent)
+            self.index.packs[-1] = self._pack.length
 
     def close(self) -> None:
         """No more will come."""
@@ -124,7 +132,8 @@ class DatasetWriter:
             self._pack.close()
         if self._pack or not packs or packs[-1] >= PACK_BYTES:
             packs.append(0)
-        self._pack = AppendedFile(path_of(self.store.folder, len(packs) - 1), packs[-1])
+        number = self.index.first + len(packs) - 1
+        self._pack = AppendedFile(path_of(self.store.folder, number), packs[-1])
         return self._pack
 
 
@@ -137,15 +146,14 @@ def open_for_writing(custody: Custody, folder: Path) -> Iterator[DatasetWriter]:
         CustodyError: as `EncryptedDataset.open`.
     """
     with lock_folder(folder, f"{folder}: another process is importing into this data set. Wait for it, or stop it."):
-        writer = DatasetWriter(store := EncryptedDataset.open(custody, folder))
-        settle(store)
+        writer = DatasetWriter(settle(custody, folder))
         try:
             yield writer
         finally:
             writer.close()
 
 
-def seal(wraps: WrappedKeys, keys: DatasetKeys, content: bytes) -> tuple[str, bytes]:
+def seal(wraps: WrappedKeys, keys: DatasetKeys, content: bytes | memoryview) -> tuple[str, bytes]:
     """A content as an object: its identity, and the bytes that are written."""
     identity = secrets.token_hex(8)
     return identity, sealing.seal(keys.data, content, wraps.place("object", identity))

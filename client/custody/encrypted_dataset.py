@@ -5,7 +5,8 @@
     packs/00000    sealed objects, one behind the other
 
 A case is in when the index says so. Packs only grow, the index is replaced as a whole after they are on the disk, and
-what a pack holds beyond the index is left over from a write that was cut short: the next one writes over it.
+what a pack holds beyond the index is left over from a write that was cut short: the next one writes over it. Where a
+patient is taken out, all of it is written again under another data key (`rewriting`).
 """
 
 import hashlib
@@ -26,6 +27,10 @@ from client.custody.wrapped_keys import DatasetKeys, WrappedKeys
 from client.home import Home
 from common.errors import CustodyError
 from common.storage.files import flush_folder, replace
+
+
+INDEX, NEXT_INDEX = "index", "index.next"
+"""The second is there while a set is written again, until its keys are replaced and it takes the first one's place."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +54,16 @@ class EncryptedDataset:
             CustodyError: it is not what was stored last.
         """
         wraps = wrapped_keys.read(folder)
-        keys = wrapped_keys.unwrap(wraps, custody, folder)
-        version, index = _current_index(custody, folder, wraps, keys)
-        packs.check(folder, index)
-        return cls(custody, folder, wraps, keys, version, index, PackReader(folder))
+        while True:
+            try:
+                keys = wrapped_keys.unwrap(wraps, custody, folder)
+                version, index = _current_index(custody, folder, wraps, keys)
+                packs.check(folder, index)
+                return cls(custody, folder, wraps, keys, version, index, PackReader(folder))
+            except CustodyError:
+                if wraps == (now := wrapped_keys.read(folder)):
+                    raise
+                wraps = now  # another process has written it again meanwhile, under other keys
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Only the way there is told to other processes: the keys stay in this one.
@@ -81,6 +92,10 @@ class EncryptedDataset:
             raise CustodyError(
                 f"{packs.path_of(self.folder, entry.pack)}, object {number} of {self.name}: is not what was stored: "
                 f"changed, truncated or swapped. {RESTORE}"
+            ) from None
+        except FileNotFoundError:
+            raise CustodyError(
+                f"{self.folder}: was written again since it was opened (a patient was taken out). Give the command again."
             ) from None
 
     def verify(self) -> Iterator[str]:
@@ -123,8 +138,7 @@ def create(custody: Custody, name: str, retain: frozenset[Option]) -> Path:
 
 def _current_index(custody: Custody, folder: Path, wraps: WrappedKeys, keys: DatasetKeys) -> tuple[int, Index]:
     note = custody.note_of(wraps.set)  # before the index, which another process may be about to put ahead of it
-    content = _index_file(folder)
-    version, index = _unseal_index(folder, wraps, keys, content)
+    content, version, index = _read_index(folder, wraps, keys)
     if note is None:
         raise CustodyError(
             f"{folder}: this site remembers no such data set. If it was restored or brought here on purpose, take it "
@@ -134,39 +148,65 @@ def _current_index(custody: Custody, folder: Path, wraps: WrappedKeys, keys: Dat
         raise CustodyError(f"{folder}: this data set was destroyed here, and is not opened again.")
     if version < note.version or (version == note.version and _digest(content) != note.index):
         raise CustodyError(
-            f"{folder / 'index'}: version {version} was set back: this site has seen version {note.version}. Restore "
+            f"{folder / INDEX}: version {version} was set back: this site has seen version {note.version}. Restore "
             f"the newest backup; if there is none, take this one: python -m client custody adopt {folder.name}"
         )
     return version, index
 
 
-def settle(store: EncryptedDataset) -> None:
-    """Remember the index that is there, where the last write was cut short between it and the note."""
-    content = _index_file(store.folder)
-    store.custody.remember(store.wraps.set, DatasetNote(name=store.name, version=store.version, index=_digest(content)))
+def settle(custody: Custody, folder: Path) -> EncryptedDataset:
+    """Open a data set, and end what the last writer began: its index in its place, what it replaced gone, and noted.
+
+    Who calls holds the folder's lock. It can be cut short at any moment itself.
+
+    Raises:
+        CustodyError: as `EncryptedDataset.open`.
+    """
+    store = EncryptedDataset.open(custody, folder)
+    content, *_ = _read_index(folder, store.wraps, store.secrets)
+    if content != (folder / INDEX).read_bytes():
+        replace(folder / INDEX, content)
+    for leftover in (folder / NEXT_INDEX, *folder.glob(f".{INDEX}*.*")):
+        leftover.unlink(missing_ok=True)
+    wrapped_keys.destroy_old(folder)
+    packs.remove_others(folder, store.index)
+    custody.remember(store.wraps.set, DatasetNote(name=store.name, version=store.version, index=_digest(content)))
+    return store
 
 
-def _index_file(folder: Path) -> bytes:
+def _read_index(folder: Path, wraps: WrappedKeys, keys: DatasetKeys) -> tuple[bytes, int, Index]:
+    """The file, version and content of the index that is there; of a set that was written again, that under its keys."""
     try:
-        return (folder / "index").read_bytes()
+        content = (folder / INDEX).read_bytes()
     except FileNotFoundError:
-        raise CustodyError(f"{folder / 'index'}: is missing. {RESTORE}") from None
+        raise CustodyError(f"{folder / INDEX}: is missing. {RESTORE}") from None
+    try:
+        return content, *_unseal_index(folder, wraps, keys, content)
+    except CustodyError:
+        if not (following := folder / NEXT_INDEX).exists():
+            raise
+    return (content := following.read_bytes()), *_unseal_index(folder, wraps, keys, content)
 
 
 def write_index(
     custody: Custody, folder: Path, wraps: WrappedKeys, keys: DatasetKeys, version: int, index: Index
 ) -> None:
     """Write an index of a version above all before, and remember that this site has seen it."""
-    place = wraps.place("index", str(version))
-    content = version.to_bytes(8, "little") + sealing.seal(keys.data, index.encode(), place)
-    replace(folder / "index", content)
+    content = seal_index(wraps, keys, version, index)
+    replace(folder / INDEX, content)
     custody.remember(wraps.set, DatasetNote(name=wraps.name, version=version, index=_digest(content)))
+
+
+def seal_index(wraps: WrappedKeys, keys: DatasetKeys, version: int, index: Index) -> bytes:
+    """The file of an index."""
+    place = wraps.place("index", str(version))
+    return version.to_bytes(8, "little") + sealing.seal(keys.data, index.encode(), place)
 
 
 def _unseal_index(folder: Path, wraps: WrappedKeys, keys: DatasetKeys, content: bytes) -> tuple[int, Index]:
     version = int.from_bytes(content[:8], "little")
     place = wraps.place("index", str(version))
-    return version, Index.decode(sealing.unseal(keys.data, content[8:], place, str(folder / "index")))
+    return version, Index.decode(sealing.unseal(keys.data, content[8:], place, str(folder / INDEX)))
 
 
 def _digest(content: bytes) -> str:
@@ -181,7 +221,7 @@ def adopt(custody: Custody, folder: Path) -> int:
     """
     wraps = wrapped_keys.read(folder)
     keys = wrapped_keys.unwrap(wraps, custody, folder)
-    version, index = _unseal_index(folder, wraps, keys, _index_file(folder))
+    _, version, index = _read_index(folder, wraps, keys)
     packs.check(folder, index)
     note = custody.note_of(wraps.set)
     if note and note.destroyed:

@@ -110,10 +110,15 @@ def _damaged(row: CaseRow, error: Exception) -> ImageError:
 
 def digest(store: EncryptedDataset, content: bytes | memoryview, which: str) -> str:
     """What a file, or a choice of its frames, is known by; without the data set's key it tells nothing."""
-    state = blake3(key=subkey(store.secrets.data, "sources"))
+    state = blake3(key=source_key(store))
     state.update(len(which).to_bytes(8, "little") + which.encode())
     state.update(content)
     return state.hexdigest(16)
+
+
+def source_key(store: EncryptedDataset) -> bytes:
+    """What files are known by: it outlives the data key, since what was in before must be known afterwards."""
+    return bytes.fromhex(store.index.source_key) or subkey(store.secrets.data, "sources")
 
 
 def pixels(store: EncryptedDataset, pictures: list[Picture], source: str) -> SealedObject:

@@ -1,6 +1,5 @@
 """A data set's keys through the years: the site's key is changed, lost and recovered, and at the end destroyed."""
 
-import os
 import shutil
 from pathlib import Path
 
@@ -8,7 +7,6 @@ from client.custody import encrypted_dataset, wrapped_keys
 from client.custody.events import Event, Record, unrecorded
 from client.custody.key_ring import Custody, DatasetNote, new_key, read_recovery
 from common.errors import ConfigError, CustodyError
-from common.storage.files import flush_folder
 from common.trust.joining import checked_name
 
 
@@ -95,7 +93,8 @@ def destroy(custody: Custody, folder: Path, record: Record = unrecorded) -> None
             )
         note = custody.note_of(identity)
         custody.remember(identity, DatasetNote(name=wraps.name, version=note.version if note else 0, destroyed=True))
-        _overwrite_and_remove(folder / wrapped_keys.FILE)
+        wrapped_keys.destroy_old(folder)
+        wrapped_keys.overwrite_and_remove(folder / wrapped_keys.FILE)
     shutil.rmtree(folder.resolve())
     if folder.is_symlink():
         folder.unlink()
@@ -126,12 +125,3 @@ def find(custody: Custody, name: str) -> Path:
         names = ", ".join(path.name for path in data_sets(custody)) or "none yet"
         raise CustodyError(f"{folder}: there is no such data set; there is: {names}.")
     return folder
-
-
-def _overwrite_and_remove(path: Path) -> None:
-    """Overwrite a small file and take its name away. Where a disk moves blocks about, older copies may stay."""
-    with path.open("r+b", buffering=0) as file:
-        file.write(bytes(path.stat().st_size))
-        os.fsync(file.fileno())
-    path.unlink()
-    flush_folder(path.parent)

@@ -26,12 +26,20 @@ def check(folder: Path, index: Index) -> None:
     Raises:
         CustodyError: naming the first that is not.
     """
-    for pack, length in enumerate(index.packs):
+    for pack, length in enumerate(index.packs, index.first):
         path = path_of(folder, pack)
         there = path.stat().st_size if path.exists() else None
         if there is None or there < length:
             what = "is missing" if there is None else f"is truncated: {there:,} of {length:,} bytes"
             raise CustodyError(f"{path}: {what}. {RESTORE}")
+
+
+def remove_others(folder: Path, index: Index) -> None:
+    """Remove packs that the index does not count: of the set before it was written again, or of a write cut short."""
+    count = {path_of(folder, index.first + i) for i in range(len(index.packs))}
+    for path in (folder / "packs").iterdir():
+        if path not in count:
+            path.unlink()
 
 
 class PackReader:

@@ -6,6 +6,7 @@ that without this file nobody reads the images. It is authenticated as a whole u
 
 import hashlib
 import hmac
+import os
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,10 +22,12 @@ from client.custody.key_ring import Custody, KeyRing, name_of, recovery_public
 from client.custody.sealing import KEY_BYTES, RESTORE, Place
 from common.config import Frozen
 from common.errors import CustodyError
-from common.storage.files import replace
+from common.storage.files import flush_folder, replace
 
 FORMAT = "consilium-custody-1"
 FILE = "keys"
+OLD_FILE = "keys.old"
+"""Those before, while they are exchanged."""
 _HPKE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 
 
@@ -85,6 +88,32 @@ def wrap(site: str, name: str, identity: str, keys: DatasetKeys, ring: KeyRing) 
 def write(wraps: WrappedKeys, folder: Path) -> None:
     """Put the file in its place."""
     replace(folder / FILE, _encode(wraps))
+
+
+def exchange(wraps: WrappedKeys, folder: Path) -> None:
+    """Put other keys in the place of those that are there, and keep these until `destroy_old`."""
+    (folder / OLD_FILE).unlink(missing_ok=True)
+    os.link(folder / FILE, folder / OLD_FILE)
+    write(wraps, folder)
+
+
+def destroy_old(folder: Path) -> None:
+    """Overwrite the keys before an exchange; where it did not come to one, the keys that are there stay."""
+    path = folder / OLD_FILE
+    if path.exists():
+        if path.samefile(folder / FILE):
+            path.unlink()
+        else:
+            overwrite_and_remove(path)
+
+
+def overwrite_and_remove(path: Path) -> None:
+    """Overwrite a small file and take its name away. Where a disk moves blocks about, older copies may stay."""
+    with path.open("r+b", buffering=0) as file:
+        file.write(bytes(path.stat().st_size))
+        os.fsync(file.fileno())
+    path.unlink()
+    flush_folder(path.parent)
 
 
 def read(folder: Path) -> WrappedKeys:
