@@ -12,6 +12,7 @@
 
     python -m client import SOURCE          take images into encrypted custody
     python -m client custody ACTION         the keys of what is in custody
+    python -m client patients ACTION        a patient withdraws, a label was wrong
     python -m client backup DEST            to another disk: encrypted, incremental; list, verify, drill, prune
     python -m client restore DEST           bring this site back from a backup
 
@@ -49,6 +50,7 @@ from client.custody import commands as custody
 from client.dataset import commands as dataset
 from client.encoders import commands as encoders
 from client.home import Home, home_option
+from client.patients import commands as patients
 from client.plans import commands as plans
 from client.prediction import commands as prediction
 from client.prediction import package_commands
@@ -91,6 +93,7 @@ COMMANDS = gate.guard(
         **encoders.COMMANDS,
         **catalogue.COMMANDS,
         **custody.COMMANDS,
+        **patients.COMMANDS,
         **backup.COMMANDS,
         **access.COMMANDS,
     }

@@ -75,6 +75,11 @@ RULES: dict[str, CommandRule] = {
     "custody recover": _may(OFFICER),
     "custody adopt": _may(OFFICER),
     "custody destroy": _may(OFFICER),
+    # patients
+    "patients find": _may(OFFICER),
+    "patients remove": _may(OFFICER),
+    "patients readmit": _may(OFFICER),
+    "patients relabel": _may(OFFICER),
     # the catalogue
     "catalogue": _may_look(*ROLES),
     "catalogue show": _may_look(*ROLES),

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from client.custody import lifecycle
 from client.custody.dataset_index import OPTIONS, Option
+from client.custody.dataset_version import dataset_version
 from client.custody.encrypted_dataset import EncryptedDataset
 from client.custody.events import Event, Record
 from client.custody.key_ring import Custody
@@ -145,6 +146,8 @@ def _show(outcome: "ImportReport", most: int, console: Console) -> None:
             f"no patient is known of {len(outcome.unknown)} pictures, whose names are not kept{seems if rule else ''}",
             highlight=False, markup=False,
         )  # fmt: skip
+    if outcome.withdrawals:
+        console.print(f"{outcome.withdrawals} images stay out: their patients withdrew.", highlight=False)
     counts = [f"{outcome.added} cases are in", f"{outcome.already} were in before", f"{len(outcome.problems)} left out"]
     console.print(f"{', '.join(counts)}. In a configuration:", highlight=False)
     data = {"data": {"kind": "encrypted", "path": str(outcome.folder)}}
@@ -195,7 +198,8 @@ def _list(custody: Custody, options: argparse.Namespace) -> int:
     for folder in lifecycle.data_sets(custody):
         store = EncryptedDataset.open(custody, folder)
         size = sum(store.index.packs) / 1e6
-        print(f"{store.name}: {len(store.index.cases):,} cases, {size:,.1f} MB, version {store.version}")
+        digest = dataset_version(store)[:16]
+        print(f"{store.name}: {len(store.index.cases):,} cases, {size:,.1f} MB, version {store.version}, {digest}")
     return 0
 
 

@@ -32,6 +32,8 @@ class SealedObject:
     frame_facts: dict[str, Any] | None
     taken_out: Counter[str]
     """What was not carried over from the file, by kind."""
+    patient: str | None = None
+    """Pseudonym of the patient in its header."""
 
 
 class AppendedFile:

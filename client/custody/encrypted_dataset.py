@@ -28,7 +28,6 @@ from client.home import Home
 from common.errors import CustodyError
 from common.storage.files import flush_folder, replace
 
-
 INDEX, NEXT_INDEX = "index", "index.next"
 """The second is there while a set is written again, until its keys are replaced and it takes the first one's place."""
 
@@ -95,7 +94,7 @@ class EncryptedDataset:
             ) from None
         except FileNotFoundError:
             raise CustodyError(
-                f"{self.folder}: was written again since it was opened (a patient was taken out). Give the command again."
+                f"{self.folder}: was written again since it was opened, without a patient. Give the command again."
             ) from None
 
     def verify(self) -> Iterator[str]:
@@ -175,17 +174,17 @@ def settle(custody: Custody, folder: Path) -> EncryptedDataset:
 
 
 def _read_index(folder: Path, wraps: WrappedKeys, keys: DatasetKeys) -> tuple[bytes, int, Index]:
-    """The file, version and content of the index that is there; of a set that was written again, that under its keys."""
+    """File, version and content of the index that is there; of a set that was written again, the one of its keys."""
     try:
         content = (folder / INDEX).read_bytes()
     except FileNotFoundError:
         raise CustodyError(f"{folder / INDEX}: is missing. {RESTORE}") from None
     try:
-        return content, *_unseal_index(folder, wraps, keys, content)
+        return content, *unseal_index(folder, wraps, keys, content)
     except CustodyError:
         if not (following := folder / NEXT_INDEX).exists():
             raise
-    return (content := following.read_bytes()), *_unseal_index(folder, wraps, keys, content)
+    return (content := following.read_bytes()), *unseal_index(folder, wraps, keys, content)
 
 
 def write_index(
@@ -203,7 +202,12 @@ def seal_index(wraps: WrappedKeys, keys: DatasetKeys, version: int, index: Index
     return version.to_bytes(8, "little") + sealing.seal(keys.data, index.encode(), place)
 
 
-def _unseal_index(folder: Path, wraps: WrappedKeys, keys: DatasetKeys, content: bytes) -> tuple[int, Index]:
+def unseal_index(folder: Path, wraps: WrappedKeys, keys: DatasetKeys, content: bytes) -> tuple[int, Index]:
+    """Version and content of an index.
+
+    Raises:
+        CustodyError: these keys do not open it, or it is of another data set.
+    """
     version = int.from_bytes(content[:8], "little")
     place = wraps.place("index", str(version))
     return version, Index.decode(sealing.unseal(keys.data, content[8:], place, str(folder / INDEX)))

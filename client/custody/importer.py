@@ -21,6 +21,7 @@ from client.custody.import_workers import IntakeResult
 from client.custody.intake import AlreadyStored, Intake
 from client.custody.key_ring import Custody
 from client.custody.pseudonyms import Pseudonyms
+from client.custody.withdrawals import Withdrawals
 from client.readers.source import ImageFile
 from client.sources import file_list, npz
 from client.sources.case_row import CaseRow
@@ -62,6 +63,8 @@ class ImportReport:
     already: int = 0
     """Cases that were in before."""
     problems: list[Problem] = field(default_factory=list)
+    withdrawals: int = 0
+    """Images that stay out, since their patients withdrew from this data set."""
     unknown: list[str] = field(default_factory=list)
     """Pictures, whose names alone could tell the patient."""
     unused: tuple[str, ...] = ()
@@ -96,8 +99,12 @@ def run(
         try:
             with _regular_commits(writer) as commit_if_due:
                 cases = _from_arrays if isinstance(request.source, Npz) else _from_files
+                withdrawals = Withdrawals(writer.store)
                 for row, result in cases(writer, request, outcome, advance):
-                    _enter(writer, row, result, outcome)
+                    if isinstance(result, ImageError) or not withdrawals.bar(_patient(row, result), result.source):
+                        _enter(writer, row, result, outcome)
+                    else:
+                        outcome.withdrawals += 1
                     commit_if_due()
         except BaseException:
             record(_event(writer, request, outcome, "failed"))
@@ -110,7 +117,11 @@ def _event(
     writer: DatasetWriter, request: ImportRequest, outcome: ImportReport, how: Literal["done", "failed"]
 ) -> Event:
     facts = {"added": outcome.added, "already in": outcome.already, "left out": len(outcome.problems)}
-    facts |= {"version": writer.version, "burned in allowed": int(request.allow_burned_in)}
+    facts |= {
+        "of patients who withdrew": outcome.withdrawals,
+        "version": writer.version,
+        "burned in allowed": int(request.allow_burned_in),
+    }
     return Event("import", f"{request.name} {writer.store.wraps.set}", how, facts)
 
 
@@ -175,6 +186,10 @@ def _enter(writer: DatasetWriter, row: CaseRow, result: IntakeResult, outcome: I
         outcome.already += 1
     else:
         outcome.problems.append(_problem(row, f"is in already, {_differences(there, case)}"))
+
+
+def _patient(row: CaseRow, result: SealedObject | AlreadyStored) -> str | None:
+    return row.patient or (result.patient if isinstance(result, SealedObject) else None)
 
 
 def _differences(there: Case, here: Case) -> str:

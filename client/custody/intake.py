@@ -25,6 +25,7 @@ from client.readers import custody_pixels, dicom
 from client.readers.source import ImageBytes
 from client.sources import image_cache
 from client.sources.case_row import CaseRow
+from client.sources.identity import is_somebody
 from common.errors import ImageError
 from common.imaging import Picture
 
@@ -79,7 +80,9 @@ class Intake:
                 refusal = error if isinstance(error, ImageError) else _damaged(row, error)
                 reason = _QUOTED.sub("…", str(refusal).removeprefix(f"{row.origin}"))
                 raise ImageError(f"{row.origin}{without_words(reason, text_words(header))}") from None
-        return SealedObject(*seal(self.store.wraps, self.store.secrets, clean), source, None, counts)
+        number = str(header.get("PatientID", ""))
+        patient = Pseudonyms(self.store.secrets.pseudonyms).patient(number) if is_somebody(number) else None
+        return SealedObject(*seal(self.store.wraps, self.store.secrets, clean), source, None, counts, patient)
 
     def _clean(self, image: ImageBytes, header: FileDataset, row: CaseRow) -> tuple[bytes, Counter[str]]:
         dicom.check(image, header)

@@ -1,8 +1,8 @@
 """A data set written again without some of its objects, under another data key: what was in it opens no more.
 
 Taking a name out of the index would leave the image in its pack, in caches and wherever a disk keeps old blocks, under
-a key that is still here. So all that stays is sealed again under a new data key, and the old one is overwritten: with it
-go the old packs, the old index, and what caches anywhere hold of this set.
+a key that is still here. So all that stays is sealed again under a new data key, and the old one is overwritten: with
+it go the old packs, the old index, and what caches anywhere hold of this set.
 
     1  packs behind those that are there, and `index.next`, all under the new key; nobody reads them yet
     2  `keys` is replaced: the moment at which the set changes. Who opens it finds `index.next`, which these keys open
@@ -52,7 +52,9 @@ def rewrite(
             return store
         _refuse_without_room(store)
         keys = DatasetKeys(secrets.token_bytes(KEY_BYTES), store.secrets.pseudonyms)
-        index = Index(store.index.retain, [], store.index.first + len(store.index.packs), intake.source_key(store).hex())
+        index = Index(
+            store.index.retain, [], store.index.first + len(store.index.packs), intake.source_key(store).hex()
+        )
         writer = DatasetWriter(replaced(store, secrets=keys, index=index))
         try:
             numbers = _copy(store, writer, going, advance)

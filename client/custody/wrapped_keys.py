@@ -124,15 +124,24 @@ def read(folder: Path) -> WrappedKeys:
     """
     path = folder / FILE
     try:
-        content = path.read_bytes()
+        return decode(path.read_bytes(), str(path))
+    except FileNotFoundError:
+        raise CustodyError(f"{path}: is missing, and nothing opens the data set without it. {RESTORE}") from None
+
+
+def decode(content: bytes, what: str) -> WrappedKeys:
+    """The content of the file, not yet authenticated.
+
+    Raises:
+        CustodyError: it is no such file.
+    """
+    try:
         wraps = WrappedKeys.model_validate_json(content)
         if wraps.format != FORMAT or content != _encode(wraps):
             raise ValueError
         return wraps
-    except FileNotFoundError:
-        raise CustodyError(f"{path}: is missing, and nothing opens the data set without it. {RESTORE}") from None
     except (ValidationError, ValueError):
-        raise CustodyError(f"{path}: is not what was stored. {RESTORE}") from None
+        raise CustodyError(f"{what}: is not what was stored. {RESTORE}") from None
 
 
 def unwrap(wraps: WrappedKeys, custody: Custody, folder: Path) -> DatasetKeys:

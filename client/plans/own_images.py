@@ -11,7 +11,7 @@ approved under which name that was first; and a data set goes by its own name an
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from client.dataset.for_plan import Row
 from client.home import Home
@@ -41,6 +41,14 @@ def names(home: Home, dataset: str, rows: Sequence[Row]) -> tuple[str, ...]:
         if new := dict.fromkeys(sorted(images - datasets.keys()), dataset):
             replace(path, json.dumps(datasets | new, indent=0).encode())
     return tuple(sorted({dataset, *(datasets[image] for image in images & datasets.keys())}))
+
+
+def first_names(home: Home, images: Collection[str]) -> dict[str, str]:
+    """Of images, by the digest of their pixels, under which data set's name each was first approved with, if ever."""
+    with file_lock.held(home.folder / "ledger.lock"):
+        key, datasets = _key(home), read_json(home.folder / "ledger.images") or {}
+    marks = {image: digest("image", key, image.encode()).hex()[:32] for image in images}
+    return {image: datasets[mark] for image, mark in marks.items() if mark in datasets}
 
 
 def _key(home: Home) -> bytes:

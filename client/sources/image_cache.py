@@ -120,7 +120,7 @@ def look_up(folder: Path, origin: ImageSource, frames: Frames) -> CachedImage | 
     if frame_facts := origin.frame_facts():
         return _cached_image(origin, frames, None, frame_facts)
     try:
-        entry = _entry(folder, origin, frames)
+        entry = entry_path(folder, origin, frames)
         with entry.open("rb") as file:
             entry_facts = cache_entry.read_facts(file, _seal(entry, origin))
     except DAMAGED:
@@ -138,7 +138,7 @@ def build(folder: Path, origin: ImageSource, frames: Frames) -> CachedImage:
     """
     pictures = readers.read(origin, frames)
     content = {"frames": [facts(p) for p in pictures], **readers.belonging(origin)}
-    entry = _entry(folder, origin, frames)
+    entry = entry_path(folder, origin, frames)
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=entry.parent, suffix=".part")
@@ -186,7 +186,8 @@ def _in_processes(folder: Path, files: Sequence[tuple[ImageSource, Frames]]) -> 
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _entry(folder: Path, origin: ImageSource, frames: Frames) -> Path:
+def entry_path(folder: Path, origin: ImageSource, frames: Frames) -> Path:
+    """Where the entry of a choice of frames is, if there is one."""
     key = repr((origin.state(), frames, readers.VERSION))
     name = hashlib.blake2b(key.encode(errors="surrogateescape"), digest_size=16).hexdigest()
     return folder / name[:2] / f"{name}.npz"

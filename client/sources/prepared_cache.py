@@ -166,7 +166,7 @@ class PreparedImages:
         return self._images.sealer(self._indices[place]) or Checksum()
 
     def _part(self, place: int) -> str:
-        return f"{FOLDER}/{self._keys[place].hex()}"
+        return part_of(self._keys[place])
 
     def _look(self, keys: set[bytes]) -> None:
         """Look at the records that were added since it was looked at last; `_end` is behind the last whole one."""
@@ -210,6 +210,21 @@ class PreparedImages:
             f"{self._path}: prepared images cannot be kept here ({error.strerror}). Free some space, or give another "
             "folder as data.cache."
         )
+
+
+def part_of(key: bytes) -> str:
+    """As what a record is sealed, by its image's key."""
+    return f"{FOLDER}/{key.hex()}"
+
+
+def parts(path: Path) -> Iterator[tuple[str, bytes]]:
+    """As what each record of a file is sealed, and its sealed bytes, up to one that was cut short."""
+    with path.open("rb") as file:
+        while len(head := file.read(HEAD.size)) == HEAD.size:
+            key, *_, length = HEAD.unpack(head)
+            if length > MOST_BYTES or len(content := file.read(length)) < length:
+                return
+            yield part_of(key), content
 
 
 def smallest(image: Stack) -> tuple[int, bytes]:

@@ -3,16 +3,20 @@
 import threading
 from dataclasses import replace
 from functools import lru_cache, partial
+from pathlib import Path
 
+from client.custody import wrapped_keys
 from client.dataset.for_plan import own_cases, own_rows
 from client.home import Home
 from client.plans import judge
 from client.plans.inbox import PlanInbox
 from client.plans.own_images import data_digest
+from client.sources.case_table import located
 from client.training import evaluating_site
 from client.training.node_site import NodeSite
 from client.training.run_binding import RunBinding
 from client.training.site import Site
+from common.config import Encrypted
 from common.errors import PlanError, PolicyError
 from common.imaging import Pipeline
 from common.models import build
@@ -51,17 +55,28 @@ def prepare(home: Home, plan: RunPlan) -> NodeSite:
         raise PlanError(f"{home.site}: the images of plan {plan.name} are still being read.")
     try:
         has_begun = not plan.content.models and bool(PlanInbox(home).papers(plan).approvals())
-        return read_once(home, plan.digest, (home.folder / "site.yaml").stat().st_mtime_ns, has_begun)
+        return read_once(home, plan.digest, _changed_ns(home, plan), has_begun)
     finally:
         _READING.release()
 
 
+def _changed_ns(home: Home, plan: RunPlan) -> int:
+    """When site.yaml was changed last, or the keys of the encrypted data set, as where a patient is taken out of it or
+    a label corrected; not where images are added, which is looked at when images are read."""
+    paths = [home.folder / "site.yaml"]
+    dataset = home.settings.datasets.get(plan.content.dataset)
+    if dataset is not None and isinstance(dataset.data, Encrypted):
+        place = located(dataset.data.path).expanduser()
+        paths += [root / place / wrapped_keys.FILE for root in (home.folder, Path.cwd())]
+    return max(path.stat().st_mtime_ns for path in paths if path.exists())
+
+
 @lru_cache(maxsize=1)
-def read_once(home: Home, digest: str, edited_ns: int, has_begun: bool) -> NodeSite:
+def read_once(home: Home, digest: str, changed_ns: int, has_begun: bool) -> NodeSite:
     """The site with its images; the last one stays in memory.
 
     Args:
-        edited_ns: when site.yaml was changed last, so that a corrected one is read again.
+        changed_ns: when something was corrected last, so that it is read again.
         has_begun: whether the approvals are known that a training began with; what it sums depends on them.
     """
     plan = judge.approved_plan(home, digest)
@@ -74,13 +89,13 @@ def read_once(home: Home, digest: str, edited_ns: int, has_begun: bool) -> NodeS
         site: Site = evaluating_site.prepare(home, plan)
         return NodeSite(site, binding, home=home.folder, room=room, before=lambda secured: before(secured).answer)
     model = binding.work().model if has_begun else build(training.model, content.shape, len(content.labels))
-    cases, least = _images(home, digest, edited_ns), home.settings.policy.least.active
+    cases, least = _images(home, digest, changed_ns), home.settings.policy.least.active
     site = Site(cases, Pipeline(training.preprocess), model, training.federation.local, least_active=least)
     return NodeSite(site, binding, home=home.folder, room=room)
 
 
 @lru_cache(maxsize=1)
-def _images(home: Home, digest: str, edited_ns: int) -> SiteCases:
+def _images(home: Home, digest: str, changed_ns: int) -> SiteCases:
     plan = judge.approved_plan(home, digest)
     _refuse_changed(home, plan)
     return own_cases(home, plan)
@@ -96,8 +111,9 @@ def _refuse_changed(home: Home, plan: RunPlan) -> None:
         raise PolicyError(
             "changed-images",
             f"{home.site}: the cases of data set '{plan.content.dataset}' are others than when {plan.name} was "
-            "approved: sums over both would tell the new ones. Nothing is sent. Take what was added out until the run "
-            "is over, or leave the run to the others and ask for a new plan.",
+            "approved: sums over both would tell those by which they differ. Nothing is sent. If the run has not "
+            "begun, approve it again (python -m client approve). If it has: take what was added out until it is over; "
+            "where a patient was taken out or a label corrected, leave it to the others and ask for a new plan.",
         )
 
 

@@ -6,9 +6,9 @@ import pytest
 
 from client.custody import sealing, wrapped_keys
 from client.custody.dataset_index import Index
+from client.custody.encrypted_cases import EncryptedImage
 from client.custody.rewriting import rewrite
 from client.sources import image_cache
-from client.custody.encrypted_cases import EncryptedImage
 from common.errors import CustodyError
 from tests.custody import faults
 from tests.custody.hospital import folder_of_dicoms, open_hospital, opened, taken_in, tell
@@ -74,7 +74,12 @@ def test_killed_at_any_moment_it_is_as_before_or_as_after_and_goes_on(custody, t
         seen[now == after] += 1
         without(custody)
         folder = custody.sets / "chest"
-        good += tell(custody) == after and {path.name for path in folder.iterdir()} == {"keys", "index", "packs", ".lock"}
+        good += tell(custody) == after and {path.name for path in folder.iterdir()} == {
+            "keys",
+            "index",
+            "packs",
+            ".lock",
+        }
         assert len(list((folder / "packs").iterdir())) == 1
     with capsys.disabled():
         print(f"\nwritten again, killed at {points} points: {seen[0]} as before, {seen[1]} as after, {good} went on")
