@@ -85,8 +85,8 @@ def _copy(
     for number, entry in enumerate(store.index.objects):
         if number not in going:
             identity, ciphertext = seal(store.wraps, writer.store.secrets, store.read(number))
-            sealed = SealedObject(identity, ciphertext, entry.source, entry.frame_facts, Counter())
-            numbers[number] = writer.add(sealed)
+            entry_again = SealedObject(identity, ciphertext, entry.source, entry.frame_facts, Counter())
+            numbers[number] = writer.add(entry_again)
             advance(staying)
     return numbers
 

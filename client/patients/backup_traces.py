@@ -66,7 +66,7 @@ def _holds(custody: Custody, repository: BackupRepository, snapshot: Snapshot, m
     def read(name: str) -> bytes | None:
         if (file := content.get(f"sets/{folder.name}/{name}")) is None:
             return None
-        return b"".join(repository.piece(digest, stored, file.sealed) for digest, stored in file.pieces)
+        return b"".join(repository.piece(digest, name, file.sealed) for digest, name in file.pieces)
 
     if (keys_file := read(wrapped_keys.FILE)) is None:
         return False

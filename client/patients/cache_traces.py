@@ -22,7 +22,7 @@ class CacheTraces:
 
     folder: Path
     decoded: int
-    prepared: int
+    records: int
     """Records of images after a preprocessing or an encoder."""
 
 
@@ -39,11 +39,11 @@ def look(folder: Path, store: EncryptedDataset, numbers: Collection[int]) -> Cac
     """What a cache has of these objects; only what opens under the data set's key counts."""
     images = [EncryptedImage(store, number) for number in numbers]
     decoded = sum(path.exists() for image in images for path in _entries(folder, image))
-    prepared = 0
-    for path in _prepared(folder):
-        for part, sealed in prepared_cache.parts(path):
-            prepared += any(_opens(image, sealed, part) for image in images)
-    return CacheTraces(folder, decoded, prepared)
+    records = 0
+    for path in _prepared_files(folder):
+        for part, ciphertext in prepared_cache.parts(path):
+            records += any(_opens(image, ciphertext, part) for image in images)
+    return CacheTraces(folder, decoded, records)
 
 
 def clear(folder: Path, store: EncryptedDataset) -> int:
@@ -52,26 +52,26 @@ def clear(folder: Path, store: EncryptedDataset) -> int:
     A file of prepared images does not say whose they are. Those of other data sets are made again when they are needed.
     """
     images = [EncryptedImage(store, number) for number in range(len(store.index.objects))]
-    paths = [path for image in images for path in _entries(folder, image) if path.exists()] + [*_prepared(folder)]
+    paths = [path for image in images for path in _entries(folder, image) if path.exists()] + [*_prepared_files(folder)]
     for path in paths:
         path.unlink(missing_ok=True)
     return len(paths)
 
 
 def _entries(folder: Path, image: EncryptedImage) -> Iterator[Path]:
-    asked = {case.frame for case in image.store.index.cases if case.object == image.number and case.frame is not None}
-    choices: tuple[Frames, ...] = ("first", "middle", "all", *asked)
-    return (image_cache.entry_path(folder, image, frames) for frames in choices)
+    frames = {case.frame for case in image.store.index.cases if case.object == image.number and case.frame is not None}
+    choices: tuple[Frames, ...] = ("first", "middle", "all", *frames)
+    return (image_cache.entry_path(folder, image, choice) for choice in choices)
 
 
-def _prepared(folder: Path) -> Iterator[Path]:
+def _prepared_files(folder: Path) -> Iterator[Path]:
     place = folder / prepared_cache.FOLDER
     return (path for path in sorted(place.glob("*")) if OURS.fullmatch(path.relative_to(folder).as_posix()))
 
 
-def _opens(image: EncryptedImage, sealed: bytes, part: str) -> bool:
+def _opens(image: EncryptedImage, ciphertext: bytes, part: str) -> bool:
     try:
-        image.unseal(sealed, part)
+        image.unseal(ciphertext, part)
     except ValueError:
         return False
     return True

@@ -15,7 +15,7 @@ from client.patients import relabel as labels
 from client.patients.backup_traces import BackupTraces
 from client.patients.receipt import Receipt, refuse_inside
 from client.patients.removal import remove
-from client.patients.search import Match, Wanted, search, studies
+from client.patients.search import Match, People, search, studies
 from common.cli import terminal
 from common.cli.command import Command
 from common.cli.progress import Watch
@@ -65,7 +65,7 @@ def _run(options: argparse.Namespace) -> int:
     return {"find": _find, "remove": _remove, "readmit": _readmit, "relabel": _relabel}[options.action](options)
 
 
-def _wanted(options: argparse.Namespace, home: Home) -> Wanted:
+def _people(options: argparse.Namespace, home: Home) -> People:
     """The numbers, from a file, from standard input, or from whoever sits there."""
     if options.file and options.file != "-":
         refuse_inside(path := Path(options.file), home.folder, "a list of patients")
@@ -80,16 +80,16 @@ def _wanted(options: argparse.Namespace, home: Home) -> Wanted:
     numbers = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
     if not numbers:
         raise ConfigError("patients: no number was given; expected one a line, typed, in --file, or from a pipe.")
-    return Wanted("study" if options.studies else "patient", numbers)
+    return People("study" if options.studies else "patient", numbers)
 
 
 def _find(options: argparse.Namespace) -> int:
     home = Home.at(options.home)
-    custody, wanted = Custody(home), _wanted(options, home)
-    matches = search(custody, wanted, options.name)
-    options.act.facts |= {"people": len(wanted.numbers), "images": sum(len(match.numbers) for match in matches)}
+    custody, people = Custody(home), _people(options, home)
+    matches = search(custody, people, options.name)
+    options.act.facts |= {"people": len(people.numbers), "images": sum(len(match.numbers) for match in matches)}
     _show(home, matches, options)
-    return _name_unknown(wanted, matches)
+    return _name_unknown(people, matches)
 
 
 def _show(home: Home, matches: list[Match], options: argparse.Namespace) -> None:
@@ -98,9 +98,9 @@ def _show(home: Home, matches: list[Match], options: argparse.Namespace) -> None
         _show_dataset(match)
     for folder in cache_traces.folders(home, options.cache):
         traces = [cache_traces.look(folder, match.store, match.numbers) for match in matches if match.numbers]
-        decoded, prepared = sum(t.decoded for t in traces), sum(t.prepared for t in traces)
-        if decoded or prepared:
-            print(f"cache {folder}: {decoded} decoded images, {prepared} prepared or embedded.")
+        decoded, records = sum(t.decoded for t in traces), sum(t.records for t in traces)
+        if decoded or records:
+            print(f"cache {folder}: {decoded} decoded images, {records} prepared or embedded.")
     _show_backups(list(backup_traces.look(Custody(home), matches)))
     _show_other_data(home)
     print("\n".join(model_traces.words(model_traces.look(home, ((match.store, match.numbers) for match in matches)))))
@@ -114,9 +114,8 @@ def _show_dataset(match: Match) -> None:
     cases = [case for case in match.store.index.cases if case.object in set(numbers)]
     counts = Counter(f"{case.label}{f' in {case.split}' if case.split else ''}" for case in cases)
     text = ", ".join(f"{count} {what}" for what, count in sorted(counts.items()))
-    print(
-        f"data set {name}, version {dataset_version(match.store)[:16]}: {len(numbers)} images of {match.people} people"
-    )
+    version, people = dataset_version(match.store)[:16], match.person_count
+    print(f"data set {name}, version {version}: {len(numbers)} images of {people} people")
     print(f"  cases: {text or 'none'}; images {', '.join(f'{name}/{number}' for number in numbers)}")
     if uids := sorted(studies(match.store, numbers)):
         more = f" and {len(uids) - STUDIES_SHOWN} more" if len(uids) > STUDIES_SHOWN else ""
@@ -155,9 +154,9 @@ def _show_other_data(home: Home) -> None:
         )
 
 
-def _name_unknown(wanted: Wanted, matches: list[Match]) -> int:
+def _name_unknown(people: People, matches: list[Match]) -> int:
     """Say by their place in the list whom nothing here knows: 1 if there is anybody."""
-    places = [i + 1 for i in range(len(wanted.numbers)) if not any(match.is_known(i) for match in matches)]
+    places = [i + 1 for i in range(len(people.numbers)) if not any(match.is_known(i) for match in matches)]
     if places:
         print(
             f"nothing here is of number {', '.join(map(str, places))} of the list. Are they spelled as PACS, or the "
@@ -171,24 +170,24 @@ def _name_unknown(wanted: Wanted, matches: list[Match]) -> int:
 
 def _remove(options: argparse.Namespace) -> int:
     home = Home.at(options.home)
-    custody, wanted = Custody(home), _wanted(options, home)
+    custody, people = Custody(home), _people(options, home)
     if options.receipt:
         refuse_inside(options.receipt, home.folder, "a receipt")
         if options.receipt.exists():
             raise ConfigError(f"{options.receipt}: exists already, and a receipt is not written over.")
-    matches = search(custody, wanted, options.name)
-    matches = [match for match in matches if any(match.is_known(i) for i in range(len(wanted.numbers)))]
-    images, status = sum(len(match.numbers) for match in matches), _name_unknown(wanted, matches)
+    matches = search(custody, people, options.name)
+    matches = [match for match in matches if any(match.is_known(i) for i in range(len(people.numbers)))]
+    images, status = sum(len(match.numbers) for match in matches), _name_unknown(people, matches)
     if not matches:
         options.act.facts |= {"people": 0, "images": 0}
         return status
     _show(home, matches, options)
     _confirm(options, images)
-    names = [number for i, number in enumerate(wanted.numbers) if any(match.is_known(i) for match in matches)]
+    names = [number for i, number in enumerate(people.numbers) if any(match.is_known(i) for match in matches)]
     receipt, caches = Receipt(names), cache_traces.folders(home, options.cache)
     with Watch(1.0, terminal.console(errors=True)) as watch:
         removals = remove(
-            custody, matches, wanted, caches, lambda staying: watch.advance(1 / max(staying, 1), "writing again")
+            custody, matches, people, caches, lambda staying: watch.advance(1 / max(staying, 1), "writing again")
         )
     facts = {removal.name: removal.facts() for removal in removals}
     if options.receipt:
@@ -213,17 +212,17 @@ def _confirm(options: argparse.Namespace, images: int) -> None:
         return
     if not sys.stdin.isatty():
         raise ConfigError("patients remove: nobody is there to be asked; nothing was done. Say --yes.")
-    expected = f"remove {images}"
-    if input(f"There is no way back. To take {images} images out, type `{expected}`: ").strip() != expected:
-        raise ConfigError(f"patients remove: that was not `{expected}`; nothing was done.")
+    answer = f"remove {images}"
+    if input(f"There is no way back. To take {images} images out, type `{answer}`: ").strip() != answer:
+        raise ConfigError(f"patients remove: that was not `{answer}`; nothing was done.")
 
 
 def _readmit(options: argparse.Namespace) -> int:
     home = Home.at(options.home)
-    wanted = _wanted(options, home)
-    matches = search(Custody(home), wanted, options.name)
+    people = _people(options, home)
+    matches = search(Custody(home), people, options.name)
     count = sum(match.withdrawals.lift(match.pseudonyms) for match in matches)
-    options.act.facts |= {"people": len(wanted.numbers), "readmitted": count}
+    options.act.facts |= {"people": len(people.numbers), "readmitted": count}
     print(f"{count} withdrawals are lifted: the next import takes their images in again.")
     return 0 if count else 1
 

@@ -16,7 +16,7 @@ from client.custody.dataset_version import dataset_version
 from client.custody.dataset_writer import DatasetWriter, open_for_writing
 from client.custody.encrypted_dataset import EncryptedDataset, write_index
 from client.custody.key_ring import Custody
-from client.patients.search import Kind, Wanted, objects_of
+from client.patients.search import Kind, People, objects_of
 from client.readers.source import ImageFile
 from common.errors import ConfigError, DataError, ImageError
 
@@ -126,7 +126,7 @@ def _finder(
     """What gives the objects that a row means."""
     if corrections and (by := corrections[0].by) != "path":
         kind: Kind = "study" if by == "study" else "patient"
-        names = Wanted(kind, tuple(correction.who for correction in corrections)).pseudonyms(store)
+        names = People(kind, tuple(correction.who for correction in corrections)).pseudonyms(store)
         by_name = objects_of(store, names, kind)
         by_row = {correction.row: name for correction, name in zip(corrections, names, strict=True)}
         return lambda correction: by_name[by_row[correction.row]]
@@ -134,7 +134,7 @@ def _finder(
 
 
 def _by_content(store: EncryptedDataset, path: Path) -> list[int]:
-    """The objects that were made from a file, whichever of its frames were wanted."""
+    """The objects that were made from a file, whichever of its frames were people."""
     image = ImageFile(path)
     kind = readers.detect(image)
     content = path.read_bytes()

@@ -19,7 +19,7 @@ from client.custody.encrypted_dataset import EncryptedDataset
 from client.custody.key_ring import Custody
 from client.custody.rewriting import rewrite
 from client.patients import cache_traces
-from client.patients.search import Match, Wanted, objects_of
+from client.patients.search import Match, People, objects_of
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Removal:
 def remove(
     custody: Custody,
     matches: Sequence[Match],
-    wanted: Wanted,
+    people: People,
     caches: Sequence[Path],
     advance: Callable[[int], None] = lambda total: None,
 ) -> list[Removal]:
@@ -56,11 +56,11 @@ def remove(
     """
     for match in matches:
         match.withdrawals.add(match.sources())
-    return [_one(custody, match, wanted, caches, advance) for match in matches]
+    return [_one(custody, match, people, caches, advance) for match in matches]
 
 
 def _one(
-    custody: Custody, match: Match, wanted: Wanted, caches: Sequence[Path], advance: Callable[[int], None]
+    custody: Custody, match: Match, people: People, caches: Sequence[Path], advance: Callable[[int], None]
 ) -> Removal:
     before = match.store
     version_before, count, files = dataset_version(before), len(match.numbers), 0
@@ -68,7 +68,7 @@ def _one(
         files += sum(cache_traces.clear(folder, before) for folder in caches)
 
     def choose(store: EncryptedDataset) -> set[int]:  # of the set as it is now: images may have come meanwhile
-        return {number for numbers in objects_of(store, match.pseudonyms, wanted.kind).values() for number in numbers}
+        return {number for numbers in objects_of(store, match.pseudonyms, people.kind).values() for number in numbers}
 
     after = rewrite(custody, before.folder, choose, advance)
     if count:

@@ -18,7 +18,7 @@ Objects = dict[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
-class Wanted:
+class People:
     """Who is looked for: the hospital's own numbers, each a patient's or a study's."""
 
     kind: Kind
@@ -46,7 +46,7 @@ class Match:
         return sorted({number for numbers in self.objects.values() for number in numbers})
 
     @property
-    def people(self) -> int:
+    def person_count(self) -> int:
         """How many of them have an image here."""
         return sum(bool(numbers) for numbers in self.objects.values())
 
@@ -63,7 +63,7 @@ class Match:
         return bool(self.objects[self.pseudonyms[place]]) or self.pseudonyms[place] in self.withdrawals
 
 
-def search(custody: Custody, wanted: Wanted, dataset: str | None) -> list[Match]:
+def search(custody: Custody, people: People, dataset: str | None) -> list[Match]:
     """What the site's data sets, or one of them, have of these people.
 
     Raises:
@@ -71,13 +71,13 @@ def search(custody: Custody, wanted: Wanted, dataset: str | None) -> list[Match]
         CustodyError: no such data set, or one that is not what was stored last.
     """
     folders = [lifecycle.find(custody, dataset)] if dataset else lifecycle.data_sets(custody)
-    return [match(EncryptedDataset.open(custody, folder), wanted) for folder in folders]
+    return [match(EncryptedDataset.open(custody, folder), people) for folder in folders]
 
 
-def match(store: EncryptedDataset, wanted: Wanted) -> Match:
+def match(store: EncryptedDataset, people: People) -> Match:
     """What one data set has of them."""
-    pseudonyms = wanted.pseudonyms(store)
-    return Match(store, pseudonyms, objects_of(store, pseudonyms, wanted.kind), Withdrawals(store))
+    pseudonyms = people.pseudonyms(store)
+    return Match(store, pseudonyms, objects_of(store, pseudonyms, people.kind), Withdrawals(store))
 
 
 def objects_of(store: EncryptedDataset, pseudonyms: Collection[str], kind: Kind) -> Objects:

@@ -16,7 +16,7 @@ from client.custody.encrypted_cases import EncryptedImage
 from client.custody.key_ring import Custody
 from client.dataset.loading import load
 from client.patients import removal
-from client.patients.search import Wanted, match
+from client.patients.search import People, match
 from common import config as configuration
 from tests.access.staff import Site
 from tests.custody import faults
@@ -92,7 +92,7 @@ def test_it_is_found_by_the_hospital_s_number_and_the_log_has_no_name(site, tmp_
 
 def test_taken_out_nothing_of_them_is_left_anywhere_and_all_else_is_as_it_was(site, tmp_path, capsys):
     cached(tmp_path)
-    needles = [*site.needles, GONE.encode(), Wanted("patient", (GONE,)).pseudonyms(opened(site.custody))[0].encode()]
+    needles = [*site.needles, GONE.encode(), People("patient", (GONE,)).pseudonyms(opened(site.custody))[0].encode()]
     look = lambda: traces.count(traces.everything(site.custody, tmp_path / "cache", tmp_path / "disk"), needles)  # noqa: E731
     assert look() == len(site.needles) + 1  # all but the hospital's own number
     before = [content for content in tell(site.custody)[0] if not any(n in content for n in site.needles)]
@@ -119,7 +119,7 @@ def test_an_import_does_not_bring_them_back_until_they_are_readmitted(site, tmp_
     fresh = export(tmp_path / "fresh", (GONE, STAYS), 5)  # with two new images each
     outcome = taken_in(site.custody, fresh)
     assert (outcome.withdrawals, outcome.already, outcome.problems) == (5, 3, [])
-    stays = Wanted("patient", (STAYS,))
+    stays = People("patient", (STAYS,))
     assert len(match(opened(site.custody), stays).numbers) == 5
     assert site.type("patients", "readmit", "--file", "list.txt") == 0
     assert taken_in(site.custody, fresh).added == 5
@@ -149,12 +149,12 @@ def test_the_log_proves_it_to_a_program_of_ten_lines(site, tmp_path, capsys):
 
 def test_killed_at_any_moment_they_are_in_or_out_and_the_same_command_ends_it(site, tmp_path, capsys):
     cached(tmp_path)
-    start, wanted = tmp_path / "start", Wanted("patient", (GONE,))
+    start, people = tmp_path / "start", People("patient", (GONE,))
     shutil.copytree(site.home.folder, start)
     shutil.copytree(tmp_path / "cache", tmp_path / "cache-before")
 
     def act():
-        removal.remove(site.custody, [match(opened(site.custody), wanted)], wanted, [tmp_path / "cache"])
+        removal.remove(site.custody, [match(opened(site.custody), people)], people, [tmp_path / "cache"])
 
     before, points = tell(site.custody), faults.count(act)
     act()
