@@ -44,6 +44,15 @@ class Cases:
 
     images: Images
     labels: Labels
+    people: NDArray[np.int64] | None = None
+    """Whom each shows, as numbers of these cases' own, int64[n]; None where each counts by itself."""
+
+    def shares(self) -> NDArray[np.float64]:
+        """What each case weighs where every person weighs 1 in all, float64[n]."""
+        if self.people is None:
+            return np.ones(len(self))
+        _, person, images = np.unique(self.people, return_inverse=True, return_counts=True)
+        return np.asarray(1.0 / images[person])
 
     def __post_init__(self) -> None:
         if len(self.images.shape) != 4 or len(self.images) != len(self.labels):

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from client.training.auditing_site import AuditingSite
+from client.training.noised_answer import account_in_memory
 from client.training.run_binding import simulated_binding
 from client.training.secure_site import SecuredSite
 from common.messages.transport import Answer, InMemory, Misfortunes, Transport
@@ -78,7 +79,8 @@ def _answer(experiment: Experiment, cases: SiteCases, secure: _Secure | None) ->
     if secure is None:
         return site.answer
     enrolment = secure.enrolments[cases.name]
-    secured = SecuredSite(site, enrolment, simulated_binding(secure.approvals, cases.name))
+    account = account_in_memory(experiment.config)
+    secured = SecuredSite(site, enrolment, simulated_binding(secure.approvals, cases.name), account=account)
     return AuditingSite(secured).answer if enrolment.audit else secured.answer
 
 

@@ -17,7 +17,7 @@ from client.sources import cache_trim, prepared_cache
 from client.sources.case_table import SPLITS, ImagesAsRead, Problem, Table, located
 from client.sources.scanner_shift import ShiftedImages
 from common.config import Config, Sites, Synthetic
-from common.errors import DataError
+from common.errors import ConfigError, DataError
 from common.image_stack import part
 from common.imaging.pipeline import Pipeline
 from common.types import Cases, Images, Places, SiteCases
@@ -68,7 +68,11 @@ def load(config: Config, seed: int, owner: str = "") -> PreparedData:
     pipeline = Pipeline(config.preprocess)
     images = _prepare(table, order, division, config, seed, pipeline)
     cache_trim.trim(config.data.cache or Path("cache"), config.data.cache_gb, start_s)
-    cases = _Slices(images, table.labels[order], division.split[order], division.site[order])
+    people = _people(table, config)
+    cases = _Slices(
+        images, table.labels[order], division.split[order], division.site[order],
+        None if people is None else people[order],
+    )  # fmt: skip
     common = cases.of(SPLITS.index("test"))
     sites = tuple(_site(cases, i, name, common, config.sites) for i, name in enumerate(division.names))
     return PreparedData(
@@ -94,6 +98,24 @@ def _refuse_one_answer(table: Table) -> None:
                 f"No case {'without' if (column == 1).any() else 'with'} '{name}'; a simulation needs both answers of "
                 "every finding. Leave it out of data.findings, or bring such cases."
             )
+
+
+def _people(table: Table, config: Config) -> NDArray[np.int64] | None:
+    """Whom each case shows, where a budget of privacy is for patients; None: it is for images, or there is none.
+
+    Raises:
+        ConfigError: the budget is for patients, and the data name none.
+    """
+    if config.budget is None or config.budget.of == "image":
+        return None
+    nameless = [i for i in range(len(table)) if table.person(i) is None]
+    if nameless:
+        raise ConfigError(
+            f"privacy.of is patient, and {len(nameless)} of {len(table)} cases name no patient and no study. Name them "
+            "(data.patients, or a column patient), or write privacy.of: image: the budget is then for each image, and "
+            "a patient with several has more told of them."
+        )
+    return np.unique(table.people(), return_inverse=True)[1].astype(np.int64)
 
 
 def _prepare(table: Table, order: Places, division: Division, config: Config, seed: int, pipeline: Pipeline) -> Images:
@@ -126,11 +148,13 @@ class _Slices:
     labels: NDArray[np.int64]
     split: NDArray[np.int64]
     site: NDArray[np.int64]
+    people: NDArray[np.int64] | None
 
     def of(self, split: int, site: int | None = None) -> Cases:
         here = np.flatnonzero((self.split == split) & (True if site is None else self.site == site))
         which = slice(here[0], here[-1] + 1) if len(here) else slice(0, 0)
-        return Cases(part(self.images, which), self.labels[which])
+        people = None if self.people is None else self.people[which]
+        return Cases(part(self.images, which), self.labels[which], people)
 
 
 def _site(cases: _Slices, index: int, name: str, common: Cases, sites: Sites) -> SiteCases:

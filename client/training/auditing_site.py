@@ -33,6 +33,7 @@ from common.plans import binding
 from common.plans import lineage as lineages
 from common.plans.approvals import Approvals
 from common.plans.run_work import RunWork
+from common.privacy.schedule import is_noised
 from common.secagg.audit import replay_transcript
 from common.secagg.transcript import read_frames
 from common.secagg.transcript_reading import TranscriptAccount
@@ -107,7 +108,7 @@ class AuditingSite:
         place = self._place(store, course)
         if notes.due(place.number, question_number):
             raise self._missing_transcript(inner)
-        if question_number < notes.asked or (question_number == notes.asked and inner.kind == "train"):
+        if question_number < notes.asked or (question_number == notes.asked and is_answered_once(inner.kind)):
             raise PolicyError(
                 "replayed-number",
                 f"{self._name}: asked for '{inner.kind}' of round {inner.round}, and has answered question "
@@ -261,6 +262,11 @@ class AuditingSite:
 def _asks(course: Course, place: Place, lineage: bytes) -> tuple[str, bytes]:
     request = course.request(place)
     return request.kind, lineages.question(request, lineage)
+
+
+def is_answered_once(kind: str) -> bool:
+    """Whether a question of a kind is never answered again: twice the same training, or twice fresh noise."""
+    return kind == "train" or is_noised(kind)
 
 
 def _whole_number(request: Request, name: str) -> int:

@@ -18,6 +18,7 @@ from client.home import Home
 from client.plans import kept_state, question_ledger
 from client.plans.question_ledger import Ledger
 from client.training.auditing_site import AuditingSite
+from client.training.noised_answer import account_in_memory
 from client.training.protocol_message import question_in
 from client.training.run_binding import RunBinding
 from client.training.secure_site import SecuredSite
@@ -125,7 +126,8 @@ class NodeSite:
                 lambda records: simulated_state.write("ledger", (simulated_state.read("ledger") or b"") + records),
             )
             simulated = _SimulatedStore(simulated_state), ledger, SimulatedVector(simulated_state)
-            secured = SecuredSite(self.site, self.enrolment, self.binding, *simulated)
+            account = account_in_memory(self.binding.plan.content.training)
+            secured = SecuredSite(self.site, self.enrolment, self.binding, *simulated, account=account)
         if self.before:  # there is no course to follow where nothing is trained
             return self.before(secured)
         return AuditingSite(secured, self.room).answer if self.enrolment.audit else secured.answer

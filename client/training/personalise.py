@@ -142,7 +142,7 @@ def heads_near(model: Model, federated: Tensors, train: Cases) -> dict[str, Tens
 
     def weights(point: Floats) -> Tensors:
         w = point.reshape(rows, width + 1)
-        return {"alpha": w[:, :-1], "intercept": w[:, -1]}
+        return {**federated, "alpha": w[:, :-1], "intercept": w[:, -1]}
 
     def objective(point: Floats, C: float) -> tuple[float, Floats]:
         sums, away = model.gradient(weights(point), train, by_class), point - anchor

@@ -20,6 +20,7 @@ import numpy as np
 
 from client.plans import question_ledger
 from client.plans.question_ledger import Ledger
+from client.training.noised_answer import add_noise
 from client.training.protocol_message import MESSAGE, bytes_in, lineage_in, question_in
 from client.training.run_binding import RunBinding
 from client.training.sent_vector import SentVector, VectorInMemory
@@ -31,6 +32,8 @@ from common.messages.transport import Reply, Request
 from common.plans import carry
 from common.plans import lineage as lineages
 from common.plans.approvals import NAME, Approvals
+from common.privacy.account import Account
+from common.privacy.schedule import is_noised
 from common.secagg import DurableParticipant, KeyPeriodPlan, Participant, ParticipantState, PendingMessage
 from common.secagg.durable_participant import StateInMemory, StateStore
 from common.trust.enrolment import Enrolment
@@ -54,6 +57,7 @@ class SecuredSite:
         clock: seconds since 1970.
         take_roster: keeps a newer roster as the site's own, if its members' keys may be believed; gives the newest.
         sent: where the masked vector lies until its round is over.
+        account: what its answers cost under a budget of privacy; without one it answers no question that costs.
     """
 
     site: Site
@@ -64,6 +68,7 @@ class SecuredSite:
     sent: SentVector = field(default_factory=VectorInMemory, repr=False)
     clock: Callable[[], float] = time.time
     take_roster: Callable[[bytes], Roster | None] = lambda _: None
+    account: Account | None = None
     keeper: DurableParticipant = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -136,7 +141,10 @@ class SecuredSite:
 
         def open_and_submit(participant: Participant) -> PendingMessage:
             confirm()
-            pending = participant.open(start, question, self.clock()).submit(words)
+            opened = participant.open(start, question, self.clock())
+            if is_noised(asked.kind):
+                add_noise(words, asked, self.binding.work().course.schedule, self.account)
+            pending = opened.submit(words)
             self.sent.keep(words.data.cast("B"))  # before the state that names it by its hash
             return pending
 

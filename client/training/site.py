@@ -7,6 +7,8 @@ masked, through `client.training.secure_site.SecuredSite`; in the clear (`Site.a
     train       model difference, to be weighted by examples   averaging
     evaluate    outcome counts on the site's validation cases  after a round
     classes, gram, loss, gradient, hessian                     the SVM's sums
+    noised-mean, -gram, -gradient, -outcomes                   a head's sums under a budget of privacy; the noise is
+                                                               added where they are masked
 
 The state is plain arrays that the site keeps from round to round (SCAFFOLD's control variate, layers
 that are its own); the caller stores it.
@@ -14,7 +16,7 @@ that are its own); the caller stores it.
 
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +26,12 @@ from common.errors import DataError, PolicyError, WireError
 from common.image_stack import batches, slices, together
 from common.imaging import Pipeline
 from common.messages.transport import Reply, Request
-from common.metrics import out_of_distribution, performance
+from common.metrics import noised_outcomes, out_of_distribution, performance
 from common.metrics.out_of_distribution import Floats, Reference
 from common.models import Model, Work
 from common.models.private_layers import PRIVATE, PRIVATE_MOMENTS, private_names
 from common.models.svm import LinearSvm
+from common.models.unit_head import UnitHead
 from common.types import Cases, SiteCases, Tensors, prefixed, under
 
 STATISTICS_TOGETHER = 256
@@ -104,7 +107,7 @@ class Site:
             self._ready, self._ready_for = {}, whole.fingerprint()
         if part not in self._ready:
             raw: Cases = getattr(self.cases, part)
-            self._ready[part] = Cases(whole.after(raw.images), raw.labels)
+            self._ready[part] = replace(raw, images=whole.after(raw.images))
         return self._ready[part]
 
     def distances(self, looks: Tensors) -> Floats:
@@ -238,6 +241,27 @@ def _derivatives(site: Site, request: Request, state: Tensors) -> tuple[Contribu
     return Contribution(derivatives(weights, cases, _shares(site, request))), state
 
 
+def _noised_mean(site: Site, request: Request, state: Tensors) -> tuple[Contribution, Tensors]:
+    cases = site.ready("train", {})
+    return Contribution(head_of(site).mean_sum(cases.images, cases.shares())), state
+
+
+def _noised_gram(site: Site, request: Request, state: Tensors) -> tuple[Contribution, Tensors]:
+    cases, weights = site.ready("train", {}), under("weights", request.tensors)
+    return Contribution(head_of(site).gram_sum(weights, cases.images, cases.shares())), state
+
+
+def _noised_gradient(site: Site, request: Request, state: Tensors) -> tuple[Contribution, Tensors]:
+    cases = site.ready("train", {})
+    return Contribution(head_of(site).gradient_sum(under("weights", request.tensors), cases, cases.shares())), state
+
+
+def _noised_outcomes(site: Site, request: Request, state: Tensors) -> tuple[Contribution, Tensors]:
+    cases = site.ready("validation", {})
+    logits = head_of(site).scores(under("weights", request.tensors), cases.images)
+    return Contribution(noised_outcomes.count(logits, cases.labels, cases.shares())), state
+
+
 def _shares(site: Site, request: Request) -> NDArray[np.float64] | None:
     """What a case of each class counts in a sum, where classes are balanced: at most 1, as without."""
     shares, svm = request.tensors.get("classes/share"), svm_of(site)
@@ -270,6 +294,10 @@ ASKED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "loss": ((), (*WEIGHTS, "classes")),
     "gradient": ((), (*WEIGHTS, "classes")),
     "hessian": ((), (*WEIGHTS, "classes")),
+    "noised-mean": ((), ()),
+    "noised-gram": ((), ("weights",)),
+    "noised-gradient": ((), ("weights",)),
+    "noised-outcomes": ((), ("weights",)),
 }
 """Settings of a kind of request, beside the recipe, and groups of arrays."""
 PARTS = {"recipe": ("mean", "variance"), "classes": ("share",), "likeness": tuple(out_of_distribution.of_nobody())}
@@ -286,6 +314,10 @@ HANDLERS: dict[str, Handler] = {
     "loss": _loss,
     "gradient": _derivatives,
     "hessian": _derivatives,
+    "noised-mean": _noised_mean,
+    "noised-gram": _noised_gram,
+    "noised-gradient": _noised_gradient,
+    "noised-outcomes": _noised_outcomes,
 }
 
 
@@ -299,6 +331,17 @@ def svm_of(site: Site) -> LinearSvm:
         raise WireError(
             f"{site.cases.name}: asked for the SVM's sums, but the configured model is a {site.model.kind}."
         )
+    return site.model
+
+
+def head_of(site: Site) -> UnitHead:
+    """The site's model, for sums under a budget.
+
+    Raises:
+        WireError: if it is another.
+    """
+    if not isinstance(site.model, UnitHead):
+        raise WireError(f"{site.cases.name}: asked for a head's sums, but the configured model is another.")
     return site.model
 
 

@@ -50,6 +50,11 @@ class Algorithm(Protocol):
         """Sums over a part of the sites are of no use: the loop asks every site each round, with no sampling."""
         ...
 
+    @property
+    def asks_once(self) -> bool:
+        """Every answer is paid for: what was not answered is not asked again, and the model is evaluated at the end."""
+        ...
+
     def start(self) -> State:
         """The state before the first round."""
         ...

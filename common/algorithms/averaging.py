@@ -29,6 +29,7 @@ class Averaging:
     """Sites in the federation; SCAFFOLD's control variate is a mean over all of them."""
     cohort_must_be_whole: bool = False
     chooses: bool = False
+    asks_once: bool = False
 
     @property
     def _strategy(self) -> Strategy:

@@ -17,21 +17,25 @@ import numpy as np
 
 from common.algorithms import Algorithm, RoundTotal, State
 from common.algorithms.averaging import Averaging
+from common.algorithms.private_head import PrivateHead
 from common.algorithms.solver import PATIENCE, SvmSolver
 from common.config import Federation, Svm, Training
 from common.errors import WireError
 from common.imaging import Pipeline
+from common.messages.answer_layout import schedule_for
 from common.messages.transport import Request
-from common.metrics import out_of_distribution, performance
+from common.metrics import noised_outcomes, out_of_distribution, performance
 from common.models import Model
 from common.models.svm import LinearSvm
+from common.models.unit_head import UnitHead
+from common.privacy.schedule import Schedule
 from common.secagg.key_period_plan import least_draw, threshold
 from common.types import Tensors, prefixed, under
 
 STATISTICS_ATTEMPTS = 5
 """How often the sites are asked for the sums behind mean and variance before the run gives up."""
 
-LATER = {"slope": 1, "gradient": 1, "hessian": 1, "evaluate": 2}
+LATER = {"slope": 1, "gradient": 1, "hessian": 1, "evaluate": 2, "noised-outcomes": 2}
 """Which question of its round it is; all others are the first."""
 
 TrainingT = TypeVar("TrainingT", bound=Training)
@@ -130,8 +134,11 @@ class Course:
     @classmethod
     def of(cls, config: Training, model: Model, seed: int, sites: Sequence[str], asked: int = 0) -> Self:
         """The course that a configuration lays down: averaging for the CNN, summed derivatives for the SVM."""
-        plan, pipeline, algorithm = config.federation, Pipeline(config.preprocess), None
-        if isinstance(config.model, Svm) and isinstance(model, LinearSvm):
+        plan, pipeline = config.federation, Pipeline(config.preprocess)
+        algorithm: Algorithm | None = None
+        if config.budget and isinstance(model, UnitHead):
+            algorithm = PrivateHead(model, schedule_for(config, model, asked or len(sites)))
+        elif isinstance(config.model, Svm) and isinstance(model, LinearSvm):
             # The sums with and without a site at one point differ by that site's own: none is counted out under masks.
             patience = plan.rounds + 1 if plan.secure else PATIENCE
             algorithm = SvmSolver(config.model, model, sites, plan.quorum, patience)
@@ -167,6 +174,9 @@ class Course:
         if place.asks == "statistics":
             settings = {"pixels": int(self.normalises), "likeness": int(self.likeness)}
             request = Request("statistics", place.round, settings=settings)
+        elif place.asks == "evaluate" and self.algorithm.asks_once:
+            weights = prefixed("weights", self.algorithm.weights(place.state))
+            request = Request("noised-outcomes", place.round, weights)
         elif place.asks == "evaluate":
             tensors = prefixed("weights", self.algorithm.weights(place.state))
             # How far the validation images are from the training's is the same whatever the model: it is asked once.
@@ -189,13 +199,15 @@ class Course:
         if place.asks == "statistics":
             return self._after_statistics(place, total)
         if place.asks == "evaluate":
-            judged = replace(place, selection=self.select(place.selection, total.sums))
+            judged = replace(place, selection=self.select(place.selection, self.counts(total)))
             if place.appearance and DISTANCES not in place.appearance and DISTANCES in total.sums:
                 judged = replace(judged, appearance={**place.appearance, DISTANCES: total.sums[DISTANCES]})
             return self._next_round(judged)
         state = place.state
         if self._enough(total, self.plan.quorum) or (total.sites and self.algorithm.cohort_must_be_whole):
             state = self.algorithm.tell(state, total)
+        elif self.algorithm.asks_once:
+            state = self.algorithm.tell(state, VOID)
         trained_place = replace(place, state=state)
         if place.asks == "train" and self.algorithm.asks(state) == "slope":
             return replace(trained_place, asks="slope")
@@ -204,6 +216,8 @@ class Course:
         return self._next_round(trained_place)
 
     def _is_judged(self, before: Place, after: Place) -> bool:
+        if self.algorithm.asks_once:
+            return self.algorithm.finished(after.state)
         if self.algorithm.chooses:
             return self.algorithm.settled(after.state) or after.round == self.plan.rounds - 1
         # A descent may find its end in a round that moves nothing; then the model before it was not always evaluated.
@@ -229,10 +243,22 @@ class Course:
             return replace(place, round=STATISTICS_ATTEMPTS)
         return Place(self.algorithm.asks(place.state), 0, place.state, {}, out_of_distribution.of_nobody())
 
+    def counts(self, total: RoundTotal) -> Tensors:
+        """A model's outcomes as `common.metrics.performance` counts them; empty where none were asked or answered. Under
+        a budget they are read off noised histograms, and where these say nothing, all are zero."""
+        if isinstance(self.algorithm, PrivateHead):
+            return noised_outcomes.read(total.sums, self.algorithm.model.classes)
+        return total.sums
+
     def moved(self, before: Place, after: Place) -> bool:
         """Whether a step changed the model's weights."""
         one, other = self.algorithm.weights(before.state), self.algorithm.weights(after.state)
         return any(not np.array_equal(one[name], other[name]) for name in one)
+
+    @property
+    def schedule(self) -> Schedule | None:
+        """The questions with their prices; None where nothing is paid for."""
+        return self.algorithm.schedule if isinstance(self.algorithm, PrivateHead) else None
 
     @property
     def least(self) -> int:

@@ -100,6 +100,7 @@ class SvmSolver:
     quorum: int = 2
     patience: int = PATIENCE
     cohort_must_be_whole: bool = True
+    asks_once: bool = False
 
     def __post_init__(self) -> None:
         if self.config.solver == "newton" and self._dimension > NEWTON_DIMENSION:

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from common.config.config_faults import readable
 from common.config.data_settings import Data, Encrypted, Npz, Synthetic
+from common.config.model_settings import Svm
 from common.config.run_settings import Config
 from common.config.yaml_text import parse_yaml
 from common.errors import ConfigError, EncoderError
@@ -73,7 +74,12 @@ def _settle_encoders(config: Config, path: Path) -> Config:
         steps = tuple(step.settled() if isinstance(step, Embed) else step for step in config.preprocess)
     except EncoderError as error:
         raise EncoderError(f"{path}: preprocess: {error}") from None
-    return config.model_copy(update={"preprocess": steps})
+    settled = config.model_copy(update={"preprocess": steps})
+    embed = next((step for step in steps if isinstance(step, Embed)), None)
+    if embed is None or not isinstance(config.model, Svm) or config.model.features != "unit":
+        return settled
+    parts = config.model.parts or embed.channels_of_layers()
+    return settled.model_copy(update={"model": config.model.model_copy(update={"parts": parts})})
 
 
 def _resolve_paths(config: Config, base: Path) -> Config:

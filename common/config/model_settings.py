@@ -31,7 +31,11 @@ class Svm(Answers):
     """A linear support vector machine, one-vs-rest, on the image, an encoder's numbers, or random Fourier features."""
 
     kind: Literal["svm"]
-    features: Literal["identity", "fourier"] = "identity"
+    features: Literal["identity", "fourier", "unit"] = "identity"
+    """identity: the numbers of an image as they are; fourier: random features of them; unit: rows of length 1, for a
+    run with a budget (docs/privacy.md)."""
+    parts: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    """Of unit rows, how many numbers are centred and scaled together; none: all, or with embed each layer's."""
     dimension: Annotated[int, Field(ge=2, le=16384)] = 1024
     """Number of random Fourier features."""
     gamma: Positive | None = None
@@ -58,6 +62,8 @@ class Svm(Answers):
     def _fits_together(self) -> Self:
         if any(weaker <= stronger for stronger, weaker in pairwise(self.candidates)):
             raise ValueError("C: several are tried from strong regularisation to weak: expected rising numbers")
+        if self.parts and self.features != "unit":
+            raise ValueError("parts are of features: unit, which are centred and scaled part by part")
         if self.multilabel and (self.loss == "softmax" or self.class_weight):
             raise ValueError("softmax and class_weight are for classes that exclude each other, and findings do not")
         if self.loss == "softmax" and self.solver == "newton":

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -9,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from common.config.data_settings import Data, Sites
 from common.config.federation_settings import Federation
 from common.config.model_settings import ModelConfig, Svm
+from common.config.privacy_settings import Privacy, as_budget_asks, refuse_what_a_budget_does_not_cover
 from common.config.section import Count, Frozen
 from common.imaging.augment import Augment
 from common.imaging.step_order import Steps
@@ -36,6 +38,9 @@ class Training(Frozen):
     """Digest of a package from whose weights the training begins, last year's or a partner's, in the place of fresh
     ones; every site needs it (`python -m client packages`)."""
     federation: Federation = Federation()
+    privacy: Privacy | Literal["none"] | None = None
+    """A budget of privacy for every patient; `none`, in a plan: its author knows that nothing bounds what the run tells
+    (docs/privacy.md)."""
     likeness: bool = True
     """Gather, as sums, how the training images look in a few characteristics: who uses the model is warned by them of
     images of another kind (docs/sharing.md)."""
@@ -47,8 +52,23 @@ class Training(Frozen):
     def _one_seed(cls, seeds: object) -> object:
         return (seeds,) if isinstance(seeds, int) and not isinstance(seeds, bool) else seeds
 
+    @model_validator(mode="before")
+    @classmethod
+    def _as_budget_asks(cls, tree: object) -> object:
+        has_budget = isinstance(tree, Mapping) and isinstance(tree.get("privacy"), Mapping | Privacy)
+        return as_budget_asks(tree) if has_budget else tree  # type: ignore[arg-type]
+
+    @property
+    def budget(self) -> Privacy | None:
+        """The budget of privacy; None where nothing bounds what the run tells."""
+        return self.privacy if isinstance(self.privacy, Privacy) else None
+
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
+        if self.budget:
+            refuse_what_a_budget_does_not_cover(self)
+        elif isinstance(self.model, Svm) and self.model.features == "unit":
+            raise ValueError("model.features: unit rows are for a run with a budget: expected a section privacy")
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError("seeds: every seed once")
         if self.model.kind == "svm" and self.federation.rounds < (least := 4 if self.model.class_weight else 3):

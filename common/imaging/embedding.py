@@ -61,6 +61,11 @@ class Embed(Transform):
         """How many numbers an image becomes."""
         return encoder_library.load(self._digest).about.dimensions(self.layers)
 
+    def channels_of_layers(self) -> tuple[int, ...]:
+        """How many of the numbers are of each layer."""
+        channels = encoder_library.load(self._digest).about.layers
+        return tuple(channels[layer] for layer in self.layers)
+
     def apply(self, stack: Stack) -> Stack:
         """float32[n, h, w, 1 or 3] of 0..1 -> float32[n, 1, 1, d]."""
         return self.numbers(self.inputs(stack))

@@ -14,6 +14,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from common.messages.transport import Request
+from common.privacy.schedule import is_noised
 from common.trust.keys import digest
 from common.types import Tensors, under
 
@@ -21,11 +22,13 @@ Array = NDArray[Any]
 
 
 def answer_keys(request: Request, datasets: Collection[str]) -> tuple[bytes, ...]:
-    """32 bytes for everything that an answer to the request tells.
+    """32 bytes for everything that an answer to the request tells; none of what is answered with noise.
 
     Args:
         datasets: names by which the data set goes: two that share images share a name.
     """
+    if is_noised(request.kind):  # paid for, and never the same twice: the account of privacy has it
+        return ()
     groups = list(_groups(request))
     return tuple(
         digest("answer", name.encode(), group.encode(), content) for name in datasets for group, content in groups

@@ -19,12 +19,17 @@ from common.config import Federation, Svm, Training
 from common.imaging import Pipeline
 from common.messages import wire
 from common.messages.transport import Request
-from common.metrics import out_of_distribution
+from common.errors import ConfigError
+from common.metrics import noised_outcomes, out_of_distribution
 from common.metrics.performance import count_shapes
 from common.models import Model
 from common.models.private_layers import private_names
 from common.models.svm import LinearSvm
+from common.models.unit_head import UnitHead
+from common.privacy.noise import largest
+from common.privacy.schedule import FRACTION_BITS, GRID, NOISED, Schedule, is_noised, schedule_of
 from common.secagg import Layout, QuestionKind, Segment
+from common.secagg.key_period_plan import threshold
 from common.trust.keys import digest
 from common.types import Tensors
 
@@ -53,10 +58,11 @@ def question(request: Request) -> bytes:
 def content(request: Request) -> bytes:
     """What is asked, as bytes.
 
-    Only training depends on the round's number. Everything else is the same question in whatever round it is asked, so
+    Only training, and what is answered with noise, depends on the round's number. Everything else is the same question in whatever round it is asked, so
     that a site notices when it is to answer it again, and with whom.
     """
-    return wire.encode_request(request if request.kind == "train" else replace(request, round=0))
+    is_of_its_round = request.kind == "train" or is_noised(request.kind)
+    return wire.encode_request(request if is_of_its_round else replace(request, round=0))
 
 
 def rounding_key(question: bytes, site: str) -> bytes:
@@ -72,15 +78,18 @@ def completed(answer: Tensors, layout: Layout) -> Tensors:
 
 
 def exchanges(
-    config: Training, model: Model, shape: Sequence[int], classes: int, sites: int
+    config: Training, model: Model, shape: Sequence[int], classes: int, sites: int, plan_sites: int = 0
 ) -> dict[str, QuestionKind]:  # fmt: skip
     """All exchanges of a run, by the kind of request.
 
     Args:
         shape: of an image, (h, w, c).
         sites: in the cohort; fewer leave room for more fraction bits.
+        plan_sites: of the plan, which decides on noise; 0: as many as in the cohort.
     """
     most = config.federation.weight_bound
+    if config.budget and isinstance(model, UnitHead):
+        return _noised(model, schedule_for(config, model, plan_sites or sites), most)
     looks: Arrays = {"n": ((1,), most)}
     if Pipeline(config.preprocess).needs_statistics:
         looks |= {"x": (tuple(shape), INTENSITY * most), "xx": (tuple(shape), INTENSITY**2 * most)}
@@ -91,6 +100,39 @@ def exchanges(
     if isinstance(model, LinearSvm) and isinstance(config.model, Svm):
         return kinds | _of_the_svm(config.model, model, most, sites)
     return kinds | {"train": QuestionKind(_training(config.federation, model, sites))}
+
+
+def schedule_for(config: Training, model: UnitHead, plan_sites: int) -> Schedule:
+    """The questions of a run with a budget, over so many of a plan's sites.
+
+    Raises:
+        PolicyError: the budget, or the sites, are none that noise can be drawn for.
+        ConfigError: there is no budget.
+    """
+    if (budget := config.budget) is None:
+        raise ConfigError("privacy: expected a budget.")
+    return schedule_of(
+        (budget.epsilon, budget.delta, budget.of), sites=plan_sites,
+        quorum=max(config.federation.quorum, threshold(plan_sites)), dimension=model.length, rows=model.rows,
+        outcomes=(noised_outcomes.numbers(model.classes), noised_outcomes.sensitivity(model.classes)),
+    )  # fmt: skip
+
+
+def _noised(model: UnitHead, schedule: Schedule, most: float) -> dict[str, QuestionKind]:
+    """Sums with noise: bounded by what so many patients come to, and by the largest noise that can be drawn."""
+    shapes: dict[str, dict[str, tuple[int, ...]]] = {
+        "mean": {"mean": (model.length,)},
+        "gram": {"gram": (model.length * (model.length + 1) // 2,)},
+        "gradient": {"gradient": (model.rows, model.length)},
+        "outcomes": noised_outcomes.shapes(model.classes),
+    }
+    kinds = {}
+    for price in schedule.prices:
+        kind = price.question.partition("/")[0]
+        bound = most + largest(schedule.share_variance(price) / GRID**2) * GRID + GRID
+        segments = tuple(Segment(name, shape, bound, FRACTION_BITS) for name, shape in shapes[kind].items())
+        kinds[NOISED + kind] = QuestionKind(Layout(segments, 64))
+    return kinds
 
 
 def evaluation(

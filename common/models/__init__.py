@@ -107,8 +107,9 @@ def _cnn(config: Any, shape: Shape, classes: int, augment: Augment | None) -> Mo
 
 def _svm(config: Any, shape: Shape, classes: int, augment: Augment | None) -> Model:
     from common.models.svm import LinearSvm
+    from common.models.unit_head import UnitHead
 
-    return LinearSvm(config, shape, classes)
+    return UnitHead(config, shape, classes) if config.features == "unit" else LinearSvm(config, shape, classes)
 
 
 MODELS: dict[str, Callable[[Any, Shape, int, Augment | None], Model]] = {"cnn": _cnn, "svm": _svm}
@@ -123,7 +124,7 @@ def build(
     Args:
         frequencies: of the SVM's second moments, as `common.plans.floors` allows them; 0: none are asked.
     """
-    if config.kind == "svm" and frequencies:
+    if config.kind == "svm" and frequencies and config.features != "unit":
         from common.models.svm import LinearSvm
 
         return LinearSvm(config, shape, classes, frequencies)

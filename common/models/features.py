@@ -5,6 +5,7 @@ of that paper's two embeddings (Sutherland and Schneider, UAI 2015).
 """
 
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,23 @@ from common.errors import ConfigError
 Floats = NDArray[np.float64]
 
 _LARGEST_DRAW = 2**28  # frequencies, float32: 1 GB
+
+
+class Features(Protocol):
+    """φ, and how a linear function of it changes."""
+
+    @property
+    def dimension(self) -> int:
+        """How many numbers an image becomes."""
+        ...
+
+    def __call__(self, flat: NDArray[np.float32], /) -> NDArray[Any]:
+        """float32[n, inputs] to float32 or float64[n, dimension]."""
+        ...
+
+    def gradient(self, flat: NDArray[np.float32], alpha: Floats) -> Floats:
+        """Of α·φ(x) by x, at every x: float64[n, inputs]."""
+        ...
 
 
 @dataclass(frozen=True)

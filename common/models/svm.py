@@ -27,7 +27,7 @@ from common.config import Svm
 from common.errors import DataError, WeightsError
 from common.image_stack import batches, slices
 from common.models import Evidence, Fitted, Logits, Work
-from common.models.features import Fourier, Identity
+from common.models.features import Features, Fourier, Identity
 from common.models.losses import loss_named, signs
 from common.models.moments import Moments, cosines
 from common.models.svm_optimum import optimum
@@ -56,10 +56,10 @@ class LinearSvm:
         gamma = config.gamma if config.gamma is not None else 1 / inputs
         self.loss_of = loss_named(config.loss, classes)
         self.problems = self.loss_of.problems(self.rows)
-        self.features: Identity | Fourier = (
-            Identity(inputs)
-            if config.features == "identity"
-            else Fourier(inputs, config.dimension, gamma, config.seed or 0)
+        self.features: Features = (
+            Fourier(inputs, config.dimension, gamma, config.seed or 0)
+            if config.features == "fourier"
+            else Identity(inputs)
         )
         # An encoder's numbers and random features have no neighbours, and so no frequencies.
         asks = config.solver == "gram-lbfgs" and config.features == "identity" and max(shape[:2]) > 1

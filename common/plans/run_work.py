@@ -52,7 +52,8 @@ class RunWork:
 
     def question_kinds(self, sites: int) -> dict[str, QuestionKind]:
         """The layouts for a cohort of so many sites, by name."""
-        return exchanges(self.training, self.model, self.shape, self.classes, sites)
+        plan_sites = self.course.asked
+        return exchanges(self.training, self.model, self.shape, self.classes, sites, plan_sites)
 
 
 def question_kinds(approvals: Approvals, sums: Tensors, sites: int) -> dict[str, QuestionKind]:

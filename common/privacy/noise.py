@@ -51,6 +51,24 @@ class _Table:
         return np.searchsorted(self.cumulative, uniform, side="right").astype(np.int64) + self.low
 
 
+def largest(variance: float) -> int:
+    """No number of a variance, in squared steps, is drawn beyond it."""
+    shift, coarse, fine = _widths(variance)
+    return (math.ceil(REACH * coarse) << shift) + math.ceil(REACH * fine)
+
+
+def _widths(variance: float) -> tuple[int, float, float]:
+    """By how many bits A is shifted, and the standard deviations of A and B."""
+    deviation = math.sqrt(variance)
+    if not LEAST_STEPS / 4 <= deviation <= MOST_STEPS:
+        raise PolicyError(
+            "bad-noise", f"noise of {deviation:g} steps, expected {LEAST_STEPS / 4:g} to {MOST_STEPS:g}."
+        )
+    shift = max(1, math.floor(math.log2(deviation) / 2) - 1)
+    fine = WIDTH * 2**shift
+    return shift, math.sqrt(variance - fine**2) / 2**shift, fine
+
+
 @dataclass(frozen=True)
 class DiscreteGaussian:
     """Noise of a variance, in steps."""
@@ -66,19 +84,8 @@ class DiscreteGaussian:
         Raises:
             PolicyError: noise below `LEAST_STEPS`, or so wide that nothing would be left of an answer.
         """
-        deviation = math.sqrt(variance)
-        if not LEAST_STEPS / 4 <= deviation <= MOST_STEPS:
-            raise PolicyError(
-                "bad-noise", f"noise of {deviation:g} steps, expected {LEAST_STEPS / 4:g} to {MOST_STEPS:g}."
-            )
-        shift = max(1, math.floor(math.log2(deviation) / 2) - 1)
-        fine = WIDTH * 2**shift
-        return cls(shift, _Table.of(math.sqrt(variance - fine**2) / 2**shift), _Table.of(fine))
-
-    @property
-    def largest(self) -> int:
-        """No number is beyond it."""
-        return -(self.coarse.low << self.shift) - self.fine.low
+        shift, coarse, fine = _widths(variance)
+        return cls(shift, _Table.of(coarse), _Table.of(fine))
 
     def draw(self, size: int) -> Integers:
         """Fresh numbers, int64[size]."""

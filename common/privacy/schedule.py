@@ -38,6 +38,15 @@ LARGEST_GRAM = 1200
 MEAN_SHARE, GRAM_SHARE = 0.10, 0.27
 
 
+NOISED = "noised-"
+"""How the kinds of questions begin that are answered with noise, and paid for."""
+
+
+def is_noised(kind: str) -> bool:
+    """Whether a request of this kind is answered with noise."""
+    return kind.startswith(NOISED)
+
+
 @dataclass(frozen=True)
 class Price:
     """One answer of a site."""
@@ -79,15 +88,19 @@ class Schedule:
         return any(price.question.startswith("gram/") for price in self.prices)
 
     def price(self, kind: str, round: int) -> Price:
-        """What the answer to a question costs.
+        """What the answer to a question costs, by its request's kind and round.
 
         Raises:
             PolicyError: the plan asks no such question.
         """
         for price in self.prices:
-            if price.question == f"{kind}/{round}":
+            if price.question == f"{kind.removeprefix(NOISED)}/{round}":
                 return price
         raise PolicyError("changed-question", f"'{kind}' in round {round} is no question of a plan with this budget.")
+
+    def of_kind(self, kind: str) -> Price:
+        """The price of the first question of a kind; all of one kind are alike."""
+        return next(price for price in self.prices if price.question.startswith(f"{kind.removeprefix(NOISED)}/"))
 
     def share_variance(self, price: Price) -> float:
         """Variance of the noise that one site adds: what is left over after the colluders' own is σ² at the quorum."""
@@ -99,7 +112,8 @@ class Schedule:
 
 
 def schedule_of(
-    budget: tuple[float, float, Unit], *, sites: int, quorum: int, dimension: int, rows: int = 1, outcomes: int = 0
+    budget: tuple[float, float, Unit], *, sites: int, quorum: int, dimension: int, rows: int = 1,
+    outcomes: tuple[int, float] | None = None,
 ) -> Schedule:
     """The questions of a linear head.
 
@@ -109,7 +123,7 @@ def schedule_of(
         quorum: in every sum at least.
         dimension: length d of a row z, its constant included.
         rows: of weights: one for two classes, else one a class.
-        outcomes: numbers of the evaluation's histograms; 0: nothing is evaluated.
+        outcomes: numbers of the evaluation's histograms, and how far one patient moves them; None: nothing is evaluated.
 
     Raises:
         PolicyError: too few sites for noise that colluders do not know; or a budget so large that the noise would be
@@ -127,7 +141,7 @@ def schedule_of(
     prices += [_price(f"gradient/{first + i}", CLIP, rows * dimension, each) for i in range(GRADIENTS)]
     if outcomes:
         last = first + GRADIENTS - 1
-        prices.append(_price(f"outcomes/{last}", 1.0, outcomes, squared, "validation"))
+        prices.append(_price(f"outcomes/{last}", outcomes[1], outcomes[0], squared, "validation"))
     schedule = Schedule(epsilon, delta, unit, sites, quorum, tuple(prices))
     if quorum <= schedule.colluders:
         raise PolicyError(

@@ -214,7 +214,8 @@ def run_round(course: Course, aggregator: Aggregator, state: LoopState) -> LoopS
         bytes_up, bytes_down = bytes_up + total.bytes_up, bytes_down + total.bytes_down
         codes, place = refused_for_good(course, question_place, total), course.after(question_place, total)
         if question_place.asks == "evaluate":
-            counts, unjudged, judges = dict(total.sums), dict(total.refused), total.sites if total.sums else ()
+            counts, unjudged = dict(course.counts(total)), dict(total.refused)
+            judges = total.sites if total.sums else ()
         else:
             work.append(total)
     absent = {site for total in work for site in (*total.dropouts, *total.refused)}

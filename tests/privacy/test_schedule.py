@@ -14,7 +14,7 @@ from common.secagg.key_period_plan import colluders, threshold
 
 def schedule(budget: float = 3.0, *, sites: int = 5, dimension: int = 153, outcomes: int = 20) -> Schedule:
     return schedule_of(
-        (budget, 1e-5, "patient"), sites=sites, quorum=threshold(sites), dimension=dimension, outcomes=outcomes
+        (budget, 1e-5, "patient"), sites=sites, quorum=threshold(sites), dimension=dimension, outcomes=(outcomes, 1.0)
     )
 
 

@@ -1,0 +1,39 @@
+"""An answer under a budget: paid for first, then this site's share of the noise is added to the rounded numbers.
+
+How much noise follows from the signed plan: its budget, its sites, and the fewest of them that a sum may be over. What
+the coordinator says decides nothing of it.
+"""
+
+import numpy as np
+
+from common.config import Training
+from common.errors import PolicyError
+from common.messages.transport import Request
+from common.privacy.account import Account, AccountInMemory
+from common.privacy.noise import DiscreteGaussian
+from common.privacy.schedule import GRID, Schedule
+from common.secagg.masks import Words
+
+
+def add_noise(words: Words, request: Request, schedule: Schedule | None, account: Account | None) -> None:
+    """Pay for an answer, and add this site's share of the noise to it, in place.
+
+    Args:
+        words: the answer's numbers in steps of `common.privacy.schedule.GRID`, before the mask.
+
+    Raises:
+        PolicyError: the plan has no budget, the site no account, or the account refuses. Nothing may leave then.
+    """
+    if schedule is None or account is None:
+        missing = "the plan has no budget" if schedule is None else "this site keeps no account of privacy"
+        raise PolicyError("no-account", f"asked for '{request.kind}', and {missing}. Nothing was sent.")
+    price = schedule.price(request.kind, request.round)
+    noise = DiscreteGaussian.of(schedule.share_variance(price) / GRID**2)
+    account.spend(price)
+    words += noise.draw(len(words)).view(np.uint64)  # negative numbers wrap round, as all in the ring
+
+
+def account_in_memory(training: Training) -> AccountInMemory | None:
+    """A simulated site's account, for as long as the program runs; None where its plan has no budget."""
+    budget = training.budget
+    return AccountInMemory(budget.epsilon, budget.delta) if budget else None

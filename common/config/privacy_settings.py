@@ -1,0 +1,70 @@
+"""Section `privacy`: the budget of a run, and what a run with a budget must be."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from common.config.section import Frozen
+
+Epsilon = Annotated[float, Field(gt=0.0, le=100.0)]
+PRIVATE_ROUNDS = 22
+"""Mean, second moments, and twenty gradients; without second moments the last is not used."""
+NONE = "none"
+
+
+class Privacy(Frozen):
+    """What everybody outside of a hospital may learn of one patient at most, over the whole run (docs/privacy.md)."""
+
+    epsilon: Epsilon
+    """The smaller, the less: whatever was thought of a patient's part in it, the odds change by e^ε at most."""
+    delta: Annotated[float, Field(gt=0.0, le=0.01)] = 1e-5
+    """But for so small a chance; less than one in the number of patients."""
+    of: Literal["patient", "image"] = "patient"
+    """Whom the budget is for: all images of one patient at one hospital, or where none is named, each image."""
+    sweep: tuple[Epsilon, ...] = ()
+    """In a simulation, these ε one after the other beside the run itself, so that their price can be seen."""
+
+
+def as_budget_asks(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration with what follows from its budget, where it does not say it.
+
+    The number of questions is part of what they cost, the model is evaluated once, and how images look is not gathered.
+    """
+    federation = tree.get("federation", {})
+    if not isinstance(federation, Mapping):
+        return dict(tree)
+    follows = {"rounds": PRIVATE_ROUNDS, "evaluate_every": PRIVATE_ROUNDS, "select": "last"}
+    return {"likeness": False, **tree, "federation": {**follows, **federation}}
+
+
+def refuse_what_a_budget_does_not_cover(training: Any) -> None:
+    """Hold a training with a budget against what the budget covers.
+
+    Raises:
+        ValueError: naming the key, and what is expected.
+    """
+    model, federation = training.model, training.federation
+    if model.kind != "svm" or model.features != "unit" or model.loss not in ("logistic", "softmax") or model.multilabel:
+        raise ValueError(
+            "privacy: expected model: {kind: svm, features: unit, loss: logistic} (softmax for more classes than two): "
+            "other models are trained without a budget, which privacy: none says"
+        )
+    if any(getattr(step, "by", "") == "federated" for step in training.preprocess):
+        raise ValueError("preprocess: with privacy rows are centred and scaled by themselves; leave out normalise")
+    wrong = {"rounds": PRIVATE_ROUNDS, "evaluate_every": PRIVATE_ROUNDS, "select": "last", "fraction": 1.0}
+    for name, expected in wrong.items():
+        if getattr(federation, name) != expected:
+            raise ValueError(f"federation.{name}: a run with privacy asks a fixed list of questions: leave it out")
+    if federation.patience is not None:
+        raise ValueError("federation.patience: a run with privacy is evaluated once, at its end: leave it out")
+    if not federation.secure:
+        raise ValueError("federation.secure: with privacy each site adds a share of the noise under masks: leave it on")
+    if training.likeness:
+        raise ValueError("likeness: how images look is not gathered under a budget: leave it out")
+    if training.initial:
+        raise ValueError("initial: with privacy a run begins at zero")
+    if model.class_weight:
+        raise ValueError("model.class_weight: with privacy nobody counts the cases of a class: leave it out")
+
+
