@@ -65,6 +65,8 @@ def run(options: argparse.Namespace) -> int:
         log.setLevel(logging.INFO)
         result = simulate(config, folder, console, options.engine, options.transcripts)
         screen.show(result, console)
+        for sentence in sentences.promise(result):
+            console.print(sentence, highlight=False)
         for remark in sentences.remarks(result):
             console.print(Text(remark, "yellow"))
         from common.cli import curves_picture

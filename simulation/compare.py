@@ -1,7 +1,8 @@
 """One seed of a simulation: train in every way that the configuration asks for, and score all on the same test cases.
 
 Ways of training, as `result.json` names them: `local` (each site alone), `federated` (together), `personalised` (what
-each site makes of the federated model), `pooled` (all images in one place, which only a simulation can have).
+each site makes of the federated model), `noiseless` (the questions of a budget of privacy, answered without noise), `pooled` (all
+images in one place). The last two only a simulation can have.
 """
 
 import hashlib
@@ -20,6 +21,7 @@ from simulation.model_file import save_model
 from simulation.personalised import Personalised, personalise, score_personalised
 from simulation.scoring import logits, outcomes, score, score_all
 from simulation.together import train_together
+from simulation.without_noise import sweep, train_without_noise
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,8 @@ class TrainedModels:
     """The models of all ways of training."""
 
     federated: TrainedModel
+    noiseless: TrainedModel | None
+    """Of a run with a budget of privacy, what the same questions give without noise."""
     pooled: TrainedModel | None
     local: Mapping[str, TrainedModel]
     """By site: a model trained on its images alone."""
@@ -34,7 +38,8 @@ class TrainedModels:
 
     def global_models(self) -> dict[str, TrainedModel]:
         """The models that are the same at every site."""
-        return {"federated": self.federated} | self._if_pooled()
+        noiseless = {"noiseless": self.noiseless} if self.noiseless else {}
+        return {"federated": self.federated} | noiseless | self._if_pooled()
 
     def baselines(self) -> dict[str, TrainedModel]:
         """What federated training is compared with."""
@@ -70,6 +75,7 @@ def compare(experiment: Experiment) -> SeedResult:
         statistics=asdict(federated.statistics) if federated.statistics else None,
         likeness=result_json.likeness(experiment.config.likeness, federated.likeness),
         early_end=federated.early_end,
+        sweep=sweep(experiment, federated),
         operating_points={name: model.threshold for name, model in all_models.items()},
     )
 
@@ -82,7 +88,7 @@ def train_all(experiment: Experiment) -> TrainedModels:
     personalised = {
         s.name: personalise(experiment, s, local.get(s.name), federated.at(s.name)) for s in experiment.data.sites
     }
-    return TrainedModels(federated, pooled_model, local, personalised)
+    return TrainedModels(federated, train_without_noise(experiment), pooled_model, local, personalised)
 
 
 def _scores_of_all(experiment: Experiment, models: TrainedModels) -> dict[str, list[Score]]:

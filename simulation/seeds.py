@@ -12,11 +12,13 @@ from client.dataset import loading
 from client.dataset.loading import PreparedData
 from common.cli.progress import Watch
 from common.config import Config
+from common.privacy.schedule import Schedule
 from common.storage import tensorfile
 from server import report
 from server.report import participation
-from server.results import result_json
+from server.results import privacy_figures, result_json
 from server.results.result_json import SeedResult
+from simulation import without_noise
 from simulation.compare import compare
 from simulation.experiment import Engine, Experiment, work_of
 
@@ -32,6 +34,7 @@ def simulate(
     doubts: dict[str, list[int]] = {}
     problems: dict[str, None] = {}
     watch: Watch | None = None
+    schedule: Schedule | None = None
     for seed in config.seeds:
         data = loading.load(config, seed)
         if watch is None:
@@ -47,6 +50,7 @@ def simulate(
             doubts.setdefault(doubt, []).append(seed)
         into = folder / f"seed-{seed}"
         experiment = Experiment.with_model(config, seed, data, into, watch, engine, transcripts)
+        schedule = without_noise.schedule_of_experiment(experiment)
         with watch:
             outcomes.append(compare(experiment))
     content = result_json.Remarks(
@@ -54,6 +58,9 @@ def simulate(
     )
     result = result_json.as_json(config.model_dump(mode="json"), content, outcomes)
     result["participation"] = participation.of_result(result)
+    if schedule is not None:
+        rounds = [record for record in result["rounds"] if record["seed"] == config.seeds[0]]
+        result["privacy"] = privacy_figures.of_run(schedule, rounds, "memory") | privacy_figures.cost(outcomes)
     _write(folder, result, config.seeds)
     return result
 

@@ -244,8 +244,8 @@ class Course:
         return Place(self.algorithm.asks(place.state), 0, place.state, {}, out_of_distribution.of_nobody())
 
     def counts(self, total: RoundTotal) -> Tensors:
-        """A model's outcomes as `common.metrics.performance` counts them; empty where none were asked or answered. Under
-        a budget they are read off noised histograms, and where these say nothing, all are zero."""
+        """A model's outcomes as `common.metrics.performance` counts them; empty where nobody answered. Under a budget
+        they are read off noised histograms, and where these say nothing, all are zero."""
         if isinstance(self.algorithm, PrivateHead):
             return noised_outcomes.read(total.sums, self.algorithm.model.classes)
         return total.sums

@@ -6,8 +6,8 @@
 
 Without second moments, where rows are long: w ← w - 8 g̃ / (N steepest). There is no learning rate, no regularisation
 and nothing to choose by validation: what is left after the noise damps it. A clipped residual is the gradient of a
-convex loss, and halves the noise. (Mehta et al., TMLR 2023; the shrinking is James and Stein's, 1961. The constants were
-measured on three data sets: docs/privacy.md.)
+convex loss, and halves the noise. (Mehta et al., TMLR 2023; the shrinking is James and Stein's, 1961. The constants
+were measured on three data sets: docs/privacy.md.)
 
 An answer that too few gave is not asked again, for it would have to be paid again: a gradient is left out, and without
 mean or second moments the run is over.

@@ -9,7 +9,8 @@ import numpy as np
 from common.storage import tensorfile
 
 COLOURS = {"local": "#9a9a9a", "federated": "#0b6e99", "personalised": "#2a9d4a", "pooled": "#d98324"}
-MARKERS = {"local": "o", "federated": "D", "personalised": "s", "pooled": "|"}
+COLOURS["noiseless"] = "#7b4fa3"
+MARKERS = {"local": "o", "federated": "D", "personalised": "s", "pooled": "|", "noiseless": "^"}
 
 
 def curves(result: Mapping[str, Any], path: Path) -> None:

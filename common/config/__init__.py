@@ -25,6 +25,7 @@ from common.config.data_settings import (
 )
 from common.config.federation_settings import Federation, Local, Simulated
 from common.config.model_settings import Cnn, ModelConfig, Svm
+from common.config.privacy_settings import Privacy
 from common.config.run_settings import Config, Personalise, PlanTerms, Training
 from common.config.section import Count, Fraction, Frozen, Positive
 from common.config.yaml_text import parse_yaml
@@ -50,6 +51,7 @@ __all__ = [
     "Personalise",
     "PlanTerms",
     "Positive",
+    "Privacy",
     "Simulated",
     "Sites",
     "Svm",

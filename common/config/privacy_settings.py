@@ -66,5 +66,3 @@ def refuse_what_a_budget_does_not_cover(training: Any) -> None:
         raise ValueError("initial: with privacy a run begins at zero")
     if model.class_weight:
         raise ValueError("model.class_weight: with privacy nobody counts the cases of a class: leave it out")
-
-

@@ -16,10 +16,10 @@ from typing import Literal
 import numpy as np
 
 from common.config import Federation, Svm, Training
+from common.errors import ConfigError
 from common.imaging import Pipeline
 from common.messages import wire
 from common.messages.transport import Request
-from common.errors import ConfigError
 from common.metrics import noised_outcomes, out_of_distribution
 from common.metrics.performance import count_shapes
 from common.models import Model
@@ -58,8 +58,8 @@ def question(request: Request) -> bytes:
 def content(request: Request) -> bytes:
     """What is asked, as bytes.
 
-    Only training, and what is answered with noise, depends on the round's number. Everything else is the same question in whatever round it is asked, so
-    that a site notices when it is to answer it again, and with whom.
+    Only training, and what is answered with noise, depends on the round's number. Everything else is the same question
+    in whatever round it is asked, so that a site notices when it is to answer it again, and with whom.
     """
     is_of_its_round = request.kind == "train" or is_noised(request.kind)
     return wire.encode_request(request if is_of_its_round else replace(request, round=0))

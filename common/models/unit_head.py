@@ -187,6 +187,6 @@ class UnitHead(LinearSvm):
 
 
 def triangle_scale(size: int) -> Floats:
-    """What the packed upper triangle is multiplied by so that its length is the matrix's: 1 on the diagonal, else √2."""
+    """What makes a packed upper triangle as long as the matrix: 1 on the diagonal, else √2."""
     rows, columns = np.triu_indices(size)
     return np.where(rows == columns, 1.0, np.sqrt(2.0))

@@ -10,4 +10,15 @@ from common.privacy.account import Account, AccountInMemory
 from common.privacy.accounting import delta, epsilon, mu, mu_of
 from common.privacy.schedule import Price, Schedule, is_noised, schedule_of
 
-__all__ = ["Account", "AccountInMemory", "Price", "Schedule", "delta", "epsilon", "is_noised", "mu", "mu_of", "schedule_of"]
+__all__ = [
+    "Account",
+    "AccountInMemory",
+    "Price",
+    "Schedule",
+    "delta",
+    "epsilon",
+    "is_noised",
+    "mu",
+    "mu_of",
+    "schedule_of",
+]

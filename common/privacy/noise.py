@@ -61,9 +61,7 @@ def _widths(variance: float) -> tuple[int, float, float]:
     """By how many bits A is shifted, and the standard deviations of A and B."""
     deviation = math.sqrt(variance)
     if not LEAST_STEPS / 4 <= deviation <= MOST_STEPS:
-        raise PolicyError(
-            "bad-noise", f"noise of {deviation:g} steps, expected {LEAST_STEPS / 4:g} to {MOST_STEPS:g}."
-        )
+        raise PolicyError("bad-noise", f"noise of {deviation:g} steps, expected {LEAST_STEPS / 4:g} to {MOST_STEPS:g}.")
     shift = max(1, math.floor(math.log2(deviation) / 2) - 1)
     fine = WIDTH * 2**shift
     return shift, math.sqrt(variance - fine**2) / 2**shift, fine

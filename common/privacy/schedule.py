@@ -112,7 +112,12 @@ class Schedule:
 
 
 def schedule_of(
-    budget: tuple[float, float, Unit], *, sites: int, quorum: int, dimension: int, rows: int = 1,
+    budget: tuple[float, float, Unit],
+    *,
+    sites: int,
+    quorum: int,
+    dimension: int,
+    rows: int = 1,
     outcomes: tuple[int, float] | None = None,
 ) -> Schedule:
     """The questions of a linear head.
@@ -123,7 +128,7 @@ def schedule_of(
         quorum: in every sum at least.
         dimension: length d of a row z, its constant included.
         rows: of weights: one for two classes, else one a class.
-        outcomes: numbers of the evaluation's histograms, and how far one patient moves them; None: nothing is evaluated.
+        outcomes: numbers of the evaluation's histograms, and how far one patient moves them; None: there is none.
 
     Raises:
         PolicyError: too few sites for noise that colluders do not know; or a budget so large that the noise would be

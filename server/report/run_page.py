@@ -11,10 +11,13 @@ from server.report.provenance import cost, origin, took_part
 from server.report.quality_section import NAMES, SHOWN, with_interval
 from server.report.sentences import Result
 
-ORDER = ("local", "federated", "personalised", "pooled")
+ORDER = ("local", "federated", "noiseless", "personalised", "pooled")
+COMPARED = ("noiseless", "pooled")
+"""What a site cannot have, and a simulation alone can compare with."""
 MEANING = {
     "local": "each site alone",
     "federated": "all sites together",
+    "noiseless": "the same under no budget of privacy: its questions without noise",
     "personalised": "a site's own blend of the two",
     "pooled": "all images in one place",
 }
@@ -219,11 +222,25 @@ def _blends(result: Result) -> list[Element]:
 
 def _row(site: Mapping[str, Any], names: Sequence[str]) -> list[Child]:
     """A site's AUC by approach; pooling is nothing that a site can have, so it is never the best."""
-    best = max((site[a]["auc"] for a in names if a != "pooled" and site[a]["auc"] is not None), default=None)
-    marked = [a != "pooled" and best is not None and site[a]["auc"] == best for a in names]
+    best = max((site[a]["auc"] for a in names if a not in COMPARED and site[a]["auc"] is not None), default=None)
+    marked = [a not in COMPARED and best is not None and site[a]["auc"] == best for a in names]
     return [el("span", with_interval(site[a], "auc"), class_="best" if m else None)
             for a, m in zip(names, marked, strict=True)]  # fmt: skip
 
 
 def _privacy(result: Result) -> list[Element]:
-    return [el("h2", "Privacy"), bullet_list(sentences.privacy(result))]
+    budget = result.get("privacy") or {}
+    return [el("h2", "Privacy"), bullet_list(sentences.privacy(result)), *_sweep(budget)]
+
+
+def _sweep(budget: Mapping[str, Any]) -> list[Element]:
+    """AUC at several budgets, as a line and as numbers; nothing where none were tried."""
+    rows = budget.get("sweep", ())
+    if not rows:
+        return []
+    without = budget["auc_without_noise"]
+    figures_shown = [*((f"{r['epsilon']:g}", r["auc"], r["auc_sd"]) for r in rows),
+                     ("no noise", without, budget["auc_without_noise_sd"])]  # fmt: skip
+    cells = [[name, "–" if auc is None else f"{auc:.3f} ± {sd or 0:.3f}"] for name, auc, sd in figures_shown]
+    return [table("AUC on all test cases by budget of privacy, mean and deviation over seeds",
+                  [f"ε, δ {budget['delta']:g}", "AUC"], cells)]  # fmt: skip

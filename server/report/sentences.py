@@ -9,6 +9,11 @@ from server.report import participation
 
 FEW = 100
 """Cases of a class below this leave figures wide open."""
+EXACT = (
+    "The sums are exact: no noise was added (no differential privacy). A sum tells how many cases are in it and of "
+    "each class; mean and variance, and how images look, can tell whether an image was in them; sums that differ by "
+    "one site tell about that site; and what the finished model tells of its cases is not hidden."
+)
 MODELS = {"cnn": "a convolutional neural network", "svm": "a support vector machine"}
 
 Result = Mapping[str, Any]
@@ -222,17 +227,51 @@ def privacy(result: Result) -> list[str]:
     secure = result["secure_aggregation"]
     if not secure["on"]:
         return [
-            "Secure aggregation was OFF: the coordinator saw what each site sent, in the clear. Images were not sent."
+            *promise(result),
+            "Secure aggregation was OFF: the coordinator saw what each site sent, in the clear. Images were not sent.",
         ]
     return [
+        *promise(result),
         "Images and single cases never left a site; vectors to be added did.",
         f"Secure aggregation was on: every vector was masked, and the coordinator saw sums over at least "
         f"{secure['least_in_a_sum']} of {secure['sites']} sites, and no site's own numbers.",
         _auditors(secure.get("auditors")),
-        "The sums are exact: no noise was added (no differential privacy). A sum tells how many cases are in it and of "
-        "each class; mean and variance, and how images look, can tell whether an image was in them; sums that differ "
-        "by one site tell about that site; and what the finished model tells of its cases is not hidden.",
+        *([] if result.get("privacy") else [EXACT]),
     ]
+
+
+def promise(result: Result) -> list[str]:
+    """What bounds what the run tells about one patient; first of all where its author chose that nothing is."""
+    if budget_figures := result.get("privacy"):
+        return [*budget(budget_figures), price(budget_figures)]
+    if result["config"].get("privacy") == "none":
+        return ["No bound is given on what this run tells about one patient: its author chose privacy: none."]
+    return []
+
+
+def budget(figures: Mapping[str, Any]) -> list[str]:
+    """The budget of privacy: for whom, against whom, how, and what was spent."""
+    epsilon, delta, spent = figures["epsilon"], figures["delta"], figures["spent"]
+    whom = "patient: all images of one at one hospital" if figures["of"] == "patient" else "image, and not a patient"
+    account = {
+        "memory": "The sites of this simulation kept their accounts in memory: they end with it.",
+        "sites": "Every site wrote each answer down in its ledger before it left.",
+    }
+    return [
+        f"Differential privacy: ε {epsilon:g} at δ {delta:g} for every {whom}, against {figures['against']}. A patient "
+        "in two hospitals counts in each.",
+        f"By {figures['mechanism']}: {len(figures['questions'])} questions, each answered once.",
+        f"Spent: ε {spent['training']:.3g} of training patients, {spent['validation']:.3g} of validation patients (an "
+        f"account of their own). {account[figures['account']]}",
+    ]
+
+
+def price(figures: Mapping[str, Any]) -> str:
+    """What the budget cost in AUC, where a simulation could tell."""
+    with_noise, without = figures.get("auc"), figures.get("auc_without_noise")
+    if with_noise is None or without is None:
+        return "What the noise cost in AUC is not known here: only a simulation can ask the same without it."
+    return f"It cost {without - with_noise:.3f} of AUC on test cases: {with_noise:.3f}, without noise {without:.3f}."
 
 
 def _auditors(many: int | None) -> str:

@@ -22,7 +22,9 @@ from server.results import cross_site as matrix
 from server.results import outcome_counts
 
 FORMAT = 1
-APPROACHES = ("local", "federated", "personalised", "pooled")
+APPROACHES = ("local", "federated", "noiseless", "personalised", "pooled")
+COMPARED = ("noiseless", "pooled")
+"""What a site cannot have, and a simulation alone can compare with."""
 FIGURES = ("auc", "accuracy", "sensitivity", "specificity", "log_loss")
 
 Scores = Mapping[str, Score]
@@ -61,6 +63,8 @@ class SeedResult:
     """Every model's outcomes on every site's validation cases."""
     operating_points: Mapping[str, Threshold] = field(default_factory=dict)
     """By model: from which score a case counts as positive."""
+    sweep: Mapping[float, Score] = field(default_factory=dict)
+    """Figures on all test cases at other budgets of privacy, by ε."""
     label_counts: Mapping[str, Mapping[str, Sequence[int]]] = field(default_factory=dict)
     """As `by_class`, how many cases know each finding; empty where labels are classes."""
 

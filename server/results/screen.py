@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from common.cli.terminal import Cell, Sheet
-from server.results.result_json import APPROACHES
+from server.results.result_json import APPROACHES, COMPARED
 
 
 def show(result: Mapping[str, Any], console: Console) -> None:
@@ -48,9 +48,20 @@ def show(result: Mapping[str, Any], console: Console) -> None:
             "(federation.secure=false): the coordinator saw what each site sent, in the clear. For comparison in a "
             "simulation only.",
         )
+    if (budget := result.get("privacy")) and budget["sweep"]:
+        console.print(_sweep(budget))
     if many := len(result["warnings"]):
         console.print(Text(f"{many} warning{'s' * (many > 1)} of the data", "yellow"), "(above; first in report.html).")
     console.print(f"{result['origin']}. Research software, not a medical device.", style="dim", highlight=False)
+
+
+def _sweep(budget: Mapping[str, Any]) -> Sheet:
+    """A row an ε: what it leaves of the AUC."""
+    table = Sheet("ε", "AUC", right=("ε", "AUC"), title="AUC on all test cases by budget of privacy")
+    for row in budget["sweep"]:
+        table.add(f"{row['epsilon']:g}", f"{_number(row['auc'])} ±{row['auc_sd'] or 0:.3f}")
+    table.add("no noise", f"{_number(budget['auc_without_noise'])} ±{budget['auc_without_noise_sd'] or 0:.3f}")
+    return table
 
 
 def _show_blends(result: Mapping[str, Any], console: Console) -> None:
@@ -89,9 +100,9 @@ def _number(value: float | None) -> str:
 
 def _with_best_marked(cells: list[str], site: Mapping[str, Any], approaches: Sequence[str], figure: str) -> list[Cell]:
     """The best of what the site can have (pooling is not among it) in bold."""
-    possible = [site[a][figure] for a in approaches if a != "pooled" and site[a][figure] is not None]
+    possible = [site[a][figure] for a in approaches if a not in COMPARED and site[a][figure] is not None]
     best = max(possible, default=None)
     return [
-        Text(c, "bold green") if best is not None and a != "pooled" and site[a][figure] == best else c
+        Text(c, "bold green") if best is not None and a not in COMPARED and site[a][figure] == best else c
         for c, a in zip(cells, approaches, strict=True)
     ]

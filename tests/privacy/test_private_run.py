@@ -79,7 +79,8 @@ def test_the_noise_in_a_sum_is_as_wide_as_the_plan_says_whoever_drops_out() -> N
         for kind in ("mean", "gram"):
             total = loop.ask(course, aggregator, place)
             assert len(total.sites) == survivors
-            apart = (total.sums[kind] - world.exact(kind, under("weights", course.request(place).tensors))[kind]).ravel()
+            exact = world.exact(kind, under("weights", course.request(place).tensors))[kind]
+            apart = (total.sums[kind] - exact).ravel()
             price = world.schedule.of_kind(kind)
             expected = survivors * price.sigma**2 / (world.schedule.quorum - world.schedule.colluders)
             statistic = float((apart**2).sum()) / (expected + survivors * GRID**2 / 12)

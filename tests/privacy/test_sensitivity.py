@@ -40,9 +40,7 @@ def weights(model: UnitHead, seed: int, size: float) -> Tensors:
     seed=st.integers(0, 10**6), images=st.integers(1, 9), classes=st.integers(2, 4),
     size=st.sampled_from([0.0, 1.0, 100.0, 1e6]),
 )  # fmt: skip
-def test_no_patient_moves_a_sum_by_more_than_its_sensitivity(
-    seed: int, images: int, classes: int, size: float
-) -> None:
+def test_no_patient_moves_a_sum_by_more_than_its_sensitivity(seed: int, images: int, classes: int, size: float) -> None:
     model, cases = head(classes), patient(seed, images, classes)
     at, shares = weights(model, seed + 1, size), cases.shares()
     assert shares.sum() == pytest.approx(1.0)
@@ -83,7 +81,8 @@ def test_rounding_moves_a_sum_by_less_than_what_the_price_adds_for_it(seed: int)
     base = rng.normal(0, 40, size)
     direction = rng.normal(0, 1, size)
     apart = CLIP * direction / np.linalg.norm(direction)
-    one, other = (layout.decode(layout.encode({"gradient": v}, 1.0, bytes(32)))["gradient"] for v in (base, base + apart))
+    rounded = [layout.decode(layout.encode({"gradient": v}, 1.0, bytes(32))) for v in (base, base + apart)]
+    one, other = (sums["gradient"] for sums in rounded)
     price = schedule_of((3.0, 1e-5, "image"), sites=5, quorum=4, dimension=size).of_kind("gradient")
     assert CLIP < price.sensitivity == pytest.approx(CLIP + np.sqrt(size) * GRID)
     assert np.linalg.norm(one - other) <= price.sensitivity

@@ -1,0 +1,70 @@
+"""What a run with a budget of privacy promised, what of it was spent, and what it cost, for result.json."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from common.metrics import performance
+from common.privacy.accounting import epsilon, mu
+from common.privacy.schedule import Part, Price, Schedule
+from server.results.result_json import SeedResult
+
+MECHANISM = (
+    "discrete Gaussian noise that the sites add in shares under the masks; costs add up exactly (Gaussian differential "
+    "privacy)"
+)
+
+
+def of_run(schedule: Schedule, rounds: Sequence[Mapping[str, Any]], account: str) -> dict[str, Any]:
+    """What was promised, and what the rounds of a run spent of it.
+
+    Args:
+        account: where each site wrote down what it spent.
+    """
+    asked = {record["round"] for record in rounds}
+    judged = any(record.get("judges") for record in rounds)
+    paid = [p for p in schedule.prices if _round(p) in asked and (p.part == "training" or judged)]
+    return {
+        "epsilon": schedule.epsilon,
+        "delta": schedule.delta,
+        "of": schedule.unit,
+        "against": (
+            "everybody outside of a hospital: whoever has the model, and the coordinator together with "
+            f"{schedule.colluders} of the other sites"
+        ),
+        "mechanism": MECHANISM,
+        "sites": schedule.sites,
+        "least_in_a_sum": schedule.quorum,
+        "colluders": schedule.colluders,
+        "spent": {part: _spent(paid, part, schedule.delta) for part in ("training", "validation")},
+        "account": account,
+        "questions": [asdict(price) for price in schedule.prices],
+    }
+
+
+def cost(seeds: Sequence[SeedResult]) -> dict[str, Any]:
+    """In a simulation: test AUC with and without noise, and at the budgets of the sweep, as means over the seeds."""
+    ways = {"federated": "auc", "noiseless": "auc_without_noise"}
+    figures: dict[str, Any] = {}
+    for way, name in ways.items():
+        over = performance.mean_and_deviation([s.test[way][0].auc for s in seeds])
+        figures |= {name: over["mean"], f"{name}_sd": over["sd"]}
+    if figures["auc"] is not None and figures["auc_without_noise"] is not None:
+        figures["auc_cost"] = figures["auc_without_noise"] - figures["auc"]
+    figures["sweep"] = [
+        {"epsilon": at, **_named(performance.mean_and_deviation([s.sweep[at].auc for s in seeds]))}
+        for at in seeds[0].sweep
+    ]
+    return figures
+
+
+def _named(over: Mapping[str, float | None]) -> dict[str, float | None]:
+    return {"auc": over["mean"], "auc_sd": over["sd"]}
+
+
+def _round(price: Price) -> int:
+    return int(price.question.partition("/")[2])
+
+
+def _spent(paid: Sequence[Price], part: Part, delta: float) -> float:
+    return epsilon(mu(price.squared_mu for price in paid if price.part == part), delta)
