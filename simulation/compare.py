@@ -1,8 +1,8 @@
 """One seed of a simulation: train in every way that the configuration asks for, and score all on the same test cases.
 
 Ways of training, as `result.json` names them: `local` (each site alone), `federated` (together), `personalised` (what
-each site makes of the federated model), `noiseless` (the questions of a budget of privacy, answered without noise), `pooled` (all
-images in one place). The last two only a simulation can have.
+each site makes of the federated model), `noiseless` (the questions of a budget of privacy, answered without noise),
+`pooled` (all images in one place). The last two only a simulation can have.
 """
 
 import hashlib

@@ -78,7 +78,9 @@ def _units(config: Config, data: PreparedData) -> int:
     sites = [site.name for site in data.sites]
     alone = sites if "local" in config.baselines or config.personalise.mix else []
     pooled_unit = ["pooled"] if "pooled" in config.baselines else []
-    return work_of(config, data, [*sites, *alone, *pooled_unit]) * len(config.seeds)
+    budget = config.budget
+    budgets = set(budget.sweep) - {budget.epsilon} if budget else set()
+    return work_of(config, data, [*sites, *alone, *pooled_unit, *sites * len(budgets)]) * len(config.seeds)
 
 
 def _write(folder: Path, result: dict[str, Any], seeds: Sequence[int]) -> None:
