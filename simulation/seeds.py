@@ -12,7 +12,7 @@ from client.dataset import loading
 from client.dataset.loading import PreparedData
 from common.cli.progress import Watch
 from common.config import Config
-from common.privacy.schedule import Schedule
+from common.privacy.price_list import Schedule
 from common.storage import tensorfile
 from server import report
 from server.report import participation

@@ -12,7 +12,7 @@ from common.config import Privacy
 from common.messages.transport import InMemory
 from common.metrics import performance
 from common.metrics.performance import Score
-from common.privacy.schedule import Schedule
+from common.privacy.price_list import Schedule
 from server.rounds import loop
 from server.rounds.aggregation import PlainSum
 from simulation.experiment import Experiment, TrainedModel

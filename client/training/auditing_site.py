@@ -33,7 +33,7 @@ from common.plans import binding
 from common.plans import lineage as lineages
 from common.plans.approvals import Approvals
 from common.plans.run_work import RunWork
-from common.privacy.schedule import is_noised
+from common.privacy.price_list import is_noised
 from common.secagg.audit import replay_transcript
 from common.secagg.transcript import read_frames
 from common.secagg.transcript_reading import TranscriptAccount

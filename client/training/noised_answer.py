@@ -11,7 +11,7 @@ from common.errors import PolicyError
 from common.messages.transport import Request
 from common.privacy.account import Account, AccountInMemory
 from common.privacy.noise import DiscreteGaussian
-from common.privacy.schedule import GRID, Schedule
+from common.privacy.price_list import GRID, Schedule
 from common.secagg.masks import Words
 
 
@@ -19,7 +19,7 @@ def add_noise(words: Words, request: Request, schedule: Schedule | None, account
     """Pay for an answer, and add this site's share of the noise to it, in place.
 
     Args:
-        words: the answer's numbers in steps of `common.privacy.schedule.GRID`, before the mask.
+        words: the answer's numbers in steps of `common.privacy.price_list.GRID`, before the mask.
 
     Raises:
         PolicyError: the plan has no budget, the site no account, or the account refuses. Nothing may leave then.

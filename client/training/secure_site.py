@@ -33,7 +33,7 @@ from common.plans import carry
 from common.plans import lineage as lineages
 from common.plans.approvals import NAME, Approvals
 from common.privacy.account import Account
-from common.privacy.schedule import is_noised
+from common.privacy.price_list import is_noised
 from common.secagg import DurableParticipant, KeyPeriodPlan, Participant, ParticipantState, PendingMessage
 from common.secagg.durable_participant import StateInMemory, StateStore
 from common.trust.enrolment import Enrolment
@@ -141,10 +141,10 @@ class SecuredSite:
 
         def open_and_submit(participant: Participant) -> PendingMessage:
             confirm()
-            opened = participant.open(start, question, self.clock())
+            answering = participant.open(start, question, self.clock())
             if is_noised(asked.kind):
                 add_noise(words, asked, self.binding.work().course.schedule, self.account)
-            pending = opened.submit(words)
+            pending = answering.submit(words)
             self.sent.keep(words.data.cast("B"))  # before the state that names it by its hash
             return pending
 

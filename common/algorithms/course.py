@@ -28,7 +28,7 @@ from common.metrics import noised_outcomes, out_of_distribution, performance
 from common.models import Model
 from common.models.svm import LinearSvm
 from common.models.unit_head import UnitHead
-from common.privacy.schedule import Schedule
+from common.privacy.price_list import Schedule
 from common.secagg.key_period_plan import least_draw, threshold
 from common.types import Tensors, prefixed, under
 

@@ -52,9 +52,9 @@ def refuse_what_a_budget_does_not_cover(training: Any) -> None:
         )
     if any(getattr(step, "by", "") == "federated" for step in training.preprocess):
         raise ValueError("preprocess: with privacy rows are centred and scaled by themselves; leave out normalise")
-    wrong = {"rounds": PRIVATE_ROUNDS, "evaluate_every": PRIVATE_ROUNDS, "select": "last", "fraction": 1.0}
-    for name, expected in wrong.items():
-        if getattr(federation, name) != expected:
+    fixed = {"rounds": PRIVATE_ROUNDS, "evaluate_every": PRIVATE_ROUNDS, "select": "last", "fraction": 1.0}
+    for name, value in fixed.items():
+        if getattr(federation, name) != value:
             raise ValueError(f"federation.{name}: a run with privacy asks a fixed list of questions: leave it out")
     if federation.patience is not None:
         raise ValueError("federation.patience: a run with privacy is evaluated once, at its end: leave it out")

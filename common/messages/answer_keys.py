@@ -14,7 +14,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from common.messages.transport import Request
-from common.privacy.schedule import is_noised
+from common.privacy.price_list import is_noised
 from common.trust.keys import digest
 from common.types import Tensors, under
 

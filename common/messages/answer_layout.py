@@ -27,7 +27,7 @@ from common.models.private_layers import private_names
 from common.models.svm import LinearSvm
 from common.models.unit_head import UnitHead
 from common.privacy.noise import largest
-from common.privacy.schedule import FRACTION_BITS, GRID, NOISED, Schedule, is_noised, schedule_of
+from common.privacy.price_list import FRACTION_BITS, GRID, NOISED, Schedule, is_noised, schedule_of
 from common.secagg import Layout, QuestionKind, Segment
 from common.secagg.key_period_plan import threshold
 from common.trust.keys import digest

@@ -63,25 +63,25 @@ def read(counts: Tensors, classes: int) -> dict[str, Floats]:
     if histogram.sum(axis=2).min() < LEAST_OF_RARER:
         histogram = np.zeros_like(histogram)
     share = _bins_of_performance()
-    found = {name: np.zeros(shape) for name, shape in performance.count_shapes(classes, multilabel=False).items()}
-    found["histogram"] = histogram @ share
+    figures = {name: np.zeros(shape) for name, shape in performance.count_shapes(classes, multilabel=False).items()}
+    figures["histogram"] = histogram @ share
     if not histogram.any():
-        return found
+        return figures
     centres = (np.arange(BINS) + 0.5) * 2 * LIMIT / BINS - LIMIT
     if classes == 2:
         out, into = histogram[0]
         half = BINS // 2
-        found["confusion"] = np.array(
+        figures["confusion"] = np.array(
             [[out[:half].sum(), out[half:].sum()], [into[:half].sum(), into[half:].sum()]]
         )  # fmt: skip
         losses = out @ np.logaddexp(0.0, centres) + into @ np.logaddexp(0.0, -centres)
     else:
-        found["confusion"] = np.maximum(np.asarray(counts["confusion"], np.float64), 0.0)
+        figures["confusion"] = np.maximum(np.asarray(counts["confusion"], np.float64), 0.0)
         losses = (histogram[:, 1] @ np.logaddexp(0.0, -centres)).sum()
-    found["n"] = np.array([found["confusion"].sum()])
-    found["correct"] = np.array([np.trace(found["confusion"])])
-    found["loss_sum"] = np.array([float(losses)])
-    return found
+    figures["n"] = np.array([figures["confusion"].sum()])
+    figures["correct"] = np.array([np.trace(figures["confusion"])])
+    figures["loss_sum"] = np.array([float(losses)])
+    return figures
 
 
 def _bins_of_performance() -> Floats:

@@ -22,7 +22,7 @@ from common.errors import ConfigError, WeightsError
 from common.models import Evidence, Fitted, Logits, Work
 from common.models.svm import LinearSvm
 from common.models.unit_rows import CONSTANT, WHOLE, Floats, UnitRows, scaled, through_scaling
-from common.privacy.schedule import CLIP
+from common.privacy.price_list import CLIP
 from common.types import Cases, Images, Stack, Tensors
 
 COUNT = 0.5

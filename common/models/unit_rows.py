@@ -45,8 +45,8 @@ class UnitRows:
         """Of a function by x, from that by φ(x), at every x: float64[n, inputs] both."""
         split = np.split(flat.astype(np.float64), np.cumsum(self.parts)[:-1], axis=1)
         units = [scaled(part - part.mean(axis=1, keepdims=True)) for part in split]
-        joined, length = scaled(np.concatenate([unit for unit, _ in units], axis=1))
-        by_joined = through_scaling(by_row, joined, length)
+        unit_row, length = scaled(np.concatenate([unit for unit, _ in units], axis=1))
+        by_joined = through_scaling(by_row, unit_row, length)
         by_parts = []
         for by_part, (unit, part_length) in zip(
             np.split(by_joined, np.cumsum(self.parts)[:-1], axis=1), units, strict=True

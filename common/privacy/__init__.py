@@ -8,7 +8,7 @@ account       what a site has spent; nothing leaves before it is written down
 
 from common.privacy.account import Account, AccountInMemory
 from common.privacy.accounting import delta, epsilon, mu, mu_of
-from common.privacy.schedule import Price, Schedule, is_noised, schedule_of
+from common.privacy.price_list import Price, Schedule, is_noised, schedule_of
 
 __all__ = [
     "Account",

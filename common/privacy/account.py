@@ -5,7 +5,7 @@ from typing import Protocol
 
 from common.errors import PolicyError
 from common.privacy.accounting import epsilon, mu, mu_of
-from common.privacy.schedule import Part, Price
+from common.privacy.price_list import Part, Price
 
 SLACK = 1e-9
 """Of a budget: by so much the digits of a sum may pass it."""
@@ -47,7 +47,7 @@ class AccountInMemory:
             )
         self.entries.append(price)
 
-    def spent(self, part: Part = "training") -> float:
+    def cost(self, part: Part = "training") -> float:
         """ε of all that was written down of a part, at the account's δ."""
         return epsilon(mu(self._squares(part)), self.delta)
 

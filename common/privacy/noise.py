@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from numpy.typing import NDArray
 
 from common.errors import PolicyError
-from common.privacy.schedule import LEAST_STEPS
+from common.privacy.price_list import LEAST_STEPS
 
 Integers = NDArray[np.int64]
 

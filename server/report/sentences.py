@@ -251,7 +251,7 @@ def promise(result: Result) -> list[str]:
 
 def budget(figures: Mapping[str, Any]) -> list[str]:
     """The budget of privacy: for whom, against whom, how, and what was spent."""
-    epsilon, delta, spent = figures["epsilon"], figures["delta"], figures["spent"]
+    epsilon, delta, costs = figures["epsilon"], figures["delta"], figures["spent"]
     whom = "patient: all images of one at one hospital" if figures["of"] == "patient" else "image, and not a patient"
     account = {
         "memory": "The sites of this simulation kept their accounts in memory: they end with it.",
@@ -261,7 +261,7 @@ def budget(figures: Mapping[str, Any]) -> list[str]:
         f"Differential privacy: ε {epsilon:g} at δ {delta:g} for every {whom}, against {figures['against']}. A patient "
         "in two hospitals counts in each.",
         f"By {figures['mechanism']}: {len(figures['questions'])} questions, each answered once.",
-        f"Spent: ε {spent['training']:.3g} of training patients, {spent['validation']:.3g} of validation patients (an "
+        f"Spent: ε {costs['training']:.3g} of training patients, {costs['validation']:.3g} of validation patients (an "
         f"account of their own). {account[figures['account']]}",
     ]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from common.metrics import performance
 from common.privacy.accounting import epsilon, mu
-from common.privacy.schedule import Part, Price, Schedule
+from common.privacy.price_list import Part, Price, Schedule
 from server.results.result_json import SeedResult
 
 MECHANISM = (
@@ -21,9 +21,9 @@ def of_run(schedule: Schedule, rounds: Sequence[Mapping[str, Any]], account: str
     Args:
         account: where each site wrote down what it spent.
     """
-    asked = {record["round"] for record in rounds}
-    judged = any(record.get("judges") for record in rounds)
-    paid = [p for p in schedule.prices if _round(p) in asked and (p.part == "training" or judged)]
+    asked_rounds = {record["round"] for record in rounds}
+    is_evaluated = any(record.get("judges") for record in rounds)
+    answers = [p for p in schedule.prices if _round(p) in asked_rounds and (p.part == "training" or is_evaluated)]
     return {
         "epsilon": schedule.epsilon,
         "delta": schedule.delta,
@@ -36,7 +36,7 @@ def of_run(schedule: Schedule, rounds: Sequence[Mapping[str, Any]], account: str
         "sites": schedule.sites,
         "least_in_a_sum": schedule.quorum,
         "colluders": schedule.colluders,
-        "spent": {part: _spent(paid, part, schedule.delta) for part in ("training", "validation")},
+        "spent": {part: _cost_of(answers, part, schedule.delta) for part in ("training", "validation")},
         "account": account,
         "questions": [asdict(price) for price in schedule.prices],
     }
@@ -52,13 +52,13 @@ def cost(seeds: Sequence[SeedResult]) -> dict[str, Any]:
     if figures["auc"] is not None and figures["auc_without_noise"] is not None:
         figures["auc_cost"] = figures["auc_without_noise"] - figures["auc"]
     figures["sweep"] = [
-        {"epsilon": at, **_named(performance.mean_and_deviation([s.sweep[at].auc for s in seeds]))}
+        {"epsilon": at, **_row_of(performance.mean_and_deviation([s.sweep[at].auc for s in seeds]))}
         for at in seeds[0].sweep
     ]
     return figures
 
 
-def _named(over: Mapping[str, float | None]) -> dict[str, float | None]:
+def _row_of(over: Mapping[str, float | None]) -> dict[str, float | None]:
     return {"auc": over["mean"], "auc_sd": over["sd"]}
 
 
@@ -66,5 +66,5 @@ def _round(price: Price) -> int:
     return int(price.question.partition("/")[2])
 
 
-def _spent(paid: Sequence[Price], part: Part, delta: float) -> float:
-    return epsilon(mu(price.squared_mu for price in paid if price.part == part), delta)
+def _cost_of(answers: Sequence[Price], part: Part, delta: float) -> float:
+    return epsilon(mu(price.squared_mu for price in answers if price.part == part), delta)

@@ -6,7 +6,7 @@ import numpy as np
 
 from common.config import Config
 from common.privacy.account import AccountInMemory
-from common.privacy.schedule import Schedule
+from common.privacy.price_list import Schedule
 from tests.rounds.world import FIVE, World
 
 

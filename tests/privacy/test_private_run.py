@@ -13,7 +13,7 @@ from common.algorithms.course import VOID
 from common.algorithms.private_head import PrivateHead
 from common.errors import PolicyError
 from common.messages.transport import Answer, Reply, Request
-from common.privacy.schedule import GRID
+from common.privacy.price_list import GRID
 from common.types import Tensors, under
 from server.rounds import loop
 from server.rounds.transcripts import Transcripts
@@ -34,8 +34,8 @@ def test_every_question_is_asked_once_and_paid_for_to_the_last_of_the_budget(
     assert not any(record.void for record in end.records)
     for account in world.accounts.values():
         assert [entry.question for entry in account.entries] == [price.question for price in world.schedule.prices]
-        assert account.spent("training") == pytest.approx(3.0)
-        assert account.spent("validation") == pytest.approx(3.0)
+        assert account.cost("training") == pytest.approx(3.0)
+        assert account.cost("validation") == pytest.approx(3.0)
 
 
 def test_nothing_that_leaves_tells_how_many_cases_a_site_has(
@@ -117,7 +117,7 @@ def test_a_site_whose_account_is_full_drops_out_with_its_reason_and_the_others_g
     assert {code for record in refusing for code in record.refused.values()} == {"over-budget"}
     assert all(set(record.refused) == {"c"} for record in refusing)
     assert end.best_round == 21
-    assert world.accounts["c"].spent("training") <= 3.0
+    assert world.accounts["c"].cost("training") <= 3.0
 
 
 def test_a_site_without_an_account_answers_nothing_that_costs() -> None:

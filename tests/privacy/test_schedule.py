@@ -8,7 +8,7 @@ import pytest
 from common.errors import PolicyError
 from common.privacy.account import AccountInMemory
 from common.privacy.accounting import epsilon, mu, mu_of
-from common.privacy.schedule import GRID, LEAST_STEPS, Schedule, _price, schedule_of
+from common.privacy.price_list import GRID, LEAST_STEPS, Schedule, _price, schedule_of
 from common.secagg.key_period_plan import colluders, threshold
 
 
@@ -69,8 +69,8 @@ def test_an_account_takes_a_plan_to_its_last_question_and_not_one_more() -> None
     plan, account = schedule(), AccountInMemory(3.0, 1e-5)
     for price in plan.prices:
         account.spend(price)
-    assert account.spent("training") == pytest.approx(3.0)
-    assert account.spent("validation") == pytest.approx(3.0)
+    assert account.cost("training") == pytest.approx(3.0)
+    assert account.cost("validation") == pytest.approx(3.0)
     for price in (plan.prices[5], plan.prices[-1]):
         with pytest.raises(PolicyError, match=r"over the|budget is 3\. Nothing was sent"):
             account.spend(price)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from common.config import Svm
 from common.metrics import noised_outcomes
 from common.models.unit_head import UnitHead, triangle_scale
-from common.privacy.schedule import CLIP, GRID, schedule_of
+from common.privacy.price_list import CLIP, GRID, schedule_of
 from common.types import Cases, Tensors
 
 SHAPE = (1, 1, 12)
@@ -73,7 +73,7 @@ def test_the_bounds_are_reached_so_the_noise_is_not_wider_than_it_must_be() -> N
 @pytest.mark.parametrize("seed", range(4))
 def test_rounding_moves_a_sum_by_less_than_what_the_price_adds_for_it(seed: int) -> None:
     """Two data sets that differ by one patient, rounded alike: at most a step further apart in each number."""
-    from common.privacy.schedule import FRACTION_BITS
+    from common.privacy.price_list import FRACTION_BITS
     from common.secagg import Layout, Segment
 
     rng, size = np.random.default_rng(seed), 300
