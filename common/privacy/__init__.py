@@ -1,9 +1,9 @@
 """Differential privacy: what an answer costs, and the noise that it leaves with.
 
-accounting    what answers cost together, exactly: μ, and ε for a δ
-schedule      the questions of a plan with a budget, each with its sensitivity, its noise and its price
-noise         the noise itself: integers that a site adds to an answer before the mask
-account       what a site has spent; nothing leaves before it is written down
+accounting   what answers cost together, exactly: μ, and ε for a δ
+price_list   the questions of a plan with a budget, each with its sensitivity, its noise and its price
+noise        the noise itself: integers that a site adds to an answer before the mask
+account      what a site has spent; nothing leaves before it is written down
 """
 
 from common.privacy.account import Account, AccountInMemory
