@@ -11,6 +11,7 @@
     python -m client accept-key SITE        another member's new key, whose old one is lost
 
     python -m client import SOURCE          take images into encrypted custody
+    python -m client pacs ACTION            the hospital's image archive: add, list, test, find
     python -m client custody ACTION         the keys of what is in custody
     python -m client patients ACTION        a patient withdraws, a label was wrong
     python -m client backup DEST            to another disk: encrypted, incremental; list, verify, drill, prune
@@ -50,6 +51,8 @@ from client.custody import commands as custody
 from client.dataset import commands as dataset
 from client.encoders import commands as encoders
 from client.home import Home, home_option
+from client.pacs import commands as pacs
+from client.pacs.import_from_pacs import IMPORT
 from client.patients import commands as patients
 from client.plans import commands as plans
 from client.prediction import commands as prediction
@@ -92,6 +95,8 @@ COMMANDS = gate.guard(
         **dataset.COMMANDS,
         **encoders.COMMANDS,
         **catalogue.COMMANDS,
+        "import": IMPORT,
+        **pacs.COMMANDS,
         **custody.COMMANDS,
         **patients.COMMANDS,
         **backup.COMMANDS,

@@ -11,6 +11,7 @@ plans/DIGEST/        plan.json, decision.json, and what the site keeps of that r
 published/           an empty file for every model of which this site has published its figures
 restored             since when this folder goes on from a backup: no plan from before is answered
 journal/             a message that is being answered
+pacs.yaml            the hospital's image archives, and how each is reached; no secret
 access/, me.key      who may do what here, and the key of who made the site
 audit/               what was done here, and the key that signs for it
 witness/             what was seen of the coordinator's log

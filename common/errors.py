@@ -15,6 +15,7 @@ ConsiliumError
 │   ├── IdentityError   a signature or a key that is not what its owner published
 │   ├── StageError      a message out of its order, replayed, or of another round
 │   └── ShareError      a share of a secret that does not fit
+├── PacsError           an image archive that cannot be reached, refuses, or answers what nobody asked
 ├── LinkError           the other side cannot be reached, or does not take what is sent
 ├── PlanError           a plan that this site does not run: not approved, expired, for other code
 ├── AuditError          a log of what was done that is not what was written, or a history that was changed
@@ -126,6 +127,21 @@ class LinkError(ConsiliumError):
     """The other side cannot be reached, or does not take what is sent."""
 
     code = "LINK"
+
+
+class PacsError(ConsiliumError):
+    """An image archive that cannot be reached, refuses, or answers what nobody asked.
+
+    Args:
+        cause: one word or two for reports, e.g. "timed out" (`client.pacs.archive.CAUSES`).
+        message: what, what was expected, what to do.
+    """
+
+    code = "PACS"
+
+    def __init__(self, cause: str, message: str) -> None:
+        super().__init__(message)
+        self.cause = cause
 
 
 class PlanError(ConsiliumError):

@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -20,28 +20,56 @@ AHEAD = 4
 """Files for each process that are under way or wait to be written."""
 
 
-def take_all(desk: Intake, rows: Sequence[CaseRow], processes: int) -> Iterator[tuple[CaseRow, IntakeResult]]:
-    """Rows and what became of them, in their order; with no process this one takes them in."""
+def take_all(
+    desk: Intake,
+    rows: Iterable[CaseRow | None],
+    processes: int,
+    stored: Callable[[CaseRow], AlreadyStored | None] = lambda row: None,
+) -> Iterator[tuple[CaseRow, IntakeResult]]:
+    """Rows and what became of them, in their order; with no process this one takes them in.
+
+    Args:
+        rows: asked for one by one, as there is room. None among them: none comes for a while, and what is under way is
+            finished first.
+        stored: what is known to be in without a look at its content.
+    """
     if not processes:
-        yield from ((row, desk.take(row)) for row in rows)
+        yield from ((row, stored(row) or desk.take(row)) for row in rows if row)
         return
-    waiting = deque(rows)
-    while waiting:
+    incoming, unfinished, is_over = iter(rows), list[CaseRow](), False
+    while not is_over:
+        ahead: deque[tuple[CaseRow, Future[IntakeResult]]] = deque()
         with _pool(processes) as pool:
-            ahead: deque[tuple[CaseRow, Future[IntakeResult]]] = deque()
             try:
-                while waiting or ahead:
-                    while waiting and len(ahead) < AHEAD * processes:
-                        ahead.append((waiting[0], pool.submit(desk.take, waiting[0])))
-                        waiting.popleft()
-                    row, future = ahead[0]
-                    result = future.result()
+                for row in incoming:
+                    if row:
+                        ahead.append((row, _begun(pool, desk, row, stored(row))))
+                    while ahead and (row is None or len(ahead) >= AHEAD * processes):
+                        yield ahead[0][0], ahead[0][1].result()
+                        ahead.popleft()
+                while ahead:
+                    yield ahead[0][0], ahead[0][1].result()
                     ahead.popleft()
-                    yield row, result
+                is_over = True
             except BrokenProcessPool:
                 unfinished = [row for row, _ in ahead]
-        if ahead:  # one of these broke its process: each alone, so that it can be named
+        if not is_over:  # one of these broke its process: each alone, so that it can be named
             yield from ((row, _alone(desk, row)) for row in unfinished)
+
+
+def _begun(
+    pool: ProcessPoolExecutor, desk: Intake, row: CaseRow, stored: AlreadyStored | None
+) -> Future[IntakeResult]:  # fmt: skip
+    if stored is None:
+        try:
+            return pool.submit(desk.take, row)
+        except BrokenProcessPool as error:
+            broken: Future[IntakeResult] = Future()
+            broken.set_exception(error)
+            return broken
+    done: Future[IntakeResult] = Future()
+    done.set_result(stored)
+    return done
 
 
 def _alone(desk: Intake, row: CaseRow) -> IntakeResult:

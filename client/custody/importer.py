@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -39,11 +39,21 @@ COMMIT_SHARE = 20.0
 Advance = Callable[[int], None]
 
 
+class CaseFeed(Protocol):
+    """Cases that come from elsewhere than a disk: from an image archive."""
+
+    def cases(
+        self, writer: DatasetWriter, request: "ImportRequest", outcome: "ImportReport", advance: Advance
+    ) -> Iterator[tuple[CaseRow, IntakeResult]]:
+        """Each case with what became of it; what did not come is added to the problems of `outcome`."""
+        ...
+
+
 @dataclass(frozen=True)
 class ImportRequest:
     """What is to be imported, and how."""
 
-    source: Folder | Manifest | Npz
+    source: Folder | Manifest | Npz | CaseFeed
     name: str
     retain: frozenset[Option] = frozenset()
     allow_burned_in: bool = False
@@ -98,10 +108,9 @@ def run(
             )
         try:
             with _regular_commits(writer) as commit_if_due:
-                cases = _from_arrays if isinstance(request.source, Npz) else _from_files
                 withdrawals = Withdrawals(writer.store)
-                for row, result in cases(writer, request, outcome, advance):
-                    if isinstance(result, ImageError) or not withdrawals.bar(_patient(row, result), result.source):
+                for row, result in _cases(writer, request, outcome, advance):
+                    if isinstance(result, ImageError) or not withdrawals.bar(patient_of(row, result), result.source):
                         _enter(writer, row, result, outcome)
                     else:
                         outcome.withdrawals += 1
@@ -111,6 +120,16 @@ def run(
             raise
         record(_event(writer, request, outcome, "done"))
     return outcome
+
+
+def _cases(
+    writer: DatasetWriter, request: ImportRequest, outcome: ImportReport, advance: Advance
+) -> Iterator[tuple[CaseRow, IntakeResult]]:
+    if isinstance(request.source, Npz):
+        return _from_arrays(writer, request.source, outcome, advance)
+    if isinstance(request.source, Folder | Manifest):
+        return _from_files(writer, request, request.source, outcome, advance)
+    return request.source.cases(writer, request, outcome, advance)
 
 
 def _event(
@@ -188,7 +207,8 @@ def _enter(writer: DatasetWriter, row: CaseRow, result: IntakeResult, outcome: I
         outcome.problems.append(_problem(row, f"is in already, {_differences(there, case)}"))
 
 
-def _patient(row: CaseRow, result: SealedObject | AlreadyStored) -> str | None:
+def patient_of(row: CaseRow, result: SealedObject | AlreadyStored) -> str | None:
+    """Pseudonym of whom an image shows, as the list or the header says it."""
     return row.patient or (result.patient if isinstance(result, SealedObject) else None)
 
 
@@ -209,11 +229,9 @@ def _problem(row: CaseRow, what: str) -> Problem:
 
 
 def _from_files(
-    writer: DatasetWriter, request: ImportRequest, outcome: ImportReport, advance: Advance
+    writer: DatasetWriter, request: ImportRequest, source: Folder | Manifest, outcome: ImportReport, advance: Advance
 ) -> Iterator[tuple[CaseRow, IntakeResult]]:
-    if isinstance(request.source, Npz):
-        raise TypeError(type(request.source))
-    listing, search = file_list.rows(request.source, request.base), Found()
+    listing, search = file_list.rows(source, request.base), Found()
     rows = [file_row for row in listing.rows for file_row in _expand_folder(row, search)]
     outcome.problems += listing.problems + search.problems
     outcome.unused += listing.unused + search.unused()
@@ -242,11 +260,9 @@ def _expand_folder(row: CaseRow, search: Found) -> list[CaseRow]:
 
 
 def _from_arrays(
-    writer: DatasetWriter, request: ImportRequest, outcome: ImportReport, advance: Advance
+    writer: DatasetWriter, arrays: Npz, outcome: ImportReport, advance: Advance
 ) -> Iterator[tuple[CaseRow, IntakeResult]]:
-    if not isinstance(request.source, Npz):
-        raise TypeError(type(request.source))
-    table = npz.read(request.source.model_copy(update={"on_error": "report"}))
+    table = npz.read(arrays.model_copy(update={"on_error": "report"}))
     outcome.problems += table.problems
     names, store = Pseudonyms(writer.store.secrets.pseudonyms), writer.store
     for i, picture in enumerate(table.images.pictures(range(len(table)))):
@@ -257,7 +273,7 @@ def _from_arrays(
             table.split[i] if table.split else None,
         )  # fmt: skip
         # Equal images in an array are cases of their own, so the place counts as well.
-        place = table.images.name(i).removeprefix(str(located(request.source.path)))
+        place = table.images.name(i).removeprefix(str(located(arrays.path)))
         source = intake.digest(store, np.ascontiguousarray(picture.pixels).data.cast("B"), place)
         yield row, AlreadyStored(source) if source in writer.index.numbers else intake.pixels(store, [picture], source)
         advance(len(table))

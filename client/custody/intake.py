@@ -22,7 +22,7 @@ from client.custody.identity_words import are_in, identifying_words, text_words,
 from client.custody.pseudonyms import Pseudonyms
 from client.custody.sealing import subkey
 from client.readers import custody_pixels, dicom
-from client.readers.source import ImageBytes
+from client.readers.source import ImageBytes, ImageSource
 from client.sources import image_cache
 from client.sources.case_row import CaseRow
 from client.sources.identity import is_somebody
@@ -30,6 +30,10 @@ from common.errors import ImageError
 from common.imaging import Picture
 
 _QUOTED = re.compile(r"(?<!\w)(['\"]).*?\1(?!\w)")
+
+
+class BurnedInError(ImageError):
+    """An image in whose pixels a name can be."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,9 @@ class Intake:
         with row.origin.open() as stream:
             content = stream.read()
         # Of a DICOM file all frames are stored; of any other those that this row wants.
-        source = digest(self.store, content, "" if kind == "DICOM" else repr(row.frames))
+        source = source_of(self.store, row.origin) or digest(
+            self.store, content, "" if kind == "DICOM" else repr(row.frames)
+        )
         if source in self.store.index.numbers:
             return AlreadyStored(source)
         image = ImageBytes(Path(str(row.origin)), content)
@@ -79,7 +85,8 @@ class Intake:
                 # What is wrong with a file is often told by its values, and they can be names.
                 refusal = error if isinstance(error, ImageError) else _damaged(row, error)
                 reason = _QUOTED.sub("…", str(refusal).removeprefix(f"{row.origin}"))
-                raise ImageError(f"{row.origin}{without_words(reason, text_words(header))}") from None
+                kind = BurnedInError if isinstance(error, BurnedInError) else ImageError
+                raise kind(f"{row.origin}{without_words(reason, text_words(header))}") from None
         number = str(header.get("PatientID", ""))
         patient = Pseudonyms(self.store.secrets.pseudonyms).patient(number) if is_somebody(number) else None
         return SealedObject(*seal(self.store.wraps, self.store.secrets, clean), source, None, counts, patient)
@@ -100,7 +107,7 @@ class Intake:
 
     def _refuse(self, image: ImageBytes, why: str) -> None:
         if why and not self.allow_burned_in:
-            raise ImageError(
+            raise BurnedInError(
                 f"{image}: may show a name in its pixels: {why}. Look at it, and if there is none, import it with "
                 "--allow-burned-in."
             )
@@ -109,6 +116,12 @@ class Intake:
 def _damaged(row: CaseRow, error: Exception) -> ImageError:
     reason = _QUOTED.sub("…", " ".join(str(error).split()))[:300] or type(error).__name__
     return ImageError(f"{row.origin}: damaged or unusual ({reason}). Export it again, or leave it out.")
+
+
+def source_of(store: EncryptedDataset, image: ImageSource) -> str:
+    """What an image is known by that has an identity of its own; empty: it is known by its content."""
+    identity = image.identity if isinstance(image, ImageBytes) else ""
+    return digest(store, b"", f"identity {identity}") if identity else ""
 
 
 def digest(store: EncryptedDataset, content: bytes | memoryview, which: str) -> str:

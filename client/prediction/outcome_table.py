@@ -9,14 +9,12 @@ from typing import Any
 from rich.text import Text
 
 from client.prediction.outcome import Outcome, percent, statement
+from client.sources.csv_text import spreadsheet_cell
 from common.cli.terminal import Sheet
 from common.package import PackageContent
 
 MOST_ROWS = 50
 """On a screen; a pipe and the files have all."""
-FORMULAS = ("=", "+", "-", "@", "\N{FULLWIDTH EQUALS SIGN}", "\N{FULLWIDTH PLUS SIGN}",
-            "\N{FULLWIDTH HYPHEN-MINUS}", "\N{FULLWIDTH COMMERCIAL AT}")  # fmt: skip
-"""How a spreadsheet's formulas begin."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +66,5 @@ def as_csv(rows: Sequence[OutcomeRow]) -> bytes:
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0].values) if rows else ["image"], lineterminator="\n")
     writer.writeheader()
-    writer.writerows({key: _safe(value) for key, value in one.values.items()} for one in rows)
+    writer.writerows({key: spreadsheet_cell(value) for key, value in one.values.items()} for one in rows)
     return text.getvalue().encode()
-
-
-def _safe(value: object) -> object:
-    """A name that a spreadsheet does not take for a formula, in whatever width of letters."""
-    return f"'{value}" if isinstance(value, str) and value.lstrip().startswith(FORMULAS) else value

@@ -98,6 +98,8 @@ class ImageBytes(ImageFile):
     """The content of a file that is in memory already; `path` is what messages call it."""
 
     content: bytes
+    identity: str = ""
+    """What it is known by, where the same image may come in several encodings; empty: its content."""
 
     def open(self) -> BinaryIO:
         """The content, to be read from its beginning."""

@@ -16,6 +16,9 @@ _OTHER_FILES = {b"PK\x03\x04": "an Excel or OpenDocument workbook", b"\xd0\xcf\x
                 b"\x1f\x8b": "packed with gzip", b"%PDF": "a PDF"}  # fmt: skip
 DELIMITERS = ",;\t|"
 MAX_BYTES = 1 << 30
+FORMULAS = ("=", "+", "-", "@", "\N{FULLWIDTH EQUALS SIGN}", "\N{FULLWIDTH PLUS SIGN}",
+            "\N{FULLWIDTH HYPHEN-MINUS}", "\N{FULLWIDTH COMMERCIAL AT}")  # fmt: skip
+"""How a spreadsheet's formulas begin."""
 
 
 @dataclass(frozen=True)
@@ -108,3 +111,8 @@ def _is(content: bytes, encoding: str) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def spreadsheet_cell(value: object) -> object:
+    """A value that a spreadsheet does not take for a formula, in whatever width of letters."""
+    return f"'{value}" if isinstance(value, str) and value.lstrip().startswith(FORMULAS) else value

@@ -1,0 +1,228 @@
+"""An archive over DIMSE (PS3.4, annexes C and B; PS3.7): C-ECHO, C-FIND, C-MOVE to a receiver of our own, C-STORE."""
+
+import logging
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import Self
+
+from pydicom.dataset import Dataset, FileDataset
+from pynetdicom import AE
+from pynetdicom.association import Association
+from pynetdicom.sop_class import (
+    StudyRootQueryRetrieveInformationModelFind,
+    StudyRootQueryRetrieveInformationModelMove,
+    Verification,
+)
+
+from client.pacs import archive
+from client.pacs.archive import ArrivedObject, SeriesRecord, StudyQuery, StudyRecord
+from client.pacs.pacs_settings import DimsePacs
+from client.pacs.peer_check import reason_not_connected
+from client.pacs.store_receiver import StoreReceiver
+from common.errors import PacsError
+
+logging.getLogger("pynetdicom").setLevel(logging.CRITICAL + 1)  # what it logs can be names
+
+FIND, MOVE = StudyRootQueryRetrieveInformationModelFind, StudyRootQueryRetrieveInformationModelMove
+PENDING = (0xFF00, 0xFF01)
+REFUSALS = {
+    0xA700: "it is out of resources", 0xA701: "it is out of resources", 0xA702: "it could not send a single object",
+    0xA801: "it does not know this site's AE title", 0x0122: "it does not offer this", 0x0124: "it does not allow this",
+    0xA900: "it does not understand the query", 0xFE00: "it cancelled",
+}  # fmt: skip
+"""Statuses of C-FIND, C-MOVE and C-STORE (PS3.4 C.4, PS3.7 annex C), as people say them."""
+
+
+class DimseArchive:
+    """One archive; a connection is made when one is needed, and again when it was lost."""
+
+    def __init__(self, settings: DimsePacs) -> None:
+        self.settings = settings
+        self._entity = AE(settings.our_ae)
+        self._entity.acse_timeout = self._entity.dimse_timeout = settings.timeout_s
+        self._entity.network_timeout = self._entity.connection_timeout = settings.timeout_s
+        self._links: dict[str, Association] = {}
+        self._receiver: StoreReceiver | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:  # fmt: skip
+        for link in self._links.values():
+            link.release() if error is None and link.is_established else link.abort()
+        if self._receiver:
+            self._receiver.close()
+
+    def test(self) -> str:
+        """C-ECHO."""
+        status = self._link(Verification).send_c_echo()
+        if status.get("Status") != 0x0000:
+            raise self._refused("C-ECHO", status, 0.0)
+        return f"{self.settings.address} answers C-ECHO to {self.settings.our_ae}"
+
+    # --- queries ---
+
+    def studies(self, query: StudyQuery) -> Iterator[StudyRecord]:
+        """C-FIND of studies."""
+        keys = {
+            "AccessionNumber": query.accession, "ModalitiesInStudy": query.modality, "StudyDate": query.dates,
+            "StudyDescription": query.description, "StudyInstanceUID": "", "NumberOfStudyRelatedInstances": "",
+        }  # fmt: skip
+        for found in self._find("STUDY", keys):
+            modalities = found.get("ModalitiesInStudy") or ()
+            yield StudyRecord(
+                _text(found, "StudyInstanceUID"), _text(found, "AccessionNumber"), _text(found, "StudyDate"),
+                (str(modalities),) if isinstance(modalities, str) else tuple(map(str, modalities)),
+                _text(found, "StudyDescription"), archive.count(_text(found, "NumberOfStudyRelatedInstances")),
+            )  # fmt: skip
+
+    def series(self, study: str) -> list[SeriesRecord]:
+        """C-FIND of series."""
+        keys = {"StudyInstanceUID": study, "SeriesInstanceUID": "", "Modality": "", "BodyPartExamined": ""}
+        return [
+            SeriesRecord(*(_text(found, key) for key in ("SeriesInstanceUID", "Modality", "BodyPartExamined")))
+            for found in self._find("SERIES", keys)
+        ]
+
+    def images(self, study: str, series: str) -> list[str]:
+        """C-FIND of images."""
+        keys = {"StudyInstanceUID": study, "SeriesInstanceUID": series, "SOPInstanceUID": ""}
+        return [_text(found, "SOPInstanceUID") for found in self._find("IMAGE", keys)]
+
+    def _find(self, level: str, keys: dict[str, str]) -> Iterator[Dataset]:
+        link, last_s = self._link(FIND), time.monotonic()
+        for status, found in link.send_c_find(_query(level, keys), FIND):
+            if status.get("Status") in PENDING:
+                if found is not None:
+                    yield found
+                last_s = time.monotonic()
+            elif status.get("Status") != 0x0000:
+                raise self._refused("C-FIND", status, time.monotonic() - last_s)
+
+    # --- objects ---
+
+    def retrieve(self, study: str, series: str, images: frozenset[str], whole: bool) -> Iterator[ArrivedObject]:
+        """C-MOVE to this site's receiver, which listens from the first one on."""
+        link = self._link(MOVE)
+        self._receiver = receiver = self._receiver or StoreReceiver(self.settings)
+        keys = {"StudyInstanceUID": study, "SeriesInstanceUID": series}
+        query = _query("SERIES" if whole else "IMAGE", keys)
+        if not whole:
+            query.SOPInstanceUID = sorted(images)
+        receiver.expected, receiver.strange, failures = set(images), 0, list[PacsError]()
+
+        def move() -> None:
+            try:
+                self._move(link, query)
+            except PacsError as error:
+                failures.append(error)
+            finally:
+                receiver.finish()
+
+        thread = threading.Thread(target=move, daemon=True)
+        thread.start()
+        arrived = set[str]()
+        try:
+            for one in receiver.objects():
+                arrived.add(one.uid)
+                yield one
+        except GeneratorExit:
+            link.abort()
+            raise
+        finally:
+            receiver.expected = set()
+        if receiver.strange and not failures:
+            failures.append(PacsError("wrong object", f"{receiver.strange} objects came that nobody had asked for"))
+        if failures:
+            raise failures[0]
+
+    def _move(self, link: Association, query: Dataset) -> None:
+        last_s = time.monotonic()
+        for status, _ in link.send_c_move(query, self.settings.our_ae, MOVE):
+            if status.get("Status") not in (*PENDING, 0x0000):
+                raise self._refused("C-MOVE", status, time.monotonic() - last_s)
+            last_s = time.monotonic()
+
+    def store(self, objects: Sequence[FileDataset]) -> None:
+        """C-STORE, each in its own transfer syntax."""
+        kinds = {(str(one.SOPClassUID), str(one.file_meta.TransferSyntaxUID)) for one in objects}
+        link = self._connected(sorted(kinds))
+        try:
+            for one in objects:
+                begun_s, status = time.monotonic(), Dataset()
+                try:
+                    status = link.send_c_store(one)
+                except ValueError:
+                    raise PacsError(
+                        "refused", f"{self.settings.address} takes no {one.SOPClassUID.name} in this transfer syntax"
+                    ) from None
+                except RuntimeError:
+                    pass
+                if status.get("Status", 0xFFFF) not in (0x0000, 0xB000, 0xB006, 0xB007):
+                    raise self._refused("C-STORE", status, time.monotonic() - begun_s)
+        finally:
+            link.release()
+
+    # --- connections ---
+
+    def _link(self, model: str) -> Association:
+        """A connection that offers one service; the one that is open, where one is."""
+        if (link := self._links.get(model)) is None or not link.is_established:
+            link = self._links[model] = self._connected([(model, "")])
+        return link
+
+    def _connected(self, kinds: Sequence[tuple[str, str]]) -> Association:
+        entity, settings = self._entity, self.settings
+        entity.requested_contexts = []
+        for kind, syntax in kinds:
+            entity.add_requested_context(kind, *([syntax] if syntax else []))
+        tls = settings.client_context()
+        link = entity.associate(
+            settings.host, settings.port, ae_title=settings.ae, max_pdu=1 << 17,
+            tls_args=(tls, settings.host) if tls else None,
+        )  # fmt: skip
+        if link.is_established:
+            return link
+        if link.is_rejected:
+            answer = link.acceptor.primitive
+            raise PacsError(
+                "refused",
+                f"{settings.address} refuses a connection ({answer.reason_str if answer else 'no reason'}). Does it "
+                f"know this site as {settings.our_ae}, and is {settings.ae} its own AE title?",
+            )
+        why = reason_not_connected(settings.host, settings.port, tls, settings.timeout_s)
+        raise why or PacsError(
+            "timed out", f"{settings.address} took the connection and said nothing within {settings.timeout_s:g} s"
+        )
+
+    def _refused(self, what: str, status: Dataset, waited_s: float) -> PacsError:
+        address, code = self.settings.address, status.get("Status")
+        if code is None:
+            if waited_s >= 0.9 * self.settings.timeout_s:
+                return PacsError("timed out", f"{address}: no answer to {what} within {self.settings.timeout_s:g} s")
+            return PacsError("unreachable", f"{address}: ended the connection during {what}")
+        sent, failed = status.get("NumberOfCompletedSuboperations"), status.get("NumberOfFailedSuboperations")
+        if what == "C-MOVE" and code == 0xB000:
+            return PacsError("refused", f"{address} sent {sent or 0} objects, and could not send {failed or 'others'}")
+        comment = archive.shortened(str(status.get("ErrorComment", "")))
+        words = REFUSALS.get(code) or comment or "it gives no reason"
+        hint = f". Its administrator has to add {self.settings.our_ae}, this machine, port {self.settings.our_port}"
+        return PacsError("refused", f"{address} refuses {what}: {words} (0x{code:04X}){hint * (code == 0xA801)}")
+
+
+def _query(level: str, keys: dict[str, str]) -> Dataset:
+    query = Dataset()
+    query.QueryRetrieveLevel = level
+    if not all(value.isascii() for value in keys.values()):
+        query.SpecificCharacterSet = "ISO_IR 192"
+    for key, value in keys.items():
+        setattr(query, key, value)
+    return query
+
+
+def _text(found: Dataset, key: str) -> str:
+    return archive.shortened(str(found.get(key) or ""))
