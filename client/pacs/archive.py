@@ -81,7 +81,7 @@ class Archive(Protocol):
         """Ask whether it is there; what it answered, for people."""
         ...
 
-    def studies(self, query: StudyQuery) -> Iterator[StudyRecord]:
+    def studies(self, query: StudyQuery) -> list[StudyRecord]:
         """The studies that match."""
         ...
 

@@ -25,6 +25,10 @@ from common.errors import ConfigError, PacsError
 PAGE = 500
 """Entries that are asked for at once."""
 MOST_ANSWER_BYTES = 1 << 28
+LONGEST_UID = 128
+"""The standard allows 64; some devices write more."""
+Words = Sequence[tuple[str, str]]
+"""Of a query."""
 OBJECTS = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 TAGS = {
     "StudyInstanceUID": "0020000D", "SeriesInstanceUID": "0020000E", "SOPInstanceUID": "00080018",
@@ -53,31 +57,31 @@ class DicomWebArchive:
 
     def test(self) -> str:
         """A QIDO query for one study."""
-        self._json("/studies", {"limit": "1"})
+        self._json("/studies", [("limit", "1")])
         return f"{self.settings.address} answers QIDO-RS"
 
     # --- queries ---
 
-    def studies(self, query: StudyQuery) -> Iterator[StudyRecord]:
+    def studies(self, query: StudyQuery) -> list[StudyRecord]:
         """QIDO-RS of studies."""
         keys = {
             "AccessionNumber": query.accession, "ModalitiesInStudy": query.modality, "StudyDate": query.dates,
             "StudyDescription": query.description,
         }  # fmt: skip
-        words = {key: value for key, value in keys.items() if value}
-        words["includefield"] = ",".join(
-            (TAGS["StudyDescription"], TAGS["NumberOfStudyRelatedInstances"], TAGS["ModalitiesInStudy"])
-        )
-        for entry in self._entries("/studies", words, "StudyInstanceUID"):
-            yield StudyRecord(
+        fields = ("StudyDescription", "NumberOfStudyRelatedInstances", "ModalitiesInStudy")
+        words = [(key, value) for key, value in keys.items() if value] + [("includefield", field) for field in fields]
+        return [
+            StudyRecord(
                 _text(entry, "StudyInstanceUID"), _text(entry, "AccessionNumber"), _text(entry, "StudyDate"),
                 tuple(_texts(entry, "ModalitiesInStudy")), _text(entry, "StudyDescription"),
                 archive.count(_text(entry, "NumberOfStudyRelatedInstances")),
-            )  # fmt: skip
+            )
+            for entry in self._entries("/studies", words, "StudyInstanceUID")
+        ]  # fmt: skip
 
     def series(self, study: str) -> list[SeriesRecord]:
         """QIDO-RS of series."""
-        words = {"includefield": f"{TAGS['Modality']},{TAGS['BodyPartExamined']}"}
+        words = [("includefield", field) for field in ("Modality", "BodyPartExamined")]
         return [
             SeriesRecord(*(_text(entry, key) for key in ("SeriesInstanceUID", "Modality", "BodyPartExamined")))
             for entry in self._entries(f"/studies/{_uid(study)}/series", words, "SeriesInstanceUID")
@@ -86,13 +90,13 @@ class DicomWebArchive:
     def images(self, study: str, series: str) -> list[str]:
         """QIDO-RS of images."""
         path = f"/studies/{_uid(study)}/series/{_uid(series)}/instances"
-        return [_text(entry, "SOPInstanceUID") for entry in self._entries(path, {}, "SOPInstanceUID")]
+        return [_text(entry, "SOPInstanceUID") for entry in self._entries(path, [], "SOPInstanceUID")]
 
-    def _entries(self, path: str, words: Mapping[str, str], key: str) -> Iterator[Mapping[str, Any]]:
+    def _entries(self, path: str, words: Words, key: str) -> Iterator[Mapping[str, Any]]:
         """All entries, page by page; an archive that gives the same page again has given all that it has."""
         known, begin = set[str](), 0
         while True:
-            page = self._json(path, {**words, "limit": str(PAGE), "offset": str(begin)})
+            page = self._json(path, [*words, ("limit", str(PAGE)), ("offset", str(begin))])
             new = [entry for entry in page if _text(entry, key) not in known]
             known |= {_text(entry, key) for entry in new}
             yield from new
@@ -100,7 +104,7 @@ class DicomWebArchive:
                 return
             begin += len(page)
 
-    def _json(self, path: str, words: Mapping[str, str]) -> list[Mapping[str, Any]]:
+    def _json(self, path: str, words: Words) -> list[Mapping[str, Any]]:
         with self._answer("GET", path, words, {"Accept": "application/dicom+json"}) as answer:
             if answer.status_code == 204:
                 return []
@@ -126,9 +130,9 @@ class DicomWebArchive:
         """WADO-RS, of the series or of each image."""
         path = f"/studies/{_uid(study)}/series/{_uid(series)}"
         for each in [path] if whole else [f"{path}/instances/{_uid(image)}" for image in sorted(images)]:
-            with self._answer("GET", each, {}, {"Accept": OBJECTS}) as answer:
+            with self._answer("GET", each, [], {"Accept": OBJECTS}) as answer:
                 boundary = boundary_of(answer.headers.get("content-type", ""))
-                for content in parts(answer.iter_bytes(1 << 18), boundary, MAX_BYTES):
+                for content in parts(answer.iter_bytes(), boundary, MAX_BYTES):
                     yield ArrivedObject("", content)
 
     def store(self, objects: Sequence[FileDataset]) -> None:
@@ -143,18 +147,18 @@ class DicomWebArchive:
             "Content-Type": f'multipart/related; type="application/dicom"; boundary={boundary}',
             "Accept": "application/dicom+json",
         }
-        with self._answer("POST", "/studies", {}, headers, bytes(body)) as answer:
+        with self._answer("POST", "/studies", [], headers, bytes(body)) as answer:
             if answer.status_code != 200:
                 raise PacsError("refused", f"{self.settings.address} stored a part alone (HTTP {answer.status_code})")
 
     @contextmanager
     def _answer(
-        self, method: str, path: str, words: Mapping[str, str], headers: Mapping[str, str], body: bytes | None = None
+        self, method: str, path: str, words: Words, headers: Mapping[str, str], body: bytes | None = None
     ) -> Iterator[httpx.Response]:
         """An answer whose status is one of success; what goes wrong before or in it is an error with its cause."""
         address, seconds = self.settings.address, self.settings.timeout_s
         request = self._client.build_request(
-            method, address + path, params=words or None, headers=headers, content=body
+            method, address + path, params=list(words) or None, headers=headers, content=body
         )  # fmt: skip
         try:
             answer = self._client.send(request, stream=True)
@@ -211,8 +215,8 @@ def _uid(text: str) -> str:
     Raises:
         PacsError: what the archive calls a UID is none.
     """
-    if not text or len(text) > 64 or not set(text) <= set("0123456789."):
-        raise PacsError("damaged", f"an entry without a valid UID ({text[:64]!r})")
+    if not 0 < len(text) <= LONGEST_UID or not set(text) <= set("0123456789."):
+        raise PacsError("damaged", f"an entry without a valid UID ({text[:LONGEST_UID]!r})")
     return text
 
 

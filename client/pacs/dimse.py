@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from pydicom.dataset import Dataset, FileDataset
-from pynetdicom import AE
+from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.sop_class import (
     StudyRootQueryRetrieveInformationModelFind,
@@ -20,7 +20,7 @@ from client.pacs import archive
 from client.pacs.archive import ArrivedObject, SeriesRecord, StudyQuery, StudyRecord
 from client.pacs.pacs_settings import DimsePacs
 from client.pacs.peer_check import reason_not_connected
-from client.pacs.store_receiver import StoreReceiver
+from client.pacs.store_receiver import StoreReceiver, send_at_once
 from common.errors import PacsError
 
 logging.getLogger("pynetdicom").setLevel(logging.CRITICAL + 1)  # what it logs can be names
@@ -66,19 +66,20 @@ class DimseArchive:
 
     # --- queries ---
 
-    def studies(self, query: StudyQuery) -> Iterator[StudyRecord]:
+    def studies(self, query: StudyQuery) -> list[StudyRecord]:
         """C-FIND of studies."""
         keys = {
             "AccessionNumber": query.accession, "ModalitiesInStudy": query.modality, "StudyDate": query.dates,
             "StudyDescription": query.description, "StudyInstanceUID": "", "NumberOfStudyRelatedInstances": "",
         }  # fmt: skip
-        for found in self._find("STUDY", keys):
-            modalities = found.get("ModalitiesInStudy") or ()
-            yield StudyRecord(
+        return [
+            StudyRecord(
                 _text(found, "StudyInstanceUID"), _text(found, "AccessionNumber"), _text(found, "StudyDate"),
-                (str(modalities),) if isinstance(modalities, str) else tuple(map(str, modalities)),
-                _text(found, "StudyDescription"), archive.count(_text(found, "NumberOfStudyRelatedInstances")),
-            )  # fmt: skip
+                _texts(found, "ModalitiesInStudy"), _text(found, "StudyDescription"),
+                archive.count(_text(found, "NumberOfStudyRelatedInstances")),
+            )
+            for found in self._find("STUDY", keys)
+        ]  # fmt: skip
 
     def series(self, study: str) -> list[SeriesRecord]:
         """C-FIND of series."""
@@ -94,6 +95,7 @@ class DimseArchive:
         return [_text(found, "SOPInstanceUID") for found in self._find("IMAGE", keys)]
 
     def _find(self, level: str, keys: dict[str, str]) -> Iterator[Dataset]:
+        """Answers, all of which have to be taken before anything else is asked over this connection."""
         link, last_s = self._link(FIND), time.monotonic()
         for status, found in link.send_c_find(_query(level, keys), FIND):
             if status.get("Status") in PENDING:
@@ -183,7 +185,7 @@ class DimseArchive:
         tls = settings.client_context()
         link = entity.associate(
             settings.host, settings.port, ae_title=settings.ae, max_pdu=1 << 17,
-            tls_args=(tls, settings.host) if tls else None,
+            tls_args=(tls, settings.host) if tls else None, evt_handlers=[(evt.EVT_CONN_OPEN, send_at_once)],
         )  # fmt: skip
         if link.is_established:
             return link
@@ -222,6 +224,11 @@ def _query(level: str, keys: dict[str, str]) -> Dataset:
     for key, value in keys.items():
         setattr(query, key, value)
     return query
+
+
+def _texts(found: Dataset, key: str) -> tuple[str, ...]:
+    value = found.get(key) or ()
+    return tuple(archive.shortened(str(each)) for each in ((value,) if isinstance(value, str) else value))
 
 
 def _text(found: Dataset, key: str) -> str:

@@ -145,7 +145,8 @@ class _Pull:
             lost = next((error for error in failures if self._is_gone(error)), None)
             if lost is None or attempt == ATTEMPTS - 1:
                 for error in failures:
-                    self._miss(entry, error.cause, str(error))
+                    is_half = error.cause == "unreachable" and self._answers()  # with this study alone it ends
+                    self._miss(entry, "half" if is_half else error.cause, str(error))
                 return
             yield None
             self._wait_for_archive(lost)
