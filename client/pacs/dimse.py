@@ -58,8 +58,10 @@ class DimseArchive:
             self._receiver.close()
 
     def test(self) -> str:
-        """C-ECHO."""
-        status = self._link(Verification).send_c_echo()
+        """C-ECHO over a connection of its own: one that is open may outlive the archive's readiness for others."""
+        link = self._connected([(str(Verification), "")])
+        status = link.send_c_echo()
+        link.release()
         if status.get("Status") != 0x0000:
             raise self._refused("C-ECHO", status, 0.0)
         return f"{self.settings.address} answers C-ECHO to {self.settings.our_ae}"

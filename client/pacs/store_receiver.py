@@ -53,7 +53,9 @@ class StoreReceiver:
             self._server = entity.start_server(
                 (self.settings.listen, self.settings.our_port), block=False, contexts=_contexts(),
                 ssl_context=self.settings.server_context(),
-                evt_handlers=[(evt.EVT_CONN_OPEN, send_at_once), (evt.EVT_C_STORE, self._take), (evt.EVT_DATA_RECV, self._bound)],
+                evt_handlers=[
+                    (evt.EVT_CONN_OPEN, send_at_once), (evt.EVT_C_STORE, self._take), (evt.EVT_DATA_RECV, self._bound),
+                ],
             )  # fmt: skip
         except OSError as error:
             raise PacsError(

@@ -7,10 +7,10 @@ import signal
 import socket
 import subprocess
 import time
-import urllib.error
-import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import httpx
 
 PROGRAM = shutil.which("Orthanc") or ("/usr/sbin/Orthanc" if Path("/usr/sbin/Orthanc").exists() else None)
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
@@ -55,7 +55,7 @@ class Orthanc:
         script = self.folder / "rules.lua"
         script.write_text(self.lua, encoding="utf-8")
         configuration = {
-            "Name": "test", "StorageDirectory": str(self.folder / "store"), "IndexDirectory": str(self.folder / "store"),
+            "StorageDirectory": str(self.folder / "store"), "IndexDirectory": str(self.folder / "store"),
             "DicomAet": self.ae, "DicomPort": self.dicom_port, "HttpPort": self.http_port,
             "RemoteAccessAllowed": False, "AuthenticationEnabled": False, "DicomAlwaysAllowStore": True,
             "DicomAlwaysAllowEcho": True, "DicomAlwaysAllowFind": True, "DicomAlwaysAllowMove": True,
@@ -74,20 +74,17 @@ class Orthanc:
             try:
                 self.get("/system")
                 return self
-            except (OSError, urllib.error.URLError):
+            except httpx.HTTPError:
                 if self.process.poll() is not None:
                     break
                 time.sleep(0.05)
         raise RuntimeError((self.folder / "log").read_text(encoding="utf-8", errors="replace")[-2000:])
 
     def get(self, path: str) -> object:
-        with urllib.request.urlopen(self.url + path, timeout=10) as answer:
-            return json.load(answer)
+        return httpx.get(self.url + path, timeout=10, trust_env=False).raise_for_status().json()
 
     def send(self, content: bytes) -> None:
-        request = urllib.request.Request(f"{self.url}/instances", content, {"Content-Type": "application/dicom"})
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            answer.read()
+        httpx.post(f"{self.url}/instances", content=content, timeout=10, trust_env=False).raise_for_status()
 
     def kill(self) -> None:
         """As when the machine goes down."""
