@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import quote, urlencode
 
 import httpx
 import pydicom
@@ -66,7 +67,7 @@ class DicomWebArchive:
         """QIDO-RS of studies."""
         keys = {
             "AccessionNumber": query.accession, "ModalitiesInStudy": query.modality, "StudyDate": query.dates,
-            "StudyDescription": query.description,
+            "StudyDescription": query.description.replace(" ", "?"),
         }  # fmt: skip
         fields = ("StudyDescription", "NumberOfStudyRelatedInstances", "ModalitiesInStudy")
         words = [(key, value) for key, value in keys.items() if value] + [("includefield", field) for field in fields]
@@ -157,9 +158,11 @@ class DicomWebArchive:
     ) -> Iterator[httpx.Response]:
         """An answer whose status is one of success; what goes wrong before or in it is an error with its cause."""
         address, seconds = self.settings.address, self.settings.timeout_s
+        # Orthanc takes a percent sign for a letter: what may stand in a query as it is (RFC 3986, 3.4) is not encoded.
+        query = urlencode(words, quote_via=quote, safe="*?/:@!$'(),;")
         request = self._client.build_request(
-            method, address + path, params=list(words) or None, headers=headers, content=body
-        )  # fmt: skip
+            method, f"{address}{path}?{query}" if query else address + path, headers=headers, content=body
+        )
         try:
             answer = self._client.send(request, stream=True)
             try:

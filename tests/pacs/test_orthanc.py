@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-import threading
 
 import numpy as np
 import pytest
@@ -11,8 +10,6 @@ from client import readers
 from client.custody import importer
 from client.custody.encrypted_cases import EncryptedImage
 from client.custody.importer import ImportRequest
-from client.pacs.dicomweb import DicomWebArchive
-from client.pacs.dimse import DimseArchive
 from client.pacs.open_archive import open_archive
 from client.pacs.pacs_settings import DicomWebPacs, DimsePacs
 from client.pacs.pull import PacsFeed, SeriesChoice
@@ -84,7 +81,7 @@ def test_what_it_has_is_counted_in_the_same_way_by_both(archive):
     answers = []
     for settings in ways(archive).values():
         with open_archive(settings) as link:
-            studies = link.studies(archive_query("*thorax*")) or link.studies(archive_query("Thorax*"))
+            studies = link.studies(archive_query("*horax p*"))
             answers.append(sorted((s.uid, s.accession, s.date, s.modalities, s.images) for s in studies))
             series = link.series(studies[0].uid)
             assert [(one.modality, one.body_part) for one in series] == [("CR", "CHEST")]
@@ -152,5 +149,3 @@ def test_dcmtk_sends_nothing_to_our_receiver_that_nobody_asked_for(archive, tmp_
         assert receiver.strange == 1
     finally:
         receiver.close()
-    assert threading.active_count() < 20
-    assert DimseArchive and DicomWebArchive

@@ -1,4 +1,4 @@
-"""Archives that refuse, hang, lie or break: each study that does not arrive is named with its cause, the rest goes on."""
+"""Archives that refuse, hang, lie or break: a study that does not arrive is named with its cause, the rest goes on."""
 
 import os
 import ssl
@@ -76,10 +76,10 @@ def test_what_an_archive_refuses_is_named_and_the_rest_comes(custody, receiver):
         "A000": COMPLETE, "A001": ("absent", "refused"), "A002": COMPLETE, "A003": ("absent", "refused"),
         "A009": ("absent", "not found"),
     }  # fmt: skip
+    address = f"ARCHIVE@127.0.0.1:{peer.port}"
     assert [str(problem) for problem in outcome.problems] == [
-        "accession A001, row 3: refused: ARCHIVE@127.0.0.1:%d refuses C-MOVE: it is out of resources (0xA701)"
-        % peer.port,
-        "accession A003, row 5: refused: ARCHIVE@127.0.0.1:%d refuses C-MOVE: it gives no reason (0xC123)" % peer.port,
+        f"accession A001, row 3: refused: {address} refuses C-MOVE: it is out of resources (0xA701)",
+        f"accession A003, row 5: refused: {address} refuses C-MOVE: it gives no reason (0xC123)",
         "accession A009, row 6: not found: radiology has no study of this accession number",
     ]
     assert outcome.added == 4
@@ -130,7 +130,7 @@ def test_who_is_not_on_the_list_sends_nothing(custody, receiver):
 
 def test_a_wrong_ae_title_and_a_port_where_nobody_is_end_the_command(custody, receiver):
     with DimsePeer(STUDIES, receiver) as peer:
-        with pytest.raises(PacsError, match="refuses a connection.*is OTHER its own AE title") as refusal:
+        with pytest.raises(PacsError, match=r"refuses a connection.*is OTHER its own AE title") as refusal:
             pulled(custody, dimse(peer, ae="OTHER"), [0])
         assert refusal.value.cause == "refused"
         with pytest.raises(PacsError, match="cannot be reached") as refusal:
