@@ -24,17 +24,17 @@ def take_all(
     desk: Intake,
     rows: Iterable[CaseRow | None],
     processes: int,
-    stored: Callable[[CaseRow], AlreadyStored | None] = lambda row: None,
+    already: Callable[[CaseRow], AlreadyStored | None] = lambda row: None,
 ) -> Iterator[tuple[CaseRow, IntakeResult]]:
     """Rows and what became of them, in their order; with no process this one takes them in.
 
     Args:
         rows: asked for one by one, as there is room. None among them: none comes for a while, and what is under way is
             finished first.
-        stored: what is known to be in without a look at its content.
+        already: what is known to be in without a look at its content.
     """
     if not processes:
-        yield from ((row, stored(row) or desk.take(row)) for row in rows if row)
+        yield from ((row, already(row) or desk.take(row)) for row in rows if row)
         return
     incoming, unfinished, is_over = iter(rows), list[CaseRow](), False
     while not is_over:
@@ -43,7 +43,7 @@ def take_all(
             try:
                 for row in incoming:
                     if row:
-                        ahead.append((row, _begun(pool, desk, row, stored(row))))
+                        ahead.append((row, _submit(pool, desk, row, already(row))))
                     while ahead and (row is None or len(ahead) >= AHEAD * processes):
                         yield ahead[0][0], ahead[0][1].result()
                         ahead.popleft()
@@ -57,19 +57,19 @@ def take_all(
             yield from ((row, _alone(desk, row)) for row in unfinished)
 
 
-def _begun(
-    pool: ProcessPoolExecutor, desk: Intake, row: CaseRow, stored: AlreadyStored | None
+def _submit(
+    pool: ProcessPoolExecutor, desk: Intake, row: CaseRow, result: AlreadyStored | None
 ) -> Future[IntakeResult]:  # fmt: skip
-    if stored is None:
+    if result is None:
         try:
             return pool.submit(desk.take, row)
         except BrokenProcessPool as error:
-            broken: Future[IntakeResult] = Future()
-            broken.set_exception(error)
-            return broken
-    done: Future[IntakeResult] = Future()
-    done.set_result(stored)
-    return done
+            failure: Future[IntakeResult] = Future()
+            failure.set_exception(error)
+            return failure
+    ready: Future[IntakeResult] = Future()
+    ready.set_result(result)
+    return ready
 
 
 def _alone(desk: Intake, row: CaseRow) -> IntakeResult:

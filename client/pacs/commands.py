@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from client.home import Home, home_option
 from client.pacs.archive import Archive, StudyQuery, StudyRecord
 from client.pacs.open_archive import open_archive
-from client.pacs.pacs_settings import DimsePacs, checked, read_all, read_one, write_one
+from client.pacs.pacs_settings import DimsePacs, parse_settings, read_all, read_one, write_one
 from client.pacs.worklist import COLUMNS, Worklist, read_worklist
 from common import config as configuration
 from common.cli import terminal
@@ -124,7 +124,7 @@ def _add(options: argparse.Namespace) -> int:
     if options.senders:
         tree["senders"] = [word.strip() for word in options.senders.split(",")]
     tree |= {"kind": "dicomweb", "url": options.dicomweb} if options.dicomweb else {"kind": "dimse"}
-    settings = checked(tree)
+    settings = parse_settings(tree)
     path = write_one(Home.at(options.home).folder, checked_name(options.name, "NAME"), settings)
     print(f"{options.name} is {settings.address}, in {path}. Next: python -m client pacs test {options.name}")
     if isinstance(settings, DimsePacs):
@@ -157,7 +157,7 @@ def _find(options: argparse.Namespace) -> int:
         words = options.description
         query = StudyQuery("", options.modality.upper(), options.dates,
                            words if not words or set("*?") & set(words) else f"*{words}*")  # fmt: skip
-        studies = [found for one in archive.studies(query) if (found := _matching(archive, one, options))]
+        studies = [match for one in archive.studies(query) if (match := _matching(archive, one, options))]
     console.print(_summary(studies), highlight=False)
     _show(studies, [])
     return 0
@@ -179,8 +179,8 @@ def _compare(archive: Archive, options: argparse.Namespace, worklist: Worklist) 
     studies, missing = list[FoundStudy](), [str(problem) for problem in worklist.problems]
     for item in worklist.items:
         matches = [one for one in archive.studies(StudyQuery(item.accession)) if one.accession == item.accession]
-        if len(matches) == 1 and (found := _matching(archive, matches[0], options)):
-            studies.append(found)
+        if len(matches) == 1 and (match := _matching(archive, matches[0], options)):
+            studies.append(match)
         else:
             why = "not found" if not matches else "ambiguous" if len(matches) > 1 else "no series that is wanted"
             missing.append(f"row {item.number}: accession {item.accession}: {why}")

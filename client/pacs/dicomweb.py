@@ -95,11 +95,11 @@ class DicomWebArchive:
 
     def _entries(self, path: str, words: Words, key: str) -> Iterator[Mapping[str, Any]]:
         """All entries, page by page; an archive that gives the same page again has given all that it has."""
-        known, begin = set[str](), 0
+        uids, begin = set[str](), 0
         while True:
             page = self._json(path, [*words, ("limit", str(PAGE)), ("offset", str(begin))])
-            new = [entry for entry in page if _text(entry, key) not in known]
-            known |= {_text(entry, key) for entry in new}
+            new = [entry for entry in page if _text(entry, key) not in uids]
+            uids |= {_text(entry, key) for entry in new}
             yield from new
             if len(page) < PAGE or not new:
                 return

@@ -63,7 +63,7 @@ class DimseArchive:
         status = link.send_c_echo()
         link.release()
         if status.get("Status") != 0x0000:
-            raise self._refused("C-ECHO", status, 0.0)
+            raise self._refusal("C-ECHO", status, 0.0)
         return f"{self.settings.address} answers C-ECHO to {self.settings.our_ae}"
 
     # --- queries ---
@@ -76,36 +76,36 @@ class DimseArchive:
         }  # fmt: skip
         return [
             StudyRecord(
-                _text(found, "StudyInstanceUID"), _text(found, "AccessionNumber"), _text(found, "StudyDate"),
-                _texts(found, "ModalitiesInStudy"), _text(found, "StudyDescription"),
-                archive.count(_text(found, "NumberOfStudyRelatedInstances")),
+                _text(answer, "StudyInstanceUID"), _text(answer, "AccessionNumber"), _text(answer, "StudyDate"),
+                _texts(answer, "ModalitiesInStudy"), _text(answer, "StudyDescription"),
+                archive.count(_text(answer, "NumberOfStudyRelatedInstances")),
             )
-            for found in self._find("STUDY", keys)
+            for answer in self._find("STUDY", keys)
         ]  # fmt: skip
 
     def series(self, study: str) -> list[SeriesRecord]:
         """C-FIND of series."""
         keys = {"StudyInstanceUID": study, "SeriesInstanceUID": "", "Modality": "", "BodyPartExamined": ""}
         return [
-            SeriesRecord(*(_text(found, key) for key in ("SeriesInstanceUID", "Modality", "BodyPartExamined")))
-            for found in self._find("SERIES", keys)
+            SeriesRecord(*(_text(answer, key) for key in ("SeriesInstanceUID", "Modality", "BodyPartExamined")))
+            for answer in self._find("SERIES", keys)
         ]
 
     def images(self, study: str, series: str) -> list[str]:
         """C-FIND of images."""
         keys = {"StudyInstanceUID": study, "SeriesInstanceUID": series, "SOPInstanceUID": ""}
-        return [_text(found, "SOPInstanceUID") for found in self._find("IMAGE", keys)]
+        return [_text(answer, "SOPInstanceUID") for answer in self._find("IMAGE", keys)]
 
     def _find(self, level: str, keys: dict[str, str]) -> Iterator[Dataset]:
         """Answers, all of which have to be taken before anything else is asked over this connection."""
         link, last_s = self._link(FIND), time.monotonic()
-        for status, found in link.send_c_find(_query(level, keys), FIND):
+        for status, answer in link.send_c_find(_query(level, keys), FIND):
             if status.get("Status") in PENDING:
-                if found is not None:
-                    yield found
+                if answer is not None:
+                    yield answer
                 last_s = time.monotonic()
             elif status.get("Status") != 0x0000:
-                raise self._refused("C-FIND", status, time.monotonic() - last_s)
+                raise self._refusal("C-FIND", status, time.monotonic() - last_s)
 
     # --- objects ---
 
@@ -117,7 +117,7 @@ class DimseArchive:
         query = _query("SERIES" if whole else "IMAGE", keys)
         if not whole:
             query.SOPInstanceUID = sorted(images)
-        receiver.expected, receiver.strange, failures = set(images), 0, list[PacsError]()
+        receiver.wanted_uids, receiver.strange, failures = set(images), 0, list[PacsError]()
 
         def move() -> None:
             try:
@@ -129,16 +129,13 @@ class DimseArchive:
 
         thread = threading.Thread(target=move, daemon=True)
         thread.start()
-        arrived = set[str]()
         try:
-            for one in receiver.objects():
-                arrived.add(one.uid)
-                yield one
+            yield from receiver.objects()
         except GeneratorExit:
             link.abort()
             raise
         finally:
-            receiver.expected = set()
+            receiver.wanted_uids = set()
         if receiver.strange and not failures:
             failures.append(PacsError("wrong object", f"{receiver.strange} objects came that nobody had asked for"))
         if failures:
@@ -148,7 +145,7 @@ class DimseArchive:
         last_s = time.monotonic()
         for status, _ in link.send_c_move(query, self.settings.our_ae, MOVE):
             if status.get("Status") not in (*PENDING, 0x0000):
-                raise self._refused("C-MOVE", status, time.monotonic() - last_s)
+                raise self._refusal("C-MOVE", status, time.monotonic() - last_s)
             last_s = time.monotonic()
 
     def store(self, objects: Sequence[FileDataset]) -> None:
@@ -167,7 +164,7 @@ class DimseArchive:
                 except RuntimeError:
                     pass
                 if status.get("Status", 0xFFFF) not in (0x0000, 0xB000, 0xB006, 0xB007):
-                    raise self._refused("C-STORE", status, time.monotonic() - begun_s)
+                    raise self._refusal("C-STORE", status, time.monotonic() - begun_s)
         finally:
             link.release()
 
@@ -203,15 +200,17 @@ class DimseArchive:
             "timed out", f"{settings.address} took the connection and said nothing within {settings.timeout_s:g} s"
         )
 
-    def _refused(self, what: str, status: Dataset, waited_s: float) -> PacsError:
+    def _refusal(self, what: str, status: Dataset, waited_s: float) -> PacsError:
         address, code = self.settings.address, status.get("Status")
         if code is None:
             if waited_s >= 0.9 * self.settings.timeout_s:
                 return PacsError("timed out", f"{address}: no answer to {what} within {self.settings.timeout_s:g} s")
             return PacsError("unreachable", f"{address}: ended the connection during {what}")
-        sent, failed = status.get("NumberOfCompletedSuboperations"), status.get("NumberOfFailedSuboperations")
+        completed, failed = status.get("NumberOfCompletedSuboperations"), status.get("NumberOfFailedSuboperations")
         if what == "C-MOVE" and code == 0xB000:
-            return PacsError("refused", f"{address} sent {sent or 0} objects, and could not send {failed or 'others'}")
+            return PacsError(
+                "refused", f"{address} sent {completed or 0} objects, and could not send {failed or 'others'}"
+            )
         comment = archive.shortened(str(status.get("ErrorComment", "")))
         words = REFUSALS.get(code) or comment or "it gives no reason"
         hint = f". Its administrator has to add {self.settings.our_ae}, this machine, port {self.settings.our_port}"
@@ -228,10 +227,10 @@ def _query(level: str, keys: dict[str, str]) -> Dataset:
     return query
 
 
-def _texts(found: Dataset, key: str) -> tuple[str, ...]:
-    value = found.get(key) or ()
+def _texts(answer: Dataset, key: str) -> tuple[str, ...]:
+    value = answer.get(key) or ()
     return tuple(archive.shortened(str(each)) for each in ((value,) if isinstance(value, str) else value))
 
 
-def _text(found: Dataset, key: str) -> str:
-    return archive.shortened(str(found.get(key) or ""))
+def _text(answer: Dataset, key: str) -> str:
+    return archive.shortened(str(answer.get(key) or ""))

@@ -16,8 +16,8 @@ def boundary_of(content_type: str) -> bytes:
     """
     match = re.search(r'boundary=(?:"([^"]{1,70})"|([^\s;,]{1,70}))', content_type, re.IGNORECASE)
     if not content_type.lower().startswith("multipart/related") or match is None:
-        shown = content_type[:80] or "nothing"
-        raise PacsError("wrong object", f"it answers with {shown!r}, expected multipart/related with DICOM objects")
+        kind = content_type[:80] or "nothing"
+        raise PacsError("wrong object", f"it answers with {kind!r}, expected multipart/related with DICOM objects")
     return (match[1] or match[2]).encode("ascii", "replace")
 
 
@@ -30,7 +30,7 @@ def parts(chunks: Iterable[bytes], boundary: bytes, most: int) -> Iterator[bytes
     Raises:
         PacsError: the answer ends before its last boundary, or a part is larger.
     """
-    mark, buffer, begun, searched = b"\r\n--" + boundary, bytearray(b"\r\n"), False, 0
+    mark, buffer, in_part, searched = b"\r\n--" + boundary, bytearray(b"\r\n"), False, 0
     for chunk in chunks:
         buffer += chunk
         while True:
@@ -38,11 +38,11 @@ def parts(chunks: Iterable[bytes], boundary: bytes, most: int) -> Iterator[bytes
             if at < 0 or len(buffer) < at + len(mark) + 2:
                 searched = max(0, len(buffer) - len(mark) - 2) if at < 0 else at
                 break
-            if begun:
+            if in_part:
                 yield _content(buffer, at)
             if buffer[at + len(mark) : at + len(mark) + 2] == b"--":
                 return
-            begun, searched = True, 0
+            in_part, searched = True, 0
             del buffer[: at + len(mark)]
         if len(buffer) > most + MOST_HEADER_BYTES:
             raise PacsError("damaged", f"an object of more than {most:,} bytes; refused")

@@ -151,8 +151,8 @@ def read_one(home: Path, name: str) -> DimsePacs | DicomWebPacs:
         ConfigError: there is none of this name.
     """
     if (settings := (every := read_all(home)).get(name)) is None:
-        known = ", ".join(every) or "none"
-        raise ConfigError(f"{name}: no such PACS in {home / FILE} (there: {known}). Add it: python -m client pacs add")
+        names = ", ".join(every) or "none"
+        raise ConfigError(f"{name}: no such PACS in {home / FILE} (there: {names}). Add it: python -m client pacs add")
     return settings
 
 
@@ -167,7 +167,7 @@ def write_one(home: Path, name: str, settings: DimsePacs | DicomWebPacs) -> Path
     return path
 
 
-def checked(tree: Mapping[str, object]) -> DimsePacs | DicomWebPacs:
+def parse_settings(tree: Mapping[str, object]) -> DimsePacs | DicomWebPacs:
     """Settings from what was typed.
 
     Raises:

@@ -43,10 +43,10 @@ class SeriesChoice:
     def takes(self, series: SeriesRecord) -> bool:
         """Whether a series is one of them. What names no body part is taken: many devices name none."""
         if self.modality:
-            wanted = series.modality.upper() == self.modality.upper()
+            fits = series.modality.upper() == self.modality.upper()
         else:
-            wanted = series.modality.upper() not in NO_IMAGES
-        return wanted and (not self.body_part or series.body_part.upper() in ("", self.body_part.upper()))
+            fits = series.modality.upper() not in NO_IMAGES
+        return fits and (not self.body_part or series.body_part.upper() in ("", self.body_part.upper()))
 
 
 @dataclass
@@ -90,7 +90,7 @@ class _Pull:
     feed: PacsFeed
     writer: DatasetWriter
     outcome: ImportReport
-    begun: set[str] = field(default_factory=set)
+    under_way: set[str] = field(default_factory=set)
     """Sources of images that are on their way into custody."""
 
     def __post_init__(self) -> None:
@@ -142,23 +142,23 @@ class _Pull:
         for attempt in range(ATTEMPTS):
             failures = list[PacsError]()
             yield from self._images(entry, failures)
-            lost = next((error for error in failures if self._is_gone(error)), None)
-            if lost is None or attempt == ATTEMPTS - 1:
+            loss = next((error for error in failures if self._is_gone(error)), None)
+            if loss is None or attempt == ATTEMPTS - 1:
                 for error in failures:
                     is_half = error.cause == "unreachable" and self._answers()  # with this study alone it ends
                     self._miss(entry, "half" if is_half else error.cause, str(error))
                 return
             yield None
-            self._wait_for_archive(lost)
+            self._wait_for_archive(loss)
 
     def _images(self, entry: StudyEntry, failures: list[PacsError]) -> Iterator[CaseRow]:
         """The images of its series; where one of these fails, the others may come."""
         try:
-            study, chosen = self._listing(entry)
+            study, wanted_series = self._listing(entry)
         except PacsError as error:
             failures.append(error)
             return
-        for series, images in chosen.items():
+        for series, images in wanted_series.items():
             try:
                 yield from self._series(entry, study, series, images)
             except PacsError as error:
@@ -174,42 +174,44 @@ class _Pull:
             raise PacsError("ambiguous", f"{len(studies)} studies have this accession number; expected one")
         study = studies[0].uid
         series = archive.series(study)
-        chosen = {one.uid: frozenset(archive.images(study, one.uid)) for one in series if self.feed.choice.takes(one)}
-        images = sorted(uid for uids in chosen.values() for uid in uids)
+        wanted_series = {
+            one.uid: frozenset(archive.images(study, one.uid)) for one in series if self.feed.choice.takes(one)
+        }
+        images = sorted(uid for uids in wanted_series.values() for uid in uids)
         entry.images = {uid: number for number, uid in enumerate(images, start=1)}
         if not images:
             modalities = ", ".join(sorted({one.modality or "unknown" for one in series})) or "none"
             raise PacsError("no image", f"none of its series has images that are wanted (modalities: {modalities})")
-        return study, chosen
+        return study, wanted_series
 
     def _series(self, entry: StudyEntry, study: str, series: str, images: frozenset[str]) -> Iterator[CaseRow]:
         missing = {uid for uid in images if not self._has(uid)}
         yield from (
-            self._row(entry, uid, b"") for uid in sorted(images - missing) if self._source(uid) not in self.begun
+            self._row(entry, uid, b"") for uid in sorted(images - missing) if self._source(uid) not in self.under_way
         )
         if not missing:
             return
-        wanted, count = frozenset(missing), len(missing)
-        for arrived in self.feed.archive.retrieve(study, series, wanted, len(wanted) == len(images)):
-            uid = self._checked(entry, arrived, study, wanted)
+        asked_for, count = frozenset(missing), len(missing)
+        for one in self.feed.archive.retrieve(study, series, asked_for, len(asked_for) == len(images)):
+            uid = self._uid_of(entry, one, study, asked_for)
             if uid in missing:
                 missing.remove(uid)
-                self.begun.add(self._source(uid))
-                yield self._row(entry, uid, arrived.content)
+                self.under_way.add(self._source(uid))
+                yield self._row(entry, uid, one.content)
         if missing:
             raise PacsError(
                 "half", f"{len(missing)} of {count} images of a series did not arrive, and no error was told"
             )
 
-    def _checked(self, entry: StudyEntry, arrived: ArrivedObject, study: str, images: frozenset[str]) -> str:
+    def _uid_of(self, entry: StudyEntry, arrival: ArrivedObject, study: str, images: frozenset[str]) -> str:
         """The UID of an object, if it is one of those that were asked for; else it is noted, and the UID is empty."""
         try:
-            header = pydicom.dcmread(io.BytesIO(arrived.content), specific_tags=[*IDENTITY], stop_before_pixels=True)
+            header = pydicom.dcmread(io.BytesIO(arrival.content), specific_tags=[*IDENTITY], stop_before_pixels=True)
             uid, of_study = (str(header.get(key, "")) for key in IDENTITY)
         except Exception as error:  # bytes from outside make the parser raise anything
             self._miss(entry, "damaged", f"an object that is no DICOM ({type(error).__name__})")
             return ""
-        if uid not in images or of_study != study or arrived.uid not in ("", uid):
+        if uid not in images or of_study != study or arrival.uid not in ("", uid):
             self._miss(entry, "wrong object", "an object of another study, or one that was not asked for")
             return ""
         return uid
@@ -227,7 +229,7 @@ class _Pull:
 
     def _has(self, uid: str) -> bool:
         source = self._source(uid)
-        return source in self.writer.index.numbers or source in self.begun
+        return source in self.writer.index.numbers or source in self.under_way
 
     # --- waiting ---
 

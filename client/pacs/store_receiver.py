@@ -35,13 +35,13 @@ class StoreReceiver:
     """Listens while it is open."""
 
     settings: DimsePacs
-    expected: set[str] = field(default_factory=set)
+    wanted_uids: set[str] = field(default_factory=set)
     """SOP Instance UIDs that are asked for now."""
     strange: int = 0
     """Objects that came and that nobody had asked for."""
 
     def __post_init__(self) -> None:
-        self._arrived: queue.Queue[ArrivedObject | None] = queue.Queue(HELD)
+        self._waiting: queue.Queue[ArrivedObject | None] = queue.Queue(HELD)
         self._open = True
         entity = AE(self.settings.our_ae)
         entity.require_called_aet = True
@@ -75,25 +75,25 @@ class StoreReceiver:
         """Nothing more will come of what is expected: called by the thread that asked for it."""
         while self._open:
             try:
-                return self._arrived.put(None, timeout=0.2)
+                return self._waiting.put(None, timeout=0.2)
             except queue.Full:
                 continue
 
     def objects(self) -> Iterator[ArrivedObject]:
         """What arrives, until `finish`."""
-        while (arrived := self._arrived.get()) is not None:
-            yield arrived
+        while (one := self._waiting.get()) is not None:
+            yield one
 
     def _take(self, event: evt.Event) -> int:
         event.assoc.consilium_bytes = 0
         uid = str(event.request.AffectedSOPInstanceUID)
-        if uid not in self.expected:
+        if uid not in self.wanted_uids:
             self.strange += 1
             return NOT_ASKED
-        arrived = ArrivedObject(uid, event.encoded_dataset())
+        one = ArrivedObject(uid, event.encoded_dataset())
         while self._open:
             try:
-                self._arrived.put(arrived, timeout=0.2)
+                self._waiting.put(one, timeout=0.2)
             except queue.Full:
                 continue
             return 0x0000

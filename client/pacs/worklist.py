@@ -84,18 +84,20 @@ def _columns(where: str, header: Sequence[str], names: Mapping[str, str], needed
     headings = [likeness(name) for name in header]
     at = dict[str, int]()
     for column in COLUMNS:
-        wanted = [likeness(word) for word in ((names[column],) if column in names else HEADINGS.get(column, (column,)))]
-        places = [i for i, heading in enumerate(headings) if heading in wanted]
+        names_alike = [
+            likeness(word) for word in ((names[column],) if column in names else HEADINGS.get(column, (column,)))
+        ]
+        places = [i for i, heading in enumerate(headings) if heading in names_alike]
         if len(places) > 1:
             raise DataError(f"{where}: two columns could be the {column}; name one: --columns {column}=NAME.")
         if places:
             at[column] = places[0]
         if column in needed and not places:
-            shown = ", ".join(legible(name.strip()) for name in header if name.strip()) or "nothing"
-            near = difflib.get_close_matches(wanted[0], headings, 1, 0.7)
+            others = ", ".join(legible(name.strip()) for name in header if name.strip()) or "nothing"
+            near = difflib.get_close_matches(names_alike[0], headings, 1, 0.7)
             hint = f"; did you mean '{legible(header[headings.index(near[0])].strip())}'?" if near else ""
             raise DataError(
-                f"{where}: no column '{legible(names.get(column, column))}' (found {shown}){hint} Expected accession "
+                f"{where}: no column '{legible(names.get(column, column))}' (found {others}){hint} Expected accession "
                 f"and label; --columns {column}=NAME names another."
             )
     return at
@@ -131,16 +133,16 @@ def _with_findings(
     item: WorkItem, label: str, record: Sequence[str], source: Manifest, columns: Mapping[str, int]
 ) -> WorkItem | str:  # fmt: skip
     if not columns:
-        values = findings.listed(label, source)
+        values = findings.read_list(label, source)
         if isinstance(values, str):
             return values
-        return replace(item, label=word) if (word := findings.joined(values)) else "no finding is known in it"
+        return replace(item, label=word) if (word := findings.join(values)) else "no finding is known in it"
     words = {name: record[i].strip() if i < len(record) else "" for name, i in columns.items()}
     meanings = {name: findings.meaning(word, source) for name, word in words.items()}
     if wrong := next((name for name, value in meanings.items() if value is None), None):
         return findings.wrong_word(wrong, words[wrong], source)
-    joined = findings.joined({name: value for name, value in meanings.items() if value is not None})
-    return replace(item, label=joined) if joined else "no finding is known in it"
+    word = findings.join({name: value for name, value in meanings.items() if value is not None})
+    return replace(item, label=word) if word else "no finding is known in it"
 
 
 def _join(worklist: Worklist) -> None:
