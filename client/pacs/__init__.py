@@ -1,4 +1,4 @@
-"""The hospital's image archive (PACS): studies come from it into custody, results go back to it. How-to: docs/pacs.md.
+"""The hospital's image archive (PACS): studies come from it into custody. How-to: docs/pacs.md.
 
 commands            `python -m client pacs`: add, list, test, find
 import_from_pacs    `python -m client import`, of files and of a PACS
@@ -10,6 +10,4 @@ dimse ──> store_receiver, peer_check     C-FIND, C-MOVE and C-STORE, with a 
 dicomweb ──> multipart_parts    QIDO-RS, WADO-RS and STOW-RS
 worklist            accession numbers with labels
 pull ──> pull_pace, pull_report     from the archive into custody, study by study; what did not arrive is named
-result_objects ──> heat_map_capture     a prediction as a Structured Report and a Secondary Capture
-send_results        into a PACS that the site's policy names
 """
