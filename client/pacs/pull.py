@@ -124,7 +124,7 @@ class _Pull:
         if isinstance(result, ImageError):  # the import lists it among the problems
             entry.miss("burned-in" if isinstance(result, BurnedInError) else "damaged", str(result))
             return
-        entry.stored.add(row.origin.identity if isinstance(row.origin, ImageBytes) else "")
+        entry.in_custody.add(row.origin.identity if isinstance(row.origin, ImageBytes) else "")
         index = self.writer.index
         there = index.case_by_frame.get((index.numbers.get(result.source, -1), None))
         if there and there.label != row.label:

@@ -22,7 +22,7 @@ class StudyEntry:
     item: WorkItem
     images: dict[str, int] = field(default_factory=dict)
     """SOP Instance UIDs that the archive has of it, each with its number from 1."""
-    stored: set[str] = field(default_factory=set)
+    in_custody: set[str] = field(default_factory=set)
     """Of those, what is in custody."""
     misses: list[tuple[str, str]] = field(default_factory=list)
     """Cause, and what happened."""
@@ -38,9 +38,9 @@ class StudyEntry:
         """In a word."""
         if not self.is_over and not self.misses:
             return "not asked for"
-        if not self.misses and self.stored == set(self.images):
+        if not self.misses and self.in_custody == set(self.images):
             return "complete"
-        return "incomplete" if self.stored else "absent"
+        return "incomplete" if self.in_custody else "absent"
 
 
 @dataclass
@@ -68,7 +68,7 @@ class PullReport:
             causes, what = (" | ".join(dict.fromkeys(miss[i] for miss in entry.misses)) for i in (0, 1))
             if entry.state in ("incomplete", "absent"):
                 causes = causes or "interrupted"
-            cells = [entry.item.number, entry.item.accession, entry.state, len(entry.images), len(entry.stored)]
+            cells = [entry.item.number, entry.item.accession, entry.state, len(entry.images), len(entry.in_custody)]
             writer.writerow(map(spreadsheet_cell, (*cells, causes, what)))
         for row in self.rows:
             writer.writerow(map(spreadsheet_cell, (row.row, "", "not asked for", 0, 0, "worklist", row.what)))
