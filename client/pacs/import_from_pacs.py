@@ -60,7 +60,8 @@ def _run(options: argparse.Namespace) -> int:
         finally:
             tensorfile.write_atomically(report_path, feed.report.as_csv(), mode=0o600)
     _show(feed.report, report_path)
-    return status or int(feed.report.counts()["complete"] != len(feed.report.entries))
+    counts = feed.report.counts()
+    return status or int(counts["complete"] + counts["withdrawn"] != len(feed.report.entries))
 
 
 def _show(report: PullReport, path: Path) -> None:

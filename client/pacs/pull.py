@@ -15,8 +15,9 @@ import pydicom
 from client.custody import import_workers, intake
 from client.custody.dataset_writer import DatasetWriter
 from client.custody.import_workers import IntakeResult
-from client.custody.importer import COMMIT_S, Advance, ImportReport, ImportRequest
+from client.custody.importer import COMMIT_S, Advance, ImportReport, ImportRequest, patient_of
 from client.custody.intake import AlreadyStored, BurnedInError, Intake
+from client.custody.withdrawals import Withdrawals
 from client.pacs.archive import NO_IMAGES, Archive, ArrivedObject, SeriesRecord, StudyQuery
 from client.pacs.pull_pace import PullPace
 from client.pacs.pull_report import PullReport, StudyEntry
@@ -94,6 +95,7 @@ class _Pull:
     """Sources of images that are on their way into custody."""
 
     def __post_init__(self) -> None:
+        self._withdrawals = Withdrawals(self.writer.store)
         self._entries = {entry.item.number: entry for entry in self.feed.report.entries}
 
     def rows(self, advance: Advance) -> Iterator[CaseRow | None]:
@@ -123,6 +125,9 @@ class _Pull:
         entry = self._entries[row.number or 0]
         if isinstance(result, ImageError):  # the import lists it among the problems
             entry.miss("burned-in" if isinstance(result, BurnedInError) else "damaged", str(result))
+            return
+        if self._withdrawals.bar(patient_of(row, result), result.source):
+            entry.is_withdrawn = True
             return
         entry.in_custody.add(row.origin.identity if isinstance(row.origin, ImageBytes) else "")
         index = self.writer.index
@@ -229,7 +234,8 @@ class _Pull:
 
     def _has(self, uid: str) -> bool:
         source = self._source(uid)
-        return source in self.writer.index.numbers or source in self.under_way
+        is_in = source in self.writer.index.numbers or source in self.under_way
+        return is_in or self._withdrawals.bar(None, source)
 
     # --- waiting ---
 

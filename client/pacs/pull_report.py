@@ -11,7 +11,8 @@ from client.pacs.worklist import WorkItem
 from client.sources.case_table import Problem
 from client.sources.csv_text import spreadsheet_cell
 
-State = Literal["complete", "incomplete", "absent", "not asked for"]
+State = Literal["complete", "incomplete", "absent", "withdrawn", "not asked for"]
+"""`withdrawn`: its patient withdrew from the data set, and it stays out."""
 COLUMNS = ("row", "accession", "state", "images", "stored", "causes", "what")
 
 
@@ -26,6 +27,7 @@ class StudyEntry:
     """Of those, what is in custody."""
     misses: list[tuple[str, str]] = field(default_factory=list)
     """Cause, and what happened."""
+    is_withdrawn: bool = False
     is_over: bool = False
 
     def miss(self, cause: str, what: str) -> None:
@@ -36,6 +38,8 @@ class StudyEntry:
     @property
     def state(self) -> State:
         """In a word."""
+        if self.is_withdrawn:
+            return "withdrawn"
         if not self.is_over and not self.misses:
             return "not asked for"
         if not self.misses and self.in_custody == set(self.images):

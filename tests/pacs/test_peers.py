@@ -7,16 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from client.custody import importer
+from client.custody import importer, intake, rewriting
 from client.custody.importer import ImportRequest
+from client.custody.pseudonyms import Pseudonyms
+from client.custody.withdrawals import Withdrawals
 from client.pacs.dicomweb import DicomWebArchive
 from client.pacs.dimse import DimseArchive
 from client.pacs.pacs_settings import DicomWebPacs, DimsePacs
 from client.pacs.pull import PacsFeed
 from client.pacs.worklist import read_worklist
+from client.readers.source import ImageBytes
 from common.config import Manifest
 from common.errors import ConfigError, PacsError
-from tests.custody.hospital import tell, written
+from tests.custody.hospital import opened, tell, written
 from tests.pacs.certificates import authority, context
 from tests.pacs.orthanc import free_port
 from tests.pacs.peers import DimsePeer, WebPeer, hospital, study, without_end, worklist
@@ -263,6 +266,19 @@ def test_the_same_images_come_once_whichever_way(custody, receiver):
         _, second = pulled(custody, web(other), [0, 1, 2])
     assert (first.added, second.added, second.already) == (4, 2, 4)
     assert other.pulls == ["A002"]
+
+
+def test_a_patient_who_withdrew_is_not_pulled_again(custody, receiver):
+    with DimsePeer(STUDIES, receiver) as peer:
+        pulled(custody, dimse(peer), [0, 1])
+        store = opened(custody)
+        pseudonym = Pseudonyms(store.secrets.pseudonyms).patient("P-1")
+        sources = [intake.source_of(store, ImageBytes(Path(), b"", one.SOPInstanceUID)) for one in STUDIES["A001"]]
+        rewriting.rewrite(custody, store.folder, lambda store: [store.index.numbers[source] for source in sources])
+        Withdrawals(store).add({pseudonym: sources})
+        report, outcome = pulled(custody, dimse(peer), [0, 1])
+        assert states(report) == {"A000": COMPLETE, "A001": ("withdrawn",)}
+        assert (outcome.added, outcome.withdrawals, peer.moves) == (0, 2, ["A000", "A001"])
 
 
 def test_nothing_of_it_lies_on_the_disk_in_the_clear(custody, receiver, tmp_path):
