@@ -7,10 +7,13 @@ stays readable to it.
 import os
 import re
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from common.cli import terminal
 
+OUR_FOLDERS = re.compile(r"[0-9a-f]{2}|prepared")
 OURS = re.compile(r"[0-9a-f]{2}/[0-9a-f]{32}\.npz|prepared/[0-9a-f]{32}")
 """What `image_cache` and `prepared_cache` write. Nothing else is touched: the folder is somebody's choice."""
 
@@ -32,17 +35,14 @@ def trim(folder: Path, most_gb: float, used_since: float) -> int:
     Returns:
         Bytes that were freed.
     """
-    files = []
-    for path in folder.glob("*/*"):
-        if OURS.fullmatch(path.relative_to(folder).as_posix()):
-            files += _uses(path)
+    files = list(_uses(folder))
     too_much = sum(size for _, size, _ in files) - most_gb * 1e9
     freed = 0
-    for last_use, size, path in sorted(files):
+    for last_use, size, path in sorted(files) if too_much > 0 else ():
         if freed >= too_much or last_use >= used_since:
             break
         try:
-            path.unlink()
+            Path(path).unlink()
         except OSError:
             continue
         freed += size
@@ -54,10 +54,23 @@ def trim(folder: Path, most_gb: float, used_since: float) -> int:
     return freed
 
 
-def _uses(path: Path) -> list[tuple[float, int, Path]]:
-    """When a file was used last, and its bytes; nothing where it went meanwhile."""
+def _uses(folder: Path) -> Iterator[tuple[float, int, str]]:
+    """Of every file of ours when it was used last, its bytes, and its path; what went meanwhile is passed over.
+
+    `scandir` and not `glob`: this looks at a whole cache each time that data are loaded.
+    """
+    now = time.time()
+    for room in _entries(folder):
+        for entry in _entries(room.path) if OUR_FOLDERS.fullmatch(room.name) else ():
+            if OURS.fullmatch(f"{room.name}/{entry.name}"):
+                with suppress(OSError):
+                    state = entry.stat(follow_symlinks=False)
+                    yield min(state.st_mtime, now), state.st_size, entry.path
+
+
+def _entries(folder: Path | str) -> list[os.DirEntry[str]]:
     try:
-        state = path.lstat()
-    except OSError:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError:  # it is not there, or no folder
         return []
-    return [(min(state.st_mtime, time.time()), state.st_size, path)]
