@@ -16,9 +16,9 @@ from client.dataset.splits import Division
 from client.sources import cache_trim, prepared_cache
 from client.sources.case_table import SPLITS, ImagesAsRead, Problem, Table, located
 from client.sources.scanner_shift import ShiftedImages
-from common.config import Config, Sites, Synthetic
+from common.config import Config, Folder, Manifest, Sites, Synthetic
 from common.errors import ConfigError, DataError
-from common.image_stack import part
+from common.image_stack import StoredImages, part
 from common.imaging.pipeline import Pipeline
 from common.types import Cases, Images, Places, SiteCases
 
@@ -67,12 +67,19 @@ def load(config: Config, seed: int, owner: str = "") -> PreparedData:
     order = order[division.site[order] >= 0]
     pipeline = Pipeline(config.preprocess)
     images = _prepare(table, order, division, config, seed, pipeline)
+<<<<<<< HEAD
     cache_trim.trim(config.data.cache or Path("cache"), config.data.cache_gb, start_s)
     people = _people(table, config)
     cases = _Slices(
         images, table.labels[order], division.split[order], division.site[order],
         None if people is None else people[order],
     )  # fmt: skip
+=======
+    if isinstance(config.data, Folder | Manifest) or pipeline.embed or isinstance(images, StoredImages):
+        # Nothing else has put anything there, and to look through a large cache takes longer than a small data set.
+        cache_trim.trim(config.data.cache or Path("cache"), config.data.cache_gb, start_s)
+    cases = _Slices(images, table.labels[order], division.split[order], division.site[order])
+>>>>>>> 299c3db (A load that put nothing into the cache does not look through it)
     common = cases.of(SPLITS.index("test"))
     sites = tuple(_site(cases, i, name, common, config.sites) for i, name in enumerate(division.names))
     return PreparedData(
