@@ -11,8 +11,6 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from client.sources.thumbnail import SIDE
 
@@ -83,6 +81,9 @@ def _find(thumbnails: tuple[bytes, ...], least: float, people_bytes: bytes, plac
 
 def _components(n: int, links: Ints) -> Ints:
     """What hangs together by links int64[m, 2]: int64[n], the number of the first of each group."""
+    from scipy.sparse import coo_matrix  # a third of the time in which a command starts, and few look for twins
+    from scipy.sparse.csgraph import connected_components
+
     graph = coo_matrix((np.ones(len(links), np.int8), (links[:, 0], links[:, 1])), shape=(n, n))
     labels = connected_components(graph, directed=False)[1]
     firsts = np.unique(labels, return_index=True)[1]

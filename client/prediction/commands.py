@@ -14,7 +14,6 @@ from rich.text import Text
 from client.home import home_option
 from client.plans import own_layers
 from client.prediction import inputs, outcome_table, trust
-from client.prediction.evidence import evidence_of
 from client.prediction.inputs import Image
 from client.prediction.outcome import Failure, Outcome, blindness, outcomes, warning
 from client.prediction.outcome_table import OutcomeRow
@@ -144,7 +143,8 @@ def _stem(content: PackageContent, outcome: Outcome) -> str:
 def _draw(
     package: ModelPackage, content: PackageContent, model: Model, outcome: Outcome, unlike: str, path: Path
 ) -> None:  # fmt: skip
-    from client.prediction import drawing  # matplotlib takes a while
+    from client.prediction import drawing  # matplotlib takes a while, and so does scipy
+    from client.prediction.evidence import evidence_of
 
     evidence = evidence_of(package, model, outcome)
     drawing.draw(outcome, evidence, content, unlike, path)
