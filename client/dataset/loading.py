@@ -67,19 +67,14 @@ def load(config: Config, seed: int, owner: str = "") -> PreparedData:
     order = order[division.site[order] >= 0]
     pipeline = Pipeline(config.preprocess)
     images = _prepare(table, order, division, config, seed, pipeline)
-<<<<<<< HEAD
-    cache_trim.trim(config.data.cache or Path("cache"), config.data.cache_gb, start_s)
+    if isinstance(config.data, Folder | Manifest) or pipeline.embed or isinstance(images, StoredImages):
+        # Nothing else has put anything there, and to look through a large cache takes longer than a small data set.
+        cache_trim.trim(config.data.cache or Path("cache"), config.data.cache_gb, start_s)
     people = _people(table, config)
     cases = _Slices(
         images, table.labels[order], division.split[order], division.site[order],
         None if people is None else people[order],
     )  # fmt: skip
-=======
-    if isinstance(config.data, Folder | Manifest) or pipeline.embed or isinstance(images, StoredImages):
-        # Nothing else has put anything there, and to look through a large cache takes longer than a small data set.
-        cache_trim.trim(config.data.cache or Path("cache"), config.data.cache_gb, start_s)
-    cases = _Slices(images, table.labels[order], division.split[order], division.site[order])
->>>>>>> 299c3db (A load that put nothing into the cache does not look through it)
     common = cases.of(SPLITS.index("test"))
     sites = tuple(_site(cases, i, name, common, config.sites) for i, name in enumerate(division.names))
     return PreparedData(

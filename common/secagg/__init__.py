@@ -8,7 +8,7 @@ docs/threat-model.md.
     key_period_plan, fixedpoint      what a key period's rounds may ask, and which vectors answer
     key_period_messages, round_messages, message_fields, envelope
                                      bytes; strict
-    schedule, shamir, masks          the cryptography (parallel: on several cores)
+    key_schedule, shamir, masks      the cryptography (parallel: on several cores)
     stages                           all transitions
     participant, agreement_check, secret_sharing, state, pending_message, durable_participant
                                      the site's half, and what it must not forget

@@ -6,7 +6,7 @@ from dataclasses import replace
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from common.errors import IdentityError
-from common.secagg import schedule
+from common.secagg import key_schedule
 from common.secagg.directory import directory_digest, sender_of
 from common.secagg.key_period_messages import Advert
 from common.secagg.key_period_plan import KeyPeriodPlan
@@ -26,9 +26,9 @@ def new_keys(
     for slot in range(plan.rounds):
         mask_seed, self_seed = random(SECRET_BYTES), random(SECRET_BYTES)
         rounds[slot] = mask_seed + self_seed
-        public_parts.append(exchange_public(schedule.mask_key(mask_seed, plan.context, slot)))
-        public_parts.append(schedule.commitment(self_seed, plan.context, position, slot))
-    channel = exchange_public(schedule.channel_key(dealer, plan.context))
+        public_parts.append(exchange_public(key_schedule.mask_key(mask_seed, plan.context, slot)))
+        public_parts.append(key_schedule.commitment(self_seed, plan.context, position, slot))
+    channel = exchange_public(key_schedule.channel_key(dealer, plan.context))
     return KeyPeriodSecrets(dealer, rounds), Advert(plan.context, position, channel, b"".join(public_parts)).sign(
         identity
     )
@@ -39,13 +39,13 @@ def share_secrets(
 ) -> tuple[KeyPeriodSecrets, tuple[tuple[int, bytes], ...]]:
     """The secrets with the site's own shares of them, and the peers' shares, each sealed for one peer."""
     seeds = [pair[i : i + SECRET_BYTES] for pair in secrets.rounds.values() for i in (0, SECRET_BYTES)]
-    polynomials = schedule.polynomials(secrets.dealer, plan.context, seeds, plan.threshold)
-    channel, directory = schedule.channel_key(secrets.dealer, plan.context), directory_digest(adverts, plan)
+    polynomials = key_schedule.polynomials(secrets.dealer, plan.context, seeds, plan.threshold)
+    channel, directory = key_schedule.channel_key(secrets.dealer, plan.context), directory_digest(adverts, plan)
     boxes = []
     for peer, advert in adverts.items():
         if peer != position:
             content, who = _shares_of(polynomials, peer), plan.cohort[peer]
-            box = schedule.sealed_shares(channel, advert.channel, content, position, peer, directory, who=who)
+            box = key_schedule.sealed_shares(channel, advert.channel, content, position, peer, directory, who=who)
             boxes.append((peer, box))
     return replace(secrets, own_shares=_by_slot(_shares_of(polynomials, position))), tuple(boxes)
 
@@ -62,13 +62,13 @@ def open_shares(
     Raises:
         IdentityError: for shares that are not for this site and key period, not of all rounds, or from a stranger.
     """
-    channel, directory = schedule.channel_key(secrets.dealer, plan.context), directory_digest(adverts, plan)
+    channel, directory = key_schedule.channel_key(secrets.dealer, plan.context), directory_digest(adverts, plan)
     shares = {position: secrets.own_shares}
     for peer, box in boxes.items():
         who = sender_of(peer, plan)
         if peer == position or peer not in adverts:
             raise IdentityError("unknown-site", f"shares from {who}, which published no keys for this key period.")
-        content = schedule.opened_shares(channel, adverts[peer].channel, box, peer, position, directory, who=who)
+        content = key_schedule.opened_shares(channel, adverts[peer].channel, box, peer, position, directory, who=who)
         if len(content) != PAIR_BYTES * plan.rounds:
             raise IdentityError("bad-share", f"{who} sent {len(content)} bytes of shares for {plan.rounds} rounds.")
         shares[peer] = _by_slot(content)
@@ -87,12 +87,12 @@ def masks_of(
 ) -> list[Mask]:
     """All masks of the site's vector in a round: its own, and one with each other participant."""
     pair = secrets.rounds[slot]
-    key = schedule.mask_key(pair[:SECRET_BYTES], plan.context, slot)
-    masks = [schedule.self_mask(pair[SECRET_BYTES:], context, subtract=False)]
+    key = key_schedule.mask_key(pair[:SECRET_BYTES], plan.context, slot)
+    masks = [key_schedule.self_mask(pair[SECRET_BYTES:], context, subtract=False)]
     for peer, advert in participants.items():
         if peer != position:
             public, who = advert.mask_key(slot), plan.cohort[peer]
-            masks.append(schedule.pair_mask(key, position, public, peer, context, subtract=False, who=who))
+            masks.append(key_schedule.pair_mask(key, position, public, peer, context, subtract=False, who=who))
     return masks
 
 

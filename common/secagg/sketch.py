@@ -25,10 +25,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.secagg import masks
+from common.secagg.key_schedule import u16
 from common.secagg.message_fields import Members
 from common.secagg.parallel import run_on_cores
 from common.secagg.protocol import digest
-from common.secagg.schedule import u16
 
 CHALLENGES = 8
 NUMBER_BYTES = 32

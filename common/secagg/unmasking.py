@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from common.errors import ShareError
-from common.secagg import masks, schedule, shamir
+from common.secagg import key_schedule, masks, shamir
 from common.secagg.key_period import KeyPeriod
 from common.secagg.message_fields import Members
 from common.secagg.parallel import run_on_cores
@@ -61,9 +61,9 @@ class Unmasking:
         """
         plan, advert = self.key_period.plan, self.key_period.adverts[owner]
         if owner in self.survivors:
-            right = schedule.commitment(seed, plan.context, owner, self.slot) == advert.commitment(self.slot)
+            right = key_schedule.commitment(seed, plan.context, owner, self.slot) == advert.commitment(self.slot)
         else:
-            key = schedule.mask_key(seed, plan.context, self.slot)
+            key = key_schedule.mask_key(seed, plan.context, self.slot)
             right = exchange_public(key) == advert.mask_key(self.slot)
         if not right:
             raise ShareError("bad-share", f"a rebuilt secret of {plan.cohort[owner]} is not what it published.")
@@ -73,13 +73,13 @@ class Unmasking:
         # Over the sum lie the self masks of the survivors, and, of each pair of a survivor with a dropout, the one half
         # that the survivor added. Pairs of two survivors have cancelled already.
         plan, adverts = self.key_period.plan, self.key_period.adverts
-        self_masks = [schedule.self_mask(seeds[i], self.context, subtract=True) for i in self.survivors]
+        self_masks = [key_schedule.self_mask(seeds[i], self.context, subtract=True) for i in self.survivors]
 
         def pairs(dropout: int) -> list[masks.Mask]:
-            key = schedule.mask_key(seeds[dropout], plan.context, self.slot)
+            key = key_schedule.mask_key(seeds[dropout], plan.context, self.slot)
             # The gone site's own side of the mask, added: it cancels what the survivor put on.
             return [
-                schedule.pair_mask(
+                key_schedule.pair_mask(
                     key, dropout, adverts[i].mask_key(self.slot), i, self.context, subtract=False, who=plan.cohort[i]
                 )
                 for i in self.survivors

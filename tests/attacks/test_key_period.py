@@ -15,7 +15,7 @@ from common.secagg import (
     PendingMessage,
     QuestionKind,
     Segment,
-    schedule,
+    key_schedule,
 )
 from common.secagg.directory import checked_directory, directory_digest
 from common.secagg.key_period_messages import Advert, Delivery, Directory, Shares
@@ -282,9 +282,9 @@ def test_a_peer_s_shares_of_another_length_are_refused(world: World, attack: Att
     sent = Directory(tuple(adverts(world))).encode()
     liar = world.sites["site-001"]
     directory = checked_directory(Directory.decode(sent).adverts, world.plan, world.roster)
-    channel = schedule.channel_key(liar.state.secrets.dealer, world.plan.context)
+    channel = key_schedule.channel_key(liar.state.secrets.dealer, world.plan.context)
     name = directory_digest(directory, world.plan)
-    box = schedule.sealed_shares(channel, directory[0].channel, bytes(128 - short), 1, 0, name, who="site-000")
+    box = key_schedule.sealed_shares(channel, directory[0].channel, bytes(128 - short), 1, 0, name, who="site-000")
     dealt = [Shares.decode(world.send(peer, lambda s: s.share(sent))) for peer in world.sites]
     boxes = {i: dict(dealt[i].boxes)[0] for i in (2, 3, 4)} | {1: box}
     with attack(f"a peer's shares {short} bytes short", "bad-share"):

@@ -5,9 +5,9 @@ A stranger to the code, who had the documents alone, got a site's own numbers wi
 """
 
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -128,31 +128,38 @@ def each_hospital_has_its_images() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def asked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Asked:
-    kind, policy = request.param, {"least": LEAST | {"a_number": 1}}
-    sizes = dict.fromkeys(FOUR, (80 if kind == "gram" else 30, 10))
-    hospitals = Hospitals(tmp_path_factory.mktemp(kind), sizes, TREES[kind], policy)
-    assert told(hospitals, TREES[kind]).asked[0].kind == kind
-    return Asked(hospitals, kind)
+def asked(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Asked]:
+    """By kind of question; each set of hospitals is made once, and all plans about its question come to the same."""
+
+    @cache
+    def of(kind: str) -> Asked:
+        sizes = dict.fromkeys(FOUR, (80 if kind == "gram" else 30, 10))
+        policy = {"least": LEAST | {"a_number": 1}}
+        hospitals = Hospitals(tmp_path_factory.mktemp(kind), sizes, TREES[kind], policy)
+        assert told(hospitals, TREES[kind]).asked[0].kind == kind
+        return Asked(hospitals, kind)
+
+    return of
 
 
-@pytest.mark.parametrize(
-    ("asked", "what"), [(kind, what) for kind, changes in NEXT.items() for what in changes], indirect=["asked"]
-)
-def test_it_is_not_told_over_all_but_one(asked: Asked, what: str, ends: Ends) -> None:
-    coordinator, loot = asked.again(**NEXT[asked.kind][what])
-    ends(f"{asked.kind} over all but one, {what}", coordinator, {"repeated-question": THREE}, loot)
+@pytest.mark.parametrize(("kind", "what"), [(kind, what) for kind, changes in NEXT.items() for what in changes])
+def test_it_is_not_told_over_all_but_one(asked: Callable[[str], Asked], kind: str, what: str, ends: Ends) -> None:
+    coordinator, loot = asked(kind).again(**NEXT[kind][what])
+    ends(f"{kind} over all but one, {what}", coordinator, {"repeated-question": THREE}, loot)
 
 
-@pytest.mark.parametrize("asked", NEXT, indirect=True)
-def test_nor_where_the_fourth_site_is_in_the_plan_and_its_approval_withheld(asked: Asked, ends: Ends) -> None:
-    coordinator, loot = asked.again(FOUR, name="withheld")
-    ends(f"{asked.kind}, the fourth approval withheld", coordinator, {"repeated-question": THREE}, loot)
+@pytest.mark.parametrize("kind", NEXT)
+def test_nor_where_the_fourth_site_is_in_the_plan_and_its_approval_withheld(
+    asked: Callable[[str], Asked], kind: str, ends: Ends
+) -> None:
+    coordinator, loot = asked(kind).again(FOUR, name="withheld")
+    ends(f"{kind}, the fourth approval withheld", coordinator, {"repeated-question": THREE}, loot)
 
 
-@pytest.mark.parametrize("asked", NEXT, indirect=True)
-def test_over_the_same_sites_and_images_it_is_told_again(asked: Asked) -> None:
-    coordinator, sums = first_of(asked.hospitals, plan_of(asked.hospitals, TREES[asked.kind] | {"name": "again"}, FOUR))
+@pytest.mark.parametrize("kind", NEXT)
+def test_over_the_same_sites_and_images_it_is_told_again(asked: Callable[[str], Asked], kind: str) -> None:
+    hospitals = asked(kind).hospitals
+    coordinator, sums = first_of(hospitals, plan_of(hospitals, TREES[kind] | {"name": "again"}, FOUR))
     assert sums
     assert not coordinator.codes()
 

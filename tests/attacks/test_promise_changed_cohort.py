@@ -27,7 +27,7 @@ from tests.superlink.grid import grid_of
 pytestmark = pytest.mark.usefixtures("many_hospitals")
 FOUR = SIX[:4]
 SHORT: dict[str, Any] = {
-    "svm": SVM | {"federation": {"rounds": 6, "select": "last"}},
+    "svm": SVM | {"federation": {"rounds": 3, "select": "last"}},
     "cnn": CNN | {"federation": {"rounds": 2}},
 }
 
