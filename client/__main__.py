@@ -20,6 +20,7 @@
     python -m client access ACTION          people, roles, and the policy that two of them sign
     python -m client audit ACTION           what was done here, and by whom
     python -m client catalogue [ACTION]     what partners offer: data sets, models, plans
+    python -m client privacy show           what the patients have paid under budgets of privacy, and what is left
     python -m client witness                what was seen of the coordinator's log, here and at other sites
 
     python -m client check configs/demo.yaml          is the data of a configuration ready to train on?
@@ -57,6 +58,7 @@ from client.patients import commands as patients
 from client.plans import commands as plans
 from client.prediction import commands as prediction
 from client.prediction import package_commands
+from client.privacy import commands as privacy
 from client.setup import commands as setup
 from common.cli.command import Command, dispatch
 
@@ -101,6 +103,7 @@ COMMANDS = gate.guard(
         **patients.COMMANDS,
         **backup.COMMANDS,
         **access.COMMANDS,
+        **privacy.COMMANDS,
     }
 )
 

@@ -8,6 +8,7 @@ accepted-keys        other members' new keys that a data officer accepted; roste
 ledger, ledger.key   what it has ever answered, and over whom; what hides which images they were
 ledger.images        under which name each image was first approved with
 plans/DIGEST/        plan.json, decision.json, and what the site keeps of that run; its `state` is sealed
+privacy/             what the patients have paid, answer by answer (`client.privacy`)
 published/           an empty file for every model of which this site has published its figures
 restored             since when this folder goes on from a backup: no plan from before is answered
 journal/             a message that is being answered

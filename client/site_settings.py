@@ -39,6 +39,15 @@ class SiteDataset(Frozen):
         return "hospital" if self.sites.split == "natural" or self.sites.count == 1 else "simulated"
 
 
+class PrivacyRule(Frozen):
+    """What all plans together may tell of one patient: (ε, δ), over every run on this hospital's images."""
+
+    epsilon: Annotated[float, Field(gt=0.0, le=100.0)]
+    delta: Annotated[float, Field(gt=0.0, le=0.01)] = 1e-5
+    required: bool = False
+    """Whether a plan without a budget, which bounds nothing, is refused."""
+
+
 class SiteRules(Frozen):
     """What this hospital agrees to."""
 
@@ -52,6 +61,8 @@ class SiteRules(Frozen):
     """The least `federation.fraction` of a plan: with all sites asked, more than two thirds stand behind each sum."""
     encoder_licences: tuple[str, ...] = OPEN_LICENCES
     """Licences of the encoders that may look at images here, as their description has them; `*`: any."""
+    privacy: PrivacyRule | None = None
+    """The budget of each patient; none: each plan's own alone."""
     publish: tuple[Literal["figures"], ...] = ()
     """What of this site alone may leave it: `figures`, its counts in an evaluation. Nothing else ever does."""
 

@@ -49,6 +49,7 @@ RULES: dict[str, CommandRule] = {
     "run": _may(OPERATOR),
     "witness": _may_look(*ROLES),
     "witness --accept": _may(OFFICER),
+    "privacy show": _may_look(*ROLES),
     # figures and images
     "check": _may(OFFICER, OPERATOR, RESEARCHER),
     "check CONFIG": ANYBODY,

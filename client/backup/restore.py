@@ -19,6 +19,7 @@ from client.custody import lifecycle, wrapped_keys
 from client.custody.key_ring import Custody, DatasetNote
 from client.home import Home
 from client.plans import judge
+from client.privacy import reopening
 from client.setup import enrol
 from common.errors import BackupError, ConfigError, CustodyError
 from common.storage import tensorfile
@@ -177,6 +178,7 @@ def _refuse_old_plans(home: Home, manifest: Snapshot) -> None:
         except (OSError, ValueError, KeyError, TypeError):
             continue  # no plan that any command would take
     judge.note_restored(home, max(time.time(), *moments_s))
+    reopening.note_closed(home, "it was restored from a backup")
 
 
 def _finish(repository: BackupRepository, home: Home, report: RestoreReport, contact: str) -> None:
@@ -217,5 +219,5 @@ def adopt_all(custody: Custody) -> tuple[dict[str, int], list[str]]:
 def _never_set_back(file: FileEntry) -> bool:
     """Taken from the newest snapshot, whichever is restored: what was destroyed, answered, published, done or seen."""
     return file.path in ("ledger", "ledger.key", "ledger.images") or file.path.startswith(
-        ("custody/seen/", "custody/withdrawn/", "published/", "witness/", "access/", "audit/")
+        ("custody/seen/", "custody/withdrawn/", "published/", "witness/", "access/", "audit/", "privacy/")
     )

@@ -1,13 +1,15 @@
 """This hospital's images for a plan: read, divided, and held against what the plan says that they are."""
 
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
 from client.dataset import loading, splits
 from client.dataset.case_source import open_table
 from client.home import Home
-from client.sources.case_table import SPLITS
+from client.sources.case_table import SPLITS, Split, Table
 from common import config as configuration
 from common.config import Config
 from common.errors import ConfigError, DataError
@@ -38,21 +40,46 @@ def own_rows(home: Home, plan: RunPlan) -> list[Row]:
     Raises:
         ConfigError, DataError: as `own_cases`, as far as that can be told before preprocessing.
     """
+    return [
+        (table.images.content(i), table.word(i), part, table.images.facts(i).digest.hex())
+        for table, i, part in _own_cases_in_table(home, plan)
+    ]
+
+
+class OwnCase(NamedTuple):
+    """Whom a case shows, in which part it is, and the digest of its image."""
+
+    person: str
+    """By patient, study or file (`Table.known`); else by what the image was taken from."""
+    is_known: bool
+    """Whether a patient, a study or a file says who it is."""
+    part: Split
+    image: str
+
+
+def own_people(home: Home, plan: RunPlan) -> list[OwnCase]:
+    """Whom the site's own cases show.
+
+    Raises:
+        ConfigError, DataError: as `own_rows`.
+    """
+    cases = []
+    for table, i, part in _own_cases_in_table(home, plan):
+        known, image = table.known(i), table.images.facts(i).digest.hex()
+        cases.append(OwnCase(known or f"content {table.images.content(i)}", known is not None, part, image))
+    return cases
+
+
+def _own_cases_in_table(home: Home, plan: RunPlan) -> Iterator[tuple[Table, int, Split]]:
+    """The table of the site's data set, and number and part of each of its own cases."""
     config, take = site_config(home, plan)
     table = open_table(config.data).of(home.site)
     _refuse_other_labels(plan, table.classes)
     division = splits.divide(table, config.sites, plan.content.training.seeds[0], config.data.on_error)
     table = splits.hide(table, division, config.sites.unlabelled)
     place = division.names.index(take) if take in division.names else 0
-    return [
-        (
-            table.images.content(i),
-            table.word(i),
-            SPLITS[division.split[i]],
-            table.images.facts(i).digest.hex(),
-        )
-        for i in np.flatnonzero(division.site == place).tolist()
-    ]
+    for i in np.flatnonzero(division.site == place).tolist():
+        yield table, i, SPLITS[division.split[i]]
 
 
 def own_cases(home: Home, plan: RunPlan) -> SiteCases:

@@ -5,6 +5,7 @@ words on, with proofs that its log begins so. It can withhold one, which `python
 
     witness/head        the newest head that was accepted
     witness/others      who else saw how much of the same log, and when
+    witness/accounts    how much the others said at most that their patients have paid (`client.privacy.reopening`)
     witness/refused     what did not fit; while it is there the site answers no plan
 """
 
@@ -16,6 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from client.home import Home
+from client.privacy import reopening
+from client.privacy.ledger import ledger_of
+from client.privacy.reopening import PeerWord
+from common.audit.account_statement import AccountStatement
 from common.audit.heads import LogHead, load_verified_log_key
 from common.audit.merkle_tree import verify_consistency
 from common.audit.witness_statement import WitnessStatement
@@ -70,7 +75,8 @@ class Witness:
         before = self.head
         question: dict[str, Any] = {"size": before.size if before else 0}
         if before and not self.home.witness_refused.exists():
-            question["witness"] = WitnessStatement.sign(self.home.site, before, self.home.identity).document.to_json()
+            statement = WitnessStatement.sign(self.home.site, before, self.home.identity, self.accounts)
+            question["witness"] = statement.document.to_json()
         answer = gateway.history(question)
         try:
             head = self._check(answer, before)
@@ -79,6 +85,35 @@ class Witness:
             raise
         if head and (before is None or head.size > before.size):
             self._keep(head, answer["voucher"])
+        self._look_at_accounts(answer)
+
+    def _look_at_accounts(self, answer: dict[str, Any]) -> None:
+        """Remember how much the others have paid; learn what this site had, where that is not known here."""
+        words, active = answer.get("accounts"), self.home.roster.active
+        words = words if isinstance(words, dict) else {}
+        totals = dict(self.accounts)
+        for site, word in words.items():
+            try:
+                total = AccountStatement.load_verified(json.dumps(word).encode(), active[site], site).total
+            except (IdentityError, WireError, KeyError):
+                continue  # under keys before, or a stranger's
+            totals[site] = max(total, totals.get(site, 0.0))
+        totals.pop(self.home.site, None)
+        if totals != self.accounts:
+            write_json(self.folder / "accounts", totals)
+        peers = {site: PeerWord(0.0, 0.0) for site in active if site != self.home.site}
+        others = self.others
+        peers |= {
+            site: PeerWord(others[site]["at_s"], others[site].get("paid", 0.0)) for site in peers.keys() & others.keys()
+        }
+        own = words.get(self.home.site)
+        if why := reopening.settle(self.home, ledger_of(self.home), json.dumps(own) if own else "", peers):
+            log.warning("no plan with a budget is answered: %s.", why)
+
+    @property
+    def accounts(self) -> dict[str, float]:
+        """Of every other site, the most that its word on its account came to."""
+        return read_json(self.folder / "accounts") or {}
 
     def accept(self, root: str) -> LogHead:
         """Go on from a head that was refused.
@@ -126,14 +161,15 @@ class Witness:
                 raise AuditError(
                     f"{statement.site} was shown another history of the coordinator than this site: {error}"
                 ) from None
-            others[statement.site] = {"size": statement.size, "at_s": statement.at_s}
+            paid = statement.accounts.get(self.home.site, 0.0)
+            others[statement.site] = {"size": statement.size, "at_s": statement.at_s, "paid": paid}
         if others != self.others:
             write_json(self.folder / "others", others, durably=False)
         return head
 
     @property
     def others(self) -> dict[str, dict[str, float]]:
-        """Who else saw how many entries of the same log, and when."""
+        """Who else saw how many entries of the same log, how much of this site's account, and when."""
         return read_json(self.folder / "others") or {}
 
     def _authentic(self, answer: dict[str, Any]) -> LogHead:

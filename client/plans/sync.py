@@ -13,6 +13,7 @@ from client.plans import judge
 from client.plans.decide import decide
 from client.plans.inbox import PlanInbox
 from client.plans.log_witness import Witness
+from common.audit.account_statement import AccountStatement
 from common.errors import ConsiliumError, PlanError, SecAggError, WireError
 from common.plans.decision import Decision
 from common.plans.plan import RunPlan
@@ -82,6 +83,16 @@ def send_decision(home: Home, decision: Decision) -> str:
         return ""
     except (ConsiliumError, OSError) as error:
         return str(error)
+
+
+def tell_account(home: Home, account: AccountStatement) -> None:
+    """Bring this site's word on its account to the coordinator, which hands it to all sites.
+
+    Raises:
+        LinkError, IdentityError, WireError: it is not there; then nothing may leave that was paid for.
+    """
+    with gateway_of(home) as gateway:
+        gateway.history({"size": 0, "account": account.document.to_json()})
 
 
 def report_status(home: Home, status: ConnectionStatus | None, images: ImageState, ready: Iterable[str] = ()) -> None:

@@ -1,5 +1,6 @@
 """A site's word that it was shown a head. All others are handed it, so that no two are shown different histories."""
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from common.audit.merkle_tree import HASH_BYTES
 from common.errors import IdentityError, WireError
 from common.trust.documents import SignedDocument, read_document, sign_document
 
+NO_ACCOUNTS: Mapping[str, float] = {}
+
 
 @dataclass(frozen=True)
 class WitnessStatement:
@@ -23,12 +26,17 @@ class WitnessStatement:
     size: int
     root: bytes
     at_s: float
+    accounts: Mapping[str, float]
+    """Of every other site, the most that its word on its account has come to (`AccountStatement.total`)."""
     document: SignedDocument
 
     @classmethod
-    def sign(cls, site: str, head: LogHead, identity: Ed25519PrivateKey) -> Self:
+    def sign(
+        cls, site: str, head: LogHead, identity: Ed25519PrivateKey, accounts: Mapping[str, float] = NO_ACCOUNTS
+    ) -> Self:
         """Of a head that was checked against all that this site saw before."""
-        content = {"site": site, "origin": head.origin, "size": head.size, "root": head.root.hex(), "at_s": time.time()}
+        content: dict[str, Any] = {"site": site, "origin": head.origin, "size": head.size, "root": head.root.hex()}
+        content |= {"at_s": time.time(), "accounts": dict(accounts)}
         return cls._of(sign_document("witness", content, [identity]))
 
     @classmethod
@@ -52,8 +60,11 @@ class WitnessStatement:
         content: dict[str, Any] = document.content
         try:
             size, root, at_s = int(content["size"]), bytes.fromhex(content["root"]), float(content["at_s"])
+            accounts = {str(name): float(total) for name, total in content.get("accounts", {}).items()}
             if size < 0 or len(root) != HASH_BYTES or not 0 <= at_s < MOST_S:
                 raise ValueError
-            return cls(str(content["site"]), str(content["origin"]), size, root, at_s, document)
-        except (KeyError, TypeError, ValueError, OverflowError):
+            if not all(0 <= total < math.inf for total in accounts.values()):
+                raise ValueError
+            return cls(str(content["site"]), str(content["origin"]), size, root, at_s, accounts, document)
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
             raise WireError("a witness's word of another release. Bring both sides to one.") from None

@@ -9,6 +9,7 @@ pins.json, roster    who signs, and the signed list of members; rosters/ has eve
 sites/NAME.json      what each site was admitted with
 rekeys/              the word of members' old keys for their new ones
 runs/NAME/           plan.json, state.json, decisions/, checkpoint, model, result, events, log
+accounts/NAME.json   what each site says that its patients have paid (`server.consortium.site_accounts`)
 audit/               what was done here, and the key that signs for it; voucher: the roots' word for that key
 live/                what the running processes keep: SuperLink's database, sockets, logs
 """

@@ -21,6 +21,7 @@ from common.trust.release import VERSION, code_digest
 from server.catalogue.catalogue import Catalogue
 from server.consortium.home import Home
 from server.consortium.log_proofs import LogProofs
+from server.consortium.site_accounts import SiteAccounts
 from server.runs.run import Run
 from server.runs.run_state import OVER
 from server.runs.site_reports import SiteReports
@@ -41,9 +42,12 @@ class FolderSiteApi:
     def log_head(self, site: str, content: Json) -> Json:
         """The newest head of the coordinator's log, and proof that it extends the one that the site saw last.
 
+        With it come all sites' words on their accounts of privacy; a site may bring its own newest one.
+
         Raises:
             WireError: a site that does not say how many entries that had, or whose word of it is none.
             IdentityError: another's word.
+            AuditError: a word on an account that was set back.
         """
         if not isinstance(size := content.get("size"), int):
             raise WireError("'size' is missing, expected how many entries the site has seen.")
@@ -52,9 +56,12 @@ class FolderSiteApi:
             identity = {site: self.home.identities()[site]}
             WitnessStatement.load_verified(json.dumps(statement).encode(), identity, self.home.log.origin)
             write_json(self.home.live / "witnesses" / f"{site}.json", statement, durably=False)
+        accounts = SiteAccounts(self.home)
+        if account := content.get("account"):
+            accounts.take(site, json.dumps(account).encode())
         statements = {path.stem: glance(path) for path in (self.home.live / "witnesses").glob("*.json")}
         others = [statement for name, statement in sorted(statements.items()) if statement and name != site]
-        return self._log_proofs.head_with_proofs(size, others)
+        return {**self._log_proofs.head_with_proofs(size, others), "accounts": accounts.newest()}
 
     def roster_and_plans(self, site: str) -> Json:
         """Roster and plans for one site, with this machine's release, code and time."""

@@ -30,6 +30,7 @@ TYPED = {
     "run": "run",
     "witness": "witness",
     "witness --accept": "witness --accept 00000000",
+    "privacy show": "privacy show",
     "check": "check",
     "check CONFIG": "check open.yaml",
     "check CONFIG, encrypted": "check sealed.yaml",

@@ -23,7 +23,7 @@ from tests.package.shop import make
 from tests.tally import TRIED
 
 OWN = (
-    "identity", "node", "old", "restored", "lisbon.request", "custody/backups", "custody/seen", "audit",
+    "identity", "node", "old", "restored", "lisbon.request", "custody/backups", "custody/seen", "audit", "privacy/closed",
     "sets/chest/index", "sets/breast/index",
 )  # fmt: skip
 """What a restored site has anew: keys, notes, a line in its log, and the index as a version above all before."""

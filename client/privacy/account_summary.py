@@ -1,0 +1,110 @@
+"""What a hospital's patients have paid, for people: by data set, and by plan."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from client.home import Home
+from client.privacy.ledger import LedgerLine, PrivacyLedger, ledger_of
+from client.privacy.reopening import why_closed
+from client.privacy.site_account import rest_of, worst
+from common.privacy import epsilon, mu_of
+
+DELTA = 1e-5
+"""At which ε is told where the hospital has no budget of its own."""
+
+
+@dataclass(frozen=True)
+class AccountRow:
+    """The patients of one part of a data set, as they were when they were asked last."""
+
+    dataset: str
+    part: str
+    patients: int
+    new: int
+    """How many of them had paid nothing before that plan."""
+    epsilon: float
+    """Of the patient who has paid most, over all plans."""
+    left: float | None
+    """ε of the largest plan that still fits; none: the hospital has no budget of its own."""
+
+
+@dataclass(frozen=True)
+class PlanRow:
+    """What one plan has cost."""
+
+    plan: str
+    dataset: str
+    part: str
+    answers: int
+    epsilon: float
+    at_s: float
+    """When the last answer was paid for."""
+
+
+@dataclass(frozen=True)
+class AccountSummary:
+    """All of it."""
+
+    site: str
+    budget: dict[str, Any] | None
+    """As `policy.privacy` of site.yaml has it."""
+    delta: float
+    """At which every ε here is."""
+    closed: str
+    """Why nothing is paid; empty: it is."""
+    accounts: tuple[AccountRow, ...]
+    plans: tuple[PlanRow, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """For programs."""
+        return asdict(self)
+
+
+def summary(home: Home) -> AccountSummary:
+    """The accounts of a site.
+
+    Raises:
+        AuditError: the account is not what was written, or was set back.
+    """
+    ledger, rule = ledger_of(home), home.settings.policy.privacy
+    delta = rule.delta if rule else DELTA
+    with ledger.held():
+        lines = ledger.lines()
+        closed = why_closed(home)
+    limit = mu_of(rule.epsilon, rule.delta) ** 2 if rule else None
+    by_part, by_plan = defaultdict[tuple[str, str], list[LedgerLine]](list), defaultdict[str, list[LedgerLine]](list)
+    for line in lines:
+        by_part[line.dataset, line.part].append(line)
+        by_plan[f"{line.digest} {line.dataset} {line.part}"].append(line)
+    accounts = tuple(_account(ledger, lines, own, delta, limit) for (dataset, _), own in by_part.items() if dataset)
+    plans = tuple(
+        PlanRow(
+            own[-1].plan or own[-1].question, own[-1].dataset, own[-1].part, len(own),
+            _epsilon(_worst(ledger, own, own[-1]), delta), own[-1].at_s,
+        )
+        for own in by_plan.values()
+    )  # fmt: skip
+    return AccountSummary(home.site, rule.model_dump() if rule else None, delta, closed, accounts, plans)
+
+
+def _account(
+    ledger: PrivacyLedger, lines: Sequence[LedgerLine], own: Sequence[LedgerLine], delta: float, limit: float | None
+) -> AccountRow:
+    last = own[-1]
+    first = next(line for line in own if (line.digest, line.patients) == (last.digest, last.patients))
+    paid = _worst(ledger, lines, last)
+    left = None if limit is None else rest_of(limit, paid, delta)
+    return AccountRow(last.dataset, last.part, last.count, first.new, _epsilon(paid, delta), left)
+
+
+def _worst(ledger: PrivacyLedger, lines: Sequence[LedgerLine], of: LedgerLine) -> float:
+    """μ² of the patient who has paid most of those whom a line was over."""
+    if not ledger.sets.has(of.patients):
+        return sum(line.squared_mu for line in lines if line.patients == of.patients)
+    return worst(ledger, lines, ledger.sets.kept(of.patients))
+
+
+def _epsilon(squared_mu: float, delta: float) -> float:
+    return float(epsilon(squared_mu**0.5, delta))

@@ -1,0 +1,120 @@
+"""A site that was restored, or set back, pays nothing until it knows again what it had signed.
+
+    privacy/closed    since when, and why; while it is there, no answer leaves under a budget
+
+Before an answer leaves, the site's word on its account is with the coordinator, which hands it to all other sites; each
+of them says, signed, how much of it it has seen (`common.audit`). So the restored site asks: the coordinator for its
+own word, which is under the key of its log; and every other site, by a statement of after the restoration, whether it
+has seen more. What is missing here is then written down, and the account is open again. A set of patients that is not
+known here any more stands for everybody.
+"""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from client.home import Home
+from client.privacy.ledger import LineDraft, PrivacyLedger
+from client.privacy.patient_sets import EVERYBODY
+from common.audit.account_statement import SLACK, AccountStatement
+from common.errors import AuditError, ConsiliumError, PolicyError
+from common.storage.files import read_json, replace
+from common.trust.keys import public_of
+
+CLOCKS_S = 600.0
+"""How much the clocks of sites may differ: a statement counts as later than the restoration if it is by so much."""
+RESTORED = "answers before the restoration"
+"""The question of a line that stands for answers which are known by the site's own word alone."""
+
+
+@dataclass(frozen=True)
+class PeerWord:
+    """What another site says of this one's account."""
+
+    at_s: float
+    total: float
+
+
+def note_closed(home: Home, why: str, at_s: float | None = None) -> None:
+    """From now on nothing is paid, until it is known what was."""
+    content = {"at_s": time.time() if at_s is None else at_s, "why": why}
+    (home.folder / "privacy").mkdir(mode=0o700, parents=True, exist_ok=True)
+    replace(home.folder / "privacy" / "closed", json.dumps(content).encode())
+
+
+def why_closed(home: Home) -> str:
+    """Why nothing is paid here; empty where it is."""
+    note = read_json(home.folder / "privacy" / "closed")
+    return str(note["why"]) if note else ""
+
+
+def refuse_closed(home: Home) -> None:
+    """Refuse to pay while it is not known what was paid.
+
+    Raises:
+        PolicyError: closed-account.
+    """
+    if why := why_closed(home):
+        raise PolicyError(
+            "closed-account",
+            f"{home.site}: {why}, so it is not known here what the patients have paid. Nothing is answered "
+            "under a budget until every other site has said what it saw: python -m client privacy show",
+        )
+
+
+def settle(home: Home, ledger: PrivacyLedger, shown: str, peers: Mapping[str, PeerWord]) -> str:
+    """Open the account again where it is known what was paid; why it is not open, if so.
+
+    Args:
+        shown: this site's own word, as the coordinator has it; empty: it has none.
+        peers: by the name of every other active site its newest word; at_s 0: there is none.
+
+    Raises:
+        AuditError, RunError, OSError: as `PrivacyLedger.record`.
+    """
+    with ledger.held():
+        own = _own_word(home, shown)
+        lines = ledger.lines()
+        total = sum(line.squared_mu for line in lines)
+        note = read_json(home.folder / "privacy" / "closed")
+        if note is None and own and own.total > total * (1 + SLACK):
+            note_closed(home, "this site's account was set back")
+            note = read_json(home.folder / "privacy" / "closed")
+        if note is None:
+            return ""
+        if silent := sorted(site for site, word in peers.items() if word.at_s <= note["at_s"] + CLOCKS_S):
+            return f"{note['why']}; it waits for a word of {', '.join(silent)}"
+        known = max(own.total if own else 0.0, total)
+        if ahead := sorted(site for site, word in peers.items() if word.total > known * (1 + SLACK)):
+            return f"{note['why']}; {', '.join(ahead)} saw more of its account than the coordinator shows: telephone"
+        if own:
+            _adopt(ledger, own)
+        (home.folder / "privacy" / "closed").unlink()
+        home.log.record("privacy account opened", facts={"seen by": len(peers), "total": repr(known)})
+        return ""
+
+
+def _own_word(home: Home, shown: str) -> AccountStatement | None:
+    if not shown or not home.log.exists:
+        return None
+    try:
+        return AccountStatement.load_verified(shown.encode(), public_of(home.log.key()), home.site)
+    except AuditError:
+        raise
+    except ConsiliumError:
+        return None  # of a log before this one, or made up: as good as none
+
+
+def _adopt(ledger: PrivacyLedger, own: AccountStatement) -> None:
+    """Write down what the site's own word has and its account has not."""
+    for version, paid in own.paid.items():
+        lines = [line.squared_mu for line in ledger.lines() if line.patients == version]
+        if (missing := paid - sum(lines)) > 0:
+            _record(ledger, version, missing)
+
+
+def _record(ledger: PrivacyLedger, version: str, squared_mu: float) -> None:
+    is_known = version != EVERYBODY and ledger.sets.has(version)
+    draft = LineDraft("", "", "", "", RESTORED, "unknown", 0.0, 0.0, squared_mu)
+    ledger.record(draft, ledger.sets.kept(version) if is_known else None)
