@@ -155,6 +155,8 @@ class _SnapshotWriter:
                 pieces.append(self._piece(source, len(pieces), content))
                 size += len(content)
                 self._progress(len(content))
+                if len(content) < PIECE_BYTES:
+                    break  # what a log has grown by meanwhile is for the next snapshot: only the last piece is short
         self.report.read_bytes += size
         self.files.append(
             FileEntry(path=source.path, size=size, mode=mode, sealed=source.is_sealed, pieces=tuple(pieces))

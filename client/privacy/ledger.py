@@ -173,24 +173,24 @@ class PrivacyLedger:
         except FileNotFoundError:
             return [], [], 0
         lines, hashes, length, signature = list[LedgerLine](), list[str](), 0, ""
+        last = b""
         for raw in content.splitlines(keepends=True):
             if not raw.endswith(b"\n"):
                 break  # it was being written when the process was killed, so its answer never left
             try:
                 signed_line = json.loads(raw)
-                line = LedgerLine.model_validate(signed_line["line"])
-                if self._statement(line, signed_line["signature"]) != raw:
-                    raise ValueError
+                line, signature = LedgerLine.model_validate(signed_line["line"]), str(signed_line["signature"])
                 if (line.number, line.before) != (len(lines), hashes[-1] if hashes else "") or line.site != self.site:
                     raise ValueError
             except (ValueError, KeyError, TypeError, ValidationError):
                 raise self._broken(len(lines)) from None
-            signature = signed_line["signature"]
             lines.append(line)
             hashes.append(_hash(raw))
-            length += len(raw)
+            length, last = length + len(raw), raw
         if lines:  # its hash of the line before is of all lines before: the last signature stands for all
             try:
+                if last != self._statement(lines[-1], signature):
+                    raise ValueError
                 own = public_of(self.log.key())
                 verify(own, bytes.fromhex(signature), _signable(lines[-1]), who="the site", what="account")
             except (ValueError, SecAggError):

@@ -4,7 +4,6 @@ A site that was restored from a backup does not know what it answered since; its
 under the site's identity, for others, and under the key of its log, which it still has when it has new keys.
 """
 
-import json
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -72,13 +71,13 @@ class AccountStatement:
         return statement
 
     @classmethod
-    def of_json(cls, content: object) -> Self:
+    def of_file(cls, file: bytes) -> Self:
         """A word that was verified before.
 
         Raises:
             WireError: it is none.
         """
-        return cls._of(read_document(json.dumps(content).encode(), "account"))
+        return cls._of(read_document(file, "account"))
 
     @property
     def total(self) -> float:

@@ -39,8 +39,8 @@ class SiteAccounts:
 
     def of(self, site: str) -> AccountStatement | None:
         """A site's newest word; it was verified when it came."""
-        content = read_json(self._folder / f"{site}.json")
-        return AccountStatement.of_json(content) if content else None
+        path = self._folder / f"{site}.json"
+        return AccountStatement.of_file(path.read_bytes()) if path.exists() else None
 
     def newest(self) -> dict[str, Any]:
         """The newest words, by site, as they are handed on."""

@@ -23,8 +23,8 @@ from tests.package.shop import make
 from tests.tally import TRIED
 
 OWN = (
-    "identity", "node", "old", "restored", "lisbon.request", "custody/backups", "custody/seen", "audit", "privacy/closed",
-    "sets/chest/index", "sets/breast/index",
+    "identity", "node", "old", "restored", "lisbon.request", "custody/backups", "custody/seen", "audit",
+    "privacy/closed", "sets/chest/index", "sets/breast/index",
 )  # fmt: skip
 """What a restored site has anew: keys, notes, a line in its log, and the index as a version above all before."""
 
@@ -69,6 +69,21 @@ def test_what_did_not_change_is_not_written_again_and_a_pack_costs_its_growth(pl
     grown = (place.home.folder / "sets/chest/packs/00000").stat().st_size - before
     index = (place.home.folder / "sets/chest/index").stat().st_size
     assert place.backup().written_bytes < grown + index + 2 * 4096 + 3000 < before
+
+
+def test_a_log_that_grows_while_it_is_backed_up_leaves_a_snapshot_that_can_be_read(place):
+    grown = []
+
+    def grow(_):
+        if len(grown) < 40:
+            grown.append(place.home.log.record("killed", facts={"entry": len(grown)}))
+
+    assert place.backup(progress=grow).problems == []
+    assert len(grown) > 10
+    assert place.problems() == []
+    told, home = place.restored()
+    assert told.problems == []
+    home.log.verify()
 
 
 def test_nothing_on_the_disk_can_be_read_without_a_key(place):

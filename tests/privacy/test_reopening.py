@@ -62,12 +62,12 @@ class Life:
     def lisbon(self) -> Home:
         return self.consortium.sites["Lisbon"]
 
-    def answer(self, patients: str) -> None:
+    def answer(self, patients: str, squared_mu: float = 0.125) -> None:
         """Lisbon pays for one answer."""
         people = ledger_of(self.lisbon).sets.of([(name, name) for name in patients])
         budget = PlanBudget("plan", PLAN, "chest", 3.0, 1e-5, "patient")
         tell = Gateway(self.consortium, "Lisbon").tell
-        SiteAccount(self.lisbon, budget, {"training": people}, tell).spend(price(0.125))
+        SiteAccount(self.lisbon, budget, {"training": people}, tell).spend(price(squared_mu))
 
     def look(self, *sites: str) -> None:
         """Sites ask for the head, until each has said what it saw, and has heard the others."""
@@ -167,12 +167,7 @@ def test_a_folder_that_was_set_back_by_hand_is_noticed(life: Life) -> None:
     shutil.rmtree(life.lisbon.folder)
     shutil.copytree(before, life.lisbon.folder)
     with pytest.raises(AuditError, match="says less than one before"):
-        for _ in range(2):
-            set_back = ledger_of(life.lisbon)
-            people = set_back.sets.of([("z", "z")])
-            budget = PlanBudget("plan", PLAN, "chest", 3.0, 1e-5, "patient")
-            tell = Gateway(life.consortium, "Lisbon").tell
-            SiteAccount(life.lisbon, budget, {"training": people}, tell).spend(price(0.01))
+        life.answer("z", 0.01)
     life.look("Lisbon")
     assert "set back" in why_closed(life.lisbon)
     life.let_time_pass()
