@@ -2,9 +2,9 @@
 
     python benchmarks/privacy_ledger.py [--kills 500]        some minutes
 
-Processes are killed at random moments: answering for training or evaluation, two at once, while a backup is taken, while
-keys change, and while the site is restored from its backup, after which it asks what it had signed. What has left is
-counted outside the killed process. After every kill the account on the disk is compared with it; now and then a
+Processes are killed at random moments: answering for training or evaluation, two at once, while a backup is taken,
+while keys change, and while the site is restored from its backup, after which it asks what it had signed. What has left
+is counted outside the killed process. After every kill the account on the disk is compared with it; now and then a
 question that would pass the budget is asked, and has to be refused.
 
 What this does not show: a power failure, in which a disk forgets what was not flushed; the order of flushes is kept.

@@ -50,7 +50,7 @@ class OwnCase(NamedTuple):
     """Whom a case shows, in which part it is, and the digest of its image."""
 
     person: str
-    """By patient, study or file (`Table.known`); else by what the image was taken from."""
+    """By patient, study or file (`Table.person`); else by what the image was taken from."""
     is_known: bool
     """Whether a patient, a study or a file says who it is."""
     part: Split
@@ -65,7 +65,7 @@ def own_people(home: Home, plan: RunPlan) -> list[OwnCase]:
     """
     cases = []
     for table, i, part in _own_cases_in_table(home, plan):
-        known, image = table.known(i), table.images.facts(i).digest.hex()
+        known, image = table.person(i), table.images.facts(i).digest.hex()
         cases.append(OwnCase(known or f"content {table.images.content(i)}", known is not None, part, image))
     return cases
 
