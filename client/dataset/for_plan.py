@@ -65,8 +65,8 @@ def own_people(home: Home, plan: RunPlan) -> list[OwnCase]:
     """
     cases = []
     for table, i, part in _own_cases_in_table(home, plan):
-        known, image = table.person(i), table.images.facts(i).digest.hex()
-        cases.append(OwnCase(known or f"content {table.images.content(i)}", known is not None, part, image))
+        person, image = table.person(i), table.images.facts(i).digest.hex()
+        cases.append(OwnCase(person or f"content {table.images.content(i)}", person is not None, part, image))
     return cases
 
 

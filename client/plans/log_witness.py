@@ -101,13 +101,11 @@ class Witness:
         totals.pop(self.home.site, None)
         if totals != self.accounts:
             write_json(self.folder / "accounts", totals)
-        peers = {site: PeerWord(0.0, 0.0) for site in active if site != self.home.site}
-        others = self.others
-        peers |= {
-            site: PeerWord(others[site]["at_s"], others[site].get("paid", 0.0)) for site in peers.keys() & others.keys()
-        }
-        own = words.get(self.home.site)
-        if why := reopening.settle(self.home, ledger_of(self.home), json.dumps(own) if own else "", peers):
+        nothing, others = {"at_s": 0.0, "paid": 0.0}, self.others
+        newest = {site: nothing | others.get(site, {}) for site in active if site != self.home.site}
+        peers = {site: PeerWord(word["at_s"], word["paid"]) for site, word in newest.items()}
+        mine = words.get(self.home.site)
+        if why := reopening.settle(self.home, ledger_of(self.home), json.dumps(mine) if mine else "", peers):
             log.warning("no plan with a budget is answered: %s.", why)
 
     @property

@@ -26,7 +26,7 @@ class AccountRow:
     """How many of them had paid nothing before that plan."""
     epsilon: float
     """Of the patient who has paid most, over all plans."""
-    left: float | None
+    rest: float | None
     """ε of the largest plan that still fits; none: the hospital has no budget of its own."""
 
 
@@ -70,40 +70,40 @@ def summary(home: Home) -> AccountSummary:
     """
     ledger, rule = ledger_of(home), home.settings.policy.privacy
     delta = rule.delta if rule else DELTA
-    with ledger.held():
+    with ledger.lock():
         lines = ledger.lines()
-        closed = why_closed(home)
+        reason = why_closed(home)
     limit = mu_of(rule.epsilon, rule.delta) ** 2 if rule else None
     by_part, by_plan = defaultdict[tuple[str, str], list[LedgerLine]](list), defaultdict[str, list[LedgerLine]](list)
     for line in lines:
         by_part[line.dataset, line.part].append(line)
         by_plan[f"{line.digest} {line.dataset} {line.part}"].append(line)
-    accounts = tuple(_account(ledger, lines, own, delta, limit) for (dataset, _), own in by_part.items() if dataset)
+    accounts = tuple(_account(ledger, lines, group, delta, limit) for (dataset, _), group in by_part.items() if dataset)
     plans = tuple(
         PlanRow(
-            own[-1].plan or own[-1].question, own[-1].dataset, own[-1].part, len(own),
-            _epsilon(_worst(ledger, own, own[-1]), delta), own[-1].at_s,
+            group[-1].plan or group[-1].question, group[-1].dataset, group[-1].part, len(group),
+            _epsilon(_worst(ledger, group, group[-1]), delta), group[-1].at_s,
         )
-        for own in by_plan.values()
+        for group in by_plan.values()
     )  # fmt: skip
-    return AccountSummary(home.site, rule.model_dump() if rule else None, delta, closed, accounts, plans)
+    return AccountSummary(home.site, rule.model_dump() if rule else None, delta, reason, accounts, plans)
 
 
 def _account(
-    ledger: PrivacyLedger, lines: Sequence[LedgerLine], own: Sequence[LedgerLine], delta: float, limit: float | None
+    ledger: PrivacyLedger, lines: Sequence[LedgerLine], group: Sequence[LedgerLine], delta: float, limit: float | None
 ) -> AccountRow:
-    last = own[-1]
-    first = next(line for line in own if (line.digest, line.patients) == (last.digest, last.patients))
+    last = group[-1]
+    first = next(line for line in group if (line.digest, line.patients) == (last.digest, last.patients))
     paid = _worst(ledger, lines, last)
-    left = None if limit is None else rest_of(limit, paid, delta)
-    return AccountRow(last.dataset, last.part, last.count, first.new, _epsilon(paid, delta), left)
+    rest = None if limit is None else rest_of(limit, paid, delta)
+    return AccountRow(last.dataset, last.part, last.count, first.new, _epsilon(paid, delta), rest)
 
 
 def _worst(ledger: PrivacyLedger, lines: Sequence[LedgerLine], of: LedgerLine) -> float:
     """μ² of the patient who has paid most of those whom a line was over."""
     if not ledger.sets.has(of.patients):
         return sum(line.squared_mu for line in lines if line.patients == of.patients)
-    return worst(ledger, lines, ledger.sets.kept(of.patients))
+    return worst(ledger, lines, ledger.sets.load(of.patients))
 
 
 def _epsilon(squared_mu: float, delta: float) -> float:

@@ -51,8 +51,8 @@ def _print(accounts: AccountSummary) -> None:
         return
     table = Sheet("data set", "part", "patients", "new", "ε spent", "ε left", right=("patients", "new"))
     for row in accounts.accounts:
-        left = "" if row.left is None else f"{row.left:.3f}"
-        table.add(row.dataset, row.part, f"{row.patients:,}", f"{row.new:,}", f"{row.epsilon:.3f}", left)
+        rest = "" if row.rest is None else f"{row.rest:.3f}"
+        table.add(row.dataset, row.part, f"{row.patients:,}", f"{row.new:,}", f"{row.epsilon:.3f}", rest)
     console.print(table)
     plans = Sheet("plan", "data set", "part", "answers", "ε", "last, UTC", right=("answers",))
     for each in accounts.plans:

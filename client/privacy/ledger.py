@@ -103,14 +103,14 @@ class PrivacyLedger:
         return PatientSets(self.folder)
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def lock(self) -> Iterator[None]:
         """Keep every other process and thread away for a block: from looking at an account to writing in it."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with file_lock.held(self.folder / ".lock"):
             yield
 
     def lines(self) -> list[LedgerLine]:
-        """All that was paid, oldest first. To be called while the ledger is held.
+        """All that was paid, oldest first. To be called under the lock.
 
         Raises:
             AuditError: the account is not what was written, or was set back.
@@ -120,7 +120,7 @@ class PrivacyLedger:
         return lines
 
     def record(self, draft: LineDraft, patients: PatientSet | None) -> LedgerLine:
-        """Write down an answer that is about to leave. To be called while the ledger is held.
+        """Write down an answer that is about to leave. To be called under the lock.
 
         Args:
             patients: over whom; none: it is not known, so it counts for everybody.
@@ -156,8 +156,8 @@ class PrivacyLedger:
             by_version[line.patients] += line.squared_mu
         accounts = np.full(patients.patients, by_version.pop(EVERYBODY, 0.0))
         for version, paid in by_version.items():
-            known = self.sets.units(version) & patients.units.keys()
-            accounts[list({patients.units[unit] for unit in known})] += paid
+            units = self.sets.units(version) & patients.units.keys()
+            accounts[list({patients.units[unit] for unit in units})] += paid
         return accounts
 
     # --- inside ---
@@ -183,7 +183,7 @@ class PrivacyLedger:
                 if (line.number, line.before) != (len(lines), hashes[-1] if hashes else "") or line.site != self.site:
                     raise ValueError
             except (ValueError, KeyError, TypeError, ValidationError):
-                raise self._broken(len(lines)) from None
+                raise self._fault(len(lines)) from None
             lines.append(line)
             hashes.append(_hash(raw))
             length, last = length + len(raw), raw
@@ -191,13 +191,13 @@ class PrivacyLedger:
             try:
                 if last != self._statement(lines[-1], signature):
                     raise ValueError
-                own = public_of(self.log.key())
-                verify(own, bytes.fromhex(signature), _signable(lines[-1]), who="the site", what="account")
+                key = public_of(self.log.key())
+                verify(key, bytes.fromhex(signature), _signable(lines[-1]), who="the site", what="account")
             except (ValueError, SecAggError):
-                raise self._broken(len(lines) - 1) from None
+                raise self._fault(len(lines) - 1) from None
         return lines, hashes, length
 
-    def _broken(self, number: int) -> AuditError:
+    def _fault(self, number: int) -> AuditError:
         return AuditError(
             f"{self._path}: line {number + 1} is not what this site wrote there. Nothing is answered under a budget. "
             f"{RESTORE}"

@@ -75,7 +75,7 @@ class PatientSets:
         """
         return _units(self._path(version))
 
-    def kept(self, version: str) -> PatientSet:
+    def load(self, version: str) -> PatientSet:
         """A set that was kept; who is whose patient is not, so each of its digests stands for itself.
 
         Raises:

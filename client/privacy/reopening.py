@@ -63,52 +63,52 @@ def refuse_closed(home: Home) -> None:
         )
 
 
-def settle(home: Home, ledger: PrivacyLedger, shown: str, peers: Mapping[str, PeerWord]) -> str:
+def settle(home: Home, ledger: PrivacyLedger, document: str, peers: Mapping[str, PeerWord]) -> str:
     """Open the account again where it is known what was paid; why it is not open, if so.
 
     Args:
-        shown: this site's own word, as the coordinator has it; empty: it has none.
+        document: this site's own word, as the coordinator has it; empty: it has none.
         peers: by the name of every other active site its newest word; at_s 0: there is none.
 
     Raises:
         AuditError, RunError, OSError: as `PrivacyLedger.record`.
     """
-    with ledger.held():
-        own = _own_word(home, shown)
+    with ledger.lock():
+        word = _own_word(home, document)
         lines = ledger.lines()
         total = sum(line.squared_mu for line in lines)
         note = read_json(home.folder / "privacy" / "closed")
-        if note is None and own and own.total > total * (1 + SLACK):
+        if note is None and word and word.total > total * (1 + SLACK):
             note_closed(home, "this site's account was set back")
             note = read_json(home.folder / "privacy" / "closed")
         if note is None:
             return ""
         if silent := sorted(site for site, word in peers.items() if word.at_s <= note["at_s"] + CLOCKS_S):
             return f"{note['why']}; it waits for a word of {', '.join(silent)}"
-        known = max(own.total if own else 0.0, total)
-        if ahead := sorted(site for site, word in peers.items() if word.total > known * (1 + SLACK)):
+        most = max(word.total if word else 0.0, total)
+        if ahead := sorted(site for site, peer in peers.items() if peer.total > most * (1 + SLACK)):
             return f"{note['why']}; {', '.join(ahead)} saw more of its account than the coordinator shows: telephone"
-        if own:
-            _adopt(ledger, own)
+        if word:
+            _adopt(ledger, word)
         (home.folder / "privacy" / "closed").unlink()
-        home.log.record("privacy account opened", facts={"seen by": len(peers), "total": repr(known)})
+        home.log.record("privacy account opened", facts={"seen by": len(peers), "total": repr(most)})
         return ""
 
 
-def _own_word(home: Home, shown: str) -> AccountStatement | None:
-    if not shown or not home.log.exists:
+def _own_word(home: Home, document: str) -> AccountStatement | None:
+    if not document or not home.log.exists:
         return None
     try:
-        return AccountStatement.load_verified(shown.encode(), public_of(home.log.key()), home.site)
+        return AccountStatement.load_verified(document.encode(), public_of(home.log.key()), home.site)
     except AuditError:
         raise
     except ConsiliumError:
         return None  # of a log before this one, or made up: as good as none
 
 
-def _adopt(ledger: PrivacyLedger, own: AccountStatement) -> None:
+def _adopt(ledger: PrivacyLedger, word: AccountStatement) -> None:
     """Write down what the site's own word has and its account has not."""
-    for version, paid in own.paid.items():
+    for version, paid in word.paid.items():
         lines = [line.squared_mu for line in ledger.lines() if line.patients == version]
         if (missing := paid - sum(lines)) > 0:
             _record(ledger, version, missing)
@@ -117,4 +117,4 @@ def _adopt(ledger: PrivacyLedger, own: AccountStatement) -> None:
 def _record(ledger: PrivacyLedger, version: str, squared_mu: float) -> None:
     is_known = version != EVERYBODY and ledger.sets.has(version)
     draft = LineDraft("", "", "", "", RESTORED, "unknown", 0.0, 0.0, squared_mu)
-    ledger.record(draft, ledger.sets.kept(version) if is_known else None)
+    ledger.record(draft, ledger.sets.load(version) if is_known else None)

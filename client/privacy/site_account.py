@@ -57,7 +57,7 @@ class SiteAccount:
             LinkError: the coordinator could not be told. In each case nothing may leave.
         """
         plan, patients, ledger = self.budget, self.patients[price.part], ledger_of(self.home)
-        with ledger.held():
+        with ledger.lock():
             refuse_closed(self.home)
             lines = ledger.lines()
             self._refuse_over(lines, price)
@@ -81,20 +81,20 @@ class SiteAccount:
             AuditError: the account is not what was written.
         """
         ledger = ledger_of(self.home)
-        with ledger.held():
+        with ledger.lock():
             lines = [line for line in ledger.lines() if line.digest != self.budget.digest]
         for part in self.patients:
             whole = sum(price.squared_mu for price in prices if price.part == part)
             self._refuse_over(lines, Price(f"all of plan {self.budget.name}", 0.0, 0.0, whole, part))
 
     def _refuse_over(self, lines: Sequence[LedgerLine], price: Price) -> None:
-        own = [line for line in lines if line.digest == self.budget.digest]
+        plans = [line for line in lines if line.digest == self.budget.digest]
         cost = price.squared_mu * self.factor(price.part)
-        limits = [(own, self.budget.epsilon, self.budget.delta, self.factor(price.part), "the plan's budget")]
+        limits = [(plans, self.budget.epsilon, self.budget.delta, self.factor(price.part), "the plan's budget")]
         if rule := self.home.settings.policy.privacy:
             limits.append((list(lines), rule.epsilon, rule.delta, 1, "the budget of this hospital (policy.privacy)"))
-        for counted, most, delta, factor, whose in limits:
-            paid = worst(ledger_of(self.home), counted, self.patients[price.part])
+        for scope, most, delta, factor, whose in limits:
+            paid = worst(ledger_of(self.home), scope, self.patients[price.part])
             limit = mu_of(most, delta) ** 2 * factor
             if paid + cost > limit * (1 + SLACK):
                 raise PolicyError(
@@ -108,8 +108,8 @@ class SiteAccount:
     def _rest(self, lines: Sequence[LedgerLine]) -> dict[str, BudgetRest]:
         rule = self.home.settings.policy.privacy or self.budget
         paid = worst(ledger_of(self.home), lines, self.patients["training"])
-        left = rest_of(mu_of(rule.epsilon, rule.delta) ** 2, paid, rule.delta)
-        return {self.budget.dataset: BudgetRest(left, rule.epsilon, rule.delta)}
+        rest = rest_of(mu_of(rule.epsilon, rule.delta) ** 2, paid, rule.delta)
+        return {self.budget.dataset: BudgetRest(rest, rule.epsilon, rule.delta)}
 
 
 def statement_of(home: Home, lines: Sequence[LedgerLine], rest: Mapping[str, BudgetRest]) -> AccountStatement:

@@ -25,7 +25,7 @@ MOST_SETS = 10_000
 class BudgetRest:
     """What is left of a budget on one data set, for its training patients."""
 
-    left: float
+    rest: float
     """ε of the largest plan that still fits, at this δ."""
     epsilon: float
     delta: float
@@ -94,7 +94,7 @@ class AccountStatement:
         try:
             paid = {str(version): _amount(value) for version, value in content["paid"].items()}
             rest = {
-                str(name): BudgetRest(*(_amount(value[key]) for key in ("left", "epsilon", "delta")))
+                str(name): BudgetRest(*(_amount(value[key]) for key in ("rest", "epsilon", "delta")))
                 for name, value in content["rest"].items()
             }
             at_s = float(content["at_s"])

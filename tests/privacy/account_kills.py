@@ -138,7 +138,7 @@ class Hospital:
     def spent(self) -> dict[str, float]:
         """μ² on the disk, of the patient of each part who has paid most."""
         ledger = ledger_of(self.home)
-        with ledger.held():
+        with ledger.lock():
             lines = ledger.lines()
         parts: tuple[Part, ...] = ("training", "validation")
         return {part: float(ledger.accounts(lines, self.people(part)).max()) for part in parts}

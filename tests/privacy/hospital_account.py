@@ -48,7 +48,7 @@ class Hospital:
     def lines(self) -> list[LedgerLine]:
         """What is in the account."""
         ledger = ledger_of(self.home)
-        with ledger.held():
+        with ledger.lock():
             return ledger.lines()
 
 

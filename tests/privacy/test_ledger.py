@@ -64,14 +64,14 @@ def test_a_budget_is_spent_to_its_end_and_not_beyond(lisbon: Hospital) -> None:
         account.spend(price(0.1 * LIMIT))
     assert len(lisbon.lines()) == 10 == len(lisbon.heard)
     assert lisbon.heard[-1].total == pytest.approx(LIMIT)
-    assert lisbon.heard[-1].rest["chest"].left == 0
+    assert lisbon.heard[-1].rest["chest"].rest == 0
 
 
 def test_the_hospitals_own_budget_is_over_all_plans(lisbon: Hospital) -> None:
     people = lisbon.people("abc")
     assert fill(lisbon.account(people, epsilon=1.0)) == 1
     assert fill(lisbon.account(people, "cd" * 32)) == 9
-    assert lisbon.heard[0].rest["chest"].left < lisbon.heard[0].rest["chest"].epsilon == 3
+    assert lisbon.heard[0].rest["chest"].rest < lisbon.heard[0].rest["chest"].epsilon == 3
     with pytest.raises(PolicyError, match="the budget of this hospital"):
         lisbon.account(people, "ef" * 32).spend(price(0.1 * LIMIT))
     whole = [price(0.2 * LIMIT)] * 4
@@ -232,7 +232,7 @@ def test_the_command_shows_accounts_plans_and_what_is_left(
     (account,) = told["accounts"]
     assert (account["dataset"], account["part"], account["patients"], account["new"]) == ("chest", "training", 4, 1)
     assert account["epsilon"] == pytest.approx(3.0)
-    assert account["left"] == 0
+    assert account["rest"] == 0
     assert [plan["answers"] for plan in told["plans"]] == [1, 9]
     assert told["plans"][0]["epsilon"] == pytest.approx(epsilon((0.1 * LIMIT) ** 0.5, 1e-5))
     assert told["closed"] == ""

@@ -93,7 +93,7 @@ class Life:
 
     def lines(self) -> list[LedgerLine]:
         ledger = ledger_of(self.lisbon)
-        with ledger.held():
+        with ledger.lock():
             return ledger.lines()
 
 
