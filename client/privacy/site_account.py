@@ -17,7 +17,7 @@ from client.privacy.reopening import refuse_closed
 from common.audit.account_statement import SLACK, AccountStatement, BudgetRest
 from common.errors import PolicyError
 from common.privacy import Price, epsilon, mu_of
-from common.privacy.schedule import Part, Unit
+from common.privacy.price_list import Part, Unit
 
 MECHANISM = "discrete gaussian, in shares"
 

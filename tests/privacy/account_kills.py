@@ -25,7 +25,7 @@ from client.setup import enrol
 from common.audit.account_statement import AccountStatement
 from common.errors import ConsiliumError, PolicyError
 from common.privacy import Price, mu_of
-from common.privacy.schedule import Part
+from common.privacy.price_list import Part
 
 EPSILON, DELTA = 3.0, 1e-5
 LIMIT = mu_of(EPSILON, DELTA) ** 2

@@ -12,7 +12,7 @@ from client.privacy.site_account import PlanBudget, SiteAccount
 from client.setup import enrol
 from common.audit.account_statement import AccountStatement
 from common.privacy import Price
-from common.privacy.schedule import Unit
+from common.privacy.price_list import Unit
 
 PLAN = "ab" * 32
 
