@@ -235,10 +235,10 @@ def _loss(site: Site, request: Request, state: Tensors) -> tuple[Contribution, T
 
 def _derivatives(site: Site, request: Request, state: Tensors) -> tuple[Contribution, Tensors]:
     cases, svm = site.ready("train", under("recipe", request.tensors)), svm_of(site)
-    weights = under("weights", request.tensors)
-    _refuse_few_active(site, svm.active(weights, cases))
+    weights, shares = under("weights", request.tensors), _shares(site, request)
+    _refuse_few_active(site, is_of_few=svm.is_of_few(weights, cases, site.least_active, shares))
     derivatives = svm.gradient if request.kind == "gradient" else svm.hessian
-    return Contribution(derivatives(weights, cases, _shares(site, request))), state
+    return Contribution(derivatives(weights, cases, shares)), state
 
 
 def _noised_mean(site: Site, request: Request, state: Tensors) -> tuple[Contribution, Tensors]:
@@ -272,13 +272,14 @@ def _shares(site: Site, request: Request) -> NDArray[np.float64] | None:
     return shares
 
 
-def _refuse_few_active(site: Site, active: NDArray[np.int64]) -> None:
-    """A gradient is a sum over the cases inside the margin alone: over one or two it shows these."""
-    if ((active > 0) & (active < site.least_active)).any():
+def _refuse_few_active(site: Site, *, is_of_few: bool) -> None:
+    """A gradient is a sum over the cases inside the margin alone, or nearly: over one or two it shows these."""
+    if is_of_few:
         raise PolicyError(
             "too-few-active",
-            f"{site.cases.name}: at the point asked, fewer than {site.least_active} of this site's cases of one class "
-            "are inside the margin, and the gradient would be theirs alone. Give more cases, or a smaller model.C.",
+            f"{site.cases.name}: at the point asked, the gradient would be nearly that of a few of this site's cases "
+            f"of one class alone, fewer than policy.least.active, {site.least_active}. Give more cases, or a smaller "
+            "model.C.",
         )
 
 

@@ -30,6 +30,11 @@ class Loss(Protocol):
         """The largest second derivative."""
         ...
 
+    @property
+    def vanishes(self) -> bool:
+        """Whether a case far on its right side costs exactly nothing, and has no part in a gradient."""
+        ...
+
     def problems(self, rows: int) -> int:
         """How many problems that do not depend on each other so many rows are."""
         ...
@@ -55,6 +60,7 @@ class OneVsRest:
     slope: Callable[[Floats], NDArray[Any]]
     curve: Callable[[Floats], NDArray[Any]]
     steepest: float
+    vanishes: bool = False
 
     def problems(self, rows: int) -> int:
         """Every row is one."""
@@ -81,6 +87,7 @@ class Softmax:
     """Cross-entropy over all classes together (Böhning, Ann. Inst. Stat. Math. 1992, bounds its curvature by ½)."""
 
     steepest: float = 0.5
+    vanishes: bool = False
 
     def problems(self, rows: int) -> int:
         """One, whatever the rows."""
@@ -108,7 +115,7 @@ LOGISTIC = OneVsRest(
 )  # fmt: skip
 SQUARED_HINGE = OneVsRest(
     value=lambda m: np.square(np.maximum(0.0, 1 - m)), slope=lambda m: -2 * np.maximum(0.0, 1 - m),
-    curve=lambda m: 2.0 * (m < 1), steepest=2.0,
+    curve=lambda m: 2.0 * (m < 1), steepest=2.0, vanishes=True,
 )  # fmt: skip
 
 

@@ -27,8 +27,9 @@ from common.config import Svm
 from common.errors import DataError, WeightsError
 from common.image_stack import batches, slices
 from common.models import Evidence, Fitted, Logits, Work
+from common.models.active_cases import active_cases, is_of_few
 from common.models.features import Features, Fourier, Identity
-from common.models.losses import loss_named, signs
+from common.models.losses import loss_named
 from common.models.moments import Moments, cosines
 from common.models.svm_optimum import optimum
 from common.types import UNKNOWN, Cases, Images, Labels, Stack, Tensors, cases_by_class
@@ -214,15 +215,20 @@ class LinearSvm:
         derivatives = self.gradient(weights, cases, by_class)
         return dict(derivatives) | {"hessian": np.stack([pack(h) for h in total])}
 
-    def active(self, weights: Tensors, cases: Cases) -> NDArray[np.int64]:
-        """How many cases a gradient at a point is a sum of, int64[rows, 2]: outside of the row's class, and of it. With
-        the squared hinge those inside the margin, else all."""
-        point, counts = self._points(weights), np.zeros((self.rows, 2), np.int64)
-        for z, part in self._batches(cases.images):
-            labels = cases.labels[part]
-            inside, sides = self.loss_of.slopes(z @ point.T, labels) != 0, signs(labels, self.rows)
-            counts += np.stack([(inside & (sides < 0)).sum(axis=0), (inside & (sides > 0)).sum(axis=0)], axis=1)
-        return counts
+    def active(self, weights: Tensors, cases: Cases, by_class: Floats | None = None) -> Floats:
+        """`active_cases` at a point, float64[rows, 2]."""
+        return active_cases(self.loss_of, self._values(weights, cases), cases.labels, _by_case(cases.labels, by_class))
+
+    def is_of_few(self, weights: Tensors, cases: Cases, least: int, by_class: Floats | None = None) -> bool:
+        """Whether a gradient at a point would be nearly that of fewer cases than so many."""
+        by_case = _by_case(cases.labels, by_class)
+        return is_of_few(self.loss_of, self._values(weights, cases), cases.labels, by_case, least)
+
+    def _values(self, weights: Tensors, cases: Cases) -> Floats:
+        """f of each case at one point, float64[n, rows]."""
+        point = self._points(weights)
+        parts = [z @ point.T for z, _ in self._batches(cases.images)]
+        return np.concatenate(parts) if parts else np.zeros((0, self.rows))
 
     def _batches(self, images: Images) -> Iterator[tuple[Floats, slice]]:
         """z = (φ(x), 1) of a few images at a time, float64[k, d], and which they are."""
@@ -270,6 +276,10 @@ class LinearSvm:
 def _weighted(each: Floats, labels: Labels, by_class: Floats | None) -> Floats:
     """Numbers of each case, float64[n, ...], as often as its class counts."""
     return each if by_class is None else each * by_class[labels].reshape(-1, *(1,) * (each.ndim - 1))
+
+
+def _by_case(labels: Labels, by_class: Floats | None) -> Floats:
+    return np.ones(len(labels)) if by_class is None else by_class[labels]
 
 
 def pack(symmetric: Floats) -> Floats:

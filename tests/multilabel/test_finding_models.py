@@ -50,7 +50,7 @@ def test_every_row_of_the_svm_is_that_of_two_classes_on_the_cases_that_know_its_
         for name in ("loss", "gradient", "hessian"):
             np.testing.assert_allclose(sums[name][j], expected[name][0], rtol=1e-9, atol=1e-9)
         np.testing.assert_allclose(losses[j], expected["loss"][0])
-        np.testing.assert_array_equal(active[j], binary.active(row, known)[0])
+        np.testing.assert_allclose(active[j], binary.active(row, known)[0])
         alone = binary.fit({}, known, Work(Local(), 0.0, 0)).weights
         np.testing.assert_allclose(optimum["alpha"][j], alone["alpha"][0], atol=1e-4)
 
