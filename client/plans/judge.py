@@ -77,11 +77,13 @@ def objection(home: Home, plan: RunPlan) -> str:
             raise PlanError("model.multilabel: several findings an image are for simulations alone in this release.")
         plan_encoders.refuse_unfit(home, plan)
         if not content.models:
+            floors.refuse_chosen_point(content.training)
             refuse_unfit_beginning(content.training, content.shape, content.labels)
             floors.refuse_newton(content.training)
             _refuse_small_share(content.training.federation.fraction, settings.policy.fraction)
             floors.refuse_small_draw(len(content.cohort), content.training.federation)
         near.refuse_planned(PlanInbox(home), plan, dict.fromkeys(content.cohort))
+        near.refuse_beginning(PlanInbox(home), plan, dict.fromkeys(content.cohort))
     except (PlanError, PolicyError, EncoderError, PackageError) as error:
         return str(error)
     return ""

@@ -140,6 +140,13 @@ class AuditingSite:
         notes = AuditNotes.load(store)
         replace(notes, owed={**notes.owed, notes.asked: context.hex()}).save(store)
 
+    def is_beginning(self) -> bool:
+        """Whether the question that was answered last is at the weights that the training begins from."""
+        store = FolderStore(self.folder) if self.folder else AuditStateStore({})
+        course = self._course(self._approvals())
+        place = course.reached(self._place(store, course), AuditNotes.load(store).asked)
+        return place is None or (place.asks == "train" and not course.moved(course.start(), place))
+
     # --- what came of it ------------------------------------------------------------------------------------------
 
     def _audit(self, request: Request, store: AuditStore) -> int:

@@ -13,12 +13,16 @@ from client.plans.inbox import PlanInbox
 from client.plans.own_images import data_digest
 from client.sources.case_table import located
 from client.training import evaluating_site
+from client.training.auditing_site import AuditingSite
+from client.training.beginning_site import BeginningSite
 from client.training.node_site import NodeSite
 from client.training.run_binding import RunBinding
+from client.training.secure_site import SecuredSite
 from client.training.site import Site
 from common.config import Encrypted
 from common.errors import PlanError, PolicyError
 from common.imaging import Pipeline
+from common.messages.transport import Answer
 from common.models import build
 from common.plans.decision import Decision
 from common.plans.plan import RunPlan
@@ -91,7 +95,12 @@ def read_once(home: Home, digest: str, changed_ns: int, has_begun: bool) -> Node
     model = binding.work().model if has_begun else build(training.model, content.shape, len(content.labels))
     cases, least = _images(home, digest, changed_ns), home.settings.policy.least.active
     site = Site(cases, Pipeline(training.preprocess), model, training.federation.local, least_active=least)
-    return NodeSite(site, binding, home=home.folder, room=room)
+
+    def begin_before(secured: SecuredSite) -> Answer:
+        return BeginningSite(AuditingSite(secured, room), PlanInbox(home), plan).answer
+
+    stands_before = begin_before if training.model.kind == "cnn" else None
+    return NodeSite(site, binding, home=home.folder, room=room, before=stands_before)
 
 
 @lru_cache(maxsize=1)

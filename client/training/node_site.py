@@ -1,6 +1,7 @@
 """The site that one of Flower's nodes is: what stands around it, and where its state is kept between two messages.
 
     request ─> EvaluatingSite ─┐                         in an evaluation
+    request ─> BeginningSite ──┐                         in the training of a network, at a hospital
     request ─> AuditingSite ───┤                         in a training; a simulation may leave it out
     request ──────────────────>┴─> SecuredSite ─> Site   always, but in a simulation in the clear
 
@@ -80,7 +81,7 @@ class NodeSite:
     room: Path | None = None
     """The folder in which a real site keeps this run."""
     before: Callable[[SecuredSite], Answer] | None = None
-    """What stands before the secured site in an evaluation."""
+    """What stands before the secured site of a hospital, in an evaluation and in the training of a network."""
 
     def answer(self, request: Request, simulated_state: SimulatedState) -> tuple[Reply, Tensors | None]:
         """One request, from the state that the last one left; the new state, if it changed."""
@@ -128,7 +129,7 @@ class NodeSite:
             simulated = _SimulatedStore(simulated_state), ledger, SimulatedVector(simulated_state)
             account = account_in_memory(self.binding.plan.content.training)
             secured = SecuredSite(self.site, self.enrolment, self.binding, *simulated, account=account)
-        if self.before:  # there is no course to follow where nothing is trained
+        if self.before:
             return self.before(secured)
         return AuditingSite(secured, self.room).answer if self.enrolment.audit else secured.answer
 

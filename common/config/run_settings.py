@@ -36,7 +36,7 @@ class Training(Frozen):
     model: ModelConfig
     initial: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     """Digest of a package from whose weights the training begins, last year's or a partner's, in the place of fresh
-    ones; every site needs it (`python -m client packages`)."""
+    ones; every site needs it (`python -m client packages`). An SVM's in simulations alone."""
     federation: Federation = Federation()
     privacy: Privacy | Literal["none"] | None = None
     """A budget of privacy for every patient; `none`, in a plan: its author knows that nothing bounds what the run tells

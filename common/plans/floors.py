@@ -144,5 +144,28 @@ def refuse_newton(training: Training) -> None:
         )
 
 
+def refuse_chosen_point(training: Training) -> None:
+    """Refuse a plan whose package says where the SVM's first gradient is asked, or over whom a network's first sum is.
+
+    Raises:
+        PolicyError: chosen-point, fraction-too-small.
+    """
+    if training.initial is None:
+        return
+    if training.model.kind == "svm":
+        raise PolicyError(
+            "chosen-point",
+            "initial: a package's weights are a point of whoever made it, and the SVM's gradient at a crafted one "
+            "shows single images. Expected none: the optimum is the same from wherever a descent begins. A simulation "
+            "may.",
+        )
+    if training.federation.fraction < 1:
+        raise PolicyError(
+            "fraction-too-small",
+            f"federation.fraction: {training.federation.fraction:g}, expected 1 with initial: two first sums over "
+            "other draws, from packages that are alike, would tell what the odd sites add.",
+        )
+
+
 def _are_many(by_class: Iterable[int], least: Floors) -> bool:
     return all(n == 0 or n >= least.of_each_class for n in by_class)

@@ -126,7 +126,7 @@ class RunPlan:
         Raises:
             ConfigError: terms that the consortium does not allow, or for members that are not active.
             PackageError: the package that it begins from is not here, or does not fit.
-            PolicyError: a solver whose sums tell too much, or rounds that ask too few.
+            PolicyError: a solver whose sums tell too much, a point of somebody's choice, or rounds that ask too few.
         """
         if training.model.multilabel:
             raise ConfigError(
@@ -144,6 +144,7 @@ class RunPlan:
             purposes = ", ".join(roster.policy.purposes)
             raise ConfigError(f"plan.purpose: {terms.purpose!r}, the consortium allows {purposes}.")
         if not models:
+            floors.refuse_chosen_point(training)
             refuse_unfit_beginning(training, terms.shape, terms.labels)
             floors.refuse_newton(training)
             floors.refuse_small_draw(len(cohort), training.federation)

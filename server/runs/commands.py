@@ -14,6 +14,7 @@ from server.consortium.home import Home
 from server.consortium.log_proofs import keep_voucher, vouchers
 from server.consortium.signing import Finish, Rest, request_of, sign
 from server.runs import run_display
+from server.runs.begun_before import refuse_beside
 from server.runs.carrying import arrays_of, foresee, foresee_anew
 from server.runs.run import Run
 from server.runs.run_state import OVER
@@ -66,6 +67,7 @@ def _run(options: argparse.Namespace) -> int:
     config = configuration.load(options.config, options.overrides)
     ahead = foresee_anew(home, config) if options.ask_anew else foresee(home, config)
     plan = RunPlan.from_config(config, home.roster, (), ahead.source)
+    refuse_beside(home, plan.content)
     if ahead.words:
         print(ahead.words)
     for doubt in Catalogue(home).doubts(plan.content):
