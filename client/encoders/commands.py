@@ -10,6 +10,7 @@ from common.cli.command import Command
 from common.cli.terminal import Sheet
 from common.config import first_fault, parse_yaml
 from common.encoders import Encoder, EncoderAbout, encoder_library, read_encoder
+from common.encoders.encoder_file import TRUST
 from common.errors import ConfigError, EncoderError
 
 ENCODERS = """Pretrained encoders on this machine: networks that turn an image into a few hundred numbers, which a data
@@ -38,11 +39,12 @@ def _run(options: argparse.Namespace) -> int:
         encoder = _read(Path(options.what), options.about)
         print(describe(encoder))
         print(f"Kept in {encoder_library.add(encoder)}.")
+        terminal.console().print(TRUST, highlight=False)
     elif options.action == "show":
         is_digest = len(options.what) == 64
         print(describe(encoder_library.load(options.what) if is_digest else encoder_library.find(options.what)))
     else:
-        _list()
+        return _list()
     return 0
 
 
@@ -62,15 +64,19 @@ def _read(path: Path, about: Path | None) -> Encoder:
         raise ConfigError(f"{about}: cannot be read ({error}).") from None
 
 
-def _list() -> None:
-    digests = encoder_library.digests()
-    if not digests:
+def _list() -> int:
+    """All that are here, then those that cannot be used, each with its file; 1 if there are such."""
+    encoders, faults = encoder_library.read_all()
+    if not encoders and not faults:
         print(f"No encoder in {encoder_library.folder()} yet. {encoder_library.HOW}")
-        return
-    sheet = Sheet("encoder", "licence", "SHA-256")
-    for about, sha256 in ((encoder_library.load(sha256).about, sha256) for sha256 in digests):
-        sheet.add(about.name, about.licence, sha256)
-    terminal.console().print(sheet)
+    if encoders:
+        sheet = Sheet("encoder", "licence", "SHA-256")
+        for encoder in encoders:
+            sheet.add(encoder.about.name, encoder.about.licence, encoder.sha256)
+        terminal.console().print(sheet)
+    for fault in faults:
+        print(f"Cannot be used: {fault}")
+    return 1 if faults else 0
 
 
 def describe(encoder: Encoder) -> str:

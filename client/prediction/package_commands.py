@@ -8,7 +8,7 @@ from client.prediction import trust
 from common.cli import terminal
 from common.cli.command import Command
 from common.cli.terminal import Sheet
-from common.errors import ConfigError
+from common.errors import ConfigError, PackageError
 from common.package import package_library
 from common.package.package_file import read_package
 
@@ -30,8 +30,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     if options.action is None:
-        _list()
-        return 0
+        return _list()
     if options.model is None:
         raise ConfigError("packages add: expected a MODEL.")
     package = read_package(options.model)
@@ -41,15 +40,23 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _list() -> None:
-    digests = package_library.digests()
+def _list() -> int:
+    """All that are here, then those that cannot be used, each with its file; 1 if there are such."""
+    sheet, faults = Sheet("model", "publisher", "digest"), list[PackageError]()
+    for digest in (digests := package_library.digests()):
+        try:
+            content = package_library.load(digest).content
+        except PackageError as error:
+            faults.append(error)
+            continue
+        sheet.add(content.name, content.publisher.name, digest)
     if not digests:
         print(f"No package in {package_library.folder()} yet. {package_library.HOW}")
-        return
-    sheet = Sheet("model", "publisher", "digest")
-    for content, digest in ((package_library.load(digest).content, digest) for digest in digests):
-        sheet.add(content.name, content.publisher.name, digest)
-    terminal.console().print(sheet)
+    elif len(faults) < len(digests):
+        terminal.console().print(sheet)
+    for fault in faults:
+        print(f"Cannot be used: {fault}")
+    return 1 if faults else 0
 
 
 COMMANDS = {"packages": Command("models for a training to begin from", PACKAGES, _arguments, _run)}

@@ -106,6 +106,7 @@ def keep_encoder(content: OfferContent, offer: EncoderOffer, file: bytes) -> Non
     print(f"Kept in {encoder_library.add(encoder)}: {offer.about.name}, {offer.size:,} bytes.")
     print(f"  licence     {offer.about.licence}\n  trained on  {offer.about.trained_on}")
     print(f"A configuration names it in its preprocessing: {{step: embed, encoder: {offer.about.name}}}.")
+    terminal.console().print(encoder_file.TRUST, highlight=False)
 
 
 def write_plan(path: Path, content: OfferContent) -> None:

@@ -18,6 +18,12 @@ from common.types import Tensors
 SUFFIX = ".encoder"
 LARGEST_BYTES = 2 << 30
 
+TRUST = (
+    "Whoever made an encoder decides what a sum of its numbers tells: a crafted one can make a sum over all hospitals "
+    "show one patient's image, and no floor notices. Take it from whom you trust, and compare the SHA-256 with theirs."
+)
+"""What people have to know before they keep an encoder, or approve a plan with one."""
+
 Words = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
@@ -69,6 +75,8 @@ class Encoder:
     about: EncoderAbout
     graph: EncoderGraph
     arrays: Tensors = field(repr=False)
+    content: bytes = field(repr=False)
+    """The file, byte for byte as it was read: another program may write the same parts otherwise."""
     sha256: str
     """Of the file."""
 
@@ -81,7 +89,7 @@ class Encoder:
         """
         content = pack(about, graph, arrays)
         _refuse_misfit(about, graph, arrays)
-        return cls(about, graph, arrays, hashlib.sha256(content).hexdigest())
+        return cls(about, graph, arrays, content, hashlib.sha256(content).hexdigest())
 
     def refuse_size(self, size: int) -> None:
         """Refuse images of a size at which a layer's maps would be empty, or too large.
@@ -93,11 +101,6 @@ class Encoder:
             encoder_shapes.shapes(self.graph, {name: array.shape for name, array in self.arrays.items()}, size)
         except EncoderError as error:
             raise EncoderError(f"encoder {self.about.name}: {error}") from None
-
-    @property
-    def content(self) -> bytes:
-        """The file."""
-        return pack(self.about, self.graph, self.arrays)
 
 
 def pack(about: EncoderAbout, graph: EncoderGraph, arrays: Tensors) -> bytes:
@@ -142,7 +145,7 @@ def parse(content: bytes, name: str) -> Encoder:
         _refuse_misfit(about, graph, arrays)
     except EncoderError as error:
         raise EncoderError(f"{name}: {error}") from None
-    return Encoder(about, graph, arrays, hashlib.sha256(content).hexdigest())
+    return Encoder(about, graph, arrays, content, hashlib.sha256(content).hexdigest())
 
 
 def _refuse_misfit(about: EncoderAbout, graph: EncoderGraph, arrays: Mapping[str, np.ndarray]) -> None:

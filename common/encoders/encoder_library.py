@@ -26,6 +26,17 @@ def add(encoder: Encoder) -> Path:
     return path
 
 
+def read_all() -> tuple[list[Encoder], list[EncoderError]]:
+    """All that are here, and why others cannot be used: a damaged file takes no other with it."""
+    encoders, faults = list[Encoder](), list[EncoderError]()
+    for sha256 in digests():
+        try:
+            encoders.append(load(sha256))
+        except EncoderError as error:
+            faults.append(error)
+    return encoders, faults
+
+
 def load(sha256: str) -> Encoder:
     """The encoder of a digest.
 
@@ -41,11 +52,12 @@ def find(name: str) -> Encoder:
     Raises:
         EncoderError: there is none, or there are several.
     """
-    here = [load(sha256) for sha256 in digests()]
+    here, faults = read_all()
     namesakes = [encoder for encoder in here if encoder.about.name == name]
     if not namesakes:
         names = ", ".join(sorted({encoder.about.name for encoder in here})) or "none yet"
-        raise EncoderError(f"encoder {name} is not on this machine; there are: {names}. {HOW}")
+        damaged = "".join(f" Cannot be used: {fault}" for fault in faults)
+        raise EncoderError(f"encoder {name} is not on this machine; there are: {names}. {HOW}{damaged}")
     if len(namesakes) > 1:
         choices = ", ".join(encoder.sha256 for encoder in namesakes)
         raise EncoderError(f"{len(namesakes)} encoders are called {name}; say which with sha256: {choices}.")

@@ -2,10 +2,12 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from textwrap import wrap
 
 import yaml
 
 from common.encoders import encoder_library
+from common.encoders.encoder_file import TRUST
 from common.errors import EncoderError, PackageError
 from common.imaging import Pipeline
 from common.package import package_library
@@ -39,6 +41,8 @@ def page(plan: RunPlan) -> str:
         "begins from": _beginning(content.training.initial),
     }
     lines = [*(f"{name:12} {value}" for name, value in head.items() if value), "", *_what_leaves(content), ""]
+    if head["encoder"]:
+        lines += [*wrap(f"WHO MADE THE ENCODER  {TRUST}", 100), ""]
     if content.models:
         return "\n".join([*lines, *_examination(content.models)])
     training = content.training.model_dump(mode="json", exclude_defaults=True)

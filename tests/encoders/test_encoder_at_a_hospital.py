@@ -12,6 +12,7 @@ from client.training import hospital_site
 from common import config as configuration
 from common.encoders import Encoder, encoder_library
 from common.errors import ConsiliumError, PolicyError
+from common.plans.plan_page import page
 from tests.attacks.hospitals import SVM, Hospitals
 from tests.custody.hospital import folder_of_dicoms, open_hospital, taken_in
 from tests.encoders.conftest import about
@@ -28,6 +29,7 @@ def hospitals(tmp_path: Path, library: Path) -> Hospitals:
 
 def test_a_plan_carries_the_digest_and_its_cases_are_embedded(hospitals: Hospitals, encoder: Encoder) -> None:
     plan = hospitals.approved().plan
+    assert "a crafted one can make a sum" in " ".join(page(plan).split())
     assert plan.content.training.preprocess[1].model_dump()["sha256"] == encoder.sha256
     site = hospitals.sites["Lima"]
     cases = hospital_site.own_cases(site, plan)

@@ -1,9 +1,11 @@
 """An encoder's file: data that is checked, and refused with names where it does not fit together."""
 
+import hashlib
 import io
 import json
 import os
 import pickle
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 
 from benchmarks import encoder_from_wheel
+from client.__main__ import main as client
 from common.encoders import Encoder, encoder_file, encoder_library, read_encoder
 from common.encoders.encoder_graph import EncoderGraph
 from common.errors import EncoderError
@@ -42,6 +45,42 @@ def test_two_of_one_name_need_a_digest(encoder: Encoder, library: Path) -> None:
     encoder_library.add(other)
     with pytest.raises(EncoderError, match=rf"2 encoders are called drawn; say which.*{encoder.sha256}"):
         encoder_library.find("drawn")
+
+
+def spaced(content: bytes) -> bytes:
+    """The same arrays and words, as another program may write them: with blanks behind the header."""
+    (length,) = struct.unpack_from("<Q", content)
+    return struct.pack("<Q", length + 8) + content[8 : 8 + length] + b" " * 8 + content[8 + length :]
+
+
+def test_a_file_of_another_program_is_kept_byte_for_byte(encoder: Encoder, library: Path, tmp_path: Path) -> None:
+    (path := tmp_path / "theirs.encoder").write_bytes(content := spaced(encoder.content))
+    theirs = read_encoder(path)
+    assert theirs.sha256 == hashlib.sha256(content).hexdigest() != encoder.sha256
+    assert encoder_library.add(theirs).read_bytes() == content
+    encoder_library._load.cache_clear()
+    assert encoder_library.load(theirs.sha256).about == encoder.about
+
+
+def test_a_damaged_file_is_named_and_the_others_are_listed(
+    encoder: Encoder, library: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (damaged := library / f"{'0' * 64}.encoder").write_bytes(encoder.content[:100])
+    assert client(["encoders"]) == 1
+    shown = capsys.readouterr().out
+    assert encoder.sha256 in shown
+    assert f"Cannot be used: {damaged}: " in shown
+    assert encoder_library.find("drawn").sha256 == encoder.sha256
+    with pytest.raises(EncoderError, match=r"there are: drawn.*Cannot be used: .*0000"):
+        encoder_library.find("other")
+
+
+def test_who_keeps_one_is_told_what_a_crafted_one_can_do(
+    encoder: Encoder, library: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (path := tmp_path / "drawn.encoder").write_bytes(encoder.content)
+    assert client(["encoders", "add", str(path)]) == 0
+    assert "a crafted one can make a sum" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_file_that_was_changed_is_refused(encoder: Encoder, library: Path) -> None:

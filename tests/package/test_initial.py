@@ -101,3 +101,9 @@ def test_a_package_is_kept_once_its_publisher_is_known(
     assert f"initial: {made.shared.digest}" in capsys.readouterr().out
     assert package_library.digests() == [made.shared.digest]
     assert client(["packages"]) == 0
+    (damaged := library / f"{'0' * 64}.consilium").write_bytes(made.file[:100])
+    capsys.readouterr()
+    assert client(["packages"]) == 1
+    shown = capsys.readouterr().out
+    assert made.shared.digest in shown
+    assert f"Cannot be used: {damaged}: " in shown
