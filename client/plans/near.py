@@ -64,12 +64,12 @@ def refuse_beginning(inbox: PlanInbox, plan: RunPlan, over: Over) -> None:
 
 def note_beginning(inbox: PlanInbox, plan: RunPlan, sites: Sequence[str]) -> None:
     """Write down over whom a training has its first sum, or may have."""
-    path, earlier = inbox.room(plan.digest) / BEGINNINGS, _noted(inbox, plan)
+    path, earlier = inbox.room(plan.digest) / BEGINNINGS, _sets_on_record(inbox, plan)
     if list(sites) not in earlier:
         write_json(path, [*earlier, list(sites)])
 
 
-def _noted(inbox: PlanInbox, plan: RunPlan) -> list[list[str]]:
+def _sets_on_record(inbox: PlanInbox, plan: RunPlan) -> list[list[str]]:
     return list(read_json(inbox.room(plan.digest) / BEGINNINGS) or ())
 
 
@@ -81,7 +81,7 @@ def _beginnings(inbox: PlanInbox, plan: RunPlan) -> Iterator[tuple[RunPlan, Over
         if not begins or not papers or not inbox.share_images(other, plan):
             continue
         decisions = Approvals.load(papers, other).decisions
-        for sites in [list(decisions), *_noted(inbox, other)]:
+        for sites in [list(decisions), *_sets_on_record(inbox, other)]:
             yield other, {site: decisions[site].commitment.data for site in sites}
 
 

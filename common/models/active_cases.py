@@ -42,13 +42,13 @@ def is_of_few(loss: Loss, f: Floats, labels: Labels, by_case: Floats, least: int
     if loss.vanishes:
         return bool(((counts > 0) & (counts < least)).any())
     there = np.stack([(sides == side).sum(axis=0) for side in (-1, 1)], axis=1)
-    turning, known = _many(loss, loss.curves(f, labels) * by_case[:, None]), there.sum(axis=1)
+    turning, most = _many(loss, loss.curves(f, labels) * by_case[:, None]), there.sum(axis=1)
     are_few = (counts > 0) & (counts < np.minimum(least, there / 2))
-    return bool(are_few.any() or (turning < np.minimum(least, known / 2)).any())
+    return bool(are_few.any() or (turning < np.minimum(least, most / 2)).any())
 
 
 def _many(loss: Loss, weight: Floats) -> Floats:
     """As how many cases they count, float64[rows], from weights float64[n, rows]."""
     share = weight / np.maximum(weight.max(axis=0, initial=0.0), np.finfo(float).tiny)
-    counted = (share >= NEXT_TO_NOTHING) if loss.vanishes else share
-    return np.asarray(counted.sum(axis=0), np.float64)
+    part = (share >= NEXT_TO_NOTHING) if loss.vanishes else share
+    return np.asarray(part.sum(axis=0), np.float64)
