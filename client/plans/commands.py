@@ -120,8 +120,8 @@ def _summary(decision: Decision) -> str:
     remark = " It has itself seen what the plan carries." if commitment.knows else ""
     return (
         f"the plan's digest {decision.plan[:16]}…, the keys of all its sites as this site knows them (their digest "
-        f"{commitment.members[:16]}…), and this site's images as they are now ({commitment.data[:16]}…). They are "
-        f"enough for: {kinds}.{remark}"
+        f"{commitment.members[:16]}…), and this site's images as they are now ({commitment.data[:16]}…), version "
+        f"{commitment.version[:16]} of the data set. They are enough for: {kinds}.{remark}"
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from client.dataset.for_plan import Row, own_rows
 from client.home import Home
@@ -26,6 +27,8 @@ def decide(home: Home, plan: RunPlan, verdict: Verdict, reason: str) -> Decision
     if verdict == "approve":
         commitment = committed(home, plan)
     earlier = inbox.decision(plan)
+    if earlier and inbox.papers(plan).approvals():  # a run goes on with the very approvals that it began with
+        commitment = replace(commitment, version=earlier.commitment.version)
     if earlier and (earlier.verdict, earlier.commitment) == (verdict, commitment):
         return earlier
     decision = Decision.make(home.site, plan, verdict, reason, home.identity, commitment)
@@ -58,7 +61,8 @@ def committed(home: Home, plan: RunPlan) -> Commitment:
     # What was published of a model once stays published: whoever is in a sum with this site has to reckon with it.
     is_published = any(inbox.published_file(model.sha256).exists() for model in content.models)
     publishes = bool(content.models) and (is_published or "figures" in home.settings.policy.publish)
-    return Commitment(members_digest(plan, home.roster), data, publishes, fits, knows)
+    version = own_images.version(home, plan, rows)
+    return Commitment(members_digest(plan, home.roster), data, publishes, fits, knows, version)
 
 
 def case_counts(rows: Sequence[Row], labels: Sequence[str]) -> CaseCounts:

@@ -13,9 +13,13 @@ import json
 import os
 from collections.abc import Collection, Sequence
 
-from client.dataset.for_plan import Row
+from client.custody.dataset_version import dataset_version
+from client.custody.encrypted_cases import open_store
+from client.dataset.for_plan import Row, own_rows, site_config
 from client.home import Home
+from common.config import Encrypted
 from common.errors import ConfigError
+from common.plans.plan import RunPlan
 from common.storage import file_lock
 from common.storage.files import read_json, replace
 from common.trust.keys import DIGEST_BYTES, digest
@@ -26,6 +30,23 @@ def data_digest(home: Home, rows: Sequence[Row]) -> str:
     with file_lock.held(home.folder / "ledger.lock"):
         key = _key(home)
     return digest("cases", key, *sorted(" ".join(row[:3]).encode() for row in rows)).hex()[:32]
+
+
+def version(home: Home, plan: RunPlan, rows: Sequence[Row] = ()) -> str:
+    """The version of a plan's data set: in custody a digest of all that it holds, else of the site's cases.
+
+    Args:
+        rows: of the site's cases, where they are known; else they are read.
+
+    Raises:
+        ConfigError, CustodyError, DataError: the data set cannot be read.
+    """
+    source = site_config(home, plan)[0].data
+    if isinstance(source, Encrypted):
+        return dataset_version(open_store(source))
+    with file_lock.held(home.folder / "ledger.lock"):
+        key = _key(home)
+    return digest("version", key, *sorted(" ".join(row).encode() for row in rows or own_rows(home, plan))).hex()[:32]
 
 
 def names(home: Home, dataset: str, rows: Sequence[Row]) -> tuple[str, ...]:

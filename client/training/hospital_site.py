@@ -10,7 +10,7 @@ from client.dataset.for_plan import own_cases, own_rows
 from client.home import Home
 from client.plans import judge
 from client.plans.inbox import PlanInbox
-from client.plans.own_images import data_digest
+from client.plans.own_images import data_digest, version
 from client.sources.case_table import located
 from client.training import evaluating_site
 from client.training.auditing_site import AuditingSite
@@ -116,13 +116,15 @@ def _refuse_changed(home: Home, plan: RunPlan) -> None:
     Raises:
         PolicyError: changed-images.
     """
-    if _own_decision(home, plan).commitment.data != data_digest(home, own_rows(home, plan)):
+    commitment, rows = _own_decision(home, plan).commitment, own_rows(home, plan)
+    if commitment.data != data_digest(home, rows):
         raise PolicyError(
             "changed-images",
-            f"{home.site}: the cases of data set '{plan.content.dataset}' are others than when {plan.name} was "
-            "approved: sums over both would tell those by which they differ. Nothing is sent. If the run has not "
-            "begun, approve it again (python -m client approve). If it has: take what was added out until it is over; "
-            "where a patient was taken out or a label corrected, leave it to the others and ask for a new plan.",
+            f"{home.site}: data set '{plan.content.dataset}' is version {version(home, plan, rows)[:16]}, and "
+            f"{plan.name} was approved for {commitment.version[:16] or 'an earlier one'}, which has other cases: sums "
+            "over both would tell those by which they differ. Nothing is sent. If the run has not begun, approve it "
+            "again (python -m client approve). If it has: take what was added out until it is over; where a patient "
+            "was taken out or a label corrected, leave it to the others and ask for a new plan.",
         )
 
 

@@ -32,6 +32,9 @@ class Commitment:
     """The kinds of sums that the site has cases enough for (`common.plans.floors`)."""
     knows: bool = False
     """Whether the site has itself seen that what the plan carries belongs to the run that it names."""
+    version: str = ""
+    """Keyed digest of all that the site's data set holds, for its own people: which version they approved for. What
+    binds is `data`."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,8 @@ class Decision:
             if not all(isinstance(flag, bool) for flag in flags):
                 raise TypeError(flags)
             fits = tuple(str(kind) for kind in content["fits"])
-            commitment = Commitment(str(content["members"]), str(content["data"]), flags[0], fits, flags[1])
+            commitment = Commitment(str(content["members"]), str(content["data"]), flags[0], fits, flags[1],
+                                    str(content.get("version", "")))  # fmt: skip
             site, plan = str(content["site"]), str(content["plan"])
             return cls(site, plan, verdict, str(content["reason"]), float(content["made_s"]), commitment, document)
         except (KeyError, TypeError, ValueError):

@@ -11,6 +11,7 @@ import numpy as np
 import pydicom
 import pytest
 
+from benchmarks import withdrawal
 from client.custody.dataset_version import dataset_version
 from client.custody.encrypted_cases import EncryptedImage
 from client.custody.key_ring import Custody
@@ -250,3 +251,10 @@ def test_a_version_is_the_same_for_the_same_content_however_it_came_in(site, tmp
     (tmp_path / "list.txt").write_text("P-0\n", encoding="utf-8")
     assert site.type("patients", "remove", "--file", "list.txt", "--yes") == 0
     assert dataset_version(opened(site.custody)) == version
+
+
+def test_of_patients_drawn_at_random_nothing_is_left(tmp_path):
+    outcome = withdrawal.run(tmp_path, 60, 4)
+    assert outcome["looked for"] == outcome["found before"] + 4  # all but the hospital's own numbers
+    assert (outcome["left"], outcome["taken out"]) == (0, outcome["expected"])
+    assert outcome["older snapshots named"] == [[1]]

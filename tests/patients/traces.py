@@ -76,10 +76,11 @@ def _objects(
 
 def count(contents: Iterator[bytes], needles: list[bytes]) -> int:
     """How many of these are in any of the contents."""
-    left = set(needles)
+    everyone = set(needles)
+    left = set(everyone)
     for content in contents:
         left -= {needle for needle in left if needle in content}
-    return len(needles) - len(left)
+    return len(everyone) - len(left)
 
 
 def snapshot(custody: Custody, disk: Path) -> int:
