@@ -112,14 +112,15 @@ def run(folder: Path, count: int, withdraw: int) -> dict[str, Any]:
     people = People("patient", tuple(map(str, draw)))
     theirs = images[np.isin(who, draw)]
     looked_for = needles(custody, people, theirs)
-    before = traces.count(traces.everything(custody, cache, disk), looked_for)
+    suspects = traces.suspects_of(search(custody, people, None))
+    before = traces.count(traces.everything(custody, cache, disk, suspects), looked_for)
     started = time.perf_counter()
     matches = search(custody, people, None)
     removals = remove(custody, matches, people, [cache])
     seconds = time.perf_counter() - started
     older = [backup.snapshots for backup in backup_traces.look(custody, search(custody, people, None))]
     traces.snapshot(custody, disk)
-    after = traces.count(traces.everything(custody, cache, disk), looked_for)
+    after = traces.count(traces.everything(custody, cache, disk, suspects), looked_for)
     taken_out = sum(removal.images for removal in removals)
     return {
         "images": len(images), "patients": len(set(who)), "withdrawn": withdraw, "taken out": taken_out,

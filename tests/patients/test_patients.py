@@ -17,7 +17,7 @@ from client.custody.encrypted_cases import EncryptedImage
 from client.custody.key_ring import Custody
 from client.dataset.loading import load
 from client.patients import removal
-from client.patients.search import People, match
+from client.patients.search import People, match, search
 from common import config as configuration
 from tests.access.staff import Site
 from tests.custody import faults
@@ -94,7 +94,11 @@ def test_it_is_found_by_the_hospital_s_number_and_the_log_has_no_name(site, tmp_
 def test_taken_out_nothing_of_them_is_left_anywhere_and_all_else_is_as_it_was(site, tmp_path, capsys):
     cached(tmp_path)
     needles = [*site.needles, GONE.encode(), People("patient", (GONE,)).pseudonyms(opened(site.custody))[0].encode()]
-    look = lambda: traces.count(traces.everything(site.custody, tmp_path / "cache", tmp_path / "disk"), needles)  # noqa: E731
+    suspects = traces.suspects_of(search(site.custody, People("patient", (GONE,)), None))
+
+    def look():
+        return traces.count(traces.everything(site.custody, tmp_path / "cache", tmp_path / "disk", suspects), needles)
+
     assert look() == len(site.needles) + 1  # all but the hospital's own number
     before = [content for content in tell(site.custody)[0] if not any(n in content for n in site.needles)]
     assert site.type("patients", "remove", "--file", "list.txt", "--yes") == 0

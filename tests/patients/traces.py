@@ -1,7 +1,10 @@
 """What a site, its caches and the newest snapshot of its backup hold, in the clear as far as keys open it."""
 
 import hashlib
-from collections.abc import Iterator
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from client.backup import unlock
@@ -11,11 +14,18 @@ from client.custody.dataset_index import Index
 from client.custody.encrypted_cases import EncryptedImage
 from client.custody.encrypted_dataset import INDEX, EncryptedDataset, unseal_index
 from client.custody.key_ring import Custody
-from client.sources import prepared_cache
+from client.patients.search import Match
+from client.sources import cache_entry, prepared_cache
 
 
-def everything(custody: Custody, caches: Path, disk: Path | None = None) -> Iterator[bytes]:
-    """Every file as it lies there, and whatever the keys that are there make of it."""
+def everything(
+    custody: Custody, caches: Path, disk: Path | None = None, suspects: Sequence[EncryptedImage] = ()
+) -> Iterator[bytes]:
+    """Every file as it lies there, and whatever the keys that are there make of it.
+
+    Args:
+        suspects: images as they were once called, which a cache may still hold.
+    """
     for path in [*custody.home.folder.rglob("*"), *caches.rglob("*")]:
         if path.is_file():
             yield path.read_bytes()
@@ -24,27 +34,38 @@ def everything(custody: Custody, caches: Path, disk: Path | None = None) -> Iter
         yield store.index.encode()
         for number in range(len(store.index.objects)):
             yield bytes(store.read(number))
-        yield from _of_caches(store, caches)
+        yield from _of_caches(store, caches, suspects)
     if disk is not None:
         yield from _of_snapshot(custody, disk)
 
 
-def _of_caches(store: EncryptedDataset, caches: Path) -> Iterator[bytes]:
-    images = [EncryptedImage(store, number) for number in range(len(store.index.objects))]
+def suspects_of(matches: Iterable[Match]) -> list[EncryptedImage]:
+    """The images that were found, as they are called now."""
+    return [EncryptedImage(match.store, number) for match in matches for number in match.numbers]
+
+
+def _of_caches(store: EncryptedDataset, caches: Path, suspects: Sequence[EncryptedImage]) -> Iterator[bytes]:
+    """What of a cache opens as one of the suspects under the key that the data set has now."""
+    images = [
+        EncryptedImage(replace(suspect.store, secrets=store.secrets), suspect.number)
+        for suspect in suspects
+        if suspect.store.wraps.set == store.wraps.set
+    ]
     for path in caches.rglob("*.npz"):
         for image in images:
-            yield from _opened(image, path.read_bytes()[8:], f"{path.stem}/0")
+            yield from _opened(image, path)
     for path in (caches / "prepared").glob("*"):
-        for part, sealed in prepared_cache.parts(path):
+        for part, ciphertext in prepared_cache.parts(path):
             for image in images:
-                yield from _opened(image, sealed, part)
+                with suppress(ValueError):
+                    yield bytes(image.unseal(ciphertext, part))
 
 
-def _opened(image: EncryptedImage, sealed: bytes, part: str) -> Iterator[bytes]:
-    try:
-        yield bytes(image.unseal(sealed, part))
-    except ValueError:
-        return
+def _opened(image: EncryptedImage, path: Path) -> Iterator[bytes]:
+    seal = cache_entry.EntrySeal(image.sealer, path.stem)
+    for part in range(2):
+        with path.open("rb") as file, suppress(ValueError, OSError, struct.error):
+            yield bytes(seal.open_part(file, part))
 
 
 def _of_snapshot(custody: Custody, disk: Path) -> Iterator[bytes]:
