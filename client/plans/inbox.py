@@ -94,7 +94,7 @@ class PlanInbox:
         """What this site knows of a run (its plan's digest) that a later one may carry: what it has itself seen summed
         in it, and what it carried already."""
         path = self.room(plan) / "lineage-summed"
-        return {**PlanPapers(self.room(plan), "").carried(), **(tensorfile.load(path)[0] if path.exists() else {})}
+        return {**PlanPapers(self.room(plan), "").carried_sums(), **(tensorfile.load(path)[0] if path.exists() else {})}
 
     def is_delivered(self, plan: RunPlan) -> bool:
         """Whether the coordinator has got this site's decision."""
@@ -146,7 +146,7 @@ class PlanPapers:
         """Write them down."""
         replace(self.room / "approvals.json", content)
 
-    def carried(self) -> Tensors:
+    def carried_sums(self) -> Tensors:
         """The arrays that the plan carries from an earlier run; none where it carries none."""
         path = self.room / "carried.safetensors"
         return tensorfile.load(path)[0] if path.exists() else {}

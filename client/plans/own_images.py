@@ -27,7 +27,7 @@ from common.trust.keys import DIGEST_BYTES, digest
 
 def data_digest(home: Home, rows: Sequence[Row]) -> str:
     """Stands for this site's cases of a data set; without the site's key nobody can tell which they are."""
-    with file_lock.held(home.folder / "ledger.lock"):
+    with file_lock.hold(home.folder / "ledger.lock"):
         key = _key(home)
     return digest("cases", key, *sorted(" ".join(row[:3]).encode() for row in rows)).hex()[:32]
 
@@ -56,7 +56,7 @@ def names(home: Home, dataset: str, rows: Sequence[Row]) -> tuple[str, ...]:
         ConfigError, RunError: ledger.key or ledger.images is damaged.
     """
     path = home.folder / "ledger.images"
-    with file_lock.held(home.folder / "ledger.lock"):
+    with file_lock.hold(home.folder / "ledger.lock"):
         key, datasets = _key(home), read_json(path) or {}
         images = {digest("image", key, image.encode()).hex()[:32] for *_, image in rows}
         if new := dict.fromkeys(sorted(images - datasets.keys()), dataset):
@@ -66,7 +66,7 @@ def names(home: Home, dataset: str, rows: Sequence[Row]) -> tuple[str, ...]:
 
 def first_names(home: Home, images: Collection[str]) -> dict[str, str]:
     """Of images, by the digest of their pixels, under which data set's name each was first approved with, if ever."""
-    with file_lock.held(home.folder / "ledger.lock"):
+    with file_lock.hold(home.folder / "ledger.lock"):
         key, datasets = _key(home), read_json(home.folder / "ledger.images") or {}
     marks = {image: digest("image", key, image.encode()).hex()[:32] for image in images}
     return {image: datasets[mark] for image, mark in marks.items() if mark in datasets}

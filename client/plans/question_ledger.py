@@ -39,12 +39,12 @@ class Ledger:
     Args:
         read: all records so far.
         append: adds records, durably, before it returns.
-        held: keeps every other process and thread away for a block.
+        lock: keeps every other process and thread away for a block.
     """
 
     read: Callable[[], bytes]
     append: Callable[[bytes], None]
-    held: Callable[[], AbstractContextManager[None]] = nullcontext
+    lock: Callable[[], AbstractContextManager[None]] = nullcontext
 
     def refuse_other(self, keys: Iterable[bytes], over: bytes, site: str) -> None:
         """Hold a sum that is about to be made against all that were.
@@ -101,7 +101,7 @@ def in_memory() -> Ledger:
 def in_folder(folder: Path) -> Ledger:
     """The ledger of a hospital, in its folder."""
     path = folder / "ledger"
-    return Ledger(partial(_read, path), partial(_append, path), lambda: file_lock.held(folder / "ledger.lock"))
+    return Ledger(partial(_read, path), partial(_append, path), lambda: file_lock.hold(folder / "ledger.lock"))
 
 
 def _read(path: Path) -> bytes:

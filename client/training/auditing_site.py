@@ -152,7 +152,7 @@ class AuditingSite:
     def _audit(self, request: Request, store: AuditStore) -> int:
         """Take a piece of a transcript; with the last one, take the step that follows from it."""
         # One step: what it reads, nobody else changes meanwhile.
-        with self.secured.ledger.held(), self.secured.store.held():  # always in this order
+        with self.secured.ledger.lock(), self.secured.store.lock():  # always in this order
             return self._take_piece(request, store)
 
     def _take_piece(self, request: Request, store: AuditStore) -> int:
@@ -174,7 +174,7 @@ class AuditingSite:
                 record = replay_transcript(read_frames(file), self.secured.enrolment.pins, context=context)
         finally:
             store.clear()
-        reached = self._awaited(course, place, question_number, record, store)
+        reached = self._next_place(course, place, question_number, record, store)
         owed = {owing: context for owing, context in notes.owed.items() if owing != question_number}
         after, lineage = course.after(reached, self._total(reached, record)), self._lineage(store)
         if record.total is not None:
@@ -187,7 +187,7 @@ class AuditingSite:
         replace(notes, owed=owed, roster=record.roster.version).save(store)
         return after.number
 
-    def _awaited(
+    def _next_place(
         self, course: Course, place: Place, question_number: int, record: TranscriptAccount, store: AuditStore
     ) -> Place:
         """The place whose question a transcript is of, if that is the one that comes next, by the signed plan."""
@@ -236,7 +236,7 @@ class AuditingSite:
         return self.secured.binding.begun_approvals()
 
     def _course(self, approvals: Approvals) -> Course:
-        return RunWork.of(approvals, self.secured.binding.papers.carried()).course
+        return RunWork.of(approvals, self.secured.binding.papers.carried_sums()).course
 
     def _place(self, store: AuditStore, course: Course) -> Place:
         return Place.of(arrays) if (arrays := store.load("place")) else course.start()

@@ -144,8 +144,8 @@ class EvaluatingSite:
                 f"{name}: asked for its own figures, which policy.publish in site.yaml does not allow, or did not when "
                 "the plan was approved. To publish them, set it to [figures], and approve the plan again.",
             )
-        asked = lineage.question(evaluate, lineage.start(approvals := self._approvals()))
-        released_sum = read_json(self._room / f"released-{asked.hex()}.json")
+        question = lineage.question(evaluate, lineage.start(approvals := self._approvals()))
+        released_sum = read_json(self._room / f"released-{question.hex()}.json")
         if released_sum is None or name not in approvals.publishing:
             raise PolicyError("not-published", f"{name}: asked for figures that are in no sum of this plan.")
         self._refuse_lone(released_sum["sites"], approvals)

@@ -129,6 +129,6 @@ def _refuse_changed(home: Home, plan: RunPlan) -> None:
 
 
 def _own_decision(home: Home, plan: RunPlan) -> Decision:
-    if (own := PlanInbox(home).decision(plan)) is None:
+    if (decision := PlanInbox(home).decision(plan)) is None:
         raise PlanError(f"{home.site}: plan {plan.name} is not approved here; its messages are not answered.")
-    return own
+    return decision

@@ -126,9 +126,9 @@ class NodeSite:
                 lambda: simulated_state.read("ledger") or b"",
                 lambda records: simulated_state.write("ledger", (simulated_state.read("ledger") or b"") + records),
             )
-            simulated = _SimulatedStore(simulated_state), ledger, SimulatedVector(simulated_state)
+            stores = _SimulatedStore(simulated_state), ledger, SimulatedVector(simulated_state)
             account = account_in_memory(self.binding.plan.content.training)
-            secured = SecuredSite(self.site, self.enrolment, self.binding, *simulated, account=account)
+            secured = SecuredSite(self.site, self.enrolment, self.binding, *stores, account=account)
         if self.before:
             return self.before(secured)
         return AuditingSite(secured, self.room).answer if self.enrolment.audit else secured.answer
@@ -159,5 +159,5 @@ class _SimulatedStore:
     def record(self, state: ParticipantState) -> None:
         self.state.write("secagg", state.encode())
 
-    def held(self) -> AbstractContextManager[object]:
+    def lock(self) -> AbstractContextManager[object]:
         return nullcontext()

@@ -37,7 +37,7 @@ class RunPapers(Protocol):
         """Write them down, for good."""
         ...
 
-    def carried(self) -> Tensors:
+    def carried_sums(self) -> Tensors:
         """What the plan carries from an earlier run."""
         ...
 
@@ -65,8 +65,8 @@ class PapersInMemory:
         """As `RunPapers.keep_approvals`."""
         self.content = content
 
-    def carried(self) -> Tensors:
-        """As `RunPapers.carried`."""
+    def carried_sums(self) -> Tensors:
+        """As `RunPapers.carried_sums`."""
         return self.arrays
 
     def keep_carried(self, arrays: Tensors) -> None:
@@ -130,11 +130,11 @@ class RunBinding:
 
     def work(self) -> RunWork:
         """What the run asks, by the plan and the approvals that it began with."""
-        return RunWork.of(self.begun_approvals(), self.papers.carried())
+        return RunWork.of(self.begun_approvals(), self.papers.carried_sums())
 
     def question_kinds(self, sites: int) -> Mapping[str, QuestionKind]:
         """The layouts of its questions, for a cohort of so many sites."""
-        return question_kinds(self.begun_approvals(), self.papers.carried(), sites)
+        return question_kinds(self.begun_approvals(), self.papers.carried_sums(), sites)
 
     def answer_keys(self, request: Request) -> tuple[bytes, ...]:
         """What an answer tells, for the ledger; see `common.messages.answer_keys`."""

@@ -56,7 +56,7 @@ class SecuredSite:
         ledger: what it has answered, in all runs.
         clock: seconds since 1970.
         take_roster: keeps a newer roster as the site's own, if its members' keys may be believed; gives the newest.
-        sent: where the masked vector lies until its round is over.
+        vector: where the masked vector lies until its round is over.
         account: what its answers cost under a budget of privacy; without one it answers no question that costs.
     """
 
@@ -65,7 +65,7 @@ class SecuredSite:
     binding: RunBinding
     store: StateStore = field(default_factory=StateInMemory, repr=False)
     ledger: Ledger = field(default_factory=question_ledger.in_memory, repr=False)
-    sent: SentVector = field(default_factory=VectorInMemory, repr=False)
+    vector: SentVector = field(default_factory=VectorInMemory, repr=False)
     clock: Callable[[], float] = time.time
     take_roster: Callable[[bytes], Roster | None] = lambda _: None
     account: Account | None = None
@@ -120,19 +120,21 @@ class SecuredSite:
                 audit.
             confirm: asked again before the answer leaves, when nothing else can change any more; raises.
         """
-        asked, start = question_in(request), bytes_in(request, MESSAGE)
-        asked_hash = answer_layout.question(asked)
+        inner, start = question_in(request), bytes_in(request, MESSAGE)
+        asked_hash = answer_layout.question(inner)
         question = lineages.question_after(lineage_in(request) if lineage is None else lineage, asked_hash)
-        opened = self.keeper.participant.open(start, question, self.clock())  # refused before any work is done
-        if opened.state.round.kind != (kind := asked.kind):
-            raise PolicyError("changed-question", f"{self.name}: a round of '{opened.state.round.kind}' asks '{kind}'.")
+        opening = self.keeper.participant.open(start, question, self.clock())  # refused before any work is done
+        if opening.state.round.kind != (kind := inner.kind):
+            raise PolicyError(
+                "changed-question", f"{self.name}: a round of '{opening.state.round.kind}' asks '{kind}'."
+            )
         settled = _settled(state)
-        contribution, after = self.site.contribute(asked, settled)
-        layout = opened.plan.question_kinds[kind].layout
+        contribution, after = self.site.contribute(inner, settled)
+        layout = opening.plan.question_kinds[kind].layout
         key = answer_layout.rounding_key(asked_hash, self.name)
-        answered = answer_layout.completed({**contribution.means, **contribution.sums}, layout)
+        numbers = answer_layout.completed({**contribution.means, **contribution.sums}, layout)
         try:
-            words = layout.encode(answered, contribution.weight, key)
+            words = layout.encode(numbers, contribution.weight, key)
         except WeightsError as error:
             raise WeightsError(
                 f"{self.name}, asked for '{kind}': {error} Bounds follow from federation.weight_bound, the most cases "
@@ -142,14 +144,14 @@ class SecuredSite:
         def open_and_submit(participant: Participant) -> PendingMessage:
             confirm()
             answering = participant.open(start, question, self.clock())
-            if is_noised(asked.kind):
-                add_noise(words, asked, self.binding.work().course.schedule, self.account)
+            if is_noised(inner.kind):
+                add_noise(words, inner, self.binding.work().course.schedule, self.account)
             pending = answering.submit(words)
-            self.sent.keep(words.data.cast("B"))  # before the state that names it by its hash
+            self.vector.keep(words.data.cast("B"))  # before the state that names it by its hash
             return pending
 
         message = self.keeper.step(open_and_submit)
-        keys = np.frombuffer(b"".join(self.binding.answer_keys(asked)), np.uint8)
+        keys = np.frombuffer(b"".join(self.binding.answer_keys(inner)), np.uint8)
         note = {"question": np.frombuffer(question, np.uint8), "keys": keys}
         pending = {} if after is settled else prefixed(PENDING, after)
         return message, {**settled, **prefixed(ASKED, note), **pending}
@@ -159,12 +161,12 @@ class SecuredSite:
         message = bytes_in(request, MESSAGE)
 
         def sign(participant: Participant) -> PendingMessage:
-            pending = participant.agree(message, self.sent.load())
-            keys, over = self._told(pending.participant, state)
+            pending = participant.agree(message, self.vector.load())
+            keys, over = self._answer_keys(pending.participant, state)
             self.ledger.refuse_other(keys, over, self.name)
             return pending
 
-        with self.ledger.held():
+        with self.ledger.lock():
             return self.keeper.step(sign), state
 
     def release(
@@ -179,16 +181,16 @@ class SecuredSite:
 
         def unmask(participant: Participant) -> PendingMessage:
             pending = participant.release(message)
-            keys, over = self._told(participant, state)
+            keys, over = self._answer_keys(participant, state)
             self.ledger.refuse_other(keys, over, self.name)  # another run may have told it since it was agreed on
             note(participant.state.round.context)
             self.ledger.record(keys, over, self.binding.plan.digest)
             return pending
 
-        with self.ledger.held():
-            released = self.keeper.step(unmask)
-        self.sent.drop()
-        return released, under(PENDING, state) or state
+        with self.ledger.lock():
+            shares = self.keeper.step(unmask)
+        self.vector.drop()
+        return shares, under(PENDING, state) or state
 
     def follow(self, request: Request, state: Tensors) -> tuple[Buffer, Tensors]:
         """Say that this site does not audit."""
@@ -197,9 +199,9 @@ class SecuredSite:
     def begin(self, request: Request) -> Approvals:
         """The approvals that a request brings, checked; those of the run, once it has begun here."""
         file = bytes_in(request, "roster")
-        roster, kept = load_verified_roster(file, self.enrolment.pins), self.take_roster(file)
-        if kept and roster.version < kept.version:
-            raise PolicyError("rolled-back-roster", f"roster {roster.version}, and {kept.version} has been seen.")
+        roster, newest = load_verified_roster(file, self.enrolment.pins), self.take_roster(file)
+        if newest and roster.version < newest.version:
+            raise PolicyError("rolled-back-roster", f"roster {roster.version}, and {newest.version} has been seen.")
         return self.binding.approvals(bytes_in(request, NAME), roster, under(carry.NAME, request.tensors))
 
     @property
@@ -209,10 +211,10 @@ class SecuredSite:
 
     def is_known(self, state: Tensors, sites: Iterable[str]) -> bool:
         """Whether the round at hand asks nothing that was not told before, over just these sites and images."""
-        keys, _ = self._told(self.keeper.participant, state)
+        keys, _ = self._answer_keys(self.keeper.participant, state)
         return self.ledger.has(keys, self.binding.begun_approvals().data_of(sites))
 
-    def _told(self, participant: Participant, state: Tensors) -> tuple[list[bytes], bytes]:
+    def _answer_keys(self, participant: Participant, state: Tensors) -> tuple[list[bytes], bytes]:
         """What the sum of the round at hand tells, and over whom."""
         note, at_hand = under(ASKED, state), participant.state.round
         if "keys" not in note or note["question"].tobytes() != at_hand.question:

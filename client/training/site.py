@@ -158,9 +158,9 @@ def _statistics(site: Site, request: Request, state: Tensors) -> tuple[Contribut
 
 def _train(site: Site, request: Request, state: Tensors) -> tuple[Contribution, Tensors]:
     cases = site.ready("train", under("recipe", request.tensors))
-    shared, control = under("weights", request.tensors), under("control", request.tensors)
-    stays = private_names(shared, site.local.private)
-    weights = shared | under(PRIVATE, state)
+    global_weights, control = under("weights", request.tensors), under("control", request.tensors)
+    stays = private_names(global_weights, site.local.private)
+    weights = global_weights | under(PRIVATE, state)
     rate = float(request.settings["learning_rate"])
     own_control = under("control", state) or {name: np.zeros_like(c) for name, c in control.items()}
     fitted = site.model.fit(
@@ -179,10 +179,12 @@ def _train(site: Site, request: Request, state: Tensors) -> tuple[Contribution, 
     n = np.float32(len(cases))
     sums = {"weight": np.array([float(n)]), "loss_sum": np.array([fitted.loss_sum])}
     if site.local.moments == "averaged":
-        own = {name for name in fitted.moments if name.partition("/")[2] in stays}
-        sums |= prefixed("moments", {name: n * m for name, m in fitted.moments.items() if name not in own})
-        if own:
-            state = dict(state) | prefixed(PRIVATE_MOMENTS, {name: fitted.moments[name] for name in sorted(own)})
+        own_moments = {name for name in fitted.moments if name.partition("/")[2] in stays}
+        sums |= prefixed("moments", {name: n * m for name, m in fitted.moments.items() if name not in own_moments})
+        if own_moments:
+            state = dict(state) | prefixed(
+                PRIVATE_MOMENTS, {name: fitted.moments[name] for name in sorted(own_moments)}
+            )
     sums |= {"examples": np.array([float(fitted.examples)]), "correct": np.array([float(fitted.correct)])}
     if control:
         scale = np.float32(1 / (max(fitted.steps, 1) * rate))
@@ -192,12 +194,12 @@ def _train(site: Site, request: Request, state: Tensors) -> tuple[Contribution, 
     return Contribution(sums, prefixed("delta", delta), float(n)), state
 
 
-def _moments(weights: Tensors, shared: Tensors, own: Tensors) -> Tensors | None:
+def _moments(weights: Tensors, moments: Tensors, own_moments: Tensors) -> Tensors | None:
     """Adam's moments to start from: those of private layers the site's own, from zero in its first round."""
-    if not shared:
+    if not moments:
         return None
     zeros = {f"{which}/{name}": np.zeros_like(w) for which in ("first", "second") for name, w in weights.items()}
-    return zeros | dict(own) | dict(shared)
+    return zeros | dict(own_moments) | dict(moments)
 
 
 def _evaluate(site: Site, request: Request, state: Tensors) -> tuple[Contribution, Tensors]:
@@ -219,11 +221,11 @@ def _classes(site: Site, request: Request, state: Tensors) -> tuple[Contribution
 
 
 def _gram(site: Site, request: Request, state: Tensors) -> tuple[Contribution, Tensors]:
-    svm, asked = svm_of(site), request.settings["frequencies"]
-    if asked != svm.frequencies or type(asked) is not int:
+    svm, frequencies = svm_of(site), request.settings["frequencies"]
+    if frequencies != svm.frequencies or type(frequencies) is not int:
         raise PolicyError(
             "changed-question",
-            f"{site.cases.name}: asked for second moments of {asked} frequencies, expected {svm.frequencies}.",
+            f"{site.cases.name}: asked for second moments of {frequencies} frequencies, expected {svm.frequencies}.",
         )
     return Contribution(svm.gram(site.ready("train", under("recipe", request.tensors)).images)), state
 

@@ -34,6 +34,6 @@ class SealedStateFile:
             return ParticipantState()
         return ParticipantState() if content.startswith(PROTOCOL_1) else ParticipantState.decode(content)
 
-    def held(self) -> AbstractContextManager[object]:
-        """As `StateStore.held`, for all processes of this machine."""
-        return file_lock.held(self.path.with_name(self.path.name + ".lock"))
+    def lock(self) -> AbstractContextManager[object]:
+        """As `StateStore.lock`, for all processes of this machine."""
+        return file_lock.hold(self.path.with_name(self.path.name + ".lock"))

@@ -123,28 +123,28 @@ class Course:
     """Whether the recipe needs the federated mean and variance."""
     likeness: bool = False
     """Whether the run gathers how the images look."""
-    asked: int = 0
+    plan_sites: int = 0
     """Sites of the plan, of which more than two thirds stand behind every sum; 0: as many as `sites`."""
-    carried: Tensors | None = None
+    carried_sums: Tensors | None = None
     """What an earlier run has summed, as `to_carry` gives it: none of it is asked, and the run begins where none of its
     questions was asked before. None: it carries nothing."""
     initial: Tensors | None = None
     """Weights to begin from; none: fresh ones."""
 
     @classmethod
-    def of(cls, config: Training, model: Model, seed: int, sites: Sequence[str], asked: int = 0) -> Self:
+    def of(cls, config: Training, model: Model, seed: int, sites: Sequence[str], plan_sites: int = 0) -> Self:
         """The course that a configuration lays down: averaging for the CNN, summed derivatives for the SVM."""
         plan, pipeline = config.federation, Pipeline(config.preprocess)
         algorithm: Algorithm | None = None
         if config.budget and isinstance(model, UnitHead):
-            algorithm = PrivateHead(model, schedule_for(config, model, asked or len(sites)))
+            algorithm = PrivateHead(model, schedule_for(config, model, plan_sites or len(sites)))
         elif isinstance(config.model, Svm) and isinstance(model, LinearSvm):
             # The sums with and without a site at one point differ by that site's own: none is counted out under masks.
             patience = plan.rounds + 1 if plan.secure else PATIENCE
             algorithm = SvmSolver(config.model, model, sites, plan.quorum, patience)
         return cls(
             plan, algorithm or Averaging(plan, model, seed, len(sites)), tuple(sites), seed, pipeline.fingerprint(),
-            pipeline.needs_statistics, config.likeness, asked,
+            pipeline.needs_statistics, config.likeness, plan_sites,
         )  # fmt: skip
 
     def start(self) -> Place:
@@ -152,10 +152,10 @@ class Course:
         state = self.algorithm.start()
         if self.initial is not None:
             state = self.algorithm.begin_at(state, self.initial)
-        if self.carried is not None:
-            state = self.algorithm.carry(state, under("gram", self.carried), self.seed)
-            looks = under("likeness", self.carried) | under("distances", self.carried)
-            return Place(self.algorithm.asks(state), 0, state, under("recipe", self.carried), looks)
+        if self.carried_sums is not None:
+            state = self.algorithm.carry(state, under("gram", self.carried_sums), self.seed)
+            looks = under("likeness", self.carried_sums) | under("distances", self.carried_sums)
+            return Place(self.algorithm.asks(state), 0, state, under("recipe", self.carried_sums), looks)
         asks: Asks = "statistics" if self.normalises or self.likeness else self.algorithm.asks(state)
         return Place(asks, 0, state, {})
 
@@ -191,7 +191,7 @@ class Course:
         """The sites that are asked: all, or for training a share drawn from the seed."""
         if place.asks != "train" or self.algorithm.cohort_must_be_whole:
             return self.sites
-        least = least_draw(self.asked or len(self.sites)) if self.plan.secure else 1
+        least = least_draw(self.plan_sites or len(self.sites)) if self.plan.secure else 1
         return self.plan.draw(self.sites, self.seed, place.round, least)
 
     def after(self, place: Place, total: RoundTotal) -> Place:
@@ -199,10 +199,10 @@ class Course:
         if place.asks == "statistics":
             return self._after_statistics(place, total)
         if place.asks == "evaluate":
-            judged = replace(place, selection=self.select(place.selection, self.counts(total)))
+            after = replace(place, selection=self.select(place.selection, self.counts(total)))
             if place.appearance and DISTANCES not in place.appearance and DISTANCES in total.sums:
-                judged = replace(judged, appearance={**place.appearance, DISTANCES: total.sums[DISTANCES]})
-            return self._next_round(judged)
+                after = replace(after, appearance={**place.appearance, DISTANCES: total.sums[DISTANCES]})
+            return self._next_round(after)
         state = place.state
         if self._enough(total, self.plan.quorum) or (total.sites and self.algorithm.cohort_must_be_whole):
             state = self.algorithm.tell(state, total)
@@ -264,10 +264,10 @@ class Course:
     def least(self) -> int:
         """How many of all sites a sum over all of them needs."""
         quorum, many = min(self.plan.quorum, len(self.sites)), len(self.sites)
-        asked = self.asked or many
+        plan_sites = self.plan_sites or many
         if not self.plan.secure:  # in the clear, the SVM's solver counts out who is missing
             return quorum
-        return many if self.algorithm.cohort_must_be_whole else max(quorum, threshold(asked))
+        return many if self.algorithm.cohort_must_be_whole else max(quorum, threshold(plan_sites))
 
     def over(self, place: Place) -> bool:
         """All rounds are done, nothing is left to gain, or no evaluation was better for as long as patience says; or
@@ -275,8 +275,8 @@ class Course:
         if place.asks == "statistics":
             return place.round >= STATISTICS_ATTEMPTS
         out_of_patience = self.patience is not None and place.since >= self.patience
-        done = out_of_patience or place.round >= self.plan.rounds or self.algorithm.finished(place.state)
-        return place.asks != "evaluate" and done
+        is_done = out_of_patience or place.round >= self.plan.rounds or self.algorithm.finished(place.state)
+        return place.asks != "evaluate" and is_done
 
     @property
     def patience(self) -> int | None:

@@ -182,10 +182,10 @@ class SvmSolver:
         points = state["trials"]
         loss = checked_sum(sums, "loss", points.shape[:2])
         # Objective ½ |w|² + C Σ loss: what the sites sum has no C and no ½ |w|², both are added here once.
-        found = found_best(state, (points, 0.5 * dots(points, points) + self._strength(state) * loss))
-        if not found["good"].any():
-            return self._aimed(found)
-        return found | {"stage": np.array(SolverStage.STEP, np.int64)}
+        best = found_best(state, (points, 0.5 * dots(points, points) + self._strength(state) * loss))
+        if not best["good"].any():
+            return self._aimed(best)
+        return best | {"stage": np.array(SolverStage.STEP, np.int64)}
 
     def _stepped(self, state: State, sums: Tensors) -> State:
         """After the gradient where the classes are, or where they go: there, with the next points to try."""

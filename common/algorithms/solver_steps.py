@@ -45,8 +45,8 @@ def weakened(state: State, times: float) -> State:
     Each is that of ½ |w|² and C times the loss's own, so what has no C in it is scaled by nothing.
     """
 
-    def scaled(own: Floats, penalty: Floats) -> Floats:
-        return penalty + times * (own - penalty)
+    def scaled(value: Floats, penalty: Floats) -> Floats:
+        return penalty + times * (value - penalty)
 
     point, moves = state["point"], state["moves"]
     return state | {

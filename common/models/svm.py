@@ -133,9 +133,9 @@ class LinearSvm:
     def candidates(self) -> Iterator["LinearSvm"]:
         """This model with each C that it may be trained with, from strong regularisation to weak."""
         for strength in self.config.candidates:
-            own = copy.copy(self)
-            own.config = self.config.model_copy(update={"C": strength})
-            yield own
+            candidate = copy.copy(self)
+            candidate.config = self.config.model_copy(update={"C": strength})
+            yield candidate
 
     def balance(self, by_class: NDArray[Any]) -> Floats:
         """What a case of each class counts, float64[classes]: with balanced weights n / (k n_c), so that all k classes

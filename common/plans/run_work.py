@@ -47,12 +47,12 @@ class RunWork:
         if (weights := first_weights(training, model, content.labels)) is not None:
             course = replace(course, initial=weights)
         if content.carried:
-            course = replace(course, carried=sums)
+            course = replace(course, carried_sums=sums)
         return cls(training, model, course, content.shape, len(content.labels))
 
     def question_kinds(self, sites: int) -> dict[str, QuestionKind]:
         """The layouts for a cohort of so many sites, by name."""
-        plan_sites = self.course.asked
+        plan_sites = self.course.plan_sites
         return exchanges(self.training, self.model, self.shape, self.classes, sites, plan_sites)
 
 

@@ -26,7 +26,7 @@ class StateStore(Protocol):
         """Write it durably before this returns."""
         ...
 
-    def held(self) -> AbstractContextManager[object]:
+    def lock(self) -> AbstractContextManager[object]:
         """Keeps every other thread and process away for a block; not to be entered twice."""
         ...
 
@@ -46,8 +46,8 @@ class StateInMemory:
         """As `StateStore.record`, but on no disk."""
         self.state = state
 
-    def held(self) -> AbstractContextManager[object]:
-        """As `StateStore.held`, for the threads of this process."""
+    def lock(self) -> AbstractContextManager[object]:
+        """As `StateStore.lock`, for the threads of this process."""
         return self._lock
 
 
@@ -78,6 +78,6 @@ class DurableParticipant:
             SecAggError, WireError, QuorumError, WeightsError: as the step; nothing has changed then.
             OSError: if the state cannot be recorded; nothing is handed out then.
         """
-        with self.store.held():
+        with self.store.lock():
             self._last, message = take(self.participant).commit(self.store.record)
             return message

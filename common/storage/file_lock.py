@@ -12,7 +12,7 @@ PAUSE_S = 0.005
 
 
 @contextmanager
-def held(path: Path) -> Iterator[None]:
+def hold(path: Path) -> Iterator[None]:
     """Wait until nobody else holds the lock, in this process or another, and hold it.
 
     Args:
@@ -39,7 +39,7 @@ def locked(file: IO[Any]) -> Iterator[None]:
 
 def excludes(path: Path) -> bool:
     """Whether a lock that is held is held against others on this file system."""
-    with held(path), path.open("ab") as other:
+    with hold(path), path.open("ab") as other:
         return not take(other)
 
 

@@ -193,7 +193,7 @@ def test_a_death_in_the_lock_frees_it_and_changes_nothing(tmp_path: Path) -> Non
     read, write = os.pipe()
     child = os.fork()
     if not child:
-        with store.held():
+        with store.lock():
             os.write(write, b"held")
             time.sleep(60)
     assert os.read(read, 4) == b"held"

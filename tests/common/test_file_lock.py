@@ -11,7 +11,7 @@ TAKE = """
 import sys, time
 from pathlib import Path
 from common.storage import file_lock
-with file_lock.held(Path(sys.argv[1])):
+with file_lock.hold(Path(sys.argv[1])):
     count = Path(sys.argv[2])
     seen = int(count.read_text())
     time.sleep(0.02)
@@ -25,7 +25,7 @@ def test_processes_and_threads_take_turns(tmp_path: Path) -> None:
 
     def add() -> None:
         for _ in range(5):
-            with file_lock.held(lock):
+            with file_lock.hold(lock):
                 count.write_text(str(int(count.read_text()) + 1))
 
     others = [subprocess.Popen([sys.executable, "-c", TAKE, str(lock), str(count)], cwd=Path.cwd()) for _ in range(3)]
@@ -40,7 +40,7 @@ def test_processes_and_threads_take_turns(tmp_path: Path) -> None:
 
 def test_it_is_seen_whether_a_file_system_keeps_others_out(tmp_path: Path) -> None:
     assert file_lock.excludes(tmp_path / "lock")
-    with file_lock.held(tmp_path / "lock"):
+    with file_lock.hold(tmp_path / "lock"):
         assert (tmp_path / "lock").exists()
 
 

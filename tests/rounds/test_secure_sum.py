@@ -357,7 +357,7 @@ def test_a_site_that_restarts_between_two_steps_goes_on_from_its_disk(tmp_path: 
 
         def restarted(request: Request, state: Tensors) -> tuple[Reply, Tensors]:
             sent = VectorFile(tmp_path / f"{name}-masked")
-            return SecuredSite(world.site(name), enrolment, binding, store, sent=sent).answer(request, state)
+            return SecuredSite(world.site(name), enrolment, binding, store, vector=sent).answer(request, state)
 
         return restarted
 
