@@ -123,14 +123,12 @@ class SecuredSite:
         inner, start = question_in(request), bytes_in(request, MESSAGE)
         asked_hash = answer_layout.question(inner)
         question = lineages.question_after(lineage_in(request) if lineage is None else lineage, asked_hash)
-        opening = self.keeper.participant.open(start, question, self.clock())  # refused before any work is done
-        if opening.state.round.kind != (kind := inner.kind):
-            raise PolicyError(
-                "changed-question", f"{self.name}: a round of '{opening.state.round.kind}' asks '{kind}'."
-            )
+        active = self.keeper.participant.open(start, question, self.clock())  # refused before any work is done
+        if active.state.round.kind != (kind := inner.kind):
+            raise PolicyError("changed-question", f"{self.name}: a round of '{active.state.round.kind}' asks '{kind}'.")
         settled = _settled(state)
         contribution, after = self.site.contribute(inner, settled)
-        layout = opening.plan.question_kinds[kind].layout
+        layout = active.plan.question_kinds[kind].layout
         key = answer_layout.rounding_key(asked_hash, self.name)
         numbers = answer_layout.completed({**contribution.means, **contribution.sums}, layout)
         try:
