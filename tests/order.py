@@ -1,13 +1,37 @@
 """What a whole run of the tests is told from outside, and says at its very end.
 
+-n 2 --dist loadfile             the files that take longest begin first, so that no process is left with one at the end
 python -m pytest --shuffle 7     in another order, always the same for a number: no test may need the one before it
 NOT TESTED: 24 tests: …          the last lines: what was left out, for lack of what, and how to get it
 """
 
 import random
 from collections import Counter
+from pathlib import Path
 
 import pytest
+
+LONGEST = (
+    "connection/test_node.py",
+    "attacks/test_next_to_the_same.py",
+    "federation/test_simulate.py",
+    "gateway/test_fast_path.py",
+    "attacks/test_evaluated_before.py",
+    "attacks/test_promise_changed_cohort.py",
+    "comparison/test_comparison.py",
+    "runs/test_stopped_early.py",
+    "attacks/test_promise_lock.py",
+    "attacks/test_approvals.py",
+    "attacks/test_promise_gram.py",
+    "dataset/test_from_disk.py",
+)
+"""Each more than ten seconds of one processor, the longest first."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """pytest-xdist would begin with the files that have most tests, which are not those that take longest."""
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -18,6 +42,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The same order in every process that tests."""
+    rank = {Path(__file__).parent / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path, len(rank)))
     if (seed := config.getoption("--shuffle")) is not None:
         random.Random(seed).shuffle(items)
 
