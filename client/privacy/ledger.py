@@ -106,7 +106,7 @@ class PrivacyLedger:
     def lock(self) -> Iterator[None]:
         """Keep every other process and thread away for a block: from looking at an account to writing in it."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with file_lock.held(self.folder / ".lock"):
+        with file_lock.hold(self.folder / ".lock"):
             yield
 
     def lines(self) -> list[LedgerLine]:

@@ -28,7 +28,7 @@ class SiteAccounts:
             AuditError: it says less than one before: the site's account was set back.
         """
         new = AccountStatement.load_verified(file, self.home.identities()[site], site)
-        with file_lock.held(self._folder / ".lock"):
+        with file_lock.hold(self._folder / ".lock"):
             before = self.of(site)
             if before and new.is_behind(before.total):
                 raise AuditError(
