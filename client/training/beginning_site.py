@@ -40,7 +40,7 @@ class BeginningSite:
             cohort = secured.keeper.participant.plan.cohort
             members = Survivors.decode(bytes_in(request, MESSAGE)).members
             sites = sorted(cohort[m] for m in members if m < len(cohort))
-            with secured.ledger.held():  # of two trainings at once, the second is held against what the first signs
+            with secured.ledger.lock():  # of two trainings at once, the second is held against what the first signs
                 self._refuse_near(secured.binding.begun_approvals(), sites)
                 near.note_beginning(self.inbox, self.plan, sites)
         return self.auditing.answer(request, state)
