@@ -1,6 +1,6 @@
 """This hospital's images for a plan: read, divided, and held against what the plan says that they are."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -77,7 +77,8 @@ def _own_cases_in_table(home: Home, plan: RunPlan) -> Iterator[tuple[Table, int,
     _refuse_other_labels(plan, table.classes)
     division = splits.divide(table, config.sites, plan.content.training.seeds[0], config.data.on_error)
     table = splits.hide(table, division, config.sites.unlabelled)
-    place = division.names.index(take) if take in division.names else 0
+    _refuse_other_site(home, plan, take, division.names)
+    place = division.names.index(take) if take is not None else 0
     for i in np.flatnonzero(division.site == place).tolist():
         yield table, i, SPLITS[division.split[i]]
 
@@ -93,15 +94,7 @@ def own_cases(home: Home, plan: RunPlan) -> SiteCases:
     content, name = plan.content, plan.content.dataset
     data = loading.load(config, content.training.seeds[0], home.site)
     by_name = {cases.name: cases for cases in data.sites}
-    if take is None and len(by_name) > 1:
-        raise ConfigError(
-            f"{home.folder / 'site.yaml'}: datasets.{name}: these data have {len(by_name)} sites; say with `take` "
-            f"which of them is this hospital: {', '.join(by_name)}."
-        )
-    if take is not None and take not in by_name:
-        raise ConfigError(
-            f"{home.folder / 'site.yaml'}: datasets.{name}.take is {take!r}, expected one of: {', '.join(by_name)}."
-        )
+    _refuse_other_site(home, plan, take, tuple(by_name))
     cases = by_name[take] if take is not None else data.sites[0]
     _refuse_other_labels(plan, data.labels)
     if (shape := cases.train.images.shape[1:]) != content.shape:
@@ -115,6 +108,17 @@ def own_cases(home: Home, plan: RunPlan) -> SiteCases:
             "coordinator for a plan with a larger federation.weight_bound."
         )
     return replace(cases, name=home.site, warnings=tuple(finding.text() for finding in data.warnings))
+
+
+def _refuse_other_site(home: Home, plan: RunPlan, take: str | None, names: Sequence[str]) -> None:
+    where = f"{home.folder / 'site.yaml'}: datasets.{plan.content.dataset}"
+    if take is None and len(names) > 1:
+        raise ConfigError(
+            f"{where}: these data have {len(names)} sites; say with `take` which of them is this hospital: "
+            f"{', '.join(names)}."
+        )
+    if take is not None and take not in names:
+        raise ConfigError(f"{where}.take is {take!r}, expected one of: {', '.join(names)}.")
 
 
 def _refuse_other_labels(plan: RunPlan, labels: tuple[str, ...]) -> None:

@@ -8,6 +8,7 @@ from common.catalogue.listing import Listing
 from common.encoders import EncoderAbout, encoder_library
 from common.errors import ConsiliumError, EncoderError, PolicyError
 from common.imaging.embedding import Embed
+from common.plans.encoder_shape import refuse_other_shape
 from common.plans.plan import RunPlan
 
 
@@ -15,7 +16,7 @@ def refuse_unfit(home: Home, plan: RunPlan) -> None:
     """Refuse a plan, of training or evaluation, whose encoders this site does not have or may not use.
 
     Raises:
-        EncoderError: one is not here, and where it is to be had; or it has no such layer.
+        EncoderError: one is not here, and where it is to be had; it has no such layer, or makes another shape.
         PolicyError: its licence is none that this site allows.
     """
     for step in _steps(plan):
@@ -24,6 +25,10 @@ def refuse_unfit(home: Home, plan: RunPlan) -> None:
         except EncoderError as error:
             raise EncoderError(f"{error} {_where(home, step.sha256 or '')}".strip()) from None
         refuse_licence(home, encoder_library.load(fit.sha256 or "").about)
+    content = plan.content
+    asked = [(model.training, model.shape) for model in content.models] or [(content.training, content.shape)]
+    for training, shape in asked:
+        refuse_other_shape(training.preprocess, shape)
 
 
 def refuse_licence(home: Home, about: EncoderAbout) -> None:

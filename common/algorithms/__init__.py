@@ -71,12 +71,12 @@ class Algorithm(Protocol):
         """The state after a question; `state` itself stays as it was."""
         ...
 
-    def carry(self, state: State, moments: Tensors, seed: int) -> State:
+    def carry(self, state: State, sums: Tensors, seed: int) -> State:
         """The state at the beginning of a run that goes on from an earlier one's sums.
 
         Args:
             state: of `start`.
-            moments: the earlier run's second moments; empty where there are none.
+            sums: the earlier run's second moments, and what a case of each class counts; empty where there are none.
             seed: draws where it begins.
         """
         ...

@@ -76,7 +76,7 @@ class Averaging:
             new[f"control/{name}"] = (c + change / self.members).astype(c.dtype)
         return new
 
-    def carry(self, state: State, moments: Tensors, seed: int) -> State:
+    def carry(self, state: State, sums: Tensors, seed: int) -> State:
         """As it is: the first weights are drawn from the seed, and no averaging asks for second moments."""
         return state
 

@@ -153,7 +153,8 @@ class Course:
         if self.initial is not None:
             state = self.algorithm.begin_at(state, self.initial)
         if self.carried_sums is not None:
-            state = self.algorithm.carry(state, under("gram", self.carried_sums), self.seed)
+            sums = under("gram", self.carried_sums) | under("classes", self.carried_sums)
+            state = self.algorithm.carry(state, sums, self.seed)
             looks = under("likeness", self.carried_sums) | under("distances", self.carried_sums)
             return Place(self.algorithm.asks(state), 0, state, under("recipe", self.carried_sums), looks)
         asks: Asks = "statistics" if self.normalises or self.likeness else self.algorithm.asks(state)
@@ -162,7 +163,8 @@ class Course:
     def to_carry(self, place: Place) -> Tensors:
         """What a later run over other sites may go on from: all sums of the images so far that depend on no model."""
         moments = {"gram": place.state["gram"], "rest": place.state["gram_rest"]} if "gram" in place.state else {}
-        arrays = prefixed("recipe", place.normalisation) | prefixed("gram", moments)
+        balance: Tensors = {name: place.state[name] for name in ("share", "heaviest") if name in place.state}
+        arrays = prefixed("recipe", place.normalisation) | prefixed("gram", moments) | prefixed("classes", balance)
         if not place.appearance or not place.appearance["n"].any():
             return arrays
         looks = {name: value for name, value in place.appearance.items() if name != DISTANCES}

@@ -99,7 +99,7 @@ class PrivateHead:
         """From zero, as ever: a budget does not cover what other weights hold."""
         return state
 
-    def carry(self, state: State, moments: Tensors, seed: int) -> State:
+    def carry(self, state: State, sums: Tensors, seed: int) -> State:
         """As it is: nothing is carried, since every answer is paid for."""
         return state
 

@@ -208,15 +208,19 @@ class SvmSolver:
         rows = np.concatenate([weights["alpha"], weights["intercept"][:, None]], axis=1)
         return state | {"point": rows.astype(np.float64).reshape(self._shape)}
 
-    def carry(self, state: State, moments: Tensors, seed: int) -> State:
-        """With an earlier run's second moments, and at a point of its own where scores differ by some .5: there the
-        gradient is none that was summed before, over other sites."""
+    def carry(self, state: State, sums: Tensors, seed: int) -> State:
+        """With an earlier run's second moments and weights of classes, and at a point of its own where scores differ by
+        some .5: there the gradient is none that was summed before, over other sites."""
         draw = np.random.Generator(np.random.PCG64(seed)).standard_normal(state["point"].shape)
         state = state | {"point": state["point"] + np.round(draw * BEGINS / math.sqrt(self._dimension), 12)}
-        if not moments or not self.model.moments:
+        if self.config.class_weight and "share" in sums and sums["share"].shape == (self.model.classes,):
+            state = state | {"share": sums["share"], "heaviest": sums["heaviest"]}
+            state = state | {"stage": np.array(self._stage_after_count(state), np.int64)}
+        if "gram" not in sums or not self.model.moments:
             return state
-        preconditioned = self._preconditioned(state, moments)
-        return preconditioned | {"stage": state["stage"]} if self.config.class_weight else preconditioned
+        is_counted = state["stage"] != SolverStage.COUNT
+        preconditioned = self._preconditioned(state, sums)
+        return preconditioned if is_counted else preconditioned | {"stage": state["stage"]}
 
     def weights(self, state: State) -> Tensors:
         """`alpha` and `intercept` of the best point so far."""

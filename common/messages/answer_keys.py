@@ -38,7 +38,8 @@ def answer_keys(request: Request, datasets: Collection[str]) -> tuple[bytes, ...
 def image_keys(datasets: Collection[str]) -> tuple[bytes, ...]:
     """The same of all that is asked of the images alone, whatever the model: it is summed once, then carried."""
     statistics = Request("statistics", 0, settings={"pixels": 1, "likeness": 1})
-    return answer_keys(statistics, datasets) + answer_keys(Request("gram", 0), datasets)
+    requests = (statistics, Request("gram", 0), Request("classes", 0))
+    return tuple(key for request in requests for key in answer_keys(request, datasets))
 
 
 def _groups(request: Request) -> Iterable[tuple[str, bytes]]:
@@ -48,8 +49,8 @@ def _groups(request: Request) -> Iterable[tuple[str, bytes]]:
         return [(group, b"") for group in ("pixels", "likeness") if settings.get(group)]
     if kind == "gram":
         return [("gram", b"")]
-    if kind == "classes":  # numbers of cases alone
-        return []
+    if kind == "classes":  # over the same sites after an import it would tell what the new case is
+        return [("classes", b"")]
     if kind == "evaluate":
         looks = under("likeness", tensors)
         exactly = str(settings.get("recipe")).encode() + _arrays(under("recipe", tensors)) + _arrays(weights)

@@ -75,7 +75,9 @@ def of_figures(figures: Mapping[str, Any], by_class: Sequence[float]) -> dict[st
 
     For more than two classes AUC, sensitivity and specificity are means over classes, and only accuracy has one.
     """
-    intervals = {"accuracy_interval": proportion(figures["accuracy"] * sum(by_class), sum(by_class))}
+    accuracy = figures["accuracy"]  # none, of no cases
+    hits = None if accuracy is None else proportion(accuracy * sum(by_class), sum(by_class))
+    intervals = {"accuracy_interval": hits}
     if len(by_class) != 2:
         return intervals
     negatives, positives = by_class

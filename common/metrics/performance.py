@@ -35,10 +35,10 @@ class Score:
 
     n: int
     auc: float | None
-    accuracy: float
+    accuracy: float | None
     sensitivity: float | None
     specificity: float | None
-    log_loss: float
+    log_loss: float | None
     threshold: float | None
     """Log-odds above which a case counts as positive; None for more than two classes (the largest logit decides)."""
 
@@ -191,10 +191,10 @@ def score(logits: NDArray[Any], labels: Labels, threshold: Threshold) -> Score:
     return Score(
         n=len(labels),
         auc=float(np.mean(defined)) if defined else None,
-        accuracy=float((predicted == labels).mean()) if len(labels) else 0.0,
+        accuracy=float((predicted == labels).mean()) if len(labels) else None,
         sensitivity=_mean_rate([(predicted == c)[labels == c] for c in (range(k) if k > 2 else [1])]),
         specificity=_mean_rate([(predicted != c)[labels != c] for c in (range(k) if k > 2 else [1])]),
-        log_loss=float(log_losses(logits, labels).mean()) if len(labels) else 0.0,
+        log_loss=float(log_losses(logits, labels).mean()) if len(labels) else None,
         threshold=threshold if k == 2 else None,
     )
 
@@ -208,8 +208,8 @@ def _score_of_findings(logits: NDArray[Any], labels: Labels, threshold: Threshol
         return mean_and_deviation([getattr(one, figure) for one in with_cases])["mean"]
 
     return FindingsScore(
-        n=len(labels), auc=mean("auc"), accuracy=mean("accuracy") or 0.0, sensitivity=mean("sensitivity"),
-        specificity=mean("specificity"), log_loss=mean("log_loss") or 0.0, threshold=None, findings=each,
+        n=len(labels), auc=mean("auc"), accuracy=mean("accuracy"), sensitivity=mean("sensitivity"),
+        specificity=mean("specificity"), log_loss=mean("log_loss"), threshold=None, findings=each,
     )  # fmt: skip
 
 

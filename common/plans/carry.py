@@ -9,6 +9,7 @@ own notes; a site that was not relies on those that were, more than a third of t
     likeness/…   how the training images look
     distances/…  how far the validation images are from them
     gram/…       second moments, by which the SVM's descent is preconditioned
+    classes/…    what a case of each class counts, where classes are balanced
 """
 
 from common.errors import PolicyError
@@ -19,8 +20,8 @@ from common.types import Tensors, prefixed, under
 
 NAME = "carried"
 """The group of arrays by which they travel."""
-PARTS = ("recipe", "likeness", "distances", "gram")
-COMPARED = ("recipe", "likeness", "gram")
+PARTS = ("recipe", "likeness", "distances", "gram", "classes")
+COMPARED = ("recipe", "likeness", "gram", "classes")
 """What a site must have notes of, to know what a plan carries. Distances are often the last that a run sums, and are
 shown to no site any more; nothing that is computed depends on them."""
 

@@ -18,6 +18,7 @@ from common.config import Config, Count, Frozen, PlanTerms, Training, first_faul
 from common.errors import ConfigError, PlanError, WireError
 from common.imaging import Pipeline
 from common.plans import floors
+from common.plans.encoder_shape import refuse_other_shape
 from common.plans.evaluated_model import EvaluatedModel
 from common.plans.first_weights import refuse_unfit_beginning
 from common.trust.documents import SignedDocument, read_document, sign_document
@@ -125,6 +126,7 @@ class RunPlan:
 
         Raises:
             ConfigError: terms that the consortium does not allow, or for members that are not active.
+            EncoderError: an encoder that makes another shape of an image, or is not here.
             PackageError: the package that it begins from is not here, or does not fit.
             PolicyError: a solver whose sums tell too much, a point of somebody's choice, or rounds that ask too few.
         """
@@ -144,6 +146,7 @@ class RunPlan:
             purposes = ", ".join(roster.policy.purposes)
             raise ConfigError(f"plan.purpose: {terms.purpose!r}, the consortium allows {purposes}.")
         if not models:
+            refuse_other_shape(training.preprocess, terms.shape)
             floors.refuse_chosen_point(training)
             refuse_unfit_beginning(training, terms.shape, terms.labels)
             floors.refuse_newton(training)

@@ -18,7 +18,7 @@ from common.secagg.key_period_plan import threshold
 
 SUMMED = {
     "recipe": "mean and variance", "likeness": "how images look", "distances": "validation images' distances",
-    "gram": "second moments",
+    "gram": "second moments", "classes": "how many cases of each class",
 }  # fmt: skip
 """What a plan may carry from an earlier run, in words."""
 

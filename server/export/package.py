@@ -73,7 +73,8 @@ def draw_up(
 
     Raises:
         RunError: the folder has not all that is needed.
-        ConfigError: a country is given for what is no site of the run.
+        ConfigError: a country is given for what is no site of the run, or a graph is asked of a model with layers that
+            stayed at each hospital.
         PackageError: it would be refused by whoever reads it.
     """
     result, (arrays, header) = read_json(folder / "result.json"), _model(folder)
@@ -93,6 +94,12 @@ def draw_up(
         PAGE: card_page.page(content.name, sections),
     }
     if onnx:
+        if content.private:
+            raise ConfigError(
+                f"--onnx: the {' and '.join(content.private)} layers of this model stayed at the hospitals, each its "
+                "own, and the run has none of them: a graph would hold what they began with. Export it without "
+                "--onnx; a hospital's predict puts its own layers in."
+            )
         from common.package.onnx_graph import graph  # onnx takes a while
 
         members[GRAPH] = graph(content.model, content.shape, content.labels, under("weights", arrays),

@@ -109,7 +109,7 @@ def _figures(confusion: Floats, areas: Sequence[float | None]) -> dict[str, floa
         sensitivity, specificity = hits / of, (n - of - predicted + hits) / (n - of)
     return {
         "auc": float(np.mean(defined_areas)) if defined_areas else None,
-        "accuracy": float(hits.sum() / n) if n else 0.0,
+        "accuracy": float(hits.sum() / n) if n else None,
         "sensitivity": _mean_of_known(sensitivity[scored]),
         "specificity": _mean_of_known(specificity[scored]),
     }

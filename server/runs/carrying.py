@@ -49,6 +49,8 @@ def foresee(home: Home, config: Config) -> Foresight:
             return Foresight(words=_of_an_older_release(run, cohort))
         sums = all_sums(run) if began else RunSums({}, ())
         parts = carry.fingerprints(sums.arrays)
+        if run.plan.content.labels != config.plan.labels:
+            parts.pop("classes", None)
         if recipe.needs_statistics and "recipe" not in parts:
             if sums.unseen:
                 return Foresight(words=_asked_again(run, cohort))

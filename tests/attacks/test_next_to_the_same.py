@@ -18,6 +18,8 @@ import yaml
 from client.home import Home
 from client.plans.inbox import PlanInbox
 from client.training import hospital_site
+from common.messages.answer_keys import answer_keys
+from common.messages.transport import Request
 from common.plans import carry
 from common.plans.plan import Carried, RunPlan
 from common.types import Tensors
@@ -248,3 +250,41 @@ def test_what_a_run_with_other_preprocessing_summed_is_not_carried(tmp_path: Pat
     other = SVM | {"preprocess": [{"step": "gaussian", "sigma": 3.0}, FEDERATED]}
     with attack("the mean of images that were prepared otherwise", "forged-carry"):
         hospitals.approve(plan_of(hospitals, other, THREE, words))
+
+
+# --- how many cases of each class --------------------------------------------------------------------------------
+
+BALANCED = TREES["gradient"] | {"model": LBFGS | {"class_weight": "balanced"}}
+
+
+def test_an_image_more_is_of_no_class_that_anybody_learns(tmp_path: Path, ends: Ends) -> None:
+    hospitals = Hospitals(tmp_path, dict.fromkeys(FOUR, (30, 10)), BALANCED)
+    assert told(hospitals, BALANCED).asked[0].kind == "classes"
+    coordinator, sums = first_of(hospitals, plan_of(hospitals, BALANCED | {"name": "same"}, FOUR))
+    assert sums, coordinator.codes()
+    for site in hospitals.sites.values():
+        shutil.rmtree(PlanInbox(site).room(coordinator.plan.digest))
+    add_images(hospitals, FOUR[3], 1)
+    coordinator, loot = first_of(hospitals, plan_of(hospitals, BALANCED, FOUR))
+    ends("cases of each class, after one was imported", coordinator, {"repeated-question": FOUR}, loot)
+    coordinator, loot = first_of(hospitals, plan_of(hospitals, BALANCED, THREE))
+    ends("cases of each class over all but one", coordinator, {"repeated-question": THREE}, loot)
+
+
+def test_cases_of_each_class_are_carried_and_not_asked(tmp_path: Path) -> None:
+    hospitals = Hospitals(tmp_path, dict.fromkeys(FOUR, (30, 10)), BALANCED)
+    begun = honest_beginning(hospitals, plan_of(hospitals, BALANCED, FOUR), rounds=2)
+    arrays = begun.coordinator.course.to_carry(begun.place)
+    assert {"classes/share", "classes/heaviest"} <= set(arrays)
+    parts = tuple(carry.fingerprints(arrays).items())
+    words = Carried(name=begun.run.name, plan=begun.run.plan.digest, sha256=parts)
+    coordinator, sums = first_of(hospitals, plan_of(hospitals, BALANCED, THREE, words), carried=arrays)
+    assert coordinator.asked[0].kind == "gradient"
+    np.testing.assert_array_equal(coordinator.asked[0].tensors["classes/share"], arrays["classes/share"])
+    assert sums, coordinator.codes()
+
+
+def test_a_gradient_over_classes_weighted_otherwise_is_the_same_question() -> None:
+    weights = {"weights/alpha": np.ones((1, 4)), "weights/intercept": np.ones(1)}
+    shares = ({}, {"classes/share": np.ones(2)}, {"classes/share": np.array([1.0, np.nextafter(1, 0)])})
+    assert len({answer_keys(Request("gradient", 1, weights | share), ["chest"]) for share in shares}) == 1

@@ -7,12 +7,16 @@ import pytest
 import yaml
 
 from client.dataset import loading
+from client.home import Home
 from client.plans import judge, plan_encoders
+from client.plans.decide import decide
 from client.training import hospital_site
 from common import config as configuration
 from common.encoders import Encoder, encoder_library
-from common.errors import ConsiliumError, PolicyError
+from common.errors import ConfigError, ConsiliumError, EncoderError, PolicyError
+from common.plans.plan import RunPlan
 from common.plans.plan_page import page
+from common.trust.documents import sign_document
 from tests.attacks.hospitals import SVM, Hospitals
 from tests.custody.hospital import folder_of_dicoms, open_hospital, taken_in
 from tests.encoders.conftest import about
@@ -89,3 +93,22 @@ def test_what_an_encoder_makes_of_images_in_custody_is_sealed(tmp_path: Path, li
     assert np.array_equal(loading.load(config, 1, "lisbon").sites[0].train.images, seen)
     path.write_bytes(content[:40] + bytes([content[40] ^ 1]) + content[41:])  # a record that was changed is made again
     assert np.array_equal(loading.load(config, 1, "lisbon").sites[0].train.images, seen)
+
+
+def test_a_shape_that_the_encoder_does_not_make_is_refused_before_anything_is_signed(hospitals: Hospitals) -> None:
+    tree = hospitals.tree | {"plan": hospitals.tree["plan"] | {"shape": [28, 28, 1]}}
+    with pytest.raises(EncoderError, match=r"plan.shape: 28×28×1, and encoder drawn makes 1×1×32.*\[1, 1, 32\]"):
+        hospitals.plan(tree=tree)
+    content = hospitals.plan(tree=hospitals.tree).content.model_copy(update={"shape": (28, 28, 1)})
+    plan = RunPlan(content, sign_document("plan", content.model_dump(mode="json"), hospitals.roots))
+    assert "makes 1×1×32 of an image" in judge.objection(hospitals.sites["Lima"], plan)
+
+
+def test_a_site_that_the_data_lack_is_refused_at_approval(hospitals: Hospitals) -> None:
+    lima = hospitals.sites["Lima"]
+    path = lima.folder / "site.yaml"
+    settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    settings["datasets"]["chest"]["take"] = "Limaa"
+    path.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"datasets.chest.take is 'Limaa', expected one of"):
+        decide(Home(lima.folder), hospitals.plan(tree=hospitals.tree), "approve", "")

@@ -11,6 +11,7 @@ from common.metrics import performance
 from common.models import Model, Work, build
 from common.models.svm import LinearSvm
 from common.types import UNKNOWN, Cases
+from server.results import outcome_counts
 
 SHAPE, K = (10, 10, 1), 3
 FLAT = (3, 2, 1)
@@ -136,3 +137,17 @@ def test_figures_of_findings_are_scikit_learn_s_on_the_cases_that_know_them() ->
     points = performance.operating_point(counts, "youden")
     assert isinstance(points, tuple)
     assert len(points) == K
+
+
+def test_a_finding_that_no_case_knows_has_no_figures() -> None:
+    labels = np.array([[0, UNKNOWN], [1, UNKNOWN], [1, UNKNOWN]], np.int64)
+    score = performance.score(np.zeros((3, 2)), labels, None)
+    assert isinstance(score, performance.FindingsScore)
+    nobody = score.findings[1]
+    assert (nobody.n, nobody.accuracy, nobody.log_loss, nobody.auc) == (0, None, None, None)
+    assert score.accuracy is not None
+    figures = outcome_counts.of_cases(np.zeros((3, 2)), labels, None)["classes"][1]["figures"]
+    assert figures["accuracy"] is None
+    assert figures["accuracy_interval"] is None
+    unknown = performance.score(np.zeros((3, 2)), np.full((3, 2), UNKNOWN), None)
+    assert (unknown.accuracy, unknown.log_loss) == (None, None)

@@ -3,8 +3,10 @@
 import hashlib
 import io
 import json
+import shutil
 import zipfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from common.config import Cnn, Svm
-from common.errors import PackageError
+from common.errors import ConfigError, PackageError
 from common.imaging import Pipeline
 from common.models import build
 from common.package import load_verified_package
@@ -23,6 +25,8 @@ from common.storage import tensorfile
 from common.trust.documents import sign_document
 from common.trust.keys import public_of
 from common.types import under
+from server.export.model_card import CardTerms
+from server.export.package import SigningPublisher, export
 from tests.package.shop import KEY, Made, packed, put, taken
 
 OTHER = Ed25519PrivateKey.from_private_bytes(b"somebody else's key, 32 bytes so")
@@ -225,3 +229,14 @@ def test_a_card_says_what_it_is_in_plain_words(made: Made) -> None:
         assert words in card
     assert made.shared.members[PAGE].startswith(b"<!DOCTYPE html>")
     assert b"<script" not in made.shared.members[PAGE]
+
+
+def test_no_graph_is_made_of_layers_that_stayed_at_the_hospitals(svm: Made, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(svm.run, folder)
+    result = json.loads((folder / "result.json").read_text())
+    result["config"]["federation"]["local"]["private"] = ["head"]
+    (folder / "result.json").write_text(json.dumps(result))
+    with pytest.raises(ConfigError, match="the head layers of this model stayed at the hospitals"):
+        export(folder, SigningPublisher("tests", [KEY]), CardTerms("research", "CC0-1.0", {}), onnx=True)
+    assert export(folder, SigningPublisher("tests", [KEY]), CardTerms("research", "CC0-1.0", {}))
