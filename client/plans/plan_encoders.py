@@ -26,8 +26,8 @@ def refuse_unfit(home: Home, plan: RunPlan) -> None:
             raise EncoderError(f"{error} {_where(home, step.sha256 or '')}".strip()) from None
         refuse_licence(home, encoder_library.load(fit.sha256 or "").about)
     content = plan.content
-    asked = [(model.training, model.shape) for model in content.models] or [(content.training, content.shape)]
-    for training, shape in asked:
+    trainings = [(model.training, model.shape) for model in content.models] or [(content.training, content.shape)]
+    for training, shape in trainings:
         refuse_other_shape(training.preprocess, shape)
 
 

@@ -14,8 +14,8 @@ def refuse_other_shape(steps: Sequence[AnyStep], shape: tuple[int, int, int]) ->
         EncoderError: it makes another, or is not here.
     """
     for step in steps:
-        if isinstance(step, Embed) and shape != (made := (1, 1, step.settled().dimensions())):
+        if isinstance(step, Embed) and shape != (own_shape := (1, 1, step.settled().dimensions())):
             raise EncoderError(
                 f"plan.shape: {'×'.join(map(str, shape))}, and encoder {step.encoder} makes "
-                f"{'×'.join(map(str, made))} of an image. Expected shape: [{', '.join(map(str, made))}]."
+                f"{'×'.join(map(str, own_shape))} of an image. Expected shape: [{', '.join(map(str, own_shape))}]."
             )
