@@ -47,6 +47,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     add("--since", nargs=2, action="append", default=[], metavar=("NAME", "DATE"), help="from that day on, UTC")
     add("--remove", action="append", default=[], metavar="NAME", help="may do nothing any more")
     add("--purposes", metavar="P,P", help="which plans may be approved for")
+    add("--results-to", nargs="*", metavar="ARCHIVE", help='archives for results, "NAME ADDRESS" each, as `pacs list`')
     sign = actions.add_parser("sign", help="sign what another data officer proposes")
     sign.add_argument("proposal", metavar="PROPOSAL", help="the beginning of its digest, as `access show` has it")
     for each in (begin, propose, sign, actions.add_parser("show", help="people, roles, what waits")):
@@ -83,6 +84,8 @@ def _show(options: argparse.Namespace) -> int:
         f"Policy of site {content.site}, version {content.version} ({policy.digest[:8]}), made {day(content.made_s)}."
     )
     console.print(f"Plans may be approved for: {', '.join(content.purposes) or 'nothing'}.", markup=False)
+    if content.archives:
+        console.print(f"Results may be sent to: {'; '.join(content.archives)}.", markup=False)
     console.print(people_table(content, short_keys=console.is_terminal))
     console.print(rules_table())
     if alone := lone_officer_warning(content):

@@ -63,6 +63,7 @@ RULES: dict[str, CommandRule] = {
     "preview, encrypted": _may(OFFICER, RESEARCHER),
     "compare": _may(OFFICER, RESEARCHER),
     "predict": _may(OFFICER, RESEARCHER),
+    "predict --to-pacs": _may(OFFICER, RESEARCHER),
     "predict, no site": ANYBODY,
     # custody
     "import": _may(OFFICER, OPERATOR),
@@ -131,7 +132,10 @@ def encrypted_data(options: argparse.Namespace) -> Encrypted | None:
 VARIANTS: dict[str, tuple[tuple[str, Callable[[argparse.Namespace], bool]], ...]] = {
     "check": ((" CONFIG, encrypted", _is_encrypted), (" CONFIG", lambda options: options.config is not None)),
     "preview": ((", encrypted", _is_encrypted),),
-    "predict": ((", no site", lambda options: not (options.home / "site.yaml").exists()),),
+    "predict": (
+        (", no site", lambda options: not (options.home / "site.yaml").exists()),
+        (" --to-pacs", lambda options: options.to_pacs is not None),
+    ),
     "witness": ((" --accept", lambda options: options.accept is not None),),
     "restore": ((" --recovery", lambda options: options.recovery is not None),),
     "import": (

@@ -7,7 +7,7 @@ only one. The first is signed by the person whom it makes data officer; the site
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import Field, ValidationError
@@ -47,6 +47,13 @@ class PolicyContent(Frozen):
     made_s: Seconds
     purposes: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...]
     people: tuple[Person, ...]
+    archives: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]* [!-~]{1,300}$")], ...] = ()
+    """Image archives that results may be sent to: name and address of each."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As it is signed: without archives just as releases wrote it that knew of none."""
+        tree: dict[str, Any] = self.model_dump(mode="json")
+        return tree if self.archives else {key: value for key, value in tree.items() if key != "archives"}
 
     def officers(self, at_s: float) -> tuple[Person, ...]:
         """Who may change it."""
@@ -90,7 +97,7 @@ class SitePolicy:
             ConfigError: for one that cannot be.
         """
         content.refuse_unfit()
-        return cls(content, sign_document("policy", content.model_dump(mode="json"), keys))
+        return cls(content, sign_document("policy", content.to_json(), keys))
 
     @classmethod
     def read(cls, file: bytes) -> Self:
@@ -103,7 +110,7 @@ class SitePolicy:
             paper = read_document(file, "policy")
             content = PolicyContent.model_validate(paper.content)
             content.refuse_unfit()
-            if content.model_dump(mode="json") != paper.content or paper.encode() != file:
+            if content.to_json() != paper.content or paper.encode() != file:
                 raise ConfigError("it is not written as this release writes it.")
             return cls(content, paper)
         except (ConsiliumError, ValidationError) as error:

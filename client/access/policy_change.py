@@ -59,9 +59,12 @@ def changed_content(before: SitePolicy, options: argparse.Namespace) -> PolicyCo
     for name, day in options.until:
         change(name, until_s=_midnight_s(day) + 86_400)
     purposes = content.purposes if options.purposes is None else tuple(filter(None, options.purposes.split(",")))
-    after = (tuple(people.values()), purposes)
-    if after == (content.people, content.purposes):
-        raise ConfigError("nothing would change; expected --add, --roles, --remove, --since, --until or --purposes.")
+    archives = content.archives if options.results_to is None else tuple(dict.fromkeys(options.results_to))
+    after = (tuple(people.values()), purposes, archives)
+    if after == (content.people, content.purposes, content.archives):
+        raise ConfigError(
+            "nothing would change; expected --add, --roles, --remove, --since, --until, --purposes or --results-to."
+        )
     return PolicyContent(
         site=content.site,
         version=content.version + 1,
@@ -69,6 +72,7 @@ def changed_content(before: SitePolicy, options: argparse.Namespace) -> PolicyCo
         made_s=int(time.time()),
         purposes=purposes,
         people=tuple(people.values()),
+        archives=archives,
     )
 
 

@@ -44,6 +44,9 @@ def show_changes(before: SitePolicy, after: SitePolicy) -> None:
             print(f"  {name}: {_describe(old.get(name))}  →  {_describe(new.get(name))}")
     if before.content.purposes != after.content.purposes:
         print(f"  purposes: {', '.join(before.content.purposes)}  →  {', '.join(after.content.purposes)}")
+    if before.content.archives != after.content.archives:
+        old_archives, new_archives = ("; ".join(policy.content.archives) or "none" for policy in (before, after))
+        print(f"  archives that results may be sent to: {old_archives}  →  {new_archives}")
 
 
 def _describe(person: Person | None) -> str:

@@ -1,4 +1,4 @@
-"""The hospital's image archive (PACS): studies come from it into custody. How-to: docs/pacs.md.
+"""The hospital's image archive (PACS): studies come from it into custody, results go back. How-to: docs/pacs.md.
 
 commands            `python -m client pacs`: add, list, test, find
 import_from_pacs    `python -m client import`, of files and of a PACS
@@ -9,5 +9,6 @@ archive             what every archive answers: studies, series, images; causes 
 dimse ──> store_receiver, peer_check     C-FIND, C-MOVE and C-STORE, with a receiver of its own
 dicomweb ──> multipart_parts    QIDO-RS, WADO-RS and STOW-RS
 worklist            accession numbers with labels
+send_results ──> result_objects    a prediction as report and picture, into an archive that the policy names
 pull ──> pull_pace, pull_report     from the archive into custody, study by study; what did not arrive is named
 """

@@ -157,10 +157,8 @@ class DimseArchive:
                 begun_s, status = time.monotonic(), Dataset()
                 try:
                     status = link.send_c_store(one)
-                except ValueError:
-                    raise PacsError(
-                        "refused", f"{self.settings.address} takes no {one.SOPClassUID.name} in this transfer syntax"
-                    ) from None
+                except ValueError as error:
+                    raise PacsError("refused", f"{self.settings.address}: {one.SOPClassUID.name}: {error}") from None
                 except RuntimeError:
                     pass
                 if status.get("Status", 0xFFFF) not in (0x0000, 0xB000, 0xB006, 0xB007):

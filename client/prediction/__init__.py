@@ -5,5 +5,6 @@ trust           whether a package's publisher is one to believe
 inputs          what the command line names: files, folders, arrays, encrypted data sets
 outcome         what the model says of an image, and how far that can be believed
 drawing         the image with what speaks for the answer, as a picture
+results_to_pacs     answers into the studies of their images in the hospital archive
 outcome_table   outcomes as a table, as CSV and as JSON
 """

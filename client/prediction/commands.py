@@ -4,9 +4,11 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.text import Text
@@ -21,10 +23,12 @@ from client.readers import Frames
 from common.cli import terminal
 from common.cli.command import Command
 from common.cli.progress import Watch
-from common.errors import DataError
 from common.models import Model
 from common.package import ModelPackage, PackageContent, package_file
 from common.storage import tensorfile
+
+if TYPE_CHECKING:
+    from client.prediction.results_to_pacs import ResultQueue
 
 PREDICT = """Run a shared model on images of this hospital. Nothing leaves this machine.
 
@@ -35,6 +39,10 @@ PREDICT = """Run a shared model on images of this hospital. Nothing leaves this 
 IMAGE is a DICOM, PNG, JPEG or TIFF file, a folder of such, an .npz with images, or an encrypted data set. For each:
 the answer, its probability, how often validation cases that were scored like it were so, a warning where the image
 is unlike those of the training, and a picture of what spoke for the answer (in --out).
+
+With --to-pacs NAME answers go into the study of each image in the hospital's archive, as a Structured Report and, for
+each picture, a Secondary Capture: only into one that the site's policy names. IMAGE is then a DICOM file with its
+identity. docs/pacs.md.
 
 A package is used when its publisher is trusted: the consortium that this site joined, or one whose fingerprint was
 compared once (--publisher "12345 …"). docs/sharing.md says what the figures mean. Exit status: 1 if some image could
@@ -55,6 +63,9 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--publisher", metavar="DIGITS", help="the publisher's fingerprint, as it was read out")
     parser.add_argument("--trusted", type=Path, default=trust.PUBLISHERS_FILE, metavar="FILE",
                         help=f"where compared fingerprints are remembered ({trust.PUBLISHERS_FILE})")  # fmt: skip
+    parser.add_argument(
+        "--to-pacs", metavar="PACS", help="send the answers into the images' studies: a report, pictures"
+    )
     home_option(parser)
 
 
@@ -76,7 +87,13 @@ def _predict(options: argparse.Namespace) -> int:
     model = package.model()
     if remark := blindness(package.content):
         console.print(Text(remark, "yellow"))
-    answers = _run(package, model, images, None if options.no_pictures else options.out, console)
+    out = None if options.no_pictures else options.out
+    with _queue(options, package, images) as queue:
+        answers = _run(package, model, images, out, console, queue)
+        if queue:
+            queue.send()
+            console.print(f"{queue.sender.objects} objects sent to {options.to_pacs}.", highlight=False)
+            answers.unwritten += [f"to {options.to_pacs}: {failure}" for failure in queue.failures]
     _show(answers.rows, answers.failures, console)
     if options.csv:
         answers.write(options.csv, outcome_table.as_csv(answers.rows))
@@ -91,6 +108,22 @@ def _predict(options: argparse.Namespace) -> int:
     for problem in answers.unwritten:
         print(f"not written: {problem}", file=sys.stderr)
     return 1 if answers.failures or answers.unwritten else 0
+
+
+@contextmanager
+def _queue(
+    options: argparse.Namespace, package: ModelPackage, images: Sequence[Image]
+) -> Iterator["ResultQueue | None"]:
+    """For results that go to an archive, which has to be there and allowed before the model runs."""
+    if options.to_pacs is None:
+        yield None
+        return
+    from client.pacs.send_results import ResultSender, permitted_archive
+    from client.prediction.results_to_pacs import ResultQueue, identity_of
+
+    with ResultSender(permitted_archive(options.home, options.to_pacs), identity_of(package)) as sender:
+        sender.test()
+        yield ResultQueue(sender, images, options.frames)
 
 
 @dataclass
@@ -108,8 +141,28 @@ class _Answers:
         except OSError as error:
             self.unwritten.append(f"{path}: {error.strerror}.")
 
+    def write_picture(self, path: Path, content: bytes) -> None:
+        """Write one picture; where that fails, none is written any more."""
+        if self.unwritten:
+            return
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        except OSError as error:
+            self.unwritten.append(
+                f"{path}: cannot be written ({error.strerror}). Choose another place with --out. No more pictures were "
+                "drawn."
+            )
 
-def _run(package: ModelPackage, model: Model, images: Sequence[Image], out: Path | None, console: Console) -> _Answers:
+
+def _run(
+    package: ModelPackage,
+    model: Model,
+    images: Sequence[Image],
+    out: Path | None,
+    console: Console,
+    queue: "ResultQueue | None",
+) -> _Answers:
     answers = _Answers()
     with Watch(len(images), console) as watch:
         number = 0
@@ -123,12 +176,13 @@ def _run(package: ModelPackage, model: Model, images: Sequence[Image], out: Path
                 unlike = warning(content, result)
                 answers.rows.append(outcome_table.row(content, result, unlike))
                 is_said = result.finding is None or result.answer == 1  # of what is not there nothing is drawn
-                if out is not None and is_said and not answers.unwritten:
-                    try:
-                        path = out / f"{number:04d}-{_stem(content, result)}.png"
-                        _draw(package, content, model, result, unlike, path)
-                    except DataError as error:
-                        answers.unwritten.append(f"{error} No more pictures were drawn.")
+                picture = None
+                if out is not None and is_said and (queue or not answers.unwritten):
+                    title = "" if queue else Path(result.name).name  # no name of a file into the archive's picture
+                    picture = _draw(package, content, model, result, unlike, title)
+                    answers.write_picture(out / f"{number:04d}-{_stem(content, result)}.png", picture)
+                if queue:
+                    queue.add(content, result, unlike, picture)
             if is_another_image:
                 watch.advance(1, f"{number} of {len(images)} images")
     return answers
@@ -141,13 +195,13 @@ def _stem(content: PackageContent, outcome: Outcome) -> str:
 
 
 def _draw(
-    package: ModelPackage, content: PackageContent, model: Model, outcome: Outcome, unlike: str, path: Path
-) -> None:  # fmt: skip
+    package: ModelPackage, content: PackageContent, model: Model, outcome: Outcome, unlike: str, title: str
+) -> bytes:  # fmt: skip
     from client.prediction import drawing  # matplotlib takes a while, and so does scipy
     from client.prediction.evidence import evidence_of
 
     evidence = evidence_of(package, model, outcome)
-    drawing.draw(outcome, evidence, content, unlike, path)
+    return drawing.draw(outcome, evidence, content, unlike, title)
 
 
 def _show(rows: Sequence[OutcomeRow], failures: Sequence[Failure], console: Console) -> None:

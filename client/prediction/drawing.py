@@ -1,15 +1,14 @@
 """One image with what speaks for the answer laid over it, as a picture: for a look, not for a finding."""
 
+import io
 import textwrap
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from client.prediction.outcome import Outcome, percent, statement
-from common.errors import DataError
 from common.imaging import Picture, filters, geometry
 from common.imaging.footprint import Footprint, footprint
 from common.models import Evidence
@@ -29,23 +28,21 @@ STRONGEST = 0.65
 """How much the strongest evidence covers of the image."""
 
 
-def draw(outcome: Outcome, evidence: Evidence, content: PackageContent, warning: str, out: Path) -> None:
-    """Write a PNG of one image with its evidence and its answer.
+def draw(outcome: Outcome, evidence: Evidence, content: PackageContent, warning: str, title: str) -> bytes:
+    """A PNG of one image with its evidence and its answer.
 
     Args:
         warning: that the image is unlike the training's; empty: it is not.
-
-    Raises:
-        DataError: `out` cannot be written.
+        title: what it says at the top.
     """
     import matplotlib as mpl
 
     with mpl.rc_context({"text.parse_math": False}), warnings.catch_warnings():  # a name may hold dollar signs,
         warnings.simplefilter("ignore")  # and letters that the font has not
-        _draw(outcome, evidence, content, warning, out)
+        return _draw(outcome, evidence, content, warning, title)
 
 
-def _draw(outcome: Outcome, evidence: Evidence, content: PackageContent, warning: str, out: Path) -> None:
+def _draw(outcome: Outcome, evidence: Evidence, content: PackageContent, warning: str, title: str) -> bytes:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8.0, 8.4), dpi=144, facecolor="white")  # narrow: its words can be read on a phone
@@ -59,13 +56,10 @@ def _draw(outcome: Outcome, evidence: Evidence, content: PackageContent, warning
             key = _overlay(panel, evidence, area)
         _edges(panel, area, height, width)
     _key(figure.add_axes((0.52, 0.44, 0.44, 0.018)), key, evidence)
-    figure.text(0.04, 0.965, "\n".join(textwrap.wrap(Path(outcome.name).name, 80)[:1]), fontsize=12, color=QUIET)
+    figure.text(0.04, 0.965, "\n".join(textwrap.wrap(title, 80)[:1]), fontsize=12, color=QUIET)
     _words(figure, outcome, content, warning)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(out, format="png")
-    except OSError as error:
-        raise DataError(f"{out}: cannot be written ({error.strerror}). Choose another place with --out.") from None
+    figure.savefig(content_png := io.BytesIO(), format="png")
+    return content_png.getvalue()
 
 
 def _title(evidence: Evidence, answer: str) -> str:

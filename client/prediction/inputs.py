@@ -36,6 +36,8 @@ class Image:
     Raises:
         DataError: it cannot be read.
     """
+    origin: ImageSource | None = None
+    """Where its bytes are; None: in an array of several."""
 
 
 def images(names: Sequence[str], home: Path, frames: Frames) -> list[Image]:
@@ -90,7 +92,7 @@ def _unusable(path: Path | str, error: DataError) -> Image:
 
 
 def _of(origin: ImageSource, frames: Frames) -> Image:
-    return Image(legible(str(origin)), partial(readers.read, origin, frames))
+    return Image(legible(str(origin)), partial(readers.read, origin, frames), origin)
 
 
 def _encrypted_images(folder: Path, home: Path, frames: Frames, number: int | None) -> Iterator[Image]:

@@ -43,6 +43,7 @@ TYPED = {
     "preview, encrypted": "preview chest/1 --config sealed.yaml",
     "compare": "compare gone.consilium",
     "predict": "predict gone.consilium gone.dcm",
+    "predict --to-pacs": "predict gone.consilium gone.dcm --to-pacs radiology",
     "predict, no site": "predict gone.consilium gone.dcm --home nowhere",
     "import": "import gone --name chest",
     "import --retain": "import gone --name chest --retain dates",
