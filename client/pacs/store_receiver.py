@@ -6,8 +6,10 @@ arrived is not fetched, the sender waits: no more than a few objects are ever he
 
 import queue
 import socket
+import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from pynetdicom import AE, StoragePresentationContexts, evt
 from pynetdicom.presentation import PresentationContext
@@ -27,6 +29,7 @@ SYNTAXES = (
 )  # fmt: skip
 """Transfer syntaxes that the readers decode."""
 MOST_CONNECTIONS = 8
+HANDSHAKE_S = 5.0
 NOT_ASKED, NO_ROOM, STOPPED = 0xA900, 0xA700, 0xC001
 
 
@@ -52,7 +55,7 @@ class StoreReceiver:
         try:
             self._server = entity.start_server(
                 (self.settings.listen, self.settings.our_port), block=False, contexts=_contexts(),
-                ssl_context=self.settings.server_context(),
+                ssl_context=_timed(self.settings),
                 evt_handlers=[
                     (evt.EVT_CONN_OPEN, send_at_once), (evt.EVT_C_STORE, self._take), (evt.EVT_DATA_RECV, self._bound),
                 ],
@@ -104,6 +107,25 @@ class StoreReceiver:
         event.assoc.consilium_bytes = getattr(event.assoc, "consilium_bytes", 0) + len(event.data)
         if event.assoc.consilium_bytes > MAX_BYTES:
             event.assoc.abort()
+
+
+@dataclass(frozen=True)
+class _TimedTls:
+    """TLS whose handshake has to end: who connects and stays silent would keep all others out otherwise."""
+
+    context: ssl.SSLContext
+    timeout_s: float
+
+    def wrap_socket(self, plain: socket.socket, server_side: bool) -> ssl.SSLSocket:
+        plain.settimeout(self.timeout_s)
+        wrapped = self.context.wrap_socket(plain, server_side=server_side)
+        wrapped.settimeout(None)
+        return wrapped
+
+
+def _timed(settings: DimsePacs) -> Any:
+    context = settings.server_context()
+    return _TimedTls(context, min(HANDSHAKE_S, settings.timeout_s / 4)) if context else None
 
 
 def send_at_once(event: evt.Event) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -80,7 +81,7 @@ class Orthanc:
                 time.sleep(0.05)
         raise RuntimeError((self.folder / "log").read_text(encoding="utf-8", errors="replace")[-2000:])
 
-    def get(self, path: str) -> object:
+    def get(self, path: str) -> Any:
         return httpx.get(self.url + path, timeout=10, trust_env=False).raise_for_status().json()
 
     def send(self, content: bytes) -> None:

@@ -1,6 +1,7 @@
 """Archives that refuse, hang, lie or break: a study that does not arrive is named with its cause, the rest goes on."""
 
 import os
+import socket
 import ssl
 import stat
 from pathlib import Path
@@ -165,6 +166,16 @@ def test_over_tls_with_both_certificates_and_not_with_another(custody, receiver,
         with pytest.raises(PacsError, match="its certificate is not one that is trusted here") as refusal:
             pulled(custody, dimse(peer, tls_ca=theirs.root, **files), [1])
         assert refusal.value.cause == "certificate"
+    silent = []
+
+    def keep_silent(accession, objects):
+        silent.append(socket.create_connection(("127.0.0.1", receiver), 5))
+        return objects
+
+    with DimsePeer(STUDIES, receiver, tls=tls, change=keep_silent) as peer:
+        report, _ = pulled(custody, dimse(peer, tls_ca=ours.root, timeout_s=4.0, **files), [2])
+        assert states(report)["A002"][0] == "complete"
+        silent[0].close()
     stranger = (tls[0], context(theirs, trust=ours))
     with DimsePeer(STUDIES, receiver, tls=stranger) as peer:
         report, _ = pulled(custody, dimse(peer, tls_ca=ours.root, **files), [1])
