@@ -10,5 +10,5 @@ dimse ──> store_receiver, peer_check     C-FIND, C-MOVE and C-STORE, with a 
 dicomweb ──> multipart_parts    QIDO-RS, WADO-RS and STOW-RS
 worklist            accession numbers with labels
 send_results ──> result_objects    a prediction as report and picture, into an archive that the policy names
-pull ──> pull_pace, pull_report     from the archive into custody, study by study; what did not arrive is named
+pull ──> arrival_check, pull_pace, pull_report     into custody, study by study; what did not arrive is named
 """

@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Literal, Protocol, Self, get_args
+from typing import TYPE_CHECKING, Literal, Protocol, Self, get_args
 
-from pydicom.dataset import FileDataset
+if TYPE_CHECKING:
+    from pydicom.dataset import FileDataset
 
 Cause = Literal[
     "not found", "ambiguous", "no image", "refused", "unreachable", "certificate", "timed out", "half",
@@ -60,6 +61,22 @@ class SeriesRecord:
 
 
 @dataclass(frozen=True)
+class SeriesChoice:
+    """Which series of a study are images that are wanted; empty: all but those without images."""
+
+    modality: str = ""
+    body_part: str = ""
+
+    def takes(self, series: SeriesRecord) -> bool:
+        """Whether a series is one of them. What names no body part is taken: many devices name none."""
+        if self.modality:
+            fits = series.modality.upper() == self.modality.upper()
+        else:
+            fits = series.modality.upper() not in NO_IMAGES
+        return fits and (not self.body_part or series.body_part.upper() in ("", self.body_part.upper()))
+
+
+@dataclass(frozen=True)
 class ArrivedObject:
     """One object as it came over the network: a whole DICOM file, in memory alone."""
 
@@ -101,7 +118,7 @@ class Archive(Protocol):
         """
         ...
 
-    def store(self, objects: Sequence[FileDataset]) -> None:
+    def store(self, objects: Sequence["FileDataset"]) -> None:
         """Send objects to the archive, all of which it has when this returns."""
         ...
 

@@ -44,7 +44,8 @@ def _run(options: argparse.Namespace) -> int:
         raise ConfigError("--from-pacs: expected no SOURCE beside it; the worklist has what is wanted.")
     if options.worklist is None:
         raise ConfigError("--from-pacs: expected --worklist CSV, with accession numbers and labels.")
-    from client.pacs.pull import PacsFeed, SeriesChoice
+    from client.pacs.archive import SeriesChoice
+    from client.pacs.pull import PacsFeed
 
     settings = read_one(options.home, options.from_pacs)
     pace = PullPace(options.rate, parse_hours(options.hours))

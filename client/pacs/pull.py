@@ -4,13 +4,10 @@ What arrives stays in memory until it is sealed. An image is known by its SOP In
 what is in custody is not pulled again, whichever way it came.
 """
 
-import io
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import pydicom
 
 from client.custody import import_workers, intake
 from client.custody.dataset_writer import DatasetWriter
@@ -18,7 +15,8 @@ from client.custody.import_workers import IntakeResult
 from client.custody.importer import COMMIT_S, Advance, ImportReport, ImportRequest, patient_of
 from client.custody.intake import AlreadyStored, BurnedInError, Intake
 from client.custody.withdrawals import Withdrawals
-from client.pacs.archive import NO_IMAGES, Archive, ArrivedObject, SeriesRecord, StudyQuery
+from client.pacs.archive import Archive, SeriesChoice, StudyQuery
+from client.pacs.arrival_check import check_arrival
 from client.pacs.pull_pace import PullPace
 from client.pacs.pull_report import PullReport, StudyEntry
 from client.pacs.worklist import Worklist
@@ -31,23 +29,6 @@ from common.errors import ImageError, PacsError
 
 ATTEMPTS = 3
 """How often a study is asked for whose pull ends with the connection."""
-IDENTITY = ("SOPInstanceUID", "StudyInstanceUID")
-
-
-@dataclass(frozen=True)
-class SeriesChoice:
-    """Which series of a study are images that are wanted; empty: all but those without images."""
-
-    modality: str = ""
-    body_part: str = ""
-
-    def takes(self, series: SeriesRecord) -> bool:
-        """Whether a series is one of them. What names no body part is taken: many devices name none."""
-        if self.modality:
-            fits = series.modality.upper() == self.modality.upper()
-        else:
-            fits = series.modality.upper() not in NO_IMAGES
-        return fits and (not self.body_part or series.body_part.upper() in ("", self.body_part.upper()))
 
 
 @dataclass
@@ -57,7 +38,7 @@ class PacsFeed:
     archive: Archive
     name: str
     worklist: Worklist
-    choice: SeriesChoice = SeriesChoice()
+    choice: SeriesChoice = field(default_factory=SeriesChoice)
     pace: PullPace = field(default_factory=PullPace)
     frames: Frames = "middle"
     patience_s: float = 120.0
@@ -198,7 +179,11 @@ class _Pull:
             return
         asked_for, count = frozenset(missing), len(missing)
         for one in self.feed.archive.retrieve(study, series, asked_for, len(asked_for) == len(images)):
-            uid = self._uid_of(entry, one, study, asked_for)
+            try:
+                uid = check_arrival(one, study, asked_for)
+            except PacsError as error:
+                self._miss(entry, error.cause, str(error))
+                continue
             if uid in missing:
                 missing.remove(uid)
                 self.under_way.add(self._source(uid))
@@ -207,19 +192,6 @@ class _Pull:
             raise PacsError(
                 "half", f"{len(missing)} of {count} images of a series did not arrive, and no error was told"
             )
-
-    def _uid_of(self, entry: StudyEntry, arrival: ArrivedObject, study: str, images: frozenset[str]) -> str:
-        """The UID of an object, if it is one of those that were asked for; else it is noted, and the UID is empty."""
-        try:
-            header = pydicom.dcmread(io.BytesIO(arrival.content), specific_tags=[*IDENTITY], stop_before_pixels=True)
-            uid, of_study = (str(header.get(key, "")) for key in IDENTITY)
-        except Exception as error:  # bytes from outside make the parser raise anything
-            self._miss(entry, "damaged", f"an object that is no DICOM ({type(error).__name__})")
-            return ""
-        if uid not in images or of_study != study or arrival.uid not in ("", uid):
-            self._miss(entry, "wrong object", "an object of another study, or one that was not asked for")
-            return ""
-        return uid
 
     def _row(self, entry: StudyEntry, uid: str, content: bytes) -> CaseRow:
         """A case: an object as it came, or without content where it is in custody."""

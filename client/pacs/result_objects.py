@@ -29,7 +29,7 @@ from highdicom.sr import (
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileDataset
 
-OWN = "99CONSILIUM"
+SCHEME = "99CONSILIUM"
 """Designator of the codes that no standard has; PS3.16, 8.2: those of the program begin with 99."""
 LONGEST_MEANING, LONGEST_CODE = 64, 16
 NO_DEVICE = "Research software, not a medical device. Not for diagnosis. Nobody has verified this result."
@@ -114,7 +114,7 @@ def _group(
         ("operating-point", f"Operating point of {statement.of_class}", statement.point),
     ):
         if value is not None:
-            measurements.append(Measurement(_own(code, name), round(value, 6), unit))
+            measurements.append(Measurement(_code(code, name), round(value, 6), unit))
     several = int(source.get("NumberOfFrames") or 1) > 1
     frames = [statement.frame + 1] if several and statement.frame is not None else None
     group = MeasurementsAndQualitativeEvaluations(
@@ -122,12 +122,12 @@ def _group(
         algorithm_id=AlgorithmIdentification(model.name, model.digest[:16], [f"digest {model.digest}"]),
         measurements=measurements or None,
         qualitative_evaluations=[
-            QualitativeEvaluation(_own("answer", "Answer of the model"), _own("class", statement.answer))
+            QualitativeEvaluation(_code("answer", "Answer of the model"), _code("class", statement.answer))
         ],
         source_images=[SourceImageForMeasurementGroup(source.SOPClassUID, source.SOPInstanceUID, frames)],
     )
     comment = CodedConcept("121106", "DCM", "Comment")
-    texts = [(_own("warning", "Warning"), statement.warning)] if statement.warning else []
+    texts = [(_code("warning", "Warning"), statement.warning)] if statement.warning else []
     texts += [(comment, text) for text in (*statement.texts, NO_DEVICE) if text]
     for name, text in texts:
         group[0].ContentSequence.append(TextContentItem(name, text, RelationshipTypeValues.CONTAINS))
@@ -157,8 +157,8 @@ def capture_of(
     return capture
 
 
-def _own(code: str, meaning: str) -> CodedConcept:
-    return CodedConcept(code[:LONGEST_CODE], OWN, meaning[:LONGEST_MEANING])
+def _code(code: str, meaning: str) -> CodedConcept:
+    return CodedConcept(code[:LONGEST_CODE], SCHEME, meaning[:LONGEST_MEANING])
 
 
 def _whole(source: Dataset) -> Dataset:

@@ -27,11 +27,11 @@ def permitted_archive(home: Path, name: str) -> DimsePacs | DicomWebPacs:
         AccessError: the policy does not name it, or names another address.
     """
     site, settings = Home.at(home), read_one(home, name)
-    allowed = policy_store(site).in_force().content.archives
-    if f"{name} {settings.address}" not in allowed:
+    archives = policy_store(site).in_force().content.archives
+    if f"{name} {settings.address}" not in archives:
         raise AccessError(
             f"{name}: results may not be sent to {settings.address}: the site's policy names "
-            f"{'; '.join(allowed) or 'no archive'}. Two data officers allow it: python -m client access propose "
+            f"{'; '.join(archives) or 'no archive'}. Two data officers allow it: python -m client access propose "
             f'--results-to "{name} {settings.address}"'
         )
     return settings

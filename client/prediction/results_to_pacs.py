@@ -70,8 +70,8 @@ class ResultQueue:
             )
         )
         if picture is not None:
-            with PillowImage.open(io.BytesIO(picture)) as opened:
-                self._pictures.append(np.asarray(opened.convert("RGB")))
+            with PillowImage.open(io.BytesIO(picture)) as image:
+                self._pictures.append(np.asarray(image.convert("RGB")))
 
     def send(self) -> None:
         """Send what is there, if anything is."""
@@ -90,8 +90,8 @@ class ResultQueue:
         count = int(header.get("NumberOfFrames") or 1)
         if count == 1:
             return ResultStatement(**{**vars(one), "frame": None})
-        chosen = {"first": 0, "middle": count // 2}.get(str(self.frames), self.frames)
-        return ResultStatement(**{**vars(one), "frame": chosen if isinstance(chosen, int) else one.frame or 0})
+        index = {"first": 0, "middle": count // 2}.get(str(self.frames), self.frames)
+        return ResultStatement(**{**vars(one), "frame": index if isinstance(index, int) else one.frame or 0})
 
 
 def _header(origin: ImageSource | None) -> Dataset:

@@ -10,9 +10,10 @@ from client import readers
 from client.custody import importer
 from client.custody.encrypted_cases import EncryptedImage
 from client.custody.importer import ImportRequest
+from client.pacs.archive import SeriesChoice
 from client.pacs.open_archive import open_archive
 from client.pacs.pacs_settings import DicomWebPacs, DimsePacs
-from client.pacs.pull import PacsFeed, SeriesChoice
+from client.pacs.pull import PacsFeed
 from client.pacs.worklist import read_worklist
 from common.config import Manifest
 from tests.custody.hospital import opened, written
