@@ -39,7 +39,7 @@ from tests.pacs import orthanc
 from tests.pacs.orthanc import Orthanc, free_port
 from tests.pacs.peers import hospital, worklist
 
-STUDIES, IMAGES_A_STUDY, SIZE = 300, 2, 512
+STUDIES, IMAGES_A_STUDY, SIZE = 300, 2, 256
 REFUSED, DAMAGED = range(40, 60), range(200, 205)
 PROCESSES = 2
 
@@ -155,9 +155,11 @@ def dcmtk(folder: Path, archive: Orthanc, contents: dict[int, list[bytes]]) -> d
     begun = time.monotonic()
     subprocess.run(["storescu", *address, "+sd", str(source)], check=True, capture_output=True)
     stored = len(sound) / (time.monotonic() - begun)
+    studies = "\\".join(f"2.25.{70_000 + number}" for number in range(STUDIES) if number not in DAMAGED)
     begun = time.monotonic()
     subprocess.run(
-        ["movescu", "-S", "-k", "QueryRetrieveLevel=STUDY", "-k", "StudyInstanceUID=", "-aem", "CONSILIUM", "+P",
+        ["movescu", "-S", "-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={studies}",
+         "-aem", "CONSILIUM", "+P",
          str(archive.receiver), "-od", str(sink), *address], check=False, capture_output=True,
     )  # fmt: skip
     moved = len(list(sink.iterdir())) / (time.monotonic() - begun)
@@ -173,7 +175,7 @@ def main(arguments: list[str]) -> int:
     sound = np.array([n not in (*REFUSED, *DAMAGED) for n in range(STUDIES) for _ in range(IMAGES_A_STUDY)])
     folder = Path(tempfile.mkdtemp(prefix="pacs-"))
     contents, result = files(images), dict[str, object]()
-    archive = Orthanc(folder / "orthanc", free_port()).start()
+    archive = Orthanc(folder / "orthanc", free_port(), settings={"MaximumStorageCacheSize": 0}).start()
     try:
         result |= dcmtk(folder / "dcmtk", archive, contents)
         for number in DAMAGED:

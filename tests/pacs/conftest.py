@@ -1,5 +1,17 @@
-"""Small runs and their packages, as the tests of packages have them."""
+"""What the tests of archives share: a package, and that sockets which pynetdicom leaves end within the test."""
+
+import gc
+from collections.abc import Iterator
+
+import pytest
 
 from tests.package.conftest import made, svm
 
 __all__ = ["made", "svm"]
+
+
+@pytest.fixture
+def leftover_sockets() -> Iterator[None]:
+    """Where a connection fails, pynetdicom leaves the socket to the collector: it shall not complain in another test."""
+    yield
+    gc.collect()

@@ -22,9 +22,12 @@ from tests.pacs.orthanc import Orthanc, free_port
 from tests.pacs.peers import hospital, study, worklist
 from tests.pacs.test_peers import states
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:Exception ignored in. <(ssl.SSLSocket|socket.socket):pytest.PytestUnraisableExceptionWarning"
-)
+pytestmark = [
+    pytest.mark.usefixtures("leftover_sockets"),
+    pytest.mark.filterwarnings(
+        "ignore:Exception ignored in. <(ssl.SSLSocket|socket.socket):pytest.PytestUnraisableExceptionWarning"
+    ),
+]
 STUDIES = {f"A{number:03d}": study(number) for number in range(6)}
 
 

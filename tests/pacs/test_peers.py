@@ -26,9 +26,12 @@ from tests.pacs.orthanc import free_port
 from tests.pacs.peers import DimsePeer, WebPeer, hospital, study, without_end, worklist
 
 SHORT_S = 0.6
-pytestmark = pytest.mark.filterwarnings(  # pynetdicom leaves a socket to the collector where a connection fails
-    "ignore:Exception ignored in. <(ssl.SSLSocket|socket.socket):pytest.PytestUnraisableExceptionWarning"
-)
+pytestmark = [
+    pytest.mark.usefixtures("leftover_sockets"),
+    pytest.mark.filterwarnings(
+        "ignore:Exception ignored in. <(ssl.SSLSocket|socket.socket):pytest.PytestUnraisableExceptionWarning"
+    ),
+]
 
 
 @pytest.fixture

@@ -19,6 +19,12 @@ from tests.pacs import orthanc
 from tests.pacs.orthanc import Orthanc, free_port
 from tests.pacs.peers import hospital, study
 
+pytestmark = [
+    pytest.mark.usefixtures("leftover_sockets"),
+    pytest.mark.filterwarnings(
+        "ignore:Exception ignored in. <(ssl.SSLSocket|socket.socket):pytest.PytestUnraisableExceptionWarning"
+    ),
+]
 MODEL = ModelIdentity("chest-model", "5f" * 32, "Consortium of hospitals whose name is quite long, longer than a line")
 UNLIKE = "UNLIKE the training images: 3.1 times as far from them. Do not rely on the answer."
 STATEMENTS = [
