@@ -12,6 +12,6 @@ __all__ = ["made", "svm"]
 
 @pytest.fixture
 def leftover_sockets() -> Iterator[None]:
-    """Where a connection fails, pynetdicom leaves the socket to the collector: it shall not complain in another test."""
+    """Where a connection fails, pynetdicom leaves the socket to the collector: it must not complain in another."""
     yield
     gc.collect()
