@@ -87,6 +87,20 @@ def _shared_numbers(data: Examined) -> Iterator[Finding]:
         )
 
 
+def _shared_studies(data: Examined) -> Iterator[Finding]:
+    patients = defaultdict(set)
+    for patient, unit in zip(data.table.patient or (), data.table.unit or (), strict=False):
+        if patient and unit and not unit.startswith("file "):
+            patients[unit].add(patient)
+    if several := [f"{unit}: {', '.join(sorted(those))}" for unit, those in patients.items() if len(those) > 1]:
+        yield Finding(
+            "warning",
+            f"{len(several)} studies or series have several patients, who are taken for as many people:",
+            "if a number was mistyped, correct it: one person may be on both sides of a split",
+            tuple(several),
+        )
+
+
 def _duplicates(data: Examined) -> Iterator[Finding]:
     groups = defaultdict(list)
     for i, fact in enumerate(data.facts):
@@ -145,5 +159,5 @@ def _differ(column: NDArray[np.int64]) -> Callable[[list[int]], bool]:
 
 
 LOOKS: tuple[Callable[[Examined], Iterator[Finding]], ...] = (
-    _patients, _shared_numbers, _duplicates, _near_duplicates,
+    _patients, _shared_numbers, _shared_studies, _duplicates, _near_duplicates,
 )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from client import readers
-from client.readers.source import ImageSource
+from client.readers.source import ImageFile, ImageSource
 from common.config import Config
 from common.errors import DataError
 from common.imaging import Pipeline
@@ -31,6 +31,8 @@ def preview(image: ImageSource, config: Config, out: Path, frames: readers.Frame
         ImageError: the image cannot be read.
         DataError: a step does not fit the image, or `out` cannot be written.
     """
+    if isinstance(image, ImageFile) and out.exists() and out.samefile(image.path):
+        raise DataError(f"{out}: is the image itself. Choose another place with --out.")
     picture = readers.read(image, frames)[0]
     title = f"{Path(str(image)).name}  ·  preprocessing of {config.name}"
     return draw(Pipeline(config.preprocess).trace(picture), title, out)

@@ -15,7 +15,7 @@ from client.readers.source import ImageFile, ImageSource, size_bytes
 from common.errors import ImageError
 from common.imaging import Picture
 
-VERSION = 3
+VERSION = 4
 """Of the readers: raise it when a reader gives other pixels for the same file, so that caches are rebuilt."""
 
 MAX_PIXELS = 1 << 27

@@ -62,6 +62,11 @@ def refuse_false(path: ImageSource, source: bytes, header: Dataset) -> None:
             f"{path}: the header says {header.SamplesPerPixel} samples a pixel, the compressed image has "
             f"{claim.components} of {claim.precision} bits. Export it again."
         )
+    if claim.is_signed and header.get("PixelRepresentation") == 0:
+        raise ImageError(
+            f"{path}: PixelRepresentation (0028,0103) says that no value is negative, the compressed image that some "
+            "may be. Export it again."
+        )
 
 
 def decode_frame(source: bytes, runner: DecodeRunner) -> bytes:

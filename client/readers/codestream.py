@@ -15,6 +15,7 @@ class Claim(NamedTuple):
     height: int
     precision: int
     components: int
+    is_signed: bool = False
 
 
 def claim(stream: bytes) -> Claim | None:
@@ -30,7 +31,13 @@ def claim(stream: bytes) -> Claim | None:
         return None
     right, bottom, left_edge, top = (int.from_bytes(stream[at + i : at + i + 4], "big") for i in (8, 12, 16, 20))
     components = int.from_bytes(stream[at + 40 : at + 42], "big")
-    return Claim(right - left_edge, bottom - top, (stream[at + 42] & 127) + 1, components)
+    precision, is_signed = (stream[at + 42] & 127) + 1, stream[at + 42] > 127
+    return Claim(right - left_edge, bottom - top, precision, components, is_signed)
+
+
+def begins(fragment: bytes) -> bool:
+    """Whether a codestream begins here: a JPEG, JPEG-LS or JPEG 2000."""
+    return fragment.startswith((b"\xff\xd8\xff", b"\xff\x4f\xff\x51"))
 
 
 def jpeg_segments(stream: bytes) -> Iterator[tuple[int, bytes]]:

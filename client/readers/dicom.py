@@ -13,10 +13,11 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileDataset
-from pydicom.encaps import get_frame
+from pydicom.encaps import generate_fragments, get_frame, parse_basic_offsets
 from pydicom.filereader import read_dataset
 from pydicom.pixels import convert_color_space
 from pydicom.pixels.decoders.base import get_decoder
+from pydicom.pixels.utils import get_expected_length
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -25,7 +26,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from client.readers import MAX_BYTES, Frames, check_size, choose, codecs, grey, lookup
+from client.readers import MAX_BYTES, Frames, check_size, choose, codecs, codestream, grey, lookup
 from client.readers.source import ImageSource
 from common.errors import ImageError
 from common.imaging import Picture
@@ -121,8 +122,33 @@ def check(path: ImageSource, header: Dataset) -> None:
         raise ImageError(f"{path}: the header lacks {', '.join(missing)}; export the image again.")
     if header.get("BitsStored") in (None, ""):
         header.BitsStored = header.BitsAllocated
+    for key in (*needed[:3], "BitsAllocated", "BitsStored"):
+        setattr(header, key, int(grey.number(path, header, key, 0)))
     if header.SamplesPerPixel not in (1, 3):
         raise ImageError(f"{path}: {header.SamplesPerPixel} samples a pixel; expected 1 (grey) or 3 (colour).")
+    _refuse_lost_frames(path, header)
+
+
+def _refuse_lost_frames(path: ImageSource, header: Dataset) -> None:
+    """Frames that the header does not count would vanish in silence, and those of a muddled table change places."""
+    count = frame_count(header)
+    if header.file_meta.TransferSyntaxUID.is_encapsulated:
+        offsets = parse_basic_offsets(header.get("PixelData", b""))
+        if offsets != sorted(set(offsets)):
+            raise ImageError(f"{path}: its table of frames (Basic Offset Table) is out of order. Export it again.")
+        is_rle = header.file_meta.TransferSyntaxUID == RLELossless  # whose beginning is like any numbers
+        there = len(offsets) if is_rle else sum(map(codestream.begins, generate_fragments(header.PixelData)))
+    elif header.BitsAllocated % 8 == 0 and not _is_odd_422(header):
+        size = get_expected_length(header)
+        rest = header.get("PixelData", b"")[size + size % 2 :]
+        there = count + (len(rest) * count // size if size and any(rest) else 0)
+    else:
+        return
+    if there > count:
+        raise ImageError(
+            f"{path}: holds {there} frames, and NumberOfFrames (0028,0008) says {header.get('NumberOfFrames', 1)}. "
+            "Export it again."
+        )
 
 
 def frame_count(header: Dataset) -> int:
@@ -138,7 +164,7 @@ def frame_count(header: Dataset) -> int:
 def stored_frame(path: ImageSource, header: Dataset, index: int) -> Array:
     """One decoded frame: [h, w, c], still in stored values; colour as RGB."""
     syntax = header.file_meta.TransferSyntaxUID
-    if not syntax.is_encapsulated and header.PhotometricInterpretation == "YBR_FULL_422" and header.Columns % 2:
+    if _is_odd_422(header):
         return _odd_422(path, header, index)
     if syntax.is_encapsulated:
         stream = get_frame(header.PixelData, index, number_of_frames=frame_count(header))
@@ -185,6 +211,11 @@ def _without_unused_bits(path: ImageSource, header: Dataset, pixels: Array) -> A
         )
     shifted: Array = (pixels << (size - below - bits_stored)) >> (size - bits_stored)
     return shifted
+
+
+def _is_odd_422(header: Dataset) -> bool:
+    is_native = not header.file_meta.TransferSyntaxUID.is_encapsulated
+    return is_native and header.PhotometricInterpretation == "YBR_FULL_422" and header.Columns % 2 == 1
 
 
 def _odd_422(path: ImageSource, header: Dataset, index: int) -> Array:

@@ -43,6 +43,8 @@ def optional_number(path: object, place: Dataset, keyword: str) -> float | None:
     if content in (None, "", b"") or (isinstance(content, bytes) and not content.strip(b" \0")):
         return None
     try:
+        if "_" in str(place[tag].value):
+            raise ValueError("a digit separator of Python's, which no header has")
         values = {float(one) for one in np.atleast_1d(np.asarray(place[tag].value, object)).tolist()}
         (value,) = values
     except (TypeError, ValueError, ArithmeticError):
@@ -76,7 +78,12 @@ def is_little(header: Dataset) -> bool:
 def functional_group(header: Dataset, index: int, name: str) -> Dataset:
     """A functional group of one frame of an enhanced object (C.7.6.16), else the header itself."""
     frames = header.get("PerFrameFunctionalGroupsSequence") or []
-    own_groups = frames[index] if index < len(frames) else Dataset()
+    if 0 < len(frames) <= index:
+        raise ImageError(
+            f"{getattr(header, 'filename', None) or 'a DICOM object'}: PerFrameFunctionalGroupsSequence (5200,9230) has "
+            f"{len(frames)} items, and none for frame {index}. Export it again."
+        )
+    own_groups = frames[index] if frames else Dataset()
     shared_groups = (header.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
     for place in (own_groups, shared_groups):
         if place.get(name):
@@ -125,7 +132,13 @@ def _mirror(path: object, header: Dataset, index: int, value_range: tuple[float,
     if bits > 16:
         return sum(value_range)
     ends = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if is_signed else (0, 2**bits - 1)
-    return float(rescale(path, header, np.array(ends), index).sum())
+    held = rescale(path, header, np.array(ends), index)
+    if min(seen) < held.min() or max(seen) > held.max():
+        raise ImageError(
+            f"{path}: MONOCHROME1 with values that BitsStored (0028,0101), {bits}, cannot hold, so that nothing says "
+            "what they are the reverse of. Export it again."
+        )
+    return float(held.sum())
 
 
 def _first(path: object, place: Dataset, keyword: str) -> float | None:

@@ -36,19 +36,22 @@ _SAMPLES = {
     PHOTOMETRIC.SEPARATED: 4,
 }
 """Samples that make a colour; what comes behind them must be transparency."""
+_OF_ANOTHER = 0b101
+"""Bits of NewSubfileType (TIFF 6.0, page 36): a smaller version of another page, or its mask."""
+_SLIDES = ("svs", "ndpi", "scn", "bif")
+_STACKS = ("imagej", "shaped", "stk")
+"""Kinds of TIFF that may hold many images behind one page."""
 _INK_SET, _COEFFICIENTS, _REFERENCE = 332, 529, 532
 _BT_601 = (299, 1000, 587, 1000, 114, 1000)
 
 
 def decode(path: ImageSource, frames: Frames) -> list[Picture]:
-    """The chosen pages of a TIFF, turned as their orientation says."""
+    """The chosen images of a TIFF, turned as their orientation says."""
     with path.open() as stream, tifffile.TiffFile(stream) as file:
-        indices = choose(path, frames, len(file.pages))
+        pages = _pages_of_images(path, file)
+        indices = choose(path, frames, len(pages))
         pictures = []
-        for index in indices:
-            page = file.pages[index]
-            if not isinstance(page, tifffile.TiffPage):
-                page = page.aspage()
+        for index, page in ((pages[i].index, pages[i]) for i in indices):
             check_size(path, page.imagewidth, page.imagelength, len(indices) * max(1, page.imagedepth))
             picture = _page(path, page, index)
             orientation = page.tags.valueof("Orientation", 1)
@@ -56,8 +59,23 @@ def decode(path: ImageSource, frames: Frames) -> list[Picture]:
     return pictures
 
 
+def _pages_of_images(path: ImageSource, file: tifffile.TiffFile) -> list[tifffile.TiffPage]:
+    """Pages that are images of their own: none that NewSubfileType calls another's thumbnail or mask."""
+    if any(getattr(file, f"is_{kind}") for kind in _SLIDES):
+        raise ImageError(f"{path}: a slide in several sizes; export the part that is meant as a plain TIFF.")
+    pages = [page if isinstance(page, tifffile.TiffPage) else page.aspage() for page in file.pages]
+    is_stack = any(getattr(file, f"is_{kind}") for kind in _STACKS)
+    if is_stack and sum(series.size for series in file.series) > sum(page.size for page in pages):
+        raise ImageError(f"{path}: holds several images in one page, of which a reader sees one; export a page each.")
+    return [page for page in pages if not page.subfiletype & _OF_ANOTHER] or pages
+
+
 def _page(path: ImageSource, page: Any, index: int) -> Picture:
     samples = _SAMPLES.get(page.photometric)
+    if page.dtype is not None and page.dtype.kind == "c":
+        raise ImageError(f"{path}: page {index} has complex numbers; export their magnitude.")
+    if "PhotometricInterpretation" not in page.tags:
+        raise ImageError(f"{path}: page {index} does not say whether its zero is black or white. Export it again.")
     if samples is None or page.samplesperpixel < samples or page.imagedepth != 1 or page.dtype is None:
         raise ImageError(
             f"{path}: page {index} has {page.samplesperpixel} channels of photometric interpretation "

@@ -37,6 +37,8 @@ def read(path: Path, encoding: str | None) -> Cells:
         DataError: it cannot be read, is no text in a known encoding, or no CSV; the message names the row.
     """
     try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for, for ever
+            raise DataError(f"{path}: no file; expected a CSV with the columns path, label.")
         if path.stat().st_size > MAX_BYTES:
             raise DataError(f"{path}: {path.stat().st_size:,} bytes; lists above {MAX_BYTES:,} are refused.")
         content = path.read_bytes()

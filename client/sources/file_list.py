@@ -12,7 +12,7 @@ from client.sources.csv_list import rows_in_csv
 from client.sources.folder_list import rows_in_folder
 from client.sources.image_cache import CachedImage
 from common.config import DataSource, Encrypted, Folder, Manifest
-from common.errors import ImageError
+from common.errors import DataError, ImageError
 from common.imaging import Picture
 
 
@@ -121,17 +121,21 @@ def table(path: Path, listing: CaseListing, source: Manifest | Folder | Encrypte
     if source.findings:
         classes, labels = source.findings, findings.matrix(names, source.findings)
     else:
-        names, classes = merge(str(path), names, sorted(set(names)), source.groups, source.labels)
+        try:
+            names, classes = merge(str(path), names, sorted(set(names)), source.groups, source.labels)
+        except DataError as error:  # what was left out may be why
+            raise (refuse(problems, str(error)) if problems else error) from None
         labels = encode(names, classes)
     sites = [row.site for row, _, _ in cases if row.site]
     splits = [row.split for row, _, _ in cases if row.split]
+    units = identity.units([image.belonging for _, image, _ in cases], [str(row.origin) for row, _, _ in cases])
     return Table(
         classes,
         labels,
         FileImages(tuple((image, i) for _, image, i in cases)),
         site=tuple(sites) if len(sites) == len(cases) else None,
-        patient=_patients(str(path), cases, source),
-        unit=identity.units([image.belonging for _, image, _ in cases], [str(row.origin) for row, _, _ in cases]),
+        patient=identity.through_units(_patients(str(path), cases, source), units),
+        unit=units,
         split=tuple(splits) if len(splits) == len(cases) else None,
         problems=tuple(problems),
         unused=listing.unused,

@@ -5,14 +5,15 @@ neither three classes nor two splits: it is an error that says how to tell.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from client.readers.source import ImageFile
 from client.sources.case_row import CaseListing, CaseRow
 from client.sources.case_table import Problem, Split, Unused, as_split, located
 from client.sources.folder_walk import Found
-from client.sources.spelling import configured_names, wrong_label
+from client.sources.spelling import configured_names, not_text, wrong_label
+from common.cli.terminal import legible
 from common.config import Folder
 from common.errors import DataError
 
@@ -20,13 +21,18 @@ Labelled = tuple[Path, str, Split | None]
 """A folder of images, their label, and their split where folders say it."""
 
 _SPLIT_WORD = re.compile(
-    r"(train|trn|test|tst|val|valid|dev|eval|hold|held|out|fold|cv)(ing|s|ation|idation|ate|idate|uation|out|val)?"
-    r"(set|data|images?)?",
+    r"(train|trn|test|tst|val|valid|dev|eval|hold|held|out|fold|cv)(ings?|s|ation|idation|ate|idate|uation|out|val)?"
+    r"(set|data|daten|images?|bilder)?|validierung|lernen|treino|teste|valida(ção|cao|ción|cion|zione|tie)|entrenamiento|"
+    r"pruebas?|apprentissage|entra[iî]nement|addestramento",
     re.IGNORECASE,
 )
 _FILLER = re.compile(
     r"sets?|data(set)?|images?|imgs?|samples|cases|split|part|only|new|old|final|internal|external|tr|ts", re.IGNORECASE
 )
+
+
+MANY = 20
+"""Folders of one name in each class, beyond which they are no classes."""
 
 
 def rows_in_folder(source: Folder) -> CaseListing:
@@ -44,9 +50,15 @@ def rows_in_folder(source: Folder) -> CaseListing:
         what = f"'{likely[0]}' is no site: with site_folders, the folders of splits lie in those of the sites"
         listing.problems.append(Problem(str(path), None, what))
         places = []
+    inside: dict[str, set[str]] = {}
     for place in places:
+        if source.site_folders and (wrong := not_text(place.name)):
+            listing.problems.append(Problem(str(place), None, f"site {wrong}"))
+            continue
         for folder, label, split in _labelled(place, source, search, listing.problems):
             files = search.walk(folder)
+            below = (file.relative_to(folder).parts for file in files)
+            inside.setdefault(label, set()).update(parts[0] if len(parts) > 1 else "" for parts in below)
             if wrong := wrong_label(label, source):
                 listing.problems.append(Problem(str(folder), None, wrong))
             elif not files:
@@ -60,8 +72,20 @@ def rows_in_folder(source: Folder) -> CaseListing:
                 else [CaseRow(ImageFile(file), label, site=site, split=split, frames=source.frames) for file in files]
             )
     listing.problems += search.problems
-    listing.unused += search.unused()
+    listing.unused += search.unused() + _classes_inside(path, inside)
     return listing
+
+
+def _classes_inside(path: Path, inside: Mapping[str, set[str]]) -> tuple[str, ...]:
+    """A doubt where the folders of all classes hold the same folders: hospitals or patients may be around classes."""
+    first, *others = inside.values() or [set[str]()]
+    is_doubtful = others and all(names == first for names in others) and "" not in first and 1 < len(first) <= MANY
+    if not is_doubtful or all(name.isdecimal() for name in first):
+        return ()
+    return (
+        f"each of {', '.join(map(legible, sorted(inside)[:3]))} … in {legible(path.name)} is taken for a class, and holds the same "
+        f"folders, {', '.join(map(legible, sorted(first)))}: if these are the classes, set data.site_folders",
+    )
 
 
 def _labelled(place: Path, source: Folder, search: Found, problems: list[Problem]) -> list[Labelled]:

@@ -22,8 +22,9 @@ _LITTER = re.compile(
 )
 """Names of what systems and network drives leave in folders: Windows, macOS, Synology, QNAP, NetApp."""
 _LITTER_FILES = re.compile(
-    r".*~|(eh)?thumbs.*\.db.*|desktop\.ini|picasa\.ini|icon\r|wpsettings\.dat|aquota\.(user|group)|dicomdir|autorun\.inf|"
-    r".*\.(tmp|part|partial|crdownload|lnk|url|swp|bak)",
+    r".*~|#.*#|.*:zone\.identifier|file\d{4}\.chk|(eh)?thumbs.*\.db.*|desktop\.ini|picasa\.ini|"
+    r"icon\r|wpsettings\.dat|aquota\.(user|group)|dicomdir|autorun\.inf|"
+    r".*\.(tmp|part|partial|crdownload|lnk|url|swp|bak|orig|!ut|ffs_(db|tmp|lock))",
     re.IGNORECASE,
 )
 """The same of files alone: media and editors leave them as well."""

@@ -99,6 +99,7 @@ def read(source: Npz) -> Table:
     parts = _find_parts(path, arrays, source)
     for part in parts:
         _check_part(path, part, source)
+    _refuse_other_units(path, parts)
     images = [(part.images_name, part.images) for part in parts]
     labels = np.concatenate([part.labels for part in parts])
     if source.findings:
@@ -120,6 +121,7 @@ def read(source: Npz) -> Table:
         patient=patient,
         split=_splits(path, arrays, source, parts, keep),
         problems=tuple(problems),
+        unused=_unused(arrays, parts, source),
     )
 
 
@@ -132,13 +134,11 @@ class _NpzPart:
     split: Split | None
 
 
-_MEDMNIST: dict[str, Split] = {"train": "train", "val": "validation", "test": "test"}
-
-
 def _find_parts(path: Path, arrays: Mapping[str, Array], source: Npz) -> list[_NpzPart]:
     """MedMNIST's three parts, or the one that the configuration names."""
     if source.images is None and source.targets is None and "train_images" in arrays:
-        keys = {key: split for key, split in _MEDMNIST.items() if f"{key}_images" in arrays}
+        words = [name.removesuffix("_images") for name in arrays if name.endswith("_images")]
+        keys = {word: split for word in words if (split := as_split(word, source.splits)) and split != "unused"}
         return [
             _NpzPart(
                 f"{key}_images",
@@ -147,7 +147,7 @@ def _find_parts(path: Path, arrays: Mapping[str, Array], source: Npz) -> list[_N
                 npz_names.flat(npz_names.get(path, arrays, f"{key}_labels")),
                 s,
             )
-            for key, s in keys.items()
+            for key, s in sorted(keys.items(), key=lambda item: SPLITS.index(item[1]))
         ]
     images, targets = source.images or "images", source.targets or "labels"
     return [
@@ -186,14 +186,37 @@ def _check_part(path: Path, part: _NpzPart, source: Npz) -> None:
         raise DataError(f"{path}: the images in '{part.images_name}' have no pixels: {list(images.shape)}.")
 
 
+def _refuse_other_units(path: Path, parts: Sequence[_NpzPart]) -> None:
+    """Bytes beside floats of 0..1 would come out black: one black and white holds for all parts."""
+    first, *others = parts
+    for part in others:
+        if (part.images.dtype.kind, part.images.itemsize) != (first.images.dtype.kind, first.images.itemsize):
+            raise DataError(
+                f"{path}: '{first.images_name}' is {first.images.dtype} and '{part.images_name}' {part.images.dtype}; "
+                "expected one type, in which a value means the same everywhere. Save them alike."
+            )
+
+
+def _unused(arrays: Mapping[str, Array], parts: Sequence[_NpzPart], source: Npz) -> tuple[str, ...]:
+    """Arrays of a word or number a case that nothing was read from: patients may be among them."""
+    used = {part.images_name for part in parts} | {part.labels_name for part in parts}
+    used |= {name for name in (source.site, source.patient, source.split, source.names) if name}
+    others = [name for name in arrays if name not in used and not name.endswith(("_names", "_name"))]
+    if not others:
+        return ()
+    return (f"found and not used: {len(others)} arrays of the .npz: {', '.join(map(legible, others))}",)
+
+
 def _not_finite(path: Path, parts: Sequence[_NpzPart]) -> list[Problem]:
     problems, offset = [], 0
     for part in parts:
         if part.images.dtype.kind == "f":
             axes = tuple(range(1, part.images.ndim))
             # Sums are finite only where all pixels are, and cost no array of flags as large as the images.
-            bad = np.flatnonzero(~np.isfinite(part.images.sum(axis=axes, dtype=np.float64)))
-            what = f"{part.images_name} has pixels that are not finite (NaN or infinite)"
+            sums, most = part.images.sum(axis=axes, dtype=np.float64), np.finfo(np.float32).max
+            ends = np.maximum(part.images.max(axis=axes), -part.images.min(axis=axes))
+            bad = np.flatnonzero(~np.isfinite(sums) | (ends > most))
+            what = f"{part.images_name} has pixels that are not finite (NaN or infinite), or above {most:.1e}"
             problems += [Problem(str(path), offset + int(i), what) for i in bad]
         offset += len(part.images)
     return problems

@@ -1,6 +1,6 @@
 """What the arrays of an .npz call their cases: class names, sites, patients; never by the names of another array."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from client.sources import identity
 from client.sources.case_table import merge
-from client.sources.spelling import says_nothing, settle, wrong_label
+from client.sources.spelling import configured_names, likeness, says_nothing, settle, wrong_label
 from common.cli.terminal import legible
 from common.config import Npz
 from common.errors import ConfigError, DataError
@@ -77,9 +77,13 @@ def _class_names(path: Path, target: str, labels: Array, arrays: Mapping[str, Ar
             )
         table = "class_names"
     if table is not None:
-        names = tuple(str(name).strip() for name in get(path, arrays, table).ravel())
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise DataError(f"{path}: array '{table}' has the name '{legible(twice[0])}' twice.")
+        names = _words(path, table, get(path, arrays, table))
+        if nothing := [name for name in names if says_nothing(name) and name not in configured_names(source)]:
+            raise DataError(f"{path}: array '{table}' calls a class '{legible(nothing[0])}', which is nothing.")
+        alike = [likeness(name) if source.spelling == "refuse" else name for name in names]
+        if twice := [name for name, like in zip(names, alike, strict=True) if alike.count(like) > 1]:
+            spelt = ", ".join(map(legible, dict.fromkeys(twice)))
+            raise DataError(f"{path}: array '{table}' has the name '{legible(twice[0])}' twice ({spelt}).")
         return names
     if source.labels and not source.groups:
         return source.labels
@@ -93,6 +97,16 @@ def _class_names(path: Path, target: str, labels: Array, arrays: Mapping[str, Ar
     return tuple(str(i) for i in range(int(labels.max()) + 1))
 
 
+def _words(path: Path, name: str, array: Array) -> tuple[str, ...]:
+    """The words of an array, also of one of bytes as C programs write them."""
+    if array.dtype.kind != "S":
+        return tuple(str(word).strip() for word in array.ravel())
+    try:
+        return tuple(word.decode().strip() for word in array.ravel().tolist())
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: array '{name}' holds bytes that are no UTF-8 ({error.reason}).") from None
+
+
 def sites_and_patients(
     path: Path, arrays: Mapping[str, Array], source: Npz, cases: int, keep: Array
 ) -> tuple[tuple[str, ...] | None, tuple[str | None, ...] | None]:
@@ -103,7 +117,8 @@ def sites_and_patients(
         sites = column(path, arrays, name, cases, keep)
         table = arrays.get(f"{name}_names")
         if table is not None and arrays[name].dtype.kind in "ui":
-            sites = tuple(_name_of(path, name, int(i), table) for i in sites)
+            site_names = _words(path, f"{name}_names", table)
+            sites = tuple(_name_of(path, name, int(i), site_names) for i in sites)
         sites = tuple(settle(str(path), "sites", sites, source, lambda i: f"{name}[{keep[i]}]"))
     if name := source.patient:
         patients = _patients(path, name, column(path, arrays, name, cases, keep, is_told=False), source)
@@ -127,10 +142,10 @@ def _patients(path: Path, name: str, words: tuple[str, ...], source: Npz) -> tup
     return read
 
 
-def _name_of(path: Path, name: str, index: int, table: Array) -> str:
-    if not 0 <= index < table.size:
-        raise DataError(f"{path}: array '{name}' says {index}, and '{name}_names' has {table.size} names, from 0 on.")
-    return str(table.ravel()[index]).strip()
+def _name_of(path: Path, name: str, index: int, names: Sequence[str]) -> str:
+    if not 0 <= index < len(names):
+        raise DataError(f"{path}: array '{name}' says {index}, and '{name}_names' has {len(names)} names, from 0 on.")
+    return names[index]
 
 
 def column(

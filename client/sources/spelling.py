@@ -17,10 +17,14 @@ from common.errors import DataError
 
 _EMPTY = re.compile(
     r"-?nan|n/?a|n\. ?a\.?|k\. ?a\.?|<na>|#n/?a( n/a)?|nat|\(?null\)?|nil|none|-?1\.#(ind|qnan)|"
-    r"#(null|value|ref|num|div/0)!|#name\?|missing|unknown|undefined|unspecified|not (available|known)|"
+    r"#(null|value|ref|num|div/0)!|#name\?|#+|missing|unknown|undefined|unspecified|pending|tbd|n\.d\.|"
+    r"not (available|known|given|specified|recorded|reported|applicable|done|yet)|to be determined|keine angaben?|"
+    r"(nicht |un)bekannt|inconnue?|desconocid[oa]|desconhecid[oa]|sconosciut[oa]|onbekend|"
     r"\[\]|\{\}|''|\"\"|\\n|[-‐-―−.?_*]*"
 )
-"""What pandas, R, SQL, Excel and people write where nothing is known."""
+"""What pandas, R, SQL, Excel (### where a column was too narrow) and people write where nothing is known."""
+_QUOTED_AS_TEXT = re.compile(r"=\"(.*)\"|['’`](.*)")
+"""How numbers are made texts in spreadsheets: ="007", '007."""
 
 _SAME_LETTERS = str.maketrans("авекмнорстухіѕјοανρτυι", "abekmhopctyxisjoanptui")
 """Small Cyrillic and Greek letters that look like Latin ones, at least as capitals."""
@@ -41,6 +45,8 @@ def is_cut_number(word: str) -> bool:
 def likeness(word: str) -> str:
     """What is left of a word without its spelling; two words with the same are alike."""
     text = _visible(word).casefold().translate(_SAME_LETTERS)
+    if quoted := _QUOTED_AS_TEXT.fullmatch(text):
+        text = quoted[1] or quoted[2] or ""
     text = "".join(
         "-" if unicodedata.category(c) == "Pd" or c == "−" else c for c in unicodedata.normalize("NFKC", text)
     )
@@ -112,6 +118,15 @@ def _quote(word: str) -> str:
     return f"'{text}'" if text.isascii() else f"'{text}' = {word!a}"
 
 
+def not_text(word: str) -> str | None:
+    """Why a name of a folder is no word: its bytes are no UTF-8; None if it is one."""
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        return f"'{legible(word)}' is no UTF-8; rename the folder"
+    return None
+
+
 def configured_names(source: DataSource) -> tuple[str, ...]:
     """The labels that a configuration says the data has."""
     return tuple(getattr(source, "groups", {})) or source.labels
@@ -120,6 +135,8 @@ def configured_names(source: DataSource) -> tuple[str, ...]:
 def wrong_label(label: str, source: DataSource) -> str | None:
     """Why a label is none; None if it is one."""
     names = configured_names(source)
+    if wrong := not_text(label):
+        return f"label {wrong}"
     if label in names:
         return None
     if says_nothing(label):

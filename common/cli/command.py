@@ -6,6 +6,7 @@ import select
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from common.cli import interrupt
@@ -71,7 +72,7 @@ def exit_status(run: Callable[[], int], interrupted: str) -> int:
     except OSError as error:
         if isinstance(error, BrokenPipeError) and _nobody_reads():
             return CLOSED
-        what = f"{error.filename or 'a file'}: {error.strerror or error}."
+        what = f"{error.filename or _unnamed_place()}: {error.strerror or error}."
         print(f"error: {what} [DISK: docs/errors.md]", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -79,6 +80,15 @@ def exit_status(run: Callable[[], int], interrupted: str) -> int:
     if status == interrupt.STATUS:
         print(f"\ninterrupted; {interrupted}", file=sys.stderr)
     return status
+
+
+def _unnamed_place() -> str:
+    """Where an error of the system happened that names no file."""
+    try:
+        Path.cwd()
+    except OSError:
+        return "the working folder, which is gone"
+    return "a file"
 
 
 def _nobody_reads() -> bool:

@@ -9,12 +9,14 @@ harmless here, in one place: what would move a cursor, change colours or turn th
 """
 
 import io
+import os
 import re
 import shlex
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -49,18 +51,39 @@ def _spell_out(odd: re.Match[str]) -> str:
     return odd[0].encode("unicode_escape").decode()
 
 
-class _HarmlessStream:
-    """A standard stream through which nothing harmful goes."""
+class _NamedStream:
+    """A standard stream whose errors say which one it is."""
 
     def __init__(self, stream: TextIO) -> None:
         self.raw = stream
 
     def write(self, text: str) -> int:
         """Write lines."""
-        return self.raw.write(harmless(text))
+        with self._named_errors():
+            return self.raw.write(text)
+
+    def flush(self) -> None:
+        """All of it is written when this returns."""
+        with self._named_errors():
+            self.raw.flush()
+
+    @contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, getattr(self.raw, "name", "a standard stream")) from None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.raw, name)
+
+
+class _HarmlessStream(_NamedStream):
+    """A standard stream through which nothing harmful goes."""
+
+    def write(self, text: str) -> int:
+        """Write lines."""
+        return super().write(harmless(text))
 
 
 class _HarmlessConsole(Console):
@@ -86,7 +109,7 @@ def console(*, errors: bool = False) -> Console:
     raw = stream.raw if isinstance(stream, _HarmlessStream) else stream
     screen = raw.isatty()
     return _HarmlessConsole(
-        file=raw, soft_wrap=True, width=None if screen else UNBOUNDED, force_terminal=screen,
+        file=cast(TextIO, _NamedStream(raw)), soft_wrap=True, width=None if screen else UNBOUNDED, force_terminal=screen,
         markup=False, emoji=False, highlight=False,
     )  # fmt: skip
 
@@ -107,9 +130,12 @@ def spell_out_what_cannot_be_shown() -> None:
     """What is printed from now on is harmless; a letter that a terminal or a file lacks is written as its number."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
+        if stream is None:  # closed by who began this program: what is printed goes nowhere
+            stream = Path(os.devnull).open("w", encoding="utf-8")
+            setattr(sys, name, stream)
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-        if stream is not None and not isinstance(stream, _HarmlessStream):
+        if not isinstance(stream, _HarmlessStream):
             setattr(sys, name, _HarmlessStream(stream))
 
 

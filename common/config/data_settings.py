@@ -51,6 +51,8 @@ class DataSource(Frozen):
     def _findings_or_classes(self) -> Self:
         if self.findings and (self.labels or getattr(self, "groups", None)):
             raise ValueError("give findings, or labels and groups of classes, not both")
+        if len(set(self.labels)) != len(self.labels):
+            raise ValueError("labels: expected each name once")
         if len(set(self.findings)) != len(self.findings) or len(self.findings) == 1:
             raise ValueError("findings: expected two names at least, each once; of one finding make two classes")
         return self

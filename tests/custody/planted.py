@@ -369,7 +369,7 @@ def tiff(person):
         hidden = np.frombuffer(person.bytes().ljust(256), np.uint8).reshape(16, 16)
         file.write(hidden, subfiletype=1, description=person.number, metadata=None)
         file.write(pixels(), description=person.number, software=person.number, extratags=tags, metadata=None)
-        file.write(hidden, description=person.number, metadata=None)
+        file.write(hidden, subfiletype=1, description=person.number, metadata=None)
     return content.getvalue() + person.bytes()
 
 
