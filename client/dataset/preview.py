@@ -31,7 +31,7 @@ def preview(image: ImageSource, config: Config, out: Path, frames: readers.Frame
         ImageError: the image cannot be read.
         DataError: a step does not fit the image, or `out` cannot be written.
     """
-    if isinstance(image, ImageFile) and out.exists() and out.samefile(image.path):
+    if isinstance(image, ImageFile) and out.resolve() == image.path.resolve():
         raise DataError(f"{out}: is the image itself. Choose another place with --out.")
     picture = readers.read(image, frames)[0]
     title = f"{Path(str(image)).name}  ·  preprocessing of {config.name}"

@@ -80,8 +80,8 @@ def functional_group(header: Dataset, index: int, name: str) -> Dataset:
     frames = header.get("PerFrameFunctionalGroupsSequence") or []
     if 0 < len(frames) <= index:
         raise ImageError(
-            f"{getattr(header, 'filename', None) or 'a DICOM object'}: PerFrameFunctionalGroupsSequence (5200,9230) has "
-            f"{len(frames)} items, and none for frame {index}. Export it again."
+            f"{getattr(header, 'filename', None) or 'a DICOM object'}: PerFrameFunctionalGroupsSequence (5200,9230) "
+            f"has {len(frames)} items, and none for frame {index}. Export it again."
         )
     own_groups = frames[index] if frames else Dataset()
     shared_groups = (header.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]

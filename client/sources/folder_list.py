@@ -33,6 +33,7 @@ _FILLER = re.compile(
 
 MANY = 20
 """Folders of one name in each class, beyond which they are no classes."""
+SHOWN = 3
 
 
 def rows_in_folder(source: Folder) -> CaseListing:
@@ -82,9 +83,10 @@ def _classes_inside(path: Path, inside: Mapping[str, set[str]]) -> tuple[str, ..
     is_doubtful = others and all(names == first for names in others) and "" not in first and 1 < len(first) <= MANY
     if not is_doubtful or all(name.isdecimal() for name in first):
         return ()
+    outer, inner = (", ".join(map(legible, sorted(names)[:SHOWN])) for names in (inside, first))
     return (
-        f"each of {', '.join(map(legible, sorted(inside)[:3]))} … in {legible(path.name)} is taken for a class, and holds the same "
-        f"folders, {', '.join(map(legible, sorted(first)))}: if these are the classes, set data.site_folders",
+        f"{outer} … in {legible(path.name)} are taken for classes, and each of them holds the same folders, {inner} …: "
+        "if these are the classes, set data.site_folders",
     )
 
 

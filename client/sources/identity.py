@@ -51,9 +51,7 @@ def units(belongings: Sequence[Belonging], files: Sequence[str]) -> tuple[str | 
     )  # fmt: skip
 
 
-def through_units(
-    named: Sequence[str | None] | None, units: Sequence[str | None]
-) -> tuple[str | None, ...] | None:
+def through_units(named: Sequence[str | None] | None, units: Sequence[str | None]) -> tuple[str | None, ...] | None:
     """Patients, also of images that name nobody in a study (series, file) of which others name one."""
     if named is None:
         return None

@@ -109,8 +109,8 @@ def console(*, errors: bool = False) -> Console:
     raw = stream.raw if isinstance(stream, _HarmlessStream) else stream
     screen = raw.isatty()
     return _HarmlessConsole(
-        file=cast(TextIO, _NamedStream(raw)), soft_wrap=True, width=None if screen else UNBOUNDED, force_terminal=screen,
-        markup=False, emoji=False, highlight=False,
+        file=cast(TextIO, _NamedStream(raw)), soft_wrap=True, width=None if screen else UNBOUNDED,
+        force_terminal=screen, markup=False, emoji=False, highlight=False,
     )  # fmt: skip
 
 
@@ -131,7 +131,7 @@ def spell_out_what_cannot_be_shown() -> None:
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # closed by who began this program: what is printed goes nowhere
-            stream = Path(os.devnull).open("w", encoding="utf-8")
+            stream = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 (to the end of the program)
             setattr(sys, name, stream)
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

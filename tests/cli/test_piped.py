@@ -1,5 +1,8 @@
 """Commands that show names, typed by a script on a machine with a narrow terminal: names and reasons come whole."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +11,7 @@ from PIL import Image
 
 from client.access.policy_store import policy_store
 from server.runs.run import Run
-from tests.cli.piping import piped
+from tests.cli.piping import ROOT, piped
 from tests.consortium.consortium import SVM, Consortium
 
 SITE = "Hospital-of-Our-Lady-of-the-Sea"
@@ -88,3 +91,18 @@ def test_whether_a_site_and_a_data_set_are_ready(consortium: Consortium, tmp_pat
     said = piped("client", "check", config, status=1)
     assert the_line(said, str(folder / "[gone].png"))
     assert the_line(said, "site-2 ")
+
+
+@pytest.mark.parametrize(
+    ("shell", "status", "what"),
+    [
+        ("{} check configs/demo.yaml >&-", 0, ""),
+        ("{} check configs/demo.yaml >/dev/full", 2, "<stdout>: No space left on device"),
+        ("mkdir -p $F/gone && cd $F/gone && rmdir $F/gone && {} check $R/configs/pneumonia.yaml", 2, "is gone"),
+    ],
+)
+def test_where_output_or_working_folder_are_not_there_it_is_said(tmp_path, shell, status, what):
+    command = shell.format(f"{sys.executable} -m client").replace("$F", '"$F"')
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "R": str(ROOT), "F": str(tmp_path)}
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, env=env, text=True)
+    assert (done.returncode, what in done.stderr, "Traceback" in done.stderr) == (status, True, False), done.stderr

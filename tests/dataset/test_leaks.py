@@ -276,3 +276,17 @@ def test_a_hospitals_warnings_stay_with_its_cases(tmp_path):
     loaded = loading.load(config, 1)
     assert "no patient is known" in loaded.warnings[0].doubt()
     assert all(not site.warnings for site in loaded.sites)
+
+
+def test_slices_that_name_nobody_belong_to_the_patient_of_their_study(tmp_path, capsys):
+    config = headers(tmp_path / "data", PatientID=lambda i: f"P-{i // 4}" if i % 4 < 2 else NOBODY[i % 6])
+    assert len(set(open_table(config.data).people())) == 6
+    _, said = check(capsys, tmp_path / "c.yaml")
+    assert "no patient is known" not in said
+
+
+def test_a_study_of_several_patients_is_pointed_out(tmp_path, capsys):
+    headers(tmp_path / "data", PatientID=lambda i: f"P-{i // 4}" if i else "P-mistyped")
+    _, said = check(capsys, tmp_path / "c.yaml")
+    assert "1 studies or series have several patients, who are taken for as many people:" in said
+    assert "study 1.2.0: P-0, P-mistyped" in said

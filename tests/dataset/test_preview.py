@@ -54,3 +54,12 @@ def test_a_place_that_cannot_be_written_is_an_error_that_names_it(tmp_path: Path
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
     with pytest.raises(DataError, match=r"file/preview\.png: cannot be written"):
         draw(pipeline().trace(Picture(np.zeros((4, 4, 1), np.float32), 0, 1)), "x", tmp_path / "file" / "preview.png")
+
+
+def test_the_image_itself_is_not_written_over(tmp_path: Path):
+    image = tmp_path / "x.png"
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(image)
+    before = image.read_bytes()
+    with pytest.raises(DataError, match="is the image itself"):
+        preview(ImageFile(image), config.load("configs/demo.yaml"), image)
+    assert image.read_bytes() == before

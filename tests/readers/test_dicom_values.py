@@ -2,13 +2,15 @@
 
 import struct
 
+import imagecodecs
 import numpy as np
 import pydicom
 import pytest
 from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
 from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi, apply_windowing, convert_color_space
 from pydicom.sequence import Sequence
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, JPEG2000Lossless, JPEGLSLossless
 
 from client.readers import read
 from common.errors import DataError, ImageError
@@ -253,3 +255,79 @@ def test_a_number_of_frames_holds_what_is_there_or_is_refused(tmp_path, said, co
     else:
         with pytest.raises(ImageError, match=r"x\.dcm: "):
             read(path)
+
+
+FRAMES = np.random.default_rng(7).integers(0, 4096, (3, 4, 6)).astype(np.uint16)
+
+
+def several(said, frames=FRAMES):
+    ds = header(frames.reshape(-1, frames.shape[2]))
+    ds.Rows, ds.NumberOfFrames = frames.shape[1], said
+    return ds
+
+
+@pytest.mark.parametrize("said", [1, 2, None])
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_frames_that_the_header_does_not_count_are_an_error_and_not_lost(tmp_path, said, is_packed):
+    ds = several(said)
+    if is_packed:
+        ds.PixelData = encapsulate([imagecodecs.jpegls_encode(frame) for frame in FRAMES], has_bot=said == 2)
+        ds["PixelData"].VR, ds["PixelData"].is_undefined_length = "OB", True
+    path = saved(ds, tmp_path, JPEGLSLossless if is_packed else ExplicitVRLittleEndian)
+    with pytest.raises(ImageError, match=r"x.dcm: holds 3 frames, and NumberOfFrames \(0028,0008\) says "):
+        read(path)
+
+
+def test_zeros_behind_the_pixels_are_padding(tmp_path):
+    ds = header()
+    ds.PixelData += bytes(512)
+    np.testing.assert_array_equal(grey(saved(ds, tmp_path)), RAMP)
+
+
+def test_a_table_of_frames_that_is_out_of_order_is_refused(tmp_path):
+    ds = several(3)
+    whole = encapsulate([imagecodecs.jpegls_encode(frame) for frame in FRAMES])
+    first, second, third = struct.unpack("<III", whole[8:20])
+    ds.PixelData = whole[:8] + struct.pack("<III", first, third, second) + whole[20:]
+    ds["PixelData"].VR, ds["PixelData"].is_undefined_length = "OB", True
+    with pytest.raises(ImageError, match="Basic Offset Table"):
+        read(saved(ds, tmp_path, JPEGLSLossless))
+
+
+def test_a_frame_without_a_functional_group_of_its_own_is_refused(tmp_path):
+    ds, item, group = several(3), Dataset(), Dataset()
+    item.RescaleSlope, item.RescaleIntercept = "2", "5"
+    group.PixelValueTransformationSequence = Sequence([item])
+    ds.PerFrameFunctionalGroupsSequence = Sequence([group])
+    path = saved(ds, tmp_path)
+    np.testing.assert_array_equal(read(path, 0)[0].pixels[:, :, 0], FRAMES[0] * 2.0 + 5)
+    with pytest.raises(ImageError, match=r"5200,9230\) has 1 items, and none for frame 2"):
+        read(path, 2)
+
+
+def packed_2000(tmp_path, pixels, **elements):
+    ds = header(pixels, **elements)
+    ds.PixelData = encapsulate([imagecodecs.jpeg2k_encode(pixels, codecformat="j2k", reversible=True)])
+    ds["PixelData"].VR, ds["PixelData"].is_undefined_length = "OB", True
+    return saved(ds, tmp_path, JPEG2000Lossless)
+
+
+def test_a_sign_that_header_and_codestream_dispute_is_refused_where_values_would_turn_over(tmp_path):
+    signed = (RAMP.astype(np.int16) - 2000).astype(np.int16)
+    np.testing.assert_array_equal(grey(packed_2000(tmp_path, signed, stored=16)), signed)
+    with pytest.raises(ImageError, match=r"PixelRepresentation \(0028,0103\)"):
+        read(packed_2000(tmp_path, signed, stored=16, PixelRepresentation=0))
+
+
+def test_more_bits_than_the_header_says_are_read_and_not_reversed(tmp_path):
+    deep = RAMP * 16
+    np.testing.assert_array_equal(grey(packed_2000(tmp_path, deep)), deep)
+    with pytest.raises(ImageError, match=r"BitsStored \(0028,0101\), 12, cannot hold"):
+        read(packed_2000(tmp_path, deep, PhotometricInterpretation="MONOCHROME1"))
+
+
+@pytest.mark.parametrize("name", ["Rows", "BitsStored"])
+def test_a_number_of_the_image_that_is_several_is_named(tmp_path, name):
+    ds = header(**{name: [8, 9]})
+    with pytest.raises(ImageError, match=f"{name} .*expected one number"):
+        read(saved(ds, tmp_path))

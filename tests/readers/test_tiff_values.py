@@ -210,3 +210,39 @@ def test_a_deep_png_of_interlaced_rows_and_one_with_gamma_are_as_stored(tmp_path
     gamma += zlib.crc32(gamma[4:]).to_bytes(4, "big")
     (tmp_path / "x.png").write_bytes(content[:33] + gamma + content[33:])
     np.testing.assert_array_equal(of(tmp_path / "x.png"), deep)
+
+
+@pytest.mark.parametrize("kind", [1, 4])
+@pytest.mark.parametrize("is_first", [True, False])
+def test_thumbnails_and_masks_of_a_page_are_no_frames(tmp_path, kind, is_first):
+    small = {"data": GREY[::2] if kind == 1 else GREY > 9, "photometric": "minisblack" if kind == 1 else 4}
+    pages = [{**small, "subfiletype": kind}, {"data": GREY, "photometric": "minisblack"}]
+    with tifffile.TiffWriter(tmp_path / "x.tif") as file:
+        for page in pages if is_first else pages[::-1]:
+            file.write(**page, metadata=None)
+    (picture,) = read(tmp_path / "x.tif", "all")
+    np.testing.assert_array_equal(picture.pixels[:, :, 0], GREY)
+
+
+@pytest.mark.parametrize("options", [{"imagej": True}, {"photometric": "minisblack"}])
+def test_images_behind_one_page_are_an_error_and_not_lost(tmp_path, options):
+    tifffile.imwrite(tmp_path / "x.tif", np.stack([GREY, GREY // 2]), truncate=True, **options)
+    with pytest.raises(ImageError, match=r"x\.tif: holds several images in one page"):
+        read(tmp_path / "x.tif")
+    tifffile.imwrite(tmp_path / "x.tif", np.stack([GREY, GREY // 2]), **options)
+    assert len(read(tmp_path / "x.tif", "all")) == 2
+
+
+def test_a_slide_complex_numbers_and_a_page_without_photometric_interpretation_are_refused(tmp_path):
+    path = tmp_path / "x.tif"
+    tifffile.imwrite(path, GREY, description="Aperio Image Library", metadata=None)
+    with pytest.raises(ImageError, match="a slide in several sizes"):
+        read(path)
+    tifffile.imwrite(path, GREY + 1j)
+    with pytest.raises(ImageError, match="complex numbers"):
+        read(path)
+    tifffile.imwrite(path, GREY, metadata=None)
+    tag = (262).to_bytes(2, "little") + (3).to_bytes(2, "little")
+    path.write_bytes(path.read_bytes().replace(tag, (263).to_bytes(2, "little") + (3).to_bytes(2, "little"), 1))
+    with pytest.raises(ImageError, match="whether its zero is black or white"):
+        read(path)

@@ -1,5 +1,6 @@
 """CSVs as spreadsheets, scripts and people write them: read with the right values, or refused by file and row."""
 
+import os
 import unicodedata
 
 import pytest
@@ -172,3 +173,9 @@ def test_a_name_in_the_other_form_of_its_accents_is_found(folder):
         write_images(folder, [unicodedata.normalize(written, f"é{written}.png")])
         name = unicodedata.normalize(listed, f"é{written}.png")
         assert len(table(folder, f"path,label\n{name},ill\nimg/1.png,well\n")) == 2
+
+
+def test_a_pipe_is_not_waited_for(folder):
+    os.mkfifo(folder / "pipe.csv")
+    with pytest.raises(DataError, match=r"pipe.csv: no file"):
+        file_list.read(Manifest(kind="manifest", path=folder / "pipe.csv"))

@@ -245,3 +245,41 @@ def test_natural_sites_are_asked_for_before_any_image_is_decoded(tmp_path):
         file.write_bytes(b"\x89PNG\r\n\x1a\n broken")
     with pytest.raises(ConfigError, match="data names no site"):
         file_list.read(Folder(kind="folder", path=path, cache=tmp_path / "cache"), natural=True)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [("treino", "teste"), ("entrenamiento", "prueba"), ("Trainingsdaten", "Testdaten"), ("apprentissage", "test")],
+)
+def test_names_of_splits_in_other_languages_are_no_classes(tmp_path, parts):
+    with pytest.raises(DataError, match=r"names of splits, and .*data\.splits"):
+        table(classes(tmp_path / "data", [f"{part}/" for part in parts]))
+
+
+@pytest.mark.parametrize("outer", [("lisbon", "porto"), ("P1", "P2", "P3"), ("split0", "split1")])
+def test_folders_that_all_hold_the_same_folders_are_doubted_as_classes(tmp_path, outer):
+    data = classes(tmp_path / "data", [f"{name}/" for name in outer])
+    (doubt,) = table(data).unused
+    assert "are taken for classes, and each of them holds the same folders, ill, well" in doubt
+    assert "data.site_folders" in doubt
+    assert not table(data, site_folders=True).unused
+
+
+def test_studies_inside_of_classes_are_not_doubted(tmp_path):
+    names = [f"{label}/{study}/{i}.png" for label in ("ill", "well") for study in "12" for i in "ab"]
+    assert not table(write_images(tmp_path / "data", names)).unused
+
+
+def test_a_class_whose_name_is_no_utf_8_is_named(tmp_path):
+    data = classes(tmp_path / "data")
+    (data / "ill").rename(data / os.fsdecode(b"kr\xe4nk"))
+    for on_error in ("stop", "report"):
+        with pytest.raises(DataError, match=r"label 'kr\\udce4nk' is no UTF-8"):
+            table(data, on_error=on_error)
+
+
+@pytest.mark.parametrize("name", ["1.png:Zone.Identifier", "1.png.orig", "#1.png#", "FILE0001.CHK", "sync.ffs_db"])
+def test_litter_of_more_systems_is_counted_and_named(tmp_path, name):
+    data = classes(tmp_path / "data")
+    (data / "ill" / name).write_bytes(b"litter")
+    assert table(data).unused == (f"found and not used: 1 files or folders of systems: {name}",)

@@ -189,3 +189,50 @@ def test_names_that_are_there_twice_are_refused(tmp_path):
 def test_site_of_one_class_is_taken_where_its_labels_are_named(tmp_path):
     path = saved(tmp_path, images=images(3), labels=np.array([0, 0, 0]))
     assert npz.read(source(path, labels=("well", "ill"))).classes == ("well", "ill")
+
+
+@pytest.mark.parametrize("word", ["val", "valid", "validation"])
+def test_a_part_is_known_by_any_word_of_its_split(tmp_path, word):
+    parts = {f"{part}_images": images(4) for part in ("train", word)}
+    labels = {f"{part}_labels": np.array([0, 1, 0, 1]) for part in ("train", word)}
+    assert npz.read(source(saved(tmp_path, **parts, **labels))).split == ("train",) * 4 + ("validation",) * 4
+
+
+def test_arrays_that_are_not_used_are_counted_and_named(tmp_path):
+    labels = np.array([0, 1, 0, 1])
+    path = saved(
+        tmp_path, images=images(4), labels=labels, age=labels, patient=labels, class_names=np.array(["a", "b"])
+    )
+    assert npz.read(source(path)).unused == ("found and not used: 2 arrays of the .npz: age, patient",)
+    assert npz.read(source(path, patient="patient")).unused == ("found and not used: 1 arrays of the .npz: age",)
+
+
+def test_parts_of_other_types_are_refused(tmp_path):
+    bytes_, labels = images(4), np.array([0, 1, 0, 1])
+    path = saved(
+        tmp_path, train_images=bytes_, train_labels=labels, test_images=(bytes_ / 255).astype("f4"), test_labels=labels
+    )
+    with pytest.raises(DataError, match="'train_images' is uint8 and 'test_images' float32"):
+        npz.read(source(path))
+
+
+@pytest.mark.parametrize(
+    ("names", "what"), [(["ill", "Ill "], "'ill' twice"), (["ill", ""], "''"), (["ill", "NaN"], "'NaN'")]
+)
+def test_names_of_classes_are_held_to_what_words_are(tmp_path, names, what):
+    path = saved(tmp_path, images=images(4), labels=np.array([0, 1, 0, 1]), class_names=np.array(names))
+    with pytest.raises(DataError, match=f"class_names.*{what}"):
+        npz.read(source(path))
+
+
+def test_names_in_bytes_are_read(tmp_path):
+    names = {"class_names": np.array([b"ill", "gesünd".encode()]), "site_names": np.array([b"Porto", b"Braga"])}
+    path = saved(tmp_path, images=images(4), labels=np.array([0, 1, 0, 1]), site=np.array([0, 0, 1, 1]), **names)
+    table = npz.read(source(path, site="site"))
+    assert (table.classes, set(table.site)) == (("ill", "gesünd"), {"Porto", "Braga"})
+
+
+def test_values_that_become_infinite_are_bad_cases(tmp_path):
+    path = saved(tmp_path, images=images(4) * 1e300, labels=np.array([0, 1, 0, 1]))
+    with pytest.raises(DataError, match="4 bad cases"):
+        npz.read(source(path))

@@ -10,6 +10,8 @@ from common.errors import DataError
 from tests.sources.small_images import write_images
 
 ALIKE = [
+    ("007", "'7"),
+    ('="007"', "7"),
     ("ill", "Ill"),
     ("ill", " ill "),
     ("ill", "ill\u200b"),
@@ -96,6 +98,12 @@ NOTHING = [
     "unknown",
     "ＮＡ",
     "1.#IND",
+    "#######",
+    "n.d.",
+    "tbd",
+    "nicht bekannt",
+    "desconhecido",
+    "not recorded",
 ]
 
 
