@@ -23,12 +23,11 @@ def mean(stack: Stack, radius: int) -> Stack:
     if h * w >= LARGE:
         import cv2
 
-        taps = (2 * radius + 1, 2 * radius + 1)
-        share = np.multiply.outer(*(_mean_weights(size, radius) for size in (h, w)))[:, :, None]
-        return np.stack(
-            [cv2.boxFilter(i, -1, taps, normalize=False, borderType=cv2.BORDER_CONSTANT).reshape(h, w, c) * share
-             for i in np.ascontiguousarray(stack)]
-        )  # fmt: skip
+        taps, share, result = (2 * radius + 1, 2 * radius + 1), _mean_share(h, w, radius), np.empty_like(stack, order="C")
+        for image, out in zip(np.ascontiguousarray(stack), result, strict=True):
+            cv2.boxFilter(image, -1, taps, dst=out, normalize=False, borderType=cv2.BORDER_CONSTANT)
+            out *= share
+        return result
     return apply(stack, _mean_band(stack.shape[1], radius), _mean_band(stack.shape[2], radius))
 
 
@@ -60,7 +59,12 @@ def _mean_band(size: int, radius: int) -> Band:
     return band(size, np.clip(around, 0, size - 1), inside.astype(np.float64))
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=1)
+def _mean_share(h: int, w: int, radius: int) -> NDArray[np.float32]:
+    """float32[h, w, 1]: 1 over the pixels inside, of each place."""
+    return np.multiply.outer(_mean_weights(h, radius), _mean_weights(w, radius))[:, :, None]
+
+
 def _mean_weights(size: int, radius: int) -> NDArray[np.float32]:
     """1 over the pixels inside, of each place along an axis."""
     place = np.arange(size)

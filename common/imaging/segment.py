@@ -43,8 +43,8 @@ def edges(planes: Planes, threshold: float | None, close: int, min_pixels: int) 
     if threshold is None:
         largest = strength.max(axis=(1, 2), keepdims=True)
         strength /= np.where(largest > 0, largest, 1)
-        levels = quantise(strength, 256)
-        mask = levels > two_means(histogram(levels, 256)).astype(levels.dtype)[:, None, None]
+        levels = _rounded(strength, 256)
+        mask = _above(levels, two_means(histogram(levels, 256)))
     else:
         mask = strength > threshold
     return without_small(closed(mask, close), min_pixels)
@@ -58,21 +58,31 @@ def clusters(planes: Planes, k: int, bins: int) -> NDArray[np.uint8]:
     """
     levels = quantise(planes, bins)
     if k == 2 and bins == 256:
-        splits = two_means(histogram(levels, bins))[:, None]
-    else:  # one by one: 65,536 bins of many images at once would fill the memory
-        splits = np.array([k_means(histogram(one[None], bins)[0], k) for one in levels])
+        return _above(levels, two_means(histogram(levels, bins))).view(np.uint8)
+    # One by one: 65,536 bins of many images at once would fill the memory.
+    splits = np.array([k_means(histogram(one[None], bins)[0], k) for one in levels])
     labels = np.zeros(planes.shape, np.uint8)
-    for split in splits.T.astype(levels.dtype):
-        labels += levels > split[:, None, None]
+    for split in splits.T:
+        labels += _above(levels, split)
     return labels
+
+
+def _above(levels: Levels, split: NDArray[np.int64]) -> Masks:
+    """Pixels above the split of their image, int64[n]."""
+    mask: Masks = levels > split.astype(levels.dtype)[:, None, None]
+    return mask
 
 
 def quantise(planes: Planes, bins: int) -> Levels:
     """The nearest of 256 or 65,536 levels from 0 to 1."""
-    scaled = np.clip(planes, 0, 1)
-    scaled *= bins - 1
-    scaled += np.float32(0.5)
-    return scaled.astype(np.uint8 if bins == 256 else np.uint16)
+    return _rounded(np.clip(planes, 0, 1), bins)
+
+
+def _rounded(shares: Planes, bins: int) -> Levels:
+    """Levels of what lies from 0 to 1, which is overwritten."""
+    shares *= bins - 1
+    shares += np.float32(0.5)
+    return shares.astype(np.uint8 if bins == 256 else np.uint16)
 
 
 def histogram(levels: Levels, bins: int) -> NDArray[np.int64]:
@@ -132,7 +142,7 @@ def k_means(counts: NDArray[np.int64], k: int) -> NDArray[np.int64]:
 
 def closed(mask: Masks, radius: int) -> Masks:
     """Morphological closing by a square of (2·radius + 1)², the outside of the image counting as neither."""
-    return ~_grown(~_grown(mask, radius), radius)
+    return ~_grown(~_grown(mask, radius), radius) if radius else mask
 
 
 def without_small(mask: Masks, min_pixels: int) -> Masks:
