@@ -19,11 +19,12 @@ TRUNCATE = 4.0  # standard deviations after which the Gaussian is cut off: 6e-5 
 
 def mean(stack: Stack, radius: int) -> Stack:
     """g(x, y) = average of the (2·radius + 1)² window around each pixel; at the border, of the part inside."""
-    _, h, w, c = stack.shape
+    h, w = stack.shape[1:3]
     if h * w >= LARGE:
         import cv2
 
-        taps, share, result = (2 * radius + 1, 2 * radius + 1), _mean_share(h, w, radius), np.empty_like(stack, order="C")
+        taps, share = (2 * radius + 1, 2 * radius + 1), _mean_share(h, w, radius)
+        result = np.empty_like(stack, order="C")
         for image, out in zip(np.ascontiguousarray(stack), result, strict=True):
             cv2.boxFilter(image, -1, taps, dst=out, normalize=False, borderType=cv2.BORDER_CONSTANT)
             out *= share

@@ -10,13 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from client.custody.key_ring import Custody
 from client.dataset import loading
 from client.dataset.for_plan import own_cases
+from client.home import Home
 from common import config as configuration
 from common.catalogue import DatasetOffer, ModelOffer, PlanOffer, Span
 from common.package import package_file
 from common.plans.plan import RunPlan
 from tests.catalogue.fair import ABOUT, Fair
+from tests.custody.hospital import folder_of_dicoms, taken_in
 from tests.package.shop import Made
 
 
@@ -203,3 +206,20 @@ def test_data_that_name_no_site_are_all_the_hospital_s_own(fair: Fair, tmp_path:
     cases = own_cases(site, fair.consortium.plan())
     assert cases.name == "Lisbon"
     assert len(cases.train) + len(cases.validation) + len(cases.test) == 23
+
+
+def test_a_data_set_in_custody_is_offered_by_the_path_that_the_pages_name(
+    fair: Fair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lisbon = fair.consortium.sites["Lisbon"].folder
+    custody = Custody(Home(lisbon))
+    custody.begin(tmp_path / "recovery.key")
+    taken_in(custody, folder_of_dicoms(tmp_path / "source", 48, size=16))
+    settings = yaml.safe_load((lisbon / "site.yaml").read_text(encoding="utf-8"))
+    settings["datasets"]["chest"]["data"] = {"kind": "encrypted", "path": "sets/chest"}
+    (lisbon / "site.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    monkeypatch.chdir(lisbon.parent)
+    assert fair.hospital(["catalogue", "offer", "chest", "--yes", "--home", lisbon.name]) == 0
+    offer = fair.offered["Lisbon/chest"].offer
+    assert isinstance(offer, DatasetOffer)
+    assert offer.labels == ("ill", "well")

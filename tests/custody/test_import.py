@@ -15,6 +15,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from client import readers
+from client.__main__ import main
 from client.access.policy_change import begin_policy
 from client.custody import importer, intake
 from client.custody.encrypted_cases import read
@@ -379,3 +380,52 @@ def test_unreadable_rows_are_image_errors_all_through(custody, tmp_path):
     desk = intake.Intake(opened(custody), False)
     row = importer.CaseRow(importer.ImageFile(tmp_path / "gone.dcm"), "ill")
     assert isinstance(desk.take(row), ImageError)
+
+
+@contextlib.contextmanager
+def small_disk(place, size):
+    """A file system of its own in a folder; only root can have one."""
+    place.mkdir(parents=True)
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(place)]
+    if os.geteuid() or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("a disk of its own needs root")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_a_disk_that_is_really_full_loses_nothing_and_the_same_command_goes_on(custody, tmp_path):
+    source = folder_of_dicoms(tmp_path / "source", 40, size=64)
+    with small_disk(custody.sets, "96k"):
+        with pytest.raises(DataError, match=r"sets/chest.*: cannot be written \(No space left on device\)") as error:
+            taken_in(custody, source)
+        fitted = len(tell(custody)[1])
+        assert 0 < fitted < 40
+        assert f"{fitted} cases are stored" in str(error.value) or "was committed before is stored" in str(error.value)
+        subprocess.run(["mount", "-o", "remount,size=4m", str(custody.sets)], check=True)
+        outcome = taken_in(custody, source)
+        assert (outcome.already, outcome.added) == (fitted, 40 - fitted)
+        assert not list(opened(custody).verify())
+
+
+def test_a_disk_that_turned_read_only_is_named(custody, tmp_path):
+    with small_disk(custody.sets, "4m"):
+        taken_in(custody, folder_of_dicoms(tmp_path / "source", 6))
+        subprocess.run(["mount", "-o", "remount,ro", str(custody.sets)], check=True)
+        with pytest.raises((DataError, OSError), match="Read-only file system"):
+            taken_in(custody, folder_of_dicoms(tmp_path / "more", 8, seed=2))
+        assert len(tell(custody)[1]) == 6
+
+
+def test_an_import_says_in_steps_how_far_it_is_and_how_long_it_takes(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("common.cli.progress.LINE_EVERY_S", 0.0)
+    source = folder_of_dicoms(tmp_path / "source", 12)
+    main(["init", "lisbon"])
+    main(["custody", "begin", str(tmp_path / "away.key")])
+    assert main(["import", str(source), "--name", "chest", "--processes", "1"]) == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("importing  (")]
+    shares = [int(line.partition("(")[2].partition(" %")[0]) for line in lines]
+    assert shares == [int(100 * i / 12 + 1e-9) for i in range(1, 13)]
+    assert all("left" in line for line in lines[1:-1])
