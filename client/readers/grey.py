@@ -132,13 +132,13 @@ def _mirror(path: object, header: Dataset, index: int, value_range: tuple[float,
     if bits > 16:
         return sum(value_range)
     ends = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if is_signed else (0, 2**bits - 1)
-    held = rescale(path, header, np.array(ends), index)
-    if min(seen) < held.min() or max(seen) > held.max():
+    limits = rescale(path, header, np.array(ends), index)
+    if min(value_range) < limits.min() or max(value_range) > limits.max():
         raise ImageError(
             f"{path}: MONOCHROME1 with values that BitsStored (0028,0101), {bits}, cannot hold, so that nothing says "
             "what they are the reverse of. Export it again."
         )
-    return float(held.sum())
+    return float(limits.sum())
 
 
 def _first(path: object, place: Dataset, keyword: str) -> float | None:
