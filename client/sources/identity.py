@@ -51,16 +51,16 @@ def units(belongings: Sequence[Belonging], files: Sequence[str]) -> tuple[str | 
     )  # fmt: skip
 
 
-def through_units(named: Sequence[str | None] | None, units: Sequence[str | None]) -> tuple[str | None, ...] | None:
+def through_units(headers: Sequence[str | None] | None, units: Sequence[str | None]) -> tuple[str | None, ...] | None:
     """Patients, also of images that name nobody in a study (series, file) of which others name one."""
-    if named is None:
+    if headers is None:
         return None
     patients: dict[str, set[str]] = {}
-    for patient, unit in zip(named, units, strict=True):
+    for patient, unit in zip(headers, units, strict=True):
         if patient and unit:
             patients.setdefault(unit, set()).add(patient)
     only = {unit: next(iter(those)) for unit, those in patients.items() if len(those) == 1}
-    return tuple(patient or only.get(unit or "") for patient, unit in zip(named, units, strict=True))
+    return tuple(patient or only.get(unit or "") for patient, unit in zip(headers, units, strict=True))
 
 
 def by_rule(rule: str, text: str) -> str | None:

@@ -121,7 +121,7 @@ def read(source: Npz) -> Table:
         patient=patient,
         split=_splits(path, arrays, source, parts, keep),
         problems=tuple(problems),
-        unused=_unused(arrays, parts, source),
+        unused=npz_names.unused(arrays, [(part.images_name, part.labels_name) for part in parts], source),
     )
 
 
@@ -195,16 +195,6 @@ def _refuse_other_units(path: Path, parts: Sequence[_NpzPart]) -> None:
                 f"{path}: '{first.images_name}' is {first.images.dtype} and '{part.images_name}' {part.images.dtype}; "
                 "expected one type, in which a value means the same everywhere. Save them alike."
             )
-
-
-def _unused(arrays: Mapping[str, Array], parts: Sequence[_NpzPart], source: Npz) -> tuple[str, ...]:
-    """Arrays of a word or number a case that nothing was read from: patients may be among them."""
-    used = {part.images_name for part in parts} | {part.labels_name for part in parts}
-    used |= {name for name in (source.site, source.patient, source.split, source.names) if name}
-    others = [name for name in arrays if name not in used and not name.endswith(("_names", "_name"))]
-    if not others:
-        return ()
-    return (f"found and not used: {len(others)} arrays of the .npz: {', '.join(map(legible, others))}",)
 
 
 def _not_finite(path: Path, parts: Sequence[_NpzPart]) -> list[Problem]:

@@ -170,3 +170,17 @@ def column(
             f"({len(nothing)} such cases)."
         )
     return tuple(str(value).strip() for value in words[keep])
+
+
+def unused(arrays: Mapping[str, Array], parts: Sequence[tuple[str, str]], source: Npz) -> tuple[str, ...]:
+    """Arrays that nothing was read from, counted and named: patients may be among them.
+
+    Args:
+        parts: names of the arrays of images and of labels.
+    """
+    columns = {name for name in (source.site, source.patient, source.split, source.names) if name}
+    columns |= {name for part in parts for name in part}
+    others = [name for name in arrays if name not in columns and not name.endswith(("_names", "_name"))]
+    if not others:
+        return ()
+    return (f"found and not used: {len(others)} arrays of the .npz: {', '.join(map(legible, others))}",)
