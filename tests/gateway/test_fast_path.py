@@ -306,7 +306,7 @@ def test_hospitals_that_go_flowers_way_and_ours_finish_a_run_together(
     porto = consortium.sites["Porto"] = consortium.hospital("Porto")
     settings = porto.folder / "site.yaml"
     settings.write_text(settings.read_text(encoding="utf-8").replace("take: Porto", "take: Osaka"), encoding="utf-8")
-    tree = SVM | {"federation": SVM["federation"] | {"rounds": 2}, "plan": SVM["plan"] | {"cohort": list(names)}}
+    tree = SVM | {"federation": SVM["federation"] | {"rounds": 3}, "plan": SVM["plan"] | {"cohort": list(names)}}
     try:
         ids = {name: door.control.register(home.requests()[name].node) for name in names}
         run = consortium.begun(plan := consortium.plan(tree=tree), *names)
@@ -326,7 +326,7 @@ def test_hospitals_that_go_flowers_way_and_ours_finish_a_run_together(
             )
             assert fast_nodes(home, ids) == {ids["Lisbon"], ids["Nairobi"]}
         assert run.state.stage == "finished", run.state.why
-        assert [(told["void"], tuple(told["sites"])) for told in run.rounds()] == [(False, names)] * 2
+        assert [(told["void"], tuple(told["sites"])) for told in run.rounds()] == [(False, names)] * 3
     finally:
         membership.revoke(home, "Porto", home.root_keys())
         del consortium.sites["Porto"]
