@@ -46,6 +46,11 @@ class TrainedModel:
     private: Mapping[str, Tensors] = field(default_factory=dict)
     """By site, the layers that it keeps for itself; empty where all are shared."""
 
+    @property
+    def strength(self) -> float | None:
+        """Of several C, the one that it was trained with; None where there was but one."""
+        return next((r.validation.get("C") for r in self.records if r.round == self.best_round), None)
+
     def at(self, site: str) -> Self:
         """The model as a site has it: with its own private layers, as they began at one that trained none."""
         return replace(self, weights={**self.weights, **self.private.get(site, {})})

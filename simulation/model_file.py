@@ -7,8 +7,9 @@ from simulation.experiment import Experiment, TrainedModel
 
 def save_model(experiment: Experiment, name: str, model: TrainedModel) -> None:
     """Write `<name>.safetensors`: weights, normalisation, labels, operating point, and what the images looked like."""
+    config = experiment.config.model_for(experiment.seed)
     about = {
-        "model": experiment.config.model_for(experiment.seed).model_dump_json(),
+        "model": (config.model_copy(update={"C": model.strength}) if model.strength else config).model_dump_json(),
         "preprocess": experiment.data.pipeline.fingerprint(),
         "labels": "\n".join(experiment.data.labels),
         "shape": "×".join(map(str, experiment.data.sites[0].train.images.shape[1:])),

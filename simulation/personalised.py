@@ -59,7 +59,7 @@ def _heads(experiment: Experiment, cases: SiteCases, federated: TrainedModel) ->
     if not experiment.config.personalise.ridge:
         return {}
     train = experiment.site(cases).ready("train", federated.normalisation)
-    heads = heads_near(experiment.model, federated.weights, train)
+    heads = heads_near(experiment.model, federated.weights, train, federated.strength)
     return {name: replace(federated, weights=weights) for name, weights in heads.items()}
 
 

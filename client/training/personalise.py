@@ -132,9 +132,13 @@ def intercepts(logits: Logits, labels: Labels) -> Floats:
     return np.asarray(shift - shift.mean())
 
 
-def heads_near(model: Model, federated: Tensors, train: Cases) -> dict[str, Tensors]:
+def heads_near(model: Model, federated: Tensors, train: Cases, strength: float | None = None) -> dict[str, Tensors]:
     """Linear heads that fit a site's training cases and are held to the federated one: for each strength of RIDGES the
-    optimum of C Σ loss + ½ strength |w - federated|². Empty for another model, and without cases."""
+    optimum of C Σ loss + ½ strength |w - federated|². Empty for another model, and without cases.
+
+    Args:
+        strength: of several C, the one that the federated model was trained with; none: the only one.
+    """
     if not isinstance(model, LinearSvm) or model.multilabel or not len(train):
         return {}
     rows, width = federated["alpha"].shape
@@ -151,7 +155,7 @@ def heads_near(model: Model, federated: Tensors, train: Cases) -> dict[str, Tens
     heads, start = dict[str, Tensors](), anchor
     by_class = model.balance(model.count(train)["classes"])
     for name in sorted(RIDGES, key=RIDGES.__getitem__, reverse=True):  # from the strongest: each starts from the last
-        C = float(np.exp(np.mean(np.log(model.config.candidates)))) / RIDGES[name]
+        C = (strength or model.config.candidates[0]) / RIDGES[name]
         optimum = minimize(
             objective, start, (C,), method="L-BFGS-B", jac=True, options={"maxiter": STEPS, "gtol": 1e-4}
         )

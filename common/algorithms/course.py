@@ -217,6 +217,10 @@ class Course:
             return replace(trained_place, asks="evaluate")
         return self._next_round(trained_place)
 
+    def setting(self, place: Place) -> dict[str, float | None]:
+        """What validation chooses among, as the model at a place has it; empty where there is nothing to choose."""
+        return self.algorithm.setting(place.state) if isinstance(self.algorithm, SvmSolver) else {}
+
     def _is_judged(self, before: Place, after: Place) -> bool:
         if self.algorithm.asks_once:
             return self.algorithm.finished(after.state)

@@ -117,6 +117,7 @@ class SvmSolver:
             "stage": np.array(first, np.int64),
             "candidate": np.array(0, np.int64),
             "settled": np.array(False),
+            "reached": np.array(0, np.int64),
             "point": np.zeros((problems, size)),
             "objective": np.zeros(problems),
             "gradient": np.zeros((problems, size)),
@@ -232,6 +233,10 @@ class SvmSolver:
         """Of several C the validation figure tells which."""
         return len(self.config.candidates) > 1
 
+    def setting(self, state: State) -> dict[str, float | None]:
+        """Of several C, that of the point; empty where there is but one."""
+        return {"C": self.config.candidates[int(state["reached"])]} if self.chooses else {}
+
     def settled(self, state: State) -> bool:
         """The point is the optimum for a C, or there is but one and every point leads to it."""
         return not self.chooses or bool(state["settled"])
@@ -307,10 +312,10 @@ class SvmSolver:
         """The state with the next points to try; on to the next C where every problem is done with this one."""
         aimed = state | self._trials(state)
         if not aimed["done"].all() or aimed["candidate"] + 1 == len(self.config.candidates):
-            return aimed | {"settled": np.array(aimed["done"].all())}
+            return aimed | {"settled": np.array(aimed["done"].all()), "reached": aimed["candidate"]}
         strength, following = self._strength(aimed), aimed | {"candidate": aimed["candidate"] + 1}
         weaker = weakened(following, self._strength(following) / strength)
-        return weaker | self._trials(weaker) | {"settled": np.array(True)}
+        return weaker | self._trials(weaker) | {"settled": np.array(True), "reached": aimed["candidate"]}
 
     def _trials(self, state: State) -> State:
         """Each problem's next trials; where it is, for those that can gain no more than the tolerance."""

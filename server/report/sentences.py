@@ -219,7 +219,21 @@ def choice_of_model(result: Result) -> str:
     select = result["config"]["federation"]["select"]
     why = "the last one trained" if select == "last" else f"the best by {select} on validation cases"
     early_end = f" The run ended before its rounds: {result['ended']}." if result.get("ended") else ""
-    return f"Kept was the model of round {best + 1}, {why}.{early_end}"
+    return f"Kept was the model of round {best + 1}, {why}.{_choice_of_strength(result, best)}{early_end}"
+
+
+def _choice_of_strength(result: Result, best: int) -> str:
+    """Of several C, which one was kept; and that nothing chose, where validation could not."""
+    figures = next((r["validation"] for r in result["rounds"] if r["round"] == best and r["validation"].get("C")), None)
+    if figures is None:
+        return ""
+    candidates = ", ".join(f"{C:g}" for C in result["config"]["model"]["C"])
+    if figures["auc"] is None:
+        return (
+            f" WARNING: a class has no validation case, so nothing could choose among the C ({candidates}): kept was "
+            f"the last, {figures['C']:g}, the weakest reached. Name one C, or give validation cases of each class."
+        )
+    return f" Of the C {candidates} it is that of {figures['C']:g}."
 
 
 def privacy(result: Result) -> list[str]:

@@ -2,7 +2,7 @@
 
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -124,6 +124,7 @@ def as_json(config: Mapping[str, Any], data: Remarks, seeds: Sequence[SeedResult
             {
                 "seed": s.seed,
                 "best_round": s.best_round,
+                "C": kept_strength(s.rounds, s.best_round),
                 "weights_sha256": s.weights_sha256,
                 "sites": {n: {a: score.as_json() for a, score in by.items()} for n, by in s.sites.items()},
                 "test": {a: [score.as_json() for score in scores] for a, scores in s.test.items()},
@@ -208,6 +209,11 @@ def versions() -> dict[str, str]:
 def write(path: Path, result: Mapping[str, Any]) -> None:
     """Write result.json atomically."""
     tensorfile.write_atomically(path, (json.dumps(result, indent=1, allow_nan=False) + "\n").encode())
+
+
+def kept_strength(rounds: Iterable[Mapping[str, Any]], best_round: int) -> float | None:
+    """Of several C the one whose model was kept; None where there was but one."""
+    return next((r["validation"].get("C") for r in rounds if r["round"] == best_round), None)
 
 
 def save_model(

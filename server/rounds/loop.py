@@ -48,7 +48,7 @@ class RoundRecord:
     """Too few answered, or the sum could not be used: the model is as it was."""
     train_loss: float | None = None
     validation: dict[str, float | None] = field(default_factory=dict)
-    """n, loss, accuracy, auc over the summed counts; empty where the round was not evaluated."""
+    """n, loss, accuracy, auc over the summed counts, C of several; empty where the round was not evaluated."""
     refused: dict[str, str] = field(default_factory=dict)
     """By site that refused the round's work, its code of `common.refusals`."""
     unjudged: dict[str, str] = field(default_factory=dict)
@@ -230,7 +230,7 @@ def run_round(course: Course, aggregator: Aggregator, state: LoopState) -> LoopS
         # A model that stays as it was although all answered has converged: that round is not void.
         void=not course.moved(before, place) and (bool(absent) or not all(total.sums for total in work)),
         train_loss=_train_loss(work[0]),
-        validation=performance.summary_of_counts(counts) if counts else {},
+        validation=performance.summary_of_counts(counts) | course.setting(place) if counts else {},
         refused=refusing,
         unjudged=unjudged,
         judges=judges,

@@ -184,8 +184,10 @@ def _write_result(run: Run, outcome: TrainingOutcome) -> None:
     parts = participation.of_rounds(outcome.sites, rounds := run.rounds(), state.best_round)
     trainers = participation.trainers(parts)
     threshold = performance.operating_point(state.best_counts, plan.training.operating_point)
+    strength = result_json.kept_strength(rounds, state.best_round)
+    model = plan.training.model_for(plan.training.seeds[0])
     about = {
-        "model": plan.training.model_for(plan.training.seeds[0]).model_dump_json(),
+        "model": (model.model_copy(update={"C": strength}) if strength else model).model_dump_json(),
         "preprocess": plan.recipe,
         "labels": "\n".join(plan.labels),
         "shape": "×".join(map(str, plan.shape)),
@@ -211,6 +213,7 @@ def _write_result(run: Run, outcome: TrainingOutcome) -> None:
         "rounds": rounds,
         "cost": result_json.cost(rounds),
         "best_round": state.best_round,
+        "C": strength,
         "validation": performance.summary_of_counts(state.best_counts) if state.best_counts else {},
         "counts": {"validation": outcome_counts.of_sum(state.best_counts, threshold)} if state.best_counts else {},
         "threshold": threshold,

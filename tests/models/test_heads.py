@@ -1,5 +1,6 @@
 """Losses, weights by class and a choice of C: federated, pooled and by scikit-learn."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
 from benchmarks.svm_images import Watched, lines
+from client.training.personalise import heads_near
 from client.training.site import Site
 from client.training.solved_alone import solve_alone
 from common.algorithms.course import Course
-from common.config import Config, Local
+from common.config import Config, Local, Svm
 from common.errors import PolicyError, WireError
 from common.image_stack import join
 from common.imaging import Pipeline
@@ -21,6 +23,8 @@ from common.messages.transport import InMemory, Request
 from common.metrics import performance
 from common.models.svm import LinearSvm
 from common.types import Cases, SiteCases, Tensors
+from server.report import sentences
+from server.results.result_json import kept_strength
 from server.rounds import loop
 from server.rounds.aggregation import PlainSum
 from server.rounds.loop import LoopState
@@ -147,9 +151,11 @@ def test_several_c_are_chosen_from_by_the_same_rule_federated_and_pooled(loss: s
     state = federation.train()
     judged = [record for record in state.records if record.validation]
     assert 2 <= len(judged) <= len(several)  # once for each C, and not after the first that is worse
+    assert [record.validation["C"] for record in judged] == list(several[: len(judged)])
     figures = [record.validation[select] * (-1 if select == "loss" else 1) for record in judged]
     chosen = int(np.argmax(figures))
     assert chosen == len(figures) - 1 or chosen == len(figures) - 2
+    assert kept_strength([asdict(record) for record in state.records], state.best_round) == several[chosen]
     one = Federation(config({"loss": loss, "C": several[chosen]}, select="last"))
     np.testing.assert_allclose(rows_of(state.best), rows_of(one.alone()[0]), atol=2e-3)
     np.testing.assert_allclose(rows_of(federation.alone()[0]), rows_of(state.best), atol=2e-3)
@@ -216,3 +222,20 @@ def test_a_site_takes_no_weights_by_class_but_those_of_its_plan(shares: list[flo
             plain.site(plain.parts[0]).contribute(Request("gradient", 0, point | beside, recipe), {})
     with pytest.raises(PolicyError, match="none are balanced"):
         plain.site(plain.parts[0]).contribute(Request("classes", 0, {}, recipe), {})
+
+
+@pytest.mark.parametrize("auc", [0.8, None])
+def test_the_report_says_which_c_was_kept_and_warns_where_nothing_chose(auc: float | None) -> None:
+    record = {"round": 2, "validation": {"C": 0.1, "auc": auc, "loss": 0.5}}
+    told = {"federation": {"select": "auc"}, "model": {"C": [0.01, 0.1]}}
+    sentence = sentences.choice_of_model({"config": told, "best_round": 2, "rounds": [record]})
+    assert ("that of 0.1" in sentence) == (auc is not None)
+    assert ("WARNING: a class has no validation case" in sentence) == (auc is None)
+
+
+def test_heads_are_held_by_the_c_that_was_kept() -> None:
+    cases = cases_of(60, 3)
+    several, one = (LinearSvm(Svm(kind="svm", C=C), SHAPE, CLASSES) for C in ((0.01, 1.0), 1.0))
+    expected, found = heads_near(one, one.init(1), cases), heads_near(several, several.init(1), cases, 1.0)
+    for name in expected:
+        np.testing.assert_array_equal(found[name]["alpha"], expected[name]["alpha"])
