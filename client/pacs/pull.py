@@ -159,7 +159,8 @@ class _Pull:
         if len(studies) > 1:
             raise PacsError("ambiguous", f"{len(studies)} studies have this accession number; expected one")
         study = studies[0].uid
-        series = archive.series(study)
+        if not (series := archive.series(study)):
+            raise PacsError("half", f"{self.feed.name} lists the study, and none of its series")
         wanted_series = {
             one.uid: frozenset(archive.images(study, one.uid)) for one in series if self.feed.choice.takes(one)
         }

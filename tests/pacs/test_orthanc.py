@@ -1,7 +1,10 @@
 """A real archive, by both ways: what comes is what was there, and nothing is missing without a word."""
 
+import json
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,6 +31,7 @@ pytestmark = [
         "ignore:Exception ignored in. <(ssl.SSLSocket|socket.socket):pytest.PytestUnraisableExceptionWarning"
     ),
 ]
+ROOT = Path(__file__).parents[2]
 STUDIES = {f"A{number:03d}": study(number) for number in range(6)}
 
 
@@ -153,3 +157,14 @@ def test_dcmtk_sends_nothing_to_our_receiver_that_nobody_asked_for(archive, tmp_
         assert receiver.strange == 1
     finally:
         receiver.close()
+
+
+@pytest.mark.slow
+def test_three_hundred_studies_come_by_both_ways_or_are_named():
+    if not orthanc.is_installed():
+        pytest.skip(orthanc.MISSING)
+    command = [sys.executable, str(ROOT / "benchmarks" / "pacs.py")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1800, check=False)
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert (done.returncode, result["pixel_equal"], result["silent"]) == (0, True, 0)
+    assert (result["studies"], result["refused"], result["damaged"], result["killed"]) == (300, 20, 5, 2)

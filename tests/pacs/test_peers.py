@@ -216,6 +216,18 @@ def test_each_misbehaviour_of_a_web_archive_is_named_and_the_rest_comes(custody)
     assert outcome.added == 5
 
 
+def test_a_study_that_is_listed_without_its_series_is_named(custody):
+    def without_series(handler):
+        is_series = "/series?" in handler.path
+        if is_series:
+            peer.send(handler, 200, "application/dicom+json", b"[]")
+        return is_series
+
+    with WebPeer(STUDIES, query=without_series) as peer:
+        report, _ = pulled(custody, web(peer), [0])
+    assert states(report) == {"A000": ("absent", "half")}
+
+
 @pytest.mark.parametrize(
     ("status", "kind", "content", "cause"),
     [

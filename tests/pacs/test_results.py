@@ -172,7 +172,8 @@ def written_file(archive, identity, folder):
     """An object as the archive has it, looked at by the standard's checker if it is a result."""
     content = httpx.get(f"{archive.url}/instances/{identity}/file", timeout=10, trust_env=False).content
     (file := folder / f"{identity}.dcm").write_bytes(content)
-    if pydicom.dcmread(file, stop_before_pixels=True).Modality in ("SR", "OT"):
+    if (modality := pydicom.dcmread(file, stop_before_pixels=True).Modality) in ("SR", "OT"):
         assert checked(file) == []
-        assert subprocess.run(["dcmdump", str(file)], capture_output=True, check=True).stdout
+        reader = {"SR": "dsrdump", "OT": "dcmdump"}[modality]
+        assert subprocess.run([reader, str(file)], capture_output=True, check=True).stdout
     return file
