@@ -10,6 +10,7 @@ from client.home import Home, home_option
 from client.plans import judge
 from client.plans.inbox import PlanInbox
 from client.plans.log_witness import Witness
+from client.privacy.plan_account import cost_words
 from common.cli import terminal
 from common.cli.command import Command
 from common.cli.terminal import Sheet
@@ -60,7 +61,9 @@ def _plans(options: argparse.Namespace) -> int:
     if problem := sync.refresh(home):
         console.print(Text.assemble(("As far as known here", "yellow"), f": {problem}"))
     if options.plan:
-        console.print(plan_page.page(inbox.plan(options.plan)), highlight=False, markup=False)
+        plan = inbox.plan(options.plan)
+        lines = [plan_page.page(plan), *cost_words(home, plan)]
+        console.print("\n".join(lines), highlight=False, markup=False)
         return 0
     table = Sheet("plan", "data set", "purpose", "until", "decision", prose=("decision",))
     for plan in inbox.plans():

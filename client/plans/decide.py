@@ -8,6 +8,7 @@ from client.dataset.for_plan import Row, own_rows
 from client.home import Home
 from client.plans import own_images, question_ledger
 from client.plans.inbox import PlanInbox
+from client.privacy.plan_account import refuse_unaffordable
 from common.errors import PolicyError
 from common.messages.answer_keys import image_keys
 from common.plans import carry, floors
@@ -15,6 +16,7 @@ from common.plans.approvals import Approvals
 from common.plans.decision import Commitment, Decision, Verdict, members_digest
 from common.plans.floors import CaseCounts
 from common.plans.plan import RunPlan
+from common.plans.plan_budget import budget_of
 
 
 def decide(home: Home, plan: RunPlan, verdict: Verdict, reason: str) -> Decision:
@@ -55,6 +57,7 @@ def committed(home: Home, plan: RunPlan) -> Commitment:
             f"class), expected {least.validation} at least, and of each class none or {least.of_each_class}. Give "
             "validation a larger share of the data set, or import more cases.",
         )
+    refuse_unaffordable(home, plan)
     data, names = own_images.data_digest(home, rows), own_images.names(home, content.dataset, rows)
     inbox.keep_datasets(plan, names)
     knows = _knows_sums(home, plan, data)
@@ -90,7 +93,7 @@ def _knows_sums(home: Home, plan: RunPlan, data: str) -> bool:
         return carry.knows(source, own_sums) if own_sums else not source.sha256
     if plan.content.models:
         _refuse_counted(home, plan, data)
-    else:
+    elif budget_of(plan.content) is None:  # with a budget every answer has noise of its own, and is paid for
         _refuse_summed(home, plan, data)
     return False
 

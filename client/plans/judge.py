@@ -12,6 +12,7 @@ from client.access.policy_store import policy_store
 from client.home import Home
 from client.plans import near, plan_encoders
 from client.plans.inbox import PlanInbox
+from client.privacy.plan_account import refuse_unbounded
 from common.errors import AuditError, ConfigError, EncoderError, IdentityError, PackageError, PlanError, PolicyError
 from common.plans import floors
 from common.plans.first_weights import refuse_unfit_beginning
@@ -75,6 +76,7 @@ def objection(home: Home, plan: RunPlan) -> str:
             raise PlanError(f"there is no data set '{content.dataset}' under datasets in site.yaml.")
         if content.training.model.multilabel or any(model.training.model.multilabel for model in content.models):
             raise PlanError("model.multilabel: several findings an image are for simulations alone in this release.")
+        refuse_unbounded(home, plan)
         plan_encoders.refuse_unfit(home, plan)
         if not content.models:
             floors.refuse_chosen_point(content.training)

@@ -8,9 +8,10 @@ from pathlib import Path
 from client.custody import wrapped_keys
 from client.dataset.for_plan import own_cases, own_rows
 from client.home import Home
-from client.plans import judge
+from client.plans import judge, sync
 from client.plans.inbox import PlanInbox
 from client.plans.own_images import data_digest, version
+from client.privacy.plan_account import account_of
 from client.sources.case_table import located
 from client.training import evaluating_site
 from client.training.auditing_site import AuditingSite
@@ -100,7 +101,8 @@ def read_once(home: Home, digest: str, changed_ns: int, has_begun: bool) -> Node
         return BeginningSite(AuditingSite(secured, room), PlanInbox(home), plan).answer
 
     stands_before = begin_before if training.model.kind == "cnn" else None
-    return NodeSite(site, binding, home=home.folder, room=room, before=stands_before)
+    account = account_of(home, plan, partial(sync.tell_account, home))
+    return NodeSite(site, binding, home=home.folder, room=room, before=stands_before, account=account)
 
 
 @lru_cache(maxsize=1)

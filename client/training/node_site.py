@@ -28,6 +28,7 @@ from client.training.site import Site
 from client.training.site_storage import SealedStateFile
 from common.errors import PolicyError
 from common.messages.transport import Answer, Reply, Request
+from common.privacy.account import Account
 from common.secagg import ParticipantState
 from common.storage import tensorfile
 from common.trust.enrolment import Enrolment
@@ -82,6 +83,8 @@ class NodeSite:
     """The folder in which a real site keeps this run."""
     before: Callable[[SecuredSite], Answer] | None = None
     """What stands before the secured site of a hospital, in an evaluation and in the training of a network."""
+    account: Account | None = None
+    """From which a real site pays for its answers under a budget of privacy."""
 
     def answer(self, request: Request, simulated_state: SimulatedState) -> tuple[Reply, Tensors | None]:
         """One request, from the state that the last one left; the new state, if it changed."""
@@ -119,7 +122,7 @@ class NodeSite:
             ledger, home = question_ledger.in_folder(self.home), Home(self.home)
             secured = SecuredSite(
                 self.site, self.enrolment, self.binding, store, ledger, VectorFile(self.room / "masked"),
-                take_roster=home.take_roster,
+                take_roster=home.take_roster, account=self.account,
             )  # fmt: skip
         else:
             ledger = Ledger(

@@ -11,7 +11,7 @@ from common.encoders.encoder_file import TRUST
 from common.errors import EncoderError, PackageError
 from common.imaging import Pipeline
 from common.package import package_library
-from common.plans import binding
+from common.plans import binding, plan_budget
 from common.plans.evaluated_model import EvaluatedModel
 from common.plans.plan import Carried, PlanContent, RunPlan
 from common.secagg.key_period_plan import threshold
@@ -40,7 +40,8 @@ def page(plan: RunPlan) -> str:
         "encoder": _encoder(content),
         "begins from": _beginning(content.training.initial),
     }
-    lines = [*(f"{name:12} {value}" for name, value in head.items() if value), "", *_what_leaves(content), ""]
+    lines = [*plan_budget.words(content), "", *(f"{name:12} {value}" for name, value in head.items() if value), ""]
+    lines += [*_what_leaves(content), ""]
     if head["encoder"]:
         lines += [*wrap(f"WHO MADE THE ENCODER  {TRUST}", 100), ""]
     if content.models:
@@ -80,6 +81,14 @@ def _what_leaves(content: PlanContent) -> Iterator[str]:
     yield "WHAT LEAVES  masked vectors, signatures, this decision, codes of refusals. No image."
     many = f"{least} of the {sites} sites at least" if least < sites else f"all {sites} sites"
     yield f"Coordinator and sites can read of it these sums alone, each over {many}:"
+    schedule = plan_budget.schedule_of_plan(content)
+    if schedule:
+        yield from (f"  - {line}" for line in plan_budget.prices(schedule))
+        yield ""
+        yield "WHAT IT TELLS  Each sum has noise, to which every site adds a share that nobody else knows: whatever is"
+        yield "done with the sums and the model, of one patient they tell no more than ε and δ say. An answer that is"
+        yield "asked again has other noise, and is paid for again. docs/for-reviewers.md"
+        return
     yield from (f"  - {line}" for line in (*_sums(content), "with each: how many cases, and of each class"))
     yield ""
     yield "WHAT IT TELLS  The sums are exact: no noise is added. What colluding sites put in can be"

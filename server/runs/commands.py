@@ -6,6 +6,7 @@ import time
 from common import config as configuration
 from common.cli import terminal
 from common.cli.command import Command
+from common.errors import ConfigError
 from common.plans.plan import RunPlan
 from common.trust.cosigning import RootPaper, SigningRequest
 from server.catalogue.catalogue import Catalogue
@@ -65,6 +66,12 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> int:
     home = Home.at(options.home)
     config = configuration.load(options.config, options.overrides)
+    if config.privacy is None:
+        raise ConfigError(
+            f"{options.config}: no section privacy. What exact sums and a model tell of one patient, nothing bounds. "
+            "Write a budget, as `privacy: {epsilon: 3, delta: 1.0e-5}`, or `privacy: none`: then every hospital reads "
+            "first that there is no bound. docs/privacy.md"
+        )
     ahead = foresee_anew(home, config) if options.ask_anew else foresee(home, config)
     plan = RunPlan.from_config(config, home.roster, (), ahead.source)
     refuse_beside(home, plan.content)

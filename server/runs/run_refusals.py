@@ -1,12 +1,30 @@
-"""What the coordinator knows better of a refusal than its code says: with whom the question was answered before."""
+"""What the coordinator knows better of a refusal than its code says: whom it asked before, what is left of budgets."""
 
+from server.consortium.site_accounts import SiteAccounts
 from server.runs.run import Run
 
 
 def words(run: Run) -> dict[str, str]:
     """Words for codes, as of `common.refusals.sentence`."""
-    earlier_run = _asked_others(run)
-    return {"repeated-question": f"over other sites than in run {earlier_run.name}"} if earlier_run else {}
+    earlier_run, rests = _asked_others(run), _rests(run)
+    words = {"repeated-question": f"over other sites than in run {earlier_run.name}"} if earlier_run else {}
+    return words | ({"over-budget": rests} if rests else {})
+
+
+def _rests(run: Run) -> str:
+    """What the sites have said is left of their patients' budgets: which plan would fit."""
+    dataset, accounts = run.plan.content.dataset, SiteAccounts(run.home)
+    rests = {}
+    for site in run.state.cohort or run.plan.content.cohort:
+        word = accounts.of(site)
+        if word and (rest := word.rest.get(dataset)):
+            rests[site] = rest
+    if not rests:
+        return ""
+    least = min(rests.values(), key=lambda rest: rest.rest)
+    each = ", ".join(f"{site} ε {rest.rest:.3f} of {rest.epsilon:g}" for site, rest in rests.items())
+    fits = f"a plan of ε {least.rest:.3f} at most fits"
+    return f"the patients' budgets are spent: left are {each}, at δ {least.delta:g}; {fits}"
 
 
 def _asked_others(run: Run) -> Run | None:
