@@ -212,7 +212,8 @@ def run_round(course: Course, aggregator: Aggregator, state: LoopState) -> LoopS
     while place.round == before.round:
         question_place, total = place, ask(course, aggregator, place)
         bytes_up, bytes_down = bytes_up + total.bytes_up, bytes_down + total.bytes_down
-        codes, place = refused_for_good(course, question_place, total), course.after(question_place, total)
+        codes = codes or refused_for_good(course, question_place, total)  # what was refused first says why
+        place = course.after(question_place, total)
         if question_place.asks == "evaluate":
             counts, unjudged = dict(course.counts(total)), dict(total.refused)
             judges = total.sites if total.sums else ()
