@@ -37,6 +37,7 @@ CONFIG = """
 name: benchmark
 data: {data}
 sites: {{split: iid, count: 3, test: 0.1}}
+privacy: none
 plan: {{dataset: images, labels: {labels}, shape: {shape}}}
 model: {{kind: cnn, architecture: plain}}
 federation: {{rounds: {rounds}, quorum: 3, timeout_s: 120, local: {{steps: 20, batch: 32}}}}

@@ -44,6 +44,7 @@ CONFIG = """
 name: faults
 data: {kind: synthetic, sites: 4, cases: 420, size: 16}
 sites: {split: natural, test: 0.1}
+privacy: none
 plan: {dataset: phantoms, labels: [clear, disease], shape: [16, 16, 1]}
 model: {kind: cnn, architecture: plain, width: 4}
 federation: {rounds: 40, quorum: 3, timeout_s: 12, local: {steps: 4, batch: 8}}

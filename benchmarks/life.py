@@ -56,6 +56,7 @@ CONFIG: dict[str, Any] = {
     "name": "life",
     "data": {"kind": "manifest", "path": "images/list.csv", "labels": ["normal", "pneumonia"]},
     "sites": {"split": "natural", "test": 0.1},
+    "privacy": "none",
     "plan": {"dataset": "chest", "labels": ["normal", "pneumonia"], "shape": [28, 28, 1]},
     "preprocess": [{"step": "normalise", "by": "federated"}],
     "model": {"kind": "cnn", "architecture": "plain", "width": 8},

@@ -23,7 +23,7 @@ from server.runs.run_state import OVER
 RUN = """Sign a plan, ask the sites for it, and follow the run. Ctrl-C ends the following, not the run.
 
   python -m server run configs/plan-template.yaml
-  python -m server run configs/plan-template.yaml federation.rounds=10 --wait-hours 48
+  python -m server run configs/plan-template.yaml privacy.epsilon=1 --wait-hours 48
 
 The configuration needs a section `plan`: dataset, labels, shape (docs/configuration.md). The run begins when
 every site of the cohort has decided, or after --wait-hours with those who approved. `data` and `sites` stay at

@@ -35,6 +35,7 @@ SVM: dict[str, Any] = {
     "baselines": [],
     "personalise": {"mix": False},
     "federation": {"rounds": 4, "select": "last"},
+    "privacy": "none",
     "plan": {"dataset": "chest", "labels": ["clear", "disease"], "shape": [16, 16, 1]},
 }
 

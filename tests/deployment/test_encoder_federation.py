@@ -39,6 +39,7 @@ def configuration(folder: Path) -> Path:
             "federation": {"rounds": 15, "quorum": 3, "timeout_s": 60, "select": "last", "evaluate_every": 15},
             "baselines": [],
             "personalise": {"mix": False},
+            "privacy": "none",
             "plan": {"dataset": "chest", "labels": ["clear", "disease"], "shape": [1, 1, 704]},
         },
     )

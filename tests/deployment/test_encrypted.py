@@ -28,6 +28,7 @@ TREE = {
     "model": {"kind": "svm", "features": "fourier", "dimension": 1024, "C": 0.003},
     "baselines": [],
     "federation": {"rounds": 20, "quorum": 3, "timeout_s": 60},
+    "privacy": "none",
     "plan": {"dataset": "chest", "labels": LABELS, "shape": [28, 28, 1]},
 }  # fmt: skip
 

@@ -37,6 +37,7 @@ CNN: dict[str, Any] = {
     "baselines": [],
     "personalise": {"mix": False},
     "federation": {"rounds": 3, "quorum": 3, "timeout_s": 60, "local": {"steps": 2, "batch": 8}},
+    "privacy": "none",
     "plan": {"dataset": "chest", "labels": ["clear", "ill"], "shape": [16, 16, 1]},
 }
 SVM = [

@@ -30,6 +30,7 @@ SVM: dict[str, Any] = {
     "baselines": [],
     "personalise": {"mix": False},
     "federation": {"rounds": 100, "quorum": 3, "timeout_s": 5, "select": "last", "evaluate_every": 100},
+    "privacy": "none",
     "plan": {"dataset": "chest", "labels": ["clear", "disease"], "shape": [16, 16, 1]},
 }
 """28 rounds of a quarter of a second; the descent ends in the same bits however many rounds on its way were void."""
