@@ -75,8 +75,8 @@ def cost_words(home: Home, plan: RunPlan) -> Iterator[str]:
         lines = ledger.lines()
     for part, patients in account.patients.items():
         paid = worst(ledger, lines, patients)
-        spent = float(epsilon(paid**0.5, budget.delta))
-        text = f"  {part}: {patients.patients:,} patients; whoever of them has paid most, ε {spent:.3f}; this plan ε "
+        cost = float(epsilon(paid**0.5, budget.delta))
+        text = f"  {part}: {patients.patients:,} patients; whoever of them has paid most, ε {cost:.3f}; this plan ε "
         text += f"{budget.epsilon:g}"
         if rule:
             rest = rest_of(mu_of(rule.epsilon, rule.delta) ** 2, paid, rule.delta)
