@@ -21,7 +21,10 @@ WHY = "nothing was trained, since [too few] of the sites that were asked had ans
 @pytest.fixture(scope="module")
 def consortium(tmp_path_factory: pytest.TempPathFactory) -> Consortium:
     folder = tmp_path_factory.mktemp("of a consortium whose folder has a name that is long, with blanks in it")
-    return Consortium(folder, ("Lisbon", "Nairobi", SITE), tree=SVM | {"name": "pneumonia-of-children-and-adults"})
+    made = Consortium(folder, ("Lisbon", "Nairobi", SITE), tree=SVM | {"name": "pneumonia-of-children-and-adults"})
+    settings = made.sites[SITE].folder / "site.yaml"  # its images are those of the third of the drawn sites
+    settings.write_text(settings.read_text(encoding="utf-8").replace(f"take: {SITE}", "take: Osaka"), encoding="utf-8")
+    return made
 
 
 @pytest.fixture(scope="module")
