@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Protocol, Self, get_args
 
+from common.errors import PacsError
+
 if TYPE_CHECKING:
     from pydicom.dataset import FileDataset
 
@@ -22,6 +24,8 @@ NO_IMAGES = frozenset((
 """Modalities of series without images of a patient: they are not pulled unless they are asked for. OT among them: that
 is what results of programs are, this one's too."""
 
+MOST_ENTRIES = 1_000_000
+"""That are taken as the answer to one query: an archive that goes on for ever does not hold up the others."""
 LONGEST_VALUE = 1 << 10
 """Of a text that an archive answers with; what is longer is cut."""
 
@@ -121,6 +125,16 @@ class Archive(Protocol):
     def store(self, objects: Sequence["FileDataset"]) -> None:
         """Send objects to the archive, all of which it has when this returns."""
         ...
+
+
+def refuse_endless(address: str, entries: int) -> None:
+    """Refuse an answer that does not end.
+
+    Raises:
+        PacsError: it has more entries than any archive has studies.
+    """
+    if entries > MOST_ENTRIES:
+        raise PacsError("damaged", f"{address}: an answer of more than {MOST_ENTRIES:,} entries; refused")
 
 
 def shortened(text: str) -> str:

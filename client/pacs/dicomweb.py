@@ -104,6 +104,7 @@ class DicomWebArchive:
             if len(page) < PAGE or not new:
                 return
             begin += len(page)
+            archive.refuse_endless(self.settings.address, begin)
 
     def _json(self, path: str, words: Words) -> list[Mapping[str, Any]]:
         with self._answer("GET", path, words, {"Accept": "application/dicom+json"}) as answer:

@@ -98,9 +98,13 @@ class DimseArchive:
 
     def _find(self, level: str, keys: dict[str, str]) -> Iterator[Dataset]:
         """Answers, all of which have to be taken before anything else is asked over this connection."""
-        link, last_s = self._link(FIND), time.monotonic()
+        link, last_s, entries = self._link(FIND), time.monotonic(), 0
         for status, answer in link.send_c_find(_query(level, keys), FIND):
             if status.get("Status") in PENDING:
+                entries += 1
+                if entries > archive.MOST_ENTRIES:
+                    link.abort()
+                archive.refuse_endless(self.settings.address, entries)
                 if answer is not None:
                     yield answer
                 last_s = time.monotonic()

@@ -27,6 +27,8 @@ from client.sources.case_table import Problem
 from common.cli.terminal import legible
 from common.errors import ImageError, PacsError
 
+STRANGERS = 100
+"""Objects beyond those that were asked for, after which no more of a series are taken."""
 ATTEMPTS = 3
 """How often a study is asked for whose pull ends with the connection."""
 
@@ -179,7 +181,10 @@ class _Pull:
         if not missing:
             return
         asked_for, count = frozenset(missing), len(missing)
-        for one in self.feed.archive.retrieve(study, series, asked_for, len(asked_for) == len(images)):
+        arrivals = self.feed.archive.retrieve(study, series, asked_for, len(asked_for) == len(images))
+        for number, one in enumerate(arrivals):
+            if number >= count + STRANGERS:
+                raise PacsError("wrong object", f"more than {number} objects came for {count} that were asked for")
             try:
                 uid = check_arrival(one, study, asked_for)
             except PacsError as error:
@@ -190,9 +195,7 @@ class _Pull:
                 self.under_way.add(self._source(uid))
                 yield self._row(entry, uid, one.content)
         if missing:
-            raise PacsError(
-                "half", f"{len(missing)} of {count} images of a series did not arrive, and no error was told"
-            )
+            raise PacsError("half", f"{len(missing)} of {count} images of a series did not arrive, without an error")
 
     def _row(self, entry: StudyEntry, uid: str, content: bytes) -> CaseRow:
         """A case: an object as it came, or without content where it is in custody."""

@@ -1,5 +1,6 @@
 """Archives that refuse, hang, lie or break: a study that does not arrive is named with its cause, the rest goes on."""
 
+import json
 import os
 import socket
 import ssl
@@ -12,6 +13,7 @@ from client.custody import importer, intake, rewriting
 from client.custody.importer import ImportRequest
 from client.custody.pseudonyms import Pseudonyms
 from client.custody.withdrawals import Withdrawals
+from client.pacs import archive, pull
 from client.pacs.dicomweb import DicomWebArchive
 from client.pacs.dimse import DimseArchive
 from client.pacs.pacs_settings import DicomWebPacs, DimsePacs
@@ -214,6 +216,33 @@ def test_each_misbehaviour_of_a_web_archive_is_named_and_the_rest_comes(custody)
         "A003": ("incomplete", "half"), "A004": ("absent", "damaged", "half", "wrong object"), "A005": COMPLETE,
     }  # fmt: skip
     assert outcome.added == 5
+
+
+def test_an_answer_without_end_is_cut_off(custody, monkeypatch):
+    monkeypatch.setattr(pull, "STRANGERS", 3)
+    monkeypatch.setattr(archive, "MOST_ENTRIES", 2000)
+    others = [written(STUDIES["A005"][0])] * 20
+    rounds = []
+
+    def without_end(handler):
+        if "offset" not in handler.path or "A003" not in handler.path:
+            return False
+        rounds.append(handler.path)
+        entries = [{"0020000D": {"vr": "UI", "Value": [f"1.{len(rounds)}.{i}"]}} for i in range(500)]
+        peer.send(handler, 200, "application/dicom+json", json.dumps(entries).encode())
+        return True
+
+    def strangers(peer, handler, accession):
+        if accession == "A001":
+            peer.send_objects(handler, others)
+        return accession == "A001"
+
+    with WebPeer(STUDIES, strangers, without_end) as peer:
+        report, _ = pulled(custody, web(peer), [0, 1, 2, 3])
+    assert states(report) == {
+        "A000": COMPLETE, "A001": ("absent", "wrong object"), "A002": COMPLETE, "A003": ("absent", "damaged"),
+    }  # fmt: skip
+    assert len(rounds) == 5
 
 
 def test_a_study_that_is_listed_without_its_series_is_named(custody):
