@@ -4,6 +4,8 @@ How much noise follows from the signed plan: its budget, its sites, and the fewe
 the coordinator says decides nothing of it.
 """
 
+from functools import lru_cache
+
 import numpy as np
 
 from common.config import Training
@@ -28,9 +30,15 @@ def add_noise(words: Words, request: Request, schedule: Schedule | None, account
         missing = "the plan has no budget" if schedule is None else "this site keeps no account of privacy"
         raise PolicyError("no-account", f"asked for '{request.kind}', and {missing}. Nothing was sent.")
     price = schedule.price(request.kind, request.round)
-    noise = DiscreteGaussian.of(schedule.share_variance(price) / GRID**2)
+    noise = _source(schedule.share_variance(price) / GRID**2)
     account.spend(price)
     words += noise.draw(len(words)).view(np.uint64)  # negative numbers wrap round, as all in the ring
+
+
+@lru_cache(maxsize=8)
+def _source(variance: float) -> DiscreteGaussian:
+    """Tables of one width, which are no secret; what is drawn by them is."""
+    return DiscreteGaussian.of(variance)
 
 
 def account_in_memory(training: Training) -> AccountInMemory | None:
