@@ -51,6 +51,9 @@ def simulate(
         into = folder / f"seed-{seed}"
         experiment = Experiment.with_model(config, seed, data, into, watch, engine, transcripts)
         schedule = without_noise.schedule_of_experiment(experiment)
+        if schedule is not None and (doubt := without_noise.doubt_of_budget(experiment, schedule)):
+            console.print(Text("warning", "yellow"), f"seed {seed}: {doubt}")
+            remarks.setdefault(doubt, []).append(seed)
         with watch:
             outcomes.append(compare(experiment))
     content = result_json.Remarks(

@@ -12,6 +12,8 @@ from common.config import Privacy
 from common.messages.transport import InMemory
 from common.metrics import performance
 from common.metrics.performance import Score
+from common.models.unit_head import UnitHead
+from common.privacy.feasibility import doubt_of
 from common.privacy.price_list import Schedule
 from server.rounds import loop
 from server.rounds.aggregation import PlainSum
@@ -24,6 +26,14 @@ def schedule_of_experiment(experiment: Experiment) -> Schedule | None:
     """The questions of a run with a budget, with their prices; None where nothing is paid for."""
     sites = [cases.name for cases in experiment.data.sites]
     return Course.of(experiment.config, experiment.model, experiment.seed, sites).schedule
+
+
+def doubt_of_budget(experiment: Experiment, schedule: Schedule) -> str:
+    """That the budget cannot train, and which could; empty where it can."""
+    if not isinstance(experiment.model, UnitHead):
+        return ""
+    patients = sum(float(cases.train.shares().sum()) for cases in experiment.data.sites)
+    return doubt_of(schedule, round(patients), experiment.model.length)
 
 
 def train_without_noise(experiment: Experiment) -> TrainedModel | None:

@@ -17,6 +17,7 @@ from common.messages.transport import Transport
 from common.metrics import performance
 from common.plans import carry
 from common.plans.run_work import RunWork
+from common.privacy.price_list import Schedule
 from common.refusals import RefusedError
 from common.storage import tensorfile
 from common.storage.files import write_json
@@ -24,7 +25,7 @@ from common.trust.release import VERSION, code_digest
 from common.types import prefixed
 from server import report
 from server.report import participation
-from server.results import outcome_counts, result_json
+from server.results import outcome_counts, privacy_figures, result_json
 from server.rounds import checkpoint, loop
 from server.rounds.loop import LoopState
 from server.rounds.secure_sum import SecureSum
@@ -96,6 +97,8 @@ class TrainingOutcome:
 
     state: LoopState
     sites: tuple[str, ...]
+    schedule: Schedule | None
+    """Its questions with their prices, where it has a budget of privacy."""
 
 
 def _rounds(run: Run, transport: ConnectedTransport) -> TrainingOutcome:
@@ -135,7 +138,7 @@ def _rounds(run: Run, transport: ConnectedTransport) -> TrainingOutcome:
         state = save(loop.run_round(course, aggregator, state))
     aggregator.finish(course.plan.timeout_s)
     loop.refuse_untrained(course, state)
-    return TrainingOutcome(state, transport.sites())
+    return TrainingOutcome(state, transport.sites(), course.schedule)
 
 
 def wait_for_quorum(run: Run, transport: ConnectedTransport, quorum: int, whole_s: float = 0.0) -> None:
@@ -225,5 +228,7 @@ def _write_result(run: Run, outcome: TrainingOutcome) -> None:
         "weights_sha256": sha,
         "versions": result_json.versions(),
     }
+    if outcome.schedule is not None:
+        result["privacy"] = privacy_figures.of_run(outcome.schedule, rounds, "sites")
     report.write(run.folder / "report.html", result)
     write_json(run.folder / "result.json", result)

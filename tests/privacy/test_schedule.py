@@ -8,6 +8,7 @@ import pytest
 from common.errors import PolicyError
 from common.privacy.account import AccountInMemory
 from common.privacy.accounting import epsilon, mu, mu_of
+from common.privacy.feasibility import doubt_of, least_epsilon
 from common.privacy.price_list import GRID, LEAST_STEPS, Schedule, _price, schedule_of
 from common.secagg.key_period_plan import colluders, threshold
 
@@ -63,6 +64,17 @@ def test_a_budget_so_large_that_noise_falls_below_the_grid_is_refused() -> None:
 def test_sums_that_colluders_could_make_alone_are_refused() -> None:
     with pytest.raises(PolicyError, match="may know each other's noise"):
         schedule_of((3.0, 1e-5, "image"), sites=5, quorum=1, dimension=9)
+
+
+def test_a_budget_that_cannot_train_is_told_with_one_that_could() -> None:
+    hopeless = schedule(0.05)
+    said = doubt_of(hopeless, 500, 153)
+    assert "drowns the signal" in said
+    enough = least_epsilon(hopeless, 500, 153)
+    assert f"From ε {enough:.2g} on" in said
+    assert not doubt_of(schedule(enough * 1.01), 500, 153)
+    assert doubt_of(schedule(enough * 0.99), 500, 153)
+    assert not doubt_of(schedule(1.0), 5000, 153)
 
 
 def test_an_account_takes_a_plan_to_its_last_question_and_not_one_more() -> None:
