@@ -6,8 +6,8 @@ from common.privacy.accounting import epsilon, mu_of
 from common.privacy.price_list import GRADIENTS, Schedule
 
 MOST_NOISE = 0.3
-"""Noise of the gradients' mean, as a share of the longest that a gradient can be. On breast ultrasound with 522 training
-images AUC was .73 at .12, .62 at .23 and .52, next to nothing, at .42."""
+"""Noise of the gradients' mean, as a share of the longest that a gradient can be. On breast ultrasound with 522
+training images AUC was .73 at .12, .62 at .23 and .52, next to nothing, at .42."""
 
 
 def noise_share(schedule: Schedule, patients: int, dimension: int) -> float:
@@ -33,6 +33,6 @@ def doubt_of(schedule: Schedule, patients: int, dimension: int) -> str:
         return ""
     return (
         f"privacy.epsilon {schedule.epsilon:g} leaves nothing to learn from {patients} training patients with rows of "
-        f"{dimension} numbers: the noise drowns the signal. From ε {least_epsilon(schedule, patients, dimension):.2g} on "
-        "it can train; or bring more patients, or shorter rows."
+        f"{dimension} numbers: the noise drowns the signal. From ε "
+        f"{least_epsilon(schedule, patients, dimension):.2g} on it can train; or bring more patients, or shorter rows."
     )
