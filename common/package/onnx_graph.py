@@ -133,6 +133,8 @@ def _svm(build: _Builder, x: str, config: Svm, shape: tuple[int, int, int], clas
     model = LinearSvm(config, shape, classes)
     features = model.features
     x = build.node("Flatten", [x], axis=1)
+    if config.features == "unit":
+        x = _unit_rows(build, x, config.parts or (features.dimension,))
     if isinstance(features, Fourier):
         angles = build.node("MatMul", [x, build.constant(features.frequencies)])
         both = build.node("Concat", [build.node("Cos", [angles]), build.node("Sin", [angles])], axis=1)
@@ -147,6 +149,26 @@ def _svm(build: _Builder, x: str, config: Svm, shape: tuple[int, int, int], clas
     scores = build.node("MatMul", [wide, build.constant(alpha.T.astype(np.float64))])
     scores = build.node("Add", [scores, build.constant(intercept.astype(np.float64))])
     return build.node("Cast", [scores], "logits", to=TensorProto.FLOAT)
+
+
+def _unit_rows(build: _Builder, x: str, parts: Sequence[int]) -> str:
+    """Rows as `common.models.unit_head` makes them, in double: each part centred and of length 1, then all of them,
+    then what is left without the centre."""
+    x = build.node("Cast", [x], to=TensorProto.DOUBLE)
+    units, first = [], 0
+    for size in parts:
+        part = build.node("Slice", [x, build.shape(first), build.shape(first := first + size), build.shape(1)])
+        mean = build.node("ReduceMean", [part], axes=[1], keepdims=1)
+        units.append(_scaled(build, build.node("Sub", [part, mean])))
+    joined = _scaled(build, build.node("Concat", units, axis=1))
+    return _scaled(build, build.node("Sub", [joined, build.constant(build.weights["centre"].astype(np.float64))]))
+
+
+def _scaled(build: _Builder, x: str) -> str:
+    """Rows of length 1; rows of zeros stay."""
+    square = build.node("ReduceSum", [build.node("Mul", [x, x]), build.shape(1)], keepdims=1)
+    length = build.node("Max", [build.node("Sqrt", [square]), build.constant(np.array(np.finfo(np.float64).tiny))])
+    return build.node("Div", [x, length])
 
 
 # --- the CNN, layer by layer as in common.models.architectures ------------------------------------------------------
