@@ -72,6 +72,11 @@ def run(options: argparse.Namespace) -> int:
         from common.cli import curves_picture
 
         curves_picture.curves(result, folder / "curves.png")
+        if result.get("privacy", {}).get("sweep"):
+            from common.cli import budget_picture
+
+            budget_picture.budgets(result, folder / "privacy.png")
+            console.print(f"AUC over ε: {folder / 'privacy.png'}", highlight=False)
         console.print(
             f"Written to {folder}: report.html, result.json, curves.png, model.safetensors, log.txt", highlight=False
         )

@@ -266,7 +266,11 @@ def promise(result: Result) -> list[str]:
 def budget(figures: Mapping[str, Any]) -> list[str]:
     """The budget of privacy: for whom, against whom, how, and what was spent."""
     epsilon, delta, costs = figures["epsilon"], figures["delta"], figures["spent"]
-    whom = "patient: all images of one at one hospital" if figures["of"] == "patient" else "image, and not a patient"
+    whom = (
+        "patient: all images of one at one hospital"
+        if figures["of"] == "patient"
+        else "image (of a patient with several images, more)"
+    )
     account = {
         "memory": "The sites of this simulation kept their accounts in memory: they end with it.",
         "sites": "Every site wrote each answer down in its ledger before it left.",
