@@ -18,8 +18,8 @@ def budgets(result: Mapping[str, Any], path: Path) -> None:
     figure = Figure(figsize=(6.4, 4.2), layout="constrained", dpi=110)
     axes = figure.subplots()
     if rows:
-        at, areas, spread = ([row[name] or 0.0 for row in rows] for name in ("epsilon", "auc", "auc_sd"))
-        axes.errorbar(at, areas, spread, marker="D", capsize=4, color=COLOURS["federated"], label="with noise")
+        at, areas, deviations = ([row[name] or 0.0 for row in rows] for name in ("epsilon", "auc", "auc_sd"))
+        axes.errorbar(at, areas, deviations, marker="D", capsize=4, color=COLOURS["federated"], label="with noise")
         axes.set_xscale("log")
         axes.set_xticks(at, [f"{epsilon:g}" for epsilon in at])
         axes.minorticks_off()

@@ -160,8 +160,8 @@ def _unit_rows(build: _Builder, x: str, parts: Sequence[int]) -> str:
         part = build.node("Slice", [x, build.shape(first), build.shape(first := first + size), build.shape(1)])
         mean = build.node("ReduceMean", [part], axes=[1], keepdims=1)
         units.append(_scaled(build, build.node("Sub", [part, mean])))
-    joined = _scaled(build, build.node("Concat", units, axis=1))
-    return _scaled(build, build.node("Sub", [joined, build.constant(build.weights["centre"].astype(np.float64))]))
+    whole = _scaled(build, build.node("Concat", units, axis=1))
+    return _scaled(build, build.node("Sub", [whole, build.constant(build.weights["centre"].astype(np.float64))]))
 
 
 def _scaled(build: _Builder, x: str) -> str:
