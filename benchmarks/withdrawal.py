@@ -73,7 +73,8 @@ def export(folder: Path, count: int) -> tuple[list[str], npt.NDArray[np.uint8]]:
 def configure(folder: Path, name: str) -> Any:
     """A configuration that decodes and prepares a data set into the cache."""
     tree = {
-        "name": "t", "data": {"kind": "encrypted", "path": f"site/sets/{name}", "cache": "cache", "labels": [*LABELS]},
+        "name": "t", "data": {"kind": "encrypted", "path": f"site/sets/{name}", "cache": str(folder / "cache"),
+                 "labels": [*LABELS]},
         "sites": {"split": "iid", "count": 1}, "preprocess": [{"step": "resize", "size": [24, 24]}],
         "model": {"kind": "svm"},
     }  # fmt: skip

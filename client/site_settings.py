@@ -1,5 +1,6 @@
 """What a hospital's engineer writes into `site.yaml`: its name, its data sets, and what it agrees to."""
 
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,6 +12,7 @@ from common.catalogue.offers import DatasetDescription, Origin
 from common.config import Data, Frozen, Sites, Synthetic
 from common.errors import ConfigError
 from common.plans.floors import Floors
+from common.storage import tensorfile
 from common.trust.enrolment import PURPOSE
 
 OPEN_LICENCES = (
@@ -86,3 +88,33 @@ def read(path: Path, text: bytes) -> SiteSettings:
         return SiteSettings.model_validate(configuration.parse_yaml(text, path))
     except ValidationError as error:
         raise ConfigError(configuration.readable(path, error, SiteSettings)) from None
+
+
+def dataset_lines(name: str) -> str:
+    """How a data set in custody stands under `datasets`."""
+    return f"  {name}:\n    data: {{kind: encrypted, path: sets/{name}}}\n"
+
+
+def enter_dataset(path: Path, name: str) -> bool:
+    """Add a data set in custody to the file, whose other lines stay as they are; False where they cannot be told.
+
+    What comes out is read again before it is written: it differs from what was there by this data set alone.
+
+    Raises:
+        ConfigError: the file is no such settings.
+    """
+    text = path.read_text(encoding="utf-8")
+    before, lines = read(path, text.encode()), dataset_lines(name)
+    pattern, entry = r"^datasets:[ \t]*(\{\})?[ \t]*(#.*)?$\n?", f"datasets:\n{lines}"
+    after = re.sub(pattern, lambda _: entry, text, count=1, flags=re.MULTILINE)
+    if not re.search(r"^datasets:", text, re.MULTILINE):
+        after = text.rstrip("\n") + "\n\n" + entry
+    try:
+        settings = read(path, after.encode())
+    except ConfigError:
+        return False
+    others = {key: dataset for key, dataset in settings.datasets.items() if key != name}
+    if name not in settings.datasets or settings.model_copy(update={"datasets": others}) != before:
+        return False
+    tensorfile.write_atomically(path, after.encode(), mode=path.stat().st_mode & 0o777)
+    return True

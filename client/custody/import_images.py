@@ -3,6 +3,7 @@
 import argparse
 import math
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +15,13 @@ from client.custody.dataset_index import OPTIONS, Option
 from client.custody.events import Event
 from client.custody.key_ring import Custody
 from client.home import Home, home_option
-from client.sources import identity
+from client.site_settings import dataset_lines, enter_dataset
+from client.sources import csv_list, identity
+from client.sources.case_table import located
 from common import config as configuration
 from common.cli import terminal
 from common.cli.progress import Watch
-from common.config import Folder, Manifest, Npz
+from common.config import Encrypted, Folder, Manifest, Npz
 from common.errors import ConfigError
 from common.trust.joining import checked_name
 
@@ -36,7 +39,8 @@ IMPORT = """Take images into the site's custody: identity is taken out of them, 
 DICOM, PNG, JPEG, TIFF, or one .npz; the keys after --data are those of docs/data.md. Where a path of the CSV is
 a folder, all images below it have that label. What is damaged, or may show a name in its pixels, is listed and
 left out, and the rest goes on: exit status 1 then, 0 if all is in. The same command again goes on where the last
-one ended, however it ended. Afterwards, in a configuration: data: {kind: encrypted, path: HOME/sets/NAME}"""
+one ended, however it ended. Then it is under `datasets` of site.yaml, where a plan finds it, and in a configuration:
+data: {kind: encrypted, path: HOME/sets/NAME}"""
 
 KINDS: dict[str, type[Folder | Manifest | Npz]] = {".csv": Manifest, ".npz": Npz}
 LISTED = 20
@@ -79,6 +83,8 @@ def take_in(options: argparse.Namespace, source: "Source", base: Path | None = N
         max(1, options.processes),
         base,
     )
+    if isinstance(source, Manifest):
+        _show_mapping(source)
     with Watch(1.0, terminal.console(errors=True)) as watch:
         outcome = importer.run(
             Custody(Home(options.home)),
@@ -89,7 +95,31 @@ def take_in(options: argparse.Namespace, source: "Source", base: Path | None = N
     console = terminal.console()
     everything = options.list_all or not console.is_terminal  # nothing is shortened in a pipe or a file
     _show(outcome, len(outcome.problems) if everything else LISTED, console)
+    if outcome.added or outcome.already:
+        _enter(options, request.name)
     return 1 if outcome.problems else 0
+
+
+def _show_mapping(source: Manifest) -> None:
+    """What is taken for what, while Ctrl-C still costs nothing."""
+    path = located(source.path)
+    words = ", ".join(f"{name} from '{heading}'" for name, heading in csv_list.mapping(path, source))
+    print(f"{path.name}: {words}. Others: --columns label=Befund,patient=PatientID", file=sys.stderr)
+
+
+def _enter(options: argparse.Namespace, name: str) -> None:
+    """Into the site's settings, so that a plan finds it; where they have the name already, they stay."""
+    path = options.home / "site.yaml"
+    settings = Home(options.home).settings
+    if name in settings.datasets:
+        data = settings.datasets[name].data
+        if not isinstance(data, Encrypted) or located(data.path).name != name:
+            print(f"{path}: datasets.{name} is another source. A plan for '{name}' reads that one.")
+    elif enter_dataset(path, name):
+        options.act.facts["entered in site.yaml"] = 1
+        print(f"{path}: datasets.{name} is entered: a plan for '{name}' finds it.")
+    else:
+        print(f"{path}: enter it by hand, under datasets:\n{dataset_lines(name)}")
 
 
 def note_event(options: argparse.Namespace, event: Event) -> None:

@@ -11,8 +11,9 @@ from client.dataset.case_source import open_table
 from client.home import Home
 from client.sources.case_table import SPLITS, Split, Table
 from common import config as configuration
-from common.config import Config
+from common.config import Config, Encrypted, Folder, Manifest
 from common.errors import ConfigError, DataError
+from common.imaging import Pipeline
 from common.plans.plan import RunPlan
 from common.types import SiteCases
 
@@ -26,8 +27,23 @@ def site_config(home: Home, plan: RunPlan) -> tuple[Config, str | None]:
     if (dataset := home.settings.datasets.get(name := plan.content.dataset)) is None:
         raise ConfigError(f"{home.folder / 'site.yaml'}: there is no data set '{name}' under datasets.")
     tree = plan.content.training.model_dump(mode="json")
-    tree |= {"data": dataset.data.model_dump(mode="json"), "sites": dataset.sites.model_dump(mode="json")}
+    data = dataset.data
+    if isinstance(data, Folder | Manifest | Encrypted) and not (data.labels or data.findings):
+        data = data.model_copy(update={"labels": plan.content.labels})  # one that has some of the classes has its part
+    tree |= {"data": data.model_dump(mode="json"), "sites": dataset.sites.model_dump(mode="json")}
     return configuration.from_tree(tree, home.folder / "site.yaml"), dataset.take
+
+
+def refuse_other_shape(home: Home, plan: RunPlan) -> None:
+    """Hold one image, after the preprocessing, against what a plan expects; the others are held when they are read.
+
+    Raises:
+        ConfigError, DataError, EncoderError: it cannot be read, or not be preprocessed, or has another shape.
+    """
+    config, _ = site_config(home, plan)
+    table = open_table(config.data)
+    stack = Pipeline(config.preprocess).before(table.images.pictures([0]))
+    _refuse_shape(plan, stack.shape[1:])
 
 
 Row = tuple[str, str, str, str]
@@ -97,11 +113,7 @@ def own_cases(home: Home, plan: RunPlan) -> SiteCases:
     _refuse_other_site(home, plan, take, tuple(by_name))
     cases = by_name[take] if take is not None else data.sites[0]
     _refuse_other_labels(plan, data.labels)
-    if (shape := cases.train.images.shape[1:]) != content.shape:
-        raise DataError(
-            f"data set '{name}' has images of {'×'.join(map(str, shape))} after preprocessing; plan {plan.name} "
-            f"expects {'×'.join(map(str, content.shape))}. Bring such images, or ask for a plan that resizes."
-        )
+    _refuse_shape(plan, cases.train.images.shape[1:])
     if len(cases.train) > (most := content.training.federation.weight_bound):
         raise DataError(
             f"data set '{name}' has {len(cases.train)} training cases; plan {plan.name} has room for {most:g}. Ask the "
@@ -119,6 +131,15 @@ def _refuse_other_site(home: Home, plan: RunPlan, take: str | None, names: Seque
         )
     if take is not None and take not in names:
         raise ConfigError(f"{where}.take is {take!r}, expected one of: {', '.join(names)}.")
+
+
+def _refuse_shape(plan: RunPlan, shape: tuple[int, ...]) -> None:
+    if shape != plan.content.shape:
+        raise DataError(
+            f"data set '{plan.content.dataset}' has images of {'×'.join(map(str, shape))} after preprocessing; plan "
+            f"{plan.name} expects {'×'.join(map(str, plan.content.shape))}. Bring such images, or ask for a plan that "
+            "resizes."
+        )
 
 
 def _refuse_other_labels(plan: RunPlan, labels: tuple[str, ...]) -> None:

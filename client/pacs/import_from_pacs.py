@@ -27,7 +27,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("from an archive").add_argument
     add("--from-pacs", metavar="PACS", help="one that `pacs add` added")
     add("--worklist", type=Path, metavar="CSV", help="accession numbers with labels")
-    add("--columns", default="", metavar="A=B,…", help="what the list calls them: accession=Auftrag,label=Befund")
+    add("--columns", default="", metavar="A=B,…", help="what a list calls its columns: path=Datei,label=Befund")
     series_options(parser)
     add("--rate", type=float, default=0.0, metavar="N", help="at most N studies a minute")
     add("--hours", default="", metavar="20-06", help="only in these hours; in others it waits")
@@ -39,6 +39,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.from_pacs is None:
         if options.worklist:
             raise ConfigError("--worklist: expected --from-pacs NAME with it.")
+        options.data += [f"columns.{name}={heading}" for name, heading in columns_of(options.columns).items()]
         return import_images.run(options)
     if options.source or options.labels:
         raise ConfigError("--from-pacs: expected no SOURCE beside it; the worklist has what is wanted.")

@@ -69,4 +69,6 @@ def words(traces: ModelTraces) -> list[str]:
 def _bound(plan: RunPlan) -> str:
     if plan.content.models:
         return "; outcomes were counted, and no model learned"
+    if budget := plan.content.training.budget:
+        return f"; its privacy budget bounds what it keeps of one {budget.of}: ε {budget.epsilon:g}, δ {budget.delta:g}"
     return "; exact sums without a privacy budget, so nothing bounds what it keeps of one patient"

@@ -1,6 +1,7 @@
 """The commands `plans`, `approve`, `refuse` and `witness` of `python -m client`: what this site is asked to do."""
 
 import argparse
+import json
 import sys
 import time
 
@@ -11,12 +12,14 @@ from client.plans import judge
 from client.plans.inbox import PlanInbox
 from client.plans.log_witness import Witness
 from client.privacy.plan_account import cost_words
+from client.plans.plan_state import plan_state
 from common.cli import terminal
 from common.cli.command import Command
 from common.cli.terminal import Sheet
 from common.errors import LinkError
 from common.plans import plan_page
 from common.plans.decision import Decision, Verdict
+from common.plans.plan import RunPlan
 from common.storage.files import read_json
 
 PLANS = """What the consortium asks for, in full: data, purpose, model, preprocessing, rounds, who else, until
@@ -50,6 +53,7 @@ PATIENCE_S = 60.0
 
 def _plans_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("plan", nargs="?", metavar="PLAN", help="its name, or the beginning: everything about it")
+    parser.add_argument("--json", action="store_true", help="for programs")
     home_option(parser)
 
 
@@ -58,21 +62,25 @@ def _plans(options: argparse.Namespace) -> int:
 
     home, console = Home.at(options.home), terminal.console()
     inbox = PlanInbox(home)
-    if problem := sync.refresh(home):
+    problem = sync.refresh(home)
+    if problem and not options.json:
         console.print(Text.assemble(("As far as known here", "yellow"), f": {problem}"))
     if options.plan:
         plan = inbox.plan(options.plan)
         lines = [plan_page.page(plan), *cost_words(home, plan)]
         console.print("\n".join(lines), highlight=False, markup=False)
         return 0
-    table = Sheet("plan", "data set", "purpose", "until", "decision", prose=("decision",))
-    for plan in inbox.plans():
-        content, decision = plan.content, inbox.decision(plan)
-        until = time.strftime("%Y-%m-%d", time.gmtime(content.expires_s))
-        state = Text(f"{decision.verdict}d") if decision else Text("undecided", "bold")
-        if objection := judge.objection(home, plan):
-            state = Text.assemble(state, (f" cannot run here: {objection}", "red"))
-        table.add(plan.name, content.dataset, content.purpose, until, state)
+    states = [plan_state(home, plan) for plan in inbox.plans()]
+    if options.json:
+        print(json.dumps({"problem": problem, "plans": [state.as_json() for state in states]}, indent=1))
+        return 0
+    table = Sheet("plan", "data set", "purpose", "until", "state", prose=("state",))
+    for state in sorted(states, key=lambda state: not state.is_open):
+        until = time.strftime("%Y-%m-%d", time.gmtime(state.until_s))
+        text = Text(state.state, "bold" if state.state == "undecided" else "" if state.is_open else "dim")
+        if state.objection:
+            text = Text.assemble(text, (f": {state.objection}", "red"))
+        table.add(state.name, state.dataset, state.purpose, until, text)
     console.print(table)
     console.print("Everything about one: python -m client plans PLAN. Then: approve PLAN, or refuse PLAN.")
     return 0
@@ -100,8 +108,8 @@ def _decide(options: argparse.Namespace, verdict: Verdict) -> int:
     _fetch_plan(home, options.plan)
     inbox = PlanInbox(home)
     plan = inbox.plan(options.plan)
-    if verdict == "approve" and (objection := judge.objection(home, plan)):
-        print(f"Plan {plan.name} cannot be approved here: {objection}", file=sys.stderr)
+    if verdict == "approve" and (obstacle := _obstacle(home, plan)):
+        print(f"Plan {plan.name} cannot be approved here: {obstacle}", file=sys.stderr)
         return 1
     options.act.plan, options.act.dataset = plan.name, plan.content.dataset
     options.act.facts |= {"digest": plan.digest, "purpose": plan.content.purpose}
@@ -114,6 +122,19 @@ def _decide(options: argparse.Namespace, verdict: Verdict) -> int:
     if verdict == "approve":
         print(f"Signed, in {inbox.room(plan.digest) / 'decision.json'}: {_summary(decision)}")
     return 0
+
+
+def _obstacle(home: Home, plan: RunPlan) -> str:
+    """Why an approval would be in vain, so that it is said now and not waited for; empty if it would not."""
+    if home.witness_refused.exists():
+        return "the coordinator showed two histories, so nothing is answered here: python -m client witness"
+    state = plan_state(home, plan)
+    return {
+        "begun without this site": "its run has begun without this site, and no more approvals are taken then. Ask "
+        "the coordinator for a plan of its own, or for the models of this one",
+        "finished": "its run has finished", "failed": "its run has failed", "stopped": "its run was stopped",
+        "over": "its run is over, or the coordinator knows it no more",
+    }.get(state.state, "") or judge.objection(home, plan)  # fmt: skip
 
 
 def _summary(decision: Decision) -> str:

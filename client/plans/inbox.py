@@ -4,6 +4,7 @@
     plans/DIGEST/decision.json    approve or refuse, signed by this site; a later decision takes its place
     plans/DIGEST/approvals.json   all approvals that its run began with; others are not taken later
     plans/DIGEST/decision.sent    the same bytes, once the coordinator has got them
+    plans/DIGEST/stage.json       what the coordinator said last of its run: a word for the list, which decides nothing
     plans/DIGEST/datasets.json    the names by which its data set goes here (`client.plans.own_images`)
     published/SHA256              an empty file for every model of which this site has published its figures
 
@@ -13,14 +14,19 @@ Nothing here judges: whether a plan may run at this site, `client.plans.judge` s
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 from client.home import Home
 from common.errors import IdentityError, PlanError, WireError
 from common.plans.decision import Decision
 from common.plans.plan import RunPlan
 from common.storage import tensorfile
-from common.storage.files import read_json, replace, write_json
+from common.storage.files import glance, read_json, replace, write_json
 from common.types import Tensors
+
+Stage = Literal["waiting", "running", "without", "finished", "failed", "stopped", "over"]
+"""Of a run, as the coordinator says: `without` is running without this site, `over` one that it names no more."""
+STAGES = get_args(Stage)
 
 
 @dataclass(frozen=True)
@@ -95,6 +101,16 @@ class PlanInbox:
         in it, and what it carried already."""
         path = self.room(plan) / "lineage-summed"
         return {**PlanPapers(self.room(plan), "").carried_sums(), **(tensorfile.load(path)[0] if path.exists() else {})}
+
+    def stage(self, plan: RunPlan) -> Stage | None:
+        """In what stage the coordinator last said that the run is; None: it has said nothing."""
+        stage = (glance(self.room(plan.digest) / "stage.json") or {}).get("stage")
+        return stage if stage in STAGES else None
+
+    def note_stage(self, plan: RunPlan, stage: str) -> None:
+        """Remember what the coordinator says of a run; a word that is none is passed over."""
+        if stage in STAGES and stage != self.stage(plan):
+            write_json(self.room(plan.digest) / "stage.json", {"stage": stage}, durably=False)
 
     def is_delivered(self, plan: RunPlan) -> bool:
         """Whether the coordinator has got this site's decision."""

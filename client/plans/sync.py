@@ -2,7 +2,7 @@
 
 import base64
 import logging
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,7 +53,8 @@ def refresh(
     try:
         with gateway_of(home) as gateway:
             digests = {plan.document.encode(): plan.digest for plan in PlanInbox(home).plans()}
-            files = _take(home, gateway.board(), new_plan)
+            files = _take(home, board := gateway.board(), new_plan)
+            _note_stages(home, board.get("stages"), files)
             over(frozenset(digest for file, digest in digests.items() if file not in files))
             for plan in PlanInbox(home).plans():
                 decision = PlanInbox(home).decision(plan)
@@ -153,6 +154,15 @@ def _take(home: Home, answer: dict[str, Any], new_plan: Callable[[str], None]) -
         if home.settings.policy.plans != "approve" or judge.objection(home, plan):
             new_plan(plan.name)
     return plans
+
+
+def _note_stages(home: Home, stages: Any, files: Sequence[bytes]) -> None:
+    """Remember what the coordinator says of every run, for the list of plans."""
+    inbox, words = PlanInbox(home), stages if isinstance(stages, dict) else {}
+    for plan in inbox.plans():
+        is_named = plan.document.encode() in files
+        stage = words.get(plan.digest, "waiting" if is_named else inbox.stage(plan) or "over")
+        inbox.note_stage(plan, "over" if not is_named and stage in ("waiting", "running", "without") else str(stage))
 
 
 def approve_by_rule(home: Home, but: Collection[str] = ()) -> list[tuple[RunPlan, Exception]]:

@@ -151,6 +151,7 @@ def _accept(options: argparse.Namespace) -> int:
 def _check_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", nargs="?", metavar="CONFIG", help="a YAML file; see configs/ and docs/data.md")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="laid over the file, e.g. data.path=list.csv")
+    parser.add_argument("--json", action="store_true", help="for programs; of this site, without CONFIG")
     home_option(parser)
 
 
@@ -158,7 +159,10 @@ def _check(options: argparse.Namespace) -> int:
     if options.config is None:
         from client.setup import preflight
 
-        return preflight.check(Home(options.home), terminal.console())
+        home = Home(options.home)
+        return preflight.check_as_json(home) if options.json else preflight.check(home, terminal.console())
+    if options.json:
+        raise ConfigError("check --json is of this site; expected no configuration beside it.")
     from client.dataset import readiness, readiness_report
 
     report = readiness.examine(configuration.load(options.config, options.overrides))

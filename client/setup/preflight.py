@@ -1,9 +1,11 @@
 """Is this site ready to take part? A line for each thing that can be wrong, with what to do about it."""
 
 import importlib.util
+import json
 import os
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,9 +16,10 @@ from client.access.policy_change import lone_officer_warning
 from client.access.policy_store import policy_store
 from client.dataset.for_plan import own_cases
 from client.home import Home
-from client.plans import judge, sync
+from client.plans import own_images, sync
 from client.plans.inbox import PlanInbox
 from client.plans.log_witness import Witness
+from client.plans.plan_state import plan_state
 from client.setup import address_check
 from client.setup.address_check import CheckResult
 from common.cli import terminal
@@ -30,6 +33,10 @@ from common.trust.roster import refuse_expired
 NEEDED_BYTES = 2 * 2**30
 CLOCK_S = 30.0
 ROSTER_SOON_S = 30 * 86_400
+ONE_CLASS = (
+    "all cases to train on are of one class. It trains with the others, and its validation cases count in the figures "
+    "of all; an AUC of its own it has none, which needs two classes"
+)
 
 
 def check(home: Home, console: Console) -> int:
@@ -44,6 +51,18 @@ def check(home: Home, console: Console) -> int:
                 console.print(f"       {line.todo}", highlight=False)
     console.print("Ready." if not bad else f"{bad} thing{'s' * (bad > 1)} to mend.")
     return 1 if bad else 0
+
+
+def check_as_json(home: Home) -> int:
+    """The same for programs, as one JSON document; exit status 0 if all is well, else 1."""
+    results = [
+        {"check": title, "ok": result.ok, "what": result.what, "todo": result.todo}
+        for title, look in CHECKS.items()
+        for result in _run_check(look, home)
+    ]
+    is_ready = all(result["ok"] for result in results)
+    print(json.dumps({"ready": is_ready, "checks": results}, indent=1))
+    return 0 if is_ready else 1
 
 
 def _run_check(look: Callable[[Home], Iterator[CheckResult]], home: Home) -> Iterator[CheckResult]:
@@ -162,22 +181,22 @@ def _plans(home: Home) -> Iterator[CheckResult]:
     problem = sync.refresh(home)
     if problem:
         yield CheckResult(False, problem)
-    plans = [plan for plan in PlanInbox(home).plans() if plan.content.expires_s > time.time()]
-    for plan in plans:
-        decision = PlanInbox(home).decision(plan)
-        state = {"approve": "approved", "refuse": "refused"}[decision.verdict] if decision else "undecided"
-        objection = judge.objection(home, plan)
-        todo = "" if decision else f"python -m client plans {plan.name}, then approve or refuse it"
-        yield CheckResult(not objection, f"{plan.name}, {state}{': ' + objection if objection else ''}", todo)
-    if not plans and not problem:
+    states = [plan_state(home, plan) for plan in PlanInbox(home).plans()]
+    for plan, state in zip(PlanInbox(home).plans(), states, strict=True):
+        if state.is_open:
+            todo = "" if state.decision else f"python -m client plans {plan.name}, then approve or refuse it"
+            reason = f": {state.objection}" if state.objection else ""
+            yield CheckResult(not state.objection, f"{plan.name}, {state.state}{reason}", todo)
+    if history := Counter(state.state for state in states if not state.is_open):
+        yield CheckResult(True, f"besides {', '.join(f'{count} {what}' for what, count in sorted(history.items()))}")
+    if not states and not problem:
         yield CheckResult(True, "none at the moment")
 
 
 def _images(home: Home) -> Iterator[CheckResult]:
     names = set(home.settings.datasets)
-    plans: list[RunPlan] = [
-        p for p in PlanInbox(home).plans() if p.content.dataset in names and not judge.objection(home, p)
-    ]
+    states = [(plan, plan_state(home, plan)) for plan in PlanInbox(home).plans()]
+    plans = [p for p, s in states if s.is_open and not s.objection and p.content.dataset in names]
     if not names:
         yield CheckResult(
             False, "no data set", f"Name one under datasets in {home.folder / 'site.yaml'}: docs/data.md."
@@ -188,6 +207,9 @@ def _images(home: Home) -> Iterator[CheckResult]:
             f"{label} {int((cases.train.labels == index).sum())}" for index, label in enumerate(plan.content.labels)
         )
         yield CheckResult(True, f"{plan.content.dataset} for {plan.name}: to train on {counts}")
+        if len(set(cases.train.labels.tolist())) == 1:
+            yield CheckResult(True, f"{plan.content.dataset}: {ONE_CLASS}")
+        yield _version(home, plan)
         for warning in cases.warnings:
             yield CheckResult(True, f"{plan.content.dataset}, to look at: {warning}")
     for name in sorted(names - {plan.content.dataset for plan in plans}):
@@ -197,6 +219,17 @@ def _images(home: Home) -> Iterator[CheckResult]:
             yield CheckResult(False, f"{name}: {path} is not there", f"Mend datasets.{name}.data in site.yaml.")
         else:
             yield CheckResult(True, f"{name}: no plan for it yet; `python -m client check CONFIG` examines it")
+
+
+def _version(home: Home, plan: RunPlan) -> CheckResult:
+    """That the data set is the version that a plan was approved for."""
+    decision, version = PlanInbox(home).decision(plan), own_images.version(home, plan)
+    approved_version = decision.commitment.version if decision and decision.verdict == "approve" else version
+    text = f"{plan.content.dataset} is version {version[:16]}"
+    if version == approved_version:
+        return CheckResult(True, text)
+    todo = "If the run has not begun, approve it again; else leave it to the others, and ask for a new plan."
+    return CheckResult(False, f"{text}, and {plan.name} was approved for {approved_version[:16] or 'another'}", todo)
 
 
 def _processor(home: Home) -> Iterator[CheckResult]:

@@ -53,6 +53,17 @@ def rows_in_csv(path: Path, base: Path, source: Manifest) -> CaseListing:
     return CaseListing(reading.rows, reading.problems, tuple(unused))
 
 
+def mapping(path: Path, source: Manifest) -> list[tuple[str, str]]:
+    """Which column of a CSV is taken for what, before any of it is used: what it is, and the heading that it has.
+
+    Raises:
+        DataError: it cannot be read, or is no such CSV.
+    """
+    (first, header), *_ = csv_text.read(path, source.encoding).records or [(1, [])]
+    columns = _columns(path, first, header, source, required=("path",) if source.findings else ("path", "label"))
+    return [(name, legible(header[place].strip())) for name, place in columns.items()]
+
+
 def _columns(
     path: Path, row: int, header: Sequence[str], source: Manifest, required: Sequence[str]
 ) -> dict[str, int]:  # fmt: skip

@@ -27,6 +27,8 @@ from server.runs.run_state import OVER
 from server.runs.site_reports import SiteReports
 
 Json = dict[str, Any]
+LATELY_S = 30 * 86_400
+"""For so long a site is told how a run ended."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +75,23 @@ class FolderSiteApi:
         return {
             "roster": base64.b64encode(self.home.consortium.roster).decode(),
             "plans": plans,
+            "stages": self._stages(site),
             "rekeys": [paper.decode() for paper in self.home.rekeys()],
             "roots": [change.document.encode().decode() for change in self.home.root_changes],
             "release": VERSION,
             "code": code_digest(),
             "now_s": time.time(),
         }
+
+    def _stages(self, site: str) -> dict[str, str]:
+        """In what stage the runs are that this site was asked for, by digest; those that ended lately among them."""
+        stages, since_s = dict[str, str](), time.time() - LATELY_S
+        for run in Run.all(self.home):
+            state, is_asked = run.state, site in run.plan.content.cohort
+            if is_asked and (state.stage not in OVER or state.ended_s > since_s):
+                is_without = state.stage == "running" and state.cohort and site not in state.cohort
+                stages[run.plan.digest] = "without" if is_without else state.stage
+        return stages
 
     def take_decision(self, site: str, content: Json) -> Json:
         """Take a site's decision on a plan.

@@ -1,7 +1,9 @@
 """The commands about runs: run, follow, status, history, stop."""
 
 import argparse
+import json
 import time
+from dataclasses import asdict
 
 from common import config as configuration
 from common.cli import terminal
@@ -19,6 +21,7 @@ from server.runs.begun_before import refuse_beside
 from server.runs.carrying import arrays_of, foresee, foresee_anew
 from server.runs.run import Run
 from server.runs.run_state import OVER
+from server.runs.status import run_history, status_as_json
 
 RUN = """Sign a plan, ask the sites for it, and follow the run. Ctrl-C ends the following, not the run.
 
@@ -111,13 +114,26 @@ def _follow(options: argparse.Namespace) -> int:
     return run_display.follow(Run.find(Home.at(options.home), options.name), terminal.console())
 
 
+def _json_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="for programs")
+    add_home(parser)
+
+
 def _status(options: argparse.Namespace) -> int:
-    run_display.status(Home.at(options.home), terminal.console())
+    home = Home.at(options.home)
+    if options.json:
+        print(json.dumps(status_as_json(home), indent=1))
+    else:
+        run_display.status(home, terminal.console())
     return 0
 
 
 def _history(options: argparse.Namespace) -> int:
-    run_display.history(Home.at(options.home), terminal.console())
+    home = Home.at(options.home)
+    if options.json:
+        print(json.dumps([asdict(run) for run in run_history(home)], indent=1))
+    else:
+        run_display.history(home, terminal.console())
     return 0
 
 
@@ -139,7 +155,7 @@ COMMANDS = {
                    "the run goes on; follow it again with `python -m server follow`."),
     "follow": Command("follow a run", FOLLOW, add_run, _follow,
                       "the run goes on; follow it again with the same command."),
-    "status": Command("who is connected, doing what, and who is waited for", STATUS, add_home, _status),
-    "history": Command("all runs, and how they ended", HISTORY, add_home, _history),
+    "status": Command("who is connected, doing what, and who is waited for", STATUS, _json_arguments, _status),
+    "history": Command("all runs, and how they ended", HISTORY, _json_arguments, _history),
     "stop": Command("end a run", STOP, add_run, _stop),
 }  # fmt: skip

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from common import refusals
@@ -198,6 +198,17 @@ def why(status: MemberStatus, since_s: float, now: float) -> str:
         meaning = refusals.CODES.get(status.error)
         return f"{status.site} (error {status.error} there{f', {meaning.happened}' if meaning else ''}: docs/errors.md)"
     return f"{status.site} {status.awaited_for} (since {ago(now, since_s)}; it is {status.doing or 'connected'})"
+
+
+def status_as_json(home: Home) -> dict[str, Any]:
+    """Everything that `server status` shows, for programs; times in seconds since 1970."""
+    run, now = current_run(home), time.time()
+    sites = [
+        asdict(one) | {"is_connected": one.is_connected, "absence": "" if one.is_connected else one.absence(now)}
+        for one in site_statuses(home, run)
+    ]
+    words = {"name": run.name, "stage": run.state.stage, "words": describe_run(run)} if run else None
+    return {"at_s": now, "service_running": is_service_running(home), "sites": sites, "run": words}
 
 
 def run_history(home: Home) -> Iterator[RunSummary]:

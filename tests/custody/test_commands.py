@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from client.__main__ import main
+from client.home import Home
 from tests.custody.hospital import dicom, folder_of_dicoms, written
 from tests.readers.pydicom_files import FOLDERS
 
@@ -116,3 +117,22 @@ def test_a_federation_trains_on_encrypted_images_those_that_pydicom_brings_among
     result = json.loads((home / "run" / "result.json").read_text(encoding="utf-8"))
     assert "chest" in json.dumps(result)
     assert not [path for path in (home / "cache").rglob("*.npz") if b"Sousa" in path.read_bytes()]
+
+
+def test_what_is_imported_is_entered_in_the_settings_and_its_columns_are_shown_first(home, capsys):
+    assert client(capsys, "custody", "begin", "away.key")[0] == 0
+    export = folder_of_dicoms(home / "export", 4)
+    files = sorted(export.rglob("IM*"))
+    rows = [f"{file.relative_to(home)};{file.relative_to(export).parts[0]};Ana-{i}" for i, file in enumerate(files)]
+    (home / "list.csv").write_text("\n".join(["Datei;Befund;PatientID", *rows]), encoding="utf-8")
+    words = ("import", "list.csv", "--name", "chest")
+    status, said = client(capsys, *words)
+    assert (status, "column 'PatientID'; did you mean 'patient'" in said) == (2, True)
+    columns = ("--columns", "path=Datei,label=Befund,patient=PatientID")
+    status, said = client(capsys, *words, *columns)
+    assert status == 0, said
+    assert "list.csv: path from 'Datei', label from 'Befund', patient from 'PatientID'." in said
+    assert "datasets.chest is entered" in said
+    assert Home(home / "site").settings.datasets["chest"].data.kind == "encrypted"
+    status, said = client(capsys, *words, *columns)
+    assert (status, "is entered" in said) == (0, False)

@@ -258,7 +258,7 @@ def test_a_version_is_the_same_for_the_same_content_however_it_came_in(site, tmp
 
 
 def test_of_patients_drawn_at_random_nothing_is_left(tmp_path):
-    outcome = withdrawal.run(tmp_path, 60, 4)
-    assert outcome["looked for"] == outcome["found before"] + 4  # all but the hospital's own numbers
+    outcome = withdrawal.run(tmp_path, 60, 8)
+    assert outcome["looked for"] == outcome["found before"] + 8  # all but the hospital's own numbers
     assert (outcome["left"], outcome["taken out"]) == (0, outcome["expected"])
     assert outcome["older snapshots named"] == [[1]]
