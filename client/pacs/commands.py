@@ -50,15 +50,15 @@ def series_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--body-part", default="", metavar="CHEST", help="only series of this part, or of none named")
 
 
-def columns_of(text: str) -> dict[str, str]:
+def columns_of(text: str, names: Sequence[str] = COLUMNS) -> dict[str, str]:
     """`accession=Auftrag,label=Befund` as a mapping.
 
     Raises:
         ConfigError: it is none.
     """
     pairs = [part.partition("=") for part in text.split(",") if part.strip()]
-    if strange := [name for name, _, word in pairs if name.strip() not in COLUMNS or not word.strip()]:
-        raise ConfigError(f"--columns {strange[0]}: expected {', '.join(f'{name}=NAME' for name in COLUMNS)}.")
+    if strange := [name for name, _, word in pairs if name.strip() not in names or not word.strip()]:
+        raise ConfigError(f"--columns {strange[0]}: expected {', '.join(f'{name}=NAME' for name in names)}.")
     return {name.strip(): word.strip() for name, _, word in pairs}
 
 

@@ -9,6 +9,7 @@ from client.pacs.open_archive import open_archive
 from client.pacs.pacs_settings import read_one
 from client.pacs.pull_pace import PullPace, parse_hours
 from client.pacs.pull_report import PullReport
+from client.sources import csv_list
 from common.cli import terminal
 from common.cli.command import Command
 from common.errors import ConfigError
@@ -39,7 +40,9 @@ def _run(options: argparse.Namespace) -> int:
     if options.from_pacs is None:
         if options.worklist:
             raise ConfigError("--worklist: expected --from-pacs NAME with it.")
-        options.data += [f"columns.{name}={heading}" for name, heading in columns_of(options.columns).items()]
+        options.data += [
+            f"columns.{name}={heading}" for name, heading in columns_of(options.columns, csv_list.COLUMNS).items()
+        ]
         return import_images.run(options)
     if options.source or options.labels:
         raise ConfigError("--from-pacs: expected no SOURCE beside it; the worklist has what is wanted.")
