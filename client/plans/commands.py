@@ -101,6 +101,7 @@ def _refuse(options: argparse.Namespace) -> int:
 
 
 def _decide(options: argparse.Namespace, verdict: Verdict) -> int:
+    from client.dataset.for_plan import refuse_other_shape
     from client.plans import sync
     from client.plans.decide import decide  # and all that reads images with it
 
@@ -113,6 +114,8 @@ def _decide(options: argparse.Namespace, verdict: Verdict) -> int:
         return 1
     options.act.plan, options.act.dataset = plan.name, plan.content.dataset
     options.act.facts |= {"digest": plan.digest, "purpose": plan.content.purpose}
+    if verdict == "approve":
+        refuse_other_shape(home, plan)
     decision = decide(home, plan, verdict, options.reason)
     problem = sync.send_decision(home, decision)
     delay = f" The coordinator will be told as soon as it is reached ({problem})." if problem else ""

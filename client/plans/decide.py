@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from client.dataset.for_plan import Row, own_rows, refuse_other_shape
+from client.dataset.for_plan import Row, own_rows
 from client.home import Home
 from client.plans import own_images, question_ledger
 from client.plans.inbox import PlanInbox
@@ -46,7 +46,6 @@ def committed(home: Home, plan: RunPlan) -> Commitment:
         PolicyError: too few cases, or a plan that asks what was told over other sites or other images.
     """
     inbox, content, rows = PlanInbox(home), plan.content, own_rows(home, plan)
-    refuse_other_shape(home, plan)
     counts, least = case_counts(rows, content.labels), home.settings.policy.least
     if not content.models:
         floors.refuse_too_few(home.site, counts, least)

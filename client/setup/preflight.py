@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,17 +13,13 @@ from rich.text import Text
 
 from client.access.policy_change import lone_officer_warning
 from client.access.policy_store import policy_store
-from client.dataset.for_plan import own_cases
 from client.home import Home
-from client.plans import own_images, sync
-from client.plans.inbox import PlanInbox
+from client.plans import sync
 from client.plans.log_witness import Witness
-from client.plans.plan_state import plan_state
-from client.setup import address_check
+from client.setup import address_check, plan_checks
 from client.setup.address_check import CheckResult
 from common.cli import terminal
 from common.errors import ConsiliumError
-from common.plans.plan import RunPlan
 from common.storage import file_lock
 from common.trust.joining import consortium_fingerprint
 from common.trust.release import VERSION, code_digest
@@ -33,10 +28,6 @@ from common.trust.roster import refuse_expired
 NEEDED_BYTES = 2 * 2**30
 CLOCK_S = 30.0
 ROSTER_SOON_S = 30 * 86_400
-ONE_CLASS = (
-    "all cases to train on are of one class. It trains with the others, and its validation cases count in the figures "
-    "of all; an AUC of its own it has none, which needs two classes"
-)
 
 
 def check(home: Home, console: Console) -> int:
@@ -177,71 +168,12 @@ def _release(home: Home) -> Iterator[CheckResult]:
     yield CheckResult(True, f"{VERSION}, code {code_digest()}")
 
 
-def _plans(home: Home) -> Iterator[CheckResult]:
-    problem = sync.refresh(home)
-    if problem:
-        yield CheckResult(False, problem)
-    states = [plan_state(home, plan) for plan in PlanInbox(home).plans()]
-    for plan, state in zip(PlanInbox(home).plans(), states, strict=True):
-        if state.is_open:
-            todo = "" if state.decision else f"python -m client plans {plan.name}, then approve or refuse it"
-            reason = f": {state.objection}" if state.objection else ""
-            yield CheckResult(not state.objection, f"{plan.name}, {state.state}{reason}", todo)
-    if history := Counter(state.state for state in states if not state.is_open):
-        yield CheckResult(True, f"besides {', '.join(f'{count} {what}' for what, count in sorted(history.items()))}")
-    if not states and not problem:
-        yield CheckResult(True, "none at the moment")
-
-
-def _images(home: Home) -> Iterator[CheckResult]:
-    names = set(home.settings.datasets)
-    states = [(plan, plan_state(home, plan)) for plan in PlanInbox(home).plans()]
-    plans = [p for p, s in states if s.is_open and not s.objection and p.content.dataset in names]
-    if not names:
-        yield CheckResult(
-            False, "no data set", f"Name one under datasets in {home.folder / 'site.yaml'}: docs/data.md."
-        )
-    for plan in plans:
-        cases = own_cases(home, plan)
-        counts = ", ".join(
-            f"{label} {int((cases.train.labels == index).sum())}" for index, label in enumerate(plan.content.labels)
-        )
-        yield CheckResult(True, f"{plan.content.dataset} for {plan.name}: to train on {counts}")
-        if len(set(cases.train.labels.tolist())) == 1:
-            yield CheckResult(True, f"{plan.content.dataset}: {ONE_CLASS}")
-        yield _version(home, plan)
-        for warning in cases.warnings:
-            yield CheckResult(True, f"{plan.content.dataset}, to look at: {warning}")
-    for name in sorted(names - {plan.content.dataset for plan in plans}):
-        path = getattr(home.settings.datasets[name].data, "path", None)
-        there = [p for p in (path if isinstance(path, tuple) else (path,)) if p and _exists(home, p)]
-        if path is not None and not there:
-            yield CheckResult(False, f"{name}: {path} is not there", f"Mend datasets.{name}.data in site.yaml.")
-        else:
-            yield CheckResult(True, f"{name}: no plan for it yet; `python -m client check CONFIG` examines it")
-
-
-def _version(home: Home, plan: RunPlan) -> CheckResult:
-    """That the data set is the version that a plan was approved for."""
-    decision, version = PlanInbox(home).decision(plan), own_images.version(home, plan)
-    approved_version = decision.commitment.version if decision and decision.verdict == "approve" else version
-    text = f"{plan.content.dataset} is version {version[:16]}"
-    if version == approved_version:
-        return CheckResult(True, text)
-    todo = "If the run has not begun, approve it again; else leave it to the others, and ask for a new plan."
-    return CheckResult(False, f"{text}, and {plan.name} was approved for {approved_version[:16] or 'another'}", todo)
-
-
 def _processor(home: Home) -> Iterator[CheckResult]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     graphics = Path("/dev/nvidia0").exists()
     tensorflow = importlib.util.find_spec("tensorflow") is not None
     text = f"{cores} cores{', NVIDIA graphics' if graphics else ', no graphics processor (not needed)'}"
     yield CheckResult(tensorflow, text, "" if tensorflow else "TensorFlow is not installed: make .venv/run")
-
-
-def _exists(home: Home, path: Path) -> bool:
-    return any((base / path.expanduser()).exists() for base in (home.folder, Path.cwd()))
 
 
 CHECKS: dict[str, Callable[[Home], Iterator[CheckResult]]] = {
@@ -254,8 +186,8 @@ CHECKS: dict[str, Callable[[Home], Iterator[CheckResult]]] = {
     "clock": _clock,
     "disk": _disk,
     "release": _release,
-    "plans": _plans,
+    "plans": plan_checks.look_at_plans,
     "witness": _witness,
-    "images": _images,
+    "images": plan_checks.look_at_images,
     "processor": _processor,
 }

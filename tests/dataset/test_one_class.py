@@ -12,7 +12,7 @@ from client.custody.importer import ImportRequest
 from client.custody.key_ring import Custody
 from client.dataset.for_plan import own_cases
 from client.plans.decide import decide
-from client.setup import preflight
+from client.setup import plan_checks
 from client.training import hospital_site
 from common.config import Npz
 from common.errors import DataError
@@ -56,7 +56,7 @@ def test_it_trains_with_the_others_and_check_says_what_it_means(hospitals: Hospi
     beginning = honest_beginning(hospitals, plan, rounds=2)
     assert all(sums for sums in beginning.sums.values())
     assert set(own_cases(home, plan).train.labels.tolist()) == {1}
-    lines = [result.what for result in preflight._images(home)]
+    lines = [result.what for result in plan_checks.look_at_images(home)]
     assert "chest for " in lines[0]
     assert "clear 0, disease 30" in lines[0]
     assert "of one class. It trains with the others" in lines[1]

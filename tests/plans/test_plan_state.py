@@ -12,7 +12,7 @@ from client.home import Home
 from client.plans import commands, plan_state, sync
 from client.plans.decide import decide
 from client.plans.inbox import PlanInbox
-from client.setup import preflight
+from client.setup import plan_checks, preflight
 from client.site_settings import enter_dataset, read
 from common.cli.command import dispatch
 from common.plans.plan import RunPlan
@@ -70,7 +70,7 @@ def test_plans_are_told_apart_and_check_looks_at_those_that_matter(
         "running": "running", "refused": "refused",
     }  # fmt: skip
     assert {name for name, plan in plans.items() if plan["open"]} == {"fresh", "running"}
-    lines = [result.what for result in preflight._plans(home)]
+    lines = [result.what for result in plan_checks.look_at_plans(home)]
     assert [line.split(",")[0].rsplit("-", 1)[0] for line in lines[:2]] == ["fresh", "running"]
     assert lines[2] == "besides 1 begun without this site, 1 failed, 1 finished, 1 refused"
     assert len(lines) == 3
