@@ -11,8 +11,8 @@ from client.home import Home, home_option
 from client.plans import judge
 from client.plans.inbox import PlanInbox
 from client.plans.log_witness import Witness
-from client.privacy.plan_account import cost_words
 from client.plans.plan_state import plan_state
+from client.privacy.plan_account import cost_words
 from common.cli import terminal
 from common.cli.command import Command
 from common.cli.terminal import Sheet
