@@ -18,7 +18,7 @@ from server.consortium.log_proofs import keep_voucher, vouchers
 from server.consortium.signing import Finish, Rest, request_of, sign
 from server.runs import run_display
 from server.runs.begun_before import refuse_beside
-from server.runs.carrying import arrays_of, foresee, foresee_anew
+from server.runs.carrying import Foresight, arrays_of, foresee, foresee_anew
 from server.runs.run import Run
 from server.runs.run_state import OVER
 from server.runs.status import run_history, status_as_json
@@ -75,7 +75,9 @@ def _run(options: argparse.Namespace) -> int:
             "Write a budget, as `privacy: {epsilon: 3, delta: 1.0e-5}`, or `privacy: none`: then every hospital reads "
             "first that there is no bound. docs/privacy.md"
         )
-    ahead = foresee_anew(home, config) if options.ask_anew else foresee(home, config)
+    look_ahead = foresee_anew if options.ask_anew else foresee
+    # Under a budget every answer has noise of its own, and is paid for: nothing is carried.
+    ahead = Foresight() if config.budget else look_ahead(home, config)
     plan = RunPlan.from_config(config, home.roster, (), ahead.source)
     refuse_beside(home, plan.content)
     if ahead.words:
