@@ -20,7 +20,7 @@ from client.connection.retry import ConnectionStatus
 from client.home import Home
 from client.plans import sync
 from client.plans.inbox import PlanInbox
-from client.training.hospital_site import prepare
+from client.training.hospital_site import prepare, when_changed_ns
 from common.cli import interrupt, logs
 from common.errors import ConsiliumError
 from common.plans.plan import RunPlan
@@ -48,9 +48,9 @@ class ResidentProcess:
     _last_problem: str = ""
     _over: frozenset[str] = frozenset()
     """Digests of the plans that the coordinator names no more."""
-    _not_approved: dict[str, float] = field(default_factory=dict)
+    _not_approved: dict[str, int] = field(default_factory=dict)
     """Plans that could not be approved by rule, by digest, with the state of site.yaml by which they could not."""
-    _ready: dict[str, float] = field(default_factory=dict)
+    _ready: dict[str, int] = field(default_factory=dict)
     """Plans whose images are read and fit, by digest, with the state of site.yaml by which they do."""
 
     def run(self) -> int:
@@ -118,8 +118,12 @@ class ResidentProcess:
             self._not_approved[plan.digest] = edited
             self._note(sync.ImageState(plan.name, code_of(error)))  # the coordinator waits for a decision
 
-    def _edited(self) -> float:
-        return (self.home.folder / "site.yaml").stat().st_mtime
+    def _edited(self) -> int:
+        """When site.yaml was changed last, or a data set that it names written again."""
+        try:
+            return when_changed_ns(self.home, self.home.settings.datasets)
+        except ConsiliumError:
+            return (self.home.folder / "site.yaml").stat().st_mtime_ns  # what is wrong with it, reading images says
 
     def _fit(self) -> list[str]:
         """The plans that can go on."""

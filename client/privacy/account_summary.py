@@ -7,7 +7,7 @@ from typing import Any
 
 from client.home import Home
 from client.privacy.ledger import LedgerLine, PrivacyLedger, ledger_of
-from client.privacy.reopening import why_closed
+from client.privacy.reopening import what_is_awaited
 from client.privacy.site_account import rest_of, worst
 from common.privacy import epsilon, mu_of
 
@@ -72,7 +72,7 @@ def summary(home: Home) -> AccountSummary:
     delta = rule.delta if rule else DELTA
     with ledger.lock():
         lines = ledger.lines()
-        reason = why_closed(home)
+        reason = what_is_awaited(home)
     limit = mu_of(rule.epsilon, rule.delta) ** 2 if rule else None
     by_part, by_plan = defaultdict[tuple[str, str], list[LedgerLine]](list), defaultdict[str, list[LedgerLine]](list)
     for line in lines:

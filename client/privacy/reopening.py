@@ -13,6 +13,7 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from client.home import Home
 from client.privacy.ledger import LineDraft, PrivacyLedger
@@ -47,6 +48,12 @@ def why_closed(home: Home) -> str:
     """Why nothing is paid here; empty where it is."""
     note = read_json(home.folder / "privacy" / "closed")
     return str(note["why"]) if note else ""
+
+
+def what_is_awaited(home: Home) -> str:
+    """Why nothing is paid here, and what would open the account, as it stood when the coordinator was last asked."""
+    note = read_json(home.folder / "privacy" / "closed")
+    return "; ".join(str(note[part]) for part in ("why", "awaits") if part in note) if note else ""
 
 
 def refuse_closed(home: Home) -> None:
@@ -84,15 +91,23 @@ def settle(home: Home, ledger: PrivacyLedger, document: str, peers: Mapping[str,
         if note is None:
             return ""
         if silent := sorted(site for site, word in peers.items() if word.at_s <= note["at_s"] + CLOCKS_S):
-            return f"{note['why']}; it waits for a word of {', '.join(silent)}"
+            return _stay_closed(home, note, f"it waits for a word of {', '.join(silent)}")
         most = max(word.total if word else 0.0, total)
         if ahead := sorted(site for site, peer in peers.items() if peer.total > most * (1 + SLACK)):
-            return f"{note['why']}; {', '.join(ahead)} saw more of its account than the coordinator shows: telephone"
+            awaits = f"{', '.join(ahead)} saw more of its account than the coordinator shows: telephone"
+            return _stay_closed(home, note, awaits)
         if word:
             _adopt(ledger, word)
         (home.folder / "privacy" / "closed").unlink()
         home.log.record("privacy account opened", facts={"seen by": len(peers), "total": repr(most)})
         return ""
+
+
+def _stay_closed(home: Home, note: dict[str, Any], awaits: str) -> str:
+    """Keep what is awaited beside why, so that `client privacy show` can say it."""
+    if note.get("awaits") != awaits:
+        replace(home.folder / "privacy" / "closed", json.dumps(note | {"awaits": awaits}).encode())
+    return f"{note['why']}; {awaits}"
 
 
 def _own_word(home: Home, document: str) -> AccountStatement | None:

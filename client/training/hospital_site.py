@@ -1,6 +1,7 @@
 """A real hospital's site for a plan: its images read, its model built, and the plan judged again at every message."""
 
 import threading
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -60,19 +61,20 @@ def prepare(home: Home, plan: RunPlan) -> NodeSite:
         raise PlanError(f"{home.site}: the images of plan {plan.name} are still being read.")
     try:
         has_begun = not plan.content.models and bool(PlanInbox(home).papers(plan).approvals())
-        return read_once(home, plan.digest, _changed_ns(home, plan), has_begun)
+        return read_once(home, plan.digest, when_changed_ns(home, (plan.content.dataset,)), has_begun)
     finally:
         _READING.release()
 
 
-def _changed_ns(home: Home, plan: RunPlan) -> int:
-    """When site.yaml was changed last, or the keys of the encrypted data set, as where a patient is taken out of it or
-    a label corrected; not where images are added, which is looked at when images are read."""
+def when_changed_ns(home: Home, datasets: Iterable[str]) -> int:
+    """When site.yaml was changed last, or the keys of one of these data sets in custody, as where a patient is taken
+    out of it or a label corrected; not where images are added, which is looked at when images are read."""
     paths = [home.folder / "site.yaml"]
-    dataset = home.settings.datasets.get(plan.content.dataset)
-    if dataset is not None and isinstance(dataset.data, Encrypted):
-        place = located(dataset.data.path).expanduser()
-        paths += [root / place / wrapped_keys.FILE for root in (home.folder, Path.cwd())]
+    for name in datasets:
+        dataset = home.settings.datasets.get(name)
+        if dataset is not None and isinstance(dataset.data, Encrypted):
+            place = located(dataset.data.path).expanduser()
+            paths += [root / place / wrapped_keys.FILE for root in (home.folder, Path.cwd())]
     return max(path.stat().st_mtime_ns for path in paths if path.exists())
 
 
