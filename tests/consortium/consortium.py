@@ -11,6 +11,7 @@ from client.home import Home as Hospital
 from client.plans.decide import decide
 from client.plans.inbox import PlanInbox
 from client.setup import enrol
+from client.sources.synthetic import CITIES
 from common import config as configuration
 from common.config import Config
 from common.plans.decision import Decision
@@ -41,10 +42,14 @@ SVM: dict[str, Any] = {
 
 
 def lower_floors(folder: Path) -> None:
-    """A site's rules let it take part with a handful of cases, of which some are alone inside the margin."""
+    """A site's rules let it take part with a handful of cases, of which some are alone inside the margin; one with a
+    name of its own has the images of one of the cities for which some are drawn."""
     settings = folder / "site.yaml"
     told = yaml.safe_load(settings.read_text(encoding="utf-8"))
     told["policy"] = (told.get("policy") or {}) | {"least": LEAST}
+    for dataset in (told.get("datasets") or {}).values():
+        if dataset.get("take") not in (None, *CITIES):
+            dataset["take"] = CITIES[2]
     settings.write_text(yaml.safe_dump(told), encoding="utf-8")
 
 
