@@ -49,9 +49,17 @@ class DataError(ConsiliumError):
 
 
 class ImageError(DataError):
-    """One image that cannot be read; the message begins with its path."""
+    """One image that cannot be read, or may not be taken; the message begins with its path.
+
+    Args:
+        is_burned_in: whether the reason is that its pixels may show a name.
+    """
 
     code = "IMAGE"
+
+    def __init__(self, message: str, *, is_burned_in: bool = False) -> None:
+        super().__init__(message)
+        self.is_burned_in = is_burned_in
 
 
 class CustodyError(DataError):

@@ -32,10 +32,6 @@ from common.imaging import Picture
 _QUOTED = re.compile(r"(?<!\w)(['\"]).*?\1(?!\w)")
 
 
-class BurnedInError(ImageError):
-    """An image in whose pixels a name can be."""
-
-
 @dataclass(frozen=True)
 class AlreadyStored:
     """A file that is in already."""
@@ -85,8 +81,8 @@ class Intake:
                 # What is wrong with a file is often told by its values, and they can be names.
                 refusal = error if isinstance(error, ImageError) else _damaged(row, error)
                 reason = _QUOTED.sub("…", str(refusal).removeprefix(f"{row.origin}"))
-                kind = BurnedInError if isinstance(error, BurnedInError) else ImageError
-                raise kind(f"{row.origin}{without_words(reason, text_words(header))}") from None
+                reason = without_words(reason, text_words(header))
+                raise ImageError(f"{row.origin}{reason}", is_burned_in=refusal.is_burned_in) from None
         number = str(header.get("PatientID", ""))
         patient = Pseudonyms(self.store.secrets.pseudonyms).patient(number) if is_somebody(number) else None
         return SealedObject(*seal(self.store.wraps, self.store.secrets, clean), source, None, counts, patient)
@@ -107,9 +103,10 @@ class Intake:
 
     def _refuse(self, image: ImageBytes, why: str) -> None:
         if why and not self.allow_burned_in:
-            raise BurnedInError(
+            raise ImageError(
                 f"{image}: may show a name in its pixels: {why}. Look at it, and if there is none, import it with "
-                "--allow-burned-in."
+                "--allow-burned-in.",
+                is_burned_in=True,
             )
 
 

@@ -13,7 +13,7 @@ from client.custody import import_workers, intake
 from client.custody.dataset_writer import DatasetWriter
 from client.custody.import_workers import IntakeResult
 from client.custody.importer import COMMIT_S, Advance, ImportReport, ImportRequest, patient_of
-from client.custody.intake import AlreadyStored, BurnedInError, Intake
+from client.custody.intake import AlreadyStored, Intake
 from client.custody.withdrawals import Withdrawals
 from client.pacs.archive import Archive, SeriesChoice, StudyQuery
 from client.pacs.arrival_check import check_arrival
@@ -107,7 +107,7 @@ class _Pull:
         """Write down what became of an image."""
         entry = self._entries[row.number or 0]
         if isinstance(result, ImageError):  # the import lists it among the problems
-            entry.miss("burned-in" if isinstance(result, BurnedInError) else "damaged", str(result))
+            entry.miss("burned-in" if result.is_burned_in else "damaged", str(result))
             return
         if self._withdrawals.bar(patient_of(row, result), result.source):
             entry.is_withdrawn = True
