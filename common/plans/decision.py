@@ -92,7 +92,7 @@ class Decision:
                 raise TypeError(flags)
             fits = tuple(str(kind) for kind in content["fits"])
             commitment = Commitment(str(content["members"]), str(content["data"]), flags[0], fits, flags[1],
-                                    str(content.get("version", "")))  # fmt: skip
+                                    str(content["version"]))  # fmt: skip
             site, plan = str(content["site"]), str(content["plan"])
             return cls(site, plan, verdict, str(content["reason"]), float(content["made_s"]), commitment, document)
         except (KeyError, TypeError, ValueError):
