@@ -370,7 +370,7 @@ def test_a_coordinator_cannot_send_a_site_elsewhere(tmp_path: Path) -> None:
 
 
 def test_a_link_that_breaks_costs_a_piece_and_not_the_whole(superlink: SuperLink, grid: Grid, tmp_path: Path) -> None:
-    key, content = ec.generate_private_key(ec.SECP384R1()), large(12_000_000)
+    key, content = ec.generate_private_key(ec.SECP384R1()), large(20_000_000)
     at = superlink.register(key)
     with Breaking(superlink.port, 6_000_000) as way, thread(Endpoint(way.address, superlink.ca, key), tmp_path) as told:
         answer = reply(grid, push(grid, at, content=content))
