@@ -213,7 +213,7 @@ def _room(bits: int, sites: int) -> float:
 
 def _fraction_bits(bound: float, bits: int, sites: int) -> int:
     """The most that leave room; 0 where there is no room at all, which the plan's own check then refuses."""
-    return max(0, min(MOST_FRACTION_BITS, math.floor(math.log2(_room(bits, sites) / bound))))
+    return max(0, min(MOST_FRACTION_BITS, math.ceil(math.log2(_room(bits, sites) / bound)) - 1))
 
 
 # --- the questions of a site that audits ------------------------------------------------------------------------------
