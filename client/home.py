@@ -60,6 +60,10 @@ class Home:
 
     # --- its own ---
 
+    def places(self, path: Path) -> tuple[Path, Path]:
+        """Where a path of `site.yaml` may lie: beside it, or where the program was started."""
+        return self.folder / path.expanduser(), Path.cwd() / path.expanduser()
+
     @property
     def settings(self) -> SiteSettings:
         """What `site.yaml` says.

@@ -111,7 +111,8 @@ def _show_dataset(match: Match) -> None:
     if not numbers:
         print(f"data set {name}: nothing.")
         return
-    cases = [case for case in match.store.index.cases if case.object in set(numbers)]
+    objects = set(numbers)
+    cases = [case for case in match.store.index.cases if case.object in objects]
     counts = Counter(f"{case.label}{f' in {case.split}' if case.split else ''}" for case in cases)
     text = ", ".join(f"{count} {what}" for what, count in sorted(counts.items()))
     version, people = dataset_version(match.store)[:16], match.person_count

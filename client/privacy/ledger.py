@@ -41,12 +41,9 @@ EVENT = "privacy spent"
 Amount = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 
 
-class LedgerLine(Frozen):
-    """One answer, and what it cost each patient whom it was over."""
+class LineDraft(Frozen):
+    """What a line says that is not for the ledger to say."""
 
-    number: Annotated[int, Field(ge=0)]
-    at_s: float
-    site: str
     plan: str
     """Its name; with `digest`, which plan asked."""
     digest: str
@@ -59,6 +56,14 @@ class LedgerLine(Frozen):
     sigma: Amount
     squared_mu: Amount
     """μ² of the answer for one patient (Gaussian differential privacy)."""
+
+
+class LedgerLine(LineDraft):
+    """One answer, and what it cost each patient whom it was over."""
+
+    number: Annotated[int, Field(ge=0)]
+    at_s: float
+    site: str
     patients: str
     """The version of the data set: `PatientSet.version`."""
     count: int
@@ -71,21 +76,6 @@ class LedgerLine(Frozen):
     """SHA-256 of the line before; empty for the first."""
     log: int
     """Bytes of the site's log when it was written: its own entry stands behind."""
-
-
-@dataclass(frozen=True)
-class LineDraft:
-    """What a line says that is not for the ledger to say."""
-
-    plan: str
-    digest: str
-    dataset: str
-    part: str
-    question: str
-    mechanism: str
-    sensitivity: float
-    sigma: float
-    squared_mu: float
 
 
 @dataclass(frozen=True)
@@ -138,7 +128,7 @@ class PrivacyLedger:
         self.log.begin()  # the key that signs the line; made with the log where there is none yet
         head = self.log.head()
         line = LedgerLine(
-            number=len(lines), at_s=round(time.time(), 3), site=self.site, **vars(draft),
+            number=len(lines), at_s=round(time.time(), 3), site=self.site, **draft.model_dump(),
             patients=patients.version if patients else EVERYBODY, count=patients.patients if patients else 0,
             new=int((accounts == 0).sum()) if patients else 0,
             account=float(accounts.max(initial=0.0)) + draft.squared_mu,

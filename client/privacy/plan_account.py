@@ -83,7 +83,8 @@ def cost_words(home: Home, plan: RunPlan) -> Iterator[str]:
             text += f"; left ε {rest:.3f} of {rule.epsilon:g} at δ {rule.delta:g}"
         yield text
     try:
-        refuse_unaffordable(home, plan)
+        if schedule := schedule_of_plan(plan.content):
+            account.refuse_whole(schedule.prices)
         yield "  It fits." if rule else "  This hospital has no budget of its own (policy.privacy of site.yaml)."
     except PolicyError as error:
         yield f"  It does not fit: {error}"

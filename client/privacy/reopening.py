@@ -13,13 +13,15 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from client.home import Home
 from client.privacy.ledger import LineDraft, PrivacyLedger
 from client.privacy.patient_sets import EVERYBODY
-from common.audit.account_statement import SLACK, AccountStatement
+from common.audit.account_statement import AccountStatement
 from common.errors import AuditError, ConsiliumError, PolicyError
+from common.privacy.account import SLACK
 from common.storage.files import read_json, replace
 from common.trust.keys import public_of
 
@@ -40,19 +42,23 @@ class PeerWord:
 def note_closed(home: Home, why: str, at_s: float | None = None) -> None:
     """From now on nothing is paid, until it is known what was."""
     content = {"at_s": time.time() if at_s is None else at_s, "why": why}
-    (home.folder / "privacy").mkdir(mode=0o700, parents=True, exist_ok=True)
-    replace(home.folder / "privacy" / "closed", json.dumps(content).encode())
+    _note(home).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    replace(_note(home), json.dumps(content).encode())
+
+
+def _note(home: Home) -> Path:
+    return home.folder / "privacy" / "closed"
 
 
 def why_closed(home: Home) -> str:
     """Why nothing is paid here; empty where it is."""
-    note = read_json(home.folder / "privacy" / "closed")
+    note = read_json(_note(home))
     return str(note["why"]) if note else ""
 
 
 def what_is_awaited(home: Home) -> str:
     """Why nothing is paid here, and what would open the account, as it stood when the coordinator was last asked."""
-    note = read_json(home.folder / "privacy" / "closed")
+    note = read_json(_note(home))
     return "; ".join(str(note[part]) for part in ("why", "awaits") if part in note) if note else ""
 
 
@@ -84,10 +90,10 @@ def settle(home: Home, ledger: PrivacyLedger, document: str, peers: Mapping[str,
         word = _own_word(home, document)
         lines = ledger.lines()
         total = sum(line.squared_mu for line in lines)
-        note = read_json(home.folder / "privacy" / "closed")
+        note = read_json(_note(home))
         if note is None and word and word.total > total * (1 + SLACK):
             note_closed(home, "this site's account was set back")
-            note = read_json(home.folder / "privacy" / "closed")
+            note = read_json(_note(home))
         if note is None:
             return ""
         if silent := sorted(site for site, word in peers.items() if word.at_s <= note["at_s"] + CLOCKS_S):
@@ -98,7 +104,7 @@ def settle(home: Home, ledger: PrivacyLedger, document: str, peers: Mapping[str,
             return _stay_closed(home, note, awaits)
         if word:
             _adopt(ledger, word)
-        (home.folder / "privacy" / "closed").unlink()
+        _note(home).unlink()
         home.log.record("privacy account opened", facts={"seen by": len(peers), "total": repr(most)})
         return ""
 
@@ -106,7 +112,7 @@ def settle(home: Home, ledger: PrivacyLedger, document: str, peers: Mapping[str,
 def _stay_closed(home: Home, note: dict[str, Any], awaits: str) -> str:
     """Keep what is awaited beside why, so that `client privacy show` can say it."""
     if note.get("awaits") != awaits:
-        replace(home.folder / "privacy" / "closed", json.dumps(note | {"awaits": awaits}).encode())
+        replace(_note(home), json.dumps(note | {"awaits": awaits}).encode())
     return f"{note['why']}; {awaits}"
 
 
@@ -131,5 +137,8 @@ def _adopt(ledger: PrivacyLedger, word: AccountStatement) -> None:
 
 def _record(ledger: PrivacyLedger, version: str, squared_mu: float) -> None:
     is_known = version != EVERYBODY and ledger.sets.has(version)
-    draft = LineDraft("", "", "", "", RESTORED, "unknown", 0.0, 0.0, squared_mu)
+    draft = LineDraft(
+        plan="", digest="", dataset="", part="", question=RESTORED, mechanism="unknown", sensitivity=0.0, sigma=0.0,
+        squared_mu=squared_mu,
+    )  # fmt: skip
     ledger.record(draft, ledger.sets.load(version) if is_known else None)

@@ -14,9 +14,10 @@ from client.home import Home
 from client.privacy.ledger import LedgerLine, LineDraft, PrivacyLedger, ledger_of
 from client.privacy.patient_sets import PatientSet
 from client.privacy.reopening import refuse_closed
-from common.audit.account_statement import SLACK, AccountStatement, BudgetRest
+from common.audit.account_statement import AccountStatement, BudgetRest
 from common.errors import PolicyError
 from common.privacy import Price, epsilon, mu_of
+from common.privacy.account import SLACK
 from common.privacy.price_list import Part, Unit
 
 MECHANISM = "discrete gaussian, in shares"
@@ -62,8 +63,9 @@ class SiteAccount:
             lines = ledger.lines()
             self._refuse_over(lines, price)
             draft = LineDraft(
-                plan.name, plan.digest, plan.dataset, price.part, price.question, MECHANISM, price.sensitivity,
-                price.sigma, price.squared_mu * self.factor(price.part),
+                plan=plan.name, digest=plan.digest, dataset=plan.dataset, part=price.part, question=price.question,
+                mechanism=MECHANISM, sensitivity=price.sensitivity, sigma=price.sigma,
+                squared_mu=price.squared_mu * self.factor(price.part),
             )  # fmt: skip
             lines.append(ledger.record(draft, patients))
             statement = statement_of(self.home, lines, self._rest(lines))

@@ -24,11 +24,11 @@ def look_at_plans(home: Home) -> Iterator[CheckResult]:
     if problem:
         yield CheckResult(False, problem)
     states = [plan_state(home, plan) for plan in PlanInbox(home).plans()]
-    for plan, state in zip(PlanInbox(home).plans(), states, strict=True):
+    for state in states:
         if state.is_open:
-            todo = "" if state.decision else f"python -m client plans {plan.name}, then approve or refuse it"
+            todo = "" if state.decision else f"python -m client plans {state.name}, then approve or refuse it"
             reason = f": {state.objection}" if state.objection else ""
-            yield CheckResult(not state.objection, f"{plan.name}, {state.state}{reason}", todo)
+            yield CheckResult(not state.objection, f"{state.name}, {state.state}{reason}", todo)
     if history := Counter(state.state for state in states if not state.is_open):
         yield CheckResult(True, f"besides {', '.join(f'{count} {what}' for what, count in sorted(history.items()))}")
     if not states and not problem:
@@ -57,7 +57,7 @@ def look_at_images(home: Home) -> Iterator[CheckResult]:
             yield CheckResult(True, f"{plan.content.dataset}, to look at: {warning}")
     for name in sorted(names - {plan.content.dataset for plan in plans}):
         path = getattr(home.settings.datasets[name].data, "path", None)
-        there = [p for p in (path if isinstance(path, tuple) else (path,)) if p and _exists(home, p)]
+        there = [p for p in (path if isinstance(path, tuple) else (path,)) if p and _is_there(home, p)]
         if path is not None and not there:
             yield CheckResult(False, f"{name}: {path} is not there", f"Mend datasets.{name}.data in site.yaml.")
         else:
@@ -75,5 +75,5 @@ def _version(home: Home, plan: RunPlan) -> CheckResult:
     return CheckResult(False, f"{text}, and {plan.name} was approved for {approved_version[:16] or 'another'}", todo)
 
 
-def _exists(home: Home, path: Path) -> bool:
-    return any((base / path.expanduser()).exists() for base in (home.folder, Path.cwd()))
+def _is_there(home: Home, path: Path) -> bool:
+    return any(place.exists() for place in home.places(path))

@@ -4,7 +4,6 @@ import threading
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import lru_cache, partial
-from pathlib import Path
 
 from client.custody import wrapped_keys
 from client.dataset.for_plan import own_cases, own_rows
@@ -73,8 +72,7 @@ def when_changed_ns(home: Home, datasets: Iterable[str]) -> int:
     for name in datasets:
         dataset = home.settings.datasets.get(name)
         if dataset is not None and isinstance(dataset.data, Encrypted):
-            place = located(dataset.data.path).expanduser()
-            paths += [root / place / wrapped_keys.FILE for root in (home.folder, Path.cwd())]
+            paths += [place / wrapped_keys.FILE for place in home.places(located(dataset.data.path))]
     return max(path.stat().st_mtime_ns for path in paths if path.exists())
 
 

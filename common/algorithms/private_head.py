@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from common.algorithms import RoundTotal, State, WorkQuestion
 from common.algorithms.exact import dot
-from common.errors import WireError
+from common.algorithms.solver_steps import checked_sum
 from common.messages.transport import Request
 from common.models.unit_head import COUNT, LENGTH, UnitHead, triangle_scale
 from common.privacy.price_list import Price, Schedule
@@ -127,7 +127,7 @@ class PrivateHead:
         return math.sqrt(self.schedule.variance(self.schedule.of_kind(kind), survivors)) if self.noise else 0.0
 
     def _centred(self, total: RoundTotal) -> State:
-        summed, d = _sum_of(total.sums, "mean", (self.model.length,)), self.model.length - 1
+        summed, d = checked_sum(total.sums, "mean", (self.model.length,)), self.model.length - 1
         patients = max(1.0, float(summed[-1]) * LENGTH / COUNT)
         rows, square = summed[:-1], dot(summed[:-1], summed[:-1])
         noise = self._deviation("mean", len(total.sites)) ** 2 * d
@@ -137,7 +137,7 @@ class PrivateHead:
     def _preconditioned(self, state: State, total: RoundTotal) -> State:
         d, present = self.model.length, len(total.sites)
         gram = np.zeros((d, d))
-        gram[np.triu_indices(d)] = _sum_of(total.sums, "gram", (d * (d + 1) // 2,)) / triangle_scale(d)
+        gram[np.triu_indices(d)] = checked_sum(total.sums, "gram", (d * (d + 1) // 2,)) / triangle_scale(d)
         values, vectors = np.linalg.eigh(gram, UPLO="U")
         noise = self._deviation("gram", present) * math.sqrt(d)
         noise += NOISE_OF_GRADIENT * self._deviation("gradient", present)
@@ -145,16 +145,9 @@ class PrivateHead:
         return {"inverse": (vectors / (np.maximum(values, 0.0) + damp)) @ vectors.T}
 
     def _stepped(self, state: State, total: RoundTotal) -> Floats:
-        gradient = _sum_of(total.sums, "gradient", (self.model.rows, self.model.length))
+        gradient = checked_sum(total.sums, "gradient", (self.model.rows, self.model.length))
         if "inverse" in state:
             step = gradient @ state["inverse"] / self.model.loss_of.steepest
         else:
             step = LONG_STEP / self.model.loss_of.steepest * gradient / float(state["patients"])
         return np.asarray(np.round((state["point"] - step) / POINT_GRID) * POINT_GRID)
-
-
-def _sum_of(sums: Tensors, name: str, shape: tuple[int, ...]) -> Floats:
-    value = sums.get(name)
-    if value is None or value.shape != shape or not np.isfinite(value).all():
-        raise WireError(f"'{name}' of an answered question is not {list(shape)} numbers. Bring all to one release.")
-    return np.asarray(value, np.float64)

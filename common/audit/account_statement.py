@@ -14,10 +14,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from common.audit.heads import MOST_S
 from common.errors import WireError
+from common.privacy.account import SLACK
 from common.trust.documents import SignedDocument, read_document, sign_document
 
-SLACK = 1e-9
-"""Of a total: by so much the digits of a sum may differ."""
 MOST_SETS = 10_000
 
 

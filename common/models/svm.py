@@ -125,10 +125,15 @@ class LinearSvm:
 
     def slopes(self, weights: Tensors, image: Stack, label: int) -> Floats:
         """How the score of a class changes with each input, on average from zeros to this image: float64[inputs]."""
-        alpha = self._points(weights)[0 if self._is_binary else label, :-1]
+        alpha = self._towards(weights, label)
         steps = (np.arange(_STEPS, dtype=np.float32)[:, None] + 0.5) / _STEPS
         mean: Floats = self.features.gradient((steps * image.reshape(1, -1)).astype(np.float32), alpha).mean(axis=0)
-        return -mean if self._is_binary and label == 0 else mean
+        return mean
+
+    def _towards(self, weights: Tensors, label: int) -> Floats:
+        """α of the row that scores a class, towards that class: float64[features]."""
+        alpha: Floats = self._points(weights)[0 if self._is_binary else label, :-1]
+        return -alpha if self._is_binary and label == 0 else alpha
 
     def candidates(self) -> Iterator["LinearSvm"]:
         """This model with each C that it may be trained with, from strong regularisation to weak."""

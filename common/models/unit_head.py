@@ -102,17 +102,13 @@ class UnitHead(LinearSvm):
 
     def slopes(self, weights: Tensors, image: Stack, label: int) -> Floats:
         """How the score of a class changes with each input, at this image: float64[inputs]."""
-        features = self._of(weights).features
-        alpha = weights["alpha"][0 if len(weights["alpha"]) == 1 else label]
-        slope: Floats = features.gradient(image.reshape(1, -1), alpha)[0]
-        return -slope if len(weights["alpha"]) == 1 and label == 0 else slope
+        slope: Floats = self._of(weights).features.gradient(image.reshape(1, -1), self._towards(weights, label))[0]
+        return slope
 
     def evidence(self, weights: Tensors, image: Stack, label: int) -> Evidence:
         """What every number of the centred row adds to f: exact, since f is their sum and the intercept."""
-        alpha = weights["alpha"][0 if len(weights["alpha"]) == 1 else label]
-        shares = self._of(weights).features(image.reshape(1, -1))[0] * alpha
-        sign = -1.0 if len(weights["alpha"]) == 1 and label == 0 else 1.0
-        by_place = (sign * shares).reshape(image.shape[1:]).sum(axis=2)
+        shares = self._of(weights).features(image.reshape(1, -1))[0] * self._towards(weights, label)
+        by_place = shares.reshape(image.shape[1:]).sum(axis=2)
         return Evidence(by_place.astype(np.float32), is_signed=True)
 
     # --- what a site sums under a budget ------------------------------------------------------------------------------

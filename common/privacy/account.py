@@ -8,7 +8,7 @@ from common.privacy.accounting import epsilon, mu, mu_of
 from common.privacy.price_list import Part, Price
 
 SLACK = 1e-9
-"""Of a budget: by so much the digits of a sum may pass it."""
+"""Of a budget, or of a total: by so much the digits of a sum may differ."""
 
 
 class Account(Protocol):

@@ -9,6 +9,7 @@ import base64
 import json
 import re
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -23,7 +24,7 @@ from server.consortium.home import Home
 from server.consortium.log_proofs import LogProofs
 from server.consortium.site_accounts import SiteAccounts
 from server.runs.run import Run
-from server.runs.run_state import OVER
+from server.runs.run_state import OVER, RunState
 from server.runs.site_reports import SiteReports
 
 Json = dict[str, Any]
@@ -67,31 +68,18 @@ class FolderSiteApi:
 
     def roster_and_plans(self, site: str) -> Json:
         """Roster and plans for one site, with this machine's release, code and time."""
-        plans = [
-            run.plan.document.encode().decode()
-            for run in Run.all(self.home)
-            if run.state.stage not in OVER and site in run.plan.content.cohort
-        ]
+        runs = [(run, run.state) for run in Run.all(self.home) if site in run.plan.content.cohort]
+        plans = [run.plan.document.encode().decode() for run, state in runs if state.stage not in OVER]
         return {
             "roster": base64.b64encode(self.home.consortium.roster).decode(),
             "plans": plans,
-            "stages": self._stages(site),
+            "stages": _stages(site, runs),
             "rekeys": [paper.decode() for paper in self.home.rekeys()],
             "roots": [change.document.encode().decode() for change in self.home.root_changes],
             "release": VERSION,
             "code": code_digest(),
             "now_s": time.time(),
         }
-
-    def _stages(self, site: str) -> dict[str, str]:
-        """In what stage the runs are that this site was asked for, by digest; those that ended lately among them."""
-        stages, since_s = dict[str, str](), time.time() - LATELY_S
-        for run in Run.all(self.home):
-            state, is_asked = run.state, site in run.plan.content.cohort
-            if is_asked and (state.stage not in OVER or state.ended_s > since_s):
-                is_without = state.stage == "running" and state.cohort and site not in state.cohort
-                stages[run.plan.digest] = "without" if is_without else state.stage
-        return stages
 
     def take_decision(self, site: str, content: Json) -> Json:
         """Take a site's decision on a plan.
@@ -160,3 +148,13 @@ def _package_offset(content: Json) -> tuple[str, int]:
     if not isinstance(offset, int) or isinstance(offset, bool) or not 0 <= offset < 2**40:
         raise WireError("'offset': expected a number of bytes.")
     return sha256, offset
+
+
+def _stages(site: str, runs: Iterable[tuple[Run, RunState]]) -> dict[str, str]:
+    """In what stage the runs are that a site was asked for, by digest; those that ended lately among them."""
+    stages, since_s = dict[str, str](), time.time() - LATELY_S
+    for run, state in runs:
+        if state.stage not in OVER or state.ended_s > since_s:
+            is_without = state.stage == "running" and state.cohort and site not in state.cohort
+            stages[run.plan.digest] = "without" if is_without else state.stage
+    return stages
