@@ -73,9 +73,17 @@ def to_picture(path: ImageSource, image: Image.Image) -> Picture:
         return Picture(pixels[:, :, None].astype(np.float32), *nominal_range(pixels, 16))
     if image.mode in ("1", "L", "LA", "La"):
         return Picture(np.asarray(image.convert("L"), np.float32)[:, :, None], 0.0, 255.0)
+    if image.mode.startswith("P") and image.palette:
+        _check_palette(path, image.getchannel(0), len(image.palette.palette) // len(image.palette.mode))
     if image.mode in ("P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr"):
         return Picture(np.asarray(image.convert("RGB"), np.float32), 0.0, 255.0)
     raise ImageError(f"{path}: pixels of Pillow's mode {image.mode} are not known here; export it as grey or RGB.")
+
+
+def _check_palette(path: ImageSource, indices: Image.Image, entries: int) -> None:
+    """Pillow paints black what lies beyond a palette; W3C PNG, 11.2.2, calls it an error."""
+    if (largest := int(np.asarray(indices).max())) >= entries:
+        raise ImageError(f"{path}: a pixel is colour {largest} of a palette of {entries}. Copy or export it again.")
 
 
 def nominal_range(pixels: NDArray[Any], bits: int) -> tuple[float, float]:

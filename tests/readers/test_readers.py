@@ -274,6 +274,18 @@ def test_deep_png_is_read_in_full_depth_by_every_filter(tmp_path, kind, colour, 
     assert picture.high == 65535
 
 
+def test_an_index_beyond_the_palette_is_refused_and_the_last_one_read(tmp_path):
+    path = tmp_path / "palette.png"
+    image = Image.fromarray(np.array([[0, 1], [2, 2]], np.uint8), "P")
+    image.putpalette([9, 9, 9, 20, 30, 40, 250, 0, 1])
+    image.save(path)
+    assert read(path)[0].pixels[1].tolist() == [[250, 0, 1]] * 2
+    image.putpixel((1, 1), 3)
+    image.save(path)
+    with pytest.raises(ImageError, match="palette.png: a pixel is colour 3 of a palette of 3"):
+        read(path)
+
+
 def test_deep_png_as_opencv_writes_it(tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), RGB16[:, :, ::-1])
     np.testing.assert_array_equal(read(tmp_path / "a.png")[0].pixels, RGB16)
