@@ -282,7 +282,7 @@ def test_an_index_beyond_the_palette_is_refused_and_the_last_one_read(tmp_path):
     assert read(path)[0].pixels[1].tolist() == [[250, 0, 1]] * 2
     image.putpixel((1, 1), 3)
     image.save(path)
-    with pytest.raises(ImageError, match="palette.png: a pixel is colour 3 of a palette of 3"):
+    with pytest.raises(ImageError, match="a pixel is colour 3 of a palette of 3"):
         read(path)
 
 
