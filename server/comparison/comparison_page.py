@@ -9,9 +9,9 @@ from xml.etree.ElementTree import Element
 from common.cli.terminal import Sheet
 from common.errors import RunError
 from common.storage.files import read_json
+from common.web.markup import Child, contents, count, document, el, seconds, size, style, table
 from server.report import charts, rounds_table, sentences
 from server.report.charts import SHAPES
-from server.report.markup import Child, contents, count, document, el, seconds, size, style, table
 from server.report.quality_section import NAMES, SHOWN, with_interval
 from server.report.sentences import Result
 

@@ -22,10 +22,11 @@ def _dashboard_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _dashboard(options: argparse.Namespace) -> int:
-    from server.dashboard.page_server import ask_password, serve  # the web server takes a while to import
+    from common.web.page_server import ask_password  # the web server takes a while to import
+    from server.dashboard.dashboard_app import login_of, serve
 
     home = Home.at(options.home)
-    return ask_password(home) if options.set_password else serve(home, options.listen, options.port)
+    return ask_password(login_of(home)) if options.set_password else serve(home, options.listen, options.port)
 
 
 COMMANDS = {

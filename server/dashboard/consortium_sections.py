@@ -6,12 +6,12 @@ from xml.etree.ElementTree import Element
 from common.catalogue import listing_view as catalogue
 from common.catalogue.listing import SHOWN, of_kind
 from common.catalogue.offers import OfferContent
+from common.web.markup import Child, el, figure, table
 from server.catalogue.catalogue import Catalogue
 from server.consortium.home import Home
 from server.dashboard.consortium_view import STAGES, ConsortiumView, Marks, has_report
 from server.processes import process_table
 from server.report import catalogue_page as report
-from server.report.markup import Child, el, figure, table
 from server.runs.run_state import OVER
 from server.runs.status import MemberStatus, RunSummary, ago, is_service_running, run_history
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from common.storage.files import read_json
+from common.web.markup import Child
 from server.consortium.home import Home
-from server.report.markup import Child
 from server.runs.run import Run
 from server.runs.run_state import OVER
 from server.runs.status import MemberStatus, current_run, site_statuses

@@ -1,229 +1,75 @@
-"""The live page's application, and who is let in. Nothing here acts on the consortium.
+"""The live page's application and process. Nothing here acts on the consortium.
 
-GET  /                       the live page; ?token=… exchanges a link for a session
+GET  /                       the live page
 GET  /runs/NAME              the same of one run, /runs/NAME/report.html its report
 GET  /catalogue              what partners offer
 GET  /errors                 what error codes mean
 GET  /events                 what changes on a page (server-sent events; ?run=NAME)
-GET  /session                204: this session goes on
-GET, POST /login             and POST /logout
+
+Who is let in, and how: `common.web.page_app`.
 """
 
-import asyncio
-from collections.abc import Callable, Collection
-from contextlib import suppress
-from dataclasses import dataclass
-from urllib.parse import parse_qs, urlsplit
+from collections.abc import Callable, Sequence
 
-from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import MutableHeaders
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from common.errors import ConsiliumError
+from common.errors import ConfigError
+from common.web.login import Login
+from common.web.page_app import PageApp
+from common.web.page_server import PageAddress, Server, say_link
+from common.web.page_server import serve as serve_page
+from common.web.page_server import server as server_of
 from server.consortium.home import Home
-from server.dashboard.login import SESSION_S, Login, LoginRefusedError
-from server.dashboard.page_frame import page
-from server.dashboard.pages import Pages
+from server.dashboard.pages import WAYS, Pages
 from server.dashboard.push import EventStreams
-from server.report.markup import Child, el
 
-OPEN = {"/login", "/page.css"}
-"""What whoever is not logged in gets."""
-FORM_BYTES, FORM_S = 4096, 10.0
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-)
-HEADERS = {
-    "x-frame-options": "DENY", "x-content-type-options": "nosniff", "cache-control": "no-store",
-    "referrer-policy": "same-origin",  # without any, a browser would not say where a form comes from
-    "cross-origin-opener-policy": "same-origin", "cross-origin-resource-policy": "same-origin",
-    "permissions-policy": "camera=(), geolocation=(), microphone=()",
-}  # fmt: skip
+HOW = "Follow the link that `python -m server dashboard` shows at its start. It works once."
 
 
-@dataclass
-class DashboardApp:
-    """The live page as a web application, and who is let in.
-
-    Args:
-        hosts: names under which the page may be asked for; another is somebody else's page, turned to this address.
-        secure: whether it is served with TLS.
-        cookie: the session's name in the browser, which does not tell ports of one machine apart.
-        on_link_used: called when a link was followed.
-        stopping: whether the process is coming to its end; open streams of events end then.
-    """
-
-    home: Home
-    login: Login
-    hosts: Collection[str]
-    secure: bool = False
-    cookie: str = "consilium"
-    on_link_used: Callable[[], None] = lambda: None
-    stopping: Callable[[], bool] = lambda: False
-
-    def app(self) -> ASGIApp:
-        """The ASGI application with all its routes."""
-        streams = EventStreams(self.home, lambda request: not self.stopping() and self.admits(request))
-        pages = Pages(self.home, streams.current_content)
-        routes = [
-            *pages.routes(), Route("/events", streams.events), Route("/session", self._session),
-            Route("/login", self._login), Route("/login", self._enter, methods=["POST"]),
-            Route("/logout", self._leave, methods=["POST"]),
-        ]  # fmt: skip
-        return _RequestGuard(self, Starlette(routes=routes, exception_handlers={ConsiliumError: pages.missing}))
-
-    def admits(self, request: Request) -> bool:
-        """Whether a request belongs to a session."""
-        return self.login.admits(request.cookies.get(self.cookie, ""))
-
-    async def _session(self, _: Request) -> Response:
-        return Response(status_code=204)
-
-    async def _login(self, request: Request) -> Response:
-        return RedirectResponse("/", 303) if self.admits(request) else self._form()
-
-    async def _enter(self, request: Request) -> Response:
-        try:
-            fields = parse_qs((await _small(request)).decode(), max_num_fields=4, encoding="utf-8", errors="strict")
-        except (ValueError, LoginRefusedError):
-            return Response("expected a form", 400)
-        password = fields.get("password", [""])[0]
-        return await self._let_in(lambda: self.login.enter(password))
-
-    async def follow(self, token: str) -> Response:
-        """Exchange a link's token for a session; it is gone from the address then."""
-        answer = await self._let_in(lambda: self.login.follow(token))
-        if answer.status_code == 303:
-            self.on_link_used()
-        return answer
-
-    async def _let_in(self, attempt: Callable[[], str]) -> Response:
-        try:
-            session = await run_in_threadpool(attempt)
-        except LoginRefusedError as error:
-            with suppress(ConsiliumError, OSError):  # refused it is in any case
-                if await run_in_threadpool(self.login.to_note):
-                    await run_in_threadpool(self._note, "page login", "failed")
-            answer = self._form(f"Not let in: {error}", 429 if error.wait_s else 403)
-            if error.wait_s:
-                answer.headers["retry-after"] = str(int(error.wait_s) + 1)
-            return answer
-        try:
-            await run_in_threadpool(self._note, "page login", "done")
-        except (ConsiliumError, OSError) as error:  # nobody looks without its being written down
-            await run_in_threadpool(self.login.leave, session)
-            return self._form(f"Not let in: the login could not be written down. {error}", 503)
-        answer = RedirectResponse("/", 303)
-        answer.set_cookie(self.cookie, session, max_age=int(SESSION_S), httponly=True, samesite="strict",
-                          secure=self.secure)  # fmt: skip
-        return answer
-
-    async def _leave(self, request: Request) -> Response:
-        await run_in_threadpool(self.login.leave, request.cookies.get(self.cookie, ""))
-        with suppress(ConsiliumError, OSError):
-            await run_in_threadpool(self._note, "page logout", "done")
-        answer = RedirectResponse("/login", 303)
-        answer.delete_cookie(self.cookie, httponly=True, samesite="strict", secure=self.secure)
-        return answer
-
-    def _note(self, what: str, outcome: str) -> None:
-        self.home.log.record(what, "done" if outcome == "done" else "failed")
-
-    def _form(self, problem: str = "", status: int = 200) -> Response:
-        form: Child = el("p", "Follow the link that `python -m server dashboard` shows at its start. It works once.")
-        if self.login.has_password:
-            form = el(
-                "form", el("label", "Password", for_="password"),
-                el("input", id="password", name="password", type="password", autocomplete="current-password",
-                   required="", autofocus="", aria_describedby="problem" if problem else None),
-                el("button", "Log in", type="submit"), method="post", action="/login", class_="login",
-            )  # fmt: skip
-        body = [
-            el("h1", "Log in"),
-            el("p", problem, id="problem", role="alert", class_="warn") if problem else None,
-            form,
-        ]
-        return HTMLResponse(page("Log in – Consilium", self.home.settings.consortium, {}, body), status)
+def login_of(home: Home) -> Login:
+    """Password, links and sessions of a coordinator's page."""
+    return Login(home.folder / "dashboard.password", home.live / "dashboard.json")
 
 
-async def _small(request: Request) -> bytes:
-    """The body of a form.
+def serve(home: Home, listen: str, port: int) -> int:
+    """Serve the page until Ctrl-C or SIGTERM.
 
     Raises:
-        LoginRefusedError: too long, too slow, or no form.
+        ConfigError: no address of this machine, or more than this machine is to reach it without a password.
+        RunError: the port is taken.
     """
-    if request.headers.get("content-type", "").partition(";")[0] != "application/x-www-form-urlencoded":
-        raise LoginRefusedError("no form")
-    body = b""
-    try:
-        async with asyncio.timeout(FORM_S):
-            async for piece in request.stream():
-                body += piece
-                if len(body) > FORM_BYTES:
-                    raise LoginRefusedError("too long")
-    except TimeoutError:
-        raise LoginRefusedError("too slow") from None
-    except ClientDisconnect:
-        pass
-    return body
+    is_local = PageAddress(listen, port).is_local
+    if not is_local and not login_of(home).has_password:
+        raise ConfigError(f"--listen {listen} lets other machines in, so set a password: --set-password.")
+
+    def build(port: int) -> Server:
+        page_server = server(home, listen, port, say_link)
+        if not is_local:
+            print("Other machines can reach this page, with TLS by the consortium's own certificate. It is safer on")
+            print("loopback, reached through `ssh -L` (docs/dashboard.md).")
+        return page_server
+
+    return serve_page(build, listen, port)
 
 
-@dataclass(frozen=True)
-class _RequestGuard:
-    """What every request passes first: is the page asked for by its own name, is a form from this page, is somebody
-    logged in? Every answer gets the headers that say what a browser must not do with it.
-    """
-
-    application: DashboardApp
-    inner: ASGIApp
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, if it may be answered."""
-        if scope["type"] != "http":
-            await self.inner(scope, receive, send)
-            return
-
-        async def guarded(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers.setdefault("content-security-policy", POLICY)
-                for name, value in HEADERS.items():
-                    headers[name] = value
-                if {"content-length", "transfer-encoding"} & set(request.headers):
-                    headers["connection"] = "close"  # a body that nobody reads would keep the line for ever
-            await send(message)
-
-        request = Request(scope, receive)
-        answer = await self._refusal(request)
-        await (answer or self.inner)(scope, receive, guarded)
-
-    async def _refusal(self, request: Request) -> Response | None:
-        application, path = self.application, request.url.path
-        if _host(request.headers.get("host", "")) not in application.hosts or len(request.headers.getlist("host")) != 1:
-            return Response("this page is not served under that name", 421)
-        if request.method not in ("GET", "HEAD") and not self._from_here(request):
-            return Response("a form of another page", 403)
-        if path == "/" and (token := request.query_params.get("token")) and request.method == "GET":
-            return await application.follow(token)
-        if path in OPEN or await run_in_threadpool(application.admits, request):
-            return None
-        wants_page = request.method == "GET" and "text/html" in request.headers.get("accept", "")
-        return RedirectResponse("/login", 303) if wants_page else Response("log in first", 401)
-
-    def _from_here(self, request: Request) -> bool:
-        """Whether a form was sent from a page of ours: browsers say so themselves, and what says nothing is refused."""
-        scheme = "https" if self.application.secure else "http"
-        return request.headers.get("origin") == f"{scheme}://{request.headers['host']}"
+def server(home: Home, listen: str, port: int, say: Callable[[str], None]) -> Server:
+    """The live page's server; `say` is called with a link to it."""
+    address = address_of(home, listen, port)
+    return server_of(_dashboard(home, address), address, say)
 
 
-def _host(header: str) -> str:
-    """The name in a Host header, without its port; empty if it is none."""
-    try:
-        return urlsplit(f"//{header}").hostname or "" if "@" not in header and "/" not in header else ""
-    except ValueError:
-        return ""
+def address_of(home: Home, listen: str, port: int) -> PageAddress:
+    """Where the page is; for other machines under the coordinator's name, with its certificate."""
+    name = home.settings.address.rpartition(":")[0].strip("[]")
+    return PageAddress(listen, port, name, home.folder / "tls")
+
+
+def _dashboard(home: Home, address: PageAddress) -> PageApp:
+    def routes(page: PageApp) -> Sequence[Route]:
+        streams = EventStreams(home, lambda request: not page.stopping() and page.admits(request))
+        return [*Pages(home, streams.current_content).routes(), Route("/events", streams.events)]
+
+    return PageApp(
+        login_of(home), home.settings.consortium, HOW, routes, WAYS, address.hosts,
+        home.log.record, not address.is_local, f"consilium-{address.port}",
+    )  # fmt: skip

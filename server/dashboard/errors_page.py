@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from server.report.markup import Child, el
+from common.web.markup import Child, el
 
 SOURCE = Path(__file__).parents[2] / "docs" / "errors.md"
 _PIECE = re.compile(r"`([^`]+)`|\*([^*]+)\*|\[([^\]]+)\]\([^)]*\)")

@@ -7,11 +7,11 @@ from functools import cached_property
 from xml.etree.ElementTree import Element
 
 from common.errors import ConsiliumError
+from common.web.markup import el
+from common.web.page_frame import html
 from server.consortium.home import Home
 from server.dashboard import consortium_sections, run_sections
 from server.dashboard.consortium_view import ConsortiumView, Marks
-from server.dashboard.page_frame import html
-from server.report.markup import el
 from server.runs.status import typical_round_s
 
 log = logging.getLogger("consilium")

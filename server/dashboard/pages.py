@@ -10,13 +10,13 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from common.errors import PlanError
+from common.web.markup import Child, el
+from common.web.page_frame import finder, page
 from server.catalogue.catalogue import Catalogue
 from server.consortium.home import Home
 from server.dashboard import errors_page, live_page
 from server.dashboard.live_page import PageContent
-from server.dashboard.page_frame import asset, finder, page
 from server.report import catalogue_page
-from server.report.markup import Child, el
 from server.runs.run import Run
 
 PAGES: dict[str, tuple[str, Callable[[Home], list[Child]]]] = {
@@ -26,7 +26,6 @@ PAGES: dict[str, tuple[str, Callable[[Home], list[Child]]]] = {
 """Pages that stand still, by address: name, content."""
 FOUND = {"history": "a run", "catalogue": "an entry"}
 """What is found by a word in parts of the live page."""
-ASSETS = {"page.css": "text/css", "page.js": "text/javascript", "find.js": "text/javascript"}
 WAYS = {"/": "Live"} | {path: name for path, (name, _) in PAGES.items()}
 REPORT_POLICY = "sandbox allow-downloads; default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
 """A report brings its own style, and is let do nothing."""
@@ -47,7 +46,7 @@ class Pages:
         """The addresses of all pages."""
         return [
             Route("/", self._live), Route("/runs/{run}", self._live), Route("/runs/{run}/report.html", self._report),
-            *(Route(path, self._still) for path in PAGES), *(Route(f"/{name}", self._asset) for name in ASSETS),
+            *(Route(path, self._still) for path in PAGES),
         ]  # fmt: skip
 
     async def _live(self, request: Request) -> Response:
@@ -75,15 +74,6 @@ class Pages:
         except FileNotFoundError:
             raise PlanError(f"run {run.name} has no report: it has not finished.") from None
         return HTMLResponse(content, headers={"content-security-policy": REPORT_POLICY})
-
-    async def _asset(self, request: Request) -> Response:
-        name = request.url.path[1:]
-        return Response(asset(name), media_type=ASSETS[name])
-
-    async def missing(self, _: Request, error: Exception) -> Response:
-        """The page for what does not exist."""
-        body = [el("h1", "Not there"), el("p", str(error))]
-        return HTMLResponse(page("Not there – Consilium", self._consortium, WAYS, body), 404)
 
     @property
     def _consortium(self) -> str:

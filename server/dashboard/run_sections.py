@@ -4,9 +4,9 @@ from xml.etree.ElementTree import Element
 
 from common.cli.progress import duration
 from common.plans import plan_page
+from common.web.markup import Child, el, figure
 from server.dashboard.consortium_view import STAGES, ConsortiumView, Marks, has_report
 from server.report import charts, rounds_table
-from server.report.markup import Child, el, figure
 from server.report.provenance import presence
 from server.runs.run import Run
 from server.runs.status import describe_refusals, describe_run, describe_waiting, typical_round_s

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
-from server.report.markup import Child, bullet_list, contents, document, el, style, table
+from common.web.markup import Child, bullet_list, contents, document, el, style, table
 
 
 @dataclass(frozen=True)

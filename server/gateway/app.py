@@ -31,9 +31,9 @@ from starlette.routing import Mount
 from starlette.types import Receive, Scope, Send
 
 from common.errors import IdentityError, LinkError, WireError
+from common.web.http_limits import LimitedHttp
 from server.consortium.home import Home
 from server.gateway.authentication import RequestAuthentication
-from server.gateway.http_limits import LimitedHttp
 from server.gateway.relay import Relay
 from server.gateway.request_limits import RequestRefusedError
 from server.gateway.routes import CLOSE, Router, SiteApi

@@ -26,8 +26,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Send
 
 from common.errors import ConsiliumError, LinkError, SecAggError, WireError
+from common.web.http_limits import ON_LOST
 from server.gateway.authentication import RequestAuthentication
-from server.gateway.http_limits import ON_LOST
 from server.gateway.relay import FLEET, PULL, Relay
 from server.gateway.request_limits import RequestRefusedError, SiteLoad, whole_body_soon
 from server.gateway.site_contacts import SiteContacts

@@ -1,6 +1,5 @@
 """A run as a page that people read: one file, without network or script, from the content of result.json alone.
 
-markup             elements, a page of them with its style, and numbers as people read them
 charts             axes, ROC, calibration, dots as SVG
 learning_curves    learning curves
 chart_labels       what is written into them: values under the pointer, names at the ends of lines
@@ -13,7 +12,7 @@ cross_site_table   models × sites
 evaluation_page    the report of an evaluation
 catalogue_page     what partners offer
 
-Several runs beside each other: `server/comparison/`.
+Elements and style: `common.web`. Several runs beside each other: `server/comparison/`.
 """
 
 from pathlib import Path

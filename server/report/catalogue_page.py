@@ -3,7 +3,7 @@
 from common.catalogue import EncoderOffer, Listing, ModelOffer, Offer, PlanOffer, listing_view
 from common.catalogue.listing import SHOWN
 from common.catalogue.offers import OfferContent
-from server.report.markup import Child, document, el, style
+from common.web.markup import Child, document, el, style
 
 NOTHING = "Nothing is offered yet."
 HOW = (

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from xml.etree.ElementTree import Element
 
-from server.report.markup import el
+from common.web.markup import el
 
 LINE, CHARACTER, INSET = 15.0, 7.2, 8.0
 MOST_STOPS = 80

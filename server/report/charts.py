@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 from xml.etree.ElementTree import Element
 
+from common.web.markup import Child, el
 from server.report import chart_labels
-from server.report.markup import Child, el
 
 WIDTH, HEIGHT = 440.0, 300.0
 LEFT, RIGHT = 66.0, 12.0

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 from xml.etree.ElementTree import Element
 
-from server.report.markup import Child, count, el, figure, table
+from common.web.markup import Child, count, el, figure, table
 from server.report.sentences import Result, is_simulated
 
 SHADES = 6

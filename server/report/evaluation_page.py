@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 from xml.etree.ElementTree import Element
 
+from common.web.markup import Child, bullet_list, contents, count, document, el, figure, style, table
 from server.report import charts, cross_site_table, sentences
 from server.report.charts import SHAPES
-from server.report.markup import Child, bullet_list, contents, count, document, el, figure, style, table
 from server.report.provenance import cost, origin, took_part
 from server.report.quality_section import NAMES, SHOWN, with_interval
 from server.report.sentences import Result

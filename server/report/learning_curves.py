@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 from xml.etree.ElementTree import Element
 
+from common.web.markup import el
 from server.report import chart_labels
 from server.report.charts import BOTTOM, HEIGHT, RIGHT, TOP, WIDTH, Axis, Frame, Point
-from server.report.markup import el
 
 MOST_NAMED = 10
 """Lines that get their names at their ends, where some of them look alike."""

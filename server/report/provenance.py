@@ -6,8 +6,8 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from common.refusals import CODES, public_code
+from common.web.markup import Child, count, el, seconds, size, table
 from server.report import participation, sentences
-from server.report.markup import Child, count, el, seconds, size, table
 from server.report.sentences import Result
 
 

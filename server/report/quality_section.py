@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 from xml.etree.ElementTree import Element
 
+from common.web.markup import Child, count, el, figure, table
 from server.report import charts, sentences
 from server.report.charts import STYLES
-from server.report.markup import Child, count, el, figure, table
 from server.report.sentences import Result
 
 SHOWN = ("auc", "accuracy", "sensitivity", "specificity")

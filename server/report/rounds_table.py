@@ -7,8 +7,8 @@ from typing import Any
 from urllib.parse import quote
 from xml.etree.ElementTree import Element
 
+from common.web.markup import Child, el, figure, number, table
 from server.report import charts, learning_curves
-from server.report.markup import Child, el, figure, number, table
 
 KINDS = (("auc", "validation AUC", "AUC"), ("loss", "validation loss", "Loss"))
 VOID = "void round: too few answered, or they refused; the model stayed as it was"

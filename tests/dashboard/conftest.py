@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from server.dashboard.login import Login
+from server.dashboard.dashboard_app import login_of
 from tests.consortium.consortium import Consortium
 from tests.dashboard.served import PASSWORD, Page, alive
 
@@ -35,6 +35,6 @@ def page(consortium: Consortium) -> Iterator[Page]:
 @pytest.fixture
 def locked(consortium: Consortium) -> Iterator[Page]:
     """A page with a password."""
-    Login(consortium.home).set_password(PASSWORD)
+    login_of(consortium.home).set_password(PASSWORD)
     with Page(consortium.home) as found:
         yield found

@@ -10,7 +10,7 @@ import httpx
 
 from common.storage.files import write_json
 from server.consortium.home import Home
-from server.dashboard.page_server import server
+from server.dashboard.dashboard_app import server
 
 PASSWORD = "correct horse battery staple"  # noqa: S105 of a test
 

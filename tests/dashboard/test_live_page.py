@@ -9,9 +9,9 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from client.plans.decide import decide
+from common.web.markup import document, el, style
 from server.__main__ import main
 from server.report import rounds_table
-from server.report.markup import document, el, style
 from server.rounds.loop import RoundRecord
 from server.runs import driver
 from server.runs.run import Run

@@ -7,9 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
+from common.web import login, page_app
 from server.consortium.home import Home
-from server.dashboard import dashboard_app, login, page_server
-from server.dashboard.login import Login
+from server.dashboard import dashboard_app
+from server.dashboard.dashboard_app import login_of
 from tests.consortium.consortium import Consortium
 from tests.dashboard.served import PASSWORD, Page
 from tests.tally import TRIED
@@ -96,12 +97,12 @@ def test_refused_logins_do_not_fill_the_log(page: Page, monkeypatch: pytest.Monk
 
 
 def test_a_link_is_void_once_a_password_is_set(page: Page) -> None:
-    Login(page.home).set_password(PASSWORD)
+    login_of(page.home).set_password(PASSWORD)
     assert httpx.get(page.links[0]).status_code == 403
 
 
 def test_a_form_that_does_not_come_keeps_no_connection(locked: Page, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dashboard_app, "FORM_S", 0.3)
+    monkeypatch.setattr(page_app, "FORM_S", 0.3)
     form = {"origin": locked.url, "content-type": "application/x-www-form-urlencoded", "connection": "keep-alive"}
     for size in ({"content-length": "99"}, {"transfer-encoding": "chunked"}):
         began = time.monotonic()
@@ -143,15 +144,5 @@ def test_a_name_in_capitals_is_the_pages_own(consortium: Consortium) -> None:
         encoding="utf-8",
     )
     home = Home.at(consortium.home.folder)
-    Login(home).set_password(PASSWORD)
-    found = list[frozenset[str]]()
-    served = page_server.DashboardApp
-
-    def noted(home: Home, lock: Login, hosts: frozenset[str], **more: object) -> dashboard_app.DashboardApp:
-        found.append(hosts)
-        return served(home, lock, hosts, **more)  # type: ignore[arg-type]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(page_server, "DashboardApp", noted)
-        page_server.server(home, "192.0.2.1", 8765, lambda _: None)
-    assert "coordinator.example" in found[0]
+    address = dashboard_app.address_of(home, "192.0.2.1", 8765)
+    assert "coordinator.example" in address.hosts

@@ -16,12 +16,13 @@ import pytest
 
 from common.audit.entries import Entry
 from common.errors import ConfigError, RunError
+from common.web import login as lock_of
+from common.web.login import Login
+from common.web.page_app import FORM_BYTES
 from server.__main__ import main
 from server.consortium.home import Home
-from server.dashboard import login as lock_of
-from server.dashboard import page_server
-from server.dashboard.dashboard_app import FORM_BYTES
-from server.dashboard.login import Login
+from server.dashboard import dashboard_app
+from server.dashboard.dashboard_app import login_of
 from server.dashboard.push import MOST_STREAMS
 from tests.cli.piping import FRESH
 from tests.consortium.consortium import Consortium
@@ -127,7 +128,7 @@ def test_pauses_double_up_to_a_minute(consortium: Consortium, monkeypatch: pytes
     now, pauses = [0.0], []
     monkeypatch.setattr(lock_of.time, "monotonic", lambda: now[0])
     monkeypatch.setattr(Login, "_fits", lambda *_: False)
-    lock = Login(consortium.home)
+    lock = login_of(consortium.home)
     for _ in range(11):
         with pytest.raises(lock_of.LoginRefusedError, match="wrong password") as refused:
             lock.enter("guess")
@@ -146,13 +147,13 @@ def test_the_password_is_kept_as_a_hash_that_its_owner_alone_can_read(locked: Pa
 
 def test_a_short_password_is_refused(consortium: Consortium) -> None:
     with pytest.raises(ConfigError, match="11 characters, expected 12"):
-        Login(consortium.home).set_password("elevenchars")
+        login_of(consortium.home).set_password("elevenchars")
 
 
 def test_a_new_password_ends_all_sessions(page: Page) -> None:
     with page.inside() as client:
         assert client.get("/").status_code == 200
-        Login(page.home).set_password(PASSWORD)
+        login_of(page.home).set_password(PASSWORD)
         assert client.get("/").status_code == 303
 
 
@@ -184,7 +185,7 @@ def test_a_stream_ends_with_its_session(page: Page) -> None:
     with page.inside() as client, client.stream("GET", "/events") as stream:
         lines = stream.iter_lines()
         assert json.loads(next(lines).removeprefix("data: "))["parts"].keys() >= {"sites", "said", "title"}
-        Login(page.home).leave(client.cookies[f"consilium-{page.port}"])
+        login_of(page.home).leave(client.cookies[f"consilium-{page.port}"])
         began = time.monotonic()
         assert sum(1 for _ in lines) < 20
         assert time.monotonic() - began < 30
@@ -315,19 +316,19 @@ def test_too_many_streams_at_the_same_moment_are_refused_too(page: Page) -> None
 def test_other_machines_are_let_in_with_a_password_and_tls_alone(consortium: Consortium) -> None:
     home = consortium.home
     with pytest.raises(ConfigError, match="set a password"):
-        page_server.serve(home, "0.0.0.0", 0)  # noqa: S104
+        dashboard_app.serve(home, "0.0.0.0", 0)  # noqa: S104
     with pytest.raises(ConfigError, match="expected an IP address"):
-        page_server.serve(home, "example.org", 0)
-    Login(home).set_password(PASSWORD)
+        dashboard_app.serve(home, "example.org", 0)
+    login_of(home).set_password(PASSWORD)
     links = list[str]()
-    made = page_server.server(home, "0.0.0.0", 4711, links.append)  # noqa: S104
+    made = dashboard_app.server(home, "0.0.0.0", 4711, links.append)  # noqa: S104
     assert made.config.is_ssl
     assert links == ["https://127.0.0.1:4711/"]
 
 
 def test_a_port_that_is_taken_is_said(page: Page) -> None:
     with pytest.raises(RunError, match=r"in use.*--port"):
-        page_server.serve(page.home, "127.0.0.1", page.port)
+        dashboard_app.serve(page.home, "127.0.0.1", page.port)
 
 
 def test_a_part_that_cannot_be_read_does_not_take_the_others_with_it(page: Page) -> None:

@@ -48,7 +48,8 @@ from client.connection.gateway_client import GatewayClient
 from common.errors import IdentityError
 from common.secagg.transcript import frame
 from common.trust.request_signing import SIGNATURE, SITE, TIME, signed_headers
-from server.gateway import http_limits, relay, request_limits, routes, whole_messages
+from common.web import http_limits
+from server.gateway import relay, request_limits, routes, whole_messages
 from tests.gateway.running_gateway import Door, talk
 from tests.tally import EVENTS, TRIED
 

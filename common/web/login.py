@@ -1,4 +1,4 @@
-"""Who may see the live page: whoever knows the password, or follows a link that works once.
+"""Who may see a page: whoever knows the password, or follows a link that works once.
 
 Of the password a scrypt hash is kept (RFC 7914), of links and sessions a SHA-256: a copy of the files opens nothing.
 """
@@ -17,7 +17,6 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from common.errors import ConfigError
 from common.storage.files import glance, replace
-from server.consortium.home import Home
 
 LEAST_LENGTH = 12
 SCRYPT = {"length": 32, "n": 2**15, "r": 8, "p": 1}
@@ -39,9 +38,15 @@ class LoginRefusedError(Exception):
 
 @dataclass
 class Login:
-    """Passwords, links and sessions of one coordinator's page. Threads may share it."""
+    """Passwords, links and sessions of one page. Threads may share it.
 
-    home: Home
+    Args:
+        password_file: has the password's hash, once one was set; None: there are links alone.
+        sessions_file: keeps sessions, so that they outlast this process; None: they end with it.
+    """
+
+    password_file: Path | None = None
+    sessions_file: Path | None = None
     _alone: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _link: bytes | None = field(default=None, repr=False)
     """Digest of the link that was not used yet."""
@@ -50,24 +55,28 @@ class Login:
     _closed_until_s: float = 0.0
     _noted_s: list[float] = field(default_factory=list)
     """When refused logins were written down."""
+    _sessions: dict[str, float] = field(default_factory=dict, repr=False)
+    """Sessions by their digest, with their end, where no file keeps them."""
 
     @property
     def has_password(self) -> bool:
         """Whether one was set; else there are links."""
-        return self._password.exists()
+        return self.password_file is not None and self.password_file.exists()
 
     def set_password(self, password: str) -> None:
         """Set the password. All sessions end.
 
         Raises:
-            ConfigError: too short.
+            ConfigError: too short, or a page without passwords.
         """
+        if self.password_file is None:
+            raise ConfigError("this page has no password: a link lets people in.")
         if len(password) < LEAST_LENGTH:
             raise ConfigError(f"a password of {len(password)} characters, expected {LEAST_LENGTH} at least.")
         salt = secrets.token_bytes(16)
         content = {"salt": salt.hex(), "scrypt": Scrypt(salt=salt, **SCRYPT).derive(password.encode()).hex()}
-        replace(self._password, json.dumps(content).encode())
-        self._sessions.unlink(missing_ok=True)
+        replace(self.password_file, json.dumps(content).encode())
+        self._keep({})
 
     def link(self) -> str:
         """A token for a link that works once; one given before works no more."""
@@ -126,10 +135,10 @@ class Login:
         with self._alone:
             sessions = self._sessions_by_digest()
             sessions.pop(_digest(session).hex(), None)
-            replace(self._sessions, json.dumps(sessions).encode())
+            self._keep(sessions)
 
     def _fits(self, password: str) -> bool:
-        content = glance(self._password) if self.has_password else None
+        content = glance(self.password_file) if self.password_file else None
         if not content:
             return False
         try:
@@ -144,23 +153,21 @@ class Login:
         session, now = secrets.token_urlsafe(32), time.time()
         running = {name: until_s for name, until_s in self._sessions_by_digest().items() if until_s > now}
         newest = sorted(running.items(), key=lambda one: one[1])[-MOST_SESSIONS + 1 :]
-        sessions = {**dict(newest), _digest(session).hex(): now + SESSION_S}
-        self._sessions.parent.mkdir(parents=True, exist_ok=True)
-        replace(self._sessions, json.dumps(sessions).encode())
+        self._keep({**dict(newest), _digest(session).hex(): now + SESSION_S})
         return session
 
     def _sessions_by_digest(self) -> dict[str, float]:
-        """Sessions by their digest, with their end: kept in a file, so that they outlast this process."""
-        content = glance(self._sessions)
+        if self.sessions_file is None:
+            return dict(self._sessions)
+        content = glance(self.sessions_file)
         return dict(content) if isinstance(content, dict) else {}
 
-    @property
-    def _password(self) -> Path:
-        return self.home.folder / "dashboard.password"
-
-    @property
-    def _sessions(self) -> Path:
-        return self.home.live / "dashboard.json"
+    def _keep(self, sessions: dict[str, float]) -> None:
+        if self.sessions_file is None:
+            self._sessions = sessions
+            return
+        self.sessions_file.parent.mkdir(parents=True, exist_ok=True)
+        replace(self.sessions_file, json.dumps(sessions).encode())
 
 
 def _digest(token: str) -> bytes:

@@ -6,8 +6,10 @@ from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-from server.report.markup import Child, el, style
+from common.web.markup import Child, el, style
 
+ASSETS = {"page.css": "text/css", "page.js": "text/javascript", "find.js": "text/javascript"}
+"""Files of this package that a page refers to, with their kinds."""
 RESEARCH = "Research software, not a medical device."
 
 
@@ -19,11 +21,12 @@ def asset(name: str) -> bytes:
 
 
 def page(
-    title: str, consortium: str, ways: Mapping[str, str], body: Sequence[Child], here: str = "", events: str = ""
+    title: str, owner: str, ways: Mapping[str, str], body: Sequence[Child], here: str = "", events: str = ""
 ) -> bytes:
     """A whole page.
 
     Args:
+        owner: whose page it is: the consortium, or the hospital.
         ways: addresses of the pages there are, with their names; empty for whoever is not logged in.
         here: this page's address.
         events: where the page hears what changes; empty: nowhere.
@@ -35,7 +38,7 @@ def page(
     live = el("p", "", id="link", role="status", class_="link") if events else None
     header = el(
         "header", el("a", "Skip to content", href="#content", class_="skip"),
-        el("div", el("p", el("b", "Consilium"), " ", el("span", consortium), class_="brand"), live,
+        el("div", el("p", el("b", "Consilium"), " ", el("span", owner), class_="brand"), live,
            el("nav", el("ul", *entries), aria_label="Pages") if ways else None, leave if ways else None, class_="bar"),
     )  # fmt: skip
     head = el(
