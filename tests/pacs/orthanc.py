@@ -62,7 +62,7 @@ class Orthanc:
             "DicomAlwaysAllowEcho": True, "DicomAlwaysAllowFind": True, "DicomAlwaysAllowMove": True,
             "DicomModalities": {"consilium": ["CONSILIUM", "127.0.0.1", self.receiver]},
             "LuaScripts": [str(script)] if self.lua else [], "Plugins": [str(PLUGIN)], "StableAge": 1,
-            "DicomWeb": {"Enable": True, "Root": "/dicom-web/"}, "DicomScuTimeout": 10, "OverwriteInstances": True,
+            "DicomWeb": {"Enable": True, "Root": "/dicom-web/"}, "DicomScuTimeout": 60, "OverwriteInstances": True,
             **self.settings,
         }  # fmt: skip
         file = self.folder / "orthanc.json"
@@ -71,7 +71,7 @@ class Orthanc:
             environment = {**os.environ, "LC_ALL": "C.UTF-8"}
             self.process = subprocess.Popen([str(PROGRAM), str(file)], stdout=log, stderr=log, env=environment)
         begun = time.monotonic()
-        while time.monotonic() - begun < 30:
+        while time.monotonic() - begun < 120:
             try:
                 self.get("/system")
                 return self
@@ -82,10 +82,10 @@ class Orthanc:
         raise RuntimeError((self.folder / "log").read_text(encoding="utf-8", errors="replace")[-2000:])
 
     def get(self, path: str) -> Any:
-        return httpx.get(self.url + path, timeout=10, trust_env=False).raise_for_status().json()
+        return httpx.get(self.url + path, timeout=60, trust_env=False).raise_for_status().json()
 
     def send(self, content: bytes) -> None:
-        httpx.post(f"{self.url}/instances", content=content, timeout=10, trust_env=False).raise_for_status()
+        httpx.post(f"{self.url}/instances", content=content, timeout=60, trust_env=False).raise_for_status()
 
     def kill(self) -> None:
         """As when the machine goes down."""

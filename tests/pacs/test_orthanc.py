@@ -51,8 +51,8 @@ def ways(archive):
     """Both ways to it."""
     return {
         "dimse": DimsePacs(ae="ARCHIVE", host="127.0.0.1", port=archive.dicom_port, our_ae="CONSILIUM",
-                           our_port=archive.receiver, listen="127.0.0.1", timeout_s=10),
-        "web": DicomWebPacs(url=f"{archive.url}/dicom-web", timeout_s=10),
+                           our_port=archive.receiver, listen="127.0.0.1", timeout_s=60),
+        "web": DicomWebPacs(url=f"{archive.url}/dicom-web", timeout_s=60),
     }  # fmt: skip
 
 
@@ -152,7 +152,7 @@ def test_dcmtk_sends_nothing_to_our_receiver_that_nobody_asked_for(archive, tmp_
         file.write_bytes(written(STUDIES["A000"][0]))
         command = [shutil.which("storescu"), "-aec", "CONSILIUM", "127.0.0.1", str(archive.receiver), str(file)]
         for title, rejected in (("ARCHIVE", False), ("STRANGER", True)):
-            done = subprocess.run([*command, "-aet", title], capture_output=True, text=True, timeout=20, check=False)
+            done = subprocess.run([*command, "-aet", title], capture_output=True, text=True, timeout=120, check=False)
             assert ("Association Rejected" in done.stderr + done.stdout) == rejected
         assert receiver.strange == 1
     finally:
