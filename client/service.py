@@ -25,6 +25,7 @@ from common.cli import interrupt, logs
 from common.errors import ConsiliumError
 from common.plans.plan import RunPlan
 from common.refusals import code_of
+from common.storage import folder_release
 
 log = logging.getLogger("consilium")
 
@@ -61,6 +62,7 @@ class ResidentProcess:
 
     def _serve(self) -> None:
         home = self.home
+        folder_release.enter(home.folder)
         endpoint = Endpoint(home.address, home.authority, home.node_key)
         logs.begin(home.folder / "log.jsonl")
         log.info("site %s takes part in %s at %s. Ctrl-C stops.", home.site, home.roster.federation, home.address)

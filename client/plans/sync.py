@@ -17,7 +17,7 @@ from common.audit.account_statement import AccountStatement
 from common.errors import ConsiliumError, PlanError, SecAggError, WireError
 from common.plans.decision import Decision
 from common.plans.plan import RunPlan
-from common.trust.release import VERSION
+from common.trust.release import VERSION, code_digest
 
 log = logging.getLogger("consilium")
 
@@ -102,7 +102,8 @@ def report_status(home: Home, status: ConnectionStatus | None, images: ImageStat
     Args:
         ready: digests of the plans whose images are read and fit.
     """
-    content: dict[str, Any] = {"what": "stopped", "detail": "", "error": "", "release": VERSION, "ready": sorted(ready)}
+    content: dict[str, Any] = {"what": "stopped", "detail": "", "error": "", "ready": sorted(ready)}
+    content |= {"release": VERSION, "code": code_digest()}
     if status is not None:
         content |= {"what": status.what, "detail": status.detail, "error": status.code}
     if status is not None and images.plan:
@@ -113,6 +114,16 @@ def report_status(home: Home, status: ConnectionStatus | None, images: ImageStat
             gateway.doing(content)
     except (ConsiliumError, OSError):
         log.debug("the coordinator was not told what this site is doing")
+
+
+def coordinator_release(home: Home) -> tuple[str, str]:
+    """Release and code of the coordinator's; empty if it was not reached."""
+    try:
+        with gateway_of(home) as gateway:
+            board = gateway.board()
+            return str(board.get("release", "")), str(board.get("code", ""))
+    except (ConsiliumError, OSError):
+        return "", ""
 
 
 def clock_offset_s(home: Home) -> float | None:

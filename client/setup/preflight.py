@@ -22,7 +22,7 @@ from common.cli import terminal
 from common.errors import ConsiliumError
 from common.storage import file_lock
 from common.trust.joining import consortium_fingerprint
-from common.trust.release import VERSION, code_digest
+from common.trust.release import VERSION, code_digest, works_with
 from common.trust.roster import refuse_expired
 
 NEEDED_BYTES = 2 * 2**30
@@ -165,7 +165,13 @@ def _disk(home: Home) -> Iterator[CheckResult]:
 
 
 def _release(home: Home) -> Iterator[CheckResult]:
-    yield CheckResult(True, f"{VERSION}, code {code_digest()}")
+    text = f"{VERSION}, code {code_digest()}, works with {', '.join(works_with())}"
+    release, code = sync.coordinator_release(home)
+    if release and code != code_digest():
+        text += f"; the coordinator's {release} decides numbers otherwise (code {code[:12]}…)"
+        yield CheckResult(False, text, f"Install a release that works with {release}: docs/upgrade.md")
+    else:
+        yield CheckResult(True, f"{text}; the coordinator has {release}" if release else text)
 
 
 def _processor(home: Home) -> Iterator[CheckResult]:

@@ -1,8 +1,8 @@
 """A plan: what a consortium asks its sites to train, signed by the roots; and a site's signed decision on it.
 
 A plan holds everything that decides what will happen: the training with all its numbers, the preprocessing, which data
-and for what purpose, who is asked, until when, and the digest of the code. Nothing in it is executed: a site runs its
-own installed code, and refuses a plan that names another.
+and for what purpose, who is asked, until when, and the digest of the code that decides the numbers. Nothing in it is
+executed: a site runs its own installed code, and refuses a plan that names another.
 """
 
 import time
@@ -184,14 +184,15 @@ class RunPlan:
         """What makes a plan impossible here, whatever its operator thinks of it.
 
         Raises:
-            PlanError: other code than is installed, another fingerprint than its preprocessing has, or expired.
+            PlanError: for code that decides numbers otherwise than what is installed, another fingerprint than its
+                preprocessing has, or expired.
         """
         content = self.content
         if content.code != code_digest():
             raise PlanError(
                 f"plan {self.name} is for release {content.release}, code {content.code[:12]}…; installed is "
-                f"{VERSION}, {code_digest()[:12]}…. Install that release, or ask the coordinator for a plan of this "
-                "one."
+                f"{VERSION}, {code_digest()[:12]}…, which decides numbers otherwise. Install a release that works with "
+                f"{content.release}, or ask the coordinator for a plan of this one: docs/upgrade.md."
             )
         fits = content.recipe == Pipeline(content.training.preprocess).fingerprint()
         if not fits or not all(model.preprocessing_fits for model in content.models):

@@ -14,6 +14,7 @@ from server.consortium.home import Home
 from server.evaluation import model_store
 from server.runs.commands import submit
 from server.runs.evaluated_before import refuse_counted
+from server.runs.site_releases import refuse_unable
 
 EVALUATE = """Have every site run models on its validation cases. Nothing is trained.
 
@@ -93,6 +94,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     home = Home.at(options.home)
     plan = draw_up(home, options)
     refuse_counted(home, plan.content)
+    refuse_unable(home, plan.content)
     options.act.plan, options.act.facts["digest"] = plan.name, plan.digest
     return submit(home, plan, options)
 

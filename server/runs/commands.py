@@ -21,6 +21,7 @@ from server.runs.begun_before import refuse_beside
 from server.runs.carrying import Foresight, arrays_of, foresee, foresee_anew
 from server.runs.run import Run
 from server.runs.run_state import OVER
+from server.runs.site_releases import refuse_unable
 from server.runs.status import run_history, status_as_json
 
 RUN = """Sign a plan, ask the sites for it, and follow the run. Ctrl-C ends the following, not the run.
@@ -80,6 +81,7 @@ def _run(options: argparse.Namespace) -> int:
     ahead = Foresight() if config.budget else look_ahead(home, config)
     plan = RunPlan.from_config(config, home.roster, (), ahead.source)
     refuse_beside(home, plan.content)
+    refuse_unable(home, plan.content)
     if ahead.words:
         print(ahead.words)
     for doubt in Catalogue(home).doubts(plan.content):

@@ -86,8 +86,8 @@ def _refuse_other_code(run: Run) -> None:
     if content.code != code_digest():
         raise RunError(
             f"run {run.name} cannot be continued: it is for release {content.release}, code {content.code[:12]}…; "
-            f"installed here is {VERSION}, {code_digest()[:12]}…. Draw up the plan again, and change releases "
-            "between runs."
+            f"installed here is {VERSION}, {code_digest()[:12]}…, which decides numbers otherwise. Bring the "
+            "coordinator back to a release that works with that one, or draw up the plan again: docs/upgrade.md"
         )
 
 

@@ -16,6 +16,7 @@ from server.report import sentences
 from server.runs import run_refusals
 from server.runs.run import Run
 from server.runs.run_state import OVER
+from server.runs.site_releases import describe_other
 from server.runs.status import (
     MemberStatus,
     ago,
@@ -48,6 +49,8 @@ def status(home: Home, console: Console) -> None:
     elif children := process_table.process_states(home.live / "log"):
         names = ", ".join(f"{c.name} {f'up {ago(now, c.since_s)}' if c.pid else 'down'}" for c in children)
         console.print(f"Processes: {names}.", highlight=False)
+    if others := describe_other(home, home.identities()):
+        console.print(others, highlight=False)
     console.print(describe_run(run) if run else "No run is going on.", highlight=False)
 
 

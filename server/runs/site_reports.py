@@ -29,7 +29,7 @@ class SiteReports:
         activity = str(content.get("what", ""))
         if activity not in ACTIVITIES:
             raise WireError(f"'what' is {activity[:20]!r}, expected one of {', '.join(ACTIVITIES)}.")
-        texts = {key: str(content.get(key, ""))[:MOST_TEXT] for key in ("detail", "error", "release")}
+        texts = {key: str(content.get(key, ""))[:MOST_TEXT] for key in ("detail", "error", "release", "code")}
         ready = content.get("ready")
         if not (isinstance(ready, list) and len(ready) <= MOST_PLANS and all(isinstance(one, str) for one in ready)):
             raise WireError(f"'ready': expected the digests of {MOST_PLANS} plans at most, as text.")

@@ -13,6 +13,7 @@ from server.consortium.home import Home
 from server.runs import run_refusals
 from server.runs.run import Run
 from server.runs.run_state import OVER
+from server.runs.site_releases import describe_other
 from server.runs.site_reports import SiteReports
 
 CONNECTED_S = 45.0
@@ -208,7 +209,13 @@ def status_as_json(home: Home) -> dict[str, Any]:
         for one in site_statuses(home, run)
     ]
     words = {"name": run.name, "stage": run.state.stage, "words": describe_run(run)} if run else None
-    return {"at_s": now, "service_running": is_service_running(home), "sites": sites, "run": words}
+    return {
+        "at_s": now,
+        "service_running": is_service_running(home),
+        "sites": sites,
+        "run": words,
+        "releases": describe_other(home, home.identities()),
+    }
 
 
 def run_history(home: Home) -> Iterator[RunSummary]:

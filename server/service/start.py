@@ -16,7 +16,9 @@ from pathlib import Path
 
 from common.cli import interrupt, logs
 from common.errors import RunError
+from common.storage import folder_release
 from common.storage.files import write_json
+from common.trust.release import VERSION, code_digest
 from server.consortium.home import Home
 from server.processes.supervisor import ManagedProcess, Supervisor
 from server.service.scheduler import Scheduler, turn_safely
@@ -45,6 +47,7 @@ def _start(home: Home, stop: threading.Event) -> None:
     _refuse_taken(settings.port, settings.listen, "port")
     _refuse_taken(settings.superlink_port, "127.0.0.1", "superlink_port")
     supervisor = Supervisor(children(home), home.live / "log")
+    folder_release.enter(home.folder, [home.live / "flower"])  # the ports are free: nothing writes there
     supervisor.start(stop)
     scheduling = threading.Thread(target=_schedule, args=(home, stop))
     scheduling.start()
@@ -75,11 +78,11 @@ def children(home: Home) -> tuple[ManagedProcess, ...]:
 
 def _schedule(home: Home, stop: threading.Event) -> None:
     scheduler = Scheduler(home, control.ControlApi(home.folder, home.settings.superlink_port))
-    last_problem = ""
+    version, last_problem = {"release": VERSION, "code": code_digest()}, ""
     while not stop.wait(TURN_EVERY_S):
         try:
             problem = turn_safely(scheduler)
-            write_json(home.live / "keeper.json", {"at_s": time.time(), "problem": problem}, durably=False)
+            write_json(home.live / "keeper.json", {"at_s": time.time(), "problem": problem, **version}, durably=False)
         except Exception:  # whatever it is, the processes must be kept
             log.exception("looking after the runs failed")
             problem = ""
