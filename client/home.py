@@ -16,7 +16,7 @@ pacs.yaml            the hospital's image archives, and how each is reached; no 
 access/, me.key      who may do what here, and the key of who made the site
 audit/               what was done here, and the key that signs for it
 witness/             what was seen of the coordinator's log
-release.json         which release worked here last (`common.storage.folder_release`)
+release.json         which release worked here last (`common.trust.folder_release`)
 catalogue/           the catalogue as it was seen last, and what this site offers in it
 """
 

@@ -25,7 +25,7 @@ from common.cli import interrupt, logs
 from common.errors import ConsiliumError
 from common.plans.plan import RunPlan
 from common.refusals import code_of
-from common.storage import folder_release
+from common.trust import folder_release
 
 log = logging.getLogger("consilium")
 

@@ -37,7 +37,7 @@ BESIDE = (
 
 
 @dataclass(frozen=True)
-class Release:
+class ReleaseRow:
     """One row of `releases.csv`."""
 
     version: str
@@ -57,16 +57,18 @@ def works_with(root: Path = ROOT) -> tuple[str, ...]:
     return tuple(one.version for one in _of_one_implementation(root)) or (VERSION,)
 
 
-def _of_one_implementation(root: Path) -> list[Release]:
+def _of_one_implementation(root: Path) -> list[ReleaseRow]:
     code, table = own_digest(root), releases(root)
     numbers = {one.implementation for one in table if one.code == code}
     return [one for one in table if one.implementation in numbers]
 
 
-def releases(root: Path = ROOT) -> tuple[Release, ...]:
+def releases(root: Path = ROOT) -> tuple[ReleaseRow, ...]:
     """All releases since the first that knew of implementations, the oldest first."""
     with (root / RELEASES).open(encoding="utf-8", newline="") as file:
-        return tuple(Release(row["release"], int(row["implementation"]), row["code"]) for row in csv.DictReader(file))
+        return tuple(
+            ReleaseRow(row["release"], int(row["implementation"]), row["code"]) for row in csv.DictReader(file)
+        )
 
 
 @lru_cache(maxsize=2)

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from common.cli import interrupt, logs
 from common.errors import RunError
-from common.storage import folder_release
 from common.storage.files import write_json
+from common.trust import folder_release
 from common.trust.release import VERSION, code_digest
 from server.consortium.home import Home
 from server.processes.supervisor import ManagedProcess, Supervisor

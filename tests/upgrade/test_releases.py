@@ -12,10 +12,9 @@ import pytest
 
 from client.plans import sync
 from common.errors import ConfigError, PlanError
-from common.storage import folder_release
 from common.storage.files import read_json, write_json
-from common.trust import release
-from common.trust.release import BESIDE, DECIDING, VERSION, Release, code_digest, deciding_text, own_digest
+from common.trust import folder_release, release
+from common.trust.release import BESIDE, DECIDING, VERSION, ReleaseRow, code_digest, deciding_text, own_digest
 from server.gateway.site_api import FolderSiteApi
 from server.runs import site_releases
 from tests.consortium.consortium import NAMES, Consortium
@@ -150,7 +149,7 @@ def test_what_is_named_is_there(name: str) -> None:
 # --- releases of one implementation ---------------------------------------------------------------------------------
 
 
-def listed(root: Path, *rows: Release) -> None:
+def listed(root: Path, *rows: ReleaseRow) -> None:
     with (root / release.RELEASES).open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows(
             [("release", "implementation", "code"), *((r.version, r.implementation, r.code) for r in rows)]
@@ -159,13 +158,13 @@ def listed(root: Path, *rows: Release) -> None:
 
 def test_releases_of_one_implementation_have_one_name_in_plans(tree: Path) -> None:
     own = own_digest(tree)
-    listed(tree, Release("0.3.0", 1, "a" * 64), Release("0.3.1", 1, own), Release("0.4.0", 2, "b" * 64))
+    listed(tree, ReleaseRow("0.3.0", 1, "a" * 64), ReleaseRow("0.3.1", 1, own), ReleaseRow("0.4.0", 2, "b" * 64))
     assert code_digest(tree) == "a" * 64
     assert release.works_with(tree) == ("0.3.0", "0.3.1")
-    listed(tree, Release("0.3.0", 1, "a" * 64), Release("0.3.1", 2, own))
+    listed(tree, ReleaseRow("0.3.0", 1, "a" * 64), ReleaseRow("0.3.1", 2, own))
     assert code_digest(tree) == own
     assert release.works_with(tree) == ("0.3.1",)
-    listed(tree, Release("0.3.0", 1, "a" * 64))  # changed by somebody: it is of no release
+    listed(tree, ReleaseRow("0.3.0", 1, "a" * 64))  # changed by somebody: it is of no release
     assert code_digest(tree) == own
     assert release.works_with(tree) == (VERSION,)
     shutil.copy(ROOT / release.RELEASES, tree / release.RELEASES)
