@@ -24,6 +24,7 @@ from rich.text import Text
 from common import config as configuration
 from common.cli import logs, terminal
 from common.cli.command import CommandParser, exit_status
+from common.cli.harmless import spell_out_what_cannot_be_shown
 from common.storage.run_folder import run_folder
 from server.report import sentences
 from server.results import screen
@@ -49,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--transcripts", action="store_true", help="keep the messages of every secure sum, for common.secagg.audit"
     )
-    terminal.spell_out_what_cannot_be_shown()
+    spell_out_what_cannot_be_shown()
     options = parser.parse_intermixed_args(arguments)
     return exit_status(lambda: run(options), "the same command with --resume goes on from the last round.")
 

@@ -34,7 +34,7 @@ from common.messages.transport import Request
 from common.privacy.account import AccountInMemory
 from common.privacy.accounting import epsilon, mu
 from common.privacy.price_list import FRACTION_BITS, NOISED, Price, Schedule, schedule_of
-from common.secagg import Layout, Segment
+from common.secagg.fixedpoint import Layout, Segment
 from common.secagg.key_period_plan import threshold
 
 CANARIES, DIMENSION, SITES, DELTA = 100, 101, 5, 1e-5

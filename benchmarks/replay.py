@@ -19,7 +19,7 @@ from common.algorithms import RoundTotal
 from common.messages.answer_layout import completed, question, rounding_key
 from common.messages.transport import Request
 from common.plans.run_work import RunWork
-from common.secagg import QuestionKind
+from common.secagg.key_period_plan import QuestionKind
 from common.storage import tensorfile
 from server.rounds import loop
 from server.runs.run import Run

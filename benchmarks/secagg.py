@@ -38,8 +38,12 @@ from common.config import Config, Federation
 from common.messages.transport import Answer, InMemory, Reply, Request
 from common.plans import lineage
 from common.plans.simulated_run import simulated_approvals
-from common.secagg import DurableParticipant, Layout, QuestionKind, RoundOpening, Segment, audit, masks, parallel
-from common.secagg.durable_participant import StateInMemory
+from common.secagg import masks, parallel
+from common.secagg.audit import audit
+from common.secagg.durable_participant import DurableParticipant, StateInMemory
+from common.secagg.fixedpoint import Layout, Segment
+from common.secagg.key_period_plan import QuestionKind
+from common.secagg.round import RoundOpening
 from common.trust.enrolment import simulated_consortium
 from common.types import Tensors
 from server.rounds.secure_sum import SecureSum

@@ -43,24 +43,7 @@ import argparse
 import os
 from collections.abc import Sequence
 
-from client.access import commands as access
-from client.access import gate
-from client.backup import commands as backup
-from client.catalogue import commands as catalogue
-from client.comparison import commands as comparison
-from client.custody import commands as custody
-from client.dataset import commands as dataset
-from client.encoders import commands as encoders
-from client.home import Home, home_option
-from client.pacs import commands as pacs
-from client.pacs.import_from_pacs import IMPORT
-from client.patients import commands as patients
-from client.plans import commands as plans
-from client.prediction import commands as prediction
-from client.prediction import package_commands
-from client.privacy import commands as privacy
-from client.setup import commands as setup
-from common.cli.command import Command, dispatch
+from common.cli.command import Command, CommandTable, dispatch
 
 RUN = """Take part: one process that keeps a connection to the coordinator, for ever, and answers what approved
 plans ask. It can be stopped and started at any moment.
@@ -76,36 +59,57 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return dispatch("python -m client", __doc__, COMMANDS, arguments)
 
 
-def _run(options: argparse.Namespace) -> int:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from client import service  # Flower and TensorFlow with it: seconds that no other command should wait for
+def _run_command() -> Command:
+    from client.home import Home, home_option
 
-    home, options.act.outcome = Home.at(options.home), "done"  # by Ctrl-C, which is how it is stopped
-    return service.run(home)
+    def run(options: argparse.Namespace) -> int:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        from client import service  # Flower and TensorFlow with it: seconds that no other command should wait for
+
+        home, options.act.outcome = Home.at(options.home), "done"  # by Ctrl-C, which is how it is stopped
+        return service.run(home)
+
+    return Command(RUN, home_option, run, "the site has said goodbye; runs go on at its next start.")
 
 
-COMMANDS = gate.guard(
+def _guarded(name: str, command: Command) -> Command:
+    from client.access import gate
+
+    return gate.guard(name, command)
+
+
+COMMANDS = CommandTable(
     {
-        **setup.COMMANDS,
-        **plans.COMMANDS,
-        "run": Command(
-            "take part, for weeks", RUN, home_option, _run, "the site has said goodbye; runs go on at its next start."
-        ),
-        **comparison.COMMANDS,
-        **prediction.COMMANDS,
-        **package_commands.COMMANDS,
-        **dataset.COMMANDS,
-        **encoders.COMMANDS,
-        **catalogue.COMMANDS,
-        "import": IMPORT,
-        **pacs.COMMANDS,
-        **custody.COMMANDS,
-        **patients.COMMANDS,
-        **backup.COMMANDS,
-        **access.COMMANDS,
-        **privacy.COMMANDS,
-    }
+        "init": "client.setup.commands",
+        "fingerprint": "client.setup.commands",
+        "join": "client.setup.commands",
+        "rekey": "client.setup.commands",
+        "accept-key": "client.setup.commands",
+        "check": "client.setup.commands",
+        "plans": "client.plans.commands",
+        "approve": "client.plans.commands",
+        "refuse": "client.plans.commands",
+        "witness": "client.plans.commands",
+        "run": _run_command,
+        "compare": "client.comparison.commands",
+        "predict": "client.prediction.commands",
+        "packages": "client.prediction.package_commands",
+        "preview": "client.dataset.commands",
+        "encoders": "client.encoders.commands",
+        "catalogue": "client.catalogue.commands",
+        "import": "client.pacs.import_from_pacs",
+        "pacs": "client.pacs.commands",
+        "custody": "client.custody.commands",
+        "patients": "client.patients.commands",
+        "backup": "client.backup.commands",
+        "restore": "client.backup.commands",
+        "access": "client.access.commands",
+        "audit": "client.access.commands",
+        "privacy": "client.privacy.commands",
+    },
+    _guarded,
 )
+"""Where every command is. Who may give it, client/access/permissions.py says."""
 
 if __name__ == "__main__":
     interrupt.program(main)

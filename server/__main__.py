@@ -26,21 +26,12 @@ if __name__ == "__main__":
 
 import argparse
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from common.audit import acts, log_view
-from common.audit.log import Log
-from common.cli.command import dispatch
-from server.catalogue import commands as catalogue
-from server.comparison.commands import COMMANDS as COMPARISON
-from server.consortium import cosign_commands, publishing
-from server.consortium.arguments import add_home
-from server.consortium.commands import COMMANDS as CONSORTIUM
-from server.consortium.home import Home
-from server.dashboard.commands import COMMANDS as DASHBOARD
-from server.evaluation.commands import COMMANDS as EVALUATION
-from server.export import commands as export
-from server.runs import commands as runs
-from server.service.commands import COMMANDS as SERVICE
+from common.cli.command import Command, CommandTable, dispatch
+
+if TYPE_CHECKING:
+    from common.audit.log import Log
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,35 +39,65 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return dispatch("python -m server", __doc__, COMMANDS, arguments)
 
 
-def _log(options: argparse.Namespace) -> Log | None:
+def _log(options: argparse.Namespace) -> "Log | None":
     """The log in which a command is recorded; none where there is no consortium yet."""
+    from server.consortium.home import Home
+
     return Home(options.home).log if (options.home / "consortium.yaml").exists() else None
 
 
-AUDIT = log_view.command("server", add_home, lambda options: Home.at(options.home).log)
+def _audit_command() -> Command:
+    from common.audit import log_view
+    from server.consortium.arguments import add_home
+    from server.consortium.home import Home
 
-COMMANDS = {
-    "init": CONSORTIUM["init"],
-    "admit": CONSORTIUM["admit"],
-    "fingerprint": CONSORTIUM["fingerprint"],
-    "start": SERVICE["start"],
-    "run": runs.COMMANDS["run"],
-    "follow": runs.COMMANDS["follow"],
-    "status": runs.COMMANDS["status"],
-    "dashboard": DASHBOARD["dashboard"],
-    "history": runs.COMMANDS["history"],
-    "compare": COMPARISON["compare"],
-    "export": export.COMMANDS["export"],
-    "evaluate": EVALUATION["evaluate"],
-    "catalogue": catalogue.COMMANDS["catalogue"],
-    "stop": runs.COMMANDS["stop"],
-    "revoke": CONSORTIUM["revoke"],
-    "renew": CONSORTIUM["renew"],
-    **cosign_commands.COMMANDS,
-    "take": cosign_commands.take_command(publishing.FINISH | runs.FINISH | export.FINISH | catalogue.FINISH),
-    "audit": AUDIT,
-}
-"""All commands, in the order in which they are listed."""
+    return log_view.command("server", add_home, lambda options: Home.at(options.home).log)
+
+
+def _take_command() -> Command:
+    from server.catalogue import commands as catalogue
+    from server.consortium import cosign_commands, publishing
+    from server.export import commands as export
+    from server.runs import commands as runs
+
+    return cosign_commands.take_command(publishing.FINISH | runs.FINISH | export.FINISH | catalogue.FINISH)
+
+
+def _recorded(name: str, command: Command) -> Command:
+    if name not in ACTS:
+        return command
+    from common.audit import acts
+
+    return acts.recorded(command, ACTS[name], _log)
+
+
+COMMANDS = CommandTable(
+    {
+        "init": "server.consortium.commands",
+        "admit": "server.consortium.commands",
+        "fingerprint": "server.consortium.commands",
+        "start": "server.service.commands",
+        "run": "server.runs.commands",
+        "follow": "server.runs.watch_commands",
+        "status": "server.runs.watch_commands",
+        "dashboard": "server.dashboard.commands",
+        "history": "server.runs.watch_commands",
+        "compare": "server.comparison.commands",
+        "export": "server.export.commands",
+        "evaluate": "server.evaluation.commands",
+        "catalogue": "server.catalogue.commands",
+        "stop": "server.runs.watch_commands",
+        "revoke": "server.consortium.commands",
+        "renew": "server.consortium.commands",
+        "root": "server.consortium.cosign_commands",
+        "cosign": "server.consortium.cosign_commands",
+        "pending": "server.consortium.cosign_commands",
+        "take": _take_command,
+        "audit": _audit_command,
+    },
+    _recorded,
+)
+"""Where every command is."""
 
 ACTS = {
     "init": "init",
@@ -91,8 +112,6 @@ ACTS = {
     "take": "take signatures",
 }
 """Commands that are recorded in the audit log, and as what."""
-
-COMMANDS |= {name: acts.recorded(COMMANDS[name], act, _log) for name, act in ACTS.items()}
 
 if __name__ == "__main__":
     interrupt.program(main)

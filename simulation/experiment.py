@@ -18,7 +18,7 @@ from common.metrics.performance import Threshold
 from common.models import Model, build
 from common.plans import floors
 from common.types import SiteCases, Tensors
-from server.rounds.loop import RoundRecord
+from server.rounds.round_record import RoundRecord
 
 Engine = Literal["memory", "flower"]
 PARTS = ("train", "validation", "test")

@@ -14,8 +14,7 @@ from common.cli.progress import Watch
 from common.config import Config
 from common.privacy.price_list import Schedule
 from common.storage import tensorfile
-from server import report
-from server.report import participation
+from server.report import participation, report_file
 from server.results import privacy_figures, result_json
 from server.results.result_json import SeedResult
 from simulation import without_noise
@@ -90,5 +89,5 @@ def _write(folder: Path, result: dict[str, Any], seeds: Sequence[int]) -> None:
     """The files of the whole run; its model is the first seed's."""
     model = folder / f"seed-{seeds[0]}" / "federated.safetensors"
     tensorfile.write_atomically(folder / "model.safetensors", model.read_bytes())
-    report.write(folder / "report.html", result)
+    report_file.write(folder / "report.html", result)
     result_json.write(folder / "result.json", result)

@@ -12,7 +12,8 @@ from common.plans.first_weights import first_weights
 from common.types import under
 from server.rounds import checkpoint, loop
 from server.rounds.aggregation import Aggregator
-from server.rounds.loop import LoopState, RoundRecord
+from server.rounds.loop import LoopState
+from server.rounds.round_record import RoundRecord
 from server.rounds.secure_sum import SecureSum
 from simulation.experiment import Experiment, TrainedModel
 

@@ -147,6 +147,6 @@ def _audit() -> Command:
 
 
 COMMANDS = {
-    "access": Command("who may do what at this site", ACCESS, _arguments, _run),
+    "access": Command(ACCESS, _arguments, _run),
     "audit": _audit(),
 }

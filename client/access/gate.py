@@ -3,7 +3,7 @@
 import argparse
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,12 +40,9 @@ class Actor:
         return f"{self.person.name} as {self.role}"
 
 
-def guard(commands: Mapping[str, Command]) -> dict[str, Command]:
-    """The same commands, each behind the gate; their help says who may."""
-    return {name: _guard(name, command) for name, command in commands.items()}
+def guard(name: str, command: Command) -> Command:
+    """The same command behind the gate; its help says who may."""
 
-
-def _guard(name: str, command: Command) -> Command:
     def arguments(parser: argparse.ArgumentParser) -> None:
         command.arguments(parser)
         for leaf in _leaves(parser):

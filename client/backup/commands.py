@@ -200,8 +200,6 @@ def _say(report: restore.RestoreReport, home: Home) -> None:
 GOES_ON = "older snapshots are whole, and the same command goes on from what is written."
 
 COMMANDS = {
-    "backup": Command("back up this site, check it, try restoring it", BACKUP, _backup_arguments, _backup, GOES_ON),
-    "restore": Command(
-        "bring this site back from a backup", RESTORE, _restore_arguments, _restore, "the same command goes on."
-    ),
+    "backup": Command(BACKUP, _backup_arguments, _backup, GOES_ON),
+    "restore": Command(RESTORE, _restore_arguments, _restore, "the same command goes on."),
 }

@@ -197,6 +197,6 @@ def _facts(content: OfferContent) -> dict[str, int | str]:
 
 
 COMMANDS = {
-    "catalogue": Command("what partners offer: data sets, models, encoders, plans", CATALOGUE, _arguments, _run,
+    "catalogue": Command(CATALOGUE, _arguments, _run,
                          "a package that was half sent or fetched goes on, or begins again."),
 }  # fmt: skip

@@ -63,6 +63,4 @@ def _table(result: dict[str, Any]) -> Sheet:
     return table
 
 
-COMMANDS = {
-    "compare": Command("what a federated model is worth here, beside one trained alone", COMPARE, _arguments, _compare)
-}
+COMMANDS = {"compare": Command(COMPARE, _arguments, _compare)}

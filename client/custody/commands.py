@@ -121,5 +121,5 @@ def _destroy(custody: Custody, options: argparse.Namespace) -> int:
 
 
 COMMANDS = {
-    "custody": Command("the keys of encrypted data sets", CUSTODY, _custody_arguments, _keep),
+    "custody": Command(CUSTODY, _custody_arguments, _keep),
 }

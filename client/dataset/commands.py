@@ -48,6 +48,4 @@ def _preview(options: argparse.Namespace) -> int:
 DECODED_STAYS = "images decoded so far are kept, and the same command goes on from them."
 """What a command that decodes images says after Ctrl-C."""
 
-COMMANDS = {
-    "preview": Command("one image after every preprocessing step", PREVIEW, _preview_arguments, _preview, DECODED_STAYS)
-}
+COMMANDS = {"preview": Command(PREVIEW, _preview_arguments, _preview, DECODED_STAYS)}

@@ -92,4 +92,4 @@ def describe(encoder: Encoder) -> str:
     ])  # fmt: skip
 
 
-COMMANDS = {"encoders": Command("pretrained encoders on this machine", ENCODERS, _arguments, _run)}
+COMMANDS = {"encoders": Command(ENCODERS, _arguments, _run)}

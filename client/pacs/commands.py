@@ -17,6 +17,7 @@ from client.pacs.worklist import COLUMNS, Worklist, read_worklist
 from common import config as configuration
 from common.cli import terminal
 from common.cli.command import Command
+from common.cli.harmless import legible
 from common.config import Manifest
 from common.errors import ConfigError
 from common.trust.joining import checked_name
@@ -219,7 +220,7 @@ def _rows(studies: Sequence[FoundStudy]) -> Iterator[tuple[str, ...]]:
         study = one.record
         modalities = "/".join(study.modalities) + "".join(f" {part}" for part in one.body_parts)
         images = "" if study.images is None else str(study.images)
-        yield tuple(map(terminal.legible, (study.accession, study.date, modalities, images, study.description)))
+        yield tuple(map(legible, (study.accession, study.date, modalities, images, study.description)))
 
 
-COMMANDS = {"pacs": Command("the hospital's image archive", PACS, _arguments, _run)}
+COMMANDS = {"pacs": Command(PACS, _arguments, _run)}

@@ -76,6 +76,4 @@ def _show(report: PullReport, path: Path) -> None:
     console.print(f"studies: {counts}{f' (causes: {causes})' * bool(causes)}. All of them: {path}", highlight=False)
 
 
-IMPORT = Command(
-    "take images into encrypted custody", import_images.IMPORT + FROM_PACS, _arguments, _run, import_images.GOES_ON
-)
+COMMANDS = {"import": Command(import_images.IMPORT + FROM_PACS, _arguments, _run, import_images.GOES_ON)}

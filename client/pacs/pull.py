@@ -24,7 +24,7 @@ from client.readers import Frames
 from client.readers.source import ImageBytes
 from client.sources.case_row import CaseRow
 from client.sources.case_table import Problem
-from common.cli.terminal import legible
+from common.cli.harmless import legible
 from common.errors import ImageError, PacsError
 
 STRANGERS = 100

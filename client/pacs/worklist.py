@@ -9,7 +9,7 @@ from pathlib import Path
 from client.sources import csv_text, findings, spelling
 from client.sources.case_table import SPLITS, Problem, Split, as_split, located
 from client.sources.spelling import is_cut_number, likeness, says_nothing, wrong_label
-from common.cli.terminal import legible
+from common.cli.harmless import legible
 from common.config import Manifest
 from common.errors import DataError
 

@@ -249,4 +249,4 @@ def _relabel(options: argparse.Namespace) -> int:
 
 GOES_ON = "every data set is as before or as after, and the same command goes on."
 
-COMMANDS = {"patients": Command("a patient withdraws, or a label was wrong", PATIENTS, _arguments, _run, GOES_ON)}
+COMMANDS = {"patients": Command(PATIENTS, _arguments, _run, GOES_ON)}

@@ -198,8 +198,8 @@ def _when(at_s: float) -> str:
 
 
 COMMANDS = {
-    "plans": Command("what the consortium asks for", PLANS, _plans_arguments, _plans),
-    "approve": Command("take part in a plan", APPROVE, _decide_arguments, _approve),
-    "refuse": Command("say no to a plan", REFUSE, _decide_arguments, _refuse),
-    "witness": Command("what was seen of the coordinator's log", WITNESS, _witness_arguments, _witness),
+    "plans": Command(PLANS, _plans_arguments, _plans),
+    "approve": Command(APPROVE, _decide_arguments, _approve),
+    "refuse": Command(REFUSE, _decide_arguments, _refuse),
+    "witness": Command(WITNESS, _witness_arguments, _witness),
 }

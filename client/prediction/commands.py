@@ -219,4 +219,4 @@ def _show(rows: Sequence[OutcomeRow], failures: Sequence[Failure], console: Cons
     console.print(f"{summary}. Research software, not a medical device.", highlight=False)
 
 
-COMMANDS = {"predict": Command("run a shared model on images of this site", PREDICT, _arguments, _predict)}
+COMMANDS = {"predict": Command(PREDICT, _arguments, _predict)}

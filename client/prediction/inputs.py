@@ -16,7 +16,7 @@ from client.readers.source import ImageFile, ImageSource
 from client.sources import safe_npz
 from client.sources.folder_walk import Found
 from client.sources.npz import ArrayImages, value_range
-from common.cli.terminal import legible
+from common.cli.harmless import legible
 from common.config import Encrypted
 from common.errors import DataError
 from common.imaging import Picture

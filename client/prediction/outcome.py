@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from client.prediction.inputs import Image
-from common.cli.terminal import legible
+from common.cli.harmless import legible
 from common.errors import DataError
 from common.imaging import Picture
 from common.metrics import calibration, performance

@@ -59,4 +59,4 @@ def _list() -> int:
     return 1 if faults else 0
 
 
-COMMANDS = {"packages": Command("models for a training to begin from", PACKAGES, _arguments, _run)}
+COMMANDS = {"packages": Command(PACKAGES, _arguments, _run)}

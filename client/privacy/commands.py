@@ -64,4 +64,4 @@ def _print(accounts: AccountSummary) -> None:
     )
 
 
-COMMANDS = {"privacy": Command("what the patients have paid, and what is left", PRIVACY, _arguments, _show)}
+COMMANDS = {"privacy": Command(PRIVACY, _arguments, _show)}

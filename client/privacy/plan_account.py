@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 
-from client.dataset.for_plan import own_people
 from client.home import Home
 from client.privacy.ledger import ledger_of
 from client.privacy.site_account import PlanBudget, SiteAccount, rest_of, worst
@@ -23,6 +22,8 @@ def account_of(home: Home, plan: RunPlan, tell: Callable[[AccountStatement], Non
     budget = budget_of(plan.content)
     if budget is None:
         return None
+    from client.dataset.for_plan import own_people  # and all that reads images with it
+
     cases, sets = own_people(home, plan), ledger_of(home).sets
     with ledger_of(home).lock():  # the key of the digests is made once
         train = sets.of((case.person, case.image) for case in cases if case.part == "train")

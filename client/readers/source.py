@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from common.cli.terminal import legible
+from common.cli.harmless import legible
 from common.errors import ImageError
 
 

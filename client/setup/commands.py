@@ -171,12 +171,10 @@ def _check(options: argparse.Namespace) -> int:
 
 
 COMMANDS = {
-    "init": Command("make this site's keys and its request", INIT, _init_arguments, _init),
-    "fingerprint": Command("the request's, to read out", FINGERPRINT, _fingerprint_arguments, _fingerprint),
-    "join": Command("pin the coordinator's welcome", JOIN, _join_arguments, _join),
-    "rekey": Command("move this site to new keys", REKEY, _rekey_arguments, _rekey),
-    "accept-key": Command("another member's new key, whose old one is lost", ACCEPT, _accept_arguments, _accept),
-    "check": Command(
-        "is this site, or the data of a configuration, ready?", CHECK, _check_arguments, _check, DECODED_STAYS
-    ),
+    "init": Command(INIT, _init_arguments, _init),
+    "fingerprint": Command(FINGERPRINT, _fingerprint_arguments, _fingerprint),
+    "join": Command(JOIN, _join_arguments, _join),
+    "rekey": Command(REKEY, _rekey_arguments, _rekey),
+    "accept-key": Command(ACCEPT, _accept_arguments, _accept),
+    "check": Command(CHECK, _check_arguments, _check, DECODED_STAYS),
 }

@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from client.readers.source import Sealer
-from common.cli.terminal import legible
+from common.cli.harmless import legible
 from common.errors import ConfigError, DataError
 from common.imaging import Picture
 from common.types import Labels

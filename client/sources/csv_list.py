@@ -13,7 +13,7 @@ from client.sources import csv_text, findings
 from client.sources.case_row import CaseListing, CaseRow
 from client.sources.case_table import SPLITS, Problem, as_split
 from client.sources.spelling import is_cut_number, likeness, says_nothing, wrong_label
-from common.cli.terminal import legible
+from common.cli.harmless import legible
 from common.config import Column, Manifest
 from common.errors import DataError
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from client.sources.spelling import likeness, says_nothing
-from common.cli.terminal import legible
+from common.cli.harmless import legible
 from common.config import Manifest, WithFindings
 from common.errors import DataError
 from common.types import UNKNOWN, Labels

@@ -13,7 +13,7 @@ from client.sources.case_row import CaseListing, CaseRow
 from client.sources.case_table import Problem, Split, Unused, as_split, located
 from client.sources.folder_walk import Found
 from client.sources.spelling import configured_names, not_text, wrong_label
-from common.cli.terminal import legible
+from common.cli.harmless import legible
 from common.config import Folder
 from common.errors import DataError
 

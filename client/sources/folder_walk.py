@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from client.sources.case_table import Problem
-from common.cli.terminal import legible
+from common.cli.harmless import legible
 
 _LITTER = re.compile(
     r"\..*|~.*|@.*|\$.*|#(recycle|snapshot)|.*@syno(resource|eastream)|__macosx|lost\+found|found\.\d{3}|recycle[dr]|"

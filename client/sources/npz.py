@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from client.sources import findings, npz_names, safe_npz
 from client.sources.case_table import SPLITS, Facts, Problem, Split, Table, as_split, encode, located, refuse
 from client.sources.thumbnail import thumbnail
-from common.cli.terminal import legible
+from common.cli.harmless import legible
 from common.config import Npz
 from common.errors import DataError
 from common.imaging import Picture

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from client.sources import identity
 from client.sources.case_table import merge
 from client.sources.spelling import configured_names, likeness, says_nothing, settle, wrong_label
-from common.cli.terminal import legible
+from common.cli.harmless import legible
 from common.config import Npz
 from common.errors import ConfigError, DataError
 

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 
-from common.cli.terminal import legible
+from common.cli.harmless import legible
 from common.config import DataSource
 from common.errors import DataError
 

@@ -29,7 +29,7 @@ from client.training.site_storage import SealedStateFile
 from common.errors import PolicyError
 from common.messages.transport import Answer, Reply, Request
 from common.privacy.account import Account
-from common.secagg import ParticipantState
+from common.secagg.state import ParticipantState
 from common.storage import tensorfile
 from common.trust.enrolment import Enrolment
 from common.types import Tensors

@@ -7,7 +7,7 @@
     secagg/agree, release  whose vectors make the sum, held against all that was answered before; its shares
     secagg/follow          where the site stands in the run; `client.training.auditing_site` is for those that audit
 
-The state machine itself is `common.secagg.Participant`. What the site's own algorithm remembers (SCAFFOLD's
+The state machine itself is `common.secagg.participant`. What the site's own algorithm remembers (SCAFFOLD's
 control variate) becomes its state only when the round's shares are released, that is, when the sum has this site in it.
 """
 
@@ -27,23 +27,24 @@ from client.training.sent_vector import SentVector, VectorInMemory
 from client.training.site import Site
 from common.errors import PolicyError, StageError, WeightsError
 from common.messages import answer_layout
-from common.messages.answer_layout import AWAITS_NOTHING, encode_number
 from common.messages.transport import Reply, Request
 from common.plans import carry
 from common.plans import lineage as lineages
 from common.plans.approvals import NAME, Approvals
 from common.privacy.account import Account
 from common.privacy.price_list import is_noised
-from common.secagg import DurableParticipant, KeyPeriodPlan, Participant, ParticipantState, PendingMessage
-from common.secagg.durable_participant import StateInMemory, StateStore
+from common.secagg.durable_participant import DurableParticipant, StateInMemory, StateStore
+from common.secagg.key_period_plan import KeyPeriodPlan
+from common.secagg.participant import Participant
+from common.secagg.pending_message import PendingMessage
+from common.secagg.state import ParticipantState
 from common.trust.enrolment import Enrolment
 from common.trust.keys import DIGEST_BYTES
 from common.trust.roster import Roster, load_verified_roster
 from common.types import Tensors, prefixed, under
 
 Buffer = bytes | memoryview
-PENDING = "pending"
-ASKED = "asked"
+PENDING, ASKED = "pending", "asked"
 
 
 @dataclass
@@ -192,7 +193,7 @@ class SecuredSite:
 
     def follow(self, request: Request, state: Tensors) -> tuple[Buffer, Tensors]:
         """Say that this site does not audit."""
-        return encode_number(AWAITS_NOTHING), state
+        return answer_layout.encode_number(answer_layout.AWAITS_NOTHING), state
 
     def begin(self, request: Request) -> Approvals:
         """The approvals that a request brings, checked; those of the run, once it has begun here."""

@@ -4,7 +4,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from common.secagg import ParticipantState
+from common.secagg.state import ParticipantState
 from common.storage import file_lock, tensorfile
 from common.trust.keys import seal_state, unseal_state
 

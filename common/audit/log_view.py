@@ -59,7 +59,7 @@ def command(who: str, home: Arguments, log_of: Callable[[argparse.Namespace], Lo
         log = log_of(options)
         return {"show": _show, "verify": _verify, "export": _export}[options.action](log, options)
 
-    return Command("what was done here, and by whom", TEACHING.format(who=who), arguments, run)
+    return Command(TEACHING.format(who=who), arguments, run)
 
 
 def _show(log: Log, options: argparse.Namespace) -> int:

@@ -4,13 +4,14 @@ import argparse
 import os
 import select
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from common.cli import interrupt
-from common.cli.terminal import UNBOUNDED, spell_out_what_cannot_be_shown
+from common.cli.harmless import UNBOUNDED, spell_out_what_cannot_be_shown
 from common.errors import ConsiliumError, SecAggError
 
 CLOSED = 141
@@ -21,13 +22,37 @@ CLOSED = 141
 class Command:
     """One subcommand."""
 
-    summary: str
     teaching: str
     """What it does, and an example to copy."""
     arguments: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace], int]
     interrupted: str = "nothing was left half done."
     """What to say after Ctrl-C."""
+
+
+class CommandTable(Mapping[str, Command]):
+    """All commands of a program by name. A command's module is imported when it is asked for: no other waits for it.
+
+    Args:
+        places: where each is: the module whose `COMMANDS` has it, or what makes it.
+        finish: what is laid around each, from its name and itself.
+    """
+
+    def __init__(
+        self, places: Mapping[str, str | Callable[[], Command]], finish: Callable[[str, Command], Command]
+    ) -> None:
+        self._places, self._finish = places, finish
+
+    def __getitem__(self, name: str) -> Command:
+        place = self._places[name]
+        command = import_module(place).COMMANDS[name] if isinstance(place, str) else place()
+        return self._finish(name, command)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
 
 
 class _Help(argparse.RawDescriptionHelpFormatter):
@@ -49,14 +74,15 @@ def dispatch(
 ) -> int:
     """Run a subcommand. Exit status 2 for an error that the user can mend, 130 when interrupted, else the command's."""
     spell_out_what_cannot_be_shown()
-    parser = CommandParser(prog, description=about)
-    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, command in commands.items():
-        sub = subparsers.add_parser(name, help=command.summary, description=command.teaching)
-        command.arguments(sub)
-    options = parser.parse_args(arguments)
-    command_to_run = commands[options.command]
-    return exit_status(lambda: command_to_run.run(options), command_to_run.interrupted)
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    first = CommandParser(prog, description=about)
+    first.add_argument("command", metavar="COMMAND", choices=commands, help="one of these; each has a --help")
+    name = first.parse_args(words[:1]).command
+    command = commands[name]
+    parser = CommandParser(f"{prog} {name}", description=command.teaching)
+    command.arguments(parser)
+    options = parser.parse_args(words[1:], argparse.Namespace(command=name))
+    return exit_status(lambda: command.run(options), command.interrupted)
 
 
 def exit_status(run: Callable[[], int], interrupted: str) -> int:

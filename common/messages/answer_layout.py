@@ -28,8 +28,8 @@ from common.models.svm import LinearSvm
 from common.models.unit_head import UnitHead
 from common.privacy.noise import largest
 from common.privacy.price_list import FRACTION_BITS, GRID, NOISED, Schedule, is_noised, schedule_of
-from common.secagg import Layout, QuestionKind, Segment
-from common.secagg.key_period_plan import threshold
+from common.secagg.fixedpoint import Layout, Segment
+from common.secagg.key_period_plan import QuestionKind, threshold
 from common.trust.keys import digest
 from common.types import Tensors
 

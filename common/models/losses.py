@@ -15,7 +15,6 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, logsumexp, softmax
 
 from common.types import UNKNOWN, Labels
 
@@ -95,22 +94,36 @@ class Softmax:
 
     def values(self, f: Floats, labels: Labels) -> Floats:
         """log Σ exp f - f of the case's class."""
+        from scipy.special import logsumexp
+
         at = labels.reshape(-1, *(1,) * (f.ndim - 1))
         return np.asarray(logsumexp(f, axis=-1, keepdims=True) - np.take_along_axis(f, at, axis=-1))
 
     def slopes(self, f: Floats, labels: Labels) -> Floats:
         """Probability, less 1 for the case's class."""
         inside = labels.reshape(-1, *(1,) * (f.ndim - 1)) == np.arange(f.shape[-1])
-        return np.asarray(softmax(f, axis=-1) - inside)
+        return np.asarray(_softmax(f) - inside)
 
     def curves(self, f: Floats, labels: Labels) -> Floats:
         """p (1 - p)."""
-        p = softmax(f, axis=-1)
+        p = _softmax(f)
         return np.asarray(p * (1 - p))
 
 
+def _softmax(f: Floats) -> Floats:
+    from scipy.special import softmax  # scipy takes as long as all else that a command imports
+
+    return np.asarray(softmax(f, axis=-1))
+
+
+def _expit(m: Floats) -> Floats:
+    from scipy.special import expit
+
+    return np.asarray(expit(m))
+
+
 LOGISTIC = OneVsRest(
-    value=lambda m: np.logaddexp(0.0, -m), slope=lambda m: -expit(-m), curve=lambda m: expit(m) * expit(-m),
+    value=lambda m: np.logaddexp(0.0, -m), slope=lambda m: -_expit(-m), curve=lambda m: _expit(m) * _expit(-m),
     steepest=0.25,
 )  # fmt: skip
 SQUARED_HINGE = OneVsRest(

@@ -14,7 +14,7 @@ from common.messages.answer_layout import evaluation, exchanges
 from common.models import Model, build
 from common.plans.approvals import Approvals
 from common.plans.first_weights import first_weights
-from common.secagg import QuestionKind
+from common.secagg.key_period_plan import QuestionKind
 from common.types import Tensors
 
 NO_ARRAYS: Tensors = {}

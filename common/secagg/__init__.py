@@ -15,30 +15,3 @@ docs/threat-model.md.
     directory, key_period, round     the coordinator's half (coordinator: what its two machines share)
     audit                            a round again, from its transcript
 """
-
-from common.secagg.audit import audit
-from common.secagg.durable_participant import DurableParticipant
-from common.secagg.fixedpoint import Layout, Segment
-from common.secagg.key_period import KeyPeriod, KeyPeriodOpening
-from common.secagg.key_period_plan import KeyPeriodPlan, QuestionKind, propose
-from common.secagg.participant import Participant
-from common.secagg.pending_message import PendingMessage
-from common.secagg.round import RoundOpening, UnmaskedSum
-from common.secagg.state import ParticipantState
-
-__all__ = [
-    "DurableParticipant",
-    "KeyPeriod",
-    "KeyPeriodOpening",
-    "KeyPeriodPlan",
-    "Layout",
-    "Participant",
-    "ParticipantState",
-    "PendingMessage",
-    "QuestionKind",
-    "RoundOpening",
-    "Segment",
-    "UnmaskedSum",
-    "audit",
-    "propose",
-]

@@ -126,6 +126,4 @@ def _export(catalogue: Catalogue, options: argparse.Namespace) -> int:
     return 0
 
 
-COMMANDS = {
-    "catalogue": Command("what partners offer: data sets, models, encoders, plans", CATALOGUE, _arguments, _run)
-}
+COMMANDS = {"catalogue": Command(CATALOGUE, _arguments, _run)}

@@ -39,4 +39,4 @@ def _compare(options: argparse.Namespace) -> int:
     return 0
 
 
-COMMANDS = {"compare": Command("runs beside each other, simulated or real", COMPARE, _compare_arguments, _compare)}
+COMMANDS = {"compare": Command(COMPARE, _compare_arguments, _compare)}

@@ -156,9 +156,9 @@ def _renew(options: argparse.Namespace) -> int:
 
 
 COMMANDS = {
-    "init": Command("make a consortium", INIT, _init_arguments, _init),
-    "admit": Command("put a hospital on the roster", ADMIT, _admit_arguments, _admit),
-    "fingerprint": Command("the consortium's, to read out", FINGERPRINT, _fingerprint_arguments, _fingerprint),
-    "revoke": Command("suspend a site", REVOKE, _revoke_arguments, _revoke),
-    "renew": Command("sign the roster again before it expires", RENEW, _renew_arguments, _renew),
+    "init": Command(INIT, _init_arguments, _init),
+    "admit": Command(ADMIT, _admit_arguments, _admit),
+    "fingerprint": Command(FINGERPRINT, _fingerprint_arguments, _fingerprint),
+    "revoke": Command(REVOKE, _revoke_arguments, _revoke),
+    "renew": Command(RENEW, _renew_arguments, _renew),
 }

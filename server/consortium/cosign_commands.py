@@ -133,11 +133,11 @@ def take_command(acts: dict[str, Finish]) -> Command:
         print(outcome.words)
         return 0
 
-    return Command("take back what other roots have signed, and go on", TAKE, _take_arguments, take)
+    return Command(TAKE, _take_arguments, take)
 
 
 COMMANDS = {
-    "root": Command("make a root key, or seal one", ROOT, _root_arguments, _root),
-    "cosign": Command("read what roots are to sign, and sign it", COSIGN, _cosign_arguments, _cosign),
-    "pending": Command("what waits for other roots' signatures", PENDING, _pending_arguments, _pending),
+    "root": Command(ROOT, _root_arguments, _root),
+    "cosign": Command(COSIGN, _cosign_arguments, _cosign),
+    "pending": Command(PENDING, _pending_arguments, _pending),
 }

@@ -30,6 +30,6 @@ def _dashboard(options: argparse.Namespace) -> int:
 
 
 COMMANDS = {
-    "dashboard": Command("a page that shows all of it, live", DASHBOARD, _dashboard_arguments, _dashboard,
+    "dashboard": Command(DASHBOARD, _dashboard_arguments, _dashboard,
                          "the page is closed; runs go on."),
 }  # fmt: skip

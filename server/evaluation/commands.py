@@ -100,6 +100,6 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 COMMANDS = {
-    "evaluate": Command("finished models on every site's validation cases", EVALUATE, _arguments, _evaluate,
+    "evaluate": Command(EVALUATE, _arguments, _evaluate,
                         "the run goes on; follow it again with `python -m server follow`."),
 }  # fmt: skip

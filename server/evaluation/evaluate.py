@@ -27,13 +27,12 @@ from common.refusals import RefusedError, final
 from common.storage import tensorfile
 from common.storage.files import write_json
 from common.types import Tensors, prefixed, under
-from server import report
 from server.evaluation import model_store
-from server.report import participation
+from server.report import participation, report_file
 from server.results import cross_site, outcome_counts, result_json
 from server.rounds import checkpoint
 from server.rounds.exchange import QuestionExchange, log
-from server.rounds.loop import RoundRecord
+from server.rounds.round_record import RoundRecord
 from server.rounds.secure_sum import SecureSum
 from server.rounds.transcripts import Transcripts
 from server.runs.driver import ConnectedTransport, until_there_is_room, wait_for_quorum
@@ -217,5 +216,5 @@ def _write_result(run: Run, sites: Sequence[str], publishing: Sequence[str], pro
         "code": plan.code,
         "versions": result_json.versions(),
     }  # fmt: skip
-    report.write(run.folder / "report.html", result)
+    report_file.write(run.folder / "report.html", result)
     write_json(run.folder / "result.json", result)

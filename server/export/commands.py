@@ -124,4 +124,4 @@ def _country(argument: str) -> tuple[str, str]:
     return site, country
 
 
-COMMANDS = {"export": Command("a finished run as a package to share", EXPORT, _arguments, _export)}
+COMMANDS = {"export": Command(EXPORT, _arguments, _export)}

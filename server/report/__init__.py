@@ -5,6 +5,7 @@ learning_curves    learning curves
 chart_labels       what is written into them: values under the pointer, names at the ends of lines
 rounds_table       rounds as curves, as numbers and as CSV
 sentences          what is to be said in sentences: limits, privacy
+report_file        a report as a file
 run_page           the report of one run
 quality_section    how good its model is: figures with intervals, ROC, calibration, confusion
 provenance         who took part, time and bytes, what made it
@@ -14,18 +15,3 @@ catalogue_page     what partners offer
 
 Elements and style: `common.web`. Several runs beside each other: `server/comparison/`.
 """
-
-from pathlib import Path
-
-from common.storage import tensorfile
-from server.report import evaluation_page
-from server.report.run_page import page
-from server.report.sentences import Result
-
-__all__ = ["page", "write"]
-
-
-def write(path: Path, result: Result) -> None:
-    """Write a run's report atomically."""
-    content = evaluation_page.page(result) if result.get("kind") == "evaluation" else page(result)
-    tensorfile.write_atomically(path, content)

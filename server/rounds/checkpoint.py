@@ -21,7 +21,8 @@ from common.algorithms.course import Place
 from common.errors import RunError, WireError
 from common.storage import tensorfile
 from common.types import Tensors, prefixed, under
-from server.rounds.loop import LoopState, RoundRecord
+from server.rounds.loop import LoopState
+from server.rounds.round_record import RoundRecord
 
 log = logging.getLogger("consilium")
 

@@ -35,8 +35,9 @@ from common.plans import binding
 from common.plans import lineage as lineages
 from common.plans.approvals import NAME, Approvals
 from common.refusals import sentence
-from common.secagg import KeyPeriod, KeyPeriodOpening, QuestionKind, RoundOpening, UnmaskedSum
-from common.secagg.key_period_plan import check
+from common.secagg.key_period import KeyPeriod, KeyPeriodOpening
+from common.secagg.key_period_plan import QuestionKind, check
+from common.secagg.round import RoundOpening, UnmaskedSum
 from common.secagg.transcript_reading import TranscriptAccount
 from common.trust.enrolment import Consortium
 from common.trust.roster import load_verified_roster

@@ -21,8 +21,8 @@ from pathlib import Path
 from common.algorithms.course import number
 from common.errors import ConsiliumError, QuorumError, ShareError
 from common.messages.transport import Request
-from common.secagg import RoundOpening
 from common.secagg.audit import replay_transcript
+from common.secagg.round import RoundOpening
 from common.secagg.transcript import frame, read_frames, resumed_round
 from common.secagg.transcript_reading import TranscriptAccount
 from common.storage import tensorfile

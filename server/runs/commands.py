@@ -1,9 +1,6 @@
-"""The commands about runs: run, follow, status, history, stop."""
+"""The command `run` of `python -m server`: sign a plan, ask the sites, follow the run."""
 
 import argparse
-import json
-import time
-from dataclasses import asdict
 
 from common import config as configuration
 from common.cli import terminal
@@ -12,7 +9,7 @@ from common.errors import ConfigError
 from common.plans.plan import RunPlan
 from common.trust.cosigning import RootPaper, SigningRequest
 from server.catalogue.catalogue import Catalogue
-from server.consortium.arguments import add_home, add_root, add_run
+from server.consortium.arguments import add_root
 from server.consortium.home import Home
 from server.consortium.log_proofs import keep_voucher, vouchers
 from server.consortium.signing import Finish, Rest, request_of, sign
@@ -20,9 +17,7 @@ from server.runs import run_display
 from server.runs.begun_before import refuse_beside
 from server.runs.carrying import Foresight, arrays_of, foresee, foresee_anew
 from server.runs.run import Run
-from server.runs.run_state import OVER
 from server.runs.site_releases import refuse_unable
-from server.runs.status import run_history, status_as_json
 
 RUN = """Sign a plan, ask the sites for it, and follow the run. Ctrl-C ends the following, not the run.
 
@@ -35,22 +30,6 @@ home: they are for a rehearsal with simulate.py.
 
 What an earlier run on the same images has summed (mean and variance, how they look, second moments) is carried into
 the new plan and not asked again, since sums over other sites or other images would tell what the odd ones have."""
-
-FOLLOW = """Follow a run that was submitted before. Ctrl-C ends the following, not the run.
-
-  python -m server follow"""
-
-STATUS = """One line a site: connected or not, since when, what it is doing; and what the run is waiting for.
-
-  python -m server status"""
-
-HISTORY = """All runs, with how they ended.
-
-  python -m server history"""
-
-STOP = """End a run; its checkpoint and its rounds stay. Without a name, the latest one.
-
-  python -m server stop pneumonia-1a2b3c4d"""
 
 
 def _run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -114,52 +93,6 @@ def _finish_plan(home: Home, request: SigningRequest, rest: Rest) -> str:
 FINISH: dict[str, Finish] = {"plan": _finish_plan}
 
 
-def _follow(options: argparse.Namespace) -> int:
-    return run_display.follow(Run.find(Home.at(options.home), options.name), terminal.console())
-
-
-def _json_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="for programs")
-    add_home(parser)
-
-
-def _status(options: argparse.Namespace) -> int:
-    home = Home.at(options.home)
-    if options.json:
-        print(json.dumps(status_as_json(home), indent=1))
-    else:
-        run_display.status(home, terminal.console())
-    return 0
-
-
-def _history(options: argparse.Namespace) -> int:
-    home = Home.at(options.home)
-    if options.json:
-        print(json.dumps([asdict(run) for run in run_history(home)], indent=1))
-    else:
-        run_display.history(home, terminal.console())
-    return 0
-
-
-def _stop(options: argparse.Namespace) -> int:
-    run = Run.find(Home.at(options.home), options.name)
-    options.act.plan = run.name
-    run.request_stop()
-    for _ in range(100):
-        if run.state.stage in OVER:
-            print(f"Run {run.name}: {run.state.stage}.")
-            return 0
-        time.sleep(0.1)
-    print(f"Run {run.name} will be stopped as soon as `python -m server start` is running.")
-    return 0
-
-
 COMMANDS = {
-    "run": Command("sign a plan, ask the sites, follow the run", RUN, _run_arguments, _run,
-                   "the run goes on; follow it again with `python -m server follow`."),
-    "follow": Command("follow a run", FOLLOW, add_run, _follow,
-                      "the run goes on; follow it again with the same command."),
-    "status": Command("who is connected, doing what, and who is waited for", STATUS, _json_arguments, _status),
-    "history": Command("all runs, and how they ended", HISTORY, _json_arguments, _history),
-    "stop": Command("end a run", STOP, add_run, _stop),
-}  # fmt: skip
+    "run": Command(RUN, _run_arguments, _run, "the run goes on; follow it again with `python -m server follow`."),
+}

@@ -23,8 +23,7 @@ from common.storage import tensorfile
 from common.storage.files import write_json
 from common.trust.release import VERSION, code_digest
 from common.types import prefixed
-from server import report
-from server.report import participation
+from server.report import participation, report_file
 from server.results import outcome_counts, privacy_figures, result_json
 from server.rounds import checkpoint, loop
 from server.rounds.loop import LoopState
@@ -230,5 +229,5 @@ def _write_result(run: Run, outcome: TrainingOutcome) -> None:
     }
     if outcome.schedule is not None:
         result["privacy"] = privacy_figures.of_run(outcome.schedule, rounds, "sites")
-    report.write(run.folder / "report.html", result)
+    report_file.write(run.folder / "report.html", result)
     write_json(run.folder / "result.json", result)

@@ -31,7 +31,7 @@ from common.storage.files import glance, read_json, write_json
 from common.storage.files import replace as replace_file
 from common.types import Tensors
 from server.consortium.home import Home
-from server.rounds.loop import RoundRecord
+from server.rounds.round_record import RoundRecord
 from server.runs import round_lines
 from server.runs.run_lock import RunLock
 from server.runs.run_state import RunState, Stage

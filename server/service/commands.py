@@ -21,6 +21,6 @@ def _start(options: argparse.Namespace) -> int:
 
 
 COMMANDS = {
-    "start": Command("keep the coordinator's processes alive", START, add_home, _start,
+    "start": Command(START, add_home, _start,
                      "all processes have ended; runs go on at the next start."),
 }  # fmt: skip

@@ -177,14 +177,15 @@ def test_a_command_without_a_row_is_refused_to_everybody(site: Site, capsys: pyt
     def arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--home", type=Path)
 
-    dance = Command("", "", arguments, lambda options: 0)
-    commands = gate.guard({"dance": dance})
+    dance = Command("", arguments, lambda options: 0)
+    commands = {"dance": gate.guard("dance", dance)}
     for name in ("founder", *ROLES):
         arguments_ = ["dance", "--home", "site", "--as", str(site.file(name))]
         assert dispatch("", "", commands, arguments_) == 2
         assert "dance: no role may do this here" in capsys.readouterr().err
         assert site.entries()[-1].facts["refused"] == "no row"
-    assert dispatch("", "", gate.guard({"dance": replace(dance, arguments=lambda parser: None)}), ["dance"]) == 2
+    homeless = replace(dance, arguments=lambda parser: None)
+    assert dispatch("", "", {"dance": gate.guard("dance", homeless)}, ["dance"]) == 2
 
 
 def test_every_help_ends_with_who_may(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ from client.training.secure_site import question_in
 from common.messages import answer_layout
 from common.messages.transport import Request
 from common.plans import lineage as lineages
-from common.secagg import Participant
+from common.secagg.participant import Participant
 
 
 def forget(_: object) -> None:

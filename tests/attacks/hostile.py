@@ -26,9 +26,11 @@ from common.plans import lineage as lineages
 from common.plans.approvals import Approvals
 from common.plans.plan import RunPlan
 from common.plans.run_work import RunWork, question_kinds
-from common.secagg import KeyPeriod, KeyPeriodOpening, Participant, QuestionKind, RoundOpening
 from common.secagg.coordinator import CoordinatorMachine
-from common.secagg.key_period_plan import KeyPeriodPlan, threshold
+from common.secagg.key_period import KeyPeriod, KeyPeriodOpening
+from common.secagg.key_period_plan import KeyPeriodPlan, QuestionKind, threshold
+from common.secagg.participant import Participant
+from common.secagg.round import RoundOpening
 from common.trust.roster import Roster, load_verified_roster
 from common.types import Tensors, prefixed
 from tests.attacks.colluder import Colluder

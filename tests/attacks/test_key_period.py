@@ -7,18 +7,14 @@ from typing import Any
 import pytest
 
 from common.plans.binding import refuse_other
-from common.secagg import (
-    KeyPeriodOpening,
-    KeyPeriodPlan,
-    Layout,
-    Participant,
-    PendingMessage,
-    QuestionKind,
-    Segment,
-    key_schedule,
-)
+from common.secagg import key_schedule
 from common.secagg.directory import checked_directory, directory_digest
+from common.secagg.fixedpoint import Layout, Segment
+from common.secagg.key_period import KeyPeriodOpening
 from common.secagg.key_period_messages import Advert, Delivery, Directory, Shares
+from common.secagg.key_period_plan import KeyPeriodPlan, QuestionKind
+from common.secagg.participant import Participant
+from common.secagg.pending_message import PendingMessage
 from common.trust.keys import public_of
 from common.trust.roster import ConsortiumPolicy, Member
 from tests.attacks.conftest import Attack

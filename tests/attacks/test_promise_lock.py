@@ -20,7 +20,7 @@ from common.errors import ConsiliumError, WireError
 from common.messages import wire
 from common.messages.transport import Request
 from common.plans.plan import RunPlan
-from common.secagg import RoundOpening
+from common.secagg.round import RoundOpening
 from common.secagg.round_messages import Agreement, Survivors
 from tests.attacks.hospitals import SVM, Hospitals
 from tests.attacks.hostile import HostileCoordinator, as_bytes, tell

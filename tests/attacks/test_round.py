@@ -7,22 +7,18 @@ import numpy as np
 import pytest
 
 from common.errors import ShareError
-from common.secagg import (
-    DurableParticipant,
-    KeyPeriodOpening,
-    Participant,
-    ParticipantState,
-    PendingMessage,
-    QuestionKind,
-    RoundOpening,
-    audit,
-)
-from common.secagg.audit import refuse_other_sum
-from common.secagg.durable_participant import StateInMemory
+from common.secagg.audit import audit, refuse_other_sum
+from common.secagg.durable_participant import DurableParticipant, StateInMemory
 from common.secagg.envelope import kind_of
+from common.secagg.key_period import KeyPeriodOpening
 from common.secagg.key_period_messages import Delivery
+from common.secagg.key_period_plan import QuestionKind
+from common.secagg.participant import Participant
+from common.secagg.pending_message import PendingMessage
+from common.secagg.round import RoundOpening
 from common.secagg.round_messages import Agreement, Agreements, Masked, Release, Start, Survivors
 from common.secagg.sketch import SKETCH_BYTES
+from common.secagg.state import ParticipantState
 from common.trust.keys import seal_state, unseal_state
 from tests.attacks.conftest import Attack
 from tests.secagg.world import NOW_S, QUESTION, World, expected, forget, identity, plain

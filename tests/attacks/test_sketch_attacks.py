@@ -10,12 +10,15 @@ import pytest
 
 from client.training.sent_vector import VectorFile
 from common.messages.transport import Request
-from common.secagg import DurableParticipant, Participant, ParticipantState, QuestionKind, RoundOpening, audit
-from common.secagg.audit import replay_transcript
-from common.secagg.durable_participant import StateInMemory
+from common.secagg.audit import audit, replay_transcript
+from common.secagg.durable_participant import DurableParticipant, StateInMemory
 from common.secagg.envelope import sender_in
+from common.secagg.key_period_plan import QuestionKind
+from common.secagg.participant import Participant
+from common.secagg.round import RoundOpening
 from common.secagg.round_messages import Agreement, Agreements, Masked, Release, Seeds, Start, Sum, Survivors
 from common.secagg.sketch import SKETCH_BYTES, LimbSum
+from common.secagg.state import ParticipantState
 from common.secagg.transcript_reading import TranscriptAccount
 from server.rounds.transcripts import Transcripts
 from tests.attacks.conftest import Attack

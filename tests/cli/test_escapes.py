@@ -10,7 +10,8 @@ import pytest
 from rich.text import Text
 
 from common.cli import terminal
-from common.cli.terminal import Sheet, harmless, legible
+from common.cli.harmless import harmless, legible, spell_out_what_cannot_be_shown
+from common.cli.terminal import Sheet
 from tests.sources.small_images import write_images
 
 ROOT = Path(__file__).parents[2]
@@ -49,8 +50,8 @@ def test_every_way_of_printing_goes_through_the_one_place(monkeypatch, text):
     for name in ("stdout", "stderr"):
         monkeypatch.setattr(sys, name, io.StringIO())
     raw = sys.stdout
-    terminal.spell_out_what_cannot_be_shown()
-    terminal.spell_out_what_cannot_be_shown()
+    spell_out_what_cannot_be_shown()
+    spell_out_what_cannot_be_shown()
     console, sheet = terminal.console(), Sheet(f"head{text}", "b", prose=("b",), title=f"title{text}")
     sheet.add(f"cell{text}", Text(f"styled{text}", "red"))
     console.print(f"console{text}", Text(f"text{text}", "bold"))
@@ -72,7 +73,7 @@ def test_styles_of_the_program_are_left_on_a_screen(monkeypatch):
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setattr(sys, "stdout", Screen())
     raw = sys.stdout
-    terminal.spell_out_what_cannot_be_shown()
+    spell_out_what_cannot_be_shown()
     terminal.console().print(Text("red\x1b[2J", "red"))
     assert raw.getvalue().startswith("\x1b[31m")
     assert "\x1b[2J" not in raw.getvalue()

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from common.cli import terminal
 from common.cli.command import CommandParser
+from common.cli.harmless import spell_out_what_cannot_be_shown
 from common.cli.progress import Watch
 from common.cli.terminal import Sheet
 
@@ -127,6 +128,6 @@ def test_help_is_not_wrapped_in_a_pipe(
 def test_a_letter_that_a_pipe_cannot_carry_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     pipe = io.TextIOWrapper(io.BytesIO(), encoding="ascii", write_through=True)
     monkeypatch.setattr(sys, "stdout", pipe)
-    terminal.spell_out_what_cannot_be_shown()
+    spell_out_what_cannot_be_shown()
     terminal.console().print(sheet())
     assert b"Troms\\xf8" in pipe.buffer.getvalue()  # type: ignore[attr-defined]

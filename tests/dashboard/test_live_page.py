@@ -12,7 +12,7 @@ from client.plans.decide import decide
 from common.web.markup import document, el, style
 from server.__main__ import main
 from server.report import rounds_table
-from server.rounds.loop import RoundRecord
+from server.rounds.round_record import RoundRecord
 from server.runs import driver
 from server.runs.run import Run
 from server.superlink.exchange_progress import ExchangeProgress

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from common.secagg import audit
+from common.secagg.audit import audit
 from common.secagg.transcript import read_frames
 from common.storage import tensorfile
 from common.trust.codec import ByteReader

@@ -17,7 +17,7 @@ from client.site_settings import enter_dataset, read
 from common.cli.command import dispatch
 from common.plans.plan import RunPlan
 from server.gateway.site_api import FolderSiteApi
-from server.runs import commands as run_commands
+from server.runs import watch_commands as run_commands
 from server.runs.run import Run
 from tests.attacks.hospitals import SIX, SVM, Hospitals
 

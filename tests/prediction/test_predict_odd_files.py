@@ -17,7 +17,7 @@ from PIL import Image
 from client.__main__ import main as client
 from client.prediction import inputs, outcome, outcome_table, trust
 from client.prediction.outcome import Failure
-from common.cli.terminal import legible
+from common.cli.harmless import legible
 from common.errors import PackageError
 from common.imaging import Picture
 from common.package import package_file, zip_archive

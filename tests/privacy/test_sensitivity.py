@@ -74,7 +74,7 @@ def test_the_bounds_are_reached_so_the_noise_is_not_wider_than_it_must_be() -> N
 def test_rounding_moves_a_sum_by_less_than_what_the_price_adds_for_it(seed: int) -> None:
     """Two data sets that differ by one patient, rounded alike: at most a step further apart in each number."""
     from common.privacy.price_list import FRACTION_BITS
-    from common.secagg import Layout, Segment
+    from common.secagg.fixedpoint import Layout, Segment
 
     rng, size = np.random.default_rng(seed), 300
     layout = Layout((Segment("gradient", (size,), 1e4, FRACTION_BITS),), 64)

@@ -16,7 +16,8 @@ from common.metrics import performance
 from common.models import build
 from common.storage import tensorfile
 from common.types import under
-from server.report import cross_site_table, evaluation_page, page
+from server.report import cross_site_table, evaluation_page
+from server.report.run_page import page
 from server.results import cross_site
 from simulate import main as simulate
 

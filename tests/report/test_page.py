@@ -15,10 +15,9 @@ from urllib.parse import unquote
 import pytest
 from rich.console import Console
 
-from server import report
 from server.__main__ import main
 from server.comparison import comparison_page
-from server.report import chart_labels, charts, learning_curves, rounds_table, sentences
+from server.report import chart_labels, charts, learning_curves, rounds_table, run_page, sentences
 from server.runs import driver
 from simulate import main as simulate
 from tests.cli.piping import piped
@@ -126,7 +125,7 @@ def test_headings_are_in_order_and_every_picture_says_what_it_shows(folder: Path
 
 
 def test_colour_is_never_the_only_thing_to_tell_by(simulated: Path) -> None:
-    style = report.page.__globals__["style"]()
+    style = run_page.page.__globals__["style"]()
     dashes = re.findall(r"(?m)^\.s\d \{ stroke: var\(--c\d\);( stroke-dasharray: [\d ]+)?", style)
     assert len(dashes) == len(set(dashes)) == 6
     strip = re.findall(
@@ -208,7 +207,7 @@ def test_names_are_text_and_never_markup(simulated: Path) -> None:
     result["labels"] = [evil, "b"]
     result["sites"] = {evil + name: site for name, site in result["sites"].items()}
     result["seeds"][0]["curves"] = {f"local/{evil}": result["rounds"]}
-    for content in (report.page(result), comparison_page.page([result, result])):
+    for content in (run_page.page(result), comparison_page.page([result, result])):
         page = Page(content)
         assert "script" not in {tag for tag, _ in page.tags}
         assert evil in page.text
@@ -239,7 +238,7 @@ def void_alone(result: dict[str, Any]) -> None:
 def test_what_is_missing_is_said_and_breaks_nothing(change: Any, simulated: Path) -> None:
     result = copy.deepcopy(told(simulated))
     change(result)
-    Page(report.page(result))
+    Page(run_page.page(result))
     Page(comparison_page.page([result, told(simulated)]))
     Console(quiet=True).print(comparison_page.screen_table([result, result]))
 
@@ -320,7 +319,7 @@ def test_who_refused_and_what_was_lost_is_said_and_an_older_result_reads(simulat
     del result["participation"], result["likeness"], result["statistics"], result["ended"]
     for record in result["rounds"]:
         del record["refused"], record["unjudged"]
-    older = report.page(result).decode()
+    older = run_page.page(result).decode()
     assert "in no sum of the model" not in older
     assert len(sentences.trainers(result)) == len(result["sites"])
     name = next(iter(result["sites"]))
@@ -328,7 +327,7 @@ def test_who_refused_and_what_was_lost_is_said_and_an_older_result_reads(simulat
         record |= {"refused": {name: "clock"}, "sites": [site for site in record["sites"] if site != name]}
         record["dropped"] = [site for site in record["dropped"] if site != name]
     result |= {"likeness": "lost", "statistics": result["rounds"][0]}
-    text = report.page(result).decode()
+    text = run_page.page(result).decode()
     many = len(result["rounds"])
     assert f"Asked, and in no sum of the model: {name} (refused {many} times: clock)." in text
     assert f"1 of 3 refused: clock (a request was signed minutes ago, or in the future), {name}" in text

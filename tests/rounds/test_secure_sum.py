@@ -19,8 +19,9 @@ from common.errors import ConfigError, IdentityError, PolicyError
 from common.messages.answer_layout import TRIALS, exchanges, question
 from common.messages.transport import Answer, Reply, Request
 from common.models import build
-from common.secagg import ParticipantState, audit
+from common.secagg.audit import audit
 from common.secagg.fixedpoint import Layout
+from common.secagg.state import ParticipantState
 from common.secagg.transcript import read_frames
 from common.trust.enrolment import simulated_consortium
 from common.trust.keys import seal_state

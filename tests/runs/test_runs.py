@@ -27,7 +27,7 @@ from common.messages.transport import Answer, InMemory, Reply, Request
 from common.plans.plan import RunPlan
 from common.types import Tensors
 from server.consortium import membership
-from server.rounds.loop import RoundRecord
+from server.rounds.round_record import RoundRecord
 from server.runs import driver
 from server.runs.run import Run
 from server.superlink.exchange_progress import ExchangeProgress

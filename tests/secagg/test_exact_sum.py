@@ -9,8 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from common.errors import PolicyError, QuorumError, StageError
-from common.secagg import Layout, QuestionKind, RoundOpening, Segment, audit
+from common.secagg.audit import audit
+from common.secagg.fixedpoint import Layout, Segment
+from common.secagg.key_period_plan import QuestionKind
 from common.secagg.masks import LEAF_BYTES
+from common.secagg.round import RoundOpening
 from common.secagg.stages import CoordinatorStage
 from tests.secagg.world import QUESTION, World, expected, plain
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from common.errors import PolicyError, WeightsError
-from common.secagg import Layout, Segment
+from common.secagg.fixedpoint import Layout, Segment
 from common.trust.codec import ByteReader, ByteWriter
 
 LAYOUT = Layout(

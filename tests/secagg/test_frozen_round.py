@@ -18,7 +18,8 @@ from blake3 import blake3
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from common.secagg import Layout, QuestionKind, Segment
+from common.secagg.fixedpoint import Layout, Segment
+from common.secagg.key_period_plan import QuestionKind
 from tests.secagg.world import QUESTION, World
 
 FROZEN = Path(__file__).with_name("frozen-round.bin")

@@ -12,17 +12,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from common.errors import ConsiliumError, WireError
-from common.secagg import (
-    KeyPeriodOpening,
-    KeyPeriodPlan,
-    Participant,
-    ParticipantState,
-    RoundOpening,
-    audit,
-)
+from common.secagg.audit import audit
 from common.secagg.envelope import Message
+from common.secagg.key_period import KeyPeriodOpening
 from common.secagg.key_period_messages import Advert, Delivery, Directory, Ready, Shares
+from common.secagg.key_period_plan import KeyPeriodPlan
+from common.secagg.participant import Participant
+from common.secagg.round import RoundOpening
 from common.secagg.round_messages import Agreement, Agreements, Masked, Release, Seeds, Start, Sum, Survivors
+from common.secagg.state import ParticipantState
 from common.secagg.transcript import frame, read_frames
 from common.trust.roster import load_verified_roster
 from tests.secagg.world import NOW_S, QUESTION, World, forget, plain

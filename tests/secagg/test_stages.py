@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from common.errors import StageError
-from common.secagg import Participant, ParticipantState
+from common.secagg.participant import Participant
 from common.secagg.stages import COORDINATOR, SITE, CoordinatorStage, ParticipantStage, after
+from common.secagg.state import ParticipantState
 from tests.secagg.world import QUESTION, World, forget, identity
 
 ROOT = Path(__file__).parents[2]

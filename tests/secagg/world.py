@@ -10,21 +10,14 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from common.secagg import (
-    KeyPeriod,
-    KeyPeriodOpening,
-    KeyPeriodPlan,
-    Layout,
-    Participant,
-    ParticipantState,
-    PendingMessage,
-    QuestionKind,
-    RoundOpening,
-    Segment,
-    UnmaskedSum,
-    propose,
-)
 from common.secagg.envelope import sender_in
+from common.secagg.fixedpoint import Layout, Segment
+from common.secagg.key_period import KeyPeriod, KeyPeriodOpening
+from common.secagg.key_period_plan import KeyPeriodPlan, QuestionKind, propose
+from common.secagg.participant import Participant
+from common.secagg.pending_message import PendingMessage
+from common.secagg.round import RoundOpening, UnmaskedSum
+from common.secagg.state import ParticipantState
 from common.secagg.transcript import frame
 from common.trust.keys import public_of
 from common.trust.roster import ConsortiumPolicy, Member, Pins, Roster
