@@ -78,7 +78,7 @@ def test_every_command_explains_itself_with_an_example(who: str, name: str, caps
 def test_the_first_help_names_every_command(who: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         MAINS[who](["--help"])
-    listed = "".join(re.findall(rf"^    python -m {who} (.*)", capsys.readouterr().out, re.MULTILINE))
+    listed = "\n".join(re.findall(rf"^    python -m {who} (.*)", capsys.readouterr().out, re.MULTILINE))
     assert not [name for name in COMMANDS[who] if not re.search(rf"\b{name}\b", listed)]
 
 
