@@ -2,6 +2,7 @@
 
     python -m server init NAME --address HOST:PORT    make a consortium
     python -m server admit REQUEST                    put a hospital on the roster, and write its welcome
+    python -m server fingerprint                      the consortium's, to read out
     python -m server start                            keep the coordinator's processes alive
     python -m server run PLAN                         ask the sites for a training, and follow it
     python -m server evaluate MODEL…                  finished models on every site's validation cases
@@ -10,7 +11,7 @@
     python -m server compare RUN RUN…                 runs beside each other, simulated or real
     python -m server export RUN                       a finished run as one signed package to share
     python -m server catalogue [ACTION]               what partners offer: data sets, models, plans
-    python -m server history · stop · revoke · renew
+    python -m server history · follow · stop · revoke · renew
     python -m server root new · seal                  a root key on a machine of its own, under a passphrase
     python -m server cosign PAPER                     read what several roots sign together, and sign it
     python -m server pending · take PAPER             what waits for other roots; take it back, and go on
