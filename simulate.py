@@ -21,10 +21,12 @@ from typing import get_args
 
 from rich.text import Text
 
+from client.access import gate
 from common import config as configuration
 from common.cli import logs, terminal
 from common.cli.command import CommandParser, exit_status
 from common.cli.harmless import spell_out_what_cannot_be_shown
+from common.config import Encrypted
 from common.storage.run_folder import run_folder
 from server.report import sentences
 from server.results import screen
@@ -64,7 +66,8 @@ def run(options: argparse.Namespace) -> int:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         log.addHandler(handler)
         log.setLevel(logging.INFO)
-        result = simulate(config, folder, console, options.engine, options.transcripts)
+        home = gate.let_in_for(config.data, "simulate, encrypted") if isinstance(config.data, Encrypted) else None
+        result = simulate(config, folder, console, options.engine, options.transcripts, home)
         screen.show(result, console)
         for sentence in sentences.promise(result):
             console.print(sentence, highlight=False)

@@ -34,6 +34,7 @@ from client.home import Home
 from client.plans import judge
 from common.audit.log import Log
 from common.errors import ConsiliumError
+from tests.admitted import home_of
 from tests.backup.places import Place
 from tests.custody import faults
 from tests.custody.hospital import folder_of_dicoms, taken_in
@@ -214,7 +215,7 @@ class Restoration(Operation):
     @property
     def new(self) -> Home:
         """Where to."""
-        return Home(self.place.folder / "new")
+        return home_of(self.place.folder / "new")
 
     def act(self) -> None:
         """Restore; where that has come to its end, there is nothing to do."""

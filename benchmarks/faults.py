@@ -33,9 +33,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.replay import weights_of  # noqa: E402
-from client.home import Home as Hospital  # noqa: E402
 from server.consortium.home import Home  # noqa: E402
 from server.runs.run import Run  # noqa: E402
+from tests.admitted import home_of  # noqa: E402
 from tests.deployment.federation import Federation, free_port  # noqa: E402
 from tests.deployment.whole import simulated  # noqa: E402
 
@@ -338,7 +338,7 @@ def sent_twice(federation: Odd) -> int:
 
 def other_bits(federation: Odd, runs: list[str]) -> list[str]:
     """Finished runs whose weights are not those that one process computes from the same plan and the same sites."""
-    home, hospitals = Home.at(federation.home), {site: Hospital(federation.folder / site) for site in federation.sites}
+    home, hospitals = Home.at(federation.home), {site: home_of(federation.folder / site) for site in federation.sites}
     expected = {name: weights_of(Run.find(home, name), hospitals) for name in runs}
     return [name for name, sha in expected.items() if federation.result(name)["weights_sha256"] != sha]
 

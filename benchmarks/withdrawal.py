@@ -106,7 +106,7 @@ def run(folder: Path, count: int, withdraw: int) -> dict[str, Any]:
     for name, source in sources.items():
         assert not importer.run(custody, ImportRequest(source, name)).problems
         config = configure(folder, name)
-        table = read(config.data)  # decodes
+        table = read(config.data, custody.home)  # decodes
         prepare(cache, Pipeline(config.preprocess), table.images, range(len(table)))
     traces.snapshot(custody, disk)
     draw = np.random.default_rng(7).choice(sorted(set(who)), withdraw, replace=False)

@@ -60,13 +60,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run_command() -> Command:
-    from client.home import Home, home_option
+    from client.home import home_option
 
     def run(options: argparse.Namespace) -> int:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         from client import service  # Flower and TensorFlow with it: seconds that no other command should wait for
 
-        home, options.act.outcome = Home.at(options.home), "done"  # by Ctrl-C, which is how it is stopped
+        home, options.act.outcome = options.here, "done"  # by Ctrl-C, which is how it is stopped
         return service.run(home)
 
     return Command(RUN, home_option, run, "the site has said goodbye; runs go on at its next start.")

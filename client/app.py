@@ -12,7 +12,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import cast
 
@@ -21,8 +21,9 @@ os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")  # Flower reads it when it 
 from flwr.app import ConfigRecord, Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 
+from client.access import gate
 from client.connection.records import array_record, bytes_under, pack, unpack
-from client.home import Home
+from client.home import Home, SiteFolder
 from client.training.hospital_site import hospital_site
 from client.training.node_site import NodeSite
 from client.training.simulated_site import simulated_site
@@ -47,6 +48,11 @@ def simulated_app(config: Config, seed: int, enrolments: Mapping[str, Enrolment]
     return _app(partial(_simulated_node, config.model_dump_json(), seed, enrolments, approvals), is_simulated=True)
 
 
+def hospital_app(home: Home) -> ClientApp:
+    """What a site's resident process answers with, at which somebody was let in."""
+    return _app(partial(_hospital_node, lambda context: home), is_simulated=False)
+
+
 def _app(which: Which, *, is_simulated: bool) -> ClientApp:
     client = ClientApp()
     client.query("answer")(partial(_respond, which, _answer, code_of))
@@ -64,11 +70,21 @@ def _simulated_node(
     return simulated_site(config, seed, enrolments, approvals, int(context.node_config["partition-id"]))
 
 
-def _hospital_node(message: Message, context: Context) -> NodeSite:
-    """The hospital whose folder the node-config names as `home`, for the plan that the message is of."""
+def _hospital_node(home_of: Callable[[Context], Home], message: Message, context: Context) -> NodeSite:
+    """The hospital, for the plan that the message is of."""
+    return hospital_site(home_of(context), _plan_of(message))
+
+
+def _configured_home(context: Context) -> Home:
+    """The hospital whose folder the node-config names as `home`, at which the key of whoever runs this is let in."""
     if "home" not in context.node_config:
         raise ConfigError('node-config: no key home; expected home="FOLDER", this site\'s folder (client init).')
-    return hospital_site(Home(Path(str(context.node_config["home"]))), _plan_of(message))
+    return _let_in(Path(str(context.node_config["home"])))
+
+
+@lru_cache(maxsize=1)
+def _let_in(folder: Path) -> Home:
+    return gate.let_in(SiteFolder.at(folder), "run")
 
 
 def _plan_of(message: Message) -> str:
@@ -129,5 +145,5 @@ class ContextState:
         self.context.state[name] = array_record(content)
 
 
-app = _app(_hospital_node, is_simulated=False)
+app = _app(partial(_hospital_node, _configured_home), is_simulated=False)
 """What a hospital's SuperNode runs."""

@@ -24,13 +24,13 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from client import site_settings
+from client.admission import Admission
 from client.site_settings import SiteSettings
 from common.audit.log import Log
 from common.errors import ConfigError, PolicyError
@@ -43,19 +43,19 @@ from common.trust.roster import Pins, Roster, load_verified_roster
 
 
 @dataclass(frozen=True)
-class Home:
-    """A site's folder: where things are, its settings, its keys, and what it pinned."""
+class SiteFolder:
+    """A site's folder without its keys: where things are, its settings, its log, and what it pinned."""
 
     folder: Path
 
-    @classmethod
-    def at(cls, folder: Path) -> Self:
+    @staticmethod
+    def at(folder: Path) -> "SiteFolder":
         """The folder of a site.
 
         Raises:
             ConfigError: if there is none, saying how it is made.
         """
-        home = cls(folder)
+        home = SiteFolder(folder)
         _ = home.settings
         return home
 
@@ -85,28 +85,6 @@ class Home:
     def site(self) -> str:
         """The site's name."""
         return self.settings.site
-
-    @property
-    def enrolment(self) -> Enrolment:
-        """The site's membership of a consortium, with the keys that prove it."""
-        return replace(Enrolment.read(self.settings.site, self.folder), audit=True)
-
-    @property
-    def identity(self) -> Ed25519PrivateKey:
-        """The key that signs what the site says, before it joined as well."""
-        return _identity(self.folder / "identity")
-
-    @property
-    def node_key(self) -> ec.EllipticCurvePrivateKey:
-        """The key that its messages pass the gateway with."""
-        path = self.folder / "node"
-        try:
-            key = serialization.load_ssh_private_key(path.read_bytes(), None)
-        except (OSError, ValueError):
-            raise ConfigError(f"{path}: no OpenSSH private key. Begin this site again: client init.") from None
-        if not isinstance(key, ec.EllipticCurvePrivateKey):
-            raise ConfigError(f"{path}: expected an ECDSA key. Begin this site again: client init.")
-        return key
 
     @property
     def log(self) -> Log:
@@ -213,6 +191,42 @@ class Home:
     def witness_refused(self) -> Path:
         """What of the coordinator's log did not fit what was seen before; while it is there, no plan is answered."""
         return self.folder / "witness" / "refused"
+
+
+@dataclass(frozen=True)
+class Home(SiteFolder):
+    """A site's folder with its keys, for whoever was let in."""
+
+    admission: Admission
+
+    def __post_init__(self) -> None:
+        self.admission.demand(self.folder)
+
+    def copied_to(self, folder: Path) -> "Home":
+        """The same site in another folder, which the command that was let in has written from this one's backup."""
+        return Home(folder, self.admission.for_copy(folder))
+
+    @property
+    def enrolment(self) -> Enrolment:
+        """The site's membership of a consortium, with the keys that prove it."""
+        return replace(Enrolment.read(self.settings.site, self.folder), audit=True)
+
+    @property
+    def identity(self) -> Ed25519PrivateKey:
+        """The key that signs what the site says, before it joined as well."""
+        return _identity(self.folder / "identity")
+
+    @property
+    def node_key(self) -> ec.EllipticCurvePrivateKey:
+        """The key that its messages pass the gateway with."""
+        path = self.folder / "node"
+        try:
+            key = serialization.load_ssh_private_key(path.read_bytes(), None)
+        except (OSError, ValueError):
+            raise ConfigError(f"{path}: no OpenSSH private key. Begin this site again: client init.") from None
+        if not isinstance(key, ec.EllipticCurvePrivateKey):
+            raise ConfigError(f"{path}: expected an ECDSA key. Begin this site again: client init.")
+        return key
 
 
 def home_option(parser: argparse.ArgumentParser) -> None:

@@ -69,8 +69,7 @@ class ResidentProcess:
         threads = [threading.Thread(target=work, daemon=True) for work in (self._exchange_documents, self._read_images)]
         for thread in threads:
             thread.start()
-        node_config = {"home": str(home.folder.resolve())}
-        serve(endpoint, app.app, node_config, home.folder / "journal", self._note_status, self.stop)
+        serve(endpoint, app.hospital_app(home), {}, home.folder / "journal", self._note_status, self.stop)
         threads[0].join(timeout=3.0)  # it says goodbye
 
     def _note_status(self, status: ConnectionStatus) -> None:

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from client.dataset import loading
 from client.dataset.loading import PreparedData
+from client.home import Home
 from common.cli.progress import Watch
 from common.config import Config
 from common.privacy.price_list import Schedule
@@ -23,9 +24,18 @@ from simulation.experiment import Engine, Experiment, work_of
 
 
 def simulate(
-    config: Config, folder: Path, console: Console, engine: Engine = "memory", transcripts: bool = False
+    config: Config,
+    folder: Path,
+    console: Console,
+    engine: Engine = "memory",
+    transcripts: bool = False,
+    home: Home | None = None,
 ) -> dict[str, Any]:
-    """All seeds of a run; writes the folder's files and returns the content of result.json."""
+    """All seeds of a run; writes the folder's files and returns the content of result.json.
+
+    Args:
+        home: the site that somebody was let in at, for an encrypted data set.
+    """
     settings = yaml.safe_dump(config.model_dump(mode="json", exclude_none=True), sort_keys=False)
     tensorfile.write_atomically(folder / "config.yaml", settings.encode())
     outcomes: list[SeedResult] = []
@@ -35,7 +45,7 @@ def simulate(
     watch: Watch | None = None
     schedule: Schedule | None = None
     for seed in config.seeds:
-        data = loading.load(config, seed)
+        data = loading.load(config, seed, home=home)
         if watch is None:
             console.print(Text.assemble((config.name, "bold"), f": {data.origin}."))
             watch = Watch(_units(config, data), console)

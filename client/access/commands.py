@@ -12,7 +12,7 @@ from client.access.policy import SitePolicy
 from client.access.policy_change import begin_policy, changed_content, lone_officer_warning
 from client.access.policy_store import policy_store
 from client.access.policy_view import day, people_table, rules_table, show_changes, show_proposal
-from client.home import Home, home_option
+from client.home import SiteFolder, home_option
 from common.audit import log_view
 from common.cli import terminal
 from common.cli.command import Command
@@ -71,13 +71,13 @@ def _person(options: argparse.Namespace) -> int:
 
 
 def _begin(options: argparse.Namespace) -> int:
-    policy = begin_policy(Home.at(options.home), options.person)
+    policy = begin_policy(SiteFolder.at(options.home), options.person)
     print(f"The policy is begun: {policy.content.people[0].name} has all roles. Next: a second data officer.")
     return 0
 
 
 def _show(options: argparse.Namespace) -> int:
-    home, console = Home.at(options.home), terminal.console()
+    home, console = options.here, terminal.console()
     policy = policy_store(home).in_force()
     content = policy.content
     console.print(
@@ -96,33 +96,33 @@ def _show(options: argparse.Namespace) -> int:
 
 
 def _propose(options: argparse.Namespace) -> int:
-    home, actor = Home.at(options.home), options.actor
+    home, actor = options.here, options.actor
     before = policy_store(home).in_force()
     try:
         content = changed_content(before, options)
     except ValidationError as error:
         raise ConfigError(f"access propose: {error.errors()[0]['msg']}: {error.errors()[0]['input']!r}.") from None
-    policy = SitePolicy.write(content, [actor.key.private])
+    policy = SitePolicy.write(content, []).also_signed(actor.signer)
     show_changes(before, policy)
     _submit(home, policy, options)
     return 0
 
 
 def _sign(options: argparse.Namespace) -> int:
-    home, actor = Home.at(options.home), options.actor
+    home, actor = options.here, options.actor
     proposal = policy_store(home).proposal()
     if proposal is None or len(options.proposal) < 8 or not proposal.digest.startswith(options.proposal):
         waits = f"{proposal.digest[:8]} waits" if proposal else "nothing waits"
         raise ConfigError(f"{options.proposal}: no such proposal; {waits}. Read it first: python -m client access show")
     proposal.missing(policy_store(home).in_force())
-    if bytes.fromhex(actor.key.public) in proposal.document.signatures:
+    if bytes.fromhex(actor.signer.public) in proposal.document.signatures:
         raise ConfigError(f"{actor.person.name} has signed it already; another {OFFICER} has to.")
     show_changes(policy_store(home).in_force(), proposal)
-    _submit(home, proposal.also_signed(actor.key.private), options)
+    _submit(home, proposal.also_signed(actor.signer), options)
     return 0
 
 
-def _submit(home: Home, policy: SitePolicy, options: argparse.Namespace) -> None:
+def _submit(home: SiteFolder, policy: SitePolicy, options: argparse.Namespace) -> None:
     options.act.facts |= {"version": policy.content.version, "digest": policy.digest}
     if policy_store(home).offer(policy):
         print(f"Version {policy.content.version} of the policy is in force.")
@@ -134,12 +134,12 @@ def _submit(home: Home, policy: SitePolicy, options: argparse.Namespace) -> None
 
 def _audit() -> Command:
     """The log's commands; here `verify` looks at what people signed as well."""
-    command = log_view.command("client", home_option, lambda options: Home.at(options.home).log)
+    command = log_view.command("client", home_option, lambda options: SiteFolder.at(options.home).log)
 
     def run(options: argparse.Namespace) -> int:
         status = command.run(options)
         if options.action == "verify" and not options.file:
-            home = Home.at(options.home)
+            home = SiteFolder.at(options.home)
             print(f"Signed by people, and theirs: {signed_entries.verify_all(home.log, policy_store(home))} entries.")
         return status
 

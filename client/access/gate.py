@@ -3,26 +3,30 @@
 import argparse
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from client.access import permissions
-from client.access.people import PersonKey, open_key, path_of
-from client.access.permissions import RULES, CommandRule, Role
+from client.access.command_request import CommandRequest, Signer, new_challenge
+from client.access.people import open_key, path_of
+from client.access.permissions import RULES, CommandRule
 from client.access.policy import Person, SitePolicy
 from client.access.policy_store import policy_store
-from client.access.signed_entries import sign
-from client.home import Home
+from client.access.signed_entries import UID, sign
+from client.admission import Admission
+from client.home import Home, SiteFolder
 from client.sources.case_table import located
 from common.audit import acts
 from common.audit.entries import plain
-from common.audit.log import Log
+from common.audit.log import Log, user
 from common.cli.command import Command
-from common.errors import AccessError, ConfigError
+from common.config import Encrypted
+from common.errors import AccessError, ConfigError, IdentityError
 
 NO_KEY, UNKNOWN, EXPIRED, NO_ROLE, NO_ROW = "no key", "unknown key", "not their time", "not their role", "no row"
+NO_SIGNATURE = "no signature"
 
 
 @dataclass(frozen=True)
@@ -30,14 +34,115 @@ class Actor:
     """Who gives a command, as what, and under which version of the policy."""
 
     person: Person
-    role: Role
-    key: PersonKey
-    policy: SitePolicy
+    signer: Signer
+    admission: Admission
 
     @property
     def label(self) -> str:
         """The actor as the log names it: `ana as data-officer`."""
-        return f"{self.person.name} as {self.role}"
+        return f"{self.admission.person} as {self.admission.role}"
+
+
+# --- whether somebody may --------------------------------------------------------------------------------------------
+
+
+def check(site: SiteFolder, request: CommandRequest, uid: int, challenge: str) -> tuple[Admission, Person]:
+    """The one decision, for a command line in its own folder and for whoever comes to the door of a site.
+
+    Args:
+        uid: the system user whose process asks, as the kernel says.
+        challenge: what was given to that process, once, to be signed with the command.
+
+    Raises:
+        AccessError, IdentityError: it was not signed by somebody whom the policy lets do it, now. The log says so then.
+    """
+    with _refusals(site, request.action, uid) as why:
+        rule, policy = _rule(request.action, why), policy_store(site).in_force()
+        why |= {"policy": policy.content.version, "refused": NO_SIGNATURE}
+        request.demand(site.site, uid, challenge)
+        person = _person(request.action, rule, policy, request.public, why)
+        role = next((role for role in rule.roles or () if role in person.roles), None)
+        if role is None:
+            why["refused"] = NO_ROLE
+            has = ", ".join(person.roles) or "no role"
+            raise AccessError(f"{request.action}: {person.name} is {has}, and may not. {_needed(rule, policy)}")
+        version = policy.content.version
+        return Admission.grant(site.folder, request.action, person.name, role, version, uid), person
+
+
+def admit(site: SiteFolder, action: str, key_file: Path | None = None, words: Sequence[str] = ()) -> Actor:
+    """Who gives this command in a folder of their own, if they may.
+
+    Raises:
+        AccessError: nobody that the policy lets do it. The site's log says so then.
+        ConfigError: the folder is another system user's.
+    """
+    _refuse_others_folder(site, action)
+    with _refusals(site, action, os.geteuid()) as why:
+        rule, policy = _rule(action, why), policy_store(site).in_force()
+        why |= {"policy": policy.content.version, "refused": NO_KEY}
+        try:
+            key = open_key(path_of(key_file, site.folder))
+        except AccessError as error:
+            raise AccessError(f"{error} For `{action}`: {_needed(rule, policy)}") from None
+    challenge = new_challenge()
+    request = CommandRequest.make(site.site, action, words, {}, os.geteuid(), challenge, key)
+    admission, person = check(site, request, os.geteuid(), challenge)
+    return Actor(person, key, admission)
+
+
+def let_in(site: SiteFolder, action: str) -> Home:
+    """A site in a folder of one's own with its keys, for a program that is no command of `python -m client`.
+
+    Raises:
+        AccessError, ConfigError: as `admit`.
+    """
+    return Home(site.folder, admit(site, action).admission)
+
+
+def let_in_for(data: Encrypted, action: str) -> Home:
+    """The site whose encrypted data set this is.
+
+    Raises:
+        AccessError, ConfigError: as `admit`.
+    """
+    return let_in(_site_of(data), action)
+
+
+def admit_founder(folder: Path) -> Home:
+    """A site that is made just now, of a backup, by whoever has its recovery key: the folder is new, and theirs.
+
+    Raises:
+        ConfigError: the folder is another system user's.
+    """
+    if folder.exists():
+        _refuse_others_folder(SiteFolder(folder), "restore")
+    return Home(folder, Admission.grant(folder, "restore --recovery", user(), "founder", 0, os.geteuid()))
+
+
+def _rule(action: str, why: dict[str, int | str]) -> CommandRule:
+    rule = RULES.get(action)
+    if rule is None or rule.roles is None:
+        why["refused"] = NO_ROW
+        raise AccessError(f"{action}: no role may do this here; client/access/permissions.py has no row for it.")
+    return rule
+
+
+def _person(action: str, rule: CommandRule, policy: SitePolicy, public: str, why: dict[str, int | str]) -> Person:
+    person = policy.content.person(public)
+    if person is None:
+        why["refused"] = UNKNOWN
+        raise AccessError(
+            f"{action}: the key {public[:8]}… is nobody's under this site's policy. {_needed(rule, policy)}"
+        )
+    why["person"] = person.name
+    if not person.active(time.time()):
+        why["refused"] = EXPIRED
+        raise AccessError(f"{action}: the time of {person.name} has ended, or not begun. {_needed(rule, policy)}")
+    return person
+
+
+# --- commands behind it ----------------------------------------------------------------------------------------------
 
 
 def guard(name: str, command: Command) -> Command:
@@ -53,81 +158,45 @@ def guard(name: str, command: Command) -> Command:
     def run(options: argparse.Namespace) -> int:
         rule = RULES.get(action := permissions.rule_name(options))
         if rule is not None and rule.roles is None:
+            options.here = admit_founder(options.home) if options.command == "restore" else None
             return (acts.recorded(command, action, _log) if rule.recorded else command).run(options)
-        home = _home(options)
-        actor = admit(home, action, options.as_key)
-        options.actor = actor
-        if not RULES[action].recorded:
-            return command.run(options)
-
-        def run_signed(options: argparse.Namespace) -> int:
-            status = command.run(options)
-            act = options.act
-            act.outcome = act.outcome or ("failed" if status else "done")
-            act.facts |= sign(home.site, action, act, actor.policy.content.version, actor.key)
-            return status
-
-        def log(options: argparse.Namespace) -> Log | None:
-            site_log = _log(options) if action == "restore" else home.log
-            return site_log and replace(site_log, role=actor.label)
-
-        return acts.recorded(replace(command, run=run_signed), action, log).run(options)
+        site = _site(options)
+        return run_admitted(command, options, site, admit(site, action, options.as_key))
 
     return replace(
         command, arguments=arguments, run=run, teaching=f"{command.teaching}\n\n{permissions.describe_rules(name)}"
     )
 
 
-def admit(home: Home, action: str, key_file: Path | None = None) -> Actor:
-    """Who gives this command, if they may.
+def run_admitted(command: Command, options: argparse.Namespace, site: SiteFolder, actor: Actor) -> int:
+    """Run a command for whoever was let in; what they did stands in the log under their signature."""
+    action = actor.admission.action
+    options.actor, options.here = actor, Home(site.folder, actor.admission)
+    if not RULES[action].recorded:
+        return command.run(options)
 
-    Raises:
-        AccessError: nobody that the policy lets do it. The site's log says so then.
-        ConfigError: there is no site here, or its folder is another system user's.
-    """
-    _refuse_others_folder(home, action)
-    rule = RULES.get(action)
-    with _refusals(home, action) as why:
-        if rule is None or rule.roles is None:
-            why["refused"] = NO_ROW
-            raise AccessError(f"{action}: no role may do this here; client/access/permissions.py has no row for it.")
-        policy = policy_store(home).in_force()
-        why["policy"] = policy.content.version
-        why["refused"] = NO_KEY
-        try:
-            key = open_key(path_of(key_file, home.folder))
-        except AccessError as error:
-            raise AccessError(f"{error} For `{action}`: {_needed(rule, policy)}") from None
-        return _actor(action, rule, policy, key, why)
+    def run_signed(options: argparse.Namespace) -> int:
+        status = command.run(options)
+        act = options.act
+        act.outcome = act.outcome or ("failed" if status else "done")
+        act.facts |= sign(site.site, action, act, actor.admission, actor.signer)
+        return status
 
+    def log(options: argparse.Namespace) -> Log | None:
+        site_log = _log(options) if action == "restore" else site.log
+        return site_log and replace(site_log, role=actor.label)
 
-def _actor(action: str, rule: CommandRule, policy: SitePolicy, key: PersonKey, why: dict[str, int | str]) -> Actor:
-    person = policy.content.person(key.public)
-    if person is None:
-        why["refused"] = UNKNOWN
-        raise AccessError(
-            f"{action}: the key {key.public[:8]}… is nobody's under this site's policy. {_needed(rule, policy)}"
-        )
-    why["person"] = person.name
-    if not person.active(time.time()):
-        why["refused"] = EXPIRED
-        raise AccessError(f"{action}: the time of {person.name} has ended, or not begun. {_needed(rule, policy)}")
-    role = next((role for role in rule.roles or () if role in person.roles), None)
-    if role is None:
-        why["refused"] = NO_ROLE
-        has = ", ".join(person.roles) or "no role"
-        raise AccessError(f"{action}: {person.name} is {has}, and may not. {_needed(rule, policy)}")
-    return Actor(person, role, key, policy)
+    return acts.recorded(replace(command, run=run_signed), action, log).run(options)
 
 
 @contextmanager
-def _refusals(home: Home, action: str) -> Iterator[dict[str, int | str]]:
+def _refusals(site: SiteFolder, action: str, uid: int) -> Iterator[dict[str, int | str]]:
     """Whoever is refused is written down."""
-    why: dict[str, int | str] = {"refused": "policy"}
+    why: dict[str, int | str] = {"refused": "policy", UID: uid}
     try:
         yield why
-    except AccessError:
-        home.log.record(plain(action), "failed", facts={**why, "error": AccessError.code})
+    except (AccessError, IdentityError) as error:
+        site.log.record(plain(action), "failed", facts={**why, "error": error.code})
         raise
 
 
@@ -138,24 +207,28 @@ def _needed(rule: CommandRule, policy: SitePolicy) -> str:
     return f"It needs the role {permissions.role_names(rule)}: {', '.join(has) or 'nobody has it'}."
 
 
-def _home(options: argparse.Namespace) -> Home:
+def _site(options: argparse.Namespace) -> SiteFolder:
     """The site whose policy counts: that of --home, of an encrypted data set, or from whose folder one is restored."""
     if options.command == "restore":
-        return Home.at(options.old)
+        return SiteFolder.at(options.old)
     if (data := permissions.encrypted_data(options) if hasattr(options, "config") else None) is not None:
-        return Home.at(data.home or located(data.path).parent.parent)
-    return Home.at(getattr(options, "home", Path("site")))
+        return _site_of(data)
+    return SiteFolder.at(getattr(options, "home", Path("site")))
+
+
+def _site_of(data: Encrypted) -> SiteFolder:
+    return SiteFolder.at(data.home or located(data.path).parent.parent)
 
 
 def _log(options: argparse.Namespace) -> Log | None:
     """That of a folder in which there may be no site yet."""
-    return Home(options.home).log if (options.home / "site.yaml").exists() else None
+    return SiteFolder(options.home).log if (options.home / "site.yaml").exists() else None
 
 
-def _refuse_others_folder(home: Home, action: str) -> None:
-    if (owner := home.folder.stat().st_uid) != os.geteuid():
+def _refuse_others_folder(site: SiteFolder, action: str) -> None:
+    if (owner := site.folder.stat().st_uid) != os.geteuid():
         raise ConfigError(
-            f"{home.folder}: belongs to user {owner}, and this is user {os.geteuid()}, who may not {action} there. Run "
+            f"{site.folder}: belongs to user {owner}, and this is user {os.geteuid()}, who may not {action} there. Run "
             "it as the owner, so that the site can read what comes of it."
         )
 

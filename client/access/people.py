@@ -6,8 +6,10 @@ A passphrase is asked at the terminal; it is never an argument, and never in the
 import getpass
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -16,7 +18,8 @@ from common.cli import terminal
 from common.errors import AccessError
 from common.storage.files import write_secret
 from common.trust.documents import fingerprint
-from common.trust.keys import public_of
+from common.trust.keys import public_of, sign
+from common.trust.statements import StatementKind, statement
 
 ENVIRONMENT = "CONSILIUM_PERSON"
 OWN_FILE = "me.key"
@@ -40,6 +43,10 @@ class PersonKey:
     def fingerprint(self) -> str:
         """Of the public half, to compare."""
         return fingerprint(public_of(self.private))
+
+    def sign(self, kind: StatementKind, content: Mapping[str, Any]) -> bytes:
+        """Sign a statement (`client.access.command_request.Signer`)."""
+        return sign(self.private, statement(kind, content))
 
 
 def make(path: Path, passphrase: str | None = None) -> PersonKey:

@@ -61,6 +61,7 @@ RULES: dict[str, CommandRule] = {
     "packages": ANYBODY,
     "packages add": ANYBODY,
     "preview, encrypted": _may(OFFICER, RESEARCHER),
+    "simulate, encrypted": _may_look(OFFICER, RESEARCHER),
     "compare": _may(OFFICER, RESEARCHER),
     "predict": _may(OFFICER, RESEARCHER),
     "predict --to-pacs": _may(OFFICER, RESEARCHER),

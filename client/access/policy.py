@@ -12,6 +12,7 @@ from typing import Annotated, Any, Self
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import Field, ValidationError
 
+from client.access.command_request import Signer
 from client.access.permissions import OFFICER, Role
 from common.config import Frozen
 from common.errors import AccessError, ConfigError, ConsiliumError
@@ -117,9 +118,9 @@ class SitePolicy:
             reason = " ".join(str(error).split())[:300]
             raise AccessError(f"the site's policy is not what was written: {reason} {HOW_TO}") from None
 
-    def also_signed(self, key: Ed25519PrivateKey) -> Self:
+    def also_signed(self, signer: Signer) -> Self:
         """The same, with one more signature."""
-        more = sign_document("policy", self.document.content, [key]).signatures
+        more = {bytes.fromhex(signer.public): signer.sign("policy", self.document.content)}
         return dataclasses.replace(
             self, document=SignedDocument("policy", self.document.content, {**self.document.signatures, **more})
         )

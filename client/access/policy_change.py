@@ -9,7 +9,7 @@ from client.access import people, permissions
 from client.access.permissions import OFFICER, ROLES
 from client.access.policy import Person, PolicyContent, SitePolicy
 from client.access.policy_store import policy_store
-from client.home import Home
+from client.home import SiteFolder
 from common.audit.log import user
 from common.errors import ConfigError
 from common.trust.joining import checked_name
@@ -20,7 +20,7 @@ def person_name(name: str) -> str:
     return checked_name(name or re.sub(r"[^A-Za-z0-9_.-]+", "-", user()).strip("-._") or "me", "--person")
 
 
-def begin_policy(home: Home, person: str = "") -> SitePolicy:
+def begin_policy(home: SiteFolder, person: str = "") -> SitePolicy:
     """The first policy of a site: one person in all roles, whose key is made in the site's folder.
 
     Raises:

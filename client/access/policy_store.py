@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from client.access.permissions import ROLES
 from client.access.policy import HOW_TO, Person, PolicyContent, SitePolicy
-from client.home import Home
+from client.home import SiteFolder
 from common.audit.entries import decode
 from common.audit.log import Log
 from common.errors import AccessError, ConfigError
@@ -29,7 +29,7 @@ CLOCK_S = 600
 when the other's has ended, and sign alone."""
 
 
-def policy_store(home: Home) -> "PolicyStore":
+def policy_store(home: SiteFolder) -> "PolicyStore":
     """The signed policy of a site's folder, all its versions."""
     return PolicyStore(home.folder / "access", home.site, home.log)
 

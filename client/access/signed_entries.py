@@ -3,24 +3,26 @@
 import base64
 import time
 from collections.abc import Mapping
+from typing import Any
 
-from client.access.people import PersonKey
+from client.access.command_request import Signer
 from client.access.policy_store import PolicyStore
+from client.admission import Admission
 from common.audit.entries import Entry, decode, plain, plain_facts
 from common.audit.log import Act, Log
 from common.errors import AccessError, AuditError, ConsiliumError
-from common.trust.documents import canonical
-from common.trust.keys import digest, verify
+from common.trust.keys import verify
+from common.trust.statements import statement
 
-SIGNATURE, AT, POLICY, BY = "signature", "signed at", "policy", " as "
+SIGNATURE, AT, POLICY, UID, BY = "signature", "signed at", "policy", "system user", " as "
 
 
-def sign(site: str, what: str, act: Act, version: int, key: PersonKey) -> dict[str, int | str]:
-    """Facts that say which policy it was under, when, and that this person did it."""
-    context: dict[str, int | str] = {POLICY: version, AT: time.time_ns() // 1_000_000}
+def sign(site: str, what: str, act: Act, admission: Admission, signer: Signer) -> dict[str, int | str]:
+    """Facts that say under which policy it was, when, from which system user's account, and that this person did it."""
+    context: dict[str, int | str] = {POLICY: admission.policy, UID: admission.uid, AT: time.time_ns() // 1_000_000}
     facts = plain_facts({**act.facts, **context})
-    statement = _statement(site, plain(what), act.outcome or "done", plain(act.plan), plain(act.dataset), facts)
-    return context | {SIGNATURE: base64.urlsafe_b64encode(key.private.sign(statement)).decode()}
+    content = _content(site, plain(what), act.outcome or "done", plain(act.plan), plain(act.dataset), facts)
+    return context | {SIGNATURE: base64.urlsafe_b64encode(signer.sign("act", content)).decode()}
 
 
 def verify_all(log: Log, store: PolicyStore) -> int:
@@ -56,12 +58,11 @@ def _verify(entry: Entry, store: PolicyStore) -> None:
     person = next((each for each in people if each.name == name), None)
     if person is None or role not in person.roles:
         raise AccessError(f"{name} was no {role} then.")
-    statement = _statement(store.site, entry.what, entry.outcome, entry.plan, entry.dataset, facts)
-    verify(bytes.fromhex(person.key), signature, statement, who=name, what="entry")
+    content = _content(store.site, entry.what, entry.outcome, entry.plan, entry.dataset, facts)
+    verify(bytes.fromhex(person.key), signature, statement("act", content), who=name, what="entry")
 
 
-def _statement(
+def _content(
     site: str, what: str, outcome: str, plan: str, dataset: str, facts: Mapping[str, int | str]
-) -> bytes:  # fmt: skip
-    content = {"site": site, "what": what, "outcome": outcome, "plan": plan, "dataset": dataset, "facts": dict(facts)}
-    return digest("act", canonical(content))
+) -> dict[str, Any]:  # fmt: skip
+    return {"site": site, "what": what, "outcome": outcome, "plan": plan, "dataset": dataset, "facts": dict(facts)}

@@ -60,7 +60,7 @@ def _backup_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _backup(options: argparse.Namespace) -> int:
-    home = Home.at(options.home)
+    home = options.here
     custody = Custody(home)
     if options.action is None:
         return _take(custody, options)
@@ -161,11 +161,12 @@ def _restore_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _restore(options: argparse.Namespace) -> int:
-    home, place = Home(options.home), unlock.backup_folder(options.dest)
+    place = unlock.backup_folder(options.dest)
     if options.recovery:
-        repository = unlock.open_by_recovery_key(place, options.recovery)
+        home, repository = options.here, unlock.open_by_recovery_key(place, options.recovery)
     else:
-        repository = unlock.open_backup(Custody(Home.at(options.old)), place)
+        home = options.here.copied_to(options.home)
+        repository = unlock.open_backup(Custody(options.here), place)
     numbers = repository.numbers()
     total = repository.snapshot(options.snapshot or numbers[-1]).size if numbers else 0
     with _watch(total) as watch:

@@ -98,7 +98,7 @@ def run(
         drill.restore_s = time.perf_counter() - began
         drill.hashes = 2 * sum(len(file.pieces) for file in manifest.files)
         _compare(drill, manifest, custody.home.folder, progress)
-        there = Custody(Home(folder))
+        there = Custody(custody.home.copied_to(folder))
         drill.problems += restore.adopt_all(there)[1]
         _decrypt(drill, there, progress)
         model_check.open_all(drill.models, drill.problems, there)

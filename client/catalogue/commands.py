@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from client.catalogue import dataset_offer
 from client.catalogue.listing_check import SiteCatalogue, fetch, send
-from client.home import Home, home_option
+from client.home import Home, SiteFolder, home_option
 from client.plans import plan_encoders
 from common.catalogue import command_parts, listing_view
 from common.catalogue.listing import SHOWN, Listing, roots_named
@@ -53,12 +53,12 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _list(options: argparse.Namespace) -> int:
-    command_parts.render_listing(_listing(Home.at(options.home)), terminal.console())
+    command_parts.render_listing(_listing(options.here), terminal.console())
     return 0
 
 
 def _show(options: argparse.Namespace) -> int:
-    print(listing_view.render_offer(_listing(Home.at(options.home)).find(command_parts.what(options)).content))
+    print(listing_view.render_offer(_listing(options.here).find(command_parts.what(options)).content))
     return 0
 
 
@@ -80,7 +80,7 @@ def _listing(home: Home) -> Listing:
 def _take(options: argparse.Namespace) -> int:
     from client.plans.sync import gateway_of
 
-    home = Home.at(options.home)
+    home = options.here
     with gateway_of(home) as gateway:
         content = SiteCatalogue(home).look(gateway)[0].find(command_parts.what(options)).content
         options.act.facts |= _facts(content)
@@ -118,7 +118,7 @@ def _take_encoder(home: Home, gateway: "GatewayClient", content: OfferContent, o
 def _offer(options: argparse.Namespace) -> int:
     from client.plans.sync import gateway_of
 
-    home, what, package = Home.at(options.home), command_parts.what(options), b""
+    home, what, package = options.here, command_parts.what(options), b""
     catalogue, descriptions = SiteCatalogue(home), command_parts.descriptions(options)
     with gateway_of(home) as gateway:
         _, versions = catalogue.look(gateway)
@@ -141,7 +141,7 @@ def _offer(options: argparse.Namespace) -> int:
 def _withdraw(options: argparse.Namespace) -> int:
     from client.plans.sync import gateway_of
 
-    home = Home.at(options.home)
+    home = options.here
     catalogue, name = SiteCatalogue(home), command_parts.what(options).removeprefix(f"{home.site}/")
     with gateway_of(home) as gateway:
         listing, versions = catalogue.look(gateway)
@@ -162,7 +162,7 @@ def _withdraw(options: argparse.Namespace) -> int:
 
 def _read(options: argparse.Namespace) -> int:
     file = Path(command_parts.what(options)).read_bytes()
-    pins = Home(options.home).pins if (options.home / "pins.json").exists() else roots_named(file)
+    pins = SiteFolder(options.home).pins if (options.home / "pins.json").exists() else roots_named(file)
     listing = Listing.load_verified(file, pins)
     if not (options.home / "pins.json").exists():
         print(

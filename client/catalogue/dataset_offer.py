@@ -37,7 +37,7 @@ def of_dataset(home: Home, name: str, descriptions: Descriptions, versions: dict
         )
     purposes = _purposes(home, about)
     dataset = dataset.model_copy(update={"data": resolve_data(dataset.data, home.folder.resolve())})
-    offer = _count(home.site, name, dataset, about, purposes)
+    offer = _count(home, name, dataset, about, purposes)
     complete = Descriptions(
         descriptions.name or name,
         descriptions.title or about.title,
@@ -59,9 +59,9 @@ def _purposes(home: Home, about: DatasetDescription) -> tuple[str, ...]:
 
 
 def _count(
-    site: str, name: str, dataset: SiteDataset, about: DatasetDescription, purposes: tuple[str, ...]
+    home: Home, name: str, dataset: SiteDataset, about: DatasetDescription, purposes: tuple[str, ...]
 ) -> DatasetOffer:
-    table = open_table(dataset.data).of(site)
+    table = open_table(dataset.data, home=home).of(home.site)
     if dataset.data.findings:
         raise CatalogueError("data.findings: several findings an image have no form in the catalogue yet.")
     division = splits.divide(table, dataset.sites, 1, dataset.data.on_error)

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from client.home import Home, home_option
+from client.home import home_option
 from client.prediction import trust
 from common.catalogue.listing_view import ORIGINS
 from common.cli import curves_picture, terminal
@@ -37,9 +37,9 @@ def _compare(options: argparse.Namespace) -> int:
     from client.comparison import comparison  # and with it what trains
     from client.plans import own_layers
 
-    home, console, package = Home.at(options.home), terminal.console(), package_file.read_package(options.model)
+    home, console, package = options.here, terminal.console(), package_file.read_package(options.model)
     trust.settle(package, options.home, options.publisher)
-    package, plan = own_layers.completed(package, home.folder), comparison.plan_of(home, package)
+    package, plan = own_layers.completed(package, home), comparison.plan_of(home, package)
     options.act.plan, options.act.dataset = plan.name, plan.content.dataset
     with Watch(1.0, terminal.console(errors=True)) as watch:
         result = comparison.compare(home, package, plan, watch.advance)

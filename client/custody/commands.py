@@ -9,7 +9,7 @@ from client.custody.encrypted_dataset import EncryptedDataset
 from client.custody.events import Event, Record
 from client.custody.import_images import note_event
 from client.custody.key_ring import Custody
-from client.home import Home, home_option
+from client.home import home_option
 from common.cli.command import Command
 from common.errors import ConfigError
 
@@ -27,7 +27,7 @@ docs/custody.md tells what each protects against."""
 
 
 def _custody(options: argparse.Namespace) -> Custody:
-    return Custody(Home(options.home))
+    return Custody(options.here)
 
 
 def _record(options: argparse.Namespace) -> Record:

@@ -17,7 +17,7 @@ from client.sources import file_list
 from client.sources.case_row import CaseListing, CaseRow
 from client.sources.case_table import Table, located
 from common.config import Encrypted
-from common.errors import ConfigError, CustodyError, ImageError
+from common.errors import AccessError, ConfigError, CustodyError, ImageError
 
 
 @dataclass(frozen=True)
@@ -75,38 +75,47 @@ class EncryptedImage:
         return self.store.index.objects[self.number].id
 
 
-def open_store(source: Encrypted) -> EncryptedDataset:
+def open_store(source: Encrypted, home: Home | None) -> EncryptedDataset:
     """The data set of a configuration.
 
+    Args:
+        home: the site that somebody was let in at.
+
     Raises:
+        AccessError: nobody was, or at another site than the data set's.
         ConfigError: no site's folder, or no keys in it.
         CustodyError: it is not what was stored last.
     """
     folder = located(source.path)
-    return EncryptedDataset.open(Custody(Home(source.home or folder.parent.parent)), folder)
+    if home is None:
+        raise AccessError(f"{folder}: is encrypted, and opens for whom the policy of its site lets in alone.")
+    home.admission.demand(source.home or folder.parent.parent)
+    return EncryptedDataset.open(Custody(home), folder)
 
 
-def read(source: Encrypted) -> Table:
+def read(source: Encrypted, home: Home | None) -> Table:
     """The table of a data set.
 
     Raises:
+        AccessError: as `open_store`.
         ConfigError: no site's folder, or no keys in it.
         CustodyError: it is not what was stored last.
         DataError: bad images, all listed (`on_error: stop`), or none.
     """
-    store = open_store(source)
+    store = open_store(source, home)
     listing = CaseListing([_row(store, case, source) for case in store.index.cases])
     listing.settle(str(store.folder), source)
     return file_list.table(store.folder, listing, source)
 
 
-def origin(source: Encrypted, name: str) -> EncryptedImage:
+def origin(source: Encrypted, name: str, home: Home | None) -> EncryptedImage:
     """An image by the name that messages give it, or by its number.
 
     Raises:
+        AccessError: as `open_store`.
         ConfigError: there is none.
     """
-    store = open_store(source)
+    store = open_store(source, home)
     number = name.removeprefix(f"{store.name}/")
     if not number.isdecimal() or int(number) >= len(store.index.objects):
         raise ConfigError(

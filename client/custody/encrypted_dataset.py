@@ -65,8 +65,8 @@ class EncryptedDataset:
                 wraps = now  # another process has written it again meanwhile, under other keys
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Only the way there is told to other processes: the keys stay in this one.
-        return _reopen, (self.custody.home.folder, self.folder)
+        # Only the way there, and who was let in, is told to other processes: the keys stay in this one.
+        return _reopen, (self.custody.home, self.folder)
 
     @property
     def name(self) -> str:
@@ -107,8 +107,8 @@ class EncryptedDataset:
 
 
 @lru_cache(maxsize=4)
-def _reopen(home: Path, folder: Path) -> EncryptedDataset:
-    return EncryptedDataset.open(Custody(Home(home)), folder)
+def _reopen(home: Home, folder: Path) -> EncryptedDataset:
+    return EncryptedDataset.open(Custody(home), folder)
 
 
 def create(custody: Custody, name: str, retain: frozenset[Option]) -> Path:

@@ -14,7 +14,7 @@ from rich.console import Console
 from client.custody.dataset_index import OPTIONS, Option
 from client.custody.events import Event
 from client.custody.key_ring import Custody
-from client.home import Home, home_option
+from client.home import home_option
 from client.site_settings import dataset_lines, enter_dataset
 from client.sources import csv_list, identity
 from client.sources.case_table import located
@@ -87,7 +87,7 @@ def take_in(options: argparse.Namespace, source: "Source", base: Path | None = N
         _show_mapping(source)
     with Watch(1.0, terminal.console(errors=True)) as watch:
         outcome = importer.run(
-            Custody(Home(options.home)),
+            Custody(options.here),
             request,
             lambda total: watch.advance(1 / total, "importing"),
             lambda event: note_event(options, event),
@@ -109,8 +109,8 @@ def _show_mapping(source: Manifest) -> None:
 
 def _enter(options: argparse.Namespace, name: str) -> None:
     """Into the site's settings, so that a plan finds it; where they have the name already, they stay."""
-    path = options.home / "site.yaml"
-    settings = Home(options.home).settings
+    path = options.here.folder / "site.yaml"
+    settings = options.here.settings
     if name in settings.datasets:
         data = settings.datasets[name].data
         if not isinstance(data, Encrypted) or located(data.path).name != name:

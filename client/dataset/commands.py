@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from client.home import Home
 from client.readers.source import ImageFile, ImageSource
 from common import config as configuration
 from common.cli.command import Command
@@ -25,13 +26,13 @@ def _preview_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, metavar="P", help="the PNG to write (default: preview.png)")
 
 
-def _image(name: str, config: Config) -> ImageSource:
+def _image(name: str, config: Config, home: Home | None) -> ImageSource:
     """A file, or what an encrypted data set calls an image."""
     if not isinstance(config.data, Encrypted) or Path(name).exists():
         return ImageFile(Path(name))
     from client.custody import encrypted_cases
 
-    return encrypted_cases.origin(config.data, name)
+    return encrypted_cases.origin(config.data, name, home)
 
 
 def _preview(options: argparse.Namespace) -> int:
@@ -40,7 +41,7 @@ def _preview(options: argparse.Namespace) -> int:
 
     config = configuration.load(options.config)
     frame: Frames = "middle" if options.frame is None else options.frame
-    out = preview(_image(options.image, config), config, options.out or Path("preview.png"), frame)
+    out = preview(_image(options.image, config, options.here), config, options.out or Path("preview.png"), frame)
     print(f"Written to {out}.")
     return 0
 

@@ -41,7 +41,7 @@ def refuse_other_shape(home: Home, plan: RunPlan) -> None:
         ConfigError, DataError, EncoderError: it cannot be read, or not be preprocessed, or has another shape.
     """
     config, _ = site_config(home, plan)
-    table = open_table(config.data)
+    table = open_table(config.data, home=home)
     stack = Pipeline(config.preprocess).before(table.images.pictures([0]))
     _refuse_shape(plan, stack.shape[1:])
 
@@ -89,7 +89,7 @@ def own_people(home: Home, plan: RunPlan) -> list[OwnCase]:
 def _own_cases_in_table(home: Home, plan: RunPlan) -> Iterator[tuple[Table, int, Split]]:
     """The table of the site's data set, and number and part of each of its own cases."""
     config, take = site_config(home, plan)
-    table = open_table(config.data).of(home.site)
+    table = open_table(config.data, home=home).of(home.site)
     _refuse_other_labels(plan, table.classes)
     division = splits.divide(table, config.sites, plan.content.training.seeds[0], config.data.on_error)
     table = splits.hide(table, division, config.sites.unlabelled)
@@ -108,7 +108,7 @@ def own_cases(home: Home, plan: RunPlan) -> SiteCases:
     """
     config, take = site_config(home, plan)
     content, name = plan.content, plan.content.dataset
-    data = loading.load(config, content.training.seeds[0], home.site)
+    data = loading.load(config, content.training.seeds[0], home.site, home)
     by_name = {cases.name: cases for cases in data.sites}
     _refuse_other_site(home, plan, take, tuple(by_name))
     cases = by_name[take] if take is not None else data.sites[0]

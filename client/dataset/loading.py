@@ -13,6 +13,7 @@ from client.dataset import readiness, splits
 from client.dataset.case_source import open_table
 from client.dataset.readiness_report import Finding
 from client.dataset.splits import Division
+from client.home import Home
 from client.sources import cache_trim, prepared_cache
 from client.sources.case_table import SPLITS, ImagesAsRead, Problem, Table, located
 from client.sources.scanner_shift import ShiftedImages
@@ -44,18 +45,19 @@ class PreparedData:
     pipeline: Pipeline
 
 
-def load(config: Config, seed: int, owner: str = "") -> PreparedData:
+def load(config: Config, seed: int, owner: str = "", home: Home | None = None) -> PreparedData:
     """Read and divide the data of one run; the same configuration, data and seed give the same bits.
 
     Args:
         owner: the hospital whose all cases are, where its data name no site; none in a simulation.
+        home: the site that somebody was let in at, for an encrypted data set.
 
     Raises:
         ConfigError: the configuration does not fit the data.
         DataError: the data cannot be used; the message names file, row or site, and what to do.
     """
     start_s = time.time()
-    table = open_table(config.data, natural=config.sites.split == "natural" and not owner)
+    table = open_table(config.data, natural=config.sites.split == "natural" and not owner, home=home)
     table = table.of(owner) if owner else table
     if not owner:
         _refuse_one_answer(table)

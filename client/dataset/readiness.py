@@ -9,6 +9,7 @@ from client.dataset.case_source import open_table
 from client.dataset.leaks import Examined
 from client.dataset.readiness_report import Finding, Level, Report, SiteSummary
 from client.dataset.splits import Division
+from client.home import Home
 from client.sources.case_table import SPLITS, Facts, Table
 from common.config import Config, Synthetic
 from common.errors import ConfigError, DataError
@@ -24,15 +25,18 @@ _NOT_USED = "something of the data was not used, or was read in a way to look at
 """What a model card says of it, where names have no place."""
 
 
-def examine(config: Config) -> Report:
+def examine(config: Config, home: Home | None = None) -> Report:
     """Read everything, divide it as the first seed would, and look at it.
+
+    Args:
+        home: the site that somebody was let in at, for an encrypted data set.
 
     Raises:
         ConfigError: the configuration does not fit the data.
         DataError: the data cannot even be listed.
     """
     source = config.data.model_copy(update={"on_error": "report"})
-    table = open_table(source, natural=config.sites.split == "natural")
+    table = open_table(source, natural=config.sites.split == "natural", home=home)
     division = splits.divide(table, config.sites, config.seeds[0], "report")
     table = splits.hide(table, division, config.sites.unlabelled)
     data = _data(config, table, division)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from client.home import Home, home_option
+from client.home import home_option
 from client.pacs.archive import Archive, StudyQuery, StudyRecord
 from client.pacs.open_archive import open_archive
 from client.pacs.pacs_settings import DimsePacs, parse_settings, read_all, read_one, write_one
@@ -126,7 +126,7 @@ def _add(options: argparse.Namespace) -> int:
         tree["senders"] = [word.strip() for word in options.senders.split(",")]
     tree |= {"kind": "dicomweb", "url": options.dicomweb} if options.dicomweb else {"kind": "dimse"}
     settings = parse_settings(tree)
-    path = write_one(Home.at(options.home).folder, checked_name(options.name, "NAME"), settings)
+    path = write_one(options.here.folder, checked_name(options.name, "NAME"), settings)
     print(f"{options.name} is {settings.address}, in {path}. Next: python -m client pacs test {options.name}")
     if isinstance(settings, DimsePacs):
         print(f"Its administrator has to know {settings.our_ae}, this machine, port {settings.our_port}.")
@@ -136,13 +136,13 @@ def _add(options: argparse.Namespace) -> int:
 
 
 def _list(options: argparse.Namespace) -> int:
-    for name, settings in read_all(Home.at(options.home).folder).items():
+    for name, settings in read_all(options.here.folder).items():
         print(f"{name}  {settings.address}  ({settings.kind})")
     return 0
 
 
 def _test(options: argparse.Namespace) -> int:
-    with open_archive(read_one(Home.at(options.home).folder, options.name)) as archive:
+    with open_archive(read_one(options.here.folder, options.name)) as archive:
         print(f"{options.name}: {archive.test()}.")
     return 0
 
@@ -151,7 +151,7 @@ def _find(options: argparse.Namespace) -> int:
     console = terminal.console()
     if options.dates and not re.fullmatch(r"\d{8}|\d{8}-(\d{8})?|-\d{8}", options.dates):
         raise ConfigError(f"--dates {options.dates}: expected 20240101-20241231, or one day.")
-    with open_archive(read_one(Home.at(options.home).folder, options.name)) as archive:
+    with open_archive(read_one(options.here.folder, options.name)) as archive:
         if options.worklist:
             _, worklist = worklist_of(options.worklist, [], columns_of(options.columns), labels=False)
             return _compare(archive, options, worklist)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from client.access.policy_store import policy_store
-from client.home import Home
+from client.home import SiteFolder
 from client.pacs.open_archive import open_archive
 from client.pacs.pacs_settings import DicomWebPacs, DimsePacs, read_one
 from client.pacs.result_objects import ModelIdentity, ResultSeries, ResultStatement, capture_of, report_of
@@ -26,7 +26,7 @@ def permitted_archive(home: Path, name: str) -> DimsePacs | DicomWebPacs:
         ConfigError: there is no such archive, or no site.
         AccessError: the policy does not name it, or names another address.
     """
-    site, settings = Home.at(home), read_one(home, name)
+    site, settings = SiteFolder.at(home), read_one(home, name)
     archives = policy_store(site).in_force().content.archives
     if f"{name} {settings.address}" not in archives:
         raise AccessError(

@@ -84,7 +84,7 @@ def _people(options: argparse.Namespace, home: Home) -> People:
 
 
 def _find(options: argparse.Namespace) -> int:
-    home = Home.at(options.home)
+    home = options.here
     custody, people = Custody(home), _people(options, home)
     matches = search(custody, people, options.name)
     options.act.facts |= {"people": len(people.numbers), "images": sum(len(match.numbers) for match in matches)}
@@ -170,7 +170,7 @@ def _name_unknown(people: People, matches: list[Match]) -> int:
 
 
 def _remove(options: argparse.Namespace) -> int:
-    home = Home.at(options.home)
+    home = options.here
     custody, people = Custody(home), _people(options, home)
     if options.receipt:
         refuse_inside(options.receipt, home.folder, "a receipt")
@@ -219,7 +219,7 @@ def _confirm(options: argparse.Namespace, images: int) -> None:
 
 
 def _readmit(options: argparse.Namespace) -> int:
-    home = Home.at(options.home)
+    home = options.here
     people = _people(options, home)
     matches = search(Custody(home), people, options.name)
     count = sum(match.withdrawals.lift(match.pseudonyms) for match in matches)
@@ -229,7 +229,7 @@ def _readmit(options: argparse.Namespace) -> int:
 
 
 def _relabel(options: argparse.Namespace) -> int:
-    home = Home.at(options.home)
+    home = options.here
     custody = Custody(home)
     refuse_inside(options.file, home.folder, "a list of patients or files")
     folder = lifecycle.find(custody, options.name)

@@ -60,7 +60,7 @@ def _plans_arguments(parser: argparse.ArgumentParser) -> None:
 def _plans(options: argparse.Namespace) -> int:
     from client.plans import sync  # and Flower with it, for which `refuse` and the help should not wait
 
-    home, console = Home.at(options.home), terminal.console()
+    home, console = options.here, terminal.console()
     inbox = PlanInbox(home)
     problem = sync.refresh(home)
     if problem and not options.json:
@@ -105,7 +105,7 @@ def _decide(options: argparse.Namespace, verdict: Verdict) -> int:
     from client.plans import sync
     from client.plans.decide import decide  # and all that reads images with it
 
-    home = Home.at(options.home)
+    home = options.here
     _fetch_plan(home, options.plan)
     inbox = PlanInbox(home)
     plan = inbox.plan(options.plan)
@@ -172,7 +172,7 @@ def _witness_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _witness(options: argparse.Namespace) -> int:
-    witness = Witness(Home.at(options.home))
+    witness = Witness(options.here)
     if options.accept is not None:
         new_head = witness.accept(options.accept)
         options.act.facts |= {"entries": new_head.size, "root": new_head.root.hex()}

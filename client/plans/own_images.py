@@ -43,7 +43,7 @@ def version(home: Home, plan: RunPlan, rows: Sequence[Row] = ()) -> str:
     """
     source = site_config(home, plan)[0].data
     if isinstance(source, Encrypted):
-        return dataset_version(open_store(source))
+        return dataset_version(open_store(source, home))
     with file_lock.hold(home.folder / "ledger.lock"):
         key = _key(home)
     return digest("version", key, *sorted(" ".join(row).encode() for row in rows or own_rows(home, plan))).hex()[:32]

@@ -1,7 +1,5 @@
 """The layers that this hospital kept for itself when it trained a model (`federation.local.private`)."""
 
-from pathlib import Path
-
 from client.home import Home
 from client.plans import kept_state
 from client.plans.inbox import PlanInbox
@@ -10,15 +8,17 @@ from common.package import ModelPackage
 from common.types import under
 
 
-def completed(package: ModelPackage, home: Path) -> ModelPackage:
+def completed(package: ModelPackage, home: Home | None) -> ModelPackage:
     """A package with this hospital's own layers, where some of its layers were private; else as it is.
+
+    Args:
+        home: None: where there is no site.
 
     Raises:
         PackageError: this hospital trained none of them.
         IdentityError: what it kept is damaged.
     """
     plan = package.content.provenance.plan
-    if not package.content.private or plan is None or not (home / "pins.json").exists():
+    if not package.content.private or plan is None or home is None or not (home.folder / "pins.json").exists():
         return package.completed({})
-    here = Home(home)
-    return package.completed(under(PRIVATE, kept_state.read(PlanInbox(here).room(plan), here.enrolment.sealing_key)))
+    return package.completed(under(PRIVATE, kept_state.read(PlanInbox(home).room(plan), home.enrolment.sealing_key)))

@@ -82,8 +82,8 @@ def _predict(options: argparse.Namespace) -> int:
     package = package_file.read_package(options.model)
     why = trust.settle(package, options.home, options.publisher, options.trusted)
     console.print(Text.assemble((package.content.name, "bold"), f": {why}."))
-    package = own_layers.completed(package, options.home)
-    images = inputs.images(options.images, options.home, options.frames)
+    package = own_layers.completed(package, options.here)
+    images = inputs.images(options.images, options.here, options.frames)
     model = package.model()
     if remark := blindness(package.content):
         console.print(Text(remark, "yellow"))

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from client import readers
+from client.home import Home
 from client.readers import Frames
 from client.readers.source import ImageFile, ImageSource
 from client.sources import safe_npz
@@ -40,7 +41,7 @@ class Image:
     """Where its bytes are; None: in an array of several."""
 
 
-def images(names: Sequence[str], home: Path, frames: Frames) -> list[Image]:
+def images(names: Sequence[str], home: Home | None, frames: Frames) -> list[Image]:
     """All images that are named, in the order given; nothing is read yet but the lists of arrays and data sets.
 
     What holds no image, or cannot be opened, stands for one that cannot be read: the others can.
@@ -57,10 +58,10 @@ def images(names: Sequence[str], home: Path, frames: Frames) -> list[Image]:
     return all_images
 
 
-def _images_of(name: str, home: Path, frames: Frames) -> Iterator[Image]:
+def _images_of(name: str, home: Home | None, frames: Frames) -> Iterator[Image]:
     path, match = Path(name), _ENCRYPTED_NAME.fullmatch(name)
-    if match and not path.exists() and (home / "sets" / match["name"]).is_dir():
-        yield from _encrypted_images(home / "sets" / match["name"], home, frames, int(match["number"]))
+    if match and not path.exists() and home and (home.folder / "sets" / match["name"]).is_dir():
+        yield from _encrypted_images(home.folder / "sets" / match["name"], home, frames, int(match["number"]))
     elif (path / "index").is_file() and (path / "packs").is_dir():
         yield from _encrypted_images(path, home, frames, None)
     elif path.is_dir():
@@ -95,10 +96,10 @@ def _of(origin: ImageSource, frames: Frames) -> Image:
     return Image(legible(str(origin)), partial(readers.read, origin, frames), origin)
 
 
-def _encrypted_images(folder: Path, home: Path, frames: Frames, number: int | None) -> Iterator[Image]:
+def _encrypted_images(folder: Path, home: Home | None, frames: Frames, number: int | None) -> Iterator[Image]:
     from client.custody import encrypted_cases  # opens keys: only where there is something to open
 
-    store = encrypted_cases.open_store(Encrypted(kind="encrypted", path=folder, home=home))
+    store = encrypted_cases.open_store(Encrypted(kind="encrypted", path=folder, home=home and home.folder), home)
     many = len(store.index.objects)
     if number is not None and number >= many:
         raise DataError(f"{store.name}/{number}: no such image; expected {store.name}/0 to {store.name}/{many - 1}.")

@@ -6,7 +6,7 @@ A publisher that was compared once is remembered in a small file, its fingerprin
 import json
 from pathlib import Path
 
-from client.home import Home
+from client.home import SiteFolder
 from common.cli.command import confirm_fingerprint
 from common.errors import PackageError
 from common.package import ModelPackage
@@ -27,7 +27,7 @@ def settle(package: ModelPackage, home: Path, digits: str | None, file: Path = P
     """
     publisher, path, names = package.content.publisher, _expand(file), set[str]()
     if (home / "pins.json").exists():
-        pins = Home(home).pins
+        pins = SiteFolder(home).pins
         if (pins.federation, set(pins.roots)) == (publisher.name, set(map(bytes.fromhex, publisher.roots))):
             return f"signed by {publisher.name}, whose roots this site pinned when it joined"
         names = {pins.federation}

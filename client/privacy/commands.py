@@ -6,7 +6,7 @@ import time
 
 from rich.text import Text
 
-from client.home import Home, home_option
+from client.home import home_option
 from client.privacy.account_summary import AccountSummary, summary
 from common.cli import terminal
 from common.cli.command import Command
@@ -29,7 +29,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _show(options: argparse.Namespace) -> int:
-    accounts = summary(Home.at(options.home))
+    accounts = summary(options.here)
     if options.json:
         print(json.dumps(accounts.to_json(), indent=1, ensure_ascii=False))
         return 0

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from client.dataset.commands import DECODED_STAYS
-from client.home import Home, home_option
+from client.home import SiteFolder, home_option
 from client.setup import enrol
 from common import config as configuration
 from common.cli import terminal
@@ -71,7 +71,9 @@ def _init_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _init(options: argparse.Namespace) -> int:
     part = configuration.load(options.rehearse) if options.rehearse else None
-    _show_request(options.home, enrol.begin(Home(options.home), options.name, options.contact, part, options.person))
+    _show_request(
+        options.home, enrol.begin(SiteFolder(options.home), options.name, options.contact, part, options.person)
+    )
     print(f"Then name this hospital's images in {options.home / 'site.yaml'}, and try: python -m client check")
     return 0
 
@@ -82,7 +84,7 @@ def _rekey_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _rekey(options: argparse.Namespace) -> int:
-    _show_request(options.home, enrol.rekey(Home.at(options.home), options.contact))
+    _show_request(options.home, enrol.rekey(options.here, options.contact))
     print("The old keys lie under old/; delete them when the new ones work.")
     return 0
 
@@ -99,7 +101,7 @@ def _fingerprint_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _fingerprint(options: argparse.Namespace) -> int:
-    home = Home(options.home)
+    home = SiteFolder(options.home)
     request = JoinRequest.read((home.folder / f"{home.site}.request").read_bytes())
     key_line = f"Its key alone, for other sites that ask: {fingerprint(request.identity)}"
     print(request.fingerprint if options.plain else f"Site {request.site}:\n\n    {request.fingerprint}\n\n{key_line}")
@@ -121,7 +123,7 @@ def _join(options: argparse.Namespace) -> int:
             "fingerprint", "the fingerprint was not confirmed, so nothing was pinned. Compare it with what the "
             'coordinator reads out, and answer yes, or give --fingerprint "…".',
         )  # fmt: skip
-    enrol.join(Home.at(options.home), welcome)
+    enrol.join(options.here, welcome)
     print("Joined. Next: python -m client check, then python -m client run")
     return 0
 
@@ -133,7 +135,7 @@ def _accept_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _accept(options: argparse.Namespace) -> int:
-    home, site = Home.at(options.home), options.site
+    home, site = options.here, options.site
     if not home.refused_roster.exists():
         raise ConfigError(f"{site}: no roster was refused here. python -m client check fetches the newest.")
     roster = load_verified_roster(home.refused_roster.read_bytes(), home.pins)
@@ -159,13 +161,13 @@ def _check(options: argparse.Namespace) -> int:
     if options.config is None:
         from client.setup import preflight
 
-        home = Home(options.home)
+        home = options.here
         return preflight.check_as_json(home) if options.json else preflight.check(home, terminal.console())
     if options.json:
         raise ConfigError("check --json is of this site; expected no configuration beside it.")
     from client.dataset import readiness, readiness_report
 
-    report = readiness.examine(configuration.load(options.config, options.overrides))
+    report = readiness.examine(configuration.load(options.config, options.overrides), options.here)
     readiness_report.show(report, terminal.console())
     return 0 if report.ready else 1
 

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from client.access.policy_change import begin_policy as first_policy
 from client.access.policy_change import person_name
 from client.access.policy_store import policy_store
-from client.home import Home
+from client.home import Home, SiteFolder
 from common.config import Config
 from common.errors import ConfigError, IdentityError, PolicyError
 from common.storage import tensorfile
@@ -42,7 +42,7 @@ Keys = tuple[Ed25519PrivateKey, ec.EllipticCurvePrivateKey]
 """A site's identity, and its node's key."""
 
 
-def begin(home: Home, site: str, contact: str, rehearse: Config | None = None, person: str = "") -> JoinRequest:
+def begin(home: SiteFolder, site: str, contact: str, rehearse: Config | None = None, person: str = "") -> JoinRequest:
     """Make the site's keys and its request, and a policy in which one person may do everything.
 
     Args:
@@ -128,7 +128,7 @@ def _part_in(config: Config, site: str) -> str:
     return yaml.safe_dump({"datasets": {config.plan.dataset: dataset}}, sort_keys=False)
 
 
-def _with_new_keys(home: Home, request: JoinRequest, keys: Keys) -> JoinRequest:
+def _with_new_keys(home: SiteFolder, request: JoinRequest, keys: Keys) -> JoinRequest:
     identity, node = keys
     encoded = node.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()

@@ -92,7 +92,7 @@ def read_once(home: Home, digest: str, changed_ns: int, has_begun: bool) -> Node
         _refuse_changed(home, plan)
         before = partial(evaluating_site.EvaluatingSite, home=home, plan=plan)
         site: Site = evaluating_site.prepare(home, plan)
-        return NodeSite(site, binding, home=home.folder, room=room, before=lambda secured: before(secured).answer)
+        return NodeSite(site, binding, home=home, room=room, before=lambda secured: before(secured).answer)
     model = binding.work().model if has_begun else build(training.model, content.shape, len(content.labels))
     cases, least = _images(home, digest, changed_ns), home.settings.policy.least.active
     site = Site(cases, Pipeline(training.preprocess), model, training.federation.local, least_active=least)
@@ -102,7 +102,7 @@ def read_once(home: Home, digest: str, changed_ns: int, has_begun: bool) -> Node
 
     stands_before = begin_before if training.model.kind == "cnn" else None
     account = account_of(home, plan, partial(sync.tell_account, home))
-    return NodeSite(site, binding, home=home.folder, room=room, before=stands_before, account=account)
+    return NodeSite(site, binding, home=home, room=room, before=stands_before, account=account)
 
 
 @lru_cache(maxsize=1)

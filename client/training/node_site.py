@@ -77,7 +77,7 @@ class NodeSite:
     binding: RunBinding | None = None
     """None: a simulation without secure aggregation."""
     enrolment: Enrolment | None = None
-    home: Path | None = None
+    home: Home | None = None
     """A real site's folder; None for a simulated site."""
     room: Path | None = None
     """The folder in which a real site keeps this run."""
@@ -111,7 +111,7 @@ class NodeSite:
                 "asked": question_in(request).kind,
                 "cases": len(self.site.cases.train.labels),
             }
-            Home(self.home).log.record(what, plan=plan.name, dataset=plan.content.dataset, facts=facts)
+            self.home.log.record(what, plan=plan.name, dataset=plan.content.dataset, facts=facts)
 
     def _secured(self, simulated_state: SimulatedState) -> Answer:
         """The site behind secure aggregation, from the protocol state that its last step recorded."""
@@ -119,10 +119,10 @@ class NodeSite:
             return self.site.answer
         if self.home and self.room:
             store = SealedStateFile(self.room / "state", self.enrolment.sealing_key)
-            ledger, home = question_ledger.in_folder(self.home), Home(self.home)
+            ledger = question_ledger.in_folder(self.home.folder)
             secured = SecuredSite(
                 self.site, self.enrolment, self.binding, store, ledger, VectorFile(self.room / "masked"),
-                take_roster=home.take_roster, account=self.account,
+                take_roster=self.home.take_roster, account=self.account,
             )  # fmt: skip
         else:
             ledger = Ledger(

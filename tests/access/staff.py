@@ -13,6 +13,7 @@ from client.access.policy_store import policy_store
 from client.home import Home
 from client.setup import enrol
 from common.audit.entries import Entry, decode
+from tests.admitted import home_of
 
 
 @dataclass
@@ -29,7 +30,7 @@ class Site:
     @property
     def home(self) -> Home:
         """Its folder."""
-        return Home(self.folder / "site")
+        return home_of(self.folder / "site")
 
     def file(self, name: str) -> Path:
         """A person's key."""

@@ -23,6 +23,7 @@ from common.plans.plan import RunPlan
 from common.trust.joining import Welcome
 from server.consortium import membership
 from server.consortium.home import ConsortiumSettings, Home
+from tests.admitted import home_of
 from tests.consortium.consortium import LEAST, Consortium, config_of
 
 SIX = ("Hanoi", "Lima", "Lisbon", "Nairobi", "Osaka", "Quito")
@@ -89,7 +90,7 @@ class Hospitals(Consortium):
 
     def _hospital(self, name: str, train: int, validation: int) -> Hospital:
         """A new one with the next images, admitted and joined."""
-        site = Hospital(self.folder / name)
+        site = home_of(self.folder / name)
         site.folder.mkdir(parents=True)
         write_images(site.folder / "images.npz", self._next(train), self._next(validation))
         data = {"kind": "npz", "path": str(site.folder / "images.npz"), "labels": ["clear", "disease"]}

@@ -10,6 +10,7 @@ from client.home import Home
 from common.errors import ConsiliumError
 from common.messages import wire
 from common.plans.plan import RunPlan
+from tests.admitted import home_of
 from tests.attacks.hostile import tell
 
 
@@ -27,4 +28,4 @@ def main(home: Home, plan: RunPlan) -> None:
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     paper = (folder / "plans" / sys.argv[2] / "plan.json").read_bytes()
-    main(Home(folder), RunPlan.load_verified(paper, Home(folder).pins))
+    main(home_of(folder), RunPlan.load_verified(paper, home_of(folder).pins))

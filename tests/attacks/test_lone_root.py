@@ -11,7 +11,6 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from client import __main__ as hospital
-from client.home import Home as Hospital
 from client.setup import enrol, preflight
 from common.errors import ConfigError
 from common.trust.cosigning import RootPaper, SigningRequest
@@ -23,6 +22,7 @@ from common.trust.roster import Member, load_verified_roster, parse_roster
 from server.consortium import membership, paper_words, publishing, root_key, signing
 from server.consortium.home import ConsortiumSettings, Home
 from server.gateway.site_api import FolderSiteApi
+from tests.admitted import home_of
 from tests.attacks.conftest import Attack
 
 ANA, BEN, EVE = (Ed25519PrivateKey.generate() for _ in range(3))
@@ -36,9 +36,9 @@ def home(tmp_path: Path) -> Home:
     settings = ConsortiumSettings(consortium="pilot", address="127.0.0.1:8443")
     begun = membership.begin(home, settings, roots=(public_of(ANA), public_of(BEN)))
     signing.take(home, begun.request.sign([ANA, BEN]).file, FINISH)
-    request = enrol.begin(Hospital(tmp_path / "Lisbon"), "Lisbon", "")
+    request = enrol.begin(home_of(tmp_path / "Lisbon"), "Lisbon", "")
     membership.admit(home, request, [ANA, BEN])
-    enrol.join(Hospital(tmp_path / "Lisbon"), Welcome.read(home.welcome("Lisbon").read_bytes()))
+    enrol.join(home_of(tmp_path / "Lisbon"), Welcome.read(home.welcome("Lisbon").read_bytes()))
     return home
 
 
@@ -56,7 +56,7 @@ def test_one_root_alone_signs_nothing(attack: Attack, home: Home, tmp_path: Path
     outcome = membership.revoke(home, "Lisbon", [ANA])
     assert outcome.request.missing == (public_of(BEN),)
     assert files(home) == before
-    site = Hospital(tmp_path / "Lisbon")
+    site = home_of(tmp_path / "Lisbon")
     roster = outcome.request.paper("roster")
     assert roster is not None
     with attack("a roster that one of two roots signed, at a site", "bad-signature"):
@@ -127,12 +127,12 @@ def test_a_paper_that_is_changed_before_the_first_signature_is_not_taken_back(at
 
 
 def test_the_other_root_sees_what_changes(attack: Attack, home: Home, tmp_path: Path) -> None:
-    request = enrol.begin(Hospital(tmp_path / "Quito"), "Quito", "")
+    request = enrol.begin(home_of(tmp_path / "Quito"), "Quito", "")
     waits = membership.admit(home, request, [ANA]).request
     words = paper_words.describe(waits)
     assert "NEW        Quito" in words
     assert request.fingerprint in words
-    other = enrol.begin(Hospital(tmp_path / "Other"), "Quito", "")
+    other = enrol.begin(home_of(tmp_path / "Other"), "Quito", "")
     with attack("another site's request beside the roster", "changed-paper"):
         paper_words.describe(replace(waits, words={"request": other.file.decode()}))
     forged = load_verified_roster(home.consortium.roster, home.pins)
@@ -197,7 +197,7 @@ def board(home: Home) -> list[bytes]:
 def test_roots_change_when_all_old_and_all_new_have_signed(
     attack: Attack, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    site, before = Hospital(tmp_path / "Lisbon"), files(home)
+    site, before = home_of(tmp_path / "Lisbon"), files(home)
     waits = membership.rotate(home, [public_of(ANA), public_of(EVE)], [ANA]).request
     words = paper_words.describe(waits)
     assert all(what in words for what in ("stays", "GOES", "COMES"))
@@ -236,7 +236,7 @@ def test_roots_change_when_all_old_and_all_new_have_signed(
 def test_a_site_that_was_away_follows_the_chain_and_no_other(
     attack: Attack, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    site, first = Hospital(tmp_path / "Lisbon"), home.pins
+    site, first = home_of(tmp_path / "Lisbon"), home.pins
     membership.rotate(home, [public_of(EVE)], [ANA, BEN, EVE])
     later(monkeypatch, 8)
     membership.rotate(home, [public_of(ANA)], [EVE, ANA])
@@ -257,9 +257,9 @@ def test_a_site_that_was_away_follows_the_chain_and_no_other(
     assert site.pins.changes == 2
     site.take_roster(home.consortium.roster)
     assert site.roster == home.roster
-    request = enrol.begin(Hospital(tmp_path / "Quito"), "Quito", "")
+    request = enrol.begin(home_of(tmp_path / "Quito"), "Quito", "")
     membership.admit(home, request, [ANA])
-    late = Hospital(tmp_path / "Quito")
+    late = home_of(tmp_path / "Quito")
     enrol.join(late, Welcome.read(home.welcome("Quito").read_bytes()))
     late.take_root_changes(board(home))  # who joins after a change is led nowhere by it
     assert late.pins.roots == (public_of(ANA),)
@@ -269,7 +269,7 @@ def test_a_site_that_was_away_follows_the_chain_and_no_other(
 
 
 def test_no_member_gets_another_key_without_its_old_ones_word(attack: Attack, home: Home, tmp_path: Path) -> None:
-    lisbon, quito = Hospital(tmp_path / "Lisbon"), Hospital(tmp_path / "Quito")
+    lisbon, quito = home_of(tmp_path / "Lisbon"), home_of(tmp_path / "Quito")
     membership.admit(home, enrol.begin(quito, "Quito", ""), [ANA, BEN])
     enrol.join(quito, Welcome.read(home.welcome("Quito").read_bytes()))
     lisbon.take_roster(home.consortium.roster)
@@ -317,7 +317,7 @@ def test_no_member_gets_another_key_without_its_old_ones_word(attack: Attack, ho
 
 
 def test_an_old_keys_word_is_for_its_site_and_the_key_in_the_request(attack: Attack, tmp_path: Path) -> None:
-    site = Hospital(tmp_path / "Lisbon")
+    site = home_of(tmp_path / "Lisbon")
     enrol.begin(site, "Lisbon", "")
     request = json.loads(enrol.rekey(site, "").file)["content"]
     for what, paper in {

@@ -23,6 +23,7 @@ from common.messages.transport import Request
 from common.plans import carry
 from common.plans.plan import Carried, RunPlan
 from common.types import Tensors
+from tests.admitted import home_of
 from tests.attacks.conftest import Attack
 from tests.attacks.honest import honest_beginning
 from tests.attacks.hospitals import CNN, SIX, SVM, Hospitals
@@ -184,7 +185,7 @@ def rename(site: Home, **datasets: dict[str, Any]) -> Home:
     """The site with other data sets in its site.yaml."""
     path = site.folder / "site.yaml"
     path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"datasets": datasets}), encoding="utf-8")
-    return Home(site.folder)
+    return home_of(site.folder)
 
 
 @pytest.mark.parametrize("way", ["a second name", "another name", "another name, and an image more", "a name between"])

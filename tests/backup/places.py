@@ -7,8 +7,8 @@ import subprocess
 
 from client.backup import create, restore, unlock, verify
 from client.custody.key_ring import Custody
-from client.home import Home
 from client.setup import enrol
+from tests.admitted import home_of
 from tests.custody.hospital import folder_of_dicoms, taken_in
 
 
@@ -17,7 +17,7 @@ class Place:
 
     def __init__(self, folder):
         self.folder, self.disk, self.recovery = folder, folder / "disk", folder / "recovery.key"
-        self.home = Home(folder / "site")
+        self.home = home_of(folder / "site")
         self.disk.mkdir(parents=True)
         enrol.begin(self.home, "lisbon", "")
         self.custody = Custody(self.home)
@@ -38,7 +38,7 @@ class Place:
 
     def restored(self, name="new", number=None, **settings):
         """By the recovery key, into a folder of this name."""
-        home = Home(self.folder / name)
+        home = home_of(self.folder / name)
         return restore.run(
             unlock.open_by_recovery_key(self.disk / "lisbon", self.recovery), home, number, **settings
         ), home

@@ -11,11 +11,11 @@ import pytest
 from client.backup import drill, known_backups, restore, snapshot, unlock, verify
 from client.custody import lifecycle
 from client.custody.key_ring import Custody
-from client.home import Home
 from client.plans import judge
 from common.errors import BackupError, ConfigError, CustodyError
 from common.storage import tensorfile
 from common.trust.documents import read_document
+from tests.admitted import home_of
 from tests.backup.places import Place, content, little_room
 from tests.custody import faults
 from tests.custody.hospital import tell
@@ -244,7 +244,7 @@ def test_after_a_change_of_keys_the_disk_need_not_be_there_and_the_old_key_opens
     place.backup()
     shutil.rmtree(old / "custody/backups")
     with pytest.raises(BackupError, match="is wrapped for key"):
-        unlock.open_backup(Custody(Home(old)), place.disk / "lisbon")
+        unlock.open_backup(Custody(home_of(old)), place.disk / "lisbon")
     with pytest.raises(BackupError, match="does not open with recovery key"):
         place.restored()
     place.recovery = tmp_path / "second.key"
@@ -291,7 +291,7 @@ def test_killed_at_any_moment_a_restoration_is_no_site_or_a_whole_one_and_goes_o
     for at in points(lambda: place.restored("counted"), 16):
         shutil.rmtree(place.folder / "new", ignore_errors=True)
         killed = faults.killed(place.restored, at) == -9
-        home = Home(place.folder / "new")
+        home = home_of(place.folder / "new")
         if (home.folder / "site.yaml").exists():
             assert judge.restored_s(home) > 0
         told, home = place.restored() if (home.folder / restore.MARK).exists() or not home.folder.exists() or not any(

@@ -5,8 +5,8 @@ import re
 import pytest
 
 from client.__main__ import main
-from client.home import Home
 from common.audit.entries import decode
+from tests.admitted import home_of
 from tests.backup.places import Place
 
 
@@ -43,7 +43,7 @@ def test_a_site_is_backed_up_checked_lost_and_made_anew_by_typing(place, capsys)
     assert "chest: 4 cases" in said(capsys, "custody", "list")
     assert "0 damaged" in said(capsys, "custody", "verify", "chest")
     assert "is in its place" in said(capsys, "audit", "verify")
-    log = Home(place.home.folder).log
+    log = home_of(place.home.folder).log
     entries = [decode(line, number, "") for number, line in enumerate(log.lines())]
     assert [entry.facts["snapshot"] for entry in entries if entry.what == "backup" and entry.facts] == [1]
     assert [entry.facts["snapshot"] for entry in entries if entry.what == "restore" and entry.facts] == [2]

@@ -7,7 +7,6 @@ import pytest
 
 from client.backup import create, restore, unlock
 from client.custody.key_ring import Custody
-from client.home import Home
 from client.plans import judge, question_ledger
 from client.plans.decide import decide
 from client.plans.inbox import PlanInbox
@@ -18,6 +17,7 @@ from common.errors import ConsiliumError, IdentityError, PlanError, PolicyError
 from common.trust.joining import JoinRequest, Welcome
 from server.consortium import membership
 from server.runs import driver
+from tests.admitted import home_of
 from tests.backup.places import content
 from tests.consortium.consortium import Consortium
 from tests.runs.test_runs import Hospitals
@@ -81,7 +81,7 @@ def back(consortium, number=None):
         consortium.folder.parent / "disk" / "Lisbon", consortium.folder.parent / "recovery.key"
     )
     assert restore.run(vault, lisbon, number).problems == []
-    return lisbon, Home(lisbon.folder.with_name("burnt"))
+    return lisbon, home_of(lisbon.folder.with_name("burnt"))
 
 
 def welcome(consortium, site):

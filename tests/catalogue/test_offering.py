@@ -13,11 +13,11 @@ from PIL import Image
 from client.custody.key_ring import Custody
 from client.dataset import loading
 from client.dataset.for_plan import own_cases
-from client.home import Home
 from common import config as configuration
 from common.catalogue import DatasetOffer, ModelOffer, PlanOffer, Span
 from common.package import package_file
 from common.plans.plan import RunPlan
+from tests.admitted import home_of
 from tests.catalogue.fair import ABOUT, Fair
 from tests.custody.hospital import folder_of_dicoms, taken_in
 from tests.package.shop import Made
@@ -212,7 +212,7 @@ def test_a_data_set_in_custody_is_offered_by_the_path_that_the_pages_name(
     fair: Fair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lisbon = fair.consortium.sites["Lisbon"].folder
-    custody = Custody(Home(lisbon))
+    custody = Custody(home_of(lisbon))
     custody.begin(tmp_path / "recovery.key")
     taken_in(custody, folder_of_dicoms(tmp_path / "source", 48, size=16))
     settings = yaml.safe_load((lisbon / "site.yaml").read_text(encoding="utf-8"))

@@ -13,7 +13,6 @@ import pytest
 import yaml
 
 from client import __main__ as hospital
-from client.home import Home as Hospital
 from client.plans.decide import decide
 from client.plans.inbox import PlanInbox
 from common.cli.command import CommandTable
@@ -23,6 +22,7 @@ from server.consortium.home import Home
 from server.rounds.round_record import RoundRecord
 from server.runs.run import Run
 from server.superlink.exchange_progress import ExchangeProgress
+from tests.admitted import home_of
 from tests.consortium.consortium import NAMES, SVM, Consortium
 
 ROOT = Path(__file__).parents[2]
@@ -130,7 +130,7 @@ def test_a_consortium_is_made_joined_left_and_joined_again_by_typing(tmp_path: P
     assert "version 4, 1 active members" in server("admit", request, "--fingerprint", new, "--new-keys")
     assert hospital.main(["join", str(welcome), "--fingerprint", shown, "--home", str(site)]) == 0
     assert "Roster version 5, valid until" in server("renew", "--days", "30")
-    assert Hospital(site).roster.version == 4
+    assert home_of(site).roster.version == 4
     assert Home(home).roster.version == 5
 
 
@@ -144,7 +144,7 @@ def test_a_wrong_fingerprint_pins_nothing_and_admits_nobody(
     assert "[IDENTITY, fingerprint" in said
     assert "quito" not in consortium.home.identities()
     assert not (home / "welcomes" / "quito.welcome").exists()
-    right = Hospital(new)
+    right = home_of(new)
     assert coordinator.main(["admit", str(new / "quito.request"), "--fingerprint", "", "--home", str(home)]) == 2
     fingerprint = consortium_request_fingerprint(new)
     admit = ["admit", str(new / "quito.request"), "--fingerprint", fingerprint, "--home", str(home)]

@@ -23,6 +23,7 @@ from server.consortium.home import ConsortiumSettings, Home
 from server.gateway.site_api import FolderSiteApi
 from server.runs.carrying import arrays_of
 from server.runs.run import Run
+from tests.admitted import home_of
 
 NAMES = ("Lisbon", "Nairobi", "Osaka")
 LEAST = dict.fromkeys(("training", "validation", "of_each_class", "statistics", "likeness", "active"), 1)
@@ -75,7 +76,7 @@ class Consortium:
         """The same, in a copy of its folders."""
         other = copy(self)
         other.folder, other.home = folder, Home(folder / "consortium")
-        other.sites = {name: Hospital(folder / name) for name in self.sites}
+        other.sites = {name: home_of(folder / name) for name in self.sites}
         return other
 
     @property
@@ -85,7 +86,7 @@ class Consortium:
 
     def hospital(self, name: str) -> Hospital:
         """A new one, admitted and joined."""
-        site = Hospital(self.folder / name)
+        site = home_of(self.folder / name)
         request = enrol.begin(site, name, "", self.config)
         membership.admit(self.home, request, self.roots)
         enrol.join(site, Welcome.read(self.home.welcome(name).read_bytes()))

@@ -16,6 +16,7 @@ from common.errors import ConfigError, IdentityError, PolicyError, WireError
 from common.trust.documents import read_document, sign_document
 from common.trust.joining import JoinRequest, Welcome, checked_name, consortium_fingerprint
 from server.consortium import membership
+from tests.admitted import home_of
 from tests.consortium.consortium import Consortium
 
 
@@ -24,7 +25,7 @@ def mode(path: Path) -> int:
 
 
 def begun(folder: Path, name: str = "lisbon", contact: str = "") -> tuple[Hospital, JoinRequest]:
-    home = Hospital(folder)
+    home = home_of(folder)
     return home, enrol.begin(home, name, contact)
 
 
@@ -245,5 +246,5 @@ def test_rekey_at_once_again_keeps_all_keys_there_ever_were(tmp_path: Path) -> N
 
 def test_rekey_where_there_is_no_site_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="client init NAME"):
-        enrol.rekey(Hospital(tmp_path), "")
+        enrol.rekey(home_of(tmp_path), "")
     assert not list(tmp_path.iterdir())

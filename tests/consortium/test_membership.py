@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from client.home import Home as Hospital
 from client.setup import enrol
 from common.errors import ConfigError, IdentityError, PolicyError, RunError
 from common.storage.run_folder import lock_folder
@@ -16,6 +15,7 @@ from common.trust.joining import JoinRequest, Welcome
 from common.trust.roster import load_verified_roster
 from server.consortium import membership
 from server.consortium.home import ConsortiumSettings, Home, raw_node_key
+from tests.admitted import home_of
 from tests.consortium.consortium import NAMES, Consortium
 
 SETTINGS = ConsortiumSettings(consortium="pilot", address="train.hospital.example:8443")
@@ -27,7 +27,7 @@ def consortium(tmp_path: Path) -> Consortium:
 
 
 def requested(folder: Path, name: str) -> JoinRequest:
-    return enrol.begin(Hospital(folder / name), name, "")
+    return enrol.begin(home_of(folder / name), name, "")
 
 
 def test_a_new_consortium_has_nobody_in_it_and_keeps_its_secrets_to_its_owner(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_another_with_a_members_name_is_refused(consortium: Consortium, tmp_path
 
 def test_another_with_a_members_keys_is_refused(consortium: Consortium) -> None:
     lisbon = consortium.sites["Lisbon"]
-    other = Hospital(consortium.folder / "Quito")
+    other = home_of(consortium.folder / "Quito")
     fresh = enrol.begin(other, "Quito", "")
     for identity, node in ((lisbon.identity, other.node_key), (other.identity, lisbon.node_key)):
         request = JoinRequest.write("Quito", "", identity, node)

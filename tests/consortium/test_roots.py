@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from client.home import Home as Hospital
 from client.plans.decide import decide
 from client.plans.inbox import PlanInbox
 from client.setup import enrol
@@ -19,6 +18,7 @@ from server.consortium import root_key
 from server.consortium.root_key import PASSPHRASE_FILE
 from server.gateway.site_api import FolderSiteApi
 from server.runs.run import Run
+from tests.admitted import home_of
 from tests.consortium.consortium import NAMES, SVM, config_of, lower_floors
 from tests.consortium.roots import PASSPHRASE, Roots
 
@@ -104,7 +104,7 @@ def test_two_roots_on_two_machines_carry_files_to_an_approved_plan(
     sites = {}
     config = config_of(roots.folder)
     for name in NAMES:
-        sites[name] = Hospital(roots.folder / name)
+        sites[name] = home_of(roots.folder / name)
         request = enrol.begin(sites[name], name, "Ana", config)
         file = sites[name].folder / f"{name}.request"
         assert roots.server("admit", file, "--fingerprint", request.fingerprint) == 0

@@ -11,8 +11,8 @@ from client.custody import importer
 from client.custody.encrypted_dataset import EncryptedDataset
 from client.custody.importer import ImportRequest
 from client.custody.key_ring import Custody
-from client.home import Home
 from common.config import Folder
+from tests.admitted import home_of
 
 CR = "1.2.840.10008.5.1.4.1.1.1"
 
@@ -21,7 +21,7 @@ def open_hospital(folder, site="lisbon"):
     """A site with custody keys; its recovery key lies beside its folder."""
     (folder / "site").mkdir(parents=True)
     (folder / "site" / "site.yaml").write_text(f"site: {site}\n", encoding="utf-8")
-    custody = Custody(Home(folder / "site"))
+    custody = Custody(home_of(folder / "site"))
     custody.begin(folder / "recovery.key")
     return custody
 

@@ -13,8 +13,8 @@ import pydicom
 
 from client import readers
 from client.custody.key_ring import Custody
-from client.home import Home
 from client.readers.source import ImageBytes, ImageFile
+from tests.admitted import home_of
 from tests.custody.hospital import opened
 from tests.custody.planted import DICOM, PICTURES, SPELLED, elements, people
 
@@ -48,7 +48,7 @@ def client(folder, *arguments):
 
 def remains(folder, name, said, sources):
     """What is left of a data set and of its import, by where it is: bytes in which nobody should be found."""
-    custody = Custody(Home(folder / "site"))
+    custody = Custody(home_of(folder / "site"))
     store = opened(custody, name)
     found = {f"{name}, index": store.index.encode(), f"{name}, what was said": _without(said, sources).encode()}
     for number in range(len(store.index.objects)):
@@ -88,7 +88,7 @@ def left(persons, found):
 
 def changed(folder, name, planted, said):
     """Files whose pixels are other ones in the store than before."""
-    store = opened(Custody(Home(folder / "site")), name)
+    store = opened(Custody(home_of(folder / "site")), name)
     kept = [path for path in sorted(planted) if f"left out  {path}" not in said]
     assert len(kept) == len(store.index.cases)
     different = []

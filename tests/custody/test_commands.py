@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from client.__main__ import main
-from client.home import Home
+from tests.admitted import home_of
 from tests.custody.hospital import dicom, folder_of_dicoms, written
 from tests.readers.pydicom_files import FOLDERS
 
@@ -133,6 +133,6 @@ def test_what_is_imported_is_entered_in_the_settings_and_its_columns_are_shown_f
     assert status == 0, said
     assert "list.csv: path from 'Datei', label from 'Befund', patient from 'PatientID'." in said
     assert "datasets.chest is entered" in said
-    assert Home(home / "site").settings.datasets["chest"].data.kind == "encrypted"
+    assert home_of(home / "site").settings.datasets["chest"].data.kind == "encrypted"
     status, said = client(capsys, *words, *columns)
     assert (status, "is entered" in said) == (0, False)

@@ -43,7 +43,7 @@ def grey(size=6):
 def table(custody, name="chest", **settings):
     home = custody.home.folder
     source = {"kind": "encrypted", "path": home / "sets" / name, "cache": home / "cache", **settings}
-    return read(Encrypted(**source))
+    return read(Encrypted(**source), custody.home)
 
 
 def manifest(folder, lines):
@@ -347,16 +347,16 @@ def test_no_patient_is_on_two_sides_and_the_cache_holds_nothing_in_the_clear(cus
     )
     (tmp_path / "c.yaml").write_text(text, encoding="utf-8")
     config = configuration.load(tmp_path / "c.yaml")
-    first = load(config, 1)
+    first = load(config, 1, home=custody.home)
     entries = sorted((tmp_path / "cache").rglob("*.npz"))
     assert len(entries) == 60
-    again = load(config, 1)
+    again = load(config, 1, home=custody.home)
     for one, other in zip(first.sites, again.sites, strict=True):
         np.testing.assert_array_equal(one.train.images, other.train.images)
     images = [image.astype(np.uint8).tobytes()[:32] for image in first.sites[0].train.images]
     told = b"".join(entry.read_bytes() for entry in entries)
     assert not [image for image in images if image in told]
-    assert not [name for name in read(config.data).patient if name.encode() in told]
+    assert not [name for name in read(config.data, custody.home).patient if name.encode() in told]
     for entry in entries[::7]:  # a changed entry is made again
         content = bytearray(entry.read_bytes())
         content[len(content) // 2] ^= 1

@@ -6,10 +6,10 @@ import pytest
 
 from client.custody import encrypted_dataset, key_ring, lifecycle, wrapped_keys
 from client.custody.key_ring import Custody
-from client.home import Home
 from common import config as configuration
 from common.errors import ConfigError, CustodyError
 from common.storage.files import replace
+from tests.admitted import home_of
 from tests.custody import faults
 from tests.custody.hospital import folder_of_dicoms, open_hospital, opened, taken_in, tell
 
@@ -71,7 +71,7 @@ def test_a_set_that_does_not_open_keeps_the_old_keys(custody):
 def test_the_recovery_key_brings_back_what_the_site_s_keys_no_longer_open(custody, tmp_path):
     images, pseudonyms = tell(custody), opened(custody).secrets.pseudonyms
     shutil.rmtree(custody.folder)  # the machine is lost; a backup has the data sets
-    new = Custody(Home(custody.home.folder))
+    new = Custody(home_of(custody.home.folder))
     new.begin(tmp_path / "new.key")
     with pytest.raises(CustodyError, match="is wrapped for key"):
         opened(new)
@@ -109,7 +109,7 @@ def test_a_destroyed_set_does_not_come_back(custody, tmp_path):
 def test_keys_are_begun_once_and_the_recovery_key_is_put_elsewhere(tmp_path):
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "site.yaml").write_text("site: lisbon\n", encoding="utf-8")
-    custody = Custody(Home(tmp_path / "site"))
+    custody = Custody(home_of(tmp_path / "site"))
     with pytest.raises(ConfigError, match="is in the site's folder"):
         custody.begin(tmp_path / "site" / "recovery.key")
     custody.begin(tmp_path / "recovery.key")
@@ -133,7 +133,7 @@ def test_a_set_on_another_disk_is_found_through_a_link(custody, tmp_path):
     from client.custody import encrypted_cases
 
     source = configuration.load(tmp_path / "c.yaml").data
-    assert len(encrypted_cases.open_store(source).index.cases) == 2
+    assert len(encrypted_cases.open_store(source, custody.home).index.cases) == 2
     lifecycle.destroy(custody, custody.sets / "chest")
     assert not (tmp_path / "large-disk").exists()
     assert not (custody.sets / "chest").is_symlink()

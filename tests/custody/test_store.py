@@ -13,6 +13,7 @@ from client.custody.encrypted_cases import read
 from client.custody.encrypted_dataset import EncryptedDataset
 from common.config import Encrypted
 from common.errors import ConfigError, ConsiliumError, CustodyError
+from tests.admitted import home_of
 from tests.custody.hospital import folder_of_dicoms, open_hospital, opened, taken_in, tell
 
 
@@ -31,7 +32,7 @@ def stored(tmp_path_factory):
 def copied(stored, tmp_path):
     """The same in a place of its own, to do harm to."""
     shutil.copytree(stored[0].home.folder, tmp_path / "site")
-    return key_ring.Custody(key_ring.Home(tmp_path / "site"))
+    return key_ring.Custody(home_of(tmp_path / "site"))
 
 
 def whole(custody, expected):
@@ -163,12 +164,12 @@ def test_a_table_says_which_image_is_damaged_and_goes_on_without_it(copied, tmp_
     content[opened(copied).index.objects[1].offset + 100] ^= 1
     pack.write_bytes(content)
     source = Encrypted(kind="encrypted", path=copied.sets / "chest", cache=tmp_path / "cache", on_error="report")
-    table = read(source)
+    table = read(source, copied.home)
     assert len(table) == 3
     assert "chest/1" in str(table.problems[0])
     assert str(pack) in str(table.problems[0])
     with pytest.raises(ConsiliumError, match="1 bad case"):
-        read(source.model_copy(update={"on_error": "stop"}))
+        read(source.model_copy(update={"on_error": "stop"}), copied.home)
 
 
 def test_objects_lie_in_as_many_packs_as_they_need(tmp_path, monkeypatch):

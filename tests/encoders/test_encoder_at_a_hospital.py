@@ -7,7 +7,6 @@ import pytest
 import yaml
 
 from client.dataset import loading
-from client.home import Home
 from client.plans import judge, plan_encoders
 from client.plans.decide import decide
 from client.training import hospital_site
@@ -17,6 +16,7 @@ from common.errors import ConfigError, ConsiliumError, EncoderError, PolicyError
 from common.plans.plan import RunPlan
 from common.plans.plan_page import page
 from common.trust.documents import sign_document
+from tests.admitted import home_of
 from tests.attacks.hospitals import SVM, Hospitals
 from tests.custody.hospital import folder_of_dicoms, open_hospital, taken_in
 from tests.encoders.conftest import about
@@ -111,4 +111,4 @@ def test_a_site_that_the_data_lack_is_refused_at_approval(hospitals: Hospitals) 
     settings["datasets"]["chest"]["take"] = "Limaa"
     path.write_text(yaml.safe_dump(settings), encoding="utf-8")
     with pytest.raises(ConfigError, match=r"datasets.chest.take is 'Limaa', expected one of"):
-        decide(Home(lima.folder), hospitals.plan(tree=hospitals.tree), "approve", "")
+        decide(home_of(lima.folder), hospitals.plan(tree=hospitals.tree), "approve", "")

@@ -26,6 +26,7 @@ from common.trust.roster import Roster, load_verified_roster
 from server.gateway.site_api import FolderSiteApi
 from server.superlink.exchange_progress import ExchangeProgress
 from server.superlink.flower_transport import FlowerTransport, ask
+from tests.admitted import home_of
 from tests.consortium.consortium import SVM, config_of
 from tests.deployment.whole import until
 from tests.gateway.running_gateway import Door
@@ -56,7 +57,7 @@ def sites(door: Door, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict
             with (folder / f"{name}.out").open("wb") as out:
                 command = [sys.executable, "-m", "client", "run", "--home", str(home)]
                 processes.append(subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=out))
-            found[name] = Hospital(home)
+            found[name] = home_of(home)
         yield found
     finally:
         for process in processes:

@@ -21,7 +21,7 @@ from pynetdicom.sop_class import (
 from client.access import people
 from client.access.policy_change import begin_policy
 from client.custody.key_ring import Custody
-from client.home import Home
+from tests.admitted import home_of
 from tests.custody.hospital import dicom, open_hospital, written
 from tests.pacs.orthanc import free_port
 
@@ -55,7 +55,7 @@ def worklist(path: Path, numbers: range | list[int], more: str = "") -> Path:
 def hospital(folder: Path) -> Custody:
     """A site with keys of custody and a person in all roles."""
     custody = open_hospital(folder)
-    begin_policy(Home(folder / "site"), "ana")
+    begin_policy(home_of(folder / "site"), "ana")
     assert (folder / "site" / people.OWN_FILE).exists()
     return custody
 

@@ -10,10 +10,10 @@ import pytest
 
 from client.__main__ import main
 from client.access.policy_store import policy_store
-from client.home import Home
 from client.pacs.result_objects import NO_DEVICE, ModelIdentity, ResultSeries, ResultStatement, capture_of, report_of
 from client.pacs.send_results import ResultSender
 from common.errors import PacsError
+from tests.admitted import home_of
 from tests.custody.hospital import written
 from tests.pacs import orthanc
 from tests.pacs.orthanc import Orthanc, free_port
@@ -148,7 +148,7 @@ def test_an_answer_goes_into_the_study_by_both_ways_where_the_policy_says_so(
     assert "results may not be sent to" in capsys.readouterr().err
     allowed = [f"radiology ARCHIVE@127.0.0.1:{archive.dicom_port}", f"web {archive.url}/dicom-web"]
     assert main(["access", "propose", "--results-to", *allowed]) == 0
-    assert policy_store(Home(tmp_path / "site")).in_force().content.archives == tuple(allowed)
+    assert policy_store(home_of(tmp_path / "site")).in_force().content.archives == tuple(allowed)
     for name in ("radiology", "web"):
         assert main([*predict, "--to-pacs", name]) == 1  # for the PNG, which is no image
         assert f"4 objects sent to {name}." in capsys.readouterr().out

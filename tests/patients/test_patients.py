@@ -20,6 +20,7 @@ from client.patients import removal
 from client.patients.search import People, match, search
 from common import config as configuration
 from tests.access.staff import Site
+from tests.admitted import home_of
 from tests.custody import faults
 from tests.custody.hospital import dicom, folder_of_dicoms, opened, taken_in, tell, written
 from tests.patients import traces
@@ -71,7 +72,7 @@ def cached(tmp_path):
         "name: t\ndata: {kind: encrypted, path: site/sets/chest}\nsites: {split: iid, count: 1}\n"
         "preprocess: [{step: resize, size: [8, 8]}]\nmodel: {kind: svm}\n", encoding="utf-8",
     )  # fmt: skip
-    return load(configuration.load(tmp_path / "c.yaml"), 0)
+    return load(configuration.load(tmp_path / "c.yaml"), 0, home=home_of(tmp_path / "site"))
 
 
 def test_it_is_found_by_the_hospital_s_number_and_the_log_has_no_name(site, tmp_path, capsys):

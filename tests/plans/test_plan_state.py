@@ -19,6 +19,7 @@ from common.plans.plan import RunPlan
 from server.gateway.site_api import FolderSiteApi
 from server.runs import watch_commands as run_commands
 from server.runs.run import Run
+from tests.admitted import home_of
 from tests.attacks.hospitals import SIX, SVM, Hospitals
 
 HERE = SIX[0]
@@ -130,7 +131,7 @@ def say(words: list[str]) -> int:
 
     def acting(run: object) -> object:
         def wrapped(options: object) -> int:
-            options.act = Act()  # type: ignore[attr-defined]
+            options.act, options.here = Act(), home_of(options.home)  # type: ignore[attr-defined]
             return run(options)  # type: ignore[operator, no-any-return]
 
         return wrapped

@@ -356,13 +356,13 @@ def test_a_network_s_evidence_lies_where_the_class_is() -> None:
 def test_an_encrypted_data_set_is_answered_by_its_name(svm: Made, tmp_path: Path) -> None:
     custody = hospital.open_hospital(tmp_path)
     hospital.taken_in(custody, hospital.folder_of_dicoms(tmp_path / "raw", size=32))
-    assert [i.name for i in inputs.images(["chest/1"], tmp_path / "site", "middle")] == ["chest/1"]
-    named = inputs.images([str(custody.sets / "chest")], tmp_path / "site", "middle")
+    assert [i.name for i in inputs.images(["chest/1"], custody.home, "middle")] == ["chest/1"]
+    named = inputs.images([str(custody.sets / "chest")], custody.home, "middle")
     assert len(named) == 6
     told = list(outcome.outcomes(svm.shared, svm.shared.model(), named))
     assert all(isinstance(one, outcome.Outcome) for one in told)
     with pytest.raises(DataError, match="expected chest/0 to chest/5"):
-        inputs.images(["chest/6"], tmp_path / "site", "middle")
+        inputs.images(["chest/6"], custody.home, "middle")
 
 
 def test_of_three_classes_the_largest_is_the_answer_and_probabilities_sum_to_one(svm: Made) -> None:

@@ -26,6 +26,7 @@ from common.audit.account_statement import AccountStatement
 from common.errors import ConsiliumError, PolicyError
 from common.privacy import Price, mu_of
 from common.privacy.price_list import Part
+from tests.admitted import home_of
 
 EPSILON, DELTA = 3.0, 1e-5
 LIMIT = mu_of(EPSILON, DELTA) ** 2
@@ -91,7 +92,7 @@ class Hospital:
     @property
     def home(self) -> Home:
         """The site's folder."""
-        return Home(self.folder / "site")
+        return home_of(self.folder / "site")
 
     def people(self, part: Part) -> PatientSet:
         """The patients of a part."""

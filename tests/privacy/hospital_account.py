@@ -5,7 +5,6 @@ from pathlib import Path
 
 import yaml
 
-from client.home import Home
 from client.privacy.ledger import LedgerLine, ledger_of
 from client.privacy.patient_sets import PatientSet
 from client.privacy.site_account import PlanBudget, SiteAccount
@@ -13,6 +12,7 @@ from client.setup import enrol
 from common.audit.account_statement import AccountStatement
 from common.privacy import Price
 from common.privacy.price_list import Unit
+from tests.admitted import home_of
 
 PLAN = "ab" * 32
 
@@ -21,7 +21,7 @@ class Hospital:
     """A site's folder, and what the coordinator heard of its account."""
 
     def __init__(self, folder: Path, epsilon: float | None = 3.0) -> None:
-        self.home = Home(folder)
+        self.home = home_of(folder)
         enrol.begin(self.home, "lisbon", "")
         if epsilon is not None:
             self.allow(epsilon)

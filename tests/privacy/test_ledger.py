@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from client.__main__ import main
-from client.home import Home
 from client.privacy.ledger import ledger_of
 from client.privacy.site_account import SiteAccount, worst
 from client.setup import enrol
 from common.errors import AuditError, LinkError, PolicyError
 from common.privacy import Price, epsilon, mu_of
+from tests.admitted import home_of
 from tests.privacy.hospital_account import Hospital, price
 
 LIMIT = mu_of(3.0, 1e-5) ** 2
@@ -176,7 +176,7 @@ def test_a_key_or_a_set_of_patients_that_is_gone_or_another_stops_all(lisbon: Ho
     (lisbon.home.folder / "kept").rename(lisbon.home.folder / "privacy" / "key")
     path = lisbon.home.folder / "privacy" / "patients" / people.version
     path.write_bytes(path.read_bytes()[16:])
-    copied = Home(shutil.copytree(lisbon.home.folder, lisbon.home.folder.parent / "again"))
+    copied = home_of(shutil.copytree(lisbon.home.folder, lisbon.home.folder.parent / "again"))
     with pytest.raises(AuditError, match="not the set of patients"):
         worst(ledger_of(copied), lisbon.lines(), people)
 

@@ -7,6 +7,7 @@ import pytest
 from client.home import Home as Hospital
 from client.setup import enrol
 from common.errors import ConfigError
+from tests.admitted import home_of
 from tests.consortium.consortium import Consortium
 
 
@@ -37,20 +38,20 @@ def lisbon(consortium: Consortium) -> Hospital:
 def test_settings_that_cannot_be_used_are_named_with_file_and_key(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "site.yaml").write_text(text)
     with pytest.raises(ConfigError, match=message) as caught:
-        _ = Hospital(tmp_path).settings
+        _ = home_of(tmp_path).settings
     assert str(tmp_path / "site.yaml") in str(caught.value)
 
 
 def test_settings_that_are_no_text_are_refused(tmp_path: Path) -> None:
     (tmp_path / "site.yaml").write_bytes(b"site: \xff\xfe")
     with pytest.raises(ConfigError, match="not valid YAML"):
-        _ = Hospital(tmp_path).settings
+        _ = home_of(tmp_path).settings
 
 
 def test_what_is_missing_says_by_which_command_it_is_made(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="python -m client init NAME"):
-        _ = Hospital(tmp_path).site
-    enrol.begin(site := Hospital(tmp_path), "lisbon", "")
+        _ = home_of(tmp_path).site
+    enrol.begin(site := home_of(tmp_path), "lisbon", "")
     assert not site.has_joined
     with pytest.raises(ConfigError, match=r"Send the coordinator lisbon\.request"):
         _ = site.address

@@ -10,7 +10,6 @@ import pytest
 from client.access.policy_store import policy_store
 from client.custody.encrypted_dataset import EncryptedDataset
 from client.custody.key_ring import Custody
-from client.home import Home as Hospital
 from client.plans import judge
 from client.plans.decide import decide
 from client.plans.inbox import PlanInbox
@@ -20,6 +19,7 @@ from server.consortium.home import Home
 from server.runs import driver
 from server.runs.carrying import foresee
 from server.runs.run import Run
+from tests.admitted import home_of
 from tests.consortium.consortium import NAMES, Consortium, config_of, lower_floors
 from tests.runs.test_runs import Hospitals
 
@@ -36,7 +36,7 @@ def life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Consortium:
         secret.chmod(0o600)
     opened = object.__new__(Consortium)
     opened.folder, opened.home = tmp_path / "life", Home(tmp_path / "life" / "consortium")
-    opened.sites = {name: Hospital(tmp_path / "life" / name) for name in NAMES}
+    opened.sites = {name: home_of(tmp_path / "life" / name) for name in NAMES}
     return opened
 
 
