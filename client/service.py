@@ -137,14 +137,18 @@ class ResidentProcess:
 
     def _read(self, plan: RunPlan) -> bool:
         self._note(sync.ImageState(plan.name))
+        inbox = PlanInbox(self.home)
+        inbox.note_images(plan, "reading")
         try:
             prepare(self.home, plan)
             log.info("the images of plan %s are read and fit", plan.name)
             self._report_images(plan)
+            inbox.note_images(plan, "ready")
             self._note(sync.READY)
             return True
         except (ConsiliumError, OSError) as error:
             log.error("plan %s cannot run here: %s", plan.name, error)
+            inbox.note_images(plan, "unfit", str(error))
             self._note(sync.ImageState(plan.name, code_of(error)))
         edited = self._edited()
         for _ in range(int(AGAIN_S)):

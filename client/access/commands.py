@@ -1,6 +1,7 @@
 """The command `access` of `python -m client`: people, their roles, and changes that two data officers sign."""
 
 import argparse
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -50,7 +51,9 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     add("--results-to", nargs="*", metavar="ARCHIVE", help='archives for results, "NAME ADDRESS" each, as `pacs list`')
     sign = actions.add_parser("sign", help="sign what another data officer proposes")
     sign.add_argument("proposal", metavar="PROPOSAL", help="the beginning of its digest, as `access show` has it")
-    for each in (begin, propose, sign, actions.add_parser("show", help="people, roles, what waits")):
+    show = actions.add_parser("show", help="people, roles, what waits")
+    show.add_argument("--json", action="store_true", help="for programs")
+    for each in (begin, propose, sign, show):
         home_option(each)
 
 
@@ -80,6 +83,10 @@ def _show(options: argparse.Namespace) -> int:
     home, console = options.here, terminal.console()
     policy = policy_store(home).in_force()
     content = policy.content
+    if options.json:
+        you = options.actor.person.name
+        print(json.dumps({"you": you, "digest": policy.digest, **content.model_dump(mode="json")}, indent=1))
+        return 0
     console.print(
         f"Policy of site {content.site}, version {content.version} ({policy.digest[:8]}), made {day(content.made_s)}."
     )

@@ -1,9 +1,11 @@
 """The command `catalogue` of `python -m client`."""
 
 import argparse
+import json
+import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TextIO
 
 from client.catalogue import dataset_offer
 from client.catalogue.listing_check import SiteCatalogue, fetch, send
@@ -42,6 +44,7 @@ digits, fewer than ten not at all, unless `about` has `counts: exact`. docs/cata
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
     command_parts.arguments(parser, "show", "take", "offer", "withdraw", "read")
+    parser.add_argument("--json", action="store_true", help="of the list, for programs")
     parser.add_argument("--fingerprint", metavar="DIGITS", help="read: the consortium's, as it was read out")
     home_option(parser)
 
@@ -53,8 +56,19 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _list(options: argparse.Namespace) -> int:
-    command_parts.render_listing(_listing(options.here), terminal.console())
+    listing = _listing(options.here, sys.stderr if options.json else sys.stdout)
+    if options.json:
+        print(json.dumps([_as_json(offer.content) for kind in SHOWN for offer in listing.of(kind)], indent=1))
+    else:
+        command_parts.render_listing(listing, terminal.console())
     return 0
+
+
+def _as_json(content: OfferContent) -> dict[str, Any]:
+    own = {"address": content.address, "kind": content.offer.kind, "title": content.title, "by": content.by}
+    package = content.offer.package if isinstance(content.offer, ModelOffer) else ""
+    doubt, facts = listing_view.doubt(content), listing_view.facts(content)
+    return {**own, "doubt": doubt, "package": package, "description": content.description, "facts": facts}
 
 
 def _show(options: argparse.Namespace) -> int:
@@ -62,8 +76,8 @@ def _show(options: argparse.Namespace) -> int:
     return 0
 
 
-def _listing(home: Home) -> Listing:
-    """As it is now; where the coordinator cannot be reached, as it was seen last."""
+def _listing(home: Home, output: TextIO | None = None) -> Listing:
+    """As it is now; where the coordinator cannot be reached, as it was seen last, which is said."""
     from client.plans.sync import gateway_of
 
     catalogue = SiteCatalogue(home)
@@ -73,7 +87,7 @@ def _listing(home: Home) -> Listing:
     except LinkError as error:
         if (listing := catalogue.last_listing()) is None:
             raise
-        print(f"As it was seen on {listing_view.day(listing.made_s)}: {error}\n")
+        print(f"As it was seen on {listing_view.day(listing.made_s)}: {error}\n", file=output)
         return listing
 
 

@@ -34,16 +34,22 @@ def site_config(home: Home, plan: RunPlan) -> tuple[Config, str | None]:
     return configuration.from_tree(tree, home.folder / "site.yaml"), dataset.take
 
 
-def refuse_other_shape(home: Home, plan: RunPlan) -> None:
-    """Hold one image, after the preprocessing, against what a plan expects; the others are held when they are read.
+def refuse_unready(home: Home, plan: RunPlan) -> None:
+    """Hold one image of every size, after the preprocessing, and the number of cases against what a plan expects.
 
     Raises:
-        ConfigError, DataError, EncoderError: it cannot be read, or not be preprocessed, or has another shape.
+        ConfigError, DataError, EncoderError: images that cannot be read or preprocessed, have another shape or other
+            labels, or are more than the plan has room for.
     """
     config, _ = site_config(home, plan)
-    table = open_table(config.data, home=home)
-    stack = Pipeline(config.preprocess).before(table.images.pictures([0]))
-    _refuse_shape(plan, stack.shape[1:])
+    cases = [*_own_cases_in_table(home, plan)]
+    if not cases:
+        raise DataError(f"data set '{plan.content.dataset}' has no case of {home.site}.")
+    images = cases[0][0].images
+    for index in {images.facts(i).shape: i for _, i, _ in cases}.values():
+        stack = Pipeline(config.preprocess).before(images.pictures([index]))
+        _refuse_shape(plan, stack.shape[1:], f"{images.name(index)} is an image")
+    _refuse_too_many(plan, sum(part == "train" for *_, part in cases))
 
 
 Row = tuple[str, str, str, str]
@@ -107,18 +113,14 @@ def own_cases(home: Home, plan: RunPlan) -> SiteCases:
         DataError: other labels or another shape than the plan's, or more cases than it has room for.
     """
     config, take = site_config(home, plan)
-    content, name = plan.content, plan.content.dataset
+    content = plan.content
     data = loading.load(config, content.training.seeds[0], home.site, home)
     by_name = {cases.name: cases for cases in data.sites}
     _refuse_other_site(home, plan, take, tuple(by_name))
     cases = by_name[take] if take is not None else data.sites[0]
     _refuse_other_labels(plan, data.labels)
-    _refuse_shape(plan, cases.train.images.shape[1:])
-    if len(cases.train) > (most := content.training.federation.weight_bound):
-        raise DataError(
-            f"data set '{name}' has {len(cases.train)} training cases; plan {plan.name} has room for {most:g}. Ask the "
-            "coordinator for a plan with a larger federation.weight_bound."
-        )
+    _refuse_shape(plan, cases.train.images.shape[1:], f"data set '{content.dataset}' has images")
+    _refuse_too_many(plan, len(cases.train))
     return replace(cases, name=home.site, warnings=tuple(finding.text() for finding in data.warnings))
 
 
@@ -133,12 +135,19 @@ def _refuse_other_site(home: Home, plan: RunPlan, take: str | None, names: Seque
         raise ConfigError(f"{where}.take is {take!r}, expected one of: {', '.join(names)}.")
 
 
-def _refuse_shape(plan: RunPlan, shape: tuple[int, ...]) -> None:
+def _refuse_shape(plan: RunPlan, shape: tuple[int, ...], what: str) -> None:
     if shape != plan.content.shape:
         raise DataError(
-            f"data set '{plan.content.dataset}' has images of {'×'.join(map(str, shape))} after preprocessing; plan "
-            f"{plan.name} expects {'×'.join(map(str, plan.content.shape))}. Bring such images, or ask for a plan that "
-            "resizes."
+            f"{what} of {'×'.join(map(str, shape))} after preprocessing; plan {plan.name} expects "
+            f"{'×'.join(map(str, plan.content.shape))}. Bring such images, or ask for a plan that resizes."
+        )
+
+
+def _refuse_too_many(plan: RunPlan, training: int) -> None:
+    if training > (most := plan.content.training.federation.weight_bound):
+        raise DataError(
+            f"data set '{plan.content.dataset}' has {training} training cases; plan {plan.name} has room for {most:g}. "
+            "Ask the coordinator for a plan with a larger federation.weight_bound."
         )
 
 

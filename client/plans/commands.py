@@ -8,18 +8,14 @@ import time
 from rich.text import Text
 
 from client.home import Home, home_option
-from client.plans import judge
 from client.plans.inbox import PlanInbox
 from client.plans.log_witness import Witness
 from client.plans.plan_state import plan_state
-from client.privacy.plan_account import cost_words
 from common.cli import terminal
 from common.cli.command import Command
 from common.cli.terminal import Sheet
 from common.errors import LinkError
-from common.plans import plan_page
 from common.plans.decision import Decision, Verdict
-from common.plans.plan import RunPlan
 from common.storage.files import read_json
 
 PLANS = """What the consortium asks for, in full: data, purpose, model, preprocessing, rounds, who else, until
@@ -66,9 +62,13 @@ def _plans(options: argparse.Namespace) -> int:
     if problem and not options.json:
         console.print(Text.assemble(("As far as known here", "yellow"), f": {problem}"))
     if options.plan:
-        plan = inbox.plan(options.plan)
-        lines = [plan_page.page(plan), *cost_words(home, plan)]
-        console.print("\n".join(lines), highlight=False, markup=False)
+        from client.plans.plan_report import PlanReport
+
+        report = PlanReport.of(home, inbox.plan(options.plan), problem)
+        if options.json:
+            print(json.dumps(report.as_json(), indent=1))
+        else:
+            console.print(report.text(), highlight=False, markup=False)
         return 0
     states = [plan_state(home, plan) for plan in inbox.plans()]
     if options.json:
@@ -77,9 +77,8 @@ def _plans(options: argparse.Namespace) -> int:
     table = Sheet("plan", "data set", "purpose", "until", "state", prose=("state",))
     for state in sorted(states, key=lambda state: not state.is_open):
         until = time.strftime("%Y-%m-%d", time.gmtime(state.until_s))
-        text = Text(state.state, "bold" if state.state == "undecided" else "" if state.is_open else "dim")
-        if state.objection:
-            text = Text.assemble(text, (f": {state.objection}", "red"))
+        style = "bold" if state.state == "undecided" else "" if state.is_open else "dim"
+        text = Text(state.words, "red" if state.objection or state.unfit else style)
         table.add(state.name, state.dataset, state.purpose, until, text)
     console.print(table)
     console.print("Everything about one: python -m client plans PLAN. Then: approve PLAN, or refuse PLAN.")
@@ -101,21 +100,22 @@ def _refuse(options: argparse.Namespace) -> int:
 
 
 def _decide(options: argparse.Namespace, verdict: Verdict) -> int:
-    from client.dataset.for_plan import refuse_other_shape
+    from client.dataset.for_plan import refuse_unready
     from client.plans import sync
     from client.plans.decide import decide  # and all that reads images with it
+    from client.plans.obstacles import obstacle
 
     home = options.here
     _fetch_plan(home, options.plan)
     inbox = PlanInbox(home)
     plan = inbox.plan(options.plan)
-    if verdict == "approve" and (obstacle := _obstacle(home, plan)):
-        print(f"Plan {plan.name} cannot be approved here: {obstacle}", file=sys.stderr)
+    if verdict == "approve" and (why := obstacle(home, plan)):
+        print(f"Plan {plan.name} cannot be approved here: {why}", file=sys.stderr)
         return 1
     options.act.plan, options.act.dataset = plan.name, plan.content.dataset
     options.act.facts |= {"digest": plan.digest, "purpose": plan.content.purpose}
     if verdict == "approve":
-        refuse_other_shape(home, plan)
+        refuse_unready(home, plan)
     decision = decide(home, plan, verdict, options.reason)
     problem = sync.send_decision(home, decision)
     delay = f" The coordinator will be told as soon as it is reached ({problem})." if problem else ""
@@ -125,19 +125,6 @@ def _decide(options: argparse.Namespace, verdict: Verdict) -> int:
     if verdict == "approve":
         print(f"Signed, in {inbox.room(plan.digest) / 'decision.json'}: {_summary(decision)}")
     return 0
-
-
-def _obstacle(home: Home, plan: RunPlan) -> str:
-    """Why an approval would be in vain, so that it is said now and not waited for; empty if it would not."""
-    if home.witness_refused.exists():
-        return "the coordinator showed two histories, so nothing is answered here: python -m client witness"
-    state = plan_state(home, plan)
-    return {
-        "begun without this site": "its run has begun without this site, and no more approvals are taken then. Ask "
-        "the coordinator for a plan of its own, or for the models of this one",
-        "finished": "its run has finished", "failed": "its run has failed", "stopped": "its run was stopped",
-        "over": "its run is over, or the coordinator knows it no more",
-    }.get(state.state, "") or judge.objection(home, plan)  # fmt: skip
 
 
 def _summary(decision: Decision) -> str:
@@ -168,11 +155,15 @@ def _fetch_plan(home: Home, name: str) -> None:
 
 def _witness_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--accept", metavar="ROOT", help="go on from the head of this root, which was refused")
+    parser.add_argument("--json", action="store_true", help="for programs")
     home_option(parser)
 
 
 def _witness(options: argparse.Namespace) -> int:
     witness = Witness(options.here)
+    if options.json:
+        print(json.dumps(witness.as_json(), indent=1))
+        return 1 if witness.home.witness_refused.exists() else 0
     if options.accept is not None:
         new_head = witness.accept(options.accept)
         options.act.facts |= {"entries": new_head.size, "root": new_head.root.hex()}

@@ -5,6 +5,7 @@
     plans/DIGEST/approvals.json   all approvals that its run began with; others are not taken later
     plans/DIGEST/decision.sent    the same bytes, once the coordinator has got them
     plans/DIGEST/stage.json       what the coordinator said last of its run: a word for the list, which decides nothing
+    plans/DIGEST/images.json      whether its images are read and fit, as the resident process found them last
     plans/DIGEST/datasets.json    the names by which its data set goes here (`client.plans.own_images`)
     published/SHA256              an empty file for every model of which this site has published its figures
 
@@ -27,6 +28,8 @@ from common.types import Tensors
 Stage = Literal["waiting", "running", "without", "finished", "failed", "stopped", "over"]
 """Of a run, as the coordinator says: `without` is running without this site, `over` one that it names no more."""
 STAGES = get_args(Stage)
+ImagesState = Literal["", "reading", "ready", "unfit"]
+"""Of the images for a plan that was approved, as the resident process finds them; empty: it has not begun."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,16 @@ class PlanInbox:
         """Remember what the coordinator says of a run; a word that is none is passed over."""
         if stage in STAGES and stage != self.stage(plan):
             write_json(self.room(plan.digest) / "stage.json", {"stage": stage}, durably=False)
+
+    def images(self, plan: RunPlan) -> tuple[ImagesState, str]:
+        """How far the resident process is with a plan's images, and why they do not fit, if so."""
+        note = glance(self.room(plan.digest) / "images.json") or {}
+        state: ImagesState = note.get("state", "")
+        return (state, str(note.get("why", ""))) if state in get_args(ImagesState) else ("", "")
+
+    def note_images(self, plan: RunPlan, state: ImagesState, why: str = "") -> None:
+        """Remember how far the resident process is with a plan's images."""
+        write_json(self.room(plan.digest) / "images.json", {"state": state, "why": why}, durably=False)
 
     def is_delivered(self, plan: RunPlan) -> bool:
         """Whether the coordinator has got this site's decision."""

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from client.home import Home
 from client.plans import judge
-from client.plans.inbox import PlanInbox
+from client.plans.inbox import ImagesState, PlanInbox
 from common.plans.plan import RunPlan
 
 State = Literal[
@@ -37,15 +37,30 @@ class PlanState:
     """Of the data set for which it was approved; empty where it was not."""
     objection: str
     """What stands against it here; empty if nothing, or if it is history."""
+    images: ImagesState
+    """How far the resident process is with the images of a plan that was approved; empty: it has not begun."""
+    unfit: str
+    """Why they do not fit; empty unless `images` is unfit."""
+    asked_by: str
+    """The consortium."""
+    cohort: tuple[str, ...]
+    """Who is asked."""
 
     @property
     def is_open(self) -> bool:
         """Whether somebody here has to look at it."""
         return self.state in OPEN
 
+    @property
+    def words(self) -> str:
+        """Where it stands, in words."""
+        of_images = {"reading": ", images are being read", "ready": ", images are ready",
+                     "unfit": f", IMAGES ARE NOT READY: {self.unfit}"}.get(self.images, "")  # fmt: skip
+        return self.state + (f": {self.objection}" if self.objection else of_images)
+
     def as_json(self) -> dict[str, Any]:
         """For programs."""
-        return {**asdict(self), "open": self.is_open}
+        return {**asdict(self), "open": self.is_open, "words": self.words}
 
 
 def plan_state(home: Home, plan: RunPlan, now_s: float | None = None) -> PlanState:
@@ -67,6 +82,8 @@ def plan_state(home: Home, plan: RunPlan, now_s: float | None = None) -> PlanSta
         state = "cannot run here"
     version = decision.commitment.version if decision and verdict == "approve" else ""
     content = plan.content
+    images, unfit = inbox.images(plan) if verdict == "approve" and state in OPEN else ("", "")
     return PlanState(
-        plan.name, content.dataset, content.purpose, content.expires_s, state, verdict, version, objection
+        plan.name, content.dataset, content.purpose, content.expires_s, state, verdict, version, objection, images,
+        unfit, content.consortium, content.cohort,
     )  # fmt: skip

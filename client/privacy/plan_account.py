@@ -63,11 +63,10 @@ def cost_words(home: Home, plan: RunPlan) -> Iterator[str]:
     """What a plan costs here and what is left, in lines; nothing for a plan without a budget."""
     if (budget := budget_of(plan.content)) is None:
         return
-    yield "AT THIS HOSPITAL"
     try:
         account = account_of(home, plan, lambda _: None)
     except ConsiliumError as error:
-        yield f"  The images cannot be looked at: {error}"
+        yield f"The images cannot be looked at: {error}"
         return
     if account is None:
         return
@@ -77,7 +76,7 @@ def cost_words(home: Home, plan: RunPlan) -> Iterator[str]:
     for part, patients in account.patients.items():
         paid = worst(ledger, lines, patients)
         cost = float(epsilon(paid**0.5, budget.delta))
-        text = f"  {part}: {patients.patients:,} patients; whoever of them has paid most, ε {cost:.3f}; this plan ε "
+        text = f"{part}: {patients.patients:,} patients; whoever of them has paid most, ε {cost:.3f}; this plan ε "
         text += f"{budget.epsilon:g}"
         if rule:
             rest = rest_of(mu_of(rule.epsilon, rule.delta) ** 2, paid, rule.delta)
@@ -86,6 +85,6 @@ def cost_words(home: Home, plan: RunPlan) -> Iterator[str]:
     try:
         if schedule := schedule_of_plan(plan.content):
             account.refuse_whole(schedule.prices)
-        yield "  It fits." if rule else "  This hospital has no budget of its own (policy.privacy of site.yaml)."
+        yield "It fits." if rule else "This hospital has no budget of its own (policy.privacy of site.yaml)."
     except PolicyError as error:
-        yield f"  It does not fit: {error}"
+        yield f"It does not fit: {error}"

@@ -1,6 +1,7 @@
 """`audit show`, `audit verify` and `audit export`, the same at a site and at the coordinator."""
 
 import argparse
+import json
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -45,6 +46,8 @@ def command(who: str, home: Arguments, log_of: Callable[[argparse.Namespace], Lo
         show.add_argument("--plan", default="", metavar="PLAN", help="only of plans whose name begins so")
         show.add_argument("--since", type=_day, metavar="DATE", help="2026-11-01, UTC")
         show.add_argument("--until", type=_day, metavar="DATE", help="to the end of that day")
+        show.add_argument("--last", type=int, default=0, metavar="N", help="only so many, the newest")
+        show.add_argument("--json", action="store_true", help="for programs")
         verify = actions.add_parser("verify", help="is it what was written?")
         verify.add_argument("file", nargs="?", type=Path, metavar="FILE", help="an exported copy")
         verify.add_argument("--holds", type=Path, metavar="COPY", help="does the log begin with this exported copy?")
@@ -63,9 +66,13 @@ def command(who: str, home: Arguments, log_of: Callable[[argparse.Namespace], Lo
 
 
 def _show(log: Log, options: argparse.Namespace) -> int:
+    entries = [*_matches(log, options)][-options.last :]
+    if options.json:
+        print(json.dumps([entry.model_dump(mode="json") for entry in entries], indent=1))
+        return 0
     console = terminal.console()
     table = Sheet("entry", "when, UTC", "who", "what", "plan", "data set", "facts", prose=("facts",))
-    for entry in _matches(log, options):
+    for entry in entries:
         who = f"{entry.user}, {entry.role}" if entry.role else entry.user
         mark = {"begun": Text("…"), "done": Text(), "failed": Text(" failed", "red")}[entry.outcome]
         facts = ", ".join(

@@ -22,12 +22,44 @@ SUMMED = {
 }  # fmt: skip
 """What a plan may carry from an earlier run, in words."""
 
+LEAVES = "masked vectors, signatures, this decision, codes of refusals. No image."
+NOISY = (
+    "Each sum has noise, to which every site adds a share that nobody else knows: whatever is done with the sums and "
+    "the model, of one patient they tell no more than ε and δ say. An answer that is asked again has other noise, and "
+    "is paid for again."
+)
+EXACT = (
+    "The sums are exact: no noise is added. What colluding sites put in can be taken off: the sum of the others is "
+    "left. A site that is absent once has told its own number of cases; sums of successive models over sites that "
+    "differ by one estimate its share. One lying site can set the next model, and so at which model all are asked. "
+    "What the finished model tells of its images, it tells."
+)
+
 
 def page(plan: RunPlan) -> str:
     """Everything that a plan says."""
+    content, head = plan.content, facts(plan)
+    lines = [*plan_budget.words(content), "", *(f"{name:12} {value}" for name, value in head.items()), ""]
+    lines += [*_what_leaves(content), ""]
+    if "encoder" in head:
+        lines += [*wrap(f"WHO MADE THE ENCODER  {TRUST}", 100), ""]
+    if content.models:
+        return "\n".join([*lines, *_examination(content.models)])
+    lines += ["SETTINGS  those that are not the defaults of docs/configuration.md:", ""]
+    return "\n".join(lines) + "\n" + settings(content)
+
+
+def settings(content: PlanContent) -> str:
+    """The training's settings that are not the defaults, YAML."""
+    training = content.training.model_dump(mode="json", exclude_defaults=True)
+    return yaml.safe_dump(training, sort_keys=False, allow_unicode=True)
+
+
+def facts(plan: RunPlan) -> dict[str, str]:
+    """What a plan is about: who asks, for what, whom, until when, with which code."""
     content = plan.content
     day = "%Y-%m-%d %H:%M UTC"
-    head = {
+    words = {
         "plan": f"{plan.name}, digest {plan.digest}",
         "consortium": content.consortium,
         "data set": f"{content.dataset}: {', '.join(content.labels)}; images of {'×'.join(map(str, content.shape))}",
@@ -40,15 +72,7 @@ def page(plan: RunPlan) -> str:
         "encoder": _encoder(content),
         "begins from": _beginning(content.training.initial),
     }
-    lines = [*plan_budget.words(content), "", *(f"{name:12} {value}" for name, value in head.items() if value), ""]
-    lines += [*_what_leaves(content), ""]
-    if head["encoder"]:
-        lines += [*wrap(f"WHO MADE THE ENCODER  {TRUST}", 100), ""]
-    if content.models:
-        return "\n".join([*lines, *_examination(content.models)])
-    training = content.training.model_dump(mode="json", exclude_defaults=True)
-    lines += ["SETTINGS  those that are not the defaults of docs/configuration.md:", ""]
-    return "\n".join(lines) + "\n" + yaml.safe_dump(training, sort_keys=False, allow_unicode=True)
+    return {name: value for name, value in words.items() if value}
 
 
 def _encoder(content: PlanContent) -> str:
@@ -76,26 +100,30 @@ def _beginning(digest: str | None) -> str:
 
 def _what_leaves(content: PlanContent) -> Iterator[str]:
     """Which sums are asked, and what they tell whom."""
+    yield f"WHAT LEAVES  {LEAVES}"
+    yield f"Coordinator and sites can read of it these sums alone, each over {behind_each_sum(content)}:"
+    yield from (f"  - {line}" for line in sums(content))
+    yield ""
+    yield from wrap(f"WHAT IT TELLS  {what_it_tells(content)} docs/for-reviewers.md", 100)
+
+
+def behind_each_sum(content: PlanContent) -> str:
+    """Over how many of the sites each sum is."""
     sites = len(content.cohort)
     least = threshold(sites)
-    yield "WHAT LEAVES  masked vectors, signatures, this decision, codes of refusals. No image."
-    many = f"{least} of the {sites} sites at least" if least < sites else f"all {sites} sites"
-    yield f"Coordinator and sites can read of it these sums alone, each over {many}:"
-    schedule = plan_budget.schedule_of_plan(content)
-    if schedule:
-        yield from (f"  - {line}" for line in plan_budget.prices(schedule))
-        yield ""
-        yield "WHAT IT TELLS  Each sum has noise, to which every site adds a share that nobody else knows: whatever is"
-        yield "done with the sums and the model, of one patient they tell no more than ε and δ say. An answer that is"
-        yield "asked again has other noise, and is paid for again. docs/for-reviewers.md"
-        return
-    yield from (f"  - {line}" for line in (*_sums(content), "with each: how many cases, and of each class"))
-    yield ""
-    yield "WHAT IT TELLS  The sums are exact: no noise is added. What colluding sites put in can be"
-    yield "taken off: the sum of the others is left. A site that is absent once has told its own number"
-    yield "of cases; sums of successive models over sites that differ by one estimate its share. One"
-    yield "lying site can set the next model, and so at which model all are asked. What the finished"
-    yield "model tells of its images, it tells. docs/for-reviewers.md"
+    return f"{least} of the {sites} sites at least" if least < sites else f"all {sites} sites"
+
+
+def sums(content: PlanContent) -> tuple[str, ...]:
+    """The sums that leave, a line each; under a budget with what each kind costs."""
+    if schedule := plan_budget.schedule_of_plan(content):
+        return tuple(plan_budget.prices(schedule))
+    return (*_sums(content), "with each: how many cases, and of each class")
+
+
+def what_it_tells(content: PlanContent) -> str:
+    """What the sums tell, whom, in sentences."""
+    return EXACT if plan_budget.budget_of(content) is None else NOISY
 
 
 def _sums(content: PlanContent) -> Iterator[str]:
