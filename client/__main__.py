@@ -6,6 +6,7 @@
     python -m client check                  is everything ready: keys, network, clock, disk, images
     python -m client plans                  what the consortium asks for, and what was decided
     python -m client approve · refuse PLAN
+    python -m client page                   the same and more in a browser: plans, images, models, privacy, the log
     python -m client run                    take part: one process that runs for weeks
     python -m client rekey                  move this site to new keys
     python -m client accept-key SITE        another member's new key, whose old one is lost
@@ -72,13 +73,19 @@ def _run_command() -> Command:
     return Command(RUN, home_option, run, "the site has said goodbye; runs go on at its next start.")
 
 
+def _page_command() -> Command:
+    from client.page.commands import command
+
+    return command(COMMANDS)
+
+
 def _guarded(name: str, command: Command) -> Command:
     from client.access import gate
 
     return gate.guard(name, command)
 
 
-COMMANDS = CommandTable(
+COMMANDS: CommandTable = CommandTable(
     {
         "init": "client.setup.commands",
         "fingerprint": "client.setup.commands",
@@ -90,6 +97,7 @@ COMMANDS = CommandTable(
         "approve": "client.plans.commands",
         "refuse": "client.plans.commands",
         "witness": "client.plans.commands",
+        "page": _page_command,
         "run": _run_command,
         "compare": "client.comparison.commands",
         "predict": "client.prediction.commands",

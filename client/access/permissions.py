@@ -43,6 +43,7 @@ RULES: dict[str, CommandRule] = {
     "rekey": _may(OPERATOR),
     "accept-key": _may(OFFICER),
     # plans
+    "page": ANYBODY,
     "plans": _may_look(*ROLES),
     "approve": _may(OFFICER),
     "refuse": _may(OFFICER),

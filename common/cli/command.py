@@ -75,14 +75,21 @@ def dispatch(
     """Run a subcommand. Exit status 2 for an error that the user can mend, 130 when interrupted, else the command's."""
     spell_out_what_cannot_be_shown()
     words = sys.argv[1:] if arguments is None else list(arguments)
+    command, options = parse(prog, about, commands, words)
+    return exit_status(lambda: command.run(options), command.interrupted)
+
+
+def parse(
+    prog: str, about: str | None, commands: Mapping[str, Command], words: Sequence[str]
+) -> tuple[Command, argparse.Namespace]:  # fmt: skip
+    """A command line: which subcommand it is, and its options. Exits where it is none."""
     first = CommandParser(prog, description=about)
     first.add_argument("command", metavar="COMMAND", choices=commands, help="one of these; each has a --help")
     name = first.parse_args(words[:1]).command
     command = commands[name]
     parser = CommandParser(f"{prog} {name}", description=command.teaching)
     command.arguments(parser)
-    options = parser.parse_args(words[1:], argparse.Namespace(command=name))
-    return exit_status(lambda: command.run(options), command.interrupted)
+    return command, parser.parse_args(words[1:], argparse.Namespace(command=name))
 
 
 def exit_status(run: Callable[[], int], interrupted: str) -> int:

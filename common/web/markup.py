@@ -96,6 +96,22 @@ def table(caption: str, head: Sequence[str], rows: Sequence[Sequence[Child]], fo
     return el("div", element, class_="wide", tabindex="0", role="region", aria_label=caption)
 
 
+def stacked_table(caption: str, head: Sequence[str], rows: Sequence[Sequence[Child]]) -> Element:
+    """A table that is one card a row where the page is narrow. Roles are written out: layout takes them away."""
+
+    def cell(tag: str, role: str, child: Child, name: str, scope: str | None) -> Element:
+        return el(
+            tag, el("span", child), role=role, scope=scope, data_name=name, class_="none" if child == "–" else None
+        )
+
+    top = el("tr", *(el("th", name, scope="col", role="columnheader") for name in head), role="row")
+    body = [el("tr", cell("th", "rowheader", row[0], head[0], "row"),
+               *(cell("td", "cell", child, name, None) for name, child in zip(head[1:], row[1:], strict=True)),
+               role="row") for row in rows]  # fmt: skip
+    return el("table", el("caption", caption), el("thead", top, role="rowgroup"), el("tbody", *body, role="rowgroup"),
+              role="table", class_="stacked words")  # fmt: skip
+
+
 def contents(body: Sequence[Element]) -> Element:
     """Links to the sections of a page, which get their names as addresses."""
     entries = []

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import uvicorn
 
@@ -137,9 +138,9 @@ def server(page: PageApp, address: PageAddress, say: Callable[[str], None]) -> S
     return page_server
 
 
-def say_link(url: str) -> None:
+def show_link(url: str, screen: TextIO | None = None) -> None:
     """Show a link at the terminal."""
-    print(f"A link that works once: {url}", flush=True)
+    print(f"A link that works once: {url}", file=screen, flush=True)
 
 
 def _bind(listen: str, port: int) -> socket.socket:

@@ -6,7 +6,7 @@ from xml.etree.ElementTree import Element
 from common.catalogue import listing_view as catalogue
 from common.catalogue.listing import SHOWN, of_kind
 from common.catalogue.offers import OfferContent
-from common.web.markup import Child, el, figure, table
+from common.web.markup import Child, el, figure, stacked_table, table
 from server.catalogue.catalogue import Catalogue
 from server.consortium.home import Home
 from server.dashboard.consortium_view import STAGES, ConsortiumView, Marks, has_report
@@ -49,7 +49,7 @@ def hospitals(view: ConsortiumView) -> Marks:
     cells_of_sites = [_site(view, one, asking.since_s if asking else 0.0) for one in view.sites]
     head = [name for name in cells_of_sites[0] if going_on or name not in ("Plan", "Waited for")]
     rows = [[cells[name] for name in head] for cells in cells_of_sites]
-    return [_stacking_table("Every hospital on the roster, as the coordinator knows it", head, rows)]
+    return [stacked_table("Every hospital on the roster, as the coordinator knows it", head, rows)]
 
 
 def _site(view: ConsortiumView, one: MemberStatus, since_s: float) -> dict[str, Child]:
@@ -89,7 +89,7 @@ def history(view: ConsortiumView) -> Marks:
     if not runs:
         return [el("p", "None yet.", class_="soft")]
     head = ["Run", "Made (UTC)", "Sites", "Rounds", "Validation AUC", "Stage", "Report"]
-    return [_stacking_table("All runs, the newest first", head, [_past(view.home, one) for one in runs])]
+    return [stacked_table("All runs, the newest first", head, [_past(view.home, one) for one in runs])]
 
 
 def _past(home: Home, one: RunSummary) -> list[Child]:
@@ -109,7 +109,7 @@ def offers(view: ConsortiumView) -> Marks:
     rows: list[list[Child]] = [
         [_entry(entry), KINDS[entry.offer.kind], entry.by, el("time", catalogue.day(entry.made_s))] for entry in entries
     ]
-    return [_stacking_table("What partners offer", ["Title", "Kind", "By", "Since"], rows)]
+    return [stacked_table("What partners offer", ["Title", "Kind", "By", "Since"], rows)]
 
 
 def _entry(entry: OfferContent) -> Element:
@@ -132,19 +132,3 @@ def log_head(view: ConsortiumView) -> Marks:
     head_table[0].set("class", "words")
     note = "Hospitals hold the coordinator to this head: read out size and root, and compare them with what a site saw."
     return [head_table, el("p", note, class_="soft")]
-
-
-def _stacking_table(caption: str, head: list[str], rows: list[list[Child]]) -> Element:
-    """A table that is one card a row where the page is narrow. Roles are written out: layout takes them away."""
-
-    def cell(tag: str, role: str, child: Child, name: str, scope: str | None) -> Element:
-        return el(
-            tag, el("span", child), role=role, scope=scope, data_name=name, class_="none" if child == "–" else None
-        )
-
-    top = el("tr", *(el("th", name, scope="col", role="columnheader") for name in head), role="row")
-    body = [el("tr", cell("th", "rowheader", row[0], head[0], "row"),
-               *(cell("td", "cell", child, name, None) for name, child in zip(head[1:], row[1:], strict=True)),
-               role="row") for row in rows]  # fmt: skip
-    return el("table", el("caption", caption), el("thead", top, role="rowgroup"), el("tbody", *body, role="rowgroup"),
-              role="table", class_="stacked words")  # fmt: skip

@@ -16,7 +16,7 @@ from starlette.routing import Route
 from common.errors import ConfigError
 from common.web.login import Login
 from common.web.page_app import PageApp
-from common.web.page_server import PageAddress, Server, say_link
+from common.web.page_server import PageAddress, Server, show_link
 from common.web.page_server import serve as serve_page
 from common.web.page_server import server as server_of
 from server.consortium.home import Home
@@ -43,7 +43,7 @@ def serve(home: Home, listen: str, port: int) -> int:
         raise ConfigError(f"--listen {listen} lets other machines in, so set a password: --set-password.")
 
     def build(port: int) -> Server:
-        page_server = server(home, listen, port, say_link)
+        page_server = server(home, listen, port, show_link)
         if not is_local:
             print("Other machines can reach this page, with TLS by the consortium's own certificate. It is safer on")
             print("loopback, reached through `ssh -L` (docs/dashboard.md).")

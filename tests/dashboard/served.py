@@ -3,30 +3,36 @@
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Self
 
 import httpx
 
 from common.storage.files import write_json
+from common.web.page_server import Server
 from server.consortium.home import Home
 from server.dashboard.dashboard_app import server
 
 PASSWORD = "correct horse battery staple"  # noqa: S105 of a test
 
 
-class Page:
-    """The page's server in a thread."""
+class ServedPage:
+    """A page's server in a thread.
 
-    def __init__(self, home: Home, port: int = 0) -> None:
-        self.home, self.links = home, list[str]()
+    Args:
+        build: makes the server, given the port and whom to tell links.
+    """
+
+    def __init__(self, build: Callable[[int, Callable[[str], None]], Server], port: int = 0) -> None:
+        self.links = list[str]()
         self.line = socket.create_server(("127.0.0.1", port))
         self.port = int(self.line.getsockname()[1])
         self.url = f"http://127.0.0.1:{self.port}"
-        self.server = server(home, "127.0.0.1", self.port, self.links.append)
+        self.server = build(self.port, self.links.append)
         self._thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.line]})
 
-    def __enter__(self) -> "Page":
+    def __enter__(self) -> Self:
         self._thread.start()
         deadline = time.monotonic() + 20
         while not self.server.started:
@@ -50,6 +56,14 @@ class Page:
         with self.client() as client:
             assert client.get(self.links[-1]).status_code == 303
             yield client
+
+
+class Page(ServedPage):
+    """The coordinator's."""
+
+    def __init__(self, home: Home, port: int = 0) -> None:
+        self.home = home
+        super().__init__(lambda port, say: server(home, "127.0.0.1", port, say), port)
 
 
 def alive(home: Home, **lost_s: float) -> None:

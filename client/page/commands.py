@@ -1,0 +1,46 @@
+"""The command `page` of `python -m client`: the hospital's page, in the browser of the person whose key it is."""
+
+import argparse
+import sys
+from collections.abc import Mapping
+
+from client.access.people import open_key, path_of
+from client.home import home_option
+from common.cli.command import Command
+
+LOOPBACK = "127.0.0.1"
+PAGE = """A page for your browser: the plans that wait, in plain words, with approve and refuse; images, models, the
+budget of privacy, what was seen of the coordinator, the log. You need no other command to decide on a plan.
+
+  python -m client page                     prints a link that works once
+  python -m client page --as ana.key        with your key; its passphrase is asked here, at the terminal
+
+It is your own process with your own key: it can do what your role may, and nobody else can through it. It listens on
+this machine alone, and ends with Ctrl-C. docs/hospital-page.md has the rest."""
+
+
+def command(commands: Mapping[str, Command]) -> Command:
+    """The command.
+
+    Args:
+        commands: all of `python -m client`, which the page gives.
+    """
+
+    def run(options: argparse.Namespace) -> int:
+        from client.page.hospital_app import hospital_server  # the web server takes a while to import
+        from client.page.site_commands import SiteCommands
+        from common.web.page_server import serve, show_link
+
+        key, screen = open_key(path_of(options.as_key, options.home)), sys.stdout
+        person = SiteCommands(options.home, key, commands)
+        person.me()  # who may not look hears it here, and gets no link
+        return serve(
+            lambda port: hospital_server(person, port, lambda url: show_link(url, screen)), LOOPBACK, options.port
+        )
+
+    return Command(PAGE, _arguments, run, "the page is closed; the site goes on.")
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--port", type=int, default=8766, metavar="N", help="where the page is (8766)")
+    home_option(parser)

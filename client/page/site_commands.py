@@ -1,0 +1,94 @@
+"""Commands of `python -m client`, given by the page: the very ones that are typed, in the name of the page's person."""
+
+import io
+import json
+import threading
+from collections.abc import Mapping
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from client.access.people import PersonKey
+from client.access.permissions import RULES
+from common.cli.command import Command, exit_status, parse
+from common.errors import RunError
+
+_ONE_AT_A_TIME = threading.Lock()
+"""What a command prints goes to the process's standard streams: two at once would be mixed."""
+
+
+@dataclass(frozen=True)
+class CommandAnswer:
+    """How a command ended, and what it printed."""
+
+    status: int
+    output: str
+    errors: str
+
+    @property
+    def words(self) -> str:
+        """What it said, for people."""
+        return "\n".join(filter(None, (self.output.strip(), self.errors.strip().removeprefix("error: "))))
+
+    def json(self) -> Any:
+        """What it printed for programs.
+
+        Raises:
+            RunError: it could not; in its own words.
+        """
+        try:
+            return json.loads(self.output)
+        except ValueError:
+            raise RunError(self.words or "the command said nothing.") from None
+
+
+@dataclass(frozen=True)
+class SiteCommands:
+    """Whoever is logged in, as giver of commands.
+
+    Args:
+        home: the site's folder.
+        key: the person's, open.
+        commands: all of `python -m client`, behind the gate.
+    """
+
+    home: Path
+    key: PersonKey
+    commands: Mapping[str, Command]
+
+    def ask(self, *words: str) -> CommandAnswer:
+        """Give a command, which the gate lets in or not, and wait for its end."""
+        command, options = parse("python -m client", None, self.commands, [*words, "--home", str(self.home)])
+        options.as_key = self.key
+        with _ONE_AT_A_TIME, redirect_stdout(io.StringIO()) as output, redirect_stderr(io.StringIO()) as errors:
+            status = exit_status(lambda: command.run(options), command.interrupted)
+        return CommandAnswer(status, output.getvalue(), errors.getvalue())
+
+    def me(self) -> "PageUser":
+        """Who they are under the policy as it is now.
+
+        Raises:
+            RunError: nobody.
+        """
+        policy = self.ask("access", "show", "--json").json()
+        (person,) = (each for each in policy["people"] if each["name"] == policy["you"])
+        return PageUser(str(policy["site"]), str(policy["you"]), frozenset(person["roles"]))
+
+
+@dataclass(frozen=True)
+class PageUser:
+    """The person whose page it is."""
+
+    site: str
+    name: str
+    roles: frozenset[str]
+
+    def may(self, action: str) -> bool:
+        """Whether a row of the table of permissions has one of their roles; the page asks for nothing else."""
+        return bool(self.roles & set(RULES[action].roles or ()))
+
+    @property
+    def label(self) -> str:
+        """As the page's head names them."""
+        return f"{self.site} · {self.name}, {', '.join(sorted(self.roles)) or 'no role'}"
