@@ -81,11 +81,17 @@ def plan(report: Tree, me: PageUser) -> list[Child]:
         el("p", f"The coordinator and the other sites can read of it these sums alone, each over "
                 f"{report['behind_each_sum']}:"), bullet_list(report["sums"]),
         el("h2", "What it tells"), el("p", report["tells"]),
-        el("h2", "What it costs of the privacy budget"), el("p", report["budget"]),
+        el("h2", "What it costs of the privacy budget"), _budget(report["budget"]),
         bullet_list(report["cost"]) if report["cost"] else None,
         el("h2", "Your decision"), *_decision(report, me),
         el("details", el("summary", "The plan, word for word"), el("pre", report["text"])),
     ]  # fmt: skip
+
+
+def _budget(words: str) -> Child:
+    """The promise of a plan's budget; that there is none, as a warning."""
+    head, _, rest = words.partition("  ")
+    return el("p", rest[:1].upper() + rest[1:]) if head == "PRIVACY" else _warn(f"{head.capitalize()}. ", rest)
 
 
 _COLOURS = {"undecided": "waiting", "approved": "running", "running": "running", "finished": "finished",
@@ -100,7 +106,7 @@ def _warnings(report: Tree) -> list[Child]:
         body.append(_warn("This site's images are not ready for it. ", report["images"]))
     elif about["images"] == "unfit":
         body.append(_warn("It was approved, but this site's images are not ready. ", about["unfit"]))
-    if report["obstacle"] and about["open"]:
+    if report["obstacle"] and (about["open"] or about["state"] == "begun without this site"):
         body.append(_warn("It cannot run here: ", report["obstacle"]))
     return body
 
@@ -113,7 +119,7 @@ def _decision(report: Tree, me: PageUser) -> list[Child]:
     if not me.may(DECIDES):
         return [
             *body,
-            el("p", f"A data officer decides; you are {me.name}, {', '.join(sorted(me.roles)) or 'no role'}."),
+            el("p", f"A data officer decides; you are {me.words}."),
         ]
     if not about["open"] and about["state"] != "refused":
         return [*body, el("p", f"There is nothing to decide any more: {report['obstacle'] or about['state']}.")]
@@ -133,7 +139,7 @@ _DECIDED = {"approve": "approved", "refuse": "refused"}
 
 
 def _images_words(about: Tree) -> str | None:
-    return {"": " The site's process has not looked at the images yet: is `python -m client run` running?",
+    return {"": " The site's process has not looked at the images yet. Is it running (python -m client run)?",
             "reading": " Its images are being read.", "ready": " Its images are read, and fit."}.get(
         about["images"]) if about["decision"] == "approve" and about["open"] else None  # fmt: skip
 

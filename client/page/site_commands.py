@@ -91,4 +91,9 @@ class PageUser:
     @property
     def label(self) -> str:
         """As the page's head names them."""
-        return f"{self.site} · {self.name}, {', '.join(sorted(self.roles)) or 'no role'}"
+        return f"{self.site} · {self.name}"
+
+    @property
+    def words(self) -> str:
+        """Who they are, with their roles."""
+        return f"{self.name}, {', '.join(sorted(self.roles)) or 'no role'}"

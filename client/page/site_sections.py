@@ -12,12 +12,14 @@ from common.web.page_frame import finder
 
 LAST = 200
 """Entries of the log that are shown."""
+UNREAD = ("signature", "signed at")
+"""Facts that a program checks (`audit verify`), and nobody reads."""
 OUTCOMES = {"begun": "… begun", "done": "", "failed": "✕ failed"}
 
 
 def not_for(me: PageUser, action: str) -> str:
     """That a role may not look at something."""
-    return f"This is for {role_names(RULES[action])}; you are {me.name}, {', '.join(sorted(me.roles)) or 'no role'}."
+    return f"This is for {role_names(RULES[action])}; you are {me.words}."
 
 
 def images(last_check: tuple[float, CommandAnswer] | None, me: PageUser) -> list[Child]:
@@ -53,10 +55,11 @@ def images(last_check: tuple[float, CommandAnswer] | None, me: PageUser) -> list
 
 def _checks(caption: str, checks: list[Tree]) -> Child:
     rows: list[list[Child]] = [
-        [check["check"], el("span", "✓ ok" if check["ok"] else "✕ NOT", class_="connected" if check["ok"] else "lost"),
-         check["what"], check["todo"] or "–"] for check in checks
+        [el("span", "✓ ok" if check["ok"] else "✕ NOT", class_="connected" if check["ok"] else "lost"),
+         check["what"] if check["check"] == "images" else f"{check['check']}: {check['what']}", check["todo"] or "–"]
+        for check in checks
     ]  # fmt: skip
-    return stacked_table(caption, ["What", "Is it?", "Found", "To do"], rows)
+    return stacked_table(caption, ["Is it?", "Found", "To do"], rows)
 
 
 def models(catalogue: CommandAnswer, worth: list[Tree] | None) -> list[Child]:
@@ -186,14 +189,14 @@ def log(entries: list[Tree]) -> list[Child]:
          entry["plan"] or entry["dataset"] or "–", _entry_facts(entry["facts"]) or "–"] for entry in reversed(entries)
     ]  # fmt: skip
     note = f"The last {LAST} entries. All of them, and whether the log is what was written: "
-    table = stacked_table("The newest first", ["Entry", "When (UTC)", "Who", "What", "Plan or data set", "Facts"], rows)
+    table = stacked_table("The newest first", ["Entry", "When (UTC)", "Who", "What", "About", "Facts"], rows)
     return [el("h1", "Log"), el("p", note, el("code", "python -m client audit verify"), class_="soft"),
             el("section", finder("an entry"), table)]  # fmt: skip
 
 
 def _entry_facts(facts: dict[str, Any]) -> str:
     short = {name: f"{fact[:8]}…" if isinstance(fact, str) and len(fact) > 40 else fact for name, fact in facts.items()}
-    return ", ".join(f"{name} {fact}" for name, fact in short.items())
+    return ", ".join(f"{name} {fact}" for name, fact in short.items() if name not in UNREAD)
 
 
 def moment(at_s: float) -> str:

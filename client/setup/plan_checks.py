@@ -10,6 +10,7 @@ from client.plans import own_images, sync
 from client.plans.inbox import PlanInbox
 from client.plans.plan_state import plan_state
 from client.setup.address_check import CheckResult
+from common.errors import ConsiliumError
 from common.plans.plan import RunPlan
 
 ONE_CLASS = (
@@ -45,16 +46,10 @@ def look_at_images(home: Home) -> Iterator[CheckResult]:
             False, "no data set", f"Name one under datasets in {home.folder / 'site.yaml'}: docs/data.md."
         )
     for plan in plans:
-        cases = own_cases(home, plan)
-        counts = ", ".join(
-            f"{label} {int((cases.train.labels == index).sum())}" for index, label in enumerate(plan.content.labels)
-        )
-        yield CheckResult(True, f"{plan.content.dataset} for {plan.name}: to train on {counts}")
-        if len(set(cases.train.labels.tolist())) == 1:
-            yield CheckResult(True, f"{plan.content.dataset}: {ONE_CLASS}")
-        yield _version(home, plan)
-        for warning in cases.warnings:
-            yield CheckResult(True, f"{plan.content.dataset}, to look at: {warning}")
+        try:
+            yield from _of_plan(home, plan)
+        except (ConsiliumError, OSError) as error:
+            yield CheckResult(False, f"{plan.content.dataset} for {plan.name}: {error}")
     for name in sorted(names - {plan.content.dataset for plan in plans}):
         path = getattr(home.settings.datasets[name].data, "path", None)
         there = [p for p in (path if isinstance(path, tuple) else (path,)) if p and _is_there(home, p)]
@@ -62,6 +57,19 @@ def look_at_images(home: Home) -> Iterator[CheckResult]:
             yield CheckResult(False, f"{name}: {path} is not there", f"Mend datasets.{name}.data in site.yaml.")
         else:
             yield CheckResult(True, f"{name}: no plan for it yet; `python -m client check CONFIG` examines it")
+
+
+def _of_plan(home: Home, plan: RunPlan) -> Iterator[CheckResult]:
+    cases, name = own_cases(home, plan), plan.content.dataset
+    counts = ", ".join(
+        f"{label} {int((cases.train.labels == index).sum())}" for index, label in enumerate(plan.content.labels)
+    )
+    yield CheckResult(True, f"{name} for {plan.name}: to train on {counts}")
+    if len(set(cases.train.labels.tolist())) == 1:
+        yield CheckResult(True, f"{name}: {ONE_CLASS}")
+    yield _version(home, plan)
+    for warning in cases.warnings:
+        yield CheckResult(True, f"{name}, to look at: {warning}")
 
 
 def _version(home: Home, plan: RunPlan) -> CheckResult:
