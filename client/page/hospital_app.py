@@ -22,7 +22,7 @@ from starlette.routing import Route
 
 from client.page import plan_sections, site_sections
 from client.page.site_commands import CommandAnswer, PageUser, SiteCommands
-from common.errors import ConsiliumError, PlanError
+from common.errors import ConfigError, ConsiliumError, PlanError
 from common.web.login import Login
 from common.web.markup import Child, el
 from common.web.page_app import PageApp, form_fields
@@ -79,7 +79,10 @@ class HospitalPages:
         name, verdict = _plan_name(request), request.path_params["verdict"]
         if verdict not in ("approve", "refuse"):
             raise PlanError(f"{verdict}: a plan is approved or refused.")
-        reason = (await form_fields(request)).get("reason", "").strip()
+        try:
+            reason = (await form_fields(request)).get("reason", "").strip()
+        except ConfigError as error:
+            return Response(str(error), 400)
         if verdict == "refuse" and not reason:
             answer = CommandAnswer(2, "", "Nothing was refused: write down why, for the coordinator to read.")
         else:
