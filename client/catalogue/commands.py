@@ -65,10 +65,10 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _as_json(content: OfferContent) -> dict[str, Any]:
-    own = {"address": content.address, "kind": content.offer.kind, "title": content.title, "by": content.by}
+    entry = {"address": content.address, "kind": content.offer.kind, "title": content.title, "by": content.by}
     package = content.offer.package if isinstance(content.offer, ModelOffer) else ""
     doubt, facts = listing_view.doubt(content), listing_view.facts(content)
-    return {**own, "doubt": doubt, "package": package, "description": content.description, "facts": facts}
+    return {**entry, "doubt": doubt, "package": package, "description": content.description, "facts": facts}
 
 
 def _show(options: argparse.Namespace) -> int:

@@ -84,11 +84,11 @@ def models(catalogue: CommandAnswer, worth: list[Tree] | None) -> list[Child]:
         return [*body, el("p", str(error), class_="warn")]
     if catalogue.errors:
         body.append(el("p", catalogue.errors, class_="warn"))
-    compared = {result["package"] for result in worth or ()}
+    packages = {result["package"] for result in worth or ()}
     rows: list[list[Child]] = [
         [el("span", entry["title"], el("small", entry["address"])), entry["facts"].get("tells apart", "–"), entry["by"],
          f"Not real: {entry['doubt']}." if entry["doubt"] else "–",
-         "above" if entry["package"] in compared else "not compared here"] for entry in entries
+         "above" if entry["package"] in packages else "not compared here"] for entry in entries
     ]  # fmt: skip
     table = stacked_table("Models in the catalogue", ["Model", "Tells apart", "By", "To know", "Worth here"], rows)
     return [*body, table if rows else el("p", "None yet.", class_="soft")]
@@ -161,16 +161,16 @@ def coordinator(witness: Tree) -> list[Child]:
     elif witness["seen"]:
         body.append(el("p", "✓ One history: every state of its log that this site was shown goes on from the one "
                        "before, and from what the other sites saw.", class_="lead"))  # fmt: skip
-    if (seen := witness["seen"]) is None:
+    if (head := witness["seen"]) is None:
         return [*body, el("p", "Nothing was seen of the coordinator's log yet.", class_="soft")]
-    facts = {"Log of": seen["log"], "Entries": f"{seen['entries']:,}", "Until": moment(seen["at_s"])}
+    facts = {"Log of": head["log"], "Entries": f"{head['entries']:,}", "Until": moment(head["at_s"])}
     rows: list[list[Child]] = [
         [site, f"{int(word['size']):,} entries", moment(word["at_s"])] if word else [site, "no word from it", "–"]
         for site, word in witness["others"].items()
     ]  # fmt: skip
     return [
         *body, el("dl", *(el("div", el("dt", name), el("dd", text)) for name, text in facts.items()),
-                  el("div", el("dt", "Root"), el("dd", el("code", seen["root"], class_="whole"))), class_="facts"),
+                  el("div", el("dt", "Root"), el("dd", el("code", head["root"], class_="whole"))), class_="facts"),
         el("h2", "Who saw the same"),
         stacked_table("Other sites, by their signed word", ["Site", "Saw", "Until"], rows),
         el("p", "Size and root can be read out over the telephone and compared.", class_="soft"),

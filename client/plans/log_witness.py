@@ -173,9 +173,9 @@ class Witness:
     def as_json(self) -> dict[str, Any]:
         """What was seen of the log, for programs."""
         head, refusal, others = self.head, read_json(self.home.witness_refused), self.others
-        seen = head and {"log": head.origin, "entries": head.size, "root": head.root.hex(), "at_s": head.at_s}
+        newest = head and {"log": head.origin, "entries": head.size, "root": head.root.hex(), "at_s": head.at_s}
         sites = {site: others.get(site) for site in sorted(set(self.home.roster.active) - {self.home.site})}
-        return {"seen": seen, "refused": refusal and str(refusal["why"]), "others": sites}
+        return {"seen": newest, "refused": refusal and str(refusal["why"]), "others": sites}
 
     def _authentic(self, answer: dict[str, Any]) -> LogHead:
         pins = self.home.pins
