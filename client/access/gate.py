@@ -10,7 +10,7 @@ from pathlib import Path
 
 from client.access import permissions
 from client.access.command_request import CommandRequest, Signer, new_challenge
-from client.access.people import PersonKey, open_key, path_of
+from client.access.people import open_key, path_of
 from client.access.permissions import RULES, CommandRule
 from client.access.policy import Person, SitePolicy
 from client.access.policy_store import policy_store
@@ -71,12 +71,12 @@ def check(site: SiteFolder, request: CommandRequest, uid: int, challenge: str) -
 
 
 def admit(
-    site: SiteFolder, action: str, key_file: Path | PersonKey | None = None, words: Sequence[str] = ()
+    site: SiteFolder, action: str, key: Path | Signer | None = None, words: Sequence[str] = ()
 ) -> Actor:  # fmt: skip
     """Who gives this command in a folder of their own, if they may.
 
     Args:
-        key_file: of their key, or the key itself where it is open already.
+        key: the file of their key (None: where it is looked for), or the key itself where it is open already.
 
     Raises:
         AccessError: nobody that the policy lets do it. The site's log says so then.
@@ -87,7 +87,8 @@ def admit(
         rule, policy = _rule(action, why), policy_store(site).in_force()
         why |= {"policy": policy.content.version, "refused": NO_KEY}
         try:
-            key = key_file if isinstance(key_file, PersonKey) else open_key(path_of(key_file, site.folder))
+            if key is None or isinstance(key, Path):
+                key = open_key(path_of(key, site.folder))
         except AccessError as error:
             raise AccessError(f"{error} For `{action}`: {_needed(rule, policy)}") from None
     challenge = new_challenge()

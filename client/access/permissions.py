@@ -43,7 +43,7 @@ RULES: dict[str, CommandRule] = {
     "rekey": _may(OPERATOR),
     "accept-key": _may(OFFICER),
     # plans
-    "page": ANYBODY,
+    "page": _may_look(*ROLES),
     "plans": _may_look(*ROLES),
     "approve": _may(OFFICER),
     "refuse": _may(OFFICER),

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from client.home import home_option
+from client.home import Home, home_option
 from client.prediction import trust
 from common.catalogue.listing_view import ORIGINS
 from common.cli import curves_picture, terminal
@@ -40,7 +40,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 def _compare(options: argparse.Namespace) -> int:
     if options.model is None:
-        return _show_all(Home.at(options.home), options)
+        return _show_all(options.here, options)
     from client.comparison import comparison  # and with it what trains
     from client.plans import own_layers
 

@@ -4,7 +4,6 @@ import argparse
 import sys
 from collections.abc import Mapping
 
-from client.access.people import open_key, path_of
 from client.home import home_option
 from common.cli.command import Command
 
@@ -31,12 +30,9 @@ def command(commands: Mapping[str, Command]) -> Command:
         from client.page.site_commands import SiteCommands
         from common.web.page_server import serve, show_link
 
-        key, screen = open_key(path_of(options.as_key, options.home)), sys.stdout
-        person = SiteCommands(options.home, key, commands)
-        person.me()  # who may not look hears it here, and gets no link
-        return serve(
-            lambda port: hospital_server(person, port, lambda url: show_link(url, screen)), LOOPBACK, options.port
-        )
+        person, screen = SiteCommands(options.home, options.actor.signer, commands), sys.stdout
+        build = lambda port: hospital_server(person, port, lambda url: show_link(url, screen))  # noqa: E731
+        return serve(build, LOOPBACK, options.port)
 
     return Command(PAGE, _arguments, run, "the page is closed; the site goes on.")
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from client.access.people import PersonKey
+from client.access.command_request import Signer
 from client.access.permissions import RULES
 from common.cli.command import Command, exit_status, parse
 from common.errors import RunError
@@ -54,7 +54,7 @@ class SiteCommands:
     """
 
     home: Path
-    key: PersonKey
+    key: Signer
     commands: Mapping[str, Command]
 
     def ask(self, *words: str) -> CommandAnswer:

@@ -144,6 +144,8 @@ def show_link(url: str, screen: TextIO | None = None) -> None:
 
 
 def _bind(listen: str, port: int) -> socket.socket:
+    if not 0 <= port < 2**16:
+        raise RunError(f"--port {port}: expected a number from 0 to 65535.")
     try:
         return socket.create_server((listen, port), family=socket.AF_INET6 if ":" in listen else socket.AF_INET)
     except OSError as error:

@@ -24,6 +24,7 @@ TYPED = {
     "join": "join gone.welcome",
     "rekey": "rekey",
     "accept-key": "accept-key gone",
+    "page": "page --port 99999",
     "plans": "plans",
     "approve": "approve gone",
     "refuse": "refuse gone",
