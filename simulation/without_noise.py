@@ -30,21 +30,24 @@ def schedule_of_experiment(experiment: Experiment) -> Schedule | None:
 
 def doubt_of_budget(experiment: Experiment, schedule: Schedule) -> str:
     """That the budget cannot train, and which could; empty where it can."""
-    if not isinstance(experiment.model, UnitHead):
-        return ""
-    patients = sum(float(cases.train.shares().sum()) for cases in experiment.data.sites)
-    return doubt_of(schedule, round(patients), experiment.model.length)
+    patients = round(sum(float(cases.train.shares().sum()) for cases in experiment.data.sites))
+    model = experiment.model
+    numbers = model.length if isinstance(model, UnitHead) else sum(w.size for w in model.init(0).values())
+    return doubt_of(schedule, patients, numbers)
 
 
 def train_without_noise(experiment: Experiment) -> TrainedModel | None:
     """The model of the same questions, answered exactly; None where the run has no budget."""
     if experiment.config.budget is None:
         return None
-    transport = InMemory({cases.name: experiment.site(cases).answer for cases in experiment.data.sites})
-    course = Course.of(experiment.config, experiment.model, experiment.seed, transport.sites())
-    if not isinstance(course.algorithm, PrivateHead):
-        return None
-    exact = replace(course, algorithm=replace(course.algorithm, noise=False))
+    sites = {cases.name: experiment.site(cases) for cases in experiment.data.sites}
+    transport = InMemory({name: site.answer for name, site in sites.items()}, workers=experiment.workers)
+    exact = Course.of(experiment.config, experiment.model, experiment.seed, transport.sites())
+    if isinstance(exact.algorithm, PrivateHead):
+        exact = replace(exact, algorithm=replace(exact.algorithm, noise=False))
+    elif exact.schedule and exact.schedule.steps:
+        for site in sites.values():
+            site.steps = replace(exact.schedule.steps, sigma=0.0)
     *_, end = loop.run(exact, PlainSum(transport))
     threshold = performance.operating_point(end.best_counts, experiment.config.operating_point)
     return TrainedModel(end.best, {}, threshold, end.records, end.best_round, end.best_counts)

@@ -8,8 +8,9 @@ from typing import Any
 from client.home import Home
 from client.privacy.ledger import LedgerLine, PrivacyLedger, ledger_of
 from client.privacy.reopening import what_is_awaited
-from client.privacy.site_account import rest_of, worst
-from common.privacy import epsilon, mu_of
+from client.privacy.site_account import paid_by_set, rest_of, worst
+from client.site_settings import PrivacyRule
+from common.privacy.accounting import Cost
 
 DELTA = 1e-5
 """At which ε is told where the hospital has no budget of its own."""
@@ -73,16 +74,15 @@ def summary(home: Home) -> AccountSummary:
     with ledger.lock():
         lines = ledger.lines()
         reason = what_is_awaited(home)
-    limit = mu_of(rule.epsilon, rule.delta) ** 2 if rule else None
     by_part, by_plan = defaultdict[tuple[str, str], list[LedgerLine]](list), defaultdict[str, list[LedgerLine]](list)
     for line in lines:
         by_part[line.dataset, line.part].append(line)
         by_plan[f"{line.digest} {line.dataset} {line.part}"].append(line)
-    accounts = tuple(_account(ledger, lines, group, delta, limit) for (dataset, _), group in by_part.items() if dataset)
+    accounts = tuple(_account(ledger, lines, group, delta, rule) for (dataset, _), group in by_part.items() if dataset)
     plans = tuple(
         PlanRow(
             group[-1].plan or group[-1].question, group[-1].dataset, group[-1].part, len(group),
-            _epsilon(_worst(ledger, group, group[-1]), delta), group[-1].at_s,
+            _worst(ledger, group, group[-1]).epsilon(delta), group[-1].at_s,
         )
         for group in by_plan.values()
     )  # fmt: skip
@@ -90,21 +90,21 @@ def summary(home: Home) -> AccountSummary:
 
 
 def _account(
-    ledger: PrivacyLedger, lines: Sequence[LedgerLine], group: Sequence[LedgerLine], delta: float, limit: float | None
+    ledger: PrivacyLedger,
+    lines: Sequence[LedgerLine],
+    group: Sequence[LedgerLine],
+    delta: float,
+    rule: PrivacyRule | None,
 ) -> AccountRow:
     last = group[-1]
     first = next(line for line in group if (line.digest, line.patients) == (last.digest, last.patients))
     paid = _worst(ledger, lines, last)
-    rest = None if limit is None else rest_of(limit, paid, delta)
-    return AccountRow(last.dataset, last.part, last.count, first.new, _epsilon(paid, delta), rest)
+    rest = None if rule is None else rest_of(rule.epsilon, rule.delta, paid)
+    return AccountRow(last.dataset, last.part, last.count, first.new, paid.epsilon(delta), rest)
 
 
-def _worst(ledger: PrivacyLedger, lines: Sequence[LedgerLine], of: LedgerLine) -> float:
-    """μ² of the patient who has paid most of those whom a line was over."""
+def _worst(ledger: PrivacyLedger, lines: Sequence[LedgerLine], of: LedgerLine) -> Cost:
+    """What the patient has paid who has paid most of those whom a line was over."""
     if not ledger.sets.has(of.patients):
-        return sum(line.squared_mu for line in lines if line.patients == of.patients)
+        return paid_by_set(lines).get(of.patients, Cost(0.0))
     return worst(ledger, lines, ledger.sets.load(of.patients))
-
-
-def _epsilon(squared_mu: float, delta: float) -> float:
-    return float(epsilon(squared_mu**0.5, delta))

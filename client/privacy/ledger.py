@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +56,8 @@ class LineDraft(Frozen):
     sigma: Amount
     squared_mu: Amount
     """μ² of the answer for one patient (Gaussian differential privacy)."""
+    tail: Amount = 0.0
+    """Of δ, what μ does not cover (`common.privacy.network_prices`); left out of the line where there is none."""
 
 
 class LedgerLine(LineDraft):
@@ -139,11 +141,13 @@ class PrivacyLedger:
         self._enter(line, _hash(content))
         return line
 
-    def accounts(self, lines: Iterable[LedgerLine], patients: PatientSet) -> NDArray[np.float64]:
-        """What each of these patients has paid by these lines: μ², float64[patients]."""
+    def accounts(
+        self, lines: Iterable[LedgerLine], patients: PatientSet, amount: Literal["squared_mu", "tail"] = "squared_mu"
+    ) -> NDArray[np.float64]:
+        """What each of these patients has paid by these lines: μ², or the tails of δ, float64[patients]."""
         by_version = defaultdict[str, float](float)
         for line in lines:
-            by_version[line.patients] += line.squared_mu
+            by_version[line.patients] += getattr(line, amount)
         accounts = np.full(patients.patients, by_version.pop(EVERYBODY, 0.0))
         for version, paid in by_version.items():
             units = self.sets.units(version) & patients.units.keys()
@@ -222,7 +226,7 @@ class PrivacyLedger:
         return self._statement(line, sign(self.log.key(), _signable(line)).hex())
 
     def _statement(self, line: LedgerLine, signature: str) -> bytes:
-        return canonical({"line": line.model_dump(mode="json"), "signature": signature}) + b"\n"
+        return canonical({"line": _content(line), "signature": signature}) + b"\n"
 
     def _append(self, line: bytes, length: int) -> None:
         is_new = not self._path.exists()
@@ -243,6 +247,7 @@ class PrivacyLedger:
         facts: dict[str, int | str] = {
             "number": line.number, "hash": line_hash, "question": line.question, "mechanism": line.mechanism,
             "sensitivity": repr(line.sensitivity), "sigma": repr(line.sigma), "squared mu": repr(line.squared_mu),
+            **({"tail": repr(line.tail)} if line.tail else {}),
             "patients": line.patients, "count": line.count, "new": line.new, "account": repr(line.account),
         }  # fmt: skip
         self.log.record(EVENT, plan=line.plan, dataset=line.dataset, facts=facts)
@@ -254,7 +259,11 @@ def ledger_of(home: Home) -> PrivacyLedger:
 
 
 def _signable(line: LedgerLine) -> bytes:
-    return digest("privacy", canonical(line.model_dump(mode="json")))
+    return digest("privacy", canonical(_content(line)))
+
+
+def _content(line: LedgerLine) -> dict[str, Any]:
+    return line.model_dump(mode="json", exclude_defaults=True)
 
 
 def _hash(content: bytes) -> str:

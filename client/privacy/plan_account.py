@@ -9,7 +9,6 @@ from common.audit.account_statement import AccountStatement
 from common.errors import ConsiliumError, PolicyError
 from common.plans.plan import RunPlan
 from common.plans.plan_budget import budget_of, schedule_of_plan
-from common.privacy import epsilon, mu_of
 
 
 def account_of(home: Home, plan: RunPlan, tell: Callable[[AccountStatement], None]) -> SiteAccount | None:
@@ -75,11 +74,11 @@ def cost_words(home: Home, plan: RunPlan) -> Iterator[str]:
         lines = ledger.lines()
     for part, patients in account.patients.items():
         paid = worst(ledger, lines, patients)
-        cost = float(epsilon(paid**0.5, budget.delta))
+        cost = paid.epsilon(budget.delta)
         text = f"{part}: {patients.patients:,} patients; whoever of them has paid most, ε {cost:.3f}; this plan ε "
         text += f"{budget.epsilon:g}"
         if rule:
-            rest = rest_of(mu_of(rule.epsilon, rule.delta) ** 2, paid, rule.delta)
+            rest = rest_of(rule.epsilon, rule.delta, paid)
             text += f"; left ε {rest:.3f} of {rule.epsilon:g} at δ {rule.delta:g}"
         yield text
     try:

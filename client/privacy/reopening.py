@@ -130,15 +130,17 @@ def _own_word(home: Home, document: str) -> AccountStatement | None:
 def _adopt(ledger: PrivacyLedger, word: AccountStatement) -> None:
     """Write down what the site's own word has and its account has not."""
     for version, paid in word.paid.items():
-        lines = [line.squared_mu for line in ledger.lines() if line.patients == version]
-        if (missing := paid - sum(lines)) > 0:
-            _record(ledger, version, missing)
+        lines = [line for line in ledger.lines() if line.patients == version]
+        missing = paid - sum(line.squared_mu for line in lines)
+        tail = word.tails.get(version, 0.0) - sum(line.tail for line in lines)
+        if missing > 0 or tail > 0:
+            _record(ledger, version, max(0.0, missing), max(0.0, tail))
 
 
-def _record(ledger: PrivacyLedger, version: str, squared_mu: float) -> None:
+def _record(ledger: PrivacyLedger, version: str, squared_mu: float, tail: float) -> None:
     is_known = version != EVERYBODY and ledger.sets.has(version)
     draft = LineDraft(
         plan="", digest="", dataset="", part="", question=RESTORED, mechanism="unknown", sensitivity=0.0, sigma=0.0,
-        squared_mu=squared_mu,
+        squared_mu=squared_mu, tail=tail,
     )  # fmt: skip
     ledger.record(draft, ledger.sets.load(version) if is_known else None)

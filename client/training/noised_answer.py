@@ -21,7 +21,8 @@ def add_noise(words: Words, request: Request, schedule: Schedule | None, account
     """Pay for an answer, and add this site's share of the noise to it, in place.
 
     Args:
-        words: the answer's numbers in steps of `common.privacy.price_list.GRID`, before the mask.
+        words: the answer's numbers in steps of `common.privacy.price_list.GRID`, before the mask; what a network
+            was trained to has its noise in it already.
 
     Raises:
         PolicyError: the plan has no budget, the site no account, or the account refuses. Nothing may leave then.
@@ -30,6 +31,9 @@ def add_noise(words: Words, request: Request, schedule: Schedule | None, account
         missing = "the plan has no budget" if schedule is None else "this site keeps no account of privacy"
         raise PolicyError("no-account", f"asked for '{request.kind}', and {missing}. Nothing was sent.")
     price = schedule.price(request.kind, request.round)
+    if price.is_shared:  # what a network's weights moved: every step of it had this site's noise in full
+        account.spend(price)
+        return
     noise = _source(schedule.share_variance(price) / GRID**2)
     account.spend(price)
     words += noise.draw(len(words)).view(np.uint64)  # negative numbers wrap round, as all in the ring

@@ -127,7 +127,10 @@ class SecuredSite:
         active = self.keeper.participant.open(start, question, self.clock())  # refused before any work is done
         if active.state.round.kind != (kind := inner.kind):
             raise PolicyError("changed-question", f"{self.name}: a round of '{active.state.round.kind}' asks '{kind}'.")
-        settled = _settled(state)
+        settled, schedule = _settled(state), None
+        if is_noised(kind):
+            schedule = self.binding.work().course.schedule
+            self.site.steps = schedule.steps if schedule else None  # as signed, whoever made the site
         contribution, after = self.site.contribute(inner, settled)
         layout = active.plan.question_kinds[kind].layout
         key = answer_layout.rounding_key(asked_hash, self.name)
@@ -143,8 +146,8 @@ class SecuredSite:
         def open_and_submit(participant: Participant) -> PendingMessage:
             confirm()
             answering = participant.open(start, question, self.clock())
-            if is_noised(inner.kind):
-                add_noise(words, inner, self.binding.work().course.schedule, self.account)
+            if is_noised(kind):
+                add_noise(words, inner, schedule, self.account)
             pending = answering.submit(words)
             self.vector.keep(words.data.cast("B"))  # before the state that names it by its hash
             return pending

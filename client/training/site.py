@@ -7,8 +7,7 @@ masked, through `client.training.secure_site.SecuredSite`; in the clear (`Site.a
     train       model difference, to be weighted by examples   averaging
     evaluate    outcome counts on the site's validation cases  after a round
     classes, gram, loss, gradient, hessian                     the SVM's sums
-    noised-mean, -gram, -gradient, -outcomes                   a head's sums under a budget of privacy; the noise is
-                                                               added where they are masked
+    noised-…    `client.training.private_sums`                 under a budget of privacy
 
 The state is plain arrays that the site keeps from round to round (SCAFFOLD's control variate, layers
 that are its own); the caller stores it.
@@ -21,17 +20,18 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from client.training import private_sums
 from common.config import Local
 from common.errors import DataError, PolicyError, WireError
 from common.image_stack import batches, slices, together
 from common.imaging import Pipeline
 from common.messages.transport import Reply, Request
-from common.metrics import noised_outcomes, out_of_distribution, performance
+from common.metrics import out_of_distribution, performance
 from common.metrics.out_of_distribution import Floats, Reference
 from common.models import Model, Work
 from common.models.private_layers import PRIVATE, PRIVATE_MOMENTS, private_names
 from common.models.svm import LinearSvm
-from common.models.unit_head import UnitHead
+from common.privacy.price_list import SampledSteps
 from common.types import Cases, SiteCases, Tensors, prefixed, under
 
 STATISTICS_TOGETHER = 256
@@ -71,6 +71,8 @@ class Site:
     local: Local
     least_active: int = 5
     """Cases of a row and sign inside the margin at the point of a gradient: none, or this many. A simulation asks 1."""
+    steps: SampledSteps | None = None
+    """Of a network under a budget: how it trains between two sums."""
     _ready: dict[str, Cases] = field(default_factory=dict, repr=False)
     _ready_for: str = field(default="", repr=False)
     _distances: dict[bytes, Floats] = field(default_factory=dict, repr=False)
@@ -243,25 +245,14 @@ def _derivatives(site: Site, request: Request, state: Tensors) -> tuple[Contribu
     return Contribution(derivatives(weights, cases, shares)), state
 
 
-def _noised_mean(site: Site, request: Request, state: Tensors) -> tuple[Contribution, Tensors]:
-    cases = site.ready("train", {})
-    return Contribution(head_of(site).mean_sum(cases.images, cases.shares())), state
+def _private_sum(site: Site, request: Request, state: Tensors) -> tuple[Contribution, Tensors]:
+    cases = site.ready("validation" if request.kind == "noised-outcomes" else "train", {})
+    return Contribution(private_sums.private_sum(site.model, cases, request)), state
 
 
-def _noised_gram(site: Site, request: Request, state: Tensors) -> tuple[Contribution, Tensors]:
-    cases, weights = site.ready("train", {}), under("weights", request.tensors)
-    return Contribution(head_of(site).gram_sum(weights, cases.images, cases.shares())), state
-
-
-def _noised_gradient(site: Site, request: Request, state: Tensors) -> tuple[Contribution, Tensors]:
-    cases = site.ready("train", {})
-    return Contribution(head_of(site).gradient_sum(under("weights", request.tensors), cases, cases.shares())), state
-
-
-def _noised_outcomes(site: Site, request: Request, state: Tensors) -> tuple[Contribution, Tensors]:
-    cases = site.ready("validation", {})
-    logits = head_of(site).scores(under("weights", request.tensors), cases.images)
-    return Contribution(noised_outcomes.count(logits, cases.labels, cases.shares())), state
+def _train_privately(site: Site, request: Request, state: Tensors) -> tuple[Contribution, Tensors]:
+    delta = private_sums.trained(site.model, site.ready("train", {}), request, site.local, site.steps)
+    return Contribution(delta), state
 
 
 def _shares(site: Site, request: Request) -> NDArray[np.float64] | None:
@@ -300,6 +291,8 @@ ASKED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "noised-mean": ((), ()),
     "noised-gram": ((), ("weights",)),
     "noised-gradient": ((), ("weights",)),
+    "noised-count": ((), ()),
+    "noised-train": (("learning_rate", "expected"), ("weights",)),
     "noised-outcomes": ((), ("weights",)),
 }
 """Settings of a kind of request, beside the recipe, and groups of arrays."""
@@ -317,10 +310,8 @@ HANDLERS: dict[str, Handler] = {
     "loss": _loss,
     "gradient": _derivatives,
     "hessian": _derivatives,
-    "noised-mean": _noised_mean,
-    "noised-gram": _noised_gram,
-    "noised-gradient": _noised_gradient,
-    "noised-outcomes": _noised_outcomes,
+    **dict.fromkeys(private_sums.SUMS, _private_sum),
+    "noised-train": _train_privately,
 }
 
 
@@ -334,17 +325,6 @@ def svm_of(site: Site) -> LinearSvm:
         raise WireError(
             f"{site.cases.name}: asked for the SVM's sums, but the configured model is a {site.model.kind}."
         )
-    return site.model
-
-
-def head_of(site: Site) -> UnitHead:
-    """The site's model, for sums under a budget.
-
-    Raises:
-        WireError: if it is another.
-    """
-    if not isinstance(site.model, UnitHead):
-        raise WireError(f"{site.cases.name}: asked for a head's sums, but the configured model is another.")
     return site.model
 
 

@@ -53,7 +53,7 @@ class Averaging:
         """The round's question: train from these weights, with these settings."""
         tensors = prefixed("weights", self.weights(state))
         tensors |= prefixed("moments", under("moments", state)) | prefixed("control", under("control", state))
-        return Request("train", round, tensors, {"learning_rate": self._rate(round), "seed": self.seed})
+        return Request("train", round, tensors, {"learning_rate": self.rate(round), "seed": self.seed})
 
     def tell(self, state: State, total: RoundTotal) -> State:
         """Step along the mean difference. A total without examples changes nothing."""
@@ -96,7 +96,8 @@ class Averaging:
         """Averaging ends with its rounds, or when the loop's patience does."""
         return False
 
-    def _rate(self, round: int) -> float:
+    def rate(self, round: int) -> float:
+        """Learning rate of a round's training."""
         local = self.plan.local
         if local.schedule == "constant":
             return local.learning_rate

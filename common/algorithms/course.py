@@ -17,6 +17,7 @@ import numpy as np
 
 from common.algorithms import Algorithm, RoundTotal, State
 from common.algorithms.averaging import Averaging
+from common.algorithms.private_averaging import PrivateAveraging
 from common.algorithms.private_head import PrivateHead
 from common.algorithms.solver import PATIENCE, SvmSolver
 from common.config import Federation, Svm, Training
@@ -136,8 +137,12 @@ class Course:
         """The course that a configuration lays down: averaging for the CNN, summed derivatives for the SVM."""
         plan, pipeline = config.federation, Pipeline(config.preprocess)
         algorithm: Algorithm | None = None
-        if config.budget and isinstance(model, UnitHead):
-            algorithm = PrivateHead(model, schedule_for(config, model, plan_sites or len(sites)))
+        if config.budget:
+            schedule = schedule_for(config, model, plan_sites or len(sites))
+            mean = Averaging(plan, model, seed, len(sites))
+            algorithm = (
+                PrivateHead(model, schedule) if isinstance(model, UnitHead) else PrivateAveraging(mean, schedule)
+            )
         elif isinstance(config.model, Svm) and isinstance(model, LinearSvm):
             # The sums with and without a site at one point differ by that site's own: none is counted out under masks.
             patience = plan.rounds + 1 if plan.secure else PATIENCE
@@ -252,8 +257,8 @@ class Course:
     def counts(self, total: RoundTotal) -> Tensors:
         """A model's outcomes as `common.metrics.performance` counts them; empty where nobody answered. Under a budget
         they are read off noised histograms, and where these say nothing, all are zero."""
-        if isinstance(self.algorithm, PrivateHead):
-            return noised_outcomes.read(total.sums, self.algorithm.model.classes)
+        if isinstance(self.algorithm, PrivateHead | PrivateAveraging):
+            return noised_outcomes.read(total.sums, self.algorithm.schedule.classes)
         return total.sums
 
     def moved(self, before: Place, after: Place) -> bool:
@@ -264,7 +269,7 @@ class Course:
     @property
     def schedule(self) -> Schedule | None:
         """The questions with their prices; None where nothing is paid for."""
-        return self.algorithm.schedule if isinstance(self.algorithm, PrivateHead) else None
+        return self.algorithm.schedule if isinstance(self.algorithm, PrivateHead | PrivateAveraging) else None
 
     @property
     def least(self) -> int:

@@ -7,7 +7,7 @@ under the site's identity, for others, and under the key of its log, which it st
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -41,11 +41,14 @@ class AccountStatement:
     """By data set."""
     at_s: float
     document: SignedDocument
+    tails: Mapping[str, float] = field(default_factory=dict)
+    """By the version of a set of patients, the tails of δ that were paid, where there are some."""
 
     @classmethod
     def sign(
-        cls, site: str, paid: Mapping[str, float], rest: Mapping[str, BudgetRest], keys: Sequence[Ed25519PrivateKey]
-    ) -> Self:
+        cls, site: str, paid: Mapping[str, float], rest: Mapping[str, BudgetRest], keys: Sequence[Ed25519PrivateKey],
+        tails: Mapping[str, float] | None = None,
+    ) -> Self:  # fmt: skip
         """A site's word.
 
         Args:
@@ -53,6 +56,8 @@ class AccountStatement:
         """
         content: dict[str, Any] = {"site": site, "paid": dict(paid), "at_s": time.time()}
         content["rest"] = {name: vars(rest) for name, rest in rest.items()}
+        if tails:
+            content["tails"] = dict(tails)
         return cls._of(sign_document("account", content, keys))
 
     @classmethod
@@ -96,10 +101,11 @@ class AccountStatement:
                 str(name): BudgetRest(*(_amount(value[key]) for key in ("rest", "epsilon", "delta")))
                 for name, value in content["rest"].items()
             }
+            tails = {str(version): _amount(value) for version, value in content.get("tails", {}).items()}
             at_s = float(content["at_s"])
-            if not 0 <= at_s < MOST_S or max(len(paid), len(rest)) > MOST_SETS:
+            if not 0 <= at_s < MOST_S or max(len(paid), len(rest), len(tails)) > MOST_SETS:
                 raise ValueError
-            return cls(str(content["site"]), paid, rest, at_s, document)
+            return cls(str(content["site"]), paid, rest, at_s, document, tails)
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
             raise WireError("an account of another release. Bring both sides to one.") from None
 

@@ -10,6 +10,8 @@ from common.config.section import Frozen
 Epsilon = Annotated[float, Field(gt=0.0, le=100.0)]
 PRIVATE_ROUNDS = 22
 """Mean, second moments, and twenty gradients; without second moments the last is not used."""
+PRIVATE_NETWORK_ROUNDS, LEAST_NETWORK_ROUNDS = 11, 2
+"""Of a network, where the plan does not say: in the first patients are counted."""
 NONE = "none"
 
 
@@ -31,10 +33,12 @@ def as_budget_asks(tree: Mapping[str, Any]) -> dict[str, Any]:
 
     The number of questions is part of what they cost, the model is evaluated once, and how images look is not gathered.
     """
-    federation = tree.get("federation", {})
+    federation, model = tree.get("federation", {}), tree.get("model", {})
     if not isinstance(federation, Mapping):
         return dict(tree)
-    follows = {"rounds": PRIVATE_ROUNDS, "evaluate_every": PRIVATE_ROUNDS, "select": "last"}
+    is_network = isinstance(model, Mapping) and model.get("kind") == "cnn"
+    rounds = federation.get("rounds", PRIVATE_NETWORK_ROUNDS) if is_network else PRIVATE_ROUNDS
+    follows = {"rounds": rounds, "evaluate_every": rounds, "select": "last"}
     return {"likeness": False, **tree, "federation": {**follows, **federation}}
 
 
@@ -45,14 +49,24 @@ def refuse_what_a_budget_does_not_cover(training: Any) -> None:
         ValueError: naming the key, and what is expected.
     """
     model, federation = training.model, training.federation
-    if model.kind != "svm" or model.features != "unit" or model.loss not in ("logistic", "softmax") or model.multilabel:
+    if model.kind == "cnn":
+        _refuse_network(training)
+    elif model.kind != "svm" or model.features != "unit" or model.loss not in ("logistic", "softmax"):
         raise ValueError(
-            "privacy: expected model: {kind: svm, features: unit, loss: logistic} (softmax for more classes than two): "
-            "other models are trained without a budget, which privacy: none says"
+            "privacy: expected model: {kind: svm, features: unit, loss: logistic} (softmax for more classes than two), "
+            "or kind: cnn: other models are trained without a budget, which privacy: none says"
+        )
+    if model.multilabel:
+        raise ValueError(
+            "model.multilabel: a budget is for classes that exclude each other; privacy: none says no bound"
         )
     if any(getattr(step, "by", "") == "federated" for step in training.preprocess):
-        raise ValueError("preprocess: with privacy rows are centred and scaled by themselves; leave out normalise")
-    fixed = {"rounds": PRIVATE_ROUNDS, "evaluate_every": PRIVATE_ROUNDS, "select": "last", "fraction": 1.0}
+        raise ValueError(
+            "preprocess: with privacy nobody sums pixels: leave out normalise by federated"
+            + (", or take by: image" if model.kind == "cnn" else "; rows are centred and scaled by themselves")
+        )
+    rounds = federation.rounds if model.kind == "cnn" else PRIVATE_ROUNDS
+    fixed = {"rounds": rounds, "evaluate_every": rounds, "select": "last", "fraction": 1.0}
     for name, value in fixed.items():
         if getattr(federation, name) != value:
             raise ValueError(f"federation.{name}: a run with privacy asks a fixed list of questions: leave it out")
@@ -64,5 +78,18 @@ def refuse_what_a_budget_does_not_cover(training: Any) -> None:
         raise ValueError("likeness: how images look is not gathered under a budget: leave it out")
     if training.initial:
         raise ValueError("initial: with privacy a run begins at zero")
-    if model.class_weight:
+    if model.kind == "svm" and model.class_weight:
         raise ValueError("model.class_weight: with privacy nobody counts the cases of a class: leave it out")
+
+
+def _refuse_network(training: Any) -> None:
+    """What DP-SGD of single patients has no place for."""
+    federation, local = training.federation, training.federation.local
+    if training.model.dropout:
+        raise ValueError("model.dropout: with privacy every step is noised already: leave it out")
+    if federation.rounds < LEAST_NETWORK_ROUNDS:
+        raise ValueError("federation.rounds: with privacy the first counts patients, expected 2 at least")
+    if federation.strategy in ("scaffold", "fedprox"):
+        raise ValueError("federation.strategy: with privacy expected fedavg, fedavgm, fedadam or fedyogi")
+    if local.private or local.moments != "fresh":
+        raise ValueError("federation.local: with privacy all layers are shared and moments are fresh in every round")

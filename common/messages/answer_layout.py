@@ -24,8 +24,10 @@ from common.metrics import noised_outcomes, out_of_distribution
 from common.metrics.performance import count_shapes
 from common.models import Model
 from common.models.private_layers import private_names
+from common.models.private_network import PrivateNetwork
 from common.models.svm import LinearSvm
 from common.models.unit_head import UnitHead
+from common.privacy.network_prices import RATE, network_schedule
 from common.privacy.noise import largest
 from common.privacy.price_list import FRACTION_BITS, GRID, NOISED, Schedule, is_noised, schedule_of
 from common.secagg.fixedpoint import Layout, Segment
@@ -88,8 +90,8 @@ def exchanges(
         plan_sites: of the plan, which decides on noise; 0: as many as in the cohort.
     """
     most = config.federation.weight_bound
-    if config.budget and isinstance(model, UnitHead):
-        return _noised(model, schedule_for(config, model, plan_sites or sites), most)
+    if config.budget:
+        return _noised(model, schedule_for(config, model, plan_sites or sites), config.federation, sites)
     looks: Arrays = {"n": ((1,), most)}
     if Pipeline(config.preprocess).needs_statistics:
         looks |= {"x": (tuple(shape), INTENSITY * most), "xx": (tuple(shape), INTENSITY**2 * most)}
@@ -102,36 +104,55 @@ def exchanges(
     return kinds | {"train": QuestionKind(_training(config.federation, model, sites))}
 
 
-def schedule_for(config: Training, model: UnitHead, plan_sites: int) -> Schedule:
+def schedule_for(config: Training, model: Model, plan_sites: int) -> Schedule:
     """The questions of a run with a budget, over so many of a plan's sites.
 
     Raises:
         PolicyError: the budget, or the sites, are none that noise can be drawn for.
-        ConfigError: there is no budget.
+        ConfigError: there is no budget, or the model is trained under none.
     """
-    if (budget := config.budget) is None:
-        raise ConfigError("privacy: expected a budget.")
-    return schedule_of(
-        (budget.epsilon, budget.delta, budget.of), sites=plan_sites,
-        quorum=max(config.federation.quorum, threshold(plan_sites)), dimension=model.length, rows=model.rows,
-        outcomes=(noised_outcomes.numbers(model.classes), noised_outcomes.sensitivity(model.classes)),
+    if (budget := config.budget) is None or not isinstance(model, UnitHead | PrivateNetwork):
+        raise ConfigError("privacy: expected a budget, and a linear head or a network.")
+    classes, federation = model.classes, config.federation
+    terms, quorum = (budget.epsilon, budget.delta, budget.of), max(federation.quorum, threshold(plan_sites))
+    outcomes = noised_outcomes.numbers(classes), noised_outcomes.sensitivity(classes)
+    if isinstance(model, UnitHead):
+        return schedule_of(
+            terms, sites=plan_sites, quorum=quorum, dimension=model.length, rows=model.rows, classes=classes,
+            outcomes=outcomes,
+        )  # fmt: skip
+    steps = federation.local.steps or round((federation.local.epochs or 1.0) / RATE)
+    return network_schedule(
+        terms, sites=plan_sites, quorum=quorum, weights=sum(w.size for w in model.init(0).values()),
+        rounds=federation.rounds, steps=max(1, steps), classes=classes, outcomes=outcomes,
     )  # fmt: skip
 
 
-def _noised(model: UnitHead, schedule: Schedule, most: float) -> dict[str, QuestionKind]:
-    """Sums with noise: bounded by what so many patients come to, and by the largest noise that can be drawn."""
-    shapes: dict[str, dict[str, tuple[int, ...]]] = {
-        "mean": {"mean": (model.length,)},
-        "gram": {"gram": (model.length * (model.length + 1) // 2,)},
-        "gradient": {"gradient": (model.rows, model.length)},
-        "outcomes": noised_outcomes.shapes(model.classes),
-    }
+def _noised(model: Model, schedule: Schedule, federation: Federation, sites: int) -> dict[str, QuestionKind]:
+    """Sums with noise: bounded by what so many patients come to, and by the largest noise that can be drawn.
+
+    What a network's weights moved is cut off at `federation.clip` instead; its noise is in it already.
+    """
+    shapes: dict[str, dict[str, tuple[int, ...]]] = {"outcomes": noised_outcomes.shapes(schedule.classes)}
+    if isinstance(model, UnitHead):
+        d = model.length
+        shapes |= {"mean": {"mean": (d,)}, "gram": {"gram": (d * (d + 1) // 2,)}}
+        shapes |= {"gradient": {"gradient": (model.rows, d)}}
+    else:
+        shapes |= {"count": {"count": (1,)}}
     kinds = {}
-    for price in schedule.prices:
-        kind = price.question.partition("/")[0]
-        bound = most + largest(schedule.share_variance(price) / GRID**2) * GRID + GRID
-        segments = tuple(Segment(name, shape, bound, FRACTION_BITS) for name, shape in shapes[kind].items())
+    for kind, arrays in shapes.items():
+        if not any(price.kind == kind for price in schedule.prices):
+            continue
+        noise = largest(schedule.share_variance(schedule.of_kind(kind)) / GRID**2) * GRID
+        bound = federation.weight_bound + noise + GRID
+        segments = tuple(Segment(name, shape, bound, FRACTION_BITS) for name, shape in arrays.items())
         kinds[NOISED + kind] = QuestionKind(Layout(segments, 64))
+    if schedule.steps:
+        fraction = _fraction_bits(federation.clip, 32, sites)
+        shapes_of_weights = [(name, weight.shape) for name, weight in model.init(0).items()]
+        moved = [Segment(f"delta/{name}", shape, federation.clip, fraction, True) for name, shape in shapes_of_weights]
+        kinds[NOISED + "train"] = QuestionKind(Layout(tuple(moved), 32))
     return kinds
 
 

@@ -18,6 +18,7 @@ from common.errors import WeightsError
 from common.image_stack import StoredImages, batches, slices, together
 from common.imaging.augment import Augment
 from common.models import Evidence, Fitted, Logits, Work
+from common.privacy.price_list import SampledSteps
 from common.types import Cases, Images, Stack, Tensors
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
@@ -25,6 +26,7 @@ tensorflow_loading.load("tensorflow")
 
 from common.models.architectures import Shape
 from common.models.gradcam import grad_cam
+from common.models.private_descent import PrivateDescent
 from common.models.training_graphs import OptimizerState, Progress, TrainingInputs, graphs
 
 NOTHING_DONE = Progress(np.int32(0), np.float32(0.0), np.int32(0))
@@ -38,7 +40,8 @@ class KerasCnn:
     kind: str = "cnn"
 
     def __init__(self, config: Cnn, shape: Shape, classes: int, augment: Augment | None = None) -> None:
-        self.multilabel = config.multilabel
+        self.multilabel, self.classes = config.multilabel, classes
+        self._augment = augment
         self._graphs = graphs(config, shape, classes, augment)
         self._together = max(1, SCORED_TOGETHER_PX // (shape[0] * shape[1]))
 
@@ -85,6 +88,17 @@ class KerasCnn:
             loss_sum=float(progress.loss_sum),
             correct=int(progress.correct),
         )
+
+    def fit_privately(
+        self, weights: Tensors, cases: Cases, work: Work, steps: SampledSteps, expected: float
+    ) -> Tensors:
+        """The weights after a site's steps by DP-SGD (`common.models.private_descent`).
+
+        Raises:
+            WeightsError: as `fit`.
+        """
+        descent = PrivateDescent(self._graphs, self._augment, steps, work.local, work.learning_rate, expected)
+        return self._graphs.split(descent.run(self._graphs.flat(weights, "weights"), cases))
 
     def scores(self, weights: Tensors, images: Images) -> Logits:
         """Logits of every image, float32[n, classes]; of several findings, the log-odds of each."""

@@ -95,6 +95,11 @@ class Graphs:
         self.train: dict[str, Callable[..., Any]] = {
             rule.__name__: tf.function(partial(self._train, rule), input_signature=signature) for rule in (adam, sgd)
         }
+        self.step: dict[str, Callable[..., Any]] = {
+            rule.__name__: tf.function(partial(self._step, rule), input_signature=[state, vector, number, number])
+            for rule in (adam, sgd)
+        }
+        """One step along a gradient: `step[optimizer](state, gradient, rate, decay)`."""
         self.logits = tf.function(self._logits, input_signature=[images, vector])
 
     def flat(self, arrays: Tensors, what: str, prefix: str = "") -> Flat:
@@ -137,6 +142,16 @@ class Graphs:
         parts = zip(tf.split(weights, self._sizes), self.start.values(), strict=True)
         return [tf.reshape(part, start.shape) for part, start in parts]
 
+    def losses(self, images: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+        """Of every case, float32[n], within another graph; without dropout."""
+        return self._judged(labels, self._logits(images, weights))[0]
+
+    def _step(
+        self, rule: "Rule", state: OptimizerState, gradient: tf.Tensor, rate: tf.Tensor, decay: tf.Tensor
+    ) -> OptimizerState:
+        decayed = state.weights * (1.0 - rate * decay * self._kernels)
+        return rule(state._replace(weights=decayed), gradient, rate)
+
     def _logits(self, images: tf.Tensor, weights: tf.Tensor, seed: tf.Tensor | None = None) -> tf.Tensor:
         """Run the network on weights from outside; with a seed as in training (dropout's only state is its seed)."""
         variables = self.variables(weights)
@@ -164,8 +179,7 @@ class Graphs:
             gradient = tape.gradient(loss, state.weights) + course.correction
             gradient += course.proximal * (state.weights - course.anchor)
             rate = course.rates[step]
-            decayed = state.weights * (1.0 - rate * course.decay * self._kernels)
-            state = rule(state._replace(weights=decayed), gradient, rate)
+            state = self._step(rule, state, gradient, rate, course.decay)
             loss_sum += tf.reduce_sum(losses)
             correct += tf.math.count_nonzero(right, dtype=tf.int32)
         return state, Progress(steps + tf.shape(course.order)[0], loss_sum, correct)

@@ -1,12 +1,11 @@
 """What a plan's budget of privacy means: its questions with their prices, before anything is asked; and in words."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 from common.config import Privacy
-from common.errors import ConfigError
 from common.messages.answer_layout import schedule_for
 from common.models import build
-from common.models.unit_head import UnitHead
 from common.plans.plan import PlanContent
 from common.privacy.price_list import Schedule
 
@@ -30,8 +29,6 @@ def schedule_of_plan(content: PlanContent) -> Schedule | None:
         return None
     training = content.training
     model = build(training.model_for(training.seeds[0]), content.shape, len(content.labels))
-    if not isinstance(model, UnitHead):
-        raise ConfigError("privacy: expected model.features: unit.")
     return schedule_for(training, model, len(content.cohort))
 
 
@@ -48,13 +45,12 @@ def words(content: PlanContent) -> Iterator[str]:
 
 def prices(schedule: Schedule) -> Iterator[str]:
     """What each kind of question costs, in lines."""
-    by_kind: dict[str, int] = {}
-    for price in schedule.prices:
-        kind = price.question.partition("/")[0]
-        by_kind[kind] = by_kind.get(kind, 0) + 1
-    for kind, many in by_kind.items():
-        price = schedule.of_kind(kind)
+    for kind, many in Counter(price.kind for price in schedule.prices).items():
+        price, steps = schedule.of_kind(kind), schedule.steps
+        each = (
+            f" of {steps.steps} steps, each over a patient in {1 / steps.rate:g}" if price.is_shared and steps else ""
+        )
         yield (
-            f"{many} × {kind}, over {price.part} patients, with noise: σ {price.sigma:.4g} for a sensitivity of "
-            f"{price.sensitivity:.4g}"
+            f"{many} × {kind}{each}, over {price.part} patients, with noise: σ {price.sigma:.4g} for a sensitivity of "
+            f"{price.sensitivity:.4g}{'; paid as a whole with the first' if price.is_shared else ''}"
         )

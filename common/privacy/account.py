@@ -1,11 +1,11 @@
 """What a site has spent of its patients' budget. Nothing leaves before it is written down here."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from common.errors import PolicyError
-from common.privacy.accounting import epsilon, mu, mu_of
-from common.privacy.price_list import Part, Price
+from common.privacy.price_list import Part, Price, together
 
 SLACK = 1e-9
 """Of a budget, or of a total: by so much the digits of a sum may differ."""
@@ -37,19 +37,35 @@ class AccountInMemory:
 
     def spend(self, price: Price) -> None:
         """As `Account.spend`."""
-        after = mu([*self._squares(price.part), price.squared_mu])
-        if after > mu_of(self.epsilon, self.delta) * (1 + SLACK):
+        paid = [entry for entry in self.entries if entry.part == price.part]
+        refuse_again(price, (entry.question for entry in paid))
+        after = together([*paid, price])
+        if not after.fits(self.epsilon, self.delta, SLACK):
             raise PolicyError(
                 "over-budget",
                 f"'{price.question}' would bring this site's {price.part} patients to ε "
-                f"{epsilon(after, self.delta):.3f} at δ {self.delta:g}, and the budget is {self.epsilon:g}. Nothing "
+                f"{after.epsilon(self.delta):.3f} at δ {self.delta:g}, and the budget is {self.epsilon:g}. Nothing "
                 "was sent.",
             )
         self.entries.append(price)
 
     def cost(self, part: Part = "training") -> float:
         """ε of all that was written down of a part, at the account's δ."""
-        return epsilon(mu(self._squares(part)), self.delta)
+        return together(entry for entry in self.entries if entry.part == part).epsilon(self.delta)
 
-    def _squares(self, part: Part) -> list[float]:
-        return [entry.squared_mu for entry in self.entries if entry.part == part]
+
+def refuse_again(price: Price, questions: Iterable[str]) -> None:
+    """Refuse a second answer to a question of a kind that was paid for once, for each of its questions once.
+
+    Args:
+        questions: of the run, that were answered before.
+
+    Raises:
+        PolicyError: replayed-number.
+    """
+    if price.is_shared and price.question in questions:
+        raise PolicyError(
+            "replayed-number",
+            f"'{price.question}' was paid for, and what was paid for all of its kind is for each once. Nothing was "
+            "sent.",
+        )

@@ -11,9 +11,37 @@ Source: Dong, Roth and Su, Gaussian differential privacy, J. R. Stat. Soc. B 202
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 LARGEST_MU = 1e3
 """Beyond it nothing is private, and ε has no digits left."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What answers cost together: μ² of all, and a tail of δ, the chance with which they tell more than μ says."""
+
+    squared_mu: float
+    tail: float = 0.0
+
+    def epsilon(self, delta: float) -> float:
+        """ε at a δ; infinite where the tail alone is more.
+
+        Raises:
+            ValueError: a δ that is not between 0 and 1.
+        """
+        rest = without_tail(delta, self.tail)
+        return epsilon(math.sqrt(self.squared_mu), rest) if rest > 0 else math.inf
+
+    def fits(self, most: float, delta: float, slack: float = 0.0) -> bool:
+        """Whether (ε, δ) allow it, but for so small a part of μ."""
+        rest = without_tail(delta, self.tail)
+        return rest > 0 and math.sqrt(self.squared_mu) <= mu_of(most, rest) * (1 + slack)
+
+
+def without_tail(delta: float, tail: float) -> float:
+    """What is left of δ beside a tail: δ = tail + (1 - tail) rest."""
+    return (delta - tail) / (1 - tail)
 
 
 def mu(squared: Iterable[float]) -> float:

@@ -14,8 +14,12 @@ def noise_share(schedule: Schedule, patients: int, dimension: int) -> float:
     """Of the longest gradient that so many patients can have, what the noise of all gradients' mean comes to.
 
     Args:
-        dimension: length of a row.
+        dimension: length of a row; of a network, its weights.
     """
+    if (local := schedule.steps) is not None:
+        many = local.steps * sum(price.kind == "train" for price in schedule.prices)
+        noise = local.sigma * math.sqrt(schedule.sites * dimension / many)
+        return noise / (local.clip * local.rate * patients)
     price = schedule.of_kind("gradient")
     noise = math.sqrt(schedule.variance(price, schedule.sites) * dimension / GRADIENTS)
     return noise / (price.sensitivity * patients)
@@ -32,7 +36,8 @@ def doubt_of(schedule: Schedule, patients: int, dimension: int) -> str:
     if noise_share(schedule, patients, dimension) <= MOST_NOISE:
         return ""
     return (
-        f"privacy.epsilon {schedule.epsilon:g} leaves nothing to learn from {patients} training patients with rows of "
-        f"{dimension} numbers: the noise drowns the signal. From ε "
-        f"{least_epsilon(schedule, patients, dimension):.2g} on it can train; or bring more patients, or shorter rows."
+        f"privacy.epsilon {schedule.epsilon:g} leaves nothing to learn from {patients} training patients with "
+        f"{'a network' if schedule.steps else 'rows'} of {dimension} numbers: the noise drowns the signal. From ε "
+        f"{least_epsilon(schedule, patients, dimension):.2g} on it can train; or bring more patients, or "
+        f"{'a smaller network' if schedule.steps else 'shorter rows'}."
     )

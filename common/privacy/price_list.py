@@ -14,11 +14,12 @@ a sum. Rounding to the grid adds √d steps to each.
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 from common.errors import PolicyError
-from common.privacy.accounting import mu_of
+from common.privacy.accounting import Cost, mu_of
 
 Part = Literal["training", "validation"]
 Unit = Literal["patient", "image"]
@@ -61,6 +62,28 @@ class Price:
     """What it costs: such costs add up."""
     part: Part = "training"
     """Whose account it is: patients of the one are never of the other."""
+    tail: float = 0.0
+    """Of δ, what μ does not cover: with this chance an answer tells more."""
+    is_shared: bool = False
+    """Paid with the first answer of its kind, for all of the kind in the run, each once."""
+
+    @property
+    def kind(self) -> str:
+        """Of the question, as `gradient`."""
+        return self.question.partition("/")[0]
+
+
+@dataclass(frozen=True)
+class SampledSteps:
+    """How a site trains a network between two sums (`common.privacy.network_prices`)."""
+
+    steps: int
+    rate: float
+    """The chance with which a patient is in a step."""
+    clip: float
+    """Most that a patient moves the sum of a step's gradients, as a Euclidean length, before it is rounded."""
+    sigma: float
+    """Standard deviation of the noise that the site adds to each number of that sum."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +98,9 @@ class Schedule:
     quorum: int
     """Sites that are in every sum at least."""
     prices: tuple[Price, ...]
+    classes: int = 2
+    steps: SampledSteps | None = None
+    """Of a network: how a site trains between two sums."""
 
     @property
     def colluders(self) -> int:
@@ -85,7 +111,7 @@ class Schedule:
     @property
     def asks_gram(self) -> bool:
         """Whether second moments are asked."""
-        return any(price.question.startswith("gram/") for price in self.prices)
+        return any(price.kind == "gram" for price in self.prices)
 
     def price(self, kind: str, round: int) -> Price:
         """What the answer to a question costs, by its request's kind and round.
@@ -100,7 +126,7 @@ class Schedule:
 
     def of_kind(self, kind: str) -> Price:
         """The price of the first question of a kind; all of one kind are alike."""
-        return next(price for price in self.prices if price.question.startswith(f"{kind.removeprefix(NOISED)}/"))
+        return next(price for price in self.prices if price.kind == kind.removeprefix(NOISED))
 
     def share_variance(self, price: Price) -> float:
         """Variance of the noise that one site adds: what is left over after the colluders' own is σ² at the quorum."""
@@ -118,6 +144,7 @@ def schedule_of(
     quorum: int,
     dimension: int,
     rows: int = 1,
+    classes: int = 2,
     outcomes: tuple[int, float] | None = None,
 ) -> Schedule:
     """The questions of a linear head.
@@ -128,6 +155,7 @@ def schedule_of(
         quorum: in every sum at least.
         dimension: length d of a row z, its constant included.
         rows: of weights: one for two classes, else one a class.
+        classes: that are told apart.
         outcomes: numbers of the evaluation's histograms, and how far one patient moves them; None: there is none.
 
     Raises:
@@ -138,26 +166,52 @@ def schedule_of(
     squared = mu_of(epsilon, delta) ** 2
     has_gram = dimension <= LARGEST_GRAM
     training = 1 - MEAN_SHARE - GRAM_SHARE * has_gram
-    prices = [_price("mean/0", 1.0, dimension, MEAN_SHARE * squared)]
+    prices = [price_of("mean/0", 1.0, dimension, MEAN_SHARE * squared)]
     if has_gram:
-        prices.append(_price("gram/1", 1.0, dimension * (dimension + 1) // 2, GRAM_SHARE * squared))
+        prices.append(price_of("gram/1", 1.0, dimension * (dimension + 1) // 2, GRAM_SHARE * squared))
     first = len(prices)
     each = training * squared / GRADIENTS
-    prices += [_price(f"gradient/{first + i}", CLIP, rows * dimension, each) for i in range(GRADIENTS)]
+    prices += [price_of(f"gradient/{first + i}", CLIP, rows * dimension, each) for i in range(GRADIENTS)]
     if outcomes:
         last = first + GRADIENTS - 1
-        prices.append(_price(f"outcomes/{last}", outcomes[1], outcomes[0], squared, "validation"))
-    schedule = Schedule(epsilon, delta, unit, sites, quorum, tuple(prices))
-    if quorum <= schedule.colluders:
-        raise PolicyError(
-            "too-few-sites",
-            f"sums over {quorum} of {sites} sites, of which {schedule.colluders} may know each other's noise: expected "
-            "more. Ask more sites.",
-        )
+        prices.append(price_of(f"outcomes/{last}", outcomes[1], outcomes[0], squared, "validation"))
+    schedule = Schedule(epsilon, delta, unit, sites, quorum, tuple(prices), classes)
+    refuse_few_sites(schedule)
     return schedule
 
 
-def _price(question: str, sensitivity: float, numbers: int, squared_mu: float, part: Part = "training") -> Price:
+def refuse_few_sites(schedule: Schedule) -> None:
+    """Refuse sums that colluders could make alone.
+
+    Raises:
+        PolicyError: too-few-sites.
+    """
+    if schedule.quorum <= schedule.colluders:
+        raise PolicyError(
+            "too-few-sites",
+            f"sums over {schedule.quorum} of {schedule.sites} sites, of which {schedule.colluders} may know each "
+            "other's noise: expected more. Ask more sites.",
+        )
+
+
+def together(prices: Iterable[Price]) -> Cost:
+    """What answers cost together: of a kind that is paid once, the largest of its prices."""
+    single, shared = list[Price](), dict[str, Price]()
+    for price in prices:
+        if price.is_shared:
+            shared[price.kind] = max(price, shared.get(price.kind, price), key=lambda each: each.squared_mu)
+        else:
+            single.append(price)
+    counted = [*single, *shared.values()]
+    return Cost(math.fsum(price.squared_mu for price in counted), math.fsum(price.tail for price in counted))
+
+
+def price_of(question: str, sensitivity: float, numbers: int, squared_mu: float, part: Part = "training") -> Price:
+    """The price of one answer of so many numbers, with its noise.
+
+    Raises:
+        PolicyError: the noise would be below the grid.
+    """
     widest = sensitivity + math.sqrt(numbers) * GRID
     sigma = math.sqrt(widest**2 / squared_mu + LOST_SQUARED_STEPS * GRID**2)
     if sigma < LEAST_STEPS * GRID:

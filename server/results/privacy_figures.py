@@ -5,8 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from common.metrics import performance
-from common.privacy.accounting import epsilon, mu
-from common.privacy.price_list import Part, Price, Schedule
+from common.privacy.price_list import Part, Price, SampledSteps, Schedule, together
 from server.results.result_json import SeedResult
 
 MECHANISM = (
@@ -32,7 +31,7 @@ def of_run(schedule: Schedule, rounds: Sequence[Mapping[str, Any]], account: str
             "everybody outside of a hospital: whoever has the model, and the coordinator together with "
             f"{schedule.colluders} of the other sites"
         ),
-        "mechanism": MECHANISM,
+        "mechanism": MECHANISM if schedule.steps is None else _of_network(schedule.steps),
         "sites": schedule.sites,
         "least_in_a_sum": schedule.quorum,
         "colluders": schedule.colluders,
@@ -40,6 +39,14 @@ def of_run(schedule: Schedule, rounds: Sequence[Mapping[str, Any]], account: str
         "account": account,
         "questions": [asdict(price) for price in schedule.prices],
     }
+
+
+def _of_network(steps: SampledSteps) -> str:
+    return (
+        f"DP-SGD at every site: each step draws a patient with chance {steps.rate:g}, clips their gradient to "
+        f"{steps.clip:g} and adds the site's own discrete Gaussian noise, σ {steps.sigma:.3g}, in full; all steps of "
+        "the run are paid at once (privacy loss distributions)"
+    )
 
 
 def cost(seeds: Sequence[SeedResult]) -> dict[str, Any]:
@@ -67,4 +74,4 @@ def _round(price: Price) -> int:
 
 
 def _cost_of(answers: Sequence[Price], part: Part, delta: float) -> float:
-    return epsilon(mu(price.squared_mu for price in answers if price.part == part), delta)
+    return together(price for price in answers if price.part == part).epsilon(delta)

@@ -23,6 +23,18 @@ def private_config(epsilon: float = 3.0, of: str = "image", **federation: object
     )
 
 
+def network_config(epsilon: float = 3.0, **federation: object) -> Config:
+    tree = {
+        "name": "t",
+        "data": {"kind": "synthetic", "sites": 5},
+        "sites": {"split": "natural"},
+        "model": {"kind": "cnn", "architecture": "plain", "width": 4},
+        "privacy": {"epsilon": epsilon, "delta": 1e-5, "of": "image"},
+        "federation": {"rounds": 3, "local": {"steps": 2}, **federation},
+    }
+    return Config.model_validate(tree)
+
+
 class PrivateWorld(World):
     """As `World`, with an account at every site."""
 

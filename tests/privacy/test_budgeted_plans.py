@@ -121,6 +121,22 @@ def test_hospitals_pay_for_every_answer_of_a_run_until_nothing_is_left(
     assert summary(lisbon).accounts[0].rest == pytest.approx(0.0, abs=0.2)
 
 
+def test_hospitals_train_a_network_under_a_budget_and_pay_for_it_as_a_whole(consortium: Consortium) -> None:
+    network = {"model": {"kind": "cnn", "width": 4}, "federation": {"rounds": 3, "local": {"steps": 2}}}
+    plan = consortium.plan(tree=PRIVATE | network)
+    run = carry_out(consortium, plan)
+    assert run.state.stage == "finished", run.state.why
+    lisbon = consortium.sites["Lisbon"]
+    accounts = {row.part: row for row in summary(lisbon).accounts}
+    assert accounts["training"].epsilon == pytest.approx(3.0, abs=1e-6)
+    assert {plan.answers for plan in summary(lisbon).plans} == {3, 1}
+    lisbon.log.verify()
+    assert "2 × train of 2 steps, each over a patient in 4" in " ".join(plan_page.page(plan).split())
+    result = json.loads((run.folder / "result.json").read_text(encoding="utf-8"))
+    assert result["privacy"]["spent"]["training"] == pytest.approx(3.0)
+    assert result["privacy"]["mechanism"].startswith("DP-SGD at every site")
+
+
 def test_a_budget_that_ends_in_the_middle_of_a_run_ends_the_run_and_says_why(consortium: Consortium) -> None:
     plan = consortium.plan(tree=PRIVATE)
     run = consortium.begun(plan)

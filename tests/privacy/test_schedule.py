@@ -9,7 +9,7 @@ from common.errors import PolicyError
 from common.privacy.account import AccountInMemory
 from common.privacy.accounting import epsilon, mu, mu_of
 from common.privacy.feasibility import doubt_of, least_epsilon
-from common.privacy.price_list import GRID, LEAST_STEPS, Schedule, _price, schedule_of
+from common.privacy.price_list import GRID, LEAST_STEPS, Schedule, price_of, schedule_of
 from common.secagg.key_period_plan import colluders, threshold
 
 
@@ -58,7 +58,7 @@ def test_with_all_sites_there_the_noise_is_as_much_more_as_it_must_be() -> None:
 
 def test_a_budget_so_large_that_noise_falls_below_the_grid_is_refused() -> None:
     with pytest.raises(PolicyError, match=f"expected {LEAST_STEPS} at least"):
-        _price("mean/0", 1.0, 1, (1 / (99 * GRID)) ** 2)
+        price_of("mean/0", 1.0, 1, (1 / (99 * GRID)) ** 2)
 
 
 def test_sums_that_colluders_could_make_alone_are_refused() -> None:
